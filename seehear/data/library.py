@@ -1,0 +1,369 @@
+"""The library: all that is known of a set of media, in one LanceDB database. The media files stay where they are.
+
+Tables   about      key, value: format version, media roots, the current fingerprint of each encoder
+         sources    one row a media file: where it is and what it looked like when it was read
+         clips      one row a clip (`Clip`)
+         rejects    media and rows set aside, with stage and reason
+         latents_*  one table an encoder, vectors_* one a run: append-only batches, so that a kill loses one batch at most
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from seehear.errors import SeehearError, require
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FORMAT = "1"
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Text:
+    """A caption, subtitle line or narration; times in seconds of the source, None when it belongs to the whole clip."""
+
+    text: str
+    start: float | None = None
+    end: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clip:
+    id: str
+    """Stable: the same source and times give the same id in every run (`clip_id`)."""
+    source: str = ""
+    """Path relative to its media root; '' for a row of text alone."""
+    start: float = 0.0
+    end: float = 0.0
+    """Seconds; start = end = 0 for a picture."""
+    has_video: bool = False
+    has_audio: bool = False
+    texts: tuple[Text, ...] = ()
+    labels: tuple[str, ...] = ()
+    group: str = ""
+    """The source recording: splits never cut through a group."""
+    split: str = "train"
+    meta: dict[str, str] = field(default_factory=dict)
+    """The user's own columns."""
+
+    def has(self, modality: str) -> bool:
+        return bool(self.texts) if modality == "text" else bool(getattr(self, f"has_{modality}"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A media file as it was when it was read. A change of size or time makes `prepare` read it again."""
+
+    source: str
+    size: int
+    mtime_ns: int
+    fingerprint: str
+    """16 hex digits over the size and samples of the content: what latents are checked against."""
+    duration: float = 0.0
+    info: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reject:
+    path: str
+    """A media file, or 'manifest.csv:17' for a row."""
+    stage: str
+    reason: str
+
+
+def _schemas() -> dict[str, pa.Schema]:
+    pa = require("pyarrow")
+    text = pa.struct([("text", pa.string()), ("start", pa.float64()), ("end", pa.float64())])
+    return {
+        "about": pa.schema([("key", pa.string()), ("value", pa.string())]),
+        "sources": pa.schema(
+            [("source", pa.string()), ("size", pa.int64()), ("mtime_ns", pa.int64()), ("fingerprint", pa.string())]
+            + [("duration", pa.float64()), ("info", pa.string())]
+        ),
+        "clips": pa.schema(
+            [("id", pa.string()), ("source", pa.string()), ("start", pa.float64()), ("end", pa.float64())]
+            + [("has_video", pa.bool_()), ("has_audio", pa.bool_()), ("texts", pa.list_(text))]
+            + [("labels", pa.list_(pa.string())), ("group", pa.string()), ("split", pa.string()), ("meta", pa.string())]
+        ),
+        "rejects": pa.schema([("path", pa.string()), ("stage", pa.string()), ("reason", pa.string())]),
+    }
+
+
+_KEYS = {"about": "key", "sources": "source", "clips": "id", "rejects": "path"}
+
+
+def quote(text: str) -> str:
+    """A string as an SQL literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def table_name(kind: str, name: str) -> str:
+    """`latents` + an encoder's name -> a name that LanceDB takes on every file system."""
+    return f"{kind}_" + re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-.")
+
+
+class Library:
+    """Open with `Library.open`, make with `Library.create`. A path, or an object-storage address LanceDB knows."""
+
+    def __init__(self, uri: str | Path):
+        self.uri = str(uri)
+        self._db = require("lancedb").connect(self.uri)
+        self._open: dict[str, Any] = {}
+
+    # -- the database ------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def create(cls, uri: str | Path) -> Library:
+        """Open a library, making an empty one where there is none."""
+        library = cls(uri)
+        names = library.tables()
+        for name, schema in _schemas().items():
+            if name not in names:
+                library._db.create_table(name, schema=schema)
+        library.set_about("format", FORMAT)
+        return library
+
+    @classmethod
+    def open(cls, uri: str | Path) -> Library:
+        if "://" not in str(uri) and not Path(uri).is_dir():
+            raise SeehearError(f"no library at {uri}: make one with 'seehear prepare FOLDER --library {uri}'")
+        library = cls(uri)
+        if "clips" not in library.tables():
+            raise SeehearError(
+                f"{uri} is not a seehear library: make one with 'seehear prepare FOLDER --library {uri}'"
+            )
+        made = library.about().get("format", FORMAT)
+        if made != FORMAT:
+            raise SeehearError(
+                f"{uri} has library format {made}, this seehear reads {FORMAT}: use the seehear that made it"
+            )
+        return library
+
+    def tables(self) -> list[str]:
+        names: list[str] = []
+        token = None
+        while True:
+            page = self._db.list_tables(page_token=token)
+            names += list(page.tables)
+            token = page.page_token
+            if not token:
+                return names
+
+    def table(self, name: str) -> Any:
+        if name not in self._open:
+            self._open[name] = self._db.open_table(name)
+        return self._open[name]
+
+    def drop(self, name: str) -> None:
+        self._open.pop(name, None)
+        self._db.drop_table(name)
+
+    def _put(self, name: str, rows: Sequence[dict[str, Any]]) -> None:
+        """Insert or replace by the table's key, in one commit."""
+        if rows:
+            data = require("pyarrow").Table.from_pylist(list(rows), schema=_schemas()[name])
+            merge = self.table(name).merge_insert(_KEYS[name])
+            merge.when_matched_update_all().when_not_matched_insert_all().execute(data)
+
+    def _remove(self, name: str, keys: Iterable[str]) -> None:
+        keys = list(keys)
+        for at in range(0, len(keys), 1000):
+            listed = ", ".join(quote(k) for k in keys[at : at + 1000])
+            self.table(name).delete(f"{_KEYS[name]} IN ({listed})")
+
+    # -- about -------------------------------------------------------------------------------------------------------
+
+    def about(self) -> dict[str, str]:
+        return {row["key"]: row["value"] for row in self.table("about").to_arrow().to_pylist()}
+
+    def set_about(self, key: str, value: str) -> None:
+        self._put("about", [{"key": key, "value": value}])
+
+    def roots(self) -> dict[str, str]:
+        """Prefix -> folder. The first root has the prefix ''; sources of a later one begin with '@name/'."""
+        return json.loads(self.about().get("roots", "{}"))
+
+    def add_root(self, folder: str | Path) -> str:
+        """The prefix of a media root, added if it is new."""
+        roots, folder = self.roots(), str(Path(folder).resolve())
+        for prefix, known in roots.items():
+            if known == folder:
+                return prefix
+        prefix = "" if not roots else f"@{Path(folder).name}"
+        while prefix in roots:
+            prefix += "_"
+        self.set_about("roots", json.dumps(roots | {prefix: folder}))
+        return prefix
+
+    def path_of(self, source: str, roots: dict[str, str] | None = None) -> Path:
+        """The media file of a source. Pass `roots()` when asking for many."""
+        roots = self.roots() if roots is None else roots
+        head, _, rest = source.partition("/")
+        if head.startswith("@") and head in roots:
+            return Path(roots[head]) / rest
+        if "" not in roots:
+            raise SeehearError(f"{self.uri} has no media root: run 'seehear prepare FOLDER --library {self.uri}'")
+        return Path(roots[""]) / source
+
+    # -- rows --------------------------------------------------------------------------------------------------------
+
+    def put_clips(self, clips: Sequence[Clip]) -> None:
+        rows = []
+        for clip in clips:
+            row = asdict(clip)
+            row["meta"] = json.dumps(clip.meta, ensure_ascii=False, sort_keys=True)
+            row["texts"], row["labels"] = [asdict(t) for t in clip.texts], list(clip.labels)
+            rows.append(row)
+        self._put("clips", rows)
+
+    def remove_clips(self, ids: Iterable[str]) -> None:
+        self._remove("clips", ids)
+
+    def count_clips(self) -> int:
+        return int(self.table("clips").count_rows())
+
+    def clips(self, where: str | None = None) -> list[Clip]:
+        """All clips, or those that an SQL condition over the columns keeps ("array_has(labels, 'dog')"), by id."""
+        query = self.table("clips").search()
+        if where:
+            query = query.where(where)
+        try:
+            rows = query.limit(None).to_arrow().to_pylist()
+        except (RuntimeError, ValueError, OSError) as error:
+            if not where:
+                raise
+            raise SeehearError(f"cannot filter by {where!r}: {str(error).splitlines()[0]}") from error
+        return sorted((_clip(row) for row in rows), key=lambda clip: clip.id)
+
+    def put_sources(self, sources: Sequence[Source]) -> None:
+        self._put("sources", [asdict(s) | {"info": json.dumps(s.info, sort_keys=True)} for s in sources])
+
+    def remove_sources(self, sources: Iterable[str]) -> None:
+        self._remove("sources", sources)
+
+    def sources(self) -> dict[str, Source]:
+        rows = self.table("sources").to_arrow().to_pylist()
+        return {r["source"]: Source(**(r | {"info": json.loads(r["info"])})) for r in rows}
+
+    def put_rejects(self, rejects: Sequence[Reject]) -> None:
+        self._put("rejects", [asdict(r) for r in {r.path: r for r in rejects}.values()])
+
+    def remove_rejects(self, paths: Iterable[str]) -> None:
+        self._remove("rejects", paths)
+
+    def rejects(self) -> list[Reject]:
+        return [Reject(**row) for row in self.table("rejects").to_arrow().to_pylist()]
+
+    # -- vectors -----------------------------------------------------------------------------------------------------
+
+    def vectors(self, kind: str, name: str, width: int | None = None) -> VectorTable:
+        """`latents` of an encoder or `vectors` of a run. With a width, the table is made when it is not there."""
+        name = table_name(kind, name)
+        if name not in self.tables():
+            if width is None:
+                raise SeehearError(f"{self.uri} has no table {name}")
+            pa = require("pyarrow")
+            columns = [("id", pa.string()), ("item", pa.int32()), ("modality", pa.string())]
+            columns += [("vector", pa.list_(pa.float16(), width)), ("maker", pa.string()), ("content", pa.string())]
+            self._db.create_table(name, schema=pa.schema(columns))
+        return VectorTable(self.table(name))
+
+
+def _clip(row: dict[str, Any]) -> Clip:
+    texts = tuple(Text(**t) for t in row.pop("texts") or ())
+    labels = tuple(row.pop("labels") or ())
+    return Clip(**(row | {"texts": texts, "labels": labels, "meta": json.loads(row["meta"] or "{}")}))
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """Rows of a vector table, in the order of (id, item)."""
+
+    ids: list[str]
+    items: np.ndarray
+    """(N,) int32: which text of the clip; 0 for video and audio."""
+    modalities: list[str]
+    vectors: np.ndarray
+    """(N, width) float16."""
+    makers: list[str]
+    """Fingerprint of the encoder or run that made each row."""
+    contents: list[str]
+    """Fingerprint of the media window or text each row was made from."""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+class VectorTable:
+    """An append-only table of vectors. A row's key is (id, item, modality); `maker` and `content` say what it is of."""
+
+    def __init__(self, table: Any):
+        self._table = table
+
+    @property
+    def width(self) -> int:
+        return int(self._table.schema.field("vector").type.list_size)
+
+    def __len__(self) -> int:
+        return int(self._table.count_rows())
+
+    def keys(self) -> dict[tuple[str, int, str], tuple[str, str]]:
+        """(id, item, modality) -> (maker, content) of every row: what a resumed job need not do again."""
+        columns = ["id", "item", "modality", "maker", "content"]
+        rows = self._table.search().select(columns).limit(None).to_arrow().to_pydict()
+        keys = zip(rows["id"], rows["item"], rows["modality"], strict=True)
+        return dict(zip(keys, zip(rows["maker"], rows["content"], strict=True), strict=True))
+
+    def append(self, rows: Vectors) -> None:
+        """One commit: after it returns the rows survive a kill."""
+        pa = require("pyarrow")
+        vectors = np.ascontiguousarray(rows.vectors, dtype=np.float16)
+        if vectors.shape != (len(rows.ids), self.width):
+            raise ValueError(f"vectors must be ({len(rows.ids)}, {self.width}); got {vectors.shape}")
+        column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), self.width)
+        data = [
+            pa.array(rows.ids, pa.string()),
+            pa.array(rows.items, pa.int32()),
+            pa.array(rows.modalities, pa.string()),
+        ]
+        data += [column, pa.array(rows.makers, pa.string()), pa.array(rows.contents, pa.string())]
+        self._table.add(pa.Table.from_arrays(data, schema=self._table.schema))
+
+    def read(self, where: str | None = None) -> Vectors:
+        query = self._table.search()
+        if where:
+            query = query.where(where)
+        rows = query.limit(None).to_arrow().combine_chunks().sort_by([("id", "ascending"), ("item", "ascending")])
+        vectors = rows["vector"].combine_chunks()
+        flat = (
+            (vectors.chunk(0) if hasattr(vectors, "num_chunks") else vectors).flatten().to_numpy(zero_copy_only=False)
+        )
+        return Vectors(
+            ids=rows["id"].to_pylist(),
+            items=rows["item"].to_numpy(),
+            modalities=rows["modality"].to_pylist(),
+            vectors=flat.reshape(len(rows), self.width),
+            makers=rows["maker"].to_pylist(),
+            contents=rows["content"].to_pylist(),
+        )
+
+    def remove(self, where: str) -> None:
+        self._table.delete(where)
+
+    def compact(self) -> None:
+        """Join the small files that appending left; safe at any time."""
+        self._table.optimize()
+
+
+def in_batches(rows: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    for at in range(0, len(rows), size):
+        yield rows[at : at + size]

@@ -1,0 +1,48 @@
+"""What an encoder is: one modality in, one vector of `width` numbers out, the same every time."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from seehear.types import Modality
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What an encoder reads: a window of a media file, or a text."""
+
+    path: str = ""
+    start: float = 0.0
+    """Seconds."""
+    end: float = 0.0
+    """Seconds; for a picture start = end = 0."""
+    text: str = ""
+
+
+class Encoder(ABC):
+    """A frozen encoder. `prepare` runs in worker processes (decoding, resizing, tokenising: no model), `encode` where
+    the model is. `encode` of a sample does not depend on what else is in the batch."""
+
+    name: str
+    """What the user asked for: 'efficientnet-lite0', or 'hub:<folder or id>[#layer=..,pool=..]'."""
+    modality: Modality
+    width: int
+    fingerprint: str
+    """16 hex digits over weights, preprocessing and pooling: another fingerprint is another space."""
+
+    @abstractmethod
+    def prepare(self, sample: Sample) -> Any:
+        """Decode and shape one sample. Raises `DecodeError` for media that cannot be read."""
+
+    @abstractmethod
+    def encode(self, prepared: Sequence[Any]) -> np.ndarray:
+        """(B, width) float32, one row a prepared sample."""
+
+    def to(self, device: str) -> Encoder:
+        """Move the model; encoders without one stay where they are."""
+        return self

@@ -1,0 +1,58 @@
+"""The protocol between a method and the training loop.
+
+One step, for every method (`train/loop.py`):
+
+    batch   = assemble(batch)         only if `assembles`: the whole global batch, no gradient (FuseMix's mixing)
+    encoded = encode(batch)           heavy, per sample: may be run on micro-batches and repeated
+    encoded = gather over processes   one mechanism for cross-process negatives
+    out     = objective(encoded)      light, the whole batch: heads, batch statistics and every loss across samples
+    backward, clip, update
+    after_step(out)                   teacher, queue, centroids: all of them buffers
+
+The cut between `encode` and `objective` is what makes exact gradient caching possible: encode micro-batches without
+graph, take the objective's gradient with respect to the features, encode each micro-batch again with that gradient.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from torch import nn
+
+from seehear.nn.random import Randomness
+from seehear.types import Batch, Encoded, Modality, StepOutput, Tensor
+
+
+class Method(nn.Module):
+    """All state lives in parameters and buffers: a state dict is the whole truth."""
+
+    name: ClassVar[str]
+    assembles: ClassVar[bool] = False
+    """Whether `assemble` must see the whole global batch before it is cut into micro-batches."""
+
+    config: Any
+    """A frozen dataclass of plain values: with it and a state dict the model can be rebuilt."""
+    spaces: dict[str, tuple[Modality, ...]]
+    """The shared spaces and the modalities each holds. One space is called 'joint' where there is only one."""
+
+    def assemble(self, batch: Batch, *, rng: Randomness) -> Batch:
+        """Rows of the whole batch combined with each other, without gradient. May return fewer rows."""
+        return batch
+
+    def encode(self, batch: Batch, *, rng: Randomness | None) -> Encoded:
+        """Per-sample features: row i depends on row i of the batch only. `rng` None means no randomness at all."""
+        raise NotImplementedError
+
+    def objective(self, encoded: Encoded, *, progress: float, rng: Randomness) -> StepOutput:
+        """The loss of the whole batch, the same on every process. `progress` in [0, 1) drives schedules."""
+        raise NotImplementedError
+
+    def embed(self, batch: Batch, space: str | None = None) -> dict[Modality, Tensor]:
+        """{modality: (B, E) unit vectors} for the modalities the batch holds: no masking, no randomness.
+
+        `space` None means the method's first. Rows of an absent modality are arbitrary; the caller masks them.
+        """
+        raise NotImplementedError
+
+    def after_step(self, out: StepOutput, progress: float) -> None:
+        """Called after the update, without gradient: move teachers, queues, centroids."""

@@ -1,0 +1,81 @@
+"""Randomness that does not depend on how a batch is cut over processes or micro-batches.
+
+Every draw is named, and is a function of (seed, step, name) when the whole batch shares it, and of (seed, step, name,
+position in the global batch) when each sample has its own. The global batch is cut into fixed blocks of rows, each with
+its own generator: a process that holds some rows draws only the blocks they fall into.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+_BLOCKS = 64
+_SMALLEST_BLOCK = 16
+
+
+def seed_of(*parts: int | str) -> int:
+    """A 63-bit seed from numbers and names, the same on every machine and Python version."""
+    text = "\x1f".join(str(p) for p in parts)
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") >> 1
+
+
+@dataclass(frozen=True)
+class Randomness:
+    """The draws of one training step, for rows [start, stop) of a global batch of `total` rows."""
+
+    seed: int
+    step: int
+    start: int
+    stop: int
+    total: int
+    device: torch.device = torch.device("cpu")
+
+    def narrow(self, start: int, stop: int) -> Randomness:
+        """The same draws for a slice of these rows (a micro-batch)."""
+        return replace(self, start=self.start + start, stop=self.start + stop)
+
+    def whole(self) -> Randomness:
+        """The same draws for all rows of the global batch."""
+        return replace(self, start=0, stop=self.total)
+
+    def resized(self, start: int, stop: int, total: int) -> Randomness:
+        """For a step that turns the loaded batch into one with another number of rows (mixing halves)."""
+        return replace(self, start=start, stop=stop, total=total)
+
+    def shared(self, name: str, device: torch.device | None = None) -> torch.Generator:
+        """A generator for what the whole batch shares: a mixing weight, a permutation, a shared keep set."""
+        generator = torch.Generator(device or torch.device("cpu"))
+        generator.manual_seed(seed_of(self.seed, self.step, name))
+        return generator
+
+    def uniform(self, name: str, *shape: int) -> Tensor:
+        """(rows, *shape) float32 in [0, 1)."""
+        return self._rows(name, shape, normal=False)
+
+    def normal(self, name: str, *shape: int) -> Tensor:
+        """(rows, *shape) float32, standard normal."""
+        return self._rows(name, shape, normal=True)
+
+    def _rows(self, name: str, shape: tuple[int, ...], *, normal: bool) -> Tensor:
+        block = max(_SMALLEST_BLOCK, -(-self.total // _BLOCKS))
+        first, last = self.start // block, -(-self.stop // block)
+        generator = torch.Generator(self.device)
+        drawn = torch.empty(((last - first) * block, *shape), device=self.device)
+        for i in range(first, last):
+            generator.manual_seed(seed_of(self.seed, self.step, name, i))
+            rows = drawn[(i - first) * block : (i - first + 1) * block]
+            rows.normal_(generator=generator) if normal else rows.uniform_(generator=generator)
+        offset = first * block
+        return drawn[self.start - offset : self.stop - offset]
+
+
+def dropout(x: Tensor, p: float, rng: Randomness | None, name: str) -> Tensor:
+    """Inverted dropout over rows of a batch. Off when `rng` is None: there is no train/eval switch to forget."""
+    if rng is None or p == 0.0:
+        return x
+    keep = rng.uniform(name, *x.shape[1:]) >= p
+    return x * keep.to(x.dtype).div_(1.0 - p)

@@ -1,0 +1,83 @@
+"""Progress with rate and time left: a bar on a terminal, a plain line now and then anywhere else, on standard error."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_EVERY = 10.0  # seconds between plain lines
+_quiet = False
+
+
+def set_quiet(quiet: bool) -> None:
+    global _quiet
+    _quiet = quiet
+
+
+def say(message: str) -> None:
+    """One line for the user, on standard error; nothing when quiet."""
+    if not _quiet:
+        print(message, file=sys.stderr, flush=True)
+
+
+class Progress:
+    """Call `advance` as work is done; `done` counts it."""
+
+    def __init__(self, what: str, total: int, unit: str):
+        self.what, self.total, self.unit, self.done = what, total, unit, 0
+        self.started = self._said = time.monotonic()
+
+    def advance(self, n: int = 1) -> None:
+        self.done += n
+        now = time.monotonic()
+        if now - self._said >= _EVERY:
+            self._said = now
+            say(f"{self.what}: {self.status()}")
+
+    def status(self) -> str:
+        seconds = max(time.monotonic() - self.started, 1e-9)
+        rate = self.done / seconds
+        left = f", {clock((self.total - self.done) / rate)} left" if 0 < self.done < self.total else ""
+        return f"{self.done:,} of {self.total:,} {self.unit}, {rate:,.1f} a second{left}"
+
+
+class _Bar(Progress):
+    def __init__(self, what: str, total: int, unit: str):
+        super().__init__(what, total, unit)
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as RichProgress
+
+        columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()]
+        columns += [TextColumn("{task.fields[rate]} a second,"), TimeRemainingColumn(), TextColumn("left")]
+        self.bar = RichProgress(*columns, console=Console(stderr=True))
+        self.task = self.bar.add_task(what, total=total, rate="")
+        self.bar.start()
+
+    def advance(self, n: int = 1) -> None:
+        self.done += n
+        rate = self.done / max(time.monotonic() - self.started, 1e-9)
+        self.bar.update(self.task, advance=n, rate=f"{rate:,.1f}")
+
+
+@contextmanager
+def progress(what: str, total: int, unit: str = "clips") -> Iterator[Progress]:
+    """`with progress("encoding", len(clips)) as p: ... p.advance()`; ends with a line that says what was done."""
+    bar = not _quiet and sys.stderr.isatty()
+    p: Progress = _Bar(what, total, unit) if bar else Progress(what, total, unit)
+    try:
+        yield p
+    finally:
+        if isinstance(p, _Bar):
+            p.bar.stop()
+        elif p.done:
+            say(f"{what}: {p.status()}, {clock(time.monotonic() - p.started)} in all")
+
+
+def clock(seconds: float) -> str:
+    """75 -> '1:15', 3700 -> '1:01:40'."""
+    minutes, s = divmod(round(seconds), 60)
+    hours, m = divmod(minutes, 60)
+    return f"{hours}:{m:02d}:{s:02d}" if hours else f"{m}:{s:02d}"

@@ -1,0 +1,68 @@
+"""Names every layer shares: the batch, what a method returns, and the alphabet of shapes.
+
+Legend of shape letters (suffixes of tensor names, and the words in annotations)
+    B clips   T frames   H W pixels   C channels   F mel bins   S samples or spectrogram frames
+    K texts of a clip   L tokens   M kept tokens   D width of a latent   E width of a shared space   N rows of a table
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Int
+else:
+    try:
+        from jaxtyping import Bool, Float, Int
+    except ModuleNotFoundError:  # a bare training node: annotations then say the type and not the shape
+
+        class _Shapeless:
+            def __class_getitem__(cls, item: tuple[Any, str]) -> Any:
+                return item[0]
+
+        Bool = Float = Int = _Shapeless
+
+__all__ = ["MODALITIES", "Batch", "Bool", "Encoded", "Float", "Int", "Modality", "StepOutput", "Tensor"]
+
+Modality = str
+MODALITIES: tuple[Modality, ...] = ("video", "audio", "text")
+"""A picture is a video of one frame."""
+
+Batch = dict[str, Tensor]
+"""One tensor a modality (raw media or cached latents, B first), `has_<modality>` (B,) bool, and `group` (B,) int64:
+rows of one source recording share a number. An absent modality's rows hold any finite value and are masked."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What `Method.encode` knows of each sample, before anything looks across samples. Every tensor has B rows."""
+
+    features: dict[str, Tensor]
+    """Tensors that carry gradient, by name: usually one a modality."""
+    present: dict[str, Tensor]
+    """(B,) bool by modality: True where the sample has it."""
+    context: dict[str, Tensor] = field(default_factory=dict)
+    """Tensors without gradient that `objective` needs: group numbers, masks, mixing weights."""
+
+    def replace_features(self, features: dict[str, Tensor]) -> Encoded:
+        return replace(self, features=features)
+
+
+@dataclass(frozen=True)
+class StepOutput:
+    """What `Method.objective` returns."""
+
+    loss: Tensor
+    """Scalar, with gradient."""
+    metrics: dict[str, Tensor] = field(default_factory=dict)
+    """Detached scalars for the log. Every term of the loss is here under `loss/<term>`: a non-finite one is named."""
+    carry: dict[str, Tensor] = field(default_factory=dict)
+    """Detached tensors for `after_step`."""
+
+
+def presence(batch: Batch) -> dict[Modality, Tensor]:
+    """`{modality: (B,) bool}` for the modalities that the batch holds."""
+    return {m: batch[f"has_{m}"] for m in MODALITIES if f"has_{m}" in batch}
