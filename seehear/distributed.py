@@ -76,7 +76,7 @@ def gather_tree(tree: Tree) -> Tree:
     if world_size() == 1:
         return tree
     if isinstance(tree, Tensor):
-        return gather(tree)
+        return gather(tree)  # type: ignore[return-value]
     if isinstance(tree, dict):
         return {k: gather_tree(v) for k, v in sorted(tree.items())}  # type: ignore[return-value]
     if is_dataclass(tree) and not isinstance(tree, type):

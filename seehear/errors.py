@@ -13,7 +13,7 @@ class SeehearError(Exception):
 
 
 class DecodeError(SeehearError):
-    """A media file, or a window of one, that cannot be read. Never ends a run: the file is set aside, with this reason."""
+    """A media file, or a window of one, that cannot be read. Never ends a run: the file is set aside."""
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> SeehearError:
