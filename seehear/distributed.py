@@ -1,9 +1,9 @@
-"""Rank, world size, and the two collectives training needs. Without torchrun: a world of one, and no cost."""
+"""Rank, world size, device, and the collectives training needs. Without torchrun: a world of one, and no cost."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar
 
@@ -12,6 +12,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 Tree = TypeVar("Tree")
+Result = TypeVar("Result")
 
 
 def rank() -> int:
@@ -40,48 +41,96 @@ def barrier() -> None:
         dist.barrier()
 
 
+def device(name: str = "auto") -> torch.device:
+    """The device of this process. 'auto' is CUDA (one card a process), else Apple's, else the CPU."""
+    if name != "auto":
+        return torch.device(name)
+    if torch.cuda.is_available():
+        return torch.device("cuda", torch.cuda.current_device())
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def share(total: int, of: int | None = None) -> slice:
+    """The contiguous rows, out of `total`, that a rank holds; this rank's if `of` is None. Sizes differ by at most one."""
+    of = rank() if of is None else of
+    return slice(total * of // world_size(), total * (of + 1) // world_size())
+
+
 class _Gather(torch.autograd.Function):
     """Rows of all ranks, in rank order. Every rank goes on to compute the same loss from them, so the gradient of the
     mean over ranks is `world_size` times the gradient of the own rows: no communication in the backward pass."""
 
     @staticmethod
-    def forward(ctx: Any, rows: Tensor) -> Tensor:
-        ctx.rows = rows.shape[0]
-        parts = [torch.empty_like(rows, memory_format=torch.contiguous_format) for _ in range(world_size())]
-        dist.all_gather(parts, rows.contiguous())
-        return torch.cat(parts)
+    def forward(ctx: Any, rows: Tensor, total: int) -> Tensor:
+        ctx.own = share(total)
+        shares = [share(total, r) for r in range(world_size())]
+        sizes = [s.stop - s.start for s in shares]
+        if rows.shape[0] != sizes[rank()]:
+            raise ValueError(f"rank {rank()} must hold {sizes[rank()]} of {total} rows; got {rows.shape[0]}")
+        padded = rows.new_zeros((max(sizes), *rows.shape[1:]))  # collectives want the same shape on every rank
+        padded[: rows.shape[0]] = rows
+        parts = [torch.empty_like(padded) for _ in sizes]
+        dist.all_gather(parts, padded)
+        return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
-        own = slice(rank() * ctx.rows, (rank() + 1) * ctx.rows)
-        return grads[0][own] * world_size()
+        return grads[0][ctx.own] * world_size(), None
 
 
-def gather(rows: Tensor) -> Tensor:
-    """(b, ...) on each rank -> (world * b, ...), the same on all; gradients are exact once ranks average theirs.
+def gather(rows: Tensor, *, total: int | None = None) -> Tensor:
+    """The rows of all ranks, the same on all; gradients are exact once ranks average theirs.
 
-    Holds only while everything after it is the same on every rank: no rank-dependent randomness there. Every rank
-    must hold the same number of rows. (torch's own differentiable all_gather gives wrong gradients on gloo when the
-    incoming gradient is strided: pytorch issue 192920.)
+    With `total`, each rank holds its `share` of so many rows; without, all hold equally many. The gradient holds only
+    while everything after it is the same on every rank: no rank-dependent randomness there. (torch's own
+    differentiable all_gather gives wrong gradients on gloo when the incoming gradient is strided: pytorch issue 192920.)
     """
     if world_size() == 1:
         return rows
+    total = rows.shape[0] * world_size() if total is None else total
     if rows.dtype == torch.bool:
-        return _Gather.apply(rows.to(torch.uint8)).bool()
-    return _Gather.apply(rows)
+        return _Gather.apply(rows.to(torch.uint8), total).bool()
+    return _Gather.apply(rows, total)
 
 
-def gather_tree(tree: Tree) -> Tree:
+def gather_tree(tree: Tree, *, total: int | None = None) -> Tree:
     """`gather` every tensor of a dict or dataclass of tensors."""
     if world_size() == 1:
         return tree
     if isinstance(tree, Tensor):
-        return gather(tree)  # type: ignore[return-value]
+        return gather(tree, total=total)  # type: ignore[return-value]
     if isinstance(tree, dict):
-        return {k: gather_tree(v) for k, v in sorted(tree.items())}  # type: ignore[return-value]
+        return {k: gather_tree(v, total=total) for k, v in sorted(tree.items())}  # type: ignore[return-value]
     if is_dataclass(tree) and not isinstance(tree, type):
-        return replace(tree, **{f.name: gather_tree(getattr(tree, f.name)) for f in fields(tree)})
+        return replace(tree, **{f.name: gather_tree(getattr(tree, f.name), total=total) for f in fields(tree)})
     raise TypeError(f"gather_tree takes tensors, dicts and dataclasses of them; got {type(tree).__name__}")
+
+
+def from_first(make: Callable[[], Result]) -> Result:
+    """Run `make` on rank 0 alone and give its result (any plain value) to every rank: decisions all must share."""
+    if world_size() == 1:
+        return make()
+    box = [make() if rank() == 0 else None]
+    dist.broadcast_object_list(box, src=0)
+    return box[0]  # type: ignore[return-value]
+
+
+def any_rank(flag: bool) -> bool:
+    """Whether the flag is set on any rank."""
+    if world_size() == 1:
+        return flag
+    on = device() if dist.get_backend() == "nccl" else torch.device("cpu")
+    flags = torch.tensor(int(flag), device=on)
+    dist.all_reduce(flags, op=dist.ReduceOp.MAX)
+    return bool(flags.item())
+
+
+@torch.no_grad()
+def broadcast_module(module: torch.nn.Module) -> None:
+    """Parameters and buffers of rank 0 to every rank."""
+    if world_size() > 1:
+        for tensor in module.state_dict().values():
+            dist.broadcast(tensor, src=0)
 
 
 def average_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:

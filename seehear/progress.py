@@ -23,7 +23,7 @@ def say(message: str) -> None:
 
 
 class Progress:
-    """Call `advance` as work is done; `done` counts it."""
+    """Call `advance` as work is done; `done` counts it. `what` may be changed as it goes ("training, loss 1.2")."""
 
     def __init__(self, what: str, total: int, unit: str):
         self.what, self.total, self.unit, self.done = what, total, unit, 0
@@ -59,7 +59,7 @@ class _Bar(Progress):
     def advance(self, n: int = 1) -> None:
         self.done += n
         rate = self.done / max(time.monotonic() - self.started, 1e-9)
-        self.bar.update(self.task, advance=n, rate=f"{rate:,.1f}")
+        self.bar.update(self.task, advance=n, rate=f"{rate:,.1f}", description=self.what)
 
 
 @contextmanager

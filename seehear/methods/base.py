@@ -2,6 +2,7 @@
 
 One step, for every method (`train/loop.py`):
 
+    before_step(progress)             what the schedule sets before encoding (a masking ratio)
     batch   = assemble(batch)         only if `assembles`: the whole global batch, no gradient (FuseMix's mixing)
     encoded = encode(batch)           heavy, per sample: may be run on micro-batches and repeated
     encoded = gather over processes   one mechanism for cross-process negatives
@@ -34,6 +35,13 @@ class Method(nn.Module):
     """A frozen dataclass of plain values: with it and a state dict the model can be rebuilt."""
     spaces: dict[str, tuple[Modality, ...]]
     """The shared spaces and the modalities each holds. One space is called 'joint' where there is only one."""
+
+    def lr_multiplier(self, parameter: str) -> float:
+        """The learning rate of a parameter, by its name, relative to that of the run."""
+        return 1.0
+
+    def before_step(self, progress: float) -> None:
+        """Called before the step, without gradient: set what `encode` needs of the schedule. `progress` in [0, 1)."""
 
     def assemble(self, batch: Batch, *, rng: Randomness) -> Batch:
         """Rows of the whole batch combined with each other, without gradient. May return fewer rows."""
