@@ -1,0 +1,173 @@
+"""An open media file that bears with damage: seeks that miss, packets that do not decode, times that are missing.
+
+libav is asked for one packet after the other, so that a damaged one costs itself and not the rest of the file. Times
+are seconds from the start of the file as a player shows them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from seehear.errors import DecodeError, require
+
+EPSILON = 1e-6
+"""Seconds: times nearer than this are the same."""
+_BACK = (0.0, 2.0, 10.0)
+"""Seconds before the target that a seek aims at, in turn, while it lands behind the target."""
+_MAX_FAILURES = 10
+"""Reading stops after so many errors without a packet in between."""
+MAX_PIXELS = 2**27
+"""16384 x 8192: a frame that claims to be larger is damage, or an attack on memory."""
+
+
+@contextmanager
+def opened(path: str | Path) -> Iterator[Media]:
+    """The file, open; raises `DecodeError` when it is no media file, and for any error of libav inside the block."""
+    av = require("av")
+    media = None
+    try:
+        media = Media(path)
+        yield media
+    except (av.FFmpegError, OSError) as error:
+        raise DecodeError(f"{path}: cannot be read ({reason(error)})") from error
+    finally:
+        if media is not None:
+            media.container.close()
+
+
+def reason(error: Exception) -> str:
+    """What libav or the system says, without the file name."""
+    return str(getattr(error, "strerror", None) or error).strip() or type(error).__name__
+
+
+class Media:
+    """A file with at most one picture stream and one sound stream: the first of each that can be decoded."""
+
+    def __init__(self, path: str | Path):
+        self.path = path
+        self.corrupt = 0
+        """Packets lost so far."""
+        self._open()
+
+    def _open(self) -> None:
+        # "file:" keeps a colon in a name from being read as a protocol, the white list keeps a play list from the net.
+        self.container: Any = require("av").open(
+            f"file:{self.path}", options={"protocol_whitelist": "file"}, metadata_errors="replace"
+        )
+        self.video: Any = next((s for s in self.container.streams.video if _is_film(s)), None)
+        self.audio: Any = next((s for s in self.container.streams.audio if s.codec_context is not None), None)
+        for stream in (self.video, self.audio):
+            if stream is not None:
+                stream.codec_context.thread_type = "NONE"  # one process per core is faster, and a seek restarts threads
+        # Sound that begins before zero is what the encoder primed its decoder with, not a start to count from.
+        self.origin = max(self.container.start_time or 0, 0) / 1e6
+
+    def stream(self, kind: str) -> Any:
+        return self.video if kind == "video" else self.audio
+
+    def start(self, kind: str) -> float:
+        """Seconds at which a stream begins; 0 when it does not say."""
+        stream = self.stream(kind)
+        return 0.0 if stream.start_time is None else self.seconds(stream.start_time, stream)
+
+    def seconds(self, timestamp: int, stream: Any) -> float:
+        base = stream.time_base
+        return timestamp * base.numerator / base.denominator - self.origin
+
+    def decode(self, kind: str, target: float, *, skip_until: float | None = None) -> Iterator[tuple[float, Any]]:
+        """(seconds, frame) in the order of decoding, from a frame at or before `target` (or the stream's first).
+
+        Before `skip_until` frames that no other refers to are not decoded. Where seeking fails or lands too late, an
+        earlier place is tried, at last the start of the file.
+        """
+        lost, latest = self.corrupt, max(target, self.start(kind)) + EPSILON
+        for back in _BACK:
+            if not self._seek(kind, max(target, self.start(kind)) - back):
+                break
+            self.corrupt = lost
+            frames = self._frames(kind, skip_until)
+            head = next(frames, None)
+            if head is not None and head[0] <= latest:
+                yield head
+                yield from frames
+                return
+        self.container.close()
+        self._open()
+        self.corrupt = lost
+        yield from self._frames(kind, skip_until, from_start=True)
+
+    def _seek(self, kind: str, seconds: float) -> bool:
+        stream = self.stream(kind)
+        # Floor, with a grain of tolerance: 1.2 s is timestamp 15360 of 12800 and not 15359.
+        timestamp = int((seconds + self.origin + EPSILON) / float(stream.time_base))
+        try:
+            self.container.seek(timestamp, stream=stream, backward=True)
+        except (require("av").FFmpegError, OverflowError):
+            return False
+        return True
+
+    def _frames(self, kind: str, skip_until: float | None, *, from_start: bool = False) -> Iterator[tuple[float, Any]]:
+        """Decoded frames with their times. A frame without one follows the last, or is dropped if there is none."""
+        stream = self.stream(kind)
+        follows = self.start(kind) if from_start else None
+        for frame in self._decoded(stream, skip_until):
+            stamp = frame.pts if frame.pts is not None else frame.dts
+            if stamp is not None:
+                time = self.seconds(stamp, stream)
+            elif follows is not None:
+                time = follows
+            else:
+                continue
+            follows = time + lasts(frame, stream)
+            yield time, frame
+
+    def _decoded(self, stream: Any, skip_until: float | None) -> Iterator[Any]:
+        av, context = require("av"), stream.codec_context
+        for packet in self.packets(stream):
+            if skip_until is not None and packet.pts is not None:
+                early = self.seconds(packet.pts, stream) < skip_until
+                context.skip_frame = "NONREF" if early else "DEFAULT"
+            try:
+                frames = packet.decode()
+            except av.FFmpegError:
+                self.corrupt += packet.size > 0  # an empty one asks for what is left in the decoder
+                continue
+            yield from frames
+
+    def packets(self, stream: Any) -> Iterator[Any]:
+        """Packets from where the file stands to its end, then an empty one that drains the decoder."""
+        failures = 0
+        while failures < _MAX_FAILURES:
+            try:
+                for packet in self.container.demux(stream):
+                    failures = 0
+                    yield packet
+                return
+            except require("av").FFmpegError:
+                failures += 1
+                self.corrupt += 1
+
+
+def _is_film(stream: Any) -> bool:
+    """False for the cover of a song, and for pictures whose size cannot be true."""
+    context = stream.codec_context
+    if context is None or not 0 <= context.width * context.height <= MAX_PIXELS:
+        return False
+    return not stream.disposition & type(stream.disposition).attached_pic
+
+
+def lasts(frame: Any, stream: Any) -> float:
+    """Seconds that a frame is shown or heard."""
+    if stream.type == "audio":
+        return frame.samples / frame.sample_rate
+    if frame.duration:
+        return float(frame.duration * stream.time_base)
+    return 1.0 / frame_rate(stream)
+
+
+def frame_rate(stream: Any) -> float:
+    """Frames a second on average; 25 when the file does not say."""
+    return float(stream.average_rate or stream.guessed_rate or 25)

@@ -1,0 +1,129 @@
+"""The sound of a window, exact to the sample: the same samples whichever window reads them.
+
+Frames are placed by their timestamps on the sample grid of the file, and resampled from there with one fixed filter
+onto the grid k / rate of absolute time. So [2, 4) is a slice of [0, 6), bit for bit up to rounding.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from seehear.data.container import Media
+
+_PREROLL = 0.5
+"""Seconds decoded and thrown away before the window, in which a decoder's memory settles."""
+_HALF_WIDTH = 16
+"""Zero crossings of the resampling filter on each side."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AudioSpec:
+    """Sound as a mono waveform: the mean of all channels."""
+
+    rate: int = 16_000
+    """Samples a second."""
+
+
+def read_waveform(media: Media, start: float, end: float, spec: AudioSpec) -> np.ndarray | None:
+    """(round((end - start) * rate),) float32 in [-1, 1], silent where the stream has nothing; None if it never has."""
+    context = media.audio.codec_context
+    frames = media.decode("audio", start - _PREROLL - _HALF_WIDTH / min(context.sample_rate or spec.rate, spec.rate))
+    head = next(frames, None)
+    if head is None:
+        return None
+    rate, first, count = head[1].sample_rate, round(start * spec.rate), round((end - start) * spec.rate)
+    common = math.gcd(rate, spec.rate)
+    up, down = spec.rate // common, rate // common
+    margin = 0.0 if up == down else (_HALF_WIDTH + 1) / min(rate, spec.rate)
+    # Both grids meet every 1 / common seconds: begin there, so that the filter has the same phase in every window.
+    meeting = math.floor((first / spec.rate - margin) * common)
+    below, above = meeting * down, math.ceil(((first + count) / spec.rate + margin) * rate)
+    native, heard = _gather(chain([head], frames), media, rate, below, above)
+    if not heard[0] < (start + count / spec.rate) * rate or not heard[1] > start * rate:
+        return None
+    waveform = native if up == down else _resample(native, up, down)
+    return np.clip(waveform[first - meeting * up :][:count], -1.0, 1.0)
+
+
+def _gather(
+    frames: Iterator[tuple[float, Any]], media: Media, rate: int, below: int, above: int
+) -> tuple[np.ndarray, tuple[float, float]]:
+    """Samples [below, above) of the stream at its own rate, and the range of sample numbers that it really had."""
+    samples, grid = np.zeros(above - below, np.float32), _Grid(media, rate)
+    low, high = math.inf, -math.inf
+    for time, frame in frames:
+        if round(time * rate) >= above:
+            break
+        if frame.sample_rate != rate:  # a stream that changes its mind: what came first is kept
+            media.corrupt += 1
+            continue
+        position = grid.place(time, frame.samples)
+        begin, stop = max(position, below), min(position + frame.samples, above)
+        if begin < stop:
+            samples[begin - below : stop - below] = _mono(frame)[begin - position : stop - position]
+            low, high = min(low, begin), max(high, stop)
+    return samples, (low, high)
+
+
+class _Grid:
+    """Numbers of samples from timestamps that may be rounded (Matroska's to 1 ms, which is 44 samples).
+
+    A frame that follows the last within the rounding follows it exactly. The first is put where whole frames counted
+    from the start of the stream end, if that is within the rounding: so every seek finds the same numbers.
+    """
+
+    def __init__(self, media: Media, rate: int):
+        self.rate = rate
+        self.first = round(media.start("audio") * rate)
+        self.frame_size = media.audio.codec_context.frame_size
+        self.tolerance = max(1, math.ceil(float(media.audio.time_base) * rate))
+        self.expected: int | None = None
+
+    def place(self, time: float, samples: int) -> int:
+        position = round(time * self.rate)
+        if self.expected is not None and abs(position - self.expected) <= self.tolerance:
+            position = self.expected
+        else:
+            size, end = self.frame_size or samples, position + samples
+            whole = self.first + round((end - self.first) / size) * size
+            if abs(whole - end) <= self.tolerance:
+                position = whole - samples
+        self.expected = position + samples
+        return position
+
+
+def _mono(frame: Any) -> np.ndarray:
+    """(samples,) float32 in [-1, 1]. Damage can decode to anything: what is no number becomes silence."""
+    samples_CS = frame.to_ndarray()
+    if not frame.format.is_planar:
+        samples_CS = samples_CS.reshape(frame.samples, -1).T
+    kind = samples_CS.dtype
+    if kind == np.uint8:
+        samples_CS = (samples_CS.astype(np.float32) - 128.0) / 128.0
+    elif kind.kind == "i":
+        samples_CS = samples_CS.astype(np.float32) / -float(np.iinfo(kind).min)
+    mono = samples_CS.mean(axis=0, dtype=np.float32)
+    return np.nan_to_num(mono, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+
+
+@lru_cache(maxsize=8)
+def _filter(up: int, down: int) -> np.ndarray:
+    """Kaiser-windowed sinc, 90 dB down above the lower of the two Nyquist frequencies."""
+    from scipy.signal import firwin
+
+    slower = max(up, down)
+    taps = firwin(2 * _HALF_WIDTH * slower + 1, 0.94 / slower, window=("kaiser", 8.6))
+    return taps.astype(np.float32)
+
+
+def _resample(samples: np.ndarray, up: int, down: int) -> np.ndarray:
+    from scipy.signal import resample_poly
+
+    return resample_poly(samples, up, down, window=_filter(up, down)).astype(np.float32, copy=False)
