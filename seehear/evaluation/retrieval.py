@@ -1,0 +1,219 @@
+"""Retrieval: how early in a ranked gallery does each query find what belongs to it?
+
+Relevance is by id: the positives of a query are the gallery rows with its id, one or many (five captions of an image,
+all pictures of a class). Ties are averaged (`ties.py`), so a model with constant similarities scores chance, never
+100 %. Work goes in blocks of queries: 100,000 against 100,000 needs a few hundred MB.
+
+    R@K        share of queries with a positive among the first K     (0 to 1)
+    rank       of the first positive, from 1; median and mean over queries
+    MRR        mean of 1 / rank                 mAP   mean over queries of the average precision
+    nDCG@10    discounted gain of the first 10 places over the best possible one
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from seehear.evaluation import ties
+from seehear.types import Float, Tensor
+
+_BLOCK = 1 << 25  # scores held at once
+_FEW = 48  # positives of a query up to which counting beats sorting the row
+_DEPTH = 10  # of nDCG
+Array = np.ndarray | Tensor
+
+
+@dataclass(frozen=True)
+class RetrievalResult:
+    metrics: dict[str, float]
+    """R@K, median_rank, mean_rank, MRR, mAP, nDCG@10."""
+    chance: dict[str, float]
+    """The same under a random ranking of the same gallery: exact expectations (median: of the rank's distribution)."""
+    queries: int
+    """Queries with a positive: those that count."""
+    gallery: int
+    skipped: int
+    """Queries without a positive in the gallery."""
+    rows: np.ndarray
+    """(queries,) int64: which query each per-query value is of."""
+    per_query: dict[str, np.ndarray]
+    """(queries,) float64 by name: R@K, rank, MRR, AP, nDCG@10; what a bootstrap resamples."""
+
+    @property
+    def ranks(self) -> np.ndarray:
+        """Expected rank of each query's first positive, from 1."""
+        return self.per_query["rank"]
+
+    def __str__(self) -> str:
+        def shown(name: str) -> str:
+            scale = 1 if "rank" in name else 100
+            return f"{name} {scale * self.metrics[name]:.1f} (chance {scale * self.chance[name]:.1f})"
+
+        return f"{self.queries:,} queries, {self.gallery:,} items: " + ", ".join(shown(n) for n in self.metrics)
+
+
+def retrieval(
+    query_QE: Float[Array, "q e"],
+    gallery_GE: Float[Array, "g e"],
+    query_ids: Sequence[str | int] | np.ndarray,
+    gallery_ids: Sequence[str | int] | np.ndarray,
+    *,
+    ks: Sequence[int] = (1, 5, 10),
+) -> RetrievalResult:
+    """Rank the gallery for every query by inner product (cosine, for the unit vectors of a shared space)."""
+    query_QE, gallery_GE = _float32(query_QE), _float32(gallery_GE)
+    if query_QE.ndim != 2 or gallery_GE.ndim != 2 or query_QE.shape[1] != gallery_GE.shape[1]:
+        shapes = f"{tuple(query_QE.shape)} and {tuple(gallery_GE.shape)}"
+        raise ValueError(f"queries and gallery must be (Q, E) and (G, E); got {shapes}")
+    # A BLAS may give equal rows scores that differ in the last bit: score each distinct row once, so that they tie.
+    unique_UE, copies = _distinct(gallery_GE)
+    transposed = unique_UE.T
+
+    def scores(start: int, stop: int) -> np.ndarray:
+        product = query_QE[start:stop] @ transposed
+        product = product.cpu().numpy() if isinstance(product, Tensor) else product
+        return product if copies is None else product[:, copies]
+
+    return rank_blocks(scores, query_ids, gallery_ids, ks=ks)
+
+
+def retrieval_from_scores(
+    scores_QG: Float[Array, "q g"],
+    query_ids: Sequence[str | int] | np.ndarray,
+    gallery_ids: Sequence[str | int] | np.ndarray,
+    *,
+    ks: Sequence[int] = (1, 5, 10),
+) -> RetrievalResult:
+    """The same for scores that are at hand; a higher score is a better match."""
+    matrix = scores_QG.cpu().numpy() if isinstance(scores_QG, Tensor) else np.asarray(scores_QG)
+    if matrix.shape != (len(query_ids), len(gallery_ids)):
+        raise ValueError(f"scores must be ({len(query_ids)}, {len(gallery_ids)}); got {matrix.shape}")
+    return rank_blocks(lambda start, stop: matrix[start:stop], query_ids, gallery_ids, ks=ks)
+
+
+def rank_blocks(
+    scores: Callable[[int, int], np.ndarray],
+    query_ids: Sequence[str | int] | np.ndarray,
+    gallery_ids: Sequence[str | int] | np.ndarray,
+    *,
+    ks: Sequence[int] = (1, 5, 10),
+) -> RetrievalResult:
+    """The same for scores made on demand: `scores(start, stop)` gives the rows of these queries, (rows, G)."""
+    num_q, num_g = len(query_ids), len(gallery_ids)
+    first, columns = _positives(query_ids, gallery_ids)
+    counts = np.diff(first)
+    rows = np.flatnonzero(counts)
+    if len(rows) == 0:
+        raise ValueError("no query has a positive in the gallery: query_ids and gallery_ids share no id")
+    tables = ties.harmonic_numbers(num_g), ties.discount_sums(min(_DEPTH, num_g))
+    block = max(1, _BLOCK // num_g)
+    parts = []
+    for start in range(0, num_q, block):
+        stop = min(start + block, num_q)
+        here = rows[(rows >= start) & (rows < stop)]
+        if len(here):
+            places = [columns[first[q] : first[q + 1]] for q in here]
+            parts.append(_measure(scores(start, stop), here - start, places, ks, *tables))
+    per_query = {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
+    metrics, chance = _averages(per_query), _chance(num_g, counts[rows], ks, *tables)
+    return RetrievalResult(metrics, chance, len(rows), num_g, num_q - len(rows), rows, per_query)
+
+
+def _averages(per_query: dict[str, np.ndarray]) -> dict[str, float]:
+    means = {name: float(values.mean()) for name, values in per_query.items()}
+    recalls = {name: value for name, value in means.items() if name.startswith("R@")}
+    ranks = {"median_rank": float(np.median(per_query["rank"])), "mean_rank": means["rank"]}
+    return recalls | ranks | {"MRR": means["MRR"], "mAP": means["AP"], "nDCG@10": means["nDCG@10"]}
+
+
+def _measure(
+    scores: np.ndarray,
+    rows: np.ndarray,
+    places: list[np.ndarray],
+    ks: Sequence[int],
+    harmonic: np.ndarray,
+    discounts: np.ndarray,
+) -> dict[str, np.ndarray]:
+    """Every measure for some rows of a block of scores. Positives of a row stand side by side, padded to the most."""
+    width = max(len(p) for p in places)
+    above, block = np.zeros((len(rows), width), np.int64), np.ones((len(rows), width), np.int64)
+    right_above, right = np.zeros_like(above), np.ones_like(above)
+    real = np.arange(width) < np.array([len(p) for p in places])[:, None]
+    for i, (row, at) in enumerate(zip(rows, places, strict=True)):
+        own = np.sort(scores[row, at])[::-1]
+        above[i, : len(own)], block[i, : len(own)] = _higher_and_equal(scores[row], own)
+        if len(own) > 1:
+            right_above[i, : len(own)], right[i, : len(own)] = _higher_and_equal(own, own)
+    count = real.sum(axis=1)
+    best = above[:, 0], block[:, 0], right[:, 0]
+    gain = np.where(real, ties.discount_gain(above, block, discounts), 0.0).sum(axis=1)
+    precision = np.where(real, ties.precision_sum(above, block, right, right_above, harmonic), 0.0).sum(axis=1)
+    measures = {f"R@{k}": ties.recall(*best, k) for k in ks}
+    measures |= {"rank": ties.first_rank(*best), "MRR": ties.reciprocal_rank(*best)}
+    measures["AP"] = precision / count
+    measures["nDCG@10"] = gain / discounts[np.minimum(count, len(discounts) - 1)]
+    return measures
+
+
+def _higher_and_equal(row: np.ndarray, own: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For each of `own` (descending, all of them values of the row): how many in the row are higher, how many equal."""
+    if len(own) <= _FEW:
+        higher = np.array([np.count_nonzero(row > score) for score in own])
+        equal = np.array([np.count_nonzero(row == score) for score in own])
+        return higher, equal
+    ordered = np.sort(row)
+    right = np.searchsorted(ordered, own, side="right")
+    return len(row) - right, right - np.searchsorted(ordered, own, side="left")
+
+
+def _chance(
+    gallery: int, counts: np.ndarray, ks: Sequence[int], harmonic: np.ndarray, discounts: np.ndarray
+) -> dict[str, float]:
+    """Everything tied: one block that holds the whole gallery."""
+    above, block = np.zeros_like(counts), np.full_like(counts, gallery)
+    chance = {f"R@{k}": float(ties.recall(above, block, counts, k).mean()) for k in ks}
+    chance["median_rank"] = ties.chance_median(gallery, counts)
+    chance["mean_rank"] = float(ties.first_rank(above, block, counts).mean())
+    chance["MRR"] = float(ties.reciprocal_rank(above, block, counts).mean())
+    chance["mAP"] = float(ties.precision_sum(above, block, counts, above, harmonic).mean())
+    gain = counts * ties.discount_gain(above, block, discounts)
+    chance["nDCG@10"] = float((gain / discounts[np.minimum(counts, len(discounts) - 1)]).mean())
+    return chance
+
+
+def _positives(
+    query_ids: Sequence[str | int] | np.ndarray, gallery_ids: Sequence[str | int] | np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Compressed rows: the positives of query q are gallery columns `columns[first[q] : first[q + 1]]`."""
+    number: dict[str | int, int] = {}
+    of_gallery = np.array([number.setdefault(i, len(number)) for i in _plain(gallery_ids)], np.int64)
+    of_query = np.array([number.get(i, -1) for i in _plain(query_ids)], np.int64)
+    order = np.argsort(of_gallery, kind="stable")
+    starts = np.searchsorted(of_gallery[order], np.arange(len(number) + 1))
+    sizes = np.where(of_query >= 0, np.diff(starts)[of_query] if len(number) else 0, 0)
+    first = np.concatenate([[0], np.cumsum(sizes)])
+    within = np.arange(first[-1]) - np.repeat(first[:-1], sizes)
+    return first, order[np.repeat(starts[of_query], sizes) + within]
+
+
+def _plain(ids: Sequence[str | int] | np.ndarray) -> Sequence[str | int]:
+    return ids.tolist() if isinstance(ids, np.ndarray | Tensor) else ids
+
+
+def _float32(x: Array) -> Array:
+    return x.detach().float() if isinstance(x, Tensor) else np.asarray(x, np.float32)
+
+
+def _distinct(rows_GE: Array) -> tuple[Array, np.ndarray | None]:
+    """The distinct rows, and for each row which of them it is; None when no row comes twice."""
+    plain = rows_GE.cpu().numpy() if isinstance(rows_GE, Tensor) else rows_GE
+    seen: dict[bytes, int] = {}
+    copies = np.array([seen.setdefault(row.tobytes(), len(seen)) for row in np.ascontiguousarray(plain)], np.int64)
+    if len(seen) == len(copies):
+        return rows_GE, None
+    keep = np.unique(copies, return_index=True)[1]
+    return rows_GE[torch.from_numpy(keep).to(rows_GE.device) if isinstance(rows_GE, Tensor) else keep], copies
