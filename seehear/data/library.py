@@ -12,72 +12,22 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from seehear.data.records import SPLITS, Clip, Reject, Source, Text, clip_id, content_key, unprintable
 from seehear.errors import SeehearError, require
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+__all__ = ["SPLITS", "Clip", "Library", "Reject", "Source", "Text", "VectorTable", "Vectors"]
+__all__ += ["clip_id", "content_key", "in_batches", "quote", "table_name"]
+
 FORMAT = "1"
-SPLITS = ("train", "val", "test")
-
-
-@dataclass(frozen=True)
-class Text:
-    """A caption, subtitle line or narration; times in seconds of the source, None when it belongs to the whole clip."""
-
-    text: str
-    start: float | None = None
-    end: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Clip:
-    id: str
-    """Stable: the same source and times give the same id in every run (`clip_id`)."""
-    source: str = ""
-    """Path relative to its media root; '' for a row of text alone."""
-    start: float = 0.0
-    end: float = 0.0
-    """Seconds; start = end = 0 for a picture."""
-    has_video: bool = False
-    has_audio: bool = False
-    texts: tuple[Text, ...] = ()
-    labels: tuple[str, ...] = ()
-    group: str = ""
-    """The source recording: splits never cut through a group."""
-    split: str = "train"
-    meta: dict[str, str] = field(default_factory=dict)
-    """The user's own columns."""
-
-    def has(self, modality: str) -> bool:
-        return bool(self.texts) if modality == "text" else bool(getattr(self, f"has_{modality}"))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Source:
-    """A media file as it was when it was read. A change of size or time makes `prepare` read it again."""
-
-    source: str
-    size: int
-    mtime_ns: int
-    fingerprint: str
-    """16 hex digits over the size and samples of the content: what latents are checked against."""
-    duration: float = 0.0
-    info: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reject:
-    path: str
-    """A media file, or 'manifest.csv:17' for a row."""
-    stage: str
-    reason: str
 
 
 def _schemas() -> dict[str, pa.Schema]:
@@ -90,11 +40,15 @@ def _schemas() -> dict[str, pa.Schema]:
             + [("duration", pa.float64()), ("info", pa.string())]
         ),
         "clips": pa.schema(
-            [("id", pa.string()), ("source", pa.string()), ("start", pa.float64()), ("end", pa.float64())]
+            [("id", pa.string()), ("source", pa.string()), ("audio_source", pa.string())]
+            + [("start", pa.float64()), ("end", pa.float64())]
             + [("has_video", pa.bool_()), ("has_audio", pa.bool_()), ("texts", pa.list_(text))]
             + [("labels", pa.list_(pa.string())), ("group", pa.string()), ("split", pa.string()), ("meta", pa.string())]
         ),
-        "rejects": pa.schema([("path", pa.string()), ("stage", pa.string()), ("reason", pa.string())]),
+        "rejects": pa.schema(
+            [("path", pa.string()), ("stage", pa.string()), ("reason", pa.string())]
+            + [("size", pa.int64()), ("mtime_ns", pa.int64()), ("origin", pa.string())]
+        ),
     }
 
 
@@ -178,7 +132,7 @@ class Library:
         keys = list(keys)
         for at in range(0, len(keys), 1000):
             listed = ", ".join(quote(k) for k in keys[at : at + 1000])
-            self.table(name).delete(f"{_KEYS[name]} IN ({listed})")
+            self.table(name).delete(f"{_KEYS.get(name, 'id')} IN ({listed})")
 
     # -- about -------------------------------------------------------------------------------------------------------
 
@@ -207,6 +161,7 @@ class Library:
     def path_of(self, source: str, roots: dict[str, str] | None = None) -> Path:
         """The media file of a source. Pass `roots()` when asking for many."""
         roots = self.roots() if roots is None else roots
+        source = unprintable(source)
         head, _, rest = source.partition("/")
         if head.startswith("@") and head in roots:
             return Path(roots[head]) / rest
@@ -226,7 +181,20 @@ class Library:
         self._put("clips", rows)
 
     def remove_clips(self, ids: Iterable[str]) -> None:
+        """Clips, and every vector made from them."""
+        ids = list(ids)
+        for name in [n for n in self.tables() if n.startswith(("latents_", "vectors_"))] if ids else []:
+            self._remove(name, ids)
         self._remove("clips", ids)
+
+    def clip_ids(self, sources: Iterable[str]) -> dict[str, str]:
+        """id -> source of the clips of some media files ('' for texts alone)."""
+        found: dict[str, str] = {}
+        for some in in_batches(sorted(sources), 1000):
+            query = self.table("clips").search().where(f"source IN ({', '.join(quote(s) for s in some)})")
+            rows = query.select(["id", "source"]).limit(None).to_arrow().to_pydict()
+            found |= dict(zip(rows["id"], rows["source"], strict=True))
+        return found
 
     def count_clips(self) -> int:
         return int(self.table("clips").count_rows())
@@ -253,6 +221,11 @@ class Library:
     def sources(self) -> dict[str, Source]:
         rows = self.table("sources").to_arrow().to_pylist()
         return {r["source"]: Source(**(r | {"info": json.loads(r["info"])})) for r in rows}
+
+    def compact(self) -> None:
+        """Join the small files that many commits left; safe at any time."""
+        for name in _KEYS:
+            self.table(name).optimize()
 
     def put_rejects(self, rejects: Sequence[Reject]) -> None:
         self._put("rejects", [asdict(r) for r in {r.path: r for r in rejects}.values()])

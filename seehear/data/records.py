@@ -1,0 +1,118 @@
+"""What a library's rows are: a text, a clip, a media file, something set aside; and the names that tie them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+SPLITS = ("train", "val", "test")
+_BYTES = {0xDC00 + byte: 0xF700 + byte for byte in range(0x80, 0x100)}
+_PRIVATE = {private: surrogate for surrogate, private in _BYTES.items()}
+
+
+@dataclass(frozen=True)
+class Text:
+    """A caption, subtitle line or narration; times in seconds of the source, None when it belongs to the whole clip."""
+
+    text: str
+    start: float | None = None
+    end: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clip:
+    id: str
+    """Stable: the same source and times give the same id in every run (`clip_id`)."""
+    source: str = ""
+    """Path relative to its media root; '' for a row of text alone."""
+    audio_source: str = ""
+    """The file its sound comes from, when that is not `source`."""
+    start: float = 0.0
+    end: float = 0.0
+    """Seconds, of both files if there are two; start = end = 0 for a picture without sound."""
+    has_video: bool = False
+    has_audio: bool = False
+    texts: tuple[Text, ...] = ()
+    labels: tuple[str, ...] = ()
+    group: str = ""
+    """The source recording: splits never cut through a group."""
+    split: str = "train"
+    meta: dict[str, str] = field(default_factory=dict)
+    """The user's own columns."""
+
+    def has(self, modality: str) -> bool:
+        return bool(self.texts) if modality == "text" else bool(getattr(self, f"has_{modality}"))
+
+    def source_of(self, modality: str) -> str:
+        """The file that a modality is read from; a picture's window is the picture, whatever start and end say."""
+        return self.audio_source or self.source if modality == "audio" else self.source
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A media file as it was when it was read. A change of size or time makes `prepare` read it again."""
+
+    source: str
+    size: int
+    mtime_ns: int
+    fingerprint: str
+    """16 hex digits over the size and samples of the content: what latents are checked against."""
+    duration: float = 0.0
+    info: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reject:
+    path: str
+    """A media file, or 'manifest.csv:17' for a row."""
+    stage: str
+    reason: str
+    size: int = 0
+    """Of the file when it was set aside, with the time it was changed: it is tried again when either differs."""
+    mtime_ns: int = 0
+    origin: str = ""
+    """The folder or manifest it was found through."""
+
+
+def clip_id(source: str, start: float | None = None, end: float | None = None) -> str:
+    """'talks/a.mp4' for a whole file, 'talks/a.mp4#3.000-8.000' for a part of one."""
+    return source if start is None or end is None else f"{source}#{start:.3f}-{end:.3f}"
+
+
+def content_key(clip: Clip, modality: str, item: int, sources: Mapping[str, Source]) -> str:
+    """16 hex digits over what a vector of the clip is made from: its text `item`, or the content of its file and the
+    window. A file that is in no row of `sources` counts as empty."""
+    if modality == "text":
+        return digest("text", clip.texts[item].text)
+    source = sources.get(clip.source_of(modality))
+    return digest(modality, source.fingerprint if source else "", repr(clip.start), repr(clip.end))
+
+
+def digest(*parts: str) -> str:
+    """16 hex digits, the same on every machine."""
+    return hashlib.blake2b("\x1f".join(parts).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+
+def printable(name: str) -> str:
+    """A file name as valid Unicode: bytes that are no UTF-8 (Python's lone surrogates) become private characters."""
+    return name.translate(_BYTES)
+
+
+def unprintable(source: str) -> str:
+    """The file name that `printable` was given."""
+    return source.translate(_PRIVATE)
+
+
+def fingerprint(path: str | Path) -> str:
+    """16 hex digits over a file's size and up to 16 samples of 64 KB spread over it (all of a file of 1 MB)."""
+    chunk, chunks = 2**16, 16
+    size = os.path.getsize(path)
+    hashed = hashlib.blake2b(str(size).encode(), digest_size=8)
+    with open(path, "rb") as file:
+        for i in range(chunks):
+            file.seek(max(0, size - chunk) * i // (chunks - 1) if size > chunk * chunks else i * chunk)
+            hashed.update(file.read(chunk))
+    return hashed.hexdigest()
