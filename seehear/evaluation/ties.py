@@ -13,6 +13,8 @@ The chance level of a measure is the same expectation with everything tied: abov
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 Counts = np.ndarray
@@ -91,7 +93,7 @@ def _all_missed(block: int, right: int, seen: int) -> float:
     return float(np.prod((block - many - i) / (block - i)))
 
 
-def _once(function, above: Counts, block: Counts, right: Counts) -> np.ndarray:  # type: ignore[no-untyped-def]
+def _once(function: Callable[[int, int, int], float], above: Counts, block: Counts, right: Counts) -> np.ndarray:
     """Apply a scalar function to each distinct triple."""
     triples, back = np.unique(np.stack([above, block, right], axis=1), axis=0, return_inverse=True)
     return np.array([function(int(a), int(b), int(r)) for a, b, r in triples])[back.reshape(-1)]

@@ -32,7 +32,8 @@ def test_ties_are_averaged():
     result = retrieval_from_scores(np.array(scores), range(4), range(4))
     assert result.ranks.tolist() == [1, 3, 1, 2.5]
     assert result.metrics["median_rank"] == 1.75
-    assert np.mean(result.ranks <= 1) == 0.5 and np.mean(result.ranks <= 5) == 1.0
+    assert np.mean(result.ranks <= 1) == 0.5
+    assert np.mean(result.ranks <= 5) == 1.0
     # The last query finds its item first in one order of four: that quarter is its share of R@1.
     assert result.metrics["R@1"] == pytest.approx((1 + 0 + 1 + 0.25) / 4)
     assert result.metrics["R@5"] == 1.0
