@@ -1,0 +1,188 @@
+"""Contrastive losses between two sets of unit vectors whose rows belong together, and over several modalities.
+
+Every loss takes rows of unit length; all else in a batch is a negative but for the pairs that an `Overlap` excludes.
+Products are formed in the autocast type where autocast is on, in the type of the inputs otherwise; exponentials and
+sums in fp32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Literal
+
+import torch
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from seehear.losses.overlap import Overlap, join, same_group
+from seehear.losses.tiled import tiled_info_nce
+from seehear.types import Bool, Float, Int, Modality, Tensor
+
+__all__ = [
+    "Overlap",
+    "Pairwise",
+    "info_nce",
+    "join",
+    "matryoshka",
+    "multi_positive",
+    "pairwise",
+    "same_group",
+    "sigmoid",
+]
+
+_DENSE_UP_TO = 1024  # rows: the whole matrix is then 4 MB and one tile is as good
+_TILE = 256
+_CUDA_TILE_NUMBERS = 2**25  # on a GPU launches cost more than memory: 128 MB a tile
+
+PairLoss = Callable[..., Tensor]
+"""loss(x_BE, y_BE, exclude=...) -> scalar."""
+
+
+def info_nce(
+    x_BE: Float[Tensor, "b e"],
+    y_BE: Float[Tensor, "b e"],
+    temperature: Float[Tensor, ""] | float,
+    *,
+    exclude: Overlap | None = None,
+    tile: int | None = None,
+) -> Float[Tensor, ""]:
+    """Mean of the cross-entropies of rows and of columns of x y' / temperature; log(B) when all similarities are equal.
+
+    With few rows the matrix is formed, with many (or a given `tile` of rows) it is worked off in tiles: the same number
+    to rounding. Excluded pairs are in neither sum.
+    """
+    _check(x_BE, y_BE, exclude)
+    tau = torch.as_tensor(temperature, dtype=_sum_dtype(x_BE), device=x_BE.device)
+    if tile is None and len(x_BE) <= _DENSE_UP_TO:
+        logits_BB = _products(x_BE, y_BE) / tau
+        if exclude is not None:
+            logits_BB[exclude.pairs(slice(0, len(x_BE)))] = -torch.inf
+        return ((logits_BB.logsumexp(dim=1) + logits_BB.logsumexp(dim=0)) / 2 - logits_BB.diagonal()).mean()
+    return tiled_info_nce(x_BE, y_BE, tau, exclude=exclude, tile=tile or _tile(x_BE), product=_product_dtype(x_BE))
+
+
+def sigmoid(
+    x_BE: Float[Tensor, "b e"],
+    y_BE: Float[Tensor, "b e"],
+    scale: Float[Tensor, ""] | float,
+    bias: Float[Tensor, ""] | float,
+    *,
+    divide_by: Literal["rows", "pairs"] = "rows",
+    exclude: Overlap | None = None,
+    positive: Overlap | None = None,
+) -> Float[Tensor, ""]:
+    """-sum_ij log sigmoid(+-(scale s_ij + bias)), plus on the diagonal and minus elsewhere, divided by B (SigLIP,
+    arXiv 2303.15343) or by B^2 (SAIL, arXiv 2412.04616). Pairs of `positive` count as matches too."""
+    _check(x_BE, y_BE, exclude)
+    tile = len(x_BE) if len(x_BE) <= _DENSE_UP_TO else _tile(x_BE)
+
+    def part(x_TE: Tensor, start: int) -> Tensor:
+        rows = slice(start, start + len(x_TE))
+        logits_TB = _products(x_TE, y_BE) * scale + bias
+        sign_TB = -torch.ones_like(logits_TB)
+        sign_TB.diagonal(start).fill_(1)
+        if positive is not None:
+            sign_TB[positive.pairs(rows)] = 1
+        terms_TB = F.softplus(-sign_TB * logits_TB)
+        if exclude is not None:
+            terms_TB[exclude.pairs(rows)] = 0
+        return terms_TB.sum()
+
+    starts = range(0, len(x_BE), tile)
+    parts = [checkpoint(part, x_BE[s : s + tile], s, use_reentrant=False, preserve_rng_state=False) for s in starts]
+    return torch.stack(parts).sum() / (len(x_BE) if divide_by == "rows" else len(x_BE) ** 2)
+
+
+def multi_positive(
+    x_BE: Float[Tensor, "b e"],
+    y_BE: Float[Tensor, "b e"],
+    temperature: Float[Tensor, ""] | float,
+    group_B: Int[Tensor, " b"],
+) -> Float[Tensor, ""]:
+    """Symmetric InfoNCE with every row of the same group as a target: minus the mean log-probability over them."""
+    _check(x_BE, y_BE, None)
+    logits_BB = _products(x_BE, y_BE) / temperature
+    target_BB = (group_B[:, None] == group_B).to(logits_BB.dtype)
+    target_BB /= target_BB.sum(dim=1, keepdim=True)  # symmetric membership: rows and columns have the same counts
+    of_rows = F.cross_entropy(logits_BB, target_BB)
+    of_columns = F.cross_entropy(logits_BB.T, target_BB)
+    return (of_rows + of_columns) / 2
+
+
+def matryoshka(
+    loss: Callable[[Tensor, Tensor], Tensor],
+    x_BE: Float[Tensor, "b e"],
+    y_BE: Float[Tensor, "b e"],
+    dims: Sequence[int],
+) -> Float[Tensor, ""]:
+    """Mean of a loss over prefixes of the vectors, each made unit again (arXiv 2205.13147)."""
+    parts = [loss(F.normalize(x_BE[:, :d], dim=1), F.normalize(y_BE[:, :d], dim=1)) for d in dims]
+    return torch.stack(parts).mean()
+
+
+@dataclass(frozen=True)
+class Pairwise:
+    """A loss over pairs of modalities."""
+
+    total: Tensor
+    """Weighted mean of the terms; zero, with a zero gradient, when no pair had two rows."""
+    terms: dict[tuple[Modality, Modality], Tensor]
+    """By pair of modalities, those that had two rows at least."""
+
+
+def pairwise(
+    z: Mapping[Modality, Float[Tensor, "b e"]],
+    present: Mapping[Modality, Bool[Tensor, " b"]],
+    loss: PairLoss,
+    *,
+    pairs: Sequence[tuple[Modality, Modality]] | None = None,
+    weighting: Literal["pairs", "rows"] = "pairs",
+    exclude: Callable[[Modality, Modality], Overlap | None] | None = None,
+) -> Pairwise:
+    """The loss of each pair of modalities over the rows that have both, averaged with equal say of every pair, or of
+    every row. All pairs by default, or only those given (a hub). Pairs with fewer than two rows are skipped: they have
+    no negatives. Absent rows are dropped before anything is computed, so whatever they hold has no influence.
+    """
+    total = torch.stack([x[:0].sum() for x in z.values()]).sum()  # keeps the graph when every pair is skipped
+    terms, weights = {}, 0.0
+    for p, q in pairs or combinations(z, 2):
+        rows = (present[p] & present[q]).nonzero().squeeze(1)
+        if len(rows) < 2:
+            continue
+        whole = len(rows) == len(z[p])
+        x, y = (z[p], z[q]) if whole else (z[p][rows], z[q][rows])
+        overlap = exclude(p, q) if exclude is not None else None
+        if overlap is not None and not whole:
+            overlap = overlap.select(rows)
+        term = loss(x, y, exclude=overlap)
+        weight = 1.0 if weighting == "pairs" else float(len(rows))
+        total, weights = total + weight * term, weights + weight
+        terms[p, q] = term
+    return Pairwise(total / weights if terms else total, terms)
+
+
+def _check(x_BE: Tensor, y_BE: Tensor, exclude: Overlap | None) -> None:
+    if x_BE.dim() != 2 or x_BE.shape != y_BE.shape or len(x_BE) == 0:
+        raise ValueError(f"x and y must be (B, E) alike, B > 0; got {tuple(x_BE.shape)} and {tuple(y_BE.shape)}")
+    if exclude is not None and len(exclude) != len(x_BE):
+        raise ValueError(f"the exclusion is of {len(exclude)} rows, the batch has {len(x_BE)}")
+
+
+def _products(x_TE: Tensor, y_BE: Tensor) -> Tensor:
+    product = _product_dtype(x_TE)
+    return (x_TE.to(product) @ y_BE.to(product).T).to(_sum_dtype(x_TE))
+
+
+def _product_dtype(x: Tensor) -> torch.dtype:
+    kind = x.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+
+
+def _sum_dtype(x: Tensor) -> torch.dtype:
+    return torch.float64 if x.dtype == torch.float64 else torch.float32
+
+
+def _tile(x_BE: Tensor) -> int:
+    return max(_TILE, _CUDA_TILE_NUMBERS // len(x_BE)) if x_BE.is_cuda else _TILE

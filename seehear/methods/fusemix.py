@@ -1,0 +1,315 @@
+"""FuseMix: Data-Efficient Multimodal Fusion on a Single GPU (arXiv 2312.10144).
+
+Frozen encoders give one latent z a modality; small heads h, one a modality, map the latents into one space.
+    mix    z~_i = lam z_i + (1 - lam) z_j,   lam ~ Beta(alpha, alpha)
+    loss   symmetric InfoNCE(h_x(x~), h_y(y~)) over the batch, temperature tau; averaged over pairs of modalities
+One lam and one partner j serve every modality of a sample: a mixed pair stays a pair. The mixed rows replace the loaded
+ones, and their negatives are each other. A mixed row has a modality only if both its sources do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from seehear.errors import SeehearError, unknown
+from seehear.losses.contrastive import Overlap, PairLoss, info_nce, matryoshka, pairwise, sigmoid
+from seehear.losses.structure import structure
+from seehear.methods import linear
+from seehear.methods.base import Method
+from seehear.nn.adapter import FusionAdapter, GatedSkip, Standardise
+from seehear.nn.mixing import halves, mix, permutation, row_numbers
+from seehear.nn.random import Randomness, seed_of
+from seehear.nn.statistics import Latents, Present, statistics
+from seehear.nn.temperature import SigmoidScale, Temperature
+from seehear.types import Batch, Encoded, Modality, StepOutput, Tensor, presence
+
+_SOURCES: tuple[str, ...] = ("first", "second", "weight")
+"""What `assemble` says of each mixed row: its sources, (B, N) int64, N ways of being the same; the weight of the first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FuseMixConfig:
+    widths: dict[Modality, int]
+    """Width of the cached latents, by modality; two modalities at least."""
+    blocks: dict[Modality, tuple[int, ...]] = field(default_factory=dict)
+    """Widths of the concatenated encoders of a modality, where it has several: each then gets an equal say."""
+    standardise: bool = True
+    """Latents to zero mean and unit variance over the training rows before mixing. (The paper does not.)"""
+    dim: int = 512
+    """Width of the shared space."""
+    head: Literal["adapter", "skip", "linear"] = "adapter"
+    """'adapter' is the paper's; 'skip' a linear map from CCA with the adapter behind a gate that opens from zero;
+    'linear' that map alone."""
+    depth: int = 4
+    """Residual blocks of an adapter."""
+    expansion: int = 4
+    """Hidden width of a block, in widths of the latent."""
+    dropout: float = 0.6
+    """Probability, in every block."""
+    mix: Literal["halves", "permutation", "none"] = "halves"
+    """'halves' turns B loaded rows into B/2, each source used once; 'permutation' keeps B rows, for small sets."""
+    alpha: float = 1.0
+    """lam ~ Beta(alpha, alpha): 1 is uniform, towards 0 hardly any mixing."""
+    lambda_per: Literal["batch", "row"] = "batch"
+    """One lam for the whole batch (the paper's code), or one a row; always the same for all modalities."""
+    loss: Literal["info_nce", "sigmoid", "sigmoid_mean"] = "info_nce"
+    """'sigmoid' is divided by the number of rows (SigLIP), 'sigmoid_mean' by that of pairs (SAIL)."""
+    temperature: float = 0.07
+    """Where the learned tau of InfoNCE starts; it stays in [0.001, 0.5]."""
+    pairs: tuple[tuple[Modality, Modality], ...] = ()
+    """Pairs of modalities to align; empty means all. With a hub, say text: (('video', 'text'), ('audio', 'text'))."""
+    weighting: Literal["pairs", "rows"] = "pairs"
+    """Whether every pair of modalities has an equal say, or every row."""
+    mask_same_group: bool = False
+    """Rows of one source recording are no negatives of each other."""
+    mask_duplicates: bool = True
+    """Rows with the same latent in a modality (one caption of many clips) are no negatives in its pairs."""
+    matryoshka: tuple[int, ...] = ()
+    """Widths of prefixes that must work on their own; empty means only the whole vector."""
+    structure: float = 0.0
+    """Weight of the structure-preserving term (arXiv 2506.16895; its authors take 10)."""
+    linear_shrinkage: float = 0.1
+    """Shrinkage of the CCA that a 'skip' or 'linear' head starts from, when `fit` is given none."""
+    linear_lr: float = 1.0
+    """Learning rate of the linear map, relative to the rest."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "blocks", {m: tuple(b) for m, b in self.blocks.items()})
+        object.__setattr__(self, "pairs", tuple((p, q) for p, q in self.pairs))
+        object.__setattr__(self, "matryoshka", tuple(self.matryoshka))
+        if len(self.widths) < 2:
+            raise SeehearError(f"FuseMix aligns two modalities at least; got {', '.join(self.widths) or 'none'}")
+        for m in [*self.blocks, *(m for pair in self.pairs for m in pair)]:
+            if m not in self.widths:
+                raise unknown("modality", m, self.widths)
+        for m, blocks in self.blocks.items():
+            if sum(blocks) != self.widths[m] or not self.standardise:
+                raise SeehearError(
+                    f"blocks of {m} must add up to {self.widths[m]} and need standardise=True; got {blocks}"
+                )
+        if self.alpha <= 0 or not 0 <= self.dropout < 1:
+            raise SeehearError(f"alpha must be > 0 and dropout in [0, 1); got {self.alpha} and {self.dropout}")
+        if any(not 0 < d <= self.dim for d in self.matryoshka):
+            raise SeehearError(f"matryoshka widths must be in 1..{self.dim}; got {self.matryoshka}")
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> FuseMixConfig:
+        """What `dataclasses.asdict`, or JSON made from it, gave."""
+        known = [f.name for f in fields(cls)]
+        for name in values:
+            if name not in known:
+                raise unknown("FuseMix option", name, known)
+        return cls(**values)
+
+
+class FuseMix(Method):
+    name = "fusemix"
+    assembles = True
+    config: FuseMixConfig
+
+    def __init__(self, config: FuseMixConfig):
+        super().__init__()
+        self.config = config
+        self.spaces = {"joint": tuple(config.widths)}
+        self.standardise = nn.ModuleDict({m: Standardise(width) for m, width in config.widths.items()})
+        self.heads = nn.ModuleDict({m: _head(config, width) for m, width in config.widths.items()})
+        if config.loss == "info_nce":
+            self.logits: Temperature | SigmoidScale = Temperature(config.temperature)
+        else:
+            self.logits = SigmoidScale(10.0 if config.loss == "sigmoid" else 20.0)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> FuseMix:
+        return cls(FuseMixConfig.from_dict(config))
+
+    @torch.no_grad()
+    def fit(
+        self, latents: Latents, present: Present | None = None, *, start: linear.LinearMaps | None = None
+    ) -> FuseMix:
+        """Take from the training latents what is set once: the standardisation, and the linear map of a head that has
+        one. That is `start` (a closed form tuned on validation rows), or CCA with the configured shrinkage: embeddings
+        are then, before the first step, those of the closed form."""
+        latents = {m: latents[m] for m in self.config.widths}
+        for m, z in latents.items():
+            self._check_width(m, z.shape[1])
+        if self.config.standardise:
+            for m, (mean, deviation) in statistics(latents, present).items():
+                self._standardise(m).set(mean, deviation, self.config.blocks.get(m, ()))
+        if self.config.head != "adapter":
+            if start is None:
+                moments = linear.moments(latents, present, pairs=self.config.pairs or None).standardised()
+                start = linear.canonical(moments, shrinkage=self.config.linear_shrinkage)
+            self._start_from(start)
+        return self
+
+    def lr_multiplier(self, parameter: str) -> float:
+        return self.config.linear_lr if ".linear." in parameter else 1.0
+
+    @torch.no_grad()
+    def assemble(self, batch: Batch, *, rng: Randomness) -> Batch:
+        """The mixed rows, and of which sources each is made."""
+        widths = self.config.widths
+        missing = [m for m in widths if m not in batch or f"has_{m}" not in batch]
+        if missing:
+            raise ValueError(f"the batch has no {', '.join(missing)}: the model aligns {', '.join(widths)}")
+        device = next(iter(batch.values())).device
+        first_R, second_R = (rows.to(device) for rows in self._partners(batch, rng))
+        if len(first_R) < 2:
+            raise SeehearError(f"{len(first_R)} row after mixing: a contrastive loss needs 2, take more training clips")
+        weight_R = self._weights(len(first_R), rng).to(device)
+        mixed: Batch = {}
+        for m in widths:
+            z_BD = batch[m].float()
+            mixed[m] = z_BD if self.config.mix == "none" else mix(z_BD, first_R, second_R, weight_R)
+            mixed[f"has_{m}"] = batch[f"has_{m}"][first_R] & batch[f"has_{m}"][second_R]
+        if self._ways:
+            same_BN = torch.stack([self._numbers(batch, way) for way in self._ways], dim=1)
+            mixed |= zip(_SOURCES, (same_BN[first_R], same_BN[second_R], weight_R), strict=True)
+        return mixed
+
+    def encode(self, batch: Batch, *, rng: Randomness | None) -> Encoded:
+        z = {m: self._standardised(batch, m) for m in self.config.widths}
+        features = {m: self._project(m, z[m], rng) for m in z}
+        context = {name: batch[name] for name in _SOURCES if name in batch}
+        if self.config.structure > 0:
+            context.update({f"latent/{m}": z[m] for m in z})
+        return Encoded(features, presence(batch), context)
+
+    def objective(self, encoded: Encoded, *, progress: float, rng: Randomness) -> StepOutput:
+        aligned = pairwise(
+            encoded.features,
+            encoded.present,
+            self._pair_loss(),
+            pairs=self.config.pairs or None,
+            weighting=self.config.weighting,
+            exclude=partial(self._overlap, encoded.context),
+        )
+        loss = aligned.total
+        metrics = {f"loss/{p}-{q}": term.detach() for (p, q), term in aligned.terms.items()}
+        if self.config.structure > 0:
+            kept = self._structure(encoded)
+            loss = loss + self.config.structure * kept
+            metrics["loss/structure"] = kept.detach()
+        if isinstance(self.logits, Temperature):
+            metrics["temperature"] = self.logits.tau.detach().clone()
+        return StepOutput(loss, metrics)
+
+    @torch.no_grad()
+    def embed(self, batch: Batch, space: str | None = None) -> dict[Modality, Tensor]:
+        return {m: self._project(m, self._standardised(batch, m), None) for m in self.config.widths if m in batch}
+
+    def _partners(self, batch: Batch, rng: Randomness) -> tuple[Tensor, Tensor]:
+        present_BM = torch.stack([batch[f"has_{m}"].cpu() for m in self.config.widths], dim=1)
+        if self.config.mix == "permutation":
+            return permutation(present_BM, rng.shared("fusemix/partner"))
+        if self.config.mix == "none":
+            return torch.arange(len(present_BM)), torch.arange(len(present_BM))
+        if len(present_BM) % 2:
+            raise SeehearError(
+                f"mixing halves needs an even number of loaded rows; got {len(present_BM)}: "
+                "take an even batch size, or mix='permutation'"
+            )
+        return halves(present_BM)
+
+    def _weights(self, rows: int, rng: Randomness) -> Tensor:
+        if self.config.mix == "none":
+            return torch.ones(rows)
+        draw = np.random.default_rng(seed_of(rng.seed, rng.step, "fusemix/weight"))
+        each = draw.beta(self.config.alpha, self.config.alpha, rows if self.config.lambda_per == "row" else 1)
+        return torch.from_numpy(each).float().expand(rows).clone()
+
+    @property
+    def _ways(self) -> list[str]:
+        duplicates = list(self.config.widths) if self.config.mask_duplicates else []
+        return (["group"] if self.config.mask_same_group else []) + duplicates
+
+    def _numbers(self, batch: Batch, way: str) -> Tensor:
+        """(B,) int64: rows with equal numbers are the same in this way."""
+        if way == "group":
+            if "group" not in batch:
+                raise ValueError("mask_same_group needs the rows' group numbers: the batch has no 'group'")
+            return batch["group"]
+        numbers_B = row_numbers(batch[way])
+        return torch.where(batch[f"has_{way}"], numbers_B, torch.arange(len(numbers_B), device=numbers_B.device))
+
+    def _overlap(self, context: dict[str, Tensor], p: Modality, q: Modality) -> Overlap | None:
+        if "weight" not in context:
+            return None
+        ways = [i for i, way in enumerate(self._ways) if way in ("group", p, q)]
+        return Overlap(context["first"][:, ways].T, context["second"][:, ways].T, context["weight"])
+
+    def _pair_loss(self) -> PairLoss:
+        loss: PairLoss
+        if isinstance(self.logits, Temperature):
+            loss = partial(info_nce, temperature=self.logits())
+        else:
+            scale, bias = self.logits()
+            loss = partial(
+                sigmoid, scale=scale, bias=bias, divide_by="rows" if self.config.loss == "sigmoid" else "pairs"
+            )
+        if not self.config.matryoshka:
+            return loss
+        return lambda x, y, exclude: matryoshka(partial(loss, exclude=exclude), x, y, self.config.matryoshka)
+
+    def _structure(self, encoded: Encoded) -> Tensor:
+        terms = []
+        for m, x_BE in encoded.features.items():
+            rows = encoded.present[m]
+            if rows.sum() > 1:
+                terms.append(structure(encoded.context[f"latent/{m}"][rows], x_BE[rows]))
+        return torch.stack(terms).mean()
+
+    def _standardised(self, batch: Batch, m: Modality) -> Tensor:
+        self._check_width(m, batch[m].shape[1])
+        standardise = self._standardise(m)
+        return standardise(batch[m].to(standardise.mean.dtype))
+
+    def _project(self, m: Modality, z_BD: Tensor, rng: Randomness | None) -> Tensor:
+        h_BE = self.heads[m](z_BD, rng=rng, name=f"fusemix/{m}")
+        return F.normalize(h_BE.to(z_BD.dtype), dim=1)
+
+    def _standardise(self, m: Modality) -> Standardise:
+        module = self.standardise[m]
+        assert isinstance(module, Standardise)
+        return module
+
+    def _check_width(self, m: Modality, width: int) -> None:
+        if width != self.config.widths[m]:
+            raise SeehearError(
+                f"latents of {m} are {width} wide, this model was made for {self.config.widths[m]}: another encoder?"
+            )
+
+    def _start_from(self, maps: linear.LinearMaps) -> None:
+        """The maps act on raw latents, a head on standardised ones: fold the difference into its weight."""
+        rank = min(self.config.dim, next(iter(maps.weight.values())).shape[1])
+        spread_EK = _isometry(self.config.dim, rank)
+        for m, head in self.heads.items():
+            assert isinstance(head, GatedSkip)
+            standardise = self._standardise(m)
+            offset, scale = standardise.mean.double().cpu(), standardise.scale.double().cpu()
+            weight_DE = (maps.weight[m][:, :rank] / scale[:, None]) @ spread_EK.T
+            head.start_from((maps.mean[m] - offset) * scale, weight_DE)
+
+
+def _head(config: FuseMixConfig, width: int) -> nn.Module:
+    if config.head == "linear":
+        return GatedSkip(width, config.dim)
+    adapter = FusionAdapter(width, config.dim, depth=config.depth, expansion=config.expansion, dropout=config.dropout)
+    return adapter if config.head == "adapter" else GatedSkip(width, config.dim, adapter)
+
+
+def _isometry(dim: int, rank: int) -> Tensor:
+    """(dim, rank) with orthonormal columns: the identity when square, else a fixed rotation that spreads the few
+    coordinates over all dimensions. Padded with zeros, the rest would get no gradient and stay zero."""
+    if dim == rank:
+        return torch.eye(dim, dtype=torch.float64)
+    generator = torch.Generator().manual_seed(0)
+    return torch.linalg.qr(torch.randn(dim, rank, generator=generator, dtype=torch.float64)).Q
