@@ -1,0 +1,236 @@
+"""What an evaluation found: plain JSON with the fields MTEB uses where it has them, the per-query values beside it for
+later comparisons, and a table for people."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from seehear.errors import SeehearError
+from seehear.evaluation.bootstrap import Comparison, compare
+
+FORMAT = "seehear-evaluation/1"
+JSON_NAME, QUERIES_NAME = "evaluation.json", "evaluation_queries.npz"
+MAIN = {"retrieval": "nDCG@10", "classification": "top1", "multilabel": "mAP", "correspondence": "AUC"}
+"""The metric that stands for a kind of task when one number is asked for."""
+_COLUMNS = {
+    "retrieval": ("R@1", "R@5", "R@10", "median_rank", "mAP", "nDCG@10"),
+    "classification": ("top1", "top5", "balanced"),
+    "multilabel": ("mAP", "AUC", "d'"),
+    "correspondence": ("AUC", "d'", "top1"),
+}
+_NOT_PERCENT = {"median_rank", "mean_rank", "d'"}
+_SEPARATOR = "\x1f"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskResult:
+    """One model on one task."""
+
+    task: str
+    """'text->video', 'audio+text->video', 'audio->class', 'video probe linear'."""
+    kind: str
+    """retrieval, classification, multilabel or correspondence."""
+    model: str
+    """The run's method, or the baseline's name."""
+    metrics: dict[str, float]
+    chance: dict[str, float] = field(default_factory=dict)
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """95 %, by resampling groups."""
+    counts: dict[str, int] = field(default_factory=dict)
+    """queries, gallery, groups, skipped; classes."""
+    details: dict[str, Any] = field(default_factory=dict)
+    """Settings chosen on validation, confusions: plain values."""
+    per_query: dict[str, np.ndarray] = field(default_factory=dict)
+    keys: np.ndarray = field(default_factory=lambda: np.array([], dtype=str))
+    """(queries,) name of each query, the same in every run over the same library."""
+    groups: np.ndarray = field(default_factory=lambda: np.array([], dtype=str))
+    """(queries,) source recording of each query."""
+
+    @property
+    def main_score(self) -> float:
+        return self.metrics[MAIN[self.kind]]
+
+    def plain(self) -> dict[str, Any]:
+        return {
+            "task_name": self.task,
+            "task_type": self.kind,
+            "model_name": self.model,
+            "main_score": self.main_score,
+            "metrics": self.metrics,
+            "chance": self.chance,
+            "intervals": {name: list(bounds) for name, bounds in self.intervals.items()},
+            "counts": self.counts,
+            "details": self.details,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    split: str
+    results: tuple[TaskResult, ...]
+    warnings: tuple[str, ...] = ()
+    about: dict[str, Any] = field(default_factory=dict)
+    """Where the numbers come from: `provenance`, and fingerprints of data and model."""
+
+    def tasks(self) -> list[str]:
+        return list(dict.fromkeys(r.task for r in self.results))
+
+    def models(self) -> list[str]:
+        return list(dict.fromkeys(r.model for r in self.results))
+
+    def get(self, task: str, model: str | None = None) -> TaskResult:
+        """A task's result, of the first model that has it unless one is named."""
+        for result in self.results:
+            if result.task == task and model in (None, result.model):
+                return result
+        raise KeyError(f"no result of {model or 'any model'} on {task!r}; tasks: {', '.join(self.tasks())}")
+
+    def joined(self, other: Report) -> Report:
+        """Results of both, of the same split."""
+        if self.split != other.split:
+            raise ValueError(f"a report is of one split; got {self.split!r} and {other.split!r}")
+        warnings = tuple(dict.fromkeys(self.warnings + other.warnings))
+        results = self.results + other.results
+        return replace(self, results=results, warnings=warnings, about=self.about | other.about)
+
+    # -- files ---------------------------------------------------------------------------------------------------------
+
+    def plain(self) -> dict[str, Any]:
+        """Plain values, none of them a NaN: JSON has none."""
+        return _finite(
+            {
+                "format": FORMAT,
+                "split": self.split,
+                **self.about,
+                "warnings": list(self.warnings),
+                "results": [r.plain() for r in self.results],
+            }
+        )
+
+    def save(self, folder: str | Path) -> Path:
+        """`evaluation.json`, whose path is returned, and `evaluation_queries.npz` with what `compare_reports` needs."""
+        folder = Path(folder)
+        arrays: dict[str, np.ndarray] = {}
+        for result in self.results:
+            prefix = f"{result.model}{_SEPARATOR}{result.task}{_SEPARATOR}"
+            columns = {"keys": result.keys, "groups": result.groups, **result.per_query}
+            arrays |= {prefix + name: np.asarray(values) for name, values in columns.items() if len(result.keys)}
+        temporary = folder / f".{QUERIES_NAME}.{os.getpid()}.npz"
+        np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
+        os.replace(temporary, folder / QUERIES_NAME)
+        text = json.dumps(self.plain(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        temporary = folder / f".{JSON_NAME}.{os.getpid()}"
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, folder / JSON_NAME)
+        return folder / JSON_NAME
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Report:
+        """What `save` wrote, per-query values included."""
+        folder = Path(folder)
+        if not (folder / JSON_NAME).is_file():
+            raise SeehearError(f"{folder} has no {JSON_NAME}: run 'seehear evaluate {folder}' first")
+        plain = json.loads((folder / JSON_NAME).read_text(encoding="utf-8"))
+        if plain.get("format") != FORMAT:
+            raise SeehearError(f"{folder / JSON_NAME} is not of format {FORMAT}: evaluate again with this seehear")
+        with np.load(folder / QUERIES_NAME, allow_pickle=False) as arrays:
+            columns = {name: arrays[name] for name in arrays.files}
+        results = [_result(r, columns) for r in plain.pop("results")]
+        split, warnings = plain.pop("split"), plain.pop("warnings")
+        del plain["format"]
+        return cls(split=split, results=tuple(results), warnings=tuple(warnings), about=plain)
+
+    # -- for people ----------------------------------------------------------------------------------------------------
+
+    def __str__(self) -> str:
+        lines = [f"split: {self.split}"]
+        for task in self.tasks():
+            lines += ["", *_table([r for r in self.results if r.task == task])]
+        return "\n".join(lines + [f"\nwarning: {w}" for w in self.warnings])
+
+
+def compare_reports(
+    a: Report, b: Report, task: str, *, model_a: str | None = None, model_b: str | None = None
+) -> dict[str, Comparison]:
+    """B minus A on the queries both have, by metric. For two runs over one library, or two models in one report."""
+    first, second = a.get(task, model_a), b.get(task, model_b)
+    place = {key: i for i, key in enumerate(first.keys.tolist())}
+    shared = [(place[key], i) for i, key in enumerate(second.keys.tolist()) if key in place]
+    if not shared:
+        raise SeehearError(f"the two evaluations share no query of {task}: they are of different clips")
+    at_a, at_b = np.array(shared).T
+    names = [name for name in first.per_query if name in second.per_query]
+    groups = first.groups[at_a]
+    return {n: compare(first.per_query[n][at_a], second.per_query[n][at_b], groups) for n in names}
+
+
+def provenance(command: str = "") -> dict[str, Any]:
+    """Versions and the command: what one must know to make the numbers again."""
+    packages = {}
+    for name in ("seehear", "torch", "numpy", "scikit-learn", "lancedb", "transformers"):
+        try:
+            packages[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return {"command": command, "versions": {"python": platform.python_version(), **packages}}
+
+
+def _result(plain: dict[str, Any], columns: Mapping[str, np.ndarray]) -> TaskResult:
+    prefix = f"{plain['model_name']}{_SEPARATOR}{plain['task_name']}{_SEPARATOR}"
+    own = {name.removeprefix(prefix): values for name, values in columns.items() if name.startswith(prefix)}
+    empty = np.array([], dtype=str)
+    return TaskResult(
+        task=plain["task_name"],
+        kind=plain["task_type"],
+        model=plain["model_name"],
+        metrics=plain["metrics"],
+        chance=plain["chance"],
+        intervals={n: (_number(low), _number(high)) for n, (low, high) in plain["intervals"].items()},
+        counts=plain["counts"],
+        details=plain["details"],
+        keys=own.pop("keys", empty),
+        groups=own.pop("groups", empty),
+        per_query=own,
+    )
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else value
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _table(results: list[TaskResult]) -> Iterable[str]:
+    first = results[0]
+    names = [n for n in _COLUMNS[first.kind] if n in first.metrics]
+    counts = ", ".join(f"{value:,} {name}" for name, value in first.counts.items() if value)
+    rows = [[first.task, *names]]
+    rows += [[r.model, *(_cell(r.metrics[n], n, r.intervals.get(n)) for n in names)] for r in results]
+    rows.append(["chance", *(_cell(first.chance[n], n) if n in first.chance else "" for n in names)])
+    widths = [max(len(row[i]) for row in rows) for i in range(len(names) + 1)]
+    for number, row in enumerate(rows):
+        line = row[0].ljust(widths[0]) + "".join("  " + c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))
+        yield (line + f"   ({counts})" if number == 0 else line).rstrip()
+
+
+def _cell(value: float, name: str, interval: tuple[float, float] | None = None) -> str:
+    scale = 1 if name in _NOT_PERCENT else 100
+    if interval is None or not math.isfinite(interval[0]):
+        return f"{scale * value:.1f}"
+    return f"{scale * value:.1f} [{scale * interval[0]:.1f}, {scale * interval[1]:.1f}]"

@@ -1,0 +1,150 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from seehear.data.latents import LatentData
+from seehear.errors import SeehearError
+from seehear.evaluation.protocol import Classes, Embedded, embed_latents, evaluate_embeddings, fuse, unit
+from seehear.evaluation.report import Report, compare_reports, provenance
+
+
+def world(n=120, noise=0.6, seed=0, width=16):
+    """Three noisy views of one factor; odd clips lack audio, every fifth clip has two texts."""
+    rng = np.random.default_rng(seed)
+    z = np.random.default_rng(42).normal(size=(n, width))
+    owner = {
+        "video": np.arange(n),
+        "audio": np.arange(0, n, 2),
+        "text": np.sort(np.concatenate([np.arange(n), np.arange(0, n, 5)])),
+    }
+    return {m: Embedded(unit(z[o] + noise * rng.normal(size=(len(o), width))), o) for m, o in owner.items()}
+
+
+def report(noise=0.6, seed=0, n=120, model="model"):
+    ids, groups = [f"clip{i:03d}" for i in range(n)], np.arange(n) // 3
+    return evaluate_embeddings(world(n, noise, seed), ids, groups, model=model)
+
+
+def test_every_ordered_pair_and_every_fused_query():
+    pairs = {f"{a}->{b}" for a in ("video", "audio", "text") for b in ("video", "audio", "text") if a != b}
+    fused = {"video+audio->text", "video+text->audio", "audio+text->video"}
+    assert set(report().tasks()) == pairs | fused
+
+
+def test_counts_and_chance_of_a_partly_missing_modality():
+    found = report().get("text->audio")
+    assert found.counts == {"queries": 72, "gallery": 60, "groups": 40, "skipped": 72}
+    assert found.chance["R@1"] == pytest.approx(1 / 60)
+    several = report().get("video->text")
+    assert several.counts["gallery"] == 144
+    assert several.chance["R@1"] == pytest.approx((96 * 1 + 24 * 2) / 120 / 144)
+
+
+def test_two_views_together_find_more_than_one():
+    found = report(noise=1.2)
+    alone = max(found.get(f"{m}->video").metrics["MRR"] for m in ("audio", "text"))
+    assert found.get("audio+text->video").metrics["MRR"] > alone
+
+
+def test_fused_queries_are_the_mean_of_unit_vectors_of_clips_that_have_all():
+    a = Embedded(unit(np.eye(3)), np.array([0, 1, 2]))
+    b = Embedded(unit(np.array([[0, 1, 0], [0, 0, 1], [1, 0, 0]])), np.array([1, 1, 2]))
+    both = fuse([a, b])
+    assert both.owner.tolist() == [1, 2]
+    r = 0.5**0.5
+    np.testing.assert_allclose(both.vectors[0], unit(np.array([[0, 1 + r, r]]))[0], atol=1e-6)
+    np.testing.assert_allclose(fuse([a, b], weights=[0.0, 1.0]).vectors[1], [1, 0, 0], atol=1e-6)
+
+
+def test_zero_shot_takes_clips_with_one_known_label():
+    classes = Classes(("cat", "dog"), np.eye(2, dtype=np.float32))
+    audio = Embedded(np.array([[1, 0], [0, 1], [1, 0], [0, 1]], np.float32), np.arange(4))
+    labels = [("cat",), ("dog",), ("dog", "cat"), ("emu",)]
+    found = evaluate_embeddings({"audio": audio}, list("abcd"), range(4), labels=labels, classes=[classes])
+    task = found.get("audio->class")
+    assert task.metrics["top1"] == 1.0
+    assert task.counts["queries"] == 2
+    assert task.keys.tolist() == ["a", "b"]
+
+
+def test_few_groups_are_warned_of():
+    assert report().warnings == ()
+    few = report(n=30)
+    assert "10 groups" in few.warnings[0]
+    assert "warning: the test split has 10 groups" in str(few)
+
+
+def test_saved_and_loaded(tmp_path):
+    found = report()
+    path = found.save(tmp_path)
+    plain = json.loads(path.read_text())
+    assert {"task_name", "task_type", "main_score", "metrics"} <= plain["results"][0].keys()
+    again = Report.load(tmp_path)
+    assert again.plain() == found.plain()
+    np.testing.assert_array_equal(
+        again.get("text->video").per_query["rank"], found.get("text->video").per_query["rank"]
+    )
+
+
+def test_one_group_makes_json_without_nan(tmp_path):
+    video = Embedded(unit(np.eye(4)), np.arange(4))
+    found = evaluate_embeddings({"video": video, "text": video}, list("abcd"), ["one"] * 4)
+    plain = json.loads(found.save(tmp_path).read_text(), parse_constant=pytest.fail)
+    assert plain["results"][0]["intervals"]["R@1"] == [None, None]
+    assert np.isnan(Report.load(tmp_path).results[0].intervals["R@1"][0])
+    assert "[" not in str(found).split("chance")[0].split("\n", 1)[1].split("(")[0]
+
+
+def test_two_runs_are_compared_on_the_queries_they_share(tmp_path):
+    better, worse = report(noise=0.6), report(noise=1.0, seed=1)
+    worse.save(tmp_path)
+    gain = compare_reports(Report.load(tmp_path), better, "text->video")
+    assert gain["MRR"].low > 0
+    assert gain["MRR"].p < 0.01
+    same = compare_reports(better, better, "text->video")["MRR"]
+    assert (same.difference, same.p) == (0.0, 1.0)
+    video = Embedded(unit(np.eye(4)), np.arange(4))
+    other = evaluate_embeddings({"video": video, "text": video}, list("wxyz"), range(4))
+    with pytest.raises(SeehearError, match="share no query"):
+        compare_reports(better, other, "text->video")
+
+
+def test_reports_of_models_join_in_one_table():
+    both = report(model="fusemix").joined(report(noise=1.0, model="cca"))
+    assert both.models() == ["fusemix", "cca"]
+    text = str(both)
+    assert text.index("fusemix") < text.index("cca") < text.index("chance")
+    with pytest.raises(KeyError, match="text->smell"):
+        both.get("text->smell")
+
+
+def test_a_folder_without_report_is_told(tmp_path):
+    with pytest.raises(SeehearError, match="run 'seehear evaluate"):
+        Report.load(tmp_path)
+
+
+class Halves:
+    """Doubles as a method: unit vectors of the first half of each latent; knows no audio."""
+
+    def embed(self, batch, space=None):
+        assert not torch.is_grad_enabled()
+        return {m: torch.nn.functional.normalize(batch[m][:, :2], dim=1) for m in ("video", "text") if m in batch}
+
+
+def test_latents_through_a_model():
+    x = torch.tensor([[3.0, 4, 1, 1], [0, 2, 5, 5], [1, 0, 0, 0]]).half()
+    data = LatentData.from_arrays(
+        {"video": x, "audio": x, "text": x}, owner={"text": torch.tensor([0, 0, 2])}, splits=["test"] * 3
+    )
+    found = embed_latents(Halves(), data)
+    assert set(found) == {"video", "text"}
+    np.testing.assert_allclose(found["video"].vectors, [[0.6, 0.8], [0, 1], [1, 0]], atol=1e-6)
+    assert found["text"].owner.tolist() == [0, 0, 2]
+
+
+def test_provenance_names_versions_and_command():
+    about = provenance("seehear evaluate runs/x")
+    assert about["command"] == "seehear evaluate runs/x"
+    assert {"python", "torch", "numpy"} <= about["versions"].keys()
