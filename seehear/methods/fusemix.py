@@ -32,7 +32,8 @@ from seehear.nn.temperature import SigmoidScale, Temperature
 from seehear.types import Batch, Encoded, Modality, StepOutput, Tensor, presence
 
 _SOURCES: tuple[str, ...] = ("first", "second", "weight")
-"""What `assemble` says of each mixed row: its sources, (B, N) int64, N ways of being the same; the weight of the first."""
+"""What `assemble` says of each mixed row: its sources, (B, N) int64 for N ways of being the same, and how much of the
+first it holds."""
 
 
 @dataclass(frozen=True, kw_only=True)

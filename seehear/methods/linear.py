@@ -63,7 +63,7 @@ class Moments:
     @cached_property
     def spectra(self) -> dict[Modality, tuple[Tensor, Tensor]]:
         """Eigenvalues, ascending and not negative, and eigenvectors of each covariance: every shrinkage shares them."""
-        found = {m: torch.linalg.eigh(self.covariance[m, m]) for m in self.mean}
+        found = {m: _eigh(self.covariance[m, m]) for m in self.mean}
         return {m: (values.clamp_min(0.0), vectors) for m, (values, vectors) in found.items()}
 
 
@@ -139,7 +139,7 @@ def gcca(m: Moments, *, shrinkage: float = 0.1, rank: int | None = None, root: b
             block = white[p] @ c @ white[q]
             k[starts[p] : starts[p] + len(block), starts[q] : starts[q] + block.shape[1]] = block
             k[starts[q] : starts[q] + block.shape[1], starts[p] : starts[p] + len(block)] = block.T
-    values, vectors = torch.linalg.eigh(k)
+    values, vectors = _eigh(k)
     columns = min(sizes)
     values, vectors = values.flip(0)[:columns], vectors.flip(1)[:, :columns] * len(white) ** 0.5
     weight = {p: white[p] @ vectors[starts[p] : starts[p] + len(white[p])] for p in white}
@@ -256,6 +256,12 @@ def mean_reciprocal_rank(
     if not scores:
         raise SeehearError("no two validation rows have the same two modalities: nothing to choose by")
     return float(np.mean(scores))
+
+
+def _eigh(c: Tensor) -> tuple[Tensor, Tensor]:
+    """Ascending eigenvalues and eigenvectors; numpy's LAPACK takes half the time of torch's."""
+    values, vectors = np.linalg.eigh(c.numpy())
+    return torch.from_numpy(values), torch.from_numpy(vectors)
 
 
 def _family(m: Moments, shrinkages: Sequence[float], ranks: Sequence[int | None]) -> Iterator[LinearMaps]:

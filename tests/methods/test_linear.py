@@ -1,0 +1,243 @@
+"""Closed forms: section 12.1's invariants and worked rotation, generalised CCA (12.9 c), missing rows, tuning."""
+
+import numpy as np
+import pytest
+import torch
+
+from seehear.errors import SeehearError
+from seehear.methods.linear import (
+    Asif,
+    best,
+    canonical,
+    cca,
+    gcca,
+    mean_reciprocal_rank,
+    moments,
+    procrustes,
+    ridge,
+    tuned,
+)
+from tests.reference import linear as slow
+
+
+def pair(rows=400, dims=(6, 4), seed=0, shared=3):
+    draw = np.random.default_rng(seed)
+    z = draw.normal(size=(rows, shared))
+    x, y = (z @ draw.normal(size=(shared, d)) + draw.normal(size=(rows, d)) + 3 for d in dims)
+    return {"video": x, "text": y}
+
+
+def recall(maps, latents):
+    return slow.recall_at_1(*(v.numpy() for v in maps.embed(latents).values()))
+
+
+def test_cca_whitens_and_diagonalises():
+    latents = pair()
+    maps = cca(moments(latents), shrinkage=0.0, root=False)
+    wx, wy, rho = maps.weight["video"].numpy(), maps.weight["text"].numpy(), maps.strength.numpy()
+    cx, cy, cxy = slow.covariances(latents["video"], latents["text"], 0.0)
+    np.testing.assert_allclose(wx.T @ cx @ wx, np.eye(4), atol=1e-13)
+    np.testing.assert_allclose(wy.T @ cy @ wy, np.eye(4), atol=1e-13)
+    np.testing.assert_allclose(wx.T @ cxy @ wy, np.diag(rho), atol=1e-13)
+
+
+@pytest.mark.parametrize("shrinkage", [0.0, 0.1])
+def test_cca_is_the_stacked_eigenproblem(shrinkage):
+    latents = pair()
+    rho = cca(moments(latents), shrinkage=shrinkage).strength.numpy()
+    values, _ = slow.stacked(*slow.covariances(latents["video"], latents["text"], shrinkage))
+    np.testing.assert_allclose(values, [*(1 + rho), 1, 1, *(1 - rho[::-1])], atol=1e-12)
+
+
+def test_root_weighting_ranks_by_correlation_weighted_products():
+    latents = pair()
+    plain, rooted = (cca(moments(latents), root=root) for root in (False, True))
+    for m in latents:
+        torch.testing.assert_close(rooted.weight[m], plain.weight[m] * plain.strength.sqrt())
+
+
+@pytest.mark.parametrize("shrinkage", [0.0, 0.1])
+def test_generalised_cca_of_two_views_is_cca(shrinkage):
+    m = moments(pair())
+    two, general = cca(m, shrinkage=shrinkage), gcca(m, shrinkage=shrinkage)
+    torch.testing.assert_close(general.strength, two.strength)
+    for name in two.weight:
+        torch.testing.assert_close(general.weight[name].abs(), two.weight[name].abs(), atol=1e-9, rtol=1e-9)
+    assert torch.equal(canonical(m).weight["text"], cca(m).weight["text"])
+
+
+def test_generalised_cca_aligns_pairs_that_never_meet():
+    """Video and audio share no training row; text is in all. All three are near-copies of one latent."""
+    draw = np.random.default_rng(0)
+    z = draw.normal(size=(700, 5))
+    latents = {
+        m: z @ draw.normal(size=(5, d)) + 0.05 * draw.normal(size=(700, d))
+        for m, d in (("video", 9), ("audio", 7), ("text", 6))
+    }
+    half = np.arange(600) < 300
+    absent = {m: x[:600].copy() for m, x in latents.items()}
+    absent["video"][~half] = np.nan
+    absent["audio"][half] = np.inf
+    m = moments(absent, {"video": half, "audio": ~half})
+    assert ("video", "audio") not in m.covariance
+    maps = gcca(m, shrinkage=0.01, rank=5)
+    assert recall(maps, {k: latents[k][600:] for k in ("video", "audio")}) > 90
+    full = {k: x[:600] for k, x in latents.items()}
+    hub = moments(full, pairs=(("text", "video"), ("audio", "text")))
+    assert set(hub.covariance) == {(p, p) for p in latents} | {("video", "text"), ("audio", "text")}
+
+
+def test_moments_are_those_of_the_rows_that_have_both_sides_over_any_chunks(monkeypatch):
+    latents = pair(rows=50)
+    present = {"video": np.arange(50) % 3 > 0, "text": np.arange(50) % 4 > 0}
+    both = present["video"] & present["text"]
+    whole = moments(latents, present)
+    monkeypatch.setattr("seehear.nn.statistics._CHUNK", 7)
+    chunked = moments(latents, present)
+    for key, c in whole.covariance.items():
+        torch.testing.assert_close(chunked.covariance[key], c)
+    np.testing.assert_allclose(whole.mean["video"], latents["video"][present["video"]].mean(axis=0))
+    x, y = latents["video"][both], latents["text"][both]
+    expected = (x - x.mean(axis=0)).T @ (y - y.mean(axis=0)) / both.sum()
+    np.testing.assert_allclose(whole.covariance["video", "text"], expected, atol=1e-12)
+
+
+def test_standardising_is_undone_by_the_maps():
+    """Maps of standardised moments act on raw latents as maps of standardised latents act on those."""
+    latents = pair()
+    scaled = {m: (x - x.mean(axis=0)) / x.std(axis=0) for m, x in latents.items()}
+    raw, direct = cca(moments(latents).standardised()), cca(moments(scaled))
+    for m, vectors in raw.embed(latents).items():
+        torch.testing.assert_close(vectors.abs(), direct.embed(scaled)[m].abs(), atol=1e-9, rtol=1e-9)
+
+
+def test_worked_procrustes():
+    latents = {
+        "video": np.array([[1, 0], [0, 1], [-1, 0], [0, -1]], dtype=float),
+        "text": np.array([[2, 1], [-1, 2], [-2, 0], [1, -3]], dtype=float),
+    }
+    m = moments(latents)
+    singular = torch.linalg.svdvals(4 * m.covariance["video", "text"])
+    assert singular.tolist() == pytest.approx([5.450523, 4.036310], abs=5e-7)
+    rotation = procrustes(m).weight["video"]
+    expected = [[0.948683, 0.316228], [-0.316228, 0.948683]]
+    torch.testing.assert_close(rotation, torch.tensor(expected, dtype=torch.float64), atol=5e-7, rtol=0)
+
+
+def test_procrustes_of_unequal_widths_is_a_rotation_after_pca():
+    maps = procrustes(moments(pair()))
+    for w in maps.weight.values():
+        torch.testing.assert_close(w.T @ w, torch.eye(4, dtype=torch.float64))
+
+
+def test_ridge_is_least_squares_towards_the_hub():
+    latents = pair()
+    x, y = (v - v.mean(axis=0) for v in latents.values())
+    plain = ridge(moments(latents), shrinkage=0.0)
+    np.testing.assert_allclose(plain.weight["video"], np.linalg.lstsq(x, y, rcond=None)[0], atol=1e-10)
+    cx = x.T @ x / len(x)
+    shrunk = np.linalg.solve(cx + 0.3 * np.trace(cx) / 6 * np.eye(6), x.T @ y / len(x))
+    np.testing.assert_allclose(ridge(moments(latents), shrinkage=0.3).weight["video"], shrunk, atol=1e-10)
+    assert ridge(moments(latents), hub="video").weight["video"].shape == (6, 6)
+
+
+def test_whitening_removes_private_variance_and_rotations_cannot():
+    """The order of section 12.1's synthetic check."""
+    train, test = (dict(zip(("video", "text"), slow.private_world(n, n), strict=True)) for n in (1000, 200))
+    m = moments(train)
+    found = [
+        recall(maps, test) for maps in (procrustes(m), ridge(m, shrinkage=0.001), cca(m, shrinkage=0.001, rank=16))
+    ]
+    assert found[0] + 10 < found[1]
+    assert found[1] + 10 < found[2]
+    assert found[2] > 97
+
+
+@pytest.mark.parametrize(
+    ("rows", "plain", "rooted"),
+    [(300, (36.4, 51.2, 24.2), (41.4, 60.5, 30.1)), (2000, (97.5, 97.5, 77.3), (99.3, 99.5, 88.5))],
+)
+def test_shrinkage_and_root_weights_in_the_smooth_world(rows, plain, rooted):
+    """Section 11.9, measured there to about 1 or 2 points; its maps are drawn anew here, so within 6."""
+    test = dict(zip(("video", "text"), slow.smooth_world(1000, 99), strict=True))
+    m = moments(dict(zip(("video", "text"), slow.smooth_world(rows, 0), strict=True)))
+    for root, expected in ((False, plain), (True, rooted)):
+        found = [recall(cca(m, shrinkage=r, rank=48, root=root), test) for r in (0.01, 0.1, 1.0)]
+        assert found == pytest.approx(list(expected), abs=6)
+
+
+def test_tuning_takes_the_best_on_validation():
+    train, validation = (dict(zip(("video", "text"), slow.smooth_world(n, n), strict=True)) for n in (300, 200))
+    m = moments(train)
+    chosen = tuned(m, validation, shrinkages=(0.01, 0.1, 1.0), ranks=(None, 48))
+    assert chosen.settings == {"shrinkage": 0.1, "rank": 48}
+    candidates = [cca(m, shrinkage=r) for r in (0.01, 1.0)]
+    scores = [mean_reciprocal_rank(c, validation) for c in candidates]
+    assert best(candidates, validation) is candidates[int(np.argmax(scores))]
+
+
+def test_mean_reciprocal_rank_by_hand_with_ties_shared():
+    maps = procrustes(moments(pair(dims=(2, 2))))
+    eye = {m: torch.eye(2, dtype=torch.float64) for m in maps.weight}
+    zero = {m: torch.zeros(2, dtype=torch.float64) for m in maps.weight}
+    maps = type(maps)("given", zero, eye)
+    x = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+    assert mean_reciprocal_rank(maps, {"video": x, "text": x}) == pytest.approx(1.0)
+    assert mean_reciprocal_rank(maps, {"video": x, "text": x[[1, 0, 2]]}) == pytest.approx((1 / 3 + 1 / 3 + 1) / 3)
+    constant = torch.ones(3, 2)
+    assert mean_reciprocal_rank(maps, {"video": constant, "text": constant}) == pytest.approx(1 / 2)
+
+
+def test_embeddings_are_unit_and_of_the_modalities_given():
+    latents = pair()
+    maps = canonical(moments(latents)).truncated(2)
+    found = maps.embed({"text": latents["text"][:3].astype(np.float16), "audio": latents["video"]})
+    assert list(found) == ["text"]
+    assert found["text"].shape == (3, 2)
+    torch.testing.assert_close(found["text"].norm(dim=1), torch.ones(3))
+
+
+def test_asif_by_hand():
+    anchors = {"video": np.eye(3), "text": np.eye(3)[[1, 2, 0]]}
+    asif = Asif(anchors, keep=2, power=2)
+    query = np.array([[2.0, 1.0, -3.0]])
+    assert asif.embed({"video": query})["video"][0].tolist() == pytest.approx([4 / 17**0.5, 1 / 17**0.5, 0], abs=1e-6)
+    assert asif.embed({"text": np.array([[0.0, 5.0, 0.0]])})["text"][0].tolist() == [1, 0, 0]
+
+
+def test_asif_matches_rotated_copies_without_fitting():
+    draw = np.random.default_rng(0)
+    z, rotation = draw.normal(size=(300, 12)), np.linalg.qr(draw.normal(size=(12, 12)))[0]
+    asif = Asif({"video": z[:200], "text": z[:200] @ rotation}, keep=100)
+    assert recall(asif, {"video": z[200:], "text": z[200:] @ rotation}) == 100
+
+
+def test_bad_input_is_named():
+    latents = pair(rows=10)
+    with pytest.raises(ValueError, match="one N for all"):
+        moments({"video": latents["video"], "text": latents["text"][:9]})
+    with pytest.raises(SeehearError, match="no pairs to learn from"):
+        moments(latents, {"video": np.arange(10) < 5, "text": np.arange(10) >= 5})
+    with pytest.raises(SeehearError, match="1 training rows have video"):
+        moments(latents, {"video": np.arange(10) < 1})
+    broken = {**latents, "text": latents["text"] * np.nan}
+    with pytest.raises(SeehearError, match="text hold NaN"):
+        moments(broken)
+    three = {**pair(rows=10), "audio": latents["text"]}
+    with pytest.raises(ValueError, match="two modalities"):
+        cca(moments(three))
+    with pytest.raises(SeehearError, match="no training row has both video and audio"):
+        ridge(moments(three, pairs=(("video", "text"),)), hub="audio")
+    with pytest.raises(SeehearError, match="nothing to choose by"):
+        best([cca(moments(latents))], latents, {"video": np.zeros(10, dtype=bool)})
+
+
+def test_a_dimension_that_never_varies_changes_nothing():
+    latents = pair()
+    constant = {**latents, "video": np.insert(latents["video"], 2, 7.0, axis=1)}
+    for m, c in (
+        (moments(latents), moments(constant)),
+        (moments(latents).standardised(), moments(constant).standardised()),
+    ):
+        expected, found = cca(m, shrinkage=0.0).embed(latents), cca(c, shrinkage=0.0).embed(constant)
+        torch.testing.assert_close(found["video"] @ found["text"].T, expected["video"] @ expected["text"].T)
