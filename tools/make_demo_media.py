@@ -1,0 +1,113 @@
+"""Make `seehear/assets/demo` from the staged data sets: `python tools/make_demo_media.py DATA`, DATA holding esc10,
+emoji3d, grid-s1 and av-samples. Run once; what it makes is committed. Splits are decided here, once, and written down:
+sounds by ESC-10's official folds (1, 2 train, 3 val, 4 test), pictures by a hash of their id, except that the pictures
+which show one of the sounds' classes are all held out (test)."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import re
+import shutil
+import sys
+from pathlib import Path
+
+OUT = Path(__file__).parent.parent / "seehear" / "assets" / "demo"
+COLUMNS = ["audio", "image", "video", "texts", "labels", "group", "split", "title", "author", "licence", "url"]
+FOLD_SPLIT = {"1": "train", "2": "train", "3": "val", "4": "test"}
+CLOCKS = ["1f55b", "231a"]
+PICTURES_OF = {  # class of a sound -> emoji that show it
+    "dog": ["1f436", "1f415", "1f415-200d-1f9ba"],
+    "rooster": ["1f414"],
+    "rain": ["2614"],
+    "sea waves": ["1f30a"],
+    "crying baby": ["1f476"],
+    "clock tick": CLOCKS,
+    "helicopter": ["1f681"],
+    "crackling fire": ["1f525"],
+    "chainsaw": ["1fa9a"],
+}
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def as_text(title: str) -> str:
+    """'My_DogBark-02.wav' -> 'my dog bark': a file name as a person would say it."""
+    title = re.sub(r"\.(wav|aiff?|mp3|ogg|flac|m4a)$", "", title, flags=re.I)
+    title = re.sub(r"([a-z])([A-Z])", r"\1 \2", re.sub(r"[_\-.]+", " ", title))
+    return re.sub(r"\s+", " ", re.sub(r"\d+", " ", title)).strip().lower()
+
+
+def hashed_split(key: str) -> str:
+    share = int(hashlib.sha256(key.encode()).hexdigest()[:8], 16) / 2**32
+    return "train" if share < 0.8 else "val" if share < 0.9 else "test"
+
+
+def copy(source: Path, folder: str) -> str:
+    (OUT / folder).mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, OUT / folder / source.name)
+    return f"{folder}/{source.name}"
+
+
+def sounds(data: Path) -> list[dict[str, str]]:
+    rows = []
+    for r in read(data / "esc10" / "metadata.csv"):
+        title = r["freesound_title"]
+        rows.append(
+            {"audio": copy(data / "esc10" / r["file"], "sounds"), "texts": as_text(title), "title": title}
+            | {"labels": r["label"].replace("_", " "), "group": r["freesound_url"], "split": FOLD_SPLIT[r["fold"]]}
+            | {"author": r["author"], "licence": r["licence"], "url": r["freesound_url"]}
+        )
+    return rows
+
+
+def pictures(data: Path) -> list[dict[str, str]]:
+    held_out = {i for ids in PICTURES_OF.values() for i in ids}
+    rows = []
+    for r in read(data / "emoji3d" / "metadata.csv"):
+        texts = [r["text_en"], ", ".join([r["text_en"], *r["tags_en"].split("|")])]
+        rows.append(
+            {"image": copy(data / "emoji3d" / r["image"], "pictures"), "texts": json.dumps(texts, ensure_ascii=False)}
+            | {"group": f"emoji {r['id']}", "split": "test" if r["id"] in held_out else hashed_split(r["id"])}
+            | {"title": r["text_en"], "author": "Microsoft", "licence": "MIT"}
+        )
+    return rows
+
+
+def talking(data: Path) -> list[dict[str, str]]:
+    rows = []
+    for r in read(data / "grid-s1" / "metadata.csv")[::22][:40]:
+        rows.append(
+            {"video": copy(data / "grid-s1" / r["file"], "clips"), "texts": r["text"], "group": r["id"]}
+            | {"split": hashed_split(r["id"]), "author": "Cooke et al.", "licence": "CC BY 4.0"}
+        )
+    for r in read(data / "av-samples" / "metadata.csv"):
+        if r["id"].startswith(("bbb", "mdn_frog", "mdn_pig")):
+            rows.append(
+                {"video": copy(data / "av-samples" / r["file"], "clips"), "texts": r["text"], "group": r["id"][:7]}
+                | {"split": "train", "author": r["source"], "licence": r["licence"]}
+            )
+    return rows
+
+
+def main() -> None:
+    data = Path(sys.argv[1])
+    shutil.rmtree(OUT, ignore_errors=True)
+    OUT.mkdir(parents=True)
+    with (OUT / "manifest.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(sounds(data) + pictures(data) + talking(data))
+    truth = {name: [f"pictures/{i}.jpg" for i in ids] for name, ids in PICTURES_OF.items()}
+    (OUT / "pictures_of_sounds.json").write_text(json.dumps(truth, indent=1) + "\n")
+    for name in ("esc10", "emoji3d", "grid-s1", "av-samples"):
+        text = (data / name / "ATTRIBUTION.md").read_text(encoding="utf-8")
+        (OUT / f"ATTRIBUTION-{name}.md").write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
