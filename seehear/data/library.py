@@ -187,11 +187,18 @@ class Library:
             self._remove(name, ids)
         self._remove("clips", ids)
 
-    def clip_ids(self, sources: Iterable[str]) -> dict[str, str]:
-        """id -> source of the clips of some media files ('' for texts alone)."""
+    def clip_ids(self, sources: Iterable[str]) -> list[str]:
+        """The clips of some media files; of '' those of text alone."""
+        return list(self._ids_and_sources("source", sources))
+
+    def clip_sources(self, ids: Iterable[str]) -> dict[str, str]:
+        """id -> source of those clips that are there."""
+        return self._ids_and_sources("id", ids)
+
+    def _ids_and_sources(self, column: str, values: Iterable[str]) -> dict[str, str]:
         found: dict[str, str] = {}
-        for some in in_batches(sorted(sources), 1000):
-            query = self.table("clips").search().where(f"source IN ({', '.join(quote(s) for s in some)})")
+        for some in in_batches(sorted(values), 1000):
+            query = self.table("clips").search().where(f"{column} IN ({', '.join(quote(v) for v in some)})")
             rows = query.select(["id", "source"]).limit(None).to_arrow().to_pydict()
             found |= dict(zip(rows["id"], rows["source"], strict=True))
         return found
@@ -247,8 +254,14 @@ class Library:
             pa = require("pyarrow")
             columns = [("id", pa.string()), ("item", pa.int32()), ("modality", pa.string())]
             columns += [("vector", pa.list_(pa.float16(), width)), ("maker", pa.string()), ("content", pa.string())]
-            self._db.create_table(name, schema=pa.schema(columns))
+            self.ensure(name, pa.schema(columns))
         return VectorTable(self.table(name))
+
+    def ensure(self, name: str, schema: pa.Schema) -> Any:
+        """The LanceDB table of that name, made empty when it is not there."""
+        if name not in self.tables():
+            self._db.create_table(name, schema=schema)
+        return self.table(name)
 
 
 def _clip(row: dict[str, Any]) -> Clip:
@@ -315,16 +328,26 @@ class VectorTable:
         query = self._table.search()
         if where:
             query = query.where(where)
-        rows = query.limit(None).to_arrow().combine_chunks().sort_by([("id", "ascending"), ("item", "ascending")])
+        return self._vectors(query.limit(None).to_arrow().sort_by([("id", "ascending"), ("item", "ascending")]))
+
+    def scan(self, where: str | None = None, *, size: int = 8192) -> Iterator[Vectors]:
+        """All rows in parts of bounded size, in the table's own order."""
+        query = self._table.search()
+        if where:
+            query = query.where(where)
+        pa = require("pyarrow")
+        for batch in query.limit(None).to_batches(size):
+            if len(batch):
+                yield self._vectors(pa.Table.from_batches([batch]))
+
+    def _vectors(self, rows: Any) -> Vectors:
         vectors = rows["vector"].combine_chunks()
-        flat = (
-            (vectors.chunk(0) if hasattr(vectors, "num_chunks") else vectors).flatten().to_numpy(zero_copy_only=False)
-        )
+        vectors = vectors.chunk(0) if hasattr(vectors, "num_chunks") else vectors
         return Vectors(
             ids=rows["id"].to_pylist(),
             items=rows["item"].to_numpy(),
             modalities=rows["modality"].to_pylist(),
-            vectors=flat.reshape(len(rows), self.width),
+            vectors=vectors.flatten().to_numpy(zero_copy_only=False).reshape(len(rows), self.width),
             makers=rows["maker"].to_pylist(),
             contents=rows["content"].to_pylist(),
         )

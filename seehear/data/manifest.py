@@ -18,7 +18,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from seehear.data.records import SPLITS, Reject, Text, printable
+from seehear.data.records import Reject, Text, printable, split_name
 from seehear.data.subtitles import as_string, as_strings, as_texts, decode_text, seconds
 from seehear.errors import SeehearError, require, unknown
 
@@ -27,7 +27,6 @@ ROLES = ("id", "file", "video", "image", "audio", "start", "end", "text", "texts
 MEDIA_ROLES = ("file", "video", "image", "audio")
 _SYNONYMS = {"path": "file", "source": "file", "caption": "text", "label": "labels"}
 """Used when the column they stand for is missing; otherwise they are columns like any other."""
-_SPLITS = {name: name for name in SPLITS} | {"training": "train", "validation": "val", "valid": "val", "dev": "val"}
 _LOOKED_AT = 1000
 """Lines from whose fields the columns are known: in JSONL a line may lack some."""
 
@@ -58,16 +57,22 @@ Record = tuple[int, "dict[str, Any] | SeehearError"]
 """Line number, and the values by column or what is wrong with the line."""
 
 
-def read_manifest(path: str | Path, columns: Mapping[str, str] | None = None) -> Iterator[Row | Reject]:
-    """The rows in order, read as they are asked for. Raises `SeehearError` for a file that is no manifest."""
+def read_manifest(
+    path: str | Path, columns: Mapping[str, str] | None = None, *, name: str = ""
+) -> Iterator[Row | Reject]:
+    """The rows in order, read as they are asked for. Raises `SeehearError` for a file that is no manifest.
+
+    `name`: what the manifest is called where a row is set aside; its file name when not given.
+    """
     path = Path(path)
+    name = name or printable(path.name)
     if path.suffix.lower() not in SUFFIXES:
         raise SeehearError(f"{path}: a manifest is a {', '.join(SUFFIXES)} file")
     records = _READERS[path.suffix.lower()](path)
     first = list(islice(records, _LOOKED_AT))
     if not first:
         raise SeehearError(f"{path}: holds no rows")
-    names = dict.fromkeys(name for _, values in first if isinstance(values, dict) for name in values)
+    names = dict.fromkeys(column for _, values in first if isinstance(values, dict) for column in values)
     roles = _roles(path, list(names), columns or {}) if names else {}
     for line, values in chain(first, records):
         try:
@@ -75,7 +80,7 @@ def read_manifest(path: str | Path, columns: Mapping[str, str] | None = None) ->
                 raise values
             yield _row(line, values, roles)
         except SeehearError as error:
-            yield Reject(path=f"{printable(path.name)}:{line}", stage="manifest", reason=str(error))
+            yield Reject(path=f"{name}:{line}", stage="manifest", reason=str(error))
 
 
 # -- formats -----------------------------------------------------------------------------------------------------------
@@ -187,9 +192,6 @@ def _row(line: int, values: dict[str, Any], roles: Mapping[str, str]) -> Row:
     labels = as_strings(_items(said.get("labels"), split=True))
     if not source and not texts:
         raise SeehearError("has neither a media file nor a text")
-    split = as_string(said.get("split")).strip()
-    if split and split.lower() not in _SPLITS:
-        raise unknown("split", split, SPLITS)
     used = set(roles.values())
     meta = {name: as_string(value) for name, value in values.items() if name not in used and not _absent(value)}
     return Row(
@@ -203,7 +205,7 @@ def _row(line: int, values: dict[str, Any], roles: Mapping[str, str]) -> Row:
         labels=labels,
         id=_text(said.get("id")),
         group=_text(said.get("group")),
-        split=_SPLITS.get(split.lower(), ""),
+        split=split_name(_text(said.get("split"))),
         meta=meta,
     )
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from seehear.data.container import Media, frame_rate, opened, reason
+from seehear.data.container import Media, frame_rate, lasts, opened, reason
 from seehear.data.frames import VideoSpec, is_picture, read_frames, read_picture
 from seehear.data.sound import AudioSpec, read_waveform
 from seehear.errors import DecodeError, require
@@ -133,7 +133,7 @@ def probe(path: str | Path) -> MediaInfo:
 
 def _probe(media: Media) -> MediaInfo:
     facts: dict[str, Any] = {}
-    errors = []
+    errors, first = [], 0.0
     for kind in ("video", "audio"):
         if media.stream(kind) is None:
             continue
@@ -141,11 +141,12 @@ def _probe(media: Media) -> MediaInfo:
         if head is None:
             errors.append(f"nothing of the {kind} stream can be decoded")
         else:
+            first = max(first, head[0] + lasts(head[1], media.stream(kind)))
             facts |= _video_facts(head[1], media) if kind == "video" else _audio_facts(head[1])
     if not facts:
         raise DecodeError(f"{media.path}: {errors[0] if errors else 'there is no video and no audio in it'}")
     kinds = [kind for kind in ("video", "audio") if f"has_{kind}" in facts]
-    claimed, duration = (media.container.duration or 0) / 1e6, _duration(media, kinds)
+    claimed, duration = (media.container.duration or 0) / 1e6, max(first, _duration(media, kinds))
     if claimed - duration > 1.0:
         errors.append(f"the file claims {claimed:.1f} s but ends after {duration:.1f} s")
     return MediaInfo(duration=duration, subtitles=_subtitles(media), errors=tuple(errors), **facts)

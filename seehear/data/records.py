@@ -8,7 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from seehear.errors import unknown
+
 SPLITS = ("train", "val", "test")
+_SPLIT_NAMES = {name: name for name in SPLITS} | {
+    "training": "train",
+    "validation": "val",
+    "valid": "val",
+    "dev": "val",
+}
 _BYTES = {0xDC00 + byte: 0xF700 + byte for byte in range(0x80, 0x100)}
 _PRIVATE = {private: surrogate for surrogate, private in _BYTES.items()}
 
@@ -75,6 +83,14 @@ class Reject:
     mtime_ns: int = 0
     origin: str = ""
     """The folder or manifest it was found through."""
+
+
+def split_name(said: str) -> str:
+    """'Validation' -> 'val'; '' when nothing is said. Raises `SeehearError` for what is no split."""
+    name = said.strip().lower()
+    if name and name not in _SPLIT_NAMES:
+        raise unknown("split", said.strip(), SPLITS)
+    return _SPLIT_NAMES.get(name, "")
 
 
 def clip_id(source: str, start: float | None = None, end: float | None = None) -> str:

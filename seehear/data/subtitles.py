@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from seehear.data.container import opened
-from seehear.data.records import Text
+from seehear.data.records import Text, split_name
 from seehear.errors import DecodeError, SeehearError, require
 
 SUFFIXES = (".srt", ".vtt", ".ass", ".ssa")
@@ -100,7 +100,7 @@ def read_json(path: str | Path) -> Sidecar:
     try:
         texts = [text for name in ("texts", "captions") for text in as_texts(said.pop(name, None))]
         labels = as_strings(said.pop("labels", None))
-        group, split = (as_string(said.pop(name, None)) for name in ("group", "split"))
+        group, split = as_string(said.pop("group", None)), split_name(as_string(said.pop("split", None)))
     except SeehearError as error:
         raise SeehearError(f"{path}: {error}") from error
     meta = {str(name): as_string(value) for name, value in said.items() if value is not None}

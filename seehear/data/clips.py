@@ -1,0 +1,187 @@
+"""Where a file is cut into clips, and which split each falls into. Pure functions of what was read."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from seehear.data.records import SPLITS, Clip, Text, clip_id, digest
+from seehear.errors import SeehearError
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareOptions:
+    """How media become clips. Another value of anything but `workers` and `time_limit` cuts the library anew."""
+
+    clips: Literal["auto", "subtitles", "fixed", "whole"] = "auto"
+    """subtitles: a clip a line; fixed: every `seconds`; whole: a clip a file; auto: lines where there are any, else
+    whole files up to `max_seconds`, else fixed."""
+    seconds: float = 10.0
+    """Length of fixed clips."""
+    min_seconds: float = 1.0
+    """A clip of a shorter subtitle line is widened to this; a shorter rest of a file is left out."""
+    max_seconds: float = 30.0
+    """Longest whole file under `auto`; a longer subtitle line ends here."""
+    pad: float = 0.0
+    """Seconds added on each side of a subtitle line."""
+    language: str = ""
+    """Language of the subtitles ('de'), where a file has several. Empty: those without a language, else English."""
+    group: str = ""
+    """Regular expression over paths: files for which it finds the same text (its first bracket, if it has one) are one
+    recording, and never on both sides of a split. Empty: every file is its own."""
+    splits: tuple[float, float, float] = (0.8, 0.1, 0.1)
+    """Shares of train, val and test. A group's split follows from its name and the seed alone: new files move none."""
+    seed: int = 0
+    """Of the splits."""
+    columns: dict[str, str] = field(default_factory=dict)
+    """Manifest columns by role, where their names do not say it: {"text": "title_en"}."""
+    media: Path | None = None
+    """Folder that the paths in a manifest begin in; its own when not given."""
+    workers: int = field(default_factory=lambda: os.cpu_count() or 1)
+    """Processes that read files. 0: this one, unprotected from files that crash a decoder."""
+    time_limit: float = 300.0
+    """Seconds after which a file that is still being read is set aside."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.min_seconds <= min(self.seconds, self.max_seconds):
+            raise SeehearError("need 0 < min_seconds <= seconds and max_seconds")
+        if min(self.splits) < 0 or sum(self.splits) <= 0:
+            raise SeehearError(f"splits are shares of train, val and test, none negative; got {self.splits}")
+        if self.pad < 0 or self.workers < 0 or self.time_limit <= 0:
+            raise SeehearError("pad and workers must not be negative, time_limit must be positive")
+        try:
+            re.compile(self.group)
+        except re.error as error:
+            raise SeehearError(f"group {self.group!r} is no regular expression: {error}") from error
+
+    def recipe(self) -> str:
+        """16 hex digits over all that decides what clips a file gives."""
+        return digest(repr(replace(self, workers=0, time_limit=1.0, media=None)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Said:
+    """What is known of a file or a row besides its content."""
+
+    captions: tuple[Text, ...] = ()
+    """Of the whole."""
+    lines: tuple[Text, ...] = ()
+    """With times: subtitles, narration."""
+    labels: tuple[str, ...] = ()
+    group: str = ""
+    split: str = ""
+    meta: dict[str, str] = field(default_factory=dict)
+    id: str = ""
+    """Given by the user."""
+
+
+def cut(whole: Clip, said: Said, options: PrepareOptions) -> list[Clip]:
+    """The clips of one file. `whole` is all of it: its files, its modalities and [0, duration). Lines behind its end
+    are left out; there is no clip only where subtitles are asked for and there are none."""
+    said = replace(said, lines=tuple(line for line in said.lines if whole.end == 0 or _start(line) < whole.end))
+    whole = replace(whole, labels=said.labels, meta=said.meta)
+    whole = placed(whole, said.group, said.split, options)
+    name = said.id or whole.source
+    how = _how(whole, said, options)
+    if how == "whole":
+        return [replace(whole, id=name, texts=said.captions + said.lines)]
+    if how == "subtitles":
+        return _by_line(whole, said, name, options)
+    return [
+        replace(
+            whole, id=clip_id(name, start, end), start=start, end=end, texts=said.captions + _within(said, start, end)
+        )
+        for start, end in fixed_windows(whole.end, options)
+    ]
+
+
+def _how(whole: Clip, said: Said, options: PrepareOptions) -> str:
+    if whole.end == 0:  # a picture
+        return "whole"
+    if options.clips != "auto":
+        return options.clips
+    if said.lines:
+        return "subtitles"
+    return "whole" if whole.end <= options.max_seconds else "fixed"
+
+
+def _by_line(whole: Clip, said: Said, name: str, options: PrepareOptions) -> list[Clip]:
+    """A clip a line; lines with the same window, after padding, share one."""
+    texts: dict[tuple[float, float], tuple[Text, ...]] = {}
+    for line in said.lines:
+        window = line_window(_start(line), _end(line), whole.end, options)
+        texts[window] = (*texts.get(window, ()), line)
+    return [
+        replace(whole, id=clip_id(name, start, end), start=start, end=end, texts=lines)
+        for (start, end), lines in texts.items()
+    ]
+
+
+def _start(line: Text) -> float:
+    assert line.start is not None, "a line has times"
+    return line.start
+
+
+def _end(line: Text) -> float:
+    assert line.end is not None, "a line has times"
+    return line.end
+
+
+def line_window(start: float, end: float, duration: float, options: PrepareOptions) -> tuple[float, float]:
+    """The window of a subtitle line, in whole milliseconds: padded, widened around its centre to `min_seconds`, cut at
+    `max_seconds` and at the ends of the file."""
+    start, end = start - options.pad, min(end, start + options.max_seconds) + options.pad
+    short = max(0.0, options.min_seconds - (end - start)) / 2
+    start, end = start - short, end + short
+    if start < 0:
+        start, end = 0.0, end - start if short else end
+    if end > duration:
+        start, end = max(0.0, start - (end - duration) if short else start), duration
+    return round(start, 3), round(end, 3)
+
+
+def fixed_windows(duration: float, options: PrepareOptions) -> list[tuple[float, float]]:
+    """[0, s), [s, 2s), ... and the rest if it is `min_seconds` long; one window for a file shorter than that."""
+    count = int(duration / options.seconds + 1e-6)
+    windows = [(i * options.seconds, (i + 1) * options.seconds) for i in range(count)]
+    rest = duration - count * options.seconds
+    if rest >= options.min_seconds or not windows:
+        windows.append((count * options.seconds, duration))
+    return windows
+
+
+def _within(said: Said, start: float, end: float) -> tuple[Text, ...]:
+    """Lines whose middle lies in the window."""
+    return tuple(line for line in said.lines if start <= (_start(line) + _end(line)) / 2 < end)
+
+
+# -- groups and splits -------------------------------------------------------------------------------------------------
+
+
+def placed(clip: Clip, group: str, split: str, options: PrepareOptions) -> Clip:
+    """The clip in its group and split: those given, else by `options`."""
+    group = group or group_of(clip.source, options) or clip.id
+    return replace(clip, group=group, split=split or split_of(group, options.splits, options.seed))
+
+
+def group_of(source: str, options: PrepareOptions) -> str:
+    found = re.search(options.group, source) if options.group else None
+    if found is None:
+        return source
+    return next((part for part in found.groups() if part is not None), found[0]) or source
+
+
+def split_of(group: str, shares: Sequence[float], seed: int) -> str:
+    """A function of the group's name and the seed: a hash spread evenly over [0, 1), cut into the shares."""
+    hashed = hashlib.blake2b(f"{seed}\x1f{group}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    at = int.from_bytes(hashed, "big") / 2**64 * sum(shares)
+    for name, share in zip(SPLITS[::-1], shares[::-1], strict=True):
+        if at < share:
+            return name
+        at -= share
+    return SPLITS[0]

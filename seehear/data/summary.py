@@ -1,0 +1,117 @@
+"""What a run of `prepare` did, and what the library holds now, in numbers and in a few lines."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from seehear.data.library import Library
+from seehear.data.records import SPLITS
+
+
+@dataclass
+class Tally:
+    """Counts kept while `prepare` runs. Files, if nothing else is said."""
+
+    new: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    gone: int = 0
+    removed_clips: int = 0
+    texts_changed: bool = False
+    """Rows of text alone were written or removed."""
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def written(self) -> bool:
+        return bool(self.new or self.changed or self.gone or self.texts_changed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareReport:
+    library: str
+    clips: int
+    """In the library now, as are the counts that follow."""
+    files: int
+    hours: float
+    """Of all clips, where they overlap counted twice."""
+    modalities: dict[str, int]
+    """Clips that have it: video (films and pictures), audio, text."""
+    splits: dict[str, int]
+    rejects: dict[str, int]
+    """Files and rows set aside, by reason."""
+    damaged: int
+    """Files read in part."""
+    new: int
+    """Files of this run, as are the counts that follow."""
+    changed: int
+    unchanged: int
+    gone: int
+    removed_clips: int
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        held = [f"{_many(count, 'clip')} with {name}" for name, count in self.modalities.items()]
+        places = ", ".join(f"{count:,} {name}" for name, count in self.splits.items())
+        lines = [
+            f"library {self.library}: {_many(self.clips, 'clip')} from {_many(self.files, 'file')}, "
+            f"{self.hours:,.2f} hours",
+            f"  {', '.join(held)}; {places}",
+            f"  this run: {self.new:,} files new, {self.changed:,} changed, {self.unchanged:,} unchanged, "
+            f"{self.gone:,} gone ({_many(self.removed_clips, 'clip')} removed)",
+        ]
+        if self.damaged:
+            lines.append(f"  damaged, read in part: {_many(self.damaged, 'file')}")
+        if self.rejects:
+            lines.append(f"  set aside: {sum(self.rejects.values()):,}")
+            shown = sorted(self.rejects.items(), key=lambda item: (-item[1], item[0]))
+            lines += [f"    {count:,} x {reason}" for reason, count in shown[:5]]
+            lines += ["    ..."] if len(shown) > 5 else []
+        lines += [f"  note: {note}" for note in self.notes]
+        lines.append(
+            f"next: seehear encode {self.library}" if self.clips else "nothing to encode: no file could be used"
+        )
+        return "\n".join(lines)
+
+
+def report(library: Library, tally: Tally) -> PrepareReport:
+    columns = ["start", "end", "has_video", "has_audio", "split"]
+    rows = library.table("clips").search().select(columns).limit(None).to_arrow()
+    seconds = sum(rows["end"].to_numpy()) - sum(rows["start"].to_numpy())
+    sources = library.sources().values()
+    splits = Counter(rows["split"].to_pylist())
+    empty = [name for name in SPLITS if not splits[name]]
+    notes = list(tally.notes)
+    if len(rows) and empty:
+        notes.append(f"no clip fell into {' or '.join(empty)}: give splits in a manifest, or add files")
+    modalities = {
+        "video": int(rows["has_video"].to_numpy(zero_copy_only=False).sum()),
+        "audio": int(rows["has_audio"].to_numpy(zero_copy_only=False).sum()),
+        "text": int(library.table("clips").count_rows("array_length(texts) > 0")),
+    }
+    return PrepareReport(
+        library=library.uri,
+        clips=len(rows),
+        files=sum(source.info.get("kind") != "manifest" for source in sources),
+        hours=float(seconds) / 3600,
+        modalities=modalities,
+        splits={name: splits[name] for name in SPLITS},
+        rejects=dict(Counter(_reason(reject) for reject in library.rejects())),
+        damaged=sum("damage" in source.info for source in sources),
+        new=tally.new,
+        changed=tally.changed,
+        unchanged=tally.unchanged,
+        gone=tally.gone,
+        removed_clips=tally.removed_clips,
+        notes=tuple(notes),
+    )
+
+
+def _reason(reject: Any) -> str:
+    """Without what differs from file to file, so that reasons can be counted."""
+    return f"{reject.stage}: {reject.reason.partition(' (rows ')[0]}"
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count:,} {what}" + ("" if count == 1 else "s")

@@ -1,0 +1,125 @@
+"""A function over many items in worker processes that may crash or hang: each costs its own item and no other.
+
+Workers are started as programs of their own, not forked (the database has threads) and not spawned (which would run the
+user's script again). They end when the parent does, however it does.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from multiprocessing.connection import Connection, Pipe, wait
+from typing import Any, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_CODE = "from seehear.data.workers import _serve; _serve()"
+
+
+class WorkerDied(Exception):
+    """The process died, or was ended after the time limit, while it worked on an item."""
+
+
+def map_in_processes(
+    function: Callable[[Item], Result], items: Iterable[Item], *, workers: int, time_limit: float
+) -> Iterator[tuple[Item, Result | Exception]]:
+    """(item, result or the exception) as they are done, at most a few items ahead of the consumer.
+
+    `function` and items must pickle; the function must live in a module, not in the script that runs. With
+    `workers=0` all happens in this process, one after the other: no crash is survived.
+    """
+    if workers == 0:
+        for item in items:
+            yield item, _call(function, item)
+        return
+    waiting = iter(items)
+    pool: list[_Worker] = []
+    try:
+        for item in waiting:
+            pool.append(_Worker(function))
+            pool[-1].give(item, time_limit)
+            if len(pool) == workers:
+                break
+        while pool:
+            for worker in _ready(pool):
+                item, result = worker.take()
+                if not worker.alive:
+                    pool.remove(worker)
+                    worker = _Worker(function)
+                    pool.append(worker)
+                following = next(waiting, worker)
+                if following is worker:
+                    pool.remove(worker)
+                    worker.end()
+                else:
+                    worker.give(following, time_limit)
+                yield item, result
+    finally:
+        for worker in pool:
+            worker.end()
+
+
+def _ready(pool: list[_Worker]) -> list[_Worker]:
+    """Workers that have an answer, are dead, or are out of time; waits for the first."""
+    soonest = min(worker.deadline for worker in pool)
+    answered = wait([worker.pipe for worker in pool], timeout=max(0.0, soonest - time.monotonic()))
+    now = time.monotonic()
+    return [worker for worker in pool if worker.pipe in answered or worker.deadline <= now]
+
+
+class _Worker:
+    def __init__(self, function: Callable[[Any], Any]):
+        self.pipe, theirs = Pipe()
+        handle = theirs.fileno()
+        self._process = subprocess.Popen([sys.executable, "-c", _CODE, str(handle)], pass_fds=[handle])
+        theirs.close()
+        self.alive = True
+        self.pipe.send(function)
+
+    def give(self, item: Any, time_limit: float) -> None:
+        self.item, self.deadline = item, time.monotonic() + time_limit
+        try:
+            self.pipe.send(item)
+        except OSError:
+            self.deadline = 0.0  # it died before it was asked: `take` says so
+
+    def take(self) -> tuple[Any, Any]:
+        try:
+            if self.pipe.poll():
+                return self.item, self.pipe.recv()
+            why = "took longer than the time limit"
+        except (EOFError, OSError):
+            why = "crashed the process that read it"
+        self.end()
+        return self.item, WorkerDied(why)
+
+    def end(self) -> None:
+        self.alive = False
+        self._process.kill()
+        self._process.wait()
+        self.pipe.close()
+
+
+def _call(function: Callable[[Any], Any], item: Any) -> Any:
+    try:
+        return function(item)
+    except Exception as error:
+        return error
+
+
+def _serve() -> None:
+    """What a worker does until its parent is gone. Ctrl-C reaches it too, and is the parent's to act on."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    pipe = Connection(int(sys.argv[1]))
+    try:
+        function = pipe.recv()
+        while True:
+            result = _call(function, pipe.recv())
+            pipe.send(result)
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return
