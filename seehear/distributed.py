@@ -51,7 +51,7 @@ def device(name: str = "auto") -> torch.device:
 
 
 def share(total: int, of: int | None = None) -> slice:
-    """The contiguous rows, out of `total`, that a rank holds; this rank's if `of` is None. Sizes differ by at most one."""
+    """The contiguous rows of `total` that a rank holds, this rank's if `of` is None. Sizes differ by at most one."""
     of = rank() if of is None else of
     return slice(total * of // world_size(), total * (of + 1) // world_size())
 
@@ -83,7 +83,7 @@ def gather(rows: Tensor, *, total: int | None = None) -> Tensor:
 
     With `total`, each rank holds its `share` of so many rows; without, all hold equally many. The gradient holds only
     while everything after it is the same on every rank: no rank-dependent randomness there. (torch's own
-    differentiable all_gather gives wrong gradients on gloo when the incoming gradient is strided: pytorch issue 192920.)
+    differentiable all_gather gives wrong gradients on gloo when the incoming one is strided: pytorch issue 192920.)
     """
     if world_size() == 1:
         return rows

@@ -1,1 +1,1 @@
-
+"""The one training loop, its optimiser, checkpoints and log."""

@@ -1,0 +1,342 @@
+"""Cached latents in memory, ready to train on and to evaluate: what frozen encoders said of each clip, joined by clip.
+
+Rows stay float16 as they are stored; a batch is float32. Training from a shard (`load_shard`) or from arrays needs
+torch, numpy and safetensors only.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from seehear.data.records import Clip, Source, content_key
+from seehear.errors import SeehearError
+from seehear.nn.random import seed_of
+from seehear.progress import say
+from seehear.types import MODALITIES, Batch, Int, Modality, Tensor
+
+if TYPE_CHECKING:
+    from seehear.data.library import Library
+
+EncoderInfo = dict[str, Any]
+"""{name, fingerprint, width, modality} of an encoder."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """The latents of one modality: clip n owns rows [first[n], first[n] + count[n]); several texts are several rows."""
+
+    vectors: Tensor
+    """(R, D), in the order of the clips."""
+    first: Tensor
+    """(N,) int64; some row where the clip has none."""
+    count: Tensor
+    """(N,) int64; 0 where the clip lacks the modality."""
+    encoders: tuple[EncoderInfo, ...]
+    """Whose vectors lie side by side, in this order."""
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        return tuple(int(e["width"]) for e in self.encoders)
+
+    def of(self, indices: Tensor) -> Rows:
+        at = indices.to(self.first.device)
+        return replace(self, first=self.first[at], count=self.count[at])
+
+
+class LatentData:
+    """Clips and their latents. Of several texts a clip gives one in a batch, drawn anew each epoch."""
+
+    heavy = False
+
+    def __init__(self, rows: Mapping[Modality, Rows], *, ids: np.ndarray, splits: np.ndarray, groups: Tensor):
+        self.rows = {m: rows[m] for m in MODALITIES if m in rows}
+        self.ids, self.splits, self.groups = ids, splits, groups
+        self._several = {m: bool((r.count > 1).any()) for m, r in self.rows.items()}
+        self._draw: tuple[tuple[int, int], Tensor] | None = None
+
+    @classmethod
+    def from_arrays(
+        cls,
+        latents: Mapping[Modality, np.ndarray | Tensor],
+        *,
+        owner: Mapping[Modality, np.ndarray | Tensor] | None = None,
+        groups: np.ndarray | Tensor | None = None,
+        ids: Sequence[str] | np.ndarray | None = None,
+        splits: Sequence[str] | np.ndarray | None = None,
+        encoders: Mapping[Modality, Sequence[EncoderInfo]] | None = None,
+    ) -> LatentData:
+        """From a (N, D) array a modality, row n being clip n; or, where `owner` names the modality, from (R, D) with
+        the clip number of each row: how clips lack a modality, or have several texts."""
+        own = {m: torch.as_tensor(v, dtype=torch.int64) for m, v in (owner or {}).items()}
+        n = _number_of_clips(latents, own, [v for v in (groups, ids, splits) if v is not None])
+        rows = {}
+        for m, vectors in latents.items():
+            x_RD = torch.as_tensor(vectors)
+            if not len(x_RD):
+                raise SeehearError(f"no clip has {m}: leave that modality out, or add some")
+            info = tuple(encoders[m]) if encoders else ({"width": x_RD.shape[1], "modality": m},)
+            rows[m] = _rows(x_RD, own.get(m, torch.arange(n)), n, info)
+        return cls(
+            rows,
+            ids=np.array([str(i) for i in range(n)] if ids is None else ids, dtype=object),
+            splits=np.array(["train"] * n if splits is None else splits, dtype=object),
+            groups=torch.arange(n) if groups is None else torch.as_tensor(groups, dtype=torch.int64),
+        )
+
+    # -- what there is -----------------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def modalities(self) -> tuple[Modality, ...]:
+        return tuple(self.rows)
+
+    @property
+    def widths(self) -> dict[Modality, tuple[int, ...]]:
+        """Widths of the encoders of each modality, side by side in its vectors."""
+        return {m: rows.widths for m, rows in self.rows.items()}
+
+    @property
+    def encoders(self) -> dict[Modality, tuple[EncoderInfo, ...]]:
+        return {m: rows.encoders for m, rows in self.rows.items()}
+
+    def has(self, modality: Modality) -> Tensor:
+        """(N,) bool."""
+        return self.rows[modality].count > 0
+
+    def owner(self, modality: Modality) -> Int[Tensor, " r"]:
+        """The number of the clip that each vector of `every` is of."""
+        count = self.rows[modality].count
+        return torch.repeat_interleave(torch.arange(len(self), device=count.device), count)
+
+    def every(self, modality: Modality) -> Tensor:
+        """All vectors of a modality, every text of every clip, in the order of the clips; as they are stored."""
+        rows, owner = self.rows[modality], self.owner(modality)
+        within = torch.arange(len(owner), device=owner.device) - (rows.count.cumsum(0) - rows.count)[owner]
+        return rows.vectors[rows.first[owner] + within]
+
+    # -- training ----------------------------------------------------------------------------------------------------
+
+    def batch(self, indices: Int[Tensor, " b"], *, seed: int = 0, epoch: int = 0) -> Batch:
+        batch: Batch = {}
+        for m, rows in self.rows.items():
+            at = indices.to(rows.first.device)
+            first, count = rows.first[at], rows.count[at]
+            if self._several[m]:
+                u = self._uniform(seed, epoch)[indices.cpu()].to(first.device)
+                first = first + (u * count).long()
+            x_BD = rows.vectors[first]
+            batch[m] = x_BD.float() if x_BD.dtype == torch.float16 else x_BD
+            batch[f"has_{m}"] = count > 0
+        batch["group"] = self.groups[indices.to(self.groups.device)]
+        return batch
+
+    def _uniform(self, seed: int, epoch: int) -> Tensor:
+        """(N,) in [0, 1): which of its texts a clip gives in this epoch."""
+        if self._draw is None or self._draw[0] != (seed, epoch):
+            generator = torch.Generator().manual_seed(seed_of(seed, "texts", epoch))
+            self._draw = ((seed, epoch), torch.rand(len(self), generator=generator))
+        return self._draw[1]
+
+    def to(self, device: torch.device | str) -> LatentData:
+        """Keep the latents on a device: no step then moves them."""
+        rows = {
+            m: replace(r, vectors=r.vectors.to(device), first=r.first.to(device), count=r.count.to(device))
+            for m, r in self.rows.items()
+        }
+        return LatentData(rows, ids=self.ids, splits=self.splits, groups=self.groups.to(device))
+
+    # -- parts -------------------------------------------------------------------------------------------------------
+
+    def take(self, keep: np.ndarray | Tensor) -> LatentData:
+        """Some clips, by a mask or by their numbers. The vectors are shared, not copied."""
+        at = torch.as_tensor(keep)
+        at = at.nonzero().squeeze(1) if at.dtype == torch.bool else at.long()
+        here = at.cpu().numpy()
+        groups = self.groups[at.to(self.groups.device)]
+        rows = {m: r.of(at) for m, r in self.rows.items()}
+        return LatentData(rows, ids=self.ids[here], splits=self.splits[here], groups=groups)
+
+    def split(self, name: str) -> LatentData:
+        return self.take(self.splits == name)
+
+    def joined(self, at_least: int = 2) -> LatentData:
+        """The clips that have so many of the modalities: only they say how modalities belong together."""
+        have = torch.stack([self.has(m).long() for m in self.modalities]).sum(0)
+        return self.take(have >= at_least)
+
+
+def _number_of_clips(
+    latents: Mapping[Modality, np.ndarray | Tensor], owner: Mapping[Modality, Tensor], columns: Sequence[Any]
+) -> int:
+    exact = {len(column) for column in columns} | {len(v) for m, v in latents.items() if m not in owner}
+    if len(exact) > 1:
+        raise ValueError(f"arrays of one row a clip differ in length: {sorted(exact)}")
+    named = max((int(o.max()) + 1 for o in owner.values() if len(o)), default=0)
+    n = exact.pop() if exact else named
+    if named > n:
+        raise ValueError(f"`owner` names clip {named - 1}, but there are {n} clips")
+    return n
+
+
+def _rows(x_RD: Tensor, owner: Tensor, n: int, encoders: tuple[EncoderInfo, ...]) -> Rows:
+    if len(owner) != len(x_RD):
+        raise ValueError(f"`owner` must have a clip number a row: {len(x_RD)} rows, {len(owner)} numbers")
+    if not bool((owner[1:] >= owner[:-1]).all()):
+        order = owner.argsort(stable=True)
+        x_RD, owner = x_RD[order], owner[order]
+    count = torch.bincount(owner, minlength=n)
+    first = (count.cumsum(0) - count).clamp(max=len(x_RD) - 1)
+    return Rows(vectors=x_RD, first=first, count=count, encoders=encoders)
+
+
+# -- from a library ----------------------------------------------------------------------------------------------------
+
+
+def load_latents(
+    library: Library, *, encoders: Mapping[Modality, Sequence[str]] | None = None, where: str | None = None
+) -> LatentData:
+    """The latents that the library's current encoders made, of all clips or those an SQL condition keeps.
+
+    `encoders`: their names by modality, several of one modality side by side; None takes every encoder there is. A text
+    counts as present where all encoders of its modality have it, and so does a clip's video or audio.
+    """
+    chosen = _choose(library, encoders)
+    clips = library.clips(where)
+    if not clips:
+        raise SeehearError(f"no clip of {library.uri}" + (f" meets {where!r}" if where else ": run 'seehear prepare'"))
+    place, sources = {clip.id: n for n, clip in enumerate(clips)}, library.sources()
+    latents, owner = {}, {}
+    for m, infos in chosen.items():
+        latents[m], owner[m] = _side_by_side([_read(library, info, clips, place, sources) for info in infos])
+        if not len(owner[m]):
+            have = sum(clip.has(m) for clip in clips)
+            raise SeehearError(
+                f"{library.uri} has no {m} latents for these clips ({have:,} of {len(clips):,} have {m}): "
+                f"run 'seehear encode {library.uri}', or leave {m} out"
+            )
+    data = LatentData.from_arrays(
+        latents,
+        owner=owner,
+        ids=[clip.id for clip in clips],
+        splits=[clip.split for clip in clips],
+        groups=np.unique([clip.group or clip.source or clip.id for clip in clips], return_inverse=True)[1],
+        encoders=chosen,
+    )
+    together = data.joined()
+    if len(together) < 2:
+        counts = ", ".join(f"{m} {int(data.has(m).sum()):,}" for m in data.modalities)
+        raise SeehearError(
+            f"{library.uri}: training needs at least two clips with two modalities each, and has {len(together)} "
+            f"(clips with latents: {counts})"
+        )
+    return data
+
+
+def _choose(library: Library, encoders: Mapping[Modality, Sequence[str]] | None) -> dict[Modality, list[EncoderInfo]]:
+    """What the library's `about` says of the encoders asked for, by modality."""
+    head = "encoder:"
+    about = {k.removeprefix(head): json.loads(v) for k, v in library.about().items() if k.startswith(head)}
+    if not about:
+        raise SeehearError(f"{library.uri} has no latents yet: run 'seehear encode {library.uri}'")
+    if not encoders:
+        encoders = {m: sorted(n for n, info in about.items() if info["modality"] == m) for m in MODALITIES}
+    for name in (name for names in encoders.values() for name in names):
+        if name not in about:
+            made = ", ".join(sorted(about))
+            raise SeehearError(f"{library.uri} has no latents of encoder {name!r} (it has: {made})")
+    chosen = {m: [{"name": n, **about[n]} for n in names] for m, names in encoders.items() if names}
+    if len(chosen) < 2:
+        only = ", ".join(chosen)
+        raise SeehearError(f"{library.uri} has latents of {only} only, training joins two modalities: encode another")
+    return chosen
+
+
+def _read(
+    library: Library, info: EncoderInfo, clips: Sequence[Clip], place: Mapping[str, int], sources: Mapping[str, Source]
+) -> tuple[np.ndarray, np.ndarray]:
+    """(key, vectors) of what the encoder, as it is now, made of these clips, as they are now.
+
+    A key is clip number * 2^32 + item.
+    """
+    table = library.vectors("latents", info["name"]).read(where=f"maker = '{info['fingerprint']}'")
+    clip = np.fromiter((place.get(i, -1) for i in table.ids), dtype=np.int64, count=len(table))
+    known = [
+        clips[n].has(m) and item < max(len(clips[n].texts), 1) and content == content_key(clips[n], m, item, sources)
+        for n, m, item, content in zip(clip, table.modalities, table.items, table.contents, strict=True)
+        if n >= 0
+    ]
+    if stale := len(known) - sum(known):
+        say(f"{stale:,} latents of {info['name']} are of files or texts that changed: left out until they are encoded")
+    here = clip >= 0
+    here[here] = known
+    vectors = table.vectors[here]
+    if not (finite := np.isfinite(vectors).all(axis=1)).all():
+        first = np.asarray(table.ids, dtype=object)[here][~finite][0]
+        raise SeehearError(
+            f"encoder {info['name']!r} gave {int((~finite).sum()):,} vectors that are not finite, the first of clip "
+            f"{first}: it cannot be trained on in float16"
+        )
+    return (clip[here] << 32) + table.items[here], vectors
+
+
+def _side_by_side(tables: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """(vectors, clip number) of the rows that every table has, in the order of (clip, item)."""
+    keys = tables[0][0]
+    for other, _ in tables[1:]:
+        keys = np.intersect1d(keys, other, assume_unique=True)
+    keys = np.sort(keys)
+    parts = []
+    for own, vectors in tables:
+        order = np.argsort(own)
+        parts.append(vectors[order[np.searchsorted(own, keys, sorter=order)]])
+    return np.concatenate(parts, axis=1), keys >> 32
+
+
+# -- shards ------------------------------------------------------------------------------------------------------------
+
+
+def save_shard(data: LatentData, path: str | Path) -> None:
+    """One safetensors file with all of it, for a machine that has no library."""
+    from safetensors.torch import save_file
+
+    tensors = {"groups": data.groups.cpu()}
+    for m in data.modalities:
+        tensors |= {m: data.every(m).cpu().contiguous(), f"owner_{m}": data.owner(m).cpu()}
+    columns = {"ids": list(data.ids), "splits": list(data.splits), "encoders": data.encoders}
+    save_file(tensors, path, metadata={k: json.dumps(v) for k, v in columns.items()})
+
+
+def load_shard(path: str | Path) -> LatentData:
+    """A shard of `save_shard`, or any .npz or .safetensors with the arguments of `LatentData.from_arrays` by name:
+    `video`, `audio`, `text`, and where needed `owner_text`, `groups`, `ids`, `splits`."""
+    path = Path(path)
+    if not path.is_file():
+        raise SeehearError(f"no such file: {path}")
+    columns: dict[str, Any] = {}
+    try:
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as arrays:
+                columns = {name: arrays[name] for name in arrays.files}
+        else:
+            from safetensors import safe_open
+
+            with safe_open(path, framework="pt") as file:
+                columns = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                columns |= {k: json.loads(v) for k, v in (file.metadata() or {}).items() if k != "format"}
+    except Exception as error:  # each reader has its own
+        raise SeehearError(f"{path} is not a shard of latents: {str(error).splitlines()[0]}") from error
+    latents = {m: columns.pop(m) for m in MODALITIES if m in columns}
+    owner = {m: columns.pop(f"owner_{m}") for m in latents if f"owner_{m}" in columns}
+    if len(latents) < 2 or (extra := columns.keys() - {"groups", "ids", "splits", "encoders"}):
+        what = f"unknown {', '.join(sorted(extra))}" if len(latents) >= 2 else "fewer than two modalities"
+        raise SeehearError(f"{path}: {what} (a shard holds {', '.join(MODALITIES)}, owner_*, groups, ids, splits)")
+    return LatentData.from_arrays(latents, owner=owner, **columns)

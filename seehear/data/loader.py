@@ -1,0 +1,218 @@
+"""Batches in an order that depends on (seed, epoch) alone: the same with any number of workers and processes, and from
+any step on, so that a run resumed in the middle of an epoch sees exactly what it would have seen."""
+
+from __future__ import annotations
+
+import signal
+from bisect import bisect_right
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from itertools import accumulate, islice
+from typing import Any, Protocol
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from seehear import distributed
+from seehear.errors import SeehearError
+from seehear.nn.random import seed_of
+from seehear.types import Batch, Int, Tensor
+
+AHEAD = 3  # chunks each worker prepares before they are asked for
+
+
+class TrainingData(Protocol):
+    """What can be trained on. Must be picklable when `heavy`."""
+
+    heavy: bool
+    """Whether a sample costs enough (decoding) for worker processes to pay."""
+    groups: Tensor
+    """(N,) int64: samples of one source recording share a number."""
+
+    def __len__(self) -> int: ...
+
+    def batch(self, indices: Int[Tensor, " b"], *, seed: int, epoch: int) -> Batch:
+        """The samples in that order. How a sample is augmented is a function of (seed, epoch, its index); which keys
+        the batch has does not depend on the indices."""
+        ...
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in the data a global step is."""
+
+    epoch: int
+    within: int
+    """Steps of this epoch before this one."""
+    steps: int
+    """Steps in this epoch."""
+    rows: int
+    """Rows of its global batch."""
+
+
+def batches_of_epoch(
+    groups: Int[Tensor, " n"], rows: int, *, seed: int, epoch: int, distinct: bool = False
+) -> Int[Tensor, "steps b"]:
+    """One epoch's global batches of sample indices, a function of (seed, epoch). The remainder is left out.
+
+    `distinct`: at most one sample of a group in a batch. Samples in order of their group are dealt to the batches like
+    cards, so a group no larger than the number of batches never meets itself; of a larger one some sit out, other ones
+    each epoch.
+    """
+    generator = torch.Generator().manual_seed(seed_of(seed, "order", epoch))
+    order = torch.randperm(len(groups), generator=generator)
+    if not distinct:
+        steps = len(groups) // rows
+        return order[: steps * rows].view(steps, rows)
+    steps = _distinct_steps(groups, rows)
+    numbers, group = torch.unique(groups[order], return_inverse=True)
+    rank = torch.randperm(len(numbers), generator=generator)[group]
+    by_group = rank.argsort(stable=True)
+    order, rank = order[by_group], rank[by_group]
+    first_of_group = torch.searchsorted(rank, rank)
+    order = order[torch.arange(len(order)) - first_of_group < steps]
+    return order[: len(order) // steps * steps].view(-1, steps).T[:, :rows].contiguous()
+
+
+def _distinct_steps(groups: Tensor, rows: int) -> int:
+    """The most batches of `rows` different groups that can be dealt: a group gives one sample to a batch at most."""
+    sizes = torch.unique(groups, return_counts=True)[1]
+    steps = len(groups) // rows
+    while (possible := int(sizes.clamp(max=steps).sum()) // rows) < steps:
+        steps = possible
+    return steps
+
+
+class _Chunks(Dataset):
+    """The calls that worker processes make: (epoch, indices) -> batch."""
+
+    def __init__(self, data: TrainingData, seed: int):
+        self.data, self.seed = data, seed
+
+    def __getitem__(self, call: tuple[int, list[int]]) -> Batch:
+        epoch, indices = call
+        return self.data.batch(torch.tensor(indices), seed=self.seed, epoch=epoch)
+
+
+def _worker_starts(_: int) -> None:
+    """Ctrl-C reaches every process of the terminal; the main process decides when the workers end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _as_is(batch: Any) -> Any:
+    return batch
+
+
+class Loader:
+    """This rank's rows of every global batch of a run.
+
+    A set smaller than the batch trains with what it has. The length of the run is `steps`, or `epochs` where `steps` is
+    None. `batch_size` may be one number for each epoch.
+    """
+
+    def __init__(
+        self,
+        data: TrainingData,
+        *,
+        batch_size: int | tuple[int, ...],
+        seed: int,
+        epochs: int = 1,
+        steps: int | None = None,
+        distinct_groups: bool = False,
+        workers: int = 0,
+        device: torch.device | None = None,
+    ):
+        self.data, self.seed, self.distinct = data, seed, distinct_groups
+        self.groups = data.groups.cpu()
+        self.workers = workers if data.heavy else 0
+        self.device = device or torch.device("cpu")
+        most = len(torch.unique(self.groups)) if distinct_groups else len(data)
+        if most < 2:
+            what = "source recording" if distinct_groups else "sample"
+            raise SeehearError(
+                f"training compares samples with each other: it needs two at least, here is {most} {what}"
+            )
+        sizes = (batch_size,) if isinstance(batch_size, int) else batch_size
+        self.rows = [min(size, most) for size in sizes]
+        if (small := min(self.rows)) < distributed.world_size():
+            raise SeehearError(f"a batch of {small} rows cannot be cut over {distributed.world_size()} processes")
+        per_epoch = [_distinct_steps(self.groups, r) if distinct_groups else len(data) // r for r in self.rows]
+        if len(sizes) == 1:
+            epochs = epochs if steps is None else -(-steps // per_epoch[0])
+            per_epoch *= epochs
+            self.rows *= epochs
+        self._ends = list(accumulate(per_epoch))
+        self.steps = self._ends[-1] if steps is None else min(steps, self._ends[-1])
+        self._whole_epochs = steps is None
+        self._epoch: tuple[int, Tensor] | None = None
+
+    @property
+    def epochs(self) -> int:
+        return len(self._ends)
+
+    def place(self, step: int) -> Place:
+        epoch = bisect_right(self._ends, step)
+        start = self._ends[epoch - 1] if epoch else 0
+        return Place(epoch, step - start, self._ends[epoch] - start, self.rows[epoch])
+
+    def progress(self, step: int) -> float:
+        """How much of the run lies before this step, in [0, 1]. In epochs where batches change size between them."""
+        if step >= self.steps:
+            return 1.0
+        if not self._whole_epochs:
+            return step / self.steps
+        place = self.place(step)
+        return (place.epoch + place.within / place.steps) / self.epochs
+
+    def indices(self, step: int) -> Int[Tensor, " b"]:
+        """The samples of the global batch of a step."""
+        place = self.place(step)
+        if self._epoch is None or self._epoch[0] != place.epoch:
+            order = batches_of_epoch(self.groups, place.rows, seed=self.seed, epoch=place.epoch, distinct=self.distinct)
+            self._epoch = (place.epoch, order)
+        return self._epoch[1][place.within]
+
+    def batches(self, start: int = 0) -> Generator[Batch, None, None]:
+        """This rank's rows of the batches from a step on, on the device."""
+        return self._from_workers(start) if self.workers else self._from_here(start)
+
+    def _calls(self, start: int) -> Iterator[tuple[int, Tensor]]:
+        for step in range(start, self.steps):
+            indices = self.indices(step)
+            yield self.place(step).epoch, indices[distributed.share(len(indices))]
+
+    def _from_here(self, start: int) -> Generator[Batch, None, None]:
+        for epoch, indices in self._calls(start):
+            batch = self.data.batch(indices, seed=self.seed, epoch=epoch)
+            if self.device.type == "cuda":
+                batch = {k: v if v.is_cuda else v.pin_memory() for k, v in batch.items()}
+            yield self._arrive(batch)
+
+    def _from_workers(self, start: int) -> Generator[Batch, None, None]:
+        """Every worker prepares a part of each batch, so that little waits in memory; parts come back in order."""
+
+        def parts() -> Iterator[tuple[int, list[int]]]:
+            for epoch, indices in self._calls(start):
+                for part in indices.tensor_split(min(self.workers, len(indices))):
+                    yield epoch, part.tolist()
+
+        cuda = self.device.type == "cuda"
+        options: dict[str, Any] = {"num_workers": self.workers, "prefetch_factor": AHEAD, "pin_memory": cuda}
+        stream = iter(
+            DataLoader(
+                _Chunks(self.data, self.seed),
+                sampler=parts(),
+                batch_size=None,
+                collate_fn=_as_is,
+                worker_init_fn=_worker_starts,
+                multiprocessing_context="spawn",  # a fork would inherit the locks of threads it does not have
+                **options,
+            )
+        )
+        for step in range(start, self.steps):
+            share = distributed.share(self.place(step).rows)
+            chunks = [self._arrive(c) for c in islice(stream, min(self.workers, share.stop - share.start))]
+            yield {k: torch.cat([c[k] for c in chunks]) for k in chunks[0]}
+
+    def _arrive(self, batch: Batch) -> Batch:
+        return {k: v.to(self.device, non_blocking=True) for k, v in batch.items()}

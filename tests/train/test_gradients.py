@@ -1,0 +1,78 @@
+"""Gradient caching and processes give the gradient of the plain full batch."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+
+import pytest
+import torch
+
+from seehear.nn.random import Randomness
+from seehear.train.gradients import gradients
+from tests.methods_under_test import METHODS
+
+ROWS = 20
+
+
+def gradient(name, *, micro_batch=None, dtype=torch.float64, autocast=nullcontext):
+    make_method, make_data = METHODS[name]
+    data = make_data(ROWS)
+    method = make_method().to(dtype)
+    batch = data.batch(torch.arange(ROWS), seed=0, epoch=0)
+    batch = {k: v.to(dtype) if v.is_floating_point() else v for k, v in batch.items()}
+    out = gradients(
+        method,
+        batch,
+        progress=0.25,
+        rng=Randomness(seed=3, step=7, start=0, stop=ROWS, total=ROWS),
+        micro_batch=micro_batch,
+        autocast=autocast,
+    )
+    return out, {n: p.grad for n, p in method.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("micro_batch", [1, 3, 7, 19])
+def test_caching_is_exact(name, micro_batch):
+    full, expected = gradient(name)
+    cached, found = gradient(name, micro_batch=micro_batch)
+    torch.testing.assert_close(cached.loss, full.loss, rtol=1e-12, atol=1e-12)
+    assert found.keys() == expected.keys()
+    for n in expected:
+        torch.testing.assert_close(found[n], expected[n], rtol=1e-9, atol=1e-12, msg=lambda m, n=n: f"{n}: {m}")
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_caching_is_exact_under_autocast(name):
+    """Products in bf16 still see the same rows, so the two differ by the order of sums only."""
+
+    def bf16():
+        return torch.autocast("cpu", torch.bfloat16)
+
+    _, expected = gradient(name, dtype=torch.float32, autocast=bf16)
+    _, found = gradient(name, micro_batch=4, dtype=torch.float32, autocast=bf16)
+    assert found.keys() == expected.keys()
+    for n in expected:
+        scale = expected[n].abs().max().clamp(min=1e-3)
+        assert (found[n] - expected[n]).abs().max() < 0.03 * scale, n
+
+
+def test_a_micro_batch_of_the_whole_batch_encodes_once():
+    make_method, make_data = METHODS["toy"]
+    method, calls = make_method(), []
+
+    def counted(batch, *, rng):
+        calls.append(len(batch["group"]))
+        return method.encode(batch, rng=rng)
+
+    for micro_batch in (ROWS, 8):
+        gradients(
+            method,
+            make_data(ROWS).batch(torch.arange(ROWS), seed=0, epoch=0),
+            progress=0.0,
+            rng=Randomness(seed=0, step=0, start=0, stop=ROWS, total=ROWS),
+            micro_batch=micro_batch,
+            autocast=nullcontext,
+            encode=counted,
+        )
+    assert calls == [20, 8, 8, 4, 8, 8, 4]
