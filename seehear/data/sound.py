@@ -56,47 +56,67 @@ def _gather(
     frames: Iterator[tuple[float, Any]], media: Media, rate: int, below: int, above: int
 ) -> tuple[np.ndarray, tuple[float, float]]:
     """Samples [below, above) of the stream at its own rate, and the range of sample numbers that it really had."""
-    samples, grid = np.zeros(above - below, np.float32), _Grid(media, rate)
+    samples = np.zeros(above - below, np.float32)
     low, high = math.inf, -math.inf
+    for run in _runs(frames, media, rate, above):
+        position = run.position()
+        for part in run.parts:
+            begin, stop = max(position, below), min(position + len(part), above)
+            if begin < stop:
+                samples[begin - below : stop - below] = part[begin - position : stop - position]
+                low, high = min(low, begin), max(high, stop)
+            position += len(part)
+    return samples, (low, high)
+
+
+def _runs(frames: Iterator[tuple[float, Any]], media: Media, rate: int, above: int) -> Iterator[_Run]:
+    """Frames that follow each other without a gap, up to sample `above`."""
+    run = _Run(media, rate)
     for time, frame in frames:
-        if round(time * rate) >= above:
+        position = round(time * rate)
+        if position >= above:
             break
         if frame.sample_rate != rate:  # a stream that changes its mind: what came first is kept
             media.corrupt += 1
             continue
-        position = grid.place(time, frame.samples)
-        begin, stop = max(position, below), min(position + frame.samples, above)
-        if begin < stop:
-            samples[begin - below : stop - below] = _mono(frame)[begin - position : stop - position]
-            low, high = min(low, begin), max(high, stop)
-    return samples, (low, high)
+        if run.parts and not run.is_next(position):
+            yield run
+            run = _Run(media, rate)
+        run.add(position, _mono(frame))
+    if run.parts:
+        yield run
 
 
-class _Grid:
-    """Numbers of samples from timestamps that may be rounded (Matroska's to 1 ms, which is 44 samples).
-
-    A frame that follows the last within the rounding follows it exactly. The first is put where whole frames counted
-    from the start of the stream end, if that is within the rounding: so every seek finds the same numbers.
-    """
+class _Run:
+    """Frames without a gap, whose timestamps may each be rounded (Matroska's to 1 ms, which is 44 samples)."""
 
     def __init__(self, media: Media, rate: int):
-        self.rate = rate
-        self.first = round(media.start("audio") * rate)
-        self.frame_size = media.audio.codec_context.frame_size
-        self.tolerance = max(1, math.ceil(float(media.audio.time_base) * rate))
-        self.expected: int | None = None
+        self.parts: list[np.ndarray] = []
+        self._shifts: list[int] = []
+        """Of each frame: where its timestamp puts the first sample of the run."""
+        self._length = 0
+        self._stream_start = round(media.start("audio") * rate)
+        self._rounding = max(1, math.ceil(float(media.audio.time_base) * rate))
 
-    def place(self, time: float, samples: int) -> int:
-        position = round(time * self.rate)
-        if self.expected is not None and abs(position - self.expected) <= self.tolerance:
-            position = self.expected
-        else:
-            size, end = self.frame_size or samples, position + samples
-            whole = self.first + round((end - self.first) / size) * size
-            if abs(whole - end) <= self.tolerance:
-                position = whole - samples
-        self.expected = position + samples
-        return position
+    def is_next(self, position: int) -> bool:
+        return abs(position - self._length - self._shifts[0]) <= 2 * self._rounding
+
+    def add(self, position: int, part: np.ndarray) -> None:
+        self._shifts.append(position - self._length)
+        self.parts.append(part)
+        self._length += len(part)
+
+    def position(self) -> int:
+        """The number of the first sample: the median over the frames, so that a badly rounded one does not count; moved
+        to where whole frames counted from the start of the stream end, if that is within the rounding. Every seek finds
+        the same numbers so."""
+        position = sorted(self._shifts)[len(self._shifts) // 2]
+        inner = {len(part) for part in self.parts[1:-1]}
+        if len(inner) != 1:
+            return position
+        size, after_first = inner.pop(), position + len(self.parts[0]) - self._stream_start
+        off = round(after_first / size) * size - after_first
+        return position + off if abs(off) <= self._rounding else position
 
 
 def _mono(frame: Any) -> np.ndarray:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from seehear.types import Modality
+if TYPE_CHECKING:  # not at run time: decode workers import this file, and do without torch
+    from seehear.types import Modality
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,8 @@ class Sample:
 
 
 class Encoder(ABC):
-    """A frozen encoder. `prepare` runs in worker processes (decoding, resizing, tokenising: no model), `encode` where
-    the model is. `encode` of a sample does not depend on what else is in the batch."""
+    """A frozen encoder. `prepare` runs in worker processes (decoding, resizing: no model), `encode` where the model is.
+    `encode` of a sample does not depend on what else is in the batch."""
 
     name: str
     """What the user asked for: 'efficientnet-lite0', or 'hub:<folder or id>[#layer=..,pool=..]'."""
@@ -43,6 +44,11 @@ class Encoder(ABC):
     def encode(self, prepared: Sequence[Any]) -> np.ndarray:
         """(B, width) float32, one row a prepared sample."""
 
-    def to(self, device: str) -> Encoder:
+    def to(self, device: str) -> Self:
         """Move the model; encoders without one stay where they are."""
         return self
+
+    def preparation(self) -> Callable[[Sample], Any]:
+        """`prepare` as something that pickles: it goes to the worker processes. Encoders with a large model hand out
+        the decoding alone."""
+        return self.prepare

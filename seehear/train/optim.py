@@ -22,7 +22,7 @@ class OptimConfig:
     floor: float = 1e-6
     """Learning rate at the end of the run."""
     schedule: Literal["cosine", "epoch_cosine", "constant"] = "cosine"
-    """How it gets there: half a cosine over the steps, or over the epochs (the released FuseMix code), or not at all."""
+    """How it gets there: half a cosine over the steps, or over the epochs (released FuseMix code), or not at all."""
     warmup: float = 0.05
     """Part of the run, from 0 to 1, over which the rate rises linearly from `warmup_from`."""
     warmup_steps: int | None = None
