@@ -106,8 +106,8 @@ def _as_is(batch: Any) -> Any:
 class Loader:
     """This rank's rows of every global batch of a run.
 
-    A set smaller than the batch trains with what it has. The length of the run is `steps`, or `epochs` where `steps` is
-    None. `batch_size` may be one number for each epoch.
+    A set smaller than the batch trains with what it has; `even` leaves out one row where there is an odd number. The
+    length of the run is `steps`, or `epochs` where `steps` is None. `batch_size` may be one number for each epoch.
     """
 
     def __init__(
@@ -119,6 +119,7 @@ class Loader:
         epochs: int = 1,
         steps: int | None = None,
         distinct_groups: bool = False,
+        even: bool = False,
         workers: int = 0,
         device: torch.device | None = None,
     ):
@@ -133,7 +134,7 @@ class Loader:
                 f"training compares samples with each other: it needs two at least, here is {most} {what}"
             )
         sizes = (batch_size,) if isinstance(batch_size, int) else batch_size
-        self.rows = [min(size, most) for size in sizes]
+        self.rows = [min(size, most) // (1 + even) * (1 + even) for size in sizes]
         if (small := min(self.rows)) < distributed.world_size():
             raise SeehearError(f"a batch of {small} rows cannot be cut over {distributed.world_size()} processes")
         per_epoch = [_distinct_steps(self.groups, r) if distinct_groups else len(data) // r for r in self.rows]

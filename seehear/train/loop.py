@@ -135,6 +135,7 @@ def fit(
         epochs=config.epochs,
         steps=config.steps,
         distinct_groups=config.distinct_groups,
+        even=method.assembles,
         workers=config.workers,
         device=device,
     )

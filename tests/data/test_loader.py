@@ -104,6 +104,11 @@ def test_length_by_steps_and_by_epochs():
     assert loader(n=3, epochs=2).place(0).rows == 3
 
 
+def test_even_batches():
+    assert [len(b["group"]) for b in loader(n=7, batch_size=100, even=True, epochs=2).batches()] == [6, 6]
+    assert [len(b["group"]) for b in loader(n=20, batch_size=5, even=True, epochs=1).batches()] == [4] * 5
+
+
 def test_a_batch_size_for_each_epoch():
     """Progress counts epochs, so that a schedule over them does not depend on how many steps each has."""
     growing = loader(n=24, batch_size=(4, 6, 12))
