@@ -168,7 +168,7 @@ class FuseMix(Method):
         weight_R = self._weights(len(first_R), rng).to(device)
         mixed: Batch = {}
         for m in widths:
-            z_BD = batch[m].float()
+            z_BD = batch[m].to(self._standardise(m).mean.dtype)
             mixed[m] = z_BD if self.config.mix == "none" else mix(z_BD, first_R, second_R, weight_R)
             mixed[f"has_{m}"] = batch[f"has_{m}"][first_R] & batch[f"has_{m}"][second_R]
         if self._ways:
