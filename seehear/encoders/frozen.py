@@ -1,0 +1,87 @@
+"""An encoder around a network of ours: loaded on first use, never sent to a worker."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import nn
+
+from seehear.encoders.base import Encoder, Sample
+from seehear.types import Tensor
+
+
+class FrozenEncoder(Encoder):
+    """Name, width and fingerprint are known from the start; the weights are read when the first batch comes, so a
+    library that is encoded already costs no loading."""
+
+    device: str = "cpu"
+    _network: nn.Module | None = None
+
+    @abstractmethod
+    def preparation(self) -> Callable[[Sample], Any]: ...
+
+    @abstractmethod
+    def load(self) -> nn.Module:
+        """The network with its weights, on the CPU."""
+
+    @abstractmethod
+    def embed(self, network: nn.Module, prepared: Sequence[Any]) -> Tensor:
+        """(B, width) on the network's device."""
+
+    def prepare(self, sample: Sample) -> Any:
+        return self.preparation()(sample)
+
+    @property
+    def network(self) -> nn.Module:
+        if self._network is None:
+            self._network = self.load().eval().requires_grad_(False).to(self.device)
+        return self._network
+
+    def to(self, device: str) -> Self:
+        self.device = device
+        if self._network is not None:
+            self._network.to(device)
+        return self
+
+    def encode(self, prepared: Sequence[Any]) -> np.ndarray:
+        network = self.network
+        with torch.inference_mode():
+            return self.embed(network, prepared).float().cpu().numpy()
+
+
+def run_parts(parts: Sequence[Tensor], function: Callable[[Tensor], Tensor], *, at_once: int) -> Iterator[Tensor]:
+    """`function` over the rows of several tensors, one result a part. On a GPU rows of different parts go through
+    together, `at_once` at a time. On a CPU each part goes alone: it is a batch already, and a sample's vector is then
+    the same to the last bit whatever it is encoded with."""
+    if not parts or parts[0].device.type == "cpu":
+        for part in parts:
+            yield torch.cat([function(rows) for rows in part.split(at_once)])
+        return
+    done = torch.cat([function(rows) for rows in torch.cat(list(parts)).split(at_once)])
+    yield from done.split([len(part) for part in parts])
+
+
+def stacked(rows: Iterable[Tensor]) -> Tensor:
+    return torch.stack(list(rows))
+
+
+def padded_batches(
+    rows: Sequence[Tensor], function: Callable[[Tensor, Tensor], Tensor], *, device: str, at_once: int
+) -> Tensor:
+    """`function(tokens_BL, seen_BL)` over token rows of any length, rows of like length together; in the order given.
+    Texts are short, so they share batches on a CPU too (4 times the speed): a vector then depends on its neighbours
+    by a float32 rounding, which float16 storage shows in about one number of a thousand, by one unit."""
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+    done: list[Tensor | None] = [None] * len(rows)
+    for at in range(0, len(order), at_once):
+        chosen = order[at : at + at_once]
+        tokens_BL = nn.utils.rnn.pad_sequence([rows[i] for i in chosen], batch_first=True)
+        lengths = torch.tensor([len(rows[i]) for i in chosen])
+        seen_BL = torch.arange(tokens_BL.shape[1]) < lengths[:, None]
+        for i, vector in zip(chosen, function(tokens_BL.to(device), seen_BL.to(device)), strict=True):
+            done[i] = vector
+    return torch.stack([vector for vector in done if vector is not None])

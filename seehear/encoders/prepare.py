@@ -1,0 +1,54 @@
+"""The half of encoding that runs in worker processes: media in, small arrays out. Imports no torch, so a worker
+starts at once and stays small."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from seehear.data.media import AudioSpec, VideoSpec, read_window
+from seehear.encoders.base import Sample
+from seehear.errors import DecodeError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadFrames:
+    """Frames of the window, (T, H, W, 3) uint8. A picture has one."""
+
+    spec: VideoSpec
+    crop: tuple[int, int] | None = None
+    """(height, width) of the centre that is kept after scaling."""
+
+    def __call__(self, sample: Sample) -> np.ndarray:
+        frames_THWC = read_window(sample.path, sample.start, sample.end, video=self.spec).frames
+        assert frames_THWC is not None
+        if self.crop is None:
+            return frames_THWC
+        (tall, wide), (height, width) = frames_THWC.shape[1:3], self.crop
+        top, left = max(tall - height, 0) // 2, max(wide - width, 0) // 2
+        return np.ascontiguousarray(frames_THWC[:, top : top + height, left : left + width])
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadWaveform:
+    """The window's sound, mono, (S,) float32 in [-1, 1]."""
+
+    rate: int
+
+    def __call__(self, sample: Sample) -> np.ndarray:
+        waveform_S = read_window(sample.path, sample.start, sample.end, audio=AudioSpec(rate=self.rate)).waveform
+        assert waveform_S is not None
+        return waveform_S
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadText:
+    prefix: str = ""
+    """Put before every text: E5 and BGE models want 'query: ' or 'passage: '."""
+
+    def __call__(self, sample: Sample) -> str:
+        text = " ".join(sample.text.split())
+        if not text:
+            raise DecodeError("the text is blank")
+        return self.prefix + text

@@ -1,0 +1,89 @@
+"""Encoders by name. Reading the list costs nothing: each is imported when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from seehear.encoders.base import Encoder
+from seehear.encoders.options import read_options, split_name
+from seehear.errors import SeehearError, unknown
+
+HUB = "hub:"
+DEFAULTS = {"video": ("efficientnet-lite0",), "audio": ("aisfx",), "text": ("minilm",)}
+"""What each modality is encoded with when nothing is said."""
+
+
+def _efficientnet() -> tuple[type[Encoder], type]:
+    from seehear.encoders.efficientnet import EfficientNet, FrameOptions
+
+    return EfficientNet, FrameOptions
+
+
+def _minilm() -> tuple[type[Encoder], type]:
+    from seehear.encoders.minilm import MiniLM, TextOptions
+
+    return MiniLM, TextOptions
+
+
+def _aisfx() -> tuple[type[Encoder], type]:
+    from seehear.encoders.aisfx import Aisfx, SoundOptions
+
+    return Aisfx, SoundOptions
+
+
+def _speech() -> tuple[type[Encoder], type]:
+    from seehear.encoders.speech import Speech, SpeechOptions
+
+    return Speech, SpeechOptions
+
+
+def _logmel() -> tuple[type[Encoder], type]:
+    from seehear.encoders.logmel import LogMel, LogMelOptions
+
+    return LogMel, LogMelOptions
+
+
+PACKAGED: dict[str, Callable[[], tuple[type[Any], type]]] = {
+    "efficientnet-lite0": _efficientnet,
+    "minilm": _minilm,
+    "aisfx": _aisfx,
+    "speech": _speech,
+    "logmel": _logmel,
+}
+
+
+def known_encoders() -> dict[str, str]:
+    """Packaged encoders: name -> modality."""
+    return {name: load()[0].modality for name, load in PACKAGED.items()}
+
+
+def load_encoder(name: str, *, modality: str | None = None, device: str = "auto") -> Encoder:
+    """An encoder by name: a packaged one, or 'hub:<folder or id>' for any transformers model; options after '#'.
+
+    `modality` is needed only for models that encode several, and then only where the name does not say it.
+    """
+    base, given = split_name(name)
+    if base.startswith(HUB):
+        from seehear.encoders.hub import load_hub_encoder
+
+        encoder: Encoder = load_hub_encoder(base, given, modality=modality)
+    elif base in PACKAGED:
+        kind, options = PACKAGED[base]()
+        encoder = kind(read_options(options, base, given))
+    else:
+        raise unknown("encoder", base, [*PACKAGED, "hub:FOLDER-OR-ID"])
+    if modality is not None and encoder.modality != modality:
+        raise SeehearError(f"encoder {name!r} encodes {encoder.modality}, not {modality}")
+    return encoder.to(pick_device(device))
+
+
+def pick_device(device: str = "auto") -> str:
+    """'auto' is the first of CUDA, Apple's and the CPU that this machine has."""
+    import torch
+
+    if device != "auto":
+        return device
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"

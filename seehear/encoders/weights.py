@@ -1,0 +1,53 @@
+"""Where weights come from, and proof that they are the ones meant."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from seehear.errors import SeehearError
+
+ASSETS = Path(__file__).parent.parent / "assets" / "encoders"
+
+
+def package_folder(package: str, install: str) -> Path:
+    """Folder of an installed package, found without importing it."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise SeehearError(f"this encoder needs the package {package!r}: {install}")
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def pinned(path: Path, sha256: str) -> Path:
+    """The path, once its content is what this version of seehear was tested with."""
+    if not path.is_file():
+        raise SeehearError(f"weights missing: {path}; reinstall the package that brings them")
+    found = file_hash(path)
+    if found != sha256:
+        raise SeehearError(
+            f"{path} is not the file this encoder was made for: SHA-256 {found[:16]}..., expected {sha256[:16]}...; "
+            "reinstall the package that brings it, in the version seehear asks for"
+        )
+    return path
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file; remembered in this process for as long as size and time of the file stay."""
+    stat = path.stat()
+    return _hash(str(path), stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _hash(path: str, size: int, mtime_ns: int) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fingerprint(**parts: Any) -> str:
+    """16 hex digits over hashes of weights and every setting that changes the vector."""
+    text = json.dumps(parts, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
