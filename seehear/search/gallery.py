@@ -1,0 +1,137 @@
+"""What a search looks through: the rows of an index, in memory and exact, or by Lance's approximate index."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+
+from seehear.data.library import Library, Vectors, quote, table_name
+from seehear.errors import SeehearError, require
+from seehear.search.exact import ExactSearch
+from seehear.search.index import nearest_approximate
+from seehear.types import Modality
+
+Found = tuple[str, int, Modality, float]
+"""Clip id, which text of it, the modality that matched, the score."""
+
+
+class Gallery(Protocol):
+    def nearest(
+        self, query_E: np.ndarray, k: int, *, modalities: Sequence[Modality], allowed: set[str] | None
+    ) -> list[Found]:
+        """The best row of each of the k best clips, best first. `allowed`: only these clips."""
+        ...
+
+    def vectors_of(self, clip: str) -> dict[Modality, np.ndarray]:
+        """{modality: (rows, E)} of one clip."""
+        ...
+
+
+class ExactGallery:
+    """All vectors in memory. With `gap`, each modality's mean over the training clips is taken out of its vectors."""
+
+    def __init__(self, library: Library, name: str, *, gap: bool = False):
+        rows = library.vectors("vectors", name).read()
+        self.ids = np.asarray(rows.ids, dtype=object)
+        self.items = rows.items
+        self.modalities = np.asarray(rows.modalities, dtype=object)
+        vectors_NE = unit(rows.vectors)
+        self.means = _means(library, rows, vectors_NE) if gap else {}
+        for m, mean_E in self.means.items():
+            own = self.modalities == m
+            vectors_NE[own] = unit(vectors_NE[own] - mean_E)
+        self.search = ExactSearch(vectors_NE)
+        starts = np.concatenate([[True], self.ids[1:] != self.ids[:-1]]) if len(self.ids) else np.zeros(0, bool)
+        self.clip_of_row = np.cumsum(starts) - 1
+        self.clips = self.ids[starts]
+
+    @cached_property
+    def most_rows(self) -> int:
+        """Rows of the clip that has most: so many rows hold one more clip at least."""
+        return int(np.bincount(self.clip_of_row).max(initial=1))
+
+    def nearest(
+        self, query_E: np.ndarray, k: int, *, modalities: Sequence[Modality], allowed: set[str] | None
+    ) -> list[Found]:
+        mask = self._mask(modalities, allowed)
+        scores, rows = self.search.search(query_E[None], k * self.most_rows, mask_N=mask)
+        found: dict[str, Found] = {}
+        for score, row in zip(scores[0].tolist(), rows[0].tolist(), strict=True):
+            clip = self.ids[row]
+            if clip not in found:
+                found[clip] = (clip, int(self.items[row]), self.modalities[row], score)
+                if len(found) == k:
+                    break
+        return list(found.values())
+
+    def _mask(self, modalities: Sequence[Modality], allowed: set[str] | None) -> np.ndarray | None:
+        mask = None
+        if set(self.modalities.tolist()) - set(modalities):
+            mask = np.isin(self.modalities.astype(str), list(modalities))
+        if allowed is not None:
+            pa, pc = require("pyarrow"), require("pyarrow.compute")
+            kept = pc.is_in(pa.array(self.clips, pa.string()), value_set=pa.array(sorted(allowed), pa.string()))
+            of_clip = kept.to_numpy(zero_copy_only=False)[self.clip_of_row]
+            mask = of_clip if mask is None else mask & of_clip
+        return mask
+
+    def vectors_of(self, clip: str) -> dict[Modality, np.ndarray]:
+        rows = np.flatnonzero(self.ids == clip)
+        return _by_modality(self.modalities[rows], self.search.vectors_NE[rows])
+
+
+class ApproximateGallery:
+    """For more vectors than are worth holding. Gap removal changes every vector, so it needs exact search."""
+
+    def __init__(self, library: Library, name: str, *, probes: int):
+        self.library, self.name, self.probes = library, name, probes
+
+    def nearest(
+        self, query_E: np.ndarray, k: int, *, modalities: Sequence[Modality], allowed: set[str] | None
+    ) -> list[Found]:
+        """Rows are asked for in growing numbers until they hold k clips."""
+        table = self.library.table(table_name("vectors", self.name))
+        where = f"modality IN ({', '.join(quote(m) for m in modalities)})"
+        if allowed is not None and len(allowed) <= 10_000:
+            where += f" AND id IN ({', '.join(quote(c) for c in sorted(allowed))})" if allowed else " AND false"
+        want = 4 * k
+        while True:
+            rows = nearest_approximate(table, query_E, want, probes=self.probes, where=where)
+            found: dict[str, Found] = {}
+            for row in rows:
+                if allowed is None or row[0] in allowed:
+                    found.setdefault(row[0], row)
+            if len(found) >= k or len(rows) < want:
+                return list(found.values())[:k]
+            want *= 4
+
+    def vectors_of(self, clip: str) -> dict[Modality, np.ndarray]:
+        rows = self.library.vectors("vectors", self.name).read(where=f"id = {quote(clip)}")
+        return _by_modality(np.asarray(rows.modalities, dtype=object), unit(rows.vectors))
+
+
+def unit(x: np.ndarray) -> np.ndarray:
+    x = np.asarray(x, np.float32)
+    return x / np.linalg.norm(x, axis=-1, keepdims=True).clip(1e-12)
+
+
+def _by_modality(modalities: np.ndarray, vectors: np.ndarray) -> dict[Modality, np.ndarray]:
+    return {m: vectors[modalities == m] for m in dict.fromkeys(modalities.tolist())}
+
+
+def _means(library: Library, rows: Vectors, vectors_NE: np.ndarray) -> dict[Modality, np.ndarray]:
+    """Mean unit vector of each modality over the clips of the training split."""
+    query = library.table("clips").search().where("split = 'train'").select(["id"])
+    train = set(query.limit(None).to_arrow()["id"].to_pylist())
+    here = np.fromiter((i in train for i in rows.ids), dtype=bool, count=len(rows))
+    modalities = np.asarray(rows.modalities, dtype=object)
+    means = {}
+    for m in dict.fromkeys(rows.modalities):
+        own = here & (modalities == m)
+        if not own.any():
+            raise SeehearError(f"gap removal needs training clips with {m}: this library's index has none")
+        means[m] = vectors_NE[own].mean(axis=0)
+    return means

@@ -1,0 +1,261 @@
+"""The index of a run: its library's latents through its model, in the table `vectors_<run>`, and the library's texts in
+`fulltext`.
+
+Building again does what is new: a row is kept while the model (`maker`) and the latents it was made from (`content`)
+are the same, and goes when its clip or latent is gone. A batch of rows is one commit, so a kill loses one at most.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from seehear.data.library import Library, Vectors, VectorTable, in_batches, quote, table_name
+from seehear.data.records import digest
+from seehear.errors import SeehearError, require
+from seehear.progress import progress, say
+from seehear.search.exact import ExactSearch
+from seehear.types import Modality
+
+FULLTEXT = "fulltext"
+APPROXIMATE_FROM = 1_000_000  # rows from which Lance's IVF index is built and used
+_BATCH = 4096
+_CHECKED = 200  # queries that measure the recall of an approximate index
+_RECALL = 0.99  # what is aimed at
+_PROBES = (8, 16, 32, 64, 128)
+_ABOUT = "index:"
+
+
+class Indexer(Protocol):
+    """The trained model, as the index sees it (`seehear.SharedSpace` is one)."""
+
+    fingerprint: str
+    """16 hex digits over the model and its encoders."""
+    dim: int
+    encoders: Mapping[Modality, Sequence[Mapping[str, Any]]]
+    """{name, fingerprint, width} of the encoders whose latents, side by side, the model takes."""
+
+    def encode_latents(self, latents: Mapping[Modality, np.ndarray]) -> dict[Modality, np.ndarray]:
+        """{modality: (B, E) float32 unit vectors}."""
+        ...
+
+
+@dataclass(frozen=True)
+class IndexReport:
+    name: str
+    added: int
+    kept: int
+    removed: int
+    rows: int
+    texts: int
+    recall: float | None = None
+    """Of the approximate index, recall@10 against exact search; None where search is exact."""
+
+    def __str__(self) -> str:
+        exact = "exact search" if self.recall is None else f"approximate search, recall@10 {self.recall:.3f}"
+        changes = f"{self.added:,} new, {self.kept:,} kept, {self.removed:,} removed"
+        return f"index {self.name}: {self.rows:,} vectors ({changes}), {self.texts:,} texts, {exact}"
+
+
+def build_index(
+    library: Library, space: Indexer, *, name: str, model: str = "", approximate_from: int = APPROXIMATE_FROM
+) -> IndexReport:
+    """Bring the index `name` up to date. `model` is where the run is: search finds it again by that."""
+    table_id = table_name("vectors", name)
+    if table_id in library.tables() and library.vectors("vectors", name).width != space.dim:
+        library.drop(table_id)
+    table = library.vectors("vectors", name, space.dim)
+    wanted = _wanted(library, space)
+    have = table.keys()
+    fresh = {key for key, made in have.items() if wanted.get(key) == made}
+    removed = _remove(table, have.keys() - fresh, {made[0] for made in have.values()} - {space.fingerprint})
+    missing = len(wanted) - len(fresh)
+    with progress(f"index {name}", missing, "vectors") as bar:
+        for part in _latents(library, space):
+            rows = [i for i, key in enumerate(_keys(part)) if key in wanted and key not in fresh]
+            for some in in_batches(rows, _BATCH):
+                table.append(_embed(space, part, some, wanted))
+                bar.advance(len(some))
+    if missing or removed:
+        table.compact()
+    texts = update_fulltext(library)
+    about = {"maker": space.fingerprint, "model": model, "modalities": list(space.encoders), "dim": space.dim}
+    recall, probes = _approximate(library, name) if len(table) >= approximate_from else (None, 0)
+    library.set_about(_ABOUT + name, json.dumps(about | {"recall": recall, "probes": probes}))
+    return IndexReport(name, missing, len(fresh), removed, len(table), texts, recall)
+
+
+def indexes(library: Library) -> dict[str, dict[str, Any]]:
+    """{name: {maker, model, modalities, dim, recall, probes}} of the indexes a library has."""
+    about = library.about()
+    tables = set(library.tables())
+    names = [key.removeprefix(_ABOUT) for key in about if key.startswith(_ABOUT)]
+    return {n: json.loads(about[_ABOUT + n]) for n in sorted(names) if table_name("vectors", n) in tables}
+
+
+# -- vectors -----------------------------------------------------------------------------------------------------------
+
+Key = tuple[str, int, str]
+
+
+def _wanted(library: Library, space: Indexer) -> dict[Key, tuple[str, str]]:
+    """(id, item, modality) -> (maker, content) of every vector the index should hold."""
+    wanted: dict[Key, tuple[str, str]] = {}
+    for modality, infos in space.encoders.items():
+        contents: dict[Key, list[str]] = {}
+        for info in infos:
+            for key, (maker, content) in _encoder_table(library, info).keys().items():
+                if maker == info["fingerprint"]:
+                    contents.setdefault(key, []).append(content)
+        for key, parts in contents.items():
+            if len(parts) == len(infos):
+                wanted[key[0], key[1], modality] = space.fingerprint, digest(*parts)
+    if not wanted:
+        names = ", ".join(i["name"] for infos in space.encoders.values() for i in infos)
+        raise SeehearError(f"{library.uri} has no latents of {names} as the model was trained on: run 'seehear encode'")
+    return wanted
+
+
+def _encoder_table(library: Library, info: Mapping[str, Any]) -> VectorTable:
+    name = info["name"]
+    if table_name("latents", name) not in library.tables():
+        raise SeehearError(f"{library.uri} has no latents of {name}: run 'seehear encode {library.uri}' with it")
+    return library.vectors("latents", name)
+
+
+def _latents(library: Library, space: Indexer) -> Iterator[tuple[Modality, Vectors]]:
+    """Latents by modality in parts; several encoders side by side are read whole and joined."""
+    for modality, infos in space.encoders.items():
+        where = [f"maker = {quote(info['fingerprint'])}" for info in infos]
+        if len(infos) == 1:
+            for part in _encoder_table(library, infos[0]).scan(where[0]):
+                yield modality, part
+        else:
+            tables = [_encoder_table(library, info).read(w) for info, w in zip(infos, where, strict=True)]
+            yield modality, _side_by_side(tables)
+
+
+def _side_by_side(tables: Sequence[Vectors]) -> Vectors:
+    places = [{key: i for i, key in enumerate(zip(t.ids, t.items.tolist(), strict=True))} for t in tables]
+    shared = [key for key in places[0] if all(key in place for place in places[1:])]
+    at = [[place[key] for key in shared] for place in places]
+    vectors = np.concatenate([t.vectors[rows] for t, rows in zip(tables, at, strict=True)], axis=1)
+    first, rows = tables[0], at[0]
+    return Vectors(
+        ids=[key[0] for key in shared],
+        items=first.items[rows],
+        modalities=[first.modalities[i] for i in rows],
+        vectors=vectors,
+        makers=[first.makers[i] for i in rows],
+        contents=[first.contents[i] for i in rows],
+    )
+
+
+def _keys(part: tuple[Modality, Vectors]) -> list[Key]:
+    modality, rows = part
+    return [(i, n, modality) for i, n in zip(rows.ids, rows.items.tolist(), strict=True)]
+
+
+def _embed(
+    space: Indexer, part: tuple[Modality, Vectors], rows: Sequence[int], wanted: dict[Key, tuple[str, str]]
+) -> Vectors:
+    modality, latents = part
+    keys = _keys(part)
+    made = [wanted[keys[i]] for i in rows]
+    vectors = space.encode_latents({modality: latents.vectors[rows].astype(np.float32)})[modality]
+    return Vectors(
+        ids=[latents.ids[i] for i in rows],
+        items=latents.items[rows],
+        modalities=[modality] * len(rows),
+        vectors=vectors,
+        makers=[maker for maker, _ in made],
+        contents=[content for _, content in made],
+    )
+
+
+def _remove(table: VectorTable, stale: set[Key], old_makers: set[str]) -> int:
+    """Rows of other models in one go, the rest by key."""
+    for maker in sorted(old_makers):
+        table.remove(f"maker = {quote(maker)}")
+    for some in in_batches(sorted(stale), 1000):
+        by_modality: dict[tuple[int, str], list[str]] = {}
+        for clip, item, modality in some:
+            by_modality.setdefault((item, modality), []).append(clip)
+        for (item, modality), clips in by_modality.items():
+            listed = ", ".join(quote(c) for c in clips)
+            table.remove(f"modality = {quote(modality)} AND item = {item} AND id IN ({listed})")
+    return len(stale)
+
+
+# -- approximate search ------------------------------------------------------------------------------------------------
+
+
+def _approximate(library: Library, name: str) -> tuple[float, int]:
+    """Build Lance's inverted-file index; (recall@10, lists read) of the fewest lists that find nearly all of the true
+    nearest ten."""
+    ivf = require("lancedb.index").IvfFlat
+    raw, rows = library.table(table_name("vectors", name)), library.vectors("vectors", name).read()
+    raw.create_index("vector", config=ivf(distance_type="dot"), replace=True)
+    chosen = np.random.default_rng(0).choice(len(rows), min(_CHECKED, len(rows)), replace=False)
+    queries = rows.vectors[chosen].astype(np.float32)
+    exact = ExactSearch(rows.vectors.astype(np.float32)).search(queries, 10)[1]
+    truth = [{(rows.ids[i], int(rows.items[i]), rows.modalities[i]) for i in nearest} for nearest in exact]
+    recall = 0.0
+    for probes in _PROBES:
+        found = [{key[:3] for key in nearest_approximate(raw, q, 10, probes=probes)} for q in queries]
+        recall = sum(len(f & t) for f, t in zip(found, truth, strict=True)) / sum(len(t) for t in truth)
+        if recall >= _RECALL:
+            break
+    say(f"approximate index of {len(rows):,} vectors: recall@10 {recall:.3f} on {len(queries)} of them, {probes} lists")
+    return recall, probes
+
+
+def nearest_approximate(
+    raw: Any, query_E: np.ndarray, k: int, *, probes: int, where: str | None = None
+) -> list[tuple[str, int, str, float]]:
+    """(id, item, modality, inner product), best first, by the table's index."""
+    search = raw.search(np.asarray(query_E, np.float32)).distance_type("dot").nprobes(probes)
+    if where:
+        search = search.where(where, prefilter=True)
+    rows = search.select(["id", "item", "modality", "_distance"]).limit(k).to_arrow().to_pylist()
+    return [(r["id"], r["item"], r["modality"], 1.0 - r["_distance"]) for r in rows]
+
+
+# -- full text ---------------------------------------------------------------------------------------------------------
+
+
+def update_fulltext(library: Library) -> int:
+    """`fulltext` has a row (id, item, text) for every text of every clip, and Lance's BM25 index over them."""
+    pa = require("pyarrow")
+    schema = pa.schema([("id", pa.string()), ("item", pa.int32()), ("text", pa.string())])
+    table = library.ensure(FULLTEXT, schema)
+    rows = table.search().limit(None).to_arrow().to_pydict()
+    have = dict(zip(zip(rows["id"], rows["item"], strict=True), rows["text"], strict=True))
+    want = {(c.id, n): t.text for c in library.clips("array_length(texts) > 0") for n, t in enumerate(c.texts)}
+    stale = sorted({key[0] for key, text in have.items() if want.get(key) != text})
+    for some in in_batches(stale, 1000):
+        table.delete(f"id IN ({', '.join(quote(c) for c in some)})")
+    gone = set(stale)
+    new = [(c, n, text) for (c, n), text in want.items() if c in gone or (c, n) not in have]
+    for batch in in_batches(new, 50_000):
+        table.add(pa.Table.from_pylist([{"id": c, "item": n, "text": text} for c, n, text in batch], schema=schema))
+    if want and (new or stale or not table.list_indices()):
+        fts = require("lancedb.index").FTS
+        table.create_index("text", config=fts(base_tokenizer="icu", remove_stop_words=False), replace=True)
+    return len(want)
+
+
+def search_fulltext(library: Library, words: str, k: int) -> list[tuple[str, int, float]]:
+    """(id, item, BM25 score), best first. Words only: the query language of the index is not for users to trip over."""
+    if FULLTEXT not in library.tables() or not (words := " ".join(re.findall(r"\w+", words))):
+        return []
+    table = library.table(FULLTEXT)
+    if not table.list_indices():
+        return []
+    found = table.search(words, query_type="fts").limit(k).to_arrow().to_pylist()
+    return [(row["id"], row["item"], row["_score"]) for row in found]
