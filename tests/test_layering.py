@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent / "seehear"
 RANKS = [
-    {"types", "errors", "progress"},
+    {"types", "errors", "progress", "stopping"},
     {"distributed"},
     {"nn", "losses"},
     {"encoders", "data"},

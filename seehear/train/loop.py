@@ -28,6 +28,7 @@ from seehear.errors import SeehearError, unknown
 from seehear.methods.base import Method
 from seehear.nn.random import Randomness
 from seehear.progress import Progress, progress
+from seehear.stopping import Interrupted, StopRequest, stop_requests
 from seehear.train import numerics
 from seehear.train.checkpoint import Checkpoints, Counters
 from seehear.train.folder import open_run
@@ -42,7 +43,6 @@ from seehear.train.optim import (
     set_learning_rate,
     state_by_name,
 )
-from seehear.train.stopping import Interrupted, StopRequest, stop_requests
 from seehear.types import Batch, StepOutput, Tensor
 
 Validate = Callable[[Method], dict[str, float]]

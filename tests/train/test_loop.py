@@ -16,10 +16,10 @@ import pytest
 import torch
 
 from seehear.errors import SeehearError
+from seehear.stopping import Interrupted
 from seehear.train.checkpoint import Checkpoints
 from seehear.train.log import read_metrics
 from seehear.train.loop import OptimConfig, TrainConfig, fit
-from seehear.train.stopping import Interrupted
 from tests.methods_under_test import METHODS
 from tests.toy import Data, HeavyData, Toy, recall_at_1
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and the SIGTERM of a scheduler end a run between two steps, so that it can be saved and go on."""
+"""Ctrl-C and the SIGTERM of a scheduler end a run between two steps or batches, so that it is saved and can go on."""
 
 from __future__ import annotations
 
