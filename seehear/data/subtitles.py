@@ -54,14 +54,26 @@ def read_subtitles(path: str | Path) -> list[Text]:
     """The lines of a .srt, .vtt, .ass or .ssa file. Raises `SeehearError` when it is none."""
     pysubs2 = require("pysubs2")
     content = decode_text(_bytes(path))
+    if not content.strip():
+        return []
     try:
-        events = pysubs2.SSAFile.from_string(content)
+        events = _events(content, Path(path).suffix.lower())
     except (pysubs2.Pysubs2Error, ValueError, IndexError, KeyError, OverflowError, AttributeError) as error:
-        if not content.strip():
-            return []
         raise SeehearError(f"{path}: is no subtitle file that can be read ({type(error).__name__})") from error
     shown = [event for event in events if event.type == "Dialogue" and not event.is_drawing]
     return tidy(Cue(event.start / 1000, event.end / 1000, _lines(event.plaintext)) for event in shown)
+
+
+def _events(content: str, suffix: str) -> Any:
+    """By what the content looks like; by the file's suffix where it looks like nothing known, if that finds any."""
+    pysubs2 = require("pysubs2")
+    try:
+        return pysubs2.SSAFile.from_string(content)
+    except pysubs2.FormatAutodetectionError:
+        events = pysubs2.SSAFile.from_string(content, format_=suffix[1:]) if suffix in SUFFIXES else []
+        if not len(events):
+            raise
+        return events
 
 
 def read_embedded(path: str | Path, index: int) -> list[Text]:
