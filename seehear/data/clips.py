@@ -135,13 +135,12 @@ def _end(line: Text) -> float:
 def line_window(start: float, end: float, duration: float, options: PrepareOptions) -> tuple[float, float]:
     """The window of a subtitle line, in whole milliseconds: padded, widened around its centre to `min_seconds`, cut at
     `max_seconds` and at the ends of the file."""
-    start, end = start - options.pad, min(end, start + options.max_seconds) + options.pad
-    short = max(0.0, options.min_seconds - (end - start)) / 2
-    start, end = start - short, end + short
-    if start < 0:
-        start, end = 0.0, end - start if short else end
-    if end > duration:
-        start, end = max(0.0, start - (end - duration) if short else start), duration
+    end = min(end, start + options.max_seconds) + options.pad
+    start, end = max(0.0, start - options.pad), min(end, duration)
+    least = min(options.min_seconds, duration)
+    if end - start < least:
+        start = min(max(0.0, (start + end - least) / 2), duration - least)
+        end = start + least
     return round(start, 3), round(end, 3)
 
 

@@ -1,0 +1,41 @@
+"""Worker processes that crash, hang and raise cost their own item only."""
+
+import time
+
+import pytest
+
+from seehear.data.workers import WorkerDied, map_in_processes
+from tests.data import tasks
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_every_item_comes_back_once(workers):
+    done = dict(map_in_processes(tasks.square, range(20), workers=workers, time_limit=60))
+    assert done == {n: n * n for n in range(20)}
+
+
+def test_what_goes_wrong_is_the_result_of_its_item():
+    items = ["good", "raise", "die", "good 2", "hang", "good 3"]
+    started = time.monotonic()
+    done = dict(map_in_processes(tasks.behave, items, workers=2, time_limit=3.0))
+    assert time.monotonic() - started < 30
+    assert [done[name] for name in ("good", "good 2", "good 3")] == ["good", "good 2", "good 3"]
+    assert isinstance(done["raise"], KeyError)
+    assert isinstance(done["die"], WorkerDied)
+    assert "crashed" in str(done["die"])
+    assert isinstance(done["hang"], WorkerDied)
+    assert "time limit" in str(done["hang"])
+
+
+def test_items_are_asked_for_as_they_are_needed():
+    asked = []
+
+    def items():
+        for n in range(100):
+            asked.append(n)
+            yield n
+
+    results = map_in_processes(tasks.square, items(), workers=2, time_limit=60)
+    next(results)
+    assert len(asked) <= 5
+    results.close()
