@@ -45,33 +45,49 @@ class Overlap:
         return Overlap(self.first_NB[:, rows], self.second_NB[:, rows], self.weight_B[rows], self.threshold)
 
     def pairs(self, rows: slice) -> tuple[Tensor, Tensor]:
-        """The excluded pairs of a tile: row numbers counted from the tile's first row, and column numbers."""
-        start, stop = rows.start, min(rows.stop, len(self))
-        columns = self._sharing
-        inside = columns[(columns >= start) & (columns < stop)]
-        excluded = torch.zeros(len(inside), len(columns), dtype=torch.bool, device=columns.device)
-        for first, second in zip(self.first_NB, self.second_NB, strict=True):
-            excluded |= self._shared_weight(first, second, inside, columns) >= self.threshold
-        excluded &= inside[:, None] != columns
-        i, j = excluded.nonzero(as_tuple=True)
-        return inside[i] - start, columns[j]
+        """The excluded pairs of a tile: row numbers counted from the tile's first row, and column numbers. A pair may
+        come more than once. Costs as much as there are sources in common, not rows times columns."""
+        found = [self._pairs(way, rows.start, min(rows.stop, len(self))) for way in self._ways]
+        return torch.cat([i for i, _ in found]), torch.cat([j for _, j in found])
+
+    def _pairs(self, way: _Way, start: int, stop: int) -> tuple[Tensor, Tensor]:
+        # Every source of the tile's rows, against every row that has the same source: left and right.
+        mine = way.source_2B.view(2, -1)[:, start:stop].reshape(-1)
+        counts = way.count[mine]
+        left = torch.repeat_interleave(counts)
+        within = torch.arange(len(left), device=left.device) - (counts.cumsum(0) - counts)[left]
+        right = way.order_2B[way.start[mine][left] + within]
+        i, j = left % (stop - start), right % len(self)
+        other = i + start != j
+        left, right, i, j = left[other], right[other], i[other], j[other]
+        weight_2B = torch.cat([self.weight_B, 1 - self.weight_B])
+        of_mine = weight_2B.view(2, -1)[:, start:stop].reshape(-1)
+        shared = weight_2B.new_zeros((stop - start) * len(self) if len(i) else 0)
+        shared.index_add_(0, i * len(self) + j, torch.minimum(of_mine[left], weight_2B[right]))
+        enough = shared[i * len(self) + j] >= self.threshold
+        return i[enough], j[enough]
 
     @cached_property
-    def _sharing(self) -> Tensor:
-        """Rows that have a source in common with another row, ascending: only these are ever compared."""
-        sharing = torch.zeros(len(self), dtype=torch.bool, device=self.weight_B.device)
-        for first, second in zip(self.first_NB, self.second_NB, strict=True):
-            _, inverse, counts = torch.unique(torch.stack([first, second]), return_inverse=True, return_counts=True)
-            own = 1 + (first == second).long()
-            sharing |= (counts[inverse] > own).any(dim=0)
-        return sharing.nonzero().squeeze(1)
+    def _ways(self) -> list[_Way]:
+        return [_Way.of(torch.cat(sources)) for sources in zip(self.first_NB, self.second_NB, strict=True)]
 
-    def _shared_weight(self, first: Tensor, second: Tensor, inside: Tensor, columns: Tensor) -> Tensor:
-        a, b, a_c, b_c = first[inside, None], second[inside, None], first[columns], second[columns]
-        of_a, of_a_c = self.weight_B[inside, None], self.weight_B[columns]
-        of_b, of_b_c = 1 - of_a, 1 - of_a_c
-        same_order = torch.minimum(of_a, of_a_c) * (a == a_c) + torch.minimum(of_b, of_b_c) * (b == b_c)
-        return same_order + torch.minimum(of_a, of_b_c) * (a == b_c) + torch.minimum(of_b, of_a_c) * (b == a_c)
+
+@dataclass(frozen=True)
+class _Way:
+    """All sources, first ones then second ones, found again by their number."""
+
+    source_2B: Tensor
+    """Which of the distinct sources each is."""
+    order_2B: Tensor
+    """Positions, all of one source side by side."""
+    start: Tensor
+    """By source, where its positions start in `order_2B`."""
+    count: Tensor
+
+    @classmethod
+    def of(cls, number_2B: Tensor) -> _Way:
+        _, source, count = torch.unique(number_2B, return_inverse=True, return_counts=True)
+        return cls(source, source.argsort(stable=True), count.cumsum(0) - count, count)
 
 
 def same_group(*group_B: Int[Tensor, " b"]) -> Overlap:
