@@ -4,25 +4,38 @@ processes (`tests/train/`)."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
+from seehear.data.latents import LatentData
 from seehear.data.loader import TrainingData
 from seehear.methods.base import Method
 from seehear.methods.fusemix import FuseMix, FuseMixConfig
 from tests.toy import Data, Mixing, Toy
 
 
-def _fusemix() -> Method:
-    torch.manual_seed(0)
-    return FuseMix(
-        FuseMixConfig(widths={"video": 12, "text": 12}, dim=8, depth=1, expansion=2, dropout=0.2, mix="permutation")
-    )
+def latents(n: int) -> LatentData:
+    """Two views of one hidden vector; every fourth clip has a second text."""
+    views = Data(n, width=12).views
+    again = torch.arange(0, n, 4)
+    texts, owner = torch.cat([views["text"], views["text"][again] + 0.1]), torch.cat([torch.arange(n), again])
+    return LatentData.from_arrays({"video": views["video"], "text": texts}, owner={"text": owner})
+
+
+def fusemix(**options: Any) -> FuseMix:
+    config = FuseMixConfig(widths={"video": 12, "text": 12}, dim=12, depth=1, expansion=2, dropout=0.2, **options)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        method = FuseMix(config)
+    return method.fit(latents(40).aligned()[0])
 
 
 METHODS: dict[str, tuple[Callable[[], Method], Callable[[int], TrainingData]]] = {
     "toy": (Toy, Data),
     "mixing": (Mixing, Data),
-    "fusemix": (_fusemix, Data),
+    "fusemix": (lambda: fusemix(mix="permutation"), latents),
+    "fusemix-halves": (fusemix, latents),
+    "fusemix-skip": (lambda: fusemix(head="skip", mix="permutation", lambda_per="row", structure=1.0), latents),
 }
 """name -> (make the method, make the data of so many clips)."""

@@ -45,7 +45,8 @@ class Toy(Method):
         return 0.5 if parameter.startswith("head") else 1.0
 
     def encode(self, batch: Batch, *, rng: Randomness | None) -> Encoded:
-        hidden = {m: dropout(self.tower[m](batch[m]), self.config.dropout, rng, m) for m in ("video", "text")}
+        x = {m: batch[m].to(self.head.weight.dtype) for m in ("video", "text")}
+        hidden = {m: dropout(self.tower[m](x[m]), self.config.dropout, rng, m) for m in x}
         return Encoded({m: self.out[m](h) for m, h in hidden.items()}, presence(batch), {"group": batch["group"]})
 
     def objective(self, encoded: Encoded, *, progress: float, rng: Randomness) -> StepOutput:

@@ -123,6 +123,15 @@ class LatentData:
         within = torch.arange(len(owner), device=owner.device) - (rows.count.cumsum(0) - rows.count)[owner]
         return rows.vectors[rows.first[owner] + within]
 
+    def aligned(self) -> tuple[dict[Modality, Tensor], dict[Modality, Tensor]]:
+        """(latents, present) of rows that belong together, as the closed forms take them: a row a text, the clip's
+        other modalities repeated beside it. The latents as they are stored."""
+        rows_N = torch.stack([r.count for r in self.rows.values()]).amax(0).clamp(min=1)
+        clip_R = torch.repeat_interleave(torch.arange(len(self), device=rows_N.device), rows_N)
+        within_R = torch.arange(len(clip_R), device=rows_N.device) - (rows_N.cumsum(0) - rows_N)[clip_R]
+        at = {m: r.first[clip_R] + within_R % r.count[clip_R].clamp(min=1) for m, r in self.rows.items()}
+        return {m: r.vectors[at[m]] for m, r in self.rows.items()}, {m: self.has(m)[clip_R] for m in self.rows}
+
     # -- training ----------------------------------------------------------------------------------------------------
 
     def batch(self, indices: Int[Tensor, " b"], *, seed: int = 0, epoch: int = 0) -> Batch:

@@ -38,8 +38,8 @@ first it holds."""
 
 @dataclass(frozen=True, kw_only=True)
 class FuseMixConfig:
-    widths: dict[Modality, int]
-    """Width of the cached latents, by modality; two modalities at least."""
+    widths: dict[Modality, int] = field(default_factory=dict)
+    """Width of the cached latents, by modality; two modalities at least. A recipe leaves it empty: data fills it in."""
     blocks: dict[Modality, tuple[int, ...]] = field(default_factory=dict)
     """Widths of the concatenated encoders of a modality, where it has several: each then gets an equal say."""
     standardise: bool = True
@@ -86,9 +86,9 @@ class FuseMixConfig:
         object.__setattr__(self, "blocks", {m: tuple(b) for m, b in self.blocks.items()})
         object.__setattr__(self, "pairs", tuple((p, q) for p, q in self.pairs))
         object.__setattr__(self, "matryoshka", tuple(self.matryoshka))
-        if len(self.widths) < 2:
-            raise SeehearError(f"FuseMix aligns two modalities at least; got {', '.join(self.widths) or 'none'}")
-        for m in [*self.blocks, *(m for pair in self.pairs for m in pair)]:
+        if len(self.widths) == 1:
+            raise SeehearError(f"FuseMix aligns two modalities at least; got {', '.join(self.widths)}")
+        for m in [*self.blocks, *(m for pair in self.pairs for m in pair)] if self.widths else []:
             if m not in self.widths:
                 raise unknown("modality", m, self.widths)
         for m, blocks in self.blocks.items():
@@ -118,6 +118,8 @@ class FuseMix(Method):
 
     def __init__(self, config: FuseMixConfig):
         super().__init__()
+        if not config.widths:
+            raise ValueError("widths must say how wide the latents of each modality are")
         self.config = config
         self.spaces = {"joint": tuple(config.widths)}
         self.standardise = nn.ModuleDict({m: Standardise(width) for m, width in config.widths.items()})

@@ -143,6 +143,18 @@ def test_every_text_is_there_for_evaluation(full):
     assert data.every("video")[:, 0].tolist() == [i for i in range(18) if i % 5]
 
 
+def test_rows_that_belong_together(full):
+    """A row a text, the picture repeated; one row for a clip without text."""
+    data = load_latents(full).split("train")
+    latents, present = data.aligned()
+    clips = [i for i in range(18) for _ in range(max(i % 3, 1))]
+    assert present["video"].tolist() == [i % 5 != 0 for i in clips]
+    assert present["text"].tolist() == [i % 3 != 0 for i in clips]
+    for m in ("video", "text"):
+        assert latents[m][present[m], 0].tolist() == [i for i, has in zip(clips, present[m], strict=True) if has]
+    assert latents["text"][present["text"], 1].tolist() == [j for i in range(18) for j in range(i % 3)]
+
+
 def test_clips_by_an_sql_condition(full):
     assert len(load_latents(full, where="array_has(labels, 'odd')")) == 10
     with pytest.raises(SeehearError, match=r"no clip of .* meets \"split = 'nowhere'\""):

@@ -18,11 +18,9 @@ def gradient(name, *, micro_batch=None, dtype=torch.float64, autocast=nullcontex
     make_method, make_data = METHODS[name]
     data = make_data(ROWS)
     method = make_method().to(dtype)
-    batch = data.batch(torch.arange(ROWS), seed=0, epoch=0)
-    batch = {k: v.to(dtype) if v.is_floating_point() else v for k, v in batch.items()}
     out = gradients(
         method,
-        batch,
+        data.batch(torch.arange(ROWS), seed=0, epoch=0),
         progress=0.25,
         rng=Randomness(seed=3, step=7, start=0, stop=ROWS, total=ROWS),
         micro_batch=micro_batch,

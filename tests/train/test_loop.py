@@ -130,14 +130,8 @@ def test_the_number_of_workers_does_not_matter(tmp_path):
 def test_micro_batches_train_the_same_model(tmp_path):
     for name, micro_batch in (("full", None), ("cached", 3)):
         config = replace(CONFIG, micro_batch=micro_batch)
-        fit(Toy().double(), DoubleData(20), config=config, optim=OPTIM, folder=tmp_path / name)
+        fit(Toy().double(), Data(20), config=config, optim=OPTIM, folder=tmp_path / name)
     assert losses(tmp_path / "full") == pytest.approx(losses(tmp_path / "cached"), rel=1e-9)
-
-
-class DoubleData(Data):
-    def batch(self, indices, *, seed, epoch):
-        batch = super().batch(indices, seed=seed, epoch=epoch)
-        return {k: v.double() if v.is_floating_point() else v for k, v in batch.items()}
 
 
 class Diverges(Toy):

@@ -59,16 +59,16 @@ def test_gradients_are_equal(found, name, micro_batch):
 @pytest.mark.parametrize("name", METHODS)
 def test_a_whole_run_is_equal(found, pair, name, tmp_path):
     parameters = trained(name, tmp_path / "one", CONFIG)
-    assert losses(pair / name) == pytest.approx(losses(tmp_path / "one"), rel=1e-4)
+    assert losses(pair / name) == pytest.approx(losses(tmp_path / "one"), rel=1e-9)
     for a, b, c in zip(parameters, *(of_rank["parameters"][name] for of_rank in found), strict=True):
         assert torch.equal(b, c)  # the two processes end with the same weights to the bit
-        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(a, b, rtol=1e-7, atol=1e-9)
 
 
 def test_a_run_of_two_processes_goes_on_with_one(pair, tmp_path):
     assert Checkpoints(pair / "half" / "checkpoints").steps() == [1, 2, 3, 4, 5]
     whole = trained("toy", tmp_path / "one", CONFIG)
     resumed = trained("toy", pair / "half", CONFIG, resume=True)
-    assert losses(pair / "half") == pytest.approx(losses(tmp_path / "one"), rel=1e-4)
+    assert losses(pair / "half") == pytest.approx(losses(tmp_path / "one"), rel=1e-9)
     for a, b in zip(whole, resumed, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(a, b, rtol=1e-7, atol=1e-9)

@@ -1,0 +1,33 @@
+"""What a run is: a method's configuration, data, optimiser, training. Recipes are functions that return one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from seehear.methods.fusemix import FuseMixConfig
+from seehear.train.loop import TrainConfig
+from seehear.train.optim import OptimConfig
+from seehear.types import Modality
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    encoders: dict[Modality, tuple[str, ...]] = field(default_factory=dict)
+    """Names of the encoders by modality, several of one side by side. Empty: all that the library has latents of."""
+    where: str | None = None
+    """Only the clips that meet this SQL condition over the library's columns."""
+    validate_at_most: int = 2000
+    """Clips of the validation split that are scored, a fixed draw where there are more."""
+    resident: bool = True
+    """Keep the latents on the device."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    recipe: str
+    """The name it goes by."""
+    method: FuseMixConfig
+    """The method and its settings; what depends on the data is filled in."""
+    data: DataConfig = field(default_factory=DataConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)

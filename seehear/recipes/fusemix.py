@@ -1,0 +1,72 @@
+"""Runs of FuseMix, and how its model is made from data."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from seehear.data.latents import LatentData
+from seehear.methods import linear
+from seehear.methods.fusemix import FuseMix, FuseMixConfig
+from seehear.nn.random import seed_of
+from seehear.recipes.config import Run
+from seehear.train.loop import TrainConfig
+from seehear.train.optim import OptimConfig
+
+_ROWS_TO_FIT = 200_000  # clips are plenty for means, deviations and covariances
+
+
+def paper() -> Run:
+    """FuseMix as its authors released it: section 5.1 of arXiv 2312.10144's code. For millions of pairs.
+
+    seehear train LIB fusemix.paper
+    """
+    return Run(
+        recipe="fusemix.paper",
+        method=FuseMixConfig(standardise=False, mask_duplicates=False),
+        optim=OptimConfig(
+            lr=1e-3, floor=1e-6, schedule="epoch_cosine", warmup_steps=100, warmup_from=1e-6, weight_decay=0.1
+        ),
+        train=TrainConfig(epochs=500, batch_size=40_960, evaluations=500, seed=42),
+    )
+
+
+def base() -> Run:
+    """FuseMix on a head that starts as the closed form and learns what is missing: for hundreds to a million pairs.
+
+    seehear train LIB fusemix
+    """
+    return Run(
+        recipe="fusemix.base",
+        method=FuseMixConfig(head="skip", depth=2, mix="permutation", lambda_per="row"),
+        optim=OptimConfig(lr=1e-3, floor=1e-6, weight_decay=0.1, warmup=0.05),
+        train=TrainConfig(epochs=300, batch_size=2048, patience=15, fast_matmul=True),
+    )
+
+
+def build(config: FuseMixConfig, train: LatentData, validation: LatentData | None, *, seed: int) -> FuseMix:
+    """The model as training starts: widths, standardisation and closed-form start from the training clips; the closed
+    form's shrinkage and rank from the validation clips, where there are any."""
+    widths = {m: sum(w) for m, w in train.widths.items()}
+    blocks = {m: w for m, w in train.widths.items() if len(w) > 1} if config.standardise else {}
+    config = replace(config, widths=widths, blocks=blocks)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_of(seed, "weights"))
+        model = FuseMix(config)
+    latents, present = _some(train, seed).aligned()
+    start = None
+    if config.head != "adapter" and validation is not None:
+        batch = validation.batch(torch.arange(len(validation)), seed=seed, epoch=0)
+        has = {m: batch[f"has_{m}"] for m in widths}
+        pairs = config.pairs or None
+        moments = linear.moments(latents, present, pairs=pairs).standardised()
+        start = linear.tuned(moments, {m: batch[m] for m in widths}, has, pairs=pairs)
+    return model.fit(latents, present, start=start)
+
+
+def _some(data: LatentData, seed: int) -> LatentData:
+    if len(data) <= _ROWS_TO_FIT:
+        return data
+    generator = torch.Generator().manual_seed(seed_of(seed, "rows to fit"))
+    return data.take(torch.randperm(len(data), generator=generator)[:_ROWS_TO_FIT].sort().values)

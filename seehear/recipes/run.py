@@ -1,0 +1,119 @@
+"""From a library and a run to a trained model in a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from seehear import distributed
+from seehear.data.latents import LatentData, load_latents
+from seehear.errors import SeehearError, unknown
+from seehear.evaluation.protocol import embed_latents
+from seehear.evaluation.retrieval import retrieval
+from seehear.methods.base import Method
+from seehear.methods.fusemix import FuseMix
+from seehear.nn.random import seed_of
+from seehear.progress import say
+from seehear.recipes import fusemix
+from seehear.recipes.config import DataConfig, Run
+from seehear.train.loop import TrainResult, fit
+from seehear.train.model_folder import save_model
+from seehear.types import Modality
+
+if TYPE_CHECKING:
+    from seehear.data.library import Library
+
+__all__ = ["METHODS", "RECIPES", "DataConfig", "Run", "recipe", "train_latents", "train_run", "validation_score"]
+
+METHODS: dict[str, type[FuseMix]] = {"fusemix": FuseMix}
+"""By the name in a model's config.json; each has `from_config(dict)`."""
+
+RECIPES: dict[str, Callable[[], Run]] = {
+    "fusemix": fusemix.base,
+    "fusemix.base": fusemix.base,
+    "fusemix.paper": fusemix.paper,
+}
+
+
+def recipe(name: str) -> Run:
+    if name not in RECIPES:
+        raise unknown("recipe", name, RECIPES)
+    return RECIPES[name]()
+
+
+def train_run(library: Library, run: Run, folder: str | Path, *, resume: bool = False) -> TrainResult:
+    """Train on the library's latents; the model is in `folder/model`."""
+    distributed.start()
+    data = load_latents(library, encoders=run.data.encoders or None, where=run.data.where)
+    return train_latents(data, run, folder, resume=resume)
+
+
+def train_latents(data: LatentData, run: Run, folder: str | Path, *, resume: bool = False) -> TrainResult:
+    """The same for latents that are at hand: a shard, arrays. Splits 'train' and 'val' are used, 'test' never."""
+    train, validation = data.split("train").joined(), data.split("val").joined()
+    if len(train) < 2:
+        raise SeehearError(f"training needs two clips of the split 'train' with two modalities; there are {len(train)}")
+    scored = _some(validation, run.data.validate_at_most, run.train.seed) if len(validation) > 1 else None
+    model = fusemix.build(run.method, train, scored, seed=run.train.seed)
+    if distributed.rank() == 0:
+        say(f"{len(train):,} clips to train on, {len(validation):,} to validate; {_shape(model)}")
+        if scored is None:
+            say("no validation clips: training runs to its end, and its last weights are kept")
+    device = distributed.device(run.train.device)
+    result = fit(
+        model,
+        train.to(device) if run.data.resident else train,
+        config=run.train,
+        optim=run.optim,
+        folder=folder,
+        validate=None if scored is None else partial(validation_score, data=scored, pairs=run.method.pairs),
+        settings={"recipe": run.recipe, "data": asdict(run.data), "encoders": data.encoders},
+        resume=resume,
+    )
+    if distributed.rank() == 0:
+        save_model(Path(folder) / "model", model, _facts(data, run, result, clips=len(train)))
+        say(_summary(result))
+    return result
+
+
+def validation_score(
+    model: Method, *, data: LatentData, pairs: tuple[tuple[Modality, Modality], ...] = ()
+) -> dict[str, float]:
+    """R@1 and R@10 of both directions of every trained pair; `score` is their mean."""
+    embedded = embed_latents(model, data)
+    found: dict[str, float] = {}
+    for pair in pairs or combinations(embedded, 2):
+        for query, gallery in (pair, pair[::-1]):
+            q, g = embedded[query], embedded[gallery]
+            if set(q.owner.tolist()) & set(g.owner.tolist()):
+                metrics = retrieval(q.vectors, g.vectors, q.owner, g.owner).metrics
+                found |= {f"{query}->{gallery} {k}": metrics[k] for k in ("R@1", "R@10")}
+    return {"score": sum(found.values()) / max(len(found), 1), **found}
+
+
+def _some(data: LatentData, at_most: int, seed: int) -> LatentData:
+    generator = torch.Generator().manual_seed(seed_of(seed, "validation"))
+    return data.take(torch.randperm(len(data), generator=generator)[:at_most].sort().values)
+
+
+def _shape(model: Method) -> str:
+    spaces = ", ".join(f"{m} {w}" for m, w in model.config.widths.items())
+    return f"{spaces} -> {model.config.dim}, {sum(p.numel() for p in model.parameters()):,} parameters"
+
+
+def _facts(data: LatentData, run: Run, result: TrainResult, *, clips: int) -> dict[str, Any]:
+    facts = {"recipe": run.recipe, "clips": clips, "step": result.best_step, "seconds": round(result.seconds, 1)}
+    return {"encoders": data.encoders, "metrics": result.metrics, "training": facts}
+
+
+def _summary(result: TrainResult) -> str:
+    score = (
+        "" if result.score is None else f", validation score {100 * result.score:.1f} % at step {result.best_step:,}"
+    )
+    return f"trained {result.steps:,} steps in {result.seconds:.0f} s{score}: {result.folder / 'model'}"
