@@ -1,0 +1,238 @@
+"""One space for what is seen, heard and said.
+
+    space = SharedSpace.from_pretrained("runs/fusemix")
+    v = space.encode([{"video": "clip.mp4", "start": 3.0, "end": 8.0}])
+    t = space.encode(["a dog barks"])
+    space.similarity(t, v)  # (1, 1), cosine
+
+A file or text has the same vector every time, whatever it is encoded with, and the one that the library's index holds
+to float16 rounding: latents are rounded as the library stores them, and the model runs on blocks of a fixed size.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from seehear.encoders.base import Encoder, Sample
+from seehear.errors import SeehearError, unknown
+from seehear.methods.base import Method
+from seehear.train.model_folder import save_model
+from seehear.types import Batch, Float, Modality, Tensor
+
+if TYPE_CHECKING:
+    import os
+
+Item = str | Mapping[str, Any]
+"""A text, or {"text"}, {"video"}, {"audio"}, {"image"} alone or together, with "start" and "end" in seconds."""
+
+_KINDS: dict[str, Modality] = {"text": "text", "audio": "audio", "video": "video", "image": "video"}
+_BLOCK = 16  # rows the model always sees at once: a row's result then depends on that row alone
+_ENCODERS = dict[Modality, list[dict[str, Any]]]
+
+
+class SharedSpace:
+    """A trained method with the encoders it was trained on. `space` picks one of a method that has several."""
+
+    def __init__(self, method: Method, encoders: _ENCODERS, *, space: str | None = None, device: str = "auto"):
+        from seehear.encoders.registry import pick_device
+
+        if space is not None and space not in method.spaces:
+            raise unknown("space", space, method.spaces)
+        self.device = pick_device(device)
+        self.method = method.eval().requires_grad_(False).to(self.device)
+        self.space = space or next(iter(method.spaces))
+        self.encoders = {m: list(encoders[m]) for m in method.spaces[self.space] if encoders.get(m)}
+        self._all_encoders = {m: list(infos) for m, infos in encoders.items()}
+        self._loaded: dict[str, Encoder] = {}
+
+    @classmethod
+    def from_pretrained(
+        cls, folder: str | os.PathLike[str], *, space: str | None = None, device: str = "auto"
+    ) -> SharedSpace:
+        """From a run folder, its `model/`, or any folder that `save_pretrained` wrote."""
+        from seehear.recipes.run import METHODS
+
+        folder = model_folder(folder)
+        config = read_config(folder)
+        if config["method"] not in METHODS:
+            raise unknown("method", config["method"], METHODS)
+        method = METHODS[config["method"]].from_config(config["config"])
+        _load_weights(method, folder / "model.safetensors")
+        return cls(method, config["encoders"], space=space, device=device)
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        save_model(Path(folder), self.method, {"encoders": self._all_encoders})
+
+    # -- what it is --------------------------------------------------------------------------------------------------
+
+    @property
+    def modalities(self) -> tuple[Modality, ...]:
+        """What can be encoded; a picture counts as video."""
+        return tuple(self.encoders)
+
+    def supports(self, direction: str) -> bool:
+        """Whether 'text->audio', or 'audio+text->image', can be asked."""
+        sides = direction.split("->")
+        if len(sides) != 2:
+            raise ValueError(f"a direction is written 'text->audio'; got {direction!r}")
+        names = [name.strip() for side in sides for name in side.split("+")]
+        for name in names:
+            if name not in _KINDS:
+                raise unknown("modality", name, _KINDS)
+        return all(_KINDS[name] in self.encoders for name in names)
+
+    @cached_property
+    def dim(self) -> int:
+        """Width of the space."""
+        m, infos = next(iter(self.encoders.items()))
+        width = sum(info["width"] for info in infos)
+        return int(self.encode_latents({m: np.zeros((1, width), np.float32)})[m].shape[1])
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hex digits over the weights, the settings and the encoders: another one is another space."""
+        import hashlib
+
+        found = hashlib.blake2b(digest_size=8)
+        encoders = {m: [e["fingerprint"] for e in infos] for m, infos in sorted(self.encoders.items())}
+        settings = {"method": self.method.name, "config": asdict(self.method.config), "space": self.space}
+        found.update(json.dumps([settings, encoders], sort_keys=True).encode())
+        for name, tensor in sorted(self.method.state_dict().items()):
+            found.update(name.encode())
+            found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        return found.hexdigest()
+
+    def __repr__(self) -> str:
+        return f"SharedSpace({self.method.name}, {', '.join(self.modalities)}, dim {self.dim})"
+
+    # -- encoding ----------------------------------------------------------------------------------------------------
+
+    def encode(self, items: Sequence[Item] | Item, *, batch_size: int = 32) -> Float[np.ndarray, "n e"]:
+        """(N, E) float32 unit vectors; of an item with several modalities the mean of theirs, made unit."""
+        items = [items] if isinstance(items, str | Mapping) else list(items)
+        samples = [self._samples(item, number) for number, item in enumerate(items)]
+        total = np.zeros((len(items), self.dim), np.float32)
+        for m in self.modalities:
+            rows = [i for i, own in enumerate(samples) if m in own]
+            for at in range(0, len(rows), batch_size):
+                some = rows[at : at + batch_size]
+                total[some] += self._encode_samples(m, [samples[i][m] for i in some])
+        return total / np.linalg.norm(total, axis=1, keepdims=True).clip(1e-12)
+
+    def encode_latents(self, latents: Mapping[Modality, Any]) -> dict[Modality, Float[np.ndarray, "b e"]]:
+        """Vectors of latents that are at hand: {modality: (B, D)} -> {modality: (B, E) float32}."""
+        found = {}
+        for m, rows in latents.items():
+            if m not in self.encoders:
+                raise unknown("modality", m, self.encoders)
+            x_BD = torch.as_tensor(np.asarray(rows, np.float32)).to(self.device)
+            found[m] = self.embed({m: x_BD, f"has_{m}": torch.ones(len(x_BD), dtype=torch.bool)})[m].cpu().numpy()
+        return found
+
+    @torch.inference_mode()
+    def embed(self, batch: Batch, space: str | None = None) -> dict[Modality, Tensor]:
+        """What `Method.embed` gives, in this space."""
+        return {m: z.float() for m, z in self.method.embed(batch, space or self.space).items()}
+
+    @staticmethod
+    def similarity(a: Any, b: Any) -> Float[np.ndarray, "n m"]:
+        """Cosine of every row of `a` with every row of `b`."""
+        a, b = (np.atleast_2d(np.asarray(x, np.float32)) for x in (a, b))
+        a, b = (x / np.linalg.norm(x, axis=1, keepdims=True).clip(1e-12) for x in (a, b))
+        return a @ b.T
+
+    def _encode_samples(self, m: Modality, samples: Sequence[Sample]) -> np.ndarray:
+        parts = []
+        for info in self.encoders[m]:
+            encoder = self._encoder(m, info)
+            prepare = encoder.preparation()
+            parts.append(encoder.encode([prepare(sample) for sample in samples]))
+        stored_BD = np.concatenate(parts, axis=1).astype(np.float16)
+        vectors = []
+        for at in range(0, len(stored_BD), _BLOCK):
+            block = np.zeros((_BLOCK, stored_BD.shape[1]), np.float32)
+            rows = stored_BD[at : at + _BLOCK]
+            block[: len(rows)] = rows
+            vectors.append(self.encode_latents({m: block})[m][: len(rows)])
+        return np.concatenate(vectors)
+
+    def _encoder(self, m: Modality, info: Mapping[str, Any]) -> Encoder:
+        from seehear.encoders.registry import load_encoder
+
+        name = info["name"]
+        if name not in self._loaded:
+            encoder = load_encoder(name, modality=m, device=self.device)
+            if encoder.fingerprint != info["fingerprint"]:
+                raise SeehearError(
+                    f"encoder {name!r} is not the one this model was trained on (fingerprint {encoder.fingerprint}, "
+                    f"then {info['fingerprint']}): use the encoder of that time, or train again"
+                )
+            self._loaded[name] = encoder
+        return self._loaded[name]
+
+    def _samples(self, item: Item, number: int) -> dict[Modality, Sample]:
+        given: dict[str, Any] = {"text": item} if isinstance(item, str) else dict(item)
+        start, end = given.pop("start", None), given.pop("end", None)
+        samples: dict[Modality, Sample] = {}
+        for kind, value in given.items():
+            if kind not in _KINDS:
+                raise unknown(f"key of item {number}", kind, [*_KINDS, "start", "end"])
+            m = _KINDS[kind]
+            if m not in self.encoders:
+                raise SeehearError(f"item {number}: this space has no {m} (it has {', '.join(self.modalities)})")
+            if m in samples:
+                raise SeehearError(f"item {number} has both an image and a video: give one")
+            samples[m] = Sample(text=value) if kind == "text" else _window(str(value), kind, start, end)
+        if not samples:
+            raise SeehearError(f"item {number} is empty: give {', '.join(_KINDS)}")
+        return samples
+
+
+def model_folder(folder: str | os.PathLike[str]) -> Path:
+    """Where the model of a run folder is, or the folder itself when it is one."""
+    for candidate in (Path(folder) / "model", Path(folder)):
+        if (candidate / "model.safetensors").is_file() and (candidate / "config.json").is_file():
+            return candidate
+    raise SeehearError(f"no trained model in {folder}: a run has model/model.safetensors once it has been trained")
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """`config.json` of a model folder."""
+    path = folder / "config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, UnicodeDecodeError) as error:
+        raise SeehearError(f"{path} is not JSON: {error}") from error
+    if missing := [name for name in ("method", "config", "encoders") if name not in config]:
+        raise SeehearError(f"{path} lacks {', '.join(missing)}: it is no model that seehear saved")
+    return config
+
+
+def _load_weights(method: Method, path: Path) -> None:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        method.load_state_dict(load_file(path))
+    except (SafetensorError, OSError) as error:
+        raise SeehearError(f"{path} cannot be read: {error}") from error
+    except RuntimeError as error:  # names or shapes that differ: torch lists them from the second line on
+        first = str(error).splitlines()[1:2] or [str(error)]
+        raise SeehearError(f"{path} does not fit its config.json: {first[0].strip()}") from error
+
+
+def _window(path: str, kind: str, start: float | None, end: float | None) -> Sample:
+    """A stretch of a file; what is not said is the file's own beginning and end."""
+    from seehear.data.media import probe
+
+    if end is None and kind != "image":
+        end = probe(path).duration
+    return Sample(path=path, start=float(start or 0.0), end=float(end or 0.0))
