@@ -81,7 +81,8 @@ class LatentData:
             x_RD = torch.as_tensor(vectors)
             if not len(x_RD):
                 raise SeehearError(f"no clip has {m}: leave that modality out, or add some")
-            info = tuple(encoders[m]) if encoders else ({"width": x_RD.shape[1], "modality": m},)
+            unnamed = {"name": "unnamed", "modality": m, "width": x_RD.shape[1], "fingerprint": ""}
+            info = tuple(encoders[m]) if encoders else (unnamed,)
             rows[m] = _rows(x_RD, own.get(m, torch.arange(n)), n, info)
         return cls(
             rows,
