@@ -9,7 +9,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from multiprocessing.connection import Connection, Pipe, wait
 from typing import Any, TypeVar
 
@@ -25,7 +25,7 @@ class WorkerDied(Exception):
 
 def map_in_processes(
     function: Callable[[Item], Result], items: Iterable[Item], *, workers: int, time_limit: float
-) -> Iterator[tuple[Item, Result | Exception]]:
+) -> Generator[tuple[Item, Result | Exception], None, None]:
     """(item, result or the exception) as they are done, at most a few items ahead of the consumer.
 
     `function` and items must pickle; the function must live in a module, not in the script that runs. With

@@ -1,0 +1,100 @@
+"""What an encoder has left to do in a library: rows that are missing, once those that are out of date are taken out."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from seehear.data.library import Library, VectorTable, in_batches, quote, table_name
+from seehear.data.records import Clip, content_key
+from seehear.encoders.base import Encoder, Sample
+
+Key = tuple[str, int]
+"""Clip id, and which of its texts (0 for video and audio)."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One thing to encode, and all rows that it gives: equal texts, or one picture under several ids, are done once."""
+
+    sample: Sample
+    content: str
+    keys: list[Key] = field(default_factory=list)
+
+
+def wanted_rows(library: Library, modality: str, clips: Sequence[Clip]) -> dict[Key, tuple[Sample, str]]:
+    """(clip, item) -> what to read, and the content its vector is to be made from."""
+    sources, roots = library.sources(), library.roots()
+    wanted = {}
+    for clip in clips:
+        if not clip.has(modality):
+            continue
+        if modality == "text":
+            samples = [Sample(text=text.text) for text in clip.texts]
+        else:
+            path = library.path_of(clip.source_of(modality), roots)
+            samples = [Sample(path=str(path), start=clip.start, end=clip.end)]
+        for item, sample in enumerate(samples):
+            wanted[clip.id, item] = sample, content_key(clip, modality, item, sources)
+    return wanted
+
+
+class Backlog:
+    """Made once per run; making it takes the stale rows out and writes the encoder's fingerprint into `about`."""
+
+    def __init__(self, library: Library, encoder: Encoder, clips: Sequence[Clip], chosen: set[str] | None):
+        self.removed: Counter[str] = Counter()
+        """Rows taken out, by the reason."""
+        self.table = self._table(library, encoder)
+        wanted = wanted_rows(library, encoder.modality, clips)
+        current = self._current(encoder.fingerprint, {key: content for key, (_, content) in wanted.items()})
+        missing = {key: row for key, row in wanted.items() if key not in current}
+        if chosen is not None:
+            missing = {key: row for key, row in missing.items() if key[0] in chosen}
+        self.kept, self.missing, self.jobs = len(current), len(missing), _jobs(missing)
+
+    def _table(self, library: Library, encoder: Encoder) -> VectorTable:
+        """`about` names the encoder as it is now, so readers pass over rows of another version from here on."""
+        about = {"modality": encoder.modality, "width": encoder.width, "fingerprint": encoder.fingerprint}
+        library.set_about(f"encoder:{encoder.name}", json.dumps(about, sort_keys=True))
+        name = table_name("latents", encoder.name)
+        if name in library.tables():
+            table = library.vectors("latents", encoder.name)
+            if table.width == encoder.width:
+                return table
+            self.removed["another version of the encoder"] += len(table)
+            library.drop(name)
+        return library.vectors("latents", encoder.name, width=encoder.width)
+
+    def _current(self, maker: str, wanted: dict[Key, str]) -> set[Key]:
+        """The rows to keep; all others are taken out."""
+        reasons: dict[Key, str] = {}
+        current = set()
+        for (clip, item, _), (made_by, content) in self.table.keys().items():
+            key = clip, item
+            if made_by != maker:
+                reasons[key] = "another version of the encoder"
+            elif key not in wanted:
+                reasons[key] = "the clip is gone"
+            elif content != wanted[key]:
+                reasons[key] = "the file, window or text has changed"
+            else:
+                current.add(key)
+        by_item: dict[int, list[str]] = {}
+        for clip, item in reasons:
+            by_item.setdefault(item, []).append(clip)
+        for item, ids in by_item.items():
+            for some in in_batches(ids, 1000):
+                self.table.remove(f"item = {item} AND id IN ({', '.join(map(quote, some))})")
+        self.removed.update(reasons.values())
+        return current
+
+
+def _jobs(missing: dict[Key, tuple[Sample, str]]) -> list[Job]:
+    """Rows of equal content from one file (or none: texts) share a job."""
+    jobs: dict[tuple[str, str], Job] = {}
+    for key, (sample, content) in missing.items():
+        jobs.setdefault((content, sample.path), Job(sample, content)).keys.append(key)
+    return list(jobs.values())

@@ -1,0 +1,281 @@
+"""Frozen encoders over a library: every clip once, resumable at any kill, nothing stale left in.
+
+For each encoder: the rows that are there and current stay; rows of other weights, settings, files or texts are taken
+out; the rest is decoded in worker processes, encoded in batches where the model is, and appended about a thousand rows
+a commit. So a kill loses the last commit's worth at most, and a second run has nothing to do.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from seehear.data.ahead import drawn_ahead
+from seehear.data.backlog import Backlog, Job, Key, wanted_rows
+from seehear.data.library import Library, Vectors, quote
+from seehear.data.records import Clip, Reject
+from seehear.data.workers import WorkerDied, map_in_processes
+from seehear.encoders import DEFAULTS, Encoder, load_encoder
+from seehear.errors import DecodeError, SeehearError
+from seehear.progress import Progress, clock, progress, say
+from seehear.stopping import Interrupted, StopRequest, stop_requests
+
+COMMIT_ROWS, COMMIT_SECONDS = 1000, 30.0
+BATCH = {"video": 16, "audio": 16, "text": 256}
+TIME_LIMIT = 300.0
+"""Seconds for one clip to be decoded: beyond it the file hangs its reader."""
+_LARGEST = float(np.finfo(np.float16).max)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderReport:
+    """What one encoder did to the library."""
+
+    name: str
+    modality: str
+    width: int
+    fingerprint: str
+    made: int
+    """Rows added."""
+    kept: int
+    """Rows that were there, and are as they should be."""
+    removed: dict[str, int]
+    """Rows taken out, by the reason."""
+    rejected: int
+    """Rows that could not be made; the library's rejects say why."""
+    seconds: float
+
+    def __str__(self) -> str:
+        removed = "".join(f", {n:,} removed ({why})" for why, n in self.removed.items())
+        rejected = f", {self.rejected:,} set aside" if self.rejected else ""
+        return (
+            f"{self.name} ({self.modality}, {self.width} numbers): {self.made:,} made in {clock(self.seconds)}, "
+            f"{self.kept:,} were there{removed}{rejected}"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodeReport:
+    encoders: tuple[EncoderReport, ...]
+
+    def __str__(self) -> str:
+        return "\n".join(str(encoder) for encoder in self.encoders)
+
+
+def encode_library(
+    library: Library,
+    names: Sequence[str | Encoder] | None = None,
+    *,
+    workers: int | None = None,
+    batch_size: int | None = None,
+    device: str = "auto",
+    where: str | None = None,
+) -> EncodeReport:
+    """Bring the latents of some encoders up to date; without names, of the default one of every modality there is.
+
+    `workers`: processes that decode, one a core by default; 0 decodes in this one. `where`: an SQL condition over the
+    clips. Ctrl-C and SIGTERM save what is done and raise `Interrupted`.
+    """
+    clips = library.clips()
+    if not clips:
+        raise SeehearError(f"{library.uri} has no clips: run 'seehear prepare FOLDER --library {library.uri}'")
+    encoders = _encoders(names, clips, device)
+    chosen = None if where is None else {clip.id for clip in library.clips(where)}
+    workers = (os.cpu_count() or 1) if workers is None else workers
+    with stop_requests() as stop:
+        done = [
+            _Encoding(library, encoder, Backlog(library, encoder, clips, chosen), stop).run(
+                workers, batch_size or BATCH[encoder.modality]
+            )
+            for encoder in encoders
+        ]
+    return EncodeReport(encoders=tuple(done))
+
+
+def latents(library: Library, name: str) -> Vectors:
+    """The current rows of an encoder: made by it as it was last run, from files and texts as they are now."""
+    about = library.about().get(f"encoder:{name}")
+    if about is None:
+        raise SeehearError(f"{library.uri} has no latents of {name}: run 'seehear encode {library.uri}' with it")
+    encoder = json.loads(about)
+    rows = library.vectors("latents", name).read(f"maker = {quote(encoder['fingerprint'])}")
+    wanted = wanted_rows(library, encoder["modality"], library.clips())
+    keys = zip(rows.ids, rows.items.tolist(), strict=True)
+    keep = [key in wanted and wanted[key][1] == content for key, content in zip(keys, rows.contents, strict=True)]
+    at = np.flatnonzero(keep)
+    return Vectors(
+        ids=[rows.ids[i] for i in at],
+        items=rows.items[at],
+        modalities=[rows.modalities[i] for i in at],
+        vectors=rows.vectors[at],
+        makers=[rows.makers[i] for i in at],
+        contents=[rows.contents[i] for i in at],
+    )
+
+
+def _encoders(names: Sequence[str | Encoder] | None, clips: Sequence[Clip], device: str) -> list[Encoder]:
+    """The encoders asked for, each with at least one clip to encode."""
+    there = [modality for modality in DEFAULTS if any(clip.has(modality) for clip in clips)]
+    if names is None:
+        names = [name for modality in there for name in DEFAULTS[modality]]
+    encoders = [load_encoder(name, device=device) if isinstance(name, str) else name for name in names]
+    for encoder in encoders:
+        if encoder.modality not in there:
+            raise SeehearError(
+                f"{encoder.name!r} encodes {encoder.modality}, and no clip of the library has any "
+                f"(there is: {', '.join(there)})"
+            )
+    return encoders
+
+
+@dataclass(frozen=True)
+class Prepare:
+    """What a worker does with a job."""
+
+    preparation: Any
+
+    def __call__(self, job: Job) -> Any:
+        return self.preparation(job.sample)
+
+
+class _Encoding:
+    """One encoder over one library."""
+
+    def __init__(self, library: Library, encoder: Encoder, backlog: Backlog, stop: StopRequest):
+        self.library, self.encoder, self.backlog, self.stop = library, encoder, backlog, stop
+        self.began = self.flushed = time.monotonic()
+        self.rejects: list[Reject] = []
+        self.pending: list[tuple[Key, str, np.ndarray]] = []
+        self.made = self.rejected = 0
+        self.unit = "texts" if encoder.modality == "text" else "clips"
+
+    # -- doing it ----------------------------------------------------------------------------------------------------
+
+    def run(self, workers: int, batch_size: int) -> EncoderReport:
+        name, jobs = self.encoder.name, self.backlog.jobs
+        for why, count in self.backlog.removed.items():
+            say(f"{name}: {count:,} rows removed: {why}")
+        self._forget_rejects()
+        if not jobs:
+            say(f"{name}: all {self.backlog.kept:,} rows are there, nothing to encode")
+            return self._report()
+        prepared = map_in_processes(
+            Prepare(self.encoder.preparation()),
+            jobs,
+            workers=0 if self.encoder.modality == "text" else min(workers, len(jobs)),
+            time_limit=TIME_LIMIT,
+        )
+        with (
+            progress(f"encoding with {name}", self.backlog.missing, self.unit) as bar,
+            drawn_ahead(prepared, room=2 * batch_size) as batches,
+        ):
+            try:
+                self._take_all(batches, bar)
+            finally:
+                self._flush()
+        self.backlog.table.compact()
+        return self._report()
+
+    def _take_all(self, batches: Iterator[list[tuple[Job, Any]]], bar: Progress) -> None:
+        for batch in batches:
+            if batch:
+                self._take(batch)
+                bar.advance(sum(len(job.keys) for job, _ in batch))
+            if self.stop or len(self.pending) >= COMMIT_ROWS or time.monotonic() - self.flushed > COMMIT_SECONDS:
+                self._flush()
+            if self.stop:
+                left = self.backlog.missing - self.made - self.rejected
+                raise Interrupted(
+                    f"{self.stop.name} while encoding with {self.encoder.name}: {self.backlog.kept + self.made:,} rows "
+                    f"are saved, {left:,} are left; the same command goes on from there"
+                )
+
+    def _take(self, batch: Sequence[tuple[Job, Any]]) -> None:
+        """Encode what was decoded, set aside what was not."""
+        good = []
+        for job, result in batch:
+            if isinstance(result, Exception):
+                self._reject(job, _reason(result))
+            else:
+                good.append((job, result))
+        if not good:
+            return
+        vectors = self.encoder.encode([prepared for _, prepared in good])
+        for (job, _), vector in zip(good, vectors, strict=True):
+            if not np.isfinite(vector).all():
+                self._reject(job, "the encoder gave numbers that are not finite")
+            elif np.abs(vector).max() > _LARGEST:
+                self._reject(job, f"the encoder gave numbers beyond float16 ({np.abs(vector).max():.3g})")
+            else:
+                self.pending += [(key, job.content, vector.astype(np.float16)) for key in job.keys]
+
+    def _flush(self) -> None:
+        """One commit of what is ready. The list is emptied first: whatever interrupts, no row is written twice."""
+        self.flushed = time.monotonic()
+        rejects, self.rejects = self.rejects, []
+        self.library.put_rejects(rejects)
+        ready, self.pending = self.pending, []
+        if not ready:
+            return
+        keys, contents, vectors = zip(*ready, strict=True)
+        rows = Vectors(
+            ids=[clip for clip, _ in keys],
+            items=np.array([item for _, item in keys], dtype=np.int32),
+            modalities=[self.encoder.modality] * len(keys),
+            vectors=np.stack(vectors),
+            makers=[self.encoder.fingerprint] * len(keys),
+            contents=list(contents),
+        )
+        self.backlog.table.append(rows)
+        self.made += len(keys)
+
+    # -- what cannot be encoded --------------------------------------------------------------------------------------
+
+    @property
+    def _stage(self) -> str:
+        return f"encode:{self.encoder.name}"
+
+    def _forget_rejects(self) -> None:
+        """Those of this encoder: what is still wrong is found again."""
+        self.library.remove_rejects([r.path for r in self.library.rejects() if r.stage == self._stage])
+
+    def _reject(self, job: Job, reason: str) -> None:
+        self.rejected += len(job.keys)
+        for clip, item in job.keys:
+            text = f", text {item}" if self.encoder.modality == "text" else ""
+            self.rejects.append(Reject(path=f"{clip} ({self.encoder.name}{text})", stage=self._stage, reason=reason))
+
+    def _report(self) -> EncoderReport:
+        encoder = self.encoder
+        if self.rejected:
+            say(
+                f"{encoder.name}: {self.rejected:,} {self.unit} could not be encoded: seehear info --rejects lists them"
+            )
+        return EncoderReport(
+            name=encoder.name,
+            modality=encoder.modality,
+            width=encoder.width,
+            fingerprint=encoder.fingerprint,
+            made=self.made,
+            kept=self.backlog.kept,
+            removed=dict(self.backlog.removed),
+            rejected=self.rejected,
+            seconds=time.monotonic() - self.began,
+        )
+
+
+def _reason(error: Exception) -> str:
+    """Why a clip is set aside. What is wrong with the machine and not with the clip ends the run."""
+    if isinstance(error, DecodeError):
+        return str(error)
+    if isinstance(error, WorkerDied):
+        return f"reading it {error}"
+    if isinstance(error, SeehearError | ImportError | MemoryError):
+        raise error
+    return f"{type(error).__name__}: {error}"
