@@ -149,13 +149,22 @@ class SharedSpace:
         a, b = (x / np.linalg.norm(x, axis=1, keepdims=True).clip(1e-12) for x in (a, b))
         return a @ b.T
 
-    def _encode_samples(self, m: Modality, samples: Sequence[Sample]) -> np.ndarray:
+    def text_latents(self, texts: Sequence[str]) -> Float[np.ndarray, "n d"]:
+        """What the text encoders say of texts, (N, D) float16 as the library would store it."""
+        if "text" not in self.encoders:
+            raise SeehearError(f"this space has no text (it has {', '.join(self.modalities)})")
+        return self._latents("text", [Sample(text=t) for t in texts])
+
+    def _latents(self, m: Modality, samples: Sequence[Sample]) -> np.ndarray:
         parts = []
         for info in self.encoders[m]:
             encoder = self._encoder(m, info)
             prepare = encoder.preparation()
             parts.append(encoder.encode([prepare(sample) for sample in samples]))
-        stored_BD = np.concatenate(parts, axis=1).astype(np.float16)
+        return np.concatenate(parts, axis=1).astype(np.float16)
+
+    def _encode_samples(self, m: Modality, samples: Sequence[Sample]) -> np.ndarray:
+        stored_BD = self._latents(m, samples)
         vectors = []
         for at in range(0, len(stored_BD), _BLOCK):
             block = np.zeros((_BLOCK, stored_BD.shape[1]), np.float32)

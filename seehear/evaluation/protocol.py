@@ -95,7 +95,7 @@ def evaluate_embeddings(
     results = [*_pairs(embeddings, clips), *_fused(embeddings, clips)]
     if labels is not None:
         results += [r for c in classes for r in _zero_shot(embeddings, c, clips)]
-    return Report(split=split, results=tuple(results), warnings=tuple(_warnings(clips, split)))
+    return Report(split=split, results=tuple(results), warnings=group_warnings(clips.groups.tolist(), split))
 
 
 @dataclass(frozen=True)
@@ -203,7 +203,9 @@ def _keys(ids: np.ndarray, owner: np.ndarray) -> np.ndarray:
     )
 
 
-def _warnings(clips: _Clips, split: str) -> Iterator[str]:
-    groups = len(set(clips.groups.tolist()))
-    if groups < FEW_GROUPS:
-        yield f"the {split} split has {groups} groups: with fewer than {FEW_GROUPS} the intervals are too narrow"
+def group_warnings(groups: Sequence[str | int], split: str) -> tuple[str, ...]:
+    """What to say of a split with few source recordings."""
+    num = len(set(groups))
+    if num >= FEW_GROUPS:
+        return ()
+    return (f"the {split} split has {num} groups: with fewer than {FEW_GROUPS} the intervals are too narrow",)

@@ -1,8 +1,9 @@
 """The index of a run: its library's latents through its model, in the table `vectors_<run>`, and the library's texts in
 `fulltext`.
 
-Building again does what is new: a row is kept while the model (`maker`) and the latents it was made from (`content`)
-are the same, and goes when its clip or latent is gone. A batch of rows is one commit, so a kill loses one at most.
+Building again does what is new: a row is kept while the model (`maker`) and the file or text it was made from
+(`content`) are the same, and goes when its clip or latent is gone. A batch of rows is one commit: a kill loses one at
+most.
 """
 
 from __future__ import annotations
@@ -15,8 +16,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from seehear.data.library import Library, Vectors, VectorTable, in_batches, quote, table_name
-from seehear.data.records import digest
+from seehear.data.library import Clip, Library, Source, Vectors, VectorTable, content_key, in_batches, quote, table_name
 from seehear.errors import SeehearError, require
 from seehear.progress import progress, say
 from seehear.search.exact import ExactSearch
@@ -104,21 +104,31 @@ Key = tuple[str, int, str]
 
 
 def _wanted(library: Library, space: Indexer) -> dict[Key, tuple[str, str]]:
-    """(id, item, modality) -> (maker, content) of every vector the index should hold."""
+    """(id, item, modality) -> (maker, content) of every vector the index should hold: of latents by the encoders the
+    model was trained on, made from files and texts as they are now."""
+    clips, sources = {clip.id: clip for clip in library.clips()}, library.sources()
     wanted: dict[Key, tuple[str, str]] = {}
     for modality, infos in space.encoders.items():
-        contents: dict[Key, list[str]] = {}
+        tables: dict[tuple[str, int], int] = {}
         for info in infos:
-            for key, (maker, content) in _encoder_table(library, info).keys().items():
-                if maker == info["fingerprint"]:
-                    contents.setdefault(key, []).append(content)
-        for key, parts in contents.items():
-            if len(parts) == len(infos):
-                wanted[key[0], key[1], modality] = space.fingerprint, digest(*parts)
+            for (name, item, _), (maker, content) in _encoder_table(library, info).keys().items():
+                if maker == info["fingerprint"] and content == _content(clips.get(name), modality, item, sources):
+                    tables[name, item] = tables.get((name, item), 0) + 1
+                    wanted[name, item, modality] = space.fingerprint, content
+        for (name, item), count in tables.items():
+            if count < len(infos):
+                del wanted[name, item, modality]
     if not wanted:
         names = ", ".join(i["name"] for infos in space.encoders.values() for i in infos)
         raise SeehearError(f"{library.uri} has no latents of {names} as the model was trained on: run 'seehear encode'")
     return wanted
+
+
+def _content(clip: Clip | None, modality: Modality, item: int, sources: Mapping[str, Source]) -> str | None:
+    """None where the clip has no such thing any more."""
+    if clip is None or not clip.has(modality) or item >= (len(clip.texts) if modality == "text" else 1):
+        return None
+    return content_key(clip, modality, item, sources)
 
 
 def _encoder_table(library: Library, info: Mapping[str, Any]) -> VectorTable:

@@ -1,7 +1,9 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from seehear.data.library import Vectors, quote
+from seehear.data.library import Clip, Text, Vectors, content_key, quote
 from seehear.errors import SeehearError
 from seehear.search.index import build_index, indexes, search_fulltext, update_fulltext
 from tests.search import toy
@@ -33,15 +35,18 @@ def test_a_second_time_computes_nothing(library):
 
 
 def test_only_what_changed_is_done_again(library):
+    """One text is other words now, and encoded anew; another is, and is not yet; a video's latent is gone."""
     build_index(library, toy.Space(), name="run")
-    table = library.vectors("latents", "toy-audio")
-    changed = [toy.clip(n) for n in (1, 2)]
-    table.remove(f"id IN ({', '.join(quote(c.id) for c in changed)})")
-    table.append(toy.rows(changed, "audio", contents="new"))
+    anew, stale = (replace(toy.clip(n), texts=(Text("a dog"), toy.clip(n).texts[1])) for n in (6, 12))
+    library.put_clips([anew, stale])
+    table = library.vectors("latents", "toy-text")
+    table.remove(f"id = {quote(anew.id)}")
+    table.append(toy.rows([anew], "text"))
     library.vectors("latents", "toy-video").remove(f"id = {quote(toy.clip(5).id)}")
     space = toy.Space()
     report = build_index(library, space, name="run")
-    assert (report.added, report.kept, report.removed, space.embedded) == (2, 85, 3, 2)
+    assert (report.added, report.kept, report.removed, space.embedded) == (1, 85, 3, 1)
+    assert (stale.id, 0, "text") not in library.vectors("vectors", "run").keys()  # noqa: SIM118
 
 
 def test_a_kill_between_batches_loses_nothing(library, monkeypatch):
@@ -97,7 +102,7 @@ def test_encoders_side_by_side_are_joined_by_text(library):
             ["text"] * len(some),
             np.stack([texts.vectors[i, :2] for i in some]),
             ["f9"] * len(some),
-            ["c"] * len(some),
+            [texts.contents[i] for i in some],
         )
     )
     space = toy.Space()
@@ -114,14 +119,16 @@ def test_the_approximate_index_measures_its_recall(tmp_path, capsys):
     library = toy.library(tmp_path, 4)
     rng = np.random.default_rng(0)
     n = 2000
+    clips = [Clip(id=f"x{i:05d}", source=f"x{i}.mp4", has_video=True) for i in range(n)]
     many = Vectors(
         [f"x{i:05d}" for i in range(n)],
         np.zeros(n, np.int32),
         ["video"] * n,
         rng.normal(size=(n, 8)),
         ["f1"] * n,
-        ["c"] * n,
+        [content_key(clip, "video", 0, {}) for clip in clips],
     )
+    library.put_clips(clips)
     library.vectors("latents", "toy-video").append(many)
     report = build_index(library, toy.Space(), name="run", approximate_from=1000)
     assert report.recall >= 0.95
@@ -133,8 +140,7 @@ def test_full_text_follows_the_clips(library):
     assert update_fulltext(library) == 48
     assert {i for i, _, _ in search_fulltext(library, "barking dogs?", 10)} == {"dog00", "dog06", "dog12", "dog18"}
     library.remove_clips(["dog06"])
-    changed = toy.clip(12)
-    library.put_clips([type(changed)(**{**vars(changed), "texts": (type(changed.texts[0])("a zebra"),)})])
+    library.put_clips([replace(toy.clip(12), texts=(Text("a zebra"),))])
     assert update_fulltext(library) == 45
     assert {i for i, _, _ in search_fulltext(library, "dog", 10)} == {"dog00", "dog18"}
     assert [i for i, _, _ in search_fulltext(library, "zebra", 10)] == ["dog12"]

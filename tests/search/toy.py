@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from seehear.data.library import Clip, Library, Text, Vectors
+from seehear.data.library import Clip, Library, Text, Vectors, content_key
 
 WIDTH = 8
 ANIMALS = ["dog", "cat", "bird", "horse", "bell", "rain"]
@@ -68,8 +68,9 @@ def clip(n):
     )
 
 
-def rows(clips, modality, maker="f1", contents="c"):
+def rows(clips, modality, maker="f1"):
     """Latents of one modality of some clips."""
+    own = {c.id: c for c in clips}
     keys = [(c.id, n) for c in clips if c.has(modality) for n in range(len(c.texts) if modality == "text" else 1)]
     words = [next(w for w in ANIMALS if w in i) for i, _ in keys]
     return Vectors(
@@ -78,7 +79,7 @@ def rows(clips, modality, maker="f1", contents="c"):
         modalities=[modality] * len(keys),
         vectors=np.stack([latent(w, modality, f"{i}{n}") for w, (i, n) in zip(words, keys, strict=True)]),
         makers=[maker] * len(keys),
-        contents=[f"{contents}{n}" for _, n in keys],
+        contents=[content_key(own[i], modality, n, {}) for i, n in keys],
     )
 
 

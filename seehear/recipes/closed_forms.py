@@ -1,0 +1,118 @@
+"""The models that need no training, fitted on the training clips and tuned on the validation clips: what every trained
+model is shown beside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import combinations
+from typing import Any, Protocol
+
+import torch
+from torch.nn import functional as F
+
+from seehear.data.latents import LatentData
+from seehear.methods import linear
+from seehear.nn.random import seed_of
+from seehear.types import Batch, Modality, Tensor
+
+_ROWS = 200_000  # training rows that are plenty for covariances
+_ANCHORS = 20_000  # pairs that ASIF compares with
+_RANKS = (None, 256, 64)
+
+
+class ClosedForm(Protocol):
+    @property
+    def name(self) -> str: ...
+    @property
+    def spaces(self) -> dict[str, tuple[Modality, ...]]: ...
+    def embed(self, batch: Batch, space: str | None = None) -> dict[Modality, Tensor]: ...
+
+
+class RawCosine:
+    """The latents as they are: for encoders that share a space already (CLIP, CLAP, PE-AV)."""
+
+    name = "raw cosine"
+
+    def __init__(self, modalities: tuple[Modality, ...]):
+        self.spaces = {"joint": modalities}
+
+    def embed(self, batch: Batch, space: str | None = None) -> dict[Modality, Tensor]:
+        return {m: F.normalize(batch[m].float(), dim=1) for m in self.spaces["joint"] if m in batch}
+
+
+def closed_forms(data: LatentData, *, seed: int = 0) -> Iterator[ClosedForm]:
+    """For each pair of modalities: raw cosine where the encoders share a space, else ASIF; Procrustes, ridge, CCA. For
+    three or more, generalised CCA over all of them. Of `data` the splits train and val are read, no other."""
+    train, val = data.split("train"), data.split("val")
+    for p, q in combinations(data.modalities, 2):
+        pair = _fit(_only(train, (p, q)), _only(val, (p, q)), seed)
+        if pair is not None:
+            yield RawCosine((p, q)) if share_a_space(data, p, q) else pair.pop("asif")
+            yield from (pair[name] for name in ("procrustes", "ridge", "cca"))
+    if len(data.modalities) > 2:
+        whole = _canonical(train.joined(), val.joined(), seed)
+        if whole is not None:
+            yield whole
+
+
+def share_a_space(data: LatentData, p: Modality, q: Modality) -> bool:
+    """Two towers of one model: the same model by name, and vectors of one width."""
+    one, other = data.encoders[p], data.encoders[q]
+    if len(one) != 1 or len(other) != 1:
+        return False
+    names = [str(info[0].get("name", "")).split("#")[0] for info in (one, other)]
+    return names[0] == names[1] != "" and one[0]["width"] == other[0]["width"]
+
+
+def settings(form: Any) -> dict[str, Any]:
+    """What it was made with, for a report."""
+    return dict(getattr(form, "settings", {}))
+
+
+def _fit(train: LatentData, val: LatentData, seed: int) -> dict[str, Any] | None:
+    """None when no training clip has both modalities."""
+    if len(train) < 2:
+        return None
+    latents, present = _some(train, _ROWS, seed).aligned()
+    m = linear.moments(latents, present).standardised()
+    anchors, _ = _some(train, _ANCHORS, seed).aligned()
+    forms: dict[str, list[Any]] = {
+        "asif": [linear.Asif(anchors)],
+        "procrustes": [linear.procrustes(m, rank=_at_most(m, r)) for r in _RANKS],
+        "ridge": [linear.ridge(m, shrinkage=s, hub=h) for h in m.modalities for s in linear.SHRINKAGES],
+    }
+    found: dict[str, Any] = {name: _best(candidates, val) for name, candidates in forms.items()}
+    return found | {"cca": _canonical(train, val, seed, m)}
+
+
+def _canonical(train: LatentData, val: LatentData, seed: int, m: linear.Moments | None = None) -> Any:
+    if len(train) < 2:
+        return None
+    if m is None:
+        m = linear.moments(*_some(train, _ROWS, seed).aligned()).standardised()
+    if len(val) < 2:
+        return linear.canonical(m)
+    return linear.tuned(m, *val.aligned())
+
+
+def _best(candidates: list[Any], val: LatentData) -> Any:
+    """Without validation clips the first: its own default."""
+    return linear.best(candidates, *val.aligned()) if len(val) > 1 and len(candidates) > 1 else candidates[0]
+
+
+def _at_most(m: linear.Moments, rank: int | None) -> int | None:
+    return None if rank is None else min(rank, *(len(mean) for mean in m.mean.values()))
+
+
+def _only(data: LatentData, modalities: tuple[Modality, ...]) -> LatentData:
+    """The clips that have all of some modalities, and nothing else of them."""
+    rows = {m: data.rows[m] for m in modalities}
+    part = LatentData(rows, ids=data.ids, splits=data.splits, groups=data.groups)
+    return part.joined(at_least=len(modalities))
+
+
+def _some(data: LatentData, at_most: int, seed: int) -> LatentData:
+    if len(data) <= at_most:
+        return data
+    generator = torch.Generator().manual_seed(seed_of(seed, "rows of the closed forms"))
+    return data.take(torch.randperm(len(data), generator=generator)[:at_most].sort().values)
