@@ -75,7 +75,7 @@ class GroupedRows:
         for i in named[claimants[named] != owner_of_id].tolist():
             row = self._row(i)
             reason = f"has the id {row.id!r} of an earlier row with another file"
-            self.rejects.append(Reject(path=f"{self._name}:{row.line}", stage="manifest", reason=reason))
+            self.rejects.append(Reject(path=row.place(self._name), stage="manifest", reason=reason))
             self._owner[i] = -1
         self._file.flush()
 

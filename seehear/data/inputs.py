@@ -79,30 +79,17 @@ class FolderInput:
         self._found = []
 
 
-class ManifestInput:
-    """The rows of a manifest, by media file."""
+class RowsInput:
+    """Rows by media file, wherever they come from. Closes them."""
 
-    def __init__(self, path: Path, library: Library, options: PrepareOptions):
-        self._path = path
-        self._root = (options.media or path.parent).resolve()
-        self._prefix = library.add_root(self._root)
-        inside = path.resolve().is_relative_to(self._root)
-        within = (
-            printable(path.resolve().relative_to(self._root).as_posix()) if inside else printable(str(path.resolve()))
-        )
-        self.origin = _name(self._prefix, within) if inside else within
-        self._options, self._recipe = options, options.recipe()
-        self._rows = GroupedRows(read_manifest(path, options.columns, name=self.origin), name=self.origin)
-        self.rejects = [Reject(path=r.path, stage=r.stage, reason=r.reason) for r in self._rows.rejects]
+    def __init__(self, rows: GroupedRows, library: Library, options: PrepareOptions, *, root: Path, origin: str):
+        self._rows, self._root, self.origin = rows, root, origin
+        self._prefix = library.add_root(root)
+        self._recipe = options.recipe()
+        self.rejects = [Reject(path=r.path, stage=r.stage, reason=r.reason) for r in rows.rejects]
         self.notes: list[str] = []
-        self._primary = {_name(self._prefix, name) for name in self._rows.sources}
+        self._primary = {_name(self._prefix, name) for name in rows.sources}
         self._listing = lru_cache(64)(lambda directory: Listing.of(directory, language=options.language))
-        if len(self) and not any(self._file(source) for source in self._rows.sources):
-            self.close()
-            raise SeehearError(
-                f"{path}: none of its {len(self):,} media files is in {self._root}: "
-                "say with --media which folder their paths begin in"
-            )
 
     def __len__(self) -> int:
         return len(self._rows.sources)
@@ -112,7 +99,7 @@ class ManifestInput:
         for source, rows in self._rows:
             file = self._file(source)
             if file is None:
-                self._missing(source, [row.line for row in rows])
+                self._missing(source, rows)
             else:
                 yield self._unit(file, rows)
 
@@ -121,7 +108,8 @@ class ManifestInput:
         return self._rows.texts()
 
     def fingerprint(self) -> str:
-        return fingerprint(self._path)
+        """Of the rows without a media file."""
+        return ""
 
     def is_hidden(self, source: str) -> bool:
         return False
@@ -137,7 +125,7 @@ class ManifestInput:
         for name in dict.fromkeys(row.audio_source for row in rows if row.audio_source):
             sounds[name] = self._file(name)
             if sounds[name] is None:
-                self._missing(name, [row.line for row in rows if row.audio_source == name])
+                self._missing(name, [row for row in rows if row.audio_source == name])
         rows = [
             replace(row, audio_source=sound.source if (sound := sounds.get(row.audio_source)) else "") for row in rows
         ]
@@ -166,9 +154,36 @@ class ManifestInput:
         directory, name = os.path.split(file.path)
         return self._listing(directory).beside(name)
 
-    def _missing(self, name: str, lines: list[int]) -> None:
+    def _missing(self, name: str, rows: list[Row]) -> None:
         reason = f"{name}: there is no such file in {printable(str(self._root))}"
-        self.rejects += [Reject(path=f"{self.origin}:{line}", stage="manifest", reason=reason) for line in lines]
+        self.rejects += [Reject(path=row.place(self.origin), stage="manifest", reason=reason) for row in rows]
+
+
+class ManifestInput(RowsInput):
+    """The rows of a manifest, by media file."""
+
+    def __init__(self, path: Path, library: Library, options: PrepareOptions):
+        self._path = path
+        root = (options.media or path.parent).resolve()
+        origin = self._origin(path.resolve(), root, library)
+        rows = GroupedRows(read_manifest(path, options.columns, name=origin), name=origin)
+        super().__init__(rows, library, options, root=root, origin=origin)
+        if len(self) and not any(self._file(source) for source in self._rows.sources):
+            self.close()
+            raise SeehearError(
+                f"{path}: none of its {len(self):,} media files is in {root}: "
+                "say with --media which folder their paths begin in"
+            )
+
+    @staticmethod
+    def _origin(path: Path, root: Path, library: Library) -> str:
+        prefix = library.add_root(root)
+        if not path.is_relative_to(root):
+            return printable(str(path))
+        return _name(prefix, printable(path.relative_to(root).as_posix()))
+
+    def fingerprint(self) -> str:
+        return fingerprint(self._path)
 
 
 def _name(prefix: str, name: str) -> str:

@@ -37,6 +37,8 @@ class Row:
 
     line: int
     """As an editor counts: the header of a CSV is line 1. In Parquet the number of the row, from 1."""
+    table: str = ""
+    """Of an input made of several files, the one the line is in; '' for the manifest itself."""
     source: str = ""
     """The media file as written, with forward slashes; '' for a row of text alone."""
     audio_source: str = ""
@@ -45,12 +47,18 @@ class Row:
     """The file stands in the column `audio`: its pictures, if it has any, are not meant."""
     start: float | None = None
     end: float | None = None
+    cut_out: bool = False
+    """The file may be this part already, cut out of its recording: one that is no longer than the part is."""
     texts: tuple[Text, ...] = ()
     labels: tuple[str, ...] = ()
     id: str = ""
     group: str = ""
     split: str = ""
     meta: dict[str, str] = field(default_factory=dict)
+
+    def place(self, origin: str) -> str:
+        """'manifest.csv:17', what the row is called where it is set aside."""
+        return f"{self.table or origin}:{self.line}"
 
 
 Record = tuple[int, "dict[str, Any] | SeehearError"]

@@ -15,7 +15,7 @@ from itertools import chain, islice
 from pathlib import Path
 
 from seehear.data.clips import PrepareOptions, placed
-from seehear.data.inputs import FolderInput, ManifestInput, check_input
+from seehear.data.inputs import FolderInput, ManifestInput, RowsInput, check_input
 from seehear.data.library import Clip, Library, Reject, Source, in_batches
 from seehear.data.manifest import Row
 from seehear.data.reading import File, Read, Reader, Unit, kept_rejects, refused
@@ -46,16 +46,21 @@ def prepare(
     for path in paths:
         kind = FolderInput if path.is_dir() else ManifestInput
         with closing(kind(path, library, options)) as given:
-            _Update(library, given, options, tally).run()
+            update(library, given, options, tally)
     if tally.written:
         library.compact()
     return report(library, tally)
 
 
+def update(library: Library, given: FolderInput | RowsInput, options: PrepareOptions, tally: Tally) -> None:
+    """Bring a library up to date with one input, and count what was done in `tally`."""
+    _Update(library, given, options, tally).run()
+
+
 class _Update:
     """One input brought into the library."""
 
-    def __init__(self, library: Library, given: FolderInput | ManifestInput, options: PrepareOptions, tally: Tally):
+    def __init__(self, library: Library, given: FolderInput | RowsInput, options: PrepareOptions, tally: Tally):
         self.library, self.given, self.options, self.tally = library, given, options, tally
         self.known = library.sources()
         self.refused = {reject.path: reject for reject in library.rejects()}

@@ -20,6 +20,8 @@ from seehear.errors import DecodeError, SeehearError
 
 T = TypeVar("T")
 _ROWS = " (rows "
+_LONGER = 1.0
+"""Seconds by which a part cut out of a recording may be longer than asked for: cuts fall on key frames."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +118,7 @@ class _Cutter:
                 for clip in self._of_row(row):
                     clips[clip.id] = _joined(clips[clip.id], clip) if clip.id in clips else clip
             except SeehearError as error:
-                self._set_aside(f"{self.unit.origin}:{row.line}", "clips", str(error))
+                self._set_aside(row.place(self.unit.origin), "clips", str(error))
         return list(clips.values())
 
     def _hear(self, file: File) -> None:
@@ -146,7 +148,7 @@ class _Cutter:
         whole = self._whole(row.audio_source, sound_only=row.sound_only)
         name = row.id or "+".join(file for file in (whole.source, whole.audio_source) if file)
         if whole.end and (row.start is not None or row.end is not None):
-            start, end = row.start or 0.0, min(whole.end if row.end is None else row.end, whole.end)
+            start, end = _window(row, whole.end)
             if start >= end:
                 raise SeehearError(f"starts at {start:g} s, and the file ends at {whole.end:g} s")
             clip = replace(whole, id=row.id or clip_id(name, start, end), start=start, end=end)
@@ -199,6 +201,14 @@ class _Cutter:
         self.rejects.append(Reject(path=path, stage=stage, reason=reason, origin=self.unit.origin))
 
 
+def _window(row: Row, duration: float) -> tuple[float, float]:
+    """(start, end) in the file of what the row is about."""
+    start, end = row.start or 0.0, duration if row.end is None else row.end
+    if row.cut_out and duration <= end - start + _LONGER:
+        return 0.0, duration
+    return start, min(end, duration)
+
+
 def _said(spoken: Row | Sidecar, *, id: str) -> Said:
     return Said(
         captions=tuple(text for text in spoken.texts if text.start is None),
@@ -232,7 +242,8 @@ def _rank(stream: SubtitleStream, language: str) -> int:
 def refused(unit: Unit, stage: str, reason: str) -> Reject:
     """The unit's file set aside, with the rows that are lost with it."""
     if unit.rows:
-        lines = ", ".join(str(row.line) for row in unit.rows[:5]) + (", ..." if len(unit.rows) > 5 else "")
+        places = [row.place("") if row.table else str(row.line) for row in unit.rows[:5]]
+        lines = ", ".join(places) + (", ..." if len(unit.rows) > 5 else "")
         reason = f"{reason.partition(_ROWS)[0]}{_ROWS}{lines})"
     return replace(_refused(unit.file, stage, reason), origin=unit.origin)
 
@@ -265,7 +276,7 @@ def _source(file: File, prints: dict[str, str], info: MediaInfo, unit: Unit, rej
 
 def _place(reject: Reject, unit: Unit) -> int | str:
     """The number of a row in its unit, for its line may move; or the file."""
-    lines = {f"{unit.origin}:{row.line}": number for number, row in enumerate(unit.rows)}
+    lines = {row.place(unit.origin): number for number, row in enumerate(unit.rows)}
     return lines.get(reject.path, reject.path)
 
 
@@ -274,7 +285,7 @@ def kept_rejects(unit: Unit, source: Source) -> list[Reject]:
     files = {file.source: file for file in unit.sounds}
     kept = []
     for place, stage, reason in json.loads(source.info.get("rejects", "[]")):
-        path = f"{unit.origin}:{unit.rows[place].line}" if isinstance(place, int) else place
+        path = unit.rows[place].place(unit.origin) if isinstance(place, int) else place
         bare = _refused(files[path], stage, reason) if path in files else Reject(path=path, stage=stage, reason=reason)
         kept.append(replace(bare, origin=unit.origin))
     return kept
