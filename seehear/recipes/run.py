@@ -51,11 +51,15 @@ def train_run(library: Library, run: Run, folder: str | Path, *, resume: bool = 
     """Train on the library's latents; the model is in `folder/model`."""
     distributed.start()
     data = load_latents(library, encoders=run.data.encoders or None, where=run.data.where)
-    return train_latents(data, run, folder, resume=resume)
+    where = library.uri if "://" in library.uri else str(Path(library.uri).resolve())
+    return train_latents(data, run, folder, resume=resume, library=where)
 
 
-def train_latents(data: LatentData, run: Run, folder: str | Path, *, resume: bool = False) -> TrainResult:
-    """The same for latents that are at hand: a shard, arrays. Splits 'train' and 'val' are used, 'test' never."""
+def train_latents(
+    data: LatentData, run: Run, folder: str | Path, *, resume: bool = False, library: str = ""
+) -> TrainResult:
+    """The same for latents that are at hand: a shard, arrays. Splits 'train' and 'val' are used, 'test' never.
+    `library` is noted in the run: evaluation and search find it there."""
     train, validation = data.split("train").joined(), data.split("val").joined()
     if len(train) < 2:
         raise SeehearError(f"training needs two clips of the split 'train' with two modalities; there are {len(train)}")
@@ -73,7 +77,7 @@ def train_latents(data: LatentData, run: Run, folder: str | Path, *, resume: boo
         optim=run.optim,
         folder=folder,
         validate=None if scored is None else partial(validation_score, data=scored, pairs=run.method.pairs),
-        settings={"recipe": run.recipe, "data": asdict(run.data), "encoders": data.encoders},
+        settings={"recipe": run.recipe, "library": library, "data": asdict(run.data), "encoders": data.encoders},
         resume=resume,
     )
     if distributed.rank() == 0:

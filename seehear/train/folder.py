@@ -18,7 +18,7 @@ from seehear.train.checkpoint import write_text
 FREE = frozenset(
     f"train.{name}"
     for name in ("workers", "device", "micro_batch", "keep", "save_minutes", "log_every", "trackers", "compile")
-) | {"seehear"}
+) | {"seehear", "library"}
 """Settings that may change when a run goes on: they do not change what is trained, but for rounding."""
 
 

@@ -177,8 +177,9 @@ def test_the_report_says_where_it_comes_from(report, made):
 
 
 def test_twice_the_same(report, made):
+    """The second time without naming the library: the run knows it."""
     options = EvaluateOptions(prompts=("plain", "sound"))
-    again = evaluate_run(made[1], made[0], options, device="cpu", command=report.about["command"])
+    again = evaluate_run(made[1], options=options, device="cpu", command=report.about["command"])
     assert again.plain() == report.plain()
 
 
