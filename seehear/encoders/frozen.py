@@ -70,7 +70,7 @@ def stacked(rows: Iterable[Tensor]) -> Tensor:
 
 
 def padded_batches(
-    rows: Sequence[Tensor], function: Callable[[Tensor, Tensor], Tensor], *, device: str, at_once: int
+    rows: Sequence[Tensor], function: Callable[[Tensor, Tensor], Tensor], *, device: str, at_once: int, pad: int = 0
 ) -> Tensor:
     """`function(tokens_BL, seen_BL)` over token rows of any length, rows of like length together; in the order given.
     Texts are short, so they share batches on a CPU too (4 times the speed): a vector then depends on its neighbours
@@ -79,7 +79,7 @@ def padded_batches(
     done: list[Tensor | None] = [None] * len(rows)
     for at in range(0, len(order), at_once):
         chosen = order[at : at + at_once]
-        tokens_BL = nn.utils.rnn.pad_sequence([rows[i] for i in chosen], batch_first=True)
+        tokens_BL = nn.utils.rnn.pad_sequence([rows[i] for i in chosen], batch_first=True, padding_value=pad)
         lengths = torch.tensor([len(rows[i]) for i in chosen])
         seen_BL = torch.arange(tokens_BL.shape[1]) < lengths[:, None]
         for i, vector in zip(chosen, function(tokens_BL.to(device), seen_BL.to(device)), strict=True):

@@ -24,10 +24,10 @@ class ReadFrames:
         frames_THWC = read_window(sample.path, sample.start, sample.end, video=self.spec).frames
         assert frames_THWC is not None
         if self.crop is None:
-            return frames_THWC
+            return frames_THWC if frames_THWC.flags.writeable else frames_THWC.copy()  # torch wants to own them
         (tall, wide), (height, width) = frames_THWC.shape[1:3], self.crop
         top, left = max(tall - height, 0) // 2, max(wide - width, 0) // 2
-        return np.ascontiguousarray(frames_THWC[:, top : top + height, left : left + width])
+        return frames_THWC[:, top : top + height, left : left + width].copy()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,10 +45,10 @@ class ReadWaveform:
 @dataclass(frozen=True, kw_only=True)
 class ReadText:
     prefix: str = ""
-    """Put before every text: E5 and BGE models want 'query: ' or 'passage: '."""
+    """Put before every text, with a space between."""
 
     def __call__(self, sample: Sample) -> str:
         text = " ".join(sample.text.split())
         if not text:
             raise DecodeError("the text is blank")
-        return self.prefix + text
+        return f"{self.prefix} {text}" if self.prefix else text

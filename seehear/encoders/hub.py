@@ -1,0 +1,156 @@
+"""Any transformers model as an encoder: 'hub:FOLDER' or 'hub:OWNER/NAME', with options after '#'.
+
+A model is known by its type, or else by what its forward pass takes; `hub_video`, `hub_audio`, `hub_text` and `hub_pe`
+hold what is particular to a family. Weights are read when the first batch comes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from seehear.encoders import hub_audio, hub_pe, hub_text, hub_video
+from seehear.encoders.base import Sample
+from seehear.encoders.frozen import FrozenEncoder, stacked
+from seehear.encoders.hub_files import model_folder, weights_hash
+from seehear.encoders.hub_towers import HubOptions, Tower
+from seehear.encoders.options import full_name, read_options
+from seehear.encoders.pooling import pool_time, pooled_width
+from seehear.encoders.weights import fingerprint
+from seehear.errors import SeehearError, require, unknown
+from seehear.types import Tensor
+
+_CLIP: dict[str, type[Tower]] = {"video": hub_video.ClipPictures, "text": hub_text.ClipText}
+_SIGLIP: dict[str, type[Tower]] = {"video": hub_video.SiglipPictures, "text": hub_text.SiglipText}
+_T5: dict[str, type[Tower]] = {"text": hub_text.T5Text}
+_PE_AUDIO: dict[str, type[Tower]] = {"audio": hub_pe.PeSounds, "text": hub_pe.PeText}
+_PE_VIDEO: dict[str, type[Tower]] = {"video": hub_pe.PeFilms, "text": hub_pe.PeText}
+
+FAMILIES: dict[str, dict[str, type[Tower]]] = {
+    "clip": _CLIP,
+    "metaclip_2": _CLIP,
+    "siglip": _SIGLIP,
+    "siglip2": _SIGLIP | {"video": hub_video.NaflexPictures},
+    "siglip_vision_model": {"video": hub_video.SiglipPictures},
+    "videomae": {"video": hub_video.FilmTower},
+    "vivit": {"video": hub_video.Vivit},
+    "vjepa2": {"video": hub_video.Vjepa2},
+    "clap": {"audio": hub_audio.ClapSounds, "text": hub_text.ClipText},
+    "audio-spectrogram-transformer": {"audio": hub_audio.SpectrogramTower},
+    "whisper": {"audio": hub_audio.WhisperSounds},
+    "t5": _T5,
+    "mt5": _T5,
+    "umt5": _T5,
+    "pe_audio": _PE_AUDIO,
+    "pe_video": _PE_VIDEO,
+    "pe_audio_video": _PE_AUDIO | _PE_VIDEO,
+}
+"""By `model_type`. All others go by what they take."""
+
+BY_INPUT: dict[str, dict[str, type[Tower]]] = {
+    "pixel_values": {"video": hub_video.PictureTower},
+    "input_values": {"audio": hub_audio.WaveTower},
+    "input_ids": {"text": hub_text.TextTower},
+}
+
+_MAY_MISS = ("pooler", "masked_spec_embed", "position_ids", "mask_token", "predictor", "decoder", "logit_scale")
+"""Parts of a weight's name that may be missing from a folder: nothing of them is used."""
+
+
+def load_hub_encoder(base: str, given: dict[str, str], *, modality: str | None = None) -> HubEncoder:
+    options = read_options(HubOptions, base, given)
+    folder = model_folder(base.removeprefix("hub:"))
+    config = _config(folder)
+    towers = _towers(config, base)
+    chosen = options.modality or modality or (next(iter(towers)) if len(towers) == 1 else "")
+    if chosen not in towers:
+        kinds = ", ".join(f"#modality={m}" for m in towers)
+        asked = f"not {chosen}" if chosen else "and the name must say which"
+        raise SeehearError(f"{base!r} ({config.model_type}) encodes {' and '.join(towers)}, {asked}: add {kinds}")
+    tower = towers[chosen]
+    general = {"modality", "layer", "pool"}
+    for name in given.keys() - general:
+        if name not in tower.uses:
+            raise unknown(f"option of {chosen} encoder {base!r}:", name, general | set(tower.uses))
+    options = replace(options, modality=chosen if len(towers) > 1 else "")
+    return HubEncoder(base, tower(folder, config, options), options)
+
+
+def _config(folder: Path) -> Any:
+    transformers = require("transformers", "hub")
+    try:
+        return transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise SeehearError(f"{folder} is no model that transformers can read: {str(error).splitlines()[0]}") from error
+
+
+def _towers(config: Any, base: str) -> dict[str, type[Tower]]:
+    if config.model_type in FAMILIES:
+        return FAMILIES[config.model_type]
+    transformers = require("transformers", "hub")
+    kind = transformers.MODEL_MAPPING.get(type(config), None)
+    kind = kind[0] if isinstance(kind, tuple) else kind
+    takes = getattr(kind, "main_input_name", "")
+    if takes not in BY_INPUT:
+        raise SeehearError(f"{base!r} is a {config.model_type} model, which seehear does not know how to feed")
+    return BY_INPUT[takes]
+
+
+class HubEncoder(FrozenEncoder):
+    def __init__(self, base: str, tower: Tower, options: HubOptions):
+        self.tower, self.options = tower, options
+        self.name, self.modality = full_name(base, options), tower.modality
+        self.width = pooled_width(options.time, tower.width())
+        settings = asdict(options) | {"pool": tower.pool}
+        self.fingerprint = fingerprint(weights=weights_hash(tower.folder), rules=1, **settings)
+
+    def preparation(self) -> Callable[[Sample], Any]:
+        return self.tower.preparation()
+
+    def load(self) -> nn.Module:
+        transformers = require("transformers", "hub")
+        with _quiet(transformers):
+            try:
+                model, info = transformers.AutoModel.from_pretrained(
+                    self.tower.folder, local_files_only=True, dtype=torch.float32, output_loading_info=True
+                )
+            except (OSError, ValueError, RuntimeError, ImportError) as error:
+                first = str(error).strip().splitlines()[0]
+                raise SeehearError(f"{self.name!r}: the weights cannot be loaded: {first}") from error
+        missing = sorted(name for name in info["missing_keys"] if not any(part in name for part in _MAY_MISS))
+        if missing:
+            raise SeehearError(f"{self.name!r}: {len(missing)} weights are missing, {missing[0]!r} the first")
+        return model
+
+    def embed(self, network: nn.Module, prepared: Sequence[Any]) -> Tensor:
+        with _precision(self.device):
+            steps = self.tower.steps(network, prepared, self.device)
+        return stacked(pool_time(x_TD.float(), self.options.time) for x_TD in steps)
+
+
+def _precision(device: str) -> Any:
+    """Half precision on a GPU: bfloat16 where it has it, float16 elsewhere. float32 on a CPU."""
+    if not device.startswith("cuda"):
+        return torch.autocast("cpu", enabled=False)
+    return torch.autocast("cuda", dtype=torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16)
+
+
+@contextmanager
+def _quiet(transformers: Any) -> Iterator[None]:
+    """No bars and warnings while weights are read; what they would say is checked."""
+    log = transformers.utils.logging
+    level, bars = log.get_verbosity(), log.is_progress_bar_enabled()
+    log.set_verbosity_error()
+    log.disable_progress_bar()
+    try:
+        yield
+    finally:
+        log.set_verbosity(level)
+        if bars:
+            log.enable_progress_bar()

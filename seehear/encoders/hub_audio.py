@@ -1,0 +1,151 @@
+"""Towers for sound: CLAP and AST over windows, the Whisper encoder and wav2vec 2.0, HuBERT, WavLM over moments.
+
+A long sound is cut into windows of equal length, none longer than the model takes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import nn
+
+from seehear.encoders.base import Sample
+from seehear.encoders.frozen import run_parts
+from seehear.encoders.hub_towers import HubOptions, Tower, pool_tokens, read_settings
+from seehear.encoders.prepare import ReadWaveform
+from seehear.errors import require
+from seehear.types import Tensor
+
+Features = dict[str, np.ndarray]
+
+
+def equal_windows(waveform_S: np.ndarray, longest: int) -> np.ndarray:
+    """(W, S) with the smallest W for which no window is longer than `longest` samples; the last W - 1 may be lost."""
+    count = max(1, math.ceil(len(waveform_S) / longest))
+    size = len(waveform_S) // count
+    return waveform_S[: count * size].reshape(count, size)
+
+
+@dataclass(frozen=True)
+class ReadFeatures:
+    """A window's sound through the model's own feature extractor (a spectrogram, in numpy)."""
+
+    extractor: Any
+    seconds: float
+    """Longest window of sound that becomes one input."""
+
+    def __call__(self, sample: Sample) -> Features:
+        rate = self.extractor.sampling_rate
+        windows_WS = equal_windows(ReadWaveform(rate=rate)(sample), round(self.seconds * rate))
+        features = dict(self.extractor(list(windows_WS), sampling_rate=rate, return_tensors="np"))
+        return features | {"samples": np.full(len(windows_WS), windows_WS.shape[1])}
+
+
+class SpectrogramTower(Tower):
+    """Windows of a spectrogram; the steps are windows. AST and its kind."""
+
+    modality = "audio"
+    uses: ClassVar[tuple[str, ...]] = ("time",)
+    pools: ClassVar[tuple[str, ...]] = ("cls", "mean")
+    extractor: ClassVar[str] = "ASTFeatureExtractor"
+
+    def __init__(self, folder: Path, config: Any, options: HubOptions):
+        super().__init__(folder, config, options)
+        kind = getattr(require("transformers", "hub"), self.extractor)
+        self.features = kind.from_dict(read_settings(folder, "feature_extractor"))
+
+    def seconds(self) -> float:
+        return self.features.max_length * 0.01
+
+    def preparation(self) -> ReadFeatures:
+        return ReadFeatures(self.features, self.seconds())
+
+    def steps(self, model: nn.Module, prepared: Sequence[Features], device: str) -> list[Tensor]:
+        parts = [self.tensors(features, device) for features in prepared]
+        return list(run_parts(parts, lambda x: self.listen(model, x), at_once=32))
+
+    def tensors(self, features: Features, device: str) -> Tensor:
+        return torch.from_numpy(np.asarray(features["input_values"], dtype=np.float32)).to(device)
+
+    def listen(self, model: Any, x: Tensor) -> Tensor:
+        output = model(input_values=x, **self.wants)
+        return pool_tokens(self.states(output), self.pool, skip=2)  # the first two stand for class and distillation
+
+
+class ClapSounds(SpectrogramTower):
+    """`mean` is over the grid of the last layer, before the projection."""
+
+    pools = ("projected", "mean")
+    extractor = "ClapFeatureExtractor"
+
+    def own_config(self, config: Any) -> Any:
+        return config.audio_config
+
+    def seconds(self) -> float:
+        return self.features.max_length_s
+
+    def tensors(self, features: Features, device: str) -> Tensor:
+        return torch.from_numpy(features["input_features"].astype(np.float32)).to(device)
+
+    def listen(self, model: Any, x: Tensor) -> Tensor:
+        whole = torch.zeros(len(x), 1, dtype=torch.bool, device=x.device)  # no window is longer than the model takes
+        output = model.audio_model(input_features=x, is_longer=whole)
+        return model.audio_projection(output.pooler_output) if self.pool == "projected" else output.pooler_output
+
+
+class WhisperSounds(SpectrogramTower):
+    """The encoder over 30 s, of which silence filled in at the end is left out; the steps are its moments of 20 ms."""
+
+    pools = ("mean",)
+    extractor = "WhisperFeatureExtractor"
+
+    def width(self) -> int:
+        return int(self.config.d_model)
+
+    def seconds(self) -> float:
+        return self.features.chunk_length
+
+    def steps(self, model: nn.Module, prepared: Sequence[Features], device: str) -> list[Tensor]:
+        parts = [torch.from_numpy(features["input_features"]).to(device) for features in prepared]
+        heard = run_parts(parts, lambda x: self.listen(model, x), at_once=16)
+        per_step = self.features.n_samples / self.config.max_source_positions
+        counts = [max(1, math.ceil(features["samples"][0] / per_step)) for features in prepared]
+        return [x_WTD[:, :count].flatten(0, 1) for x_WTD, count in zip(heard, counts, strict=True)]
+
+    def listen(self, model: Any, x: Tensor) -> Tensor:
+        return self.states(model.get_encoder()(x, **self.wants))
+
+
+class WaveTower(Tower):
+    """Straight from the waveform: wav2vec 2.0, HuBERT, WavLM. The steps are moments of about 20 ms."""
+
+    modality = "audio"
+    uses = ("time",)
+    pools = ("mean",)
+    seconds = 30.0
+    shortest = 0.1  # seconds; a shorter sound is followed by silence
+
+    def __init__(self, folder: Path, config: Any, options: HubOptions):
+        super().__init__(folder, config, options)
+        said = read_settings(folder, "feature_extractor")
+        self.rate, self.normalise = int(said.get("sampling_rate", 16_000)), bool(said.get("do_normalize", True))
+
+    def preparation(self) -> ReadWaveform:
+        return ReadWaveform(rate=self.rate)
+
+    def steps(self, model: nn.Module, prepared: Sequence[np.ndarray], device: str) -> list[Tensor]:
+        return [self.listen(model, waveform, device).flatten(0, 1) for waveform in prepared]
+
+    def listen(self, model: Any, waveform_S: np.ndarray, device: str) -> Tensor:
+        missing = max(0, round(self.shortest * self.rate) - len(waveform_S))
+        windows = equal_windows(np.pad(waveform_S, (0, missing)), round(self.seconds * self.rate))
+        x_WS = torch.from_numpy(windows).to(device)
+        if self.normalise:
+            x_WS = (x_WS - x_WS.mean(1, keepdim=True)) / (x_WS.var(1, correction=0, keepdim=True) + 1e-7).sqrt()
+        return self.states(model(input_values=x_WS, **self.wants))

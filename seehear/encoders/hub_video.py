@@ -1,0 +1,213 @@
+"""Towers for pictures and films: CLIP, SigLIP, DINOv2 and v3, ViT over frames; VideoMAE, ViViT, V-JEPA 2 over films.
+
+Resizing and normalising follow the model's preprocessor_config.json; nothing imports torchvision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import nn
+
+from seehear.data.media import VideoSpec
+from seehear.encoders.frozen import run_parts
+from seehear.encoders.hub_towers import HubOptions, Tower, pool_tokens, read_settings
+from seehear.encoders.prepare import ReadFrames
+from seehear.errors import SeehearError
+from seehear.types import Float, Tensor
+
+_FILTERS = {1: "lanczos", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers
+
+
+@dataclass(frozen=True)
+class PictureSettings:
+    """What a preprocessor_config.json says."""
+
+    size: int | tuple[int, int]
+    """One number: the shorter side becomes that. Two: height and width, whatever the shape was."""
+    crop: tuple[int, int] | None
+    interpolation: str
+    scale: float
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @classmethod
+    def read(cls, folder: Path) -> PictureSettings:
+        said = read_settings(folder, "image_processor", "video_processor")
+        size = said.get("size", 224)
+        crop = _pair(said.get("crop_size", size)) if said.get("do_center_crop") else None
+        if isinstance(size, dict):
+            size = size.get("shortest_edge") or _pair(size)
+        if isinstance(size, int) and crop is None:  # frames of one batch must have one shape
+            size = (size, size)
+        normalise = said.get("do_normalize", True)
+        return cls(
+            size=size,
+            crop=crop,
+            interpolation=_FILTERS.get(said.get("resample", 2), "bilinear"),
+            scale=said.get("rescale_factor", 1 / 255) if said.get("do_rescale", True) else 1.0,
+            mean=tuple(said["image_mean"]) if normalise else (0.0, 0.0, 0.0),
+            std=tuple(said["image_std"]) if normalise else (1.0, 1.0, 1.0),
+        )
+
+    def reader(self, frames: int) -> ReadFrames:
+        fit = "short" if isinstance(self.size, int) else "squash"
+        spec = VideoSpec(num_frames=frames, size=self.size, fit=fit, interpolation=self.interpolation)  # type: ignore[arg-type]
+        return ReadFrames(spec=spec, crop=self.crop)
+
+    def normalised(self, frames_THWC: Tensor) -> Float[Tensor, "t 3 h w"]:
+        mean, std = (torch.tensor(v, device=frames_THWC.device) for v in (self.mean, self.std))
+        return ((frames_THWC.float() * self.scale - mean) / std).permute(0, 3, 1, 2)
+
+
+def _pair(size: Any) -> tuple[int, int]:
+    if isinstance(size, dict):
+        size = [size["height"], size["width"]] if "height" in size else size["shortest_edge"]
+    return (size, size) if isinstance(size, int) else (size[0], size[1])
+
+
+class PictureTower(Tower):
+    """One picture at a time; the steps are the frames. For ViT, DINOv2, DINOv3 and any other with `pixel_values`."""
+
+    modality = "video"
+    uses = ("frames", "time")
+    pools: ClassVar[tuple[str, ...]] = ("cls", "mean", "last")
+    special = 1  # tokens before the patches, besides registers
+
+    def __init__(self, folder: Path, config: Any, options: HubOptions):
+        super().__init__(folder, config, options)
+        self.settings = PictureSettings.read(folder)
+
+    def own_config(self, config: Any) -> Any:
+        return getattr(config, "vision_config", config)
+
+    def preparation(self) -> ReadFrames:
+        return self.settings.reader(self.options.frames)
+
+    def steps(self, model: nn.Module, prepared: Sequence[np.ndarray], device: str) -> list[Tensor]:
+        clips = [torch.from_numpy(frames).to(device) for frames in prepared]
+        return list(run_parts(clips, lambda frames: self.look(model, self.settings.normalised(frames)), at_once=128))
+
+    def look(self, model: Any, pixels_TCHW: Tensor) -> Tensor:
+        output = getattr(model, "vision_model", model)(pixel_values=pixels_TCHW, **self.wants)
+        return self.pooled(model, output)
+
+    def pooled(self, model: Any, output: Any) -> Tensor:
+        if self.pool == "projected":
+            return self.project(model, output)
+        special = self.special and self.special + (getattr(self.config, "num_register_tokens", 0) or 0)
+        return pool_tokens(self.states(output), self.pool, skip=special)
+
+    def project(self, model: Any, output: Any) -> Tensor:
+        raise NotImplementedError
+
+
+class ClipPictures(PictureTower):
+    pools = ("projected", "cls", "mean")
+
+    def project(self, model: Any, output: Any) -> Tensor:
+        return model.visual_projection(output.pooler_output)
+
+
+class SiglipPictures(PictureTower):
+    """`projected` is the attention head, which is SigLIP's picture vector."""
+
+    pools = ("projected", "mean")
+    special = 0
+
+    def width(self) -> int:
+        return int(self.config.hidden_size)
+
+    def project(self, model: Any, output: Any) -> Tensor:
+        return output.pooler_output
+
+
+class NaflexPictures(SiglipPictures):
+    """SigLIP 2 with a flexible grid: pictures go in as patches of a square grid."""
+
+    def __init__(self, folder: Path, config: Any, options: HubOptions):
+        super().__init__(folder, config, options)
+        said = read_settings(folder, "image_processor")
+        self.patch = int(said.get("patch_size", self.config.patch_size))
+        self.grid = int(said.get("max_num_patches", self.config.num_patches) ** 0.5)
+        side = self.grid * self.patch
+        s = self.settings
+        self.settings = PictureSettings((side, side), None, s.interpolation, s.scale, s.mean, s.std)
+
+    def look(self, model: Any, pixels_TCHW: Tensor) -> Tensor:
+        x = pixels_TCHW.unfold(2, self.patch, self.patch).unfold(3, self.patch, self.patch)
+        patches_TLP = x.permute(0, 2, 3, 4, 5, 1).flatten(3).flatten(1, 2)
+        count, length = patches_TLP.shape[:2]
+        output = model.vision_model(
+            patches_TLP,
+            torch.ones(count, length, dtype=torch.long, device=x.device),
+            torch.tensor([[self.grid, self.grid]] * count, device=x.device),
+            **self.wants,
+        )
+        return self.pooled(model, output)
+
+
+class FilmTower(Tower):
+    """All frames at once; the steps are the moments of the film that tokens stand for. A picture is a still film."""
+
+    modality = "video"
+    uses: ClassVar[tuple[str, ...]] = ("time",)
+    pools: ClassVar[tuple[str, ...]] = ("mean", "last")
+    special = 0
+    argument = "pixel_values"
+
+    def __init__(self, folder: Path, config: Any, options: HubOptions):
+        super().__init__(folder, config, options)
+        self.settings = PictureSettings.read(folder)
+
+    def frames(self) -> int:
+        return int(self.config.num_frames)
+
+    def moments(self) -> int:
+        tubelet = self.config.tubelet_size
+        return self.frames() // (tubelet if isinstance(tubelet, int) else tubelet[0])
+
+    def preparation(self) -> ReadFrames:
+        return self.settings.reader(self.frames())
+
+    def steps(self, model: nn.Module, prepared: Sequence[np.ndarray], device: str) -> list[Tensor]:
+        films = [torch.from_numpy(frames).to(device) for frames in prepared]
+        films = [film.expand(self.frames(), -1, -1, -1) if len(film) == 1 else film for film in films]
+        parts = [self.settings.normalised(film)[None] for film in films]
+        return [steps[0] for steps in run_parts(parts, lambda pixels: self.watch(model, pixels), at_once=16)]
+
+    def watch(self, model: Any, pixels_NTCHW: Tensor) -> Float[Tensor, "n t d"]:
+        output = model(**{self.argument: pixels_NTCHW}, **self.wants, **self.extra())
+        x_NLD = self.states(output)
+        if self.pool != "mean":
+            return pool_tokens(x_NLD, self.pool)[:, None]
+        return x_NLD[:, self.special :].unflatten(1, (self.moments(), -1)).mean(2)
+
+    def extra(self) -> dict[str, Any]:
+        return {}
+
+
+class Vivit(FilmTower):
+    pools = ("cls", "mean")
+    special = 1
+
+
+class Vjepa2(FilmTower):
+    """The predictor is not run. The number of frames is free; 16 of them where it is not said."""
+
+    uses = ("frames", "time")
+    argument = "pixel_values_videos"
+
+    def frames(self) -> int:
+        tubelet = int(self.config.tubelet_size)
+        if self.options.frames % tubelet:
+            raise SeehearError(f"frames must be a multiple of {tubelet} for this model; got {self.options.frames}")
+        return self.options.frames
+
+    def extra(self) -> dict[str, Any]:
+        return {"skip_predictor": True}
