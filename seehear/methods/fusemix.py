@@ -91,7 +91,7 @@ class FuseMixConfig:
         for m in [*self.blocks, *(m for pair in self.pairs for m in pair)] if self.widths else []:
             if m not in self.widths:
                 raise unknown("modality", m, self.widths)
-        for m, blocks in self.blocks.items():
+        for m, blocks in self.blocks.items() if self.widths else ():
             if sum(blocks) != self.widths[m] or not self.standardise:
                 raise SeehearError(
                     f"blocks of {m} must add up to {self.widths[m]} and need standardise=True; got {blocks}"

@@ -307,6 +307,13 @@ def test_bad_configs_are_named(changes, words):
         replace(SMALL, **changes)
 
 
+def test_widths_may_be_left_to_the_data_but_not_by_the_model():
+    recipe = replace(SMALL, widths={}, standardise=True, blocks={"video": (8, 4)}, pairs=(("video", "text"),))
+    assert replace(recipe, widths=WIDTHS).blocks == {"video": (8, 4)}
+    with pytest.raises(ValueError, match="widths must say"):
+        FuseMix(recipe)
+
+
 def test_bad_batches_are_named():
     with pytest.raises(SeehearError, match="even number of loaded rows; got 7"):
         made().assemble(batch_of(7), rng=draws(7))
