@@ -125,7 +125,7 @@ class HubEncoder(FrozenEncoder):
                 raise SeehearError(f"{self.name!r}: the weights cannot be loaded: {first}") from error
         missing = sorted(name for name in info["missing_keys"] if not any(part in name for part in _MAY_MISS))
         if missing:
-            raise SeehearError(f"{self.name!r}: {len(missing)} weights are missing, {missing[0]!r} the first")
+            raise SeehearError(f"{self.name!r}: {len(missing)} of the weights are missing, {missing[0]!r} the first")
         return model
 
     def embed(self, network: nn.Module, prepared: Sequence[Any]) -> Tensor:
