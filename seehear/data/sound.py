@@ -9,18 +9,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from fractions import Fraction
 from itertools import chain
 from typing import Any
 
 import numpy as np
 
 from seehear.data.container import Media
+from seehear.errors import require
 
 _PREROLL = 0.5
 """Seconds decoded and thrown away before the window, in which a decoder's memory settles."""
-_HALF_WIDTH = 16
-"""Zero crossings of the resampling filter on each side."""
+_HALF_WIDTH = 20
+"""Samples of the lower of two rates on each side that libav's resampler looks at, and a few more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,14 +42,14 @@ def read_waveform(media: Media, start: float, end: float, spec: AudioSpec) -> np
     rate, first, count = head[1].sample_rate, round(start * spec.rate), round((end - start) * spec.rate)
     common = math.gcd(rate, spec.rate)
     up, down = spec.rate // common, rate // common
-    margin = 0.0 if up == down else (_HALF_WIDTH + 1) / min(rate, spec.rate)
+    margin = 0.0 if up == down else _HALF_WIDTH / min(rate, spec.rate)
     # Both grids meet every 1 / common seconds: begin there, so that the filter has the same phase in every window.
     meeting = math.floor((first / spec.rate - margin) * common)
     below, above = meeting * down, math.ceil(((first + count) / spec.rate + margin) * rate)
     native, heard = _gather(chain([head], frames), media, rate, below, above)
     if not heard[0] < (start + count / spec.rate) * rate or not heard[1] > start * rate:
         return None
-    waveform = native if up == down else _resample(native, up, down)
+    waveform = native if up == down else _resampled(native, rate, spec.rate)
     return np.clip(waveform[first - meeting * up :][:count], -1.0, 1.0)
 
 
@@ -60,12 +61,10 @@ def _gather(
     low, high = math.inf, -math.inf
     for run in _runs(frames, media, rate, above):
         position = run.position()
-        for part in run.parts:
-            begin, stop = max(position, below), min(position + len(part), above)
-            if begin < stop:
-                samples[begin - below : stop - below] = part[begin - position : stop - position]
-                low, high = min(low, begin), max(high, stop)
-            position += len(part)
+        begin, stop = max(position, below), min(position + run.length, above)
+        if begin < stop:
+            samples[begin - below : stop - below] = run.mono()[begin - position : stop - position]
+            low, high = min(low, begin), max(high, stop)
     return samples, (low, high)
 
 
@@ -79,10 +78,11 @@ def _runs(frames: Iterator[tuple[float, Any]], media: Media, rate: int, above: i
         if frame.sample_rate != rate:  # a stream that changes its mind: what came first is kept
             media.corrupt += 1
             continue
-        if run.parts and not run.is_next(position):
+        part = _channels(frame)
+        if run.parts and not run.is_next(position, part):
             yield run
             run = _Run(media, rate)
-        run.add(position, _mono(frame))
+        run.add(position, part)
     if run.parts:
         yield run
 
@@ -92,58 +92,57 @@ class _Run:
 
     def __init__(self, media: Media, rate: int):
         self.parts: list[np.ndarray] = []
+        """(C, S) of each frame, numbers as they were decoded."""
+        self.length = 0
         self._shifts: list[int] = []
         """Of each frame: where its timestamp puts the first sample of the run."""
-        self._length = 0
         self._stream_start = round(media.start("audio") * rate)
         self._rounding = max(1, math.ceil(float(media.audio.time_base) * rate))
 
-    def is_next(self, position: int) -> bool:
-        return abs(position - self._length - self._shifts[0]) <= 2 * self._rounding
+    def is_next(self, position: int, part_CS: np.ndarray) -> bool:
+        before = self.parts[-1]
+        alike = (len(before), before.dtype) == (len(part_CS), part_CS.dtype)
+        return alike and abs(position - self.length - self._shifts[0]) <= 2 * self._rounding
 
-    def add(self, position: int, part: np.ndarray) -> None:
-        self._shifts.append(position - self._length)
-        self.parts.append(part)
-        self._length += len(part)
+    def add(self, position: int, part_CS: np.ndarray) -> None:
+        self._shifts.append(position - self.length)
+        self.parts.append(part_CS)
+        self.length += part_CS.shape[1]
 
     def position(self) -> int:
         """The number of the first sample: the median over the frames, so that a badly rounded one does not count; moved
         to where whole frames counted from the start of the stream end, if that is within the rounding. Every seek finds
         the same numbers so."""
         position = sorted(self._shifts)[len(self._shifts) // 2]
-        inner = {len(part) for part in self.parts[1:-1]}
+        inner = {part.shape[1] for part in self.parts[1:-1]}
         if len(inner) != 1:
             return position
-        size, after_first = inner.pop(), position + len(self.parts[0]) - self._stream_start
+        size, after_first = inner.pop(), position + self.parts[0].shape[1] - self._stream_start
         off = round(after_first / size) * size - after_first
         return position + off if abs(off) <= self._rounding else position
 
-
-def _mono(frame: Any) -> np.ndarray:
-    """(samples,) float32 in [-1, 1]. Damage can decode to anything: what is no number becomes silence."""
-    samples_CS = frame.to_ndarray()
-    if not frame.format.is_planar:
-        samples_CS = samples_CS.reshape(frame.samples, -1).T
-    kind = samples_CS.dtype
-    if kind == np.uint8:
-        samples_CS = (samples_CS.astype(np.float32) - 128.0) / 128.0
-    elif kind.kind == "i":
-        samples_CS = samples_CS.astype(np.float32) / -float(np.iinfo(kind).min)
-    mono = samples_CS.mean(axis=0, dtype=np.float32)
-    return np.nan_to_num(mono, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+    def mono(self) -> np.ndarray:
+        """(S,) float32 in [-1, 1]. Damage can decode to anything: what is no number becomes silence."""
+        samples_CS = np.concatenate(self.parts, axis=1)
+        kind = samples_CS.dtype
+        if kind == np.uint8:
+            samples_CS = (samples_CS.astype(np.float32) - 128.0) / 128.0
+        elif kind.kind == "i":
+            samples_CS = samples_CS.astype(np.float32) / -float(np.iinfo(kind).min)
+        mono = samples_CS.mean(axis=0, dtype=np.float32)
+        return np.nan_to_num(mono, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
 
 
-@lru_cache(maxsize=8)
-def _filter(up: int, down: int) -> np.ndarray:
-    """Kaiser-windowed sinc, 90 dB down above the lower of the two Nyquist frequencies."""
-    from scipy.signal import firwin
-
-    slower = max(up, down)
-    taps = firwin(2 * _HALF_WIDTH * slower + 1, 0.94 / slower, window=("kaiser", 8.6))
-    return taps.astype(np.float32)
+def _channels(frame: Any) -> np.ndarray:
+    """(C, S)."""
+    samples = frame.to_ndarray()
+    return samples if frame.format.is_planar else samples.reshape(frame.samples, -1).T
 
 
-def _resample(samples: np.ndarray, up: int, down: int) -> np.ndarray:
-    from scipy.signal import resample_poly
-
-    return resample_poly(samples, up, down, window=_filter(up, down)).astype(np.float32, copy=False)
+def _resampled(samples: np.ndarray, rate: int, wanted: int) -> np.ndarray:
+    """By libav's polyphase filter, whose first output is the first input."""
+    av = require("av")
+    resampler = av.AudioResampler(format="flt", layout="mono", rate=wanted)
+    frame = av.AudioFrame.from_ndarray(samples[None], format="flt", layout="mono")
+    frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
+    return np.concatenate([part.to_ndarray()[0] for part in resampler.resample(frame) + resampler.resample(None)])
