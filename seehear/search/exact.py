@@ -2,7 +2,7 @@
 
 One query is bound by reading N x E floats once, so nothing else may cost. The products are `np.vecdot`, one dot a row:
 it reads at the speed of memory, where the matrix-vector product of OpenBLAS and MKL reaches a third of it
-(`benchmarks/search.py`). The k best are found through the maxima of blocks of scores, two light passes over N numbers.
+(`benchmarks/search.py`). The k best are found through the maxima of few scores each, one light pass over N numbers.
 Many queries are bound by the matrix product; rows then come in tiles, and a tile's scores are only looked at where they
 beat the k-th best so far.
 """
@@ -13,11 +13,11 @@ import numpy as np
 
 from seehear.types import Bool, Float, Int
 
-_BLOCK = 256  # scores whose maximum stands for them
 _TILE = 1 << 22  # scores of a tile of rows against all queries
 _GATHER = 1 << 12  # rows copied at once when a mask keeps few
 _FEW = 0.3  # share of rows kept below which only they are read
 _PRODUCT = 6  # queries from which one matrix product beats as many passes
+_ROWS = 32  # scores of a column, whose maximum stands for them
 
 
 class ExactSearch:
@@ -64,32 +64,49 @@ class ExactSearch:
 
     def _many(self, query_QE: np.ndarray, k: int, rows: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         num = len(self) if rows is None else len(rows)
-        tile = max(k, _TILE // len(query_QE), 1)
-        best_scores = np.full((len(query_QE), k), -np.inf, np.float32)
-        best_rows = np.zeros((len(query_QE), k), np.int64)
+        tile = max(_TILE // len(query_QE), 1)
+        best = [_Best(k) for _ in query_QE]
         for at in range(0, num, tile):
             here = slice(at, at + tile) if rows is None else rows[at : at + tile]
-            scores_QT = query_QE @ self.vectors_NE[here].T
-            better = scores_QT.max(axis=1) > best_scores[:, -1]
-            for q in np.flatnonzero(better):
-                candidates = top(scores_QT[q], k)
-                merged_scores = np.concatenate([best_scores[q], scores_QT[q, candidates]])
-                merged_rows = np.concatenate([best_rows[q], candidates + at])
-                keep = np.argsort(-merged_scores, kind="stable")[:k]
-                best_scores[q], best_rows[q] = merged_scores[keep], merged_rows[keep]
-        return best_scores, best_rows if rows is None else rows[best_rows]
+            for own, scores_T in zip(best, query_QE @ self.vectors_NE[here].T, strict=True):
+                own.offer(scores_T, at)
+        places = np.stack([own.places for own in best])
+        return np.stack([own.scores for own in best]), places if rows is None else rows[places]
+
+
+class _Best:
+    """The k best so far, best first, of scores that come in parts."""
+
+    def __init__(self, k: int):
+        self.k = k
+        self.scores, self.places = np.empty(0, np.float32), np.empty(0, np.int64)
+
+    def offer(self, scores_N: np.ndarray, at: int) -> None:
+        """Scores of the rows from place `at` on. Of equal scores the earlier row stays."""
+        if len(self.scores) == self.k and not scores_N.max() > self.scores[-1]:
+            return
+        own = top(scores_N, self.k)
+        scores, places = np.concatenate([self.scores, scores_N[own]]), np.concatenate([self.places, own + at])
+        keep = np.argsort(-scores, kind="stable")[: self.k]
+        self.scores, self.places = scores[keep], places[keep]
 
 
 def top(scores_N: Float[np.ndarray, " n"], k: int) -> Int[np.ndarray, " k"]:
-    """Places of the k largest, largest first, equal ones in their order.
+    """Places of the k largest (all, if there are fewer), largest first, equal ones in their order.
 
-    The k-th largest of the block maxima is a score that k rows reach: only rows that reach it are sorted.
+    Scores are laid out in rows of a grid. The k-th largest of its column maxima is a score that k places reach: only
+    places that reach it, all of them in columns whose maximum does, are sorted.
     """
-    whole = len(scores_N) // _BLOCK * _BLOCK
-    if whole >= 4 * k * _BLOCK:
-        maxima = scores_N[:whole].reshape(-1, _BLOCK).max(axis=1)
-        bound = np.partition(maxima, len(maxima) - k)[len(maxima) - k]
-        candidates = np.flatnonzero(scores_N >= bound)
+    columns = len(scores_N) // _ROWS
+    if columns >= 4 * k:
+        whole = columns * _ROWS
+        grid_RM = scores_N[:whole].reshape(_ROWS, columns)
+        maxima_M = grid_RM.max(axis=0)
+        bound = np.partition(maxima_M, columns - k)[columns - k]
+        good = np.flatnonzero(maxima_M >= bound)
+        row, column = np.nonzero(grid_RM[:, good] >= bound)
+        rest = np.flatnonzero(scores_N[whole:] >= bound) + whole
+        candidates = np.concatenate([row * columns + good[column], rest])
     else:
         candidates = np.arange(len(scores_N))
     if len(candidates) > 8 * k:
