@@ -1,0 +1,97 @@
+"""Labelled sounds: ESC-50, ESC-10 and Speech Commands."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import PurePosixPath
+
+from seehear.data.importers.base import Importer, ImportOptions, Item, Items, by_folder, by_stem, spaced
+from seehear.data.importers.files import Files, given, with_header, words
+from seehear.errors import SeehearError
+
+_FOLDS = 5
+
+
+def _esc50(files: Files, options: ImportOptions, *, only_esc10: bool) -> Items:
+    """`fold` is test and the next one validation; the rest is train."""
+    path = files.need("esc50.csv")
+
+    def item(row: dict[str, str]) -> Item | None:
+        if row["fold"] not in {str(fold) for fold in range(1, _FOLDS + 1)}:
+            raise SeehearError(f"fold {row['fold']!r} is none of 1 to {_FOLDS}")
+        if only_esc10 and row["esc10"].lower() != "true":
+            return None
+        name = given(row, "filename").rpartition(".")[0]
+        return Item(
+            keys=(name,),
+            id=name,
+            split=_of_fold(int(row["fold"]), options.fold),
+            group=given(row, "src_file"),
+            start=0.0,
+            labels=(spaced(given(row, "category")),),
+            meta={"fold": row["fold"], "target": row["target"], "esc10": row["esc10"]},
+        )
+
+    columns = ("filename", "fold", "target", "category", "esc10", "src_file")
+    yield from files.rows(path, with_header(path, columns), item)
+
+
+def _of_fold(fold: int, test: int) -> str:
+    if test == 0:
+        return "train"
+    return {test: "test", test % _FOLDS + 1: "val"}.get(fold, "train")
+
+
+def _speech_commands(files: Files, options: ImportOptions) -> Items:
+    """The lists name the clips of validation and test; every other clip below a word's folder is train."""
+    listed: set[str] = set()
+    for split, name in (("val", "validation_list.txt"), ("test", "testing_list.txt")):
+        path = files.need(name)
+        for line, said in words(path):
+            clip = said.removesuffix(".wav")
+            listed.add(clip)
+            yield from files.rows(path, [(line, {"clip": clip})], partial(_of_speech, split=split))
+    for place, found in enumerate(files.media, start=1):
+        clip = "/".join(PurePosixPath(found).with_suffix("").parts[-2:])
+        if "_nohash_" in clip and clip not in listed:
+            yield replace(_of_speech({"clip": clip}, "train"), table="speech-commands", line=place)
+
+
+def _of_speech(row: dict[str, str], split: str) -> Item:
+    word, _, name = row["clip"].partition("/")
+    speaker, marked, _ = name.partition("_nohash_")
+    if not marked:
+        raise SeehearError(f"{row['clip']!r} is no clip: expected WORD/SPEAKER_nohash_NUMBER.wav")
+    return Item(keys=(row["clip"],), id=row["clip"], split=split, group=speaker, start=0.0, labels=(word,))
+
+
+ESC50 = Importer(
+    name="esc50",
+    title="ESC-50",
+    read=partial(_esc50, only_esc10=False),
+    annotations=("meta/esc50.csv (filename,fold,target,category,esc10,src_file,take)",),
+    media="1-100032-A-0.wav in any folder (audio/)",
+    kinds=("audio",),
+    keys=by_stem,
+    folds=_FOLDS,
+)
+ESC10 = Importer(
+    name="esc10",
+    title="ESC-10, the ten classes of ESC-50 that are marked so",
+    read=partial(_esc50, only_esc10=True),
+    annotations=ESC50.annotations,
+    media=ESC50.media,
+    kinds=("audio",),
+    keys=by_stem,
+    folds=_FOLDS,
+)
+SPEECH_COMMANDS = Importer(
+    name="speech-commands",
+    title="Speech Commands (35 words in v0.02, 30 in v0.01)",
+    read=_speech_commands,
+    annotations=("validation_list.txt and testing_list.txt",),
+    media="bed/0c40e715_nohash_0.wav: a folder a word",
+    kinds=("audio",),
+    keys=by_folder,
+)

@@ -1,0 +1,119 @@
+"""Probes over official folds (ESC-50) or official lists (UCF101, HMDB51) on frozen vectors.
+
+For each fold the hyper-parameter is chosen on validation rows that come from the fold's own training rows; then the
+probe is fitted once more on all of the training rows, as the published protocols do, and looks at the test rows once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from seehear.data.clips import split_of
+from seehear.data.records import Clip
+from seehear.errors import SeehearError
+from seehear.evaluation.classify import Classification, Labelled, linear_probe
+from seehear.types import Float
+
+Probe = Callable[..., Classification]
+"""`linear_probe`, `svm_probe` or `knn`."""
+_SETTING = {"C": "strengths", "k": "ks"}
+"""What a probe chooses, and the argument that it chooses from."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fold:
+    """Row numbers; no row is in two of the three."""
+
+    name: str
+    train: np.ndarray
+    val: np.ndarray
+    """Held out of training to choose the hyper-parameter, and only for that."""
+    test: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldedProbe:
+    mean: dict[str, float]
+    """Over the folds, each of the same weight: what papers report."""
+    deviation: dict[str, float]
+    """Standard deviation over the folds."""
+    folds: dict[str, Classification]
+
+    def __str__(self) -> str:
+        shown = ", ".join(f"{name} {100 * value:.1f}" for name, value in self.mean.items())
+        each = ", ".join(f"{100 * found.metrics['top1']:.1f}" for found in self.folds.values())
+        return f"{shown} (mean of {len(self.folds)} folds; top1 of each: {each})"
+
+
+def rotating_folds(numbers: Sequence[str | int]) -> list[Fold]:
+    """Each fold is the test set once; the one after it is validation."""
+    own = np.asarray([int(number) for number in numbers])
+    names = np.unique(own).tolist()
+    if len(names) < 3:
+        raise ValueError(f"rotating folds need three: test, validation and training; got {names}")
+    following = dict(zip(names, names[1:] + names[:1], strict=True))
+    return [
+        Fold(
+            name=f"fold {name}",
+            train=np.flatnonzero((own != name) & (own != following[name])),
+            val=np.flatnonzero(own == following[name]),
+            test=np.flatnonzero(own == name),
+        )
+        for name in names
+    ]
+
+
+def listed_folds(lists: Mapping[str, Sequence[str]], groups: Sequence[str], *, val: float = 0.2) -> list[Fold]:
+    """Lists that say train, test or '' of each row. A share `val` of the training groups is validation."""
+    held = np.array([split_of(group, (1 - val, val, 0.0), 0) == "val" for group in groups])
+    folds = []
+    for name, said in lists.items():
+        uses = np.asarray(said)
+        train = uses == "train"
+        parts = {"train": train & ~held, "val": train & held, "test": uses == "test"}
+        if empty := [part for part, rows in parts.items() if not rows.any()]:
+            raise ValueError(f"{name} has no row of {', '.join(empty)}")
+        folds.append(Fold(name=name, **{part: np.flatnonzero(rows) for part, rows in parts.items()}))
+    return folds
+
+
+def official_folds(clips: Sequence[Clip]) -> list[Fold]:
+    """Those that an import left in the clips' meta: `fold`, or `split1`, `split2`, ... Row i is clip i."""
+    if all("fold" in clip.meta for clip in clips):
+        return rotating_folds([clip.meta["fold"] for clip in clips])
+    names = sorted({key for clip in clips for key in clip.meta if key.removeprefix("split").isdecimal()})
+    if not names:
+        raise SeehearError("the clips have no folds: 'seehear import' leaves them where the set has some")
+    return listed_folds(
+        {name: [clip.meta.get(name, "") for clip in clips] for name in names}, [clip.group or clip.id for clip in clips]
+    )
+
+
+def probe_folds(
+    vectors: Float[np.ndarray, "n e"], labels: Sequence[str], folds: Sequence[Fold], *, probe: Probe = linear_probe
+) -> FoldedProbe:
+    """The probe on every fold."""
+    if not folds or len(vectors) != len(labels):
+        raise ValueError(f"need folds, and a label a vector; got {len(folds)}, {len(labels)} and {len(vectors)}")
+    names = np.asarray(labels)
+
+    def part(rows: np.ndarray) -> Labelled:
+        return Labelled(np.asarray(vectors)[rows], names[rows].tolist())
+
+    found = {}
+    for fold in folds:
+        train, val, test = part(fold.train), part(fold.val), part(fold.test)
+        chosen = probe(train, val, val).chosen
+        what = next(iter(set(chosen) & set(_SETTING)))
+        value = int(chosen[what]) if what == "k" else chosen[what]
+        whole = part(np.concatenate([fold.train, fold.val]))
+        found[fold.name] = replace(probe(whole, val, test, **{_SETTING[what]: (value,)}), chosen=chosen)
+    table = {name: [one.metrics[name] for one in found.values()] for name in next(iter(found.values())).metrics}
+    return FoldedProbe(
+        mean={name: float(np.mean(values)) for name, values in table.items()},
+        deviation={name: float(np.std(values, ddof=1)) if len(values) > 1 else 0.0 for name, values in table.items()},
+        folds=found,
+    )

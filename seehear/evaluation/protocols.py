@@ -1,0 +1,167 @@
+"""Evaluation protocols by name, a library held against one, and the page of them.
+
+The page docs/protocols.md is made from the table (`to_markdown`). `check` says where a library that was imported for a
+protocol is not what the protocol is about: a number over fewer clips is another number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from seehear.data.importers.registry import IMPORTERS
+from seehear.data.library import Library, quote
+from seehear.errors import unknown
+from seehear.evaluation.protocol_table import TABLE, Protocol
+from seehear.evaluation.published import TAGS, PublishedNumber
+
+__all__ = ["PROTOCOLS", "Protocol", "ProtocolCheck", "PublishedNumber"]
+__all__ += ["check", "protocol", "protocols_of", "to_markdown"]
+
+PROTOCOLS: dict[str, Protocol] = {p.name: p for p in TABLE}
+
+
+def protocol(name: str) -> Protocol:
+    if name not in PROTOCOLS:
+        raise unknown("protocol", name, PROTOCOLS)
+    return PROTOCOLS[name]
+
+
+def protocols_of(importer: str) -> tuple[Protocol, ...]:
+    """Those that a set is imported for."""
+    return tuple(p for p in PROTOCOLS.values() if p.importer == importer)
+
+
+# -- a library against a protocol --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProtocolCheck:
+    protocol: str
+    clips: int
+    """In the protocol's split, as are the counts that follow."""
+    texts: int
+    classes: int
+    lacking: dict[str, int]
+    """Modality that the protocol needs -> clips without it."""
+    deviations: tuple[str, ...]
+    """Where the library is not what published numbers are about; empty when it is."""
+
+    def __str__(self) -> str:
+        if not self.deviations:
+            return f"{self.protocol}: as published ({self.clips:,} clips)"
+        return f"{self.protocol}: differs from what is published: {'; '.join(self.deviations)}"
+
+
+def check(wanted: Protocol | str, library: Library | str | Path) -> ProtocolCheck:
+    """Count what a library has for a protocol, and say what deviates."""
+    wanted = protocol(wanted) if isinstance(wanted, str) else wanted
+    library = library if isinstance(library, Library) else Library.open(library)
+    clips = texts = 0
+    labels: set[str] = set()
+    lacking = dict.fromkeys(wanted.needs, 0)
+    for batch in _batches(library, wanted.split):
+        clips += len(batch)
+        texts += sum(len(row["texts"] or ()) for row in batch)
+        labels.update(label for row in batch for label in row["labels"] or ())
+        for need in wanted.needs:
+            lacking[need] += sum(not _has(row, need) for row in batch)
+    return ProtocolCheck(
+        protocol=wanted.name,
+        clips=clips,
+        texts=texts,
+        classes=len(labels),
+        lacking=lacking,
+        deviations=tuple(_deviations(wanted, clips, texts, len(labels), lacking)),
+    )
+
+
+def _batches(library: Library, split: str) -> Iterator[list[dict[str, Any]]]:
+    query = library.table("clips").search()
+    if split:
+        query = query.where(f"split = {quote(split)}")
+    columns = ["texts", "labels", "has_video", "has_audio"]
+    for batch in query.select(columns).limit(None).to_batches(8192):
+        yield batch.to_pylist()
+
+
+def _has(row: dict[str, Any], modality: str) -> bool:
+    return bool(row["texts"]) if modality == "text" else bool(row[f"has_{modality}"])
+
+
+def _deviations(wanted: Protocol, clips: int, texts: int, classes: int, lacking: dict[str, int]) -> Iterator[str]:
+    if wanted.clips and clips not in wanted.clips:
+        yield f"{clips:,} clips, expected {' or '.join(f'{count:,}' for count in wanted.clips)}"
+    if wanted.texts and texts != wanted.texts:
+        yield f"{texts:,} captions, expected {wanted.texts:,}"
+    if wanted.classes and classes != wanted.classes:
+        yield f"{classes:,} classes, expected {wanted.classes:,}"
+    for modality, count in lacking.items():
+        if count:
+            yield f"{count:,} clips without {modality}"
+
+
+# -- the page ----------------------------------------------------------------------------------------------------------
+
+
+def to_markdown() -> str:
+    """docs/protocols.md"""
+    lines = [
+        "# Protocols and data sets",
+        "",
+        "Made from `seehear/evaluation/protocol_table.py` and `published.py` by `python tools/make_protocols_page.py`.",
+        "",
+        "Numbers below are published ones, in per cent, none of them measured by seehear. How each was seen:",
+        "",
+        *(f"- **{tag}**: {meaning}" for tag, meaning in TAGS.items()),
+        "",
+        "`seehear import NAME --root DIR --library LIB` reads a set's own files and looks for its media below DIR. It",
+        "downloads nothing, and says what is missing. A picture is a video of one frame: reports call it so.",
+    ]
+    for wanted in PROTOCOLS.values():
+        lines += ["", *_section(wanted)]
+    return "\n".join([*lines, "", *_importers_section()]) + "\n"
+
+
+def _section(wanted: Protocol) -> Iterator[str]:
+    yield f"## {wanted.title}"
+    yield ""
+    yield f"`{wanted.name}`, imported as `{wanted.importer}`. Queries: {wanted.queries}. Against: {wanted.gallery}."
+    which = f"Split: {wanted.split}." if wanted.split else f"Mean over {wanted.folds} official folds or lists."
+    yield f"Metrics: {', '.join(wanted.metrics)}. {which}"
+    yield ""
+    yield from (f"- {note}" for note in wanted.notes)
+    if wanted.published:
+        yield ""
+        yield from _table(wanted.published)
+
+
+def _table(published: tuple[PublishedNumber, ...]) -> Iterator[str]:
+    metrics = dict.fromkeys(metric for row in published for metric in row.values)
+    directions = list(dict.fromkeys(metric.split(" ")[0] for metric in metrics))
+    columns = sorted(metrics, key=lambda metric: directions.index(metric.split(" ")[0]))
+    yield f"| method | {' | '.join(columns)} | source | seen in | |"
+    yield f"|---|{'---|' * (len(columns) + 3)}"
+    for row in published:
+        cells = [_cell(row.values[column]) if column in row.values else "" for column in columns]
+        yield f"| {row.method} | {' | '.join(cells)} | {_link(row.source)} | {row.tag} | {row.note} |"
+
+
+def _cell(value: float) -> str:
+    """One digit after the point, as papers have; d' has three."""
+    return f"{value:.1f}" if round(value, 1) == value else f"{value:g}"
+
+
+def _link(source: str) -> str:
+    return f"[{source}](https://{'' if '/' in source else 'arxiv.org/abs/'}{source})"
+
+
+def _importers_section() -> Iterator[str]:
+    yield "## What import looks for"
+    yield ""
+    yield "| set | files, in DIR or its usual folders | media, at any depth |"
+    yield "|---|---|---|"
+    for one in IMPORTERS.values():
+        yield f"| `{one.name}`: {one.title} | {'; '.join(one.annotations)} | {one.media} |"
