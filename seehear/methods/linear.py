@@ -14,7 +14,7 @@ may lack modalities: each covariance is of the rows that have both its sides. Ev
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import combinations
@@ -29,7 +29,7 @@ from seehear.types import Modality, Tensor
 
 Pairs = Sequence[tuple[Modality, Modality]]
 
-SHRINKAGES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+SHRINKAGES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,13 @@ class Moments:
         std = {m: deviation(self.covariance[m, m].diagonal()) for m in self.mean}
         covariance = {(p, q): c / torch.outer(std[p], std[q]) for (p, q), c in self.covariance.items()}
         return Moments(self.mean, {m: self.scale[m] * std[m] for m in self.mean}, covariance)
+
+    def only(self, *modalities: Modality) -> Moments:
+        """Those of some modalities, with the spectra that are known."""
+        covariance = {pair: c for pair, c in self.covariance.items() if set(pair) <= set(modalities)}
+        part = Moments({m: self.mean[m] for m in modalities}, {m: self.scale[m] for m in modalities}, covariance)
+        part.__dict__["spectra"] = {m: self.spectra[m] for m in modalities}
+        return part
 
     def whitener(self, modality: Modality, shrinkage: float) -> Tensor:
         """(C + shrinkage * mean eigenvalue * I)^-1/2; directions without variance are left out."""
@@ -172,17 +179,20 @@ def procrustes(m: Moments, *, hub: Modality | None = None, rank: int | None = No
     return _maps("procrustes", m, weight, None, {"hub": hub, "rank": rank or widths[hub]})
 
 
-def ridge(m: Moments, *, shrinkage: float = 0.1, hub: Modality | None = None) -> LinearMaps:
-    """Every modality regressed on the hub (the last one by default), whose own vectors are the space."""
+def ridge(m: Moments, *, shrinkage: float | Mapping[Modality, float] = 0.1, hub: Modality | None = None) -> LinearMaps:
+    """Every modality regressed on the hub (the last one by default), whose own vectors are the space. The regressions
+    are independent, so that each may have its own shrinkage."""
     hub = m.modalities[-1] if hub is None else hub
-    weight = {}
+    weight, settings = {}, dict[str, float | int | str](hub=hub)
     for p in m.modalities:
         if p == hub:
             weight[p] = torch.eye(len(m.mean[p]), dtype=torch.float64)
         else:
-            white = m.whitener(p, shrinkage)
+            r = shrinkage if isinstance(shrinkage, float | int) else shrinkage[p]
+            white = m.whitener(p, r)
             weight[p] = white @ (white @ _cross(m, p, hub))
-    return _maps("ridge", m, weight, None, {"hub": hub, "shrinkage": shrinkage})
+            settings[f"shrinkage of {p}"] = r
+    return _maps("ridge", m, weight, None, settings)
 
 
 class Asif:
@@ -221,6 +231,24 @@ def tuned(
 ) -> LinearMaps:
     """CCA, or generalised CCA, with the shrinkage and rank that retrieve best on validation rows; None is full rank."""
     return best(_family(train, shrinkages, ranks), validation, present, pairs=pairs)
+
+
+def tuned_ridge(
+    train: Moments,
+    validation: Latents,
+    present: Present | None = None,
+    *,
+    hub: Modality,
+    shrinkages: Sequence[float] = SHRINKAGES,
+) -> LinearMaps:
+    """Ridge onto a hub; the shrinkage of each modality is the one that retrieves best between it and the hub."""
+    chosen: dict[Modality, float] = {}
+    for p in train.modalities:
+        if p != hub:
+            candidates = (ridge(train.only(p, hub), shrinkage=r, hub=hub) for r in shrinkages)
+            found = best(candidates, validation, present, pairs=((p, hub),))
+            chosen[p] = float(found.settings[f"shrinkage of {p}"])
+    return ridge(train, shrinkage=chosen, hub=hub)
 
 
 def best(
@@ -292,10 +320,10 @@ def _maps(
     m: Moments,
     weight: dict[Modality, Tensor],
     strength: Tensor | None,
-    settings: dict[str, float | int | str],
+    settings: Mapping[str, float | int | str],
 ) -> LinearMaps:
     unscaled = {p: w / m.scale[p][:, None] for p, w in weight.items()}
-    return LinearMaps(name, m.mean, unscaled, strength, settings)
+    return LinearMaps(name, m.mean, unscaled, strength, dict(settings))
 
 
 def _cross(m: Moments, p: Modality, hub: Modality) -> Tensor:

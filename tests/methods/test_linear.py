@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from seehear.errors import SeehearError
+from seehear.methods import linear
 from seehear.methods.linear import (
     Asif,
     best,
@@ -241,3 +242,18 @@ def test_a_dimension_that_never_varies_changes_nothing():
     ):
         expected, found = cca(m, shrinkage=0.0).embed(latents), cca(c, shrinkage=0.0).embed(constant)
         torch.testing.assert_close(found["video"] @ found["text"].T, expected["video"] @ expected["text"].T)
+
+
+def test_each_modality_of_a_ridge_may_have_its_own_shrinkage():
+    rng = np.random.default_rng(0)
+    shared = rng.normal(size=(400, 8))
+    text = shared @ rng.normal(size=(8, 12))
+    clean, noisy = shared @ rng.normal(size=(8, 16)), shared @ rng.normal(size=(8, 16)) + 4 * rng.normal(size=(400, 16))
+    latents = {"video": torch.tensor(clean), "audio": torch.tensor(noisy), "text": torch.tensor(text)}
+    train, held = {m: x[:40] for m, x in latents.items()}, {m: x[40:] for m, x in latents.items()}
+    moments = linear.moments(train).standardised()
+    tuned = linear.tuned_ridge(moments, held, hub="text")
+    assert tuned.settings["shrinkage of video"] < tuned.settings["shrinkage of audio"]
+    for m in ("video", "audio"):
+        alone = linear.ridge(moments, shrinkage=tuned.settings[f"shrinkage of {m}"], hub="text")
+        torch.testing.assert_close(tuned.embed(held)[m], alone.embed(held)[m])
