@@ -89,6 +89,10 @@ class RunLog:
 
     def say(self, message: str) -> None:
         say(message)
+        self.note(message)
+
+    def note(self, message: str) -> None:
+        """Into log.txt only."""
         with self.text.open("a", encoding="utf-8") as file:
             file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {message}\n")
 

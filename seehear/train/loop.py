@@ -217,6 +217,9 @@ class _Run:
         counters, total = self.counters, self.loader.steps
         if counters.step:
             self._say(f"going on from step {counters.step:,} of {total:,}")
+        else:
+            rows = self.loader.place(0).rows
+            self._say(f"training {self.method.name}: {total:,} steps of {rows:,} samples, on {self.loader.device}")
         bar = progress("training", total - counters.step, "steps") if distributed.rank() == 0 else nullcontext()
         batches = self.loader.batches(counters.step)
         self.method.train()
@@ -305,7 +308,8 @@ class _Run:
         message = (
             f"{stop.name or 'a signal'} at step {done:,} of {total:,}: saved in {self.folder}, go on with --resume"
         )
-        self._say(message)
+        if self.log is not None:
+            self.log.note(message)
         raise Interrupted(message)
 
     # -- validation --------------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ from seehear.train.checkpoint import read_tensors
 WIDTHS = {"video": 20, "audio": 12, "text": 16}
 
 
-def world(n: int = 120, *, modalities=("video", "text"), seed: int = 0, noise: float = 0.3) -> dict[str, np.ndarray]:
+def world(n: int = 120, *, modalities=("video", "text"), seed: int = 0, noise: float = 1.5) -> dict[str, np.ndarray]:
     """Views of one hidden vector through fixed maps, with noise."""
     rng = np.random.default_rng(seed)
     hidden = rng.normal(size=(n, 8))
@@ -72,7 +72,7 @@ def test_the_paper_is_the_paper():
 def test_a_trained_model_retrieves_and_is_saved_whole(name, tmp_path):
     latents = data()
     result = train_latents(latents, small(name, batch_size=64), tmp_path / "run")
-    assert result.score > 0.3  # chance: 0.05 at R@1, 0.5 at R@10
+    assert result.score > 0.45  # chance is 0.275: 0.05 at R@1, 0.5 at R@10
     config = json.loads((tmp_path / "run" / "model" / "config.json").read_text())
     assert config["method"] == "fusemix"
     assert config["metrics"] == result.metrics
@@ -86,14 +86,14 @@ def test_a_trained_model_retrieves_and_is_saved_whole(name, tmp_path):
     }
 
 
-def test_before_the_first_step_the_default_is_the_tuned_closed_form(tmp_path):
-    latents = data(noise=1.0)
+def test_before_the_first_step_the_default_is_the_closed_form_best_on_validation(tmp_path):
+    latents = data()
     train, validation = latents.split("train").joined(), latents.split("val").joined()
     model = fusemix.build(small().method, train, validation, seed=0)
     batch = validation.batch(torch.arange(20))
     rows = {m: batch[m] for m in latents.modalities}
-    closed = linear.tuned(linear.moments(train.aligned()[0]).standardised(), rows)
-    assert closed.settings["shrinkage"] != 0.1  # chosen on the validation clips, not the default
+    has = {m: batch[f"has_{m}"] for m in rows}
+    closed = fusemix.closed_start(model.config, linear.moments(train.aligned()[0]), rows, has)
     expected, found = closed.truncated(8).embed(rows), model.embed(batch)
     torch.testing.assert_close(
         found["video"] @ found["text"].T, expected["video"] @ expected["text"].T, rtol=1e-4, atol=1e-4
@@ -102,7 +102,7 @@ def test_before_the_first_step_the_default_is_the_tuned_closed_form(tmp_path):
 
 def test_training_never_ends_below_its_start(tmp_path):
     """The starting point is scored too, so the worst learning rate costs nothing."""
-    latents = data(noise=1.0)
+    latents = data()
     wild = replace(small(), optim=replace(recipe("fusemix").optim, lr=0.3, clip=1.0))
     model = fusemix.build(wild.method, latents.split("train"), latents.split("val"), seed=0)
     start = validation_score(model, data=latents.split("val"))["score"]
@@ -148,7 +148,7 @@ def test_no_training_clips(tmp_path):
 
 def test_a_set_smaller_than_the_batch_trains(tmp_path):
     latents = data(47)  # 7 to train on, 20 for validation
-    result = train_latents(latents, small(), tmp_path / "run")
+    result = train_latents(latents, small(patience=None), tmp_path / "run")
     assert result.steps == 20
 
 
@@ -193,7 +193,7 @@ def test_from_a_library(tmp_path):
         rows = Vectors([c.id for c in clips], np.zeros(80, np.int32), [m] * 80, views[m], ["f" * 16] * 80, contents)
         library.vectors("latents", name, WIDTHS[m]).append(rows)
     result = train_run(Library.open(tmp_path / "lib"), small(), tmp_path / "run")
-    assert result.score > 0.3
+    assert result.score > 0.45
     config = json.loads((tmp_path / "run" / "model" / "config.json").read_text())
     assert config["encoders"]["text"] == [
         {"name": "words", "modality": "text", "width": 16, "fingerprint": "ffffffffffffffff"}
