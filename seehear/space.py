@@ -49,7 +49,7 @@ class SharedSpace:
         self.device = pick_device(device)
         self.method = method.eval().requires_grad_(False).to(self.device)
         self.space = space or next(iter(method.spaces))
-        self.encoders = {m: list(encoders[m]) for m in method.spaces[self.space] if encoders.get(m)}
+        self.encoders: _ENCODERS = {m: list(encoders[m]) for m in method.spaces[self.space] if encoders.get(m)}
         self._all_encoders = {m: list(infos) for m, infos in encoders.items()}
         self._loaded: dict[str, Encoder] = {}
 

@@ -1,7 +1,7 @@
 """Make `seehear/assets/demo` from the staged data sets: `python tools/make_demo_media.py DATA`, DATA holding esc10,
 emoji3d, grid-s1 and av-samples. Run once; what it makes is committed. Splits are decided here, once, and written down:
-sounds by ESC-10's official folds (1, 2 train, 3 val, 4 test), pictures by a hash of their id, except that the pictures
-which show one of the sounds' classes are all held out (test)."""
+ESC-10's official fold 4 is test, the other sounds are train or val by a hash of their source, pictures by a hash of
+their id, except that the pictures which show one of the sounds' classes are all held out (test)."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ import sys
 from pathlib import Path
 
 OUT = Path(__file__).parent.parent / "seehear" / "assets" / "demo"
-COLUMNS = ["audio", "image", "video", "texts", "labels", "group", "split", "title", "author", "licence", "url"]
-FOLD_SPLIT = {"1": "train", "2": "train", "3": "val", "4": "test"}
+COLUMNS = ["audio", "image", "video", "texts", "labels", "group", "split", "fold", "title", "author", "licence", "url"]
 CLOCKS = ["1f55b", "231a"]
 PICTURES_OF = {  # class of a sound -> emoji that show it
     "dog": ["1f436", "1f415", "1f415-200d-1f9ba"],
@@ -42,9 +41,9 @@ def as_text(title: str) -> str:
     return re.sub(r"\s+", " ", re.sub(r"\d+", " ", title)).strip().lower()
 
 
-def hashed_split(key: str) -> str:
+def hashed_split(key: str, *, val: float = 0.1, test: float = 0.1) -> str:
     share = int(hashlib.sha256(key.encode()).hexdigest()[:8], 16) / 2**32
-    return "train" if share < 0.8 else "val" if share < 0.9 else "test"
+    return "test" if share < test else "val" if share < test + val else "train"
 
 
 def copy(source: Path, folder: str) -> str:
@@ -59,7 +58,8 @@ def sounds(data: Path) -> list[dict[str, str]]:
         title = r["freesound_title"]
         rows.append(
             {"audio": copy(data / "esc10" / r["file"], "sounds"), "texts": as_text(title), "title": title}
-            | {"labels": r["label"].replace("_", " "), "group": r["freesound_url"], "split": FOLD_SPLIT[r["fold"]]}
+            | {"labels": r["label"].replace("_", " "), "group": r["freesound_url"], "fold": r["fold"]}
+            | {"split": "test" if r["fold"] == "4" else hashed_split(r["freesound_url"], val=0.15, test=0.0)}
             | {"author": r["author"], "licence": r["licence"], "url": r["freesound_url"]}
         )
     return rows

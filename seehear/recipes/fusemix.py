@@ -14,7 +14,7 @@ from seehear.progress import say
 from seehear.recipes.config import Run
 from seehear.train.loop import TrainConfig
 from seehear.train.optim import OptimConfig
-from seehear.types import Modality, Tensor
+from seehear.types import Modality
 
 _ROWS_TO_FIT = 200_000  # clips are plenty for means, deviations and covariances
 
@@ -60,23 +60,28 @@ def build(config: FuseMixConfig, train: LatentData, validation: LatentData | Non
     latents, present = _some(train, seed).aligned()
     start = None
     if config.head != "adapter" and validation is not None:
-        batch = validation.batch(torch.arange(len(validation)), seed=seed, epoch=0)
-        rows, has = {m: batch[m] for m in widths}, {m: batch[f"has_{m}"] for m in widths}
-        start = closed_start(config, linear.moments(latents, present, pairs=config.pairs or None), rows, has)
+        start = _closed_start(config, train, validation, seed)
         say(f"starts from {start.name}, {', '.join(f'{k} {v}' for k, v in start.settings.items())}: best on validation")
     return model.fit(latents, present, start=start)
 
 
-def closed_start(
-    config: FuseMixConfig, train: linear.Moments, validation: dict[Modality, Tensor], has: dict[Modality, Tensor]
-) -> linear.LinearMaps:
-    """The closed form that retrieves best on the validation rows: CCA (generalised for three modalities) or ridge onto
+def start_of(config: FuseMixConfig, data: LatentData, *, seed: int) -> linear.LinearMaps:
+    """The closed form that a run on this data starts from, alone: what training must improve on."""
+    config = replace(config, widths={m: sum(w) for m, w in data.widths.items()})
+    return _closed_start(config, data.split("train").joined(), data.split("val").joined(), seed)
+
+
+def _closed_start(config: FuseMixConfig, train: LatentData, validation: LatentData, seed: int) -> linear.LinearMaps:
+    """The closed form that retrieves best on the validation clips: CCA (generalised for three modalities) or ridge onto
     the hub, each with its own tuned shrinkage."""
-    train, pairs = train.standardised(), config.pairs or None
+    pairs = config.pairs or None
+    moments = linear.moments(*_some(train, seed).aligned(), pairs=pairs).standardised()
+    batch = validation.batch(torch.arange(len(validation)), seed=seed, epoch=0)
+    rows, has = {m: batch[m] for m in config.widths}, {m: batch[f"has_{m}"] for m in config.widths}
     shrinkages = linear.SHRINKAGES if len(config.widths) == 2 else linear.SHRINKAGES[::2]  # an eigenproblem each
-    canonical = linear.tuned(train, validation, has, pairs=pairs, shrinkages=shrinkages)
-    ridge = linear.tuned_ridge(train, validation, has, hub=hub(config))
-    return linear.best([canonical, ridge], validation, has, pairs=pairs)
+    canonical = linear.tuned(moments, rows, has, pairs=pairs, shrinkages=shrinkages)
+    ridge = linear.tuned_ridge(moments, rows, has, hub=hub(config))
+    return linear.best([canonical, ridge], rows, has, pairs=pairs)
 
 
 def hub(config: FuseMixConfig) -> Modality:

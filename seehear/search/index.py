@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import numpy as np
@@ -34,11 +35,18 @@ _ABOUT = "index:"
 class Indexer(Protocol):
     """The trained model, as the index sees it (`seehear.SharedSpace` is one)."""
 
-    fingerprint: str
-    """16 hex digits over the model and its encoders."""
-    dim: int
-    encoders: Mapping[Modality, Sequence[Mapping[str, Any]]]
-    """{name, fingerprint, width} of the encoders whose latents, side by side, the model takes."""
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits over the model and its encoders."""
+        ...
+
+    @property
+    def dim(self) -> int: ...
+
+    @property
+    def encoders(self) -> Mapping[Modality, Sequence[Mapping[str, Any]]]:
+        """{name, fingerprint, width} of the encoders whose latents, side by side, the model takes."""
+        ...
 
     def encode_latents(self, latents: Mapping[Modality, np.ndarray]) -> dict[Modality, np.ndarray]:
         """{modality: (B, E) float32 unit vectors}."""
@@ -84,7 +92,14 @@ def build_index(
     if missing or removed:
         table.compact()
     texts = update_fulltext(library)
-    about = {"maker": space.fingerprint, "model": model, "modalities": list(space.encoders), "dim": space.dim}
+    made = datetime.now(UTC).isoformat()
+    about = {
+        "made": made,
+        "maker": space.fingerprint,
+        "model": model,
+        "modalities": list(space.encoders),
+        "dim": space.dim,
+    }
     recall, probes = _approximate(library, name) if len(table) >= approximate_from else (None, 0)
     library.set_about(_ABOUT + name, json.dumps(about | {"recall": recall, "probes": probes}))
     return IndexReport(name, missing, len(fresh), removed, len(table), texts, recall)

@@ -1,0 +1,80 @@
+"""The command line: `seehear COMMAND ...`. One line for an error a user can mend, status 2; status 130 on Ctrl-C."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from seehear.errors import SeehearError, unknown
+from seehear.progress import set_quiet
+
+_COMMANDS = {
+    "demo": "demo.Demo",
+    "prepare": "library.Prepare",
+    "encode": "library.Encode",
+    "info": "library.Info",
+    "train": "model.train",
+    "evaluate": "model.Evaluate",
+    "index": "search.Index",
+    "search": "search.Search",
+}
+"""Command -> where it is in `seehear.commands`; imported when it is asked for."""
+
+_USAGE = """\
+seehear: turn a folder of your own videos into a tested, searchable model of what is seen, heard and said
+
+    seehear prepare ~/recordings --library lib    cut into clips, read subtitles, set bad files aside
+    seehear encode  lib                           frozen encoders -> cached latents; resumes where it stopped
+    seehear train   lib fusemix                   one shared space -> runs/fusemix
+    seehear evaluate runs/fusemix                 held-out retrieval against chance and closed forms
+    seehear index   lib runs/fusemix              the vectors that search reads
+    seehear search  lib "a dog barks"             or --audio x.wav, --video x.mp4, --image x.jpg
+    seehear info    lib                           what the library holds
+    seehear demo                                  all of it, on clips that ship with the package
+
+'seehear COMMAND --help' lists a command's options. --quiet anywhere silences progress."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of the `seehear` command."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    set_quiet("--quiet" in words)
+    words = [w for w in words if w != "--quiet"]
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(_USAGE)
+        return 0
+    try:
+        if words[0] == "--version":
+            return _version()
+        _run(words[0], words[1:])
+    except SeehearError as error:
+        print(f"seehear: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("seehear: interrupted; the same command goes on where it stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    return 0
+
+
+def _run(name: str, words: list[str]) -> None:
+    if name not in _COMMANDS:
+        raise unknown("command", name, _COMMANDS)
+    module, _, attribute = _COMMANDS[name].partition(".")
+    command = getattr(importlib.import_module(f"seehear.commands.{module}"), attribute)
+    if isinstance(command, type):
+        from seehear.commands.parsing import parse
+
+        parse(command, words, prog=f"seehear {name}").run()
+    else:
+        command(words)
+
+
+def _version() -> int:
+    from seehear import __version__
+
+    print(f"seehear {__version__}")
+    return 0

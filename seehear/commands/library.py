@@ -1,0 +1,107 @@
+"""`prepare`, `encode`, `info`, `import`: what fills a library and what it holds."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional
+
+from seehear.commands.parsing import Flat, show
+from seehear.data.clips import PrepareOptions
+from seehear.data.library import Library
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepare:
+    """Bring a library up to date with folders of media, or with manifests (CSV, JSONL, Parquet).
+
+    Only what is new or changed is read; what is gone is taken out; what cannot be read is set aside with its reason.
+
+    Example: seehear prepare ~/recordings --library lib
+    """
+
+    inputs: Positional[tuple[Path, ...]]
+    """Folders, searched recursively, or manifest files."""
+    library: Path
+    """Where the library is, or is to be."""
+    options: Annotated[PrepareOptions, Flat] = field(default_factory=PrepareOptions)
+    json: bool = False
+    """Print the report as JSON."""
+
+    def run(self) -> None:
+        from seehear.data.prepare import prepare
+
+        show(prepare(self.inputs, self.library, self.options), as_json=self.json)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encode:
+    """Run frozen encoders over a library, once: their vectors are kept in it. It resumes where it stopped; a second run
+    computes nothing.
+
+    Packaged encoders: efficientnet-lite0 (video), aisfx, speech, logmel (audio), minilm (text). Any transformers model:
+    hub:FOLDER-OR-ID. Options of an encoder follow a '#'.
+
+    Example: seehear encode lib --encoders efficientnet-lite0 aisfx minilm
+    """
+
+    library: Positional[Path]
+    encoders: tuple[str, ...] = ()
+    """Names; empty: the default encoder of every modality that the library has."""
+    where: str | None = None
+    """Only clips that meet this SQL condition ("split = 'test'")."""
+    workers: int | None = None
+    """Processes that decode; one a core by default."""
+    batch_size: int | None = None
+    """Clips that the model sees at once."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+    json: bool = False
+    """Print the report as JSON."""
+
+    def run(self) -> None:
+        from seehear.data.encode import encode_library
+
+        report = encode_library(
+            Library.open(self.library),
+            self.encoders or None,
+            workers=self.workers,
+            batch_size=self.batch_size,
+            device=self.device,
+            where=self.where,
+        )
+        show(report, as_json=self.json)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Info:
+    """Say what a library holds: clips, splits, vectors, and what was set aside.
+
+    Example: seehear info lib --rejects
+    """
+
+    library: Positional[Path]
+    rejects: bool = False
+    """List every file and row that was set aside, with its reason."""
+    json: bool = False
+    """Print as JSON."""
+
+    def run(self) -> None:
+        from seehear.data.summary import Tally, report
+
+        library = Library.open(self.library)
+        summary = report(library, Tally())
+        tables = {t: library.table(t).count_rows() for t in library.tables() if t.startswith(("latents_", "vectors_"))}
+        rejects = library.rejects() if self.rejects else []
+        if self.json:
+            show({**asdict(summary), "tables": tables, "set_aside": [asdict(r) for r in rejects]}, as_json=True)
+            return
+        print("\n".join(str(summary).splitlines()[:2]))
+        for name, rows in tables.items():
+            print(f"  {name}: {rows:,} vectors")
+        for count, reason in sorted(((n, r) for r, n in summary.rejects.items()), reverse=True):
+            print(f"  set aside: {count:,} x {reason}")
+        for reject in rejects:
+            print(f"  {reject.path}: {reject.reason} ({reject.stage})")

@@ -1,0 +1,73 @@
+"""`train` and `evaluate`."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, field, make_dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from tyro.conf import Positional
+
+from seehear.commands.parsing import Flat, parse, show
+from seehear.data.library import Library
+from seehear.recipes.evaluate import EvaluateOptions, evaluate_run
+from seehear.recipes.run import Run, recipe, train_run
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Train:
+    """Train a recipe on a library. `fusemix` is what is best on validation; `fusemix.paper` is the paper.
+
+    The options that follow are the recipe's, with its values as defaults. With torchrun it trains on several processes.
+    A run folder that holds a run is never overwritten: --resume goes on with it.
+
+    Example: seehear train lib fusemix --out runs/first --optim.lr 3e-4
+    """
+
+    library: Positional[Path]
+    recipe: Positional[str]
+    """fusemix, fusemix.base, fusemix.paper."""
+    out: Path | None = None
+    """Folder of the run; runs/RECIPE when not given."""
+    resume: bool = False
+    """Go on with the run in that folder."""
+
+
+def train(words: Sequence[str]) -> None:
+    """The recipe's name decides the defaults of all other options, so it is looked for first."""
+    positional = [w for w in words if not w.startswith("-")]
+    default = recipe(positional[1] if len(positional) > 1 and "-" not in positional[1] else "fusemix")
+    run = ("run", Annotated[Run, Flat], field(default=default))
+    command = make_dataclass("Train", [run], bases=(_Train,), frozen=True, kw_only=True)
+    command.__doc__ = _Train.__doc__
+    options: Any = parse(command, words, prog="seehear train")
+    folder = options.out or Path("runs") / options.recipe
+    train_run(Library.open(options.library), options.run, folder, resume=options.resume)
+    print(f"trained {folder / 'model'}\nnext: seehear evaluate {folder}; seehear index {options.library} {folder}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Evaluate a run on held-out clips, beside chance, the frozen encoders and the closed forms.
+
+    Retrieval for every ordered pair of modalities and for fused queries, and classification by class names where clips
+    have labels, with 95 % intervals over source recordings. The report is evaluation.json in the run's folder.
+
+    Example: seehear evaluate runs/fusemix
+    """
+
+    run_folder: Positional[Path]
+    library: Path | None = None
+    """Another library than the one it was trained on."""
+    options: Annotated[EvaluateOptions, Flat] = field(default_factory=EvaluateOptions)
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+    json: bool = False
+    """Print the report as JSON."""
+
+    def run(self) -> None:
+        command = f"seehear evaluate {shlex.quote(str(self.run_folder))}"
+        report = evaluate_run(self.run_folder, self.library, self.options, device=self.device, command=command)
+        show(report, as_json=self.json)

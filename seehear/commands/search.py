@@ -1,0 +1,131 @@
+"""`index` and `search`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+from tyro.conf import Positional
+
+from seehear.commands.parsing import Flat, show
+from seehear.data.library import Library
+from seehear.errors import SeehearError, unknown
+from seehear.search.filters import Filters
+
+
+@dataclass(frozen=True, kw_only=True)
+class Index:
+    """Put a run's vectors of all clips into the library: what search reads. A second run adds only what is new.
+
+    Example: seehear index lib runs/fusemix
+    """
+
+    library: Positional[Path]
+    run_folder: Positional[Path]
+    name: str = ""
+    """What the index is called; the name of the run's folder when not given."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+    json: bool = False
+    """Print the report as JSON."""
+
+    def run(self) -> None:
+        from seehear.search.index import build_index
+        from seehear.space import SharedSpace
+
+        space = SharedSpace.from_pretrained(self.run_folder, device=self.device)
+        name = self.name or self.run_folder.resolve().name
+        report = build_index(Library.open(self.library), space, name=name, model=str(self.run_folder.resolve()))
+        show(report, as_json=self.json)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """Find clips by words, by a sound, a picture, a video or a clip of the library, or by several at once.
+
+    Examples:
+      seehear search lib "a dog barks"
+      seehear search lib --audio bark.wav --modalities video --labels dog
+      seehear search lib "in the rain" --image street.jpg --hybrid
+    """
+
+    library: Positional[Path]
+    words: Positional[str] = ""
+    """What to look for."""
+    audio: tuple[Path, ...] = ()
+    image: tuple[Path, ...] = ()
+    video: tuple[Path, ...] = ()
+    like: tuple[str, ...] = ()
+    """Ids of clips: more like these."""
+    k: int = 10
+    """How many clips to list."""
+    modalities: tuple[str, ...] = ()
+    """What of a clip may match: video, audio, text. All by default."""
+    hybrid: bool = False
+    """Also by the words of the clips' texts (full text), the two rankings joined."""
+    remove_gap: bool = False
+    """Take the mean of each modality out of its vectors: for galleries where one modality crowds out the others."""
+    index: str = ""
+    """Which index, where the library has several; the last one made when not given."""
+    filters: Annotated[Filters, Flat] = field(default_factory=Filters)
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+    json: bool = False
+    """Print the hits as JSON."""
+
+    def run(self) -> None:
+        from seehear.search.query import Searcher
+        from seehear.space import SharedSpace
+
+        library = Library.open(self.library)
+        name, model = _index(library, self.index)
+        space = SharedSpace.from_pretrained(model, device=self.device)
+        searcher = Searcher(library, space, name, remove_gap=self.remove_gap)
+        hits = searcher.search(
+            self._parts(), k=self.k, modalities=self.modalities, filters=self.filters, hybrid=self.hybrid
+        )
+        if self.json:
+            show(hits, as_json=True)
+        elif not hits:
+            print("nothing found: the filters leave no clip")
+        for number, hit in enumerate([] if self.json else hits, start=1):
+            print(f"{number:3}  {hit.score:.3f}  {hit.modality:5}  {_place(hit)}  {_short(hit.text)}")
+
+    def _parts(self) -> list[Any]:
+        parts: list[Any] = [self.words] if self.words else []
+        for kind in ("audio", "image", "video"):
+            for path in getattr(self, kind):
+                if not path.is_file():
+                    raise SeehearError(f"no file {path}")
+                parts.append({kind: str(path)})
+        return parts + [{"clip": name} for name in self.like]
+
+
+def _index(library: Library, name: str) -> tuple[str, str]:
+    """Name and model folder of an index: the one asked for, else the newest."""
+    from seehear.search.index import indexes
+
+    found = indexes(library)
+    if name and name not in found:
+        raise unknown("index", name, found)
+    if not found:
+        raise SeehearError(f"{library.uri} has no index: run 'seehear index {library.uri} RUN'")
+    name = name or max(found, key=lambda n: found[n].get("made", ""))
+    model = found[name].get("model", "")
+    if not model or not Path(model).is_dir():
+        raise SeehearError(
+            f"the model of index {name} is no longer at {model!r}: run 'seehear index {library.uri} RUN'"
+        )
+    return name, model
+
+
+def _place(hit: Any) -> str:
+    if not hit.path:
+        return "(text)"
+    return hit.path if hit.start == hit.end == 0 else f"{hit.path} {hit.start:.1f}-{hit.end:.1f} s"
+
+
+def _short(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= 80 else text[:79] + "…"

@@ -1,0 +1,262 @@
+"""The demo: real sounds with their titles, pictures with their names and talking clips become one searchable space.
+
+Sounds and pictures are never paired in training: both are paired with text, the hub. What is measured, on sounds whose
+recordings and pictures whose files no training saw: naming a sound, text -> picture, text -> sound, and, through the
+hub, sound -> picture. Every sound is scored once, by the model of the fold that held it out (ESC-10's official folds).
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from seehear.data.encode import encode_library
+from seehear.data.latents import LatentData, load_latents
+from seehear.data.library import Clip, Library
+from seehear.data.prepare import prepare
+from seehear.evaluation.bootstrap import mean_interval
+from seehear.evaluation.protocol import Embedder, embed_latents
+from seehear.evaluation.retrieval import retrieval
+from seehear.nn.random import seed_of
+from seehear.progress import say
+from seehear.recipes import fusemix
+from seehear.recipes.config import Run
+from seehear.recipes.run import train_latents
+from seehear.search.index import build_index
+from seehear.search.query import Hit, Searcher
+from seehear.space import SharedSpace
+from seehear.types import Modality
+
+MEDIA = Path(__file__).parent.parent / "assets" / "demo"
+PAIRS: tuple[tuple[Modality, Modality], ...] = (("video", "text"), ("audio", "text"))
+QUERIES = ("a dog barks", "rain on a window", "a fire in the woods", "waves at the beach", "a helicopter flies over")
+_SHARE_OF_VAL = 0.15  # of the recordings outside a held-out fold
+
+
+@dataclass(frozen=True)
+class Score:
+    """One thing measured; shares in [0, 1]."""
+
+    what: str
+    learned: float
+    interval: tuple[float, float]
+    """95 %, by resampling source recordings."""
+    closed_form: float
+    chance: float
+    queries: int
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        learned = f"{100 * self.learned:5.1f} % [{100 * low:.0f}-{100 * high:.0f}]"
+        rest = f"{100 * self.closed_form:8.1f} %{100 * self.chance:9.1f} %{self.queries:9}"
+        return f"  {self.what:<52}{learned:>17}{rest}"
+
+
+@dataclass(frozen=True)
+class DemoReport:
+    library: str
+    run: str
+    scores: tuple[Score, ...]
+    hits: dict[str, list[Hit]]
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Wall clock by stage."""
+
+    def plain(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def __str__(self) -> str:
+        head = f"  {'held out':<52}{'learned':>17}{'closed form':>10}{'chance':>11}{'queries':>9}"
+        lines = ["", "What the space does on clips that no training saw:", head, *map(str, self.scores), ""]
+        for query, hits in self.hits.items():
+            lines += [query, *(f"    {h.score:.2f}  {h.path}  ({h.text})" for h in hits)]
+        total = sum(self.seconds.values())
+        stages = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in self.seconds.items())
+        lines += ["", f"{total:.0f} s in all: {stages}", "", f'next: seehear search {self.library} "your own words"']
+        return "\n".join(lines)
+
+
+def demo(folder: Path) -> DemoReport:
+    """All of it, from media to hits, in `folder`; what is there already is not done again."""
+    seconds: dict[str, float] = {}
+
+    def stage(name: str, work: Callable[[], Any]) -> Any:
+        say(f"-- {name}")
+        started = time.monotonic()
+        result = work()
+        seconds[name] = time.monotonic() - started
+        return result
+
+    uri, run_folder = folder / "library", folder / "run"
+    stage("prepare", lambda: prepare(MEDIA / "manifest.csv", uri))
+    library = Library.open(uri)
+    stage("encode", lambda: encode_library(library))
+    data, clips = load_latents(library), {clip.id: clip for clip in library.clips()}
+    stage("train", lambda: _train(data, run_folder))
+    scores = stage("measure", lambda: measure(data, clips, folder / "folds"))
+    space = SharedSpace.from_pretrained(run_folder)
+    stage("index", lambda: build_index(library, space, name="demo", model=str(run_folder.resolve())))
+    hits = stage("search", lambda: _hits(Searcher(library, space, "demo"), clips))
+    report = DemoReport(str(uri), str(run_folder), tuple(scores), hits, seconds)
+    (folder / "demo.json").write_text(json.dumps(report.plain(), indent=1, ensure_ascii=False), encoding="utf-8")
+    return report
+
+
+def run() -> Run:
+    """`fusemix.base` with text as the hub."""
+    base = fusemix.base()
+    return replace(base, recipe="demo", method=replace(base.method, pairs=PAIRS))
+
+
+def _train(data: LatentData, folder: Path) -> None:
+    if not (folder / "model" / "model.safetensors").exists():
+        train_latents(data, run(), folder, resume=(folder / "config.json").exists())
+
+
+# -- measured ----------------------------------------------------------------------------------------------------------
+
+
+def measure(data: LatentData, clips: Mapping[str, Clip], folder: Path, *, held_out: bool = True) -> list[Score]:
+    """Train once a fold and score what it held out. `held_out` False also shows the training the pictures of the
+    sounds' classes, with their names: what a user's own library would do."""
+    folds = sorted({c.meta["fold"] for c in clips.values() if c.meta.get("fold")})
+    per_fold = [_fold(data, clips, fold, folder / f"fold-{fold}", held_out=held_out) for fold in folds]
+    scores = []
+    for what in per_fold[0]:
+        learned, closed, chance, groups = (np.concatenate([f[what][i] for f in per_fold]) for i in range(4))
+        scores.append(
+            Score(
+                what,
+                float(learned.mean()),
+                mean_interval(learned, groups.tolist()),
+                float(closed.mean()),
+                float(chance.mean()),
+                len(learned),
+            )
+        )
+    return scores
+
+
+Found = dict[str, tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]
+"""What was asked -> for each query: right by the learned space, right by the closed form, chance, source recording."""
+
+
+def _fold(data: LatentData, clips: Mapping[str, Clip], fold: str, folder: Path, *, held_out: bool) -> Found:
+    own = [clips[name] for name in data.ids]
+    splits = np.array([_split(clip, fold, held_out=held_out) for clip in own], dtype=object)
+    part = LatentData(data.rows, ids=data.ids, splits=splits, groups=data.groups)
+    if not (folder / "model" / "model.safetensors").exists():
+        train_latents(part, run(), folder, resume=(folder / "config.json").exists())
+    space = SharedSpace.from_pretrained(folder)
+    closed = fusemix.start_of(run().method, part, seed=run().train.seed)
+    learned_hits, closed_hits = _ask(space, part, own), _ask(closed, part, own)
+    return {what: (hits, closed_hits[what][0], chance, groups) for what, (hits, chance, groups) in learned_hits.items()}
+
+
+def _split(clip: Clip, fold: str, *, held_out: bool) -> str:
+    if "fold" not in clip.meta or not clip.meta["fold"]:
+        return clip.split if held_out or not _shown(clip) else "train"
+    if clip.meta["fold"] == fold:
+        return "test"
+    return "val" if seed_of(clip.group, fold) / 2**63 < _SHARE_OF_VAL else "train"
+
+
+def _ask(model: Embedder, data: LatentData, clips: list[Clip]) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """For each question, per query: whether it was answered, chance, source recording."""
+    vectors = {m: e.one_each() for m, e in embed_latents(model, data).items()}
+    row = {m: {int(clip): i for i, clip in enumerate(e.owner)} for m, e in vectors.items()}
+    sounds = [i for i, c in enumerate(clips) if c.labels and data.splits[i] == "test"]
+    pictures = [i for i, c in enumerate(clips) if c.source.startswith("pictures/")]
+    labels = [clips[i].labels[0] for i in sounds]
+    heard = vectors["audio"].vectors[[row["audio"][i] for i in sounds]]
+    seen = vectors["video"].vectors[[row["video"][i] for i in pictures]]
+    group = np.array([clips[i].group for i in sounds])
+
+    found = {"a sound is named, of 10 classes": _named(model, data, heard, labels, group)}
+    shows = [_shown(clips[i]) or clips[i].id for i in pictures]
+    asked = [i for i, label in enumerate(labels) if label in shows]
+    ranked = retrieval(heard[asked], seen, [labels[i] for i in asked], shows)
+    classes = sorted({labels[i] for i in asked})
+    best = np.stack([(heard[asked] @ seen[[s == c for s in shows]].T).max(axis=1) for c in classes], axis=1)
+    right = np.array([classes[k] == labels[i] for k, i in zip(best.argmax(axis=1), asked, strict=True)], float)
+    chance = np.full(len(asked), 1 / len(classes))
+    found[f"sound -> picture: right class, of {len(classes)}"] = right, chance, group[asked]
+    first = ranked.per_query["R@10"]
+    what = f"sound -> picture: a right one in the first 10 of {len(pictures):,}"
+    found[what] = first, np.full(len(first), ranked.chance["R@10"]), group[asked]
+    return found | _texts(vectors, data, clips)
+
+
+def _named(
+    model: Embedder, data: LatentData, heard: np.ndarray, labels: list[str], group: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    names = sorted(set(labels))
+    spoken = _class_vectors(model, data, names)
+    right = np.array([names[k] == label for k, label in zip((heard @ spoken.T).argmax(axis=1), labels, strict=True)])
+    return right.astype(float), np.full(len(right), 1 / len(names)), group
+
+
+def _class_vectors(model: Embedder, data: LatentData, names: list[str]) -> np.ndarray:
+    import torch
+
+    from seehear.encoders.base import Sample
+    from seehear.encoders.registry import load_encoder
+
+    encoder = load_encoder(data.encoders["text"][0]["name"])
+    prepare_text = encoder.preparation()
+    latents = torch.from_numpy(encoder.encode([prepare_text(Sample(text=name)) for name in names]).astype(np.float32))
+    batch = {"text": latents, "has_text": torch.ones(len(names), dtype=torch.bool)}
+    return model.embed(batch)["text"].float().cpu().numpy()
+
+
+def _texts(
+    vectors: Mapping[Modality, Any], data: LatentData, clips: list[Clip]
+) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Held-out texts to their own pictures and sounds."""
+    found = {}
+    for m, folder, kind in (("video", "pictures/", "picture"), ("audio", "sounds/", "sound")):
+        source = [c.source if m == "video" else (c.audio_source or c.source) for c in clips]
+        test = {i for i in range(len(clips)) if source[i].startswith(folder) and data.splits[i] == "test"}
+        rows = [i for i in sorted(test) if i in set(vectors[m].owner.tolist())]
+        place = {x: {int(c): k for k, c in enumerate(vectors[x].owner)} for x in (m, "text")}
+        query = vectors["text"].vectors[[place["text"][i] for i in rows]]
+        gallery = vectors[m].vectors[[place[m][i] for i in rows]]
+        result = retrieval(query, gallery, rows, rows)
+        first = result.per_query["R@10"]
+        what = f"text -> {kind}: its own in the first 10 of {len(rows)}"
+        found[what] = first, np.full(len(first), result.chance["R@10"]), np.array([clips[i].group for i in rows])
+    return found
+
+
+def _shown(clip: Clip) -> str:
+    """The class of sounds that a picture shows; '' for most."""
+    return _PICTURES.get(clip.source, "")
+
+
+_PICTURES: dict[str, str] = {
+    source: label
+    for label, sources in json.loads((MEDIA / "pictures_of_sounds.json").read_text(encoding="utf-8")).items()
+    for source in sources
+}
+
+
+# -- shown -------------------------------------------------------------------------------------------------------------
+
+
+def _hits(searcher: Searcher, clips: Mapping[str, Clip]) -> dict[str, list[Hit]]:
+    """Words to sounds and pictures, and held-out sounds to pictures."""
+    found: dict[str, list[Hit]] = {}
+    for words in QUERIES:
+        sounds = searcher.search(words, k=2, modalities=("audio",))
+        pictures = searcher.search(words, k=2, modalities=("video",))
+        found[f'"{words}"'] = sounds + pictures
+    for label in ("dog", "sea waves", "helicopter"):
+        sound = next(c for c in clips.values() if c.split == "test" and c.labels == (label,))
+        hits = searcher.search({"clip": sound.id}, k=3, modalities=("video",))
+        found[f"the sound {searcher.library.path_of(sound.audio_source or sound.source)}"] = hits
+    return found
