@@ -40,7 +40,8 @@ def opened(path: str | Path) -> Iterator[Media]:
 
 def reason(error: Exception) -> str:
     """What libav or the system says, without the file name."""
-    return str(getattr(error, "strerror", None) or error).strip() or type(error).__name__
+    said = str(getattr(error, "strerror", None) or error).strip()
+    return said.splitlines()[0] if said else type(error).__name__
 
 
 class Media:

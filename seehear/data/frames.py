@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from seehear.data.container import EPSILON, MAX_PIXELS, Media, frame_rate, lasts
+from seehear.data.container import EPSILON, MAX_PIXELS, Media, frame_rate, lasts, reason
 from seehear.errors import DecodeError, require
 
 _SKIPPABLE = {"h264", "hevc", "mpeg4", "mpeg2video"}
@@ -187,8 +187,11 @@ def is_picture(path: str | Path) -> bool:
     with open(path, "rb") as file:
         head = file.read(16)
     if head.startswith(b"GIF8"):
-        with require("PIL.Image").open(path) as image:
-            return not getattr(image, "is_animated", False)
+        try:
+            with require("PIL.Image").open(path) as image:
+                return not getattr(image, "is_animated", False)
+        except Exception:  # `read_picture` says what is wrong with it
+            return True
     webp = head.startswith(b"RIFF") and head[8:12] == b"WEBP"
     return head.startswith(_MAGIC) or webp or head[4:12] == b"ftypavif"
 
@@ -201,8 +204,10 @@ def read_picture(path: str | Path, spec: VideoSpec) -> np.ndarray:
             if file.width * file.height > MAX_PIXELS:
                 raise DecodeError(f"{path}: {file.width} x {file.height} pixels are too many")
             image = _on_white(ImageOps.exif_transpose(file))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise DecodeError(f"{path}: is no picture that can be read ({error})") from error
+    except DecodeError:
+        raise
+    except Exception as error:  # Pillow raises whatever its readers trip over
+        raise DecodeError(f"{path}: is no picture that can be read ({reason(error)})") from error
     tall, wide = spec.shape(image.height, image.width)
     if (wide, tall) != image.size:
         image = image.resize((wide, tall), Image.Resampling[spec.interpolation.upper()])

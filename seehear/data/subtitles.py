@@ -188,7 +188,9 @@ def seconds(value: Any) -> float | None:
 
 def clean(text: str) -> str:
     """One line, without markup."""
-    return " ".join(html.unescape(_TAG.sub("", text)).split())
+    if "<" in text or "&" in text:
+        text = html.unescape(_TAG.sub("", text))
+    return " ".join(text.split())
 
 
 def _lines(text: str) -> tuple[str, ...]:

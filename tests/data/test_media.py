@@ -418,6 +418,17 @@ def test_mutated_files_never_crash_or_leak_other_errors(tmp_path):
     assert good > 10
 
 
+def test_pictures_that_claim_too_much(tmp_path):
+    data = bytearray(picture(tmp_path / "a.png").read_bytes())
+    data[16:24] = (60_000).to_bytes(4, "big") * 2
+    (tmp_path / "b.png").write_bytes(data)
+    data = bytearray(picture(tmp_path / "a.gif").read_bytes())
+    (tmp_path / "b.gif").write_bytes(data[:20])
+    for name in ("b.png", "b.gif"):
+        with pytest.raises(DecodeError, match=name):
+            probe(tmp_path / name)
+
+
 def test_an_empty_window_and_odd_names(tmp_path):
     path = sound(tmp_path / "12:30 talk #1?.wav", seconds=1.0)
     assert probe(path).has_audio
