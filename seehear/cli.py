@@ -14,6 +14,7 @@ _COMMANDS = {
     "prepare": "library.Prepare",
     "encode": "library.Encode",
     "info": "library.Info",
+    "import": "library.Import",
     "train": "model.train",
     "evaluate": "model.Evaluate",
     "index": "search.Index",
@@ -31,6 +32,7 @@ seehear: turn a folder of your own videos into a tested, searchable model of wha
     seehear index   lib runs/fusemix              the vectors that search reads
     seehear search  lib "a dog barks"             or --audio x.wav, --video x.mp4, --image x.jpg
     seehear info    lib                           what the library holds
+    seehear import  clotho --root ~/clotho --library clotho-lib    standard data sets, from their official files
     seehear demo                                  all of it, on clips that ship with the package
 
 'seehear COMMAND --help' lists a command's options. --quiet anywhere silences progress."""

@@ -10,7 +10,9 @@ from tyro.conf import Positional
 
 from seehear.commands.parsing import Flat, show
 from seehear.data.clips import PrepareOptions
+from seehear.data.importers.base import ImportOptions
 from seehear.data.library import Library
+from seehear.errors import SeehearError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,3 +107,34 @@ class Info:
             print(f"  set aside: {count:,} x {reason}")
         for reject in rejects:
             print(f"  {reject.path}: {reject.reason} ({reject.stage})")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Import:
+    """Bring a standard data set into a library, from its official files below a folder. Nothing is downloaded; media
+    that are not on disk are counted and listed.
+
+    Example: seehear import clotho --root ~/clotho --library clotho-library
+    """
+
+    name: Positional[str] = ""
+    """Of the set; leave it out to list them all with the files each wants."""
+    root: Path | None = None
+    """Folder with the set's official files and its media."""
+    library: Path | None = None
+    """Where the library is, or is to be."""
+    options: Annotated[ImportOptions, Flat] = field(default_factory=ImportOptions)
+    json: bool = False
+    """Print the report as JSON."""
+
+    def run(self) -> None:
+        from seehear.data.importers.registry import IMPORTERS
+        from seehear.data.importers.run import import_dataset
+
+        if not self.name:
+            for name, importer in sorted(IMPORTERS.items()):
+                print(f"{name:18} {importer.title}")
+            return
+        if self.root is None or self.library is None:
+            raise SeehearError(f"say where it is: seehear import {self.name} --root FOLDER --library LIBRARY")
+        show(import_dataset(self.name, self.root, self.library, self.options), as_json=self.json)
