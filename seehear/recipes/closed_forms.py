@@ -18,6 +18,7 @@ from seehear.types import Batch, Modality, Tensor
 _ROWS = 200_000  # training rows that are plenty for covariances
 _ANCHORS = 20_000  # pairs that ASIF compares with
 _RANKS = (None, 256, 64)
+_FEW_SHRINKAGES = (0.03, 0.1, 0.3)  # for the eigenproblem over all modalities at once, which is the costly one
 
 
 class ClosedForm(Protocol):
@@ -92,7 +93,8 @@ def _canonical(train: LatentData, val: LatentData, seed: int, m: linear.Moments 
         m = linear.moments(*_some(train, _ROWS, seed).aligned()).standardised()
     if len(val) < 2:
         return linear.canonical(m)
-    return linear.tuned(m, *val.aligned())
+    shrinkages = linear.SHRINKAGES if len(m.modalities) == 2 else _FEW_SHRINKAGES
+    return linear.tuned(m, *val.aligned(), shrinkages=shrinkages)
 
 
 def _best(candidates: list[Any], val: LatentData) -> Any:
