@@ -76,7 +76,7 @@ def _run(name: str, words: list[str]) -> None:
 
 
 def _version() -> int:
-    from seehear import __version__
+    from importlib.metadata import version
 
-    print(f"seehear {__version__}")
+    print(f"seehear {version('seehear')}")
     return 0
