@@ -6,6 +6,7 @@ user's script again). They end when the parent does, however it does.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -17,6 +18,8 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _CODE = "from seehear.data.workers import _serve; _serve()"
+_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**25), "MALLOC_TRIM_THRESHOLD_": str(2**28)}
+"""For glibc: keep freed memory for the next item. Without its page faults 4 s of sound are decoded a quarter faster."""
 
 
 class WorkerDied(Exception):
@@ -74,7 +77,8 @@ class _Worker:
     def __init__(self, function: Callable[[Any], Any]):
         self.pipe, theirs = Pipe()
         handle = theirs.fileno()
-        self._process = subprocess.Popen([sys.executable, "-c", _CODE, str(handle)], pass_fds=[handle])
+        command, environment = [sys.executable, "-c", _CODE, str(handle)], _MEMORY | os.environ
+        self._process = subprocess.Popen(command, pass_fds=[handle], env=environment)
         theirs.close()
         self.alive = True
         self.pipe.send(function)
