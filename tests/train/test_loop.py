@@ -291,6 +291,7 @@ def test_the_run_folder_says_what_was_trained(tmp_path):
     entry = read_metrics(tmp_path / "run" / "metrics.jsonl")[-1]
     assert {"step", "loss", "loss/rows", "loss/columns", "grad_norm", "lr", "epoch", "rows_per_second"} <= entry.keys()
     assert entry["epoch"] == 5.0
+    assert "training toy: 10 steps of 8 samples, on cpu" in (tmp_path / "run" / "log.txt").read_text()
 
 
 def test_precision_and_fast_products_train_and_put_the_settings_back(tmp_path):
@@ -305,6 +306,7 @@ def test_precision_and_fast_products_train_and_put_the_settings_back(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:The .grad attribute")  # inside torch
 def test_compiled_encoding_trains_the_same_model(tmp_path):
     for compiled in (False, True):
         config = replace(CONFIG, compile=compiled)
