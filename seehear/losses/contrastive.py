@@ -1,6 +1,7 @@
 """Contrastive losses between two sets of unit vectors whose rows belong together, and over several modalities.
 
-Every loss takes rows of unit length; all else in a batch is a negative but for the pairs that an `Overlap` excludes.
+Every loss takes rows of unit length (or says so); all else in a batch is a negative but for the pairs that an `Overlap`
+excludes.
 Products are formed in the autocast type where autocast is on, in the type of the inputs otherwise; exponentials and
 sums in fp32.
 """
@@ -17,7 +18,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from seehear.losses.overlap import Overlap, join, same_group
-from seehear.losses.tiled import tiled_info_nce
+from seehear.losses.tiled import Tiles, tiled_info_nce
 from seehear.types import Bool, Float, Int, Modality, Tensor
 
 __all__ = [
@@ -32,7 +33,7 @@ __all__ = [
     "sigmoid",
 ]
 
-_DENSE_UP_TO = 1024  # rows: the whole matrix is then 4 MB and one tile is as good
+_DENSE_UP_TO = 1024  # rows, or as many as rows are wide: the matrix is then 4 MB, or no larger than what it is made of
 _TILE = 256
 _CUDA_TILE_NUMBERS = 2**25  # on a GPU launches cost more than memory: 128 MB a tile
 
@@ -45,22 +46,27 @@ def info_nce(
     y_BE: Float[Tensor, "b e"],
     temperature: Float[Tensor, ""] | float,
     *,
+    margin: float = 0.0,
+    unit: bool = True,
     exclude: Overlap | None = None,
     tile: int | None = None,
 ) -> Float[Tensor, ""]:
     """Mean of the cross-entropies of rows and of columns of x y' / temperature; log(B) when all similarities are equal.
 
     With few rows the matrix is formed, with many (or a given `tile` of rows) it is worked off in tiles: the same number
-    to rounding. Excluded pairs are in neither sum.
+    to rounding. Excluded pairs are in neither sum. `margin` is taken off the logits of matches; `unit` says that rows
+    have length 1, so that no logit can be large.
     """
     _check(x_BE, y_BE, exclude)
     tau = torch.as_tensor(temperature, dtype=_sum_dtype(x_BE), device=x_BE.device)
-    if tile is None and len(x_BE) <= _DENSE_UP_TO:
+    if tile is None and len(x_BE) <= max(_DENSE_UP_TO, x_BE.shape[1]):
         logits_BB = _products(x_BE, y_BE) / tau
+        logits_BB.diagonal().sub_(margin)
         if exclude is not None:
             logits_BB[exclude.pairs(slice(0, len(x_BE)))] = -torch.inf
         return ((logits_BB.logsumexp(dim=1) + logits_BB.logsumexp(dim=0)) / 2 - logits_BB.diagonal()).mean()
-    return tiled_info_nce(x_BE, y_BE, tau, exclude=exclude, tile=tile or _tile(x_BE), product=_product_dtype(x_BE))
+    tiles = Tiles(tile or _tile(x_BE), _product_dtype(x_BE), margin, unit, exclude)
+    return tiled_info_nce(x_BE, y_BE, tau, tiles)
 
 
 def sigmoid(

@@ -1,0 +1,178 @@
+"""DAVEnet, the residual network over log-mel spectrograms that MCN's audio branch is (ResDAVEnet of arXiv 1911.09602).
+
+A convolution over all bands, then four stages of two residual blocks along time, each stage at half the rate of the one
+before: S frames become ceil(S / 16). Clips of different length lie in one batch padded; the padding is kept at zero
+after every layer, which is what convolutions see beyond the end of a clip anyway, and no statistic counts it. So a
+clip's vector is that of the clip alone, however long the padding and whatever it holds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Literal
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from seehear.nn.davemel import DaveMel, own
+from seehear.types import Float, Int, Tensor
+
+NormKind = Literal["group", "batch"]
+_KERNEL = 9
+
+
+class DaveNet(nn.Module):
+    """(B, F, S) log-mel to (B, C): the mean over a clip's own frames. `width` is C, the last of `channels`."""
+
+    def __init__(self, bands: int = 40, *, channels: tuple[int, ...] = (128, 256, 512, 1024), norm: NormKind = "group"):
+        super().__init__()
+        self.width, self.kind = channels[-1], norm
+        self.first = nn.Conv1d(bands, channels[0], 1, bias=False)
+        self.norm = _norm(norm, channels[0])
+        blocks = []
+        for before, after in zip(channels[:1] + channels, channels, strict=False):
+            blocks += [_Block(before, after, stride=2, norm=norm), _Block(after, after, stride=1, norm=norm)]
+        self.blocks = nn.ModuleList(blocks)
+        for module in self.modules():
+            if isinstance(module, nn.Conv1d):
+                nn.init.normal_(module.weight, std=math.sqrt(2 / (module.kernel_size[0] * module.out_channels)))
+
+    def forward(
+        self, mel_BFS: Float[Tensor, "b f s"], frames_B: Int[Tensor, " b"] | None = None, *, learning: bool = False
+    ) -> Float[Tensor, "b c"]:
+        """`frames_B`: how many frames of each row are its own; None: all. `learning`: normalise batch norm by the rows
+        at hand, and move its running statistics where there is a gradient; else normalise by the running ones."""
+        x_BCS = self.maps(mel_BFS, frames_B, learning=learning)
+        if frames_B is None:
+            return x_BCS.mean(dim=2)
+        count_B = self.frames_left(frames_B).clamp(min=1)
+        return x_BCS.sum(dim=2) / count_B[:, None]
+
+    def maps(
+        self, mel_BFS: Float[Tensor, "b f s"], frames_B: Int[Tensor, " b"] | None, *, learning: bool
+    ) -> Float[Tensor, "b c t"]:
+        """Before pooling; zero beyond the end of each clip."""
+        valid = None
+        if frames_B is not None:
+            valid = own(frames_B, mel_BFS.shape[2])[:, None]
+            mel_BFS = mel_BFS.masked_fill(~valid, 0)
+        x_BCS = self.norm(self.first(mel_BFS), valid, learning).relu()
+        for block in self.blocks:
+            if block.stride == 2 and frames_B is not None:
+                frames_B = (frames_B + 1) // 2
+                valid = own(frames_B, (x_BCS.shape[2] + 1) // 2)[:, None]
+            x_BCS = block(x_BCS, valid, learning)
+        return x_BCS
+
+    def frames_left(self, frames: Tensor) -> Tensor:
+        """Of so many frames."""
+        for _ in range(len(self.blocks) // 2):
+            frames = (frames + 1) // 2
+        return frames
+
+    def running_statistics(self) -> Iterator[Tensor]:
+        """Those of batch norm, if there is any."""
+        for module in self.modules():
+            if isinstance(module, BatchNorm):
+                yield from (module.running_mean, module.running_var)
+
+
+class Sound(nn.Module):
+    """DAVEnet over spectrograms, or over waveforms that it makes them of."""
+
+    def __init__(self, network: DaveNet, mel: DaveMel | None):
+        super().__init__()
+        self.network, self.mel, self.width = network, mel, network.width
+
+    def forward(self, x: Tensor, length_B: Tensor | None, has_B: Tensor | None, *, learning: bool) -> Tensor:
+        """(B, F, S), or (B, N), to (B, C). `length_B`: frames, or samples, of each row that are its own; None: all. Of
+        a row that is absent (0 in `has_B`) nothing is: batch norm does not see it."""
+        if length_B is None and (self.mel is not None or self.network.kind == "batch"):
+            length_B = torch.full((len(x),), x.shape[-1], device=x.device)
+        if self.mel is not None and length_B is not None:
+            x, length_B = self.mel(x, length_B)
+        if length_B is not None and has_B is not None:
+            length_B = length_B * has_B
+        return self.network(x, length_B, learning=learning)
+
+
+class GroupNorm(nn.Module):
+    """Each clip by its own mean and variance over time and 16 channels: rows never see each other. (Channels alone, or
+    few together, would lose what a clip holds throughout.)"""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.groups = max(1, channels // 16)
+        self.weight, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x_BCS: Tensor, valid_B1S: Tensor | None, learning: bool) -> Tensor:
+        x_BCS = x_BCS.to(self.weight.dtype)
+        if valid_B1S is None:
+            return F.group_norm(x_BCS, self.groups, self.weight, self.bias)
+        x_BGCS, valid = x_BCS.unflatten(1, (self.groups, -1)), valid_B1S[:, None]
+        count = valid.sum(dim=(2, 3), keepdim=True).clamp(min=1) * x_BGCS.shape[2]
+        centred = (x_BGCS - (x_BGCS * valid).sum(dim=(2, 3), keepdim=True) / count) * valid
+        variance = centred.square().sum(dim=(2, 3), keepdim=True) / count
+        y_BCS = (centred * (variance + 1e-5).rsqrt()).flatten(1, 2)
+        return (y_BCS * self.weight[:, None] + self.bias[:, None]) * valid_B1S
+
+
+class BatchNorm(nn.Module):
+    """Batch norm over what is valid of the rows at hand: a rank's rows, or a micro-batch of them."""
+
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
+        self.register_buffer("running_mean", torch.zeros(channels))
+        self.register_buffer("running_var", torch.ones(channels))
+
+    def forward(self, x_BCS: Tensor, valid_B1S: Tensor | None, learning: bool) -> Tensor:
+        x_BCS = x_BCS.to(self.weight.dtype)
+        if valid_B1S is None:
+            valid_B1S = torch.ones_like(x_BCS[:, :1], dtype=torch.bool)
+        mean_C1, variance_C1 = self.running_mean[:, None], self.running_var[:, None]
+        if learning:
+            mean_C1, variance_C1 = self._of_these(x_BCS, valid_B1S)
+        y_BCS = (x_BCS - mean_C1) * (variance_C1 + 1e-5).rsqrt()
+        return (y_BCS * self.weight[:, None] + self.bias[:, None]) * valid_B1S
+
+    def _of_these(self, x_BCS: Tensor, valid_B1S: Tensor) -> tuple[Tensor, Tensor]:
+        frames = valid_B1S.sum()
+        count = frames.clamp(min=1)
+        mean_C = (x_BCS * valid_B1S).sum(dim=(0, 2)) / count
+        variance_C = ((x_BCS - mean_C[:, None]) * valid_B1S).square().sum(dim=(0, 2)) / count
+        if torch.is_grad_enabled():  # gradient caching encodes every row once without
+            with torch.no_grad():
+                momentum = (0.1 * (frames > 1)).to(mean_C)
+                self.running_mean.lerp_(mean_C, momentum)
+                self.running_var.lerp_(variance_C * count / (count - 1).clamp(min=1), momentum)
+        return mean_C[:, None], variance_C[:, None]
+
+
+class _Block(nn.Module):
+    def __init__(self, before: int, after: int, *, stride: int, norm: NormKind):
+        super().__init__()
+        self.stride = stride
+        self.conv1 = nn.Conv1d(before, after, _KERNEL, stride, _KERNEL // 2, bias=False)
+        self.norm1 = _norm(norm, after)
+        self.conv2 = nn.Conv1d(after, after, _KERNEL, 1, _KERNEL // 2, bias=False)
+        self.norm2 = _norm(norm, after)
+        if stride > 1:
+            self.shortcut = nn.Conv1d(before, after, 1, stride, bias=False)
+            self.shortcut_norm = _norm(norm, after)
+
+    def forward(self, x_BCS: Tensor, valid: Tensor | None, learning: bool) -> Tensor:
+        y_BCS = self.norm1(self.conv1(x_BCS), valid, learning).relu()
+        y_BCS = self.norm2(self.conv2(y_BCS), valid, learning)
+        if self.stride > 1:
+            x_BCS = self.shortcut_norm(self.shortcut(x_BCS), valid, learning)
+        return (x_BCS + y_BCS).relu()
+
+
+def _norm(kind: NormKind, channels: int) -> nn.Module:
+    return GroupNorm(channels) if kind == "group" else BatchNorm(channels)

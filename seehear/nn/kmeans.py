@@ -1,0 +1,182 @@
+"""k-means by cosine, from given or fresh starting points, and clusters that follow a stream of batches.
+
+    k_i = argmax_k cos(x_i, C_k),   C_k = mean of the x_i with k_i = k
+
+Long rows weigh more: both steps lower  sum_i |x_i| (1 - cos(x_i, C_{k_i})),  which is the cost reported here. Rows are
+worked off in chunks. Nothing depends on the order of the rows but the last digits of sums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from seehear.errors import SeehearError
+from seehear.types import Float, Int, Tensor
+
+_CHUNK_NUMBERS = 2**20  # in a chunk, and in its similarities: both then stay in the cache
+_CUDA_CHUNK_NUMBERS = 2**26
+_START_ROWS = 32  # a cluster: among so many rows are starting points looked for
+
+
+@dataclass(frozen=True)
+class Clusters:
+    centroids_KE: Tensor
+    cost: float
+    """Mean over rows, before the last update of the centroids."""
+    iterations: int
+
+
+@torch.no_grad()
+def kmeans(
+    x_NE: Float[Tensor, "n e"],
+    start_KE: Float[Tensor, "k e"],
+    *,
+    iterations: int = 100,
+    tolerance: float = 1e-4,
+) -> Clusters:
+    """From the given centroids until the cost falls by less than `tolerance` of itself. A cluster that gets no row
+    starts again from the row that lies worst in its own."""
+    if len(x_NE) < len(start_KE):
+        raise ValueError(f"{len(start_KE)} clusters need as many rows; got {len(x_NE)}")
+    length_N = torch.cat([x_TE.norm(dim=1) for x_TE in x_NE.split(_chunk_rows(x_NE, 1))])
+    centroids_KE, cost, done = start_KE.to(x_NE.dtype), float("inf"), 0
+    while done < iterations:
+        sums_KE, count_K, along_N = _assigned(x_NE, centroids_KE)
+        cost_N = (length_N - along_N).clamp_(min=0)
+        centroids_KE = sums_KE / count_K.clamp(min=1)[:, None]
+        empty = (count_K == 0).nonzero().squeeze(1)
+        if len(empty):
+            centroids_KE[empty] = x_NE[cost_N.topk(len(empty)).indices]
+        before, cost, done = cost, float(cost_N.mean()), done + 1
+        if before < float("inf") and before - cost <= tolerance * before:
+            break
+    return Clusters(centroids_KE, cost, done)
+
+
+@torch.no_grad()
+def assign(x_NE: Float[Tensor, "n e"], centroids_KE: Float[Tensor, "k e"]) -> Int[Tensor, " n"]:
+    """The centroid of the highest cosine."""
+    return torch.cat([labels for _, labels, _ in _chunks(x_NE, centroids_KE)])
+
+
+@torch.no_grad()
+def starting_points(
+    x_NE: Float[Tensor, "n e"], clusters: int, generator: torch.Generator
+) -> Float[Tensor, "clusters e"]:
+    """Rows far from each other (k-means++ with the cost above), among a sample of them.
+
+    Rows are drawn by their place along a random direction, not by their place in the batch.
+    """
+    direction_E = torch.randn(x_NE.shape[1], generator=generator, dtype=torch.float64)
+    along_N = torch.cat([x_TE.cpu().double() @ direction_E for x_TE in x_NE.split(_chunk_rows(x_NE, 1))])
+    sample = torch.randperm(len(x_NE), generator=generator)[: _START_ROWS * clusters].sort().values
+    x_ME = x_NE[along_N.argsort(stable=True)[sample].to(x_NE.device)]
+    draws_K = torch.rand(clusters, generator=generator, dtype=torch.float64).tolist()
+    length_M = x_ME.norm(dim=1)
+    chosen = [int(draws_K[0] * len(x_ME))]
+    cost_M = torch.full_like(length_M, torch.inf)
+    for draw in draws_K[1:]:
+        cost_M = torch.minimum(cost_M, length_M - x_ME @ F.normalize(x_ME[chosen[-1]], dim=0)).clamp_(min=0)
+        total_M = cost_M.cpu().double().cumsum(dim=0)
+        far = bool(total_M[-1] > 0)  # else every row is a copy of one already chosen
+        place = torch.searchsorted(total_M, draw * total_M[-1], right=True) if far else draw * len(x_ME)
+        chosen.append(min(int(place), len(x_ME) - 1))
+    return x_ME[chosen]
+
+
+class OnlineClusters(nn.Module):
+    """Centroids of the last rows of a stream, all of it in buffers: fitted every so many steps to the rows of this step
+    and those in the queue, from where they were."""
+
+    centroids: Tensor
+    queue: Tensor
+    written: Tensor
+    steps: Tensor
+    fitted: Tensor
+
+    def __init__(self, clusters: int, dim: int, *, queue: int, every: int, iterations: int = 100):
+        super().__init__()
+        self.every, self.iterations = every, iterations
+        self.register_buffer("centroids", torch.zeros(clusters, dim))
+        self.register_buffer("queue", torch.zeros(queue, dim))
+        self.register_buffer("written", torch.zeros((), dtype=torch.int64))
+        """Rows that ever came into the queue; the next one goes to this place, modulo its length."""
+        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("fitted", torch.zeros((), dtype=torch.int64))
+
+    def known(self, rows_NE: Float[Tensor, "n e"]) -> Float[Tensor, "m e"]:
+        """What is clustered: the queue as far as it is filled, and these rows."""
+        filled = min(int(self.written), len(self.queue))
+        return torch.cat([self.queue[:filled], rows_NE.to(self.queue)])
+
+    def at(self, rows_NE: Float[Tensor, "n e"], generator: torch.Generator) -> Tensor | None:
+        """The centroids of this step; None while there are fewer rows than clusters, and more to come. Changes nothing:
+        `advance` does."""
+        fitted = bool(self.fitted)
+        if fitted and int(self.steps) % self.every:
+            return self.centroids
+        known_ME, clusters = self.known(rows_NE), len(self.centroids)
+        if fitted and len(known_ME) < clusters:
+            return self.centroids
+        if len(known_ME) < clusters <= len(self.queue) + len(rows_NE):
+            return None
+        if len(known_ME) < clusters:
+            raise SeehearError(
+                f"{clusters} clusters need as many clips; a batch of {len(rows_NE)} and a queue of {len(self.queue)} "
+                "hold fewer: take fewer clusters, or a longer queue"
+            )
+        start_KE = self.centroids if fitted else starting_points(known_ME, clusters, generator)
+        return kmeans(known_ME, start_KE, iterations=self.iterations).centroids_KE
+
+    @torch.no_grad()
+    def advance(self, centroids_KE: Float[Tensor, "k e"] | None, rows_NE: Float[Tensor, "n e"]) -> None:
+        """The step is over: keep its centroids, and these of its rows in place of the oldest ones of the queue."""
+        if centroids_KE is not None:
+            self.fitted.fill_(1)
+            self.centroids.copy_(centroids_KE)
+        self.steps += 1
+        rows_NE = rows_NE[max(len(rows_NE) - len(self.queue), 0) :]
+        if len(rows_NE):
+            places_N = (self.written + torch.arange(len(rows_NE), device=self.written.device)) % len(self.queue)
+            self.queue[places_N] = rows_NE.to(self.queue)
+            self.written += len(rows_NE)
+
+
+def evenly(rows: int, share: float, device: torch.device) -> Int[Tensor, " n"]:
+    """The numbers of so many of the rows, evenly spread: of every video's clips, where they lie side by side."""
+    return (torch.arange(round(rows * share), device=device) / share).long()
+
+
+def _chunk_rows(x_NE: Tensor, columns: int) -> int:
+    numbers = _CUDA_CHUNK_NUMBERS if x_NE.is_cuda else _CHUNK_NUMBERS
+    return max(256, numbers // max(columns, x_NE.shape[1]))
+
+
+def _chunks(x_NE: Tensor, centroids_KE: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Rows, their labels, and how far each reaches in the direction of its centroid."""
+    with torch.autocast(x_NE.device.type, enabled=False):
+        unit_EK = F.normalize(centroids_KE.to(x_NE.dtype), dim=1).T
+        for x_TE in x_NE.split(_chunk_rows(x_NE, len(centroids_KE))):
+            along_T, label_T = (x_TE @ unit_EK).max(dim=1)
+            yield x_TE, label_T, along_T
+
+
+def _assigned(x_NE: Tensor, centroids_KE: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Sums and numbers of the rows of each cluster, and how far each row reaches in the direction of its centroid."""
+    sums_KE, count_K = torch.zeros_like(centroids_KE), centroids_KE.new_zeros(len(centroids_KE))
+    reached = []
+    for x_TE, label_T, along_T in _chunks(x_NE, centroids_KE):
+        if x_TE.is_cuda:  # adding by index is not deterministic there, a product is
+            member_KT = F.one_hot(label_T, len(centroids_KE)).to(x_TE.dtype).T
+            sums_KE.addmm_(member_KT, x_TE)
+            count_K += member_KT.sum(dim=1)
+        else:
+            sums_KE.index_add_(0, label_T, x_TE)
+            count_K += torch.bincount(label_T, minlength=len(count_K))
+        reached.append(along_T)
+    return sums_KE, count_K, torch.cat(reached)
