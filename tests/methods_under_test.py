@@ -12,6 +12,8 @@ from seehear.data.latents import LatentData
 from seehear.data.loader import TrainingData
 from seehear.methods.base import Method
 from seehear.methods.fusemix import FuseMix, FuseMixConfig
+from seehear.methods.mcn import MCN, MCNConfig
+from tests.clips import BANDS, WIDTH, Clips
 from tests.toy import Data, Mixing, Toy
 
 
@@ -31,11 +33,29 @@ def fusemix(**options: Any) -> FuseMix:
     return method.fit(latents(40).aligned()[0])
 
 
+def mcn(**options: Any) -> MCN:
+    """Of latents; or of latents, sound and words."""
+    small = {"dim": 32, "hidden": 8, "clusters": 3, "queue": 10, "refit_every": 3, "channels": (8, 16)}
+    small |= {"reconstruct_weight": 2.0}
+    config = MCNConfig(**({"widths": {"video": 12, "text": 12}, "normalise": "standardise"} | small | options))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return MCN(config)
+
+
+def mcn_of_clips(**options: Any) -> MCN:
+    widths = {"video": WIDTH, "audio": BANDS, "text": WIDTH}
+    return mcn(widths=widths, inputs={"audio": "mel", "text": "words"}, normalise="l2", **options)
+
+
 METHODS: dict[str, tuple[Callable[[], Method], Callable[[int], TrainingData]]] = {
     "toy": (Toy, Data),
     "mixing": (Mixing, Data),
     "fusemix": (lambda: fusemix(mix="permutation"), latents),
     "fusemix-halves": (fusemix, latents),
     "fusemix-skip": (lambda: fusemix(head="skip", mix="permutation", lambda_per="row", structure=1.0), latents),
+    "mcn": (lambda: mcn().fit(latents(40).aligned()[0]), latents),
+    "mcn-clips": (mcn_of_clips, Clips),
+    "mcn-spaces": (lambda: mcn_of_clips(spaces="fine_coarse", similarity="cosine", mask_duplicates=True), Clips),
 }
 """name -> (make the method, make the data of so many clips)."""

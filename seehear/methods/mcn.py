@@ -1,0 +1,385 @@
+"""MCN: Multimodal Clustering Networks for Self-supervised Learning from Unlabeled Videos (arXiv 2104.12671).
+
+Frozen features x of video, audio and text; small branches h give z_x = h(x) in one space (or several).
+    contrast     L_con = sum over pairs of MMS(z_p z_q')           all other clips of the batch are negatives
+    cluster      m_i = mean of the present z_x,i;  k_i = argmax_k cos(m_i, C_k)         one label for a whole clip
+                 L_x = -mean_i log softmax_k(z_x,i . C_k - delta [k = k_i])_{k_i};      L_clu = mean (paper: sum) of L_x
+    reconstruct  L_rec = sum over modalities of mean_i MSE(decode(z_x,i), x_i)
+    loss         L_con + L_clu + 50 L_rec
+C are k-means centroids of the m of this batch and of a queue of earlier ones, refitted every so many steps from where
+they were; they carry no gradient. A modality that a clip lacks is in no term of that clip.
+
+Spaces: one for all ('joint'); one for each pair ('disjoint'); or video and audio in a fine one, from which a map leads
+into a coarse one that holds the text ('fine_coarse'): clusters are then coarse, reconstruction of sight and sound fine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from functools import partial
+from itertools import combinations
+from typing import Any, Literal
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from seehear.distributed import gather, world_size
+from seehear.errors import SeehearError, unknown
+from seehear.losses.clustering import Over, clustering, fuse
+from seehear.losses.contrastive import pairwise, same_group
+from seehear.losses.mms import mms
+from seehear.losses.overlap import Overlap
+from seehear.methods.base import Method
+from seehear.nn.adapter import Standardise
+from seehear.nn.davemel import DaveMel
+from seehear.nn.davenet import DaveNet, NormKind, Sound
+from seehear.nn.gated import Branch, MaxWords, UnitBlocks
+from seehear.nn.kmeans import OnlineClusters, assign, evenly
+from seehear.nn.mixing import row_numbers
+from seehear.nn.random import Randomness
+from seehear.nn.statistics import Latents, Present, statistics
+from seehear.nn.temperature import Temperature
+from seehear.types import MODALITIES, Batch, Encoded, Modality, StepOutput, Tensor, presence
+
+Pair = tuple[Modality, Modality]
+Input = Literal["latents", "words", "mel", "waveform"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MCNConfig:
+    widths: dict[Modality, int] = field(default_factory=dict)
+    """Width of the features by modality (of a word vector, for words; number of bands, for sound); two modalities at
+    least. A recipe leaves it empty: data fills it in."""
+    inputs: dict[Modality, Input] = field(default_factory=dict)
+    """What a batch holds of a modality. 'latents': (B, D), where nothing is said; 'words': (B, L, D), rows of zeros are
+    padding; 'mel': (B, F, S) in decibels, or 'waveform': (B, N) at 16 kHz, which go through DAVEnet. Of sound padded to
+    a common length the batch also holds `length_audio` (B,): frames, or samples, that are the clip's own."""
+    blocks: dict[Modality, tuple[int, ...]] = field(default_factory=dict)
+    """Widths of the concatenated encoders of a modality, where its latents come from several: each has an equal say."""
+    normalise: Literal["l2", "standardise", "none"] = "l2"
+    """Latents to unit length, encoder by encoder (the paper), or to zero mean and unit variance over the training rows,
+    or left as they are."""
+    nonnegative: tuple[Modality, ...] = ()
+    """Modalities whose latents are never negative (maxima of ReLU features, as in the paper): their decoder ends in a
+    ReLU. Those of words and of sound always do."""
+    spaces: Literal["joint", "disjoint", "fine_coarse"] = "joint"
+    """One space; one for each pair; or a fine one of video and audio, and a coarse one of all three behind it."""
+    dim: int = 6144
+    """Width of a space."""
+    coarse_dim: int | None = None
+    """Width of the coarse space, if there is one; None: half of `dim`."""
+    similarity: Literal["dot", "cosine"] = "dot"
+    """'dot': raw products (the paper); 'cosine': of unit vectors, over a learned temperature for each space."""
+    temperature: float = 0.07
+    """Where the temperatures start; raw products have none."""
+    margin: float = 0.001
+    """delta, taken off the logit of a match."""
+    pairs: tuple[Pair, ...] = ()
+    """Pairs of modalities to align; empty means all."""
+    mask_same_group: bool = False
+    """Clips of one source recording are no negatives of each other. (In the paper they are.)"""
+    mask_duplicates: bool = False
+    """Clips with the same latents or words of a modality are no negatives in its pairs. (In the paper they are.)"""
+    contrast_weight: float = 1.0
+    """Of L_con; 0 leaves it out, as for the next two."""
+    cluster_weight: float = 1.0
+    """Of L_clu."""
+    reconstruct_weight: float = 50.0
+    """Of L_rec."""
+    cluster_over: Over = "mean"
+    """L_clu: mean of the L_x (the code), their sum (the paper), or that of the fused vector m alone (a variant)."""
+    clusters: int = 256
+    """K."""
+    queue: int = 40_960
+    """Rows of earlier batches that are clustered with the present one."""
+    enqueue: float = 0.5
+    """Share of a batch that enters the queue, evenly over its rows."""
+    refit_every: int = 20
+    """Steps between two runs of k-means."""
+    iterations: int = 100
+    """Of k-means, at most."""
+    hidden: int = 1024
+    """Width inside a decoder."""
+    channels: tuple[int, ...] = (128, 256, 512, 1024)
+    """DAVEnet's stages."""
+    audio_norm: NormKind = "group"
+    """DAVEnet's. 'batch' is the paper's, of the rows at hand: then results depend on micro-batches and processes."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "blocks", {m: tuple(b) for m, b in self.blocks.items()})
+        object.__setattr__(self, "pairs", tuple((p, q) for p, q in self.pairs))
+        for name in ("nonnegative", "channels"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if self.widths:
+            self._check_modalities()
+        if self.normalise == "standardise" and self.nonnegative:
+            raise SeehearError("standardised latents have negative values: nonnegative must be empty")
+        if not 0 < self.enqueue <= 1 or min(self.clusters, self.refit_every, self.iterations) < 1 or self.queue < 0:
+            raise SeehearError(
+                "enqueue must be in (0, 1], clusters, refit_every and iterations at least 1, queue at least 0; got "
+                f"{self.enqueue}, {self.clusters}, {self.refit_every}, {self.iterations} and {self.queue}"
+            )
+
+    def _check_modalities(self) -> None:
+        if len(self.widths) < 2:
+            raise SeehearError(f"MCN aligns two modalities at least; got {', '.join(self.widths)}")
+        for m in [*self.inputs, *self.blocks, *self.nonnegative, *(m for pair in self.pairs for m in pair)]:
+            if m not in self.widths:
+                raise unknown("modality", m, self.widths)
+        for m, blocks in self.blocks.items():
+            if sum(blocks) != self.widths[m]:
+                raise SeehearError(f"blocks of {m} must add up to {self.widths[m]}; got {blocks}")
+        for m, kind in self.inputs.items():
+            if kind != "latents" and m != ("text" if kind == "words" else "audio"):
+                raise SeehearError(f"{m} cannot be {kind}: words are text, mel and waveform audio")
+        if self.spaces == "fine_coarse" and set(self.widths) != set(MODALITIES):
+            raise SeehearError(f"fine_coarse needs video, audio and text; got {', '.join(self.widths)}")
+
+    def input_of(self, m: Modality) -> Input:
+        return self.inputs.get(m, "latents")
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> MCNConfig:
+        """What `dataclasses.asdict`, or JSON made from it, gave."""
+        known = [f.name for f in fields(cls)]
+        for name in values:
+            if name not in known:
+                raise unknown("MCN option", name, known)
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class _Space:
+    modalities: tuple[Modality, ...]
+    dim: int
+    pairs: tuple[Pair, ...]
+    own: tuple[Modality, ...]
+    """The modalities whose heads lead here, and which are rebuilt from here; the others come from another space."""
+    clustered: bool = True
+
+
+class MCN(Method):
+    name = "mcn"
+    config: MCNConfig
+
+    def __init__(self, config: MCNConfig):
+        super().__init__()
+        if not config.widths:
+            raise ValueError("widths must say how wide the features of each modality are")
+        self.config, self._spaces = config, _plan(config)
+        self.spaces = {name: space.modalities for name, space in self._spaces.items()}
+        self.branches = nn.ModuleDict({m: _branch(config, m, self._spaces) for m in config.widths})
+        self.clusters, self.temperatures = nn.ModuleDict(), nn.ModuleDict()
+        for name, space in self._spaces.items():
+            if config.cluster_weight and space.clustered:
+                size = {"queue": config.queue, "every": config.refit_every, "iterations": config.iterations}
+                self.clusters[name] = OnlineClusters(config.clusters, space.dim, **size)
+            if config.similarity == "cosine":
+                self.temperatures[name] = Temperature(config.temperature)
+        if config.spaces == "fine_coarse":
+            self.coarsen = nn.Linear(self._spaces["fine"].dim, self._spaces["coarse"].dim)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> MCN:
+        return cls(MCNConfig.from_dict(config))
+
+    @torch.no_grad()
+    def fit(self, latents: Latents, present: Present | None = None) -> MCN:
+        """Take the standardisation, where there is one, from the training latents."""
+        if self.config.normalise == "standardise":
+            chosen = {m: latents[m] for m in self.config.widths if self.config.input_of(m) == "latents"}
+            for m, (mean, deviation) in statistics(chosen, present).items():
+                stem = self._branch(m).stem
+                assert isinstance(stem, Standardise)
+                stem.set(mean, deviation, self.config.blocks.get(m, ()))
+        return self
+
+    def encode(self, batch: Batch, *, rng: Randomness | None) -> Encoded:
+        """The branches, and how well each clip's features are rebuilt. `rng` None: batch norm by its running
+        statistics."""
+        missing = [m for m in self.config.widths if m not in batch or f"has_{m}" not in batch]
+        if missing:
+            raise ValueError(f"the batch has no {', '.join(missing)}: the model aligns {', '.join(self.config.widths)}")
+        features: dict[str, Tensor] = {}
+        for m in self.config.widths:
+            f_BD = self._stem(batch, m, learning=rng is not None)
+            z = self._embed(m, f_BD)
+            features |= {f"{space}/{m}": z_BE for space, z_BE in z.items()}
+            if errors := self._branch(m).errors(z, f_BD):
+                features[f"reconstruct/{m}"] = torch.stack(errors).mean(dim=0)
+        present = {m: has for m, has in presence(batch).items() if m in self.config.widths}
+        return Encoded(features, present, self._same(batch))
+
+    def objective(self, encoded: Encoded, *, progress: float, rng: Randomness) -> StepOutput:
+        config = self.config
+        loss = torch.stack([x[:0].sum() for x in encoded.features.values()]).sum()  # a graph, whatever is absent
+        metrics: dict[str, Tensor] = {}
+        carry: dict[str, Tensor] = {}
+        for name, space in self._spaces.items():
+            z = {m: encoded.features[f"{name}/{m}"] for m in space.modalities}
+            present = {m: encoded.present[m] for m in space.modalities}
+            if config.contrast_weight and space.pairs:
+                terms = self._contrast(name, z, encoded)
+                loss = loss + config.contrast_weight * sum(terms.values(), loss.new_zeros(()))
+                metrics |= {f"loss/{p}-{q}": term.detach() for (p, q), term in terms.items()}
+            if name in self.clusters:
+                pulled, found, kept = self._cluster(name, z, present, rng)
+                loss = loss + config.cluster_weight / len(self.clusters) * pulled
+                metrics, carry = metrics | found, carry | kept
+            if name in self.temperatures:
+                metrics[f"temperature/{name}"] = torch.as_tensor(self._temperature(name)).detach().clone()
+        for m in config.widths:
+            error_B = encoded.features.get(f"reconstruct/{m}")
+            if error_B is not None and bool(encoded.present[m].any()):
+                error = error_B[encoded.present[m]].mean()
+                loss = loss + config.reconstruct_weight * error
+                metrics[f"loss/reconstruct-{m}"] = error.detach()
+        return StepOutput(loss, metrics, carry)
+
+    @torch.no_grad()
+    def embed(self, batch: Batch, space: str | None = None) -> dict[Modality, Tensor]:
+        space = space or next(iter(self.spaces))
+        if space not in self.spaces:
+            raise unknown("space", space, self.spaces)
+        here = [m for m in self.spaces[space] if m in batch]
+        z = {m: self._embed(m, self._stem(batch, m, learning=False))[space] for m in here}
+        return {m: F.normalize(z_BE, dim=1) for m, z_BE in z.items()}
+
+    @torch.no_grad()
+    def after_step(self, out: StepOutput, progress: float) -> None:
+        for name, clusters in self.clusters.items():
+            assert isinstance(clusters, OnlineClusters)
+            clusters.advance(out.carry.get(f"{name}/centroids"), out.carry[f"{name}/rows"])
+        running = [x for m in self.modules() if isinstance(m, DaveNet) for x in m.running_statistics()]
+        if running and world_size() > 1:
+            mean = gather(torch.cat(running)[None]).mean(dim=0)  # every process saw other rows
+            for x, part in zip(running, mean.split([len(x) for x in running]), strict=True):
+                x.copy_(part)
+
+    # -- branches ----------------------------------------------------------------------------------------------------
+
+    def _stem(self, batch: Batch, m: Modality, *, learning: bool) -> Tensor:
+        """(B, D): what a head begins with, and a decoder has to rebuild."""
+        dtype, stem = next(self.parameters()).dtype, self._branch(m).stem
+        x = batch[m].to(dtype)
+        self._check_shape(m, x)
+        if isinstance(stem, Sound):
+            return stem(x, batch.get("length_audio"), batch.get(f"has_{m}"), learning=learning).to(dtype)
+        return stem(x).to(dtype)
+
+    def _check_shape(self, m: Modality, x: Tensor) -> None:
+        kind, width = self.config.input_of(m), self.config.widths[m]
+        expected = {"latents": (width,), "words": (None, width), "mel": (width, None), "waveform": (None,)}[kind]
+        shape = tuple(x.shape[1:])
+        if len(shape) != len(expected) or any(e not in (None, s) for e, s in zip(expected, shape, strict=True)):
+            wanted = " x ".join("any" if e is None else str(e) for e in expected)
+            found = " x ".join(str(s) for s in shape)
+            raise SeehearError(
+                f"{m} of a clip is {found}, this model was made for {kind} of {wanted}: another encoder?"
+            )
+
+    def _embed(self, m: Modality, f_BD: Tensor) -> dict[str, Tensor]:
+        """Its vectors in every space that holds the modality."""
+        z = self._branch(m)(f_BD)
+        if "fine" in z:
+            z["coarse"] = self.coarsen(z["fine"].relu())
+        if self.config.similarity == "cosine":
+            z = {name: F.normalize(z_BE, dim=1) for name, z_BE in z.items()}
+        return {name: z_BE.to(f_BD.dtype) for name, z_BE in z.items()}
+
+    # -- terms -------------------------------------------------------------------------------------------------------
+
+    def _contrast(self, name: str, z: Mapping[Modality, Tensor], encoded: Encoded) -> dict[Pair, Tensor]:
+        loss = partial(mms, margin=self.config.margin, temperature=self._temperature(name))
+        exclude = partial(self._overlap, encoded.context)
+        return pairwise(z, encoded.present, loss, pairs=self._spaces[name].pairs, exclude=exclude).terms
+
+    def _cluster(
+        self, name: str, z: Mapping[Modality, Tensor], present: Mapping[Modality, Tensor], rng: Randomness
+    ) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
+        """L_clu in a space, what to log of it, and what `after_step` keeps."""
+        online, config = self.clusters[name], self.config
+        assert isinstance(online, OnlineClusters)
+        fused_BE, any_B = fuse({m: z_BE.detach() for m, z_BE in z.items()}, present)
+        rows_NE = fused_BE[any_B]
+        carry = {f"{name}/rows": rows_NE[evenly(len(rows_NE), config.enqueue, rows_NE.device)]}
+        centroids_KE = online.at(rows_NE, rng.shared(f"mcn/clusters/{name}"))
+        if centroids_KE is None:
+            return fused_BE.new_zeros(()), {}, carry
+        carry[f"{name}/centroids"] = centroids_KE
+        label_B = assign(fused_BE, centroids_KE)
+        loss = clustering(
+            z,
+            present,
+            F.normalize(centroids_KE, dim=1) if config.similarity == "cosine" else centroids_KE,
+            label_B,
+            over=config.cluster_over,
+            margin=config.margin,
+            temperature=self._temperature(name),
+        )
+        used = torch.tensor(len(label_B[any_B].unique()), device=loss.device)
+        return loss, {f"loss/cluster-{name}": loss.detach(), f"clusters/{name}": used}, carry
+
+    def _temperature(self, name: str) -> Tensor | float:
+        return self.temperatures[name]() if name in self.temperatures else 1.0
+
+    def _same(self, batch: Batch) -> dict[str, Tensor]:
+        """Numbers (B,) that are equal where rows are no negatives of each other."""
+        found = {}
+        if self.config.mask_same_group:
+            if "group" not in batch:
+                raise ValueError("mask_same_group needs the rows' group numbers: the batch has no 'group'")
+            found["same/group"] = batch["group"]
+        if self.config.mask_duplicates:
+            given = [m for m in self.config.widths if self.config.input_of(m) in ("latents", "words")]
+            found |= {f"same/{m}": row_numbers(batch[m].flatten(1)) for m in given}
+        return found
+
+    def _overlap(self, context: Mapping[str, Tensor], p: Modality, q: Modality) -> Overlap | None:
+        numbers = [context[f"same/{way}"] for way in ("group", p, q) if f"same/{way}" in context]
+        return same_group(*numbers) if numbers else None
+
+    def _branch(self, m: Modality) -> Branch:
+        branch = self.branches[m]
+        assert isinstance(branch, Branch)
+        return branch
+
+
+def _branch(config: MCNConfig, m: Modality, spaces: Mapping[str, _Space]) -> Branch:
+    kind, width = config.input_of(m), config.widths[m]
+    stem: nn.Module = nn.Identity()
+    if kind == "words":
+        stem, width = MaxWords(width, config.dim), config.dim
+    elif kind != "latents":
+        network = DaveNet(width, channels=config.channels, norm=config.audio_norm)
+        stem, width = Sound(network, DaveMel(width) if kind == "waveform" else None), network.width
+    elif config.normalise == "standardise":
+        stem = Standardise(width)
+    elif config.normalise == "l2":
+        stem = UnitBlocks(config.blocks.get(m, (width,)))
+    return Branch(
+        stem,
+        width,
+        {name: space.dim for name, space in spaces.items() if m in space.own},
+        narrow=kind in ("mel", "waveform"),
+        hidden=config.hidden if config.reconstruct_weight else 0,
+        nonnegative=kind != "latents" or m in config.nonnegative,
+    )
+
+
+def _plan(config: MCNConfig) -> dict[str, _Space]:
+    """The spaces by name, the one that holds most first."""
+    modalities = tuple(m for m in MODALITIES if m in config.widths)
+    pairs = config.pairs or tuple(combinations(modalities, 2))
+    if config.spaces == "joint":
+        return {"joint": _Space(modalities, config.dim, pairs, own=modalities)}
+    if config.spaces == "disjoint":
+        return {f"{p}-{q}": _Space((p, q), config.dim, ((p, q),), own=(p, q)) for p, q in pairs}
+    fine = tuple(pair for pair in pairs if "text" not in pair)
+    coarse = tuple(pair for pair in pairs if "text" in pair)
+    return {
+        "coarse": _Space(modalities, config.coarse_dim or config.dim // 2, coarse, own=("text",)),
+        "fine": _Space(("video", "audio"), config.dim, fine, own=("video", "audio"), clustered=False),
+    }
