@@ -6,7 +6,7 @@ group's clips come along together. The gallery stays as it is.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,6 +83,33 @@ def median_interval(
             low, high = np.searchsorted(reached, middle), np.searchsorted(reached, middle, side="right")
             medians.append((sorted_N[low] + sorted_N[high]) / 2)
     low, high = np.quantile(medians, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def statistic_interval(
+    statistic: Callable[[np.ndarray], float],
+    groups: Sequence[str | int] | np.ndarray,
+    *,
+    draws: int = 200,
+    level: float = 0.95,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Percentile interval of anything: `statistic` gets the row numbers of a draw, some of them several times. A draw
+    it cannot use (ValueError: no class left) is left out."""
+    group = np.unique(np.asarray(groups), return_inverse=True)[1]
+    num = int(group.max()) + 1
+    if num < 2:
+        return float("nan"), float("nan")
+    found = []
+    for weights_RG in _draws(num, draws, seed, rows=len(group)):
+        for weights_G in weights_RG:
+            try:
+                found.append(statistic(np.repeat(np.arange(len(group)), weights_G[group])))
+            except ValueError:
+                continue
+    if not found:
+        return float("nan"), float("nan")
+    low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from seehear.evaluation.bootstrap import compare, intervals, mean_interval, median_interval
+from seehear.evaluation.bootstrap import compare, intervals, mean_interval, median_interval, statistic_interval
 
 
 def test_mean_interval_is_that_of_the_normal_theory_when_clips_are_independent():
@@ -87,3 +87,18 @@ def test_sign_flip_agrees_with_scipy():
 def test_comparison_needs_the_same_queries():
     with pytest.raises(ValueError, match="same queries"):
         compare(np.zeros(3), np.zeros(4), [1, 2, 3])
+
+
+def test_any_statistic_agrees_with_the_closed_way():
+    values = np.random.default_rng(8).random(90)
+    groups = np.arange(90) // 3
+    slow = statistic_interval(lambda rows: values[rows].mean(), groups, draws=500)
+    assert slow == pytest.approx(mean_interval(values, groups, draws=500))
+    assert np.isnan(statistic_interval(lambda rows: 0.0, ["a"] * 90)).all()
+
+    def often_fails(rows):
+        if 0 not in rows:
+            raise ValueError
+        return 1.0
+
+    assert statistic_interval(often_fails, groups) == (1.0, 1.0)

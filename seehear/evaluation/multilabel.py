@@ -1,0 +1,70 @@
+"""Items with several labels each (AudioSet, sound scenes): how well do scores rank the items of every class?
+
+mAP   mean over classes of the average precision
+AUC   mean over classes of the chance that an item of the class scores above one that is not; ties count half
+d'    sqrt(2) * inverse normal CDF of AUC: distance of two unit normals with that AUC (0 at chance)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+
+from seehear.types import Bool, Float
+
+_CAP = 1.0 - 1e-6  # of an AUC that d' is taken of: a perfect class would be infinitely far
+
+
+@dataclass(frozen=True)
+class MultiLabel:
+    metrics: dict[str, float]
+    """mAP, AUC, d'."""
+    chance: dict[str, float]
+    """mAP: the mean share of items that a class has; AUC 0.5; d' 0."""
+    classes: list[str]
+    """Those with an item that has them and one that has not: only they count."""
+    average_precision: np.ndarray
+    auc: np.ndarray
+
+
+def multilabel(
+    scores_NC: Float[np.ndarray, "n c"], truth_NC: Bool[np.ndarray, "n c"], classes: Sequence[str]
+) -> MultiLabel:
+    scores_NC, truth_NC = np.asarray(scores_NC, np.float64), np.asarray(truth_NC, bool)
+    if scores_NC.shape != truth_NC.shape or scores_NC.shape[1] != len(classes):
+        shapes = f"{scores_NC.shape}, {truth_NC.shape} and {len(classes)} classes"
+        raise ValueError(f"scores and truth must be (items, classes); got {shapes}")
+    usable = np.flatnonzero(truth_NC.any(axis=0) & ~truth_NC.all(axis=0))
+    if not len(usable):
+        raise ValueError("no class has both an item that has it and one that has not")
+    precision = np.array([average_precision(scores_NC[:, c], truth_NC[:, c]) for c in usable])
+    area = np.array([auc(scores_NC[:, c], truth_NC[:, c]) for c in usable])
+    metrics = {"mAP": float(precision.mean()), "AUC": float(area.mean()), "d'": d_prime(float(area.mean()))}
+    chance = {"mAP": float(truth_NC[:, usable].mean()), "AUC": 0.5, "d'": 0.0}
+    return MultiLabel(metrics, chance, [classes[int(c)] for c in usable], precision, area)
+
+
+def average_precision(scores_N: Float[np.ndarray, " n"], truth_N: Bool[np.ndarray, " n"]) -> float:
+    """Sum over distinct scores of (recall gained there) * (precision there): tied items enter together."""
+    scores_N, truth_N = np.asarray(scores_N), np.asarray(truth_N, bool)
+    order = np.argsort(-scores_N, kind="stable")
+    last = np.flatnonzero(np.append(np.diff(scores_N[order]) != 0, True))  # the last place of each tied block
+    right = np.cumsum(truth_N[order])[last]
+    gained = np.diff(right, prepend=0)
+    return float(np.sum(gained * right / (last + 1)) / right[-1])
+
+
+def auc(scores_N: Float[np.ndarray, " n"], truth_N: Bool[np.ndarray, " n"]) -> float:
+    """By ranks (Mann-Whitney), the mean rank for ties."""
+    truth_N = np.asarray(truth_N, bool)
+    _, place, count = np.unique(scores_N, return_inverse=True, return_counts=True)
+    rank_N = (np.cumsum(count) - (count - 1) / 2)[place]
+    right = int(truth_N.sum())
+    return float((rank_N[truth_N].sum() - right * (right + 1) / 2) / (right * (len(truth_N) - right)))
+
+
+def d_prime(area: float) -> float:
+    return float(2**0.5 * NormalDist().inv_cdf(min(max(area, 1 - _CAP), _CAP)))
