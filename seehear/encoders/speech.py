@@ -82,5 +82,6 @@ def _session(path: Path) -> Any:
     runtime = require("onnxruntime", "speech")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # decoders need the cores it would wait on
     options.log_severity_level = 3
     return runtime.InferenceSession(str(path), sess_options=options, providers=["CPUExecutionProvider"])

@@ -1,0 +1,126 @@
+"""The encode pipeline against decoding alone plus the model alone, on the same clips in the same run.
+
+    OMP_NUM_THREADS=1 python benchmarks/encode.py [--encoders NAME ...] [--clips N] [--repeats N] [--workers N]
+        [--device D] [--out FILE]
+
+`work_ratio`: CPU seconds of decoding and of the model, each alone, over those of the pipeline with all its processes:
+what starting workers, moving frames between processes and writing the library add.
+`speed_ratio`: wall seconds of decoding and then the model, in one process, over those of the pipeline. Above 1 by as
+much as the two overlap: at most the number of cores, on a machine that does nothing else.
+`overlap`: the wall seconds that the bare work takes at best (on a CPU spread over all cores; on a GPU the longer of
+decoding over all cores and the model) over those of the pipeline. It says little while other programs run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from common import DEVICE, write
+from decode import make_film
+
+from seehear.data.encode import encode_library
+from seehear.data.library import Library
+from seehear.data.prepare import PrepareOptions, prepare
+from seehear.encoders import Encoder, Sample, load_encoder
+from seehear.progress import set_quiet
+
+ENCODERS = ("efficientnet-lite0", "aisfx", "logmel")
+TARGET = 0.9
+BATCH = 16
+
+
+def cpu_seconds() -> float:
+    """Of this process and of the children that have ended."""
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+def timed(work: Callable[[], object]) -> tuple[float, float]:
+    """CPU and wall seconds."""
+    cpu, wall = cpu_seconds(), time.perf_counter()
+    work()
+    return cpu_seconds() - cpu, time.perf_counter() - wall
+
+
+def alone(encoder: Encoder, samples: list[Sample]) -> dict[str, float]:
+    """Decoding in one process, then the model over what was decoded, in parts that fit in memory."""
+    seconds = {"decode_cpu": 0.0, "decode_wall": 0.0, "model_cpu": 0.0, "model_wall": 0.0}
+    for at in range(0, len(samples), BATCH):
+        prepared: list[object] = []
+        part = samples[at : at + BATCH]
+        cpu, wall = timed(lambda part=part, prepared=prepared: prepared.extend(map(encoder.prepare, part)))  # type: ignore[misc]
+        seconds["decode_cpu"] += cpu
+        seconds["decode_wall"] += wall
+        cpu, wall = timed(lambda prepared=prepared: encoder.encode(prepared))  # type: ignore[misc]
+        seconds["model_cpu"] += cpu
+        seconds["model_wall"] += wall
+    return seconds
+
+
+def measure(encoder: Encoder, folder: Path, *, workers: int, repeats: int) -> dict[str, float]:
+    library = Library.open(folder / "lib")
+    roots = library.roots()
+    samples = [Sample(str(library.path_of(c.source, roots)), c.start, c.end) for c in library.clips()]
+    encoder.encode([encoder.prepare(samples[0])])  # weights are read here
+    rounds = []
+    for turn in range(repeats):
+        copy = folder / f"copy{turn}"
+        shutil.copytree(folder / "lib", copy)
+        seconds = alone(encoder, samples)
+        work = Library.open(copy)
+        cpu, wall = timed(lambda work=work: encode_library(work, [encoder], workers=workers, batch_size=BATCH))  # type: ignore[misc]
+        rounds.append(seconds | {"pipeline_cpu": cpu, "pipeline_wall": wall})
+        shutil.rmtree(copy)
+    result = {name: statistics.median(r[name] for r in rounds) for name in rounds[0]}
+    cores = os.cpu_count() or 1
+    best = (result["decode_cpu"] + result["model_cpu"]) / cores
+    if DEVICE.type == "cuda":
+        best = max(result["decode_cpu"] / cores, result["model_wall"])
+    result["clips_per_second"] = len(samples) / result["pipeline_wall"]
+    for ratio, kind in (("work_ratio", "cpu"), ("speed_ratio", "wall")):
+        each = [(r[f"decode_{kind}"] + r[f"model_{kind}"]) / r[f"pipeline_{kind}"] for r in rounds]
+        result[ratio] = statistics.median(each)
+    result["overlap"] = best / result["pipeline_wall"]
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--encoders", nargs="+", default=ENCODERS)
+    parser.add_argument("--clips", type=int, default=120)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--out", type=Path)
+    given = parser.parse_args()
+    set_quiet(True)
+    results: dict[str, dict[str, float]] = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "media").mkdir()
+        film = make_film(folder / "film.mp4", gop=25)
+        for n in range(-(-given.clips // 15)):  # each film is a minute, in clips of 4 s
+            shutil.copy(film, folder / "media" / f"{n}.mp4")
+        prepare(folder / "media", folder / "lib", PrepareOptions(clips="fixed", seconds=4.0))
+        for encoder_name in given.encoders:
+            encoder = load_encoder(encoder_name, device=given.device)
+            results[encoder_name] = measure(encoder, folder, workers=given.workers, repeats=given.repeats)
+            found = results[encoder_name]
+            print(
+                f"{encoder_name}: {found['clips_per_second']:.1f} clips/s, work ratio {found['work_ratio']:.2f}, "
+                f"speed ratio {found['speed_ratio']:.2f} (target {TARGET}), overlap {found['overlap']:.2f}"
+            )
+    setting = {"clips": given.clips, "workers": given.workers, "repeats": given.repeats, "target": TARGET}
+    write("encode", {"setting": setting, "results": results}, given.out)
+
+
+if __name__ == "__main__":
+    main()
