@@ -23,11 +23,15 @@ class GroupedRows:
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 (closed by `close`)
         self._sources: dict[str, int] = {"": 0}
         self._owner, self._at, self._line, self._id = (array("q") for _ in range(4))
-        for row in rows:
-            if isinstance(row, Reject):
-                self.rejects.append(row)
-            else:
-                self._keep(row)
+        try:
+            for row in rows:
+                if isinstance(row, Reject):
+                    self.rejects.append(row)
+                else:
+                    self._keep(row)
+        except BaseException:
+            self.close()
+            raise
         self._set_aside_second_claims()
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from seehear.data.importers.base import Importer, ImportOptions, Item, Items, by_stem, by_youtube_id
-from seehear.data.importers.files import Files, Record, captions, given, number, read_json, with_header
+from seehear.data.importers.files import Files, Record, captions, given, number, objects, read_json, with_header
 from seehear.errors import SeehearError
 
 _MSRVTT = ("train_val_videodatainfo.json", "test_videodatainfo.json")
@@ -77,9 +77,8 @@ def _videos(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     stands for the line."""
     found = read_json(path, "videos")
     said: dict[str, list[str]] = {}
-    for sentence in found.get("sentences", []):
-        if isinstance(sentence, dict):
-            said.setdefault(str(sentence.get("video_id")), []).append(sentence.get("caption", ""))
+    for sentence in objects(found, "sentences"):
+        said.setdefault(str(sentence.get("video_id")), []).append(sentence.get("caption", ""))
     for place, video in enumerate(found["videos"], start=1):
         video = video if isinstance(video, dict) else {}
         name = str(video.get("video_id", ""))
@@ -122,11 +121,12 @@ def _of_youcook2(row: dict[str, str]) -> Item:
 def _segments(path: Path, wanted: dict[str, str]) -> Iterator[Record]:
     """{"database": {video: {"subset", "recipe_type", "annotations": [{"segment": [41, 54], "sentence"}]}}}; the number
     of the segment stands for the line."""
-    database = read_json(path, "database")["database"]
+    database = read_json(path, "database", dict)["database"]
     place = 0
     for video, facts in database.items():
-        split = wanted.get(str(facts.get("subset"))) if isinstance(facts, dict) else None
-        for annotation in facts.get("annotations", []) if split else []:
+        facts = facts if isinstance(facts, dict) else {}
+        split = wanted.get(str(facts.get("subset")))
+        for annotation in objects(facts, "annotations") if split else []:
             place += 1
             try:
                 start, end = annotation["segment"]

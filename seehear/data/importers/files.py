@@ -152,8 +152,9 @@ def words(path: Path) -> Iterator[tuple[int, str]]:
             yield number, line.strip()
 
 
-def read_json(path: Path, needed: str) -> dict[str, Any]:
-    """An object with a list under `needed`. Captions cut into words, half of a file of captions, are not kept."""
+def read_json(path: Path, needed: str, kind: type = list) -> dict[str, Any]:
+    """An object with a list, or what `kind` says, under `needed`. Captions cut into words, half of such a file, are
+    not kept."""
 
     def without_tokens(values: dict[str, Any]) -> dict[str, Any]:
         values.pop("tokens", None)
@@ -166,9 +167,15 @@ def read_json(path: Path, needed: str) -> dict[str, Any]:
         raise SeehearError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, RecursionError) as error:
         raise SeehearError(f"{path}: is no JSON ({error})") from error
-    if not isinstance(found, dict) or not isinstance(found.get(needed), list | dict):
+    if not isinstance(found, dict) or not isinstance(found.get(needed), kind):
         raise SeehearError(f"{path}: expected an object with {needed!r}")
     return found
+
+
+def objects(found: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    """The objects of a list of a JSON file; what else stands in the list is left out."""
+    listed = found.get(name)
+    return [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
 
 
 def number(values: Mapping[str, str], column: str) -> float:

@@ -64,9 +64,11 @@ class MediaIndex:
 
     def find(self, key: str) -> list[str]:
         """Paths of the files with this key."""
-        hashed = _hash(key)
-        first, last = (int(np.searchsorted(self._hashes, hashed, side=side)) for side in ("left", "right"))
-        names = [self._name(int(place)) for place in self._places[first:last]]
+        hashed, names = _hash(key), []
+        at = int(self._hashes.searchsorted(hashed))
+        while at < len(self._hashes) and self._hashes[at] == hashed:
+            names.append(self._name(int(self._places[at])))
+            at += 1
         return [name for name in names if _same(key, self._keys(os.path.splitext(name)[0]))]
 
     def rank(self, name: str) -> int:

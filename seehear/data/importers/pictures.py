@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from seehear.data.importers.base import Importer, ImportOptions, Item, Items, by_stem
-from seehear.data.importers.files import Files, captions, read_json
+from seehear.data.importers.files import Files, captions, objects, read_json
 from seehear.errors import SeehearError
 
 _SPLITS = {"train": "train", "restval": "train", "val": "val", "test": "test"}
@@ -54,14 +54,13 @@ def _of_karpathy(image: dict[str, Any]) -> Item:
 def _captions_json(files: Files, path: Path, split: str) -> Items:
     """{"images": [{"id", "file_name"}], "annotations": [{"image_id", "caption"}]}"""
     found = read_json(path, "images")
-    said: dict[Any, list[str]] = {}
-    for annotation in found.get("annotations", []):
-        if isinstance(annotation, dict):
-            said.setdefault(annotation.get("image_id"), []).append(annotation.get("caption", ""))
+    said: dict[str, list[str]] = {}
+    for annotation in objects(found, "annotations"):
+        said.setdefault(str(annotation.get("image_id")), []).append(annotation.get("caption", ""))
 
     def item(image: dict[str, Any]) -> Item:
         stem = PurePosixPath(image["file_name"]).stem
-        return Item(keys=(stem,), id=stem, split=split, texts=captions(*said.get(image["id"], ())))
+        return Item(keys=(stem,), id=stem, split=split, texts=captions(*said.get(str(image["id"]), ())))
 
     yield from _each(files, path, found["images"], item)
 

@@ -1,0 +1,59 @@
+"""Folders that look like data sets: official files from `tests/data/formats` or made up in their format, tiny media."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from seehear.data.importers import ImportOptions, ImportReport, import_dataset
+from seehear.data.library import Library
+from seehear.data.records import Clip
+from tests.data.makers import film, picture, sound
+
+FORMATS = Path(__file__).parent.parent / "formats"
+
+
+def originals(folder: Path) -> dict[str, Path]:
+    """Media of each kind, made once."""
+    return {
+        "film": film(folder / "film.mp4", seconds=1.0),
+        "ten": film(folder / "ten.mp4", seconds=10.4, fps=2, rate=16_000),
+        "recording": sound(folder / "recording.wav", seconds=45.0, rate=8000),
+        "sound": sound(folder / "sound.wav", seconds=1.0, rate=8000),
+        "picture": picture(folder / "picture.jpg"),
+    }
+
+
+def put(original: Path, root: Path, *names: str) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(original, root / name)
+
+
+def official(root: Path, *names: str, folder: str = "") -> None:
+    """Files of `formats`, under another name where one is given as 'from=to'."""
+    for name in names:
+        source, _, to = name.partition("=")
+        put(FORMATS / source, root, f"{folder}/{to or source}" if folder else to or source)
+
+
+def write(path: Path, content: object) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+    return path
+
+
+def imported(name: str, root: Path, **options: object) -> tuple[dict[str, Clip], ImportReport]:
+    """{id: clip} of a fresh library, and the report."""
+    library = root.parent / "library"
+    report = import_dataset(name, root, library, ImportOptions(workers=0, **options))
+    return {clip.id: clip for clip in Library.open(library).clips()}, report
+
+
+def rejects(root: Path) -> dict[str, str]:
+    return {r.path: r.reason for r in Library.open(root.parent / "library").rejects()}
+
+
+def texts(clip: Clip) -> list[str]:
+    return [text.text for text in clip.texts]
