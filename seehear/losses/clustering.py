@@ -31,8 +31,9 @@ def cluster_loss(
     temperature: Float[Tensor, ""] | float = 1.0,
 ) -> Float[Tensor, " b"]:
     """By row, the cross-entropy of x C' / temperature with the margin taken off the own cluster's logit: log(K) when
-    all are equal and there is no margin. The centroids get no gradient."""
-    logits_BK = x_BE @ centroids_KE.detach().to(x_BE.dtype).T / temperature
+    all are equal and there is no margin. The centroids get no gradient. As in MMS, products know no autocast."""
+    with torch.autocast(x_BE.device.type, enabled=False):
+        logits_BK = x_BE @ centroids_KE.detach().to(x_BE.dtype).T / temperature
     own_BK = F.one_hot(label_B, len(centroids_KE)).to(logits_BK.dtype)
     return F.cross_entropy(logits_BK - margin * own_BK, label_B, reduction="none")
 

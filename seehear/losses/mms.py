@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+
 from seehear.losses.contrastive import info_nce
 from seehear.losses.overlap import Overlap
 from seehear.types import Float, Tensor
@@ -20,5 +22,7 @@ def mms(
     any length. 2 log(B) when all similarities are equal and there is no margin, 0 for one row.
 
     `exclude` is what the name calls masked: other captions of the same clip are then no negatives (MCN excludes none).
+    Products are formed without autocast: raw ones have no bound, and bf16 would keep three digits of them.
     """
-    return 2 * info_nce(x_BE, y_BE, temperature, margin=margin, unit=False, exclude=exclude, tile=tile)
+    with torch.autocast(x_BE.device.type, enabled=False):
+        return 2 * info_nce(x_BE, y_BE, temperature, margin=margin, unit=False, exclude=exclude, tile=tile)

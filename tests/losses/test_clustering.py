@@ -68,6 +68,13 @@ def test_equal_logits_cost_the_logarithm_of_the_number_of_clusters():
     assert each[0].item() == pytest.approx(math.log(256), rel=1e-6)
 
 
+def test_large_products_keep_their_digits_under_autocast():
+    x, centroids = (20 * torch.randn(6, 5, generator=torch.Generator().manual_seed(i)) for i in range(2))
+    plain = cluster_loss(x, centroids, torch.arange(6))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(cluster_loss(x, centroids, torch.arange(6)), plain)
+
+
 def test_permuting_the_clusters_changes_nothing():
     assert loss(centroids=double(C[::-1]), labels=[1, 0, 0]).item() == pytest.approx(loss().item(), rel=1e-12)
 

@@ -89,3 +89,11 @@ def test_the_margin_makes_a_match_harder():
     losses = [mms(x, y, margin=m).item() for m in (0.0, 0.001, 1.0)]
     assert losses == sorted(losses)
     assert not math.isclose(losses[0], losses[1], rel_tol=1e-9)
+
+
+@pytest.mark.parametrize("tile", [None, 7])
+def test_large_products_keep_their_digits_under_autocast(tile):
+    x, y = (v.float() for v in long_rows(scale=15.0))
+    plain = mms(x, y, tile=tile)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(mms(x, y, tile=tile), plain)
