@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from seehear.errors import SeehearError, unknown
 from seehear.progress import set_quiet
+from seehear.stopping import Interrupted
 
 _COMMANDS = {
     "demo": "demo.Demo",
@@ -50,6 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if words[0] == "--version":
             return _version()
         _run(words[0], words[1:])
+    except Interrupted as stopped:
+        print(f"seehear: {stopped}", file=sys.stderr)
+        return 130
     except SeehearError as error:
         print(f"seehear: {error}", file=sys.stderr)
         return 2

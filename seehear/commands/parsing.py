@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, is_dataclass
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, fields, is_dataclass
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import tyro
 
@@ -18,13 +18,27 @@ Flat = tyro.conf.arg(name="")
 def parse(command: Any, words: Sequence[str], *, prog: str) -> Any:
     """Raises `SeehearError` for an option that does not exist, with the nearest one that does; any other mistake tyro
     explains itself, and exits with status 2."""
-    config = (tyro.conf.FlagCreatePairsOff,)
-    options = tyro.extras.get_parser(command, prog=prog, config=config)._option_string_actions
+    options = {"--help", *option_names(command)}
     for word in words:
-        option = word.split("=")[0]
-        if option.startswith("--") and option.replace("_", "-") not in options:
-            raise unknown(f"option of '{prog}'", option, [o for o in options if o.startswith("--")])
-    return tyro.cli(command, args=list(words), prog=prog, config=config)
+        option = word.split("=")[0].replace("_", "-")
+        if option.startswith("--") and option not in options:
+            raise unknown(f"option of '{prog}'", option, options)
+    return tyro.cli(command, args=list(words), prog=prog, config=(tyro.conf.FlagCreatePairsOff,))
+
+
+def option_names(kind: Any, prefix: str = "--") -> Iterator[str]:
+    """'--library', '--optim.lr', ... of a dataclass and of those nested in it."""
+    hints = get_type_hints(kind, include_extras=True)
+    for one in fields(kind):
+        hint, flat = hints[one.name], False
+        if get_origin(hint) is Annotated:
+            flat = Flat in get_args(hint)
+            hint = get_args(hint)[0]
+        name = prefix + one.name.replace("_", "-")
+        if is_dataclass(hint):
+            yield from option_names(hint, prefix if flat else f"{name}.")
+        else:
+            yield name
 
 
 def show(result: Any, *, as_json: bool) -> None:

@@ -44,10 +44,7 @@ class Index:
 class Search:
     """Find clips by words, by a sound, a picture, a video or a clip of the library, or by several at once.
 
-    Examples:
-      seehear search lib "a dog barks"
-      seehear search lib --audio bark.wav --modalities video --labels dog
-      seehear search lib "in the rain" --image street.jpg --hybrid
+    Example: seehear search lib "in the rain" --image street.jpg --modalities video --hybrid
     """
 
     library: Positional[Path]

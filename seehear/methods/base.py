@@ -29,8 +29,8 @@ class Method(nn.Module):
 
     name: ClassVar[str]
     assembles: ClassVar[bool] = False
-    """Whether `assemble` must see the whole global batch before it is cut into micro-batches. It then has an even number
-    of rows, so that it can be combined half with half."""
+    """Whether `assemble` must see the whole global batch before it is cut into micro-batches. It then has an even
+    number of rows, so that it can be combined half with half."""
 
     config: Any
     """A frozen dataclass of plain values: with it and a state dict the model can be rebuilt."""

@@ -18,7 +18,7 @@ from seehear.types import Batch, Modality, Tensor
 _ROWS = 200_000  # training rows that are plenty for covariances
 _ANCHORS = 20_000  # pairs that ASIF compares with
 _RANKS = (None, 256, 64)
-_FEW_SHRINKAGES = (0.03, 0.1, 0.3)  # for the eigenproblem over all modalities at once, which is the costly one
+_FEW_SHRINKAGES = (0.1, 1.0, 10.0)  # for the eigenproblem over all modalities at once, which is the costly one
 
 
 class ClosedForm(Protocol):

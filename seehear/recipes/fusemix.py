@@ -73,15 +73,16 @@ def start_of(config: FuseMixConfig, data: LatentData, *, seed: int) -> linear.Li
 
 def _closed_start(config: FuseMixConfig, train: LatentData, validation: LatentData, seed: int) -> linear.LinearMaps:
     """The closed form that retrieves best on the validation clips: CCA (generalised for three modalities) or ridge onto
-    the hub, each with its own tuned shrinkage."""
+    the hub, each with its own tuned shrinkage. Where pairs are given and have a hub it is ridge: the hub's own vectors
+    are then the space, so that modalities which were never paired meet in it, and that no validation pair can show."""
     pairs = config.pairs or None
     moments = linear.moments(*_some(train, seed).aligned(), pairs=pairs).standardised()
     batch = validation.batch(torch.arange(len(validation)), seed=seed, epoch=0)
     rows, has = {m: batch[m] for m in config.widths}, {m: batch[f"has_{m}"] for m in config.widths}
-    shrinkages = linear.SHRINKAGES if len(config.widths) == 2 else linear.SHRINKAGES[::2]  # an eigenproblem each
-    canonical = linear.tuned(moments, rows, has, pairs=pairs, shrinkages=shrinkages)
     ridge = linear.tuned_ridge(moments, rows, has, hub=hub(config))
-    return linear.best([canonical, ridge], rows, has, pairs=pairs)
+    if config.pairs and len(config.widths) > 2 and set(config.widths).intersection(*config.pairs):
+        return ridge
+    return linear.best([linear.tuned(moments, rows, has, pairs=pairs), ridge], rows, has, pairs=pairs)
 
 
 def hub(config: FuseMixConfig) -> Modality:

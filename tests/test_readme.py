@@ -1,0 +1,117 @@
+"""The README's commands and code do what they say, on a small part of the demo's media."""
+
+import csv
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+
+from seehear.cli import main
+from seehear.recipes import demo
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def rows_to_keep(rows):
+    """A few sounds of every fold and class, and pictures of every split with those that show a class."""
+    seen, pictures = {}, 0
+    for row in rows:
+        if row["audio"]:
+            key = (row["fold"], row["labels"])
+            seen[key] = seen.get(key, 0) + 1
+            if seen[key] <= 2:
+                yield row
+        elif row["image"]:
+            pictures += 1
+            if pictures % 20 == 0 or row["image"] in demo._PICTURES:
+                yield row
+
+
+@pytest.fixture(scope="module")
+def small_media(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("media")
+    with (demo.MEDIA / "manifest.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    with (folder / "manifest.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        for row in rows_to_keep(rows):
+            source = row["audio"] or row["image"]
+            (folder / source).parent.mkdir(exist_ok=True)
+            shutil.copyfile(demo.MEDIA / source, folder / source)
+            writer.writerow(row)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def small_demo(small_media, tmp_path_factory):
+    """`seehear demo` with fewer clips, where the README's code looks for it."""
+    where = tmp_path_factory.mktemp("clone")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(demo, "MEDIA", small_media)
+        report = demo.demo(where / "seehear-demo")
+        again = demo.demo(where / "seehear-demo")
+    (where / "seehear").symlink_to(ROOT / "seehear")
+    return where, report, again
+
+
+def test_the_demo_measures_finds_and_resumes(small_demo):
+    where, report, again = small_demo
+    scores = {s.what: s for s in report.scores}
+    named = scores["a sound is named, of 10 classes"]
+    assert named.queries == 80
+    assert named.chance == pytest.approx(0.1)
+    assert named.interval[0] > 0.3  # three times chance, from 50 training sounds
+    assert report.scores == again.scores
+    assert all(hits for hits in report.hits.values())
+    assert (where / "seehear-demo" / "demo.json").exists()
+    assert "chance" in str(report)
+
+
+def test_no_fold_trains_on_what_it_is_scored_on(small_demo):
+    from seehear.data.library import Library
+
+    clips = Library.open(small_demo[0] / "seehear-demo" / "library").clips()
+    for fold in "1234":
+        splits = {c.id: demo._split(c, fold, held_out=True) for c in clips}
+        test = {c.group for c in clips if splits[c.id] == "test"}
+        assert test.isdisjoint(c.group for c in clips if splits[c.id] != "test")
+        assert all(splits[c.id] == "test" for c in clips if demo._shown(c) or c.meta.get("fold") == fold)
+    own = {c.id: demo._split(c, "4", held_out=False) for c in clips}
+    assert own == {c.id: c.split for c in clips}  # what `seehear evaluate` goes by
+
+
+def test_the_python_of_the_readme_runs(small_demo, monkeypatch, capsys):
+    monkeypatch.chdir(small_demo[0])
+    code = re.search(r"```python\n(.*?)```", README, re.S)[1]
+    exec(compile(code, "README.md", "exec"), {})
+    out = capsys.readouterr().out.splitlines()
+    assert out[0].startswith("[[")
+    assert out[-1].endswith("True")
+
+
+def test_the_commands_of_the_readme_run(small_media, tmp_path, monkeypatch, capsys):
+    recordings = tmp_path / "recordings"
+    for clip in sorted((demo.MEDIA / "clips").glob("*.mp4"))[:12]:
+        recordings.mkdir(exist_ok=True)
+        shutil.copyfile(clip, recordings / clip.name)
+        (recordings / f"{clip.stem}.txt").write_text(f"{clip.stem} says something")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    block = README.split("Then your own recordings")[1]
+    commands = re.findall(r"^    (seehear (?!import).*?)(?:  +#.*)?$", block.split("or in Python")[0], re.M)
+    assert [shlex.split(c)[1] for c in commands] == ["prepare", "encode", "train", "evaluate", "index", "search"]
+    for command in commands:
+        words = [w.replace("~", str(tmp_path)) for w in shlex.split(command)[1:]]
+        assert main(words) == 0, command
+    hits = capsys.readouterr().out.splitlines()[-10:]
+    assert all(re.match(r" *\d+  -?[01]\.\d{3}  (video|audio|text)", line) for line in hits)
+
+
+def test_the_make_targets_are_there():
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"^    make (\w+)", README, re.M):
+        assert re.search(rf"^{target}:", makefile, re.M)
