@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,13 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+from PIL import Image
 
 from seehear.data.media import AudioSpec, VideoSpec, read_window
 
 OUT = Path(__file__).parent.parent / "docs" / "demo.png"
 RATE = 16_000
+SHOWN = {0: "", 3: "", 5: "a bark", 7: "a helicopter"}  # of the demo's queries; what a sound is
 
 
 def spectrogram(path: str) -> np.ndarray:
@@ -44,24 +47,23 @@ def tile(axes: Any, path: str, caption: str, colour: str = "0.25") -> None:
 
 def main() -> None:
     found = json.loads((Path(sys.argv[1]) / "demo.json").read_text(encoding="utf-8"))["hits"]
-    rows = list(found.items())
-    figure, grid = plt.subplots(len(rows), 5, figsize=(7.6, 1.42 * len(rows)), dpi=130)
-    for (query, hits), line in zip(rows, grid, strict=True):
+    rows = [(*list(found.items())[i], sound) for i, sound in SHOWN.items()]
+    figure, grid = plt.subplots(len(rows), 5, figsize=(7.2, 1.4 * len(rows)), dpi=110)
+    for (query, hits, sound), line in zip(rows, grid, strict=True):
         if query.startswith("the sound "):
-            tile(line[0], query.removeprefix("the sound "), "a sound, never seen in training", "tab:blue")
+            tile(line[0], query.removeprefix("the sound "), f"{sound}, new to it", "tab:blue")
         else:
             line[0].axis("off")
-            line[0].text(
-                0.98, 0.5, query.replace(" ", "\n", 1), ha="right", va="center", fontsize=9.5, color="tab:blue"
-            )
+            line[0].text(0.98, 0.5, textwrap.fill(query, 12), ha="right", va="center", fontsize=9.5, color="tab:blue")
         for axes in line[1:]:
             axes.axis("off")
         for axes, hit in zip(line[1:], hits, strict=False):
             axes.axis("on")
-            name = hit["text"] if len(hit["text"]) < 24 else hit["text"][:22] + "…"
+            name = textwrap.shorten(hit["text"], 18, placeholder="…")
             tile(axes, hit["path"], f"{name}  {hit['score']:.2f}")
     figure.tight_layout(pad=0.4)
     figure.savefig(OUT)
+    Image.open(OUT).convert("RGB").quantize(128).save(OUT, optimize=True)
     print(f"written: {OUT}")
 
 
