@@ -61,11 +61,14 @@ class Moments:
 
     def whitener(self, modality: Modality, shrinkage: float) -> Tensor:
         """(C + shrinkage * mean eigenvalue * I)^-1/2; directions without variance are left out."""
-        values, vectors = self.spectra[modality]
+        vectors = self.spectra[modality][1]
+        return (vectors * self.shrunk(modality, shrinkage).rsqrt()) @ vectors.T
+
+    def shrunk(self, modality: Modality, shrinkage: float) -> Tensor:
+        """Eigenvalues of C + shrinkage * mean eigenvalue * I; infinite for directions without variance."""
+        values = self.spectra[modality][0]
         shrunk = values + shrinkage * values.mean()
-        useful = shrunk > values[-1] * 1e-12
-        root = torch.where(useful, shrunk.clamp_min(1e-300).rsqrt(), 0.0)
-        return (vectors * root) @ vectors.T
+        return torch.where(shrunk > values[-1] * 1e-12, shrunk, torch.inf)
 
     @cached_property
     def spectra(self) -> dict[Modality, tuple[Tensor, Tensor]]:
@@ -189,8 +192,8 @@ def ridge(m: Moments, *, shrinkage: float | Mapping[Modality, float] = 0.1, hub:
             weight[p] = torch.eye(len(m.mean[p]), dtype=torch.float64)
         else:
             r = shrinkage if isinstance(shrinkage, float | int) else shrinkage[p]
-            white = m.whitener(p, r)
-            weight[p] = white @ (white @ _cross(m, p, hub))
+            inverse, vectors = m.shrunk(p, r).reciprocal(), m.spectra[p][1]  # 1 / inf = 0
+            weight[p] = vectors @ (inverse[:, None] * (vectors.T @ _cross(m, p, hub)))
             settings[f"shrinkage of {p}"] = r
     return _maps("ridge", m, weight, None, settings)
 
