@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from seehear.evaluation.protocol import Embedded, unit
+from seehear.evaluation.embedded import Embedded, unit
 from seehear.evaluation.retrieval import RetrievalResult, rank_blocks
 from seehear.types import Float, Modality
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from seehear.evaluation.embedded import Embedded
 from seehear.evaluation.multilabel import d_prime
-from seehear.evaluation.protocol import Embedded
 
 _BLOCK = 1 << 24  # scores held at once
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from seehear.evaluation.protocol import unit
+from seehear.evaluation.embedded import unit
 from seehear.types import Float
 
 NEAR = 0.95

@@ -13,6 +13,7 @@ from statistics import NormalDist
 
 import numpy as np
 
+from seehear.errors import require
 from seehear.types import Bool, Float
 
 _CAP = 1.0 - 1e-6  # of an AUC that d' is taken of: a perfect class would be infinitely far
@@ -67,4 +68,48 @@ def auc(scores_N: Float[np.ndarray, " n"], truth_N: Bool[np.ndarray, " n"]) -> f
 
 
 def d_prime(area: float) -> float:
+    if area != area:
+        return float("nan")
     return float(2**0.5 * NormalDist().inv_cdf(min(max(area, 1 - _CAP), _CAP)))
+
+
+@dataclass(frozen=True)
+class Marked:
+    """Vectors of one split, and which classes each item has."""
+
+    vectors: Float[np.ndarray, "n d"]
+    truth: Bool[np.ndarray, "n c"]
+
+
+def linear_scores(
+    train: Marked,
+    val: Marked,
+    test_ND: Float[np.ndarray, "n d"],
+    *,
+    strengths: Sequence[float] = (0.01, 0.1, 1.0, 10.0),
+) -> tuple[Float[np.ndarray, "n c"], dict[str, float]]:
+    """Scores of a logistic regression a class, and what validation mAP chose: one inverse regularisation C for all."""
+    scaler = require("sklearn.preprocessing").StandardScaler().fit(train.vectors)
+    parts = [scaler.transform(x) for x in (train.vectors, val.vectors, test_ND)]
+    names = [str(c) for c in range(train.truth.shape[1])]
+    best: tuple[float, float, np.ndarray] | None = None
+    for strength in strengths:
+        val_scores, test_scores = _class_scores(parts[0], train.truth, parts[1:], strength)
+        reached = multilabel(val_scores, val.truth, names).metrics["mAP"]
+        if best is None or reached > best[0]:
+            best = reached, strength, test_scores
+    assert best is not None, "strengths is not empty"
+    return best[2], {"C": best[1], "validation_mAP": best[0]}
+
+
+def _class_scores(
+    x_ND: np.ndarray, truth_NC: np.ndarray, others: Sequence[np.ndarray], strength: float
+) -> list[np.ndarray]:
+    """One model a class; a class that every training item has, or none, scores the same for all."""
+    logistic = require("sklearn.linear_model").LogisticRegression
+    scores = [np.zeros((len(other), truth_NC.shape[1])) for other in others]
+    for c in np.flatnonzero(truth_NC.any(axis=0) & ~truth_NC.all(axis=0)):
+        model = logistic(C=strength, max_iter=1000).fit(x_ND, truth_NC[:, c])
+        for own, other in zip(scores, others, strict=True):
+            own[:, c] = model.decision_function(other)
+    return scores

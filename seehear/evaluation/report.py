@@ -26,7 +26,7 @@ _COLUMNS = {
     "retrieval": ("R@1", "R@5", "R@10", "median_rank", "mAP", "nDCG@10"),
     "classification": ("top1", "top5", "balanced"),
     "multilabel": ("mAP", "AUC", "d'"),
-    "correspondence": ("AUC", "d'", "top1"),
+    "correspondence": ("AUC", "AUC within", "d'"),
 }
 _NOT_PERCENT = {"median_rank", "mean_rank", "d'"}
 _SEPARATOR = "\x1f"

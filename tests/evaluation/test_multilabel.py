@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from seehear.evaluation.multilabel import auc, average_precision, d_prime, multilabel
+from seehear.evaluation.multilabel import Marked, auc, average_precision, d_prime, linear_scores, multilabel
 
 
 @settings(max_examples=200, deadline=None)
@@ -24,6 +24,7 @@ def test_d_prime_is_the_distance_of_two_normals():
     assert d_prime(float(stats.norm.cdf(1.5 / 2**0.5))) == pytest.approx(1.5)
     assert d_prime(0.1) == pytest.approx(-d_prime(0.9))
     assert np.isfinite(d_prime(1.0))
+    assert np.isnan(d_prime(float("nan")))
 
 
 def test_classes_without_both_kinds_of_items_do_not_count():
@@ -43,3 +44,17 @@ def test_a_constant_model_is_at_chance():
     truth = np.random.default_rng(0).random((200, 5)) < 0.2
     found = multilabel(np.ones((200, 5)), truth, list("abcde"))
     assert found.metrics == pytest.approx(found.chance)
+
+
+def test_a_linear_probe_learns_several_labels_at_once():
+    rng = np.random.default_rng(1)
+    z = rng.normal(size=(300, 6))
+    truth = np.stack([z[:, 0] > 0, z[:, 1] + z[:, 2] > 0.5, np.zeros(300, bool)], axis=1)
+    x = z + 0.3 * rng.normal(size=z.shape)
+    parts = [slice(0, 150), slice(150, 200), slice(200, 300)]
+    train, val = (Marked(x[p], truth[p]) for p in parts[:2])
+    scores, chosen = linear_scores(train, val, x[parts[2]])
+    assert multilabel(scores, truth[parts[2]], ["a", "b", "never"]).metrics["mAP"] > 0.95
+    assert (scores[:, 2] == 0).all()
+    assert chosen["validation_mAP"] > 0.9
+    assert chosen["C"] in (0.01, 0.1, 1.0, 10.0)

@@ -30,7 +30,11 @@ def report(noise=0.6, seed=0, n=120, model="model"):
 def test_every_ordered_pair_and_every_fused_query():
     pairs = {f"{a}->{b}" for a in ("video", "audio", "text") for b in ("video", "audio", "text") if a != b}
     fused = {"video+audio->text", "video+text->audio", "audio+text->video"}
-    assert set(report().tasks()) == pairs | fused
+    mixed = {"video->audio|text", "audio->video|text", "text->video|audio"}
+    assert set(report().tasks()) == pairs | fused | mixed | {"video~audio", "video~text", "audio~text"}
+    two = {m: part for m, part in world().items() if m != "text"}
+    found = evaluate_embeddings(two, [str(i) for i in range(120)], range(120))
+    assert set(found.tasks()) == {"video->audio", "audio->video", "video~audio"}
 
 
 def test_counts_and_chance_of_a_partly_missing_modality():
@@ -56,6 +60,60 @@ def test_fused_queries_are_the_mean_of_unit_vectors_of_clips_that_have_all():
     r = 0.5**0.5
     np.testing.assert_allclose(both.vectors[0], unit(np.array([[0, 1 + r, r]]))[0], atol=1e-6)
     np.testing.assert_allclose(fuse([a, b], weights=[0.0, 1.0]).vectors[1], [1, 0, 0], atol=1e-6)
+
+
+def test_a_mixed_gallery_holds_every_other_modality():
+    found = report().get("text->video|audio")
+    assert found.counts["gallery"] == 120 + 60
+    assert found.counts["queries"] == 144
+    assert found.chance["R@1"] == pytest.approx((72 * 1 + 72 * 2) / 144 / 180)
+
+
+def test_a_gap_shows_in_the_details_and_in_the_mixed_gallery():
+    far = world()
+    away = np.eye(16)[0] * 3
+    far["audio"] = Embedded(unit(far["audio"].vectors + away), far["audio"].owner)
+    ids, groups = [f"clip{i:03d}" for i in range(120)], np.arange(120) // 3
+    found, plain = evaluate_embeddings(far, ids, groups), report()
+    assert (
+        found.get("video->audio").details["gap"]["distance"]
+        > 0.8
+        > plain.get("video->audio").details["gap"]["distance"]
+    )
+    assert 0 <= found.get("video->audio").details["hubness"]["orphans"] <= 1
+    worse, better = (r.get("text->video|audio").metrics["mAP"] for r in (found, plain))
+    assert worse < better
+
+
+def test_correspondence_in_the_report():
+    found = report().get("video~audio")
+    assert found.metrics["AUC"] > 0.95
+    assert found.metrics["AUC within"] > 0.9
+    assert found.intervals["AUC"][0] < found.metrics["AUC"] <= found.intervals["AUC"][1]
+    assert found.main_score == found.metrics["AUC"]
+
+
+def test_clips_with_several_labels_are_measured_on_all_of_them(tmp_path):
+    rng = np.random.default_rng(0)
+    names = ("cat", "dog", "rain", "bell")
+    truth = rng.random((90, 4)) < 0.4
+    truth[:, 0] |= ~truth.any(axis=1)
+    audio = Embedded(unit(truth + 0.3 * rng.normal(size=(90, 4))), np.arange(90))
+    labels = [tuple(n for n, there in zip(names, own, strict=True) if there) for own in truth]
+    classes = Classes(names, np.eye(4, dtype=np.float32), "sound")
+    found = evaluate_embeddings(
+        {"audio": audio}, [str(i) for i in range(90)], np.arange(90) // 2, labels=labels, classes=[classes]
+    )
+    many = found.get("audio->labels (sound prompts)")
+    assert many.kind == "multilabel"
+    assert many.metrics["mAP"] > 0.9 > many.chance["mAP"]
+    assert many.intervals["AUC"][0] <= many.metrics["AUC"] <= many.intervals["AUC"][1]
+    assert many.intervals["d'"][0] <= many.metrics["d'"] <= many.intervals["d'"][1]
+    assert many.counts == {"queries": 90, "classes": 4, "groups": 45}
+    assert found.get("audio->class (sound prompts)").counts["queries"] == sum(len(own) == 1 for own in labels)
+    found.save(tmp_path)
+    assert Report.load(tmp_path).plain() == found.plain()
+    assert "mAP" in str(found)
 
 
 def test_zero_shot_takes_clips_with_one_known_label():

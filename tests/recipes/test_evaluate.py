@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -162,6 +163,37 @@ def test_classes_by_name_and_by_probe(report):
     assert probe.metrics["top1"] > 0.8
     assert {"C", "validation_top1"} == probe.details["chosen"].keys()
     assert report.get("audio probe k-NN", "frozen encoder").metrics["top1"] > 0.8
+    assert report.get("video probe SVM", "fusemix").metrics["top1"] > 0.8
+
+
+def test_clips_with_several_labels(report):
+    """Every seventh clip is also 'noise', which nothing in it shows."""
+    zero, probe = report.get("audio->labels", "fusemix"), report.get("audio probe linear, labels", "fusemix")
+    for found in (zero, probe):
+        assert found.counts == {"queries": 30, "classes": 6, "groups": 20}
+        assert found.metrics["mAP"] > found.chance["mAP"] + 0.2
+        assert next(iter(found.details["hardest"])) == "noise"
+    assert probe.details["chosen"]["C"] > 0
+
+
+def test_matching_without_labels(report):
+    found = report.get("video~text", "fusemix")
+    assert found.metrics["AUC"] > 0.8
+    assert "AUC within" in found.metrics
+    assert 0 < report.get("video->text", "fusemix").details["gap"]["distance"] < 2
+    assert report.get("text->video|audio", "fusemix").counts["gallery"] == 70
+
+
+def test_corrections_are_asked_for(made, tmp_path):
+    shutil.copytree(made[1], tmp_path / "run")
+    options = EvaluateOptions(closed_forms=False, probes=False, corrections=True)
+    found = evaluate_run(tmp_path / "run", made[0], options, device="cpu")
+    assert found.models() == ["fusemix", "fusemix + gap removal", "fusemix + NNN", "fusemix + QB-Norm"]
+    plain, nnn = found.get("text->video", "fusemix"), found.get("text->video", "fusemix + NNN")
+    assert plain.counts == nnn.counts
+    assert plain.keys.tolist() == nnn.keys.tolist()
+    assert set(nnn.details) == {"alpha", "k"}
+    assert found.get("text->video|audio", "fusemix + gap removal").counts["gallery"] == 70
 
 
 def test_the_report_says_where_it_comes_from(report, made):

@@ -1,0 +1,79 @@
+"""Vectors of clips in a shared space, by modality: what every evaluation starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import torch
+
+from seehear.types import Batch, Float, Int, Modality, Tensor
+
+if TYPE_CHECKING:
+    from seehear.data.latents import LatentData
+
+_BATCH = 4096
+
+
+class Embedder(Protocol):
+    """A method, a closed form, anything that maps latents to unit vectors of one space."""
+
+    def embed(self, batch: Batch, space: str | None = None) -> dict[Modality, Tensor]: ...
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Vectors of one modality; a clip with several texts has several."""
+
+    vectors: Float[np.ndarray, "r e"]
+    owner: Int[np.ndarray, " r"]
+    """The number of the clip that each vector is of, ascending."""
+
+    def one_each(self) -> Embedded:
+        """The mean direction of each clip's vectors."""
+        clips, first = np.unique(self.owner, return_index=True)
+        return Embedded(unit(np.add.reduceat(self.vectors, first, axis=0)), clips)
+
+
+@dataclass(frozen=True)
+class Classes:
+    names: tuple[str, ...]
+    vectors: Float[np.ndarray, "c e"]
+    prompts: str = "plain"
+    """Name of the prompt set."""
+
+
+def unit(x: Float[np.ndarray, "n e"]) -> Float[np.ndarray, "n e"]:
+    x = np.asarray(x, np.float32)
+    return x / np.linalg.norm(x, axis=1, keepdims=True).clip(1e-12)
+
+
+def embed_latents(model: Embedder, data: LatentData, *, space: str | None = None) -> dict[Modality, Embedded]:
+    """Every latent of the data through the model: {modality: vectors} for what the space holds."""
+    device = next(iter(model.parameters())).device if isinstance(model, torch.nn.Module) else torch.device("cpu")
+    found = {}
+    for m in data.modalities:
+        latents = data.every(m)
+        parts = []
+        with torch.inference_mode():
+            for at in range(0, len(latents), _BATCH):
+                rows = latents[at : at + _BATCH].to(device).float()
+                vectors = model.embed({m: rows, f"has_{m}": torch.ones(len(rows), dtype=torch.bool)}, space)
+                if m in vectors:
+                    parts.append(vectors[m].float().cpu().numpy())
+        if parts:
+            found[m] = Embedded(np.concatenate(parts), data.owner(m).cpu().numpy())
+    return found
+
+
+def fuse(parts: Sequence[Embedded], weights: Sequence[float] | None = None) -> Embedded:
+    """One vector for each clip that has all the parts."""
+    single = [part.one_each() for part in parts]
+    shared = single[0].owner
+    for part in single[1:]:
+        shared = np.intersect1d(shared, part.owner)
+    weights = [1.0] * len(parts) if weights is None else weights
+    total = sum(w * part.vectors[np.searchsorted(part.owner, shared)] for w, part in zip(weights, single, strict=True))
+    return Embedded(unit(np.asarray(total)), shared)
