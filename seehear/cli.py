@@ -18,6 +18,8 @@ _COMMANDS = {
     "import": "library.Import",
     "train": "model.train",
     "evaluate": "model.Evaluate",
+    "compare": "trust.Compare",
+    "leakage": "trust.Leakage",
     "index": "search.Index",
     "search": "search.Search",
 }
@@ -30,6 +32,8 @@ seehear: turn a folder of your own videos into a tested, searchable model of wha
     seehear encode  lib                           frozen encoders -> cached latents; resumes where it stopped
     seehear train   lib fusemix                   one shared space -> runs/fusemix
     seehear evaluate runs/fusemix                 held-out retrieval against chance and closed forms
+    seehear compare runs/a runs/b                 the same queries, paired: differences, intervals, p values
+    seehear leakage lib                           held-out clips that training has seen under another name
     seehear index   lib runs/fusemix              the vectors that search reads
     seehear search  lib "a dog barks"             or --audio x.wav, --video x.mp4, --image x.jpg
     seehear info    lib                           what the library holds

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from seehear.errors import SeehearError
+from seehear.errors import SeehearError, unknown
 from seehear.evaluation.bootstrap import Comparison, compare
 
 FORMAT = "seehear-evaluation/1"
@@ -172,6 +172,30 @@ def compare_reports(
     names = [name for name in first.per_query if name in second.per_query]
     groups = first.groups[at_a]
     return {n: compare(first.per_query[n][at_a], second.per_query[n][at_b], groups) for n in names}
+
+
+Comparisons = dict[str, dict[str, Comparison]]
+"""Task -> metric -> comparison."""
+
+
+def compare_runs(
+    a: str | Path, b: str | Path, *, model_a: str | None = None, model_b: str | None = None
+) -> Comparisons:
+    """B minus A for every task that both saved reports have per-query values of. Without a name: each report's first
+    model, which is the run's own."""
+    first, second = Report.load(a), Report.load(b)
+    named = model_a or first.models()[0], model_b or second.models()[0]
+    for name, report in zip(named, (first, second), strict=True):
+        if name not in report.models():
+            raise unknown("model", name, report.models())
+    kept = [
+        {r.task for r in report.results if r.model == name and len(r.keys)}
+        for report, name in zip((first, second), named, strict=True)
+    ]
+    shared = [task for task in first.tasks() if task in kept[0] & kept[1]]
+    if not shared:
+        raise SeehearError(f"{a} and {b} have no task in common")
+    return {task: compare_reports(first, second, task, model_a=named[0], model_b=named[1]) for task in shared}
 
 
 def provenance(command: str = "") -> dict[str, Any]:

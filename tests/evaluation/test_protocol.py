@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from seehear.cli import main
 from seehear.data.latents import LatentData
 from seehear.errors import SeehearError
 from seehear.evaluation.protocol import Classes, Embedded, embed_latents, evaluate_embeddings, fuse, unit
-from seehear.evaluation.report import Report, compare_reports, provenance
+from seehear.evaluation.report import Report, compare_reports, compare_runs, provenance
 
 
 def world(n=120, noise=0.6, seed=0, width=16):
@@ -167,6 +168,27 @@ def test_two_runs_are_compared_on_the_queries_they_share(tmp_path):
     other = evaluate_embeddings({"video": video, "text": video}, list("wxyz"), range(4))
     with pytest.raises(SeehearError, match="share no query"):
         compare_reports(better, other, "text->video")
+
+
+def test_two_saved_runs_are_compared_on_all_they_share(tmp_path, capsys):
+    for name, noise, model in (("a", 1.0, "fusemix"), ("b", 0.6, "mcn")):
+        (tmp_path / name).mkdir()
+        found = report(noise=noise, seed=len(name), model=model)
+        found.joined(report(noise=1.2, seed=3, model="cca")).save(tmp_path / name)
+    found = compare_runs(tmp_path / "a", tmp_path / "b")
+    assert set(found) == set(report().tasks())
+    assert found["text->video"]["R@1"].low > 0
+    assert found["video~audio"]["AUC"].difference > 0
+    same = compare_runs(tmp_path / "a", tmp_path / "b", model_a="cca", model_b="cca")
+    assert same["text->video"]["nDCG@10"].difference == 0
+    with pytest.raises(SeehearError, match="did you mean 'cca'"):
+        compare_runs(tmp_path / "a", tmp_path / "b", model_a="ccaa")
+    assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b")]) == 0
+    printed = capsys.readouterr().out
+    assert "text->video" in printed
+    assert "groups" in printed
+    assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["text->video"]["R@1"]["p"] < 0.05
 
 
 def test_reports_of_models_join_in_one_table():

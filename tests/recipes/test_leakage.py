@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import wave
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from seehear.cli import main
 from seehear.data.library import Clip, Library, Source, Text
 from seehear.errors import SeehearError
 from seehear.recipes.leakage import check_leakage
@@ -82,6 +84,13 @@ def test_pictures_and_sounds_that_were_changed(library):
         ("same picture", "small", "p4"),
     }
     assert {leak.score > 0.75 for leak in report.leaks} == {True}
+
+
+def test_the_command(library, capsys):
+    assert main(["leakage", library.uri]) == 0
+    assert "3 of 13 clips were found among the training clips" in capsys.readouterr().out
+    assert main(["leakage", library.uri, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["affected"] == {"file": 1, "recording": 1, "text": 1}
 
 
 def test_what_cannot_be_compared_is_told(library, tmp_path):
