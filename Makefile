@@ -4,16 +4,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: demo test test-all check docs clean
+.PHONY: demo test test-all check clean
 
 demo: $(VENV)/.demo
 	$(BIN)/seehear demo
 
+# One process a core; each with one thread, or they wait for each other.
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 test-all: $(VENV)/.dev
-	$(BIN)/python -m pytest -m "not gpu or gpu"
+	$(BIN)/python -m pytest -m "slow or gpu or not slow"
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check

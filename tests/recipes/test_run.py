@@ -12,7 +12,6 @@ import torch
 from seehear.data.latents import LatentData
 from seehear.data.library import Clip, Library, Source, Text, Vectors, content_key
 from seehear.errors import SeehearError
-from seehear.methods import linear
 from seehear.recipes import fusemix
 from seehear.recipes.run import (
     METHODS,
@@ -92,8 +91,7 @@ def test_before_the_first_step_the_default_is_the_closed_form_best_on_validation
     model = fusemix.build(small().method, train, validation, seed=0)
     batch = validation.batch(torch.arange(20))
     rows = {m: batch[m] for m in latents.modalities}
-    has = {m: batch[f"has_{m}"] for m in rows}
-    closed = fusemix.closed_start(model.config, linear.moments(train.aligned()[0]), rows, has)
+    closed = fusemix.start_of(small().method, latents, seed=0)
     expected, found = closed.truncated(8).embed(rows), model.embed(batch)
     torch.testing.assert_close(
         found["video"] @ found["text"].T, expected["video"] @ expected["text"].T, rtol=1e-4, atol=1e-4
