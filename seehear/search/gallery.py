@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from seehear.data.library import Library, Vectors, quote, table_name
-from seehear.errors import SeehearError, require
+from seehear.errors import SeehearError
 from seehear.search.exact import ExactSearch
 from seehear.search.index import nearest_approximate
 from seehear.types import Modality
@@ -37,11 +37,12 @@ class ExactGallery:
         rows = library.vectors("vectors", name).read()
         self.ids = np.asarray(rows.ids, dtype=object)
         self.items = rows.items
-        self.modalities = np.asarray(rows.modalities, dtype=object)
+        self.kinds = tuple(dict.fromkeys(rows.modalities))
+        self.kind_of_row = np.array([self.kinds.index(m) for m in rows.modalities], np.int8)
         vectors_NE = unit(rows.vectors)
         self.means = _means(library, rows, vectors_NE) if gap else {}
         for m, mean_E in self.means.items():
-            own = self.modalities == m
+            own = self.kind_of_row == self.kinds.index(m)
             vectors_NE[own] = unit(vectors_NE[own] - mean_E)
         self.search = ExactSearch(vectors_NE)
         starts = np.concatenate([[True], self.ids[1:] != self.ids[:-1]]) if len(self.ids) else np.zeros(0, bool)
@@ -53,6 +54,10 @@ class ExactGallery:
         """Rows of the clip that has most: so many rows hold one more clip at least."""
         return int(np.bincount(self.clip_of_row).max(initial=1))
 
+    @cached_property
+    def place(self) -> dict[str, int]:
+        return {clip: n for n, clip in enumerate(self.clips.tolist())}
+
     def nearest(
         self, query_E: np.ndarray, k: int, *, modalities: Sequence[Modality], allowed: set[str] | None
     ) -> list[Found]:
@@ -62,25 +67,26 @@ class ExactGallery:
         for score, row in zip(scores[0].tolist(), rows[0].tolist(), strict=True):
             clip = self.ids[row]
             if clip not in found:
-                found[clip] = (clip, int(self.items[row]), self.modalities[row], score)
+                found[clip] = (clip, int(self.items[row]), self.kinds[self.kind_of_row[row]], score)
                 if len(found) == k:
                     break
         return list(found.values())
 
     def _mask(self, modalities: Sequence[Modality], allowed: set[str] | None) -> np.ndarray | None:
         mask = None
-        if set(self.modalities.tolist()) - set(modalities):
-            mask = np.isin(self.modalities.astype(str), list(modalities))
+        if set(self.kinds) - set(modalities):
+            mask = np.array([kind in modalities for kind in self.kinds])[self.kind_of_row]
         if allowed is not None:
-            pa, pc = require("pyarrow"), require("pyarrow.compute")
-            kept = pc.is_in(pa.array(self.clips, pa.string()), value_set=pa.array(sorted(allowed), pa.string()))
-            of_clip = kept.to_numpy(zero_copy_only=False)[self.clip_of_row]
+            kept = np.zeros(len(self.clips), bool)
+            kept[[self.place[clip] for clip in allowed if clip in self.place]] = True
+            of_clip = kept[self.clip_of_row]
             mask = of_clip if mask is None else mask & of_clip
         return mask
 
     def vectors_of(self, clip: str) -> dict[Modality, np.ndarray]:
         rows = np.flatnonzero(self.ids == clip)
-        return _by_modality(self.modalities[rows], self.search.vectors_NE[rows])
+        modalities = np.array([self.kinds[kind] for kind in self.kind_of_row[rows]], dtype=object)
+        return _by_modality(modalities, self.search.vectors_NE[rows])
 
 
 class ApproximateGallery:
