@@ -11,10 +11,12 @@ import json
 import os
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
 from seehear.data.ahead import drawn_ahead
 from seehear.data.backlog import Backlog, Job, Key, wanted_rows
@@ -88,7 +90,7 @@ def encode_library(
     encoders = _encoders(names, clips, device)
     chosen = None if where is None else {clip.id for clip in library.clips(where)}
     workers = (os.cpu_count() or 1) if workers is None else workers
-    with stop_requests() as stop:
+    with stop_requests() as stop, _a_core_to_decode():
         done = [
             _Encoding(library, encoder, Backlog(library, encoder, clips, chosen), stop).run(
                 workers, batch_size or BATCH[encoder.modality]
@@ -96,6 +98,17 @@ def encode_library(
             for encoder in encoders
         ]
     return EncodeReport(encoders=tuple(done))
+
+
+@contextmanager
+def _a_core_to_decode() -> Iterator[None]:
+    """Model threads that wait for a core which decodes slow each other down many times over: leave one free."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, threads - 1))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def latents(library: Library, name: str) -> Vectors:
