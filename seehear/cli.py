@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -45,6 +46,8 @@ seehear: turn a folder of your own videos into a tested, searchable model of wha
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of the `seehear` command."""
+    # Threads that wait for each other by spinning take the core that another process needs; read when torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     words = list(sys.argv[1:] if argv is None else argv)
     set_quiet("--quiet" in words)
     words = [w for w in words if w != "--quiet"]
