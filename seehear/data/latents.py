@@ -175,6 +175,13 @@ class LatentData:
         rows = {m: r.of(at) for m, r in self.rows.items()}
         return LatentData(rows, ids=self.ids[here], splits=self.splits[here], groups=groups)
 
+    def sample(self, at_most: int, seed: int) -> LatentData:
+        """All clips, or where there are more than `at_most` so many of them, drawn by the seed, in their order."""
+        if len(self) <= at_most:
+            return self
+        drawn = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
+        return self.take(drawn[:at_most].sort().values)
+
     def split(self, name: str) -> LatentData:
         return self.take(self.splits == name)
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from itertools import combinations
 from typing import Any, Protocol
 
-import torch
 from torch.nn import functional as F
 
 from seehear.data.latents import LatentData
@@ -74,9 +73,9 @@ def _fit(train: LatentData, val: LatentData, seed: int) -> dict[str, Any] | None
     """None when no training clip has both modalities."""
     if len(train) < 2:
         return None
-    latents, present = _some(train, _ROWS, seed).aligned()
+    latents, present = train.sample(_ROWS, seed_of(seed, "rows of the closed forms")).aligned()
     m = linear.moments(latents, present).standardised()
-    anchors, _ = _some(train, _ANCHORS, seed).aligned()
+    anchors, _ = train.sample(_ANCHORS, seed_of(seed, "rows of the closed forms")).aligned()
     forms: dict[str, list[Any]] = {
         "asif": [linear.Asif(anchors)],
         "procrustes": [linear.procrustes(m, rank=_at_most(m, r)) for r in _RANKS],
@@ -90,7 +89,7 @@ def _canonical(train: LatentData, val: LatentData, seed: int, m: linear.Moments 
     if len(train) < 2:
         return None
     if m is None:
-        m = linear.moments(*_some(train, _ROWS, seed).aligned()).standardised()
+        m = linear.moments(*train.sample(_ROWS, seed_of(seed, "rows of the closed forms")).aligned()).standardised()
     if len(val) < 2:
         return linear.canonical(m)
     shrinkages = linear.SHRINKAGES if len(m.modalities) == 2 else _FEW_SHRINKAGES
@@ -111,10 +110,3 @@ def _only(data: LatentData, modalities: tuple[Modality, ...]) -> LatentData:
     rows = {m: data.rows[m] for m in modalities}
     part = LatentData(rows, ids=data.ids, splits=data.splits, groups=data.groups)
     return part.joined(at_least=len(modalities))
-
-
-def _some(data: LatentData, at_most: int, seed: int) -> LatentData:
-    if len(data) <= at_most:
-        return data
-    generator = torch.Generator().manual_seed(seed_of(seed, "rows of the closed forms"))
-    return data.take(torch.randperm(len(data), generator=generator)[:at_most].sort().values)

@@ -57,7 +57,7 @@ def build(config: FuseMixConfig, train: LatentData, validation: LatentData | Non
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(seed, "weights"))
         model = FuseMix(config)
-    latents, present = _some(train, seed).aligned()
+    latents, present = train.sample(_ROWS_TO_FIT, seed_of(seed, "rows to fit")).aligned()
     start = None
     if config.head != "adapter" and validation is not None:
         start = _closed_start(config, train, validation, seed)
@@ -76,7 +76,9 @@ def _closed_start(config: FuseMixConfig, train: LatentData, validation: LatentDa
     the hub, each with its own tuned shrinkage. Where pairs are given and have a hub it is ridge: the hub's own vectors
     are then the space, so that modalities which were never paired meet in it, and that no validation pair can show."""
     pairs = config.pairs or None
-    moments = linear.moments(*_some(train, seed).aligned(), pairs=pairs).standardised()
+    moments = linear.moments(
+        *train.sample(_ROWS_TO_FIT, seed_of(seed, "rows to fit")).aligned(), pairs=pairs
+    ).standardised()
     batch = validation.batch(torch.arange(len(validation)), seed=seed, epoch=0)
     rows, has = {m: batch[m] for m in config.widths}, {m: batch[f"has_{m}"] for m in config.widths}
     ridge = linear.tuned_ridge(moments, rows, has, hub=hub(config))
@@ -89,10 +91,3 @@ def hub(config: FuseMixConfig) -> Modality:
     """The modality that every pair has; where all pairs are aligned text, or the last."""
     common = set(config.widths).intersection(*config.pairs)
     return "text" if "text" in common or not common else sorted(common)[-1]
-
-
-def _some(data: LatentData, seed: int) -> LatentData:
-    if len(data) <= _ROWS_TO_FIT:
-        return data
-    generator = torch.Generator().manual_seed(seed_of(seed, "rows to fit"))
-    return data.take(torch.randperm(len(data), generator=generator)[:_ROWS_TO_FIT].sort().values)

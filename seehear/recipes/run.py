@@ -9,8 +9,6 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from seehear import distributed
 from seehear.data.latents import LatentData, load_latents
 from seehear.errors import SeehearError, unknown
@@ -63,7 +61,11 @@ def train_latents(
     train, validation = data.split("train").joined(), data.split("val").joined()
     if len(train) < 2:
         raise SeehearError(f"training needs two clips of the split 'train' with two modalities; there are {len(train)}")
-    scored = _some(validation, run.data.validate_at_most, run.train.seed) if len(validation) > 1 else None
+    scored = (
+        validation.sample(run.data.validate_at_most, seed_of(run.train.seed, "validation"))
+        if len(validation) > 1
+        else None
+    )
     model = fusemix.build(run.method, train, scored, seed=run.train.seed)
     if distributed.rank() == 0:
         say(f"{len(train):,} clips to train on, {len(validation):,} to validate; {_shape(model)}")
@@ -99,11 +101,6 @@ def validation_score(
                 metrics = retrieval(q.vectors, g.vectors, q.owner, g.owner).metrics
                 found |= {f"{query}->{gallery} {k}": metrics[k] for k in ("R@1", "R@10")}
     return {"score": sum(found.values()) / max(len(found), 1), **found}
-
-
-def _some(data: LatentData, at_most: int, seed: int) -> LatentData:
-    generator = torch.Generator().manual_seed(seed_of(seed, "validation"))
-    return data.take(torch.randperm(len(data), generator=generator)[:at_most].sort().values)
 
 
 def _shape(model: Method) -> str:
