@@ -16,6 +16,17 @@ def set_quiet(quiet: bool) -> None:
     _quiet = quiet
 
 
+@contextmanager
+def hushed() -> Iterator[None]:
+    """Nothing that is done inside says anything: for work of many parts, which says a line a part itself."""
+    before = _quiet
+    set_quiet(True)
+    try:
+        yield
+    finally:
+        set_quiet(before)
+
+
 def say(message: str) -> None:
     """One line for the user, on standard error; nothing when quiet."""
     if not _quiet:

@@ -38,7 +38,7 @@ def open_run(folder: Path, settings: Mapping[str, Any], *, resume: bool) -> None
 
 
 def _compare(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
-    old, new = dict(_flat(before)), dict(_flat(now))
+    old, new = dict(flat(before)), dict(flat(now))
     for field in sorted(old.keys() | new.keys()):
         if field not in FREE and old.get(field) != new.get(field):
             raise SeehearError(
@@ -47,9 +47,10 @@ def _compare(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) ->
             )
 
 
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The leaves of nested settings by their dotted names."""
     for key, value in tree.items():
         if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{prefix}{key}.")
+            yield from flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value

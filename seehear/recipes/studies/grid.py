@@ -1,0 +1,149 @@
+"""A study is a list of cells, each a handful of settings, and a function that measures one cell.
+
+    STUDY/cells/KEY.json     one finished cell: its settings, what all cells share, the numbers, the seconds
+    STUDY/failed/KEY.json    one that could not be measured, and why; tried again by the next call
+
+A cell is written whole or not at all, and never measured twice: a study that was stopped, by Ctrl-C, a scheduler or
+kill -9, goes on where it was, and one that is given more cells measures those. What all cells share (the data's
+revision, the options) is noted in every cell: a folder whose cells are of other data is refused, or measured anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from seehear.errors import SeehearError
+from seehear.progress import clock, hushed, say
+from seehear.stopping import Interrupted, stop_requests
+from seehear.train.checkpoint import write_text
+from seehear.train.folder import flat
+
+Value = str | int | float | bool | None
+Cell = Mapping[str, Value]
+"""Settings by name, the seed among them: {"recipe": "fusemix", "pairs": 500, "seed": 0}."""
+Measure = Callable[[Cell], Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What is known of one cell."""
+
+    cell: dict[str, Value]
+    values: dict[str, float] = field(default_factory=dict)
+    """What was measured; empty where it failed."""
+    seconds: float = 0.0
+    error: str = ""
+    """Why there is nothing, where there is nothing."""
+
+
+def run_grid(
+    folder: str | Path,
+    cells: Sequence[Cell],
+    run: Measure,
+    *,
+    about: Mapping[str, Any],
+    redo: bool = False,
+    verbose: bool = False,
+) -> list[Result]:
+    """Measure the cells that `folder` does not hold yet; the results of all of them, in their order.
+
+    `about` is what the cells share and the numbers depend on. Finished cells of another `about` are refused with the
+    setting that differs, or with `redo` measured again. A cell that raises `SeehearError` is set aside and counted.
+    `verbose` lets a cell say what it does; else there is a line a cell. Seeds of one setting are best neighbours in
+    `cells`: a study that is stopped then has whole rows.
+    """
+    folder, keys = Path(folder), [cell_key(cell) for cell in cells]
+    if twice := [dict(cell) for cell, key in zip(cells, keys, strict=True) if keys.count(key) > 1]:
+        raise ValueError(f"a cell is in the study twice: {twice[0]}")
+    about = json.loads(json.dumps(about))  # as it will be read back
+    read = {key: _read(folder / "cells" / f"{key}.json", about, redo=redo) for key in keys}
+    found = {key: result for key, result in read.items() if result is not None}
+    todo = [(key, cell) for key, cell in zip(keys, cells, strict=True) if key not in found]
+    for part in ("cells", "failed"):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+    if found:
+        say(f"{folder}: {len(found):,} of {len(cells):,} cells are measured already")
+    started = time.monotonic()
+    with stop_requests() as stop:
+        for number, (key, cell) in enumerate(todo, start=1):
+            found[key] = _measured(folder, key, cell, run, about, verbose=verbose)
+            left = len(todo) - number
+            say(_line(found[key], len(found), len(cells), (time.monotonic() - started) / number * left))
+            if stop and left:
+                raise Interrupted(f"stopped by {stop.name}, {left:,} cells left: the same command goes on with them")
+    if failed := sum(bool(result.error) for result in found.values()):
+        say(f"{failed:,} of {len(cells):,} cells could not be measured: see {folder / 'failed'}")
+    return [found[key] for key in keys]
+
+
+def cell_key(cell: Cell) -> str:
+    """A file name that people can read and that no other settings have: 'pairs=500.seed=0-1f2e3d4c'."""
+    plain = json.dumps(dict(cell), sort_keys=True, ensure_ascii=False)
+    words = ".".join(f"{name}={cell[name]}" for name in sorted(cell))
+    readable = re.sub(r"[^A-Za-z0-9=.+-]+", "-", words)[:100].strip(".-")
+    return f"{readable}-{hashlib.blake2b(plain.encode(), digest_size=6).hexdigest()}"
+
+
+def _measured(folder: Path, key: str, cell: Cell, run: Measure, about: Mapping[str, Any], *, verbose: bool) -> Result:
+    started = time.monotonic()
+    failed = folder / "failed" / f"{key}.json"
+    try:
+        if verbose:
+            values = run(cell)
+        else:
+            with hushed():
+                values = run(cell)
+    except Interrupted:
+        raise
+    except SeehearError as error:
+        result = Result(dict(cell), seconds=time.monotonic() - started, error=str(error))
+        _write(failed, result, about)
+        return result
+    plain = {name: float(value) for name, value in values.items()}
+    result = Result(dict(cell), plain, time.monotonic() - started)
+    _write(folder / "cells" / f"{key}.json", result, about)
+    failed.unlink(missing_ok=True)
+    return result
+
+
+def _write(path: Path, result: Result, about: Mapping[str, Any]) -> None:
+    values = {name: value if math.isfinite(value) else None for name, value in result.values.items()}
+    plain = {"cell": result.cell, "about": about, "values": values, "seconds": round(result.seconds, 3)}
+    plain |= {"error": result.error} if result.error else {}
+    write_text(path, json.dumps(plain, indent=1, ensure_ascii=False) + "\n")
+
+
+def _read(path: Path, about: Mapping[str, Any], *, redo: bool) -> Result | None:
+    """None where there is none, where it is broken, or where it is of something else and to be done anew."""
+    try:
+        plain = json.loads(path.read_text(encoding="utf-8"))
+        before, cell, values, seconds = plain["about"], plain["cell"], plain["values"], plain["seconds"]
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError):
+        say(f"{path} is not a cell of a study: it is measured again")
+        return None
+    old, new = dict(flat(before)), dict(flat(about))
+    if different := [name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]:
+        name = different[0]
+        changed = f"{name} = {json.dumps(old.get(name))}, now it is {json.dumps(new.get(name))}"
+        if not redo:
+            raise SeehearError(f"{path} was measured with {changed}: choose another folder, or measure again by --redo")
+        say(f"{path.name} was measured with {changed}: measured again")
+        return None
+    return Result(cell, {name: math.nan if value is None else value for name, value in values.items()}, seconds)
+
+
+def _line(result: Result, done: int, total: int, left: float) -> str:
+    settings = ", ".join(f"{name} {value}" for name, value in result.cell.items())
+    said = result.error or ", ".join(f"{name} {value:.4g}" for name, value in list(result.values.items())[:3])
+    ending = f", {clock(left)} left" if done < total else ""
+    return f"cell {done} of {total} ({settings}), {result.seconds:.1f} s{ending}: {said}"

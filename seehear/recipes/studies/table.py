@@ -1,0 +1,160 @@
+"""The table of a study: a row a setting, a column a measure, each with the mean over seeds and how sure it is.
+
+    mean +- t(0.975, n - 1) s / sqrt(n)     n seeds, s their standard deviation
+
+The t interval is the one for few numbers: with 3 seeds it is 4.3 standard errors wide, with 5 it is 2.8. It speaks of
+what the seeds change (the draw of clips, the start, the order), not of other data. One seed has no interval.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from seehear.errors import SeehearError
+from seehear.evaluation.report import provenance
+from seehear.recipes.studies.grid import Result, Value
+from seehear.train.checkpoint import write_text
+
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over seeds and its t interval."""
+
+    mean: float
+    low: float
+    """nan with one seed, as is `high`."""
+    high: float
+    count: int
+    """Seeds."""
+
+    def shown(self, scale: float = 1.0, digits: int = 3) -> str:
+        """'0.312 [0.290, 0.334]'"""
+        text = f"{scale * self.mean:.{digits}f}"
+        if not math.isfinite(self.low):
+            return text
+        return f"{text} [{scale * self.low:.{digits}f}, {scale * self.high:.{digits}f}]"
+
+
+@dataclass(frozen=True)
+class Row:
+    settings: dict[str, Value]
+    estimates: dict[str, Estimate]
+    """By measure."""
+    failed: int = 0
+    """Cells of this row that could not be measured."""
+
+
+@dataclass(frozen=True)
+class Table:
+    rows: tuple[Row, ...]
+    title: str = ""
+    notes: tuple[str, ...] = ()
+    """What a reader must know, a sentence each."""
+    percent: bool = False
+    """Measures are shares, shown in percent."""
+
+    @property
+    def columns(self) -> list[str]:
+        return list(dict.fromkeys(name for row in self.rows for name in row.estimates))
+
+    def find(self, **settings: Value) -> Row:
+        """The row with these settings."""
+        for row in self.rows:
+            if all(row.settings.get(name) == value for name, value in settings.items()):
+                return row
+        raise KeyError(f"no row has {settings}")
+
+    def markdown(self) -> str:
+        scale, digits = (100.0, 1) if self.percent else (1.0, 3)
+        names = list(dict.fromkeys(name for row in self.rows for name in row.settings))
+        lines = [[*names, *(f"{c}, %" if self.percent else c for c in self.columns)]]
+        for row in self.rows:
+            cells = [row.estimates[c].shown(scale, digits) if c in row.estimates else "" for c in self.columns]
+            lines.append([*(_plain(row.settings.get(name)) for name in names), *cells])
+        table = ["| " + " | ".join(line) + " |" for line in lines]
+        table.insert(1, "|" + "---|" * len(names) + "---:|" * len(self.columns))
+        parts = [f"# {self.title}"] if self.title else []
+        return "\n\n".join([*parts, "\n".join(table), *_sentences(self)]) + "\n"
+
+    def plain(self) -> dict[str, Any]:
+        """For JSON: what is not finite is null."""
+        plain = {**asdict(self), "level": LEVEL, "notes": _sentences(self)}
+        return json.loads(json.dumps(plain), parse_constant=lambda _: None)
+
+
+def estimate(values: Sequence[float], *, level: float = LEVEL) -> Estimate:
+    """Mean and t interval. Equal values have an interval of width zero; no value at all is nan."""
+    x = np.asarray(values, np.float64)
+    if not len(x):
+        return Estimate(math.nan, math.nan, math.nan, 0)
+    mean = float(x.mean())
+    if len(x) < 2:
+        return Estimate(mean, math.nan, math.nan, 1)
+    from scipy import stats
+
+    half = float(stats.t.ppf((1 + level) / 2, len(x) - 1) * x.std(ddof=1) / math.sqrt(len(x)))
+    return Estimate(mean, mean - half, mean + half, len(x))
+
+
+def tabulate(
+    results: Sequence[Result],
+    *,
+    measures: Sequence[str] = (),
+    over: Sequence[str] = ("seed",),
+    title: str = "",
+    notes: Sequence[str] = (),
+    percent: bool = False,
+) -> Table:
+    """One row for all cells that differ only in the settings `over`, in the order of the cells; a measure is left out
+    of a row where no cell has it. Without `measures`, all there are."""
+    groups: dict[str, list[Result]] = {}
+    for result in results:
+        settings = {name: value for name, value in result.cell.items() if name not in over}
+        groups.setdefault(json.dumps(settings, sort_keys=True), []).append(result)
+    rows = []
+    for key, own in groups.items():
+        names = measures or list(dict.fromkeys(name for r in own for name in r.values))
+        values = {name: [r.values[name] for r in own if math.isfinite(r.values.get(name, math.nan))] for name in names}
+        estimates = {name: estimate(found) for name, found in values.items() if found}
+        order = [name for name in own[0].cell if name in json.loads(key)]
+        settings = {name: own[0].cell[name] for name in order}
+        rows.append(Row(settings, estimates, sum(bool(r.error) for r in own)))
+    return Table(tuple(rows), title, tuple(notes), percent)
+
+
+def save_study(
+    folder: str | Path, tables: Sequence[Table], results: Sequence[Result], *, about: Mapping[str, Any], **more: Any
+) -> None:
+    """`study.json`: tables, cells, what they share and the versions; `table.md`: the tables to read."""
+    folder = Path(folder)
+    if not any(not result.error for result in results):
+        raise SeehearError(f"{folder}: no cell could be measured, the first: {results[0].error if results else 'none'}")
+    plain = {"about": dict(about), **provenance(str(about.get("command", "")))}
+    plain |= {"tables": [table.plain() for table in tables], **more, "cells": [asdict(result) for result in results]}
+    finite = json.loads(json.dumps(plain), parse_constant=lambda _: None)
+    write_text(folder / "study.json", json.dumps(finite, indent=1, ensure_ascii=False) + "\n")
+    write_text(folder / "table.md", "\n".join(table.markdown() for table in tables))
+
+
+def _sentences(table: Table) -> list[str]:
+    counts = sorted({e.count for row in table.rows for e in row.estimates.values()})
+    failed = sum(row.failed for row in table.rows)
+    seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}" if counts else "no"
+    said = [f"Mean over {seeds} seeds [95 % t interval over seeds]."] if counts and counts[-1] > 1 else []
+    said += [f"{failed} cells could not be measured and are left out."] if failed else []
+    return [*table.notes, *said]
+
+
+def _plain(value: Value) -> str:
+    if value is None:
+        return ""
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
