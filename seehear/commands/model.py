@@ -18,7 +18,7 @@ from seehear.recipes.run import Run, recipe, train_run
 
 @dataclass(frozen=True, kw_only=True)
 class _Train:
-    """Train a recipe on a library. `fusemix` is what is best on validation; `fusemix.paper` is the paper.
+    """Train a recipe on a library. `fusemix` and `mcn` are what is best on validation, `.paper` is what was published.
 
     The options that follow are the recipe's, with its values as defaults. With torchrun it trains on several processes.
     A run folder that holds a run is never overwritten: --resume goes on with it.
@@ -26,9 +26,9 @@ class _Train:
     Example: seehear train lib fusemix --out runs/first --optim.lr 3e-4
     """
 
-    library: Positional[Path]
+    library: Positional[str]
     recipe: Positional[str]
-    """fusemix, fusemix.base, fusemix.paper."""
+    """fusemix (that is fusemix.base), fusemix.paper, mcn (mcn.base), mcn.tiny, mcn.paper."""
     out: Path | None = None
     """Folder of the run; runs/RECIPE when not given."""
     resume: bool = False
@@ -39,7 +39,7 @@ def train(words: Sequence[str]) -> None:
     """The recipe's name decides the defaults of all other options, so it is looked for first."""
     positional = [w for w in words if not w.startswith("-")]
     default = recipe(positional[1] if len(positional) > 1 and "-" not in positional[1] else "fusemix")
-    run = ("run", Annotated[Run, Flat], field(default=default))
+    run = ("run", Annotated[Run[type(default.method)], Flat], field(default=default))  # type: ignore[misc]
     command = make_dataclass("Train", [run], bases=(_Train,), frozen=True, kw_only=True)
     command.__doc__ = _Train.__doc__
     options: Any = parse(command, words, prog="seehear train")
@@ -59,7 +59,7 @@ class Evaluate:
     """
 
     run_folder: Positional[Path]
-    library: Path | None = None
+    library: str | None = None
     """Another library than the one it was trained on."""
     options: Annotated[EvaluateOptions, Flat] = field(default_factory=EvaluateOptions)
     device: str = "auto"

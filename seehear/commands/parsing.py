@@ -27,15 +27,18 @@ def parse(command: Any, words: Sequence[str], *, prog: str) -> Any:
 
 
 def option_names(kind: Any, prefix: str = "--") -> Iterator[str]:
-    """'--library', '--optim.lr', ... of a dataclass and of those nested in it."""
+    """'--library', '--optim.lr', ... of a dataclass and of those nested in it; of a generic one, as `kind` fills it."""
+    filled = dict(zip(getattr(get_origin(kind), "__parameters__", ()), get_args(kind), strict=True))
+    kind = get_origin(kind) or kind
     hints = get_type_hints(kind, include_extras=True)
     for one in fields(kind):
         hint, flat = hints[one.name], False
         if get_origin(hint) is Annotated:
             flat = Flat in get_args(hint)
             hint = get_args(hint)[0]
+        hint = filled.get(hint, hint)
         name = prefix + one.name.replace("_", "-")
-        if is_dataclass(hint):
+        if is_dataclass(get_origin(hint) or hint):
             yield from option_names(hint, prefix if flat else f"{name}.")
         else:
             yield name

@@ -33,7 +33,7 @@ from seehear.losses.mms import mms
 from seehear.losses.overlap import Overlap
 from seehear.methods.base import Method
 from seehear.nn.adapter import Standardise
-from seehear.nn.davemel import DaveMel
+from seehear.nn.davemel import DaveMel, valid_frames
 from seehear.nn.davenet import DaveNet, NormKind, Sound
 from seehear.nn.gated import Branch, MaxWords, UnitBlocks
 from seehear.nn.kmeans import OnlineClusters, assign, evenly
@@ -54,8 +54,9 @@ class MCNConfig:
     least. A recipe leaves it empty: data fills it in."""
     inputs: dict[Modality, Input] = field(default_factory=dict)
     """What a batch holds of a modality. 'latents': (B, D), where nothing is said; 'words': (B, L, D), rows of zeros are
-    padding; 'mel': (B, F, S) in decibels, or 'waveform': (B, N) at 16 kHz, which go through DAVEnet. Of sound padded to
-    a common length the batch also holds `length_audio` (B,): frames, or samples, that are the clip's own."""
+    padding; 'mel': (B, F, S) in decibels, or 'waveform': (B, N) at 16 kHz, which go through DAVEnet. Words and mel may
+    come flat, (B, L D) or (B, F S), as a library stores them. Of sound padded to a common length the batch also holds
+    `length_audio` (B,): frames, or samples, that are the clip's own; without it: up to the last frame above -120 dB."""
     blocks: dict[Modality, tuple[int, ...]] = field(default_factory=dict)
     """Widths of the concatenated encoders of a modality, where its latents come from several: each has an equal say."""
     normalise: Literal["l2", "standardise", "none"] = "l2"
@@ -263,11 +264,20 @@ class MCN(Method):
     def _stem(self, batch: Batch, m: Modality, *, learning: bool) -> Tensor:
         """(B, D): what a head begins with, and a decoder has to rebuild."""
         dtype, stem = next(self.parameters()).dtype, self._branch(m).stem
-        x = batch[m].to(dtype)
+        x, length_B = self._unfolded(m, batch[m].to(dtype)), batch.get("length_audio")
         self._check_shape(m, x)
         if isinstance(stem, Sound):
-            return stem(x, batch.get("length_audio"), batch.get(f"has_{m}"), learning=learning).to(dtype)
+            if length_B is None and self.config.input_of(m) == "mel":
+                length_B = valid_frames(x)
+            return stem(x, length_B, batch.get(f"has_{m}"), learning=learning).to(dtype)
         return stem(x).to(dtype)
+
+    def _unfolded(self, m: Modality, x: Tensor) -> Tensor:
+        """(B, L, D) or (B, F, S) of what lies flat in a library."""
+        kind, width = self.config.input_of(m), self.config.widths[m]
+        if x.dim() != 2 or kind not in ("words", "mel") or x.shape[1] % width:
+            return x
+        return x.unflatten(1, (-1, width) if kind == "words" else (width, -1))
 
     def _check_shape(self, m: Modality, x: Tensor) -> None:
         kind, width = self.config.input_of(m), self.config.widths[m]

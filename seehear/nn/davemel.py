@@ -51,6 +51,16 @@ class DaveMel(nn.Module):
             return (level_BFS - level_BFS.amax(dim=(1, 2), keepdim=True)).clamp(min=-80), frames_B
 
 
+PADDING_DB = -120.0
+"""What a spectrogram is padded with where its length is not stored beside it: no real frame goes below -80 dB."""
+
+
+def valid_frames(mel_BFS: Float[Tensor, "b f s"]) -> Int[Tensor, " b"]:
+    """Frames up to the last one that is no padding."""
+    real_BS = (mel_BFS > PADDING_DB + 1).any(dim=1)
+    return (real_BS * torch.arange(1, real_BS.shape[1] + 1, device=mel_BFS.device)).amax(dim=1)
+
+
 def slaney_filters(rate: int, size: int, bands: int, *, low: float) -> Float[Tensor, "f k"]:
     """Triangles of unit area, evenly spaced below 1 kHz and in its logarithm above, up to half the rate."""
     knee, step = 15.0, math.log(6.4) / 27  # 1 kHz is 15 mel, one mel is 66.7 Hz below and a factor above

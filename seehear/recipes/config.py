@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 from seehear.methods.fusemix import FuseMixConfig
+from seehear.methods.mcn import MCNConfig
 from seehear.train.loop import TrainConfig
 from seehear.train.optim import OptimConfig
 from seehear.types import Modality
+
+MethodConfig = TypeVar("MethodConfig", FuseMixConfig, MCNConfig)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
     encoders: dict[Modality, tuple[str, ...]] = field(default_factory=dict)
-    """Names of the encoders by modality, several of one side by side. Empty: all that the library has latents of."""
+    """Names of the encoders by modality, several of one side by side. Empty: all that the library has latents of, but
+    sequences (words, spectrograms) only for a method that reads them, and then alone of their modality."""
     where: str | None = None
     """Only the clips that meet this SQL condition over the library's columns."""
     validate_at_most: int = 2000
@@ -23,10 +28,10 @@ class DataConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class Run(Generic[MethodConfig]):
     recipe: str
     """The name it goes by."""
-    method: FuseMixConfig
+    method: MethodConfig
     """The method and its settings; what depends on the data is filled in."""
     data: DataConfig = field(default_factory=DataConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)

@@ -24,6 +24,7 @@ from seehear.data.prepare import prepare
 from seehear.evaluation.bootstrap import mean_interval
 from seehear.evaluation.protocol import Embedder, embed_latents
 from seehear.evaluation.retrieval import retrieval
+from seehear.methods.fusemix import FuseMixConfig
 from seehear.nn.random import seed_of
 from seehear.progress import say
 from seehear.recipes import fusemix
@@ -117,7 +118,7 @@ def demo(folder: Path) -> DemoReport:
     return report
 
 
-def run() -> Run:
+def run() -> Run[FuseMixConfig]:
     """`fusemix.base` with text as the hub and the linear head alone: as good on so few clips, and much faster."""
     base = fusemix.base()
     training = replace(base.train, epochs=60, evaluations=12, patience=4)

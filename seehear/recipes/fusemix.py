@@ -19,7 +19,7 @@ from seehear.types import Modality
 _ROWS_TO_FIT = 200_000  # clips are plenty for means, deviations and covariances
 
 
-def paper() -> Run:
+def paper() -> Run[FuseMixConfig]:
     """FuseMix as its authors released it: section 5.1 of arXiv 2312.10144's code. For millions of pairs.
 
     seehear train LIB fusemix.paper
@@ -34,7 +34,7 @@ def paper() -> Run:
     )
 
 
-def base() -> Run:
+def base() -> Run[FuseMixConfig]:
     """FuseMix on a head that starts as the closed form best on validation and learns what is missing, slowly: for
     hundreds to a million pairs. Why these settings, and what they reached: docs/methods/fusemix.md.
 

@@ -15,10 +15,11 @@ from seehear.errors import SeehearError, unknown
 from seehear.evaluation.protocol import embed_latents
 from seehear.evaluation.retrieval import retrieval
 from seehear.methods.base import Method
-from seehear.methods.fusemix import FuseMix
+from seehear.methods.fusemix import FuseMix, FuseMixConfig
+from seehear.methods.mcn import MCN
 from seehear.nn.random import seed_of
 from seehear.progress import say
-from seehear.recipes import fusemix
+from seehear.recipes import fusemix, mcn
 from seehear.recipes.config import DataConfig, Run
 from seehear.train.loop import TrainResult, fit
 from seehear.train.model_folder import save_model
@@ -29,23 +30,27 @@ if TYPE_CHECKING:
 
 __all__ = ["METHODS", "RECIPES", "DataConfig", "Run", "recipe", "train_latents", "train_run", "validation_score"]
 
-METHODS: dict[str, type[FuseMix]] = {"fusemix": FuseMix}
+METHODS: dict[str, type[FuseMix] | type[MCN]] = {"fusemix": FuseMix, "mcn": MCN}
 """By the name in a model's config.json; each has `from_config(dict)`."""
 
-RECIPES: dict[str, Callable[[], Run]] = {
+RECIPES: dict[str, Callable[[], Run[Any]]] = {
     "fusemix": fusemix.base,
     "fusemix.base": fusemix.base,
     "fusemix.paper": fusemix.paper,
+    "mcn": mcn.base,
+    "mcn.base": mcn.base,
+    "mcn.tiny": mcn.tiny,
+    "mcn.paper": mcn.paper,
 }
 
 
-def recipe(name: str) -> Run:
+def recipe(name: str) -> Run[Any]:
     if name not in RECIPES:
         raise unknown("recipe", name, RECIPES)
     return RECIPES[name]()
 
 
-def train_run(library: Library, run: Run, folder: str | Path, *, resume: bool = False) -> TrainResult:
+def train_run(library: Library, run: Run[Any], folder: str | Path, *, resume: bool = False) -> TrainResult:
     """Train on the library's latents; the model is in `folder/model`."""
     distributed.start()
     data = load_latents(library, encoders=run.data.encoders or None, where=run.data.where)
@@ -54,7 +59,7 @@ def train_run(library: Library, run: Run, folder: str | Path, *, resume: bool = 
 
 
 def train_latents(
-    data: LatentData, run: Run, folder: str | Path, *, resume: bool = False, library: str = ""
+    data: LatentData, run: Run[Any], folder: str | Path, *, resume: bool = False, library: str = ""
 ) -> TrainResult:
     """The same for latents that are at hand: a shard, arrays. Splits 'train' and 'val' are used, 'test' never.
     `library` is noted in the run: evaluation and search find it there."""
@@ -66,7 +71,7 @@ def train_latents(
         if len(validation) > 1
         else None
     )
-    model = fusemix.build(run.method, train, scored, seed=run.train.seed)
+    model = build(run, train, scored)
     if distributed.rank() == 0:
         say(f"{len(train):,} clips to train on, {len(validation):,} to validate; {_shape(model)}")
         if scored is None:
@@ -88,15 +93,28 @@ def train_latents(
     return result
 
 
+def build(run: Run[Any], train: LatentData, validation: LatentData | None) -> Method:
+    """The run's model as training starts."""
+    if isinstance(run.method, FuseMixConfig):
+        return fusemix.build(run.method, train, validation, seed=run.train.seed)
+    sizes = run.train.batch_size
+    batch = sizes if isinstance(sizes, int) else min(sizes)
+    return mcn.build(run.method, train, seed=run.train.seed, batch_size=batch)
+
+
 def validation_score(
     model: Method, *, data: LatentData, pairs: tuple[tuple[Modality, Modality], ...] = ()
 ) -> dict[str, float]:
-    """R@1 and R@10 of both directions of every trained pair; `score` is their mean."""
-    embedded = embed_latents(model, data)
+    """R@1 and R@10 of both directions of every trained pair, in the smallest space that holds it; `score` is their
+    mean."""
+    embedded = {space: embed_latents(model, data, space=space) for space in model.spaces}
     found: dict[str, float] = {}
-    for pair in pairs or combinations(embedded, 2):
+    for pair in pairs or combinations(data.modalities, 2):
+        if not (holding := [s for s, members in model.spaces.items() if set(pair) <= set(members)]):
+            continue
+        here = embedded[min(holding, key=lambda s: len(model.spaces[s]))]
         for query, gallery in (pair, pair[::-1]):
-            q, g = embedded[query], embedded[gallery]
+            q, g = here[query], here[gallery]
             if set(q.owner.tolist()) & set(g.owner.tolist()):
                 metrics = retrieval(q.vectors, g.vectors, q.owner, g.owner).metrics
                 found |= {f"{query}->{gallery} {k}": metrics[k] for k in ("R@1", "R@10")}
@@ -104,11 +122,12 @@ def validation_score(
 
 
 def _shape(model: Method) -> str:
-    spaces = ", ".join(f"{m} {w}" for m, w in model.config.widths.items())
-    return f"{spaces} -> {model.config.dim}, {sum(p.numel() for p in model.parameters()):,} parameters"
+    modalities = ", ".join(f"{m} {w}" for m, w in model.config.widths.items())
+    spaces = "" if len(model.spaces) == 1 else f" in {len(model.spaces)} spaces ({', '.join(model.spaces)})"
+    return f"{modalities} -> {model.config.dim}{spaces}, {sum(p.numel() for p in model.parameters()):,} parameters"
 
 
-def _facts(data: LatentData, run: Run, result: TrainResult, *, clips: int) -> dict[str, Any]:
+def _facts(data: LatentData, run: Run[Any], result: TrainResult, *, clips: int) -> dict[str, Any]:
     facts = {"recipe": run.recipe, "clips": clips, "step": result.best_step, "seconds": round(result.seconds, 1)}
     return {"encoders": data.encoders, "metrics": result.metrics, "training": facts}
 

@@ -1,0 +1,113 @@
+"""Runs of MCN, and how its model is made from data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from seehear.data.latents import EncoderInfo, LatentData
+from seehear.errors import SeehearError
+from seehear.methods.mcn import MCN, Input, MCNConfig
+from seehear.nn.random import seed_of
+from seehear.progress import say
+from seehear.recipes.config import Run
+from seehear.train.loop import TrainConfig
+from seehear.train.optim import OptimConfig
+from seehear.types import Modality
+
+_ROWS_TO_FIT = 200_000  # clips are plenty for means and deviations
+_ROWS_TO_LOOK_AT = 2000  # whether latents are ever negative shows in a few
+_ROWS_A_CLUSTER = 4  # fewer rows than that a cluster: its centroid is hardly a mean
+
+
+def paper() -> Run[MCNConfig]:
+    """MCN as in its authors' README (code of arXiv 2104.12671). For HowTo100M's features, or any library
+    of timed captions with word vectors and spectrograms; 224 million parameters.
+
+    seehear train LIB mcn.paper
+    """
+    return Run(
+        recipe="mcn.paper",
+        method=MCNConfig(audio_norm="batch"),
+        optim=OptimConfig(lr=1e-4, floor=0.0, weight_decay=0.0, warmup_steps=5000),
+        train=TrainConfig(epochs=30, batch_size=4096, evaluations=30, seed=1),
+    )
+
+
+def base() -> Run[MCNConfig]:
+    """MCN on the latents of any encoders: unit vectors and a learned temperature in place of raw products, and clips as
+    they are in the library. For thousands to millions of clips. What was measured: docs/methods/mcn.md.
+
+    seehear train LIB mcn
+    """
+    return Run(
+        recipe="mcn.base",
+        method=MCNConfig(similarity="cosine", normalise="standardise", dim=512, clusters=64, mask_duplicates=True),
+        optim=OptimConfig(lr=1e-3, floor=1e-6, weight_decay=0.1, warmup=0.05),
+        train=TrainConfig(epochs=100, batch_size=1024, evaluations=30, patience=8, fast_matmul=True),
+    )
+
+
+def tiny() -> Run[MCNConfig]:
+    """The same, small: minutes on two cores.
+
+    seehear train LIB mcn.tiny
+    """
+    run = base()
+    return replace(
+        run,
+        recipe="mcn.tiny",
+        method=replace(run.method, dim=256, hidden=256, clusters=32, queue=4096),
+        train=replace(run.train, epochs=60, batch_size=256, evaluations=20, patience=6),
+    )
+
+
+def build(config: MCNConfig, train: LatentData, *, seed: int, batch_size: int) -> MCN:
+    """The model as training starts: widths and kinds of input from the encoders, standardisation from the training
+    clips; fewer clusters where a batch and its queue would leave them nearly empty."""
+    config = replace(config, **_inputs(config, train))
+    queue = min(config.queue, len(train))  # longer, it would hold a clip several times, as it was in earlier epochs
+    clusters = max(2, min(config.clusters, (min(batch_size, len(train)) + queue) // _ROWS_A_CLUSTER))
+    if clusters < config.clusters and config.cluster_weight:
+        say(f"{clusters} clusters instead of {config.clusters}: there are too few clips for more")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_of(seed, "weights"))
+        model = MCN(replace(config, clusters=clusters, queue=queue))
+    if config.normalise != "standardise":
+        return model
+    return model.fit(*train.sample(_ROWS_TO_FIT, seed_of(seed, "rows to fit")).aligned())
+
+
+def _inputs(config: MCNConfig, data: LatentData) -> dict[str, Any]:
+    """What the encoders decide: widths, blocks, which modality comes as words or frames, which is never negative."""
+    widths: dict[Modality, int] = {}
+    inputs: dict[Modality, Input] = {}
+    blocks: dict[Modality, tuple[int, ...]] = {}
+    nonnegative = []
+    for m, infos in data.encoders.items():
+        if shape := sequence_shape(m, infos):
+            kind: Input = "words" if m == "text" else "mel"
+            widths[m], inputs[m] = (shape[1] if kind == "words" else shape[0]), kind
+            continue
+        widths[m] = sum(int(e["width"]) for e in infos)
+        if len(infos) > 1:
+            blocks[m] = tuple(int(e["width"]) for e in infos)
+        rows = data.sample(_ROWS_TO_LOOK_AT, 0).every(m)
+        if config.normalise != "standardise" and bool((rows >= 0).all()):
+            nonnegative.append(m)
+    return {"widths": widths, "inputs": inputs, "blocks": blocks, "nonnegative": tuple(nonnegative)}
+
+
+def sequence_shape(modality: Modality, encoders: Sequence[EncoderInfo]) -> tuple[int, int] | None:
+    """(L, D) of words, (F, S) of a spectrogram; None for vectors. A sequence stands alone in its modality."""
+    shapes = [tuple(e["shape"]) for e in encoders if e.get("shape")]
+    if not shapes:
+        return None
+    if len(encoders) > 1 or modality == "video":
+        names = ", ".join(str(e["name"]) for e in encoders)
+        raise SeehearError(f"MCN reads one sequence of text or of audio; got {names} for {modality}: choose one")
+    length, width = shapes[0]
+    return int(length), int(width)
