@@ -58,6 +58,7 @@ class Backlog:
     def _table(self, library: Library, encoder: Encoder) -> VectorTable:
         """`about` names the encoder as it is now, so readers pass over rows of another version from here on."""
         about = {"modality": encoder.modality, "width": encoder.width, "fingerprint": encoder.fingerprint}
+        about |= {"shape": encoder.shape} if encoder.shape else {}
         library.set_about(f"encoder:{encoder.name}", json.dumps(about, sort_keys=True))
         name = table_name("latents", encoder.name)
         if name in library.tables():

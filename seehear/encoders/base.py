@@ -33,6 +33,9 @@ class Encoder(ABC):
     """What the user asked for: 'efficientnet-lite0', or 'hub:<folder or id>[#layer=..,pool=..]'."""
     modality: Modality
     width: int
+    shape: tuple[int, int] | None = None
+    """Of an encoder that gives a sequence, which is stored flat: (L, D) of words, (F, S) of a spectrogram; the width is
+    their product."""
     fingerprint: str
     """16 hex digits over weights, preprocessing and pooling: another fingerprint is another space."""
 

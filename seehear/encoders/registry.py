@@ -9,7 +9,7 @@ from seehear.encoders.base import Encoder
 from seehear.encoders.options import read_options, split_name
 from seehear.errors import SeehearError, unknown
 
-HUB = "hub:"
+HUB, WORDS = "hub:", "words:"
 DEFAULTS = {"video": ("efficientnet-lite0",), "audio": ("aisfx",), "text": ("minilm",)}
 """What each modality is encoded with when nothing is said."""
 
@@ -44,12 +44,19 @@ def _logmel() -> tuple[type[Encoder], type]:
     return LogMel, LogMelOptions
 
 
+def _melframes() -> tuple[type[Encoder], type]:
+    from seehear.encoders.melframes import MelFrames, MelFramesOptions
+
+    return MelFrames, MelFramesOptions
+
+
 PACKAGED: dict[str, Callable[[], tuple[type[Any], type]]] = {
     "efficientnet-lite0": _efficientnet,
     "minilm": _minilm,
     "aisfx": _aisfx,
     "speech": _speech,
     "logmel": _logmel,
+    "melframes": _melframes,
 }
 
 
@@ -59,7 +66,8 @@ def known_encoders() -> dict[str, str]:
 
 
 def load_encoder(name: str, *, modality: str | None = None, device: str = "auto") -> Encoder:
-    """An encoder by name: a packaged one, or 'hub:<folder or id>' for any transformers model; options after '#'.
+    """An encoder by name: a packaged one, 'hub:<folder or id>' for any transformers model, or 'words:<table>' for the
+    vectors of a text's words; options after '#'.
 
     `modality` is needed only for models that encode several, and then only where the name does not say it.
     """
@@ -68,11 +76,15 @@ def load_encoder(name: str, *, modality: str | None = None, device: str = "auto"
         from seehear.encoders.hub import load_hub_encoder
 
         encoder: Encoder = load_hub_encoder(base, given, modality=modality)
+    elif base.startswith(WORDS):
+        from seehear.encoders.words import WordOptions, Words
+
+        encoder = Words(base, read_options(WordOptions, base, given))
     elif base in PACKAGED:
         kind, options = PACKAGED[base]()
         encoder = kind(read_options(options, base, given))
     else:
-        raise unknown("encoder", base, [*PACKAGED, "hub:FOLDER-OR-ID"])
+        raise unknown("encoder", base, [*PACKAGED, "hub:FOLDER-OR-ID", "words:TABLE"])
     if modality is not None and encoder.modality != modality:
         raise SeehearError(f"encoder {name!r} encodes {encoder.modality}, not {modality}")
     return encoder.to(pick_device(device))

@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import os
+import tempfile
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -45,6 +48,35 @@ def file_hash(path: Path) -> str:
 def _hash(path: str, size: int, mtime_ns: int) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def remembered_hash(path: Path) -> str:
+    """`file_hash`, kept on disk by path, size and time: gigabytes are read once."""
+    path = path.resolve()
+    stat = path.stat()
+    key = f"{path} {stat.st_size} {stat.st_mtime_ns}"
+    store = cache_folder() / "hashes.json"
+    try:
+        known = json.loads(store.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        known = {}
+    if key not in known:
+        known[key] = file_hash(path)
+        write_cache(store, json.dumps(known).encode())
+    return known[key]
+
+
+def cache_folder() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "seehear"
+
+
+def write_cache(path: Path, content: bytes | memoryview) -> None:
+    """All or nothing. A cache that cannot be written is no reason to stop."""
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+            file.write(content)
+        os.replace(file.name, path)
 
 
 def fingerprint(**parts: Any) -> str:

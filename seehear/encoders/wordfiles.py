@@ -1,0 +1,275 @@
+"""Files of word vectors, read where they lie: word2vec's two formats, .npz, .safetensors. Nothing is unpickled.
+
+    .bin          'WORDS WIDTH' and a line feed; then of each word its bytes, a space, WIDTH float32, maybe a line feed
+    .txt, .vec    a line a word: the word and its numbers, single spaces between; 'WORDS WIDTH' may be the first line
+    .npz          arrays `words` (N,) of text and `vectors` (N, D)
+    .safetensors  a tensor `vectors` (N, D), and `words` in the metadata, a JSON list
+
+Of the first two only an index is made, 16 bytes a word: it takes one pass, and is kept in the cache for large files. A
+file is in memory only where it is read. Of a word that comes twice the first vector counts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import mmap
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from seehear.encoders.weights import cache_folder, remembered_hash, write_cache
+from seehear.errors import SeehearError
+from seehear.types import Float
+
+_LARGE = 2**26  # bytes of a file whose index is worth keeping
+_LONGEST_WORD, _LONGEST_LINE = 2000, 2**20  # bytes
+_HEADER = re.compile(rb"\s*(\d{1,12})[ \t]+(\d{1,6})[ \t]*\r?\n")
+
+
+class WordFile(ABC):
+    width: int
+
+    @abstractmethod
+    def find(self, word: str) -> np.ndarray | None:
+        """(D,), or None for a word that is not there."""
+
+    def knows(self, word: str) -> bool:
+        return self.find(word) is not None
+
+    def vectors(self, words: Sequence[str]) -> Float[np.ndarray, "n d"]:
+        """Of words that it knows; float32."""
+        found = np.zeros((len(words), self.width), np.float32)
+        for row, word in zip(found, words, strict=True):
+            row[:] = self.find(word)
+        return found
+
+
+def open_word_file(path: Path) -> WordFile:
+    kinds: dict[str, type[MappedFile] | Callable[[Path], WordFile]] = {
+        ".bin": BinaryFile,
+        ".txt": TextFile,
+        ".vec": TextFile,
+        ".npz": _npz,
+        ".safetensors": _safetensors,
+    }
+    if not path.is_file():
+        raise SeehearError(f"no such file of word vectors: {path}")
+    if path.suffix.lower() not in kinds:
+        raise SeehearError(f"{path}: word vectors come as {', '.join(kinds)}; unpack or convert it")
+    return kinds[path.suffix.lower()](path)
+
+
+# -- word2vec's formats ------------------------------------------------------------------------------------------------
+
+
+class MappedFile(WordFile):
+    """A file in memory only where it is read."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        with open(path, "rb") as file:
+            if not path.stat().st_size:
+                raise SeehearError(f"{path} is empty")
+            self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self.words, self.width, self._begin = self._header()
+        if self.words == 0 or not 1 <= self.width <= 10_000:
+            raise SeehearError(
+                f"{path} holds no word vectors: by its first line it has {self.words} words of {self.width} numbers"
+            )
+
+    @abstractmethod
+    def _header(self) -> tuple[int | None, int, int]:
+        """(words or None, width, where the first begins)"""
+
+    @abstractmethod
+    def _scan(self) -> Iterator[tuple[bytes, int]]:
+        """Every word and where its record begins, in order; raises `SeehearError` where the file does not hold what it
+        says."""
+
+    @abstractmethod
+    def _at(self, place: int, word: bytes) -> np.ndarray | None:
+        """The vector of the record there, if it is the word's."""
+
+    def find(self, word: str) -> np.ndarray | None:
+        name = word.encode()
+        hashes, places = self._index
+        number = np.frombuffer(_hash(name), "<u8")[0]
+        for i in range(int(np.searchsorted(hashes, number)), len(hashes)):
+            if hashes[i] != number:
+                return None
+            if (vector := self._at(int(places[i]), name)) is not None:
+                if not np.isfinite(vector).all():
+                    raise SeehearError(f"{self.path}: the vector of {word!r} has numbers that are not finite")
+                return vector
+        return None
+
+    @cached_property
+    def _index(self) -> np.ndarray:
+        """(2, N) uint64: hashes of the words, rising, and where each record begins; of equal words the first first."""
+        if len(self._bytes) < _LARGE:
+            return self._indexed()
+        kept = cache_folder() / "words" / f"{remembered_hash(self.path)[:32]}.npy"
+        try:
+            index = np.load(kept, mmap_mode="r", allow_pickle=False)
+            if index.ndim == 2 and len(index) == 2 and index.dtype == np.uint64:
+                return index
+        except (OSError, ValueError):
+            pass
+        index, content = self._indexed(), io.BytesIO()
+        np.save(content, index)
+        write_cache(kept, content.getbuffer())
+        return index
+
+    def _indexed(self) -> np.ndarray:
+        hashes, places = bytearray(), []
+        for word, place in self._scan():
+            hashes += _hash(word)
+            places.append(place)
+        index = np.stack([np.frombuffer(hashes, "<u8"), np.array(places, dtype=np.uint64)])
+        return index[:, np.argsort(index[0], kind="stable")]
+
+    def _said(self) -> tuple[int, int, int] | None:
+        """What a first line 'WORDS WIDTH' says, and where it ends."""
+        said = _HEADER.match(self._bytes[:100])
+        return (int(said[1]), int(said[2]), said.end()) if said else None
+
+
+class BinaryFile(MappedFile):
+    """GoogleNews-vectors-negative300.bin and its kind."""
+
+    def _header(self) -> tuple[int | None, int, int]:
+        said = self._said()
+        if said is None:
+            raise SeehearError(f"{self.path} is no binary word2vec file: its first line must be 'WORDS WIDTH'")
+        words, width, begin = said
+        if len(self._bytes) - begin < (least := words * (4 * width + 2)):
+            raise SeehearError(
+                f"{self.path} is cut, or no binary word2vec file: {words:,} words of {width:,} numbers need {least:,} "
+                f"bytes, it has {len(self._bytes) - begin:,}"
+            )
+        return said
+
+    def _scan(self) -> Iterator[tuple[bytes, int]]:
+        data, at, size = self._bytes, self._begin, 4 * self.width
+        for number in range(self.words or 0):
+            while data[at : at + 1] == b"\n":
+                at += 1
+            space = data.find(b" ", at, at + _LONGEST_WORD)
+            if space < 0 or space + 1 + size > len(data):
+                raise SeehearError(
+                    f"{self.path} is cut, or its first line wrong: it ends, or makes no sense, in word {number + 1:,} "
+                    f"of {self.words:,}"
+                )
+            yield data[at:space], at
+            at = space + 1 + size
+        if data[at : at + _LONGEST_WORD].strip(b"\n"):
+            raise SeehearError(f"{self.path} goes on behind the {self.words:,} words that its first line says")
+
+    def _at(self, place: int, word: bytes) -> np.ndarray | None:
+        begin = place + len(word) + 1
+        if self._bytes[place:begin] != word + b" ":
+            return None
+        return np.frombuffer(self._bytes[begin : begin + 4 * self.width], "<f4").astype(np.float32)
+
+
+class TextFile(MappedFile):
+    """word2vec, fastText and GloVe as text."""
+
+    def _header(self) -> tuple[int | None, int, int]:
+        if said := self._said():
+            return said
+        return None, len(self._line(0).split(b" ")) - 1, 0
+
+    def _line(self, at: int) -> bytes:
+        return self._bytes[at : self._end_of_line(at)].rstrip()
+
+    def _end_of_line(self, at: int) -> int:
+        end = self._bytes.find(b"\n", at, at + _LONGEST_LINE)
+        if end < 0 and len(self._bytes) > at + _LONGEST_LINE:
+            raise SeehearError(f"{self.path} is no text file of word vectors: a line goes on for more than a megabyte")
+        return end if end >= 0 else len(self._bytes)
+
+    def _scan(self) -> Iterator[tuple[bytes, int]]:
+        at, found, number = self._begin, 0, int(self._begin > 0)
+        while at < len(self._bytes):
+            end = self._end_of_line(at)
+            line, number = self._bytes[at:end].rstrip(), number + 1
+            if line:
+                if (numbers := line.count(b" ")) < self.width:
+                    raise SeehearError(
+                        f"{self.path}:{number} has {numbers} numbers, not {self.width}: is the file cut?"
+                    )
+                yield line[: line.find(b" ")], at
+                found += 1
+            at = end + 1
+        if self.words is not None and found != self.words:
+            raise SeehearError(f"{self.path} says {self.words:,} words in its first line and has {found:,}")
+
+    def _at(self, place: int, word: bytes) -> np.ndarray | None:
+        fields = self._line(place).split(b" ")
+        if fields[0] != word or len(fields) != self.width + 1:  # more fields: GloVe has words with spaces
+            return None
+        try:
+            return np.array([float(field) for field in fields[1:]], np.float32)
+        except ValueError as error:
+            raise SeehearError(
+                f"{self.path}: the vector of {word.decode()!r} is no list of numbers ({error})"
+            ) from error
+
+
+def _hash(word: bytes) -> bytes:
+    return hashlib.blake2b(word, digest_size=8).digest()
+
+
+# -- arrays ------------------------------------------------------------------------------------------------------------
+
+
+class ArrayFile(WordFile):
+    """Words and the array of their vectors; `row` reads one."""
+
+    def __init__(self, path: Path, words: Sequence[str], shape: Sequence[int], row: Callable[[int], Any]):
+        if len(shape) != 2 or shape[0] != len(words) or not words:
+            raise SeehearError(f"{path}: {len(words):,} words need `vectors` of as many rows; got {tuple(shape)}")
+        self.width, self._row = int(shape[1]), row
+        self._number = {word: n for n, word in reversed(list(enumerate(words)))}
+
+    def find(self, word: str) -> np.ndarray | None:
+        number = self._number.get(word)
+        return None if number is None else np.asarray(self._row(number), np.float32)
+
+    def knows(self, word: str) -> bool:
+        return word in self._number
+
+
+def _npz(path: Path) -> WordFile:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            words, vectors = arrays["words"], arrays["vectors"]
+    except Exception as error:  # zip, zlib and numpy each have their own
+        raise SeehearError(f"{path} is no .npz with `words` and `vectors`: {str(error).splitlines()[0]}") from error
+    if words.dtype.kind != "U" or words.ndim != 1 or vectors.dtype.kind != "f":
+        raise SeehearError(
+            f"{path}: `words` must be a row of text, `vectors` real numbers; got {words.dtype}, {vectors.dtype}"
+        )
+    return ArrayFile(path, words.tolist(), vectors.shape, vectors.__getitem__)
+
+
+def _safetensors(path: Path) -> WordFile:
+    from safetensors import safe_open
+
+    try:
+        file = safe_open(path, framework="pt")
+        words, vectors = json.loads((file.metadata() or {})["words"]), file.get_slice("vectors")
+    except Exception as error:  # its own kind, JSON's, and a key that is missing
+        first = str(error).splitlines()[0]
+        raise SeehearError(f"{path} is no .safetensors with `vectors` and, as metadata, `words`: {first}") from error
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise SeehearError(f"{path}: the metadata `words` must be a JSON list of text")
+    return ArrayFile(path, words, vectors.get_shape(), lambda row: vectors[row : row + 1][0].float().numpy())
