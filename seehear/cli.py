@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from seehear.errors import SeehearError, unknown
+from seehear.errors import SeehearError, refusal, unknown
 from seehear.progress import set_quiet
 from seehear.stopping import Interrupted
 
@@ -49,6 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Threads that wait for each other by spinning take the core that another process needs; read when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     words = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # letters that the locale lacks
     set_quiet("--quiet" in words)
     words = [w for w in words if w != "--quiet"]
     if not words or words[0] in ("-h", "--help", "help"):
@@ -70,6 +72,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 0
+    except Exception as error:
+        if (said := refusal(error)) is None:
+            raise
+        print(f"seehear: {said}; once that is mended, the same command goes on where it stopped", file=sys.stderr)
+        return 2
     return 0
 
 

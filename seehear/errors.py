@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import importlib
+import os
+import re
 from collections.abc import Iterable
 from types import ModuleType
 
@@ -22,6 +25,21 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> SeehearError:
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     return SeehearError(f"unknown {kind} {name!r}{hint} (known: {', '.join(known)})")
+
+
+_REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE}
+
+
+def refusal(error: BaseException) -> str | None:
+    """What the system says when it has no room for a write, or forbids it; None for any other error. The database wraps
+    such errors in its own, with the number in their text."""
+    number = error.errno if isinstance(error, OSError) else None
+    if number is None and (found := re.search(r"\(os error (\d+)\)", str(error))):
+        number = int(found[1])
+    if number not in _REFUSALS:
+        return None
+    name = getattr(error, "filename", None)
+    return os.strerror(number) + (f": {os.fsdecode(name)}" if name is not None else "")
 
 
 def require(module: str, extra: str = "") -> ModuleType:

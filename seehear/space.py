@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +64,14 @@ class SharedSpace:
         config = read_config(folder)
         if config["method"] not in METHODS:
             raise unknown("method", config["method"], METHODS)
-        method = METHODS[config["method"]].from_config(config["config"])
+        make = partial(METHODS[config["method"]].from_config, config["config"])
+        try:
+            with torch.device("meta"):  # which needs no memory, whatever sizes are asked for
+                sizes = {name: tuple(tensor.shape) for name, tensor in make().state_dict().items()}
+        except (TypeError, ValueError, AttributeError, RuntimeError) as error:
+            raise SeehearError(f"{folder / 'config.json'} describes no {config['method']} model: {error}") from error
+        _check_sizes(sizes, folder / "model.safetensors")
+        method = make()
         _load_weights(method, folder / "model.safetensors")
         return cls(method, config["encoders"], space=space, device=device)
 
@@ -220,9 +227,32 @@ def read_config(folder: Path) -> dict[str, Any]:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, UnicodeDecodeError) as error:
         raise SeehearError(f"{path} is not JSON: {error}") from error
+    if not isinstance(config, dict):
+        raise SeehearError(f"{path} holds no settings: it is no model that seehear saved")
     if missing := [name for name in ("method", "config", "encoders") if name not in config]:
         raise SeehearError(f"{path} lacks {', '.join(missing)}: it is no model that seehear saved")
     return config
+
+
+def _check_sizes(sizes: Mapping[str, tuple[int, ...]], path: Path) -> None:
+    """Raises `SeehearError` when a file does not hold the tensors of these sizes. Reads no more than its header."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            there = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise SeehearError(f"{path} cannot be read: {error}") from error
+    for name in sorted(sizes.keys() | there.keys()):
+        if sizes.get(name) != there.get(name):
+            raise SeehearError(
+                f"{path} does not fit its config.json: {name} is {_size(there.get(name))}, "
+                f"and should be {_size(sizes.get(name))}"
+            )
+
+
+def _size(shape: tuple[int, ...] | None) -> str:
+    return "missing" if shape is None else " x ".join(map(str, shape)) or "one number"
 
 
 def _load_weights(method: Method, path: Path) -> None:
@@ -233,9 +263,6 @@ def _load_weights(method: Method, path: Path) -> None:
         method.load_state_dict(load_file(path))
     except (SafetensorError, OSError) as error:
         raise SeehearError(f"{path} cannot be read: {error}") from error
-    except RuntimeError as error:  # names or shapes that differ: torch lists them from the second line on
-        first = str(error).splitlines()[1:2] or [str(error)]
-        raise SeehearError(f"{path} does not fit its config.json: {first[0].strip()}") from error
 
 
 def _window(path: str, kind: str, start: float | None, end: float | None) -> Sample:

@@ -6,6 +6,7 @@ with damage: what can be read is read, what was lost is counted, and a file that
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ from seehear.errors import DecodeError, require
 
 __all__ = ["AudioSpec", "MediaInfo", "SubtitleStream", "VideoSpec", "Window", "probe", "read_window"]
 
+_LONGEST, _SILENCE = 1e6, 3600.0
+"""Seconds: no file lasts longer, or longer than it has bytes; time stamps that say so are damaged, and are believed up
+to the first such gap between packets."""
 TEXT_CODECS = {"subrip", "srt", "ass", "ssa", "mov_text", "webvtt", "text"}
 
 
@@ -166,13 +170,17 @@ def _duration(media: Media, kinds: list[str]) -> float:
     """Seconds to the end of the last packet that is really there: a file cut short still claims its old length."""
     claimed = (media.container.duration or 0) / 1e6
     tail = max(_last_packet(media, kind, from_=claimed - 1.0) for kind in kinds)
-    if claimed and tail >= claimed - 1.0:
+    believable = min(_LONGEST, media.container.size)
+    if claimed and claimed - 1.0 <= tail <= believable:
         return max(tail, claimed)
-    return max(_last_packet(media, kind, from_=0.0) for kind in kinds)
+    last = max(_last_packet(media, kind, from_=0.0) for kind in kinds)
+    if last > believable:
+        last = max(_last_packet(media, kind, from_=0.0, silence=_SILENCE) for kind in kinds)
+    return min(last, believable)
 
 
-def _last_packet(media: Media, kind: str, *, from_: float) -> float:
-    """Seconds to the end of the last packet at or after `from_`, without decoding."""
+def _last_packet(media: Media, kind: str, *, from_: float, silence: float = math.inf) -> float:
+    """Seconds to the end of the last packet at or after `from_`, without decoding, before so long a silence."""
     stream = media.stream(kind)
     try:
         media.container.seek(int((max(from_, 0.0) + media.origin) / float(stream.time_base)), stream=stream)
@@ -181,8 +189,8 @@ def _last_packet(media: Media, kind: str, *, from_: float) -> float:
     end = 0.0
     for packet in media.packets(stream):
         stamp = packet.pts if packet.pts is not None else packet.dts
-        if stamp is not None:
-            end = max(end, media.seconds(stamp + (packet.duration or 0), stream))
+        if stamp is not None and media.seconds(stamp, stream) <= end + silence:
+            end = max(end, min(media.seconds(stamp + (packet.duration or 0), stream), end + silence))
     return end
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from seehear.data.clips import PrepareOptions, placed
 from seehear.data.inputs import FolderInput, ManifestInput, RowsInput, check_input
 from seehear.data.library import Clip, Library, Reject, Source, in_batches
+from seehear.data.locking import writing
 from seehear.data.manifest import Row
 from seehear.data.reading import File, Read, Reader, Unit, kept_rejects, refused
 from seehear.data.records import digest
@@ -42,14 +43,15 @@ def prepare(
     paths = [Path(p) for p in ([inputs] if isinstance(inputs, str | Path) else inputs)]
     for path in paths:
         check_input(path, options, skip=library_uri)
-    library, tally = Library.create(library_uri), Tally()
-    for path in paths:
-        kind = FolderInput if path.is_dir() else ManifestInput
-        with closing(kind(path, library, options)) as given:
-            update(library, given, options, tally)
-    if tally.written:
-        library.compact()
-    return report(library, tally)
+    with writing(library_uri):
+        library, tally = Library.create(library_uri), Tally()
+        for path in paths:
+            kind = FolderInput if path.is_dir() else ManifestInput
+            with closing(kind(path, library, options)) as given:
+                update(library, given, options, tally)
+        if tally.written:
+            library.compact()
+        return report(library, tally)
 
 
 def update(library: Library, given: FolderInput | RowsInput, options: PrepareOptions, tally: Tally) -> None:

@@ -113,13 +113,18 @@ def digest(*parts: str) -> str:
 
 
 def printable(name: str) -> str:
-    """A file name as valid Unicode: bytes that are no UTF-8 (Python's lone surrogates) become private characters."""
-    return name.translate(_BYTES)
+    """A file name as valid Unicode, the same in every locale: its bytes as UTF-8, and those that are none as private
+    characters."""
+    try:
+        content = os.fsencode(name)
+    except UnicodeEncodeError:  # words, not a name, in a locale without their letters
+        content = name.encode("utf-8", "surrogateescape")
+    return content.decode("utf-8", "surrogateescape").translate(_BYTES)
 
 
 def unprintable(source: str) -> str:
-    """The file name that `printable` was given."""
-    return source.translate(_PRIVATE)
+    """The file name that `printable` was given, as this locale spells it."""
+    return os.fsdecode(source.translate(_PRIVATE).encode("utf-8", "surrogateescape"))
 
 
 def fingerprint(path: str | Path) -> str:

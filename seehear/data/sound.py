@@ -16,10 +16,12 @@ from typing import Any
 import numpy as np
 
 from seehear.data.container import Media
-from seehear.errors import require
+from seehear.errors import DecodeError, require
 
 _PREROLL = 0.5
 """Seconds decoded and thrown away before the window, in which a decoder's memory settles."""
+_MOST_SAMPLES = 2**31
+"""12 hours at 48 kHz, 8 GB: a longer window is damage, or must be cut."""
 _HALF_WIDTH = 20
 """Samples of the lower of two rates on each side that libav's resampler looks at, and a few more."""
 
@@ -46,6 +48,8 @@ def read_waveform(media: Media, start: float, end: float, spec: AudioSpec) -> np
     # Both grids meet every 1 / common seconds: begin there, so that the filter has the same phase in every window.
     meeting = math.floor((first / spec.rate - margin) * common)
     below, above = meeting * down, math.ceil(((first + count) / spec.rate + margin) * rate)
+    if above - below > _MOST_SAMPLES:
+        raise DecodeError(f"{media.path}: {(end - start) / 3600:.0f} hours of sound are too long for one clip")
     native, heard = _gather(chain([head], frames), media, rate, below, above)
     if not heard[0] < (start + count / spec.rate) * rate or not heard[1] > start * rate:
         return None

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from seehear.data.library import Clip, Library, Source, Vectors, VectorTable, content_key, in_batches, quote, table_name
+from seehear.data.locking import writing
 from seehear.errors import SeehearError, require
 from seehear.progress import progress, say
 from seehear.search.exact import ExactSearch
@@ -74,6 +75,11 @@ def build_index(
     library: Library, space: Indexer, *, name: str, model: str = "", approximate_from: int = APPROXIMATE_FROM
 ) -> IndexReport:
     """Bring the index `name` up to date. `model` is where the run is: search finds it again by that."""
+    with writing(library.uri, "vectors"):  # all of them share the index of the texts
+        return _build(library, space, name, model, approximate_from)
+
+
+def _build(library: Library, space: Indexer, name: str, model: str, approximate_from: int) -> IndexReport:
     table_id = table_name("vectors", name)
     if table_id in library.tables() and library.vectors("vectors", name).width != space.dim:
         library.drop(table_id)

@@ -124,7 +124,7 @@ class Checkpoints:
             write_tensors(path, best)
         tensors = {f"model/{k}": v for k, v in model.items()} | {f"optimizer/{k}": v for k, v in optimizer.items()}
         write_tensors(self.path(counters.step), tensors, {"counters": json.dumps(asdict(counters))})
-        self._clean()
+        self._clean(counters.step)
 
     def load(self) -> tuple[Counters, dict[str, Tensor], dict[str, Tensor], dict[str, Tensor] | None] | None:
         """(counters, model, optimiser state, best model) of the newest readable checkpoint; None: there is none."""
@@ -139,16 +139,28 @@ class Checkpoints:
             return counters, _under("model/", tensors), _under("optimizer/", tensors), best
         return None
 
-    def _clean(self) -> None:
+    def _clean(self, newest: int) -> None:
+        """Older ones, those that no run can go on from, and what kills left of files that were being written."""
+        for step in self.steps():
+            if step > newest:  # they were passed over as damaged when the run went on
+                self.path(step).unlink()
         for step in self.steps()[: -self.keep]:
             self.path(step).unlink()
-        kept = set()
-        for step in self.steps():
-            with safe_open(self.path(step), framework="pt") as file:
-                kept.add(json.loads(file.metadata()["counters"])["best_step"])
+        kept = {self._best_of(step) for step in self.steps()}
         for path in self.folder.glob("best-*.safetensors"):
             if int(path.stem.removeprefix("best-")) not in kept:
                 path.unlink()
+        for path in self.folder.glob(".*.part"):
+            path.unlink()
+
+    def _best_of(self, step: int) -> int | None:
+        """The best step that a checkpoint speaks of; a damaged one is removed."""
+        try:
+            with safe_open(self.path(step), framework="pt") as file:
+                return int(json.loads(file.metadata()["counters"])["best_step"])
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+            self.path(step).unlink()
+            return None
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

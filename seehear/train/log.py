@@ -79,7 +79,8 @@ TRACKERS: dict[str, Callable[[Path, Mapping[str, Any]], Tracker]] = {
 
 
 class RunLog:
-    """Appends to the run's files. A resumed run first drops the lines it is about to write again."""
+    """Appends to the run's files. A resumed run first drops the lines it is about to write again: those after `step`,
+    the one it goes on from; -1 where nothing was saved."""
 
     def __init__(self, folder: Path, *, step: int, trackers: Sequence[str], settings: Mapping[str, Any]):
         self.text, self.metrics = folder / "log.txt", folder / "metrics.jsonl"
