@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from seehear.data.library import Library, VectorTable, in_batches, quote, table_name
-from seehear.data.records import Clip, content_key
+from seehear.data.records import Clip, Source, content_key
 from seehear.encoders.base import Encoder, Sample
+from seehear.errors import SeehearError
 
 Key = tuple[str, int]
 """Clip id, and which of its texts (0 for video and audio)."""
@@ -34,17 +35,28 @@ def wanted_rows(library: Library, modality: str, clips: Sequence[Clip]) -> dict[
         if modality == "text":
             samples = [Sample(text=text.text) for text in clip.texts]
         else:
-            path = library.path_of(clip.source_of(modality), roots)
-            samples = [Sample(path=str(path), start=clip.start, end=clip.end)]
+            name = clip.source_of(modality)
+            path = "" if _only_features(sources.get(name)) else str(library.path_of(name, roots))
+            samples = [Sample(path=path, start=clip.start, end=clip.end)]
         for item, sample in enumerate(samples):
             wanted[clip.id, item] = sample, content_key(clip, modality, item, sources)
     return wanted
+
+
+def _only_features(source: Source | None) -> bool:
+    """Whether there is no media file behind a source."""
+    return source is not None and source.info.get("kind") == "features"
 
 
 class Backlog:
     """Made once per run; making it takes the stale rows out and writes the encoder's fingerprint into `about`."""
 
     def __init__(self, library: Library, encoder: Encoder, clips: Sequence[Clip], chosen: set[str] | None):
+        if encoder.modality != "text" and any(map(_only_features, library.sources().values())):
+            raise SeehearError(
+                f"{library.uri} holds features of videos, and no media: {encoder.name!r} has nothing to encode there; "
+                f"encode its texts: seehear encode {library.uri} --encoders minilm"
+            )
         self.removed: Counter[str] = Counter()
         """Rows taken out, by the reason."""
         self.table = self._table(library, encoder)

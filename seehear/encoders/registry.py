@@ -60,6 +60,10 @@ PACKAGED: dict[str, Callable[[], tuple[type[Any], type]]] = {
 }
 
 
+IMPORTED = ("resnet152", "resnext101", "i3d", "resnet152-crosstask", "vggish")
+"""Run elsewhere: their features come with a data set ('seehear import'), and are latents like any other."""
+
+
 def known_encoders() -> dict[str, str]:
     """Packaged encoders: name -> modality."""
     return {name: load()[0].modality for name, load in PACKAGED.items()}
@@ -83,6 +87,11 @@ def load_encoder(name: str, *, modality: str | None = None, device: str = "auto"
     elif base in PACKAGED:
         kind, options = PACKAGED[base]()
         encoder = kind(read_options(options, base, given))
+    elif base in IMPORTED:
+        raise SeehearError(
+            f"latents of {base!r} are imported features, and cannot be computed for new media or other clips: a model "
+            "trained on them works on libraries that were imported with them"
+        )
     else:
         raise unknown("encoder", base, [*PACKAGED, "hub:FOLDER-OR-ID", "words:TABLE"])
     if modality is not None and encoder.modality != modality:

@@ -38,11 +38,20 @@ class ImportOptions:
     """Processes that read files. 0: this one, unprotected from files that crash a decoder."""
     time_limit: float = 300.0
     """Seconds after which a file that is still being read is set aside."""
+    features: Path | None = None
+    """Folder with features in place of media, by a clip's or a video's name: X_2d, X_3d and X_spec, each .npy, .npz or
+    .h5. Of sets that come as features it need not be said when they lie below the root."""
+    mel_frames: int = 0
+    """Frames of 10 ms kept of a clip's X_spec; 0: as the set's protocol has it."""
+    pickles: bool = False
+    """Read pickles of captions and features too, by a reader that never runs what they say."""
 
     def __post_init__(self) -> None:
         for split in self.splits:
             if split not in SPLITS:
                 raise unknown("split", split, SPLITS)
+        if self.mel_frames < 0:
+            raise SeehearError(f"mel_frames must be 0 or more; got {self.mel_frames}")
         if not 0 <= self.val < 1:
             raise SeehearError(f"val is a share of the training recordings, 0 to 1; got {self.val:g}")
 
@@ -55,7 +64,7 @@ class Item:
     """One row of a set's files."""
 
     keys: tuple[str, ...]
-    """What its media file is found by; the first that exists."""
+    """What its media file is found by; the first that exists. None for a text by itself."""
     split: str
     id: str
     """Rows with the same id are one clip: their texts and labels are joined."""
@@ -100,6 +109,14 @@ class Importer:
     folds: int = 0
     """Of the official folds or lists; 0 when there is one split."""
     has_val: bool = True
+    mel_frames: int = 1000
+    """Frames of sound kept of a clip where features are imported."""
+    seconds: bool = False
+    """Items are seconds of a video: its rows of features are shared among them evenly, its sound is 8 s around each."""
+
+    @property
+    def only_features(self) -> bool:
+        return self.kinds == ("features",)
 
 
 def by_stem(path: str) -> tuple[str, ...]:

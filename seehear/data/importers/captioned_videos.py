@@ -144,6 +144,7 @@ MSRVTT = Importer(
     media="video9770.mp4 in any folder (TrainValVideo/, TestVideo/, videos/all/)",
     kinds=("video",),
     keys=by_stem,
+    mel_frames=3072,
 )
 MSRVTT_1KA = Importer(
     name="msrvtt-1ka",
@@ -157,6 +158,7 @@ MSRVTT_1KA = Importer(
     kinds=("video",),
     keys=by_stem,
     has_val=False,
+    mel_frames=3072,
 )
 YOUCOOK2 = Importer(
     name="youcook2",
@@ -170,4 +172,5 @@ YOUCOOK2 = Importer(
     kinds=("video",),
     keys=by_youtube_id,
     has_val=False,
+    mel_frames=5120,
 )

@@ -8,13 +8,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from seehear.data.importers.base import Bad, Importer, ImportOptions, Item, Items
 from seehear.data.importers.media import MediaIndex
 from seehear.data.records import printable
 from seehear.data.subtitles import decode_text
 from seehear.errors import SeehearError
+
+if TYPE_CHECKING:
+    from seehear.data.importers.features import Features
 
 _FOLDERS = ("", "annotations", "annotation", "meta", "metadata", "csv", "data", "splits", "labels")
 """Where in the root a file is looked for."""
@@ -26,7 +29,7 @@ Record = tuple[int, "dict[str, str] | SeehearError"]
 class Files:
     """A set's root. `notes` collects what a user should know of what was found."""
 
-    def __init__(self, importer: Importer, root: Path, media: MediaIndex):
+    def __init__(self, importer: Importer, root: Path, media: MediaIndex | Features):
         self._importer, self.root, self.media = importer, root, media
         self.notes: list[str] = []
 

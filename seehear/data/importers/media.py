@@ -18,7 +18,7 @@ from seehear.data.importers.base import Item, after_youtube_id
 from seehear.data.records import printable
 from seehear.data.scan import AUDIO, PICTURES, VIDEO
 
-_SUFFIXES = {"video": VIDEO, "audio": AUDIO, "image": PICTURES}
+_SUFFIXES = {"video": VIDEO, "audio": AUDIO, "image": PICTURES, "features": "npy npz h5 hdf5"}
 _TIMES = re.compile(r"[_.-](\d+(?:\.\d+)?)(?:[_-]\d+(?:\.\d+)?)?")
 """'_000030', '_30.000_40.000', '_30000_40000': where a file was cut out, in seconds or milliseconds."""
 
@@ -111,7 +111,7 @@ def find(item: Item, index: MediaIndex) -> Found | None:
     for key in item.keys:
         fits = []
         for name in index.find(key):
-            cut_out = _cut_out(os.path.splitext(name)[0], None if item.end is None else item.start)
+            cut_out = cut_out_at(os.path.splitext(name)[0], None if item.end is None else item.start)
             if cut_out is not None:
                 fits.append((index.rank(name), not cut_out, name))
         if fits:
@@ -120,7 +120,7 @@ def find(item: Item, index: MediaIndex) -> Found | None:
     return None
 
 
-def _cut_out(stem: str, start: float | None) -> bool | None:
+def cut_out_at(stem: str, start: float | None) -> bool | None:
     """Whether a file called so is the part of a recording that begins at `start`; None when it is another part."""
     times = _TIMES.fullmatch(after_youtube_id(stem)) if start is not None else None
     if times is None or start is None:

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from seehear.data.importers import actions, audioset, captioned_sounds, captioned_videos, events, pictures, sounds
+from seehear.data.importers import (
+    actions,
+    audioset,
+    captioned_sounds,
+    captioned_videos,
+    crosstask,
+    events,
+    howto100m,
+    pictures,
+    sounds,
+)
 from seehear.data.importers.base import Importer
 from seehear.errors import unknown
 
@@ -31,6 +41,8 @@ IMPORTERS: dict[str, Importer] = {
         actions.HMDB51,
         events.AVE,
         events.LLP,
+        howto100m.HOWTO100M,
+        crosstask.CROSSTASK,
     )
 }
 

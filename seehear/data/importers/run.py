@@ -8,9 +8,10 @@ table of two million rows of which few are there costs little memory.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +20,11 @@ from seehear.data.clips import PrepareOptions, split_of
 from seehear.data.grouped import GroupedRows
 from seehear.data.importers.base import Bad, Importer, ImportOptions, Item, Items
 from seehear.data.importers.files import Files
-from seehear.data.importers.media import MediaIndex, find
+from seehear.data.importers.media import Found, MediaIndex, find
 from seehear.data.importers.registry import importer
 from seehear.data.inputs import RowsInput
 from seehear.data.library import Library
+from seehear.data.locking import writing
 from seehear.data.manifest import Row
 from seehear.data.prepare import update
 from seehear.data.records import Reject, Text
@@ -49,10 +51,11 @@ class ImportReport:
     """How the first of them are called in the set's files."""
     prepared: PrepareReport
     """What came of the files, and what the library holds now."""
+    what: str = "media files"
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        lines = [f"{self.name}: {self.rows:,} rows, {self.media:,} media files on disk, {self.missing:,} missing"]
+        lines = [f"{self.name}: {self.rows:,} rows, {self.media:,} {self.what} on disk, {self.missing:,} missing"]
         if self.missing:
             lines.append(f"  missing: {', '.join(self.missing_first)}{', ...' if self.missing > _SHOWN else ''}")
         if self.bad_rows:
@@ -72,13 +75,37 @@ def import_dataset(
     _check(wanted, root, options)
     skip = "" if "://" in str(library_uri) else library_uri
     folder = (options.media or root).resolve()
+    if wanted.only_features or options.features is not None:
+        return _import_features(wanted, root, library_uri, options, skip=skip)
     with closing(MediaIndex(folder, wanted.kinds, wanted.keys, skip=skip)) as index:
         say(f"{name}: {len(index):,} media files below {folder}")
-        rows = _Rows(wanted, Files(wanted, root, index), index, options)
+        rows = _Rows(wanted, Files(wanted, root, index), partial(find, index=index), options)
         with closing(GroupedRows(rows, name=name)) as grouped:
             rows.check_any(grouped)
-            prepared = _prepare(grouped, Library.create(library_uri), folder, name, options)
+            with writing(library_uri):
+                prepared = _prepare(grouped, Library.create(library_uri), folder, name, options)
             return rows.report(grouped, prepared)
+
+
+def _import_features(
+    wanted: Importer, root: Path, library_uri: str | Path, options: ImportOptions, *, skip: str | Path
+) -> ImportReport:
+    """The same where the media are not at hand, but what frozen encoders made of them is."""
+    from seehear.data.importers.feature_run import FeatureUpdate, check_library
+    from seehear.data.importers.features import features_of
+
+    with closing(features_of(wanted, options.features or root, options, skip=skip)) as index:
+        say(f"{wanted.name}: {len(index):,} files of features below {index.folder}")
+        wanted = index.instead(wanted)
+        rows = _Rows(wanted, Files(wanted, root, index), index.locate, options, what="features")
+        with closing(GroupedRows(rows, name=wanted.name)) as grouped:
+            rows.check_any(grouped)
+            library, tally = Library.create(library_uri), Tally()
+            check_library(library, wanted)
+            FeatureUpdate(library, wanted, index, grouped, options, tally).run()
+            if tally.written:
+                library.compact()
+            return rows.report(grouped, report(library, tally))
 
 
 def _check(wanted: Importer, root: Path, options: ImportOptions) -> None:
@@ -108,8 +135,16 @@ def _prepare(grouped: GroupedRows, library: Library, folder: Path, name: str, op
 class _Rows:
     """The rows of a set whose media are on disk, one after the other; the others as what is set aside."""
 
-    def __init__(self, wanted: Importer, files: Files, index: MediaIndex, options: ImportOptions):
-        self.wanted, self.files, self.index, self.options = wanted, files, index, options
+    def __init__(
+        self,
+        wanted: Importer,
+        files: Files,
+        locate: Callable[[Item], Found | None],
+        options: ImportOptions,
+        *,
+        what: str = "media",
+    ):
+        self.wanted, self.files, self.locate, self.options, self.what = wanted, files, locate, options, what
         self.rows = self.bad = 0
         self.missing_rows = 0
         self.missing = array("q")
@@ -125,7 +160,10 @@ class _Rows:
                 yield row
             else:
                 yield from self._not_there(item)
-        for count, what in ((self.bad, "that cannot be used"), (self.missing_rows, "whose media are not on disk")):
+        for count, what in (
+            (self.bad, "that cannot be used"),
+            (self.missing_rows, f"whose {self.what} are not on disk"),
+        ):
             if count > _LISTED:
                 reason = f"{count - _LISTED:,} more rows {what}"
                 yield Reject(path=f"{self.wanted.name}: rows {what}", stage="import", reason=reason)
@@ -143,7 +181,7 @@ class _Rows:
         return item
 
     def _row(self, item: Item) -> Row | None:
-        found = find(item, self.index)
+        found = self.locate(item) if item.keys else Found(name="", cut_out=False)
         if found is None:
             return None
         return Row(
@@ -174,7 +212,8 @@ class _Rows:
         if len(self.missing_first) < _SHOWN:
             self.missing_first[name] = None
         if self.missing_rows <= _LISTED:
-            reason = f"its media file is not on disk (rows of {name})"
+            lost = "media file is" if self.what == "media" else "features are"
+            reason = f"its {lost} not on disk (rows of {name})"
             yield Reject(path=f"{item.table}:{item.line}", stage="import", reason=reason)
 
     def check_any(self, grouped: GroupedRows) -> None:
@@ -185,10 +224,20 @@ class _Rows:
             raise SeehearError(f"no row of {self.wanted.title} can be used: {self.first_bad}")
         if not self.rows:
             raise SeehearError(f"{self.files.root}: the files of {self.wanted.title} have no rows of these splits")
+        folder, first = self.files.media.folder, ", ".join(self.missing_first)
         raise SeehearError(
-            f"none of the {self._num_missing():,} media files of {self.wanted.title} is below {self.index.folder} "
-            f"(first: {', '.join(self.missing_first)}): expected {self.wanted.media}; --media says where they are"
+            f"none of the {self._num_missing():,} {self._files} of {self.wanted.title} is below {folder} "
+            f"(first: {first}): expected {self._expected}; --{self.what} says where they are"
         )
+
+    @property
+    def _files(self) -> str:
+        return "media files" if self.what == "media" else "files of features"
+
+    @property
+    def _expected(self) -> str:
+        own = self.what == "media" or self.wanted.only_features
+        return self.wanted.media if own else "X_2d.npy, X_3d.npy, X_spec.npy"
 
     def _num_missing(self) -> int:
         return int(np.unique(np.asarray(self.missing)).size) if self.missing else 0
@@ -204,6 +253,7 @@ class _Rows:
             media=len(grouped.sources),
             missing=self._num_missing(),
             missing_first=tuple(self.missing_first),
+            what=self._files,
             prepared=replace(prepared, notes=tuple(n for n in prepared.notes if not n.startswith("no clip fell"))),
             notes=tuple(notes),
         )

@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 
 from seehear.data.importers.base import Importer, ImportOptions, Item, Items, by_folder, by_stem, spaced
 from seehear.data.importers.files import Files, given, with_header, words
+from seehear.data.importers.media import MediaIndex
 from seehear.errors import SeehearError
 
 _FOLDS = 5
@@ -52,6 +53,8 @@ def _speech_commands(files: Files, options: ImportOptions) -> Items:
             clip = said.removesuffix(".wav")
             listed.add(clip)
             yield from files.rows(path, [(line, {"clip": clip})], partial(_of_speech, split=split))
+    if not isinstance(files.media, MediaIndex):
+        return
     for place, found in enumerate(files.media, start=1):
         clip = "/".join(PurePosixPath(found).with_suffix("").parts[-2:])
         if "_nohash_" in clip and clip not in listed:

@@ -1,0 +1,110 @@
+"""Features that others computed, as files of one array a video: what of them belongs to a stretch of the video.
+
+    video   (T, D), `rate` rows a second; a clip is the maximum of rows int(start rate) to int(end rate), both included
+    sound   (40, T) log-mel in decibels, 100 frames a second at 16 kHz; a clip is its frames, padded to a fixed number
+
+A stretch without rows has no vector: it is absent, and never zeros.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from seehear.errors import SeehearError, require
+
+MEL_BANDS = 40
+_RATE, _HOP, _WINDOW = 16_000, 160, 400
+_NAMES = ("features", "arr_0")
+"""How the array is called in a file that may hold several."""
+
+
+@contextmanager
+def opened(path: str | Path) -> Iterator[Any]:
+    """The array of a .npy, .npz or .h5 file, (T, D) or (40, T); of .npy and .h5 only the slices taken are read.
+
+    Raises `SeehearError` for a file that is damaged, or holds no array of two dimensions.
+    """
+    with ExitStack() as stack:
+        try:
+            array = _array(path, stack)
+        except SeehearError:
+            raise
+        except Exception as error:  # each reader has its own
+            raise SeehearError(f"{path}: is no file of features ({str(error).splitlines()[0] or error!r})") from error
+        yield array
+
+
+def _array(path: str | Path, stack: ExitStack) -> Any:
+    kind = os.path.splitext(path)[1].lower()
+    if kind in (".h5", ".hdf5"):
+        file = stack.enter_context(require("h5py", "features").File(path, "r"))
+        return _checked(path, file[_name(path, list(file))])
+    if kind == ".npy":
+        return _checked(path, np.load(path, mmap_mode="r", allow_pickle=False))
+    plain = stack.enter_context(open(path, "rb"))  # noqa: SIM115 (closed by the stack)
+    arrays = stack.enter_context(np.load(plain, allow_pickle=False))
+    return _checked(path, arrays[_name(path, arrays.files)])
+
+
+def _name(path: str | Path, names: list[str]) -> str:
+    known = [name for name in _NAMES if name in names] or (names if len(names) == 1 else [])
+    if not known:
+        raise SeehearError(f"{path}: holds {', '.join(names) or 'nothing'}, expected an array {' or '.join(_NAMES)}")
+    return known[0]
+
+
+def _checked(path: str | Path, array: Any) -> Any:
+    shape, kind = getattr(array, "shape", ()), getattr(getattr(array, "dtype", None), "kind", "?")
+    if len(shape) != 2 or kind not in "fiu":
+        raise SeehearError(f"{path}: expected numbers in two dimensions; got {shape} of {getattr(array, 'dtype', '?')}")
+    return array
+
+
+# -- video -------------------------------------------------------------------------------------------------------------
+
+
+def rows_of(start: float, end: float, rate: float) -> slice:
+    """The rows of a stretch, in seconds; that of its end is one of them."""
+    return slice(int(max(start, 0.0) * rate), int(end * rate) + 1)
+
+
+def rows_of_second(second: int, seconds: int, rows: int) -> slice:
+    """Those of one of so many seconds that share the rows evenly; neighbours may share a row."""
+    return slice(second * rows // seconds, -(-(second + 1) * rows // seconds))
+
+
+def pooled(x_TD: Any, rows: slice, columns: slice = slice(None)) -> np.ndarray | None:
+    """(D,) float32, the maximum over rows; None where there are none."""
+    part_TD = np.asarray(x_TD[rows])[:, columns]
+    return part_TD.max(axis=0).astype(np.float32) if len(part_TD) else None
+
+
+# -- sound -------------------------------------------------------------------------------------------------------------
+
+
+def mel_frame(seconds: float) -> int:
+    """The frame whose window is around a time, from 0 on. (The official code gives frame -2 for the first moment, and
+    such clips then no sound at all.)"""
+    return max(0, (int(_RATE * seconds) - _WINDOW // 2) // _HOP)
+
+
+def mel_window(mel_FT: Any, start: float, end: float, frames: int) -> np.ndarray | None:
+    """(40 * frames,) float16, band by band: the first `frames` frames of a stretch, then padding far below any real
+    level; None where there are none. (The official code pads with 0 dB, which is the loudest.)"""
+    if mel_FT.shape[0] != MEL_BANDS:
+        raise SeehearError(f"expected {MEL_BANDS} mel bands by frames; got {tuple(mel_FT.shape)}")
+    from seehear.nn.davemel import PADDING_DB
+
+    first = mel_frame(start)
+    part_FS = np.asarray(mel_FT[:, first : min(mel_frame(end), first + frames)], np.float16)
+    if not part_FS.shape[1]:
+        return None
+    window_FS = np.full((MEL_BANDS, frames), PADDING_DB, np.float16)
+    window_FS[:, : part_FS.shape[1]] = part_FS
+    return window_FS.reshape(-1)
