@@ -1,0 +1,110 @@
+"""What does each modality, each pair, each term of the loss and each shared space add?
+
+Every row is trained on the same clips, those that have all modalities, with the same steps and seeds, and is measured
+on the same held-out clips (`modality_measures.py`). Answers are differences between rows, paired by seed
+(`modality_report.py`).
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+
+from seehear.data.latents import LatentData, load_latents
+from seehear.data.library import Library
+from seehear.errors import SeehearError
+from seehear.evaluation.embedded import embed_latents
+from seehear.progress import say
+from seehear.recipes import fusemix
+from seehear.recipes.run import recipe, train_latents
+from seehear.recipes.studies.designs import Design, designs, possible, run_of
+from seehear.recipes.studies.figure import require_figures
+from seehear.recipes.studies.grid import Cell, cell_key, run_grid
+from seehear.recipes.studies.modality_measures import measures
+from seehear.recipes.studies.modality_report import write_report
+from seehear.recipes.studies.trained import about_data
+from seehear.space import SharedSpace
+from seehear.types import Modality
+
+CLOSED = "closed form"
+"""The method of rows without training: the closed form that is best on validation."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModalityOptions:
+    methods: tuple[str, ...] = ("mcn.tiny",)
+    """Recipes by name. The closed form that is best on validation is always there beside them."""
+    seeds: int = 3
+    """So many runs of each row."""
+    encoders: dict[Modality, tuple[str, ...]] = field(default_factory=dict)
+    """Encoders by modality; empty: all that the library has latents of."""
+    redo: bool = False
+    """Measure again what is there of other data or settings."""
+
+    def __post_init__(self) -> None:
+        if self.seeds < 1:
+            raise SeehearError(f"a row needs one seed at least; got {self.seeds}")
+
+
+def study_modalities(library: Library, folder: str | Path, options: ModalityOptions | None = None) -> str:
+    """Measures what is not measured yet; writes `study.json`, `table.md` and the figure; returns table and answers."""
+    options = options or ModalityOptions()
+    data = load_latents(library, encoders=options.encoders or None)
+    return study_of(data, _labels(library, data), folder, options)
+
+
+def study_of(data: LatentData, labels: Sequence[str], folder: str | Path, options: ModalityOptions) -> str:
+    """The same of latents at hand; `labels` has one for each clip, '' where there is none."""
+    require_figures()
+    folder, label_of = Path(folder), dict(zip(data.ids.tolist(), labels, strict=True))
+    data = complete(data)
+    labels = [label_of[i] for i in data.ids.tolist()]
+    rows, runs = designs(data.modalities), {name: recipe(name) for name in options.methods}
+    cells: list[Cell] = [{"method": CLOSED, "design": d.name, "seed": 0} for d in rows if d.plain]
+    for name, run in runs.items():
+        able = [d.name for d in rows if possible(d, run)]
+        cells += [{"method": name, "design": d, "seed": s} for d in able for s in range(options.seeds)]
+    about = about_data(data) | {"recipes": {name: asdict(run) for name, run in runs.items()}}
+    measure = partial(_measure, data, labels, {d.name: d for d in rows}, folder / "runs")
+    results = run_grid(folder, cells, measure, about=about, redo=options.redo)
+    return write_report(folder, results, rows, about=about, gallery=len(data.split("test")))
+
+
+def complete(data: LatentData) -> LatentData:
+    """The clips that have every modality: one list for all rows."""
+    whole = data.joined(at_least=len(data.modalities))
+    if left := len(data) - len(whole):
+        say(f"{left:,} of {len(data):,} clips lack a modality and are left out: every row is of the same clips")
+    for split in ("train", "val", "test"):
+        if (have := len(whole.split(split))) < 2:
+            needed = ", ".join(data.modalities)
+            raise SeehearError(f"the study needs two clips with {needed} in every split; {split} has {have}")
+    return whole
+
+
+def _measure(
+    data: LatentData, labels: Sequence[str], rows: Mapping[str, Design], runs: Path, cell: Cell
+) -> dict[str, float]:
+    design, seed = rows[str(cell["design"])], int(cell["seed"] or 0)
+    shown = {m: data.rows[m] for m in design.modalities}
+    part = LatentData(shown, ids=data.ids, splits=data.splits, groups=data.groups)
+    if cell["method"] == CLOSED:
+        start = fusemix.start_of(fusemix.base().method, part, seed=seed)
+        return measures({"joint": embed_latents(start, part)}, part.splits, labels, seed=seed)
+    folder = runs / cell_key(cell)
+    run = run_of(design, recipe(str(cell["method"])), of=len(data.modalities), seed=seed)
+    if not (folder / "model" / "model.safetensors").exists():
+        train_latents(part, run, folder, resume=(folder / "config.json").exists())
+    model = SharedSpace.from_pretrained(folder).method
+    found = measures({s: embed_latents(model, part, space=s) for s in model.spaces}, part.splits, labels, seed=seed)
+    shutil.rmtree(folder)
+    return found
+
+
+def _labels(library: Library, data: LatentData) -> list[str]:
+    """The label of each clip that has just one; '' for the others."""
+    known = {clip.id: clip.labels[0] for clip in library.clips("array_length(labels) = 1")}
+    return [known.get(i, "") for i in data.ids.tolist()]

@@ -1,0 +1,106 @@
+"""What a row of the study of modalities is measured by, from the vectors of all clips in every space of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import permutations
+
+import numpy as np
+import torch
+
+from seehear.evaluation.classify import Labelled, linear_probe
+from seehear.evaluation.clusters import agreement
+from seehear.evaluation.embedded import Embedded, fuse, unit
+from seehear.evaluation.retrieval import retrieval
+from seehear.nn.kmeans import assign, kmeans, starting_points
+from seehear.nn.random import seed_of
+from seehear.types import Modality
+
+Vectors = Mapping[str, Mapping[Modality, Embedded]]
+"""By space, by modality; owners are row numbers of the clips."""
+_METRICS = ("R@1", "R@5", "R@10", "median_rank")
+_FUSED = "text->video+audio"
+
+
+def measures(vectors: Vectors, splits: np.ndarray, labels: Sequence[str], *, seed: int) -> dict[str, float]:
+    """Retrieval among the test clips; where two labels or more are known ('' is none) probes of each modality and the
+    clusters. Fitted on train, chosen on val, measured on test."""
+    found = dict(_retrieved(_of(vectors, np.flatnonzero(splits == "test"))))
+    if len({label for label in labels if label}) > 1:
+        found |= dict(_probed(vectors, splits, labels)) | _clustered(vectors, splits, labels, seed)
+    return found
+
+
+def smallest(vectors: Vectors, *modalities: Modality) -> str | None:
+    """The space with the fewest modalities that holds all of these."""
+    holding = [space for space, own in vectors.items() if set(modalities) <= own.keys()]
+    return min(holding, key=lambda space: len(vectors[space])) if holding else None
+
+
+def _retrieved(vectors: Vectors) -> Iterator[tuple[str, float]]:
+    """Every direction, in the smallest space that holds both; and text against sight and sound together."""
+    modalities = list(dict.fromkeys(m for own in vectors.values() for m in own))
+    for query, gallery in permutations(modalities, 2):
+        if space := smallest(vectors, query, gallery):
+            yield from _scores(f"{query}->{gallery}", vectors[space][query], vectors[space][gallery])
+    if {"video", "audio", "text"} <= set(modalities):
+        yield from _scores(_FUSED, *_fused(vectors))
+
+
+def _fused(vectors: Vectors) -> tuple[Embedded, Embedded]:
+    """In one space the mean direction of sight and sound; in two the sum of both cosines, as one product."""
+    if space := smallest(vectors, "video", "audio", "text"):
+        return vectors[space]["text"], fuse([vectors[space]["video"], vectors[space]["audio"]])
+    sides = [(m, smallest(vectors, m, "text")) for m in ("video", "audio")]
+    pairs = [(vectors[space][m], vectors[space]["text"]) for m, space in sides if space]
+    gallery, query = (np.concatenate([pair[i].vectors for pair in pairs], axis=1) for i in (0, 1))
+    return Embedded(unit(query), pairs[0][1].owner), Embedded(unit(gallery), pairs[0][0].owner)
+
+
+def _scores(name: str, query: Embedded, gallery: Embedded) -> Iterator[tuple[str, float]]:
+    found = retrieval(query.vectors, gallery.vectors, query.owner, gallery.owner).metrics
+    yield from ((f"{name} {metric}", found[metric]) for metric in _METRICS)
+
+
+def _probed(vectors: Vectors, splits: np.ndarray, labels: Sequence[str]) -> Iterator[tuple[str, float]]:
+    """Logistic regression on the vectors of each modality but text, in the smallest space that holds it."""
+    for m in ("video", "audio"):
+        if (space := smallest(vectors, m)) is None:
+            continue
+        own = vectors[space][m].one_each()
+        parts = []
+        for split in ("train", "val", "test"):
+            rows = np.flatnonzero((splits[own.owner] == split) & np.array([bool(labels[c]) for c in own.owner]))
+            parts.append(Labelled(own.vectors[rows], [labels[c] for c in own.owner[rows]]))
+        if all(len(part.labels) for part in parts):
+            yield f"{m} probe", linear_probe(*parts).metrics["top1"]
+
+
+def _clustered(vectors: Vectors, splits: np.ndarray, labels: Sequence[str], seed: int) -> dict[str, float]:
+    """As many clusters as there are labels, of the training clips' fused vectors; agreement on the test clips."""
+    space = max(vectors, key=lambda name: len(vectors[name]))
+    fused = fuse(list(vectors[space].values()))
+    known = np.array([bool(labels[c]) for c in fused.owner])
+    train = torch.from_numpy(fused.vectors[splits[fused.owner] == "train"])
+    test = np.flatnonzero((splits[fused.owner] == "test") & known)
+    kinds = len({label for label in labels if label})
+    if len(train) < kinds or not len(test):
+        return {}
+    generator = torch.Generator().manual_seed(seed_of(seed, "clusters of the study"))
+    centroids_KE = kmeans(train, starting_points(train, kinds, generator)).centroids_KE
+    cluster = assign(torch.from_numpy(fused.vectors[test]), centroids_KE).numpy()
+    found = agreement([labels[c] for c in fused.owner[test]], cluster)
+    return {f"clusters {name}": value for name, value in found.items()}
+
+
+def _of(vectors: Vectors, clips: np.ndarray) -> Vectors:
+    """Of some clips only, numbered anew."""
+    number = {int(clip): n for n, clip in enumerate(clips)}
+    found: dict[str, dict[Modality, Embedded]] = {}
+    for space, own in vectors.items():
+        found[space] = {}
+        for m, part in own.items():
+            rows = np.flatnonzero(np.isin(part.owner, clips))
+            owner = np.array([number[int(c)] for c in part.owner[rows]], dtype=np.int64)
+            found[space][m] = Embedded(part.vectors[rows], owner)
+    return found
