@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from tyro.conf import Positional
 
@@ -26,7 +26,7 @@ class Prepare:
 
     inputs: Positional[tuple[Path, ...]]
     """Folders, searched recursively, or manifest files."""
-    library: Path
+    library: str
     """Where the library is, or is to be."""
     options: Annotated[PrepareOptions, Flat] = field(default_factory=PrepareOptions)
     json: bool = False
@@ -49,7 +49,7 @@ class Encode:
     Example: seehear encode lib --encoders efficientnet-lite0 aisfx minilm
     """
 
-    library: Positional[Path]
+    library: Positional[str]
     encoders: tuple[str, ...] = ()
     """Names; empty: the default encoder of every modality that the library has."""
     where: str | None = None
@@ -58,6 +58,10 @@ class Encode:
     """Processes that decode; one a core by default."""
     batch_size: int | None = None
     """Clips that the model sees at once."""
+    engine: Literal["local", "ray"] = "local"
+    """local: this machine. ray: the cluster that RAY_ADDRESS names, or one started here; media on a shared path."""
+    models: int = 1
+    """Of Ray: processes that hold the model, each on a GPU where the cluster has any."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     json: bool = False
@@ -73,6 +77,8 @@ class Encode:
             batch_size=self.batch_size,
             device=self.device,
             where=self.where,
+            engine=self.engine,
+            models=self.models,
         )
         show(report, as_json=self.json)
 
@@ -84,7 +90,7 @@ class Info:
     Example: seehear info lib --rejects
     """
 
-    library: Positional[Path]
+    library: Positional[str]
     rejects: bool = False
     """List every file and row that was set aside, with its reason."""
     json: bool = False
@@ -112,7 +118,8 @@ class Info:
 @dataclass(frozen=True, kw_only=True)
 class Import:
     """Bring a standard data set into a library, from its official files below a folder. Nothing is downloaded; media
-    that are not on disk are counted and listed.
+    that are not on disk are counted and listed, and where the library then differs from what published numbers are
+    about is said.
 
     Example: seehear import clotho --root ~/clotho --library clotho-library
     """
@@ -121,7 +128,7 @@ class Import:
     """Of the set; leave it out to list them all with the files each wants."""
     root: Path | None = None
     """Folder with the set's official files and its media."""
-    library: Path | None = None
+    library: str | None = None
     """Where the library is, or is to be."""
     options: Annotated[ImportOptions, Flat] = field(default_factory=ImportOptions)
     json: bool = False
@@ -130,6 +137,7 @@ class Import:
     def run(self) -> None:
         from seehear.data.importers.registry import IMPORTERS
         from seehear.data.importers.run import import_dataset
+        from seehear.evaluation.protocols import check, protocols_of
 
         if not self.name:
             for name, importer in sorted(IMPORTERS.items()):
@@ -137,4 +145,9 @@ class Import:
             return
         if self.root is None or self.library is None:
             raise SeehearError(f"say where it is: seehear import {self.name} --root FOLDER --library LIBRARY")
-        show(import_dataset(self.name, self.root, self.library, self.options), as_json=self.json)
+        report = import_dataset(self.name, self.root, self.library, self.options)
+        checks = [check(protocol, self.library) for protocol in protocols_of(self.name)]
+        if self.json:
+            show({**asdict(report), "protocols": [asdict(found) for found in checks]}, as_json=True)
+            return
+        print(report, *checks, sep="\n")

@@ -8,30 +8,28 @@ a commit. So a kill loses the last commit's worth at most, and a second run has 
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
 import numpy as np
-import torch
 
-from seehear.data.ahead import drawn_ahead
 from seehear.data.backlog import Backlog, Job, Key, wanted_rows
-from seehear.data.library import Library, Vectors, quote
+from seehear.data.engines import Done, Engine, Local
+from seehear.data.library import Library, Vectors, quote, table_name
+from seehear.data.locking import writing
 from seehear.data.records import Clip, Reject
-from seehear.data.workers import WorkerDied, map_in_processes
+from seehear.data.workers import WorkerDied
 from seehear.encoders import DEFAULTS, Encoder, load_encoder
 from seehear.errors import DecodeError, SeehearError
 from seehear.progress import Progress, clock, progress, say
 from seehear.stopping import Interrupted, StopRequest, stop_requests
 
 COMMIT_ROWS, COMMIT_SECONDS = 1000, 30.0
+EngineName = Literal["local", "ray"]
 BATCH = {"video": 16, "audio": 16, "text": 256}
-TIME_LIMIT = 300.0
-"""Seconds for one clip to be decoded: beyond it the file hangs its reader."""
 _LARGEST = float(np.finfo(np.float16).max)
 
 
@@ -78,37 +76,38 @@ def encode_library(
     batch_size: int | None = None,
     device: str = "auto",
     where: str | None = None,
+    engine: EngineName = "local",
+    models: int = 1,
 ) -> EncodeReport:
     """Bring the latents of some encoders up to date; without names, of the default one of every modality there is.
 
     `workers`: processes that decode, one a core by default; 0 decodes in this one. `where`: an SQL condition over the
-    clips. Ctrl-C and SIGTERM save what is done and raise `Interrupted`.
+    clips. `engine` 'ray' works on a Ray cluster, with so many `models` there. Ctrl-C and SIGTERM save what is done and
+    raise `Interrupted`.
     """
     clips = library.clips()
     if not clips:
         raise SeehearError(f"{library.uri} has no clips: run 'seehear prepare FOLDER --library {library.uri}'")
     encoders = _encoders(names, clips, device)
     chosen = None if where is None else {clip.id for clip in library.clips(where)}
-    workers = (os.cpu_count() or 1) if workers is None else workers
-    with stop_requests() as stop, _a_core_to_decode():
+    # Ray takes the signals when it starts: what is asked of a run must be asked of us.
+    tables = [table_name("latents", encoder.name) for encoder in encoders]
+    with writing(library.uri, *tables), _started(engine, workers, models) as started, stop_requests() as stop:
         done = [
             _Encoding(library, encoder, Backlog(library, encoder, clips, chosen), stop).run(
-                workers, batch_size or BATCH[encoder.modality]
+                started, batch_size or BATCH[encoder.modality]
             )
             for encoder in encoders
         ]
     return EncodeReport(encoders=tuple(done))
 
 
-@contextmanager
-def _a_core_to_decode() -> Iterator[None]:
-    """Model threads that wait for a core which decodes slow each other down many times over: leave one free."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(max(1, threads - 1))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
+def _started(name: EngineName, workers: int | None, models: int) -> AbstractContextManager[Engine]:
+    if name == "local":
+        return nullcontext(Local(workers))
+    from seehear.data.ray_engine import on_ray
+
+    return on_ray(workers=workers, models=models)
 
 
 def latents(library: Library, name: str) -> Vectors:
@@ -147,16 +146,6 @@ def _encoders(names: Sequence[str | Encoder] | None, clips: Sequence[Clip], devi
     return encoders
 
 
-@dataclass(frozen=True)
-class Prepare:
-    """What a worker does with a job."""
-
-    preparation: Any
-
-    def __call__(self, job: Job) -> Any:
-        return self.preparation(job.sample)
-
-
 class _Encoding:
     """One encoder over one library."""
 
@@ -170,7 +159,7 @@ class _Encoding:
 
     # -- doing it ----------------------------------------------------------------------------------------------------
 
-    def run(self, workers: int, batch_size: int) -> EncoderReport:
+    def run(self, engine: Engine, batch_size: int) -> EncoderReport:
         name, jobs = self.encoder.name, self.backlog.jobs
         for why, count in self.backlog.removed.items():
             say(f"{name}: {count:,} rows removed: {why}")
@@ -178,15 +167,9 @@ class _Encoding:
         if not jobs:
             say(f"{name}: all {self.backlog.kept:,} rows are there, nothing to encode")
             return self._report()
-        prepared = map_in_processes(
-            Prepare(self.encoder.preparation()),
-            jobs,
-            workers=0 if self.encoder.modality == "text" else min(workers, len(jobs)),
-            time_limit=TIME_LIMIT,
-        )
         with (
             progress(f"encoding with {name}", self.backlog.missing, self.unit) as bar,
-            drawn_ahead(prepared, room=2 * batch_size) as batches,
+            engine.vectors(self.encoder, jobs, batch_size) as batches,
         ):
             try:
                 self._take_all(batches, bar)
@@ -195,7 +178,7 @@ class _Encoding:
         self.backlog.table.compact()
         return self._report()
 
-    def _take_all(self, batches: Iterator[list[tuple[Job, Any]]], bar: Progress) -> None:
+    def _take_all(self, batches: Iterator[list[Done]], bar: Progress) -> None:
         for batch in batches:
             if batch:
                 self._take(batch)
@@ -209,19 +192,12 @@ class _Encoding:
                     f"are saved, {left:,} are left; the same command goes on from there"
                 )
 
-    def _take(self, batch: Sequence[tuple[Job, Any]]) -> None:
-        """Encode what was decoded, set aside what was not."""
-        good = []
-        for job, result in batch:
-            if isinstance(result, Exception):
-                self._reject(job, _reason(result))
-            else:
-                good.append((job, result))
-        if not good:
-            return
-        vectors = self.encoder.encode([prepared for _, prepared in good])
-        for (job, _), vector in zip(good, vectors, strict=True):
-            if not np.isfinite(vector).all():
+    def _take(self, batch: Sequence[Done]) -> None:
+        """Keep the vectors, set aside what has none or one that cannot be stored."""
+        for job, vector in batch:
+            if isinstance(vector, Exception):
+                self._reject(job, _reason(vector))
+            elif not np.isfinite(vector).all():
                 self._reject(job, "the encoder gave numbers that are not finite")
             elif np.abs(vector).max() > _LARGEST:
                 self._reject(job, f"the encoder gave numbers beyond float16 ({np.abs(vector).max():.3g})")

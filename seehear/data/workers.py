@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Generator, Iterable
 from multiprocessing.connection import Connection, Pipe, wait
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -36,7 +36,7 @@ def map_in_processes(
     """
     if workers == 0:
         for item in items:
-            yield item, _call(function, item)
+            yield item, call(function, item)
         return
     waiting = iter(items)
     pool: list[_Worker] = []
@@ -63,6 +63,21 @@ def map_in_processes(
     finally:
         for worker in pool:
             worker.end()
+
+
+class Isolated(Generic[Item, Result]):
+    """A function that is called one item at a time in a process of its own, made anew after a crash or a hang."""
+
+    def __init__(self, function: Callable[[Item], Result], time_limit: float):
+        self._function, self._limit = function, time_limit
+        self._worker: _Worker | None = None
+
+    def __call__(self, item: Item) -> Result | Exception:
+        if self._worker is None or not self._worker.alive:
+            self._worker = _Worker(self._function)
+        self._worker.give(item, self._limit)
+        _ready([self._worker])
+        return self._worker.take()[1]
 
 
 def _ready(pool: list[_Worker]) -> list[_Worker]:
@@ -107,7 +122,8 @@ class _Worker:
         self.pipe.close()
 
 
-def _call(function: Callable[[Any], Any], item: Any) -> Any:
+def call(function: Callable[[Any], Any], item: Any) -> Any:
+    """What the function gives, or the exception it raises."""
     try:
         return function(item)
     except Exception as error:
@@ -123,7 +139,7 @@ def _serve() -> None:
     try:
         function = pipe.recv()
         while True:
-            result = _call(function, pipe.recv())
+            result = call(function, pipe.recv())
             pipe.send(result)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
