@@ -21,7 +21,7 @@ class Index:
     Example: seehear index lib runs/fusemix
     """
 
-    library: Positional[Path]
+    library: Positional[str]
     run_folder: Positional[Path]
     name: str = ""
     """What the index is called; the name of the run's folder when not given."""
@@ -47,7 +47,7 @@ class Search:
     Example: seehear search lib "in the rain" --image street.jpg --modalities video --hybrid
     """
 
-    library: Positional[Path]
+    library: Positional[str]
     words: Positional[str] = ""
     """What to look for."""
     audio: tuple[Path, ...] = ()

@@ -50,7 +50,7 @@ class Leakage:
     Example: seehear leakage lib --media
     """
 
-    library: Positional[Path]
+    library: Positional[str]
     split: str = "test"
     """Whose clips are looked for."""
     media: bool = False

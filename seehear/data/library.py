@@ -10,6 +10,7 @@ Tables   about      key, value: format version, media roots, the current fingerp
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from seehear.data.records import SPLITS, Clip, Reject, Source, Text, clip_id, content_key, unprintable
+from seehear.data.records import SPLITS, Clip, Reject, Source, Text, clip_id, content_key, printable, unprintable
 from seehear.errors import SeehearError, require
 
 if TYPE_CHECKING:
@@ -66,12 +67,14 @@ def table_name(kind: str, name: str) -> str:
 
 
 class Library:
-    """Open with `Library.open`, make with `Library.create`. A path, or an object-storage address LanceDB knows."""
+    """Open with `Library.open`, make with `Library.create`. A path, or an address on object storage that LanceDB knows
+    (s3://, gs://, az://), with keys and endpoint from the environment."""
 
     def __init__(self, uri: str | Path):
         self.uri = str(uri)
-        self._db = require("lancedb").connect(self.uri)
+        self._db = _connect(self.uri)
         self._open: dict[str, Any] = {}
+        self._whole: set[str] = set()
 
     # -- the database ------------------------------------------------------------------------------------------------
 
@@ -110,7 +113,17 @@ class Library:
             names += list(page.tables)
             token = page.page_token
             if not token:
-                return names
+                return [name for name in names if self._is_whole(name)]
+
+    def _is_whole(self, name: str) -> bool:
+        """False for what a kill, or a full disk, left of a table that was being made: it counts as not there."""
+        if name not in self._whole:
+            try:
+                self._db.open_table(name)
+            except ValueError:
+                return False
+            self._whole.add(name)
+        return True
 
     def table(self, name: str) -> Any:
         if name not in self._open:
@@ -119,6 +132,7 @@ class Library:
 
     def drop(self, name: str) -> None:
         self._open.pop(name, None)
+        self._whole.discard(name)
         self._db.drop_table(name)
 
     def _put(self, name: str, rows: Sequence[dict[str, Any]]) -> None:
@@ -148,7 +162,7 @@ class Library:
 
     def add_root(self, folder: str | Path) -> str:
         """The prefix of a media root, added if it is new."""
-        roots, folder = self.roots(), str(Path(folder).resolve())
+        roots, folder = self.roots(), printable(str(Path(folder).resolve()))
         for prefix, known in roots.items():
             if known == folder:
                 return prefix
@@ -161,13 +175,12 @@ class Library:
     def path_of(self, source: str, roots: dict[str, str] | None = None) -> Path:
         """The media file of a source. Pass `roots()` when asking for many."""
         roots = self.roots() if roots is None else roots
-        source = unprintable(source)
         head, _, rest = source.partition("/")
         if head.startswith("@") and head in roots:
-            return Path(roots[head]) / rest
+            return Path(unprintable(roots[head])) / unprintable(rest)
         if "" not in roots:
             raise SeehearError(f"{self.uri} has no media root: run 'seehear prepare FOLDER --library {self.uri}'")
-        return Path(roots[""]) / source
+        return Path(unprintable(roots[""])) / unprintable(source)
 
     # -- rows --------------------------------------------------------------------------------------------------------
 
@@ -262,6 +275,20 @@ class Library:
         if name not in self.tables():
             self._db.create_table(name, schema=schema)
         return self.table(name)
+
+
+def _connect(uri: str) -> Any:
+    lancedb = require("lancedb")
+    if "://" not in uri:
+        return lancedb.connect(uri)
+    # A server of one's own that is named without encryption is meant so; LanceDB wants it said twice.
+    plain = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
+    try:
+        return lancedb.connect(uri, storage_options={"allow_http": "true"} if plain else None)
+    except (ValueError, OSError, RuntimeError) as error:
+        said = re.search(r'<Message>([^<]+)</Message>|message: "([^"]+)"', str(error))  # out of a page of it
+        cause = next(filter(None, said.groups())) if said else str(error)[:200]
+        raise SeehearError(f"cannot reach {uri}: {cause} (see docs/scaling.md)") from error
 
 
 def _clip(row: dict[str, Any]) -> Clip:
