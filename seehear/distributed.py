@@ -125,6 +125,14 @@ def any_rank(flag: bool) -> bool:
     return bool(flags.item())
 
 
+def is_lost(error: BaseException) -> bool:
+    """Whether a collective failed because another process of the run is gone, or waits no more."""
+    if not dist.is_initialized() or not isinstance(error, RuntimeError):
+        return False
+    said = ("closed by peer", "reset by peer", "Broken pipe", "Timed out", "timed out", "remote process exited")
+    return isinstance(error, dist.DistError) or any(words in str(error) for words in said)
+
+
 @torch.no_grad()
 def broadcast_module(module: torch.nn.Module) -> None:
     """Parameters and buffers of rank 0 to every rank."""
@@ -133,14 +141,19 @@ def broadcast_module(module: torch.nn.Module) -> None:
             dist.broadcast(tensor, src=0)
 
 
+def is_sharded(tensor: Tensor) -> bool:
+    """Whether each rank holds a part of it (a DTensor, whose import takes a second)."""
+    return hasattr(tensor, "full_tensor")
+
+
 def average_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
     """Mean of `.grad` over ranks, in one flat message per dtype. A parameter without gradient counts as zero, so that
-    ranks need not agree on which parameters a step touched."""
+    ranks need not agree on which parameters a step touched. Sharded parameters have their mean already."""
     if world_size() == 1:
         return
     by_dtype: dict[torch.dtype, list[torch.nn.Parameter]] = {}
     for p in parameters:
-        if p.requires_grad:
+        if p.requires_grad and not is_sharded(p):
             by_dtype.setdefault(p.dtype, []).append(p)
     for same in by_dtype.values():
         grads = [p.grad if p.grad is not None else torch.zeros_like(p) for p in same]

@@ -17,7 +17,17 @@ from seehear.train.checkpoint import write_text
 
 FREE = frozenset(
     f"train.{name}"
-    for name in ("workers", "device", "micro_batch", "keep", "save_minutes", "log_every", "trackers", "compile")
+    for name in (
+        "workers",
+        "device",
+        "micro_batch",
+        "keep",
+        "save_minutes",
+        "log_every",
+        "trackers",
+        "compile",
+        "shard",
+    )
 ) | {"seehear", "library"}
 """Settings that may change when a run goes on: they do not change what is trained, but for rounding."""
 
@@ -27,14 +37,29 @@ def open_run(folder: Path, settings: Mapping[str, Any], *, resume: bool) -> None
     config = folder / "config.json"
     settings = json.loads(json.dumps(settings))  # tuples become lists, as they will be read back
     if not resume:
-        if folder.is_dir() and any(folder.iterdir()):
+        if _holds_files(folder):
             raise SeehearError(f"{folder} is not empty: choose another folder, or go on with the run there by --resume")
     elif config.exists():
-        _compare(json.loads(config.read_text(encoding="utf-8")), settings, folder)
-    elif folder.is_dir() and any(folder.iterdir()):
+        _compare(_read(config), settings, folder)
+    elif _holds_files(folder):
         raise SeehearError(f"{folder} holds no run to resume (no config.json): choose another folder")
     folder.mkdir(parents=True, exist_ok=True)
     write_text(config, json.dumps(settings, indent=2, ensure_ascii=False) + "\n")
+
+
+def _holds_files(folder: Path) -> bool:
+    """Anything but what a kill left of the first file of a run."""
+    return folder.is_dir() and any(path.name != ".config.json.part" for path in folder.iterdir())
+
+
+def _read(config: Path) -> Mapping[str, Any]:
+    try:
+        found = json.loads(config.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise SeehearError(f"{config} is not JSON ({error}): start in another folder") from error
+    if not isinstance(found, dict):
+        raise SeehearError(f"{config} holds no settings of a run: start in another folder")
+    return found
 
 
 def _compare(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:

@@ -15,6 +15,7 @@ import torch
 
 from seehear import distributed
 from seehear.distributed import gather_tree, share
+from seehear.errors import SeehearError
 from seehear.methods.base import Method
 from seehear.nn.random import Randomness
 from seehear.types import Batch, Encoded, StepOutput, Tensor
@@ -73,6 +74,7 @@ def _objective(method: Method, encoded: Encoded, *, progress: float, rng: Random
 def _cached(
     method: Method, encode: Encode, batch: Batch, *, progress: float, rng: Randomness, rows: int, autocast: Autocast
 ) -> StepOutput:
+    _check_shares(method, rng.total)
     cuts = [(at, min(at + rows, len(first(batch)))) for at in range(0, len(first(batch)), rows)]
 
     def part(start: int, stop: int) -> Encoded:
@@ -90,6 +92,16 @@ def _cached(
             break
         torch.autograd.backward([features[k] for k in used], [leaves[k].grad[start:stop] for k in used])  # type: ignore[index]
     return out
+
+
+def _check_shares(method: Method, total: int) -> None:
+    """A sharded method is put together anew for every micro-batch, so all processes must have equally many."""
+    processes = distributed.world_size()
+    if total % processes and any(distributed.is_sharded(p) for p in method.parameters()):
+        raise SeehearError(
+            f"a sharded method with micro-batches needs batches that can be cut alike: {total} rows do not go over "
+            f"{processes} processes, choose another --train.batch-size"
+        )
 
 
 def _joined(parts: list[Encoded]) -> Encoded:

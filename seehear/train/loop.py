@@ -14,26 +14,26 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from seehear import distributed
 from seehear.data.loader import Loader, TrainingData
-from seehear.errors import SeehearError, unknown
+from seehear.errors import SeehearError
 from seehear.methods.base import Method
 from seehear.nn.random import Randomness
 from seehear.progress import Progress, progress
 from seehear.stopping import Interrupted, StopRequest, stop_requests
-from seehear.train import numerics
+from seehear.train import numerics, sharding
 from seehear.train.checkpoint import Checkpoints, Counters
+from seehear.train.config import TrainConfig, TrainResult
 from seehear.train.folder import open_run
 from seehear.train.gradients import gradients
-from seehear.train.log import TRACKERS, RunLog
+from seehear.train.log import RunLog
 from seehear.train.model_folder import version
 from seehear.train.optim import (
     OptimConfig,
@@ -46,73 +46,6 @@ from seehear.train.optim import (
 from seehear.types import Batch, StepOutput, Tensor
 
 Validate = Callable[[Method], dict[str, float]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainConfig:
-    epochs: int = 100
-    """Passes over the training samples."""
-    steps: int | None = None
-    """So many steps instead, however many passes that is."""
-    batch_size: int | tuple[int, ...] = 1024
-    """Samples of a step over all processes, or one number for each epoch; a smaller set trains with what it has."""
-    distinct_groups: bool = False
-    """At most one sample of a source recording in a batch."""
-    micro_batch: int | None = None
-    """Encode so many samples at a time: exact gradients in the memory of a small batch, one more encoding a step."""
-    seed: int = 0
-    """Of the order, the augmentation and every draw."""
-    precision: numerics.Precision = "fp32"
-    """bf16: products in bfloat16 where that is safe (autocast)."""
-    fast_matmul: bool = False
-    """Twice as fast float32 products on many CPUs; on chips with AMX, and on CUDA, with fewer digits."""
-    compile: bool = False
-    """torch.compile the encoding: pays on CUDA for long runs."""
-    deterministic: bool = False
-    """Only deterministic kernels: on CUDA, two runs then agree bit for bit. On a CPU they do anyway."""
-    device: str = "auto"
-    """auto: CUDA, else Apple's, else the CPU."""
-    workers: int = 2
-    """Processes that prepare batches, for data that is decoded; cached latents need none."""
-    evaluations: int = 50
-    """Validation scores taken, evenly over the run, beside the one before it."""
-    patience: int | None = None
-    """Stop after so many evaluations without a better score; None: never."""
-    score: str = "score"
-    """The validation metric to choose the best weights by; higher is better."""
-    save_minutes: float = 10.0
-    """Time between checkpoints. One is also written at the end, and when the run is interrupted."""
-    keep: int = 2
-    """Checkpoints kept, beside the best weights."""
-    log_every: int = 10
-    """Steps between lines of metrics.jsonl."""
-    trackers: tuple[str, ...] = ()
-    """Experiment trackers to send the metrics to: tensorboard, wandb, mlflow, trackio."""
-
-    def __post_init__(self) -> None:
-        sizes = (self.batch_size,) if isinstance(self.batch_size, int) else self.batch_size
-        if min(sizes) < 2 or self.epochs < 1 or (self.steps is not None and self.steps < 1):
-            raise ValueError("a run has at least one epoch or step, and two samples in a batch")
-        if len(sizes) not in (1, self.epochs):
-            raise ValueError(f"batch_size has {len(sizes)} numbers for {self.epochs} epochs")
-        for name in self.trackers:
-            if name not in TRACKERS:
-                raise unknown("tracker", name, TRACKERS)
-
-
-@dataclass(frozen=True)
-class TrainResult:
-    folder: Path
-    steps: int
-    """Steps done; fewer than planned when patience ended."""
-    best_step: int
-    """The step whose weights the method holds now."""
-    score: float | None
-    """Its validation score; None without validation."""
-    metrics: dict[str, float]
-    """All that `validate` said of it."""
-    seconds: float
-    """Of training, over all sessions."""
 
 
 def fit(
@@ -148,18 +81,33 @@ def fit(
         **(settings or {}),
     }
     distributed.from_first(partial(open_run, folder, everything, resume=resume))
-    method.to(device)
-    distributed.broadcast_module(method)
+    held = _held(method, config, device)
     with numerics.settings(fast_matmul=config.fast_matmul, deterministic=config.deterministic):
-        run = _Run(method, loader, config=config, optim=optim, folder=folder, validate=validate)
+        run = _Run(held, loader, config=config, optim=optim, folder=folder, validate=validate)
         run.restore()
         if distributed.rank() == 0:
-            run.log = RunLog(folder, step=run.counters.step, trackers=config.trackers, settings=everything)
+            run.log = RunLog(folder, step=run.saved_step, trackers=config.trackers, settings=everything)
         try:
-            return run.train()
+            result = run.train()
+            if held is not method:
+                method.load_state_dict(sharding.whole(held.state_dict()))
+            return result
+        except RuntimeError as error:
+            if not distributed.is_lost(error):
+                raise
+            raise SeehearError(run.lost()) from error
         finally:
             if run.log is not None:
                 run.log.close()
+
+
+def _held(method: Method, config: TrainConfig, device: torch.device) -> Method:
+    """The method as it is trained: itself on the device, or a copy cut over the processes."""
+    if config.shard and distributed.world_size() > 1:
+        return sharding.sharded_copy(method, device)
+    method.to(device)
+    distributed.broadcast_module(method)
+    return method
 
 
 class _Run:
@@ -196,16 +144,28 @@ class _Run:
         distributed.barrier()  # nobody writes before everybody has read
         if loaded is not None:
             self.counters, model, optimizer, self.best = loaded
-            self.method.load_state_dict(model)
+            sharding.load_whole(self.method, model)
             load_state_by_name(self.method, self.optimizer, optimizer)
             self.saved_step = self.counters.step
 
     def _save(self) -> None:
         self.saved_at = time.monotonic()
-        if distributed.rank() == 0 and self.counters.step != self.saved_step:
-            state = state_by_name(self.method, self.optimizer)
-            self.checkpoints.save(self.counters, model=self.method.state_dict(), optimizer=state, best=self.best)
-            self.saved_step = self.counters.step
+        if self.counters.step == self.saved_step:
+            return
+        if distributed.rank() == 0 or self.config.shard:  # what is sharded is put together by all, whoever writes it
+            model = sharding.whole(self.method.state_dict())
+            optimizer = sharding.whole(state_by_name(self.method, self.optimizer))
+            if distributed.rank() == 0:
+                self.checkpoints.save(self.counters, model=model, optimizer=optimizer, best=self.best)
+        self.saved_step = self.counters.step
+
+    def lost(self) -> str:
+        """What to say when another process of the run is gone: nothing can be saved any more, the step is half done."""
+        kept = f"step {self.saved_step:,} is saved" if self.saved_step > 0 else "nothing is saved yet"
+        return (
+            f"another process of the run ended at step {self.counters.step:,}: {kept} in {self.folder}; "
+            "its own message says why; start all of them again with --resume"
+        )
 
     def _say(self, message: str) -> None:
         if self.log is not None:
@@ -234,11 +194,11 @@ class _Run:
                 batch = next(batches, None)  # the device is still busy with this step
                 self._finish_step(out, began, shown)
                 self._evaluate_if_due()
-                if time.monotonic() - self.saved_at > 60 * self.config.save_minutes:
+                if distributed.any_rank(time.monotonic() - self.saved_at > 60 * self.config.save_minutes):
                     self._save()
         self._save()
         if self.best is not None:
-            self.method.load_state_dict(self.best)
+            sharding.load_whole(self.method, self.best)
         best_step = counters.step if counters.best_score is None else counters.best_step
         score, metrics = counters.best_score, counters.best_metrics
         return TrainResult(self.folder, counters.step, best_step, score, metrics, counters.seconds)
@@ -278,7 +238,7 @@ class _Run:
     def _update(self, out: StepOutput, lr: float) -> dict[str, float]:
         """Move the weights, unless something is not finite: then they stay as they are, and the run ends."""
         learning = [p for p in self.method.parameters() if p.grad is not None]
-        norm = get_total_norm([p.grad for p in learning if p.grad is not None])
+        norm = sharding.gradient_norm(p.grad for p in learning if p.grad is not None)
         scalars = {"loss": out.loss, **out.metrics, "grad_norm": norm}
         numbers = torch.stack([v.detach().to(norm) for v in scalars.values()]).tolist()
         values = dict(zip(scalars, numbers, strict=True))
@@ -286,7 +246,7 @@ class _Run:
         if not all(math.isfinite(v) for v in watched.values()):
             raise self._not_finite(watched)
         if self.optim.clip is not None:
-            clip_grads_with_norm_(learning, self.optim.clip, norm)
+            sharding.clip(learning, self.optim.clip, norm)
         set_learning_rate(self.optimizer, lr)
         self.optimizer.step()
         self.optimizer.zero_grad()
@@ -296,7 +256,7 @@ class _Run:
         wrong = [f"{k} = {v}" for k, v in values.items() if not math.isfinite(v)]
         if math.isfinite(values["loss"]):
             named = ((n, p.grad) for n, p in self.method.named_parameters())
-            names = [n for n, grad in named if grad is not None and not bool(grad.isfinite().all())]
+            names = [n for n, grad in named if grad is not None and not sharding.finite(grad)]
             wrong.append(f"gradient of {', '.join(names[:3])}" + (f" and {len(names) - 3} more" if names[3:] else ""))
         kept = f"step {self.saved_step} is saved in {self.folder}" if self.saved_step >= 0 else "nothing is saved yet"
         advice = "a lower --optim.lr or --optim.clip 1 may help"
@@ -322,13 +282,13 @@ class _Run:
         due = done == 0 or done * times // total > (done - 1) * times // total
         if self.validate is None or times == 0 or not due or done == self.counters.evaluated:
             return
-        metrics = distributed.from_first(partial(self._scores, self.validate))
+        metrics = self._scores(self.validate)
         if self.config.score not in metrics:
             raise ValueError(f"no validation metric {self.config.score!r}; there are {', '.join(metrics)}")
         score = metrics[self.config.score]
         self.counters.evaluated = done
         if self.counters.best_score is None or score > self.counters.best_score:
-            self.best = {k: v.detach().cpu().clone() for k, v in self.method.state_dict().items()}
+            self.best = {k: v.clone() for k, v in sharding.whole(self.method.state_dict()).items()}
             self.counters.best_score, self.counters.best_step, self.counters.worse = score, done, 0
             self.counters.best_metrics = metrics
         else:
@@ -341,8 +301,12 @@ class _Run:
 
     @torch.no_grad()
     def _scores(self, validate: Validate) -> dict[str, float]:
+        """Of the first process, the same for all. A sharded method is put together by all, so all of them validate."""
         self.method.eval()
         try:
-            return {k: float(v) for k, v in validate(self.method).items()}
+            if self.config.shard:
+                scores = validate(self.method)
+                return distributed.from_first(lambda: {k: float(v) for k, v in scores.items()})
+            return distributed.from_first(lambda: {k: float(v) for k, v in validate(self.method).items()})
         finally:
             self.method.train()

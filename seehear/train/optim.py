@@ -11,7 +11,9 @@ import torch
 from torch import nn
 
 from seehear.data.loader import Loader
+from seehear.distributed import is_sharded
 from seehear.methods.base import Method
+from seehear.train.sharding import cut_as
 from seehear.types import Tensor
 
 
@@ -82,15 +84,15 @@ def learning_rate(config: OptimConfig, loader: Loader, step: int) -> float:
 
 
 def adamw(method: Method, config: OptimConfig) -> torch.optim.AdamW:
-    """One parameter group for each (learning-rate multiplier, decayed or not)."""
-    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    """One parameter group for each (learning-rate multiplier, decayed or not, sharded or not)."""
+    groups: dict[tuple[float, bool, bool], list[nn.Parameter]] = {}
     for name, p in method.named_parameters():
         if p.requires_grad:
-            groups.setdefault((method.lr_multiplier(name), p.ndim >= 2), []).append(p)
+            groups.setdefault((method.lr_multiplier(name), p.ndim >= 2, is_sharded(p)), []).append(p)
     return torch.optim.AdamW(
         [
             {"params": same, "multiplier": multiplier, "weight_decay": config.weight_decay if decayed else 0.0}
-            for (multiplier, decayed), same in groups.items()
+            for (multiplier, decayed, _), same in groups.items()
         ],
         lr=config.lr,
         betas=config.betas,
@@ -118,8 +120,10 @@ def load_state_by_name(method: Method, optimizer: torch.optim.Optimizer, saved: 
     for key, value in saved.items():
         name, _, moment = key.rpartition("/")
         by_parameter.setdefault(name, {})[moment] = value
+    for name, p in method.named_parameters():
+        by_parameter[name] = {moment: cut_as(p, value) for moment, value in by_parameter.get(name, {}).items()}
     name_of = {id(p): name for name, p in method.named_parameters()}
     state = optimizer.state_dict()
     ordered = [p for group in optimizer.param_groups for p in group["params"]]
-    state["state"] = {i: by_parameter[name_of[id(p)]] for i, p in enumerate(ordered) if name_of[id(p)] in by_parameter}
+    state["state"] = {i: by_parameter[name_of[id(p)]] for i, p in enumerate(ordered) if by_parameter[name_of[id(p)]]}
     optimizer.load_state_dict(state)
