@@ -28,7 +28,7 @@ from seehear.evaluation.embedded import Classes, Embedded, embed_latents
 from seehear.evaluation.multilabel import Marked, linear_scores
 from seehear.evaluation.protocol import evaluate_embeddings
 from seehear.evaluation.report import TaskResult
-from seehear.recipes.closed_forms import closed_forms, settings
+from seehear.recipes.closed_forms import closed_forms, settings, vectors_only
 from seehear.types import Modality
 
 if TYPE_CHECKING:
@@ -150,11 +150,12 @@ def model_results(bench: Bench) -> Iterator[TaskResult]:
 
 
 def baseline_results(bench: Bench) -> Iterator[TaskResult]:
+    test = vectors_only(bench.test)
     for form in closed_forms(bench.data, seed=bench.options.seed):
-        results = bench.results(form.name, embed_latents(form, bench.test), bench.classes(form))
+        results = bench.results(form.name, embed_latents(form, test), bench.classes(form))
         yield from (replace(r, details=r.details | settings(form)) for r in results)
     if bench.options.probes:
-        data = bench.data
+        data = vectors_only(bench.data)
         every = {m: Embedded(data.every(m).float().numpy(), data.owner(m).numpy()) for m in data.modalities}
         yield from _probes(bench, "frozen encoder", every)
 

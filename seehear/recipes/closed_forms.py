@@ -42,7 +42,9 @@ class RawCosine:
 
 def closed_forms(data: LatentData, *, seed: int = 0) -> Iterator[ClosedForm]:
     """For each pair of modalities: raw cosine where the encoders share a space, else ASIF; Procrustes, ridge, CCA. For
-    three or more, generalised CCA over all of them. Of `data` the splits train and val are read, no other."""
+    three or more, generalised CCA over all of them. Of `data` the splits train and val are read, no other. Sequences
+    (words, spectrograms) are no vectors that a closed form could map: their modalities have none."""
+    data = vectors_only(data)
     train, val = data.split("train"), data.split("val")
     for p, q in combinations(data.modalities, 2):
         pair = _fit(_only(train, (p, q)), _only(val, (p, q)), seed)
@@ -53,6 +55,12 @@ def closed_forms(data: LatentData, *, seed: int = 0) -> Iterator[ClosedForm]:
         whole = _canonical(train.joined(), val.joined(), seed)
         if whole is not None:
             yield whole
+
+
+def vectors_only(data: LatentData) -> LatentData:
+    """Without the modalities whose latents are sequences laid flat."""
+    rows = {m: r for m, r in data.rows.items() if not any(e.get("shape") for e in r.encoders)}
+    return LatentData(rows, ids=data.ids, splits=data.splits, groups=data.groups)
 
 
 def share_a_space(data: LatentData, p: Modality, q: Modality) -> bool:
