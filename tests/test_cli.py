@@ -5,6 +5,7 @@ import json
 import pytest
 
 from seehear.cli import main
+from tests.data.importers.sets import official, originals, put
 
 
 def run(capsys, *words):
@@ -78,3 +79,19 @@ def test_quiet_says_nothing_on_standard_error(capsys, tmp_path):
     )
     assert (status, err) == (0, "")
     assert "2 clips" in out
+
+
+def test_import_says_where_the_library_differs_from_what_is_published(capsys, tmp_path):
+    root, lib = tmp_path / "set", str(tmp_path / "lib")
+    root.mkdir()
+    official(root, "audiocaps_v1_test.csv=test.csv")
+    put(originals(tmp_path)["sound"], root, "7fmOlUlwoNg.wav", "YQSuFyFm3Lc.wav")
+    status, out, _ = run(capsys, "import", "audiocaps", "--root", str(root), "--library", lib)
+    assert status == 0
+    assert "2 media files on disk" in out
+    assert "audiocaps: differs from what is published: 2 clips, expected" in out
+    status, out, _ = run(capsys, "import", "audiocaps", "--root", str(root), "--library", lib, "--json")
+    found = json.loads(out)
+    assert status == 0
+    assert found["media"] == 2
+    assert any(deviation.startswith("2 clips, expected") for deviation in found["protocols"][0]["deviations"])
