@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,10 @@ class Estimate:
     high: float
     count: int
     """Seeds."""
+
+    def within(self, least: float, most: float) -> Estimate:
+        """The interval cut to what a measure can be: the t interval of a share may reach beyond 0 and 1."""
+        return self if math.isnan(self.low) else replace(self, low=max(self.low, least), high=min(self.high, most))
 
     def shown(self, scale: float = 1.0, digits: int = 3) -> str:
         """'0.312 [0.290, 0.334]'"""
@@ -78,7 +82,8 @@ class Table:
         names = list(dict.fromkeys(name for row in self.rows for name in row.settings))
         lines = [[*names, *(f"{c}, %" if self.percent else c for c in self.columns)]]
         for row in self.rows:
-            cells = [row.estimates[c].shown(scale, digits) if c in row.estimates else "" for c in self.columns]
+            own = {c: e.within(0.0, 1.0) if self.percent else e for c, e in row.estimates.items()}
+            cells = [own[c].shown(scale, digits) if c in own else "" for c in self.columns]
             lines.append([*(_plain(row.settings.get(name)) for name in names), *cells])
         table = ["| " + " | ".join(line) + " |" for line in lines]
         table.insert(1, "|" + "---|" * len(names) + "---:|" * len(self.columns))
@@ -131,18 +136,50 @@ def tabulate(
     return Table(tuple(rows), title, tuple(notes), percent)
 
 
+@dataclass(frozen=True)
+class Study:
+    """What a study found."""
+
+    folder: Path
+    tables: tuple[Table, ...]
+    said: tuple[str, ...]
+    """The outcome in plain words."""
+    results: tuple[Result, ...]
+    about: dict[str, Any]
+    """What all cells share."""
+    details: dict[str, Any] = field(default_factory=dict)
+    """More for `study.json`."""
+
+    def save(self) -> None:
+        save_study(self.folder, self.tables, self.results, about=self.about, said=self.said, **self.details)
+
+    def __str__(self) -> str:
+        return f"{_markdown(self.tables, self.said)}\ntables and figures: {self.folder}"
+
+
 def save_study(
-    folder: str | Path, tables: Sequence[Table], results: Sequence[Result], *, about: Mapping[str, Any], **more: Any
+    folder: str | Path,
+    tables: Sequence[Table],
+    results: Sequence[Result],
+    *,
+    about: Mapping[str, Any],
+    said: Sequence[str] = (),
+    **more: Any,
 ) -> None:
-    """`study.json`: tables, cells, what they share and the versions; `table.md`: the tables to read."""
+    """`study.json`: tables, cells, what they share and the versions; `table.md`: the tables to read, and what is said
+    of them."""
     folder = Path(folder)
     if not any(not result.error for result in results):
         raise SeehearError(f"{folder}: no cell could be measured, the first: {results[0].error if results else 'none'}")
-    plain = {"about": dict(about), **provenance(str(about.get("command", "")))}
+    plain = {"said": list(said), "about": dict(about), **provenance(str(about.get("command", "")))}
     plain |= {"tables": [table.plain() for table in tables], **more, "cells": [asdict(result) for result in results]}
     finite = json.loads(json.dumps(plain), parse_constant=lambda _: None)
     write_text(folder / "study.json", json.dumps(finite, indent=1, ensure_ascii=False) + "\n")
-    write_text(folder / "table.md", "\n".join(table.markdown() for table in tables))
+    write_text(folder / "table.md", _markdown(tables, said))
+
+
+def _markdown(tables: Sequence[Table], said: Sequence[str]) -> str:
+    return "\n".join([*(table.markdown() for table in tables), *(f"{line}\n" for line in said)])
 
 
 def _sentences(table: Table) -> list[str]:

@@ -1,0 +1,150 @@
+"""`study NAME LIB` and `select`: what the data of a library say of encoders, of more data, of which clips to take."""
+
+from __future__ import annotations
+
+import importlib
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional
+
+from seehear.commands.parsing import Flat, parse, show
+from seehear.errors import SeehearError, unknown
+from seehear.recipes.studies.encoders import EncoderStudyOptions
+from seehear.recipes.studies.learning import DataStudyOptions
+from seehear.recipes.studies.selection import SelectionStudyOptions, SelectOptions
+
+STUDIES = {
+    "encoders": "study.Encoders",
+    "data": "study.Data",
+    "selection": "study.SelectionStudy",
+}
+"""Name -> where its command is in `seehear.commands`; imported when it is asked for."""
+
+_USAGE = """\
+seehear study: small experiments on your own library, each ending in a table and a figure
+
+    seehear study encoders  lib     which encoders will fuse well, before training; --check trains them and compares
+    seehear study data      lib     recall against number of pairs, and what ten times as many would bring
+    seehear study selection lib     diverse, agreeing or any clips: which to train on
+
+Each keeps every finished cell in its folder (studies/NAME): stopped at any moment, the same command goes on.
+'seehear study NAME --help' lists a study's options, with an Example."""
+
+
+def study(words: Sequence[str]) -> None:
+    """The first word is the study's name."""
+    if not words or words[0] in ("-h", "--help"):
+        print(_USAGE)
+        return
+    if words[0] not in STUDIES:
+        raise unknown("study", words[0], STUDIES)
+    module, _, attribute = STUDIES[words[0]].partition(".")
+    command = getattr(importlib.import_module(f"seehear.commands.{module}"), attribute)
+    parse(command, words[1:], prog=f"seehear study {words[0]}").run()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoders:
+    """Which encoders of the library will fuse well: mutual k-NN, CKA and cross-validated CCA retrieval of every pair of
+    encoders of two modalities (layers by name: 'encode --encoders x#layer=9'), on training clips, in seconds.
+
+    With --check every pair is trained and the prediction compared with what training found.
+
+    Example: seehear study encoders lib --check
+    """
+
+    library: Positional[str]
+    out: Path = Path("studies/encoders")
+    """Folder of the study; what is measured there already is not measured again."""
+    options: Annotated[EncoderStudyOptions, Flat] = field(default_factory=EncoderStudyOptions)
+
+    def run(self) -> None:
+        from seehear.data.library import Library
+        from seehear.recipes.studies.encoders import encoder_study
+
+        print(encoder_study(Library.open(self.library), self.out, self.options))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """Would more pairs help? Recall against number of training clips, nested by recording, and what twice and ten times
+    as many would bring, with intervals, after a back-test on the sizes that are known.
+
+    Example: seehear study data lib --model closed
+    """
+
+    library: Positional[str]
+    out: Path = Path("studies/data")
+    """Folder of the study; what is measured there already is not measured again."""
+    options: Annotated[DataStudyOptions, Flat] = field(default_factory=DataStudyOptions)
+
+    def run(self) -> None:
+        from seehear.data.library import Library
+        from seehear.recipes.studies.learning import data_study
+
+        print(data_study(Library.open(self.library), self.out, self.options))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectionStudy:
+    """Which clips to train on: diverse (k-DPP on each modality), of agreeing modalities, or drawn; at several numbers
+    of clips, each way trained and measured on held-out clips.
+
+    Example: seehear study selection lib --sizes 200 400 800
+    """
+
+    library: Positional[str]
+    out: Path = Path("studies/selection")
+    """Folder of the study; what is measured there already is not measured again."""
+    options: Annotated[SelectionStudyOptions, Flat] = field(default_factory=SelectionStudyOptions)
+
+    def run(self) -> None:
+        from seehear.data.library import Library
+        from seehear.recipes.studies.selection import selection_study
+
+        print(selection_study(Library.open(self.library), self.out, self.options))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Select:
+    """Choose training clips: a diverse subset (greedy k-DPP), those whose modalities agree best, or a fixed draw.
+
+    Prints their ids in the order of choice, or writes them to --out. With --column the choice is noted in the clips,
+    and the condition that trains on it is printed; held-out clips are neither looked at nor left out.
+
+    Example: seehear select lib --clips 1000 --by kdpp --out subset.txt --column diverse
+    """
+
+    library: Positional[str]
+    clips: int
+    """How many."""
+    options: Annotated[SelectOptions, Flat] = field(default_factory=SelectOptions)
+    out: Path | None = None
+    """File for the ids, one a line."""
+    column: str = ""
+    """Note the choice in this column of the clips, replacing an earlier choice there."""
+    json: bool = False
+    """Print as JSON."""
+
+    def run(self) -> None:
+        from seehear.data.library import Library
+        from seehear.recipes.studies.selection import mark, select, write_ids
+
+        if self.column and not self.column.isidentifier():
+            raise SeehearError(f"--column {self.column!r}: a name of letters, digits and underscores")
+        library = Library.open(self.library)
+        found = select(library, self.clips, self.options)
+        if self.out is not None:
+            write_ids(self.out, found)
+        if self.column:
+            where = mark(library, found.ids, self.column)
+        if self.json or (self.out is None and not self.column):
+            show(found, as_json=self.json)
+            return
+        print(found.said + (f": {self.out}" if self.out is not None else ""))
+        if self.column:
+            print(f"next: seehear train {self.library} fusemix --data.where {shlex.quote(where)}")

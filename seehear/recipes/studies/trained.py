@@ -1,0 +1,102 @@
+"""What a cell of a study trains, and what it is measured by."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from seehear.data.latents import LatentData
+from seehear.errors import SeehearError, unknown
+from seehear.evaluation.embedded import Embedder, embed_latents
+from seehear.evaluation.retrieval import retrieval
+from seehear.nn.random import seed_of
+from seehear.recipes import fusemix
+from seehear.recipes.evaluate import data_revision
+from seehear.recipes.run import train_latents
+from seehear.space import SharedSpace
+from seehear.train.model_folder import version
+from seehear.types import Modality
+
+MODELS: dict[str, str] = {
+    "closed": "the closed form that is best on validation (CCA or ridge): seconds",
+    "linear": "fusemix.base with its linear head alone: a minute for a thousand pairs",
+    "base": "fusemix.base",
+}
+MEASURES = ("R@1", "R@10", "MRR")
+
+
+def measured(data: LatentData, model: str, *, seed: int, folder: Path) -> dict[str, float]:
+    """Train on the split train, choose on val, and say what val and test then are: the mean of R@1, R@10 and MRR over
+    ordered pairs of modalities. `folder` holds the run while it trains, to go on with after a stop, and then goes."""
+    found = trained(data, model, seed=seed, folder=folder)
+    validation = held_out(found, data.split("val"))
+    return {**held_out(found, data.split("test")), **{f"validation {name}": v for name, v in validation.items()}}
+
+
+def trained(data: LatentData, model: str, *, seed: int, folder: Path) -> Embedder:
+    if model not in MODELS:
+        raise unknown("model", model, MODELS)
+    run = fusemix.base()
+    if model == "closed":
+        return fusemix.start_of(run.method, data, seed=seed)
+    method = replace(run.method, head="linear") if model == "linear" else run.method
+    run = replace(run, method=method, train=replace(run.train, seed=seed))
+    if not (folder / "model" / "model.safetensors").exists():
+        train_latents(data, run, folder, resume=(folder / "config.json").exists())
+    method_of_run = SharedSpace.from_pretrained(folder).method
+    shutil.rmtree(folder)
+    return method_of_run
+
+
+def held_out(model: Embedder, data: LatentData) -> dict[str, float]:
+    """R@1, R@10 and MRR, the mean over ordered pairs of modalities that clips of `data` have."""
+    embedded = embed_latents(model, data)
+    found = []
+    for pair in combinations(embedded, 2):
+        for query, gallery in (pair, pair[::-1]):
+            q, g = embedded[query], embedded[gallery]
+            if np.intersect1d(q.owner, g.owner).size:
+                found.append(retrieval(q.vectors, g.vectors, q.owner, g.owner).metrics)
+    if not found:
+        raise SeehearError("no held-out clip has two modalities: there is nothing to measure on")
+    return {name: float(np.mean([metrics[name] for metrics in found])) for name in MEASURES}
+
+
+def training_part(data: LatentData, rows: np.ndarray) -> LatentData:
+    """Of the training clips only those with these numbers; the other splits as they are."""
+    keep = data.splits != "train"
+    keep[rows] = True
+    return data.take(keep)
+
+
+def training_rows(data: LatentData) -> np.ndarray:
+    """Numbers of the training clips that have two modalities: those that a model learns from."""
+    have = np.sum([data.has(m).numpy() for m in data.modalities], axis=0)
+    return np.flatnonzero((data.splits == "train") & (have > 1))
+
+
+def only(data: LatentData, encoders: Mapping[Modality, int]) -> LatentData:
+    """Of each of these modalities one encoder, by its place among those that lie side by side."""
+    rows = {}
+    for m, place in encoders.items():
+        start = sum(data.rows[m].widths[:place])
+        part = data.rows[m].vectors[:, start : start + data.rows[m].widths[place]]
+        rows[m] = replace(data.rows[m], vectors=part.contiguous(), encoders=(data.rows[m].encoders[place],))
+    return LatentData(rows, ids=data.ids, splits=data.splits, groups=data.groups)
+
+
+def about_data(data: LatentData) -> dict[str, Any]:
+    """What the numbers of every study depend on."""
+    counts = {name: int((data.splits == name).sum()) for name in ("train", "val", "test")}
+    splits = seed_of("\n".join([*data.splits.tolist(), *map(str, data.groups.tolist())]))
+    return {
+        "data": {"revision": data_revision(data), "splits and groups": f"{splits:016x}", **counts},
+        "encoders": {m: [e["name"] for e in infos] for m, infos in data.encoders.items()},
+        "seehear": version(),
+    }
