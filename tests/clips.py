@@ -13,6 +13,7 @@ class Clips:
     """Video as latents, audio as padded spectrograms, text as padded word vectors. Every fifth clip lacks audio."""
 
     heavy = False
+    together = 1
 
     def __init__(self, n: int = 40, seed: int = 0):
         g = torch.Generator().manual_seed(seed)

@@ -83,6 +83,7 @@ class Data:
     """Pairs of noisy views of one hidden vector. `augment` adds noise that depends on (seed, epoch, sample)."""
 
     heavy = False
+    together = 1
 
     def __init__(self, n: int = 40, *, width: int = 12, augment: float = 0.1, per_group: int = 1, seed: int = 0):
         generator = torch.Generator().manual_seed(seed)

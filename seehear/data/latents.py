@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from seehear.data.library import Library
 
 EncoderInfo = dict[str, Any]
-"""{name, fingerprint, width, modality} of an encoder."""
+"""{name, fingerprint, width, modality} of an encoder, and {shape} of one that gives sequences."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +54,7 @@ class LatentData:
     """Clips and their latents. Of several texts a clip gives one in a batch, drawn anew each epoch."""
 
     heavy = False
+    together = 1
 
     def __init__(self, rows: Mapping[Modality, Rows], *, ids: np.ndarray, splits: np.ndarray, groups: Tensor):
         self.rows = {m: rows[m] for m in MODALITIES if m in rows}

@@ -3,6 +3,7 @@ any step on, so that a run resumed in the middle of an epoch sees exactly what i
 
 from __future__ import annotations
 
+import math
 import signal
 from bisect import bisect_right
 from collections.abc import Generator, Iterator
@@ -28,6 +29,8 @@ class TrainingData(Protocol):
     """Whether a sample costs enough (decoding) for worker processes to pay."""
     groups: Tensor
     """(N,) int64: samples of one source recording share a number."""
+    together: int
+    """So many samples, clips of one recording, come in one batch, side by side as by index. 1: each by itself."""
 
     def __len__(self) -> int: ...
 
@@ -83,6 +86,21 @@ def _distinct_steps(groups: Tensor, rows: int) -> int:
     return steps
 
 
+def _check_enough(found: int, distinct: bool) -> None:
+    if found < 2:
+        what = "source recording" if distinct else "sample"
+        raise SeehearError(f"training compares samples with each other: it needs two at least, here is {found} {what}")
+
+
+def _check_sizes(sizes: tuple[int, ...], together: int) -> None:
+    for size in sizes:
+        if size % together:
+            raise SeehearError(
+                f"the {together} training clips of a recording come in one batch: batch_size must be a multiple of "
+                f"{together}, got {size}"
+            )
+
+
 class _Chunks(Dataset):
     """The calls that worker processes make: (epoch, indices) -> batch."""
 
@@ -108,6 +126,7 @@ class Loader:
 
     A set smaller than the batch trains with what it has; `even` leaves out one row where there is an odd number. The
     length of the run is `steps`, or `epochs` where `steps` is None. `batch_size` may be one number for each epoch.
+    `distinct_groups`: at most one sample of a source recording in a batch; where samples come together, one such lot.
     """
 
     def __init__(
@@ -124,20 +143,20 @@ class Loader:
         device: torch.device | None = None,
     ):
         self.data, self.seed, self.distinct = data, seed, distinct_groups
-        self.groups = data.groups.cpu()
+        self.together = together = data.together
+        self.groups = data.groups.cpu()[::together]  # of what is dealt to batches
         self.workers = workers if data.heavy else 0
         self.device = device or torch.device("cpu")
-        most = len(torch.unique(self.groups)) if distinct_groups else len(data)
-        if most < 2:
-            what = "source recording" if distinct_groups else "sample"
-            raise SeehearError(
-                f"training compares samples with each other: it needs two at least, here is {most} {what}"
-            )
+        most = together * (len(torch.unique(self.groups)) if distinct_groups else len(self.groups))
+        _check_enough(most // together if distinct_groups else most, distinct_groups)
         sizes = (batch_size,) if isinstance(batch_size, int) else batch_size
-        self.rows = [min(size, most) // (1 + even) * (1 + even) for size in sizes]
+        _check_sizes(sizes, together)
+        unit = math.lcm(together, 1 + even)
+        self.rows = [min(size, most) // unit * unit for size in sizes]
         if (small := min(self.rows)) < distributed.world_size():
             raise SeehearError(f"a batch of {small} rows cannot be cut over {distributed.world_size()} processes")
-        per_epoch = [_distinct_steps(self.groups, r) if distinct_groups else len(data) // r for r in self.rows]
+        dealt = [rows // together for rows in self.rows]
+        per_epoch = [_distinct_steps(self.groups, r) if distinct_groups else len(self.groups) // r for r in dealt]
         if len(sizes) == 1:
             epochs = epochs if steps is None else -(-steps // per_epoch[0])
             per_epoch *= epochs
@@ -169,9 +188,11 @@ class Loader:
         """The samples of the global batch of a step."""
         place = self.place(step)
         if self._epoch is None or self._epoch[0] != place.epoch:
-            order = batches_of_epoch(self.groups, place.rows, seed=self.seed, epoch=place.epoch, distinct=self.distinct)
+            dealt = place.rows // self.together
+            order = batches_of_epoch(self.groups, dealt, seed=self.seed, epoch=place.epoch, distinct=self.distinct)
             self._epoch = (place.epoch, order)
-        return self._epoch[1][place.within]
+        first = self._epoch[1][place.within] * self.together
+        return (first[:, None] + torch.arange(self.together)).flatten()
 
     def batches(self, start: int = 0) -> Generator[Batch, None, None]:
         """This rank's rows of the batches from a step on, on the device."""

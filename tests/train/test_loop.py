@@ -44,6 +44,7 @@ class DiesAt:
     """Data whose process dies while a batch is being made: nothing is saved at that moment."""
 
     heavy = False
+    together = 1
 
     def __init__(self, data, calls: int):
         self.data, self.left, self.groups = data, calls, data.groups

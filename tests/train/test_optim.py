@@ -25,6 +25,7 @@ class Empty:
     """Only its length matters."""
 
     heavy = False
+    together = 1
 
     def __init__(self, n: int):
         self.groups = torch.arange(n)
