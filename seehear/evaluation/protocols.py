@@ -24,9 +24,10 @@ PROTOCOLS: dict[str, Protocol] = {p.name: p for p in TABLE}
 
 
 def protocol(name: str) -> Protocol:
-    if name not in PROTOCOLS:
+    """By name, in any case: papers write msrvtt-1kA."""
+    if name.lower() not in PROTOCOLS:
         raise unknown("protocol", name, PROTOCOLS)
-    return PROTOCOLS[name]
+    return PROTOCOLS[name.lower()]
 
 
 def protocols_of(importer: str) -> tuple[Protocol, ...]:

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from seehear.errors import SeehearError
 from seehear.types import Float, Int, Tensor
 
-_CHUNK_NUMBERS = 2**20  # in a chunk, and in its similarities: both then stay in the cache
+_CHUNK_NUMBERS = 2**22  # in a chunk, and in its similarities
 _CUDA_CHUNK_NUMBERS = 2**26
 _START_ROWS = 32  # a cluster: among so many rows are starting points looked for
 
@@ -161,8 +161,10 @@ def _chunks(x_NE: Tensor, centroids_KE: Tensor) -> Iterator[tuple[Tensor, Tensor
     """Rows, their labels, and how far each reaches in the direction of its centroid."""
     with torch.autocast(x_NE.device.type, enabled=False):
         unit_EK = F.normalize(centroids_KE.to(x_NE.dtype), dim=1).T
-        for x_TE in x_NE.split(_chunk_rows(x_NE, len(centroids_KE))):
-            along_T, label_T = (x_TE @ unit_EK).max(dim=1)
+        parts = x_NE.split(_chunk_rows(x_NE, len(centroids_KE)))
+        buffer_TK = x_NE.new_empty(len(parts[0]), len(centroids_KE))  # memory that is new each time costs page faults
+        for x_TE in parts:
+            along_T, label_T = torch.mm(x_TE, unit_EK, out=buffer_TK[: len(x_TE)]).max(dim=1)
             yield x_TE, label_T, along_T
 
 
