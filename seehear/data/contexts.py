@@ -148,9 +148,8 @@ class ContextData:
         if self._draw is None or self._draw[0] != (seed, epoch):
             generator = torch.Generator().manual_seed(seed_of(seed, "contexts", epoch))
             text = torch.rand(len(self), generator=generator)
-            chance = torch.rand(
-                len(self) if self.config.replacement else len(self._drawn), generator=generator
-            ).double()
+            size = len(self) if self.config.replacement else len(self._drawn)
+            chance = torch.rand(size, generator=generator).double()
             if not self.config.replacement:
                 chance = (self._video + chance).argsort()  # shuffled within each recording
             self._draw = ((seed, epoch), chance, text)

@@ -132,3 +132,41 @@ def test_too_few_to_compare():
         Loader(Data(1), batch_size=4, seed=0)
     with pytest.raises(SeehearError, match="two at least, here is 1 source recording"):
         Loader(Data(6, per_group=6), batch_size=4, seed=0, distinct_groups=True)
+
+
+class Together(Data):
+    together = 4
+
+
+def together(n: int = 40, **options):
+    data = Together(n, per_group=options.pop("per_group", 4))
+    return Loader(data, **({"batch_size": 12, "seed": 1, "epochs": 3} | options))
+
+
+def test_samples_that_come_together():
+    run = together()
+    assert (run.steps, run.place(0).rows) == (9, 12)
+    for epoch in range(3):
+        lots = torch.cat([run.indices(3 * epoch + step) for step in range(3)]).view(9, 4)
+        assert len(set(lots[:, 0].tolist())) == 9
+        assert torch.equal(lots, lots[:, :1] + torch.arange(4))
+        assert all(int(first) % 4 == 0 for first in lots[:, 0])
+    assert together(n=8, batch_size=64).place(0).rows == 8
+    assert together(even=True, batch_size=20).place(0).rows == 20
+
+
+def test_a_batch_holds_whole_lots():
+    with pytest.raises(
+        SeehearError, match=r"the 4 training clips of a recording .* batch_size must be a multiple of 4, got 6"
+    ):
+        together(batch_size=(12, 6, 12))
+
+
+def test_lots_of_different_recordings():
+    """Two lots a recording: never both in a batch."""
+    run = together(per_group=8, distinct_groups=True)
+    assert run.steps > 0
+    for step in range(run.steps):
+        assert len(set((run.indices(step) // 8).tolist())) == 3
+    with pytest.raises(SeehearError, match="two at least, here is 1 source recording"):
+        together(n=8, per_group=8, distinct_groups=True)
