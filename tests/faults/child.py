@@ -1,0 +1,119 @@
+"""`python -m tests.faults.child WORDS` is `seehear WORDS` with batches of a few rows, so that even a tiny library is
+written in many commits, and with two encoders that weigh nothing.
+
+FAULTS_KILL_AT=7     SIGKILL right before the seventh write: a commit, a checkpoint, a rename
+FAULTS_WRITES=FILE   how many writes there were, written there at the end
+FAULTS_CLOCK=-3600   the wall clock is so many seconds off
+FAULTS_LARGEST=1000  no file may grow beyond so many bytes
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import resource
+import signal
+import sys
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+PRELOADED = ["torch", "lancedb", "pyarrow", "av", "scipy.stats", "sklearn.linear_model", "tyro", "seehear.recipes.run"]
+"""What takes long to import. None of it starts a thread that a fork would miss."""
+# Every fork of the server would say so once more.
+warnings.filterwarnings("ignore", message="lancedb fork support")
+
+
+def small_batches() -> None:
+    from seehear.data import encode, prepare
+    from seehear.encoders import registry
+    from seehear.search import index
+    from tests.faults.encoders import Grey, Letters, NoOptions
+
+    prepare._BATCH_FILES, encode.COMMIT_ROWS, index._BATCH = 3, 5, 5
+    encode.BATCH = dict.fromkeys(encode.BATCH, 3)
+    registry.PACKAGED |= {"grey": lambda: (Grey, NoOptions), "letters": lambda: (Letters, NoOptions)}
+
+
+class Writes:
+    """Counts the writes of this process, and ends it before the one that was asked for."""
+
+    def __init__(self, kill_at: int):
+        self.kill_at, self.done = kill_at, 0
+
+    def watched(self, owner: Any, name: str) -> None:
+        original: Callable[..., Any] = getattr(owner, name)
+
+        def write(*args: Any, **kwargs: Any) -> Any:
+            self.done += 1
+            if self.done == self.kill_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return original(*args, **kwargs)
+
+        setattr(owner, name, write)
+
+    def watch(self) -> None:
+        from seehear.data.library import Library, VectorTable
+
+        for name in ("_put", "_remove", "drop", "ensure", "compact"):
+            self.watched(Library, name)
+        for name in ("append", "remove", "compact"):
+            self.watched(VectorTable, name)
+        for name in ("replace", "fsync"):
+            self.watched(os, name)
+
+
+def shift_clock(seconds: float) -> None:
+    """Wall clock only: no system lets the monotonic one go back."""
+    real, real_ns = time.time, time.time_ns
+    time.time = lambda: real() + seconds
+    time.time_ns = lambda: real_ns() + int(seconds * 1e9)
+
+    class Shifted(datetime.datetime):
+        @classmethod
+        def now(cls, tz: datetime.tzinfo | None = None) -> Any:
+            return super().now(tz) + datetime.timedelta(seconds=seconds)
+
+    datetime.datetime = Shifted  # type: ignore[misc]
+
+
+def main(words: Sequence[str]) -> int:
+    if shift := float(os.environ.get("FAULTS_CLOCK", "0")):
+        shift_clock(shift)
+    if largest := os.environ.get("FAULTS_LARGEST"):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(largest), int(largest)))
+    small_batches()
+    writes = Writes(int(os.environ.get("FAULTS_KILL_AT", "0")))
+    writes.watch()
+    from seehear.cli import main as seehear
+
+    status = seehear(words)
+    if counted := os.environ.get("FAULTS_WRITES"):
+        Path(counted).write_text(str(writes.done), encoding="utf-8")
+    return status
+
+
+def serve(words: Sequence[str], environment: Mapping[str, str], out: str, err: str) -> None:
+    """In a process forked for one command: what it says goes into files."""
+    for path, number in ((out, 1), (err, 2)):
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT)
+        os.dup2(handle, number)
+        os.close(handle)
+    warnings.simplefilter("ignore")
+    os.environ.update(environment)
+    try:
+        status = main(words)
+    except SystemExit as stopped:
+        status = stopped.code if isinstance(stopped.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
+        status = 1
+    sys.stdout.flush()
+    os._exit(status)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
