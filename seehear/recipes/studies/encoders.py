@@ -227,7 +227,8 @@ def _mean_rank(groups: Sequence[Sequence[Point]], name: str, outcome: str) -> fl
 def _draw(axes: Any, *, told: Sequence[Result], points: Sequence[Point]) -> None:
     if points:
         cloud = [
-            (_short(settings), told["CCA MRR"], estimate([v["MRR"] for v in own])) for settings, told, own in points
+            (settings["first"], settings["second"], told["CCA MRR"], estimate([v["MRR"] for v in own]))
+            for settings, told, own in points
         ]
         figure.cloud(axes, cloud, x="foretold: cross-validated CCA, MRR", y="trained: test MRR")
         return

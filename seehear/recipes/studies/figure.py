@@ -118,17 +118,20 @@ def band(
     axes.fill_between(x, low, high, color=COLOURS[colour], alpha=0.15, lw=0, label=name)
 
 
-def cloud(
-    axes: Any, points: Sequence[tuple[str, float, Estimate]], *, x: str, y: str, scale: float = 1.0, notes: bool = True
-) -> None:
-    """(name, prediction, outcome): does the one go with the other?"""
-    for k, (name, at, e) in enumerate(points):
-        bars = scale * np.array([_bars(e)]).T
-        axes.errorbar([at], [scale * e.mean], yerr=bars, fmt="o", color=COLOURS[k % len(COLOURS)], ms=5, lw=1.2)
-        if notes:
-            axes.annotate(name, (at, scale * e.mean), textcoords="offset points", xytext=(5, 4), fontsize=7)
+def cloud(axes: Any, points: Sequence[tuple[str, str, float, Estimate]], *, x: str, y: str) -> None:
+    """(colour, mark, prediction, outcome): does the one go with the other? The legend names colours, then marks."""
+    colours = list(dict.fromkeys(point[0] for point in points))
+    marks = list(dict.fromkeys(point[1] for point in points))
+    for colour, mark, at, e in points:
+        style = {"color": COLOURS[colours.index(colour) % len(COLOURS)], "fmt": MARKS[marks.index(mark) % len(MARKS)]}
+        axes.errorbar([at], [e.mean], yerr=np.array([_bars(e)]).T, ms=5, lw=1.2, **style)
+    for k, name in enumerate(colours):
+        axes.plot([], [], "s", color=COLOURS[k % len(COLOURS)], label=name)
+    for k, name in enumerate(marks):
+        axes.plot([], [], MARKS[k % len(MARKS)], color="#777777", label=name)
     axes.set_xlabel(x)
     axes.set_ylabel(y)
+    axes.legend(fontsize=7)
 
 
 def _bars(e: Estimate) -> tuple[float, float]:

@@ -1,0 +1,89 @@
+"""The greedy k-DPP: worked numbers, and the same choice as the plain algorithm on anything."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from seehear.recipes.studies import kdpp
+from seehear.recipes.studies.kdpp import greedy_kdpp
+
+
+def plain(latents, k):
+    """Section 7.5 of the sheet with the whole kernel: argmax of d^2, then one column."""
+    x = latents / np.linalg.norm(latents, axis=1, keepdims=True)
+    kernel = (1 + x @ x.T) ** 2
+    d2, c = np.full(len(x), 4.0), np.zeros((len(x), 0))
+    chosen, gains = [], []
+    for _ in range(k):
+        j = int(d2.argmax())
+        chosen.append(j)
+        gains.append(d2[j])
+        e = (kernel[j] - c @ c[j]) / np.sqrt(d2[j])
+        c, d2 = np.c_[c, e], d2 - e**2
+        d2[j] = -np.inf
+    return chosen, gains
+
+
+def test_worked_numbers():
+    """Section 11.7 of the sheet: the near-duplicate at 10 degrees comes last."""
+    angle = np.radians([0, 10, 90, 180, 200])
+    found = greedy_kdpp(np.stack([np.cos(angle), np.sin(angle)], axis=1), 5)
+    assert found.chosen.tolist() == [0, 3, 2, 4, 1]
+    np.testing.assert_allclose(found.gains, [4, 4, 3.5, 0.387170, 0.068754], atol=5e-7)
+
+
+@given(
+    st.integers(0, 2**32 - 1),
+    st.integers(5, 120),
+    st.integers(2, 12),
+    st.integers(1, 5),
+    st.integers(1, 8),
+    st.integers(1, 20),
+)
+@settings(max_examples=60, deadline=None)
+def test_lazy_is_exact(seed, n, d, clusters, promising, chunk):
+    """However few items are kept up to date; also with clusters."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, d)) + 2 * rng.normal(size=(clusters, d))[rng.integers(0, clusters, n)]
+    k = int(rng.integers(1, min(n, (d + 1) * (d + 2) // 2, 40) + 1))
+    before = kdpp._PROMISING, kdpp._CHUNK
+    kdpp._PROMISING, kdpp._CHUNK = promising, chunk
+    try:
+        found = greedy_kdpp(x, k)
+    finally:
+        kdpp._PROMISING, kdpp._CHUNK = before
+    chosen, gains = plain(x, k)
+    told_apart = min(np.array(gains)) > 1e-4  # below, rounding decides
+    if told_apart:
+        np.testing.assert_allclose(found.gains, gains, rtol=1e-6)
+        if len(set(np.round(gains, 9))) == len(gains):
+            assert found.chosen.tolist() == chosen
+
+
+def test_the_determinant_is_what_the_gains_say():
+    x = np.random.default_rng(0).normal(size=(80, 6))
+    found = greedy_kdpp(x, 12)
+    unit = x[found.chosen] / np.linalg.norm(x[found.chosen], axis=1, keepdims=True)
+    _, log_det = np.linalg.slogdet((1 + unit @ unit.T) ** 2)
+    assert np.log(found.gains).sum() == pytest.approx(log_det, abs=1e-9)
+    assert (np.diff(found.gains) < 1e-9).all()
+
+
+def test_float32_chooses_as_float64():
+    x = np.random.default_rng(1).normal(size=(2000, 64))
+    assert greedy_kdpp(x.astype(np.float32), 200).chosen.tolist() == greedy_kdpp(x, 200).chosen.tolist()
+
+
+def test_copies_are_not_chosen_twice():
+    """Ten points, each thirty times: ten choices, and no more."""
+    x = np.tile(np.random.default_rng(2).normal(size=(10, 5)), (30, 1)).astype(np.float32)
+    found = greedy_kdpp(x, 50)
+    assert sorted((found.chosen % 10).tolist()) == list(range(10))
+
+
+def test_more_than_there_are_is_a_mistake():
+    with pytest.raises(ValueError, match=r"1\.\.5"):
+        greedy_kdpp(np.eye(5), 6)
