@@ -10,9 +10,11 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional
 
+from seehear import distributed
 from seehear.commands.parsing import Flat, parse, show
 from seehear.data.library import Library
 from seehear.recipes.evaluate import EvaluateOptions, evaluate_run
+from seehear.recipes.protocol_run import Fusion, evaluate_protocol
 from seehear.recipes.run import Run, recipe, train_run
 
 
@@ -45,7 +47,8 @@ def train(words: Sequence[str]) -> None:
     options: Any = parse(command, words, prog="seehear train")
     folder = options.out or Path("runs") / options.recipe
     train_run(Library.open(options.library), options.run, folder, resume=options.resume)
-    print(f"trained {folder / 'model'}\nnext: seehear evaluate {folder}; seehear index {options.library} {folder}")
+    if distributed.rank() == 0:
+        print(f"trained {folder / 'model'}\nnext: seehear evaluate {folder}; seehear index {options.library} {folder}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,12 +58,19 @@ class Evaluate:
     Retrieval for every ordered pair of modalities and for fused queries, and classification by class names where clips
     have labels, with 95 % intervals over source recordings. The report is evaluation.json in the run's folder.
 
+    With --protocol the run is measured as papers are (docs/protocols.md), and their numbers are printed beside it.
+
     Example: seehear evaluate runs/fusemix
     """
 
     run_folder: Positional[Path]
     library: str | None = None
     """Another library than the one it was trained on."""
+    protocol: str = ""
+    """msrvtt-1kA, youcook2-clips, crosstask, ...: of a library that was imported for it."""
+    fusion: Fusion = "sum"
+    """Under a protocol: video and sound of a clip as the sum of the vectors that the method compares, or as the mean of
+    unit vectors."""
     options: Annotated[EvaluateOptions, Flat] = field(default_factory=EvaluateOptions)
     device: str = "auto"
     """auto, cpu, cuda or mps."""
@@ -69,5 +79,12 @@ class Evaluate:
 
     def run(self) -> None:
         command = f"seehear evaluate {shlex.quote(str(self.run_folder))}"
+        if self.protocol:
+            command += f" --protocol {self.protocol}"
+            found = evaluate_protocol(
+                self.run_folder, self.protocol, self.library, fusion=self.fusion, device=self.device, command=command
+            )
+            show(found, as_json=self.json)
+            return
         report = evaluate_run(self.run_folder, self.library, self.options, device=self.device, command=command)
         show(report, as_json=self.json)

@@ -220,21 +220,28 @@ def _rows(x_RD: Tensor, owner: Tensor, n: int, encoders: tuple[EncoderInfo, ...]
 
 
 def load_latents(
-    library: Library, *, encoders: Mapping[Modality, Sequence[str]] | None = None, where: str | None = None
+    library: Library,
+    *,
+    encoders: Mapping[Modality, Sequence[str]] | None = None,
+    where: str | None = None,
+    prefix: str = "",
+    sequences: bool = False,
 ) -> LatentData:
-    """The latents that the library's current encoders made, of all clips or those an SQL condition keeps.
+    """The latents that the library's current encoders made, of all clips or those an SQL condition keeps; or of those
+    whose ids begin with `prefix`, however few of their modalities belong together: then no others are read.
 
-    `encoders`: their names by modality, several of one modality side by side; None takes every encoder there is. A text
-    counts as present where all encoders of its modality have it, and so does a clip's video or audio.
+    `encoders`: their names by modality, several of one modality side by side; None takes every encoder that gives
+    vectors, or with `sequences` a modality's words or frames alone where it has them. A text counts as present where
+    all encoders of its modality have it, and so does a clip's video or audio.
     """
-    chosen = _choose(library, encoders)
-    clips = library.clips(where)
+    chosen = _choose(library, encoders, sequences=sequences)
+    clips = library.clips(f"id LIKE '{prefix}%'" if prefix else where)
     if not clips:
         raise SeehearError(f"no clip of {library.uri}" + (f" meets {where!r}" if where else ": run 'seehear prepare'"))
     place, sources = {clip.id: n for n, clip in enumerate(clips)}, library.sources()
     latents, owner = {}, {}
     for m, infos in chosen.items():
-        latents[m], owner[m] = _side_by_side([_read(library, info, clips, place, sources) for info in infos])
+        latents[m], owner[m] = _side_by_side([_read(library, info, clips, place, sources, prefix) for info in infos])
         if not len(owner[m]):
             have = sum(clip.has(m) for clip in clips)
             raise SeehearError(
@@ -250,7 +257,7 @@ def load_latents(
         encoders=chosen,
     )
     together = data.joined()
-    if len(together) < 2:
+    if len(together) < 2 and not prefix:
         counts = ", ".join(f"{m} {int(data.has(m).sum()):,}" for m in data.modalities)
         raise SeehearError(
             f"{library.uri}: training needs at least two clips with two modalities each, and has {len(together)} "
@@ -259,14 +266,16 @@ def load_latents(
     return data
 
 
-def _choose(library: Library, encoders: Mapping[Modality, Sequence[str]] | None) -> dict[Modality, list[EncoderInfo]]:
+def _choose(
+    library: Library, encoders: Mapping[Modality, Sequence[str]] | None, *, sequences: bool
+) -> dict[Modality, list[EncoderInfo]]:
     """What the library's `about` says of the encoders asked for, by modality."""
     head = "encoder:"
     about = {k.removeprefix(head): json.loads(v) for k, v in library.about().items() if k.startswith(head)}
     if not about:
         raise SeehearError(f"{library.uri} has no latents yet: run 'seehear encode {library.uri}'")
     if not encoders:
-        encoders = {m: sorted(n for n, info in about.items() if info["modality"] == m) for m in MODALITIES}
+        encoders = {m: _of_modality(about, m, sequences=sequences) for m in MODALITIES}
     for name in (name for names in encoders.values() for name in names):
         if name not in about:
             made = ", ".join(sorted(about))
@@ -278,14 +287,26 @@ def _choose(library: Library, encoders: Mapping[Modality, Sequence[str]] | None)
     return chosen
 
 
+def _of_modality(about: Mapping[str, EncoderInfo], modality: Modality, *, sequences: bool) -> list[str]:
+    names = sorted(name for name, info in about.items() if info["modality"] == modality)
+    laid_flat = [name for name in names if about[name].get("shape")]
+    return laid_flat if sequences and laid_flat else [name for name in names if name not in laid_flat]
+
+
 def _read(
-    library: Library, info: EncoderInfo, clips: Sequence[Clip], place: Mapping[str, int], sources: Mapping[str, Source]
+    library: Library,
+    info: EncoderInfo,
+    clips: Sequence[Clip],
+    place: Mapping[str, int],
+    sources: Mapping[str, Source],
+    prefix: str,
 ) -> tuple[np.ndarray, np.ndarray]:
     """(key, vectors) of what the encoder, as it is now, made of these clips, as they are now.
 
     A key is clip number * 2^32 + item.
     """
-    table = library.vectors("latents", info["name"]).read(where=f"maker = '{info['fingerprint']}'")
+    wanted = f"maker = '{info['fingerprint']}'" + (f" AND id LIKE '{prefix}%'" if prefix else "")
+    table = library.vectors("latents", info["name"]).read(where=wanted)
     clip = np.fromiter((place.get(i, -1) for i in table.ids), dtype=np.int64, count=len(table))
     known = [
         clips[n].has(m) and item < max(len(clips[n].texts), 1) and content == content_key(clips[n], m, item, sources)

@@ -57,7 +57,7 @@ def embed_latents(model: Embedder, data: LatentData, *, space: str | None = None
     for m in data.modalities:
         latents = data.every(m)
         parts = []
-        with torch.inference_mode():
+        with torch.no_grad():  # not inference_mode: a sharded method keeps what it is put together in
             for at in range(0, len(latents), _BATCH):
                 rows = latents[at : at + _BATCH].to(device).float()
                 vectors = model.embed({m: rows, f"has_{m}": torch.ones(len(rows), dtype=torch.bool)}, space)
@@ -68,12 +68,13 @@ def embed_latents(model: Embedder, data: LatentData, *, space: str | None = None
     return found
 
 
-def fuse(parts: Sequence[Embedded], weights: Sequence[float] | None = None) -> Embedded:
-    """One vector for each clip that has all the parts."""
-    single = [part.one_each() for part in parts]
+def fuse(parts: Sequence[Embedded], weights: Sequence[float] | None = None, *, made_unit: bool = True) -> Embedded:
+    """One vector for each clip that has all the parts: the mean direction of unit vectors, or the plain sum of whatever
+    vectors there are, one a clip."""
+    single = [part.one_each() for part in parts] if made_unit else list(parts)
     shared = single[0].owner
     for part in single[1:]:
         shared = np.intersect1d(shared, part.owner)
     weights = [1.0] * len(parts) if weights is None else weights
     total = sum(w * part.vectors[np.searchsorted(part.owner, shared)] for w, part in zip(weights, single, strict=True))
-    return Embedded(unit(np.asarray(total)), shared)
+    return Embedded(unit(np.asarray(total)) if made_unit else np.asarray(total), shared)

@@ -47,7 +47,7 @@ class Located:
 
     task: str
     video: str
-    hits: int
+    hits: float
     """Steps whose chosen second lies inside them."""
     steps: int
     """Steps that the video has."""

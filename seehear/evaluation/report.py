@@ -21,12 +21,14 @@ from seehear.evaluation.bootstrap import Comparison, compare
 FORMAT = "seehear-evaluation/1"
 JSON_NAME, QUERIES_NAME = "evaluation.json", "evaluation_queries.npz"
 MAIN = {"retrieval": "nDCG@10", "classification": "top1", "multilabel": "mAP", "correspondence": "AUC"}
+MAIN |= {"localisation": "recall"}
 """The metric that stands for a kind of task when one number is asked for."""
 _COLUMNS = {
     "retrieval": ("R@1", "R@5", "R@10", "median_rank", "mAP", "nDCG@10"),
     "classification": ("top1", "top5", "balanced"),
     "multilabel": ("mAP", "AUC", "d'"),
     "correspondence": ("AUC", "AUC within", "d'"),
+    "localisation": ("recall", "recall (pooled)"),
 }
 _NOT_PERCENT = {"median_rank", "mean_rank", "d'"}
 _SEPARATOR = "\x1f"
@@ -39,7 +41,7 @@ class TaskResult:
     task: str
     """'text->video', 'audio+text->video', 'audio->class', 'video probe linear'."""
     kind: str
-    """retrieval, classification, multilabel or correspondence."""
+    """retrieval, classification, multilabel, correspondence or localisation."""
     model: str
     """The run's method, or the baseline's name."""
     metrics: dict[str, float]

@@ -239,14 +239,17 @@ class MCN(Method):
                 metrics[f"loss/reconstruct-{m}"] = error.detach()
         return StepOutput(loss, metrics, carry)
 
-    @torch.no_grad()
     def embed(self, batch: Batch, space: str | None = None) -> dict[Modality, Tensor]:
+        return {m: F.normalize(z_BE, dim=1) for m, z_BE in self.raw(batch, space).items()}
+
+    @torch.no_grad()
+    def raw(self, batch: Batch, space: str | None = None) -> dict[Modality, Tensor]:
+        """The vectors that the losses compare, of any length: the paper ranks by their products."""
         space = space or next(iter(self.spaces))
         if space not in self.spaces:
             raise unknown("space", space, self.spaces)
         here = [m for m in self.spaces[space] if m in batch]
-        z = {m: self._embed(m, self._stem(batch, m, learning=False))[space] for m in here}
-        return {m: F.normalize(z_BE, dim=1) for m, z_BE in z.items()}
+        return {m: self._embed(m, self._stem(batch, m, learning=False))[space] for m in here}
 
     @torch.no_grad()
     def after_step(self, out: StepOutput, progress: float) -> None:

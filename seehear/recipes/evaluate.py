@@ -38,11 +38,11 @@ def evaluate_run(
     from seehear.space import SharedSpace
 
     run, options = Path(run), options or EvaluateOptions()
-    library = library if isinstance(library, Library) else Library.open(library or _trained_on(run))
+    library = library if isinstance(library, Library) else Library.open(library or trained_on(run))
     space = SharedSpace.from_pretrained(run, device=device)
     data = load_latents(library, encoders={m: [e["name"] for e in infos] for m, infos in space.encoders.items()})
-    _same_encoders(data, space, library)
-    bench = Bench(data, _labels(library, data), options, space)
+    same_encoders(data, space, library)
+    bench = Bench(data, labels_of(library, data), options, space)
     about = _about(library, data, options, command or f"seehear evaluate {run}")
     about |= {"model_name": str(run), "model_revision": space.fingerprint}
     results = [*model_results(bench), *(baseline_results(bench) if options.closed_forms else [])]
@@ -62,7 +62,7 @@ def evaluate_closed_forms(
     library = library if isinstance(library, Library) else Library.open(library)
     options = options or EvaluateOptions()
     data = load_latents(library, encoders=encoders)
-    bench = Bench(data, _labels(library, data), options, None)
+    bench = Bench(data, labels_of(library, data), options, None)
     about = _about(library, data, options, command or f"seehear evaluate {library.uri}")
     results = tuple(baseline_results(bench))
     return Report(split=options.split, results=results, warnings=tuple(_warnings(bench)), about=about)
@@ -71,7 +71,7 @@ def evaluate_closed_forms(
 # -- where the numbers come from ---------------------------------------------------------------------------------------
 
 
-def _trained_on(run: Path) -> str:
+def trained_on(run: Path) -> str:
     path = run / "config.json"
     config = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     if not config.get("library"):
@@ -79,8 +79,10 @@ def _trained_on(run: Path) -> str:
     return str(config["library"])
 
 
-def _same_encoders(data: LatentData, space: SharedSpace, library: Library) -> None:
+def same_encoders(data: LatentData, space: SharedSpace, library: Library) -> None:
     for m, infos in space.encoders.items():
+        if m not in data.encoders:
+            continue
         now = {info["name"]: info["fingerprint"] for info in data.encoders[m]}
         for info in infos:
             if now[info["name"]] != info["fingerprint"]:
@@ -90,7 +92,7 @@ def _same_encoders(data: LatentData, space: SharedSpace, library: Library) -> No
                 )
 
 
-def _labels(library: Library, data: LatentData) -> list[tuple[str, ...]]:
+def labels_of(library: Library, data: LatentData) -> list[tuple[str, ...]]:
     labels = {clip.id: clip.labels for clip in library.clips("array_length(labels) > 0")}
     return [labels.get(i, ()) for i in data.ids.tolist()]
 

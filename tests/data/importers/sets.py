@@ -6,11 +6,16 @@ import json
 import shutil
 from pathlib import Path
 
+import h5py
+import numpy as np
+
 from seehear.data.importers import ImportOptions, ImportReport, import_dataset
 from seehear.data.library import Library
 from seehear.data.records import Clip
 from tests.data.makers import film, picture, sound
 
+_FEATURES = {"_2d": (1.0, 6), "_3d": (1.5, 5)}
+"""Rows a second, and columns."""
 FORMATS = Path(__file__).parent.parent / "formats"
 
 
@@ -57,3 +62,32 @@ def rejects(root: Path) -> dict[str, str]:
 
 def texts(clip: Clip) -> list[str]:
     return [text.text for text in clip.texts]
+
+
+def features(
+    root: Path,
+    name: str,
+    seconds: int = 20,
+    *,
+    suffix: str = ".npz",
+    kinds: tuple[str, ...] = ("_2d", "_3d", "_spec"),
+    seed: int = 0,
+) -> dict[str, np.ndarray]:
+    """Files of features in the layout of HowTo100M, and what is in them."""
+    rng, made = np.random.default_rng(seed), {}
+    for kind in kinds:
+        if kind == "_spec":
+            x = -80 * rng.random((40, 100 * seconds)).astype(np.float16)
+        else:
+            x = rng.random((int(seconds * _FEATURES[kind][0]), _FEATURES[kind][1])).astype(np.float32)
+        made[kind] = x
+        path = root / f"{name}{kind}{suffix}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if suffix == ".npy":
+            np.save(path, x)
+        elif suffix == ".npz":
+            np.savez(path, **{"arr_0" if kind == "_spec" else "features": x})
+        else:
+            with h5py.File(path, "w") as file:
+                file["features"] = x
+    return made

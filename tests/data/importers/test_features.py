@@ -4,7 +4,6 @@ import json
 import pickle
 from functools import partial
 
-import h5py
 import numpy as np
 import pytest
 
@@ -15,37 +14,15 @@ from seehear.data.latents import load_latents
 from seehear.data.library import Library
 from seehear.encoders.registry import load_encoder
 from seehear.errors import SeehearError
-from tests.data.importers.sets import imported, official, rejects, texts, write
+from tests.data.importers.sets import features, imported, official, rejects, texts, write
 
 VIDEO = "xHr8X2Wpmno"
-FILES = {"_2d": ("resnet152", 1.0, 6), "_3d": ("resnext101", 1.5, 5)}
 
 
 @pytest.fixture
 def root(tmp_path):
     (tmp_path / "set").mkdir()
     return tmp_path / "set"
-
-
-def features(root, name, seconds=20, *, suffix=".npz", kinds=("_2d", "_3d", "_spec"), seed=0):
-    """Files of the true layout, and what is in them."""
-    rng, made = np.random.default_rng(seed), {}
-    for kind in kinds:
-        if kind == "_spec":
-            x = -80 * rng.random((40, 100 * seconds)).astype(np.float16)
-        else:
-            x = rng.random((int(seconds * FILES[kind][1]), FILES[kind][2])).astype(np.float32)
-        made[kind] = x
-        path = root / f"{name}{kind}{suffix}"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if suffix == ".npy":
-            np.save(path, x)
-        elif suffix == ".npz":
-            np.savez(path, **{"arr_0" if kind == "_spec" else "features": x})
-        else:
-            with h5py.File(path, "w") as file:
-                file["features"] = x
-    return made
 
 
 def howto(root, captions=None, **given):
