@@ -41,4 +41,5 @@ def full_name(base: str, options: Any) -> str:
     """The one name of an encoder: options that are at their default are left out, the others sorted."""
     changed = {f.name: getattr(options, f.name) for f in fields(options)}
     changed = {f.name: changed[f.name] for f in fields(options) if changed[f.name] != f.default}
-    return base + "#" * bool(changed) + ",".join(f"{k}={v}" for k, v in sorted(changed.items()))
+    said = (f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in sorted(changed.items()))
+    return base + "#" * bool(changed) + ",".join(said)

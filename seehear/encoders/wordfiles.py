@@ -250,7 +250,7 @@ class ArrayFile(WordFile):
 
 def _npz(path: Path) -> WordFile:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             words, vectors = arrays["words"], arrays["vectors"]
     except Exception as error:  # zip, zlib and numpy each have their own
         raise SeehearError(f"{path} is no .npz with `words` and `vectors`: {str(error).splitlines()[0]}") from error

@@ -17,7 +17,7 @@ from tests.data.makers import film, sound
 
 DATA = Path(os.environ.get("SEEHEAR_DATA", "../shared/data"))
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no {DATA}: set SEEHEAR_DATA")
-ENCODERS = ("efficientnet-lite0", "aisfx", "speech", "logmel", "minilm")
+ENCODERS = ("efficientnet-lite0", "aisfx", "speech", "logmel", "melframes", "minilm", "words:minilm")
 
 
 def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:

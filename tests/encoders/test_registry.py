@@ -27,6 +27,7 @@ def test_options_make_another_encoder_and_their_order_does_not():
     b = load_encoder("efficientnet-lite0#frames=4,size=128,pool=mean")
     assert (a.name, a.fingerprint) == (b.name, b.fingerprint) == ("efficientnet-lite0#frames=4,size=128", a.fingerprint)
     assert load_encoder("aisfx#pool=mean").name == "aisfx"
+    assert load_encoder("melframes#seconds=4.0").name == "melframes#seconds=4"
 
 
 @pytest.mark.parametrize(
