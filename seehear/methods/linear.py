@@ -59,10 +59,11 @@ class Moments:
         part.__dict__["spectra"] = {m: self.spectra[m] for m in modalities}
         return part
 
-    def whitener(self, modality: Modality, shrinkage: float) -> Tensor:
-        """(C + shrinkage * mean eigenvalue * I)^-1/2; directions without variance are left out."""
-        vectors = self.spectra[modality][1]
-        return (vectors * self.shrunk(modality, shrinkage).rsqrt()) @ vectors.T
+    def whitened_axes(self, modality: Modality, shrinkage: float) -> Tensor:
+        """(D, R) eigenvectors of C over the roots of those of C + shrinkage * mean eigenvalue * I; directions without
+        variance are left out, so that there are no more than there were rows."""
+        values, vectors = self.spectra[modality]
+        return (vectors * self.shrunk(modality, shrinkage).rsqrt())[:, values > values[-1] * 1e-12]
 
     def shrunk(self, modality: Modality, shrinkage: float) -> Tensor:
         """Eigenvalues of C + shrinkage * mean eigenvalue * I; infinite for directions without variance."""
@@ -132,27 +133,27 @@ def cca(m: Moments, *, shrinkage: float = 0.1, rank: int | None = None, root: bo
     if len(m.modalities) != 2:
         raise ValueError(f"cca takes two modalities, gcca more; got {', '.join(m.modalities)}")
     p, q = m.modalities
-    white_p, white_q = m.whitener(p, shrinkage), m.whitener(q, shrinkage)
-    u, rho, vt = torch.linalg.svd(white_p @ m.covariance[p, q] @ white_q, full_matrices=False)
+    white_p, white_q = m.whitened_axes(p, shrinkage), m.whitened_axes(q, shrinkage)
+    u, rho, vt = torch.linalg.svd(white_p.T @ m.covariance[p, q] @ white_q, full_matrices=False)
     return _correlated("cca", m, {p: white_p @ u, q: white_q @ vt.T}, rho, shrinkage, rank, root)
 
 
 def gcca(m: Moments, *, shrinkage: float = 0.1, rank: int | None = None, root: bool = True) -> LinearMaps:
     """Generalised CCA of any number of modalities; pairs without covariance count as uncorrelated. `strength` is the
     mean correlation (lambda - 1) / (M - 1), which for two modalities is CCA's, as are the maps up to sign."""
-    white = {p: m.whitener(p, shrinkage) for p in m.modalities}
-    sizes = [len(w) for w in white.values()]
+    white = {p: m.whitened_axes(p, shrinkage) for p in m.modalities}
+    sizes = [w.shape[1] for w in white.values()]
     starts = dict(zip(white, np.cumsum([0, *sizes]).tolist(), strict=False))
     k = torch.eye(sum(sizes), dtype=torch.float64)
     for (p, q), c in m.covariance.items():
         if p != q:
-            block = white[p] @ c @ white[q]
+            block = white[p].T @ c @ white[q]
             k[starts[p] : starts[p] + len(block), starts[q] : starts[q] + block.shape[1]] = block
             k[starts[q] : starts[q] + block.shape[1], starts[p] : starts[p] + len(block)] = block.T
     values, vectors = _eigh(k)
     columns = min(sizes)
     values, vectors = values.flip(0)[:columns], vectors.flip(1)[:, :columns] * len(white) ** 0.5
-    weight = {p: white[p] @ vectors[starts[p] : starts[p] + len(white[p])] for p in white}
+    weight = {p: white[p] @ vectors[starts[p] : starts[p] + white[p].shape[1]] for p in white}
     # Blocks estimated from different rows may leave K indefinite: a negative strength is noise.
     strength = ((values - 1) / max(1, len(white) - 1)).clamp_min(0.0)
     return _correlated("gcca", m, weight, strength, shrinkage, rank, root)
@@ -257,36 +258,35 @@ def tuned_ridge(
 def best(
     candidates: Iterable[LinearMaps], validation: Latents, present: Present | None = None, *, pairs: Pairs | None = None
 ) -> LinearMaps:
-    """The candidate with the highest mean reciprocal rank on validation rows; the first of equals."""
+    """The candidate that retrieves best on validation rows; the first of equals. Over several pairs of modalities: the
+    highest mean of its reciprocal ranks relative to the best in each pair, so that no easy pair outvotes a hard one."""
     check(validation, present)
-    scored = [(mean_reciprocal_rank(maps, validation, present, pairs=pairs), maps) for maps in candidates]
-    return max(scored, key=lambda pair: pair[0])[1]
+    candidates = list(candidates)
+    scores = np.array([list(reciprocal_ranks(c, validation, present, pairs=pairs).values()) for c in candidates])
+    return candidates[int((scores / scores.max(axis=0)).mean(axis=1).argmax())]
 
 
-def mean_reciprocal_rank(
-    maps: LinearMaps | Asif,
-    latents: Latents,
-    present: Present | None = None,
-    *,
-    pairs: Pairs | None = None,
-    at_most: int = 4096,
-) -> float:
-    """Over pairs of modalities and both directions, each row's own partner among the first `at_most` rows that have
-    both; equal similarities share their ranks. (Evaluation proper is elsewhere: this only ranks candidates.)"""
-    scores = []
+def reciprocal_ranks(
+    maps: LinearMaps | Asif, latents: Latents, present: Present | None = None, *, pairs: Pairs | None = None
+) -> dict[tuple[Modality, Modality], float]:
+    """By pair, over both directions, the mean of 1 / the rank of each row's own partner among the first 4,096 rows
+    that have both; ties share their ranks. (Evaluation proper is elsewhere: this only ranks candidates.)"""
+    scores = {}
     for p, q in pairs or list(combinations([m for m in maps.spaces["joint"] if m in latents], 2)):
-        rows = (present_rows(latents, present, p) & present_rows(latents, present, q)).nonzero().squeeze(1)[:at_most]
-        if len(rows) < 2:
-            continue
-        vectors = maps.embed({m: torch.as_tensor(latents[m])[rows] for m in (p, q)})
-        similar = vectors[p] @ vectors[q].T
-        for s in (similar, similar.T):
-            own = s.diagonal()[:, None]
-            rank = 1 + (s > own).sum(dim=1) + ((s == own).sum(dim=1) - 1) / 2
-            scores.append(rank.reciprocal().mean().item())
+        rows = (present_rows(latents, present, p) & present_rows(latents, present, q)).nonzero().squeeze(1)[:4096]
+        if len(rows) > 1:
+            vectors = maps.embed({m: torch.as_tensor(latents[m])[rows] for m in (p, q)})
+            similar = vectors[p] @ vectors[q].T
+            scores[p, q] = float(np.mean([_reciprocal_rank(s) for s in (similar, similar.T)]))
     if not scores:
         raise SeehearError("no two validation rows have the same two modalities: nothing to choose by")
-    return float(np.mean(scores))
+    return scores
+
+
+def _reciprocal_rank(similar_NN: Tensor) -> float:
+    own = similar_NN.diagonal()[:, None]
+    rank = 1 + (similar_NN > own).sum(dim=1) + ((similar_NN == own).sum(dim=1) - 1) / 2
+    return rank.reciprocal().mean().item()
 
 
 def _eigh(c: Tensor) -> tuple[Tensor, Tensor]:

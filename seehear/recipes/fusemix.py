@@ -9,6 +9,7 @@ import torch
 from seehear.data.latents import LatentData
 from seehear.methods import linear
 from seehear.methods.fusemix import FuseMix, FuseMixConfig
+from seehear.methods.pair_blocks import tuned_blocks
 from seehear.nn.random import seed_of
 from seehear.progress import say
 from seehear.recipes.config import Run
@@ -72,9 +73,10 @@ def start_of(config: FuseMixConfig, data: LatentData, *, seed: int) -> linear.Li
 
 
 def _closed_start(config: FuseMixConfig, train: LatentData, validation: LatentData, seed: int) -> linear.LinearMaps:
-    """The closed form that retrieves best on the validation clips: CCA (generalised for three modalities) or ridge onto
-    the hub, each with its own tuned shrinkage. Where pairs are given and have a hub it is ridge: the hub's own vectors
-    are then the space, so that modalities which were never paired meet in it, and that no validation pair can show."""
+    """The closed form that retrieves best on the validation clips: CCA (for three modalities a block of coordinates a
+    pair, so that none pays for another) or ridge onto the hub, each with its own tuned shrinkage. Where pairs are given
+    and have a hub it is ridge: the hub's own vectors are then the space, so that modalities which were never paired
+    meet in it, and that no validation pair can show."""
     pairs = config.pairs or None
     moments = linear.moments(
         *train.sample(_ROWS_TO_FIT, seed_of(seed, "rows to fit")).aligned(), pairs=pairs
@@ -84,7 +86,11 @@ def _closed_start(config: FuseMixConfig, train: LatentData, validation: LatentDa
     ridge = linear.tuned_ridge(moments, rows, has, hub=hub(config))
     if config.pairs and len(config.widths) > 2 and set(config.widths).intersection(*config.pairs):
         return ridge
-    return linear.best([linear.tuned(moments, rows, has, pairs=pairs), ridge], rows, has, pairs=pairs)
+    if len(config.widths) > 2:
+        canonical = tuned_blocks(moments, rows, has, dim=config.dim)
+    else:
+        canonical = linear.tuned(moments, rows, has, pairs=pairs)
+    return linear.best([canonical, ridge], rows, has, pairs=pairs)
 
 
 def hub(config: FuseMixConfig) -> Modality:

@@ -8,16 +8,19 @@ from seehear.errors import SeehearError
 from seehear.methods import linear
 from seehear.methods.linear import (
     Asif,
+    LinearMaps,
     best,
     canonical,
     cca,
     gcca,
-    mean_reciprocal_rank,
     moments,
     procrustes,
+    reciprocal_ranks,
     ridge,
     tuned,
+    tuned_ridge,
 )
+from seehear.methods.pair_blocks import tuned_blocks
 from tests.reference import linear as slow
 
 
@@ -173,20 +176,44 @@ def test_tuning_takes_the_best_on_validation():
     chosen = tuned(m, validation, shrinkages=(0.01, 0.1, 1.0), ranks=(None, 48))
     assert chosen.settings == {"shrinkage": 0.1, "rank": 48}
     candidates = [cca(m, shrinkage=r) for r in (0.01, 1.0)]
-    scores = [mean_reciprocal_rank(c, validation) for c in candidates]
+    scores = [reciprocal_ranks(c, validation)["video", "text"] for c in candidates]
     assert best(candidates, validation) is candidates[int(np.argmax(scores))]
 
 
-def test_mean_reciprocal_rank_by_hand_with_ties_shared():
+def test_an_easy_pair_does_not_outvote_a_hard_one():
+    """By the mean of 0.9 + 0.1 and 0.8 + 0.19 the first wins, by the share of the best in each pair the second."""
+    eye = torch.eye(40, dtype=torch.float64)
+    rows = {m: eye.clone() for m in ("video", "audio", "text")}
+
+    def made(easy, hard):
+        """Maps that find so many of 40 partners between audio and text, and between video and the others."""
+        audio, video = eye.clone(), eye.clone()
+        for w, right in ((audio, easy), (video, hard)):
+            w[right:] = w[right:].roll(1, 0)
+        zero = {m: torch.zeros(40, dtype=torch.float64) for m in rows}
+        return LinearMaps("made", zero, {"video": video, "audio": audio, "text": eye})
+
+    pairs = (("video", "text"), ("audio", "text"))
+    favoured, fair = made(36, 2), made(32, 5)
+    means = [np.mean(list(reciprocal_ranks(maps, rows, pairs=pairs).values())) for maps in (favoured, fair)]
+    assert means[0] > means[1]
+    assert best([favoured, fair], rows, pairs=pairs) is fair
+
+
+def test_reciprocal_ranks_by_hand_with_ties_shared():
     maps = procrustes(moments(pair(dims=(2, 2))))
     eye = {m: torch.eye(2, dtype=torch.float64) for m in maps.weight}
     zero = {m: torch.zeros(2, dtype=torch.float64) for m in maps.weight}
     maps = type(maps)("given", zero, eye)
+
+    def mrr(rows):
+        return reciprocal_ranks(maps, rows)["video", "text"]
+
     x = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
-    assert mean_reciprocal_rank(maps, {"video": x, "text": x}) == pytest.approx(1.0)
-    assert mean_reciprocal_rank(maps, {"video": x, "text": x[[1, 0, 2]]}) == pytest.approx((1 / 3 + 1 / 3 + 1) / 3)
+    assert mrr({"video": x, "text": x}) == pytest.approx(1.0)
+    assert mrr({"video": x, "text": x[[1, 0, 2]]}) == pytest.approx((1 / 3 + 1 / 3 + 1) / 3)
     constant = torch.ones(3, 2)
-    assert mean_reciprocal_rank(maps, {"video": constant, "text": constant}) == pytest.approx(1 / 2)
+    assert mrr({"video": constant, "text": constant}) == pytest.approx(1 / 2)
 
 
 def test_embeddings_are_unit_and_of_the_modalities_given():
@@ -257,3 +284,50 @@ def test_each_modality_of_a_ridge_may_have_its_own_shrinkage():
     for m in ("video", "audio"):
         alone = linear.ridge(moments, shrinkage=tuned.settings[f"shrinkage of {m}"], hub="text")
         torch.testing.assert_close(tuned.embed(held)[m], alone.embed(held)[m])
+
+
+# -- a block a pair ----------------------------------------------------------------------------------------------------
+
+
+def three_views(rows, seed):
+    """Sound and words share much, a face and its voice little, a face and words nothing."""
+    draw = np.random.default_rng(seed)
+    a, b = draw.normal(size=(rows, 12)), draw.normal(size=(rows, 4))
+    noise = {m: draw.normal(size=(rows, 16)) for m in ("video", "audio", "text")}
+    mixing = np.random.default_rng(99)
+    maps = {m: mixing.normal(size=(16, 16)) for m in noise}
+    parts = {"video": [0 * a, b], "audio": [a, b], "text": [a, 0 * b]}
+    return {m: torch.from_numpy((np.hstack(parts[m]) + 0.3 * noise[m]) @ maps[m]) for m in noise}
+
+
+def test_in_blocks_a_pair_is_cca_of_that_pair_alone():
+    train, validation = three_views(300, 0), three_views(200, 1)
+    m = moments(train).standardised()
+    blocks = tuned_blocks(m, validation, dim=48)
+    assert {len(w.T) for w in blocks.weight.values()} == {48}
+    found = blocks.embed(validation)
+    for p, q in (("video", "audio"), ("audio", "text")):
+        alone = tuned(m.only(p, q), validation, ranks=(16,), pairs=((p, q),)).embed(validation)
+        similar, wanted = found[p] @ found[q].T, alone[p] @ alone[q].T
+        assert np.corrcoef(similar.flatten(), wanted.flatten())[0, 1] > 0.9
+    for name, weight in blocks.weight.items():
+        z = (train[name] - m.mean[name]) @ weight
+        squares = z.square().mean(dim=0).reshape(3, 16).sum(dim=1)
+        assert sorted(squares.tolist()) == pytest.approx([0.0, 1.0, 1.0], abs=1e-9)
+
+
+def test_blocks_keep_what_a_hub_throws_away():
+    train, validation, test = (three_views(300, seed) for seed in (0, 1, 2))
+    m = moments(train).standardised()
+    pair_of_interest = (("video", "audio"),)
+    ridged = reciprocal_ranks(tuned_ridge(m, validation, hub="text"), test, pairs=pair_of_interest)
+    blocked = reciprocal_ranks(tuned_blocks(m, validation, dim=48), test, pairs=pair_of_interest)
+    assert blocked["video", "audio"] > 3 * ridged["video", "audio"]
+
+
+def test_a_pair_that_is_not_known_has_no_block():
+    train, validation = three_views(300, 0), three_views(200, 1)
+    hubbed = moments(train, pairs=(("video", "audio"), ("audio", "text"))).standardised()
+    blocks = tuned_blocks(hubbed, validation, dim=32)
+    found = blocks.embed(validation)
+    assert (found["video"] * found["text"]).abs().max() == 0
