@@ -117,6 +117,19 @@ def _worker_starts(_: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
+def _outlived(stream: DataLoader) -> Iterator[Batch]:
+    """What it yields; a worker that was killed ends the run with one line."""
+    try:
+        yield from stream
+    except RuntimeError as error:
+        if "DataLoader worker (pid" not in str(error):
+            raise
+        raise SeehearError(
+            "a process that loads batches died, most often of too little memory: go on with --resume, and fewer "
+            "--train.workers if it dies again"
+        ) from error
+
+
 def _as_is(batch: Any) -> Any:
     return batch
 
@@ -220,7 +233,7 @@ class Loader:
 
         cuda = self.device.type == "cuda"
         options: dict[str, Any] = {"num_workers": self.workers, "prefetch_factor": AHEAD, "pin_memory": cuda}
-        stream = iter(
+        stream = _outlived(
             DataLoader(
                 _Chunks(self.data, self.seed),
                 sampler=parts(),

@@ -154,7 +154,7 @@ def _parquet(path: Path) -> Iterator[Record]:
         with parquet.ParquetFile(path) as file:
             rows = (row for batch in file.iter_batches(1024) for row in batch.to_pylist())
             yield from enumerate(rows, start=1)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise SeehearError(f"{path}: is no Parquet file that can be read ({str(error).splitlines()[0]})") from error
 
 

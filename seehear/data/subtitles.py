@@ -10,6 +10,7 @@ import html
 import json
 import math
 import re
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,7 +58,9 @@ def read_subtitles(path: str | Path) -> list[Text]:
     if not content.strip():
         return []
     try:
-        events = _events(content, Path(path).suffix.lower())
+        with warnings.catch_warnings():  # of fields that we do not read
+            warnings.simplefilter("ignore", RuntimeWarning)
+            events = _events(content, Path(path).suffix.lower())
     except (pysubs2.Pysubs2Error, ValueError, IndexError, KeyError, OverflowError, AttributeError) as error:
         raise SeehearError(f"{path}: is no subtitle file that can be read ({type(error).__name__})") from error
     shown = [event for event in events if event.type == "Dialogue" and not event.is_drawing]
