@@ -167,7 +167,7 @@ def test_vectors_are_pooled(pool):
 def test_video_is_pooled_by_maximum_and_the_rest_by_mean():
     config = ContextConfig(pool={"text": "max"})
     assert [config.pool_of(m) for m in ("video", "audio", "text")] == ["max", "mean", "max"]
-    for wrong in ({"pool": {"txt": "max"}}, {"pool": {"text": "sum"}}, {"clips_per_video": 0}, {"min_duration": -1.0}):
+    for wrong in ({"pool": {"txt": "max"}}, {"pool": {"text": "sum"}}, {"clips_per_video": -1}, {"min_duration": -1.0}):
         with pytest.raises(SeehearError):
             ContextConfig(**wrong)
 
