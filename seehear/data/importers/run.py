@@ -61,7 +61,10 @@ class ImportReport:
         if self.bad_rows:
             lines.append(f"  {self.bad_rows:,} rows cannot be used: 'seehear info {self.prepared.library} --rejects'")
         lines += [f"  note: {note}" for note in self.notes]
-        return "\n".join([*lines, str(self.prepared)])
+        prepared, command = str(self.prepared), f"encode {self.prepared.library}"
+        if self.what != "media files":  # there is nothing to encode but texts
+            prepared = prepared.replace(command, f"{command} --encoders minilm")
+        return "\n".join([*lines, prepared])
 
 
 def import_dataset(
@@ -100,12 +103,13 @@ def _import_features(
         rows = _Rows(wanted, Files(wanted, root, index), index.locate, options, what="features")
         with closing(GroupedRows(rows, name=wanted.name)) as grouped:
             rows.check_any(grouped)
-            library, tally = Library.create(library_uri), Tally()
-            check_library(library, wanted)
-            FeatureUpdate(library, wanted, index, grouped, options, tally).run()
-            if tally.written:
-                library.compact()
-            return rows.report(grouped, report(library, tally))
+            with writing(library_uri):
+                library, tally = Library.create(library_uri), Tally()
+                check_library(library, wanted)
+                FeatureUpdate(library, wanted, index, grouped, options, tally).run()
+                if tally.written:
+                    library.compact()
+                return rows.report(grouped, report(library, tally))
 
 
 def _check(wanted: Importer, root: Path, options: ImportOptions) -> None:

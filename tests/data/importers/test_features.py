@@ -2,11 +2,13 @@
 
 import json
 import pickle
+import tracemalloc
 from functools import partial
 
 import numpy as np
 import pytest
 
+from seehear.cli import main
 from seehear.data.encode import encode_library, latents
 from seehear.data.importers import ImportOptions, import_dataset
 from seehear.data.importers.howto100m import _of_json
@@ -59,6 +61,7 @@ def test_howto100m_clips_and_latents(root, suffix):
     assert np.array_equal(first[:, :248], made["_spec"][:, :248])
     assert (first[:, 248:] == -120).all()
     assert report.media == 1
+    assert str(report).endswith(f"next: seehear encode {root.parent / 'library'} --encoders minilm")
     assert (report.prepared.new, report.missing) == (1, 0)
 
 
@@ -227,6 +230,31 @@ def test_bad_files_are_set_aside_and_the_others_used(root):
 def rejects_after_again(root):
     imported("howto100m", root)
     return rejects(root)
+
+
+def test_memory_does_not_grow_with_the_number_of_videos(root, monkeypatch):
+    monkeypatch.setattr("seehear.data.importers.feature_run._BATCH_BYTES", 2**20)
+    peaks = []
+    for count in (4, 24):
+        videos = [f"v{i}" for i in range(count)]
+        howto(root, {v: {"start": [0], "end": [3], "text": ["x"]} for v in videos})
+        for video in videos:
+            features(root / "features", video, 60)
+        tracemalloc.start()
+        import_dataset("howto100m", root, root.parent / f"library{count}", ImportOptions())
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < peaks[0] + 2**21  # 20 more files of spectrograms are 10 MB
+
+
+def test_on_the_command_line(root, capsys):
+    howto(root)
+    assert (
+        main(["import", "howto100m", "--root", str(root), "--library", str(root.parent / "lib"), "--mel-frames", "90"])
+        == 0
+    )
+    assert "howto100m: 2 rows, 1 files of features on disk, 0 missing" in capsys.readouterr().out
+    assert main(["import", "msrvtt", "--root", str(root), "--library", "lib", "--features", str(root / "x.pkl")]) == 2
 
 
 def test_another_number_of_mel_frames_makes_them_all_again(root):
