@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from seehear.data.latents import LatentData, load_latents
+from seehear.data.latents import LatentData
 from seehear.data.library import Library
 from seehear.errors import SeehearError
 from seehear.evaluation.alike import cka, mutual_knn
@@ -32,7 +32,7 @@ from seehear.recipes.studies import figure
 from seehear.recipes.studies.crossfit import held_out_retrieval, one_each
 from seehear.recipes.studies.grid import Cell, Result, run_grid
 from seehear.recipes.studies.table import Estimate, Row, Study, Table, estimate, tabulate
-from seehear.recipes.studies.trained import about_data, measured, only
+from seehear.recipes.studies.trained import about_data, latents_of, measured, only
 from seehear.types import Modality
 
 PREDICTORS = ("CCA MRR", "mutual k-NN", "CKA")
@@ -40,6 +40,8 @@ PREDICTORS = ("CCA MRR", "mutual k-NN", "CKA")
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderStudyOptions:
+    encoders: tuple[str, ...] = ()
+    """Names of encoders; all that the library has latents of when not given."""
     clips: int = 2000
     """At most so many training clips are looked at, a fixed draw where there are more."""
     neighbours: int = 10
@@ -57,7 +59,8 @@ class EncoderStudyOptions:
 def encoder_study(library: Library, folder: Path, options: EncoderStudyOptions | None = None) -> Study:
     """All pairs of encoders that the library has latents of, best first."""
     figure.require_figures()
-    return encoder_pairs(load_latents(library), folder, options or EncoderStudyOptions())
+    options = options or EncoderStudyOptions()
+    return encoder_pairs(latents_of(library, options.encoders), folder, options)
 
 
 def encoder_pairs(data: LatentData, folder: Path, options: EncoderStudyOptions) -> Study:

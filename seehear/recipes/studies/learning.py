@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from seehear.data.latents import LatentData, load_latents
+from seehear.data.latents import LatentData
 from seehear.data.library import Library
 from seehear.errors import SeehearError
 from seehear.nn.random import seed_of
@@ -24,7 +24,7 @@ from seehear.recipes.studies import figure
 from seehear.recipes.studies.curve import FEWEST, Curve, Forecast, fit_curve
 from seehear.recipes.studies.grid import Cell, Result, run_grid
 from seehear.recipes.studies.table import Estimate, Study, estimate, tabulate
-from seehear.recipes.studies.trained import MEASURES, about_data, measured, training_part, training_rows
+from seehear.recipes.studies.trained import MEASURES, about_data, latents_of, measured, training_part, training_rows
 
 _SMALLEST = 30  # pairs that a covariance can be taken of at all
 _TIMES = 10
@@ -40,6 +40,8 @@ class DataStudyOptions:
     """Numbers of training clips; all of them, and that halved five times, when not given."""
     seeds: int = 5
     """Orders of the recordings, each trained with its own seed."""
+    encoders: tuple[str, ...] = ()
+    """Names of encoders; all that the library has latents of when not given."""
     model: str = "linear"
     """What is trained: closed, linear or base."""
     measure: str = "R@10"
@@ -55,7 +57,8 @@ class DataStudyOptions:
 def data_study(library: Library, folder: Path, options: DataStudyOptions | None = None) -> Study:
     """Recall on the test split against number of training clips, and what more would bring."""
     figure.require_figures()
-    return learning_curve(load_latents(library), folder, options or DataStudyOptions())
+    options = options or DataStudyOptions()
+    return learning_curve(latents_of(library, options.encoders), folder, options)
 
 
 def learning_curve(data: LatentData, folder: Path, options: DataStudyOptions) -> Study:

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from seehear.data.latents import LatentData, load_latents
+from seehear.data.latents import LatentData
 from seehear.data.library import Library
 from seehear.errors import SeehearError, unknown
 from seehear.nn.random import seed_of
@@ -28,7 +28,7 @@ from seehear.recipes.studies.crossfit import agreement, one_each
 from seehear.recipes.studies.grid import Cell, Value, run_grid
 from seehear.recipes.studies.kdpp import greedy_kdpp
 from seehear.recipes.studies.table import Study, Table, tabulate
-from seehear.recipes.studies.trained import about_data, measured, training_part, training_rows
+from seehear.recipes.studies.trained import about_data, latents_of, measured, training_part, training_rows
 from seehear.train.checkpoint import write_text
 from seehear.types import Modality
 
@@ -45,6 +45,8 @@ class SelectOptions:
     """Whose latents are to be diverse; the first that the library has (video, audio, text) when not given."""
     pool: int = 100_000
     """Choose among at most so many training clips, a fixed draw where there are more (k-DPP)."""
+    encoders: tuple[str, ...] = ()
+    """Names of encoders; all that the library has latents of when not given."""
     seed: int = 0
     """Of every draw."""
 
@@ -64,7 +66,8 @@ class Selection:
 
 def select(library: Library, clips: int, options: SelectOptions | None = None) -> Selection:
     """So many of the training clips that have two modalities; held-out clips are not looked at."""
-    options, data = options or SelectOptions(), load_latents(library)
+    options = options or SelectOptions()
+    data = latents_of(library, options.encoders)
     rows = choose(data, training_rows(data), clips, options)
     said = f"{len(rows):,} of {len(training_rows(data)):,} training clips by {options.by}"
     return Selection([str(name) for name in data.ids[rows]], said)
@@ -139,6 +142,8 @@ class SelectionStudyOptions:
     """Each sees its own draw of `share` of the training recordings, and trains with its own seed."""
     share: float = 0.8
     """Of the training recordings that a seed chooses among: without it every k-DPP would be the same."""
+    encoders: tuple[str, ...] = ()
+    """Names of encoders; all that the library has latents of when not given."""
     model: str = "linear"
     """What is trained: closed, linear or base."""
     redo: bool = False
@@ -148,7 +153,8 @@ class SelectionStudyOptions:
 def selection_study(library: Library, folder: Path, options: SelectionStudyOptions | None = None) -> Study:
     """Recall on the test split against number of training clips, by way of choosing them."""
     figure.require_figures()
-    options, data = options or SelectionStudyOptions(), load_latents(library)
+    options = options or SelectionStudyOptions()
+    data = latents_of(library, options.encoders)
     rows = training_rows(data)
     sizes = options.sizes or tuple(len(rows) * share // 8 for share in (1, 2, 4))
     if max(sizes) > len(rows) * options.share * 0.95:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from seehear.data.latents import LatentData
+from seehear.data.latents import LatentData, load_latents
+from seehear.data.library import Library
 from seehear.errors import SeehearError, unknown
 from seehear.evaluation.embedded import Embedder, embed_latents
 from seehear.evaluation.retrieval import retrieval
@@ -66,6 +68,18 @@ def held_out(model: Embedder, data: LatentData) -> dict[str, float]:
     if not found:
         raise SeehearError("no held-out clip has two modalities: there is nothing to measure on")
     return {name: float(np.mean([metrics[name] for metrics in found])) for name in MEASURES}
+
+
+def latents_of(library: Library, encoders: Sequence[str]) -> LatentData:
+    """The latents of some encoders by name, whatever their modality, or of all there are."""
+    head = "encoder:"
+    kinds = {k.removeprefix(head): json.loads(v)["modality"] for k, v in library.about().items() if k.startswith(head)}
+    chosen: dict[Modality, list[str]] = {}
+    for name in encoders:
+        if name not in kinds:
+            raise unknown("encoder of this library", name, kinds)
+        chosen.setdefault(kinds[name], []).append(name)
+    return load_latents(library, encoders=chosen)
 
 
 def training_part(data: LatentData, rows: np.ndarray) -> LatentData:
