@@ -28,6 +28,7 @@ class Job:
 def wanted_rows(library: Library, modality: str, clips: Sequence[Clip]) -> dict[Key, tuple[Sample, str]]:
     """(clip, item) -> what to read, and the content its vector is to be made from."""
     sources, roots = library.sources(), library.roots()
+    paths: dict[str, str] = {}  # of many clips of one file
     wanted = {}
     for clip in clips:
         if not clip.has(modality):

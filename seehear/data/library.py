@@ -187,9 +187,9 @@ class Library:
     def put_clips(self, clips: Sequence[Clip]) -> None:
         rows = []
         for clip in clips:
-            row = asdict(clip)
+            # `asdict` copies deeply, which is most of the time that a million rows take.
+            row = dict(vars(clip), texts=[vars(t) for t in clip.texts], labels=list(clip.labels))
             row["meta"] = json.dumps(clip.meta, ensure_ascii=False, sort_keys=True)
-            row["texts"], row["labels"] = [asdict(t) for t in clip.texts], list(clip.labels)
             rows.append(row)
         self._put("clips", rows)
 
@@ -225,12 +225,13 @@ class Library:
         if where:
             query = query.where(where)
         try:
-            rows = query.limit(None).to_arrow().to_pylist()
+            rows = query.limit(None).to_arrow()
         except (RuntimeError, ValueError, OSError) as error:
             if not where:
                 raise
             raise SeehearError(f"cannot filter by {where!r}: {str(error).splitlines()[0]}") from error
-        return sorted((_clip(row) for row in rows), key=lambda clip: clip.id)
+        parts = rows.to_batches(max_chunksize=8192)  # a row as a dict takes several times what the clip takes
+        return sorted((_clip(row) for part in parts for row in part.to_pylist()), key=lambda clip: clip.id)
 
     def put_sources(self, sources: Sequence[Source]) -> None:
         self._put("sources", [asdict(s) | {"info": json.dumps(s.info, sort_keys=True)} for s in sources])

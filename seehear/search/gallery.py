@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Protocol
@@ -84,7 +85,8 @@ class ExactGallery:
         return mask
 
     def vectors_of(self, clip: str) -> dict[Modality, np.ndarray]:
-        rows = np.flatnonzero(self.ids == clip)
+        first, last = bisect_left(self.ids, clip), bisect_right(self.ids, clip)  # they are sorted
+        rows = slice(first, last)
         modalities = np.array([self.kinds[kind] for kind in self.kind_of_row[rows]], dtype=object)
         return _by_modality(modalities, self.search.vectors_NE[rows])
 
