@@ -37,8 +37,9 @@ def wanted_rows(library: Library, modality: str, clips: Sequence[Clip]) -> dict[
             samples = [Sample(text=text.text) for text in clip.texts]
         else:
             name = clip.source_of(modality)
-            path = "" if _only_features(sources.get(name)) else str(library.path_of(name, roots))
-            samples = [Sample(path=path, start=clip.start, end=clip.end)]
+            if name not in paths:
+                paths[name] = "" if _only_features(sources.get(name)) else str(library.path_of(name, roots))
+            samples = [Sample(path=paths[name], start=clip.start, end=clip.end)]
         for item, sample in enumerate(samples):
             wanted[clip.id, item] = sample, content_key(clip, modality, item, sources)
     return wanted
