@@ -15,12 +15,14 @@ from seehear.commands.parsing import Flat, parse, show
 from seehear.errors import SeehearError, unknown
 from seehear.recipes.studies.encoders import EncoderStudyOptions
 from seehear.recipes.studies.learning import DataStudyOptions
+from seehear.recipes.studies.modalities import ModalityOptions
 from seehear.recipes.studies.selection import SelectionStudyOptions, SelectOptions
 
 STUDIES = {
     "encoders": "study.Encoders",
     "data": "study.Data",
     "selection": "study.SelectionStudy",
+    "modalities": "study.Modalities",
 }
 """Name -> where its command is in `seehear.commands`; imported when it is asked for."""
 
@@ -30,6 +32,7 @@ seehear study: small experiments on your own library, each ending in a table and
     seehear study encoders  lib     which encoders will fuse well, before training; --check trains them and compares
     seehear study data      lib     recall against number of pairs, and what ten times as many would bring
     seehear study selection lib     diverse, agreeing or any clips: which to train on
+    seehear study modalities lib    what each modality, each pair, each term of the loss and each space adds
 
 Each keeps every finished cell in its folder (studies/NAME): stopped at any moment, the same command goes on.
 'seehear study NAME --help' lists a study's options, with an Example."""
@@ -107,6 +110,26 @@ class SelectionStudy:
         from seehear.recipes.studies.selection import selection_study
 
         print(selection_study(Library.open(self.library), self.out, self.options))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Modalities:
+    """What each modality adds: every combination of them, each pair and each term of MCN's loss dropped, one space or
+    several, on the same clips, steps and seeds; retrieval, probes, clusters against labels, and answers in words.
+
+    Example: seehear study modalities lib --methods mcn fusemix --seeds 3
+    """
+
+    library: Positional[str]
+    out: Path = Path("studies/modalities")
+    """Folder of the study; what is measured there already is not measured again."""
+    options: Annotated[ModalityOptions, Flat] = field(default_factory=ModalityOptions)
+
+    def run(self) -> None:
+        from seehear.data.library import Library
+        from seehear.recipes.studies.modalities import study_modalities
+
+        print(study_modalities(Library.open(self.library), self.out, self.options))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class ContextConfig:
     clips_per_video: int = 32
-    """Training clips drawn of each recording in an epoch; they come in one batch."""
+    """Training clips drawn of each recording in an epoch; they come in one batch. 0: none are made, the library's clips
+    are trained on as they are."""
     min_duration: float = 10.0
     """Seconds. A shorter clip is extended by its neighbours; 0: clips as they are."""
     replacement: bool = True
@@ -42,9 +43,9 @@ class ContextConfig:
     the mean of audio and text. Words and frames are joined instead."""
 
     def __post_init__(self) -> None:
-        if self.clips_per_video < 1 or not 0 <= self.min_duration < float("inf"):
+        if self.clips_per_video < 0 or not 0 <= self.min_duration < float("inf"):
             raise SeehearError(
-                "clips_per_video must be at least 1, min_duration a number of seconds; got "
+                "clips_per_video must be at least 0, min_duration a number of seconds; got "
                 f"{self.clips_per_video} and {self.min_duration}"
             )
         for m, pool in self.pool.items():

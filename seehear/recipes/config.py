@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from seehear.data.contexts import ContextConfig
 from seehear.methods.fusemix import FuseMixConfig
 from seehear.methods.mcn import MCNConfig
 from seehear.train.loop import TrainConfig
@@ -19,6 +20,9 @@ class DataConfig:
     encoders: dict[Modality, tuple[str, ...]] = field(default_factory=dict)
     """Names of the encoders by modality, several of one side by side. Empty: all that the library has latents of, but
     sequences (words, spectrograms) only for a method that reads them, and then alone of their modality."""
+    contexts: ContextConfig = field(default_factory=lambda: ContextConfig(clips_per_video=0))
+    """Training clips made of a recording's clips and their neighbours, as MCN has them; without, and for validation
+    always, the library's clips are taken as they are."""
     where: str | None = None
     """Only the clips that meet this SQL condition over the library's columns."""
     validate_at_most: int = 2000

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 
-from seehear.data.latents import EncoderInfo, LatentData
-from seehear.errors import SeehearError
+from seehear.data.contexts import ContextConfig
+from seehear.data.joining import sequence_shape
+from seehear.data.latents import LatentData
 from seehear.methods.mcn import MCN, Input, MCNConfig
 from seehear.nn.random import seed_of
 from seehear.progress import say
-from seehear.recipes.config import Run
+from seehear.recipes.config import DataConfig, Run
 from seehear.train.loop import TrainConfig
 from seehear.train.optim import OptimConfig
 from seehear.types import Modality
@@ -32,6 +32,7 @@ def paper() -> Run[MCNConfig]:
     return Run(
         recipe="mcn.paper",
         method=MCNConfig(audio_norm="batch"),
+        data=DataConfig(contexts=ContextConfig(clips_per_video=32, min_duration=10.0), resident=False),
         optim=OptimConfig(lr=1e-4, floor=0.0, weight_decay=0.0, warmup_steps=5000),
         train=TrainConfig(epochs=30, batch_size=4096, evaluations=30, seed=1),
     )
@@ -99,15 +100,3 @@ def _inputs(config: MCNConfig, data: LatentData) -> dict[str, Any]:
         if config.normalise != "standardise" and bool((rows >= 0).all()):
             nonnegative.append(m)
     return {"widths": widths, "inputs": inputs, "blocks": blocks, "nonnegative": tuple(nonnegative)}
-
-
-def sequence_shape(modality: Modality, encoders: Sequence[EncoderInfo]) -> tuple[int, int] | None:
-    """(L, D) of words, (F, S) of a spectrogram; None for vectors. A sequence stands alone in its modality."""
-    shapes = [tuple(e["shape"]) for e in encoders if e.get("shape")]
-    if not shapes:
-        return None
-    if len(encoders) > 1 or modality == "video":
-        names = ", ".join(str(e["name"]) for e in encoders)
-        raise SeehearError(f"MCN reads one sequence of text or of audio; got {names} for {modality}: choose one")
-    length, width = shapes[0]
-    return int(length), int(width)

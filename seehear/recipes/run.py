@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seehear import distributed
+from seehear.data.contexts import ContextData, contexts
 from seehear.data.latents import LatentData, load_latents
 from seehear.errors import SeehearError, unknown
 from seehear.evaluation.protocol import embed_latents
 from seehear.evaluation.retrieval import retrieval
 from seehear.methods.base import Method
 from seehear.methods.fusemix import FuseMix, FuseMixConfig
-from seehear.methods.mcn import MCN
+from seehear.methods.mcn import MCN, MCNConfig
 from seehear.nn.random import seed_of
 from seehear.progress import say
 from seehear.recipes import fusemix, mcn
@@ -53,16 +54,29 @@ def recipe(name: str) -> Run[Any]:
 def train_run(library: Library, run: Run[Any], folder: str | Path, *, resume: bool = False) -> TrainResult:
     """Train on the library's latents; the model is in `folder/model`."""
     distributed.start()
-    data = load_latents(library, encoders=run.data.encoders or None, where=run.data.where)
+    data = load_latents(
+        library,
+        encoders=run.data.encoders or None,
+        where=run.data.where,
+        sequences=isinstance(run.method, MCNConfig),
+    )
     where = library.uri if "://" in library.uri else str(Path(library.uri).resolve())
-    return train_latents(data, run, folder, resume=resume, library=where)
+    made = contexts(library, data.split("train"), run.data.contexts) if run.data.contexts.clips_per_video else None
+    return train_latents(data, run, folder, resume=resume, library=where, training=made)
 
 
 def train_latents(
-    data: LatentData, run: Run[Any], folder: str | Path, *, resume: bool = False, library: str = ""
+    data: LatentData,
+    run: Run[Any],
+    folder: str | Path,
+    *,
+    resume: bool = False,
+    library: str = "",
+    training: ContextData | None = None,
 ) -> TrainResult:
     """The same for latents that are at hand: a shard, arrays. Splits 'train' and 'val' are used, 'test' never.
-    `library` is noted in the run: evaluation and search find it there."""
+    `library` is noted in the run: evaluation and search find it there. `training`: what is learned from, where that is
+    not the clips of the split 'train' themselves."""
     train, validation = data.split("train").joined(), data.split("val").joined()
     if len(train) < 2:
         raise SeehearError(f"training needs two clips of the split 'train' with two modalities; there are {len(train)}")
@@ -73,13 +87,15 @@ def train_latents(
     )
     model = build(run, train, scored)
     if distributed.rank() == 0:
-        say(f"{len(train):,} clips to train on, {len(validation):,} to validate; {_shape(model)}")
+        made = "" if training is None else f"{len(training):,} training clips an epoch of "
+        say(f"{made}{len(train):,} clips to train on, {len(validation):,} to validate; {_shape(model)}")
         if scored is None:
             say("no validation clips: training runs to its end, and its last weights are kept")
     device = distributed.device(run.train.device)
+    learned = train if training is None else training
     result = fit(
         model,
-        train.to(device) if run.data.resident else train,
+        learned.to(device) if run.data.resident else learned,
         config=run.train,
         optim=run.optim,
         folder=folder,

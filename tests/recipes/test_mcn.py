@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from seehear.data.contexts import ContextConfig
 from seehear.data.latents import LatentData
-from seehear.errors import SeehearError
 from seehear.nn.davemel import PADDING_DB, valid_frames
 from seehear.recipes import mcn
 from seehear.recipes.run import METHODS, recipe, train_latents, validation_score
@@ -73,6 +73,7 @@ def test_the_paper_is_the_paper():
         5000,
         "cosine",
     )
+    assert run.data.contexts == ContextConfig(clips_per_video=32, min_duration=10.0, replacement=True)
     assert (run.train.epochs, run.train.batch_size, run.train.seed) == (30, 128 * 32, 1)
 
 
@@ -90,13 +91,6 @@ def test_few_clips_get_few_clusters():
     train = data(60).split("train")
     model = mcn.build(small(clusters=64, queue=4096).method, train, seed=0, batch_size=256)
     assert (model.config.clusters, model.config.queue) == (10, 20)  # (20 + 20) / 4
-
-
-def test_a_sequence_stands_alone():
-    train = sequences().split("train")
-    twice = train.encoders["text"] * 2
-    with pytest.raises(SeehearError, match=r"one sequence of text or of audio; got words, words for text"):
-        mcn.sequence_shape("text", twice)
 
 
 @pytest.mark.parametrize("spaces", ["joint", "disjoint", "fine_coarse"])

@@ -36,7 +36,7 @@ CLOSED = "closed form"
 @dataclass(frozen=True, kw_only=True)
 class ModalityOptions:
     methods: tuple[str, ...] = ("mcn.tiny",)
-    """Recipes by name. The closed form that is best on validation is always there beside them."""
+    """Recipes by name, between spaces or commas. The closed form that is best on validation is always beside them."""
     seeds: int = 3
     """So many runs of each row."""
     encoders: dict[Modality, tuple[str, ...]] = field(default_factory=dict)
@@ -45,6 +45,7 @@ class ModalityOptions:
     """Measure again what is there of other data or settings."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "methods", tuple(n for name in self.methods for n in name.split(",") if n))
         if self.seeds < 1:
             raise SeehearError(f"a row needs one seed at least; got {self.seeds}")
 
