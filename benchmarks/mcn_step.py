@@ -65,7 +65,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    rows, dim, clusters = (128, 256, 32) if options.quick else (512, 1024, 64)
+    rows, dim, clusters = (128, 256, 32) if options.quick else (256, 1024, 64)
     config = MCNConfig(
         widths=WIDTHS,
         blocks={"video": (2048, 2048)},

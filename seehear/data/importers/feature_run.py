@@ -57,6 +57,8 @@ class FeatureUpdate:
             if (about := library.about().get(f"encoder:{s.encoder}")) is not None
         }
         self.batch: list[_Video] = []
+        self.held = self.clips = 0
+        """Bytes and clips of the batch."""
         self.rejects: list[Reject] = [replace(r, origin=wanted.name) for r in grouped.rejects]
 
     def run(self) -> None:
@@ -106,10 +108,9 @@ class FeatureUpdate:
         self.tally.changed += before is not None
         self.tally.new += before is None
         self.batch.append(_Video(source, clips, features))
-        held = sum(
-            v.nbytes for video in self.batch for own in video.features.vectors.values() for v in own if v is not None
-        )
-        if held >= _BATCH_BYTES or sum(len(video.clips) for video in self.batch) >= _BATCH_CLIPS:
+        self.held += sum(v.nbytes for own in features.vectors.values() for v in own if v is not None)
+        self.clips += len(clips)
+        if self.held >= _BATCH_BYTES or self.clips >= _BATCH_CLIPS:
             self._write()
 
     def _clip(self, name: str, row: Row, number: int, features: VideoFeatures) -> Clip:
@@ -151,7 +152,7 @@ class FeatureUpdate:
     # -- writing -----------------------------------------------------------------------------------------------------
 
     def _write(self) -> None:
-        batch, self.batch = self.batch, []
+        batch, self.batch, self.held, self.clips = self.batch, [], 0, 0
         if not batch:
             return
         clips = [clip for video in batch for clip in video.clips]

@@ -3,6 +3,7 @@
 import json
 import pickle
 import tracemalloc
+from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
@@ -16,6 +17,7 @@ from seehear.data.latents import load_latents
 from seehear.data.library import Library
 from seehear.encoders.registry import load_encoder
 from seehear.errors import SeehearError
+from seehear.stopping import Interrupted, StopRequest
 from tests.data.importers.sets import features, imported, official, rejects, texts, write
 
 VIDEO = "xHr8X2Wpmno"
@@ -205,6 +207,25 @@ def test_a_run_that_was_ended_goes_on_without_doubles(root, monkeypatch):
         table = Library.open(root.parent / "library").vectors("latents", encoder)
         assert len(table) == 3
         assert len(vectors(root, encoder)) == 3
+
+
+def test_a_signal_saves_what_was_read(root, monkeypatch):
+    howto(root, {v: {"start": [0], "end": [3], "text": ["x"]} for v in ("v1", "v2")})
+    features(root / "features", "v2")
+    monkeypatch.setattr("seehear.data.importers.feature_run.stop_requests", stopped)
+    with pytest.raises(Interrupted, match="SIGTERM while reading features; the same command goes on from there"):
+        imported("howto100m", root)
+    assert set(vectors(root, "resnet152")) == {"v1_0000"}
+    monkeypatch.undo()
+    assert imported("howto100m", root)[1].prepared.unchanged == 1
+    assert set(vectors(root, "resnet152")) == {"v1_0000", "v2_0000"}
+
+
+@contextmanager
+def stopped():
+    request = StopRequest()
+    request.name = "SIGTERM"
+    yield request
 
 
 def test_bad_files_are_set_aside_and_the_others_used(root):
