@@ -79,6 +79,10 @@ class Isolated(Generic[Item, Result]):
         _ready([self._worker])
         return self._worker.take()[1]
 
+    def close(self) -> None:
+        if self._worker is not None and self._worker.alive:
+            self._worker.end()
+
 
 def _ready(pool: list[_Worker]) -> list[_Worker]:
     """Workers that have an answer, are dead, or are out of time; waits for the first."""

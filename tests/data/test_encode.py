@@ -219,6 +219,12 @@ def test_bad_requests_are_one_line(library, tmp_path):
         encode_library(library, [FakeSound()], where="nonsense = 1")
 
 
+def test_an_engine_that_is_not_installed_is_one_line(library, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(SeehearError, match=r"this needs the package 'ray': pip install 'seehear\[ray\]'"):
+        encode_library(library, [FakeSound()], engine="ray")
+
+
 # -- kills and stops ---------------------------------------------------------------------------------------------------
 
 RUN = """

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from seehear.data.workers import WorkerDied, map_in_processes
+from seehear.data.workers import Isolated, WorkerDied, map_in_processes
 from tests.data import tasks
 
 
@@ -39,3 +39,11 @@ def test_items_are_asked_for_as_they_are_needed():
     next(results)
     assert len(asked) <= 5
     results.close()
+
+
+def test_an_isolated_function_goes_on_after_each_death():
+    behave = Isolated(tasks.behave, 3.0)
+    results = [behave(how) for how in ("good", "raise", "die", "hang", "good 2")]
+    behave.close()
+    assert (results[0], results[4]) == ("good", "good 2")
+    assert [type(result) for result in results[1:4]] == [KeyError, WorkerDied, WorkerDied]
