@@ -25,7 +25,7 @@ from seehear.nn.random import seed_of
 from seehear.progress import say
 from seehear.recipes.studies import figure
 from seehear.recipes.studies.crossfit import agreement, one_each
-from seehear.recipes.studies.grid import Cell, Value, run_grid
+from seehear.recipes.studies.grid import Cell, Result, Value, run_grid
 from seehear.recipes.studies.kdpp import greedy_kdpp
 from seehear.recipes.studies.table import Study, Table, tabulate
 from seehear.recipes.studies.trained import about_data, latents_of, measured, training_part, training_rows
@@ -157,40 +157,29 @@ def selection_study(library: Library, folder: Path, options: SelectionStudyOptio
     data = latents_of(library, options.encoders)
     rows = training_rows(data)
     sizes = options.sizes or tuple(len(rows) * share // 8 for share in (1, 2, 4))
-    if max(sizes) > len(rows) * options.share * 0.95:
-        raise SeehearError(f"{max(sizes):,} clips cannot be chosen among {options.share:.0%} of {len(rows):,}")
-    ways = {"random": SelectOptions(by="random")}
-    ways |= {f"k-DPP on {m}": SelectOptions(by="kdpp", modality=m) for m in data.modalities}
-    ways["quality"] = SelectOptions(by="quality")
+    ways = _ways(data)
+    seeds = range(options.seeds)
+    pools = [_pool(data, rows, options.share, seed) for seed in seeds]
+    if max(sizes) > (fewest := min(map(len, pools))):
+        raise SeehearError(f"{max(sizes):,} clips cannot be chosen among the {fewest:,} that a seed sees")
 
     @cache
     def ordered(way: str, seed: int) -> np.ndarray:
-        pool = _pool(data, rows, options.share, seed)
-        return choose(data, pool, min(max(sizes), len(pool)), replace(ways[way], seed=seed))
+        return choose(data, pools[seed], max(sizes), replace(ways[way], seed=seed))
 
     def run(cell: Cell) -> dict[str, float]:
         seed = int(cell["seed"] or 0)
-        chosen = _pool(data, rows, options.share, seed)
+        chosen = pools[seed]
         if cell["chosen by"] != _ALL:
             chosen = ordered(str(cell["chosen by"]), seed)[: int(cell["clips"] or 0)]
         work = folder / "runs" / f"{cell['chosen by']} {cell['clips']} {seed}".replace(" ", "-")
-        part = training_part(data, chosen)
-        return measured(part, options.model, seed=seed, folder=work) | {
-            "recordings": len(np.unique(data.groups[chosen]))
-        }
+        return measured(training_part(data, chosen), options.model, seed=seed, folder=work)
 
-    seeds = range(options.seeds)
     cells: list[Cell] = [{"chosen by": w, "clips": n, "seed": s} for n in sizes for w in ways for s in seeds]
-    everything = int(np.mean([len(_pool(data, rows, options.share, s)) for s in seeds]))
-    cells += [{"chosen by": _ALL, "clips": everything, "seed": s} for s in seeds]
+    cells += [{"chosen by": _ALL, "clips": round(options.share * len(rows)), "seed": s} for s in seeds]
     about = about_data(data) | {"study": "selection", "model": options.model, "share": options.share}
     results = run_grid(folder, cells, run, about=about, redo=options.redo)
-    notes = (
-        f"Trained ({options.model}) on the chosen training clips, measured on {about['data']['test']:,} test clips: "
-        "mean of both directions.",
-        f"Each seed chooses among its own {options.share:.0%} of the training recordings.",
-    )
-    table = tabulate(results, measures=_SHOWN, title="Which clips to train on", notes=notes, percent=True)
+    table = _table(results, options, test=about["data"]["test"])
     study = Study(folder, (table,), tuple(_words(table, sizes)), tuple(results), about)
     study.save()
     figure.save_figure(folder / "selection", partial(_draw, table=table, ways=list(ways)))
@@ -199,6 +188,20 @@ def selection_study(library: Library, folder: Path, options: SelectionStudyOptio
 
 _ALL = "all of them"
 _SHOWN = ("R@10", "R@1", "MRR")
+
+
+def _table(results: Sequence[Result], options: SelectionStudyOptions, *, test: int) -> Table:
+    notes = (
+        f"Trained ({options.model}) on the chosen training clips, measured on {test:,} test clips: mean of both "
+        "directions.",
+        f"Each seed chooses among its own {options.share:.0%} of the training recordings.",
+    )
+    return tabulate(results, measures=_SHOWN, title="Which clips to train on", notes=notes, percent=True)
+
+
+def _ways(data: LatentData) -> dict[str, SelectOptions]:
+    diverse = {f"k-DPP on {m}": SelectOptions(by="kdpp", modality=m) for m in data.modalities}
+    return {"random": SelectOptions(by="random"), **diverse, "quality": SelectOptions(by="quality")}
 
 
 def _pool(data: LatentData, rows: np.ndarray, share: float, seed: int) -> np.ndarray:
