@@ -3,9 +3,9 @@
     OMP_NUM_THREADS=1 python benchmarks/encode_engines.py [--encoders NAME ...] [--clips N] [--repeats N] [--out FILE]
 
 What is timed is what an engine does, from the jobs to the vectors; committing them is the same for all. `start`: the
-seconds to the first vector, in which processes, models and Ray's actors start. `clips_per_second`: the rate from there
-on. Engines take turns in one run; the Ray cluster is started before the clock. All in wall time: on a machine with
-other work, only the ratios say something.
+seconds that a single batch takes, most of them until processes, models and Ray's actors have started.
+`clips_per_second`: the rate of the rest, from the time that all clips take beyond it. Engines take turns in one run;
+Ray is started before the clock. All in wall time: on a machine with other work, only the ratios say something.
 """
 
 from __future__ import annotations
@@ -35,23 +35,27 @@ from seehear.progress import set_quiet
 WORKERS = (1, 2)
 
 
-def timed(engine: Engine, encoder: Encoder, jobs: Sequence[Job]) -> tuple[float, float]:
-    """(seconds to the first vectors, clips a second after them)."""
-    began, first, done, early = time.perf_counter(), 0.0, 0, 0
+def timed(engine: Engine, encoder: Encoder, jobs: Sequence[Job]) -> float:
+    """Seconds until all are done."""
+    began = time.perf_counter()
     with engine.vectors(encoder, jobs, BATCH[encoder.modality]) as batches:
-        for batch in batches:
-            if batch and not done:
-                first, early = time.perf_counter() - began, len(batch)
-            done += len(batch)
+        done = sum(len(batch) for batch in batches)
     assert done == len(jobs)
-    return first, (done - early) / (time.perf_counter() - began - first)
+    return time.perf_counter() - began
+
+
+def rated(engine: Engine, encoder: Encoder, jobs: Sequence[Job]) -> tuple[float, float]:
+    """(seconds for a first batch, clips a second beyond it)."""
+    few = jobs[: BATCH[encoder.modality]]
+    start, whole = timed(engine, encoder, few), timed(engine, encoder, jobs)
+    return start, (len(jobs) - len(few)) / (whole - start)
 
 
 def measure(engines: dict[str, Engine], encoder: Encoder, jobs: Sequence[Job], repeats: int) -> dict[str, Any]:
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in engines}
     for _ in range(repeats):
         for name, engine in engines.items():
-            taken[name].append(timed(engine, encoder, jobs))
+            taken[name].append(rated(engine, encoder, jobs))
     found = {
         name: {
             "start": round(median(s for s, _ in rounds), 2),
