@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: demo test test-all check clean
+.PHONY: demo test test-all faults check clean
 
 demo: $(VENV)/.demo
 	$(BIN)/seehear demo
@@ -15,6 +15,10 @@ test: $(VENV)/.dev
 
 test-all: $(VENV)/.dev
 	$(BIN)/python -m pytest -m "slow or gpu or not slow"
+
+# Kills, damaged media, full disks, malicious files (docs/faults.md): half an hour of one core. FAULTS="--part kills" is a part.
+faults: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults --out benchmarks/results/faults-cpu.json $(FAULTS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check

@@ -231,6 +231,11 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise SeehearError(f"{path} holds no settings: it is no model that seehear saved")
     if missing := [name for name in ("method", "config", "encoders") if name not in config]:
         raise SeehearError(f"{path} lacks {', '.join(missing)}: it is no model that seehear saved")
+    kinds = {"method": str, "config": dict, "encoders": dict}
+    wrong = [name for name, kind in kinds.items() if not isinstance(config[name], kind)]
+    infos = [info for infos in config["encoders"].values() for info in infos] if not wrong else []
+    if wrong or any(not {"name", "fingerprint", "width"} <= set(info) for info in infos):
+        raise SeehearError(f"{path}: {', '.join(wrong) or 'encoders'} is not as seehear writes it")
     return config
 
 

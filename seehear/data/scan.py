@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePath
+from stat import S_ISREG
 
 from seehear.data.records import Reject, digest, printable
 from seehear.data.subtitles import SUFFIXES as SUBTITLES
@@ -77,6 +78,9 @@ class Folder:
         name = PurePath(os.path.relpath(path, self.folder)).as_posix()
         try:
             stat = os.stat(path)
+            if not S_ISREG(stat.st_mode):  # a pipe, whose reader would wait for ever
+                self.unreadable.append(Reject(path=printable(name), stage="scan", reason="is no regular file"))
+                return None
             beside = listing.beside(os.path.basename(path))
             return Found(name=name, path=path, size=stat.st_size, mtime_ns=stat.st_mtime_ns, beside=beside)
         except OSError as error:  # a link to nowhere, or gone since it was listed

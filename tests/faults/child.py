@@ -112,6 +112,8 @@ def serve(words: Sequence[str], environment: Mapping[str, str], out: str, err: s
         traceback.print_exc()
         status = 1
     sys.stdout.flush()
+    most = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    Path(f"{err}.memory").write_text(str(1024 * most), encoding="utf-8")
     os._exit(status)
 
 

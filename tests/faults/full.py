@@ -24,7 +24,7 @@ _NAMESPACE = ["unshare", "--mount", *(["--map-root-user"] if os.geteuid() else [
 
 
 def full_disk(folder: Path, *, each: int, seed: int) -> list[Outcome]:
-    """`each`: full disks in every stage. In a process of its own, whose mount nobody else sees and which ends with it."""
+    """`each`: full disks in every stage. In a process of its own, whose mount nobody else sees and ends with it."""
     mount = f"mount -t tmpfs -o size={_DISK} tmpfs"
     try:
         able = subprocess.run([*_NAMESPACE, "sh", "-c", f"{mount} /mnt"], capture_output=True).returncode == 0

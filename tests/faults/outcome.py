@@ -60,6 +60,8 @@ class Ended:
     out: str
     err: str
     seconds: float
+    memory: int = 0
+    """Bytes that it, or the largest of its workers, came to need; 0 where it was killed."""
 
     @property
     def complaint(self) -> str:
@@ -105,11 +107,13 @@ class Command:
             self._process.kill()
             self._process.join()
         out, err = (path.read_text(encoding="utf-8", errors="replace") if path.exists() else "" for path in self._said)
+        most = Path(f"{self._said[1]}.memory")
+        memory = int(most.read_text()) if most.exists() else 0
         self._folder.cleanup()
         status = self._process.exitcode
         assert status is not None
         said = f"{err}\nhung: killed after {TIME_LIMIT:.0f} s" if hung else err
-        return Ended(status, out, said, time.monotonic() - self._began)
+        return Ended(status, out, said, time.monotonic() - self._began, memory)
 
 
 @cache

@@ -107,7 +107,7 @@ def digests(work: Work) -> dict[str, str]:
         library = Library.open(work.library)
         found |= {name: _digest(_rows(library, name)) for name in library.tables()}
     if (work.run / "model" / "config.json").exists():
-        found |= _run(work.run)
+        found |= run_digests(work.run)
     parts = [p.name for p in work.folder.rglob("*.part")]
     return found | ({"left behind": ", ".join(sorted(parts))} if parts else {})
 
@@ -117,7 +117,7 @@ def _rows(library: Library, name: str) -> list[str]:
     return sorted(json.dumps(_timeless(row), sort_keys=True) for row in rows)
 
 
-def _run(run: Path) -> dict[str, str]:
+def run_digests(run: Path) -> dict[str, str]:
     checkpoints = Checkpoints(run / "checkpoints")
     last = read_tensors(checkpoints.path(checkpoints.steps()[-1]))[0]
     weights = {name: tensor.numpy().tobytes().hex() for name, tensor in sorted(last.items())}

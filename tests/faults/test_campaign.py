@@ -1,0 +1,55 @@
+"""A small part of the campaign; all of it is `make faults`."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from tests.faults import fuzz, kills, malicious, mutants, together
+from tests.faults.mutate import mutants as make_mutants
+from tests.faults.outcome import Outcome
+from tests.faults.stages import Reference
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    return Reference(tmp_path_factory.mktemp("faults"), files=12)
+
+
+def right(*all_found: Outcome) -> None:
+    wrong = [f"{found.what}: {line}" for found in all_found for line in found.wrong]
+    assert not wrong, "\n".join(wrong)
+    assert all(found.tried for found in all_found)
+
+
+@pytest.mark.parametrize("stage", ["prepare", "encode", "train", "index"])
+def test_killed_before_a_write_and_resumed(reference, stage):
+    chance = random.Random(f"suite {stage}")
+    reference.work.copy_of(reference.before[stage])
+    assert kills.killed(reference, stage, "write", chance, again=False)
+    assert kills.run(reference.work.words(stage, again=True)).status == 0
+    assert reference.differences(stage) == []
+
+
+def test_two_that_encode_at_once(reference):
+    right(together._same(reference, "encode", 1))
+
+
+def test_models_that_ask_for_memory(reference):
+    right(malicious._models(reference))
+
+
+def test_damaged_media_are_all_counted(tmp_path):
+    right(*mutants.damaged(tmp_path / "damaged", count=40, seed=7)[:2])
+
+
+def test_mutants_belong_to_their_seed(tmp_path):
+    one = [path.read_bytes() for path in make_mutants(tmp_path / "a" / "m", count=6, seed=3)]
+    rest = [path.read_bytes() for path in make_mutants(tmp_path / "b" / "m", count=3, seed=3, first=3)]
+    assert len(set(one)) == 6
+    assert one[3:] == rest
+
+
+def test_readers_bear_with_anything(tmp_path):
+    right(fuzz.outcome_of_hypothesis(tmp_path, 12, 5))
