@@ -16,10 +16,8 @@ into a coarse one that holds the text ('fine_coarse'): clusters are then coarse,
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
 from functools import partial
-from itertools import combinations
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
@@ -27,138 +25,24 @@ from torch.nn import functional as F
 
 from seehear.distributed import gather, world_size
 from seehear.errors import SeehearError, unknown
-from seehear.losses.clustering import Over, clustering, fuse
+from seehear.losses.clustering import clustering, fuse
 from seehear.losses.contrastive import pairwise, same_group
 from seehear.losses.mms import mms
 from seehear.losses.overlap import Overlap
 from seehear.methods.base import Method
+from seehear.methods.mcn_config import MCNConfig, Pair, Space, plan
 from seehear.nn.adapter import Standardise
 from seehear.nn.davemel import DaveMel, valid_frames
-from seehear.nn.davenet import DaveNet, NormKind, Sound
+from seehear.nn.davenet import DaveNet, Sound
 from seehear.nn.gated import Branch, MaxWords, UnitBlocks
 from seehear.nn.kmeans import OnlineClusters, assign, evenly
 from seehear.nn.mixing import row_numbers
 from seehear.nn.random import Randomness
 from seehear.nn.statistics import Latents, Present, statistics
 from seehear.nn.temperature import Temperature
-from seehear.types import MODALITIES, Batch, Encoded, Modality, StepOutput, Tensor, presence
+from seehear.types import Batch, Encoded, Modality, StepOutput, Tensor, presence
 
-Pair = tuple[Modality, Modality]
-Input = Literal["latents", "words", "mel", "waveform"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class MCNConfig:
-    widths: dict[Modality, int] = field(default_factory=dict)
-    """Width of the features by modality (of a word vector, for words; number of bands, for sound); two modalities at
-    least. A recipe leaves it empty: data fills it in."""
-    inputs: dict[Modality, Input] = field(default_factory=dict)
-    """What a batch holds of a modality. 'latents': (B, D), where nothing is said; 'words': (B, L, D), rows of zeros are
-    padding; 'mel': (B, F, S) in decibels, or 'waveform': (B, N) at 16 kHz, which go through DAVEnet. Words and mel may
-    come flat, (B, L D) or (B, F S), as a library stores them. Of sound padded to a common length the batch also holds
-    `length_audio` (B,): frames, or samples, that are the clip's own; without it: up to the last frame above -120 dB."""
-    blocks: dict[Modality, tuple[int, ...]] = field(default_factory=dict)
-    """Widths of the concatenated encoders of a modality, where its latents come from several: each has an equal say."""
-    normalise: Literal["l2", "standardise", "none"] = "l2"
-    """Latents to unit length, encoder by encoder (the paper), or to zero mean and unit variance over the training rows,
-    or left as they are."""
-    nonnegative: tuple[Modality, ...] = ()
-    """Modalities whose latents are never negative (maxima of ReLU features, as in the paper): their decoder ends in a
-    ReLU. Those of words and of sound always do."""
-    spaces: Literal["joint", "disjoint", "fine_coarse"] = "joint"
-    """One space; one for each pair; or a fine one of video and audio, and a coarse one of all three behind it."""
-    dim: int = 6144
-    """Width of a space."""
-    coarse_dim: int | None = None
-    """Width of the coarse space, if there is one; None: half of `dim`."""
-    similarity: Literal["dot", "cosine"] = "dot"
-    """'dot': raw products (the paper); 'cosine': of unit vectors, over a learned temperature for each space."""
-    temperature: float = 0.07
-    """Where the temperatures start; raw products have none."""
-    margin: float = 0.001
-    """delta, taken off the logit of a match."""
-    pairs: tuple[Pair, ...] = ()
-    """Pairs of modalities to align; empty means all."""
-    mask_same_group: bool = False
-    """Clips of one source recording are no negatives of each other. (In the paper they are.)"""
-    mask_duplicates: bool = False
-    """Clips with the same latents or words of a modality are no negatives in its pairs. (In the paper they are.)"""
-    contrast_weight: float = 1.0
-    """Of L_con; 0 leaves it out, as for the next two."""
-    cluster_weight: float = 1.0
-    """Of L_clu."""
-    reconstruct_weight: float = 50.0
-    """Of L_rec."""
-    cluster_over: Over = "mean"
-    """L_clu: mean of the L_x (the code), their sum (the paper), or that of the fused vector m alone (a variant)."""
-    clusters: int = 256
-    """K."""
-    queue: int = 40_960
-    """Rows of earlier batches that are clustered with the present one."""
-    enqueue: float = 0.5
-    """Share of a batch that enters the queue, evenly over its rows."""
-    refit_every: int = 20
-    """Steps between two runs of k-means."""
-    iterations: int = 100
-    """Of k-means, at most."""
-    hidden: int = 1024
-    """Width inside a decoder."""
-    channels: tuple[int, ...] = (128, 256, 512, 1024)
-    """DAVEnet's stages."""
-    audio_norm: NormKind = "group"
-    """DAVEnet's. 'batch' is the paper's, of the rows at hand: then results depend on micro-batches and processes."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "blocks", {m: tuple(b) for m, b in self.blocks.items()})
-        object.__setattr__(self, "pairs", tuple((p, q) for p, q in self.pairs))
-        for name in ("nonnegative", "channels"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-        if self.widths:
-            self._check_modalities()
-        if self.normalise == "standardise" and self.nonnegative:
-            raise SeehearError("standardised latents have negative values: nonnegative must be empty")
-        if not 0 < self.enqueue <= 1 or min(self.clusters, self.refit_every, self.iterations) < 1 or self.queue < 0:
-            raise SeehearError(
-                "enqueue must be in (0, 1], clusters, refit_every and iterations at least 1, queue at least 0; got "
-                f"{self.enqueue}, {self.clusters}, {self.refit_every}, {self.iterations} and {self.queue}"
-            )
-
-    def _check_modalities(self) -> None:
-        if len(self.widths) < 2:
-            raise SeehearError(f"MCN aligns two modalities at least; got {', '.join(self.widths)}")
-        for m in [*self.inputs, *self.blocks, *self.nonnegative, *(m for pair in self.pairs for m in pair)]:
-            if m not in self.widths:
-                raise unknown("modality", m, self.widths)
-        for m, blocks in self.blocks.items():
-            if sum(blocks) != self.widths[m]:
-                raise SeehearError(f"blocks of {m} must add up to {self.widths[m]}; got {blocks}")
-        for m, kind in self.inputs.items():
-            if kind != "latents" and m != ("text" if kind == "words" else "audio"):
-                raise SeehearError(f"{m} cannot be {kind}: words are text, mel and waveform audio")
-        if self.spaces == "fine_coarse" and set(self.widths) != set(MODALITIES):
-            raise SeehearError(f"fine_coarse needs video, audio and text; got {', '.join(self.widths)}")
-
-    def input_of(self, m: Modality) -> Input:
-        return self.inputs.get(m, "latents")
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> MCNConfig:
-        """What `dataclasses.asdict`, or JSON made from it, gave."""
-        known = [f.name for f in fields(cls)]
-        for name in values:
-            if name not in known:
-                raise unknown("MCN option", name, known)
-        return cls(**values)
-
-
-@dataclass(frozen=True)
-class _Space:
-    modalities: tuple[Modality, ...]
-    dim: int
-    pairs: tuple[Pair, ...]
-    own: tuple[Modality, ...]
-    """The modalities whose heads lead here, and which are rebuilt from here; the others come from another space."""
-    clustered: bool = True
+__all__ = ["MCN", "MCNConfig"]
 
 
 class MCN(Method):
@@ -169,7 +53,7 @@ class MCN(Method):
         super().__init__()
         if not config.widths:
             raise ValueError("widths must say how wide the features of each modality are")
-        self.config, self._spaces = config, _plan(config)
+        self.config, self._spaces = config, plan(config)
         self.spaces = {name: space.modalities for name, space in self._spaces.items()}
         self.branches = nn.ModuleDict({m: _branch(config, m, self._spaces) for m in config.widths})
         self.clusters, self.temperatures = nn.ModuleDict(), nn.ModuleDict()
@@ -360,7 +244,7 @@ class MCN(Method):
         return branch
 
 
-def _branch(config: MCNConfig, m: Modality, spaces: Mapping[str, _Space]) -> Branch:
+def _branch(config: MCNConfig, m: Modality, spaces: Mapping[str, Space]) -> Branch:
     kind, width = config.input_of(m), config.widths[m]
     stem: nn.Module = nn.Identity()
     if kind == "words":
@@ -380,19 +264,3 @@ def _branch(config: MCNConfig, m: Modality, spaces: Mapping[str, _Space]) -> Bra
         hidden=config.hidden if config.reconstruct_weight else 0,
         nonnegative=kind != "latents" or m in config.nonnegative,
     )
-
-
-def _plan(config: MCNConfig) -> dict[str, _Space]:
-    """The spaces by name, the one that holds most first."""
-    modalities = tuple(m for m in MODALITIES if m in config.widths)
-    pairs = config.pairs or tuple(combinations(modalities, 2))
-    if config.spaces == "joint":
-        return {"joint": _Space(modalities, config.dim, pairs, own=modalities)}
-    if config.spaces == "disjoint":
-        return {f"{p}-{q}": _Space((p, q), config.dim, ((p, q),), own=(p, q)) for p, q in pairs}
-    fine = tuple(pair for pair in pairs if "text" not in pair)
-    coarse = tuple(pair for pair in pairs if "text" in pair)
-    return {
-        "coarse": _Space(modalities, config.coarse_dim or config.dim // 2, coarse, own=("text",)),
-        "fine": _Space(("video", "audio"), config.dim, fine, own=("video", "audio"), clustered=False),
-    }

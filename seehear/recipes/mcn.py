@@ -10,7 +10,8 @@ import torch
 from seehear.data.contexts import ContextConfig
 from seehear.data.joining import sequence_shape
 from seehear.data.latents import LatentData
-from seehear.methods.mcn import MCN, Input, MCNConfig
+from seehear.methods.mcn import MCN, MCNConfig
+from seehear.methods.mcn_config import Input
 from seehear.nn.random import seed_of
 from seehear.progress import say
 from seehear.recipes.config import DataConfig, Run
