@@ -101,8 +101,8 @@ def _measured(folder: Path, key: str, cell: Cell, run: Measure, about: Mapping[s
         else:
             with hushed():
                 values = run(cell)
-    except Interrupted:
-        raise
+    except Interrupted as stopped:
+        raise Interrupted("stopped in the middle of a cell: the same command goes on with it") from stopped
     except SeehearError as error:
         result = Result(dict(cell), seconds=time.monotonic() - started, error=str(error))
         _write(failed, result, about)

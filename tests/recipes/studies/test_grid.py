@@ -121,9 +121,9 @@ def test_a_signal_ends_the_study_after_its_cell(tmp_path, number):
 
 def test_an_interrupted_training_inside_a_cell_is_no_failed_cell(tmp_path):
     def interrupted(cell):
-        raise Interrupted("saved")
+        raise Interrupted("saved, go on with --resume")
 
-    with pytest.raises(Interrupted):
+    with pytest.raises(Interrupted, match="the same command goes on"):
         run_grid(tmp_path, CELLS, interrupted, about={})
     assert not list((tmp_path / "failed").iterdir())
 
