@@ -1,179 +1,248 @@
 """FuseMix on real data, held-out groups: `python benchmarks/fusemix_real.py --data ../shared/data --work /tmp/real`.
 
-    pictures   emoji and drawings with their names (emoji3d, art4apps): text <-> image
-    speech     sentences as sound and as words, one speaker (grid-s1): speech <-> text, and the face: audio <-> video
-    three      drawings, their names spoken and written (art4apps): three modalities in one space
-    demo       sounds and pictures through text, the demo's four folds
+Sets: `fusemix_sets.py`. Models, each chosen by the validation clips and measured on the test clips of the same split:
 
-Each trains the recipes that are named (by default `fusemix.base` with its linear head alone) and is evaluated on its
-test split beside chance and the closed forms. Latents, runs and reports stay in the work folder: a second call goes on
-where the first stopped.
+    closed forms        ASIF, Procrustes, ridge, CCA of each pair; generalised CCA of three modalities
+    paper               `fusemix.paper`, its adapters, schedule and settings, scaled to a CPU: all training clips in one
+                        batch (so half as many mixed rows), 60 epochs with early stopping, and latents projected on
+                        their first 128 principal axes over the training clips
+    paper, no mixing    the same with mix='none'
+    default             `fusemix.base` with its linear head alone
+    richer latents      its start, with another size or pool of the encoders beside the usual one
+
+Cells (a set, a model, a seed) stay in the work folder: a second call goes on where the first stopped, and several may
+work on different sets. `--docs PAGE` writes the tables into a page, between its two marks.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import json
+import math
 import os
-import random
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import cache
+from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import torch
 from common import write
+from fusemix_sets import SETS, latents, official_folds, split
 
-from seehear.data.clips import PrepareOptions
-from seehear.data.encode import encode_library
-from seehear.data.latents import load_latents
-from seehear.data.library import Library
-from seehear.data.prepare import prepare
-from seehear.recipes import demo
-from seehear.recipes.evaluate import EvaluateOptions, evaluate_run
-from seehear.recipes.run import recipe, train_run, validation_score
+from seehear.data.latents import LatentData
+from seehear.evaluation.embedded import Embedded, Embedder, embed_latents, fuse
+from seehear.evaluation.retrieval import retrieval
+from seehear.recipes.closed_forms import closed_forms
+from seehear.recipes.fusemix import base, paper, start_of
+from seehear.recipes.run import Run, train_latents
+from seehear.recipes.studies.grid import Cell, Result, cell_key, run_grid
 from seehear.space import SharedSpace
 
-Row = dict[str, str]
-COLUMNS = ("id", "video", "image", "audio", "texts", "labels", "group", "split")
+AXES = 128
+FORMS = ("asif", "procrustes", "ridge", "cca", "gcca")
+COLUMNS = (*FORMS, "paper, no mixing", "paper", "default", "richer latents")
+EVERYWHERE = ("cca", "paper, no mixing", "paper", "default")
+"""What a seed must have to be in the tables, so that the models of a row are of the same splits."""
+MARKS = ("<!-- fusemix_real: begin -->", "<!-- fusemix_real: end -->")
 
 
-def read(path: Path) -> list[Row]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+def measure(cell: Cell, data_folder: Path, work: Path) -> dict[str, float]:
+    """R@1 and R@10 in percent by model and direction, on the test clips."""
+    name, model, seed = str(cell["set"]), str(cell["model"]), int(cell["seed"] or 0)
+    data = split_data(name, seed, data_folder, work, more=model == "richer latents")
+    test = data.split("test")
+    if model == "closed forms":
+        found: dict[str, float] = {}
+        for form in closed_forms(data, seed=seed):
+            found |= recalls(form.name, form, test)
+        return found
+    if model == "richer latents":
+        return recalls(model, start_of(base().method, data, seed=seed), test)
+    if model.startswith("paper"):
+        data = principal(data)
+    folder = work / "runs" / f"{name}-{model}-{seed}".replace(", ", "-").replace(" ", "-")
+    shutil.rmtree(folder, ignore_errors=True)
+    train_latents(data, a_run(model, seed), folder)
+    found = recalls(model, SharedSpace.from_pretrained(folder).method, data.split("test"))
+    shutil.rmtree(folder)
+    return found
 
 
-def split(seed: int) -> Callable[[str], str]:
-    """A group's split, 72 / 10 / 18, by group and seed."""
-
-    def of(group: str) -> str:
-        share = random.Random(f"{group} {seed}").random()
-        return "train" if share < 0.72 else "val" if share < 0.82 else "test"
-
-    return of
-
-
-def pictures(data: Path, seed: int) -> Iterator[Row]:
-    of = split(seed)
-    for r in read(data / "emoji3d" / "metadata.csv"):
-        group = f"emoji {r['id']}"
-        texts = [r["text_en"], ", ".join([r["text_en"], *r["tags_en"].split("|")])]
-        yield {
-            "id": f"emoji {r['id']}",
-            "image": str(data / "emoji3d" / r["image"]),
-            "group": group,
-            "split": of(group),
-        } | {"texts": json.dumps(texts[:1] if of(group) == "test" else texts)}
-    for r in read(data / "art4apps" / "metadata.csv"):
-        group = f"drawing {r['id']}"
-        yield {"id": group, "image": str(data / "art4apps" / r["image"]), "group": group, "split": of(group)} | {
-            "texts": json.dumps([r["text_en"]])
-        }
+def a_run(model: str, seed: int) -> Run:
+    if model == "default":
+        run = replace(base(), method=replace(base().method, head="linear"))
+    else:
+        run = paper()
+        scaled = replace(run.train, epochs=60, batch_size=8192, evaluations=12, patience=4)
+        run = replace(run, train=scaled)
+    if model.endswith("no mixing"):
+        run = replace(run, method=replace(run.method, mix="none"))
+    return replace(run, train=replace(run.train, seed=seed))
 
 
-def speech(data: Path, seed: int) -> Iterator[Row]:
-    of = split(seed)
-    for r in read(data / "grid-s1" / "metadata.csv"):
-        yield {"id": r["id"], "video": str(data / "grid-s1" / r["file"]), "texts": json.dumps([r["text"]])} | {
-            "group": r["id"],
-            "split": of(r["id"]),
-        }
+def recalls(name: str, model: Embedder, test: LatentData) -> dict[str, float]:
+    """Of every direction, and of every two modalities that ask together for a third."""
+    vectors = embed_latents(model, test)
+    asked: dict[str, tuple[Embedded, Embedded]] = {}
+    for query in vectors:
+        for gallery in vectors:
+            if query != gallery:
+                asked[f"{query}->{gallery}"] = vectors[query], vectors[gallery]
+    for gallery in vectors:
+        for p, q in combinations([m for m in vectors if m != gallery], 2):
+            asked[f"{p}+{q}->{gallery}"] = fuse([vectors[p], vectors[q]]), vectors[gallery]
+    found: dict[str, float] = {}
+    for what, (q, g) in asked.items():
+        if len(np.intersect1d(q.owner, g.owner)):
+            result = retrieval(q.vectors, g.vectors, q.owner, g.owner)
+            found |= {f"{name}|{what}|{k}": 100 * result.metrics[k] for k in ("R@1", "R@10")}
+            found[f"chance|{what}|R@10"] = 100 * result.chance["R@10"]
+    return found
 
 
-def three(data: Path, seed: int) -> Iterator[Row]:
-    of, folder = split(seed), data / "art4apps"
-    for r in read(folder / "metadata.csv"):
-        sound = r["audio_fr"] or r["audio_en"] or r["audio_es"]
-        yield {"id": r["id"], "image": str(folder / r["image"]), "audio": str(folder / sound) if sound else ""} | {
-            "texts": json.dumps([r["text_en"]]),
-            "group": r["id"],
-            "split": of(r["id"]),
-        }
+@cache
+def split_data(name: str, seed: int, data_folder: Path, work: Path, *, more: bool) -> LatentData:
+    folds = official_folds(name, data_folder) if SETS[name].official else None
+    return split(latents(name, data_folder, work, more=more), seed, folds=folds)
 
 
-SETS: dict[str, tuple[Callable[[Path, int], Iterator[Row]], tuple[str, ...]]] = {
-    "pictures": (pictures, ("efficientnet-lite0", "minilm")),
-    "speech": (speech, ("efficientnet-lite0#pool=segments:2", "speech#pool=segments:8", "minilm")),
-    "three": (three, ("efficientnet-lite0", "speech#pool=segments:4", "minilm")),
-}
+def principal(data: LatentData) -> LatentData:
+    """Every modality on its first principal axes over the training clips; no whitening."""
+    train, rows = data.split("train"), {}
+    for m, own in data.rows.items():
+        z_RD = train.every(m).float()
+        mean = z_RD.mean(dim=0)
+        axes = torch.linalg.svd(z_RD - mean, full_matrices=False).Vh[:AXES]
+        info = ({**own.encoders[0], "width": len(axes)},)
+        rows[m] = replace(own, vectors=(own.vectors.float() - mean) @ axes.T, encoders=info)
+    return LatentData(rows, ids=data.ids, splits=data.splits, groups=data.groups)
 
 
-def library_of(name: str, data: Path, work: Path, seed: int) -> Library:
-    rows, encoders = SETS[name]
-    folder = work / name / f"seed-{seed}"
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "manifest.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows(data, seed))
-    prepare(folder / "manifest.csv", folder / "library", PrepareOptions(media=Path("/")))
-    library = Library.open(folder / "library")
-    encode_library(library, encoders)
-    return library
+# -- the tables --------------------------------------------------------------------------------------------------------
+
+Scores = Mapping[tuple[str, str, str, int], Mapping[str, float]]
+"""(set, model, metric, seed) -> direction -> percent."""
 
 
-def trained(name: str, recipe_name: str, library: Library, folder: Path, seed: int) -> dict[str, Any]:
-    run = recipe(recipe_name.removesuffix(", linear"))
-    if recipe_name.endswith("linear"):
-        run = replace(run, method=replace(run.method, head="linear"))
-    if recipe_name == "fusemix.paper":  # its schedule and head; a batch of all there is, mixed by halves
-        run = replace(run, train=replace(run.train, evaluations=50, epochs=200, batch_size=2048, fast_matmul=True))
-    run = replace(run, train=replace(run.train, seed=seed))
-    if not (folder / "model" / "model.safetensors").exists():
-        train_run(library, run, folder, resume=(folder / "config.json").exists())
-    report = evaluate_run(folder, library, EvaluateOptions())
-    print(f"{name}, {recipe_name}, seed {seed}\n{report}", flush=True)
-    parts = {} if name != "pictures" else {p: of_part(library, folder, p) for p in ("emoji", "drawing")}
-    print(parts, flush=True)
-    return {"seed": seed, "recipe": recipe_name, "parts": parts, "report": report.plain()["results"]}
+def scores_of(results: list[Result]) -> dict[tuple[str, str, str, int], dict[str, float]]:
+    found: dict[tuple[str, str, str, int], dict[str, float]] = {}
+    for result in results:
+        for key, value in result.values.items():
+            model, direction, metric = key.split("|")
+            at = str(result.cell["set"]), model, metric, int(result.cell["seed"] or 0)
+            found.setdefault(at, {})[direction] = value
+    return found
 
 
-def of_part(library: Library, folder: Path, prefix: str) -> dict[str, float]:
-    """Held-out pictures of one set alone, and the names of that set."""
-    test = load_latents(library).split("test")
-    part = test.take(np.array([str(name).startswith(prefix) for name in test.ids]))
-    found = validation_score(SharedSpace.from_pretrained(folder).method, data=part)
-    return {"pictures": float(len(part)), "chance R@10": 10 / len(part)} | found
+def interval(values: list[float]) -> str:
+    """Mean over the seeds and half the width of its 95 % t interval."""
+    from scipy.stats import t
+
+    if not values:
+        return "-"
+    mean = float(np.mean(values))
+    if len(values) < 2:
+        return f"{mean:.1f}"
+    half = float(t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / math.sqrt(len(values)))
+    return f"{mean:.1f} ±{half:.1f}"
 
 
-def the_demo(work: Path) -> dict[str, Any]:
-    folder = work / "demo"
-    prepare(demo.MEDIA / "manifest.csv", folder / "library")
-    library = Library.open(folder / "library")
-    encode_library(library)
-    data, clips = load_latents(library), {clip.id: clip for clip in library.clips()}
-    scores = demo.measure(data, clips, folder / "folds")
-    print(*scores, sep="\n", flush=True)
-    return {"scores": [asdict(score) for score in scores]}
+def tables(results: list[Result]) -> Iterator[str]:
+    scores = scores_of(results)
+    columns = [c for c in COLUMNS if any(k[1] == c for k in scores)]
+    yield "R@10 in percent, mean over both directions of every pair; mean of the seeds and its 95 % interval."
+    yield from _table(("set", "seeds", "chance", *columns), _summary(scores, columns))
+    yield "R@10 by direction, mean of the seeds. Two modalities that ask together do so by the mean of their vectors."
+    yield from _table(("set", "direction", "chance", *columns), _directions(scores, columns))
+
+
+def _seeds(scores: Scores) -> dict[str, list[int]]:
+    """By set, those that all models of the comparison have."""
+    found = {}
+    for name in SETS:
+        have = [{k[3] for k in scores if k[:3] == (name, model, "R@10")} for model in EVERYWHERE]
+        if common := sorted(set.intersection(*have)):
+            found[name] = common
+    return found
+
+
+def _summary(scores: Scores, columns: list[str]) -> Iterator[tuple[str, ...]]:
+    for name, seeds in _seeds(scores).items():
+        cells = []
+        for model in ("chance", *columns):
+            found = [scores[name, model, "R@10", s] for s in seeds if (name, model, "R@10", s) in scores]
+            cells.append(interval([np.mean([v for d, v in one.items() if "+" not in d]).item() for one in found]))
+        yield name, str(len(seeds)), cells[0].split(" ")[0], *cells[1:]
+
+
+def _directions(scores: Scores, columns: list[str]) -> Iterator[tuple[str, ...]]:
+    for name, seeds in _seeds(scores).items():
+        for direction in scores[name, "chance", "R@10", seeds[0]]:
+            cells = []
+            for model in ("chance", *columns):
+                known = [
+                    one[direction] for s in seeds if direction in (one := scores.get((name, model, "R@10", s), {}))
+                ]
+                cells.append(f"{np.mean(known):.1f}" if known else "-")
+            yield name, direction, *cells
+
+
+def _table(head: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> Iterator[str]:
+    yield ""
+    yield f"| {' | '.join(head)} |"
+    yield f"|{'---|' * len(head)}"
+    yield from (f"| {' | '.join(row)} |" for row in rows)
+    yield ""
+
+
+def into(page: Path, text: str) -> None:
+    """Replace what stands between the marks."""
+    before, rest = page.read_text(encoding="utf-8").split(MARKS[0])
+    page.write_text(f"{before}{MARKS[0]}\n{text}\n{MARKS[1]}{rest.split(MARKS[1])[1]}", encoding="utf-8")
+
+
+def cells_of(sets: list[str], models: list[str], seeds: int) -> list[Cell]:
+    return [
+        {"set": name, "model": model, "seed": seed}
+        for seed in range(seeds)
+        for name in sets
+        for model in models
+        if model != "richer latents" or SETS[name].more
+    ]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("SEEHEAR_DATA", "../shared/data")))
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--only", nargs="*", default=[*SETS, "demo"], choices=[*SETS, "demo"])
-    parser.add_argument("--seeds", type=int, default=1)
-    known = ["fusemix.base, linear", "fusemix.base", "fusemix.paper"]  # the adapters of the last take hours on a CPU
-    parser.add_argument("--recipes", nargs="*", default=known[:1], choices=known)
+    parser.add_argument("--only", nargs="*", default=list(SETS), choices=list(SETS))
+    known = ["closed forms", "default", "paper", "paper, no mixing", "richer latents"]
+    parser.add_argument("--models", nargs="*", default=known, choices=known)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--tables", action="store_true", help="measure nothing: the tables of the cells there are")
+    parser.add_argument("--docs", type=Path, help="page whose tables are replaced")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    if not options.data.is_dir() and set(options.only) != {"demo"}:
-        parser.error(
-            f"no data at {options.data}: set SEEHEAR_DATA or --data to the folder that holds emoji3d, grid-s1, ..."
-        )
-    results: dict[str, Any] = {}
-    for name in options.only:
-        if name == "demo":
-            results[name] = the_demo(options.work)
-            continue
-        results[name] = []
-        for seed in range(options.seeds):
-            library = library_of(name, options.data.resolve(), options.work, seed)
-            for recipe_name in options.recipes:
-                folder = options.work / name / f"seed-{seed}" / recipe_name.replace(", ", "-")
-                results[name].append(trained(name, recipe_name, library, folder, seed))
-    write("fusemix_real", results, options.out)
+    if not options.data.is_dir():
+        parser.error(f"no data at {options.data}: set SEEHEAR_DATA or --data to the folder that holds emoji3d, ...")
+    torch.set_num_threads(1)
+    study, cells = options.work / "study", cells_of(options.only, options.models, options.seeds)
+    if options.tables:
+        cells = [cell for cell in cells if (study / "cells" / f"{cell_key(cell)}.json").exists()]
+    results = run_grid(
+        study,
+        cells,
+        lambda cell: measure(cell, options.data, options.work),
+        about={"axes": AXES},
+    )
+    text = "\n".join(tables(results))
+    print(text)
+    if options.docs:
+        into(options.docs, text)
+    plain = [{**r.cell, "values": {k: round(v, 2) for k, v in r.values.items()}} for r in results]
+    write("fusemix_real", {"cells": plain}, options.out)
 
 
 if __name__ == "__main__":
