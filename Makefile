@@ -16,7 +16,7 @@ test: $(VENV)/.dev
 test-all: $(VENV)/.dev
 	$(BIN)/python -m pytest -m "slow or gpu or not slow"
 
-# Kills, damaged media, full disks, malicious files (docs/faults.md): half an hour of one core. FAULTS="--part kills" is a part.
+# Kills, damaged media, full disks, malicious files (docs/faults.md): half an hour of one core. FAULTS="--part kill-train" is a part.
 faults: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults --out benchmarks/results/faults-cpu.json $(FAULTS)
 

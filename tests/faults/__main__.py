@@ -1,4 +1,4 @@
-"""The whole campaign: `make faults`, or `python -m tests.faults [--part kills ...] [--seed 1] [--out FILE]`.
+"""The whole campaign: `make faults`, or `python -m tests.faults [--part kill-train ...] [--seed 1] [--out FILE]`.
 
 Prints a line as each part ends and a table at last; the status is 1 when anything went wrong. What is done is kept in
 the file of `--out` after every part, and a second run with `--resume` and the same seed does the rest.
@@ -12,7 +12,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from benchmarks.common import machine
 from seehear.train.checkpoint import write_text
 from tests.faults import clocks, full, fuzz, kills, lost, malicious, mutants, together
 from tests.faults.outcome import Outcome
-from tests.faults.stages import Reference
+from tests.faults.stages import STAGES, Reference
 
 
 @dataclass
@@ -40,8 +40,12 @@ class Campaign:
         return max(1, round(count * self.scale))
 
 
+def _kills(c: Campaign, *, stage: str) -> list[Outcome]:
+    return [kills.kills(c.reference, stage, times=c.many(13), seed=c.seed)]
+
+
 PARTS: dict[str, Callable[[Campaign], list[Outcome]]] = {
-    "kills": lambda c: kills.kills(c.reference, each=c.many(13), seed=c.seed),
+    **{f"kill-{stage}": partial(_kills, stage=stage) for stage in STAGES},
     "terms": lambda c: kills.terms(c.reference, each=c.many(2), seed=c.seed),
     "full": lambda c: full.full_disk(c.folder / "full", each=c.many(4), seed=c.seed),
     "together": lambda c: together.together(c.reference, times=c.many(2)),

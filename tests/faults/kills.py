@@ -20,19 +20,15 @@ _MOST_TRIES = 4
 """A random moment may come after the end; so many tries for each kill that is wanted."""
 
 
-def kills(reference: Reference, *, each: int, seed: int) -> list[Outcome]:
-    """`each`: kills of every stage."""
-    return [_kills_of(reference, stage, each, random.Random(f"{seed} {stage}")) for stage in STAGES]
-
-
-def _kills_of(reference: Reference, stage: str, each: int, chance: random.Random) -> Outcome:
+def kills(reference: Reference, stage: str, *, times: int, seed: int) -> Outcome:
+    chance = random.Random(f"{seed} {stage}")
     with outcome(f"kill -9 of {stage}, resumed") as found:
         moments: Counter[str] = Counter()
         tries = 0
-        while found.tried < each and tries < _MOST_TRIES * each:
+        while found.tried < times and tries < _MOST_TRIES * times:
             reference.work.copy_of(reference.before[stage])
             again = False
-            for _ in range(min(chance.randint(1, _ROW), each - found.tried)):
+            for _ in range(min(chance.randint(1, _ROW), times - found.tried)):
                 tries += 1
                 how = ("time", "write")[tries % 2]
                 if killed(reference, stage, how, chance, again=again):
@@ -43,7 +39,7 @@ def _kills_of(reference: Reference, stage: str, each: int, chance: random.Random
             found.check(done.status == 0, f"after a kill: status {done.status}: {done.complaint}")
             wrong = reference.differences(stage)
             found.check(not wrong, f"differs after {found.tried} kills: {', '.join(wrong)}")
-        found.check(found.tried == each, f"only {found.tried} of {each} kills came before the end")
+        found.check(found.tried == times, f"only {found.tried} of {times} kills came before the end")
         found.numbers = dict(moments)
     return found
 

@@ -23,7 +23,10 @@ def right(*all_found: Outcome) -> None:
     assert all(found.tried for found in all_found)
 
 
-@pytest.mark.parametrize("stage", ["prepare", "encode", "train", "index"])
+_SLOW = [pytest.param(stage, marks=pytest.mark.slow) for stage in ("encode", "index")]
+
+
+@pytest.mark.parametrize("stage", ["prepare", "train", *_SLOW])
 def test_killed_before_a_write_and_resumed(reference, stage):
     chance = random.Random(f"suite {stage}")
     reference.work.copy_of(reference.before[stage])
@@ -36,12 +39,13 @@ def test_two_that_encode_at_once(reference):
     right(together._same(reference, "encode", 1))
 
 
+@pytest.mark.slow
 def test_models_that_ask_for_memory(reference):
     right(malicious._models(reference))
 
 
 def test_damaged_media_are_all_counted(tmp_path):
-    right(*mutants.damaged(tmp_path / "damaged", count=40, seed=7)[:2])
+    right(*mutants.damaged(tmp_path / "damaged", count=24, seed=7)[:2])
 
 
 def test_mutants_belong_to_their_seed(tmp_path):
@@ -52,4 +56,4 @@ def test_mutants_belong_to_their_seed(tmp_path):
 
 
 def test_readers_bear_with_anything(tmp_path):
-    right(fuzz.outcome_of_hypothesis(tmp_path, 12, 5))
+    right(fuzz.outcome_of_hypothesis(tmp_path, 8, 5))

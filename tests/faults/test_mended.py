@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -20,10 +21,13 @@ from seehear.data.manifest import read_manifest
 from seehear.data.media import probe
 from seehear.data.prepare import PrepareOptions, prepare
 from seehear.errors import SeehearError, refusal
+from seehear.methods.fusemix import FuseMix, FuseMixConfig
+from seehear.space import SharedSpace
 from seehear.train.checkpoint import Checkpoints, Counters
 from seehear.train.folder import open_run
 from seehear.train.log import read_metrics
 from seehear.train.loop import fit
+from seehear.train.model_folder import save_model
 from tests.data.makers import film, sound
 from tests.faults.outcome import ROOT
 from tests.toy import Data, Toy
@@ -167,3 +171,28 @@ def test_a_pipe_in_a_folder_is_set_aside_at_once(tmp_path):
     assert report.clips == 1
     assert [reject.reason for reject in Library.open(tmp_path / "lib").rejects()] == ["is no regular file"]
     assert Path(media / "pipe.wav").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"dim": 10**9}, "does not fit its config.json"),
+        ({"widths": {"video": 10**12, "text": 16}}, "describes no fusemix model"),
+        ({"dim": "wide"}, "describes no fusemix model"),
+    ],
+)
+def test_a_model_needs_no_more_memory_than_its_file_has(tmp_path, change, said):
+    method = FuseMix(FuseMixConfig(widths={"video": 4, "text": 3}, dim=4, depth=1))
+    save_model(tmp_path, method, {})
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"config": config["config"] | change}))
+    with pytest.raises(SeehearError, match=said):
+        SharedSpace.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["[]", "3", '{"method": 1, "config": 2, "encoders": 3}'])
+def test_settings_of_a_model_that_are_none(tmp_path, text):
+    (tmp_path / "config.json").write_text(text)
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    with pytest.raises(SeehearError, match=r"config\.json"):
+        SharedSpace.from_pretrained(tmp_path)
