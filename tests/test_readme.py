@@ -111,6 +111,18 @@ def test_the_commands_of_the_readme_run(small_media, tmp_path, monkeypatch, caps
     assert all(re.match(r" *\d+  -?[01]\.\d{3}  (video|audio|text)", line) for line in hits)
 
 
+def test_the_other_commands_of_the_readme_are_there(capsys):
+    block = README.split("To know more of your data")[1].split("## What is where")[0]
+    commands = re.findall(r"^    (seehear .*?)(?:  +#.*)?$", block, re.M)
+    assert len(commands) == 5
+    for command in commands:
+        words = [w for w in shlex.split(command)[1:] if not w.startswith(("lib", "runs"))]
+        with pytest.raises(SystemExit) as end:
+            main([*words[: 2 if words[0] == "study" else 1], "--help"])
+        assert end.value.code == 0
+        assert "Example: " in capsys.readouterr().out
+
+
 def test_the_make_targets_are_there():
     makefile = (ROOT / "Makefile").read_text()
     for target in re.findall(r"^    make (\w+)", README, re.M):
