@@ -82,6 +82,12 @@ def test_a_marked_choice_is_what_training_reads(library):
     assert len(load_latents(library)) == 200
 
 
+def test_encoders_by_name(library):
+    assert select(library, 5, SelectOptions(encoders=("enc-video", "enc-text"))).ids == select(library, 5).ids
+    with pytest.raises(SeehearError, match="did you mean 'enc-video'"):
+        select(library, 5, SelectOptions(encoders=("enc-vido",)))
+
+
 def test_the_command_writes_ids_and_says_how_to_train(tmp_path, capsys):
     worlds.library(tmp_path / "lib")
     out = tmp_path / "ids.txt"
