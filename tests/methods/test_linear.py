@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from seehear.data.latents import LatentData
 from seehear.errors import SeehearError
 from seehear.methods import linear
+from seehear.methods.fusemix import FuseMixConfig
 from seehear.methods.linear import (
     Asif,
     LinearMaps,
@@ -21,6 +23,7 @@ from seehear.methods.linear import (
     tuned_ridge,
 )
 from seehear.methods.pair_blocks import tuned_blocks
+from seehear.recipes.fusemix import start_of
 from tests.reference import linear as slow
 
 
@@ -331,3 +334,13 @@ def test_a_pair_that_is_not_known_has_no_block():
     blocks = tuned_blocks(hubbed, validation, dim=32)
     found = blocks.embed(validation)
     assert (found["video"] * found["text"]).abs().max() == 0
+
+
+def test_a_run_starts_from_blocks_where_one_pair_would_pay_for_another():
+    views = [three_views(300, seed) for seed in (0, 1)]
+    data = LatentData.from_arrays(
+        {m: torch.cat([v[m] for v in views]) for m in views[0]}, splits=["train"] * 300 + ["val"] * 300
+    )
+    assert start_of(FuseMixConfig(head="linear", dim=48), data, seed=0).name == "blocks"
+    hubbed = FuseMixConfig(head="linear", dim=48, pairs=(("video", "text"), ("audio", "text")))
+    assert start_of(hubbed, data, seed=0).name == "ridge"
