@@ -102,7 +102,17 @@ def _encoded(library: Path) -> Outcome:
 
 def _trained(folder: Path, library: Path) -> Outcome:
     with outcome("damaged media: one epoch of training") as found:
-        words = ["train", library, "fusemix", "--out", folder / "run", "--train.epochs", "1", "--method.dim", "8"]
+        words: list[str | Path] = [
+            "train",
+            library,
+            "fusemix",
+            "--out",
+            folder / "run",
+            "--train.epochs",
+            "1",
+            "--method.dim",
+            "8",
+        ]
         done = run([*words, "--train.device", "cpu"])
         found.tried = 1
         found.check(done.status == 0, f"status {done.status}: {done.complaint}")
