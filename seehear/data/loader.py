@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 import signal
 from bisect import bisect_right
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate, islice
 from typing import Any, Protocol
@@ -134,6 +134,34 @@ def _as_is(batch: Any) -> Any:
     return batch
 
 
+def _stream(
+    chunks: _Chunks, calls: Iterable[tuple[int, list[int]]], workers: int, device: torch.device
+) -> Iterator[Batch]:
+    """The batches of some calls, in their order, from worker processes."""
+    return _outlived(
+        DataLoader(
+            chunks,
+            sampler=calls,
+            batch_size=None,
+            collate_fn=_as_is,
+            worker_init_fn=_worker_starts,
+            multiprocessing_context="spawn",  # a fork would inherit the locks of threads it does not have
+            num_workers=workers,
+            prefetch_factor=AHEAD,
+            pin_memory=device.type == "cuda",
+        )
+    )
+
+
+def in_order(data: TrainingData, *, rows: int, workers: int = 0, device: torch.device | None = None) -> Iterator[Batch]:
+    """All samples once, as by index, at most `rows` a batch: what an evaluation reads."""
+    device, workers = device or torch.device("cpu"), workers if data.heavy else 0
+    calls = [(0, part.tolist()) for part in torch.arange(len(data)).split(rows)]
+    chunks = _Chunks(data, seed=0)
+    for batch in _stream(chunks, calls, workers, device) if workers else map(chunks.__getitem__, calls):
+        yield {k: v.to(device, non_blocking=True) for k, v in batch.items()}
+
+
 class Loader:
     """This rank's rows of every global batch of a run.
 
@@ -231,19 +259,7 @@ class Loader:
                 for part in indices.tensor_split(min(self.workers, len(indices))):
                     yield epoch, part.tolist()
 
-        cuda = self.device.type == "cuda"
-        options: dict[str, Any] = {"num_workers": self.workers, "prefetch_factor": AHEAD, "pin_memory": cuda}
-        stream = _outlived(
-            DataLoader(
-                _Chunks(self.data, self.seed),
-                sampler=parts(),
-                batch_size=None,
-                collate_fn=_as_is,
-                worker_init_fn=_worker_starts,
-                multiprocessing_context="spawn",  # a fork would inherit the locks of threads it does not have
-                **options,
-            )
-        )
+        stream = _stream(_Chunks(self.data, self.seed), parts(), self.workers, self.device)
         for step in range(start, self.steps):
             share = distributed.share(self.place(step).rows)
             chunks = [self._arrive(c) for c in islice(stream, min(self.workers, share.stop - share.start))]

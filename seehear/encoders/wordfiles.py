@@ -40,6 +40,10 @@ class WordFile(ABC):
     def find(self, word: str) -> np.ndarray | None:
         """(D,), or None for a word that is not there."""
 
+    @abstractmethod
+    def in_order(self) -> Iterator[str]:
+        """The words as the file lists them, which is mostly by how often they come; one that is damaged may be none."""
+
     def knows(self, word: str) -> bool:
         return self.find(word) is not None
 
@@ -109,6 +113,9 @@ class MappedFile(WordFile):
                     raise SeehearError(f"{self.path}: the vector of {word!r} has numbers that are not finite")
                 return vector
         return None
+
+    def in_order(self) -> Iterator[str]:
+        return (word.decode(errors="replace") for word, _ in self._scan())
 
     @cached_property
     def _index(self) -> np.ndarray:
@@ -246,6 +253,9 @@ class ArrayFile(WordFile):
 
     def knows(self, word: str) -> bool:
         return word in self._number
+
+    def in_order(self) -> Iterator[str]:
+        return iter(sorted(self._number, key=self._number.__getitem__))
 
 
 def _npz(path: Path) -> WordFile:
