@@ -53,7 +53,7 @@ METHODS: dict[str, tuple[Callable[[], Method], Callable[[int], TrainingData]]] =
     "mixing": (Mixing, Data),
     "fusemix": (lambda: fusemix(mix="permutation"), latents),
     "fusemix-halves": (fusemix, latents),
-    "fusemix-skip": (lambda: fusemix(head="skip", mix="permutation", lambda_per="row", structure=1.0), latents),
+    "fusemix-skip": (lambda: fusemix(head="skip", mix="permutation", lambda_per="row"), latents),
     "mcn": (lambda: mcn().fit(latents(40).aligned()[0]), latents),
     "mcn-clips": (mcn_of_clips, Clips),
     "mcn-spaces": (lambda: mcn_of_clips(spaces="fine_coarse", similarity="cosine", mask_duplicates=True), Clips),

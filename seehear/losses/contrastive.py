@@ -15,7 +15,6 @@ from typing import Literal
 
 import torch
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
 from seehear.losses.overlap import Overlap, join, same_group
 from seehear.losses.tiled import Tiles, tiled_info_nce
@@ -30,7 +29,6 @@ __all__ = [
     "multi_positive",
     "pairwise",
     "same_group",
-    "sigmoid",
 ]
 
 _DENSE_UP_TO = 1024  # rows, or as many as rows are wide: the matrix is then 4 MB, or no larger than what it is made of
@@ -67,38 +65,6 @@ def info_nce(
         return ((logits_BB.logsumexp(dim=1) + logits_BB.logsumexp(dim=0)) / 2 - logits_BB.diagonal()).mean()
     tiles = Tiles(tile or _tile(x_BE), _product_dtype(x_BE), margin, unit, exclude)
     return tiled_info_nce(x_BE, y_BE, tau, tiles)
-
-
-def sigmoid(
-    x_BE: Float[Tensor, "b e"],
-    y_BE: Float[Tensor, "b e"],
-    scale: Float[Tensor, ""] | float,
-    bias: Float[Tensor, ""] | float,
-    *,
-    divide_by: Literal["rows", "pairs"] = "rows",
-    exclude: Overlap | None = None,
-    positive: Overlap | None = None,
-) -> Float[Tensor, ""]:
-    """-sum_ij log sigmoid(+-(scale s_ij + bias)), plus on the diagonal and minus elsewhere, divided by B (SigLIP,
-    arXiv 2303.15343) or by B^2 (SAIL, arXiv 2412.04616). Pairs of `positive` count as matches too."""
-    _check(x_BE, y_BE, exclude)
-    tile = len(x_BE) if len(x_BE) <= _DENSE_UP_TO else _tile(x_BE)
-
-    def part(x_TE: Tensor, start: int) -> Tensor:
-        rows = slice(start, start + len(x_TE))
-        logits_TB = _products(x_TE, y_BE) * scale + bias
-        sign_TB = -torch.ones_like(logits_TB)
-        sign_TB.diagonal(start).fill_(1)
-        if positive is not None:
-            sign_TB[positive.pairs(rows)] = 1
-        terms_TB = F.softplus(-sign_TB * logits_TB)
-        if exclude is not None:
-            terms_TB[exclude.pairs(rows)] = 0
-        return terms_TB.sum()
-
-    starts = range(0, len(x_BE), tile)
-    parts = [checkpoint(part, x_BE[s : s + tile], s, use_reentrant=False, preserve_rng_state=False) for s in starts]
-    return torch.stack(parts).sum() / (len(x_BE) if divide_by == "rows" else len(x_BE) ** 2)
 
 
 def multi_positive(

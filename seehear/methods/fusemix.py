@@ -20,15 +20,14 @@ from torch import nn
 from torch.nn import functional as F
 
 from seehear.errors import SeehearError, unknown
-from seehear.losses.contrastive import Overlap, PairLoss, info_nce, matryoshka, pairwise, sigmoid
-from seehear.losses.structure import structure
+from seehear.losses.contrastive import Overlap, PairLoss, info_nce, matryoshka, pairwise
 from seehear.methods import linear
 from seehear.methods.base import Method
 from seehear.nn.adapter import FusionAdapter, GatedSkip, Standardise
 from seehear.nn.mixing import halves, mix, permutation, row_numbers
 from seehear.nn.random import Randomness, seed_of
 from seehear.nn.statistics import Latents, Present, statistics
-from seehear.nn.temperature import SigmoidScale, Temperature
+from seehear.nn.temperature import Temperature
 from seehear.types import Batch, Encoded, Modality, StepOutput, Tensor, presence
 
 _SOURCES: tuple[str, ...] = ("first", "second", "weight")
@@ -61,10 +60,8 @@ class FuseMixConfig:
     """lam ~ Beta(alpha, alpha): 1 is uniform, towards 0 hardly any mixing."""
     lambda_per: Literal["batch", "row"] = "batch"
     """One lam for the whole batch (the paper's code), or one a row; always the same for all modalities."""
-    loss: Literal["info_nce", "sigmoid", "sigmoid_mean"] = "info_nce"
-    """'sigmoid' is divided by the number of rows (SigLIP), 'sigmoid_mean' by that of pairs (SAIL)."""
     temperature: float = 0.07
-    """Where the learned tau of InfoNCE starts; it stays in [0.001, 0.5]."""
+    """Where the learned tau starts; it stays in [0.001, 0.5]."""
     pairs: tuple[tuple[Modality, Modality], ...] = ()
     """Pairs of modalities to align; empty means all. With a hub, say text: (('video', 'text'), ('audio', 'text'))."""
     weighting: Literal["pairs", "rows"] = "pairs"
@@ -75,8 +72,6 @@ class FuseMixConfig:
     """Rows with the same latent in a modality (one caption of many clips) are no negatives in its pairs."""
     matryoshka: tuple[int, ...] = ()
     """Widths of prefixes that must work on their own; empty means only the whole vector."""
-    structure: float = 0.0
-    """Weight of the structure-preserving term (arXiv 2506.16895; its authors take 10)."""
     linear_shrinkage: float = 0.1
     """Shrinkage of the CCA that a 'skip' or 'linear' head starts from, when `fit` is given none."""
     linear_lr: float = 1.0
@@ -124,10 +119,7 @@ class FuseMix(Method):
         self.spaces = {"joint": tuple(config.widths)}
         self.standardise = nn.ModuleDict({m: Standardise(width) for m, width in config.widths.items()})
         self.heads = nn.ModuleDict({m: _head(config, width) for m, width in config.widths.items()})
-        if config.loss == "info_nce":
-            self.logits: Temperature | SigmoidScale = Temperature(config.temperature)
-        else:
-            self.logits = SigmoidScale(10.0 if config.loss == "sigmoid" else 20.0)
+        self.logits = Temperature(config.temperature)
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> FuseMix:
@@ -179,11 +171,8 @@ class FuseMix(Method):
         return mixed
 
     def encode(self, batch: Batch, *, rng: Randomness | None) -> Encoded:
-        z = {m: self._standardised(batch, m) for m in self.config.widths}
-        features = {m: self._project(m, z[m], rng) for m in z}
+        features = {m: self._project(m, self._standardised(batch, m), rng) for m in self.config.widths}
         context = {name: batch[name] for name in _SOURCES if name in batch}
-        if self.config.structure > 0:
-            context.update({f"latent/{m}": z[m] for m in z})
         return Encoded(features, presence(batch), context)
 
     def objective(self, encoded: Encoded, *, progress: float, rng: Randomness) -> StepOutput:
@@ -195,15 +184,9 @@ class FuseMix(Method):
             weighting=self.config.weighting,
             exclude=partial(self._overlap, encoded.context),
         )
-        loss = aligned.total
         metrics = {f"loss/{p}-{q}": term.detach() for (p, q), term in aligned.terms.items()}
-        if self.config.structure > 0:
-            kept = self._structure(encoded)
-            loss = loss + self.config.structure * kept
-            metrics["loss/structure"] = kept.detach()
-        if isinstance(self.logits, Temperature):
-            metrics["temperature"] = self.logits.tau.detach().clone()
-        return StepOutput(loss, metrics)
+        metrics["temperature"] = self.logits.tau.detach().clone()
+        return StepOutput(aligned.total, metrics)
 
     @torch.no_grad()
     def embed(self, batch: Batch, space: str | None = None) -> dict[Modality, Tensor]:
@@ -250,25 +233,10 @@ class FuseMix(Method):
         return Overlap(context["first"][:, ways].T, context["second"][:, ways].T, context["weight"])
 
     def _pair_loss(self) -> PairLoss:
-        loss: PairLoss
-        if isinstance(self.logits, Temperature):
-            loss = partial(info_nce, temperature=self.logits())
-        else:
-            scale, bias = self.logits()
-            loss = partial(
-                sigmoid, scale=scale, bias=bias, divide_by="rows" if self.config.loss == "sigmoid" else "pairs"
-            )
+        loss: PairLoss = partial(info_nce, temperature=self.logits())
         if not self.config.matryoshka:
             return loss
         return lambda x, y, exclude: matryoshka(partial(loss, exclude=exclude), x, y, self.config.matryoshka)
-
-    def _structure(self, encoded: Encoded) -> Tensor:
-        terms = []
-        for m, x_BE in encoded.features.items():
-            rows = encoded.present[m]
-            if rows.sum() > 1:
-                terms.append(structure(encoded.context[f"latent/{m}"][rows], x_BE[rows]))
-        return torch.stack(terms).mean()
 
     def _standardised(self, batch: Batch, m: Modality) -> Tensor:
         self._check_width(m, batch[m].shape[1])

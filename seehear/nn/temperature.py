@@ -1,8 +1,6 @@
-"""Learned scalars that turn cosines into logits. All are 0-d, and so without weight decay."""
+"""The learned scalar that turns cosines into logits: 0-d, and so without weight decay."""
 
 from __future__ import annotations
-
-import math
 
 import torch
 from torch import nn
@@ -22,15 +20,3 @@ class Temperature(nn.Module):
     def forward(self) -> Tensor:
         self.tau.data.clamp_(self.lowest, self.highest)
         return self.tau
-
-
-class SigmoidScale(nn.Module):
-    """scale = exp(t) and bias of the sigmoid loss; at the start nearly every pair is called a non-match, as it is."""
-
-    def __init__(self, scale: float = 10.0, bias: float = -10.0):
-        super().__init__()
-        self.log_scale = nn.Parameter(torch.tensor(math.log(scale)))
-        self.bias = nn.Parameter(torch.tensor(bias))
-
-    def forward(self) -> tuple[Tensor, Tensor]:
-        return self.log_scale.exp(), self.bias

@@ -16,9 +16,7 @@ from seehear.losses.contrastive import (
     multi_positive,
     pairwise,
     same_group,
-    sigmoid,
 )
-from seehear.losses.structure import structure
 from tests.reference import infonce as slow
 
 B1 = [[0.9, 0.2, 0.1], [0.3, 0.8, 0.0], [0.1, 0.4, 0.7]]
@@ -120,24 +118,6 @@ def test_worked_multi_positive():
     assert slow.multi_positive(B2, 0.07, [7, 7, 9]) == pytest.approx(0.791827, abs=5e-7)
 
 
-@pytest.mark.parametrize(("scale", "rows", "pairs"), [(10.0, 2.164264, 0.721421), (20.0, 0.056410, 0.018803)])
-def test_worked_sigmoid(scale, rows, pairs):
-    x, y = of_matrix(B1)
-    assert sigmoid(x, y, scale, -10.0).item() == pytest.approx(rows, abs=5e-7)
-    assert sigmoid(x, y, scale, -10.0, divide_by="pairs").item() == pytest.approx(pairs, abs=5e-7)
-
-
-def test_sigmoid_at_its_start():
-    def expected(rows):
-        return math.log1p(math.exp(10)) + (rows - 1) * math.log1p(math.exp(-10))
-
-    assert expected(3) == pytest.approx(10.000136, abs=5e-7)
-    assert expected(20_480) == pytest.approx(10.929769, abs=5e-7)
-    for rows in (3, 2048):
-        zero = torch.zeros(rows, 1)
-        assert sigmoid(zero, zero, 10.0, -10.0).item() == pytest.approx(expected(rows), rel=2e-6)
-
-
 def test_worked_matryoshka():
     a, b = double([[0.8, 0.6, 0], [0, 0.6, 0.8], [0.6, 0, 0.8]]), double([[0.6, 0.8, 0], [0, 0.8, 0.6], [0.8, 0, 0.6]])
 
@@ -147,28 +127,6 @@ def test_worked_matryoshka():
     assert matryoshka(loss, a, b, [2]).item() == pytest.approx(0.053761, abs=5e-7)
     assert matryoshka(loss, a, b, [3]).item() == pytest.approx(0.004891, abs=5e-7)
     assert matryoshka(loss, a, b, [2, 3]).item() == pytest.approx(0.029326, abs=5e-7)
-
-
-Z = [[1, 0, 0], [0.8, 0.6, 0], [0, 1, 0], [0, 0, 1]]
-A = [[1, 0], [0.6, 0.8], [0, 1], [-1, 0]]
-
-
-@pytest.mark.parametrize(
-    ("tau", "levels", "expected"), [(0.1, 1, 0.014594), (0.1, 2, 0.013727), (0.5, 1, 0.019890), (0.5, 2, 0.016125)]
-)
-def test_worked_structure(tau, levels, expected):
-    assert structure(double(Z), double(A), temperature=tau, levels=levels).item() == pytest.approx(expected, abs=5e-7)
-    assert slow.structure(Z, A, tau, levels) == pytest.approx(expected, abs=5e-7)
-
-
-def test_structure_is_not_the_swapped_divergence_and_is_zero_for_a_rotated_copy():
-    assert slow.structure(Z, A, 0.1, 1, swapped=True) == pytest.approx(0.028487, abs=5e-7)
-    rotation = torch.linalg.qr(unit(3, 3, 0)).Q
-    copy = (3 * double(Z) @ rotation).requires_grad_()
-    found = structure(double(Z), copy, temperature=0.002)  # exponentials underflow, gradients must not
-    found.backward()
-    assert found.item() == pytest.approx(0.0, abs=1e-12)
-    assert copy.grad.isfinite().all()
 
 
 @DENSE_AND_TILED
@@ -288,25 +246,6 @@ def test_overlap_tiles_cover_the_whole():
     assert tiles == whole
     assert whole
     assert {(j, i) for i, j in whole} == whole
-
-
-@pytest.mark.parametrize("rows", [9, 1030])
-def test_sigmoid_positives_exclusions_and_tiles(rows):
-    x, y = unit(rows, 4, 0).requires_grad_(), unit(rows, 4, 1)
-    group = torch.arange(rows) // 2
-    same = same_group(group)
-    s = x @ y.T
-    sign = torch.where(group[:, None] == group, 1.0, -1.0).double()
-    by_hand = F.softplus(-sign * (10 * s - 5)).sum() / rows
-    found = sigmoid(x, y, 10.0, -5.0, positive=same)
-    torch.testing.assert_close(found, by_hand)
-    torch.testing.assert_close(torch.autograd.grad(found, x), torch.autograd.grad(by_hand, x))
-    s = x @ y.T
-    sign = torch.eye(rows, dtype=torch.float64) * 2 - 1
-    kept = (group[:, None] != group) | torch.eye(rows, dtype=torch.bool)
-    torch.testing.assert_close(
-        sigmoid(x, y, 10.0, -5.0, exclude=same), (F.softplus(-sign * (10 * s - 5)) * kept).sum() / rows
-    )
 
 
 V, T, AUDIO = (

@@ -62,7 +62,7 @@ def test_the_paper_is_the_paper():
     method, optim = run.method, run.optim
     assert (method.dim, method.depth, method.expansion, method.dropout) == (512, 4, 4, 0.6)
     assert (method.mix, method.alpha, method.lambda_per, method.temperature) == ("halves", 1.0, "batch", 0.07)
-    assert (method.head, method.standardise, method.loss) == ("adapter", False, "info_nce")
+    assert (method.head, method.standardise) == ("adapter", False)
     assert (optim.lr, optim.floor, optim.weight_decay, optim.betas, optim.clip) == (1e-3, 1e-6, 0.1, (0.9, 0.999), None)
     assert (run.train.epochs, run.train.batch_size, run.train.precision, run.train.seed) == (500, 40_960, "fp32", 42)
 

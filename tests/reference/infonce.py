@@ -50,16 +50,6 @@ def multi_positive(s, tau, group):
     return total / (2 * b)
 
 
-def sigmoid(s, scale, bias, positive=()):
-    """-sum_ij log sigmoid(y_ij (scale s_ij + bias)), not yet divided."""
-    total = 0.0
-    for i in range(len(s)):
-        for j in range(len(s)):
-            y = 1 if i == j or (i, j) in positive else -1
-            total += math.log(1 + math.exp(-y * (scale * s[i][j] + bias)))
-    return total
-
-
 def overlap(row, column):
     """Weight two blends share. A blend is (first, second, weight of first)."""
     (a, b, w), (c, d, v) = row, column
@@ -94,23 +84,3 @@ def pairwise(vectors, tau, weighting):
             w = 1.0 if weighting == "pairs" else len(rows)
             total, weights = total + w * info_nce(s, tau), weights + w
     return total / weights
-
-
-def structure(z, a, tau, levels, swapped=False):
-    """12.2: JS between the transition matrices of two sets of rows, and of their matrix powers."""
-
-    def transitions(rows):
-        rows = np.array([np.array(r) / np.linalg.norm(r) for r in rows])
-        rows = rows - rows.mean(axis=0)
-        s = rows @ rows.T / tau
-        return np.exp(s) / np.exp(s).sum(axis=1, keepdims=True)
-
-    def divergence(p, q):
-        m = (p + q) / 2
-        if swapped:
-            return ((m * np.log(m / p)).sum(axis=1) + (m * np.log(m / q)).sum(axis=1)).mean() / 2
-        return ((p * np.log(p / m)).sum(axis=1) + (q * np.log(q / m)).sum(axis=1)).mean() / 2
-
-    p, q = transitions(z), transitions(a)
-    per_level = [divergence(np.linalg.matrix_power(p, k), np.linalg.matrix_power(q, k)) for k in range(1, levels + 1)]
-    return sum(d / k for k, d in enumerate(per_level, start=1)) / levels
