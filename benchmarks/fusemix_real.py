@@ -104,7 +104,7 @@ def recalls(name: str, model: Embedder, test: LatentData) -> dict[str, float]:
 
 @cache
 def split_data(name: str, seed: int, data_folder: Path, work: Path, *, more: bool) -> LatentData:
-    folds = official_folds(name, data_folder) if SETS[name].official else None
+    folds = official_folds(name, data_folder) if SETS[name].folds else None
     return split(latents(name, data_folder, work, more=more), seed, folds=folds)
 
 
@@ -209,6 +209,7 @@ def cells_of(sets: list[str], models: list[str], seeds: int) -> list[Cell]:
         for seed in range(seeds)
         for name in sets
         for model in models
+        if seed < (SETS[name].folds or seeds)
         if model != "richer latents" or SETS[name].more
     ]
 

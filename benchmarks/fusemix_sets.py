@@ -42,8 +42,8 @@ class DataSet:
     """By modality, those of every model."""
     more: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Those with other sizes, pools or encoders beside them, where that was tried: richer latents."""
-    official: bool = False
-    """Whether its rows name folds: seed n then holds out fold n + 1."""
+    folds: int = 0
+    """How many official folds its rows name: seed n then holds out fold n + 1."""
 
 
 def table(path: Path) -> list[Row]:
@@ -80,7 +80,7 @@ def three(folder: Path) -> Iterator[Row]:
 
 
 def esc10(folder: Path) -> Iterator[Row]:
-    """The official folds keep a recording's clips together. A title without a word says nothing and is left out."""
+    """The official folds 1 to 4, which keep a recording's clips together. A title without a word is left out."""
     for r in table(folder / "metadata.csv"):
         title = " ".join(re.findall(r"[a-z]+", Path(r["freesound_title"]).stem.lower().replace("_", " ")))
         sound = {"id": r["file"], "audio": str(folder / r["file"]), "group": r["freesound_url"], "fold": r["fold"]}
@@ -100,7 +100,7 @@ SETS: dict[str, DataSet] = {
     "drawings": DataSet(drawings, "art4apps", _IMAGE, _LARGE),
     "words": DataSet(words, "art4apps", {"audio": _SPOKEN, "text": (TEXT,)}),
     "three": DataSet(three, "art4apps", _IMAGE | {"audio": _SPOKEN}, _LARGE | {"audio": _SPOKEN_MORE}),
-    "esc10": DataSet(esc10, "esc10", {"audio": ("aisfx",), "text": (TEXT,)}, official=True),
+    "esc10": DataSet(esc10, "esc10", {"audio": ("aisfx",), "text": (TEXT,)}, folds=4),
     "grid-s1": DataSet(
         speech,
         "grid-s1",
