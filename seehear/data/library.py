@@ -12,14 +12,13 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from seehear.data.records import SPLITS, Clip, Reject, Source, Text, clip_id, content_key, printable, unprintable
+from seehear.data.vectors import Vectors, VectorTable, in_batches
 from seehear.errors import SeehearError, require
 
 if TYPE_CHECKING:
@@ -296,98 +295,3 @@ def _clip(row: dict[str, Any]) -> Clip:
     texts = tuple(Text(**t) for t in row.pop("texts") or ())
     labels = tuple(row.pop("labels") or ())
     return Clip(**(row | {"texts": texts, "labels": labels, "meta": json.loads(row["meta"] or "{}")}))
-
-
-@dataclass(frozen=True)
-class Vectors:
-    """Rows of a vector table, in the order of (id, item)."""
-
-    ids: list[str]
-    items: np.ndarray
-    """(N,) int32: which text of the clip; 0 for video and audio."""
-    modalities: list[str]
-    vectors: np.ndarray
-    """(N, width) float16."""
-    makers: list[str]
-    """Fingerprint of the encoder or run that made each row."""
-    contents: list[str]
-    """Fingerprint of the media window or text each row was made from."""
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-
-class VectorTable:
-    """An append-only table of vectors. A row's key is (id, item, modality); `maker` and `content` say what it is of."""
-
-    def __init__(self, table: Any):
-        self._table = table
-
-    @property
-    def width(self) -> int:
-        return int(self._table.schema.field("vector").type.list_size)
-
-    def __len__(self) -> int:
-        return int(self._table.count_rows())
-
-    def keys(self) -> dict[tuple[str, int, str], tuple[str, str]]:
-        """(id, item, modality) -> (maker, content) of every row: what a resumed job need not do again."""
-        columns = ["id", "item", "modality", "maker", "content"]
-        rows = self._table.search().select(columns).limit(None).to_arrow().to_pydict()
-        keys = zip(rows["id"], rows["item"], rows["modality"], strict=True)
-        return dict(zip(keys, zip(rows["maker"], rows["content"], strict=True), strict=True))
-
-    def append(self, rows: Vectors) -> None:
-        """One commit: after it returns the rows survive a kill."""
-        pa = require("pyarrow")
-        vectors = np.ascontiguousarray(rows.vectors, dtype=np.float16)
-        if vectors.shape != (len(rows.ids), self.width):
-            raise ValueError(f"vectors must be ({len(rows.ids)}, {self.width}); got {vectors.shape}")
-        column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), self.width)
-        data = [
-            pa.array(rows.ids, pa.string()),
-            pa.array(rows.items, pa.int32()),
-            pa.array(rows.modalities, pa.string()),
-        ]
-        data += [column, pa.array(rows.makers, pa.string()), pa.array(rows.contents, pa.string())]
-        self._table.add(pa.Table.from_arrays(data, schema=self._table.schema))
-
-    def read(self, where: str | None = None) -> Vectors:
-        query = self._table.search()
-        if where:
-            query = query.where(where)
-        return self._vectors(query.limit(None).to_arrow().sort_by([("id", "ascending"), ("item", "ascending")]))
-
-    def scan(self, where: str | None = None, *, size: int = 8192) -> Iterator[Vectors]:
-        """All rows in parts of bounded size, in the table's own order."""
-        query = self._table.search()
-        if where:
-            query = query.where(where)
-        pa = require("pyarrow")
-        for batch in query.limit(None).to_batches(size):
-            if len(batch):
-                yield self._vectors(pa.Table.from_batches([batch]))
-
-    def _vectors(self, rows: Any) -> Vectors:
-        vectors = rows["vector"].combine_chunks()
-        vectors = vectors.chunk(0) if hasattr(vectors, "num_chunks") else vectors
-        return Vectors(
-            ids=rows["id"].to_pylist(),
-            items=rows["item"].to_numpy(),
-            modalities=rows["modality"].to_pylist(),
-            vectors=vectors.flatten().to_numpy(zero_copy_only=False).reshape(len(rows), self.width),
-            makers=rows["maker"].to_pylist(),
-            contents=rows["content"].to_pylist(),
-        )
-
-    def remove(self, where: str) -> None:
-        self._table.delete(where)
-
-    def compact(self) -> None:
-        """Join the small files that appending left; safe at any time."""
-        self._table.optimize()
-
-
-def in_batches(rows: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    for at in range(0, len(rows), size):
-        yield rows[at : at + size]
