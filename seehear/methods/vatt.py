@@ -1,0 +1,258 @@
+"""VATT: Transformers for Multimodal Self-Supervised Learning from Raw Video, Audio and Text (arXiv 2104.11178).
+
+Nothing but linear maps stands between a signal and a Transformer, and all of it is learnt without labels:
+    tokens       4 x 16 x 16 voxels x_n -> x_n W + e_t + e_v + e_h;  128 samples -> x_n W + e_n;  words -> their vectors
+    DropToken    in training a random part of the tokens of video and audio is not computed
+    encode       z_in = [x_AGG; tokens];  z' = MHA(LN(z)) + z;  z'' = MLP(LN(z')) + z';  f = LN(z_last) at AGG
+    heads        z_v,va = BN W ReLU BN W f_v,  z_a,va = BN W f_a         fine space of video and audio, S_va
+                 z_v,vt = BN W ReLU z_v,va,    z_t,vt = BN W f_t         coarse space with text, reached from S_va
+    loss         NCE(z_v,va, z_a,va) + lambda MIL-NCE(z_v,vt, {z_t,vt}), of cosines over tau
+Matches of a clip are its sound, and the K sentences said around it; all of the rest of a batch is not.
+
+'specific' has an encoder for each modality, that of text with relative positions; 'agnostic' one for all, through which
+each passes by itself between maps of its own.
+
+The encoders look at one clip at a time. Heads have batch norm: they are part of the objective, and see the whole batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from seehear.errors import SeehearError, unknown
+from seehear.losses.nce import mil_nce, nce
+from seehear.losses.overlap import Overlap, same_group
+from seehear.methods.base import Method
+from seehear.methods.vatt_config import SIZES, Space, VATTConfig, plan
+from seehear.nn.heads import BatchNorm, Head, Seen
+from seehear.nn.logmel import LogMel
+from seehear.nn.random import Randomness
+from seehear.nn.tokens import PatchTokens, WordTokens
+from seehear.nn.transformer import Transformer, glorot
+from seehear.types import Batch, Encoded, Modality, StepOutput, Tensor, presence
+
+__all__ = ["SIZES", "VATT", "VATTConfig"]
+
+_SHORTEST = 1e-3  # of vectors before they are made unit: a batch norm of equal rows gives zeros
+
+
+class VATT(Method):
+    name = "vatt"
+    config: VATTConfig
+
+    def __init__(self, config: VATTConfig):
+        super().__init__()
+        self.config, self._spaces = config, plan(config)
+        self.spaces = {name: space.modalities for name, space in self._spaces.items()}
+        self.tokens = nn.ModuleDict({m: _tokens(config, m) for m in config.modalities})
+        agnostic = config.variant == "agnostic"
+        encoders = {"shared": None} if agnostic else dict.fromkeys(config.modalities)
+        self.encoders = nn.ModuleDict({name: _encoder(config, name) for name in encoders})
+        if agnostic:
+            width = config.shared.width
+            self.after = nn.ModuleDict({m: glorot(nn.Linear(width, width)) for m in config.modalities})
+        if "audio" in config.modalities and config.sound == "spectrogram":
+            self.mel = LogMel(config.mel, rate=config.rate)
+        self.heads = nn.ModuleDict({name: _heads(config, name, space) for name, space in self._spaces.items()})
+        if "coarse" in self._spaces:
+            self.coarsen = Head((config.dim, self._spaces["coarse"].dim), norm=True, relu_first=True)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> VATT:
+        return cls(VATTConfig.from_dict(config))
+
+    def load_words(self, table_VD: Tensor) -> VATT:
+        """Take word vectors, those of word2vec in the paper; row 0 for padding."""
+        self._words().load(table_VD)
+        return self
+
+    def encode(self, batch: Batch, *, rng: Randomness | None) -> Encoded:
+        """Features before the heads: (B, D), of text (B, K, D). `rng` None: all tokens, and no dropout."""
+        names = self.config.modalities
+        missing = [m for m in names if m not in batch or f"has_{m}" not in batch]
+        if missing:
+            raise ValueError(f"the batch has no {', '.join(missing)}: the model aligns {', '.join(names)}")
+        features = {m: self.features(m, batch[m], rng=rng) for m in names}
+        present = {m: has for m, has in presence(batch).items() if m in names}
+        context = {}
+        if "text" in names:
+            context["sentence"] = (batch["text"] != 0).any(dim=2) & present["text"][:, None]
+            present["text"] = context["sentence"].any(dim=1)
+        if self.config.mask_same_group:
+            if "group" not in batch:
+                raise ValueError("mask_same_group needs the rows' group numbers: the batch has no 'group'")
+            context["group"] = batch["group"]
+        return Encoded(features, present, context)
+
+    def features(self, m: Modality, x: Tensor, *, rng: Randomness | None = None) -> Tensor:
+        """f at AGG, what a probe or a classifier starts from: (B, D) of video (B, T, H, W, C) or audio (B, S); (B, K,
+        D) of text (B, K, L)."""
+        if m == "text":
+            self._check_axes(m, x, 3, "(clips, sentences, words)")
+            x_ND, mask = self.tokens[m](x.flatten(0, 1), rng=rng, name=m)
+        else:
+            x_ND, mask = self.tokens[m](self._grid(m, x), rng=rng, name=m), None
+        encoder = self.encoders["shared" if self.config.variant == "agnostic" else m]
+        f_ND = encoder(x_ND, mask, rng=rng, name=m)[:, 0]
+        if self.config.variant == "agnostic":
+            f_ND = F.gelu(self.after[m](f_ND))
+        f_ND = f_ND.to(next(self.parameters()).dtype)
+        return f_ND.unflatten(0, (len(x), -1)) if m == "text" else f_ND
+
+    def objective(self, encoded: Encoded, *, progress: float, rng: Randomness) -> StepOutput:
+        """Terms of pairs that two clips have at least; without any the loss is zero, and so is its gradient."""
+        seen, valid = Seen(), dict(encoded.present)
+        if "text" in valid:
+            valid["text"] = encoded.context["sentence"]  # (B, K)
+        z = self._project(encoded.features, valid, seen)
+        exclude = same_group(encoded.context["group"]) if self.config.mask_same_group else None
+        total = torch.stack([x[:0].sum() for x in encoded.features.values()]).sum()  # a graph, whatever is absent
+        terms, weights = {}, 0.0
+        for name, space in self._spaces.items():
+            for p, q in space.pairs:
+                if int((encoded.present[p] & encoded.present[q]).sum()) > 1:
+                    terms[p, q] = self._term(z[name][p], z[name][q], valid[p], valid[q], exclude)
+                    weight = self.config.text_weight if q == "text" else 1.0
+                    total, weights = total + weight * terms[p, q], weights + weight
+        if self.config.form != "paper" and weights:
+            total = total / weights
+        metrics = {f"loss/{p}-{q}": term.detach() for (p, q), term in terms.items()}
+        return StepOutput(total, metrics, self._carry(seen))
+
+    def _term(self, x: Tensor, y: Tensor, has_x: Tensor, has_y: Tensor, exclude: Overlap | None) -> Tensor:
+        """NCE, or MIL-NCE where y holds sentences."""
+        x, y, config = _unit(x), _unit(y), self.config
+        if y.dim() == 3:
+            return mil_nce(x, y, config.temperature, has_x_B=has_x, has_y_BK=has_y, form=config.form, exclude=exclude)
+        return nce(x, y, config.temperature, has_x_B=has_x, has_y_B=has_y, form=config.form, exclude=exclude)
+
+    def embed(self, batch: Batch, space: str | None = None) -> dict[Modality, Tensor]:
+        """Of text the first sentence that there is. Audio comes into the coarse space by video's map, whether it was
+        trained there or not (as MMV does)."""
+        return {m: _unit(z_BE) for m, z_BE in self.raw(batch, space).items()}
+
+    @torch.no_grad()
+    def raw(self, batch: Batch, space: str | None = None) -> dict[Modality, Tensor]:
+        """The same before it is made unit: windows of a clip are averaged here."""
+        space = space or next(iter(self.spaces))
+        if space not in self.spaces:
+            raise unknown("space", space, self.spaces)
+        here = [m for m in self.spaces[space] if m in batch]
+        given = {m: _first_sentence(batch[m]) if m == "text" else batch[m] for m in here}
+        features = {m: self.features(m, x) for m, x in given.items()}
+        if "text" in features:
+            features["text"] = features["text"][:, 0]
+        return self._project(features, {}, None)[space]
+
+    @torch.no_grad()
+    def after_step(self, out: StepOutput, progress: float) -> None:
+        for name, norm in self.named_modules():
+            if isinstance(norm, BatchNorm) and f"{name}/mean" in out.carry:
+                norm.move(out.carry[f"{name}/mean"], out.carry[f"{name}/variance"])
+
+    # -- parts -------------------------------------------------------------------------------------------------------
+
+    def _grid(self, m: Modality, x: Tensor) -> Tensor:
+        """Frames as they are; samples, or their spectrogram, with one channel."""
+        if m == "video":
+            return x
+        self._check_axes(m, x, 2, "(clips, samples)")
+        return self.mel(x)[..., None] if self.config.sound == "spectrogram" else x[..., None]
+
+    def _check_axes(self, m: Modality, x: Tensor, axes: int, what: str) -> None:
+        if x.dim() != axes:
+            raise SeehearError(f"{m} must be {what}; got {tuple(x.shape)}")
+
+    def _project(
+        self, features: Mapping[Modality, Tensor], valid: Mapping[Modality, Tensor], seen: Seen | None
+    ) -> dict[str, dict[Modality, Tensor]]:
+        """z by space and modality, of any length."""
+        z: dict[str, dict[Modality, Tensor]] = {}
+        for name, heads in self.heads.items():
+            assert isinstance(heads, nn.ModuleDict)
+            z[name] = {m: head(features[m], valid.get(m), seen) for m, head in heads.items() if m in features}
+        if "coarse" in z:
+            trained = {m for pair in self._spaces["coarse"].pairs for m in pair}
+            through = [m for m in z["fine"] if seen is None or m in trained]
+            if through:  # one map for both; its norm sees all that is trained
+                x = torch.cat([z["fine"][m] for m in through])
+                rows = torch.cat([valid[m] for m in through]) if valid else None
+                z["coarse"] |= dict(zip(through, self.coarsen(x, rows, seen).chunk(len(through)), strict=True))
+        return z
+
+    def _carry(self, seen: Seen) -> dict[str, Tensor]:
+        names = {module: name for name, module in self.named_modules()}
+        found: dict[str, Tensor] = {}
+        for norm, (mean, variance) in seen.moments.items():
+            found |= {f"{names[norm]}/mean": mean, f"{names[norm]}/variance": variance}
+        return found
+
+    def _words(self) -> WordTokens:
+        if "text" not in self.config.modalities:
+            raise SeehearError("this model reads no text: it takes no word table")
+        tokens = self.tokens["text"]
+        assert isinstance(tokens, WordTokens)
+        return tokens
+
+
+def _tokens(config: VATTConfig, m: Modality) -> nn.Module:
+    width, agnostic = config.size_of(m).width, config.variant == "agnostic"
+    if m == "text":
+        return WordTokens(
+            config.vocabulary,
+            config.word_width,
+            width=width,
+            absolute=config.words if agnostic else None,
+            position_norm=config.position_norm,
+            trained=config.train_words,
+            dropout=config.dropout,
+        )
+    shape, patch = config.grid_of(m)
+    return PatchTokens(
+        shape,
+        patch,
+        channels=config.channels if m == "video" else 1,
+        width=width,
+        mix=agnostic,
+        position_norm=config.position_norm,
+        keep=config.keep_of(m),
+        keep_per_sample=config.keep_per_sample,
+        dropout=config.dropout,
+    )
+
+
+def _encoder(config: VATTConfig, name: str) -> Transformer:
+    """Of a modality, or the 'shared' one."""
+    size = config.shared if name == "shared" else config.size_of(name)
+    rates = {"dropout": config.dropout, "drop_path": config.drop_path}
+    return Transformer(size, style="t5" if name == "text" else "vit", **rates)
+
+
+def _heads(config: VATTConfig, name: str, space: Space) -> nn.ModuleDict:
+    """Those that lead into a space from features: two maps of video, one of the others; in a joint space one of each,
+    behind a ReLU."""
+    norm, heads = config.batch_norm == "all", nn.ModuleDict()
+    for m in space.modalities:
+        width = config.size_of(m).width
+        if name == "joint":
+            heads[m] = Head((width, space.dim), norm=True, relu_first=True)
+        elif m == "video" and name != "coarse":
+            heads[m] = Head((width, config.dim, space.dim), norm=True)
+        elif name != "coarse" or m == "text":
+            heads[m] = Head((width, space.dim), norm=norm)
+    return heads
+
+
+def _unit(z: Tensor) -> Tensor:
+    return F.normalize(z, dim=-1, eps=_SHORTEST)
+
+
+def _first_sentence(text_BKL: Tensor) -> Tensor:
+    """(B, 1, L): a clip's own sentence comes first, and may be empty."""
+    first_B = (text_BKL != 0).any(dim=2).to(torch.uint8).argmax(dim=1)
+    return text_BKL[torch.arange(len(text_BKL), device=text_BKL.device), first_B][:, None]

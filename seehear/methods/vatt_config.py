@@ -1,0 +1,180 @@
+"""Settings of VATT, its sizes, and the spaces they lay out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from itertools import combinations
+from typing import Any, Literal
+
+from seehear.errors import SeehearError, unknown
+from seehear.losses.nce import Form
+from seehear.nn.logmel import MelConfig
+from seehear.nn.transformer import Size
+from seehear.types import MODALITIES, Modality
+
+Pair = tuple[Modality, Modality]
+
+SIZES = {
+    "tiny": Size(layers=4, width=192, hidden=768, heads=3),  # ours, for a CPU
+    "small": Size(layers=6, width=512, hidden=2048, heads=8),
+    "base": Size(layers=12, width=768, hidden=3072, heads=12),
+    "medium": Size(layers=12, width=1024, hidden=4096, heads=16),
+    "large": Size(layers=24, width=1024, hidden=4096, heads=16),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class VATTConfig:
+    modalities: tuple[Modality, ...] = MODALITIES
+    """What a batch holds; two at least."""
+    variant: Literal["specific", "agnostic"] = "specific"
+    """An encoder for each modality, or one for all, through which each passes by itself."""
+    video: Size = SIZES["medium"]
+    """Size of the video encoder."""
+    audio: Size = SIZES["base"]
+    """Size of the audio encoder."""
+    text: Size = SIZES["small"]
+    """Size of the text encoder, one with relative positions (T5)."""
+    shared: Size = SIZES["medium"]
+    """Size of the one encoder of 'agnostic', in place of the three."""
+    frames: tuple[int, int, int] = (32, 224, 224)
+    """Frames, height and width that positions are learnt for; clips of other sizes are read by interpolation."""
+    channels: int = 3
+    """Of a frame."""
+    patch: tuple[int, int, int] = (4, 16, 16)
+    """Frames, height and width of a video token."""
+    sound: Literal["waveform", "spectrogram"] = "waveform"
+    """Audio tokens are runs of samples, or patches of a log-mel spectrogram that the model makes of them."""
+    rate: int = 48_000
+    """Samples a second."""
+    samples: int = 153_600
+    """Of a clip, that positions are learnt for."""
+    sound_patch: int = 128
+    """Samples of an audio token."""
+    mel: MelConfig = MelConfig()
+    """The spectrogram."""
+    mel_patch: tuple[int, int] = (16, 5)
+    """Frames and bands of a token of the spectrogram."""
+    vocabulary: int = 65_536
+    """Words with their vectors; number 0 is padding."""
+    word_width: int = 300
+    """Of a word vector."""
+    words: int = 16
+    """Of a sentence at most. ('specific' reads sentences of any length.)"""
+    train_words: bool = False
+    """Whether word vectors learn; in the paper they are word2vec's and do not."""
+    position_norm: bool = True
+    """LayerNorm of position vectors, as in the official code. Without it (the paper) they start small, and do not drown
+    tokens that are small themselves, as those of waveforms are."""
+    keep: dict[Modality, float] = field(default_factory=dict)
+    """DropToken: the part of the tokens that a training step looks at; 0.5 of video and of waveforms, all of a
+    spectrogram, where nothing is said. Text is never dropped."""
+    keep_per_sample: bool = False
+    """A keep set of its own for each clip, not one for the whole batch."""
+    dropout: float = 0.1
+    """Of tokens, in each MLP, at the end of each branch and of each encoder."""
+    drop_path: float = 0.0
+    """How often the last block's branches are left out for a clip; earlier ones less."""
+    spaces: Literal["joint", "disjoint", "fine_coarse"] = "fine_coarse"
+    """A fine space of video and audio, and behind it a coarse one of all (the paper); one for all; one a pair."""
+    dim: int = 512
+    """Width of a space."""
+    coarse_dim: int | None = None
+    """Width of the coarse space, and of a disjoint one that holds text; None: half of `dim`."""
+    batch_norm: Literal["all", "video"] = "all"
+    """After every linear map of the heads (the paper), or only after those of video (the official code)."""
+    pairs: tuple[Pair, ...] = (("video", "audio"), ("video", "text"))
+    """Pairs of modalities to align; empty means all."""
+    text_weight: float = 1.0
+    """lambda, of the pairs with text."""
+    temperature: float = 0.07
+    """tau; it does not learn."""
+    form: Form = "paper"
+    """Of the losses. 'code' and 'symmetric' are the official code's two: with them the total is the mean of the terms
+    and not their sum."""
+    mask_same_group: bool = False
+    """Clips of one source recording are no negatives of each other. (In the paper they are.)"""
+
+    def __post_init__(self) -> None:
+        for name in ("modalities", "frames", "patch", "mel_patch"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        object.__setattr__(self, "modalities", tuple(m for m in MODALITIES if m in self._known(self.modalities)))
+        pairs = tuple(tuple(sorted(self._known(pair), key=MODALITIES.index)) for pair in self.pairs)
+        object.__setattr__(self, "pairs", pairs)
+        if len(self.modalities) < 2:
+            raise SeehearError(f"VATT aligns two modalities at least; got {', '.join(self.modalities)}")
+        if alone := set(self.modalities) - {m for pair in self.pairs_here() for m in pair}:
+            raise SeehearError(f"{', '.join(sorted(alone))} is in no pair: add one, or leave it out of modalities")
+        if self.spaces == "fine_coarse" and not {"video", "audio"} <= set(self.modalities):
+            raise SeehearError("fine_coarse needs video and audio: choose another of spaces, joint or disjoint")
+        for m, rate in self.keep.items():
+            if m not in ("video", "audio") or not 0 < rate <= 1:
+                raise SeehearError(f"keep is a part, above 0 and up to 1, of video or audio; got {rate} of {m}")
+        if self.temperature < 0.001 or not 0 <= self.dropout < 1 or not 0 <= self.drop_path < 1:
+            raise SeehearError(
+                "temperature must be 0.001 at least, dropout and drop_path in [0, 1); got "
+                f"{self.temperature}, {self.dropout} and {self.drop_path}"
+            )
+
+    @staticmethod
+    def _known(modalities: tuple[Modality, ...]) -> tuple[Modality, ...]:
+        for m in modalities:
+            if m not in MODALITIES:
+                raise unknown("modality", m, MODALITIES)
+        return modalities
+
+    def size_of(self, m: Modality) -> Size:
+        if self.variant == "agnostic":
+            return self.shared
+        return {"video": self.video, "audio": self.audio, "text": self.text}[m]
+
+    def keep_of(self, m: Modality) -> float:
+        return self.keep.get(m, 1.0 if m == "audio" and self.sound == "spectrogram" else 0.5)
+
+    def grid_of(self, m: Modality) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """(what positions of video or audio are learnt for, a patch of it)"""
+        if m == "video":
+            return self.frames, self.patch
+        if self.sound == "waveform":
+            return (self.samples,), (self.sound_patch,)
+        return (self.mel.frames(self.samples, self.rate), self.mel.bands), self.mel_patch
+
+    def pairs_here(self) -> tuple[Pair, ...]:
+        """Those whose modalities there are."""
+        asked = self.pairs or tuple(combinations(MODALITIES, 2))
+        return tuple((p, q) for p, q in asked if p in self.modalities and q in self.modalities)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> VATTConfig:
+        """What `dataclasses.asdict`, or JSON made from it, gave."""
+        known = [f.name for f in fields(cls)]
+        for name in values:
+            if name not in known:
+                raise unknown("VATT option", name, known)
+        made = {"video": Size, "audio": Size, "text": Size, "shared": Size, "mel": MelConfig}
+        nested = {k: made[k](**v) for k, v in values.items() if k in made and isinstance(v, Mapping)}
+        return cls(**{**values, **nested})
+
+
+@dataclass(frozen=True)
+class Space:
+    modalities: tuple[Modality, ...]
+    dim: int
+    pairs: tuple[Pair, ...]
+    """Those that are aligned in it."""
+
+
+def plan(config: VATTConfig) -> dict[str, Space]:
+    """The spaces by name, the one that holds most first."""
+    pairs, coarse_dim = config.pairs_here(), config.coarse_dim or config.dim // 2
+    if config.spaces == "joint":
+        return {"joint": Space(config.modalities, config.dim, pairs)}
+    if config.spaces == "disjoint":
+        return {f"{p}-{q}": Space((p, q), coarse_dim if q == "text" else config.dim, ((p, q),)) for p, q in pairs}
+    fine = tuple(pair for pair in pairs if "text" not in pair)
+    spaces = {"fine": Space(("video", "audio"), config.dim, fine)}
+    if "text" not in config.modalities:
+        return spaces
+    coarse = tuple(pair for pair in pairs if "text" in pair)
+    return {"coarse": Space(config.modalities, coarse_dim, coarse)} | spaces

@@ -1,0 +1,77 @@
+"""Log-mel spectrograms of whole batches of waveforms, on their device, as VATT takes them in place of samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from seehear.types import Float, Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class MelConfig:
+    window: float = 0.04267
+    """Seconds of a frame."""
+    hop: float = 0.02134
+    """Seconds from one frame to the next."""
+    bands: int = 80
+    """On the mel scale."""
+    low: float = 80.0
+    """Where the first band begins, in hertz."""
+    high: float = 7600.0
+    """Where the last band ends."""
+
+    def sizes(self, rate: int) -> tuple[int, int]:
+        """(samples of a window, samples of a hop)"""
+        return int(self.window * rate), int(self.hop * rate)
+
+    def frames(self, samples: int, rate: int) -> int:
+        """One begins at every hop inside the clip."""
+        return -(-samples // self.sizes(rate)[1])
+
+
+class LogMel(nn.Module):
+    """log(1 + 10^4 mel) of magnitudes, periodic Hann windows, zeros beyond the end; then stretched from 0, the lowest
+    of a clip, to 1, its highest (all 0 where the two are one)."""
+
+    window: Tensor
+    filters: Tensor
+
+    def __init__(self, config: MelConfig, *, rate: int):
+        super().__init__()
+        size, self.hop = config.sizes(rate)
+        self.points = 1 << (size - 1).bit_length()
+        filters = mel_filters(rate, self.points, config.bands, low=config.low, high=config.high)
+        self.register_buffer("window", torch.hann_window(size), persistent=False)
+        self.register_buffer("filters", filters.float(), persistent=False)
+
+    @torch.no_grad()
+    def forward(self, sound_BN: Float[Tensor, "b n"]) -> Float[Tensor, "b s f"]:
+        with torch.autocast(sound_BN.device.type, enabled=False):
+            frames, size = -(-sound_BN.shape[1] // self.hop), len(self.window)
+            whole = (frames - 1) * self.hop + size
+            sound_BN = F.pad(sound_BN.to(self.window.dtype), (0, max(0, whole - sound_BN.shape[1])))
+            framed_BSN = sound_BN.unfold(1, size, self.hop)[:, :frames] * self.window
+            magnitude_BSK = torch.fft.rfft(framed_BSN, self.points).abs()
+            level_BSF = (1e4 * (magnitude_BSK @ self.filters)).log1p()
+            lowest, highest = level_BSF.amin(dim=(1, 2), keepdim=True), level_BSF.amax(dim=(1, 2), keepdim=True)
+            return (level_BSF - lowest) / torch.where(highest > lowest, highest - lowest, 1.0)
+
+
+def mel_filters(rate: int, points: int, bands: int, *, low: float, high: float) -> Float[Tensor, "k f"]:
+    """Triangles of height 1 whose flanks are straight in mel (1127 ln(1 + f / 700)), side by side from low to high;
+    float64. The constant part of a signal is in none."""
+
+    def mel(hertz: Tensor) -> Tensor:
+        return 1127.0 * torch.log1p(hertz / 700.0)
+
+    first, last = mel(torch.tensor([low, high], dtype=torch.float64)).tolist()
+    edges = torch.linspace(first, last, bands + 2, dtype=torch.float64)
+    bins = mel(torch.linspace(0, rate / 2, points // 2 + 1, dtype=torch.float64))[:, None]
+    rise, fall = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2]), (edges[2:] - bins) / (edges[2:] - edges[1:-1])
+    filters = torch.minimum(rise, fall).clamp(min=0)
+    filters[0] = 0
+    return filters

@@ -1,0 +1,167 @@
+"""Pre-norm Transformer encoders: that of ViT, and that of T5 with its relative positions.
+
+    z' = z + attention(norm(z)),   z'' = z' + W2 gelu(W1 norm(z')),   out = norm(z_last)
+
+'vit'   LayerNorm, biases, logits divided by the root of the head's width
+'t5'    RMS norm before attention and at the end, no biases, logits as they are plus a learned number for each head and
+        distance, the same in every layer; LayerNorm before the inner layer (as VATT has it, arXiv 2104.11178)
+
+Rows never see each other. All draws are named and come from `Randomness`; without it nothing is dropped. Weights of
+attention are never dropped: a fused kernel would draw from the device's stream, and a result would depend on how a
+batch is cut.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from seehear.nn.random import Randomness, dropout
+from seehear.types import Bool, Float, Tensor
+
+Style = Literal["vit", "t5"]
+_EPS = 1e-6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    layers: int
+    """Blocks, one after the other."""
+    width: int
+    """Of a token."""
+    hidden: int
+    """Width inside a block's MLP."""
+    heads: int
+    """Of attention; `width` is a multiple."""
+
+    def __post_init__(self) -> None:
+        if min(self.layers, self.width, self.hidden, self.heads) < 1 or self.width % self.heads:
+            raise ValueError(f"sizes must be positive and the width a multiple of the heads; got {self}")
+
+
+class Transformer(nn.Module):
+    """`drop_path` leaves out a branch for a whole sample, more often the deeper it lies: never in the first block, so
+    often in the last. `dropout` is inside the MLP, at the end of each branch and of the encoder."""
+
+    def __init__(self, size: Size, *, style: Style = "vit", dropout: float = 0.0, drop_path: float = 0.0):
+        super().__init__()
+        self.size, self.dropout = size, dropout
+        rates = [drop_path * i / max(1, size.layers - 1) for i in range(size.layers)]
+        self.blocks = nn.ModuleList(Block(size, style=style, dropout=dropout, drop_path=rate) for rate in rates)
+        self.norm = _norm(style, size.width)
+        self.relative = RelativeBias(size.heads) if style == "t5" else None
+
+    def forward(
+        self,
+        x_BLD: Float[Tensor, "b l d"],
+        mask_BL: Bool[Tensor, "b l"] | None = None,
+        *,
+        rng: Randomness | None = None,
+        name: str = "transformer",
+    ) -> Float[Tensor, "b l d"]:
+        """`mask_BL`: 1 = a token, 0 = padding that nobody looks at; one token a row at least. Several rows may belong
+        to each row of `rng` (the sentences of a clip). `name` tells these draws from those of others."""
+        bias = self._bias(mask_BL, x_BLD.shape[1])
+        x_BLD = x_BLD.to(next(self.parameters()).dtype)  # sums over many layers, under autocast too
+        for i, block in enumerate(self.blocks):
+            x_BLD = block(x_BLD, bias, rng=rng, name=f"{name}/{i}")
+        return folded_dropout(self.norm(x_BLD), self.dropout, rng, f"{name}/end")
+
+    def _bias(self, mask_BL: Tensor | None, length: int) -> Tensor | None:
+        """What is added to all logits, or which of them count: (B or 1, H or 1, L or 1, L)."""
+        mask = None if mask_BL is None else mask_BL[:, None, None]
+        if self.relative is None:
+            return mask
+        bias = self.relative(length)[None]
+        return bias if mask is None else bias.masked_fill(~mask, -torch.inf)
+
+
+class Block(nn.Module):
+    def __init__(self, size: Size, *, style: Style, dropout: float, drop_path: float):
+        super().__init__()
+        self.dropout, self.drop_path = dropout, drop_path
+        bias = style == "vit"
+        self.norm1, self.norm2 = _norm(style, size.width), nn.LayerNorm(size.width, eps=_EPS)
+        self.attention = Attention(size.width, size.heads, bias=bias, scaled=style == "vit")
+        self.up = glorot(nn.Linear(size.width, size.hidden, bias=bias))
+        self.down = glorot(nn.Linear(size.hidden, size.width, bias=bias))
+
+    def forward(self, z_BLD: Tensor, bias: Tensor | None, *, rng: Randomness | None, name: str) -> Tensor:
+        z_BLD = z_BLD + self._branch(self.attention(self.norm1(z_BLD), bias), rng, f"{name}/attention")
+        u_BLH = folded_dropout(F.gelu(self.up(self.norm2(z_BLD))), self.dropout, rng, f"{name}/hidden")
+        return z_BLD + self._branch(self.down(u_BLH), rng, f"{name}/mlp")
+
+    def _branch(self, y_BLD: Tensor, rng: Randomness | None, name: str) -> Tensor:
+        y_BLD = folded_dropout(y_BLD, self.dropout, rng, name)
+        if rng is None or self.drop_path == 0:
+            return y_BLD
+        rows = rng.stop - rng.start
+        kept_B = rng.uniform(f"{name}/path", len(y_BLD) // rows).flatten() >= self.drop_path
+        return y_BLD * (kept_B.to(y_BLD) / (1 - self.drop_path))[:, None, None]
+
+
+class Attention(nn.Module):
+    """Of a sequence to itself."""
+
+    def __init__(self, width: int, heads: int, *, bias: bool, scaled: bool):
+        super().__init__()
+        self.heads, self.scale = heads, (width // heads) ** -0.5 if scaled else 1.0
+        self.into = glorot(nn.Linear(width, 3 * width, bias=bias), parts=3)
+        self.out = glorot(nn.Linear(width, width, bias=bias))
+
+    def forward(self, x_BLD: Float[Tensor, "b l d"], bias: Tensor | None = None) -> Float[Tensor, "b l d"]:
+        q, k, v = self.into(x_BLD).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # each (B, H, L, d)
+        if bias is not None and bias.dtype != torch.bool:
+            bias = bias.to(q.dtype)
+        y_BHLd = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=self.scale)
+        return self.out(y_BHLd.transpose(1, 2).flatten(2))
+
+
+class RelativeBias(nn.Module):
+    """A number for each head and bucket of distances from query to key, that before and after told apart."""
+
+    def __init__(self, heads: int, *, buckets: int = 32, longest: int = 64):
+        super().__init__()
+        self.buckets, self.longest = buckets, longest
+        self.table = nn.Embedding(buckets, heads)
+        nn.init.uniform_(self.table.weight, -0.05, 0.05)
+
+    def forward(self, length: int) -> Float[Tensor, "h l l"]:
+        place = torch.arange(length, device=self.table.weight.device)
+        bucket_LL = bucket(place[None, :] - place[:, None], buckets=self.buckets, longest=self.longest)
+        return self.table(bucket_LL).permute(2, 0, 1)
+
+
+def bucket(offset: Tensor, *, buckets: int = 32, longest: int = 64) -> Tensor:
+    """The bucket of key position - query position: half of them for keys that come later; of each half, half for single
+    distances, the rest in even steps of the logarithm up to `longest`, and all that is farther in the last."""
+    half, exact = buckets // 2, buckets // 4
+    distance = offset.abs()
+    steps = torch.log(distance.clamp(min=exact) / exact) / math.log(longest / exact) * (half - exact)
+    far = (exact + steps.long()).clamp(max=half - 1)
+    return torch.where(distance < exact, distance, far) + half * (offset > 0)
+
+
+def folded_dropout(x: Tensor, p: float, rng: Randomness | None, name: str) -> Tensor:
+    """`dropout` where several rows lie one after the other for each row of the batch."""
+    if rng is None or p == 0:
+        return x
+    return dropout(x.unflatten(0, (rng.stop - rng.start, -1)), p, rng, name).flatten(0, 1)
+
+
+def glorot(linear: nn.Linear, *, parts: int = 1) -> nn.Linear:
+    """Uniform by width in and out, biases zero. `parts` matrices that lie in one count each by itself."""
+    for weight in linear.weight.data.chunk(parts):
+        nn.init.xavier_uniform_(weight)
+    if linear.bias is not None:
+        nn.init.zeros_(linear.bias)
+    return linear
+
+
+def _norm(style: Style, width: int) -> nn.Module:
+    return nn.LayerNorm(width, eps=_EPS) if style == "vit" else nn.RMSNorm(width, eps=_EPS)
