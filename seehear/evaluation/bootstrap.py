@@ -60,6 +60,35 @@ def intervals(
     return {name: (float(bounds[0, i]), float(bounds[1, i])) for i, name in enumerate(values)}
 
 
+def seeded_interval(
+    runs: Sequence[np.ndarray],
+    groups: Sequence[str | int] | np.ndarray,
+    *,
+    minus: Sequence[np.ndarray] = (),
+    draws: int = DRAWS,
+    level: float = 0.95,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Percentile interval of the mean over runs with several seeds, (N,) each on the same queries; or of that mean
+    minus the one of other runs. Every draw takes groups, and among the runs seeds, anew: the interval speaks of other
+    recordings and of other seeds. One group gives (nan, nan)."""
+    sums_GM, sizes_G = _by_group(np.stack([*runs, *minus], axis=1), groups)
+    if len(sizes_G) < 2:
+        return float("nan"), float("nan")
+    rng = np.random.default_rng((seed, 1))
+    found = []
+    for w_RG in _draws(len(sizes_G), draws, seed):
+        means_RM = w_RG @ sums_GM / (w_RG @ sizes_G)[:, None]
+        total_R = np.zeros(len(w_RG))
+        for sign, first, count in ((1, 0, len(runs)), (-1, len(runs), len(minus))):
+            if count:
+                times_RS = rng.multinomial(count, np.full(count, 1 / count), size=len(w_RG))
+                total_R += sign * (means_RM[:, first : first + count] * times_RS).sum(axis=1) / count
+        found.append(total_R)
+    low, high = np.quantile(np.concatenate(found), [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
 def median_interval(
     values: np.ndarray,
     groups: Sequence[str | int] | np.ndarray,

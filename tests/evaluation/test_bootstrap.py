@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from seehear.evaluation.bootstrap import compare, intervals, mean_interval, median_interval, statistic_interval
+from seehear.evaluation.bootstrap import (
+    compare,
+    intervals,
+    mean_interval,
+    median_interval,
+    seeded_interval,
+    statistic_interval,
+)
 
 
 def test_mean_interval_is_that_of_the_normal_theory_when_clips_are_independent():
@@ -102,3 +109,16 @@ def test_any_statistic_agrees_with_the_closed_way():
         return 1.0
 
     assert statistic_interval(often_fails, groups) == (1.0, 1.0)
+
+
+def test_an_interval_over_seeds_and_groups():
+    """Seeds that differ widen it; of one seed it is the interval over groups; pairs take away what queries share."""
+    rng = np.random.default_rng(0)
+    x, groups = rng.random(300), np.arange(300)
+    one = seeded_interval([x], groups)
+    assert one == pytest.approx(mean_interval(x, groups), abs=0.01)
+    low, high = seeded_interval([x - 0.2, x, x + 0.2], groups)
+    assert high - low > 2 * (one[1] - one[0])
+    gain = seeded_interval([x + 0.1, x + 0.1], groups, minus=[x])
+    assert gain == pytest.approx((0.1, 0.1))
+    assert np.isnan(seeded_interval([x], np.zeros(300))).all()

@@ -63,21 +63,23 @@ def dots(
     by: str = "",
     scale: float = 1.0,
     title: str = "",
+    lines: Sequence[str] = (),
 ) -> None:
     """A line a row of the table: a dot with its interval. Rows that differ only in the setting `by` share a line, side
-    by side, in colours that the legend names."""
-    names: dict[str, list[tuple[str, Estimate]]] = {}
+    by side, in colours that the legend names. `lines`: the labels from top to bottom, for panels side by side; else
+    only those rows have one that have the measure."""
+    names: dict[str, list[tuple[str, Estimate]]] = {line: [] for line in lines}
     for row in table.rows:
         if measure in row.estimates:
             settings = {k: v for k, v in row.settings.items() if k != by}
             kind = str(row.settings.get(by, "")) if by else ""
             names.setdefault(label(settings), []).append((kind, row.estimates[measure]))
-    kinds = list(dict.fromkeys(kind for own in names.values() for kind, _ in own))
+    kinds = list(dict.fromkeys(str(row.settings.get(by, "")) if by else "" for row in table.rows))
     for k, kind in enumerate(kinds):
         points = [(y, e) for y, own in enumerate(names.values()) for name, e in own if name == kind]
         at = np.array([y for y, _ in points]) + 0.18 * (k - (len(kinds) - 1) / 2)
         means = scale * np.array([e.mean for _, e in points])
-        bars = scale * np.array([_bars(e) for _, e in points]).T
+        bars = scale * np.array([_bars(e) for _, e in points]).reshape(-1, 2).T
         colour, mark = COLOURS[k % len(COLOURS)], MARKS[k % len(MARKS)]
         axes.errorbar(means, at, xerr=bars, fmt=mark, color=colour, ms=4.5, lw=1.2, label=kind or None)
     axes.set_yticks(range(len(names)), list(names))

@@ -12,6 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
 
 from seehear.data.latents import LatentData, load_latents
 from seehear.data.library import Library
@@ -23,8 +26,9 @@ from seehear.recipes.run import recipe, train_latents
 from seehear.recipes.studies.designs import Design, designs, possible, run_of
 from seehear.recipes.studies.figure import require_figures
 from seehear.recipes.studies.grid import Cell, cell_key, run_grid
-from seehear.recipes.studies.modality_measures import measures
-from seehear.recipes.studies.modality_report import write_report
+from seehear.recipes.studies.modality_measures import Answered, Vectors, measures
+from seehear.recipes.studies.modality_report import Findings, write_report
+from seehear.recipes.studies.table import Study
 from seehear.recipes.studies.trained import about_data
 from seehear.space import SharedSpace
 from seehear.types import Modality
@@ -50,14 +54,14 @@ class ModalityOptions:
             raise SeehearError(f"a row needs one seed at least; got {self.seeds}")
 
 
-def study_modalities(library: Library, folder: str | Path, options: ModalityOptions | None = None) -> str:
-    """Measures what is not measured yet; writes `study.json`, `table.md` and the figure; returns table and answers."""
+def study_modalities(library: Library, folder: str | Path, options: ModalityOptions | None = None) -> Study:
+    """Measures what is not measured yet; writes `study.json`, `table.md` and the figure."""
     options = options or ModalityOptions()
     data = load_latents(library, encoders=options.encoders or None)
     return study_of(data, _labels(library, data), folder, options)
 
 
-def study_of(data: LatentData, labels: Sequence[str], folder: str | Path, options: ModalityOptions) -> str:
+def study_of(data: LatentData, labels: Sequence[str], folder: str | Path, options: ModalityOptions) -> Study:
     """The same of latents at hand; `labels` has one for each clip, '' where there is none."""
     require_figures()
     folder, label_of = Path(folder), dict(zip(data.ids.tolist(), labels, strict=True))
@@ -69,9 +73,10 @@ def study_of(data: LatentData, labels: Sequence[str], folder: str | Path, option
         able = [d.name for d in rows if possible(d, run)]
         cells += [{"method": name, "design": d, "seed": s} for d in able for s in range(options.seeds)]
     about = about_data(data) | {"recipes": {name: asdict(run) for name, run in runs.items()}}
-    measure = partial(_measure, data, labels, {d.name: d for d in rows}, folder / "runs")
+    measure = partial(_measure, data, labels, {d.name: d for d in rows}, folder)
     results = run_grid(folder, cells, measure, about=about, redo=options.redo)
-    return write_report(folder, results, rows, about=about, gallery=len(data.split("test")))
+    queries = {cell_key(r.cell): _read(folder, r.cell) for r in results if not r.error}
+    return write_report(folder, Findings(results, queries, data.groups.numpy()), rows, about=about)
 
 
 def complete(data: LatentData) -> LatentData:
@@ -87,22 +92,43 @@ def complete(data: LatentData) -> LatentData:
 
 
 def _measure(
-    data: LatentData, labels: Sequence[str], rows: Mapping[str, Design], runs: Path, cell: Cell
+    data: LatentData, labels: Sequence[str], rows: Mapping[str, Design], folder: Path, cell: Cell
 ) -> dict[str, float]:
+    """What each query scored is noted beside the cell, for intervals over recordings."""
     design, seed = rows[str(cell["design"])], int(cell["seed"] or 0)
     shown = {m: data.rows[m] for m in design.modalities}
     part = LatentData(shown, ids=data.ids, splits=data.splits, groups=data.groups)
+    found = measures(_embedded(part, design, cell, folder, of=len(data.modalities)), part.splits, labels, seed=seed)
+    arrays = {f"{name}/{what}": a for name, own in found.queries.items() for what, a in vars(own).items()}
+    path = folder / "queries" / f"{cell_key(cell)}.npz"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(path, **arrays)
+    shutil.rmtree(folder / "runs" / cell_key(cell), ignore_errors=True)
+    return found.values
+
+
+def _embedded(part: LatentData, design: Design, cell: Cell, folder: Path, *, of: int) -> Vectors:
+    """The clips in every space of the cell's model, which is trained first where it must be."""
+    seed = int(cell["seed"] or 0)
     if cell["method"] == CLOSED:
-        start = fusemix.start_of(fusemix.base().method, part, seed=seed)
-        return measures({"joint": embed_latents(start, part)}, part.splits, labels, seed=seed)
-    folder = runs / cell_key(cell)
-    run = run_of(design, recipe(str(cell["method"])), of=len(data.modalities), seed=seed)
-    if not (folder / "model" / "model.safetensors").exists():
-        train_latents(part, run, folder, resume=(folder / "config.json").exists())
-    model = SharedSpace.from_pretrained(folder).method
-    found = measures({s: embed_latents(model, part, space=s) for s in model.spaces}, part.splits, labels, seed=seed)
-    shutil.rmtree(folder)
-    return found
+        return {"joint": embed_latents(fusemix.start_of(fusemix.base().method, part, seed=seed), part)}
+    run_folder = folder / "runs" / cell_key(cell)
+    run = run_of(design, recipe(str(cell["method"])), of=of, seed=seed)
+    if not (run_folder / "model" / "model.safetensors").exists():
+        train_latents(part, run, run_folder, resume=(run_folder / "config.json").exists())
+    model = SharedSpace.from_pretrained(run_folder).method
+    return {space: embed_latents(model, part, space=space) for space in model.spaces}
+
+
+def _read(folder: Path, cell: Cell) -> dict[str, Answered]:
+    path = folder / "queries" / f"{cell_key(cell)}.npz"
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            names = {name.rpartition("/")[0] for name in arrays.files}
+            return {name: Answered(arrays[f"{name}/scores"], arrays[f"{name}/clips"]) for name in sorted(names)}
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        cell_file = folder / "cells" / f"{cell_key(cell)}.json"
+        raise SeehearError(f"{path} cannot be read: remove {cell_file}, and it is measured again") from error
 
 
 def _labels(library: Library, data: LatentData) -> list[str]:

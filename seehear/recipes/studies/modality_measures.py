@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import permutations
 
 import numpy as np
@@ -22,12 +23,32 @@ _METRICS = ("R@1", "R@5", "R@10", "median_rank")
 _FUSED = "text->video+audio"
 
 
-def measures(vectors: Vectors, splits: np.ndarray, labels: Sequence[str], *, seed: int) -> dict[str, float]:
+@dataclass(frozen=True)
+class Answered:
+    """What each query, or each clip that a probe judged, scored."""
+
+    scores: np.ndarray
+    """(Q,) float64."""
+    clips: np.ndarray
+    """(Q,) int64: the number of the clip it is of."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    values: dict[str, float]
+    queries: dict[str, Answered]
+    """Of the measures that are means over queries."""
+
+
+def measures(vectors: Vectors, splits: np.ndarray, labels: Sequence[str], *, seed: int) -> Measured:
     """Retrieval among the test clips; where two labels or more are known ('' is none) probes of each modality and the
     clusters. Fitted on train, chosen on val, measured on test."""
-    found = dict(_retrieved(_of(vectors, np.flatnonzero(splits == "test"))))
+    found = Measured({}, {})
+    test = np.flatnonzero(splits == "test")
+    _retrieved(found, _of(vectors, test), test)
     if len({label for label in labels if label}) > 1:
-        found |= dict(_probed(vectors, splits, labels)) | _clustered(vectors, splits, labels, seed)
+        _probed(found, vectors, splits, labels)
+        found.values.update(_clustered(vectors, splits, labels, seed))
     return found
 
 
@@ -37,14 +58,14 @@ def smallest(vectors: Vectors, *modalities: Modality) -> str | None:
     return min(holding, key=lambda space: len(vectors[space])) if holding else None
 
 
-def _retrieved(vectors: Vectors) -> Iterator[tuple[str, float]]:
+def _retrieved(found: Measured, vectors: Vectors, clips: np.ndarray) -> None:
     """Every direction, in the smallest space that holds both; and text against sight and sound together."""
     modalities = list(dict.fromkeys(m for own in vectors.values() for m in own))
     for query, gallery in permutations(modalities, 2):
         if space := smallest(vectors, query, gallery):
-            yield from _scores(f"{query}->{gallery}", vectors[space][query], vectors[space][gallery])
+            _scores(found, f"{query}->{gallery}", vectors[space][query], vectors[space][gallery], clips)
     if {"video", "audio", "text"} <= set(modalities):
-        yield from _scores(_FUSED, *_fused(vectors))
+        _scores(found, _FUSED, *_fused(vectors), clips)
 
 
 def _fused(vectors: Vectors) -> tuple[Embedded, Embedded]:
@@ -57,23 +78,25 @@ def _fused(vectors: Vectors) -> tuple[Embedded, Embedded]:
     return Embedded(unit(query), pairs[0][1].owner), Embedded(unit(gallery), pairs[0][0].owner)
 
 
-def _scores(name: str, query: Embedded, gallery: Embedded) -> Iterator[tuple[str, float]]:
-    found = retrieval(query.vectors, gallery.vectors, query.owner, gallery.owner).metrics
-    yield from ((f"{name} {metric}", found[metric]) for metric in _METRICS)
+def _scores(found: Measured, name: str, query: Embedded, gallery: Embedded, clips: np.ndarray) -> None:
+    result = retrieval(query.vectors, gallery.vectors, query.owner, gallery.owner)
+    found.values.update({f"{name} {metric}": result.metrics[metric] for metric in _METRICS})
+    found.queries[f"{name} R@10"] = Answered(result.per_query["R@10"], clips[query.owner[result.rows]])
 
 
-def _probed(vectors: Vectors, splits: np.ndarray, labels: Sequence[str]) -> Iterator[tuple[str, float]]:
+def _probed(found: Measured, vectors: Vectors, splits: np.ndarray, labels: Sequence[str]) -> None:
     """Logistic regression on the vectors of each modality but text, in the smallest space that holds it."""
     for m in ("video", "audio"):
         if (space := smallest(vectors, m)) is None:
             continue
         own = vectors[space][m].one_each()
-        parts = []
-        for split in ("train", "val", "test"):
-            rows = np.flatnonzero((splits[own.owner] == split) & np.array([bool(labels[c]) for c in own.owner]))
-            parts.append(Labelled(own.vectors[rows], [labels[c] for c in own.owner[rows]]))
-        if all(len(part.labels) for part in parts):
-            yield f"{m} probe", linear_probe(*parts).metrics["top1"]
+        known = np.array([bool(labels[c]) for c in own.owner])
+        rows = {split: np.flatnonzero((splits[own.owner] == split) & known) for split in ("train", "val", "test")}
+        if all(len(some) for some in rows.values()):
+            parts = [Labelled(own.vectors[some], [labels[c] for c in own.owner[some]]) for some in rows.values()]
+            result = linear_probe(*parts)
+            found.values[f"{m} probe"] = result.metrics["top1"]
+            found.queries[f"{m} probe"] = Answered(result.per_query["top1"], own.owner[rows["test"]])
 
 
 def _clustered(vectors: Vectors, splits: np.ndarray, labels: Sequence[str], seed: int) -> dict[str, float]:

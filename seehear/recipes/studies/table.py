@@ -65,6 +65,8 @@ class Table:
     """What a reader must know, a sentence each."""
     percent: bool = False
     """Measures are shares, shown in percent."""
+    interval: str = "95 % t interval over seeds"
+    """What the intervals are."""
 
     @property
     def columns(self) -> list[str]:
@@ -186,7 +188,7 @@ def _sentences(table: Table) -> list[str]:
     counts = sorted({e.count for row in table.rows for e in row.estimates.values()})
     failed = sum(row.failed for row in table.rows)
     seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}" if counts else "no"
-    said = [f"Mean over {seeds} seeds [95 % t interval over seeds]."] if counts and counts[-1] > 1 else []
+    said = [f"Mean over {seeds} seeds [{table.interval}]."] if counts and counts[-1] > 1 else []
     said += [f"{failed} cells could not be measured and are left out."] if failed else []
     return [*table.notes, *said]
 

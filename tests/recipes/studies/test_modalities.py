@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -15,9 +16,9 @@ from seehear.evaluation.embedded import Embedded, unit
 from seehear.recipes import mcn, run
 from seehear.recipes.studies import modalities as study
 from seehear.recipes.studies.designs import designs, possible, run_of
-from seehear.recipes.studies.grid import Result
-from seehear.recipes.studies.modality_measures import measures, smallest
-from seehear.recipes.studies.modality_report import answers
+from seehear.recipes.studies.grid import Result, cell_key
+from seehear.recipes.studies.modality_measures import Answered, measures, smallest
+from seehear.recipes.studies.modality_report import Findings, answers
 from seehear.stopping import Interrupted
 
 ALL = ("video", "audio", "text")
@@ -80,7 +81,9 @@ def test_measures_are_those_made_by_hand():
     text = unit(video + audio)
     rows = np.arange(6)
     vectors = {"joint": {m: Embedded(x, rows) for m, x in (("video", video), ("audio", audio), ("text", text))}}
-    found = measures(vectors, np.array(["test"] * 6), [""] * 6, seed=0)
+    whole = measures(vectors, np.array(["test"] * 6), [""] * 6, seed=0)
+    found = whole.values
+    assert whole.queries["text->video+audio R@10"].clips.tolist() == list(range(6))
     assert found["text->video+audio R@1"] == 1.0
     assert found["text->video R@1"] == 0.5  # two clips look the same
     assert found["text->audio R@1"] == pytest.approx(1 / 3)
@@ -89,7 +92,7 @@ def test_measures_are_those_made_by_hand():
         "video-text": {"video": Embedded(video, rows), "text": Embedded(video, rows)},
         "audio-text": {"audio": Embedded(audio, rows), "text": Embedded(audio, rows)},
     }
-    apart = measures(split, np.array(["test"] * 6), [""] * 6, seed=0)
+    apart = measures(split, np.array(["test"] * 6), [""] * 6, seed=0).values
     assert apart["text->video+audio R@1"] == 1.0  # the sum of both spaces' cosines
     assert "video->audio R@1" not in apart
 
@@ -112,7 +115,7 @@ def test_agreement_of_clusters_with_labels():
 def test_a_study_goes_on_where_it_was_stopped(small, tmp_path, monkeypatch):
     data, labels = world()
     options = study.ModalityOptions(methods=("mcn.tiny", "fusemix"), seeds=1)
-    whole = study.study_of(data, labels, tmp_path / "whole", options)
+    study.study_of(data, labels, tmp_path / "whole", options)
     real, calls = study.train_latents, []
 
     def stops(*args, **kwargs):
@@ -127,7 +130,8 @@ def test_a_study_goes_on_where_it_was_stopped(small, tmp_path, monkeypatch):
     before = {p.name: p.read_bytes() for p in (tmp_path / "cut" / "cells").iterdir()}
     assert len(before) == 4 + 2  # closed forms and two rows
     again = study.study_of(data, labels, tmp_path / "cut", options)
-    assert again == whole
+    text = (tmp_path / "cut" / "table.md").read_text()
+    assert text == (tmp_path / "whole" / "table.md").read_text()
     after = {p.name: p.read_bytes() for p in (tmp_path / "cut" / "cells").iterdir()}
     assert {name: after[name] for name in before} == before
     assert len(calls) == 3 + 17  # of 19 rows that train, one was begun twice
@@ -135,22 +139,39 @@ def test_a_study_goes_on_where_it_was_stopped(small, tmp_path, monkeypatch):
         assert (tmp_path / "cut" / name).stat().st_size > 500
     plain = json.loads((tmp_path / "cut" / "study.json").read_text())
     assert len(plain["cells"]) == 4 + 12 + 7
-    assert all(a["text"] in again for a in plain["answers"])
+    assert len(again.said) == len(plain["answers"])
+    assert all(line in text for line in again.said)
     assert not list((tmp_path / "cut" / "runs").iterdir())
 
 
-def test_answers_are_paired_by_seed():
-    def result(design: str, seed: int, value: float) -> Result:
-        return Result({"method": "m", "design": design, "seed": seed}, {"text->video R@10": value})
+def test_answers_are_paired_by_query_and_speak_of_recordings_and_seeds():
+    rng = np.random.default_rng(0)
+    hard = rng.random(200)  # queries differ far more than designs do: unpaired, nothing could be told
+    results, queries = [], {}
+    for design, gain in (("V+A+T", 0.1), ("V+T", 0.0)):
+        for seed in range(3):
+            cell = {"method": "m", "design": design, "seed": seed}
+            results.append(Result(cell, {"text->video R@10": float(np.mean(hard + gain))}))
+            queries[cell_key(cell)] = {"text->video R@10": Answered(hard + gain, np.arange(200))}
+    found = Findings(results, queries, np.arange(200))
+    (answer,) = answers(found, designs(ALL))
+    assert answer.difference.mean == pytest.approx(0.1)
+    assert answer.difference.high - answer.difference.low < 1e-9
+    assert str(answer).endswith("+10.0 points [+10.0, +10.0]: yes")
+    alone = found.estimate(found.runs("m", "V+T", "text->video R@10"))
+    assert alone.high - alone.low == pytest.approx(2 * 1.96 * hard.std() / np.sqrt(200), rel=0.1)
 
-    rows = designs(ALL)
-    results = [result("V+A+T", s, 0.5 + 0.1 * s) for s in range(3)] + [
-        result("V+T", s, 0.4 + 0.1 * s) for s in (2, 0, 1)
-    ]
-    (found,) = answers(results, rows)
-    assert found.difference.mean == pytest.approx(0.1)
-    assert found.difference.high - found.difference.low < 1e-9
-    assert str(found).endswith("+10.0 points [+10.0, +10.0]: yes")
+
+def test_an_unreadable_note_of_queries_is_said(small, tmp_path):
+    data, labels = world()
+    options = study.ModalityOptions(seeds=1)
+    study.study_of(data, labels, tmp_path, options)
+    broken = sorted((tmp_path / "queries").iterdir())[0]
+    broken.write_bytes(b"no archive")
+    with pytest.raises(
+        SeehearError, match=f"{re.escape(broken.stem)}.npz cannot be read: remove .*{re.escape(broken.stem)}.json"
+    ):
+        study.study_of(data, labels, tmp_path, options)
 
 
 def test_a_split_without_complete_clips_is_said(tmp_path):
