@@ -39,6 +39,8 @@ class RawConfig:
     centre square."""
     aspect: tuple[float, float] = (0.5, 2.0)
     """Width over height of what is cut out and then squeezed to a square, drawn evenly in its logarithm."""
+    squash: bool = False
+    """In evaluation the whole picture is squeezed to a square. False: the square in its middle is shown."""
     flip: float = 0.5
     """How often a clip is mirrored."""
     jitter: float = 0.8

@@ -97,14 +97,14 @@ def draw_colours(config: RawConfig, draws: np.random.Generator) -> Colours | Non
 
 def recoloured(frames_THWC: Int[Tensor, "t h w c"], colours: Colours) -> Int[Tensor, "t h w c"]:
     """Brightness, saturation, contrast around the clip's mean colour, hue, in this order; at the end cut to 0..255."""
-    turn = 2 * math.pi * colours.hue
+    turn, added = 2 * math.pi * colours.hue, torch.full((3,), float(colours.brightness))
     stretched = _plane(colours.saturation, 0.0)
     turned = _plane(1.0, turn)
     matrix = colours.contrast * turned @ stretched
     every = max(1, frames_THWC.shape[1] // 32)  # the mean of some pixels is the mean of all, near enough
     mean = frames_THWC[:, ::every, ::every].double().mean(dim=(0, 1, 2)).float()
-    middle = stretched @ (mean + colours.brightness)
-    offset = matrix @ torch.full((3,), colours.brightness) + (1 - colours.contrast) * (turned @ middle)
+    middle = stretched @ (mean + added)
+    offset = matrix @ added + (1 - colours.contrast) * (turned @ middle)
     return _mapped(frames_THWC, matrix, offset)
 
 

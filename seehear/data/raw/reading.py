@@ -54,8 +54,9 @@ class Reader:
             if whole is not None:
                 self.cache.put(keys[m], whole)
                 found[m] = whole
-        here = {m: np.array(x[asked[m].part.first :][: asked[m].part.count]) for m, x in found.items()}
-        return here | self._read(span, {m: one for m, one in missing.items() if m not in found})
+        return {m: asked[m].part.out_of(x) for m, x in found.items()} | self._read(
+            span, {m: one for m, one in missing.items() if m not in found}
+        )
 
     def _key(self, span: Span, m: Modality, path: str) -> str:
         """'' for a file that is not there, or a clip that is too large."""

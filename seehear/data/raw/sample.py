@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from seehear.data.raw.config import RawConfig
-from seehear.data.raw.pictures import draw_colours, random_box, recoloured, resized, view_box
+from seehear.data.raw.pictures import Box, draw_colours, random_box, recoloured, resized, view_box
 from seehear.data.raw.windows import Span, Starts, spaced, starts
 from seehear.nn.random import seed_of
 from seehear.types import Float, Int, Tensor
@@ -68,7 +68,9 @@ class Viewed:
 
     def seen(self, frames_THWC: Int[np.ndarray, "t h w c"], config: RawConfig) -> Int[Tensor, "t s s c"]:
         _, height, width, _ = frames_THWC.shape
-        return resized(frames_THWC, view_box(height, width, self.crop, self.crops), config.size)
+        whole = config.squash and self.crops == 1
+        box = Box(0, 0, height, width) if whole else view_box(height, width, self.crop, self.crops)
+        return resized(frames_THWC, box, config.size)
 
     def heard(self, waveform: Float[np.ndarray, " s"], config: RawConfig) -> Float[Tensor, " s"]:
         return torch.from_numpy(waveform)

@@ -44,7 +44,7 @@ class Span:
 def reach(start: float, end: float, file_seconds: float, length: float) -> tuple[float, float]:
     """[start, end) made at least `length` long by what stands around it, evenly on both sides, within its file; as it
     is where it is long enough or no one knows how long the file is (0)."""
-    if end - start >= length or file_seconds <= 0:
+    if end - start >= length - EPSILON or file_seconds <= 0:
         return start, end
     file_seconds = max(file_seconds, end)
     low = max(0.0, min((start + end - length) / 2, file_seconds - length))
@@ -91,6 +91,11 @@ class Part:
     count: int
     pick: np.ndarray | None = None
     """(n,) which of those read stands at each place, -1 for nothing; None: as they are read."""
+
+    def out_of(self, whole: np.ndarray) -> np.ndarray:
+        """What is to be read, copied from all of the span. A picture is one frame, wherever the window begins."""
+        first = min(self.first, len(whole) - 1)
+        return np.array(whole[first : first + self.count])
 
     def laid_out(self, x: np.ndarray) -> np.ndarray:
         """Of what was read: a frame or sample too few is made up by the last one."""
