@@ -65,7 +65,7 @@ def test_a_region_and_all_of_a_picture(tmp_path):
     narrow = Image.fromarray(halves[:, 30:])
     narrow.save(tmp_path / "halves.png")
     assert int(shown(squash=True)[0, 2, 0]) > 150, "red is a fifth of the picture"
-    assert int(shown()[0, 2, 2]) > 150, "and an eighth of the square in its middle"
+    assert int(shown()[0, 2, 2]) > 100, "and an eighth of the square in its middle"
 
 
 # -- sentences ---------------------------------------------------------------------------------------------------------
