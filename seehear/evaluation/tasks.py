@@ -22,6 +22,7 @@ from seehear.types import Modality
 Embeddings = Mapping[Modality, Embedded]
 _SAMPLE = 10_000  # rows that hubness and gap are measured on at most
 _SMALL = 2_000_000  # items times classes up to which multi-label measures get intervals
+_SHARES = tuple(i / 10 for i in range(11))  # of the first of two modalities that ask together
 _DRAWS = 100  # of those: each is a measurement anew
 
 
@@ -54,6 +55,27 @@ def fused(embeddings: Embeddings, clips: Clips) -> Iterator[TaskResult]:
             for parts in combinations(others, size):
                 query = fuse([embeddings[m] for m in parts])
                 yield from retrieve(f"{'+'.join(parts)}->{gallery}", query, embeddings[gallery], clips)
+
+
+def weighted(embeddings: Embeddings, chosen_on: Embeddings, clips: Clips) -> Iterator[TaskResult]:
+    """Two modalities ask together for a third, one of them with more say: the weight that ranks best among the clips of
+    `chosen_on` (validation). A modality that knows little then no longer spoils the mean."""
+    for gallery in embeddings:
+        for pair in combinations([m for m in embeddings if m != gallery], 2):
+            if not set(pair) | {gallery} <= chosen_on.keys():
+                continue
+            scores = {}
+            for share in _SHARES:
+                query = fuse([chosen_on[m] for m in pair], (share, 1 - share))
+                if len(np.intersect1d(query.owner, chosen_on[gallery].owner)):
+                    known = chosen_on[gallery]
+                    found = retrieval(query.vectors, known.vectors, query.owner, known.owner)
+                    scores[share] = found.metrics["MRR"]
+            if scores:
+                best = max(scores, key=lambda share: (scores[share], -abs(share - 0.5)))
+                query = fuse([embeddings[m] for m in pair], (best, 1 - best))
+                details = {"weights": {m: w for m, w in zip(pair, (best, 1 - best), strict=True)}}
+                yield from retrieve(f"{'+'.join(pair)}->{gallery}", query, embeddings[gallery], clips, details=details)
 
 
 def mixed(embeddings: Embeddings, clips: Clips) -> Iterator[TaskResult]:

@@ -143,6 +143,8 @@ def model_results(bench: Bench) -> Iterator[TaskResult]:
         vectors = embed_latents(method, bench.data, space=space)
         test = part(bench.data, vectors, bench.options.split)
         yield from bench.results(name, test, bench.classes(method, space))
+        chosen_on = part(bench.data, vectors, "val")
+        yield from tasks.weighted(test, chosen_on, bench.clips(f"{name}, weighted"))
         if bench.options.corrections:
             yield from _corrected(bench, name, vectors)
         if bench.options.probes:

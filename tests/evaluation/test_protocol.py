@@ -7,6 +7,7 @@ import torch
 from seehear.cli import main
 from seehear.data.latents import LatentData
 from seehear.errors import SeehearError
+from seehear.evaluation import tasks
 from seehear.evaluation.protocol import Classes, Embedded, embed_latents, evaluate_embeddings, fuse, unit
 from seehear.evaluation.report import Report, compare_reports, compare_runs, provenance
 
@@ -228,3 +229,24 @@ def test_provenance_names_versions_and_command():
     about = provenance("seehear evaluate runs/x")
     assert about["command"] == "seehear evaluate runs/x"
     assert {"python", "torch", "numpy"} <= about["versions"].keys()
+
+
+def test_weights_of_a_fused_query_come_from_validation():
+    """Sound is noise here: the mean suffers, and validation gives words the say."""
+    rng = np.random.default_rng(0)
+
+    def split(n: int) -> dict[str, Embedded]:
+        picture = rng.normal(size=(n, 16))
+        text, sound = picture + 1.2 * rng.normal(size=(n, 16)), rng.normal(size=(n, 16))
+        parts = {"video": picture, "audio": sound, "text": text}
+        return {m: Embedded(unit(x), np.arange(n)) for m, x in parts.items()}
+
+    val, test = split(80), split(120)
+    clips = tasks.Clips(np.array([str(i) for i in range(120)]), np.arange(120).astype(str), None, "m, weighted", 0)
+    found = {r.task: r for r in tasks.weighted(test, val, clips)}
+    assert set(found) == {"video+audio->text", "video+text->audio", "audio+text->video"}
+    weighted = found["audio+text->video"]
+    assert weighted.details["weights"]["audio"] <= 0.2
+    (mean,) = (r for r in tasks.fused(test, clips) if r.task == "audio+text->video")
+    assert weighted.metrics["R@10"] > mean.metrics["R@10"]
+    assert not list(tasks.weighted(test, {"video": val["video"]}, clips))
