@@ -32,12 +32,16 @@ class VideoSpec:
     """short: the shorter side becomes `size`; squash: exactly `size`, whatever the shape was; crop: the shorter side
     becomes `size`, then the centre is cut out."""
     interpolation: Literal["bilinear", "bicubic", "lanczos"] = "bilinear"
+    enlarge: bool = True
+    """False, with 'short': a picture that is smaller stays as it is."""
 
     def __post_init__(self) -> None:
         if self.num_frames is not None and self.fps is not None:
             raise ValueError("give num_frames or fps, not both")
         if self.fit == "short" and isinstance(self.size, tuple):
             raise ValueError(f"fit 'short' takes one number as size; got {self.size}")
+        if self.fit != "short" and not self.enlarge:
+            raise ValueError(f"pictures that stay small do not go with fit {self.fit!r}")
 
     def times(self, start: float, end: float) -> np.ndarray | None:
         """(T,) seconds at which frames are taken; None for all frames."""
@@ -54,6 +58,8 @@ class VideoSpec:
         if self.fit == "squash":
             return tall, wide
         scale = max(tall / height, wide / width)
+        if scale > 1 and not self.enlarge:
+            return height, width
         return max(tall, int(height * scale + EPSILON)), max(wide, int(width * scale + EPSILON))
 
     def cut(self, picture: np.ndarray) -> np.ndarray:

@@ -159,12 +159,16 @@ def test_sizes(made):
         return read_window(path, 0, 0.1, video=VideoSpec(**options)).frames.shape[1:3]
 
     assert shape(size=24) == (24, 32)
+    assert shape(size=24, enlarge=False) == shape(size=24)
+    assert shape(size=1000, enlarge=False) == shape()
     assert shape(size=24, fit="squash") == (24, 24)
     assert shape(size=(30, 20), fit="squash") == (30, 20)
     assert shape(size=24, fit="crop", interpolation="bicubic") == (24, 24)
     assert shape(size=(24, 16), fit="crop") == (24, 16)
     with pytest.raises(ValueError, match="one number"):
         VideoSpec(size=(1, 2), fit="short")
+    with pytest.raises(ValueError, match="stay small do not go with fit 'crop'"):
+        VideoSpec(size=10, fit="crop", enlarge=False)
 
 
 def test_crop_takes_the_centre(tmp_path):

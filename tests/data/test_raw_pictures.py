@@ -14,11 +14,12 @@ from seehear.data.raw.config import RawConfig
 from seehear.data.raw.pictures import (
     Box,
     Colours,
+    cut,
     draw_colours,
     random_box,
     recoloured,
     region_of,
-    resized,
+    squared,
     view_box,
 )
 
@@ -67,11 +68,11 @@ def test_a_region_has_a_pixel_at_least(height, width, edges):
 def test_a_box_is_cut_and_made_square():
     frames = np.zeros((3, 40, 60, 3), np.uint8)
     frames[:, 10:30, 20:50] = [200, 100, 50]
-    cut = resized(frames, Box(10, 20, 20, 30), 16)
-    assert cut.shape == (3, 16, 16, 3)
-    assert cut.dtype == torch.uint8
-    assert (cut == torch.tensor([200, 100, 50])).all()
-    assert torch.equal(resized(frames, Box(5, 5, 16, 16), 16), torch.from_numpy(frames[:, 5:21, 5:21]))
+    square = squared(cut(frames, Box(10, 20, 20, 30)), 16)
+    assert square.shape == (3, 16, 16, 3)
+    assert square.dtype == torch.uint8
+    assert (square == torch.tensor([200, 100, 50])).all()
+    assert torch.equal(squared(cut(frames, Box(5, 5, 16, 16)), 16), torch.from_numpy(frames[:, 5:21, 5:21]))
 
 
 # -- colours -----------------------------------------------------------------------------------------------------------

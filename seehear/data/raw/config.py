@@ -20,7 +20,7 @@ class RawConfig:
     size: int = 224
     """Pixels of a side of the square pictures that the model sees."""
     side: int = 0
-    """Pixels of the shorter side that films are scaled to as they are decoded, and cached at; crops are cut out of
+    """Pixels of the shorter side that films are scaled down to as they are decoded, and cached at; crops are cut out of
     that. 0: 8/7 of `size`, which is 256 for 224."""
     region: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
     """(top, left, bottom, right) of the part of every picture that is looked at, as fractions of its sides; `side` is

@@ -72,12 +72,16 @@ def view_box(height: int, width: int, number: int, count: int) -> Box:
     return Box(round(down * where), round(across * where), side, side)
 
 
-def resized(frames_THWC: Int[np.ndarray, "t h w c"], box: Box, size: int) -> Int[Tensor, "t s s c"]:
-    """uint8: the box of every frame, as a square of `size` pixels."""
-    x = torch.from_numpy(frames_THWC)[:, box.top : box.top + box.height, box.left : box.left + box.width]
-    if (box.height, box.width) == (size, size):
-        return x
-    x = F.interpolate(x.permute(0, 3, 1, 2), (size, size), mode="bilinear", antialias=True)
+def cut(frames_THWC: Int[np.ndarray, "t h w c"], box: Box) -> Int[Tensor, "t h w c"]:
+    """The box of every frame, not copied."""
+    return torch.from_numpy(frames_THWC)[:, box.top : box.top + box.height, box.left : box.left + box.width]
+
+
+def squared(x_THWC: Int[Tensor, "t h w c"], size: int) -> Int[Tensor, "t s s c"]:
+    """uint8: pictures of any shape as squares of `size` pixels."""
+    if x_THWC.shape[1:3] == (size, size):
+        return x_THWC
+    x = F.interpolate(x_THWC.permute(0, 3, 1, 2), (size, size), mode="bilinear", antialias=True)
     return x.permute(0, 2, 3, 1)
 
 

@@ -36,7 +36,6 @@ class Reader:
 
     def __init__(self, config: RawConfig, cache: ClipCache | None):
         self.config, self.cache, self.lost = config, cache, Lost()
-        self._audio = AudioSpec(rate=config.rate)
 
     def __call__(self, span: Span, asked: dict[Modality, Asked]) -> dict[Modality, np.ndarray]:
         """What can be read of what is asked for, laid out; a modality that cannot be is left out, and counted."""
@@ -115,16 +114,17 @@ class Reader:
         """(arrays, packets lost)"""
         c = self.config
         (path,) = {one.path for one in asked.values()}
+        video = audio = None
         if "audio" in asked:
-            part = asked["audio"].part
+            part, audio = asked["audio"].part, AudioSpec(rate=c.rate)
             start = (round(span.start * c.rate) + part.first) / c.rate
             end = start + part.count / c.rate
         if "video" in asked:
             part = asked["video"].part
+            video = VideoSpec(num_frames=part.count, size=c.decoded_side, enlarge=False)
             start = span.start + part.first / c.fps
             end = start + part.count / c.fps
-        video = VideoSpec(num_frames=asked["video"].part.count, size=c.decoded_side) if "video" in asked else None
-        window = read_window(path, start, end, video=video, audio=self._audio if "audio" in asked else None)
+        window = read_window(path, start, end, video=video, audio=audio)
         found = {"audio": window.waveform, "video": None if window.frames is None else self._looked_at(window.frames)}
         return {m: x for m, x in found.items() if x is not None and m in asked}, window.corrupt
 

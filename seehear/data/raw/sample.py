@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from seehear.data.raw.config import RawConfig
-from seehear.data.raw.pictures import Box, draw_colours, random_box, recoloured, resized, view_box
+from seehear.data.raw.pictures import Box, cut, draw_colours, random_box, recoloured, squared, view_box
 from seehear.data.raw.windows import Span, Starts, spaced, starts
 from seehear.nn.random import seed_of
 from seehear.types import Float, Int, Tensor
@@ -39,9 +39,12 @@ class Drawn:
         draws = self.draws("video")
         colours, mirrored = draw_colours(config, draws), draws.random() < config.flip
         _, height, width, _ = frames_THWC.shape
-        x = resized(frames_THWC, random_box(height, width, config, draws), config.size)
+        x = cut(frames_THWC, random_box(height, width, config, draws))
+        enlarged = x.shape[1] * x.shape[2] < config.size**2
+        x = x if enlarged else squared(x, config.size)  # what is left to do is done where there are fewer pixels
         x = x.flip(2) if mirrored else x
-        return recoloured(x, colours) if colours is not None else x
+        x = recoloured(x, colours) if colours is not None else x
+        return squared(x, config.size) if enlarged else x
 
     def heard(self, waveform: Float[np.ndarray, " s"], config: RawConfig) -> Float[Tensor, " s"]:
         if not config.noise:
@@ -70,7 +73,7 @@ class Viewed:
         _, height, width, _ = frames_THWC.shape
         whole = config.squash and self.crops == 1
         box = Box(0, 0, height, width) if whole else view_box(height, width, self.crop, self.crops)
-        return resized(frames_THWC, box, config.size)
+        return squared(cut(frames_THWC, box), config.size)
 
     def heard(self, waveform: Float[np.ndarray, " s"], config: RawConfig) -> Float[Tensor, " s"]:
         return torch.from_numpy(waveform)
