@@ -127,7 +127,9 @@ def test_every_pair_beside_chance_and_every_closed_form(report):
         assert ours.counts == cca.counts
         assert ours.metrics["R@10"] > 2 * ours.chance["R@10"]
         assert ours.intervals["R@10"][0] <= ours.metrics["R@10"] <= ours.intervals["R@10"][1]
-    assert {"fusemix", "fusemix, weighted", "gcca"} == {r.model for r in report.results if r.task == "audio+text->video"}
+    assert {"fusemix", "fusemix, weighted", "gcca"} == {
+        r.model for r in report.results if r.task == "audio+text->video"
+    }
 
 
 def test_only_test_clips_are_measured(report, made):
@@ -188,7 +190,13 @@ def test_corrections_are_asked_for(made, tmp_path):
     shutil.copytree(made[1], tmp_path / "run")
     options = EvaluateOptions(closed_forms=False, probes=False, corrections=True)
     found = evaluate_run(tmp_path / "run", made[0], options, device="cpu")
-    assert found.models() == ["fusemix", "fusemix, weighted", "fusemix + gap removal", "fusemix + NNN", "fusemix + QB-Norm"]
+    assert found.models() == [
+        "fusemix",
+        "fusemix, weighted",
+        "fusemix + gap removal",
+        "fusemix + NNN",
+        "fusemix + QB-Norm",
+    ]
     plain, nnn = found.get("text->video", "fusemix"), found.get("text->video", "fusemix + NNN")
     assert plain.counts == nnn.counts
     assert plain.keys.tolist() == nnn.keys.tolist()
