@@ -13,7 +13,11 @@ from seehear.data.loader import TrainingData
 from seehear.methods.base import Method
 from seehear.methods.fusemix import FuseMix, FuseMixConfig
 from seehear.methods.mcn import MCN, MCNConfig
+from seehear.methods.vatt import VATT, VATTConfig
+from seehear.nn.logmel import MelConfig
+from seehear.nn.transformer import Size
 from tests.clips import BANDS, WIDTH, Clips
+from tests.raw_clips import FRAMES, SAMPLES, VOCABULARY, WORDS, RawClips
 from tests.toy import Data, Mixing, Toy
 
 
@@ -48,6 +52,24 @@ def mcn_of_clips(**options: Any) -> MCN:
     return mcn(widths=widths, inputs={"audio": "mel", "text": "words"}, normalise="l2", **options)
 
 
+def vatt(**options: Any) -> VATT:
+    size = Size(layers=1, width=16, hidden=32, heads=2)
+    small = {"video": size, "audio": size, "text": size, "shared": size, "dim": 16, "word_width": 8}
+    small |= {
+        "dropout": 0.0,
+        "frames": FRAMES,
+        "patch": (2, 4, 4),
+        "samples": SAMPLES,
+        "sound_patch": 16,
+        "rate": 100,
+        "words": WORDS,
+    }
+    small |= {"mel": MelConfig(window=0.16, hop=0.04, bands=8, low=2.0, high=50.0), "mel_patch": (4, 4)}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return VATT(VATTConfig(**(small | {"vocabulary": VOCABULARY} | options)))
+
+
 METHODS: dict[str, tuple[Callable[[], Method], Callable[[int], TrainingData]]] = {
     "toy": (Toy, Data),
     "mixing": (Mixing, Data),
@@ -57,5 +79,10 @@ METHODS: dict[str, tuple[Callable[[], Method], Callable[[int], TrainingData]]] =
     "mcn": (lambda: mcn().fit(latents(40).aligned()[0]), latents),
     "mcn-clips": (mcn_of_clips, Clips),
     "mcn-spaces": (lambda: mcn_of_clips(spaces="fine_coarse", similarity="cosine", mask_duplicates=True), Clips),
+    "vatt": (lambda: vatt(dropout=0.02), RawClips),
+    "vatt-agnostic": (
+        lambda: vatt(variant="agnostic", sound="spectrogram", spaces="joint", form="code", keep={"video": 0.75}),
+        RawClips,
+    ),
 }
 """name -> (make the method, make the data of so many clips)."""
