@@ -1,7 +1,7 @@
 """The library that docs/studies.md is about: `python benchmarks/pictures_library.py --work W` makes W/library.
 
-3D emoji and drawings with their English names, one group each, split 72 / 10 / 18 by group; an emoji of the training and
-validation splits also has its name with its tags.
+3D emoji and drawings with their English names, one group each, split 72 / 10 / 18 by group; an emoji of training and
+validation also has its name with its tags.
 """
 
 from __future__ import annotations
