@@ -37,7 +37,7 @@ seehear: turn a folder of your own videos into a tested, searchable model of wha
     seehear evaluate runs/fusemix                 held-out retrieval against chance and closed forms
     seehear compare runs/a runs/b                 the same queries, paired: differences, intervals, p values
     seehear leakage lib                           held-out clips that training has seen under another name
-    seehear study encoders lib                    which encoders fuse well; also data, selection: what more would bring
+    seehear study encoders lib                    which encoders fuse well; also data, selection, modalities
     seehear select  lib --clips 1000              the training clips that differ most
     seehear index   lib runs/fusemix              the vectors that search reads
     seehear search  lib "a dog barks"             or --audio x.wav, --video x.mp4, --image x.jpg
