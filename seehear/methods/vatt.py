@@ -93,7 +93,7 @@ class VATT(Method):
         """f at AGG, what a probe or a classifier starts from: (B, D) of video (B, T, H, W, C) or audio (B, S); (B, K,
         D) of text (B, K, L)."""
         if m == "text":
-            self._check_axes(m, x, 3, "(clips, sentences, words)")
+            _check_axes(m, x, 3, "(clips, sentences, words)")
             x_ND, mask = self.tokens[m](x.flatten(0, 1), rng=rng, name=m)
         else:
             x_ND, mask = self.tokens[m](self._grid(m, x), rng=rng, name=m), None
@@ -143,10 +143,9 @@ class VATT(Method):
         if space not in self.spaces:
             raise unknown("space", space, self.spaces)
         here = [m for m in self.spaces[space] if m in batch]
-        given = {m: _first_sentence(batch[m]) if m == "text" else batch[m] for m in here}
-        features = {m: self.features(m, x) for m, x in given.items()}
-        if "text" in features:
-            features["text"] = features["text"][:, 0]
+        features = {m: self.features(m, batch[m]) for m in here if m != "text"}
+        if "text" in here:
+            features["text"] = self.features("text", _first_sentence(batch["text"]))[:, 0]
         return self._project(features, {}, None)[space]
 
     @torch.no_grad()
@@ -161,12 +160,8 @@ class VATT(Method):
         """Frames as they are; samples, or their spectrogram, with one channel."""
         if m == "video":
             return x
-        self._check_axes(m, x, 2, "(clips, samples)")
+        _check_axes(m, x, 2, "(clips, samples)")
         return self.mel(x)[..., None] if self.config.sound == "spectrogram" else x[..., None]
-
-    def _check_axes(self, m: Modality, x: Tensor, axes: int, what: str) -> None:
-        if x.dim() != axes:
-            raise SeehearError(f"{m} must be {what}; got {tuple(x.shape)}")
 
     def _project(
         self, features: Mapping[Modality, Tensor], valid: Mapping[Modality, Tensor], seen: Seen | None
@@ -254,5 +249,11 @@ def _unit(z: Tensor) -> Tensor:
 
 def _first_sentence(text_BKL: Tensor) -> Tensor:
     """(B, 1, L): a clip's own sentence comes first, and may be empty."""
+    _check_axes("text", text_BKL, 3, "(clips, sentences, words)")
     first_B = (text_BKL != 0).any(dim=2).to(torch.uint8).argmax(dim=1)
     return text_BKL[torch.arange(len(text_BKL), device=text_BKL.device), first_B][:, None]
+
+
+def _check_axes(m: Modality, x: Tensor, axes: int, what: str) -> None:
+    if x.dim() != axes:
+        raise SeehearError(f"{m} must be {what}; got {tuple(x.shape)}")

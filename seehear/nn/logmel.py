@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -64,13 +65,9 @@ class LogMel(nn.Module):
 def mel_filters(rate: int, points: int, bands: int, *, low: float, high: float) -> Float[Tensor, "k f"]:
     """Triangles of height 1 whose flanks are straight in mel (1127 ln(1 + f / 700)), side by side from low to high;
     float64. The constant part of a signal is in none."""
-
-    def mel(hertz: Tensor) -> Tensor:
-        return 1127.0 * torch.log1p(hertz / 700.0)
-
-    first, last = mel(torch.tensor([low, high], dtype=torch.float64)).tolist()
+    first, last = (1127.0 * math.log1p(hertz / 700.0) for hertz in (low, high))
     edges = torch.linspace(first, last, bands + 2, dtype=torch.float64)
-    bins = mel(torch.linspace(0, rate / 2, points // 2 + 1, dtype=torch.float64))[:, None]
+    bins = 1127.0 * torch.log1p(torch.linspace(0, rate / 1400, points // 2 + 1, dtype=torch.float64))[:, None]
     rise, fall = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2]), (edges[2:] - bins) / (edges[2:] - edges[1:-1])
     filters = torch.minimum(rise, fall).clamp(min=0)
     filters[0] = 0

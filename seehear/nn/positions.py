@@ -52,6 +52,11 @@ def resampled(table_ND: Float[Tensor, "n d"], count: int) -> Float[Tensor, "m d"
 @lru_cache(maxsize=64)
 def resampling(old: int, new: int) -> Float[Tensor, "m n"]:
     """The linear map from `old` knots to `new` places, float64. One knot is a constant."""
+    with torch.device("cpu"):  # it is kept: whatever device is the default at the moment
+        return _spline(old, new)
+
+
+def _spline(old: int, new: int) -> Tensor:
     if old == 1:
         return torch.ones(new, 1, dtype=torch.float64)
     knot, place = torch.arange(old, dtype=torch.float64), torch.arange(new, dtype=torch.float64) * old / new
