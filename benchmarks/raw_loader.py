@@ -35,7 +35,7 @@ from seehear.types import Batch
 
 Rate = tuple[float, float]
 """Clips a second by the clock, and a second of processor time."""
-ROWS = 16
+ROWS = 8
 READ = ("video", "audio")
 CONFIGS = {
     "paper": RawConfig(frames=25, modalities=READ),

@@ -226,6 +226,8 @@ def test_workers_and_resumption_change_nothing(long, tmp_path):
     for a, b in zip(here, away, strict=True):
         same(a, b)
     same(here[3], later[0])
+    for a, b in zip(in_order(data, rows=3, workers=1), in_order(data, rows=3), strict=True):
+        same(a, b)
 
 
 def test_all_in_order(odd):

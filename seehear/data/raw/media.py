@@ -145,11 +145,13 @@ class RawMedia:
         c, b = self.config, len(indices)
         shapes = {"video": (c.frames, c.size, c.size, 3), "audio": (c.samples,), "text": (c.contexts, c.words)}
         kinds = {"video": torch.uint8, "audio": torch.float32, "text": torch.int64}
-        batch: Batch = {m: torch.zeros(b, *shapes[m], dtype=kinds[m]) for m in c.modalities}
+        batch: Batch = {m: torch.empty(b, *shapes[m], dtype=kinds[m]) for m in c.modalities}
         batch |= {f"has_{m}": torch.zeros(b, dtype=torch.bool) for m in c.modalities}
         for row, index in enumerate(indices.tolist()):
-            for m, x in self._sample(index, seed, epoch).items():
-                batch[m][row], batch[f"has_{m}"][row] = x, True
+            sample = self._sample(index, seed, epoch)
+            for m in c.modalities:
+                batch[m][row] = sample.get(m, 0)
+                batch[f"has_{m}"][row] = m in sample
         batch["group"] = torch.from_numpy(self.clips.groups)[indices.cpu() // self._per_clip]
         return batch
 
