@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seehear.data.raw.config import RawConfig
+from seehear.data.raw.sample import Drawn
 from seehear.data.raw.windows import (
     Part,
     Span,
@@ -119,6 +121,14 @@ def test_less_was_read_than_asked_for():
     assert Part(5, 3).laid_out(Part(5, 3).out_of(np.array([7]))).tolist() == [7, 7, 7]
     assert Part(1, 2).out_of(np.arange(5)).tolist() == [1, 2]
     assert Part(0, 3, np.array([0, 2, -1])).laid_out(np.array([5.0, 6.0])).tolist() == [5.0, 6.0, 0.0]
+
+
+def test_the_windows_of_a_run():
+    config, span = RawConfig(frames=20, seconds=1.0), Span(0.0, 10.0, 10.0)
+    begun = [Drawn(0, 0, index).starts(span, config) for index in range(4)]
+    assert begun == [Starts(71, 71, 77), Starts(58, 58, 67), Starts(34, 34, 44), Starts(40, 40, 49)], (
+        "a change of draws breaks the resumption of runs"
+    )
 
 
 @pytest.mark.parametrize("start", [0.0, 0.123456, 7.77777])
