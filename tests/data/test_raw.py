@@ -214,6 +214,18 @@ def test_the_cache_changes_nothing(odd, tmp_path):
         same(a, b)
 
 
+def test_sound_that_ends_early_is_absent_with_a_cache_too(media, tmp_path):
+    """Pictures of 4 s, sound of 0.5 s: a window behind it has none, and is not silent."""
+    clips = [clip("early", source="plain.mp4", audio_source="short.mp4"), clip("plain")]
+    made = library(tmp_path, media, clips)
+    made.put_sources([replace(made.sources()["short.mp4"], duration=4.0)])
+    plain, cached = load(made).views(windows=4), load(made, cache=tmp_path / "cache").views(windows=4)
+    a, b = (d.batch(torch.arange(8)) for d in (plain, cached))
+    assert a["has_audio"].tolist() == [True, False, False, False] + [True] * 4
+    assert torch.equal(a["has_audio"], b["has_audio"])
+    assert torch.equal(a["video"], b["video"])
+
+
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")
 def test_workers_and_resumption_change_nothing(long, tmp_path):
     data = load(long, cache=tmp_path / "cache")

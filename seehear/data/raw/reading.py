@@ -70,13 +70,23 @@ class Reader:
         return digest(*map(repr, parts)) if size <= _LARGEST else ""
 
     def _whole(self, span: Span, m: Modality, one: Asked) -> np.ndarray | None:
-        """All of the clip; None where something of it is lost: another part of the file may then be sound."""
+        """All of the clip; None where something of it is lost, as another part of the file may then be sound, and where
+        a window may lie beside all that the file has: such a one is absent, and the whole would hide it."""
         count = span.ticks if m == "video" else round(span.seconds * self.config.rate) + 2
         try:
             found, corrupt = self._window(span, {m: Asked(one.path, Part(0, count))})
+            return found[m] if not corrupt and self._is_everywhere(span, m, one.path, found[m]) else None
         except Exception:  # whoever reads the part alone meets it again, and says so
             return None
-        return None if corrupt else found.get(m)
+
+    def _is_everywhere(self, span: Span, m: Modality, path: str, whole: np.ndarray) -> bool:
+        """Whether the first and the last window have something; looked at again only where nothing changes in one."""
+        length = self.config.frames if m == "video" else self.config.samples
+        for first in (0, len(whole) - length) if len(whole) > length else ():
+            x = whole[first : first + length]
+            if (x == x[:1]).all() and m not in self._window(span, {m: Asked(path, Part(first, length))})[0]:
+                return False
+        return True
 
     def _read(self, span: Span, asked: dict[Modality, Asked]) -> dict[Modality, np.ndarray]:
         """From the files: at once what lies in the same stretch of the same file."""
