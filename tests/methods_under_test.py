@@ -55,6 +55,7 @@ def mcn_of_clips(**options: Any) -> MCN:
 def vatt(**options: Any) -> VATT:
     size = Size(layers=1, width=16, hidden=32, heads=2)
     small = {"video": size, "audio": size, "text": size, "shared": size, "dim": 16, "word_width": 8}
+    small |= {"keep": {"video": 0.75, "audio": 0.75}}
     small |= {
         "dropout": 0.0,
         "frames": FRAMES,
@@ -79,9 +80,9 @@ METHODS: dict[str, tuple[Callable[[], Method], Callable[[int], TrainingData]]] =
     "mcn": (lambda: mcn().fit(latents(40).aligned()[0]), latents),
     "mcn-clips": (mcn_of_clips, Clips),
     "mcn-spaces": (lambda: mcn_of_clips(spaces="fine_coarse", similarity="cosine", mask_duplicates=True), Clips),
-    "vatt": (lambda: vatt(dropout=0.02), RawClips),
+    "vatt": (lambda: vatt(temperature=0.2), RawClips),
     "vatt-agnostic": (
-        lambda: vatt(variant="agnostic", sound="spectrogram", spaces="joint", form="code", keep={"video": 0.75}),
+        lambda: vatt(variant="agnostic", spaces="joint", form="code", keep_per_sample=True, temperature=0.2),
         RawClips,
     ),
 }

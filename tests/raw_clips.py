@@ -17,9 +17,9 @@ class RawClips:
         g = torch.Generator().manual_seed(seed)
         self.groups = torch.arange(n) // 2
         colour, shade = torch.rand(n, 1, 1, 1, 3, generator=g), torch.rand(n, *FRAMES, 3, generator=g)
-        self.video = (170 * colour + 85 * shade).to(torch.uint8)
+        self.video = (215 * colour + 40 * shade).to(torch.uint8)
         tone = torch.rand(n, SAMPLES // 8, generator=g).repeat(1, 8)
-        self.audio = tone + torch.rand(n, SAMPLES, generator=g) / 2 - 0.75
+        self.audio = tone + torch.rand(n, SAMPLES, generator=g) / 4 - 0.625
         word = torch.randint(1, VOCABULARY, (n, WORDS), generator=g)
         self.text = word[:, None].repeat(
             1, SENTENCES, 1

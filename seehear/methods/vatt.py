@@ -105,7 +105,12 @@ class VATT(Method):
         return f_ND.unflatten(0, (len(x), -1)) if m == "text" else f_ND
 
     def objective(self, encoded: Encoded, *, progress: float, rng: Randomness) -> StepOutput:
-        """Terms of pairs that two clips have at least; without any the loss is zero, and so is its gradient."""
+        """Terms of pairs that two clips have at least; without any the loss is zero, and so is its gradient. Without
+        autocast: batch norm and 1/tau make what bf16 rounds off large."""
+        with torch.autocast(next(iter(encoded.features.values())).device.type, enabled=False):
+            return self._objective(encoded)
+
+    def _objective(self, encoded: Encoded) -> StepOutput:
         seen, valid = Seen(), dict(encoded.present)
         if "text" in valid:
             valid["text"] = encoded.context["sentence"]  # (B, K)
