@@ -6,9 +6,10 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 from seehear.errors import SeehearError, refusal, unknown
-from seehear.progress import set_quiet
+from seehear.progress import hushed
 from seehear.stopping import Interrupted
 
 _COMMANDS = {
@@ -55,15 +56,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # letters that the locale lacks
-    set_quiet("--quiet" in words)
-    words = [w for w in words if w != "--quiet"]
+    with hushed() if "--quiet" in words else nullcontext():
+        return _status([w for w in words if w != "--quiet"])
+
+
+def _status(words: Sequence[str]) -> int:
+    """Run a command; its exit status, and a line where it could not be done."""
     if not words or words[0] in ("-h", "--help", "help"):
         print(_USAGE)
         return 0
     try:
         if words[0] == "--version":
             return _version()
-        _run(words[0], words[1:])
+        _run(words[0], list(words[1:]))
     except Interrupted as stopped:
         print(f"seehear: {stopped}", file=sys.stderr)
         return 130

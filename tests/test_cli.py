@@ -95,3 +95,12 @@ def test_import_says_where_the_library_differs_from_what_is_published(capsys, tm
     assert status == 0
     assert found["media"] == 2
     assert any(deviation.startswith("2 clips, expected") for deviation in found["protocols"][0]["deviations"])
+
+
+def test_quiet_is_of_one_call(capsys):
+    from seehear.progress import say
+
+    assert main(["import", "--quiet"]) in (0, 2)
+    capsys.readouterr()
+    say("heard again")
+    assert "heard again" in capsys.readouterr().err
