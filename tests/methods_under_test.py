@@ -57,7 +57,7 @@ def vatt(**options: Any) -> VATT:
     small = {"video": size, "audio": size, "text": size, "shared": size, "dim": 16, "word_width": 8}
     small |= {"keep": {"video": 0.75, "audio": 0.75}}
     small |= {
-        "dropout": 0.0,
+        "dropout": 0.02,
         "frames": FRAMES,
         "patch": (2, 4, 4),
         "samples": SAMPLES,
@@ -80,7 +80,7 @@ METHODS: dict[str, tuple[Callable[[], Method], Callable[[int], TrainingData]]] =
     "mcn": (lambda: mcn().fit(latents(40).aligned()[0]), latents),
     "mcn-clips": (mcn_of_clips, Clips),
     "mcn-spaces": (lambda: mcn_of_clips(spaces="fine_coarse", similarity="cosine", mask_duplicates=True), Clips),
-    "vatt": (lambda: vatt(temperature=0.2), RawClips),
+    "vatt": (lambda: vatt(temperature=0.2, dropout=0.05), RawClips),
     "vatt-agnostic": (
         lambda: vatt(variant="agnostic", spaces="joint", form="code", keep_per_sample=True, temperature=0.2),
         RawClips,
