@@ -23,9 +23,10 @@ import torch
 
 from seehear.data.clips import PrepareOptions
 from seehear.data.encode import encode_library
-from seehear.data.latents import LatentData, load_latents, load_shard, save_shard
+from seehear.data.latents import LatentData, load_latents
 from seehear.data.library import Library
 from seehear.data.prepare import prepare
+from seehear.data.shards import load_shard, save_shard
 
 Row = dict[str, str]
 COLUMNS = ("id", "video", "image", "audio", "texts", "labels", "group", "fold")

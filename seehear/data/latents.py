@@ -1,6 +1,6 @@
 """Cached latents in memory, ready to train on and to evaluate: what frozen encoders said of each clip, joined by clip.
 
-Rows stay float16 as they are stored; a batch is float32. Training from a shard (`load_shard`) or from arrays needs
+Rows stay float16 as they are stored; a batch is float32. Training from a shard (`shards.py`) or from arrays needs
 torch, numpy and safetensors only.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -338,44 +337,3 @@ def _side_by_side(tables: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.n
         order = np.argsort(own)
         parts.append(vectors[order[np.searchsorted(own, keys, sorter=order)]])
     return np.concatenate(parts, axis=1), keys >> 32
-
-
-# -- shards ------------------------------------------------------------------------------------------------------------
-
-
-def save_shard(data: LatentData, path: str | Path) -> None:
-    """One safetensors file with all of it, for a machine that has no library."""
-    from safetensors.torch import save_file
-
-    tensors = {"groups": data.groups.cpu()}
-    for m in data.modalities:
-        tensors |= {m: data.every(m).cpu().contiguous(), f"owner_{m}": data.owner(m).cpu()}
-    columns = {"ids": list(data.ids), "splits": list(data.splits), "encoders": data.encoders}
-    save_file(tensors, path, metadata={k: json.dumps(v) for k, v in columns.items()})
-
-
-def load_shard(path: str | Path) -> LatentData:
-    """A shard of `save_shard`, or any .npz or .safetensors with the arguments of `LatentData.from_arrays` by name:
-    `video`, `audio`, `text`, and where needed `owner_text`, `groups`, `ids`, `splits`."""
-    path = Path(path)
-    if not path.is_file():
-        raise SeehearError(f"no such file: {path}")
-    columns: dict[str, Any] = {}
-    try:
-        if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as arrays:
-                columns = {name: arrays[name] for name in arrays.files}
-        else:
-            from safetensors import safe_open
-
-            with safe_open(path, framework="pt") as file:
-                columns = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-                columns |= {k: json.loads(v) for k, v in (file.metadata() or {}).items() if k != "format"}
-    except Exception as error:  # each reader has its own
-        raise SeehearError(f"{path} is not a shard of latents: {str(error).splitlines()[0]}") from error
-    latents = {m: columns.pop(m) for m in MODALITIES if m in columns}
-    owner = {m: columns.pop(f"owner_{m}") for m in latents if f"owner_{m}" in columns}
-    if len(latents) < 2 or (extra := columns.keys() - {"groups", "ids", "splits", "encoders"}):
-        what = f"unknown {', '.join(sorted(extra))}" if len(latents) >= 2 else "fewer than two modalities"
-        raise SeehearError(f"{path}: {what} (a shard holds {', '.join(MODALITIES)}, owner_*, groups, ids, splits)")
-    return LatentData.from_arrays(latents, owner=owner, **columns)

@@ -12,8 +12,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seehear.data.latents import LatentData, load_latents, load_shard, save_shard
+from seehear.data.latents import LatentData, load_latents
 from seehear.data.library import Clip, Library, Source, Text, Vectors, content_key
+from seehear.data.shards import load_shard, save_shard
 from seehear.errors import SeehearError
 
 WIDTHS = {"eyes": 3, "more-eyes": 2, "words": 4}
