@@ -62,7 +62,7 @@ class _Tiled(torch.autograd.Function):
         with torch.autocast(x.device.type, enabled=False):
             dx, dy, dtau = _Work(x, y, tau, ctx.tiles).gradients(row_log, col_log)
         scale = grads[0] / (2 * len(x))
-        dx, dy = (dx * scale).to(x.dtype), (dy * scale).to(y.dtype)
+        dx, dy = dx.mul_(scale).to(x.dtype), dy.mul_(scale).to(y.dtype)
         return dx, dy, (dtau * scale).to(tau.dtype), None
 
 
@@ -73,7 +73,7 @@ class _Work:
         self.sum = torch.float64 if x.dtype == torch.float64 else torch.float32
         self.x, self.tau = x.to(self.sum), tau.to(self.sum)
         self.exclude, self.tile, self.margin = tiles.exclude, tiles.rows, tiles.margin
-        self.scaled = (self.x / self.tau).to(tiles.product)
+        self.scaled = (self.x if bool(self.tau == 1) else self.x / self.tau).to(tiles.product)  # raw products: no copy
         self.y = y.to(tiles.product)
         self.bounded = tiles.unit and bool(1 / self.tau <= _LARGEST_LOGIT)
 
@@ -106,8 +106,8 @@ class _Work:
                 torch.add(per_row[rows], per_column, out=share)
                 share.mul_(logits.exp_())
             else:
-                torch.exp(logits - row_log[rows, None], out=share)
-                share += torch.exp(logits - col_log)
+                torch.sub(logits, row_log[rows, None], out=share)
+                share.exp_().add_(logits.sub_(col_log).exp_())
             share.diagonal(rows.start).sub_(2)
             dlogits = share.to(self.y.dtype)
             dx[rows] = dlogits @ self.y
@@ -116,7 +116,7 @@ class _Work:
             else:
                 dy += dlogits.T @ self.scaled[rows]
         dx /= self.tau
-        return dx, dy, -(self.x * dx).sum() / self.tau
+        return dx, dy, -torch.dot(self.x.flatten(), dx.flatten()) / self.tau
 
     def _tiles(self) -> Iterator[tuple[slice, Tensor]]:
         """Row ranges and their logits, in one buffer that is used again and again."""
