@@ -5,7 +5,7 @@ import json
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from seehear.data.grouped import GroupedRows
@@ -163,12 +163,13 @@ CELL = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=1
 
 
 @given(st.lists(st.tuples(CELL, CELL, CELL, CELL), min_size=1, max_size=6))
+@example([("", "", "\r", "\n")])  # Python 3.11 leaves a lone \r unquoted unless all is quoted: that is no line of CSV
 def test_every_row_is_a_row_or_a_reject(tmp_path_factory, cells):
     import csv
 
     path = tmp_path_factory.mktemp("m") / "m.csv"
     with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
+        writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
         writer.writerow(["file", "start", "text", "extra"])
         writer.writerows(cells)
     rows, rejects = rows_of(path)
