@@ -7,7 +7,7 @@ torch, numpy and safetensors only.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -174,6 +174,11 @@ class LatentData:
         groups = self.groups[at.to(self.groups.device)]
         rows = {m: r.of(at) for m, r in self.rows.items()}
         return LatentData(rows, ids=self.ids[here], splits=self.splits[here], groups=groups)
+
+    def only(self, modalities: Collection[Modality]) -> LatentData:
+        """All clips, with nothing but these modalities."""
+        rows = {m: r for m, r in self.rows.items() if m in modalities}
+        return LatentData(rows, ids=self.ids, splits=self.splits, groups=self.groups)
 
     def sample(self, at_most: int, seed: int) -> LatentData:
         """All clips, or where there are more than `at_most` so many of them, drawn by the seed, in their order."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
 
-from seehear.types import Batch, Float, Int, Modality, Tensor
+from seehear.types import Batch, Bool, Float, Int, Modality, Tensor
 
 if TYPE_CHECKING:
     from seehear.data.latents import LatentData
@@ -66,6 +66,23 @@ def embed_latents(model: Embedder, data: LatentData, *, space: str | None = None
         if parts:
             found[m] = Embedded(np.concatenate(parts), data.owner(m).cpu().numpy())
     return found
+
+
+def within(vectors: Mapping[Modality, Embedded], inside: Bool[np.ndarray, " n"]) -> dict[Modality, Embedded]:
+    """The vectors of the clips that are inside, numbered anew; nothing of a modality that none of them has."""
+    number = np.cumsum(inside) - 1
+    found = {}
+    for m, own in vectors.items():
+        rows = np.flatnonzero(inside[own.owner])
+        if len(rows):
+            found[m] = Embedded(own.vectors[rows], number[own.owner[rows]])
+    return found
+
+
+def smallest_space(spaces: Mapping[str, Collection[Modality]], *modalities: Modality) -> str | None:
+    """The space with the fewest modalities that holds all of these."""
+    holding = [space for space, own in spaces.items() if set(modalities) <= set(own)]
+    return min(holding, key=lambda space: len(spaces[space])) if holding else None
 
 
 def fuse(parts: Sequence[Embedded], weights: Sequence[float] | None = None, *, made_unit: bool = True) -> Embedded:

@@ -24,7 +24,7 @@ from seehear.evaluation.classify import (
     svm_probe,
 )
 from seehear.evaluation.corrections import GapRemoval, corrected_retrieval, tuned_corrections
-from seehear.evaluation.embedded import Classes, Embedded, embed_latents
+from seehear.evaluation.embedded import Classes, Embedded, embed_latents, within
 from seehear.evaluation.multilabel import Marked, linear_scores
 from seehear.evaluation.protocol import evaluate_embeddings
 from seehear.evaluation.report import TaskResult
@@ -164,14 +164,7 @@ def baseline_results(bench: Bench) -> Iterator[TaskResult]:
 
 def part(data: LatentData, vectors: Mapping[Modality, Embedded], split: str) -> dict[Modality, Embedded]:
     """One split's vectors; owners are then row numbers of that split."""
-    inside = data.splits == split
-    number = np.cumsum(inside) - 1
-    found = {}
-    for m, own in vectors.items():
-        rows = np.flatnonzero(inside[own.owner])
-        if len(rows):
-            found[m] = Embedded(own.vectors[rows], number[own.owner[rows]])
-    return found
+    return within(vectors, data.splits == split)
 
 
 def _corrected(bench: Bench, name: str, vectors: Mapping[Modality, Embedded]) -> Iterator[TaskResult]:

@@ -59,8 +59,7 @@ def closed_forms(data: LatentData, *, seed: int = 0) -> Iterator[ClosedForm]:
 
 def vectors_only(data: LatentData) -> LatentData:
     """Without the modalities whose latents are sequences laid flat."""
-    rows = {m: r for m, r in data.rows.items() if not any(e.get("shape") for e in r.encoders)}
-    return LatentData(rows, ids=data.ids, splits=data.splits, groups=data.groups)
+    return data.only([m for m, r in data.rows.items() if not any(e.get("shape") for e in r.encoders)])
 
 
 def share_a_space(data: LatentData, p: Modality, q: Modality) -> bool:
@@ -115,6 +114,4 @@ def _at_most(m: linear.Moments, rank: int | None) -> int | None:
 
 def _only(data: LatentData, modalities: tuple[Modality, ...]) -> LatentData:
     """The clips that have all of some modalities, and nothing else of them."""
-    rows = {m: data.rows[m] for m in modalities}
-    part = LatentData(rows, ids=data.ids, splits=data.splits, groups=data.groups)
-    return part.joined(at_least=len(modalities))
+    return data.only(modalities).joined(at_least=len(modalities))

@@ -29,7 +29,7 @@ from seehear.nn.random import seed_of
 from seehear.progress import say
 from seehear.recipes import fusemix
 from seehear.recipes.config import Run
-from seehear.recipes.run import train_latents
+from seehear.recipes.run import finish
 from seehear.search.filters import Filters
 from seehear.search.index import build_index
 from seehear.search.query import Hit, Searcher
@@ -108,7 +108,7 @@ def demo(folder: Path) -> DemoReport:
     library = Library.open(uri)
     stage("encode", lambda: encode_library(library))
     data, clips = load_latents(library), {clip.id: clip for clip in library.clips()}
-    stage("train", lambda: _train(data, run_folder))
+    stage("train", lambda: finish(data, run(), run_folder))
     scores = stage("measure", lambda: measure(data, clips, folder / "folds", ready={_TEST_FOLD: run_folder}))
     space = SharedSpace.from_pretrained(run_folder)
     stage("index", lambda: build_index(library, space, name="demo", model=str(run_folder.resolve())))
@@ -123,11 +123,6 @@ def run() -> Run[FuseMixConfig]:
     base = fusemix.base()
     training = replace(base.train, epochs=60, evaluations=12, patience=4)
     return replace(base, recipe="demo", method=replace(base.method, pairs=PAIRS, head="linear"), train=training)
-
-
-def _train(data: LatentData, folder: Path) -> None:
-    if not (folder / "model" / "model.safetensors").exists():
-        train_latents(data, run(), folder, resume=(folder / "config.json").exists())
 
 
 # -- measured ----------------------------------------------------------------------------------------------------------
@@ -168,8 +163,7 @@ def _fold(data: LatentData, clips: Mapping[str, Clip], fold: str, folder: Path, 
     own = [clips[name] for name in data.ids]
     splits = np.array([_split(clip, fold, held_out=held_out) for clip in own], dtype=object)
     part = LatentData(data.rows, ids=data.ids, splits=splits, groups=data.groups)
-    if not (folder / "model" / "model.safetensors").exists():
-        train_latents(part, run(), folder, resume=(folder / "config.json").exists())
+    finish(part, run(), folder)
     space = SharedSpace.from_pretrained(folder)
     closed = fusemix.start_of(run().method, part, seed=run().train.seed)
     learned_hits, closed_hits = _ask(space, part, own), _ask(closed, part, own)

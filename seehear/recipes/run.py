@@ -13,7 +13,7 @@ from seehear import distributed
 from seehear.data.contexts import ContextData, contexts
 from seehear.data.latents import LatentData, load_latents
 from seehear.errors import SeehearError, unknown
-from seehear.evaluation.protocol import embed_latents
+from seehear.evaluation.embedded import embed_latents, smallest_space
 from seehear.evaluation.retrieval import retrieval
 from seehear.methods.base import Method
 from seehear.methods.fusemix import FuseMix, FuseMixConfig
@@ -109,6 +109,12 @@ def train_latents(
     return result
 
 
+def finish(data: LatentData, run: Run[Any], folder: Path) -> None:
+    """Train where the folder has no model yet; a run that was stopped goes on."""
+    if not (folder / "model" / "model.safetensors").exists():
+        train_latents(data, run, folder, resume=(folder / "config.json").exists())
+
+
 def build(run: Run[Any], train: LatentData, validation: LatentData | None) -> Method:
     """The run's model as training starts."""
     if isinstance(run.method, FuseMixConfig):
@@ -126,9 +132,9 @@ def validation_score(
     embedded = {space: embed_latents(model, data, space=space) for space in model.spaces}
     found: dict[str, float] = {}
     for pair in pairs or combinations(data.modalities, 2):
-        if not (holding := [s for s, members in model.spaces.items() if set(pair) <= set(members)]):
+        if (space := smallest_space(model.spaces, *pair)) is None:
             continue
-        here = embedded[min(holding, key=lambda s: len(model.spaces[s]))]
+        here = embedded[space]
         for query, gallery in (pair, pair[::-1]):
             q, g = here[query], here[gallery]
             if set(q.owner.tolist()) & set(g.owner.tolist()):

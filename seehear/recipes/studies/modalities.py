@@ -22,15 +22,14 @@ from seehear.errors import SeehearError
 from seehear.evaluation.embedded import embed_latents
 from seehear.progress import say
 from seehear.recipes import fusemix
-from seehear.recipes.run import recipe, train_latents
+from seehear.recipes.run import recipe
 from seehear.recipes.studies.designs import Design, designs, possible, run_of
 from seehear.recipes.studies.figure import require_figures
 from seehear.recipes.studies.grid import Cell, cell_key, run_grid
 from seehear.recipes.studies.modality_measures import Answered, Vectors, measures
 from seehear.recipes.studies.modality_report import Findings, write_report
 from seehear.recipes.studies.table import Study
-from seehear.recipes.studies.trained import about_data
-from seehear.space import SharedSpace
+from seehear.recipes.studies.trained import about_data, finished
 from seehear.types import Modality
 
 CLOSED = "closed form"
@@ -96,8 +95,7 @@ def _measure(
 ) -> dict[str, float]:
     """What each query scored is noted beside the cell, for intervals over recordings."""
     design, seed = rows[str(cell["design"])], int(cell["seed"] or 0)
-    shown = {m: data.rows[m] for m in design.modalities}
-    part = LatentData(shown, ids=data.ids, splits=data.splits, groups=data.groups)
+    part = data.only(design.modalities)
     found = measures(_embedded(part, design, cell, folder, of=len(data.modalities)), part.splits, labels, seed=seed)
     arrays = {f"{name}/{what}": a for name, own in found.queries.items() for what, a in vars(own).items()}
     path = folder / "queries" / f"{cell_key(cell)}.npz"
@@ -114,9 +112,7 @@ def _embedded(part: LatentData, design: Design, cell: Cell, folder: Path, *, of:
         return {"joint": embed_latents(fusemix.start_of(fusemix.base().method, part, seed=seed), part)}
     run_folder = folder / "runs" / cell_key(cell)
     run = run_of(design, recipe(str(cell["method"])), of=of, seed=seed)
-    if not (run_folder / "model" / "model.safetensors").exists():
-        train_latents(part, run, run_folder, resume=(run_folder / "config.json").exists())
-    model = SharedSpace.from_pretrained(run_folder).method
+    model = finished(part, run, run_folder)
     return {space: embed_latents(model, part, space=space) for space in model.spaces}
 
 

@@ -11,7 +11,7 @@ import torch
 
 from seehear.evaluation.classify import Labelled, linear_probe
 from seehear.evaluation.clusters import agreement
-from seehear.evaluation.embedded import Embedded, fuse, unit
+from seehear.evaluation.embedded import Embedded, fuse, smallest_space, unit, within
 from seehear.evaluation.retrieval import retrieval
 from seehear.nn.kmeans import assign, kmeans, starting_points
 from seehear.nn.random import seed_of
@@ -44,25 +44,19 @@ def measures(vectors: Vectors, splits: np.ndarray, labels: Sequence[str], *, see
     """Retrieval among the test clips; where two labels or more are known ('' is none) probes of each modality and the
     clusters. Fitted on train, chosen on val, measured on test."""
     found = Measured({}, {})
-    test = np.flatnonzero(splits == "test")
-    _retrieved(found, _of(vectors, test), test)
+    inside = splits == "test"
+    _retrieved(found, {space: within(own, inside) for space, own in vectors.items()}, np.flatnonzero(inside))
     if len({label for label in labels if label}) > 1:
         _probed(found, vectors, splits, labels)
         found.values.update(_clustered(vectors, splits, labels, seed))
     return found
 
 
-def smallest(vectors: Vectors, *modalities: Modality) -> str | None:
-    """The space with the fewest modalities that holds all of these."""
-    holding = [space for space, own in vectors.items() if set(modalities) <= own.keys()]
-    return min(holding, key=lambda space: len(vectors[space])) if holding else None
-
-
 def _retrieved(found: Measured, vectors: Vectors, clips: np.ndarray) -> None:
     """Every direction, in the smallest space that holds both; and text against sight and sound together."""
     modalities = list(dict.fromkeys(m for own in vectors.values() for m in own))
     for query, gallery in permutations(modalities, 2):
-        if space := smallest(vectors, query, gallery):
+        if space := smallest_space(vectors, query, gallery):
             _scores(found, f"{query}->{gallery}", vectors[space][query], vectors[space][gallery], clips)
     if {"video", "audio", "text"} <= set(modalities):
         _scores(found, _FUSED, *_fused(vectors), clips)
@@ -70,9 +64,9 @@ def _retrieved(found: Measured, vectors: Vectors, clips: np.ndarray) -> None:
 
 def _fused(vectors: Vectors) -> tuple[Embedded, Embedded]:
     """In one space the mean direction of sight and sound; in two the sum of both cosines, as one product."""
-    if space := smallest(vectors, "video", "audio", "text"):
+    if space := smallest_space(vectors, "video", "audio", "text"):
         return vectors[space]["text"], fuse([vectors[space]["video"], vectors[space]["audio"]])
-    sides = [(m, smallest(vectors, m, "text")) for m in ("video", "audio")]
+    sides = [(m, smallest_space(vectors, m, "text")) for m in ("video", "audio")]
     pairs = [(vectors[space][m], vectors[space]["text"]) for m, space in sides if space]
     gallery, query = (np.concatenate([pair[i].vectors for pair in pairs], axis=1) for i in (0, 1))
     return Embedded(unit(query), pairs[0][1].owner), Embedded(unit(gallery), pairs[0][0].owner)
@@ -87,7 +81,7 @@ def _scores(found: Measured, name: str, query: Embedded, gallery: Embedded, clip
 def _probed(found: Measured, vectors: Vectors, splits: np.ndarray, labels: Sequence[str]) -> None:
     """Logistic regression on the vectors of each modality but text, in the smallest space that holds it."""
     for m in ("video", "audio"):
-        if (space := smallest(vectors, m)) is None:
+        if (space := smallest_space(vectors, m)) is None:
             continue
         own = vectors[space][m].one_each()
         known = np.array([bool(labels[c]) for c in own.owner])
@@ -114,16 +108,3 @@ def _clustered(vectors: Vectors, splits: np.ndarray, labels: Sequence[str], seed
     cluster = assign(torch.from_numpy(fused.vectors[test]), centroids_KE).numpy()
     found = agreement([labels[c] for c in fused.owner[test]], cluster)
     return {f"clusters {name}": value for name, value in found.items()}
-
-
-def _of(vectors: Vectors, clips: np.ndarray) -> Vectors:
-    """Of some clips only, numbered anew."""
-    number = {int(clip): n for n, clip in enumerate(clips)}
-    found: dict[str, dict[Modality, Embedded]] = {}
-    for space, own in vectors.items():
-        found[space] = {}
-        for m, part in own.items():
-            rows = np.flatnonzero(np.isin(part.owner, clips))
-            owner = np.array([number[int(c)] for c in part.owner[rows]], dtype=np.int64)
-            found[space][m] = Embedded(part.vectors[rows], owner)
-    return found

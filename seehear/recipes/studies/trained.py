@@ -17,10 +17,12 @@ from seehear.data.library import Library
 from seehear.errors import SeehearError, unknown
 from seehear.evaluation.embedded import Embedder, embed_latents
 from seehear.evaluation.retrieval import retrieval
+from seehear.methods.base import Method
 from seehear.nn.random import seed_of
 from seehear.recipes import fusemix
+from seehear.recipes.config import Run
 from seehear.recipes.evaluate import data_revision
-from seehear.recipes.run import train_latents
+from seehear.recipes.run import finish
 from seehear.space import SharedSpace
 from seehear.train.model_folder import version
 from seehear.types import Modality
@@ -49,11 +51,15 @@ def trained(data: LatentData, model: str, *, seed: int, folder: Path) -> Embedde
         return fusemix.start_of(run.method, data, seed=seed)
     method = replace(run.method, head="linear") if model == "linear" else run.method
     run = replace(run, method=method, train=replace(run.train, seed=seed))
-    if not (folder / "model" / "model.safetensors").exists():
-        train_latents(data, run, folder, resume=(folder / "config.json").exists())
-    method_of_run = SharedSpace.from_pretrained(folder).method
+    method_of_run = finished(data, run, folder)
     shutil.rmtree(folder)
     return method_of_run
+
+
+def finished(data: LatentData, run: Run[Any], folder: Path) -> Method:
+    """The run's model, trained now, or from where the folder's run was stopped."""
+    finish(data, run, folder)
+    return SharedSpace.from_pretrained(folder).method
 
 
 def held_out(model: Embedder, data: LatentData) -> dict[str, float]:

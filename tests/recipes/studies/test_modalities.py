@@ -12,12 +12,12 @@ import pytest
 from seehear.data.latents import LatentData
 from seehear.errors import SeehearError
 from seehear.evaluation.clusters import agreement
-from seehear.evaluation.embedded import Embedded, unit
+from seehear.evaluation.embedded import Embedded, smallest_space, unit
 from seehear.recipes import mcn, run
 from seehear.recipes.studies import modalities as study
 from seehear.recipes.studies.designs import designs, possible, run_of
 from seehear.recipes.studies.grid import Result, cell_key
-from seehear.recipes.studies.modality_measures import Answered, measures, smallest
+from seehear.recipes.studies.modality_measures import Answered, measures
 from seehear.recipes.studies.modality_report import Findings, answers
 from seehear.stopping import Interrupted
 
@@ -100,9 +100,9 @@ def test_measures_are_those_made_by_hand():
 def test_the_smallest_space_that_holds_them():
     one = Embedded(np.eye(2, dtype=np.float32), np.arange(2))
     vectors = {"coarse": dict.fromkeys(ALL, one), "fine": dict.fromkeys(ALL[:2], one)}
-    assert smallest(vectors, "video", "audio") == "fine"
-    assert smallest(vectors, "video", "text") == "coarse"
-    assert smallest({"fine": vectors["fine"]}, "text") is None
+    assert smallest_space(vectors, "video", "audio") == "fine"
+    assert smallest_space(vectors, "video", "text") == "coarse"
+    assert smallest_space({"fine": vectors["fine"]}, "text") is None
 
 
 def test_agreement_of_clusters_with_labels():
@@ -116,7 +116,7 @@ def test_a_study_goes_on_where_it_was_stopped(small, tmp_path, monkeypatch):
     data, labels = world()
     options = study.ModalityOptions(methods=("mcn.tiny", "fusemix"), seeds=1)
     study.study_of(data, labels, tmp_path / "whole", options)
-    real, calls = study.train_latents, []
+    real, calls = run.train_latents, []
 
     def stops(*args, **kwargs):
         calls.append(kwargs)
@@ -124,7 +124,7 @@ def test_a_study_goes_on_where_it_was_stopped(small, tmp_path, monkeypatch):
             raise Interrupted("stopped by SIGTERM")
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(study, "train_latents", stops)
+    monkeypatch.setattr(run, "train_latents", stops)
     with pytest.raises(Interrupted):
         study.study_of(data, labels, tmp_path / "cut", options)
     before = {p.name: p.read_bytes() for p in (tmp_path / "cut" / "cells").iterdir()}
