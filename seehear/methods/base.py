@@ -16,6 +16,7 @@ graph, take the objective's gradient with respect to the features, encode each m
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from torch import nn
@@ -31,6 +32,9 @@ class Method(nn.Module):
     assembles: ClassVar[bool] = False
     """Whether `assemble` must see the whole global batch before it is cut into micro-batches. It then has an even
     number of rows, so that it can be combined half with half."""
+    reads_media: ClassVar[bool] = False
+    """Whether a batch holds frames, samples and word numbers (`data/raw`), and not latents. Such a method also has
+    `features` and `place`: the two halves of `embed`."""
 
     config: Any
     """A frozen dataclass of plain values: with it and a state dict the model can be rebuilt."""
@@ -65,3 +69,12 @@ class Method(nn.Module):
 
     def after_step(self, out: StepOutput, progress: float) -> None:
         """Called after the update, without gradient: move teachers, queues, centroids."""
+
+    def features(self, m: Modality, x: Tensor, *, rng: Randomness | None = None) -> Tensor:
+        """Of a method that reads media: (B, D) of frames or samples, (B, K, D) of K sentences a clip, before any head;
+        what a probe or a classifier starts from."""
+        raise NotImplementedError
+
+    def place(self, features: Mapping[Modality, Tensor], space: str | None = None) -> dict[Modality, Tensor]:
+        """{modality: (N, E)} where features (N, D) lie in a space, not made unit: windows of a clip are averaged so."""
+        raise NotImplementedError

@@ -43,6 +43,7 @@ _SHORTEST = 1e-3  # of vectors before they are made unit: a batch norm of equal 
 
 class VATT(Method):
     name = "vatt"
+    reads_media = True
     config: VATTConfig
 
     def __init__(self, config: VATTConfig):
@@ -151,7 +152,10 @@ class VATT(Method):
         features = {m: self.features(m, batch[m]) for m in here if m != "text"}
         if "text" in here:
             features["text"] = self.features("text", _first_sentence(batch["text"]))[:, 0]
-        return self._project(features, {}, None)[space]
+        return self.place(features, space)
+
+    def place(self, features: Mapping[Modality, Tensor], space: str | None = None) -> dict[Modality, Tensor]:
+        return self._project(features, {}, None)[space or next(iter(self.spaces))]
 
     @torch.no_grad()
     def after_step(self, out: StepOutput, progress: float) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from itertools import combinations
 from typing import Any, Literal
 
+from seehear.data.raw.config import RawConfig
 from seehear.errors import SeehearError, unknown
 from seehear.losses.nce import Form
 from seehear.nn.logmel import MelConfig
@@ -123,6 +124,12 @@ class VATTConfig:
             if m not in MODALITIES:
                 raise unknown("modality", m, MODALITIES)
         return modalities
+
+    def reading(self, raw: RawConfig, *, vocabulary: int) -> VATTConfig:
+        """The same for clips as `raw` shows them, and so many words."""
+        modalities = tuple(m for m in self.modalities if m in raw.modalities)
+        sizes = {"frames": (raw.frames, raw.size, raw.size), "rate": raw.rate, "samples": raw.samples}
+        return replace(self, modalities=modalities, words=raw.words, vocabulary=vocabulary, **sizes)
 
     def size_of(self, m: Modality) -> Size:
         if self.variant == "agnostic":
