@@ -1,0 +1,189 @@
+"""What MAViL and DiffMAViL cost, in closed form: multiply-adds of one clip, by component.
+
+Of n tokens of width d, and an MLP of 4d:
+
+    block        12 n d^2 + 2 n^2 d
+    cross        10 q d^2 + 2 k d^2 + 2 q k d         q queries read k tokens: no attention among queries
+    cross-self   cross + 4 q d^2 + 2 q^2 d
+
+    patches      N p D of each modality, all N or the k visible ones of each view
+    encoders     layers x block(k + 1, D), for each view
+    fusion       layers x block(k_a + k_v + 2, D), the first view only
+    decoders     (k + 1) D d to enter; layers x block(N + 1, d), or cross with q = N - k and k + 1 tokens to read;
+                 a head d p on all N (joint) or on the masked ones
+    noise        (N - k) p d where masked patches are diffused
+
+Not counted, as in the papers: normalisation, softmax, biases, and what is per batch. The backward pass costs twice the
+forward one, but once where a layer's input is data: nobody asks for the gradient of a pixel. Two floating-point
+operations are a multiply-add. `tests/methods/test_mavil_cost.py` holds this against numbers of the papers and against
+the counter of `nn/flops.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from seehear.nn.transformer import Size
+
+Decoder = Literal["joint", "cross", "cross-self"]
+SIDES = ("audio", "video")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Side:
+    """What is special to a modality."""
+
+    tokens: int
+    """N: patches of a clip."""
+    values: int
+    """p: numbers of a patch."""
+    decoder: Decoder = "joint"
+    """Whether masked patches see each other, and how they see the visible ones."""
+    decoded: float = 1.0
+    """The part of the masked patches that is decoded; a joint decoder decodes all."""
+
+    def kept(self, ratio: float) -> int:
+        """k: the patches that stay visible at a masking ratio."""
+        return int(self.tokens * (1 - ratio) + 1e-6)
+
+    def queries(self, ratio: float) -> int:
+        """Masked patches that are decoded."""
+        return max(1, int(self.decoded * (self.tokens - self.kept(ratio)) + 1e-6))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostShape:
+    """The numbers that the cost depends on; as they stand, MAViL-B in pre-training, both views, stage 1."""
+
+    audio: Side = Side(tokens=512, values=256)
+    video: Side = Side(tokens=784, values=1536)
+    encoder: Size = Size(layers=12, width=768, hidden=3072, heads=12)
+    """Of each modality."""
+    fusion_layers: int = 2
+    """Of the encoder's size, over both modalities' tokens."""
+    decoders: Size = Size(layers=8, width=512, hidden=2048, heads=16)
+    """Of each modality."""
+    noised: bool = False
+    """Masked patches are given diffused, and not as one learned token."""
+    noise_width: int = 0
+    """Width of the sinusoid of the diffusion step, where its two-layer map is counted too; 0: it is not."""
+    views: int = 2
+    """2: encoded once more under another mask, for the contrast of views."""
+    visible_only: bool = False
+    """Only visible patches are embedded."""
+    needed_only: bool = False
+    """Joint decoders leave out what no loss reads: in the last block and the head, the visible tokens."""
+    contextual: bool = False
+    """Stage 2: predict a frozen teacher's fusion output of the whole clip."""
+
+    def side(self, name: str) -> Side:
+        return self.audio if name == "audio" else self.video
+
+
+def forward(shape: CostShape, ratio: float) -> dict[str, int]:
+    """Multiply-adds of one clip, by component."""
+    embedded, encoded = _embedded(shape, ratio), _encoded(shape, ratio)
+    parts = {f"{m} patches": embedded[m] for m in SIDES} | {f"{m} encoder": encoded[m] for m in SIDES}
+    parts["second view"] = (shape.views - 1) * sum(encoded.values())
+    visible = sum(shape.side(m).kept(ratio) + 1 for m in SIDES)
+    parts["fusion"] = shape.fusion_layers * block(visible, shape.encoder)
+    parts["decoder embedding"] = visible * shape.encoder.width * shape.decoders.width
+    for m in SIDES:
+        parts |= _decoder(shape, m, ratio)
+    if shape.noised:
+        parts |= _noise(shape, ratio)
+    if shape.contextual:
+        parts["teacher"] = sum(inference(shape).values())
+    return parts
+
+
+def training(shape: CostShape, ratio: float) -> dict[str, int]:
+    """The same of forward and backward pass together."""
+    return {name: _PASSES.get(name, 3) * macs for name, macs in forward(shape, ratio).items()}
+
+
+_PASSES = {"audio patches": 2, "video patches": 2, "audio noise": 2, "video noise": 2, "teacher": 1}
+
+
+def mean(shape: CostShape, ratios: Iterable[float], *, backward: bool = False) -> float:
+    """Of a clip, over a curriculum of one ratio an epoch."""
+    count = training if backward else forward
+    totals = [sum(count(shape, ratio).values()) for ratio in ratios]
+    return sum(totals) / len(totals)
+
+
+def inference(shape: CostShape, *, fusion_layers: int | None = None) -> dict[str, int]:
+    """Nothing masked, nothing decoded: features of a clip, and what a teacher of stage 2 does."""
+    size, layers = shape.encoder, shape.fusion_layers if fusion_layers is None else fusion_layers
+    parts = {}
+    for m in SIDES:
+        side = shape.side(m)
+        parts[f"{m} encoder"] = side.tokens * side.values * size.width + size.layers * block(side.tokens + 1, size)
+    parts["fusion"] = layers * block(shape.audio.tokens + shape.video.tokens + 2, size)
+    return parts
+
+
+def activations(shape: CostShape, ratio: float) -> int:
+    """Tokens x width, summed over layers: what memory of a training step follows."""
+    size, decoders = shape.encoder, shape.decoders
+    visible = sum(shape.side(m).kept(ratio) + 1 for m in SIDES)
+    total = (shape.views * size.layers + shape.fusion_layers) * visible * size.width
+    for m in SIDES:
+        side = shape.side(m)
+        tokens = side.tokens + 1 if side.decoder == "joint" else side.queries(ratio)
+        total += decoders.layers * tokens * decoders.width
+    return total
+
+
+# -- pieces ----------------------------------------------------------------------------------------------------------
+
+
+def block(n: int, size: Size) -> int:
+    """Of n tokens that attend to each other."""
+    d = size.width
+    return n * (4 * d**2 + 2 * d * size.hidden) + 2 * n**2 * d
+
+
+def cross_block(q: int, k: int, size: Size) -> int:
+    """Of q queries that attend to k tokens."""
+    d = size.width
+    return q * (2 * d**2 + 2 * d * size.hidden) + 2 * k * d**2 + 2 * q * k * d
+
+
+def cross_self_block(q: int, k: int, size: Size) -> int:
+    """The same, and queries attend to each other before."""
+    return cross_block(q, k, size) + 4 * q * size.width**2 + 2 * q**2 * size.width
+
+
+def _embedded(shape: CostShape, ratio: float) -> dict[str, int]:
+    """All patches once for both views, or of each view the visible ones."""
+    sides = {m: shape.side(m) for m in SIDES}
+    patches = {m: shape.views * s.kept(ratio) if shape.visible_only else s.tokens for m, s in sides.items()}
+    return {m: patches[m] * sides[m].values * shape.encoder.width for m in SIDES}
+
+
+def _encoded(shape: CostShape, ratio: float) -> dict[str, int]:
+    size = shape.encoder
+    return {m: size.layers * block(shape.side(m).kept(ratio) + 1, size) for m in SIDES}
+
+
+def _decoder(shape: CostShape, m: str, ratio: float) -> dict[str, int]:
+    side, size = shape.side(m), shape.decoders
+    q, k, n = side.queries(ratio), side.kept(ratio) + 1, side.tokens + 1
+    out = shape.encoder.width if shape.contextual else side.values
+    if side.decoder == "joint":
+        last = cross_block(q, n, size) if shape.needed_only else block(n, size)
+        blocks, heads = (size.layers - 1) * block(n, size) + last, q if shape.needed_only else side.tokens
+    else:
+        own = cross_block(q, k, size) if side.decoder == "cross" else cross_self_block(q, k, size)
+        blocks, heads = size.layers * own, q
+    return {f"{m} decoder": blocks, f"{m} head": heads * size.width * out}
+
+
+def _noise(shape: CostShape, ratio: float) -> dict[str, int]:
+    """Diffused patches enter the decoder; the diffusion step through two layers, once a clip and modality."""
+    d = shape.decoders.width
+    parts = {f"{m} noise": shape.side(m).queries(ratio) * shape.side(m).values * d for m in SIDES}
+    return parts | ({"diffusion step": len(SIDES) * (shape.noise_width * d + d**2)} if shape.noise_width else {})
