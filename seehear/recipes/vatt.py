@@ -1,0 +1,88 @@
+"""Runs of VATT. Sizes of clips and of the vocabulary come from what the loader is told, not from here."""
+
+from __future__ import annotations
+
+from seehear.data.raw import RawConfig
+from seehear.methods.vatt_config import SIZES, VATTConfig
+from seehear.nn.transformer import Size
+from seehear.recipes.config import MediaDataConfig, MediaRun
+from seehear.train.config import TrainConfig
+from seehear.train.optim import OptimConfig
+
+
+def paper() -> MediaRun[VATTConfig]:
+    """VATT-MBS as in the paper (arXiv 2104.11178), for a corpus like HowTo100M and AudioSet on many GPUs. Word vectors
+    are those of --vocabulary.table.
+
+    seehear train LIB vatt.paper --vocabulary.table word2vec.bin
+    """
+    return MediaRun(
+        recipe="vatt.paper",
+        method=VATTConfig(video=SIZES["medium"], audio=SIZES["base"], text=SIZES["small"]),
+        raw=RawConfig(),
+        data=MediaDataConfig(windows=4),
+        optim=OptimConfig(lr=1e-4, floor=5e-5, weight_decay=0.0, warmup_steps=10_000, eps=1e-7),
+        train=TrainConfig(steps=500_000, batch_size=2048, precision="bf16", workers=16, evaluations=50),
+    )
+
+
+def small() -> MediaRun[VATTConfig]:
+    """Half a day on one GPU: 16 frames of 112 pixels, raw waveforms of 16 kHz, encoders of 6 layers. Words learn with
+    the rest, so no table is needed.
+
+    seehear train LIB vatt.small --data.cache CACHE
+    """
+    return MediaRun(
+        recipe="vatt.small",
+        method=VATTConfig(
+            video=SIZES["small"],
+            audio=SIZES["small"],
+            text=Size(layers=4, width=512, hidden=2048, heads=8),
+            patch=(2, 16, 16),
+            position_norm=False,
+            train_words=True,
+            pairs=(),
+            dim=512,
+        ),
+        raw=RawConfig(frames=16, fps=8.0, size=112, rate=16_000, crop=(0.3, 1.0), aspect=(0.75, 1.33)),
+        optim=OptimConfig(lr=5e-4, floor=1e-6, weight_decay=0.05, warmup=0.05, betas=(0.9, 0.98), clip=1.0),
+        train=TrainConfig(epochs=200, batch_size=512, micro_batch=128, precision="bf16", workers=12, evaluations=40),
+    )
+
+
+def tiny() -> MediaRun[VATTConfig]:
+    """Minutes on two cores: 4 layers, frames of 32 pixels, log-mel tokens. A first try of one's own material: clips of
+    three seconds, one sentence each.
+
+    seehear train LIB vatt.tiny --data.cache CACHE
+    """
+    return MediaRun(
+        recipe="vatt.tiny",
+        method=VATTConfig(
+            video=SIZES["tiny"],
+            audio=SIZES["tiny"],
+            text=Size(layers=2, width=128, hidden=512, heads=2),
+            patch=(3, 16, 16),
+            sound="spectrogram",
+            mel_patch=(4, 80),
+            word_width=64,
+            train_words=True,
+            position_norm=False,
+            pairs=(),
+            dim=128,
+            coarse_dim=128,
+            form="symmetric",
+        ),
+        raw=RawConfig(
+            frames=75,
+            fps=25.0,
+            size=32,
+            rate=16_000,
+            crop=(0.75, 1.0),
+            aspect=(0.9, 1.1),
+            jitter=0.0,
+            contexts=1,
+        ),
+        optim=OptimConfig(lr=1e-3, floor=1e-6, weight_decay=0.05, warmup=0.05, betas=(0.9, 0.98), clip=1.0),
+        train=TrainConfig(epochs=60, batch_size=64, workers=1, evaluations=6),
+    )
