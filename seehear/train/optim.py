@@ -33,6 +33,8 @@ class OptimConfig:
     """Learning rate of the first step, if there is a warm-up."""
     lr_rows: int | None = None
     """The batch that `lr` and `floor` are meant for: they scale with the rows of each batch. None: no scaling."""
+    lr_power: float = 1.0
+    """How they scale: as (rows / lr_rows) to this power, 0.5 for the square root."""
     weight_decay: float = 0.1
     """Decoupled, and only of parameters with two or more dimensions: no biases, norms, temperatures."""
     betas: tuple[float, float] = (0.9, 0.999)
@@ -72,7 +74,7 @@ _SCHEDULES: dict[str, Callable[[Loader, int, float], float]] = {
 def learning_rate(config: OptimConfig, loader: Loader, step: int) -> float:
     """The rate of a global step, counted from 0. With `epoch_cosine` the warm-up ends with epoch 0 at the latest."""
     place, progress = loader.place(step), loader.progress(step)
-    scale = 1.0 if config.lr_rows is None else place.rows / config.lr_rows
+    scale = 1.0 if config.lr_rows is None else (place.rows / config.lr_rows) ** config.lr_power
     if config.warmup_steps is None:
         warm, risen = config.warmup, progress / config.warmup if config.warmup else 1.0
     else:

@@ -92,6 +92,16 @@ def test_the_rate_follows_the_batch_in_fractional_epochs():
     assert [learning_rate(config, run, s) for s in range(run.steps)] == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(
+    ("power", "rates"), [(1.0, (5.5e-4, 5e-4, 4e-4)), (0.5, (3.316625e-4, 3.162278e-4, 2.828427e-4))]
+)
+def test_peak_rates_of_diffmavil(power, rates):
+    """2e-4 for 256 clips, for the batches that its sheet has in a run (section 5.2); or by their square root."""
+    config = OptimConfig(lr=2e-4, schedule="constant", warmup=0.0, lr_rows=256, lr_power=power)
+    run = Loader(Empty(704), batch_size=(704, 640, 512), seed=0, epochs=3)
+    assert [learning_rate(config, run, s) for s in range(run.steps)] == pytest.approx(rates, rel=1e-6)
+
+
 @given(
     per_epoch=st.integers(1, 30),
     epochs=st.integers(1, 20),
