@@ -27,10 +27,13 @@ class TrainingData(Protocol):
 
     heavy: bool
     """Whether a sample costs enough (decoding) for worker processes to pay."""
-    groups: Tensor
-    """(N,) int64: samples of one source recording share a number."""
     together: int
     """So many samples, clips of one recording, come in one batch, side by side as by index. 1: each by itself."""
+
+    @property
+    def groups(self) -> Tensor:
+        """(N,) int64: samples of one source recording share a number."""
+        ...
 
     def __len__(self) -> int: ...
 

@@ -1,0 +1,32 @@
+"""Small films with labels, and a VATT that reads them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from seehear.data.library import Library
+from seehear.methods.vatt import VATT, VATTConfig
+from seehear.nn.transformer import Size
+from tests.data.makers import film
+from tests.data.raw_library import clip, library
+
+SIZE = Size(layers=2, width=16, hidden=32, heads=2)
+
+
+def vatt(**changed) -> VATT:
+    """For clips of `raw_library.TINY`: 4 frames of 16 pixels, 6,400 samples."""
+    torch.manual_seed(0)
+    given = {"video": SIZE, "audio": SIZE, "text": SIZE, "frames": (4, 16, 16), "patch": (2, 8, 8), "samples": 6400}
+    given |= {"sound_patch": 640, "rate": 8000, "vocabulary": 40, "word_width": 8, "words": 4, "dim": 8, "dropout": 0.0}
+    return VATT(VATTConfig(**(given | changed)))
+
+
+def films(folder: Path, count: int, *, silent: tuple[int, ...] = ()) -> Library:
+    """Of 4 s each, in recordings of their own."""
+    clips = []
+    for n in range(count):
+        film(folder / f"clip{n}.mp4", gop=100)
+        clips.append(clip(f"clip{n}", has_audio=n not in silent))
+    return library(folder, folder, clips)
