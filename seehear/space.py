@@ -12,7 +12,7 @@ to float16 rounding: latents are rounded as the library stores them, and the mod
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property, partial
 from pathlib import Path
@@ -30,6 +30,9 @@ from seehear.types import Batch, Float, Modality, Tensor
 if TYPE_CHECKING:
     import os
 
+    from seehear.data.library import Library
+    from seehear.recipes.towers import Shown, Tower
+
 Item = str | Mapping[str, Any]
 """A text, or {"text"}, {"video"}, {"audio"}, {"image"} alone or together, with "start" and "end" in seconds."""
 
@@ -41,17 +44,32 @@ _ENCODERS = dict[Modality, list[dict[str, Any]]]
 class SharedSpace:
     """A trained method with the encoders it was trained on. `space` picks one of a method that has several."""
 
-    def __init__(self, method: Method, encoders: _ENCODERS, *, space: str | None = None, device: str = "auto"):
+    def __init__(
+        self,
+        method: Method,
+        encoders: _ENCODERS,
+        *,
+        space: str | None = None,
+        device: str = "auto",
+        shown: Shown | None = None,
+    ):
+        """`shown`: of a method that reads media, which is its own encoder, what it is shown of them."""
         from seehear.encoders.registry import pick_device
 
         if space is not None and space not in method.spaces:
             raise unknown("space", space, method.spaces)
         self.device = pick_device(device)
-        self.method = method.eval().requires_grad_(False).to(self.device)
+        self.method = self._saved = method.eval().requires_grad_(False).to(self.device)
         self.space = space or next(iter(method.spaces))
+        self._shown, self._towers = shown, dict[Modality, Tower]()
+        if shown is not None:
+            from seehear.recipes.towers import Placed, towers_of
+
+            self._towers = towers_of(method, shown)
+            self.method = Placed(method, self._towers)
         self.encoders: _ENCODERS = {m: list(encoders[m]) for m in method.spaces[self.space] if encoders.get(m)}
         self._all_encoders = {m: list(infos) for m, infos in encoders.items()}
-        self._loaded: dict[str, Encoder] = {}
+        self._loaded: dict[str, Encoder] = {tower.name: tower for tower in self._towers.values()}
 
     @classmethod
     def from_pretrained(
@@ -73,10 +91,16 @@ class SharedSpace:
         _check_sizes(sizes, folder / "model.safetensors")
         method = make()
         _load_weights(method, folder / "model.safetensors")
-        return cls(method, config["encoders"], space=space, device=device)
+        shown = _shown(method, config, folder)
+        return cls(method, config["encoders"], space=space, device=device, shown=shown)
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
-        save_model(Path(folder), self.method, {"encoders": self._all_encoders})
+        if self._shown is None:
+            save_model(Path(folder), self._saved, {"encoders": self._all_encoders})
+        else:
+            from seehear.recipes.towers import save_media_model
+
+            save_media_model(Path(folder), self._saved, self._shown, {})
 
     # -- what it is --------------------------------------------------------------------------------------------------
 
@@ -120,6 +144,16 @@ class SharedSpace:
     def __repr__(self) -> str:
         return f"SharedSpace({self.method.name}, {', '.join(self.modalities)}, dim {self.dim})"
 
+    def encode_library(self, library: Library) -> None:
+        """Bring the library's latents of this model's own encoders up to date, where it has such: a method that reads
+        media is its own encoder."""
+        from seehear.data.encode import encode_library
+
+        clips = library.clips() if self._towers else []
+        there = [tower for m, tower in self._towers.items() if any(clip.has(m) for clip in clips)]
+        if there:
+            encode_library(library, there)
+
     # -- encoding ----------------------------------------------------------------------------------------------------
 
     def encode(self, items: Sequence[Item] | Item, *, batch_size: int = 32) -> Float[np.ndarray, "n e"]:
@@ -162,12 +196,16 @@ class SharedSpace:
             raise SeehearError(f"this space has no text (it has {', '.join(self.modalities)})")
         return self._latents("text", [Sample(text=t) for t in texts])
 
+    def prepare(self, preparation: Callable[[Sample], Any], sample: Sample) -> Any:
+        """Decode a sample for an encoder. Where files are not to be trusted, a subclass does it in another process."""
+        return preparation(sample)
+
     def _latents(self, m: Modality, samples: Sequence[Sample]) -> np.ndarray:
         parts = []
         for info in self.encoders[m]:
             encoder = self._encoder(m, info)
             prepare = encoder.preparation()
-            parts.append(encoder.encode([prepare(sample) for sample in samples]))
+            parts.append(encoder.encode([self.prepare(prepare, sample) for sample in samples]))
         return np.concatenate(parts, axis=1).astype(np.float16)
 
     def _encode_samples(self, m: Modality, samples: Sequence[Sample]) -> np.ndarray:
@@ -254,6 +292,16 @@ def _check_sizes(sizes: Mapping[str, tuple[int, ...]], path: Path) -> None:
                 f"{path} does not fit its config.json: {name} is {_size(there.get(name))}, "
                 f"and should be {_size(sizes.get(name))}"
             )
+
+
+def _shown(method: Method, config: Mapping[str, Any], folder: Path) -> Shown | None:
+    if not method.reads_media:
+        return None
+    from seehear.recipes.towers import Shown
+
+    if not isinstance(config.get("shown"), dict):
+        raise SeehearError(f"{folder / 'config.json'} does not say what of a clip the model is shown ('shown')")
+    return Shown.from_plain(config["shown"], folder)
 
 
 def _size(shape: tuple[int, ...] | None) -> str:

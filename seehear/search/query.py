@@ -22,7 +22,8 @@ from seehear.search.index import Indexer, indexes, search_fulltext
 from seehear.types import Modality
 
 Part = str | Mapping[str, Any]
-"""Words, or {"text"}, {"audio"}, {"image"}, {"video"}, {"clip"} with optional "start", "end" (seconds) and "weight"."""
+"""Words, or {"text"}, {"audio"}, {"image"}, {"video"}, {"clip"} with optional "start", "end" (seconds) and "weight". With
+a "vector" (E,) beside them, or alone, nothing is encoded: it stands for the part."""
 
 _KINDS = {"text": "text", "audio": "audio", "image": "video", "video": "video"}
 _FUSION = 60  # of reciprocal rank fusion
@@ -92,6 +93,19 @@ class Searcher:
         hybrid: bool = False,
     ) -> list[Hit]:
         """The k best clips. `modalities`: what of a clip may match; all by default."""
+        found = self.search_clips(query, k=k, modalities=modalities, filters=filters, hybrid=hybrid)
+        return [hit for hit, _ in found]
+
+    def search_clips(
+        self,
+        query: Part | Sequence[Part],
+        *,
+        k: int = 10,
+        modalities: Sequence[Modality] = (),
+        filters: Filters | None = None,
+        hybrid: bool = False,
+    ) -> list[tuple[Hit, Clip]]:
+        """`search`, each hit with all that the library knows of its clip."""
         parts = [query] if isinstance(query, str | Mapping) else list(query)
         if not parts:
             raise SeehearError("nothing to search for: give words, a sound, a picture, a video or a clip")
@@ -119,6 +133,8 @@ class Searcher:
         return unit(total)
 
     def _part(self, part: Part) -> np.ndarray:
+        if not isinstance(part, str) and "vector" in part:
+            return unit(part["vector"])
         if not isinstance(part, str) and "clip" in part:
             own = self.gallery.vectors_of(part["clip"])
             if not own:
@@ -157,13 +173,14 @@ class Searcher:
                 return list(found.values())[:k]
             want *= 4
 
-    def _hits(self, found: Sequence[Found]) -> list[Hit]:
+    def _hits(self, found: Sequence[Found]) -> list[tuple[Hit, Clip]]:
         if not found:
             return []
         listed = ", ".join(quote(f[0]) for f in found)
         clips = {clip.id: clip for clip in self.library.clips(f"id IN ({listed})")}
         roots = self.library.roots()
-        return [_hit(clips[f[0]], f, self.library, roots) for f in found if f[0] in clips]
+        known = [(clips[f[0]], f) for f in found if f[0] in clips]
+        return [(_hit(clip, f, self.library, roots), clip) for clip, f in known]
 
 
 def _hit(clip: Clip, found: Found, library: Library, roots: dict[str, str]) -> Hit:
