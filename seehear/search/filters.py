@@ -1,4 +1,4 @@
-"""Which clips a search may find, as one SQL condition over the columns of `clips`."""
+"""Which clips a search may find: one SQL condition over the columns of `clips`, and words that a text must hold."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ class Filters:
     """The clip is in one of them."""
     min_seconds: float | None = None
     max_seconds: float | None = None
+    says: str = ""
+    """One of the clip's texts holds all these words (full text)."""
     meta: Mapping[str, str] = field(default_factory=dict)
     """Columns of your own: name -> value."""
     where: str = ""
@@ -34,7 +36,7 @@ class Filters:
                 raise unknown("split", split, SPLITS)
 
     def sql(self) -> str | None:
-        """None when every clip may be found."""
+        """None when every clip may be found; `says` is not in it, for it asks the full text."""
         parts = []
         if self.source:
             parts.append(f"regexp_like(source, {quote(_pattern(self.source))})")

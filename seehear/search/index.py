@@ -283,10 +283,25 @@ def update_fulltext(library: Library) -> int:
 
 def search_fulltext(library: Library, words: str, k: int) -> list[tuple[str, int, float]]:
     """(id, item, BM25 score), best first. Words only: the query language of the index is not for users to trip over."""
-    if FULLTEXT not in library.tables() or not (words := " ".join(re.findall(r"\w+", words))):
-        return []
-    table = library.table(FULLTEXT)
-    if not table.list_indices():
+    table, words = _fulltext(library), " ".join(re.findall(r"\w+", words))
+    if table is None or not words:
         return []
     found = table.search(words, query_type="fts").limit(k).to_arrow().to_pylist()
     return [(row["id"], row["item"], row["_score"]) for row in found]
+
+
+def clips_that_say(library: Library, words: str) -> set[str]:
+    """Ids of the clips that have a text with all these words."""
+    table, words, query = _fulltext(library), " ".join(re.findall(r"\w+", words)), require("lancedb.query")
+    if table is None or not words:
+        return set()
+    match = query.MatchQuery(words, "text", operator=query.FullTextOperator.AND)
+    found = table.search(match, query_type="fts").limit(max(table.count_rows(), 1)).select(["id"])
+    return set(found.to_arrow()["id"].to_pylist())
+
+
+def _fulltext(library: Library) -> Any:
+    """The table of texts; None where there is none that is indexed."""
+    if FULLTEXT not in library.tables() or not library.table(FULLTEXT).list_indices():
+        return None
+    return library.table(FULLTEXT)

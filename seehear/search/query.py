@@ -18,12 +18,12 @@ from seehear.data.library import Clip, Library, quote
 from seehear.errors import SeehearError, unknown
 from seehear.search.filters import Filters
 from seehear.search.gallery import ApproximateGallery, ExactGallery, Found, Gallery, unit
-from seehear.search.index import Indexer, indexes, search_fulltext
+from seehear.search.index import Indexer, clips_that_say, indexes, search_fulltext
 from seehear.types import Modality
 
 Part = str | Mapping[str, Any]
-"""Words, or {"text"}, {"audio"}, {"image"}, {"video"}, {"clip"} with optional "start", "end" (seconds) and "weight". With
-a "vector" (E,) beside them, or alone, nothing is encoded: it stands for the part."""
+"""Words, or {"text"}, {"audio"}, {"image"}, {"video"}, {"clip"} with optional "start", "end" (seconds) and "weight".
+With a "vector" (E,) beside them, or alone, nothing is encoded: it stands for the part."""
 
 _KINDS = {"text": "text", "audio": "audio", "image": "video", "video": "video"}
 _FUSION = 60  # of reciprocal rank fusion
@@ -151,14 +151,16 @@ class Searcher:
         return vector_E if mean_E is None else unit(vector_E - mean_E)
 
     def _allowed(self, filters: Filters | None) -> set[str] | None:
+        says = clips_that_say(self.library, filters.says) if filters and filters.says else None
         where = filters.sql() if filters else None
         if where is None:
-            return None
+            return says
         try:
             rows = self.library.table("clips").search().where(where).select(["id"]).limit(None).to_arrow()
         except (RuntimeError, ValueError, OSError) as error:
             raise SeehearError(f"cannot filter by {where!r}: {str(error).splitlines()[0]}") from error
-        return set(rows["id"].to_pylist())
+        fitting = set(rows["id"].to_pylist())
+        return fitting if says is None else fitting & says
 
     def _by_words(self, words: str, k: int, allowed: set[str] | None) -> list[Found]:
         """Best text of each of the k best clips; more rows are asked for while filters leave too few."""

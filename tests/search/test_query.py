@@ -204,3 +204,26 @@ def test_gone_clips_are_not_shown(tmp_path):
     best = searcher.search("dog", k=1)[0].id
     made.remove_clips([best])
     assert best not in {h.id for h in searcher.search("dog", k=5)}
+
+
+def test_a_ready_vector_stands_for_its_part(searcher):
+    vector = searcher.vector(["a dog"])
+    assert searcher.search({"vector": vector}, k=4) == searcher.search("a dog", k=4)
+    assert searcher.search({"text": "unknown word", "vector": vector}, k=4) == searcher.search("a dog", k=4)
+
+
+def test_only_clips_that_say_all_the_words(searcher):
+    hits = searcher.search("a dog", k=24, filters=Filters(says="Number, 06"))
+    assert hits == []  # one text says "number 6"
+    assert [h.id for h in searcher.search("a dog", k=24, filters=Filters(says="number 6"))] == ["dog06"]
+    assert {h.id for h in searcher.search("a dog", k=24, filters=Filters(says="dog again"))} == {
+        f"dog{n:02d}" for n in (0, 6, 12, 18)
+    }
+    assert {h.id for h in searcher.search("a dog", k=24, filters=Filters(says="dog", splits=("test",)))} == {"dog18"}
+    assert searcher.search("a dog", filters=Filters(says="!?")) == []
+
+
+def test_hits_come_with_their_clips(library, searcher):
+    found = searcher.search_clips("a horse", k=3)
+    assert [hit for hit, _ in found] == searcher.search("a horse", k=3)
+    assert all(clip == library.clips(f"id = '{hit.id}'")[0] for hit, clip in found)
