@@ -46,14 +46,23 @@ class Size:
 
 class Transformer(nn.Module):
     """`drop_path` leaves out a branch for a whole sample, more often the deeper it lies: never in the first block, so
-    often in the last. `dropout` is inside the MLP, at the end of each branch and of the encoder."""
+    often in the last. `dropout` is inside the MLP, at the end of each branch and of the encoder. `final_norm`: off for
+    an encoder whose tokens others take on as they are."""
 
-    def __init__(self, size: Size, *, style: Style = "vit", dropout: float = 0.0, drop_path: float = 0.0):
+    def __init__(
+        self,
+        size: Size,
+        *,
+        style: Style = "vit",
+        dropout: float = 0.0,
+        drop_path: float = 0.0,
+        final_norm: bool = True,
+    ):
         super().__init__()
         self.size, self.dropout = size, dropout
         rates = [drop_path * i / max(1, size.layers - 1) for i in range(size.layers)]
         self.blocks = nn.ModuleList(Block(size, style=style, dropout=dropout, drop_path=rate) for rate in rates)
-        self.norm = _norm(style, size.width)
+        self.norm = _norm(style, size.width) if final_norm else nn.Identity()
         self.relative = RelativeBias(size.heads) if style == "t5" else None
 
     def forward(
@@ -63,13 +72,16 @@ class Transformer(nn.Module):
         *,
         rng: Randomness | None = None,
         name: str = "transformer",
+        last: int | None = None,
     ) -> Float[Tensor, "b l d"]:
         """`mask_BL`: 1 = a token, 0 = padding that nobody looks at; one token a row at least. Several rows may belong
-        to each row of `rng` (the sentences of a clip). `name` tells these draws from those of others."""
+        to each row of `rng` (the sentences of a clip). `name` tells these draws from those of others. `last`: only so
+        many tokens at the end are asked for, and the last block computes no others."""
         bias = self._bias(mask_BL, x_BLD.shape[1])
         x_BLD = x_BLD.to(next(self.parameters()).dtype)  # sums over many layers, under autocast too
         for i, block in enumerate(self.blocks):
-            x_BLD = block(x_BLD, bias, rng=rng, name=f"{name}/{i}")
+            wanted = last if i == len(self.blocks) - 1 else None
+            x_BLD = block(x_BLD, bias, rng=rng, name=f"{name}/{i}", last=wanted)
         return folded_dropout(self.norm(x_BLD), self.dropout, rng, f"{name}/end")
 
     def _bias(self, mask_BL: Tensor | None, length: int) -> Tensor | None:
@@ -91,8 +103,12 @@ class Block(nn.Module):
         self.up = glorot(nn.Linear(size.width, size.hidden, bias=bias))
         self.down = glorot(nn.Linear(size.hidden, size.width, bias=bias))
 
-    def forward(self, z_BLD: Tensor, bias: Tensor | None, *, rng: Randomness | None, name: str) -> Tensor:
-        z_BLD = z_BLD + self._branch(self.attention(self.norm1(z_BLD), bias), rng, f"{name}/attention")
+    def forward(
+        self, z_BLD: Tensor, bias: Tensor | None, *, rng: Randomness | None, name: str, last: int | None = None
+    ) -> Tensor:
+        y_BLD = self.attention(self.norm1(z_BLD), bias, last=last)
+        z_BLD = z_BLD if last is None else z_BLD[:, -last:]
+        z_BLD = z_BLD + self._branch(y_BLD, rng, f"{name}/attention")
         u_BLH = folded_dropout(F.gelu(self.up(self.norm2(z_BLD))), self.dropout, rng, f"{name}/hidden")
         return z_BLD + self._branch(self.down(u_BLH), rng, f"{name}/mlp")
 
@@ -114,10 +130,16 @@ class Attention(nn.Module):
         self.into = glorot(nn.Linear(width, 3 * width, bias=bias), parts=3)
         self.out = glorot(nn.Linear(width, width, bias=bias))
 
-    def forward(self, x_BLD: Float[Tensor, "b l d"], bias: Tensor | None = None) -> Float[Tensor, "b l d"]:
+    def forward(
+        self, x_BLD: Float[Tensor, "b l d"], bias: Tensor | None = None, *, last: int | None = None
+    ) -> Float[Tensor, "b m d"]:
+        """What each token reads in all of them; with `last`, only so many at the end do."""
         q, k, v = self.into(x_BLD).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # each (B, H, L, d)
         if bias is not None and bias.dtype != torch.bool:
             bias = bias.to(q.dtype)
+        if last is not None:
+            q = q[:, :, -last:]
+            bias = bias if bias is None or bias.shape[-2] == 1 else bias[..., -last:, :]
         y_BHLd = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=self.scale)
         return self.out(y_BHLd.transpose(1, 2).flatten(2))
 

@@ -1,0 +1,329 @@
+"""MAViL: Masked Audio-Video Learners (arXiv 2212.08071).
+
+One ViT hears, one sees, and each is shown a fifth of its patches; what is missing has to be told from both:
+    patches      a of the spectrogram, v of the film (2 x 16 x 16), in standard units; a', v' what a random mask leaves
+    encoders     a_um = f_a(a'), v_um = f_v(v');   p_a, p_v their means over patches
+    fusion       (a_mm, v_mm) = g(a_um, v_um)
+    decoders     a^ = d_a(a_mm, places of the hidden patches), v^ = d_v(v_mm, ...)
+
+    L_raw        mean over hidden patches of (a^ - norm(a))^2, and lambda_v times the same of video
+    L_inter      InfoNCE(p_a, p_v), tau 0.1
+    L_intra      mean of InfoNCE(p_a, q_a) and InfoNCE(p_v, q_v), tau 1;  q of a second mask of the same clip
+    L            L_raw + alpha L_inter + beta L_intra
+
+In stage 2 a frozen teacher, a model of stage 1 or of an earlier round, is shown all of the clip, and the decoders have
+to tell its LN(g_T(f_T(.))) at the hidden places in place of pixels. The teacher is part of the model's state.
+
+All of it but the contrasts is of one clip: `encode` gives the errors of reconstruction clip by clip.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from seehear.errors import SeehearError, unknown
+from seehear.losses.contrastive import info_nce, pairwise, same_group
+from seehear.losses.reconstruction import patch_error, standardised
+from seehear.methods.base import Method
+from seehear.methods.mavil_config import SIDES, SIZES, FastPaths, MAViLConfig
+from seehear.nn.fusion import BottleneckFusion, JointFusion
+from seehear.nn.kaldi import QUIETEST, KaldiMel, fitted
+from seehear.nn.maskeddecoder import MaskedDecoder
+from seehear.nn.maskedtokens import FixedTokens, MaskToken, Standard
+from seehear.nn.masking import Shuffle, keep_lines, keep_set, num_visible, shuffle, take
+from seehear.nn.patches import cut, grid
+from seehear.nn.random import Randomness
+from seehear.nn.transformer import Transformer
+from seehear.nn.waveforms import rolled
+from seehear.types import Batch, Encoded, Modality, StepOutput, Tensor, presence
+
+__all__ = ["SIDES", "SIZES", "FastPaths", "MAViL", "MAViLConfig", "Seen"]
+
+_COLOURS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # mean and deviation of ImageNet
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the encoders know of one modality of a masked batch."""
+
+    patches_BNP: Tensor
+    """All of them, before they are in standard units."""
+    kept_BM: Tensor
+    """Numbers of those seen in the first view."""
+    hidden_BM: Tensor
+    """Numbers of those to be decoded."""
+    pooled_BVD: Tensor
+    """Means over patches, one for each view."""
+    fused_BLD: Tensor
+    """CLS and the seen patches of the first view, after fusion."""
+
+
+class MAViL(Method):
+    """`places`: by modality, a module (hidden patches, rng=, name=) -> (B, M, width of the decoder) that says what
+    stands at the hidden places; a learned token by default."""
+
+    name = "mavil"
+    reads_media = True
+    config: MAViLConfig
+    masking: dict[Modality, float]
+    """The part that is hidden; a schedule may change it before a step."""
+
+    def __init__(self, config: MAViLConfig, *, places: Mapping[Modality, nn.Module] | None = None):
+        super().__init__()
+        self.config, self.spaces, self.masking = config, {"joint": SIDES}, dict(config.masking)
+        self.mel = KaldiMel(rate=config.rate, bands=config.mel_bands)
+        self.standard = nn.ModuleDict({m: _standard(config, m) for m in SIDES})
+        self.trunk = Trunk(config)
+        if config.teacher:
+            self.teacher = Trunk(config).requires_grad_(False)
+        places = places or {m: MaskToken(config.decoder.width) for m in SIDES}
+        self.places = nn.ModuleDict(dict(places))
+        self.decoders = nn.ModuleDict({m: _decoder(config, m) for m in SIDES})
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> MAViL:
+        return cls(MAViLConfig.from_dict(config))
+
+    def learn_from(self, teacher: MAViL) -> MAViL:
+        """Take the teacher of stage 2, as it is now."""
+        if not self.config.teacher:
+            raise SeehearError("this model has no teacher: say in its settings which one")
+        self.teacher.load_state_dict(teacher.trunk.state_dict())
+        return self
+
+    # -- a step ------------------------------------------------------------------------------------------------------
+
+    def encode(self, batch: Batch, *, rng: Randomness | None) -> Encoded:
+        """(B, D) 'video', 'audio' and, of the second view, 'video again', 'audio again'; (B,) 'video error', 'audio
+        error'. Masks are random, so there is no encoding without `rng`."""
+        if rng is None:
+            raise ValueError("MAViL hides patches at random: encode needs rng; features and embed see all")
+        seen, present = self.see(batch, rng=rng), _present(batch)
+        targets = self.targets(seen, present)
+        features = {}
+        for m, s in seen.items():
+            features[f"{m} error"] = patch_error(self.decode(m, s, rng=rng), targets[m])
+            views = s.pooled_BVD.to(features[f"{m} error"].dtype).unbind(1)
+            features |= dict(zip((m, f"{m} again"), views, strict=False))
+        context = {}
+        if self.config.mask_same_group:
+            if "group" not in batch:
+                raise ValueError("mask_same_group needs the rows' group numbers: the batch has no 'group'")
+            context["group"] = batch["group"]
+        return Encoded(features, present, context)
+
+    def see(self, batch: Batch, *, rng: Randomness) -> dict[Modality, Seen]:
+        """Mask, encode and fuse; every view masked by draws of its own, the first one fused."""
+        present, views = _present(batch), 2 if self.config.intra_weight else 1
+        patches, orders, encoded = {}, {}, {}
+        for m in SIDES:
+            patches[m], _ = self.patches(m, self._augmented(m, batch[m], rng))
+            visible, total = num_visible(patches[m].shape[1], self.masking[m]), patches[m].shape[1]
+            orders[m] = [shuffle(rng.uniform(f"{m}/mask/{v}", total), visible) for v in range(views)]
+            encoded[m] = self._encoded(m, patches[m], orders[m], rng)
+        fused = self.trunk.fusion({m: x_BVLD[:, 0] for m, x_BVLD in encoded.items()}, present, rng=rng)
+        return {
+            m: Seen(patches[m], first.kept, self._decoded(m, first), encoded[m][:, :, 1:].mean(dim=2), fused[m])
+            for m, (first, *_) in orders.items()
+        }
+
+    def decode(self, m: Modality, seen: Seen, *, rng: Randomness | None) -> Tensor:
+        """(B, M, P): the hidden patches, or what the teacher makes of them."""
+        hidden_BMP = self.standard[m](take(seen.patches_BNP, seen.hidden_BM))
+        place_BMD = self.places[m](hidden_BMP, rng=rng, name=f"{m}/places")
+        return self.decoders[m](seen.fused_BLD, seen.kept_BM, seen.hidden_BM, place_BMD)
+
+    @torch.no_grad()
+    def targets(self, seen: Mapping[Modality, Seen], present: Mapping[Modality, Tensor]) -> dict[Modality, Tensor]:
+        """What the decoders have to tell of the hidden places."""
+        if self.config.teacher:
+            whole = {m: self.standard[m](s.patches_BNP) for m, s in seen.items()}
+            told = self.teacher({m: (x_BNP, None) for m, x_BNP in whole.items()}, present)
+            return {m: take(F.layer_norm(x[:, 1:], x.shape[-1:]), seen[m].hidden_BM) for m, x in told.items()}
+        hidden = {m: self.standard[m](take(s.patches_BNP, s.hidden_BM)) for m, s in seen.items()}
+        return {m: standardised(x) if self.config.standardise else x for m, x in hidden.items()}
+
+    def objective(self, encoded: Encoded, *, progress: float, rng: Randomness) -> StepOutput:
+        """Without autocast. A term that no clip of the batch has is left out."""
+        with torch.autocast(next(iter(encoded.features.values())).device.type, enabled=False):
+            return self._objective(encoded)
+
+    def _objective(self, encoded: Encoded) -> StepOutput:
+        config, f = self.config, encoded.features
+        total, metrics = torch.stack([x[:0].sum() for x in f.values()]).sum(), {}
+        for m, weight in (("audio", 1.0), ("video", config.video_weight)):
+            if len(errors := f[f"{m} error"][encoded.present[m]]):
+                metrics[f"loss/{m}"] = errors.mean()
+                total = total + weight * errors.mean()
+        overlap = same_group(encoded.context["group"]) if config.mask_same_group else None
+        views = {name: x for name, x in f.items() if not name.endswith("error")}
+        z = {name: F.normalize(x, dim=-1) for name, x in views.items()}
+        present = {name: encoded.present[name.removesuffix(" again")] for name in z}
+        terms = {"inter": ([("audio", "video")], config.inter_temperature, config.inter_weight)}
+        if config.intra_weight:
+            both = [(m, f"{m} again") for m in SIDES]
+            terms["intra"] = (both, config.intra_temperature, config.intra_weight)
+        for name, (pairs, tau, weight) in terms.items():
+            loss = partial(info_nce, temperature=tau)
+            found = pairwise(z, present, loss, pairs=pairs, exclude=lambda p, q: overlap)
+            if found.terms:
+                metrics[f"loss/{name}"] = found.total
+                total = total + weight * found.total
+        return StepOutput(total, {k: v.detach() for k, v in metrics.items()})
+
+    # -- use ---------------------------------------------------------------------------------------------------------
+
+    def features(self, m: Modality, x: Tensor, *, rng: Randomness | None = None) -> Tensor:
+        """(B, D): mean over the patch tokens of the encoder by itself. With `rng`, as in fine-tuning: `drop_path`, and
+        `drop_tokens` left out."""
+        patches_BNP, counts = self.patches(m, x)
+        keep_BM = None if rng is None else self._keep(m, counts, rng)
+        if keep_BM is not None:
+            patches_BNP = take(patches_BNP, keep_BM)
+        tokens_BLD = self.trunk.encode(m, self.standard[m](patches_BNP), keep_BM, counts=counts, rng=rng)
+        return tokens_BLD[:, 1:].mean(dim=1)
+
+    def fused(self, batch: Batch, *, rng: Randomness | None = None) -> dict[Modality, Tensor]:
+        """(B, D) of each modality: the same after both have met in the fusion encoder."""
+        tokens = {}
+        for m in SIDES:
+            patches_BNP, counts = self.patches(m, batch[m])
+            keep_BM = None if rng is None else self._keep(m, counts, rng)
+            chosen = patches_BNP if keep_BM is None else take(patches_BNP, keep_BM)
+            tokens[m] = self.trunk.encode(m, self.standard[m](chosen), keep_BM, counts=counts, rng=rng)
+        return {m: x[:, 1:].mean(dim=1) for m, x in self.trunk.fusion(tokens, _present(batch), rng=rng).items()}
+
+    def place(self, features: Mapping[Modality, Tensor], space: str | None = None) -> dict[Modality, Tensor]:
+        """The features are the vectors: there are no heads."""
+        if space is not None and space not in self.spaces:
+            raise unknown("space", space, self.spaces)
+        return {m: x for m, x in features.items() if m in SIDES}
+
+    @torch.no_grad()
+    def embed(self, batch: Batch, space: str | None = None) -> dict[Modality, Tensor]:
+        found = self.place({m: self.features(m, batch[m]) for m in SIDES if m in batch}, space)
+        return {m: F.normalize(x, dim=-1) for m, x in found.items()}
+
+    # -- parts -------------------------------------------------------------------------------------------------------
+
+    def patches(self, m: Modality, x: Tensor) -> tuple[Tensor, tuple[int, ...]]:
+        """(B, N, P) in the grid's order, not yet in standard units, and the counts of the grid. Film as it is; of a
+        waveform its spectrogram."""
+        axes, what = (5, "(clips, frames, height, width, 3)") if m == "video" else (2, "(clips, samples)")
+        if x.dim() != axes or (m == "video" and x.shape[-1] != 3):
+            raise SeehearError(f"{m} must be {what}; got {tuple(x.shape)}")
+        if m == "audio":
+            x = self.spectrogram(x)[..., None]
+        counts, patch = grid(x.shape[1:-1], self.config.patch_of(m)), self.config.patch_of(m)
+        if 0 in counts:
+            raise SeehearError(f"{m} of a clip is {tuple(x.shape[1:-1])}, a patch alone {patch}: take longer clips")
+        return cut(x, patch), counts
+
+    def spectrogram(self, sound_BN: Tensor) -> Tensor:
+        """(B, S, F) levels, of the length that the model reads."""
+        level = torch.tensor(QUIETEST).log().item() if self.config.mel_padding == "silence" else 0.0
+        return fitted(self.mel(sound_BN), self.config.mel_frames, padding=level)
+
+    def _augmented(self, m: Modality, x: Tensor, rng: Randomness) -> Tensor:
+        return rolled(x, rng, "audio/roll") if m == "audio" and self.config.roll else x
+
+    def _encoded(self, m: Modality, patches_BNP: Tensor, orders: list[Shuffle], rng: Randomness) -> Tensor:
+        """(B, V, 1 + M, D) of every view."""
+        kept_BVM, fast, standard = torch.stack([o.kept for o in orders], dim=1), self.config.fast, self.standard[m]
+        if not fast.visible_only:
+            all_BLD = self.trunk.tokens[m](standard(patches_BNP))
+            views = [torch.cat([all_BLD[:, :1], take(all_BLD[:, 1:], o.kept)], dim=1) for o in orders]
+            return torch.stack([self.trunk.encoders[m](x, rng=rng, name=m) for x in views], dim=1)
+        if not fast.joined_views:
+            each = [self.trunk.encode(m, standard(take(patches_BNP, o.kept)), o.kept, rng=rng) for o in orders]
+            return torch.stack(each, dim=1)
+        chosen_BMP = standard(take(patches_BNP, kept_BVM.flatten(1))).unflatten(1, kept_BVM.shape[1:])
+        joined = self.trunk.encode(m, chosen_BMP.flatten(0, 1), kept_BVM.flatten(0, 1), rng=rng)
+        return joined.unflatten(0, kept_BVM.shape[:2])
+
+    def _decoded(self, m: Modality, order: Shuffle) -> Tensor:
+        """Numbers of the hidden patches that are decoded: the first ones of a random order."""
+        hidden_BM = order.hidden
+        return hidden_BM[:, : max(1, int(self.config.decoded[m] * hidden_BM.shape[1] + 1e-6))]
+
+    def _keep(self, m: Modality, counts: tuple[int, ...], rng: Randomness) -> Tensor | None:
+        time, band, tube = self.config.drop_tokens
+        if m == "audio" and (time or band):
+            return keep_lines(rng, "audio/drop", counts, (time, band))
+        if m == "video" and tube:
+            total, rate = torch.Size(counts).numel(), 1 - tube
+            return keep_set(rng, "video/drop", total, rate=rate, per_sample=True, device=rng.device)
+        return None
+
+
+class Trunk(nn.Module):
+    """What is kept of a model when its decoders are thrown away: tokens, encoders, fusion."""
+
+    def __init__(self, config: MAViLConfig):
+        super().__init__()
+        size = config.size
+        self.tokens = nn.ModuleDict(
+            {
+                m: FixedTokens(
+                    config.counts(m), values=config.values(m), width=size.width, still=config.still and m == "video"
+                )
+                for m in SIDES
+            }
+        )
+        self.encoders = nn.ModuleDict(
+            {m: Transformer(size, drop_path=config.drop_path, final_norm=False) for m in SIDES}
+        )
+        self.fusion: JointFusion | BottleneckFusion
+        if config.fusion == "joint":
+            self.fusion = JointFusion(size, layers=config.fusion_layers)
+        else:
+            self.fusion = BottleneckFusion(size, SIDES, layers=config.fusion_layers)
+
+    def encode(
+        self,
+        m: Modality,
+        patches_BMP: Tensor,
+        ids_BM: Tensor | None = None,
+        *,
+        counts: tuple[int, ...] | None = None,
+        rng: Randomness | None = None,
+    ) -> Tensor:
+        """(B, 1 + M, D), CLS first, of patches in standard units."""
+        return self.encoders[m](self.tokens[m](patches_BMP, ids_BM, counts=counts), rng=rng, name=m)
+
+    def forward(
+        self, patches: Mapping[Modality, tuple[Tensor, Tensor | None]], present: Mapping[Modality, Tensor]
+    ) -> dict[Modality, Tensor]:
+        """Fused tokens of both."""
+        return self.fusion({m: self.encode(m, *given) for m, given in patches.items()}, present)
+
+
+def _standard(config: MAViLConfig, m: Modality) -> Standard:
+    mean, deviation = _COLOURS if m == "video" else ((config.mel_mean,), (2 * config.mel_std,))
+    return Standard(mean, deviation, values=config.values(m))
+
+
+def _decoder(config: MAViLConfig, m: Modality) -> MaskedDecoder:
+    return MaskedDecoder(
+        config.decoder,
+        config.counts(m),
+        source=config.size.width,
+        values=config.size.width if config.teacher else config.values(m),
+        kind=config.decoders[m],
+        needed_only=config.fast.needed_only,
+    )
+
+
+def _present(batch: Batch) -> dict[Modality, Tensor]:
+    """Which clips have video, and which audio; all where the batch does not say."""
+    if missing := [m for m in SIDES if m not in batch]:
+        raise ValueError(f"the batch has no {', '.join(missing)}: the model reads video and audio")
+    here = presence(batch)
+    return {m: here.get(m, torch.ones(len(batch[m]), dtype=torch.bool, device=batch[m].device)) for m in SIDES}

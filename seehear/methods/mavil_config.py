@@ -1,0 +1,145 @@
+"""Settings of MAViL and its sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+from seehear.errors import SeehearError, unknown
+from seehear.nn.maskeddecoder import DecoderKind
+from seehear.nn.transformer import Size
+from seehear.types import Modality
+
+SIDES: tuple[Modality, ...] = ("video", "audio")
+
+SIZES = {
+    "tiny": Size(layers=4, width=192, hidden=768, heads=3),  # ours, for a CPU
+    "small": Size(layers=12, width=384, hidden=1536, heads=6),
+    "base": Size(layers=12, width=768, hidden=3072, heads=12),
+    "large": Size(layers=24, width=1024, hidden=4096, heads=16),
+}
+DECODER = Size(layers=8, width=512, hidden=2048, heads=16)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FastPaths:
+    """How the same numbers are computed; all off, as the ancestors' code does."""
+
+    visible_only: bool = True
+    """Only patches that are seen are embedded. Off: all are, and then most are thrown away."""
+    joined_views: bool = True
+    """Both masked views pass the encoder as one batch."""
+    needed_only: bool = True
+    """A joint decoder's last block and head compute hidden patches only."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MAViLConfig:
+    size: Size = SIZES["base"]
+    """Of the encoder of either modality."""
+    fusion: Literal["joint", "bottleneck"] = "joint"
+    """One Transformer over the tokens of both, or one each and a few tokens that they share."""
+    fusion_layers: int = 2
+    """Of the encoders' size."""
+    decoder: Size = DECODER
+    """Of either modality."""
+    decoders: dict[Modality, DecoderKind] = field(default_factory=lambda: dict.fromkeys(SIDES, "joint"))
+    """How hidden patches see the seen ones, and each other."""
+    decoded: dict[Modality, float] = field(default_factory=lambda: dict.fromkeys(SIDES, 1.0))
+    """The part of the hidden patches that is decoded; a joint decoder decodes all."""
+    frames: tuple[int, int, int] = (8, 224, 224)
+    """Frames, height and width of the pictures."""
+    patch: tuple[int, int, int] = (2, 16, 16)
+    """Frames, height and width of a token."""
+    still: bool = False
+    """Positions within a picture only, the same at all times, as an image MAE's are when they are tiled."""
+    rate: int = 16_000
+    """Samples a second."""
+    mel_frames: int = 1024
+    """Of the spectrogram, one every 10 ms: longer sounds are cut, shorter ones padded."""
+    mel_bands: int = 128
+    """Of the spectrogram."""
+    mel_patch: tuple[int, int] = (16, 16)
+    """Frames and bands of a token."""
+    mel_mean: float = -4.2677393
+    """Of the level of a spectrogram; here AudioSet's."""
+    mel_std: float = 4.5689974
+    """Its deviation. Levels are divided by twice as much."""
+    mel_padding: Literal["zero", "silence"] = "zero"
+    """What a short sound is padded with: zero as the official code does, which is louder than silence."""
+    roll: bool = True
+    """In pre-training sounds are turned round by a random offset, and made louder or softer by 0.5 + Beta(10, 10)."""
+    masking: dict[Modality, float] = field(default_factory=lambda: dict.fromkeys(SIDES, 0.8))
+    """The part of the patches that is hidden."""
+    standardise: bool = True
+    """Patches to be reconstructed are standardised one by one (norm_pix)."""
+    video_weight: float = 1.0
+    """lambda_v, of the reconstruction of video."""
+    inter_weight: float = 0.1
+    """alpha, of the contrast of sound and pictures."""
+    intra_weight: float = 0.01
+    """beta, of the contrast of two views; 0: there is one view only."""
+    inter_temperature: float = 0.1
+    """tau of the contrast of sound and pictures."""
+    intra_temperature: float = 1.0
+    """tau of the contrast of two views."""
+    mask_same_group: bool = False
+    """Clips of one source recording are no negatives of each other. (In the paper they are.)"""
+    teacher: str = ""
+    """Stage 2: folder of the run or model that is the frozen teacher, of the same size. Empty: stage 1."""
+    image_mae: str = ""
+    """Folder or file of an image MAE (safetensors) that the weights start from."""
+    drop_path: float = 0.0
+    """Of the encoders, in fine-tuning."""
+    drop_tokens: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """In fine-tuning: the part that is left out of the times of a spectrogram, of its bands, and of the tokens of
+    video."""
+    fast: FastPaths = FastPaths()
+    """Short cuts that keep the numbers."""
+
+    def __post_init__(self) -> None:
+        for name in ("frames", "patch", "mel_patch", "drop_tokens"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        for name in ("masking", "decoded", "decoders"):
+            if set(given := getattr(self, name)) != set(SIDES):
+                raise SeehearError(f"{name} says something of video and of audio; got {given}")
+        for m, count in ((m, self.counts(m)) for m in SIDES):
+            if 0 in count:
+                raise SeehearError(f"{m} has no whole patch: {self.grid(m)} in patches of {self.patch_of(m)}")
+            if not 0 < self.masking[m] < 1 or not 0 < self.decoded[m] <= 1:
+                raise SeehearError(f"masking is between 0 and 1, decoded above 0 and up to 1; {m} has others")
+            if self.decoders[m] == "joint" and self.decoded[m] < 1:
+                raise SeehearError(f"a joint decoder decodes all hidden patches: set decoders.{m} to cross")
+        if min(self.inter_temperature, self.intra_temperature) < 0.001:
+            raise SeehearError("temperatures must be 0.001 at least")
+        if not 0 <= self.drop_path < 1 or not all(0 <= rate < 1 for rate in self.drop_tokens):
+            raise SeehearError("drop_path and drop_tokens are parts, from 0 to below 1")
+
+    def grid(self, m: Modality) -> tuple[int, ...]:
+        return self.frames if m == "video" else (self.mel_frames, self.mel_bands)
+
+    def patch_of(self, m: Modality) -> tuple[int, ...]:
+        return self.patch if m == "video" else self.mel_patch
+
+    def counts(self, m: Modality) -> tuple[int, ...]:
+        """Tokens along each axis."""
+        return tuple(n // p for n, p in zip(self.grid(m), self.patch_of(m), strict=True))
+
+    def values(self, m: Modality) -> int:
+        """Numbers of a patch."""
+        size = 3 if m == "video" else 1
+        for n in self.patch_of(m):
+            size *= n
+        return size
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> MAViLConfig:
+        """What `dataclasses.asdict`, or JSON made from it, gave."""
+        known = [f.name for f in fields(cls)]
+        for name in values:
+            if name not in known:
+                raise unknown("MAViL option", name, known)
+        made = {"size": Size, "decoder": Size, "fast": FastPaths}
+        nested = {k: made[k](**v) for k, v in values.items() if k in made and isinstance(v, Mapping)}
+        return cls(**{**values, **nested})

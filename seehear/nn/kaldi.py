@@ -1,0 +1,58 @@
+"""The log-mel spectrogram of Kaldi, as Audio-MAE and MAViL set it, of whole batches of waveforms on their device.
+
+    frames     25 ms every 10 ms, only those that lie wholly inside the sound: 1 + floor((n - 400) / 160)
+    a frame    less its mean;  y[n] = x[n] - 0.97 x[n - 1], x[-1] = x[0];  times 0.5 - 0.5 cos(2 pi n / 399)
+    power      |rfft|^2 of 512 points
+    mel        triangles side by side from 20 Hz to half the rate, straight in mel, of height 1; last point in none
+    level      ln(max(energy, 2^-23))
+
+With 128 bands at 16 kHz band 3 lies between two points of the transform: it is ln 2^-23 in every frame of every sound.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from seehear.errors import SeehearError
+from seehear.nn.logmel import mel_filters
+from seehear.types import Float, Tensor
+
+QUIETEST = torch.finfo(torch.float32).eps
+_WINDOW, _HOP, _LOW, _EMPHASIS = 0.025, 0.010, 20.0, 0.97
+
+
+class KaldiMel(nn.Module):
+    window: Tensor
+    filters: Tensor
+
+    def __init__(self, *, rate: int = 16_000, bands: int = 128):
+        super().__init__()
+        size, self.hop = int(_WINDOW * rate), int(_HOP * rate)
+        self.points = 1 << (size - 1).bit_length()
+        filters = mel_filters(rate, self.points, bands, low=_LOW, high=rate / 2)
+        filters[-1] = 0
+        window = torch.hann_window(size, periodic=False, dtype=torch.float64)
+        self.register_buffer("window", window.float(), persistent=False)
+        self.register_buffer("filters", filters.float(), persistent=False)
+
+    def frames(self, samples: int) -> int:
+        return max(0, 1 + (samples - len(self.window)) // self.hop)
+
+    @torch.no_grad()
+    def forward(self, sound_BN: Float[Tensor, "b n"]) -> Float[Tensor, "b s f"]:
+        if not self.frames(sound_BN.shape[1]):
+            raise SeehearError(f"a sound of {sound_BN.shape[1]} samples is shorter than a frame of {len(self.window)}")
+        with torch.autocast(sound_BN.device.type, enabled=False):
+            framed_BSN = sound_BN.to(self.window.dtype).unfold(1, len(self.window), self.hop)
+            framed_BSN = framed_BSN - framed_BSN.mean(dim=2, keepdim=True)
+            before_BSN = torch.cat([framed_BSN[..., :1], framed_BSN[..., :-1]], dim=2)
+            spectrum_BSK = torch.fft.rfft((framed_BSN - _EMPHASIS * before_BSN) * self.window, self.points)
+            power_BSK = spectrum_BSK.real.square() + spectrum_BSK.imag.square()
+            return (power_BSK @ self.filters).clamp(min=QUIETEST).log()
+
+
+def fitted(mel_BSF: Float[Tensor, "b s f"], frames: int, *, padding: float) -> Float[Tensor, "b t f"]:
+    """The first `frames`, `padding` where there are fewer."""
+    return F.pad(mel_BSF[:, :frames], (0, 0, 0, max(0, frames - mel_BSF.shape[1])), value=padding)
