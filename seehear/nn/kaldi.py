@@ -20,7 +20,7 @@ from seehear.nn.logmel import mel_filters
 from seehear.types import Float, Tensor
 
 QUIETEST = torch.finfo(torch.float32).eps
-_WINDOW, _HOP, _LOW, _EMPHASIS = 0.025, 0.010, 20.0, 0.97
+_WINDOW, _HOP, _LOW, EMPHASIS = 0.025, 0.010, 20.0, 0.97
 
 
 class KaldiMel(nn.Module):
@@ -48,7 +48,7 @@ class KaldiMel(nn.Module):
             framed_BSN = sound_BN.to(self.window.dtype).unfold(1, len(self.window), self.hop)
             framed_BSN = framed_BSN - framed_BSN.mean(dim=2, keepdim=True)
             before_BSN = torch.cat([framed_BSN[..., :1], framed_BSN[..., :-1]], dim=2)
-            spectrum_BSK = torch.fft.rfft((framed_BSN - _EMPHASIS * before_BSN) * self.window, self.points)
+            spectrum_BSK = torch.fft.rfft((framed_BSN - EMPHASIS * before_BSN) * self.window, self.points)
             power_BSK = spectrum_BSK.real.square() + spectrum_BSK.imag.square()
             return (power_BSK @ self.filters).clamp(min=QUIETEST).log()
 

@@ -1,0 +1,105 @@
+"""DiffMAViL: Diffusion Models as Masked Audio-Video Learners (arXiv 2310.03937).
+
+MAViL with another decoder and another mask schedule; its body is not public, so this is a re-derivation:
+    diffused     x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) eps stands at a hidden patch's place, not a learned token;
+                 t uniform for each clip and modality;   token = W x_t + MLP(sinusoid(t)) + position
+    L_diff       mean over hidden patches of (x_0 - d(x_t, t, g(f(visible))))^2, in place of L_raw: the clean patch is
+                 told, not the noise
+    decoders     video: hidden patches read the seen ones and not each other;  audio: joint, as in MAViL
+    curriculum   the part that is hidden falls during the run
+    batches      grow where much is hidden (`recipes/diffmavil.py`: that is the run's matter)
+
+Encoders, fusion and contrasts see clean patches only: neither t nor eps reaches them, and what is used after training
+is MAViL's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from seehear.losses.reconstruction import standardised
+from seehear.methods.base import Method
+from seehear.methods.diffmavil_config import Batches, DiffMAViLConfig
+from seehear.methods.mavil import MAViL
+from seehear.methods.mavil_config import SIDES
+from seehear.nn.diffusion import Diffusion, TimeEmbedding
+from seehear.nn.maskedtokens import MaskToken
+from seehear.nn.random import Randomness
+from seehear.nn.transformer import glorot
+from seehear.types import Batch, Encoded, Float, Int, Modality, StepOutput, Tensor
+
+__all__ = ["Batches", "DiffMAViL", "DiffMAViLConfig", "DiffusedPatches"]
+
+
+class DiffMAViL(Method):
+    name = "diffmavil"
+    reads_media = True
+    config: DiffMAViLConfig
+
+    def __init__(self, config: DiffMAViLConfig):
+        super().__init__()
+        self.config = config
+        width = config.decoder.width
+        places = {m: DiffusedPatches(config, m) if m in config.diffuse else MaskToken(width) for m in SIDES}
+        self.mavil = MAViL(config, places=places)
+        self.spaces = self.mavil.spaces
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> DiffMAViL:
+        return cls(DiffMAViLConfig.from_dict(config))
+
+    def learn_from(self, teacher: DiffMAViL | MAViL) -> DiffMAViL:
+        """Take the teacher of stage 2: an extension, the paper describes stage 1."""
+        self.mavil.learn_from(teacher.mavil if isinstance(teacher, DiffMAViL) else teacher)
+        return self
+
+    def before_step(self, progress: float) -> None:
+        self.mavil.masking = dict.fromkeys(SIDES, self.config.curriculum.ratio(progress))
+
+    def encode(self, batch: Batch, *, rng: Randomness | None) -> Encoded:
+        return self.mavil.encode(batch, rng=rng)
+
+    def objective(self, encoded: Encoded, *, progress: float, rng: Randomness) -> StepOutput:
+        return self.mavil.objective(encoded, progress=progress, rng=rng)
+
+    def features(self, m: Modality, x: Tensor, *, rng: Randomness | None = None) -> Tensor:
+        return self.mavil.features(m, x, rng=rng)
+
+    def fused(self, batch: Batch, *, rng: Randomness | None = None) -> dict[Modality, Tensor]:
+        return self.mavil.fused(batch, rng=rng)
+
+    def place(self, features: Mapping[Modality, Tensor], space: str | None = None) -> dict[Modality, Tensor]:
+        return self.mavil.place(features, space)
+
+    def embed(self, batch: Batch, space: str | None = None) -> dict[Modality, Tensor]:
+        return self.mavil.embed(batch, space)
+
+
+class DiffusedPatches(nn.Module):
+    """What stands at hidden places: the patches themselves, diffused, through a linear map of their own, with the
+    diffusion step added."""
+
+    def __init__(self, config: DiffMAViLConfig, m: Modality):
+        super().__init__()
+        width = config.decoder.width
+        self.standardise, self.shared = config.noise_space == "patch", config.shared_step
+        self.diffusion = Diffusion(config.noise)
+        self.project = glorot(nn.Linear(config.values(m), width))
+        self.time = TimeEmbedding(width)
+
+    def forward(
+        self, patches_BMP: Float[Tensor, "b m p"], *, rng: Randomness | None, name: str
+    ) -> Float[Tensor, "b m d"]:
+        """Of patches in units of the data set."""
+        if rng is None:
+            raise ValueError("noise is drawn at random: diffused patches need rng")
+        x0_BMP = standardised(patches_BMP) if self.standardise else patches_BMP
+        t_B = self.diffusion.draw(rng, "t" if self.shared else f"{name}/t")
+        noise_BMP = rng.normal(f"{name}/noise", *x0_BMP.shape[1:]).to(x0_BMP.device)
+        return self.tokens(self.diffusion(x0_BMP, t_B, noise_BMP), t_B)
+
+    def tokens(self, x_BMP: Float[Tensor, "b m p"], t_B: Int[Tensor, " b"]) -> Float[Tensor, "b m d"]:
+        return self.project(x_BMP) + self.time(t_B)[:, None]
