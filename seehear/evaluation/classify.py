@@ -36,6 +36,10 @@ class Classification:
     """(classes, classes) int64: row = true, column = said."""
     per_query: dict[str, np.ndarray]
     """(N,) top1 and top5 of each item, expected over ties."""
+    truth: np.ndarray
+    """(N,) the label of each item."""
+    said: np.ndarray
+    """(N,) the class it is taken for; of tied ones the first."""
     chosen: dict[str, float] = field(default_factory=dict)
     """What validation chose, and the accuracy there."""
 
@@ -177,7 +181,8 @@ def _result(
     metrics = {name: float(values.mean()) for name, values in per_query.items()} | {
         "balanced": float(np.mean(per_class))
     }
-    return Classification(metrics, chance, all_classes, confusion, per_query, chosen or {})
+    names = np.array(all_classes, dtype=str)
+    return Classification(metrics, chance, all_classes, confusion, per_query, truth, names[said], chosen or {})
 
 
 def _classes(train: Labelled) -> tuple[list[str], np.ndarray]:

@@ -23,14 +23,15 @@ JSON_NAME, QUERIES_NAME = "evaluation.json", "evaluation_queries.npz"
 MAIN = {"retrieval": "nDCG@10", "classification": "top1", "multilabel": "mAP", "correspondence": "AUC"}
 MAIN |= {"localisation": "recall"}
 """The metric that stands for a kind of task when one number is asked for."""
-_COLUMNS = {
+SHOWN = {
     "retrieval": ("R@1", "R@5", "R@10", "median_rank", "mAP", "nDCG@10"),
     "classification": ("top1", "top5", "balanced"),
     "multilabel": ("mAP", "AUC", "d'"),
     "correspondence": ("AUC", "AUC within", "d'"),
     "localisation": ("recall", "recall (pooled)"),
 }
-_NOT_PERCENT = {"median_rank", "mean_rank", "d'"}
+"""The metrics of a kind of task that tables show."""
+NOT_PERCENT = {"median_rank", "mean_rank", "d'"}
 _SEPARATOR = "\x1f"
 
 
@@ -57,6 +58,10 @@ class TaskResult:
     """(queries,) name of each query, the same in every run over the same library."""
     groups: np.ndarray = field(default_factory=lambda: np.array([], dtype=str))
     """(queries,) source recording of each query."""
+    truth: np.ndarray = field(default_factory=lambda: np.array([], dtype=str))
+    """(queries,) of a classification: the label of each query."""
+    said: np.ndarray = field(default_factory=lambda: np.array([], dtype=str))
+    """(queries,) the class that it was taken for."""
 
     @property
     def main_score(self) -> float:
@@ -126,6 +131,7 @@ class Report:
         for result in self.results:
             prefix = f"{result.model}{_SEPARATOR}{result.task}{_SEPARATOR}"
             columns = {"keys": result.keys, "groups": result.groups, **result.per_query}
+            columns |= {"truth": result.truth, "said": result.said} if len(result.said) else {}
             arrays |= {prefix + name: np.asarray(values) for name, values in columns.items() if len(result.keys)}
         temporary = folder / f".{QUERIES_NAME}.{os.getpid()}.npz"
         np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
@@ -219,13 +225,15 @@ def _result(plain: dict[str, Any], columns: Mapping[str, np.ndarray]) -> TaskRes
         task=plain["task_name"],
         kind=plain["task_type"],
         model=plain["model_name"],
-        metrics=plain["metrics"],
-        chance=plain["chance"],
+        metrics={name: _number(value) for name, value in plain["metrics"].items()},
+        chance={name: _number(value) for name, value in plain["chance"].items()},
         intervals={n: (_number(low), _number(high)) for n, (low, high) in plain["intervals"].items()},
         counts=plain["counts"],
         details=plain["details"],
         keys=own.pop("keys", empty),
         groups=own.pop("groups", empty),
+        truth=own.pop("truth", empty),
+        said=own.pop("said", empty),
         per_query=own,
     )
 
@@ -244,19 +252,20 @@ def _finite(value: Any) -> Any:
 
 def _table(results: list[TaskResult]) -> Iterable[str]:
     first = results[0]
-    names = [n for n in _COLUMNS[first.kind] if n in first.metrics]
+    names = [n for n in SHOWN[first.kind] if n in first.metrics]
     counts = ", ".join(f"{value:,} {name}" for name, value in first.counts.items() if value)
     rows = [[first.task, *names]]
-    rows += [[r.model, *(_cell(r.metrics[n], n, r.intervals.get(n)) for n in names)] for r in results]
-    rows.append(["chance", *(_cell(first.chance[n], n) if n in first.chance else "" for n in names)])
+    rows += [[r.model, *(cell(r.metrics[n], n, r.intervals.get(n)) for n in names)] for r in results]
+    rows.append(["chance", *(cell(first.chance[n], n) if n in first.chance else "" for n in names)])
     widths = [max(len(row[i]) for row in rows) for i in range(len(names) + 1)]
     for number, row in enumerate(rows):
         line = row[0].ljust(widths[0]) + "".join("  " + c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))
         yield (line + f"   ({counts})" if number == 0 else line).rstrip()
 
 
-def _cell(value: float, name: str, interval: tuple[float, float] | None = None) -> str:
-    scale = 1 if name in _NOT_PERCENT else 100
+def cell(value: float, name: str, interval: tuple[float, float] | None = None) -> str:
+    """'48.8 [44.1, 53.2]': shares in per cent, ranks as they are."""
+    scale = 1 if name in NOT_PERCENT else 100
     if interval is None or not math.isfinite(interval[0]):
         return f"{scale * value:.1f}"
     return f"{scale * value:.1f} [{scale * interval[0]:.1f}, {scale * interval[1]:.1f}]"

@@ -216,6 +216,8 @@ def classification_result(
         per_query=found.per_query,
         keys=keys,
         groups=groups,
+        truth=found.truth,
+        said=found.said,
     )
 
 
