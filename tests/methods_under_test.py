@@ -4,6 +4,7 @@ processes (`tests/train/`)."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields, replace
 from typing import Any
 
 import torch
@@ -11,9 +12,12 @@ import torch
 from seehear.data.latents import LatentData
 from seehear.data.loader import TrainingData
 from seehear.methods.base import Method
+from seehear.methods.diffmavil import DiffMAViL, DiffMAViLConfig
 from seehear.methods.fusemix import FuseMix, FuseMixConfig
+from seehear.methods.mavil import SIDES, MAViL, MAViLConfig
 from seehear.methods.mcn import MCN, MCNConfig
 from seehear.methods.vatt import VATT, VATTConfig
+from seehear.nn.curriculum import Curriculum
 from seehear.nn.logmel import MelConfig
 from seehear.nn.transformer import Size
 from tests.clips import BANDS, WIDTH, Clips
@@ -71,6 +75,41 @@ def vatt(**options: Any) -> VATT:
         return VATT(VATTConfig(**(small | {"vocabulary": VOCABULARY} | options)))
 
 
+def mavil(**options: Any) -> MAViL:
+    """Of 8 patches of either side, 4 of which are hidden. The spectrogram has 6 frames, and 2 more of padding."""
+    small = {
+        "size": Size(layers=1, width=16, hidden=32, heads=2),
+        "fusion_layers": 1,
+        "decoder": Size(layers=2, width=16, hidden=32, heads=2),
+        "frames": FRAMES,
+        "patch": (2, 4, 4),
+        "rate": 800,
+        "mel_frames": 8,
+        "mel_bands": 8,
+        "mel_patch": (2, 4),
+        "mel_mean": 0.0,
+        "mel_std": 1.5,
+        "masking": dict.fromkeys(SIDES, 0.5),
+        "inter_weight": 1.0,
+    }
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = MAViL(MAViLConfig(**(small | options)))
+        if model.config.teacher:
+            model.learn_from(MAViL(replace(model.config, teacher="")))
+    return model
+
+
+def diffmavil(**options: Any) -> DiffMAViL:
+    """The same, with a curriculum that has three ratios."""
+    plain = mavil().config
+    small = {f.name: getattr(plain, f.name) for f in fields(plain) if f.name not in ("masking", "decoders")}
+    small |= {"curriculum": Curriculum(start=0.75, end=0.5, parts=3)}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return DiffMAViL(DiffMAViLConfig(**(small | options)))
+
+
 METHODS: dict[str, tuple[Callable[[], Method], Callable[[int], TrainingData]]] = {
     "toy": (Toy, Data),
     "mixing": (Mixing, Data),
@@ -85,5 +124,9 @@ METHODS: dict[str, tuple[Callable[[], Method], Callable[[int], TrainingData]]] =
         lambda: vatt(variant="agnostic", spaces="joint", form="code", keep_per_sample=True, temperature=0.2),
         RawClips,
     ),
+    "mavil": (mavil, RawClips),
+    "diffmavil": (diffmavil, RawClips),
+    "diffmavil-all": (lambda: diffmavil(decoders=dict.fromkeys(SIDES, "cross-self"), shared_step=True), RawClips),
+    "mavil-stage2": (lambda: mavil(teacher="runs/before", fusion="bottleneck"), RawClips),
 }
 """name -> (make the method, make the data of so many clips)."""

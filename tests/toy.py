@@ -111,6 +111,10 @@ class HeavyData(Data):
 
 
 def recall_at_1(method: Method, data: Data) -> float:
-    """Of text by video, over all samples."""
-    z = method.embed(data.batch(torch.arange(len(data)), seed=0, epoch=0))
-    return float((z["video"] @ z["text"].T).argmax(1).eq(torch.arange(len(data))).float().mean())
+    """Of text by video, or of sound where the method reads no text, over all samples that have both."""
+    batch = data.batch(torch.arange(len(data)), seed=0, epoch=0)
+    z = method.embed(batch)
+    other = "text" if "text" in z else "audio"
+    rows = batch["has_video"] & batch[f"has_{other}"]
+    nearest = (z["video"][rows] @ z[other][rows].T).argmax(1)
+    return float(nearest.eq(torch.arange(len(nearest))).float().mean())

@@ -33,14 +33,14 @@ from seehear.losses.contrastive import info_nce, pairwise, same_group
 from seehear.losses.reconstruction import patch_error, standardised
 from seehear.methods.base import Method
 from seehear.methods.mavil_config import SIDES, SIZES, FastPaths, MAViLConfig
-from seehear.nn.fusion import BottleneckFusion, JointFusion
+from seehear.nn.image_mae import ImageMAE
 from seehear.nn.kaldi import QUIETEST, KaldiMel, fitted
 from seehear.nn.maskeddecoder import MaskedDecoder
-from seehear.nn.maskedtokens import FixedTokens, MaskToken, Standard
+from seehear.nn.maskedtokens import MaskToken, Standard
 from seehear.nn.masking import Shuffle, keep_lines, keep_set, num_visible, shuffle, take
 from seehear.nn.patches import cut, grid
 from seehear.nn.random import Randomness
-from seehear.nn.transformer import Transformer
+from seehear.nn.trunk import Trunk
 from seehear.nn.waveforms import rolled
 from seehear.types import Batch, Encoded, Modality, StepOutput, Tensor, presence
 
@@ -80,9 +80,9 @@ class MAViL(Method):
         self.config, self.spaces, self.masking = config, {"joint": SIDES}, dict(config.masking)
         self.mel = KaldiMel(rate=config.rate, bands=config.mel_bands)
         self.standard = nn.ModuleDict({m: _standard(config, m) for m in SIDES})
-        self.trunk = Trunk(config)
+        self.trunk = _trunk(config)
         if config.teacher:
-            self.teacher = Trunk(config).requires_grad_(False)
+            self.teacher = _trunk(config).requires_grad_(False)
         places = places or {m: MaskToken(config.decoder.width) for m in SIDES}
         self.places = nn.ModuleDict(dict(places))
         self.decoders = nn.ModuleDict({m: _decoder(config, m) for m in SIDES})
@@ -96,6 +96,12 @@ class MAViL(Method):
         if not self.config.teacher:
             raise SeehearError("this model has no teacher: say in its settings which one")
         self.teacher.load_state_dict(teacher.trunk.state_dict())
+        return self
+
+    def start_from(self, mae: ImageMAE) -> MAViL:
+        """Take an image MAE's weights for video and fusion, and for audio if the settings say so."""
+        sides = SIDES if self.config.image_mae_audio else ("video",)
+        self.trunk.start_from(mae, {m: self.config.patch_of(m) for m in sides})
         return self
 
     # -- a step ------------------------------------------------------------------------------------------------------
@@ -145,7 +151,7 @@ class MAViL(Method):
         """What the decoders have to tell of the hidden places."""
         if self.config.teacher:
             whole = {m: self.standard[m](s.patches_BNP) for m, s in seen.items()}
-            told = self.teacher({m: (x_BNP, None) for m, x_BNP in whole.items()}, present)
+            told = self.teacher(whole, present)
             return {m: take(F.layer_norm(x[:, 1:], x.shape[-1:]), seen[m].hidden_BM) for m, x in told.items()}
         hidden = {m: self.standard[m](take(s.patches_BNP, s.hidden_BM)) for m, s in seen.items()}
         return {m: standardised(x) if self.config.standardise else x for m, x in hidden.items()}
@@ -263,46 +269,16 @@ class MAViL(Method):
         return None
 
 
-class Trunk(nn.Module):
-    """What is kept of a model when its decoders are thrown away: tokens, encoders, fusion."""
-
-    def __init__(self, config: MAViLConfig):
-        super().__init__()
-        size = config.size
-        self.tokens = nn.ModuleDict(
-            {
-                m: FixedTokens(
-                    config.counts(m), values=config.values(m), width=size.width, still=config.still and m == "video"
-                )
-                for m in SIDES
-            }
-        )
-        self.encoders = nn.ModuleDict(
-            {m: Transformer(size, drop_path=config.drop_path, final_norm=False) for m in SIDES}
-        )
-        self.fusion: JointFusion | BottleneckFusion
-        if config.fusion == "joint":
-            self.fusion = JointFusion(size, layers=config.fusion_layers)
-        else:
-            self.fusion = BottleneckFusion(size, SIDES, layers=config.fusion_layers)
-
-    def encode(
-        self,
-        m: Modality,
-        patches_BMP: Tensor,
-        ids_BM: Tensor | None = None,
-        *,
-        counts: tuple[int, ...] | None = None,
-        rng: Randomness | None = None,
-    ) -> Tensor:
-        """(B, 1 + M, D), CLS first, of patches in standard units."""
-        return self.encoders[m](self.tokens[m](patches_BMP, ids_BM, counts=counts), rng=rng, name=m)
-
-    def forward(
-        self, patches: Mapping[Modality, tuple[Tensor, Tensor | None]], present: Mapping[Modality, Tensor]
-    ) -> dict[Modality, Tensor]:
-        """Fused tokens of both."""
-        return self.fusion({m: self.encode(m, *given) for m, given in patches.items()}, present)
+def _trunk(config: MAViLConfig) -> Trunk:
+    return Trunk(
+        config.size,
+        {m: config.counts(m) for m in SIDES},
+        {m: config.values(m) for m in SIDES},
+        fusion=config.fusion,
+        fusion_layers=config.fusion_layers,
+        still=("video",) if config.still else (),
+        drop_path=config.drop_path,
+    )
 
 
 def _standard(config: MAViLConfig, m: Modality) -> Standard:

@@ -89,7 +89,10 @@ class MAViLConfig:
     teacher: str = ""
     """Stage 2: folder of the run or model that is the frozen teacher, of the same size. Empty: stage 1."""
     image_mae: str = ""
-    """Folder or file of an image MAE (safetensors) that the weights start from."""
+    """Folder or name of an image MAE (safetensors) that the weights of video and fusion start from; `still` then gives
+    every picture the positions that it knows."""
+    image_mae_audio: bool = False
+    """The weights of audio start from it too."""
     drop_path: float = 0.0
     """Of the encoders, in fine-tuning."""
     drop_tokens: tuple[float, float, float] = (0.0, 0.0, 0.0)
