@@ -46,6 +46,7 @@ class DiffMAViL(Method):
         places = {m: DiffusedPatches(config, m) if m in config.diffuse else MaskToken(width) for m in SIDES}
         self.mavil = MAViL(config, places=places)
         self.spaces = self.mavil.spaces
+        self.before_step(0.0)
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> DiffMAViL:
