@@ -1,0 +1,197 @@
+"""The API: what the page asks, open to any other program on this machine. `/openapi.json` documents it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from fastapi import Depends, FastAPI, Request
+from fastapi import Query as Param
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse
+from starlette.concurrency import run_in_threadpool
+
+from seehear.errors import SeehearError
+from seehear.serve.config import ServeConfig
+from seehear.serve.files import TYPES
+from seehear.serve.guard import Guard
+from seehear.serve.problems import Problem
+from seehear.serve.schema import (
+    Answer,
+    ClipList,
+    ClipsAnswer,
+    ClipView,
+    MapView,
+    Peaks,
+    ProblemAnswer,
+    Query,
+    Status,
+    UploadView,
+)
+from seehear.serve.state import State
+
+PAGE = Path(__file__).parent / "page"
+_STATIC = {".html": "text/html; charset=utf-8", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+Answers = dict[int | str, dict[str, Any]]
+_REFUSALS: Answers = {code: {"model": ProblemAnswer} for code in (400, 401, 403, 404, 409, 410, 413, 416, 422, 503)}
+_Name = Param(max_length=4096, pattern="^[^\\x00]*$")
+ClipName = Annotated[str, _Name]
+RunName = Annotated[str, _Name]
+_KEPT = {"cache-control": "private, max-age=3600"}
+
+
+def create_app(library: str, config: ServeConfig = ServeConfig()) -> FastAPI:  # noqa: B008
+    """The application over a library, which must exist."""
+    state = State(library, config)
+
+    @asynccontextmanager
+    async def living(_: FastAPI) -> AsyncIterator[None]:
+        state.warm()
+        yield
+        state.close()
+
+    app = FastAPI(
+        title="seehear",
+        version=version("seehear"),
+        description="Search a library by what is seen, heard and said.",
+        docs_url=None,  # both would load a viewer from the network
+        redoc_url=None,
+        lifespan=living,
+        responses=_REFUSALS,
+    )
+    app.state.seehear = state
+    app.add_middleware(Guard, token=config.token)
+    app.add_exception_handler(Problem, _said)
+    app.add_exception_handler(SeehearError, _unusable)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    for route in (_searching, _media, _page):
+        route(app)
+    return app
+
+
+def _state(request: Request) -> State:
+    return request.app.state.seehear
+
+
+Held = Annotated[State, Depends(_state)]
+
+
+def _searching(app: FastAPI) -> None:
+    @app.get("/api/status", tags=["library"])
+    def status(state: Held) -> Status:
+        """What the library holds, its runs, and what to do when nothing can be searched yet."""
+        return state.status()
+
+    @app.post("/api/search", tags=["search"])
+    def search(state: Held, query: Query) -> Answer:
+        """The best clips for words, files, clips, or several of them at once."""
+        return state.search(query)
+
+    body = {
+        "required": True,
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+    }
+
+    @app.post("/api/uploads", tags=["search"], openapi_extra={"requestBody": body}, status_code=201)
+    async def upload(state: Held, request: Request, run: RunName = "") -> UploadView:
+        """A sound, picture or video to search with: the request's body is the file. It is turned into vectors and
+        deleted before this answers; the id stands for the vectors, in searches of the same run."""
+        opened = await run_in_threadpool(state.runs.get, run)
+        path = await state.uploads.receive(request.stream(), request.headers.get("content-length"))
+        try:
+            made = await run_in_threadpool(state.uploads.encode, path, opened)
+        finally:
+            path.unlink()
+        facts = made.facts
+        return UploadView(
+            id=made.id,
+            run=made.run,
+            kind=facts.kind,  # type: ignore[arg-type]  # one of the three
+            seconds=made.seconds,
+            modalities=list(made.vectors),
+        )
+
+    @app.get("/api/clip", tags=["library"])
+    def clip(state: Held, id: ClipName) -> ClipView:
+        """All that is known of one clip."""
+        found = state.views([state.clip(id).id])
+        return found[0]
+
+    @app.post("/api/clips", tags=["library"])
+    def clips(state: Held, wanted: ClipList) -> ClipsAnswer:
+        """The same of several; those that are not there are left out."""
+        return ClipsAnswer(clips=state.views(wanted.ids))
+
+    @app.get("/api/map", tags=["library"])
+    def drawn(state: Held, run: RunName = "", method: Literal["pca", "tsne"] = "pca") -> MapView:
+        """Every clip in two dimensions: computed once for each run and method."""
+        return state.map(run, method)
+
+
+def _media(app: FastAPI) -> None:
+    files: Answers = {
+        200: {"content": {"*/*": {}}, "description": "the file"},
+        206: {"description": "the range asked for"},
+    }
+    jpeg: Answers = {200: {"content": {"image/jpeg": {}}, "description": "the picture"}}
+
+    @app.api_route("/api/media", methods=["GET", "HEAD"], tags=["media"], responses=files, response_class=FileResponse)
+    def media(state: Held, clip: ClipName, of: Literal["video", "audio"] = "video") -> FileResponse:
+        """The file a clip is in, whole or by ranges of bytes; the clip's `start` and `end` are seconds of it."""
+        path = state.file(state.clip(clip), of)
+        kind = TYPES.get(path.suffix.lower(), "application/octet-stream")
+        return FileResponse(path, media_type=kind, headers={"cache-control": "private, no-cache"})
+
+    @app.get("/api/poster", tags=["media"], responses=jpeg, response_class=FileResponse)
+    def poster(
+        state: Held, clip: ClipName, at: Annotated[float | None, Param(ge=0, allow_inf_nan=False)] = None
+    ) -> FileResponse:
+        """A frame of a clip, in its middle or at a second, as a small JPEG."""
+        return FileResponse(state.poster(state.clip(clip), at), media_type="image/jpeg", headers=_KEPT)
+
+    @app.get("/api/peaks", tags=["media"])
+    def peaks(state: Held, clip: ClipName) -> Peaks:
+        """The waveform of a clip, to be drawn."""
+        return Peaks(**state.peaks(state.clip(clip)))
+
+    @app.api_route(
+        "/api/preview", methods=["GET", "HEAD"], tags=["media"], responses=files, response_class=FileResponse
+    )
+    def preview(state: Held, clip: ClipName) -> FileResponse:
+        """A clip, from its start, as MP4: for files that browsers do not play, and sound in a file of its own."""
+        return FileResponse(state.preview(state.clip(clip)), media_type="video/mp4", headers=_KEPT)
+
+
+def _page(app: FastAPI) -> None:
+    pages = {f"/{file.name}": file for file in PAGE.iterdir() if file.suffix in _STATIC}
+    for address, file in ({"/": PAGE / "index.html"} | pages).items():
+        app.add_route(address, _static(file), include_in_schema=False)
+
+
+def _static(file: Path) -> Callable[[Request], Awaitable[FileResponse]]:
+    async def answer(_: Request) -> FileResponse:
+        return FileResponse(file, media_type=_STATIC[file.suffix], headers={"cache-control": "no-cache"})
+
+    return answer
+
+
+# -- refusals ----------------------------------------------------------------------------------------------------------
+
+
+async def _said(_: Request, problem: Exception) -> JSONResponse:
+    assert isinstance(problem, Problem)
+    return JSONResponse(problem.plain(), status_code=problem.status)
+
+
+async def _unusable(_: Request, error: Exception) -> JSONResponse:
+    return JSONResponse({"code": "query", "message": str(error), "todo": ""}, status_code=422)
+
+
+async def _invalid(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return JSONResponse({"code": "request", "message": f"{where}: {first['msg']}", "todo": ""}, status_code=422)

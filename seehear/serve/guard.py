@@ -1,0 +1,104 @@
+"""What every request passes: it names this server, comes from this server's own page, and holds the token if there is
+one. And what every answer says: nothing but this server's own files may be loaded by the page."""
+
+from __future__ import annotations
+
+import hmac
+from http.cookies import CookieError, SimpleCookie
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from seehear.serve.config import is_loopback
+
+COOKIE = "seehear"
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+_HEADERS = {
+    "content-security-policy": _POLICY,
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-resource-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "permissions-policy": "camera=(), microphone=(), geolocation=()",
+}
+
+
+class Guard:
+    def __init__(self, app: ASGIApp, *, token: str = ""):
+        self.app, self.token = app, token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def send_guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers[name] = value
+            await send(message)
+
+        refused = self._refused(scope, Headers(scope=scope))
+        await (refused or self.app)(scope, receive, send_guarded)
+
+    def _refused(self, scope: Scope, headers: Headers) -> Response | None:
+        host = headers.get("host", "")
+        # A name of another's that resolves to this machine would make that other's page ours (DNS rebinding).
+        if not self.token and not is_loopback(_name(host)):
+            return _problem(403, "host", f"this server is not called {host!r}")
+        site, origin = headers.get("sec-fetch-site", "none"), headers.get("origin")
+        foreign = site in ("cross-site", "same-site") or (origin is not None and _host(origin) != host.lower())
+        if foreign and (scope["path"] != "/" or scope["method"] != "GET"):  # a link to the page is no harm
+            return _problem(403, "origin", "another site's page may not ask this server")
+        return self._unknown(scope, headers) if self.token else None
+
+    def _unknown(self, scope: Scope, headers: Headers) -> Response | None:
+        given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
+        if scope["path"] == "/" and self._right(given):
+            entered = RedirectResponse("/", status_code=303)
+            entered.set_cookie(COOKIE, self.token, httponly=True, samesite="strict", max_age=30 * 86400)
+            return entered
+        bearer = headers.get("authorization", "")
+        if bearer.lower().startswith("bearer ") and self._right(bearer[7:].strip()):
+            return None
+        if self._right(_cookie(headers.get("cookie", ""))):
+            return None
+        if scope["path"].startswith("/api"):
+            return _problem(401, "token", "this server asks for its token", headers_={"www-authenticate": "Bearer"})
+        said = "Open the address that 'seehear serve' printed: it ends in ?token=...\n"
+        return PlainTextResponse(said, status_code=401, headers={"www-authenticate": "Bearer"})
+
+    def _right(self, given: str) -> bool:
+        return hmac.compare_digest(given.encode(), self.token.encode())
+
+
+def _name(host: str) -> str:
+    """'[::1]:8710' -> '::1'."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def _host(origin: str) -> str:
+    """'http://localhost:8710' -> 'localhost:8710'."""
+    return origin.lower().partition("://")[2]
+
+
+def _cookie(header: str) -> str:
+    try:
+        found = SimpleCookie(header).get(COOKIE)
+    except CookieError:
+        return ""
+    return found.value if found else ""
+
+
+def _problem(status: int, code: str, message: str, *, headers_: dict[str, Any] | None = None) -> Response:
+    return JSONResponse({"code": code, "message": message, "todo": ""}, status_code=status, headers=headers_)

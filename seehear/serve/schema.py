@@ -1,0 +1,148 @@
+"""What the API takes and gives, as OpenAPI documents it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Modality = Literal["video", "audio", "text"]
+Name = Annotated[str, Field(max_length=4096, pattern="^[^\\x00]*$")]
+"""Of a clip or run, or words; no zero bytes, which no database takes."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class ProblemAnswer(BaseModel):
+    code: str
+    message: str
+    todo: str = Field(description="what mends it; '' where nothing does")
+
+
+# -- asked -------------------------------------------------------------------------------------------------------------
+
+
+class QueryPart(_Strict):
+    """Exactly one of text, clip and upload."""
+
+    text: Name | None = None
+    clip: Name | None = Field(default=None, description="id of a clip: more like this")
+    upload: Name | None = Field(default=None, description="id that POST /api/uploads gave, for the same run")
+    modality: Modality | None = Field(default=None, description="of an upload: what was seen or heard of it alone")
+    weight: float = Field(default=1.0, ge=-10, le=10, description="below 0: less like this")
+
+
+class QueryFilters(_Strict):
+    source: Name = Field(default="", description="pattern of the path: * for anything, ? for one character")
+    labels: list[Name] = Field(default=[], max_length=50, description="has one of them")
+    splits: list[Literal["train", "val", "test"]] = Field(default=[], max_length=3)
+    min_seconds: float | None = Field(default=None, ge=0, le=1e9)
+    max_seconds: float | None = Field(default=None, ge=0, le=1e9)
+    says: Name = Field(default="", description="a text of the clip holds all these words")
+
+
+class Query(_Strict):
+    parts: list[QueryPart] = Field(min_length=1, max_length=8)
+    run: Name = Field(default="", description="the newest when not given")
+    k: int = Field(default=24, ge=1, le=200)
+    modalities: list[Modality] = Field(default=[], max_length=3, description="what of a clip may match; all by default")
+    filters: QueryFilters = QueryFilters()
+    hybrid: bool = Field(default=False, description="also by the words themselves (full text), the two rankings joined")
+
+
+class ClipList(_Strict):
+    ids: list[Name] = Field(max_length=200)
+
+
+# -- answered ----------------------------------------------------------------------------------------------------------
+
+
+class RunView(BaseModel):
+    name: str
+    made: str
+    modalities: list[str]
+    dim: int
+    recall: float | None = Field(description="recall@10 of an approximate index; null where search is exact")
+
+
+class Status(BaseModel):
+    library: str
+    clips: int
+    runs: list[RunView] = Field(description="newest first")
+    labels: dict[str, int] = Field(description="the commonest, with how many clips have them")
+    splits: dict[str, int]
+    folders: list[str]
+    upload_mb: float
+    problem: ProblemAnswer | None = Field(description="why nothing can be searched yet")
+
+
+class TextView(BaseModel):
+    text: str
+    start: float | None
+    end: float | None
+
+
+class ClipView(BaseModel):
+    id: str
+    source: str
+    kind: Literal["video", "picture", "sound", "text"]
+    start: float
+    end: float
+    has_sound: bool
+    separate_sound: bool = Field(description="the sound is in a file of its own")
+    played: bool = Field(description="browsers play files of this kind; else ask for /api/preview")
+    missing: bool = Field(description="the file is no longer there, or may not be served")
+    texts: list[TextView]
+    labels: list[str]
+    group: str
+    split: str
+
+
+class HitView(BaseModel):
+    clip: ClipView
+    score: float = Field(description="cosine; of a hybrid search the sum of reciprocal ranks")
+    modality: Modality = Field(description="what of the clip matched")
+    start: float = Field(description="seconds: the matching text's own time where it has one, else the clip's")
+    end: float
+    text: str
+
+
+class Answer(BaseModel):
+    run: str
+    hits: list[HitView]
+    milliseconds: float
+
+
+class UploadView(BaseModel):
+    id: str
+    run: str
+    kind: Literal["picture", "sound", "video"]
+    seconds: float = Field(description="how much of it is searched for")
+    modalities: list[str]
+
+
+class ClipsAnswer(BaseModel):
+    clips: list[ClipView]
+
+
+class Peaks(BaseModel):
+    start: float
+    end: float
+    peaks: list[float] = Field(description="largest amplitude of equal parts, in [0, 1]")
+
+
+class Colours(BaseModel):
+    names: list[str]
+    of: list[int] = Field(description="for each clip the place of its group in `names`")
+
+
+class MapView(BaseModel):
+    run: str
+    method: Literal["pca", "tsne"]
+    total: int = Field(description="clips of the library; fewer are drawn of very many")
+    ids: list[str]
+    x: list[float]
+    y: list[float]
+    colours: dict[str, Colours]

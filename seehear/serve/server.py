@@ -1,0 +1,37 @@
+"""Run the application until it is interrupted."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from urllib.parse import quote
+
+import uvicorn
+
+from seehear.errors import SeehearError
+from seehear.serve.app import create_app
+from seehear.serve.config import ServeConfig
+
+
+def serve(library: str, config: ServeConfig, *, ready: Callable[[str], None]) -> None:
+    """`ready` is told the address once connections are taken."""
+    app = create_app(library, config)
+    listening = _listen(config.host, config.port)
+    host = f"[{config.host}]" if ":" in config.host else config.host
+    address = f"http://{host}:{listening.getsockname()[1]}/"
+    options = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=2)
+    ready(address + (f"?token={quote(config.token, safe='')}" if config.token else ""))
+    uvicorn.Server(options).run(sockets=[listening])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+        listening.listen(128)
+    except OSError as error:
+        listening.close()
+        raise SeehearError(f"cannot listen on {host} port {port} ({error.strerror}): try another --port") from error
+    return listening

@@ -1,0 +1,186 @@
+"""What a running server holds: the library's runs, the decoding processes, the cache on disk."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from seehear.data.library import Clip
+from seehear.data.workers import WorkerDied
+from seehear.errors import DecodeError
+from seehear.search.filters import Filters
+from seehear.serve import jobs, projection, views
+from seehear.serve.cache import DiskCache, write
+from seehear.serve.config import ServeConfig
+from seehear.serve.decoders import Decoders
+from seehear.serve.files import clip_of, file_of
+from seehear.serve.problems import Problem
+from seehear.serve.runs import OpenRun, Runs
+from seehear.serve.schema import Answer, ClipView, MapView, Query, QueryPart, RunView, Status
+from seehear.serve.uploads import Uploads
+
+_DRAW_SECONDS = 300.0
+
+
+class State:
+    def __init__(self, library: str, config: ServeConfig):
+        self.config = config
+        self.quick = Decoders(2, config.decode_seconds)
+        self.slow = Decoders(1, _DRAW_SECONDS)
+        self.runs = Runs(library, self.quick, device=config.device)
+        self.uploads = Uploads(self.quick, megabytes=config.upload_mb, seconds=config.upload_seconds)
+        self.cache = DiskCache(config.cache_folder(library), config.cache_mb)
+        self._facets: tuple[int, Any] = (-1, {})
+
+    def warm(self) -> None:
+        """Open the newest run in the background, so that the first question is answered at once."""
+        threading.Thread(target=self._warm, daemon=True).start()
+
+    def _warm(self) -> None:
+        try:
+            run = self.runs.get()
+            if "text" in run.space.modalities:
+                run.encode_text("a")
+        except Exception:
+            return  # whoever asks is told
+
+    def close(self) -> None:
+        self.quick.close()
+        self.slow.close()
+        self.uploads.close()
+
+    # -- what there is -----------------------------------------------------------------------------------------------
+
+    def status(self) -> Status:
+        library, about = self.runs.library, self.runs.about()
+        version = library.table("clips").version
+        if self._facets[0] != version:
+            self._facets = version, views.facets(library)
+        clips = library.count_clips()
+        runs = [RunView(name=n, made=a.get("made", ""), **{k: a[k] for k in _RUN}) for n, a in about.items()]
+        problem = None
+        if not clips:
+            todo = f"seehear prepare FOLDER --library {library.uri}"
+            problem = Problem(409, "empty", "the library has no clips yet: give it a folder of media", todo)
+        elif not runs:
+            try:
+                self.runs.get()
+            except Problem as said:
+                problem = said
+        return Status(
+            library=library.uri,
+            clips=clips,
+            runs=runs,
+            upload_mb=self.config.upload_mb,
+            problem=problem and problem.plain(),  # type: ignore[arg-type]  # made a ProblemAnswer
+            **self._facets[1],
+        )
+
+    def clip(self, name: str) -> Clip:
+        return clip_of(self.runs.library, name)
+
+    def views(self, ids: list[str]) -> list[ClipView]:
+        """Those that are still there, in the order asked for."""
+        library = self.runs.library
+        roots, clips = library.roots(), projection.clips_in_order(library, ids)
+        return [views.clip_view(clip, library, roots) for clip in clips if clip is not None]
+
+    def file(self, clip: Clip, modality: str) -> Path:
+        library = self.runs.library
+        return file_of(library, clip, modality, library.roots())
+
+    # -- searching ---------------------------------------------------------------------------------------------------
+
+    def search(self, query: Query) -> Answer:
+        import time
+
+        began = time.perf_counter()
+        run = self.runs.get(query.run)
+        wanted = query.filters.model_dump()
+        filters = Filters(**(wanted | {"labels": tuple(wanted["labels"]), "splits": tuple(wanted["splits"])}))
+        parts = [self._part(part, run) for part in query.parts]
+        modalities = [m for m in query.modalities if m in run.space.modalities]
+        if query.modalities and not modalities:
+            raise Problem(422, "no_such_modality", f"run {run.name} has {', '.join(run.space.modalities)}")
+        found = run.searcher.search_clips(parts, k=query.k, modalities=modalities, filters=filters, hybrid=query.hybrid)
+        library = run.searcher.library
+        roots = library.roots()
+        hits = [views.hit_view(hit, clip, library, roots) for hit, clip in found]
+        return Answer(run=run.name, hits=hits, milliseconds=1e3 * (time.perf_counter() - began))
+
+    def _part(self, part: QueryPart, run: OpenRun) -> dict[str, Any]:
+        given = [name for name in ("text", "clip", "upload") if getattr(part, name)]
+        if len(given) != 1:
+            raise Problem(422, "part", "a part of a query has one of text, clip and upload")
+        if part.clip:
+            return {"clip": part.clip, "weight": part.weight}
+        if part.upload:
+            vector = self.uploads.get(part.upload, run).vector(part.modality or "")
+            return {"vector": vector, "weight": part.weight}
+        return {"text": part.text, "vector": run.encode_text(part.text or ""), "weight": part.weight}
+
+    # -- pictures and sound ------------------------------------------------------------------------------------------
+
+    def poster(self, clip: Clip, at: float | None) -> Path:
+        path = self.file(clip, "video")
+        first, last = (0.0, 0.0) if views.is_still(clip) else (clip.start, clip.end)
+        at = (first + last) / 2 if at is None or not first <= at < last else at
+        return self._made(path, "poster", at, lambda out: write(out, self.quick(jobs.poster, str(path), at, last)))
+
+    def peaks(self, clip: Clip) -> dict[str, Any]:
+        path = self.file(clip, "audio")
+
+        def make(out: Path) -> None:
+            write(out, json.dumps(self.quick(jobs.peaks, str(path), clip.start, clip.end)).encode())
+
+        found = self._made(path, "peaks", (clip.start, clip.end), make)
+        end = min(clip.end, clip.start + jobs.PEAKS_SECONDS)
+        return {"start": clip.start, "end": end, "peaks": json.loads(found.read_text())}
+
+    def preview(self, clip: Clip) -> Path:
+        """The clip from its start, as something that every browser plays; its time 0 is the clip's start."""
+        still = views.is_still(clip)
+        video = str(self.file(clip, "video")) if clip.has_video and not still else ""
+        audio = str(self.file(clip, "audio")) if clip.has_audio else ""
+        end = min(clip.end, clip.start + self.config.preview_seconds)
+        if end <= clip.start or not (video or audio):
+            raise Problem(404, "no_media", f"clip {clip.id!r} has nothing to play")
+
+        def make(out: Path) -> None:
+            self.slow(jobs.preview, video, audio, clip.start, end, str(out))
+
+        return self._made(Path(video or audio), "preview", (audio, clip.start, end), make)
+
+    def _made(self, path: Path, what: str, key: Any, make: Any) -> Path:
+        stat = path.stat()
+        try:
+            return self.cache.get(what, str(path), stat.st_size, stat.st_mtime_ns, key, make=make)
+        except (DecodeError, WorkerDied) as error:
+            raise Problem(422, "broken", f"{path.name} cannot be read: {error}") from error
+
+    # -- the map -----------------------------------------------------------------------------------------------------
+
+    def map(self, name: str, method: str) -> MapView:
+        run = self.runs.get(name)
+        library = self.runs.library
+        version = library.table("clips").version
+
+        def make(out: Path) -> None:
+            ids, vectors_NE = projection.clip_vectors(library, run.name, projection.MOST[method])
+            clips = projection.clips_in_order(library, ids)
+            xy, clusters = self.slow(projection.project, vectors_NE, method) if ids else (np.zeros((0, 2)), np.zeros(0))
+            write(out, json.dumps(projection.draw(ids, clips, xy, clusters)).encode())
+
+        where = (self.runs.uri, run.name, run.made, run.space.fingerprint, version, method)
+        try:
+            drawn = json.loads(self.cache.get("map", *where, make=make).read_text())
+        except WorkerDied as error:
+            raise Problem(503, "map", f"the map could not be drawn: {error}", "ask for pca") from error
+        return MapView(run=run.name, method=method, total=library.count_clips(), **drawn)  # type: ignore[arg-type]
+
+
+_RUN = ("modalities", "dim", "recall")

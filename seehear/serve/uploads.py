@@ -1,0 +1,101 @@
+"""Sounds, pictures and videos sent as queries: into a temporary file, to vectors, and the file is gone."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tempfile
+import threading
+from collections import OrderedDict
+from collections.abc import AsyncIterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from seehear.data.workers import WorkerDied
+from seehear.errors import DecodeError
+from seehear.search.gallery import unit
+from seehear.serve import jobs
+from seehear.serve.decoders import Decoders
+from seehear.serve.problems import Problem
+from seehear.serve.runs import OpenRun
+
+_KEPT = 256  # queries whose vectors are kept
+
+
+@dataclass(frozen=True)
+class Uploaded:
+    id: str
+    run: str
+    made: str
+    facts: jobs.Facts
+    seconds: float
+    """How much of it was used."""
+    vectors: dict[str, np.ndarray]
+
+    def vector(self, modality: str = "") -> np.ndarray:
+        """Of one modality, or the mean of all, (E,)."""
+        if modality and modality not in self.vectors:
+            raise Problem(422, "no_such_modality", f"the file gave {', '.join(self.vectors)}, not {modality}")
+        own = [self.vectors[modality]] if modality else list(self.vectors.values())
+        return unit(np.mean(own, axis=0))
+
+
+class Uploads:
+    """`folder` is removed with the server; a file in it lives as long as its request."""
+
+    def __init__(self, decoders: Decoders, *, megabytes: float, seconds: float):
+        self.decoders, self.limit, self.seconds = decoders, int(megabytes * 1e6), seconds
+        self.folder = tempfile.TemporaryDirectory(prefix="seehear-")
+        self._known: OrderedDict[str, Uploaded] = OrderedDict()
+        self._lock = threading.Lock()
+
+    async def receive(self, body: AsyncIterable[bytes], length: str | None) -> Path:
+        """The request's body as a file; the caller removes it. Stops reading where it is too large."""
+        if length is not None and length.isdecimal() and int(length) > self.limit:
+            raise self._too_large()
+        handle, name = tempfile.mkstemp(dir=self.folder.name)
+        size = 0
+        try:
+            with os.fdopen(handle, "wb") as file:
+                async for part in body:
+                    size += len(part)
+                    if size > self.limit:
+                        raise self._too_large()
+                    file.write(part)
+            if not size:
+                raise Problem(422, "empty", "the file is empty")
+        except BaseException:
+            os.unlink(name)
+            raise
+        return Path(name)
+
+    def encode(self, path: Path, run: OpenRun) -> Uploaded:
+        try:
+            facts = self.decoders(jobs.look, str(path))
+        except (DecodeError, WorkerDied) as error:
+            said = str(error).replace(str(path), "it").removeprefix("it: ")
+            raise Problem(422, "broken", f"this is no sound, picture or video that can be read: {said}") from error
+        seconds = min(facts.seconds, self.seconds)
+        vectors = run.encode_file(str(path), facts.kind, seconds, facts.modalities)
+        made = Uploaded(secrets.token_urlsafe(12), run.name, run.made, facts, seconds, vectors)
+        with self._lock:
+            self._known[made.id] = made
+            while len(self._known) > _KEPT:
+                self._known.popitem(last=False)
+        return made
+
+    def get(self, name: str, run: OpenRun) -> Uploaded:
+        with self._lock:
+            found = self._known.get(name)
+        if found is None or (found.run, found.made) != (run.name, run.made):
+            raise Problem(410, "upload_gone", "that file is no longer known to this run", "send it again")
+        return found
+
+    def close(self) -> None:
+        self.folder.cleanup()
+
+    def _too_large(self) -> Problem:
+        message = f"the file is larger than {self.limit / 1e6:g} MB"
+        return Problem(413, "too_large", message, "cut a part of it out, or start with a larger --upload-mb")

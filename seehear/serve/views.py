@@ -1,0 +1,70 @@
+"""From what the library and a search know to what the API says."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from seehear.data.library import Clip, Library
+from seehear.search.query import Hit
+from seehear.serve.files import TYPES, is_there, played_by_browsers
+from seehear.serve.schema import ClipView, HitView, TextView
+
+_LABELS = 300
+
+
+def clip_view(clip: Clip, library: Library, roots: dict[str, str]) -> ClipView:
+    separate = bool(clip.has_audio and clip.audio_source and clip.audio_source != clip.source)
+    files = [m for m in ("video", "audio") if clip.has(m)]
+    return ClipView(
+        id=clip.id,
+        source=clip.source or clip.audio_source,
+        kind=_kind(clip),
+        start=clip.start,
+        end=clip.end,
+        has_sound=clip.has_audio,
+        separate_sound=separate,
+        played=all(played_by_browsers(clip.source_of(m)) or (m == "video" and is_still(clip)) for m in files),
+        missing=not all(is_there(library, clip, m, roots) for m in files),
+        texts=[TextView(text=t.text, start=t.start, end=t.end) for t in clip.texts],
+        labels=list(clip.labels),
+        group=clip.group,
+        split=clip.split,
+    )
+
+
+def hit_view(hit: Hit, clip: Clip, library: Library, roots: dict[str, str]) -> HitView:
+    return HitView(
+        clip=clip_view(clip, library, roots),
+        score=hit.score,
+        modality=hit.modality,  # type: ignore[arg-type]  # of the library's three
+        start=hit.start,
+        end=hit.end,
+        text=hit.text,
+    )
+
+
+def is_still(clip: Clip) -> bool:
+    """Whether what is seen of it is one picture."""
+    pictured = TYPES.get(Path(clip.source).suffix.lower(), "").startswith("image/")
+    return clip.has_video and (pictured or clip.start == clip.end == 0.0)
+
+
+def _kind(clip: Clip) -> Literal["video", "picture", "sound", "text"]:
+    if is_still(clip):
+        return "picture"
+    return "video" if clip.has_video else "sound" if clip.has_audio else "text"
+
+
+def facets(library: Library) -> Mapping[str, Any]:
+    """What can be filtered by: labels, splits and folders, without reading the clips' texts."""
+    rows = library.table("clips").search().select(["labels", "split", "source"]).limit(None).to_arrow()
+    labels = Counter(rows["labels"].combine_chunks().flatten().to_pylist())
+    folders = Counter("/".join(source.split("/")[:-1]) for source in rows["source"].to_pylist())
+    return {
+        "labels": dict(labels.most_common(_LABELS)),
+        "splits": dict(Counter(rows["split"].to_pylist())),
+        "folders": sorted(name for name, _ in folders.most_common(_LABELS) if name),
+    }
