@@ -61,7 +61,8 @@ class SharedSpace:
         self.device = pick_device(device)
         self.method = self._saved = method.eval().requires_grad_(False).to(self.device)
         self.space = space or next(iter(method.spaces))
-        self._shown, self._towers = shown, dict[Modality, Tower]()
+        self._shown = shown
+        self._towers: dict[Modality, Tower] = {}
         if shown is not None:
             from seehear.recipes.towers import Placed, towers_of
 

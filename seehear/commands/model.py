@@ -15,7 +15,7 @@ from seehear.commands.parsing import Flat, parse, show
 from seehear.data.library import Library
 from seehear.recipes.evaluate import EvaluateOptions, evaluate_run
 from seehear.recipes.protocol_run import Fusion, evaluate_protocol
-from seehear.recipes.run import Run, recipe, train_run
+from seehear.recipes.run import recipe, train_run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,8 @@ class _Train:
 
     library: Positional[str]
     recipe: Positional[str]
-    """fusemix (that is fusemix.base), fusemix.paper, mcn (mcn.base), mcn.tiny, mcn.paper."""
+    """On latents: fusemix (that is fusemix.base), fusemix.paper, mcn (mcn.base), mcn.tiny, mcn.paper. On the media
+    themselves: vatt (vatt.tiny), vatt.small, vatt.paper."""
     out: Path | None = None
     """Folder of the run; runs/RECIPE when not given."""
     resume: bool = False
@@ -41,7 +42,8 @@ def train(words: Sequence[str]) -> None:
     """The recipe's name decides the defaults of all other options, so it is looked for first."""
     positional = [w for w in words if not w.startswith("-")]
     default = recipe(positional[1] if len(positional) > 1 and "-" not in positional[1] else "fusemix")
-    run = ("run", Annotated[Run[type(default.method)], Flat], field(default=default))  # type: ignore[misc]
+    kind: Any = type(default)
+    run = ("run", Annotated[kind[type(default.method)], Flat], field(default=default))
     command = make_dataclass("Train", [run], bases=(_Train,), frozen=True, kw_only=True)
     command.__doc__ = _Train.__doc__
     options: Any = parse(command, words, prog="seehear train")

@@ -36,7 +36,9 @@ class Index:
 
         space = SharedSpace.from_pretrained(self.run_folder, device=self.device)
         name = self.name or self.run_folder.resolve().name
-        report = build_index(Library.open(self.library), space, name=name, model=str(self.run_folder.resolve()))
+        library = Library.open(self.library)
+        space.encode_library(library)
+        report = build_index(library, space, name=name, model=str(self.run_folder.resolve()))
         show(report, as_json=self.json)
 
 

@@ -276,7 +276,7 @@ def _choose(
     """What the library's `about` says of the encoders asked for, by modality."""
     head = "encoder:"
     about = {k.removeprefix(head): json.loads(v) for k, v in library.about().items() if k.startswith(head)}
-    if not about:
+    if not any(encoders or not info.get("of_run") for info in about.values()):
         raise SeehearError(f"{library.uri} has no latents yet: run 'seehear encode {library.uri}'")
     if not encoders:
         encoders = {m: _of_modality(about, m, sequences=sequences) for m in MODALITIES}
@@ -292,7 +292,8 @@ def _choose(
 
 
 def _of_modality(about: Mapping[str, EncoderInfo], modality: Modality, *, sequences: bool) -> list[str]:
-    names = sorted(name for name, info in about.items() if info["modality"] == modality)
+    free = {name: info for name, info in about.items() if not info.get("of_run")}
+    names = sorted(name for name, info in free.items() if info["modality"] == modality)
     laid_flat = [name for name in names if about[name].get("shape")]
     return laid_flat if sequences and laid_flat else [name for name in names if name not in laid_flat]
 

@@ -36,6 +36,8 @@ class Encoder(ABC):
     shape: tuple[int, int] | None = None
     """Of an encoder that gives a sequence, which is stored flat: (L, D) of words, (F, S) of a spectrogram; the width is
     their product."""
+    of_run: bool = False
+    """Whether it is a part of a trained model: then nothing takes its latents that does not ask for them by name."""
     fingerprint: str
     """16 hex digits over weights, preprocessing and pooling: another fingerprint is another space."""
 

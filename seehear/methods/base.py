@@ -17,7 +17,7 @@ graph, take the objective's gradient with respect to the features, encode each m
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from torch import nn
 
@@ -40,6 +40,11 @@ class Method(nn.Module):
     """A frozen dataclass of plain values: with it and a state dict the model can be rebuilt."""
     spaces: dict[str, tuple[Modality, ...]]
     """The shared spaces and the modalities each holds. One space is called 'joint' where there is only one."""
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """Of the plain values that `dataclasses.asdict` makes of its configuration."""
+        raise NotImplementedError
 
     def lr_multiplier(self, parameter: str) -> float:
         """The learning rate of a parameter, by its name, relative to that of the run."""

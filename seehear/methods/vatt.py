@@ -33,11 +33,12 @@ from seehear.nn.heads import BatchNorm, Head, Seen
 from seehear.nn.logmel import LogMel
 from seehear.nn.random import Randomness
 from seehear.nn.tokens import PatchTokens, WordTokens
-from seehear.nn.transformer import Transformer, glorot
+from seehear.nn.transformer import Style, Transformer, glorot
 from seehear.types import Batch, Encoded, Modality, StepOutput, Tensor, presence
 
 __all__ = ["SIZES", "VATT", "VATTConfig"]
 
+_AGG = slice(0, 1)  # where it stands
 _SHORTEST = 1e-3  # of vectors before they are made unit: a batch norm of equal rows gives zeros
 
 
@@ -99,7 +100,7 @@ class VATT(Method):
         else:
             x_ND, mask = self.tokens[m](self._grid(m, x), rng=rng, name=m), None
         encoder = self.encoders["shared" if self.config.variant == "agnostic" else m]
-        f_ND = encoder(x_ND, mask, rng=rng, name=m)[:, 0]
+        f_ND = encoder(x_ND, mask, rng=rng, name=m, asked=_AGG)[:, 0]
         if self.config.variant == "agnostic":
             f_ND = F.gelu(self.after[m](f_ND))
         f_ND = f_ND.to(next(self.parameters()).dtype)
@@ -233,8 +234,8 @@ def _tokens(config: VATTConfig, m: Modality) -> nn.Module:
 def _encoder(config: VATTConfig, name: str) -> Transformer:
     """Of a modality, or the 'shared' one."""
     size = config.shared if name == "shared" else config.size_of(name)
-    rates = {"dropout": config.dropout, "drop_path": config.drop_path}
-    return Transformer(size, style="t5" if name == "text" else "vit", **rates)
+    style: Style = "t5" if name == "text" else "vit"
+    return Transformer(size, style=style, dropout=config.dropout, drop_path=config.drop_path)
 
 
 def _heads(config: VATTConfig, name: str, space: Space) -> nn.ModuleDict:

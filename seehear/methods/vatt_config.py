@@ -128,8 +128,15 @@ class VATTConfig:
     def reading(self, raw: RawConfig, *, vocabulary: int) -> VATTConfig:
         """The same for clips as `raw` shows them, and so many words."""
         modalities = tuple(m for m in self.modalities if m in raw.modalities)
-        sizes = {"frames": (raw.frames, raw.size, raw.size), "rate": raw.rate, "samples": raw.samples}
-        return replace(self, modalities=modalities, words=raw.words, vocabulary=vocabulary, **sizes)
+        return replace(
+            self,
+            modalities=modalities,
+            frames=(raw.frames, raw.size, raw.size),
+            rate=raw.rate,
+            samples=raw.samples,
+            words=raw.words,
+            vocabulary=vocabulary,
+        )
 
     def size_of(self, m: Modality) -> Size:
         if self.variant == "agnostic":

@@ -40,6 +40,7 @@ def evaluate_run(
     run, options = Path(run), options or EvaluateOptions()
     library = library if isinstance(library, Library) else Library.open(library or trained_on(run))
     space = SharedSpace.from_pretrained(run, device=device)
+    space.encode_library(library)
     data = load_latents(library, encoders={m: [e["name"] for e in infos] for m, infos in space.encoders.items()})
     same_encoders(data, space, library)
     bench = Bench(data, labels_of(library, data), options, space)

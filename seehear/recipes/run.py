@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
-from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,15 +12,17 @@ from seehear import distributed
 from seehear.data.contexts import ContextData, contexts
 from seehear.data.latents import LatentData, load_latents
 from seehear.errors import SeehearError, unknown
-from seehear.evaluation.embedded import embed_latents, smallest_space
-from seehear.evaluation.retrieval import retrieval
+from seehear.evaluation.embedded import embed_latents
 from seehear.methods.base import Method
 from seehear.methods.fusemix import FuseMix, FuseMixConfig
 from seehear.methods.mcn import MCN, MCNConfig
+from seehear.methods.vatt import VATT
 from seehear.nn.random import seed_of
 from seehear.progress import say
-from seehear.recipes import fusemix, mcn
-from seehear.recipes.config import DataConfig, Run
+from seehear.recipes import fusemix, mcn, vatt
+from seehear.recipes.config import DataConfig, MediaRun, Run
+from seehear.recipes.media import train_media
+from seehear.recipes.scores import retrieval_scores
 from seehear.train.loop import TrainResult, fit
 from seehear.train.model_folder import save_model
 from seehear.types import Modality
@@ -29,12 +30,22 @@ from seehear.types import Modality
 if TYPE_CHECKING:
     from seehear.data.library import Library
 
-__all__ = ["METHODS", "RECIPES", "DataConfig", "Run", "recipe", "train_latents", "train_run", "validation_score"]
+__all__ = [
+    "METHODS",
+    "RECIPES",
+    "DataConfig",
+    "Run",
+    "latents_recipe",
+    "recipe",
+    "train_latents",
+    "train_run",
+    "validation_score",
+]
 
-METHODS: dict[str, type[FuseMix] | type[MCN]] = {"fusemix": FuseMix, "mcn": MCN}
+METHODS: dict[str, type[Method]] = {"fusemix": FuseMix, "mcn": MCN, "vatt": VATT}
 """By the name in a model's config.json; each has `from_config(dict)`."""
 
-RECIPES: dict[str, Callable[[], Run[Any]]] = {
+RECIPES: dict[str, Callable[[], Run[Any] | MediaRun[Any]]] = {
     "fusemix": fusemix.base,
     "fusemix.base": fusemix.base,
     "fusemix.paper": fusemix.paper,
@@ -42,17 +53,33 @@ RECIPES: dict[str, Callable[[], Run[Any]]] = {
     "mcn.base": mcn.base,
     "mcn.tiny": mcn.tiny,
     "mcn.paper": mcn.paper,
+    "vatt": vatt.tiny,
+    "vatt.tiny": vatt.tiny,
+    "vatt.small": vatt.small,
+    "vatt.paper": vatt.paper,
 }
 
 
-def recipe(name: str) -> Run[Any]:
+def recipe(name: str) -> Run[Any] | MediaRun[Any]:
     if name not in RECIPES:
         raise unknown("recipe", name, RECIPES)
     return RECIPES[name]()
 
 
-def train_run(library: Library, run: Run[Any], folder: str | Path, *, resume: bool = False) -> TrainResult:
-    """Train on the library's latents; the model is in `folder/model`."""
+def latents_recipe(name: str) -> Run[Any]:
+    """One that trains on latents."""
+    run = recipe(name)
+    if isinstance(run, MediaRun):
+        raise SeehearError(f"recipe {name!r} trains on media, and not on latents: choose fusemix or mcn")
+    return run
+
+
+def train_run(
+    library: Library, run: Run[Any] | MediaRun[Any], folder: str | Path, *, resume: bool = False
+) -> TrainResult:
+    """Train on the library's latents, or on its media; the model is in `folder/model`."""
+    if isinstance(run, MediaRun):
+        return train_media(library, run, folder, resume=resume)
     distributed.start()
     data = load_latents(
         library,
@@ -127,20 +154,9 @@ def build(run: Run[Any], train: LatentData, validation: LatentData | None) -> Me
 def validation_score(
     model: Method, *, data: LatentData, pairs: tuple[tuple[Modality, Modality], ...] = ()
 ) -> dict[str, float]:
-    """R@1 and R@10 of both directions of every trained pair, in the smallest space that holds it; `score` is their
-    mean."""
+    """`retrieval_scores` of latents."""
     embedded = {space: embed_latents(model, data, space=space) for space in model.spaces}
-    found: dict[str, float] = {}
-    for pair in pairs or combinations(data.modalities, 2):
-        if (space := smallest_space(model.spaces, *pair)) is None:
-            continue
-        here = embedded[space]
-        for query, gallery in (pair, pair[::-1]):
-            q, g = here[query], here[gallery]
-            if set(q.owner.tolist()) & set(g.owner.tolist()):
-                metrics = retrieval(q.vectors, g.vectors, q.owner, g.owner).metrics
-                found |= {f"{query}->{gallery} {k}": metrics[k] for k in ("R@1", "R@10")}
-    return {"score": sum(found.values()) / max(len(found), 1), **found}
+    return retrieval_scores(model.spaces, embedded, pairs)
 
 
 def _shape(model: Method) -> str:

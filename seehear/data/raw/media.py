@@ -100,6 +100,13 @@ class RawMedia:
         clips = self.clips
         return torch.from_numpy(clips.has_text if modality == "text" else getattr(clips, modality) >= 0)
 
+    def first_sentences(self) -> Int[np.ndarray, "n l"]:
+        """Of every clip, the one in its middle; zeros where there is none."""
+        c, spans = self.clips, zip(self.clips.start, self.clips.end, strict=True)
+        rows = zip(c.number.tolist(), c.recording.tolist(), spans, strict=True)
+        found = [self.sentences.around(n, r, (start + end) / 2, 1, None) for n, r, (start, end) in rows]
+        return np.concatenate(found) if found else np.zeros((0, self.config.words), np.int64)
+
     @property
     def lost(self) -> int:
         """Times that a clip's pictures or sound were to be read so far, by any process, and could not be."""

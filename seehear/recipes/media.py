@@ -1,0 +1,163 @@
+"""From a library to a model trained on its media: pixels, samples and words as they are, no encoder before it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from seehear import distributed
+from seehear.data.raw import RawMedia, load_raw
+from seehear.data.vocabulary import library_vocabulary
+from seehear.errors import SeehearError
+from seehear.evaluation.embedded import Embedded, unit
+from seehear.methods.base import Method
+from seehear.methods.vatt import VATT, VATTConfig
+from seehear.nn.random import seed_of
+from seehear.progress import hushed, say
+from seehear.recipes.config import MediaRun
+from seehear.recipes.downstream.features import features_of
+from seehear.recipes.scores import retrieval_scores
+from seehear.recipes.towers import Shown, save_media_model
+from seehear.train.loop import TrainResult, fit
+from seehear.types import Float, Modality
+
+if TYPE_CHECKING:
+    from seehear.data.library import Library
+
+
+def train_media(library: Library, run: MediaRun[Any], folder: str | Path, *, resume: bool = False) -> TrainResult:
+    """Train on the clips of a library; the model is in `folder/model`, with the vocabulary it reads texts by."""
+    distributed.start()
+    folder, data = Path(folder), run.data
+    shown = shown_of(library, run)
+    media = load_raw(
+        library, shown.raw, vocabulary=shown.vocabulary, where=data.where, cache=data.cache, cache_gb=data.cache_gb
+    )
+    train, validation = media.split("train").joined(), media.split("val").joined()
+    if len(train) < 2:
+        raise SeehearError(f"training needs two clips of the split 'train' with two modalities; there are {len(train)}")
+    model = build(run, shown)
+    scored = sample(validation, data.validate_at_most, run.train.seed) if len(validation) > 1 else None
+    if distributed.rank() == 0:
+        say(_about(model, shown, len(train), len(validation)))
+    result = fit(
+        model,
+        train,
+        config=run.train,
+        optim=run.optim,
+        folder=folder,
+        validate=None if scored is None else partial(validation_score, media=scored, run=run),
+        settings=_settings(library, run, shown),
+        resume=resume,
+    )
+    if distributed.rank() == 0:
+        _save(folder / "model", model.eval(), run, shown, result, clips=len(train))
+        lost = f"; {media.lost:,} times something of a clip could not be read" if media.lost else ""
+        score = "" if result.score is None else f", validation score {100 * result.score:.1f} % at {result.best_step:,}"
+        say(f"trained {result.steps:,} steps in {result.seconds:.0f} s{score}: {folder / 'model'}{lost}")
+    return result
+
+
+def shown_of(library: Library, run: MediaRun[Any]) -> Shown:
+    """What of the library's clips the run's method is shown: the modalities that there are, and the words of the
+    training texts."""
+    there = present(library, run)
+    raw = replace(run.raw, modalities=there)
+    words = library_vocabulary(library, run.vocabulary) if "text" in there else None
+    return Shown(raw=raw, windows=run.data.windows, crops=run.data.crops, vocabulary=words)
+
+
+def present(library: Library, run: MediaRun[Any]) -> tuple[Modality, ...]:
+    clips = library.clips(run.data.where)
+    asked = [m for m in run.raw.modalities if m in run.method.modalities]
+    return tuple(m for m in asked if any(clip.has(m) for clip in clips))
+
+
+def build(run: MediaRun[Any], shown: Shown) -> Method:
+    """The run's model as training starts."""
+    words = shown.vocabulary
+    config = run.method.reading(shown.raw, vocabulary=len(words) if words else 2)
+    table = torch.from_numpy(words.vectors(run.vocabulary.table)) if words and run.vocabulary.table else None
+    if table is not None:
+        config = replace(config, word_width=table.shape[1])
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_of(run.train.seed, "weights"))
+        model = method_of(config)
+    return model.load_words(table) if table is not None and isinstance(model, VATT) else model
+
+
+def method_of(config: Any) -> Method:
+    """An untrained method by its configuration."""
+    kinds: dict[type, Callable[[Any], Method]] = {VATTConfig: VATT}
+    return kinds[type(config)](config)
+
+
+def sample(media: RawMedia, at_most: int, seed: int) -> RawMedia:
+    """A fixed draw where there are more clips."""
+    if len(media) <= at_most:
+        return media
+    drawn = torch.randperm(len(media), generator=torch.Generator().manual_seed(seed_of(seed, "validation")))
+    return media.take(drawn[:at_most].sort().values)
+
+
+def validation_score(model: Method, *, media: RawMedia, run: MediaRun[Any]) -> dict[str, float]:
+    """`retrieval_scores` of clips by the mean of their windows."""
+    with hushed():
+        features = clip_features(model, media, windows=run.data.windows, crops=run.data.crops)
+    embedded = {space: placed(model, features, space) for space in model.spaces}
+    return retrieval_scores(model.spaces, embedded, run.method.pairs)
+
+
+def clip_features(
+    model: Method, media: RawMedia, *, windows: int = 1, crops: int = 1
+) -> dict[Modality, Float[np.ndarray, "n w d"]]:
+    """Of every clip's views, and of its first sentence; NaN for what it has not or cannot be read."""
+    features = features_of(model, media, windows=windows, crops=crops)
+    if "text" in media.modalities:
+        numbers_NL = torch.from_numpy(media.first_sentences())
+        with torch.no_grad():
+            device = next(model.parameters()).device
+            parts = [model.features("text", x[:, None].to(device))[:, 0].float().cpu() for x in numbers_NL.split(256)]
+        features["text"] = torch.cat(parts).masked_fill(~media.has("text")[:, None], torch.nan)[:, None].numpy()
+    return features
+
+
+@torch.no_grad()
+def placed(model: Method, features: Mapping[Modality, np.ndarray], space: str) -> dict[Modality, Embedded]:
+    """Where features (N, W, D) lie in a space: the mean of a clip's windows, made unit. Clips with NaN have none."""
+    device, found = next(model.parameters()).device, {}
+    for m in (m for m in model.spaces[space] if m in features):
+        there = np.flatnonzero(~np.isnan(features[m]).any(axis=(1, 2)))
+        x_NWD = torch.from_numpy(features[m][there]).to(device)
+        if len(there):
+            z_NE = model.place({m: x_NWD.flatten(0, 1)}, space)[m].unflatten(0, x_NWD.shape[:2]).mean(1)
+            found[m] = Embedded(unit(z_NE.float().cpu().numpy()), there)
+    return found
+
+
+# -- what is kept ------------------------------------------------------------------------------------------------------
+
+
+def _settings(library: Library, run: MediaRun[Any], shown: Shown) -> dict[str, Any]:
+    """What of a run must not change when it goes on, beside what `fit` knows."""
+    where = library.uri if "://" in library.uri else str(Path(library.uri).resolve())
+    data = {k: v for k, v in asdict(run.data).items() if not k.startswith("cache")}
+    return {"recipe": run.recipe, "library": where, "data": data, "shown": shown.plain()}
+
+
+def _save(folder: Path, model: Method, run: MediaRun[Any], shown: Shown, result: TrainResult, *, clips: int) -> None:
+    training = {"recipe": run.recipe, "clips": clips, "step": result.best_step, "seconds": round(result.seconds, 1)}
+    save_media_model(folder, model, shown, {"metrics": result.metrics, "training": training})
+
+
+def _about(model: Method, shown: Shown, clips: int, validation: int) -> str:
+    words = f", {len(shown.vocabulary):,} words" if shown.vocabulary else ""
+    spaces = ", ".join(f"{name} ({', '.join(held)})" for name, held in model.spaces.items())
+    parameters = sum(p.numel() for p in model.parameters())
+    return f"{clips:,} clips to train on, {validation:,} to validate{words}; {spaces}; {parameters:,} parameters"

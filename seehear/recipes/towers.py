@@ -1,0 +1,158 @@
+"""The towers of a trained method as frozen encoders of its own: then a library's latents, its index, evaluation and
+search are the same for methods that read media as for those that read latents.
+
+A tower's latent is what it says of each window of a clip before the heads, laid flat: (W, D). `Placed` takes it through
+the heads, and a clip's vector is the mean of its windows there, made unit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from seehear.data.raw import RawConfig
+from seehear.data.raw.one import views_of
+from seehear.data.vocabulary import Vocabulary
+from seehear.encoders.base import Encoder, Sample
+from seehear.encoders.weights import fingerprint
+from seehear.errors import SeehearError
+from seehear.methods.base import Method
+from seehear.train.model_folder import save_model
+from seehear.types import Batch, Modality, Tensor
+
+VOCABULARY = "vocabulary.json"
+"""In a model's folder: its words, where it reads texts."""
+_BLOCK = 16  # views the model always sees at once
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """What of a clip a method is shown when it is used, and how its texts become numbers."""
+
+    raw: RawConfig
+    windows: int = 1
+    crops: int = 1
+    vocabulary: Vocabulary | None = None
+
+    def plain(self) -> dict[str, Any]:
+        """For a model's config.json; the vocabulary lies beside it."""
+        words = {"vocabulary": self.vocabulary.fingerprint} if self.vocabulary else {}
+        return {"raw": asdict(self.raw), "windows": self.windows, "crops": self.crops} | words
+
+    @classmethod
+    def from_plain(cls, said: Mapping[str, Any], folder: Path) -> Shown:
+        """What `plain` gave, and the vocabulary of the model's folder."""
+        try:
+            values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in said["raw"].items()}
+            raw = RawConfig(**values)
+            windows, crops, expected = int(said["windows"]), int(said["crops"]), said.get("vocabulary", "")
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise SeehearError(f"{folder / 'config.json'}: 'shown' is not as seehear writes it ({error})") from error
+        words = Vocabulary.load(folder / VOCABULARY, expected=expected) if expected else None
+        return cls(raw=raw, windows=windows, crops=crops, vocabulary=words)
+
+
+class Tower(Encoder):
+    """One modality of a method that reads media."""
+
+    of_run = True
+
+    def __init__(self, method: Method, modality: Modality, shown: Shown):
+        self.method, self.modality, self.shown = method, modality, shown
+        settings = shown.plain() | {"method": method.name, "config": asdict(method.config), "modality": modality}
+        self.fingerprint = fingerprint(weights=_digest(method), **settings)
+        self.name = f"{method.name}-{self.fingerprint[:8]}.{modality}"
+        self.windows = 1 if modality == "text" else shown.windows * (shown.crops if modality == "video" else 1)
+        self.width = self._rows(self._nothing()).shape[1] * self.windows
+
+    def prepare(self, sample: Sample) -> np.ndarray:
+        prepared: np.ndarray = self.preparation()(sample)
+        return prepared
+
+    def preparation(self) -> Callable[[Sample], Any]:
+        shown = self.shown
+        if self.modality == "text":
+            assert shown.vocabulary is not None
+            return partial(_numbers, vocabulary=shown.vocabulary, words=shown.raw.words)
+        return partial(views_of, m=self.modality, config=shown.raw, windows=shown.windows, crops=shown.crops)
+
+    def encode(self, prepared: Sequence[np.ndarray]) -> np.ndarray:
+        return self._rows(torch.from_numpy(np.concatenate(list(prepared)))).numpy().reshape(len(prepared), self.width)
+
+    @torch.inference_mode()
+    def _rows(self, x: Tensor) -> Tensor:
+        """(R, D) of views, always so many at a time: what a row gives depends on that row alone."""
+        device, found = next(self.method.parameters()).device, []
+        for some in x.split(_BLOCK):
+            block = torch.zeros(_BLOCK, *some.shape[1:], dtype=some.dtype)
+            block[: len(some)] = some
+            features = self.method.features(self.modality, block.to(device))[: len(some)]
+            found.append(features.flatten(1).float().cpu())
+        return torch.cat(found)
+
+    def _nothing(self) -> Tensor:
+        """A view with nothing in it."""
+        raw = self.shown.raw
+        if self.modality == "text":
+            return torch.zeros(1, 1, raw.words, dtype=torch.int64)
+        if self.modality == "audio":
+            return torch.zeros(1, raw.samples)
+        return torch.zeros(1, raw.frames, raw.size, raw.size, 3, dtype=torch.uint8)
+
+
+class Placed(Method):
+    """A method that reads media, as one that reads the latents of its towers."""
+
+    def __init__(self, method: Method, towers: Mapping[Modality, Tower]):
+        super().__init__()
+        self.method = method
+        self.name, self.config, self.spaces = method.name, method.config, method.spaces  # type: ignore[misc]
+        self._windows = {m: tower.windows for m, tower in towers.items()}
+
+    @torch.no_grad()
+    def embed(self, batch: Batch, space: str | None = None) -> dict[Modality, Tensor]:
+        """(B, E) of latents (B, W D)."""
+        space = space or next(iter(self.spaces))
+        placed = {}
+        for m in self.spaces[space]:
+            if m in batch:
+                x_BWD = batch[m].unflatten(1, (self._windows[m], -1))
+                z_NE = self.method.place({m: x_BWD.flatten(0, 1)}, space)[m]
+                placed[m] = F.normalize(z_NE.unflatten(0, x_BWD.shape[:2]).mean(1), dim=-1)
+        return placed
+
+
+def save_media_model(folder: Path, method: Method, shown: Shown, facts: Mapping[str, Any]) -> None:
+    """`save_model`, with what the method is shown, and the vocabulary beside it."""
+    towers = towers_of(method, shown)
+    infos = {m: [{"name": t.name, "fingerprint": t.fingerprint, "width": t.width}] for m, t in towers.items()}
+    save_model(folder, method, {"encoders": infos, "shown": shown.plain(), **facts})
+    if shown.vocabulary is not None:
+        shown.vocabulary.save(folder / VOCABULARY)
+
+
+def towers_of(method: Method, shown: Shown) -> dict[Modality, Tower]:
+    """The modalities in the order of the first space that holds them."""
+    modalities = dict.fromkeys(m for held in method.spaces.values() for m in held)
+    return {m: Tower(method, m, shown) for m in modalities}
+
+
+def _numbers(sample: Sample, *, vocabulary: Vocabulary, words: int) -> np.ndarray:
+    """(1, 1, L)"""
+    return vocabulary.encode(sample.text, words)[None, None]
+
+
+def _digest(method: Method) -> str:
+    found = hashlib.blake2b(digest_size=8)
+    for name, tensor in sorted(method.state_dict().items()):
+        found.update(name.encode())
+        found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()
