@@ -126,7 +126,6 @@ METHODS: dict[str, tuple[Callable[[], Method], Callable[[int], TrainingData]]] =
     ),
     "mavil": (mavil, RawClips),
     "diffmavil": (diffmavil, RawClips),
-    "diffmavil-all": (lambda: diffmavil(decoders=dict.fromkeys(SIDES, "cross-self"), shared_step=True), RawClips),
     "mavil-stage2": (lambda: mavil(teacher="runs/before", fusion="bottleneck"), RawClips),
 }
 """name -> (make the method, make the data of so many clips)."""
