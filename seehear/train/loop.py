@@ -37,9 +37,9 @@ from seehear.train.log import RunLog
 from seehear.train.model_folder import version
 from seehear.train.optim import (
     OptimConfig,
-    adamw,
     learning_rate,
     load_state_by_name,
+    optimizer_of,
     set_learning_rate,
     state_by_name,
 )
@@ -128,7 +128,7 @@ class _Run:
     ):
         self.method, self.loader = method, loader
         self.config, self.optim, self.validate = config, optim, validate
-        self.optimizer = adamw(method, optim)
+        self.optimizer = optimizer_of(method, optim)
         self.folder, self.checkpoints = folder, Checkpoints(folder / "checkpoints", config.keep)
         self.counters = Counters()
         self.log: RunLog | None = None

@@ -1,11 +1,11 @@
-"""AdamW and the learning rate of every step."""
+"""The optimiser and the learning rate of every step."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -19,6 +19,8 @@ from seehear.types import Tensor
 
 @dataclass(frozen=True, kw_only=True)
 class OptimConfig:
+    kind: Literal["adamw", "sgd"] = "adamw"
+    """sgd: plain descent with `momentum`, as published fine-tuning has it."""
     lr: float = 1e-3
     """Highest learning rate."""
     floor: float = 1e-6
@@ -36,11 +38,14 @@ class OptimConfig:
     lr_power: float = 1.0
     """How they scale: as (rows / lr_rows) to this power, 0.5 for the square root."""
     weight_decay: float = 0.1
-    """Decoupled, and only of parameters with two or more dimensions: no biases, norms, temperatures."""
+    """Decoupled (of sgd: added to the gradient), and only of parameters with two or more dimensions: no biases, norms,
+    temperatures."""
     betas: tuple[float, float] = (0.9, 0.999)
     """Decay of AdamW's first and second moments."""
     eps: float = 1e-8
     """Added to AdamW's denominator."""
+    momentum: float = 0.9
+    """Of sgd."""
     clip: float | None = None
     """Largest norm of the whole gradient; None: no clipping."""
 
@@ -85,22 +90,35 @@ def learning_rate(config: OptimConfig, loader: Loader, step: int) -> float:
     return scale * (config.floor + (config.lr - config.floor) * height)
 
 
-def adamw(method: Method, config: OptimConfig) -> torch.optim.AdamW:
+def optimizer_of(method: Method, config: OptimConfig) -> torch.optim.Optimizer:
     """One parameter group for each (learning-rate multiplier, decayed or not, sharded or not)."""
+    return adamw(method, config) if config.kind == "adamw" else sgd(method, config)
+
+
+def adamw(method: Method, config: OptimConfig) -> torch.optim.AdamW:
+    return torch.optim.AdamW(
+        _groups(method, config), lr=config.lr, betas=config.betas, eps=config.eps, fused=_can_be_fused(method)
+    )
+
+
+def sgd(method: Method, config: OptimConfig) -> torch.optim.SGD:
+    """Without Nesterov."""
+    return torch.optim.SGD(_groups(method, config), lr=config.lr, momentum=config.momentum, fused=_can_be_fused(method))
+
+
+def _groups(method: Method, config: OptimConfig) -> list[dict[str, Any]]:
     groups: dict[tuple[float, bool, bool], list[nn.Parameter]] = {}
     for name, p in method.named_parameters():
         if p.requires_grad:
             groups.setdefault((method.lr_multiplier(name), p.ndim >= 2, is_sharded(p)), []).append(p)
-    return torch.optim.AdamW(
-        [
-            {"params": same, "multiplier": multiplier, "weight_decay": config.weight_decay if decayed else 0.0}
-            for (multiplier, decayed, _), same in groups.items()
-        ],
-        lr=config.lr,
-        betas=config.betas,
-        eps=config.eps,
-        fused=all(p.device.type in ("cpu", "cuda") for p in method.parameters()),
-    )
+    return [
+        {"params": same, "multiplier": multiplier, "weight_decay": config.weight_decay if decayed else 0.0}
+        for (multiplier, decayed, _), same in groups.items()
+    ]
+
+
+def _can_be_fused(method: Method) -> bool:
+    return all(p.device.type in ("cpu", "cuda") for p in method.parameters())
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:

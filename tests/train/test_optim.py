@@ -15,6 +15,7 @@ from seehear.train.optim import (
     adamw,
     learning_rate,
     load_state_by_name,
+    optimizer_of,
     set_learning_rate,
     state_by_name,
 )
@@ -143,3 +144,20 @@ def test_optimiser_state_goes_by_name():
     again = state_by_name(second, optimizers[1])
     assert again.keys() == saved.keys()
     assert all(torch.equal(again[k], saved[k]) for k in saved)
+
+
+def test_descent_with_momentum_and_its_state_by_name():
+    """w <- w - lr v, v <- 0.9 v + g, at the rate of each parameter."""
+    method = Toy()
+    optimizer = optimizer_of(method, OptimConfig(kind="sgd", lr=0.1, weight_decay=0.0))
+    set_learning_rate(optimizer, 0.1)
+    before = method.log_scale.detach().clone()
+    for _ in range(2):
+        method.log_scale.grad = torch.full_like(method.log_scale, 2.0)
+        optimizer.step()
+    assert torch.allclose(before - method.log_scale, torch.tensor(0.1 * (2.0 + (0.9 * 2.0 + 2.0))))
+    saved = state_by_name(method, optimizer)
+    assert torch.allclose(saved["log_scale/momentum_buffer"], torch.tensor(3.8))
+    again = optimizer_of(method, OptimConfig(kind="sgd"))
+    load_state_by_name(method, again, saved)
+    assert torch.equal(state_by_name(method, again)["log_scale/momentum_buffer"], saved["log_scale/momentum_buffer"])
