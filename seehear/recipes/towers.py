@@ -65,11 +65,11 @@ class Tower(Encoder):
 
     of_run = True
 
-    def __init__(self, method: Method, modality: Modality, shown: Shown):
+    def __init__(self, method: Method, modality: Modality, shown: Shown, *, model: str):
+        """`model`: the fingerprint of all of it."""
         self.method, self.modality, self.shown = method, modality, shown
-        settings = shown.plain() | {"method": method.name, "config": asdict(method.config), "modality": modality}
-        self.fingerprint = fingerprint(weights=_digest(method), **settings)
-        self.name = f"{method.name}-{self.fingerprint[:8]}.{modality}"
+        self.fingerprint = fingerprint(model=model, modality=modality)
+        self.name = f"{method.name}-{model[:8]}.{modality}"
         self.windows = 1 if modality == "text" else shown.windows * (shown.crops if modality == "video" else 1)
         self.width = self._rows(self._nothing()).shape[1] * self.windows
 
@@ -142,7 +142,8 @@ def save_media_model(folder: Path, method: Method, shown: Shown, facts: Mapping[
 def towers_of(method: Method, shown: Shown) -> dict[Modality, Tower]:
     """The modalities in the order of the first space that holds them."""
     modalities = dict.fromkeys(m for held in method.spaces.values() for m in held)
-    return {m: Tower(method, m, shown) for m in modalities}
+    model = fingerprint(weights=_digest(method), method=method.name, config=asdict(method.config), **shown.plain())
+    return {m: Tower(method, m, shown, model=model) for m in modalities}
 
 
 def _numbers(sample: Sample, *, vocabulary: Vocabulary, words: int) -> np.ndarray:
