@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal, Self
 
+from seehear.data.raw import RawConfig
 from seehear.errors import SeehearError, unknown
+from seehear.nn.kaldi import KaldiMel
 from seehear.nn.maskeddecoder import DecoderKind
 from seehear.nn.transformer import Size
 from seehear.types import Modality
@@ -118,6 +120,26 @@ class MAViLConfig:
             raise SeehearError("temperatures must be 0.001 at least")
         if not 0 <= self.drop_path < 1 or not all(0 <= rate < 1 for rate in self.drop_tokens):
             raise SeehearError("drop_path and drop_tokens are parts, from 0 to below 1")
+
+    @property
+    def modalities(self) -> tuple[Modality, ...]:
+        return SIDES
+
+    @property
+    def pairs(self) -> tuple[tuple[Modality, Modality], ...]:
+        return (("video", "audio"),)
+
+    def reading(self, raw: RawConfig, *, vocabulary: int = 0) -> Self:
+        """The same for clips as `raw` shows them. The spectrogram is a multiple of four tokens long: 1024 frames for
+        10 s, 512 for 5 s, 128 for a second, as in Audio-MAE. Words are not read."""
+        if missing := [m for m in SIDES if m not in raw.modalities]:
+            raise SeehearError(
+                f"MAViL learns from clips with pictures and sound: there is no {' and no '.join(missing)}"
+            )
+        frames, step = KaldiMel(rate=raw.rate, bands=self.mel_bands).frames(raw.samples), 4 * self.mel_patch[0]
+        return replace(
+            self, frames=(raw.frames, raw.size, raw.size), rate=raw.rate, mel_frames=-(-frames // step) * step
+        )
 
     def grid(self, m: Modality) -> tuple[int, ...]:
         return self.frames if m == "video" else (self.mel_frames, self.mel_bands)

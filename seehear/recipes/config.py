@@ -10,6 +10,7 @@ from seehear.data.contexts import ContextConfig
 from seehear.data.raw import RawConfig
 from seehear.data.vocabulary import VocabularyConfig
 from seehear.methods.fusemix import FuseMixConfig
+from seehear.methods.mavil_config import MAViLConfig
 from seehear.methods.mcn import MCNConfig
 from seehear.methods.vatt_config import VATTConfig
 from seehear.train.loop import TrainConfig
@@ -17,7 +18,7 @@ from seehear.train.optim import OptimConfig
 from seehear.types import Modality
 
 MethodConfig = TypeVar("MethodConfig", FuseMixConfig, MCNConfig)
-MediaMethodConfig = TypeVar("MediaMethodConfig", bound=VATTConfig)
+MediaMethodConfig = TypeVar("MediaMethodConfig", bound=VATTConfig | MAViLConfig)
 
 
 @dataclass(frozen=True, kw_only=True)

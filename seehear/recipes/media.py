@@ -17,9 +17,11 @@ from seehear.data.vocabulary import library_vocabulary
 from seehear.errors import SeehearError
 from seehear.evaluation.embedded import Embedded, unit
 from seehear.methods.base import Method
+from seehear.methods.mavil import MAViL, MAViLConfig
 from seehear.methods.vatt import VATT, VATTConfig
 from seehear.nn.random import seed_of
 from seehear.progress import hushed, say
+from seehear.recipes import mavil
 from seehear.recipes.config import MediaRun
 from seehear.recipes.downstream.features import features_of
 from seehear.recipes.scores import retrieval_scores
@@ -89,12 +91,14 @@ def build(run: MediaRun[Any], shown: Shown) -> Method:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(run.train.seed, "weights"))
         model = method_of(config)
+    if isinstance(model, MAViL):
+        return mavil.started(model)
     return model.load_words(table) if table is not None and isinstance(model, VATT) else model
 
 
 def method_of(config: Any) -> Method:
     """An untrained method by its configuration."""
-    kinds: dict[type, Callable[[Any], Method]] = {VATTConfig: VATT}
+    kinds: dict[type, Callable[[Any], Method]] = {VATTConfig: VATT, MAViLConfig: MAViL}
     return kinds[type(config)](config)
 
 

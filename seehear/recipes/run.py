@@ -15,11 +15,12 @@ from seehear.errors import SeehearError, unknown
 from seehear.evaluation.embedded import embed_latents
 from seehear.methods.base import Method
 from seehear.methods.fusemix import FuseMix, FuseMixConfig
+from seehear.methods.mavil import MAViL
 from seehear.methods.mcn import MCN, MCNConfig
 from seehear.methods.vatt import VATT
 from seehear.nn.random import seed_of
 from seehear.progress import say
-from seehear.recipes import fusemix, mcn, vatt
+from seehear.recipes import fusemix, mavil, mcn, vatt
 from seehear.recipes.config import DataConfig, MediaRun, Run
 from seehear.recipes.media import train_media
 from seehear.recipes.scores import retrieval_scores
@@ -42,7 +43,7 @@ __all__ = [
     "validation_score",
 ]
 
-METHODS: dict[str, type[Method]] = {"fusemix": FuseMix, "mcn": MCN, "vatt": VATT}
+METHODS: dict[str, type[Method]] = {"fusemix": FuseMix, "mcn": MCN, "vatt": VATT, "mavil": MAViL}
 """By the name in a model's config.json; each has `from_config(dict)`."""
 
 RECIPES: dict[str, Callable[[], Run[Any] | MediaRun[Any]]] = {
@@ -57,6 +58,10 @@ RECIPES: dict[str, Callable[[], Run[Any] | MediaRun[Any]]] = {
     "vatt.tiny": vatt.tiny,
     "vatt.small": vatt.small,
     "vatt.paper": vatt.paper,
+    "mavil": mavil.tiny,
+    "mavil.tiny": mavil.tiny,
+    "mavil.small": mavil.small,
+    "mavil.base": mavil.base,
 }
 
 

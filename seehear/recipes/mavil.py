@@ -1,0 +1,104 @@
+"""Runs of MAViL, and how its model is made from weights that are there. Sizes of clips come from what the loader is
+told, not from here."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from seehear.data.raw import RawConfig
+from seehear.encoders.hub_files import model_folder
+from seehear.errors import SeehearError
+from seehear.methods.mavil import MAViL
+from seehear.methods.mavil_config import SIDES, SIZES, MAViLConfig
+from seehear.nn.image_mae import ImageMAE
+from seehear.nn.transformer import Size
+from seehear.recipes.config import MediaRun
+from seehear.train.checkpoint import read_tensors
+from seehear.train.config import TrainConfig
+from seehear.train.optim import OptimConfig
+from seehear.types import Tensor
+
+_PLAIN = RawConfig(
+    modalities=SIDES, rate=16_000, crop=(0.5, 1.0), aspect=(0.75, 4 / 3), squash=True, jitter=0.0, noise=0.0
+)
+"""Crops and mirrored pictures, no other colours; sounds are turned round and made louder or softer by the method."""
+
+
+def base() -> MediaRun[MAViLConfig]:
+    """Stage 1 of MAViL-B as in the paper (arXiv 2212.08071), as far as it is known (docs/methods/mavil.md): 8 frames of
+    224 pixels at 2 a second, 10 s of sound. For a corpus like AudioSet on many GPUs.
+
+    seehear train LIB mavil.base --data.cache CACHE
+    """
+    return MediaRun(
+        recipe="mavil.base",
+        method=MAViLConfig(),
+        raw=replace(_PLAIN, frames=8, fps=2.0, size=224, seconds=10.0),
+        optim=OptimConfig(lr=4e-4, floor=1e-6, warmup=0.2, weight_decay=1e-5, betas=(0.9, 0.95), lr_rows=512),
+        train=TrainConfig(epochs=20, batch_size=512, precision="bf16", workers=16, evaluations=20),
+    )
+
+
+def small() -> MediaRun[MAViLConfig]:
+    """ViT-S with narrower decoders, the same clips: a day on one GPU for some ten thousand of them.
+
+    seehear train LIB mavil.small --data.cache CACHE
+    """
+    run = base()
+    decoder = Size(layers=4, width=256, hidden=1024, heads=8)
+    return replace(
+        run,
+        recipe="mavil.small",
+        method=replace(run.method, size=SIZES["small"], decoder=decoder, mask_same_group=True),
+        train=replace(run.train, epochs=200, batch_size=256, workers=12, evaluations=40),
+    )
+
+
+def tiny() -> MediaRun[MAViLConfig]:
+    """Minutes on two cores: 4 layers, 24 frames of 48 pixels and 3 s of sound. A first try of one's own material.
+
+    seehear train LIB mavil.tiny --data.cache CACHE
+    """
+    decoder = Size(layers=2, width=96, hidden=384, heads=3)
+    return MediaRun(
+        recipe="mavil.tiny",
+        method=MAViLConfig(size=SIZES["tiny"], fusion_layers=1, decoder=decoder),
+        raw=replace(_PLAIN, frames=24, fps=8.0, size=48),
+        optim=OptimConfig(lr=1e-3, floor=1e-6, warmup=0.1, weight_decay=0.05, betas=(0.9, 0.95)),
+        train=TrainConfig(epochs=60, batch_size=64, workers=1, evaluations=6),
+    )
+
+
+def started(model: MAViL) -> MAViL:
+    """With the weights that its settings name: an image MAE's, a teacher's."""
+    config = model.config
+    if config.image_mae:
+        tensors: dict[str, Tensor] = {}
+        for path in _weights(config.image_mae):
+            tensors |= read_tensors(path)[0]
+        model.start_from(ImageMAE.from_tensors(tensors))
+    if config.teacher:
+        model.teacher.load_state_dict(trunk_of(config.teacher, model))
+    return model
+
+
+def trunk_of(run: str, model: MAViL) -> dict[str, Tensor]:
+    """What the model's teacher takes of a trained MAViL or DiffMAViL, by the folder of its run or model."""
+    folder = Path(run) / "model" if (Path(run) / "model").is_dir() else Path(run)
+    if not (folder / "model.safetensors").is_file():
+        raise SeehearError(f"{run} holds no trained model to learn from: train stage 1 there first")
+    tensors, own = read_tensors(folder / "model.safetensors")[0], model.teacher.state_dict()
+    named = {name.removeprefix("mavil."): tensor for name, tensor in tensors.items()}  # of DiffMAViL, which holds one
+    trunk = {name.removeprefix("trunk."): tensor for name, tensor in named.items() if name.startswith("trunk.")}
+    if {k: t.shape for k, t in trunk.items()} != {k: t.shape for k, t in own.items()}:
+        raise SeehearError(f"the model in {run} is of another size or method than this one: it cannot be its teacher")
+    return trunk
+
+
+def _weights(source: str) -> list[Path]:
+    if (path := Path(source)).is_file():
+        return [path]
+    if found := sorted(model_folder(source).glob("*.safetensors")):
+        return found
+    raise SeehearError(f"{source} holds no .safetensors file")
