@@ -11,7 +11,8 @@ Of n tokens of width d, and an MLP of 4d:
     fusion       layers x block(k_a + k_v + 2, D), the first view only
     decoders     (k + 1) D d to enter; layers x block(N + 1, d), or cross with q = N - k and k + 1 tokens to read;
                  a head d p on all N (joint) or on the masked ones
-    noise        (N - k) p d where masked patches are diffused
+    noise        (N - k) p d where masked patches are diffused, and the diffusion step through two layers
+    sound        F (n / 2 + 1) S: the mel filters on S spectra of n points
 
 Not counted, as in the papers: normalisation, softmax, biases, and what is per batch. The backward pass costs twice the
 forward one, but once where a layer's input is data: nobody asks for the gradient of a pixel. Two floating-point
@@ -21,14 +22,21 @@ the counter of `nn/flops.py`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from math import prod
 
+from seehear.methods.diffmavil_config import DiffMAViLConfig
+from seehear.methods.mavil_config import MAViLConfig
+from seehear.nn.kaldi import KaldiMel
+from seehear.nn.maskeddecoder import DecoderKind
+from seehear.nn.masking import num_visible
 from seehear.nn.transformer import Size
+from seehear.types import Modality
 
-Decoder = Literal["joint", "cross", "cross-self"]
-SIDES = ("audio", "video")
+SIDES: tuple[Modality, ...] = ("audio", "video")
+_SINUSOIDS = 256  # that a diffusion step is written in (nn/diffusion.py)
+_SHARED = 4  # tokens of a bottleneck (nn/fusion.py)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,14 +47,16 @@ class Side:
     """N: patches of a clip."""
     values: int
     """p: numbers of a patch."""
-    decoder: Decoder = "joint"
+    decoder: DecoderKind = "joint"
     """Whether masked patches see each other, and how they see the visible ones."""
     decoded: float = 1.0
     """The part of the masked patches that is decoded; a joint decoder decodes all."""
+    noised: bool = False
+    """Masked patches are given diffused, and not as one learned token."""
 
     def kept(self, ratio: float) -> int:
         """k: the patches that stay visible at a masking ratio."""
-        return int(self.tokens * (1 - ratio) + 1e-6)
+        return num_visible(self.tokens, ratio)
 
     def queries(self, ratio: float) -> int:
         """Masked patches that are decoded."""
@@ -65,16 +75,19 @@ class CostShape:
     """Of the encoder's size, over both modalities' tokens."""
     decoders: Size = Size(layers=8, width=512, hidden=2048, heads=16)
     """Of each modality."""
-    noised: bool = False
-    """Masked patches are given diffused, and not as one learned token."""
-    noise_width: int = 0
-    """Width of the sinusoid of the diffusion step, where its two-layer map is counted too; 0: it is not."""
+    bottleneck: int = 0
+    """Tokens through which modalities meet in fusion; 0: all of theirs meet."""
+    spectra: tuple[int, int, int] = (0, 0, 0)
+    """(S, n / 2 + 1, F) of the log-mel front end, where it is counted."""
+    sinusoids: int = 0
+    """Width in which a diffusion step is written, where its two layers are counted."""
     views: int = 2
     """2: encoded once more under another mask, for the contrast of views."""
     visible_only: bool = False
     """Only visible patches are embedded."""
     needed_only: bool = False
-    """Joint decoders leave out what no loss reads: in the last block and the head, the visible tokens."""
+    """Joint decoders leave out what no loss reads: the visible tokens in the head, and in the last block, but for the
+    three maps of attention."""
     contextual: bool = False
     """Stage 2: predict a frozen teacher's fusion output of the whole clip."""
 
@@ -82,18 +95,43 @@ class CostShape:
         return self.audio if name == "audio" else self.video
 
 
+def shape_of(config: MAViLConfig, *, samples: int = 0) -> CostShape:
+    """Of a model's settings; with the front end, where `samples` says how long a clip's sound is."""
+    diffused = config.diffuse if isinstance(config, DiffMAViLConfig) else ()
+    mel = KaldiMel(rate=config.rate, bands=config.mel_bands)
+
+    def side(m: Modality) -> Side:
+        kind, part = config.decoders[m], config.decoded[m]
+        tokens, values = prod(config.counts(m)), config.values(m)
+        return Side(tokens=tokens, values=values, decoder=kind, decoded=part, noised=m in diffused)
+
+    return CostShape(
+        audio=side("audio"),
+        video=side("video"),
+        encoder=config.size,
+        fusion_layers=config.fusion_layers,
+        bottleneck=_SHARED if config.fusion == "bottleneck" else 0,
+        decoders=config.decoder,
+        spectra=(mel.frames(samples), mel.points // 2 + 1, config.mel_bands),
+        sinusoids=_SINUSOIDS,
+        views=2 if config.intra_weight else 1,
+        visible_only=config.fast.visible_only,
+        needed_only=config.fast.needed_only,
+        contextual=bool(config.teacher),
+    )
+
+
 def forward(shape: CostShape, ratio: float) -> dict[str, int]:
     """Multiply-adds of one clip, by component."""
     embedded, encoded = _embedded(shape, ratio), _encoded(shape, ratio)
-    parts = {f"{m} patches": embedded[m] for m in SIDES} | {f"{m} encoder": encoded[m] for m in SIDES}
+    parts = {"mel": prod(shape.spectra)} | {f"{m} patches": embedded[m] for m in SIDES}
+    parts |= {f"{m} encoder": encoded[m] for m in SIDES}
     parts["second view"] = (shape.views - 1) * sum(encoded.values())
     visible = sum(shape.side(m).kept(ratio) + 1 for m in SIDES)
-    parts["fusion"] = shape.fusion_layers * block(visible, shape.encoder)
+    parts["fusion"] = _fused(shape, {m: shape.side(m).kept(ratio) for m in SIDES})
     parts["decoder embedding"] = visible * shape.encoder.width * shape.decoders.width
     for m in SIDES:
         parts |= _decoder(shape, m, ratio)
-    if shape.noised:
-        parts |= _noise(shape, ratio)
     if shape.contextual:
         parts["teacher"] = sum(inference(shape).values())
     return parts
@@ -104,7 +142,8 @@ def training(shape: CostShape, ratio: float) -> dict[str, int]:
     return {name: _PASSES.get(name, 3) * macs for name, macs in forward(shape, ratio).items()}
 
 
-_PASSES = {"audio patches": 2, "video patches": 2, "audio noise": 2, "video noise": 2, "teacher": 1}
+_READING = ("patches", "noise", "sinusoids")
+_PASSES = {"mel": 1, "teacher": 1} | {f"{m} {what}": 2 for m in SIDES for what in _READING}
 
 
 def mean(shape: CostShape, ratios: Iterable[float], *, backward: bool = False) -> float:
@@ -121,7 +160,7 @@ def inference(shape: CostShape, *, fusion_layers: int | None = None) -> dict[str
     for m in SIDES:
         side = shape.side(m)
         parts[f"{m} encoder"] = side.tokens * side.values * size.width + size.layers * block(side.tokens + 1, size)
-    parts["fusion"] = layers * block(shape.audio.tokens + shape.video.tokens + 2, size)
+    parts["fusion"] = _fused(replace(shape, fusion_layers=layers), {m: shape.side(m).tokens for m in SIDES})
     return parts
 
 
@@ -174,16 +213,23 @@ def _decoder(shape: CostShape, m: str, ratio: float) -> dict[str, int]:
     q, k, n = side.queries(ratio), side.kept(ratio) + 1, side.tokens + 1
     out = shape.encoder.width if shape.contextual else side.values
     if side.decoder == "joint":
-        last = cross_block(q, n, size) if shape.needed_only else block(n, size)
+        last = cross_block(q, n, size) + (n - q) * size.width**2 if shape.needed_only else block(n, size)
         blocks, heads = (size.layers - 1) * block(n, size) + last, q if shape.needed_only else side.tokens
     else:
         own = cross_block(q, k, size) if side.decoder == "cross" else cross_self_block(q, k, size)
         blocks, heads = size.layers * own, q
-    return {f"{m} decoder": blocks, f"{m} head": heads * size.width * out}
+    stepped = side.noised and shape.sinusoids > 0
+    return {
+        f"{m} decoder": blocks,
+        f"{m} head": heads * size.width * out,
+        f"{m} noise": q * side.values * size.width if side.noised else 0,
+        f"{m} sinusoids": shape.sinusoids * size.width if stepped else 0,
+        f"{m} step": size.width**2 if stepped else 0,
+    }
 
 
-def _noise(shape: CostShape, ratio: float) -> dict[str, int]:
-    """Diffused patches enter the decoder; the diffusion step through two layers, once a clip and modality."""
-    d = shape.decoders.width
-    parts = {f"{m} noise": shape.side(m).queries(ratio) * shape.side(m).values * d for m in SIDES}
-    return parts | ({"diffusion step": len(SIDES) * (shape.noise_width * d + d**2)} if shape.noise_width else {})
+def _fused(shape: CostShape, patches: Mapping[str, int]) -> int:
+    """CLS and some patches of each modality through the fusion encoder."""
+    counts = [n + 1 for n in patches.values()]
+    met = [n + shape.bottleneck for n in counts] if shape.bottleneck else [sum(counts)]
+    return shape.fusion_layers * sum(block(n, shape.encoder) for n in met)

@@ -1,12 +1,21 @@
 """The papers' numbers, in multiply-adds: reference sheets of MAViL (5.2, 5.3) and DiffMAViL (5.3, 5.4, 10)."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
+import torch
 
 from seehear.methods import mavil_cost
-from seehear.methods.mavil_cost import CostShape, Side, activations, forward, inference, mean, training
+from seehear.methods.diffmavil import DiffMAViL, DiffMAViLConfig
+from seehear.methods.mavil import MAViL
+from seehear.methods.mavil_config import SIZES, FastPaths, MAViLConfig
+from seehear.methods.mavil_cost import CostShape, Side, activations, forward, inference, mean, shape_of, training
+from seehear.nn.curriculum import Curriculum
+from seehear.nn.flops import count_flops
+from seehear.nn.random import Randomness
 from seehear.nn.transformer import Size
+from seehear.train.gradients import gradients
 
 MAVIL = CostShape()
 BOTH_CROSS = ("cross", "cross")
@@ -26,7 +35,8 @@ TINY = CostShape(
 
 
 def with_decoders(audio, video, *, noised=True, of=MAVIL):
-    return replace(of, audio=replace(of.audio, decoder=audio), video=replace(of.video, decoder=video), noised=noised)
+    sides = {m: replace(of.side(m), decoder=kind, noised=noised) for m, kind in (("audio", audio), ("video", video))}
+    return replace(of, **sides)
 
 
 DIFF = with_decoders("joint", "cross")
@@ -180,7 +190,7 @@ def test_what_is_not_needed_costs_nothing():
     parts, plain = forward(lean, 0.8), forward(MAVIL, 0.8)
     assert parts["video head"] * 784 == plain["video head"] * 628
     assert parts["audio patches"] == 2 * 102 * 256 * 768
-    spared = 157 * (10 * 512**2) + 2 * 157 * 785 * 512
+    spared = 157 * (9 * 512**2) + 2 * 157 * 785 * 512
     assert plain["video decoder"] - parts["video decoder"] == spared
     half = replace(DIFF, video=replace(DIFF.video, decoded=0.5))
     assert forward(half, 0.8)["video head"] * 2 == forward(DIFF, 0.8)["video head"]
@@ -191,3 +201,59 @@ def test_blocks_by_hand():
     assert mavil_cost.block(3, size) == 12 * 3 * 4 + 2 * 9 * 2
     assert mavil_cost.cross_block(3, 5, size) == 10 * 3 * 4 + 2 * 5 * 4 + 2 * 3 * 5 * 2
     assert mavil_cost.cross_self_block(3, 5, size) == mavil_cost.cross_block(3, 5, size) + 4 * 3 * 4 + 2 * 9 * 2
+
+
+# -- the models themselves ---------------------------------------------------------------------------------------------
+
+ROWS, SAMPLES = 3, 20_000
+PLAIN = FastPaths(visible_only=False, joined_views=False, needed_only=False)
+SIZE = {
+    "size": SIZES["tiny"],
+    "fusion_layers": 1,
+    "decoder": Size(layers=2, width=96, hidden=384, heads=3),
+    "frames": (4, 64, 64),
+    "mel_frames": 128,
+    "mel_bands": 64,
+}
+AT_90 = {"curriculum": Curriculum(start=0.9, shape="constant")}
+MODELS = {
+    "mavil": MAViLConfig(**SIZE),
+    "bottleneck": MAViLConfig(**SIZE, fusion="bottleneck"),
+    "one view": MAViLConfig(**SIZE, intra_weight=0.0),
+    "half decoded": MAViLConfig(
+        **SIZE, decoders={"video": "cross", "audio": "cross"}, decoded={"video": 0.5, "audio": 0.25}
+    ),
+    "diffmavil": DiffMAViLConfig(**SIZE, **AT_90),
+    "cross-self": DiffMAViLConfig(
+        **SIZE, **AT_90, decoders={"video": "cross-self", "audio": "cross"}, diffuse=("video",)
+    ),
+}
+
+
+def counted(config):
+    """(formula, counter) of a step, in multiply-adds a clip."""
+    diffusion = isinstance(config, DiffMAViLConfig)
+    method = DiffMAViL(config) if diffusion else MAViL(config)
+    frames, height, width = config.frames
+    batch = {
+        "video": torch.zeros(ROWS, frames, height, width, 3, dtype=torch.uint8),
+        "audio": torch.zeros(ROWS, SAMPLES),
+        "group": torch.arange(ROWS),
+    }
+    rng = Randomness(0, 0, 0, ROWS, ROWS)
+    step = {"progress": 0.0, "rng": rng, "micro_batch": None, "autocast": nullcontext}
+    parts = training(shape_of(config, samples=SAMPLES), 0.9 if diffusion else 0.8)
+    return sum(parts.values()), count_flops(lambda: gradients(method, batch, **step)) / 2 / ROWS
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_formula_is_what_the_model_computes(name):
+    formula, counter = counted(MODELS[name])
+    pairs = 1 if name == "one view" else 3
+    contrast = pairs * 3 * ROWS * 192  # InfoNCE, forward and backward, a clip
+    assert formula == counter - contrast
+
+
+def test_without_short_cuts_it_is_so_too():
+    formula, counter = counted(replace(MODELS["mavil"], fast=PLAIN))
+    assert formula == pytest.approx(counter, rel=0.003)  # the head is computed for CLS too

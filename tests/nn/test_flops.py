@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -45,3 +46,17 @@ def test_counting_leaves_the_result_and_earlier_counts_alone():
     first = count_flops(lambda: kept.append(torch.eye(2) @ torch.full((2, 2), 3.0)))
     assert torch.equal(kept[0], torch.full((2, 2), 3.0))
     assert count_flops(lambda: torch.eye(2) @ torch.eye(2)) == first
+
+
+def test_what_runs_without_gradient_is_counted_too():
+    class Table(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rows = nn.Parameter(torch.zeros(3, 4))
+
+        def forward(self):
+            return self.rows.expand(2, 3, 4)
+
+    table, to = Table(), torch.ones(4, 5)
+    with torch.no_grad():
+        assert count_flops(lambda: table() @ to) == 2 * 2 * 3 * 4 * 5
