@@ -1,0 +1,34 @@
+"""`doctor`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tyro.conf import Positional
+
+from seehear.commands.parsing import show
+from seehear.errors import SeehearError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Doctor:
+    """What works on this machine: versions, devices, extras; a film decoded, a library written, training steps done.
+
+    Example: seehear doctor lib
+    """
+
+    library: Positional[str] = ""
+    """A library to look at as well: whether its media are where they were, and what is encoded."""
+    device: str = "auto"
+    """Where the training steps are tried: auto, cpu, cuda or mps."""
+    json: bool = False
+    """Print the checks as JSON."""
+
+    def run(self) -> None:
+        from seehear.recipes.doctor import diagnose
+
+        found = diagnose(self.library, device=self.device)
+        show(found, as_json=self.json)
+        if not found.works:
+            wrong = [check.name for check in found.checks if check.state == "wrong"]
+            raise SeehearError(f"not everything works: {', '.join(wrong)}")
