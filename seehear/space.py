@@ -77,22 +77,9 @@ class SharedSpace:
         cls, folder: str | os.PathLike[str], *, space: str | None = None, device: str = "auto"
     ) -> SharedSpace:
         """From a run folder, its `model/`, or any folder that `save_pretrained` wrote."""
-        from seehear.recipes.run import METHODS
-
-        folder = model_folder(folder)
-        config = read_config(folder)
-        if config["method"] not in METHODS:
-            raise unknown("method", config["method"], METHODS)
-        make = partial(METHODS[config["method"]].from_config, config["config"])
-        try:
-            with torch.device("meta"):  # which needs no memory, whatever sizes are asked for
-                sizes = {name: tuple(tensor.shape) for name, tensor in make().state_dict().items()}
-        except (TypeError, ValueError, AttributeError, RuntimeError) as error:
-            raise SeehearError(f"{folder / 'config.json'} describes no {config['method']} model: {error}") from error
-        _check_sizes(sizes, folder / "model.safetensors")
-        method = make()
-        _load_weights(method, folder / "model.safetensors")
-        shown = _shown(method, config, folder)
+        method, config, shown = load_method(folder)
+        if not method.spaces:
+            raise SeehearError(f"{folder} is a {method.name}, which has no space that is searched or compared in")
         return cls(method, config["encoders"], space=space, device=device, shown=shown)
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
@@ -249,6 +236,34 @@ class SharedSpace:
         if not samples:
             raise SeehearError(f"item {number} is empty: give {', '.join(_KINDS)}")
         return samples
+
+
+def load_method(folder: str | os.PathLike[str]) -> tuple[Method, dict[str, Any], Shown | None]:
+    """(the method of a run or model folder, its config.json, what it is shown where it reads media)"""
+    folder = model_folder(folder)
+    config = read_config(folder)
+    make = partial(make_method, config["method"], config["config"])
+    try:
+        with torch.device("meta"):  # which needs no memory, whatever sizes are asked for
+            sizes = {name: tuple(tensor.shape) for name, tensor in make().state_dict().items()}
+    except (TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise SeehearError(f"{folder / 'config.json'} describes no {config['method']} model: {error}") from error
+    _check_sizes(sizes, folder / "model.safetensors")
+    method = make()
+    _load_weights(method, folder / "model.safetensors")
+    return method, config, _shown(method, config, folder)
+
+
+def make_method(name: str, settings: Mapping[str, Any]) -> Method:
+    """An untrained method of a config.json."""
+    from seehear.methods.classifier import Classifier
+    from seehear.recipes.run import METHODS
+
+    if name == Classifier.name:
+        return Classifier.from_config(settings, make_method)
+    if name not in METHODS:
+        raise unknown("method", name, METHODS)
+    return METHODS[name].from_config(settings)
 
 
 def model_folder(folder: str | os.PathLike[str]) -> Path:

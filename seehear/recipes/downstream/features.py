@@ -15,12 +15,10 @@ from seehear.data.loader import in_order
 from seehear.data.raw.media import RawMedia
 from seehear.errors import SeehearError, unknown
 from seehear.methods.base import Method
-from seehear.nn.random import Randomness
+from seehear.methods.classifier import TOWERS, modalities_of, tower_features
 from seehear.progress import progress
 from seehear.train import numerics
 from seehear.types import Batch, Float, Modality, Tensor
-
-TOWERS = ("video", "audio", "video+audio")
 
 
 def features_of(
@@ -81,21 +79,6 @@ def feature_batches(
             tower: x_BD.unflatten(0, (-1, views if "video" in tower else windows)).float().cpu().numpy()
             for tower, x_BD in found.items()
         }
-
-
-def tower_features(method: Method, tower: str, batch: Batch, *, rng: Randomness | None = None) -> Float[Tensor, "b d"]:
-    """Of a batch of one view a row. A model with `fused` joins the modalities itself; of another one they stand side by
-    side."""
-    modalities = modalities_of(tower)
-    if len(modalities) == 1:
-        return method.features(modalities[0], batch[modalities[0]], rng=rng)
-    if hasattr(method, "fused"):
-        return method.fused(batch, rng=rng)  # type: ignore[operator]
-    return torch.cat([method.features(m, batch[m], rng=rng) for m in modalities], dim=1)
-
-
-def modalities_of(tower: str) -> tuple[Modality, ...]:
-    return tuple(tower.split("+"))
 
 
 def check_towers(towers: Sequence[str], modalities: Sequence[Modality]) -> None:

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from seehear.errors import SeehearError
-from seehear.recipes.downstream.features import feature_batches, features_of, tower_features
+from seehear.methods.classifier import tower_features
+from seehear.recipes.downstream.features import feature_batches, features_of
 from tests.data.raw_library import load
 from tests.recipes.downstream.small import films, vatt
 
@@ -59,10 +60,11 @@ def test_batches_hold_whole_clips_in_order(media, model):
 def test_a_model_that_fuses_is_asked_to():
     class Fuses(torch.nn.Module):
         def fused(self, batch, *, rng=None):
-            return batch["video"] + batch["audio"]
+            return {m: batch[m] + 1 for m in ("audio", "video")}
 
-    batch = {"video": torch.ones(2, 3), "audio": torch.ones(2, 3)}
-    assert torch.equal(tower_features(Fuses(), "video+audio", batch), torch.full((2, 3), 2.0))
+    batch = {"video": torch.ones(2, 3), "audio": torch.zeros(2, 3)}
+    found = tower_features(Fuses(), "video+audio", batch)
+    assert torch.equal(found, torch.tensor([[2.0, 2, 2, 1, 1, 1]] * 2))
 
 
 def test_towers_that_cannot_be(media, model):
