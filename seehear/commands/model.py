@@ -11,11 +11,13 @@ from typing import Annotated, Any
 from tyro.conf import Positional
 
 from seehear import distributed
-from seehear.commands.parsing import Flat, parse, show
+from seehear.commands.parsing import Flat, command_line, parse, show
 from seehear.data.library import Library
+from seehear.progress import say
 from seehear.recipes.evaluate import EvaluateOptions, evaluate_run
 from seehear.recipes.protocol_run import Fusion, evaluate_protocol
 from seehear.recipes.run import recipe, train_run
+from seehear.report.run import ReportOptions, write_report
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +33,8 @@ class _Train:
     library: Positional[str]
     recipe: Positional[str]
     """On latents: fusemix (that is fusemix.base), fusemix.paper, mcn (mcn.base), mcn.tiny, mcn.paper. On the media
-    themselves: vatt (vatt.tiny), vatt.small, vatt.paper."""
+    themselves: vatt, vatt.small, vatt.paper; mavil or diffmavil, also .small and .base; the name alone is the tiny one,
+    for a laptop."""
     out: Path | None = None
     """Folder of the run; runs/RECIPE when not given."""
     resume: bool = False
@@ -44,11 +47,12 @@ def train(words: Sequence[str]) -> None:
     default = recipe(positional[1] if len(positional) > 1 and "-" not in positional[1] else "fusemix")
     kind: Any = type(default)
     run = ("run", Annotated[kind[type(default.method)], Flat], field(default=default))
-    command = make_dataclass("Train", [run], bases=(_Train,), frozen=True, kw_only=True)
-    command.__doc__ = _Train.__doc__
-    options: Any = parse(command, words, prog="seehear train")
+    made = make_dataclass("Train", [run], bases=(_Train,), frozen=True, kw_only=True)
+    made.__doc__ = _Train.__doc__
+    options: Any = parse(made, words, prog="seehear train")
     folder = options.out or Path("runs") / options.recipe
-    train_run(Library.open(options.library), options.run, folder, resume=options.resume)
+    command = shlex.join(["seehear", "train", *(word for word in words if word != "--resume")])
+    train_run(Library.open(options.library), options.run, folder, resume=options.resume, command=command)
     if distributed.rank() == 0:
         print(f"trained {folder / 'model'}\nnext: seehear evaluate {folder}; seehear index {options.library} {folder}")
 
@@ -58,7 +62,8 @@ class Evaluate:
     """Evaluate a run on held-out clips, beside chance, the frozen encoders and the closed forms.
 
     Retrieval for every ordered pair of modalities and for fused queries, and classification by class names where clips
-    have labels, with 95 % intervals over source recordings. The report is evaluation.json in the run's folder.
+    have labels, with 95 % intervals over source recordings. The numbers are in evaluation.json in the run's folder, and
+    report.html there shows them, with examples to see and hear.
 
     With --protocol the run is measured as papers are (docs/protocols.md), and their numbers are printed beside it.
 
@@ -76,13 +81,15 @@ class Evaluate:
     options: Annotated[EvaluateOptions, Flat] = field(default_factory=EvaluateOptions)
     device: str = "auto"
     """auto, cpu, cuda or mps."""
+    html: bool = True
+    """Also report.html, one file that opens without a network; not under a protocol."""
+    page: Annotated[ReportOptions, Flat] = field(default_factory=ReportOptions)
     json: bool = False
     """Print the report as JSON."""
 
     def run(self) -> None:
-        command = f"seehear evaluate {shlex.quote(str(self.run_folder))}"
+        command = command_line(self)
         if self.protocol:
-            command += f" --protocol {self.protocol}"
             found = evaluate_protocol(
                 self.run_folder, self.protocol, self.library, fusion=self.fusion, device=self.device, command=command
             )
@@ -90,3 +97,5 @@ class Evaluate:
             return
         report = evaluate_run(self.run_folder, self.library, self.options, device=self.device, command=command)
         show(report, as_json=self.json)
+        if self.html:
+            say(f"report: {write_report(self.run_folder, self.library, self.page)}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -17,11 +17,13 @@ from seehear.data.vocabulary import library_vocabulary
 from seehear.errors import SeehearError
 from seehear.evaluation.embedded import Embedded, unit
 from seehear.methods.base import Method
+from seehear.methods.diffmavil import DiffMAViL
+from seehear.methods.diffmavil_config import DiffMAViLConfig
 from seehear.methods.mavil import MAViL, MAViLConfig
-from seehear.methods.vatt import VATT, VATTConfig
+from seehear.methods.vatt import VATT
 from seehear.nn.random import seed_of
 from seehear.progress import hushed, say
-from seehear.recipes import mavil
+from seehear.recipes import diffmavil, mavil
 from seehear.recipes.config import MediaRun
 from seehear.recipes.downstream.features import features_of
 from seehear.recipes.scores import retrieval_scores
@@ -33,9 +35,12 @@ if TYPE_CHECKING:
     from seehear.data.library import Library
 
 
-def train_media(library: Library, run: MediaRun[Any], folder: str | Path, *, resume: bool = False) -> TrainResult:
+def train_media(
+    library: Library, run: MediaRun[Any], folder: str | Path, *, resume: bool = False, command: str = ""
+) -> TrainResult:
     """Train on the clips of a library; the model is in `folder/model`, with the vocabulary it reads texts by."""
     distributed.start()
+    run = scheduled(run)
     folder, data = Path(folder), run.data
     shown = shown_of(library, run)
     media = load_raw(
@@ -55,7 +60,7 @@ def train_media(library: Library, run: MediaRun[Any], folder: str | Path, *, res
         optim=run.optim,
         folder=folder,
         validate=None if scored is None else partial(validation_score, media=scored, run=run),
-        settings=_settings(library, run, shown),
+        settings=_settings(library, run, shown) | {"command": command},
         resume=resume,
     )
     if distributed.rank() == 0:
@@ -97,9 +102,17 @@ def build(run: MediaRun[Any], shown: Shown) -> Method:
 
 
 def method_of(config: Any) -> Method:
-    """An untrained method by its configuration."""
-    kinds: dict[type, Callable[[Any], Method]] = {VATTConfig: VATT, MAViLConfig: MAViL}
-    return kinds[type(config)](config)
+    """An untrained method by its configuration, with the weights of others that the configuration names."""
+    if isinstance(config, DiffMAViLConfig):
+        model = DiffMAViL(config)
+        mavil.started(model.mavil)
+        return model
+    return mavil.started(MAViL(config)) if isinstance(config, MAViLConfig) else VATT(config)
+
+
+def scheduled(run: MediaRun[Any]) -> MediaRun[Any]:
+    """With what follows from its own settings filled in: batches that follow a masking ratio."""
+    return diffmavil.scheduled(run) if isinstance(run.method, DiffMAViLConfig) else run
 
 
 def sample(media: RawMedia, at_most: int, seed: int) -> RawMedia:

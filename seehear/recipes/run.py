@@ -14,13 +14,14 @@ from seehear.data.latents import LatentData, load_latents
 from seehear.errors import SeehearError, unknown
 from seehear.evaluation.embedded import embed_latents
 from seehear.methods.base import Method
+from seehear.methods.diffmavil import DiffMAViL
 from seehear.methods.fusemix import FuseMix, FuseMixConfig
 from seehear.methods.mavil import MAViL
 from seehear.methods.mcn import MCN, MCNConfig
 from seehear.methods.vatt import VATT
 from seehear.nn.random import seed_of
 from seehear.progress import say
-from seehear.recipes import fusemix, mavil, mcn, vatt
+from seehear.recipes import diffmavil, fusemix, mavil, mcn, vatt
 from seehear.recipes.config import DataConfig, MediaRun, Run
 from seehear.recipes.media import train_media
 from seehear.recipes.scores import retrieval_scores
@@ -43,7 +44,7 @@ __all__ = [
     "validation_score",
 ]
 
-METHODS: dict[str, type[Method]] = {"fusemix": FuseMix, "mcn": MCN, "vatt": VATT, "mavil": MAViL}
+METHODS: dict[str, type[Method]] = {method.name: method for method in (FuseMix, MCN, VATT, MAViL, DiffMAViL)}
 """By the name in a model's config.json; each has `from_config(dict)`."""
 
 RECIPES: dict[str, Callable[[], Run[Any] | MediaRun[Any]]] = {
@@ -62,6 +63,10 @@ RECIPES: dict[str, Callable[[], Run[Any] | MediaRun[Any]]] = {
     "mavil.tiny": mavil.tiny,
     "mavil.small": mavil.small,
     "mavil.base": mavil.base,
+    "diffmavil": diffmavil.tiny,
+    "diffmavil.tiny": diffmavil.tiny,
+    "diffmavil.small": diffmavil.small,
+    "diffmavil.base": diffmavil.base,
 }
 
 
@@ -80,11 +85,16 @@ def latents_recipe(name: str) -> Run[Any]:
 
 
 def train_run(
-    library: Library, run: Run[Any] | MediaRun[Any], folder: str | Path, *, resume: bool = False
+    library: Library,
+    run: Run[Any] | MediaRun[Any],
+    folder: str | Path,
+    *,
+    resume: bool = False,
+    command: str = "",
 ) -> TrainResult:
-    """Train on the library's latents, or on its media; the model is in `folder/model`."""
+    """Train on the library's latents, or on its media; the model is in `folder/model`. `command` is noted there."""
     if isinstance(run, MediaRun):
-        return train_media(library, run, folder, resume=resume)
+        return train_media(library, run, folder, resume=resume, command=command)
     distributed.start()
     data = load_latents(
         library,
@@ -94,7 +104,7 @@ def train_run(
     )
     where = library.uri if "://" in library.uri else str(Path(library.uri).resolve())
     made = contexts(library, data.split("train"), run.data.contexts) if run.data.contexts.clips_per_video else None
-    return train_latents(data, run, folder, resume=resume, library=where, training=made)
+    return train_latents(data, run, folder, resume=resume, library=where, training=made, command=command)
 
 
 def train_latents(
@@ -105,6 +115,7 @@ def train_latents(
     resume: bool = False,
     library: str = "",
     training: ContextData | None = None,
+    command: str = "",
 ) -> TrainResult:
     """The same for latents that are at hand: a shard, arrays. Splits 'train' and 'val' are used, 'test' never.
     `library` is noted in the run: evaluation and search find it there. `training`: what is learned from, where that is
@@ -125,6 +136,7 @@ def train_latents(
             say("no validation clips: training runs to its end, and its last weights are kept")
     device = distributed.device(run.train.device)
     learned = train if training is None else training
+    settings = {"recipe": run.recipe, "library": library, "data": asdict(run.data), "encoders": data.encoders}
     result = fit(
         model,
         learned.to(device) if run.data.resident else learned,
@@ -132,7 +144,7 @@ def train_latents(
         optim=run.optim,
         folder=folder,
         validate=None if scored is None else partial(validation_score, data=scored, pairs=run.method.pairs),
-        settings={"recipe": run.recipe, "library": library, "data": asdict(run.data), "encoders": data.encoders},
+        settings=settings | {"command": command},
         resume=resume,
     )
     if distributed.rank() == 0:

@@ -1,0 +1,112 @@
+"""Runs of DiffMAViL: those of MAViL with its ingredients, and the arms that tell what each of them does."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import Any
+
+from seehear.errors import SeehearError, unknown
+from seehear.methods.diffmavil_config import Batches, DiffMAViLConfig
+from seehear.methods.mavil_config import SIDES, MAViLConfig
+from seehear.methods.mavil_cost import activations, forward, shape_of
+from seehear.nn.curriculum import Curriculum, rows_for
+from seehear.nn.diffusion import Schedule
+from seehear.recipes import mavil
+from seehear.recipes.config import MediaRun
+
+_CONSTANT = Curriculum(start=0.8, shape="constant")
+_JOINT, _CROSS = dict.fromkeys(SIDES, "joint"), dict.fromkeys(SIDES, "cross")
+
+ARMS: dict[str, dict[str, Any]] = {
+    "diffmavil": {},
+    "diffused": {"decoders": _JOINT, "curriculum": _CONSTANT},
+    "cross": {"diffuse": (), "curriculum": _CONSTANT},
+    "diffused, cross": {"curriculum": _CONSTANT},
+    "curriculum": {"diffuse": (), "decoders": _JOINT},
+    "without diffusion": {"diffuse": ()},
+    "constant 0.9": {"diffuse": (), "decoders": _JOINT, "curriculum": replace(_CONSTANT, start=0.9)},
+    "reversed": {"curriculum": Curriculum(reverse=True)},
+    "from 0.9": {"curriculum": Curriculum(start=0.9)},
+    "cosine": {"curriculum": Curriculum(shape="cosine")},
+    "every step": {"curriculum": Curriculum(parts=0, grain=0.01)},
+    "constant compute": {"batches": Batches(follow="compute")},
+    "constant memory": {"batches": Batches(follow="memory")},
+    "video only": {"diffuse": ("video",)},
+    "cross both": {"decoders": _CROSS},
+    "rho 1": {"noise": Schedule(rho=1.0)},
+    "rho 0.6": {"noise": Schedule(rho=0.6)},
+}
+"""What each arm changes in the published ingredients: diffused patches, the cross decoder of video and the curriculum,
+with batches of constant size. The names `diffused`, `cross` and `curriculum` have these ingredients only; `constant 0.9`
+is MAViL with more hidden. MAViL for fewer epochs is a control too, and needs no settings."""
+
+
+def base() -> MediaRun[DiffMAViLConfig]:
+    """The published ingredients on MAViL-B, as far as they are known (docs/methods/diffmavil.md): for a corpus like
+    AudioSet on many GPUs.
+
+    seehear train LIB diffmavil.base --data.cache CACHE
+    """
+    return diffused(mavil.base(), "diffmavil.base", batches=Batches(follow="compute"))
+
+
+def small() -> MediaRun[DiffMAViLConfig]:
+    """The same for one GPU.
+
+    seehear train LIB diffmavil.small --data.cache CACHE
+    """
+    return diffused(mavil.small(), "diffmavil.small", batches=Batches(follow="compute", multiple=16))
+
+
+def tiny() -> MediaRun[DiffMAViLConfig]:
+    """The same on two cores: the method to be looked at. Its patches are few, so that the curriculum is gentle, and
+    less is saved than with large ones.
+
+    seehear train LIB diffmavil.tiny --data.cache CACHE
+    """
+    return diffused(mavil.tiny(), "diffmavil.tiny")
+
+
+def diffused(run: MediaRun[MAViLConfig], name: str, **options: Any) -> MediaRun[DiffMAViLConfig]:
+    """A run of MAViL with the ingredients; `options` of DiffMAViL on top."""
+    plain = {f.name: getattr(run.method, f.name) for f in fields(run.method) if f.name not in ("decoders", "masking")}
+    made = {f.name: getattr(run, f.name) for f in fields(run)}
+    return MediaRun(**{**made, "recipe": name, "method": DiffMAViLConfig(**(plain | options))})
+
+
+def arm(run: MediaRun[DiffMAViLConfig], name: str) -> MediaRun[DiffMAViLConfig]:
+    """One of `ARMS`. What it does not change is as the run has it."""
+    if name not in ARMS:
+        raise unknown("arm", name, ARMS)
+    return replace(run, method=replace(run.method, **ARMS[name]))
+
+
+def scheduled(run: MediaRun[DiffMAViLConfig]) -> MediaRun[DiffMAViLConfig]:
+    """As it is trained: a ratio for each epoch, and the batch of each epoch where batches follow it."""
+    config, train = run.method, run.train
+    if config.curriculum.parts and train.steps is None:
+        config = replace(config, curriculum=replace(config.curriculum, parts=train.epochs))
+    sizes = train.batch_size
+    if config.batches.follow != "nothing" and isinstance(sizes, int):
+        if not config.curriculum.parts or train.steps is not None:
+            raise SeehearError("batches that follow the masking ratio need one an epoch: curriculum.parts, and no steps")
+        sizes = batches(config, sizes)
+    return replace(run, method=config, train=replace(train, batch_size=sizes))
+
+
+def batches(config: DiffMAViLConfig, reference: int) -> tuple[int, ...]:
+    """Of each part of the curriculum, where `reference` is the batch at the reference ratio."""
+    shape = shape_of(config)
+
+    def cost(ratio: float) -> float:
+        if config.batches.follow == "memory":
+            return activations(shape, ratio)
+        return sum(forward(shape, ratio).values())
+
+    return rows_for(
+        config.curriculum.ratios(),
+        cost,
+        reference=reference,
+        reference_ratio=config.batches.reference,
+        multiple=config.batches.multiple,
+    )
