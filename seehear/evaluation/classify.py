@@ -80,7 +80,9 @@ def zero_shot(
 class Labelled:
     """Vectors of one split with a label each."""
 
-    vectors: Float[np.ndarray, "n e"]
+    vectors: Float[np.ndarray, "n e"] | Float[np.ndarray, "n w e"]
+    """Of what a probe does not learn from there may be several views an item: it says the mean of what it says of each,
+    a logistic regression of its probabilities."""
     labels: Sequence[str]
 
     def __len__(self) -> int:
@@ -98,9 +100,12 @@ def knn(train: Labelled, val: Labelled, test: Labelled, *, ks: Sequence[int] = (
         np.add.at(scores_QC, (np.arange(len(queries))[:, None], of_train[nearest]), weight)
         return scores_QC
 
+    def shares(scores_NC: np.ndarray) -> np.ndarray:
+        return scores_NC / scores_NC.sum(axis=1, keepdims=True)
+
     classes, of_train = _classes(train)
     usable = [k for k in ks if k <= len(train)]
-    return _tuned(val, test, classes, {float(k): partial(votes, k) for k in usable}, "k")
+    return _tuned(val, test, classes, {float(k): partial(votes, k) for k in usable}, "k", of_views=shares)
 
 
 def linear_probe(
@@ -108,7 +113,7 @@ def linear_probe(
 ) -> Classification:
     """Logistic regression on standardised vectors; its inverse regularisation C by validation."""
     logistic = require("sklearn.linear_model").LogisticRegression
-    return _probe(train, val, test, lambda c: logistic(C=c, max_iter=2000), strengths)
+    return _probe(train, val, test, lambda c: logistic(C=c, max_iter=2000), strengths, of_views=probabilities)
 
 
 def svm_probe(
@@ -116,45 +121,77 @@ def svm_probe(
 ) -> Classification:
     """Linear support vector machine, one class against the rest, as video papers do; C by validation."""
     svm = require("sklearn.svm").LinearSVC
-    return _probe(train, val, test, lambda c: svm(C=c, max_iter=20000, random_state=0), strengths)
+    make = partial(svm, max_iter=20000, random_state=0)
+    return _probe(train, val, test, lambda c: make(C=c), strengths, of_views=lambda scores_NC: scores_NC)
+
+
+def probabilities(logits_NC: Float[np.ndarray, "n c"]) -> Float[np.ndarray, "n c"]:
+    e_NC = np.exp(logits_NC - logits_NC.max(axis=1, keepdims=True))
+    return e_NC / e_NC.sum(axis=1, keepdims=True)
+
+
+Scores = Callable[[np.ndarray], np.ndarray]
 
 
 def _probe(
-    train: Labelled, val: Labelled, test: Labelled, make: Callable[[float], object], strengths: Sequence[float]
+    train: Labelled,
+    val: Labelled,
+    test: Labelled,
+    make: Callable[[float], object],
+    strengths: Sequence[float],
+    *,
+    of_views: Scores,
 ) -> Classification:
     classes, of_train = _classes(train)
     scaler = require("sklearn.preprocessing").StandardScaler().fit(np.asarray(train.vectors, np.float64))
 
-    def fitted(strength: float) -> Callable[[np.ndarray], np.ndarray]:
+    def fitted(strength: float) -> Scores:
         model = make(strength).fit(scaler.transform(train.vectors), of_train)  # type: ignore[attr-defined]
 
         def scores(x: np.ndarray) -> np.ndarray:
             decided = model.decision_function(scaler.transform(x))
-            return decided if decided.ndim == 2 else np.stack([-decided, decided], axis=1)
+            return decided if decided.ndim == 2 else np.stack([np.zeros_like(decided), decided], axis=1)
 
         return scores
 
-    return _tuned(val, test, classes, {c: fitted(c) for c in strengths}, "C")
+    return _tuned(val, test, classes, {c: fitted(c) for c in strengths}, "C", of_views=of_views)
 
 
 def _tuned(
     val: Labelled,
     test: Labelled,
     classes: list[str],
-    models: dict[float, Callable[[np.ndarray], np.ndarray]],
+    models: dict[float, Scores],
     what: str,
+    *,
+    of_views: Scores,
 ) -> Classification:
-    """The model that is best on validation (the first of equals), measured on test. A test label that training never
-    had counts as missed."""
+    """The model that is best on validation (the first of equals), measured on test."""
     if not len(val):
         raise ValueError("a probe chooses its hyper-parameter on validation rows, and there are none")
-    names = np.asarray(classes)
-    accuracy = {
-        key: float(np.mean(names[s(val.vectors).argmax(1)] == np.asarray(val.labels))) for key, s in models.items()
-    }
+
+    def scores(model: Scores, x: np.ndarray) -> np.ndarray:
+        if np.ndim(x) == 2:
+            return model(x)
+        n, w, e = np.shape(x)
+        return of_views(model(np.reshape(x, (n * w, e)))).reshape(n, w, -1).mean(axis=1)
+
+    names, truth = np.asarray(classes), np.asarray(val.labels)
+    accuracy = {key: float(np.mean(names[scores(m, val.vectors).argmax(1)] == truth)) for key, m in models.items()}
     best = max(accuracy, key=lambda key: accuracy[key])
-    scores_NC = models[best](test.vectors)
-    truth = np.asarray(test.labels)
+    chosen = {what: best, "validation_top1": accuracy[best]}
+    return by_scores(scores(models[best], test.vectors), test.labels, classes, chosen=chosen)
+
+
+def by_scores(
+    scores_NC: Float[np.ndarray, "n c"],
+    labels: Sequence[str],
+    classes: list[str],
+    *,
+    chosen: dict[str, float] | None = None,
+) -> Classification:
+    """The class of the highest score. A label that is none of the classes counts as missed."""
+    names, truth = np.asarray(classes), np.asarray(labels)
     said = scores_NC.argmax(axis=1)
     top5 = np.argsort(-scores_NC, axis=1, kind="stable")[:, :5]
     per_query = {
@@ -162,7 +199,7 @@ def _tuned(
         "top5": (names[top5] == truth[:, None]).any(1).astype(float),
     }
     chance = {"top1": 1 / len(classes), "top5": min(5 / len(classes), 1.0), "balanced": 1 / len(classes)}
-    return _result(per_query, chance, truth, said, classes, {what: best, "validation_top1": accuracy[best]})
+    return _result(per_query, chance, truth, said, classes, chosen)
 
 
 def _result(

@@ -93,23 +93,30 @@ def official_folds(clips: Sequence[Clip]) -> list[Fold]:
 
 
 def probe_folds(
-    vectors: Float[np.ndarray, "n e"], labels: Sequence[str], folds: Sequence[Fold], *, probe: Probe = linear_probe
+    vectors: Float[np.ndarray, "n e"],
+    labels: Sequence[str],
+    folds: Sequence[Fold],
+    *,
+    probe: Probe = linear_probe,
+    views: Float[np.ndarray, "n w e"] | None = None,
 ) -> FoldedProbe:
-    """The probe on every fold."""
+    """The probe on every fold. `views`: several vectors of each row, where it is tested."""
     if not folds or len(vectors) != len(labels):
         raise ValueError(f"need folds, and a label a vector; got {len(folds)}, {len(labels)} and {len(vectors)}")
     names = np.asarray(labels)
 
-    def part(rows: np.ndarray) -> Labelled:
-        return Labelled(np.asarray(vectors)[rows], names[rows].tolist())
+    learned, tested = np.asarray(vectors), np.asarray(vectors if views is None else views)
+
+    def part(rows: np.ndarray, of: np.ndarray) -> Labelled:
+        return Labelled(of[rows], names[rows].tolist())
 
     found = {}
     for fold in folds:
-        train, val, test = part(fold.train), part(fold.val), part(fold.test)
+        train, val, test = part(fold.train, learned), part(fold.val, tested), part(fold.test, tested)
         chosen = probe(train, val, val).chosen
         what = next(iter(set(chosen) & set(_SETTING)))
         value = int(chosen[what]) if what == "k" else chosen[what]
-        whole = part(np.concatenate([fold.train, fold.val]))
+        whole = part(np.concatenate([fold.train, fold.val]), learned)
         found[fold.name] = replace(probe(whole, val, test, **{_SETTING[what]: (value,)}), chosen=chosen)
     table = {name: [one.metrics[name] for one in found.values()] for name in next(iter(found.values())).metrics}
     return FoldedProbe(

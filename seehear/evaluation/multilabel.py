@@ -2,7 +2,8 @@
 
 mAP   mean over classes of the average precision
 AUC   mean over classes of the chance that an item of the class scores above one that is not; ties count half
-d'    sqrt(2) * inverse normal CDF of AUC: distance of two unit normals with that AUC (0 at chance)
+d'    mean over classes of sqrt(2) * inverse normal CDF of AUC: distance of two unit normals with that AUC (0 at
+      chance). That of the mean AUC is smaller.
 """
 
 from __future__ import annotations
@@ -43,7 +44,11 @@ def multilabel(
         raise ValueError("no class has both an item that has it and one that has not")
     precision = np.array([average_precision(scores_NC[:, c], truth_NC[:, c]) for c in usable])
     area = np.array([auc(scores_NC[:, c], truth_NC[:, c]) for c in usable])
-    metrics = {"mAP": float(precision.mean()), "AUC": float(area.mean()), "d'": d_prime(float(area.mean()))}
+    metrics = {
+        "mAP": float(precision.mean()),
+        "AUC": float(area.mean()),
+        "d'": float(np.mean([d_prime(a) for a in area])),
+    }
     chance = {"mAP": float(truth_NC[:, usable].mean()), "AUC": 0.5, "d'": 0.0}
     return MultiLabel(metrics, chance, [classes[int(c)] for c in usable], precision, area)
 

@@ -14,7 +14,7 @@ from seehear.evaluation.classify import Classification, zero_shot
 from seehear.evaluation.correspondence import correspondence
 from seehear.evaluation.embedded import Classes, Embedded, fuse
 from seehear.evaluation.geometry import hubness, modality_gap
-from seehear.evaluation.multilabel import d_prime, multilabel
+from seehear.evaluation.multilabel import multilabel
 from seehear.evaluation.report import TaskResult
 from seehear.evaluation.retrieval import RetrievalResult, retrieval
 from seehear.types import Modality
@@ -244,14 +244,12 @@ def multilabel_result(
     found = multilabel(scores_NC, truth_NC, names)
     bounds: dict[str, tuple[float, float]] = {}
     if scores_NC.size <= _SMALL:
-        for name in ("mAP", "AUC"):
+        for name in found.metrics:
 
             def measure(at: np.ndarray, name: str = name) -> float:
                 return multilabel(scores_NC[at], truth_NC[at], names).metrics[name]
 
             bounds[name] = statistic_interval(measure, groups, draws=_DRAWS, seed=clips.seed)
-        low, high = bounds["AUC"]
-        bounds["d'"] = d_prime(low), d_prime(high)
     worst = np.argsort(found.average_precision)[:5]
     hardest = {found.classes[int(c)]: float(found.average_precision[c]) for c in worst}
     return TaskResult(

@@ -97,3 +97,30 @@ def test_two_classes():
     two = [Labelled(p.vectors[:60], p.labels[:60]) for p in (train, val, test)]
     assert svm_probe(*two).metrics["top1"] > 0.9
     assert linear_probe(*two).metrics["top5"] == 1.0
+
+
+@pytest.mark.parametrize("probe", [knn, linear_probe, svm_probe])
+def test_of_several_views_the_mean_of_what_is_said_counts(probe):
+    """The same view three times says what one says, and two good views outweigh a bad one."""
+    train, val, test = (blobs(seed, per_class=10)[0] for seed in range(3))
+    one = probe(train, val, test)
+    same = Labelled(np.repeat(np.asarray(test.vectors)[:, None], 3, axis=1), test.labels)
+    again = probe(train, Labelled(np.asarray(val.vectors)[:, None], val.labels), same)
+    assert again.chosen == one.chosen
+    assert again.said.tolist() == one.said.tolist()
+    spoilt = np.asarray(same.vectors).copy()
+    spoilt[:, 1] = 0
+    assert probe(train, val, Labelled(spoilt, test.labels)).metrics["top1"] > 0.9
+
+
+def test_views_of_a_logistic_regression_by_hand():
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
+    train, val, test = (blobs(seed, per_class=10, spread=2.0)[0] for seed in range(3))
+    views = np.stack([test.vectors, np.roll(test.vectors, 1, axis=0)], axis=1)
+    found = linear_probe(train, val, Labelled(views, test.labels), strengths=(1.0,))
+    scaler = StandardScaler().fit(train.vectors)
+    model = LogisticRegression(C=1.0, max_iter=2000).fit(scaler.transform(train.vectors), train.labels)
+    p = np.mean([model.predict_proba(scaler.transform(views[:, w])) for w in range(2)], axis=0)
+    assert found.said.tolist() == model.classes_[p.argmax(1)].tolist()

@@ -122,6 +122,10 @@ def test_a_probe_sees_test_rows_only_in_its_last_fit(data):
     chosen = found.folds["one"].chosen["C"]
     assert seen == [(90, 30, 30, {}), (120, 30, 30, {"strengths": (chosen,)})]
     assert found.deviation == {name: 0.0 for name in found.mean}
+    three = np.repeat(vectors[:, None], 3, axis=1)
+    assert probe_folds(vectors, labels, [fold], views=three).mean == found.mean
+    nothing = probe_folds(vectors, labels, [fold], views=np.zeros_like(three))
+    assert nothing.mean["top1"] < found.mean["top1"]
     with pytest.raises(ValueError, match="need folds"):
         probe_folds(vectors, labels, [])
 

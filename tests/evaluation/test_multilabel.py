@@ -27,6 +27,15 @@ def test_d_prime_is_the_distance_of_two_normals():
     assert np.isnan(d_prime(float("nan")))
 
 
+def test_d_prime_is_the_mean_over_classes_not_that_of_the_mean():
+    """Areas 0.75 and 1/2: a normal distance of 0.953873 and of 0, where that of the mean area would be 0.450624."""
+    scores = np.array([[4.0, 1], [2, 1], [3, 1], [1, 1]])
+    truth = np.array([[1, 1], [1, 0], [0, 1], [0, 0]], bool)
+    found = multilabel(scores, truth, ["a", "b"])
+    assert found.auc.tolist() == [0.75, 0.5]
+    assert found.metrics["d'"] == pytest.approx(0.953873 / 2, abs=1e-6)
+
+
 def test_classes_without_both_kinds_of_items_do_not_count():
     scores = np.array([[0.9, 0.1, 0.5, 0.2], [0.2, 0.8, 0.5, 0.3], [0.1, 0.7, 0.5, 0.4]])
     truth = np.array([[1, 0, 1, 0], [0, 1, 1, 0], [0, 0, 1, 0]], bool)
