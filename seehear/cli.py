@@ -5,19 +5,21 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from contextlib import nullcontext
 
 from seehear.errors import SeehearError, refusal, unknown
-from seehear.progress import hushed
+from seehear.progress import hushed, took
 from seehear.stopping import Interrupted
 
-_COMMANDS = {
+COMMANDS = {
     "demo": "demo.Demo",
     "prepare": "library.Prepare",
     "encode": "library.Encode",
     "info": "library.Info",
     "import": "library.Import",
+    "plan": "plan.Plan",
     "train": "model.train",
     "evaluate": "model.Evaluate",
     "compare": "trust.Compare",
@@ -26,6 +28,10 @@ _COMMANDS = {
     "study": "study.study",
     "index": "search.Index",
     "search": "search.Search",
+    "reconstruct": "reconstruct.Reconstruct",
+    "doctor": "doctor.Doctor",
+    "completion": "completion.Completion",
+    "serve": "serve.Serve",
 }
 """Command -> where it is in `seehear.commands`; imported when it is asked for."""
 
@@ -34,6 +40,7 @@ seehear: turn a folder of your own videos into a tested, searchable model of wha
 
     seehear prepare ~/recordings --library lib    cut into clips, read subtitles, set bad files aside
     seehear encode  lib                           frozen encoders -> cached latents; resumes where it stopped
+    seehear plan    lib                           what each recipe would cost here: memory, FLOPs, hours
     seehear train   lib fusemix                   one shared space -> runs/fusemix
     seehear evaluate runs/fusemix                 held-out retrieval against chance and closed forms
     seehear compare runs/a runs/b                 the same queries, paired: differences, intervals, p values
@@ -42,11 +49,16 @@ seehear: turn a folder of your own videos into a tested, searchable model of wha
     seehear select  lib --clips 1000              the training clips that differ most
     seehear index   lib runs/fusemix              the vectors that search reads
     seehear search  lib "a dog barks"             or --audio x.wav, --video x.mp4, --image x.jpg
+    seehear serve   lib                           the same as a page in the browser, with players
+    seehear reconstruct runs/diffmavil clip.mp4   a clip hidden for the most part, as the model restores it
     seehear info    lib                           what the library holds
     seehear import  clotho --root ~/clotho --library clotho-lib    standard data sets, from their official files
+    seehear doctor                                what works on this machine, each part tried
+    seehear completion bash                       what makes a shell complete all this; also zsh, fish
     seehear demo                                  all of it, on clips that ship with the package
 
-'seehear COMMAND --help' lists a command's options. --quiet anywhere silences progress."""
+'seehear COMMAND --help' lists a command's options. Anywhere: --quiet
+silences progress; --verbose says where an error came from, and what a command took."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -56,11 +68,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # letters that the locale lacks
-    with hushed() if "--quiet" in words else nullcontext():
-        return _status([w for w in words if w != "--quiet"])
+    verbose, words = "--verbose" in words, [w for w in words if w != "--verbose"]
+    with hushed() if "--quiet" in words else nullcontext(), took() if verbose else nullcontext():
+        return _status([w for w in words if w != "--quiet"], verbose=verbose)
 
 
-def _status(words: Sequence[str]) -> int:
+def _status(words: Sequence[str], *, verbose: bool = False) -> int:
     """Run a command; its exit status, and a line where it could not be done."""
     if not words or words[0] in ("-h", "--help", "help"):
         print(_USAGE)
@@ -73,6 +86,8 @@ def _status(words: Sequence[str]) -> int:
         print(f"seehear: {stopped}", file=sys.stderr)
         return 130
     except SeehearError as error:
+        if verbose:
+            traceback.print_exc()
         print(f"seehear: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -82,7 +97,7 @@ def _status(words: Sequence[str]) -> int:
         sys.stderr.close()
         return 0
     except Exception as error:
-        if (said := refusal(error)) is None:
+        if (said := refusal(error)) is None or verbose:
             raise
         print(f"seehear: {said}; once that is mended, the same command goes on where it stopped", file=sys.stderr)
         return 2
@@ -90,9 +105,9 @@ def _status(words: Sequence[str]) -> int:
 
 
 def _run(name: str, words: list[str]) -> None:
-    if name not in _COMMANDS:
-        raise unknown("command", name, _COMMANDS)
-    module, _, attribute = _COMMANDS[name].partition(".")
+    if name not in COMMANDS:
+        raise unknown("command", name, COMMANDS)
+    module, _, attribute = COMMANDS[name].partition(".")
     command = getattr(importlib.import_module(f"seehear.commands.{module}"), attribute)
     if isinstance(command, type):
         from seehear.commands.parsing import parse

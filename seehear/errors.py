@@ -27,6 +27,17 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> SeehearError:
     return SeehearError(f"unknown {kind} {name!r}{hint} (known: {', '.join(known)})")
 
 
+def near(path: str | os.PathLike[str]) -> str:
+    """For the error about a path that is not there: the one beside it with nearly that name, if there is one."""
+    folder, name = os.path.split(os.path.normpath(path))
+    try:
+        names = os.listdir(folder or ".")
+    except OSError:
+        return ""
+    found = difflib.get_close_matches(name, names, n=1)
+    return f" (did you mean {os.path.join(folder, found[0])}?)" if found else ""
+
+
 _REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 _EVERY = 10.0  # seconds between plain lines
 _quiet = False
@@ -85,6 +85,24 @@ def progress(what: str, total: int, unit: str = "clips") -> Iterator[Progress]:
             p.bar.stop()
         elif p.done:
             say(f"{what}: {p.status()}, {clock(time.monotonic() - p.started)} in all")
+
+
+@contextmanager
+def took() -> Iterator[None]:
+    """At the end a line of what was used: time, processor time of this process and those it started, memory."""
+    began = time.monotonic()
+    try:
+        yield
+    finally:
+        with suppress(ImportError):  # not on Windows
+            import resource
+
+            own, others = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+            busy = own.ru_utime + own.ru_stime + others.ru_utime + others.ru_stime
+            unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
+            used = max(own.ru_maxrss, others.ru_maxrss) * unit / 1e6
+            said = f"{clock(time.monotonic() - began)}, {clock(busy)} of processor time, {used:,.0f} MB at most"
+            print(f"seehear: took {said}", file=sys.stderr)
 
 
 def clock(seconds: float) -> str:

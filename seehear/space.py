@@ -12,6 +12,7 @@ to float16 rounding: latents are rounded as the library stores them, and the mod
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property, partial
@@ -22,14 +23,12 @@ import numpy as np
 import torch
 
 from seehear.encoders.base import Encoder, Sample
-from seehear.errors import SeehearError, unknown
+from seehear.errors import SeehearError, near, unknown
 from seehear.methods.base import Method
 from seehear.train.model_folder import save_model
 from seehear.types import Batch, Float, Modality, Tensor
 
 if TYPE_CHECKING:
-    import os
-
     from seehear.data.library import Library
     from seehear.recipes.towers import Shown, Tower
 
@@ -271,7 +270,10 @@ def model_folder(folder: str | os.PathLike[str]) -> Path:
     for candidate in (Path(folder) / "model", Path(folder)):
         if (candidate / "model.safetensors").is_file() and (candidate / "config.json").is_file():
             return candidate
-    raise SeehearError(f"no trained model in {folder}: a run has model/model.safetensors once it has been trained")
+    raise SeehearError(
+        f"no trained model in {folder}{'' if os.path.exists(folder) else near(folder)}: a run has "
+        "model/model.safetensors once it has been trained"
+    )
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -1,11 +1,14 @@
 """The command line: names, options, exit codes, one line an error."""
 
 import json
+import shutil
+import subprocess
 
 import pytest
 
-from seehear.cli import main
+from seehear.cli import COMMANDS, main
 from tests.data.importers.sets import official, originals, put
+from tests.data.makers import film
 
 
 def run(capsys, *words):
@@ -21,13 +24,11 @@ def run(capsys, *words):
 def test_help_names_every_command(capsys):
     status, out, _ = run(capsys, "--help")
     assert status == 0
-    for name in ("prepare", "encode", "train", "evaluate", "index", "search", "import", "info", "demo"):
+    for name in COMMANDS:
         assert f"seehear {name}" in out
 
 
-@pytest.mark.parametrize(
-    "command", ["prepare", "encode", "train", "evaluate", "index", "search", "import", "info", "demo"]
-)
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself_with_an_example(capsys, command):
     status, out, _ = run(capsys, command, "--help")
     assert status == 0
@@ -104,3 +105,72 @@ def test_quiet_is_of_one_call(capsys):
     capsys.readouterr()
     say("heard again")
     assert "heard again" in capsys.readouterr().err
+
+
+def test_a_path_nearly_right_is_offered(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "library").mkdir()
+    (tmp_path / "runs" / "first").mkdir(parents=True)
+    assert "did you mean library?" in run(capsys, "info", "libary")[2]
+    assert "did you mean runs/first?" in run(capsys, "evaluate", "runs/frist")[2]
+
+
+def test_verbose_says_where_an_error_came_from_and_what_it_took(capsys):
+    status, _, err = run(capsys, "info", "/no/such/library", "--verbose")
+    assert status == 2
+    assert "Traceback" in err
+    assert "of processor time" in err.splitlines()[-1]
+
+
+WITHOUT_RESULT = {"completion", "serve", "study"}  # a study's result is its folder
+
+
+@pytest.mark.parametrize("command", sorted(set(COMMANDS) - WITHOUT_RESULT))
+def test_every_command_that_prints_a_result_prints_it_as_json_too(capsys, command):
+    assert "--json" in run(capsys, command, "--help")[1]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_names_commands_options_and_recipes(capsys, shell):
+    _, out, _ = run(capsys, "completion", shell)
+    for word in (*COMMANDS, "fusemix", "clotho"):
+        assert word in out
+    assert ("-l index" if shell == "fish" else "--index") in out
+
+
+def completed(script, *words):
+    lines = f"{script}\nCOMP_WORDS=(seehear {' '.join(words)}); COMP_CWORD={len(words)}; _seehear\n"
+    done = subprocess.run(["bash", "-c", lines + 'printf "%s\n" "${COMPREPLY[@]}"'], capture_output=True, text=True)
+    return done.stdout.split()
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_bash_completes(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    _, script, _ = run(capsys, "completion", "bash")
+    assert completed(script, "eval") == ["evaluate"]
+    assert completed(script, "search", "lib", "--hyb") == ["--hybrid"]
+    assert "mcn.tiny" in completed(script, "train", "lib", "m")
+    assert "mine" in completed(script, "train", "m")
+
+
+def test_doctor_tries_each_part(capsys, tmp_path):
+    status, out, _ = run(capsys, "doctor", "--json")
+    found = {check["name"]: check for check in json.loads(out)["checks"]}
+    assert status == 0
+    for part in ("decoding a film", "a library on disk", "training on latents", "training on media"):
+        assert found[part]["state"] == "ok", found[part]
+
+
+def test_doctor_says_what_is_wrong_with_a_library_and_ends_with_an_error(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr("seehear.recipes.doctor._trains", lambda kind, device: "not tried here")
+    media = tmp_path / "media"
+    media.mkdir()
+    film(media / "one.mp4")
+    assert run(capsys, "prepare", str(media), "--library", str(tmp_path / "lib"))[0] == 0
+    (media / "one.mp4").unlink()
+    status, out, err = run(capsys, "doctor", str(tmp_path / "lib"))
+    assert status == 2
+    assert "1 of 1 are not where they were: one.mp4" in out
+    assert "its media files" in err

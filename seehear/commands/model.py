@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, field, make_dataclass
+from dataclasses import asdict, dataclass, field, make_dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -39,6 +39,8 @@ class _Train:
     """Folder of the run; runs/RECIPE when not given."""
     resume: bool = False
     """Go on with the run in that folder."""
+    json: bool = False
+    """Print what came out as JSON."""
 
 
 def train(words: Sequence[str]) -> None:
@@ -52,8 +54,12 @@ def train(words: Sequence[str]) -> None:
     options: Any = parse(made, words, prog="seehear train")
     folder = options.out or Path("runs") / options.recipe
     command = shlex.join(["seehear", "train", *(word for word in words if word != "--resume")])
-    train_run(Library.open(options.library), options.run, folder, resume=options.resume, command=command)
-    if distributed.rank() == 0:
+    result = train_run(Library.open(options.library), options.run, folder, resume=options.resume, command=command)
+    if distributed.rank() != 0:
+        return
+    if options.json:
+        show(asdict(result) | {"folder": str(folder), "model": str(folder / "model")}, as_json=True)
+    else:
         print(f"trained {folder / 'model'}\nnext: seehear evaluate {folder}; seehear index {options.library} {folder}")
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from seehear.data.records import SPLITS, Clip, Reject, Source, Text, clip_id, content_key, printable, unprintable
 from seehear.data.vectors import Vectors, VectorTable, in_batches
-from seehear.errors import SeehearError, require
+from seehear.errors import SeehearError, near, require
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -91,7 +91,9 @@ class Library:
     @classmethod
     def open(cls, uri: str | Path) -> Library:
         if "://" not in str(uri) and not Path(uri).is_dir():
-            raise SeehearError(f"no library at {uri}: make one with 'seehear prepare FOLDER --library {uri}'")
+            raise SeehearError(
+                f"no library at {uri}{near(uri)}: make one with 'seehear prepare FOLDER --library {uri}'"
+            )
         library = cls(uri)
         if "clips" not in library.tables():
             raise SeehearError(

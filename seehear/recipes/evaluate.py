@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from seehear.data.latents import LatentData, load_latents
 from seehear.data.library import SPLITS, Library
-from seehear.errors import SeehearError
+from seehear.errors import SeehearError, near
 from seehear.evaluation.protocol import group_warnings
 from seehear.evaluation.report import Report, provenance
 from seehear.recipes.bench import Bench, EvaluateOptions, baseline_results, model_results
@@ -74,6 +74,8 @@ def evaluate_closed_forms(
 
 def trained_on(run: Path) -> str:
     path = run / "config.json"
+    if not run.exists():
+        raise SeehearError(f"no run at {run}{near(run)}")
     config = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     if not config.get("library"):
         raise SeehearError(f"{run} does not say which library it was trained on: name one")
