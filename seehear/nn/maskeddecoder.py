@@ -61,5 +61,5 @@ class MaskedDecoder(nn.Module):
             return self.head(self.transformer(query_BMD, seen_BLD))
         count, x_BLD = query_BMD.shape[1], torch.cat([seen_BLD.to(query_BMD.dtype), query_BMD], dim=1)
         if self.needed_only:
-            return self.head(self.transformer(x_BLD, last=count))
+            return self.head(self.transformer(x_BLD, asked=slice(-count, None)))
         return self.head(self.transformer(x_BLD))[:, -count:]

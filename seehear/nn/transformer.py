@@ -72,16 +72,16 @@ class Transformer(nn.Module):
         *,
         rng: Randomness | None = None,
         name: str = "transformer",
-        last: int | None = None,
-    ) -> Float[Tensor, "b l d"]:
+        asked: slice | None = None,
+    ) -> Float[Tensor, "b m d"]:
         """`mask_BL`: 1 = a token, 0 = padding that nobody looks at; one token a row at least. Several rows may belong
-        to each row of `rng` (the sentences of a clip). `name` tells these draws from those of others. `last`: only so
-        many tokens at the end are asked for, and the last block computes no others."""
+        to each row of `rng` (the sentences of a clip). `name` tells these draws from those of others. `asked`: what
+        comes out is these tokens alone, and the last block computes no others."""
         bias = self._bias(mask_BL, x_BLD.shape[1])
         x_BLD = x_BLD.to(next(self.parameters()).dtype)  # sums over many layers, under autocast too
         for i, block in enumerate(self.blocks):
-            wanted = last if i == len(self.blocks) - 1 else None
-            x_BLD = block(x_BLD, bias, rng=rng, name=f"{name}/{i}", last=wanted)
+            here = asked if i == len(self.blocks) - 1 else None
+            x_BLD = block(x_BLD, bias, rng=rng, name=f"{name}/{i}", asked=here)
         return folded_dropout(self.norm(x_BLD), self.dropout, rng, f"{name}/end")
 
     def _bias(self, mask_BL: Tensor | None, length: int) -> Tensor | None:
@@ -104,10 +104,10 @@ class Block(nn.Module):
         self.down = glorot(nn.Linear(size.hidden, size.width, bias=bias))
 
     def forward(
-        self, z_BLD: Tensor, bias: Tensor | None, *, rng: Randomness | None, name: str, last: int | None = None
+        self, z_BLD: Tensor, bias: Tensor | None, *, rng: Randomness | None, name: str, asked: slice | None = None
     ) -> Tensor:
-        y_BLD = self.attention(self.norm1(z_BLD), bias, last=last)
-        z_BLD = z_BLD if last is None else z_BLD[:, -last:]
+        y_BLD = self.attention(self.norm1(z_BLD), bias, asked=asked)
+        z_BLD = z_BLD if asked is None else z_BLD[:, asked]
         z_BLD = z_BLD + self._branch(y_BLD, rng, f"{name}/attention")
         u_BLH = folded_dropout(F.gelu(self.up(self.norm2(z_BLD))), self.dropout, rng, f"{name}/hidden")
         return z_BLD + self._branch(self.down(u_BLH), rng, f"{name}/mlp")
@@ -131,15 +131,15 @@ class Attention(nn.Module):
         self.out = glorot(nn.Linear(width, width, bias=bias))
 
     def forward(
-        self, x_BLD: Float[Tensor, "b l d"], bias: Tensor | None = None, *, last: int | None = None
+        self, x_BLD: Float[Tensor, "b l d"], bias: Tensor | None = None, *, asked: slice | None = None
     ) -> Float[Tensor, "b m d"]:
-        """What each token reads in all of them; with `last`, only so many at the end do."""
+        """What each token reads in all of them; with `asked`, only these do."""
         q, k, v = self.into(x_BLD).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # each (B, H, L, d)
         if bias is not None and bias.dtype != torch.bool:
             bias = bias.to(q.dtype)
-        if last is not None:
-            q = q[:, :, -last:]
-            bias = bias if bias is None or bias.shape[-2] == 1 else bias[..., -last:, :]
+        if asked is not None:
+            q = q[:, :, asked]
+            bias = bias if bias is None or bias.shape[-2] == 1 else bias[..., asked, :]
         y_BHLd = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=self.scale)
         return self.out(y_BHLd.transpose(1, 2).flatten(2))
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from seehear.nn.flops import count_flops
 from seehear.nn.random import Randomness
 from seehear.nn.transformer import Attention, RelativeBias, Size, Transformer, bucket, glorot
 from tests.reference import vatt as slow
@@ -69,6 +70,19 @@ def test_padding_changes_nothing_and_rows_do_not_see_each_other(style):
     x[1] = 7.0
     again = model(x, mask)
     torch.testing.assert_close(again[[0, 2], :3], found[[0, 2], :3])
+
+
+@pytest.mark.parametrize("style", ["vit", "t5"])
+@pytest.mark.parametrize("asked", [slice(0, 1), slice(-2, None)])
+def test_tokens_that_are_asked_for_come_out_as_they_are_among_all(style, asked):
+    model, x = made(style, drop_path=0.5), tokens()
+    mask = torch.tensor([[True, True, True, False, True]]).expand(3, 5)
+    for rng in (None, draws(3)):
+        torch.testing.assert_close(model(x, mask, rng=rng, asked=asked), model(x, mask, rng=rng)[:, asked])
+    plain = model(x, asked=asked)
+    torch.testing.assert_close(plain, model(x)[:, asked])
+    whole, part = (count_flops(lambda a=a: model(x, asked=a)) for a in (None, asked))
+    assert part < 0.9 * whole
 
 
 @pytest.mark.parametrize("options", [{"dropout": 0.3}, {"drop_path": 0.6}])

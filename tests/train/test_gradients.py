@@ -52,7 +52,7 @@ def test_caching_is_exact_under_autocast(name):
     assert found.keys() == expected.keys()
     for n in expected:
         scale = expected[n].abs().max().clamp(min=1e-3)
-        assert (found[n] - expected[n]).abs().max() < 0.03 * scale, n
+        assert (found[n] - expected[n]).abs().max() < 0.05 * scale, n
 
 
 def test_a_micro_batch_of_the_whole_batch_encodes_once():
