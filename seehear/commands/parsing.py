@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, fields, is_dataclass
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
@@ -11,6 +12,7 @@ import tyro
 
 from seehear.errors import unknown
 
+_WORDS = "_words"  # of a parsed command, beside its fields
 Flat = tyro.conf.arg(name="")
 """`Annotated[Options, Flat]`: the fields of a nested dataclass without a prefix."""
 
@@ -23,7 +25,14 @@ def parse(command: Any, words: Sequence[str], *, prog: str) -> Any:
         option = word.split("=")[0].replace("_", "-")
         if option.startswith("--") and option not in options:
             raise unknown(f"option of '{prog}'", option, options)
-    return tyro.cli(command, args=list(words), prog=prog, config=(tyro.conf.FlagCreatePairsOff,))
+    made = tyro.cli(command, args=list(words), prog=prog, config=(tyro.conf.FlagCreatePairsOff,))
+    object.__setattr__(made, _WORDS, shlex.join([*prog.split(), *words]))
+    return made
+
+
+def command_line(command: Any) -> str:
+    """The words that a command was parsed from, for a shell; '' for one that was made in Python."""
+    return getattr(command, _WORDS, "")
 
 
 def option_names(kind: Any, prefix: str = "--") -> Iterator[str]:

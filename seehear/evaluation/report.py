@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from seehear.errors import SeehearError, unknown
 from seehear.evaluation.bootstrap import Comparison, compare
@@ -207,14 +208,21 @@ def compare_runs(
 
 
 def provenance(command: str = "") -> dict[str, Any]:
-    """Versions and the command: what one must know to make the numbers again."""
+    """Versions, the command and the kind of machine: what one must know to make the numbers again."""
     packages = {}
     for name in ("seehear", "torch", "numpy", "scikit-learn", "lancedb", "transformers"):
         try:
             packages[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return {"command": command, "versions": {"python": platform.python_version(), **packages}}
+    versions = {"python": platform.python_version(), **packages}
+    return {"command": command, "versions": versions, "machine": _machine()}
+
+
+def _machine() -> dict[str, Any]:
+    """Not which one it is."""
+    kind = {"system": platform.system(), "cpu": platform.processor() or platform.machine(), "cores": os.cpu_count()}
+    return kind | ({"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {})
 
 
 def _result(plain: dict[str, Any], columns: Mapping[str, np.ndarray]) -> TaskResult:

@@ -28,6 +28,7 @@ from seehear.evaluation.embedded import Classes, Embedded, embed_latents, within
 from seehear.evaluation.multilabel import Marked, linear_scores
 from seehear.evaluation.protocol import evaluate_embeddings
 from seehear.evaluation.report import TaskResult
+from seehear.methods.base import Method
 from seehear.recipes.closed_forms import closed_forms, settings, vectors_only
 from seehear.types import Modality
 
@@ -135,11 +136,10 @@ class Bench:
 
 
 def model_results(bench: Bench) -> Iterator[TaskResult]:
-    """Of each space of the run's method; a method with several names them."""
+    """Of each space of the run's method."""
     assert bench.space is not None
     method = bench.space.method
-    for space in method.spaces:
-        name = method.name if len(method.spaces) == 1 else f"{method.name}/{space}"
+    for space, name in space_names(method).items():
         vectors = embed_latents(method, bench.data, space=space)
         test = part(bench.data, vectors, bench.options.split)
         yield from bench.results(name, test, bench.classes(method, space))
@@ -149,6 +149,11 @@ def model_results(bench: Bench) -> Iterator[TaskResult]:
             yield from _corrected(bench, name, vectors)
         if bench.options.probes:
             yield from _probes(bench, name, vectors)
+
+
+def space_names(method: Method) -> dict[str, str]:
+    """What each space of a method is called in a report: by the method alone, where it has but one."""
+    return {s: method.name if len(method.spaces) == 1 else f"{method.name}/{s}" for s in method.spaces}
 
 
 def baseline_results(bench: Bench) -> Iterator[TaskResult]:

@@ -1,0 +1,142 @@
+"""Queries to look at and listen to: what was asked, the right answer with its rank, and what came before it.
+
+Nobody picks them. The queries of a direction are put in order by their rank, those of one rank in an order drawn from
+their names; shown are the first, the last, and some between, nearer together towards the worst: what goes wrong tells
+more than what goes right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from seehear.data.library import Clip
+from seehear.data.records import digest
+from seehear.evaluation.embedded import Embedded
+from seehear.evaluation.report import TaskResult
+from seehear.report.markup import Markup, element
+from seehear.report.media import Key, Media
+from seehear.types import Modality
+
+FIRST = 3
+"""Of the ranking, shown beside the right answer."""
+_LETTERS = 220
+
+
+@dataclass(frozen=True)
+class Item:
+    """A row of a gallery, or a query."""
+
+    clip: str
+    modality: Modality
+    number: int
+    """Which text of its clip; 0 where there is one."""
+    score: float = 1.0
+    """Cosine with the query."""
+    right: bool = False
+
+
+@dataclass(frozen=True)
+class Example:
+    direction: str
+    rank: float
+    """Of the first right answer, from 1; between two where items tie."""
+    gallery: int
+    query: Item
+    right: Item
+    """The right answer that came first."""
+    first: tuple[Item, ...]
+
+    @property
+    def media(self) -> list[Key]:
+        """The pictures and sounds it shows."""
+        return [(i.clip, i.modality) for i in (self.query, self.right, *self.first) if i.modality != "text"]
+
+
+def spread(ranks: np.ndarray, names: Sequence[str], count: int) -> np.ndarray:
+    """Places of `count` queries from the best rank to the worst, more of them among the worse."""
+    order = sorted(range(len(ranks)), key=lambda i: (ranks[i], digest("example", names[i])))
+    along = 1 - (1 - np.arange(count) / max(1, count - 1)) ** 2
+    return np.array(order)[np.unique(np.round(along * (len(order) - 1)).astype(int))]
+
+
+def examples(
+    result: TaskResult, query: Embedded, gallery: Embedded, ids: Sequence[str], *, count: int
+) -> list[Example]:
+    """Of one direction between two modalities. Queries of clips that the library no longer has are passed over."""
+    asks, answers = result.task.split("->")
+    row = {name: i for i, name in enumerate(_names(query, ids))}
+    known = [i for i, name in enumerate(result.keys.tolist()) if name in row]
+    if not known or not count:
+        return []
+    ranks, names = result.per_query["rank"][known], result.keys[known].tolist()
+    found = []
+    for at in spread(ranks, names, count):
+        q = row[names[at]]
+        scores = gallery.vectors @ query.vectors[q]
+        right = np.flatnonzero(gallery.owner == query.owner[q])
+        if not len(right):
+            continue
+        best = int(right[scores[right].argmax()])
+        places = np.argsort(-scores, kind="stable")[:FIRST]
+        made = [_item(gallery, int(g), answers, ids, float(scores[g]), g in right) for g in (best, *places)]
+        asked = _item(query, q, asks, ids, 1.0, False)
+        found.append(Example(result.task, float(ranks[at]), len(scores), asked, made[0], tuple(made[1:])))
+    return found
+
+
+def example_card(example: Example, clips: Mapping[str, Clip], media: Media) -> Markup:
+    hit = example.rank <= 1
+    rank = f"{example.rank:,.0f}" if example.rank == int(example.rank) else f"{example.rank:,.1f}, tied"
+    head = ("found first" if hit else f"right answer at rank {rank}", f" of {example.gallery:,}")
+    asked = element("div", _shown(example.query, clips, media, "Asked for"), class_="asked")
+    items = [_shown(i, clips, media, f"{n}.", scored=True) for n, i in enumerate(example.first, start=1)]
+    if not any(item.right for item in example.first):
+        items.insert(0, _shown(example.right, clips, media, f"Right answer, rank {rank}:", scored=True))
+    return element(
+        "article",
+        element("h4", element("span", head[0], class_="hit" if hit else "miss"), head[1]),
+        asked,
+        element("div", *items, class_="items"),
+        class_="example",
+    )
+
+
+def _item(rows: Embedded, row: int, modality: Modality, ids: Sequence[str], score: float, right: bool) -> Item:
+    first = int(np.searchsorted(rows.owner, rows.owner[row]))
+    return Item(str(ids[rows.owner[row]]), modality, row - first, score, right)
+
+
+def _names(rows: Embedded, ids: Sequence[str]) -> list[str]:
+    """As the evaluation names its queries: the clip, and which of its rows where it has several."""
+    within = np.arange(len(rows.owner)) - np.searchsorted(rows.owner, rows.owner)
+    return [f"{ids[o]}|{n}" if n else str(ids[o]) for o, n in zip(rows.owner, within, strict=True)]
+
+
+def _shown(item: Item, clips: Mapping[str, Clip], media: Media, head: str, *, scored: bool = False) -> Markup:
+    clip = clips[item.clip]
+    said = texts_of(clip, item.number if item.modality == "text" else None)
+    what = {"video": "Still", "audio": "Sound", "text": "Text"}.get(item.modality, item.modality)
+    seen = media.show((clip.id, item.modality), f"{what} of {said or clip.id}") if item.modality != "text" else None
+    score = f" cosine {item.score:.2f}" if scored else ""
+    words = element(
+        "span",
+        f"\N{LEFT DOUBLE QUOTATION MARK}{said}\N{RIGHT DOUBLE QUOTATION MARK} " if said else "",
+        dir="auto",
+        class_="words",
+    )
+    labels = f" [{', '.join(clip.labels)}]" if clip.labels else ""
+    right = element("strong", " right", class_="hit") if item.right and not head.startswith("Right") else None
+    caption = element("figcaption", f"{head}{score}", right, element("br"), words, clip.id, labels)
+    return element("figure", seen, caption, class_="item right" if item.right and scored else "item")
+
+
+def texts_of(clip: Clip, number: int | None) -> str:
+    """One text of a clip, or all of them."""
+    if number is not None and number < len(clip.texts):
+        said = clip.texts[number].text
+    else:
+        said = " / ".join(t.text for t in clip.texts)
+    return said if len(said) <= _LETTERS else f"{said[:_LETTERS].rstrip()}\N{HORIZONTAL ELLIPSIS}"

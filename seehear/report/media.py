@@ -1,0 +1,129 @@
+"""Stills and sounds small enough to lie inside a page. What cannot be read is told with its reason, and costs nothing
+else: files are opened in a process of their own, which may crash or hang."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from seehear.data.library import Clip, Library
+from seehear.data.media import AudioSpec, VideoSpec, read_window
+from seehear.data.workers import map_in_processes
+from seehear.errors import DecodeError, SeehearError, require
+from seehear.report.markup import Markup, element
+from seehear.types import Modality
+
+SECONDS = 4.0
+"""Of a sound, from the start of its clip."""
+_LARGEST = (256, 192)  # pixels, width and height
+_QUALITY = 72
+_RATE, _BITS = 24_000, 32_000
+_TIME_LIMIT = 60.0
+_KINDS = {"video": "image/jpeg", "audio": "audio/mpeg"}
+
+Key = tuple[str, Modality]
+"""Clip id and what of it: video for a still, audio for a sound."""
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    key: Key
+    path: str
+    start: float
+    end: float
+
+
+class Media:
+    """Excerpts by clip, and how much of them the page may still take in."""
+
+    def __init__(self, excerpts: Mapping[Key, bytes | str], *, budget: int):
+        self.excerpts, self.left = excerpts, budget
+
+    def show(self, key: Key, alt: str) -> Markup:
+        """A picture or a player, or why there is none."""
+        found = self.excerpts.get(key, "not read")
+        if isinstance(found, str):
+            return element("p", found, class_="gone")
+        address = f"data:{_KINDS[key[1]]};base64,{base64.b64encode(found).decode()}"
+        if len(address) > self.left:
+            return element("p", "left out: the page has its full size", class_="gone")
+        self.left -= len(address)
+        if key[1] == "video":
+            return element("img", src=address, alt=alt)
+        return element("audio", controls=True, preload="metadata", src=address, aria_label=alt)
+
+    @property
+    def failed(self) -> int:
+        return sum(isinstance(found, str) for found in self.excerpts.values())
+
+
+def read_excerpts(
+    library: Library, clips: Mapping[str, Clip], keys: Iterable[Key], *, workers: int = 1
+) -> dict[Key, bytes | str]:
+    """JPEG or MP3 of each clip and modality that is asked for, or the reason why not."""
+    found: dict[Key, bytes | str] = {}
+    roots, wanted = library.roots(), []
+    for name, modality in dict.fromkeys(keys):
+        clip = clips[name]
+        if source := clip.source_of(modality):
+            try:
+                path = str(library.path_of(source, roots))
+            except SeehearError as error:
+                found[name, modality] = str(error)
+            else:
+                wanted.append(_Wanted((name, modality), path, clip.start, clip.end))
+        else:
+            found[name, modality] = "the library knows no file of it"
+    for want, made in map_in_processes(excerpt, wanted, workers=workers, time_limit=_TIME_LIMIT):
+        found[want.key] = made if isinstance(made, bytes) else f"not shown: {made}"
+    return found
+
+
+def excerpt(wanted: Any) -> bytes:
+    if not Path(wanted.path).is_file():
+        raise DecodeError(f"{wanted.path} is not there any more")
+    if wanted.key[1] == "video":
+        return still(wanted.path, wanted.start, wanted.end)
+    return sound(wanted.path, wanted.start, wanted.end)
+
+
+def still(path: str, start: float, end: float) -> bytes:
+    """JPEG of the frame in the middle of the window."""
+    frames = read_window(path, start, end, video=VideoSpec(num_frames=1, size=_LARGEST[1], enlarge=False)).frames
+    assert frames is not None
+    image = require("PIL.Image").fromarray(frames[0])
+    image.thumbnail(_LARGEST)
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=_QUALITY, optimize=True)
+    return file.getvalue()
+
+
+def sound(path: str, start: float, end: float) -> bytes:
+    """MP3 of the first seconds of the window: what every browser plays."""
+    waveform = read_window(path, start, min(end, start + SECONDS), audio=AudioSpec(rate=_RATE)).waveform
+    assert waveform is not None
+    return mp3(waveform)
+
+
+def mp3(waveform: np.ndarray) -> bytes:
+    av = require("av")
+    file = io.BytesIO()
+    try:
+        with av.open(file, "w", format="mp3") as container:
+            stream = container.add_stream("mp3", rate=_RATE, layout="mono")
+            stream.bit_rate = _BITS
+            samples = (np.clip(waveform, -1, 1) * 32767).astype(np.int16)
+            frame = av.AudioFrame.from_ndarray(samples[None], format="s16", layout="mono")
+            frame.rate = _RATE
+            resampled = av.AudioResampler(format="s16p", layout="mono", rate=_RATE).resample(frame)
+            for packet in [*(p for f in resampled for p in stream.encode(f)), *stream.encode(None)]:
+                container.mux(packet)
+    except (av.FFmpegError, ValueError) as error:
+        raise DecodeError(f"its sound could not be made an MP3 ({error})") from error
+    return file.getvalue()

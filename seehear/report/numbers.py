@@ -1,0 +1,220 @@
+"""The headline numbers: the run beside the closed forms, the frozen encoders and chance, with intervals; and all
+numbers in tables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from seehear.evaluation.bootstrap import FEW_GROUPS, Comparison
+from seehear.evaluation.report import MAIN, NOT_PERCENT, SHOWN, Report, TaskResult, cell, compare_reports
+from seehear.report.figures import Line, Mark, intervals, legend
+from seehear.report.markup import Markup, element
+from seehear.report.page import folded, paragraph, percent, table, table_row
+
+FROZEN = ("raw cosine", "asif", "frozen encoder")
+"""Models that are the frozen encoders themselves."""
+_ARROW = " \N{RIGHTWARDS ARROW} "
+_DECIDED = "R@10"
+"""What the run is compared by with the best closed form."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One task: the run, and the best of each kind beside it."""
+
+    run: TaskResult
+    closed: TaskResult | None
+    """The closed form that is best on this very split: a baseline with the advantage."""
+    frozen: TaskResult | None
+
+    def marks(self, metric: str) -> list[Mark]:
+        sides = {"run": self.run, "closed": self.closed, "frozen": self.frozen}
+        found = [_mark(kind, result, metric) for kind, result in sides.items() if result and metric in result.metrics]
+        if metric in self.run.chance:
+            chance = self.run.chance[metric]
+            found.append(Mark("chance", chance, says=f"chance {percent(chance)}"))
+        return found
+
+
+def rows_of(report: Report, own: Sequence[str], kinds: Sequence[str], metric: str) -> list[Row]:
+    """A row a task of these kinds that the run itself has; `own` are the names of its spaces, in their order. Pairs of
+    modalities come before what is fused or mixed, and those of many recordings before those of few."""
+    found = []
+    for task in report.tasks():
+        results = {r.model: r for r in report.results if r.task == task and r.kind in kinds}
+        run = next((results[name] for name in own if name in results), None)
+        if run is None or metric not in run.metrics:
+            continue
+        others = [r for name, r in results.items() if not _of_run(name, own) and metric in r.metrics]
+        closed = [r for r in others if r.model not in FROZEN]
+        frozen = [r for r in others if r.model in FROZEN]
+        found.append(Row(run, _best(closed, metric), _best(frozen, metric)))
+    return sorted(found, key=lambda row: (bool(set("+|") & set(row.run.task)), -row.run.counts.get("groups", 0)))
+
+
+def retrieval_section(report: Report, own: Sequence[str]) -> list[Markup]:
+    rows = rows_of(report, own, ("retrieval",), _DECIDED)
+    if not rows:
+        return []
+    told = {row.run.task: _against_best(report, row) for row in rows}
+    panels = [
+        element(
+            "div",
+            element("h3", f"{_in_words(metric)} ({metric})"),
+            intervals(
+                [_line(row, metric) for row in rows],
+                label=f"{metric} by direction: run, closed forms, encoders, chance",
+            ),
+        )
+        for metric in ("R@1", _DECIDED)
+    ]
+    return [
+        paragraph(_verdict(told)),
+        _key(rows),
+        *panels,
+        _table(rows, told),
+        _everything(report, ("retrieval",), "Every direction, model and measure"),
+    ]
+
+
+def other_sections(report: Report, own: Sequence[str]) -> list[Markup]:
+    """Classes by name and by probes, labels, correspondence: a chart a kind, and its table."""
+    found: list[Markup] = []
+    for kind, (title, what) in _KINDS.items():
+        rows = rows_of(report, own, (kind,), MAIN[kind])
+        if rows:
+            chart = intervals([_line(row, MAIN[kind]) for row in rows], label=f"{title}: {MAIN[kind]} by task")
+            found += [element("h3", title), paragraph(what, class_="soft"), _key(rows), chart]
+            found.append(_everything(report, (kind,), f"All numbers: {title.lower()}"))
+    return found
+
+
+_KINDS = {
+    "classification": ("Which class?", "Right at once, of clips with one label: by the names of the classes alone, "
+        "and by probes (k-NN, logistic regression, linear SVM) that training clips have taught."),
+    "multilabel": ("Which labels?", "Mean average precision over labels, of clips with several."),
+    "correspondence": ("Does what belongs together lie together?", "Without labels: how often a clip's own other "
+        "modality lies nearer than one of another recording (AUC); half the time by chance."),
+    "localisation": ("Where?", "Steps found at the right second."),
+}  # fmt: skip
+
+
+def direction(task: str) -> str:
+    return task.replace("->", _ARROW).replace("|", " or ").replace("+", " + ").replace("~", " ~ ")
+
+
+def _of_run(model: str, own: Sequence[str]) -> bool:
+    """The run's spaces, and what is made of them: 'fusemix, weighted', 'fusemix + NNN'."""
+    return any(model == name or model.startswith((f"{name},", f"{name} +")) for name in own)
+
+
+def _best(results: Sequence[TaskResult], metric: str) -> TaskResult | None:
+    return max(results, key=lambda r: r.metrics[metric], default=None)
+
+
+def _mark(kind: str, result: TaskResult, metric: str) -> Mark:
+    value, bounds = result.metrics[metric], result.intervals.get(metric, (math.nan, math.nan))
+    return Mark(kind, value, *bounds, says=f"{result.model} {percent(value, bounds)}")
+
+
+def _line(row: Row, metric: str) -> Line:
+    value = percent(row.run.metrics[metric], row.run.intervals.get(metric))
+    few = row.run.counts.get("groups", FEW_GROUPS) < FEW_GROUPS
+    name = [direction(row.run.task), element("small", f" {row.run.counts['queries']:,} queries") if few else None]
+    return Line(name, row.marks(metric), value)
+
+
+def _key(rows: Sequence[Row]) -> Markup:
+    names = {"run": "this run, with its 95 % interval"}
+    if any(row.closed for row in rows):
+        names["closed"] = "the closed form that is best on this split"
+    if any(row.frozen for row in rows):
+        names["frozen"] = "frozen encoders (" + ", ".join(dict.fromkeys(r.frozen.model for r in rows if r.frozen)) + ")"
+    return legend(names | {"chance": "chance"})
+
+
+def _in_words(metric: str) -> str:
+    return "The right answer comes first" if metric == "R@1" else "It is among the first ten"
+
+
+# -- against the best closed form --------------------------------------------------------------------------------------
+
+
+def _against_best(report: Report, row: Row) -> Comparison | None:
+    """The run minus the best closed form, query by query."""
+    if row.closed is None or _DECIDED not in row.run.per_query or not len(row.run.keys):
+        return None
+    return compare_reports(report, report, row.run.task, model_a=row.closed.model, model_b=row.run.model)[_DECIDED]
+
+
+def _verdict(told: dict[str, Comparison | None]) -> str:
+    known = [c for c in told.values() if c is not None]
+    if not known:
+        return "There are no closed forms in this evaluation to compare with."
+    ahead, behind = sum(c.low > 0 for c in known), sum(c.high < 0 for c in known)
+    return (
+        f"Query by query against the best closed form, by {_DECIDED}: of {len(known)} directions the run is ahead in "
+        f"{ahead} and behind in {behind} (the interval of the difference leaves out 0); {len(known) - ahead - behind} "
+        "cannot be told apart."
+    )
+
+
+def _table(rows: Sequence[Row], told: dict[str, Comparison | None]) -> Markup:
+    head = ["direction", "queries in gallery", "this run", "best closed form", "frozen", "chance", "run - closed form"]
+    lines = []
+    for row in rows:
+        compared = told[row.run.task]
+        sides = [_cell(row.closed), _cell(row.frozen)]
+        chance = _measure(row.run.chance, _DECIDED)
+        counts = f"{row.run.counts['queries']:,} in {row.run.counts['gallery']:,}"
+        lines.append([direction(row.run.task), counts, _cell(row.run, named=False), *sides, chance, _shown(compared)])
+    caption = (
+        f"{_DECIDED} in per cent with 95 % intervals over source recordings. Differences are paired, in points; p by "
+        "sign flips. The closed form is chosen on this very split, which favours it."
+    )
+    return table(head, lines, caption=caption)
+
+
+def _cell(result: TaskResult | None, *, named: bool = True) -> str:
+    if result is None:
+        return "-"
+    shown = _measure(result.metrics, _DECIDED, result.intervals.get(_DECIDED))
+    return f"{result.model} {shown}" if named else shown
+
+
+def _shown(compared: Comparison | None) -> str:
+    if compared is None:
+        return "-"
+    c = compared
+    return f"{100 * c.difference:+.1f} [{100 * c.low:+.1f}, {100 * c.high:+.1f}], p {c.p:.3f}"
+
+
+# -- all of it ---------------------------------------------------------------------------------------------------------
+
+
+def _everything(report: Report, kinds: Sequence[str], title: str) -> Markup:
+    results = [r for r in report.results if r.kind in kinds]
+    names = [n for kind in kinds for n in SHOWN[kind] if any(n in r.metrics for r in results)]
+    head = ["model", *(f"{n}, %" if n not in NOT_PERCENT else n for n in names)]
+    made = table(head, _lines(results, names, len(head)), caption=f"{title}, with 95 % intervals.")
+    return folded(f"{title} ({len(results)} rows)", made)
+
+
+def _lines(results: Sequence[TaskResult], names: Sequence[str], width: int) -> Iterator[Any]:
+    for task in dict.fromkeys(r.task for r in results):
+        own = [r for r in results if r.task == task]
+        counts = ", ".join(f"{n:,} {what}" for what, n in own[0].counts.items() if n)
+        yield element(
+            "tr", element("th", f"{direction(task)} ({counts})", scope="rowgroup", colspan=width), class_="task"
+        )
+        for result in own:
+            yield [result.model, *(_measure(result.metrics, name, result.intervals.get(name)) for name in names)]
+        yield table_row(["chance", *(_measure(own[0].chance, name) for name in names)])
+
+
+def _measure(values: Mapping[str, float], name: str, interval: tuple[float, float] | None = None) -> str:
+    value = values.get(name, math.nan)
+    return "" if math.isnan(value) else cell(value, name, interval)

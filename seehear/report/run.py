@@ -1,0 +1,206 @@
+"""The report of an evaluated run: `report.html` beside its `evaluation.json`.
+
+Numbers are those of the JSON. What else it shows is read now: the run's log, the library, vectors of the split that was
+evaluated, pictures and sounds. Where one of these is gone the page says so, and is made of the rest.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from seehear.data.latents import LatentData, load_latents
+from seehear.data.library import Clip, Library, quote
+from seehear.errors import SeehearError
+from seehear.evaluation.embedded import Embedded, embed_latents
+from seehear.evaluation.report import JSON_NAME, QUERIES_NAME, Report
+from seehear.recipes.bench import space_names
+from seehear.recipes.evaluate import data_revision, same_encoders, trained_on
+from seehear.report.confusion import confusion_section
+from seehear.report.examples import Example, example_card, examples
+from seehear.report.health import health_section
+from seehear.report.markup import Markup, element
+from seehear.report.media import Media, read_excerpts
+from seehear.report.numbers import direction, other_sections, retrieval_section
+from seehear.report.page import Section, facts, folded, page, paragraph
+from seehear.report.shape import shape_section
+from seehear.report.training import training_section
+from seehear.space import SharedSpace
+from seehear.train.checkpoint import write_text
+from seehear.types import Modality
+
+HTML_NAME = "report.html"
+_MEGABYTE = 1_000_000
+_REST = 1.0
+"""Megabytes that are kept for what is neither picture nor sound; ten times what it needs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions:
+    examples: int = 5
+    """Queries shown of each direction, from the best rank to the worst; 0: none."""
+    megabytes: float = 5.0
+    """The page has at most so many: pictures and sounds are left out beyond."""
+    workers: int = 1
+    """Processes that read pictures and sounds."""
+
+    def __post_init__(self) -> None:
+        if self.examples < 0 or self.megabytes < 2 * _REST:
+            raise SeehearError(f"a report has 0 examples or more, and {2 * _REST:g} MB at least")
+
+
+def write_report(
+    run: str | Path, library: Library | str | Path | None = None, options: ReportOptions | None = None
+) -> Path:
+    """Of a run that has been evaluated; the file's path. Without a library, the one it was evaluated on."""
+    run, options = Path(run), options or ReportOptions()
+    text = run_page(run, Report.load(run), library, options)
+    write_text(run / HTML_NAME, text)
+    return run / HTML_NAME
+
+
+def run_page(run: Path, report: Report, library: Library | str | Path | None, options: ReportOptions) -> str:
+    warnings = list(report.warnings)
+    try:
+        opened: _Opened | None = _open(run, report, library)
+        assert opened is not None
+        own = list(space_names(opened.space.method).values())
+        warnings += opened.warnings
+    except SeehearError as error:
+        opened, own = None, report.models()[:1]
+        warnings.append(f"only the numbers could be shown: {error}")
+    sections = [
+        Section("retrieval", "Finding one modality by another", retrieval_section(report, own)),
+        Section("examples", "Examples", _examples(opened, report, own, options) if opened else []),
+        Section("others", "Classes, labels, correspondence", other_sections(report, own)),
+        Section("confusion", "What is taken for what", confusion_section(report, own)),
+        Section("space", "The space", shape_section(report, own[0], opened.vectors[own[0]]) if opened else []),
+        Section("training", "Training", training_section(run, opened.space.method, opened.data) if opened else []),
+        Section("data", "The data", health_section(opened.library, split=report.split) if opened else []),
+        Section("reproduce", "Make it again", _reproduce(run, report)),
+    ]
+    return page(f"{run.name}: {own[0]} on {report.split}", _lead(run, report, warnings), sections)
+
+
+# -- what is read ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Opened:
+    library: Library
+    space: SharedSpace
+    data: LatentData
+    """The clips of the split that was evaluated."""
+    warnings: tuple[str, ...]
+
+    @cached_property
+    def vectors(self) -> dict[str, dict[Modality, Embedded]]:
+        """By the name of a space in the report."""
+        method = self.space.method
+        return {name: embed_latents(method, self.data, space=s) for s, name in space_names(method).items()}
+
+    def clips(self, names: Sequence[str]) -> dict[str, Clip]:
+        listed = ", ".join(quote(name) for name in dict.fromkeys(names))
+        return {clip.id: clip for clip in self.library.clips(f"id IN ({listed})")} if listed else {}
+
+
+def _open(run: Path, report: Report, library: Library | str | Path | None) -> _Opened:
+    if library is None:
+        named = str(report.about.get("dataset_name", ""))
+        library = named if "://" in named or Path(named).is_dir() else trained_on(run)
+    opened = library if isinstance(library, Library) else Library.open(library)
+    space = SharedSpace.from_pretrained(run, device="cpu")
+    encoders = {m: [e["name"] for e in infos] for m, infos in space.encoders.items()}
+    data = load_latents(opened, encoders=encoders, where=f"split = {quote(report.split)}")
+    same_encoders(data, space, opened)
+    warnings = []
+    if report.about.get("model_revision", space.fingerprint) != space.fingerprint:
+        warnings.append("the model is not the one that was evaluated: evaluate again")
+    if report.about.get("dataset_revision", "") != data_revision(data):
+        warnings.append("the library has changed since the evaluation: examples and numbers may differ, evaluate again")
+    return _Opened(opened, space, data, tuple(warnings))
+
+
+# -- parts -------------------------------------------------------------------------------------------------------------
+
+
+def _lead(run: Path, report: Report, warnings: Sequence[str]) -> list[Markup]:
+    about = report.about
+    clips = about.get("clips", {}).get(report.split)
+    when = datetime.fromtimestamp((run / JSON_NAME).stat().st_mtime, UTC) if (run / JSON_NAME).is_file() else None
+    encoders = [f"{m} by {', '.join(e['name'] for e in infos)}" for m, infos in about.get("encoders", {}).items()]
+    known = {
+        "run": str(run),
+        "library": about.get("dataset_name"),
+        "split": f"{report.split}, {clips:,} clips" if clips is not None else report.split,
+        "encoders": "; ".join(encoders),
+        "evaluated": f"{when:%Y-%m-%d %H:%M} UTC" if when else None,
+        "files": _files(),
+    }
+    return [facts(known), *(paragraph(warning, class_="warn") for warning in warnings)]
+
+
+def _files() -> list[Any]:
+    described = {JSON_NAME: "all numbers", QUERIES_NAME: "every query", "config.json": "all settings"}
+    links = [[element("a", name, href=name), f" ({what}) "] for name, what in described.items()]
+    return [part for link in links for part in link]
+
+
+def _examples(opened: _Opened, report: Report, own: Sequence[str], options: ReportOptions) -> list[Any]:
+    """Of every direction between two modalities, in the first space that has it."""
+    ids: Any = opened.data.ids
+    found: dict[str, list[Example]] = {}
+    asked: dict[str, int] = {}
+    for result in report.results:
+        sides = result.task.split("->")
+        vectors = opened.vectors.get(result.model, {})
+        if result.kind == "retrieval" and result.task not in found and len(sides) == 2 and set(sides) <= set(vectors):
+            query, gallery = (vectors[m] for m in sides)
+            found[result.task] = examples(result, query, gallery, ids, count=options.examples)
+            asked[result.task] = result.counts["groups"]
+    shown = [e for some in found.values() for e in some]
+    if not shown:
+        return []
+    clips = opened.clips([item.clip for e in shown for item in (e.query, e.right, *e.first)])
+    excerpts = read_excerpts(opened.library, clips, [k for e in shown for k in e.media], workers=options.workers)
+    media = Media(excerpts, budget=int((options.megabytes - _REST) * _MEGABYTE))
+    chosen = (
+        "Nobody picked these. The queries of a direction are put in order of their rank (those of one rank in an order "
+        f"drawn from their names); shown are {options.examples}, from the first to the last, nearer together towards "
+        "the worst. Sounds are the first 4 s of a clip, stills its middle."
+    )
+    lost = f"{media.failed:,} of {len(excerpts):,} pictures and sounds could not be read; their places say why."
+    parts: list[Any] = [paragraph(chosen), paragraph(lost, class_="warn") if media.failed else None]
+    for number, (task, some) in enumerate(sorted(found.items(), key=lambda one: -asked[one[0]])):
+        cards = [example_card(example, clips, media) for example in some]
+        parts.append(folded(f"{direction(task)} ({len(cards)})", *cards, open_=number == 0) if cards else None)
+    return parts
+
+
+def _reproduce(run: Path, report: Report) -> list[Any]:
+    about = report.about
+    config = run / "config.json"
+    settings = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
+    versions = [f"{name} {version}" for name, version in about.get("versions", {}).items()]
+    machine = about.get("machine", {})
+    known = {
+        "versions": ", ".join(versions),
+        "code": about.get("code_revision"),
+        "data": about.get("dataset_revision"),
+        "model": about.get("model_revision"),
+        "seeds": f"training {settings.get('train', {}).get('seed', 'unknown')}, bootstrap {about.get('seed', 0)}",
+        "machine": ", ".join(f"{name} {value}" for name, value in machine.items()),
+    }
+    parts: list[Any] = [paragraph("Evaluated by"), element("pre", about.get("command", ""))]
+    if settings:
+        library, name = settings.get("library") or "LIBRARY", settings.get("recipe", "")
+        parts += [paragraph("Trained by"), element("pre", settings.get("command") or f"seehear train {library} {name}")]
+        parts.append(
+            folded("All settings of the training", element("pre", json.dumps(settings, indent=1, ensure_ascii=False)))
+        )
+    return [*parts, facts(known)]

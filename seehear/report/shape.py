@@ -1,0 +1,68 @@
+"""The space itself: how alike true and false pairs are, how far the modalities lie apart, whether items are hubs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import combinations
+
+import numpy as np
+
+from seehear.evaluation.embedded import Embedded
+from seehear.evaluation.report import Report
+from seehear.report.figures import histogram
+from seehear.report.markup import Markup, element
+from seehear.report.numbers import direction
+from seehear.report.page import paragraph, percent, table
+from seehear.types import Modality
+
+_MOST = 1000  # clips whose pairs are drawn
+
+
+def shape_section(report: Report, model: str, vectors: Mapping[Modality, Embedded]) -> list[Markup]:
+    panels = []
+    for p, q in combinations(vectors, 2):
+        true, false = similarities(vectors[p], vectors[q])
+        if len(true) > 1:
+            said = (
+                f"{p} and {q}: {len(true):,} true pairs, mean cosine {true.mean():.2f}; false pairs {false.mean():.2f}"
+            )
+            series = [(f"true pairs ({len(true):,})", true), (f"false pairs ({len(false):,})", false)]
+            panels.append(element("div", element("h3", f"{p} and {q}"), histogram(series, label=said)))
+    if not panels:
+        return []
+    return [
+        paragraph(
+            "Cosine of a clip's two modalities, and of one with another clip's (means dashed). What overlaps is what "
+            "retrieval gets wrong."
+        ),
+        element("div", *panels, class_="panels"),
+        *_gaps(report, model),
+    ]
+
+
+def similarities(x: Embedded, y: Embedded) -> tuple[np.ndarray, np.ndarray]:
+    """(cosines of true pairs, of false ones), a vector a clip; of at most a thousand clips, evenly taken."""
+    one, other = x.one_each(), y.one_each()
+    shared = np.intersect1d(one.owner, other.owner)
+    if len(shared) > _MOST:
+        shared = shared[np.linspace(0, len(shared) - 1, _MOST).astype(int)]
+    a, b = (part.vectors[np.searchsorted(part.owner, shared)] for part in (one, other))
+    scores = a @ b.T
+    return np.diag(scores), scores[~np.eye(len(shared), dtype=bool)]
+
+
+def _gaps(report: Report, model: str) -> list[Markup]:
+    rows = []
+    for result in report.results:
+        hubs, gap = result.details.get("hubness"), result.details.get("gap", {})
+        if result.model == model and hubs:
+            known = [f"{gap[name] + 1e-9:.2f}" if name in gap else "-" for name in ("distance", "matched", "unmatched")]
+            shares = [f"{hubs['skew']:.1f}", percent(hubs["largest"]), percent(hubs["orphans"])]
+            rows.append([direction(result.task), *known, *shares])
+    head = ["direction", "gap", "cosine, true", "cosine, false", "hub skew", "largest hub", "never found"]
+    caption = (
+        "Gap: distance between the mean vectors of the two modalities, 0 where they mix, 2 at most. Hubs: items "
+        "among the first ten of many queries; the skewness of how often, the share of queries the largest one is in, "
+        "and the share of the gallery that is in none."
+    )
+    return [table(head, rows, caption=caption)] if rows else []
