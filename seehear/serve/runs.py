@@ -72,7 +72,7 @@ class OpenRun:
                     found[m] = self.space.encode([item])[0]
                 except (DecodeError, WorkerDied) as error:
                     if m == known[-1] and not found:
-                        raise Problem(422, "broken", f"the file cannot be read: {_said(error, path)}") from error
+                        raise broken(error, path) from error
         return found
 
 
@@ -128,6 +128,7 @@ class Runs:
         return OpenRun(name, about.get("made", ""), space, searcher)
 
 
-def _said(error: Exception, path: str) -> str:
-    """Without the name of the temporary file."""
-    return str(error).replace(path, "it").removeprefix("it: ")
+def broken(error: Exception, path: str | Path) -> Problem:
+    """What is said of a file that was sent, without the name it has here."""
+    said = str(error).replace(str(path), "it").removeprefix("it: ")
+    return Problem(422, "broken", f"not to be read as a sound, a picture or a video: {said}")

@@ -15,11 +15,13 @@ from seehear.serve.config import ServeConfig
 
 def serve(library: str, config: ServeConfig, *, ready: Callable[[str], None]) -> None:
     """`ready` is told the address once connections are taken."""
-    app = create_app(library, config)
     listening = _listen(config.host, config.port)
+    app = create_app(library, config)
     host = f"[{config.host}]" if ":" in config.host else config.host
     address = f"http://{host}:{listening.getsockname()[1]}/"
-    options = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=2)
+    options = uvicorn.Config(
+        app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=2
+    )
     ready(address + (f"?token={quote(config.token, safe='')}" if config.token else ""))
     uvicorn.Server(options).run(sockets=[listening])
 

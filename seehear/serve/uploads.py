@@ -19,7 +19,7 @@ from seehear.search.gallery import unit
 from seehear.serve import jobs
 from seehear.serve.decoders import Decoders
 from seehear.serve.problems import Problem
-from seehear.serve.runs import OpenRun
+from seehear.serve.runs import OpenRun, broken
 
 _KEPT = 256  # queries whose vectors are kept
 
@@ -75,8 +75,7 @@ class Uploads:
         try:
             facts = self.decoders(jobs.look, str(path))
         except (DecodeError, WorkerDied) as error:
-            said = str(error).replace(str(path), "it").removeprefix("it: ")
-            raise Problem(422, "broken", f"this is no sound, picture or video that can be read: {said}") from error
+            raise broken(error, path) from error
         seconds = min(facts.seconds, self.seconds)
         vectors = run.encode_file(str(path), facts.kind, seconds, facts.modalities)
         made = Uploaded(secrets.token_urlsafe(12), run.name, run.made, facts, seconds, vectors)

@@ -1,0 +1,72 @@
+// A result as a card, and what can be done with it.
+
+import { clock, h, marked, toast } from "./dom.js";
+import { Stage } from "./player.js";
+
+const SAID = { video: "seen", audio: "heard", text: "said" };
+const stages = new WeakMap();
+
+export const stageOf = (card) => stages.get(card);
+
+export function momentLink(clip, start) {
+  const address = new URL(location.href);
+  address.search = new URLSearchParams({ clip: clip.id, t: String(Math.round(start * 100) / 100) });
+  return address.href;
+}
+
+// `hit`: {clip, start, end, score, modality, text}; of a clip alone score and modality are missing.
+export function card(hit, { query = "", more, other = "", rank = 0, ranked = false } = {}) {
+  const { clip } = hit;
+  const stage = new Stage(clip, hit);
+  const title = hit.text || clip.texts[0]?.text || clip.labels[0] || clip.source;
+  const element = h(
+    "li", { class: "card", tabindex: "0", "data-id": clip.id, "aria-label": `${rank ? `${rank}: ` : ""}${title}` },
+    stage.element,
+    h("div", { class: "body" },
+      h("p", { class: "words" }, ...marked(title, query)),
+      hit.modality ? scored(hit, ranked) : null,
+      h("p", { class: "where" }, h("span", { class: "path", title: clip.source }, clip.source || "text alone"),
+        ...clip.labels.map((label) => h("span", { class: "tag" }, label)), clip.split ? h("span", { class: "tag split" }, clip.split) : null),
+      other ? h("p", { class: "other" }, other) : null,
+      stage.note,
+      transcript(clip, stage, query),
+      h("div", { class: "acts" },
+        h("button", { type: "button", class: "more", onclick: () => more(clip) }, "More like this"),
+        h("button", { type: "button", class: "link", onclick: () => copy(momentLink(clip, hit.start)) }, "Link"))),
+  );
+  stages.set(element, stage);
+  return element;
+}
+
+function scored(hit, ranked) {
+  const bar = h("span", { class: "bar", "aria-hidden": "true" }, h("i"));
+  bar.firstChild.style.width = `${Math.round(100 * Math.min(1, Math.max(0, ranked ? hit.score * 30 : hit.score)))}%`;
+  return h("p", { class: "score" }, h("span", { class: `mod ${hit.modality}` }, SAID[hit.modality]), bar,
+    h("span", { class: "number", title: ranked ? "sum of reciprocal ranks" : "cosine" }, hit.score.toFixed(ranked ? 4 : 2)));
+}
+
+function transcript(clip, stage, query) {
+  const timed = clip.texts.filter((text) => text.start != null).length;
+  if (clip.texts.length < 2 && !timed) return null;
+  const lines = clip.texts.map((text) => {
+    const words = h("span", {}, ...marked(text.text, query));
+    if (text.start == null || !stage.playable) return h("li", {}, words);
+    const jump = () => {
+      stage.start = text.start;
+      if (stage.media) stage.media.currentTime = text.start - stage.offset;
+      if (!stage.media || stage.media.paused) stage.toggle();
+    };
+    return h("li", {}, h("button", { type: "button", class: "at", onclick: jump }, clock(text.start)), " ", words);
+  });
+  return h("details", { class: "transcript" }, h("summary", {}, clip.texts.length === 1 ? "Its words" : `All ${clip.texts.length} texts`), h("ul", {}, ...lines));
+}
+
+export async function copy(address) {
+  try {
+    await navigator.clipboard.writeText(address);
+    toast("The link to this moment is copied.");
+  } catch {
+    history.replaceState(null, "", address);
+    toast("The link to this moment is in the address bar.");
+  }
+}

@@ -1,0 +1,58 @@
+// Small helpers: elements, numbers as people write them.
+
+export const $ = (id) => document.getElementById(id);
+
+export function h(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value == null || value === false) continue;
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (name === "class") element.className = value;
+    else element.setAttribute(name, value === true ? "" : value);
+  }
+  element.append(...children.filter((child) => child != null && child !== ""));
+  return element;
+}
+
+export function clock(seconds) {
+  const tenths = Math.round(seconds * 10);
+  const minutes = Math.floor(tenths / 600);
+  const rest = (tenths % 600) / 10;
+  const shown = (Number.isInteger(rest) ? String(rest) : rest.toFixed(1)).padStart(Number.isInteger(rest) ? 2 : 4, "0");
+  if (minutes < 60) return `${minutes}:${shown}`;
+  return `${Math.floor(minutes / 60)}:${String(minutes % 60).padStart(2, "0")}:${shown}`;
+}
+
+export const many = (n, one, more = `${one}s`) => `${n.toLocaleString("en")} ${n === 1 ? one : more}`;
+
+// The text with those of its words marked that the query has.
+export function marked(text, query) {
+  const wanted = new Set((query.toLowerCase().match(/[\p{L}\p{N}]+/gu) || []).filter((word) => word.length > 1));
+  const parts = text.split(/([\p{L}\p{N}]+)/u);
+  return parts.map((part) => (wanted.has(part.toLowerCase()) ? h("mark", {}, part) : part));
+}
+
+export function problemBox(problem, attributes = {}) {
+  const box = h("div", { class: "problem", ...attributes }, h("p", {}, sentence(problem.message)));
+  if (problem.todo) {
+    const command = problem.todo.startsWith("seehear ");
+    if (command) box.append(...problem.todo.split("; ").map((line) => h("code", {}, line)));
+    else box.append(h("p", { class: "soft" }, sentence(problem.todo)));
+  }
+  return box;
+}
+
+function sentence(text) {
+  const first = text.charAt(0).toUpperCase() + text.slice(1);
+  return /[.!?…]$/.test(first) ? first : `${first}.`;
+}
+
+let toastTimer;
+export function toast(text) {
+  let box = $("toast");
+  if (!box) document.body.append((box = h("p", { id: "toast", role: "status" })));
+  box.textContent = text;
+  box.classList.add("shown");
+  clearTimeout(toastTimer);
+  toastTimer = setTimeout(() => box.classList.remove("shown"), 2500);
+}
