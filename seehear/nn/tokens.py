@@ -129,7 +129,7 @@ class WordTokens(nn.Module):
         self.table.weight.copy_(table_VD)
 
     def _check(self, ids_NL: Tensor) -> None:
-        if torch.compiler.is_compiling():  # looking at values would break the graph
+        if ids_NL.is_meta or torch.compiler.is_compiling():  # no values, or looking at them would break the graph
             return
         words = self.table.num_embeddings
         lowest, highest = (int(v) for v in ids_NL.aminmax()) if ids_NL.numel() else (0, 0)
