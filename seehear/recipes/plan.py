@@ -1,0 +1,230 @@
+"""What each recipe would cost on this library and this machine, before anything is spent.
+
+Every recipe is tried in a process of its own (`estimate.py`): its memory is then its own, it can be ended at any time,
+and one that is too large ends nothing else.
+"""
+
+from __future__ import annotations
+
+import io
+import multiprocessing
+import os
+import platform
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from seehear.data.library import Library
+from seehear.errors import SeehearError
+from seehear.progress import progress, say, set_quiet
+from seehear.recipes.config import MediaRun, Run
+from seehear.recipes.estimate import Estimate, estimates
+from seehear.recipes.run import RECIPES, recipe
+from seehear.stopping import StopRequest, stop_requests
+
+_START = 60.0  # seconds for a process to load torch and the library, beside its own time
+_AT_ONCE = 600.0  # seconds: of what takes no longer, the first in the list of recipes is what to start with
+_DAY = 86_400.0
+_UNITS = (("s", 1.0), ("min", 60.0), ("h", 3600.0), ("days", _DAY), ("months", 30.44 * _DAY), ("years", 365.25 * _DAY))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanOptions:
+    recipes: tuple[str, ...] = ()
+    """Which; all that there are when not given."""
+    steps_measured: int = 20
+    """Steps of the real loop, on the library's own clips; fewer where they take longer than `seconds`."""
+    seconds: float = 60.0
+    """For each recipe; what is measured by then counts, and the rest is scaled."""
+    cache: Path | None = None
+    """A folder for decoded clips, as --data.cache of 'seehear train': only a first pass decodes then."""
+
+    def __post_init__(self) -> None:
+        if self.steps_measured < 1 or self.seconds <= 0:
+            raise SeehearError("--steps-measured and --seconds must be positive")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    library: str
+    machine: str
+    recipes: list[Estimate] = field(default_factory=list)
+    stopped: bool = False
+    """Whether it was interrupted before every recipe was tried."""
+
+    def __str__(self) -> str:
+        parts = [_table(self.recipes)] if any(e.how for e in self.recipes) else []
+        parts += [f"{e.recipe}: {e.why_not}" for e in self.recipes if e.why_not]
+        return "\n".join([*parts, "", self.recommendation()])
+
+    def plain(self) -> dict[str, Any]:
+        found = {**asdict(self), "recommendation": self.recommendation()}
+        found["recipes"] = [{**asdict(e), "fits": e.fits} for e in self.recipes]
+        return found
+
+    def recommendation(self) -> str:
+        return " ".join(_words(self))
+
+
+def plan(library: Library, options: PlanOptions) -> Plan:
+    """Ctrl-C ends it with what is known by then."""
+    runs = {run.recipe: run for run in (recipe(name) for name in options.recipes or RECIPES)}
+    found: list[Estimate] = []
+    with stop_requests() as stop, progress("planning", len(runs), "recipes") as shown:
+        for run in runs.values():
+            one = _tried(library.uri, _cached(run, options.cache), options, stop)
+            if stop:
+                break
+            found.append(one)
+            say(f"{one.recipe}: {one.why_not or _line(one)}")
+            shown.advance()
+    return Plan(library=library.uri, machine=machine(), recipes=found, stopped=bool(stop))
+
+
+def machine() -> str:
+    """What is computed on, in words."""
+    if torch.cuda.is_available():
+        properties = torch.cuda.get_device_properties(0)
+        return f"{properties.name}, {properties.total_memory / 1e9:.0f} GB"
+    if torch.backends.mps.is_available():
+        return f"{platform.processor() or 'Apple'} with its GPU"
+    cores, threads = os.cpu_count() or 1, torch.get_num_threads()
+    used = f", {threads} used" if threads < cores else ""
+    return f"CPU, {cores} core{'s' if cores > 1 else ''}{used}"
+
+
+def duration(seconds: float) -> str:
+    """40 -> '40 s', 5400 -> '1.5 h', 1e7 -> '3.8 months'."""
+    name, unit = next((n, u) for n, u in reversed(_UNITS) if seconds >= 1.5 * u or u == 1.0)
+    count = seconds / unit
+    return f"{count:,.0f} {name}" if count >= 10 or unit <= 60 else f"{count:.1f} {name}"
+
+
+# -- a process for each -----------------------------------------------------------------------------------------------
+
+
+def _cached(run: Run[Any] | MediaRun[Any], cache: Path | None) -> Run[Any] | MediaRun[Any]:
+    return replace(run, data=replace(run.data, cache=cache)) if cache and isinstance(run, MediaRun) else run
+
+
+def _tried(uri: str, run: Run[Any] | MediaRun[Any], options: PlanOptions, stop: StopRequest) -> Estimate:
+    """The last and best of what the process says until its time is up."""
+    spawn = multiprocessing.get_context("spawn")
+    ours, theirs = spawn.Pipe(duplex=False)
+    child = spawn.Process(target=_work, args=(uri, run, options, theirs), name=f"plan {run.recipe}")
+    child.start()
+    theirs.close()
+    best, until = Estimate(recipe=run.recipe), time.monotonic() + options.seconds + _START
+    try:
+        for message in _messages(ours, stop, until):
+            best = message if isinstance(message, Estimate) else replace(best, why_not=message)
+    finally:
+        child.join(0 if stop or time.monotonic() > until else 5)
+        ended = child.exitcode
+        child.kill()
+        child.join()
+        ours.close()
+    if best.why_not or best.how:
+        return best
+    if ended is not None and ended < 0:
+        return replace(best, why_not="it was ended while it was tried, most often for too little memory")
+    if ended:
+        return replace(best, why_not="it failed while it was tried: its error is above")
+    return replace(best, why_not=f"not a step in {duration(options.seconds)}: give it more --seconds")
+
+
+def _messages(ours: Connection, stop: StopRequest, until: float) -> Iterator[Estimate | str]:
+    while not stop and time.monotonic() < until:
+        if ours.poll(0.2):
+            try:
+                yield ours.recv()
+            except EOFError:
+                return
+
+
+def _work(uri: str, run: Run[Any] | MediaRun[Any], options: PlanOptions, theirs: Connection) -> None:
+    """In the process: estimates as they come, or in words why there are none."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of the terminal; the first one decides
+    set_quiet(True)
+    try:
+        for one in estimates(Library.open(uri), run, steps=options.steps_measured, seconds=options.seconds):
+            theirs.send(one)
+    except SeehearError as error:
+        theirs.send(str(error))
+    except torch.OutOfMemoryError:
+        theirs.send("a batch does not fit into the memory of the device: a smaller --train.micro-batch may")
+
+
+# -- words ------------------------------------------------------------------------------------------------------------
+
+
+def _line(one: Estimate) -> str:
+    return f"{duration(one.seconds)}, {one.how}"
+
+
+def _table(found: Sequence[Estimate]) -> str:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("recipe", box=None, pad_edge=False)
+    for name in ("parameters", "steps", "clips a step", "FLOP a step", "FLOP in all", "memory", "a step", "in all"):
+        table.add_column(name, justify="right")
+    table.add_column("time is")
+    for e in sorted((e for e in found if e.how), key=lambda e: e.seconds):
+        cells = [
+            f"{e.parameters / 1e6:,.1f} M",
+            f"{e.steps:,}",
+            f"{e.rows:,.0f}",
+            f"{e.flops_step:.1e}",
+            f"{e.flops:.1e}",
+        ]
+        cells += [f"{e.bytes / 1e9:.1f} GB", _short(e.step_seconds), duration(e.seconds), _basis(e)]
+        table.add_row(e.recipe, *cells)
+    out = io.StringIO()
+    Console(file=out, width=140, color_system=None).print(table)
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
+
+
+def _short(seconds: float) -> str:
+    return f"{1000 * seconds:,.0f} ms" if seconds < 1.5 else duration(seconds)
+
+
+def _basis(e: Estimate) -> str:
+    if e.how == "estimated":
+        return f"estimated: a forward pass of {e.measured_rows} clips"
+    steps = f"{e.measured_steps} step{'s' if e.measured_steps > 1 else ''}"
+    return f"measured, {steps}" if e.how == "measured" else f"scaled from {steps} of {e.measured_rows} clips"
+
+
+def _words(plan: Plan) -> Iterator[str]:
+    able = sorted((e for e in plan.recipes if e.fits), key=lambda e: e.seconds)
+    soon, late = [e for e in able if e.seconds < _DAY], [e for e in able if e.seconds >= _DAY]
+    if soon:
+        first = next((e for e in plan.recipes if e in soon and e.seconds < _AT_ONCE), soon[0])
+        soon = [first, *(e for e in soon if e is not first)]
+        yield f"On this machine ({plan.machine}) start with {first.recipe}: {duration(first.seconds)}."
+    elif late:
+        yield f"On this machine ({plan.machine}) nothing is done within a day."
+    else:
+        yield f"Nothing can be trained on {plan.library} on this machine as it is: the lines above say why."
+    if soon[1:]:
+        yield "Then " + ", ".join(f"{e.recipe}: {duration(e.seconds)}" for e in soon[1:]) + "."
+    if late:
+        yield ", ".join(f"{e.recipe} would take {duration(e.seconds)}" for e in late) + "."
+    for e in plan.recipes:
+        if e.how and not e.why_not and not e.fits:
+            yield (
+                f"{e.recipe} needs {e.bytes / 1e9:.0f} GB of memory, and {e.free_bytes / 1e9:.0f} are free: a smaller "
+                "--train.micro-batch or --train.batch-size may fit."
+            )
+    reading = [e.recipe for e in soon if e.waiting > 0.3]
+    if reading:
+        yield f"{', '.join(reading)} wait for clips to be decoded: --data.cache FOLDER keeps them."
+    if plan.stopped:
+        yield "(Interrupted: recipes that were not tried are not listed.)"

@@ -1,0 +1,143 @@
+"""Some steps of a run that is never kept: what a step takes and computes, before anything is spent.
+
+The same loader, gradients and optimiser as in `loop.py`, on fewer clips where that is asked. Steps are spread over the
+whole run: what a schedule makes cheap or dear (a masking ratio) counts with its share.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import AbstractContextManager, closing
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+
+from seehear import distributed
+from seehear.data.loader import Loader, TrainingData
+from seehear.methods.base import Method
+from seehear.nn.flops import count_flops
+from seehear.nn.random import Randomness
+from seehear.train import numerics
+from seehear.train.config import TrainConfig
+from seehear.train.gradients import Encode, assemble, gradients
+from seehear.train.optim import OptimConfig, adamw, learning_rate, set_learning_rate
+from seehear.types import Batch, StepOutput
+
+PLACES = (0.0, 0.5, 0.999)
+"""Moments of a run at which operations are counted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rehearsal:
+    rows: int
+    """Clips of a step."""
+    seconds: tuple[float, ...]
+    """Of each step; one before them is not counted."""
+    waiting: tuple[float, ...]
+    """Of these, for the next batch: reading that is not hidden behind computing."""
+
+    @property
+    def per_row(self) -> float:
+        return sum(self.seconds) / len(self.seconds) / self.rows
+
+    @property
+    def waited(self) -> float:
+        """The share of the time that goes into waiting for clips."""
+        return sum(self.waiting) / sum(self.seconds)
+
+
+def rehearse(
+    method: Method, data: TrainingData, *, config: TrainConfig, optim: OptimConfig, steps: int, until: float
+) -> Rehearsal:
+    """`config.batch_size` is one number here. Ends early, after a counted step, when `time.monotonic()` is `until`."""
+    loader = loader_of(method, data, config, steps=steps + 2)  # the last step, too, waits for a batch after it
+    method.to(loader.device).train()
+    optimizer = adamw(method, optim)
+    encode = torch.compile(method.encode) if config.compile else method.encode
+    seconds, waiting = list[float](), list[float]()
+    with _numerics(config), closing(loader.batches()) as batches:
+        batch = next(batches)
+        for step in range(steps + 1):
+            if seconds and time.monotonic() > until:
+                break
+            began = time.monotonic()
+            out = step_gradients(method, batch, config, progress=max(0.0, step - 0.5) / steps, step=step, encode=encode)
+            asked = time.monotonic()
+            batch = next(batches)
+            arrived = time.monotonic()
+            set_learning_rate(optimizer, learning_rate(optim, loader, step))
+            optimizer.step()
+            optimizer.zero_grad()
+            with torch.no_grad():
+                method.after_step(out, loader.progress(step))
+            out.loss.item()  # the device is done
+            if step:
+                seconds.append(time.monotonic() - began)
+                waiting.append(arrived - asked)
+    return Rehearsal(rows=loader.place(0).rows, seconds=tuple(seconds), waiting=tuple(waiting))
+
+
+def step_gradients(
+    method: Method, batch: Batch, config: TrainConfig, *, progress: float, step: int = 0, encode: Encode | None = None
+) -> StepOutput:
+    """One step's gradients, at a moment of the run."""
+    with torch.no_grad():
+        method.before_step(progress)
+    return gradients(
+        method,
+        batch,
+        progress=progress,
+        rng=_randomness(method, batch, config, step),
+        micro_batch=config.micro_batch,
+        autocast=partial(numerics.autocast, config.precision, _device(method)),
+        encode=encode,
+    )
+
+
+def step_flops(method: Method, batch: Batch, config: TrainConfig, *, progress: float) -> int:
+    """Of one training step on a batch, forward and backward."""
+    try:
+        with _numerics(config):
+            return count_flops(lambda: step_gradients(method, batch, config, progress=progress))
+    finally:
+        method.zero_grad()
+
+
+@torch.no_grad()
+def forward_flops(method: Method, batch: Batch, config: TrainConfig, *, progress: float) -> int:
+    """Of encoding a batch as in training, without the objective: a little less than a third of a step's."""
+    method.before_step(progress)
+    rng = _randomness(method, batch, config, 0)
+    if method.assembles:
+        batch, rng = assemble(method, batch, rng)
+    with _numerics(config), numerics.autocast(config.precision, _device(method)):
+        return count_flops(lambda: method.encode(batch, rng=rng))
+
+
+def loader_of(method: Method, data: TrainingData, config: TrainConfig, *, steps: int | None = None) -> Loader:
+    """As `fit` makes it."""
+    return Loader(
+        data,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        epochs=config.epochs,
+        steps=config.steps if steps is None else steps,
+        distinct_groups=config.distinct_groups,
+        even=method.assembles,
+        workers=config.workers,
+        device=distributed.device(config.device),
+    )
+
+
+def _randomness(method: Method, batch: Batch, config: TrainConfig, step: int) -> Randomness:
+    rows = len(batch["group"])
+    return Randomness(config.seed, step, 0, rows, rows, _device(method))
+
+
+def _device(method: Method) -> torch.device:
+    return next(method.parameters()).device
+
+
+def _numerics(config: TrainConfig) -> AbstractContextManager[None]:
+    return numerics.settings(fast_matmul=config.fast_matmul, deterministic=config.deterministic)
