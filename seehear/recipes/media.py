@@ -43,13 +43,13 @@ def train_media(
     run = scheduled(run)
     folder, data = Path(folder), run.data
     shown = shown_of(library, run)
+    model = build(run, shown)
     media = load_raw(
         library, shown.raw, vocabulary=shown.vocabulary, where=data.where, cache=data.cache, cache_gb=data.cache_gb
     )
     train, validation = media.split("train").joined(), media.split("val").joined()
     if len(train) < 2:
         raise SeehearError(f"training needs two clips of the split 'train' with two modalities; there are {len(train)}")
-    model = build(run, shown)
     scored = sample(validation, data.validate_at_most, run.train.seed) if len(validation) > 1 else None
     if distributed.rank() == 0:
         say(_about(model, shown, len(train), len(validation)))
@@ -96,18 +96,18 @@ def build(run: MediaRun[Any], shown: Shown) -> Method:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(run.train.seed, "weights"))
         model = method_of(config)
-    if isinstance(model, MAViL):
-        return mavil.started(model)
-    return model.load_words(table) if table is not None and isinstance(model, VATT) else model
+    if table is not None and isinstance(model, VATT):
+        model.load_words(table)
+    if isinstance(model, MAViL | DiffMAViL):
+        mavil.started(model.mavil if isinstance(model, DiffMAViL) else model)
+    return model
 
 
 def method_of(config: Any) -> Method:
-    """An untrained method by its configuration, with the weights of others that the configuration names."""
-    if isinstance(config, DiffMAViLConfig):
-        model = DiffMAViL(config)
-        mavil.started(model.mavil)
-        return model
-    return mavil.started(MAViL(config)) if isinstance(config, MAViLConfig) else VATT(config)
+    """An untrained method by its configuration."""
+    if isinstance(config, DiffMAViLConfig):  # which is a MAViLConfig too
+        return DiffMAViL(config)
+    return MAViL(config) if isinstance(config, MAViLConfig) else VATT(config)
 
 
 def scheduled(run: MediaRun[Any]) -> MediaRun[Any]:

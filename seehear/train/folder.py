@@ -28,7 +28,7 @@ FREE = frozenset(
         "compile",
         "shard",
     )
-) | {"seehear", "library"}
+) | {"seehear", "library", "command"}
 """Settings that may change when a run goes on: they do not change what is trained, but for rounding."""
 
 
