@@ -109,7 +109,7 @@ class VATTConfig:
             raise SeehearError(f"{', '.join(sorted(alone))} is in no pair: add one, or leave it out of modalities")
         if self.spaces == "fine_coarse" and not {"video", "audio"} <= set(self.modalities):
             raise SeehearError("fine_coarse needs video and audio: choose another of spaces, joint or disjoint")
-        for m in (m for m in ("video", "audio") if m in self.modalities):
+        for m in (m for m in self.modalities if m != "text"):
             shape, patch = self.grid_of(m)
             if any(n < size for n, size in zip(shape, patch, strict=True)):
                 raise SeehearError(f"{m} of a clip is {shape}, a patch alone {patch}: take longer or larger clips")
