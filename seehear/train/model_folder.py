@@ -25,15 +25,16 @@ def version() -> str:
         return "source"
 
 
-def save_model(folder: str | Path, method: Method, extra: Mapping[str, Any]) -> None:
-    """`extra` goes into config.json: `encoders`, and what else is known of the model (metrics, sizes of the data)."""
+def save_model(folder: str | Path, method: Method, extra: Mapping[str, Any], *, card: str = "") -> None:
+    """`extra` goes into config.json: `encoders`, and what else is known of the model (metrics, sizes of the data).
+    `card`: in place of that of a space."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_tensors(folder / "model.safetensors", method.state_dict())
     config = {"method": method.name, "config": asdict(method.config), "spaces": method.spaces}
     config |= {"encoders": {}, "seehear": version()} | dict(extra)
     write_text(folder / "config.json", json.dumps(config, indent=2, ensure_ascii=False) + "\n")
-    write_text(folder / "README.md", _card(method, config))
+    write_text(folder / "README.md", card or _card(method, config))
 
 
 def _card(method: Method, config: Mapping[str, Any]) -> str:

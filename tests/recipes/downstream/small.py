@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from seehear.data.library import Library
@@ -29,4 +30,23 @@ def films(folder: Path, count: int, *, silent: tuple[int, ...] = ()) -> Library:
     for n in range(count):
         film(folder / f"clip{n}.mp4", gop=100)
         clips.append(clip(f"clip{n}", has_audio=n not in silent))
+    return library(folder, folder, clips)
+
+
+def pictures(folder: Path, counts: dict[str, int], *, several: bool = False) -> Library:
+    """Stills, half of them red and half blue, in recordings of their own; `counts` of each split. Labelled by a column,
+    'colour', and among the labels by 'colour=red'; `several`: every second one is 'loud' as well."""
+    from PIL import Image
+
+    clips, draws = [], np.random.default_rng(0)
+    for n, split in enumerate(name for name, count in counts.items() for _ in range(count)):
+        picture = draws.integers(0, 60, (32, 32, 3)).astype(np.uint8)
+        picture[..., 2 * (n % 2)] += 180
+        Image.fromarray(picture).save(folder / f"still{n}.png")
+        colour = "red" if n % 2 == 0 else "blue"
+        labels = (f"colour={colour}", *(["loud"] if several and n % 4 < 2 else []))
+        clips.append(
+            clip(f"still{n}", source=f"still{n}.png", end=0.0, has_audio=False, split=split, labels=labels,
+                 meta={"colour": colour, "fold": str(n // 2 % 3 + 1)})
+        )  # fmt: skip
     return library(folder, folder, clips)

@@ -1,0 +1,86 @@
+"""Labelled clips as they are trained on: media or features, with labels, drawn evenly or by the rarity of their
+classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from seehear.data.raw.media import RawMedia
+from seehear.nn.random import seed_of
+from seehear.recipes.downstream.labels import Labelled, class_weights
+from seehear.types import Batch, Float, Int, Tensor
+
+
+class LabelledMedia:
+    """`TrainingData`. `drawn`: so many clips an epoch, each the more often the rarer its classes are; of fewer than
+    there are no clip comes twice in an epoch. 0: each clip once."""
+
+    heavy = True
+    together = 1
+
+    def __init__(self, labelled: Labelled, classes: Sequence[str], *, drawn: int = 0):
+        self.media: RawMedia = labelled.media
+        self.numbers = _numbers(labelled, classes)
+        self.num_classes, self.drawn = len(classes), drawn
+        self.weights = class_weights(labelled.truth(classes)) if drawn else None
+        self._epoch: tuple[tuple[int, int], Tensor] | None = None
+
+    def __len__(self) -> int:
+        return self.drawn or len(self.numbers)
+
+    @property
+    def groups(self) -> Tensor:
+        """Of clips that are drawn anew each epoch a number each."""
+        return torch.arange(self.drawn) if self.drawn else self.media.groups
+
+    def batch(self, indices: Int[Tensor, " b"], *, seed: int = 0, epoch: int = 0) -> Batch:
+        clips = self.clips(seed, epoch)[indices.cpu()]
+        labels = torch.zeros(len(clips), self.num_classes)
+        for row, clip in enumerate(clips.tolist()):
+            labels[row, list(self.numbers[clip])] = 1.0
+        return self.media.batch(clips, seed=seed, epoch=epoch) | {"label": labels}
+
+    def clips(self, seed: int, epoch: int) -> Int[Tensor, " n"]:
+        """Which clip each sample of an epoch is."""
+        if self.weights is None:
+            return torch.arange(len(self.numbers))
+        if self._epoch is None or self._epoch[0] != (seed, epoch):
+            self._epoch = (seed, epoch), drawn_by(self.weights, self.drawn, seed_of(seed, "classes", epoch))
+        return self._epoch[1]
+
+
+class LabelledFeatures:
+    """The same for features that are at hand."""
+
+    heavy = False
+    together = 1
+
+    def __init__(self, features: Float[np.ndarray, "n d"], labelled: Labelled, classes: Sequence[str]):
+        self.features = torch.from_numpy(np.ascontiguousarray(features, dtype=np.float32))
+        self.labels = torch.from_numpy(labelled.truth(classes).astype(np.float32))
+        self.groups = labelled.media.groups
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def batch(self, indices: Int[Tensor, " b"], *, seed: int = 0, epoch: int = 0) -> Batch:
+        here = torch.ones(len(indices), dtype=torch.bool)
+        return {"features": self.features[indices], "has_features": here, "label": self.labels[indices]}
+
+
+def drawn_by(weights_N: Float[np.ndarray, " n"], count: int, seed: int) -> Int[Tensor, " count"]:
+    """Rows by weight: without putting back where that gives enough of them."""
+    rng = np.random.default_rng(seed)
+    if count < np.count_nonzero(weights_N):
+        with np.errstate(divide="ignore"):
+            first = np.argsort(rng.exponential(size=len(weights_N)) / weights_N, kind="stable")[:count]
+        return torch.from_numpy(rng.permutation(first))
+    return torch.from_numpy(rng.choice(len(weights_N), size=count, p=weights_N / weights_N.sum()))
+
+
+def _numbers(labelled: Labelled, classes: Sequence[str]) -> list[tuple[int, ...]]:
+    number = {name: c for c, name in enumerate(classes)}
+    return [tuple(number[label] for label in own if label in number) for own in labelled.labels]

@@ -1,0 +1,181 @@
+"""Fine-tune a tower of a trained run to labels, through the one training loop, and measure it on held-out clips.
+
+Validation clips choose the weights, where there are any; test clips are looked at once, in several views.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from seehear import distributed
+from seehear.data.library import Library
+from seehear.data.raw import RawConfig, load_raw
+from seehear.errors import SeehearError
+from seehear.evaluation.report import Report, TaskResult, provenance
+from seehear.methods.base import Method
+from seehear.methods.classifier import Classifier, modalities_of
+from seehear.progress import hushed, say
+from seehear.recipes.downstream.data import LabelledMedia
+from seehear.recipes.downstream.features import check_towers
+from seehear.recipes.downstream.labels import Labelled, labelled
+from seehear.recipes.downstream.measure import logits_of, result_of, scores
+from seehear.recipes.downstream.presets import FineTune
+from seehear.recipes.downstream.tower import Pretrained, classifier
+from seehear.recipes.towers import Shown
+from seehear.train.loop import TrainResult, fit
+from seehear.train.model_folder import save_model
+
+_MANY = 500  # clips from which on processes that decode are worth their start
+
+
+def finetune(
+    model: Pretrained,
+    library: Library,
+    label: str,
+    settings: FineTune,
+    folder: str | Path,
+    *,
+    resume: bool = False,
+    command: str = "",
+) -> Report | None:
+    """The classifier is in `folder/model`, its report in `folder`; None without test clips, and of other processes than
+    the first."""
+    distributed.start()
+    folder, raw = Path(folder), settings.clips.of(model.raw)
+    tower, data = _data(model, library, label, settings, raw)
+    parts = data.parts(settings.fold)
+    train, classes, several = parts["train"], parts["train"].classes(), data.several
+    _check(train, classes, library, label)
+    made = classifier(
+        model,
+        raw,
+        classes,
+        tower=tower,
+        several=several,
+        learning=settings.learning,
+        settings=settings.clips.of_model(),
+        scratch=settings.scratch,
+        seed=settings.train.seed,
+    )
+    scored = _usable(parts["val"], classes, several=several)
+    if distributed.rank() == 0:
+        say(_about(made, parts, label))
+    result = fit(
+        made,
+        LabelledMedia(train, classes, drawn=(settings.drawn or len(train)) if settings.balanced else 0),
+        config=settings.train,
+        optim=settings.optim,
+        folder=folder,
+        validate=partial(_validate, labelled=scored, settings=settings) if scored is not None else None,
+        settings=_noted(model, library, label, settings, raw),
+        resume=resume,
+    )
+    if distributed.rank() != 0:
+        return None
+    made.eval()
+    _save(folder, made, Shown(raw=raw, windows=settings.windows, crops=settings.crops), result, label)
+    tested = _usable(parts["test"], classes, several=several)
+    if tested is None:
+        say("no test clips with these labels: nothing is measured")
+        return None
+    found = measured(made, tested, settings, label=label)
+    report = Report(split="test", results=(found,), about=provenance(command) | {"dataset_name": library.uri})
+    report.save(folder)
+    return report
+
+
+def measured(made: Classifier, tested: Labelled, settings: FineTune, *, label: str) -> TaskResult:
+    logits_NC = logits_of(
+        made,
+        tested,
+        windows=settings.windows,
+        crops=settings.crops,
+        workers=settings.train.workers,
+        precision=settings.train.precision,
+    )
+    details = {"preset": settings.preset, "windows": settings.windows, "crops": settings.crops}
+    return result_of(
+        logits_NC,
+        tested,
+        made.config.classes,
+        several=made.config.several,
+        task=f"{made.config.tower}->{label}",
+        model=f"{made.config.method} {'from scratch' if settings.scratch else 'fine-tuned'}",
+        details=details,
+    )
+
+
+def _data(model: Pretrained, library: Library, label: str, settings: FineTune, raw: RawConfig) -> tuple[str, Labelled]:
+    """(tower, labelled clips that have what it reads)"""
+    there = [m for m in model.modalities if any(clip.has(m) for clip in library.clips(settings.where))]
+    tower = settings.tower or "+".join(there)
+    check_towers((tower,), there)
+    only = {**asdict(raw), "modalities": modalities_of(tower)}
+    media = load_raw(library, RawConfig(**only), where=settings.where, cache=settings.cache)
+    return tower, labelled(library, media, label, tower=tower)
+
+
+def _check(train: Labelled, classes: tuple[str, ...], library: Library, label: str) -> None:
+    if len(classes) < 2:
+        found = f"all are {classes[0]!r}" if classes else "there are none"
+        raise SeehearError(f"{library.uri}: the training clips have no two classes of {label!r}: {found}")
+    if len(train) < 2:
+        raise SeehearError(f"{library.uri}: training needs two clips with a label {label!r}; there is {len(train)}")
+
+
+def _usable(part: Labelled, classes: tuple[str, ...], *, several: bool) -> Labelled | None:
+    """Clips to measure on; None where there are none, or, of several labels, no class that some have and some not."""
+    truth_NC = part.truth(classes)
+    enough = (truth_NC.any(axis=0) & ~truth_NC.all(axis=0)).any() if several else len(part) > 0
+    return part if enough else None
+
+
+def _validate(method: Method, *, labelled: Labelled, settings: FineTune) -> dict[str, float]:
+    """In one view, the middle of a clip."""
+    assert isinstance(method, Classifier)
+    with hushed():
+        workers = settings.train.workers if len(labelled) > _MANY else 0
+        logits_NC = logits_of(method, labelled, workers=workers, precision=settings.train.precision)
+    return scores(logits_NC, labelled, method.config.classes, several=method.config.several)
+
+
+def _noted(model: Pretrained, library: Library, label: str, settings: FineTune, raw: RawConfig) -> dict[str, Any]:
+    """What must not change when the run goes on, beside what `fit` knows."""
+    where = library.uri if "://" in library.uri else str(Path(library.uri).resolve())
+    names = ("preset", "balanced", "drawn", "scratch", "fold", "where")
+    return {
+        "recipe": f"finetune {settings.preset}",
+        "library": where,
+        "from": model.run,
+        "label": label,
+        "shown": asdict(raw),
+        "finetune": {name: getattr(settings, name) for name in names},
+    }
+
+
+def _save(folder: Path, made: Classifier, shown: Shown, result: TrainResult, label: str) -> None:
+    training = {"step": result.best_step, "seconds": round(result.seconds, 1)}
+    facts = {"shown": shown.plain(), "label": label, "metrics": result.metrics, "training": training}
+    save_model(folder / "model", made, facts, card=_card(made, label, result))
+
+
+def _card(made: Classifier, label: str, result: TrainResult) -> str:
+    metrics = "".join(f"| {name} | {value:.4f} |\n" for name, value in result.metrics.items())
+    return (
+        "---\nlibrary_name: seehear\ntags: [classification]\n---\n\n"
+        f"# {label} from {made.config.tower}\n\nA tower of {made.config.method} with a map to "
+        f"{len(made.config.classes)} classes: {', '.join(made.config.classes)}.\n\n"
+        "```python\nfrom seehear.space import load_method\n\n"
+        'classifier, config, shown = load_method("path/to/this/folder")\n```\n\n'
+        "## Validation\n\n| metric | value |\n|---|---|\n" + metrics
+    )
+
+
+def _about(made: Classifier, parts: dict[str, Labelled], label: str) -> str:
+    counts = ", ".join(f"{len(part):,} {name}" for name, part in parts.items())
+    learning = sum(p.numel() for p in made.parameters() if p.requires_grad)
+    kind = "labels, several a clip" if made.config.several else "classes"
+    return f"{label}: {len(made.config.classes):,} {kind}, clips {counts}; {made.config.tower}, {learning:,} parameters"
