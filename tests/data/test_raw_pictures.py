@@ -16,12 +16,14 @@ from seehear.data.raw.pictures import (
     Colours,
     cut,
     draw_colours,
+    moving,
     random_box,
     recoloured,
     region_of,
     squared,
     view_box,
 )
+from seehear.errors import SeehearError
 
 sides = st.integers(1, 500)
 
@@ -133,3 +135,23 @@ def test_how_often_colours_change():
     assert abs(sum(c is not None for c in changed) - 800) < 50
     assert all(abs(c.hue) <= 0.2 and abs(c.brightness) <= 32 and abs(c.contrast - 1) <= 0.4 for c in changed if c)
     assert draw_colours(RawConfig(jitter=0.0), draws) is None
+
+
+def test_only_what_moves_is_shown():
+    films = torch.full((4, 3, 5, 3), 77, dtype=torch.uint8)
+    films[0, 1, 2] += 8  # 6 over the mean of its pixel, and 2 below it in the other frames
+    shown = moving(films, 3.0)
+    assert shown.dtype == torch.uint8
+    assert shown[:, 1, 2, 0].tolist() == [146, 122, 122, 122]
+    assert (shown[:, 0] == 128).all()
+    assert (shown[:, :, 3:] == 128).all()
+
+
+def test_motion_is_cut_at_black_and_white():
+    films = torch.tensor([10, 20], dtype=torch.uint8)[:, None, None, None].expand(2, 2, 2, 3)
+    assert moving(films, 1000.0)[:, 0, 0, 0].tolist() == [0, 255]
+
+
+def test_in_one_picture_nothing_moves():
+    with pytest.raises(SeehearError, match="motion must be 0 where a clip is one picture"):
+        RawConfig(frames=1, motion=2.0)

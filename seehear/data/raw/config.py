@@ -53,6 +53,9 @@ class RawConfig:
     """Distances from grey grow or shrink by up to this share."""
     hue: float = 0.2
     """Up to so many turns of the colour circle."""
+    motion: float = 0.0
+    """So many times the distance of every pixel from its mean over the clip is shown, around middle grey: what stays
+    the same in a clip is gone. 0: pictures as they are."""
     noise: float = 0.01
     """Gaussian noise in the sound: its standard deviation over the loudest sample of the clip."""
     contexts: int = 5
@@ -66,10 +69,12 @@ class RawConfig:
                 raise unknown("modality", m, MODALITIES)
         for name in ("frames", "fps", "size", "rate", "contexts", "words"):
             _check(name, getattr(self, name), getattr(self, name) > 0, "more than 0")
-        for name in ("side", "seconds", "noise"):
+        for name in ("side", "seconds", "noise", "motion"):
             _check(name, getattr(self, name), getattr(self, name) >= 0, "0 or more")
         for name in ("flip", "jitter", "brightness", "contrast", "saturation", "hue"):
             _check(name, getattr(self, name), 0 <= getattr(self, name) <= 1, "from 0 to 1")
+        still = self.motion > 0 and self.frames == 1
+        _check("motion", self.motion, not still, "0 where a clip is one picture: in that nothing moves")
         low, high = self.crop
         _check("crop", self.crop, 0 < low <= high <= 1, "two rising shares of the area, from above 0 to 1")
         _check("aspect", self.aspect, 0 < self.aspect[0] <= self.aspect[1], "two rising numbers above 0")

@@ -85,6 +85,12 @@ def squared(x_THWC: Int[Tensor, "t h w c"], size: int) -> Int[Tensor, "t s s c"]
     return x.permute(0, 2, 3, 1)
 
 
+def moving(x_THWC: Int[Tensor, "t h w c"], gain: float) -> Int[Tensor, "t h w c"]:
+    """uint8: the distance of every pixel from its mean over the clip, `gain` times, around middle grey."""
+    x = x_THWC.float()
+    return (gain * (x - x.mean(dim=0)) + 128.5).clamp_(0, 255).to(torch.uint8)
+
+
 def draw_colours(config: RawConfig, draws: np.random.Generator) -> Colours | None:
     """None where the colours stay as they are."""
     changed = draws.random() < config.jitter

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from seehear.data.raw.config import RawConfig
-from seehear.data.raw.pictures import Box, cut, draw_colours, random_box, recoloured, squared, view_box
+from seehear.data.raw.pictures import Box, cut, draw_colours, moving, random_box, recoloured, squared, view_box
 from seehear.data.raw.windows import Span, Starts, spaced, starts
 from seehear.nn.random import seed_of
 from seehear.types import Float, Int, Tensor
@@ -44,7 +44,8 @@ class Drawn:
         x = x if enlarged else squared(x, config.size)  # what is left to do is done where there are fewer pixels
         x = x.flip(2) if mirrored else x
         x = recoloured(x, colours) if colours is not None else x
-        return squared(x, config.size) if enlarged else x
+        x = squared(x, config.size) if enlarged else x
+        return moving(x, config.motion) if config.motion else x
 
     def heard(self, waveform: Float[np.ndarray, " s"], config: RawConfig) -> Float[Tensor, " s"]:
         if not config.noise:
@@ -73,7 +74,8 @@ class Viewed:
         _, height, width, _ = frames_THWC.shape
         whole = config.squash and self.crops == 1
         box = Box(0, 0, height, width) if whole else view_box(height, width, self.crop, self.crops)
-        return squared(cut(frames_THWC, box), config.size)
+        x = squared(cut(frames_THWC, box), config.size)
+        return moving(x, config.motion) if config.motion else x
 
     def heard(self, waveform: Float[np.ndarray, " s"], config: RawConfig) -> Float[Tensor, " s"]:
         return torch.from_numpy(waveform)
