@@ -46,6 +46,26 @@ def test_worked_numbers(s, form, at_007, at_1):
     assert of_cosines(s, 0.07, form, dtype=torch.float32) == pytest.approx(at_007, abs=2e-6)
 
 
+def test_worked_numbers_by_clip():
+    """Of the slow reference, which the property below holds ours to; the sheet's rows and columns make 'symmetric'."""
+
+    def by_clip(s, tau, form, **options):
+        s = [[v if isinstance(v, list) else [v] for v in row] for row in s]
+        return list(slow.mil_nce(s, tau, form, **options).values())
+
+    assert by_clip(A, 0.07, "paper") == pytest.approx([0.000839, 0.017881, 0.000849], abs=5e-7)
+    assert by_clip(A, 0.07, "code") == pytest.approx([0.693567, 0.702128, 0.693572], abs=5e-7)
+    rows, columns = (0.000046, 0.013857, 0.000801), (0.000793, 0.004081, 0.000048)
+    both = [r + c for r, c in zip(rows, columns, strict=True)]
+    assert by_clip(A, 0.07, "symmetric") == pytest.approx(both, abs=1.5e-6)
+    masked = by_clip(A, 0.07, "code", has_y=[[True], [False], [True]])
+    assert [1.5 * v for v in masked] == pytest.approx([1.040316, 1.039765], abs=1e-6)
+    assert by_clip(B, 0.07, "paper") == pytest.approx([0.000804, 0.013152], abs=5e-7)
+    assert by_clip(B, 0.07, "code") == pytest.approx([0.693549, 0.699745], abs=5e-7)
+    assert by_clip(B, 1.0, "paper") == pytest.approx([0.778605, 0.781339], abs=5e-7)
+    assert by_clip(B, 1.0, "code") == pytest.approx([1.156388, 1.158262], abs=5e-7)
+
+
 def test_worked_numbers_with_vectors():
     v, a = torch.tensor([[1, 0], [0.6, 0.8], [0, 2]]).double(), torch.tensor([[2, 0.5], [1, 1], [-1, 3]]).double()
     v, a = (torch.nn.functional.normalize(x, dim=1) for x in (v, a))
@@ -73,6 +93,9 @@ def test_the_least_it_can_be():
     assert nce(one, one, 0.07).item() == 0.0
     assert nce(one, one, 0.07, form="code").item() == pytest.approx(math.log(2), abs=1e-12)
     assert nce(one, one, 0.07, form="symmetric").item() == 0.0
+    five = unit(1, 5, 4, seed=1)
+    assert mil_nce(one, five, 0.07).item() == 0.0
+    assert mil_nce(one, five, 0.07, form="code").item() == pytest.approx(math.log(2), abs=1e-12)
 
 
 @settings(max_examples=40, deadline=None)

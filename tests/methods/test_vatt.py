@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from seehear.data.raw import RawConfig
 from seehear.errors import SeehearError
 from seehear.methods.vatt import SIZES, VATT, VATTConfig
 from seehear.nn.random import Randomness
@@ -79,6 +80,11 @@ def test_lengths_at_full_size():
     assert model.tokens["video"](video, rng=None, name="video").shape == (2, 1569, 1024)
     assert model.tokens["audio"](audio, rng=None, name="audio").shape == (2, 1201, 768)
     assert model.tokens["video"](finer, rng=None, name="video").shape == (2, 3201, 1024)
+    with torch.device("meta"):
+        model, sentences = VATT(VATTConfig()), torch.empty(2 * 5, 16, dtype=torch.long)
+    words, mask = model.tokens["text"](sentences, rng=None, name="text")
+    assert (words.shape, mask.shape) == ((10, 17, 512), (10, 17))
+    assert RawConfig().samples == 153_600  # 3.2 s
 
 
 def test_the_spectrogram_has_144_tokens_and_drops_none():
@@ -269,6 +275,49 @@ def test_clips_of_another_size_and_length_are_read(options):
     assert z["video"].shape == z["audio"].shape == (2, 8)
     scaled = model.embed({"video": video.double() * 2 / 255 - 1})["video"]
     torch.testing.assert_close(scaled, z["video"])
+
+
+@pytest.mark.parametrize("options", [{}, {"variant": "agnostic", "spaces": "joint", "form": "code"}])
+def test_another_order_of_the_clips_is_the_same_step(options):
+    """The keep set is one for the whole batch; without dropout a clip's place in it says nothing."""
+    model, batch = vatt(dropout=0.0, **options).double(), batch_of()
+    order = torch.randperm(ROWS, generator=torch.Generator().manual_seed(0))
+    moved = {k: x[order] for k, x in batch.items()}
+    one, two = (model.encode(b, rng=draws()) for b in (batch, moved))
+    for m, f in one.features.items():
+        torch.testing.assert_close(two.features[m], f[order])
+    found = []
+    for given in (batch, moved):
+        model.zero_grad()
+        out = objective(model, given)
+        out.loss.backward()
+        found.append((out.loss.detach(), {n: p.grad for n, p in model.named_parameters() if p.grad is not None}))
+    torch.testing.assert_close(found[1], found[0])
+    z, moved_z = (model.embed(b) for b in (batch, moved))
+    for m, x in z.items():
+        torch.testing.assert_close(moved_z[m], x[order])
+
+
+def test_without_words_only_the_term_of_sound_is_left():
+    """And with a batch of nothing but words, none."""
+    batch = batch_of(has_text=torch.zeros(ROWS, dtype=torch.bool))
+    model, alone = vatt(dropout=0.0), vatt(dropout=0.0, modalities=("video", "audio"))
+    alone.load_state_dict({k: v for k, v in model.state_dict().items() if k in alone.state_dict()})
+    out, expected = objective(model, batch), objective(alone, batch)
+    assert torch.equal(out.loss, out.metrics["loss/video-audio"])
+    torch.testing.assert_close(out.loss, expected.loss)
+    out.loss.backward()
+    expected.loss.backward()
+    for n, p in alone.named_parameters():
+        torch.testing.assert_close(model.get_parameter(n).grad, p.grad)
+
+
+def test_the_length_of_a_vector_says_nothing():
+    model, g = vatt(), torch.Generator().manual_seed(0)
+    x, y = (torch.randn(*s, generator=g, dtype=torch.float64) for s in ((5, 8), (5, 2, 8)))
+    has = torch.ones(5, dtype=torch.bool)
+    losses = [model._term(a * x, b * y, has, has[:, None].expand(5, 2), None) for a, b in ((1, 1), (3, 0.2))]
+    torch.testing.assert_close(losses[1], losses[0])
 
 
 def test_rows_do_not_see_each_other_in_use():

@@ -38,6 +38,7 @@ def word_tokens(**options):
 def test_counts_of_the_sheet():
     assert grid((32, 224, 224), (4, 16, 16)) == (8, 14, 14)
     assert grid((32, 320, 320), (4, 16, 16)) == (8, 20, 20)
+    assert len(Positions(grid((32, 320, 320), (4, 16, 16)), 2, norm=False).table) == 48
     assert grid((4, 384, 384), (4, 16, 16)) == (1, 24, 24)  # a still repeated four times
     assert grid((153_600,), (128,)) == (1200,)
     assert grid((150, 80), (16, 5)) == (9, 16)
