@@ -17,7 +17,7 @@ import argparse
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import permutations
 from pathlib import Path
@@ -42,7 +42,7 @@ from seehear.nn.random import Randomness
 from seehear.recipes import vatt
 from seehear.recipes.config import MediaRun
 from seehear.recipes.media import build, clip_features, placed, shown_of, train_media
-from seehear.recipes.studies.grid import Cell, cell_key, run_grid
+from seehear.recipes.studies.grid import Cell, Result, cell_key, run_grid
 from seehear.recipes.towers import Shown
 from seehear.train.loop import fit
 from seehear.types import Batch, Encoded, Modality, StepOutput, Tensor
@@ -255,6 +255,22 @@ def supervised(here: Case, folder: Path, again: bool) -> dict[str, float]:
     return found
 
 
+def tables(results: Sequence[Result]) -> Iterator[str]:
+    """Of each set, in Markdown: a row a measure, a column a cell; chance, and the first model untrained."""
+    for name in dict.fromkeys(result.cell["set"] for result in results):
+        here = [r for r in results if r.cell["set"] == name and r.values]
+        heads = [f"{r.cell['model']}, seed {r.cell['seed']}" for r in here]
+        yield from ("", f"| {name} | chance | untrained | {' | '.join(heads)} |", f"|{'---|' * (3 + len(here))}")
+        for key in dict.fromkeys(k.removesuffix(" chance") for r in here for k in r.values if k.endswith(" chance")):
+            of = [r.values for r in here]
+            chance = next(v[f"{key} chance"] for v in of if key in v)
+            before = next((f"{v[f'{key} untrained']:.1f}" for v in of if f"{key} untrained" in v), "")
+            own = (f"{v[key]:.1f} [{v[f'{key} low']:.1f}, {v[f'{key} high']:.1f}]" if key in v else "" for v in of)
+            yield f"| {key} | {chance:.1f} | {before} | {' | '.join(own)} |"
+        costs = (f"{r.values['steps']:.0f}, {r.values['core seconds']:.0f} s" for r in here)
+        yield f"| steps, core-seconds | | | {' | '.join(costs)} |"
+
+
 # -- all cells ---------------------------------------------------------------------------------------------------------
 
 
@@ -280,6 +296,7 @@ def main() -> None:
     if options.tables:
         cells = [cell for cell in cells if (study / "cells" / f"{cell_key(cell)}.json").exists()]
     results = run_grid(study, cells, lambda cell: measure(cell, options.data, options.work), about={}, verbose=True)
+    print("\n".join(tables(results)))
     write("vatt_real", {"cells": [{**result.cell, "values": result.values} for result in results]}, options.out)
 
 

@@ -30,8 +30,8 @@ def paper() -> MediaRun[VATTConfig]:
 
 
 def small() -> MediaRun[VATTConfig]:
-    """Half a day on one GPU: 16 frames of 112 pixels, raw waveforms of 16 kHz, encoders of 6 layers. Words learn with
-    the rest, so no table is needed.
+    """For one GPU: 16 frames of 112 pixels, raw waveforms of 16 kHz, encoders of 6 layers. Words learn with the rest:
+    no table is needed.
 
     seehear train LIB vatt.small --data.cache CACHE
     """
@@ -97,5 +97,5 @@ def tiny() -> MediaRun[VATTConfig]:
             words=8,
         ),
         optim=OptimConfig(lr=1e-3, floor=1e-6, weight_decay=0.05, warmup=0.05, betas=(0.9, 0.98), clip=1.0),
-        train=TrainConfig(epochs=80, batch_size=64, workers=1, evaluations=8),
+        train=TrainConfig(epochs=60, batch_size=64, workers=1, evaluations=6),
     )
