@@ -125,7 +125,7 @@ def test_a_run_over_all_of_them(media, tmp_path):
 def test_clips_that_this_model_cannot_read_are_one_clear_line(media):
     batch = media.batch(torch.tensor([rows(media)[n] for n in WHOLE]))
     grey = batch | {"video": batch["video"][..., :1]}
-    with pytest.raises(SeehearError, match="video of a clip is 4 x 16 x 16 x 1, this model reads .* 3 channels"):
+    with pytest.raises(SeehearError, match="video of a clip is 4 x 16 x 16 x 1, this model reads"):
         step(model_for(media), grey)
     other = batch | {"text": batch["text"] + 20 * (batch["text"] > 0)}
     with pytest.raises(SeehearError, match="is not among the 20 of this model: another vocabulary"):
