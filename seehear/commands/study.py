@@ -7,16 +7,18 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from tyro.conf import Positional
 
-from seehear.commands.parsing import Flat, parse, show
+from seehear.commands.parsing import Flat, command_line, parse, show
 from seehear.errors import SeehearError, unknown
+from seehear.progress import say
 from seehear.recipes.studies.encoders import EncoderStudyOptions
 from seehear.recipes.studies.learning import DataStudyOptions
 from seehear.recipes.studies.modalities import ModalityOptions
 from seehear.recipes.studies.selection import SelectionStudyOptions, SelectOptions
+from seehear.recipes.studies.table import Study
 
 STUDIES = {
     "encoders": "study.Encoders",
@@ -34,7 +36,8 @@ seehear study: small experiments on your own library, each ending in a table and
     seehear study selection lib     diverse, agreeing or any clips: which to train on
     seehear study modalities lib    what each modality, each pair, each term of the loss and each space adds
 
-Each keeps every finished cell in its folder (studies/NAME): stopped at any moment, the same command goes on.
+Each keeps every finished cell in its folder (studies/NAME): stopped at any moment, the same command goes on. What it
+found is in report.html there.
 'seehear study NAME --help' lists a study's options, with an Example."""
 
 
@@ -48,6 +51,14 @@ def study(words: Sequence[str]) -> None:
     module, _, attribute = STUDIES[words[0]].partition(".")
     command = getattr(importlib.import_module(f"seehear.commands.{module}"), attribute)
     parse(command, words[1:], prog=f"seehear study {words[0]}").run()
+
+
+def _show(study: Study, kind: str, command: Any) -> None:
+    """Its tables, and where the page is that shows them with the figure and all that was tried."""
+    from seehear.report.study import write_study
+
+    print(study)
+    say(f"report: {write_study(study, kind=kind, command=command_line(command))}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +80,7 @@ class Encoders:
         from seehear.data.library import Library
         from seehear.recipes.studies.encoders import encoder_study
 
-        print(encoder_study(Library.open(self.library), self.out, self.options))
+        _show(encoder_study(Library.open(self.library), self.out, self.options), "encoders", self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +100,7 @@ class Data:
         from seehear.data.library import Library
         from seehear.recipes.studies.learning import data_study
 
-        print(data_study(Library.open(self.library), self.out, self.options))
+        _show(data_study(Library.open(self.library), self.out, self.options), "data", self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +120,7 @@ class SelectionStudy:
         from seehear.data.library import Library
         from seehear.recipes.studies.selection import selection_study
 
-        print(selection_study(Library.open(self.library), self.out, self.options))
+        _show(selection_study(Library.open(self.library), self.out, self.options), "selection", self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +140,7 @@ class Modalities:
         from seehear.data.library import Library
         from seehear.recipes.studies.modalities import study_modalities
 
-        print(study_modalities(Library.open(self.library), self.out, self.options))
+        _show(study_modalities(Library.open(self.library), self.out, self.options), "modalities", self)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -56,8 +56,10 @@ class Example:
 
 
 def spread(ranks: np.ndarray, names: Sequence[str], count: int) -> np.ndarray:
-    """Places of `count` queries from the best rank to the worst, more of them among the worse."""
+    """Places of at most `count` queries from the best rank to the worst, more of them among the worse."""
     order = sorted(range(len(ranks)), key=lambda i: (ranks[i], digest("example", names[i])))
+    if count >= len(order):
+        return np.array(order)
     along = 1 - (1 - np.arange(count) / max(1, count - 1)) ** 2
     return np.array(order)[np.unique(np.round(along * (len(order) - 1)).astype(int))]
 
@@ -97,7 +99,7 @@ def example_card(example: Example, clips: Mapping[str, Clip], media: Media) -> M
         items.insert(0, _shown(example.right, clips, media, f"Right answer, rank {rank}:", scored=True))
     return element(
         "article",
-        element("h4", element("span", head[0], class_="hit" if hit else "miss"), head[1]),
+        element("h3", element("span", head[0], class_="hit" if hit else "miss"), head[1]),
         asked,
         element("div", *items, class_="items"),
         class_="example",

@@ -17,7 +17,7 @@ from seehear.nn.flops import count_flops
 from seehear.nn.random import Randomness
 from seehear.progress import clock
 from seehear.report.figures import curve
-from seehear.report.markup import Markup, element
+from seehear.report.markup import element
 from seehear.report.page import facts, paragraph
 from seehear.train.gradients import gradients
 from seehear.train.log import read_metrics
@@ -53,11 +53,11 @@ def model_notes(run: Path) -> dict[str, Any]:
 
 
 def flops_of_step(method: Method, data: LatentData) -> tuple[int, int] | None:
-    """(operations, rows) of one training step, forward and backward, on clips at hand; None of a method that reads
-    media, or where no two clips have two modalities."""
+    """(operations, rows) of one training step, forward and backward, on clips at hand; None of towers of a method that
+    reads media, which a latent no longer goes through, or where no two clips have two modalities."""
     data = data.joined()
     rows = min(_ROWS, len(data)) // 2 * 2
-    if method.reads_media or not rows:
+    if type(method).encode is Method.encode or not rows:
         return None
     learner = deepcopy(method).cpu().train().requires_grad_(True)
     batch = data.batch(torch.arange(rows))

@@ -187,8 +187,9 @@ def _draw(axes: Any, *, points: Sequence[tuple[float, Estimate]], curve: Curve, 
     told = [curve.at(n) for n in x]
     low, middle, high = (100 * np.array([getattr(f, side) for f in told]) for side in ("low", "value", "high"))
     figure.band(axes, x, middle, low, high, name="fitted, 95 %")
+    shown = [(n, e.within(0.0, 1.0)) for n, e in points]
     figure.curves(
-        axes, {"measured": points}, x="training clips", y=f"held-out {options.measure}, %", scale=100, lines=False
+        axes, {"measured": shown}, x="training clips", y=f"held-out {options.measure}, %", scale=100, lines=False
     )
     ticks = [n for n, _ in points] + [_TIMES * points[-1][0]]
     axes.set_xticks(ticks, [f"{n:,.0f}" for n in ticks])

@@ -234,7 +234,7 @@ def _words(table: Table, sizes: Sequence[int]) -> list[str]:
 def _draw(axes: Any, *, table: Table, ways: Sequence[str]) -> None:
     series = {
         way: [
-            (float(row.settings["clips"] or 0), row.estimates["R@10"])
+            (float(row.settings["clips"] or 0), row.estimates["R@10"].within(0.0, 1.0))
             for row in table.rows
             if row.settings["chosen by"] == way and "R@10" in row.estimates
         ]

@@ -79,22 +79,40 @@ class Table:
                 return row
         raise KeyError(f"no row has {settings}")
 
-    def markdown(self) -> str:
+    @property
+    def settings(self) -> list[str]:
+        """Their columns come before those of the measures."""
+        return list(dict.fromkeys(name for row in self.rows for name in row.settings))
+
+    def lines(self) -> list[list[str]]:
+        """What it says, its head first."""
         scale, digits = (100.0, 1) if self.percent else (1.0, 3)
-        names = list(dict.fromkeys(name for row in self.rows for name in row.settings))
-        lines = [[*names, *(f"{c}, %" if self.percent else c for c in self.columns)]]
+        lines = [[*self.settings, *(f"{c}, %" if self.percent else c for c in self.columns)]]
         for row in self.rows:
             own = {c: e.within(0.0, 1.0) if self.percent else e for c, e in row.estimates.items()}
             cells = [own[c].shown(scale, digits) if c in own else "" for c in self.columns]
-            lines.append([*(_plain(row.settings.get(name)) for name in names), *cells])
-        table = ["| " + " | ".join(line) + " |" for line in lines]
-        table.insert(1, "|" + "---|" * len(names) + "---:|" * len(self.columns))
+            lines.append([*(in_words(row.settings.get(name)) for name in self.settings), *cells])
+        return lines
+
+    @property
+    def sentences(self) -> list[str]:
+        """Its notes, and what its intervals and gaps are."""
+        counts = sorted({e.count for row in self.rows for e in row.estimates.values()})
+        failed = sum(row.failed for row in self.rows)
+        seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}" if counts else "no"
+        said = [f"Mean over {seeds} seeds [{self.interval}]."] if counts and counts[-1] > 1 else []
+        said += [f"{failed} cells could not be measured and are left out."] if failed else []
+        return [*self.notes, *said]
+
+    def markdown(self) -> str:
+        table = ["| " + " | ".join(line) + " |" for line in self.lines()]
+        table.insert(1, "|" + "---|" * len(self.settings) + "---:|" * len(self.columns))
         parts = [f"# {self.title}"] if self.title else []
-        return "\n\n".join([*parts, "\n".join(table), *_sentences(self)]) + "\n"
+        return "\n\n".join([*parts, "\n".join(table), *self.sentences]) + "\n"
 
     def plain(self) -> dict[str, Any]:
         """For JSON: what is not finite is null."""
-        plain = {**asdict(self), "level": LEVEL, "notes": _sentences(self)}
+        plain = {**asdict(self), "level": LEVEL, "notes": self.sentences}
         return json.loads(json.dumps(plain), parse_constant=lambda _: None)
 
 
@@ -184,16 +202,8 @@ def _markdown(tables: Sequence[Table], said: Sequence[str]) -> str:
     return "\n".join([*(table.markdown() for table in tables), *(f"{line}\n" for line in said)])
 
 
-def _sentences(table: Table) -> list[str]:
-    counts = sorted({e.count for row in table.rows for e in row.estimates.values()})
-    failed = sum(row.failed for row in table.rows)
-    seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}" if counts else "no"
-    said = [f"Mean over {seeds} seeds [{table.interval}]."] if counts and counts[-1] > 1 else []
-    said += [f"{failed} cells could not be measured and are left out."] if failed else []
-    return [*table.notes, *said]
-
-
-def _plain(value: Value) -> str:
+def in_words(value: Value) -> str:
+    """A setting as tables show it."""
     if value is None:
         return ""
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

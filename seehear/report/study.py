@@ -1,0 +1,140 @@
+"""The report of a study: `report.html` in its folder, with the outcome in words, the figure, the tables, and every cell
+that was tried."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from seehear.progress import clock
+from seehear.recipes.studies.grid import Result
+from seehear.recipes.studies.table import Study, Table, in_words
+from seehear.report.markup import Markup, element
+from seehear.report.page import Section, facts, folded, page, paragraph, table
+from seehear.report.run import HTML_NAME
+from seehear.train.checkpoint import write_text
+
+_KINDS = {
+    "encoders": (
+        "Which encoders will fuse well?",
+        "Every pair of encoders, asked before anything is trained. What it cannot know: how good an encoder is at what "
+        "these clips do not show, and what a deep head could make of a pair that is not linearly alike.",
+    ),
+    "data": (
+        "Would more clips help?",
+        "Recall on held-out clips against the number of training clips. A forecast holds for more clips of the same "
+        "kind only, and knows of no bend that no measured size shows.",
+    ),
+    "selection": (
+        "Which clips to train on?",
+        "Clips chosen in several ways, the same number of each, measured on held-out clips that no choice has "
+        "looked at.",
+    ),
+    "modalities": (
+        "What does each modality, pair, term and space add?",
+        "All rows take the same steps on the same clips. No setting of a row is tuned, and another size may answer "
+        "otherwise.",
+    ),
+}
+"""Name of a study -> what it asks, and how far its answer goes."""
+_WIDEST = 12  # measures that the list of cells shows
+
+
+def write_study(study: Study, *, kind: str, command: str = "") -> Path:
+    """The file's path. `kind`: the study's name on the command line."""
+    write_text(study.folder / HTML_NAME, study_page(study, kind=kind, command=command))
+    return study.folder / HTML_NAME
+
+
+def study_page(study: Study, *, kind: str, command: str = "") -> str:
+    title, about = _KINDS.get(kind, (kind, ""))
+    head, *rest = study.tables
+    parts = [folded(one.title or "More numbers", *_table(one)) for one in rest]
+    sections = [
+        Section("outcome", "The outcome", _said(study.said)),
+        Section("figures", "Figure", list(_figures(study.folder))),
+        Section("numbers", head.title or "The numbers", [*_table(head), *parts]),
+        Section("tried", "What was tried", _tried(study.results)),
+        Section("reproduce", "Make it again", _reproduce(study, command)),
+    ]
+    return page(title, [paragraph(about), facts(_data(study))], sections)
+
+
+def _said(said: Sequence[str]) -> list[Markup]:
+    return [element("ul", *(element("li", line.removeprefix("- ")) for line in said), class_="said")] if said else []
+
+
+def _figures(folder: Path) -> Iterator[Markup]:
+    """Each drawing of the folder, as a picture of its own: no style of the page reaches into it."""
+    for path in sorted(folder.glob("*.svg")):
+        address = f"data:image/svg+xml;base64,{base64.b64encode(path.read_bytes()).decode()}"
+        drawn = element("img", src=address, alt="The numbers of the table below, drawn with their intervals")
+        links = [
+            [element("a", name, href=name), " "]
+            for ending in (".png", ".svg", ".pdf")
+            if (folder / (name := path.stem + ending)).is_file()
+        ]
+        yield element("figure", drawn, element("figcaption", links), class_="drawn")
+
+
+def _table(one: Table) -> list[Markup]:
+    head, *rows = one.lines()
+    return [table(head, rows, caption=" ".join(one.sentences) or one.title, words=max(1, len(one.settings)))]
+
+
+def _tried(results: Sequence[Result]) -> list[Any]:
+    settings = list(dict.fromkeys(name for r in results for name in r.cell))
+    known = {
+        name: "; ".join(dict.fromkeys(in_words(r.cell[name]) for r in results if name in r.cell)) for name in settings
+    }
+    seconds, failed = sum(r.seconds for r in results), [r for r in results if r.error]
+    measures = list(dict.fromkeys(name for r in results for name in r.values))[:_WIDEST]
+    rows = [
+        [*(in_words(r.cell.get(name)) for name in settings), f"{r.seconds:.1f}"]
+        + [f"{r.values[name]:.4g}" if name in r.values else "" for name in measures]
+        for r in results
+        if not r.error
+    ]
+    caption = "Every cell: its settings, its seconds, what was measured."
+    cells = table([*settings, "seconds", *measures], rows, caption=caption, words=len(settings))
+    lost = table(
+        [*settings, "why"],
+        [[*(in_words(r.cell.get(name)) for name in settings), r.error] for r in failed],
+        caption="Cells that could not be measured; the same command tries them again.",
+        words=len(settings) + 1,
+    )
+    count = f"{len(results):,}, {len(failed):,} of them could not be measured" if failed else f"{len(results):,}"
+    return [
+        facts({"cells": count, "time": f"{clock(seconds)} in all", **known}),
+        lost if failed else None,
+        folded(f"All {len(results):,} cells", cells),
+    ]
+
+
+def _data(study: Study) -> dict[str, Any]:
+    data = study.about.get("data", {})
+    clips = ", ".join(f"{data[name]:,} {name}" for name in ("train", "val", "test") if name in data)
+    encoders = "; ".join(f"{m} by {', '.join(names)}" for m, names in study.about.get("encoders", {}).items())
+    files = [
+        [element("a", name, href=name), f" ({what}) "]
+        for name, what in {"study.json": "all numbers", "table.md": "the tables"}.items()
+    ]
+    return {"clips": clips, "encoders": encoders, "files": files}
+
+
+def _reproduce(study: Study, command: str) -> list[Any]:
+    plain = json.loads((study.folder / "study.json").read_text(encoding="utf-8"))
+    known = {
+        "versions": ", ".join(f"{name} {version}" for name, version in plain.get("versions", {}).items()),
+        "machine": ", ".join(f"{name} {value}" for name, value in plain.get("machine", {}).items()),
+        "data": study.about.get("data", {}).get("revision"),
+    }
+    settings = json.dumps(plain.get("about", {}), indent=1, ensure_ascii=False)
+    return [
+        element("pre", command) if command else None,
+        facts(known),
+        folded("What all cells share", element("pre", settings)),
+    ]
