@@ -19,3 +19,9 @@ def standardised(patches_BMP: Float[Tensor, "b m p"]) -> Float[Tensor, "b m p"]:
     """Each patch less its mean, over the root of its unbiased variance and a millionth: constant patches are 0."""
     mean = patches_BMP.mean(dim=-1, keepdim=True)
     return (patches_BMP - mean) / (patches_BMP.var(dim=-1, keepdim=True) + _EPS).sqrt()
+
+
+def unstandardised(told_BMP: Float[Tensor, "b m p"], like_BMP: Float[Tensor, "b m p"]) -> Float[Tensor, "b m p"]:
+    """The way back, with the mean and variance of the patches `like_BMP`."""
+    mean = like_BMP.mean(dim=-1, keepdim=True)
+    return told_BMP * (like_BMP.var(dim=-1, keepdim=True) + _EPS).sqrt() + mean

@@ -28,7 +28,6 @@ from seehear.methods.mavil_config import SIDES
 from seehear.nn.diffusion import Diffusion, TimeEmbedding
 from seehear.nn.maskedtokens import MaskToken
 from seehear.nn.random import Randomness
-from seehear.nn.transformer import glorot
 from seehear.types import Batch, Encoded, Float, Int, Modality, StepOutput, Tensor
 
 __all__ = ["Batches", "DiffMAViL", "DiffMAViLConfig", "DiffusedPatches"]
@@ -51,11 +50,6 @@ class DiffMAViL(Method):
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> DiffMAViL:
         return cls(DiffMAViLConfig.from_dict(config))
-
-    def learn_from(self, teacher: DiffMAViL | MAViL) -> DiffMAViL:
-        """Take the teacher of stage 2: an extension, the paper describes stage 1."""
-        self.mavil.learn_from(teacher.mavil if isinstance(teacher, DiffMAViL) else teacher)
-        return self
 
     def before_step(self, progress: float) -> None:
         self.mavil.masking = dict.fromkeys(SIDES, self.config.curriculum.ratio(progress))
@@ -81,15 +75,19 @@ class DiffMAViL(Method):
 
 class DiffusedPatches(nn.Module):
     """What stands at hidden places: the patches themselves, diffused, through a linear map of their own, with the
-    diffusion step added."""
+    diffusion step added. Both start at zero, as a mask token nearly does: noise would drown the positions, and the
+    decoder would be long in finding out where a patch belongs."""
 
     def __init__(self, config: DiffMAViLConfig, m: Modality):
         super().__init__()
         width = config.decoder.width
-        self.standardise, self.shared = config.noise_space == "patch", config.shared_step
+        self.schedule, self.shared = config.noise, config.shared_step
+        self.standardise = config.noise_space == "patch"
         self.diffusion = Diffusion(config.noise)
-        self.project = glorot(nn.Linear(config.values(m), width))
+        self.project = nn.Linear(config.values(m), width)
         self.time = TimeEmbedding(width)
+        for parameter in (*self.project.parameters(), *self.time.down.parameters()):
+            nn.init.zeros_(parameter)
 
     def forward(
         self, patches_BMP: Float[Tensor, "b m p"], *, rng: Randomness | None, name: str

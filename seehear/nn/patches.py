@@ -22,3 +22,12 @@ def cut(x: Tensor, patch: Sequence[int]) -> Tensor:
     x = x.reshape(len(x), *(size for pair in zip(counts, patch, strict=True) for size in pair), channels)
     x = x.permute(0, *range(1, 2 * axes, 2), *range(2, 2 * axes + 1, 2), 2 * axes + 1)
     return x.reshape(len(x), math.prod(counts), math.prod(patch) * channels)
+
+
+def joined(x_BNP: Tensor, counts: Sequence[int], patch: Sequence[int]) -> Tensor:
+    """(B, n_1, ..., n_k, C) again of what `cut` made."""
+    axes = len(patch)
+    x = x_BNP.reshape(len(x_BNP), *counts, *patch, -1)
+    order = [place for axis in range(axes) for place in (1 + axis, 1 + axes + axis)]
+    x = x.permute(0, *order, 2 * axes + 1)
+    return x.reshape(len(x), *(n * p for n, p in zip(counts, patch, strict=True)), x.shape[-1])

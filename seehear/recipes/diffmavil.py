@@ -33,12 +33,15 @@ ARMS: dict[str, dict[str, Any]] = {
     "constant memory": {"batches": Batches(follow="memory")},
     "video only": {"diffuse": ("video",)},
     "cross both": {"decoders": _CROSS},
+    "lean, two views": {"diffuse": (), "decoders": _CROSS, "decoded": dict.fromkeys(SIDES, 0.5)},
+    "lean": {"diffuse": (), "decoders": _CROSS, "decoded": dict.fromkeys(SIDES, 0.5), "intra_weight": 0.0},
     "rho 1": {"noise": Schedule(rho=1.0)},
     "rho 0.6": {"noise": Schedule(rho=0.6)},
 }
 """What each arm changes in the published ingredients: diffused patches, the cross decoder of video and the curriculum,
-with batches of constant size. The names `diffused`, `cross` and `curriculum` have these ingredients only; `constant 0.9`
-is MAViL with more hidden. MAViL for fewer epochs is a control too, and needs no settings."""
+with batches of constant size. The names `diffused`, `cross` and `curriculum` have these ingredients only; that of
+`constant 0.9` is MAViL with more hidden, and `lean` is ours: what costs most is left out, the second view with its term
+as well. MAViL for fewer epochs is a control too, and needs no settings."""
 
 
 def base() -> MediaRun[DiffMAViLConfig]:
@@ -89,7 +92,9 @@ def scheduled(run: MediaRun[DiffMAViLConfig]) -> MediaRun[DiffMAViLConfig]:
     sizes = train.batch_size
     if config.batches.follow != "nothing" and isinstance(sizes, int):
         if not config.curriculum.parts or train.steps is not None:
-            raise SeehearError("batches that follow the masking ratio need one an epoch: curriculum.parts, and no steps")
+            raise SeehearError(
+                "batches that follow the masking ratio need one an epoch: curriculum.parts, and no steps"
+            )
         sizes = batches(config, sizes)
     return replace(run, method=config, train=replace(train, batch_size=sizes))
 

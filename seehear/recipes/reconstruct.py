@@ -14,16 +14,17 @@ import torch
 from seehear.data.media import probe
 from seehear.data.raw import RawConfig
 from seehear.data.raw.one import views_of
+from seehear.distributed import device as pick
 from seehear.encoders.base import Sample
 from seehear.errors import SeehearError, require
 from seehear.methods.base import Method
 from seehear.methods.diffmavil import DiffMAViL
 from seehear.methods.mavil import SIDES, MAViL
 from seehear.nn.griffinlim import sound_of
+from seehear.nn.maskedtokens import Standard
 from seehear.nn.patches import joined
 from seehear.recipes.restore import Restored, restore
-from seehear.recipes.towers import Placed, Shown
-from seehear.space import SharedSpace, model_folder, read_config
+from seehear.space import load_method
 from seehear.types import Batch, Modality, Tensor
 
 _HIDDEN = "#b8b8b8"
@@ -71,16 +72,11 @@ class Reconstruction:
 
 def reconstruct(run: str | Path, clip: Sample, options: ReconstructOptions, *, device: str = "auto") -> Reconstruction:
     """Of a trained model and a window of a file."""
-    space = SharedSpace.from_pretrained(run, device=device)
-    method = space.method.method if isinstance(space.method, Placed) else space.method
-    folder = model_folder(run)
-    config = read_config(folder)
-    if "shown" not in config:
-        raise SeehearError(
-            f"{method.name} reads the latents of encoders: there is nothing of a clip that it could tell"
-        )
-    batch = _batch(clip, Shown.from_plain(config["shown"], folder).raw, space.device)
-    return reconstruction(method, batch, options)
+    method, _, shown = load_method(run)
+    if shown is None:
+        raise SeehearError(f"{method.name} reads the latents of encoders: it has no pictures or sounds to tell")
+    at = pick(device)
+    return reconstruction(method.eval().to(at), _batch(clip, shown.raw, at), options)
 
 
 def reconstruction(method: Method, batch: Batch, options: ReconstructOptions) -> Reconstruction:
@@ -99,13 +95,14 @@ def reconstruction(method: Method, batch: Batch, options: ReconstructOptions) ->
 
 
 def _batch(clip: Sample, raw: RawConfig, device: torch.device) -> Batch:
-    info, batch = probe(clip.path), {}
+    info = probe(clip.path)
+    batch: Batch = {}
     if clip.end <= clip.start and not info.is_picture:
         clip = Sample(path=clip.path, start=clip.start, end=info.duration)
     empty = {"video": torch.zeros(1, raw.frames, raw.size, raw.size, 3, dtype=torch.uint8)}
     empty["audio"] = torch.zeros(1, raw.samples)
     for m, there in (("video", info.has_video), ("audio", info.has_audio)):
-        batch[m] = (views_of(clip, m, raw) if there else empty[m]).to(device)
+        batch[m] = torch.as_tensor(views_of(clip, m, raw) if there else empty[m]).to(device)
         batch[f"has_{m}"] = torch.tensor([there], device=device)
     return batch
 
@@ -113,6 +110,7 @@ def _batch(clip: Sample, raw: RawConfig, device: torch.device) -> Batch:
 def _shots(model: MAViL, m: Modality, x: Tensor, found: Restored) -> Shots:
     _, counts = model.patches(m, x)
     patch, standard = model.config.patch_of(m), model.standard[m]
+    assert isinstance(standard, Standard)
 
     def shape(x_BNP: Tensor) -> np.ndarray:
         made = joined(x_BNP, counts, patch)[0].float().cpu().numpy()

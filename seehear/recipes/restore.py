@@ -15,7 +15,7 @@ from functools import partial
 import torch
 
 from seehear.errors import SeehearError
-from seehear.losses.reconstruction import patch_error, standardised, unstandardised
+from seehear.losses.reconstruction import patch_error, unstandardised
 from seehear.methods.base import Method
 from seehear.methods.diffmavil import DiffMAViL, DiffusedPatches
 from seehear.methods.mavil import SIDES, MAViL, Seen
@@ -23,6 +23,8 @@ from seehear.nn.diffusion import sample
 from seehear.nn.masking import take
 from seehear.nn.random import Randomness
 from seehear.types import Batch, Bool, Float, Modality, Tensor
+
+_EPS = 1e-12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +37,7 @@ class Restored:
     hidden_BN: Bool[Tensor, "b n"]
     """1 = hidden."""
     error_B: Float[Tensor, " b"]
-    """Mean squared error of the hidden patches, each in units of its own variance: 1 where each is flat at its mean."""
+    """Squared error of the hidden patches, over that of patches that are flat at the mean of the original ones."""
 
 
 @torch.no_grad()
@@ -56,7 +58,7 @@ def restore(
             original_BNP=original_BNP,
             restored_BNP=original_BNP.scatter(1, at_BMP.expand_as(told_BMP), told_BMP),
             hidden_BN=torch.zeros_like(original_BNP[..., 0], dtype=torch.bool).scatter(1, seen.hidden_BM, True),
-            error_B=patch_error(_in_units_of(told_BMP, hidden_BMP), standardised(hidden_BMP)),
+            error_B=patch_error(told_BMP, hidden_BMP) / patch_error(_flat(hidden_BMP), hidden_BMP).clamp(min=_EPS),
         )
     return found
 
@@ -81,10 +83,8 @@ def _told(
     return back(x0_BMP) if place.standardise else x0_BMP
 
 
-def _in_units_of(told_BMP: Tensor, hidden_BMP: Tensor) -> Tensor:
-    """Less the mean and over the deviation of the original patches."""
-    scale = unstandardised(torch.ones_like(hidden_BMP), hidden_BMP) - hidden_BMP.mean(dim=-1, keepdim=True)
-    return (told_BMP - hidden_BMP.mean(dim=-1, keepdim=True)) / scale
+def _flat(x_BMP: Tensor) -> Tensor:
+    return x_BMP.mean(dim=-1, keepdim=True).expand_as(x_BMP)
 
 
 def _without_chance(method: Method) -> MAViL:

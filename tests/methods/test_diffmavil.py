@@ -23,6 +23,15 @@ from tests.raw_clips import RawClips
 ROWS = 6
 
 
+def lively(**options):
+    """Diffused patches start as nothing: here they are something, as after training."""
+    model, generator = diffmavil(**options), torch.Generator().manual_seed(7)
+    for place in model.mavil.places.values():
+        for parameter in place.parameters():
+            parameter.data.add_(0.3 * torch.randn(parameter.shape, generator=generator))
+    return model
+
+
 @cache
 def clips():
     return RawClips(ROWS).batch(torch.arange(ROWS))
@@ -53,7 +62,7 @@ class LastStep(Randomness):
 
 @pytest.mark.parametrize("other", [OtherNoise, OtherStep])
 def test_neither_noise_nor_step_reaches_encoders_fusion_or_contrasts(other):
-    model = diffmavil()
+    model = lively()
     one, two = (model.mavil.see(clips(), rng=draws(kind)) for kind in (Randomness, other))
     for m in SIDES:
         for field in ("patches_BNP", "kept_BM", "hidden_BM", "pooled_BVD", "fused_BLD"):
@@ -68,7 +77,7 @@ def test_neither_noise_nor_step_reaches_encoders_fusion_or_contrasts(other):
 
 
 def test_what_is_seen_and_what_is_diffused_change_what_is_told():
-    model = diffmavil().double()
+    model = lively().double()
     seen, rng = model.mavil.see(clips(), rng=draws()), draws()
     for m in SIDES:
         told = model.mavil.decode(m, seen[m], rng=rng)
@@ -83,7 +92,7 @@ def test_what_is_seen_and_what_is_diffused_change_what_is_told():
 
 @pytest.mark.parametrize("kind", ["cross", "cross-self", "joint"])
 def test_hidden_patches_see_each_other_unless_the_decoder_is_cross(kind):
-    model = diffmavil(decoders=dict.fromkeys(SIDES, kind)).double()
+    model = lively(decoders=dict.fromkeys(SIDES, kind)).double()
     seen = model.mavil.see(clips(), rng=draws())["video"]
     place, decoder = model.mavil.places["video"], model.mavil.decoders["video"]
     x_BMP = torch.randn(*seen.hidden_BM.shape, 96, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -109,7 +118,7 @@ def test_reconstruction_moves_encoders_and_every_weight_learns():
 
 
 def test_at_the_last_step_nothing_of_a_hidden_patch_is_left():
-    model = diffmavil()
+    model = lively()
     seen = model.mavil.see(clips(), rng=draws())
     for m in SIDES:
         hidden = seen[m].hidden_BM[:, :, None].expand(-1, -1, seen[m].patches_BNP.shape[2])
@@ -138,7 +147,7 @@ def test_what_is_used_afterwards_is_mavils_alone():
 
 def test_a_diffused_token_by_hand():
     """W (sqrt(abar_t) x_0 + sqrt(1 - abar_t) eps) + b + W2 silu(W1 [cos, sin](t w) + b1) + b2."""
-    model = diffmavil().double()
+    model = lively().double()
     place, rng = model.mavil.places["audio"], draws()
     x0 = torch.randn(ROWS, 3, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     found = place(x0, rng=rng, name="audio/places").detach().numpy()
@@ -163,6 +172,13 @@ def test_with_everything_off_it_is_mavil():
     for one, two in zip(*(m.encode(clips(), rng=draws()).features.items() for m in (model, plain)), strict=True):
         assert one[0] == two[0]
         assert torch.equal(one[1], two[1])
+
+
+def test_a_hidden_place_starts_as_a_position_only():
+    model = diffmavil()
+    for m in SIDES:
+        x_BMP = torch.randn(ROWS, 3, model.config.values(m), generator=torch.Generator().manual_seed(0))
+        assert not model.mavil.places[m](x_BMP, rng=draws(), name=f"{m}/places").any()
 
 
 @pytest.mark.parametrize(
@@ -255,7 +271,8 @@ def test_config_round_trip_and_weights():
 
 def test_stage_2_tells_a_teachers_tokens_from_diffused_patches():
     model = diffmavil(teacher="runs/before")
-    model.learn_from(diffmavil()).encode(clips(), rng=draws()).features["video error"].sum().backward()
+    model.mavil.learn_from(diffmavil().mavil)
+    model.encode(clips(), rng=draws()).features["video error"].sum().backward()
     assert all(p.grad is None for p in model.mavil.teacher.parameters())
     assert float(model.mavil.places["video"].project.weight.grad.abs().max()) > 0
 

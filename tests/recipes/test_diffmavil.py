@@ -1,0 +1,84 @@
+"""Runs of DiffMAViL: batches of the sheet's table (section 5.2), a ratio an epoch, the arms."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from seehear.errors import SeehearError
+from seehear.methods.diffmavil import Batches, DiffMAViLConfig
+from seehear.methods.mavil_config import SIDES, FastPaths
+from seehear.nn.curriculum import Curriculum
+from seehear.recipes import diffmavil, mavil
+
+PLAIN = FastPaths(visible_only=False, joined_views=False, needed_only=False)
+"""As the sheet counts: all patches embedded, all tokens decoded."""
+TABLES = {
+    (0.9, 0.8): ((704, 704, *[640] * 5, *[576] * 5, *[512] * 8), 69_913),
+    (0.95, 0.8): ((896, 832, 832, 768, 768, *[704] * 3, *[640] * 3, *[576] * 4, *[512] * 5), 63_559),
+    (0.95, 0.85): ((896, *[832] * 3, *[768] * 3, *[704] * 4, *[640] * 5, *[576] * 4), 58_126),
+}
+
+
+def config(start, end, **options):
+    return DiffMAViLConfig(fast=PLAIN, curriculum=Curriculum(start=start, end=end), batches=Batches(**options))
+
+
+@pytest.mark.parametrize(("ends", "batches", "steps"), [(k, *v) for k, v in TABLES.items()])
+def test_batches_and_steps_of_the_sheet(ends, batches, steps):
+    assert diffmavil.batches(config(*ends, follow="compute"), 512) == batches
+    assert sum(2_000_000 // rows for rows in batches) == steps
+
+
+def test_batches_of_eight_processes():
+    rows = diffmavil.batches(config(0.95, 0.8, follow="compute", multiple=8), 64)
+    assert [rows[e] for e in (0, 5, 10, 15, 19)] == [112, 88, 80, 64, 64]
+
+
+def test_memory_grows_slower_than_compute_falls():
+    memory = diffmavil.batches(config(0.95, 0.8, follow="memory", multiple=1), 512)
+    compute = diffmavil.batches(config(0.95, 0.8, follow="compute", multiple=1), 512)
+    assert (memory[0], memory[-1]) == (780, 512)
+    assert all(m <= c for m, c in zip(memory, compute, strict=True))
+
+
+def test_a_run_as_it_is_trained():
+    run = diffmavil.base()
+    made = diffmavil.scheduled(replace(run, train=replace(run.train, epochs=5)))
+    assert made.method.curriculum.parts == 5
+    assert len(made.train.batch_size) == 5
+    assert made.train.batch_size[-1] == 512
+    assert list(made.train.batch_size) == sorted(made.train.batch_size, reverse=True)
+    assert diffmavil.scheduled(made) == made
+    fixed = diffmavil.scheduled(diffmavil.arm(run, "constant 0.9"))
+    assert set(fixed.method.curriculum.ratios()) == {0.9}
+    back = diffmavil.scheduled(replace(run, method=replace(run.method, curriculum=Curriculum(reverse=True))))
+    assert back.train.batch_size == diffmavil.scheduled(run).train.batch_size[::-1]
+
+
+def test_batches_that_cannot_follow():
+    run = diffmavil.base()
+    every_step = replace(run.method, curriculum=Curriculum(parts=0))
+    for wrong in (replace(run, method=every_step), replace(run, train=replace(run.train, steps=100))):
+        with pytest.raises(SeehearError, match="one an epoch"):
+            diffmavil.scheduled(wrong)
+
+
+def test_recipes_are_those_of_mavil_but_for_the_ingredients():
+    for name in ("tiny", "small", "base"):
+        plain, run = getattr(mavil, name)(), getattr(diffmavil, name)()
+        assert run.recipe == f"diffmavil.{name}"
+        assert (run.raw, run.optim, run.train) == (plain.raw, plain.optim, plain.train)
+        assert run.method.decoders == {"video": "cross", "audio": "joint"}
+        assert (run.method.size, run.method.decoder) == (plain.method.size, plain.method.decoder)
+
+
+def test_every_arm_can_be_run():
+    for name in diffmavil.ARMS:
+        diffmavil.scheduled(diffmavil.arm(diffmavil.tiny(), name))
+    only = diffmavil.arm(diffmavil.tiny(), "cross").method
+    assert (only.diffuse, only.decoders["video"], set(only.curriculum.ratios())) == ((), "cross", {0.8})
+    assert diffmavil.arm(diffmavil.tiny(), "curriculum").method.decoders == dict.fromkeys(SIDES, "joint")
+    with pytest.raises(SeehearError, match="did you mean 'cosine'"):
+        diffmavil.arm(diffmavil.tiny(), "cosin")
