@@ -22,6 +22,8 @@ COMMANDS = {
     "plan": "plan.Plan",
     "train": "model.train",
     "evaluate": "model.Evaluate",
+    "finetune": "downstream.finetune",
+    "probe": "downstream.Probe",
     "compare": "trust.Compare",
     "leakage": "trust.Leakage",
     "select": "study.Select",
@@ -43,6 +45,8 @@ seehear: turn a folder of your own videos into a tested, searchable model of wha
     seehear plan    lib                           what each recipe would cost here: memory, FLOPs, hours
     seehear train   lib fusemix                   one shared space -> runs/fusemix
     seehear evaluate runs/fusemix                 held-out retrieval against chance and closed forms
+    seehear probe   runs/vatt --label colour      what its frozen features tell apart; linear, knn, svm, lrc
+    seehear finetune runs/vatt --label colour     a classifier that starts from it -> runs/vatt-colour
     seehear compare runs/a runs/b                 the same queries, paired: differences, intervals, p values
     seehear leakage lib                           held-out clips that training has seen under another name
     seehear study encoders lib                    which encoders fuse well; also data, selection, modalities

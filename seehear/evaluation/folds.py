@@ -19,7 +19,7 @@ from seehear.types import Float
 
 Probe = Callable[..., Classification]
 """`linear_probe`, `svm_probe` or `knn`."""
-_SETTING = {"C": "strengths", "k": "ks"}
+_SETTING = {"C": "strengths", "k": "ks", "steps": "steps"}
 """What a probe chooses, and the argument that it chooses from."""
 
 
@@ -115,7 +115,7 @@ def probe_folds(
         train, val, test = part(fold.train, learned), part(fold.val, tested), part(fold.test, tested)
         chosen = probe(train, val, val).chosen
         what = next(iter(set(chosen) & set(_SETTING)))
-        value = int(chosen[what]) if what == "k" else chosen[what]
+        value = chosen[what] if what == "C" else int(chosen[what])
         whole = part(np.concatenate([fold.train, fold.val]), learned)
         found[fold.name] = replace(probe(whole, val, test, **{_SETTING[what]: (value,)}), chosen=chosen)
     table = {name: [one.metrics[name] for one in found.values()] for name in next(iter(found.values())).metrics}

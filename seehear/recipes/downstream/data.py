@@ -11,7 +11,7 @@ import torch
 from seehear.data.raw.media import RawMedia
 from seehear.nn.random import seed_of
 from seehear.recipes.downstream.labels import Labelled, class_weights
-from seehear.types import Batch, Float, Int, Tensor
+from seehear.types import Batch, Bool, Float, Int, Tensor
 
 
 class LabelledMedia:
@@ -58,10 +58,10 @@ class LabelledFeatures:
     heavy = False
     together = 1
 
-    def __init__(self, features: Float[np.ndarray, "n d"], labelled: Labelled, classes: Sequence[str]):
+    def __init__(self, features: Float[np.ndarray, "n d"], truth_NC: Bool[np.ndarray, "n c"]):
         self.features = torch.from_numpy(np.ascontiguousarray(features, dtype=np.float32))
-        self.labels = torch.from_numpy(labelled.truth(classes).astype(np.float32))
-        self.groups = labelled.media.groups
+        self.labels = torch.from_numpy(truth_NC.astype(np.float32))
+        self.groups = torch.arange(len(features))
 
     def __len__(self) -> int:
         return len(self.features)

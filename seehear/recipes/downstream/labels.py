@@ -74,14 +74,16 @@ class Labelled:
         return found
 
 
-def labelled(library: Library, media: RawMedia, name: str, *, tower: str) -> Labelled:
-    """Raises `SeehearError` for a label that no clip has, with those that there are."""
+def labelled(library: Library, media: RawMedia, name: str, *, tower: str = "") -> Labelled:
+    """Of clips with what a tower reads; without one, all. Raises `SeehearError` for a label that no clip has, and says
+    which there are."""
     by_id = {clip.id: clip for clip in library.clips()}
     clips = [by_id[i] for i in media.ids]
     labels = [labels_of(clip, name) for clip in clips]
     if not any(labels):
         raise SeehearError(f"{library.uri}: no clip has a label {name!r}; {_known(clips)}")
-    here = [all(clip.has(m) for m in modalities_of(tower)) for clip in clips]
+    needed = modalities_of(tower) if tower else ()
+    here = [all(clip.has(m) for m in needed) for clip in clips]
     rows = [i for i, own in enumerate(labels) if own and here[i]]
     if not rows:
         raise SeehearError(f"{library.uri}: no clip with a label {name!r} has {tower.replace('+', ' and ')}")

@@ -68,5 +68,5 @@ def test_batches_hold_labels_and_each_epoch_draws_anew(tmp_path):
     epochs = [drawn.clips(0, epoch).tolist() for epoch in range(5)]
     assert len({tuple(e) for e in epochs}) > 1
     assert drawn.clips(0, 2).tolist() == epochs[2]
-    features = LabelledFeatures(np.eye(6), found.split("train"), found.classes())
+    features = LabelledFeatures(np.eye(6), found.split("train").truth(found.classes()))
     assert torch.equal(features.batch(torch.tensor([1, 2]))["label"], batch["label"])

@@ -1,0 +1,110 @@
+"""`finetune` and `probe`: what a model trained on raw media is good for."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, field, make_dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from tyro.conf import Positional
+
+from seehear import distributed
+from seehear.commands.parsing import Flat, parse, show
+from seehear.data.library import Library
+from seehear.recipes.downstream.finetune import finetune as fine_tune
+from seehear.recipes.downstream.presets import FineTune, preset
+from seehear.recipes.downstream.probe import ProbeOptions, probe, save
+from seehear.recipes.downstream.tower import Pretrained
+from seehear.recipes.evaluate import trained_on
+
+
+@dataclass(frozen=True, kw_only=True)
+class _FineTune:
+    """Fine-tune a tower of a trained run to a label of its library's clips, and measure it on held-out clips.
+
+    --preset chooses the defaults of all other options: base (ours, for small sets); vatt.video, vatt.audio, vatt.image;
+    mavil.as2m, mavil.as20k, mavil.vggsound, mavil.esc50, mavil.speech-commands (docs/downstream.md). The classifier is
+    in a run folder of its own: --resume goes on with it, 'seehear compare' compares two. --scratch starts from random
+    weights.
+
+    Example: seehear finetune runs/vatt.tiny --label colour --tower video --out runs/colour
+    """
+
+    run: Positional[Path]
+    label: str
+    """A column of the library, the NAME of labels 'NAME=value', or 'labels': all of them, several a clip."""
+    out: Path | None = None
+    """Folder of the new run; RUN-LABEL when not given."""
+    library: str | None = None
+    """Another library than the one the run was trained on."""
+    resume: bool = False
+    """Go on with the run in that folder."""
+    json: bool = False
+    """Print the report as JSON."""
+
+
+def finetune(words: Sequence[str]) -> None:
+    """The preset decides the defaults of all other options, so it is looked for first."""
+    options = ("options", Annotated[FineTune, Flat], field(default=preset(_preset_of(words))))
+    command = make_dataclass("Finetune", [options], bases=(_FineTune,), frozen=True, kw_only=True)
+    command.__doc__ = _FineTune.__doc__
+    given: Any = parse(command, words, prog="seehear finetune")
+    folder = given.out or given.run.with_name(f"{given.run.name}-{given.label}")
+    report = fine_tune(
+        Pretrained.load(given.run),
+        Library.open(given.library or trained_on(given.run)),
+        given.label,
+        given.options,
+        folder,
+        resume=given.resume,
+        command=f"seehear finetune {shlex.join(words)}",
+    )
+    if report is not None:
+        show(report, as_json=given.json)
+    if distributed.rank() == 0 and not given.json:
+        print(f"fine-tuned {folder / 'model'}")
+
+
+def _preset_of(words: Sequence[str]) -> str:
+    for at, word in enumerate(words):
+        if word.startswith("--preset="):
+            return word.removeprefix("--preset=")
+        if word == "--preset" and at + 1 < len(words):
+            return words[at + 1]
+    return "base"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """Probes on the frozen features of a trained run, beside the same network untrained.
+
+    A probe learns from the middle of each training clip; validation clips choose its settings; of several views of a
+    test clip the mean counts. The report is probe-LABEL.json in the run's folder.
+
+    Example: seehear probe runs/vatt.tiny --label colour --probe linear knn --windows 4
+    """
+
+    run_folder: Positional[Path]
+    label: str
+    """A column of the library, the NAME of labels 'NAME=value', or 'labels': all of them, several a clip."""
+    library: str | None = None
+    """Another library than the one it was trained on."""
+    options: Annotated[ProbeOptions, Flat] = field(default_factory=ProbeOptions)
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+    json: bool = False
+    """Print the report as JSON."""
+
+    def run(self) -> None:
+        command = f"seehear probe {shlex.quote(str(self.run_folder))} --label {shlex.quote(self.label)}"
+        library = Library.open(self.library or trained_on(self.run_folder))
+        model = Pretrained.load(self.run_folder)
+        report = probe(model, library, self.label, self.options, device=self.device, command=command)
+        save(report, self.run_folder, self.label)
+        show(report, as_json=self.json)
+        if not self.json:
+            for result in report.results:
+                if "top1 over untrained" in result.details:
+                    print(f"{result.task}: top1 over untrained {result.details['top1 over untrained']}")
