@@ -127,13 +127,10 @@ class MAViL(Method):
 
     def see(self, batch: Batch, *, rng: Randomness) -> dict[Modality, Seen]:
         """Mask, encode and fuse; every view masked by draws of its own, the first one fused."""
-        present, views = _present(batch), 2 if self.config.intra_weight else 1
-        patches, orders, encoded = {}, {}, {}
-        for m in SIDES:
-            patches[m], _ = self.patches(m, self._augmented(m, batch[m], rng))
-            visible, total = num_visible(patches[m].shape[1], self.masking[m]), patches[m].shape[1]
-            orders[m] = [shuffle(rng.uniform(f"{m}/mask/{v}", total), visible) for v in range(views)]
-            encoded[m] = self._encoded(m, patches[m], orders[m], rng)
+        present = _present(batch)
+        patches = {m: self.patches(m, self._augmented(m, batch[m], rng))[0] for m in SIDES}
+        orders = {m: self._orders(m, patches[m].shape[1], rng) for m in SIDES}
+        encoded = {m: self._encoded(m, patches[m], orders[m], rng) for m in SIDES}
         fused = self.trunk.fusion({m: x_BVLD[:, 0] for m, x_BVLD in encoded.items()}, present, rng=rng)
         return {
             m: Seen(patches[m], first.kept, self._decoded(m, first), encoded[m][:, :, 1:].mean(dim=2), fused[m])
@@ -239,6 +236,10 @@ class MAViL(Method):
 
     def _augmented(self, m: Modality, x: Tensor, rng: Randomness) -> Tensor:
         return rolled(x, rng, "audio/roll") if m == "audio" and self.config.roll else x
+
+    def _orders(self, m: Modality, total: int, rng: Randomness) -> list[Shuffle]:
+        views, visible = 2 if self.config.intra_weight else 1, num_visible(total, self.masking[m])
+        return [shuffle(rng.uniform(f"{m}/mask/{view}", total), visible) for view in range(views)]
 
     def _encoded(self, m: Modality, patches_BNP: Tensor, orders: list[Shuffle], rng: Randomness) -> Tensor:
         """(B, V, 1 + M, D) of every view."""

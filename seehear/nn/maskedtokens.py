@@ -45,7 +45,8 @@ class Places(nn.Module):
     def __init__(self, counts: Sequence[int], width: int, *, still: bool = False):
         super().__init__()
         self.counts, self.width, self.still = tuple(counts), width, still
-        self.register_buffer("code", self._code(self.counts), persistent=False)
+        code = self._code(self.counts)
+        self.register_buffer("code", code.clone().to(torch.get_default_device()), persistent=False)
 
     def forward(self, ids_BM: Int[Tensor, "b m"] | None = None, *, counts: Sequence[int] | None = None) -> Tensor:
         """(B, M, D) of some places, (1, N, D) of all; of another grid where `counts` says so."""
