@@ -12,6 +12,7 @@ from seehear.data.importers import (
     howto100m,
     pictures,
     sounds,
+    talking,
 )
 from seehear.data.importers.base import Importer
 from seehear.errors import unknown
@@ -41,6 +42,7 @@ IMPORTERS: dict[str, Importer] = {
         actions.HMDB51,
         events.AVE,
         events.LLP,
+        talking.GRID,
         howto100m.HOWTO100M,
         crosstask.CROSSTASK,
     )

@@ -78,6 +78,32 @@ def test_speech_commands(root, media):
     assert rejects(root)["speech-commands/validation_list.txt:2"].startswith("'bed' is no clip")
 
 
+def test_grid_says_its_words_in_file_names(root, media):
+    """Two layouts, pictures before sound alone; four speakers are the test; other files are none of it."""
+    put(media["film"], root, "s3/bbaf2n.mpg", "s1/video/mpg_6000/swwz9a.mpg", "s4/notes.mpg", "bbaf2n.mpg")
+    put(media["sound"], root, "audio_25k/s3/bbaf2n.wav", "audio_25k/s34/lgiz2p.wav", "s4/bbaf2x.wav")
+    clips, report = imported("grid", root)
+    assert splits(clips) == {"s3/bbaf2n": "train", "s1/swwz9a": "test", "s34/lgiz2p": "train"}
+    clip = clips["s3/bbaf2n"]
+    assert (clip.has_video, clip.source) == (True, "s3/bbaf2n.mpg")
+    assert [text.text for text in clip.texts] == ["bin blue at f two now"]
+    assert clip.meta == {
+        "speaker": "s3", "command": "bin", "color": "blue", "preposition": "at", "letter": "f", "digit": "two",
+        "adverb": "now",
+    }  # fmt: skip
+    assert [t.text for t in clips["s34/lgiz2p"].texts] == ["lay green in z two please"]
+    assert not clips["s34/lgiz2p"].has_video
+    held, _ = imported("grid", root, val=0.5)
+    assert {clip.split for clip in held.values()} <= {"train", "val", "test"}
+    assert "has no validation split: --val 0.1" in report.notes[0]
+
+
+def test_grid_without_its_files(root, media):
+    put(media["film"], root, "film.mpg")
+    with pytest.raises(SeehearError, match="does not look like GRID: expected s1/bbaf2n"):
+        imported("grid", root)
+
+
 # -- ten seconds of YouTube --------------------------------------------------------------------------------------------
 
 
