@@ -13,6 +13,7 @@ from fastapi import Query as Param
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 
 from seehear.errors import SeehearError
 from seehear.serve.config import ServeConfig
@@ -36,7 +37,7 @@ from seehear.serve.state import State
 PAGE = Path(__file__).parent / "page"
 _STATIC = {".html": "text/html; charset=utf-8", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 Answers = dict[int | str, dict[str, Any]]
-_REFUSALS: Answers = {code: {"model": ProblemAnswer} for code in (400, 401, 403, 404, 409, 410, 413, 416, 422, 503)}
+_REFUSALS: Answers = {code: {"model": ProblemAnswer} for code in (400, 401, 403, 404, 409, 411, 413, 416, 422, 503)}
 _Name = Param(max_length=4096, pattern="^[^\\x00]*$")
 ClipName = Annotated[str, _Name]
 RunName = Annotated[str, _Name]
@@ -60,6 +61,7 @@ def create_app(library: str, config: ServeConfig = ServeConfig()) -> FastAPI:  #
         docs_url=None,  # both would load a viewer from the network
         redoc_url=None,
         lifespan=living,
+        telemetry={"auto_configure": False},  # whatever the environment says, nothing is sent anywhere
         responses=_REFUSALS,
     )
     app.state.seehear = state
@@ -67,6 +69,7 @@ def create_app(library: str, config: ServeConfig = ServeConfig()) -> FastAPI:  #
     app.add_exception_handler(Problem, _said)
     app.add_exception_handler(SeehearError, _unusable)
     app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _refused)
     for route in (_searching, _media, _page):
         route(app)
     return app
@@ -138,7 +141,8 @@ def _media(app: FastAPI) -> None:
     }
     jpeg: Answers = {200: {"content": {"image/jpeg": {}}, "description": "the picture"}}
 
-    @app.api_route("/api/media", methods=["GET", "HEAD"], tags=["media"], responses=files, response_class=FileResponse)
+    @app.head("/api/media", include_in_schema=False)
+    @app.get("/api/media", tags=["media"], responses=files, response_class=FileResponse)
     def media(state: Held, clip: ClipName, of: Literal["video", "audio"] = "video") -> FileResponse:
         """The file a clip is in, whole or by ranges of bytes; the clip's `start` and `end` are seconds of it."""
         path = state.file(state.clip(clip), of)
@@ -157,9 +161,8 @@ def _media(app: FastAPI) -> None:
         """The waveform of a clip, to be drawn."""
         return Peaks(**state.peaks(state.clip(clip)))
 
-    @app.api_route(
-        "/api/preview", methods=["GET", "HEAD"], tags=["media"], responses=files, response_class=FileResponse
-    )
+    @app.head("/api/preview", include_in_schema=False)
+    @app.get("/api/preview", tags=["media"], responses=files, response_class=FileResponse)
     def preview(state: Held, clip: ClipName) -> FileResponse:
         """A clip, from its start, as MP4: for files that browsers do not play, and sound in a file of its own."""
         return FileResponse(state.preview(state.clip(clip)), media_type="video/mp4", headers=_KEPT)
@@ -188,6 +191,12 @@ async def _said(_: Request, problem: Exception) -> JSONResponse:
 
 async def _unusable(_: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"code": "query", "message": str(error), "todo": ""}, status_code=422)
+
+
+async def _refused(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    plain = {"code": "request", "message": str(error.detail), "todo": ""}
+    return JSONResponse(plain, status_code=error.status_code, headers=error.headers)
 
 
 async def _invalid(_: Request, error: Exception) -> JSONResponse:

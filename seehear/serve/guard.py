@@ -14,7 +14,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from seehear.serve.config import is_loopback
 
-COOKIE = "seehear"
+COOKIE, UPLOADS = "seehear", "/api/uploads"
+_MOST = 1_000_000  # bytes of a query
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; "
     "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
@@ -57,7 +58,9 @@ class Guard:
         foreign = site in ("cross-site", "same-site") or (origin is not None and _host(origin) != host.lower())
         if foreign and (scope["path"] != "/" or scope["method"] != "GET"):  # a link to the page is no harm
             return _problem(403, "origin", "another site's page may not ask this server")
-        return self._unknown(scope, headers) if self.token else None
+        if (unknown := self._unknown(scope, headers) if self.token else None) is not None:
+            return unknown
+        return _too_long(scope, headers)
 
     def _unknown(self, scope: Scope, headers: Headers) -> Response | None:
         given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
@@ -77,6 +80,17 @@ class Guard:
 
     def _right(self, given: str) -> bool:
         return hmac.compare_digest(given.encode(), self.token.encode())
+
+
+def _too_long(scope: Scope, headers: Headers) -> Response | None:
+    """Bodies are read into memory, but for files, which are counted as they come."""
+    if scope["path"] == UPLOADS:
+        return None
+    if headers.get("transfer-encoding"):
+        return _problem(411, "length", "say how long the body is")
+    if int(headers.get("content-length") or 0) > _MOST:
+        return _problem(413, "too_large", f"a query is at most {_MOST // 1000} kB")
+    return None
 
 
 def _name(host: str) -> str:

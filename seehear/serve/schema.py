@@ -24,14 +24,21 @@ class ProblemAnswer(BaseModel):
 # -- asked -------------------------------------------------------------------------------------------------------------
 
 
-class QueryPart(_Strict):
-    """Exactly one of text, clip and upload."""
-
-    text: Name | None = None
-    clip: Name | None = Field(default=None, description="id of a clip: more like this")
-    upload: Name | None = Field(default=None, description="id that POST /api/uploads gave, for the same run")
-    modality: Modality | None = Field(default=None, description="of an upload: what was seen or heard of it alone")
+class _Part(_Strict):
     weight: float = Field(default=1.0, ge=-10, le=10, description="below 0: less like this")
+
+
+class TextPart(_Part):
+    text: Annotated[Name, Field(min_length=1)]
+
+
+class ClipPart(_Part):
+    clip: Name = Field(description="id of a clip: more like this")
+
+
+class UploadPart(_Part):
+    upload: Name = Field(description="id that POST /api/uploads gave, for the same run")
+    modality: Literal["video", "audio"] | None = Field(default=None, description="what was seen or heard of it alone")
 
 
 class QueryFilters(_Strict):
@@ -44,7 +51,7 @@ class QueryFilters(_Strict):
 
 
 class Query(_Strict):
-    parts: list[QueryPart] = Field(min_length=1, max_length=8)
+    parts: list[TextPart | ClipPart | UploadPart] = Field(min_length=1, max_length=8)
     run: Name = Field(default="", description="the newest when not given")
     k: int = Field(default=24, ge=1, le=200)
     modalities: list[Modality] = Field(default=[], max_length=3, description="what of a clip may match; all by default")

@@ -20,7 +20,7 @@ from seehear.serve.decoders import Decoders
 from seehear.serve.files import clip_of, file_of
 from seehear.serve.problems import Problem
 from seehear.serve.runs import OpenRun, Runs
-from seehear.serve.schema import Answer, ClipView, MapView, Query, QueryPart, RunView, Status
+from seehear.serve.schema import Answer, ClipPart, ClipView, MapView, Query, RunView, Status, TextPart, UploadPart
 from seehear.serve.uploads import Uploads
 
 _DRAW_SECONDS = 300.0
@@ -112,16 +112,15 @@ class State:
         hits = [views.hit_view(hit, clip, library, roots) for hit, clip in found]
         return Answer(run=run.name, hits=hits, milliseconds=1e3 * (time.perf_counter() - began))
 
-    def _part(self, part: QueryPart, run: OpenRun) -> dict[str, Any]:
-        given = [name for name in ("text", "clip", "upload") if getattr(part, name)]
-        if len(given) != 1:
-            raise Problem(422, "part", "a part of a query has one of text, clip and upload")
-        if part.clip:
-            return {"clip": part.clip, "weight": part.weight}
-        if part.upload:
+    def _part(self, part: TextPart | ClipPart | UploadPart, run: OpenRun) -> dict[str, Any]:
+        if isinstance(part, TextPart):
+            return {"text": part.text, "vector": run.encode_text(part.text), "weight": part.weight}
+        if isinstance(part, UploadPart):
             vector = self.uploads.get(part.upload, run).vector(part.modality or "")
             return {"vector": vector, "weight": part.weight}
-        return {"text": part.text, "vector": run.encode_text(part.text or ""), "weight": part.weight}
+        if not run.searcher.gallery.vectors_of(part.clip):
+            raise Problem(404, "no_clip", f"run {run.name} has no clip {part.clip!r}")
+        return {"clip": part.clip, "weight": part.weight}
 
     # -- pictures and sound ------------------------------------------------------------------------------------------
 

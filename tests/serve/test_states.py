@@ -1,0 +1,131 @@
+"""Libraries that cannot be searched yet say what to do; the parts that need no server."""
+
+import json
+
+import numpy as np
+import pytest
+from starlette.testclient import TestClient
+
+from seehear.commands.serve import Serve
+from seehear.data.library import Library
+from seehear.errors import SeehearError
+from seehear.serve.app import PAGE, create_app
+from seehear.serve.cache import DiskCache, write
+from seehear.serve.config import ServeConfig
+from seehear.serve.projection import project
+from seehear.serve.server import serve
+
+
+def status_of(library, tmp_path):
+    with TestClient(create_app(str(library), ServeConfig(cache=tmp_path)), base_url="http://localhost") as client:
+        search = client.post("/api/search", json={"parts": [{"text": "a"}]})
+        return client.get("/api/status").json(), search
+
+
+def test_an_empty_library_says_how_to_fill_it(tmp_path):
+    Library.create(tmp_path / "lib")
+    status, search = status_of(tmp_path / "lib", tmp_path / "cache")
+    assert status["problem"]["code"] == "empty"
+    assert status["problem"]["todo"] == f"seehear prepare FOLDER --library {tmp_path / 'lib'}"
+    assert search.status_code == 409
+
+
+def test_no_run_yet_says_how_to_make_one(tmp_path):
+    from tests.search import toy
+
+    toy.library(tmp_path)
+    status, search = status_of(tmp_path / "lib", tmp_path / "cache")
+    assert (status["clips"], status["runs"]) == (24, [])
+    for said in (status["problem"], search.json()):
+        assert said["code"] == "no_run"
+        assert [line.split()[1] for line in said["todo"].split("; ")] == ["encode", "train", "index"]
+
+
+def test_a_run_whose_model_is_gone_says_so(tmp_path):
+    from seehear.search.index import build_index
+    from tests.search import toy
+
+    build_index(toy.library(tmp_path), toy.Space(), name="run", model=str(tmp_path / "gone"))
+    status, search = status_of(tmp_path / "lib", tmp_path / "cache")
+    assert [run["name"] for run in status["runs"]] == ["run"]
+    assert search.status_code == 409
+    assert search.json()["code"] == "model_gone"
+    assert "seehear index" in search.json()["todo"]
+
+
+def test_the_command_refuses_what_is_no_library(tmp_path):
+    with pytest.raises(SeehearError, match="no library"):
+        Serve(library=str(tmp_path / "nowhere")).run()
+
+
+def test_a_port_that_is_taken_is_said(tmp_path):
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(SeehearError, match=f"port {port}.*--port"):
+            serve("anything", ServeConfig(port=port), ready=print)
+
+
+def test_the_page_is_small_and_asks_only_this_server():
+    files = [f for f in PAGE.iterdir() if f.is_file()]
+    assert sum(f.stat().st_size for f in files) < 150_000
+    for file in files:
+        text = file.read_text()
+        assert "https://" not in text, file
+        assert text.count("http://") == text.count("http://www.w3.org/2000/svg"), file
+        assert "innerHTML" not in text, "what a library says is text, never markup"
+    page = (PAGE / "index.html").read_text()
+    assert "style=" not in page
+    assert "<script>" not in page
+
+
+def test_pca_keeps_what_varies_most():
+    rng = np.random.default_rng(0)
+    x = np.zeros((200, 6), np.float32)
+    x[:, 3], x[:, 1] = 5 * rng.standard_normal(200), 2 * rng.standard_normal(200)
+    xy, clusters = project(x, "pca")
+    assert xy.min() == 0
+    assert xy.max() == 1
+    assert abs(np.corrcoef(xy[:, 0], x[:, 3])[0, 1]) == pytest.approx(1, abs=1e-4)
+    assert abs(np.corrcoef(xy[:, 1], x[:, 1])[0, 1]) == pytest.approx(1, abs=1e-4)
+    assert len(np.unique(clusters)) == 3
+
+
+@pytest.mark.parametrize("num", [1, 2, 5])
+def test_a_map_of_few(num):
+    x = np.random.default_rng(0).standard_normal((num, 4)).astype(np.float32)
+    for how in ("pca", "tsne"):
+        xy, clusters = project(x, how)
+        assert xy.shape == (num, 2)
+        assert np.isfinite(xy).all()
+        assert len(clusters) == num
+
+
+def test_the_cache_makes_once_and_forgets_the_oldest(tmp_path):
+    cache, made = DiskCache(tmp_path, megabytes=0.01), []
+
+    def get(n):
+        return cache.get("thing", n, make=lambda path: (made.append(n), write(path, bytes(1000))))
+
+    assert get(1) == get(1)
+    assert made == [1]
+    for n in range(2, 66):
+        get(n)
+    assert len(list(tmp_path.iterdir())) <= 12
+    get(1)
+    assert made.count(1) == 2
+
+
+def test_a_maker_that_fails_leaves_nothing(tmp_path):
+    cache = DiskCache(tmp_path, megabytes=1)
+
+    def fail(path):
+        raise SeehearError("no")
+
+    for _ in range(2):
+        with pytest.raises(SeehearError, match="no"):
+            cache.get("thing", make=fail)
+    assert list(tmp_path.iterdir()) == []
+    path = cache.get("thing", make=lambda p: write(p, json.dumps({}).encode()))
+    assert path.read_text() == "{}"
