@@ -24,6 +24,7 @@ COMMANDS = {
     "evaluate": "model.Evaluate",
     "finetune": "downstream.finetune",
     "probe": "downstream.Probe",
+    "report": "model.Report",
     "compare": "trust.Compare",
     "leakage": "trust.Leakage",
     "select": "study.Select",
@@ -47,6 +48,7 @@ seehear: turn a folder of your own videos into a tested, searchable model of wha
     seehear evaluate runs/fusemix                 held-out retrieval against chance and closed forms
     seehear probe   runs/vatt --label colour      what its frozen features tell apart; linear, knn, svm, lrc
     seehear finetune runs/vatt --label colour     a classifier that starts from it -> runs/vatt-colour
+    seehear report  runs/fusemix                  its page again: numbers, and examples to see and hear
     seehear compare runs/a runs/b                 the same queries, paired: differences, intervals, p values
     seehear leakage lib                           held-out clips that training has seen under another name
     seehear study encoders lib                    which encoders fuse well; also data, selection, modalities

@@ -1,4 +1,4 @@
-"""`train` and `evaluate`."""
+"""`train`, `evaluate` and `report`."""
 
 from __future__ import annotations
 
@@ -105,3 +105,21 @@ class Evaluate:
         show(report, as_json=self.json)
         if self.html:
             say(f"report: {write_report(self.run_folder, self.library, self.page)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Make report.html of an evaluated run again: with more examples, or after its media came back.
+
+    Numbers are those of evaluation.json; pictures, sounds and what is said of the data are read anew.
+
+    Example: seehear report runs/fusemix --examples 12
+    """
+
+    run_folder: Positional[Path]
+    library: str | None = None
+    """Another place of the library than where it was evaluated."""
+    page: Annotated[ReportOptions, Flat] = field(default_factory=ReportOptions)
+
+    def run(self) -> None:
+        print(write_report(self.run_folder, self.library, self.page))

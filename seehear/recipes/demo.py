@@ -9,6 +9,7 @@ sounds' classes in the training set beside their names, as in a library of one's
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -29,7 +30,9 @@ from seehear.nn.random import seed_of
 from seehear.progress import say
 from seehear.recipes import fusemix
 from seehear.recipes.config import Run
+from seehear.recipes.evaluate import EvaluateOptions, evaluate_run
 from seehear.recipes.run import finish
+from seehear.report.run import write_report
 from seehear.search.filters import Filters
 from seehear.search.index import build_index
 from seehear.search.query import Hit, Searcher
@@ -71,6 +74,8 @@ class DemoReport:
     hits: dict[str, list[Hit]]
     seconds: dict[str, float] = field(default_factory=dict)
     """Wall clock by stage."""
+    page: str = ""
+    """Where the HTML report of the run is."""
 
     def plain(self) -> dict[str, Any]:
         return asdict(self)
@@ -88,7 +93,8 @@ class DemoReport:
             lines += [query, *(f"    {h.score:.2f}  {h.path}  ({h.text})" for h in hits)]
         total = sum(self.seconds.values())
         stages = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in self.seconds.items())
-        lines += ["", f"{total:.0f} s in all: {stages}", "", f'next: seehear search {self.library} "your own words"']
+        lines += ["", f"{total:.0f} s in all: {stages}", "", f"to look at and listen to: {self.page}"]
+        lines += [f'next: seehear search {self.library} "your own words"']
         return "\n".join(lines)
 
 
@@ -108,12 +114,13 @@ def demo(folder: Path) -> DemoReport:
     library = Library.open(uri)
     stage("encode", lambda: encode_library(library))
     data, clips = load_latents(library), {clip.id: clip for clip in library.clips()}
-    stage("train", lambda: finish(data, run(), run_folder))
+    stage("train", lambda: finish(data, run(), run_folder, library=str(uri.resolve())))
     scores = stage("measure", lambda: measure(data, clips, folder / "folds", ready={_TEST_FOLD: run_folder}))
     space = SharedSpace.from_pretrained(run_folder)
     stage("index", lambda: build_index(library, space, name="demo", model=str(run_folder.resolve())))
     hits = stage("search", lambda: _hits(Searcher(library, space, "demo"), clips))
-    report = DemoReport(str(uri), str(run_folder), tuple(scores), hits, seconds)
+    page = stage("report", lambda: _page(library, run_folder))
+    report = DemoReport(str(uri), str(run_folder), tuple(scores), hits, seconds, str(page))
     (folder / "demo.json").write_text(json.dumps(report.plain(), indent=1, ensure_ascii=False), encoding="utf-8")
     return report
 
@@ -123,6 +130,13 @@ def run() -> Run[FuseMixConfig]:
     base = fusemix.base()
     training = replace(base.train, epochs=60, evaluations=12, patience=4)
     return replace(base, recipe="demo", method=replace(base.method, pairs=PAIRS, head="linear"), train=training)
+
+
+def _page(library: Library, run_folder: Path) -> Path:
+    """Without the closed forms, which `measure` has beside its numbers and which would take as long as all the rest."""
+    command = shlex.join(["seehear", "evaluate", str(run_folder), "--no-closed-forms"])
+    evaluate_run(run_folder, library, EvaluateOptions(closed_forms=False), command=command)
+    return write_report(run_folder, library)
 
 
 # -- measured ----------------------------------------------------------------------------------------------------------

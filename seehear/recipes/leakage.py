@@ -51,12 +51,14 @@ def check_leakage(
     library: Library | str | Path,
     *,
     split: str = "test",
+    latents: bool = True,
     media: bool = False,
     threshold: float = NEAR,
     workers: int = 1,
 ) -> LeakageReport:
-    """Clips of `split` against those of train and val. `media` also decodes every clip and compares pictures and
-    sounds: found are copies that no file name, and no encoder's idea of likeness, gives away."""
+    """Clips of `split` against those of train and val. `latents` compares every pair of them by what frozen encoders
+    say. `media` also decodes every clip and compares pictures and sounds: found are copies that no file name, and no
+    encoder's idea of likeness, gives away."""
     if split not in SPLITS:
         raise unknown("split", split, SPLITS)
     library = library if isinstance(library, Library) else Library.open(library)
@@ -67,7 +69,9 @@ def check_leakage(
         raise SeehearError(
             f"{library.uri} has {len(test)} clips of {split} and {len(train)} to train on: nothing to compare"
         )
-    leaks = [*_by_name(library, test, train), *_by_latents(library, test, train, threshold)]
+    leaks = list(_by_name(library, test, train))
+    if latents:
+        leaks += _by_latents(library, test, train, threshold)
     if media:
         leaks += _by_media(library, test, train, workers)
     return LeakageReport(split, len(test), tuple(leaks))

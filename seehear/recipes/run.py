@@ -153,10 +153,10 @@ def train_latents(
     return result
 
 
-def finish(data: LatentData, run: Run[Any], folder: Path) -> None:
+def finish(data: LatentData, run: Run[Any], folder: Path, *, library: str = "") -> None:
     """Train where the folder has no model yet; a run that was stopped goes on."""
     if not (folder / "model" / "model.safetensors").exists():
-        train_latents(data, run, folder, resume=(folder / "config.json").exists())
+        train_latents(data, run, folder, resume=(folder / "config.json").exists(), library=library)
 
 
 def build(run: Run[Any], train: LatentData, validation: LatentData | None) -> Method:
