@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: demo test test-all faults check clean
+.PHONY: demo test test-all faults check docs clean
 
 demo: $(VENV)/.demo
 	$(BIN)/seehear demo
@@ -24,6 +24,10 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+# The documentation site, in site/: fails on a broken link.
+docs: $(VENV)/.dev
+	$(BIN)/mkdocs build
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

@@ -1,0 +1,109 @@
+"""The documentation: every command in it exists with the options it is given, the how-to pages run from the first line
+to the last, and no link is broken.
+
+In the how-to pages an indented line is run; what needs a network, a large model or hours stands in a fenced block.
+"""
+
+import csv
+import importlib
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+
+from seehear.cli import COMMANDS, main
+from seehear.commands.parsing import option_names
+from seehear.recipes import demo
+from seehear.recipes.run import RECIPES, recipe
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted((ROOT / "docs").rglob("*.md")) + [ROOT / "README.md"]
+HOW_TO = ("index.md", "own-videos.md", "encoders.md", "methods/index.md", "troubleshooting.md")
+COMMAND = re.compile(r"^ *(seehear [a-z].*?)(?:  +#.*)?$", re.M)
+
+
+def commands_of(text):
+    """Each as its words, of indented and fenced blocks; a line that ends in a backslash goes on."""
+    blocks = re.findall(r"^```(?:sh)?\n(.*?)^```|^((?:    .*\n)+)", text.replace("\\\n", " "), re.M | re.S)
+    return [shlex.split(line) for block in blocks for line in COMMAND.findall("".join(block)) if "..." not in line]
+
+
+def options_of(words):
+    """All that a command line may name; None where its words decide it."""
+    name = words[1]
+    if name == "train":
+        chosen = recipe(words[3]) if len(words) > 3 and words[3] in RECIPES else recipe("fusemix")
+        return {"--out", "--resume", "--json", *option_names(type(chosen)[type(chosen.method)])}
+    if name == "study":
+        from seehear.commands.study import STUDIES as known
+
+        where = known[words[2]] if len(words) > 2 else None
+    else:
+        where = COMMANDS[name]
+    if where is None:
+        return set()
+    module, _, attribute = where.partition(".")
+    kind = getattr(importlib.import_module(f"seehear.commands.{module}"), attribute)
+    return set(option_names(kind)) if isinstance(kind, type) else None
+
+
+@pytest.mark.parametrize(
+    "page", PAGES, ids=lambda p: p.name if p.parent.name == "docs" else f"{p.parent.name}/{p.name}"
+)
+def test_every_command_of_a_page_exists_with_its_options(page):
+    text = page.read_text(encoding="utf-8")
+    for words in commands_of(text):
+        assert words[1] in COMMANDS, f"{page.name}: {' '.join(words)}"
+        known = options_of(words)
+        given = {w.split("=")[0] for w in words if w.startswith("--")} - {"--help", "--quiet", "--verbose"}
+        assert known is None or given <= known, f"{page.name}: {' '.join(words)}: {given - known}"
+
+
+@pytest.fixture
+def home(tmp_path_factory):
+    """Recordings in the home folder, with what is said beside them, and a table of some of them."""
+    folder = tmp_path_factory.mktemp("home")
+    (folder / "recordings").mkdir()
+    rows = []
+    for clip in sorted((demo.MEDIA / "clips").glob("*.mp4"))[:24]:
+        shutil.copyfile(clip, folder / "recordings" / clip.name)
+        (folder / "recordings" / f"{clip.stem}.txt").write_text(f"someone says {clip.stem}")
+        rows.append(
+            {"path": f"recordings/{clip.name}", "start": 0, "end": 1.5, "text": clip.stem, "label": clip.stem[0]}
+        )
+    with (folder / "clips.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return folder
+
+
+@pytest.mark.timeout(1800)
+def test_the_how_to_pages_run_from_the_first_line_to_the_last(home, monkeypatch, capsys):
+    """One after the other: each builds on those before it."""
+    monkeypatch.chdir(home)
+    monkeypatch.setenv("HOME", str(home))
+    for page in HOW_TO:
+        text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+        for command, code in re.findall(r"^    (seehear .*?)(?:  +#.*)?$|^```python\n(.*?)^```", text, re.M | re.S):
+            if command:
+                words = [w.replace("~", str(home)) for w in shlex.split(command)[1:]]
+                assert main(words) == 0, f"{page}: {command}\n{capsys.readouterr().err}"
+            else:
+                exec(compile(code, page, "exec"), {})
+
+
+def test_the_site_builds_and_no_link_is_broken(tmp_path):
+    pytest.importorskip("mkdocs")
+    from mkdocs.commands.build import build
+    from mkdocs.config import load_config
+
+    build(load_config(str(ROOT / "mkdocs.yml"), site_dir=str(tmp_path / "site")))  # strict: a warning is an error
+    home_page = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
+    assert "seehear prepare" in home_page
+    loaded = re.findall(
+        r'<(?:script|img)[^>]*src="(https?://[^"]+)|<link[^>]*stylesheet[^>]*href="(https?://[^"]+)', home_page
+    )
+    assert not loaded, "the site loads something from another server"
