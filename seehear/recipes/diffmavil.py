@@ -62,12 +62,11 @@ def small() -> MediaRun[DiffMAViLConfig]:
 
 
 def tiny() -> MediaRun[DiffMAViLConfig]:
-    """The same on two cores: the method to be looked at. Its patches are few, so that the curriculum is gentle, and
-    less is saved than with large ones.
+    """The same on two cores: the method to be looked at. With so few and small patches it saves little.
 
     seehear train LIB diffmavil.tiny --data.cache CACHE
     """
-    return diffused(mavil.tiny(), "diffmavil.tiny")
+    return diffused(mavil.tiny(), "diffmavil.tiny", batches=Batches(multiple=8))
 
 
 def diffused(run: MediaRun[MAViLConfig], name: str, **options: Any) -> MediaRun[DiffMAViLConfig]:
@@ -81,12 +80,16 @@ def arm(run: MediaRun[DiffMAViLConfig], name: str) -> MediaRun[DiffMAViLConfig]:
     """One of `ARMS`. What it does not change is as the run has it."""
     if name not in ARMS:
         raise unknown("arm", name, ARMS)
-    return replace(run, method=replace(run.method, **ARMS[name]))
+    changes = dict(ARMS[name])
+    if "batches" in changes:
+        changes["batches"] = replace(run.method.batches, follow=changes["batches"].follow)
+    return replace(run, method=replace(run.method, **changes))
 
 
 def scheduled(run: MediaRun[DiffMAViLConfig]) -> MediaRun[DiffMAViLConfig]:
-    """As it is trained: a ratio for each epoch, and the batch of each epoch where batches follow it."""
-    config, train = run.method, run.train
+    """As it is trained: a ratio for each epoch, and the batch of each epoch where batches follow it. Then the rate
+    follows the batch, as (rows / optim.lr_rows) ^ optim.lr_power; `lr_rows` is the run's batch where it says none."""
+    config, train, optim = run.method, run.train, run.optim
     if config.curriculum.parts and train.steps is None:
         config = replace(config, curriculum=replace(config.curriculum, parts=train.epochs))
     sizes = train.batch_size
@@ -95,8 +98,8 @@ def scheduled(run: MediaRun[DiffMAViLConfig]) -> MediaRun[DiffMAViLConfig]:
             raise SeehearError(
                 "batches that follow the masking ratio need one an epoch: curriculum.parts, and no steps"
             )
-        sizes = batches(config, sizes)
-    return replace(run, method=config, train=replace(train, batch_size=sizes))
+        optim, sizes = replace(optim, lr_rows=optim.lr_rows or sizes), batches(config, sizes)
+    return replace(run, method=config, optim=optim, train=replace(train, batch_size=sizes))
 
 
 def batches(config: DiffMAViLConfig, reference: int) -> tuple[int, ...]:

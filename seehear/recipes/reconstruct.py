@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import wave
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,6 +54,9 @@ class Shots:
     restored: np.ndarray
     hidden: np.ndarray
     """1 = hidden, of the same shape but for colours."""
+    lent: np.ndarray | None
+    """With every hidden patch flat at its mean: what of the restored picture the model did not have to tell. None where
+    it tells all."""
     error: float
     """As `Restored.error_B`."""
 
@@ -112,6 +114,9 @@ def _shots(model: MAViL, m: Modality, x: Tensor, found: Restored) -> Shots:
     patch, standard = model.config.patch_of(m), model.standard[m]
     assert isinstance(standard, Standard)
 
+    flat_BNP = found.original_BNP.mean(dim=-1, keepdim=True).expand_as(found.original_BNP)
+    lent_BNP = torch.where(found.hidden_BN[..., None], flat_BNP, found.original_BNP)
+
     def shape(x_BNP: Tensor) -> np.ndarray:
         made = joined(x_BNP, counts, patch)[0].float().cpu().numpy()
         return made if m == "video" else made[..., 0]
@@ -122,6 +127,7 @@ def _shots(model: MAViL, m: Modality, x: Tensor, found: Restored) -> Shots:
         original=original,
         restored=restored.clip(0, 1) if m == "video" else restored,
         hidden=hidden[..., 0] if m == "video" else hidden,
+        lent=shape(standard.inverse(lent_BNP)) if model.config.standardise else None,
         error=float(found.error_B),
     )
 
@@ -142,7 +148,7 @@ def save_reconstruction(made: Reconstruction, out: Path) -> list[Path]:
     figures = require("matplotlib.figure", "studies")
     out.parent.mkdir(parents=True, exist_ok=True)
     figure = figures.Figure(figsize=_size(made), layout="constrained")
-    parts = figure.subfigures(len(made.shots), 1, height_ratios=[3.0 if m == "video" else 3.2 for m in made.shots])
+    parts = figure.subfigures(len(made.shots), 1)
     for m, part in zip(made.shots, np.atleast_1d(parts), strict=True):
         (_draw_frames if m == "video" else _draw_levels)(part, made.shots[m])
     figure.suptitle(made.said, fontsize=9)
@@ -155,28 +161,28 @@ def save_reconstruction(made: Reconstruction, out: Path) -> list[Path]:
 
 
 def _size(made: Reconstruction) -> tuple[float, float]:
-    return 10.0, 0.4 + 4.2 * len(made.shots)
+    return 10.0, 0.4 + 1.4 * sum(len(_rows(shots)) for shots in made.shots.values())
 
 
 def _draw_frames(figure: Any, shots: Shots) -> None:
-    """Three rows of frames, one below the other."""
+    """A row of frames for each way to see them."""
     chosen = np.linspace(0, len(shots.original) - 1, min(_MOST_FRAMES, len(shots.original))).round().astype(int)
-    seen = np.where(shots.hidden[..., None], 0.72, shots.original)
-    axes = figure.subplots(3, len(chosen), squeeze=False)
-    for row, (name, frames) in zip(axes, _named(shots, seen), strict=True):
+    rows = _rows(shots)
+    axes = figure.subplots(len(rows), len(chosen), squeeze=False)
+    for row, (name, frames) in zip(axes, rows.items(), strict=True):
         for axis, at in zip(row, chosen, strict=True):
+            axis.set(xticks=[], yticks=[], facecolor=_HIDDEN)
             axis.imshow(frames[at], interpolation="nearest")
-            axis.set(xticks=[], yticks=[])
         row[0].set_ylabel(name, fontsize=9)
     figure.suptitle(f"frames: error of hidden patches {shots.error:.2f} (1 = flat at their mean)", fontsize=9)
 
 
 def _draw_levels(figure: Any, shots: Shots) -> None:
-    """Three spectrograms, one below the other, with the same colours."""
-    seen = np.ma.masked_array(shots.original, shots.hidden)
+    """Spectrograms one below the other, with the same colours."""
     low, high = np.percentile(shots.original, [1, 99.5])
-    axes = figure.subplots(3, 1, sharex=True)
-    for axis, (name, levels) in zip(axes, _named(shots, seen), strict=True):
+    rows = _rows(shots)
+    axes = figure.subplots(len(rows), 1, sharex=True)
+    for axis, (name, levels) in zip(axes, rows.items(), strict=True):
         axis.set_facecolor(_HIDDEN)
         axis.imshow(levels.T, origin="lower", aspect="auto", cmap="magma", vmin=low, vmax=high, interpolation="nearest")
         axis.set_ylabel(f"{name}\nmel band", fontsize=9)
@@ -184,8 +190,16 @@ def _draw_levels(figure: Any, shots: Shots) -> None:
     figure.suptitle(f"sound: error of hidden patches {shots.error:.2f} (1 = flat at their mean)", fontsize=9)
 
 
-def _named(shots: Shots, seen: np.ndarray) -> Sequence[tuple[str, np.ndarray]]:
-    return ("original", shots.original), ("seen", seen), ("restored", shots.restored)
+def _rows(shots: Shots) -> dict[str, np.ndarray]:
+    """What is shown, from top to bottom. Hidden pixels are transparent, hidden levels masked."""
+    if shots.original.ndim == 2:
+        seen: np.ndarray = np.ma.masked_array(shots.original, shots.hidden)
+    else:
+        seen = np.concatenate([shots.original, ~shots.hidden[..., None]], axis=-1)
+    rows = {"original": shots.original, "seen": seen}
+    if shots.lent is not None:
+        rows["seen and lent"] = shots.lent
+    return rows | {"restored": shots.restored}
 
 
 def _write_sound(path: Path, samples: np.ndarray, rate: int) -> None:

@@ -82,3 +82,12 @@ def test_every_arm_can_be_run():
     assert diffmavil.arm(diffmavil.tiny(), "curriculum").method.decoders == dict.fromkeys(SIDES, "joint")
     with pytest.raises(SeehearError, match="did you mean 'cosine'"):
         diffmavil.arm(diffmavil.tiny(), "cosin")
+
+
+def test_the_rate_follows_the_batch_where_batches_follow_the_ratio():
+    run = diffmavil.scheduled(diffmavil.arm(diffmavil.tiny(), "constant compute"))
+    assert run.optim.lr_rows == diffmavil.tiny().train.batch_size
+    assert run.train.batch_size[0] > run.train.batch_size[-1]
+    assert all(rows % 8 == 0 for rows in run.train.batch_size)
+    assert diffmavil.scheduled(diffmavil.tiny()).optim.lr_rows is None
+    assert diffmavil.scheduled(diffmavil.base()).optim.lr_rows == 512

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import wave
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from seehear.cli import main
+from seehear.data.raw import RawConfig
 from seehear.errors import SeehearError
 from seehear.losses.reconstruction import standardised
+from seehear.methods.diffmavil import DiffMAViL
 from seehear.methods.mavil import SIDES
 from seehear.nn.curriculum import Curriculum
 from seehear.nn.diffusion import sample
@@ -17,6 +21,8 @@ from seehear.nn.random import Randomness
 from seehear.nn.transformer import Size
 from seehear.recipes.reconstruct import ReconstructOptions, reconstruction, save_reconstruction
 from seehear.recipes.restore import restore
+from seehear.recipes.towers import Shown, save_media_model
+from tests.data.makers import film
 from tests.methods_under_test import diffmavil, mavil, mcn
 from tests.raw_clips import FRAMES, RawClips
 
@@ -144,6 +150,9 @@ def test_picture_and_sounds(make, tmp_path):
     assert np.allclose(made.shots["video"].original, batch["video"][0].numpy() / 255, atol=1e-5)
     assert made.shots["audio"].original.shape == (8, 8)
     assert made.shots["audio"].hidden.sum() == 4 * 2 * 4
+    for shots in made.shots.values():
+        assert np.allclose(shots.lent[~shots.hidden], shots.original[~shots.hidden])
+        assert not np.allclose(shots.lent[shots.hidden], shots.original[shots.hidden])
     assert ("steps from noise" in made.said) == (make is diffmavil)
     assert "lent from the original" in made.said
     paths = save_reconstruction(made, tmp_path / "deep" / "clip.png")
@@ -155,5 +164,22 @@ def test_picture_and_sounds(make, tmp_path):
 
 def test_a_clip_without_sound():
     batch = {k: v[4:5] for k, v in clips(5).items()}
-    made = reconstruction(diffmavil(), batch, ReconstructOptions(mask=0.5, steps=2))
+    made = reconstruction(diffmavil(standardise=False), batch, ReconstructOptions(mask=0.5, steps=2))
     assert (list(made.shots), made.sounds) == (["video"], {})
+    assert made.shots["video"].lent is None
+    assert "lent" not in made.said
+
+
+def test_the_command_on_a_run_and_a_file(tmp_path, capsys):
+    """From a folder as training leaves it, and a film with sound."""
+    raw = RawConfig(modalities=SIDES, frames=4, fps=2.0, size=32, rate=16_000)
+    config = replace(diffmavil().config, rate=16_000, mel_frames=64, mel_bands=128, mel_patch=(16, 16))
+    save_media_model(tmp_path / "run" / "model", DiffMAViL(config.reading(raw)).eval(), Shown(raw=raw), {})
+    out, made_film = tmp_path / "made.png", film(tmp_path / "film.mp4")
+    words = ["reconstruct", str(tmp_path / "run"), str(made_film), "--out", str(out), "--steps", "2"]
+    assert main([*words, "--device", "cpu"]) == 0
+    said = capsys.readouterr().out
+    assert "video: error of hidden patches" in said
+    assert "audio: error of hidden patches" in said
+    assert all((tmp_path / name).exists() for name in ("made.png", "made.original.wav", "made.restored.wav"))
+    assert main([*words[:2], str(tmp_path / "none.mp4"), "--device", "cpu"]) == 2
