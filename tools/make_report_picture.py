@@ -13,7 +13,7 @@ from pathlib import Path
 from PIL import Image
 
 OUT = Path(__file__).parent.parent / "docs" / "figures" / "report.png"
-SIZE = (1040, 2080)
+SIZE = (1200, 2640)
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 

@@ -36,7 +36,8 @@ def command_line(command: Any) -> str:
 
 
 def option_names(kind: Any, prefix: str = "--") -> Iterator[str]:
-    """'--library', '--optim.lr', ... of a dataclass and of those nested in it; of a generic one, as `kind` fills it."""
+    """'--library', '--optim.lr', ... of a dataclass and of those nested in it; of a generic one, as `kind` fills it.
+    Of a switch both '--x' and '--no-x': which of them there is depends on its default."""
     filled = dict(zip(getattr(get_origin(kind), "__parameters__", ()), get_args(kind), strict=True))
     kind = get_origin(kind) or kind
     hints = get_type_hints(kind, include_extras=True)
@@ -51,6 +52,8 @@ def option_names(kind: Any, prefix: str = "--") -> Iterator[str]:
             yield from option_names(hint, prefix if flat else f"{name}.")
         else:
             yield name
+            if hint is bool:
+                yield f"{prefix}no-{one.name.replace('_', '-')}"
 
 
 def show(result: Any, *, as_json: bool) -> None:

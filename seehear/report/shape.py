@@ -56,7 +56,7 @@ def _gaps(report: Report, model: str) -> list[Markup]:
     for result in report.results:
         hubs, gap = result.details.get("hubness"), result.details.get("gap", {})
         if result.model == model and hubs:
-            known = [f"{gap[name] + 1e-9:.2f}" if name in gap else "-" for name in ("distance", "matched", "unmatched")]
+            known = [f"{round(gap[name], 2) + 0.0:.2f}" if name in gap else "-" for name in ("distance", "matched", "unmatched")]
             shares = [f"{hubs['skew']:.1f}", percent(hubs["largest"]), percent(hubs["orphans"])]
             rows.append([direction(result.task), *known, *shares])
     head = ["direction", "gap", "cosine, true", "cosine, false", "hub skew", "largest hub", "never found"]
