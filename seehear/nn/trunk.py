@@ -64,7 +64,10 @@ class Trunk(nn.Module):
         """Of the modalities that `patches` names the size of: the kernel of pictures at every time of a tube, undivided
         (of a spectrogram: summed over colours); CLS; all blocks. Every block of the fusion is its last one."""
         for m, patch in patches.items():
-            tokens, blocks = self.tokens[m], self.encoders[m].blocks
+            tokens, encoder = self.tokens[m], self.encoders[m]
+            assert isinstance(tokens, FixedTokens)
+            assert isinstance(encoder, Transformer)
+            blocks = encoder.blocks
             kernel_DP = mae.kernel(patch, colours=m == "video")
             sizes = [(len(kernel_DP), len(mae.blocks)), (tokens.project.out_features, len(blocks))]
             if sizes[0] != sizes[1]:
