@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Annotated, Any
 from tyro.conf import Positional
 
 from seehear import distributed
-from seehear.commands.parsing import Flat, parse, show
+from seehear.commands.parsing import Flat, command_line, parse, show
 from seehear.data.library import Library
 from seehear.recipes.downstream.finetune import finetune as fine_tune
 from seehear.recipes.downstream.presets import FineTune, preset
@@ -59,7 +58,7 @@ def finetune(words: Sequence[str]) -> None:
         given.options,
         folder,
         resume=given.resume,
-        command=f"seehear finetune {shlex.join(words)}",
+        command=command_line(given),
     )
     if report is not None:
         show(report, as_json=given.json)
@@ -98,10 +97,9 @@ class Probe:
     """Print the report as JSON."""
 
     def run(self) -> None:
-        command = f"seehear probe {shlex.quote(str(self.run_folder))} --label {shlex.quote(self.label)}"
         library = Library.open(self.library or trained_on(self.run_folder))
         model = Pretrained.load(self.run_folder)
-        report = probe(model, library, self.label, self.options, device=self.device, command=command)
+        report = probe(model, library, self.label, self.options, device=self.device, command=command_line(self))
         save(report, self.run_folder, self.label)
         show(report, as_json=self.json)
         if not self.json:

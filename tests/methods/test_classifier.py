@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -24,6 +25,7 @@ from seehear.methods.classifier import (
 )
 from seehear.methods.vatt import VATT
 from seehear.nn.random import Randomness
+from seehear.train.gradients import gradients
 from tests.recipes.downstream.small import SIZE, vatt
 
 
@@ -180,12 +182,13 @@ def test_specaug_acts_in_training_only_and_needs_a_spectrogram():
 # -- the model it is of ------------------------------------------------------------------------------------------------
 
 
-def fine_tuned(tower, classes=2, sound="waveform", mel_patch=(16, 5), **learning):
+def fine_tuned(tower, classes=2, sound="waveform", mel_patch=(16, 5), several=False, **learning):
     model = vatt(sound=sound, mel_patch=mel_patch, keep={"video": 1.0, "audio": 1.0})
     config = ClassifierConfig(
         classes=tuple("abcdefgh"[:classes]),
         width=16 * len(tower.split("+")),
         tower=tower,
+        several=several,
         method="vatt",
         model=asdict(model.config),
         left_out=unneeded(model, tower, one_clip()),
@@ -252,3 +255,18 @@ def test_settings_that_cannot_be():
         ClassifierConfig(classes=("a", "b"), width=1, tower="image")
     with pytest.raises(ValueError, match="two different classes"):
         ClassifierConfig(classes=("a", "a"), width=1)
+
+
+def test_micro_batches_give_the_gradient_of_the_whole():
+    """Mixup, dropout, SpecAug and labels that weigh by the batch are the same whichever way it is cut."""
+    options = {"mixup": 0.5, "dropout": 0.3, "mask_time": 3, "weighted": True, "drop_path": 0.2}
+    audio = torch.randn(8, 6400, generator=torch.Generator().manual_seed(0))
+    label = (torch.rand(8, 2, generator=torch.Generator().manual_seed(1)) < 0.5).float()
+    batch = {"audio": audio, "has_audio": torch.arange(8) != 3, "label": label}
+    found = []
+    for micro_batch in (None, 3):
+        tower = fine_tuned("audio", sound="spectrogram", mel_patch=(2, 8), several=True, **options)
+        gradients(tower, batch, progress=0.0, rng=rng(8), micro_batch=micro_batch, autocast=nullcontext)
+        found.append({name: p.grad for name, p in tower.named_parameters()})
+    assert all(torch.allclose(found[0][k], found[1][k], atol=1e-6) for k in found[0] if found[0][k] is not None)
+    assert any(g is not None and g.any() for g in found[0].values())

@@ -59,7 +59,7 @@ def test_probe(run, capsys):
     assert "vatt untrained" in said
     assert "top1 over untrained" in said
     report = json.loads((run / "probe-colour.json").read_text())
-    assert report["command"].endswith("--label colour")
+    assert report["command"].startswith(f"seehear probe {run} --label colour")
     assert len(report["results"]) == 4
 
 
