@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from seehear.data.raw import RawConfig
 from seehear.errors import SeehearError, unknown
@@ -112,6 +112,8 @@ class MAViLConfig:
         for m, count in ((m, self.counts(m)) for m in SIDES):
             if 0 in count:
                 raise SeehearError(f"{m} has no whole patch: {self.grid(m)} in patches of {self.patch_of(m)}")
+            if self.decoders[m] not in get_args(DecoderKind):
+                raise unknown("decoder", self.decoders[m], get_args(DecoderKind))
             if not 0 < self.masking[m] < 1 or not 0 < self.decoded[m] <= 1:
                 raise SeehearError(f"masking is between 0 and 1, decoded above 0 and up to 1; {m} has others")
             if self.decoders[m] == "joint" and self.decoded[m] < 1:

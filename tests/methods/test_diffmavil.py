@@ -280,6 +280,7 @@ def test_stage_2_tells_a_teachers_tokens_from_diffused_patches():
 def test_settings_that_cannot_be():
     for options, said in [
         ({"diffuse": ("pictures",)}, "unknown modality 'pictures'"),
+        ({"decoders": {"video": "crossed", "audio": "joint"}}, "unknown decoder 'crossed'"),
         ({"masking": dict.fromkeys(SIDES, 0.9)}, "curriculum.start"),
         ({"noise_space": "patch", "standardise": False}, "needs standardise"),
     ]:
