@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from seehear.data.library import Text
 from seehear.data.raw import load_raw
+from seehear.data.raw.reading import Reader
 from seehear.data.raw.sentences import sentences_of
 from seehear.data.vocabulary import learn_vocabulary, library_vocabulary
 from tests.data.makers import film, grey
@@ -41,6 +42,22 @@ def test_views_know_no_chance(long):
     assert torch.equal(many.groups, data.groups.repeat_interleave(6))
     with pytest.raises(ValueError, match="must be at least 1; got 0 and 1"):
         data.views(windows=0)
+
+
+def test_crops_of_a_window_are_read_once(long, monkeypatch):
+    data = load(long).views(windows=2, crops=3)
+    alone = [data.batch(torch.tensor([n])) for n in range(6)]
+    calls, read = [], Reader.__call__
+
+    def counted(self, span, asked):
+        calls.append(span)
+        return read(self, span, asked)
+
+    monkeypatch.setattr(Reader, "__call__", counted)
+    together = data.batch(torch.arange(6))
+    assert len(calls) == 2
+    for m in ("video", "audio"):
+        assert torch.equal(together[m], torch.cat([one[m] for one in alone]))
 
 
 def test_a_region_and_all_of_a_picture(tmp_path):

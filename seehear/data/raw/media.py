@@ -154,21 +154,22 @@ class RawMedia:
         kinds = {"video": torch.uint8, "audio": torch.float32, "text": torch.int64}
         batch: Batch = {m: torch.empty(b, *shapes[m], dtype=kinds[m]) for m in c.modalities}
         batch |= {f"has_{m}": torch.zeros(b, dtype=torch.bool) for m in c.modalities}
+        reader = _Once(self._reader)
         for row, index in enumerate(indices.tolist()):
-            sample = self._sample(index, seed, epoch)
+            sample = self._sample(index, seed, epoch, reader)
             for m in c.modalities:
                 batch[m][row] = sample.get(m, 0)
                 batch[f"has_{m}"][row] = m in sample
         batch["group"] = torch.from_numpy(self.clips.groups)[indices.cpu() // self._per_clip]
         return batch
 
-    def _sample(self, index: int, seed: int, epoch: int) -> dict[Modality, Tensor]:
+    def _sample(self, index: int, seed: int, epoch: int, reader: _Once) -> dict[Modality, Tensor]:
         """The modalities that it has and that can be read."""
         c, (clip, view) = self.config, divmod(index, self._per_clip)
         shown = self._view(view) if self._views else Drawn(seed, epoch, index)
         span = self.clips.span(clip, c.fps)
         begin = shown.starts(span, c)
-        read = self._reader(span, self._asked(clip, span, begin))
+        read = reader(span, self._asked(clip, span, begin), key=(clip, begin))
         sample = {}
         if "video" in read:
             sample["video"] = shown.seen(read["video"], c)
@@ -195,3 +196,19 @@ class RawMedia:
             part = samples_part(span, begin.audio, c.samples, c.rate, loop=c.loop)
             asked["audio"] = Asked(self.files[audio], part)
         return asked
+
+
+class _Once:
+    """Crops of one window follow each other: what they are cut out of is read once."""
+
+    def __init__(self, reader: Reader):
+        self._reader = reader
+        self._key: tuple[int, Starts] | None = None
+        self._read: dict[Modality, np.ndarray] = {}
+
+    def __call__(
+        self, span: Span, asked: dict[Modality, Asked], *, key: tuple[int, Starts]
+    ) -> dict[Modality, np.ndarray]:
+        if key != self._key:
+            self._key, self._read = key, self._reader(span, asked)
+        return self._read

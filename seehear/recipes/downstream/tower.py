@@ -22,7 +22,6 @@ from seehear.methods.classifier import (
 )
 from seehear.nn.positions import Positions, resampled
 from seehear.nn.random import seed_of
-from seehear.recipes.downstream.features import check_towers
 from seehear.types import Batch, Modality, Tensor
 
 
@@ -51,13 +50,6 @@ class Pretrained:
         if shown is None:
             raise SeehearError(f"{run}: {method.name} reads latents and not media: 'seehear evaluate' has its probes")
         return cls(method, shown.raw, str(run))
-
-
-def tower_of(model: Pretrained, asked: str) -> str:
-    """The tower that is asked for, or else all that the model has."""
-    tower = asked or "+".join(model.modalities)
-    check_towers((tower,), model.modalities)
-    return tower
 
 
 def classifier(
