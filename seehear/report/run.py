@@ -79,12 +79,12 @@ def run_page(run: Path, report: Report, library: Library | str | Path | None, op
         Section("examples", "Examples", _examples(opened, report, own, options) if opened else []),
         Section("others", "Classes, labels, correspondence", other_sections(report, own)),
         Section("confusion", "What is taken for what", confusion_section(report, own)),
-        Section("space", "The space", shape_section(report, own[0], opened.vectors[own[0]]) if opened else []),
+        Section("space", "The space", shape_section(report, opened.vectors) if opened else []),
         Section("training", "Training", training_section(run, opened.space.method, opened.data) if opened else []),
         Section("data", "The data", health_section(opened.library, split=report.split) if opened else []),
         Section("reproduce", "Make it again", _reproduce(run, report)),
     ]
-    return page(f"{run.name}: {own[0]} on {report.split}", _lead(run, report, warnings), sections)
+    return page(f"{run.name}: {own[0].partition('/')[0]} on {report.split}", _lead(run, report, warnings), sections)
 
 
 # -- what is read ------------------------------------------------------------------------------------------------------

@@ -18,16 +18,14 @@ from seehear.types import Modality
 _MOST = 1000  # clips whose pairs are drawn
 
 
-def shape_section(report: Report, model: str, vectors: Mapping[Modality, Embedded]) -> list[Markup]:
-    panels = []
-    for p, q in combinations(vectors, 2):
-        true, false = similarities(vectors[p], vectors[q])
-        if len(true) > 1:
-            said = (
-                f"{p} and {q}: {len(true):,} true pairs, mean cosine {true.mean():.2f}; false pairs {false.mean():.2f}"
-            )
-            series = [(f"true pairs ({len(true):,})", true), (f"false pairs ({len(false):,})", false)]
-            panels.append(element("div", element("h3", f"{p} and {q}"), histogram(series, label=said)))
+def shape_section(report: Report, spaces: Mapping[str, Mapping[Modality, Embedded]]) -> list[Markup]:
+    """`spaces`: vectors by the name of a space in the report."""
+    panels = [
+        element("div", element("h3", f"{p} and {q}{f' in {name}' if len(spaces) > 1 else ''}"), drawn)
+        for name, vectors in spaces.items()
+        for p, q in combinations(vectors, 2)
+        if (drawn := _pairs(p, q, *similarities(vectors[p], vectors[q]))) is not None
+    ]
     if not panels:
         return []
     return [
@@ -36,8 +34,16 @@ def shape_section(report: Report, model: str, vectors: Mapping[Modality, Embedde
             "retrieval gets wrong."
         ),
         element("div", *panels, class_="panels"),
-        *_gaps(report, model),
+        *(part for name in spaces for part in _gaps(report, name, of=len(spaces))),
     ]
+
+
+def _pairs(p: Modality, q: Modality, true: np.ndarray, false: np.ndarray) -> Markup | None:
+    """Nothing of a single clip: it has no false pair."""
+    if len(true) < 2:
+        return None
+    said = f"{p} and {q}: {len(true):,} true pairs, mean cosine {true.mean():.2f}; false pairs {false.mean():.2f}"
+    return histogram([(f"true pairs ({len(true):,})", true), (f"false pairs ({len(false):,})", false)], label=said)
 
 
 def similarities(x: Embedded, y: Embedded) -> tuple[np.ndarray, np.ndarray]:
@@ -51,12 +57,15 @@ def similarities(x: Embedded, y: Embedded) -> tuple[np.ndarray, np.ndarray]:
     return np.diag(scores), scores[~np.eye(len(shared), dtype=bool)]
 
 
-def _gaps(report: Report, model: str) -> list[Markup]:
+def _gaps(report: Report, model: str, *, of: int) -> list[Markup]:
     rows = []
     for result in report.results:
         hubs, gap = result.details.get("hubness"), result.details.get("gap", {})
         if result.model == model and hubs:
-            known = [f"{round(gap[name], 2) + 0.0:.2f}" if name in gap else "-" for name in ("distance", "matched", "unmatched")]
+            known = [
+                f"{round(gap[name], 2) + 0.0:.2f}" if name in gap else "-"
+                for name in ("distance", "matched", "unmatched")
+            ]
             shares = [f"{hubs['skew']:.1f}", percent(hubs["largest"]), percent(hubs["orphans"])]
             rows.append([direction(result.task), *known, *shares])
     head = ["direction", "gap", "cosine, true", "cosine, false", "hub skew", "largest hub", "never found"]
@@ -65,4 +74,5 @@ def _gaps(report: Report, model: str) -> list[Markup]:
         "among the first ten of many queries; the skewness of how often, the share of queries the largest one is in, "
         "and the share of the gallery that is in none."
     )
-    return [table(head, rows, caption=caption)] if rows else []
+    name = f"{model}. " if of > 1 else ""
+    return [table(head, rows, caption=name + caption)] if rows else []
