@@ -10,7 +10,7 @@ import torch
 
 from seehear.data.raw.media import RawMedia
 from seehear.nn.random import seed_of
-from seehear.recipes.downstream.labels import Labelled, class_weights
+from seehear.recipes.downstream.labels import Labelled
 from seehear.types import Batch, Bool, Float, Int, Tensor
 
 
@@ -23,9 +23,9 @@ class LabelledMedia:
 
     def __init__(self, labelled: Labelled, classes: Sequence[str], *, drawn: int = 0):
         self.media: RawMedia = labelled.media
-        self.numbers = _numbers(labelled, classes)
+        self.numbers = labelled.numbers(classes)
         self.num_classes, self.drawn = len(classes), drawn
-        self.weights = class_weights(labelled.truth(classes)) if drawn else None
+        self.weights = class_weights(self.numbers, len(classes)) if drawn else None
         self._epoch: tuple[tuple[int, int], Tensor] | None = None
 
     def __len__(self) -> int:
@@ -71,6 +71,13 @@ class LabelledFeatures:
         return {"features": self.features[indices], "has_features": here, "label": self.labels[indices]}
 
 
+def class_weights(numbers: Sequence[tuple[int, ...]], classes: int) -> Float[np.ndarray, " n"]:
+    """How often a clip is to be drawn: the sum over its labels of 1000 / (clips that have it + 0.01)."""
+    count_C = np.bincount([c for own in numbers for c in own], minlength=classes)
+    weight_C = 1000.0 / (count_C + 0.01)
+    return np.array([weight_C[list(own)].sum() for own in numbers])
+
+
 def drawn_by(weights_N: Float[np.ndarray, " n"], count: int, seed: int) -> Int[Tensor, " count"]:
     """Rows by weight: without putting back where that gives enough of them."""
     rng = np.random.default_rng(seed)
@@ -79,8 +86,3 @@ def drawn_by(weights_N: Float[np.ndarray, " n"], count: int, seed: int) -> Int[T
             first = np.argsort(rng.exponential(size=len(weights_N)) / weights_N, kind="stable")[:count]
         return torch.from_numpy(rng.permutation(first))
     return torch.from_numpy(rng.choice(len(weights_N), size=count, p=weights_N / weights_N.sum()))
-
-
-def _numbers(labelled: Labelled, classes: Sequence[str]) -> list[tuple[int, ...]]:
-    number = {name: c for c, name in enumerate(classes)}
-    return [tuple(number[label] for label in own if label in number) for own in labelled.labels]

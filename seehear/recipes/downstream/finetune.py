@@ -24,6 +24,7 @@ from seehear.recipes.downstream.labels import Labelled, labelled
 from seehear.recipes.downstream.measure import logits_of, result_of, scores
 from seehear.recipes.downstream.presets import FineTune
 from seehear.recipes.downstream.tower import Pretrained, classifier
+from seehear.recipes.evaluate import code_revision
 from seehear.recipes.towers import Shown
 from seehear.train.loop import TrainResult, fit
 from seehear.train.model_folder import save_model
@@ -82,7 +83,8 @@ def finetune(
         say("no test clips with these labels: nothing is measured")
         return None
     found = measured(made, tested, settings, label=label)
-    report = Report(split="test", results=(found,), about=provenance(command) | {"dataset_name": library.uri})
+    about = provenance(command) | {"code_revision": code_revision(), "dataset_name": library.uri}
+    report = Report(split="test", results=(found,), about=about | {"model_name": str(folder)})
     report.save(folder)
     return report
 

@@ -13,7 +13,7 @@ from seehear.data.records import SPLITS, Clip
 from seehear.errors import SeehearError
 from seehear.evaluation.folds import official_folds
 from seehear.methods.classifier import modalities_of
-from seehear.types import Bool, Float
+from seehear.types import Bool
 
 ALL = "labels"
 """All labels of a clip, whatever they are called."""
@@ -65,12 +65,15 @@ class Labelled:
             raise SeehearError(f"no official fold {fold!r}; there are {', '.join(folds)}")
         return {name: self.take(getattr(folds[fold], name)) for name in SPLITS}
 
-    def truth(self, classes: Sequence[str]) -> Bool[np.ndarray, "n c"]:
-        """Labels that are none of the classes are left out."""
+    def numbers(self, classes: Sequence[str]) -> list[tuple[int, ...]]:
+        """Labels as places among the classes; those that are none of them are left out."""
         number = {name: c for c, name in enumerate(classes)}
+        return [tuple(number[label] for label in own if label in number) for own in self.labels]
+
+    def truth(self, classes: Sequence[str]) -> Bool[np.ndarray, "n c"]:
         found = np.zeros((len(self), len(classes)), bool)
-        for row, own in enumerate(self.labels):
-            found[row, [number[label] for label in own if label in number]] = True
+        for row, own in enumerate(self.numbers(classes)):
+            found[row, list(own)] = True
         return found
 
 
@@ -105,8 +108,3 @@ def _known(clips: Sequence[Clip]) -> str:
     prefixes = {label.split(sign)[0] for clip in clips for label in clip.labels for sign in _SIGNS if sign in label}
     names = [*sorted(columns | prefixes), *([ALL] if any(clip.labels for clip in clips) else [])]
     return f"there are {', '.join(names)}" if names else "the clips have neither labels nor columns of their own"
-
-
-def class_weights(truth_NC: Bool[np.ndarray, "n c"]) -> Float[np.ndarray, " n"]:
-    """How often a clip is to be drawn: the sum over its labels of 1000 / (clips that have it + 0.01)."""
-    return truth_NC @ (1000.0 / (truth_NC.sum(axis=0) + 0.01))

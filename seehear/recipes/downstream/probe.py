@@ -34,6 +34,7 @@ from seehear.recipes.downstream.labels import Labelled, labelled
 from seehear.recipes.downstream.low_rank import STEPS, lrc_probe, lrc_scores
 from seehear.recipes.downstream.measure import classified, result_of
 from seehear.recipes.downstream.tower import Pretrained
+from seehear.recipes.evaluate import code_revision
 from seehear.train.checkpoint import write_text
 
 PROBES: dict[str, Probe] = {"linear": linear_probe, "knn": knn, "svm": svm_probe, "lrc": lrc_probe}
@@ -101,13 +102,10 @@ def probe(
     for name, method in networks.items():
         seen = _features(method.eval().to(distributed.device(device)), clips, towers, options)
         for tower, one in seen.items():
-            results += _probed(one, f"{tower} probe {{}} ({label})", name, options)
-    return Report(
-        split="test",
-        results=tuple(_compared(results, model.method.name)),
-        about=provenance(command)
-        | {"dataset_name": library.uri, "model_name": model.run, "options": _plain(asdict(options))},
-    )
+            results += _probed(one, tower, name, options)
+    about = provenance(command) | {"code_revision": code_revision(), "dataset_name": library.uri}
+    about |= {"model_name": model.run, "options": _plain(asdict(options))}
+    return Report(split="test", results=tuple(_compared(results, model.method.name)), about=about)
 
 
 def save(report: Report, folder: str | Path, label: str) -> Path:
@@ -168,16 +166,19 @@ def _features(method: Method, clips: Labelled, towers: tuple[str, ...], options:
     return found
 
 
-def _probed(seen: _Seen, task: str, model: str, options: ProbeOptions) -> Iterator[TaskResult]:
+def _probed(seen: _Seen, tower: str, model: str, options: ProbeOptions) -> Iterator[TaskResult]:
+    if not options.folds and (empty := [name for name, rows in _parts(seen).items() if not len(rows)]):
+        raise SeehearError(f"no labelled clip of {', '.join(empty)} has {tower.replace('+', ' and ')} that can be read")
     for name in options.probe:
+        task = f"{tower} probe {name} ({seen.clips.name})"
         of = _lrc(options) if name == "lrc" else PROBES[name]
         details: dict[str, Any] = {"windows": options.windows, "crops": options.crops}
         if options.folds:
-            yield _folded(seen, of, task.format(name), model, details)
+            yield _folded(seen, of, task, model, details)
         elif seen.clips.several:
-            yield _several(seen, name, task.format(name), model, options)
+            yield _several(seen, name, task, model, options)
         else:
-            yield _split(seen, of, task.format(name), model, details)
+            yield _split(seen, of, task, model, details)
 
 
 def _lrc(options: ProbeOptions) -> Probe:

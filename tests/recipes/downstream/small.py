@@ -24,12 +24,13 @@ def vatt(**changed) -> VATT:
     return VATT(VATTConfig(**(given | changed)))
 
 
-def films(folder: Path, count: int, *, silent: tuple[int, ...] = ()) -> Library:
-    """Of 4 s each, in recordings of their own."""
+def films(folder: Path, count: int, *, silent: tuple[int, ...] = (), splits: tuple[str, ...] = ()) -> Library:
+    """Of 4 s each, in recordings of their own; of two kinds, by a column."""
     clips = []
     for n in range(count):
         film(folder / f"clip{n}.mp4", gop=100)
-        clips.append(clip(f"clip{n}", has_audio=n not in silent))
+        split = splits[n] if splits else "train"
+        clips.append(clip(f"clip{n}", has_audio=n not in silent, split=split, meta={"kind": "ab"[n % 2]}))
     return library(folder, folder, clips)
 
 

@@ -14,7 +14,7 @@ from seehear.recipes.downstream.low_rank import lrc_probe
 from seehear.recipes.downstream.probe import ProbeOptions, probe, save
 from seehear.recipes.downstream.tower import Pretrained
 from tests.data.raw_library import TINY
-from tests.recipes.downstream.small import pictures, vatt
+from tests.recipes.downstream.small import films, pictures, vatt
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +89,16 @@ def test_low_rank_learns_and_validation_says_when_to_stop():
 def test_one_line_for_what_cannot_be(stills, model, label, options, said):
     with pytest.raises(SeehearError, match=said):
         probe(model, stills, label, ProbeOptions(**options))
+
+
+def test_clips_that_lack_what_a_tower_reads(tmp_path, model):
+    """Films of which the only one of the test is silent."""
+    made = films(tmp_path, 6, silent=(5,), splits=("train", "train", "train", "train", "val", "test"))
+    options = ProbeOptions(untrained=False, probe=("knn",))
+    found = probe(model, made, "kind", replace(options, tower=("video",))).results
+    assert [r.task for r in found] == ["video probe knn (kind)"]
+    with pytest.raises(SeehearError, match="no labelled clip of test has audio that can be read"):
+        probe(model, made, "kind", options)
 
 
 def test_probes_that_there_are():
