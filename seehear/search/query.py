@@ -75,13 +75,18 @@ class Searcher:
             raise SeehearError(f"index {name} was made by another model: run 'seehear index {library.uri} RUN' again")
         if about["recall"] is not None and remove_gap:
             raise SeehearError(f"gap removal needs exact search, and index {name} is approximate")
-        self.library, self.space, self.name, self.remove_gap = library, space, name, remove_gap
+        self.space, self.name, self.remove_gap = space, name, remove_gap
+        self.renew(library)
         self.gallery: Gallery
         if about["recall"] is None:
             exact = ExactGallery(library, name, gap=remove_gap)
             self.gallery, self.means = exact, exact.means
         else:
             self.gallery, self.means = ApproximateGallery(library, name, probes=about["probes"]), {}
+
+    def renew(self, library: Library) -> None:
+        """The library opened again: what others have written of its clips since is seen from here on."""
+        self.library, self._roots = library, library.roots()
 
     def search(
         self,
@@ -180,9 +185,8 @@ class Searcher:
             return []
         listed = ", ".join(quote(f[0]) for f in found)
         clips = {clip.id: clip for clip in self.library.clips(f"id IN ({listed})")}
-        roots = self.library.roots()
         known = [(clips[f[0]], f) for f in found if f[0] in clips]
-        return [(_hit(clip, f, self.library, roots), clip) for clip, f in known]
+        return [(_hit(clip, f, self.library, self._roots), clip) for clip, f in known]
 
 
 def _hit(clip: Clip, found: Found, library: Library, roots: dict[str, str]) -> Hit:

@@ -25,14 +25,16 @@ class DiskCache:
         path = self.folder / name
         with self._lock:
             own = self._making.setdefault(name, threading.Lock())
-        with own:
-            try:
-                os.utime(path)
-            except FileNotFoundError:
-                make(path)
-                self._trim()
-        with self._lock:
-            self._making.pop(name, None)
+        try:
+            with own:
+                if path.exists():
+                    os.utime(path)
+                else:
+                    make(path)
+                    self._trim()
+        finally:
+            with self._lock:
+                self._making.pop(name, None)
         return path
 
     def _trim(self) -> None:

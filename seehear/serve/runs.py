@@ -81,6 +81,7 @@ class Runs:
         self.uri, self.decoders, self.device = uri, decoders, device
         self._library, self._looked = Library.open(uri), -_FRESH
         self._about: dict[str, dict[str, Any]] = {}
+        self._roots: dict[str, str] = {}
         self._open: dict[str, OpenRun] = {}
         self._lock = threading.Lock()
         self._opening = threading.Lock()
@@ -90,12 +91,18 @@ class Runs:
         self.about()
         return self._library
 
+    @property
+    def roots(self) -> dict[str, str]:
+        """The media folders."""
+        self.about()
+        return self._roots
+
     def about(self) -> dict[str, dict[str, Any]]:
         """What the library says of its indexes, newest first. Read anew now and then: others write while this runs."""
         with self._lock:
             if time.monotonic() - self._looked > _FRESH:
                 self._library = Library.open(self.uri)
-                found = indexes(self._library)
+                self._roots, found = self._library.roots(), indexes(self._library)
                 self._about = dict(sorted(found.items(), key=lambda item: item[1].get("made", ""), reverse=True))
                 self._looked = time.monotonic()
             return self._about
@@ -113,6 +120,8 @@ class Runs:
             known = self._open.get(name)
             if known is None or known.made != about[name].get("made", ""):
                 known = self._open[name] = self._opened(name, about[name])
+            if known.searcher.library is not self._library:
+                known.searcher.renew(self._library)
             return known
 
     def _opened(self, name: str, about: Mapping[str, Any]) -> OpenRun:
@@ -122,7 +131,7 @@ class Runs:
         try:
             space = cast(GuardedSpace, GuardedSpace.from_pretrained(model, device=self.device))
             space.decoders = self.decoders
-            searcher = Searcher(Library.open(self.uri), space, name)
+            searcher = Searcher(self._library, space, name)
         except SeehearError as error:
             raise Problem(409, "run_unusable", str(error), todo) from error
         return OpenRun(name, about.get("made", ""), space, searcher)

