@@ -40,7 +40,7 @@ class Reconstruct:
     def run(self) -> None:
         window = Sample(path=str(self.clip), start=self.start, end=self.end)
         made = reconstruct(self.run_folder, window, self.options, device=self.device)
+        paths = save_reconstruction(made, self.out)
         for m, shots in made.shots.items():
             print(f"{m}: error of hidden patches {shots.error:.3f} (1 = flat at their mean)")
-        print(made.said)
-        print("\n".join(str(path) for path in save_reconstruction(made, self.out)))
+        print("\n".join([made.said, *map(str, paths)]))
