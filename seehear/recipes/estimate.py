@@ -1,6 +1,6 @@
 """What one run on one library would take on this machine: better and better estimates, so that one can stop any time.
 
-    estimated   a forward pass of two clips; a step is three of them
+    estimated   forward passes of a few clips, two where they are decoded; a step is three of them
     scaled      steps of the real loop on fewer clips than a batch has, scaled by clips
     measured    steps of the real loop
 
@@ -36,7 +36,7 @@ from seehear.types import Batch
 if TYPE_CHECKING:
     from seehear.data.library import Library
 
-_FEW = 2  # clips that can be tried anywhere
+_FEW_CLIPS, _FEW_LATENTS = 2, 256  # that can be tried anywhere
 _FEWEST_STEPS = 5  # before batches are made smaller than they are
 _SCORED = 16  # clips of media whose scoring is timed
 _WEIGHT, _STATE = 4, 16  # bytes a parameter: alone; with its gradient and two means of AdamW
@@ -100,8 +100,7 @@ def estimates(library: Library, run: Run[Any] | MediaRun[Any], *, steps: int, se
     yield found.now
     if found.now.why_not:
         return
-    if job.data.heavy:
-        yield found.forward()
+    yield found.forward()
     yield found.few()
     yield found.many(steps)
     if job.score is not None:
@@ -157,7 +156,8 @@ class _Estimating:
         loader = loader_of(job.method, job.data, run.train)
         self.device, self.full = loader.device, loader.place(0).rows
         self.now = _known(run.recipe, job, loader)
-        self.rows = min(_FEW * loader.together, self.full) if job.data.heavy else self.full
+        few, unit = _FEW_CLIPS if job.data.heavy else _FEW_LATENTS, loader.together
+        self.rows = min(-(-few // unit) * unit, self.full)
         self.ratios = [1.0] * len(PLACES)
         cached = isinstance(run, MediaRun) and run.data.cache is not None
         self.passes = self.now.rows * self.now.steps / job.clips if cached else 1.0
@@ -166,17 +166,17 @@ class _Estimating:
         self.memory = [(0, peak_bytes(self.device) + rest)]  # (clips in memory at once, the most that was held)
 
     def forward(self) -> Estimate:
-        """Of two clips, at every place."""
+        """Of a few clips, at every place."""
         batch, config = self._batch(), self._config(self.rows)
         began = time.monotonic()
         flops = [forward_flops(self.job.method, batch, config, progress=p) for p in PLACES]
         per_row = (time.monotonic() - began) / len(PLACES) / self.rows
-        self.ratios = [f / max(1, flops[1]) for f in flops]
+        self.ratios = [f / flops[1] for f in flops]
         self._count(3 * flops[1] / self.rows)
         return self._time(3 * per_row, "estimated", rows=self.rows, steps=0)
 
     def few(self) -> Estimate:
-        """Two steps, of two clips where clips are decoded and of a whole batch of latents."""
+        """Two steps of a few clips."""
         config = self._config(self.rows)
         self._count(step_flops(self.job.method, self._batch(), config, progress=PLACES[1]) / self.rows)
         self.tried = self._rehearse(replace(config, workers=0), 2)
