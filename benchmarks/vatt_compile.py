@@ -40,7 +40,7 @@ def measure(name: str, repeats: int) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--sizes", nargs="+", default=[SIZE, "recipe"], choices=list(CONFIGS))
+    parser.add_argument("--sizes", nargs="+", default=["recipe", SIZE], choices=list(CONFIGS))
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     write("vatt_compile", {name: measure(name, options.repeats) for name in options.sizes}, options.out)
