@@ -21,6 +21,8 @@ class ServeConfig:
     """0 takes a free one."""
     token: str = ""
     """Whoever has it may see the whole library; 16 characters at least. '' asks for none."""
+    media: tuple[Path, ...] = ()
+    """Folders beside the library's own whose files may be shown: where links and absolute paths of it lead."""
     upload_mb: float = 200.0
     """A larger sound, picture or video is refused as a query."""
     upload_seconds: float = 60.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from seehear.data.library import Clip, Library, quote
@@ -43,38 +44,45 @@ def clip_of(library: Library, name: str) -> Clip:
     return found[0]
 
 
-def file_of(library: Library, clip: Clip, modality: str, roots: dict[str, str]) -> Path:
-    """The clip's file of pictures or of sound. Raises a `Problem` that says what to do when it cannot be served."""
-    source = clip.source_of(modality)
-    if not source:
-        raise Problem(404, "no_media", f"clip {clip.id!r} is of text alone")
-    try:
-        path = library.path_of(source, roots)
-    except SeehearError as error:
-        raise Problem(404, "moved", str(error)) from error
-    try:
-        real = path.resolve(strict=True)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise _moved(library, source, path) from error
-    if not any(real.is_relative_to(os.path.realpath(unprintable(root))) for root in roots.values()):
-        message = f"{source} is, or is linked to, a place outside of the library's media folders"
-        raise Problem(403, "outside", message, f"seehear prepare THAT-FOLDER --library {library.uri}")
-    if not real.is_file():
-        raise _moved(library, source, path)
-    return real
+@dataclass(frozen=True)
+class Folders:
+    """Where a library's media are, and the other folders that may be served from."""
 
+    library: Library
+    roots: dict[str, str]
+    also: tuple[Path, ...] = ()
 
-def is_there(library: Library, clip: Clip, modality: str, roots: dict[str, str]) -> bool:
-    try:
-        file_of(library, clip, modality, roots)
-    except Problem:
-        return False
-    return True
+    def file(self, clip: Clip, modality: str) -> Path:
+        """The clip's file of pictures or of sound. Raises a `Problem` that says what to do when it cannot be served."""
+        source = clip.source_of(modality)
+        if not source:
+            raise Problem(404, "no_media", f"clip {clip.id!r} is of text alone")
+        try:
+            path = self.library.path_of(source, self.roots)
+        except SeehearError as error:
+            raise Problem(404, "moved", str(error)) from error
+        try:
+            real = path.resolve(strict=True)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise self._moved(source, path) from error
+        allowed: list[str | Path] = [*(unprintable(root) for root in self.roots.values()), *self.also]
+        if not any(real.is_relative_to(os.path.realpath(folder)) for folder in allowed):
+            message = f"{source} is, or is linked to, a place outside of the library's media folders"
+            raise Problem(403, "outside", message, "allow its folder when you start the server, with --media")
+        if not real.is_file():
+            raise self._moved(source, path)
+        return real
 
+    def has(self, clip: Clip, modality: str) -> bool:
+        try:
+            self.file(clip, modality)
+        except Problem:
+            return False
+        return True
 
-def _moved(library: Library, source: str, path: Path) -> Problem:
-    todo = f"put it back, or run 'seehear prepare FOLDER --library {library.uri}' for where the media are now"
-    return Problem(404, "moved", f"{source} is no longer at {path}", todo)
+    def _moved(self, source: str, path: Path) -> Problem:
+        todo = f"put it back, or run 'seehear prepare FOLDER --library {self.library.uri}' for where the media are now"
+        return Problem(404, "moved", f"{source} is no longer at {path}", todo)
 
 
 def played_by_browsers(path: str) -> bool:

@@ -19,6 +19,7 @@ from seehear.errors import DecodeError, SeehearError
 from seehear.search.index import indexes
 from seehear.search.query import Searcher
 from seehear.serve.decoders import Decoders
+from seehear.serve.files import Folders
 from seehear.serve.problems import Problem
 from seehear.space import SharedSpace
 
@@ -77,11 +78,11 @@ class OpenRun:
 
 
 class Runs:
-    def __init__(self, uri: str, decoders: Decoders, *, device: str = "auto"):
-        self.uri, self.decoders, self.device = uri, decoders, device
+    def __init__(self, uri: str, decoders: Decoders, *, media: tuple[Path, ...] = (), device: str = "auto"):
+        self.uri, self.decoders, self.media, self.device = uri, decoders, media, device
         self._library, self._looked = Library.open(uri), -_FRESH
         self._about: dict[str, dict[str, Any]] = {}
-        self._roots: dict[str, str] = {}
+        self._folders = Folders(self._library, {}, media)
         self._open: dict[str, OpenRun] = {}
         self._lock = threading.Lock()
         self._opening = threading.Lock()
@@ -92,17 +93,17 @@ class Runs:
         return self._library
 
     @property
-    def roots(self) -> dict[str, str]:
-        """The media folders."""
+    def folders(self) -> Folders:
         self.about()
-        return self._roots
+        return self._folders
 
     def about(self) -> dict[str, dict[str, Any]]:
         """What the library says of its indexes, newest first. Read anew now and then: others write while this runs."""
         with self._lock:
             if time.monotonic() - self._looked > _FRESH:
                 self._library = Library.open(self.uri)
-                self._roots, found = self._library.roots(), indexes(self._library)
+                self._folders = Folders(self._library, self._library.roots(), self.media)
+                found = indexes(self._library)
                 self._about = dict(sorted(found.items(), key=lambda item: item[1].get("made", ""), reverse=True))
                 self._looked = time.monotonic()
             return self._about

@@ -15,7 +15,7 @@ from seehear.serve.config import ServeConfig
 
 def serve(library: str, config: ServeConfig, *, ready: Callable[[str], None]) -> None:
     """`ready` is told the address once connections are taken."""
-    listening = _listen(config.host, config.port)
+    listening = listen(config.host, config.port)
     app = create_app(library, config)
     host = f"[{config.host}]" if ":" in config.host else config.host
     address = f"http://{host}:{listening.getsockname()[1]}/"
@@ -26,7 +26,8 @@ def serve(library: str, config: ServeConfig, *, ready: Callable[[str], None]) ->
     uvicorn.Server(options).run(sockets=[listening])
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that takes connections; port 0 is any free one."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # The protocol is named so that asyncio turns Nagle's algorithm off: answers would else wait 40 ms.
     listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)

@@ -17,7 +17,7 @@ from seehear.serve import jobs, projection, views
 from seehear.serve.cache import DiskCache, write
 from seehear.serve.config import ServeConfig
 from seehear.serve.decoders import Decoders
-from seehear.serve.files import clip_of, file_of
+from seehear.serve.files import clip_of
 from seehear.serve.problems import Problem
 from seehear.serve.runs import OpenRun, Runs
 from seehear.serve.schema import Answer, ClipPart, ClipView, MapView, Query, RunView, Status, TextPart, UploadPart
@@ -31,7 +31,7 @@ class State:
         self.config = config
         self.quick = Decoders(2, config.decode_seconds)
         self.slow = Decoders(1, _DRAW_SECONDS)
-        self.runs = Runs(library, self.quick, device=config.device)
+        self.runs = Runs(library, self.quick, media=config.media, device=config.device)
         self.uploads = Uploads(self.quick, megabytes=config.upload_mb, seconds=config.upload_seconds)
         self.cache = DiskCache(config.cache_folder(library), config.cache_mb)
         self._facets: tuple[int, Any] = (-1, {})
@@ -85,12 +85,11 @@ class State:
 
     def views(self, ids: list[str]) -> list[ClipView]:
         """Those that are still there, in the order asked for."""
-        library, roots = self.runs.library, self.runs.roots
-        clips = projection.clips_in_order(library, ids)
-        return [views.clip_view(clip, library, roots) for clip in clips if clip is not None]
+        clips, folders = projection.clips_in_order(self.runs.library, ids), self.runs.folders
+        return [views.clip_view(clip, folders) for clip in clips if clip is not None]
 
     def file(self, clip: Clip, modality: str) -> Path:
-        return file_of(self.runs.library, clip, modality, self.runs.roots)
+        return self.runs.folders.file(clip, modality)
 
     # -- searching ---------------------------------------------------------------------------------------------------
 
@@ -106,8 +105,8 @@ class State:
         if query.modalities and not modalities:
             raise Problem(422, "no_such_modality", f"run {run.name} has {', '.join(run.space.modalities)}")
         found = run.searcher.search_clips(parts, k=query.k, modalities=modalities, filters=filters, hybrid=query.hybrid)
-        library, roots = self.runs.library, self.runs.roots
-        hits = [views.hit_view(hit, clip, library, roots) for hit, clip in found]
+        folders = self.runs.folders
+        hits = [views.hit_view(hit, clip, folders) for hit, clip in found]
         return Answer(run=run.name, hits=hits, milliseconds=1e3 * (time.perf_counter() - began))
 
     def _part(self, part: TextPart | ClipPart | UploadPart, run: OpenRun) -> dict[str, Any]:

@@ -9,13 +9,13 @@ from typing import Any, Literal
 
 from seehear.data.library import Clip, Library
 from seehear.search.query import Hit
-from seehear.serve.files import TYPES, is_there, played_by_browsers
+from seehear.serve.files import TYPES, Folders, played_by_browsers
 from seehear.serve.schema import ClipView, HitView, TextView
 
 _LABELS = 300
 
 
-def clip_view(clip: Clip, library: Library, roots: dict[str, str]) -> ClipView:
+def clip_view(clip: Clip, folders: Folders) -> ClipView:
     separate = bool(clip.has_audio and clip.audio_source and clip.audio_source != clip.source)
     files = [m for m in ("video", "audio") if clip.has(m)]
     return ClipView(
@@ -27,7 +27,7 @@ def clip_view(clip: Clip, library: Library, roots: dict[str, str]) -> ClipView:
         has_sound=clip.has_audio,
         separate_sound=separate,
         played=all(played_by_browsers(clip.source_of(m)) or (m == "video" and is_still(clip)) for m in files),
-        missing=not all(is_there(library, clip, m, roots) for m in files),
+        missing=not all(folders.has(clip, m) for m in files),
         texts=[TextView(text=t.text, start=t.start, end=t.end) for t in clip.texts],
         labels=list(clip.labels),
         group=clip.group,
@@ -35,9 +35,9 @@ def clip_view(clip: Clip, library: Library, roots: dict[str, str]) -> ClipView:
     )
 
 
-def hit_view(hit: Hit, clip: Clip, library: Library, roots: dict[str, str]) -> HitView:
+def hit_view(hit: Hit, clip: Clip, folders: Folders) -> HitView:
     return HitView(
-        clip=clip_view(clip, library, roots),
+        clip=clip_view(clip, folders),
         score=hit.score,
         modality=hit.modality,  # type: ignore[arg-type]  # of the library's three
         start=hit.start,

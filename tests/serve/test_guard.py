@@ -16,6 +16,7 @@ from seehear.serve import jobs
 from seehear.serve.app import create_app
 from seehear.serve.config import ServeConfig, is_loopback
 from seehear.serve.decoders import Decoders
+from seehear.serve.files import Folders
 from tests.serve import crashing
 
 SOUND = MEDIA / "sounds" / "1-100032-A.opus"
@@ -142,6 +143,17 @@ def test_files_outside_of_the_media_folders_are_never_served(client, planted):
     said = client.get("/api/media", params={"clip": "planted2"}).json()
     assert said["code"] == "outside"
     assert "linked.mp4" in said["message"]
+    assert "--media" in said["todo"]
+
+
+def test_folders_that_are_named_are_served_too(built, tmp_path):
+    library = Library.open(built / "lib")
+    (tmp_path / "a.mp4").write_bytes(b"content")
+    (tmp_path / "linked.mp4").symlink_to(tmp_path / "a.mp4")
+    clip = Clip(id="x", source=str(tmp_path / "linked.mp4"), end=1.0, has_video=True)
+    assert not Folders(library, library.roots()).has(clip, "video")
+    assert not Folders(library, library.roots(), (tmp_path / "other",)).has(clip, "video")
+    assert Folders(library, library.roots(), (tmp_path,)).file(clip, "video") == tmp_path / "a.mp4"
 
 
 def test_a_file_that_has_moved_says_so(client, built):

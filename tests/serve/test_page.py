@@ -23,9 +23,9 @@ def running(library, cache):
 
     from seehear.serve.app import create_app
     from seehear.serve.config import ServeConfig
-    from seehear.serve.server import _listen
+    from seehear.serve.server import listen
 
-    listening = _listen("127.0.0.1", 0)
+    listening = listen("127.0.0.1", 0)
     app = create_app(str(library), ServeConfig(cache=cache, upload_mb=3.0, device="cpu"))
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="none"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})

@@ -1,0 +1,59 @@
+"""Make `docs/figures/serve.jpg`: the search page over a library, as a browser shows it.
+
+    seehear demo && python tools/make_serve_picture.py demo-run/library
+
+Needs the extras `serve` and `dev`, and Chromium (or its path in CHROMIUM)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import uvicorn
+from playwright.sync_api import sync_playwright
+
+from seehear.serve.app import create_app
+from seehear.serve.config import ServeConfig
+from seehear.serve.server import listen
+
+OUT = Path(__file__).parent.parent / "docs" / "figures" / "serve.jpg"
+ASKED = "/?q=a+bird+sings&modalities=video&modalities=audio"
+
+
+def main(library: str) -> None:
+    with tempfile.TemporaryDirectory() as cache:
+        listening = listen("127.0.0.1", 0)
+        server = uvicorn.Server(uvicorn.Config(create_app(library, ServeConfig(cache=Path(cache))), log_level="warning"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        while not server.started:
+            time.sleep(0.05)
+        try:
+            photograph(f"http://127.0.0.1:{listening.getsockname()[1]}")
+        finally:
+            server.should_exit = True
+            thread.join()
+    print(f"{OUT}: {OUT.stat().st_size / 1e3:.0f} kB")
+
+
+def photograph(address: str) -> None:
+    path = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox", "--headless", "--disable-gpu"])
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.goto(address + ASKED)
+        page.wait_for_selector("#results:not([aria-busy]) .card")
+        page.locator("#filters").evaluate("details => { details.open = false; }")
+        page.wait_for_load_state("networkidle")
+        page.wait_for_timeout(500)
+        page.screenshot(path=OUT, type="jpeg", quality=82)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
