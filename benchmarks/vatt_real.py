@@ -1,8 +1,8 @@
 """VATT trained from scratch on real clips, held-out recordings: `python benchmarks/vatt_real.py --work /tmp/vatt`.
 
 Sets: `vatt_sets.py`. Models: the recipe `vatt.tiny`; of 600 steps at most the same (`short`), with pictures as they are
-and not what moves in them, on raw waveforms, with one encoder for all modalities, and towers of the same size that learn
-to tell the labels (`supervised`). Each learns from 'train', its best weights and the strength of probes are chosen on
+and not what moves in them, on raw waveforms, with one encoder for all modalities, and towers of that size that learn to
+tell the labels (`supervised`). Each learns from 'train', its best weights and the strength of probes are chosen on
 'val', and 'test' is looked at once. Beside each number: chance, the same network untrained, an interval of 95 % over
 recordings, and the gain over the untrained network with its interval, clip by clip. `still` shows the first frame of a
 film alone: what remains of a number then is not motion.
