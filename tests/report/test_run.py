@@ -8,10 +8,13 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from seehear.data.latents import LatentData
 from seehear.data.library import Library
 from seehear.errors import SeehearError
 from seehear.evaluation.report import Report
+from seehear.methods.fusemix import FuseMix, FuseMixConfig
 from seehear.report.run import ReportOptions, run_page, write_report
+from seehear.report.training import flops_of_step
 from tests.report import world
 from tests.report.pages import levels, parse
 
@@ -187,3 +190,26 @@ def test_confusions_are_counted(page, made):
         told = [int(n or 0) for n in rows[true]]
         classes = sorted({*result.truth.tolist(), *result.said.tolist()})
         assert told == [int(((result.truth == true) & (result.said == said)).sum()) for said in classes]
+
+
+def test_the_operations_of_a_step_are_those_of_its_products():
+    """Two linear maps of 12 and 9 to 6 dimensions: forward and the gradient of their weights, 4 operations a weight and
+    row; and the scores of every row with every other, forward and backward to both sides, 12 a row, row and
+    dimension."""
+    rows, dim = 20, 6
+    rng = np.random.default_rng(0)
+    data = LatentData.from_arrays({m: rng.normal(size=(rows + 1, world.WIDTHS[m])) for m in ("video", "text")})
+    config = FuseMixConfig(
+        widths={"video": 12, "text": 9}, dim=dim, head="linear", pairs=(("video", "text"),), mix="permutation"
+    )
+    flops, counted = flops_of_step(FuseMix(config), data)
+    assert counted == rows
+    weights, scores = 4 * rows * (12 + 9) * dim, 6 * rows * rows * dim
+    assert weights + scores <= flops <= weights + 2 * scores
+
+
+def test_towers_whose_latents_no_training_step_reads_have_no_count():
+    from seehear.methods.base import Method
+
+    data = LatentData.from_arrays({"video": np.ones((4, 3)), "text": np.ones((4, 3))})
+    assert flops_of_step(Method(), data) is None
