@@ -82,7 +82,7 @@ def fit(
     }
     distributed.from_first(partial(open_run, folder, everything, resume=resume))
     held = _held(method, config, device)
-    with numerics.settings(fast_matmul=config.fast_matmul, deterministic=config.deterministic):
+    with numerics.settings(fast_matmul=config.fast_matmul, deterministic=config.deterministic, compiled=config.compile):
         run = _Run(held, loader, config=config, optim=optim, folder=folder, validate=validate)
         run.restore()
         if distributed.rank() == 0:

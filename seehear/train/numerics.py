@@ -19,8 +19,11 @@ def autocast(precision: Precision, device: torch.device) -> AbstractContextManag
     return torch.autocast(device.type, torch.bfloat16)
 
 
+_SHAPES = 64  # that compiled code is kept for: a masking ratio that changes has a shape each, and torch expects 8
+
+
 @contextmanager
-def settings(*, fast_matmul: bool, deterministic: bool) -> Iterator[None]:
+def settings(*, fast_matmul: bool, deterministic: bool, compiled: bool = False) -> Iterator[None]:
     matmul = torch.get_float32_matmul_precision()
     strict, warn = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     if fast_matmul:
@@ -29,7 +32,15 @@ def settings(*, fast_matmul: bool, deterministic: bool) -> Iterator[None]:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA makes its first product
         torch.use_deterministic_algorithms(True)
     try:
-        yield
+        with _room_for_shapes() if compiled else nullcontext():
+            yield
     finally:
         torch.set_float32_matmul_precision(matmul)
         torch.use_deterministic_algorithms(strict, warn_only=warn)
+
+
+def _room_for_shapes() -> AbstractContextManager[None]:
+    import torch._dynamo  # seconds, for those who compile only
+
+    room: AbstractContextManager[None] = torch._dynamo.config.patch(recompile_limit=_SHAPES)
+    return room
