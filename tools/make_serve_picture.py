@@ -17,18 +17,24 @@ from pathlib import Path
 import uvicorn
 from playwright.sync_api import sync_playwright
 
+from seehear.recipes.demo import MEDIA
 from seehear.serve.app import create_app
 from seehear.serve.config import ServeConfig
 from seehear.serve.server import listen
 
 OUT = Path(__file__).parent.parent / "docs" / "figures" / "serve.jpg"
-ASKED = "/?q=a+bird+sings&modalities=video&modalities=audio"
+ASKED = "/?q=a+bird+sings&modalities=video"
+SOUND = MEDIA / "sounds" / "1-26806-A.opus"
+SHOWN = """[...document.querySelectorAll('.stage img, .stage canvas')].filter(e => e.getBoundingClientRect().top < 900)
+    .every(e => e.naturalWidth || (e.tagName === "CANVAS" && e.width !== 300))"""
 
 
 def main(library: str) -> None:
     with tempfile.TemporaryDirectory() as cache:
         listening = listen("127.0.0.1", 0)
-        server = uvicorn.Server(uvicorn.Config(create_app(library, ServeConfig(cache=Path(cache))), log_level="warning"))
+        server = uvicorn.Server(
+            uvicorn.Config(create_app(library, ServeConfig(cache=Path(cache))), log_level="warning")
+        )
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         while not server.started:
@@ -46,11 +52,14 @@ def photograph(address: str) -> None:
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox", "--headless", "--disable-gpu"])
         page = browser.new_page(viewport={"width": 1280, "height": 900})
-        page.goto(address + ASKED)
-        page.wait_for_selector("#results:not([aria-busy]) .card")
-        page.locator("#filters").evaluate("details => { details.open = false; }")
-        page.wait_for_load_state("networkidle")
-        page.wait_for_timeout(500)
+        for _ in range(2):  # the second time pictures and waveforms are made, and the model is loaded
+            page.goto(address + ASKED)
+            page.set_input_files("#file", SOUND)
+            page.wait_for_selector("#parts li[data-text]")
+            page.wait_for_selector("#results:not([aria-busy]) .card")
+            while not page.evaluate(SHOWN):
+                page.wait_for_timeout(100)
+            page.wait_for_timeout(500)
         page.screenshot(path=OUT, type="jpeg", quality=82)
         browser.close()
 
