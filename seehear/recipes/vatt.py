@@ -97,5 +97,5 @@ def tiny() -> MediaRun[VATTConfig]:
             words=8,
         ),
         optim=OptimConfig(lr=1e-3, floor=1e-6, weight_decay=0.05, warmup=0.05, betas=(0.9, 0.98), clip=1.0),
-        train=TrainConfig(epochs=60, batch_size=64, workers=1, evaluations=6),
+        train=TrainConfig(epochs=150, batch_size=64, workers=1, evaluations=15),
     )
