@@ -177,4 +177,11 @@ def _about(model: Method, shown: Shown, clips: int, validation: int) -> str:
     words = f", {len(shown.vocabulary):,} words" if shown.vocabulary else ""
     spaces = ", ".join(f"{name} ({', '.join(held)})" for name, held in model.spaces.items())
     parameters = sum(p.numel() for p in model.parameters())
-    return f"{clips:,} clips to train on, {validation:,} to validate{words}; {spaces}; {parameters:,} parameters"
+    raw, looked = shown.raw, ""
+    if "video" in raw.modalities:
+        part = "" if raw.region == (0.0, 0.0, 1.0, 1.0) else f" of the part {raw.region} (--raw.region) of each"
+        looked = f"; {raw.frames} pictures of {raw.size} pixels{part}, {raw.fps:g} a second"
+        looked += ", what moves in them (--raw.motion)" if raw.motion else ""
+    return (
+        f"{clips:,} clips to train on, {validation:,} to validate{words}{looked}; {spaces}; {parameters:,} parameters"
+    )
