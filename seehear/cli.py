@@ -32,6 +32,7 @@ COMMANDS = {
     "index": "search.Index",
     "search": "search.Search",
     "reconstruct": "reconstruct.Reconstruct",
+    "generate": "generate.Generate",
     "doctor": "doctor.Doctor",
     "completion": "completion.Completion",
     "serve": "serve.Serve",
@@ -57,6 +58,7 @@ seehear: turn a folder of your own videos into a tested, searchable model of wha
     seehear search  lib "a dog barks"             or --audio x.wav, --video x.mp4, --image x.jpg
     seehear serve   lib                           the same as a page in the browser, with players
     seehear reconstruct runs/diffmavil clip.mp4   a clip hidden for the most part, as the model restores it
+    seehear generate runs/fusemix --audio x.wav   a picture of a sound, of words, of a picture
     seehear info    lib                           what the library holds
     seehear import  clotho --root ~/clotho --library clotho-lib    standard data sets, from their official files
     seehear doctor                                what works on this machine, each part tried

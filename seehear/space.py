@@ -256,10 +256,13 @@ def load_method(folder: str | os.PathLike[str]) -> tuple[Method, dict[str, Any],
 def make_method(name: str, settings: Mapping[str, Any]) -> Method:
     """An untrained method of a config.json."""
     from seehear.methods.classifier import Classifier
+    from seehear.methods.painter import Painter
     from seehear.recipes.run import METHODS
 
     if name == Classifier.name:
         return Classifier.from_config(settings, make_method)
+    if name == Painter.name:
+        return Painter.from_config(settings)
     if name not in METHODS:
         raise unknown("method", name, METHODS)
     return METHODS[name].from_config(settings)

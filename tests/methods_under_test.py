@@ -21,6 +21,7 @@ from seehear.nn.curriculum import Curriculum
 from seehear.nn.logmel import MelConfig
 from seehear.nn.transformer import Size
 from tests.clips import BANDS, WIDTH, Clips
+from tests.pictures import painting, pictures
 from tests.raw_clips import FRAMES, SAMPLES, VOCABULARY, WORDS, RawClips
 from tests.toy import Data, Mixing, Toy
 
@@ -126,6 +127,7 @@ METHODS: dict[str, tuple[Callable[[], Method], Callable[[int], TrainingData]]] =
     ),
     "mavil": (mavil, RawClips),
     "diffmavil": (diffmavil, RawClips),
+    "painter": (painting, pictures),
     "mavil-stage2": (lambda: mavil(teacher="runs/before", fusion="bottleneck"), RawClips),
 }
 """name -> (make the method, make the data of so many clips)."""

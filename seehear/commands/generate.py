@@ -1,0 +1,86 @@
+"""`generate`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+from tyro.conf import Positional
+
+from seehear import distributed
+from seehear.commands.parsing import Flat, command_line, show
+from seehear.data.library import Library
+from seehear.errors import SeehearError
+from seehear.recipes.evaluate import trained_on
+from seehear.recipes.generate import Generated, GenerateOptions, generate, save_pictures
+from seehear.recipes.painting import FOLDER, PainterOptions, learn_painter
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generate:
+    """Paint what a sound, words or a picture mean to a trained model; of several, their mean.
+
+    --learn first makes the run a small painter of its own, from the pictures of its training clips. With --pipeline and
+    --condition any pipeline of diffusers paints that takes embeddings (pip install 'seehear[generate]').
+
+    Example: seehear generate runs/fusemix --audio rain.wav --out rain.png
+    """
+
+    run_folder: Positional[Path]
+    audio: Path | None = None
+    text: str = ""
+    image: Path | None = None
+    out: Path = Path("picture.png")
+    """Where the grid is to be: the query, what is painted, and the nearest pictures of the library."""
+    learn: bool = False
+    """Learn the run's painter, into RUN/painter."""
+    resume: bool = False
+    """Go on with a painter whose learning was stopped."""
+    library: str | None = None
+    """Another library than the one the run was trained on."""
+    options: Annotated[GenerateOptions, Flat] = field(default_factory=GenerateOptions)
+    painter: PainterOptions = field(default_factory=PainterOptions)
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+    json: bool = False
+    """Print the result as JSON."""
+
+    def run(self) -> None:
+        query, library = self._query(), Library.open(self.library or trained_on(self.run_folder))
+        plain: dict[str, Any] = {}
+        if self.learn:
+            learn_painter(
+                self.run_folder,
+                library,
+                self.painter,
+                device=self.device,
+                resume=self.resume,
+                command=command_line(self),
+            )
+            plain["painter"] = str(self.run_folder / FOLDER / "model")
+        if distributed.rank() == 0 and (query or not self.learn):
+            made = generate(self.run_folder, query, self.options, library=library, device=self.device)
+            plain |= _plain(made, save_pictures(made, self.out))
+        if distributed.rank() == 0:
+            show(plain if self.json else _lines(plain), as_json=self.json)
+
+    def _query(self) -> dict[str, str]:
+        for path in (self.audio, self.image):
+            if path is not None and not path.is_file():
+                raise SeehearError(f"no file {path}")
+        given = {"text": self.text, "audio": self.audio, "image": self.image}
+        return {kind: str(value) for kind, value in given.items() if value}
+
+
+def _plain(made: Generated, paths: list[Path]) -> dict[str, Any]:
+    found = {"query": made.query, "said": made.said, "grid": str(paths[0]), "pictures": [str(p) for p in paths[1:]]}
+    return found | {"nearest": [asdict(near) for near in made.nearest]}
+
+
+def _lines(plain: dict[str, Any]) -> str:
+    lines = [f"learnt {plain['painter']}"] if "painter" in plain else []
+    if "grid" in plain:
+        lines += [plain["said"], *(f"nearest  {n['score']:.3f}  {n['path']}  {n['text']}" for n in plain["nearest"])]
+        lines += [plain["grid"], *plain["pictures"]]
+    return "\n".join(lines)
