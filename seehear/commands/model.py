@@ -120,6 +120,9 @@ class Report:
     library: str | None = None
     """Another place of the library than where it was evaluated."""
     page: Annotated[ReportOptions, Flat] = field(default_factory=ReportOptions)
+    json: bool = False
+    """Print as JSON where it is."""
 
     def run(self) -> None:
-        print(write_report(self.run_folder, self.library, self.page))
+        path = write_report(self.run_folder, self.library, self.page)
+        show({"report": str(path)} if self.json else path, as_json=self.json)

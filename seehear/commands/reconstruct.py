@@ -8,7 +8,7 @@ from typing import Annotated
 
 from tyro.conf import Positional
 
-from seehear.commands.parsing import Flat
+from seehear.commands.parsing import Flat, show
 from seehear.encoders.base import Sample
 from seehear.recipes.reconstruct import ReconstructOptions, reconstruct, save_reconstruction
 
@@ -36,11 +36,17 @@ class Reconstruct:
     options: Annotated[ReconstructOptions, Flat] = field(default_factory=ReconstructOptions)
     device: str = "auto"
     """auto, cpu, cuda or mps."""
+    json: bool = False
+    """Print errors and files as JSON."""
 
     def run(self) -> None:
         window = Sample(path=str(self.clip), start=self.start, end=self.end)
         made = reconstruct(self.run_folder, window, self.options, device=self.device)
         paths = save_reconstruction(made, self.out)
+        if self.json:
+            errors = {m: float(shots.error) for m, shots in made.shots.items()}
+            show({"error": errors, "files": [str(path) for path in paths], "said": made.said}, as_json=True)
+            return
         for m, shots in made.shots.items():
             print(f"{m}: error of hidden patches {shots.error:.3f} (1 = flat at their mean)")
         print("\n".join([made.said, *map(str, paths)]))

@@ -52,7 +52,7 @@ function transcript(clip, stage, query) {
     const words = h("span", {}, ...marked(text.text, query));
     if (text.start == null || !stage.playable) return h("li", {}, words);
     const jump = () => {
-      stage.start = text.start;
+      Object.assign(stage, { start: text.start, end: text.end > text.start ? text.end : clip.end }); // that line is heard
       if (stage.media) stage.media.currentTime = text.start - stage.offset;
       if (!stage.media || stage.media.paused) stage.toggle();
     };
