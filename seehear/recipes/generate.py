@@ -26,7 +26,7 @@ KINDS: dict[str, Modality] = {"text": "text", "audio": "audio", "image": "video"
 """What can be asked with, and the modality of its vector."""
 _SHOWN = 256  # pixels of a side, of the library's pictures
 _RATE = 16_000  # of a drawn waveform
-_WORDS = 24  # letters of a line
+_WORDS, _CAPTION = 24, 14  # letters of a line
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,9 +182,9 @@ def _draw_nearest(axis: Any, near: Nearest) -> None:
     axis.text(
         0.5,
         -0.04,
-        f"{near.score:.2f}  {near.text[:_WORDS]}",
+        f"{near.score:.2f}  {near.text[:_CAPTION]}",
         transform=axis.transAxes,
-        fontsize=4,
+        fontsize=5.5,
         ha="center",
         va="top",
     )

@@ -38,7 +38,7 @@ class PainterOptions:
     """Width of its network."""
     blocks: int = 4
     """Of its network."""
-    steps: int = 8000
+    steps: int = 6000
     """Of learning."""
     batch_size: int = 64
     """Pictures of a step."""
