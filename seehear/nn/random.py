@@ -70,7 +70,8 @@ class Randomness:
         words = self._rows(
             name, (-(-numbers // 4),), torch.int64, lambda rows, g: rows.random_(_INT64, None, generator=g)
         )
-        return words.view(torch.int16)[:, :numbers].reshape(-1, *shape)
+        # A copy: torch.compile cannot give out what is another type's view of its memory.
+        return words.view(torch.int16)[:, :numbers].clone().view(-1, *shape)
 
     def _rows(
         self, name: str, shape: tuple[int, ...], dtype: torch.dtype, fill: Callable[[Tensor, torch.Generator], object]
