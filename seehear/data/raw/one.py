@@ -18,9 +18,12 @@ def views_of(sample: Sample, m: Modality, config: RawConfig, *, windows: int = 1
     """Pictures (V, T, H, W, 3) uint8 or sound (V, S) float32 of windows x crops views; sound has no crops. A picture
     is a clip that stands still. Raises `DecodeError`."""
     span, reader = _span(sample, config), Reader(config, None)
-    crops = crops if m == "video" else 1
-    views = [Viewed(window, windows, crop, crops) for window in range(windows) for crop in range(crops)]
-    return np.stack([_view(sample, m, config, span, view, reader) for view in views])
+    crops, found = crops if m == "video" else 1, []
+    for window in range(windows):  # what its crops are cut out of is read once
+        views = [Viewed(window, windows, crop, crops) for crop in range(crops)]
+        x = _read(sample, m, config, span, views[0], reader)
+        found += [view.seen(x, config) if m == "video" else view.heard(x, config) for view in views]
+    return np.stack([one.numpy() for one in found])
 
 
 def _span(sample: Sample, config: RawConfig) -> Span:
@@ -30,7 +33,7 @@ def _span(sample: Sample, config: RawConfig) -> Span:
     return Span(start, end, config.fps)
 
 
-def _view(sample: Sample, m: Modality, config: RawConfig, span: Span, view: Viewed, reader: Reader) -> np.ndarray:
+def _read(sample: Sample, m: Modality, config: RawConfig, span: Span, view: Viewed, reader: Reader) -> np.ndarray:
     begin = view.starts(span, config)
     if m == "video":
         part = frames_part(span, begin.video, config.frames, loop=config.loop)
@@ -39,4 +42,4 @@ def _view(sample: Sample, m: Modality, config: RawConfig, span: Span, view: View
     read: dict[Modality, np.ndarray] = reader(span, {m: Asked(sample.path, part)})
     if m not in read:
         raise DecodeError(f"{sample.path}: {reader.lost.files().get(sample.path, f'no {m} there')}")
-    return (view.seen(read[m], config) if m == "video" else view.heard(read[m], config)).numpy()
+    return read[m]
