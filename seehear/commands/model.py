@@ -17,6 +17,7 @@ from seehear.progress import say
 from seehear.recipes.evaluate import EvaluateOptions, evaluate_run
 from seehear.recipes.protocol_run import Fusion, evaluate_protocol
 from seehear.recipes.run import recipe, train_run
+from seehear.report.protocol import write_protocol
 from seehear.report.run import ReportOptions, write_report
 
 
@@ -71,7 +72,8 @@ class Evaluate:
     have labels, with 95 % intervals over source recordings. The numbers are in evaluation.json in the run's folder, and
     report.html there shows them, with examples to see and hear.
 
-    With --protocol the run is measured as papers are (docs/protocols.md), and their numbers are printed beside it.
+    With --protocol the run is measured as papers are (docs/protocols.md), and their numbers stand beside it; its files
+    are in protocols/NAME in the run's folder.
 
     Example: seehear evaluate runs/fusemix
     """
@@ -88,7 +90,7 @@ class Evaluate:
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     html: bool = True
-    """Also report.html, one file that opens without a network; not under a protocol."""
+    """Also report.html, one file that opens without a network."""
     page: Annotated[ReportOptions, Flat] = field(default_factory=ReportOptions)
     json: bool = False
     """Print the report as JSON."""
@@ -100,6 +102,8 @@ class Evaluate:
                 self.run_folder, self.protocol, self.library, fusion=self.fusion, device=self.device, command=command
             )
             show(found, as_json=self.json)
+            if self.html:
+                say(f"report: {write_protocol(self.run_folder, found, self.page)}")
             return
         report = evaluate_run(self.run_folder, self.library, self.options, device=self.device, command=command)
         show(report, as_json=self.json)

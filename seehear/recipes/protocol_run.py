@@ -24,7 +24,7 @@ from seehear.methods.base import Method
 from seehear.methods.mcn import MCN
 from seehear.progress import progress
 from seehear.recipes.bench import Bench, EvaluateOptions, model_results, part
-from seehear.recipes.evaluate import labels_of, same_encoders, trained_on
+from seehear.recipes.evaluate import code_revision, data_revision, labels_of, same_encoders, trained_on
 from seehear.space import SharedSpace
 from seehear.types import Batch, Modality, Tensor
 
@@ -40,6 +40,8 @@ class ProtocolReport:
     wanted: Protocol
     checked: ProtocolCheck
     report: Report
+    folder: Path
+    """Where the numbers are kept."""
 
     @property
     def published(self) -> tuple[PublishedNumber, ...]:
@@ -83,14 +85,15 @@ def evaluate_protocol(
     library = library if isinstance(library, Library) else Library.open(library or trained_on(run))
     space = SharedSpace.from_pretrained(run, device=device)
     measure = _localised if wanted.kind == "localisation" else _on_clips
-    results, warnings = measure(space, library, wanted, fusion)
+    measured = measure(space, library, wanted, fusion)
     about = provenance(command) | {"model_name": str(run), "model_revision": space.fingerprint, "fusion": fusion}
-    about |= {"protocol": wanted.name, "dataset_name": library.uri}
-    report = Report(split=wanted.split, results=tuple(results), warnings=tuple(warnings), about=about)
+    about |= {"protocol": wanted.name, "dataset_name": library.uri, "code_revision": code_revision()}
+    about |= {"dataset_revision": measured.revision}
+    report = Report(split=wanted.split, results=measured.results, warnings=measured.warnings, about=about)
     folder = run / _FOLDER / wanted.name
     folder.mkdir(parents=True, exist_ok=True)
     report.save(folder)
-    return ProtocolReport(wanted=wanted, checked=check(wanted, library), report=report)
+    return ProtocolReport(wanted=wanted, checked=check(wanted, library), report=report, folder=folder)
 
 
 class _Raw(nn.Module):
@@ -104,11 +107,17 @@ class _Raw(nn.Module):
         return self.method.raw(batch, space) if isinstance(self.method, MCN) else self.method.embed(batch, space)
 
 
-def _encoders(space: SharedSpace, library: Library) -> dict[Modality, list[str]]:
+def encoders_here(space: SharedSpace, library: Library) -> dict[Modality, list[str]]:
     """The run's, of the modalities that the library has latents of."""
     known = library.about()
     names = {m: [info["name"] for info in infos] for m, infos in space.encoders.items()}
     return {m: own for m, own in names.items() if all(f"encoder:{name}" in known for name in own)}
+
+
+def protocol_vectors(space: SharedSpace, data: LatentData, fusion: Fusion) -> dict[str, Embedded]:
+    """What a protocol compares: of each modality, and of 'video+audio'."""
+    vectors = _vectors(space, data, fusion)
+    return vectors | _seen_and_heard(vectors, fusion)
 
 
 def _vectors(space: SharedSpace, data: LatentData, fusion: Fusion) -> dict[Modality, Embedded]:
@@ -124,21 +133,29 @@ def _seen_and_heard(vectors: Mapping[Modality, Embedded], fusion: Fusion) -> dic
     return galleries
 
 
+@dataclass(frozen=True)
+class _Measured:
+    results: tuple[TaskResult, ...]
+    warnings: tuple[str, ...]
+    revision: str | None = None
+    """Of the data; None where they are never in memory together."""
+
+
 # -- retrieval, and classes --------------------------------------------------------------------------------------------
 
 
-def _on_clips(
-    space: SharedSpace, library: Library, wanted: Protocol, fusion: Fusion
-) -> tuple[list[TaskResult], tuple[str, ...]]:
-    data = load_latents(library, encoders=_encoders(space, library))
+def _on_clips(space: SharedSpace, library: Library, wanted: Protocol, fusion: Fusion) -> _Measured:
+    data = load_latents(library, encoders=encoders_here(space, library))
     same_encoders(data, space, library)
     options = EvaluateOptions(split=wanted.split, closed_forms=False)
     bench = Bench(data, labels_of(library, data), options, space)
     warnings = group_warnings(bench.test.groups.tolist(), wanted.split)
-    if wanted.kind != "retrieval":
-        return list(model_results(bench)), warnings
-    vectors = part(data, _vectors(space, data, fusion), wanted.split)
-    return list(_retrieved(vectors, bench.clips(space.method.name), wanted, fusion)), warnings
+    if wanted.kind == "retrieval":
+        vectors = part(data, _vectors(space, data, fusion), wanted.split)
+        results = tuple(_retrieved(vectors, bench.clips(space.method.name), wanted, fusion))
+    else:
+        results = tuple(model_results(bench))
+    return _Measured(results, warnings, data_revision(bench.test))
 
 
 def _retrieved(
@@ -184,9 +201,7 @@ def counting_failures(result: TaskResult, asked: int) -> TaskResult:
 # -- steps in videos ---------------------------------------------------------------------------------------------------
 
 
-def _localised(
-    space: SharedSpace, library: Library, wanted: Protocol, fusion: Fusion
-) -> tuple[list[TaskResult], tuple[str, ...]]:
+def _localised(space: SharedSpace, library: Library, wanted: Protocol, fusion: Fusion) -> _Measured:
     """One task in memory at a time."""
     if "text" not in space.encoders:
         raise SeehearError(f"{wanted.name} asks by text, and this run has none")
@@ -204,7 +219,8 @@ def _localised(
         raise SeehearError(f"{library.uri} has no annotated video of the split {wanted.split}")
     done = {video.task for video, _ in next(iter(found.values()))}
     warnings = () if len(done) == _TASKS else (f"{len(done)} tasks, expected {_TASKS}: another number",)
-    return [_located_result(name, rows, space.method.name) for name, rows in found.items()], warnings
+    results = tuple(_located_result(name, rows, space.method.name) for name, rows in found.items())
+    return _Measured(results, warnings)
 
 
 def _of_task(
@@ -215,7 +231,7 @@ def _of_task(
     clips = {clip.id: clip for clip in library.clips(f"id LIKE '{prefix}%' AND split = {quote(split)}")}
     if all(not clip.source for clip in clips.values()):
         return
-    data = load_latents(library, encoders=_encoders(space, library), prefix=prefix)
+    data = load_latents(library, encoders=encoders_here(space, library), prefix=prefix)
     same_encoders(data, space, library)
     vectors = _vectors(space, data, fusion)
     ids = data.ids.tolist()

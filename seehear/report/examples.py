@@ -18,11 +18,11 @@ from seehear.evaluation.embedded import Embedded
 from seehear.evaluation.report import TaskResult
 from seehear.report.markup import Markup, element
 from seehear.report.media import Key, Media
-from seehear.types import Modality
 
 FIRST = 3
 """Of the ranking, shown beside the right answer."""
 _LETTERS = 220
+_SHOWN = {"video": "Still", "audio": "Sound"}
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,17 @@ class Item:
     """A row of a gallery, or a query."""
 
     clip: str
-    modality: Modality
+    modality: str
+    """Or two of them, 'video+audio', where a row is of both."""
     number: int
     """Which text of its clip; 0 where there is one."""
     score: float = 1.0
-    """Cosine with the query."""
+    """With the query."""
     right: bool = False
+
+    @property
+    def media(self) -> list[Key]:
+        return [(self.clip, m) for m in self.modality.split("+") if m != "text"]
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,7 @@ class Example:
     @property
     def media(self) -> list[Key]:
         """The pictures and sounds it shows."""
-        return [(i.clip, i.modality) for i in (self.query, self.right, *self.first) if i.modality != "text"]
+        return [key for item in (self.query, self.right, *self.first) for key in item.media]
 
 
 def spread(ranks: np.ndarray, names: Sequence[str], count: int) -> np.ndarray:
@@ -89,14 +94,15 @@ def examples(
     return found
 
 
-def example_card(example: Example, clips: Mapping[str, Clip], media: Media) -> Markup:
+def example_card(example: Example, clips: Mapping[str, Clip], media: Media, *, scored: str = "cosine") -> Markup:
+    """`scored`: what a score is."""
     hit = example.rank <= 1
     rank = f"{example.rank:,.0f}" if example.rank == int(example.rank) else f"{example.rank:,.1f}, tied"
     head = ("found first" if hit else f"right answer at rank {rank}", f" of {example.gallery:,}")
     asked = element("div", _shown(example.query, clips, media, "Asked for"), class_="asked")
-    items = [_shown(i, clips, media, f"{n}.", scored=True) for n, i in enumerate(example.first, start=1)]
+    items = [_shown(i, clips, media, f"{n}.", scored=scored) for n, i in enumerate(example.first, start=1)]
     if not any(item.right for item in example.first):
-        items.insert(0, _shown(example.right, clips, media, f"Right answer, rank {rank}:", scored=True))
+        items.insert(0, _shown(example.right, clips, media, f"Right answer, rank {rank}:", scored=scored))
     return element(
         "article",
         element("h3", element("span", head[0], class_="hit" if hit else "miss"), head[1]),
@@ -106,7 +112,7 @@ def example_card(example: Example, clips: Mapping[str, Clip], media: Media) -> M
     )
 
 
-def _item(rows: Embedded, row: int, modality: Modality, ids: Sequence[str], score: float, right: bool) -> Item:
+def _item(rows: Embedded, row: int, modality: str, ids: Sequence[str], score: float, right: bool) -> Item:
     first = int(np.searchsorted(rows.owner, rows.owner[row]))
     return Item(str(ids[rows.owner[row]]), modality, row - first, score, right)
 
@@ -117,12 +123,11 @@ def _names(rows: Embedded, ids: Sequence[str]) -> list[str]:
     return [f"{ids[o]}|{n}" if n else str(ids[o]) for o, n in zip(rows.owner, within, strict=True)]
 
 
-def _shown(item: Item, clips: Mapping[str, Clip], media: Media, head: str, *, scored: bool = False) -> Markup:
+def _shown(item: Item, clips: Mapping[str, Clip], media: Media, head: str, *, scored: str = "") -> Markup:
     clip = clips[item.clip]
     said = texts_of(clip, item.number if item.modality == "text" else None)
-    what = {"video": "Still", "audio": "Sound", "text": "Text"}.get(item.modality, item.modality)
-    seen = media.show((clip.id, item.modality), f"{what} of {said or clip.id}") if item.modality != "text" else None
-    score = f" cosine {item.score:.2f}" if scored else ""
+    seen = [media.show(key, f"{_SHOWN[key[1]]} of {said or clip.id}") for key in item.media]
+    score = f" {scored} {item.score:.2f}" if scored else ""
     words = element(
         "span",
         f"\N{LEFT DOUBLE QUOTATION MARK}{said}\N{RIGHT DOUBLE QUOTATION MARK} " if said else "",

@@ -15,10 +15,11 @@ import numpy as np
 
 from seehear.report.markup import Markup, element
 
-KINDS = ("run", "closed", "frozen", "chance")
+KINDS = ("run", "closed", "frozen", "published", "chance")
 """What a mark stands for; each has a colour in the style sheet and a shape."""
 _HEIGHT = 32  # pixels of a line of an interval plot
-_LEVEL = {"frozen": "22%", "run": "50%", "closed": "78%", "chance": "50%"}
+_LEVEL = {"frozen": "22%", "run": "50%", "closed": "78%", "published": "50%", "chance": "50%"}
+_OUTLINES = {"closed": "M0-6L6 0L0 6L-6 0Z", "frozen": "M-4-4H4V4H-4Z", "published": "M-6-5H6L0 6Z"}
 _PLOT = 150  # pixels of a curve or a histogram
 
 
@@ -146,14 +147,13 @@ def _at(value: float, most: float) -> float:
 
 
 def _shape(kind: str, at: float, y: str = "50%") -> Markup:
-    """A disc, a diamond, a square, a bar; round a place in percent."""
+    """A disc, a diamond, a square, a triangle, a bar; round a place in percent."""
     x = f"{at:.2f}%"
     if kind == "run":
         return element("circle", cx=x, cy=y, r="5", class_=kind)
     if kind == "chance":
         return element("line", x1=x, x2=x, y1="15%", y2="85%", class_=kind)
-    outline = "M0-6L6 0L0 6L-6 0Z" if kind == "closed" else "M-4-4H4V4H-4Z"
-    path = element("path", d=outline, class_=kind)
+    path = element("path", d=_OUTLINES[kind], class_=kind)
     return element("svg", path, x=x, y=y, width="1", height="1", overflow="visible")
 
 

@@ -153,7 +153,9 @@ def _against_best(report: Report, row: Row) -> Comparison | None:
 def _verdict(told: dict[str, Comparison | None]) -> str:
     known = [c for c in told.values() if c is not None]
     if not known:
-        return "This evaluation has no closed forms to compare with: 'seehear evaluate' adds them."
+        return (
+            "This evaluation has no closed forms to compare with: 'seehear evaluate RUN' adds them, under no protocol."
+        )
     ahead, behind = sum(c.low > 0 for c in known), sum(c.high < 0 for c in known)
     return (
         f"Query by query against the best closed form, by {_DECIDED}: of {len(known)} directions the run is ahead in "

@@ -7,7 +7,7 @@ evaluated, pictures and sounds. Where one of these is gone the page says so, and
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -21,6 +21,7 @@ from seehear.evaluation.embedded import Embedded, embed_latents
 from seehear.evaluation.report import JSON_NAME, QUERIES_NAME, Report
 from seehear.recipes.bench import space_names
 from seehear.recipes.evaluate import data_revision, same_encoders, trained_on
+from seehear.recipes.protocol_run import encoders_here
 from seehear.report.confusion import confusion_section
 from seehear.report.examples import Example, example_card, examples
 from seehear.report.health import health_section
@@ -35,6 +36,8 @@ from seehear.train.checkpoint import write_text
 from seehear.types import Modality
 
 HTML_NAME = "report.html"
+FILES = {JSON_NAME: "all numbers", QUERIES_NAME: "every query"}
+"""What an evaluation leaves, and what is in it."""
 _MEGABYTE = 1_000_000
 _REST = 1.0
 """Megabytes that are kept for what is neither picture nor sound; ten times what it needs."""
@@ -67,7 +70,7 @@ def write_report(
 def run_page(run: Path, report: Report, library: Library | str | Path | None, options: ReportOptions) -> str:
     warnings = list(report.warnings)
     try:
-        opened: _Opened | None = _open(run, report, library)
+        opened: Opened | None = open_evaluated(run, report, library)
         assert opened is not None
         own = list(space_names(opened.space.method).values())
         warnings += opened.warnings
@@ -76,13 +79,13 @@ def run_page(run: Path, report: Report, library: Library | str | Path | None, op
         warnings.append(f"only the numbers could be shown: {error}")
     sections = [
         Section("retrieval", "Finding one modality by another", retrieval_section(report, own)),
-        Section("examples", "Examples", _examples(opened, report, own, options) if opened else []),
+        Section("examples", "Examples", example_section(opened, opened.vectors, report, options) if opened else []),
         Section("others", "Classes, labels, correspondence", other_sections(report, own)),
         Section("confusion", "What is taken for what", confusion_section(report, own)),
         Section("space", "The space", shape_section(report, opened.vectors) if opened else []),
         Section("training", "Training", training_section(run, opened.space.method, opened.data) if opened else []),
         Section("data", "The data", health_section(opened.library, split=report.split) if opened else []),
-        Section("reproduce", "Make it again", _reproduce(run, report)),
+        Section("reproduce", "Make it again", reproduce_section(run, report)),
     ]
     return page(f"{run.name}: {own[0].partition('/')[0]} on {report.split}", _lead(run, report, warnings), sections)
 
@@ -91,7 +94,9 @@ def run_page(run: Path, report: Report, library: Library | str | Path | None, op
 
 
 @dataclass(frozen=True)
-class _Opened:
+class Opened:
+    """What a page reads beside the numbers."""
+
     library: Library
     space: SharedSpace
     data: LatentData
@@ -109,21 +114,20 @@ class _Opened:
         return {clip.id: clip for clip in self.library.clips(f"id IN ({listed})")} if listed else {}
 
 
-def _open(run: Path, report: Report, library: Library | str | Path | None) -> _Opened:
+def open_evaluated(run: Path, report: Report, library: Library | str | Path | None = None) -> Opened:
     if library is None:
         named = str(report.about.get("dataset_name", ""))
         library = named if "://" in named or Path(named).is_dir() else trained_on(run)
     opened = library if isinstance(library, Library) else Library.open(library)
     space = SharedSpace.from_pretrained(run, device="cpu")
-    encoders = {m: [e["name"] for e in infos] for m, infos in space.encoders.items()}
-    data = load_latents(opened, encoders=encoders, where=f"split = {quote(report.split)}")
+    data = load_latents(opened, encoders=encoders_here(space, opened), where=f"split = {quote(report.split)}")
     same_encoders(data, space, opened)
     warnings = []
     if report.about.get("model_revision", space.fingerprint) != space.fingerprint:
         warnings.append("the model is not the one that was evaluated: evaluate again")
     if report.about.get("dataset_revision", "") != data_revision(data):
         warnings.append("the library has changed since the evaluation: examples and numbers may differ, evaluate again")
-    return _Opened(opened, space, data, tuple(warnings))
+    return Opened(opened, space, data, tuple(warnings))
 
 
 # -- parts -------------------------------------------------------------------------------------------------------------
@@ -132,33 +136,45 @@ def _open(run: Path, report: Report, library: Library | str | Path | None) -> _O
 def _lead(run: Path, report: Report, warnings: Sequence[str]) -> list[Markup]:
     about = report.about
     clips = about.get("clips", {}).get(report.split)
-    when = datetime.fromtimestamp((run / JSON_NAME).stat().st_mtime, UTC) if (run / JSON_NAME).is_file() else None
     encoders = [f"{m} by {', '.join(e['name'] for e in infos)}" for m, infos in about.get("encoders", {}).items()]
     known = {
         "run": str(run),
         "library": about.get("dataset_name"),
         "split": f"{report.split}, {clips:,} clips" if clips is not None else report.split,
         "encoders": "; ".join(encoders),
-        "evaluated": f"{when:%Y-%m-%d %H:%M} UTC" if when else None,
-        "files": _files(),
+        "evaluated": evaluated_at(run),
+        "files": linked(FILES | {"config.json": "all settings"}),
     }
     return [facts(known), *(paragraph(warning, class_="warn") for warning in warnings)]
 
 
-def _files() -> list[Any]:
-    described = {JSON_NAME: "all numbers", QUERIES_NAME: "every query", "config.json": "all settings"}
-    links = [[element("a", name, href=name), f" ({what}) "] for name, what in described.items()]
-    return [part for link in links for part in link]
+def evaluated_at(folder: Path) -> str | None:
+    """When its numbers were written."""
+    if not (folder / JSON_NAME).is_file():
+        return None
+    return f"{datetime.fromtimestamp((folder / JSON_NAME).stat().st_mtime, UTC):%Y-%m-%d %H:%M} UTC"
 
 
-def _examples(opened: _Opened, report: Report, own: Sequence[str], options: ReportOptions) -> list[Any]:
-    """Of every direction between two modalities, in the first space that has it."""
+def linked(described: Mapping[str, str]) -> list[Any]:
+    """Files beside the page, and what is in them."""
+    return [part for name, what in described.items() for part in (element("a", name, href=name), f" ({what}) ")]
+
+
+def example_section(
+    opened: Opened,
+    spaces: Mapping[str, Mapping[str, Embedded]],
+    report: Report,
+    options: ReportOptions,
+    *,
+    scored: str = "cosine",
+) -> list[Any]:
+    """Of every direction between what `spaces` has vectors of, in the first space of the report that has it."""
     ids: Any = opened.data.ids
     found: dict[str, list[Example]] = {}
     asked: dict[str, int] = {}
     for result in report.results:
         sides = result.task.split("->")
-        vectors = opened.vectors.get(result.model, {})
+        vectors = spaces.get(result.model, {})
         if result.kind == "retrieval" and result.task not in found and len(sides) == 2 and set(sides) <= set(vectors):
             query, gallery = (vectors[m] for m in sides)
             found[result.task] = examples(result, query, gallery, ids, count=options.examples)
@@ -177,12 +193,12 @@ def _examples(opened: _Opened, report: Report, own: Sequence[str], options: Repo
     lost = f"{media.failed:,} of {len(excerpts):,} pictures and sounds could not be read; their places say why."
     parts: list[Any] = [paragraph(chosen), paragraph(lost, class_="warn") if media.failed else None]
     for number, (task, some) in enumerate(sorted(found.items(), key=lambda one: -asked[one[0]])):
-        cards = [example_card(example, clips, media) for example in some]
+        cards = [example_card(example, clips, media, scored=scored) for example in some]
         parts.append(folded(f"{direction(task)} ({len(cards)})", *cards, open_=number == 0) if cards else None)
     return parts
 
 
-def _reproduce(run: Path, report: Report) -> list[Any]:
+def reproduce_section(run: Path, report: Report) -> list[Any]:
     about = report.about
     config = run / "config.json"
     settings = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
