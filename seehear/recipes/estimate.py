@@ -11,23 +11,15 @@ are spread over the run: a masking ratio that changes, and batches that follow i
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from seehear import distributed
-from seehear.data.contexts import contexts
-from seehear.data.latents import load_latents
-from seehear.data.loader import Loader, TrainingData
-from seehear.data.raw import load_raw
-from seehear.errors import SeehearError
-from seehear.methods.base import Method
-from seehear.methods.mcn import MCNConfig
-from seehear.nn.random import seed_of
+from seehear.data.loader import Loader
 from seehear.recipes import media
 from seehear.recipes.config import MediaRun, Run
-from seehear.recipes.run import build, validation_score
+from seehear.recipes.run import load, prepare
+from seehear.recipes.start import Prepared
 from seehear.train.config import TrainConfig
 from seehear.train.memory import available_bytes, peak_bytes
 from seehear.train.rehearsal import PLACES, Rehearsal, forward_flops, loader_of, rehearse, step_flops
@@ -78,24 +70,11 @@ class Estimate:
         return not self.why_not and bool(self.how) and self.bytes <= self.free_bytes
 
 
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """A run as it would start."""
-
-    method: Method
-    data: TrainingData
-    clips: int
-    score: Callable[[Method], object] | None
-    """Scores some validation clips once."""
-    scorings: float
-    """How many times that is done in a run."""
-
-
 def estimates(library: Library, run: Run[Any] | MediaRun[Any], *, steps: int, seconds: float) -> Iterator[Estimate]:
     """At most so many measured steps, and about so many seconds. Raises `SeehearError` for what the library lacks."""
     began = time.monotonic()
     run = media.scheduled(run) if isinstance(run, MediaRun) else run
-    job = media_job(library, run) if isinstance(run, MediaRun) else latent_job(library, run)
+    job = _prepared(library, run)
     found = _Estimating(run, job, setup=time.monotonic() - began, until=began + _SPARE * seconds)
     yield found.now
     if found.now.why_not:
@@ -107,51 +86,26 @@ def estimates(library: Library, run: Run[Any] | MediaRun[Any], *, steps: int, se
         yield found.scored()
 
 
-def latent_job(library: Library, run: Run[Any]) -> Job:
-    c, sequences = run.data, isinstance(run.method, MCNConfig)
-    data = load_latents(library, encoders=c.encoders or None, where=c.where, sequences=sequences)
-    train, validation = data.split("train").joined(), data.split("val").joined()
-    if len(train) < 2:
-        raise SeehearError(f"training needs two clips of the split 'train' with two modalities; there are {len(train)}")
-    scored = None
-    if len(validation) > 1:
-        scored = validation.sample(c.validate_at_most, seed_of(run.train.seed, "validation"))
-    learned = contexts(library, data.split("train"), c.contexts) if c.contexts.clips_per_video else train
-    device = distributed.device(run.train.device)
-    return Job(
-        method=build(run, train, scored),
-        data=learned.to(device) if c.resident else learned,
-        clips=len(train),
-        score=None if scored is None else partial(validation_score, data=scored, pairs=run.method.pairs),
-        scorings=_evaluations(run.train),
-    )
+def _prepared(library: Library, run: Run[Any] | MediaRun[Any]) -> Prepared[Any]:
+    if isinstance(run, MediaRun):
+        return media.prepare(library, run, media.shown_of(library, run), scored=_SCORED)
+    data, training = load(library, run)
+    return prepare(data, run, training)
 
 
-def media_job(library: Library, run: MediaRun[Any]) -> Job:
-    c, shown = run.data, media.shown_of(library, run)
-    clips = load_raw(library, shown.raw, vocabulary=shown.vocabulary, where=c.where, cache=c.cache, cache_gb=c.cache_gb)
-    train, validation = clips.split("train").joined(), clips.split("val").joined()
-    if len(train) < 2:
-        raise SeehearError(f"training needs two clips of the split 'train' with two modalities; there are {len(train)}")
-    some = media.sample(validation, _SCORED, run.train.seed)
-    shares = min(len(validation), c.validate_at_most) / max(1, len(some))
-    return Job(
-        method=media.build(run, shown),
-        data=train,
-        clips=len(train),
-        score=partial(media.validation_score, media=some, run=run) if len(some) > 1 else None,
-        scorings=_evaluations(run.train) * shares,
-    )
-
-
-def _evaluations(config: TrainConfig) -> int:
-    return config.evaluations + 1 if config.evaluations else 0
+def _scorings(run: Run[Any] | MediaRun[Any], validation: int) -> float:
+    """How many times the clips that are scored here are scored in a run."""
+    times = run.train.evaluations + 1 if run.train.evaluations else 0
+    shares = 1.0
+    if isinstance(run, MediaRun):
+        shares = min(validation, run.data.validate_at_most) / max(1, min(validation, _SCORED))
+    return times * shares
 
 
 class _Estimating:
     """`now` is the best that is known; each call makes it better."""
 
-    def __init__(self, run: Run[Any] | MediaRun[Any], job: Job, *, setup: float, until: float):
+    def __init__(self, run: Run[Any] | MediaRun[Any], job: Prepared[Any], *, setup: float, until: float):
         self.run, self.job, self.setup, self.until = run, job, setup, until
         loader = loader_of(job.method, job.data, run.train)
         self.device, self.full = loader.device, loader.place(0).rows
@@ -197,7 +151,7 @@ class _Estimating:
         began = time.monotonic()
         assert self.job.score is not None
         self.job.score(self.job.method)
-        taken = (time.monotonic() - began) * self.job.scorings
+        taken = (time.monotonic() - began) * _scorings(self.run, self.job.validation)
         self.now = replace(self.now, seconds=self.now.seconds + taken)
         return self.now
 
@@ -264,7 +218,7 @@ class _Estimating:
         return self.now
 
 
-def _known(recipe: str, job: Job, loader: Loader) -> Estimate:
+def _known(recipe: str, job: Prepared[Any], loader: Loader) -> Estimate:
     """What costs nothing to say."""
     parameters = sum(p.numel() for p in job.method.parameters())
     state, free = _STATE * parameters, available_bytes(loader.device)

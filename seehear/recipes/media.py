@@ -14,7 +14,6 @@ import torch
 from seehear import distributed
 from seehear.data.raw import RawMedia, load_raw
 from seehear.data.vocabulary import library_vocabulary
-from seehear.errors import SeehearError
 from seehear.evaluation.embedded import Embedded, unit
 from seehear.methods.base import Method
 from seehear.methods.diffmavil import DiffMAViL
@@ -27,6 +26,7 @@ from seehear.recipes import diffmavil, mavil
 from seehear.recipes.config import MediaRun
 from seehear.recipes.downstream.features import features_of
 from seehear.recipes.scores import retrieval_scores
+from seehear.recipes.start import Prepared, train_and_validation
 from seehear.recipes.towers import Shown, save_media_model
 from seehear.train.loop import TrainResult, fit
 from seehear.types import Float, Modality
@@ -41,34 +41,41 @@ def train_media(
     """Train on the clips of a library; the model is in `folder/model`, with the vocabulary it reads texts by."""
     distributed.start()
     run = scheduled(run)
-    folder, data = Path(folder), run.data
-    shown = shown_of(library, run)
-    model = build(run, shown)
-    media = load_raw(
-        library, shown.raw, vocabulary=shown.vocabulary, where=data.where, cache=data.cache, cache_gb=data.cache_gb
-    )
-    train, validation = media.split("train").joined(), media.split("val").joined()
-    if len(train) < 2:
-        raise SeehearError(f"training needs two clips of the split 'train' with two modalities; there are {len(train)}")
-    scored = sample(validation, data.validate_at_most, run.train.seed) if len(validation) > 1 else None
+    folder, shown = Path(folder), shown_of(library, run)
+    ready = prepare(library, run, shown, scored=run.data.validate_at_most)
     if distributed.rank() == 0:
-        say(_about(model, shown, len(train), len(validation)))
+        say(_about(ready, shown))
     result = fit(
-        model,
-        train,
+        ready.method,
+        ready.data,
         config=run.train,
         optim=run.optim,
         folder=folder,
-        validate=None if scored is None else partial(validation_score, media=scored, run=run),
+        validate=ready.score,
         settings=_settings(library, run, shown) | {"command": command},
         resume=resume,
     )
     if distributed.rank() == 0:
-        _save(folder / "model", model.eval(), run, shown, result, clips=len(train))
-        lost = f"; {media.lost:,} times something of a clip could not be read" if media.lost else ""
+        _save(folder / "model", ready.method.eval(), run, shown, result, clips=ready.clips)
+        lost = f"; {ready.data.lost:,} times something of a clip could not be read" if ready.data.lost else ""
         score = "" if result.score is None else f", validation score {100 * result.score:.1f} % at {result.best_step:,}"
         say(f"trained {result.steps:,} steps in {result.seconds:.0f} s{score}: {folder / 'model'}{lost}")
     return result
+
+
+def prepare(library: Library, run: MediaRun[Any], shown: Shown, *, scored: int) -> Prepared[RawMedia]:
+    """`scored`: so many clips at most are scored."""
+    data, words = run.data, shown.vocabulary
+    media = load_raw(library, shown.raw, vocabulary=words, where=data.where, cache=data.cache, cache_gb=data.cache_gb)
+    train, validation = train_and_validation(media)
+    drawn = sample(validation, scored, run.train.seed)
+    return Prepared(
+        method=build(run, shown),
+        data=train,
+        clips=len(train),
+        validation=len(validation),
+        score=partial(validation_score, media=drawn, run=run) if len(validation) > 1 else None,
+    )
 
 
 def shown_of(library: Library, run: MediaRun[Any]) -> Shown:
@@ -173,7 +180,8 @@ def _save(folder: Path, model: Method, run: MediaRun[Any], shown: Shown, result:
     save_media_model(folder, model, shown, {"metrics": result.metrics, "training": training})
 
 
-def _about(model: Method, shown: Shown, clips: int, validation: int) -> str:
+def _about(ready: Prepared[RawMedia], shown: Shown) -> str:
+    model = ready.method
     words = f", {len(shown.vocabulary):,} words" if shown.vocabulary else ""
     spaces = ", ".join(f"{name} ({', '.join(held)})" for name, held in model.spaces.items())
     parameters = sum(p.numel() for p in model.parameters())
@@ -182,6 +190,5 @@ def _about(model: Method, shown: Shown, clips: int, validation: int) -> str:
         part = "" if raw.region == (0.0, 0.0, 1.0, 1.0) else f" of the part {raw.region} (--raw.region) of each"
         looked = f"; {raw.frames} pictures of {raw.size} pixels{part}, {raw.fps:g} a second"
         looked += ", what moves in them (--raw.motion)" if raw.motion else ""
-    return (
-        f"{clips:,} clips to train on, {validation:,} to validate{words}{looked}; {spaces}; {parameters:,} parameters"
-    )
+    clips = f"{ready.clips:,} clips to train on, {ready.validation:,} to validate"
+    return f"{clips}{words}{looked}; {spaces}; {parameters:,} parameters"

@@ -25,6 +25,7 @@ from seehear.recipes import diffmavil, fusemix, mavil, mcn, vatt
 from seehear.recipes.config import DataConfig, MediaRun, Run
 from seehear.recipes.media import train_media
 from seehear.recipes.scores import retrieval_scores
+from seehear.recipes.start import Prepared, train_and_validation
 from seehear.train.loop import TrainResult, fit
 from seehear.train.model_folder import save_model
 from seehear.types import Modality
@@ -96,15 +97,17 @@ def train_run(
     if isinstance(run, MediaRun):
         return train_media(library, run, folder, resume=resume, command=command)
     distributed.start()
-    data = load_latents(
-        library,
-        encoders=run.data.encoders or None,
-        where=run.data.where,
-        sequences=isinstance(run.method, MCNConfig),
-    )
+    data, training = load(library, run)
     where = library.uri if "://" in library.uri else str(Path(library.uri).resolve())
-    made = contexts(library, data.split("train"), run.data.contexts) if run.data.contexts.clips_per_video else None
-    return train_latents(data, run, folder, resume=resume, library=where, training=made, command=command)
+    return train_latents(data, run, folder, resume=resume, library=where, training=training, command=command)
+
+
+def load(library: Library, run: Run[Any]) -> tuple[LatentData, ContextData | None]:
+    """A run's latents, and what is learned from where that is not the clips of the split 'train' themselves."""
+    c = run.data
+    sequences = isinstance(run.method, MCNConfig)
+    data = load_latents(library, encoders=c.encoders or None, where=c.where, sequences=sequences)
+    return data, contexts(library, data.split("train"), c.contexts) if c.contexts.clips_per_video else None
 
 
 def train_latents(
@@ -118,39 +121,43 @@ def train_latents(
     command: str = "",
 ) -> TrainResult:
     """The same for latents that are at hand: a shard, arrays. Splits 'train' and 'val' are used, 'test' never.
-    `library` is noted in the run: evaluation and search find it there. `training`: what is learned from, where that is
-    not the clips of the split 'train' themselves."""
-    train, validation = data.split("train").joined(), data.split("val").joined()
-    if len(train) < 2:
-        raise SeehearError(f"training needs two clips of the split 'train' with two modalities; there are {len(train)}")
-    scored = (
-        validation.sample(run.data.validate_at_most, seed_of(run.train.seed, "validation"))
-        if len(validation) > 1
-        else None
-    )
-    model = build(run, train, scored)
+    `library` is noted in the run: evaluation and search find it there. `training`: as `load` gives it."""
+    ready = prepare(data, run, training)
     if distributed.rank() == 0:
         made = "" if training is None else f"{len(training):,} training clips an epoch of "
-        say(f"{made}{len(train):,} clips to train on, {len(validation):,} to validate; {_shape(model)}")
-        if scored is None:
+        say(f"{made}{ready.clips:,} clips to train on, {ready.validation:,} to validate; {_shape(ready.method)}")
+        if ready.score is None:
             say("no validation clips: training runs to its end, and its last weights are kept")
-    device = distributed.device(run.train.device)
-    learned = train if training is None else training
     settings = {"recipe": run.recipe, "library": library, "data": asdict(run.data), "encoders": data.encoders}
     result = fit(
-        model,
-        learned.to(device) if run.data.resident else learned,
+        ready.method,
+        ready.data,
         config=run.train,
         optim=run.optim,
         folder=folder,
-        validate=None if scored is None else partial(validation_score, data=scored, pairs=run.method.pairs),
+        validate=ready.score,
         settings=settings | {"command": command},
         resume=resume,
     )
     if distributed.rank() == 0:
-        save_model(Path(folder) / "model", model, _facts(data, run, result, clips=len(train)))
+        save_model(Path(folder) / "model", ready.method, _facts(data, run, result, clips=ready.clips))
         say(_summary(result))
     return result
+
+
+def prepare(data: LatentData, run: Run[Any], training: ContextData | None = None) -> Prepared[LatentData | ContextData]:
+    train, validation = train_and_validation(data)
+    scored = None
+    if len(validation) > 1:
+        scored = validation.sample(run.data.validate_at_most, seed_of(run.train.seed, "validation"))
+    learned = train if training is None else training
+    return Prepared(
+        method=build(run, train, scored),
+        data=learned.to(distributed.device(run.train.device)) if run.data.resident else learned,
+        clips=len(train),
+        validation=len(validation),
+        score=None if scored is None else partial(validation_score, data=scored, pairs=run.method.pairs),
+    )
 
 
 def finish(data: LatentData, run: Run[Any], folder: Path, *, library: str = "") -> None:
