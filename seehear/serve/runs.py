@@ -140,5 +140,5 @@ class Runs:
 
 def broken(error: Exception, path: str | Path) -> Problem:
     """What is said of a file that was sent, without the name it has here."""
-    said = str(error).replace(str(path), "it").removeprefix("it: ")
-    return Problem(422, "broken", f"not to be read as a sound, a picture or a video: {said}")
+    said = str(error).replace(str(path), "it").removeprefix("it: ").removeprefix("cannot be read ").strip("()")
+    return Problem(422, "broken", f"no sound, picture or video that can be read: {said}")

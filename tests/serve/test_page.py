@@ -343,6 +343,8 @@ def test_a_file_that_has_moved(browser, address, built):
             assert "no longer at" in said
             assert "seehear prepare" in said
             shoot(page, "moved")
+            stage, box = (page.locator(f"#results .card {part}").first for part in (".stage", ".problem"))
+            assert stage.bounding_box()["height"] >= box.evaluate("e => e.scrollHeight"), "all of it can be read"
     finally:
         (built / "moved.jpg").rename(path)
 
@@ -359,6 +361,17 @@ def test_a_library_that_cannot_be_searched_says_what_to_do(browser, tmp_path):
             assert not page.locator("#ask").is_visible()
             shoot(page, f"problem-{library}")
             accessible(page)
+
+
+def test_the_page_goes_on_by_itself(browser, tmp_path):
+    from tests.search import toy
+
+    Library.create(tmp_path / "lib")
+    with running(tmp_path / "lib", tmp_path / "cache") as address, opened(browser, address) as page:
+        go(page)
+        assert "seehear prepare" in page.inner_text("#problem code")
+        toy.library(tmp_path)
+        until(page, "document.querySelector('#problem code')?.textContent.startsWith('seehear encode')")
 
 
 def test_a_server_that_has_gone_is_said(browser, address):

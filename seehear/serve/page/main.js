@@ -345,10 +345,18 @@ function prepare() {
   const ideas = Object.keys(about.labels).slice(0, 8);
   $("ideas").replaceChildren(...ideas.map((name) => h("li", {}, h("button", { type: "button", onclick: () => { $("q").value = name; search(); } }, name))));
   if (about.problem) {
-    $("problem").replaceChildren(problemBox(about.problem));
+    const steps = ["empty", "no_run"].includes(about.problem.code); // nothing has gone wrong: it is to be begun
+    const box = problemBox(about.problem, steps ? { class: "problem steps" } : {});
+    $("problem").replaceChildren(box, h("p", { class: "soft" }, "This page goes on by itself when that is done."));
     $("problem").hidden = false;
     $("to-map").disabled = true;
+    setInterval(askAgain, 3000);
   }
+}
+
+async function askAgain() {
+  const now = await api.status().catch(() => about);
+  if (now.problem?.code !== about.problem.code) location.reload();
 }
 
 function listen() {
