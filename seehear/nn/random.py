@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -57,34 +58,63 @@ class Randomness:
 
     def uniform(self, name: str, *shape: int) -> Tensor:
         """(rows, *shape) float32 in [0, 1)."""
-        return self._rows(name, shape, torch.float32, lambda rows, g: rows.uniform_(generator=g))
+        return self._rows("uniform", name, shape)
 
     def normal(self, name: str, *shape: int) -> Tensor:
         """(rows, *shape) float32, standard normal."""
-        return self._rows(name, shape, torch.float32, lambda rows, g: rows.normal_(generator=g))
+        return self._rows("normal", name, shape)
 
     def bits(self, name: str, *shape: int) -> Tensor:
         """(rows, *shape) int16, uniform over all its values: four from one draw of the generator, so three times
         cheaper than as many floats."""
         numbers = math.prod(shape)
-        words = self._rows(
-            name, (-(-numbers // 4),), torch.int64, lambda rows, g: rows.random_(_INT64, None, generator=g)
-        )
+        words = self._rows("words", name, (-(-numbers // 4),))
         # A copy: torch.compile cannot give out what is another type's view of its memory.
         return words.view(torch.int16)[:, :numbers].clone().view(-1, *shape)
 
-    def _rows(
-        self, name: str, shape: tuple[int, ...], dtype: torch.dtype, fill: Callable[[Tensor, torch.Generator], object]
-    ) -> Tensor:
-        block = max(_SMALLEST_BLOCK, -(-self.total // _BLOCKS))
-        first, last = self.start // block, -(-self.stop // block)
-        generator = torch.Generator(self.device)
-        drawn = torch.empty(((last - first) * block, *shape), dtype=dtype, device=self.device)
-        for i in range(first, last):
-            generator.manual_seed(seed_of(self.seed, self.step, name, i))
-            fill(drawn[(i - first) * block : (i - first + 1) * block], generator)
-        offset = first * block
-        return drawn[self.start - offset : self.stop - offset]
+    def _rows(self, kind: str, name: str, shape: tuple[int, ...]) -> Tensor:
+        draw = _draw_compiled if torch.compiler.is_compiling() else _draw
+        return draw(kind, name, self.seed, self.step, self.start, self.stop, self.total, shape, self.device)
+
+
+_FILL: dict[str, tuple[torch.dtype, Callable[[Tensor, torch.Generator], object]]] = {
+    "uniform": (torch.float32, lambda rows, g: rows.uniform_(generator=g)),
+    "normal": (torch.float32, lambda rows, g: rows.normal_(generator=g)),
+    "words": (torch.int64, lambda rows, g: rows.random_(_INT64, None, generator=g)),
+}
+
+
+def _draw(
+    kind: str,
+    name: str,
+    seed: int,
+    step: int,
+    start: int,
+    stop: int,
+    total: int,
+    shape: Sequence[int],
+    device: torch.device,
+) -> Tensor:
+    dtype, fill = _FILL[kind]
+    block = max(_SMALLEST_BLOCK, -(-total // _BLOCKS))
+    first, last = start // block, -(-stop // block)
+    generator = torch.Generator(device)
+    drawn = torch.empty(((last - first) * block, *shape), dtype=dtype, device=device)
+    for i in range(first, last):
+        generator.manual_seed(seed_of(seed, step, name, i))
+        fill(drawn[(i - first) * block : (i - first + 1) * block], generator)
+    return drawn[start - first * block : stop - first * block]
+
+
+_draw_compiled = torch.library.custom_op("seehear::draw", _draw, mutates_args=())
+"""The same to torch.compile: one operation that it does not look into. A generator would end the graph at every draw,
+and what comes after be compiled anew for every name."""
+
+
+@_draw_compiled.register_fake
+def _undrawn(kind: str, *given: Any) -> Tensor:
+    *_, start, stop, _, shape, device = given
+    return torch.empty((stop - start, *shape), dtype=_FILL[kind][0], device=device)
 
 
 def dropout(x: Tensor, p: float, rng: Randomness | None, name: str) -> Tensor:

@@ -54,3 +54,23 @@ def test_no_rng_or_no_probability_means_no_dropout():
     x = torch.randn(4, 3)
     assert dropout(x, 0.9, None, "a") is x
     assert dropout(x, 0.0, rows(4), "a") is x
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # inside torch
+def test_draws_of_any_name_and_step_are_compiled_in_one_piece():
+    """Once for the first step, where its number counts as fixed, and once for all others."""
+    graphs = []
+
+    def backend(graph, _):
+        graphs.append(graph)
+        return graph.forward
+
+    def encode(x, *, rng):
+        for i in range(12):
+            x = dropout(x, 0.3, rng, f"{i}/hidden") + rng.normal(f"{i}/noise", 4) + rng.uniform(f"{i}/place", 4)
+        return x
+
+    compiled, x = torch.compile(encode, backend=backend, fullgraph=True), torch.ones(20, 4)
+    for step in range(5):
+        assert torch.equal(compiled(x, rng=rows(20, step=step)), encode(x, rng=rows(20, step=step)))
+    assert len(graphs) == 2
