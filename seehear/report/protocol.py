@@ -160,12 +160,16 @@ def _printed(row: PublishedNumber, name: str) -> Line:
 
 def _published_table(published: Sequence[PublishedNumber]) -> Markup:
     names = _measures(published)
-    rows = [[row.method, _source(row), row.tag, row.note, *(_number(row, name) for name in names)] for row in published]
+    noted = any(row.note for row in published)
+    rows = [
+        [row.method, f"{_source(row)}, {row.tag}", *([row.note] if noted else []), *(_number(row, n) for n in names)]
+        for row in published
+    ]
     tags = dict.fromkeys(row.tag for row in published)
     seen = "; ".join(f"{tag}: {TAGS[tag]}" for tag in tags)
     caption = f"As printed, in per cent where it is a share; nothing of it was measured here. Seen in: {seen}."
-    head = ["published", "source", "seen in", "note", *(_column(name) for name in names)]
-    return table(head, rows, caption=caption, words=4)
+    words = ["published", "source, and how seen", *(["note"] if noted else [])]
+    return table([*words, *(_column(name) for name in names)], rows, caption=caption, words=len(words))
 
 
 def _measures(published: Sequence[PublishedNumber]) -> list[str]:
