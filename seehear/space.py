@@ -23,6 +23,7 @@ import numpy as np
 import torch
 
 from seehear.encoders.base import Encoder, Sample
+from seehear.encoders.weights import tensors_hash
 from seehear.errors import SeehearError, near, unknown
 from seehear.methods.base import Method
 from seehear.train.model_folder import save_model
@@ -117,16 +118,9 @@ class SharedSpace:
     @cached_property
     def fingerprint(self) -> str:
         """16 hex digits over the weights, the settings and the encoders: another one is another space."""
-        import hashlib
-
-        found = hashlib.blake2b(digest_size=8)
         encoders = {m: [e["fingerprint"] for e in infos] for m, infos in sorted(self.encoders.items())}
         settings = {"method": self.method.name, "config": asdict(self.method.config), "space": self.space}
-        found.update(json.dumps([settings, encoders], sort_keys=True).encode())
-        for name, tensor in sorted(self.method.state_dict().items()):
-            found.update(name.encode())
-            found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-        return found.hexdigest()
+        return tensors_hash(self.method.state_dict(), about=json.dumps([settings, encoders], sort_keys=True))
 
     def __repr__(self) -> str:
         return f"SharedSpace({self.method.name}, {', '.join(self.modalities)}, dim {self.dim})"

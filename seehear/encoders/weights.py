@@ -7,12 +7,16 @@ import importlib.util
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from seehear.errors import SeehearError
+from seehear.types import Tensor
 
 ASSETS = Path(__file__).parent.parent / "assets" / "encoders"
 
@@ -77,6 +81,15 @@ def write_cache(path: Path, content: bytes | memoryview) -> None:
         with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
             file.write(content)
         os.replace(file.name, path)
+
+
+def tensors_hash(tensors: Mapping[str, Tensor], *, about: str = "") -> str:
+    """16 hex digits over names and values, after what is to be known of them."""
+    found = hashlib.blake2b(about.encode(), digest_size=8)
+    for name, tensor in sorted(tensors.items()):
+        found.update(name.encode())
+        found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()
 
 
 def fingerprint(**parts: Any) -> str:

@@ -7,7 +7,6 @@ the heads, and a clip's vector is the mean of its windows there, made unit.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -22,7 +21,7 @@ from seehear.data.raw import RawConfig
 from seehear.data.raw.one import views_of
 from seehear.data.vocabulary import Vocabulary
 from seehear.encoders.base import Encoder, Sample
-from seehear.encoders.weights import fingerprint
+from seehear.encoders.weights import fingerprint, tensors_hash
 from seehear.errors import SeehearError
 from seehear.methods.base import Method
 from seehear.train.model_folder import save_model
@@ -142,18 +141,12 @@ def save_media_model(folder: Path, method: Method, shown: Shown, facts: Mapping[
 def towers_of(method: Method, shown: Shown) -> dict[Modality, Tower]:
     """The modalities in the order of the first space that holds them."""
     modalities = dict.fromkeys(m for held in method.spaces.values() for m in held)
-    model = fingerprint(weights=_digest(method), method=method.name, config=asdict(method.config), **shown.plain())
+    model = fingerprint(
+        weights=tensors_hash(method.state_dict()), method=method.name, config=asdict(method.config), **shown.plain()
+    )
     return {m: Tower(method, m, shown, model=model) for m in modalities}
 
 
 def _numbers(sample: Sample, *, vocabulary: Vocabulary, words: int) -> np.ndarray:
     """(1, 1, L)"""
     return vocabulary.encode(sample.text, words)[None, None]
-
-
-def _digest(method: Method) -> str:
-    found = hashlib.blake2b(digest_size=8)
-    for name, tensor in sorted(method.state_dict().items()):
-        found.update(name.encode())
-        found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return found.hexdigest()

@@ -6,7 +6,7 @@ fuses the two makes of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -33,52 +33,23 @@ def features_of(
     precision: numerics.Precision = "fp32",
 ) -> dict[str, Float[np.ndarray, "n w d"]]:
     """Of every clip, float32: W views of a tower that sees, window by window and in each crop by crop; W windows of
-    audio. NaN where a clip has not what the tower reads, or it cannot be read. `towers`: the media's own when empty."""
-    parts: dict[str, list[np.ndarray]] = {}
-    with progress("features", len(media.ids)) as bar:
-        for features in feature_batches(
-            method,
-            media,
-            towers=towers,
-            windows=windows,
-            crops=crops,
-            batch_size=batch_size,
-            workers=workers,
-            precision=precision,
-        ):
-            for tower, x_NWD in features.items():
-                parts.setdefault(tower, []).append(x_NWD)
-            bar.advance(len(next(iter(features.values()))))
-    return {tower: np.concatenate(found) for tower, found in parts.items()}
-
-
-def feature_batches(
-    method: Method,
-    media: RawMedia,
-    *,
-    towers: Sequence[str] = (),
-    windows: int = 1,
-    crops: int = 1,
-    batch_size: int = 64,
-    workers: int = 0,
-    precision: numerics.Precision = "fp32",
-) -> Iterator[dict[str, Float[np.ndarray, "n w d"]]]:
-    """The same, some clips at a time and in their order: about `batch_size` views, all those of a clip together. On the
-    device that the model is on."""
+    audio. NaN where a clip has not what the tower reads, or it cannot be read. `towers`: the media's own when empty.
+    About `batch_size` views at a time, all those of a clip together, on the device that the model is on."""
     towers = tuple(towers) or tuple(m for m in media.modalities if m != "text")
     check_towers(towers, media.modalities)
     views, device = windows * crops, next(method.parameters()).device
     rows = max(1, batch_size // views) * views
-    for batch in in_order(media.views(windows=windows, crops=crops), rows=rows, workers=workers, device=device):
-        with torch.no_grad(), numerics.autocast(precision, device):
-            found = {}
+    parts: dict[str, list[np.ndarray]] = {}
+    with progress("features", len(media.ids)) as bar:
+        for batch in in_order(media.views(windows=windows, crops=crops), rows=rows, workers=workers, device=device):
             for tower in towers:
                 part = batch if "video" in tower else {k: x[::crops] for k, x in batch.items()}  # crops sound alike
-                found[tower] = _where_present(tower_features(method, tower, part), part, tower)
-        yield {
-            tower: x_BD.unflatten(0, (-1, views if "video" in tower else windows)).float().cpu().numpy()
-            for tower, x_BD in found.items()
-        }
+                with torch.no_grad(), numerics.autocast(precision, device):
+                    x_BD = _where_present(tower_features(method, tower, part), part, tower)
+                x_NWD = x_BD.unflatten(0, (-1, views if "video" in tower else windows))
+                parts.setdefault(tower, []).append(x_NWD.float().cpu().numpy())
+            bar.advance(len(batch["group"]) // views)
+    return {tower: np.concatenate(found) for tower, found in parts.items()}
 
 
 def check_towers(towers: Sequence[str], modalities: Sequence[Modality]) -> None:

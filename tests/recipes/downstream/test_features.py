@@ -11,7 +11,7 @@ import torch
 
 from seehear.errors import SeehearError
 from seehear.methods.classifier import tower_features
-from seehear.recipes.downstream.features import feature_batches, features_of
+from seehear.recipes.downstream.features import features_of
 from tests.data.raw_library import load
 from tests.recipes.downstream.small import films, vatt
 
@@ -50,11 +50,17 @@ def test_what_is_not_there_is_nan(media, model):
     assert np.array_equal(found["video+audio"][2:], both[2:])
 
 
-def test_batches_hold_whole_clips_in_order(media, model):
-    whole = features_of(model, media, windows=2, batch_size=64)["video"]
-    parts = list(feature_batches(model, media, windows=2, batch_size=5))
-    assert [len(p["video"]) for p in parts] == [2, 2, 1]
-    assert np.allclose(np.concatenate([p["video"] for p in parts]), whole, atol=1e-5)
+def test_batches_hold_whole_clips_in_order(media, model, monkeypatch):
+    whole, sizes = features_of(model, media, windows=2, batch_size=64)["video"], []
+
+    def seen(method, tower, batch):
+        sizes.append(len(batch["group"]))
+        return tower_features(method, tower, batch)
+
+    monkeypatch.setattr("seehear.recipes.downstream.features.tower_features", seen)
+    found = features_of(model, media, towers=("video",), windows=2, batch_size=5)["video"]
+    assert sizes == [4, 4, 2]
+    assert np.allclose(found, whole, atol=1e-5)
 
 
 def test_a_model_that_fuses_is_asked_to():
