@@ -91,7 +91,7 @@ def _tried(results: Sequence[Result]) -> list[Any]:
         name: "; ".join(dict.fromkeys(in_words(r.cell[name]) for r in results if name in r.cell)) for name in settings
     }
     seconds, failed = sum(r.seconds for r in results), [r for r in results if r.error]
-    measures = list(dict.fromkeys(name for r in results for name in r.values))[:_WIDEST]
+    measures = list(dict.fromkeys(name for r in results for name in r.values if name not in settings))[:_WIDEST]
     rows = [
         [*(in_words(r.cell.get(name)) for name in settings), f"{r.seconds:.1f}"]
         + [f"{r.values[name]:.4g}" if name in r.values else "" for name in measures]
@@ -122,7 +122,7 @@ def _data(study: Study) -> dict[str, Any]:
         [element("a", name, href=name), f" ({what}) "]
         for name, what in {"study.json": "all numbers", "table.md": "the tables"}.items()
     ]
-    return {"clips": clips, "encoders": encoders, "files": files}
+    return {"clips with latents": clips, "encoders": encoders, "files": files}
 
 
 def _reproduce(study: Study, command: str) -> list[Any]:

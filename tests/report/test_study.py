@@ -1,6 +1,7 @@
 """The page of a study: outcome, figure, tables, and all that was tried."""
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -75,3 +76,13 @@ def test_a_study_without_a_figure_or_words(study):
     page = write_study(bare, kind="own").read_text(encoding="utf-8")
     assert "<img" not in page
     assert 'id="outcome"' not in page
+
+
+def test_a_setting_that_was_measured_too_is_listed_once(study):
+    results = tuple(replace(r, values={**r.values, "clips": r.cell["clips"]}) for r in study.results)
+    page = write_study(replace(study, results=results), kind="selection").read_text(encoding="utf-8")
+    tried = next(
+        n for n in parse(page.removeprefix("<!doctype html>")).every("section") if n.attributes["id"] == "tried"
+    )
+    heads = [[cell.text for cell in next(table.every("tr")).children] for table in tried.every("table")]
+    assert ["chosen by", "clips", "seed", "seconds", "R@10", "MRR"] in heads
