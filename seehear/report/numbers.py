@@ -102,8 +102,12 @@ _KINDS = {
 }  # fmt: skip
 
 
+def arrows(text: str) -> str:
+    return text.replace("->", _ARROW)
+
+
 def direction(task: str) -> str:
-    return task.replace("->", _ARROW).replace("|", " or ").replace("+", " + ").replace("~", " ~ ")
+    return arrows(task).replace("|", " or ").replace("+", " + ").replace("~", " ~ ")
 
 
 def _of_run(model: str, own: Sequence[str]) -> bool:

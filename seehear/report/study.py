@@ -13,6 +13,7 @@ from seehear.progress import clock
 from seehear.recipes.studies.grid import Result
 from seehear.recipes.studies.table import Study, Table, in_words
 from seehear.report.markup import Markup, element
+from seehear.report.numbers import arrows
 from seehear.report.page import Section, facts, folded, page, paragraph, table
 from seehear.report.run import HTML_NAME
 from seehear.train.checkpoint import write_text
@@ -64,7 +65,18 @@ def study_page(study: Study, *, kind: str, command: str = "") -> str:
 
 
 def _said(said: Sequence[str]) -> list[Markup]:
-    return [element("ul", *(element("li", line.removeprefix("- ")) for line in said), class_="said")] if said else []
+    """A question that was asked of several rows has their answers below it."""
+    answers: dict[str, list[str]] = {}
+    for line in said:
+        question, mark, answer = arrows(line.removeprefix("- ")).partition("? ")
+        answers.setdefault(question + mark.rstrip(), []).append(answer)
+    items = [
+        element("li", question, element("ul", *(element("li", a) for a in own)))
+        if len(own) > 1
+        else element("li", f"{question} {own[0]}".rstrip())
+        for question, own in answers.items()
+    ]
+    return [element("ul", *items, class_="said")] if said else []
 
 
 def _figures(folder: Path) -> Iterator[Markup]:
@@ -82,6 +94,7 @@ def _figures(folder: Path) -> Iterator[Markup]:
 
 def _table(one: Table) -> list[Markup]:
     head, *rows = one.lines()
+    head = [arrows(name) for name in head]
     return [table(head, rows, caption=" ".join(one.sentences) or one.title, words=max(1, len(one.settings)))]
 
 
@@ -99,7 +112,12 @@ def _tried(results: Sequence[Result]) -> list[Any]:
         if not r.error
     ]
     caption = "Every cell: its settings, its seconds, what was measured."
-    cells = table([*settings, "seconds", *measures], rows, caption=caption, words=len(settings))
+    cells = table(
+        [*settings, "seconds", *(arrows(name) for name in measures)],
+        rows,
+        caption=caption,
+        words=len(settings),
+    )
     lost = table(
         [*settings, "why"],
         [[*(in_words(r.cell.get(name)) for name in settings), r.error] for r in failed],

@@ -52,6 +52,23 @@ def test_what_it_says(study):
     assert len(list(tree.every("script"))) == 1
 
 
+def test_answers_stand_below_their_question(study):
+    said = ("- Few clips.", "- Does it help? a->b R@1: yes", "- Does it help? b->a R@1: no", "- Is it better? yes")
+    page = write_study(replace(study, said=said), kind="modalities").read_text(encoding="utf-8")
+    outcome = next(
+        n for n in parse(page.removeprefix("<!doctype html>")).every("ul") if n.attributes.get("class") == "said"
+    )
+    assert [n.text for n in outcome.children] == [
+        "Few clips.",
+        "Does it help?a \N{RIGHTWARDS ARROW} b R@1: yesb \N{RIGHTWARDS ARROW} a R@1: no",
+        "Is it better? yes",
+    ]
+    assert [n.text for n in outcome.children[1].every("li")] == [
+        "a \N{RIGHTWARDS ARROW} b R@1: yes",
+        "b \N{RIGHTWARDS ARROW} a R@1: no",
+    ]
+
+
 def test_the_table_is_that_of_the_markdown(study):
     page = write_study(study, kind="selection").read_text(encoding="utf-8")
     table = next(parse(page.removeprefix("<!doctype html>")).every("table"))

@@ -139,7 +139,8 @@ def test_a_study_goes_on_where_it_was_stopped(small, tmp_path, monkeypatch):
         assert (tmp_path / "cut" / name).stat().st_size > 500
     plain = json.loads((tmp_path / "cut" / "study.json").read_text())
     assert len(plain["cells"]) == 4 + 12 + 7
-    assert len(again.said) == len(plain["answers"])
+    assert len(again.said) == 1 + len(plain["answers"])
+    assert again.said[0].startswith("- The first 10 of 20 test clips say little")
     assert all(line in text for line in again.said)
     assert not list((tmp_path / "cut" / "runs").iterdir())
 
