@@ -1,4 +1,5 @@
-"""One writer at a time: who writes a library holds a lock that goes with the process, however it ends."""
+"""One writer at a time: who writes a library, or the folder of a run, holds a lock that goes with the process, however
+it ends."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from seehear.progress import say
 
 @contextmanager
 def writing(uri: str | Path, *tables: str) -> Iterator[None]:
-    """Alone with a library, or with some tables of it while others write other tables. Raises `SeehearError` when
+    """Alone with a folder, or with some tables of a library while others write other tables. Raises `SeehearError` when
     another process is at it. Object storage has no such lock."""
     with ExitStack() as held:
         if "://" not in str(uri):

@@ -2,16 +2,18 @@
 
 config.json    every setting as it was resolved          metrics.jsonl  one line a logged step or evaluation
 checkpoints/   to go on from (`checkpoint.py`)            log.txt        what was said
-model/         the trained model (`model_folder.py`)
+model/         the trained model (`model_folder.py`)           .lock    held by who trains it
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from seehear.data.locking import writing
 from seehear.errors import SeehearError
 from seehear.train.checkpoint import write_text
 
@@ -32,8 +34,9 @@ FREE = frozenset(
 """Settings that may change when a run goes on: they do not change what is trained, but for rounding."""
 
 
-def open_run(folder: Path, settings: Mapping[str, Any], *, resume: bool) -> None:
-    """Make the folder of a new run, or check that the run there is the one that is asked for."""
+@contextmanager
+def open_run(folder: Path, settings: Mapping[str, Any], *, resume: bool) -> Iterator[None]:
+    """Make the folder of a new run, or check that the run there is the one that is asked for; and be alone with it."""
     config = folder / "config.json"
     settings = json.loads(json.dumps(settings))  # tuples become lists, as they will be read back
     if not resume:
@@ -43,13 +46,14 @@ def open_run(folder: Path, settings: Mapping[str, Any], *, resume: bool) -> None
         _compare(_read(config), settings, folder)
     elif _holds_files(folder):
         raise SeehearError(f"{folder} holds no run to resume (no config.json): choose another folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(config, json.dumps(settings, indent=2, ensure_ascii=False) + "\n")
+    with writing(folder):
+        write_text(config, json.dumps(settings, indent=2, ensure_ascii=False) + "\n")
+        yield
 
 
 def _holds_files(folder: Path) -> bool:
-    """Anything but what a kill left of the first file of a run."""
-    return folder.is_dir() and any(path.name != ".config.json.part" for path in folder.iterdir())
+    """Anything but the lock, and what a kill left of the first file of a run."""
+    return folder.is_dir() and any(path.name not in {".lock", ".config.json.part"} for path in folder.iterdir())
 
 
 def _read(config: Path) -> Mapping[str, Any]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from contextlib import closing, nullcontext
+from contextlib import ExitStack, closing, nullcontext
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -80,9 +80,12 @@ def fit(
         "seehear": version(),
         **(settings or {}),
     }
-    distributed.from_first(partial(open_run, folder, everything, resume=resume))
-    held = _held(method, config, device)
-    with numerics.settings(fast_matmul=config.fast_matmul, deterministic=config.deterministic, compiled=config.compile):
+    with (
+        ExitStack() as alone,
+        numerics.settings(fast_matmul=config.fast_matmul, deterministic=config.deterministic, compiled=config.compile),
+    ):
+        distributed.from_first(lambda: alone.enter_context(open_run(folder, everything, resume=resume)))
+        held = _held(method, config, device)
         run = _Run(held, loader, config=config, optim=optim, folder=folder, validate=validate)
         run.restore()
         if distributed.rank() == 0:

@@ -93,13 +93,15 @@ def test_a_full_disk_is_one_line(error, monkeypatch, capsys):
 
 def test_a_kill_while_the_first_file_of_a_run_is_written_leaves_a_folder_of_use(tmp_path):
     (tmp_path / ".config.json.part").write_text("{")
-    open_run(tmp_path, {"a": 1}, resume=True)
+    with open_run(tmp_path, {"a": 1}, resume=True):
+        pass
     (tmp_path / "config.json").unlink()
     (tmp_path / ".config.json.part").write_text("{")
-    open_run(tmp_path, {"a": 1}, resume=False)
+    with open_run(tmp_path, {"a": 1}, resume=False):
+        pass
     (tmp_path / "config.json").write_bytes(b"\x80\x04")
-    with pytest.raises(SeehearError, match="is not JSON"):
-        open_run(tmp_path, {"a": 1}, resume=True)
+    with pytest.raises(SeehearError, match="is not JSON"), open_run(tmp_path, {"a": 1}, resume=True):
+        pass
 
 
 def test_what_kills_leave_beside_checkpoints_is_cleared(tmp_path):

@@ -194,6 +194,15 @@ def test_a_folder_with_something_in_it_is_left_alone(tmp_path):
     assert [p.name for p in (tmp_path / "run").iterdir()] == ["notes.txt"]
 
 
+def test_two_do_not_train_one_run_at_once(tmp_path):
+    def meanwhile(method):
+        fit(Toy(), Data(20), config=CONFIG, optim=OPTIM, folder=tmp_path / "run", resume=True)
+
+    with pytest.raises(SeehearError, match=r"run is being written by another process: run the same command again when"):
+        fit(Toy(), Data(20), config=CONFIG, optim=OPTIM, folder=tmp_path / "run", validate=meanwhile)
+    fit(Toy(), Data(20), config=CONFIG, optim=OPTIM, folder=tmp_path / "run", resume=True)
+
+
 def test_a_changed_setting_is_refused_on_resume(tmp_path):
     fit(Toy(), Data(20), config=CONFIG, optim=OPTIM, folder=tmp_path / "run")
     again = {"config": CONFIG, "optim": OPTIM, "folder": tmp_path / "run", "resume": True}
