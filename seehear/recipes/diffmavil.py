@@ -16,6 +16,7 @@ from seehear.recipes.config import MediaRun
 
 _CONSTANT = Curriculum(start=0.8, shape="constant")
 _JOINT, _CROSS = dict.fromkeys(SIDES, "joint"), dict.fromkeys(SIDES, "cross")
+_LEAN = {"diffuse": (), "decoders": _CROSS, "decoded": dict.fromkeys(SIDES, 0.5), "curriculum": _CONSTANT}
 
 ARMS: dict[str, dict[str, Any]] = {
     "diffmavil": {},
@@ -33,15 +34,17 @@ ARMS: dict[str, dict[str, Any]] = {
     "constant memory": {"batches": Batches(follow="memory")},
     "video only": {"diffuse": ("video",)},
     "cross both": {"decoders": _CROSS},
-    "lean, two views": {"diffuse": (), "decoders": _CROSS, "decoded": dict.fromkeys(SIDES, 0.5)},
-    "lean": {"diffuse": (), "decoders": _CROSS, "decoded": dict.fromkeys(SIDES, 0.5), "intra_weight": 0.0},
+    "lean": _LEAN | {"intra_weight": 0.0},
+    "lean, two views": _LEAN,
+    "lean, more hidden": _LEAN | {"intra_weight": 0.0, "curriculum": Curriculum()},
     "rho 1": {"noise": Schedule(rho=1.0)},
     "rho 0.6": {"noise": Schedule(rho=0.6)},
 }
 """What each arm changes in the published ingredients: diffused patches, the cross decoder of video and the curriculum,
 with batches of constant size. The names `diffused`, `cross` and `curriculum` have these ingredients only; that of
-`constant 0.9` is MAViL with more hidden, and `lean` is ours: what costs most is left out, the second view with its term
-as well. MAViL for fewer epochs is a control too, and needs no settings."""
+`constant 0.9` is MAViL with more hidden, and `lean` is ours: as much hidden as in MAViL, and what costs most left out,
+the second view with its term as well; `lean, more hidden` is that with the curriculum. MAViL for fewer epochs is a
+control too, and needs no settings."""
 
 
 def base() -> MediaRun[DiffMAViLConfig]:
