@@ -371,7 +371,7 @@ def test_the_page_goes_on_by_itself(browser, tmp_path):
         go(page)
         assert "seehear prepare" in page.inner_text("#problem code")
         toy.library(tmp_path)
-        until(page, "document.querySelector('#problem code')?.textContent.startsWith('seehear encode')")
+        page.locator("#problem code", has_text="seehear encode").wait_for()  # it survives that the page loads again
 
 
 def test_a_server_that_has_gone_is_said(browser, address):
