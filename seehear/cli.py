@@ -18,6 +18,7 @@ COMMANDS = {
     "prepare": "library.Prepare",
     "encode": "library.Encode",
     "info": "library.Info",
+    "drop": "library.Drop",
     "import": "library.Import",
     "plan": "plan.Plan",
     "train": "model.train",
@@ -60,6 +61,7 @@ seehear: turn a folder of your own videos into a tested, searchable model of wha
     seehear reconstruct runs/diffmavil clip.mp4   a clip hidden for the most part, as the model restores it
     seehear generate runs/fusemix --audio x.wav   a picture of a sound, of words, of a picture
     seehear info    lib                           what the library holds
+    seehear drop    lib vectors_old               take out the vectors of a run that is gone
     seehear import  clotho --root ~/clotho --library clotho-lib    standard data sets, from their official files
     seehear doctor                                what works on this machine, each part tried
     seehear completion bash                       what makes a shell complete all this; also zsh, fish

@@ -80,7 +80,10 @@ class SharedSpace:
         method, config, shown = load_method(folder)
         if not method.spaces:
             raise SeehearError(f"{folder} is a {method.name}, which has no space that is searched or compared in")
-        return cls(method, config["encoders"], space=space, device=device, shown=shown)
+        made = cls(method, config["encoders"], space=space, device=device, shown=shown)
+        for tower in made._towers.values():
+            tower.model = str(Path(folder).resolve())
+        return made
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         if self._shown is None:

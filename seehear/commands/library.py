@@ -1,4 +1,4 @@
-"""`prepare`, `encode`, `info`, `import`: what fills a library and what it holds."""
+"""`prepare`, `encode`, `info`, `drop`, `import`: what fills a library and what it holds."""
 
 from __future__ import annotations
 
@@ -97,22 +97,47 @@ class Info:
     """Print as JSON."""
 
     def run(self) -> None:
+        from seehear.data.stored import stored
         from seehear.data.summary import Tally, report
 
         library = Library.open(self.library)
-        summary = report(library, Tally())
-        tables = {t: library.table(t).count_rows() for t in library.tables() if t.startswith(("latents_", "vectors_"))}
+        summary, tables = report(library, Tally()), stored(library)
         rejects = library.rejects() if self.rejects else []
         if self.json:
-            show({**asdict(summary), "tables": tables, "set_aside": [asdict(r) for r in rejects]}, as_json=True)
+            numbers = {"tables": {s.table: s.rows for s in tables}, "gone": {s.table: s.run for s in tables if s.gone}}
+            show({**asdict(summary), **numbers, "set_aside": [asdict(r) for r in rejects]}, as_json=True)
             return
         print("\n".join(str(summary).splitlines()[:2]))
-        for name, rows in tables.items():
-            print(f"  {name}: {rows:,} vectors")
+        for s in tables:
+            gone = f" of {s.run}, which is gone: seehear drop {self.library} {s.table}" if s.gone else ""
+            print(f"  {s.table}: {s.rows:,} vectors{gone}")
         for count, reason in sorted(((n, r) for r, n in summary.rejects.items()), reverse=True):
             print(f"  set aside: {count:,} x {reason}")
         for reject in rejects:
             print(f"  {reject.path}: {reject.reason} ({reject.stage})")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drop:
+    """Take tables of vectors out of a library: of runs that are gone, of encoders that are not used any more. 'seehear
+    info' lists them, and says whose run is gone. Clips and media stay; 'encode' and 'index' make such tables again.
+
+    Example: seehear drop lib vectors_fusemix
+    """
+
+    library: Positional[str]
+    tables: Positional[tuple[str, ...]]
+    """As 'seehear info' names them."""
+    json: bool = False
+    """Print as JSON what was taken out."""
+
+    def run(self) -> None:
+        from seehear.data.stored import drop
+
+        library = Library.open(self.library)
+        for table in self.tables:
+            drop(library, table)
+        show({"dropped": self.tables} if self.json else f"dropped {', '.join(self.tables)}", as_json=self.json)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -157,6 +157,10 @@ class Library:
     def set_about(self, key: str, value: str) -> None:
         self._put("about", [{"key": key, "value": value}])
 
+    def forget(self, key: str) -> None:
+        """Of `about`."""
+        self._remove("about", [key])
+
     def roots(self) -> dict[str, str]:
         """Prefix -> folder. The first root has the prefix ''; sources of a later one begin with '@name/'."""
         return json.loads(self.about().get("roots", "{}"))

@@ -38,6 +38,8 @@ class Encoder(ABC):
     their product."""
     of_run: bool = False
     """Whether it is a part of a trained model: then nothing takes its latents that does not ask for them by name."""
+    model: str = ""
+    """Of such a part: where the trained model lies."""
     fingerprint: str
     """16 hex digits over weights, preprocessing and pooling: another fingerprint is another space."""
 

@@ -114,7 +114,7 @@ def test_evaluation_brings_the_latents_up_to_date_and_others_leave_them_alone(fi
     assert any(r.model.startswith("vatt") for r in report.results)
     about = [json.loads(v) for k, v in films.about().items() if k.startswith("encoder:vatt")]
     assert len(about) == 3
-    assert all(a["of_run"] for a in about)
+    assert all(a["of_run"] and a["model"] == str(trained.resolve()) for a in about)
     with pytest.raises(SeehearError, match="has no latents yet"):  # those of towers are for who names them
         train_run(films, latents_recipe("fusemix"), trained.parent / "fusemix")
 
