@@ -10,6 +10,8 @@ import json
 import os
 import platform
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -89,6 +91,15 @@ def peak_bytes(work: Callable[[], object]) -> int:
     before = _kilobytes("VmRSS")
     work()
     return (_kilobytes("VmHWM") - before) * 1024
+
+
+def memory_apart(memory: Callable[..., int], script: str, *arguments: str | float) -> int:
+    """`memory(*arguments)` in a process of its own, by `script --memory-of ARGUMENTS`, which prints it: a CPU process
+    keeps no other record of its peak."""
+    if DEVICE.type == "cuda":
+        return memory(*arguments)
+    command = [sys.executable, script, "--memory-of", *map(str, arguments)]
+    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
 
 
 def _kilobytes(field: str) -> int:

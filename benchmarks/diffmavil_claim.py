@@ -20,8 +20,6 @@ what nothing reads.
 from __future__ import annotations
 
 import argparse
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -30,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import DEVICE, interleaved, peak_bytes, write
+from common import DEVICE, interleaved, memory_apart, peak_bytes, write
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from seehear.methods.diffmavil import DiffMAViL, DiffMAViLConfig
@@ -277,14 +275,6 @@ def memory(size: str, name: str, ratio: float, rows: int) -> int:
     return peak_bytes(work)
 
 
-def memory_apart(size: str, name: str, ratio: float, rows: int) -> int:
-    """The same in a process of its own: a CPU process keeps no other record of its peak."""
-    if DEVICE.type == "cuda":
-        return memory(size, name, ratio, rows)
-    command = [sys.executable, __file__, "--memory-of", size, name, str(ratio), str(rows)]
-    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
-
-
 # -- all of it ---------------------------------------------------------------------------------------------------------
 
 
@@ -300,7 +290,9 @@ def measured(size: str, options: argparse.Namespace) -> dict[str, Any]:
         found[name] |= own
     for name in names if options.memory else ():
         sizes = found[name]["clips a step"]
-        found[name]["megabytes of a step"] = {r: memory_apart(size, name, r, rows) / 1e6 for r in sizes}
+        found[name]["megabytes of a step"] = {
+            r: memory_apart(memory, __file__, size, name, r, rows) / 1e6 for r in sizes
+        }
     for own in found.values():
         own[SHARE] = own["FLOP of a run"] / found[BASE]["FLOP of a run"]
         if "hours of a run" in own:

@@ -9,15 +9,13 @@ Two transformer towers (width 192, 4 layers; 49 and 102 tokens) and InfoNCE over
 from __future__ import annotations
 
 import argparse
-import subprocess
-import sys
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
 import torch
-from common import DEVICE, interleaved, peak_bytes, write
+from common import DEVICE, interleaved, memory_apart, peak_bytes, write
 from torch import nn
 from torch.nn import functional as F
 
@@ -75,19 +73,11 @@ def step(method: Towers, batch: Batch, rng: Randomness, micro_batch: int | None)
     return torch.cat([p.grad.flatten() for p in method.parameters() if p.grad is not None])
 
 
-def memory(rows: int, micro_batch: int | None) -> int:
-    """Rise of one step above its data and parameters, in bytes."""
+def memory(rows: int, micro_batch: int) -> int:
+    """Rise of one step above its data and parameters, in bytes. 0: the batch in one piece."""
     step(*prepared(4), micro_batch=2)
-    work = partial(step, *prepared(rows), micro_batch)
+    work = partial(step, *prepared(rows), micro_batch or None)
     return peak_bytes(work)
-
-
-def memory_apart(rows: int, micro_batch: int | None) -> int:
-    """The same in a process of its own: a CPU process keeps no other record of its peak."""
-    if DEVICE.type == "cuda":
-        return memory(rows, micro_batch)
-    command = [sys.executable, __file__, "--memory-of", str(rows), str(micro_batch or 0)]
-    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 def measure(rows: int, micro_batch: int, repeats: int) -> dict[str, float]:
@@ -96,7 +86,7 @@ def measure(rows: int, micro_batch: int, repeats: int) -> dict[str, float]:
     times = interleaved({n: partial(step, method, batch, rng, m) for n, m in cases.items()}, repeats=repeats)
     full, cached = (step(method, batch, rng, m) for m in cases.values())
     difference = float((full - cached).norm() / full.norm())
-    used = {n: memory_apart(rows, m) for n, m in cases.items()}
+    used = {n: memory_apart(memory, __file__, rows, m or 0) for n, m in cases.items()}
     found = {f"{n}_seconds": t for n, t in times.items()} | {f"{n}_megabytes": b / 1e6 for n, b in used.items()}
     found |= {"time_of_full": times["cached"] / times["full"], "memory_of_full": used["cached"] / used["full"]}
     found |= {"gradient_difference": difference}
@@ -112,7 +102,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.memory_of:
         rows, micro_batch = options.memory_of
-        print(memory(rows, micro_batch or None))
+        print(memory(rows, micro_batch))
         return
     found = [measure(rows, 32, options.repeats) for rows in (128, 512)]
     reached = {

@@ -7,15 +7,13 @@ the limit of 8 B^2 d operations at the GEMM peak of the same precision, measured
 from __future__ import annotations
 
 import argparse
-import subprocess
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from common import DEVICE, PRECISIONS, gemm, interleaved, peak_bytes, precision, write
+from common import DEVICE, PRECISIONS, gemm, interleaved, memory_apart, peak_bytes, precision, write
 from torch.nn import functional as F
 
 from seehear.losses.contrastive import info_nce
@@ -49,14 +47,6 @@ def memory(case: str, rows: int) -> int:
     return peak_bytes(lambda: step(case, inputs(rows)))
 
 
-def memory_apart(case: str, rows: int) -> int:
-    """The same in a process of its own: a CPU process keeps no other record of its peak."""
-    if DEVICE.type == "cuda":
-        return memory(case, rows)
-    command = [sys.executable, __file__, "--memory-of", case, str(rows)]
-    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-
-
 def measure(rows: int, repeats: int) -> dict[str, Any]:
     tensors = inputs(rows)
     work: dict[str, Callable[[], object]] = {case: partial(step, case, tensors) for case in CASES}
@@ -67,9 +57,9 @@ def measure(rows: int, repeats: int) -> dict[str, Any]:
     peak = {name: operations[name] / times[f"gemm {name}"] for name in PRECISIONS}
     exact = step("plain", tensors)
     found: dict[str, Any] = {"rows": rows, "gemm_gflops": {k: round(v / 1e9, 1) for k, v in peak.items()}, "cases": {}}
-    bytes_plain = memory_apart("plain", rows)
+    bytes_plain = memory_apart(memory, __file__, "plain", rows)
     for case in CASES:
-        used = bytes_plain if case == "plain" else memory_apart(case, rows)
+        used = bytes_plain if case == "plain" else memory_apart(memory, __file__, case, rows)
         row = {"seconds": times[case], "times_plain": times["plain"] / times[case]}
         row |= {"megabytes": used / 1e6, "memory_of_plain": used / bytes_plain}
         if case != "plain":

@@ -10,14 +10,12 @@ CPU can train. All in fp32, on a GPU in bf16.
 from __future__ import annotations
 
 import argparse
-import subprocess
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import torch
-from common import DEVICE, interleaved, peak_bytes, write
+from common import DEVICE, interleaved, memory_apart, peak_bytes, write
 from torch.nn import functional as F
 
 from seehear.types import Tensor
@@ -59,18 +57,10 @@ def memory(form: str, *shape: int) -> int:
     return peak_bytes(lambda: both_ways(form, given))
 
 
-def memory_apart(form: str, *shape: int) -> int:
-    """The same in a process of its own: a CPU process keeps no other record of its peak."""
-    if DEVICE.type == "cuda":
-        return memory(form, *shape)
-    command = [sys.executable, __file__, "--memory-of", form, *map(str, shape)]
-    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-
-
 def measure(shape: tuple[int, int, int], repeats: int) -> dict[str, float]:
     given = inputs(*shape)
     times = interleaved({form: partial(both_ways, form, given) for form in FORMS}, repeats=repeats)
-    used = {form: memory_apart(form, *shape) for form in FORMS}
+    used = {form: memory_apart(memory, __file__, form, *shape) for form in FORMS}
     pairs = zip(both_ways("fused", given), both_ways("written out", given), strict=True)
     row = {"tokens": shape[0], "heads": shape[1], "clips": len(given[0])}
     row |= {f"{form}, milliseconds": 1000 * t for form, t in times.items()}

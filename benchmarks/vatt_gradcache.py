@@ -10,14 +10,12 @@ Batch norm of the heads and both losses see all 64 clips either way. Caching enc
 from __future__ import annotations
 
 import argparse
-import subprocess
-import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import torch
-from common import DEVICE, interleaved, peak_bytes, write
+from common import DEVICE, interleaved, memory_apart, peak_bytes, write
 from vatt_setting import CONFIGS, SENTENCES, SIZE, add_gradients, batch_of, model_of
 
 from seehear.methods.vatt import VATT, VATTConfig
@@ -37,25 +35,17 @@ def step(model: VATT, batch: Batch, micro_batch: int | None) -> tuple[Tensor, Te
     return out.loss, torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
 
 
-def memory(rows: int, micro_batch: int | None) -> int:
-    """Rise of one step above its clips and parameters, in bytes."""
+def memory(rows: int, micro_batch: int) -> int:
+    """Rise of one step above its clips and parameters, in bytes. 0: the batch in one piece."""
     step(*prepared(CONFIGS["recipe"], 4), micro_batch=2)
     given = prepared(CONFIGS[SIZE], rows)
-    return peak_bytes(partial(step, *given, micro_batch))
-
-
-def memory_apart(rows: int, micro_batch: int | None) -> int:
-    """The same in a process of its own: a CPU process keeps no other record of its peak."""
-    if DEVICE.type == "cuda":
-        return memory(rows, micro_batch)
-    command = [sys.executable, __file__, "--memory-of", str(rows), str(micro_batch or 0)]
-    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return peak_bytes(partial(step, *given, micro_batch or None))
 
 
 def measure(rows: int, repeats: int) -> list[dict[str, float]]:
     model, batch = prepared(CONFIGS[SIZE], rows)
     times = interleaved({str(m): partial(step, model, batch, m) for m in MICRO_BATCHES}, repeats=repeats)
-    used = {m: memory_apart(rows, m) for m in MICRO_BATCHES}
+    used = {m: memory_apart(memory, __file__, rows, m or 0) for m in MICRO_BATCHES}
     (whole_loss, whole), found = step(model, batch, None), []
     for m in MICRO_BATCHES:
         loss, gradient = step(model, batch, m)
@@ -85,7 +75,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.memory_of:
         rows, micro_batch = options.memory_of
-        print(memory(rows, micro_batch or None))
+        print(memory(rows, micro_batch))
         return
     found, exact = measure(options.rows, options.repeats), in_fp64() if DEVICE.type == "cpu" else None
     reached = {"time <= 1.4 x of the whole batch": found[1]["time_of_whole"] <= 1.4}
