@@ -67,8 +67,8 @@ seehear: turn a folder of your own videos into a tested, searchable model of wha
     seehear completion bash                       what makes a shell complete all this; also zsh, fish
     seehear demo                                  all of it, on clips that ship with the package
 
-'seehear COMMAND --help' lists a command's options. Anywhere: --quiet
-silences progress; --verbose says where an error came from, and what a command took."""
+'seehear COMMAND --help' lists a command's options. Anywhere: --quiet silences progress;
+--verbose says where an error came from, and what a command took."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
