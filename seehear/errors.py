@@ -19,12 +19,13 @@ class DecodeError(SeehearError):
     """A media file, or a window of one, that cannot be read. Never ends a run: the file is set aside."""
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> SeehearError:
-    """The error for a name that does not exist, with the nearest one that does."""
+def unknown(kind: str, name: str, known: Iterable[str], *, listed: str = "") -> SeehearError:
+    """The error for a name that does not exist, with the nearest one that does. `listed`: what lists the known ones;
+    without it they are all said."""
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    return SeehearError(f"unknown {kind} {name!r}{hint} (known: {', '.join(known)})")
+    return SeehearError(f"unknown {kind} {name!r}{hint} ({listed or 'known: ' + ', '.join(known)})")
 
 
 def near(path: str | os.PathLike[str]) -> str:

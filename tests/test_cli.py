@@ -1,12 +1,15 @@
 """The command line: names, options, exit codes, one line an error."""
 
 import json
+import re
 import shutil
 import subprocess
 
 import pytest
 
 from seehear.cli import COMMANDS, main
+from seehear.commands.parsing import option_names
+from seehear.recipes.run import recipe
 from tests.data.importers.sets import official, originals, put
 from tests.data.makers import film
 
@@ -113,6 +116,28 @@ def test_a_path_nearly_right_is_offered(capsys, tmp_path, monkeypatch):
     (tmp_path / "runs" / "first").mkdir(parents=True)
     assert "did you mean library?" in run(capsys, "info", "libary")[2]
     assert "did you mean runs/first?" in run(capsys, "evaluate", "runs/frist")[2]
+
+
+@pytest.mark.parametrize("name", ["fusemix", "mcn", "vatt", "mavil", "diffmavil"])
+def test_every_option_that_help_shows_is_known(capsys, name):
+    """Also of each entry of a table: --method.masking.video."""
+    _, out, _ = run(capsys, "train", "lib", name, "--help")
+    shown = set(re.findall(r"^\W\W?(--[a-z][\w.-]+)", out, re.MULTILINE))
+    chosen = recipe(name)
+    assert len(shown) > 20
+    assert shown <= {"--help", "--out", "--resume", "--json", *option_names(type(chosen), default=chosen)}
+
+
+def test_an_entry_of_a_table_is_an_option(capsys):
+    status, _, err = run(capsys, "train", "/no/such/library", "mavil", "--method.decoders.video", "cross")
+    assert (status, "unknown option" in err, "/no/such/library" in err) == (2, False, True)
+
+
+def test_an_unknown_option_of_many_is_one_short_line(capsys):
+    _, _, err = run(capsys, "train", "lib", "mavil", "--method.decoder.video", "cross")
+    assert "did you mean '--method.decoders.video'?" in err
+    assert "--help lists them" in err
+    assert len(err) < 250
 
 
 def test_verbose_says_where_an_error_came_from_and_what_it_took(capsys):

@@ -35,7 +35,7 @@ def options_of(words):
     name = words[1]
     if name == "train":
         chosen = recipe(words[3]) if len(words) > 3 and words[3] in RECIPES else recipe("fusemix")
-        return {"--out", "--resume", "--json", *option_names(type(chosen)[type(chosen.method)])}
+        return {"--out", "--resume", "--json", *option_names(type(chosen), default=chosen)}
     if name == "study":
         from seehear.commands.study import STUDIES as known
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, fields, is_dataclass
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import MISSING, Field, asdict, fields, is_dataclass
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import tyro
 
@@ -24,7 +24,7 @@ def parse(command: Any, words: Sequence[str], *, prog: str) -> Any:
     for word in words:
         option = word.split("=")[0].replace("_", "-")
         if option.startswith("--") and option not in options:
-            raise unknown(f"option of '{prog}'", option, options)
+            raise unknown(f"option of '{prog}'", option, options, listed="--help lists them")
     made = tyro.cli(command, args=list(words), prog=prog, config=(tyro.conf.FlagCreatePairsOff,))
     object.__setattr__(made, _WORDS, shlex.join([*prog.split(), *words]))
     return made
@@ -35,9 +35,10 @@ def command_line(command: Any) -> str:
     return getattr(command, _WORDS, "")
 
 
-def option_names(kind: Any, prefix: str = "--") -> Iterator[str]:
+def option_names(kind: Any, prefix: str = "--", *, default: Any = None) -> Iterator[str]:
     """'--library', '--optim.lr', ... of a dataclass and of those nested in it; of a generic one, as `kind` fills it.
-    Of a switch both '--x' and '--no-x': which of them there is depends on its default."""
+    Of a switch both '--x' and '--no-x': which of them there is depends on its default. Of a table that has entries
+    (in `default`, an instance, or as the class has it) each entry: '--method.masking.video'."""
     filled = dict(zip(getattr(get_origin(kind), "__parameters__", ()), get_args(kind), strict=True))
     kind = get_origin(kind) or kind
     hints = get_type_hints(kind, include_extras=True)
@@ -46,14 +47,24 @@ def option_names(kind: Any, prefix: str = "--") -> Iterator[str]:
         if get_origin(hint) is Annotated:
             flat = Flat in get_args(hint)
             hint = get_args(hint)[0]
-        hint = filled.get(hint, hint)
         name = prefix + one.name.replace("_", "-")
+        value = _default(one) if default is None else getattr(default, one.name)
+        if isinstance(hint, TypeVar):
+            hint = filled.get(hint, type(value))
         if is_dataclass(get_origin(hint) or hint):
-            yield from option_names(hint, prefix if flat else f"{name}.")
+            yield from option_names(hint, prefix if flat else f"{name}.", default=value)
+        elif isinstance(value, Mapping) and value:
+            yield from (f"{name}.{key}" for key in value)
         else:
             yield name
             if hint is bool:
                 yield f"{prefix}no-{one.name.replace('_', '-')}"
+
+
+def _default(one: Field[Any]) -> Any:
+    if one.default_factory is not MISSING:
+        return one.default_factory()
+    return None if one.default is MISSING else one.default
 
 
 def show(result: Any, *, as_json: bool) -> None:
