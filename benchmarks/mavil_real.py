@@ -17,7 +17,8 @@ Sets: grid-s1 (a mouth, and what it says) and digits (a drawn one, and a spoken 
 Of sounds from elsewhere, the kinds in fold 1 of ESC-10 are told by probes on the audio encoder that grid-s1 trained.
 
 Beside each number: chance, the same network untrained, an interval of 95 % over recordings, and the gain over the
-untrained network, clip by clip. At the end each arm is compared with `mavil`, clip by clip over all seeds.
+untrained network, clip by clip. At the end each arm is compared with `mavil` and with the untrained network, clip by
+clip over all seeds.
 
 Cells (a set, an arm, a seed) stay in the work folder: a second call goes on where the first stopped. What matters most
 comes first. --smoke tries everything on a few clips for one epoch.
@@ -186,12 +187,11 @@ def measure(cell: Cell, work: Path, options: argparse.Namespace) -> dict[str, fl
 def untrained(cell: Cell, work: Path, options: argparse.Namespace) -> PerClip:
     """Of MAViL as training starts: once for all arms of a seed."""
     start: Cell = {**cell, "model": "mavil"}
-    path = work / "clips" / f"untrained-{cell['set']}-{cell['seed']}.npz"
+    path = per_clip_of({**cell, "model": "untrained"}, work)
     if not path.exists():
         here = case(start, work, options)
         save(path, looked_at(here, build(here.run, here.shown).eval(), start, work, options))
-    with np.load(path) as kept:
-        return dict(kept)
+    return per_clip(path)
 
 
 def looked_at(here: Case, model: Method, cell: Cell, work: Path, options: argparse.Namespace) -> PerClip:
@@ -279,36 +279,40 @@ def save(path: Path, kept: PerClip) -> None:
 # -- all cells ---------------------------------------------------------------------------------------------------------
 
 
-def against_mavil(results: Sequence[Result], work: Path) -> list[dict[str, Any]]:
-    """Each arm minus `mavil`, in percent, the same test clips and seeds: means over seeds, recordings resampled."""
+def against(base: str, results: Sequence[Result], work: Path) -> list[dict[str, Any]]:
+    """Each arm minus `base` (an arm, or 'untrained'), in percent, the same test clips and seeds: means over seeds,
+    recordings resampled."""
     found = []
-    cells = {(str(r.cell["set"]), str(r.cell["model"]), r.cell["seed"]): r for r in results if r.values}
-    for name, arm in dict.fromkeys((s, m) for s, m, _ in cells if m != "mavil"):
-        seeds = [s for n, m, s in cells if (n, m) == (name, arm) and (name, "mavil", s) in cells]
-        if not seeds:
-            continue
-        pairs = [tuple(per_clip(cells[name, m, seed], work) for m in ("mavil", arm)) for seed in seeds]
-        for what in (w for w in pairs[0][1] if not w.endswith((GROUPS, CHANCE))):
+    cells = [result.cell for result in results if result.values]
+    for name, arm in dict.fromkeys((str(c["set"]), str(c["model"])) for c in cells if c["model"] != base):
+        own = [c for c in cells if (c["set"], c["model"]) == (name, arm)]
+        pairs = [
+            (per_clip(path), per_clip(per_clip_of(cell, work)))
+            for cell in own
+            if (path := per_clip_of({**cell, "model": base}, work)).exists()
+        ]
+        for what in (w for w in (pairs[0][1] if pairs else ()) if not w.endswith((GROUPS, CHANCE))):
             old, new = (np.concatenate([pair[side][what] for pair in pairs]) for side in (0, 1))
             groups = np.concatenate([pair[1][what + GROUPS] for pair in pairs])
             gain = compare(old, new, groups)
             values = {"difference": gain.difference, "low": gain.low, "high": gain.high}
             rounded = {k: round(100 * float(v), 2) for k, v in values.items()}
-            found.append({"set": name, "arm": arm, "what": what, "seeds": len(seeds), **rounded})
+            found.append({"set": name, "arm": arm, "what": what, "seeds": len(pairs), **rounded})
     return found
 
 
-def per_clip(result: Result, work: Path) -> PerClip:
-    with np.load(per_clip_of(result.cell, work)) as kept:
+def per_clip(path: Path) -> PerClip:
+    with np.load(path) as kept:
         return dict(kept)
 
 
 def per_clip_of(cell: Cell, work: Path) -> Path:
-    return work / "clips" / f"{cell_key(cell)}.npz"
+    untrained = f"untrained-{cell['set']}-{cell['seed']}"
+    return work / "clips" / f"{untrained if cell['model'] == 'untrained' else cell_key(cell)}.npz"
 
 
-def differences(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    yield from ("", "| set | arm | measure | minus mavil |", "|---|---|---|---|")
+def differences(base: str, found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    yield from ("", f"| set | arm | measure | minus {base} |", "|---|---|---|---|")
     for one in found:
         interval = f"{one['difference']:+.1f} [{one['low']:+.1f}, {one['high']:+.1f}]"
         yield f"| {one['set']} | {one['arm']} | {one['what']} | {interval} |"
@@ -347,10 +351,10 @@ def main() -> None:
         cells = [cell for cell in cells if (study / "cells" / f"{cell_key(cell)}.json").exists()]
     about = {"epochs": options.epochs, "smoke": options.smoke}
     results = run_grid(study, cells, lambda cell: measure(cell, options.work, options), about=about, verbose=True)
-    found = against_mavil(results, options.work)
-    print("\n".join([*tables(results), *differences(found)]))
+    found = {base: against(base, results, options.work) for base in ("mavil", "untrained")}
+    print("\n".join([*tables(results), *(line for base, own in found.items() for line in differences(base, own))]))
     plain = [{**result.cell, "values": result.values} for result in results]
-    write("mavil_real", {**about, "cells": plain, "minus mavil": found}, options.out)
+    write("mavil_real", {**about, "cells": plain, **{f"minus {base}": own for base, own in found.items()}}, options.out)
 
 
 if __name__ == "__main__":

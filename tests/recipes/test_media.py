@@ -127,9 +127,13 @@ def test_a_saved_copy_is_the_same_space(trained, tmp_path):
     np.testing.assert_array_equal(copy.encode(["a red dog"]), space.encode(["a red dog"]))
 
 
-def test_with_a_cache_of_decoded_clips_the_weights_are_the_same(films, trained, tmp_path):
-    train_run(films, run(cache=tmp_path / "cache"), tmp_path / "cached")
-    one, other = (load_file(f / "model" / "model.safetensors") for f in (trained, tmp_path / "cached"))
+def test_with_a_cache_of_decoded_clips_the_weights_are_the_same(films, tmp_path):
+    """Of pictures and words: the noise that AAC's decoder makes depends on where it starts."""
+    silent = replace(PLAIN, modalities=("video", "text"))
+    for name, cache in (("plain", None), ("cached", tmp_path / "cache")):
+        one = run(raw=silent, cache=cache)
+        train_run(films, replace(one, method=replace(one.method, spaces="joint")), tmp_path / name)
+    one, other = (load_file(tmp_path / name / "model" / "model.safetensors") for name in ("plain", "cached"))
     for name, tensor in one.items():
         np.testing.assert_array_equal(tensor.numpy(), other[name].numpy(), err_msg=name)
 
