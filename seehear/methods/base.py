@@ -17,12 +17,27 @@ graph, take the objective's gradient with respect to the features, encode each m
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from dataclasses import fields
+from typing import Any, ClassVar, Self, TypeVar
 
 from torch import nn
 
+from seehear.errors import unknown
 from seehear.nn.random import Randomness
 from seehear.types import Batch, Encoded, Modality, StepOutput, Tensor
+
+Config = TypeVar("Config")
+
+
+def config_from(kind: type[Config], values: Mapping[str, Any], name: str, **nested: type) -> Config:
+    """A frozen dataclass from what `dataclasses.asdict`, or JSON made from it, gave; `nested` are the fields that are
+    dataclasses themselves. Raises `SeehearError` for a field that `name`'s settings do not have."""
+    known = [f.name for f in fields(kind)]  # type: ignore[arg-type]
+    for given in values:
+        if given not in known:
+            raise unknown(f"{name} option", given, known)
+    made = {k: nested[k](**v) for k, v in values.items() if k in nested and isinstance(v, Mapping)}
+    return kind(**{**values, **made})
 
 
 class Method(nn.Module):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from seehear.errors import SeehearError, unknown
+from seehear.methods.base import config_from
 from seehear.methods.mavil_config import SIDES, FastPaths, MAViLConfig
 from seehear.nn.curriculum import Curriculum
 from seehear.nn.diffusion import Schedule
@@ -65,11 +66,6 @@ class DiffMAViLConfig(MAViLConfig):
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> DiffMAViLConfig:
         """What `dataclasses.asdict`, or JSON made from it, gave."""
-        known = [f.name for f in fields(cls)]
-        for name in values:
-            if name not in known:
-                raise unknown("DiffMAViL option", name, known)
-        made: dict[str, Any] = {"size": Size, "decoder": Size, "fast": FastPaths}
-        made |= {"noise": Schedule, "curriculum": Curriculum, "batches": Batches}
-        nested = {k: made[k](**v) for k, v in values.items() if k in made and isinstance(v, Mapping)}
-        return cls(**{**values, **nested})
+        nested = {"size": Size, "decoder": Size, "fast": FastPaths}
+        own = {"noise": Schedule, "curriculum": Curriculum, "batches": Batches}
+        return config_from(cls, values, "DiffMAViL", **nested, **own)

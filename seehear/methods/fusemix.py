@@ -10,7 +10,7 @@ ones, and their negatives are each other. A mixed row has a modality only if bot
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from seehear.errors import SeehearError, unknown
 from seehear.losses.contrastive import Overlap, PairLoss, info_nce, matryoshka, pairwise
 from seehear.methods import linear
-from seehear.methods.base import Method
+from seehear.methods.base import Method, config_from
 from seehear.nn.adapter import FusionAdapter, GatedSkip, Standardise
 from seehear.nn.mixing import halves, mix, permutation, row_numbers
 from seehear.nn.random import Randomness, seed_of
@@ -99,11 +99,7 @@ class FuseMixConfig:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> FuseMixConfig:
         """What `dataclasses.asdict`, or JSON made from it, gave."""
-        known = [f.name for f in fields(cls)]
-        for name in values:
-            if name not in known:
-                raise unknown("FuseMix option", name, known)
-        return cls(**values)
+        return config_from(cls, values, "FuseMix")
 
 
 class FuseMix(Method):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self, get_args
 
 from seehear.data.raw import RawConfig
 from seehear.errors import SeehearError, unknown
+from seehear.methods.base import config_from
 from seehear.nn.kaldi import KaldiMel
 from seehear.nn.maskeddecoder import DecoderKind
 from seehear.nn.transformer import Size
@@ -163,10 +164,4 @@ class MAViLConfig:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> MAViLConfig:
         """What `dataclasses.asdict`, or JSON made from it, gave."""
-        known = [f.name for f in fields(cls)]
-        for name in values:
-            if name not in known:
-                raise unknown("MAViL option", name, known)
-        made = {"size": Size, "decoder": Size, "fast": FastPaths}
-        nested = {k: made[k](**v) for k, v in values.items() if k in made and isinstance(v, Mapping)}
-        return cls(**{**values, **nested})
+        return config_from(cls, values, "MAViL", size=Size, decoder=Size, fast=FastPaths)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any, Literal
 
 from seehear.errors import SeehearError, unknown
 from seehear.losses.clustering import Over
+from seehear.methods.base import config_from
 from seehear.nn.davenet import NormKind
 from seehear.types import MODALITIES, Modality
 
@@ -113,11 +114,7 @@ class MCNConfig:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> MCNConfig:
         """What `dataclasses.asdict`, or JSON made from it, gave."""
-        known = [f.name for f in fields(cls)]
-        for name in values:
-            if name not in known:
-                raise unknown("MCN option", name, known)
-        return cls(**values)
+        return config_from(cls, values, "MCN")
 
 
 @dataclass(frozen=True)

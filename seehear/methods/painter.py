@@ -14,15 +14,14 @@ do (unCLIP, arXiv 2204.06125): whatever else has a place in that space can then 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from seehear.errors import unknown
-from seehear.methods.base import Method
+from seehear.methods.base import Method, config_from
 from seehear.nn.diffusion import Diffusion, Schedule, TimeEmbedding, sample
 from seehear.nn.random import Randomness, seed_of
 from seehear.nn.transformer import glorot
@@ -54,12 +53,7 @@ class PainterConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> PainterConfig:
-        known = [f.name for f in fields(cls)]
-        for name in values:
-            if name not in known:
-                raise unknown("Painter option", name, known)
-        nested = {"schedule": Schedule(**values["schedule"])} if "schedule" in values else {}
-        return cls(**{**values, **nested})
+        return config_from(cls, values, "Painter", schedule=Schedule)
 
 
 class Painter(Method):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Any, Literal
 
 from seehear.data.raw.config import RawConfig
 from seehear.errors import SeehearError, unknown
 from seehear.losses.nce import Form
+from seehear.methods.base import config_from
 from seehear.nn.logmel import MelConfig
 from seehear.nn.transformer import Size
 from seehear.types import MODALITIES, Modality
@@ -166,13 +167,7 @@ class VATTConfig:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> VATTConfig:
         """What `dataclasses.asdict`, or JSON made from it, gave."""
-        known = [f.name for f in fields(cls)]
-        for name in values:
-            if name not in known:
-                raise unknown("VATT option", name, known)
-        made = {"video": Size, "audio": Size, "text": Size, "shared": Size, "mel": MelConfig}
-        nested = {k: made[k](**v) for k, v in values.items() if k in made and isinstance(v, Mapping)}
-        return cls(**{**values, **nested})
+        return config_from(cls, values, "VATT", video=Size, audio=Size, text=Size, shared=Size, mel=MelConfig)
 
 
 @dataclass(frozen=True)
