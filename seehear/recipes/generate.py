@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from seehear.data.library import Library
-from seehear.data.media import AudioSpec, VideoSpec, probe, read_window
+from seehear.data.media import AudioSpec, probe, read_window
 from seehear.errors import DecodeError, SeehearError, require
 from seehear.evaluation.embedded import unit
 from seehear.recipes.carrier import Placed, placed, to_encoder, to_pictures
 from seehear.recipes.evaluate import trained_on
-from seehear.recipes.painting import load_painter
+from seehear.recipes.painting import load_painter, picture_of
 from seehear.recipes.pipelines import load_pipeline, paint
 from seehear.space import SharedSpace
 from seehear.types import Modality
@@ -168,7 +168,7 @@ def _draw_query(figure: Any, query: Mapping[str, str]) -> None:
         axis.set_title("\n".join(textwrap.wrap(Path(value).name, _WORDS)), fontsize=6, pad=2)
         end = probe(value).duration
         if kind == "image":
-            axis.imshow(_picture(value, 0.0, end))
+            axis.imshow(picture_of(value, 0.0, end, _SHOWN))
         else:
             heard = read_window(value, 0.0, end, audio=AudioSpec(rate=_RATE)).waveform
             axis.plot(np.zeros(1) if heard is None else heard[:: max(1, len(heard) // 4000)], linewidth=0.3)
@@ -176,7 +176,7 @@ def _draw_query(figure: Any, query: Mapping[str, str]) -> None:
 
 def _draw_nearest(axis: Any, near: Nearest) -> None:
     try:
-        axis.imshow(_picture(near.path, near.start, near.end))
+        axis.imshow(picture_of(near.path, near.start, near.end, _SHOWN))
     except DecodeError:
         axis.text(0.5, 0.5, "cannot be read", ha="center", va="center", fontsize=5)
     axis.text(
@@ -188,10 +188,3 @@ def _draw_nearest(axis: Any, near: Nearest) -> None:
         ha="center",
         va="top",
     )
-
-
-def _picture(path: str, start: float, end: float) -> np.ndarray:
-    frames = read_window(path, start, end, video=VideoSpec(num_frames=1, size=(_SHOWN, _SHOWN), fit="crop")).frames
-    if frames is None:
-        raise DecodeError(f"{path}: no picture there")
-    return frames[0]

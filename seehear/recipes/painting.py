@@ -132,23 +132,29 @@ def pictures_of(known: Placed, library: Library, options: PainterOptions) -> Pic
     )
 
 
+def picture_of(path: str | Path, start: float, end: float, size: int) -> Int[np.ndarray, "h w c"]:
+    """A square from the middle of a clip. Raises `DecodeError`."""
+    frames = read_window(path, start, end, video=VideoSpec(num_frames=1, size=(size, size), fit="crop")).frames
+    if frames is None:
+        raise DecodeError(f"{path}: no picture there")
+    return frames[0]
+
+
 def _read(
     known: Placed, library: Library, owner: np.ndarray, rows: list[int], size: int
 ) -> tuple[list[int], list[Tensor]]:
     """(those of the rows that can be read, their pictures)"""
-    spec, roots = VideoSpec(num_frames=1, size=(size, size), fit="crop"), library.roots()
-    kept, pictures = [], []
+    roots, kept, pictures = library.roots(), [], []
     with progress("reading pictures", len(rows)) as bar:
         for row in rows:
             bar.advance()
             clip = known.clips[owner[row]]
             try:
-                window = read_window(library.path_of(clip.source, roots), clip.start, clip.end, video=spec)
+                picture = picture_of(library.path_of(clip.source, roots), clip.start, clip.end, size)
             except DecodeError:
                 continue
-            if window.frames is not None:
-                kept.append(row)
-                pictures.append(torch.tensor(window.frames[0]))
+            kept.append(row)
+            pictures.append(torch.tensor(picture))
     return kept, pictures
 
 
