@@ -28,21 +28,24 @@ class Stored:
 
 def stored(library: Library) -> list[Stored]:
     runs = _runs(library)
-    names = [name for name in library.tables() if name.startswith(tuple(f"{kind}_" for kind in _KINDS.values()))]
     return [
-        Stored(table=name, rows=library.table(name).count_rows(), run=runs.get(name, ("", ""))[1]) for name in names
+        Stored(table=name, rows=library.table(name).count_rows(), run=runs.get(name, ("", ""))[1])
+        for name in _names(library)
     ]
 
 
 def drop(library: Library, table: str) -> None:
     """Take a table out, and what is said of it. Its vectors can be made again from the media."""
-    tables = [s.table for s in stored(library)]
-    if table not in tables:
+    if table not in (tables := _names(library)):
         raise unknown("table", table, tables)
     with writing(library.uri):
         key = _runs(library).get(table, ("", ""))[0]
         library.drop(table)
         library.forget(key)
+
+
+def _names(library: Library) -> list[str]:
+    return [name for name in library.tables() if name.startswith(tuple(f"{kind}_" for kind in _KINDS.values()))]
 
 
 def _runs(library: Library) -> dict[str, tuple[str, str]]:
