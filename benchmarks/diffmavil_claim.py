@@ -137,7 +137,7 @@ def counter(config: DiffMAViLConfig, samples: int) -> Iterator[float]:
         model = DiffMAViL(config)
         batch = clips(config, 2, samples, device=torch.device("cpu"))
         for ratio in ends(config):
-            model.mavil.masking = dict.fromkeys(SIDES, ratio)
+            model.masking = dict.fromkeys(SIDES, ratio)
 
             def work() -> None:
                 features = model.encode(batch, rng=Randomness(0, 0, 0, 2, 2)).features
@@ -195,7 +195,7 @@ class Timed:
         return len(self.batch["group"])
 
     def __call__(self) -> StepOutput:
-        self.model.mavil.masking = dict.fromkeys(SIDES, self.ratio)
+        self.model.masking = dict.fromkeys(SIDES, self.ratio)
         rows, precision = self.rows, "bf16" if DEVICE.type == "cuda" else "fp32"
         out = gradients(
             self.model,
@@ -225,8 +225,8 @@ def timed(run: MediaRun[DiffMAViLConfig], names: Sequence[str], rows: int) -> di
     for name in names:
         config = config_of(run, ARMS[name])
         model = DiffMAViL(config)
-        trunk = trunk or model.mavil.trunk
-        model.mavil.trunk = trunk
+        trunk = trunk or model.trunk
+        model.trunk = trunk
         model.to(DEVICE)
         counts = {r: rows_at(config, r, rows) for r in ends(config)}
         made[name] = {r: Timed(model, clips(config, n, run.raw.samples), r) for r, n in counts.items()}

@@ -236,18 +236,25 @@ class SharedSpace:
 
 def load_method(folder: str | os.PathLike[str]) -> tuple[Method, dict[str, Any], Shown | None]:
     """(the method of a run or model folder, its config.json, what it is shown where it reads media)"""
+    method, config = load_model(folder)
+    return method, config, _shown(method, config, model_folder(folder))
+
+
+def load_model(folder: str | os.PathLike[str]) -> tuple[Method, dict[str, Any]]:
+    """(the method of a run or model folder, its config.json)"""
     folder = model_folder(folder)
     config = read_config(folder)
     make = partial(make_method, config["method"], config["config"])
     try:
         with torch.device("meta"):  # which needs no memory, whatever sizes are asked for
-            sizes = {name: tuple(tensor.shape) for name, tensor in make().state_dict().items()}
+            empty = make()
+            sizes = {name: tuple(tensor.shape) for name, tensor in empty.state_dict().items()}
     except (TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise SeehearError(f"{folder / 'config.json'} describes no {config['method']} model: {error}") from error
-    _check_sizes(sizes, folder / "model.safetensors")
+    _check_sizes(sizes, folder / "model.safetensors", empty.current_name)
     method = make()
     _load_weights(method, folder / "model.safetensors")
-    return method, config, _shown(method, config, folder)
+    return method, config
 
 
 def make_method(name: str, settings: Mapping[str, Any]) -> Method:
@@ -295,13 +302,13 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _check_sizes(sizes: Mapping[str, tuple[int, ...]], path: Path) -> None:
+def _check_sizes(sizes: Mapping[str, tuple[int, ...]], path: Path, current_name: Callable[[str], str]) -> None:
     """Raises `SeehearError` when a file does not hold the tensors of these sizes. Reads no more than its header."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="pt") as file:
-            there = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+            there = {current_name(name): tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise SeehearError(f"{path} cannot be read: {error}") from error
     for name in sorted(sizes.keys() | there.keys()):
@@ -331,7 +338,7 @@ def _load_weights(method: Method, path: Path) -> None:
     from safetensors.torch import load_file
 
     try:
-        method.load_state_dict(load_file(path))
+        method.load_state_dict({method.current_name(name): tensor for name, tensor in load_file(path).items()})
     except (SafetensorError, OSError) as error:
         raise SeehearError(f"{path} cannot be read: {error}") from error
 

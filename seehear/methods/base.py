@@ -61,6 +61,10 @@ class Method(nn.Module):
         """Of the plain values that `dataclasses.asdict` makes of its configuration."""
         raise NotImplementedError
 
+    def current_name(self, saved: str) -> str:
+        """Today's name of a tensor in a saved model; another than `saved` where an older version named it otherwise."""
+        return saved
+
     def lr_multiplier(self, parameter: str) -> float:
         """The learning rate of a parameter, by its name, relative to that of the run."""
         return 1.0

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -49,7 +49,7 @@ class Classifier(Method):
         self.config, learning = config, config.learning
         self.assembles = learning.mixup > 0  # type: ignore[misc]
         self.spaces = {}
-        self.model = _without(model, config.left_out) if model is not None else None
+        self.model = None if model is None else _without(model, [model.current_name(n) for n in config.left_out])
         self.norm = nn.LayerNorm(config.width, eps=1e-6) if learning.norm else nn.Identity()
         self.inner = glorot(nn.Linear(config.width, learning.rank)) if learning.rank else nn.Identity()
         self.last = glorot(nn.Linear(learning.rank or config.width, len(config.classes)))
@@ -70,6 +70,10 @@ class Classifier(Method):
         if read.method and make is None:
             raise ValueError(f"the classifier has a tower of {read.method}: say how that is made")
         return cls(read, make(read.method, read.model) if read.method and make is not None else None)
+
+    def current_name(self, saved: str) -> str:
+        head, _, name = saved.partition(".")
+        return f"model.{self.model.current_name(name)}" if head == "model" and self.model is not None else saved
 
     def lr_multiplier(self, parameter: str) -> float:
         if not parameter.startswith("model."):
@@ -236,7 +240,7 @@ def unneeded(model: Method, tower: str, batch: Batch) -> tuple[str, ...]:
 _FRONT = re.compile(r"token|patch|position|aggregate")
 
 
-def _without(model: Method, names: tuple[str, ...]) -> Method:
+def _without(model: Method, names: Sequence[str]) -> Method:
     for name in names:
         parent, _, child = name.rpartition(".")
         holder = model.get_submodule(parent)

@@ -16,61 +16,42 @@ is MAViL's.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 from torch import nn
 
 from seehear.losses.reconstruction import standardised
-from seehear.methods.base import Method
 from seehear.methods.diffmavil_config import Batches, DiffMAViLConfig
 from seehear.methods.mavil import MAViL
 from seehear.methods.mavil_config import SIDES
 from seehear.nn.diffusion import Diffusion, TimeEmbedding
 from seehear.nn.maskedtokens import MaskToken
 from seehear.nn.random import Randomness
-from seehear.types import Batch, Encoded, Float, Int, Modality, StepOutput, Tensor
+from seehear.types import Float, Int, Modality, Tensor
 
 __all__ = ["Batches", "DiffMAViL", "DiffMAViLConfig", "DiffusedPatches"]
 
 
-class DiffMAViL(Method):
+class DiffMAViL(MAViL):
     name = "diffmavil"
-    reads_media = True
     config: DiffMAViLConfig
 
     def __init__(self, config: DiffMAViLConfig):
-        super().__init__()
-        self.config = config
         width = config.decoder.width
         places = {m: DiffusedPatches(config, m) if m in config.diffuse else MaskToken(width) for m in SIDES}
-        self.mavil = MAViL(config, places=places)
-        self.spaces = self.mavil.spaces
+        super().__init__(config, places=places)
         self.before_step(0.0)
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> DiffMAViL:
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
         return cls(DiffMAViLConfig.from_dict(config))
 
+    def current_name(self, saved: str) -> str:
+        """Models saved while DiffMAViL held a MAViL, and was none itself, have all names under `mavil.`."""
+        return saved.removeprefix("mavil.")
+
     def before_step(self, progress: float) -> None:
-        self.mavil.masking = dict.fromkeys(SIDES, self.config.curriculum.ratio(progress))
-
-    def encode(self, batch: Batch, *, rng: Randomness | None) -> Encoded:
-        return self.mavil.encode(batch, rng=rng)
-
-    def objective(self, encoded: Encoded, *, progress: float, rng: Randomness) -> StepOutput:
-        return self.mavil.objective(encoded, progress=progress, rng=rng)
-
-    def features(self, m: Modality, x: Tensor, *, rng: Randomness | None = None) -> Tensor:
-        return self.mavil.features(m, x, rng=rng)
-
-    def fused(self, batch: Batch, *, rng: Randomness | None = None) -> dict[Modality, Tensor]:
-        return self.mavil.fused(batch, rng=rng)
-
-    def place(self, features: Mapping[Modality, Tensor], space: str | None = None) -> dict[Modality, Tensor]:
-        return self.mavil.place(features, space)
-
-    def embed(self, batch: Batch, space: str | None = None) -> dict[Modality, Tensor]:
-        return self.mavil.embed(batch, space)
+        self.masking = dict.fromkeys(SIDES, self.config.curriculum.ratio(progress))
 
 
 class DiffusedPatches(nn.Module):

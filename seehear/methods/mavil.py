@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import nn
@@ -88,7 +88,7 @@ class MAViL(Method):
         self.decoders = nn.ModuleDict({m: _decoder(config, m) for m in SIDES})
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> MAViL:
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
         return cls(MAViLConfig.from_dict(config))
 
     def learn_from(self, teacher: MAViL) -> MAViL:

@@ -14,6 +14,7 @@ from seehear.methods.mavil_config import SIDES, SIZES, MAViLConfig
 from seehear.nn.image_mae import ImageMAE
 from seehear.nn.transformer import Size
 from seehear.recipes.config import MediaRun
+from seehear.space import load_model
 from seehear.train.checkpoint import read_tensors
 from seehear.train.config import TrainConfig
 from seehear.train.optim import OptimConfig
@@ -88,9 +89,8 @@ def trunk_of(run: str, model: MAViL) -> dict[str, Tensor]:
     folder = Path(run) / "model" if (Path(run) / "model").is_dir() else Path(run)
     if not (folder / "model.safetensors").is_file():
         raise SeehearError(f"{run} holds no trained model to learn from: train stage 1 there first")
-    tensors, own = read_tensors(folder / "model.safetensors")[0], model.teacher.state_dict()
-    named = {name.removeprefix("mavil."): tensor for name, tensor in tensors.items()}  # of DiffMAViL, which holds one
-    trunk = {name.removeprefix("trunk."): tensor for name, tensor in named.items() if name.startswith("trunk.")}
+    tensors, own = load_model(folder)[0].state_dict(), model.teacher.state_dict()
+    trunk = {name.removeprefix("trunk."): tensor for name, tensor in tensors.items() if name.startswith("trunk.")}
     if {k: t.shape for k, t in trunk.items()} != {k: t.shape for k, t in own.items()}:
         raise SeehearError(f"the model in {run} is of another size or method than this one: it cannot be its teacher")
     return trunk

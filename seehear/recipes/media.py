@@ -105,8 +105,8 @@ def build(run: MediaRun[Any], shown: Shown) -> Method:
         model = method_of(config)
     if table is not None and isinstance(model, VATT):
         model.load_words(table)
-    if isinstance(model, MAViL | DiffMAViL):
-        mavil.started(model.mavil if isinstance(model, DiffMAViL) else model)
+    if isinstance(model, MAViL):
+        mavil.started(model)
     return model
 
 

@@ -84,16 +84,15 @@ def reconstruct(run: str | Path, clip: Sample, options: ReconstructOptions, *, d
 def reconstruction(method: Method, batch: Batch, options: ReconstructOptions) -> Reconstruction:
     """Of a batch of one clip."""
     found = restore(method, batch, mask=options.mask, steps=options.steps, eta=options.eta, seed=options.seed)
-    model = method.mavil if isinstance(method, DiffMAViL) else method
-    assert isinstance(model, MAViL)
-    shots = {m: _shots(model, m, batch[m], found[m]) for m in SIDES if bool(batch[f"has_{m}"])}
+    assert isinstance(method, MAViL)
+    shots = {m: _shots(method, m, batch[m], found[m]) for m in SIDES if bool(batch[f"has_{m}"])}
     sounds = {}
     if "audio" in shots:
-        frames = min(model.mel.frames(batch["audio"].shape[1]), len(shots["audio"].original))
+        frames = min(method.mel.frames(batch["audio"].shape[1]), len(shots["audio"].original))
         for name in ("original", "restored"):
             level = torch.from_numpy(getattr(shots["audio"], name)[:frames]).to(batch["audio"].device)
-            sounds[name] = sound_of(level, model.mel, seed=options.seed).cpu().numpy()
-    return Reconstruction(shots=shots, sounds=sounds, rate=model.config.rate, said=_said(method, options))
+            sounds[name] = sound_of(level, method.mel, seed=options.seed).cpu().numpy()
+    return Reconstruction(shots=shots, sounds=sounds, rate=method.config.rate, said=_said(method, options))
 
 
 def _batch(clip: Sample, raw: RawConfig, device: torch.device) -> Batch:

@@ -17,7 +17,7 @@ import torch
 from seehear.errors import SeehearError
 from seehear.losses.reconstruction import patch_error, unstandardised
 from seehear.methods.base import Method
-from seehear.methods.diffmavil import DiffMAViL, DiffusedPatches
+from seehear.methods.diffmavil import DiffusedPatches
 from seehear.methods.mavil import SIDES, MAViL, Seen
 from seehear.nn.diffusion import sample
 from seehear.nn.masking import take
@@ -89,7 +89,7 @@ def _flat(x_BMP: Tensor) -> Tensor:
 
 def _without_chance(method: Method) -> MAViL:
     """The same weights with one view, no change of the sound, and all hidden patches decoded."""
-    if not isinstance(method, MAViL | DiffMAViL):
+    if not isinstance(method, MAViL):
         raise SeehearError(f"{method.name} hides nothing and tells nothing: MAViL and DiffMAViL do")
     if method.config.teacher:
         raise SeehearError(
@@ -98,4 +98,4 @@ def _without_chance(method: Method) -> MAViL:
     config = replace(method.config, roll=False, intra_weight=0.0, decoded=dict.fromkeys(SIDES, 1.0))
     plain = type(method).from_config(asdict(config)).to(next(method.parameters()).device)
     plain.load_state_dict(method.state_dict())
-    return plain.mavil if isinstance(plain, DiffMAViL) else plain
+    return plain

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, replace
 from functools import cache
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from seehear.data.loader import Loader
+from seehear.data.raw import RawConfig
 from seehear.errors import SeehearError
 from seehear.methods.diffmavil import Batches, DiffMAViL, DiffMAViLConfig
 from seehear.methods.mavil import SIDES, MAViL, MAViLConfig
@@ -17,6 +20,8 @@ from seehear.nn.curriculum import Curriculum
 from seehear.nn.diffusion import Schedule, alpha_bars
 from seehear.nn.masking import num_visible, take
 from seehear.nn.random import Randomness
+from seehear.space import load_method
+from seehear.train.model_folder import save_model
 from tests.methods_under_test import diffmavil
 from tests.raw_clips import RawClips
 
@@ -26,7 +31,7 @@ ROWS = 6
 def lively(**options):
     """Diffused patches start as nothing: here they are something, as after training."""
     model, generator = diffmavil(**options), torch.Generator().manual_seed(7)
-    for place in model.mavil.places.values():
+    for place in model.places.values():
         for parameter in place.parameters():
             parameter.data.add_(0.3 * torch.randn(parameter.shape, generator=generator))
     return model
@@ -63,7 +68,7 @@ class LastStep(Randomness):
 @pytest.mark.parametrize("other", [OtherNoise, OtherStep])
 def test_neither_noise_nor_step_reaches_encoders_fusion_or_contrasts(other):
     model = lively()
-    one, two = (model.mavil.see(clips(), rng=draws(kind)) for kind in (Randomness, other))
+    one, two = (model.see(clips(), rng=draws(kind)) for kind in (Randomness, other))
     for m in SIDES:
         for field in ("patches_BNP", "kept_BM", "hidden_BM", "pooled_BVD", "fused_BLD"):
             assert torch.equal(getattr(one[m], field), getattr(two[m], field))
@@ -78,23 +83,23 @@ def test_neither_noise_nor_step_reaches_encoders_fusion_or_contrasts(other):
 
 def test_what_is_seen_and_what_is_diffused_change_what_is_told():
     model = lively().double()
-    seen, rng = model.mavil.see(clips(), rng=draws()), draws()
+    seen, rng = model.see(clips(), rng=draws()), draws()
     for m in SIDES:
-        told = model.mavil.decode(m, seen[m], rng=rng)
+        told = model.decode(m, seen[m], rng=rng)
         other = clips()[m].clone() if m == "video" else clips()[m] + 0.3 * torch.sin(torch.arange(64.0))
         if m == "video":
             other = 255 - other
-        again = model.mavil.see(clips() | {m: other}, rng=draws())[m]
+        again = model.see(clips() | {m: other}, rng=draws())[m]
         swapped = replace(again, patches_BNP=seen[m].patches_BNP)  # what is hidden is as it was
         assert torch.equal(swapped.hidden_BM, seen[m].hidden_BM)
-        assert not torch.allclose(model.mavil.decode(m, swapped, rng=rng), told)
+        assert not torch.allclose(model.decode(m, swapped, rng=rng), told)
 
 
 @pytest.mark.parametrize("kind", ["cross", "cross-self", "joint"])
 def test_hidden_patches_see_each_other_unless_the_decoder_is_cross(kind):
     model = lively(decoders=dict.fromkeys(SIDES, kind)).double()
-    seen = model.mavil.see(clips(), rng=draws())["video"]
-    place, decoder = model.mavil.places["video"], model.mavil.decoders["video"]
+    seen = model.see(clips(), rng=draws())["video"]
+    place, decoder = model.places["video"], model.decoders["video"]
     x_BMP = torch.randn(*seen.hidden_BM.shape, 96, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     t_B = torch.full((ROWS,), 300)
     other_BMP = x_BMP.clone()
@@ -111,7 +116,7 @@ def test_reconstruction_moves_encoders_and_every_weight_learns():
     errors = encoded.features["video error"].mean() + encoded.features["audio error"].mean()
     errors.backward(retain_graph=True)
     for m in SIDES:
-        weights = dict(model.mavil.trunk.encoders[m].named_parameters())
+        weights = dict(model.trunk.encoders[m].named_parameters())
         assert all(float(p.grad.abs().max()) > 0 for n, p in weights.items() if n.endswith("weight"))
     model.objective(encoded, progress=0, rng=draws()).loss.backward()
     assert not [n for n, p in model.named_parameters() if p.grad is None]
@@ -119,23 +124,23 @@ def test_reconstruction_moves_encoders_and_every_weight_learns():
 
 def test_at_the_last_step_nothing_of_a_hidden_patch_is_left():
     model = lively()
-    seen = model.mavil.see(clips(), rng=draws())
+    seen = model.see(clips(), rng=draws())
     for m in SIDES:
         hidden = seen[m].hidden_BM[:, :, None].expand(-1, -1, seen[m].patches_BNP.shape[2])
         patches = seen[m].patches_BNP.float() / (255 if m == "video" else 1)
         changed = replace(seen[m], patches_BNP=patches.scatter(1, hidden, -patches.gather(1, hidden)))
-        told = [model.mavil.decode(m, s, rng=draws(LastStep)) for s in (seen[m], changed)]
+        told = [model.decode(m, s, rng=draws(LastStep)) for s in (seen[m], changed)]
         torch.testing.assert_close(told[0], told[1], rtol=0, atol=1e-4)  # sqrt(abar) is 4e-6
-        told = [model.mavil.decode(m, s, rng=draws()) for s in (seen[m], changed)]
+        told = [model.decode(m, s, rng=draws()) for s in (seen[m], changed)]
         assert float((told[0] - told[1]).abs().max().detach()) > 1e-2
 
 
 def test_what_is_used_afterwards_is_mavils_alone():
     model = diffmavil()
     before = model.embed(clips())
-    kept = {n for n, _ in model.named_parameters() if n.startswith("mavil.trunk.")}
+    kept = {n for n, _ in model.named_parameters() if n.startswith("trunk.")}
     dropped = {n for n, _ in model.named_parameters()} - kept
-    assert {n.split(".")[1] for n in dropped} == {"places", "decoders"}
+    assert {n.split(".")[0] for n in dropped} == {"places", "decoders"}
     assert not [n for n in kept if "time" in n or "places" in n or "decoder" in n]
     with torch.no_grad():
         for n, p in model.named_parameters():
@@ -148,7 +153,7 @@ def test_what_is_used_afterwards_is_mavils_alone():
 def test_a_diffused_token_by_hand():
     """W (sqrt(abar_t) x_0 + sqrt(1 - abar_t) eps) + b + W2 silu(W1 [cos, sin](t w) + b1) + b2."""
     model = lively().double()
-    place, rng = model.mavil.places["audio"], draws()
+    place, rng = model.places["audio"], draws()
     x0 = torch.randn(ROWS, 3, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     found = place(x0, rng=rng, name="audio/places").detach().numpy()
     t = (rng.uniform("audio/places/t").numpy() * 1000).astype(int)
@@ -168,7 +173,7 @@ def test_with_everything_off_it_is_mavil():
     model = diffmavil(diffuse=(), decoders=dict.fromkeys(SIDES, "joint"), curriculum=off)
     options = asdict(model.config) | {"masking": dict.fromkeys(SIDES, 0.5)}
     plain = MAViL.from_config({k: v for k, v in options.items() if k in asdict(MAViLConfig())})
-    plain.load_state_dict(model.mavil.state_dict())
+    plain.load_state_dict(model.state_dict())
     for one, two in zip(*(m.encode(clips(), rng=draws()).features.items() for m in (model, plain)), strict=True):
         assert one[0] == two[0]
         assert torch.equal(one[1], two[1])
@@ -178,7 +183,7 @@ def test_a_hidden_place_starts_as_a_position_only():
     model = diffmavil()
     for m in SIDES:
         x_BMP = torch.randn(ROWS, 3, model.config.values(m), generator=torch.Generator().manual_seed(0))
-        assert not model.mavil.places[m](x_BMP, rng=draws(), name=f"{m}/places").any()
+        assert not model.places[m](x_BMP, rng=draws(), name=f"{m}/places").any()
 
 
 @pytest.mark.parametrize(
@@ -187,13 +192,13 @@ def test_a_hidden_place_starts_as_a_position_only():
 )
 def test_there_is_no_mask_token_where_patches_are_diffused(options, tokens):
     names = [n for n, _ in diffmavil(**options).named_parameters()]
-    assert {n.split(".")[2] for n in names if n.endswith(".token")} == tokens
-    assert {n.split(".")[2] for n in names if ".time." in n} == set(SIDES) - tokens
+    assert {n.split(".")[1] for n in names if n.endswith(".token")} == tokens
+    assert {n.split(".")[1] for n in names if ".time." in n} == set(SIDES) - tokens
 
 
 def test_steps_are_drawn_for_each_clip_and_modality_or_shared():
     rng = draws()
-    alone, shared = (diffmavil(shared_step=s).mavil.places for s in (False, True))
+    alone, shared = (diffmavil(shared_step=s).places for s in (False, True))
     steps = {}
     for name, places in (("alone", alone), ("shared", shared)):
         for m in SIDES:
@@ -212,7 +217,7 @@ def test_spaces_of_noise_and_target():
         assert all(bool(x.isfinite().all()) for x in encoded.features.values())
     patches, got = torch.full((ROWS, 2, 8), 5.0), {}
     for space in ("dataset", "patch"):
-        place = diffmavil(noise_space=space).mavil.places["audio"]
+        place = diffmavil(noise_space=space).places["audio"]
         place.tokens = lambda x, t, space=space: got.update({space: x}) or x
         place(patches, rng=draws(), name="audio/places")
     t = (draws().uniform("audio/places/t") * 1000).long()
@@ -226,7 +231,7 @@ def test_the_ratio_follows_the_curriculum():
     seen = []
     for progress in (0.0, 0.34, 0.99):
         model.before_step(progress)
-        seen.append([x.kept_BM.shape[1] for x in model.mavil.see(clips(), rng=draws()).values()])
+        seen.append([x.kept_BM.shape[1] for x in model.see(clips(), rng=draws()).values()])
     assert seen == [[2, 2], [3, 3], [4, 4]]
 
 
@@ -238,7 +243,7 @@ def test_counts_of_the_sheet():
 
 def test_parameters_of_the_sheet():
     with torch.device("meta"):
-        model = DiffMAViL(DiffMAViLConfig()).mavil
+        model = DiffMAViL(DiffMAViLConfig())
 
     def count(module):
         return sum(p.numel() for p in module.parameters())
@@ -271,10 +276,10 @@ def test_config_round_trip_and_weights():
 
 def test_stage_2_tells_a_teachers_tokens_from_diffused_patches():
     model = diffmavil(teacher="runs/before")
-    model.mavil.learn_from(diffmavil().mavil)
+    model.learn_from(diffmavil())
     model.encode(clips(), rng=draws()).features["video error"].sum().backward()
-    assert all(p.grad is None for p in model.mavil.teacher.parameters())
-    assert float(model.mavil.places["video"].project.weight.grad.abs().max()) > 0
+    assert all(p.grad is None for p in model.teacher.parameters())
+    assert float(model.places["video"].project.weight.grad.abs().max()) > 0
 
 
 def test_settings_that_cannot_be():
@@ -291,16 +296,30 @@ def test_settings_that_cannot_be():
     with pytest.raises(ValueError, match="multiple 1 at least"):
         Batches(multiple=0)
     with pytest.raises(ValueError, match="need rng"):
-        diffmavil().mavil.places["video"](torch.zeros(1, 1, 96), rng=None, name="x")
+        diffmavil().places["video"](torch.zeros(1, 1, 96), rng=None, name="x")
 
 
 def test_a_part_of_the_hidden_patches_can_be_decoded():
     model = diffmavil(decoders=dict.fromkeys(SIDES, "cross"), decoded=dict.fromkeys(SIDES, 0.5))
     whole = diffmavil(decoders=dict.fromkeys(SIDES, "cross"))
-    seen, all_seen = (m.mavil.see(clips(), rng=draws()) for m in (model, whole))
+    seen, all_seen = (m.see(clips(), rng=draws()) for m in (model, whole))
     for m in SIDES:
         count = seen[m].hidden_BM.shape[1]
         assert count == all_seen[m].hidden_BM.shape[1] // 2
         assert torch.equal(seen[m].hidden_BM, all_seen[m].hidden_BM[:, :count])
-        told = model.mavil.decode(m, seen[m], rng=draws())
+        told = model.decode(m, seen[m], rng=draws())
         assert told.shape[:2] == take(seen[m].patches_BNP, seen[m].hidden_BM).shape[:2]
+
+
+def test_a_model_saved_while_it_held_a_mavil_is_read(tmp_path):
+    """Tensor names then began with `mavil.`."""
+    model = diffmavil()
+    save_model(tmp_path, model, {"shown": {}})
+    tensors = {f"mavil.{name}": tensor for name, tensor in load_file(tmp_path / "model.safetensors").items()}
+    save_file(tensors, tmp_path / "model.safetensors")
+    config = json.loads((tmp_path / "config.json").read_text())
+    shown = {"raw": asdict(RawConfig(modalities=SIDES)), "windows": 1, "crops": 1}
+    (tmp_path / "config.json").write_text(json.dumps(config | {"shown": shown}))
+    again = load_method(tmp_path)[0]
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(again.state_dict()[name], tensor), name
