@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property, partial
 from pathlib import Path
@@ -21,11 +21,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch.nn import functional as F
 
 from seehear.encoders.base import Encoder, Sample
 from seehear.encoders.weights import tensors_hash
 from seehear.errors import SeehearError, near, unknown
 from seehear.methods.base import Method
+from seehear.methods.registry import make_method
 from seehear.train.model_folder import save_model
 from seehear.types import Batch, Float, Modality, Tensor
 
@@ -59,15 +61,14 @@ class SharedSpace:
         if space is not None and space not in method.spaces:
             raise unknown("space", space, method.spaces)
         self.device = pick_device(device)
-        self.method = self._saved = method.eval().requires_grad_(False).to(self.device)
+        self.method = method.eval().requires_grad_(False).to(self.device)
         self.space = space or next(iter(method.spaces))
         self._shown = shown
         self._towers: dict[Modality, Tower] = {}
         if shown is not None:
-            from seehear.recipes.towers import Placed, towers_of
+            from seehear.recipes.towers import towers_of
 
             self._towers = towers_of(method, shown)
-            self.method = Placed(method, self._towers)
         self.encoders: _ENCODERS = {m: list(encoders[m]) for m in method.spaces[self.space] if encoders.get(m)}
         self._all_encoders = {m: list(infos) for m, infos in encoders.items()}
         self._loaded: dict[str, Encoder] = {tower.name: tower for tower in self._towers.values()}
@@ -87,11 +88,11 @@ class SharedSpace:
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         if self._shown is None:
-            save_model(Path(folder), self._saved, {"encoders": self._all_encoders})
+            save_model(Path(folder), self.method, {"encoders": self._all_encoders})
         else:
             from seehear.recipes.towers import save_media_model
 
-            save_media_model(Path(folder), self._saved, self._shown, {})
+            save_media_model(Path(folder), self.method, self._shown, {})
 
     # -- what it is --------------------------------------------------------------------------------------------------
 
@@ -164,8 +165,20 @@ class SharedSpace:
 
     @torch.inference_mode()
     def embed(self, batch: Batch, space: str | None = None) -> dict[Modality, Tensor]:
-        """What `Method.embed` gives, in this space."""
-        return {m: z.float() for m, z in self.method.embed(batch, space or self.space).items()}
+        """{modality: (B, E)} float32 unit vectors of latents as the library stores them: (B, W D) of W windows."""
+        return {m: F.normalize(z, dim=-1, eps=self.method.shortest).float() for m, z in self.raw(batch, space).items()}
+
+    @torch.inference_mode()
+    def raw(self, batch: Batch, space: str | None = None) -> dict[Modality, Tensor]:
+        """The same before it is made unit."""
+        space = space or self.space
+        windows = {m: tower.windows for m, tower in self._towers.items()}
+        here = [m for m in self.method.spaces[space] if m in batch]
+        return {m: self.method.place_windows(m, batch[m].unflatten(1, (windows.get(m, 1), -1)), space) for m in here}
+
+    def parameters(self) -> Iterator[Tensor]:
+        """Those of the method: they say which device its inputs belong on."""
+        return self.method.parameters()
 
     @staticmethod
     def similarity(a: Any, b: Any) -> Float[np.ndarray, "n m"]:
@@ -255,21 +268,6 @@ def load_model(folder: str | os.PathLike[str]) -> tuple[Method, dict[str, Any]]:
     method = make()
     _load_weights(method, folder / "model.safetensors")
     return method, config
-
-
-def make_method(name: str, settings: Mapping[str, Any]) -> Method:
-    """An untrained method of a config.json."""
-    from seehear.methods.classifier import Classifier
-    from seehear.methods.painter import Painter
-    from seehear.recipes.run import METHODS
-
-    if name == Classifier.name:
-        return Classifier.from_config(settings, make_method)
-    if name == Painter.name:
-        return Painter.from_config(settings)
-    if name not in METHODS:
-        raise unknown("method", name, METHODS)
-    return METHODS[name].from_config(settings)
 
 
 def model_folder(folder: str | os.PathLike[str]) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ _BATCH = 4096
 
 
 class Embedder(Protocol):
-    """A method, a closed form, anything that maps latents to unit vectors of one space."""
+    """A method, a trained space, a closed form: anything that maps latents to unit vectors of one space."""
 
     def embed(self, batch: Batch, space: str | None = None) -> dict[Modality, Tensor]: ...
 
@@ -50,9 +50,13 @@ def unit(x: Float[np.ndarray, "n e"]) -> Float[np.ndarray, "n e"]:
     return x / np.linalg.norm(x, axis=1, keepdims=True).clip(1e-12)
 
 
-def embed_latents(model: Embedder, data: LatentData, *, space: str | None = None) -> dict[Modality, Embedded]:
-    """Every latent of the data through the model: {modality: vectors} for what the space holds."""
-    device = next(iter(model.parameters())).device if isinstance(model, torch.nn.Module) else torch.device("cpu")
+def embed_latents(
+    model: Embedder, data: LatentData, *, space: str | None = None, unit: bool = True
+) -> dict[Modality, Embedded]:
+    """Every latent of the data through the model: {modality: vectors} for what the space holds. Without `unit` the
+    vectors are those of its `raw`, of any length."""
+    device = device_of(model)
+    embed: Any = model.embed if unit else model.raw  # type: ignore[attr-defined]
     found = {}
     for m in data.modalities:
         latents = data.every(m)
@@ -60,12 +64,17 @@ def embed_latents(model: Embedder, data: LatentData, *, space: str | None = None
         with torch.no_grad():  # not inference_mode: a sharded method keeps what it is put together in
             for at in range(0, len(latents), _BATCH):
                 rows = latents[at : at + _BATCH].to(device).float()
-                vectors = model.embed({m: rows, f"has_{m}": torch.ones(len(rows), dtype=torch.bool)}, space)
+                vectors = embed({m: rows, f"has_{m}": torch.ones(len(rows), dtype=torch.bool)}, space)
                 if m in vectors:
                     parts.append(vectors[m].float().cpu().numpy())
         if parts:
             found[m] = Embedded(np.concatenate(parts), data.owner(m).cpu().numpy())
     return found
+
+
+def device_of(model: Any) -> torch.device:
+    """Device of a model's parameters; the CPU for one without."""
+    return next(iter(model.parameters())).device if hasattr(model, "parameters") else torch.device("cpu")
 
 
 def within(vectors: Mapping[Modality, Embedded], inside: Bool[np.ndarray, " n"]) -> dict[Modality, Embedded]:

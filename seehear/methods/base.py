@@ -16,11 +16,13 @@ graph, take the objective's gradient with respect to the features, encode each m
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any, ClassVar, Self, TypeVar
 
+import torch
 from torch import nn
+from torch.nn import functional as F
 
 from seehear.errors import unknown
 from seehear.nn.random import Randomness
@@ -48,8 +50,13 @@ class Method(nn.Module):
     """Whether `assemble` must see the whole global batch before it is cut into micro-batches. It then has an even
     number of rows, so that it can be combined half with half."""
     reads_media: ClassVar[bool] = False
-    """Whether a batch holds frames, samples and word numbers (`data/raw`), and not latents. Such a method also has
-    `features` and `place`: the two halves of `embed`."""
+    """Whether a batch holds frames, samples and word numbers (`data/raw`), and not latents of frozen encoders."""
+    compares_unit: ClassVar[bool] = True
+    """Whether the losses compare unit vectors; if not, `place` gives the vectors that they compare."""
+    shortest: ClassVar[float] = 1e-12
+    """Smallest norm that `embed` divides by."""
+    config_type: ClassVar[type]
+    """Class of `config`; its `from_dict` reads plain values."""
 
     config: Any
     """A frozen dataclass of plain values: with it and a state dict the model can be rebuilt."""
@@ -58,8 +65,8 @@ class Method(nn.Module):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """Of the plain values that `dataclasses.asdict` makes of its configuration."""
-        raise NotImplementedError
+        """An untrained method from the plain values that `dataclasses.asdict` makes of its configuration."""
+        return cls(cls.config_type.from_dict(config))  # type: ignore[attr-defined]
 
     def current_name(self, saved: str) -> str:
         """Today's name of a tensor in a saved model; another than `saved` where an older version named it otherwise."""
@@ -84,21 +91,46 @@ class Method(nn.Module):
         """The loss of the whole batch, the same on every process. `progress` in [0, 1) drives schedules."""
         raise NotImplementedError
 
-    def embed(self, batch: Batch, space: str | None = None) -> dict[Modality, Tensor]:
-        """{modality: (B, E) unit vectors} for the modalities the batch holds: no masking, no randomness.
-
-        `space` None means the method's first. Rows of an absent modality are arbitrary; the caller masks them.
-        """
-        raise NotImplementedError
-
     def after_step(self, out: StepOutput, progress: float) -> None:
         """Called after the update, without gradient: move teachers, queues, centroids."""
 
+    # -- use ---------------------------------------------------------------------------------------------------------
+
     def features(self, m: Modality, x: Tensor, *, rng: Randomness | None = None) -> Tensor:
-        """Of a method that reads media: (B, D) of frames or samples, (B, K, D) of K sentences a clip, before any head;
-        what a probe or a classifier starts from."""
-        raise NotImplementedError
+        """(B, D) before any head: what a probe or a classifier starts from. Latents are their own features; of media x
+        is (B, T, H, W, C) frames, (B, S) samples or (B, K, L) word numbers of K sentences, the clip's own first."""
+        return x
+
+    def fused(
+        self, batch: Batch, modalities: Sequence[Modality], *, rng: Randomness | None = None
+    ) -> dict[Modality, Tensor]:
+        """Features (B, D) by modality, after the modalities have met in the model where it lets them meet."""
+        return {m: self.features(m, batch[m], rng=rng) for m in modalities}
 
     def place(self, features: Mapping[Modality, Tensor], space: str | None = None) -> dict[Modality, Tensor]:
-        """{modality: (N, E)} where features (N, D) lie in a space, not made unit: windows of a clip are averaged so."""
-        raise NotImplementedError
+        """{modality: (N, E)} vectors, of any length, of features (N, D) in a space; `space` None means the method's
+        first. Without heads the features are the vectors."""
+        return {m: x for m, x in features.items() if m in self.spaces[self.space_name(space)]}
+
+    @torch.no_grad()
+    def raw(self, batch: Batch, space: str | None = None) -> dict[Modality, Tensor]:
+        """{modality: (B, E)} vectors of any length for the modalities of the space that the batch holds."""
+        space = self.space_name(space)
+        return self.place({m: self.features(m, batch[m]) for m in self.spaces[space] if m in batch}, space)
+
+    def embed(self, batch: Batch, space: str | None = None) -> dict[Modality, Tensor]:
+        """{modality: (B, E)} unit vectors for the modalities of the space that the batch holds: no masking, no
+        randomness. Rows of an absent modality are arbitrary; the caller masks them."""
+        return {m: F.normalize(z_BE, dim=-1, eps=self.shortest) for m, z_BE in self.raw(batch, space).items()}
+
+    @torch.no_grad()
+    def place_windows(self, m: Modality, x_NWD: Tensor, space: str | None = None) -> Tensor:
+        """(N, E) vectors of clips, of any length: the mean of their W windows in a space, before it is made unit."""
+        z_NE = self.place({m: x_NWD.flatten(0, 1)}, space)[m]
+        return z_NE.unflatten(0, x_NWD.shape[:2]).mean(1)
+
+    def space_name(self, space: str | None) -> str:
+        """`space`, or the first one for None. Raises `SeehearError` for a space that the method does not have."""
+        if space is not None and space not in self.spaces:
+            raise unknown("space", space, self.spaces)
+        return space or next(iter(self.spaces))

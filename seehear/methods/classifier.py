@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,6 +25,7 @@ from torch.nn import functional as F
 
 from seehear.errors import SeehearError
 from seehear.methods.base import Method
+from seehear.methods.registry import make_method
 from seehear.methods.classifier_config import TOWERS, ClassifierConfig, Learning, modalities_of
 from seehear.nn.kaldi import KaldiMel
 from seehear.nn.logmel import LogMel
@@ -34,8 +35,6 @@ from seehear.nn.transformer import glorot
 from seehear.types import Batch, Encoded, Float, StepOutput, Tensor
 
 __all__ = ["TOWERS", "Classifier", "ClassifierConfig", "Learning", "modalities_of", "tower_features"]
-
-Make = Callable[[str, Mapping[str, Any]], Method]
 
 
 class Classifier(Method):
@@ -64,12 +63,10 @@ class Classifier(Method):
         self._layers = _depth(self.model)
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any], make: Make | None = None) -> Classifier:
-        """`make` builds a model by its name and settings; a map of features that are at hand needs none."""
+    def from_config(cls, config: Mapping[str, Any]) -> Classifier:
+        """Without a `method` it is a map of features that are at hand."""
         read = ClassifierConfig.from_dict(config)
-        if read.method and make is None:
-            raise ValueError(f"the classifier has a tower of {read.method}: say how that is made")
-        return cls(read, make(read.method, read.model) if read.method and make is not None else None)
+        return cls(read, make_method(read.method, read.model) if read.method else None)
 
     def current_name(self, saved: str) -> str:
         head, _, name = saved.partition(".")
@@ -176,16 +173,12 @@ class Classifier(Method):
 
 
 def tower_features(method: Method, tower: str, batch: Batch, *, rng: Randomness | None = None) -> Float[Tensor, "b d"]:
-    """Of a batch of one view a row. A model with `fused` joins the modalities itself; of another one they stand side by
-    side."""
+    """Features of a batch of one view a row; of several modalities side by side, as `Method.fused` gives them."""
     modalities = modalities_of(tower)
     if len(modalities) == 1:
         return method.features(modalities[0], batch[modalities[0]], rng=rng)
-    fused: Any = getattr(method, "fused", None)
-    if fused is not None:
-        met = fused(batch, rng=rng)
-        return torch.cat([met[m] for m in modalities], dim=1)
-    return torch.cat([method.features(m, batch[m], rng=rng) for m in modalities], dim=1)
+    met = method.fused(batch, modalities, rng=rng)
+    return torch.cat([met[m] for m in modalities], dim=1)
 
 
 def smoothed(label_BC: Float[Tensor, "b c"], s: float) -> Float[Tensor, "b c"]:

@@ -15,9 +15,6 @@ is MAViL's.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Self
-
 from torch import nn
 
 from seehear.losses.reconstruction import standardised
@@ -34,6 +31,7 @@ __all__ = ["Batches", "DiffMAViL", "DiffMAViLConfig", "DiffusedPatches"]
 
 class DiffMAViL(MAViL):
     name = "diffmavil"
+    config_type = DiffMAViLConfig
     config: DiffMAViLConfig
 
     def __init__(self, config: DiffMAViLConfig):
@@ -41,10 +39,6 @@ class DiffMAViL(MAViL):
         places = {m: DiffusedPatches(config, m) if m in config.diffuse else MaskToken(width) for m in SIDES}
         super().__init__(config, places=places)
         self.before_step(0.0)
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Self:
-        return cls(DiffMAViLConfig.from_dict(config))
 
     def current_name(self, saved: str) -> str:
         """Models saved while DiffMAViL held a MAViL, and was none itself, have all names under `mavil.`."""

@@ -105,6 +105,7 @@ class FuseMixConfig:
 class FuseMix(Method):
     name = "fusemix"
     assembles = True
+    config_type = FuseMixConfig
     config: FuseMixConfig
 
     def __init__(self, config: FuseMixConfig):
@@ -116,10 +117,6 @@ class FuseMix(Method):
         self.standardise = nn.ModuleDict({m: Standardise(width) for m, width in config.widths.items()})
         self.heads = nn.ModuleDict({m: _head(config, width) for m, width in config.widths.items()})
         self.logits = Temperature(config.temperature)
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> FuseMix:
-        return cls(FuseMixConfig.from_dict(config))
 
     @torch.no_grad()
     def fit(
@@ -167,7 +164,7 @@ class FuseMix(Method):
         return mixed
 
     def encode(self, batch: Batch, *, rng: Randomness | None) -> Encoded:
-        features = {m: self._project(m, self._standardised(batch, m), rng) for m in self.config.widths}
+        features = {m: F.normalize(self._project(m, batch[m], rng), dim=1) for m in self.config.widths}
         context = {name: batch[name] for name in _SOURCES if name in batch}
         return Encoded(features, presence(batch), context)
 
@@ -184,9 +181,8 @@ class FuseMix(Method):
         metrics["temperature"] = self.logits.tau.detach().clone()
         return StepOutput(aligned.total, metrics)
 
-    @torch.no_grad()
-    def embed(self, batch: Batch, space: str | None = None) -> dict[Modality, Tensor]:
-        return {m: self._project(m, self._standardised(batch, m), None) for m in self.config.widths if m in batch}
+    def place(self, features: Mapping[Modality, Tensor], space: str | None = None) -> dict[Modality, Tensor]:
+        return {m: self._project(m, z_BD, None) for m, z_BD in features.items() if m in self.config.widths}
 
     def _partners(self, batch: Batch, rng: Randomness) -> tuple[Tensor, Tensor]:
         present_BM = torch.stack([batch[f"has_{m}"].cpu() for m in self.config.widths], dim=1)
@@ -234,14 +230,12 @@ class FuseMix(Method):
             return loss
         return lambda x, y, exclude: matryoshka(partial(loss, exclude=exclude), x, y, self.config.matryoshka)
 
-    def _standardised(self, batch: Batch, m: Modality) -> Tensor:
-        self._check_width(m, batch[m].shape[1])
+    def _project(self, m: Modality, x_BD: Tensor, rng: Randomness | None) -> Tensor:
+        """The head's vectors of latents, of any length."""
+        self._check_width(m, x_BD.shape[1])
         standardise = self._standardise(m)
-        return standardise(batch[m].to(standardise.mean.dtype))
-
-    def _project(self, m: Modality, z_BD: Tensor, rng: Randomness | None) -> Tensor:
-        h_BE = self.heads[m](z_BD, rng=rng, name=f"fusemix/{m}")
-        return F.normalize(h_BE.to(z_BD.dtype), dim=1)
+        z_BD = standardise(x_BD.to(standardise.mean.dtype))
+        return self.heads[m](z_BD, rng=rng, name=f"fusemix/{m}").to(z_BD.dtype)
 
     def _standardise(self, m: Modality) -> Standardise:
         module = self.standardise[m]

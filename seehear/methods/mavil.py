@@ -19,16 +19,15 @@ All of it but the contrasts is of one clip: `encode` gives the errors of reconst
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Self
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from seehear.errors import SeehearError, unknown
+from seehear.errors import SeehearError
 from seehear.losses.contrastive import info_nce, pairwise, same_group
 from seehear.losses.reconstruction import patch_error, standardised
 from seehear.methods.base import Method
@@ -71,6 +70,7 @@ class MAViL(Method):
 
     name = "mavil"
     reads_media = True
+    config_type = MAViLConfig
     config: MAViLConfig
     masking: dict[Modality, float]
     """The part that is hidden; a schedule may change it before a step."""
@@ -86,10 +86,6 @@ class MAViL(Method):
         places = places or {m: MaskToken(config.decoder.width) for m in SIDES}
         self.places = nn.ModuleDict(dict(places))
         self.decoders = nn.ModuleDict({m: _decoder(config, m) for m in SIDES})
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Self:
-        return cls(MAViLConfig.from_dict(config))
 
     def learn_from(self, teacher: MAViL) -> MAViL:
         """Take the teacher of stage 2, as it is now."""
@@ -193,26 +189,18 @@ class MAViL(Method):
         tokens_BLD = self.trunk.encode(m, self.standard[m](patches_BNP), keep_BM, counts=counts, rng=rng)
         return tokens_BLD[:, 1:].mean(dim=1)
 
-    def fused(self, batch: Batch, *, rng: Randomness | None = None) -> dict[Modality, Tensor]:
-        """(B, D) of each modality: the same after both have met in the fusion encoder."""
+    def fused(
+        self, batch: Batch, modalities: Sequence[Modality] = SIDES, *, rng: Randomness | None = None
+    ) -> dict[Modality, Tensor]:
+        """The same after both have met in the fusion encoder."""
         tokens = {}
         for m in SIDES:
             patches_BNP, counts = self.patches(m, batch[m])
             keep_BM = None if rng is None else self._keep(m, counts, rng)
             chosen = patches_BNP if keep_BM is None else take(patches_BNP, keep_BM)
             tokens[m] = self.trunk.encode(m, self.standard[m](chosen), keep_BM, counts=counts, rng=rng)
-        return {m: x[:, 1:].mean(dim=1) for m, x in self.trunk.fusion(tokens, _present(batch), rng=rng).items()}
-
-    def place(self, features: Mapping[Modality, Tensor], space: str | None = None) -> dict[Modality, Tensor]:
-        """The features are the vectors: there are no heads."""
-        if space is not None and space not in self.spaces:
-            raise unknown("space", space, self.spaces)
-        return {m: x for m, x in features.items() if m in SIDES}
-
-    @torch.no_grad()
-    def embed(self, batch: Batch, space: str | None = None) -> dict[Modality, Tensor]:
-        found = self.place({m: self.features(m, batch[m]) for m in SIDES if m in batch}, space)
-        return {m: F.normalize(x, dim=-1) for m, x in found.items()}
+        met = self.trunk.fusion(tokens, _present(batch), rng=rng)
+        return {m: met[m][:, 1:].mean(dim=1) for m in modalities}
 
     # -- parts -------------------------------------------------------------------------------------------------------
 

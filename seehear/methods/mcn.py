@@ -17,14 +17,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from seehear.distributed import gather, world_size
-from seehear.errors import SeehearError, unknown
+from seehear.errors import SeehearError
 from seehear.losses.clustering import clustering, fuse
 from seehear.losses.contrastive import pairwise, same_group
 from seehear.losses.mms import mms
@@ -47,6 +46,8 @@ __all__ = ["MCN", "MCNConfig"]
 
 class MCN(Method):
     name = "mcn"
+    compares_unit = False
+    config_type = MCNConfig
     config: MCNConfig
 
     def __init__(self, config: MCNConfig):
@@ -65,10 +66,6 @@ class MCN(Method):
                 self.temperatures[name] = Temperature(config.temperature)
         if config.spaces == "fine_coarse":
             self.coarsen = nn.Linear(self._spaces["fine"].dim, self._spaces["coarse"].dim)
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> MCN:
-        return cls(MCNConfig.from_dict(config))
 
     @torch.no_grad()
     def fit(self, latents: Latents, present: Present | None = None) -> MCN:
@@ -123,17 +120,16 @@ class MCN(Method):
                 metrics[f"loss/reconstruct-{m}"] = error.detach()
         return StepOutput(loss, metrics, carry)
 
-    def embed(self, batch: Batch, space: str | None = None) -> dict[Modality, Tensor]:
-        return {m: F.normalize(z_BE, dim=1) for m, z_BE in self.raw(batch, space).items()}
+    def place(self, features: Mapping[Modality, Tensor], space: str | None = None) -> dict[Modality, Tensor]:
+        """The vectors that the losses compare: the paper ranks by their products."""
+        space = self.space_name(space)
+        here = [m for m in self.spaces[space] if m in features]
+        return {m: self._embed(m, self._stem(features, m, learning=False))[space] for m in here}
 
     @torch.no_grad()
     def raw(self, batch: Batch, space: str | None = None) -> dict[Modality, Tensor]:
-        """The vectors that the losses compare, of any length: the paper ranks by their products."""
-        space = space or next(iter(self.spaces))
-        if space not in self.spaces:
-            raise unknown("space", space, self.spaces)
-        here = [m for m in self.spaces[space] if m in batch]
-        return {m: self._embed(m, self._stem(batch, m, learning=False))[space] for m in here}
+        """With the lengths of its sounds, where the batch has them."""
+        return self.place(batch, space)
 
     @torch.no_grad()
     def after_step(self, out: StepOutput, progress: float) -> None:
@@ -148,7 +144,7 @@ class MCN(Method):
 
     # -- branches ----------------------------------------------------------------------------------------------------
 
-    def _stem(self, batch: Batch, m: Modality, *, learning: bool) -> Tensor:
+    def _stem(self, batch: Mapping[str, Tensor], m: Modality, *, learning: bool) -> Tensor:
         """(B, D): what a head begins with, and a decoder has to rebuild."""
         dtype, stem = next(self.parameters()).dtype, self._branch(m).stem
         x, length_B = self._unfolded(m, batch[m].to(dtype)), batch.get("length_audio")

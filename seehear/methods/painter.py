@@ -58,6 +58,7 @@ class PainterConfig:
 
 class Painter(Method):
     name = "painter"
+    config_type = PainterConfig
     config: PainterConfig
     mean: Tensor
     axes: Tensor
@@ -81,10 +82,6 @@ class Painter(Method):
         self.register_buffer("variance", torch.ones(k))
         self.register_buffer("centre", torch.zeros(config.width))
         self.register_buffer("reach", torch.ones(()))
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Painter:
-        return cls(PainterConfig.from_dict(config))
 
     @torch.no_grad()
     def fit(self, pictures: Int[Tensor, "n h w c"], vectors_NE: Float[Tensor, "n e"], *, seed: int = 0) -> Self:

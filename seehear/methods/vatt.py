@@ -18,13 +18,12 @@ The encoders look at one clip at a time. Heads have batch norm: they are part of
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from seehear.errors import SeehearError, unknown
+from seehear.errors import SeehearError
 from seehear.losses.nce import mil_nce, nce
 from seehear.losses.overlap import Overlap, same_group
 from seehear.methods.base import Method
@@ -45,6 +44,8 @@ _SHORTEST = 1e-3  # of vectors before they are made unit: a batch norm of equal 
 class VATT(Method):
     name = "vatt"
     reads_media = True
+    shortest = _SHORTEST
+    config_type = VATTConfig
     config: VATTConfig
 
     def __init__(self, config: VATTConfig):
@@ -64,10 +65,6 @@ class VATT(Method):
         if "coarse" in self._spaces:
             self.coarsen = Head((config.dim, self._spaces["coarse"].dim), norm=True, relu_first=True)
 
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> VATT:
-        return cls(VATTConfig.from_dict(config))
-
     def load_words(self, table_VD: Tensor) -> VATT:
         """Take word vectors, those of word2vec in the paper; row 0 for padding."""
         self._words().load(table_VD)
@@ -79,7 +76,7 @@ class VATT(Method):
         missing = [m for m in names if m not in batch or f"has_{m}" not in batch]
         if missing:
             raise ValueError(f"the batch has no {', '.join(missing)}: the model aligns {', '.join(names)}")
-        features = {m: self.features(m, batch[m], rng=rng) for m in names}
+        features = {m: self._sentences(batch[m], rng) if m == "text" else self._seen(m, batch[m], rng) for m in names}
         present = {m: has for m, has in presence(batch).items() if m in names}
         context = {}
         if "text" in names:
@@ -92,19 +89,8 @@ class VATT(Method):
         return Encoded(features, present, context)
 
     def features(self, m: Modality, x: Tensor, *, rng: Randomness | None = None) -> Tensor:
-        """f at AGG, what a probe or a classifier starts from: (B, D) of video (B, T, H, W, C) or audio (B, S); (B, K,
-        D) of text (B, K, L)."""
-        if m == "text":
-            _check_axes(m, x, 3, "(clips, sentences, words)")
-            x_ND, mask = self.tokens[m](x.flatten(0, 1), rng=rng, name=m)
-        else:
-            x_ND, mask = self.tokens[m](self._grid(m, x), rng=rng, name=m), None
-        encoder = self.encoders["shared" if self.config.variant == "agnostic" else m]
-        f_ND = encoder(x_ND, mask, rng=rng, name=m, asked=_AGG)[:, 0]
-        if self.config.variant == "agnostic":
-            f_ND = F.gelu(self.after[m](f_ND))
-        f_ND = f_ND.to(next(self.parameters()).dtype)
-        return f_ND.unflatten(0, (len(x), -1)) if m == "text" else f_ND
+        """f at AGG (B, D); of text that of the first sentence that is not empty."""
+        return self._sentences(_first_sentence(x), rng)[:, 0] if m == "text" else self._seen(m, x, rng)
 
     def objective(self, encoded: Encoded, *, progress: float, rng: Randomness) -> StepOutput:
         """Terms of pairs that two clips have at least; without any the loss is zero, and so is its gradient. Without
@@ -138,25 +124,9 @@ class VATT(Method):
             return mil_nce(x, y, config.temperature, has_x_B=has_x, has_y_BK=has_y, form=config.form, exclude=exclude)
         return nce(x, y, config.temperature, has_x_B=has_x, has_y_B=has_y, form=config.form, exclude=exclude)
 
-    def embed(self, batch: Batch, space: str | None = None) -> dict[Modality, Tensor]:
-        """Of text the first sentence that there is. Audio comes into the coarse space by video's map, whether it was
-        trained there or not (as MMV does)."""
-        return {m: _unit(z_BE) for m, z_BE in self.raw(batch, space).items()}
-
-    @torch.no_grad()
-    def raw(self, batch: Batch, space: str | None = None) -> dict[Modality, Tensor]:
-        """The same before it is made unit: windows of a clip are averaged here."""
-        space = space or next(iter(self.spaces))
-        if space not in self.spaces:
-            raise unknown("space", space, self.spaces)
-        here = [m for m in self.spaces[space] if m in batch]
-        features = {m: self.features(m, batch[m]) for m in here if m != "text"}
-        if "text" in here:
-            features["text"] = self.features("text", _first_sentence(batch["text"]))[:, 0]
-        return self.place(features, space)
-
     def place(self, features: Mapping[Modality, Tensor], space: str | None = None) -> dict[Modality, Tensor]:
-        return self._project(features, {}, None)[space or next(iter(self.spaces))]
+        """Audio comes into the coarse space by video's map, whether it was trained there or not (as MMV does)."""
+        return self._project(features, {}, None)[self.space_name(space)]
 
     @torch.no_grad()
     def after_step(self, out: StepOutput, progress: float) -> None:
@@ -165,6 +135,24 @@ class VATT(Method):
                 norm.move(out.carry[f"{name}/mean"], out.carry[f"{name}/variance"])
 
     # -- parts -------------------------------------------------------------------------------------------------------
+
+    def _seen(self, m: Modality, x: Tensor, rng: Randomness | None) -> Tensor:
+        """(B, D) of video (B, T, H, W, C) or audio (B, S)."""
+        return self._aggregated(m, self.tokens[m](self._grid(m, x), rng=rng, name=m), None, rng)
+
+    def _sentences(self, text_BKL: Tensor, rng: Randomness | None) -> Tensor:
+        """(B, K, D)"""
+        _check_axes("text", text_BKL, 3, "(clips, sentences, words)")
+        x_NLD, mask = self.tokens["text"](text_BKL.flatten(0, 1), rng=rng, name="text")
+        return self._aggregated("text", x_NLD, mask, rng).unflatten(0, text_BKL.shape[:2])
+
+    def _aggregated(self, m: Modality, x_NLD: Tensor, mask: Tensor | None, rng: Randomness | None) -> Tensor:
+        """(N, D): the encoder's output at AGG."""
+        encoder = self.encoders["shared" if self.config.variant == "agnostic" else m]
+        f_ND = encoder(x_NLD, mask, rng=rng, name=m, asked=_AGG)[:, 0]
+        if self.config.variant == "agnostic":
+            f_ND = F.gelu(self.after[m](f_ND))
+        return f_ND.to(next(self.parameters()).dtype)
 
     def _grid(self, m: Modality, x: Tensor) -> Tensor:
         """Frames as they are; samples, or their spectrogram, with one channel."""

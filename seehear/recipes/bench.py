@@ -24,7 +24,7 @@ from seehear.evaluation.classify import (
     svm_probe,
 )
 from seehear.evaluation.corrections import GapRemoval, corrected_retrieval, tuned_corrections
-from seehear.evaluation.embedded import Classes, Embedded, embed_latents, within
+from seehear.evaluation.embedded import Classes, Embedded, device_of, embed_latents, within
 from seehear.evaluation.multilabel import Marked, linear_scores
 from seehear.evaluation.protocol import evaluate_embeddings
 from seehear.evaluation.report import TaskResult
@@ -124,9 +124,7 @@ class Bench:
 
         found = []
         for prompts, latents in self.prompt_latents.items():
-            text = torch.from_numpy(latents).float()
-            if isinstance(model, torch.nn.Module):
-                text = text.to(next(iter(model.parameters())).device)
+            text = torch.from_numpy(latents).float().to(device_of(model))
             with torch.inference_mode():
                 vectors = model.embed({"text": text, "has_text": torch.ones(len(text), dtype=torch.bool)}, space)
             if "text" in vectors:
@@ -140,9 +138,9 @@ def model_results(bench: Bench) -> Iterator[TaskResult]:
     assert bench.space is not None
     method = bench.space.method
     for space, name in space_names(method).items():
-        vectors = embed_latents(method, bench.data, space=space)
+        vectors = embed_latents(bench.space, bench.data, space=space)
         test = part(bench.data, vectors, bench.options.split)
-        yield from bench.results(name, test, bench.classes(method, space))
+        yield from bench.results(name, test, bench.classes(bench.space, space))
         chosen_on = part(bench.data, vectors, "val")
         yield from tasks.weighted(test, chosen_on, bench.clips(f"{name}, weighted"))
         if bench.options.corrections:

@@ -147,7 +147,7 @@ def clip_features(
         numbers_NL = torch.from_numpy(media.first_sentences())
         with torch.no_grad():
             device = next(model.parameters()).device
-            parts = [model.features("text", x[:, None].to(device))[:, 0].float().cpu() for x in numbers_NL.split(256)]
+            parts = [model.features("text", x[:, None].to(device)).float().cpu() for x in numbers_NL.split(256)]
         features["text"] = torch.cat(parts).masked_fill(~media.has("text")[:, None], torch.nan)[:, None].numpy()
     return features
 
@@ -160,7 +160,7 @@ def placed(model: Method, features: Mapping[Modality, np.ndarray], space: str) -
         there = np.flatnonzero(~np.isnan(features[m]).any(axis=(1, 2)))
         x_NWD = torch.from_numpy(features[m][there]).to(device)
         if len(there):
-            z_NE = model.place({m: x_NWD.flatten(0, 1)}, space)[m].unflatten(0, x_NWD.shape[:2]).mean(1)
+            z_NE = model.place_windows(m, x_NWD, space)
             found[m] = Embedded(unit(z_NE.float().cpu().numpy()), there)
     return found
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from torch import nn
 
 from seehear.data.latents import LatentData, load_latents
 from seehear.data.library import Clip, Library, quote
@@ -20,13 +19,11 @@ from seehear.evaluation.localisation import Located, chance, located, recall_by_
 from seehear.evaluation.protocol import group_warnings
 from seehear.evaluation.protocols import Protocol, ProtocolCheck, PublishedNumber, check, protocol
 from seehear.evaluation.report import Report, TaskResult, provenance
-from seehear.methods.base import Method
-from seehear.methods.mcn import MCN
 from seehear.progress import progress
 from seehear.recipes.bench import Bench, EvaluateOptions, model_results, part
 from seehear.recipes.evaluate import code_revision, data_revision, labels_of, same_encoders, trained_on
 from seehear.space import SharedSpace
-from seehear.types import Batch, Modality, Tensor
+from seehear.types import Modality
 
 Fusion = Literal["sum", "unit"]
 """Video and sound of a clip: the sum of the vectors that the method itself compares, or the mean of unit vectors."""
@@ -96,17 +93,6 @@ def evaluate_protocol(
     return ProtocolReport(wanted=wanted, checked=check(wanted, library), report=report, folder=folder)
 
 
-class _Raw(nn.Module):
-    """A method by the vectors that it compares, where it has others than unit ones."""
-
-    def __init__(self, method: Method):
-        super().__init__()
-        self.method = method
-
-    def embed(self, batch: Batch, space: str | None = None) -> dict[Modality, Tensor]:
-        return self.method.raw(batch, space) if isinstance(self.method, MCN) else self.method.embed(batch, space)
-
-
 def encoders_here(space: SharedSpace, library: Library) -> dict[Modality, list[str]]:
     """The run's, of the modalities that the library has latents of."""
     known = library.about()
@@ -121,8 +107,7 @@ def protocol_vectors(space: SharedSpace, data: LatentData, fusion: Fusion) -> di
 
 
 def _vectors(space: SharedSpace, data: LatentData, fusion: Fusion) -> dict[Modality, Embedded]:
-    model = _Raw(space.method) if fusion == "sum" else space.method
-    return embed_latents(model, data, space=space.space)
+    return embed_latents(space, data, unit=fusion == "unit" or space.method.compares_unit)
 
 
 def _seen_and_heard(vectors: Mapping[Modality, Embedded], fusion: Fusion) -> dict[str, Embedded]:

@@ -14,11 +14,8 @@ from seehear.data.latents import LatentData, load_latents
 from seehear.errors import SeehearError, unknown
 from seehear.evaluation.embedded import embed_latents
 from seehear.methods.base import Method
-from seehear.methods.diffmavil import DiffMAViL
-from seehear.methods.fusemix import FuseMix, FuseMixConfig
-from seehear.methods.mavil import MAViL
-from seehear.methods.mcn import MCN, MCNConfig
-from seehear.methods.vatt import VATT
+from seehear.methods.fusemix import FuseMixConfig
+from seehear.methods.mcn import MCNConfig
 from seehear.nn.random import seed_of
 from seehear.progress import say
 from seehear.recipes import diffmavil, fusemix, mavil, mcn, vatt
@@ -34,7 +31,6 @@ if TYPE_CHECKING:
     from seehear.data.library import Library
 
 __all__ = [
-    "METHODS",
     "RECIPES",
     "DataConfig",
     "Run",
@@ -44,9 +40,6 @@ __all__ = [
     "train_run",
     "validation_score",
 ]
-
-METHODS: dict[str, type[Method]] = {method.name: method for method in (FuseMix, MCN, VATT, MAViL, DiffMAViL)}
-"""By the name in a model's config.json; each has `from_config(dict)`."""
 
 RECIPES: dict[str, Callable[[], Run[Any] | MediaRun[Any]]] = {
     "fusemix": fusemix.base,

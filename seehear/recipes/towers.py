@@ -1,8 +1,8 @@
 """The towers of a trained method as frozen encoders of its own: then a library's latents, its index, evaluation and
 search are the same for methods that read media as for those that read latents.
 
-A tower's latent is what it says of each window of a clip before the heads, laid flat: (W, D). `Placed` takes it through
-the heads, and a clip's vector is the mean of its windows there, made unit.
+A tower's latent is its features of each window of a clip, laid flat: (W D). `SharedSpace.embed` takes them through the
+heads, and a clip's vector is the mean of its windows there, made unit.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.nn import functional as F
 
 from seehear.data.raw import RawConfig
 from seehear.data.raw.one import views_of
@@ -25,7 +24,7 @@ from seehear.encoders.weights import fingerprint, tensors_hash
 from seehear.errors import SeehearError
 from seehear.methods.base import Method
 from seehear.train.model_folder import save_model
-from seehear.types import Batch, Modality, Tensor
+from seehear.types import Modality, Tensor
 
 VOCABULARY = "vocabulary.json"
 """In a model's folder: its words, where it reads texts."""
@@ -105,28 +104,6 @@ class Tower(Encoder):
         if self.modality == "audio":
             return torch.zeros(1, raw.samples)
         return torch.zeros(1, raw.frames, raw.size, raw.size, 3, dtype=torch.uint8)
-
-
-class Placed(Method):
-    """A method that reads media, as one that reads the latents of its towers."""
-
-    def __init__(self, method: Method, towers: Mapping[Modality, Tower]):
-        super().__init__()
-        self.method = method
-        self.name, self.config, self.spaces = method.name, method.config, method.spaces  # type: ignore[misc]
-        self._windows = {m: tower.windows for m, tower in towers.items()}
-
-    @torch.no_grad()
-    def embed(self, batch: Batch, space: str | None = None) -> dict[Modality, Tensor]:
-        """(B, E) of latents (B, W D)."""
-        space = space or next(iter(self.spaces))
-        placed = {}
-        for m in self.spaces[space]:
-            if m in batch:
-                x_BWD = batch[m].unflatten(1, (self._windows[m], -1))
-                z_NE = self.method.place({m: x_BWD.flatten(0, 1)}, space)[m]
-                placed[m] = F.normalize(z_NE.unflatten(0, x_BWD.shape[:2]).mean(1), dim=-1)
-        return placed
 
 
 def save_media_model(folder: Path, method: Method, shown: Shown, facts: Mapping[str, Any]) -> None:

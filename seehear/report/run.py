@@ -107,7 +107,7 @@ class Opened:
     def vectors(self) -> dict[str, dict[Modality, Embedded]]:
         """By the name of a space in the report."""
         method = self.space.method
-        return {name: embed_latents(method, self.data, space=s) for s, name in space_names(method).items()}
+        return {name: embed_latents(self.space, self.data, space=s) for s, name in space_names(method).items()}
 
     def clips(self, names: Sequence[str]) -> dict[str, Clip]:
         listed = ", ".join(quote(name) for name in dict.fromkeys(names))

@@ -11,9 +11,10 @@ import torch
 
 from seehear.data.contexts import ContextConfig
 from seehear.data.latents import LatentData
+from seehear.methods.registry import make_method
 from seehear.nn.davemel import PADDING_DB, valid_frames
 from seehear.recipes import mcn
-from seehear.recipes.run import METHODS, recipe, train_latents, validation_score
+from seehear.recipes.run import recipe, train_latents, validation_score
 from seehear.train.checkpoint import read_tensors
 from tests.recipes.test_run import data, world
 
@@ -102,7 +103,7 @@ def test_a_run_trains_is_saved_whole_and_validated(spaces, tmp_path):
     import json
 
     config = json.loads((tmp_path / "run" / "model" / "config.json").read_text())
-    model = METHODS["mcn"].from_config(config["config"])
+    model = make_method("mcn", config["config"])
     model.load_state_dict(saved)
     again = validation_score(model, data=latents.split("val").joined())
     assert again["score"] == pytest.approx(result.score, abs=1e-6)

@@ -101,7 +101,7 @@ def test_a_clips_vector_is_the_mean_of_its_windows_in_the_space(films, trained):
     media = load(films, PLAIN)
     row = list(media.ids).index("grey")
     views = media.views(windows=2).batch(torch.tensor([2 * row, 2 * row + 1]))
-    method = space.method.method
+    method = space.method
     with torch.no_grad():
         z = method.place({"video": method.features("video", views["video"])}, space.space)["video"].mean(0)
     path = str(films.path_of("grey.mp4", films.roots()))

@@ -12,9 +12,9 @@ import torch
 from seehear.data.latents import LatentData
 from seehear.data.library import Clip, Library, Source, Text, Vectors, content_key
 from seehear.errors import SeehearError
+from seehear.methods.registry import make_method
 from seehear.recipes import fusemix
 from seehear.recipes.run import (
-    METHODS,
     RECIPES,
     DataConfig,
     recipe,
@@ -76,7 +76,7 @@ def test_a_trained_model_retrieves_and_is_saved_whole(name, tmp_path):
     assert config["method"] == "fusemix"
     assert config["metrics"] == result.metrics
     assert config["training"]["recipe"] == name
-    model = METHODS[config["method"]].from_config(config["config"])
+    model = make_method(config["method"], config["config"])
     model.load_state_dict(read_tensors(tmp_path / "run" / "model" / "model.safetensors")[0])
     again = validation_score(model, data=latents.split("val").joined())
     assert again == result.metrics

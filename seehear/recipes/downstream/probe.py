@@ -138,7 +138,7 @@ def _check(clips: Labelled, options: ProbeOptions, library: Library) -> None:
 
 
 def _untrained(method: Method, seed: int) -> Method:
-    from seehear.space import make_method
+    from seehear.methods.registry import make_method
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(seed, "weights"))

@@ -66,7 +66,7 @@ def classifier(
 ) -> Classifier:
     """A classifier of clips as `raw` shows them. `settings`: of the model, to be other ones; `scratch`: its weights are
     random, and not the trained ones."""
-    from seehear.space import make_method
+    from seehear.methods.registry import make_method
 
     config = _settings(model, raw, learning, settings or {})
     with torch.random.fork_rng(devices=[]):

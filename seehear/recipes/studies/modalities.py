@@ -113,7 +113,7 @@ def _embedded(part: LatentData, design: Design, cell: Cell, folder: Path, *, of:
     run_folder = folder / "runs" / cell_key(cell)
     run = run_of(design, latents_recipe(str(cell["method"])), of=of, seed=seed)
     model = finished(part, run, run_folder)
-    return {space: embed_latents(model, part, space=space) for space in model.spaces}
+    return {space: embed_latents(model, part, space=space) for space in model.method.spaces}
 
 
 def _read(folder: Path, cell: Cell) -> dict[str, Answered]:

@@ -17,7 +17,6 @@ from seehear.data.library import Library
 from seehear.errors import SeehearError, unknown
 from seehear.evaluation.embedded import Embedder, embed_latents
 from seehear.evaluation.retrieval import retrieval
-from seehear.methods.base import Method
 from seehear.nn.random import seed_of
 from seehear.recipes import fusemix
 from seehear.recipes.config import Run
@@ -56,10 +55,10 @@ def trained(data: LatentData, model: str, *, seed: int, folder: Path) -> Embedde
     return method_of_run
 
 
-def finished(data: LatentData, run: Run[Any], folder: Path) -> Method:
+def finished(data: LatentData, run: Run[Any], folder: Path) -> SharedSpace:
     """The run's model, trained now, or from where the folder's run was stopped."""
     finish(data, run, folder)
-    return SharedSpace.from_pretrained(folder).method
+    return SharedSpace.from_pretrained(folder)
 
 
 def held_out(model: Embedder, data: LatentData) -> dict[str, float]:

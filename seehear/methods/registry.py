@@ -1,0 +1,37 @@
+"""The methods by name: the one list that the space, the recipes and the command line read.
+
+A class is imported when it is asked for: a search loads the method of its run and no other.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+from seehear.errors import unknown
+from seehear.methods.base import Method
+
+METHODS: dict[str, str] = {
+    "fusemix": "fusemix.FuseMix",
+    "mcn": "mcn.MCN",
+    "vatt": "vatt.VATT",
+    "mavil": "mavil.MAViL",
+    "diffmavil": "diffmavil.DiffMAViL",
+    "classifier": "classifier.Classifier",
+    "painter": "painter.Painter",
+}
+"""Name in a model's config.json -> class in `seehear.methods`."""
+
+
+def method_class(name: str) -> type[Method]:
+    if name not in METHODS:
+        raise unknown("method", name, METHODS)
+    module, _, attribute = METHODS[name].partition(".")
+    found: type[Method] = getattr(importlib.import_module(f"seehear.methods.{module}"), attribute)
+    return found
+
+
+def make_method(name: str, settings: Mapping[str, Any]) -> Method:
+    """An untrained method from its name and the plain values of its configuration."""
+    return method_class(name).from_config(settings)
