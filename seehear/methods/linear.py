@@ -6,7 +6,7 @@ the fallback for tiny data, and where a trained head may start.
     generalised   C v = lambda D v over all modalities, D the block diagonal of C;  for two, lambda = 1 + rho
     Procrustes    X'Y = U S V',  R = U V'
     ridge         W = (C_x + shrinkage * mean eigenvalue * I)^-1 C_xy
-    ASIF          similarities to paired anchors, nothing fitted at all (arXiv 2210.01738)
+    ASIF          similarities to paired anchors (arXiv 2210.01738); here of vectors without the anchors' mean
 
 All but ASIF are functions of `Moments`, which are accumulated over chunks of rows: a million rows cost two passes. Rows
 may lack modalities: each covariance is of the rows that have both its sides. Everything is float64.
@@ -200,13 +200,18 @@ def ridge(m: Moments, *, shrinkage: float | Mapping[Modality, float] = 0.1, hub:
 
 
 class Asif:
-    """A vector is its similarities to anchors of its own modality, of which the row numbers are shared: the `keep`
-    largest, to a power, made unit. Fits nothing."""
+    """Similarities of a vector to anchors of its own modality, whose row numbers the modalities share: the `keep`
+    largest, to a power, made unit. Fits nothing but the anchors' mean, which is taken out first."""
 
     name = "asif"
 
     def __init__(self, anchors: Latents, *, keep: int = 800, power: float = 8.0):
-        self.anchors = {m: F.normalize(torch.as_tensor(x).float(), dim=1) for m, x in anchors.items()}
+        # The paper does not centre: its encoders were trained by cosine. Latents of sound have a large common part
+        # (mean cosine 0.83 to 0.94 on ESC-10), all anchors are then about equally similar, and every query finds the
+        # same few items.
+        latents = {m: torch.as_tensor(x).float() for m, x in anchors.items()}
+        self.mean = {m: x.mean(dim=0) for m, x in latents.items()}
+        self.anchors = {m: F.normalize(x - self.mean[m], dim=1) for m, x in latents.items()}
         if len({len(x) for x in self.anchors.values()}) != 1:
             raise ValueError("anchors must be rows that have every modality: as many of each")
         self.keep, self.power = min(keep, len(next(iter(self.anchors.values())))), power
@@ -217,7 +222,8 @@ class Asif:
         found = {}
         for m, anchors in self.anchors.items():
             if m in batch:
-                similar = (F.normalize(torch.as_tensor(batch[m]).float(), dim=1) @ anchors.T).clamp_min(0.0)
+                unit = F.normalize(torch.as_tensor(batch[m]).float() - self.mean[m], dim=1)
+                similar = (unit @ anchors.T).clamp_min(0.0)
                 top = similar.topk(self.keep, dim=1)
                 sparse = torch.zeros_like(similar).scatter_(1, top.indices, top.values**self.power)
                 found[m] = F.normalize(sparse, dim=1)

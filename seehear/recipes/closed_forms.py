@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from itertools import combinations
 from typing import Any, Protocol
 
-import torch
 from torch.nn import functional as F
 
 from seehear.data.latents import LatentData

@@ -229,11 +229,25 @@ def test_embeddings_are_unit_and_of_the_modalities_given():
 
 
 def test_asif_by_hand():
-    anchors = {"video": np.eye(3), "text": np.eye(3)[[1, 2, 0]]}
+    """Anchors around the point (1, 1, 1), which is their mean."""
+    anchors = {
+        m: 1 + np.concatenate([np.eye(3)[order], -np.eye(3)])
+        for m, order in (("video", [0, 1, 2]), ("text", [1, 2, 0]))
+    }
     asif = Asif(anchors, keep=2, power=2)
-    query = np.array([[2.0, 1.0, -3.0]])
-    assert asif.embed({"video": query})["video"][0].tolist() == pytest.approx([4 / 17**0.5, 1 / 17**0.5, 0], abs=1e-6)
-    assert asif.embed({"text": np.array([[0.0, 5.0, 0.0]])})["text"][0].tolist() == [1, 0, 0]
+    query = 1 + np.array([[2.0, 1.0, 0.0]])
+    expected = [4 / 17**0.5, 1 / 17**0.5, 0, 0, 0, 0]
+    assert asif.embed({"video": query})["video"][0].tolist() == pytest.approx(expected, abs=1e-6)
+    assert asif.embed({"text": 1 + np.array([[0.0, 5.0, 0.0]])})["text"][0].tolist() == [1, 0, 0, 0, 0, 0]
+
+
+def test_asif_finds_where_all_vectors_of_a_modality_share_a_large_part():
+    """Latents of sound do: without their mean taken out, all anchors are equally similar to every query."""
+    draw = np.random.default_rng(0)
+    z, rotation = draw.normal(size=(300, 12)), np.linalg.qr(draw.normal(size=(12, 12)))[0]
+    latents = {"audio": z + 20, "text": z @ rotation}
+    asif = Asif({m: x[:200] for m, x in latents.items()})
+    assert recall(asif, {m: x[200:] for m, x in latents.items()}) > 95
 
 
 def test_asif_matches_rotated_copies_without_fitting():
