@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from seehear.data.latents import LatentData
 from seehear.methods import linear
+from seehear.methods.asif import Asif
 from seehear.nn.random import seed_of
 from seehear.types import Batch, Modality, Tensor
 
@@ -100,7 +101,7 @@ def _fit(train: LatentData, val: LatentData) -> dict[str, Any] | None:
     m = training_moments(train)
     anchors, _ = train.sample(_ANCHORS, _DRAW).aligned()
     forms: dict[str, list[Any]] = {
-        "asif": [linear.Asif(anchors)],
+        "asif": [Asif(anchors)],
         "procrustes": [linear.procrustes(m, rank=_at_most(m, r)) for r in _RANKS],
         "ridge": [linear.ridge(m, shrinkage=s, hub=h) for h in m.modalities for s in linear.SHRINKAGES],
     }

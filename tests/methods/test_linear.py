@@ -7,9 +7,9 @@ import torch
 from seehear.data.latents import LatentData
 from seehear.errors import SeehearError
 from seehear.methods import linear
+from seehear.methods.asif import Asif
 from seehear.methods.fusemix import FuseMixConfig
 from seehear.methods.linear import (
-    Asif,
     LinearMaps,
     best,
     canonical,
