@@ -152,7 +152,7 @@ def prepare(data: LatentData, run: Run[Any], training: ContextData | None = None
         scored = validation.sample(run.data.validate_at_most, seed_of(run.train.seed, "validation"))
     learned = train if training is None else training
     return Prepared(
-        method=build(run, train, scored),
+        method=build(run, train, validation if len(validation) > 1 else None),
         data=learned.to(distributed.device(run.train.device)) if run.data.resident else learned,
         clips=len(train),
         validation=len(validation),

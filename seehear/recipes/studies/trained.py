@@ -48,7 +48,7 @@ def trained(data: LatentData, model: str, *, seed: int, folder: Path) -> Embedde
         raise unknown("model", model, MODELS)
     run = fusemix.base()
     if model == "closed":
-        return fusemix.start_of(run.method, data, seed=seed)
+        return fusemix.start_of(run.method, data)
     method = replace(run.method, head="linear") if model == "linear" else run.method
     run = replace(run, method=method, train=replace(run.train, seed=seed))
     method_of_run = finished(data, run, folder)
