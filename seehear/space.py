@@ -28,7 +28,7 @@ from seehear.encoders.weights import tensors_hash
 from seehear.errors import SeehearError, near, unknown
 from seehear.methods.base import Method
 from seehear.methods.registry import make_method
-from seehear.train.model_folder import save_model
+from seehear.train.model_folder import has_model, save_model
 from seehear.types import Batch, Float, Modality, Tensor
 
 if TYPE_CHECKING:
@@ -273,7 +273,7 @@ def load_model(folder: str | os.PathLike[str]) -> tuple[Method, dict[str, Any]]:
 def model_folder(folder: str | os.PathLike[str]) -> Path:
     """Where the model of a run folder is, or the folder itself when it is one."""
     for candidate in (Path(folder) / "model", Path(folder)):
-        if (candidate / "model.safetensors").is_file() and (candidate / "config.json").is_file():
+        if has_model(candidate):
             return candidate
     raise SeehearError(
         f"no trained model in {folder}{'' if os.path.exists(folder) else near(folder)}: a run has "
