@@ -25,8 +25,8 @@ from torch.nn import functional as F
 
 from seehear.errors import SeehearError
 from seehear.methods.base import Method
-from seehear.methods.registry import make_method
 from seehear.methods.classifier_config import TOWERS, ClassifierConfig, Learning, modalities_of
+from seehear.methods.registry import make_method
 from seehear.nn.kaldi import KaldiMel
 from seehear.nn.logmel import LogMel
 from seehear.nn.mixing import permutation
