@@ -98,7 +98,7 @@ def test_the_least_it_can_be():
     assert mil_nce(one, five, 0.07, form="code").item() == pytest.approx(math.log(2), abs=1e-12)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     clips=st.integers(1, 5),
     sentences=st.integers(1, 3),

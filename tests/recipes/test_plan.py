@@ -270,3 +270,12 @@ def test_durations(seconds, said):
 
 def test_every_recipe_says_what_it_is():
     assert {make().recipe for make in RECIPES.values()} <= set(RECIPES)
+
+
+def test_operations_of_a_run_are_the_integral_over_it():
+    """Simpson's rule is exact up to cubes: 1 + p + p^3 over [0, 1] is 1.75."""
+    cost = [1 + p + p**3 for p in (0.0, 0.5, 1.0)]
+    trial = SimpleNamespace(ratios=[c / cost[1] for c in cost], now=Estimate(recipe="toy", steps=10, rows=4.0))
+    _Estimating._count(trial, cost[1])
+    assert trial.now.flops == pytest.approx(1.75 * 40)
+    assert trial.now.flops_step == pytest.approx(1.75 * 4)
