@@ -15,7 +15,7 @@ settings.load_profile("seehear")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--shuffle", type=int, metavar="SEED", help="run the files, and the tests of each, in random order")
+    parser.addoption("--shuffle", type=int, metavar="SEED", help="random order of files, and of the tests in each")
 
 
 @pytest.hookimpl(trylast=True)

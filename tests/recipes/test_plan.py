@@ -6,6 +6,7 @@ import json
 import time
 from dataclasses import replace
 from multiprocessing import active_children
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from seehear.nn.transformer import Size
 from seehear.recipes import estimate, media
 from seehear.recipes import plan as planning
 from seehear.recipes.config import MediaDataConfig, MediaRun
-from seehear.recipes.estimate import Estimate, estimates
+from seehear.recipes.estimate import Estimate, _Estimating, estimates
 from seehear.recipes.plan import Plan, PlanOptions, duration, plan
 from seehear.recipes.run import RECIPES, recipe
 from seehear.stopping import StopRequest
