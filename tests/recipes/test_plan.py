@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import replace
 from multiprocessing import active_children
 from types import SimpleNamespace
@@ -204,9 +203,7 @@ def test_a_plan_of_a_library(latents, capsys):
 def test_it_can_be_interrupted(latents):
     asked = StopRequest()
     asked.name = "SIGINT"
-    began = time.monotonic()
     planning._tried(latents.uri, recipe("fusemix"), PlanOptions(), asked)
-    assert time.monotonic() - began < 10
     assert not active_children()
 
 
