@@ -120,7 +120,7 @@ def test_bad_filters_are_told(searcher):
 awkward = st.text(st.sampled_from(list("ab\"'\\:,{}%_*?[](). é\n")), max_size=6)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.lists(st.tuples(awkward, awkward), min_size=2, max_size=6, unique=True))
 def test_meta_filters_match_the_value_and_no_other(tmp_path_factory, pairs):
     library = Library.create(tmp_path_factory.mktemp("meta") / "lib")
