@@ -13,7 +13,7 @@ from seehear.methods.vatt import SIZES, VATT, VATTConfig
 from seehear.nn.random import Randomness
 from seehear.types import Encoded
 from tests.methods_under_test import vatt
-from tests.raw_clips import SENTENCES, VOCABULARY, RawClips
+from tests.raw_clips import VOCABULARY, RawClips
 from tests.reference import vatt as slow
 
 ROWS = 11  # clips 4 and 9 lack sound, 10 lacks words

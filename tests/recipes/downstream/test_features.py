@@ -65,7 +65,7 @@ def test_batches_hold_whole_clips_in_order(media, model, monkeypatch):
 
 def test_a_model_that_fuses_is_asked_to():
     class Fuses(torch.nn.Module):
-        def fused(self, batch, *, rng=None):
+        def fused(self, batch, modalities, *, rng=None):
             return {m: batch[m] + 1 for m in ("audio", "video")}
 
     batch = {"video": torch.ones(2, 3), "audio": torch.zeros(2, 3)}
