@@ -105,6 +105,14 @@ def took() -> Iterator[None]:
             print(f"seehear: took {said}", file=sys.stderr)
 
 
+def counted(count: int, what: str) -> str:
+    """1, 'clip' -> '1 clip'; 2000, 'query' -> '2,000 queries'."""
+    if count == 1:
+        return f"1 {what}"
+    plural = f"{what[:-1]}ies" if what.endswith("y") else f"{what}es" if what.endswith("s") else f"{what}s"
+    return f"{count:,} {plural}"
+
+
 def clock(seconds: float) -> str:
     """75 -> '1:15', 3700 -> '1:01:40'."""
     minutes, s = divmod(round(seconds), 60)

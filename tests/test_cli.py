@@ -9,6 +9,7 @@ import pytest
 
 from seehear.cli import COMMANDS, main
 from seehear.commands.parsing import option_names
+from seehear.progress import counted
 from seehear.recipes.run import recipe
 from tests.data.importers.sets import official, originals, put
 from tests.data.makers import film
@@ -207,3 +208,10 @@ def test_doctor_says_what_is_wrong_with_a_library_and_ends_with_an_error(capsys,
     assert status == 2
     assert "1 of 1 are not where they were: one.mp4" in out
     assert "its media files" in err
+
+
+@pytest.mark.parametrize(("count", "said"), [(0, "0 clips"), (1, "1 clip"), (2000, "2,000 clips")])
+def test_one_is_singular(count, said):
+    assert counted(count, "clip") == said
+    assert counted(2, "query") == "2 queries"
+    assert counted(2, "class") == "2 classes"

@@ -13,6 +13,7 @@ from seehear.data.clips import PrepareOptions
 from seehear.data.importers.base import ImportOptions
 from seehear.data.library import Library
 from seehear.errors import SeehearError
+from seehear.progress import counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +111,7 @@ class Info:
         print("\n".join(str(summary).splitlines()[:2]))
         for s in tables:
             gone = f" of {s.run}, which is gone: seehear drop {self.library} {s.table}" if s.gone else ""
-            print(f"  {s.table}: {s.rows:,} vectors{gone}")
+            print(f"  {s.table}: {counted(s.rows, 'vector')}{gone}")
         for count, reason in sorted(((n, r) for r, n in summary.rejects.items()), reverse=True):
             print(f"  set aside: {count:,} x {reason}")
         for reject in rejects:

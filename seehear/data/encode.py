@@ -24,7 +24,7 @@ from seehear.data.records import Clip, Reject
 from seehear.data.workers import WorkerDied
 from seehear.encoders import DEFAULTS, Encoder, load_encoder
 from seehear.errors import DecodeError, SeehearError
-from seehear.progress import Progress, clock, progress, say
+from seehear.progress import Progress, clock, counted, progress, say
 from seehear.stopping import Interrupted, StopRequest, stop_requests
 
 COMMIT_ROWS, COMMIT_SECONDS = 1000, 30.0
@@ -162,7 +162,7 @@ class _Encoding:
     def run(self, engine: Engine, batch_size: int) -> EncoderReport:
         name, jobs = self.encoder.name, self.backlog.jobs
         for why, count in self.backlog.removed.items():
-            say(f"{name}: {count:,} rows removed: {why}")
+            say(f"{name}: {counted(count, 'row')} removed: {why}")
         self._forget_rejects()
         if not jobs:
             say(f"{name}: all {self.backlog.kept:,} rows are there, nothing to encode")
@@ -187,9 +187,10 @@ class _Encoding:
                 self._flush()
             if self.stop:
                 left = self.backlog.missing - self.made - self.rejected
+                saved = self.backlog.kept + self.made
                 raise Interrupted(
-                    f"{self.stop.name} while encoding with {self.encoder.name}: {self.backlog.kept + self.made:,} rows "
-                    f"are saved, {left:,} are left; the same command goes on from there"
+                    f"{self.stop.name} while encoding with {self.encoder.name}: {counted(saved, 'row')} saved, "
+                    f"{left:,} left; the same command goes on from there"
                 )
 
     def _take(self, batch: Sequence[Done]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from seehear.data.library import Library
 from seehear.data.records import SPLITS
+from seehear.progress import counted
 
 
 @dataclass
@@ -52,17 +53,17 @@ class PrepareReport:
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        held = [f"{_many(count, 'clip')} with {name}" for name, count in self.modalities.items()]
+        held = [f"{counted(count, 'clip')} with {name}" for name, count in self.modalities.items()]
         places = ", ".join(f"{count:,} {name}" for name, count in self.splits.items())
         lines = [
-            f"library {self.library}: {_many(self.clips, 'clip')} from {_many(self.files, 'file')}, "
+            f"library {self.library}: {counted(self.clips, 'clip')} from {counted(self.files, 'file')}, "
             f"{self.hours:,.2f} hours",
             f"  {', '.join(held)}; {places}",
-            f"  this run: {self.new:,} files new, {self.changed:,} changed, {self.unchanged:,} unchanged, "
-            f"{self.gone:,} gone ({_many(self.removed_clips, 'clip')} removed)",
+            f"  this run: {counted(self.new, 'new file')}, {self.changed:,} changed, {self.unchanged:,} unchanged, "
+            f"{self.gone:,} gone ({counted(self.removed_clips, 'clip')} removed)",
         ]
         if self.damaged:
-            lines.append(f"  damaged, read in part: {_many(self.damaged, 'file')}")
+            lines.append(f"  damaged, read in part: {counted(self.damaged, 'file')}")
         if self.rejects:
             lines.append(f"  set aside: {sum(self.rejects.values()):,}")
             shown = sorted(self.rejects.items(), key=lambda item: (-item[1], item[0]))
@@ -111,7 +112,3 @@ def report(library: Library, tally: Tally) -> PrepareReport:
 def _reason(reject: Any) -> str:
     """Without what differs from file to file, so that reasons can be counted."""
     return f"{reject.stage}: {reject.reason.partition(' (rows ')[0]}"
-
-
-def _many(count: int, what: str) -> str:
-    return f"{count:,} {what}" + ("" if count == 1 else "s")

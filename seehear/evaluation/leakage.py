@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from seehear.evaluation.embedded import unit
+from seehear.progress import counted
 from seehear.types import Float
 
 NEAR = 0.95
@@ -55,7 +56,9 @@ class LeakageReport:
         for kind in dict.fromkeys(leak.kind for leak in self.leaks):
             own = [leak for leak in self.leaks if leak.kind == kind]
             shown = ", ".join(f"{leak.test} ~ {leak.train}" for leak in own[:3])
-            lines.append(f"  {kind}: {len(self.affected(kind)):,} clips ({shown}{', ...' if len(own) > 3 else ''})")
+            lines.append(
+                f"  {kind}: {counted(len(self.affected(kind)), 'clip')} ({shown}{', ...' if len(own) > 3 else ''})"
+            )
         return "\n".join(lines)
 
 

@@ -16,6 +16,7 @@ from seehear.data.library import Library, quote
 from seehear.errors import unknown
 from seehear.evaluation.protocol_table import TABLE, Protocol
 from seehear.evaluation.published import TAGS, PublishedNumber
+from seehear.progress import counted
 
 __all__ = ["PROTOCOLS", "Protocol", "ProtocolCheck", "PublishedNumber"]
 __all__ += ["check", "protocol", "protocols_of", "to_markdown"]
@@ -52,7 +53,7 @@ class ProtocolCheck:
 
     def __str__(self) -> str:
         if not self.deviations:
-            return f"{self.protocol}: as published ({self.clips:,} clips)"
+            return f"{self.protocol}: as published ({counted(self.clips, 'clip')})"
         return f"{self.protocol}: differs from what is published: {'; '.join(self.deviations)}"
 
 
@@ -98,10 +99,10 @@ def _deviations(wanted: Protocol, clips: int, texts: int, classes: int, lacking:
     if wanted.texts and texts != wanted.texts:
         yield f"{texts:,} captions, expected {wanted.texts:,}"
     if wanted.classes and classes != wanted.classes:
-        yield f"{classes:,} classes, expected {wanted.classes:,}"
+        yield f"{counted(classes, 'class')}, expected {wanted.classes:,}"
     for modality, count in lacking.items():
         if count:
-            yield f"{count:,} clips without {modality}"
+            yield f"{counted(count, 'clip')} without {modality}"
 
 
 # -- the page ----------------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from seehear.errors import SeehearError
-from seehear.progress import hushed
+from seehear.progress import counted, hushed
 
 State = Literal["ok", "missing", "wrong"]
 CORE = ("torch", "numpy", "safetensors", "scipy", "scikit-learn", "av", "pillow", "pysubs2", "lancedb", "pyarrow")
@@ -243,7 +243,7 @@ def _library(uri: str) -> Iterator[Check]:
     except SeehearError as error:
         yield Check(uri, "wrong", str(error))
         return
-    yield Check(uri, "ok", f"{len(clips):,} clips, {len(rejects):,} files or rows set aside")
+    yield Check(uri, "ok", f"{counted(len(clips), 'clip')}, {len(rejects):,} set aside")
     roots = library.roots()
     named = sorted({clip.source_of(m) for clip in clips for m in ("video", "audio") if clip.has(m)})
     gone = [name for name in named if not os.path.exists(library.path_of(name, roots))]

@@ -21,7 +21,7 @@ from seehear.methods.diffmavil_config import DiffMAViLConfig
 from seehear.methods.mavil import MAViL, MAViLConfig
 from seehear.methods.vatt import VATT
 from seehear.nn.random import seed_of
-from seehear.progress import hushed, say
+from seehear.progress import counted, hushed, say
 from seehear.recipes import diffmavil, mavil
 from seehear.recipes.config import MediaRun
 from seehear.recipes.downstream.features import features_of
@@ -57,9 +57,9 @@ def train_media(
     )
     if distributed.rank() == 0:
         _save(folder / "model", ready.method.eval(), run, shown, result, clips=ready.clips)
-        lost = f"; {ready.data.lost:,} times something of a clip could not be read" if ready.data.lost else ""
+        lost = f"; {counted(ready.data.lost, 'time')} something of a clip could not be read" if ready.data.lost else ""
         score = "" if result.score is None else f", validation score {100 * result.score:.1f} % at {result.best_step:,}"
-        say(f"trained {result.steps:,} steps in {result.seconds:.0f} s{score}: {folder / 'model'}{lost}")
+        say(f"trained {counted(result.steps, 'step')} in {result.seconds:.0f} s{score}{lost}")
     return result
 
 
@@ -182,7 +182,7 @@ def _save(folder: Path, model: Method, run: MediaRun[Any], shown: Shown, result:
 
 def _about(ready: Prepared[RawMedia], shown: Shown) -> str:
     model = ready.method
-    words = f", {len(shown.vocabulary):,} words" if shown.vocabulary else ""
+    words = f", {counted(len(shown.vocabulary), 'word')}" if shown.vocabulary else ""
     spaces = ", ".join(f"{name} ({', '.join(held)})" for name, held in model.spaces.items())
     parameters = sum(p.numel() for p in model.parameters())
     raw, looked = shown.raw, ""
@@ -190,5 +190,5 @@ def _about(ready: Prepared[RawMedia], shown: Shown) -> str:
         part = "" if raw.region == (0.0, 0.0, 1.0, 1.0) else f" of the part {raw.region} (--raw.region) of each"
         looked = f"; {raw.frames} pictures of {raw.size} pixels{part}, {raw.fps:g} a second"
         looked += ", what moves in them (--raw.motion)" if raw.motion else ""
-    clips = f"{ready.clips:,} clips to train on, {ready.validation:,} to validate"
+    clips = f"{counted(ready.clips, 'clip')} to train on, {ready.validation:,} to validate"
     return f"{clips}{words}{looked}; {spaces}; {parameters:,} parameters"

@@ -22,7 +22,7 @@ import torch
 
 from seehear.data.library import Library
 from seehear.errors import SeehearError
-from seehear.progress import progress, say, set_quiet
+from seehear.progress import counted, progress, say, set_quiet
 from seehear.recipes.config import MediaRun, Run
 from seehear.recipes.estimate import Estimate, estimates
 from seehear.recipes.run import RECIPES, recipe
@@ -96,7 +96,7 @@ def machine() -> str:
         return f"{platform.processor() or 'Apple'} with its GPU"
     cores, threads = os.cpu_count() or 1, torch.get_num_threads()
     used = f", {threads} used" if threads < cores else ""
-    return f"CPU, {cores} core{'s' if cores > 1 else ''}{used}"
+    return f"CPU, {counted(cores, 'core')}{used}"
 
 
 def duration(seconds: float) -> str:
@@ -198,7 +198,7 @@ def _short(seconds: float) -> str:
 def _basis(e: Estimate) -> str:
     if e.how == "estimated":
         return f"estimated: a forward pass of {e.measured_rows} clips"
-    steps = f"{e.measured_steps} step{'s' if e.measured_steps > 1 else ''}"
+    steps = counted(e.measured_steps, "step")
     return f"measured, {steps}" if e.how == "measured" else f"scaled from {steps} of {e.measured_rows} clips"
 
 

@@ -17,7 +17,7 @@ from seehear.methods.base import Method
 from seehear.methods.fusemix import FuseMixConfig
 from seehear.methods.mcn import MCNConfig
 from seehear.nn.random import seed_of
-from seehear.progress import say
+from seehear.progress import counted, say
 from seehear.recipes import diffmavil, fusemix, mavil, mcn, vatt
 from seehear.recipes.config import DataConfig, MediaRun, Run
 from seehear.recipes.media import train_media
@@ -118,7 +118,8 @@ def train_latents(
     ready = prepare(data, run, training)
     if distributed.rank() == 0:
         made = "" if training is None else f"{len(training):,} training clips an epoch of "
-        say(f"{made}{ready.clips:,} clips to train on, {ready.validation:,} to validate; {_shape(ready.method)}")
+        clips = f"{made}{counted(ready.clips, 'clip')} to train on, {ready.validation:,} to validate"
+        say(f"{clips}; {_shape(ready.method)}")
         if ready.score is None:
             say("no validation clips: training runs to its end, and its last weights are kept")
     settings = {"recipe": run.recipe, "library": library, "data": asdict(run.data), "encoders": data.encoders}
@@ -191,4 +192,4 @@ def _summary(result: TrainResult) -> str:
     score = (
         "" if result.score is None else f", validation score {100 * result.score:.1f} % at step {result.best_step:,}"
     )
-    return f"trained {result.steps:,} steps in {result.seconds:.0f} s{score}: {result.folder / 'model'}"
+    return f"trained {counted(result.steps, 'step')} in {result.seconds:.0f} s{score}"

@@ -10,6 +10,7 @@ from seehear.data.library import SPLITS, Library
 from seehear.data.summary import Tally, report
 from seehear.errors import SeehearError
 from seehear.evaluation.leakage import LeakageReport
+from seehear.progress import counted
 from seehear.recipes.leakage import check_leakage
 from seehear.report.markup import Markup, element
 from seehear.report.page import facts, folded, paragraph, table
@@ -25,7 +26,7 @@ def health_section(library: Library, *, split: str) -> list[Markup]:
     summary = report(library, Tally())
     copies = _copies(library)
     known = {
-        "clips": f"{summary.clips:,} from {summary.files:,} files, {summary.hours:,.2f} hours",
+        "clips": f"{counted(summary.clips, 'clip')} from {counted(summary.files, 'file')}, {summary.hours:,.2f} hours",
         "read in part": f"{summary.damaged:,} damaged files" if summary.damaged else "no damaged file",
         "set aside": f"{sum(summary.rejects.values()):,} files and rows" if summary.rejects else "nothing",
         "repeated files": f"{sum(copies):,} with the content of another" if copies else "none",
@@ -61,7 +62,7 @@ def _copies(library: Library) -> list[int]:
 
 def _labelled(library: Library) -> str:
     none = library.table("clips").count_rows("array_length(labels) = 0 OR labels IS NULL")
-    return f"{library.count_clips() - none:,} clips have one or more"
+    return f"{counted(library.count_clips() - none, 'clip')} with one or more"
 
 
 def _rejects(library: Library) -> list[Markup]:
@@ -91,8 +92,12 @@ def _leaks(library: Library, split: str) -> list[Markup]:
         compared = "files, recordings and words; latents are too many to compare in passing (seehear leakage does)"
     how = f"Compared: {compared}. Copies under another encoding: seehear leakage {library.uri} --media."
     if not found.leaks:
-        return [title, paragraph(f"None of its {found.clips:,} clips was found there. ", how)]
-    return [title, paragraph(f"{len(found.affected()):,} of its {found.clips:,} clips. ", how), _leak_table(found)]
+        return [title, paragraph(f"None of its {counted(found.clips, 'clip')} was found there. ", how)]
+    return [
+        title,
+        paragraph(f"{len(found.affected()):,} of its {counted(found.clips, 'clip')}. ", how),
+        _leak_table(found),
+    ]
 
 
 def _leak_table(found: LeakageReport) -> Markup:

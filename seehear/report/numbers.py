@@ -10,6 +10,7 @@ from typing import Any
 
 from seehear.evaluation.bootstrap import FEW_GROUPS, Comparison
 from seehear.evaluation.report import MAIN, NOT_PERCENT, SHOWN, Report, TaskResult, cell, compare_reports
+from seehear.progress import counted
 from seehear.report.figures import Line, Mark, intervals, legend
 from seehear.report.markup import Markup, element
 from seehear.report.page import folded, paragraph, percent, table, table_row
@@ -210,7 +211,7 @@ def _everything(report: Report, kinds: Sequence[str], title: str) -> Markup:
     names = [n for kind in kinds for n in SHOWN[kind] if any(n in r.metrics for r in results)]
     head = ["model", *(f"{n}, %" if n not in NOT_PERCENT else n for n in names)]
     made = table(head, _lines(results, names, len(head)), caption=f"{title}, with 95 % intervals.")
-    return folded(f"{title} ({len(results)} rows)", made)
+    return folded(f"{title} ({counted(len(results), 'row')})", made)
 
 
 def _lines(results: Sequence[TaskResult], names: Sequence[str], width: int) -> Iterator[Any]:

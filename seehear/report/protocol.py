@@ -15,6 +15,7 @@ import numpy as np
 from seehear.errors import SeehearError
 from seehear.evaluation.published import TAGS, PublishedNumber
 from seehear.evaluation.report import NOT_PERCENT, Report, TaskResult
+from seehear.progress import counted
 from seehear.recipes.bench import space_names
 from seehear.recipes.protocol_run import Fusion, ProtocolReport, protocol_vectors
 from seehear.report.confusion import confusion_section
@@ -80,7 +81,7 @@ def _lead(run: Path, found: ProtocolReport, warnings: Sequence[str]) -> list[Mar
     known = {
         "run": str(run),
         "library": about.get("dataset_name"),
-        "split": f"{found.report.split}, {found.checked.clips:,} clips",
+        "split": f"{found.report.split}, {counted(found.checked.clips, 'clip')}",
         "queries": wanted.queries,
         "against": wanted.gallery,
         "seen and heard": _FUSIONS[about["fusion"]] if wanted.kind != "classification" else None,

@@ -20,6 +20,7 @@ from seehear.data.library import Clip, Library, quote
 from seehear.errors import SeehearError
 from seehear.evaluation.embedded import Embedded, embed_latents
 from seehear.evaluation.report import HTML_NAME, JSON_NAME, QUERIES_NAME, Report
+from seehear.progress import counted
 from seehear.recipes.bench import space_names
 from seehear.recipes.evaluate import data_revision, same_encoders, trained_on
 from seehear.recipes.protocol_run import encoders_here
@@ -157,7 +158,7 @@ def _lead(run: Path, folder: Path, report: Report, warnings: Sequence[str]) -> l
     known = {
         "run": str(run),
         "library": about.get("dataset_name"),
-        "split": f"{report.split}, {clips:,} clips" if clips is not None else report.split,
+        "split": f"{report.split}, {counted(clips, 'clip')}" if clips is not None else report.split,
         "encoders": "; ".join(encoders),
         "evaluated": evaluated_at(folder),
         "files": linked(FILES | {os.path.relpath(run / "config.json", folder): "all settings"}),

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from seehear.progress import clock
+from seehear.progress import clock, counted
 from seehear.recipes.studies.grid import Result
 from seehear.recipes.studies.table import Study, Table, in_words
 from seehear.report.markup import Markup, element
@@ -128,7 +128,7 @@ def _tried(results: Sequence[Result]) -> list[Any]:
     return [
         facts({"cells": count, "time": f"{clock(seconds)} in all", **known}),
         lost if failed else None,
-        folded(f"All {len(results):,} cells", cells),
+        folded(f"All {counted(len(results), 'cell')}", cells),
     ]
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from seehear.data.library import Clip, Library, Source, Vectors, VectorTable, content_key, in_batches, quote, table_name
 from seehear.data.locking import writing
 from seehear.errors import SeehearError, require
-from seehear.progress import progress, say
+from seehear.progress import counted, progress, say
 from seehear.search.exact import ExactSearch
 from seehear.types import Modality
 
@@ -68,7 +68,7 @@ class IndexReport:
     def __str__(self) -> str:
         exact = "exact search" if self.recall is None else f"approximate search, recall@10 {self.recall:.3f}"
         changes = f"{self.added:,} new, {self.kept:,} kept, {self.removed:,} removed"
-        return f"index {self.name}: {self.rows:,} vectors ({changes}), {self.texts:,} texts, {exact}"
+        return f"index {self.name}: {counted(self.rows, 'vector')} ({changes}), {counted(self.texts, 'text')}, {exact}"
 
 
 def build_index(

@@ -231,6 +231,7 @@ RUN = """
 import sys
 from seehear.data import encode
 from seehear.data.library import Library
+from seehear.progress import counted
 from tests.data.fake_encoders import FakeSound
 
 encode.COMMIT_ROWS = 2
@@ -282,7 +283,7 @@ def test_stop_saves_what_is_done_and_says_so(library, number):
     said = process.communicate(timeout=60)[1]
     rows = len(Library.open(library.uri).vectors("latents", "fake-sound"))
     assert 0 < rows < SECONDS + 2
-    assert f"{number.name} while encoding with fake-sound: {rows} rows are saved" in said
+    assert f"{number.name} while encoding with fake-sound: {counted(rows, 'row')} saved" in said
     assert f"{SECONDS + 2 - rows} are left; the same command goes on" in said
 
 

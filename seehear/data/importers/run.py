@@ -30,7 +30,7 @@ from seehear.data.prepare import update
 from seehear.data.records import Reject, Text
 from seehear.data.summary import PrepareReport, Tally, report
 from seehear.errors import SeehearError
-from seehear.progress import say
+from seehear.progress import counted, say
 
 _LISTED = 1000
 """Rows of each kind that are set aside one by one; the rest are counted."""
@@ -55,11 +55,15 @@ class ImportReport:
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        lines = [f"{self.name}: {self.rows:,} rows, {self.media:,} {self.what} on disk, {self.missing:,} missing"]
+        lines = [
+            f"{self.name}: {counted(self.rows, 'row')}, {self.media:,} {self.what} on disk, {self.missing:,} missing"
+        ]
         if self.missing:
             lines.append(f"  missing: {', '.join(self.missing_first)}{', ...' if self.missing > _SHOWN else ''}")
         if self.bad_rows:
-            lines.append(f"  {self.bad_rows:,} rows cannot be used: 'seehear info {self.prepared.library} --rejects'")
+            lines.append(
+                f"  {counted(self.bad_rows, 'row')} cannot be used: 'seehear info {self.prepared.library} --rejects'"
+            )
         lines += [f"  note: {note}" for note in self.notes]
         prepared, command = str(self.prepared), f"encode {self.prepared.library}"
         if self.what != "media files":  # there is nothing to encode but texts
@@ -98,7 +102,7 @@ def _import_features(
     from seehear.data.importers.features import features_of
 
     with closing(features_of(wanted, options.features or root, options, skip=skip)) as index:
-        say(f"{wanted.name}: {len(index):,} files of features below {index.folder}")
+        say(f"{wanted.name}: {counted(len(index), 'file')} of features below {index.folder}")
         wanted = index.instead(wanted)
         rows = _Rows(wanted, Files(wanted, root, index), index.locate, options, what="features")
         with closing(GroupedRows(rows, name=wanted.name)) as grouped:

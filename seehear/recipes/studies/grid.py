@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from seehear.errors import SeehearError
-from seehear.progress import clock, hushed, say
+from seehear.progress import clock, counted, hushed, say
 from seehear.stopping import Interrupted, stop_requests
 from seehear.train.checkpoint import write_text
 from seehear.train.folder import flat
@@ -78,7 +78,9 @@ def run_grid(
             left = len(todo) - number
             say(_line(found[key], len(found), len(cells), (time.monotonic() - started) / number * left))
             if stop and left:
-                raise Interrupted(f"stopped by {stop.name}, {left:,} cells left: the same command goes on with them")
+                raise Interrupted(
+                    f"stopped by {stop.name}, {counted(left, 'cell')} left: the same command goes on with them"
+                )
     if failed := sum(bool(result.error) for result in found.values()):
         say(f"{failed:,} of {len(cells):,} cells could not be measured: see {folder / 'failed'}")
     return [found[key] for key in keys]

@@ -19,6 +19,7 @@ import numpy as np
 
 from seehear.errors import SeehearError
 from seehear.evaluation.report import provenance
+from seehear.progress import counted
 from seehear.recipes.studies.grid import Result, Value
 from seehear.train.checkpoint import write_text
 
@@ -101,7 +102,7 @@ class Table:
         failed = sum(row.failed for row in self.rows)
         seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}" if counts else "no"
         said = [f"Mean over {seeds} seeds [{self.interval}]."] if counts and counts[-1] > 1 else []
-        said += [f"{failed} cells could not be measured and are left out."] if failed else []
+        said += [f"{counted(failed, 'cell')} could not be measured and are left out."] if failed else []
         return [*self.notes, *said]
 
     def markdown(self) -> str:
