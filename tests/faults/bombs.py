@@ -19,7 +19,7 @@ from seehear.data.features import opened
 from seehear.data.library import Library
 from seehear.data.pickles import read_pickle
 from seehear.data.shards import load_shard
-from seehear.encoders.wordfiles import open_words
+from seehear.encoders.wordfiles import open_word_file
 from seehear.errors import SeehearError
 from tests.data.makers import picture
 from tests.faults import builders
@@ -185,7 +185,7 @@ def of_shard(path: Path) -> str:
 
 
 def of_words(path: Path) -> str:
-    open_words(path)
+    open_word_file(path)
     return "read"
 
 

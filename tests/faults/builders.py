@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.data.makers import film, srt, with_subtitles
+from tests.data.makers import film, with_subtitles
 
 WIDE, HIGH = 16_384, 8_191
 """134 million pixels: just below the number at which Pillow warns of a bomb, 537 MB as RGBA."""
@@ -39,12 +39,14 @@ def png(*, bits: int = 8, colour: int = 6, frames: int = 1, interlaced: bool = F
             order += 1
         chunks.append((b"fdAT", struct.pack(">I", order) + packed) if n else (b"IDAT", packed))
         order += int(n > 0)
-    body = (struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in [*chunks, (b"IEND", b"")])
+    body = (
+        struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in [*chunks, (b"IEND", b"")]
+    )
     return b"\x89PNG\r\n\x1a\n" + b"".join(body)
 
 
 def webp(frames: int = 1) -> bytes:
-    """A lossless WebP of 16,383 x 8,191 pixels of one colour, which take no bits at all; animated for several frames."""
+    """A lossless WebP of 16,383 x 8,191 pixels of one colour, which take no bits; animated for several frames."""
     wide, high = 16_383, HIGH
     # From the last bit to the first: five prefix codes of one symbol (0001), no transform, cache or meta codes.
     packed = int("0001" * 5 + "000" + "000" + "1" + f"{high - 1:014b}" + f"{wide - 1:014b}", 2)
