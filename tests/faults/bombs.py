@@ -65,10 +65,10 @@ def _prepared(media: Path, good: str, bad: str) -> tuple[str, list[Ended]]:
     words: list[str | Path] = ["prepare", media, "--library", library, "--workers", "1", "--time-limit", "30"]
     ended = [run(words, limits=_LIMITS)]
     if not ended[0].status:
-        words = ["encode", library, "--encoders", "grey", "logmel", "--workers", "1"]
+        words = ["encode", library, "--encoders", "grey", "--workers", "1"]
         ended.append(run(words, limits=_LIMITS))
     if ended[-1].status:
-        return f"status {ended[-1].status}: {ended[-1].complaint}", ended
+        return f"status {ended[-1].status}: {ended[-1].complaint.splitlines()[-1]}", ended
     made = Library.open(library)
     sources, rejects = {clip.source for clip in made.clips()}, {r.path: r.reason for r in made.rejects()}
     if good not in sources:
@@ -204,7 +204,7 @@ def _readers(_: Reference, folder: Path) -> Outcome:
             path = folder / f"{number}.pkl"
             path.write_bytes(content())
             _one(found, f"pickle: {name}", of_pickle, path)
-        for member, read in (("features", two_rows), ("video", of_shard), ("vectors", of_words)):
+        for member, read in (("features", two_rows), ("video", of_shard), ("words", of_words)):
             for held in (True, False):
                 path = builders.npz(folder / f"{member}.npz", member, held=held)
                 _one(found, f"npz: {member} of 8 GB{'' if held else ', by its header alone'}", read, path)
