@@ -11,6 +11,7 @@ demo: $(VENV)/.demo
 
 # One process a core; each with one thread, or they wait for each other.
 test: $(VENV)/.dev
+	@echo 'The default suite usually takes about five minutes on two quiet cores.'
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 test-all: $(VENV)/.dev

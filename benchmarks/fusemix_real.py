@@ -55,11 +55,11 @@ def measure(cell: Cell, data_folder: Path, work: Path) -> dict[str, float]:
     test = data.split("test")
     if model == "closed forms":
         found: dict[str, float] = {}
-        for form in closed_forms(data, seed=seed):
+        for form in closed_forms(data):
             found |= recalls(form.name, form, test)
         return found
     if model == "richer latents":
-        return recalls(model, start_of(base().method, data, seed=seed), test)
+        return recalls(model, start_of(base().method, data), test)
     if model.startswith("paper"):
         data = principal(data)
     folder = work / "runs" / f"{name}-{model}-{seed}".replace(", ", "-").replace(" ", "-")

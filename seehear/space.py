@@ -26,7 +26,7 @@ from seehear.encoders.base import Encoder, Sample
 from seehear.encoders.weights import tensors_hash
 from seehear.errors import SeehearError, near, unknown
 from seehear.methods.base import Method
-from seehear.train.model_folder import save_model
+from seehear.train.model_folder import has_model, save_model
 from seehear.types import Batch, Float, Modality, Tensor
 
 if TYPE_CHECKING:
@@ -268,7 +268,7 @@ def make_method(name: str, settings: Mapping[str, Any]) -> Method:
 def model_folder(folder: str | os.PathLike[str]) -> Path:
     """Where the model of a run folder is, or the folder itself when it is one."""
     for candidate in (Path(folder) / "model", Path(folder)):
-        if (candidate / "model.safetensors").is_file() and (candidate / "config.json").is_file():
+        if has_model(candidate):
             return candidate
     raise SeehearError(
         f"no trained model in {folder}{'' if os.path.exists(folder) else near(folder)}: a run has "

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import fields, replace
 from typing import Any
 
+import pytest
 import torch
 
 from seehear.data.latents import LatentData
@@ -131,3 +132,7 @@ METHODS: dict[str, tuple[Callable[[], Method], Callable[[int], TrainingData]]] =
     "mavil-stage2": (lambda: mavil(teacher="runs/before", fusion="bottleneck"), RawClips),
 }
 """name -> (make the method, make the data of so many clips)."""
+
+VARIANTS = {"fusemix-halves", "fusemix-skip", "mcn-clips", "mcn-spaces", "vatt-agnostic", "mavil-stage2"}
+EACH = [pytest.param(name, marks=pytest.mark.slow) if name in VARIANTS else name for name in METHODS]
+"""All names, for tests that take seconds: each method once by default, its variants with the slow tests."""

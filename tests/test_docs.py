@@ -54,6 +54,8 @@ def options_of(words):
 )
 def test_every_command_of_a_page_exists_with_its_options(page):
     text = page.read_text(encoding="utf-8")
+    for code in re.findall(r"^```python\n(.*?)^```", text, re.M | re.S):
+        compile(code, page.name, "exec")
     for words in commands_of(text):
         assert words[1] in COMMANDS, f"{page.name}: {' '.join(words)}"
         known = options_of(words)
@@ -80,6 +82,7 @@ def home(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_the_how_to_pages_run_from_the_first_line_to_the_last(home, monkeypatch, capsys):
     """One after the other: each builds on those before it."""

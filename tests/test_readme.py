@@ -4,6 +4,7 @@ import csv
 import re
 import shlex
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -48,10 +49,12 @@ def small_media(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def small_demo(small_media, tmp_path_factory):
-    """`seehear demo` with fewer clips, where the README's code looks for it."""
-    where = tmp_path_factory.mktemp("clone")
+    """`seehear demo` with fewer clips and shorter training, where the README's code looks for it."""
+    where, full = tmp_path_factory.mktemp("clone"), demo.run()
+    short = replace(full, train=replace(full.train, epochs=10, evaluations=2))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(demo, "MEDIA", small_media)
+        patch.setattr(demo, "run", lambda: short)
         report = demo.demo(where / "seehear-demo")
         again = demo.demo(where / "seehear-demo")
     (where / "seehear").symlink_to(ROOT / "seehear")

@@ -13,8 +13,9 @@ from tyro.conf import Positional
 from seehear import distributed
 from seehear.commands.parsing import Flat, command_line, parse, show
 from seehear.data.library import Library
+from seehear.errors import SeehearError
 from seehear.progress import say
-from seehear.recipes.evaluate import EvaluateOptions, evaluate_run
+from seehear.recipes.evaluate import EvaluateOptions, evaluate_run, evaluation_folder
 from seehear.recipes.protocol_run import Fusion, evaluate_protocol
 from seehear.recipes.run import recipe, train_run
 from seehear.report.protocol import write_protocol
@@ -70,7 +71,8 @@ class Evaluate:
 
     Retrieval for every ordered pair of modalities and for fused queries, and classification by class names where clips
     have labels, with 95 % intervals over source recordings. The numbers are in evaluation.json in the run's folder, and
-    report.html there shows them, with examples to see and hear.
+    report.html there shows them, with examples to see and hear. Another library or split has a folder of its own,
+    RUN/evaluations/LIBRARY-SPLIT: it never overwrites them.
 
     With --protocol the run is measured as papers are (docs/protocols.md), and their numbers stand beside it; its files
     are in protocols/NAME in the run's folder.
@@ -81,6 +83,8 @@ class Evaluate:
     run_folder: Positional[Path]
     library: str | None = None
     """Another library than the one it was trained on."""
+    out: Path | None = None
+    """Another folder for the numbers and the page. Not with --protocol."""
     protocol: str = ""
     """msrvtt-1kA, youcook2-clips, crosstask, ...: of a library that was imported for it."""
     fusion: Fusion = "sum"
@@ -98,6 +102,8 @@ class Evaluate:
     def run(self) -> None:
         command = command_line(self)
         if self.protocol:
+            if self.out:
+                raise SeehearError("--out and --protocol: leave one out, a protocol has its folder protocols/NAME")
             found = evaluate_protocol(
                 self.run_folder, self.protocol, self.library, fusion=self.fusion, device=self.device, command=command
             )
@@ -105,10 +111,13 @@ class Evaluate:
             if self.html:
                 say(f"report: {write_protocol(self.run_folder, found, self.page)}")
             return
-        report = evaluate_run(self.run_folder, self.library, self.options, device=self.device, command=command)
+        out = self.out or evaluation_folder(self.run_folder, self.library, self.options.split)
+        report = evaluate_run(self.run_folder, self.library, self.options, device=self.device, command=command, out=out)
         show(report, as_json=self.json)
         if self.html:
-            say(f"report: {write_report(self.run_folder, self.library, self.page)}")
+            say(f"report: {write_report(self.run_folder, self.library, self.page, out=out)}")
+        elif out != self.run_folder:
+            say(f"numbers: {out}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,10 +132,12 @@ class Report:
     run_folder: Positional[Path]
     library: str | None = None
     """Another place of the library than where it was evaluated."""
+    out: Path | None = None
+    """Folder of the evaluation, where it is not the run's: runs/fusemix/evaluations/other."""
     page: Annotated[ReportOptions, Flat] = field(default_factory=ReportOptions)
     json: bool = False
     """Print as JSON where it is."""
 
     def run(self) -> None:
-        path = write_report(self.run_folder, self.library, self.page)
+        path = write_report(self.run_folder, self.library, self.page, out=self.out)
         show({"report": str(path)} if self.json else path, as_json=self.json)

@@ -21,7 +21,8 @@ from seehear.errors import SeehearError
 
 
 def check_input(path: Path, options: PrepareOptions, skip: str | Path) -> None:
-    """Raises `SeehearError` when there is nothing in it to read. Cheap: looks no further than the first file or row."""
+    """Raises `SeehearError` when there is nothing in it to read. Looks no further than the first file or row, and
+    at the columns: JSONL is read whole for them."""
     if path.is_dir():
         if next(iter(Folder(path, language=options.language, skip=skip)), None) is None:
             raise SeehearError(f"{path}: there is no video, sound or picture in this folder")

@@ -127,11 +127,15 @@ class LatentData:
     def aligned(self) -> tuple[dict[Modality, Tensor], dict[Modality, Tensor]]:
         """(latents, present) of rows that belong together, as the closed forms take them: a row a text, the clip's
         other modalities repeated beside it. The latents as they are stored."""
-        rows_N = torch.stack([r.count for r in self.rows.values()]).amax(0).clamp(min=1)
-        clip_R = torch.repeat_interleave(torch.arange(len(self), device=rows_N.device), rows_N)
-        within_R = torch.arange(len(clip_R), device=rows_N.device) - (rows_N.cumsum(0) - rows_N)[clip_R]
+        clip_R = self.aligned_owner()
+        within_R = torch.arange(len(clip_R), device=clip_R.device) - torch.searchsorted(clip_R, clip_R)
         at = {m: r.first[clip_R] + within_R % r.count[clip_R].clamp(min=1) for m, r in self.rows.items()}
         return {m: r.vectors[at[m]] for m, r in self.rows.items()}, {m: self.has(m)[clip_R] for m in self.rows}
+
+    def aligned_owner(self) -> Int[Tensor, " r"]:
+        """Clip number of each row of `aligned`, ascending."""
+        rows_N = torch.stack([r.count for r in self.rows.values()]).amax(0).clamp(min=1)
+        return torch.repeat_interleave(torch.arange(len(self), device=rows_N.device), rows_N)
 
     # -- training ----------------------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ import math
 import posixpath
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,12 @@ from seehear.errors import SeehearError, require, unknown
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 ROLES = ("id", "file", "video", "image", "audio", "start", "end", "text", "texts", "labels", "group", "split")
+_JSONL = (".jsonl", ".ndjson")
 MEDIA_ROLES = ("file", "video", "image", "audio")
 _SYNONYMS = {"path": "file", "source": "file", "caption": "text", "label": "labels"}
 """Used when the column they stand for is missing; otherwise they are columns like any other."""
-_LOOKED_AT = 1000
-"""Lines from whose fields the columns are known: in JSONL a line may lack some."""
+_OTHERS = 100
+"""Columns without a role that are remembered, for messages: JSONL may have a new one in every line."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,13 +77,9 @@ def read_manifest(
     name = name or printable(path.name)
     if path.suffix.lower() not in SUFFIXES:
         raise SeehearError(f"{path}: a manifest is a {', '.join(SUFFIXES)} file")
-    records = _READERS[path.suffix.lower()](path)
-    first = list(islice(records, _LOOKED_AT))
-    if not first:
-        raise SeehearError(f"{path}: holds no rows")
-    names = dict.fromkeys(column for _, values in first if isinstance(values, dict) for column in values)
-    roles = _roles(path, list(names), columns or {}) if names else {}
-    for line, values in chain(first, records):
+    names = _columns(path, columns or {})
+    roles = _roles(path, names, columns or {}) if names else {}
+    for line, values in _READERS[path.suffix.lower()](path):
         try:
             if isinstance(values, SeehearError):
                 raise values
@@ -165,6 +162,26 @@ _READERS: dict[str, Callable[[Path], Iterator[Record]]] = {
     ".ndjson": _jsonl,
     ".parquet": _parquet,
 }
+
+
+def _columns(path: Path, columns: Mapping[str, str]) -> list[str]:
+    """Names of the columns. All of a JSONL file is read for them: a line may lack some, and a row would be misread
+    without a column that first comes after it."""
+    kept = {*ROLES, *_SYNONYMS}
+    names: dict[str, None] = {}
+    empty = True
+    for _, values in _READERS[path.suffix.lower()](path):
+        empty = False
+        if isinstance(values, SeehearError):
+            continue
+        for name in values:
+            if name not in names and (len(names) < _OTHERS or name.lower() in kept or name in columns.values()):
+                names[name] = None
+        if path.suffix.lower() not in _JSONL:  # a row of any other table has all columns
+            break
+    if empty:
+        raise SeehearError(f"{path}: holds no rows")
+    return list(names)
 
 
 # -- rows --------------------------------------------------------------------------------------------------------------

@@ -116,8 +116,11 @@ class Vocabulary:
 
     def save(self, path: str | Path) -> None:
         """As JSON."""
+        Path(path).write_text(self.to_json(), encoding="utf-8")
+
+    def to_json(self) -> str:
         content = {"format": _FORMAT, "fingerprint": self.fingerprint, "lower": self.lower, "words": self.words}
-        Path(path).write_text(json.dumps(content, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
+        return json.dumps(content, ensure_ascii=False, indent=0) + "\n"
 
     @classmethod
     def load(cls, path: str | Path, *, expected: str = "") -> Vocabulary:

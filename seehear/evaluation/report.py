@@ -20,7 +20,7 @@ from seehear.errors import SeehearError, unknown
 from seehear.evaluation.bootstrap import Comparison, compare
 
 FORMAT = "seehear-evaluation/1"
-JSON_NAME, QUERIES_NAME = "evaluation.json", "evaluation_queries.npz"
+JSON_NAME, QUERIES_NAME, HTML_NAME = "evaluation.json", "evaluation_queries.npz", "report.html"
 MAIN = {"retrieval": "nDCG@10", "classification": "top1", "multilabel": "mAP", "correspondence": "AUC"}
 MAIN |= {"localisation": "recall"}
 """The metric that stands for a kind of task when one number is asked for."""
@@ -126,8 +126,12 @@ class Report:
         )
 
     def save(self, folder: str | Path) -> Path:
-        """`evaluation.json`, whose path is returned, and `evaluation_queries.npz` with what `compare_reports` needs."""
+        """Writes `evaluation.json`, whose path is returned, and `evaluation_queries.npz` with what `compare_reports`
+        needs. A page of older numbers is removed."""
         folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        if (folder / HTML_NAME).is_file():
+            (folder / HTML_NAME).unlink()
         arrays: dict[str, np.ndarray] = {}
         for result in self.results:
             prefix = f"{result.model}{_SEPARATOR}{result.task}{_SEPARATOR}"

@@ -6,9 +6,8 @@ the fallback for tiny data, and where a trained head may start.
     generalised   C v = lambda D v over all modalities, D the block diagonal of C;  for two, lambda = 1 + rho
     Procrustes    X'Y = U S V',  R = U V'
     ridge         W = (C_x + shrinkage * mean eigenvalue * I)^-1 C_xy
-    ASIF          similarities to paired anchors, nothing fitted at all (arXiv 2210.01738)
 
-All but ASIF are functions of `Moments`, which are accumulated over chunks of rows: a million rows cost two passes. Rows
+All are functions of `Moments`, which are accumulated over chunks of rows: a million rows cost two passes. Rows
 may lack modalities: each covariance is of the rows that have both its sides. Everything is float64.
 """
 
@@ -199,48 +198,25 @@ def ridge(m: Moments, *, shrinkage: float | Mapping[Modality, float] = 0.1, hub:
     return _maps("ridge", m, weight, None, settings)
 
 
-class Asif:
-    """A vector is its similarities to anchors of its own modality, of which the row numbers are shared: the `keep`
-    largest, to a power, made unit. Fits nothing."""
-
-    name = "asif"
-
-    def __init__(self, anchors: Latents, *, keep: int = 800, power: float = 8.0):
-        self.anchors = {m: F.normalize(torch.as_tensor(x).float(), dim=1) for m, x in anchors.items()}
-        if len({len(x) for x in self.anchors.values()}) != 1:
-            raise ValueError("anchors must be rows that have every modality: as many of each")
-        self.keep, self.power = min(keep, len(next(iter(self.anchors.values())))), power
-        self.spaces = {"joint": tuple(anchors)}
-
-    def embed(self, batch: Latents, space: str | None = None) -> dict[Modality, Tensor]:
-        """{modality: (B, number of anchors) unit vectors}."""
-        found = {}
-        for m, anchors in self.anchors.items():
-            if m in batch:
-                similar = (F.normalize(torch.as_tensor(batch[m]).float(), dim=1) @ anchors.T).clamp_min(0.0)
-                top = similar.topk(self.keep, dim=1)
-                sparse = torch.zeros_like(similar).scatter_(1, top.indices, top.values**self.power)
-                found[m] = F.normalize(sparse, dim=1)
-        return found
-
-
 def tuned(
     train: Moments,
     validation: Latents,
     present: Present | None = None,
+    clip: Tensor | None = None,
     *,
     shrinkages: Sequence[float] = SHRINKAGES,
     ranks: Sequence[int | None] = (None, 256, 64),
     pairs: Pairs | None = None,
 ) -> LinearMaps:
     """CCA, or generalised CCA, with the shrinkage and rank that retrieve best on validation rows; None is full rank."""
-    return best(_family(train, shrinkages, ranks), validation, present, pairs=pairs)
+    return best(_family(train, shrinkages, ranks), validation, present, clip, pairs=pairs)
 
 
 def tuned_ridge(
     train: Moments,
     validation: Latents,
     present: Present | None = None,
+    clip: Tensor | None = None,
     *,
     hub: Modality,
     shrinkages: Sequence[float] = SHRINKAGES,
@@ -250,43 +226,59 @@ def tuned_ridge(
     for p in train.modalities:
         if p != hub:
             candidates = (ridge(train.only(p, hub), shrinkage=r, hub=hub) for r in shrinkages)
-            found = best(candidates, validation, present, pairs=((p, hub),))
+            found = best(candidates, validation, present, clip, pairs=((p, hub),))
             chosen[p] = float(found.settings[f"shrinkage of {p}"])
     return ridge(train, shrinkage=chosen, hub=hub)
 
 
 def best(
-    candidates: Iterable[LinearMaps], validation: Latents, present: Present | None = None, *, pairs: Pairs | None = None
+    candidates: Iterable[LinearMaps],
+    validation: Latents,
+    present: Present | None = None,
+    clip: Tensor | None = None,
+    *,
+    pairs: Pairs | None = None,
 ) -> LinearMaps:
     """The candidate that retrieves best on validation rows; the first of equals. Over several pairs of modalities: the
     highest mean of its reciprocal ranks relative to the best in each pair, so that no easy pair outvotes a hard one."""
     check(validation, present)
     candidates = list(candidates)
-    scores = np.array([list(reciprocal_ranks(c, validation, present, pairs=pairs).values()) for c in candidates])
+    scores = np.array([list(reciprocal_ranks(c, validation, present, clip, pairs=pairs).values()) for c in candidates])
     return candidates[int((scores / scores.max(axis=0)).mean(axis=1).argmax())]
 
 
 def reciprocal_ranks(
-    maps: LinearMaps | Asif, latents: Latents, present: Present | None = None, *, pairs: Pairs | None = None
+    maps: LinearMaps,
+    latents: Latents,
+    present: Present | None = None,
+    clip: Tensor | None = None,
+    *,
+    pairs: Pairs | None = None,
 ) -> dict[tuple[Modality, Modality], float]:
-    """By pair, over both directions, the mean of 1 / the rank of each row's own partner among the first 4,096 rows
-    that have both; ties share their ranks. (Evaluation proper is elsewhere: this only ranks candidates.)"""
+    """By pair, over both directions, the mean reciprocal rank of each row's own clip among the clips of the first 4,096
+    rows that have both modalities; ties share their ranks. `clip` is the clip number of each row, ascending (default:
+    every row is a clip). A clip ranks by its best row, and every clip has the same weight. (Evaluation proper is
+    elsewhere: this only ranks candidates.)"""
     scores = {}
     for p, q in pairs or list(combinations([m for m in maps.spaces["joint"] if m in latents], 2)):
         rows = (present_rows(latents, present, p) & present_rows(latents, present, q)).nonzero().squeeze(1)[:4096]
         if len(rows) > 1:
             vectors = maps.embed({m: torch.as_tensor(latents[m])[rows] for m in (p, q)})
             similar = vectors[p] @ vectors[q].T
-            scores[p, q] = float(np.mean([_reciprocal_rank(s) for s in (similar, similar.T)]))
+            own = rows if clip is None else clip[rows]
+            scores[p, q] = float(np.mean([_reciprocal_rank(s.numpy(), own.numpy()) for s in (similar, similar.T)]))
     if not scores:
         raise SeehearError("no two validation rows have the same two modalities: nothing to choose by")
     return scores
 
 
-def _reciprocal_rank(similar_NN: Tensor) -> float:
-    own = similar_NN.diagonal()[:, None]
-    rank = 1 + (similar_NN > own).sum(dim=1) + ((similar_NN == own).sum(dim=1) - 1) / 2
-    return rank.reciprocal().mean().item()
+def _reciprocal_rank(similar_RR: np.ndarray, clip_R: np.ndarray) -> float:
+    _, first_C, number_R, rows_C = np.unique(clip_R, return_index=True, return_inverse=True, return_counts=True)
+    # Other captions of a row's clip are right answers, not competitors: rows compete as clips.
+    best_RC = np.maximum.reduceat(similar_RR, first_C, axis=1)
+    own_R1 = np.take_along_axis(best_RC, number_R[:, None], axis=1)
+    rank_R = 1 + (best_RC > own_R1).sum(axis=1) + ((best_RC == own_R1).sum(axis=1) - 1) / 2
+    return float(np.average(1 / rank_R, weights=1 / rows_C[number_R]))
 
 
 def _eigh(c: Tensor) -> tuple[Tensor, Tensor]:

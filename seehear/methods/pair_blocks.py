@@ -27,6 +27,7 @@ def tuned_blocks(
     train: linear.Moments,
     validation: Latents,
     present: Present | None = None,
+    clip: Tensor | None = None,
     *,
     dim: int,
     shrinkages: Sequence[float] = linear.SHRINKAGES,
@@ -38,8 +39,9 @@ def tuned_blocks(
     blocks: dict[Modality, list[Tensor]] = {m: [] for m in train.modalities}
     settings: dict[str, float | int | str] = {}
     for p, q in pairs:
+        ranks = rank, min(rank, 64)
         found = linear.tuned(
-            train.only(p, q), validation, present, shrinkages=shrinkages, ranks=(rank, min(rank, 64)), pairs=((p, q),)
+            train.only(p, q), validation, present, clip, shrinkages=shrinkages, ranks=ranks, pairs=((p, q),)
         )
         settings[f"shrinkage of {p}-{q}"] = found.settings["shrinkage"]
         for m, parts in blocks.items():

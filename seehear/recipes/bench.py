@@ -158,7 +158,7 @@ def space_names(method: Method) -> dict[str, str]:
 
 def baseline_results(bench: Bench) -> Iterator[TaskResult]:
     test = vectors_only(bench.test)
-    for form in closed_forms(bench.data, seed=bench.options.seed):
+    for form in closed_forms(bench.data):
         results = bench.results(form.name, embed_latents(form, test), bench.classes(form))
         yield from (replace(r, details=r.details | settings(form)) for r in results)
     if bench.options.probes:

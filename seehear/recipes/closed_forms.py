@@ -1,5 +1,8 @@
-"""The models that need no training, fitted on the training clips and tuned on the validation clips: what every trained
-model is shown beside."""
+"""The models that need no training, fitted on the training clips and tuned on the validation clips: the baselines of
+every trained model, and where a run of FuseMix starts.
+
+Both are fitted by `training_moments` and tuned on `validation_rows`, so that a trained model is never ahead of a
+baseline only because the baseline was tuned in another way."""
 
 from __future__ import annotations
 
@@ -11,12 +14,15 @@ from torch.nn import functional as F
 
 from seehear.data.latents import LatentData
 from seehear.methods import linear
+from seehear.methods.asif import Asif
 from seehear.nn.random import seed_of
 from seehear.types import Batch, Modality, Tensor
 
-_ROWS = 200_000  # training rows that are plenty for covariances
+_CLIPS = 200_000  # training clips that are plenty for covariances
+_VALIDATION_ROWS = 4096  # rows that are plenty to choose a setting by
 _ANCHORS = 20_000  # pairs that ASIF compares with
 _RANKS = (None, 256, 64)
+_DRAW = seed_of(0, "rows of the closed forms")
 _FEW_SHRINKAGES = (0.1, 1.0, 10.0)  # for the eigenproblem over all modalities at once, which is the costly one
 
 
@@ -40,19 +46,19 @@ class RawCosine:
         return {m: F.normalize(batch[m].float(), dim=1) for m in self.spaces["joint"] if m in batch}
 
 
-def closed_forms(data: LatentData, *, seed: int = 0) -> Iterator[ClosedForm]:
+def closed_forms(data: LatentData) -> Iterator[ClosedForm]:
     """For each pair of modalities: raw cosine where the encoders share a space, else ASIF; Procrustes, ridge, CCA. For
     three or more, generalised CCA over all of them. Of `data` the splits train and val are read, no other. Sequences
     (words, spectrograms) are no vectors that a closed form could map: their modalities have none."""
     data = vectors_only(data)
     train, val = data.split("train"), data.split("val")
     for p, q in combinations(data.modalities, 2):
-        pair = _fit(_only(train, (p, q)), _only(val, (p, q)), seed)
+        pair = _fit(_only(train, (p, q)), _only(val, (p, q)))
         if pair is not None:
             yield RawCosine((p, q)) if share_a_space(data, p, q) else pair.pop("asif")
             yield from (pair[name] for name in ("procrustes", "ridge", "cca"))
     if len(data.modalities) > 2:
-        whole = _canonical(train.joined(), val.joined(), seed)
+        whole = _canonical(train.joined(), val.joined())
         if whole is not None:
             yield whole
 
@@ -76,36 +82,46 @@ def settings(form: Any) -> dict[str, Any]:
     return dict(getattr(form, "settings", {}))
 
 
-def _fit(train: LatentData, val: LatentData, seed: int) -> dict[str, Any] | None:
+def training_moments(train: LatentData, *, pairs: linear.Pairs | None = None) -> linear.Moments:
+    """Moments of the standardised rows of training clips; of a draw that is always the same where there are many."""
+    return linear.moments(*train.sample(_CLIPS, _DRAW).aligned(), pairs=pairs).standardised()
+
+
+def validation_rows(val: LatentData) -> tuple[dict[Modality, Tensor], dict[Modality, Tensor], Tensor]:
+    """(latents, present, clip) to tune a closed form on: all texts of a clip are its right answers. Of many clips a
+    draw that is always the same."""
+    clips = val.sample(max(2, _VALIDATION_ROWS * len(val) // max(1, len(val.aligned_owner()))), _DRAW)
+    return *clips.aligned(), clips.aligned_owner()
+
+
+def _fit(train: LatentData, val: LatentData) -> dict[str, Any] | None:
     """None when no training clip has both modalities."""
     if len(train) < 2:
         return None
-    latents, present = train.sample(_ROWS, seed_of(seed, "rows of the closed forms")).aligned()
-    m = linear.moments(latents, present).standardised()
-    anchors, _ = train.sample(_ANCHORS, seed_of(seed, "rows of the closed forms")).aligned()
+    m = training_moments(train)
+    anchors, _ = train.sample(_ANCHORS, _DRAW).aligned()
     forms: dict[str, list[Any]] = {
-        "asif": [linear.Asif(anchors)],
+        "asif": [Asif(anchors)],
         "procrustes": [linear.procrustes(m, rank=_at_most(m, r)) for r in _RANKS],
         "ridge": [linear.ridge(m, shrinkage=s, hub=h) for h in m.modalities for s in linear.SHRINKAGES],
     }
     found: dict[str, Any] = {name: _best(candidates, val) for name, candidates in forms.items()}
-    return found | {"cca": _canonical(train, val, seed, m)}
+    return found | {"cca": _canonical(train, val, m)}
 
 
-def _canonical(train: LatentData, val: LatentData, seed: int, m: linear.Moments | None = None) -> Any:
+def _canonical(train: LatentData, val: LatentData, m: linear.Moments | None = None) -> Any:
     if len(train) < 2:
         return None
-    if m is None:
-        m = linear.moments(*train.sample(_ROWS, seed_of(seed, "rows of the closed forms")).aligned()).standardised()
+    m = m or training_moments(train)
     if len(val) < 2:
         return linear.canonical(m)
     shrinkages = linear.SHRINKAGES if len(m.modalities) == 2 else _FEW_SHRINKAGES
-    return linear.tuned(m, *val.aligned(), shrinkages=shrinkages)
+    return linear.tuned(m, *validation_rows(val), shrinkages=shrinkages)
 
 
 def _best(candidates: list[Any], val: LatentData) -> Any:
     """Without validation clips the first: its own default."""
-    return linear.best(candidates, *val.aligned()) if len(val) > 1 and len(candidates) > 1 else candidates[0]
+    return linear.best(candidates, *validation_rows(val)) if len(val) > 1 and len(candidates) > 1 else candidates[0]
 
 
 def _at_most(m: linear.Moments, rank: int | None) -> int | None:

@@ -179,7 +179,7 @@ def _fold(data: LatentData, clips: Mapping[str, Clip], fold: str, folder: Path, 
     part = LatentData(data.rows, ids=data.ids, splits=splits, groups=data.groups)
     finish(part, run(), folder)
     space = SharedSpace.from_pretrained(folder)
-    closed = fusemix.start_of(run().method, part, seed=run().train.seed)
+    closed = fusemix.start_of(run().method, part)
     learned_hits, closed_hits = _ask(space, part, own), _ask(closed, part, own)
     return {what: (hits, closed_hits[what][0], chance, groups) for what, (hits, chance, groups) in learned_hits.items()}
 

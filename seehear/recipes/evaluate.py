@@ -1,4 +1,5 @@
-"""Evaluate a run, or the closed forms alone, on a library: the report, in the run's folder.
+"""Evaluate a run, or the closed forms alone, on a library: the report, in the run's folder, or below it where library
+or split are not the run's own (`evaluation_folder`).
 
 Numbers come from the split that is asked for and no other. The training split fits the closed forms and the probes, the
 validation split chooses their settings.
@@ -16,7 +17,7 @@ from seehear.data.latents import LatentData, load_latents
 from seehear.data.library import SPLITS, Library
 from seehear.errors import SeehearError, near
 from seehear.evaluation.protocol import group_warnings
-from seehear.evaluation.report import Report, provenance
+from seehear.evaluation.report import JSON_NAME, Report, provenance
 from seehear.recipes.bench import Bench, EvaluateOptions, baseline_results, model_results
 from seehear.types import Modality
 
@@ -33,11 +34,14 @@ def evaluate_run(
     *,
     device: str = "auto",
     command: str = "",
+    out: str | Path | None = None,
 ) -> Report:
-    """The report of a run, saved in its folder. Without a library, the one it was trained on."""
+    """The report of a run, saved in `out`, or where `evaluation_folder` says. Without a library, the one it was trained
+    on."""
     from seehear.space import SharedSpace
 
     run, options = Path(run), options or EvaluateOptions()
+    folder = evaluation_folder(run, library, options.split) if out is None else Path(out)
     library = library if isinstance(library, Library) else Library.open(library or trained_on(run))
     space = SharedSpace.from_pretrained(run, device=device)
     space.encode_library(library)
@@ -48,7 +52,7 @@ def evaluate_run(
     about |= {"model_name": str(run), "model_revision": space.fingerprint}
     results = [*model_results(bench), *(baseline_results(bench) if options.closed_forms else [])]
     report = Report(split=options.split, results=tuple(results), warnings=tuple(_warnings(bench)), about=about)
-    report.save(run)
+    report.save(folder)
     return report
 
 
@@ -69,17 +73,42 @@ def evaluate_closed_forms(
     return Report(split=options.split, results=results, warnings=tuple(_warnings(bench)), about=about)
 
 
+def evaluation_folder(run: str | Path, library: Library | str | Path | None, split: str) -> Path:
+    """The run's folder for the test split of the library it was trained on; else RUN/evaluations/LIBRARY, /SPLIT or
+    /LIBRARY-SPLIT, so that no other numbers take the place of the run's own."""
+    run = Path(run)
+    uri = library.uri if isinstance(library, Library) else None if library is None else str(library)
+    own = uri is None or _place(uri) == _place(_settings(run).get("library") or "")
+    names = [*([] if own else [_place(str(uri)).rsplit("/", 1)[-1]]), *([] if split == "test" else [split])]
+    if not names:
+        return run
+    folder = run / "evaluations" / "-".join(names)
+    if (folder / JSON_NAME).is_file():
+        about = Report.load(folder).about
+        other = str(about.get("dataset_name", ""))
+        if _place(other) != _place(uri or trained_on(run)):
+            raise SeehearError(f"{folder} holds an evaluation on {other}: say another folder with --out")
+    return folder
+
+
+def _place(uri: str) -> str:
+    return uri.rstrip("/") if "://" in uri else Path(uri).resolve().as_posix()
+
+
 # -- where the numbers come from ---------------------------------------------------------------------------------------
 
 
 def trained_on(run: Path) -> str:
-    path = run / "config.json"
     if not run.exists():
         raise SeehearError(f"no run at {run}{near(run)}")
-    config = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    if not config.get("library"):
+    if not (library := _settings(run).get("library")):
         raise SeehearError(f"{run} does not say which library it was trained on: name one")
-    return str(config["library"])
+    return str(library)
+
+
+def _settings(run: Path) -> dict[str, Any]:
+    path = run / "config.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def same_encoders(data: LatentData, space: SharedSpace, library: Library) -> None:
@@ -106,8 +135,10 @@ def _warnings(bench: Bench) -> Iterator[str]:
     shared = train & set(bench.test.groups.tolist()) if bench.options.split != "train" else set()
     if shared:
         yield f"{len(shared)} groups are in both train and {bench.options.split}: the numbers are too good"
-    if not len(bench.data.split("val")):
-        yield "there are no validation clips: closed forms have default settings, and there are no probes"
+    lost = ["closed forms have default settings"] if bench.options.closed_forms else []
+    lost += ["there are no probes"] if bench.options.probes else []
+    if lost and not len(bench.data.split("val")):
+        yield f"there are no validation clips: {', and '.join(lost)}"
     if bench.options.split != "test":
         yield f"numbers on the split {bench.options.split!r} say nothing of new data: training has seen or chosen by it"
 

@@ -12,6 +12,7 @@ from seehear.methods.fusemix import FuseMix, FuseMixConfig
 from seehear.methods.pair_blocks import tuned_blocks
 from seehear.nn.random import seed_of
 from seehear.progress import say
+from seehear.recipes.closed_forms import training_moments, validation_rows
 from seehear.recipes.config import Run
 from seehear.train.loop import TrainConfig
 from seehear.train.optim import OptimConfig
@@ -61,36 +62,32 @@ def build(config: FuseMixConfig, train: LatentData, validation: LatentData | Non
     latents, present = train.sample(_ROWS_TO_FIT, seed_of(seed, "rows to fit")).aligned()
     start = None
     if config.head != "adapter" and validation is not None:
-        start = _closed_start(config, train, validation, seed)
+        start = _closed_start(config, train, validation)
         say(f"starts from {start.name}, {', '.join(f'{k} {v}' for k, v in start.settings.items())}: best on validation")
     return model.fit(latents, present, start=start)
 
 
-def start_of(config: FuseMixConfig, data: LatentData, *, seed: int) -> linear.LinearMaps:
+def start_of(config: FuseMixConfig, data: LatentData) -> linear.LinearMaps:
     """The closed form that a run on this data starts from, alone: what training must improve on."""
     config = replace(config, widths={m: sum(w) for m, w in data.widths.items()})
-    return _closed_start(config, data.split("train").joined(), data.split("val").joined(), seed)
+    return _closed_start(config, data.split("train").joined(), data.split("val").joined())
 
 
-def _closed_start(config: FuseMixConfig, train: LatentData, validation: LatentData, seed: int) -> linear.LinearMaps:
+def _closed_start(config: FuseMixConfig, train: LatentData, validation: LatentData) -> linear.LinearMaps:
     """The closed form that retrieves best on the validation clips: CCA (for three modalities a block of coordinates a
     pair, so that none pays for another) or ridge onto the hub, each with its own tuned shrinkage. Where pairs are given
     and have a hub it is ridge: the hub's own vectors are then the space, so that modalities which were never paired
     meet in it, and that no validation pair can show."""
     pairs = config.pairs or None
-    moments = linear.moments(
-        *train.sample(_ROWS_TO_FIT, seed_of(seed, "rows to fit")).aligned(), pairs=pairs
-    ).standardised()
-    batch = validation.batch(torch.arange(len(validation)), seed=seed, epoch=0)
-    rows, has = {m: batch[m] for m in config.widths}, {m: batch[f"has_{m}"] for m in config.widths}
-    ridge = linear.tuned_ridge(moments, rows, has, hub=hub(config))
+    moments, rows = training_moments(train, pairs=pairs), validation_rows(validation)
+    ridge = linear.tuned_ridge(moments, *rows, hub=hub(config))
     if config.pairs and len(config.widths) > 2 and set(config.widths).intersection(*config.pairs):
         return ridge
     if len(config.widths) > 2:
-        canonical = tuned_blocks(moments, rows, has, dim=config.dim)
+        canonical = tuned_blocks(moments, *rows, dim=config.dim)
     else:
-        canonical = linear.tuned(moments, rows, has, pairs=pairs)
-    return linear.best([canonical, ridge], rows, has, pairs=pairs)
+        canonical = linear.tuned(moments, *rows, pairs=pairs)
+    return linear.best([canonical, ridge], *rows, pairs=pairs)
 
 
 def hub(config: FuseMixConfig) -> Modality:

@@ -20,7 +20,7 @@ from seehear.recipes.carrier import Placed, placed, to_pictures
 from seehear.space import SharedSpace, load_method
 from seehear.train.config import TrainConfig, TrainResult
 from seehear.train.loop import fit
-from seehear.train.model_folder import save_model
+from seehear.train.model_folder import has_model, save_model
 from seehear.train.optim import OptimConfig
 from seehear.types import Batch, Int, Tensor
 
@@ -203,7 +203,7 @@ def learn_painter(
 
 def load_painter(run: Path, space: SharedSpace) -> Painter:
     """The painter that was learnt for a run, on its device."""
-    if not (run / FOLDER / "model").is_dir():
+    if not has_model(run / FOLDER / "model"):
         raise SeehearError(
             f"{run} has no painter yet: 'seehear generate {run} --learn' makes one, or name a --pipeline"
         )

@@ -27,7 +27,7 @@ from seehear.recipes.media import train_media
 from seehear.recipes.scores import retrieval_scores
 from seehear.recipes.start import Prepared, train_and_validation
 from seehear.train.loop import TrainResult, fit
-from seehear.train.model_folder import save_model
+from seehear.train.model_folder import has_model, save_model
 from seehear.types import Modality
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def prepare(data: LatentData, run: Run[Any], training: ContextData | None = None
         scored = validation.sample(run.data.validate_at_most, seed_of(run.train.seed, "validation"))
     learned = train if training is None else training
     return Prepared(
-        method=build(run, train, scored),
+        method=build(run, train, validation if len(validation) > 1 else None),
         data=learned.to(distributed.device(run.train.device)) if run.data.resident else learned,
         clips=len(train),
         validation=len(validation),
@@ -162,7 +162,7 @@ def prepare(data: LatentData, run: Run[Any], training: ContextData | None = None
 
 def finish(data: LatentData, run: Run[Any], folder: Path, *, library: str = "") -> None:
     """Train where the folder has no model yet; a run that was stopped goes on."""
-    if not (folder / "model" / "model.safetensors").exists():
+    if not has_model(folder / "model"):
         train_latents(data, run, folder, resume=(folder / "config.json").exists(), library=library)
 
 

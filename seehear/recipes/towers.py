@@ -133,9 +133,8 @@ def save_media_model(folder: Path, method: Method, shown: Shown, facts: Mapping[
     """`save_model`, with what the method is shown, and the vocabulary beside it."""
     towers = towers_of(method, shown)
     infos = {m: [{"name": t.name, "fingerprint": t.fingerprint, "width": t.width}] for m, t in towers.items()}
-    save_model(folder, method, {"encoders": infos, "shown": shown.plain(), **facts})
-    if shown.vocabulary is not None:
-        shown.vocabulary.save(folder / VOCABULARY)
+    files = {} if shown.vocabulary is None else {VOCABULARY: shown.vocabulary.to_json()}
+    save_model(folder, method, {"encoders": infos, "shown": shown.plain(), **facts}, files=files)
 
 
 def towers_of(method: Method, shown: Shown) -> dict[Modality, Tower]:

@@ -7,6 +7,7 @@ evaluated, pictures and sounds. Where one of these is gone the page says so, and
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,7 +19,7 @@ from seehear.data.latents import LatentData, load_latents
 from seehear.data.library import Clip, Library, quote
 from seehear.errors import SeehearError
 from seehear.evaluation.embedded import Embedded, embed_latents
-from seehear.evaluation.report import JSON_NAME, QUERIES_NAME, Report
+from seehear.evaluation.report import HTML_NAME, JSON_NAME, QUERIES_NAME, Report
 from seehear.recipes.bench import space_names
 from seehear.recipes.evaluate import data_revision, same_encoders, trained_on
 from seehear.recipes.protocol_run import encoders_here
@@ -35,7 +36,6 @@ from seehear.space import SharedSpace
 from seehear.train.checkpoint import write_text
 from seehear.types import Modality
 
-HTML_NAME = "report.html"
 FILES = {JSON_NAME: "all numbers", QUERIES_NAME: "every query"}
 """What an evaluation leaves, and what is in it."""
 _MEGABYTE = 1_000_000
@@ -58,16 +58,29 @@ class ReportOptions:
 
 
 def write_report(
-    run: str | Path, library: Library | str | Path | None = None, options: ReportOptions | None = None
+    run: str | Path,
+    library: Library | str | Path | None = None,
+    options: ReportOptions | None = None,
+    *,
+    out: str | Path | None = None,
 ) -> Path:
-    """Of a run that has been evaluated; the file's path. Without a library, the one it was evaluated on."""
+    """Path of the page of an evaluated run, beside its numbers: in `out`, or in the run's folder. Without a library,
+    the one it was evaluated on."""
     run, options = Path(run), options or ReportOptions()
-    text = run_page(run, Report.load(run), library, options)
-    write_text(run / HTML_NAME, text)
-    return run / HTML_NAME
+    folder = run if out is None else Path(out)
+    text = run_page(run, Report.load(folder), library, options, folder)
+    write_text(folder / HTML_NAME, text)
+    return folder / HTML_NAME
 
 
-def run_page(run: Path, report: Report, library: Library | str | Path | None, options: ReportOptions) -> str:
+def run_page(
+    run: Path,
+    report: Report,
+    library: Library | str | Path | None,
+    options: ReportOptions,
+    folder: Path | None = None,
+) -> str:
+    """The page of a report whose numbers are in `folder`, by default the run's."""
     warnings = list(report.warnings)
     try:
         opened: Opened | None = open_evaluated(run, report, library)
@@ -87,7 +100,11 @@ def run_page(run: Path, report: Report, library: Library | str | Path | None, op
         Section("data", "The data", health_section(opened.library, split=report.split) if opened else []),
         Section("reproduce", "Make it again", reproduce_section(run, report)),
     ]
-    return page(f"{run.name}: {own[0].partition('/')[0]} on {report.split}", _lead(run, report, warnings), sections)
+    return page(
+        f"{run.name}: {own[0].partition('/')[0]} on {report.split}",
+        _lead(run, folder or run, report, warnings),
+        sections,
+    )
 
 
 # -- what is read ------------------------------------------------------------------------------------------------------
@@ -133,7 +150,7 @@ def open_evaluated(run: Path, report: Report, library: Library | str | Path | No
 # -- parts -------------------------------------------------------------------------------------------------------------
 
 
-def _lead(run: Path, report: Report, warnings: Sequence[str]) -> list[Markup]:
+def _lead(run: Path, folder: Path, report: Report, warnings: Sequence[str]) -> list[Markup]:
     about = report.about
     clips = about.get("clips", {}).get(report.split)
     encoders = [f"{m} by {', '.join(e['name'] for e in infos)}" for m, infos in about.get("encoders", {}).items()]
@@ -142,8 +159,8 @@ def _lead(run: Path, report: Report, warnings: Sequence[str]) -> list[Markup]:
         "library": about.get("dataset_name"),
         "split": f"{report.split}, {clips:,} clips" if clips is not None else report.split,
         "encoders": "; ".join(encoders),
-        "evaluated": evaluated_at(run),
-        "files": linked(FILES | {"config.json": "all settings"}),
+        "evaluated": evaluated_at(folder),
+        "files": linked(FILES | {os.path.relpath(run / "config.json", folder): "all settings"}),
     }
     return [facts(known), *(paragraph(warning, class_="warn") for warning in warnings)]
 

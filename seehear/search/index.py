@@ -90,7 +90,7 @@ def _build(library: Library, space: Indexer, name: str, model: str, approximate_
     removed = _remove(table, have.keys() - fresh, {made[0] for made in have.values()} - {space.fingerprint})
     missing = len(wanted) - len(fresh)
     with progress(f"index {name}", missing, "vectors") as bar:
-        for part in _latents(library, space):
+        for part in _latents(library, space, {modality for _, _, modality in wanted}):
             rows = [i for i, key in enumerate(_keys(part)) if key in wanted and key not in fresh]
             for some in in_batches(rows, _BATCH):
                 table.append(_embed(space, part, some, wanted))
@@ -130,6 +130,8 @@ def _wanted(library: Library, space: Indexer) -> dict[Key, tuple[str, str]]:
     clips, sources = {clip.id: clip for clip in library.clips()}, library.sources()
     wanted: dict[Key, tuple[str, str]] = {}
     for modality, infos in space.encoders.items():
+        if not any(clip.has(modality) for clip in clips.values()):  # a modality of queries only
+            continue
         tables: dict[tuple[str, int], int] = {}
         for info in infos:
             for (name, item, _), (maker, content) in _encoder_table(library, info).keys().items():
@@ -159,9 +161,11 @@ def _encoder_table(library: Library, info: Mapping[str, Any]) -> VectorTable:
     return library.vectors("latents", name)
 
 
-def _latents(library: Library, space: Indexer) -> Iterator[tuple[Modality, Vectors]]:
+def _latents(library: Library, space: Indexer, modalities: set[str]) -> Iterator[tuple[Modality, Vectors]]:
     """Latents by modality in parts; several encoders side by side are read whole and joined."""
     for modality, infos in space.encoders.items():
+        if modality not in modalities:
+            continue
         where = [f"maker = {quote(info['fingerprint'])}" for info in infos]
         if len(infos) == 1:
             for part in _encoder_table(library, infos[0]).scan(where[0]):

@@ -61,7 +61,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     except (OSError, SafetensorError) as error:
         part.unlink(missing_ok=True)
         raise SeehearError(f"cannot write {path}: {error}") from error
-    _flush_folder(path.parent)
+    flush_folder(path.parent)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -78,7 +78,7 @@ def write_text(path: Path, text: str) -> None:
         raise SeehearError(f"cannot write {path}: {error}") from error
 
 
-def _flush_folder(folder: Path) -> None:
+def flush_folder(folder: Path) -> None:
     if os.name == "posix":  # elsewhere a folder cannot be opened
         handle = os.open(folder, os.O_RDONLY)
         try:

@@ -3,11 +3,15 @@
 model.safetensors   parameters and buffers
 config.json         {"method", "config", "encoders": {modality: [{"name", "fingerprint", "width"}]}, "seehear", ...}
 README.md           a model card
+
+The folder is written under a temporary name and renamed when it is whole, so a kill leaves no half of a model.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
 from importlib import metadata
@@ -15,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from seehear.methods.base import Method
-from seehear.train.checkpoint import write_tensors, write_text
+from seehear.train.checkpoint import flush_folder, write_tensors, write_text
 
 
 def version() -> str:
@@ -25,16 +29,42 @@ def version() -> str:
         return "source"
 
 
-def save_model(folder: str | Path, method: Method, extra: Mapping[str, Any], *, card: str = "") -> None:
+def has_model(folder: Path) -> bool:
+    """Whether a folder holds a whole model. `config.json` is what `save_model` completes a folder with."""
+    return (folder / "config.json").is_file() and (folder / "model.safetensors").is_file()
+
+
+def save_model(
+    folder: str | Path,
+    method: Method,
+    extra: Mapping[str, Any],
+    *,
+    card: str = "",
+    files: Mapping[str, str] | None = None,
+) -> None:
     """`extra` goes into config.json: `encoders`, and what else is known of the model (metrics, sizes of the data).
-    `card`: in place of that of a space."""
+    `card`: in place of that of a space. `files`: text by the name of a file, written beside the model."""
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_tensors(folder / "model.safetensors", method.state_dict())
+    part = folder / ".part" if folder.is_dir() else folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)  # what a kill left
+    part.mkdir(parents=True)
+    write_tensors(part / "model.safetensors", method.state_dict())
     config = {"method": method.name, "config": asdict(method.config), "spaces": method.spaces}
     config |= {"encoders": {}, "seehear": version()} | dict(extra)
-    write_text(folder / "config.json", json.dumps(config, indent=2, ensure_ascii=False) + "\n")
-    write_text(folder / "README.md", card or _card(method, config))
+    write_text(part / "config.json", json.dumps(config, indent=2, ensure_ascii=False) + "\n")
+    for name, text in {"README.md": card or _card(method, config), **(files or {})}.items():
+        write_text(part / name, text)
+    flush_folder(part)
+    if part.parent != folder:
+        os.replace(part, folder)
+        flush_folder(folder.parent)
+        return
+    # The folder may hold files of the user, so it is not replaced: its config.json goes first and comes back last.
+    (folder / "config.json").unlink(missing_ok=True)
+    for path in sorted(part.iterdir(), key=lambda path: path.name == "config.json"):
+        os.replace(path, folder / path.name)
+    part.rmdir()
+    flush_folder(folder)
 
 
 def _card(method: Method, config: Mapping[str, Any]) -> str:

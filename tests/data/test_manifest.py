@@ -159,6 +159,16 @@ def test_jsonl_lines_may_differ(tmp_path):
     assert [r.path for r in rejects] == ["m.jsonl:2", "m.jsonl:5"]
 
 
+def test_a_column_of_jsonl_may_first_come_late(tmp_path):
+    lines = ['{"text": "words"}'] * 1499 + ['{"audio": "a.wav", "mood": "glad"}', '{"AUDIO": "b.wav"}']
+    rows, rejects = rows_of(write(tmp_path, "m.jsonl", "\n".join(lines)))
+    last = rows[-1]
+    assert (last.line, last.source, last.sound_only, last.meta) == (1500, "a.wav", True, {"mood": "glad"})
+    assert [reject.path for reject in rejects] == ["m.jsonl:1501"]  # another spelling of a column is another column
+    (row, *_), _ = rows_of(tmp_path / "m.jsonl", columns={"file": "mood"})
+    assert row.texts == (Text("words"),)
+
+
 CELL = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)
 
 

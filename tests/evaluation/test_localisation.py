@@ -4,7 +4,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from seehear.evaluation.localisation import Located, align, chance, located, recall_by_video, recall_pooled
@@ -74,7 +74,6 @@ def test_the_two_means_differ():
     assert np.isnan(recall_by_video([]))
 
 
-@settings(deadline=None)
 @given(st.integers(1, 4), st.integers(0, 4), st.integers(0, 2**31))
 def test_chance_is_the_mean_over_all_choices(steps, more, seed):
     marked = np.random.default_rng(seed).random((steps + more, steps)) < 0.4

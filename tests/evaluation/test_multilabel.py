@@ -8,7 +8,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from seehear.evaluation.multilabel import Marked, auc, average_precision, d_prime, linear_scores, multilabel
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.integers(2, 60), st.integers(1, 20), st.integers(0, 2**32 - 1))
 def test_equal_to_scikit_learn_with_and_without_ties(n, levels, seed):
     rng = np.random.default_rng(seed)

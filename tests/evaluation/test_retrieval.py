@@ -59,7 +59,7 @@ def test_rows_that_come_twice_tie_whatever_the_blas_does():
     assert result.metrics["R@1"] == 0.5
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data())
 def test_equals_the_mean_over_all_orders_of_tied_items(data):
     size = data.draw(st.integers(1, 7))

@@ -149,7 +149,7 @@ def test_perfect_alignment_costs_nothing_at_low_temperature(tile):
     assert all(g.isfinite().all() for g in (dx, dy, dtau))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     rows=st.integers(1, 12),
     tile=st.integers(1, 13),
@@ -171,7 +171,7 @@ def test_tiled_equals_dense_and_loops(rows, tile, tau, seed, sources):
     assert dense[0].item() == pytest.approx(expected, abs=1e-8)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(rows=st.integers(2, 12), seed=st.integers(0, 10**6), tile=st.sampled_from([None, 3]))
 def test_swap_permutation_and_scale(rows, seed, tile):
     x, y = unit(rows, 5, seed), unit(rows, 5, seed + 1)

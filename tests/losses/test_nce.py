@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from seehear.losses.contrastive import info_nce
 from seehear.losses.nce import mil_nce, nce
-from seehear.losses.overlap import same_group
+from seehear.losses.overlap import Overlap, same_group
 from tests.reference import vatt as slow
 
 FORMS = ("paper", "code", "symmetric")
@@ -98,7 +98,7 @@ def test_the_least_it_can_be():
     assert mil_nce(one, five, 0.07, form="code").item() == pytest.approx(math.log(2), abs=1e-12)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     clips=st.integers(1, 5),
     sentences=st.integers(1, 3),
@@ -160,3 +160,10 @@ def test_wrong_shapes_are_refused():
         mil_nce(unit(3, 2), unit(3, 2), 0.07)
     with pytest.raises(ValueError, match="exclusion is of 2 rows"):
         nce(unit(3, 2), unit(3, 2), 0.07, exclude=same_group(torch.zeros(2, dtype=torch.long)))
+
+
+def test_rows_that_share_exactly_the_threshold_are_no_negatives():
+    """Halves of (0, 1), (0, 2) and (3, 4): the first two share a half."""
+    overlap = Overlap(torch.tensor([[0, 0, 3]]), torch.tensor([[1, 2, 4]]), torch.full((3,), 0.5), threshold=0.5)
+    rows, columns = overlap.pairs(slice(0, 3))
+    assert sorted(zip(rows.tolist(), columns.tolist(), strict=True)) == [(0, 1), (1, 0)]

@@ -30,7 +30,7 @@ def test_a_constant_patch_is_nearly_zero():
     assert not standardised(torch.zeros(1, 2, 7)).any()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 1000), rows=st.integers(1, 4), hidden=st.integers(1, 5))
 def test_the_mean_of_the_rows_is_that_of_loops(seed, rows, hidden):
     g = torch.Generator().manual_seed(seed)

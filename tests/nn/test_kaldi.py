@@ -73,7 +73,7 @@ def test_it_is_that_of_loops(rate, bands):
         np.testing.assert_allclose(row.numpy(), slow.filterbank(expected, rate, bands), atol=2e-6)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(offset=st.floats(-3, 3), gain=st.floats(0.1, 10), seed=st.integers(0, 99))
 def test_an_offset_is_nothing_and_a_gain_a_shift(offset, gain, seed):
     mel, g = KaldiMel().double(), torch.Generator().manual_seed(seed)

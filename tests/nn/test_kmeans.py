@@ -66,7 +66,7 @@ def test_the_cosine_decides_and_not_the_product():
     assert assign(double([[1, 1.2]]), double([[5, 1], [0.5, 1]])).tolist() == [1]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(1, 12), st.integers(0, 60), st.integers(1, 5), st.integers(0, 2**31))
 def test_the_cost_never_rises(clusters, more, width, seed):
     """One iteration at a time, from rows at random: also where clusters fall empty and rows repeat."""
@@ -124,7 +124,7 @@ def test_permuting_the_centroids_permutes_the_result():
     torch.testing.assert_close(straight[order], turned)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(1, 9), st.integers(0, 2**31))
 def test_the_order_of_the_rows_does_not_matter(clusters, seed):
     x = rows(40, seed=seed)
@@ -188,7 +188,7 @@ def step(module, x, *, seed=0, enqueue=None):
     return centroids
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(0, 12), st.lists(st.integers(0, 20), max_size=8))
 def test_the_queue_holds_the_newest_rows(size, batches):
     module, expected = online(queue=size), deque(maxlen=size)

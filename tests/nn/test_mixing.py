@@ -48,7 +48,7 @@ def test_mixing_commutes_with_affine_maps():
 masks = st.lists(st.lists(st.booleans(), min_size=3, max_size=3), min_size=2, max_size=30)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(masks)
 def test_halves_use_every_row_once_among_like_rows(rows):
     present = torch.tensor(rows[: len(rows) // 2 * 2])
@@ -59,7 +59,7 @@ def test_halves_use_every_row_once_among_like_rows(rows):
     assert unlike == odd_sets // 2
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(masks, st.integers(0, 1000))
 def test_permutation_keeps_rows_and_modalities(rows, seed):
     present = torch.tensor(rows)

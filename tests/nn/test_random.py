@@ -12,7 +12,7 @@ def rows(total, start=0, stop=None, seed=0, step=0):
     return Randomness(seed, step, start, total if stop is None else stop, total)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(total=st.integers(1, 300), cut=st.data(), width=st.integers(1, 9))
 def test_a_slice_draws_what_the_whole_draws(total, cut, width):
     start = cut.draw(st.integers(0, total - 1))

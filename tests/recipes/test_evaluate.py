@@ -262,6 +262,22 @@ def test_warnings(made, tmp_path):
     assert "no validation clips" in text
 
 
+@pytest.mark.parametrize(
+    ("closed", "probes", "warned"),
+    [
+        (False, False, None),
+        (False, True, "there are no validation clips: there are no probes"),
+        (True, False, "there are no validation clips: closed forms have default settings"),
+    ],
+)
+def test_what_was_left_out_is_not_warned_of(made, tmp_path, closed, probes, warned):
+    library = make_library(tmp_path)
+    library.put_clips([replace(clip(n), split="train") for n in range(140, 180)])
+    options = EvaluateOptions(closed_forms=closed, probes=probes)
+    found = evaluate_run(made[1], library, options, device="cpu", out=tmp_path / "out")
+    assert [w for w in found.warnings if "validation" in w] == [warned] * (warned is not None)
+
+
 def test_what_cannot_be_evaluated_is_told(made, tmp_path):
     library, run = made
     with pytest.raises(SeehearError, match="did you mean 'test'"):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import replace
 from multiprocessing import active_children
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ from seehear.nn.transformer import Size
 from seehear.recipes import estimate, media
 from seehear.recipes import plan as planning
 from seehear.recipes.config import MediaDataConfig, MediaRun
-from seehear.recipes.estimate import Estimate, estimates
+from seehear.recipes.estimate import Estimate, _Estimating, estimates
 from seehear.recipes.plan import Plan, PlanOptions, duration, plan
 from seehear.recipes.run import RECIPES, recipe
 from seehear.stopping import StopRequest
@@ -203,9 +203,7 @@ def test_a_plan_of_a_library(latents, capsys):
 def test_it_can_be_interrupted(latents):
     asked = StopRequest()
     asked.name = "SIGINT"
-    began = time.monotonic()
     planning._tried(latents.uri, recipe("fusemix"), PlanOptions(), asked)
-    assert time.monotonic() - began < 10
     assert not active_children()
 
 
@@ -270,3 +268,12 @@ def test_durations(seconds, said):
 
 def test_every_recipe_says_what_it_is():
     assert {make().recipe for make in RECIPES.values()} <= set(RECIPES)
+
+
+def test_operations_of_a_run_are_the_integral_over_it():
+    """Simpson's rule is exact up to cubes: 1 + p + p^3 over [0, 1] is 1.75."""
+    cost = [1 + p + p**3 for p in (0.0, 0.5, 1.0)]
+    trial = SimpleNamespace(ratios=[c / cost[1] for c in cost], now=Estimate(recipe="toy", steps=10, rows=4.0))
+    _Estimating._count(trial, cost[1])
+    assert trial.now.flops == pytest.approx(1.75 * 40)
+    assert trial.now.flops_step == pytest.approx(1.75 * 4)

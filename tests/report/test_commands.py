@@ -1,7 +1,9 @@
 """The commands that write the pages, and the exact words that a page repeats."""
 
 import json
+import os
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -52,3 +54,58 @@ def test_numbers_stay_where_no_page_can_be_made(run, made, capsys):
 def test_a_report_needs_an_evaluation(tmp_path, capsys):
     assert main(["report", str(tmp_path)]) == 2
     assert "seehear evaluate" in capsys.readouterr().err
+
+
+WORDS = ["--device", "cpu", "--no-closed-forms", "--no-probes", "--examples", "0"]
+
+
+def test_other_evaluations_leave_the_run_its_own(run, made, tmp_path, capsys):
+    """Another library, another split, a folder of one's own: numbers and page go there, and `report` finds them."""
+    assert main(["evaluate", str(run), *WORDS]) == 0
+    own = {name: (run / name).read_bytes() for name in ("evaluation.json", "evaluation_queries.npz", "report.html")}
+    other = tmp_path / "other"
+    shutil.copytree(made[0].uri, other)
+    folder = run / "evaluations"
+    for words, out in (
+        (["--library", str(other)], folder / "other"),
+        (["--split", "val"], folder / "val"),
+        (["--library", str(other), "--split", "val"], folder / "other-val"),
+        (["--out", str(tmp_path / "mine")], tmp_path / "mine"),
+    ):
+        assert main(["evaluate", str(run), *words, *WORDS]) == 0
+        assert f"report: {out / 'report.html'}" in capsys.readouterr().err
+        assert json.loads((out / "evaluation.json").read_text())["split"] == ("val" if "val" in words else "test")
+        config = os.path.relpath(run / "config.json", out)
+        assert f'href="{config}"' in (out / "report.html").read_text(encoding="utf-8")
+    assert {name: (run / name).read_bytes() for name in own} == own
+
+    (folder / "other" / "report.html").unlink()
+    assert main(["report", str(run), "--out", str(folder / "other")]) == 0
+    assert str(other) in (folder / "other" / "report.html").read_text(encoding="utf-8")
+    assert main(["compare", str(run), str(folder / "other")]) == 0
+    assert "text->video" in capsys.readouterr().out
+
+
+def test_the_run_s_own_library_may_be_named(run, made, monkeypatch, capsys):
+    monkeypatch.chdir(Path(made[0].uri).parent)
+    assert main(["evaluate", str(run), "--library", Path(made[0].uri).name + "/", *WORDS]) == 0
+    assert (run / "evaluation.json").is_file()
+    assert not (run / "evaluations").exists()
+
+
+def test_two_libraries_of_one_name(run, made, tmp_path, capsys):
+    for name in ("a", "b"):
+        shutil.copytree(made[0].uri, tmp_path / name / "lib")
+    first = ["evaluate", str(run), "--library", str(tmp_path / "a" / "lib"), *WORDS]
+    assert (main(first), main(first)) == (0, 0)
+    before = (run / "evaluations" / "lib" / "evaluation.json").read_bytes()
+    assert main(["evaluate", str(run), "--library", str(tmp_path / "b" / "lib"), *WORDS]) == 2
+    assert "say another folder with --out" in capsys.readouterr().err
+    assert (run / "evaluations" / "lib" / "evaluation.json").read_bytes() == before
+
+
+def test_no_page_of_older_numbers_is_left(run, capsys):
+    assert main(["evaluate", str(run), *WORDS]) == 0
+    assert (run / "report.html").is_file()
+    assert main(["evaluate", str(run), *WORDS, "--no-html"]) == 0
+    assert not (run / "report.html").exists()

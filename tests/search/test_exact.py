@@ -19,7 +19,7 @@ def slow(vectors, queries, k, mask=None):
     return np.argsort(-scores, axis=1, kind="stable")[:, :k]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.integers(1, 9000),
     st.integers(1, 40),

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -119,7 +120,7 @@ def test_bad_filters_are_told(searcher):
 awkward = st.text(st.sampled_from(list("ab\"'\\:,{}%_*?[](). é\n")), max_size=6)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.lists(st.tuples(awkward, awkward), min_size=2, max_size=6, unique=True))
 def test_meta_filters_match_the_value_and_no_other(tmp_path_factory, pairs):
     library = Library.create(tmp_path_factory.mktemp("meta") / "lib")
@@ -227,3 +228,14 @@ def test_hits_come_with_their_clips(library, searcher):
     found = searcher.search_clips("a horse", k=3)
     assert [hit for hit, _ in found] == searcher.search("a horse", k=3)
     assert all(clip == library.clips(f"id = '{hit.id}'")[0] for hit, clip in found)
+
+
+def test_words_search_a_library_without_any_text(tmp_path):
+    made = Library.create(tmp_path / "lib")
+    made.add_root(tmp_path)
+    clips = [replace(toy.clip(n), texts=()) for n in range(6)]
+    made.put_clips(clips)
+    for m in ("video", "audio"):
+        made.vectors("latents", f"toy-{m}", toy.WIDTH).append(toy.rows(clips, m))
+    build_index(made, toy.Space(), name="run")
+    assert words(Searcher(made, toy.Space(), "run").search("a dog", k=1)) == ["dog"]

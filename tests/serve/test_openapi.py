@@ -11,9 +11,6 @@ positive_data_acceptance = pytest.importorskip("schemathesis.checks").positive_d
 ADDRESSES = ["clip", "clips", "map", "media", "peaks", "poster", "preview", "search", "status", "uploads"]
 EXAMPLES = settings(
     max_examples=6,
-    deadline=None,
-    derandomize=True,
-    database=None,
     phases=[Phase.generate],
     suppress_health_check=list(HealthCheck),
 )

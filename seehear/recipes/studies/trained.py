@@ -48,11 +48,15 @@ def trained(data: LatentData, model: str, *, seed: int, folder: Path) -> Embedde
         raise unknown("model", model, MODELS)
     run = fusemix.base()
     if model == "closed":
-        return fusemix.start_of(run.method, data, seed=seed)
+        return fusemix.start_of(run.method, data)
     method = replace(run.method, head="linear") if model == "linear" else run.method
     run = replace(run, method=method, train=replace(run.train, seed=seed))
     method_of_run = finished(data, run, folder)
-    shutil.rmtree(folder)
+    # Renamed first: a kill inside `rmtree` would leave a folder that is neither a run nor empty.
+    gone = folder.with_name(f".{folder.name}.gone")
+    shutil.rmtree(gone, ignore_errors=True)
+    folder.replace(gone)
+    shutil.rmtree(gone)
     return method_of_run
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from seehear.errors import SeehearError
-from seehear.recipes.studies.curve import fit_curve
-from seehear.recipes.studies.learning import DataStudyOptions, learning_curve, nested
+from seehear.recipes.studies.curve import Forecast, fit_curve
+from seehear.recipes.studies.learning import DataStudyOptions, _outlook, learning_curve, nested
 from seehear.recipes.studies.table import estimate
 from seehear.recipes.studies.trained import training_rows
 from tests.recipes.studies import worlds
@@ -113,3 +113,18 @@ def test_too_few_clips_are_an_error(tmp_path):
         learning_curve(worlds.data(180), tmp_path, DataStudyOptions(model="closed"))
     with pytest.raises(SeehearError, match="unknown measure"):
         DataStudyOptions(measure="R@3")
+
+
+@pytest.mark.parametrize(
+    ("then", "gain", "verdict"),
+    [
+        ((0.3, 0.6), (0.1, 0.3), "cannot tell"),
+        ((0.5, 0.6), (-0.01, 0.009), "no gain worth having"),
+        ((0.5, 0.6), (0.0, 0.011), "a gain is likely, none at all is possible"),
+        ((0.5, 0.6), (0.009, 0.1), "a gain is likely, none at all is possible"),
+        ((0.5, 0.6), (0.011, 0.1), "1 to 10 points more"),
+    ],
+)
+def test_the_verdict_follows_the_interval_of_the_gain(then, gain, verdict):
+    forecast = [Forecast(pairs=10_000, value=sum(ends) / 2, low=ends[0], high=ends[1]) for ends in (then, gain)]
+    assert _outlook(10, *forecast).split(": ", 1)[1].startswith(("the fit " + verdict, verdict))

@@ -1,0 +1,30 @@
+"""Hypothesis settings of all tests, and their order on request: `pytest --shuffle SEED`."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# The same examples on every machine, however busy it is. Random fuzzing is `make faults`.
+settings.register_profile(
+    "seehear", derandomize=True, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("seehear")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--shuffle", type=int, metavar="SEED", help="random order of files, and of the tests in each")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A file's tests stay together: its fixtures are made once. Workers of xdist draw the same order."""
+    seed = config.getoption("--shuffle")
+    if seed is None:
+        return
+    generator = random.Random(seed)
+    rank = {path: generator.random() for path in sorted({item.path for item in items})}
+    generator.shuffle(items)
+    items.sort(key=lambda item: rank[item.path])

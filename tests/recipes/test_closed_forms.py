@@ -1,0 +1,79 @@
+"""Baselines and the start of a run: one fit, one tuning, on clips that have several texts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from seehear.data.latents import LatentData
+from seehear.methods import linear
+from seehear.recipes import fusemix
+from seehear.recipes.closed_forms import closed_forms, training_moments, validation_rows
+from seehear.recipes.run import recipe, validation_score
+
+
+def captioned(captions: int = 5, seed: int = 13) -> LatentData:
+    """Clips with several captions, each of which misses much of what is shown."""
+    draw = np.random.default_rng(seed)
+    hidden = draw.normal(size=(200, 10))
+    video = hidden @ draw.normal(size=(10, 40)) + draw.normal(size=(200, 40))
+    owner = np.repeat(np.arange(200), captions)
+    text = (hidden @ draw.normal(size=(10, 30)))[owner] + 3 * draw.normal(size=(len(owner), 30))
+    splits = ["train"] * 100 + ["val"] * 60 + ["test"] * 40
+    return LatentData.from_arrays({"video": video, "text": text}, owner={"text": owner}, splits=splits)
+
+
+def mean_reciprocal_rank(maps: linear.LinearMaps, val: LatentData) -> float:
+    """By loops: every clip is ranked by its best row, every clip counts once."""
+    vectors = {m: maps.embed({m: val.every(m)})[m].numpy() for m in val.modalities}
+    owners = {m: val.owner(m).numpy() for m in val.modalities}
+    found = []
+    for p, q in (("video", "text"), ("text", "video")):
+        for clip in range(len(val)):
+            own = []
+            for x in vectors[p][owners[p] == clip]:
+                best = [float((vectors[q][owners[q] == other] @ x).max()) for other in range(len(val))]
+                own.append(1 / (1 + sum(score > best[clip] for score in best)))
+            found.append(np.mean(own))
+    return float(np.mean(found))
+
+
+def test_the_report_and_the_start_of_a_run_choose_the_same_closed_form():
+    data = captioned()
+    report = next(form for form in closed_forms(data) if form.name == "cca")
+    config = replace(recipe("fusemix").method, head="linear", dim=30)
+    start = fusemix.start_of(config, data)
+    assert (start.name, start.settings) == ("cca", report.settings)
+    train, val = data.split("train"), data.split("val")
+    model = fusemix.build(config, train, val, seed=1)
+    scores = [validation_score(m, data=val) for m in (report, start, model)]
+    assert scores[0] == scores[1] == scores[2]
+
+
+def test_another_caption_of_a_clip_is_no_wrong_answer():
+    """Taken for wrong answers, a clip's own captions choose another shrinkage, which is worse."""
+    data = captioned()
+    m, val = training_moments(data.split("train")), data.split("val")
+    rows = validation_rows(val)
+    right, wrong = linear.tuned(m, *rows), linear.tuned(m, *rows[:2])
+    assert right.settings != wrong.settings
+    for maps in (right, wrong):
+        by_hand = mean_reciprocal_rank(maps, val)
+        assert linear.reciprocal_ranks(maps, *rows)["video", "text"] == pytest.approx(by_hand, abs=1e-9)
+    assert mean_reciprocal_rank(right, val) > mean_reciprocal_rank(wrong, val)
+    assert next(form for form in closed_forms(data) if form.name == "cca").settings == right.settings
+
+
+def test_many_captions_leave_clips_of_the_whole_split_to_choose_by():
+    """Rows beyond the limit are left out by clips, drawn over the split, and never in the middle of it."""
+    data = LatentData.from_arrays(
+        {"video": np.zeros((3000, 1)), "text": np.zeros((15000, 1))}, owner={"text": np.repeat(np.arange(3000), 5)}
+    )
+    latents, present, clip = validation_rows(data)
+    assert 4000 < len(clip) <= 4096
+    assert latents["text"].shape == latents["video"].shape == (len(clip), 1)
+    assert bool(present["text"].all())
+    assert torch.bincount(clip).tolist() == [5] * (len(clip) // 5)
