@@ -18,7 +18,7 @@ from torch import nn
 from seehear.encoders import hub_audio, hub_pe, hub_text, hub_video
 from seehear.encoders.base import Sample
 from seehear.encoders.frozen import FrozenEncoder, stacked
-from seehear.encoders.hub_files import model_folder, weights_hash
+from seehear.encoders.hub_files import model_folder, refuse_custom_code, weights_hash
 from seehear.encoders.hub_towers import HubOptions, Tower
 from seehear.encoders.options import full_name, read_options
 from seehear.encoders.pooling import pool_time, pooled_width
@@ -66,6 +66,7 @@ _MAY_MISS = ("pooler", "masked_spec_embed", "position_ids", "mask_token", "predi
 def load_hub_encoder(base: str, given: dict[str, str], *, modality: str | None = None) -> HubEncoder:
     options = read_options(HubOptions, base, given)
     folder = model_folder(base.removeprefix("hub:"))
+    refuse_custom_code(folder)
     config = _config(folder)
     towers = _towers(config, base)
     chosen = options.modality or modality or (next(iter(towers)) if len(towers) == 1 else "")
@@ -85,7 +86,7 @@ def load_hub_encoder(base: str, given: dict[str, str], *, modality: str | None =
 def _config(folder: Path) -> Any:
     transformers = require("transformers", "hub")
     try:
-        return transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+        return transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         raise SeehearError(f"{folder} is no model that transformers can read: {str(error).splitlines()[0]}") from error
 
@@ -118,7 +119,11 @@ class HubEncoder(FrozenEncoder):
         with _quiet(transformers):
             try:
                 model, info = transformers.AutoModel.from_pretrained(
-                    self.tower.folder, local_files_only=True, dtype=torch.float32, output_loading_info=True
+                    self.tower.folder,
+                    local_files_only=True,
+                    trust_remote_code=False,
+                    dtype=torch.float32,
+                    output_loading_info=True,
                 )
             except (OSError, ValueError, RuntimeError, ImportError) as error:
                 first = str(error).strip().splitlines()[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from seehear.encoders.weights import file_hash, remembered_hash
 from seehear.errors import SeehearError, require
 
 _SETTINGS = ("*.json", "*.txt", "*.model", "1_Pooling/*.json")
+_MAY_NAME_CODE = ("config", "tokenizer_config", "preprocessor_config", "video_preprocessor_config", "processor_config")
 _SECONDS = 5.0  # for the hub to answer
 
 
@@ -48,6 +50,21 @@ def _download(hub: Any, source: str) -> Path:
         ) from error
     safe = any(file.rfilename.endswith(".safetensors") for file in about.siblings or ())
     return Path(hub.snapshot_download(source, revision=about.sha, allow_patterns=_patterns(safe=safe)))
+
+
+def refuse_custom_code(folder: Path) -> None:
+    """Raises `SeehearError` for a folder whose settings name Python code to load it with (`auto_map`): transformers
+    would ask on the terminal and run it, or pass over it in silence and give vectors of another model."""
+    for path in (folder / f"{name}.json" for name in _MAY_NAME_CODE):
+        try:
+            settings = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        except ValueError as error:
+            raise SeehearError(f"{path} is not JSON ({error}): download the model again") from error
+        if isinstance(settings, dict) and settings.get("auto_map"):
+            raise SeehearError(
+                f"{folder} wants custom code to be run (auto_map in {path.name}), which seehear never does: choose a "
+                "model of a type that transformers itself knows"
+            )
 
 
 def weights_hash(folder: Path) -> str:

@@ -45,7 +45,7 @@ class TextTower(Tower):
         if self._tokenizer is None:
             auto = require("transformers", "hub").AutoTokenizer
             try:
-                self._tokenizer = auto.from_pretrained(self.folder, local_files_only=True)
+                self._tokenizer = auto.from_pretrained(self.folder, local_files_only=True, trust_remote_code=False)
             except (OSError, ValueError) as error:
                 raise SeehearError(f"{self.folder} has no tokenizer that can be read: {error}") from error
         return self._tokenizer

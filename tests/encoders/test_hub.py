@@ -1,5 +1,6 @@
 """Every family of transformers models: widths, determinism, independence of the batch, transformers' own numbers."""
 
+import io
 import json
 import pickle
 import shutil
@@ -319,3 +320,26 @@ encoder.encode([encoder.prepare(Sample({sample.path!r}, 0.0, 1.0))])
 assert "torchvision" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("native", [True, False], ids=["known type", "unknown type"])
+@pytest.mark.parametrize("name", ["config", "tokenizer_config", "preprocessor_config", "processor_config"])
+def test_custom_code_is_refused_not_asked_about(models, tmp_path, monkeypatch, name, native):
+    """Every custom module would write a marker file; standard input says yes to whatever is asked."""
+    folder, marker = shutil.copytree(models["bert"], tmp_path / "bert"), tmp_path / "ran"
+    (folder / "custom.py").write_text(f"open({str(marker)!r}, 'w').close()\n")
+    classes = ("AutoConfig", "AutoModel", "AutoProcessor", "AutoImageProcessor", "AutoFeatureExtractor")
+    auto_map = {kind: "custom.Custom" for kind in classes} | {"AutoTokenizer": ["custom.Custom", None]}
+    path = folder / f"{name}.json"
+    settings = json.loads(path.read_text()) if path.is_file() else {}
+    if not native and name == "config":
+        settings["model_type"] = "custom"
+    if not native and name == "tokenizer_config":
+        settings["tokenizer_class"] = "Custom"
+    path.write_text(json.dumps(settings | {"auto_map": auto_map}))
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n" * 10))
+    with pytest.raises(SeehearError, match=r"custom code.*choose a model") as caught:
+        load(folder).encode(list(TEXTS))
+    assert str(folder) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not marker.exists()

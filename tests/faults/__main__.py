@@ -18,7 +18,7 @@ from typing import Any
 
 from benchmarks.common import machine
 from seehear.train.checkpoint import write_text
-from tests.faults import clocks, full, fuzz, kills, lost, malicious, mutants, together
+from tests.faults import bombs, clocks, full, fuzz, kills, lost, malicious, mutants, together
 from tests.faults.outcome import Outcome
 from tests.faults.stages import STAGES, Reference
 
@@ -46,11 +46,13 @@ def _kills(c: Campaign, *, stage: str) -> list[Outcome]:
 
 PARTS: dict[str, Callable[[Campaign], list[Outcome]]] = {
     **{f"kill-{stage}": partial(_kills, stage=stage) for stage in STAGES},
+    "studies": lambda c: kills.studies(c.reference, times=c.many(12), seed=c.seed),
     "terms": lambda c: kills.terms(c.reference, each=c.many(2), seed=c.seed),
     "full": lambda c: full.full_disk(c.folder / "full", each=c.many(4), seed=c.seed),
     "together": lambda c: together.together(c.reference, times=c.many(2)),
     "clocks": lambda c: clocks.clocks(c.reference, c.folder),
     "malicious": lambda c: malicious.malicious(c.reference, c.folder / "malicious"),
+    "bombs": lambda c: bombs.bombs(c.reference, c.folder / "bombs"),
     "mutants": lambda c: mutants.damaged(c.folder / "mutants", count=c.many(2000), seed=c.seed),
     "fuzz": lambda c: fuzz.fuzz(c.folder / "fuzz", examples=c.many(200), seed_of_run=c.seed),
     "locales": lambda c: clocks.locales(c.folder),
@@ -69,6 +71,7 @@ def main() -> int:
     options = parser.parse_args()
     settings = {"seed": options.seed, "scale": options.scale}
     done = _held(options.out, settings) if options.resume and options.out else {}
+    print(f"seed {options.seed}", file=sys.stderr)
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
         campaign = Campaign(Path(folder), options.seed, options.scale)
         for name in options.part:
@@ -78,7 +81,8 @@ def main() -> int:
             for found in done[name]:
                 print(_line(found), file=sys.stderr, flush=True)
             if options.out:
-                write_text(options.out, json.dumps({"machine": machine(), **settings, "parts": done}, indent=1) + "\n")
+                kept = {"machine": machine(), **settings, "largest process, MB": _largest(done), "parts": done}
+                write_text(options.out, json.dumps(kept, indent=1) + "\n")
     return _table([found for name in PARTS for found in done.get(name, [])])
 
 
@@ -88,13 +92,19 @@ def _held(out: Path, settings: Mapping[str, Any]) -> dict[str, list[dict[str, An
     return held["parts"] if all(held.get(name) == value for name, value in settings.items()) else {}
 
 
+def _largest(done: Mapping[str, list[dict[str, Any]]]) -> int:
+    """Of all parts, what the largest process came to need."""
+    return max((found.get("memory_mb", 0) for part in done.values() for found in part), default=0)
+
+
 def _line(found: Mapping[str, Any]) -> str:
     state = f"{len(found['wrong'])} WRONG" if found["wrong"] else "right"
-    return f"{found['what']:<52}{found['tried']:>7,}{state:>10}{found['seconds']:>9.0f} s"
+    memory = f"{found.get('memory_mb', 0):>8,} MB"
+    return f"{found['what']:<52}{found['tried']:>7,}{state:>10}{found['seconds']:>9.0f} s{memory}"
 
 
 def _table(all_found: Sequence[Mapping[str, Any]]) -> int:
-    print(f"{'':<52}{'tried':>7}{'':>10}{'':>11}")
+    print(f"{'':<52}{'tried':>7}{'':>10}{'':>11}{'largest':>11}")
     for found in all_found:
         print(_line(found))
         for wrong in found["wrong"]:

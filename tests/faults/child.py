@@ -2,6 +2,10 @@
 written in many commits, and with two encoders that weigh nothing.
 
 FAULTS_KILL_AT=7     SIGKILL right before the seventh write: a commit, a checkpoint, a rename
+FAULTS_ONLY_IN=save_model   only writes inside that function count
+FAULTS_MARK=FILE     made at the first write that counts; what ends this process from outside waits for it
+FAULTS_GROUP=1       a process group of its own, so that it and its workers can be killed together
+FAULTS_ANSWERS=FILE  what is typed
 FAULTS_WRITES=FILE   how many writes there were, written there at the end
 FAULTS_CLOCK=-3600   the wall clock is so many seconds off
 FAULTS_LARGEST=1000  no file may grow beyond so many bytes
@@ -41,16 +45,19 @@ def small_batches() -> None:
 class Writes:
     """Counts the writes of this process, and ends it before the one that was asked for."""
 
-    def __init__(self, kill_at: int):
-        self.kill_at, self.done = kill_at, 0
+    def __init__(self, kill_at: int, only_in: str = "", mark: str = ""):
+        self.kill_at, self.only_in, self.mark, self.done = kill_at, only_in, mark, 0
 
     def watched(self, owner: Any, name: str) -> None:
         original: Callable[..., Any] = getattr(owner, name)
 
         def write(*args: Any, **kwargs: Any) -> Any:
-            self.done += 1
-            if self.done == self.kill_at:
-                os.kill(os.getpid(), signal.SIGKILL)
+            if not self.only_in or _inside(self.only_in):
+                self.done += 1
+                if self.mark and self.done == 1:
+                    os.close(os.open(self.mark, os.O_CREAT | os.O_WRONLY))
+                if self.done == self.kill_at:
+                    (os.killpg if os.getpgrp() == os.getpid() else os.kill)(os.getpid(), signal.SIGKILL)
             return original(*args, **kwargs)
 
         setattr(owner, name, write)
@@ -62,8 +69,17 @@ class Writes:
             self.watched(Library, name)
         for name in ("append", "remove", "compact"):
             self.watched(VectorTable, name)
-        for name in ("replace", "fsync"):
+        for name in ("replace", "fsync", *(("rename", "mkdir", "unlink", "rmdir") if self.only_in else ())):
             self.watched(os, name)
+
+
+def _inside(function: str) -> bool:
+    frame = sys._getframe()
+    while frame.f_back is not None:
+        frame = frame.f_back
+        if frame.f_code.co_name == function:
+            return True
+    return False
 
 
 def shift_clock(seconds: float) -> None:
@@ -86,7 +102,8 @@ def main(words: Sequence[str]) -> int:
     if largest := os.environ.get("FAULTS_LARGEST"):
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(largest), int(largest)))
     small_batches()
-    writes = Writes(int(os.environ.get("FAULTS_KILL_AT", "0")))
+    asked = os.environ.get
+    writes = Writes(int(asked("FAULTS_KILL_AT", "0")), asked("FAULTS_ONLY_IN", ""), asked("FAULTS_MARK", ""))
     writes.watch()
     from seehear.cli import main as seehear
 
@@ -96,16 +113,20 @@ def main(words: Sequence[str]) -> int:
     return status
 
 
-def serve(words: Sequence[str], environment: Mapping[str, str], out: str, err: str) -> None:
-    """In a process forked for one command: what it says goes into files."""
+def serve(task: Sequence[str] | Callable[[], int], environment: Mapping[str, str], out: str, err: str) -> None:
+    """In a process forked for one command, or one function: what it says goes into files."""
+    if "FAULTS_GROUP" in environment:
+        os.setpgid(0, 0)
     for path, number in ((out, 1), (err, 2)):
         handle = os.open(path, os.O_WRONLY | os.O_CREAT)
         os.dup2(handle, number)
         os.close(handle)
     warnings.simplefilter("ignore")
     os.environ.update(environment)
+    if "FAULTS_ANSWERS" in environment:
+        sys.stdin = open(environment["FAULTS_ANSWERS"], encoding="utf-8")  # noqa: SIM115 (for all of this process)
     try:
-        status = main(words)
+        status = task() if callable(task) else main(task)
     except SystemExit as stopped:
         status = stopped.code if isinstance(stopped.code, int) else 1
     except BaseException:

@@ -7,11 +7,15 @@ alone would mostly hit the seconds that Python takes to import its packages.
 
 from __future__ import annotations
 
+import json
 import random
+import shutil
 import signal
 from collections import Counter
+from pathlib import Path
+from typing import Any
 
-from tests.faults.outcome import Command, Outcome, outcome, run
+from tests.faults.outcome import Command, Outcome, must, outcome, run
 from tests.faults.stages import STAGES, Reference
 
 _ROW = 4
@@ -80,3 +84,62 @@ def terms(reference: Reference, *, each: int, seed: int) -> list[Outcome]:
             found.check(not wrong, f"{stage} differs after SIGTERM: {', '.join(wrong)}")
         found.numbers = {"status": dict(statuses)}
     return [found]
+
+
+_SAVING = {"FAULTS_ONLY_IN": "save_model"}
+
+
+def studies(reference: Reference, *, times: int, seed: int) -> list[Outcome]:
+    """A study's cell killed inside `save_model`: before each write there, and `times` times at a random moment."""
+    chance = random.Random(f"{seed} studies")
+    work, out = reference.work, reference.work.folder / "study"
+    words = ["study", "encoders", str(work.library), "--encoders", "logmel", "letters", "--check", "--seeds", "1"]
+    words += ["--neighbours", "2", "--out", str(out)]
+    with outcome("kill -9 of a study inside save_model, resumed") as found:
+        counted, mark = reference.folder / "writes of a study", reference.folder / "mark of a study"
+        work.copy_of(reference.folder / "finished")
+        must(words, _SAVING | {"FAULTS_WRITES": str(counted)})
+        writes, right = int(counted.read_text()), _cells(out)
+        found.check(writes > 0, "nothing was written in save_model")
+        moments: Counter[str] = Counter()
+        for at in [*range(1, writes + 1), *[0] * times]:
+            work.copy_of(reference.folder / "finished")
+            mark.unlink(missing_ok=True)
+            if at:
+                status = Command(words, _SAVING | {"FAULTS_KILL_AT": str(at)}, group=True).ended().status
+            else:
+                status = _killed_after(mark, words, chance.uniform(0.0, 0.05))
+            moments[("random moment", "write")[at > 0] if status == -signal.SIGKILL else "too late"] += 1
+            found.tried += 1
+            done = run(words)
+            where = f"write {at} of {writes}" if at else "a random moment"
+            found.check(done.status == 0, f"{where}: status {done.status}: {done.complaint}")
+            found.check(
+                _cells(out) == right, f"{where}: the cells are not those of an undisturbed study: {_failed(out)}"
+            )
+            found.memory_mb = max(found.memory_mb, done.memory >> 20)
+        found.numbers = dict(moments)
+        shutil.rmtree(work.folder)
+    return [found]
+
+
+def _killed_after(mark: Path, words: list[str], seconds: float) -> int:
+    """The status of a command whose group is killed so long after its first write inside `save_model`."""
+    command = Command(words, _SAVING | {"FAULTS_MARK": str(mark)}, group=True)
+    while not mark.exists() and not command.wait(0.0005):
+        pass
+    if not command.wait(seconds):
+        command.kill_group()
+    return command.ended().status
+
+
+def _cells(study: Path) -> dict[str, Any]:
+    """Finished cells by name, without the seconds they took."""
+    read = {path.name: json.loads(path.read_text()) for path in sorted(study.glob("*/cells/*.json"))}
+    return {name: {k: v for k, v in cell.items() if k != "seconds"} for name, cell in read.items()}
+
+
+def _failed(study: Path) -> str:
+    """Why the first cell that has none of its numbers failed."""
+    errors = [json.loads(path.read_text()).get("error", "") for path in study.glob("*/failed/*.json")]
+    return (errors or ["other numbers"])[0][:300]

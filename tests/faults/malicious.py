@@ -156,7 +156,7 @@ def _sizes(folder: Path) -> Outcome:
 
 def _bounded(found: Outcome, *ended: Ended) -> None:
     most = max([found.numbers.get("most memory, MB", 0), *(one.memory >> 20 for one in ended)])
-    found.numbers["most memory, MB"] = most
+    found.numbers["most memory, MB"] = found.memory_mb = most
     found.check(most < MOST_MEMORY >> 20, f"a process came to need {most:,} MB")
 
 

@@ -95,7 +95,7 @@ def _encoded(library: Path) -> Outcome:
         found.check(not _bugs(reasons), f"not a reason but a bug: {_bugs(reasons)}")
         found.numbers |= {"worker crashes": reasons["crashed"], "time limit": reasons["time limit"]}
         most = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
-        found.numbers["largest worker, MB"] = round(most / 2**20)
+        found.numbers["largest worker, MB"] = found.memory_mb = round(most / 2**20)
         found.check(most < MOST_MEMORY, f"a worker came to need {most / 2**30:.1f} GB")
     return found
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import cache
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,8 @@ class Outcome:
     """What did not go as it should, one line each; empty is what we want."""
     numbers: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
+    memory_mb: int = 0
+    """What the largest process came to need."""
 
     def check(self, right: bool, otherwise: str) -> None:
         if not right:
@@ -82,13 +85,20 @@ class Command:
     not ten, so that many can be killed. What it starts itself (workers that decode) are programs of their own.
     """
 
-    def __init__(self, words: Sequence[str | Path], more: Mapping[str, str] | None = None):
+    def __init__(
+        self,
+        words: Sequence[str | Path] | Callable[[], int],
+        more: Mapping[str, str] | None = None,
+        *,
+        group: bool = False,
+    ):
+        """`words` may be a function in place of a command. `group`: a process group of its own, to be killed whole."""
         self._folder = tempfile.TemporaryDirectory()
         self._said = [Path(self._folder.name) / name for name in ("out", "err")]
-        self._began = time.monotonic()
-        self._process = _server().Process(
-            target=serve, args=([str(word) for word in words], dict(more or {}), *map(str, self._said))
-        )
+        self._began, self._largest, self._group = time.monotonic(), 0, group
+        task = words if callable(words) else [str(word) for word in words]
+        environment = dict(more or {}) | ({"FAULTS_GROUP": "1"} if group else {})
+        self._process = _server().Process(target=serve, args=(task, environment, *map(str, self._said)))
         self._process.start()
 
     def wait(self, seconds: float) -> bool:
@@ -100,6 +110,39 @@ class Command:
         assert self._process.pid is not None
         os.kill(self._process.pid, number)
 
+    def said_so_far(self) -> str:
+        return "".join(path.read_text(encoding="utf-8", errors="replace") for path in self._said if path.exists())
+
+    def largest(self) -> int:
+        """Bytes that it or any process it started came to need; those that have ended count where they were seen."""
+        for pid in _family(self._process.pid):
+            self._largest = max(self._largest, _peak(pid))
+        return self._largest
+
+    def kill_group(self) -> None:
+        """SIGKILL to it and to all that it started. The family is killed one by one where it is not its group yet."""
+        pid = self._process.pid
+        assert pid is not None
+        with suppress(ProcessLookupError):
+            if self._group and os.getpgid(pid) == pid:
+                os.killpg(pid, signal.SIGKILL)
+        for member in _family(pid):
+            with suppress(ProcessLookupError):
+                os.kill(member, signal.SIGKILL)
+
+    def ended_within(self, *, seconds: float, memory: int) -> Ended:
+        """Waits for it, but ends it and its processes beyond so many seconds, or bytes of any of them."""
+        why = ""
+        while not self.wait(0.1) and not why:
+            if self.largest() > memory:
+                why = f"killed: a process came to need more than {memory / 2**30:.0f} GB"
+            elif time.monotonic() - self._began > seconds:
+                why = f"hung: killed after {seconds:.0f} s"
+        if why:
+            self.kill_group()
+        ended = self.ended()
+        return replace(ended, err=f"{ended.err}\n{why}" if why else ended.err)
+
     def ended(self) -> Ended:
         """Waits for it. One that hangs is killed, and its status is that of the kill."""
         hung = not self.wait(TIME_LIMIT)
@@ -108,7 +151,7 @@ class Command:
             self._process.join()
         out, err = (path.read_text(encoding="utf-8", errors="replace") if path.exists() else "" for path in self._said)
         most = Path(f"{self._said[1]}.memory")
-        memory = int(most.read_text()) if most.exists() else 0
+        memory = max(self._largest, int(most.read_text()) if most.exists() else 0)
         self._folder.cleanup()
         status = self._process.exitcode
         assert status is not None
@@ -123,8 +166,42 @@ def _server() -> ForkServerContext:
     return server
 
 
-def run(words: Sequence[str | Path], more: Mapping[str, str] | None = None) -> Ended:
-    return Command(words, more).ended()
+def run(
+    words: Sequence[str | Path], more: Mapping[str, str] | None = None, *, limits: Mapping[str, Any] | None = None
+) -> Ended:
+    """`limits`: those of `Command.ended_within`, for a command that may do harm."""
+    command = Command(words, more, group=bool(limits))
+    return command.ended_within(**limits) if limits else command.ended()
+
+
+def called(function: Callable[..., str], *given: Any, limits: Mapping[str, Any]) -> tuple[str, Ended]:
+    """What a function said in a process of its own, or how that ended instead."""
+    ended = Command(partial(_print, function, *given), group=True).ended_within(**limits)
+    return (ended.out.strip() if ended.status == 0 else ended.err.strip()[-300:] or f"status {ended.status}"), ended
+
+
+def _print(function: Callable[..., str], *given: Any) -> int:
+    print(function(*given))
+    return 0
+
+
+def _family(pid: int | None) -> list[int]:
+    """A process and all that it started and that still runs."""
+    found = [] if pid is None else [pid]
+    for one in found:
+        for children in Path(f"/proc/{one}/task").glob("*/children"):
+            with suppress(OSError):
+                found += [int(word) for word in children.read_text().split()]
+    return found
+
+
+def _peak(pid: int) -> int:
+    """The most bytes that a process has held; 0 where it is gone, or the system does not say."""
+    with suppress(OSError, ValueError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return 1024 * int(line.split()[1])
+    return 0
 
 
 def run_alone(words: Sequence[str | Path], more: Mapping[str, str] | None = None) -> Ended:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import random
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from tests.faults import fuzz, kills, malicious, mutants, together
+from tests.faults import builders, fuzz, kills, malicious, mutants, together
 from tests.faults.mutate import mutants as make_mutants
 from tests.faults.outcome import Outcome
 from tests.faults.stages import Reference
@@ -57,3 +60,21 @@ def test_mutants_belong_to_their_seed(tmp_path):
 
 def test_readers_bear_with_anything(tmp_path):
     right(fuzz.outcome_of_hypothesis(tmp_path, 8, 5))
+
+
+@pytest.mark.slow
+def test_a_study_killed_inside_save_model_completes(reference):
+    right(*kills.studies(reference, times=1, seed=1))
+
+
+def test_a_large_member_is_what_it_says(tmp_path):
+    """One block repeated, and what is left over, are the zeros that the header declares."""
+    held = np.load(builders.npz(tmp_path / "a.npz", "features", size=40 * 10**6))["features"]
+    assert held.shape == (78_125, 128)
+    assert not held.any()
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+def test_a_webp_of_no_bits_is_read_as_one(frames):
+    with pytest.warns(Image.DecompressionBombWarning), Image.open(io.BytesIO(builders.webp(frames))) as image:
+        assert (image.format, image.size, image.n_frames) == ("WEBP", (16_383, 8_191), frames)
