@@ -4,6 +4,7 @@ any step on, so that a run resumed in the middle of an epoch sees exactly what i
 from __future__ import annotations
 
 import math
+import os
 import signal
 from bisect import bisect_right
 from collections.abc import Generator, Iterable, Iterator
@@ -133,6 +134,11 @@ def _outlived(stream: DataLoader) -> Iterator[Batch]:
         ) from error
 
 
+def cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _as_is(batch: Any) -> Any:
     return batch
 
@@ -149,7 +155,7 @@ def _stream(
             collate_fn=_as_is,
             worker_init_fn=_worker_starts,
             multiprocessing_context="spawn",  # a fork would inherit the locks of threads it does not have
-            num_workers=workers,
+            num_workers=min(workers, cores()),  # more only wait for each other, and torch warns of them
             prefetch_factor=AHEAD,
             pin_memory=device.type == "cuda",
         )

@@ -19,6 +19,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from seehear.data.loader import cores
 from seehear.errors import SeehearError
 from seehear.progress import counted, hushed
 
@@ -112,9 +113,8 @@ def _versions() -> Check:
 
 
 def _devices() -> Iterator[Check]:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    threads = torch.get_num_threads()
-    yield Check("processor", "ok", f"{cores} cores, {_memory():.0f} GB of memory; torch uses {threads} threads")
+    threads = counted(torch.get_num_threads(), "thread")
+    yield Check("processor", "ok", f"{counted(cores(), 'core')}, {_memory():.0f} GB of memory; torch uses {threads}")
     for n in range(torch.cuda.device_count()):
         facts = torch.cuda.get_device_properties(n)
         yield Check(f"cuda:{n}", "ok", f"{facts.name}, {facts.total_memory / 1e9:.0f} GB")

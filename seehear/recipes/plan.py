@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import platform
 import signal
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -115,6 +116,8 @@ def _cached(run: Run[Any] | MediaRun[Any], cache: Path | None) -> Run[Any] | Med
 
 def _tried(uri: str, run: Run[Any] | MediaRun[Any], options: PlanOptions, stop: StopRequest) -> Estimate:
     """The last and best of what the process says until its time is up."""
+    # A process that is killed at the end of its time cannot give its semaphores back, which Python would report.
+    sys.warnoptions.append("ignore:resource_tracker:UserWarning")
     spawn = multiprocessing.get_context("spawn")
     ours, theirs = spawn.Pipe(duplex=False)
     child = spawn.Process(target=_work, args=(uri, run, options, theirs), name=f"plan {run.recipe}")

@@ -17,6 +17,7 @@ from seehear.data.encode import encode_library, latents
 from seehear.data.library import Library, Text, VectorTable
 from seehear.data.prepare import PrepareOptions, prepare
 from seehear.errors import SeehearError
+from seehear.progress import counted
 from tests.data.fake_encoders import Broken, FakeSound, FakeText
 from tests.data.makers import film, sound
 
@@ -284,7 +285,7 @@ def test_stop_saves_what_is_done_and_says_so(library, number):
     rows = len(Library.open(library.uri).vectors("latents", "fake-sound"))
     assert 0 < rows < SECONDS + 2
     assert f"{number.name} while encoding with fake-sound: {counted(rows, 'row')} saved" in said
-    assert f"{SECONDS + 2 - rows} are left; the same command goes on" in said
+    assert f"{SECONDS + 2 - rows} left; the same command goes on" in said
 
 
 def test_rows_are_committed_as_time_passes(library, monkeypatch):

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seehear.data import loader as module
 from seehear.data.loader import Loader, batches_of_epoch
 from seehear.errors import SeehearError
 from tests.toy import Data, HeavyData
@@ -170,3 +171,14 @@ def test_lots_of_different_recordings():
         assert len(set((run.indices(step) // 8).tolist())) == 3
     with pytest.raises(SeehearError, match="two at least, here is 1 source recording"):
         together(n=8, per_group=8, distinct_groups=True)
+
+
+def test_no_more_processes_than_processors_are_started(monkeypatch):
+    """torch warns of more, into the middle of what a command prints."""
+    monkeypatch.setattr(module, "cores", lambda: 1)
+    started = []
+    monkeypatch.setattr(module, "DataLoader", lambda *_, **options: started.append(options["num_workers"]) or [])
+    data = Data(8)
+    data.heavy = True
+    list(module.in_order(data, rows=4, workers=12))
+    assert started == [1]

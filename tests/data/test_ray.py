@@ -15,6 +15,7 @@ from seehear.data.encode import encode_library
 from seehear.data.library import Library
 from seehear.data.prepare import PrepareOptions, prepare
 from seehear.errors import SeehearError
+from seehear.progress import counted
 from tests.data.fake_encoders import FakeSound, FakeText
 from tests.data.makers import film, sound
 from tests.data.test_encode import table
@@ -97,7 +98,7 @@ def test_a_stopped_run_is_saved_and_the_next_one_does_the_rest(library, plain):
     library = Library.open(library.uri)
     done = len(library.vectors("latents", "fake-sound"))
     assert 0 < done < SECONDS + 2
-    assert f"SIGTERM while encoding with fake-sound: {done} rows are saved" in said
+    assert f"SIGTERM while encoding with fake-sound: {counted(done, 'row')} saved" in said
     report = encode_library(library, [FakeSound()], workers=2, engine="ray").encoders[0]
     assert (report.kept, report.made, report.rejected) == (done, SECONDS + 2 - done, 3)
     assert table(library) == table(plain)
