@@ -78,8 +78,8 @@ def test_of_equal_gains_the_first_wins(monkeypatch):
 
 @pytest.mark.parametrize("promising", [2, 3])
 def test_a_gain_that_equals_the_bound_of_the_rest_waits_for_the_rest(monkeypatch, promising):
-    """Exact numbers: given row 0, the twins c gain 4 - 1/64 and the rows p and q 4 - 1/4, which choosing c leaves as it
-    is: 1 + c . p = (1 + c . x) (1 + p . x) / 2 with x the row 0. One of p and q may be up to date, the other the rest."""
+    """Exact numbers: given row 0, the twins c gain 4 - 1/64, and p and q gain 4 - 1/4, also once c is chosen:
+    1 + c . p = (1 + c . x) (1 + p . x) / 2 for x the row 0. One of p and q may be up to date, the other the rest."""
     monkeypatch.setattr(kdpp, "_PROMISING", promising)
     c, p, q = [-1, -1, -1, -1, 0], [0, 1, 1, 1, 1], [0, 1, 1, 1, -1]
     for rows in itertools.permutations([c, c, p, q]):
