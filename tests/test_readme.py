@@ -60,7 +60,7 @@ def smaller(media, *, epochs):
 def small_demo(tmp_path_factory):
     """`seehear demo` of a handful of clips and two folds, where the README's code looks for it; and once again."""
     media, where = tmp_path_factory.mktemp("media"), tmp_path_factory.mktemp("clone")
-    copy_media(media, folds="14", each=1, every=60)
+    copy_media(media, folds="14", each=3, every=60)
     with smaller(media, epochs=1):
         report, again = demo.demo(where / "seehear-demo"), demo.demo(where / "seehear-demo")
     (where / "seehear").symlink_to(ROOT / "seehear")
@@ -71,7 +71,7 @@ def test_the_demo_measures_finds_and_resumes(small_demo):
     where, report, again = small_demo
     scores = {s.what: s for s in report.scores}
     named = scores["a sound is named, of 10 classes"]
-    assert named.queries == 20
+    assert named.queries == 60
     assert named.chance == pytest.approx(0.1)
     assert report.scores == again.scores
     assert all(hits for hits in report.hits.values())
