@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from seehear.cli import main
+from seehear.data.encode import encode_library
 from seehear.recipes import demo
 
 ROOT = Path(__file__).parent.parent
@@ -64,7 +65,9 @@ def small_demo(tmp_path_factory):
     """`seehear demo` of a handful of clips and two folds, where the README's code looks for it; and once again."""
     media, where = tmp_path_factory.mktemp("media"), tmp_path_factory.mktemp("clone")
     copy_media(media, folds="14", each=3, every=60)
-    with smaller(media, epochs=1):
+    with smaller(media, epochs=1), pytest.MonkeyPatch.context() as patch:
+        cheap = ["efficientnet-lite0", "logmel", "minilm"]  # the demo's own encoder of sounds costs 0.3 s a sound
+        patch.setattr(demo, "encode_library", lambda library: encode_library(library, cheap))
         report, again = demo.demo(where / "seehear-demo"), demo.demo(where / "seehear-demo")
     (where / "seehear").symlink_to(ROOT / "seehear")
     return where, report, again

@@ -5,7 +5,6 @@ import pytest
 
 from seehear.data.ahead import drawn_ahead
 
-
 PATIENCE = 60.0  # seconds that the other thread has, on a busy machine
 
 
