@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from seehear.data.container import Media, frame_rate, lasts, opened, reason
-from seehear.data.frames import VideoSpec, is_picture, read_frames, read_picture
+from seehear.data.frames import VideoSpec, read_frames
 from seehear.data.sound import AudioSpec, read_waveform
+from seehear.data.stills import is_picture, picture_size, read_picture
 from seehear.errors import DecodeError, require
 
 __all__ = ["AudioSpec", "MediaInfo", "SubtitleStream", "VideoSpec", "Window", "probe", "read_window"]
@@ -127,8 +128,8 @@ def probe(path: str | Path) -> MediaInfo:
     """What a file holds, found by decoding a first frame of each stream. Raises `DecodeError` when there is nothing."""
     try:
         if is_picture(path):
-            frames = read_picture(path, VideoSpec())
-            return MediaInfo(has_video=True, is_picture=True, height=frames.shape[1], width=frames.shape[2])
+            height, width = picture_size(path)
+            return MediaInfo(has_video=True, is_picture=True, height=height, width=width)
     except OSError as error:
         raise DecodeError(f"{path}: cannot be read ({reason(error)})") from error
     with opened(path) as media:
