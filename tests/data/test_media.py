@@ -414,6 +414,32 @@ def test_a_long_film_is_believed_without_reading_it_through(tmp_path, monkeypatc
     assert len(read) < 60
 
 
+@pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="counts bytes in /proc")
+@pytest.mark.parametrize("suffix", ["mp3", "h264", "gif", "mp4", "mkv", "wav", "jpg"])
+def test_a_blank_file_is_not_read_through(tmp_path, suffix):
+    path = tmp_path / f"a.{suffix}"
+    path.touch()
+    os.truncate(path, 10 * 2**30)
+    before = bytes_read()
+    with pytest.raises(DecodeError, match="begins with nothing but zeros"):
+        probe(path)
+    assert bytes_read() - before < 10e6
+
+
+@pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="counts bytes in /proc")
+def test_a_hole_is_not_read_through(tmp_path):
+    """A download that was broken off, of a size set beforehand: what it begins with can be used."""
+    path = sound(tmp_path / "a.mp3", seconds=0.5, codec="libmp3lame")
+    os.truncate(path, 10 * 2**30)
+    before = bytes_read()
+    assert probe(path).duration == pytest.approx(0.5, abs=0.1)
+    assert bytes_read() - before < 500e6
+
+
+def bytes_read() -> int:
+    return int(Path("/proc/self/io").read_text().split()[1])
+
+
 def test_flipped_bytes_cost_their_packets_only(tmp_path):
     data = bytearray(film(tmp_path / "a.mp4", seconds=8.0, colours=True).read_bytes())
     rng = np.random.default_rng(1)
