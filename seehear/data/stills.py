@@ -10,6 +10,7 @@ import numpy as np
 
 from seehear.data.container import MAX_PIXELS, reason
 from seehear.data.frames import VideoSpec
+from seehear.data.heif import Heif, is_heif
 from seehear.errors import DecodeError, require
 
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"BM", b"II*\0", b"MM\0*")
@@ -34,7 +35,7 @@ def is_picture(path: str | Path) -> bool:
         except Exception:  # `read_picture` says what is wrong with it
             return True
     webp = head.startswith(b"RIFF") and head[8:12] == b"WEBP"
-    return head.startswith(_MAGIC) or webp or head[4:12] == b"ftypavif"
+    return head.startswith(_MAGIC) or webp or head[4:12] == b"ftypavif" or is_heif(head)
 
 
 def picture_size(path: str | Path) -> tuple[int, int]:
@@ -55,6 +56,11 @@ def _decoded(path: str | Path, spec: VideoSpec) -> tuple[Any, tuple[int, int]]:
     """(RGB image, perhaps smaller than the file's but large enough for `spec`; upright (height, width) of the file)."""
     Image, ImageOps = require("PIL.Image"), require("PIL.ImageOps")
     try:
+        with open(path, "rb") as file:
+            heif = is_heif(file.read(16))
+        if heif:
+            image = Heif.of(path).decode(_MOST_BYTES)
+            return image, (image.height, image.width)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's name no file, and what matters is raised
             with Image.open(path) as file:

@@ -18,8 +18,19 @@ def touch(folder, *paths):
 
 
 def test_media_in_order_without_hidden_ones(tmp_path):
-    touch(tmp_path, "b.mp4", "a/z.WAV", "a/b/c.jpg", ".hidden/x.mp4", ".x.mp4", "readme.md", "a/y.srt", "lib/t.mp4")
-    assert names(tmp_path, skip=tmp_path / "lib") == ["b.mp4", "a/z.WAV", "a/b/c.jpg"]
+    touch(
+        tmp_path,
+        "b.mp4",
+        "a/z.WAV",
+        "a/b/c.jpg",
+        "a/b/d.HEIC",
+        ".hidden/x.mp4",
+        ".x.mp4",
+        "readme.md",
+        "a/y.srt",
+        "lib/t.mp4",
+    )
+    assert names(tmp_path, skip=tmp_path / "lib") == ["b.mp4", "a/z.WAV", "a/b/c.jpg", "a/b/d.HEIC"]
 
 
 def test_links_are_followed_once(tmp_path):
