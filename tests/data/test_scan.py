@@ -33,6 +33,22 @@ def test_media_in_order_without_hidden_ones(tmp_path):
     assert names(tmp_path, skip=tmp_path / "lib") == ["b.mp4", "a/z.WAV", "a/b/c.jpg", "a/b/d.HEIC"]
 
 
+def test_what_looks_like_media_and_is_not_read_is_set_aside(tmp_path):
+    touch(tmp_path, "a.mp4", "b.CR2", "a.txt", "notes", "c.py")
+    (tmp_path / "IMG_1").write_bytes(b"\xff\xd8\xff\xe0 and so on")
+    (tmp_path / "clip.part").write_bytes(b"\0\0\0\x18ftypmp42 and so on")
+    os.mkfifo(tmp_path / "pipe")  # opening it would wait for ever
+    folder = Folder(tmp_path, language="")
+    assert [found.name for found in folder] == ["a.mp4"]
+    assert [(reject.path, reject.stage) for reject in folder.unreadable] == [
+        ("IMG_1", "scan"),
+        ("b.CR2", "scan"),
+        ("clip.part", "scan"),
+    ]
+    assert "not read: convert it" in folder.unreadable[1].reason
+    assert "rename it" in folder.unreadable[2].reason
+
+
 def test_links_are_followed_once(tmp_path):
     touch(tmp_path, "in/a.mp4", "out/b.mp4")
     os.symlink(tmp_path / "in", tmp_path / "in" / "loop")
