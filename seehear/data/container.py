@@ -23,6 +23,12 @@ MAX_PIXELS = 2**27
 """16384 x 8192: a frame that claims to be larger is damage, or an attack on memory."""
 
 
+_HOLE = 2**25
+"""Bytes: a file ends, for libav, where it has so many zeros and no packet among them. It would look through all of a
+sparse file for one."""
+_ZEROS = bytes(2**20)
+
+
 @contextmanager
 def opened(path: str | Path) -> Iterator[Media]:
     """The file, open; raises `DecodeError` when it is no media file, and for any error of libav inside the block."""
@@ -35,7 +41,7 @@ def opened(path: str | Path) -> Iterator[Media]:
         raise DecodeError(f"{path}: cannot be read ({reason(error)})") from error
     finally:
         if media is not None:
-            media.container.close()
+            media.close()
 
 
 def reason(error: Exception) -> str:
@@ -54,10 +60,17 @@ class Media:
         self._open()
 
     def _open(self) -> None:
-        # "file:" keeps a colon in a name from being read as a protocol, the white list keeps a play list from the net.
-        self.container: Any = require("av").open(
-            f"file:{self.path}", options={"protocol_whitelist": "file"}, metadata_errors="replace"
-        )
+        self._file = _File(self.path)
+        try:
+            if self._file.is_blank():
+                raise DecodeError(f"{self.path}: begins with nothing but zeros: copy or download it again")
+            # The white list keeps a play list from the net
+            self.container: Any = require("av").open(
+                self._file, options={"protocol_whitelist": "file"}, metadata_errors="replace"
+            )
+        except BaseException:
+            self._file.close()
+            raise
         self.video: Any = next((s for s in self.container.streams.video if _is_film(s)), None)
         self.audio: Any = next((s for s in self.container.streams.audio if s.codec_context is not None), None)
         self._bases: dict[int, tuple[int, int]] = {}
@@ -66,6 +79,10 @@ class Media:
                 stream.codec_context.thread_type = "NONE"  # one process per core is faster, and a seek restarts threads
         # Sound that begins before zero is what the encoder primed its decoder with, not a start to count from.
         self.origin = max(self.container.start_time or 0, 0) / 1e6
+
+    def close(self) -> None:
+        self.container.close()
+        self._file.close()
 
     def stream(self, kind: str) -> Any:
         return self.video if kind == "video" else self.audio
@@ -98,7 +115,7 @@ class Media:
                 yield head
                 yield from frames
                 return
-        self.container.close()
+        self.close()
         self._open()
         self.corrupt = lost
         yield from self._frames(kind, skip_until, from_start=True)
@@ -153,12 +170,35 @@ class Media:
         while failures < _MAX_FAILURES:
             try:
                 for packet in self.container.demux(stream):
-                    failures = 0
+                    failures = self._file.zeros = 0
                     yield packet
                 return
             except require("av").FFmpegError:
                 failures += 1
                 self.corrupt += 1
+
+
+class _File:
+    """A file as libav reads it, up to a hole."""
+
+    def __init__(self, path: str | Path):
+        self.name = str(path)
+        self.zeros = 0
+        """Bytes read since the last packet, or the last byte that is not zero."""
+        self._file = open(path, "rb", buffering=0)  # noqa: SIM115 (closed by `close`)
+        self.seek, self.tell, self.close = self._file.seek, self._file.tell, self._file.close
+
+    def is_blank(self) -> bool:
+        """Whether it begins with a MiB of zeros, as what was never written does."""
+        with open(self.name, "rb") as file:
+            return file.read(16) == bytes(16) and not file.read(2**20).strip(b"\0")
+
+    def read(self, size: int) -> bytes:
+        if self.zeros > _HOLE:
+            return b""
+        data = self._file.read(size)
+        self.zeros = self.zeros + len(data) if _ZEROS.startswith(data) else 0
+        return data
 
 
 def _is_film(stream: Any) -> bool:

@@ -1,21 +1,19 @@
-"""The pictures of a window: frames of a film by their timestamps, or one still picture."""
+"""The pictures of a window: frames of a film by their timestamps."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from seehear.data.container import EPSILON, MAX_PIXELS, Media, frame_rate, lasts, reason
-from seehear.errors import DecodeError, require
+from seehear.data.container import EPSILON, Media, frame_rate, lasts
+from seehear.errors import require
 
 _SKIPPABLE = {"h264", "hevc", "mpeg4", "mpeg2video"}
 """Codecs whose frames come out the same when unreferenced frames before the window are not decoded (tested)."""
-_MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"BM", b"II*\0", b"MM\0*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,46 +181,3 @@ class _Shaper:
             )
         picture = self._packer.reformat(frame, format="rgb24", threads=1).to_ndarray()
         return self.spec.cut(np.rot90(picture, turns) if turns else picture)
-
-
-# -- still pictures ----------------------------------------------------------------------------------------------------
-
-
-def is_picture(path: str | Path) -> bool:
-    """By its first bytes, whatever its name. A GIF that moves is a film."""
-    with open(path, "rb") as file:
-        head = file.read(16)
-    if head.startswith(b"GIF8"):
-        try:
-            with require("PIL.Image").open(path) as image:
-                return not getattr(image, "is_animated", False)
-        except Exception:  # `read_picture` says what is wrong with it
-            return True
-    webp = head.startswith(b"RIFF") and head[8:12] == b"WEBP"
-    return head.startswith(_MAGIC) or webp or head[4:12] == b"ftypavif"
-
-
-def read_picture(path: str | Path, spec: VideoSpec) -> np.ndarray:
-    """(1, H, W, 3) uint8: upright as its EXIF data asks, on white where it is transparent."""
-    Image, ImageOps = require("PIL.Image"), require("PIL.ImageOps")
-    try:
-        with Image.open(path) as file:
-            if file.width * file.height > MAX_PIXELS:
-                raise DecodeError(f"{path}: {file.width} x {file.height} pixels are too many")
-            image = _on_white(ImageOps.exif_transpose(file))
-    except DecodeError:
-        raise
-    except Exception as error:  # Pillow raises whatever its readers trip over
-        raise DecodeError(f"{path}: is no picture that can be read ({reason(error)})") from error
-    tall, wide = spec.shape(image.height, image.width)
-    if (wide, tall) != image.size:
-        image = image.resize((wide, tall), Image.Resampling[spec.interpolation.upper()])
-    return np.ascontiguousarray(spec.cut(np.asarray(image)))[None]
-
-
-def _on_white(image: Any) -> Any:
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    layer = image.convert("RGBA")
-    white = require("PIL.Image").new("RGBA", layer.size, "white")
-    return require("PIL.Image").alpha_composite(white, layer).convert("RGB")

@@ -6,7 +6,7 @@ with damage: what can be read is read, what was lost is counted, and a file that
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,15 +14,18 @@ from typing import Any
 import numpy as np
 
 from seehear.data.container import Media, frame_rate, lasts, opened, reason
-from seehear.data.frames import VideoSpec, is_picture, read_frames, read_picture
+from seehear.data.frames import VideoSpec, read_frames
 from seehear.data.sound import AudioSpec, read_waveform
+from seehear.data.stills import is_picture, picture_size, read_picture
 from seehear.errors import DecodeError, require
 
 __all__ = ["AudioSpec", "MediaInfo", "SubtitleStream", "VideoSpec", "Window", "probe", "read_window"]
 
-_LONGEST, _SILENCE = 1e6, 3600.0
-"""Seconds: no file lasts longer, or longer than it has bytes; time stamps that say so are damaged, and are believed up
-to the first such gap between packets."""
+_LONGEST = 1e6
+"""Seconds: no file lasts longer, or longer than it has bytes; time stamps that say so are damaged."""
+_PAUSE = {"video": 1800.0, "audio": 60.0}
+"""Seconds between two packets of a stream that are always believed, and the longest that one packet may last: a picture
+may stand still, and packets of film are not in the order of their times."""
 TEXT_CODECS = {"subrip", "srt", "ass", "ssa", "mov_text", "webvtt", "text"}
 
 
@@ -127,8 +130,8 @@ def probe(path: str | Path) -> MediaInfo:
     """What a file holds, found by decoding a first frame of each stream. Raises `DecodeError` when there is nothing."""
     try:
         if is_picture(path):
-            frames = read_picture(path, VideoSpec())
-            return MediaInfo(has_video=True, is_picture=True, height=frames.shape[1], width=frames.shape[2])
+            height, width = picture_size(path)
+            return MediaInfo(has_video=True, is_picture=True, height=height, width=width)
     except OSError as error:
         raise DecodeError(f"{path}: cannot be read ({reason(error)})") from error
     with opened(path) as media:
@@ -167,31 +170,63 @@ def _audio_facts(frame: Any) -> dict[str, Any]:
 
 
 def _duration(media: Media, kinds: list[str]) -> float:
-    """Seconds to the end of the last packet that is really there: a file cut short still claims its old length."""
+    """Seconds to the end of the last packet that is really there, whatever the container claims.
+
+    A file cut short still claims its old length, and one damaged time stamp may claim an hour.
+    """
     claimed = (media.container.duration or 0) / 1e6
-    tail = max(_last_packet(media, kind, from_=claimed - 1.0) for kind in kinds)
     believable = min(_LONGEST, media.container.size)
-    if claimed and claimed - 1.0 <= tail <= believable:
+    tail = max(_last_packet(media, kind, from_=claimed - 1.0, known=claimed) for kind in kinds)
+    if claimed and claimed - 1.0 <= tail <= believable and _has_middle(media, kinds, claimed):
         return max(tail, claimed)
-    last = max(_last_packet(media, kind, from_=0.0) for kind in kinds)
-    if last > believable:
-        last = max(_last_packet(media, kind, from_=0.0, silence=_SILENCE) for kind in kinds)
-    return min(last, believable)
+    end = 0.0
+    for kind in kinds:
+        end = max(end, _last_packet(media, kind, from_=0.0, known=end))
+    return min(end, believable)
 
 
-def _last_packet(media: Media, kind: str, *, from_: float, silence: float = math.inf) -> float:
-    """Seconds to the end of the last packet at or after `from_`, without decoding, before so long a silence."""
+def _has_middle(media: Media, kinds: list[str], claimed: float) -> bool:
+    """Whether there are packets in the middle of the time that a file claims, and not at its two ends alone."""
+    if claimed <= min(_PAUSE.values()):
+        return True
+    return any(_has_packet(media, kind, claimed * share) for share in (0.5, 0.75) for kind in kinds)
+
+
+def _has_packet(media: Media, kind: str, at: float) -> bool:
+    """Whether a packet begins at a time, or a pause before it at most. Reads no more than it must."""
+    for start, _ in _packet_times(media, kind, at):
+        if start > at:
+            return False
+        if start >= at - _PAUSE[kind]:
+            return True
+    return False
+
+
+def _last_packet(media: Media, kind: str, *, from_: float, known: float) -> float:
+    """Seconds to the end of the last packet at or after `from_`.
+
+    A gap before a packet is believed when it is a pause, or no longer than all that comes before: `known` seconds, and
+    what is read.
+    """
+    end = 0.0
+    for start, stop in _packet_times(media, kind, from_):
+        reach = max(known, end)
+        if start <= reach + max(_PAUSE[kind], reach):
+            end = max(end, stop if stop - start <= _PAUSE[kind] else start)
+    return end
+
+
+def _packet_times(media: Media, kind: str, from_: float) -> Iterator[tuple[float, float]]:
+    """Begin and end, in seconds, of the packets from a place at or before `from_`, without decoding."""
     stream = media.stream(kind)
     try:
         media.container.seek(int((max(from_, 0.0) + media.origin) / float(stream.time_base)), stream=stream)
     except require("av").FFmpegError:
-        return 0.0
-    end = 0.0
+        return
     for packet in media.packets(stream):
         stamp = packet.pts if packet.pts is not None else packet.dts
-        if stamp is not None and media.seconds(stamp, stream) <= end + silence:
-            end = max(end, min(media.seconds(stamp + (packet.duration or 0), stream), end + silence))
-    return end
+        if stamp is not None:
+            yield media.seconds(stamp, stream), media.seconds(stamp + (packet.duration or 0), stream)
 
 
 def _subtitles(media: Media) -> tuple[SubtitleStream, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from stat import S_ISREG
@@ -14,8 +15,13 @@ from seehear.data.subtitles import SUFFIXES as SUBTITLES
 
 VIDEO = "mp4 m4v mov mkv webm avi mpg mpeg mpe m2v vob ts mts m2ts wmv asf flv f4v 3gp 3g2 ogv mxf gif y4m h264 hevc"
 AUDIO = "wav flac mp3 m4a aac ogg oga opus wma aif aiff au mka ac3 amr caf wv"
-PICTURES = "jpg jpeg png webp bmp tif tiff avif"
+PICTURES = "jpg jpeg jpe jfif png webp bmp tif tiff avif heic heif hif"
+UNREAD = "cr2 cr3 nef arw dng raf orf rw2 psd svg jxl jp2 heics avifs mid midi rm swf braw r3d"
+"""Media that no reader here knows."""
 MEDIA = frozenset(f".{suffix}" for suffix in f"{VIDEO} {AUDIO} {PICTURES}".split())
+_UNNAMED = frozenset(("", ".part", ".partial", ".crdownload", ".tmp", ".bak", ".bin"))
+"""Endings that say nothing of what is in a file: only these files are opened to see. Opening all would take minutes."""
+_MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"OggS", b"fLaC", b"ID3", b"\x1aE\xdf\xa3")
 _TEXTS = (*SUBTITLES, ".txt", ".json")
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*(-orig)?")
 
@@ -73,6 +79,8 @@ class Folder:
                 found = self._found(os.path.join(here, name), listing)
                 if found is not None:
                     yield found
+            for name in sorted(files):
+                self._look(os.path.join(here, name))
 
     def _found(self, path: str, listing: Listing) -> Found | None:
         name = PurePath(os.path.relpath(path, self.folder)).as_posix()
@@ -86,6 +94,23 @@ class Folder:
         except OSError as error:  # a link to nowhere, or gone since it was listed
             self._unreadable(error)
             return None
+
+    def _look(self, path: str) -> None:
+        """Lists a file that looks like media and is not read, with its reason."""
+        suffix, reason = os.path.splitext(path)[1].lower(), ""
+        if os.path.basename(path).startswith("."):
+            return
+        if suffix[1:] in UNREAD.split():
+            reason = f"{suffix[1:]} files are not read: convert it to JPEG, MP4 or WAV"
+        elif suffix in _UNNAMED and os.path.isfile(path):  # not a pipe, whose reader would wait for ever
+            head = b""
+            with suppress(OSError), open(path, "rb") as file:
+                head = file.read(16)
+            if head.startswith(_MAGIC) or head[4:8] == b"ftyp":
+                reason = "looks like a media file that is not named as one: rename it, to .mp4, .wav or .jpg"
+        if reason:
+            name = PurePath(os.path.relpath(path, self.folder)).as_posix()
+            self.unreadable.append(Reject(path=printable(name), stage="scan", reason=reason))
 
     def _unreadable(self, error: OSError) -> None:
         name = PurePath(os.path.relpath(os.fsdecode(error.filename), self.folder)).as_posix()

@@ -67,7 +67,7 @@ def sound(path: Path, *, seconds: float = 4.0, rate: int = 44_100, codec: str = 
         stream = out.add_stream(
             codec,
             rate=rate,
-            options={"aac_pns": "0"} if codec == "aac" else {},
+            options={"aac": {"aac_pns": "0"}, "vorbis": {"strict": "experimental"}}.get(codec, {}),
             layout={1: "mono", 2: "stereo"}[channels],
         )
         _encode_sound(out, stream, noise(seconds, rate, channels), rate, 0.0)
@@ -83,6 +83,23 @@ def _encode_sound(out, stream, samples: np.ndarray, rate: int, offset: float) ->
         frame.rate, frame.pts, frame.time_base = rate, at + round(offset * rate), Fraction(1, rate)
         out.mux(stream.encode(frame))
     out.mux(stream.encode(None))
+
+
+def claim(path: Path, seconds: float, rate: int, *, is_last: bool) -> Path:
+    """An Ogg file whose last page says that it ends after so long, and whether it is the last of its stream."""
+    data = bytearray(path.read_bytes())
+    at = data.rindex(b"OggS")
+    data[at + 5] = 4 if is_last else 0
+    data[at + 6 : at + 14] = round(seconds * rate).to_bytes(8, "little")
+    data[at + 22 : at + 26] = bytes(4)
+    crc = 0
+    for byte in data[at:]:
+        crc ^= byte << 24
+        for _ in range(8):
+            crc = (crc << 1) ^ (0x104C11DB7 if crc & 0x80000000 else 0)
+    data[at + 22 : at + 26] = crc.to_bytes(4, "little")
+    path.write_bytes(data)
+    return path
 
 
 def picture(path: Path, *, mode: str = "RGB", colour: object = (200, 30, 60), size: tuple[int, int] = SIZE) -> Path:

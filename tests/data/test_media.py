@@ -8,9 +8,10 @@ import av
 import numpy as np
 import pytest
 
+from seehear.data.container import Media
 from seehear.data.media import AudioSpec, VideoSpec, probe, read_window
 from seehear.errors import DecodeError
-from tests.data.makers import SIZE, film, grey, noise, picture, sound
+from tests.data.makers import SIZE, claim, film, grey, noise, picture, sound
 
 ALL, RATE = VideoSpec(), 16_000
 SOUND = AudioSpec(rate=RATE)
@@ -382,6 +383,61 @@ def test_a_film_cut_short_gives_what_is_left(tmp_path):
     assert len(window.frames) == 25
     with pytest.raises(DecodeError):
         read_window(tmp_path / "cut.mp4", 7.0, 8.0, video=ALL)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "seconds", "is_last"),
+    [("stretched.ogg", "vorbis", 0.52, True), ("gap.opus", "libopus", 2.5, False)],
+    ids=["last packet of an hour", "last packet after an hour"],
+)
+def test_an_hour_that_only_the_last_page_claims(tmp_path, name, codec, seconds, is_last):
+    channels = 2 if codec == "vorbis" else 1
+    path = sound(tmp_path / name, seconds=seconds, rate=48_000, codec=codec, channels=channels)
+    claim(path, 3600, 48_000, is_last=is_last)
+    info = probe(path)
+    assert seconds - 1.0 < info.duration < seconds + 0.1
+    assert info.errors[0].startswith("the file claims 3600.0 s but ends after")
+
+
+def test_a_long_film_is_believed_without_reading_it_through(tmp_path, monkeypatch):
+    """A picture a second is no gap, and few of the packets are looked at."""
+    path = film(tmp_path / "long.mkv", times=[float(t) for t in range(1200)], gop=10, audio=None)
+    packets, read = Media.packets, []
+
+    def counted(self, stream):
+        for packet in packets(self, stream):
+            read.append(packet.pts)
+            yield packet
+
+    monkeypatch.setattr(Media, "packets", counted)
+    assert probe(path).duration == pytest.approx(1200, abs=1)
+    assert len(read) < 60
+
+
+@pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="counts bytes in /proc")
+@pytest.mark.parametrize("suffix", ["mp3", "h264", "gif", "mp4", "mkv", "wav", "jpg"])
+def test_a_blank_file_is_not_read_through(tmp_path, suffix):
+    path = tmp_path / f"a.{suffix}"
+    path.touch()
+    os.truncate(path, 10 * 2**30)
+    before = bytes_read()
+    with pytest.raises(DecodeError, match="begins with nothing but zeros"):
+        probe(path)
+    assert bytes_read() - before < 10e6
+
+
+@pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="counts bytes in /proc")
+def test_a_hole_is_not_read_through(tmp_path):
+    """A download that was broken off, of a size set beforehand: what it begins with can be used."""
+    path = sound(tmp_path / "a.mp3", seconds=0.5, codec="libmp3lame")
+    os.truncate(path, 10 * 2**30)
+    before = bytes_read()
+    assert probe(path).duration == pytest.approx(0.5, abs=0.1)
+    assert bytes_read() - before < 500e6
+
+
+def bytes_read() -> int:
+    return int(Path("/proc/self/io").read_text().split()[1])
 
 
 def test_flipped_bytes_cost_their_packets_only(tmp_path):

@@ -18,8 +18,35 @@ def touch(folder, *paths):
 
 
 def test_media_in_order_without_hidden_ones(tmp_path):
-    touch(tmp_path, "b.mp4", "a/z.WAV", "a/b/c.jpg", ".hidden/x.mp4", ".x.mp4", "readme.md", "a/y.srt", "lib/t.mp4")
-    assert names(tmp_path, skip=tmp_path / "lib") == ["b.mp4", "a/z.WAV", "a/b/c.jpg"]
+    touch(
+        tmp_path,
+        "b.mp4",
+        "a/z.WAV",
+        "a/b/c.jpg",
+        "a/b/d.HEIC",
+        ".hidden/x.mp4",
+        ".x.mp4",
+        "readme.md",
+        "a/y.srt",
+        "lib/t.mp4",
+    )
+    assert names(tmp_path, skip=tmp_path / "lib") == ["b.mp4", "a/z.WAV", "a/b/c.jpg", "a/b/d.HEIC"]
+
+
+def test_what_looks_like_media_and_is_not_read_is_set_aside(tmp_path):
+    touch(tmp_path, "a.mp4", "b.CR2", "a.txt", "notes", "c.py")
+    (tmp_path / "IMG_1").write_bytes(b"\xff\xd8\xff\xe0 and so on")
+    (tmp_path / "clip.part").write_bytes(b"\0\0\0\x18ftypmp42 and so on")
+    os.mkfifo(tmp_path / "pipe")  # opening it would wait for ever
+    folder = Folder(tmp_path, language="")
+    assert [found.name for found in folder] == ["a.mp4"]
+    assert [(reject.path, reject.stage) for reject in folder.unreadable] == [
+        ("IMG_1", "scan"),
+        ("b.CR2", "scan"),
+        ("clip.part", "scan"),
+    ]
+    assert "not read: convert it" in folder.unreadable[1].reason
+    assert "rename it" in folder.unreadable[2].reason
 
 
 def test_links_are_followed_once(tmp_path):
