@@ -8,6 +8,7 @@ A stretch without rows has no vector: it is absent, and never zeros.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from seehear.data.npz import check_size, mapped, open_npz
 from seehear.errors import SeehearError, require
 
 MEL_BANDS = 40
@@ -26,7 +28,8 @@ _NAMES = ("features", "arr_0")
 
 @contextmanager
 def opened(path: str | Path) -> Iterator[Any]:
-    """The array of a .npy, .npz or .h5 file, (T, D) or (40, T); of .npy and .h5 only the slices taken are read.
+    """The array of a .npy, .npz or .h5 file, (T, D) or (40, T); only the slices taken are read, but all of a .npz that
+    is packed.
 
     Raises `SeehearError` for a file that is damaged, or holds no array of two dimensions.
     """
@@ -43,13 +46,29 @@ def opened(path: str | Path) -> Iterator[Any]:
 def _array(path: str | Path, stack: ExitStack) -> Any:
     kind = os.path.splitext(path)[1].lower()
     if kind in (".h5", ".hdf5"):
-        file = stack.enter_context(require("h5py", "features").File(path, "r"))
-        return _checked(path, file[_name(path, list(file))])
+        return _checked(path, _inside(path, stack.enter_context(require("h5py", "features").File(path, "r"))))
     if kind == ".npy":
         return _checked(path, np.load(path, mmap_mode="r", allow_pickle=False))
-    plain = stack.enter_context(open(path, "rb"))  # noqa: SIM115 (closed by the stack)
-    arrays = stack.enter_context(np.load(plain, allow_pickle=False))
-    return _checked(path, arrays[_name(path, arrays.files)])
+    arrays = stack.enter_context(open_npz(path))
+    name = _name(path, arrays.files)
+    array = mapped(path, name)
+    return _checked(path, arrays[name] if array is None else array)
+
+
+def _inside(path: str | Path, file: Any) -> Any:
+    """The array of a .h5 file, if it is in the file: links and storage elsewhere could name any file of the machine."""
+    h5py = require("h5py", "features")
+    name = _name(path, list(file))
+    if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+        raise SeehearError(f"{path}: {name} is a link, which is not followed; copy the array into the file")
+    array = file[name]
+    if isinstance(array, h5py.Dataset):
+        if array.is_virtual or array.external:
+            what = "parts of other files" if array.is_virtual else "external storage"
+            raise SeehearError(f"{path}: {name} is {what}, which is not read; copy the array into the file")
+        numbers = max(math.prod(array.shape), math.prod(array.chunks or ()))  # a chunk is read whole
+        check_size(numbers * array.dtype.itemsize, os.path.getsize(path))
+    return array
 
 
 def _name(path: str | Path, names: list[str]) -> str:

@@ -8,17 +8,22 @@ name is refused, with the name.
 from __future__ import annotations
 
 import math
+import mmap
 import pickle
 import re
+import struct
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from seehear.errors import SeehearError
 
 _KINDS = re.compile(r"[<>|=]?(?:[biuf][1248]|[SU]\d{1,6}|O8?)")
-_BROKEN = (ValueError, TypeError, KeyError, IndexError, AttributeError, EOFError, OverflowError, RecursionError)
+_BROKEN = (ValueError, TypeError, LookupError, AttributeError, EOFError, OverflowError, RecursionError, struct.error)
+_MAX_PARTS = 1_000_000
+"""Of a tuple with all tuples inside it, each counted as often as it stands there."""
 
 
 def read_pickle(path: str | Path) -> Any:
@@ -27,8 +32,9 @@ def read_pickle(path: str | Path) -> Any:
     Raises `SeehearError` for anything else, by its name.
     """
     try:
-        with open(path, "rb") as file:
-            reader = _Reader(file, encoding="latin1")
+        # A map reads no more than there is, whatever size the file says.
+        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            reader = _Reader(data, encoding="latin1")
             found = reader.load()
             return _resolved(found, {}) if reader.arrays else found
     except OSError as error:
@@ -94,10 +100,22 @@ def _from_bytes(data: Any, kind: _Kind, shape: tuple[int, ...], order: str) -> n
     return np.frombuffer(raw, kind.dtype).reshape(shape, order="F" if order == "F" else "C")
 
 
-class _Reader(pickle.Unpickler):
-    """Names become stand-ins, each a fresh object that a file cannot change."""
+class _Reader(pickle._Unpickler):
+    """Names become stand-ins, each a fresh object that a file cannot change.
+
+    The reader in Python, since that in C makes a table as long as the largest index that the file says.
+    """
 
     arrays = False
+    dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)
+    append: Callable[[Any], None]
+    read: Callable[[int], bytes]
+    stack: list[Any]
+
+    def __init__(self, *given: Any, **named: Any):
+        super().__init__(*given, **named)
+        self._parts: dict[int, tuple[Any, int]] = {}
+        """Every tuple, which keeps its id from being given again, and how many parts it has."""
 
     def find_class(self, module: str, name: str) -> Any:
         plain = module.replace("numpy._core", "numpy.core")
@@ -108,6 +126,31 @@ class _Reader(pickle.Unpickler):
 
     def persistent_load(self, pid: Any) -> Any:
         raise _Refused("a reference to something outside the file")
+
+    def count(self, made: tuple[Any, ...]) -> None:
+        """Refuses a tuple that holds others so often that a walk, or a hash of it as a key, would not end."""
+        parts = len(made) + sum(self._parts[id(item)][1] for item in made if isinstance(item, tuple))
+        if parts > _MAX_PARTS:
+            raise _Refused(f"tuples of more than {_MAX_PARTS:,} parts")
+        self._parts[id(made)] = (made, parts)
+
+    def load_bytearray8(self) -> None:
+        """Without zeros of the size that the file says before there is anything to put there."""
+        self.append(bytearray(self.read(int.from_bytes(self.read(8), "little"))))
+
+    dispatch[pickle.BYTEARRAY8[0]] = load_bytearray8
+
+
+def _counted(load: Callable[[Any], None]) -> Callable[[Any], None]:
+    def counted(reader: _Reader) -> None:
+        load(reader)
+        reader.count(reader.stack[-1])
+
+    return counted
+
+
+for _opcode in (pickle.EMPTY_TUPLE, pickle.TUPLE, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3):
+    _Reader.dispatch[_opcode[0]] = _counted(_Reader.dispatch[_opcode[0]])
 
 
 class _StandIn:
@@ -189,7 +232,9 @@ def _resolved(value: Any, seen: dict[int, Any]) -> Any:
         for key, own in enumerate(value) if isinstance(value, list) else list(value.items()):
             value[key] = _resolved(own, seen)
     elif isinstance(value, tuple):
-        return tuple(_resolved(own, seen) for own in value)
+        if id(value) not in seen:
+            seen[id(value)] = tuple(_resolved(own, seen) for own in value)
+        return seen[id(value)]
     elif isinstance(value, _Kind | _StandIn):
         raise _Refused("a type by itself")
     return value

@@ -6,9 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from seehear.data.latents import LatentData
+from seehear.data.npz import open_npz
 from seehear.errors import SeehearError
 from seehear.types import MODALITIES
 
@@ -33,7 +32,7 @@ def load_shard(path: str | Path) -> LatentData:
     columns: dict[str, Any] = {}
     try:
         if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as arrays:
+            with open_npz(path) as arrays:
                 columns = {name: arrays[name] for name in arrays.files}
         else:
             from safetensors import safe_open

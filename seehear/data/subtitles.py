@@ -11,7 +11,8 @@ import json
 import math
 import re
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,17 @@ from seehear.errors import DecodeError, SeehearError, require
 
 SUFFIXES = (".srt", ".vtt", ".ass", ".ssa")
 _MAX_BYTES = 64 * 2**20
+_MAX_LINES = 500_000
+_MAX_WORK = 10**10
+"""Sum of the squared lengths of lines, in characters: pysubs2 may read a line once from each of its characters on."""
+_ROLLED = 100
+"""Most lines of a cue that the next may repeat."""
+_FORMATS = ("srt", "vtt", "ass", "ssa", "microdvd", "mpl2", "tmp")
+"""Formats of pysubs2 that it reads line by line; files beside a film are in no other."""
 _ADJACENT = 0.2
 """Seconds between two cues up to which the second may repeat the first."""
-_TAG = re.compile(r"</?[A-Za-z][^<>]*>|<\d[\d:.]*>")
+_TAG = re.compile(r"</?[A-Za-z][^<>]*>|<\d[\d:.]*>|<[ /]+(?:[bisu]|font) *>")
+_SCALE = re.compile(r"\\p(\d)")
 
 
 @dataclass(frozen=True)
@@ -57,32 +66,61 @@ def read_subtitles(path: str | Path) -> list[Text]:
     content = decode_text(_bytes(path))
     if not content.strip():
         return []
+    _check_lines(path, [len(line) for line in content.split("\n")])
     try:
         with warnings.catch_warnings():  # of fields that we do not read
             warnings.simplefilter("ignore", RuntimeWarning)
             events = _events(content, Path(path).suffix.lower())
     except (pysubs2.Pysubs2Error, ValueError, IndexError, KeyError, OverflowError, AttributeError) as error:
         raise SeehearError(f"{path}: is no subtitle file that can be read ({type(error).__name__})") from error
-    shown = [event for event in events if event.type == "Dialogue" and not event.is_drawing]
-    return tidy(Cue(event.start / 1000, event.end / 1000, _lines(event.plaintext)) for event in shown)
+    shown = (event for event in events if event.type == "Dialogue")
+    return tidy(Cue(event.start / 1000, event.end / 1000, _lines(_plain(event.text))) for event in shown)
 
 
 def _events(content: str, suffix: str) -> Any:
     """By what the content looks like; by the file's suffix where it looks like nothing known, if that finds any."""
     pysubs2 = require("pysubs2")
+    content = re.sub(r"\n{3,}", "\n\n", content)  # pysubs2 reads a run of line feeds once from each of them on
     try:
-        return pysubs2.SSAFile.from_string(content)
+        name, known = pysubs2.formats.autodetect_format(content[:10_000]), True
     except pysubs2.FormatAutodetectionError:
-        events = pysubs2.SSAFile.from_string(content, format_=suffix[1:]) if suffix in SUFFIXES else []
-        if not len(events):
-            raise
-        return events
+        name, known = suffix[1:], False
+    if name not in _FORMATS:
+        raise ValueError(f"a file of the format {name!r}")
+    events = pysubs2.SSAFile.from_string(content, format_=name, keep_html_tags=True)  # `clean` takes them out
+    if not known and not len(events):
+        raise ValueError("no format that is known")
+    return events
+
+
+def _plain(text: str) -> str:
+    """The text of an event of pysubs2 without override tags; '' for a drawing. One pass, where pysubs2's own
+    `plaintext` and `is_drawing` read the text, or all tags so far, again for each tag."""
+    *blocks, rest = text.split("}")
+    shown = []
+    for block in blocks:
+        before, brace, tags = block.partition("{")
+        scales = _SCALE.findall(tags)
+        if scales and scales[-1] != "0":
+            return ""
+        shown.append(before if brace else block + "}")
+    return "".join([*shown, rest]).replace(r"\h", " ").replace(r"\n", "\n").replace(r"\N", "\n")
+
+
+def _check_lines(path: str | Path, lengths: Sequence[int]) -> None:
+    """Raises `SeehearError` for lines that no subtitles have, which could take the time of the whole film."""
+    if len(lengths) > _MAX_LINES:
+        raise SeehearError(f"{path}: has {len(lengths):,} lines: no subtitles have more than {_MAX_LINES:,}")
+    if sum(n * n for n in lengths) > _MAX_WORK:
+        raise SeehearError(f"{path}: has lines of up to {max(lengths):,} characters: no subtitles have such long ones")
 
 
 def read_embedded(path: str | Path, index: int) -> list[Text]:
-    """The lines of a stream of text inside a media file. Raises `DecodeError`."""
-    pysubs2, av = require("pysubs2"), require("av")
-    cues = []
+    """The lines of a stream of text inside a media file. Raises `DecodeError`, and `SeehearError` for lines that no
+    subtitles have."""
+    av = require("av")
+    cues: list[Cue] = []
+    lengths: list[int] = []
     with opened(path) as media:
         stream = media.container.streams[index]
         for packet in media.packets(stream):
@@ -93,8 +131,12 @@ def read_embedded(path: str | Path, index: int) -> list[Text]:
                 said = [shown.dialogue for shown in packet.decode() if shown.type in (b"ass", b"text")]
             except av.FFmpegError:
                 continue
-            text = "\n".join(pysubs2.SSAEvent(text=line.decode("utf-8", "replace")).plaintext for line in said)
+            lengths.append(sum(map(len, said)))
+            if lengths[-1] ** 2 > _MAX_WORK or len(lengths) > _MAX_LINES:  # not only when all have been read
+                break
+            text = "\n".join(_plain(line.decode("utf-8", "replace")) for line in said)
             cues.append(Cue(start, start + float(packet.duration * stream.time_base), _lines(text)))
+    _check_lines(path, lengths)
     return tidy(cues)
 
 
@@ -180,7 +222,7 @@ def seconds(value: Any) -> float | None:
     if value is None or value == "":
         return None
     try:
-        parts = [float(part) for part in str(value).split(":")]
+        parts = [float(part) for part in str(value).split(":", 3)]
     except ValueError:
         parts = [math.nan]
     total = sum(part * 60.0**i for i, part in enumerate(reversed(parts)))
@@ -192,7 +234,9 @@ def seconds(value: Any) -> float | None:
 def clean(text: str) -> str:
     """One line, without markup."""
     if "<" in text or "&" in text:
-        text = html.unescape(_TAG.sub("", text))
+        text = _TAG.sub("", text)
+        with suppress(ValueError):  # Python reads no number of more than 4,300 digits
+            text = html.unescape(text)
     return " ".join(text.split())
 
 
@@ -225,16 +269,18 @@ def tidy(cues: Iterable[Cue]) -> list[Text]:
 
 def _by_time(cues: Iterable[Cue]) -> list[Cue]:
     """Sorted, without empty ones, those of exactly the same time joined."""
-    joined: dict[tuple[float, float], tuple[str, ...]] = {}
+    joined: dict[tuple[float, float], list[str]] = {}
+    known: dict[tuple[float, float], set[str]] = {}
     for cue in cues:
-        start = max(cue.start, 0.0)
-        if cue.lines and cue.end > start:
-            before = joined.get((start, cue.end), ())
-            joined[start, cue.end] = before + tuple(line for line in cue.lines if line not in before)
-    return [Cue(start, end, lines) for (start, end), lines in sorted(joined.items(), key=lambda item: item[0])]
+        time = (max(cue.start, 0.0), cue.end)
+        if cue.lines and time[1] > time[0]:
+            before = known.setdefault(time, set())
+            joined.setdefault(time, []).extend(line for line in cue.lines if line not in before)
+            before.update(cue.lines)
+    return [Cue(*time, tuple(lines)) for time, lines in sorted(joined.items(), key=lambda item: item[0])]
 
 
 def _overlap(before: tuple[str, ...], lines: tuple[str, ...]) -> int:
     """How many of the first lines repeat the last lines of the cue before."""
-    most = min(len(before), len(lines))
+    most = min(len(before), len(lines), _ROLLED)
     return next((n for n in range(most, 0, -1) if before[-n:] == lines[:n]), 0)

@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from seehear.data.npz import open_npz
 from seehear.encoders.weights import cache_folder, remembered_hash, write_cache
 from seehear.errors import SeehearError
 from seehear.types import Float
@@ -260,7 +261,7 @@ class ArrayFile(WordFile):
 
 def _npz(path: Path) -> WordFile:
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+        with open_npz(path) as arrays:
             words, vectors = arrays["words"], arrays["vectors"]
     except Exception as error:  # zip, zlib and numpy each have their own
         raise SeehearError(f"{path} is no .npz with `words` and `vectors`: {str(error).splitlines()[0]}") from error

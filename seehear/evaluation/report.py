@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from seehear.data.npz import open_npz
 from seehear.errors import SeehearError, unknown
 from seehear.evaluation.bootstrap import Comparison, compare
 
@@ -156,7 +157,7 @@ class Report:
         plain = json.loads((folder / JSON_NAME).read_text(encoding="utf-8"))
         if plain.get("format") != FORMAT:
             raise SeehearError(f"{folder / JSON_NAME} is not of format {FORMAT}: evaluate again with this seehear")
-        with np.load(folder / QUERIES_NAME, allow_pickle=False) as arrays:
+        with open_npz(folder / QUERIES_NAME) as arrays:
             columns = {name: arrays[name] for name in arrays.files}
         results = [_result(r, columns) for r in plain.pop("results")]
         split, warnings = plain.pop("split"), plain.pop("warnings")

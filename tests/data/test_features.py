@@ -63,6 +63,53 @@ def test_arrays_of_objects_are_not_unpickled(tmp_path):
         pass
 
 
+@pytest.mark.parametrize(
+    ("what", "make"),
+    [
+        ("a link", lambda file, secret: file.__setitem__("features", h5py.ExternalLink(str(secret), "features"))),
+        (
+            "a link",
+            lambda file, secret: (
+                file.__setitem__("b", h5py.ExternalLink(str(secret), "/")),
+                file.__setitem__("features", h5py.SoftLink("/b/features")),
+            ),
+        ),
+        (
+            "external storage",
+            lambda file, secret: file.create_dataset("features", (2, 3), "u1", external=[(str(secret), 0, 6)]),
+        ),
+        ("parts of other files", lambda file, secret: file.create_virtual_dataset("features", layout(secret))),
+    ],
+)
+def test_an_h5_file_reads_no_other_file(tmp_path, what, make):
+    secret = tmp_path / "secret.h5"
+    with h5py.File(secret, "w") as file:
+        file["features"] = np.ones((2, 3), np.float32)
+    with h5py.File(tmp_path / "v.h5", "w") as file:
+        make(file, secret)
+    with (
+        pytest.raises(SeehearError, match=rf"v\.h5: features is {what}") as caught,
+        opened(tmp_path / "v.h5") as array,
+    ):
+        array[:]
+    assert "\n" not in str(caught.value)
+
+
+def layout(path):
+    made = h5py.VirtualLayout((2, 3), np.float32)
+    made[:] = h5py.VirtualSource(str(path), "features", (2, 3))
+    return made
+
+
+@pytest.mark.parametrize("chunks", [(1, 2**11), (2**16, 2**11)])
+def test_an_h5_file_that_declares_what_it_does_not_hold(tmp_path, chunks):
+    shape = (2**20, 2**11) if chunks[0] == 1 else (1, 1)
+    with h5py.File(tmp_path / "v.h5", "w") as file:
+        file.create_dataset("features", shape, "f4", chunks=chunks, maxshape=(None, None))
+    with pytest.raises(SeehearError, match=r"v\.h5.* (8,192|512) MB in a file of 0 MB"), opened(tmp_path / "v.h5"):
+        pass
+
+
 # -- video -------------------------------------------------------------------------------------------------------------
 
 

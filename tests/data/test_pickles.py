@@ -7,6 +7,8 @@ import os
 import pickle
 import pickletools
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -196,3 +198,45 @@ def test_broken_files_say_so(tmp_path_factory, noise, place, byte):
 def test_a_size_that_is_not_there(tmp_path):
     with pytest.raises(SeehearError, match="is no whole pickle"):
         read_pickle(written(tmp_path, b"\x80\x04\x8e" + struct.pack("<Q", 2**40) + b"x."))
+
+
+@pytest.mark.parametrize("as_key", [False, True])
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+def test_tuples_that_grow_when_they_are_walked_are_refused(tmp_path, protocol, as_key):
+    """Each holds the one before twice: 22 of them are 4 million steps, and 60 were never done with. A dictionary walks
+    its keys, too."""
+    nested = (1, 2)
+    for _ in range(22):
+        nested = (nested, nested)
+    data = pickle.dumps({"x": np.zeros(1), **({nested: 1} if as_key else {"y": nested})}, protocol=protocol)
+    with pytest.raises(SeehearError, match=r"x\.pkl: holds tuples of more than 1,000,000 parts"):
+        read_pickle(written(tmp_path, data))
+
+
+def test_a_shared_tuple_stays_one(tmp_path):
+    pair = (np.zeros(1), 2)
+    found = read_pickle(written(tmp_path, pickle.dumps([pair, (pair, pair)])))
+    assert found[1][0] is found[1][1] is found[0]
+
+
+@pytest.mark.parametrize(
+    ("data", "printed"),
+    [
+        (b"\x80\x02K\x01r\xff\xff\xff\x07.", "1"),  # LONG_BINPUT of 2**27 - 1
+        (b"K\x01p134217727\n.", "1"),  # PUT
+        (b"\x80\x05\x96" + struct.pack("<Q", 2**30) + b"x.", "is no whole pickle (EOFError: )"),  # BYTEARRAY8
+        (b"\x80\x04\x95" + struct.pack("<Q", 2**30) + b"K\x01.", "1"),  # FRAME
+    ],
+)
+def test_sizes_and_indexes_that_a_file_says_take_no_memory(tmp_path, data, printed):
+    program = (
+        "import resource, sys\n"
+        "from seehear.data.pickles import read_pickle\n"
+        "from seehear.errors import SeehearError\n"
+        "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (used + 2**29, used + 2**29))\n"
+        "try: print(read_pickle(sys.argv[1]))\n"
+        "except SeehearError as error: print(error)\n"
+    )
+    command = [sys.executable, "-c", program, str(written(tmp_path, data))]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.endswith(f"{printed}\n")

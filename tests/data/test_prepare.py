@@ -248,6 +248,22 @@ def test_broken_files_are_set_aside_and_tried_again_when_they_change(media, tmp_
     assert state(tmp_path / "lib") == state(tmp_path / "fresh")
 
 
+def test_a_subtitle_that_no_parser_should_see_costs_itself_alone(tmp_path, originals):
+    (tmp_path / "media").mkdir()
+    for name in ("beside", "inside"):
+        shutil.copy(originals / "film.mp4", tmp_path / "media" / f"{name}.mp4")
+    srt(tmp_path / "media" / "beside.srt", [(0.0, 1.0, "<a" * 100_000)])
+    text = srt(tmp_path / "long.srt", [(0.0, 1.0, "a" * 200_000)])
+    with_subtitles(tmp_path / "media" / "inside.mkv", tmp_path / "media" / "inside.mp4", text)
+    (tmp_path / "media" / "inside.mp4").unlink()
+    prepare(tmp_path / "media", tmp_path / "lib", HERE)
+    library = Library.open(tmp_path / "lib")
+    assert {clip.source for clip in library.clips()} == {"beside.mp4", "inside.mkv"}
+    rejects = {reject.path: reject.reason for reject in library.rejects()}
+    assert set(rejects) == {"beside.srt", "inside.mkv#text"}
+    assert all("has lines of up to 200," in reason for reason in rejects.values())
+
+
 def test_late_subtitles_are_told(media, tmp_path):
     srt(media / "film.srt", [(0.5, 1.7, "in time"), (60.0, 61.0, "late"), (70.0, 71.0, "later")])
     prepare(media, tmp_path / "lib", HERE)

@@ -2,6 +2,7 @@
 
 import json
 
+import pysubs2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -86,6 +87,83 @@ def test_streams_inside_a_film(tmp_path):
     (stream,) = probe(path).subtitles
     assert stream.language == "ger"
     assert read_embedded(path, stream.index) == [Text("Hello there", 0.5, 1.5), Text("again", 2.0, 3.0)]
+
+
+# -- attacks -----------------------------------------------------------------------------------------------------------
+
+
+def test_tags_are_not_parsed_with_all_before_them(tmp_path, monkeypatch):
+    """pysubs2's `parse_tags` reads n tags in n**2 steps: a line of 20,000 took minutes."""
+    seen = []
+    monkeypatch.setattr("pysubs2.formats.substation.parse_tags", lambda text, *_: seen.append(text) or [])
+    path = srt(tmp_path / "a.srt", [(0.0, 1.0, "<i>a</i>" * 300), (1.0, 2.0, "{\\p1}m 0 0{\\p0}" * 300)])
+    assert read_subtitles(path) == [Text("a" * 300, 0.0, 1.0)]
+    assert not seen
+
+
+@given(
+    st.lists(st.sampled_from(["{", "}", "\\p1", "\\p0", "\\pos(1,2)", "\\i1", "\\N", "\\h", "a", "b "]), max_size=12)
+)
+def test_events_are_plain_as_pysubs2_has_them(tmp_path_factory, pieces):
+    path = tmp_path_factory.mktemp("x") / "a.ass"
+    path.write_text(ASS + f"Dialogue: 0,0:00:05.00,0:00:06.00,Default,,0,0,0,,{''.join(pieces)}\n")
+    event = pysubs2.load(str(path), format_="ass").events[-1]
+    shown = "" if event.is_drawing else " ".join(event.plaintext.split())
+    assert [text.text for text in read_subtitles(path)[1:]] == ([shown] if shown else [])
+
+
+@pytest.mark.parametrize("line", ["<a" * 100_000, "[" + "a" * 199_999, ("x" * 20_000 + "\n") * 50])
+def test_lines_that_are_too_long_are_refused(tmp_path, line):
+    path = srt(tmp_path / "a.srt", [(0.0, 1.0, line)])
+    with pytest.raises(SeehearError, match=r"a\.srt: has lines of up to 20+,000 characters") as caught:
+        read_subtitles(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_too_many_lines_are_refused(tmp_path):
+    (tmp_path / "a.srt").write_text("00:00:00,000 --> 00:00:01,000\n" * 500_001)
+    with pytest.raises(SeehearError, match=r"a\.srt: has 500,00\d lines"):
+        read_subtitles(tmp_path / "a.srt")
+
+
+def test_long_lines_inside_a_film_are_refused(tmp_path):
+    text = srt(tmp_path / "a.srt", [(0.5, 1.5, "a" * 200_000)])
+    path = with_subtitles(tmp_path / "a.mkv", film(tmp_path / "f.mp4", audio=None), text)
+    with pytest.raises(SeehearError, match=r"a\.mkv: has lines of up to \d{3},\d{3} characters"):
+        read_embedded(path, probe(path).subtitles[0].index)
+
+
+def test_blank_lines_cost_no_more_than_themselves(tmp_path, monkeypatch):
+    """pysubs2 looks for a number at the end of a cue from each of its line feeds on, over all that follow."""
+    texts = []
+    monkeypatch.setattr("pysubs2.SSAFile.from_string", lambda text, **_: texts.append(text) or [])
+    (tmp_path / "a.srt").write_text("1\n00:00:00,000 --> 00:00:01,000\na" + "\n" * 100_000 + "b\n")
+    read_subtitles(tmp_path / "a.srt")
+    assert len(texts[0]) < 100
+
+
+def test_many_cues_of_one_time_are_joined_once(tmp_path):
+    """Each was compared with all before it, and its lines with all of them."""
+
+    class Counted(str):
+        compared = 0
+        __hash__ = str.__hash__
+
+        def __eq__(self, other):
+            Counted.compared += 1
+            return str.__eq__(self, other)
+
+    cues = [Cue(0.0, 1.0, (Counted(f"line {n}"),)) for n in range(500)]
+    cues.append(Cue(1.0, 2.0, tuple(Counted(f"other {n}") for n in range(500))))
+    assert [len(text.text.split()) for text in tidy(cues)] == [1000, 1000]
+    assert Counted.compared < 5000
+
+
+def test_numbers_that_python_will_not_read(tmp_path):
+    path = srt(tmp_path / "a.srt", [(0.0, 1.0, "a &amp; &#" + "9" * 5000 + ";")])
+    assert read_subtitles(path)[0].text.startswith("a &amp; &#999")
+    with pytest.raises(SeehearError, match="is no time"):
+        seconds(":".join(["1"] * 300))
 
 
 def test_captions(tmp_path):

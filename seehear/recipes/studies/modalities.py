@@ -18,6 +18,7 @@ import numpy as np
 
 from seehear.data.latents import LatentData, load_latents
 from seehear.data.library import Library
+from seehear.data.npz import open_npz
 from seehear.errors import SeehearError
 from seehear.evaluation.embedded import embed_latents
 from seehear.progress import say
@@ -119,7 +120,7 @@ def _embedded(part: LatentData, design: Design, cell: Cell, folder: Path, *, of:
 def _read(folder: Path, cell: Cell) -> dict[str, Answered]:
     path = folder / "queries" / f"{cell_key(cell)}.npz"
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with open_npz(path) as arrays:
             names = {name.rpartition("/")[0] for name in arrays.files}
             return {name: Answered(arrays[f"{name}/scores"], arrays[f"{name}/clips"]) for name in sorted(names)}
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
