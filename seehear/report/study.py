@@ -144,7 +144,7 @@ def _data(study: Study) -> dict[str, Any]:
 
 
 def _reproduce(study: Study, command: str) -> list[Any]:
-    plain = json.loads((study.folder / "study.json").read_text(encoding="utf-8"))
+    plain = read_json(study.folder / "study.json", "run the study again")
     known = {
         "versions": ", ".join(f"{name} {version}" for name, version in plain.get("versions", {}).items()),
         "machine": ", ".join(f"{name} {value}" for name, value in plain.get("machine", {}).items()),

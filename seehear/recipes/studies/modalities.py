@@ -7,7 +7,6 @@ on the same held-out clips (`modality_measures.py`). Answers are differences bet
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -29,7 +28,7 @@ from seehear.recipes.studies.grid import Cell, cell_key, run_grid
 from seehear.recipes.studies.modality_measures import Answered, Vectors, measures
 from seehear.recipes.studies.modality_report import Findings, write_report
 from seehear.recipes.studies.table import Study
-from seehear.recipes.studies.trained import about_data, finished
+from seehear.recipes.studies.trained import about_data, finished, remove_run
 from seehear.types import Modality
 
 CLOSED = "closed form"
@@ -101,7 +100,8 @@ def _measure(
     path = folder / "queries" / f"{cell_key(cell)}.npz"
     path.parent.mkdir(parents=True, exist_ok=True)
     np.savez(path, **arrays)
-    shutil.rmtree(folder / "runs" / cell_key(cell), ignore_errors=True)
+    if cell["method"] != CLOSED:
+        remove_run(folder / "runs" / cell_key(cell))
     return found.values
 
 
