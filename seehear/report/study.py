@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from seehear.errors import read_json
 from seehear.progress import clock
 from seehear.recipes.studies.grid import Result
 from seehear.recipes.studies.table import Study, Table, in_words

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from seehear.data import reading
 from seehear.data.library import Library, Text, Vectors
 from seehear.data.media import AudioSpec, VideoSpec, read_window
 from seehear.data.prepare import PrepareOptions, prepare
@@ -246,6 +247,18 @@ def test_broken_files_are_set_aside_and_tried_again_when_they_change(media, tmp_
     prepare(media, tmp_path / "lib", HERE)
     prepare(media, tmp_path / "fresh", HERE)
     assert state(tmp_path / "lib") == state(tmp_path / "fresh")
+
+
+def test_a_file_that_takes_too_much_memory_is_set_aside(media, tmp_path, monkeypatch):
+    def probe(path, real=reading.probe):
+        if path.endswith("film.mp4"):
+            raise MemoryError("Unable to allocate 4.00 TiB")
+        return real(path)
+
+    monkeypatch.setattr(reading, "probe", probe)
+    assert prepare(media, tmp_path / "lib", HERE).clips > 0
+    reasons = {reject.path: reject.reason for reject in Library.open(tmp_path / "lib").rejects()}
+    assert reasons["film.mp4"].startswith("not enough memory (Unable to allocate 4.00 TiB)")
 
 
 def test_late_subtitles_are_told(media, tmp_path):
