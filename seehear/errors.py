@@ -5,10 +5,13 @@ from __future__ import annotations
 import difflib
 import errno
 import importlib
+import json
 import os
 import re
 from collections.abc import Iterable
+from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 
 class SeehearError(Exception):
@@ -39,12 +42,31 @@ def near(path: str | os.PathLike[str]) -> str:
     return f" (did you mean {os.path.join(folder, found[0])}?)" if found else ""
 
 
+def read_json(path: str | os.PathLike[str], advice: str) -> dict[str, Any]:
+    """The object that a JSON file holds. `advice`: what to do where the file is damaged, the end of the error."""
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SeehearError(f"{path} cannot be read ({error.strerror}): {advice}") from error
+    except (ValueError, RecursionError) as error:  # deeply nested lists exhaust the decoder's stack
+        raise SeehearError(f"{path} is not JSON ({error}): {advice}") from error
+    if not isinstance(content, dict):
+        raise SeehearError(f"{path} holds no JSON object: {advice}")
+    return content
+
+
 _REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE}
 
 
+_NO_MEMORY = re.compile(r"(not enough|out of|cannot allocate|can't allocate) memory", re.IGNORECASE)
+
+
 def refusal(error: BaseException) -> str | None:
-    """What the system says when it has no room for a write, or forbids it; None for any other error. The database wraps
-    such errors in its own, with the number in their text."""
+    """What the system says when it has no memory, no room for a write, or forbids it; None for any other error. The
+    database wraps such errors in its own, with the number in their text; PyTorch says "memory" in a RuntimeError."""
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError | OSError) and _NO_MEMORY.search(str(error))):
+        why = str(error).partition("\n")[0]
+        return f"not enough memory{f' ({why})' if why else ''}: free some, raise the limit, or ask for less at a time"
     number = error.errno if isinstance(error, OSError) else None
     if number is None and (found := re.search(r"\(os error (\d+)\)", str(error))):
         number = int(found[1])

@@ -25,7 +25,7 @@ from torch.nn import functional as F
 
 from seehear.encoders.base import Encoder, Sample
 from seehear.encoders.weights import tensors_hash
-from seehear.errors import SeehearError, near, unknown
+from seehear.errors import SeehearError, near, read_json, unknown
 from seehear.methods.base import Method
 from seehear.methods.registry import make_method
 from seehear.train.model_folder import has_model, save_model
@@ -82,6 +82,11 @@ class SharedSpace:
         if not method.spaces:
             raise SeehearError(f"{folder} is a {method.name}, which has no space that is searched or compared in")
         made = cls(method, config["encoders"], space=space, device=device, shown=shown)
+        if not made.encoders:
+            raise SeehearError(
+                f"{model_folder(folder) / 'config.json'} names no encoders of the space {made.space!r}: copy the model "
+                "again, or train it on a library"
+            )
         for tower in made._towers.values():
             tower.model = str(Path(folder).resolve())
         return made
@@ -284,20 +289,22 @@ def model_folder(folder: str | os.PathLike[str]) -> Path:
 def read_config(folder: Path) -> dict[str, Any]:
     """`config.json` of a model folder."""
     path = folder / "config.json"
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, UnicodeDecodeError) as error:
-        raise SeehearError(f"{path} is not JSON: {error}") from error
-    if not isinstance(config, dict):
-        raise SeehearError(f"{path} holds no settings: it is no model that seehear saved")
+    config = read_json(path, "it is no model that seehear saved")
     if missing := [name for name in ("method", "config", "encoders") if name not in config]:
         raise SeehearError(f"{path} lacks {', '.join(missing)}: it is no model that seehear saved")
     kinds = {"method": str, "config": dict, "encoders": dict}
     wrong = [name for name, kind in kinds.items() if not isinstance(config[name], kind)]
-    infos = [info for infos in config["encoders"].values() for info in infos] if not wrong else []
-    if wrong or any(not {"name", "fingerprint", "width"} <= set(info) for info in infos):
-        raise SeehearError(f"{path}: {', '.join(wrong) or 'encoders'} is not as seehear writes it")
+    listed = [] if wrong else config["encoders"].values()
+    if not all(isinstance(infos, list) and all(map(_is_encoder, infos)) for infos in listed):
+        wrong = ["encoders"]
+    if wrong:
+        raise SeehearError(f"{path}: {', '.join(wrong)} is not as seehear writes it")
     return config
+
+
+def _is_encoder(info: Any) -> bool:
+    kinds = {"name": str, "fingerprint": str, "width": int}
+    return isinstance(info, dict) and all(isinstance(info.get(name), kind) for name, kind in kinds.items())
 
 
 def _check_sizes(sizes: Mapping[str, tuple[int, ...]], path: Path, current_name: Callable[[str], str]) -> None:
@@ -336,9 +343,13 @@ def _load_weights(method: Method, path: Path) -> None:
     from safetensors.torch import load_file
 
     try:
-        method.load_state_dict({method.current_name(name): tensor for name, tensor in load_file(path).items()})
+        tensors = {method.current_name(name): tensor for name, tensor in load_file(path).items()}
     except (SafetensorError, OSError) as error:
         raise SeehearError(f"{path} cannot be read: {error}") from error
+    for name, tensor in tensors.items():
+        if not torch.isfinite(tensor).all():
+            raise SeehearError(f"{path}: the tensor {name} holds NaN or infinity: train again, or copy the model again")
+    method.load_state_dict(tensors)
 
 
 def _window(path: str, kind: str, start: float | None, end: float | None) -> Sample:

@@ -23,7 +23,7 @@ from seehear.data.locking import writing
 from seehear.data.records import Clip, Reject
 from seehear.data.workers import WorkerDied
 from seehear.encoders import DEFAULTS, Encoder, load_encoder
-from seehear.errors import DecodeError, SeehearError
+from seehear.errors import DecodeError, SeehearError, refusal
 from seehear.progress import Progress, clock, counted, progress, say
 from seehear.stopping import Interrupted, StopRequest, stop_requests
 
@@ -266,6 +266,6 @@ def _reason(error: Exception) -> str:
         return str(error)
     if isinstance(error, WorkerDied):
         return f"reading it {error}"
-    if isinstance(error, SeehearError | ImportError | MemoryError):
+    if isinstance(error, SeehearError | ImportError):
         raise error
-    return f"{type(error).__name__}: {error}"
+    return refusal(error) or f"{type(error).__name__}: {error}"

@@ -23,6 +23,7 @@ from seehear.data.reading import File, Read, Reader, Unit, kept_rejects, refused
 from seehear.data.records import digest
 from seehear.data.summary import PrepareReport, Tally, report
 from seehear.data.workers import WorkerDied, map_in_processes
+from seehear.errors import refusal
 from seehear.progress import Progress, progress
 
 __all__ = ["PrepareOptions", "PrepareReport", "prepare"]
@@ -94,9 +95,9 @@ class _Update:
         """The units that are new or may have changed."""
         for unit in self.given.units():
             self.seen |= {file.source for file in unit.files}
-            known, refusal = self.known.get(unit.file.source), self.refused.get(unit.file.source)
-            if refusal is not None and refusal.stage == "probe" and self._looks_same(unit.file):
-                self.rejects[refusal.path] = refused(unit, refusal.stage, refusal.reason)
+            known, before = self.known.get(unit.file.source), self.refused.get(unit.file.source)
+            if before is not None and before.stage == "probe" and self._looks_same(unit.file):
+                self.rejects[before.path] = refused(unit, before.stage, before.reason)
             elif known is None or known.info.get("recipe") != unit.recipe:
                 yield unit
                 continue
@@ -118,7 +119,8 @@ class _Update:
 
     def _take(self, unit: Unit, result: Read | Exception) -> None:
         if isinstance(result, Exception):
-            why = str(result) if isinstance(result, WorkerDied) else f"{type(result).__name__}: {result}"
+            why = str(result) if isinstance(result, WorkerDied) else None
+            why = why or refusal(result) or f"{type(result).__name__}: {result}"
             result = Read(unit=unit, rejects=(refused(unit, "probe", why),))
         if result.same:
             self._leave(unit)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from seehear.encoders.weights import fingerprint
-from seehear.errors import SeehearError
+from seehear.errors import SeehearError, read_json
 from seehear.types import Float, Int
 
 if TYPE_CHECKING:
@@ -128,10 +128,10 @@ class Vocabulary:
         if not Path(path).is_file():
             raise SeehearError(f"{path}: there is no such vocabulary; it is kept beside the model")
         try:
-            content = json.loads(Path(path).read_text(encoding="utf-8"))
+            content = read_json(path, "it is no vocabulary of seehear")
             made = cls(_checked(content["words"]), lower=bool(content["lower"]))
             said, version = content["fingerprint"], content["format"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise SeehearError(f"{path}: is no vocabulary of seehear ({str(error).splitlines()[0]})") from error
         if version != _FORMAT:
             raise SeehearError(f"{path}: is a vocabulary of format {version}, this seehear reads {_FORMAT}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,7 +12,7 @@ from torch import nn
 from seehear.encoders.frozen import padded_batches
 from seehear.encoders.hub_towers import HubOptions, Tower, pool_tokens
 from seehear.encoders.prepare import ReadText
-from seehear.errors import SeehearError, require
+from seehear.errors import SeehearError, read_json, require
 from seehear.types import Tensor
 
 
@@ -32,7 +31,7 @@ class TextTower(Tower):
     def default_pool(self) -> str:
         """What sentence-transformers says of the folder, else the first."""
         said = self.folder / "1_Pooling" / "config.json"
-        modes = json.loads(said.read_text(encoding="utf-8")) if said.is_file() else {}
+        modes = read_json(said, "download the folder again") if said.is_file() else {}
         if modes.get("pooling_mode_cls_token"):
             return "cls"
         return "last" if modes.get("pooling_mode_lasttoken") else self.pools[0]

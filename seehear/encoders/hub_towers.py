@@ -11,7 +11,6 @@ of the tokens of a step is the option `pool`:
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ import torch
 from torch import nn
 
 from seehear.encoders.base import Sample
-from seehear.errors import SeehearError
+from seehear.errors import SeehearError, read_json
 from seehear.types import Bool, Float, Tensor
 
 
@@ -109,11 +108,11 @@ def pool_tokens(
 def read_settings(folder: Path, *kinds: str) -> dict[str, Any]:
     """The preprocessing that came with the weights: its own file, or a part of processor_config.json."""
     joint = folder / "processor_config.json"
-    parts = json.loads(joint.read_text(encoding="utf-8")) if joint.is_file() else {}
+    parts = read_json(joint, "download the folder again") if joint.is_file() else {}
     for kind in kinds:
         if isinstance(parts.get(kind), dict):
             return parts[kind]
     for name in ("preprocessor_config.json", "video_preprocessor_config.json"):
         if (folder / name).is_file():
-            return json.loads((folder / name).read_text(encoding="utf-8"))
+            return read_json(folder / name, "download the folder again")
     raise SeehearError(f"{folder} has no preprocessor_config.json: it says how media are prepared for the model")

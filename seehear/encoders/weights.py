@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from seehear.errors import SeehearError
+from seehear.errors import SeehearError, read_json
 from seehear.types import Tensor
 
 ASSETS = Path(__file__).parent.parent / "assets" / "encoders"
@@ -61,8 +61,8 @@ def remembered_hash(path: Path) -> str:
     key = f"{path} {stat.st_size} {stat.st_mtime_ns}"
     store = cache_folder() / "hashes.json"
     try:
-        known = json.loads(store.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        known = read_json(store, "it is made anew")
+    except SeehearError:
         known = {}
     if key not in known:
         known[key] = file_hash(path)

@@ -7,17 +7,19 @@ import json
 import math
 import os
 import platform
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
 
 from seehear.data.npz import open_npz
-from seehear.errors import SeehearError, unknown
+from seehear.errors import SeehearError, read_json, unknown
 from seehear.evaluation.bootstrap import Comparison, compare
 
 FORMAT = "seehear-evaluation/1"
@@ -35,6 +37,8 @@ SHOWN = {
 """The metrics of a kind of task that tables show."""
 NOT_PERCENT = {"median_rank", "mean_rank", "d'"}
 _SEPARATOR = "\x1f"
+_DAMAGED = (OSError, EOFError, ValueError, TypeError, KeyError, AttributeError, BadZipFile, zlib.error)
+"""What NumPy and missing or wrong fields raise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,15 +158,22 @@ class Report:
         folder = Path(folder)
         if not (folder / JSON_NAME).is_file():
             raise SeehearError(f"{folder} has no {JSON_NAME}: run 'seehear evaluate {folder}' first")
-        plain = json.loads((folder / JSON_NAME).read_text(encoding="utf-8"))
+        plain = read_json(folder / JSON_NAME, "evaluate again")
         if plain.get("format") != FORMAT:
             raise SeehearError(f"{folder / JSON_NAME} is not of format {FORMAT}: evaluate again with this seehear")
-        with open_npz(folder / QUERIES_NAME) as arrays:
-            columns = {name: arrays[name] for name in arrays.files}
-        results = [_result(r, columns) for r in plain.pop("results")]
-        split, warnings = plain.pop("split"), plain.pop("warnings")
+        try:
+            with open_npz(folder / QUERIES_NAME) as arrays:
+                columns = {name: arrays[name] for name in arrays.files}
+            results = tuple(_result(r, columns) for r in plain.pop("results"))
+            split, warnings = plain.pop("split"), tuple(plain.pop("warnings"))
+        except _DAMAGED as error:
+            raise SeehearError(
+                f"{folder / JSON_NAME} or {QUERIES_NAME} beside it is damaged ({error!r}): evaluate again"
+            ) from error
+        if not results:
+            raise SeehearError(f"{folder / JSON_NAME} holds no results: evaluate again, on a split with pairs")
         del plain["format"]
-        return cls(split=split, results=tuple(results), warnings=tuple(warnings), about=plain)
+        return cls(split=split, results=results, warnings=warnings, about=plain)
 
     # -- for people ----------------------------------------------------------------------------------------------------
 

@@ -8,14 +8,13 @@ validation split chooses their settings.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seehear.data.latents import LatentData, load_latents
 from seehear.data.library import SPLITS, Library
-from seehear.errors import SeehearError, near
+from seehear.errors import SeehearError, near, read_json
 from seehear.evaluation.protocol import group_warnings
 from seehear.evaluation.report import JSON_NAME, Report, provenance
 from seehear.recipes.bench import Bench, EvaluateOptions, baseline_results, model_results
@@ -51,6 +50,12 @@ def evaluate_run(
     about = _about(library, data, options, command or f"seehear evaluate {run}")
     about |= {"model_name": str(run), "model_revision": space.fingerprint}
     results = [*model_results(bench), *(baseline_results(bench) if options.closed_forms else [])]
+    if not results:
+        counts = ", ".join(f"{s} {n:,}" for s, n in about["clips"].items())
+        raise SeehearError(
+            f"no clip of the split {options.split!r} in {library.uri} has two modalities of this run: choose another "
+            f"with --split (clips with latents: {counts}), or another --library"
+        )
     report = Report(split=options.split, results=tuple(results), warnings=tuple(_warnings(bench)), about=about)
     report.save(folder)
     return report
@@ -108,7 +113,7 @@ def trained_on(run: Path) -> str:
 
 def _settings(run: Path) -> dict[str, Any]:
     path = run / "config.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return read_json(path, "copy it again from where the run was trained") if path.is_file() else {}
 
 
 def same_encoders(data: LatentData, space: SharedSpace, library: Library) -> None:

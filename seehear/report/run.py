@@ -17,7 +17,7 @@ from typing import Any
 
 from seehear.data.latents import LatentData, load_latents
 from seehear.data.library import Clip, Library, quote
-from seehear.errors import SeehearError
+from seehear.errors import SeehearError, read_json
 from seehear.evaluation.embedded import Embedded, embed_latents
 from seehear.evaluation.report import HTML_NAME, JSON_NAME, QUERIES_NAME, Report
 from seehear.progress import counted
@@ -219,7 +219,7 @@ def example_section(
 def reproduce_section(run: Path, report: Report) -> list[Any]:
     about = report.about
     config = run / "config.json"
-    settings = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
+    settings = read_json(config, "copy it again from where the run was trained") if config.is_file() else {}
     versions = [f"{name} {version}" for name, version in about.get("versions", {}).items()]
     machine = about.get("machine", {})
     known = {

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from seehear.errors import read_json
 from seehear.progress import clock, counted
 from seehear.recipes.studies.grid import Result
 from seehear.recipes.studies.table import Study, Table, in_words
@@ -144,7 +145,7 @@ def _data(study: Study) -> dict[str, Any]:
 
 
 def _reproduce(study: Study, command: str) -> list[Any]:
-    plain = json.loads((study.folder / "study.json").read_text(encoding="utf-8"))
+    plain = read_json(study.folder / "study.json", "run the study again")
     known = {
         "versions": ", ".join(f"{name} {version}" for name, version in plain.get("versions", {}).items()),
         "machine": ", ".join(f"{name} {value}" for name, value in plain.get("machine", {}).items()),

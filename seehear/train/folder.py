@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from seehear.data.locking import writing
-from seehear.errors import SeehearError
+from seehear.errors import SeehearError, read_json
 from seehear.train.checkpoint import write_text
 
 FREE = frozenset(
@@ -43,7 +43,7 @@ def open_run(folder: Path, settings: Mapping[str, Any], *, resume: bool) -> Iter
         if _holds_files(folder):
             raise SeehearError(f"{folder} is not empty: choose another folder, or go on with the run there by --resume")
     elif config.exists():
-        _compare(_read(config), settings, folder)
+        _compare(read_json(config, "start in another folder"), settings, folder)
     elif _holds_files(folder):
         raise SeehearError(f"{folder} holds no run to resume (no config.json): choose another folder")
     with writing(folder):
@@ -54,16 +54,6 @@ def open_run(folder: Path, settings: Mapping[str, Any], *, resume: bool) -> Iter
 def _holds_files(folder: Path) -> bool:
     """Anything but the lock, and what a kill left of the first file of a run."""
     return folder.is_dir() and any(path.name not in {".lock", ".config.json.part"} for path in folder.iterdir())
-
-
-def _read(config: Path) -> Mapping[str, Any]:
-    try:
-        found = json.loads(config.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise SeehearError(f"{config} is not JSON ({error}): start in another folder") from error
-    if not isinstance(found, dict):
-        raise SeehearError(f"{config} holds no settings of a run: start in another folder")
-    return found
 
 
 def _compare(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:

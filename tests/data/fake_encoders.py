@@ -27,6 +27,8 @@ class Read:
             os._exit(7)
         if "unready" in sample.path:
             raise SeehearError("this needs the package 'decoder'")
+        if "huge" in sample.path:
+            raise MemoryError("Unable to allocate 4.00 TiB")
         if "bug" in sample.path:
             raise KeyError("of this file alone")
         return ReadWaveform(rate=8000)(sample)

@@ -168,7 +168,7 @@ def test_where_encodes_a_part_and_keeps_the_rest(library):
 def test_what_cannot_be_decoded_is_set_aside_and_tried_again(library, tmp_path):
     clips = [clip for clip in library.clips() if clip.source == "a.wav"]
     shutil.copytree(library.path_of(""), tmp_path / "media")
-    names = ["gone.wav", "crash.wav", "bug.wav"]
+    names = ["gone.wav", "crash.wav", "bug.wav", "huge.wav"]
     for name in names[1:]:
         shutil.copy(tmp_path / "media" / "a.wav", tmp_path / "media" / name)
     library.set_about("roots", json.dumps({"": str(tmp_path / "media")}))
@@ -176,16 +176,17 @@ def test_what_cannot_be_decoded_is_set_aside_and_tried_again(library, tmp_path):
     library.put_clips([replace(clips[0], id="blank", has_audio=False, texts=(Text("  \n"),))])
     for _ in range(2):
         report = encode_library(library, [FakeSound(), FakeText()], workers=2)
-        assert [encoder.rejected for encoder in report.encoders] == [3, 1]
+        assert [encoder.rejected for encoder in report.encoders] == [4, 1]
         reasons = {reject.path: reject.reason for reject in library.rejects() if reject.stage.startswith("encode:")}
         assert set(reasons) == {*(f"{name} (fake-sound)" for name in names), "blank (fake-text, text 0)"}
         assert "cannot be read" in reasons["gone.wav (fake-sound)"]
         assert "crashed the process" in reasons["crash.wav (fake-sound)"]
         assert reasons["bug.wav (fake-sound)"] == "KeyError: 'of this file alone'"
+        assert reasons["huge.wav (fake-sound)"].startswith("not enough memory (Unable to allocate 4.00 TiB)")
         assert "blank" in reasons["blank (fake-text, text 0)"]
     assert len(table(library)) == SECONDS + 2
     shutil.copy(tmp_path / "media" / "a.wav", tmp_path / "media" / "gone.wav")
-    library.remove_clips(["crash.wav", "bug.wav"])
+    library.remove_clips(["crash.wav", "bug.wav", "huge.wav"])
     assert encode_library(library, [FakeSound()], workers=0).encoders[0].made == 1
     assert [r.stage for r in library.rejects() if r.stage.startswith("encode:")] == ["encode:fake-text"]
 

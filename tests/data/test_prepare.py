@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from seehear.data import reading
 from seehear.data.library import Library, Text, Vectors
 from seehear.data.media import AudioSpec, VideoSpec, read_window
 from seehear.data.prepare import PrepareOptions, prepare
@@ -262,6 +263,18 @@ def test_a_subtitle_that_no_parser_should_see_costs_itself_alone(tmp_path, origi
     rejects = {reject.path: reject.reason for reject in library.rejects()}
     assert set(rejects) == {"beside.srt", "inside.mkv#text"}
     assert all("has lines of up to 200," in reason for reason in rejects.values())
+
+
+def test_a_file_that_takes_too_much_memory_is_set_aside(media, tmp_path, monkeypatch):
+    def probe(path, real=reading.probe):
+        if path.endswith("film.mp4"):
+            raise MemoryError("Unable to allocate 4.00 TiB")
+        return real(path)
+
+    monkeypatch.setattr(reading, "probe", probe)
+    assert prepare(media, tmp_path / "lib", HERE).clips > 0
+    reasons = {reject.path: reject.reason for reject in Library.open(tmp_path / "lib").rejects()}
+    assert reasons["film.mp4"].startswith("not enough memory (Unable to allocate 4.00 TiB)")
 
 
 def test_late_subtitles_are_told(media, tmp_path):

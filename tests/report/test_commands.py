@@ -1,13 +1,18 @@
 """The commands that write the pages, and the exact words that a page repeats."""
 
+import errno
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from seehear.cli import main
+from seehear.data.library import Library
 
 
 @pytest.fixture
@@ -109,3 +114,118 @@ def test_no_page_of_older_numbers_is_left(run, capsys):
     assert (run / "report.html").is_file()
     assert main(["evaluate", str(run), *WORDS, "--no-html"]) == 0
     assert not (run / "report.html").exists()
+
+
+# -- bad files and small machines: one line each, status 2 -------------------------------------------------------------
+
+
+def refused(capsys, *words):
+    """The one line that a command ends with."""
+    capsys.readouterr()
+    assert main([*words]) == 2
+    err = capsys.readouterr().err
+    last = err.splitlines()[-1]
+    assert last.startswith("seehear: ")
+    assert "Traceback" not in err
+    return last
+
+
+def test_a_split_without_pairs_is_refused_and_nothing_is_written(run, made, tmp_path, capsys):
+    library = tmp_path / "lib"
+    shutil.copytree(made[0].uri, library)
+    opened = Library.open(library)
+    silent = [replace(clip, texts=(), has_audio=False, labels=()) for clip in opened.clips("split = 'test'")]
+    opened.put_clips(silent)
+    line = refused(capsys, "evaluate", str(run), "--library", str(library), *WORDS)
+    assert "no clip of the split 'test'" in line
+    assert "--split" in line
+    assert not (run / "evaluations").exists()
+
+
+DEEP = "[" * 200_000
+
+
+@pytest.mark.parametrize("content", [b'{"format": "seehear-ev', b"\xff\xfe\x00", DEEP.encode(), b"[1]"])
+def test_a_damaged_evaluation_is_one_line(run, made, capsys, content):
+    (run / "evaluation.json").write_bytes(content)
+    line = refused(capsys, "report", str(run))
+    assert str(run / "evaluation.json") in line
+    assert "evaluate again" in line
+    assert len(line) < 400
+
+
+def test_an_evaluation_that_lacks_a_part_is_one_line(run, made, capsys):
+    for name in ("evaluation.json", "evaluation_queries.npz"):
+        shutil.copy(made[1] / name, run)
+    good = (run / "evaluation.json").read_text(encoding="utf-8")
+    first, *rest = json.loads(good)["results"]
+    del first["metrics"]
+    for changed in ({"results": [first, *rest]}, {"results": 3}, {"results": []}, {"warnings": None}):
+        (run / "evaluation.json").write_text(json.dumps(json.loads(good) | changed), encoding="utf-8")
+        assert "evaluate again" in refused(capsys, "report", str(run))
+    (run / "evaluation.json").write_text(good, encoding="utf-8")
+    queries = run / "evaluation_queries.npz"
+    for content in (queries.read_bytes()[:200], b"", b"\x93NUMPY"):
+        queries.write_bytes(content)
+        assert "evaluate again" in refused(capsys, "compare", str(run), str(run))
+    queries.unlink()
+    assert "evaluate again" in refused(capsys, "report", str(run))
+
+
+@pytest.mark.parametrize("content", ["{", DEEP, "[1]"])
+def test_damaged_settings_of_a_run_are_one_line(run, made, capsys, content):
+    (run / "config.json").write_text(content)
+    assert str(run / "config.json") in refused(capsys, "evaluate", str(run), *WORDS)
+    library = str(made[0].uri)
+    line = refused(capsys, "train", library, "fusemix", "--out", str(run), "--resume")
+    assert "start in another folder" in line
+
+
+def test_a_deep_model_config_is_one_line(run, capsys):
+    (run / "model" / "config.json").write_text(DEEP)
+    assert str(run / "model" / "config.json") in refused(capsys, "evaluate", str(run), *WORDS)
+
+
+def test_a_model_without_encoders_is_one_line(run, made, capsys):
+    config = run / "model" / "config.json"
+    good = json.loads(config.read_text())
+    for encoders in ({}, {"video": []}, {"video": [{"name": "x", "fingerprint": "y", "width": "wide"}]}):
+        config.write_text(json.dumps(good | {"encoders": encoders}))
+        for words in (["evaluate", str(run), *WORDS], ["index", str(made[0].uri), str(run)]):
+            line = refused(capsys, *words)
+            assert str(config) in line
+            assert "encoders" in line
+
+
+def test_weights_that_are_not_numbers_are_one_line(run, capsys):
+    path = run / "model" / "model.safetensors"
+    tensors = load_file(path)
+    name = next(n for n, tensor in tensors.items() if tensor.is_floating_point() and tensor.numel() > 1)
+    tensors[name].view(-1)[0] = float("nan")
+    save_file(tensors, path)
+    line = refused(capsys, "evaluate", str(run), *WORDS)
+    assert str(path) in line
+    assert name in line
+    assert "NaN" in line
+
+
+OUT_OF_MEMORY = [
+    MemoryError(),
+    MemoryError("Unable to allocate 4.00 TiB for an array with shape (1099511627776,) and data type float32"),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:117] . DefaultCPUAllocator: not enough memory: you tried"),
+    RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes. Error code 12"),
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nSee the documentation"),
+    OSError(errno.ENOMEM, "Cannot allocate memory"),
+]
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=lambda error: type(error).__name__)
+def test_too_little_memory_is_one_line(error, monkeypatch, capsys):
+    def fails(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("seehear.cli._run", fails)
+    assert main(["encode", "lib"]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("seehear: not enough memory")
+    assert err.count("\n") == 1

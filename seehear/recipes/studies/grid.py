@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from seehear.errors import SeehearError
+from seehear.errors import SeehearError, read_json
 from seehear.progress import clock, counted, hushed, say
 from seehear.stopping import Interrupted, stop_requests
 from seehear.train.checkpoint import write_text
@@ -125,12 +125,12 @@ def _write(path: Path, result: Result, about: Mapping[str, Any]) -> None:
 
 def _read(path: Path, about: Mapping[str, Any], *, redo: bool) -> Result | None:
     """None where there is none, where it is broken, or where it is of something else and to be done anew."""
-    try:
-        plain = json.loads(path.read_text(encoding="utf-8"))
-        before, cell, values, seconds = plain["about"], plain["cell"], plain["values"], plain["seconds"]
-    except FileNotFoundError:
+    if not path.is_file():
         return None
-    except (ValueError, KeyError, TypeError):
+    try:
+        plain = read_json(path, "it is measured again")
+        before, cell, values, seconds = plain["about"], plain["cell"], plain["values"], plain["seconds"]
+    except (SeehearError, KeyError, TypeError):
         say(f"{path} is not a cell of a study: it is measured again")
         return None
     old, new = dict(flat(before)), dict(flat(about))

@@ -7,7 +7,6 @@ on the same held-out clips (`modality_measures.py`). Answers are differences bet
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -30,7 +29,7 @@ from seehear.recipes.studies.grid import Cell, cell_key, run_grid
 from seehear.recipes.studies.modality_measures import Answered, Vectors, measures
 from seehear.recipes.studies.modality_report import Findings, write_report
 from seehear.recipes.studies.table import Study
-from seehear.recipes.studies.trained import about_data, finished
+from seehear.recipes.studies.trained import about_data, finished, remove_run
 from seehear.types import Modality
 
 CLOSED = "closed form"
@@ -102,7 +101,8 @@ def _measure(
     path = folder / "queries" / f"{cell_key(cell)}.npz"
     path.parent.mkdir(parents=True, exist_ok=True)
     np.savez(path, **arrays)
-    shutil.rmtree(folder / "runs" / cell_key(cell), ignore_errors=True)
+    if cell["method"] != CLOSED:
+        remove_run(folder / "runs" / cell_key(cell))
     return found.values
 
 
@@ -114,7 +114,7 @@ def _embedded(part: LatentData, design: Design, cell: Cell, folder: Path, *, of:
     run_folder = folder / "runs" / cell_key(cell)
     run = run_of(design, latents_recipe(str(cell["method"])), of=of, seed=seed)
     model = finished(part, run, run_folder)
-    return {space: embed_latents(model, part, space=space) for space in model.method.spaces}
+    return {space: embed_latents(model, part, space=space) for space in model.spaces}
 
 
 def _read(folder: Path, cell: Cell) -> dict[str, Answered]:

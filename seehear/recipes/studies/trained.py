@@ -14,15 +14,17 @@ import numpy as np
 
 from seehear.data.latents import LatentData, load_latents
 from seehear.data.library import Library
+from seehear.encoders.registry import pick_device
 from seehear.errors import SeehearError, unknown
 from seehear.evaluation.embedded import Embedder, embed_latents
 from seehear.evaluation.retrieval import retrieval
+from seehear.methods.base import Method
 from seehear.nn.random import seed_of
 from seehear.recipes import fusemix
 from seehear.recipes.config import Run
 from seehear.recipes.evaluate import data_revision
 from seehear.recipes.run import finish
-from seehear.space import SharedSpace
+from seehear.space import load_method
 from seehear.train.model_folder import version
 from seehear.types import Modality
 
@@ -51,18 +53,23 @@ def trained(data: LatentData, model: str, *, seed: int, folder: Path) -> Embedde
     method = replace(run.method, head="linear") if model == "linear" else run.method
     run = replace(run, method=method, train=replace(run.train, seed=seed))
     method_of_run = finished(data, run, folder)
-    # Renamed first: a kill inside `rmtree` would leave a folder that is neither a run nor empty.
+    remove_run(folder)
+    return method_of_run
+
+
+def remove_run(folder: Path) -> None:
+    """Renamed first: a kill inside `rmtree` would leave a folder that is neither a run nor empty."""
     gone = folder.with_name(f".{folder.name}.gone")
     shutil.rmtree(gone, ignore_errors=True)
     folder.replace(gone)
     shutil.rmtree(gone)
-    return method_of_run
 
 
-def finished(data: LatentData, run: Run[Any], folder: Path) -> SharedSpace:
+def finished(data: LatentData, run: Run[Any], folder: Path) -> Method:
     """The run's model, trained now, or from where the folder's run was stopped."""
     finish(data, run, folder)
-    return SharedSpace.from_pretrained(folder)
+    method, _, _ = load_method(folder)  # latents that were not made by encoders have no names of them
+    return method.eval().requires_grad_(False).to(pick_device("auto"))
 
 
 def held_out(model: Embedder, data: LatentData) -> dict[str, float]:

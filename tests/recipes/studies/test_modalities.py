@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -143,6 +145,29 @@ def test_a_study_goes_on_where_it_was_stopped(small, tmp_path, monkeypatch):
     assert again.said[0].startswith("- The first 10 of 20 test clips say little")
     assert all(line in text for line in again.said)
     assert not list((tmp_path / "cut" / "runs").iterdir())
+
+
+def test_a_study_killed_while_a_run_is_removed_goes_on(small, tmp_path, monkeypatch):
+    data, labels = world()
+    options = study.ModalityOptions(methods=("fusemix",), seeds=1)
+    remove = shutil.rmtree
+
+    class Kill(BaseException):
+        pass
+
+    def killed(folder, *args, **kwargs):
+        if (Path(folder) / "config.json").exists():
+            (Path(folder) / "config.json").unlink()
+            remove(Path(folder) / "model")
+            raise Kill
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", killed)
+        with pytest.raises(Kill):
+            study.study_of(data, labels, tmp_path, options)
+    study.study_of(data, labels, tmp_path, options)
+    cells = json.loads((tmp_path / "study.json").read_text())["cells"]
+    assert not [cell for cell in cells if cell.get("error")]
 
 
 def test_answers_are_paired_by_query_and_speak_of_recordings_and_seeds():
