@@ -4,7 +4,7 @@ import json
 
 import pysubs2
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seehear.data.media import probe
@@ -101,6 +101,7 @@ def test_tags_are_not_parsed_with_all_before_them(tmp_path, monkeypatch):
     assert not seen
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.sampled_from(["{", "}", "\\p1", "\\p0", "\\pos(1,2)", "\\i1", "\\N", "\\h", "a", "b "]), max_size=12)
 )
