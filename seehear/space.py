@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property, partial
@@ -71,6 +72,7 @@ class SharedSpace:
         self.encoders: _ENCODERS = {m: list(encoders[m]) for m in method.spaces[self.space] if encoders.get(m)}
         self._all_encoders = {m: list(infos) for m, infos in encoders.items()}
         self._loaded: dict[str, Encoder] = {tower.name: tower for tower in self._towers.values()}
+        self._working = threading.Lock()  # the models serve one thread at a time; decoding holds up nobody
 
     @classmethod
     def from_pretrained(
@@ -165,7 +167,8 @@ class SharedSpace:
     @torch.inference_mode()
     def embed(self, batch: Batch, space: str | None = None) -> dict[Modality, Tensor]:
         """What `Method.embed` gives, in this space."""
-        return {m: z.float() for m, z in self.method.embed(batch, space or self.space).items()}
+        with self._working:
+            return {m: z.float() for m, z in self.method.embed(batch, space or self.space).items()}
 
     @staticmethod
     def similarity(a: Any, b: Any) -> Float[np.ndarray, "n m"]:
@@ -187,9 +190,12 @@ class SharedSpace:
     def _latents(self, m: Modality, samples: Sequence[Sample]) -> np.ndarray:
         parts = []
         for info in self.encoders[m]:
-            encoder = self._encoder(m, info)
+            with self._working:
+                encoder = self._encoder(m, info)
             prepare = encoder.preparation()
-            parts.append(encoder.encode([self.prepare(prepare, sample) for sample in samples]))
+            inputs = [self.prepare(prepare, sample) for sample in samples]
+            with self._working:
+                parts.append(encoder.encode(inputs))
         return np.concatenate(parts, axis=1).astype(np.float16)
 
     def _encode_samples(self, m: Modality, samples: Sequence[Sample]) -> np.ndarray:

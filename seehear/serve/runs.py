@@ -43,7 +43,7 @@ class OpenRun:
     space: GuardedSpace
     searcher: Searcher
     lock: threading.Lock = field(default_factory=threading.Lock)
-    """Held while the model works."""
+    """Held while `texts` is looked up and filled."""
     texts: OrderedDict[str, np.ndarray] = field(default_factory=OrderedDict)
 
     def encode_text(self, text: str) -> np.ndarray:
@@ -65,15 +65,14 @@ class OpenRun:
             )
             raise Problem(422, "not_comparable", message)
         found = {}
-        with self.lock:
-            for m in known:
-                key = "image" if kind == "picture" else m
-                item: dict[str, Any] = {key: path, "start": 0.0, "end": 0.0 if kind == "picture" else seconds}
-                try:
-                    found[m] = self.space.encode([item])[0]
-                except (DecodeError, WorkerDied) as error:
-                    if m == known[-1] and not found:
-                        raise broken(error, path) from error
+        for m in known:
+            key = "image" if kind == "picture" else m
+            item: dict[str, Any] = {key: path, "start": 0.0, "end": 0.0 if kind == "picture" else seconds}
+            try:
+                found[m] = self.space.encode([item])[0]
+            except (DecodeError, WorkerDied) as error:
+                if m == known[-1] and not found:
+                    raise broken(error, path) from error
         return found
 
 

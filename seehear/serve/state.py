@@ -30,7 +30,7 @@ class State:
     def __init__(self, library: str, config: ServeConfig):
         self.config = config
         self.quick = Decoders(2, config.decode_seconds)
-        self.slow = Decoders(1, _DRAW_SECONDS)
+        self.slow = Decoders(1, _DRAW_SECONDS, patience=60.0)
         self.runs = Runs(library, self.quick, media=config.media, device=config.device)
         self.uploads = Uploads(self.quick, megabytes=config.upload_mb, seconds=config.upload_seconds)
         self.cache = DiskCache(config.cache_folder(library), config.cache_mb)

@@ -1,7 +1,9 @@
 """Who may ask, which files may be served, and what a file that is sent can do."""
 
 import os
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -249,6 +251,47 @@ def test_a_decoder_that_crashes_or_hangs_costs_its_own_answer(client, monkeypatc
     assert client.post("/api/uploads", content=SOUND.read_bytes()).status_code == 201
     assert left(client) == []
     brief.close()
+
+
+def test_who_finds_no_decoder_free_is_told_so(client, monkeypatch, tmp_path):
+    state = client.app.state.seehear
+    only = Decoders(1, 300.0, patience=0.1)
+    monkeypatch.setattr(state.uploads, "decoders", only)
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(only, crashing.hold, tmp_path)
+        while not (tmp_path / "held").exists() and not slow.done():
+            time.sleep(0.01)
+        refused = client.post("/api/uploads", content=SOUND.read_bytes())
+        (tmp_path / "released").touch()
+        slow.result()
+    assert (refused.status_code, refused.json()["code"]) == (503, "busy")
+    assert "busy with other files" in refused.json()["message"]
+    assert "try again" in refused.json()["todo"]
+    assert left(client) == []
+    monkeypatch.setattr(only, "_patience", 60.0)
+    assert client.post("/api/uploads", content=SOUND.read_bytes()).status_code == 201
+    only.close()
+
+
+def test_words_are_searched_while_a_file_is_decoded(client, monkeypatch):
+    state, decoding, answered = client.app.state.seehear, threading.Event(), threading.Event()
+    run, waited = state.runs.get(), []
+
+    def prepare(self, preparation, sample):
+        if sample.path:
+            decoding.set()
+            waited.append(answered.wait(60))
+        return preparation(sample)
+
+    monkeypatch.setattr(type(run.space), "prepare", prepare)
+    with ThreadPoolExecutor(1) as pool:
+        sent = pool.submit(run.encode_file, str(SOUND), "sound", 1.0, ("audio",))
+        assert decoding.wait(60)
+        answer = client.post("/api/search", json={"parts": [{"text": "words that nobody has asked for yet"}]})
+        answered.set()
+        assert list(sent.result()) == ["audio"]
+    assert answer.status_code == 200
+    assert waited == [True]
 
 
 def test_encoding_decodes_in_another_process_too(client, monkeypatch):
