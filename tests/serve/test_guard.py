@@ -22,6 +22,7 @@ from seehear.serve.files import Folders
 from tests.serve import crashing
 
 SOUND = MEDIA / "sounds" / "1-100032-A.opus"
+GIF_FRAME = b"\x2c\0\0\0\0\1\0\1\0\x80\0\0\0\xff\xff\xff\2\2\x44\1\0"
 TOKEN = "0123456789abcdef-token"
 
 
@@ -196,11 +197,12 @@ def test_a_sent_file_is_gone_when_it_is_answered(client):
         (b"RIFF\xff\xff\xff\xffWAVEfmt " + b"\xff" * 4000, 422, "broken"),
         (b"\x89PNG\r\n\x1a\n" + b"\0" * 100, 422, "broken"),
         (b"\xff\xd8\xff\xe0" + b"junk" * 500, 422, "broken"),
+        (b"GIF89a\0\x40\0\x40\0\0\0" + 2 * GIF_FRAME + b";", 422, "broken"),
         (b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n", 422, "broken"),
         (b"ffconcat version 1.0\nfile '/etc/passwd'\n", 422, "broken"),
         (b"\xef\xbb\xbf<?xml version='1.0'?><MPD/>", 422, "broken"),
     ],
-    ids=["empty", "zeros", "wav", "png", "jpeg", "m3u8", "concat", "mpd"],
+    ids=["empty", "zeros", "wav", "png", "jpeg", "gif", "m3u8", "concat", "mpd"],
 )
 def test_what_is_no_media_is_refused(client, content, status, code):
     answer = client.post("/api/uploads", content=content)
