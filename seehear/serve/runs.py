@@ -138,6 +138,14 @@ class Runs:
 
 
 def broken(error: Exception, path: str | Path) -> Problem:
-    """What is said of a file that was sent, without the name it has here."""
-    said = str(error).replace(str(path), "it").removeprefix("it: ").removeprefix("cannot be read ").strip("()")
-    return Problem(422, "broken", f"no sound, picture or video that can be read: {said}")
+    """Refusal of a file that was sent, without the name it has here."""
+    todo = "play it on your machine; if that works, convert it to MP4, WAV or JPEG"
+    return Problem(422, "broken", f"no sound, picture or video that can be read: {cause(error, path)}", todo)
+
+
+def cause(error: Exception, path: str | Path) -> str:
+    """Why a file cannot be decoded, without its name, and without the words of libav or Pillow."""
+    words = str(error).replace(str(path), "it").removeprefix("it: ")
+    if words.startswith(("cannot be read (", "is no picture that can be read (")):
+        return "it is damaged, or of an unknown kind"
+    return words

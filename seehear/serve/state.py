@@ -19,7 +19,7 @@ from seehear.serve.config import ServeConfig
 from seehear.serve.decoders import Decoders
 from seehear.serve.files import clip_of
 from seehear.serve.problems import Problem
-from seehear.serve.runs import OpenRun, Runs
+from seehear.serve.runs import OpenRun, Runs, cause
 from seehear.serve.schema import Answer, ClipPart, ClipView, MapView, Query, RunView, Status, TextPart, UploadPart
 from seehear.serve.uploads import Uploads
 
@@ -156,7 +156,7 @@ class State:
         try:
             return self.cache.get(what, str(path), stat.st_size, stat.st_mtime_ns, key, make=make)
         except (DecodeError, WorkerDied) as error:
-            raise Problem(422, "broken", f"{path.name} cannot be read: {error}") from error
+            raise Problem(422, "broken", f"{path.name} cannot be read: {cause(error, path)}") from error
 
     # -- the map -----------------------------------------------------------------------------------------------------
 

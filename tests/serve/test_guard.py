@@ -208,6 +208,7 @@ def test_what_is_no_media_is_refused(client, content, status, code):
     answer = client.post("/api/uploads", content=content)
     assert (answer.status_code, answer.json()["code"]) == (status, code)
     assert "/tmp" not in answer.text
+    assert not any(words in answer.text for words in ("Invalid data", "End of file", "cannot identify", "bytes not"))
     assert left(client) == []
 
 
