@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property, partial
@@ -72,6 +73,7 @@ class SharedSpace:
         self.encoders: _ENCODERS = {m: list(encoders[m]) for m in method.spaces[self.space] if encoders.get(m)}
         self._all_encoders = {m: list(infos) for m, infos in encoders.items()}
         self._loaded: dict[str, Encoder] = {tower.name: tower for tower in self._towers.values()}
+        self._working = threading.Lock()  # the models serve one thread at a time; decoding holds up nobody
 
     @classmethod
     def from_pretrained(
@@ -179,7 +181,10 @@ class SharedSpace:
         space = space or self.space
         windows = {m: tower.windows for m, tower in self._towers.items()}
         here = [m for m in self.method.spaces[space] if m in batch]
-        return {m: self.method.place_windows(m, batch[m].unflatten(1, (windows.get(m, 1), -1)), space) for m in here}
+        with self._working:
+            return {
+                m: self.method.place_windows(m, batch[m].unflatten(1, (windows.get(m, 1), -1)), space) for m in here
+            }
 
     def parameters(self) -> Iterator[Tensor]:
         """Those of the method: they say which device its inputs belong on."""
@@ -205,9 +210,12 @@ class SharedSpace:
     def _latents(self, m: Modality, samples: Sequence[Sample]) -> np.ndarray:
         parts = []
         for info in self.encoders[m]:
-            encoder = self._encoder(m, info)
+            with self._working:
+                encoder = self._encoder(m, info)
             prepare = encoder.preparation()
-            parts.append(encoder.encode([self.prepare(prepare, sample) for sample in samples]))
+            inputs = [self.prepare(prepare, sample) for sample in samples]
+            with self._working:
+                parts.append(encoder.encode(inputs))
         return np.concatenate(parts, axis=1).astype(np.float16)
 
     def _encode_samples(self, m: Modality, samples: Sequence[Sample]) -> np.ndarray:

@@ -20,7 +20,11 @@ _BACK = (0.0, 2.0, 10.0)
 _MAX_FAILURES = 10
 """Reading stops after so many errors without a packet in between."""
 MAX_PIXELS = 2**27
-"""16384 x 8192: a frame that claims to be larger is damage, or an attack on memory."""
+"""16384 x 8192: a still picture that claims to be larger is damage, or an attack on memory."""
+MAX_FRAME_PIXELS = 8192 * 4352
+"""Largest frame of H.264, HEVC and AV1 up to level 6.2. Decoders hold several frames, of up to 8 bytes a pixel."""
+TOO_LARGE = f"its frames have more than {MAX_FRAME_PIXELS / 1e6:.0f} million pixels, or no size: shrink them"
+_LIMITS = {"max_pixels": str(MAX_FRAME_PIXELS)}
 
 
 _HOLE = 2**25
@@ -64,14 +68,23 @@ class Media:
         try:
             if self._file.is_blank():
                 raise DecodeError(f"{self.path}: begins with nothing but zeros: copy or download it again")
-            # The white list keeps a play list from the net
             self.container: Any = require("av").open(
-                self._file, options={"protocol_whitelist": "file"}, metadata_errors="replace"
+                # The white list keeps a play list from the net. libav decodes first frames while it opens a file: the
+                # limit must hold there, too.
+                self._file,
+                options={"protocol_whitelist": "file"} | _LIMITS,
+                metadata_errors="replace",
             )
         except BaseException:
             self._file.close()
             raise
-        self.video: Any = next((s for s in self.container.streams.video if _is_film(s)), None)
+        films = [s for s in self.container.streams.video if _is_film(s)]
+        self.video: Any = next((s for s in films if 0 <= _pixels(s) <= MAX_FRAME_PIXELS), None)
+        if self.video is not None:
+            self.video.codec_context.options = _LIMITS
+        # Where libav has refused a frame, the stream has no size any more.
+        self.too_large = any(not 0 < _pixels(s) <= MAX_FRAME_PIXELS for s in films)
+        """Whether the frames of a film are larger than `MAX_FRAME_PIXELS`, or have no size."""
         self.audio: Any = next((s for s in self.container.streams.audio if s.codec_context is not None), None)
         self._bases: dict[int, tuple[int, int]] = {}
         for stream in (self.video, self.audio):
@@ -202,11 +215,12 @@ class _File:
 
 
 def _is_film(stream: Any) -> bool:
-    """False for the cover of a song, and for pictures whose size cannot be true."""
-    context = stream.codec_context
-    if context is None or not 0 <= context.width * context.height <= MAX_PIXELS:
-        return False
-    return not stream.disposition & type(stream.disposition).attached_pic
+    """False for the cover of a song."""
+    return stream.codec_context is not None and not stream.disposition & type(stream.disposition).attached_pic
+
+
+def _pixels(stream: Any) -> int:
+    return stream.codec_context.width * stream.codec_context.height
 
 
 def lasts(frame: Any, stream: Any) -> float:

@@ -8,6 +8,7 @@ a commit. So a kill loses the last commit's worth at most, and a second run has 
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -20,7 +21,7 @@ from seehear.data.backlog import Backlog, Job, Key, wanted_rows
 from seehear.data.engines import Done, Engine, Local
 from seehear.data.library import Library, Vectors, quote, table_name
 from seehear.data.locking import writing
-from seehear.data.records import Clip, Reject
+from seehear.data.records import Clip, Reject, unprintable
 from seehear.data.workers import WorkerDied
 from seehear.encoders import DEFAULTS, Encoder, load_encoder
 from seehear.errors import DecodeError, SeehearError, refusal
@@ -160,15 +161,17 @@ class _Encoding:
     # -- doing it ----------------------------------------------------------------------------------------------------
 
     def run(self, engine: Engine, batch_size: int) -> EncoderReport:
-        name, jobs = self.encoder.name, self.backlog.jobs
+        name = self.encoder.name
         for why, count in self.backlog.removed.items():
             say(f"{name}: {counted(count, 'row')} removed: {why}")
         self._forget_rejects()
-        if not jobs:
+        if not self.backlog.jobs:
             say(f"{name}: all {self.backlog.kept:,} rows are there, nothing to encode")
             return self._report()
+        # On a cluster, the media need not be where this process is.
+        jobs = self._at_their_place() if isinstance(engine, Local) else self.backlog.jobs
         with (
-            progress(f"encoding with {name}", self.backlog.missing, self.unit) as bar,
+            progress(f"encoding with {name}", self.backlog.missing - self.rejected, self.unit) as bar,
             engine.vectors(self.encoder, jobs, batch_size) as batches,
         ):
             try:
@@ -234,6 +237,23 @@ class _Encoding:
     def _forget_rejects(self) -> None:
         """Those of this encoder: what is still wrong is found again."""
         self.library.remove_rejects([r.path for r in self.library.rejects() if r.stage == self._stage])
+
+    def _at_their_place(self) -> list[Job]:
+        """Jobs without those of media folders that do not exist; these are set aside, with one line a folder."""
+        jobs = self.backlog.jobs
+        for folder in map(unprintable, self.library.roots().values()):
+            lost = [job for job in jobs if job.sample.path.startswith(folder + os.sep)]
+            if os.path.isdir(folder) or not lost:
+                continue
+            message = f"the media folder {folder} no longer exists: put it back, or prepare it where it is now"
+            message += f" (seehear prepare FOLDER --library {self.library.uri})"
+            if len(lost) == len(self.backlog.jobs):
+                raise SeehearError(message)
+            say(message)
+            for job in lost:
+                self._reject(job, f"its media folder {folder} no longer exists")
+            jobs = [job for job in jobs if not job.sample.path.startswith(folder + os.sep)]
+        return jobs
 
     def _reject(self, job: Job, reason: str) -> None:
         self.rejected += len(job.keys)

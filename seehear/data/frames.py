@@ -10,10 +10,12 @@ from typing import Any, Literal
 import numpy as np
 
 from seehear.data.container import EPSILON, Media, frame_rate, lasts
-from seehear.errors import require
+from seehear.errors import DecodeError, require
 
 _SKIPPABLE = {"h264", "hevc", "mpeg4", "mpeg2video"}
 """Codecs whose frames come out the same when unreferenced frames before the window are not decoded (tested)."""
+_MOST_ENLARGED = 2**23
+"""Pixels up to which a frame is enlarged: 4096 x 2048."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +94,7 @@ def _skip_until(media: Media, start: float) -> float | None:
 def _read(
     media: Media, start: float, end: float, spec: VideoSpec, skip_until: float | None
 ) -> tuple[list[np.ndarray], list[float]]:
-    shaper, last = _Shaper(spec), None
+    shaper, last = _Shaper(spec, media), None
     pictures: list[np.ndarray] = []
     times: list[float] = []
     frames = _forward(media.decode("video", start, skip_until=skip_until))
@@ -161,9 +163,9 @@ def _still_shown(last: tuple[float, Any] | None, media: Media, start: float) -> 
 class _Shaper:
     """Scales, turns and cuts every frame of a window with one scaler; all come out in the size of the first."""
 
-    def __init__(self, spec: VideoSpec):
+    def __init__(self, spec: VideoSpec, media: Media):
         av = require("av")
-        self.spec = spec
+        self.spec, self._path = spec, media.path
         self._scaler, self._packer = (av.video.reformatter.VideoReformatter() for _ in range(2))
         self._method = av.video.reformatter.Interpolation[spec.interpolation.upper()]
         self._shape: tuple[int, int] | None = None
@@ -173,6 +175,13 @@ class _Shaper:
         if self._shape is None:
             upright = (frame.width, frame.height) if turns % 2 else (frame.height, frame.width)
             self._shape = self.spec.shape(*upright)
+            # By its shorter side, a frame of 16384 x 2 becomes one of 1835008 x 224.
+            if math.prod(self._shape) > max(math.prod(upright), _MOST_ENLARGED):
+                tall, wide = self._shape
+                raise DecodeError(
+                    f"{self._path}: its frames of {frame.width} x {frame.height} pixels would be enlarged to"
+                    f" {wide} x {tall}: crop them"
+                )
         tall, wide = reversed(self._shape) if turns % 2 else self._shape
         if (wide, tall) != (frame.width, frame.height):
             # By way of planar RGB: swscale then takes every pixel's colour into account, and is 3 times as fast.
@@ -180,4 +189,5 @@ class _Shaper:
                 frame, width=wide, height=tall, format="gbrp", interpolation=self._method, threads=1
             )
         picture = self._packer.reformat(frame, format="rgb24", threads=1).to_ndarray()
-        return self.spec.cut(np.rot90(picture, turns) if turns else picture)
+        # A copy: a view would keep all of the picture in memory, for every frame of the window.
+        return np.ascontiguousarray(self.spec.cut(np.rot90(picture, turns) if turns else picture))

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from seehear.data.container import Media, frame_rate, lasts, opened, reason
+from seehear.data.container import TOO_LARGE, Media, frame_rate, lasts, opened, reason
 from seehear.data.frames import VideoSpec, read_frames
 from seehear.data.sound import AudioSpec, read_waveform
 from seehear.data.stills import is_picture, picture_size, read_picture
@@ -119,6 +119,8 @@ def _read_window(
             frames, times = found if found is not None else (None, None)
         if audio is not None and media.audio is not None:
             waveform = read_waveform(media, start, end, audio)
+        if video is not None and media.too_large and frames is None and waveform is None:
+            raise DecodeError(f"{path}: {TOO_LARGE}")
         rate = audio.rate if audio is not None else 0
         return Window(frames=frames, times=times, waveform=waveform, rate=rate, corrupt=media.corrupt)
 
@@ -150,6 +152,8 @@ def _probe(media: Media) -> MediaInfo:
         else:
             first = max(first, head[0] + lasts(head[1], media.stream(kind)))
             facts |= _video_facts(head[1], media) if kind == "video" else _audio_facts(head[1])
+    if media.too_large and "has_video" not in facts:
+        errors.insert(0, TOO_LARGE)
     if not facts:
         raise DecodeError(f"{media.path}: {errors[0] if errors else 'there is no video and no audio in it'}")
     kinds = [kind for kind in ("video", "audio") if f"has_{kind}" in facts]

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +17,9 @@ from seehear.data.frames import VideoSpec
 from seehear.data.heif import Heif, is_heif
 from seehear.errors import DecodeError, require
 
+# Pillow's warnings name no file, and what matters is raised. `catch_warnings` at each call is not safe with threads.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"BM", b"II*\0", b"MM\0*")
 _MOST_BYTES = 580_000_000
 """Memory of one picture while it is decoded, estimated from its header before anything is decoded."""
@@ -22,6 +29,7 @@ _STRIP = 2**22
 """Pixels that are converted to RGB at once."""
 _BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}
 """Bytes of a pixel in Pillow's memory; 4 for all other modes."""
+_STDERR = threading.Lock()
 
 
 def is_picture(path: str | Path) -> bool:
@@ -56,28 +64,44 @@ def _decoded(path: str | Path, spec: VideoSpec) -> tuple[Any, tuple[int, int]]:
     """(RGB image, perhaps smaller than the file's but large enough for `spec`; upright (height, width) of the file)."""
     Image, ImageOps = require("PIL.Image"), require("PIL.ImageOps")
     try:
-        with open(path, "rb") as file:
-            heif = is_heif(file.read(16))
+        with open(path, "rb") as opened:
+            heif = is_heif(opened.read(16))
         if heif:
             image = Heif.of(path).decode(_MOST_BYTES)
             return image, (image.height, image.width)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's name no file, and what matters is raised
-            with Image.open(path) as file:
-                width, height = file.size
-                factor = _fit(path, file, spec)
+        with Image.open(path) as file:
+            width, height = file.size
+            factor = _fit(path, file, spec)
+            with _silent_stderr() if file.format == "TIFF" else nullcontext():
                 file.load()
-                turn = Image.Exif()
-                turn[0x0112] = file.getexif().get(0x0112, 1)
-                image = _on_white(file, factor)
-            if turn[0x0112] in (5, 6, 7, 8):
-                width, height = height, width
-            image.info["exif"] = turn.tobytes()
-            return ImageOps.exif_transpose(image), (height, width)
+            turn = Image.Exif()
+            turn[0x0112] = file.getexif().get(0x0112, 1)
+            image = _on_white(file, factor)
+        if turn[0x0112] in (5, 6, 7, 8):
+            width, height = height, width
+        image.info["exif"] = turn.tobytes()
+        return ImageOps.exif_transpose(image), (height, width)
     except DecodeError:
         raise
     except Exception as error:  # Pillow raises whatever its readers trip over
         raise DecodeError(f"{path}: is no picture that can be read ({reason(error)})") from error
+
+
+@contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Nothing of what libtiff prints, which does not name the file, reaches the terminal. Pillow raises its errors."""
+    with _STDERR, open(os.devnull, "wb") as nowhere:
+        try:
+            stderr = os.dup(2)
+        except OSError:  # there is no terminal
+            yield
+            return
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
 
 
 def _fit(path: str | Path, file: Any, spec: VideoSpec) -> int:
@@ -115,17 +139,34 @@ def _decoder_bytes(file: Any) -> int:
         return 14 * pixels  # two canvases, and a copy of one
     if file.format == "AVIF":
         return 12 * pixels  # planes of up to 16 bits, and a copy
-    if file.format in ("JPEG", "MPO") and file.info.get("progressive"):
-        most = max(h * v for _, h, v, _ in file.layer)
-        return (
-            2 * pixels * sum(h * v for _, h, v, _ in file.layer) // most
-        )  # all coefficients, whatever is read of them
+    if file.format in ("JPEG", "MPO") and _has_several_scans(file):
+        parts = [h * v for _, h, v, _ in file.layer]
+        return 2 * pixels * sum(parts) // max(parts)  # all coefficients, whatever is read of them
     if file.format == "TIFF":
         bits = sum(file.tag_v2.get(258, (1,)))
         rows = min(file.tag_v2.get(278, file.tag_v2.get(323, file.height)), file.height)
         turned = pixels * 4 if file.tag_v2.get(274, 1) != 1 else 0
         return max(turned, bits * file.width * rows // 8)  # a strip, or a row of tiles
     return 0
+
+
+def _has_several_scans(jpeg: Any) -> bool:
+    """Whether a JPEG is progressive, or its first scan lacks some of the components."""
+    if jpeg.info.get("progressive"):
+        return True
+    at = jpeg.fp.tell()
+    try:
+        jpeg.fp.seek(2)
+        while (marker := jpeg.fp.read(2)) != b"\xff\xda":  # start of scan
+            if marker[:1] != b"\xff":
+                return True  # of an order that Pillow alone understands: the most that it may need
+            if marker[1] == 0xFF:  # padding
+                jpeg.fp.seek(-1, os.SEEK_CUR)
+                continue
+            jpeg.fp.seek(int.from_bytes(jpeg.fp.read(2), "big") - 2, os.SEEK_CUR)
+        return int.from_bytes(jpeg.fp.read(3)[2:], "big") < len(jpeg.layer)
+    finally:
+        jpeg.fp.seek(at)
 
 
 def _on_white(image: Any, factor: int) -> Any:

@@ -43,7 +43,7 @@ class OpenRun:
     space: GuardedSpace
     searcher: Searcher
     lock: threading.Lock = field(default_factory=threading.Lock)
-    """Held while the model works."""
+    """Held while `texts` is looked up and filled."""
     texts: OrderedDict[str, np.ndarray] = field(default_factory=OrderedDict)
 
     def encode_text(self, text: str) -> np.ndarray:
@@ -65,15 +65,14 @@ class OpenRun:
             )
             raise Problem(422, "not_comparable", message)
         found = {}
-        with self.lock:
-            for m in known:
-                key = "image" if kind == "picture" else m
-                item: dict[str, Any] = {key: path, "start": 0.0, "end": 0.0 if kind == "picture" else seconds}
-                try:
-                    found[m] = self.space.encode([item])[0]
-                except (DecodeError, WorkerDied) as error:
-                    if m == known[-1] and not found:
-                        raise broken(error, path) from error
+        for m in known:
+            key = "image" if kind == "picture" else m
+            item: dict[str, Any] = {key: path, "start": 0.0, "end": 0.0 if kind == "picture" else seconds}
+            try:
+                found[m] = self.space.encode([item])[0]
+            except (DecodeError, WorkerDied) as error:
+                if m == known[-1] and not found:
+                    raise broken(error, path) from error
         return found
 
 
@@ -139,6 +138,14 @@ class Runs:
 
 
 def broken(error: Exception, path: str | Path) -> Problem:
-    """What is said of a file that was sent, without the name it has here."""
-    said = str(error).replace(str(path), "it").removeprefix("it: ").removeprefix("cannot be read ").strip("()")
-    return Problem(422, "broken", f"no sound, picture or video that can be read: {said}")
+    """Refusal of a file that was sent, without the name it has here."""
+    todo = "play it on your machine; if that works, convert it to MP4, WAV or JPEG"
+    return Problem(422, "broken", f"no sound, picture or video that can be read: {cause(error, path)}", todo)
+
+
+def cause(error: Exception, path: str | Path) -> str:
+    """Why a file cannot be decoded, without its name, and without the words of libav or Pillow."""
+    words = str(error).replace(str(path), "it").removeprefix("it: ")
+    if words.startswith(("cannot be read (", "is no picture that can be read (")):
+        return "it is damaged, or of an unknown kind"
+    return words

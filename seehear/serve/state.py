@@ -19,7 +19,7 @@ from seehear.serve.config import ServeConfig
 from seehear.serve.decoders import Decoders
 from seehear.serve.files import clip_of
 from seehear.serve.problems import Problem
-from seehear.serve.runs import OpenRun, Runs
+from seehear.serve.runs import OpenRun, Runs, cause
 from seehear.serve.schema import Answer, ClipPart, ClipView, MapView, Query, RunView, Status, TextPart, UploadPart
 from seehear.serve.uploads import Uploads
 
@@ -30,7 +30,7 @@ class State:
     def __init__(self, library: str, config: ServeConfig):
         self.config = config
         self.quick = Decoders(2, config.decode_seconds)
-        self.slow = Decoders(1, _DRAW_SECONDS)
+        self.slow = Decoders(1, _DRAW_SECONDS, patience=60.0)
         self.runs = Runs(library, self.quick, media=config.media, device=config.device)
         self.uploads = Uploads(self.quick, megabytes=config.upload_mb, seconds=config.upload_seconds)
         self.cache = DiskCache(config.cache_folder(library), config.cache_mb)
@@ -156,7 +156,7 @@ class State:
         try:
             return self.cache.get(what, str(path), stat.st_size, stat.st_mtime_ns, key, make=make)
         except (DecodeError, WorkerDied) as error:
-            raise Problem(422, "broken", f"{path.name} cannot be read: {error}") from error
+            raise Problem(422, "broken", f"{path.name} cannot be read: {cause(error, path)}") from error
 
     # -- the map -----------------------------------------------------------------------------------------------------
 

@@ -207,6 +207,26 @@ def test_machine_that_lacks_something_ends_the_run(library, tmp_path):
     assert not [reject for reject in library.rejects() if reject.stage.startswith("encode:")]
 
 
+def test_a_media_folder_that_has_moved_is_one_line(tmp_path, originals, capsys):
+    media, other, lib = tmp_path / "media", tmp_path / "other", tmp_path / "lib"
+    shutil.copytree(originals / "media", media)
+    for folder in (media, other):
+        folder.mkdir(exist_ok=True)
+        sound(folder / "c.wav", seconds=1.0, rate=8000)
+        prepare(folder, lib, PrepareOptions(workers=0, clips="whole"))
+    library = Library.open(lib)
+    media.rename(tmp_path / "moved")
+    report = encode_library(library, [FakeSound()], workers=0).encoders[0]
+    assert (report.made, report.rejected) == (1, 3)
+    assert f"the media folder {media} no longer exists: put it back, or prepare it" in capsys.readouterr().err
+    reasons = [r.reason for r in library.rejects() if r.stage.startswith("encode:")]
+    assert reasons == 3 * [f"its media folder {media} no longer exists"]
+    with pytest.raises(SeehearError, match=rf"{media} no longer exists: .*seehear prepare FOLDER --library {lib}"):
+        encode_library(library, [FakeSound()], workers=0)
+    (tmp_path / "moved").rename(media)
+    assert encode_library(library, [FakeSound()], workers=0).encoders[0].made == 3
+
+
 def test_bad_requests_are_one_line(library, tmp_path):
     with pytest.raises(SeehearError, match="did you mean 'aisfx'"):
         encode_library(library, ["aisfxx"])

@@ -10,3 +10,10 @@ def crash(path):
 
 def hang(path):
     time.sleep(600)
+
+
+def hold(folder):
+    """Says that it runs, and goes on until it is told to end."""
+    (folder / "held").touch()
+    while not (folder / "released").exists():
+        time.sleep(0.01)

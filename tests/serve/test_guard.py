@@ -1,6 +1,9 @@
 """Who may ask, which files may be served, and what a file that is sent can do."""
 
 import os
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +22,7 @@ from seehear.serve.files import Folders
 from tests.serve import crashing
 
 SOUND = MEDIA / "sounds" / "1-100032-A.opus"
+GIF_FRAME = b"\x2c\0\0\0\0\1\0\1\0\x80\0\0\0\xff\xff\xff\2\2\x44\1\0"
 TOKEN = "0123456789abcdef-token"
 
 
@@ -193,16 +197,18 @@ def test_a_sent_file_is_gone_when_it_is_answered(client):
         (b"RIFF\xff\xff\xff\xffWAVEfmt " + b"\xff" * 4000, 422, "broken"),
         (b"\x89PNG\r\n\x1a\n" + b"\0" * 100, 422, "broken"),
         (b"\xff\xd8\xff\xe0" + b"junk" * 500, 422, "broken"),
+        (b"GIF89a\0\x40\0\x40\0\0\0" + 2 * GIF_FRAME + b";", 422, "broken"),
         (b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n", 422, "broken"),
         (b"ffconcat version 1.0\nfile '/etc/passwd'\n", 422, "broken"),
         (b"\xef\xbb\xbf<?xml version='1.0'?><MPD/>", 422, "broken"),
     ],
-    ids=["empty", "zeros", "wav", "png", "jpeg", "m3u8", "concat", "mpd"],
+    ids=["empty", "zeros", "wav", "png", "jpeg", "gif", "m3u8", "concat", "mpd"],
 )
 def test_what_is_no_media_is_refused(client, content, status, code):
     answer = client.post("/api/uploads", content=content)
     assert (answer.status_code, answer.json()["code"]) == (status, code)
     assert "/tmp" not in answer.text
+    assert not any(words in answer.text for words in ("Invalid data", "End of file", "cannot identify", "bytes not"))
     assert left(client) == []
 
 
@@ -248,6 +254,47 @@ def test_a_decoder_that_crashes_or_hangs_costs_its_own_answer(client, monkeypatc
     assert client.post("/api/uploads", content=SOUND.read_bytes()).status_code == 201
     assert left(client) == []
     brief.close()
+
+
+def test_who_finds_no_decoder_free_is_told_so(client, monkeypatch, tmp_path):
+    state = client.app.state.seehear
+    only = Decoders(1, 300.0, patience=0.1)
+    monkeypatch.setattr(state.uploads, "decoders", only)
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(only, crashing.hold, tmp_path)
+        while not (tmp_path / "held").exists() and not slow.done():
+            time.sleep(0.01)
+        refused = client.post("/api/uploads", content=SOUND.read_bytes())
+        (tmp_path / "released").touch()
+        slow.result()
+    assert (refused.status_code, refused.json()["code"]) == (503, "busy")
+    assert "busy with other files" in refused.json()["message"]
+    assert "try again" in refused.json()["todo"]
+    assert left(client) == []
+    monkeypatch.setattr(only, "_patience", 60.0)
+    assert client.post("/api/uploads", content=SOUND.read_bytes()).status_code == 201
+    only.close()
+
+
+def test_words_are_searched_while_a_file_is_decoded(client, monkeypatch):
+    state, decoding, answered = client.app.state.seehear, threading.Event(), threading.Event()
+    run, waited = state.runs.get(), []
+
+    def prepare(self, preparation, sample):
+        if sample.path:
+            decoding.set()
+            waited.append(answered.wait(60))
+        return preparation(sample)
+
+    monkeypatch.setattr(type(run.space), "prepare", prepare)
+    with ThreadPoolExecutor(1) as pool:
+        sent = pool.submit(run.encode_file, str(SOUND), "sound", 1.0, ("audio",))
+        assert decoding.wait(60)
+        answer = client.post("/api/search", json={"parts": [{"text": "words that nobody has asked for yet"}]})
+        answered.set()
+        assert list(sent.result()) == ["audio"]
+    assert answer.status_code == 200
+    assert waited == [True]
 
 
 def test_encoding_decodes_in_another_process_too(client, monkeypatch):

@@ -177,6 +177,17 @@ def test_a_file_that_is_no_media_is_refused_by_name(browser, address, tmp_path):
         assert "larger than 3 MB" in page.inner_text("#toast")
 
 
+def test_a_server_that_is_busy_says_so_and_what_to_do(browser, address):
+    busy = {"code": "busy", "message": "the server is busy with other files", "todo": "try again in a minute"}
+    with opened(browser, address, refusals=True) as page:
+        go(page)
+        page.route("**/api/uploads?*", lambda route: route.fulfill(status=503, json=busy))
+        drop(page, MEDIA / "sounds" / "1-100032-A.opus")
+        said = page.inner_text("#results .problem")
+        assert "busy with other files" in said
+        assert "ry again in a minute" in said
+
+
 def test_filters_leave_what_they_say(browser, address):
     with opened(browser, address) as page:
         go(page, "/?q=something")
