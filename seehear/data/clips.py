@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from seehear.data.records import SPLITS, Clip, Text, clip_id, digest
+from seehear.data.records import SPLITS, Clip, Text, bare, clip_id, digest
 from seehear.errors import SeehearError
 
 
@@ -165,11 +165,11 @@ def _within(said: Said, start: float, end: float) -> tuple[Text, ...]:
 def placed(clip: Clip, group: str, split: str, options: PrepareOptions) -> Clip:
     """The clip in its group and split: those given, else by `options`."""
     group = group or group_of(clip.source, options) or clip.id
-    return replace(clip, group=group, split=split or split_of(group, options.splits, options.seed))
+    return replace(clip, group=group, split=split or split_of(bare(group), options.splits, options.seed))
 
 
 def group_of(source: str, options: PrepareOptions) -> str:
-    found = re.search(options.group, source) if options.group else None
+    found = re.search(options.group, bare(source)) if options.group else None
     if found is None:
         return source
     return next((part for part in found.groups() if part is not None), found[0]) or source

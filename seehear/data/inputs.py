@@ -15,7 +15,7 @@ from seehear.data.library import Library, Reject
 from seehear.data.manifest import SUFFIXES as MANIFESTS
 from seehear.data.manifest import Row, read_manifest
 from seehear.data.reading import File, Unit
-from seehear.data.records import digest, fingerprint, printable, unprintable
+from seehear.data.records import bare, digest, fingerprint, printable, unprintable
 from seehear.data.scan import MEDIA, Beside, Folder, Listing
 from seehear.errors import SeehearError
 
@@ -134,7 +134,11 @@ class RowsInput:
         return Unit(
             file=file,
             origin=self.origin,
-            recipe=digest(self._recipe, beside.state(), *(repr(replace(row, line=0)) for row in rows)),
+            recipe=digest(
+                self._recipe,
+                beside.state(),
+                *(repr(replace(row, line=0, audio_source=bare(row.audio_source))) for row in rows),
+            ),
             beside=beside,
             rows=tuple(rows),
             sounds=tuple(sound for sound in sounds.values() if sound is not None),
@@ -188,5 +192,9 @@ class ManifestInput(RowsInput):
 
 
 def _name(prefix: str, name: str) -> str:
-    """A file's name in the library. One outside the media root keeps its absolute path."""
-    return f"{prefix}/{name}" if prefix and not name.startswith("/") else name
+    """A file's name in the library: its path below the media root, after the root's prefix. One outside of the root
+    keeps its absolute path."""
+    if not prefix:
+        # Without './' a folder '@b' of the first root would pass for the prefix of a later root `b`.
+        return f"./{name}" if name.startswith("@") else name
+    return name if name.startswith("/") else f"{prefix}/{name}"

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -162,7 +162,8 @@ class Library:
         self._remove("about", [key])
 
     def roots(self) -> dict[str, str]:
-        """Prefix -> folder. The first root has the prefix ''; sources of a later one begin with '@name/'."""
+        """Prefix -> folder. The first root has the prefix '', and a source of it whose path begins with '@' begins with
+        './@'; sources of a later root begin with '@name/'."""
         return json.loads(self.about().get("roots", "{}"))
 
     def add_root(self, folder: str | Path) -> str:
@@ -204,6 +205,21 @@ class Library:
         for name in [n for n in self.tables() if n.startswith(("latents_", "vectors_"))] if ids else []:
             self._remove(name, ids)
         self._remove("clips", ids)
+
+    def rename_vectors(self, ids: Mapping[str, str]) -> None:
+        """Old -> new clip ids, in all that was made from the clips."""
+        pa = require("pyarrow")
+        for name in [n for n in self.tables() if n.startswith(("latents_", "vectors_")) or n == "fulltext"]:
+            for some in in_batches(list(ids), 1000):
+                where = f"id IN ({', '.join(quote(id) for id in some)})"
+                rows = self.table(name).search().where(where).limit(None).to_arrow()
+                old = rows["id"].to_pylist()
+                renamed = pa.array([ids[id] for id in old], pa.string())
+                # A killed run may have added some of them already.
+                self._remove(name, {ids[id] for id in old})
+                if old:
+                    self.table(name).add(rows.set_column(rows.schema.get_field_index("id"), "id", renamed))
+                self._remove(name, set(old))
 
     def clip_ids(self, sources: Iterable[str]) -> list[str]:
         """The clips of some media files; of '' those of text alone."""

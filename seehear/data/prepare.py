@@ -21,6 +21,7 @@ from seehear.data.locking import writing
 from seehear.data.manifest import Row
 from seehear.data.reading import File, Read, Reader, Unit, kept_rejects, refused
 from seehear.data.records import digest
+from seehear.data.renaming import settle_names
 from seehear.data.summary import PrepareReport, Tally, report
 from seehear.data.workers import WorkerDied, map_in_processes
 from seehear.errors import refusal
@@ -45,7 +46,8 @@ def prepare(
     for path in paths:
         check_input(path, options, skip=library_uri)
     with writing(library_uri):
-        library, tally = Library.create(library_uri), Tally()
+        library = Library.create(library_uri)
+        tally = Tally(notes=settle_names(library))
         for path in paths:
             kind = FolderInput if path.is_dir() else ManifestInput
             with closing(kind(path, library, options)) as given:

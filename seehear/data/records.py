@@ -35,7 +35,7 @@ class Clip:
     id: str
     """Stable: the same source and times give the same id in every run (`clip_id`)."""
     source: str = ""
-    """Path relative to its media root; '' for a row of text alone."""
+    """Path relative to its media root, after the root's prefix (`Library.roots`); '' for a row of text alone."""
     audio_source: str = ""
     """The file its sound comes from, when that is not `source`."""
     start: float = 0.0
@@ -96,6 +96,11 @@ def split_name(said: str) -> str:
 def clip_id(source: str, start: float | None = None, end: float | None = None) -> str:
     """'talks/a.mp4' for a whole file, 'talks/a.mp4#3.000-8.000' for a part of one."""
     return source if start is None or end is None else f"{source}#{start:.3f}-{end:.3f}"
+
+
+def bare(source: str) -> str:
+    """A source without the './' that stands before an '@' at the start of its path."""
+    return source[2:] if source.startswith("./@") else source
 
 
 def content_key(clip: Clip, modality: str, item: int, sources: Mapping[str, Source]) -> str:

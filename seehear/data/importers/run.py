@@ -28,6 +28,7 @@ from seehear.data.locking import writing
 from seehear.data.manifest import Row
 from seehear.data.prepare import update
 from seehear.data.records import Reject, Text
+from seehear.data.renaming import settle_names
 from seehear.data.summary import PrepareReport, Tally, report
 from seehear.errors import SeehearError
 from seehear.progress import counted, say
@@ -126,6 +127,7 @@ def _check(wanted: Importer, root: Path, options: ImportOptions) -> None:
 
 def _prepare(grouped: GroupedRows, library: Library, folder: Path, name: str, options: ImportOptions) -> PrepareReport:
     cutting = PrepareOptions(clips="whole", workers=options.workers, time_limit=options.time_limit)
+    tally = Tally(notes=settle_names(library))
     given = RowsInput(grouped, library, cutting, root=folder, origin=name)
     others = {s.info.get("origin") for source, s in library.sources().items() if given.is_primary(source)} - {name}
     if others:
@@ -133,7 +135,6 @@ def _prepare(grouped: GroupedRows, library: Library, folder: Path, name: str, op
             f"{library.uri} already holds media of {name} through {', '.join(sorted(map(str, others)))}: "
             "import into another library"
         )
-    tally = Tally()
     update(library, given, cutting, tally)
     if tally.written:
         library.compact()
