@@ -74,7 +74,7 @@ def test_a_port_that_is_taken_is_said(tmp_path):
 
 
 def test_an_interrupted_server_says_only_that_it_stopped(tmp_path):
-    """Even while an upload is under way: uvicorn ends it after two seconds."""
+    """Even while a request is being sent: uvicorn ends it after two seconds."""
     from tests.search import toy
 
     toy.library(tmp_path)
