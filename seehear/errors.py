@@ -26,7 +26,8 @@ def unknown(kind: str, name: str, known: Iterable[str], *, listed: str = "") -> 
     """The error for a name that does not exist, with the nearest one that does. `listed`: what lists the known ones;
     without it they are all said."""
     known = sorted(known)
-    near = difflib.get_close_matches(name, known, n=1)
+    # An abbreviation first: difflib takes '--open' to be nearer to '--token' than '--token-file' is.
+    near = [k for k in known if name and k.startswith(name)] or difflib.get_close_matches(name, known, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     return SeehearError(f"unknown {kind} {name!r}{hint} ({listed or 'known: ' + ', '.join(known)})")
 

@@ -45,6 +45,8 @@ def option_names(kind: Any, prefix: str = "--", *, default: Any = None) -> Itera
     for one in fields(kind):
         hint, flat = hints[one.name], False
         if get_origin(hint) is Annotated:
+            if tyro.conf.Fixed in get_args(hint):
+                continue
             flat = Flat in get_args(hint)
             hint = get_args(hint)[0]
         name = prefix + one.name.replace("_", "-")

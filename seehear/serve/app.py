@@ -11,9 +11,10 @@ from typing import Annotated, Any, Literal
 from fastapi import Depends, FastAPI, Request
 from fastapi import Query as Param
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import FileResponse, JSONResponse, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from seehear.errors import SeehearError
 from seehear.serve.config import ServeConfig
@@ -70,6 +71,7 @@ def create_app(library: str, config: ServeConfig = ServeConfig()) -> FastAPI:  #
     app.add_exception_handler(SeehearError, _unusable)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _refused)
+    app.add_exception_handler(ClientDisconnect, _broken_off)
     for route in (_searching, _media, _page):
         route(app)
     return app
@@ -197,6 +199,10 @@ async def _refused(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     plain = {"code": "request", "message": str(error.detail), "todo": ""}
     return JSONResponse(plain, status_code=error.status_code, headers=error.headers)
+
+
+async def _broken_off(_: Request, __: Exception) -> Response:
+    return Response(status_code=400)  # nobody is left to read it
 
 
 async def _invalid(_: Request, error: Exception) -> JSONResponse:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Fixed, Suppress
 
 from seehear.errors import SeehearError
 
@@ -19,8 +22,11 @@ class ServeConfig:
     """The address to listen on. Any but this machine's own needs a token."""
     port: int = 8710
     """0 takes a free one."""
-    token: str = ""
-    """Whoever has it may see the whole library; 16 characters at least. '' asks for none."""
+    token: Annotated[str, Fixed, Suppress] = field(default="", repr=False)  # no option: `ps` shows options to everyone
+    """Secret that gives access to the whole library, 16 characters or more; '' asks for none."""
+    token_file: Path | None = None
+    """File that holds the token, a secret of 16 characters or more that gives access to the whole library. Without a
+    file the environment variable SEEHEAR_TOKEN is used, if it is set."""
     media: tuple[Path, ...] = ()
     """Folders beside the library's own whose files may be shown: where links and absolute paths of it lead."""
     upload_mb: float = 200.0
@@ -39,12 +45,16 @@ class ServeConfig:
     """auto, cpu, cuda or mps."""
 
     def __post_init__(self) -> None:
+        if self.token_file is not None:
+            object.__setattr__(self, "token", _read_token(self.token_file))
+        elif not self.token:
+            object.__setattr__(self, "token", os.environ.get("SEEHEAR_TOKEN", ""))
         if self.token and len(self.token) < MIN_TOKEN:
-            raise SeehearError(
-                f"the token has {len(self.token)} characters: take {MIN_TOKEN} at least, none that is said"
-            )
+            raise SeehearError(f"the token has {len(self.token)} characters: use {MIN_TOKEN} at least")
+        if not (self.token.isascii() and self.token.isprintable()):  # it is sent in a header
+            raise SeehearError("the token must be one line of ASCII characters, such as 'openssl rand -hex 16' prints")
         if not self.token and not is_loopback(self.host):
-            raise SeehearError(f"other machines reach {self.host}: that needs a token (--token)")
+            raise SeehearError(f"other machines reach {self.host}: that needs a token (--token-file or SEEHEAR_TOKEN)")
 
     def cache_folder(self, library: str) -> Path:
         if self.cache is not None:
@@ -52,6 +62,16 @@ class ServeConfig:
         base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         where = library if "://" in library else str(Path(library).resolve())
         return base / "seehear" / hashlib.blake2b(where.encode(), digest_size=8).hexdigest()
+
+
+def _read_token(path: Path) -> str:
+    try:
+        token = path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError as error:
+        raise SeehearError(f"cannot read the token in {path}: {error.strerror}") from error
+    if not token:
+        raise SeehearError(f"no token in {path}: write one with 'openssl rand -hex 16'")
+    return token
 
 
 def is_loopback(host: str) -> bool:

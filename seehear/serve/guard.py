@@ -4,6 +4,7 @@ one. And what every answer says: nothing but this server's own files may be load
 from __future__ import annotations
 
 import hmac
+import secrets
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -33,6 +34,8 @@ _HEADERS = {
 class Guard:
     def __init__(self, app: ASGIApp, *, token: str = ""):
         self.app, self.token = app, token
+        # The cookie's value. It does not reveal the token, and a restart of the server makes it worthless.
+        self.session = hmac.digest(secrets.token_bytes(32), token.encode(), "sha256").hex()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -64,22 +67,26 @@ class Guard:
 
     def _unknown(self, scope: Scope, headers: Headers) -> Response | None:
         given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
-        if scope["path"] == "/" and self._right(given):
+        if scope["path"] == "/" and _equal(given, self.token):
             entered = RedirectResponse("/", status_code=303)
-            entered.set_cookie(COOKIE, self.token, httponly=True, samesite="strict", max_age=30 * 86400)
+            # Not X-Forwarded-Proto, which anybody can send: uvicorn sets the scheme by it if it trusts the proxy.
+            tls = scope["scheme"] == "https"
+            entered.set_cookie(COOKIE, self.session, secure=tls, httponly=True, samesite="strict", max_age=30 * 86400)
             return entered
         bearer = headers.get("authorization", "")
-        if bearer.lower().startswith("bearer ") and self._right(bearer[7:].strip()):
+        if bearer.lower().startswith("bearer ") and _equal(bearer[7:].strip(), self.token):
             return None
-        if self._right(_cookie(headers.get("cookie", ""))):
+        if _equal(_cookie(headers.get("cookie", "")), self.session):
             return None
         if scope["path"].startswith("/api"):
             return _problem(401, "token", "this server asks for its token", headers_={"www-authenticate": "Bearer"})
         said = "Open the address that 'seehear serve' printed: it ends in ?token=...\n"
         return PlainTextResponse(said, status_code=401, headers={"www-authenticate": "Bearer"})
 
-    def _right(self, given: str) -> bool:
-        return hmac.compare_digest(given.encode(), self.token.encode())
+
+def _equal(given: str, expected: str) -> bool:
+    """Compares in constant time."""
+    return hmac.compare_digest(given.encode(), expected.encode())
 
 
 def _too_long(scope: Scope, headers: Headers) -> Response | None:

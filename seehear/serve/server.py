@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import socket
 from collections.abc import Callable
 from urllib.parse import quote
@@ -23,7 +25,15 @@ def serve(library: str, config: ServeConfig, *, ready: Callable[[str], None]) ->
         app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=2
     )
     ready(address + (f"?token={quote(config.token, safe='')}" if config.token else ""))
-    uvicorn.Server(options).run(sockets=[listening])
+    server = uvicorn.Server(options)
+    logging.getLogger("uvicorn.error").addFilter(lambda record: not (server.should_exit and _expected(record)))
+    server.run(sockets=[listening])
+
+
+def _expected(record: logging.LogRecord) -> bool:
+    """Whether a message of a stopping server is about answers it breaks off: uvicorn logs a traceback for each."""
+    error = record.exc_info[1] if record.exc_info else None
+    return error is None or isinstance(error, asyncio.CancelledError)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -24,6 +24,7 @@ from seehear.serve.schema import Answer, ClipPart, ClipView, MapView, Query, Run
 from seehear.serve.uploads import Uploads
 
 _DRAW_SECONDS = 300.0
+_WARM_SECONDS = 20.0
 
 
 class State:
@@ -38,7 +39,8 @@ class State:
 
     def warm(self) -> None:
         """Open the newest run in the background, so that the first question is answered at once."""
-        threading.Thread(target=self._warm, daemon=True).start()
+        self._warming = threading.Thread(target=self._warm, daemon=True)
+        self._warming.start()
 
     def _warm(self) -> None:
         try:
@@ -52,6 +54,8 @@ class State:
         self.quick.close()
         self.slow.close()
         self.uploads.close()
+        # A thread that is inside of C++ when the interpreter ends aborts the process.
+        self._warming.join(timeout=_WARM_SECONDS)
 
     # -- what there is -----------------------------------------------------------------------------------------------
 

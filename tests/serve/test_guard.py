@@ -8,8 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from seehear.cli import main
+from seehear.commands.serve import Serve
 from seehear.data.library import Clip, Library
 from seehear.data.workers import WorkerDied
 from seehear.errors import SeehearError
@@ -19,6 +23,7 @@ from seehear.serve.app import create_app
 from seehear.serve.config import ServeConfig, is_loopback
 from seehear.serve.decoders import Decoders
 from seehear.serve.files import Folders
+from seehear.serve.guard import Guard
 from tests.serve import crashing
 
 SOUND = MEDIA / "sounds" / "1-100032-A.opus"
@@ -93,6 +98,69 @@ def test_the_token_is_asked_of_everyone(built, tmp_path):
         assert "httponly" in cookie
         assert "samesite=strict" in cookie
         assert client.get("/api/status").status_code == 200
+
+
+def guarded(**options):
+    return TestClient(Guard(PlainTextResponse("in"), token=TOKEN), follow_redirects=False, **options)
+
+
+def enter(client, **headers):
+    return client.get(f"/?token={TOKEN}", headers=headers).headers["set-cookie"].lower()
+
+
+def test_the_cookie_is_not_the_token_and_ends_with_the_server():
+    client, restarted = guarded(), guarded()
+    enter(client)
+    session = client.cookies["seehear"]
+    assert TOKEN not in session
+    assert client.get("/api/status").status_code == 200
+    for cookie in (TOKEN, session):
+        assert restarted.get("/api/status", headers={"cookie": f"seehear={cookie}"}).status_code == 401
+    bearer = {"authorization": f"Bearer {session}"}
+    assert guarded().get("/api/status", headers=bearer).status_code == 401
+
+
+def test_the_cookie_is_secure_where_the_request_came_over_tls():
+    assert "secure" in enter(guarded(base_url="https://media.example"))
+    assert "secure" not in enter(guarded(base_url="http://media.example"))
+    assert "secure" not in enter(guarded(), **{"x-forwarded-proto": "https"}), "anybody can send that"
+    for peer, trusted in (("127.0.0.1", True), ("10.0.0.9", False)):
+        behind = ProxyHeadersMiddleware(Guard(PlainTextResponse("in"), token=TOKEN))  # uvicorn puts it around the app
+        client = TestClient(behind, client=(peer, 5000), follow_redirects=False)
+        assert ("secure" in enter(client, **{"x-forwarded-proto": "https"})) == trusted
+
+
+def test_the_token_comes_from_a_file_or_the_environment(tmp_path, monkeypatch):
+    file = tmp_path / "token"
+    file.write_text(f"{TOKEN}\n")
+    assert ServeConfig(host="0.0.0.0", token_file=file).token == TOKEN
+    monkeypatch.setenv("SEEHEAR_TOKEN", TOKEN[::-1])
+    assert ServeConfig(host="0.0.0.0").token == TOKEN[::-1]
+    assert ServeConfig(token_file=file).token == TOKEN, "the file was named in so many words"
+    assert TOKEN not in repr(ServeConfig(token_file=file))
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"short\n", b"0123456789abcdef\nsecond line\n", b"\xff" * 20, None])
+def test_a_file_that_holds_no_token_is_refused(tmp_path, content):
+    file = tmp_path / "token"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(SeehearError, match="token"):
+        ServeConfig(token_file=file)
+
+
+def test_the_token_is_not_taken_from_the_command_line(tmp_path, monkeypatch, capsys):
+    """Every user of the machine reads the words of a process, and `--open` would start a browser with the address."""
+    assert main(["serve", str(tmp_path), "--token", TOKEN]) == 2
+    assert "--token-file" in capsys.readouterr().err
+    monkeypatch.setenv("SEEHEAR_TOKEN", TOKEN)
+    with pytest.raises(SystemExit):
+        main(["serve", "--help"])
+    said = capsys.readouterr().out
+    assert TOKEN not in said
+    assert "SEEHEAR_TOKEN" in said
+    with pytest.raises(SeehearError, match="--open"):
+        Serve(library=str(tmp_path), open=True, config=ServeConfig(token=TOKEN)).run()
 
 
 # -- which files -------------------------------------------------------------------------------------------------------
@@ -239,6 +307,23 @@ def test_a_query_has_a_length_and_not_much_of_it(client):
     headers = {"content-type": "application/json"}
     assert client.post("/api/search", content=b" " * 1_000_001, headers=headers).status_code == 413
     assert client.post("/api/search", content=iter([b"{}"]), headers=headers).status_code == 411
+
+
+def test_a_file_that_is_broken_off_is_no_error(client):
+    """As uvicorn tells it: a part of the body, then that the client is gone."""
+    messages = iter([{"type": "http.request", "body": b"x" * 1000, "more_body": True}, {"type": "http.disconnect"}])
+    headers = [(b"host", b"127.0.0.1:8710"), (b"content-length", b"1000000")]
+    scope = {"type": "http", "http_version": "1.1", "method": "POST", "path": "/api/uploads", "raw_path": b""}
+    scope |= {"scheme": "http", "query_string": b"", "headers": headers, "client": None, "server": None}
+
+    async def receive():
+        return next(messages)
+
+    async def send(message):
+        pass
+
+    client.portal.call(client.app, scope, receive, send)
+    assert left(client) == []
 
 
 @pytest.mark.parametrize("name", ["crash", "hang"])

@@ -1,6 +1,13 @@
 """Libraries that cannot be searched yet say what to do; the parts that need no server."""
 
 import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -14,6 +21,7 @@ from seehear.serve.cache import DiskCache, write
 from seehear.serve.config import ServeConfig
 from seehear.serve.projection import project
 from seehear.serve.server import serve
+from seehear.serve.state import State
 
 
 def status_of(library, tmp_path):
@@ -59,12 +67,40 @@ def test_the_command_refuses_what_is_no_library(tmp_path):
 
 
 def test_a_port_that_is_taken_is_said(tmp_path):
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(SeehearError, match=f"port {port}.*--port"):
             serve("anything", ServeConfig(port=port), ready=print)
+
+
+def test_an_interrupted_server_says_only_that_it_stopped(tmp_path):
+    """Even while a request is being sent: uvicorn ends it after two seconds."""
+    from tests.search import toy
+
+    toy.library(tmp_path)
+    words = [sys.executable, "-m", "seehear", "serve", str(tmp_path / "lib"), "--port", "0", "--cache", str(tmp_path)]
+    with subprocess.Popen(
+        words, stderr=subprocess.PIPE, text=True, env=os.environ | {"TMPDIR": str(tmp_path)}
+    ) as server:
+        assert server.stderr is not None
+        port = int(re.search(r":(\d+)/", server.stderr.readline())[1])
+        with socket.create_connection(("127.0.0.1", port)) as sending:
+            sending.sendall(b"POST /api/search HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900\r\n\r\n{")
+            with socket.create_connection(("127.0.0.1", port)) as asking:  # answered after the other was taken up
+                asking.sendall(b"GET /main.js HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                assert asking.recv(12) == b"HTTP/1.1 200"
+            server.send_signal(signal.SIGINT)
+            said = server.stderr.read()
+    assert (said, server.returncode) == ("seehear: stopped\n", 130)
+
+
+def test_a_server_ends_after_the_run_that_it_opens(tmp_path, monkeypatch):
+    """A thread inside a library of C++ at the interpreter's end aborts the process."""
+    ended = []
+    monkeypatch.setattr(State, "_warm", lambda self: time.sleep(0.3) or ended.append(self))
+    Library.create(tmp_path / "lib")
+    status_of(tmp_path / "lib", tmp_path / "cache")
+    assert len(ended) == 1
 
 
 def test_the_page_is_small_and_asks_only_this_server():
