@@ -1,16 +1,20 @@
 import threading
-import time
 from itertools import chain
 
 import pytest
 
 from seehear.data.ahead import drawn_ahead
 
+PATIENCE = 60.0  # seconds that the other thread has, on a busy machine
 
-def numbers(count, drawn, closed=None):
+
+def numbers(count, drawn, closed=None, reached=None, at=0):
+    """The numbers below `count`; `reached` is set when number `at` is drawn."""
     try:
         for n in range(count):
             drawn.append(n)
+            if reached is not None and n == at:
+                reached.set()
             yield n
     finally:
         if closed is not None:
@@ -30,10 +34,10 @@ def test_all_in_order_and_in_batches_of_half_the_room():
 
 
 def test_draws_while_the_consumer_works_but_not_without_end():
-    drawn = []
-    with drawn_ahead(numbers(1000, drawn), room=6) as batches:
+    drawn, reached = [], threading.Event()
+    with drawn_ahead(numbers(1000, drawn, reached=reached, at=6), room=6) as batches:
         first = next(batch for batch in batches if batch)
-        time.sleep(0.3)
+        assert reached.wait(PATIENCE)  # the consumer takes nothing meanwhile
         assert len(first) < len(drawn) <= len(first) + 6 + 1
 
 
@@ -57,11 +61,16 @@ def test_leaving_early_closes_the_source_in_its_own_thread():
 
 
 def test_slow_source_yields_empty_batches_so_that_time_is_seen():
+    asked = threading.Event()
+
     def slow():
-        time.sleep(0.7)
+        assert asked.wait(PATIENCE)
         yield 1
 
+    taken = []
     with drawn_ahead(slow(), room=4) as batches:
-        taken = list(batches)
-    assert [] in taken
+        for batch in batches:
+            taken.append(batch)
+            asked.set()  # after the first batch, which is empty: nothing can have been drawn
+    assert taken[0] == []
     assert flat(taken) == [1]

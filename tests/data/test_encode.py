@@ -269,7 +269,7 @@ def test_kill_in_the_middle_and_resume(library, tmp_path, originals):
     plain = Library.open(tmp_path / "plain")
     encode_library(plain, [FakeSound()], workers=0)
     assert table(resumed) == table(plain)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 120
     while any(os.path.exists(f"/proc/{pid}") for pid in children):
         assert time.monotonic() < deadline, "workers outlive the run"
         time.sleep(0.1)

@@ -69,10 +69,10 @@ class Work:
 
 
 class Reference:
-    """What an undisturbed run leaves behind: a copy of the folder before each stage, the digests after it, and how long
-    it took. All later work happens at the same place, so that paths agree."""
+    """What an undisturbed run of `stages`, the first few of all, leaves behind: a copy of the folder before each stage,
+    the digests after it, and how long it took. All later work happens at the same place, so that paths agree."""
 
-    def __init__(self, folder: Path, *, files: int = 24, place: Path | None = None):
+    def __init__(self, folder: Path, *, files: int = 24, place: Path | None = None, stages: tuple[str, ...] = STAGES):
         self.folder = folder
         self.media = make_media(folder / "media", files=files)
         self.work = Work(place or folder / "work", self.media)
@@ -81,7 +81,7 @@ class Reference:
         self.after: dict[str, dict[str, str]] = {}
         self.seconds: dict[str, float] = {}
         self.writes: dict[str, int] = {}
-        for stage in STAGES:
+        for stage in stages:
             self.before[stage] = folder / f"before {stage}"
             shutil.copytree(self.work.folder, self.before[stage])
             counted = folder / "writes"

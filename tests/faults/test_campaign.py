@@ -9,11 +9,17 @@ import pytest
 from tests.faults import fuzz, kills, malicious, mutants, together
 from tests.faults.mutate import mutants as make_mutants
 from tests.faults.outcome import Outcome
-from tests.faults.stages import Reference
+from tests.faults.stages import STAGES, Reference
 
 
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory):
+    """Of the stages that come before training."""
+    return Reference(tmp_path_factory.mktemp("faults"), files=12, stages=STAGES[:2])
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
     return Reference(tmp_path_factory.mktemp("faults"), files=12)
 
 
@@ -23,11 +29,17 @@ def right(*all_found: Outcome) -> None:
     assert all(found.tried for found in all_found)
 
 
-_SLOW = [pytest.param(stage, marks=pytest.mark.slow) for stage in ("encode", "index")]
+def test_prepare_killed_before_a_write_and_resumed(reference):
+    killed_and_resumed(reference, "prepare")
 
 
-@pytest.mark.parametrize("stage", ["prepare", "train", *_SLOW])
-def test_killed_before_a_write_and_resumed(reference, stage):
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", STAGES[1:])
+def test_killed_before_a_write_and_resumed(whole, stage):
+    killed_and_resumed(whole, stage)
+
+
+def killed_and_resumed(reference: Reference, stage: str) -> None:
     chance = random.Random(f"suite {stage}")
     reference.work.copy_of(reference.before[stage])
     assert kills.killed(reference, stage, "write", chance, again=False)
@@ -40,8 +52,8 @@ def test_two_that_encode_at_once(reference):
 
 
 @pytest.mark.slow
-def test_models_that_ask_for_memory(reference):
-    right(malicious._models(reference))
+def test_models_that_ask_for_memory(whole):
+    right(malicious._models(whole))
 
 
 def test_damaged_media_are_all_counted(tmp_path):

@@ -1,7 +1,6 @@
 """Who may ask, which files may be served, and what a file that is sent can do."""
 
 import os
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from seehear.data.library import Clip, Library
 from seehear.data.workers import WorkerDied
 from seehear.errors import SeehearError
 from seehear.recipes.demo import MEDIA
-from seehear.serve import jobs
+from seehear.serve import jobs, runs
 from seehear.serve.app import create_app
 from seehear.serve.config import ServeConfig, is_loopback
 from seehear.serve.decoders import Decoders
@@ -115,7 +114,7 @@ def test_a_path_is_no_clip(client, name):
 
 
 @pytest.fixture
-def planted(built):
+def planted(built, client, monkeypatch):
     """Clips whose files lie outside of the media folder, by their path and by a link; one that is no file."""
     library = Library.open(built / "lib")
     secret = built / "secret.mp4"
@@ -125,12 +124,12 @@ def planted(built):
     sources = ["../secret.mp4", str(secret), "linked.mp4", "linked/secret.mp4", "sounds", "talk/../../secret.mp4"]
     clips = [Clip(id=f"planted{n}", source=s, end=1.0, has_video=True) for n, s in enumerate(sources)]
     library.put_clips(clips)
-    time.sleep(2.1)  # the server looks at the library now and then
+    monkeypatch.setattr(runs, "_FRESH", -1.0)  # the server looks at the library whenever it is asked
     yield [c.id for c in clips]
     library.remove_clips([c.id for c in clips])
     (built / "media" / "linked.mp4").unlink()
     (built / "media" / "linked").unlink()
-    time.sleep(2.1)
+    client.get("/api/status")
 
 
 def test_files_outside_of_the_media_folders_are_never_served(client, planted):

@@ -18,26 +18,43 @@ from tests.train.two_processes import collectives, gradient, trained
 ROOT = Path(__file__).parent.parent.parent
 
 
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory):
-    """The folder two processes worked in."""
-    folder = tmp_path_factory.mktemp("pair")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    command += [str(Path(__file__).with_name("two_processes.py")), str(folder)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stderr[-4000:]
-    return folder
+# One method of each kind: mixed rows that every process assembles, latents, clusters that are gathered, media, teacher.
+KINDS = ("toy", "mixing", "fusemix", "mcn", "vatt", "mavil")
+EACH = [name if name in KINDS else pytest.param(name, marks=pytest.mark.slow) for name in METHODS]
+
+
+class Pair:
+    """What two processes did with some of the methods."""
+
+    def __init__(self, folder: Path, names: tuple[str, ...]):
+        self.folder = folder
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+        command += [str(Path(__file__).with_name("two_processes.py")), str(folder), *names]
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
+        assert done.returncode == 0, done.stderr[-4000:]
+        self.ranks = [torch.load(folder / f"rank{r}.pt", weights_only=True) for r in range(2)]
 
 
 @pytest.fixture(scope="module")
-def found(pair):
-    return [torch.load(pair / f"rank{r}.pt", weights_only=True) for r in range(2)]
+def kinds(tmp_path_factory):
+    return Pair(tmp_path_factory.mktemp("kinds"), KINDS)
 
 
-def test_gathered_rows_and_their_gradient(found):
+@pytest.fixture(scope="module")
+def others(tmp_path_factory):
+    return Pair(tmp_path_factory.mktemp("others"), tuple(n for n in METHODS if n not in KINDS))
+
+
+@pytest.fixture
+def pair(name, request):
+    """The two processes that ran a test's method."""
+    return request.getfixturevalue("kinds" if name in KINDS else "others")
+
+
+def test_gathered_rows_and_their_gradient(kinds):
     alone = collectives()
-    for of_rank in found:
+    for of_rank in kinds.ranks:
         for name, tensor in of_rank["collectives"].items():
             if name == "equal shares":
                 assert tensor.tolist() == [[0.0], [0.0], [1.0], [1.0]]
@@ -45,30 +62,30 @@ def test_gathered_rows_and_their_gradient(found):
                 torch.testing.assert_close(tensor, alone[name], msg=lambda m, name=name: f"{name}: {m}")
 
 
-@pytest.mark.parametrize("micro_batch", [None, 4])
-@pytest.mark.parametrize("name", METHODS)
-def test_gradients_are_equal(found, name, micro_batch):
+@pytest.mark.parametrize("name", EACH)
+def test_gradients_are_equal(pair, name):
     alone = gradient(name, None)
-    for of_rank in found:
-        pair = of_rank["gradients"][name, micro_batch]
-        assert pair.keys() == alone.keys()
-        for n in alone:
-            torch.testing.assert_close(pair[n], alone[n], rtol=1e-6, atol=1e-9, msg=lambda m, n=n: f"{n}: {m}")
+    for of_rank in pair.ranks:
+        for micro_batch in (None, 4):
+            both = of_rank["gradients"][name, micro_batch]
+            assert both.keys() == alone.keys()
+            for n in alone:
+                torch.testing.assert_close(both[n], alone[n], rtol=1e-6, atol=1e-9, msg=lambda m, n=n: f"{n}: {m}")
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_a_whole_run_is_equal(found, pair, name, tmp_path):
+@pytest.mark.parametrize("name", EACH)
+def test_a_whole_run_is_equal(pair, name, tmp_path):
     parameters = trained(name, tmp_path / "one", CONFIG)
-    assert losses(pair / name) == pytest.approx(losses(tmp_path / "one"), rel=1e-9)
-    for a, b, c in zip(parameters, *(of_rank["parameters"][name] for of_rank in found), strict=True):
+    assert losses(pair.folder / name) == pytest.approx(losses(tmp_path / "one"), rel=1e-9)
+    for a, b, c in zip(parameters, *(of_rank["parameters"][name] for of_rank in pair.ranks), strict=True):
         assert torch.equal(b, c)  # the two processes end with the same weights to the bit
         torch.testing.assert_close(a, b, rtol=1e-7, atol=1e-9)
 
 
-def test_a_run_of_two_processes_goes_on_with_one(pair, tmp_path):
-    assert Checkpoints(pair / "half" / "checkpoints").steps() == [1, 2, 3, 4, 5]
+def test_a_run_of_two_processes_goes_on_with_one(kinds, tmp_path):
+    assert Checkpoints(kinds.folder / "half" / "checkpoints").steps() == [1, 2, 3, 4, 5]
     whole = trained("toy", tmp_path / "one", CONFIG)
-    resumed = trained("toy", pair / "half", CONFIG, resume=True)
-    assert losses(pair / "half") == pytest.approx(losses(tmp_path / "one"), rel=1e-9)
+    resumed = trained("toy", kinds.folder / "half", CONFIG, resume=True)
+    assert losses(kinds.folder / "half") == pytest.approx(losses(tmp_path / "one"), rel=1e-9)
     for a, b in zip(whole, resumed, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-7, atol=1e-9)

@@ -1,4 +1,4 @@
-"""Run under torchrun by `test_processes.py`: what each process computes goes into FOLDER for comparison."""
+"""Run under torchrun by `test_processes.py`: what each process computes with the methods NAME ... goes into FOLDER."""
 
 from __future__ import annotations
 
@@ -64,12 +64,12 @@ def collectives() -> dict[str, torch.Tensor]:
     return found
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, names: list[str]) -> None:
     distributed.start()
     found = {
         "collectives": collectives(),
-        "gradients": {(n, m): gradient(n, m) for n in METHODS for m in (None, 4)},
-        "parameters": {n: trained(n, folder / n, CONFIG) for n in METHODS},
+        "gradients": {(n, m): gradient(n, m) for n in names for m in (None, 4)},
+        "parameters": {n: trained(n, folder / n, CONFIG) for n in names},
     }
     config = replace(CONFIG, steps=10, save_minutes=0, keep=20)
     trained("toy", folder / "half", config)
@@ -81,4 +81,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2:])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -72,6 +74,17 @@ def test_of_equal_gains_the_first_wins(monkeypatch):
         found = greedy_kdpp(np.eye(7)[order], 7)
         assert found.chosen.tolist() == list(range(7))
         np.testing.assert_allclose(found.gains[:2], [4, 3.75])
+
+
+@pytest.mark.parametrize("promising", [2, 3])
+def test_a_gain_that_equals_the_bound_of_the_rest_waits_for_the_rest(monkeypatch, promising):
+    """Exact numbers: given row 0, the twins c gain 4 - 1/64, and p and q gain 4 - 1/4, also once c is chosen:
+    1 + c . p = (1 + c . x) (1 + p . x) / 2 for x the row 0. One of p and q may be up to date, the other the rest."""
+    monkeypatch.setattr(kdpp, "_PROMISING", promising)
+    c, p, q = [-1, -1, -1, -1, 0], [0, 1, 1, 1, 1], [0, 1, 1, 1, -1]
+    for rows in itertools.permutations([c, c, p, q]):
+        found = greedy_kdpp(np.array([[2, 0, 0, 0, 0], *rows], float), 3)
+        assert found.chosen.tolist() == [0, 1 + rows.index(c), 1 + min(rows.index(p), rows.index(q))]
 
 
 def test_a_row_of_zeros_is_alike_to_nothing():
