@@ -26,6 +26,7 @@ from seehear.encoders.base import Encoder, Sample
 from seehear.encoders.weights import tensors_hash
 from seehear.errors import SeehearError, near, unknown
 from seehear.methods.base import Method
+from seehear.progress import say
 from seehear.train.model_folder import has_model, save_model
 from seehear.types import Batch, Float, Modality, Tensor
 
@@ -83,6 +84,9 @@ class SharedSpace:
         made = cls(method, config["encoders"], space=space, device=device, shown=shown)
         for tower in made._towers.values():
             tower.model = str(Path(folder).resolve())
+        foreign = [info["name"] for infos in made.encoders.values() for info in infos if "hub:" in info["name"]]
+        if foreign:
+            say(f"{folder} uses models that are not part of seehear: {', '.join(dict.fromkeys(foreign))}")
         return made
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:

@@ -390,3 +390,14 @@ def test_a_run_that_names_a_folder_with_custom_code_is_refused(models, tmp_path,
     assert str(folder) in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not marker.exists()
+
+
+@pytest.mark.parametrize("packaged", [True, False])
+def test_a_run_says_which_encoders_it_loads_unless_they_are_packaged(tmp_path, capsys, packaged):
+    names = {"text": "minilm" if packaged else "hub:some/model", "video": "efficientnet-lite0"}
+    encoders = {m: [{"name": name, "fingerprint": "0" * 16, "width": 8}] for m, name in names.items()}
+    method = FuseMix(FuseMixConfig(widths=dict.fromkeys(names, 8), dim=4, depth=1))
+    save_model(tmp_path / "run" / "model", method, {"encoders": encoders})
+    SharedSpace.from_pretrained(tmp_path / "run", device="cpu")
+    line = f"{tmp_path / 'run'} uses models that are not part of seehear: hub:some/model\n"
+    assert capsys.readouterr().err == ("" if packaged else line)
