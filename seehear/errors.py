@@ -27,7 +27,9 @@ def unknown(kind: str, name: str, known: Iterable[str], *, listed: str = "") -> 
     without it they are all said."""
     known = sorted(known)
     # An abbreviation first: difflib takes '--open' to be nearer to '--token' than '--token-file' is.
-    near = [k for k in known if name and k.startswith(name)] or difflib.get_close_matches(name, known, n=1)
+    near = sorted((k for k in known if name and k.startswith(name)), key=len) or difflib.get_close_matches(
+        name, known, n=1
+    )
     hint = f"; did you mean {near[0]!r}?" if near else ""
     return SeehearError(f"unknown {kind} {name!r}{hint} ({listed or 'known: ' + ', '.join(known)})")
 

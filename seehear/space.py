@@ -29,6 +29,7 @@ from seehear.encoders.weights import tensors_hash
 from seehear.errors import SeehearError, near, read_json, unknown
 from seehear.methods.base import Method
 from seehear.methods.registry import make_method
+from seehear.progress import say
 from seehear.train.model_folder import has_model, save_model
 from seehear.types import Batch, Float, Modality, Tensor
 
@@ -91,6 +92,9 @@ class SharedSpace:
             )
         for tower in made._towers.values():
             tower.model = str(Path(folder).resolve())
+        foreign = [info["name"] for infos in made.encoders.values() for info in infos if "hub:" in info["name"]]
+        if foreign:
+            say(f"{folder} uses models that are not part of seehear: {', '.join(dict.fromkeys(foreign))}")
         return made
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, make_dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,6 +21,7 @@ from seehear.recipes.protocol_run import Fusion, evaluate_protocol
 from seehear.recipes.run import recipe, train_run
 from seehear.report.protocol import write_protocol
 from seehear.report.run import ReportOptions, write_report
+from seehear.space import model_folder, read_config
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,13 +58,25 @@ def train(words: Sequence[str]) -> None:
     options: Any = parse(made, words, prog="seehear train")
     folder = options.out or Path("runs") / options.recipe
     command = shlex.join(["seehear", "train", *(word for word in words if word != "--resume")])
-    result = train_run(Library.open(options.library), options.run, folder, resume=options.resume, command=command)
+    library = Library.open(options.library)
+    result = train_run(library, options.run, folder, resume=options.resume, command=command)
     if distributed.rank() != 0:
         return
     if options.json:
         show(asdict(result) | {"folder": str(folder), "model": str(folder / "model")}, as_json=True)
     else:
-        print(f"trained {folder / 'model'}\nnext: seehear evaluate {folder}; seehear index {options.library} {folder}")
+        print(f"trained {folder / 'model'}\nnext: {_next_commands(library, folder)}")
+
+
+def _next_commands(library: Library, folder: Path) -> str:
+    """`evaluate` only where the library has the clips that it needs, and `index`."""
+    modalities = read_config(model_folder(folder))["encoders"] or ("video", "audio", "text")
+    has = ["array_length(texts) > 0" if m == "text" else f"has_{m}" for m in modalities]
+    pairs = " OR ".join(f"({one} AND {other})" for one, other in combinations(has, 2))
+    index = shlex.join(["seehear", "index", library.uri, str(folder)])
+    if pairs and library.table("clips").count_rows(f"split = 'test' AND ({pairs})") >= 2:
+        return f"{shlex.join(['seehear', 'evaluate', str(folder)])}; {index}"
+    return f"{index} (evaluate needs two clips of the split test with two modalities of the run)"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ from tyro.conf import Positional
 from seehear.commands.parsing import Flat, show
 from seehear.data.library import Library
 from seehear.errors import SeehearError, unknown
+from seehear.progress import say
 from seehear.search.filters import Filters
 
 
@@ -74,6 +75,7 @@ class Search:
     """Print the hits as JSON."""
 
     def run(self) -> None:
+        from seehear.search.behind import behind
         from seehear.search.query import Searcher
         from seehear.space import SharedSpace
 
@@ -84,6 +86,8 @@ class Search:
         hits = searcher.search(
             self._parts(), k=self.k, modalities=self.modalities, filters=self.filters, hybrid=self.hybrid
         )
+        if line := behind(library, name):
+            say(line)
         if self.json:
             show(hits, as_json=True)
         elif not hits:

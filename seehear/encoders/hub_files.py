@@ -12,7 +12,20 @@ from seehear.encoders.weights import file_hash, remembered_hash
 from seehear.errors import SeehearError, require
 
 _SETTINGS = ("*.json", "*.txt", "*.model", "1_Pooling/*.json")
-_MAY_NAME_CODE = ("config", "tokenizer_config", "preprocessor_config", "video_preprocessor_config", "processor_config")
+_MAY_NAME_CLASSES = (
+    "config",
+    "tokenizer_config",
+    "preprocessor_config",
+    "video_preprocessor_config",
+    "processor_config",
+)
+_CLASSES = (
+    "tokenizer_class",
+    "image_processor_type",
+    "feature_extractor_type",
+    "video_processor_type",
+    "processor_class",
+)
 _SECONDS = 5.0  # for the hub to answer
 
 
@@ -53,18 +66,37 @@ def _download(hub: Any, source: str) -> Path:
 
 
 def refuse_custom_code(folder: Path) -> None:
-    """Raises `SeehearError` for a folder whose settings name Python code to load it with (`auto_map`): transformers
-    would ask on the terminal and run it, or pass over it in silence and give vectors of another model."""
-    for path in (folder / f"{name}.json" for name in _MAY_NAME_CODE):
+    """Raises `SeehearError` for a folder that needs Python code of its own to be loaded: transformers would ask on the
+    terminal and run it, or pass over it in silence and give vectors of another model.
+
+    `auto_map` alone is no sign of that, models that transformers has taken in since still carry it. Those are loaded
+    with transformers' own classes."""
+    all_settings = {}
+    for path in (folder / f"{name}.json" for name in _MAY_NAME_CLASSES):
         try:
             settings = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
         except ValueError as error:
             raise SeehearError(f"{path} is not JSON ({error}): download the model again") from error
-        if isinstance(settings, dict) and settings.get("auto_map"):
+        all_settings[path.name] = settings if isinstance(settings, dict) else {}
+    model_type = all_settings["config.json"].get("model_type")
+    for name, settings in all_settings.items():
+        if settings.get("auto_map") and (missing := _unknown_class(settings, model_type)):
             raise SeehearError(
-                f"{folder} wants custom code to be run (auto_map in {path.name}), which seehear never does: choose a "
-                "model of a type that transformers itself knows"
+                f"{folder} wants custom code to be run (auto_map in {name}; transformers has no {missing}), which "
+                "seehear never does: choose a model of a type that transformers itself knows"
             )
+
+
+def _unknown_class(settings: dict[str, Any], model_type: Any) -> str:
+    """The first name in a settings file that transformers has no class of its own for; '' where it has all."""
+    transformers = require("transformers", "hub")
+    if str(model_type) not in transformers.CONFIG_MAPPING:
+        return f"model type {model_type!r}"
+    architectures = settings.get("architectures") or []
+    named = architectures if isinstance(architectures, list) else [architectures]
+    named = [str(name) for name in [*named, *(settings[key] for key in _CLASSES if settings.get(key))]]
+    own = set(dir(transformers))  # getattr would import them, and torchvision with some
+    return next((name for name in named if not {name, name.removesuffix("Fast")} & own), "")
 
 
 def weights_hash(folder: Path) -> str:

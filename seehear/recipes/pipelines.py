@@ -9,6 +9,8 @@ What stands for "nothing" in guidance is zeros.
 from __future__ import annotations
 
 import inspect
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,9 +30,12 @@ def load_pipeline(name: str, device: str) -> Any:
     embeddings."""
     diffusers = require("diffusers", "generate")
     diffusers.utils.logging.disable_progress_bar()
+    _refuse_custom_pipeline(Path(name).expanduser())
     try:
         # low_cpu_mem_usage needs one more package
-        pipeline = diffusers.DiffusionPipeline.from_pretrained(name, use_safetensors=True, low_cpu_mem_usage=False)
+        pipeline = diffusers.DiffusionPipeline.from_pretrained(
+            name, use_safetensors=True, low_cpu_mem_usage=False, trust_remote_code=False
+        )
     except Exception as error:  # whatever the network library, the hub's and the pipeline's own code raise
         raise SeehearError(f"no pipeline of diffusers at {name!r}: {_first_line(error)}") from error
     takes = _takes(pipeline)
@@ -41,6 +46,21 @@ def load_pipeline(name: str, device: str) -> Any:
         )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline.to(device)
+
+
+def _refuse_custom_pipeline(folder: Path) -> None:
+    """Raises `SeehearError` for a local folder whose pipeline is a class of a Python file in it: diffusers would run
+    that file."""
+    path = folder / "model_index.json"
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except ValueError as error:
+        raise SeehearError(f"{path} is not JSON ({error}): download the pipeline again") from error
+    if isinstance(settings, dict) and isinstance(settings.get("_class_name"), list):
+        raise SeehearError(
+            f"{folder} wants custom code to be run (_class_name in {path.name}), which seehear never does: choose a "
+            "pipeline that diffusers itself has"
+        )
 
 
 def paint(

@@ -84,6 +84,7 @@ def _build(library: Library, space: Indexer, name: str, model: str, approximate_
     if table_id in library.tables() and library.vectors("vectors", name).width != space.dim:
         library.drop(table_id)
     table = library.vectors("vectors", name, space.dim)
+    read = versions(library)
     wanted = _wanted(library, space)
     have = table.keys()
     fresh = {key for key, made in have.items() if wanted.get(key) == made}
@@ -105,6 +106,7 @@ def _build(library: Library, space: Indexer, name: str, model: str, approximate_
         "model": model,
         "modalities": list(space.encoders),
         "dim": space.dim,
+        "read": read,
     }
     recall, probes = _approximate(library, name) if len(table) >= approximate_from else (None, 0)
     library.set_about(_ABOUT + name, json.dumps(about | {"recall": recall, "probes": probes}))
@@ -112,11 +114,16 @@ def _build(library: Library, space: Indexer, name: str, model: str, approximate_
 
 
 def indexes(library: Library) -> dict[str, dict[str, Any]]:
-    """{name: {maker, model, modalities, dim, recall, probes}} of the indexes a library has."""
+    """{name: {maker, model, modalities, dim, read, recall, probes}} of the indexes a library has."""
     about = library.about()
     tables = set(library.tables())
     names = [key.removeprefix(_ABOUT) for key in about if key.startswith(_ABOUT)]
     return {n: json.loads(about[_ABOUT + n]) for n in sorted(names) if table_name("vectors", n) in tables}
+
+
+def versions(library: Library) -> list[int]:
+    """Versions of the tables that say what the library's vectors are to be made from."""
+    return [int(library.table(name).version) for name in ("clips", "sources")]
 
 
 # -- vectors -----------------------------------------------------------------------------------------------------------
@@ -135,7 +142,8 @@ def _wanted(library: Library, space: Indexer) -> dict[Key, tuple[str, str]]:
         tables: dict[tuple[str, int], int] = {}
         for info in infos:
             for (name, item, _), (maker, content) in _encoder_table(library, info).keys().items():
-                if maker == info["fingerprint"] and content == _content(clips.get(name), modality, item, sources):
+                current = current_content(clips.get(name), modality, item, sources)
+                if maker == info["fingerprint"] and content == current:
                     tables[name, item] = tables.get((name, item), 0) + 1
                     wanted[name, item, modality] = space.fingerprint, content
         for (name, item), count in tables.items():
@@ -147,8 +155,8 @@ def _wanted(library: Library, space: Indexer) -> dict[Key, tuple[str, str]]:
     return wanted
 
 
-def _content(clip: Clip | None, modality: Modality, item: int, sources: Mapping[str, Source]) -> str | None:
-    """None where the clip has no such thing any more."""
+def current_content(clip: Clip | None, modality: Modality, item: int, sources: Mapping[str, Source]) -> str | None:
+    """Content that a vector of the clip is to be made from; None where the clip has no such thing any more."""
     if clip is None or not clip.has(modality) or item >= (len(clip.texts) if modality == "text" else 1):
         return None
     return content_key(clip, modality, item, sources)

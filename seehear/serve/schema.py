@@ -72,6 +72,7 @@ class RunView(BaseModel):
     modalities: list[str]
     dim: int
     recall: float | None = Field(description="recall@10 of an approximate index; null where search is exact")
+    behind: str = Field(description="clips that are not indexed yet and the commands that index them; '' for none")
 
 
 class Status(BaseModel):

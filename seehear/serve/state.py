@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from seehear.data.library import Clip
+from seehear.data.library import Clip, Library
 from seehear.data.workers import WorkerDied
 from seehear.errors import DecodeError
+from seehear.search.behind import behind
 from seehear.search.filters import Filters
+from seehear.search.index import versions
 from seehear.serve import jobs, projection, views
 from seehear.serve.cache import DiskCache, write
 from seehear.serve.config import ServeConfig
@@ -36,6 +38,7 @@ class State:
         self.uploads = Uploads(self.quick, megabytes=config.upload_mb, seconds=config.upload_seconds)
         self.cache = DiskCache(config.cache_folder(library), config.cache_mb)
         self._facets: tuple[int, Any] = (-1, {})
+        self._behind: dict[str, tuple[Any, str]] = {}
 
     def warm(self) -> None:
         """Open the newest run in the background, so that the first question is answered at once."""
@@ -65,7 +68,10 @@ class State:
         if self._facets[0] != version:
             self._facets = version, views.facets(library)
         clips = library.count_clips()
-        runs = [RunView(name=n, made=a.get("made", ""), **{k: a[k] for k in _RUN}) for n, a in about.items()]
+        runs = [
+            RunView(name=n, made=a.get("made", ""), behind=self._behind_of(n, a, library), **{k: a[k] for k in _RUN})
+            for n, a in about.items()
+        ]
         problem = None
         if not clips:
             todo = f"seehear prepare FOLDER --library {library.uri}"
@@ -83,6 +89,13 @@ class State:
             problem=problem and problem.plain(),  # type: ignore[arg-type]  # made a ProblemAnswer
             **self._facets[1],
         )
+
+    def _behind_of(self, name: str, about: dict[str, Any], library: Library) -> str:
+        """Counted again only after the index or the library was written."""
+        key = about.get("made"), versions(library), library.table("rejects").version
+        if self._behind.get(name, (None, ""))[0] != key:
+            self._behind[name] = key, behind(library, name)
+        return self._behind[name][1]
 
     def clip(self, name: str) -> Clip:
         return clip_of(self.runs.library, name)

@@ -16,6 +16,9 @@ from seehear.encoders import Sample, load_encoder
 from seehear.encoders.hub_pe import PeFilms, PeText
 from seehear.encoders.hub_towers import HubOptions
 from seehear.errors import SeehearError
+from seehear.methods.fusemix import FuseMix, FuseMixConfig
+from seehear.space import SharedSpace
+from seehear.train.model_folder import save_model
 from tests.data.makers import film, sound
 from tests.encoders.tiny import FAMILIES, make, pe_video
 
@@ -322,24 +325,79 @@ assert "torchvision" not in sys.modules
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize("native", [True, False], ids=["known type", "unknown type"])
-@pytest.mark.parametrize("name", ["config", "tokenizer_config", "preprocessor_config", "processor_config"])
-def test_custom_code_is_refused_not_asked_about(models, tmp_path, monkeypatch, name, native):
-    """Every custom module would write a marker file; standard input says yes to whatever is asked."""
-    folder, marker = shutil.copytree(models["bert"], tmp_path / "bert"), tmp_path / "ran"
+def _with_custom_code(source, folder, name, settings):
+    """A copy of a model folder where one file names custom modules; each would write the marker file returned."""
+    marker = folder.parent / f"{folder.name} ran"
+    shutil.copytree(source, folder)
     (folder / "custom.py").write_text(f"open({str(marker)!r}, 'w').close()\n")
     classes = ("AutoConfig", "AutoModel", "AutoProcessor", "AutoImageProcessor", "AutoFeatureExtractor")
     auto_map = {kind: "custom.Custom" for kind in classes} | {"AutoTokenizer": ["custom.Custom", None]}
     path = folder / f"{name}.json"
-    settings = json.loads(path.read_text()) if path.is_file() else {}
-    if not native and name == "config":
-        settings["model_type"] = "custom"
-    if not native and name == "tokenizer_config":
-        settings["tokenizer_class"] = "Custom"
-    path.write_text(json.dumps(settings | {"auto_map": auto_map}))
+    given = json.loads(path.read_text()) if path.is_file() else {}
+    path.write_text(json.dumps(given | settings | {"auto_map": auto_map}))
+    return marker
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("config", {"model_type": "custom"}),
+        ("config", {"architectures": ["CustomBertModel"]}),  # as jina-bert, whose model_type is "bert"
+        ("tokenizer_config", {"tokenizer_class": "Custom"}),
+        ("preprocessor_config", {"image_processor_type": "Custom"}),
+        ("preprocessor_config", {"feature_extractor_type": "Custom"}),
+        ("processor_config", {"processor_class": "Custom"}),
+    ],
+)
+def test_custom_code_is_refused_not_asked_about(models, tmp_path, monkeypatch, name, settings):
+    """Standard input says yes to whatever is asked."""
+    folder = tmp_path / "bert"
+    marker = _with_custom_code(models["bert"], folder, name, settings)
     monkeypatch.setattr("sys.stdin", io.StringIO("y\n" * 10))
     with pytest.raises(SeehearError, match=r"custom code.*choose a model") as caught:
         load(folder).encode(list(TEXTS))
     assert str(folder) in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not marker.exists()
+
+
+@pytest.mark.parametrize("name", ["config", "tokenizer_config", "preprocessor_config", "processor_config"])
+@pytest.mark.parametrize("family", ["bert", "clip"])
+def test_a_left_over_auto_map_is_passed_over_where_transformers_has_the_class(
+    models, samples, tmp_path, monkeypatch, family, name
+):
+    folder, modality = tmp_path / family, "text" if family == "bert" else "video"
+    marker = _with_custom_code(models[family], folder, name, {})
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n" * 10))
+    encoder, plain = load(folder, modality=modality), load(models[family], modality=modality)
+    prepared = [plain.prepare(sample) for sample in samples[modality][:2]]
+    np.testing.assert_array_equal(encoder.encode(prepared), plain.encode(prepared))
+    np.testing.assert_array_equal(encoder.prepare(samples[modality][0]), prepared[0])
+    assert not marker.exists()
+
+
+def test_a_run_that_names_a_folder_with_custom_code_is_refused(models, tmp_path, monkeypatch):
+    """A run of somebody else's, whose config.json names its encoder by a folder."""
+    folder = tmp_path / "bert"
+    marker = _with_custom_code(models["bert"], folder, "config", {"model_type": "custom"})
+    method = FuseMix(FuseMixConfig(widths={"text": 32, "video": 8}, dim=4, depth=1))
+    info = {"name": f"hub:{folder}", "fingerprint": "0" * 16, "width": 32}
+    eyes = {"name": "eyes", "fingerprint": "1" * 16, "width": 8}
+    save_model(tmp_path / "run" / "model", method, {"encoders": {"text": [info], "video": [eyes]}})
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n" * 10))
+    with pytest.raises(SeehearError, match=r"custom code.*choose a model") as caught:
+        SharedSpace.from_pretrained(tmp_path / "run", device="cpu").encode(["a dog"])
+    assert str(folder) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize("packaged", [True, False])
+def test_a_run_says_which_encoders_it_loads_unless_they_are_packaged(tmp_path, capsys, packaged):
+    names = {"text": "minilm" if packaged else "hub:some/model", "video": "efficientnet-lite0"}
+    encoders = {m: [{"name": name, "fingerprint": "0" * 16, "width": 8}] for m, name in names.items()}
+    method = FuseMix(FuseMixConfig(widths=dict.fromkeys(names, 8), dim=4, depth=1))
+    save_model(tmp_path / "run" / "model", method, {"encoders": encoders})
+    SharedSpace.from_pretrained(tmp_path / "run", device="cpu")
+    line = f"{tmp_path / 'run'} uses models that are not part of seehear: hub:some/model\n"
+    assert capsys.readouterr().err == ("" if packaged else line)

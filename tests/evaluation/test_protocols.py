@@ -132,7 +132,7 @@ def test_what_a_library_lacks_is_said(library):
     assert found.deviations == (
         "2 clips, expected 3",
         "3 captions, expected 6",
-        "1 classes, expected 2",
+        "1 class, expected 2",
         "1 clips without audio",
     )
     assert str(found).startswith("toy: differs from what is published: 2 clips, expected 3; ")

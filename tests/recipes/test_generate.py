@@ -267,6 +267,18 @@ def test_a_pipeline_that_takes_no_embeddings(tmp_path):
         pipelines.load_pipeline(str(tmp_path / "none"), "cpu")
 
 
+def test_a_pipeline_that_wants_custom_code_is_refused_and_not_run(tmp_path):
+    pytest.importorskip("diffusers")
+    folder, marker = tmp_path / "pipeline", tmp_path / "ran"
+    folder.mkdir()
+    (folder / "custom.py").write_text(f"open({str(marker)!r}, 'w').close()\n")
+    (folder / "model_index.json").write_text(json.dumps({"_class_name": ["custom", "Custom"]}))
+    with pytest.raises(SeehearError, match=r"custom code.*choose a pipeline") as caught:
+        pipelines.load_pipeline(str(folder), "cpu")
+    assert "\n" not in str(caught.value)
+    assert not marker.exists()
+
+
 @pytest.mark.parametrize(
     ("takes", "shapes"),
     [

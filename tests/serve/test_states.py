@@ -61,6 +61,27 @@ def test_a_run_whose_model_is_gone_says_so(tmp_path):
     assert "seehear index" in search.json()["todo"]
 
 
+def test_a_run_whose_index_is_behind_says_so_and_counts_once(tmp_path, monkeypatch):
+    from dataclasses import replace
+
+    from seehear.search import behind as module
+    from seehear.search.index import build_index
+    from tests.search import toy
+
+    library = toy.library(tmp_path)
+    build_index(library, toy.Space(), name="run", model=str(tmp_path / "run"))
+    assert status_of(tmp_path / "lib", tmp_path / "cache")[0]["runs"][0]["behind"] == ""
+    library.put_clips([replace(toy.clip(n), id=f"new{n}") for n in range(3)])
+    counted, count = [], module.behind
+    monkeypatch.setattr("seehear.serve.state.behind", lambda *asked: counted.append(1) or count(*asked))
+    app = create_app(str(tmp_path / "lib"), ServeConfig(cache=tmp_path / "cache"))
+    with TestClient(app, base_url="http://localhost") as client:
+        said = [client.get("/api/status").json()["runs"][0]["behind"] for _ in range(3)]
+    assert said[0].startswith("3 of 27 clips are not indexed yet: run `seehear encode ")
+    assert said == said[:1] * 3
+    assert len(counted) == 1
+
+
 def test_the_command_refuses_what_is_no_library(tmp_path):
     with pytest.raises(SeehearError, match="no library"):
         Serve(library=str(tmp_path / "nowhere")).run()

@@ -102,7 +102,7 @@ class Table:
         failed = sum(row.failed for row in self.rows)
         seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}" if counts else "no"
         said = [f"Mean over {seeds} seeds [{self.interval}]."] if counts and counts[-1] > 1 else []
-        said += [f"{counted(failed, 'cell')} could not be measured and are left out."] if failed else []
+        said += [f"Left out because they could not be measured: {counted(failed, 'cell')}."] if failed else []
         return [*self.notes, *said]
 
     def markdown(self) -> str:

@@ -231,8 +231,16 @@ async function showMoment(id, time) {
 
 // -- views ------------------------------------------------------------------------------------------------------------
 
+// The index of the chosen run, or of the one beside it, lacks clips.
+function showBehind() {
+  const chosen = about.runs.filter((run) => run.behind && [$("run").value, $("with").value].includes(run.name));
+  $("behind").textContent = chosen.map((run) => `${about.runs.length > 1 ? `${run.name}: ` : ""}${run.behind.replaceAll("`", "")}`).join(" · ");
+  $("behind").hidden = !chosen.length;
+}
+
 function view(name) {
   const map = name === "map";
+  showBehind();
   $("map").hidden = !map;
   for (const id of ["ask", "results"]) $(id).hidden = map;
   $("said").hidden = map;

@@ -42,7 +42,7 @@ def test_rows_are_what_differs_in_more_than_the_seed():
     assert table.rows[1].failed == 1
     text = table.markdown()
     assert "| pairs | R@1, % | only, % |\n|---|---:|---:|\n| 1,000 | 30.0 [0.0, 100.0] | 100.0 |\n| 20 |  |  |" in text
-    assert "1 cells could not be measured" in text
+    assert "could not be measured: 1 cell." in text
     assert "95 % t interval over seeds" in text
     assert table.find(pairs=20) is table.rows[1]
 

@@ -1,0 +1,59 @@
+"""Clips of a library that an index has no current vector of: new, changed, or never encoded."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+from seehear.data.library import Library, table_name
+from seehear.errors import require
+from seehear.search.index import current_content, indexes, versions
+
+
+def behind(library: Library, name: str) -> str:
+    """How many clips the index lacks and the commands that index them, in one line; '' where it has all.
+
+    Clips without any modality of the run, and those that could not be encoded, are not counted."""
+    about = indexes(library)[name]
+    count = _never_indexed(library, name, about["modalities"])
+    if about.get("read") != versions(library):  # reading all clips takes seconds of a large library
+        count += _changed(library, name)
+    if not count:
+        return ""
+    model = about.get("model", "")
+    words = ["seehear", "index", library.uri, model or "RUN"]
+    words += ["--name", name] if name != Path(model).name else []
+    return (
+        f"{count:,} of {library.count_clips():,} clips {'is' if count == 1 else 'are'} not indexed yet: run "
+        f"`seehear encode {shlex.quote(library.uri)}; {shlex.join(words)}`"
+    )
+
+
+def _never_indexed(library: Library, name: str, modalities: list[str]) -> int:
+    has = " OR ".join("array_length(texts) > 0" if m == "text" else f"has_{m}" for m in modalities)
+    ids = _ids(library.table("clips"), has)
+    pc = require("pyarrow.compute")
+    missing = ids.filter(pc.invert(pc.is_in(ids, value_set=_ids(library.table(table_name("vectors", name))))))
+    if not len(missing):
+        return 0
+    failed = {r.path.rpartition(" (")[0] for r in library.rejects() if r.stage.startswith("encode:")}
+    return len(set(missing.to_pylist()) - failed)
+
+
+def _ids(table: Any, where: str | None = None) -> Any:
+    query = table.search().select(["id"]).limit(None)
+    return (query.where(where) if where else query).to_arrow()["id"].combine_chunks()
+
+
+def _changed(library: Library, name: str) -> int:
+    """Clips that have a vector in the index of another text or file than theirs now."""
+    clips, sources = {clip.id: clip for clip in library.clips()}, library.sources()
+    rows = library.vectors("vectors", name).keys().items()
+    return len(
+        {
+            clip
+            for (clip, item, modality), (_, content) in rows
+            if clip in clips and content != current_content(clips[clip], modality, item, sources)
+        }
+    )
