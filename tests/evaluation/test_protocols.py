@@ -133,7 +133,7 @@ def test_what_a_library_lacks_is_said(library):
         "2 clips, expected 3",
         "3 captions, expected 6",
         "1 class, expected 2",
-        "1 clips without audio",
+        "1 clip without audio",
     )
     assert str(found).startswith("toy: differs from what is published: 2 clips, expected 3; ")
 
