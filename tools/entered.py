@@ -19,7 +19,7 @@ entered: set[str] = set()
 
 
 def note(frame: FrameType, event: str, _: object) -> None:
-    if event == "call" and frame.f_code.co_flags & inspect.CO_OPTIMIZED:  # a function, not the body of a class or module
+    if event == "call" and frame.f_code.co_flags & inspect.CO_OPTIMIZED:  # no body of a class
         entered.add(frame.f_code.co_filename)
 
 
