@@ -31,6 +31,9 @@ from seehear.stopping import StopRequest, stop_requests
 
 _START = 60.0  # seconds for a process to load torch and the library, beside its own time
 _AT_ONCE = 600.0  # seconds: of what takes no longer, the first in the list of recipes is what to start with
+_NO_SEMAPHORES = "ignore:resource_tracker:UserWarning"
+"""Option of the interpreter: a process that is killed at the end of its time cannot give its semaphores back, which
+Python's own process for that would report."""
 _DAY = 86_400.0
 _UNITS = (("s", 1.0), ("min", 60.0), ("h", 3600.0), ("days", _DAY), ("months", 30.44 * _DAY), ("years", 365.25 * _DAY))
 
@@ -116,8 +119,8 @@ def _cached(run: Run[Any] | MediaRun[Any], cache: Path | None) -> Run[Any] | Med
 
 def _tried(uri: str, run: Run[Any] | MediaRun[Any], options: PlanOptions, stop: StopRequest) -> Estimate:
     """The last and best of what the process says until its time is up."""
-    # A process that is killed at the end of its time cannot give its semaphores back, which Python would report.
-    sys.warnoptions.append("ignore:resource_tracker:UserWarning")
+    if _NO_SEMAPHORES not in sys.warnoptions:
+        sys.warnoptions.append(_NO_SEMAPHORES)
     spawn = multiprocessing.get_context("spawn")
     ours, theirs = spawn.Pipe(duplex=False)
     child = spawn.Process(target=_work, args=(uri, run, options, theirs), name=f"plan {run.recipe}")
