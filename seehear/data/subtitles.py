@@ -68,8 +68,8 @@ def read_subtitles(path: str | Path) -> list[Text]:
         return []
     _check_lines(path, [len(line) for line in content.split("\n")])
     try:
-        with warnings.catch_warnings():  # of fields that we do not read
-            warnings.simplefilter("ignore", RuntimeWarning)
+        with warnings.catch_warnings():  # pysubs2's name no file; what matters is raised or counted
+            warnings.simplefilter("ignore")
             events = _events(content, Path(path).suffix.lower())
     except (pysubs2.Pysubs2Error, ValueError, IndexError, KeyError, OverflowError, AttributeError) as error:
         raise SeehearError(f"{path}: is no subtitle file that can be read ({type(error).__name__})") from error
