@@ -99,7 +99,8 @@ def test_an_interrupted_server_says_only_that_it_stopped(tmp_path):
     from tests.search import toy
 
     toy.library(tmp_path)
-    heard = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "  # background jobs ignore it
+    # A background job ignores SIGINT, and so do its children.
+    heard = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
     start = [sys.executable, "-c", heard + "from seehear.cli import main; sys.exit(main(sys.argv[1:]))"]
     words = [*start, "serve", str(tmp_path / "lib"), "--port", "0", "--cache", str(tmp_path)]
     with subprocess.Popen(
