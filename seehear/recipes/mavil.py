@@ -17,6 +17,7 @@ from seehear.recipes.config import MediaRun
 from seehear.space import load_model
 from seehear.train.checkpoint import read_tensors
 from seehear.train.config import TrainConfig
+from seehear.train.model_folder import has_model
 from seehear.train.optim import OptimConfig
 from seehear.types import Tensor
 
@@ -87,7 +88,7 @@ def started(model: MAViL) -> MAViL:
 def trunk_of(run: str, model: MAViL) -> dict[str, Tensor]:
     """What the model's teacher takes of a trained MAViL or DiffMAViL, by the folder of its run or model."""
     folder = Path(run) / "model" if (Path(run) / "model").is_dir() else Path(run)
-    if not (folder / "model.safetensors").is_file():
+    if not has_model(folder):
         raise SeehearError(f"{run} holds no trained model to learn from: train stage 1 there first")
     tensors, own = load_model(folder)[0].state_dict(), model.teacher.state_dict()
     trunk = {name.removeprefix("trunk."): tensor for name, tensor in tensors.items() if name.startswith("trunk.")}
