@@ -24,7 +24,7 @@ from seehear.nn.random import seed_of
 from seehear.progress import counted, hushed, say
 from seehear.recipes import diffmavil, mavil
 from seehear.recipes.config import MediaRun
-from seehear.recipes.downstream.features import features_of
+from seehear.recipes.features import features_of
 from seehear.recipes.scores import retrieval_scores
 from seehear.recipes.start import Prepared, train_and_validation
 from seehear.recipes.towers import Shown, save_media_model

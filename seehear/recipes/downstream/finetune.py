@@ -19,12 +19,12 @@ from seehear.methods.base import Method
 from seehear.methods.classifier import Classifier, modalities_of
 from seehear.progress import hushed, say
 from seehear.recipes.downstream.data import LabelledMedia
-from seehear.recipes.downstream.features import check_towers
 from seehear.recipes.downstream.labels import Labelled, labelled
 from seehear.recipes.downstream.measure import logits_of, result_of, scores
 from seehear.recipes.downstream.presets import FineTune
 from seehear.recipes.downstream.tower import Pretrained, classifier
 from seehear.recipes.evaluate import code_revision
+from seehear.recipes.features import check_towers
 from seehear.recipes.towers import Shown
 from seehear.train.loop import TrainResult, fit
 from seehear.train.model_folder import save_model
