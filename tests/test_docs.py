@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from seehear import demo
 from seehear.cli import COMMANDS, main
 from seehear.commands.parsing import option_names
-from seehear.recipes import demo
 from seehear.recipes.run import recipe, recipes
 
 ROOT = Path(__file__).parent.parent

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from seehear import demo
 from seehear.cli import main
 from seehear.data.encode import encode_library
-from seehear.recipes import demo
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -22,6 +22,6 @@ class Demo:
     """Print the scores and hits as JSON."""
 
     def run(self) -> None:
-        from seehear.recipes.demo import demo
+        from seehear.demo import demo
 
         show(demo(self.out), as_json=self.json)

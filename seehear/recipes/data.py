@@ -23,7 +23,7 @@ from seehear.data.vocabulary import VocabularyConfig, library_vocabulary
 from seehear.evaluation.embedded import Embedded, embed_latents, unit
 from seehear.methods.base import Method, MethodConfig
 from seehear.progress import counted, hushed
-from seehear.recipes.downstream.features import features_of
+from seehear.recipes.features import features_of
 from seehear.space.towers import InputSpec
 from seehear.types import Float, Modality
 

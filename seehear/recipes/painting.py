@@ -11,8 +11,8 @@ import torch
 
 from seehear import distributed
 from seehear.data.library import Library
-from seehear.data.media import VideoSpec, read_window
 from seehear.errors import DecodeError, SeehearError
+from seehear.media.files import VideoSpec, read_window
 from seehear.methods.painter import Painter, PainterConfig
 from seehear.nn.random import seed_of
 from seehear.progress import progress, say

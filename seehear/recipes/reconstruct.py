@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from seehear.data.media import probe
 from seehear.data.raw import RawConfig
 from seehear.data.raw.one import views_of
 from seehear.distributed import device as pick
 from seehear.encoders.base import Sample
 from seehear.errors import SeehearError, require
+from seehear.media.files import probe
 from seehear.methods.base import Method
 from seehear.methods.mavil import SIDES, MAViL
 from seehear.nn.griffinlim import sound_of

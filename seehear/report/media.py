@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from seehear.data.library import Clip, Library
-from seehear.data.media import AudioSpec, VideoSpec, read_window
 from seehear.data.workers import map_in_processes
 from seehear.errors import DecodeError, SeehearError, require
+from seehear.media.files import AudioSpec, VideoSpec, read_window
 from seehear.report.markup import Markup, element
 from seehear.types import Modality
 

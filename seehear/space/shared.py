@@ -263,7 +263,7 @@ class SharedSpace:
 
 def _window(path: str, kind: str, start: float | None, end: float | None) -> Sample:
     """A stretch of a file; what is not said is the file's own beginning and end."""
-    from seehear.data.media import probe
+    from seehear.media.files import probe
 
     if end is None and kind != "image":
         end = probe(path).duration

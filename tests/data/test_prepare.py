@@ -13,9 +13,9 @@ import pytest
 
 from seehear.data import reading
 from seehear.data.library import Library, Text, Vectors
-from seehear.data.media import AudioSpec, VideoSpec, read_window
 from seehear.data.prepare import PrepareOptions, prepare
 from seehear.errors import SeehearError
+from seehear.media.files import AudioSpec, VideoSpec, read_window
 from tests.data.makers import film, picture, sound, srt, with_subtitles
 
 HERE = PrepareOptions(workers=0)

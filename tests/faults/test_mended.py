@@ -18,9 +18,9 @@ from seehear import cli
 from seehear.data.library import Library
 from seehear.data.locking import writing
 from seehear.data.manifest import read_manifest
-from seehear.data.media import probe
 from seehear.data.prepare import PrepareOptions, prepare
 from seehear.errors import SeehearError, refusal
+from seehear.media.files import probe
 from seehear.methods.fusemix import FuseMix, FuseMixConfig
 from seehear.space import SharedSpace
 from seehear.train.checkpoint import Checkpoints, Counters

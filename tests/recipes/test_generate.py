@@ -19,13 +19,13 @@ from seehear.data.encode import encode_library
 from seehear.data.latents import LatentData, load_latents
 from seehear.data.library import Library
 from seehear.data.prepare import prepare
+from seehear.demo import MEDIA, run
 from seehear.errors import SeehearError
 from seehear.evaluation.embedded import Embedded, unit
 from seehear.methods.painter import Painter, PainterConfig
 from seehear.recipes import pipelines
 from seehear.recipes.carrier import Carrier, Placed, placed, to_encoder, to_pictures
 from seehear.recipes.data import LatentInputs
-from seehear.recipes.demo import MEDIA, run
 from seehear.recipes.generate import GenerateOptions, generate
 from seehear.recipes.painting import PainterOptions, Pictures, learn_painter
 from seehear.recipes.run import finish

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from seehear.data.media import probe
 from seehear.data.raw.config import RawConfig
 from seehear.data.raw.reading import Asked, Reader
 from seehear.data.raw.sample import Viewed
 from seehear.data.raw.windows import Span, frames_part, reach, samples_part
 from seehear.encoders.base import Sample
 from seehear.errors import DecodeError
+from seehear.media.files import probe
 from seehear.types import Modality
 
 

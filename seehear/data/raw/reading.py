@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from seehear.data.media import AudioSpec, VideoSpec, read_window
 from seehear.data.raw.cache import ClipCache
 from seehear.data.raw.config import RawConfig
 from seehear.data.raw.lost import Lost
@@ -15,6 +14,7 @@ from seehear.data.raw.pictures import region_of
 from seehear.data.raw.windows import Part, Span
 from seehear.data.records import digest
 from seehear.errors import DecodeError, SeehearError
+from seehear.media.files import AudioSpec, VideoSpec, read_window
 from seehear.types import Modality
 
 _LARGEST = 2**26

@@ -15,8 +15,8 @@ from seehear.evaluation.report import TaskResult
 from seehear.evaluation.tasks import Clips, classification_result, multilabel_result
 from seehear.methods.classifier import Classifier
 from seehear.progress import say
-from seehear.recipes.downstream.features import features_of
 from seehear.recipes.downstream.labels import Labelled
+from seehear.recipes.features import features_of
 from seehear.train import numerics
 from seehear.types import Float
 

@@ -29,12 +29,12 @@ from seehear.evaluation.report import Report, TaskResult, provenance
 from seehear.methods.base import Method
 from seehear.nn.random import seed_of
 from seehear.progress import say
-from seehear.recipes.downstream.features import check_towers, features_of
 from seehear.recipes.downstream.labels import Labelled, labelled
 from seehear.recipes.downstream.low_rank import STEPS, lrc_probe, lrc_scores
 from seehear.recipes.downstream.measure import classified, result_of
 from seehear.recipes.downstream.tower import Pretrained
 from seehear.recipes.evaluate import code_revision
+from seehear.recipes.features import check_towers, features_of
 from seehear.train.checkpoint import write_text
 
 PROBES: dict[str, Probe] = {"linear": linear_probe, "knn": knn, "svm": svm_probe, "lrc": lrc_probe}

@@ -17,9 +17,9 @@ import numpy as np
 
 from seehear.data.latents import LatentData, load_latents
 from seehear.data.library import Library
-from seehear.data.npz import open_npz
 from seehear.errors import SeehearError
 from seehear.evaluation.embedded import embed_latents
+from seehear.npz import open_npz
 from seehear.progress import say
 from seehear.recipes import fusemix
 from seehear.recipes.studies.designs import Design, designs, latents_run, possible, run_of

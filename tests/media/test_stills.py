@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from seehear.data.media import VideoSpec, probe, read_window
 from seehear.errors import DecodeError
+from seehear.media.files import VideoSpec, probe, read_window
 
 MEASURE = """
 import resource, sys
 import numpy, PIL.Image
-from seehear.data.media import VideoSpec, probe, read_window
+from seehear.media.files import VideoSpec, probe, read_window
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 before = peak()
 info = probe(sys.argv[1])
@@ -110,7 +110,7 @@ def test_damaged_heic_is_read_or_refused(tmp_path):
 MEASURE_REFUSAL = """
 import resource, sys
 import av, numpy, PIL.Image
-from seehear.data.media import VideoSpec, probe, read_window
+from seehear.media.files import VideoSpec, probe, read_window
 from seehear.errors import DecodeError
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 before = peak()

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from seehear.data.container import Media
 from seehear.errors import DecodeError, require
+from seehear.media.container import Media
 
 _PREROLL = 0.5
 """Seconds decoded and thrown away before the window, in which a decoder's memory settles."""

@@ -11,7 +11,7 @@ import torch
 
 from seehear.errors import SeehearError
 from seehear.methods.classifier import tower_features
-from seehear.recipes.downstream.features import features_of
+from seehear.recipes.features import features_of
 from tests.data.raw_library import load
 from tests.recipes.downstream.small import films, vatt
 
@@ -57,7 +57,7 @@ def test_batches_hold_whole_clips_in_order(media, model, monkeypatch):
         sizes.append(len(batch["group"]))
         return tower_features(method, tower, batch)
 
-    monkeypatch.setattr("seehear.recipes.downstream.features.tower_features", seen)
+    monkeypatch.setattr("seehear.recipes.features.tower_features", seen)
     found = features_of(model, media, towers=("video",), windows=2, batch_size=5)["video"]
     assert sizes == [4, 4, 2]
     assert np.allclose(found, whole, atol=1e-5)

@@ -10,10 +10,10 @@ import pytest
 from numpy.lib import format as npy
 
 from seehear.data.features import opened
-from seehear.data.npz import open_npz
 from seehear.data.shards import load_shard
 from seehear.encoders.wordfiles import open_word_file
 from seehear.errors import SeehearError
+from seehear.npz import open_npz
 
 
 def header(shape, dtype="<f4"):
@@ -60,7 +60,7 @@ def test_a_shape_that_is_not_what_there_is(tmp_path, read, names, shape, packed)
 
 @pytest.mark.parametrize(("read", "names"), READERS)
 def test_zeros_without_end_are_refused(tmp_path, monkeypatch, read, names):
-    monkeypatch.setattr("seehear.data.npz._LARGE", 2**20)
+    monkeypatch.setattr("seehear.npz._LARGE", 2**20)
     path = zeros(tmp_path / "a.npz", *names, megabytes=4)
     with pytest.raises(SeehearError, match=r"a\.npz.* MB in a file of \d+ MB"):
         read(path)

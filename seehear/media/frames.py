@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from seehear.data.container import EPSILON, Media, frame_rate, lasts
 from seehear.errors import DecodeError, require
+from seehear.media.container import EPSILON, Media, frame_rate, lasts
 
 _SKIPPABLE = {"h264", "hevc", "mpeg4", "mpeg2video"}
 """Codecs whose frames come out the same when unreferenced frames before the window are not decoded (tested)."""

@@ -8,9 +8,9 @@ import av
 import numpy as np
 import pytest
 
-from seehear.data.container import Media
-from seehear.data.media import AudioSpec, VideoSpec, probe, read_window
 from seehear.errors import DecodeError
+from seehear.media.container import Media
+from seehear.media.files import AudioSpec, VideoSpec, probe, read_window
 from tests.data.makers import SIZE, claim, film, grey, noise, picture, sound
 
 ALL, RATE = VideoSpec(), 16_000

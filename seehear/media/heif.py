@@ -11,17 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from seehear.data.container import opened
 from seehear.errors import DecodeError, require
+from seehear.media.container import opened
 
-_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"mif1")
 _HEAD = 2**20
 """Bytes at the start of a file that are searched for its `meta` box."""
-
-
-def is_heif(head: bytes) -> bool:
-    """By the first 12 bytes. Sequences of pictures (`hevc`, `msf1`) are films."""
-    return head[4:8] == b"ftyp" and head[8:12] in _BRANDS
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from seehear.data.container import TOO_LARGE, Media, frame_rate, lasts, opened, reason
-from seehear.data.frames import VideoSpec, read_frames
-from seehear.data.sound import AudioSpec, read_waveform
-from seehear.data.stills import is_picture, picture_size, read_picture
 from seehear.errors import DecodeError, require
+from seehear.media.container import TOO_LARGE, Media, frame_rate, lasts, opened, reason
+from seehear.media.frames import VideoSpec, read_frames
+from seehear.media.sound import AudioSpec, read_waveform
+from seehear.media.stills import is_picture, picture_size, read_picture
 
 __all__ = ["AudioSpec", "MediaInfo", "SubtitleStream", "VideoSpec", "Window", "probe", "read_window"]
 

@@ -40,7 +40,7 @@ from seehear.search.query import Hit, Searcher
 from seehear.space import SharedSpace
 from seehear.types import Modality
 
-MEDIA = Path(__file__).parent.parent / "assets" / "demo"
+MEDIA = Path(__file__).parent / "assets" / "demo"
 PAIRS: tuple[tuple[Modality, Modality], ...] = (("video", "text"), ("audio", "text"))
 QUERIES = ("a dog barks", "rain on a window", "a fire in the woods", "waves at the beach", "a helicopter flies over")
 _PICTURE_OF_TEXT, _SOUND_OF_TEXT = "text -> picture: its own in the first 10", "text -> sound: its own in the first 10"

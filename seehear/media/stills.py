@@ -12,15 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from seehear.data.container import MAX_PIXELS, reason
-from seehear.data.frames import VideoSpec
-from seehear.data.heif import Heif, is_heif
 from seehear.errors import DecodeError, require
+from seehear.media.container import MAX_PIXELS, reason
+from seehear.media.frames import VideoSpec
+from seehear.media.heif import Heif
 
 # Pillow's warnings name no file, and what matters is raised. `catch_warnings` at each call is not safe with threads.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"BM", b"II*\0", b"MM\0*")
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"mif1")
 _MOST_BYTES = 580_000_000
 """Memory of one picture while it is decoded, estimated from its header before anything is decoded."""
 _LARGE = 2**25
@@ -44,6 +45,11 @@ def is_picture(path: str | Path) -> bool:
             return True
     webp = head.startswith(b"RIFF") and head[8:12] == b"WEBP"
     return head.startswith(_MAGIC) or webp or head[4:12] == b"ftypavif" or is_heif(head)
+
+
+def is_heif(head: bytes) -> bool:
+    """By the first 12 bytes. Sequences of pictures (`hevc`, `msf1`) are films."""
+    return head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS
 
 
 def picture_size(path: str | Path) -> tuple[int, int]:
