@@ -30,6 +30,7 @@ from torch.nn import functional as F
 from seehear.errors import SeehearError
 from seehear.losses.contrastive import info_nce, pairwise, same_group
 from seehear.losses.reconstruction import patch_error, standardised
+from seehear.losses.zero import zero_of
 from seehear.methods.base import Method
 from seehear.methods.mavil_config import SIDES, SIZES, FastPaths, MAViLConfig
 from seehear.nn.image_mae import ImageMAE
@@ -152,7 +153,7 @@ class MAViL(Method):
 
     def _objective(self, encoded: Encoded) -> StepOutput:
         config, f = self.config, encoded.features
-        total, metrics = torch.stack([x[:0].sum() for x in f.values()]).sum(), {}
+        total, metrics = zero_of(f.values()), {}
         for m, weight in (("audio", 1.0), ("video", config.video_weight)):
             if len(errors := f[f"{m} error"][encoded.present[m]]):
                 metrics[f"loss/{m}"] = errors.mean()

@@ -28,6 +28,7 @@ from seehear.losses.clustering import clustering, fuse
 from seehear.losses.contrastive import pairwise, same_group
 from seehear.losses.mms import mms
 from seehear.losses.overlap import Overlap
+from seehear.losses.zero import zero_of
 from seehear.methods.base import Method
 from seehear.methods.mcn_config import MCNConfig, Pair, Space, plan
 from seehear.nn.adapter import Standardise
@@ -92,7 +93,7 @@ class MCN(Method):
 
     def objective(self, encoded: Encoded, *, progress: float, rng: Randomness) -> StepOutput:
         config = self.config
-        loss = torch.stack([x[:0].sum() for x in encoded.features.values()]).sum()  # a graph, whatever is absent
+        loss = zero_of(encoded.features.values())
         metrics: dict[str, Tensor] = {}
         carry: dict[str, Tensor] = {}
         for name, space in self._spaces.items():

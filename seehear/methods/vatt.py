@@ -26,6 +26,7 @@ from torch.nn import functional as F
 from seehear.errors import SeehearError
 from seehear.losses.nce import mil_nce, nce
 from seehear.losses.overlap import Overlap, same_group
+from seehear.losses.zero import zero_of
 from seehear.methods.base import Method
 from seehear.methods.vatt_config import SIZES, Space, VATTConfig, plan
 from seehear.nn.heads import BatchNorm, Head, Seen
@@ -99,7 +100,7 @@ class VATT(Method):
             valid["text"] = encoded.context["sentence"]  # (B, K)
         z = self._project(encoded.features, valid, seen)
         exclude = same_group(encoded.context["group"]) if self.config.mask_same_group else None
-        total = torch.stack([x[:0].sum() for x in encoded.features.values()]).sum()  # a graph, whatever is absent
+        total = zero_of(encoded.features.values())
         terms, weights = {}, 0.0
         for name, space in self._spaces.items():
             for p, q in space.pairs:
