@@ -39,7 +39,8 @@ from seehear.nn.flops import count_flops
 from seehear.nn.random import Randomness
 from seehear.nn.sincos import sincos
 from seehear.recipes import diffmavil
-from seehear.recipes.config import MediaRun
+from seehear.recipes.config import Run
+from seehear.recipes.data import MediaConfig
 from seehear.train import numerics
 from seehear.train.gradients import gradients
 from seehear.train.optim import OptimConfig, adamw
@@ -91,15 +92,15 @@ FEW = (BASE, "3 diffused, cross video", PUBLISHED, "MAViL, fast", BEST)
 """What is timed where a step takes many seconds."""
 
 
-def run_of(size: str) -> MediaRun[DiffMAViLConfig]:
+def run_of(size: str) -> Run[MediaConfig, DiffMAViLConfig]:
     """As it is trained: clips as its recipe shows them, twenty parts of a curriculum."""
     run = RECIPES[size]()
     return replace(
-        run, method=replace(run.method.reading(run.raw), batches=replace(run.method.batches, follow="nothing"))
+        run, method=replace(run.method.reading(run.data.raw), batches=replace(run.method.batches, follow="nothing"))
     )
 
 
-def config_of(run: MediaRun[DiffMAViLConfig], arm: Arm) -> DiffMAViLConfig:
+def config_of(run: Run[MediaConfig, DiffMAViLConfig], arm: Arm) -> DiffMAViLConfig:
     config = replace(run.method, fast=FastPaths() if arm.fast else PLAIN, **arm.changes)
     if config.batches.follow != "nothing":
         config = replace(config, batches=replace(config.batches, multiple=1))
@@ -115,8 +116,8 @@ def ends(config: DiffMAViLConfig) -> tuple[float, ...]:
 # -- operations --------------------------------------------------------------------------------------------------------
 
 
-def operations(run: MediaRun[DiffMAViLConfig], arm: Arm) -> dict[str, Any]:
-    config, samples = config_of(run, arm), run.raw.samples
+def operations(run: Run[MediaConfig, DiffMAViLConfig], arm: Arm) -> dict[str, Any]:
+    config, samples = config_of(run, arm), run.data.raw.samples
     shape, ratios = shape_of(config, samples=samples), config.curriculum.ratios()
     per_clip = 2 * mean(shape, ratios, backward=True)
     counted = dict(zip(ends(config), counter(config, samples), strict=True))
@@ -146,7 +147,7 @@ def counter(config: DiffMAViLConfig, samples: int) -> Iterator[float]:
             yield count_flops(work) / 2
 
 
-def needed(run: MediaRun[DiffMAViLConfig]) -> dict[str, Any]:
+def needed(run: Run[MediaConfig, DiffMAViLConfig]) -> dict[str, Any]:
     """Where the published ingredients, in the plain form, reach the published saving."""
     config = config_of(run, ARMS[PUBLISHED])
     own = shape_of(config)
@@ -217,7 +218,7 @@ def rows_at(config: DiffMAViLConfig, ratio: float, rows: int) -> int:
     return max(1, sizes[ratio])
 
 
-def timed(run: MediaRun[DiffMAViLConfig], names: Sequence[str], rows: int) -> dict[str, dict[float, Timed]]:
+def timed(run: Run[MediaConfig, DiffMAViLConfig], names: Sequence[str], rows: int) -> dict[str, dict[float, Timed]]:
     """By row and masking ratio. All share one trunk: it is the same in all, and large."""
     torch.manual_seed(0)
     made: dict[str, dict[float, Timed]] = {}
@@ -229,11 +230,13 @@ def timed(run: MediaRun[DiffMAViLConfig], names: Sequence[str], rows: int) -> di
         model.trunk = trunk
         model.to(DEVICE)
         counts = {r: rows_at(config, r, rows) for r in ends(config)}
-        made[name] = {r: Timed(model, clips(config, n, run.raw.samples), r) for r, n in counts.items()}
+        made[name] = {r: Timed(model, clips(config, n, run.data.raw.samples), r) for r, n in counts.items()}
     return made
 
 
-def measure(run: MediaRun[DiffMAViLConfig], names: Sequence[str], rows: int, repeats: int) -> dict[str, dict[str, Any]]:
+def measure(
+    run: Run[MediaConfig, DiffMAViLConfig], names: Sequence[str], rows: int, repeats: int
+) -> dict[str, dict[str, Any]]:
     cases = timed(run, names, rows)
     flat: dict[str, Callable[[], object]] = {f"{n}/{r}": work for n, at in cases.items() for r, work in at.items()}
     taken = interleaved(flat, repeats=repeats)
@@ -250,10 +253,10 @@ def measure(run: MediaRun[DiffMAViLConfig], names: Sequence[str], rows: int, rep
     return found
 
 
-def whole_run(run: MediaRun[DiffMAViLConfig], arm: Arm, per_clip: dict[float, float], update: float) -> float:
+def whole_run(run: Run[MediaConfig, DiffMAViLConfig], arm: Arm, per_clip: dict[float, float], update: float) -> float:
     """Seconds of all epochs on this device alone: clips as measured, and the updates of the recipe's batches."""
     config, total = config_of(run, arm), 0.0
-    shape, reference = shape_of(config, samples=run.raw.samples), run.train.batch_size
+    shape, reference = shape_of(config, samples=run.data.raw.samples), run.train.batch_size
     assert isinstance(reference, int)
     cost = {r: sum(training(shape, r).values()) for r in config.curriculum.ratios()}
     (first, low), (last, high) = next(iter(per_clip.items())), list(per_clip.items())[-1]

@@ -35,8 +35,10 @@ from seehear.data.latents import LatentData
 from seehear.evaluation.embedded import Embedded, Embedder, embed_latents, fuse
 from seehear.evaluation.retrieval import retrieval
 from seehear.recipes.closed_forms import closed_forms
+from seehear.recipes.config import Run
+from seehear.recipes.data import LatentInputs
 from seehear.recipes.fusemix import base, paper, start_of
-from seehear.recipes.run import Run, train_latents
+from seehear.recipes.run import train_on
 from seehear.recipes.studies.grid import Cell, Result, cell_key, run_grid
 from seehear.space import SharedSpace
 
@@ -64,7 +66,7 @@ def measure(cell: Cell, data_folder: Path, work: Path) -> dict[str, float]:
         data = principal(data)
     folder = work / "runs" / f"{name}-{model}-{seed}".replace(", ", "-").replace(" ", "-")
     shutil.rmtree(folder, ignore_errors=True)
-    train_latents(data, a_run(model, seed), folder)
+    train_on(LatentInputs(data), a_run(model, seed), folder)
     found = recalls(model, SharedSpace.from_pretrained(folder).method, data.split("test"))
     shutil.rmtree(folder)
     return found

@@ -54,8 +54,9 @@ from seehear.methods.mavil_config import SIDES, MAViLConfig
 from seehear.nn.random import Randomness
 from seehear.nn.transformer import Size
 from seehear.recipes import diffmavil, mavil
-from seehear.recipes.config import MediaRun
-from seehear.recipes.media import build, clip_features, placed, scheduled, shown_of, train_media
+from seehear.recipes.config import Run
+from seehear.recipes.data import MediaConfig, clip_features, placed
+from seehear.recipes.run import build, train_run
 from seehear.recipes.studies.grid import Cell, Result, cell_key, run_grid
 from seehear.train.loop import fit
 from seehear.types import Batch, Encoded, StepOutput, Tensor
@@ -79,24 +80,32 @@ PerClip = dict[str, np.ndarray]
 # -- what is trained ---------------------------------------------------------------------------------------------------
 
 
-def grid_s1(run: MediaRun[MAViLConfig]) -> MediaRun[MAViLConfig]:
+def grid_s1(run: Run[MediaConfig, MAViLConfig]) -> Run[MediaConfig, MAViLConfig]:
     """40 tokens of 6 frames and 12 x 12 pixels of a mouth, without what does not move; 60 of 40 ms of sound."""
     mouth = {"region": (0.44, 0.36, 0.88, 0.80), "crop": (0.8, 1.0), "aspect": (0.95, 1.05), "motion": 3.0}
-    raw = replace(run.raw, frames=60, fps=25.0, size=24, side=27, flip=0.5, **mouth)
-    return replace(run, raw=raw, method=replace(run.method, patch=(6, 12, 12), mel_bands=64, mel_patch=(4, 64)))
+    raw = replace(run.data.raw, frames=60, fps=25.0, size=24, side=27, flip=0.5, **mouth)
+    return replace(
+        run,
+        data=replace(run.data, raw=raw),
+        method=replace(run.method, patch=(6, 12, 12), mel_bands=64, mel_patch=(4, 64)),
+    )
 
 
-def digits(run: MediaRun[MAViLConfig]) -> MediaRun[MAViLConfig]:
+def digits(run: Run[MediaConfig, MAViLConfig]) -> Run[MediaConfig, MAViLConfig]:
     """49 tokens of 4 x 4 pixels; 32 of 40 ms and half of the bands."""
     drawing = {"crop": (0.7, 1.0), "aspect": (0.9, 1.1), "flip": 0.0}
-    raw = replace(run.raw, frames=1, fps=1.0, size=28, side=28, rate=8000, seconds=0.6, loop=False, **drawing)
-    return replace(run, raw=raw, method=replace(run.method, patch=(1, 4, 4), mel_bands=40, mel_patch=(4, 20)))
+    raw = replace(run.data.raw, frames=1, fps=1.0, size=28, side=28, rate=8000, seconds=0.6, loop=False, **drawing)
+    return replace(
+        run,
+        data=replace(run.data, raw=raw),
+        method=replace(run.method, patch=(1, 4, 4), mel_bands=40, mel_patch=(4, 20)),
+    )
 
 
 SHOWN = {"grid-s1": grid_s1, "digits": digits}
 
 
-def run_of(cell: Cell, work: Path, options: argparse.Namespace) -> MediaRun[Any]:
+def run_of(cell: Cell, work: Path, options: argparse.Namespace) -> Run[MediaConfig, Any]:
     name, arm = str(cell["set"]), str(cell["model"])
     run = mavil.tiny()
     smaller = replace(run.method, size=SIZE, decoder=DECODER, inter_weight=INTER, roll=False)
@@ -154,12 +163,13 @@ class Supervised(Method):
 
 def case(cell: Cell, work: Path, options: argparse.Namespace) -> Case:
     library, columns = library_of(str(cell["set"]), options.data, work)
-    run = scheduled(run_of(cell, work, options))
-    shown = shown_of(library, run)
-    media = load_raw(library, shown.raw, where=run.data.where, cache=run.data.cache)
+    run = run_of(cell, work, options)
+    run = run.method.scheduled(run)
+    inputs = run.data.load(library, run.method)
+    media = inputs.clips
     for part in torch.arange(len(media)).split(64):  # decoded once, before anything is measured
         media.batch(part)
-    return Case(SETS[str(cell["set"])], library, run, shown, media, columns)
+    return Case(SETS[str(cell["set"])], library, run, inputs, media, columns)
 
 
 # -- one cell ----------------------------------------------------------------------------------------------------------
@@ -173,8 +183,8 @@ def measure(cell: Cell, work: Path, options: argparse.Namespace) -> dict[str, fl
     if cell["model"] == "supervised":
         model, steps = supervised(here, folder, resume=again)
     else:
-        steps = train_media(here.library, here.run, folder, resume=again).steps
-        model = build(here.run, here.shown)
+        steps = train_run(here.library, here.run, folder, resume=again).steps
+        model = build(here.inputs, here.run)
         load_model(model, str(folder / "model" / "model.safetensors"))
     found = {"core seconds": time.process_time() - began, "seconds": time.monotonic() - wall, "steps": float(steps)}
     found["parameters"] = float(sum(p.numel() for p in model.parameters()))
@@ -190,7 +200,7 @@ def untrained(cell: Cell, work: Path, options: argparse.Namespace) -> PerClip:
     path = per_clip_of({**cell, "model": "untrained"}, work)
     if not path.exists():
         here = case(start, work, options)
-        save(path, looked_at(here, build(here.run, here.shown).eval(), start, work, options))
+        save(path, looked_at(here, build(here.inputs, here.run).eval(), start, work, options))
     return per_clip(path)
 
 
@@ -208,7 +218,7 @@ def numbers(before: PerClip, after: PerClip) -> dict[str, float]:
 
 def supervised(here: Case, folder: Path, *, resume: bool) -> tuple[Method, int]:
     """The towers of MAViL after as many epochs of telling labels."""
-    model, media, run = build(here.run, here.shown), here.media, here.run
+    model, media, run = build(here.inputs, here.run), here.media, here.run
     truth_GL = torch.full((int(media.groups.max()) + 1, len(here.own.labels)), -1)
     counts = []
     for n, label in enumerate(here.own.labels):
@@ -260,7 +270,7 @@ def probes(
 def elsewhere(here: Case, model: Method, work: Path, options: argparse.Namespace) -> PerClip:
     """Kinds of ESC-10's sounds by the audio encoder: two windows of each."""
     library, columns = library_of("esc10", options.data, work)
-    media = load_raw(library, replace(here.shown.raw, modalities=("audio",)), cache=here.run.data.cache)
+    media = load_raw(library, replace(here.inputs.spec.raw, modalities=("audio",)), cache=here.run.data.cache)
     parts = {s: media.split(s) for s in ("train", "val", "test")}
     truth = {s: np.array([columns[i]["kind"] for i in part.ids]) for s, part in parts.items()}
     features = {s: clip_features(model, part, windows=2)["audio"] for s, part in parts.items()}

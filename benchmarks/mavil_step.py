@@ -21,7 +21,7 @@ from common import DEVICE, interleaved, write
 from seehear.methods.mavil import FastPaths, MAViL
 from seehear.nn.random import Randomness
 from seehear.recipes import mavil
-from seehear.recipes.config import MediaRun
+from seehear.recipes.config import Run
 from seehear.train.gradients import gradients
 from seehear.types import Batch
 
@@ -37,18 +37,18 @@ FORMS = {
 """Views are joined where only visible patches are embedded."""
 
 
-def batch_of(run: MediaRun, rows: int) -> Batch:
+def batch_of(run: Run, rows: int) -> Batch:
     g = torch.Generator().manual_seed(0)
-    video = torch.randint(0, 256, (rows, run.raw.frames, run.raw.size, run.raw.size, 3), generator=g)
-    sound = torch.randn(rows, run.raw.samples, generator=g)
+    video = torch.randint(0, 256, (rows, run.data.raw.frames, run.data.raw.size, run.data.raw.size, 3), generator=g)
+    sound = torch.randn(rows, run.data.raw.samples, generator=g)
     here = torch.ones(rows, dtype=torch.bool)
     batch = {"video": video.to(torch.uint8), "audio": sound, "has_video": here, "has_audio": here}
     return {k: v.to(DEVICE) for k, v in (batch | {"group": torch.arange(rows)}).items()}
 
 
-def stepper(run: MediaRun, fast: FastPaths, batch: Batch) -> Callable[[], object]:
+def stepper(run: Run, fast: FastPaths, batch: Batch) -> Callable[[], object]:
     torch.manual_seed(0)
-    model = MAViL(replace(run.method.reading(run.raw), fast=fast)).to(DEVICE)
+    model = MAViL(replace(run.method.reading(run.data.raw), fast=fast)).to(DEVICE)
     rows = len(batch["group"])
     rng = Randomness(0, 0, 0, rows, rows, DEVICE)
 
@@ -63,7 +63,7 @@ def measure(size: str, repeats: int) -> dict[str, float]:
     run, rows = getattr(mavil, size)(), ROWS[size]
     batch = batch_of(run, rows)
     cases = {name: stepper(run, fast, batch) for name, fast in FORMS.items()}
-    mel = MAViL(run.method.reading(run.raw)).to(DEVICE).spectrogram
+    mel = MAViL(run.method.reading(run.data.raw)).to(DEVICE).spectrogram
     times = interleaved({**cases, "spectrogram": lambda: mel(batch["audio"])}, repeats=repeats)
     found = {"rows": rows, "plain_seconds": times["plain"], "spectrogram_share": times["spectrogram"] / times["all"]}
     found |= {f"{name}_times_faster": times["plain"] / times[name] for name in FORMS if name != "plain"}

@@ -21,7 +21,7 @@ from fusemix_sets import Row, latents, split, table
 from seehear.methods.fusemix import FuseMixConfig
 from seehear.recipes import fusemix
 from seehear.recipes.config import Run
-from seehear.recipes.run import RECIPES
+from seehear.recipes.run import recipes
 from seehear.recipes.studies.modalities import ModalityOptions, study_of
 
 FUSEMIX = "fusemix.linear"
@@ -43,7 +43,7 @@ def fusemix_linear() -> Run[FuseMixConfig]:
 
 
 def main() -> None:
-    RECIPES[FUSEMIX] = fusemix_linear
+    recipes()[FUSEMIX] = fusemix_linear
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--work", type=Path, required=True)

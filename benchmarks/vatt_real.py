@@ -31,7 +31,7 @@ from torch.nn import functional as F
 from vatt_sets import SETS, DataSet, library_of
 
 from seehear.data.library import Library
-from seehear.data.raw import RawMedia, load_raw
+from seehear.data.raw import RawMedia
 from seehear.evaluation.bootstrap import compare, mean_interval, median_interval
 from seehear.evaluation.classify import Labelled, linear_probe
 from seehear.evaluation.embedded import smallest_space
@@ -40,10 +40,10 @@ from seehear.methods.base import Method
 from seehear.methods.vatt import VATT, VATTConfig
 from seehear.nn.random import Randomness
 from seehear.recipes import vatt
-from seehear.recipes.config import MediaRun
-from seehear.recipes.media import build, clip_features, placed, shown_of, train_media
+from seehear.recipes.config import Run
+from seehear.recipes.data import MediaConfig, MediaInputs, clip_features, placed
+from seehear.recipes.run import build, train_run
 from seehear.recipes.studies.grid import Cell, Result, cell_key, run_grid
-from seehear.recipes.towers import Shown
 from seehear.train.loop import fit
 from seehear.types import Batch, Encoded, Modality, StepOutput, Tensor
 
@@ -55,10 +55,10 @@ STRENGTHS = (0.0003, 0.001, 0.003, 0.01, 0.1, 1.0)
 Features = Mapping[Modality, np.ndarray]
 
 
-def run_of(name: str, model: str, seed: int, work: Path) -> MediaRun[VATTConfig]:
+def run_of(name: str, model: str, seed: int, work: Path) -> Run[MediaConfig, VATTConfig]:
     """The recipe, with what a set's clips ask for."""
     run = vatt.tiny()
-    method, raw, train = run.method, run.raw, run.train
+    method, raw, train = run.method, run.data.raw, run.train
     if name == "digits":
         method = replace(method, patch=(1, 7, 7), sound_patch=128)
         raw = replace(raw, frames=1, motion=0.0, size=28, region=(0.0, 0.0, 1.0, 1.0), flip=0.0)
@@ -74,8 +74,8 @@ def run_of(name: str, model: str, seed: int, work: Path) -> MediaRun[VATTConfig]
         raw = replace(raw, motion=0.0)
     if model == "agnostic":
         method = replace(method, variant="agnostic", shared=method.video)
-    data = replace(run.data, cache=work / "cache")
-    return replace(run, method=method, raw=raw, data=data, train=replace(train, seed=seed, workers=0, device="cpu"))
+    data = replace(run.data, raw=raw, cache=work / "cache")
+    return replace(run, method=method, data=data, train=replace(train, seed=seed, workers=0, device="cpu"))
 
 
 class Supervised(Method):
@@ -113,8 +113,8 @@ class Case:
 
     own: DataSet
     library: Library
-    run: MediaRun[VATTConfig]
-    shown: Shown
+    run: Run[MediaConfig, VATTConfig]
+    inputs: MediaInputs
     media: RawMedia
     columns: Mapping[str, Mapping[str, str]]
     """By clip."""
@@ -127,11 +127,11 @@ def case(cell: Cell, data: Path, work: Path) -> Case:
     name, model, seed = str(cell["set"]), str(cell["model"]), int(cell["seed"] or 0)
     library, columns = library_of(name, data, work)
     run = run_of(name, model, seed, work)
-    shown = shown_of(library, run)
-    media = load_raw(library, shown.raw, vocabulary=shown.vocabulary, cache=run.data.cache)
+    inputs = run.data.load(library, run.method)
+    media = inputs.clips
     for part in torch.arange(len(media)).split(64):  # decoded once, before anything is measured
         media.batch(part)
-    return Case(SETS[name], library, run, shown, media, columns)
+    return Case(SETS[name], library, run, inputs, media, columns)
 
 
 # -- one cell ----------------------------------------------------------------------------------------------------------
@@ -145,20 +145,20 @@ def measure(cell: Cell, data: Path, work: Path) -> dict[str, float]:
     if cell["model"] == "supervised":
         found = supervised(here, folder, again)
     else:
-        steps = train_media(here.library, here.run, folder, resume=again).steps
+        steps = train_run(here.library, here.run, folder, resume=again).steps
         found = {"core seconds": time.process_time() - began, "steps": float(steps)} | compare_networks(here, folder)
     shutil.rmtree(folder)
     return found
 
 
 def compare_networks(here: Case, folder: Path) -> dict[str, float]:
-    untrained, trained = (build(here.run, here.shown).eval() for _ in range(2))
+    untrained, trained = (build(here.inputs, here.run).eval() for _ in range(2))
     load_model(trained, str(folder / "model" / "model.safetensors"))
     found = {"parameters": float(sum(p.numel() for p in trained.parameters()))}
     splits = ("train", "val", "test")
     before, after = ({s: clip_features(model, here.media.split(s)) for s in splits} for model in (untrained, trained))
     found |= found_again(here, (untrained, trained), (before["test"], after["test"]))
-    if "video" in after["test"] and here.shown.raw.frames > 1 and not here.shown.raw.motion:
+    if "video" in after["test"] and here.inputs.spec.raw.frames > 1 and not here.inputs.spec.raw.motion:
         stills = {**after["test"], "video": still_features(trained, here.media.split("test"))}
         again = found_again(here, (untrained, trained), (before["test"], stills))
         found |= {f"still {k}": v for k, v in again.items() if "video" in k and "R@10" in k}
@@ -225,7 +225,7 @@ def supervised(here: Case, folder: Path, again: bool) -> dict[str, float]:
         truth_GL[media.groups, n] = torch.from_numpy(
             np.searchsorted(kinds, [here.columns[i][label] for i in media.ids])
         )
-    model = build(here.run, here.shown)
+    model = build(here.inputs, here.run)
     assert isinstance(model, VATT)
     with torch.random.fork_rng():
         torch.manual_seed(here.run.train.seed)

@@ -18,7 +18,8 @@ from seehear.methods.vatt import SIZES, VATT, VATTConfig
 from seehear.nn.logmel import MelConfig
 from seehear.nn.random import Randomness
 from seehear.recipes import vatt
-from seehear.recipes.config import MediaRun
+from seehear.recipes.config import Run
+from seehear.recipes.data import MediaConfig
 from seehear.train import numerics
 from seehear.train.gradients import Encode, gradients
 from seehear.train.optim import OptimConfig, adamw
@@ -27,8 +28,8 @@ from seehear.types import MODALITIES, Batch, StepOutput
 KEEP = (1.0, 0.75, 0.5, 0.25)
 
 
-def _of_recipe(run: MediaRun[VATTConfig], words: int) -> VATTConfig:
-    return run.method.reading(run.raw, vocabulary=words)
+def _of_recipe(run: Run[MediaConfig, VATTConfig], words: int) -> VATTConfig:
+    return run.method.reading(run.data.raw, vocabulary=words)
 
 
 CONFIGS = {

@@ -16,7 +16,7 @@ import pytest
 from seehear.cli import COMMANDS, main
 from seehear.commands.parsing import option_names
 from seehear.recipes import demo
-from seehear.recipes.run import RECIPES, recipe
+from seehear.recipes.run import recipe, recipes
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs").rglob("*.md")) + [ROOT / "README.md"]
@@ -34,7 +34,7 @@ def options_of(words):
     """All that a command line may name; None where its words decide it."""
     name = words[1]
     if name == "train":
-        chosen = recipe(words[3]) if len(words) > 3 and words[3] in RECIPES else recipe("fusemix")
+        chosen = recipe(words[3]) if len(words) > 3 and words[3] in recipes() else recipe("fusemix")
         return {"--out", "--resume", "--json", *option_names(type(chosen), default=chosen)}
     if name == "study":
         from seehear.commands.study import STUDIES as known

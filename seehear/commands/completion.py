@@ -94,6 +94,6 @@ def _names() -> dict[str, list[str]]:
     """What may stand beside files after a command."""
     from seehear.commands.study import STUDIES
     from seehear.data.importers.registry import IMPORTERS
-    from seehear.recipes.run import RECIPES
+    from seehear.recipes.run import recipes
 
-    return {"train": sorted(RECIPES), "study": sorted(STUDIES), "import": sorted(IMPORTERS)}
+    return {"train": sorted(recipes()), "study": sorted(STUDIES), "import": sorted(IMPORTERS)}

@@ -52,7 +52,7 @@ def train(words: Sequence[str]) -> None:
     positional = [w for w in words if not w.startswith("-")]
     default = recipe(positional[1] if len(positional) > 1 and "-" not in positional[1] else "fusemix")
     kind: Any = type(default)
-    run = ("run", Annotated[kind[type(default.method)], Flat], field(default=default))
+    run = ("run", Annotated[kind[type(default.data), type(default.method)], Flat], field(default=default))
     made = make_dataclass("Train", [run], bases=(_Train,), frozen=True, kw_only=True)
     made.__doc__ = _Train.__doc__
     options: Any = parse(made, words, prog="seehear train")

@@ -25,10 +25,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from seehear.errors import unknown
-from seehear.nn.random import Randomness
-from seehear.types import Batch, Encoded, Modality, StepOutput, Tensor
+from seehear.nn.random import Randomness, seed_of
+from seehear.types import MODALITIES, Batch, Encoded, Modality, StepOutput, Tensor
 
 Config = TypeVar("Config")
+AnyRun = TypeVar("AnyRun")
+AnyMethod = TypeVar("AnyMethod", bound="Method")
 
 
 def config_from(kind: type[Config], values: Mapping[str, Any], name: str, **nested: type) -> Config:
@@ -40,6 +42,31 @@ def config_from(kind: type[Config], values: Mapping[str, Any], name: str, **nest
             raise unknown(f"{name} option", given, known)
     made = {k: nested[k](**v) for k, v in values.items() if k in nested and isinstance(v, Mapping)}
     return kind(**{**values, **made})
+
+
+class MethodConfig:
+    """Settings of a method: its subclasses are frozen dataclasses of plain values."""
+
+    name: ClassVar[str]
+    """Of the method, as in `registry.METHODS`."""
+    reads_sequences: ClassVar[bool] = False
+    """Whether words and spectrograms are read as sequences where a library has them, and not vectors in their place."""
+
+    @property
+    def modalities(self) -> tuple[Modality, ...]:
+        """What of a clip the method can read."""
+        return MODALITIES
+
+    def scheduled(self, run: AnyRun) -> AnyRun:
+        """A run of these settings (`recipes.config.Run`) with what follows from them filled in."""
+        return run
+
+
+def seeded(kind: type[AnyMethod], config: Any, seed: int) -> AnyMethod:
+    """An untrained method whose weights are a function of the seed; torch's own generator stays as it is."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_of(seed, "weights"))
+        return kind(config)
 
 
 class Method(nn.Module):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Literal, cast
 
 from seehear.errors import SeehearError, unknown
-from seehear.methods.base import config_from
+from seehear.methods.base import AnyRun, config_from
 from seehear.methods.mavil_config import SIDES, FastPaths, MAViLConfig
-from seehear.nn.curriculum import Curriculum
+from seehear.methods.mavil_cost import activations, forward, shape_of
+from seehear.nn.curriculum import Curriculum, rows_for
 from seehear.nn.diffusion import Schedule
 from seehear.nn.maskeddecoder import DecoderKind
 from seehear.nn.transformer import Size
@@ -35,6 +36,7 @@ class Batches:
 
 @dataclass(frozen=True, kw_only=True)
 class DiffMAViLConfig(MAViLConfig):
+    name: ClassVar = "diffmavil"
     decoders: dict[Modality, DecoderKind] = field(default_factory=lambda: {"video": "cross", "audio": "joint"})
     """How hidden patches see the seen ones, and each other."""
     diffuse: tuple[Modality, ...] = SIDES
@@ -62,6 +64,37 @@ class DiffMAViLConfig(MAViLConfig):
             raise SeehearError(
                 "the curriculum says what is hidden: set curriculum.start and curriculum.end, not masking"
             )
+
+    def scheduled(self, run: AnyRun) -> AnyRun:
+        """A ratio for each epoch, and the batch of each epoch where batches follow it. The rate then follows the batch,
+        as (rows / optim.lr_rows) ^ optim.lr_power; `lr_rows` is the run's batch where it has none."""
+        config, made = self, cast(Any, run)
+        train, optim, sizes = made.train, made.optim, made.train.batch_size
+        if config.curriculum.parts and train.steps is None:
+            config = replace(config, curriculum=replace(config.curriculum, parts=train.epochs))
+        if config.batches.follow != "nothing" and isinstance(sizes, int):
+            if not config.curriculum.parts or train.steps is not None:
+                raise SeehearError(
+                    "batches that follow the masking ratio need one an epoch: curriculum.parts, and no steps"
+                )
+            optim, sizes = replace(optim, lr_rows=optim.lr_rows or sizes), config.batch_sizes(sizes)
+        scheduled: AnyRun = replace(made, method=config, optim=optim, train=replace(train, batch_size=sizes))
+        return scheduled
+
+    def batch_sizes(self, reference: int) -> tuple[int, ...]:
+        """Of each part of the curriculum, where `reference` is the batch at the reference ratio."""
+        shape = shape_of(self)
+
+        def cost(ratio: float) -> float:
+            return activations(shape, ratio) if self.batches.follow == "memory" else sum(forward(shape, ratio).values())
+
+        return rows_for(
+            self.curriculum.ratios(),
+            cost,
+            reference=reference,
+            reference_ratio=self.batches.reference,
+            multiple=self.batches.multiple,
+        )
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> DiffMAViLConfig:

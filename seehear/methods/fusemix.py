@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from seehear.errors import SeehearError, unknown
 from seehear.losses.contrastive import Overlap, PairLoss, info_nce, matryoshka, pairwise
 from seehear.methods import linear
-from seehear.methods.base import Method, config_from
+from seehear.methods.base import Method, MethodConfig, config_from
 from seehear.nn.adapter import FusionAdapter, GatedSkip, Standardise
 from seehear.nn.mixing import halves, mix, permutation, row_numbers
 from seehear.nn.random import Randomness, seed_of
@@ -36,7 +36,8 @@ first it holds."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class FuseMixConfig:
+class FuseMixConfig(MethodConfig):
+    name: ClassVar = "fusemix"
     widths: dict[Modality, int] = field(default_factory=dict)
     """Width of the cached latents, by modality; two modalities at least. A recipe leaves it empty: data fills it in."""
     blocks: dict[Modality, tuple[int, ...]] = field(default_factory=dict)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Self, get_args
+from typing import Any, ClassVar, Literal, Self, get_args
 
 from seehear.data.raw import RawConfig
 from seehear.errors import SeehearError, unknown
-from seehear.methods.base import config_from
+from seehear.methods.base import MethodConfig, config_from
 from seehear.nn.kaldi import KaldiMel
 from seehear.nn.maskeddecoder import DecoderKind
 from seehear.nn.transformer import Size
@@ -38,7 +38,8 @@ class FastPaths:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MAViLConfig:
+class MAViLConfig(MethodConfig):
+    name: ClassVar = "mavil"
     size: Size = SIZES["base"]
     """Of the encoder of either modality."""
     fusion: Literal["joint", "bottleneck"] = "joint"
@@ -143,6 +144,11 @@ class MAViLConfig:
         return replace(
             self, frames=(raw.frames, raw.size, raw.size), rate=raw.rate, mel_frames=-(-frames // step) * step
         )
+
+    @property
+    def diffuse(self) -> tuple[Modality, ...]:
+        """Modalities whose hidden patches are given diffused: none, but for DiffMAViL."""
+        return ()
 
     def grid(self, m: Modality) -> tuple[int, ...]:
         return self.frames if m == "video" else (self.mel_frames, self.mel_bands)

@@ -26,7 +26,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from math import prod
 
-from seehear.methods.diffmavil_config import DiffMAViLConfig
 from seehear.methods.mavil_config import MAViLConfig
 from seehear.nn.kaldi import KaldiMel
 from seehear.nn.maskeddecoder import DecoderKind
@@ -97,13 +96,12 @@ class CostShape:
 
 def shape_of(config: MAViLConfig, *, samples: int = 0) -> CostShape:
     """Of a model's settings; with the front end, where `samples` says how long a clip's sound is."""
-    diffused = config.diffuse if isinstance(config, DiffMAViLConfig) else ()
     mel = KaldiMel(rate=config.rate, bands=config.mel_bands)
 
     def side(m: Modality) -> Side:
         kind, part = config.decoders[m], config.decoded[m]
         tokens, values = prod(config.counts(m)), config.values(m)
-        return Side(tokens=tokens, values=values, decoder=kind, decoded=part, noised=m in diffused)
+        return Side(tokens=tokens, values=values, decoder=kind, decoded=part, noised=m in config.diffuse)
 
     return CostShape(
         audio=side("audio"),

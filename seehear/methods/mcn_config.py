@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from seehear.errors import SeehearError, unknown
 from seehear.losses.clustering import Over
-from seehear.methods.base import config_from
+from seehear.methods.base import MethodConfig, config_from
 from seehear.nn.davenet import NormKind
 from seehear.types import MODALITIES, Modality
 
@@ -18,7 +18,9 @@ Input = Literal["latents", "words", "mel", "waveform"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class MCNConfig:
+class MCNConfig(MethodConfig):
+    name: ClassVar = "mcn"
+    reads_sequences: ClassVar = True
     widths: dict[Modality, int] = field(default_factory=dict)
     """Width of the features by modality (of a word vector, for words; number of bands, for sound); two modalities at
     least. A recipe leaves it empty: data fills it in."""

@@ -22,6 +22,13 @@ METHODS: dict[str, str] = {
     "painter": "painter.Painter",
 }
 """Name in a model's config.json -> class in `seehear.methods`."""
+_FOR_A_RUN = ("classifier", "painter")
+
+
+def trained() -> list[str]:
+    """The methods that 'seehear train' trains: each has its presets in `seehear.recipes.NAME`. The others learn for a
+    run that is there."""
+    return [name for name in METHODS if name not in _FOR_A_RUN]
 
 
 def method_class(name: str) -> type[Method]:

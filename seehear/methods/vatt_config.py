@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import combinations
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from seehear.data.raw.config import RawConfig
 from seehear.errors import SeehearError, unknown
 from seehear.losses.nce import Form
-from seehear.methods.base import config_from
+from seehear.methods.base import MethodConfig, config_from
 from seehear.nn.logmel import MelConfig
 from seehear.nn.transformer import Size
 from seehear.types import MODALITIES, Modality
@@ -27,7 +27,8 @@ SIZES = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class VATTConfig:
+class VATTConfig(MethodConfig):
+    name: ClassVar = "vatt"
     modalities: tuple[Modality, ...] = MODALITIES
     """What a batch holds; two at least."""
     variant: Literal["specific", "agnostic"] = "specific"

@@ -30,6 +30,7 @@ from seehear.nn.random import seed_of
 from seehear.progress import say
 from seehear.recipes import fusemix
 from seehear.recipes.config import Run
+from seehear.recipes.data import LatentInputs, LatentsConfig
 from seehear.recipes.evaluate import EvaluateOptions, evaluate_run
 from seehear.recipes.run import finish
 from seehear.report.run import write_report
@@ -114,7 +115,7 @@ def demo(folder: Path) -> DemoReport:
     library = Library.open(uri)
     stage("encode", lambda: encode_library(library))
     data, clips = load_latents(library), {clip.id: clip for clip in library.clips()}
-    stage("train", lambda: finish(data, run(), run_folder, library=str(uri.resolve())))
+    stage("train", lambda: finish(LatentInputs(data, library=str(uri.resolve())), run(), run_folder))
     scores = stage("measure", lambda: measure(data, clips, folder / "folds", ready={_TEST_FOLD: run_folder}))
     space = SharedSpace.from_pretrained(run_folder)
     stage("index", lambda: build_index(library, space, name="demo", model=str(run_folder.resolve())))
@@ -125,7 +126,7 @@ def demo(folder: Path) -> DemoReport:
     return report
 
 
-def run() -> Run[FuseMixConfig]:
+def run() -> Run[LatentsConfig, FuseMixConfig]:
     """`fusemix.base` with text as the hub and the linear head alone: as good on so few clips, and much faster."""
     base = fusemix.base()
     training = replace(base.train, epochs=60, evaluations=12, patience=4)
@@ -177,7 +178,7 @@ def _fold(data: LatentData, clips: Mapping[str, Clip], fold: str, folder: Path, 
     own = [clips[name] for name in data.ids]
     splits = np.array([_split(clip, fold, held_out=held_out) for clip in own], dtype=object)
     part = LatentData(data.rows, ids=data.ids, splits=splits, groups=data.groups)
-    finish(part, run(), folder)
+    finish(LatentInputs(part), run(), folder)
     space = SharedSpace.from_pretrained(folder)
     closed = fusemix.start_of(run().method, part)
     learned_hits, closed_hits = _ask(space, part, own), _ask(closed, part, own)

@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import Any
 
-from seehear.errors import SeehearError, unknown
+from seehear.errors import unknown
 from seehear.methods.diffmavil_config import Batches, DiffMAViLConfig
 from seehear.methods.mavil_config import SIDES, MAViLConfig
-from seehear.methods.mavil_cost import activations, forward, shape_of
-from seehear.nn.curriculum import Curriculum, rows_for
+from seehear.nn.curriculum import Curriculum
 from seehear.nn.diffusion import Schedule
 from seehear.recipes import mavil
-from seehear.recipes.config import MediaRun
+from seehear.recipes.config import Run
+from seehear.recipes.data import MediaConfig
+from seehear.recipes.mavil import build
 
 _CONSTANT = Curriculum(start=0.8, shape="constant")
 _JOINT, _CROSS = dict.fromkeys(SIDES, "joint"), dict.fromkeys(SIDES, "cross")
@@ -47,7 +48,7 @@ the second view with its term as well; `lean, more hidden` is that with the curr
 control too, and needs no settings."""
 
 
-def base() -> MediaRun[DiffMAViLConfig]:
+def base() -> Run[MediaConfig, DiffMAViLConfig]:
     """The published ingredients on MAViL-B, as far as they are known (docs/methods/diffmavil.md): for a corpus like
     AudioSet on many GPUs.
 
@@ -56,7 +57,7 @@ def base() -> MediaRun[DiffMAViLConfig]:
     return diffused(mavil.base(), "diffmavil.base", batches=Batches(follow="compute"))
 
 
-def small() -> MediaRun[DiffMAViLConfig]:
+def small() -> Run[MediaConfig, DiffMAViLConfig]:
     """The same for one GPU.
 
     seehear train LIB diffmavil.small --data.cache CACHE
@@ -64,7 +65,7 @@ def small() -> MediaRun[DiffMAViLConfig]:
     return diffused(mavil.small(), "diffmavil.small", batches=Batches(follow="compute", multiple=16))
 
 
-def tiny() -> MediaRun[DiffMAViLConfig]:
+def tiny() -> Run[MediaConfig, DiffMAViLConfig]:
     """The same on two cores: the method to be looked at. With so few and small patches it saves little.
 
     seehear train LIB diffmavil.tiny --data.cache CACHE
@@ -72,14 +73,14 @@ def tiny() -> MediaRun[DiffMAViLConfig]:
     return diffused(mavil.tiny(), "diffmavil.tiny", batches=Batches(multiple=8))
 
 
-def diffused(run: MediaRun[MAViLConfig], name: str, **options: Any) -> MediaRun[DiffMAViLConfig]:
+def diffused(run: Run[MediaConfig, MAViLConfig], name: str, **options: Any) -> Run[MediaConfig, DiffMAViLConfig]:
     """A run of MAViL with the ingredients; `options` of DiffMAViL on top."""
     plain = {f.name: getattr(run.method, f.name) for f in fields(run.method) if f.name not in ("decoders", "masking")}
     made = {f.name: getattr(run, f.name) for f in fields(run)}
-    return MediaRun(**{**made, "recipe": name, "method": DiffMAViLConfig(**(plain | options))})
+    return Run(**{**made, "recipe": name, "method": DiffMAViLConfig(**(plain | options))})
 
 
-def arm(run: MediaRun[DiffMAViLConfig], name: str) -> MediaRun[DiffMAViLConfig]:
+def arm(run: Run[MediaConfig, DiffMAViLConfig], name: str) -> Run[MediaConfig, DiffMAViLConfig]:
     """One of `ARMS`. What it does not change is as the run has it."""
     if name not in ARMS:
         raise unknown("arm", name, ARMS)
@@ -89,35 +90,5 @@ def arm(run: MediaRun[DiffMAViLConfig], name: str) -> MediaRun[DiffMAViLConfig]:
     return replace(run, method=replace(run.method, **changes))
 
 
-def scheduled(run: MediaRun[DiffMAViLConfig]) -> MediaRun[DiffMAViLConfig]:
-    """As it is trained: a ratio for each epoch, and the batch of each epoch where batches follow it. Then the rate
-    follows the batch, as (rows / optim.lr_rows) ^ optim.lr_power; `lr_rows` is the run's batch where it says none."""
-    config, train, optim = run.method, run.train, run.optim
-    if config.curriculum.parts and train.steps is None:
-        config = replace(config, curriculum=replace(config.curriculum, parts=train.epochs))
-    sizes = train.batch_size
-    if config.batches.follow != "nothing" and isinstance(sizes, int):
-        if not config.curriculum.parts or train.steps is not None:
-            raise SeehearError(
-                "batches that follow the masking ratio need one an epoch: curriculum.parts, and no steps"
-            )
-        optim, sizes = replace(optim, lr_rows=optim.lr_rows or sizes), batches(config, sizes)
-    return replace(run, method=config, optim=optim, train=replace(train, batch_size=sizes))
-
-
-def batches(config: DiffMAViLConfig, reference: int) -> tuple[int, ...]:
-    """Of each part of the curriculum, where `reference` is the batch at the reference ratio."""
-    shape = shape_of(config)
-
-    def cost(ratio: float) -> float:
-        if config.batches.follow == "memory":
-            return activations(shape, ratio)
-        return sum(forward(shape, ratio).values())
-
-    return rows_for(
-        config.curriculum.ratios(),
-        cost,
-        reference=reference,
-        reference_ratio=config.batches.reference,
-        multiple=config.batches.multiple,
-    )
+PRESETS = {"tiny": tiny, "small": small, "base": base}
+__all__ = ["ARMS", "PRESETS", "arm", "base", "build", "diffused", "small", "tiny"]

@@ -16,10 +16,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from seehear.data.loader import Loader
-from seehear.recipes import media
-from seehear.recipes.config import MediaRun, Run
-from seehear.recipes.run import load, prepare
-from seehear.recipes.start import Prepared
+from seehear.recipes.config import Run
+from seehear.recipes.run import Prepared, prepare
 from seehear.train.config import TrainConfig
 from seehear.train.memory import available_bytes, peak_bytes
 from seehear.train.rehearsal import PLACES, Rehearsal, forward_flops, loader_of, rehearse, step_flops
@@ -70,12 +68,12 @@ class Estimate:
         return not self.why_not and bool(self.how) and self.bytes <= self.free_bytes
 
 
-def estimates(library: Library, run: Run[Any] | MediaRun[Any], *, steps: int, seconds: float) -> Iterator[Estimate]:
+def estimates(library: Library, run: Run[Any, Any], *, steps: int, seconds: float) -> Iterator[Estimate]:
     """At most so many measured steps, and about so many seconds. Raises `SeehearError` for what the library lacks."""
     began = time.monotonic()
-    run = media.scheduled(run) if isinstance(run, MediaRun) else run
-    job = _prepared(library, run)
-    found = _Estimating(run, job, setup=time.monotonic() - began, until=began + _SPARE * seconds)
+    inputs = run.data.load(library, run.method)
+    job = prepare(inputs, run, scored=_SCORED if inputs.clips.heavy else None)
+    found = _Estimating(job, setup=time.monotonic() - began, until=began + _SPARE * seconds)
     yield found.now
     if found.now.why_not:
         return
@@ -86,35 +84,24 @@ def estimates(library: Library, run: Run[Any] | MediaRun[Any], *, steps: int, se
         yield found.scored()
 
 
-def _prepared(library: Library, run: Run[Any] | MediaRun[Any]) -> Prepared[Any]:
-    if isinstance(run, MediaRun):
-        return media.prepare(library, run, media.shown_of(library, run), scored=_SCORED)
-    data, training = load(library, run)
-    return prepare(data, run, training)
-
-
-def _scorings(run: Run[Any] | MediaRun[Any], validation: int) -> float:
+def _scorings(job: Prepared) -> float:
     """How many times the clips that are scored here are scored in a run."""
-    times = run.train.evaluations + 1 if run.train.evaluations else 0
-    shares = 1.0
-    if isinstance(run, MediaRun):
-        shares = min(validation, run.data.validate_at_most) / max(1, min(validation, _SCORED))
-    return times * shares
+    times = job.run.train.evaluations + 1 if job.run.train.evaluations else 0
+    return times * min(job.validation, job.run.data.validate_at_most) / max(1, job.scored)
 
 
 class _Estimating:
     """`now` is the best that is known; each call makes it better."""
 
-    def __init__(self, run: Run[Any] | MediaRun[Any], job: Prepared[Any], *, setup: float, until: float):
-        self.run, self.job, self.setup, self.until = run, job, setup, until
-        loader = loader_of(job.method, job.data, run.train)
+    def __init__(self, job: Prepared, *, setup: float, until: float):
+        self.run, self.job, self.setup, self.until = job.run, job, setup, until
+        loader = loader_of(job.method, job.data, job.run.train)
         self.device, self.full = loader.device, loader.place(0).rows
-        self.now = _known(run.recipe, job, loader)
+        self.now = _known(job.run.recipe, job, loader)
         few, unit = _FEW_CLIPS if job.data.heavy else _FEW_LATENTS, loader.together
         self.rows = min(-(-few // unit) * unit, self.full)
         self.ratios = [1.0] * len(PLACES)
-        cached = isinstance(run, MediaRun) and run.data.cache is not None
-        self.passes = self.now.rows * self.now.steps / job.clips if cached else 1.0
+        self.passes = self.now.rows * self.now.steps / job.clips if job.run.data.keeps_clips else 1.0
         job.method.to(self.device)
         rest = (_STATE - _WEIGHT) * self.now.parameters
         self.memory = [(0, peak_bytes(self.device) + rest)]  # (clips in memory at once, the most that was held)
@@ -151,7 +138,7 @@ class _Estimating:
         began = time.monotonic()
         assert self.job.score is not None
         self.job.score(self.job.method)
-        taken = (time.monotonic() - began) * _scorings(self.run, self.job.validation)
+        taken = (time.monotonic() - began) * _scorings(self.job)
         self.now = replace(self.now, seconds=self.now.seconds + taken)
         return self.now
 
@@ -218,7 +205,7 @@ class _Estimating:
         return self.now
 
 
-def _known(recipe: str, job: Prepared[Any], loader: Loader) -> Estimate:
+def _known(recipe: str, job: Prepared, loader: Loader) -> Estimate:
     """What costs nothing to say."""
     parameters = sum(p.numel() for p in job.method.parameters())
     state, free = _STATE * parameters, available_bytes(loader.device)

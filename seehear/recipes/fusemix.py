@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import torch
-
 from seehear.data.latents import LatentData
 from seehear.methods import linear
+from seehear.methods.base import seeded
 from seehear.methods.fusemix import FuseMix, FuseMixConfig
 from seehear.methods.pair_blocks import tuned_blocks
 from seehear.nn.random import seed_of
 from seehear.progress import say
 from seehear.recipes.closed_forms import training_moments, validation_rows
 from seehear.recipes.config import Run
+from seehear.recipes.data import LatentInputs, LatentsConfig
 from seehear.train.loop import TrainConfig
 from seehear.train.optim import OptimConfig
 from seehear.types import Modality
@@ -21,13 +21,14 @@ from seehear.types import Modality
 _ROWS_TO_FIT = 200_000  # clips are plenty for means, deviations and covariances
 
 
-def paper() -> Run[FuseMixConfig]:
+def paper() -> Run[LatentsConfig, FuseMixConfig]:
     """FuseMix as its authors released it: section 5.1 of arXiv 2312.10144's code. For millions of pairs.
 
     seehear train LIB fusemix.paper
     """
     return Run(
         recipe="fusemix.paper",
+        data=LatentsConfig(),
         method=FuseMixConfig(standardise=False, mask_duplicates=False),
         optim=OptimConfig(
             lr=1e-3, floor=1e-6, schedule="epoch_cosine", warmup_steps=100, warmup_from=1e-6, weight_decay=0.1
@@ -36,7 +37,7 @@ def paper() -> Run[FuseMixConfig]:
     )
 
 
-def base() -> Run[FuseMixConfig]:
+def base() -> Run[LatentsConfig, FuseMixConfig]:
     """FuseMix on a head that starts as the closed form best on validation and learns what is missing, slowly: for
     hundreds to a million pairs. Why these settings, and what they reached: docs/methods/fusemix.md.
 
@@ -44,24 +45,27 @@ def base() -> Run[FuseMixConfig]:
     """
     return Run(
         recipe="fusemix.base",
+        data=LatentsConfig(),
         method=FuseMixConfig(head="skip", depth=1, expansion=2, linear_lr=0.03, mix="permutation", lambda_per="row"),
         optim=OptimConfig(lr=1e-3, floor=1e-6, weight_decay=0.1, warmup=0.05),
         train=TrainConfig(epochs=150, batch_size=1024, evaluations=30, patience=8, fast_matmul=True),
     )
 
 
-def build(config: FuseMixConfig, train: LatentData, validation: LatentData | None, *, seed: int) -> FuseMix:
+PRESETS = {"base": base, "paper": paper}
+
+
+def build(config: FuseMixConfig, inputs: LatentInputs, *, seed: int, batch_size: int = 0) -> FuseMix:
     """The model as training starts: widths, standardisation and closed-form start from the training clips; the closed
     form's shrinkage and rank from the validation clips, where there are any."""
+    train, validation = inputs.train, inputs.validation
     widths = {m: sum(w) for m, w in train.widths.items()}
     blocks = {m: w for m, w in train.widths.items() if len(w) > 1} if config.standardise else {}
     config = replace(config, widths=widths, blocks=blocks)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_of(seed, "weights"))
-        model = FuseMix(config)
+    model = seeded(FuseMix, config, seed)
     latents, present = train.sample(_ROWS_TO_FIT, seed_of(seed, "rows to fit")).aligned()
     start = None
-    if config.head != "adapter" and validation is not None:
+    if config.head != "adapter" and len(validation) > 1:
         start = _closed_start(config, train, validation)
         say(f"starts from {start.name}, {', '.join(f'{k} {v}' for k, v in start.settings.items())}: best on validation")
     return model.fit(latents, present, start=start)
@@ -70,7 +74,8 @@ def build(config: FuseMixConfig, train: LatentData, validation: LatentData | Non
 def start_of(config: FuseMixConfig, data: LatentData) -> linear.LinearMaps:
     """The closed form that a run on this data starts from, alone: what training must improve on."""
     config = replace(config, widths={m: sum(w) for m, w in data.widths.items()})
-    return _closed_start(config, data.split("train").joined(), data.split("val").joined())
+    inputs = LatentInputs(data)
+    return _closed_start(config, inputs.train, inputs.validation)
 
 
 def _closed_start(config: FuseMixConfig, train: LatentData, validation: LatentData) -> linear.LinearMaps:

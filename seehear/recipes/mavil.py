@@ -5,15 +5,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 from seehear.data.raw import RawConfig
 from seehear.encoders.hub_files import model_folder
 from seehear.errors import SeehearError
+from seehear.methods.base import seeded
 from seehear.methods.mavil import MAViL
 from seehear.methods.mavil_config import SIDES, SIZES, MAViLConfig
+from seehear.methods.registry import method_class
 from seehear.nn.image_mae import ImageMAE
 from seehear.nn.transformer import Size
-from seehear.recipes.config import MediaRun
+from seehear.recipes.config import Run
+from seehear.recipes.data import MediaConfig, MediaInputs
 from seehear.space import load_model
 from seehear.train.checkpoint import read_tensors
 from seehear.train.config import TrainConfig
@@ -27,22 +31,22 @@ _PLAIN = RawConfig(
 """Crops and mirrored pictures, no other colours; sounds are turned round and made louder or softer by the method."""
 
 
-def base() -> MediaRun[MAViLConfig]:
+def base() -> Run[MediaConfig, MAViLConfig]:
     """Stage 1 of MAViL-B as in the paper (arXiv 2212.08071), as far as it is known (docs/methods/mavil.md): 8 frames of
     224 pixels at 2 a second, 10 s of sound. For a corpus like AudioSet on many GPUs.
 
     seehear train LIB mavil.base --data.cache CACHE
     """
-    return MediaRun(
+    return Run(
         recipe="mavil.base",
         method=MAViLConfig(),
-        raw=replace(_PLAIN, frames=8, fps=2.0, size=224, seconds=10.0),
+        data=MediaConfig(raw=replace(_PLAIN, frames=8, fps=2.0, size=224, seconds=10.0)),
         optim=OptimConfig(lr=4e-4, floor=1e-6, warmup=0.2, weight_decay=1e-5, betas=(0.9, 0.95), lr_rows=512),
         train=TrainConfig(epochs=20, batch_size=512, precision="bf16", workers=16, evaluations=20),
     )
 
 
-def small() -> MediaRun[MAViLConfig]:
+def small() -> Run[MediaConfig, MAViLConfig]:
     """ViT-S with narrower decoders, the same clips: a day on one GPU for some ten thousand of them.
 
     seehear train LIB mavil.small --data.cache CACHE
@@ -57,19 +61,28 @@ def small() -> MediaRun[MAViLConfig]:
     )
 
 
-def tiny() -> MediaRun[MAViLConfig]:
+def tiny() -> Run[MediaConfig, MAViLConfig]:
     """Minutes on two cores: 4 layers, 24 frames of 48 pixels and 3 s of sound. A first try of one's own material.
 
     seehear train LIB mavil.tiny --data.cache CACHE
     """
     decoder = Size(layers=2, width=96, hidden=384, heads=3)
-    return MediaRun(
+    return Run(
         recipe="mavil.tiny",
         method=MAViLConfig(size=SIZES["tiny"], fusion_layers=1, decoder=decoder),
-        raw=replace(_PLAIN, frames=24, fps=8.0, size=48),
+        data=MediaConfig(raw=replace(_PLAIN, frames=24, fps=8.0, size=48)),
         optim=OptimConfig(lr=1e-3, floor=1e-6, warmup=0.1, weight_decay=0.05, betas=(0.9, 0.95)),
         train=TrainConfig(epochs=60, batch_size=64, workers=1, evaluations=6),
     )
+
+
+PRESETS = {"tiny": tiny, "small": small, "base": base}
+
+
+def build(config: MAViLConfig, inputs: MediaInputs, *, seed: int, batch_size: int) -> MAViL:
+    """The model as training starts; DiffMAViL likewise."""
+    kind = cast(type[MAViL], method_class(config.name))
+    return started(seeded(kind, config.reading(inputs.spec.raw), seed))
 
 
 def started(model: MAViL) -> MAViL:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import torch
-
 from seehear.data.contexts import ContextConfig
 from seehear.data.joining import sequence_shape
 from seehear.data.latents import LatentData
+from seehear.methods.base import seeded
 from seehear.methods.mcn import MCN, MCNConfig
 from seehear.methods.mcn_config import Input
 from seehear.nn.random import seed_of
 from seehear.progress import say
-from seehear.recipes.config import DataConfig, Run
+from seehear.recipes.config import Run
+from seehear.recipes.data import LatentInputs, LatentsConfig
 from seehear.train.loop import TrainConfig
 from seehear.train.optim import OptimConfig
 from seehear.types import Modality
@@ -24,7 +24,7 @@ _ROWS_TO_LOOK_AT = 2000  # whether latents are ever negative shows in a few
 _ROWS_A_CLUSTER = 4  # fewer rows than that a cluster: its centroid is hardly a mean
 
 
-def paper() -> Run[MCNConfig]:
+def paper() -> Run[LatentsConfig, MCNConfig]:
     """MCN as in its authors' README (code of arXiv 2104.12671). For HowTo100M's features, or any library
     of timed captions with word vectors and spectrograms; 224 million parameters.
 
@@ -33,13 +33,13 @@ def paper() -> Run[MCNConfig]:
     return Run(
         recipe="mcn.paper",
         method=MCNConfig(audio_norm="batch"),
-        data=DataConfig(contexts=ContextConfig(clips_per_video=32, min_duration=10.0), resident=False),
+        data=LatentsConfig(contexts=ContextConfig(clips_per_video=32, min_duration=10.0), resident=False),
         optim=OptimConfig(lr=1e-4, floor=0.0, weight_decay=0.0, warmup_steps=5000),
         train=TrainConfig(epochs=30, batch_size=4096, evaluations=30, seed=1),
     )
 
 
-def base() -> Run[MCNConfig]:
+def base() -> Run[LatentsConfig, MCNConfig]:
     """MCN on the latents of any encoders: unit vectors and a learned temperature in place of raw products, and clips as
     they are in the library. For thousands to millions of clips. What was measured: docs/methods/mcn.md.
 
@@ -47,13 +47,14 @@ def base() -> Run[MCNConfig]:
     """
     return Run(
         recipe="mcn.base",
+        data=LatentsConfig(),
         method=MCNConfig(similarity="cosine", normalise="standardise", dim=512, clusters=64, mask_duplicates=True),
         optim=OptimConfig(lr=1e-3, floor=1e-6, weight_decay=0.1, warmup=0.05),
         train=TrainConfig(epochs=100, batch_size=1024, evaluations=30, patience=8, fast_matmul=True),
     )
 
 
-def tiny() -> Run[MCNConfig]:
+def tiny() -> Run[LatentsConfig, MCNConfig]:
     """The same, small: minutes on two cores.
 
     seehear train LIB mcn.tiny
@@ -67,17 +68,19 @@ def tiny() -> Run[MCNConfig]:
     )
 
 
-def build(config: MCNConfig, train: LatentData, *, seed: int, batch_size: int) -> MCN:
+PRESETS = {"base": base, "tiny": tiny, "paper": paper}
+
+
+def build(config: MCNConfig, inputs: LatentInputs, *, seed: int, batch_size: int) -> MCN:
     """The model as training starts: widths and kinds of input from the encoders, standardisation from the training
     clips; fewer clusters where a batch and its queue would leave them nearly empty."""
+    train = inputs.train
     config = replace(config, **_inputs(config, train))
     queue = min(config.queue, len(train))  # longer, it would hold a clip several times, as it was in earlier epochs
     clusters = max(2, min(config.clusters, (min(batch_size, len(train)) + queue) // _ROWS_A_CLUSTER))
     if clusters < config.clusters and config.cluster_weight:
         say(f"{clusters} clusters instead of {config.clusters}: there are too few clips for more")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_of(seed, "weights"))
-        model = MCN(replace(config, clusters=clusters, queue=queue))
+    model = seeded(MCN, replace(config, clusters=clusters, queue=queue), seed)
     if config.normalise != "standardise":
         return model
     return model.fit(*train.sample(_ROWS_TO_FIT, seed_of(seed, "rows to fit")).aligned())

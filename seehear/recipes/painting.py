@@ -207,8 +207,8 @@ def load_painter(run: Path, space: SharedSpace) -> Painter:
         raise SeehearError(
             f"{run} has no painter yet: 'seehear generate {run} --learn' makes one, or name a --pipeline"
         )
+    painter: Any
     painter, config, _ = load_method(run / FOLDER)
-    assert isinstance(painter, Painter)
     if config.get("of") != space.fingerprint:
         raise SeehearError(
             f"the painter in {run / FOLDER} was learnt for another state of the model: remove that folder, and learn "

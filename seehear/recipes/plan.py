@@ -24,9 +24,9 @@ import torch
 from seehear.data.library import Library
 from seehear.errors import SeehearError
 from seehear.progress import counted, progress, say, set_quiet
-from seehear.recipes.config import MediaRun, Run
+from seehear.recipes.config import Run
 from seehear.recipes.estimate import Estimate, estimates
-from seehear.recipes.run import RECIPES, recipe
+from seehear.recipes.run import recipe, recipes
 from seehear.stopping import StopRequest, stop_requests
 
 _START = 60.0  # seconds for a process to load torch and the library, beside its own time
@@ -78,11 +78,13 @@ class Plan:
 
 def plan(library: Library, options: PlanOptions) -> Plan:
     """Ctrl-C ends it with what is known by then."""
-    runs = {run.recipe: run for run in (recipe(name) for name in options.recipes or RECIPES)}
+    runs = {run.recipe: run for run in (recipe(name) for name in options.recipes or recipes())}
+    if options.cache is not None:
+        runs = {name: replace(run, data=run.data.cached_in(options.cache)) for name, run in runs.items()}
     found: list[Estimate] = []
     with stop_requests() as stop, progress("planning", len(runs), "recipes") as shown:
         for run in runs.values():
-            one = _tried(library.uri, _cached(run, options.cache), options, stop)
+            one = _tried(library.uri, run, options, stop)
             if stop:
                 break
             found.append(one)
@@ -113,11 +115,7 @@ def duration(seconds: float) -> str:
 # -- a process for each -----------------------------------------------------------------------------------------------
 
 
-def _cached(run: Run[Any] | MediaRun[Any], cache: Path | None) -> Run[Any] | MediaRun[Any]:
-    return replace(run, data=replace(run.data, cache=cache)) if cache and isinstance(run, MediaRun) else run
-
-
-def _tried(uri: str, run: Run[Any] | MediaRun[Any], options: PlanOptions, stop: StopRequest) -> Estimate:
+def _tried(uri: str, run: Run[Any, Any], options: PlanOptions, stop: StopRequest) -> Estimate:
     """The last and best of what the process says until its time is up."""
     if _NO_SEMAPHORES not in sys.warnoptions:
         sys.warnoptions.append(_NO_SEMAPHORES)
@@ -154,7 +152,7 @@ def _messages(ours: Connection, stop: StopRequest, until: float) -> Iterator[Est
                 return
 
 
-def _work(uri: str, run: Run[Any] | MediaRun[Any], options: PlanOptions, theirs: Connection) -> None:
+def _work(uri: str, run: Run[Any, Any], options: PlanOptions, theirs: Connection) -> None:
     """In the process: estimates as they come, or in words why there are none."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of the terminal; the first one decides
     set_quiet(True)

@@ -17,12 +17,11 @@ from seehear.distributed import device as pick
 from seehear.encoders.base import Sample
 from seehear.errors import SeehearError, require
 from seehear.methods.base import Method
-from seehear.methods.diffmavil import DiffMAViL
 from seehear.methods.mavil import SIDES, MAViL
 from seehear.nn.griffinlim import sound_of
 from seehear.nn.maskedtokens import Standard
 from seehear.nn.patches import joined
-from seehear.recipes.restore import Restored, restore
+from seehear.recipes.restore import Restored, masked_autoencoder, restore
 from seehear.space import load_method
 from seehear.types import Batch, Modality, Tensor
 
@@ -83,8 +82,8 @@ def reconstruct(run: str | Path, clip: Sample, options: ReconstructOptions, *, d
 
 def reconstruction(method: Method, batch: Batch, options: ReconstructOptions) -> Reconstruction:
     """Of a batch of one clip."""
+    method = masked_autoencoder(method)
     found = restore(method, batch, mask=options.mask, steps=options.steps, eta=options.eta, seed=options.seed)
-    assert isinstance(method, MAViL)
     shots = {m: _shots(method, m, batch[m], found[m]) for m in SIDES if bool(batch[f"has_{m}"])}
     sounds = {}
     if "audio" in shots:
@@ -133,7 +132,7 @@ def _shots(model: MAViL, m: Modality, x: Tensor, found: Restored) -> Shots:
 
 def _said(method: Method, options: ReconstructOptions) -> str:
     how = "one pass"
-    if isinstance(method, DiffMAViL) and method.config.diffuse:
+    if method.config.diffuse:
         how = f"{options.steps} steps from noise ({' and '.join(method.config.diffuse)})"
     lent = "; mean and contrast of every hidden patch are lent from the original" if method.config.standardise else ""
     return f"{method.name}, {100 * options.mask:.0f} % hidden, {how}{lent}"

@@ -46,7 +46,7 @@ def restore(
 ) -> dict[Modality, Restored]:
     """Hide a random part `mask` of each modality, and let the model tell it. `steps` and `eta` are of diffusion: eta 0
     is DDIM, 1 with all steps DDPM."""
-    model, rows = _without_chance(method), len(batch["video"])
+    model, rows = _without_chance(masked_autoencoder(method)), len(batch["video"])
     rng = Randomness(seed, 0, 0, rows, rows, next(model.parameters()).device)
     model.masking = dict.fromkeys(SIDES, mask)
     found = {}
@@ -87,10 +87,15 @@ def _flat(x_BMP: Tensor) -> Tensor:
     return x_BMP.mean(dim=-1, keepdim=True).expand_as(x_BMP)
 
 
-def _without_chance(method: Method) -> MAViL:
-    """The same weights with one view, no change of the sound, and all hidden patches decoded."""
+def masked_autoencoder(method: Method) -> MAViL:
+    """The method as what it must be. Raises `SeehearError` for any other."""
     if not isinstance(method, MAViL):
         raise SeehearError(f"{method.name} hides nothing and tells nothing: MAViL and DiffMAViL do")
+    return method
+
+
+def _without_chance(method: MAViL) -> MAViL:
+    """The same weights with one view, no change of the sound, and all hidden patches decoded."""
     if method.config.teacher:
         raise SeehearError(
             "a model of stage 2 tells its teacher's tokens, and no pictures or sounds: take one of stage 1"

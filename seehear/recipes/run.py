@@ -1,128 +1,73 @@
-"""From a library and a run to a trained model in a folder."""
+"""From a library and a run to a trained model in a folder: one path, whatever the method reads."""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
-from dataclasses import asdict
-from functools import partial
+from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from seehear import distributed
-from seehear.data.contexts import ContextData, contexts
-from seehear.data.latents import LatentData, load_latents
+from seehear.data.loader import TrainingData
 from seehear.errors import SeehearError, unknown
-from seehear.evaluation.embedded import embed_latents
 from seehear.methods.base import Method
-from seehear.methods.fusemix import FuseMixConfig
-from seehear.methods.mcn import MCNConfig
+from seehear.methods.registry import trained
 from seehear.nn.random import seed_of
 from seehear.progress import counted, say
-from seehear.recipes import diffmavil, fusemix, mavil, mcn, vatt
-from seehear.recipes.config import DataConfig, MediaRun, Run
-from seehear.recipes.media import train_media
+from seehear.recipes.config import Run
+from seehear.recipes.data import Inputs
 from seehear.recipes.scores import retrieval_scores
-from seehear.recipes.start import Prepared, train_and_validation
-from seehear.train.loop import TrainResult, fit
+from seehear.train.loop import TrainResult, Validate, fit
 from seehear.train.model_folder import has_model, save_model
 from seehear.types import Modality
 
 if TYPE_CHECKING:
     from seehear.data.library import Library
 
-__all__ = [
-    "RECIPES",
-    "DataConfig",
-    "Run",
-    "latents_recipe",
-    "recipe",
-    "train_latents",
-    "train_run",
-    "validation_score",
-]
 
-RECIPES: dict[str, Callable[[], Run[Any] | MediaRun[Any]]] = {
-    "fusemix": fusemix.base,
-    "fusemix.base": fusemix.base,
-    "fusemix.paper": fusemix.paper,
-    "mcn": mcn.base,
-    "mcn.base": mcn.base,
-    "mcn.tiny": mcn.tiny,
-    "mcn.paper": mcn.paper,
-    "vatt": vatt.tiny,
-    "vatt.tiny": vatt.tiny,
-    "vatt.small": vatt.small,
-    "vatt.paper": vatt.paper,
-    "mavil": mavil.tiny,
-    "mavil.tiny": mavil.tiny,
-    "mavil.small": mavil.small,
-    "mavil.base": mavil.base,
-    "diffmavil": diffmavil.tiny,
-    "diffmavil.tiny": diffmavil.tiny,
-    "diffmavil.small": diffmavil.small,
-    "diffmavil.base": diffmavil.base,
-}
+def presets(method: str) -> ModuleType:
+    """`seehear.recipes.METHOD`: its `PRESETS`, runs by name with the default first, and its `build`."""
+    return importlib.import_module(f"seehear.recipes.{method}")
 
 
-def recipe(name: str) -> Run[Any] | MediaRun[Any]:
-    if name not in RECIPES:
-        raise unknown("recipe", name, RECIPES)
-    return RECIPES[name]()
+@cache
+def recipes() -> dict[str, Callable[[], Run[Any, Any]]]:
+    """All runs by name: 'fusemix.base', and 'fusemix' for the first preset of a method."""
+    found = {}
+    for method in trained():
+        made: dict[str, Callable[[], Run[Any, Any]]] = presets(method).PRESETS
+        found[method] = next(iter(made.values()))
+        found |= {f"{method}.{name}": make for name, make in made.items()}
+    return found
 
 
-def latents_recipe(name: str) -> Run[Any]:
-    """One that trains on latents."""
-    run = recipe(name)
-    if isinstance(run, MediaRun):
-        raise SeehearError(f"recipe {name!r} trains on media, and not on latents: choose fusemix or mcn")
-    return run
+def recipe(name: str) -> Run[Any, Any]:
+    if name not in recipes():
+        raise unknown("recipe", name, recipes())
+    return recipes()[name]()
 
 
 def train_run(
-    library: Library,
-    run: Run[Any] | MediaRun[Any],
-    folder: str | Path,
-    *,
-    resume: bool = False,
-    command: str = "",
+    library: Library, run: Run[Any, Any], folder: str | Path, *, resume: bool = False, command: str = ""
 ) -> TrainResult:
     """Train on the library's latents, or on its media; the model is in `folder/model`. `command` is noted there."""
-    if isinstance(run, MediaRun):
-        return train_media(library, run, folder, resume=resume, command=command)
     distributed.start()
-    data, training = load(library, run)
-    where = library.uri if "://" in library.uri else str(Path(library.uri).resolve())
-    return train_latents(data, run, folder, resume=resume, library=where, training=training, command=command)
+    return train_on(run.data.load(library, run.method), run, folder, resume=resume, command=command)
 
 
-def load(library: Library, run: Run[Any]) -> tuple[LatentData, ContextData | None]:
-    """A run's latents, and what is learned from where that is not the clips of the split 'train' themselves."""
-    c = run.data
-    sequences = isinstance(run.method, MCNConfig)
-    data = load_latents(library, encoders=c.encoders or None, where=c.where, sequences=sequences)
-    return data, contexts(library, data.split("train"), c.contexts) if c.contexts.clips_per_video else None
-
-
-def train_latents(
-    data: LatentData,
-    run: Run[Any],
-    folder: str | Path,
-    *,
-    resume: bool = False,
-    library: str = "",
-    training: ContextData | None = None,
-    command: str = "",
+def train_on(
+    inputs: Inputs, run: Run[Any, Any], folder: str | Path, *, resume: bool = False, command: str = ""
 ) -> TrainResult:
-    """The same for latents that are at hand: a shard, arrays. Splits 'train' and 'val' are used, 'test' never.
-    `library` is noted in the run: evaluation and search find it there. `training`: as `load` gives it."""
-    ready = prepare(data, run, training)
-    if distributed.rank() == 0:
-        made = "" if training is None else f"{len(training):,} training clips an epoch of "
-        clips = f"{made}{counted(ready.clips, 'clip')} to train on, {ready.validation:,} to validate"
-        say(f"{clips}; {_shape(ready.method)}")
+    """The same for clips that are at hand: `LatentInputs` of a shard or of arrays."""
+    ready, folder = prepare(inputs, run), Path(folder)
+    run, first = ready.run, distributed.rank() == 0
+    if first:
+        say(_about(ready, inputs))
         if ready.score is None:
             say("no validation clips: training runs to its end, and its last weights are kept")
-    settings = {"recipe": run.recipe, "library": library, "data": asdict(run.data), "encoders": data.encoders}
     result = fit(
         ready.method,
         ready.data,
@@ -130,66 +75,79 @@ def train_latents(
         optim=run.optim,
         folder=folder,
         validate=ready.score,
-        settings=settings | {"command": command},
+        settings=inputs.settings(run.data) | {"recipe": run.recipe, "library": inputs.library, "command": command},
         resume=resume,
     )
-    if distributed.rank() == 0:
-        save_model(Path(folder) / "model", ready.method, _facts(data, run, result, clips=ready.clips))
-        say(_summary(result))
+    if first:
+        training = {"clips": ready.clips, "step": result.best_step, "seconds": round(result.seconds, 1)}
+        facts = {"metrics": result.metrics, "training": {"recipe": run.recipe, **training}}
+        save_model(folder / "model", ready.method, inputs.facts(ready.method.eval()) | facts, files=inputs.files)
+        at = "" if result.score is None else f", validation score {100 * result.score:.1f} % at {result.best_step:,}"
+        say(f"trained {counted(result.steps, 'step')} in {result.seconds:.0f} s{at}{inputs.lost()}")
     return result
 
 
-def prepare(data: LatentData, run: Run[Any], training: ContextData | None = None) -> Prepared[LatentData | ContextData]:
-    train, validation = train_and_validation(data)
-    scored = None
-    if len(validation) > 1:
-        scored = validation.sample(run.data.validate_at_most, seed_of(run.train.seed, "validation"))
-    learned = train if training is None else training
+def finish(inputs: Inputs, run: Run[Any, Any], folder: Path) -> None:
+    """Train where the folder has no model yet; a run that was stopped goes on."""
+    if not has_model(folder / "model"):
+        train_on(inputs, run, folder, resume=(folder / "config.json").exists())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A run as it starts: what training and an estimate of what it costs (`estimate`) have in common."""
+
+    run: Run[Any, Any]
+    """With what follows from its own settings filled in: batches that follow a masking ratio."""
+    method: Method
+    data: TrainingData
+    """What it learns from."""
+    clips: int
+    """Of the split 'train'."""
+    validation: int
+    """Clips of the split 'val'."""
+    scored: int
+    """Of those, a draw."""
+    score: Validate | None
+    """By that draw; None where there are too few."""
+
+
+def prepare(inputs: Inputs, run: Run[Any, Any], *, scored: int | None = None) -> Prepared:
+    """`scored`: so many validation clips at most are scored; as many as the run says when None."""
+    run = run.method.scheduled(run)
+    if (clips := len(inputs.train)) < 2:
+        raise SeehearError(f"training needs two clips of the split 'train' with two modalities; there are {clips}")
+    drawn = inputs.validation.sample(scored or run.data.validate_at_most, seed_of(run.train.seed, "validation"))
     return Prepared(
-        method=build(run, train, validation if len(validation) > 1 else None),
-        data=learned.to(distributed.device(run.train.device)) if run.data.resident else learned,
-        clips=len(train),
-        validation=len(validation),
-        score=None if scored is None else partial(validation_score, data=scored, pairs=run.method.pairs),
+        run=run,
+        method=build(inputs, run),
+        data=inputs.learned_from(run.data, distributed.device(run.train.device)),
+        clips=clips,
+        validation=len(inputs.validation),
+        scored=len(drawn),
+        score=partial(validation_score, inputs=inputs, clips=drawn, pairs=run.method.pairs) if len(drawn) > 1 else None,
     )
 
 
-def finish(data: LatentData, run: Run[Any], folder: Path, *, library: str = "") -> None:
-    """Train where the folder has no model yet; a run that was stopped goes on."""
-    if not has_model(folder / "model"):
-        train_latents(data, run, folder, resume=(folder / "config.json").exists(), library=library)
-
-
-def build(run: Run[Any], train: LatentData, validation: LatentData | None) -> Method:
+def build(inputs: Inputs, run: Run[Any, Any]) -> Method:
     """The run's model as training starts."""
-    if isinstance(run.method, FuseMixConfig):
-        return fusemix.build(run.method, train, validation, seed=run.train.seed)
-    sizes = run.train.batch_size
-    batch = sizes if isinstance(sizes, int) else min(sizes)
-    return mcn.build(run.method, train, seed=run.train.seed, batch_size=batch)
+    sizes, config = run.train.batch_size, run.method
+    smallest = sizes if isinstance(sizes, int) else min(sizes)
+    made: Method = presets(config.name).build(config, inputs, seed=run.train.seed, batch_size=smallest)
+    return made
 
 
 def validation_score(
-    model: Method, *, data: LatentData, pairs: tuple[tuple[Modality, Modality], ...] = ()
+    model: Method, *, inputs: Inputs, clips: Any, pairs: tuple[tuple[Modality, Modality], ...] = ()
 ) -> dict[str, float]:
-    """`retrieval_scores` of latents."""
-    embedded = {space: embed_latents(model, data, space=space) for space in model.spaces}
-    return retrieval_scores(model.spaces, embedded, pairs)
+    """`retrieval_scores` of clips of the inputs."""
+    return retrieval_scores(model.spaces, inputs.vectors(model, clips), pairs)
 
 
-def _shape(model: Method) -> str:
-    modalities = ", ".join(f"{m} {w}" for m, w in model.config.widths.items())
-    spaces = "" if len(model.spaces) == 1 else f" in {len(model.spaces)} spaces ({', '.join(model.spaces)})"
-    return f"{modalities} -> {model.config.dim}{spaces}, {sum(p.numel() for p in model.parameters()):,} parameters"
-
-
-def _facts(data: LatentData, run: Run[Any], result: TrainResult, *, clips: int) -> dict[str, Any]:
-    facts = {"recipe": run.recipe, "clips": clips, "step": result.best_step, "seconds": round(result.seconds, 1)}
-    return {"encoders": data.encoders, "metrics": result.metrics, "training": facts}
-
-
-def _summary(result: TrainResult) -> str:
-    score = (
-        "" if result.score is None else f", validation score {100 * result.score:.1f} % at step {result.best_step:,}"
-    )
-    return f"trained {counted(result.steps, 'step')} in {result.seconds:.0f} s{score}"
+def _about(ready: Prepared, inputs: Inputs) -> str:
+    model, spaces = ready.method, []
+    for name, held in ready.method.spaces.items():
+        spaces.append(f"{name} ({', '.join(held)})")
+    parameters = sum(p.numel() for p in model.parameters())
+    clips = f"{counted(ready.clips, 'clip')} to train on, {ready.validation:,} to validate"
+    return f"{clips}; {inputs.about(model)}; {', '.join(spaces)}; {parameters:,} parameters"

@@ -4,38 +4,42 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import torch
+
 from seehear.data.raw import RawConfig
+from seehear.methods.base import seeded
+from seehear.methods.vatt import VATT
 from seehear.methods.vatt_config import SIZES, VATTConfig
 from seehear.nn.logmel import MelConfig
 from seehear.nn.transformer import Size
-from seehear.recipes.config import MediaDataConfig, MediaRun
+from seehear.recipes.config import Run
+from seehear.recipes.data import MediaConfig, MediaInputs
 from seehear.train.config import TrainConfig
 from seehear.train.optim import OptimConfig
 
 
-def paper() -> MediaRun[VATTConfig]:
+def paper() -> Run[MediaConfig, VATTConfig]:
     """VATT-MBS as in the paper (arXiv 2104.11178), for a corpus like HowTo100M and AudioSet on many GPUs. Word vectors
-    are those of --vocabulary.table.
+    are those of --data.vocabulary.table.
 
-    seehear train LIB vatt.paper --vocabulary.table word2vec.bin
+    seehear train LIB vatt.paper --data.vocabulary.table word2vec.bin
     """
-    return MediaRun(
+    return Run(
         recipe="vatt.paper",
         method=VATTConfig(video=SIZES["medium"], audio=SIZES["base"], text=SIZES["small"]),
-        raw=RawConfig(),
-        data=MediaDataConfig(windows=4),
+        data=MediaConfig(raw=RawConfig(), windows=4),
         optim=OptimConfig(lr=1e-4, floor=5e-5, weight_decay=0.0, warmup_steps=10_000, eps=1e-7),
         train=TrainConfig(steps=500_000, batch_size=2048, precision="bf16", workers=16, evaluations=50),
     )
 
 
-def small() -> MediaRun[VATTConfig]:
+def small() -> Run[MediaConfig, VATTConfig]:
     """For one GPU: 16 frames of 112 pixels, raw waveforms of 16 kHz, encoders of 6 layers. Words learn with the rest:
     no table is needed.
 
     seehear train LIB vatt.small --data.cache CACHE
     """
-    return MediaRun(
+    return Run(
         recipe="vatt.small",
         method=VATTConfig(
             video=SIZES["small"],
@@ -47,21 +51,23 @@ def small() -> MediaRun[VATTConfig]:
             pairs=(),
             dim=512,
         ),
-        raw=RawConfig(frames=16, fps=8.0, size=112, rate=16_000, crop=(0.3, 1.0), aspect=(0.75, 1.33)),
+        data=MediaConfig(
+            raw=RawConfig(frames=16, fps=8.0, size=112, rate=16_000, crop=(0.3, 1.0), aspect=(0.75, 1.33))
+        ),
         optim=OptimConfig(lr=5e-4, floor=1e-6, weight_decay=0.05, warmup=0.05, betas=(0.9, 0.98), clip=1.0),
         train=TrainConfig(epochs=200, batch_size=512, micro_batch=128, precision="bf16", workers=12, evaluations=40),
     )
 
 
-def tiny() -> MediaRun[VATTConfig]:
+def tiny() -> Run[MediaConfig, VATTConfig]:
     """Talking heads, in minutes on two cores: 60 pictures, 25 a second, of 24 pixels around the mouth; log-mel tokens;
     3 layers. It looks at the middle of the lower half of the picture alone, where a face has its mouth: widen
-    `raw.region` for anything else. What was measured: docs/methods/vatt.md.
+    `data.raw.region` for anything else. What was measured: docs/methods/vatt.md.
 
     seehear train LIB vatt.tiny --data.cache CACHE
     """
     size = Size(layers=3, width=128, hidden=512, heads=2)
-    return MediaRun(
+    return Run(
         recipe="vatt.tiny",
         method=VATTConfig(
             video=size,
@@ -81,21 +87,37 @@ def tiny() -> MediaRun[VATTConfig]:
             coarse_dim=128,
             form="symmetric",
         ),
-        raw=RawConfig(
-            frames=60,
-            fps=25.0,
-            size=24,
-            side=27,
-            region=(0.44, 0.36, 0.88, 0.80),
-            rate=16_000,
-            crop=(0.8, 1.0),
-            aspect=(0.95, 1.05),
-            jitter=0.0,
-            motion=3.0,
-            noise=0.0,
-            contexts=1,
-            words=8,
+        data=MediaConfig(
+            raw=RawConfig(
+                frames=60,
+                fps=25.0,
+                size=24,
+                side=27,
+                region=(0.44, 0.36, 0.88, 0.80),
+                rate=16_000,
+                crop=(0.8, 1.0),
+                aspect=(0.95, 1.05),
+                jitter=0.0,
+                motion=3.0,
+                noise=0.0,
+                contexts=1,
+                words=8,
+            ),
         ),
         optim=OptimConfig(lr=1e-3, floor=1e-6, weight_decay=0.05, warmup=0.05, betas=(0.9, 0.98), clip=1.0),
         train=TrainConfig(epochs=150, batch_size=64, workers=1, evaluations=15),
     )
+
+
+PRESETS = {"tiny": tiny, "small": small, "paper": paper}
+
+
+def build(config: VATTConfig, inputs: MediaInputs, *, seed: int, batch_size: int) -> VATT:
+    """The model as training starts: for clips as they are shown, and the words that there are."""
+    words, table = inputs.spec.vocabulary, inputs.table
+    config = config.reading(inputs.spec.raw, vocabulary=len(words) if words else 2)
+    if table is None:
+        return seeded(VATT, config, seed)
+    model = seeded(VATT, replace(config, word_width=table.shape[1]), seed)
+    model.load_words(torch.from_numpy(table))
+    return model

@@ -12,6 +12,7 @@ from seehear.data.latents import LatentData
 from seehear.methods import linear
 from seehear.recipes import fusemix
 from seehear.recipes.closed_forms import closed_forms, training_moments, validation_rows
+from seehear.recipes.data import LatentInputs
 from seehear.recipes.run import recipe, validation_score
 
 
@@ -47,9 +48,9 @@ def test_the_report_and_the_start_of_a_run_choose_the_same_closed_form():
     config = replace(recipe("fusemix").method, head="linear", dim=30)
     start = fusemix.start_of(config, data)
     assert (start.name, start.settings) == ("cca", report.settings)
-    train, val = data.split("train"), data.split("val")
-    model = fusemix.build(config, train, val, seed=1)
-    scores = [validation_score(m, data=val) for m in (report, start, model)]
+    val = data.split("val")
+    model = fusemix.build(config, LatentInputs(data), seed=1)
+    scores = [validation_score(m, inputs=LatentInputs(data), clips=val) for m in (report, start, model)]
     assert scores[0] == scores[1] == scores[2]
 
 

@@ -25,36 +25,40 @@ def config(start, end, **options):
     return DiffMAViLConfig(fast=PLAIN, curriculum=Curriculum(start=start, end=end), batches=Batches(**options))
 
 
+def scheduled(run):
+    return run.method.scheduled(run)
+
+
 @pytest.mark.parametrize(("ends", "batches", "steps"), [(k, *v) for k, v in TABLES.items()])
 def test_batches_and_steps_of_the_sheet(ends, batches, steps):
-    assert diffmavil.batches(config(*ends, follow="compute"), 512) == batches
+    assert config(*ends, follow="compute").batch_sizes(512) == batches
     assert sum(2_000_000 // rows for rows in batches) == steps
 
 
 def test_batches_of_eight_processes():
-    rows = diffmavil.batches(config(0.95, 0.8, follow="compute", multiple=8), 64)
+    rows = config(0.95, 0.8, follow="compute", multiple=8).batch_sizes(64)
     assert [rows[e] for e in (0, 5, 10, 15, 19)] == [112, 88, 80, 64, 64]
 
 
 def test_memory_grows_slower_than_compute_falls():
-    memory = diffmavil.batches(config(0.95, 0.8, follow="memory", multiple=1), 512)
-    compute = diffmavil.batches(config(0.95, 0.8, follow="compute", multiple=1), 512)
+    memory = config(0.95, 0.8, follow="memory", multiple=1).batch_sizes(512)
+    compute = config(0.95, 0.8, follow="compute", multiple=1).batch_sizes(512)
     assert (memory[0], memory[-1]) == (780, 512)
     assert all(m <= c for m, c in zip(memory, compute, strict=True))
 
 
 def test_a_run_as_it_is_trained():
     run = diffmavil.base()
-    made = diffmavil.scheduled(replace(run, train=replace(run.train, epochs=5)))
+    made = scheduled(replace(run, train=replace(run.train, epochs=5)))
     assert made.method.curriculum.parts == 5
     assert len(made.train.batch_size) == 5
     assert made.train.batch_size[-1] == 512
     assert list(made.train.batch_size) == sorted(made.train.batch_size, reverse=True)
-    assert diffmavil.scheduled(made) == made
-    fixed = diffmavil.scheduled(diffmavil.arm(run, "constant 0.9"))
+    assert scheduled(made) == made
+    fixed = scheduled(diffmavil.arm(run, "constant 0.9"))
     assert set(fixed.method.curriculum.ratios()) == {0.9}
-    back = diffmavil.scheduled(replace(run, method=replace(run.method, curriculum=Curriculum(reverse=True))))
-    assert back.train.batch_size == diffmavil.scheduled(run).train.batch_size[::-1]
+    back = scheduled(replace(run, method=replace(run.method, curriculum=Curriculum(reverse=True))))
+    assert back.train.batch_size == scheduled(run).train.batch_size[::-1]
 
 
 def test_batches_that_cannot_follow():
@@ -62,21 +66,21 @@ def test_batches_that_cannot_follow():
     every_step = replace(run.method, curriculum=Curriculum(parts=0))
     for wrong in (replace(run, method=every_step), replace(run, train=replace(run.train, steps=100))):
         with pytest.raises(SeehearError, match="one an epoch"):
-            diffmavil.scheduled(wrong)
+            scheduled(wrong)
 
 
 def test_recipes_are_those_of_mavil_but_for_the_ingredients():
     for name in ("tiny", "small", "base"):
         plain, run = getattr(mavil, name)(), getattr(diffmavil, name)()
         assert run.recipe == f"diffmavil.{name}"
-        assert (run.raw, run.optim, run.train) == (plain.raw, plain.optim, plain.train)
+        assert (run.data, run.optim, run.train) == (plain.data, plain.optim, plain.train)
         assert run.method.decoders == {"video": "cross", "audio": "joint"}
         assert (run.method.size, run.method.decoder) == (plain.method.size, plain.method.decoder)
 
 
 def test_every_arm_can_be_run():
     for name in diffmavil.ARMS:
-        diffmavil.scheduled(diffmavil.arm(diffmavil.tiny(), name))
+        scheduled(diffmavil.arm(diffmavil.tiny(), name))
     only = diffmavil.arm(diffmavil.tiny(), "cross").method
     assert (only.diffuse, only.decoders["video"], set(only.curriculum.ratios())) == ((), "cross", {0.8})
     assert diffmavil.arm(diffmavil.tiny(), "curriculum").method.decoders == dict.fromkeys(SIDES, "joint")
@@ -85,9 +89,9 @@ def test_every_arm_can_be_run():
 
 
 def test_the_rate_follows_the_batch_where_batches_follow_the_ratio():
-    run = diffmavil.scheduled(diffmavil.arm(diffmavil.tiny(), "constant compute"))
+    run = scheduled(diffmavil.arm(diffmavil.tiny(), "constant compute"))
     assert run.optim.lr_rows == diffmavil.tiny().train.batch_size
     assert run.train.batch_size[0] > run.train.batch_size[-1]
     assert all(rows % 8 == 0 for rows in run.train.batch_size)
-    assert diffmavil.scheduled(diffmavil.tiny()).optim.lr_rows is None
-    assert diffmavil.scheduled(diffmavil.base()).optim.lr_rows == 512
+    assert scheduled(diffmavil.tiny()).optim.lr_rows is None
+    assert scheduled(diffmavil.base()).optim.lr_rows == 512

@@ -24,6 +24,7 @@ from seehear.evaluation.embedded import Embedded, unit
 from seehear.methods.painter import Painter, PainterConfig
 from seehear.recipes import pipelines
 from seehear.recipes.carrier import Carrier, Placed, placed, to_encoder, to_pictures
+from seehear.recipes.data import LatentInputs
 from seehear.recipes.demo import MEDIA, run
 from seehear.recipes.generate import GenerateOptions, generate
 from seehear.recipes.painting import PainterOptions, Pictures, learn_painter
@@ -58,7 +59,7 @@ def world(tmp_path_factory):
     encode_library(library, ["efficientnet-lite0", "logmel", "minilm"], workers=0, device="cpu")
     short = replace(run(), train=replace(run().train, epochs=2, evaluations=1, device="cpu"))
     short = replace(short, method=replace(short.method, dim=8))
-    finish(load_latents(library), short, folder / "run", library=str(folder / "lib"))
+    finish(LatentInputs(load_latents(library), library=str(folder / "lib")), short, folder / "run")
     learn_painter(folder / "run", library, SMALL, device="cpu")
     return folder
 
@@ -386,7 +387,11 @@ def test_a_run_without_sound_says_so(world, tmp_path):
     model = tmp_path / "run" / "model"
     data = load_latents(Library.open(world / "lib")).only(("video", "text"))
     short = replace(run(), train=replace(run().train, epochs=1, evaluations=1, device="cpu"))
-    finish(data, replace(short, method=replace(short.method, dim=8, pairs=(("video", "text"),))), model.parent)
+    finish(
+        LatentInputs(data),
+        replace(short, method=replace(short.method, dim=8, pairs=(("video", "text"),))),
+        model.parent,
+    )
     shutil.copytree(world / "run" / "painter", tmp_path / "run" / "painter")
     path = tmp_path / "run" / "painter" / "model" / "config.json"
     own = SharedSpace.from_pretrained(model, device="cpu").fingerprint

@@ -21,9 +21,15 @@ from tests.nn.test_image_mae import published
 
 def test_the_paper():
     run = recipe("mavil.base")
-    config = run.method.reading(run.raw)
+    config = run.method.reading(run.data.raw)
     assert config == MAViLConfig()  # what the loader shows is what the defaults are made for
-    assert (run.raw.frames, run.raw.video_seconds, run.raw.audio_seconds, run.raw.samples) == (8, 4.0, 10.0, 160_000)
+    raw = run.data.raw
+    assert (raw.frames, raw.video_seconds, raw.audio_seconds, raw.samples) == (
+        8,
+        4.0,
+        10.0,
+        160_000,
+    )
     assert (config.inter_weight, config.intra_weight) == (0.1, 0.01)
     assert (config.inter_temperature, config.intra_temperature) == (0.1, 1.0)
 
@@ -47,7 +53,7 @@ def test_runs_can_be_written_down(name):
     run = recipe(name)
     assert run.recipe == name
     assert MAViLConfig.from_dict(json.loads(json.dumps(asdict(run.method)))) == run.method
-    assert run.method.reading(run.raw, vocabulary=7).counts("video")
+    assert run.method.reading(run.data.raw, vocabulary=7).counts("video")
 
 
 def test_both_sides_must_be_there():

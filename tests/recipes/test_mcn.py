@@ -14,7 +14,8 @@ from seehear.data.latents import LatentData
 from seehear.methods.registry import make_method
 from seehear.nn.davemel import PADDING_DB, valid_frames
 from seehear.recipes import mcn
-from seehear.recipes.run import recipe, train_latents, validation_score
+from seehear.recipes.data import LatentInputs
+from seehear.recipes.run import recipe, train_on, validation_score
 from seehear.train.checkpoint import read_tensors
 from tests.recipes.test_run import data, world
 
@@ -80,24 +81,25 @@ def test_the_paper_is_the_paper():
 
 def test_data_fills_in_what_a_recipe_leaves_open():
     train = sequences().split("train")
-    model = mcn.build(small(normalise="l2").method, train, seed=0, batch_size=32)
+    model = mcn.build(small(normalise="l2").method, LatentInputs(train), seed=0, batch_size=32)
     assert model.config.widths == {"video": 20, "audio": F, "text": D}
     assert model.config.inputs == {"audio": "mel", "text": "words"}
     assert model.config.nonnegative == ()
     positive = LatentData.from_arrays({"video": train.every("video").abs(), "text": train.every("video")})
-    assert mcn.build(small(normalise="l2").method, positive, seed=0, batch_size=32).config.nonnegative == ("video",)
+    model = mcn.build(small(normalise="l2").method, LatentInputs(positive), seed=0, batch_size=32)
+    assert model.config.nonnegative == ("video",)
 
 
 def test_few_clips_get_few_clusters():
     train = data(60).split("train")
-    model = mcn.build(small(clusters=64, queue=4096).method, train, seed=0, batch_size=256)
+    model = mcn.build(small(clusters=64, queue=4096).method, LatentInputs(train), seed=0, batch_size=256)
     assert (model.config.clusters, model.config.queue) == (10, 20)  # (20 + 20) / 4
 
 
 @pytest.mark.parametrize("spaces", ["joint", "disjoint", "fine_coarse"])
 def test_a_run_trains_is_saved_whole_and_validated(spaces, tmp_path):
     latents = data(modalities=("video", "audio", "text"), noise=0.5)
-    result = train_latents(latents, small(spaces=spaces), tmp_path / "run")
+    result = train_on(LatentInputs(latents), small(spaces=spaces), tmp_path / "run")
     assert result.score > 0.45  # chance is 0.275: 0.05 at R@1, 0.5 at R@10
     saved, _ = read_tensors(tmp_path / "run" / "model" / "model.safetensors")
     import json
@@ -105,17 +107,18 @@ def test_a_run_trains_is_saved_whole_and_validated(spaces, tmp_path):
     config = json.loads((tmp_path / "run" / "model" / "config.json").read_text())
     model = make_method("mcn", config["config"])
     model.load_state_dict(saved)
-    again = validation_score(model, data=latents.split("val").joined())
+    again = validation_score(model, inputs=LatentInputs(latents), clips=latents.split("val").joined())
     assert again["score"] == pytest.approx(result.score, abs=1e-6)
 
 
 def test_a_pair_is_scored_in_the_smallest_space_that_holds_it():
-    latents = data(modalities=("video", "audio", "text")).split("val")
-    model = mcn.build(small(spaces="fine_coarse").method, latents, seed=0, batch_size=16)
+    inputs = LatentInputs(data(modalities=("video", "audio", "text")))
+    latents = inputs.validation
+    model = mcn.build(small(spaces="fine_coarse").method, inputs, seed=0, batch_size=16)
     seen = []
     real = model.embed
     model.embed = lambda batch, space=None: seen.append(space) or real(batch, space)
-    found = validation_score(model, data=latents)
+    found = validation_score(model, inputs=inputs, clips=inputs.validation)
     assert {"fine", "coarse"} == set(seen)
     with torch.no_grad():
         fine = real(latents.batch(torch.arange(len(latents))), "fine")
@@ -125,13 +128,13 @@ def test_a_pair_is_scored_in_the_smallest_space_that_holds_it():
 
 def test_sequences_train_from_where_a_library_keeps_them(tmp_path):
     latents = sequences()
-    result = train_latents(latents, small(reconstruct_weight=0.0, cluster_weight=0.0), tmp_path / "run")
+    result = train_on(LatentInputs(latents), small(reconstruct_weight=0.0, cluster_weight=0.0), tmp_path / "run")
     assert result.metrics["text->audio R@10"] > 0.9  # 12 kinds among 20 clips; chance is 0.5
 
 
 def test_flat_words_and_frames_are_what_they_were():
     latents = sequences(60)
-    model = mcn.build(small().method, latents.split("train"), seed=0, batch_size=16)
+    model = mcn.build(small().method, LatentInputs(latents.split("train")), seed=0, batch_size=16)
     flat = latents.batch(torch.arange(4))
     mel_BFS = flat["audio"].unflatten(1, (F, S))
     whole = dict(flat) | {"text": flat["text"].unflatten(1, (L, D)), "audio": mel_BFS[..., :30]}

@@ -15,10 +15,11 @@ from seehear.encoders.base import Sample
 from seehear.errors import DecodeError, SeehearError
 from seehear.methods.vatt_config import VATTConfig
 from seehear.nn.transformer import Size
-from seehear.recipes.config import MediaDataConfig, MediaRun
+from seehear.recipes.config import Run
+from seehear.recipes.data import MediaConfig
 from seehear.recipes.evaluate import EvaluateOptions, evaluate_run
-from seehear.recipes.media import shown_of
-from seehear.recipes.run import latents_recipe, train_run
+from seehear.recipes.run import recipe, train_run
+from seehear.recipes.studies.designs import latents_run
 from seehear.search.index import build_index
 from seehear.search.query import Searcher
 from seehear.space import SharedSpace
@@ -30,7 +31,7 @@ SMALL = Size(layers=1, width=16, hidden=32, heads=2)
 WORDS = ("red", "green", "blue", "grey", "white", "black", "pink", "gold")
 
 
-def run(**options) -> MediaRun:
+def run(**options) -> Run:
     method = VATTConfig(
         video=SMALL,
         audio=SMALL,
@@ -43,8 +44,9 @@ def run(**options) -> MediaRun:
         position_norm=False,
     )
     train = TrainConfig(steps=4, batch_size=4, evaluations=2, workers=0)
-    data = MediaDataConfig(windows=options.pop("windows", 2), cache=options.pop("cache", None))
-    return MediaRun(recipe="vatt.test", method=method, raw=options.pop("raw", PLAIN), data=data, train=train)
+    raw = options.pop("raw", PLAIN)
+    data = MediaConfig(raw=raw, windows=options.pop("windows", 2), cache=options.pop("cache", None))
+    return Run(recipe="vatt.test", method=method, data=data, train=train)
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +118,7 @@ def test_evaluation_brings_the_latents_up_to_date_and_others_leave_them_alone(fi
     assert len(about) == 3
     assert all(a["of_run"] and a["model"] == str(trained.resolve()) for a in about)
     with pytest.raises(SeehearError, match="has no latents yet"):  # those of towers are for who names them
-        train_run(films, latents_recipe("fusemix"), trained.parent / "fusemix")
+        train_run(films, recipe("fusemix"), trained.parent / "fusemix")
 
 
 def test_a_saved_copy_is_the_same_space(trained, tmp_path):
@@ -148,8 +150,8 @@ def test_another_vocabulary_is_told(trained, tmp_path):
 
 def test_a_modality_that_the_library_lacks_is_left_out(films, tmp_path):
     silent = library(tmp_path, films.path_of("red.mp4", films.roots()).parent, [clip("red", texts=(), split="train")])
-    assert shown_of(silent, run()).raw.modalities == ("video", "audio")
-    assert shown_of(silent, run()).vocabulary is None
+    spec = run().data.load(silent, run().method).spec
+    assert (spec.raw.modalities, spec.vocabulary) == (("video", "audio"), None)
 
 
 def test_a_window_longer_than_every_clip_is_one_line(films, tmp_path):
@@ -161,4 +163,4 @@ def test_a_window_longer_than_every_clip_is_one_line(films, tmp_path):
 
 def test_recipes_of_media_are_no_recipes_of_latents():
     with pytest.raises(SeehearError, match="trains on media"):
-        latents_recipe("vatt.tiny")
+        latents_run("vatt.tiny")

@@ -18,12 +18,13 @@ from seehear.methods.mavil_config import MAViLConfig
 from seehear.methods.mavil_cost import mean, shape_of
 from seehear.nn.curriculum import Curriculum
 from seehear.nn.transformer import Size
-from seehear.recipes import estimate, media
+from seehear.recipes import estimate
 from seehear.recipes import plan as planning
-from seehear.recipes.config import MediaDataConfig, MediaRun
+from seehear.recipes.config import Run
+from seehear.recipes.data import MediaConfig
 from seehear.recipes.estimate import Estimate, _Estimating, estimates
 from seehear.recipes.plan import Plan, PlanOptions, duration, plan
-from seehear.recipes.run import RECIPES, recipe
+from seehear.recipes.run import build, recipe, recipes, train_run
 from seehear.stopping import StopRequest
 from seehear.train.config import TrainConfig
 from tests.data.makers import film
@@ -72,14 +73,14 @@ def films(tmp_path_factory):
     return library(folder, folder, [clip(name, split=split) for name, split in zip(names, splits, strict=True)])
 
 
-def masked(**options) -> MediaRun:
+def masked(**options) -> Run:
     size, decoder = (Size(layers=1, width=32, hidden=128, heads=2) for _ in range(2))
     method = options.pop("method", MAViLConfig)(
         size=size, decoder=decoder, fusion_layers=1, patch=(2, 8, 8), mel_bands=32, **options
     )
     train = TrainConfig(epochs=4, batch_size=4, workers=0, evaluations=2, device="cpu")
     raw = replace(PLAIN, modalities=("video", "audio"), rate=16_000, size=32)
-    return MediaRun(recipe="masked", method=method, raw=raw, train=train)
+    return Run(recipe="masked", method=method, data=MediaConfig(raw=raw), train=train)
 
 
 def best(made: Library, run, **options) -> Estimate:
@@ -115,7 +116,7 @@ def test_media_are_first_tried_with_two_clips(films):
 
 def test_as_many_steps_are_foretold_as_training_takes(films, tmp_path):
     run = masked()
-    done = media.train_media(films, run, tmp_path / "run")
+    done = train_run(films, run, tmp_path / "run")
     assert done.steps == next(estimates(films, run, steps=3, seconds=60)).steps
 
 
@@ -124,9 +125,9 @@ def test_operations_are_those_of_the_curriculum(films):
     curriculum = Curriculum(start=0.9, end=0.6)
     run = masked(method=DiffMAViLConfig, curriculum=curriculum)
     found = best(films, run)
-    config = media.build(media.scheduled(run), media.shown_of(films, run)).config
+    config = build(run.data.load(films, run.method), run.method.scheduled(run)).config
     ratios = replace(curriculum, parts=4).ratios()
-    shape = shape_of(config, samples=run.raw.samples)
+    shape = shape_of(config, samples=run.data.raw.samples)
     exact = 2 * mean(shape, ratios, backward=True)
     assert found.flops_step / found.rows == pytest.approx(exact, rel=0.03)
     constant = best(films, masked(method=DiffMAViLConfig, curriculum=replace(curriculum, shape="constant")))
@@ -137,7 +138,7 @@ def test_batches_that_follow_the_ratio_count_as_they_are(films):
     batches = Batches(follow="compute", multiple=1)
     run = masked(method=DiffMAViLConfig, curriculum=Curriculum(start=0.8, end=0.7), batches=batches)
     run = replace(run, train=replace(run.train, batch_size=4))
-    sizes = media.scheduled(run).train.batch_size
+    sizes = run.method.scheduled(run).train.batch_size
     assert len(sizes) == 4
     assert max(sizes) > min(sizes)
     found = best(films, run)
@@ -153,7 +154,7 @@ def test_a_batch_too_dear_for_the_time_is_made_smaller(films):
 
 
 def test_with_a_cache_only_the_first_pass_decodes(films, tmp_path, monkeypatch):
-    run = replace(masked(), data=MediaDataConfig(cache=tmp_path / "cache"))
+    run = replace(masked(), data=masked().data.cached_in(tmp_path / "cache"))
     rehearsals = []
     monkeypatch.setattr(estimate, "rehearse", lambda *a, **k: rehearsals.append(k) or real(*a, **k))
     best(films, run)
@@ -176,7 +177,7 @@ def test_what_the_library_lacks_is_an_error_in_one_line(films, latents):
     with pytest.raises(SeehearError, match="no latents yet: run 'seehear encode"):
         best(films, small())
     with pytest.raises(SeehearError, match="a window of 40 s is asked for"):
-        best(films, replace(masked(), raw=replace(masked().raw, fps=0.1, frames=4)))
+        best(films, replace(masked(), data=MediaConfig(raw=replace(masked().data.raw, fps=0.1, frames=4))))
     with pytest.raises(SeehearError):
         best(latents, masked())
 
@@ -267,7 +268,7 @@ def test_durations(seconds, said):
 
 
 def test_every_recipe_says_what_it_is():
-    assert {make().recipe for make in RECIPES.values()} <= set(RECIPES)
+    assert {make().recipe for make in recipes().values()} <= set(recipes())
 
 
 def test_operations_of_a_run_are_the_integral_over_it():

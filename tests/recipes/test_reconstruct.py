@@ -20,7 +20,8 @@ from seehear.nn.random import Randomness
 from seehear.nn.transformer import Size
 from seehear.recipes.reconstruct import ReconstructOptions, reconstruction, save_reconstruction
 from seehear.recipes.restore import restore
-from seehear.recipes.towers import Shown, save_media_model
+from seehear.space.towers import InputSpec
+from seehear.train.model_folder import save_model
 from tests.data.makers import film
 from tests.methods_under_test import diffmavil, mavil, mcn
 from tests.raw_clips import FRAMES, RawClips
@@ -170,7 +171,8 @@ def test_the_command_on_a_run_and_a_file(tmp_path, capsys):
     """From a folder as training leaves it, and a film with sound."""
     raw = RawConfig(modalities=SIDES, frames=4, fps=2.0, size=32, rate=16_000)
     config = replace(diffmavil().config, rate=16_000, mel_frames=64, mel_bands=128, mel_patch=(16, 16))
-    save_media_model(tmp_path / "run" / "model", DiffMAViL(config.reading(raw)).eval(), Shown(raw=raw), {})
+    model = DiffMAViL(config.reading(raw)).eval()
+    save_model(tmp_path / "run" / "model", model, InputSpec(raw=raw).facts(model))
     out, made_film = tmp_path / "made.png", film(tmp_path / "film.mp4")
     words = ["reconstruct", str(tmp_path / "run"), str(made_film), "--out", str(out), "--steps", "2"]
     assert main([*words, "--device", "cpu"]) == 0

@@ -14,11 +14,11 @@ from seehear.data.library import Clip, Library, Source, Text, Vectors, content_k
 from seehear.errors import SeehearError
 from seehear.methods.registry import make_method
 from seehear.recipes import fusemix
+from seehear.recipes.data import LatentInputs, LatentsConfig
 from seehear.recipes.run import (
-    RECIPES,
-    DataConfig,
     recipe,
-    train_latents,
+    recipes,
+    train_on,
     train_run,
     validation_score,
 )
@@ -52,7 +52,7 @@ def test_recipes_by_name():
     assert recipe("fusemix") == recipe("fusemix.base")
     with pytest.raises(SeehearError, match=r"unknown recipe 'fusemix.bse'; did you mean 'fusemix.base'"):
         recipe("fusemix.bse")
-    for name, make in RECIPES.items():
+    for name, make in recipes().items():
         assert make().recipe.startswith(name)
 
 
@@ -70,7 +70,7 @@ def test_the_paper_is_the_paper():
 @pytest.mark.parametrize("name", ["fusemix.base", "fusemix.paper"])
 def test_a_trained_model_retrieves_and_is_saved_whole(name, tmp_path):
     latents = data()
-    result = train_latents(latents, small(name, batch_size=64), tmp_path / "run")
+    result = train_on(LatentInputs(latents), small(name, batch_size=64), tmp_path / "run")
     assert result.score > 0.45  # chance is 0.275: 0.05 at R@1, 0.5 at R@10
     config = json.loads((tmp_path / "run" / "model" / "config.json").read_text())
     assert config["method"] == "fusemix"
@@ -78,7 +78,7 @@ def test_a_trained_model_retrieves_and_is_saved_whole(name, tmp_path):
     assert config["training"]["recipe"] == name
     model = make_method(config["method"], config["config"])
     model.load_state_dict(read_tensors(tmp_path / "run" / "model" / "model.safetensors")[0])
-    again = validation_score(model, data=latents.split("val").joined())
+    again = validation_score(model, inputs=LatentInputs(latents), clips=latents.split("val").joined())
     assert again == result.metrics
     assert again.keys() == {"score"} | {
         f"{a}->{b} R@{k}" for a, b in (("video", "text"), ("text", "video")) for k in (1, 10)
@@ -87,8 +87,8 @@ def test_a_trained_model_retrieves_and_is_saved_whole(name, tmp_path):
 
 def test_before_the_first_step_the_default_is_the_closed_form_best_on_validation(tmp_path):
     latents = data()
-    train, validation = latents.split("train").joined(), latents.split("val").joined()
-    model = fusemix.build(small().method, train, validation, seed=0)
+    validation = latents.split("val").joined()
+    model = fusemix.build(small().method, LatentInputs(latents), seed=0)
     batch = validation.batch(torch.arange(20))
     rows = {m: batch[m] for m in latents.modalities}
     closed = fusemix.start_of(small().method, latents)
@@ -102,9 +102,9 @@ def test_training_never_ends_below_its_start(tmp_path):
     """The starting point is scored too, so the worst learning rate costs nothing."""
     latents = data()
     wild = replace(small(), optim=replace(recipe("fusemix").optim, lr=0.3, clip=1.0))
-    model = fusemix.build(wild.method, latents.split("train"), latents.split("val"), seed=0)
-    start = validation_score(model, data=latents.split("val"))["score"]
-    assert train_latents(latents, wild, tmp_path / "run").score >= start
+    model = fusemix.build(wild.method, LatentInputs(latents), seed=0)
+    start = validation_score(model, inputs=LatentInputs(latents), clips=latents.split("val"))["score"]
+    assert train_on(LatentInputs(latents), wild, tmp_path / "run").score >= start
 
 
 def test_three_modalities_some_missing(tmp_path):
@@ -112,11 +112,11 @@ def test_three_modalities_some_missing(tmp_path):
     has = {m: np.flatnonzero(np.random.default_rng(i).random(120) < 0.7) for i, m in enumerate(views)}
     splits = ["train"] * 80 + ["val"] * 40
     latents = LatentData.from_arrays({m: views[m][has[m]] for m in views}, owner=has, splits=splits)
-    result = train_latents(latents, small(), tmp_path / "all")
+    result = train_on(LatentInputs(latents), small(), tmp_path / "all")
     assert len(result.metrics) == 1 + 6 * 2
     hub = small()
     hub = replace(hub, method=replace(hub.method, pairs=(("video", "text"), ("audio", "text"))))
-    metrics = train_latents(latents, hub, tmp_path / "hub").metrics
+    metrics = train_on(LatentInputs(latents), hub, tmp_path / "hub").metrics
     assert not any("video" in k and "audio" in k for k in metrics)
 
 
@@ -124,15 +124,15 @@ def test_encoders_side_by_side_get_an_equal_say(tmp_path):
     views = world()
     encoders = {"video": [{"name": "a", "width": 12}, {"name": "b", "width": 8}], "text": [{"name": "c", "width": 16}]}
     latents = LatentData.from_arrays(views, encoders=encoders)
-    model = fusemix.build(small().method, latents, None, seed=0)
+    model = fusemix.build(small().method, LatentInputs(latents), seed=0)
     assert model.config.widths == {"video": 20, "text": 16}
     assert model.config.blocks == {"video": (12, 8)}
-    assert fusemix.build(small("fusemix.paper").method, latents, None, seed=0).config.blocks == {}
+    assert fusemix.build(small("fusemix.paper").method, LatentInputs(latents), seed=0).config.blocks == {}
 
 
 def test_no_validation_clips(tmp_path, capsys):
     latents = LatentData.from_arrays(world())
-    result = train_latents(latents, small(epochs=4), tmp_path / "run")
+    result = train_on(LatentInputs(latents), small(epochs=4), tmp_path / "run")
     assert (result.score, result.best_step, result.metrics) == (None, result.steps, {})
     assert "no validation clips" in capsys.readouterr().err
 
@@ -140,32 +140,32 @@ def test_no_validation_clips(tmp_path, capsys):
 def test_no_training_clips(tmp_path):
     latents = LatentData.from_arrays(world(), splits=["test"] * 120)
     with pytest.raises(SeehearError, match="two clips of the split 'train' with two modalities; there are 0"):
-        train_latents(latents, small(), tmp_path / "run")
+        train_on(LatentInputs(latents), small(), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 def test_a_set_smaller_than_the_batch_trains(tmp_path):
     latents = data(47)  # 7 to train on, 20 for validation
-    result = train_latents(latents, small(patience=None), tmp_path / "run")
+    result = train_on(LatentInputs(latents), small(patience=None), tmp_path / "run")
     assert result.steps == 20
 
 
 def test_the_same_run_twice_is_the_same_model(tmp_path):
     for name in ("a", "b"):
         torch.rand(3)  # the state of torch's own generator does not matter
-        train_latents(data(), small(), tmp_path / name)
+        train_on(LatentInputs(data()), small(), tmp_path / name)
     files = [(tmp_path / n / "model" / "model.safetensors").read_bytes() for n in ("a", "b")]
     assert files[0] == files[1]
 
 
 def test_other_data_or_encoders_are_refused_on_resume(tmp_path):
-    train_latents(data(), small(), tmp_path / "run")
-    train_latents(data(), small(), tmp_path / "run", resume=True)
+    train_on(LatentInputs(data()), small(), tmp_path / "run")
+    train_on(LatentInputs(data()), small(), tmp_path / "run", resume=True)
     with pytest.raises(SeehearError, match="started with samples = 80, now it is 81"):
-        train_latents(data(121), small(), tmp_path / "run", resume=True)
-    other = replace(small(), data=DataConfig(where="split = 'x'"))
+        train_on(LatentInputs(data(121)), small(), tmp_path / "run", resume=True)
+    other = replace(small(), data=LatentsConfig(where="split = 'x'"))
     with pytest.raises(SeehearError, match=r"started with data.where = null"):
-        train_latents(data(), other, tmp_path / "run", resume=True)
+        train_on(LatentInputs(data()), other, tmp_path / "run", resume=True)
 
 
 def test_from_a_library(tmp_path):

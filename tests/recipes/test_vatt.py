@@ -15,8 +15,15 @@ SMALL = ("vatt.tiny", "vatt.small")
 
 def test_the_paper():
     run = recipe("vatt.paper")
-    assert run.method.reading(run.raw, vocabulary=65_536) == VATTConfig()  # what is shown is what the defaults are for
-    assert (run.raw.video_seconds, run.raw.audio_seconds, run.raw.contexts, run.data.windows) == (3.2, 3.2, 5, 4)
+    assert (
+        run.method.reading(run.data.raw, vocabulary=65_536) == VATTConfig()
+    )  # what is shown is what the defaults are for
+    assert (run.data.raw.video_seconds, run.data.raw.audio_seconds, run.data.raw.contexts, run.data.windows) == (
+        3.2,
+        3.2,
+        5,
+        4,
+    )
     assert (run.train.steps, run.train.batch_size, run.optim.weight_decay, run.optim.clip) == (500_000, 2048, 0.0, None)
 
 
@@ -31,7 +38,7 @@ def test_the_rate_of_the_paper(step, expected):
 @pytest.mark.parametrize("name", SMALL)
 def test_a_small_run_leaves_nothing_of_a_clip_out(name):
     run = recipe(name)
-    config = run.method.reading(run.raw, vocabulary=100)
+    config = run.method.reading(run.data.raw, vocabulary=100)
     for m in ("video", "audio"):
         shape, patch = config.grid_of(m)
         assert [n * p for n, p in zip(grid(shape, patch), patch, strict=True)] == list(shape)
@@ -40,7 +47,7 @@ def test_a_small_run_leaves_nothing_of_a_clip_out(name):
 
 def test_the_tiny_one_is_tiny():
     run = recipe("vatt.tiny")
-    model = VATT(run.method.reading(run.raw, vocabulary=1000))
+    model = VATT(run.method.reading(run.data.raw, vocabulary=1000))
     assert sum(p.numel() for p in model.parameters()) < 2.5e6
     clips = {
         "video": torch.full((2, 60, 24, 24, 3), 128, dtype=torch.uint8),

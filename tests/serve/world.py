@@ -15,6 +15,7 @@ from seehear.data.latents import load_latents
 from seehear.data.library import Library
 from seehear.data.prepare import prepare
 from seehear.nn.random import seed_of
+from seehear.recipes.data import LatentInputs
 from seehear.recipes.demo import MEDIA, run
 from seehear.recipes.run import finish
 from seehear.search.index import build_index
@@ -69,7 +70,9 @@ def build(folder: Path) -> Path:
     for name, dim in (("early", 64), ("late", 256)):
         base = run()
         short = replace(base.train, epochs=2, evaluations=1)
-        finish(data, replace(base, train=short, method=replace(base.method, dim=dim)), folder / "runs" / name)
+        finish(
+            LatentInputs(data), replace(base, train=short, method=replace(base.method, dim=dim)), folder / "runs" / name
+        )
         space = SharedSpace.from_pretrained(folder / "runs" / name, device="cpu")
         build_index(library, space, name=name, model=str(folder / "runs" / name))
     return folder / "lib"

@@ -15,13 +15,14 @@ import pytest
 from seehear.data.latents import LatentData
 from seehear.data.library import Text
 from seehear.nn.transformer import Size
-from seehear.recipes.run import RECIPES, recipe, train_latents, train_run
+from seehear.recipes.data import LatentInputs
+from seehear.recipes.run import recipe, recipes, train_on, train_run
 from tests.data.makers import film
 from tests.data.raw_library import PLAIN, clip, library
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "losses.json"
 LATENTS = ("fusemix.base", "fusemix.paper", "mcn.base", "mcn.tiny", "mcn.paper")
-MEDIA = tuple(sorted(name for name in RECIPES if "." in name and name not in LATENTS))
+MEDIA = tuple(sorted(name for name in recipes() if "." in name and name not in LATENTS))
 SMALL = Size(layers=1, width=16, hidden=32, heads=2)
 
 
@@ -42,7 +43,7 @@ def latents_losses(name, folder):
         optim=replace(run.optim, schedule="cosine"),
         train=replace(run.train, epochs=10, batch_size=32, log_every=1, device="cpu", patience=None, fast_matmul=False),
     )
-    train_latents(data, run, folder)
+    train_on(LatentInputs(data), run, folder)
     return losses_of(folder)
 
 
@@ -72,14 +73,14 @@ def media_losses(name, folder, films):
         "mel_patch": (2, 4),
     }
     method = replace(run.method, **(vatt if name.startswith("vatt") else mavil))
-    raw = replace(PLAIN, modalities=run.raw.modalities, motion=run.raw.motion, squash=run.raw.squash)
+    raw = replace(PLAIN, modalities=run.data.raw.modalities, motion=run.data.raw.motion, squash=run.data.raw.squash)
     train = replace(
         run.train, epochs=6, steps=None, batch_size=4, micro_batch=None, precision="fp32", workers=0, evaluations=1,
         log_every=1, device="cpu",
     )  # fmt: skip
     if name.startswith("diffmavil"):
         method = replace(method, batches=replace(method.batches, multiple=2))
-    train_run(films, replace(run, method=method, raw=raw, train=train), folder)
+    train_run(films, replace(run, method=method, data=replace(run.data, raw=raw), train=train), folder)
     return losses_of(folder)
 
 

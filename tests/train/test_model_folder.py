@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from seehear.recipes.data import LatentInputs
 from seehear.recipes.run import finish
 from seehear.train.model_folder import has_model, save_model
 from tests.recipes.test_run import data, small
@@ -43,7 +44,7 @@ module.save_model = save
 for name in ("write_tensors", "write_text"):
     setattr(model_folder, name, counted(getattr(model_folder, name)))
 os.replace = counted(os.replace)
-module.finish(data(), small(epochs=1, evaluations=1), Path(sys.argv[1]))
+module.finish(LatentInputs(data()), small(epochs=1, evaluations=1), Path(sys.argv[1]))
 """
 
 
@@ -58,7 +59,7 @@ def train(folder: Path, kill_at: int) -> int:
 def test_a_run_killed_while_it_saves_its_model_is_completed(tmp_path, step):
     assert train(tmp_path / "run", step) == 7
     assert not (tmp_path / "run" / "model").exists()
-    finish(data(), small(epochs=1, evaluations=1), tmp_path / "run")
+    finish(LatentInputs(data()), small(epochs=1, evaluations=1), tmp_path / "run")
     assert has_model(tmp_path / "run" / "model")
     assert not (tmp_path / "run" / ".model.part").exists()
 

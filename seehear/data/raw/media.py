@@ -122,6 +122,13 @@ class RawMedia:
         """Some clips, by a mask or by their numbers. The sentences around them stay."""
         return self._with(clips=self.clips.take(np.asarray(keep)))
 
+    def sample(self, at_most: int, seed: int) -> RawMedia:
+        """All clips, or where there are more than `at_most` so many of them, drawn by the seed, in their order."""
+        if len(self) <= at_most:
+            return self
+        drawn = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
+        return self.take(drawn[:at_most].sort().values)
+
     def split(self, name: str) -> RawMedia:
         return self.take(self.splits == name)
 

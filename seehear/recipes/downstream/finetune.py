@@ -15,7 +15,6 @@ from seehear.data.library import Library
 from seehear.data.raw import RawConfig, load_raw
 from seehear.errors import SeehearError
 from seehear.evaluation.report import Report, TaskResult, provenance
-from seehear.methods.base import Method
 from seehear.methods.classifier import Classifier, modalities_of
 from seehear.progress import hushed, say
 from seehear.recipes.downstream.data import LabelledMedia
@@ -25,7 +24,7 @@ from seehear.recipes.downstream.measure import logits_of, result_of, scores
 from seehear.recipes.downstream.presets import FineTune
 from seehear.recipes.downstream.tower import Pretrained, classifier
 from seehear.recipes.evaluate import code_revision
-from seehear.recipes.towers import Shown
+from seehear.space.towers import InputSpec
 from seehear.train.loop import TrainResult, fit
 from seehear.train.model_folder import save_model
 
@@ -77,7 +76,7 @@ def finetune(
     if distributed.rank() != 0:
         return None
     made.eval()
-    _save(folder, made, Shown(raw=raw, windows=settings.windows, crops=settings.crops), result, label)
+    _save(folder, made, InputSpec(raw=raw, windows=settings.windows, crops=settings.crops), result, label)
     tested = _usable(parts["test"], classes, several=several)
     if tested is None:
         say("no test clips with these labels: nothing is measured")
@@ -135,9 +134,8 @@ def _usable(part: Labelled, classes: tuple[str, ...], *, several: bool) -> Label
     return part if enough else None
 
 
-def _validate(method: Method, *, labelled: Labelled, settings: FineTune) -> dict[str, float]:
+def _validate(method: Any, *, labelled: Labelled, settings: FineTune) -> dict[str, float]:
     """In one view, the middle of a clip."""
-    assert isinstance(method, Classifier)
     with hushed():
         workers = settings.train.workers if len(labelled) > _MANY else 0
         logits_NC = logits_of(method, labelled, workers=workers, precision=settings.train.precision)
@@ -158,9 +156,9 @@ def _noted(model: Pretrained, library: Library, label: str, settings: FineTune, 
     }
 
 
-def _save(folder: Path, made: Classifier, shown: Shown, result: TrainResult, label: str) -> None:
+def _save(folder: Path, made: Classifier, inputs: InputSpec, result: TrainResult, label: str) -> None:
     training = {"step": result.best_step, "seconds": round(result.seconds, 1)}
-    facts = {"shown": shown.plain(), "label": label, "metrics": result.metrics, "training": training}
+    facts = {"shown": inputs.plain(), "label": label, "metrics": result.metrics, "training": training}
     save_model(folder / "model", made, facts, card=_card(made, label, result))
 
 
@@ -171,7 +169,7 @@ def _card(made: Classifier, label: str, result: TrainResult) -> str:
         f"# {label} from {made.config.tower}\n\nA tower of {made.config.method} with a map to "
         f"{len(made.config.classes)} classes: {', '.join(made.config.classes)}.\n\n"
         "```python\nfrom seehear.space import load_method\n\n"
-        'classifier, config, shown = load_method("path/to/this/folder")\n```\n\n'
+        'classifier, config, inputs = load_method("path/to/this/folder")\n```\n\n'
         "## Validation\n\n| metric | value |\n|---|---|\n" + metrics
     )
 

@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any, Literal
 
-from seehear.methods.fusemix import FuseMixConfig
-from seehear.methods.mcn import MCNConfig
+from seehear.errors import SeehearError
+from seehear.methods.mcn_config import MCNConfig
 from seehear.recipes.config import Run
+from seehear.recipes.data import LatentsConfig
+from seehear.recipes.run import recipe
 from seehear.types import MODALITIES, Modality
 
 Pair = tuple[Modality, Modality]
@@ -57,30 +59,36 @@ def designs(modalities: Sequence[Modality]) -> list[Design]:
     return found
 
 
-def possible(design: Design, run: Run[Any]) -> bool:
+def latents_run(name: str) -> Run[LatentsConfig, Any]:
+    """A recipe that trains on latents: only these are studied."""
+    run = recipe(name)
+    if not isinstance(run.data, LatentsConfig):
+        raise SeehearError(f"recipe {name!r} trains on media, and not on latents: choose fusemix or mcn")
+    return run
+
+
+def possible(design: Design, run: Run[Any, Any]) -> bool:
     """Whether the run's method has what the design changes."""
     return isinstance(run.method, MCNConfig) or (design.clusters and design.reconstruction and design.spaces == "joint")
 
 
-def run_of(design: Design, run: Run[Any], *, of: int, seed: int) -> Run[Any]:
+def run_of(design: Design, run: Run[Any, Any], *, of: int, seed: int) -> Run[Any, Any]:
     """The recipe as the design changes it. `of`: modalities that the library has. The terms of MCN's loss are weighted
     so that each has the same say with two modalities, or two pairs, as with all: else a row would also show what a
     lighter term does. No patience: every row takes the same steps."""
     train = replace(run.train, seed=seed, patience=None)
-    if isinstance(run.method, FuseMixConfig):
-        return replace(run, method=replace(run.method, pairs=design.pairs), train=train)
-    assert isinstance(run.method, MCNConfig)
-    method = run.method
+    terms = _terms(run.method, design, of) if isinstance(run.method, MCNConfig) else {}
+    return replace(run, method=replace(run.method, pairs=design.pairs, **terms), train=train)
+
+
+def _terms(method: MCNConfig, design: Design, of: int) -> dict[str, Any]:
     every_pair = of * (of - 1) // 2
-    method = replace(
-        method,
-        pairs=design.pairs,
-        spaces=design.spaces,
-        contrast_weight=method.contrast_weight * every_pair / len(design.pairs),
-        cluster_weight=method.cluster_weight if design.clusters else 0.0,
-        reconstruct_weight=method.reconstruct_weight * of / len(design.modalities) if design.reconstruction else 0.0,
-    )
-    return replace(run, method=method, train=train)
+    return {
+        "spaces": design.spaces,
+        "contrast_weight": method.contrast_weight * every_pair / len(design.pairs),
+        "cluster_weight": method.cluster_weight if design.clusters else 0.0,
+        "reconstruct_weight": method.reconstruct_weight * of / len(design.modalities) if design.reconstruction else 0.0,
+    }
 
 
 def name_of(modalities: Sequence[Modality], between: str = "+") -> str:

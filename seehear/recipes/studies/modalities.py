@@ -22,8 +22,7 @@ from seehear.errors import SeehearError
 from seehear.evaluation.embedded import embed_latents
 from seehear.progress import say
 from seehear.recipes import fusemix
-from seehear.recipes.run import latents_recipe
-from seehear.recipes.studies.designs import Design, designs, possible, run_of
+from seehear.recipes.studies.designs import Design, designs, latents_run, possible, run_of
 from seehear.recipes.studies.figure import require_figures
 from seehear.recipes.studies.grid import Cell, cell_key, run_grid
 from seehear.recipes.studies.modality_measures import Answered, Vectors, measures
@@ -66,7 +65,7 @@ def study_of(data: LatentData, labels: Sequence[str], folder: str | Path, option
     folder, label_of = Path(folder), dict(zip(data.ids.tolist(), labels, strict=True))
     data = complete(data)
     labels = [label_of[i] for i in data.ids.tolist()]
-    rows, runs = designs(data.modalities), {name: latents_recipe(name) for name in options.methods}
+    rows, runs = designs(data.modalities), {name: latents_run(name) for name in options.methods}
     cells: list[Cell] = [{"method": CLOSED, "design": d.name, "seed": 0} for d in rows if d.plain]
     for name, run in runs.items():
         able = [d.name for d in rows if possible(d, run)]
@@ -112,7 +111,7 @@ def _embedded(part: LatentData, design: Design, cell: Cell, folder: Path, *, of:
     if cell["method"] == CLOSED:
         return {"joint": embed_latents(fusemix.start_of(fusemix.base().method, part), part)}
     run_folder = folder / "runs" / cell_key(cell)
-    run = run_of(design, latents_recipe(str(cell["method"])), of=of, seed=seed)
+    run = run_of(design, latents_run(str(cell["method"])), of=of, seed=seed)
     model = finished(part, run, run_folder)
     return {space: embed_latents(model, part, space=space) for space in model.spaces}
 

@@ -21,6 +21,7 @@ from seehear.methods.base import Method
 from seehear.nn.random import seed_of
 from seehear.recipes import fusemix
 from seehear.recipes.config import Run
+from seehear.recipes.data import LatentInputs
 from seehear.recipes.evaluate import data_revision
 from seehear.recipes.run import finish
 from seehear.space import load_method
@@ -64,9 +65,9 @@ def remove_run(folder: Path) -> None:
     shutil.rmtree(gone)
 
 
-def finished(data: LatentData, run: Run[Any], folder: Path) -> Method:
+def finished(data: LatentData, run: Run[Any, Any], folder: Path) -> Method:
     """The run's model, trained now, or from where the folder's run was stopped."""
-    finish(data, run, folder)
+    finish(LatentInputs(data), run, folder)
     method, _, _ = load_method(folder)  # latents that were not made by encoders have no names of them
     return method.eval().requires_grad_(False).to(pick_device("auto"))
 

@@ -9,7 +9,8 @@ import pytest
 
 from seehear.cli import main
 from seehear.evaluation.report import Report
-from seehear.recipes.towers import Shown, save_media_model
+from seehear.space.towers import InputSpec
+from seehear.train.model_folder import save_model
 from tests.data.raw_library import TINY
 from tests.recipes.downstream.small import pictures, vatt
 
@@ -22,8 +23,8 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     library = pictures(folder, {"train": 12, "val": 4, "test": 6})
     made = vatt(modalities=("video", "audio"))
-    shown = Shown(raw=replace(TINY, modalities=("video", "audio")))
-    save_media_model(folder / "runs" / "small" / "model", made, shown, {})
+    shown = InputSpec(raw=replace(TINY, modalities=("video", "audio")))
+    save_model(folder / "runs" / "small" / "model", made, shown.facts(made))
     (folder / "runs" / "small" / "config.json").write_text(json.dumps({"library": library.uri}))
     return folder / "runs" / "small"
 

@@ -45,8 +45,8 @@ def small(monkeypatch):
     train = replace(tiny.train, epochs=4, batch_size=25, evaluations=2, device="cpu", fast_matmul=False)
     fuse = run.recipe("fusemix")
     linear = replace(fuse.method, dim=8, head="linear")
-    monkeypatch.setitem(run.RECIPES, "mcn.tiny", lambda: replace(tiny, method=method, train=train))
-    monkeypatch.setitem(run.RECIPES, "fusemix", lambda: replace(fuse, method=linear, train=train))
+    monkeypatch.setitem(run.recipes(), "mcn.tiny", lambda: replace(tiny, method=method, train=train))
+    monkeypatch.setitem(run.recipes(), "fusemix", lambda: replace(fuse, method=linear, train=train))
 
 
 def test_the_rows_are_those_that_were_asked_for():
@@ -118,7 +118,7 @@ def test_a_study_goes_on_where_it_was_stopped(small, tmp_path, monkeypatch):
     data, labels = world()
     options = study.ModalityOptions(methods=("mcn.tiny", "fusemix"), seeds=1)
     study.study_of(data, labels, tmp_path / "whole", options)
-    real, calls = run.train_latents, []
+    real, calls = run.train_on, []
 
     def stops(*args, **kwargs):
         calls.append(kwargs)
@@ -126,7 +126,7 @@ def test_a_study_goes_on_where_it_was_stopped(small, tmp_path, monkeypatch):
             raise Interrupted("stopped by SIGTERM")
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(run, "train_latents", stops)
+    monkeypatch.setattr(run, "train_on", stops)
     with pytest.raises(Interrupted):
         study.study_of(data, labels, tmp_path / "cut", options)
     before = {p.name: p.read_bytes() for p in (tmp_path / "cut" / "cells").iterdir()}

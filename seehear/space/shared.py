@@ -16,7 +16,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,16 +26,16 @@ from torch.nn import functional as F
 
 from seehear.encoders.base import Encoder, Sample
 from seehear.encoders.weights import tensors_hash
-from seehear.errors import SeehearError, near, read_json, unknown
+from seehear.errors import SeehearError, unknown
 from seehear.methods.base import Method
-from seehear.methods.registry import make_method
 from seehear.progress import say
-from seehear.train.model_folder import has_model, save_model
+from seehear.space.saved import load_method, model_folder
+from seehear.train.model_folder import save_model
 from seehear.types import Batch, Float, Modality, Tensor
 
 if TYPE_CHECKING:
     from seehear.data.library import Library
-    from seehear.recipes.towers import Shown, Tower
+    from seehear.space.towers import InputSpec, Tower
 
 Item = str | Mapping[str, Any]
 """A text, or {"text"}, {"video"}, {"audio"}, {"image"} alone or together, with "start" and "end" in seconds."""
@@ -55,9 +55,9 @@ class SharedSpace:
         *,
         space: str | None = None,
         device: str = "auto",
-        shown: Shown | None = None,
+        inputs: InputSpec | None = None,
     ):
-        """`shown`: of a method that reads media, which is its own encoder, what it is shown of them."""
+        """`inputs`: of a method that reads media, which is its own encoder, what it is shown of them."""
         from seehear.encoders.registry import pick_device
 
         if space is not None and space not in method.spaces:
@@ -65,12 +65,12 @@ class SharedSpace:
         self.device = pick_device(device)
         self.method = method.eval().requires_grad_(False).to(self.device)
         self.space = space or next(iter(method.spaces))
-        self._shown = shown
+        self._inputs = inputs
         self._towers: dict[Modality, Tower] = {}
-        if shown is not None:
-            from seehear.recipes.towers import towers_of
+        if inputs is not None:
+            from seehear.space.towers import towers_of
 
-            self._towers = towers_of(method, shown)
+            self._towers = towers_of(method, inputs)
         self.encoders: _ENCODERS = {m: list(encoders[m]) for m in method.spaces[self.space] if encoders.get(m)}
         self._all_encoders = {m: list(infos) for m, infos in encoders.items()}
         self._loaded: dict[str, Encoder] = {tower.name: tower for tower in self._towers.values()}
@@ -81,10 +81,10 @@ class SharedSpace:
         cls, folder: str | os.PathLike[str], *, space: str | None = None, device: str = "auto"
     ) -> SharedSpace:
         """From a run folder, its `model/`, or any folder that `save_pretrained` wrote."""
-        method, config, shown = load_method(folder)
+        method, config, inputs = load_method(folder)
         if not method.spaces:
             raise SeehearError(f"{folder} is a {method.name}, which has no space that is searched or compared in")
-        made = cls(method, config["encoders"], space=space, device=device, shown=shown)
+        made = cls(method, config["encoders"], space=space, device=device, inputs=inputs)
         if not made.encoders:
             raise SeehearError(
                 f"{model_folder(folder) / 'config.json'} names no encoders of the space {made.space!r}: copy the model "
@@ -98,12 +98,9 @@ class SharedSpace:
         return made
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
-        if self._shown is None:
-            save_model(Path(folder), self.method, {"encoders": self._all_encoders})
-        else:
-            from seehear.recipes.towers import save_media_model
-
-            save_media_model(Path(folder), self.method, self._shown, {})
+        own = self._inputs
+        facts = {"encoders": self._all_encoders} if own is None else own.facts(self.method)
+        save_model(Path(folder), self.method, facts, files=own.files if own else None)
 
     # -- what it is --------------------------------------------------------------------------------------------------
 
@@ -262,106 +259,6 @@ class SharedSpace:
         if not samples:
             raise SeehearError(f"item {number} is empty: give {', '.join(_KINDS)}")
         return samples
-
-
-def load_method(folder: str | os.PathLike[str]) -> tuple[Method, dict[str, Any], Shown | None]:
-    """(the method of a run or model folder, its config.json, what it is shown where it reads media)"""
-    method, config = load_model(folder)
-    return method, config, _shown(method, config, model_folder(folder))
-
-
-def load_model(folder: str | os.PathLike[str]) -> tuple[Method, dict[str, Any]]:
-    """(the method of a run or model folder, its config.json)"""
-    folder = model_folder(folder)
-    config = read_config(folder)
-    make = partial(make_method, config["method"], config["config"])
-    try:
-        with torch.device("meta"):  # which needs no memory, whatever sizes are asked for
-            empty = make()
-            sizes = {name: tuple(tensor.shape) for name, tensor in empty.state_dict().items()}
-    except (TypeError, ValueError, AttributeError, RuntimeError) as error:
-        raise SeehearError(f"{folder / 'config.json'} describes no {config['method']} model: {error}") from error
-    _check_sizes(sizes, folder / "model.safetensors", empty.current_name)
-    method = make()
-    _load_weights(method, folder / "model.safetensors")
-    return method, config
-
-
-def model_folder(folder: str | os.PathLike[str]) -> Path:
-    """Where the model of a run folder is, or the folder itself when it is one."""
-    for candidate in (Path(folder) / "model", Path(folder)):
-        if has_model(candidate):
-            return candidate
-    raise SeehearError(
-        f"no trained model in {folder}{'' if os.path.exists(folder) else near(folder)}: a run has "
-        "model/model.safetensors once it has been trained"
-    )
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    """`config.json` of a model folder."""
-    path = folder / "config.json"
-    config = read_json(path, "it is no model that seehear saved")
-    if missing := [name for name in ("method", "config", "encoders") if name not in config]:
-        raise SeehearError(f"{path} lacks {', '.join(missing)}: it is no model that seehear saved")
-    kinds = {"method": str, "config": dict, "encoders": dict}
-    wrong = [name for name, kind in kinds.items() if not isinstance(config[name], kind)]
-    listed = [] if wrong else config["encoders"].values()
-    if not all(isinstance(infos, list) and all(map(_is_encoder, infos)) for infos in listed):
-        wrong = ["encoders"]
-    if wrong:
-        raise SeehearError(f"{path}: {', '.join(wrong)} is not as seehear writes it")
-    return config
-
-
-def _is_encoder(info: Any) -> bool:
-    kinds = {"name": str, "fingerprint": str, "width": int}
-    return isinstance(info, dict) and all(isinstance(info.get(name), kind) for name, kind in kinds.items())
-
-
-def _check_sizes(sizes: Mapping[str, tuple[int, ...]], path: Path, current_name: Callable[[str], str]) -> None:
-    """Raises `SeehearError` when a file does not hold the tensors of these sizes. Reads no more than its header."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            there = {current_name(name): tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise SeehearError(f"{path} cannot be read: {error}") from error
-    for name in sorted(sizes.keys() | there.keys()):
-        if sizes.get(name) != there.get(name):
-            raise SeehearError(
-                f"{path} does not fit its config.json: {name} is {_size(there.get(name))}, "
-                f"and should be {_size(sizes.get(name))}"
-            )
-
-
-def _shown(method: Method, config: Mapping[str, Any], folder: Path) -> Shown | None:
-    if not method.reads_media:
-        return None
-    from seehear.recipes.towers import Shown
-
-    if not isinstance(config.get("shown"), dict):
-        raise SeehearError(f"{folder / 'config.json'} does not say what of a clip the model is shown ('shown')")
-    return Shown.from_plain(config["shown"], folder)
-
-
-def _size(shape: tuple[int, ...] | None) -> str:
-    return "missing" if shape is None else " x ".join(map(str, shape)) or "one number"
-
-
-def _load_weights(method: Method, path: Path) -> None:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        tensors = {method.current_name(name): tensor for name, tensor in load_file(path).items()}
-    except (SafetensorError, OSError) as error:
-        raise SeehearError(f"{path} cannot be read: {error}") from error
-    for name, tensor in tensors.items():
-        if not torch.isfinite(tensor).all():
-            raise SeehearError(f"{path}: the tensor {name} holds NaN or infinity: train again, or copy the model again")
-    method.load_state_dict(tensors)
 
 
 def _window(path: str, kind: str, start: float | None, end: float | None) -> Sample:

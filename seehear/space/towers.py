@@ -23,7 +23,6 @@ from seehear.encoders.base import Encoder, Sample
 from seehear.encoders.weights import fingerprint, tensors_hash
 from seehear.errors import SeehearError
 from seehear.methods.base import Method
-from seehear.train.model_folder import save_model
 from seehear.types import Modality, Tensor
 
 VOCABULARY = "vocabulary.json"
@@ -32,7 +31,7 @@ _BLOCK = 16  # views the model always sees at once
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shown:
+class InputSpec:
     """What of a clip a method is shown when it is used, and how its texts become numbers."""
 
     raw: RawConfig
@@ -41,12 +40,23 @@ class Shown:
     vocabulary: Vocabulary | None = None
 
     def plain(self) -> dict[str, Any]:
-        """For a model's config.json; the vocabulary lies beside it."""
+        """For 'shown' in a model's config.json; the vocabulary lies beside it."""
         words = {"vocabulary": self.vocabulary.fingerprint} if self.vocabulary else {}
         return {"raw": asdict(self.raw), "windows": self.windows, "crops": self.crops} | words
 
+    def facts(self, method: Method) -> dict[str, Any]:
+        """What `save_model` writes of a trained method that is shown this: its towers are its encoders."""
+        towers = towers_of(method, self)
+        infos = {m: [{"name": t.name, "fingerprint": t.fingerprint, "width": t.width}] for m, t in towers.items()}
+        return {"encoders": infos, "shown": self.plain()}
+
+    @property
+    def files(self) -> dict[str, str]:
+        """Text by the name of a file that lies beside the model."""
+        return {} if self.vocabulary is None else {VOCABULARY: self.vocabulary.to_json()}
+
     @classmethod
-    def from_plain(cls, said: Mapping[str, Any], folder: Path) -> Shown:
+    def from_plain(cls, said: Mapping[str, Any], folder: Path) -> InputSpec:
         """What `plain` gave, and the vocabulary of the model's folder."""
         try:
             values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in said["raw"].items()}
@@ -63,12 +73,12 @@ class Tower(Encoder):
 
     of_run = True
 
-    def __init__(self, method: Method, modality: Modality, shown: Shown, *, model: str):
+    def __init__(self, method: Method, modality: Modality, inputs: InputSpec, *, model: str):
         """`model`: the fingerprint of all of it."""
-        self.method, self.modality, self.shown = method, modality, shown
+        self.method, self.modality, self.inputs = method, modality, inputs
         self.fingerprint = fingerprint(model=model, modality=modality)
         self.name = f"{method.name}-{model[:8]}.{modality}"
-        self.windows = 1 if modality == "text" else shown.windows * (shown.crops if modality == "video" else 1)
+        self.windows = 1 if modality == "text" else inputs.windows * (inputs.crops if modality == "video" else 1)
         self.width = self._rows(self._nothing()).shape[1] * self.windows
 
     def prepare(self, sample: Sample) -> np.ndarray:
@@ -76,11 +86,11 @@ class Tower(Encoder):
         return prepared
 
     def preparation(self) -> Callable[[Sample], Any]:
-        shown = self.shown
+        inputs = self.inputs
         if self.modality == "text":
-            assert shown.vocabulary is not None
-            return partial(_numbers, vocabulary=shown.vocabulary, words=shown.raw.words)
-        return partial(views_of, m=self.modality, config=shown.raw, windows=shown.windows, crops=shown.crops)
+            assert inputs.vocabulary is not None
+            return partial(_numbers, vocabulary=inputs.vocabulary, words=inputs.raw.words)
+        return partial(views_of, m=self.modality, config=inputs.raw, windows=inputs.windows, crops=inputs.crops)
 
     def encode(self, prepared: Sequence[np.ndarray]) -> np.ndarray:
         return self._rows(torch.from_numpy(np.concatenate(list(prepared)))).numpy().reshape(len(prepared), self.width)
@@ -98,7 +108,7 @@ class Tower(Encoder):
 
     def _nothing(self) -> Tensor:
         """A view with nothing in it."""
-        raw = self.shown.raw
+        raw = self.inputs.raw
         if self.modality == "text":
             return torch.zeros(1, 1, raw.words, dtype=torch.int64)
         if self.modality == "audio":
@@ -106,21 +116,13 @@ class Tower(Encoder):
         return torch.zeros(1, raw.frames, raw.size, raw.size, 3, dtype=torch.uint8)
 
 
-def save_media_model(folder: Path, method: Method, shown: Shown, facts: Mapping[str, Any]) -> None:
-    """`save_model`, with what the method is shown, and the vocabulary beside it."""
-    towers = towers_of(method, shown)
-    infos = {m: [{"name": t.name, "fingerprint": t.fingerprint, "width": t.width}] for m, t in towers.items()}
-    files = {} if shown.vocabulary is None else {VOCABULARY: shown.vocabulary.to_json()}
-    save_model(folder, method, {"encoders": infos, "shown": shown.plain(), **facts}, files=files)
-
-
-def towers_of(method: Method, shown: Shown) -> dict[Modality, Tower]:
+def towers_of(method: Method, inputs: InputSpec) -> dict[Modality, Tower]:
     """The modalities in the order of the first space that holds them."""
     modalities = dict.fromkeys(m for held in method.spaces.values() for m in held)
     model = fingerprint(
-        weights=tensors_hash(method.state_dict()), method=method.name, config=asdict(method.config), **shown.plain()
+        weights=tensors_hash(method.state_dict()), method=method.name, config=asdict(method.config), **inputs.plain()
     )
-    return {m: Tower(method, m, shown, model=model) for m in modalities}
+    return {m: Tower(method, m, inputs, model=model) for m in modalities}
 
 
 def _numbers(sample: Sample, *, vocabulary: Vocabulary, words: int) -> np.ndarray:
