@@ -7,9 +7,11 @@ Legend of shape letters (suffixes of tensor names, and the words in annotations)
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -32,8 +34,9 @@ MODALITIES: tuple[Modality, ...] = ("video", "audio", "text")
 """A picture is a video of one frame."""
 
 Batch = dict[str, Tensor]
-"""One tensor a modality (raw media or cached latents, B first), `has_<modality>` (B,) bool, and `group` (B,) int64:
-rows of one source recording share a number. An absent modality's rows hold any finite value and are masked."""
+"""One tensor a modality (raw media or cached latents, B first), `has_<modality>` (B,) bool, without which all rows have
+it, and `group` (B,) int64: rows of one source recording share a number. An absent modality's rows hold any finite
+value and are masked."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,17 @@ class StepOutput:
     """Detached tensors for `after_step`."""
 
 
-def presence(batch: Batch) -> dict[Modality, Tensor]:
-    """`{modality: (B,) bool}` for the modalities that the batch holds."""
-    return {m: batch[f"has_{m}"] for m in MODALITIES if f"has_{m}" in batch}
+def presence(batch: Batch, modalities: Collection[Modality]) -> dict[Modality, Tensor]:
+    """{modality: (B,) bool} of the modalities that a method was made for. Raises `ValueError` where the batch lacks
+    one as a whole: training would go on without it, unnoticed."""
+    if missing := [m for m in modalities if m not in batch]:
+        raise ValueError(f"the batch has no {', '.join(missing)}: the model aligns {', '.join(modalities)}")
+    every = {m: torch.ones(len(batch[m]), dtype=torch.bool, device=batch[m].device) for m in modalities}
+    return {m: batch.get(f"has_{m}", all_B) for m, all_B in every.items()}
+
+
+def group_numbers(batch: Batch) -> Tensor:
+    """(B,) int64: rows of one recording share a number. Raises `ValueError` where the batch does not have them."""
+    if "group" not in batch:
+        raise ValueError("mask_same_group needs the rows' group numbers: the batch has no 'group'")
+    return batch["group"]

@@ -47,7 +47,9 @@ class Toy(Method):
     def encode(self, batch: Batch, *, rng: Randomness | None) -> Encoded:
         x = {m: batch[m].to(self.head.weight.dtype) for m in ("video", "text")}
         hidden = {m: dropout(self.tower[m](x[m]), self.config.dropout, rng, m) for m in x}
-        return Encoded({m: self.out[m](h) for m, h in hidden.items()}, presence(batch), {"group": batch["group"]})
+        return Encoded(
+            {m: self.out[m](h) for m, h in hidden.items()}, presence(batch, hidden), {"group": batch["group"]}
+        )
 
     def objective(self, encoded: Encoded, *, progress: float, rng: Randomness) -> StepOutput:
         z = {m: F.normalize(self.head(x), dim=-1) for m, x in encoded.features.items()}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from seehear.data.current import OTHER_MAKER, why_stale
 from seehear.data.library import Library, VectorTable, in_batches, quote, table_name
 from seehear.data.records import Clip, Source, content_key
 from seehear.encoders.base import Encoder, Sample
@@ -25,22 +26,20 @@ class Job:
     keys: list[Key] = field(default_factory=list)
 
 
-def wanted_rows(library: Library, modality: str, clips: Sequence[Clip]) -> dict[Key, tuple[Sample, str]]:
+def _wanted_rows(library: Library, modality: str, clips: Sequence[Clip]) -> dict[Key, tuple[Sample, str]]:
     """(clip, item) -> what to read, and the content its vector is to be made from."""
     sources, roots = library.sources(), library.roots()
     paths: dict[str, str] = {}  # of many clips of one file
     wanted = {}
     for clip in clips:
-        if not clip.has(modality):
-            continue
-        if modality == "text":
-            samples = [Sample(text=text.text) for text in clip.texts]
-        else:
-            name = clip.source_of(modality)
-            if name not in paths:
-                paths[name] = "" if _only_features(sources.get(name)) else str(library.path_of(name, roots))
-            samples = [Sample(path=paths[name], start=clip.start, end=clip.end)]
-        for item, sample in enumerate(samples):
+        for item in range(clip.count(modality)):
+            if modality == "text":
+                sample = Sample(text=clip.texts[item].text)
+            else:
+                name = clip.source_of(modality)
+                if name not in paths:
+                    paths[name] = "" if _only_features(sources.get(name)) else str(library.path_of(name, roots))
+                sample = Sample(path=paths[name], start=clip.start, end=clip.end)
             wanted[clip.id, item] = sample, content_key(clip, modality, item, sources)
     return wanted
 
@@ -62,8 +61,8 @@ class Backlog:
         self.removed: Counter[str] = Counter()
         """Rows taken out, by the reason."""
         self.table = self._table(library, encoder)
-        wanted = wanted_rows(library, encoder.modality, clips)
-        current = self._current(encoder.fingerprint, {key: content for key, (_, content) in wanted.items()})
+        wanted = _wanted_rows(library, encoder.modality, clips)
+        current = self._current(encoder.fingerprint, wanted)
         missing = {key: row for key, row in wanted.items() if key not in current}
         if chosen is not None:
             missing = {key: row for key, row in missing.items() if key[0] in chosen}
@@ -80,22 +79,18 @@ class Backlog:
             table = library.vectors("latents", encoder.name)
             if table.width == encoder.width:
                 return table
-            self.removed["another version of the encoder"] += len(table)
+            self.removed[OTHER_MAKER] += len(table)
             library.drop(name)
         return library.vectors("latents", encoder.name, width=encoder.width)
 
-    def _current(self, maker: str, wanted: dict[Key, str]) -> set[Key]:
+    def _current(self, maker: str, wanted: Mapping[Key, tuple[Sample, str]]) -> set[Key]:
         """The rows to keep; all others are taken out."""
         reasons: dict[Key, str] = {}
         current = set()
-        for (clip, item, _), (made_by, content) in self.table.keys().items():
+        for (clip, item, _), made in self.table.keys().items():
             key = clip, item
-            if made_by != maker:
-                reasons[key] = "another version of the encoder"
-            elif key not in wanted:
-                reasons[key] = "the clip is gone"
-            elif content != wanted[key]:
-                reasons[key] = "the file, window or text has changed"
+            if why := why_stale(made, maker, wanted[key][1] if key in wanted else None):
+                reasons[key] = why
             else:
                 current.add(key)
         by_item: dict[int, list[str]] = {}

@@ -7,7 +7,6 @@ a commit. So a kill loses the last commit's worth at most, and a second run has 
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -17,9 +16,9 @@ from typing import Literal
 
 import numpy as np
 
-from seehear.data.backlog import Backlog, Job, Key, wanted_rows
+from seehear.data.backlog import Backlog, Job, Key
 from seehear.data.engines import Done, Engine, Local
-from seehear.data.library import Library, Vectors, quote, table_name
+from seehear.data.library import Library, Vectors, table_name
 from seehear.data.locking import writing
 from seehear.data.records import Clip, Reject, unprintable
 from seehear.data.workers import WorkerDied
@@ -109,27 +108,6 @@ def _started(name: EngineName, workers: int | None, models: int) -> AbstractCont
     from seehear.data.ray_engine import on_ray
 
     return on_ray(workers=workers, models=models)
-
-
-def latents(library: Library, name: str) -> Vectors:
-    """The current rows of an encoder: made by it as it was last run, from files and texts as they are now."""
-    about = library.about().get(f"encoder:{name}")
-    if about is None:
-        raise SeehearError(f"{library.uri} has no latents of {name}: run 'seehear encode {library.uri}' with it")
-    encoder = json.loads(about)
-    rows = library.vectors("latents", name).read(f"maker = {quote(encoder['fingerprint'])}")
-    wanted = wanted_rows(library, encoder["modality"], library.clips())
-    keys = zip(rows.ids, rows.items.tolist(), strict=True)
-    keep = [key in wanted and wanted[key][1] == content for key, content in zip(keys, rows.contents, strict=True)]
-    at = np.flatnonzero(keep)
-    return Vectors(
-        ids=[rows.ids[i] for i in at],
-        items=rows.items[at],
-        modalities=[rows.modalities[i] for i in at],
-        vectors=rows.vectors[at],
-        makers=[rows.makers[i] for i in at],
-        contents=[rows.contents[i] for i in at],
-    )
 
 
 def _encoders(names: Sequence[str | Encoder] | None, clips: Sequence[Clip], device: str) -> list[Encoder]:

@@ -6,7 +6,6 @@ torch, numpy and safetensors only.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from seehear.data.records import Clip, Source, content_key
+from seehear.data.current import read_current
+from seehear.data.records import Clip, Source
+from seehear.data.vectors import Vectors, side_by_side
 from seehear.errors import SeehearError
 from seehear.nn.random import seed_of
 from seehear.progress import say
@@ -246,11 +247,13 @@ def load_latents(
     clips = library.clips(f"id LIKE '{prefix}%'" if prefix else where)
     if not clips:
         raise SeehearError(f"no clip of {library.uri}" + (f" meets {where!r}" if where else ": run 'seehear prepare'"))
-    place, sources = {clip.id: n for n, clip in enumerate(clips)}, library.sources()
+    by_id, sources = {clip.id: clip for clip in clips}, library.sources()
+    place = {clip.id: n for n, clip in enumerate(clips)}
     latents, owner = {}, {}
     for m, infos in chosen.items():
-        latents[m], owner[m] = _side_by_side([_read(library, info, clips, place, sources, prefix) for info in infos])
-        if not len(owner[m]):
+        rows = side_by_side([_read(library, info, by_id, sources, prefix) for info in infos])
+        latents[m], owner[m] = rows.vectors, np.fromiter((place[i] for i in rows.ids), np.int64, len(rows))
+        if not len(rows):
             have = sum(clip.has(m) for clip in clips)
             raise SeehearError(
                 f"{library.uri} has no {m} latents for these clips ({have:,} of {len(clips):,} have {m}): "
@@ -278,8 +281,7 @@ def _choose(
     library: Library, encoders: Mapping[Modality, Sequence[str]] | None, *, sequences: bool
 ) -> dict[Modality, list[EncoderInfo]]:
     """What the library's `about` says of the encoders asked for, by modality."""
-    head = "encoder:"
-    about = {k.removeprefix(head): json.loads(v) for k, v in library.about().items() if k.startswith(head)}
+    about = library.encoders()
     if not any(encoders or not info.get("of_run") for info in about.values()):
         raise SeehearError(f"{library.uri} has no latents yet: run 'seehear encode {library.uri}'")
     if not encoders:
@@ -305,45 +307,16 @@ def _of_modality(about: Mapping[str, EncoderInfo], modality: Modality, *, sequen
 def _read(
     library: Library,
     info: EncoderInfo,
-    clips: Sequence[Clip],
-    place: Mapping[str, int],
+    clips: Mapping[str, Clip],
     sources: Mapping[str, Source],
     prefix: str,
-) -> tuple[np.ndarray, np.ndarray]:
-    """(key, vectors) of what the encoder, as it is now, made of these clips, as they are now.
-
-    A key is clip number * 2^32 + item.
-    """
-    wanted = f"maker = '{info['fingerprint']}'" + (f" AND id LIKE '{prefix}%'" if prefix else "")
-    table = library.vectors("latents", info["name"]).read(where=wanted)
-    clip = np.fromiter((place.get(i, -1) for i in table.ids), dtype=np.int64, count=len(table))
-    known = [
-        clips[n].has(m) and item < max(len(clips[n].texts), 1) and content == content_key(clips[n], m, item, sources)
-        for n, m, item, content in zip(clip, table.modalities, table.items, table.contents, strict=True)
-        if n >= 0
-    ]
-    if stale := len(known) - sum(known):
+) -> Vectors:
+    rows, stale = read_current(library, info, clips, sources, prefix=prefix)
+    if stale:
         say(f"{stale:,} latents of {info['name']} are of files or texts that changed: left out until they are encoded")
-    here = clip >= 0
-    here[here] = known
-    vectors = table.vectors[here]
-    if not (finite := np.isfinite(vectors).all(axis=1)).all():
-        first = np.asarray(table.ids, dtype=object)[here][~finite][0]
+    if not (finite := np.isfinite(rows.vectors).all(axis=1)).all():
         raise SeehearError(
             f"encoder {info['name']!r} gave {int((~finite).sum()):,} vectors that are not finite, the first of clip "
-            f"{first}: it cannot be trained on in float16"
+            f"{rows.ids[int(finite.argmin())]}: it cannot be trained on in float16"
         )
-    return (clip[here] << 32) + table.items[here], vectors
-
-
-def _side_by_side(tables: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """(vectors, clip number) of the rows that every table has, in the order of (clip, item)."""
-    keys = tables[0][0]
-    for other, _ in tables[1:]:
-        keys = np.intersect1d(keys, other, assume_unique=True)
-    keys = np.sort(keys)
-    parts = []
-    for own, vectors in tables:
-        order = np.argsort(own)
-        parts.append(vectors[order[np.searchsorted(own, keys, sorter=order)]])
-    return np.concatenate(parts, axis=1), keys >> 32
+    return rows

@@ -161,6 +161,11 @@ class Library:
         """Of `about`."""
         self._remove("about", [key])
 
+    def encoders(self) -> dict[str, dict[str, Any]]:
+        """{name: {modality, width, fingerprint, ...}} of the encoders that were run on the library, as they are now."""
+        head = "encoder:"
+        return {k.removeprefix(head): json.loads(v) for k, v in self.about().items() if k.startswith(head)}
+
     def roots(self) -> dict[str, str]:
         """Prefix -> folder. The first root has the prefix '', and a source of it whose path begins with '@' begins with
         './@'; sources of a later root begin with '@name/'."""

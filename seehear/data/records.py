@@ -54,6 +54,10 @@ class Clip:
     def has(self, modality: str) -> bool:
         return bool(self.texts) if modality == "text" else bool(getattr(self, f"has_{modality}"))
 
+    def count(self, modality: str) -> int:
+        """Number of vectors it gives of a modality: one a text, one of its video, one of its audio."""
+        return len(self.texts) if modality == "text" else int(self.has(modality))
+
     def source_of(self, modality: str) -> str:
         """The file that a modality is read from; a picture's window is the picture, whatever start and end say."""
         return self.audio_source or self.source if modality == "audio" else self.source

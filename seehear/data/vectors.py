@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,27 @@ class Vectors:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def take(self, rows: Sequence[int]) -> Vectors:
+        """Some rows, by their numbers."""
+        return Vectors(
+            ids=[self.ids[i] for i in rows],
+            items=self.items[rows],
+            modalities=[self.modalities[i] for i in rows],
+            vectors=self.vectors[rows],
+            makers=[self.makers[i] for i in rows],
+            contents=[self.contents[i] for i in rows],
+        )
+
+
+def side_by_side(tables: Sequence[Vectors]) -> Vectors:
+    """Rows whose (id, item) every table has, in the order of the first; each vector is those of all tables, joined."""
+    if len(tables) == 1:
+        return tables[0]
+    places = [{key: i for i, key in enumerate(zip(t.ids, t.items.tolist(), strict=True))} for t in tables]
+    shared = [key for key in places[0] if all(key in place for place in places[1:])]
+    parts = [t.take([place[key] for key in shared]) for t, place in zip(tables, places, strict=True)]
+    return replace(parts[0], vectors=np.concatenate([part.vectors for part in parts], axis=1))
 
 
 class VectorTable:

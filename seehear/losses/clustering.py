@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch.nn import functional as F
 
+from seehear.losses.zero import zero_of
 from seehear.types import Bool, Float, Int, Modality, Tensor
 
 Over = Literal["mean", "sum", "fused"]
@@ -59,6 +60,6 @@ def clustering(
         if len(x_NE):
             terms.append(cluster_loss(x_NE, centroids_KE, label_N, margin=margin, temperature=temperature).mean())
     if not terms:
-        return torch.stack([z_BE[:0].sum() for z_BE in z.values()]).sum()
+        return zero_of(z.values())
     total = torch.stack(terms).sum()
     return total if over == "sum" else total / len(terms)

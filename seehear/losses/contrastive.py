@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from seehear.losses.overlap import Overlap, join, same_group
 from seehear.losses.tiled import Tiles, tiled_info_nce
+from seehear.losses.zero import zero_of
 from seehear.types import Bool, Float, Int, Modality, Tensor
 
 __all__ = [
@@ -117,7 +118,7 @@ def pairwise(
     every row. All pairs by default, or only those given (a hub). Pairs with fewer than two rows are skipped: they have
     no negatives. Absent rows are dropped before anything is computed, so whatever they hold has no influence.
     """
-    total = torch.stack([x[:0].sum() for x in z.values()]).sum()  # keeps the graph when every pair is skipped
+    total = zero_of(z.values())
     terms, weights = {}, 0.0
     for p, q in pairs or combinations(z, 2):
         rows = (present[p] & present[q]).nonzero().squeeze(1)

@@ -22,6 +22,7 @@ import torch
 from torch.nn import functional as F
 
 from seehear.losses.overlap import Overlap
+from seehear.losses.zero import zero_of
 from seehear.types import Bool, Float, Tensor
 
 Form = Literal["paper", "code", "symmetric"]
@@ -48,7 +49,7 @@ def mil_nce(
     match_XY = clip_X[:, None] == owner_Y  # 1 = a sentence of this clip
     both_X = match_XY.any(dim=1)
     if not bool(both_X.any()):
-        return x_BE[:0].sum() + y_BKE[:0].sum()
+        return zero_of((x_BE, y_BKE))
     products_XY = x_BE[clip_X] @ y_BKE[has_y_BK].T
     s_XY = products_XY.to(torch.promote_types(x_BE.dtype, torch.float32)) / temperature
     other_XY = ~match_XY

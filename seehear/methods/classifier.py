@@ -24,6 +24,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from seehear.errors import SeehearError
+from seehear.losses.zero import zero_of
 from seehear.methods.base import Method
 from seehear.methods.classifier_config import TOWERS, ClassifierConfig, Learning, modalities_of
 from seehear.methods.registry import make_method
@@ -122,7 +123,7 @@ class Classifier(Method):
             logits_BC = self.classify(f_BD.float(), rng=rng)[here_B]
             label_BC = label_BC[here_B].to(logits_BC)
             loss_B = self._losses(logits_BC, label_BC)
-            loss = loss_B.mean() if len(loss_B) else logits_BC.sum()
+            loss = loss_B.mean() if len(loss_B) else zero_of([logits_BC])
             if self.config.learning.l2:
                 loss = loss + self.config.learning.l2 * self.last.weight.square().sum()
         if self.config.several or not len(loss_B):

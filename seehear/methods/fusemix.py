@@ -28,7 +28,7 @@ from seehear.nn.mixing import halves, mix, permutation, row_numbers
 from seehear.nn.random import Randomness, seed_of
 from seehear.nn.statistics import Latents, Present, statistics
 from seehear.nn.temperature import Temperature
-from seehear.types import Batch, Encoded, Modality, StepOutput, Tensor, presence
+from seehear.types import Batch, Encoded, Modality, StepOutput, Tensor, group_numbers, presence
 
 _SOURCES: tuple[str, ...] = ("first", "second", "weight")
 """What `assemble` says of each mixed row: its sources, (B, N) int64 for N ways of being the same, and how much of the
@@ -145,29 +145,26 @@ class FuseMix(Method):
     @torch.no_grad()
     def assemble(self, batch: Batch, *, rng: Randomness) -> Batch:
         """The mixed rows, and of which sources each is made."""
-        widths = self.config.widths
-        missing = [m for m in widths if m not in batch or f"has_{m}" not in batch]
-        if missing:
-            raise ValueError(f"the batch has no {', '.join(missing)}: the model aligns {', '.join(widths)}")
+        present = presence(batch, self.config.widths)
         device = next(iter(batch.values())).device
-        first_R, second_R = (rows.to(device) for rows in self._partners(batch, rng))
+        first_R, second_R = (rows.to(device) for rows in self._partners(present, rng))
         if len(first_R) < 2:
             raise SeehearError(f"{len(first_R)} row after mixing: a contrastive loss needs 2, take more training clips")
         weight_R = self._weights(len(first_R), rng).to(device)
         mixed: Batch = {}
-        for m in widths:
+        for m, has_B in present.items():
             z_BD = batch[m].to(self._standardise(m).mean.dtype)
             mixed[m] = z_BD if self.config.mix == "none" else mix(z_BD, first_R, second_R, weight_R)
-            mixed[f"has_{m}"] = batch[f"has_{m}"][first_R] & batch[f"has_{m}"][second_R]
+            mixed[f"has_{m}"] = has_B[first_R] & has_B[second_R]
         if self._ways:
-            same_BN = torch.stack([self._numbers(batch, way) for way in self._ways], dim=1)
+            same_BN = torch.stack([self._numbers(batch, present, way) for way in self._ways], dim=1)
             mixed |= zip(_SOURCES, (same_BN[first_R], same_BN[second_R], weight_R), strict=True)
         return mixed
 
     def encode(self, batch: Batch, *, rng: Randomness | None) -> Encoded:
         features = {m: F.normalize(self._project(m, batch[m], rng), dim=1) for m in self.config.widths}
         context = {name: batch[name] for name in _SOURCES if name in batch}
-        return Encoded(features, presence(batch), context)
+        return Encoded(features, presence(batch, self.config.widths), context)
 
     def objective(self, encoded: Encoded, *, progress: float, rng: Randomness) -> StepOutput:
         aligned = pairwise(
@@ -185,8 +182,8 @@ class FuseMix(Method):
     def place(self, features: Mapping[Modality, Tensor], space: str | None = None) -> dict[Modality, Tensor]:
         return {m: self._project(m, z_BD, None) for m, z_BD in features.items() if m in self.config.widths}
 
-    def _partners(self, batch: Batch, rng: Randomness) -> tuple[Tensor, Tensor]:
-        present_BM = torch.stack([batch[f"has_{m}"].cpu() for m in self.config.widths], dim=1)
+    def _partners(self, present: Mapping[Modality, Tensor], rng: Randomness) -> tuple[Tensor, Tensor]:
+        present_BM = torch.stack([has_B.cpu() for has_B in present.values()], dim=1)
         if self.config.mix == "permutation":
             return permutation(present_BM, rng.shared("fusemix/partner"))
         if self.config.mix == "none":
@@ -210,14 +207,12 @@ class FuseMix(Method):
         duplicates = list(self.config.widths) if self.config.mask_duplicates else []
         return (["group"] if self.config.mask_same_group else []) + duplicates
 
-    def _numbers(self, batch: Batch, way: str) -> Tensor:
+    def _numbers(self, batch: Batch, present: Mapping[Modality, Tensor], way: str) -> Tensor:
         """(B,) int64: rows with equal numbers are the same in this way."""
         if way == "group":
-            if "group" not in batch:
-                raise ValueError("mask_same_group needs the rows' group numbers: the batch has no 'group'")
-            return batch["group"]
+            return group_numbers(batch)
         numbers_B = row_numbers(batch[way])
-        return torch.where(batch[f"has_{way}"], numbers_B, torch.arange(len(numbers_B), device=numbers_B.device))
+        return torch.where(present[way], numbers_B, torch.arange(len(numbers_B), device=numbers_B.device))
 
     def _overlap(self, context: dict[str, Tensor], p: Modality, q: Modality) -> Overlap | None:
         if "weight" not in context:

@@ -30,6 +30,7 @@ from torch.nn import functional as F
 from seehear.errors import SeehearError
 from seehear.losses.contrastive import info_nce, pairwise, same_group
 from seehear.losses.reconstruction import patch_error, standardised
+from seehear.losses.zero import zero_of
 from seehear.methods.base import Method
 from seehear.methods.mavil_config import SIDES, SIZES, FastPaths, MAViLConfig
 from seehear.nn.image_mae import ImageMAE
@@ -41,7 +42,7 @@ from seehear.nn.patches import cut, grid
 from seehear.nn.random import Randomness
 from seehear.nn.trunk import Trunk
 from seehear.nn.waveforms import rolled
-from seehear.types import Batch, Encoded, Modality, StepOutput, Tensor, presence
+from seehear.types import Batch, Encoded, Modality, StepOutput, Tensor, group_numbers, presence
 
 __all__ = ["SIDES", "SIZES", "FastPaths", "MAViL", "MAViLConfig", "Seen"]
 
@@ -107,23 +108,19 @@ class MAViL(Method):
         error'. Masks are random, so there is no encoding without `rng`."""
         if rng is None:
             raise ValueError("MAViL hides patches at random: encode needs rng; features and embed see all")
-        seen, present = self.see(batch, rng=rng), _present(batch)
+        seen, present = self.see(batch, rng=rng), presence(batch, SIDES)
         targets = self.targets(seen, present)
         features = {}
         for m, s in seen.items():
             features[f"{m} error"] = patch_error(self.decode(m, s, rng=rng), targets[m])
             views = s.pooled_BVD.to(features[f"{m} error"].dtype).unbind(1)
             features |= dict(zip((m, f"{m} again"), views, strict=False))
-        context = {}
-        if self.config.mask_same_group:
-            if "group" not in batch:
-                raise ValueError("mask_same_group needs the rows' group numbers: the batch has no 'group'")
-            context["group"] = batch["group"]
+        context = {"group": group_numbers(batch)} if self.config.mask_same_group else {}
         return Encoded(features, present, context)
 
     def see(self, batch: Batch, *, rng: Randomness) -> dict[Modality, Seen]:
         """Mask, encode and fuse; every view masked by draws of its own, the first one fused."""
-        present = _present(batch)
+        present = presence(batch, SIDES)
         patches = {m: self.patches(m, self._augmented(m, batch[m], rng))[0] for m in SIDES}
         orders = {m: self._orders(m, patches[m].shape[1], rng) for m in SIDES}
         encoded = {m: self._encoded(m, patches[m], orders[m], rng) for m in SIDES}
@@ -156,7 +153,7 @@ class MAViL(Method):
 
     def _objective(self, encoded: Encoded) -> StepOutput:
         config, f = self.config, encoded.features
-        total, metrics = torch.stack([x[:0].sum() for x in f.values()]).sum(), {}
+        total, metrics = zero_of(f.values()), {}
         for m, weight in (("audio", 1.0), ("video", config.video_weight)):
             if len(errors := f[f"{m} error"][encoded.present[m]]):
                 metrics[f"loss/{m}"] = errors.mean()
@@ -199,7 +196,7 @@ class MAViL(Method):
             keep_BM = None if rng is None else self._keep(m, counts, rng)
             chosen = patches_BNP if keep_BM is None else take(patches_BNP, keep_BM)
             tokens[m] = self.trunk.encode(m, self.standard[m](chosen), keep_BM, counts=counts, rng=rng)
-        met = self.trunk.fusion(tokens, _present(batch), rng=rng)
+        met = self.trunk.fusion(tokens, presence(batch, SIDES), rng=rng)
         return {m: met[m][:, 1:].mean(dim=1) for m in modalities}
 
     # -- parts -------------------------------------------------------------------------------------------------------
@@ -284,11 +281,3 @@ def _decoder(config: MAViLConfig, m: Modality) -> MaskedDecoder:
         kind=config.decoders[m],
         needed_only=config.fast.needed_only,
     )
-
-
-def _present(batch: Batch) -> dict[Modality, Tensor]:
-    """Which clips have video, and which audio; all where the batch does not say."""
-    if missing := [m for m in SIDES if m not in batch]:
-        raise ValueError(f"the batch has no {', '.join(missing)}: the model reads video and audio")
-    here = presence(batch)
-    return {m: here.get(m, torch.ones(len(batch[m]), dtype=torch.bool, device=batch[m].device)) for m in SIDES}

@@ -28,6 +28,7 @@ from seehear.losses.clustering import clustering, fuse
 from seehear.losses.contrastive import pairwise, same_group
 from seehear.losses.mms import mms
 from seehear.losses.overlap import Overlap
+from seehear.losses.zero import zero_of
 from seehear.methods.base import Method
 from seehear.methods.mcn_config import MCNConfig, Pair, Space, plan
 from seehear.nn.adapter import Standardise
@@ -39,7 +40,7 @@ from seehear.nn.mixing import row_numbers
 from seehear.nn.random import Randomness
 from seehear.nn.statistics import Latents, Present, statistics
 from seehear.nn.temperature import Temperature
-from seehear.types import Batch, Encoded, Modality, StepOutput, Tensor, presence
+from seehear.types import Batch, Encoded, Modality, StepOutput, Tensor, group_numbers, presence
 
 __all__ = ["MCN", "MCNConfig"]
 
@@ -81,22 +82,18 @@ class MCN(Method):
     def encode(self, batch: Batch, *, rng: Randomness | None) -> Encoded:
         """The branches, and how well each clip's features are rebuilt. `rng` None: batch norm by its running
         statistics."""
-        missing = [m for m in self.config.widths if m not in batch or f"has_{m}" not in batch]
-        if missing:
-            raise ValueError(f"the batch has no {', '.join(missing)}: the model aligns {', '.join(self.config.widths)}")
-        features: dict[str, Tensor] = {}
+        present, features = presence(batch, self.config.widths), dict[str, Tensor]()
         for m in self.config.widths:
             f_BD = self._stem(batch, m, learning=rng is not None)
             z = self._embed(m, f_BD)
             features |= {f"{space}/{m}": z_BE for space, z_BE in z.items()}
             if errors := self._branch(m).errors(z, f_BD):
                 features[f"reconstruct/{m}"] = torch.stack(errors).mean(dim=0)
-        present = {m: has for m, has in presence(batch).items() if m in self.config.widths}
         return Encoded(features, present, self._same(batch))
 
     def objective(self, encoded: Encoded, *, progress: float, rng: Randomness) -> StepOutput:
         config = self.config
-        loss = torch.stack([x[:0].sum() for x in encoded.features.values()]).sum()  # a graph, whatever is absent
+        loss = zero_of(encoded.features.values())
         metrics: dict[str, Tensor] = {}
         carry: dict[str, Tensor] = {}
         for name, space in self._spaces.items():
@@ -222,9 +219,7 @@ class MCN(Method):
         """Numbers (B,) that are equal where rows are no negatives of each other."""
         found = {}
         if self.config.mask_same_group:
-            if "group" not in batch:
-                raise ValueError("mask_same_group needs the rows' group numbers: the batch has no 'group'")
-            found["same/group"] = batch["group"]
+            found["same/group"] = group_numbers(batch)
         if self.config.mask_duplicates:
             given = [m for m in self.config.widths if self.config.input_of(m) in ("latents", "words")]
             found |= {f"same/{m}": row_numbers(batch[m].flatten(1)) for m in given}

@@ -26,6 +26,7 @@ from torch.nn import functional as F
 from seehear.errors import SeehearError
 from seehear.losses.nce import mil_nce, nce
 from seehear.losses.overlap import Overlap, same_group
+from seehear.losses.zero import zero_of
 from seehear.methods.base import Method
 from seehear.methods.vatt_config import SIZES, Space, VATTConfig, plan
 from seehear.nn.heads import BatchNorm, Head, Seen
@@ -33,7 +34,7 @@ from seehear.nn.logmel import LogMel
 from seehear.nn.random import Randomness
 from seehear.nn.tokens import PatchTokens, WordTokens
 from seehear.nn.transformer import Style, Transformer, glorot
-from seehear.types import Batch, Encoded, Modality, StepOutput, Tensor, presence
+from seehear.types import Batch, Encoded, Modality, StepOutput, Tensor, group_numbers, presence
 
 __all__ = ["SIZES", "VATT", "VATTConfig"]
 
@@ -73,19 +74,14 @@ class VATT(Method):
     def encode(self, batch: Batch, *, rng: Randomness | None) -> Encoded:
         """Features before the heads: (B, D), of text (B, K, D). `rng` None: all tokens, and no dropout."""
         names = self.config.modalities
-        missing = [m for m in names if m not in batch or f"has_{m}" not in batch]
-        if missing:
-            raise ValueError(f"the batch has no {', '.join(missing)}: the model aligns {', '.join(names)}")
+        present = presence(batch, names)
         features = {m: self._sentences(batch[m], rng) if m == "text" else self._seen(m, batch[m], rng) for m in names}
-        present = {m: has for m, has in presence(batch).items() if m in names}
         context = {}
         if "text" in names:
             context["sentence"] = (batch["text"] != 0).any(dim=2) & present["text"][:, None]
             present["text"] = context["sentence"].any(dim=1)
         if self.config.mask_same_group:
-            if "group" not in batch:
-                raise ValueError("mask_same_group needs the rows' group numbers: the batch has no 'group'")
-            context["group"] = batch["group"]
+            context["group"] = group_numbers(batch)
         return Encoded(features, present, context)
 
     def features(self, m: Modality, x: Tensor, *, rng: Randomness | None = None) -> Tensor:
@@ -104,7 +100,7 @@ class VATT(Method):
             valid["text"] = encoded.context["sentence"]  # (B, K)
         z = self._project(encoded.features, valid, seen)
         exclude = same_group(encoded.context["group"]) if self.config.mask_same_group else None
-        total = torch.stack([x[:0].sum() for x in encoded.features.values()]).sum()  # a graph, whatever is absent
+        total = zero_of(encoded.features.values())
         terms, weights = {}, 0.0
         for name, space in self._spaces.items():
             for p, q in space.pairs:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -74,7 +73,7 @@ def to_pictures(known: Placed) -> Carrier:
 def to_encoder(known: Placed, library: Library, name: str) -> Carrier:
     """To the latents of an encoder of the library, by ridge regression on training clips; validation clips choose its
     strength."""
-    infos = {k.removeprefix("encoder:"): json.loads(v) for k, v in library.about().items() if k.startswith("encoder:")}
+    infos = library.encoders()
     if name not in infos:
         raise unknown(f"encoder of {library.uri}", name, infos)
     modality = infos[name]["modality"]

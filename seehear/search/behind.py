@@ -6,9 +6,10 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from seehear.data.current import current_content
 from seehear.data.library import Library, table_name
 from seehear.errors import require
-from seehear.search.index import current_content, indexes, versions
+from seehear.search.index import indexes, versions
 
 
 def behind(library: Library, name: str) -> str:

@@ -11,14 +11,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import numpy as np
 
-from seehear.data.library import Clip, Library, Source, Vectors, VectorTable, content_key, in_batches, quote, table_name
+from seehear.data.current import current_content, latent_table, why_stale
+from seehear.data.library import Library, Vectors, VectorTable, in_batches, quote, table_name
 from seehear.data.locking import writing
+from seehear.data.vectors import side_by_side
 from seehear.errors import SeehearError, require
 from seehear.progress import counted, progress, say
 from seehear.search.exact import ExactSearch
@@ -141,11 +143,11 @@ def _wanted(library: Library, space: Indexer) -> dict[Key, tuple[str, str]]:
             continue
         tables: dict[tuple[str, int], int] = {}
         for info in infos:
-            for (name, item, _), (maker, content) in _encoder_table(library, info).keys().items():
+            for (name, item, _), made in latent_table(library, info["name"]).keys().items():
                 current = current_content(clips.get(name), modality, item, sources)
-                if maker == info["fingerprint"] and content == current:
+                if not why_stale(made, info["fingerprint"], current):
                     tables[name, item] = tables.get((name, item), 0) + 1
-                    wanted[name, item, modality] = space.fingerprint, content
+                    wanted[name, item, modality] = space.fingerprint, made[1]
         for (name, item), count in tables.items():
             if count < len(infos):
                 del wanted[name, item, modality]
@@ -155,20 +157,6 @@ def _wanted(library: Library, space: Indexer) -> dict[Key, tuple[str, str]]:
     return wanted
 
 
-def current_content(clip: Clip | None, modality: Modality, item: int, sources: Mapping[str, Source]) -> str | None:
-    """Content that a vector of the clip is to be made from; None where the clip has no such thing any more."""
-    if clip is None or not clip.has(modality) or item >= (len(clip.texts) if modality == "text" else 1):
-        return None
-    return content_key(clip, modality, item, sources)
-
-
-def _encoder_table(library: Library, info: Mapping[str, Any]) -> VectorTable:
-    name = info["name"]
-    if table_name("latents", name) not in library.tables():
-        raise SeehearError(f"{library.uri} has no latents of {name}: run 'seehear encode {library.uri}' with it")
-    return library.vectors("latents", name)
-
-
 def _latents(library: Library, space: Indexer, modalities: set[str]) -> Iterator[tuple[Modality, Vectors]]:
     """Latents by modality in parts; several encoders side by side are read whole and joined."""
     for modality, infos in space.encoders.items():
@@ -176,27 +164,11 @@ def _latents(library: Library, space: Indexer, modalities: set[str]) -> Iterator
             continue
         where = [f"maker = {quote(info['fingerprint'])}" for info in infos]
         if len(infos) == 1:
-            for part in _encoder_table(library, infos[0]).scan(where[0]):
+            for part in latent_table(library, infos[0]["name"]).scan(where[0]):
                 yield modality, part
         else:
-            tables = [_encoder_table(library, info).read(w) for info, w in zip(infos, where, strict=True)]
-            yield modality, _side_by_side(tables)
-
-
-def _side_by_side(tables: Sequence[Vectors]) -> Vectors:
-    places = [{key: i for i, key in enumerate(zip(t.ids, t.items.tolist(), strict=True))} for t in tables]
-    shared = [key for key in places[0] if all(key in place for place in places[1:])]
-    at = [[place[key] for key in shared] for place in places]
-    vectors = np.concatenate([t.vectors[rows] for t, rows in zip(tables, at, strict=True)], axis=1)
-    first, rows = tables[0], at[0]
-    return Vectors(
-        ids=[key[0] for key in shared],
-        items=first.items[rows],
-        modalities=[first.modalities[i] for i in rows],
-        vectors=vectors,
-        makers=[first.makers[i] for i in rows],
-        contents=[first.contents[i] for i in rows],
-    )
+            tables = [latent_table(library, info["name"]).read(w) for info, w in zip(infos, where, strict=True)]
+            yield modality, side_by_side(tables)
 
 
 def _keys(part: tuple[Modality, Vectors]) -> list[Key]:
@@ -207,17 +179,11 @@ def _keys(part: tuple[Modality, Vectors]) -> list[Key]:
 def _embed(
     space: Indexer, part: tuple[Modality, Vectors], rows: Sequence[int], wanted: dict[Key, tuple[str, str]]
 ) -> Vectors:
-    modality, latents = part
-    keys = _keys(part)
-    made = [wanted[keys[i]] for i in rows]
-    vectors = space.encode_latents({modality: latents.vectors[rows].astype(np.float32)})[modality]
-    return Vectors(
-        ids=[latents.ids[i] for i in rows],
-        items=latents.items[rows],
-        modalities=[modality] * len(rows),
-        vectors=vectors,
-        makers=[maker for maker, _ in made],
-        contents=[content for _, content in made],
+    modality, latents = part[0], part[1].take(rows)
+    makers, contents = zip(*(wanted[key] for key in _keys((modality, latents))), strict=True)
+    vectors = space.encode_latents({modality: latents.vectors.astype(np.float32)})[modality]
+    return replace(
+        latents, modalities=[modality] * len(latents), vectors=vectors, makers=list(makers), contents=list(contents)
     )
 
 

@@ -10,9 +10,18 @@ from typing import Any
 
 import numpy as np
 
+from seehear.data.current import read_current
+from seehear.data.library import Library, Vectors
 from seehear.encoders import Encoder, Sample
 from seehear.encoders.prepare import ReadText, ReadWaveform
 from seehear.errors import SeehearError
+
+
+def latents(library: Library, name: str) -> Vectors:
+    """The current rows of an encoder, of all clips."""
+    encoder = library.encoders().get(name, {"fingerprint": ""})
+    clips = {clip.id: clip for clip in library.clips()}
+    return read_current(library, {"name": name, **encoder}, clips, library.sources())[0]
 
 
 @dataclass(frozen=True)

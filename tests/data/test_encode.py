@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from seehear.data import encode
-from seehear.data.encode import encode_library, latents
+from seehear.data.encode import encode_library
 from seehear.data.library import Library, Text, VectorTable
 from seehear.data.prepare import PrepareOptions, prepare
 from seehear.errors import SeehearError
 from seehear.progress import counted
-from tests.data.fake_encoders import Broken, FakeSound, FakeText
+from tests.data.fake_encoders import Broken, FakeSound, FakeText, latents
 from tests.data.makers import film, sound
 
 SECONDS = 12

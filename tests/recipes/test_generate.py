@@ -145,8 +145,8 @@ class About:
 
     uri = "lib"
 
-    def about(self):
-        return {"encoder:tower": json.dumps({"modality": "video"}), "encoder:words": json.dumps({"modality": "text"})}
+    def encoders(self):
+        return {"tower": {"modality": "video"}, "words": {"modality": "text"}}
 
 
 def linear_world(monkeypatch, clips=60):

@@ -70,11 +70,8 @@ class FeatureUpdate:
         self.library, self.wanted, self.index, self.grouped, self.tally = library, wanted, index, grouped, tally
         self.mel_frames = options.mel_frames or wanted.mel_frames
         self.known = library.sources()
-        self.widths = {
-            s.encoder: json.loads(about)["width"]
-            for s in STREAMS
-            if (about := library.about().get(f"encoder:{s.encoder}")) is not None
-        }
+        known = library.encoders()
+        self.widths = {s.encoder: known[s.encoder]["width"] for s in STREAMS if s.encoder in known}
         self.batch: list[_Video] = []
         self.held = self.clips = 0
         """Bytes and clips of the batch."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -89,8 +88,7 @@ def held_out(model: Embedder, data: LatentData) -> dict[str, float]:
 
 def latents_of(library: Library, encoders: Sequence[str]) -> LatentData:
     """The latents of some encoders by name, whatever their modality, or of all there are."""
-    head = "encoder:"
-    kinds = {k.removeprefix(head): json.loads(v)["modality"] for k, v in library.about().items() if k.startswith(head)}
+    kinds = {name: info["modality"] for name, info in library.encoders().items()}
     chosen: dict[Modality, list[str]] = {}
     for name in encoders:
         if name not in kinds:

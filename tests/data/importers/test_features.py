@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from seehear.cli import main
-from seehear.data.encode import encode_library, latents
+from seehear.data.encode import encode_library
 from seehear.data.importers import ImportOptions, import_dataset
 from seehear.data.importers.howto100m import _of_json
 from seehear.data.latents import load_latents
@@ -18,6 +18,7 @@ from seehear.data.library import Library
 from seehear.encoders.registry import load_encoder
 from seehear.errors import SeehearError
 from seehear.stopping import Interrupted, StopRequest
+from tests.data.fake_encoders import latents
 from tests.data.importers.sets import features, imported, official, rejects, texts, write
 
 VIDEO = "xHr8X2Wpmno"
