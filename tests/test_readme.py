@@ -17,9 +17,6 @@ from seehear.data.encode import encode_library
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
-# The report's probes of so few sounds.
-pytestmark = pytest.mark.filterwarnings("ignore:Liblinear failed to converge")
-
 
 def rows_to_keep(rows, *, folds, each, every):
     """`each` sounds of every class in `folds`; of the pictures every so many, and those that show a class."""

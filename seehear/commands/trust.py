@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tyro.conf import Positional
 
 from seehear.commands.parsing import show
+from seehear.data.workers import cores
 from seehear.evaluation.report import MAIN, Comparisons, compare_runs
 
 
@@ -57,7 +57,7 @@ class Leakage:
     """Also decode every clip and compare pictures and sounds: finds copies under other names and encodings."""
     threshold: float = 0.95
     """Cosine of frozen latents, their mean taken out, from which two clips count as the same."""
-    workers: int = os.cpu_count() or 1
+    workers: int = field(default_factory=cores)
     """Processes that decode."""
     json: bool = False
     """Print every pair as JSON."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from seehear.data.records import SPLITS, Clip, Text, bare, clip_id, digest
+from seehear.data.workers import cores
 from seehear.errors import SeehearError
 
 
@@ -42,7 +42,7 @@ class PrepareOptions:
     """Manifest columns by role, where their names do not say it: {"text": "title_en"}."""
     media: Path | None = None
     """Folder that the paths in a manifest begin in; its own when not given."""
-    workers: int = field(default_factory=lambda: os.cpu_count() or 1)
+    workers: int = field(default_factory=cores)
     """Processes that read files. 0: this one, unprotected from files that crash a decoder."""
     time_limit: float = 300.0
     """Seconds after which a file that is still being read is set aside."""

@@ -19,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from seehear.data.loader import cores
+from seehear.data.workers import cores
 from seehear.errors import SeehearError
 from seehear.progress import counted, hushed
 

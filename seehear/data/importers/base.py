@@ -6,7 +6,6 @@ found afterwards (`media.py`), what the file holds by `prepare`.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from seehear.data.records import SPLITS, printable
+from seehear.data.workers import cores
 from seehear.errors import SeehearError, unknown
 
 _FOLDERS = ("", "annotations", "annotation", "meta", "metadata", "csv", "data", "splits", "labels")
@@ -34,7 +34,7 @@ class ImportOptions:
     val: float = 0.0
     """Share of the training recordings that become validation where the set has none of its own. Published protocols
     train on all of them."""
-    workers: int = field(default_factory=lambda: os.cpu_count() or 1)
+    workers: int = field(default_factory=cores)
     """Processes that read files. 0: this one, unprotected from files that crash a decoder."""
     time_limit: float = 300.0
     """Seconds after which a file that is still being read is set aside."""
