@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 from seehear.data.contexts import ContextConfig
 from seehear.data.raw import RawConfig
-from seehear.data.vocabulary import VocabularyConfig
+from seehear.data.raw.text import VocabularyConfig
 from seehear.methods.fusemix import FuseMixConfig
 from seehear.methods.mavil_config import MAViLConfig
 from seehear.methods.mcn import MCNConfig

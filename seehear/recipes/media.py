@@ -13,7 +13,7 @@ import torch
 
 from seehear import distributed
 from seehear.data.raw import RawMedia, load_raw
-from seehear.data.vocabulary import library_vocabulary
+from seehear.data.raw.text import library_vocabulary
 from seehear.evaluation.embedded import Embedded, unit
 from seehear.methods.base import Method
 from seehear.methods.diffmavil import DiffMAViL
