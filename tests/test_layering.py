@@ -29,8 +29,6 @@ RANKS = [
 """What stands in one set does not import each other."""
 RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}
 FORBIDDEN = {("evaluation", "methods"), ("search", "methods")}
-# To be removed when the branch is merged that mends it.
-EXCEPTIONS = [{"commands", "cli"}]
 
 
 def module(path: Path) -> str:
