@@ -1,4 +1,4 @@
-"""`train`, `evaluate` and `report`."""
+"""`plan`, `train`, `evaluate` and `report`."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from typing import Annotated, Any
 from tyro.conf import Positional
 
 from seehear import distributed
-from seehear.commands.parsing import Flat, command_line, parse, show
+from seehear.commands.parsing import Flat, command_line, show
 from seehear.data.library import Library
 from seehear.errors import SeehearError
 from seehear.progress import say
 from seehear.recipes.evaluate import EvaluateOptions, evaluate_run, evaluation_folder
+from seehear.recipes.plan import PlanOptions, plan
 from seehear.recipes.protocol_run import Fusion, evaluate_protocol
-from seehear.recipes.run import recipe, train_run
+from seehear.recipes.run import Run, recipe, train_run
 from seehear.report.protocol import write_protocol
 from seehear.report.run import ReportOptions, write_report
 from seehear.space import model_folder, read_config
@@ -46,26 +47,28 @@ class _Train:
     json: bool = False
     """Print what came out as JSON."""
 
+    def run(self) -> None:
+        folder = self.out or Path("runs") / self.recipe
+        library = Library.open(self.library)
+        options: Run[Any, Any] = self.options  # type: ignore[attr-defined]  # added by `train`
+        result = train_run(library, options, folder, resume=self.resume, command=command_line(self))
+        if distributed.rank() != 0:
+            return
+        if self.json:
+            show(asdict(result) | {"folder": str(folder), "model": str(folder / "model")}, as_json=True)
+        else:
+            print(f"trained {folder / 'model'}\nnext: {_next_commands(library, folder)}")
 
-def train(words: Sequence[str]) -> None:
+
+def train(words: Sequence[str]) -> type[_Train]:
     """The recipe's name decides the defaults of all other options, so it is looked for first."""
     positional = [w for w in words if not w.startswith("-")]
     default = recipe(positional[1] if len(positional) > 1 and "-" not in positional[1] else "fusemix")
     kind: Any = type(default)
-    run = ("run", Annotated[kind[type(default.data), type(default.method)], Flat], field(default=default))
-    made = make_dataclass("Train", [run], bases=(_Train,), frozen=True, kw_only=True)
+    options = ("options", Annotated[kind[type(default.data), type(default.method)], Flat], field(default=default))
+    made = make_dataclass("Train", [options], bases=(_Train,), frozen=True, kw_only=True)
     made.__doc__ = _Train.__doc__
-    options: Any = parse(made, words, prog="seehear train")
-    folder = options.out or Path("runs") / options.recipe
-    command = shlex.join(["seehear", "train", *(word for word in words if word != "--resume")])
-    library = Library.open(options.library)
-    result = train_run(library, options.run, folder, resume=options.resume, command=command)
-    if distributed.rank() != 0:
-        return
-    if options.json:
-        show(asdict(result) | {"folder": str(folder), "model": str(folder / "model")}, as_json=True)
-    else:
-        print(f"trained {folder / 'model'}\nnext: {_next_commands(library, folder)}")
+    return made
 
 
 def _next_commands(library: Library, folder: Path) -> str:
@@ -77,6 +80,26 @@ def _next_commands(library: Library, folder: Path) -> str:
     if pairs and library.table("clips").count_rows(f"split = 'test' AND ({pairs})") >= 2:
         return f"{shlex.join(['seehear', 'evaluate', str(folder)])}; {index}"
     return f"{index} (evaluate needs two clips of the split test with two modalities of the run)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What each recipe would cost on a library and this machine, before anything is spent.
+
+    A few steps of the real training on the library's own clips, in a process of their own and never kept: parameters,
+    floating-point operations, memory and hours of the whole run, and why a recipe does not fit. Times that are scaled
+    or estimated, and not measured, say so. Ctrl-C ends it with what is known by then.
+
+    Example: seehear plan lib --recipes fusemix vatt.tiny
+    """
+
+    library: Positional[str]
+    options: Annotated[PlanOptions, Flat] = field(default_factory=PlanOptions)
+    json: bool = False
+    """Print as JSON."""
+
+    def run(self) -> None:
+        show(plan(Library.open(self.library), self.options), as_json=self.json)
 
 
 @dataclass(frozen=True, kw_only=True)

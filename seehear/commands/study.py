@@ -2,55 +2,21 @@
 
 from __future__ import annotations
 
-import importlib
 import shlex
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 from tyro.conf import Positional
 
-from seehear.commands.parsing import Flat, command_line, parse, show
-from seehear.errors import SeehearError, unknown
+from seehear.commands.parsing import Flat, command_line, show
+from seehear.errors import SeehearError
 from seehear.progress import say
 from seehear.recipes.studies.encoders import EncoderStudyOptions
 from seehear.recipes.studies.learning import DataStudyOptions
 from seehear.recipes.studies.modalities import ModalityOptions
 from seehear.recipes.studies.selection import SelectionStudyOptions, SelectOptions
 from seehear.recipes.studies.table import Study
-
-STUDIES = {
-    "encoders": "study.Encoders",
-    "data": "study.Data",
-    "selection": "study.SelectionStudy",
-    "modalities": "study.Modalities",
-}
-"""Name -> where its command is in `seehear.commands`; imported when it is asked for."""
-
-_USAGE = """\
-seehear study: small experiments on your own library, each ending in a table and a figure
-
-    seehear study encoders  lib     which encoders will fuse well, before training; --check trains them and compares
-    seehear study data      lib     recall against number of pairs, and what ten times as many would bring
-    seehear study selection lib     diverse, agreeing or any clips: which to train on
-    seehear study modalities lib    what each modality, each pair, each term of the loss and each space adds
-
-Each keeps every finished cell in its folder (studies/NAME): stopped at any moment, the same command goes on. What it
-found is in report.html there.
-'seehear study NAME --help' lists a study's options, with an Example."""
-
-
-def study(words: Sequence[str]) -> None:
-    """The first word is the study's name."""
-    if not words or words[0] in ("-h", "--help"):
-        print(_USAGE)
-        return
-    if words[0] not in STUDIES:
-        raise unknown("study", words[0], STUDIES)
-    module, _, attribute = STUDIES[words[0]].partition(".")
-    command = getattr(importlib.import_module(f"seehear.commands.{module}"), attribute)
-    parse(command, words[1:], prog=f"seehear study {words[0]}").run()
 
 
 def _show(study: Study, kind: str, command: Any) -> None:

@@ -76,11 +76,22 @@ def load_hub_encoder(base: str, given: dict[str, str], *, modality: str | None =
         raise SeehearError(f"{base!r} ({config.model_type}) encodes {' and '.join(towers)}, {asked}: add {kinds}")
     tower = towers[chosen]
     general = {"modality", "layer", "pool"}
+    # A name that leaves the modality open has options for all of the model's towers; each takes its own.
+    others = set().union(*(t.uses for t in towers.values())) if "modality" not in given else set()
     for name in given.keys() - general:
-        if name not in tower.uses:
+        if name in others - set(tower.uses):
+            options = replace(options, **{name: getattr(HubOptions(), name)})
+        elif name not in tower.uses:
             raise unknown(f"option of {chosen} encoder {base!r}:", name, general | set(tower.uses))
     options = replace(options, modality=chosen if len(towers) > 1 else "")
     return HubEncoder(base, tower(folder, config, options), options)
+
+
+def hub_modalities(base: str) -> tuple[str, ...]:
+    """Modalities that a model has towers for."""
+    folder = model_folder(base.removeprefix("hub:"))
+    refuse_custom_code(folder)
+    return tuple(_towers(_config(folder), base))
 
 
 def _config(folder: Path) -> Any:

@@ -40,11 +40,16 @@ def model_folder(source: str) -> Path:
         return folder
     if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", source):
         raise SeehearError(f"no such folder: {source}")
+    return cached_folder(source) or _download(require("huggingface_hub", "hub"), source)
+
+
+def cached_folder(source: str) -> Path | None:
+    """Folder of a model in the hub's cache; None where it is not there."""
     hub = require("huggingface_hub", "hub")
     try:
         return Path(hub.snapshot_download(source, local_files_only=True, allow_patterns=_patterns(safe=True)))
-    except (OSError, ValueError):  # not in the cache
-        return _download(hub, source)
+    except (OSError, ValueError):
+        return None
 
 
 def _patterns(*, safe: bool) -> list[str]:

@@ -19,7 +19,7 @@ from seehear.data.contexts import ContextConfig, ContextData, contexts
 from seehear.data.latents import LatentData, load_latents
 from seehear.data.loader import TrainingData
 from seehear.data.raw import RawConfig, RawMedia, load_raw
-from seehear.data.vocabulary import VocabularyConfig, library_vocabulary
+from seehear.data.raw.text import VocabularyConfig, library_vocabulary
 from seehear.evaluation.embedded import Embedded, embed_latents, unit
 from seehear.methods.base import Method, MethodConfig
 from seehear.progress import counted, hushed

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from seehear.data.raw import RawConfig
-from seehear.data.raw.one import views_of
+from seehear.data.raw.reading import views_of
 from seehear.distributed import device as pick
 from seehear.encoders.base import Sample
 from seehear.errors import SeehearError, require

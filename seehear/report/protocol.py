@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from seehear.errors import SeehearError
-from seehear.evaluation.published import TAGS, PublishedNumber
+from seehear.evaluation.protocols import TAGS, PublishedNumber
 from seehear.evaluation.report import NOT_PERCENT, Report, TaskResult
 from seehear.progress import counted
 from seehear.recipes.bench import space_names

@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from seehear.cli import main
-from seehear.commands.serve import Serve
+from seehear.commands.search import Serve
 from seehear.data.library import Clip, Library
 from seehear.data.workers import WorkerDied
 from seehear.demo import MEDIA
