@@ -1,12 +1,23 @@
-"""Search without training: the frozen spaces of a library put into indexes, and all its indexes opened together."""
+"""Search without training: a folder brought into a library as far as it is not yet, the frozen spaces put into indexes,
+and all indexes opened together."""
 
 from __future__ import annotations
 
+import os
+import re
+import signal
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
-from seehear.data.library import Library
+from seehear.data.encode import encode_library
+from seehear.data.library import Library, in_batches, quote
+from seehear.data.prepare import prepare
+from seehear.data.records import digest
 from seehear.errors import SeehearError
 from seehear.progress import say
 from seehear.search.background import calibrate_index
@@ -15,6 +26,103 @@ from seehear.search.moments import MomentSearch
 from seehear.search.query import SearchSpace
 from seehear.space import SharedSpace, model_of
 from seehear.space.frozen import FROZEN, frozen_towers
+from seehear.stopping import Interrupted
+
+WORK_SECONDS = 45.0
+"""Seconds that a question waits for its library to be brought up to date."""
+_PART = 64  # clips
+
+
+def library_of(folder: str | Path) -> str:
+    """Where the library of a folder is when none is given: in the user's cache, so that nothing is written among the
+    media."""
+    folder = Path(folder).resolve()
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "seehear" / "libraries"
+    return str(base / f"{re.sub(r'[^A-Za-z0-9_.-]+', '-', folder.name)}-{digest(str(folder))[:8]}")
+
+
+def bring_up_to_date(
+    folder: str | Path, library_uri: str, *, preset: str = "", device: str = "auto", seconds: float | None = None
+) -> bool:
+    """Prepare, encode and index a folder as far as it is not done, then read speech and text on screen, and index them
+    too. After `seconds` (None: never) it stops where the next call goes on; returns whether all is done."""
+    try:
+        with _time_limit(seconds):
+            prepare(folder, library_uri)
+            library = Library.open(library_uri)
+            # What is seen and heard can be asked for first: reading speech takes far longer.
+            for read_texts in (False, True):
+                if read_texts and not _read_texts(library):
+                    continue
+                if seconds is not None:
+                    _encode_in_parts(library, preset=preset, device=device)
+                encode_library(library, preset=preset, device=device)
+                index_frozen(library, device=device)
+    except OutOfTime:
+        return False
+    return True
+
+
+def _encode_in_parts(library: Library, *, preset: str, device: str) -> None:
+    """Encode some clips with every encoder, then some more: whenever it ends, there are clips that can be found."""
+    tables = [library.vectors("vectors", name).keys() for name in indexes(library)]
+    indexed = {clip for keys in tables for clip, _, _ in keys}
+    left = [clip.id for clip in library.clips() if clip.id not in indexed]
+    for some in in_batches(left, _PART):
+        where = f"id IN ({', '.join(quote(clip) for clip in some)})"
+        encode_library(library, preset=preset, device=device, where=where)
+
+
+def index_what_is_there(library_uri: str, *, device: str = "auto") -> None:
+    """Index what an unfinished run has encoded."""
+    library = Library.open(library_uri)
+    if library.encoders():
+        index_frozen(library, device=device)
+
+
+class OutOfTime(Exception):
+    """The time for bringing a library up to date is over; what is done is saved."""
+
+
+@contextmanager
+def _time_limit(seconds: float | None) -> Iterator[None]:
+    """Asks the work to stop as Ctrl-C does, which every step can go on from; raises `OutOfTime` when it has."""
+    if seconds is None:
+        yield
+        return
+    over = threading.Event()
+
+    def stop() -> None:
+        over.set()
+        if hasattr(signal, "pthread_kill"):
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        else:  # Windows
+            signal.raise_signal(signal.SIGINT)
+
+    timer = threading.Timer(seconds, stop)
+    timer.start()
+    try:
+        yield
+    except (Interrupted, KeyboardInterrupt) as error:
+        if not over.is_set():
+            raise
+        raise OutOfTime from error
+    finally:
+        timer.cancel()
+
+
+def _read_texts(library: Library) -> bool:
+    """Read speech and text on screen with what is installed; whether there is anything to do it with."""
+    read = False
+    for command, package, extra in (("transcribe", "faster_whisper", "asr"), ("ocr", "rapidocr", "ocr")):
+        if find_spec(f"seehear.data.{command}") is None or find_spec(package) is None:
+            what = "what is spoken" if command == "transcribe" else "what is written on screen"
+            say(f"{what} is not read: pip install 'seehear[{extra}]'")
+            continue
+        module: Any = __import__(f"seehear.data.{command}", fromlist=[command])
+        getattr(module, command)(library)
+        read = True
+    return read
 
 
 @dataclass(frozen=True)
