@@ -15,7 +15,7 @@ from seehear.report.figures import Line, Mark, intervals, legend
 from seehear.report.markup import Markup, element
 from seehear.report.page import folded, paragraph, percent, table, table_row
 
-FROZEN = ("raw cosine", "asif", "frozen encoder")
+FROZEN = ("frozen", "asif", "frozen encoder")
 """Models that are the frozen encoders themselves."""
 _ARROW = " \N{RIGHTWARDS ARROW} "
 _DECIDED = "R@10"
@@ -50,8 +50,8 @@ def rows_of(report: Report, own: Sequence[str], kinds: Sequence[str], metric: st
         if run is None or metric not in run.metrics:
             continue
         others = [r for name, r in results.items() if not _of_run(name, own) and metric in r.metrics]
-        closed = [r for r in others if r.model not in FROZEN]
-        frozen = [r for r in others if r.model in FROZEN]
+        frozen = [r for r in others if r.model in FROZEN or r.model.startswith("frozen ")]
+        closed = [r for r in others if r not in frozen]
         found.append(Row(run, _best(closed, metric), _best(frozen, metric)))
     return sorted(found, key=lambda row: (bool(set("+|") & set(row.run.task)), -row.run.counts.get("groups", 0)))
 

@@ -11,7 +11,7 @@ from seehear.data.library import Clip, Library, Vectors, table_name
 from seehear.data.locking import writing
 from seehear.data.records import Text, digest
 from seehear.errors import require
-from seehear.search.calibrate import background_phrases, calibrated
+from seehear.search.calibrate import OWN, background_phrases, calibrated
 from seehear.search.gallery import unit
 from seehear.search.index import indexes, set_index
 from seehear.search.query import SearchSpace
@@ -44,7 +44,7 @@ def calibrate_index(library: Library, space: SearchSpace, name: str) -> None:
     """Bring the calibration of an index up to date; nothing is done where the index and the phrases are the same."""
     about = indexes(library)[name]
     phrases = background_phrases()
-    made = digest(about["maker"], str(library.table(table_name("vectors", name)).version), *phrases)
+    made = digest(about["maker"], str(library.table(table_name("vectors", name)).version), str(OWN), *phrases)
     if "text" not in space.modalities or about.get("background", {}).get("made") == made:
         return
     rows = library.vectors("vectors", name).read()

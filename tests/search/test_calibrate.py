@@ -32,7 +32,7 @@ def test_a_hub_is_no_answer():
     common = draw.normal(size=16)
     bank = unit(draw.normal(size=(500, 16)) + 0.5 * common)
     own = unit(draw.normal(size=16))
-    query = unit(0.6 * own + 0.7 * unit(common))
+    query = unit(0.67 * own + 0.68 * unit(common))
     rows = np.stack([unit(common), own])
     assert (rows @ query).argmax() == 0
     found, _ = calibrated(rows, bank)
