@@ -40,7 +40,7 @@ from seehear.nn.random import Randomness
 from seehear.nn.sincos import sincos
 from seehear.recipes import diffmavil
 from seehear.recipes.config import MediaRun
-from seehear.train import numerics
+from seehear.train.config import autocast
 from seehear.train.gradients import gradients
 from seehear.train.optim import OptimConfig, adamw
 from seehear.types import Batch, StepOutput
@@ -203,7 +203,7 @@ class Timed:
             progress=0.0,
             rng=Randomness(0, 0, 0, rows, rows, DEVICE),
             micro_batch=None,
-            autocast=partial(numerics.autocast, precision, DEVICE),
+            autocast=partial(autocast, precision, DEVICE),
         )
         self.model.zero_grad(set_to_none=False)
         return out

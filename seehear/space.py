@@ -30,7 +30,7 @@ from seehear.errors import SeehearError, near, read_json, unknown
 from seehear.methods.base import Method
 from seehear.methods.registry import make_method
 from seehear.progress import say
-from seehear.train.model_folder import has_model, save_model
+from seehear.train.files import has_model, save_model
 from seehear.types import Batch, Float, Modality, Tensor
 
 if TYPE_CHECKING:

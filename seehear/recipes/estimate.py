@@ -21,8 +21,16 @@ from seehear.recipes.config import MediaRun, Run
 from seehear.recipes.run import load, prepare
 from seehear.recipes.start import Prepared
 from seehear.train.config import TrainConfig
-from seehear.train.memory import available_bytes, peak_bytes
-from seehear.train.rehearsal import PLACES, Rehearsal, forward_flops, loader_of, rehearse, step_flops
+from seehear.train.rehearsal import (
+    PLACES,
+    Rehearsal,
+    available_bytes,
+    forward_flops,
+    loader_of,
+    peak_bytes,
+    rehearse,
+    step_flops,
+)
 from seehear.types import Batch
 
 if TYPE_CHECKING:

@@ -15,9 +15,8 @@ from seehear.nn.image_mae import ImageMAE
 from seehear.nn.transformer import Size
 from seehear.recipes.config import MediaRun
 from seehear.space import load_model
-from seehear.train.checkpoint import read_tensors
 from seehear.train.config import TrainConfig
-from seehear.train.model_folder import has_model
+from seehear.train.files import has_model, read_tensors
 from seehear.train.optim import OptimConfig
 from seehear.types import Tensor
 

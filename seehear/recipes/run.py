@@ -23,8 +23,8 @@ from seehear.recipes.config import DataConfig, MediaRun, Run
 from seehear.recipes.media import train_media
 from seehear.recipes.scores import retrieval_scores
 from seehear.recipes.start import Prepared, train_and_validation
+from seehear.train.files import has_model, save_model
 from seehear.train.loop import TrainResult, fit
-from seehear.train.model_folder import has_model, save_model
 from seehear.types import Modality
 
 if TYPE_CHECKING:

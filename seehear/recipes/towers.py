@@ -23,7 +23,7 @@ from seehear.encoders.base import Encoder, Sample
 from seehear.encoders.weights import fingerprint, tensors_hash
 from seehear.errors import SeehearError
 from seehear.methods.base import Method
-from seehear.train.model_folder import save_model
+from seehear.train.files import save_model
 from seehear.types import Modality, Tensor
 
 VOCABULARY = "vocabulary.json"

@@ -21,7 +21,7 @@ from seehear.nn.diffusion import Schedule, alpha_bars
 from seehear.nn.masking import num_visible, take
 from seehear.nn.random import Randomness
 from seehear.space import load_method
-from seehear.train.model_folder import save_model
+from seehear.train.files import save_model
 from tests.methods_under_test import diffmavil
 from tests.raw_clips import RawClips
 
