@@ -32,12 +32,12 @@ from common import DEVICE, interleaved, memory_apart, peak_bytes, write
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from seehear.methods.diffmavil import DiffMAViL, DiffMAViLConfig
+from seehear.methods.diffmavil_config import Curriculum
 from seehear.methods.mavil_config import SIDES, FastPaths
 from seehear.methods.mavil_cost import mean, shape_of, training
-from seehear.nn.curriculum import Curriculum
 from seehear.nn.flops import count_flops
+from seehear.nn.masked import sincos
 from seehear.nn.random import Randomness
-from seehear.nn.sincos import sincos
 from seehear.recipes import diffmavil
 from seehear.recipes.config import MediaRun
 from seehear.train.config import autocast

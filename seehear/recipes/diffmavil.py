@@ -6,10 +6,9 @@ from dataclasses import fields, replace
 from typing import Any
 
 from seehear.errors import SeehearError, unknown
-from seehear.methods.diffmavil_config import Batches, DiffMAViLConfig
+from seehear.methods.diffmavil_config import Batches, Curriculum, DiffMAViLConfig, rows_for
 from seehear.methods.mavil_config import SIDES, MAViLConfig
 from seehear.methods.mavil_cost import activations, forward, shape_of
-from seehear.nn.curriculum import Curriculum, rows_for
 from seehear.nn.diffusion import Schedule
 from seehear.recipes import mavil
 from seehear.recipes.config import MediaRun

@@ -11,8 +11,8 @@ from seehear.encoders.hub_files import model_folder
 from seehear.errors import SeehearError
 from seehear.methods.mavil import MAViL
 from seehear.methods.mavil_config import SIDES, SIZES, MAViLConfig
-from seehear.nn.image_mae import ImageMAE
 from seehear.nn.transformer import Size
+from seehear.nn.trunk import ImageMAE
 from seehear.recipes.config import MediaRun
 from seehear.space import load_model
 from seehear.train.config import TrainConfig

@@ -13,8 +13,8 @@ from seehear.cli import main
 from seehear.data.raw import RawConfig
 from seehear.errors import SeehearError
 from seehear.methods.diffmavil import DiffMAViL
+from seehear.methods.diffmavil_config import Curriculum
 from seehear.methods.mavil import SIDES
-from seehear.nn.curriculum import Curriculum
 from seehear.nn.diffusion import sample
 from seehear.nn.random import Randomness
 from seehear.nn.transformer import Size
