@@ -23,11 +23,10 @@ from seehear.errors import SeehearError, unknown
 from seehear.losses.contrastive import Overlap, PairLoss, info_nce, matryoshka, pairwise
 from seehear.methods import linear
 from seehear.methods.base import Method, MethodConfig, config_from
-from seehear.nn.adapter import FusionAdapter, GatedSkip, Standardise
+from seehear.nn.adapter import FusionAdapter, GatedSkip, Standardise, Temperature
 from seehear.nn.mixing import halves, mix, permutation, row_numbers
 from seehear.nn.random import Randomness, seed_of
 from seehear.nn.statistics import Latents, Present, statistics
-from seehear.nn.temperature import Temperature
 from seehear.types import Batch, Encoded, Modality, StepOutput, Tensor, group_numbers, presence
 
 _SOURCES: tuple[str, ...] = ("first", "second", "weight")

@@ -10,7 +10,7 @@ from seehear.data.raw import RawConfig
 from seehear.errors import SeehearError, unknown
 from seehear.methods.base import MethodConfig, config_from
 from seehear.nn.kaldi import KaldiMel
-from seehear.nn.maskeddecoder import DecoderKind
+from seehear.nn.masked import DecoderKind
 from seehear.nn.transformer import Size
 from seehear.types import Modality
 

@@ -19,8 +19,8 @@ from seehear.progress import progress, say
 from seehear.recipes.carrier import Placed, placed, to_pictures
 from seehear.space import SharedSpace, load_method
 from seehear.train.config import TrainConfig, TrainResult
+from seehear.train.files import has_model, save_model
 from seehear.train.loop import fit
-from seehear.train.model_folder import has_model, save_model
 from seehear.train.optim import OptimConfig
 from seehear.types import Batch, Int, Tensor
 

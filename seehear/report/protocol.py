@@ -36,7 +36,7 @@ from seehear.report.run import (
     reproduce_section,
 )
 from seehear.report.shape import shape_section
-from seehear.train.checkpoint import write_text
+from seehear.train.files import write_text
 
 _DRAWN = ("R@1", "R@10", "top1", "mAP", "recall")
 """Published measures that are drawn; the table has all."""

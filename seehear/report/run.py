@@ -34,7 +34,7 @@ from seehear.report.page import Section, facts, folded, page, paragraph
 from seehear.report.shape import shape_section
 from seehear.report.training import training_section
 from seehear.space import SharedSpace
-from seehear.train.checkpoint import write_text
+from seehear.train.files import write_text
 from seehear.types import Modality
 
 FILES = {JSON_NAME: "all numbers", QUERIES_NAME: "every query"}

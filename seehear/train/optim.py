@@ -13,7 +13,7 @@ from torch import nn
 from seehear.data.loader import Loader
 from seehear.distributed import is_sharded
 from seehear.methods.base import Method
-from seehear.train.sharding import cut_as
+from seehear.train.gradients import cut_as
 from seehear.types import Tensor
 
 

@@ -15,13 +15,13 @@ from seehear.data.loader import Loader
 from seehear.data.raw import RawConfig
 from seehear.errors import SeehearError
 from seehear.methods.diffmavil import Batches, DiffMAViL, DiffMAViLConfig
+from seehear.methods.diffmavil_config import Curriculum
 from seehear.methods.mavil import SIDES, MAViL, MAViLConfig
-from seehear.nn.curriculum import Curriculum
 from seehear.nn.diffusion import Schedule, alpha_bars
-from seehear.nn.masking import num_visible, take
 from seehear.nn.random import Randomness
+from seehear.nn.tokens import num_visible, take
 from seehear.space import load_method
-from seehear.train.model_folder import save_model
+from seehear.train.files import save_model
 from tests.methods_under_test import diffmavil
 from tests.raw_clips import RawClips
 

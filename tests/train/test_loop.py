@@ -17,7 +17,7 @@ import torch
 
 from seehear.errors import SeehearError
 from seehear.stopping import Interrupted
-from seehear.train.checkpoint import Checkpoints
+from seehear.train.files import Checkpoints
 from seehear.train.log import read_metrics
 from seehear.train.loop import OptimConfig, TrainConfig, fit
 from tests.methods_under_test import EACH, METHODS

@@ -10,7 +10,7 @@ import pytest
 
 from seehear.recipes.data import LatentInputs
 from seehear.recipes.run import finish
-from seehear.train.model_folder import has_model, save_model
+from seehear.train.files import has_model, save_model
 from tests.recipes.test_run import data, small
 from tests.toy import Toy
 
@@ -20,7 +20,7 @@ KILLED = """
 import os, sys
 from pathlib import Path
 from seehear.recipes import run as module
-from seehear.train import model_folder
+from seehear.train import files
 from tests.recipes.test_run import data, small
 
 steps, saving = int(sys.argv[2]), False
@@ -42,7 +42,7 @@ def save(*args, save=module.save_model, **options):
 
 module.save_model = save
 for name in ("write_tensors", "write_text"):
-    setattr(model_folder, name, counted(getattr(model_folder, name)))
+    setattr(files, name, counted(getattr(files, name)))
 os.replace = counted(os.replace)
 module.finish(LatentInputs(data()), small(epochs=1, evaluations=1), Path(sys.argv[1]))
 """

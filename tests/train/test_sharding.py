@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from seehear.train.checkpoint import Checkpoints
+from seehear.train.files import Checkpoints
 from seehear.train.loop import TrainConfig
 from tests.methods_under_test import METHODS
 from tests.train.sharded_processes import CASES, trained

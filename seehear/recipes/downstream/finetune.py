@@ -25,8 +25,8 @@ from seehear.recipes.downstream.tower import Pretrained, classifier
 from seehear.recipes.evaluate import code_revision
 from seehear.recipes.features import check_towers
 from seehear.space.towers import InputSpec
+from seehear.train.files import save_model
 from seehear.train.loop import TrainResult, fit
-from seehear.train.model_folder import save_model
 
 _MANY = 500  # clips from which on processes that decode are worth their start
 

@@ -35,7 +35,7 @@ from seehear.recipes.downstream.measure import classified, result_of
 from seehear.recipes.downstream.tower import Pretrained
 from seehear.recipes.evaluate import code_revision
 from seehear.recipes.features import check_towers, features_of
-from seehear.train.checkpoint import write_text
+from seehear.train.files import write_text
 
 PROBES: dict[str, Probe] = {"linear": linear_probe, "knn": knn, "svm": svm_probe, "lrc": lrc_probe}
 _OF_SEVERAL = ("linear", "lrc")

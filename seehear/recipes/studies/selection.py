@@ -29,7 +29,7 @@ from seehear.recipes.studies.grid import Cell, Result, Value, run_grid
 from seehear.recipes.studies.kdpp import greedy_kdpp
 from seehear.recipes.studies.table import Study, Table, tabulate
 from seehear.recipes.studies.trained import about_data, latents_of, measured, training_part, training_rows
-from seehear.train.checkpoint import write_text
+from seehear.train.files import write_text
 from seehear.types import Modality
 
 By = Literal["kdpp", "quality", "random"]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seehear.nn.curriculum import Curriculum, rows_for
+from seehear.methods.diffmavil_config import Curriculum, rows_for
 
 LINEAR = Curriculum(start=0.9, end=0.8)
 COST = {0.95: 45.699, 0.9: 57.465, 0.85: 69.203, 0.8: 81.293}
