@@ -145,7 +145,7 @@ def test_tone_peaks_in_its_band():
     spectrogram_TF = mel(tone)
     assert spectrogram_TF.shape == (101, 64)
     filters = mel_filters(16_000, 512, 64, low=0.0, high=8_000.0)
-    assert filters[spectrogram_TF[50].argmax(), 32] > 0.4  # bin 32 is 1000 Hz  # bin 32 is 1000 Hz
+    assert filters[spectrogram_TF[50].argmax(), 32] > 0.4  # bin 32 is 1000 Hz
 
 
 def test_loudness_does_not_change_aisfx(media):
