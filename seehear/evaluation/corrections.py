@@ -15,8 +15,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from seehear.evaluation.embedded import Embedded, unit
+from seehear.evaluation.embedded import Embedded
 from seehear.evaluation.retrieval import RetrievalResult, rank_blocks
+from seehear.nn.unit import unit
 from seehear.types import Float, Modality
 
 Scores = Callable[[int, int], np.ndarray]

@@ -43,13 +43,12 @@ from seehear.types import Batch, Encoded, Modality, StepOutput, Tensor, group_nu
 __all__ = ["SIZES", "VATT", "VATTConfig"]
 
 _AGG = slice(0, 1)  # where it stands
-_SHORTEST = 1e-3  # of vectors before they are made unit: a batch norm of equal rows gives zeros
 
 
 class VATT(Method):
     name = "vatt"
     reads_media = True
-    shortest = _SHORTEST
+    shortest = 1e-3  # a batch norm of equal rows gives zeros
     config_type = VATTConfig
     config: VATTConfig
 
@@ -119,7 +118,8 @@ class VATT(Method):
 
     def _term(self, x: Tensor, y: Tensor, has_x: Tensor, has_y: Tensor, exclude: Overlap | None) -> Tensor:
         """NCE, or MIL-NCE where y holds sentences."""
-        x, y, config = _unit(x), _unit(y), self.config
+        x, y = (F.normalize(z, dim=-1, eps=self.shortest) for z in (x, y))
+        config = self.config
         if y.dim() == 3:
             return mil_nce(x, y, config.temperature, has_x_B=has_x, has_y_BK=has_y, form=config.form, exclude=exclude)
         return nce(x, y, config.temperature, has_x_B=has_x, has_y_B=has_y, form=config.form, exclude=exclude)
@@ -239,10 +239,6 @@ def _heads(config: VATTConfig, name: str, space: Space) -> nn.ModuleDict:
         elif name != "coarse" or m == "text":
             heads[m] = Head((width, space.dim), norm=norm)
     return heads
-
-
-def _unit(z: Tensor) -> Tensor:
-    return F.normalize(z, dim=-1, eps=_SHORTEST)
 
 
 def _first_sentence(text_BKL: Tensor) -> Tensor:

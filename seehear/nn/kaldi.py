@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from seehear.errors import SeehearError
 from seehear.nn.logmel import mel_filters
+from seehear.nn.mel import mel_filters
 from seehear.nn.random import Randomness
 from seehear.types import Float, Tensor
 
@@ -32,11 +33,11 @@ class KaldiMel(nn.Module):
         super().__init__()
         size, self.hop = int(_WINDOW * rate), int(_HOP * rate)
         self.points = 1 << (size - 1).bit_length()
-        filters = mel_filters(rate, self.points, bands, low=_LOW, high=rate / 2)
-        filters[-1] = 0
+        bank_FK = mel_filters(rate, self.points, bands, low=_LOW, high=rate / 2, straight_in_mel=True)
+        bank_FK[:, -1] = 0
         window = torch.hann_window(size, periodic=False, dtype=torch.float64)
         self.register_buffer("window", window.float(), persistent=False)
-        self.register_buffer("filters", filters.float(), persistent=False)
+        self.register_buffer("filters", bank_FK.T.float().contiguous(), persistent=False)
 
     def frames(self, samples: int) -> int:
         return max(0, 1 + (samples - len(self.window)) // self.hop)

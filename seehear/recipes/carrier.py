@@ -11,8 +11,9 @@ import torch
 from seehear.data.latents import LatentData, load_latents
 from seehear.data.library import Clip, Library
 from seehear.errors import SeehearError, unknown
-from seehear.evaluation.embedded import Embedded, embed_latents, unit
+from seehear.evaluation.embedded import Embedded, embed_latents
 from seehear.methods.linear import LinearMaps, moments, ridge, tuned_ridge
+from seehear.nn.unit import unit
 from seehear.recipes.evaluate import same_encoders
 from seehear.space import SharedSpace
 from seehear.types import Float, Modality, Tensor

@@ -22,6 +22,7 @@ from seehear.data.raw import RawConfig, RawMedia, load_raw
 from seehear.data.raw.text import VocabularyConfig, library_vocabulary
 from seehear.evaluation.embedded import Embedded, embed_latents, unit
 from seehear.methods.base import Method, MethodConfig
+from seehear.nn.unit import unit
 from seehear.progress import counted, hushed
 from seehear.recipes.features import features_of
 from seehear.space.towers import InputSpec

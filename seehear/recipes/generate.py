@@ -15,6 +15,7 @@ from seehear.data.library import Library
 from seehear.errors import DecodeError, SeehearError, require
 from seehear.evaluation.embedded import unit
 from seehear.media.files import AudioSpec, probe, read_window
+from seehear.nn.unit import unit
 from seehear.recipes.carrier import Placed, placed, to_encoder, to_pictures
 from seehear.recipes.evaluate import trained_on
 from seehear.recipes.painting import load_painter, picture_of

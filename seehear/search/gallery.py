@@ -11,6 +11,7 @@ import numpy as np
 
 from seehear.data.library import Library, Vectors, quote, table_name
 from seehear.errors import SeehearError
+from seehear.nn.unit import unit
 from seehear.search.exact import ExactSearch
 from seehear.search.index import nearest_approximate
 from seehear.types import Modality
@@ -119,11 +120,6 @@ class ApproximateGallery:
     def vectors_of(self, clip: str) -> dict[Modality, np.ndarray]:
         rows = self.library.vectors("vectors", self.name).read(where=f"id = {quote(clip)}")
         return _by_modality(np.asarray(rows.modalities, dtype=object), unit(rows.vectors))
-
-
-def unit(x: np.ndarray) -> np.ndarray:
-    x = np.asarray(x, np.float32)
-    return x / np.linalg.norm(x, axis=-1, keepdims=True).clip(1e-12)
 
 
 def _by_modality(modalities: np.ndarray, vectors: np.ndarray) -> dict[Modality, np.ndarray]:

@@ -16,8 +16,9 @@ import numpy as np
 
 from seehear.data.library import Clip, Library, quote
 from seehear.errors import SeehearError, unknown
+from seehear.nn.unit import unit
 from seehear.search.filters import Filters
-from seehear.search.gallery import ApproximateGallery, ExactGallery, Found, Gallery, unit
+from seehear.search.gallery import ApproximateGallery, ExactGallery, Found, Gallery
 from seehear.search.index import Indexer, clips_that_say, indexes, search_fulltext
 from seehear.types import Modality
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from seehear.data.library import Clip, Library, in_batches, quote
 from seehear.errors import require
-from seehear.search.gallery import unit
+from seehear.nn.unit import unit
 
 MOST = {"pca": 20_000, "tsne": 4_000}
 """Clips that are drawn; of more, so many that are chosen by their names."""

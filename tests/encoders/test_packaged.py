@@ -11,8 +11,9 @@ from PIL import Image
 
 from seehear.encoders import Sample, load_encoder
 from seehear.encoders.efficientnet import SameConv
-from seehear.encoders.mel import MelSettings, mel_filters
+from seehear.encoders.mel import MelSettings
 from seehear.encoders.weights import package_folder
+from seehear.nn.mel import mel_filters
 from tests.data.makers import film, sound
 
 DATA = Path(os.environ.get("SEEHEAR_DATA", "../shared/data"))
@@ -130,7 +131,7 @@ def test_same_convolution_pads_right_and_bottom():
 
 def test_mel_filters_by_hand():
     """Two triangles between 0 and 4000 Hz meet in each other's feet."""
-    filters = mel_filters(8000, 400, 2, 0.0, 4000.0)
+    filters = mel_filters(8000, 400, 2, low=0.0, high=4000.0)
     edges = 700 * (10 ** (np.linspace(0, 2595 * np.log10(1 + 4000 / 700), 4) / 2595) - 1)
     hertz = np.linspace(0, 4000, 201)
     for band in range(2):
@@ -143,7 +144,8 @@ def test_tone_peaks_in_its_band():
     tone = torch.sin(2 * torch.pi * 1000 * torch.arange(16_000) / 16_000)
     spectrogram_TF = mel(tone)
     assert spectrogram_TF.shape == (101, 64)
-    assert mel_filters(16_000, 512, 64, 0.0, 8_000.0)[spectrogram_TF[50].argmax(), 32] > 0.4  # bin 32 is 1000 Hz
+    filters = mel_filters(16_000, 512, 64, low=0.0, high=8_000.0)
+    assert filters[spectrogram_TF[50].argmax(), 32] > 0.4  # bin 32 is 1000 Hz
 
 
 def test_loudness_does_not_change_aisfx(media):

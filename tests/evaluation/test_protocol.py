@@ -8,8 +8,9 @@ from seehear.cli import main
 from seehear.data.latents import LatentData
 from seehear.errors import SeehearError
 from seehear.evaluation import tasks
-from seehear.evaluation.protocol import Classes, Embedded, embed_latents, evaluate_embeddings, fuse, unit
+from seehear.evaluation.protocol import Classes, Embedded, embed_latents, evaluate_embeddings, fuse
 from seehear.evaluation.report import Report, compare_reports, compare_runs, provenance
+from seehear.nn.unit import unit
 
 
 def world(n=120, noise=0.6, seed=0, width=16):

@@ -14,7 +14,8 @@ import pytest
 from seehear.data.latents import LatentData
 from seehear.errors import SeehearError
 from seehear.evaluation.clusters import agreement
-from seehear.evaluation.embedded import Embedded, smallest_space, unit
+from seehear.evaluation.embedded import Embedded, smallest_space
+from seehear.nn.unit import unit
 from seehear.recipes import mcn, run
 from seehear.recipes.studies import modalities as study
 from seehear.recipes.studies.designs import designs, possible, run_of
