@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from tyro.conf import Positional
 
 from seehear.commands.parsing import Flat, command_line, show
-from seehear.errors import SeehearError
+from seehear.errors import SeehearError, check_range
 from seehear.progress import say
 from seehear.recipes.studies.encoders import EncoderStudyOptions
 from seehear.recipes.studies.learning import DataStudyOptions
@@ -129,6 +129,9 @@ class Select:
     """Note the choice in this column of the clips, replacing an earlier choice there."""
     json: bool = False
     """Print as JSON."""
+
+    def __post_init__(self) -> None:
+        check_range(self, "[1, inf)", "clips")
 
     def run(self) -> None:
         from seehear.data.library import Library

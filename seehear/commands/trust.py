@@ -10,6 +10,7 @@ from typing import Any
 from tyro.conf import Positional
 
 from seehear.commands.parsing import show
+from seehear.errors import check_range
 from seehear.evaluation.report import MAIN, Comparisons, compare_runs
 
 
@@ -61,6 +62,10 @@ class Leakage:
     """Processes that decode."""
     json: bool = False
     """Print every pair as JSON."""
+
+    def __post_init__(self) -> None:
+        check_range(self, "[-1, 1]", "threshold")
+        check_range(self, "[0, inf)", "workers")
 
     def run(self) -> None:
         from seehear.recipes.leakage import check_leakage

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from seehear.errors import SeehearError, unknown
+from seehear.errors import SeehearError, check_range, unknown
 from seehear.types import Modality
 
 TOWERS = ("video", "audio", "video+audio")
@@ -69,6 +69,7 @@ class Learning:
             _check(name, getattr(self, name), 0 < getattr(self, name) <= 1, "above 0 and up to 1")
         for name in ("rank", "mask_time", "mask_bands", "tower_lr", "l2"):
             _check(name, getattr(self, name), getattr(self, name) >= 0, "0 or more")
+        check_range(self, "[0, inf)", "init_std")
         _check("mixup_beta", self.mixup_beta, self.mixup_beta > 0, "more than 0")
 
 
@@ -97,7 +98,7 @@ class ClassifierConfig:
         if self.tower not in TOWERS:
             raise unknown("tower", self.tower, TOWERS)
         if len(self.classes) < 2 or len(set(self.classes)) < len(self.classes):
-            raise ValueError(f"a classifier tells two different classes apart at least; got {self.classes}")
+            raise SeehearError(f"a classifier tells two different classes apart at least; got {self.classes}")
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ClassifierConfig:

@@ -30,7 +30,7 @@ class Batches:
 
     def __post_init__(self) -> None:
         if not 0 < self.reference < 1 or self.multiple < 1:
-            raise ValueError(f"reference is between 0 and 1, multiple 1 at least; got {self}")
+            raise SeehearError(f"reference is between 0 and 1, multiple 1 at least; got {self}")
 
 
 @dataclass(frozen=True, kw_only=True)

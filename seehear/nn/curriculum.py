@@ -18,6 +18,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from seehear.errors import check_range
+
 _NEARLY = 1e-9  # 3 / 20 * 20 is a little less than 3
 
 
@@ -37,10 +39,8 @@ class Curriculum:
     """Ratios are rounded to multiples of it, so that there are few shapes to compile; 0: they are not."""
 
     def __post_init__(self) -> None:
-        if not (0 <= self.start < 1 and 0 <= self.end < 1):
-            raise ValueError(f"masking ratios are in [0, 1); got {self.start} and {self.end}")
-        if self.parts < 0 or self.grain < 0:
-            raise ValueError(f"parts and grain are not negative; got {self.parts} and {self.grain}")
+        check_range(self, "[0, 1)", "start", "end")
+        check_range(self, "[0, inf)", "parts", "grain")
 
     def ratio(self, progress: float) -> float:
         """At a moment of the run, in [0, 1]."""

@@ -252,7 +252,7 @@ def test_settings_that_cannot_be():
         Learning(smoothing=1)
     with pytest.raises(SeehearError, match=r"unknown tower 'image'"):
         ClassifierConfig(classes=("a", "b"), width=1, tower="image")
-    with pytest.raises(ValueError, match="two different classes"):
+    with pytest.raises(SeehearError, match="two different classes"):
         ClassifierConfig(classes=("a", "a"), width=1)
 
 
