@@ -17,7 +17,7 @@ RANKS = [
     {"cli", "commands", "serve", "__main__", "__init__"},
 ]
 RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}
-FORBIDDEN = {("nn", "losses"), ("losses", "nn"), ("evaluation", "methods"), ("search", "methods")}
+FORBIDDEN = {("nn", "losses"), ("losses", "nn"), ("evaluation", "methods"), ("search", "methods"), ("commands", "cli")}
 FILES = sorted(ROOT.rglob("*.py"))
 
 

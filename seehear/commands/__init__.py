@@ -19,7 +19,7 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
-    "prepare": Command("library.Prepare", "~/films --library lib", "cut into clips, read subtitles, skip bad files"),
+    "prepare": Command("library.Prepare", "~/recordings --library lib", "clips, with the words of their subtitles"),
     "encode": Command("library.Encode", "lib", "frozen encoders -> cached latents; resumes where it stopped"),
     "plan": Command("model.Plan", "lib", "what each recipe would cost here: memory, FLOPs, hours"),
     "train": Command("model.train", "lib fusemix", "one shared space -> runs/fusemix"),
