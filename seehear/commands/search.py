@@ -10,7 +10,7 @@ from tyro.conf import Positional
 
 from seehear.commands.parsing import Flat, show
 from seehear.data.library import Library
-from seehear.errors import SeehearError, require, unknown
+from seehear.errors import SeehearError, check_range, require, unknown
 from seehear.progress import say
 from seehear.search.filters import Filters
 from seehear.serve.config import ServeConfig
@@ -75,6 +75,9 @@ class Search:
     """auto, cpu, cuda or mps."""
     json: bool = False
     """Print the hits as JSON."""
+
+    def __post_init__(self) -> None:
+        check_range(self, "[1, inf)", "k")
 
     def run(self) -> None:
         from seehear.search.behind import behind

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, cast
 
-from seehear.errors import SeehearError, unknown
+from seehear.errors import SeehearError, check_range, unknown
 from seehear.methods.base import AnyRun, config_from
 from seehear.methods.mavil_config import SIDES, FastPaths, MAViLConfig
 from seehear.methods.mavil_cost import activations, forward, shape_of
@@ -49,10 +49,8 @@ class Curriculum:
     """Ratios are rounded to multiples of it, so that there are few shapes to compile; 0: they are not."""
 
     def __post_init__(self) -> None:
-        if not (0 <= self.start < 1 and 0 <= self.end < 1):
-            raise ValueError(f"masking ratios are in [0, 1); got {self.start} and {self.end}")
-        if self.parts < 0 or self.grain < 0:
-            raise ValueError(f"parts and grain are not negative; got {self.parts} and {self.grain}")
+        check_range(self, "[0, 1)", "start", "end")
+        check_range(self, "[0, inf)", "parts", "grain")
 
     def ratio(self, progress: float) -> float:
         """At a moment of the run, in [0, 1]."""
@@ -87,7 +85,7 @@ class Batches:
 
     def __post_init__(self) -> None:
         if not 0 < self.reference < 1 or self.multiple < 1:
-            raise ValueError(f"reference is between 0 and 1, multiple 1 at least; got {self}")
+            raise SeehearError(f"reference is between 0 and 1, multiple 1 at least; got {self}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,6 @@ from torch import nn
 from torch.nn import functional as F
 
 from seehear.errors import SeehearError
-from seehear.nn.logmel import mel_filters
 from seehear.nn.mel import mel_filters
 from seehear.nn.random import Randomness
 from seehear.types import Float, Tensor

@@ -20,7 +20,7 @@ from seehear.data.latents import LatentData, load_latents
 from seehear.data.loader import TrainingData
 from seehear.data.raw import RawConfig, RawMedia, load_raw
 from seehear.data.raw.text import VocabularyConfig, library_vocabulary
-from seehear.evaluation.embedded import Embedded, embed_latents, unit
+from seehear.evaluation.embedded import Embedded, embed_latents
 from seehear.methods.base import Method, MethodConfig
 from seehear.nn.unit import unit
 from seehear.progress import counted, hushed

@@ -50,7 +50,7 @@ class PlanOptions:
     """A folder for decoded clips, as --data.cache of 'seehear train': only a first pass decodes then."""
 
     def __post_init__(self) -> None:
-        if self.steps_measured < 1 or self.seconds <= 0:
+        if self.steps_measured < 1 or not self.seconds > 0:
             raise SeehearError("--steps-measured and --seconds must be positive")
 
 

@@ -11,7 +11,7 @@ from typing import Literal
 
 import torch
 
-from seehear.errors import unknown
+from seehear.errors import SeehearError, check_range, unknown
 from seehear.train.log import TRACKERS
 
 Precision = Literal["fp32", "bf16"]
@@ -62,12 +62,14 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         sizes = (self.batch_size,) if isinstance(self.batch_size, int) else self.batch_size
-        if min(sizes) < 2 or self.epochs < 1 or (self.steps is not None and self.steps < 1):
-            raise ValueError("a run has at least one epoch or step, and two samples in a batch")
+        check_range(self, "[1, inf)", "epochs", "steps", "micro_batch", "keep", "log_every")
+        check_range(self, "[0, inf)", "workers", "evaluations", "patience", "save_minutes")
+        if not sizes or min(sizes) < 2:
+            raise SeehearError(f"batch_size: a step needs two samples in a batch; got {self.batch_size}")
         if len(sizes) not in (1, self.epochs):
-            raise ValueError(f"batch_size has {len(sizes)} numbers for {self.epochs} epochs")
+            raise SeehearError(f"batch_size has {len(sizes)} numbers for {self.epochs} epochs")
         if self.shard and self.compile:
-            raise ValueError("a sharded method is not compiled: choose one of the two")
+            raise SeehearError("a sharded method is not compiled: choose one of the two")
         for name in self.trackers:
             if name not in TRACKERS:
                 raise unknown("tracker", name, TRACKERS)

@@ -289,7 +289,7 @@ class _Run:
             return
         metrics = self._scores(self.validate)
         if self.config.score not in metrics:
-            raise ValueError(f"no validation metric {self.config.score!r}; there are {', '.join(metrics)}")
+            raise SeehearError(f"no validation metric {self.config.score!r}; there are {', '.join(metrics)}")
         score = metrics[self.config.score]
         self.counters.evaluated = done
         if self.counters.best_score is None or score > self.counters.best_score:

@@ -293,7 +293,7 @@ def test_settings_that_cannot_be():
             DiffMAViLConfig(**options)
     with pytest.raises(SeehearError, match="unknown DiffMAViL option 'noize'"):
         DiffMAViLConfig.from_dict({"noize": {}})
-    with pytest.raises(ValueError, match="multiple 1 at least"):
+    with pytest.raises(SeehearError, match="multiple 1 at least"):
         Batches(multiple=0)
     with pytest.raises(ValueError, match="need rng"):
         diffmavil().places["video"](torch.zeros(1, 1, 96), rng=None, name="x")

@@ -346,16 +346,16 @@ def test_the_gradient_is_clipped(tmp_path):
 
 
 def test_bad_configs_are_refused():
-    with pytest.raises(ValueError, match="two samples in a batch"):
+    with pytest.raises(SeehearError, match="two samples in a batch"):
         TrainConfig(batch_size=1)
-    with pytest.raises(ValueError, match="batch_size has 2 numbers for 3 epochs"):
+    with pytest.raises(SeehearError, match="batch_size has 2 numbers for 3 epochs"):
         TrainConfig(batch_size=(4, 8), epochs=3)
     with pytest.raises(SeehearError, match="unknown tracker 'tensorbord'; did you mean 'tensorboard'"):
         TrainConfig(trackers=("tensorbord",))
-    with pytest.raises(ValueError, match="part of the run"):
+    with pytest.raises(SeehearError, match="part of the run"):
         OptimConfig(warmup=100)
 
 
 def test_a_metric_that_validation_does_not_give(tmp_path):
-    with pytest.raises(ValueError, match="no validation metric 'score'; there are R@1"):
+    with pytest.raises(SeehearError, match="no validation metric 'score'; there are R@1"):
         fit(Toy(), Data(20), config=CONFIG, optim=OPTIM, folder=tmp_path / "r", validate=lambda m: {"R@1": 0.5})

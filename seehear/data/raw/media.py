@@ -144,7 +144,7 @@ class RawMedia:
         side of the picture, without chance. Row clip * windows * crops + window * crops + crop; one window and one crop
         are the middle of both."""
         if windows < 1 or crops < 1:
-            raise ValueError(f"windows and crops must be at least 1; got {windows} and {crops}")
+            raise SeehearError(f"windows and crops must be at least 1; got {windows} and {crops}")
         return self._with(_views=(windows, crops))
 
     @property

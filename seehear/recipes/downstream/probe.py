@@ -19,7 +19,7 @@ import torch
 from seehear import distributed
 from seehear.data.library import Library
 from seehear.data.raw import RawMedia, load_raw
-from seehear.errors import SeehearError, unknown
+from seehear.errors import SeehearError, check_range, unknown
 from seehear.evaluation.bootstrap import compare, intervals
 from seehear.evaluation.classify import Labelled as Vectors
 from seehear.evaluation.classify import knn, linear_probe, svm_probe
@@ -69,6 +69,8 @@ class ProbeOptions:
     """Of the untrained network, and of lrc."""
 
     def __post_init__(self) -> None:
+        check_range(self, "[1, inf)", "windows", "crops", "steps", "batch_size")
+        check_range(self, "[0, inf)", "workers")
         for name in self.probe:
             if name not in PROBES:
                 raise unknown("probe", name, PROBES)

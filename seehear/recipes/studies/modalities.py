@@ -49,7 +49,7 @@ class ModalityOptions:
     def __post_init__(self) -> None:
         object.__setattr__(self, "methods", tuple(n for name in self.methods for n in name.split(",") if n))
         if self.seeds < 1:
-            raise SeehearError(f"a row needs one seed at least; got {self.seeds}")
+            raise SeehearError(f"seeds: a row needs one seed at least; got {self.seeds}")
 
 
 def study_modalities(library: Library, folder: str | Path, options: ModalityOptions | None = None) -> Study:
