@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from seehear.cli import main
-from seehear.commands import COMMANDS
+from seehear.commands import COMMANDS, members
 from seehear.commands.completion import script
 from seehear.progress import counted
 from seehear.recipes.run import recipes
