@@ -39,7 +39,7 @@ def check_range(options: object, interval: str, *names: str) -> None:
             if not inside:
                 least = f"at least {low:g}" if interval[0] == "[" else f"above {low:g}"
                 must = f"in {interval}" if math.isfinite(high) else least
-                raise SeehearError(f"{name} must be {must}; got {number:g}")
+                raise SeehearError(f"{name} must be {must}; got {number}")
 
 
 def unknown(kind: str, name: str, known: Iterable[str], *, listed: str = "") -> SeehearError:

@@ -56,7 +56,7 @@ def test_no_option_below_its_range_is_accepted(options, name):
     ("interval", "value", "said"),
     [
         ("[1, inf)", 0, "size must be at least 1; got 0"),
-        ("(0, inf)", 0.0, "size must be above 0; got 0"),
+        ("(0, inf)", 0.0, "size must be above 0; got 0.0"),
         ("[0, 1)", 1, "size must be in [0, 1); got 1"),
         ("[0, 1]", (0.5, 1.5), "size must be in [0, 1]; got 1.5"),
         ("(0, 1]", {"video": 0}, "size must be in (0, 1]; got 0"),
