@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 DRAWS = 2000
+_TAILS = ((1 - 0.95) / 2, (1 + 0.95) / 2)  # of a 95 % interval
 FEW_GROUPS = 20  # fewer, and a percentile interval is too narrow to be believed
 _AT_ONCE = 1 << 24  # weights held at once
 
@@ -36,11 +37,10 @@ def mean_interval(
     groups: Sequence[str | int] | np.ndarray,
     *,
     draws: int = DRAWS,
-    level: float = 0.95,
     seed: int = 0,
 ) -> tuple[float, float]:
     """Percentile interval of the mean. One group gives (nan, nan): nothing can be said."""
-    return intervals({"": values}, groups, draws=draws, level=level, seed=seed)[""]
+    return intervals({"": values}, groups, draws=draws, seed=seed)[""]
 
 
 def intervals(
@@ -48,7 +48,6 @@ def intervals(
     groups: Sequence[str | int] | np.ndarray,
     *,
     draws: int = DRAWS,
-    level: float = 0.95,
     seed: int = 0,
 ) -> dict[str, tuple[float, float]]:
     """The same for several measures of the same queries: each draw of groups serves all of them."""
@@ -56,7 +55,7 @@ def intervals(
     if len(sizes_G) < 2:
         return {name: (float("nan"), float("nan")) for name in values}
     means_RM = np.concatenate([w @ sums_GM / (w @ sizes_G)[:, None] for w in _draws(len(sizes_G), draws, seed)])
-    bounds = np.quantile(means_RM, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    bounds = np.quantile(means_RM, _TAILS, axis=0)
     return {name: (float(bounds[0, i]), float(bounds[1, i])) for i, name in enumerate(values)}
 
 
@@ -65,9 +64,6 @@ def seeded_interval(
     groups: Sequence[str | int] | np.ndarray,
     *,
     minus: Sequence[np.ndarray] = (),
-    draws: int = DRAWS,
-    level: float = 0.95,
-    seed: int = 0,
 ) -> tuple[float, float]:
     """Percentile interval of the mean over runs with several seeds, (N,) each on the same queries; or of that mean
     minus the one of other runs. Every draw takes groups, and among the runs seeds, anew: the interval speaks of other
@@ -75,9 +71,9 @@ def seeded_interval(
     sums_GM, sizes_G = _by_group(np.stack([*runs, *minus], axis=1), groups)
     if len(sizes_G) < 2:
         return float("nan"), float("nan")
-    rng = np.random.default_rng((seed, 1))
+    rng = np.random.default_rng((0, 1))
     found = []
-    for w_RG in _draws(len(sizes_G), draws, seed):
+    for w_RG in _draws(len(sizes_G), DRAWS, 0):
         means_RM = w_RG @ sums_GM / (w_RG @ sizes_G)[:, None]
         total_R = np.zeros(len(w_RG))
         for sign, first, count in ((1, 0, len(runs)), (-1, len(runs), len(minus))):
@@ -85,7 +81,7 @@ def seeded_interval(
                 times_RS = rng.multinomial(count, np.full(count, 1 / count), size=len(w_RG))
                 total_R += sign * (means_RM[:, first : first + count] * times_RS).sum(axis=1) / count
         found.append(total_R)
-    low, high = np.quantile(np.concatenate(found), [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(np.concatenate(found), _TAILS)
     return float(low), float(high)
 
 
@@ -93,8 +89,6 @@ def median_interval(
     values: np.ndarray,
     groups: Sequence[str | int] | np.ndarray,
     *,
-    draws: int = DRAWS,
-    level: float = 0.95,
     seed: int = 0,
 ) -> tuple[float, float]:
     """Percentile interval of the median."""
@@ -105,13 +99,13 @@ def median_interval(
     order = np.argsort(values, kind="stable")
     sorted_N, group_N = values[order], group[order]
     medians = []
-    for weights_RG in _draws(num, draws, seed, rows=len(values)):
+    for weights_RG in _draws(num, DRAWS, seed, rows=len(values)):
         for weights_G in weights_RG:
             reached = np.cumsum(weights_G[group_N])
             middle = reached[-1] / 2
             low, high = np.searchsorted(reached, middle), np.searchsorted(reached, middle, side="right")
             medians.append((sorted_N[low] + sorted_N[high]) / 2)
-    low, high = np.quantile(medians, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(medians, _TAILS)
     return float(low), float(high)
 
 
@@ -120,7 +114,6 @@ def statistic_interval(
     groups: Sequence[str | int] | np.ndarray,
     *,
     draws: int = 200,
-    level: float = 0.95,
     seed: int = 0,
 ) -> tuple[float, float]:
     """Percentile interval of anything: `statistic` gets the row numbers of a draw, some of them several times. A draw
@@ -138,7 +131,7 @@ def statistic_interval(
                 continue
     if not found:
         return float("nan"), float("nan")
-    low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(found, _TAILS)
     return float(low), float(high)
 
 
@@ -148,7 +141,6 @@ def compare(
     groups: Sequence[str | int] | np.ndarray,
     *,
     draws: int = DRAWS,
-    level: float = 0.95,
     seed: int = 0,
 ) -> Comparison:
     """Mean of `b - a`, two measurements of the same queries: bootstrap interval, and sign-flip test, by group."""
@@ -156,7 +148,7 @@ def compare(
         raise ValueError(f"a, b and groups must be of the same queries; got {len(a)}, {len(b)} and {len(groups)}")
     gain = np.asarray(b, np.float64) - np.asarray(a, np.float64)
     sums_G1, sizes_G = _by_group(gain[:, None], groups)
-    low, high = mean_interval(gain, groups, draws=draws, level=level, seed=seed)
+    low, high = mean_interval(gain, groups, draws=draws, seed=seed)
     signs = np.random.default_rng([seed, 1])
     chunk = max(1, _AT_ONCE // len(sizes_G))
     flipped = np.concatenate(

@@ -90,9 +90,9 @@ def _probes(name: str) -> tuple[PublishedNumber, ...]:
     return tuple(row[name] for row in _PROBES if name in row)
 
 
-def _zero_shot_video(method: str, r10: float, rank: float, note: str = "") -> PublishedNumber:
+def _zero_shot_video(method: str, r10: float, rank: float) -> PublishedNumber:
     values = {"text->video R@10": r10, "text->video median_rank": rank}
-    return PublishedNumber(method, values, _VATT, "paper", note or "zero-shot")
+    return PublishedNumber(method, values, _VATT, "paper", "zero-shot")
 
 
 def _steps(method: str, recall: float, source: str, tag: str = "secondary") -> PublishedNumber:
