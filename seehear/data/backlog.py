@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from seehear.data.current import OTHER_MAKER, why_stale
-from seehear.data.library import Library, VectorTable, in_batches, quote, table_name
+from seehear.data.library import Library, VectorTable, table_name
 from seehear.data.records import Clip, Source, content_key
 from seehear.encoders.base import Encoder, Sample
 from seehear.errors import SeehearError
@@ -85,21 +85,15 @@ class Backlog:
 
     def _current(self, maker: str, wanted: Mapping[Key, tuple[Sample, str]]) -> set[Key]:
         """The rows to keep; all others are taken out."""
-        reasons: dict[Key, str] = {}
-        current = set()
-        for (clip, item, _), made in self.table.keys().items():
-            key = clip, item
+        current, stale = set(), []
+        for row, made in self.table.keys().items():
+            key = row[:2]
             if why := why_stale(made, maker, wanted[key][1] if key in wanted else None):
-                reasons[key] = why
+                self.removed[why] += 1
+                stale.append(row)
             else:
                 current.add(key)
-        by_item: dict[int, list[str]] = {}
-        for clip, item in reasons:
-            by_item.setdefault(item, []).append(clip)
-        for item, ids in by_item.items():
-            for some in in_batches(ids, 1000):
-                self.table.remove(f"item = {item} AND id IN ({', '.join(map(quote, some))})")
-        self.removed.update(reasons.values())
+        self.table.remove_keys(stale)
         return current
 
 

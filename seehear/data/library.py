@@ -18,14 +18,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seehear.data.records import SPLITS, Clip, Reject, Source, Text, clip_id, content_key, printable, unprintable
-from seehear.data.vectors import Vectors, VectorTable, in_batches
+from seehear.data.vectors import Vectors, VectorTable, in_batches, one_of, quote
 from seehear.errors import SeehearError, near, require
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = ["SPLITS", "Clip", "Library", "Reject", "Source", "Text", "VectorTable", "Vectors"]
-__all__ += ["clip_id", "content_key", "in_batches", "quote", "table_name"]
+__all__ += ["clip_id", "content_key", "in_batches", "one_of", "quote", "table_name"]
 
 FORMAT = "1"
 
@@ -53,11 +53,6 @@ def _schemas() -> dict[str, pa.Schema]:
 
 
 _KEYS = {"about": "key", "sources": "source", "clips": "id", "rejects": "path"}
-
-
-def quote(text: str) -> str:
-    """A string as an SQL literal."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 def table_name(kind: str, name: str) -> str:
@@ -144,10 +139,8 @@ class Library:
             merge.when_matched_update_all().when_not_matched_insert_all().execute(data)
 
     def _remove(self, name: str, keys: Iterable[str]) -> None:
-        keys = list(keys)
-        for at in range(0, len(keys), 1000):
-            listed = ", ".join(quote(k) for k in keys[at : at + 1000])
-            self.table(name).delete(f"{_KEYS.get(name, 'id')} IN ({listed})")
+        for some in in_batches(list(keys), 1000):
+            self.table(name).delete(one_of(_KEYS.get(name, "id"), some))
 
     # -- about -------------------------------------------------------------------------------------------------------
 
@@ -216,8 +209,7 @@ class Library:
         pa = require("pyarrow")
         for name in [n for n in self.tables() if n.startswith(("latents_", "vectors_")) or n == "fulltext"]:
             for some in in_batches(list(ids), 1000):
-                where = f"id IN ({', '.join(quote(id) for id in some)})"
-                rows = self.table(name).search().where(where).limit(None).to_arrow()
+                rows = self.table(name).search().where(one_of("id", some)).limit(None).to_arrow()
                 old = rows["id"].to_pylist()
                 renamed = pa.array([ids[id] for id in old], pa.string())
                 # A killed run may have added some of them already.
@@ -237,7 +229,7 @@ class Library:
     def _ids_and_sources(self, column: str, values: Iterable[str]) -> dict[str, str]:
         found: dict[str, str] = {}
         for some in in_batches(sorted(values), 1000):
-            query = self.table("clips").search().where(f"{column} IN ({', '.join(quote(v) for v in some)})")
+            query = self.table("clips").search().where(one_of(column, some))
             rows = query.select(["id", "source"]).limit(None).to_arrow().to_pydict()
             found |= dict(zip(rows["id"], rows["source"], strict=True))
         return found

@@ -51,6 +51,11 @@ class Clip:
     meta: dict[str, str] = field(default_factory=dict)
     """The user's own columns."""
 
+    @property
+    def recording(self) -> str:
+        """Clips of one recording are never told apart by where they are from: one side of a split holds all of them."""
+        return self.group or self.source or self.id
+
     def has(self, modality: str) -> bool:
         return bool(self.texts) if modality == "text" else bool(getattr(self, f"has_{modality}"))
 

@@ -30,7 +30,7 @@ from torch.nn import functional as F
 
 from seehear.losses.overlap import Overlap, join, same_group
 from seehear.losses.zero import zero_of
-from seehear.types import Bool, Float, Int, Modality, Tensor
+from seehear.types import Bool, Float, Modality, Tensor
 
 __all__ = [
     "Overlap",
@@ -38,7 +38,6 @@ __all__ = [
     "info_nce",
     "join",
     "matryoshka",
-    "multi_positive",
     "pairwise",
     "same_group",
 ]
@@ -78,22 +77,6 @@ def info_nce(
         return ((logits_BB.logsumexp(dim=1) + logits_BB.logsumexp(dim=0)) / 2 - logits_BB.diagonal()).mean()
     tiles = Tiles(tile or _tile(x_BE), _product_dtype(x_BE), margin, unit, exclude)
     return tiled_info_nce(x_BE, y_BE, tau, tiles)
-
-
-def multi_positive(
-    x_BE: Float[Tensor, "b e"],
-    y_BE: Float[Tensor, "b e"],
-    temperature: Float[Tensor, ""] | float,
-    group_B: Int[Tensor, " b"],
-) -> Float[Tensor, ""]:
-    """Symmetric InfoNCE with every row of the same group as a target: minus the mean log-probability over them."""
-    _check(x_BE, y_BE, None)
-    logits_BB = _products(x_BE, y_BE) / temperature
-    target_BB = (group_B[:, None] == group_B).to(logits_BB.dtype)
-    target_BB /= target_BB.sum(dim=1, keepdim=True)  # symmetric membership: rows and columns have the same counts
-    of_rows = F.cross_entropy(logits_BB, target_BB)
-    of_columns = F.cross_entropy(logits_BB.T, target_BB)
-    return (of_rows + of_columns) / 2
 
 
 def matryoshka(

@@ -83,12 +83,9 @@ def to_encoder(known: Placed, library: Library, name: str) -> Carrier:
     others = {m: [e["name"] for e in known.data.encoders[m]] for m in known.data.modalities}
     latents = load_latents(library, encoders={**others, modality: [name]})
     own = known.vectors[modality].one_each()
-    owner_R = latents.owner(modality).numpy()
-    total = np.zeros((len(latents), latents.every(modality).shape[1]))
-    np.add.at(total, owner_R, latents.every(modality).double().numpy())
-    clips = np.intersect1d(own.owner, owner_R)
+    clips = np.intersect1d(own.owner, latents.owner(modality).numpy())
     x_NE = own.vectors[np.searchsorted(own.owner, clips)]
-    y_ND = (total[clips] / np.bincount(owner_R, minlength=len(latents))[clips, None]).astype(np.float32)
+    y_ND = latents.one_each(modality)[clips]
     splits = known.data.splits[clips]
     train, val = ({_FROM: x_NE[splits == s], _TO: y_ND[splits == s]} for s in ("train", "val"))
     found = moments(train)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from seehear.data.latents import LatentData, load_latents
-from seehear.data.library import Clip, Library, quote
+from seehear.data.library import Clip, Library, one_of, quote
 from seehear.errors import SeehearError, check_range, read_json
 from seehear.evaluation.embedded import Embedded, embed_latents
 from seehear.evaluation.report import HTML_NAME, JSON_NAME, QUERIES_NAME, Report
@@ -129,8 +129,7 @@ class Opened:
         return {name: embed_latents(self.space, self.data, space=s) for s, name in space_names(method).items()}
 
     def clips(self, names: Sequence[str]) -> dict[str, Clip]:
-        listed = ", ".join(quote(name) for name in dict.fromkeys(names))
-        return {clip.id: clip for clip in self.library.clips(f"id IN ({listed})")} if listed else {}
+        return {clip.id: clip for clip in self.library.clips(one_of("id", dict.fromkeys(names)))} if names else {}
 
 
 def open_evaluated(run: Path, report: Report, library: Library | str | Path | None = None) -> Opened:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from seehear.data.library import SPLITS, quote
+from seehear.data.library import SPLITS, one_of, quote
 from seehear.errors import check_range, unknown
 
 
@@ -44,7 +44,7 @@ class Filters:
         if self.labels:
             parts.append("(" + " OR ".join(f"array_has(labels, {quote(name)})" for name in self.labels) + ")")
         if self.splits:
-            parts.append(f"split IN ({', '.join(quote(s) for s in self.splits)})")
+            parts.append(one_of("split", self.splits))
         if self.min_seconds is not None:
             parts.append(f"`end` - start >= {self.min_seconds!r}")
         if self.max_seconds is not None:

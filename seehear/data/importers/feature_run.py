@@ -26,7 +26,7 @@ from seehear.data.importers.features import (
     read_features,
 )
 from seehear.data.importers.pickled import PICKLES, PickledFeatures
-from seehear.data.library import Library, Vectors, in_batches, quote, table_name
+from seehear.data.library import Library, Vectors, in_batches, one_of, table_name
 from seehear.data.manifest import Row
 from seehear.data.records import Clip, Reject, Source, content_key, digest
 from seehear.data.summary import Tally
@@ -220,8 +220,7 @@ class FeatureUpdate:
         for stream in STREAMS:
             if table_name("latents", stream.encoder) in tables:
                 for some in in_batches(sorted(ids), 1000):
-                    where = f"id IN ({', '.join(map(quote, some))})"
-                    self.library.vectors("latents", stream.encoder).remove(where)
+                    self.library.vectors("latents", stream.encoder).remove(one_of("id", some))
 
     def _write_texts(self) -> None:
         """Texts by themselves: the steps of a task."""

@@ -43,7 +43,7 @@ class Labelled:
     @property
     def groups(self) -> np.ndarray:
         """Source recordings."""
-        return np.array([clip.group or clip.source or clip.id for clip in self.clips], dtype=str)
+        return np.array([clip.recording for clip in self.clips], dtype=str)
 
     @property
     def ids(self) -> np.ndarray:

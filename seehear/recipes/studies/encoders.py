@@ -29,7 +29,7 @@ from seehear.errors import SeehearError, check_range
 from seehear.evaluation.alike import cka, mutual_knn
 from seehear.nn.random import seed_of
 from seehear.recipes.studies import figure
-from seehear.recipes.studies.crossfit import held_out_retrieval, one_each
+from seehear.recipes.studies.crossfit import held_out_retrieval
 from seehear.recipes.studies.grid import Cell, Result, run_grid
 from seehear.recipes.studies.table import Estimate, Row, Study, Table, estimate, tabulate
 from seehear.recipes.studies.trained import about_data, latents_of, measured, only
@@ -113,7 +113,7 @@ def _predicted(data: LatentData, options: EncoderStudyOptions) -> dict[str, floa
         raise SeehearError(f"{len(train)} training clips have both modalities: too few to compare encoders on")
     some = train.sample(options.clips, seed_of(0, "clips of the encoder study"))
     (p, q), groups = some.modalities, some.groups.numpy()
-    x, y = one_each(some, p), one_each(some, q)
+    x, y = some.one_each(p), some.one_each(q)
     found = held_out_retrieval(x, y, groups)
     return {
         "CCA MRR": found["MRR"],

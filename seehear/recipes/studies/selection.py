@@ -24,7 +24,7 @@ from seehear.errors import SeehearError, check_range, unknown
 from seehear.nn.random import seed_of
 from seehear.progress import say
 from seehear.recipes.studies import figure
-from seehear.recipes.studies.crossfit import agreement, one_each
+from seehear.recipes.studies.crossfit import agreement
 from seehear.recipes.studies.grid import Cell, Result, Value, run_grid
 from seehear.recipes.studies.kdpp import greedy_kdpp
 from seehear.recipes.studies.table import Study, Table, tabulate
@@ -127,7 +127,7 @@ def _diverse(
     width = sum(data.widths[modality])
     if (size := 4 * len(pool) * (2 * width + k)) > 64 * _GIB:
         raise SeehearError(f"a k-DPP of {k:,} among {len(pool):,} takes {size / _GIB:.0f} GiB: lower --pool or --clips")
-    found = pool[greedy_kdpp(one_each(data.take(pool), modality), k).chosen]
+    found = pool[greedy_kdpp(data.take(pool).one_each(modality), k).chosen]
     if missing := k - len(found):
         say(f"after {len(found):,} clips every {modality} repeats one that is chosen: the other {missing:,} are drawn")
         found = np.concatenate([found, rng.permutation(np.setdiff1d(pool, found))[:missing]])
