@@ -42,7 +42,7 @@ from seehear.recipes import diffmavil
 from seehear.recipes.config import MediaRun
 from seehear.train.config import autocast
 from seehear.train.gradients import gradients
-from seehear.train.optim import OptimConfig, adamw
+from seehear.train.optim import OptimConfig, optimizer_of
 from seehear.types import Batch, StepOutput
 
 EPOCHS, CLIPS = 20, 2_000_000
@@ -264,7 +264,7 @@ def whole_run(run: MediaRun[DiffMAViLConfig], arm: Arm, per_clip: dict[float, fl
 
 
 def update_seconds(work: Timed, repeats: int) -> float:
-    optimizer = adamw(work.model, OptimConfig(lr=1e-5))
+    optimizer = optimizer_of(work.model, OptimConfig(lr=1e-5))
     work()
     return interleaved({"update": optimizer.step}, repeats=repeats)["update"]
 

@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 
 from seehear.errors import SeehearError, refusal, unknown
-from seehear.progress import hushed, took
-from seehear.stopping import Interrupted
+from seehear.progress import Interrupted, hushed, took
 
 COMMANDS = {
     "demo": "demo.Demo",

@@ -10,9 +10,8 @@ from tyro.conf import Positional
 from seehear.commands.parsing import Flat
 from seehear.data.library import Library
 from seehear.errors import SeehearError, require
-from seehear.progress import say
+from seehear.progress import Interrupted, say
 from seehear.serve.config import ServeConfig
-from seehear.stopping import Interrupted
 
 
 @dataclass(frozen=True, kw_only=True)

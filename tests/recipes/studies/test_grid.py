@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seehear.errors import SeehearError
+from seehear.progress import Interrupted
 from seehear.recipes.studies.grid import cell_key, run_grid
-from seehear.stopping import Interrupted
 
 CELLS = [{"pairs": n, "seed": seed} for n in (10, 20) for seed in (0, 1)]
 
