@@ -43,7 +43,7 @@ from seehear.recipes.config import Run
 from seehear.recipes.data import MediaConfig
 from seehear.train.config import autocast
 from seehear.train.gradients import gradients
-from seehear.train.optim import OptimConfig, adamw
+from seehear.train.optim import OptimConfig, optimizer_of
 from seehear.types import Batch, StepOutput
 
 EPOCHS, CLIPS = 20, 2_000_000
@@ -267,7 +267,7 @@ def whole_run(run: Run[MediaConfig, DiffMAViLConfig], arm: Arm, per_clip: dict[f
 
 
 def update_seconds(work: Timed, repeats: int) -> float:
-    optimizer = adamw(work.model, OptimConfig(lr=1e-5))
+    optimizer = optimizer_of(work.model, OptimConfig(lr=1e-5))
     work()
     return interleaved({"update": optimizer.step}, repeats=repeats)["update"]
 

@@ -22,7 +22,7 @@ from seehear.recipes.config import Run
 from seehear.recipes.data import MediaConfig
 from seehear.train.config import autocast
 from seehear.train.gradients import Encode, gradients
-from seehear.train.optim import OptimConfig, adamw
+from seehear.train.optim import OptimConfig, optimizer_of
 from seehear.types import MODALITIES, Batch, StepOutput
 
 KEEP = (1.0, 0.75, 0.5, 0.25)
@@ -102,7 +102,7 @@ def stepper(
     model: VATT, batch: Batch, *, micro_batch: int | None = None, encode: Encode | None = None
 ) -> Callable[[], None]:
     """A whole training step as the loop does it: draws, gradients, AdamW, running statistics."""
-    optimizer, steps = adamw(model, OptimConfig(lr=1e-4)), iter(range(10**9))
+    optimizer, steps = optimizer_of(model, OptimConfig(lr=1e-4)), iter(range(10**9))
 
     def work() -> None:
         out = add_gradients(model, batch, step=next(steps), micro_batch=micro_batch, encode=encode)

@@ -11,10 +11,9 @@ from tyro.conf import Positional
 from seehear.commands.parsing import Flat, show
 from seehear.data.library import Library
 from seehear.errors import SeehearError, check_range, require, unknown
-from seehear.progress import say
+from seehear.progress import Interrupted, say
 from seehear.search.filters import Filters
 from seehear.serve.config import ServeConfig
-from seehear.stopping import Interrupted
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,8 +24,7 @@ from seehear.data.records import Clip, Reject, unprintable
 from seehear.data.workers import WorkerDied
 from seehear.encoders import DEFAULTS, Encoder, load_encoder
 from seehear.errors import DecodeError, SeehearError, refusal
-from seehear.progress import Progress, clock, counted, progress, say
-from seehear.stopping import Interrupted, StopRequest, stop_requests
+from seehear.progress import Interrupted, Progress, StopRequest, clock, counted, progress, say, stop_requests
 
 COMMIT_ROWS, COMMIT_SECONDS = 1000, 30.0
 EngineName = Literal["local", "ray"]

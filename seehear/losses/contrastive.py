@@ -75,7 +75,8 @@ def info_nce(
         if exclude is not None:
             logits_BB[exclude.pairs(slice(0, len(x_BE)))] = -torch.inf
         return ((logits_BB.logsumexp(dim=1) + logits_BB.logsumexp(dim=0)) / 2 - logits_BB.diagonal()).mean()
-    tiles = Tiles(tile or _tile(x_BE), _product_dtype(x_BE), margin, unit, exclude)
+    tile = tile or (max(_TILE, _CUDA_TILE_NUMBERS // len(x_BE)) if x_BE.is_cuda else _TILE)
+    tiles = Tiles(tile, _product_dtype(x_BE), margin, unit, exclude)
     return tiled_info_nce(x_BE, y_BE, tau, tiles)
 
 
@@ -150,10 +151,6 @@ def _product_dtype(x: Tensor) -> torch.dtype:
 
 def _sum_dtype(x: Tensor) -> torch.dtype:
     return torch.float64 if x.dtype == torch.float64 else torch.float32
-
-
-def _tile(x_BE: Tensor) -> int:
-    return max(_TILE, _CUDA_TILE_NUMBERS // len(x_BE)) if x_BE.is_cuda else _TILE
 
 
 # -- in tiles ----------------------------------------------------------------------------------------------------------

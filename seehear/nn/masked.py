@@ -112,7 +112,7 @@ class MaskToken(nn.Module):
 
 
 def sincos(counts: Sequence[int], width: int) -> Float[Tensor, "n d"]:
-    """Positions of a grid of one, two or three axes in the order of `patches.cut`, float32 on the CPU."""
+    """Positions of a grid of one, two or three axes in the order of `tokens.cut`, float32 on the CPU."""
     return _sincos(tuple(counts), width)
 
 

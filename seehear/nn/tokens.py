@@ -202,7 +202,7 @@ class Positions(nn.Module):
         nn.init.trunc_normal_(self.table, std=std, a=-2 * std, b=2 * std)
 
     def forward(self, counts: Sequence[int]) -> Float[Tensor, "n d"]:
-        """The places of a grid in the order of `patches.cut`."""
+        """The places of a grid in the order of `tokens.cut`."""
         total = torch.zeros((), dtype=self.table.dtype, device=self.table.device)
         tables = self.table.split(self.counts)
         for axis, (table, count) in enumerate(zip(tables, counts, strict=True)):

@@ -217,7 +217,7 @@ class ImageMAE:
             ) from None
 
     def kernel(self, patch: Sequence[int], *, colours: bool) -> Tensor:
-        """(D, P) for patches in the order of `patches.cut`. A patch of (time, height, width) has the kernel at every
+        """(D, P) for patches in the order of `tokens.cut`. A patch of (time, height, width) has the kernel at every
         time; without colours it is summed over them."""
         if (found := tuple(self.weight_DCHW.shape[2:])) != tuple(patch[-2:]):
             raise SeehearError(f"the image MAE has patches of {found}, this model of {tuple(patch[-2:])}")

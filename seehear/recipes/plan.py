@@ -23,11 +23,10 @@ import torch
 from seehear.data.library import Library
 from seehear.data.workers import cores
 from seehear.errors import SeehearError
-from seehear.progress import counted, progress, say, set_quiet
+from seehear.progress import StopRequest, counted, progress, say, set_quiet, stop_requests
 from seehear.recipes.config import Run
 from seehear.recipes.estimate import Estimate, estimates
 from seehear.recipes.run import recipe, recipes
-from seehear.stopping import StopRequest, stop_requests
 
 _START = 60.0  # seconds for a process to load torch and the library, beside its own time
 _AT_ONCE = 600.0  # seconds: of what takes no longer, the first in the list of recipes is what to start with

@@ -26,8 +26,7 @@ from seehear.data.loader import Loader, TrainingData
 from seehear.errors import SeehearError
 from seehear.methods.base import Method
 from seehear.nn.random import Randomness
-from seehear.progress import Progress, progress
-from seehear.stopping import Interrupted, StopRequest, stop_requests
+from seehear.progress import Interrupted, Progress, StopRequest, progress, stop_requests
 from seehear.train.config import TrainConfig, TrainResult, autocast, numerics
 from seehear.train.files import Checkpoints, Counters, open_run, version
 from seehear.train.gradients import (
@@ -65,18 +64,8 @@ def fit(
     resume: bool = False,
 ) -> TrainResult:
     """Train in place. `settings`: what else belongs in config.json and must not change when the run is resumed."""
-    folder, device = Path(folder), distributed.device(config.device)
-    loader = Loader(
-        data,
-        batch_size=config.batch_size,
-        seed=config.seed,
-        epochs=config.epochs,
-        steps=config.steps,
-        distinct_groups=config.distinct_groups,
-        even=method.assembles,
-        workers=config.workers,
-        device=device,
-    )
+    folder, loader = Path(folder), loader_of(method, data, config)
+    device = loader.device
     everything = {
         "method": {"name": method.name, **asdict(method.config)},
         "train": asdict(config),
@@ -104,6 +93,21 @@ def fit(
         finally:
             if run.log is not None:
                 run.log.close()
+
+
+def loader_of(method: Method, data: TrainingData, config: TrainConfig, *, steps: int | None = None) -> Loader:
+    """The batches of a run, or of fewer `steps`."""
+    return Loader(
+        data,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        epochs=config.epochs,
+        steps=config.steps if steps is None else steps,
+        distinct_groups=config.distinct_groups,
+        even=method.assembles,
+        workers=config.workers,
+        device=distributed.device(config.device),
+    )
 
 
 def _held(method: Method, config: TrainConfig, device: torch.device) -> Method:

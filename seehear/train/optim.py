@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import nn
@@ -59,26 +58,6 @@ class OptimConfig:
         check_range(self, "[0, 1)", "betas", "momentum")
 
 
-def _cosine(loader: Loader, step: int, warm: float) -> float:
-    return 0.5 * (1 + math.cos(math.pi * (loader.progress(step) - warm) / max(1 - warm, 1e-12)))
-
-
-def _epoch_cosine(loader: Loader, step: int, warm: float) -> float:
-    return 0.5 * (1 + math.cos(math.pi * loader.place(step).epoch / loader.epochs))
-
-
-def _constant(loader: Loader, step: int, warm: float) -> float:
-    return 1.0
-
-
-_SCHEDULES: dict[str, Callable[[Loader, int, float], float]] = {
-    "cosine": _cosine,
-    "epoch_cosine": _epoch_cosine,
-    "constant": _constant,
-}
-"""Height between floor (0) and lr (1) after the warm-up, which ends when `warm` of the run is done."""
-
-
 def learning_rate(config: OptimConfig, loader: Loader, step: int) -> float:
     """The rate of a global step, counted from 0. With `epoch_cosine` the warm-up ends with epoch 0 at the latest."""
     place, progress = loader.place(step), loader.progress(step)
@@ -89,39 +68,30 @@ def learning_rate(config: OptimConfig, loader: Loader, step: int) -> float:
         warm, risen = loader.progress(config.warmup_steps), step / config.warmup_steps if config.warmup_steps else 1.0
     if risen < 1 and not (config.schedule == "epoch_cosine" and place.epoch > 0):
         return scale * (config.warmup_from + (config.lr - config.warmup_from) * risen)
-    height = _SCHEDULES[config.schedule](loader, step, warm)
+    fallen = 0.0
+    if config.schedule == "cosine":
+        fallen = (progress - warm) / max(1 - warm, 1e-12)
+    elif config.schedule == "epoch_cosine":
+        fallen = place.epoch / loader.epochs
+    height = 0.5 * (1 + math.cos(math.pi * fallen))
     return scale * (config.floor + (config.lr - config.floor) * height)
 
 
 def optimizer_of(method: Method, config: OptimConfig) -> torch.optim.Optimizer:
-    """One parameter group for each (learning-rate multiplier, decayed or not, sharded or not)."""
-    return adamw(method, config) if config.kind == "adamw" else sgd(method, config)
-
-
-def adamw(method: Method, config: OptimConfig) -> torch.optim.AdamW:
-    return torch.optim.AdamW(
-        _groups(method, config), lr=config.lr, betas=config.betas, eps=config.eps, fused=_can_be_fused(method)
-    )
-
-
-def sgd(method: Method, config: OptimConfig) -> torch.optim.SGD:
-    """Without Nesterov."""
-    return torch.optim.SGD(_groups(method, config), lr=config.lr, momentum=config.momentum, fused=_can_be_fused(method))
-
-
-def _groups(method: Method, config: OptimConfig) -> list[dict[str, Any]]:
+    """AdamW, or SGD without Nesterov; one parameter group for each (learning-rate multiplier, decayed or not, sharded
+    or not)."""
     groups: dict[tuple[float, bool, bool], list[nn.Parameter]] = {}
     for name, p in method.named_parameters():
         if p.requires_grad:
             groups.setdefault((method.lr_multiplier(name), p.ndim >= 2, is_sharded(p)), []).append(p)
-    return [
+    parameters = [
         {"params": same, "multiplier": multiplier, "weight_decay": config.weight_decay if decayed else 0.0}
         for (multiplier, decayed, _), same in groups.items()
     ]
-
-
-def _can_be_fused(method: Method) -> bool:
-    return all(p.device.type in ("cpu", "cuda") for p in method.parameters())
+    fused = all(p.device.type in ("cpu", "cuda") for p in method.parameters())
+    if config.kind == "sgd":
+        return torch.optim.SGD(parameters, lr=config.lr, momentum=config.momentum, fused=fused)
+    return torch.optim.AdamW(parameters, lr=config.lr, betas=config.betas, eps=config.eps, fused=fused)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:

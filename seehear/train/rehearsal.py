@@ -18,14 +18,14 @@ from pathlib import Path
 
 import torch
 
-from seehear import distributed
-from seehear.data.loader import Loader, TrainingData
+from seehear.data.loader import TrainingData
 from seehear.methods.base import Method
 from seehear.nn.flops import count_flops
 from seehear.nn.random import Randomness
 from seehear.train.config import TrainConfig, autocast, numerics
 from seehear.train.gradients import Encode, assemble, gradients
-from seehear.train.optim import OptimConfig, adamw, learning_rate, set_learning_rate
+from seehear.train.loop import loader_of
+from seehear.train.optim import OptimConfig, learning_rate, optimizer_of, set_learning_rate
 from seehear.types import Batch, StepOutput
 
 PLACES = (0.0, 0.5, 0.999)
@@ -62,7 +62,7 @@ def rehearse(
     """`config.batch_size` is one number here. Ends early, after a counted step, when `time.monotonic()` is `until`."""
     loader = loader_of(method, data, config, steps=steps + 2)  # the last step, too, waits for a batch after it
     method.to(loader.device).train()
-    optimizer = adamw(method, optim)
+    optimizer = optimizer_of(method, optim)
     encode = torch.compile(method.encode) if config.compile else method.encode
     seconds, waiting = list[float](), list[float]()
     with numerics(config), closing(loader.batches()) as batches:
@@ -126,21 +126,6 @@ def forward_flops(method: Method, batch: Batch, config: TrainConfig, *, progress
 
     with numerics(config), autocast(config.precision, _device(method)):
         return count_flops(work)
-
-
-def loader_of(method: Method, data: TrainingData, config: TrainConfig, *, steps: int | None = None) -> Loader:
-    """As `fit` makes it."""
-    return Loader(
-        data,
-        batch_size=config.batch_size,
-        seed=config.seed,
-        epochs=config.epochs,
-        steps=config.steps if steps is None else steps,
-        distinct_groups=config.distinct_groups,
-        even=method.assembles,
-        workers=config.workers,
-        device=distributed.device(config.device),
-    )
 
 
 def _randomness(method: Method, batch: Batch, config: TrainConfig, step: int) -> Randomness:

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from seehear.errors import SeehearError
-from seehear.stopping import Interrupted
+from seehear.progress import Interrupted
 from seehear.train.files import Checkpoints
 from seehear.train.log import read_metrics
 from seehear.train.loop import OptimConfig, TrainConfig, fit

@@ -31,8 +31,7 @@ from seehear.data.manifest import Row
 from seehear.data.records import Clip, Reject, Source, content_key, digest
 from seehear.data.summary import Tally
 from seehear.errors import SeehearError
-from seehear.progress import progress
-from seehear.stopping import Interrupted, stop_requests
+from seehear.progress import Interrupted, progress, stop_requests
 
 _BATCH_CLIPS, _BATCH_BYTES = 4096, 2**26
 

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seehear.errors import SeehearError
+from seehear.progress import Interrupted
 from seehear.recipes.studies.grid import cell_key, run_grid
-from seehear.stopping import Interrupted
 from tests.faults.outcome import Command
 
 CELLS = [{"pairs": n, "seed": seed} for n in (10, 20) for seed in (0, 1)]

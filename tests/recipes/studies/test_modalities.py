@@ -14,15 +14,14 @@ import pytest
 from seehear.data.latents import LatentData
 from seehear.errors import SeehearError
 from seehear.evaluation.clusters import agreement
-from seehear.evaluation.embedded import Embedded, smallest_space
 from seehear.nn.unit import unit
+from seehear.progress import Interrupted
 from seehear.recipes import mcn, run
 from seehear.recipes.studies import modalities as study
 from seehear.recipes.studies.designs import designs, possible, run_of
 from seehear.recipes.studies.grid import Result, cell_key
 from seehear.recipes.studies.modality_measures import Answered, measures
 from seehear.recipes.studies.modality_report import Findings, answers
-from seehear.stopping import Interrupted
 
 ALL = ("video", "audio", "text")
 
