@@ -25,7 +25,7 @@ import av
 import numpy as np
 from common import interleaved, write
 
-from seehear.data.media import AudioSpec, VideoSpec, probe, read_window
+from seehear.media.files import AudioSpec, VideoSpec, probe, read_window
 
 SECONDS, LENGTH, FPS, RATE = 60, 2.0, 25, 48_000
 TARGET = 0.75

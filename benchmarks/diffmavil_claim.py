@@ -32,16 +32,16 @@ from common import DEVICE, interleaved, memory_apart, peak_bytes, write
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from seehear.methods.diffmavil import DiffMAViL, DiffMAViLConfig
+from seehear.methods.diffmavil_config import Curriculum
 from seehear.methods.mavil_config import SIDES, FastPaths
 from seehear.methods.mavil_cost import mean, shape_of, training
-from seehear.nn.curriculum import Curriculum
 from seehear.nn.flops import count_flops
+from seehear.nn.masked import sincos
 from seehear.nn.random import Randomness
-from seehear.nn.sincos import sincos
 from seehear.recipes import diffmavil
 from seehear.recipes.config import Run
 from seehear.recipes.data import MediaConfig
-from seehear.train import numerics
+from seehear.train.config import autocast
 from seehear.train.gradients import gradients
 from seehear.train.optim import OptimConfig, adamw
 from seehear.types import Batch, StepOutput
@@ -204,7 +204,7 @@ class Timed:
             progress=0.0,
             rng=Randomness(0, 0, 0, rows, rows, DEVICE),
             micro_batch=None,
-            autocast=partial(numerics.autocast, precision, DEVICE),
+            autocast=partial(autocast, precision, DEVICE),
         )
         self.model.zero_grad(set_to_none=False)
         return out

@@ -32,14 +32,14 @@ from common import write
 from PIL import Image
 
 from seehear.data.library import Library
-from seehear.data.media import VideoSpec, read_window
+from seehear.demo import MEDIA, demo
 from seehear.encoders.base import Sample
 from seehear.encoders.registry import load_encoder
 from seehear.evaluation.bootstrap import mean_interval
 from seehear.evaluation.embedded import unit
+from seehear.media.files import VideoSpec, read_window
 from seehear.methods.painter import Painter
 from seehear.recipes.carrier import placed, to_pictures
-from seehear.recipes.demo import MEDIA, demo
 from seehear.recipes.generate import Generated, GenerateOptions, draw_grid, generate
 from seehear.recipes.painting import FOLDER, PainterOptions, learn_painter, load_painter
 from seehear.space import SharedSpace

@@ -29,8 +29,8 @@ from common import write
 
 from seehear.data.library import Clip, Library, Source
 from seehear.data.loader import AHEAD, Loader
-from seehear.data.media import probe
 from seehear.data.raw import RawConfig, RawMedia, load_raw
+from seehear.media.files import probe
 from seehear.types import Batch
 
 Rate = tuple[float, float]

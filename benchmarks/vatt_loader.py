@@ -30,7 +30,7 @@ from vatt_setting import CONFIGS, batch_of, model_of, stepper
 from seehear.data.library import Text
 from seehear.data.loader import AHEAD, Loader
 from seehear.data.raw import RawMedia, load_raw
-from seehear.data.vocabulary import library_vocabulary
+from seehear.data.raw.text import library_vocabulary
 from seehear.recipes import vatt
 from seehear.types import Batch
 

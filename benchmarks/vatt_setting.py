@@ -20,7 +20,7 @@ from seehear.nn.random import Randomness
 from seehear.recipes import vatt
 from seehear.recipes.config import Run
 from seehear.recipes.data import MediaConfig
-from seehear.train import numerics
+from seehear.train.config import autocast
 from seehear.train.gradients import Encode, gradients
 from seehear.train.optim import OptimConfig, adamw
 from seehear.types import MODALITIES, Batch, StepOutput
@@ -93,7 +93,7 @@ def add_gradients(
         progress=0.0,
         rng=draws(len(batch["group"]), step),
         micro_batch=micro_batch,
-        autocast=partial(numerics.autocast, "bf16" if DEVICE.type == "cuda" else "fp32", DEVICE),
+        autocast=partial(autocast, "bf16" if DEVICE.type == "cuda" else "fp32", DEVICE),
         encode=encode,
     )
 

@@ -4,13 +4,15 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 
 import pytest
 
-from seehear.cli import COMMANDS, main
-from seehear.commands.parsing import option_names
+from seehear.cli import main
+from seehear.commands import COMMANDS, members
+from seehear.commands.completion import script
 from seehear.progress import counted
-from seehear.recipes.run import recipe
+from seehear.recipes.run import recipes
 from tests.data.importers.sets import official, originals, put
 from tests.data.makers import film
 
@@ -32,9 +34,22 @@ def test_help_names_every_command(capsys):
         assert f"seehear {name}" in out
 
 
+def test_help_loads_no_heavy_package():
+    code = "import sys; from seehear.cli import main; main(['--help']); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL, timeout=120).returncode == 0
+
+
+def test_the_studies_are_listed(capsys):
+    for words in (["study"], ["study", "--help"]):
+        status, out, _ = run(capsys, *words)
+        assert status == 0
+        assert len(re.findall(r"^ +seehear study \w+ lib  ", out, re.MULTILINE)) == 4
+        assert "prepare" not in out
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself_with_an_example(capsys, command):
-    status, out, _ = run(capsys, command, "--help")
+    status, out, _ = run(capsys, *command.split(), "--help")
     assert status == 0
     assert f"seehear {command}" in out
     assert "Example" in out
@@ -61,6 +76,22 @@ def test_windows_is_refused_in_one_line(capsys, monkeypatch):
         (("search", "/no/such/library", "words"), "/no/such/library"),
         (("import", "cloto", "--root", ".", "--library", "y"), "did you mean 'clotho'"),
         (("import", "clotho"), "--root"),
+        (("prepare", "x"), "--library"),
+        (("train",), "LIBRARY"),
+        (("compare", "a"), "SECOND"),
+        (("search", "lib", "words", "--k", "abc"), "--k"),
+        (("search", "lib", "words", "--k"), "--k"),
+        (("search", "lib", "words", "more", "of", "them"), "more, of, them"),
+        (("encode", "lib", "--engine", "cluster"), "'local', 'ray'"),
+        (("train", "lib", "fusemix", "--train.epochs", "0"), "epochs"),
+        (("train", "lib", "fusemix", "--optim.warmup", "2"), "warmup"),
+        (("train", "lib", "fusemix", "--method.alpha", "-1"), "alpha"),
+        (("search", "lib", "words", "--k", "0"), "k must be at least 1; got 0"),
+        (("select", "lib", "--clips", "0"), "clips must be at least 1; got 0"),
+        (("encode", "lib", "--batch-size", "0"), "batch_size must be at least 1; got 0"),
+        (("leakage", "lib", "--threshold", "2"), "threshold must be in [-1, 1]; got 2"),
+        (("reconstruct", "run", "clip", "--start", "-1"), "start must be at least 0; got -1"),
+        (("study", "encodrs", "lib"), "did you mean 'encoders'"),
     ],
 )
 def test_a_mistake_is_one_line_and_status_2(capsys, tmp_path, monkeypatch, words, said):
@@ -127,16 +158,6 @@ def test_a_path_nearly_right_is_offered(capsys, tmp_path, monkeypatch):
     assert "did you mean runs/first?" in run(capsys, "evaluate", "runs/frist")[2]
 
 
-@pytest.mark.parametrize("name", ["fusemix", "mcn", "vatt", "mavil", "diffmavil"])
-def test_every_option_that_help_shows_is_known(capsys, name):
-    """Also of each entry of a table: --method.masking.video."""
-    _, out, _ = run(capsys, "train", "lib", name, "--help")
-    shown = set(re.findall(r"^\W\W?(--[a-z][\w.-]+)", out, re.MULTILINE))
-    chosen = recipe(name)
-    assert len(shown) > 20
-    assert shown <= {"--help", "--out", "--resume", "--json", *option_names(type(chosen), default=chosen)}
-
-
 def test_an_entry_of_a_table_is_an_option(capsys):
     status, _, err = run(capsys, "train", "/no/such/library", "mavil", "--method.decoders.video", "cross")
     assert (status, "unknown option" in err, "/no/such/library" in err) == (2, False, True)
@@ -156,20 +177,29 @@ def test_verbose_says_where_an_error_came_from_and_what_it_took(capsys):
     assert "of processor time" in err.splitlines()[-1]
 
 
-WITHOUT_RESULT = {"completion", "serve", "study"}  # a study's result is its folder
+# A study's result is its folder.
+WITH_RESULT = [name for name in COMMANDS if name.split()[0] not in ("completion", "serve", "study")]
 
 
-@pytest.mark.parametrize("command", sorted(set(COMMANDS) - WITHOUT_RESULT))
+@pytest.mark.parametrize("command", WITH_RESULT)
 def test_every_command_that_prints_a_result_prints_it_as_json_too(capsys, command):
-    assert "--json" in run(capsys, command, "--help")[1]
+    assert "--json" in run(capsys, *command.split(), "--help")[1]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_names_commands_options_and_recipes(capsys, shell):
     _, out, _ = run(capsys, "completion", shell)
-    for word in (*COMMANDS, "fusemix", "clotho"):
+    for word in (*" ".join(COMMANDS).split(), "fusemix", "clotho"):
         assert word in out
     assert ("-l index" if shell == "fish" else "--index") in out
+
+
+needs_bash = pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+
+
+@pytest.fixture(scope="module")
+def bash_script():
+    return script("bash")
 
 
 def completed(script, *words):
@@ -178,7 +208,7 @@ def completed(script, *words):
     return done.stdout.split()
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+@needs_bash
 def test_bash_completes(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine").mkdir()
@@ -187,6 +217,28 @@ def test_bash_completes(capsys, tmp_path, monkeypatch):
     assert completed(script, "search", "lib", "--hyb") == ["--hybrid"]
     assert "mcn.tiny" in completed(script, "train", "lib", "m")
     assert "mine" in completed(script, "train", "m")
+
+
+@needs_bash
+@pytest.mark.parametrize(
+    "words", [*COMMANDS, "train lib", *(f"train lib {name}" for name in recipes()), "import clotho"], ids=str
+)
+def test_completion_offers_exactly_the_options_of_a_command(capsys, monkeypatch, bash_script, words):
+    """As the help shows them: also each entry of a table, and of a switch one of --x and --no-x."""
+    monkeypatch.setenv("COLUMNS", "100")
+    offered = set(completed(bash_script, *words.split(), "--"))
+    _, text, _ = run(capsys, *words.split(), "--help")
+    accepted = set(re.findall(r"^\W*(?:-h, )?(--[a-z][\w.-]*)", text, re.MULTILINE))
+    assert offered == accepted | {"--quiet", "--verbose"}
+    assert "--help" in accepted
+
+
+@needs_bash
+def test_what_completion_offered_wrongly(bash_script, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # without files, which are offered too
+    assert "--resume" not in completed(bash_script, "study", "encoders", "lib", "--")
+    assert set(completed(bash_script, "study", "")) == {name.split()[1] for name in members("study")}
+    assert len(completed(bash_script, "train", "lib", "vatt", "--")) > 100
 
 
 def test_doctor_tries_each_part(capsys, tmp_path):

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from seehear.commands.model import train
+from seehear.cli import main
 from seehear.recipes.run import TrainResult
 from tests.search import toy
 
@@ -39,7 +39,7 @@ def test_evaluate_is_proposed_only_where_the_test_split_has_pairs(
         return TrainResult(**dict.fromkeys(TrainResult.__dataclass_fields__))
 
     monkeypatch.setattr("seehear.commands.model.train_run", trained)
-    train([library.uri, "fusemix", "--out", str(out)])
+    assert main(["train", library.uri, "fusemix", "--out", str(out)]) == 0
     last = capsys.readouterr().out.splitlines()[-1]
     index = f"seehear index {library.uri} {out}"
     reason = "evaluate needs two clips of the split test with two modalities of the run"

@@ -12,7 +12,7 @@ from seehear.encoders.base import Encoder
 from seehear.errors import DecodeError, SeehearError
 from seehear.methods.fusemix import FuseMix, FuseMixConfig
 from seehear.space import SharedSpace
-from seehear.train.model_folder import save_model
+from seehear.train.files import save_model
 
 WIDTHS = {"video": 6, "audio": 5, "text": 7}
 
@@ -117,7 +117,7 @@ def test_several_modalities_are_the_mean_of_unit_vectors(space):
 def test_windows_reach_the_encoder_and_default_to_the_whole_file(space, monkeypatch):
     from types import SimpleNamespace
 
-    monkeypatch.setattr("seehear.data.media.probe", lambda path: SimpleNamespace(duration=4.0))
+    monkeypatch.setattr("seehear.media.files.probe", lambda path: SimpleNamespace(duration=4.0))
     whole, said, part = space.encode(
         [{"video": "a.mp4"}, {"video": "a.mp4", "start": 0, "end": 4.0}, {"video": "a.mp4", "start": 1.0}]
     )

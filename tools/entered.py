@@ -2,7 +2,8 @@
 
     python tools/entered.py train lib vatt --train.steps 2 --out /tmp/run
 
-A file counts when a function of it runs, in this process or a thread of it; an import alone does not count.
+A file counts when a function of it runs, in this process or a thread of it; an import alone does not count, nor what
+runs during one.
 """
 
 import inspect
@@ -19,8 +20,18 @@ entered: set[str] = set()
 
 
 def note(frame: FrameType, event: str, _: object) -> None:
-    if event == "call" and frame.f_code.co_flags & inspect.CO_OPTIMIZED:  # no body of a class
-        entered.add(frame.f_code.co_filename)
+    file = frame.f_code.co_filename
+    if event == "call" and file not in entered and file.startswith(str(ROOT)) and not during_import(frame):
+        entered.add(file)
+
+
+def during_import(frame: FrameType | None) -> bool:
+    """Whether a frame is the body of a module or of a class, or is called by one: a table that is made, say."""
+    while frame is not None and frame.f_globals["__name__"] != "__main__":
+        if not frame.f_code.co_flags & inspect.CO_OPTIMIZED:
+            return True
+        frame = frame.f_back
+    return False
 
 
 if __name__ == "__main__":
@@ -28,6 +39,6 @@ if __name__ == "__main__":
     sys.setprofile(note)
     status = main(sys.argv[1:])
     sys.setprofile(None)
-    files = sorted(Path(name).relative_to(ROOT) for name in entered if name.startswith(str(ROOT)))
+    files = sorted(Path(name).relative_to(ROOT) for name in entered)
     print(*files, f"{len(files)} files entered", sep="\n", file=sys.stderr)
     sys.exit(status)

@@ -15,7 +15,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from PIL import Image
 
-from seehear.data.media import AudioSpec, VideoSpec, read_window
+from seehear.media.files import AudioSpec, VideoSpec, read_window
 
 OUT = Path(__file__).parent.parent / "docs" / "demo.png"
 RATE = 16_000

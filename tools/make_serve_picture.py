@@ -17,7 +17,7 @@ from pathlib import Path
 import uvicorn
 from playwright.sync_api import sync_playwright
 
-from seehear.recipes.demo import MEDIA
+from seehear.demo import MEDIA
 from seehear.serve.app import create_app
 from seehear.serve.config import ServeConfig
 from seehear.serve.server import listen

@@ -1,2 +1,78 @@
 """The commands: each a frozen dataclass of its options, parsed by type, with a `run`. Results go to standard output,
 progress and notes to standard error; `--json` prints the result as JSON."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from seehear.errors import unknown
+
+
+class Command(NamedTuple):
+    where: str
+    """Module and attribute below this package: a dataclass, or a function that chooses one by the words given to it."""
+    example: str
+    """Arguments of a call that is complete."""
+    summary: str
+
+
+COMMANDS = {
+    "prepare": Command("library.Prepare", "~/recordings --library lib", "clips, with the words of their subtitles"),
+    "encode": Command("library.Encode", "lib", "frozen encoders -> cached latents; resumes where it stopped"),
+    "plan": Command("model.Plan", "lib", "what each recipe would cost here: memory, FLOPs, hours"),
+    "train": Command("model.train", "lib fusemix", "one shared space -> runs/fusemix"),
+    "evaluate": Command("model.Evaluate", "runs/fusemix", "held-out retrieval against chance and closed forms"),
+    "probe": Command("downstream.Probe", "runs/vatt --label colour", "how well its frozen features tell labels apart"),
+    "finetune": Command("downstream.finetune", "runs/vatt --label colour", "a classifier that starts from it"),
+    "report": Command("model.Report", "runs/fusemix", "its page again: numbers, and examples to see and hear"),
+    "compare": Command("model.Compare", "runs/a runs/b", "the same queries, paired: differences, intervals, p values"),
+    "leakage": Command("model.Leakage", "lib", "held-out clips that training has seen under another name"),
+    "study encoders": Command("study.Encoders", "lib", "which encoders will fuse well; --check trains them"),
+    "study data": Command("study.Data", "lib", "recall against number of pairs, and what more would bring"),
+    "study selection": Command("study.SelectionStudy", "lib", "diverse, agreeing or any clips: which to train on"),
+    "study modalities": Command("study.Modalities", "lib", "what each modality, pair, loss term and space adds"),
+    "select": Command("study.Select", "lib --clips 1000", "the training clips that differ most"),
+    "index": Command("search.Index", "lib runs/fusemix", "the vectors that search reads"),
+    "search": Command("search.Search", 'lib "a dog barks"', "or --audio x.wav, --video x.mp4, --image x.jpg"),
+    "serve": Command("search.Serve", "lib", "the same as a page in the browser, with players"),
+    "reconstruct": Command("generate.Reconstruct", "runs/mavil clip.mp4", "a masked clip, as a model restores it"),
+    "generate": Command("generate.Generate", "runs/fusemix --audio x.wav", "a picture of a sound, words or a picture"),
+    "info": Command("library.Info", "lib", "what the library holds"),
+    "drop": Command("library.Drop", "lib vectors_old", "delete the vectors of a deleted run"),
+    "import": Command("library.Import", "clotho --root DIR --library lib", "standard data sets, from their files"),
+    "doctor": Command("machine.Doctor", "", "what works on this machine, each part tried"),
+    "completion": Command("completion.Completion", "bash", "completes commands and options; also zsh, fish"),
+    "demo": Command("machine.Demo", "", "all of it, on clips that ship with the package"),
+}
+"""Every command by its name, of one word or two, in the order of `seehear --help`. The dispatcher, the help, the
+completion and the tests read it; a module is imported when its command is asked for."""
+
+
+def usage(names: Iterable[str]) -> str:
+    """A line for each of these commands: a complete call, and what it is for."""
+    calls = {f"seehear {name} {COMMANDS[name].example}": COMMANDS[name].summary for name in names}
+    return "\n".join(f"    {call:<43}  {summary}" for call, summary in calls.items())
+
+
+def members(group: str) -> list[str]:
+    """Names of the commands that begin with this word, if it is no command itself: 'study'."""
+    return [name for name in COMMANDS if name.startswith(f"{group} ")]
+
+
+def find(words: Sequence[str]) -> tuple[str, list[str]]:
+    """Name of the command that a line calls, and the words that follow it."""
+    for count in (2, 1):
+        if (name := " ".join(words[:count])) in COMMANDS:
+            return name, list(words[count:])
+    if group := members(words[0]):
+        raise unknown(words[0], words[1], [name.split()[1] for name in group])
+    raise unknown("command", words[0], {name.split()[0] for name in COMMANDS})
+
+
+def load(name: str, words: Sequence[str]) -> Any:
+    """The dataclass of a command; of `train` and `finetune`, that which the words after the name decide."""
+    module, _, attribute = COMMANDS[name].where.partition(".")
+    command = getattr(importlib.import_module(f"seehear.commands.{module}"), attribute)
+    return command if isinstance(command, type) else command(words)

@@ -1,31 +1,28 @@
-"""`completion`: what the shell needs to complete commands, options, recipes and files."""
+"""`completion`: a script that makes a shell complete commands, options, recipes and files."""
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from tyro.conf import Positional
 
+from seehear.commands import COMMANDS, load, members
 from seehear.commands.parsing import option_names
-from seehear.errors import SeehearError
-
-GLOBAL = ("--help", "--quiet", "--verbose")
 
 _BASH = """\
 _seehear() {{
-    local word="${{COMP_WORDS[COMP_CWORD]}}" list=""
+    local word="${{COMP_WORDS[COMP_CWORD]}}" options="" names=""
     if [ "$COMP_CWORD" -eq 1 ]; then
         COMPREPLY=($(compgen -W "{commands}" -- "$word"))
         return
     fi
-    case "${{COMP_WORDS[1]}}" in
+    case " ${{COMP_WORDS[*]:1:COMP_CWORD-1}} " in
 {cases}
     esac
     case "$word" in
-        -*) COMPREPLY=($(compgen -W "$list" -- "$word")) ;;
+        -*) COMPREPLY=($(compgen -W "$options" -- "$word")) ;;
         *) COMPREPLY=($(compgen -W "$names" -- "$word") $(compgen -f -- "$word")) ;;
     esac
 }}
@@ -35,7 +32,8 @@ complete -o filenames -F _seehear seehear
 
 @dataclass(frozen=True, kw_only=True)
 class Completion:
-    """Print what makes a shell complete seehear's commands and options.
+    """Print a script that makes a shell complete seehear's commands and options. It holds the options of this version:
+    print it again after an upgrade.
 
     Example: seehear completion bash >> ~/.bashrc
     """
@@ -46,54 +44,62 @@ class Completion:
         print(script(self.shell), end="")
 
 
+class _Context(NamedTuple):
+    """Words on the command line, and the options and names that may follow them."""
+
+    command: str
+    """First word."""
+    after: tuple[str, ...]
+    """Later words, one of which is present; empty: none of those of the command's other contexts."""
+    options: list[str]
+    names: list[str]
+
+
 def script(shell: str) -> str:
-    """For zsh that of bash, which it understands."""
-    words, names = _options(), _names()
+    """Completion script of a shell. zsh reads that of bash."""
+    commands = list(dict.fromkeys(name.split()[0] for name in COMMANDS))
+    contexts = [context for command in commands for context in _contexts(command)]
     if shell == "fish":
-        return _fish(words, names)
+        lines = [f"complete -c seehear -n __fish_use_subcommand -f -a '{' '.join(commands)}'"]
+        return "\n".join([*lines, *(line for context in contexts for line in _fish(context, contexts))]) + "\n"
     cases = "\n".join(
-        f'        {command}) list="{" ".join(options)}" names="{" ".join(names.get(command, ()))}" ;;'
-        for command, options in words.items()
+        f"        {_pattern(context)}) options='{' '.join(context.options)}' names='{' '.join(context.names)}' ;;"
+        for context in contexts
     )
-    made = _BASH.format(commands=" ".join(words), cases=cases)
+    made = _BASH.format(commands=" ".join(commands), cases=cases)
     return made if shell == "bash" else "autoload -U +X bashcompinit && bashcompinit\n" + made
 
 
-def _fish(words: Mapping[str, Iterable[str]], names: Mapping[str, Iterable[str]]) -> str:
-    lines = [f"complete -c seehear -n __fish_use_subcommand -a '{' '.join(words)}'"]
-    for command, options in words.items():
-        seen = f"-n '__fish_seen_subcommand_from {command}'"
-        lines += [f"complete -c seehear {seen} -l {option[2:]}" for option in options]
-        if command in names:
-            lines.append(f"complete -c seehear {seen} -a '{' '.join(names[command])}'")
-    return "\n".join(lines) + "\n"
+def _pattern(context: _Context) -> str:
+    return "|".join(f'" {context.command}"*" {word} "*' for word in context.after) or f'" {context.command} "*'
 
 
-def _options() -> dict[str, list[str]]:
-    """Of every command; of one that begins with a name (a recipe, a study), those that all or its first one has."""
-    from seehear.cli import COMMANDS
-
-    found = {}
-    for command, where in COMMANDS.items():
-        module, _, attribute = where.partition(".")
-        try:
-            kind = getattr(importlib.import_module(f"seehear.commands.{module}"), attribute)
-            found[command] = [*sorted(set(_of(kind))), *GLOBAL]
-        except SeehearError:  # a command of an extra that is not installed
-            found[command] = list(GLOBAL)
-    return found
+def _fish(context: _Context, contexts: Iterable[_Context]) -> list[str]:
+    words = context.after or [word for other in contexts if other.command == context.command for word in other.after]
+    seen = f"__fish_seen_subcommand_from {context.command}"
+    if words:
+        seen += f"; and {'' if context.after else 'not '}__fish_seen_subcommand_from {' '.join(words)}"
+    lines = [f"complete -c seehear -n '{seen}' -l {option[2:]}" for option in context.options]
+    return lines + ([f"complete -c seehear -n '{seen}' -a '{' '.join(context.names)}'"] if context.names else [])
 
 
-def _of(kind: object) -> Iterable[str]:
-    if isinstance(kind, type):
-        return (name for name in option_names(kind) if name != "--help")
-    return ("--out", "--resume", "--json")
-
-
-def _names() -> dict[str, list[str]]:
-    """What may stand beside files after a command."""
-    from seehear.commands.study import STUDIES
+def _contexts(command: str) -> list[_Context]:
+    """Recipes and studies with the same options share a context; the last context is the one without such a word."""
     from seehear.data.importers.registry import IMPORTERS
     from seehear.recipes.run import recipes
 
-    return {"train": sorted(recipes()), "study": sorted(STUDIES), "import": sorted(IMPORTERS)}
+    names = {"train": sorted(recipes()), "import": sorted(IMPORTERS)}.get(command, [])
+    if group := members(command):
+        names = [name.split()[1] for name in group]
+        options = {name.split()[1]: option_names(load(name, [])) for name in group}
+        plain = {"--help"}
+    else:
+        plain = option_names(load(command, []))
+        options = {name: option_names(load(command, ["", name])) for name in names if command == "train"}
+    after: dict[frozenset[str], list[str]] = {}
+    for name, known in options.items():
+        if known != plain:
+            after.setdefault(frozenset(known), []).append(name)
+    every = ["--quiet", "--verbose"]
+    contexts = [_Context(command, tuple(words), sorted(known) + every, []) for known, words in after.items()]
+    return [*contexts, _Context(command, (), sorted(plain) + every, names)]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from tyro.conf import Positional
 
 from seehear import distributed
-from seehear.commands.parsing import Flat, command_line, parse, show
+from seehear.commands.parsing import Flat, command_line, show
 from seehear.data.library import Library
 from seehear.recipes.downstream.finetune import finetune as fine_tune
 from seehear.recipes.downstream.presets import FineTune, preset
@@ -31,11 +31,11 @@ class _FineTune:
     Example: seehear finetune runs/vatt.tiny --label colour --tower video --out runs/colour
     """
 
-    run: Positional[Path]
+    run_folder: Positional[Path]
     label: str
     """A column of the library, the NAME of labels 'NAME=value', or 'labels': all of them, several a clip."""
     out: Path | None = None
-    """Folder of the new run; RUN-LABEL when not given."""
+    """Folder of the new run; RUN_FOLDER-LABEL when not given."""
     library: str | None = None
     """Another library than the one the run was trained on."""
     resume: bool = False
@@ -43,27 +43,29 @@ class _FineTune:
     json: bool = False
     """Print the report as JSON."""
 
+    def run(self) -> None:
+        folder = self.out or self.run_folder.with_name(f"{self.run_folder.name}-{self.label}")
+        report = fine_tune(
+            Pretrained.load(self.run_folder),
+            Library.open(self.library or trained_on(self.run_folder)),
+            self.label,
+            self.options,  # type: ignore[attr-defined]  # added by `finetune`
+            folder,
+            resume=self.resume,
+            command=command_line(self),
+        )
+        if report is not None:
+            show(report, as_json=self.json)
+        if distributed.rank() == 0 and not self.json:
+            print(f"fine-tuned {folder / 'model'}")
 
-def finetune(words: Sequence[str]) -> None:
+
+def finetune(words: Sequence[str]) -> type[_FineTune]:
     """The preset decides the defaults of all other options, so it is looked for first."""
     options = ("options", Annotated[FineTune, Flat], field(default=preset(_preset_of(words))))
-    command = make_dataclass("Finetune", [options], bases=(_FineTune,), frozen=True, kw_only=True)
-    command.__doc__ = _FineTune.__doc__
-    given: Any = parse(command, words, prog="seehear finetune")
-    folder = given.out or given.run.with_name(f"{given.run.name}-{given.label}")
-    report = fine_tune(
-        Pretrained.load(given.run),
-        Library.open(given.library or trained_on(given.run)),
-        given.label,
-        given.options,
-        folder,
-        resume=given.resume,
-        command=command_line(given),
-    )
-    if report is not None:
-        show(report, as_json=given.json)
-    if distributed.rank() == 0 and not given.json:
-        print(f"fine-tuned {folder / 'model'}")
+    made = make_dataclass("Finetune", [options], bases=(_FineTune,), frozen=True, kw_only=True)
+    made.__doc__ = _FineTune.__doc__
+    return made
 
 
 def _preset_of(words: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from seehear.commands.parsing import Flat, show
 from seehear.data.clips import PrepareOptions
 from seehear.data.importers.base import ImportOptions
 from seehear.data.library import Library
-from seehear.errors import SeehearError
+from seehear.errors import SeehearError, check_range
 from seehear.progress import counted
 
 
@@ -67,6 +67,10 @@ class Encode:
     """auto, cpu, cuda or mps."""
     json: bool = False
     """Print the report as JSON."""
+
+    def __post_init__(self) -> None:
+        check_range(self, "[1, inf)", "batch_size", "models")
+        check_range(self, "[0, inf)", "workers")
 
     def run(self) -> None:
         from seehear.data.encode import encode_library

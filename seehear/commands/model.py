@@ -1,4 +1,4 @@
-"""`train`, `evaluate` and `report`."""
+"""`plan`, `train`, and how good a model is: `evaluate`, `report`, `compare`, `leakage`."""
 
 from __future__ import annotations
 
@@ -12,13 +12,17 @@ from typing import Annotated, Any
 from tyro.conf import Positional
 
 from seehear import distributed
-from seehear.commands.parsing import Flat, command_line, parse, show
+from seehear.commands.parsing import Flat, command_line, show
 from seehear.data.library import Library
-from seehear.errors import SeehearError
+from seehear.data.workers import cores
+from seehear.errors import SeehearError, check_range
+from seehear.evaluation.report import MAIN, compare_runs
 from seehear.progress import say
 from seehear.recipes.evaluate import EvaluateOptions, evaluate_run, evaluation_folder
+from seehear.recipes.leakage import check_leakage
+from seehear.recipes.plan import PlanOptions, plan
 from seehear.recipes.protocol_run import Fusion, evaluate_protocol
-from seehear.recipes.run import recipe, train_run
+from seehear.recipes.run import Run, recipe, train_run
 from seehear.report.protocol import write_protocol
 from seehear.report.run import ReportOptions, write_report
 from seehear.space import model_folder, read_config
@@ -46,26 +50,28 @@ class _Train:
     json: bool = False
     """Print what came out as JSON."""
 
+    def run(self) -> None:
+        folder = self.out or Path("runs") / self.recipe
+        library = Library.open(self.library)
+        options: Run[Any, Any] = self.options  # type: ignore[attr-defined]  # added by `train`
+        result = train_run(library, options, folder, resume=self.resume, command=command_line(self))
+        if distributed.rank() != 0:
+            return
+        if self.json:
+            show(asdict(result) | {"folder": str(folder), "model": str(folder / "model")}, as_json=True)
+        else:
+            print(f"trained {folder / 'model'}\nnext: {_next_commands(library, folder)}")
 
-def train(words: Sequence[str]) -> None:
+
+def train(words: Sequence[str]) -> type[_Train]:
     """The recipe's name decides the defaults of all other options, so it is looked for first."""
     positional = [w for w in words if not w.startswith("-")]
     default = recipe(positional[1] if len(positional) > 1 and "-" not in positional[1] else "fusemix")
     kind: Any = type(default)
-    run = ("run", Annotated[kind[type(default.data), type(default.method)], Flat], field(default=default))
-    made = make_dataclass("Train", [run], bases=(_Train,), frozen=True, kw_only=True)
+    options = ("options", Annotated[kind[type(default.data), type(default.method)], Flat], field(default=default))
+    made = make_dataclass("Train", [options], bases=(_Train,), frozen=True, kw_only=True)
     made.__doc__ = _Train.__doc__
-    options: Any = parse(made, words, prog="seehear train")
-    folder = options.out or Path("runs") / options.recipe
-    command = shlex.join(["seehear", "train", *(word for word in words if word != "--resume")])
-    library = Library.open(options.library)
-    result = train_run(library, options.run, folder, resume=options.resume, command=command)
-    if distributed.rank() != 0:
-        return
-    if options.json:
-        show(asdict(result) | {"folder": str(folder), "model": str(folder / "model")}, as_json=True)
-    else:
-        print(f"trained {folder / 'model'}\nnext: {_next_commands(library, folder)}")
+    return made
 
 
 def _next_commands(library: Library, folder: Path) -> str:
@@ -77,6 +83,26 @@ def _next_commands(library: Library, folder: Path) -> str:
     if pairs and library.table("clips").count_rows(f"split = 'test' AND ({pairs})") >= 2:
         return f"{shlex.join(['seehear', 'evaluate', str(folder)])}; {index}"
     return f"{index} (evaluate needs two clips of the split test with two modalities of the run)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What each recipe would cost on a library and this machine, before anything is spent.
+
+    A few steps of the real training on the library's own clips, in a process of their own and never kept: parameters,
+    floating-point operations, memory and hours of the whole run, and why a recipe does not fit. Times that are scaled
+    or estimated, and not measured, say so. Ctrl-C ends it with what is known by then.
+
+    Example: seehear plan lib --recipes fusemix vatt.tiny
+    """
+
+    library: Positional[str]
+    options: Annotated[PlanOptions, Flat] = field(default_factory=PlanOptions)
+    json: bool = False
+    """Print as JSON."""
+
+    def run(self) -> None:
+        show(plan(Library.open(self.library), self.options), as_json=self.json)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,3 +181,65 @@ class Report:
     def run(self) -> None:
         path = write_report(self.run_folder, self.library, self.page, out=self.out)
         show({"report": str(path)} if self.json else path, as_json=self.json)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compare:
+    """Compare two evaluated runs query by query: the second minus the first, with intervals and p values.
+
+    Both must have been evaluated on the same library ('seehear evaluate'). Queries are paired, and whole recordings are
+    resampled: far sharper than comparing two intervals.
+
+    Example: seehear compare runs/old runs/new
+    """
+
+    first: Positional[Path]
+    second: Positional[Path]
+    model_first: str = ""
+    """A model in the first report, 'cca' say; its run's own when not given."""
+    model_second: str = ""
+    """The same for the second."""
+    json: bool = False
+    """Print as JSON."""
+
+    def run(self) -> None:
+        found = compare_runs(
+            self.first, self.second, model_a=self.model_first or None, model_b=self.model_second or None
+        )
+        if self.json:
+            show({t: {n: asdict(c) for n, c in own.items()} for t, own in found.items()}, as_json=True)
+            return
+        for task, own in found.items():  # the main measure of each task, and R@1 and R@10 of retrieval
+            for name in [n for n in (*dict.fromkeys(MAIN.values()), "R@1", "R@10") if n in own]:
+                print(f"{task:24} {name:8} {own[name]}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leakage:
+    """Look for held-out clips among the training clips: by file, recording, words and latents, and with --media by
+    picture and sound.
+
+    Example: seehear leakage lib --media
+    """
+
+    library: Positional[str]
+    split: str = "test"
+    """Whose clips are looked for."""
+    media: bool = False
+    """Also decode every clip and compare pictures and sounds: finds copies under other names and encodings."""
+    threshold: float = 0.95
+    """Cosine of frozen latents, their mean taken out, from which two clips count as the same."""
+    workers: int = field(default_factory=cores)
+    """Processes that decode."""
+    json: bool = False
+    """Print every pair as JSON."""
+
+    def __post_init__(self) -> None:
+        check_range(self, "[-1, 1]", "threshold")
+        check_range(self, "[0, inf)", "workers")
+
+    def run(self) -> None:
+        report: Any = check_leakage(
+            self.library, split=self.split, media=self.media, threshold=self.threshold, workers=self.workers
+        )
+        show(report, as_json=self.json)

@@ -2,71 +2,79 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import MISSING, Field, asdict, fields, is_dataclass
-from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout, suppress
+from dataclasses import MISSING, asdict, fields, is_dataclass
+from itertools import takewhile
+from typing import Any, get_args, get_type_hints
 
 import tyro
 
-from seehear.errors import unknown
+from seehear.errors import SeehearError, unknown
 
+_CONFIG = (tyro.conf.FlagCreatePairsOff,)
+_COLOUR = re.compile(r"\x1b\[[\d;]*m")
+_RULE = re.compile(r"^[─-]+$", re.MULTILINE)
+_FLAGS = re.compile(r"'flags': \[([^\]]*)\]")
 _WORDS = "_words"  # of a parsed command, beside its fields
 Flat = tyro.conf.arg(name="")
 """`Annotated[Options, Flat]`: the fields of a nested dataclass without a prefix."""
 
 
 def parse(command: Any, words: Sequence[str], *, prog: str) -> Any:
-    """Raises `SeehearError` for an option that does not exist, with the nearest one that does; any other mistake tyro
-    explains itself, and exits with status 2."""
-    options = {"--help", *option_names(command)}
-    for word in words:
+    """An instance of the dataclass. Any mistake is a `SeehearError`; --help prints and exits with status 0."""
+    box = io.StringIO()
+    try:
+        with redirect_stderr(box):
+            parsed = tyro.cli(command, args=list(words), prog=prog, config=_CONFIG)
+    except SystemExit as stopped:
+        if not stopped.code:
+            raise
+        raise _mistake(command, words, prog, box.getvalue()) from None
+    # --resume is left out: the line is kept with a run, and starts it anew elsewhere.
+    object.__setattr__(parsed, _WORDS, shlex.join([*prog.split(), *(word for word in words if word != "--resume")]))
+    return parsed
+
+
+def _mistake(command: Any, words: Sequence[str], prog: str, box: str) -> SeehearError:
+    """The error for words that tyro refuses. tyro has no public hook: its message is the first part of the box that it
+    prints, below the title and above the help of the option."""
+    options = option_names(command)
+    for word in takewhile(lambda word: word != "--", words):
         option = word.split("=")[0].replace("_", "-")
         if option.startswith("--") and option not in options:
-            raise unknown(f"option of '{prog}'", option, options, listed="--help lists them")
-    made = tyro.cli(command, args=list(words), prog=prog, config=(tyro.conf.FlagCreatePairsOff,))
-    object.__setattr__(made, _WORDS, shlex.join([*prog.split(), *words]))
-    return made
+            return unknown(f"option of '{prog}'", option, options, listed="--help lists them")
+    lines = "\n".join(_COLOUR.sub("", line).strip(" |│") for line in box.splitlines()[1:])
+    message = next((" ".join(part.split()) for part in _RULE.split(lines) if part.strip()), "").rstrip(" .")
+    if message.startswith("Missing from"):  # tyro names the type of a positional argument, not the argument
+        message = f"{prog} needs {', '.join(_required(command))}"
+    return SeehearError(f"{message} ('{prog} --help' lists all options)")
+
+
+def _required(command: Any) -> list[str]:
+    """Arguments without a default: LIBRARY where it is positional, else --library."""
+    hints = get_type_hints(command, include_extras=True)
+    positional = get_args(tyro.conf.Positional[str])[1]
+    names = [f.name for f in fields(command) if f.default is MISSING and f.default_factory is MISSING]
+    return [name.upper() if positional in get_args(hints[name]) else f"--{name.replace('_', '-')}" for name in names]
+
+
+def option_names(command: Any) -> set[str]:
+    """All options that the parser of a command accepts: '--help', '--optim.lr', '--no-html'. They are read from the
+    completion script that tyro makes of the parser, its only public output that lists them for a program."""
+    script = io.StringIO()
+    with redirect_stdout(script), suppress(SystemExit):
+        tyro.cli(command, args=["--tyro-print-completion", "bash"], prog="seehear", config=_CONFIG)
+    return {name for flags in _FLAGS.findall(script.getvalue()) for name in re.findall("'(--[^']+)'", flags)}
 
 
 def command_line(command: Any) -> str:
     """The words that a command was parsed from, for a shell; '' for one that was made in Python."""
     return getattr(command, _WORDS, "")
-
-
-def option_names(kind: Any, prefix: str = "--", *, default: Any = None) -> Iterator[str]:
-    """'--library', '--optim.lr', ... of a dataclass and of those nested in it; of a generic one, as `kind` fills it.
-    Of a switch both '--x' and '--no-x': which of them there is depends on its default. Of a table that has entries
-    (in `default`, an instance, or as the class has it) each entry: '--method.masking.video'."""
-    filled = dict(zip(getattr(get_origin(kind), "__parameters__", ()), get_args(kind), strict=True))
-    kind = get_origin(kind) or kind
-    hints = get_type_hints(kind, include_extras=True)
-    for one in fields(kind):
-        hint, flat = hints[one.name], False
-        if get_origin(hint) is Annotated:
-            if tyro.conf.Fixed in get_args(hint):
-                continue
-            flat = Flat in get_args(hint)
-            hint = get_args(hint)[0]
-        name = prefix + one.name.replace("_", "-")
-        value = _default(one) if default is None else getattr(default, one.name)
-        if isinstance(hint, TypeVar):
-            hint = filled.get(hint, type(value))
-        if is_dataclass(get_origin(hint) or hint):
-            yield from option_names(hint, prefix if flat else f"{name}.", default=value)
-        elif isinstance(value, Mapping) and value:
-            yield from (f"{name}.{key}" for key in value)
-        else:
-            yield name
-            if hint is bool:
-                yield f"{prefix}no-{one.name.replace('_', '-')}"
-
-
-def _default(one: Field[Any]) -> Any:
-    if one.default_factory is not MISSING:
-        return one.default_factory()
-    return None if one.default is MISSING else one.default
 
 
 def show(result: Any, *, as_json: bool) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -11,7 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 from seehear.data.records import SPLITS, Clip, Text, bare, clip_id, digest
-from seehear.errors import SeehearError
+from seehear.data.workers import cores
+from seehear.errors import SeehearError, check_range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,18 +42,18 @@ class PrepareOptions:
     """Manifest columns by role, where their names do not say it: {"text": "title_en"}."""
     media: Path | None = None
     """Folder that the paths in a manifest begin in; its own when not given."""
-    workers: int = field(default_factory=lambda: os.cpu_count() or 1)
+    workers: int = field(default_factory=cores)
     """Processes that read files. 0: this one, unprotected from files that crash a decoder."""
     time_limit: float = 300.0
     """Seconds after which a file that is still being read is set aside."""
 
     def __post_init__(self) -> None:
+        check_range(self, "(0, inf)", "max_seconds", "time_limit")
         if not 0 < self.min_seconds <= min(self.seconds, self.max_seconds):
             raise SeehearError("need 0 < min_seconds <= seconds and max_seconds")
         if min(self.splits) < 0 or sum(self.splits) <= 0:
             raise SeehearError(f"splits are shares of train, val and test, none negative; got {self.splits}")
-        if self.pad < 0 or self.workers < 0 or self.time_limit <= 0:
-            raise SeehearError("pad and workers must not be negative, time_limit must be positive")
+        check_range(self, "[0, inf)", "pad", "workers")
         try:
             re.compile(self.group)
         except re.error as error:

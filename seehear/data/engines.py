@@ -6,7 +6,6 @@ place for all of them (`encode.py`), so that every engine leaves the same rows a
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ import numpy as np
 
 from seehear.data.ahead import drawn_ahead
 from seehear.data.backlog import Job
-from seehear.data.workers import map_in_processes
+from seehear.data.workers import cores, map_in_processes
 from seehear.encoders import Encoder
 
 Done = tuple[Job, "np.ndarray | Exception"]
@@ -48,7 +47,7 @@ class Local:
     """Processes of this machine decode, the model is in this one."""
 
     def __init__(self, workers: int | None = None):
-        self.workers = (os.cpu_count() or 1) if workers is None else workers
+        self.workers = cores() if workers is None else workers
 
     @contextmanager
     def vectors(self, encoder: Encoder, jobs: Sequence[Job], batch_size: int) -> Iterator[Iterator[list[Done]]]:

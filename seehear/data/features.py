@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from seehear.data.npz import check_size, mapped, open_npz
 from seehear.errors import SeehearError, require
+from seehear.npz import check_size, mapped, open_npz
 
 MEL_BANDS = 40
 _RATE, _HOP, _WINDOW = 16_000, 160, 400

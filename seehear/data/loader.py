@@ -4,7 +4,6 @@ any step on, so that a run resumed in the middle of an epoch sees exactly what i
 from __future__ import annotations
 
 import math
-import os
 import signal
 from bisect import bisect_right
 from collections.abc import Generator, Iterable, Iterator
@@ -16,6 +15,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from seehear import distributed
+from seehear.data.workers import cores
 from seehear.errors import SeehearError
 from seehear.nn.random import seed_of
 from seehear.types import Batch, Int, Tensor
@@ -132,11 +132,6 @@ def _outlived(stream: DataLoader) -> Iterator[Batch]:
             "a process that loads batches died, most often of too little memory: go on with --resume, and fewer "
             "--train.workers if it dies again"
         ) from error
-
-
-def cores() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _as_is(batch: Any) -> Any:

@@ -22,7 +22,7 @@ import numpy as np
 from seehear.data.ahead import drawn_ahead
 from seehear.data.backlog import Job
 from seehear.data.engines import TIME_LIMIT, Done, encoded
-from seehear.data.workers import Isolated, call
+from seehear.data.workers import Isolated, call, cores
 from seehear.encoders import Encoder, Sample
 from seehear.errors import SeehearError, require
 
@@ -141,5 +141,5 @@ def _join(ray: Any, workers: int | None, models: int) -> None:
         if "RAY_ADDRESS" in os.environ:
             ray.init(**quiet)
         else:
-            cpus = models + max(1, (os.cpu_count() or 1) if workers is None else workers)
+            cpus = models + max(1, cores() if workers is None else workers)
             ray.init(num_cpus=cpus, include_dashboard=False, **quiet)

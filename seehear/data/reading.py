@@ -12,11 +12,11 @@ from typing import Any, TypeVar
 
 from seehear.data.clips import PrepareOptions, Said, cut, placed
 from seehear.data.manifest import Row
-from seehear.data.media import MediaInfo, SubtitleStream, probe
 from seehear.data.records import Clip, Reject, Source, clip_id, fingerprint, printable
 from seehear.data.scan import Beside
 from seehear.data.subtitles import Sidecar, read_captions, read_embedded, read_json, read_subtitles
 from seehear.errors import DecodeError, SeehearError
+from seehear.media.files import MediaInfo, SubtitleStream, probe
 
 T = TypeVar("T")
 _ROWS = " (rows "

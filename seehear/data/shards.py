@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from seehear.data.latents import LatentData
-from seehear.data.npz import open_npz
 from seehear.errors import SeehearError
+from seehear.npz import open_npz
 from seehear.types import MODALITIES
 
 

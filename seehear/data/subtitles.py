@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from seehear.data.container import opened
 from seehear.data.records import Text, split_name
 from seehear.errors import DecodeError, SeehearError, require
+from seehear.media.container import opened
 
 SUFFIXES = (".srt", ".vtt", ".ass", ".ssa")
 _MAX_BYTES = 64 * 2**20

@@ -14,13 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from seehear.data.media import VideoSpec
 from seehear.encoders.frozen import FrozenEncoder, run_parts, stacked
 from seehear.encoders.options import full_name
 from seehear.encoders.pooling import pool_time, pooled_width
 from seehear.encoders.prepare import ReadFrames
 from seehear.encoders.weights import fingerprint, package_folder, pinned
 from seehear.errors import SeehearError
+from seehear.media.files import VideoSpec
 from seehear.types import Float, Tensor
 
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"

@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from seehear.data.media import VideoSpec
 from seehear.encoders.frozen import run_parts
 from seehear.encoders.hub_towers import HubOptions, Tower, pool_tokens, read_settings
 from seehear.encoders.prepare import ReadFrames
 from seehear.errors import SeehearError
+from seehear.media.files import VideoSpec
 from seehear.types import Float, Tensor
 
 _FILTERS = {1: "lanczos", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers

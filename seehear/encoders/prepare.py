@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from seehear.data.media import AudioSpec, VideoSpec, read_window
 from seehear.encoders.base import Sample
 from seehear.errors import DecodeError
+from seehear.media.files import AudioSpec, VideoSpec, read_window
 
 
 @dataclass(frozen=True, kw_only=True)

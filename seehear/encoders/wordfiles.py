@@ -24,9 +24,9 @@ from typing import Any
 
 import numpy as np
 
-from seehear.data.npz import open_npz
 from seehear.encoders.weights import cache_folder, remembered_hash, write_cache
 from seehear.errors import SeehearError
+from seehear.npz import open_npz
 from seehear.types import Float
 
 _LARGE = 2**26  # bytes of a file whose index is worth keeping

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 DRAWS = 2000
-_TAILS = ((1 - 0.95) / 2, (1 + 0.95) / 2)  # of a 95 % interval
 FEW_GROUPS = 20  # fewer, and a percentile interval is too narrow to be believed
 _AT_ONCE = 1 << 24  # weights held at once
+_IN_CACHE = 1 << 16  # of them, where every draw is looked at several times
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,11 @@ def mean_interval(
     groups: Sequence[str | int] | np.ndarray,
     *,
     draws: int = DRAWS,
+    level: float = 0.95,
     seed: int = 0,
 ) -> tuple[float, float]:
     """Percentile interval of the mean. One group gives (nan, nan): nothing can be said."""
-    return intervals({"": values}, groups, draws=draws, seed=seed)[""]
+    return intervals({"": values}, groups, draws=draws, level=level, seed=seed)[""]
 
 
 def intervals(
@@ -48,6 +49,7 @@ def intervals(
     groups: Sequence[str | int] | np.ndarray,
     *,
     draws: int = DRAWS,
+    level: float = 0.95,
     seed: int = 0,
 ) -> dict[str, tuple[float, float]]:
     """The same for several measures of the same queries: each draw of groups serves all of them."""
@@ -55,7 +57,7 @@ def intervals(
     if len(sizes_G) < 2:
         return {name: (float("nan"), float("nan")) for name in values}
     means_RM = np.concatenate([w @ sums_GM / (w @ sizes_G)[:, None] for w in _draws(len(sizes_G), draws, seed)])
-    bounds = np.quantile(means_RM, _TAILS, axis=0)
+    bounds = np.quantile(means_RM, [(1 - level) / 2, (1 + level) / 2], axis=0)
     return {name: (float(bounds[0, i]), float(bounds[1, i])) for i, name in enumerate(values)}
 
 
@@ -64,6 +66,9 @@ def seeded_interval(
     groups: Sequence[str | int] | np.ndarray,
     *,
     minus: Sequence[np.ndarray] = (),
+    draws: int = DRAWS,
+    level: float = 0.95,
+    seed: int = 0,
 ) -> tuple[float, float]:
     """Percentile interval of the mean over runs with several seeds, (N,) each on the same queries; or of that mean
     minus the one of other runs. Every draw takes groups, and among the runs seeds, anew: the interval speaks of other
@@ -71,9 +76,9 @@ def seeded_interval(
     sums_GM, sizes_G = _by_group(np.stack([*runs, *minus], axis=1), groups)
     if len(sizes_G) < 2:
         return float("nan"), float("nan")
-    rng = np.random.default_rng((0, 1))
+    rng = np.random.default_rng((seed, 1))
     found = []
-    for w_RG in _draws(len(sizes_G), DRAWS, 0):
+    for w_RG in _draws(len(sizes_G), draws, seed):
         means_RM = w_RG @ sums_GM / (w_RG @ sizes_G)[:, None]
         total_R = np.zeros(len(w_RG))
         for sign, first, count in ((1, 0, len(runs)), (-1, len(runs), len(minus))):
@@ -81,7 +86,7 @@ def seeded_interval(
                 times_RS = rng.multinomial(count, np.full(count, 1 / count), size=len(w_RG))
                 total_R += sign * (means_RM[:, first : first + count] * times_RS).sum(axis=1) / count
         found.append(total_R)
-    low, high = np.quantile(np.concatenate(found), _TAILS)
+    low, high = np.quantile(np.concatenate(found), [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 
@@ -89,6 +94,8 @@ def median_interval(
     values: np.ndarray,
     groups: Sequence[str | int] | np.ndarray,
     *,
+    draws: int = DRAWS,
+    level: float = 0.95,
     seed: int = 0,
 ) -> tuple[float, float]:
     """Percentile interval of the median."""
@@ -99,13 +106,13 @@ def median_interval(
     order = np.argsort(values, kind="stable")
     sorted_N, group_N = values[order], group[order]
     medians = []
-    for weights_RG in _draws(num, DRAWS, seed, rows=len(values)):
-        for weights_G in weights_RG:
-            reached = np.cumsum(weights_G[group_N])
-            middle = reached[-1] / 2
-            low, high = np.searchsorted(reached, middle), np.searchsorted(reached, middle, side="right")
-            medians.append((sorted_N[low] + sorted_N[high]) / 2)
-    low, high = np.quantile(medians, _TAILS)
+    for weights_RG in _draws(num, draws, seed, rows=len(values), at_once=_IN_CACHE):
+        reached_RN = 2 * np.cumsum(np.take(weights_RG, group_N, axis=1), axis=1)
+        middle_R1 = reached_RN[:, -1:] // 2
+        low_R = np.count_nonzero(reached_RN < middle_R1, axis=1)
+        high_R = np.count_nonzero(reached_RN <= middle_R1, axis=1)
+        medians.append((sorted_N[low_R] + sorted_N[high_R]) / 2)
+    low, high = np.quantile(np.concatenate(medians), [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 
@@ -114,25 +121,39 @@ def statistic_interval(
     groups: Sequence[str | int] | np.ndarray,
     *,
     draws: int = 200,
+    level: float = 0.95,
     seed: int = 0,
 ) -> tuple[float, float]:
     """Percentile interval of anything: `statistic` gets the row numbers of a draw, some of them several times. A draw
     it cannot use (ValueError: no class left) is left out."""
+    return statistic_intervals(lambda rows: (statistic(rows),), ("",), groups, draws=draws, level=level, seed=seed)[""]
+
+
+def statistic_intervals(
+    statistics: Callable[[np.ndarray], Sequence[float]],
+    names: Sequence[str],
+    groups: Sequence[str | int] | np.ndarray,
+    *,
+    draws: int = 200,
+    level: float = 0.95,
+    seed: int = 0,
+) -> dict[str, tuple[float, float]]:
+    """The same for several numbers that are computed together: `statistics` returns one for each name."""
     group = np.unique(np.asarray(groups), return_inverse=True)[1]
     num = int(group.max()) + 1
     if num < 2:
-        return float("nan"), float("nan")
+        return dict.fromkeys(names, (float("nan"), float("nan")))
     found = []
     for weights_RG in _draws(num, draws, seed, rows=len(group)):
         for weights_G in weights_RG:
             try:
-                found.append(statistic(np.repeat(np.arange(len(group)), weights_G[group])))
+                found.append(statistics(np.repeat(np.arange(len(group)), weights_G[group])))
             except ValueError:
                 continue
     if not found:
-        return float("nan"), float("nan")
-    low, high = np.quantile(found, _TAILS)
-    return float(low), float(high)
+        return dict.fromkeys(names, (float("nan"), float("nan")))
+    bounds = np.quantile(found, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return {name: (float(bounds[0, i]), float(bounds[1, i])) for i, name in enumerate(names)}
 
 
 def compare(
@@ -141,6 +162,7 @@ def compare(
     groups: Sequence[str | int] | np.ndarray,
     *,
     draws: int = DRAWS,
+    level: float = 0.95,
     seed: int = 0,
 ) -> Comparison:
     """Mean of `b - a`, two measurements of the same queries: bootstrap interval, and sign-flip test, by group."""
@@ -148,7 +170,7 @@ def compare(
         raise ValueError(f"a, b and groups must be of the same queries; got {len(a)}, {len(b)} and {len(groups)}")
     gain = np.asarray(b, np.float64) - np.asarray(a, np.float64)
     sums_G1, sizes_G = _by_group(gain[:, None], groups)
-    low, high = mean_interval(gain, groups, draws=draws, seed=seed)
+    low, high = mean_interval(gain, groups, draws=draws, level=level, seed=seed)
     signs = np.random.default_rng([seed, 1])
     chunk = max(1, _AT_ONCE // len(sizes_G))
     flipped = np.concatenate(
@@ -169,9 +191,9 @@ def _by_group(values_NM: np.ndarray, groups: Sequence[str | int] | np.ndarray) -
     return sums_GM, np.bincount(group).astype(np.float64)
 
 
-def _draws(num_groups: int, draws: int, seed: int, rows: int = 0) -> Iterator[np.ndarray]:
+def _draws(num_groups: int, draws: int, seed: int, rows: int = 0, at_once: int = _AT_ONCE) -> Iterator[np.ndarray]:
     """How often each group was drawn, in blocks of draws: (some, groups)."""
     rng = np.random.default_rng([seed, 0])
-    chunk = max(1, _AT_ONCE // max(num_groups, rows))
+    chunk = max(1, at_once // max(num_groups, rows))
     for at in range(0, draws, chunk):
         yield rng.multinomial(num_groups, np.full(num_groups, 1 / num_groups), size=min(chunk, draws - at))

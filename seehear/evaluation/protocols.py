@@ -1,27 +1,81 @@
 """Evaluation protocols by name, a library held against one, and the page of them.
 
-The page docs/protocols.md is made from the table (`to_markdown`). `check` says where a library that was imported for a
-protocol is not what the protocol is about: a number over fewer clips is another number.
+The table is assets/protocols.toml; docs/protocols.md is made from it (`to_markdown`). `check` says where a library that
+was imported for a protocol is not what the protocol is about: a number over fewer clips is another number.
 """
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from seehear.data.importers.registry import IMPORTERS
 from seehear.data.library import Library, quote
 from seehear.errors import unknown
-from seehear.evaluation.protocol_table import TABLE, Protocol
-from seehear.evaluation.published import TAGS, PublishedNumber
 from seehear.progress import counted
 
-__all__ = ["PROTOCOLS", "Protocol", "ProtocolCheck", "PublishedNumber"]
-__all__ += ["check", "protocol", "protocols_of", "to_markdown"]
+TAGS = {
+    "paper": "read in the source's own text or tables",
+    "code": "read in the source's public code, README or logs",
+    "secondary": "seen only as quoted by a later paper, a leaderboard or another repository",
+    "recalled": "from memory of the source, not checked against it: a hint, not a reference",
+}
 
-PROTOCOLS: dict[str, Protocol] = {p.name: p for p in TABLE}
+
+@dataclass(frozen=True)
+class PublishedNumber:
+    method: str
+    values: dict[str, float]
+    """By metric, with the direction where there are two: {"text->audio R@1": 43.1}."""
+    source: str
+    """The paper (arXiv number) or repository that prints it."""
+    tag: str
+    """How it was seen, one of `TAGS`."""
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if self.tag not in TAGS:
+            raise ValueError(f"tag must be one of {', '.join(TAGS)}; got {self.tag!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    name: str
+    title: str
+    importer: str
+    """Name of the set in `seehear import`."""
+    kind: Literal["retrieval", "classification", "multilabel", "localisation"]
+    queries: str
+    gallery: str
+    """Or the classes."""
+    metrics: tuple[str, ...]
+    split: str = "test"
+    """'' for all of the set, where folds decide."""
+    clips: tuple[int, ...] = ()
+    """Number of clips in the split; several where there are several ways to count, none when that is not fixed."""
+    texts: int = 0
+    """Captions of the split; 0 when that is not fixed."""
+    classes: int = 0
+    needs: tuple[str, ...] = ()
+    """Modalities that a clip must have to take part."""
+    folds: int = 0
+    """Official folds or lists over which the numbers are averaged."""
+    notes: tuple[str, ...] = ()
+    """Reasons why numbers differ that look alike."""
+    published: tuple[PublishedNumber, ...] = ()
+
+
+def _read(name: str, fields: dict[str, Any]) -> Protocol:
+    published = tuple(PublishedNumber(**row) for row in fields.pop("published", ()))
+    plain: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()}
+    return Protocol(name=name, published=published, **plain)
+
+
+_TABLE = Path(__file__).parent.parent / "assets" / "protocols.toml"
+PROTOCOLS = {name: _read(name, fields) for name, fields in tomllib.loads(_TABLE.read_text(encoding="utf-8")).items()}
 
 
 def protocol(name: str) -> Protocol:
@@ -113,7 +167,7 @@ def to_markdown() -> str:
     lines = [
         "# Protocols and data sets",
         "",
-        "Made from `seehear/evaluation/protocol_table.py` and `published.py` by `python tools/make_protocols_page.py`.",
+        "Made from `seehear/assets/protocols.toml` by `python tools/make_protocols_page.py`.",
         "",
         "Numbers below are published ones, in per cent, none of them measured by seehear. How each was seen:",
         "",

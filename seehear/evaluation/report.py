@@ -18,9 +18,9 @@ from zipfile import BadZipFile
 import numpy as np
 import torch
 
-from seehear.data.npz import open_npz
 from seehear.errors import SeehearError, read_json, unknown
 from seehear.evaluation.bootstrap import Comparison, compare
+from seehear.npz import open_npz
 
 FORMAT = "seehear-evaluation/1"
 JSON_NAME, QUERIES_NAME, HTML_NAME = "evaluation.json", "evaluation_queries.npz", "report.html"

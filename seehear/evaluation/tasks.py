@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from seehear.evaluation.bootstrap import intervals, median_interval, statistic_interval
+from seehear.evaluation.bootstrap import intervals, median_interval, statistic_intervals
 from seehear.evaluation.classify import Classification, zero_shot
 from seehear.evaluation.correspondence import correspondence
 from seehear.evaluation.embedded import Classes, Embedded, fuse
@@ -244,12 +244,11 @@ def multilabel_result(
     found = multilabel(scores_NC, truth_NC, names)
     bounds: dict[str, tuple[float, float]] = {}
     if scores_NC.size <= _SMALL:
-        for name in found.metrics:
 
-            def measure(at: np.ndarray, name: str = name) -> float:
-                return multilabel(scores_NC[at], truth_NC[at], names).metrics[name]
+        def measures(at: np.ndarray) -> list[float]:
+            return list(multilabel(scores_NC[at], truth_NC[at], names).metrics.values())
 
-            bounds[name] = statistic_interval(measure, groups, draws=_DRAWS, seed=clips.seed)
+        bounds = statistic_intervals(measures, list(found.metrics), groups, draws=_DRAWS, seed=clips.seed)
     worst = np.argsort(found.average_precision)[:5]
     hardest = {found.classes[int(c)]: float(found.average_precision[c]) for c in worst}
     return TaskResult(

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from seehear.errors import check_range
 from seehear.nn.mel import mel_filters
 from seehear.types import Float, Tensor
 
@@ -24,6 +25,10 @@ class MelConfig:
     """Where the first band begins, in hertz."""
     high: float = 7600.0
     """Where the last band ends."""
+
+    def __post_init__(self) -> None:
+        check_range(self, "(0, inf)", "window", "hop", "bands", "high")
+        check_range(self, "[0, inf)", "low")
 
     def sizes(self, rate: int) -> tuple[int, int]:
         """(samples of a window, samples of a hop)"""

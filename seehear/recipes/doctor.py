@@ -19,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from seehear.data.loader import cores
+from seehear.data.workers import cores
 from seehear.errors import SeehearError
 from seehear.progress import counted, hushed
 
@@ -154,7 +154,7 @@ def _extras() -> Iterator[Check]:
 
 
 def _decodes() -> str:
-    from seehear.data.media import AudioSpec, VideoSpec, read_window
+    from seehear.media.files import AudioSpec, VideoSpec, read_window
 
     path = sorted(_CLIPS.glob("*.mp4"))[0]
     window = read_window(path, 0.5, 1.5, video=VideoSpec(num_frames=8, size=64), audio=AudioSpec(rate=16_000))

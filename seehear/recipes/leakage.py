@@ -160,7 +160,7 @@ def _prints(library: Library, clips: Sequence[Clip], workers: int) -> dict[str, 
 
 def read_print(window: Any) -> MediaPrint:
     """Fingerprints of one clip; a side that cannot be read is left out."""
-    from seehear.data.media import AudioSpec, VideoSpec, read_window
+    from seehear.media.files import AudioSpec, VideoSpec, read_window
 
     pictures: tuple[int, ...] = ()
     sound = np.zeros(0, np.uint32)

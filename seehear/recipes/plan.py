@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import multiprocessing
-import os
 import platform
 import signal
 import sys
@@ -22,6 +21,7 @@ from typing import Any
 import torch
 
 from seehear.data.library import Library
+from seehear.data.workers import cores
 from seehear.errors import SeehearError
 from seehear.progress import counted, progress, say, set_quiet
 from seehear.recipes.config import Run
@@ -50,7 +50,7 @@ class PlanOptions:
     """A folder for decoded clips, as --data.cache of 'seehear train': only a first pass decodes then."""
 
     def __post_init__(self) -> None:
-        if self.steps_measured < 1 or self.seconds <= 0:
+        if self.steps_measured < 1 or not self.seconds > 0:
             raise SeehearError("--steps-measured and --seconds must be positive")
 
 
@@ -100,9 +100,9 @@ def machine() -> str:
         return f"{properties.name}, {properties.total_memory / 1e9:.0f} GB"
     if torch.backends.mps.is_available():
         return f"{platform.processor() or 'Apple'} with its GPU"
-    cores, threads = os.cpu_count() or 1, torch.get_num_threads()
-    used = f", {threads} used" if threads < cores else ""
-    return f"CPU, {counted(cores, 'core')}{used}"
+    usable, threads = cores(), torch.get_num_threads()
+    used = f", {threads} used" if threads < usable else ""
+    return f"CPU, {counted(usable, 'core')}{used}"
 
 
 def duration(seconds: float) -> str:

@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from seehear.data.media import probe
 from seehear.data.raw import RawConfig
-from seehear.data.raw.one import views_of
+from seehear.data.raw.reading import views_of
 from seehear.distributed import device as pick
 from seehear.encoders.base import Sample
 from seehear.errors import SeehearError, require
+from seehear.media.files import probe
 from seehear.methods.base import Method
 from seehear.methods.mavil import SIDES, MAViL
 from seehear.nn.griffinlim import sound_of
-from seehear.nn.maskedtokens import Standard
-from seehear.nn.patches import joined
+from seehear.nn.masked import Standard
+from seehear.nn.tokens import joined
 from seehear.recipes.restore import Restored, masked_autoencoder, restore
 from seehear.space import load_method
 from seehear.types import Batch, Modality, Tensor

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from seehear.errors import SeehearError
-from seehear.evaluation.published import TAGS, PublishedNumber
+from seehear.evaluation.protocols import TAGS, PublishedNumber
 from seehear.evaluation.report import NOT_PERCENT, Report, TaskResult
 from seehear.progress import counted
 from seehear.recipes.bench import space_names
@@ -36,7 +36,7 @@ from seehear.report.run import (
     reproduce_section,
 )
 from seehear.report.shape import shape_section
-from seehear.train.checkpoint import write_text
+from seehear.train.files import write_text
 
 _DRAWN = ("R@1", "R@10", "top1", "mAP", "recall")
 """Published measures that are drawn; the table has all."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from seehear.data.library import SPLITS, one_of, quote
-from seehear.errors import unknown
+from seehear.errors import check_range, unknown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +31,7 @@ class Filters:
     """SQL over id, source, start, end, has_video, has_audio, texts, labels, group, split and meta."""
 
     def __post_init__(self) -> None:
+        check_range(self, "[0, inf)", "min_seconds", "max_seconds")
         for split in self.splits:
             if split not in SPLITS:
                 raise unknown("split", split, SPLITS)

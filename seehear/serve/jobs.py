@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from seehear.data.media import AudioSpec, VideoSpec, probe, read_window
 from seehear.errors import DecodeError, require
+from seehear.media.files import AudioSpec, VideoSpec, probe, read_window
 
 POSTER_HEIGHT = 270
 PEAKS = 240

@@ -13,7 +13,7 @@ import torch
 from seehear.errors import SeehearError, near, read_json
 from seehear.methods.base import Method
 from seehear.methods.registry import make_method
-from seehear.train.model_folder import has_model
+from seehear.train.files import has_model
 
 if TYPE_CHECKING:
     from seehear.space.towers import InputSpec

@@ -30,7 +30,7 @@ from seehear.errors import SeehearError, unknown
 from seehear.methods.base import Method
 from seehear.progress import say
 from seehear.space.saved import load_method, model_folder
-from seehear.train.model_folder import save_model
+from seehear.train.files import save_model
 from seehear.types import Batch, Float, Modality, Tensor
 
 if TYPE_CHECKING:
@@ -263,7 +263,7 @@ class SharedSpace:
 
 def _window(path: str, kind: str, start: float | None, end: float | None) -> Sample:
     """A stretch of a file; what is not said is the file's own beginning and end."""
-    from seehear.data.media import probe
+    from seehear.media.files import probe
 
     if end is None and kind != "image":
         end = probe(path).duration

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 
 from seehear.data.raw import RawConfig
-from seehear.data.raw.one import views_of
-from seehear.data.vocabulary import Vocabulary
+from seehear.data.raw.reading import views_of
+from seehear.data.raw.text import Vocabulary
 from seehear.encoders.base import Encoder, Sample
 from seehear.encoders.weights import fingerprint, tensors_hash
 from seehear.errors import SeehearError

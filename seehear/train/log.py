@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from seehear.errors import SeehearError
 from seehear.progress import say
-from seehear.train.checkpoint import write_text
+from seehear.train.files import write_text
 
 
 class Tracker(Protocol):

@@ -12,8 +12,9 @@ from torch import nn
 
 from seehear.data.loader import Loader
 from seehear.distributed import is_sharded
+from seehear.errors import SeehearError, check_range
 from seehear.methods.base import Method
-from seehear.train.sharding import cut_as
+from seehear.train.gradients import cut_as
 from seehear.types import Tensor
 
 
@@ -51,9 +52,11 @@ class OptimConfig:
 
     def __post_init__(self) -> None:
         if not 0 <= self.warmup < 1:
-            raise ValueError(f"warmup is a part of the run, in [0, 1); got {self.warmup} (steps go in warmup_steps)")
-        if self.lr <= 0 or self.floor < 0:
-            raise ValueError(f"lr must be positive and floor not negative; got {self.lr} and {self.floor}")
+            raise SeehearError(f"warmup is a part of the run, in [0, 1); got {self.warmup} (steps go in warmup_steps)")
+        check_range(self, "(0, inf)", "lr", "clip")
+        check_range(self, "[0, inf)", "floor", "warmup_steps", "warmup_from", "lr_power", "weight_decay", "eps")
+        check_range(self, "[1, inf)", "lr_rows")
+        check_range(self, "[0, 1)", "betas", "momentum")
 
 
 def _cosine(loader: Loader, step: int, warm: float) -> float:

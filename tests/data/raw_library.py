@@ -9,7 +9,7 @@ import torch
 
 from seehear.data.library import Clip, Library, Source, Text
 from seehear.data.raw import RawConfig, load_raw
-from seehear.data.vocabulary import library_vocabulary
+from seehear.data.raw.text import library_vocabulary
 from tests.data.makers import film
 
 TINY = RawConfig(frames=4, fps=5, size=16, rate=8000, contexts=3, words=4)

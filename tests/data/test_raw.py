@@ -11,10 +11,10 @@ import torch
 
 from seehear.data.library import Text
 from seehear.data.loader import Loader, in_order
-from seehear.data.media import AudioSpec, VideoSpec, read_window
 from seehear.data.raw import RawConfig, load_raw
-from seehear.data.vocabulary import VocabularyConfig, library_vocabulary
+from seehear.data.raw.text import VocabularyConfig, library_vocabulary
 from seehear.errors import SeehearError
+from seehear.media.files import AudioSpec, VideoSpec, read_window
 from tests.data.makers import film, grey, picture, sound
 from tests.data.raw_library import PLAIN, TINY, clip, library, load, long_library, rows, same
 

@@ -10,8 +10,7 @@ from concurrent.futures import ProcessPoolExecutor
 import numpy as np
 import pytest
 
-from seehear.data.raw.cache import ClipCache
-from seehear.data.raw.lost import Lost
+from seehear.data.raw.reading import ClipCache, Lost
 from seehear.errors import SeehearError
 
 

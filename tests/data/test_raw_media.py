@@ -6,7 +6,7 @@ import torch
 
 from seehear.data.loader import Loader
 from seehear.data.raw import RawConfig, load_raw
-from seehear.data.vocabulary import library_vocabulary
+from seehear.data.raw.text import library_vocabulary
 from seehear.methods.vatt import VATT, VATTConfig
 from seehear.nn.random import Randomness
 from seehear.nn.transformer import Size

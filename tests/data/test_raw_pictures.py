@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seehear.data.raw.config import RawConfig
-from seehear.data.raw.pictures import (
+from seehear.data.raw.sample import (
     Box,
     Colours,
     cut,

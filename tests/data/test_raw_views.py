@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from seehear.data.library import Text
 from seehear.data.raw import load_raw
 from seehear.data.raw.reading import Reader
-from seehear.data.raw.sentences import sentences_of
-from seehear.data.vocabulary import learn_vocabulary, library_vocabulary
+from seehear.data.raw.text import learn_vocabulary, library_vocabulary, sentences_of
 from tests.data.makers import film, grey
 from tests.data.raw_library import LINES, PLAIN, clip, library, load, long_library, rows, same
 

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seehear.data.media import probe
 from seehear.data.records import Text
 from seehear.data.subtitles import (
     Cue,
@@ -21,6 +20,7 @@ from seehear.data.subtitles import (
     tidy,
 )
 from seehear.errors import SeehearError
+from seehear.media.files import probe
 from tests.data.makers import film, srt, with_subtitles
 
 ROLLING = "WEBVTT\nKind: captions\n\n" + "\n\n".join(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seehear.data.vocabulary import PADDING, UNKNOWN, Vocabulary, VocabularyConfig, learn_vocabulary
+from seehear.data.raw.text import PADDING, UNKNOWN, Vocabulary, VocabularyConfig, learn_vocabulary
 from seehear.errors import SeehearError
 
 TEXTS = ["A dog barks, a DOG runs!", "the cat's dog", "a cat"]

@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seehear.data.raw.config import RawConfig
-from seehear.data.raw.sample import Drawn
-from seehear.data.raw.windows import (
+from seehear.data.raw.config import (
     Part,
+    RawConfig,
     Span,
     Starts,
     frames_part,
@@ -23,6 +22,7 @@ from seehear.data.raw.windows import (
     spaced,
     starts,
 )
+from seehear.data.raw.sample import Drawn
 
 seconds = st.floats(0.0, 30.0)
 rates = st.sampled_from([1.0, 2.0, 7.5, 10.0, 12.5, 25.0, 29.97])

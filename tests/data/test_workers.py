@@ -1,7 +1,13 @@
 """Worker processes that crash, hang and raise cost their own item only."""
 
+import os
+
 import pytest
 
+from seehear.commands.model import Leakage
+from seehear.data.clips import PrepareOptions
+from seehear.data.engines import Local
+from seehear.data.importers.base import ImportOptions
 from seehear.data.workers import Isolated, WorkerDied, map_in_processes
 from tests.data import tasks
 
@@ -43,3 +49,14 @@ def test_an_isolated_function_goes_on_after_each_death():
     behave.close()
     assert (results[0], results[4]) == ("good", "good 2")
     assert [type(result) for result in results[1:4]] == [KeyError, WorkerDied, WorkerDied]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinity")
+def test_all_defaults_are_the_cores_this_process_may_use():
+    allowed = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(allowed)})
+        options = PrepareOptions(), ImportOptions(), Local(), Leakage(library="lib")
+        assert [each.workers for each in options] == [1, 1, 1, 1]
+    finally:
+        os.sched_setaffinity(0, allowed)

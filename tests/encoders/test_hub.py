@@ -18,7 +18,7 @@ from seehear.encoders.hub_towers import HubOptions
 from seehear.errors import SeehearError
 from seehear.methods.fusemix import FuseMix, FuseMixConfig
 from seehear.space import SharedSpace
-from seehear.train.model_folder import save_model
+from seehear.train.files import save_model
 from tests.data.makers import film, sound
 from tests.encoders.tiny import FAMILIES, make, pe_video
 

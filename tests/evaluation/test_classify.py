@@ -113,6 +113,16 @@ def test_of_several_views_the_mean_of_what_is_said_counts(probe):
     assert probe(train, val, Labelled(spoilt, test.labels)).metrics["top1"] > 0.9
 
 
+def test_an_svm_converges_on_nearly_dependent_vectors():
+    """More dimensions than items, of which a few count: scikit-learn's default solver stops early and warns."""
+    rng = np.random.default_rng(0)
+    labels = [NAMES[i % 6] for i in range(30)]
+    parts = [rng.normal(size=(30, 3)) for _ in range(3)]
+    plane, noise = rng.normal(size=(3, 640)), 0.01 * rng.normal(size=(30, 640))
+    found = svm_probe(*(Labelled(part @ plane + noise, labels) for part in parts), strengths=(1.0,))
+    assert found.chosen["C"] == 1.0
+
+
 def test_views_of_a_logistic_regression_by_hand():
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler

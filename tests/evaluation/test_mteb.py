@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from seehear.data.media import AudioSpec, VideoSpec, probe, read_window
 from seehear.errors import SeehearError
 from seehear.evaluation.classify import zero_shot
 from seehear.evaluation.mteb_adapter import MTEBModel
 from seehear.evaluation.retrieval import retrieval
+from seehear.media.files import AudioSpec, VideoSpec, probe, read_window
 
 DIM = 8
 RATE = 16_000

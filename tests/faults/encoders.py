@@ -20,7 +20,7 @@ class ReadGrey:
     """Brightness in a grid of 4 by 4, at two moments of a window."""
 
     def __call__(self, sample: Sample) -> np.ndarray:
-        from seehear.data.media import VideoSpec, read_window
+        from seehear.media.files import VideoSpec, read_window
 
         spec = VideoSpec(num_frames=2, size=(4, 4), fit="squash")
         frames = read_window(sample.path, sample.start, sample.end, video=spec).frames

@@ -18,16 +18,14 @@ from seehear import cli
 from seehear.data.library import Library
 from seehear.data.locking import writing
 from seehear.data.manifest import read_manifest
-from seehear.data.media import probe
 from seehear.data.prepare import PrepareOptions, prepare
 from seehear.errors import SeehearError, refusal
+from seehear.media.files import probe
 from seehear.methods.fusemix import FuseMix, FuseMixConfig
 from seehear.space import SharedSpace
-from seehear.train.checkpoint import Checkpoints, Counters
-from seehear.train.folder import open_run
+from seehear.train.files import Checkpoints, Counters, open_run, save_model
 from seehear.train.log import read_metrics
 from seehear.train.loop import fit
-from seehear.train.model_folder import save_model
 from tests.data.makers import film, sound
 from tests.faults.outcome import ROOT
 from tests.toy import Data, Toy

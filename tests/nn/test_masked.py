@@ -7,14 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seehear.errors import SeehearError
-from seehear.nn.fusion import BottleneckFusion, JointFusion
-from seehear.nn.maskeddecoder import MaskedDecoder
-from seehear.nn.maskedtokens import FixedTokens, MaskToken, Places, Standard
-from seehear.nn.masking import keep_lines, num_visible, shuffle, take
+from seehear.nn.kaldi import rolled
+from seehear.nn.masked import FixedTokens, MaskedDecoder, MaskToken, Places, Standard, line, sincos
 from seehear.nn.random import Randomness
-from seehear.nn.sincos import line, sincos
+from seehear.nn.tokens import keep_lines, num_visible, shuffle, take
 from seehear.nn.transformer import Size, Transformer
-from seehear.nn.waveforms import rolled
+from seehear.nn.trunk import BottleneckFusion, JointFusion
 from tests.reference import mavil as slow
 
 SIZE = Size(layers=2, width=16, hidden=32, heads=2)

@@ -19,6 +19,7 @@ from seehear.data.encode import encode_library
 from seehear.data.latents import LatentData, load_latents
 from seehear.data.library import Library
 from seehear.data.prepare import prepare
+from seehear.demo import MEDIA, run
 from seehear.errors import SeehearError
 from seehear.evaluation.embedded import Embedded
 from seehear.methods.painter import Painter, PainterConfig
@@ -26,7 +27,6 @@ from seehear.nn.unit import unit
 from seehear.recipes import pipelines
 from seehear.recipes.carrier import Carrier, Placed, placed, to_encoder, to_pictures
 from seehear.recipes.data import LatentInputs
-from seehear.recipes.demo import MEDIA, run
 from seehear.recipes.generate import GenerateOptions, generate
 from seehear.recipes.painting import PainterOptions, Pictures, learn_painter
 from seehear.recipes.run import finish

@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import load_file
 
 from seehear.data.library import Text
-from seehear.data.raw.one import views_of
-from seehear.data.vocabulary import learn_vocabulary
+from seehear.data.raw.reading import views_of
+from seehear.data.raw.text import learn_vocabulary
 from seehear.encoders.base import Sample
 from seehear.errors import DecodeError, SeehearError
 from seehear.methods.vatt_config import VATTConfig

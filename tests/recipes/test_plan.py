@@ -13,10 +13,9 @@ import pytest
 from seehear.commands.parsing import show
 from seehear.data.library import Clip, Library, Source, Text, Vectors, content_key
 from seehear.errors import SeehearError
-from seehear.methods.diffmavil_config import Batches, DiffMAViLConfig
+from seehear.methods.diffmavil_config import Batches, Curriculum, DiffMAViLConfig
 from seehear.methods.mavil_config import MAViLConfig
 from seehear.methods.mavil_cost import mean, shape_of
-from seehear.nn.curriculum import Curriculum
 from seehear.nn.transformer import Size
 from seehear.recipes import estimate
 from seehear.recipes import plan as planning

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from seehear.data.library import Clip, Library
-from seehear.data.media import AudioSpec, probe, read_window
+from seehear.media.files import AudioSpec, probe, read_window
 from seehear.report.media import Media, read_excerpts, sound, still
 from tests.report.pages import parse
 from tests.report.world import put_sound

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from seehear.cli import main
-from seehear.evaluation.protocols import ProtocolCheck, protocol
-from seehear.evaluation.published import PublishedNumber
+from seehear.evaluation.protocols import ProtocolCheck, PublishedNumber, protocol
 from seehear.evaluation.report import Report, TaskResult
 from seehear.recipes.protocol_run import ProtocolReport
 from seehear.report.protocol import asks_alike, protocol_page, published_section
@@ -143,17 +142,15 @@ def test_steps_in_videos(steps, tmp_path):
 
 
 def test_nothing_published_is_said(steps):
-    found = replace(steps, wanted=replace(steps.wanted, name="not among them"))
+    found = replace(steps, wanted=replace(steps.wanted, published=()))
     assert found.published == ()
     assert "Nothing published is known" in "".join(published_section(found))
 
 
-def test_a_measure_that_was_not_measured_here_is_only_listed(steps, monkeypatch):
-    from seehear.evaluation import protocol_table
-
+def test_a_measure_that_was_not_measured_here_is_only_listed(steps):
     rows = (PublishedNumber("Somebody", {"audio mAP": 41.8, "d'": 2.5}, "github.com/a/b", "code", "<note>"),)
-    monkeypatch.setitem(protocol_table.PUBLISHED, "crosstask", rows)
-    tree = parse("".join(filter(None, published_section(steps))))
+    found = replace(steps, wanted=replace(steps.wanted, published=rows))
+    tree = parse("".join(filter(None, published_section(found))))
     assert not [n for n in tree.every("div") if n.attributes.get("class") == "plot"]
     cells = [[c.text for c in row.children] for row in tree.every("tr")]
     assert cells[0] == ["published", "source, and how seen", "note", "audio mAP, %", "d'"]

@@ -9,7 +9,7 @@ import av
 import pytest
 
 from seehear.data.library import Library
-from seehear.recipes.demo import MEDIA
+from seehear.demo import MEDIA
 from seehear.search.query import Searcher
 from seehear.serve import runs
 from seehear.space import SharedSpace

@@ -13,11 +13,11 @@ from starlette.testclient import TestClient
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from seehear.cli import main
-from seehear.commands.serve import Serve
+from seehear.commands.search import Serve
 from seehear.data.library import Clip, Library
 from seehear.data.workers import WorkerDied
+from seehear.demo import MEDIA
 from seehear.errors import SeehearError
-from seehear.recipes.demo import MEDIA
 from seehear.serve import jobs, runs
 from seehear.serve.app import create_app
 from seehear.serve.config import ServeConfig, is_loopback

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from seehear.data.library import Library
-from seehear.recipes.demo import MEDIA
+from seehear.demo import MEDIA
 from tests.serve import world
 
 SHOTS = os.environ.get("SEEHEAR_SHOTS")

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from seehear.commands.serve import Serve
+from seehear.commands.search import Serve
 from seehear.data.library import Library
 from seehear.errors import SeehearError
 from seehear.serve.app import PAGE, create_app

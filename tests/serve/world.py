@@ -14,9 +14,9 @@ from seehear.data.encode import encode_library
 from seehear.data.latents import load_latents
 from seehear.data.library import Library
 from seehear.data.prepare import prepare
+from seehear.demo import MEDIA, run
 from seehear.nn.random import seed_of
 from seehear.recipes.data import LatentInputs
-from seehear.recipes.demo import MEDIA, run
 from seehear.recipes.run import finish
 from seehear.search.index import build_index
 from seehear.space import SharedSpace

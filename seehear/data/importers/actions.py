@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from seehear.data.importers.base import (
+    Files,
     Importer,
     ImportOptions,
     Item,
@@ -15,7 +16,7 @@ from seehear.data.importers.base import (
     by_youtube_id,
     spaced,
 )
-from seehear.data.importers.files import Files, given, number, with_header, words
+from seehear.data.importers.files import given, number, with_header, words
 from seehear.errors import SeehearError
 
 _LISTS = 3

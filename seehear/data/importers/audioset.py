@@ -8,8 +8,8 @@ from functools import partial
 from itertools import groupby
 from operator import itemgetter
 
-from seehear.data.importers.base import Importer, ImportOptions, Item, Items, by_youtube_id
-from seehear.data.importers.files import Files, Record, given, number, with_header, without_header
+from seehear.data.importers.base import Files, Importer, ImportOptions, Item, Items, Record, by_youtube_id
+from seehear.data.importers.files import given, number, with_header, without_header
 from seehear.errors import SeehearError
 
 _SECONDS = 10.0

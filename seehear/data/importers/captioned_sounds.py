@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from seehear.data.importers.base import Importer, ImportOptions, Item, Items, by_stem, by_youtube_id
-from seehear.data.importers.files import Files, captions, given, number, with_header
+from seehear.data.importers.base import Files, Importer, ImportOptions, Item, Items, by_stem, by_youtube_id
+from seehear.data.importers.files import captions, given, number, with_header
 
 _SECONDS = 10.0
 """Of an AudioCaps clip, as of the AudioSet segment it is."""

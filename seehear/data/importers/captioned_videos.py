@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from seehear.data.importers.base import Importer, ImportOptions, Item, Items, by_stem, by_youtube_id
-from seehear.data.importers.files import Files, Record, captions, given, number, objects, read_json, with_header
+from seehear.data.importers.base import Files, Importer, ImportOptions, Item, Items, Record, by_stem, by_youtube_id
+from seehear.data.importers.files import captions, given, number, objects, read_json, with_header
 from seehear.errors import SeehearError
 
 _MSRVTT = ("train_val_videodatainfo.json", "test_videodatainfo.json")

@@ -7,9 +7,9 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from seehear.data.importers.base import Bad, Importer, ImportOptions, Item, Items, by_stem
+from seehear.data.importers.base import Bad, Files, Importer, ImportOptions, Item, Items, by_stem
 from seehear.data.importers.features import FeatureIndex
-from seehear.data.importers.files import Files, lines, without_header, words
+from seehear.data.importers.files import lines, without_header, words
 from seehear.errors import SeehearError
 
 

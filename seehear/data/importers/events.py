@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping
 from functools import partial
 
-from seehear.data.importers.base import Importer, ImportOptions, Item, Items, by_youtube_id
-from seehear.data.importers.files import Files, given, number, with_header, without_header
+from seehear.data.importers.base import Files, Importer, ImportOptions, Item, Items, by_youtube_id
+from seehear.data.importers.files import given, number, with_header, without_header
 from seehear.errors import SeehearError
 
 _AVE = ("class", "video_id", "quality", "start", "end")

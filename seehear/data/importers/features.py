@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from seehear.data.features import mel_window, opened, pooled, rows_of, rows_of_second
-from seehear.data.importers.base import Importer, ImportOptions, Item
-from seehear.data.importers.media import Found, MediaIndex, cut_out_at
+from seehear.data.importers.base import Found, Importer, Index, Item
+from seehear.data.importers.media import MediaIndex, cut_out_at
 from seehear.data.manifest import Row
 from seehear.data.records import digest, fingerprint, unprintable
 from seehear.errors import SeehearError
@@ -103,14 +103,8 @@ class FeatureFile:
         return digest(f"{self.array.shape}", np.ascontiguousarray(self.array).tobytes().decode("latin1"))
 
 
-class Features(Protocol):
+class Features(Index, Protocol):
     """Where features are looked for: a folder, or what a pickle held."""
-
-    folder: Path
-
-    def __len__(self) -> int: ...
-
-    def locate(self, item: Item) -> Found | None: ...
 
     def files(self, base: str) -> dict[str, FeatureFile]: ...
 
@@ -171,17 +165,6 @@ class FeatureIndex(MediaIndex):
                 except SeehearError:
                     continue
         return 0
-
-
-def features_of(wanted: Importer, place: Path, options: ImportOptions, *, skip: str | Path) -> Features:
-    """What lies in a folder, or in a pickle."""
-    from seehear.data.importers.pickled import PICKLES, PickledFeatures
-
-    if place.suffix.lower() in PICKLES:
-        return PickledFeatures(place, wanted, options)
-    if not place.is_dir():
-        raise SeehearError(f"{place}: there is no such folder")
-    return FeatureIndex(place.resolve(), wanted, skip=skip)
 
 
 @dataclass

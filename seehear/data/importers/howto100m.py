@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from seehear.data.importers.base import Bad, Importer, ImportOptions, Item, Items, by_stem
-from seehear.data.importers.files import Files, lines
+from seehear.data.importers.base import Bad, Files, Importer, ImportOptions, Item, Items, by_stem
+from seehear.data.importers.files import lines
 from seehear.data.importers.pickled import pickle_of
 from seehear.errors import SeehearError
 
@@ -31,7 +31,7 @@ def _howto100m(files: Files, options: ImportOptions) -> Items:
         if listed is not None and video not in listed:
             continue
         whole = Item(keys=(video,), id=video, split="train", group=video, table=table)
-        if files.media.locate(whole) is None:  # type: ignore[union-attr]
+        if files.media.locate(whole) is None:
             yield whole
         elif isinstance(said, SeehearError):
             yield Bad(table=f"{table}/{video}", line=0, reason=str(said))

@@ -9,12 +9,11 @@ import tempfile
 import unicodedata
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 import numpy as np
 
-from seehear.data.importers.base import Item, after_youtube_id
+from seehear.data.importers.base import Found, Item, after_youtube_id
 from seehear.data.records import printable
 from seehear.data.scan import AUDIO, PICTURES, VIDEO
 
@@ -71,9 +70,19 @@ class MediaIndex:
             at += 1
         return [name for name in names if _same(key, self._keys(os.path.splitext(name)[0]))]
 
-    def rank(self, name: str) -> int:
-        """Place of a file's kind among the kinds."""
-        return self._kind[os.path.splitext(name)[1].lower()]
+    def locate(self, item: Item) -> Found | None:
+        """The media file of an item; of several the one of the first kind, then one that is the part itself."""
+        for key in item.keys:
+            fits = []
+            for name in self.find(key):
+                stem, suffix = os.path.splitext(name)
+                cut_out = cut_out_at(stem, None if item.end is None else item.start)
+                if cut_out is not None:
+                    fits.append((self._kind[suffix.lower()], not cut_out, name))
+            if fits:
+                _, whole, name = min(fits)
+                return Found(name=name, cut_out=not whole)
+        return None
 
     def close(self) -> None:
         self._file.close()
@@ -97,27 +106,6 @@ def _walk(folder: Path, skip: str) -> Iterator[str]:
         for name in sorted(files):
             if not name.startswith(".") and "\n" not in name:
                 yield printable(name if inside == "." else f"{inside}/{name}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Found:
-    name: str
-    cut_out: bool
-    """Its name says that it is the part asked for and no more."""
-
-
-def find(item: Item, index: MediaIndex) -> Found | None:
-    """The media file of an item; of several the one of the first kind, then one that is the part itself."""
-    for key in item.keys:
-        fits = []
-        for name in index.find(key):
-            cut_out = cut_out_at(os.path.splitext(name)[0], None if item.end is None else item.start)
-            if cut_out is not None:
-                fits.append((index.rank(name), not cut_out, name))
-        if fits:
-            _, whole, name = min(fits)
-            return Found(name=name, cut_out=not whole)
-    return None
 
 
 def cut_out_at(stem: str, start: float | None) -> bool | None:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from seehear.data.importers.base import Importer, ImportOptions, Item, Items, by_stem
-from seehear.data.importers.files import Files, captions, objects, read_json
+from seehear.data.importers.base import Files, Importer, ImportOptions, Item, Items, by_stem
+from seehear.data.importers.files import captions, objects, read_json
 from seehear.errors import SeehearError
 
 _SPLITS = {"train": "train", "restval": "train", "val": "val", "test": "test"}

@@ -8,19 +8,17 @@ table of two million rows of which few are there costs little memory.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from seehear.data.clips import PrepareOptions, split_of
 from seehear.data.grouped import GroupedRows
-from seehear.data.importers.base import Bad, Importer, ImportOptions, Item, Items
-from seehear.data.importers.files import Files
-from seehear.data.importers.media import Found, MediaIndex, find
+from seehear.data.importers.base import Bad, Files, Found, Importer, ImportOptions, Item, Items
+from seehear.data.importers.media import MediaIndex
 from seehear.data.importers.registry import importer
 from seehear.data.inputs import RowsInput
 from seehear.data.library import Library
@@ -87,7 +85,7 @@ def import_dataset(
         return _import_features(wanted, root, library_uri, options, skip=skip)
     with closing(MediaIndex(folder, wanted.kinds, wanted.keys, skip=skip)) as index:
         say(f"{name}: {len(index):,} media files below {folder}")
-        rows = _Rows(wanted, Files(wanted, root, index), partial(find, index=index), options)
+        rows = _Rows(wanted, Files(wanted, root, index), options)
         with closing(GroupedRows(rows, name=name)) as grouped:
             rows.check_any(grouped)
             with writing(library_uri):
@@ -99,13 +97,12 @@ def _import_features(
     wanted: Importer, root: Path, library_uri: str | Path, options: ImportOptions, *, skip: str | Path
 ) -> ImportReport:
     """The same where the media are not at hand, but what frozen encoders made of them is."""
-    from seehear.data.importers.feature_run import FeatureUpdate, check_library
-    from seehear.data.importers.features import features_of
+    from seehear.data.importers.feature_run import FeatureUpdate, check_library, features_of
 
     with closing(features_of(wanted, options.features or root, options, skip=skip)) as index:
         say(f"{wanted.name}: {counted(len(index), 'file')} of features below {index.folder}")
         wanted = index.instead(wanted)
-        rows = _Rows(wanted, Files(wanted, root, index), index.locate, options, what="features")
+        rows = _Rows(wanted, Files(wanted, root, index), options, what="features")
         with closing(GroupedRows(rows, name=wanted.name)) as grouped:
             rows.check_any(grouped)
             with writing(library_uri):
@@ -144,16 +141,8 @@ def _prepare(grouped: GroupedRows, library: Library, folder: Path, name: str, op
 class _Rows:
     """The rows of a set whose media are on disk, one after the other; the others as what is set aside."""
 
-    def __init__(
-        self,
-        wanted: Importer,
-        files: Files,
-        locate: Callable[[Item], Found | None],
-        options: ImportOptions,
-        *,
-        what: str = "media",
-    ):
-        self.wanted, self.files, self.locate, self.options, self.what = wanted, files, locate, options, what
+    def __init__(self, wanted: Importer, files: Files, options: ImportOptions, *, what: str = "media"):
+        self.wanted, self.files, self.options, self.what = wanted, files, options, what
         self.rows = self.bad = 0
         self.missing_rows = 0
         self.missing = array("q")
@@ -190,7 +179,7 @@ class _Rows:
         return item
 
     def _row(self, item: Item) -> Row | None:
-        found = self.locate(item) if item.keys else Found(name="", cut_out=False)
+        found = self.files.media.locate(item) if item.keys else Found(name="", cut_out=False)
         if found is None:
             return None
         return Row(

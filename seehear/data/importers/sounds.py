@@ -6,8 +6,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import PurePosixPath
 
-from seehear.data.importers.base import Importer, ImportOptions, Item, Items, by_folder, by_stem, spaced
-from seehear.data.importers.files import Files, given, with_header, words
+from seehear.data.importers.base import Files, Importer, ImportOptions, Item, Items, by_folder, by_stem, spaced
+from seehear.data.importers.files import given, with_header, words
 from seehear.data.importers.media import MediaIndex
 from seehear.errors import SeehearError
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import PurePosixPath
 
-from seehear.data.importers.base import Importer, ImportOptions, Item, Items
-from seehear.data.importers.files import Files
+from seehear.data.importers.base import Files, Importer, ImportOptions, Item, Items
 from seehear.data.importers.media import MediaIndex
 from seehear.errors import SeehearError
 

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
+import shutil
+import tempfile
+import weakref
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from seehear.data.media import AudioSpec, VideoSpec, read_window
-from seehear.data.raw.cache import ClipCache
-from seehear.data.raw.config import RawConfig
-from seehear.data.raw.lost import Lost
-from seehear.data.raw.pictures import region_of
-from seehear.data.raw.windows import Part, Span
+from seehear.data.raw.config import Part, RawConfig, Span, frames_part, reach, samples_part
+from seehear.data.raw.sample import Viewed, region_of
 from seehear.data.records import digest
-from seehear.errors import DecodeError, SeehearError
+from seehear.encoders.base import Sample
+from seehear.encoders.weights import write_cache
+from seehear.errors import DecodeError, SeehearError, refusal
+from seehear.media.files import AudioSpec, VideoSpec, probe, read_window
+from seehear.progress import say
 from seehear.types import Modality
 
 _LARGEST = 2**26
@@ -142,3 +150,148 @@ class Reader:
         box = region_of(frames.shape[1], frames.shape[2], self.config.region)
         part = frames[:, box.top : box.top + box.height, box.left : box.left + box.width]
         return np.require(part, requirements="W")  # Pillow's cannot be written, and torch wants what can
+
+
+def views_of(sample: Sample, m: Modality, config: RawConfig, *, windows: int = 1, crops: int = 1) -> np.ndarray:
+    """Pictures (V, T, H, W, 3) uint8 or sound (V, S) float32 of windows x crops views of one clip, which need not be in
+    a library; sound has no crops. A picture is a clip that stands still. Raises `DecodeError`."""
+    start, end = sample.start, sample.end
+    if config.extend and end > start:
+        start, end = reach(start, end, probe(sample.path).duration, config.window_seconds)
+    span, reader = Span(start, end, config.fps), Reader(config, None)
+    crops, found = crops if m == "video" else 1, []
+    for window in range(windows):  # all crops of a window are cut out of one reading
+        views = [Viewed(window, windows, crop, crops) for crop in range(crops)]
+        begin = views[0].starts(span, config)
+        if m == "video":
+            part = frames_part(span, begin.video, config.frames, loop=config.loop)
+        else:
+            part = samples_part(span, begin.audio, config.samples, config.rate, loop=config.loop)
+        read: dict[Modality, np.ndarray] = reader(span, {m: Asked(sample.path, part)})
+        if m not in read:
+            raise DecodeError(f"{sample.path}: {reader.lost.files().get(sample.path, f'no {m} there')}")
+        found += [view.seen(read[m], config) if m == "video" else view.heard(read[m], config) for view in views]
+    return np.stack([one.numpy() for one in found])
+
+
+# -- on disk -----------------------------------------------------------------------------------------------------------
+
+
+class ClipCache:
+    """Small decoded clips on disk, shared by workers, runs and users: what is decoded once is afterwards only copied.
+
+    One file an array, named by all that it depends on: the media file as it is now, the stretch, sizes and rates. Files
+    appear whole or not at all. When the folder is full, nothing more is stored; nothing is ever deleted.
+    """
+
+    def __init__(self, folder: str | Path, *, most_bytes: int):
+        self.folder, self.most_bytes = Path(folder), most_bytes
+        self._count = self.folder / ".bytes"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._reserve(0)
+        except OSError as error:
+            raise SeehearError(
+                f"{folder}: no clips can be cached there: {refusal(error) or error}: choose another --cache folder"
+            ) from error
+
+    def get(self, key: str) -> np.ndarray | None:
+        """In memory only where it is read. A file that is damaged counts as none, and is written again."""
+        try:
+            return np.load(self._path(key), mmap_mode="r", allow_pickle=False)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, EOFError):
+            with suppress(OSError):
+                self._path(key).unlink()
+            return None
+
+    def put(self, key: str, array: np.ndarray) -> None:
+        """Nothing happens where the folder is full, or the disk."""
+        content = io.BytesIO()
+        np.save(content, array)
+        with suppress(OSError):
+            if self._reserve(content.getbuffer().nbytes):
+                write_cache(self._path(key), content.getbuffer())
+
+    def bytes(self) -> int:
+        """Counted as used, by all processes together."""
+        self._reserve(0)
+        return int(self._count.read_text())
+
+    def _path(self, key: str) -> Path:
+        return self.folder / key[:2] / f"{key[2:]}.npy"
+
+    def _reserve(self, size: int) -> bool:
+        """Whether there is room; then it is taken, before anything is written: a kill leaves the count too high, never
+        too low."""
+        import fcntl
+
+        with open(self._count, "a+") as file:
+            with suppress(OSError):  # a file system without locks: the count may then miss some
+                fcntl.flock(file, fcntl.LOCK_EX)
+            file.seek(0)
+            said = file.read()
+            used = int(said) if said.isdecimal() else self._measured()
+            fits = used + size <= self.most_bytes
+            if fits or not said:
+                file.truncate(0)
+                file.write(str(used + size if fits else used))
+            return fits
+
+    def _measured(self) -> int:
+        return sum(path.stat().st_size for path in self.folder.glob("*/*"))
+
+
+class Lost:
+    """Files that could not be read, over all processes of a run: each is reported and listed once, each sample counted.
+
+    A small folder that worker processes write to as well; it goes when the object that made it does.
+    """
+
+    def __init__(self) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="seehear-lost-"))
+        self._known: set[str] = set()
+        weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_folder": self._folder, "_known": set()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= state
+
+    def add(self, path: str, why: str, *, samples: int = 1) -> None:
+        """A file of which something cannot be read. Says so if no process has."""
+        with suppress(OSError):
+            with open(self._folder / "samples", "ab") as file:
+                file.write(b"." * samples)
+            if path not in self._known and self._is_first(path):
+                with open(self._folder / "files.jsonl", "a", encoding="utf-8") as file:
+                    file.write(json.dumps([path, why]) + "\n")
+                say(f"{path}: {why}; the run goes on without what cannot be read")
+        self._known.add(path)
+
+    def _is_first(self, path: str) -> bool:
+        import fcntl
+
+        with open(self._folder / "known", "a+", encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.seek(0)
+            if json.dumps(path) in file.read().splitlines():
+                return False
+            file.write(json.dumps(path) + "\n")
+            return True
+
+    @property
+    def samples(self) -> int:
+        """Times that a clip's pictures or sound were to be read and could not be."""
+        with suppress(FileNotFoundError):
+            return os.path.getsize(self._folder / "samples")
+        return 0
+
+    def files(self) -> dict[str, str]:
+        """Path -> what is wrong with it."""
+        with suppress(FileNotFoundError):
+            lines = (self._folder / "files.jsonl").read_text(encoding="utf-8").splitlines()
+            return dict(json.loads(line) for line in lines)
+        return {}

@@ -18,15 +18,15 @@ from seehear.evaluation.report import Report, TaskResult, provenance
 from seehear.methods.classifier import Classifier, modalities_of
 from seehear.progress import hushed, say
 from seehear.recipes.downstream.data import LabelledMedia
-from seehear.recipes.downstream.features import check_towers
 from seehear.recipes.downstream.labels import Labelled, labelled
 from seehear.recipes.downstream.measure import logits_of, result_of, scores
 from seehear.recipes.downstream.presets import FineTune
 from seehear.recipes.downstream.tower import Pretrained, classifier
 from seehear.recipes.evaluate import code_revision
+from seehear.recipes.features import check_towers
 from seehear.space.towers import InputSpec
+from seehear.train.files import save_model
 from seehear.train.loop import TrainResult, fit
-from seehear.train.model_folder import save_model
 
 _MANY = 500  # clips from which on processes that decode are worth their start
 

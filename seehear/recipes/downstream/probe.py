@@ -19,7 +19,7 @@ import torch
 from seehear import distributed
 from seehear.data.library import Library
 from seehear.data.raw import RawMedia, load_raw
-from seehear.errors import SeehearError, unknown
+from seehear.errors import SeehearError, check_range, unknown
 from seehear.evaluation.bootstrap import compare, intervals
 from seehear.evaluation.classify import Labelled as Vectors
 from seehear.evaluation.classify import knn, linear_probe, svm_probe
@@ -29,13 +29,13 @@ from seehear.evaluation.report import Report, TaskResult, provenance
 from seehear.methods.base import Method
 from seehear.nn.random import seed_of
 from seehear.progress import say
-from seehear.recipes.downstream.features import check_towers, features_of
 from seehear.recipes.downstream.labels import Labelled, labelled
 from seehear.recipes.downstream.low_rank import STEPS, lrc_probe, lrc_scores
 from seehear.recipes.downstream.measure import classified, result_of
 from seehear.recipes.downstream.tower import Pretrained
 from seehear.recipes.evaluate import code_revision
-from seehear.train.checkpoint import write_text
+from seehear.recipes.features import check_towers, features_of
+from seehear.train.files import write_text
 
 PROBES: dict[str, Probe] = {"linear": linear_probe, "knn": knn, "svm": svm_probe, "lrc": lrc_probe}
 _OF_SEVERAL = ("linear", "lrc")
@@ -69,6 +69,8 @@ class ProbeOptions:
     """Of the untrained network, and of lrc."""
 
     def __post_init__(self) -> None:
+        check_range(self, "[1, inf)", "windows", "crops", "steps", "batch_size")
+        check_range(self, "[0, inf)", "workers")
         for name in self.probe:
             if name not in PROBES:
                 raise unknown("probe", name, PROBES)

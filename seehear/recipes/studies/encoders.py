@@ -25,7 +25,7 @@ import numpy as np
 
 from seehear.data.latents import LatentData
 from seehear.data.library import Library
-from seehear.errors import SeehearError
+from seehear.errors import SeehearError, check_range
 from seehear.evaluation.alike import cka, mutual_knn
 from seehear.nn.random import seed_of
 from seehear.recipes.studies import figure
@@ -54,6 +54,9 @@ class EncoderStudyOptions:
     """Of the check."""
     redo: bool = False
     """Measure again what the folder holds of other data or options."""
+
+    def __post_init__(self) -> None:
+        check_range(self, "[1, inf)", "clips", "neighbours", "seeds")
 
 
 def encoder_study(library: Library, folder: Path, options: EncoderStudyOptions | None = None) -> Study:

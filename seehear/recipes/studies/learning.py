@@ -18,7 +18,7 @@ import numpy as np
 
 from seehear.data.latents import LatentData
 from seehear.data.library import Library
-from seehear.errors import SeehearError
+from seehear.errors import SeehearError, check_range
 from seehear.nn.random import seed_of
 from seehear.recipes.studies import figure
 from seehear.recipes.studies.curve import FEWEST, Curve, Forecast, fit_curve
@@ -50,6 +50,7 @@ class DataStudyOptions:
     """Measure again what the folder holds of other data or options."""
 
     def __post_init__(self) -> None:
+        check_range(self, "[1, inf)", "seeds", "sizes")
         if self.measure not in MEASURES:
             raise SeehearError(f"unknown measure {self.measure!r} (known: {', '.join(MEASURES)})")
 

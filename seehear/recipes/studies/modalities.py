@@ -17,9 +17,9 @@ import numpy as np
 
 from seehear.data.latents import LatentData, load_latents
 from seehear.data.library import Library
-from seehear.data.npz import open_npz
 from seehear.errors import SeehearError
 from seehear.evaluation.embedded import embed_latents
+from seehear.npz import open_npz
 from seehear.progress import say
 from seehear.recipes import fusemix
 from seehear.recipes.studies.designs import Design, designs, latents_run, possible, run_of
@@ -49,7 +49,7 @@ class ModalityOptions:
     def __post_init__(self) -> None:
         object.__setattr__(self, "methods", tuple(n for name in self.methods for n in name.split(",") if n))
         if self.seeds < 1:
-            raise SeehearError(f"a row needs one seed at least; got {self.seeds}")
+            raise SeehearError(f"seeds: a row needs one seed at least; got {self.seeds}")
 
 
 def study_modalities(library: Library, folder: str | Path, options: ModalityOptions | None = None) -> Study:

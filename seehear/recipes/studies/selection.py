@@ -20,7 +20,7 @@ import numpy as np
 
 from seehear.data.latents import LatentData
 from seehear.data.library import Library
-from seehear.errors import SeehearError, unknown
+from seehear.errors import SeehearError, check_range, unknown
 from seehear.nn.random import seed_of
 from seehear.progress import say
 from seehear.recipes.studies import figure
@@ -29,7 +29,7 @@ from seehear.recipes.studies.grid import Cell, Result, Value, run_grid
 from seehear.recipes.studies.kdpp import greedy_kdpp
 from seehear.recipes.studies.table import Study, Table, tabulate
 from seehear.recipes.studies.trained import about_data, latents_of, measured, training_part, training_rows
-from seehear.train.checkpoint import write_text
+from seehear.train.files import write_text
 from seehear.types import Modality
 
 By = Literal["kdpp", "quality", "random"]
@@ -49,6 +49,9 @@ class SelectOptions:
     """Names of encoders; all that the library has latents of when not given."""
     seed: int = 0
     """Of every draw."""
+
+    def __post_init__(self) -> None:
+        check_range(self, "[1, inf)", "pool")
 
 
 @dataclass(frozen=True)
@@ -148,6 +151,10 @@ class SelectionStudyOptions:
     """What is trained: closed, linear or base."""
     redo: bool = False
     """Measure again what the folder holds of other data or options."""
+
+    def __post_init__(self) -> None:
+        check_range(self, "[1, inf)", "seeds", "sizes")
+        check_range(self, "(0, 1]", "share")
 
 
 def selection_study(library: Library, folder: Path, options: SelectionStudyOptions | None = None) -> Study:

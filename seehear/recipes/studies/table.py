@@ -21,7 +21,7 @@ from seehear.errors import SeehearError
 from seehear.evaluation.report import provenance
 from seehear.progress import counted
 from seehear.recipes.studies.grid import Result, Value
-from seehear.train.checkpoint import write_text
+from seehear.train.files import write_text
 
 LEVEL = 0.95
 

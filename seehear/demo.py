@@ -1,0 +1,290 @@
+"""The demo: real sounds with their titles, pictures with their names and talking clips become one searchable space.
+
+Sounds and pictures are never paired in training: both are paired with text, the hub. What is measured: naming a sound,
+text -> picture, text -> sound, and, through the hub, sound -> picture. Every sound is scored by the model of the fold
+that held its recording out (ESC-10's official folds). Sound -> picture is measured twice: with the pictures of the
+sounds' classes in the training set beside their names, as in a library of one's own, and with those held out as well.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from seehear.data.encode import encode_library
+from seehear.data.latents import LatentData, load_latents
+from seehear.data.library import Clip, Library
+from seehear.data.prepare import prepare
+from seehear.evaluation.bootstrap import mean_interval
+from seehear.evaluation.protocol import Embedder, embed_latents
+from seehear.evaluation.retrieval import retrieval
+from seehear.methods.fusemix import FuseMixConfig
+from seehear.nn.random import seed_of
+from seehear.progress import say
+from seehear.recipes import fusemix
+from seehear.recipes.config import Run
+from seehear.recipes.data import LatentInputs, LatentsConfig
+from seehear.recipes.evaluate import EvaluateOptions, evaluate_run
+from seehear.recipes.run import finish
+from seehear.report.run import write_report
+from seehear.search.filters import Filters
+from seehear.search.index import build_index
+from seehear.search.query import Hit, Searcher
+from seehear.space import SharedSpace
+from seehear.types import Modality
+
+MEDIA = Path(__file__).parent / "assets" / "demo"
+PAIRS: tuple[tuple[Modality, Modality], ...] = (("video", "text"), ("audio", "text"))
+QUERIES = ("a dog barks", "rain on a window", "a fire in the woods", "waves at the beach", "a helicopter flies over")
+_PICTURE_OF_TEXT, _SOUND_OF_TEXT = "text -> picture: its own in the first 10", "text -> sound: its own in the first 10"
+_TEST_FOLD = "4"  # of the library's own splits
+_SHARE_OF_VAL = 0.15  # of the recordings outside a held-out fold
+
+
+@dataclass(frozen=True)
+class Score:
+    """One thing measured; shares in [0, 1]."""
+
+    what: str
+    learned: float
+    interval: tuple[float, float]
+    """95 %, by resampling source recordings."""
+    closed_form: float
+    chance: float
+    queries: int
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        learned = f"{100 * self.learned:5.1f} % [{100 * low:.0f}-{100 * high:.0f}]"
+        rest = f"{100 * self.closed_form:11.1f} %{100 * self.chance:7.1f} %{self.queries:9}"
+        return f"  {self.what:<56}{learned:>17}{rest}"
+
+
+@dataclass(frozen=True)
+class DemoReport:
+    library: str
+    run: str
+    scores: tuple[Score, ...]
+    hits: dict[str, list[Hit]]
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Wall clock by stage."""
+    page: str = ""
+    """Where the HTML report of the run is."""
+
+    def plain(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def __str__(self) -> str:
+        head = f"  {'':<56}{'learned':>17}{'closed form':>13}{'chance':>9}{'queries':>9}"
+        lines = [
+            "",
+            "On sounds and texts that no training saw (share right, 95 % interval over recordings):",
+            head,
+            *map(str, self.scores),
+            "",
+        ]
+        for query, hits in self.hits.items():
+            lines += [query, *(f"    {h.score:.2f}  {h.path}  ({h.text})" for h in hits)]
+        total = sum(self.seconds.values())
+        stages = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in self.seconds.items())
+        lines += ["", f"{total:.0f} s in all: {stages}", "", f"to look at and listen to: {self.page}"]
+        lines += [f'next: seehear search {self.library} "your own words"']
+        return "\n".join(lines)
+
+
+def demo(folder: Path) -> DemoReport:
+    """All of it, from media to hits, in `folder`; what is there already is not done again."""
+    seconds: dict[str, float] = {}
+
+    def stage(name: str, work: Callable[[], Any]) -> Any:
+        say(f"-- {name}")
+        started = time.monotonic()
+        result = work()
+        seconds[name] = time.monotonic() - started
+        return result
+
+    uri, run_folder = folder / "library", folder / "run"
+    stage("prepare", lambda: prepare(MEDIA / "manifest.csv", uri))
+    library = Library.open(uri)
+    stage("encode", lambda: encode_library(library))
+    data, clips = load_latents(library), {clip.id: clip for clip in library.clips()}
+    stage("train", lambda: finish(LatentInputs(data, library=str(uri.resolve())), run(), run_folder))
+    scores = stage("measure", lambda: measure(data, clips, folder / "folds", ready={_TEST_FOLD: run_folder}))
+    space = SharedSpace.from_pretrained(run_folder)
+    stage("index", lambda: build_index(library, space, name="demo", model=str(run_folder.resolve())))
+    hits = stage("search", lambda: _hits(Searcher(library, space, "demo"), clips))
+    page = stage("report", lambda: _page(library, run_folder))
+    report = DemoReport(str(uri), str(run_folder), tuple(scores), hits, seconds, str(page))
+    (folder / "demo.json").write_text(json.dumps(report.plain(), indent=1, ensure_ascii=False), encoding="utf-8")
+    return report
+
+
+def run() -> Run[LatentsConfig, FuseMixConfig]:
+    """`fusemix.base` with text as the hub and the linear head alone: as good on so few clips, and much faster."""
+    base = fusemix.base()
+    training = replace(base.train, epochs=60, evaluations=12, patience=4)
+    return replace(base, recipe="demo", method=replace(base.method, pairs=PAIRS, head="linear"), train=training)
+
+
+def _page(library: Library, run_folder: Path) -> Path:
+    """Without the closed forms, which `measure` has beside its numbers and which would take as long as all the rest."""
+    command = shlex.join(["seehear", "evaluate", str(run_folder), "--no-closed-forms"])
+    evaluate_run(run_folder, library, EvaluateOptions(closed_forms=False), command=command)
+    return write_report(run_folder, library)
+
+
+# -- measured ----------------------------------------------------------------------------------------------------------
+
+
+def measure(
+    data: LatentData, clips: Mapping[str, Clip], folder: Path, *, ready: Mapping[str, Path] | None = None
+) -> list[Score]:
+    """Train twice a fold and score what each held out. `ready`: runs of the library's own splits, by fold."""
+    folds = sorted({c.meta["fold"] for c in clips.values() if c.meta.get("fold")})
+    known = [
+        _fold(data, clips, fold, (ready or {}).get(fold) or folder / f"{fold}-known", held_out=False) for fold in folds
+    ]
+    unseen = [_fold(data, clips, fold, folder / f"{fold}-unseen", held_out=True) for fold in folds]
+    scores = []
+    for what in known[0]:
+        if what == _PICTURE_OF_TEXT:  # the same pictures are held out in every fold
+            scores.append(_score(what, unseen[:1], what))
+        elif what.startswith("sound -> picture"):
+            scores.append(_score(f"{what}, known by name", known, what))
+            scores.append(_score(f"{what}, never seen", unseen, what))
+        else:
+            scores.append(_score(what, known, what))
+    return scores
+
+
+def _score(name: str, found: list[Found], what: str) -> Score:
+    learned, closed, chance, groups = (np.concatenate([f[what][i] for f in found]) for i in range(4))
+    interval = mean_interval(learned, groups.tolist())
+    return Score(name, float(learned.mean()), interval, float(closed.mean()), float(chance.mean()), len(learned))
+
+
+Found = dict[str, tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]
+"""What was asked -> for each query: right by the learned space, right by the closed form, chance, source recording."""
+
+
+def _fold(data: LatentData, clips: Mapping[str, Clip], fold: str, folder: Path, *, held_out: bool) -> Found:
+    own = [clips[name] for name in data.ids]
+    splits = np.array([_split(clip, fold, held_out=held_out) for clip in own], dtype=object)
+    part = LatentData(data.rows, ids=data.ids, splits=splits, groups=data.groups)
+    finish(LatentInputs(part), run(), folder)
+    space = SharedSpace.from_pretrained(folder)
+    closed = fusemix.start_of(run().method, part)
+    learned_hits, closed_hits = _ask(space, part, own), _ask(closed, part, own)
+    return {what: (hits, closed_hits[what][0], chance, groups) for what, (hits, chance, groups) in learned_hits.items()}
+
+
+def _split(clip: Clip, fold: str, *, held_out: bool) -> str:
+    if not clip.meta.get("fold"):
+        return "test" if held_out and _shown(clip) else clip.split
+    if clip.meta["fold"] == fold:
+        return "test"
+    if fold == _TEST_FOLD:
+        return clip.split
+    return "val" if seed_of(clip.group, fold) / 2**63 < _SHARE_OF_VAL else "train"
+
+
+def _ask(model: Embedder, data: LatentData, clips: list[Clip]) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """For each question, per query: whether it was answered, chance, source recording."""
+    vectors = {m: e.one_each() for m, e in embed_latents(model, data).items()}
+    row = {m: {int(clip): i for i, clip in enumerate(e.owner)} for m, e in vectors.items()}
+    sounds = [i for i, c in enumerate(clips) if c.labels and data.splits[i] == "test"]
+    pictures = [i for i, c in enumerate(clips) if c.source.startswith("pictures/")]
+    labels = [clips[i].labels[0] for i in sounds]
+    heard = vectors["audio"].vectors[[row["audio"][i] for i in sounds]]
+    seen = vectors["video"].vectors[[row["video"][i] for i in pictures]]
+    group = np.array([clips[i].group for i in sounds])
+
+    found = {"a sound is named, of 10 classes": _named(model, data, heard, labels, group)}
+    shows = [_shown(clips[i]) or clips[i].id for i in pictures]
+    asked = [i for i, label in enumerate(labels) if label in shows]
+    ranked = retrieval(heard[asked], seen, [labels[i] for i in asked], shows)
+    classes = sorted({labels[i] for i in asked})
+    best = np.stack([(heard[asked] @ seen[[s == c for s in shows]].T).max(axis=1) for c in classes], axis=1)
+    right = np.array([classes[k] == labels[i] for k, i in zip(best.argmax(axis=1), asked, strict=True)], float)
+    chance = np.full(len(asked), 1 / len(classes))
+    found[f"sound -> picture: right class, of {len(classes)}"] = right, chance, group[asked]
+    first = ranked.per_query["R@10"]
+    what = f"sound -> picture: in the first 10 of {len(pictures):,}"
+    found[what] = first, np.full(len(first), ranked.chance["R@10"]), group[asked]
+    return found | _texts(vectors, data, clips)
+
+
+def _named(
+    model: Embedder, data: LatentData, heard: np.ndarray, labels: list[str], group: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    names = sorted(set(labels))
+    spoken = _class_vectors(model, data, names)
+    right = np.array([names[k] == label for k, label in zip((heard @ spoken.T).argmax(axis=1), labels, strict=True)])
+    return right.astype(float), np.full(len(right), 1 / len(names)), group
+
+
+def _class_vectors(model: Embedder, data: LatentData, names: list[str]) -> np.ndarray:
+    import torch
+
+    from seehear.encoders.base import Sample
+    from seehear.encoders.registry import load_encoder
+
+    encoder = load_encoder(data.encoders["text"][0]["name"])
+    prepare_text = encoder.preparation()
+    latents = torch.from_numpy(encoder.encode([prepare_text(Sample(text=name)) for name in names]).astype(np.float32))
+    batch = {"text": latents, "has_text": torch.ones(len(names), dtype=torch.bool)}
+    return model.embed(batch)["text"].float().cpu().numpy()
+
+
+def _texts(
+    vectors: Mapping[Modality, Any], data: LatentData, clips: list[Clip]
+) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Held-out texts to their own pictures and sounds."""
+    found = {}
+    for m, folder, what in (("video", "pictures/", _PICTURE_OF_TEXT), ("audio", "sounds/", _SOUND_OF_TEXT)):
+        source = [c.source if m == "video" else (c.audio_source or c.source) for c in clips]
+        test = {i for i in range(len(clips)) if source[i].startswith(folder) and data.splits[i] == "test"}
+        rows = [i for i in sorted(test) if i in set(vectors[m].owner.tolist())]
+        place = {x: {int(c): k for k, c in enumerate(vectors[x].owner)} for x in (m, "text")}
+        query = vectors["text"].vectors[[place["text"][i] for i in rows]]
+        gallery = vectors[m].vectors[[place[m][i] for i in rows]]
+        result = retrieval(query, gallery, rows, rows)
+        first = result.per_query["R@10"]
+        found[what] = first, np.full(len(first), result.chance["R@10"]), np.array([clips[i].group for i in rows])
+    return found
+
+
+def _shown(clip: Clip) -> str:
+    """The class of sounds that a picture shows; '' for most."""
+    return _PICTURES.get(clip.source, "")
+
+
+_PICTURES: dict[str, str] = {
+    source: label
+    for label, sources in json.loads((MEDIA / "pictures_of_sounds.json").read_text(encoding="utf-8")).items()
+    for source in sources
+}
+
+
+# -- shown -------------------------------------------------------------------------------------------------------------
+
+
+def _hits(searcher: Searcher, clips: Mapping[str, Clip]) -> dict[str, list[Hit]]:
+    """Words to sounds and pictures, and held-out sounds to pictures."""
+    found: dict[str, list[Hit]] = {}
+    for words in QUERIES:
+        sounds = searcher.search(words, k=2, modalities=("audio",))
+        pictures = searcher.search(words, k=2, modalities=("video",), filters=Filters(source="pictures/*"))
+        found[f'"{words}"'] = sounds + pictures
+    for label in ("dog", "sea waves", "helicopter"):
+        sound = next(c for c in clips.values() if c.split == "test" and c.labels == (label,))
+        hits = searcher.search({"clip": sound.id}, k=4, modalities=("video",), filters=Filters(source="pictures/*"))
+        found[f"the sound {searcher.library.path_of(sound.audio_source or sound.source)}"] = hits
+    return found

@@ -1,0 +1,241 @@
+"""Read any window of any media file: frames and waveform of [start, end) seconds, the same every time.
+
+`read_window` is the one function that turns a file into pixels and samples; `probe` says what a file holds. Both bear
+with damage: what can be read is read, what was lost is counted, and a file that gives nothing raises `DecodeError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from seehear.errors import DecodeError, require
+from seehear.media.container import TOO_LARGE, Media, frame_rate, lasts, opened, reason
+from seehear.media.frames import VideoSpec, read_frames
+from seehear.media.sound import AudioSpec, read_waveform
+from seehear.media.stills import is_picture, picture_size, read_picture
+
+__all__ = ["AudioSpec", "MediaInfo", "SubtitleStream", "VideoSpec", "Window", "probe", "read_window"]
+
+_LONGEST = 1e6
+"""Seconds: no file lasts longer, or longer than it has bytes; time stamps that say so are damaged."""
+_PAUSE = {"video": 1800.0, "audio": 60.0}
+"""Seconds between two packets of a stream that are always believed, and the longest that one packet may last: a picture
+may stand still, and packets of film are not in the order of their times."""
+TEXT_CODECS = {"subrip", "srt", "ass", "ssa", "mov_text", "webvtt", "text"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """What a file holds in [start, end)."""
+
+    frames: np.ndarray | None = None
+    """(T, H, W, 3) uint8, RGB, upright; None when there is no picture or none was asked for."""
+    times: np.ndarray | None = None
+    """(T,) float64: seconds at which each frame came on show."""
+    waveform: np.ndarray | None = None
+    """(round((end - start) * rate),) float32 in [-1, 1]; None when there is no sound or none was asked for."""
+    rate: int = 0
+    """Samples a second of the waveform."""
+    corrupt: int = 0
+    """Packets that could not be decoded."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubtitleStream:
+    """A stream of text inside a media file."""
+
+    index: int
+    """Number among all streams of the file."""
+    codec: str
+    language: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MediaInfo:
+    """What `probe` found out about a file by decoding its first frames."""
+
+    duration: float = 0.0
+    """Seconds that can be read; 0 for a picture."""
+    has_video: bool = False
+    """A film or a picture. The cover of a song is neither."""
+    has_audio: bool = False
+    is_picture: bool = False
+    width: int = 0
+    """Pixels, upright."""
+    height: int = 0
+    fps: float = 0.0
+    rotation: int = 0
+    """Degrees, a multiple of 90: how far the stored frames are turned to stand upright."""
+    rate: int = 0
+    """Samples a second as stored."""
+    subtitles: tuple[SubtitleStream, ...] = ()
+    """Streams of text; subtitles that are pictures are not listed."""
+    errors: tuple[str, ...] = field(default=())
+    """What is wrong with a file that can still be used in part."""
+
+
+def read_window(
+    path: str | Path,
+    start: float,
+    end: float,
+    *,
+    video: VideoSpec | None = None,
+    audio: AudioSpec | None = None,
+) -> Window:
+    """Frames and waveform of [start, end) seconds of a file. For a picture start = end = 0: one frame and no sound.
+
+    Times are seconds from the start of the file as a player shows it. Raises `DecodeError` when nothing of what was
+    asked for is there.
+    """
+    where = f"{path} [{start:g}, {end:g}) s"
+    try:
+        if is_picture(path):
+            window = Window() if video is None else Window(frames=read_picture(path, video), times=np.zeros(1))
+        elif end <= start:
+            raise DecodeError(f"{where}: the window is empty")
+        else:
+            window = _read_window(path, start, end, video=video, audio=audio)
+    except OSError as error:
+        raise DecodeError(f"{path}: cannot be read ({reason(error)})") from error
+    if window.frames is None and window.waveform is None:
+        asked = " or ".join(["picture"] * (video is not None) + ["sound"] * (audio is not None))
+        lost = f"; {window.corrupt} packets could not be decoded" if window.corrupt else ""
+        raise DecodeError(f"{where}: no {asked} there{lost}")
+    return window
+
+
+def _read_window(
+    path: str | Path, start: float, end: float, *, video: VideoSpec | None, audio: AudioSpec | None
+) -> Window:
+    frames = times = waveform = None
+    with opened(path) as media:
+        if video is not None and media.video is not None:
+            found = read_frames(media, start, end, video)
+            frames, times = found if found is not None else (None, None)
+        if audio is not None and media.audio is not None:
+            waveform = read_waveform(media, start, end, audio)
+        if video is not None and media.too_large and frames is None and waveform is None:
+            raise DecodeError(f"{path}: {TOO_LARGE}")
+        rate = audio.rate if audio is not None else 0
+        return Window(frames=frames, times=times, waveform=waveform, rate=rate, corrupt=media.corrupt)
+
+
+# -- probe -------------------------------------------------------------------------------------------------------------
+
+
+def probe(path: str | Path) -> MediaInfo:
+    """What a file holds, found by decoding a first frame of each stream. Raises `DecodeError` when there is nothing."""
+    try:
+        if is_picture(path):
+            height, width = picture_size(path)
+            return MediaInfo(has_video=True, is_picture=True, height=height, width=width)
+    except OSError as error:
+        raise DecodeError(f"{path}: cannot be read ({reason(error)})") from error
+    with opened(path) as media:
+        return _probe(media)
+
+
+def _probe(media: Media) -> MediaInfo:
+    facts: dict[str, Any] = {}
+    errors, first = [], 0.0
+    for kind in ("video", "audio"):
+        if media.stream(kind) is None:
+            continue
+        head = next(media.decode(kind, 0.0), None)
+        if head is None:
+            errors.append(f"nothing of the {kind} stream can be decoded")
+        else:
+            first = max(first, head[0] + lasts(head[1], media.stream(kind)))
+            facts |= _video_facts(head[1], media) if kind == "video" else _audio_facts(head[1])
+    if media.too_large and "has_video" not in facts:
+        errors.insert(0, TOO_LARGE)
+    if not facts:
+        raise DecodeError(f"{media.path}: {errors[0] if errors else 'there is no video and no audio in it'}")
+    kinds = [kind for kind in ("video", "audio") if f"has_{kind}" in facts]
+    claimed, duration = (media.container.duration or 0) / 1e6, max(first, _duration(media, kinds))
+    if claimed - duration > 1.0:
+        errors.append(f"the file claims {claimed:.1f} s but ends after {duration:.1f} s")
+    return MediaInfo(duration=duration, subtitles=_subtitles(media), errors=tuple(errors), **facts)
+
+
+def _video_facts(frame: Any, media: Media) -> dict[str, Any]:
+    rotation = round(frame.rotation / 90) * 90 % 360
+    width, height = (frame.height, frame.width) if rotation % 180 else (frame.width, frame.height)
+    return {"has_video": True, "width": width, "height": height, "rotation": rotation, "fps": frame_rate(media.video)}
+
+
+def _audio_facts(frame: Any) -> dict[str, Any]:
+    return {"has_audio": True, "rate": frame.sample_rate}
+
+
+def _duration(media: Media, kinds: list[str]) -> float:
+    """Seconds to the end of the last packet that is really there, whatever the container claims.
+
+    A file cut short still claims its old length, and one damaged time stamp may claim an hour.
+    """
+    claimed = (media.container.duration or 0) / 1e6
+    believable = min(_LONGEST, media.container.size)
+    tail = max(_last_packet(media, kind, from_=claimed - 1.0, known=claimed) for kind in kinds)
+    if claimed and claimed - 1.0 <= tail <= believable and _has_middle(media, kinds, claimed):
+        return max(tail, claimed)
+    end = 0.0
+    for kind in kinds:
+        end = max(end, _last_packet(media, kind, from_=0.0, known=end))
+    return min(end, believable)
+
+
+def _has_middle(media: Media, kinds: list[str], claimed: float) -> bool:
+    """Whether there are packets in the middle of the time that a file claims, and not at its two ends alone."""
+    if claimed <= min(_PAUSE.values()):
+        return True
+    return any(_has_packet(media, kind, claimed * share) for share in (0.5, 0.75) for kind in kinds)
+
+
+def _has_packet(media: Media, kind: str, at: float) -> bool:
+    """Whether a packet begins at a time, or a pause before it at most. Reads no more than it must."""
+    for start, _ in _packet_times(media, kind, at):
+        if start > at:
+            return False
+        if start >= at - _PAUSE[kind]:
+            return True
+    return False
+
+
+def _last_packet(media: Media, kind: str, *, from_: float, known: float) -> float:
+    """Seconds to the end of the last packet at or after `from_`.
+
+    A gap before a packet is believed when it is a pause, or no longer than all that comes before: `known` seconds, and
+    what is read.
+    """
+    end = 0.0
+    for start, stop in _packet_times(media, kind, from_):
+        reach = max(known, end)
+        if start <= reach + max(_PAUSE[kind], reach):
+            end = max(end, stop if stop - start <= _PAUSE[kind] else start)
+    return end
+
+
+def _packet_times(media: Media, kind: str, from_: float) -> Iterator[tuple[float, float]]:
+    """Begin and end, in seconds, of the packets from a place at or before `from_`, without decoding."""
+    stream = media.stream(kind)
+    try:
+        media.container.seek(int((max(from_, 0.0) + media.origin) / float(stream.time_base)), stream=stream)
+    except require("av").FFmpegError:
+        return
+    for packet in media.packets(stream):
+        stamp = packet.pts if packet.pts is not None else packet.dts
+        if stamp is not None:
+            yield media.seconds(stamp, stream), media.seconds(stamp + (packet.duration or 0), stream)
+
+
+def _subtitles(media: Media) -> tuple[SubtitleStream, ...]:
+    return tuple(
+        SubtitleStream(index=s.index, codec=s.codec_context.name, language=s.language or "")
+        for s in media.container.streams.subtitles
+        if s.codec_context is not None and s.codec_context.name in TEXT_CODECS
+    )

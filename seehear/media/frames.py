@@ -1,0 +1,193 @@
+"""The pictures of a window: frames of a film by their timestamps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from seehear.errors import DecodeError, require
+from seehear.media.container import EPSILON, Media, frame_rate, lasts
+
+_SKIPPABLE = {"h264", "hevc", "mpeg4", "mpeg2video"}
+"""Codecs whose frames come out the same when unreferenced frames before the window are not decoded (tested)."""
+_MOST_ENLARGED = 2**23
+"""Pixels up to which a frame is enlarged: 4096 x 2048."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoSpec:
+    """Which frames of a window, and in which size. With neither `num_frames` nor `fps`: every frame."""
+
+    num_frames: int | None = None
+    """So many frames: those shown in the centre of as many equal parts of the window."""
+    fps: float | None = None
+    """So many frames a second: those shown in the centre of each 1 / fps seconds."""
+    size: int | tuple[int, int] | None = None
+    """Pixels: one number, or (height, width). None keeps the size of the file."""
+    fit: Literal["short", "squash", "crop"] = "short"
+    """short: the shorter side becomes `size`; squash: exactly `size`, whatever the shape was; crop: the shorter side
+    becomes `size`, then the centre is cut out."""
+    interpolation: Literal["bilinear", "bicubic", "lanczos"] = "bilinear"
+    enlarge: bool = True
+    """False, with 'short': a picture that is smaller stays as it is."""
+
+    def __post_init__(self) -> None:
+        if self.num_frames is not None and self.fps is not None:
+            raise ValueError("give num_frames or fps, not both")
+        if self.fit == "short" and isinstance(self.size, tuple):
+            raise ValueError(f"fit 'short' takes one number as size; got {self.size}")
+        if self.fit != "short" and not self.enlarge:
+            raise ValueError(f"pictures that stay small do not go with fit {self.fit!r}")
+
+    def times(self, start: float, end: float) -> np.ndarray | None:
+        """(T,) seconds at which frames are taken; None for all frames."""
+        if self.num_frames is None and self.fps is None:
+            return None
+        count = self.num_frames or max(1, round((end - start) * (self.fps or 0.0)))
+        return start + (np.arange(count) + 0.5) * (end - start) / count
+
+    def shape(self, height: int, width: int) -> tuple[int, int]:
+        """(height, width) that a picture is scaled to, before 'crop' cuts."""
+        if self.size is None:
+            return height, width
+        tall, wide = self.size if isinstance(self.size, tuple) else (self.size, self.size)
+        if self.fit == "squash":
+            return tall, wide
+        scale = max(tall / height, wide / width)
+        if scale > 1 and not self.enlarge:
+            return height, width
+        return max(tall, int(height * scale + EPSILON)), max(wide, int(width * scale + EPSILON))
+
+    def cut(self, picture: np.ndarray) -> np.ndarray:
+        """The centre of a scaled picture for 'crop', all of it otherwise."""
+        if self.size is None or self.fit != "crop":
+            return picture
+        tall, wide = self.size if isinstance(self.size, tuple) else (self.size, self.size)
+        top, left = (picture.shape[0] - tall) // 2, (picture.shape[1] - wide) // 2
+        return picture[top : top + tall, left : left + wide]
+
+
+# -- films -------------------------------------------------------------------------------------------------------------
+
+
+def read_frames(media: Media, start: float, end: float, spec: VideoSpec) -> tuple[np.ndarray, np.ndarray] | None:
+    """((T, H, W, 3) uint8, (T,) seconds), or None when the film shows nothing in the window."""
+    lost, skip_until = media.corrupt, _skip_until(media, start)
+    pictures, times = _read(media, start, end, spec, skip_until)
+    if skip_until is not None and times and times[0] < skip_until:
+        # The frame on show at the start is so old that a newer one may have been skipped.
+        media.corrupt = lost
+        pictures, times = _read(media, start, end, spec, None)
+    return (np.stack(pictures), np.array(times)) if times else None
+
+
+def _skip_until(media: Media, start: float) -> float | None:
+    if media.video.codec_context.name not in _SKIPPABLE:
+        return None
+    return start - max(0.25, 2.0 / frame_rate(media.video))
+
+
+def _read(
+    media: Media, start: float, end: float, spec: VideoSpec, skip_until: float | None
+) -> tuple[list[np.ndarray], list[float]]:
+    shaper, last = _Shaper(spec, media), None
+    pictures: list[np.ndarray] = []
+    times: list[float] = []
+    frames = _forward(media.decode("video", start, skip_until=skip_until))
+    targets = spec.times(start, end)
+    picked = _all(frames, media, start, end) if targets is None else _nearest(frames, media, start, end, targets)
+    for time, frame in picked:
+        pictures.append(pictures[-1] if frame is last else shaper(frame))
+        times.append(time)
+        last = frame
+    return pictures, times
+
+
+def _forward(frames: Iterator[tuple[float, Any]]) -> Iterator[tuple[float, Any]]:
+    """Frames whose time goes back are left out."""
+    latest = -math.inf
+    for time, frame in frames:
+        if time > latest:
+            latest = time
+            yield time, frame
+
+
+def _all(frames: Iterator[tuple[float, Any]], media: Media, start: float, end: float) -> Iterator[tuple[float, Any]]:
+    """The frames that begin in the window; if none does, the one on show."""
+    shown = None
+    for time, frame in frames:
+        if time >= end - EPSILON:
+            break
+        if time >= start - EPSILON:
+            shown = None
+            yield time, frame
+            start = -math.inf
+        else:
+            shown = time, frame
+    else:
+        shown = _still_shown(shown, media, start)
+    if shown is not None:
+        yield shown
+
+
+def _nearest(
+    frames: Iterator[tuple[float, Any]], media: Media, start: float, end: float, targets: np.ndarray
+) -> Iterator[tuple[float, Any]]:
+    """For each target the frame on show then; the first frame for targets before it, the last for those after it."""
+    wanted, shown = list(targets), None
+    for time, frame in frames:
+        if shown is None and time >= end - EPSILON:
+            return
+        while wanted and wanted[0] < time - EPSILON:
+            wanted.pop(0)
+            yield shown or (time, frame)
+        shown = time, frame
+        if not wanted:
+            return
+    if _still_shown(shown, media, start) is not None:
+        for _ in wanted:
+            yield shown  # type: ignore[misc]
+
+
+def _still_shown(last: tuple[float, Any] | None, media: Media, start: float) -> tuple[float, Any] | None:
+    """The last frame of the film, if it is on show at `start`."""
+    if last is None or last[0] + lasts(last[1], media.video) <= start:
+        return None
+    return last
+
+
+class _Shaper:
+    """Scales, turns and cuts every frame of a window with one scaler; all come out in the size of the first."""
+
+    def __init__(self, spec: VideoSpec, media: Media):
+        av = require("av")
+        self.spec, self._path = spec, media.path
+        self._scaler, self._packer = (av.video.reformatter.VideoReformatter() for _ in range(2))
+        self._method = av.video.reformatter.Interpolation[spec.interpolation.upper()]
+        self._shape: tuple[int, int] | None = None
+
+    def __call__(self, frame: Any) -> np.ndarray:
+        turns = round(frame.rotation / 90) % 4
+        if self._shape is None:
+            upright = (frame.width, frame.height) if turns % 2 else (frame.height, frame.width)
+            self._shape = self.spec.shape(*upright)
+            # By its shorter side, a frame of 16384 x 2 becomes one of 1835008 x 224.
+            if math.prod(self._shape) > max(math.prod(upright), _MOST_ENLARGED):
+                tall, wide = self._shape
+                raise DecodeError(
+                    f"{self._path}: its frames of {frame.width} x {frame.height} pixels would be enlarged to"
+                    f" {wide} x {tall}: crop them"
+                )
+        tall, wide = reversed(self._shape) if turns % 2 else self._shape
+        if (wide, tall) != (frame.width, frame.height):
+            # By way of planar RGB: swscale then takes every pixel's colour into account, and is 3 times as fast.
+            frame = self._scaler.reformat(
+                frame, width=wide, height=tall, format="gbrp", interpolation=self._method, threads=1
+            )
+        picture = self._packer.reformat(frame, format="rgb24", threads=1).to_ndarray()
+        # A copy: a view would keep all of the picture in memory, for every frame of the window.
+        return np.ascontiguousarray(self.spec.cut(np.rot90(picture, turns) if turns else picture))
