@@ -276,7 +276,7 @@ def columns(
     made = RawClips(
         ids=np.array([clip.id for clip in clips], dtype=object),
         splits=np.array([clip.split for clip in clips], dtype=object),
-        groups=np.unique([clip.group or clip.source or clip.id for clip in clips], return_inverse=True)[1],
+        groups=np.unique([clip.recording for clip in clips], return_inverse=True)[1],
         **files,
         start=spans[:, 0],
         end=spans[:, 1],
