@@ -14,6 +14,7 @@ import pytest
 from seehear.data.latents import LatentData
 from seehear.errors import SeehearError
 from seehear.evaluation.clusters import agreement
+from seehear.evaluation.embedded import Embedded, smallest_space
 from seehear.nn.unit import unit
 from seehear.progress import Interrupted
 from seehear.recipes import mcn, run
