@@ -35,7 +35,8 @@ class PrepareOptions:
     """Regular expression over paths: files for which it finds the same text (its first bracket, if it has one) are one
     recording, and never on both sides of a split. Empty: every file is its own."""
     splits: tuple[float, float, float] = (0.8, 0.1, 0.1)
-    """Shares of train, val and test. A group's split follows from its name and the seed alone: new files move none."""
+    """Shares of train, val and test among the clips. A recording falls into one as a whole, and stays there when files
+    are added; three recordings or fewer are each divided in time (`splits.py`)."""
     seed: int = 0
     """Of the splits."""
     columns: dict[str, str] = field(default_factory=dict)

@@ -11,6 +11,8 @@ from pathlib import Path
 from seehear.errors import unknown
 
 SPLITS = ("train", "val", "test")
+GIVEN = "given"
+"""In a source's entry, in place of its split: the user says for its clips where they belong."""
 _SPLIT_NAMES = {name: name for name in SPLITS} | {
     "training": "train",
     "validation": "val",

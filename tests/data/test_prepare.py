@@ -499,11 +499,12 @@ def test_killed_and_run_again_equals_one_run(tmp_path, originals, writes):
         srt(folder / f"{n}.srt", [(0.1, 1.4, f"line {n}"), (2.0, 3.4, "another")])
     (folder / "5.mp4").write_text("broken")
     (folder / "0.wav").unlink()
+    shutil.copytree(lib, tmp_path / "undisturbed")
     killed = Command(partial(prepare_and_die, folder, lib, writes)).ended()
     assert killed.status == -signal.SIGKILL, killed.err
     prepare(folder, lib, HERE)
-    prepare(folder, tmp_path / "fresh", HERE)
-    assert state(lib) == state(tmp_path / "fresh")
+    prepare(folder, tmp_path / "undisturbed", HERE)
+    assert state(lib) == state(tmp_path / "undisturbed")
 
 
 # -- real clips --------------------------------------------------------------------------------------------------------
