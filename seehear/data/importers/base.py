@@ -11,13 +11,9 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from seehear.data.records import SPLITS
 from seehear.errors import SeehearError, unknown
-
-if TYPE_CHECKING:
-    from seehear.data.importers.files import Files
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +93,8 @@ Items = Iterator[Item | Bad]
 class Importer:
     name: str
     title: str
-    read: Callable[[Files, ImportOptions], Items]
+    read: Callable[..., Items]
+    """`Files` and `ImportOptions` -> the set's rows."""
     annotations: tuple[str, ...]
     """The official files that are looked for, for people."""
     media: str

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from seehear.data.importers.base import Bad, Importer, ImportOptions, Item, Items, by_stem
+from seehear.data.importers.base import Bad, ImportOptions, Item, Items
 from seehear.data.importers.features import FeatureIndex
 from seehear.data.importers.files import Files, lines, without_header, words
 from seehear.errors import SeehearError
@@ -20,7 +20,7 @@ class Task:
     steps: tuple[str, ...]
 
 
-def _crosstask(files: Files, options: ImportOptions) -> Items:
+def crosstask(files: Files, options: ImportOptions) -> Items:
     """Of the primary tasks: the steps, and every second of the annotated videos."""
     path, videos = files.need("tasks_primary.txt"), files.need("videos.csv")
     tasks = {task.number: task for task in read_tasks(path)}
@@ -123,21 +123,3 @@ def _validation(files: Files) -> set[tuple[str, str]]:
         return set()
     rows = (line.split(",") for line in lines(path))
     return {(row[0].strip(), row[1].strip()) for row in rows if len(row) > 1}
-
-
-CROSSTASK = Importer(
-    name="crosstask",
-    title="CrossTask (features and step annotations of the 18 primary tasks)",
-    read=_crosstask,
-    annotations=(
-        "tasks_primary.txt",
-        "videos.csv (task,video,address)",
-        "videos_val.csv",
-        "annotations/TASK_VIDEO.csv",
-    ),
-    media="VIDEO.npy (3,200 columns, a row a second), or VIDEO_2d, VIDEO_3d and VIDEO_spec, each .npy, .npz or .h5",
-    kinds=("features",),
-    keys=by_stem,
-    mel_frames=800,
-    seconds=True,
-)

@@ -30,7 +30,7 @@ class Files:
     """A set's root. `notes` collects what a user should know of what was found."""
 
     def __init__(self, importer: Importer, root: Path, media: MediaIndex | Features):
-        self._importer, self.root, self.media = importer, root, media
+        self.importer, self.root, self.media = importer, root, media
         self.notes: list[str] = []
 
     # -- finding -----------------------------------------------------------------------------------------------------
@@ -56,10 +56,10 @@ class Files:
 
     def expected(self) -> SeehearError:
         """The error for a root that is not the set's."""
-        wanted = "; ".join(self._importer.annotations)
+        wanted = "; ".join(self.importer.annotations)
         folders = ", ".join(name for name in _FOLDERS if name)
         return SeehearError(
-            f"{self.root} does not look like {self._importer.title}: expected {wanted} (in it, or in its {folders})"
+            f"{self.root} does not look like {self.importer.title}: expected {wanted} (in it, or in its {folders})"
         )
 
     def _raise(self) -> Any:
@@ -83,7 +83,7 @@ class Files:
 
     def table(self, path: Path) -> str:
         """What a file is called where its rows are set aside: 'audiocaps/dataset/test.csv'."""
-        return f"{self._importer.name}/{printable(path.relative_to(self.root).as_posix())}"
+        return f"{self.importer.name}/{printable(path.relative_to(self.root).as_posix())}"
 
 
 def lines(path: Path) -> Iterator[str]:
@@ -190,6 +190,14 @@ def number(values: Mapping[str, str], column: str) -> float:
     if not 0 <= value < 1e7:
         raise SeehearError(f"{column} {values[column]!r} is no time in seconds")
     return value
+
+
+def span(values: Mapping[str, str], first: str, last: str) -> tuple[float, float]:
+    """Start and end in seconds, from two columns."""
+    start, end = number(values, first), number(values, last)
+    if end <= start:
+        raise SeehearError(f"ends at {end:g} s, but starts at {start:g} s")
+    return start, end
 
 
 def given(values: Mapping[str, str], column: str) -> str:
