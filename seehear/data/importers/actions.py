@@ -44,8 +44,13 @@ def _of_kinetics(row: dict[str, str], split: str) -> Item:
 
 def ucf101(files: Files, options: ImportOptions) -> Items:
     """`fold` says which of the three lists is used; what the others say is in the meta: split1, split2, split3."""
-    classes = {name for _, said in words(_of_ucf(files, "classInd.txt")) for name in said.split()[1:]}
-    lists = _ucf_lists(files)
+    index = files.need("classInd.txt", "ucfTrainTestlist/classInd.txt")
+    classes = {name for _, said in words(index) for name in said.split()[1:]}
+    names = {(n, split): f"{split}list{n:02d}.txt" for n in range(1, _LISTS + 1) for split in ("train", "test")}
+    found = {key: files.find(name, f"ucfTrainTestlist/{name}") for key, name in names.items()}
+    lists = {key: path for key, path in found.items() if path is not None}
+    if not lists:
+        raise files.expected()
     places: dict[str, dict[str, str]] = {}
     for (fold, split), path in lists.items():
         for _, said in words(path):
@@ -57,18 +62,6 @@ def ucf101(files: Files, options: ImportOptions) -> Items:
         if listed == fold:
             make = partial(_of_ucf101, split=split if options.fold else "train", classes=classes, places=places)
             yield from files.rows(path, ((line, {"said": said}) for line, said in words(path)), make)
-
-
-def _of_ucf(files: Files, name: str) -> Path:
-    return files.need(name, f"ucfTrainTestlist/{name}")
-
-
-def _ucf_lists(files: Files) -> dict[tuple[int, str], Path]:
-    names = {(n, split): f"{split}list{n:02d}.txt" for n in range(1, _LISTS + 1) for split in ("train", "test")}
-    found = {key: files.find(name, f"ucfTrainTestlist/{name}") for key, name in names.items()}
-    if not any(found.values()):
-        raise files.expected()
-    return {key: path for key, path in found.items() if path is not None}
 
 
 def _of_ucf101(row: dict[str, str], split: str, classes: set[str], places: dict[str, dict[str, str]]) -> Item:

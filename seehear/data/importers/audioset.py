@@ -19,7 +19,9 @@ _VGGSOUND = re.compile(r"(.{11})_(\d{6})(\.\w+)?")
 
 
 def audioset(files: Files, options: ImportOptions, *, subsets: tuple[str, ...]) -> Items:
-    classes = _classes(files)
+    path = files.need("class_labels_indices.csv", "audioset_class_labels_indices.csv")
+    named = with_header(path, ("index", "mid", "display_name"))
+    classes = {row["mid"]: row["display_name"] for _, row in named if isinstance(row, dict)}
     segments = {subset: f"{_SUBSETS[subset]}_segments.csv" for subset in subsets}
     found = {subset: files.find(name, f"audioset_{name}") for subset, name in segments.items()}
     if not any(found.values()):
@@ -31,13 +33,6 @@ def audioset(files: Files, options: ImportOptions, *, subsets: tuple[str, ...]) 
             yield from files.rows(path, records, partial(_segment, split=split, subset=subset, classes=classes))
         elif options.wants(split):
             files.notes.append(f"not there, and so not imported: {segments[subset]} ({split})")
-
-
-def _classes(files: Files) -> dict[str, str]:
-    """Machine id -> name."""
-    path = files.need("class_labels_indices.csv", "audioset_class_labels_indices.csv")
-    records = with_header(path, ("index", "mid", "display_name"))
-    return {row["mid"]: row["display_name"] for _, row in records if isinstance(row, dict)}
 
 
 def _segment(row: dict[str, str], split: str, subset: str, classes: dict[str, str]) -> Item:

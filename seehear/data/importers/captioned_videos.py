@@ -47,23 +47,19 @@ def msrvtt_1ka(files: Files, options: ImportOptions) -> Items:
         return _msrvtt_item(video, "test", [row["sentence"]], recordings.get(video, ""))
 
     yield from files.rows(test, with_header(test, ("video_id", "sentence")), of_test)
-    train = _listed(files.find(*_TRAIN_9K))
+    train_list = files.find(*_TRAIN_9K)
+    listed = with_header(train_list, ("video_id",)) if train_list else ()
+    train = {row["video_id"] for _, row in listed if isinstance(row, dict)}
 
     def of_train(row: dict[str, Any]) -> Item | None:
-        if row["video"] in tested or (train is not None and row["video"] not in train):
+        if row["video"] in tested or (train_list is not None and row["video"] not in train):
             return None
         return _msrvtt_item(row["video"], "train", row["texts"], row["youtube_id"])
 
-    for path in infos:
-        yield from files.rows(path, _videos(path), of_train)
+    for info in infos:
+        yield from files.rows(info, _videos(info), of_train)
     if not infos and options.wants("train"):
         files.notes.append(f"no {_MSRVTT[0]} or {_BOTH[0]}: no training split, and of no clip the recording is known")
-
-
-def _listed(path: Path | None) -> set[str] | None:
-    if path is None:
-        return None
-    return {row["video_id"] for _, row in with_header(path, ("video_id",)) if isinstance(row, dict)}
 
 
 def _videodatainfo(files: Files) -> list[Path]:

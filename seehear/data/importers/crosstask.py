@@ -45,7 +45,7 @@ def _of_video(files: Files, task: Task, video: str, split: str, line: int, lost:
     table, index = f"crosstask/videos/{video}", files.media
     assert isinstance(index, FeatureIndex)
     whole = Item(keys=(video,), id=video, split=split, group=video, table=table, line=line)
-    annotation = _annotation(files, task, video)
+    annotation = files.find(f"{task.number}_{video}.csv")
     if annotation is None:
         lost["annotation"] += 1
         return
@@ -110,10 +110,6 @@ def read_annotation(path: Path, *, steps: int, seconds: int) -> list[set[int]]:
         for second in range(math.floor(start), min(math.ceil(end), seconds)):
             marked[second].add(step)
     return marked
-
-
-def _annotation(files: Files, task: Task, video: str) -> Path | None:
-    return files.find(f"{task.number}_{video}.csv")
 
 
 def _validation(files: Files) -> set[tuple[str, str]]:

@@ -66,7 +66,7 @@ class FeatureUpdate:
         seen = set()
         with stop_requests() as stop, progress("reading features", len(self.grouped.sources), "videos") as bar:
             for base, rows in self.grouped:
-                name = self._name(base)
+                name = f"{self.wanted.name}/{base}"
                 seen.add(name)
                 self._one(name, base, rows)
                 bar.advance()
@@ -77,9 +77,6 @@ class FeatureUpdate:
         self._write_texts()
         self._remove_gone(seen)
         self._settle_rejects()
-
-    def _name(self, base: str) -> str:
-        return f"{self.wanted.name}/{base}"
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
@@ -209,7 +206,10 @@ class FeatureUpdate:
 
     def _write_texts(self) -> None:
         """Texts by themselves: the steps of a task."""
-        clips = [_of_text(row) for row in self.grouped.texts()]
+        clips = [
+            Clip(id=row.id, texts=row.texts, labels=row.labels, group=row.group, split=row.split, meta=row.meta)
+            for row in self.grouped.texts()
+        ]
         before = {id for id in self.library.clip_ids([""]) if id.startswith(f"{self.wanted.name}/")}
         for some in in_batches(clips, _BATCH_CLIPS):
             self.library.put_clips(some)
@@ -233,10 +233,6 @@ class FeatureUpdate:
         old = {r.path: r for r in self.library.rejects() if r.origin == self.wanted.name}
         self.library.remove_rejects(path for path in old if path not in now)
         self.library.put_rejects([r for path, r in now.items() if old.get(path) != r])
-
-
-def _of_text(row: Row) -> Clip:
-    return Clip(id=row.id, texts=row.texts, labels=row.labels, group=row.group, split=row.split, meta=row.meta)
 
 
 def check_library(library: Library, wanted: Importer) -> None:

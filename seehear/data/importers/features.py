@@ -217,7 +217,10 @@ def read_features(
         for stream in here:
             path, array = files[stream.suffix].name, arrays[stream.suffix]
             try:
-                _check_width(stream, array)
+                if stream.of and array.shape[1] != stream.of:
+                    raise SeehearError(
+                        f"has {array.shape[1]} columns, expected {stream.of}; or name the file by what is in it (_2d)"
+                    )
                 vectors = [_vector(stream, array, row, wanted, mel_frames, found.duration) for row in rows]
             except Exception as error:  # a damaged file may fail only when its numbers are read
                 reason = str(error).splitlines()[0] if str(error) else repr(error)
@@ -228,13 +231,6 @@ def read_features(
                 for vector, row in zip(vectors, rows, strict=True)
             ]
     return found
-
-
-def _check_width(stream: Stream, array: Any) -> None:
-    if stream.of and array.shape[1] != stream.of:
-        raise SeehearError(
-            f"has {array.shape[1]} columns, expected {stream.of}; or name the file by what is in it (_2d)"
-        )
 
 
 def _vector(
