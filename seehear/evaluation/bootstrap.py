@@ -7,11 +7,13 @@ group's clips come along together. The gallery stays as it is.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 
 DRAWS = 2000
+_LEVEL = 0.95
 FEW_GROUPS = 20  # fewer, and a percentile interval is too narrow to be believed
 _AT_ONCE = 1 << 24  # weights held at once
 
@@ -32,32 +34,20 @@ class Comparison:
 
 
 def mean_interval(
-    values: np.ndarray,
-    groups: Sequence[str | int] | np.ndarray,
-    *,
-    draws: int = DRAWS,
-    level: float = 0.95,
-    seed: int = 0,
+    values: np.ndarray, groups: Sequence[str | int] | np.ndarray, *, draws: int = DRAWS, seed: int = 0
 ) -> tuple[float, float]:
     """Percentile interval of the mean. One group gives (nan, nan): nothing can be said."""
-    return intervals({"": values}, groups, draws=draws, level=level, seed=seed)[""]
+    return intervals({"": values}, groups, draws=draws, seed=seed)[""]
 
 
 def intervals(
-    values: dict[str, np.ndarray],
-    groups: Sequence[str | int] | np.ndarray,
-    *,
-    draws: int = DRAWS,
-    level: float = 0.95,
-    seed: int = 0,
+    values: dict[str, np.ndarray], groups: Sequence[str | int] | np.ndarray, *, draws: int = DRAWS, seed: int = 0
 ) -> dict[str, tuple[float, float]]:
     """The same for several measures of the same queries: each draw of groups serves all of them."""
     sums_GM, sizes_G = _by_group(np.stack(list(values.values()), axis=1), groups)
-    if len(sizes_G) < 2:
-        return {name: (float("nan"), float("nan")) for name in values}
-    means_RM = np.concatenate([w @ sums_GM / (w @ sizes_G)[:, None] for w in _draws(len(sizes_G), draws, seed)])
-    bounds = np.quantile(means_RM, [(1 - level) / 2, (1 + level) / 2], axis=0)
-    return {name: (float(bounds[0, i]), float(bounds[1, i])) for i, name in enumerate(values)}
+    means = [w_RG @ sums_GM / (w_RG @ sizes_G)[:, None] for w_RG in _draws(len(sizes_G), draws, seed)]
+    means_RM = np.concatenate([np.empty((0, len(values))), *means])
+    return {name: _percentiles(means_RM[:, i]) for i, name in enumerate(values)}
 
 
 def seeded_interval(
@@ -66,17 +56,14 @@ def seeded_interval(
     *,
     minus: Sequence[np.ndarray] = (),
     draws: int = DRAWS,
-    level: float = 0.95,
     seed: int = 0,
 ) -> tuple[float, float]:
     """Percentile interval of the mean over runs with several seeds, (N,) each on the same queries; or of that mean
     minus the one of other runs. Every draw takes groups, and among the runs seeds, anew: the interval speaks of other
     recordings and of other seeds. One group gives (nan, nan)."""
     sums_GM, sizes_G = _by_group(np.stack([*runs, *minus], axis=1), groups)
-    if len(sizes_G) < 2:
-        return float("nan"), float("nan")
     rng = np.random.default_rng((seed, 1))
-    found = []
+    found = [np.empty(0)]
     for w_RG in _draws(len(sizes_G), draws, seed):
         means_RM = w_RG @ sums_GM / (w_RG @ sizes_G)[:, None]
         total_R = np.zeros(len(w_RG))
@@ -85,34 +72,22 @@ def seeded_interval(
                 times_RS = rng.multinomial(count, np.full(count, 1 / count), size=len(w_RG))
                 total_R += sign * (means_RM[:, first : first + count] * times_RS).sum(axis=1) / count
         found.append(total_R)
-    low, high = np.quantile(np.concatenate(found), [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    return _percentiles(np.concatenate(found))
 
 
 def median_interval(
-    values: np.ndarray,
-    groups: Sequence[str | int] | np.ndarray,
-    *,
-    draws: int = DRAWS,
-    level: float = 0.95,
-    seed: int = 0,
+    values: np.ndarray, groups: Sequence[str | int] | np.ndarray, *, draws: int = DRAWS, seed: int = 0
 ) -> tuple[float, float]:
     """Percentile interval of the median."""
-    group = np.unique(np.asarray(groups), return_inverse=True)[1]
-    num = int(group.max()) + 1
-    if num < 2:
-        return float("nan"), float("nan")
     order = np.argsort(values, kind="stable")
-    sorted_N, group_N = values[order], group[order]
+    sorted_N = values[order]
     medians = []
-    for weights_RG in _draws(num, draws, seed, rows=len(values)):
-        for weights_G in weights_RG:
-            reached = np.cumsum(weights_G[group_N])
-            middle = reached[-1] / 2
-            low, high = np.searchsorted(reached, middle), np.searchsorted(reached, middle, side="right")
-            medians.append((sorted_N[low] + sorted_N[high]) / 2)
-    low, high = np.quantile(medians, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    for times_N in _draws_of_rows(groups, draws, seed):
+        reached = np.cumsum(times_N[order])
+        middle = reached[-1] / 2
+        low, high = np.searchsorted(reached, middle), np.searchsorted(reached, middle, side="right")
+        medians.append((sorted_N[low] + sorted_N[high]) / 2)
+    return _percentiles(medians)
 
 
 def statistic_interval(
@@ -120,26 +95,15 @@ def statistic_interval(
     groups: Sequence[str | int] | np.ndarray,
     *,
     draws: int = 200,
-    level: float = 0.95,
     seed: int = 0,
 ) -> tuple[float, float]:
     """Percentile interval of anything: `statistic` gets the row numbers of a draw, some of them several times. A draw
     it cannot use (ValueError: no class left) is left out."""
-    group = np.unique(np.asarray(groups), return_inverse=True)[1]
-    num = int(group.max()) + 1
-    if num < 2:
-        return float("nan"), float("nan")
     found = []
-    for weights_RG in _draws(num, draws, seed, rows=len(group)):
-        for weights_G in weights_RG:
-            try:
-                found.append(statistic(np.repeat(np.arange(len(group)), weights_G[group])))
-            except ValueError:
-                continue
-    if not found:
-        return float("nan"), float("nan")
-    low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    for times_N in _draws_of_rows(groups, draws, seed):
+        with suppress(ValueError):
+            found.append(statistic(np.repeat(np.arange(len(times_N)), times_N)))
+    return _percentiles(found)
 
 
 def compare(
@@ -148,7 +112,6 @@ def compare(
     groups: Sequence[str | int] | np.ndarray,
     *,
     draws: int = DRAWS,
-    level: float = 0.95,
     seed: int = 0,
 ) -> Comparison:
     """Mean of `b - a`, two measurements of the same queries: bootstrap interval, and sign-flip test, by group."""
@@ -156,7 +119,7 @@ def compare(
         raise ValueError(f"a, b and groups must be of the same queries; got {len(a)}, {len(b)} and {len(groups)}")
     gain = np.asarray(b, np.float64) - np.asarray(a, np.float64)
     sums_G1, sizes_G = _by_group(gain[:, None], groups)
-    low, high = mean_interval(gain, groups, draws=draws, level=level, seed=seed)
+    low, high = mean_interval(gain, groups, draws=draws, seed=seed)
     signs = np.random.default_rng([seed, 1])
     chunk = max(1, _AT_ONCE // len(sizes_G))
     flipped = np.concatenate(
@@ -178,8 +141,24 @@ def _by_group(values_NM: np.ndarray, groups: Sequence[str | int] | np.ndarray) -
 
 
 def _draws(num_groups: int, draws: int, seed: int, rows: int = 0) -> Iterator[np.ndarray]:
-    """How often each group was drawn, in blocks of draws: (some, groups)."""
+    """How often each group was drawn, in blocks of draws: (some, groups). None of a single group, which has no
+    spread."""
     rng = np.random.default_rng([seed, 0])
     chunk = max(1, _AT_ONCE // max(num_groups, rows))
-    for at in range(0, draws, chunk):
+    for at in range(0, draws if num_groups > 1 else 0, chunk):
         yield rng.multinomial(num_groups, np.full(num_groups, 1 / num_groups), size=min(chunk, draws - at))
+
+
+def _draws_of_rows(groups: Sequence[str | int] | np.ndarray, draws: int, seed: int) -> Iterator[np.ndarray]:
+    """How often each row was drawn with its group, (N,), draw by draw."""
+    group_N = np.unique(np.asarray(groups), return_inverse=True)[1]
+    for weights_RG in _draws(int(group_N.max()) + 1, draws, seed, rows=len(group_N)):
+        yield from (weights_G[group_N] for weights_G in weights_RG)
+
+
+def _percentiles(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
+    """The interval that holds 95 % of the values; (nan, nan) where there are none."""
+    if not len(values):
+        return float("nan"), float("nan")
+    low, high = np.quantile(values, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
+    return float(low), float(high)
