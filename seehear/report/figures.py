@@ -7,7 +7,7 @@ too, and every drawing stands beside a table or a sentence with the same numbers
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,11 +48,12 @@ def intervals(lines: Sequence[Line], *, label: str, most: float = 1.0, unit: str
     scale = 100 if unit == "%" else 1
     names = [f"{scale * most * g:g}{unit if g == 1.0 else ''}" for g in grid]
     axis = element("div", *(element("span", name) for name in names), class_="axis", aria_hidden="true")
+    behind = [element("line", x1=x, x2=x, y1="0%", y2="100%", class_="grid") for x in (f"{100 * g:g}%" for g in grid)]
     rows = [
         element(
             "div",
             element("span", line.name, class_="name"),
-            _svg([*_grid(grid), *(_mark(m, most) for m in reversed(line.marks))], _HEIGHT, _spoken(line, unit, scale)),
+            _svg([*behind, *(_mark(m, most) for m in reversed(line.marks))], _HEIGHT, _spoken(line, unit, scale)),
             element("span", line.value, class_="value"),
             class_="line",
         )
@@ -124,11 +125,6 @@ def _svg(parts: Sequence[Any], height: int, label: str, width: int | str = "100%
 def _spoken(line: Line, unit: str, scale: int) -> str:
     said = [m.says or f"{m.kind} {scale * m.value:.1f} {unit}" for m in line.marks if math.isfinite(m.value)]
     return "; ".join(said)
-
-
-def _grid(places: Sequence[float]) -> Iterator[Markup]:
-    for g in places:
-        yield element("line", x1=f"{100 * g:g}%", x2=f"{100 * g:g}%", y1="0%", y2="100%", class_="grid")
 
 
 def _mark(mark: Mark, most: float) -> Markup | None:
