@@ -104,7 +104,8 @@ def probe(
         for tower, one in seen.items():
             results += _probed(one, tower, name, options)
     about = provenance(command) | {"code_revision": code_revision(), "dataset_name": library.uri}
-    about |= {"model_name": model.run, "options": _plain(asdict(options))}
+    plain = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(options).items()}
+    about |= {"model_name": model.run, "options": plain}
     return Report(split="test", results=tuple(_compared(results, model.method.name)), about=about)
 
 
@@ -171,7 +172,9 @@ def _probed(seen: _Seen, tower: str, model: str, options: ProbeOptions) -> Itera
         raise SeehearError(f"no labelled clip of {', '.join(empty)} has {tower.replace('+', ' and ')} that can be read")
     for name in options.probe:
         task = f"{tower} probe {name} ({seen.clips.name})"
-        of = _lrc(options) if name == "lrc" else PROBES[name]
+        of = PROBES[name]
+        if name == "lrc":  # with as many steps as are asked for; refitted, it is told how many
+            of = partial(lrc_probe, steps=_steps(options.steps), seed=options.seed)
         details: dict[str, Any] = {"windows": options.windows, "crops": options.crops}
         if options.folds:
             yield _folded(seen, of, task, model, details)
@@ -179,11 +182,6 @@ def _probed(seen: _Seen, tower: str, model: str, options: ProbeOptions) -> Itera
             yield _several(seen, name, task, model, options)
         else:
             yield _split(seen, of, task, model, details)
-
-
-def _lrc(options: ProbeOptions) -> Probe:
-    """With as many steps as are asked for; refitted, it is told how many."""
-    return partial(lrc_probe, steps=_steps(options.steps), seed=options.seed)
 
 
 def _steps(most: int) -> tuple[int, ...]:
@@ -257,7 +255,3 @@ def _compared(results: list[TaskResult], trained: str) -> Iterator[TaskResult]:
             gain = compare(other[0].per_query["top1"], result.per_query["top1"], result.groups)
             result = replace(result, details={**result.details, "top1 over untrained": str(gain)})
         yield result
-
-
-def _plain(options: dict[str, Any]) -> dict[str, Any]:
-    return {name: str(value) if isinstance(value, Path) else value for name, value in options.items()}

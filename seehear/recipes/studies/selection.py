@@ -25,7 +25,7 @@ from seehear.nn.random import seed_of
 from seehear.progress import say
 from seehear.recipes.studies import figure
 from seehear.recipes.studies.crossfit import agreement, one_each
-from seehear.recipes.studies.grid import Cell, Result, Value, run_grid
+from seehear.recipes.studies.grid import Cell, Value, run_grid
 from seehear.recipes.studies.kdpp import greedy_kdpp
 from seehear.recipes.studies.table import Study, Table, tabulate
 from seehear.recipes.studies.trained import about_data, latents_of, measured, training_part, training_rows
@@ -157,7 +157,8 @@ def selection_study(library: Library, folder: Path, options: SelectionStudyOptio
     data = latents_of(library, options.encoders)
     rows = training_rows(data)
     sizes = options.sizes or tuple(len(rows) * share // 8 for share in (1, 2, 4))
-    ways = _ways(data)
+    diverse = {f"k-DPP on {m}": SelectOptions(by="kdpp", modality=m) for m in data.modalities}
+    ways = {"random": SelectOptions(by="random"), **diverse, "quality": SelectOptions(by="quality")}
     seeds = range(options.seeds)
     pools = [_pool(data, rows, options.share, seed) for seed in seeds]
     if max(sizes) > (fewest := min(map(len, pools))):
@@ -197,11 +198,6 @@ def _table(results: Sequence[Result], options: SelectionStudyOptions, *, test: i
         f"Each seed chooses among its own {options.share:.0%} of the training recordings.",
     )
     return tabulate(results, measures=_SHOWN, title="Which clips to train on", notes=notes, percent=True)
-
-
-def _ways(data: LatentData) -> dict[str, SelectOptions]:
-    diverse = {f"k-DPP on {m}": SelectOptions(by="kdpp", modality=m) for m in data.modalities}
-    return {"random": SelectOptions(by="random"), **diverse, "quality": SelectOptions(by="quality")}
 
 
 def _pool(data: LatentData, rows: np.ndarray, share: float, seed: int) -> np.ndarray:
