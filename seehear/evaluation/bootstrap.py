@@ -55,16 +55,14 @@ def seeded_interval(
     groups: Sequence[str | int] | np.ndarray,
     *,
     minus: Sequence[np.ndarray] = (),
-    draws: int = DRAWS,
-    seed: int = 0,
 ) -> tuple[float, float]:
     """Percentile interval of the mean over runs with several seeds, (N,) each on the same queries; or of that mean
     minus the one of other runs. Every draw takes groups, and among the runs seeds, anew: the interval speaks of other
     recordings and of other seeds. One group gives (nan, nan)."""
     sums_GM, sizes_G = _by_group(np.stack([*runs, *minus], axis=1), groups)
-    rng = np.random.default_rng((seed, 1))
+    rng = np.random.default_rng((0, 1))
     found = [np.empty(0)]
-    for w_RG in _draws(len(sizes_G), draws, seed):
+    for w_RG in _draws(len(sizes_G), DRAWS, 0):
         means_RM = w_RG @ sums_GM / (w_RG @ sizes_G)[:, None]
         total_R = np.zeros(len(w_RG))
         for sign, first, count in ((1, 0, len(runs)), (-1, len(runs), len(minus))):

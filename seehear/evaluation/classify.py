@@ -44,10 +44,10 @@ class Classification:
     chosen: dict[str, float] = field(default_factory=dict)
     """What validation chose, and the accuracy there."""
 
-    def mistakes(self, most: int = 5) -> list[tuple[str, str, int]]:
-        """(true, said, how often) of the commonest confusions."""
+    def mistakes(self) -> list[tuple[str, str, int]]:
+        """(true, said, how often) of the five commonest confusions."""
         off = self.confusion - np.diag(np.diag(self.confusion))
-        worst = np.argsort(off, axis=None, kind="stable")[::-1][:most]
+        worst = np.argsort(off, axis=None, kind="stable")[::-1][:5]
         pairs = [np.unravel_index(i, off.shape) for i in worst]
         return [(self.classes[t], self.classes[s], int(off[t, s])) for t, s in pairs if off[t, s]]
 

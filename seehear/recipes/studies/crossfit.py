@@ -72,12 +72,10 @@ def folds_of(groups: np.ndarray, *, folds: int, seed: int) -> np.ndarray:
     return (order % folds)[group_N]
 
 
-def held_out_retrieval(
-    x_ND: np.ndarray, y_NE: np.ndarray, groups: np.ndarray, *, folds: int = 5, seed: int = 0
-) -> dict[str, float]:
+def held_out_retrieval(x_ND: np.ndarray, y_NE: np.ndarray, groups: np.ndarray) -> dict[str, float]:
     """R@1, R@10 and MRR within each held-out fold, both directions, mean over all queries."""
     sums: dict[str, float] = {}
-    for part in cross_fitted(x_ND, y_NE, groups, folds=folds, seed=seed):
+    for part in cross_fitted(x_ND, y_NE, groups):
         for query, gallery in ((part.x, part.y), (part.y, part.x)):
             metrics = retrieval(query, gallery, part.rows, part.rows).metrics
             for name in ("R@1", "R@10", "MRR"):
@@ -85,7 +83,7 @@ def held_out_retrieval(
     return {name: total / (2 * len(x_ND)) for name, total in sums.items()}
 
 
-def agreement(data: LatentData, *, folds: int = 5, seed: int = 0) -> Float[np.ndarray, " n"]:
+def agreement(data: LatentData, *, seed: int = 0) -> Float[np.ndarray, " n"]:
     """How well the modalities of each clip agree: the cosine of its two vectors under maps that other groups made, less
     its mean cosine with the other clips of its fold. Mean over pairs of modalities; NaN for a clip with one only."""
     found = np.full((len(list(combinations(data.modalities, 2))), len(data)), np.nan)
@@ -93,7 +91,7 @@ def agreement(data: LatentData, *, folds: int = 5, seed: int = 0) -> Float[np.nd
         rows = np.flatnonzero((data.has(p) & data.has(q)).numpy())
         if len(rows):
             x, y, groups = one_each(data, p)[rows], one_each(data, q)[rows], data.groups.numpy()[rows]
-            for part in cross_fitted(x, y, groups, folds=folds, seed=seed):
+            for part in cross_fitted(x, y, groups, seed=seed):
                 usual = (part.x @ part.y.mean(axis=0) + part.y @ part.x.mean(axis=0)) / 2
                 own_N[rows[part.rows]] = np.vecdot(part.x, part.y) - usual
     known = np.isfinite(found)

@@ -117,7 +117,7 @@ class Table:
         return json.loads(json.dumps(plain), parse_constant=lambda _: None)
 
 
-def estimate(values: Sequence[float], *, level: float = LEVEL) -> Estimate:
+def estimate(values: Sequence[float]) -> Estimate:
     """Mean and t interval. Equal values have an interval of width zero; no value at all is nan."""
     x = np.asarray(values, np.float64)
     if not len(x):
@@ -127,7 +127,7 @@ def estimate(values: Sequence[float], *, level: float = LEVEL) -> Estimate:
         return Estimate(mean, math.nan, math.nan, 1)
     from scipy import stats
 
-    half = float(stats.t.ppf((1 + level) / 2, len(x) - 1) * x.std(ddof=1) / math.sqrt(len(x)))
+    half = float(stats.t.ppf((1 + LEVEL) / 2, len(x) - 1) * x.std(ddof=1) / math.sqrt(len(x)))
     return Estimate(mean, mean - half, mean + half, len(x))
 
 
