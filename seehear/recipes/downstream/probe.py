@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from seehear import distributed
 from seehear.data.library import Library
@@ -26,8 +25,7 @@ from seehear.evaluation.classify import knn, linear_probe, svm_probe
 from seehear.evaluation.folds import FoldedProbe, Probe, official_folds, probe_folds
 from seehear.evaluation.multilabel import Marked, linear_scores
 from seehear.evaluation.report import Report, TaskResult, provenance
-from seehear.methods.base import Method
-from seehear.nn.random import seed_of
+from seehear.methods.base import Method, seeded
 from seehear.progress import say
 from seehear.recipes.downstream.features import check_towers, features_of
 from seehear.recipes.downstream.labels import Labelled, labelled
@@ -97,7 +95,7 @@ def probe(
     _check(clips, options, library)
     networks = {model.method.name: model.method}
     if options.untrained:
-        networks[f"{model.method.name} untrained"] = _untrained(model.method, options.seed)
+        networks[f"{model.method.name} untrained"] = seeded(type(model.method), model.method.config, options.seed)
     results: list[TaskResult] = []
     for name, method in networks.items():
         seen = _features(method.eval().to(distributed.device(device)), clips, towers, options)
@@ -136,14 +134,6 @@ def _check(clips: Labelled, options: ProbeOptions, library: Library) -> None:
         )
     if len(classes := clips.split("train").classes()) < 2:
         raise SeehearError(f"{library.uri}: all training clips are {classes[0]!r}: there is nothing to tell apart")
-
-
-def _untrained(method: Method, seed: int) -> Method:
-    from seehear.methods.registry import make_method
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_of(seed, "weights"))
-        return make_method(method.name, asdict(method.config))
 
 
 def _features(method: Method, clips: Labelled, towers: tuple[str, ...], options: ProbeOptions) -> dict[str, _Seen]:
