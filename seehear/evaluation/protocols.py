@@ -70,7 +70,7 @@ class Protocol:
 
 def _read(name: str, fields: dict[str, Any]) -> Protocol:
     published = tuple(PublishedNumber(**row) for row in fields.pop("published", ()))
-    plain = {key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()}
+    plain: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()}
     return Protocol(name=name, published=published, **plain)
 
 

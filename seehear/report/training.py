@@ -38,10 +38,12 @@ def training_section(run: Path, method: Method, data: LatentData) -> list[Any]:
         points = [(e["step"], e[name]) for e in entries if e.get(name) is not None]
         if len(points) > 1:
             x, y = zip(*points, strict=True)
-            title, show, marked = name.replace("/", ": "), "{:.3g}".format, None
             if name == "val/score":
-                title, show, marked = "validation score, %", lambda value: f"{100 * value:.1f}", best
-            drawn = curve(x, y, label=title, show=show, marked=marked)
+                title = "validation score, %"
+                drawn = curve(x, y, label=title, show=lambda value: f"{100 * value:.1f}", marked=best)
+            else:
+                title = name.replace("/", ": ")
+                drawn = curve(x, y, label=title)
             panels.append(element("div", element("h3", title), drawn))
     known = _facts(entries, noted, method, data)
     ring = "The ring marks the step whose weights were kept: the best validation score."

@@ -19,8 +19,8 @@ _VGGSOUND = re.compile(r"(.{11})_(\d{6})(\.\w+)?")
 
 
 def audioset(files: Files, options: ImportOptions, *, subsets: tuple[str, ...]) -> Items:
-    path = files.need("class_labels_indices.csv", "audioset_class_labels_indices.csv")
-    named = with_header(path, ("index", "mid", "display_name"))
+    index = files.need("class_labels_indices.csv", "audioset_class_labels_indices.csv")
+    named = with_header(index, ("index", "mid", "display_name"))
     classes = {row["mid"]: row["display_name"] for _, row in named if isinstance(row, dict)}
     segments = {subset: f"{_SUBSETS[subset]}_segments.csv" for subset in subsets}
     found = {subset: files.find(name, f"audioset_{name}") for subset, name in segments.items()}

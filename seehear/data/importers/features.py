@@ -7,7 +7,7 @@ sets evaluated with it), or X alone (CrossTask's own, three kinds side by side).
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,7 +18,7 @@ import numpy as np
 
 from seehear.data.features import mel_window, opened, pooled, rows_of, rows_of_second
 from seehear.data.importers.base import Importer, ImportOptions, Item
-from seehear.data.importers.media import Found, MediaIndex, cut_out_at
+from seehear.data.importers.media import Found, MediaIndex
 from seehear.data.manifest import Row
 from seehear.data.records import digest, fingerprint, unprintable
 from seehear.errors import SeehearError
@@ -133,18 +133,10 @@ class FeatureIndex(MediaIndex):
     def __init__(self, folder: Path, wanted: Importer, *, skip: str | Path = ""):
         super().__init__(folder, ("features",), lambda stem: wanted.keys(_base(stem)), skip=skip)
 
-    def locate(self, item: Item) -> Found | None:
-        """The name under which an item's features lie: of the part itself, else of the whole recording."""
-        for key in item.keys:
-            fits = []
-            for base in sorted({_base(os.path.splitext(name)[0]) for name in self.find(key)}):
-                cut_out = cut_out_at(base, None if item.end is None else item.start)
-                if cut_out is not None:
-                    fits.append((not cut_out, base))
-            if fits:
-                whole, base = min(fits)
-                return Found(name=base, cut_out=not whole)
-        return None
+    def _candidates(self, key: str) -> Iterator[tuple[int, str, str]]:
+        """The names under which features lie, whatever their kinds."""
+        for base in {_base(os.path.splitext(name)[0]) for name in self.find(key)}:
+            yield 0, base, base
 
     def files(self, base: str) -> dict[str, FeatureFile]:
         """Kind of features -> file, of a name that `locate` gave."""

@@ -71,9 +71,24 @@ class MediaIndex:
             at += 1
         return [name for name in names if _same(key, self._keys(os.path.splitext(name)[0]))]
 
-    def rank(self, name: str) -> int:
-        """Place of a file's kind among the kinds."""
-        return self._kind[os.path.splitext(name)[1].lower()]
+    def locate(self, item: Item) -> Found | None:
+        """The media file of an item; of several the one of the first kind, then one that is the part itself."""
+        for key in item.keys:
+            fits = []
+            for rank, name, stem in self._candidates(key):
+                cut_out = cut_out_at(stem, None if item.end is None else item.start)
+                if cut_out is not None:
+                    fits.append((rank, not cut_out, name))
+            if fits:
+                _, whole, name = min(fits)
+                return Found(name=name, cut_out=not whole)
+        return None
+
+    def _candidates(self, key: str) -> Iterator[tuple[int, str, str]]:
+        """(place of its kind among the kinds, name, name without suffix) of each file with this key."""
+        for name in self.find(key):
+            stem, suffix = os.path.splitext(name)
+            yield self._kind[suffix.lower()], name, stem
 
     def close(self) -> None:
         self._file.close()
@@ -104,20 +119,6 @@ class Found:
     name: str
     cut_out: bool
     """Its name says that it is the part asked for and no more."""
-
-
-def find(item: Item, index: MediaIndex) -> Found | None:
-    """The media file of an item; of several the one of the first kind, then one that is the part itself."""
-    for key in item.keys:
-        fits = []
-        for name in index.find(key):
-            cut_out = cut_out_at(os.path.splitext(name)[0], None if item.end is None else item.start)
-            if cut_out is not None:
-                fits.append((index.rank(name), not cut_out, name))
-        if fits:
-            _, whole, name = min(fits)
-            return Found(name=name, cut_out=not whole)
-    return None
 
 
 def cut_out_at(stem: str, start: float | None) -> bool | None:

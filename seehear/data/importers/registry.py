@@ -56,7 +56,7 @@ _READERS: dict[str, Callable[..., Items]] = {
 
 def _importer(name: str, fields: dict[str, Any]) -> Importer:
     keys = _KEYS[fields.pop("keys")]
-    plain = {key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()}
+    plain: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()}
     return Importer(name=name, read=_READERS[name], keys=keys, **plain)
 
 

@@ -11,7 +11,6 @@ from array import array
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,7 @@ from seehear.data.clips import PrepareOptions, split_of
 from seehear.data.grouped import GroupedRows
 from seehear.data.importers.base import Bad, Importer, ImportOptions, Item, Items
 from seehear.data.importers.files import Files
-from seehear.data.importers.media import Found, MediaIndex, find
+from seehear.data.importers.media import Found, MediaIndex
 from seehear.data.importers.registry import importer
 from seehear.data.inputs import RowsInput
 from seehear.data.library import Library
@@ -87,7 +86,7 @@ def import_dataset(
         return _import_features(wanted, root, library_uri, options, skip=skip)
     with closing(MediaIndex(folder, wanted.kinds, wanted.keys, skip=skip)) as index:
         say(f"{name}: {len(index):,} media files below {folder}")
-        rows = _Rows(wanted, Files(wanted, root, index), partial(find, index=index), options)
+        rows = _Rows(wanted, Files(wanted, root, index), index.locate, options)
         with closing(GroupedRows(rows, name=name)) as grouped:
             rows.check_any(grouped)
             with writing(library_uri):

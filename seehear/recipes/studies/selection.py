@@ -25,7 +25,7 @@ from seehear.nn.random import seed_of
 from seehear.progress import say
 from seehear.recipes.studies import figure
 from seehear.recipes.studies.crossfit import agreement, one_each
-from seehear.recipes.studies.grid import Cell, Value, run_grid
+from seehear.recipes.studies.grid import Cell, Result, Value, run_grid
 from seehear.recipes.studies.kdpp import greedy_kdpp
 from seehear.recipes.studies.table import Study, Table, tabulate
 from seehear.recipes.studies.trained import about_data, latents_of, measured, training_part, training_rows

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from seehear.data.importers import IMPORTERS, ImportOptions
 from seehear.data.importers.base import Bad, Item, by_folder, by_stem, by_youtube_id
 from seehear.data.importers.files import Files, with_header, without_header
-from seehear.data.importers.media import MediaIndex, find
+from seehear.data.importers.media import MediaIndex
 from seehear.errors import SeehearError
 from tests.data.importers.sets import official, write
 
@@ -62,7 +62,7 @@ def test_which_file_of_several(tmp_path, names, expected):
         write(tmp_path / name, "")
     index = MediaIndex(tmp_path, ("video", "audio"), by_youtube_id)
     item = Item(keys=("AAAAAAAAAAA",), split="test", id="x", start=30.0, end=40.0)
-    found = find(item, index)
+    found = index.locate(item)
     assert (found and (found.name, found.cut_out)) == expected
     index.close()
 

@@ -2,13 +2,12 @@
 
 import shutil
 import tracemalloc
-from functools import partial
 
 import pytest
 
 from seehear.data.importers import IMPORTERS, ImportOptions, import_dataset
 from seehear.data.importers.files import Files
-from seehear.data.importers.media import MediaIndex, find
+from seehear.data.importers.media import MediaIndex
 from seehear.data.importers.run import _Rows
 from seehear.data.library import Library
 from seehear.data.prepare import PrepareOptions, prepare
@@ -191,7 +190,7 @@ def test_a_table_of_many_rows_costs_little_memory(root, media, monkeypatch):
     tracemalloc.start()
     wanted = IMPORTERS["audioset"]
     index = MediaIndex(root, wanted.kinds, wanted.keys)
-    rows_read = _Rows(wanted, Files(wanted, root, index), partial(find, index=index), ImportOptions())
+    rows_read = _Rows(wanted, Files(wanted, root, index), index.locate, ImportOptions())
     found = [row for row in rows_read if hasattr(row, "source")]
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
