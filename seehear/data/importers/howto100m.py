@@ -31,7 +31,7 @@ def howto100m(files: Files, options: ImportOptions) -> Items:
         if listed is not None and video not in listed:
             continue
         whole = Item(keys=(video,), id=video, split="train", group=video, table=table)
-        if files.media.locate(whole) is None:  # type: ignore[union-attr]
+        if files.media.locate(whole) is None:
             yield whole
         elif isinstance(said, SeehearError):
             yield Bad(table=f"{table}/{video}", line=0, reason=str(said))
