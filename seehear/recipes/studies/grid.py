@@ -51,13 +51,14 @@ def run_grid(
     *,
     about: Mapping[str, Any],
     redo: bool = False,
+    verbose: bool = False,
 ) -> list[Result]:
     """Measure the cells that `folder` does not hold yet; the results of all of them, in their order.
 
     `about` is what the cells share and the numbers depend on. Finished cells of another `about` are refused with the
     setting that differs, or with `redo` measured again. A cell that raises `SeehearError` is set aside and counted.
-    There is a line a cell, and what it says itself is not shown. Seeds of one setting are best neighbours in `cells`: a
-    study that is stopped then has whole rows.
+    `verbose` lets a cell say what it does; else there is a line a cell. Seeds of one setting are best neighbours in
+    `cells`: a study that is stopped then has whole rows.
     """
     folder, keys = Path(folder), [cell_key(cell) for cell in cells]
     if twice := [dict(cell) for cell, key in zip(cells, keys, strict=True) if keys.count(key) > 1]:
@@ -73,7 +74,7 @@ def run_grid(
     started = time.monotonic()
     with stop_requests() as stop:
         for number, (key, cell) in enumerate(todo, start=1):
-            found[key] = _measured(folder, key, cell, run, about)
+            found[key] = _measured(folder, key, cell, run, about, verbose=verbose)
             left = len(todo) - number
             say(_line(found[key], len(found), len(cells), (time.monotonic() - started) / number * left))
             if stop and left:
@@ -93,12 +94,15 @@ def cell_key(cell: Cell) -> str:
     return f"{readable}-{hashlib.blake2b(plain.encode(), digest_size=6).hexdigest()}"
 
 
-def _measured(folder: Path, key: str, cell: Cell, run: Measure, about: Mapping[str, Any]) -> Result:
+def _measured(folder: Path, key: str, cell: Cell, run: Measure, about: Mapping[str, Any], *, verbose: bool) -> Result:
     started = time.monotonic()
     failed = folder / "failed" / f"{key}.json"
     try:
-        with hushed():
+        if verbose:
             values = run(cell)
+        else:
+            with hushed():
+                values = run(cell)
     except Interrupted as stopped:
         raise Interrupted("stopped in the middle of a cell: the same command goes on with it") from stopped
     except SeehearError as error:

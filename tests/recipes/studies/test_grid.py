@@ -91,16 +91,18 @@ def test_the_same_cell_twice_is_a_mistake(tmp_path):
         run_grid(tmp_path, [CELLS[0], CELLS[0]], Counting(), about={})
 
 
-def test_what_cells_do_is_hushed(tmp_path, capsys):
+def test_what_cells_do_is_hushed_unless_asked_for(tmp_path, capsys):
     from seehear.progress import say
 
     def talks(cell):
         say("inside")
         return {"x": 1.0}
 
-    run_grid(tmp_path, CELLS[:1], talks, about={})
+    run_grid(tmp_path / "a", CELLS[:1], talks, about={})
     assert "inside" not in (err := capsys.readouterr().err)
     assert "cell 1 of 1 (pairs 10, seed 0)" in err
+    run_grid(tmp_path / "b", CELLS[:1], talks, about={}, verbose=True)
+    assert "inside" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
