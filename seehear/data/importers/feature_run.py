@@ -9,13 +9,23 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
 from seehear.data.features import MEL_BANDS
 from seehear.data.grouped import GroupedRows
 from seehear.data.importers.base import Importer, ImportOptions
-from seehear.data.importers.features import STREAMS, FeatureFile, Features, Stream, VideoFeatures, read_features
+from seehear.data.importers.features import (
+    STREAMS,
+    FeatureFile,
+    FeatureIndex,
+    Features,
+    Stream,
+    VideoFeatures,
+    read_features,
+)
+from seehear.data.importers.pickled import PICKLES, PickledFeatures
 from seehear.data.library import Library, Vectors, in_batches, quote, table_name
 from seehear.data.manifest import Row
 from seehear.data.records import Clip, Reject, Source, content_key, digest
@@ -33,6 +43,15 @@ class _Video:
     source: Source
     clips: list[Clip]
     features: VideoFeatures
+
+
+def features_of(wanted: Importer, place: Path, options: ImportOptions, *, skip: str | Path) -> Features:
+    """What lies in a folder, or in a pickle."""
+    if place.suffix.lower() in PICKLES:
+        return PickledFeatures(place, wanted, options)
+    if not place.is_dir():
+        raise SeehearError(f"{place}: there is no such folder")
+    return FeatureIndex(place.resolve(), wanted, skip=skip)
 
 
 class FeatureUpdate:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from seehear.data.features import mel_window, opened, pooled, rows_of, rows_of_second
-from seehear.data.importers.base import Importer, ImportOptions, Item
+from seehear.data.importers.base import Importer, Item
 from seehear.data.importers.media import Found, MediaIndex
 from seehear.data.manifest import Row
 from seehear.data.records import digest, fingerprint, unprintable
@@ -163,17 +163,6 @@ class FeatureIndex(MediaIndex):
                 except SeehearError:
                     continue
         return 0
-
-
-def features_of(wanted: Importer, place: Path, options: ImportOptions, *, skip: str | Path) -> Features:
-    """What lies in a folder, or in a pickle."""
-    from seehear.data.importers.pickled import PICKLES, PickledFeatures
-
-    if place.suffix.lower() in PICKLES:
-        return PickledFeatures(place, wanted, options)
-    if not place.is_dir():
-        raise SeehearError(f"{place}: there is no such folder")
-    return FeatureIndex(place.resolve(), wanted, skip=skip)
 
 
 @dataclass

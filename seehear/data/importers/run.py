@@ -98,8 +98,7 @@ def _import_features(
     wanted: Importer, root: Path, library_uri: str | Path, options: ImportOptions, *, skip: str | Path
 ) -> ImportReport:
     """The same where the media are not at hand, but what frozen encoders made of them is."""
-    from seehear.data.importers.feature_run import FeatureUpdate, check_library
-    from seehear.data.importers.features import features_of
+    from seehear.data.importers.feature_run import FeatureUpdate, check_library, features_of
 
     with closing(features_of(wanted, options.features or root, options, skip=skip)) as index:
         say(f"{wanted.name}: {counted(len(index), 'file')} of features below {index.folder}")
