@@ -95,8 +95,12 @@ def encode_library(
         raise SeehearError(f"{library.uri} has no clips: run 'seehear prepare FOLDER --library {library.uri}'")
     modalities = [modality for modality in MODALITIES if any(clip.has(modality) for clip in clips)]
     if names is None:
-        names = _preset(library, preset, modalities)
+        preset = preset or library.about().get("preset", "") or strongest_at_hand(modalities)
+        names = [encoder.name for encoder in preset_encoders(preset, modalities)]
+        say(describe(preset, modalities, f"seehear encode {library.uri}"))
     encoders = _encoders(names, modalities, device)
+    if preset:
+        library.set_about("preset", preset)
     chosen = None if where is None else {clip.id for clip in library.clips(where)}
     # Ray takes the signals when it starts: what is asked of a run must be asked of us.
     tables = [table_name("latents", encoder.name) for encoder in encoders]
@@ -116,15 +120,6 @@ def _started(name: EngineName, workers: int | None, models: int) -> AbstractCont
     from seehear.data.ray_engine import on_ray
 
     return on_ray(workers=workers, models=models)
-
-
-def _preset(library: Library, preset: str, modalities: Sequence[str]) -> list[str]:
-    """Names of the preset's encoders. The library remembers which preset it was."""
-    preset = preset or library.about().get("preset", "") or strongest_at_hand(modalities)
-    encoders = preset_encoders(preset, modalities)
-    say(describe(preset, modalities, f"seehear encode {library.uri}"))
-    library.set_about("preset", preset)
-    return [encoder.name for encoder in encoders]
 
 
 def _encoders(names: Sequence[str | Encoder], modalities: Sequence[str], device: str) -> list[Encoder]:
