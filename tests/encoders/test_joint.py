@@ -56,8 +56,8 @@ def library(tmp_path, originals):
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # the environment is read at import only
 
 
 @pytest.mark.parametrize("family", JOINT)
@@ -164,6 +164,19 @@ def test_the_strongest_at_hand_is_the_default_and_is_remembered(library, models,
     assert {e.name.split("#")[0] for e in report.encoders} == {f"hub:{name}" for name in STRONG.values()}
     assert encode_library(library, workers=0, device="cpu", preset="light").encoders[0].name == "efficientnet-lite0"
     assert library.about()["preset"] == "light"
+
+
+def test_a_cache_with_settings_alone_is_not_at_hand(models, tmp_path):
+    """transformers leaves such a cache when only a configuration was asked for."""
+    from seehear.encoders.hub_files import cached_folder
+
+    snapshot = tmp_path / "hub" / "models--BAAI--bge-base-en-v1.5" / "snapshots" / ("0" * 40)
+    (snapshot.parent.parent / "refs").mkdir(parents=True)
+    (snapshot.parent.parent / "refs" / "main").write_text("0" * 40)
+    shutil.copytree(models["bert"], snapshot)
+    assert cached_folder("BAAI/bge-base-en-v1.5") == snapshot
+    (snapshot / "model.safetensors").unlink()
+    assert cached_folder("BAAI/bge-base-en-v1.5") is None
 
 
 def test_without_transformers_strong_is_not_at_hand(monkeypatch):
