@@ -73,6 +73,7 @@ class Backlog:
         about = {"modality": encoder.modality, "width": encoder.width, "fingerprint": encoder.fingerprint}
         about |= {"shape": encoder.shape} if encoder.shape else {}
         about |= {"of_run": True, "model": encoder.model} if encoder.of_run else {}
+        about |= {"source": encoder.source.name} if encoder.source else {}
         library.set_about(f"encoder:{encoder.name}", json.dumps(about, sort_keys=True))
         name = table_name("latents", encoder.name)
         if name in library.tables():

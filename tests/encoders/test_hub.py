@@ -46,6 +46,11 @@ WIDTHS = {
     ("t5", "text"): 32,
     ("pe_audio", "audio"): 32,
     ("pe_audio", "text"): 32,
+    ("qwen3_vl", "video"): 32,
+    ("qwen3_vl", "text"): 32,
+    ("embedding_gemma2", "video"): 24,
+    ("embedding_gemma2", "audio"): 24,
+    ("embedding_gemma2", "text"): 24,
 }
 CASES = pytest.mark.parametrize(("family", "modality"), WIDTHS, ids=lambda v: v)
 TEXTS = ("a dog", "a dog barks loudly in the rain", "rain")
