@@ -16,6 +16,7 @@ from seehear.stopping import Interrupted
 COMMANDS = {
     "demo": "demo.Demo",
     "prepare": "library.Prepare",
+    "transcribe": "texts.Transcribe",
     "encode": "library.Encode",
     "info": "library.Info",
     "drop": "library.Drop",
@@ -44,6 +45,7 @@ _USAGE = """\
 seehear: turn a folder of your own videos into a tested, searchable model of what is seen, heard and said
 
     seehear prepare ~/recordings --library lib    cut into clips, read subtitles, set bad files aside
+    seehear transcribe lib                        what is said, with its times; your own texts stay
     seehear encode  lib                           frozen encoders -> cached latents; resumes where it stopped
     seehear plan    lib                           what each recipe would cost here: memory, FLOPs, hours
     seehear train   lib fusemix                   one shared space -> runs/fusemix

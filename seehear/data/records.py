@@ -7,9 +7,11 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from seehear.errors import unknown
 
+TextKind = Literal["subtitle", "caption", "speech", "screen"]
 SPLITS = ("train", "val", "test")
 _SPLIT_NAMES = {name: name for name in SPLITS} | {
     "training": "train",
@@ -28,6 +30,14 @@ class Text:
     text: str
     start: float | None = None
     end: float | None = None
+    kind: TextKind | None = None
+    """speech and screen are read by machines; else a subtitle if it has times, a caption if it has none."""
+    by: str = ""
+    """Fingerprint of the model and options that made it; empty for the user's own."""
+
+    def __post_init__(self) -> None:
+        if self.kind is None:
+            object.__setattr__(self, "kind", "caption" if self.start is None else "subtitle")
 
 
 @dataclass(frozen=True, kw_only=True)
