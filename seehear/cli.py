@@ -17,6 +17,7 @@ COMMANDS = {
     "demo": "demo.Demo",
     "prepare": "library.Prepare",
     "transcribe": "texts.Transcribe",
+    "ocr": "texts.Ocr",
     "encode": "library.Encode",
     "info": "library.Info",
     "drop": "library.Drop",
@@ -46,6 +47,7 @@ seehear: turn a folder of your own videos into a tested, searchable model of wha
 
     seehear prepare ~/recordings --library lib    cut into clips, read subtitles, set bad files aside
     seehear transcribe lib                        what is said, with its times; your own texts stay
+    seehear ocr     lib                           what stands written in films and pictures
     seehear encode  lib                           frozen encoders -> cached latents; resumes where it stopped
     seehear plan    lib                           what each recipe would cost here: memory, FLOPs, hours
     seehear train   lib fusemix                   one shared space -> runs/fusemix

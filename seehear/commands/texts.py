@@ -1,4 +1,4 @@
-"""`transcribe`: texts that a machine reads out of recordings."""
+"""`transcribe`, `ocr`: texts that a machine reads out of recordings."""
 
 from __future__ import annotations
 
@@ -60,3 +60,25 @@ class Transcribe:
             files = write_subtitles(library, folder)
             if not self.json:
                 print(f"{counted(files, 'subtitle file')} in {folder}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ocr:
+    """Read what stands written in films and pictures, so that words find it. Frames are looked at where the picture
+    changes; clips get the lines with their times. It resumes where it stopped; your own texts stay as they are.
+
+    Example: seehear ocr lib
+    """
+
+    library: Positional[str]
+    workers: int | None = None
+    """Processes, each with the models and a core; one a core by default."""
+    engine: Literal["local", "ray"] = "local"
+    """local: this machine. ray: the cluster that RAY_ADDRESS names, or one started here; media on a shared path."""
+    json: bool = False
+    """Print the report as JSON."""
+
+    def run(self) -> None:
+        from seehear.data.ocr import ocr
+
+        show(ocr(Library.open(self.library), workers=self.workers, engine=self.engine), as_json=self.json)
