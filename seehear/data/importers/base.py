@@ -13,7 +13,7 @@ from pathlib import Path
 
 from seehear.data.records import SPLITS
 from seehear.data.workers import cores
-from seehear.errors import SeehearError, unknown
+from seehear.errors import SeehearError, check_range, unknown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +46,8 @@ class ImportOptions:
         for split in self.splits:
             if split not in SPLITS:
                 raise unknown("split", split, SPLITS)
-        if self.mel_frames < 0:
-            raise SeehearError(f"mel_frames must be 0 or more; got {self.mel_frames}")
+        check_range(self, "[0, inf)", "fold", "workers", "mel_frames")
+        check_range(self, "(0, inf)", "time_limit")
         if not 0 <= self.val < 1:
             raise SeehearError(f"val is a share of the training recordings, 0 to 1; got {self.val:g}")
 
