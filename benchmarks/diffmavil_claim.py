@@ -32,18 +32,18 @@ from common import DEVICE, interleaved, memory_apart, peak_bytes, write
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from seehear.methods.diffmavil import DiffMAViL, DiffMAViLConfig
+from seehear.methods.diffmavil_config import Curriculum
 from seehear.methods.mavil_config import SIDES, FastPaths
 from seehear.methods.mavil_cost import mean, shape_of, training
-from seehear.nn.curriculum import Curriculum
 from seehear.nn.flops import count_flops
+from seehear.nn.masked import sincos
 from seehear.nn.random import Randomness
-from seehear.nn.sincos import sincos
 from seehear.recipes import diffmavil
 from seehear.recipes.config import Run
 from seehear.recipes.data import MediaConfig
-from seehear.train import numerics
+from seehear.train.config import autocast
 from seehear.train.gradients import gradients
-from seehear.train.optim import OptimConfig, adamw
+from seehear.train.optim import OptimConfig, optimizer_of
 from seehear.types import Batch, StepOutput
 
 EPOCHS, CLIPS = 20, 2_000_000
@@ -204,7 +204,7 @@ class Timed:
             progress=0.0,
             rng=Randomness(0, 0, 0, rows, rows, DEVICE),
             micro_batch=None,
-            autocast=partial(numerics.autocast, precision, DEVICE),
+            autocast=partial(autocast, precision, DEVICE),
         )
         self.model.zero_grad(set_to_none=False)
         return out
@@ -267,7 +267,7 @@ def whole_run(run: Run[MediaConfig, DiffMAViLConfig], arm: Arm, per_clip: dict[f
 
 
 def update_seconds(work: Timed, repeats: int) -> float:
-    optimizer = adamw(work.model, OptimConfig(lr=1e-5))
+    optimizer = optimizer_of(work.model, OptimConfig(lr=1e-5))
     work()
     return interleaved({"update": optimizer.step}, repeats=repeats)["update"]
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from seehear.losses.mms import mms
+from seehear.losses.contrastive import mms
 
 MARGIN = 0.001
 

@@ -37,7 +37,7 @@ from seehear.methods.fusemix import FuseMix, FuseMixConfig
 from seehear.search.exact import ExactSearch
 from seehear.search.index import build_index
 from seehear.space import SharedSpace
-from seehear.train.model_folder import save_model
+from seehear.train.files import save_model
 
 WIDTH, K, PAIR, MADE = 512, 10, ("audio", "text"), "0" * 16
 _BATCH, UNCOUNTED = 1 << 16, 3

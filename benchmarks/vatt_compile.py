@@ -20,7 +20,7 @@ from torch._inductor import config as inductor
 from torch._inductor.utils import fresh_inductor_cache
 from vatt_setting import CONFIGS, SENTENCES, SIZE, batch_of, model_of, stepper
 
-from seehear.train import numerics
+from seehear.train.config import TrainConfig, numerics
 
 ROWS = {"paper": 8, "tiny": 16, "recipe": 64}
 
@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="+", default=["recipe", SIZE], choices=list(CONFIGS))
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    with numerics.settings(fast_matmul=False, deterministic=False, compiled=True):
+    with numerics(TrainConfig(compile=True)):
         found = {name: measure(name, options.repeats) for name in options.sizes}
     write("vatt_compile", found, options.out)
 

@@ -20,9 +20,9 @@ from seehear.nn.random import Randomness
 from seehear.recipes import vatt
 from seehear.recipes.config import Run
 from seehear.recipes.data import MediaConfig
-from seehear.train import numerics
+from seehear.train.config import autocast
 from seehear.train.gradients import Encode, gradients
-from seehear.train.optim import OptimConfig, adamw
+from seehear.train.optim import OptimConfig, optimizer_of
 from seehear.types import MODALITIES, Batch, StepOutput
 
 KEEP = (1.0, 0.75, 0.5, 0.25)
@@ -93,7 +93,7 @@ def add_gradients(
         progress=0.0,
         rng=draws(len(batch["group"]), step),
         micro_batch=micro_batch,
-        autocast=partial(numerics.autocast, "bf16" if DEVICE.type == "cuda" else "fp32", DEVICE),
+        autocast=partial(autocast, "bf16" if DEVICE.type == "cuda" else "fp32", DEVICE),
         encode=encode,
     )
 
@@ -102,7 +102,7 @@ def stepper(
     model: VATT, batch: Batch, *, micro_batch: int | None = None, encode: Encode | None = None
 ) -> Callable[[], None]:
     """A whole training step as the loop does it: draws, gradients, AdamW, running statistics."""
-    optimizer, steps = adamw(model, OptimConfig(lr=1e-4)), iter(range(10**9))
+    optimizer, steps = optimizer_of(model, OptimConfig(lr=1e-4)), iter(range(10**9))
 
     def work() -> None:
         out = add_gradients(model, batch, step=next(steps), micro_batch=micro_batch, encode=encode)

@@ -10,8 +10,7 @@ from contextlib import nullcontext
 
 from seehear.commands import COMMANDS, find, load, members, usage
 from seehear.errors import SeehearError, refusal
-from seehear.progress import hushed, took
-from seehear.stopping import Interrupted
+from seehear.progress import Interrupted, hushed, took
 
 _USAGE = """\
 seehear: turn a folder of your own videos into a tested, searchable model of what is seen, heard and said

@@ -6,9 +6,10 @@ import difflib
 import errno
 import importlib
 import json
+import math
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,6 +21,25 @@ class SeehearError(Exception):
 
 class DecodeError(SeehearError):
     """A media file, or a window of one, that cannot be read. Never ends a run: the file is set aside."""
+
+
+def check_range(options: object, interval: str, *names: str) -> None:
+    """Refuses numbers outside of an interval, '[0, 1)' say, in these fields. Of several numbers each must be inside;
+    None is no number."""
+    low, high = map(float, interval[1:-1].split(","))
+    for name in names:
+        value = getattr(options, name)
+        values = value.values() if isinstance(value, Mapping) else value if isinstance(value, tuple) else (value,)
+        for number in values:
+            # Written so that NaN, of which every comparison is false, is refused.
+            inside = number is None or (
+                (number > low or (number == low and interval[0] == "["))
+                and (number < high or (number == high and interval[-1] == "]"))
+            )
+            if not inside:
+                least = f"at least {low:g}" if interval[0] == "[" else f"above {low:g}"
+                must = f"in {interval}" if math.isfinite(high) else least
+                raise SeehearError(f"{name} must be {must}; got {number}")
 
 
 def unknown(kind: str, name: str, known: Iterable[str], *, listed: str = "") -> SeehearError:

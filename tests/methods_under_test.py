@@ -14,11 +14,11 @@ from seehear.data.latents import LatentData
 from seehear.data.loader import TrainingData
 from seehear.methods.base import Method
 from seehear.methods.diffmavil import DiffMAViL, DiffMAViLConfig
+from seehear.methods.diffmavil_config import Curriculum
 from seehear.methods.fusemix import FuseMix, FuseMixConfig
 from seehear.methods.mavil import SIDES, MAViL, MAViLConfig
 from seehear.methods.mcn import MCN, MCNConfig
 from seehear.methods.vatt import VATT, VATTConfig
-from seehear.nn.curriculum import Curriculum
 from seehear.nn.logmel import MelConfig
 from seehear.nn.transformer import Size
 from tests.clips import BANDS, WIDTH, Clips

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from seehear.cli import main
-from seehear.commands import COMMANDS
+from seehear.commands import COMMANDS, members
 from seehear.commands.completion import script
 from seehear.progress import counted
 from seehear.recipes.run import recipes
@@ -86,6 +86,11 @@ def test_windows_is_refused_in_one_line(capsys, monkeypatch):
         (("train", "lib", "fusemix", "--train.epochs", "0"), "epochs"),
         (("train", "lib", "fusemix", "--optim.warmup", "2"), "warmup"),
         (("train", "lib", "fusemix", "--method.alpha", "-1"), "alpha"),
+        (("search", "lib", "words", "--k", "0"), "k must be at least 1; got 0"),
+        (("select", "lib", "--clips", "0"), "clips must be at least 1; got 0"),
+        (("encode", "lib", "--batch-size", "0"), "batch_size must be at least 1; got 0"),
+        (("leakage", "lib", "--threshold", "2"), "threshold must be in [-1, 1]; got 2"),
+        (("reconstruct", "run", "clip", "--start", "-1"), "start must be at least 0; got -1"),
         (("study", "encodrs", "lib"), "did you mean 'encoders'"),
     ],
 )
@@ -232,9 +237,7 @@ def test_completion_offers_exactly_the_options_of_a_command(capsys, monkeypatch,
 def test_what_completion_offered_wrongly(bash_script, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # without files, which are offered too
     assert "--resume" not in completed(bash_script, "study", "encoders", "lib", "--")
-    assert set(completed(bash_script, "study", "")) == {
-        name.split()[1] for name in COMMANDS if name.startswith("study ")
-    }
+    assert set(completed(bash_script, "study", "")) == {name.split()[1] for name in members("study")}
     assert len(completed(bash_script, "train", "lib", "vatt", "--")) > 100
 
 

@@ -13,9 +13,14 @@ import pytest
 from seehear import demo
 from seehear.cli import main
 from seehear.data.encode import encode_library
+from seehear.encoders import registry
+from seehear.recipes import run
+from tests.faults.encoders import Grey, NoOptions
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+CHEAP = {"video": ("grey",), "audio": ("logmel",), "text": ("minilm",)}
+"""Encoders in place of the default ones, which cost 0.1 to 0.3 s a clip and closed forms of 1280 dimensions."""
 
 
 def rows_to_keep(rows, *, folds, each, every):
@@ -46,6 +51,13 @@ def copy_media(folder, **options):
             writer.writerow(row)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def grey():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(registry.PACKAGED, "grey", lambda: (Grey, NoOptions))
+        yield
+
+
 @contextmanager
 def smaller(media, *, epochs):
     """The demo of other media and of a shorter training."""
@@ -63,7 +75,7 @@ def small_demo(tmp_path_factory):
     media, where = tmp_path_factory.mktemp("media"), tmp_path_factory.mktemp("clone")
     copy_media(media, folds="14", each=3, every=60)
     with smaller(media, epochs=1), pytest.MonkeyPatch.context() as patch:
-        cheap = ["efficientnet-lite0", "logmel", "minilm"]  # the demo's own encoder of sounds costs 0.3 s a sound
+        cheap = [name for names in CHEAP.values() for name in names]
         patch.setattr(demo, "encode_library", lambda library: encode_library(library, cheap))
         report, again = demo.demo(where / "seehear-demo"), demo.demo(where / "seehear-demo")
     (where / "seehear").symlink_to(ROOT / "seehear")
@@ -114,7 +126,14 @@ def test_the_python_of_the_readme_runs(small_demo, monkeypatch, capsys):
     assert out[-1].endswith("True")
 
 
-def test_the_commands_of_the_readme_run(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("cheap", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_the_commands_of_the_readme_run(tmp_path, monkeypatch, capsys, cheap):
+    if cheap:
+        full = run.recipe("fusemix")
+        short = replace(full, train=replace(full.train, epochs=20, evaluations=4))
+        monkeypatch.setitem(run.RECIPES, "fusemix", lambda: short)
+        for modality, names in CHEAP.items():
+            monkeypatch.setitem(registry.DEFAULTS, modality, names)
     recordings = tmp_path / "recordings"
     for clip in sorted((demo.MEDIA / "clips").glob("*.mp4"))[:12]:
         recordings.mkdir(exist_ok=True)

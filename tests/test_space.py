@@ -12,7 +12,7 @@ from seehear.encoders.base import Encoder
 from seehear.errors import DecodeError, SeehearError
 from seehear.methods.fusemix import FuseMix, FuseMixConfig
 from seehear.space import SharedSpace
-from seehear.train.model_folder import save_model
+from seehear.train.files import save_model
 
 WIDTHS = {"video": 6, "audio": 5, "text": 7}
 

@@ -20,22 +20,18 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "find": Command("find.Find", '~/recordings "red truck"', "moments in a folder: seen, heard, spoken, written"),
-    "prepare": Command(
-        "library.Prepare", "~/recordings --library lib", "cut into clips, read subtitles, set bad files aside"
-    ),
+    "prepare": Command("library.Prepare", "~/recordings --library lib", "clips, with the words of their subtitles"),
+    "transcribe": Command("texts.Transcribe", "lib", "what is said, with its times; your own texts stay"),
+    "ocr": Command("texts.Ocr", "lib", "what stands written in films and pictures"),
     "encode": Command("library.Encode", "lib", "frozen encoders -> cached latents; resumes where it stopped"),
     "plan": Command("model.Plan", "lib", "what each recipe would cost here: memory, FLOPs, hours"),
     "train": Command("model.train", "lib fusemix", "one shared space -> runs/fusemix"),
     "evaluate": Command("model.Evaluate", "runs/fusemix", "held-out retrieval against chance and closed forms"),
-    "probe": Command(
-        "downstream.Probe", "runs/vatt --label colour", "what its frozen features tell apart; linear, knn, svm, lrc"
-    ),
-    "finetune": Command(
-        "downstream.finetune", "runs/vatt --label colour", "a classifier that starts from it -> runs/vatt-colour"
-    ),
+    "probe": Command("downstream.Probe", "runs/vatt --label colour", "how well its frozen features tell labels apart"),
+    "finetune": Command("downstream.finetune", "runs/vatt --label colour", "a classifier that starts from it"),
     "report": Command("model.Report", "runs/fusemix", "its page again: numbers, and examples to see and hear"),
-    "compare": Command("trust.Compare", "runs/a runs/b", "the same queries, paired: differences, intervals, p values"),
-    "leakage": Command("trust.Leakage", "lib", "held-out clips that training has seen under another name"),
+    "compare": Command("model.Compare", "runs/a runs/b", "the same queries, paired: differences, intervals, p values"),
+    "leakage": Command("model.Leakage", "lib", "held-out clips that training has seen under another name"),
     "study encoders": Command("study.Encoders", "lib", "which encoders will fuse well; --check trains them"),
     "study data": Command("study.Data", "lib", "recall against number of pairs, and what more would bring"),
     "study selection": Command("study.SelectionStudy", "lib", "diverse, agreeing or any clips: which to train on"),
@@ -44,17 +40,11 @@ COMMANDS = {
     "index": Command("search.Index", "lib", "makes it searchable: nothing trained, or a run beside it"),
     "search": Command("search.Search", 'lib "a dog barks"', "or --audio x.wav, --video x.mp4, --image x.jpg"),
     "serve": Command("search.Serve", "lib", "the same as a page in the browser, with players"),
-    "reconstruct": Command(
-        "generate.Reconstruct", "runs/diffmavil clip.mp4", "a mostly hidden clip, as the model restores it"
-    ),
-    "generate": Command(
-        "generate.Generate", "runs/fusemix --audio x.wav", "a picture of a sound, of words, of a picture"
-    ),
+    "reconstruct": Command("generate.Reconstruct", "runs/mavil clip.mp4", "a masked clip, as a model restores it"),
+    "generate": Command("generate.Generate", "runs/fusemix --audio x.wav", "a picture of a sound, words or a picture"),
     "info": Command("library.Info", "lib", "what the library holds"),
     "drop": Command("library.Drop", "lib vectors_old", "delete the vectors of a deleted run"),
-    "import": Command(
-        "library.Import", "clotho --root ~/clotho --library lib", "standard data sets, from their own files"
-    ),
+    "import": Command("library.Import", "clotho --root DIR --library lib", "standard data sets, from their files"),
     "doctor": Command("machine.Doctor", "", "what works on this machine, each part tried"),
     "completion": Command("completion.Completion", "bash", "completes commands and options; also zsh, fish"),
     "demo": Command("machine.Demo", "", "all of it, on clips that ship with the package"),

@@ -12,7 +12,7 @@ from seehear import distributed
 from seehear.commands.parsing import Flat, command_line, show
 from seehear.data.library import Library
 from seehear.encoders.base import Sample
-from seehear.errors import SeehearError
+from seehear.errors import SeehearError, check_range
 from seehear.recipes.evaluate import trained_on
 from seehear.recipes.generate import Generated, GenerateOptions, generate, save_pictures
 from seehear.recipes.painting import FOLDER, PainterOptions, learn_painter
@@ -113,6 +113,9 @@ class Reconstruct:
     """auto, cpu, cuda or mps."""
     json: bool = False
     """Print errors and files as JSON."""
+
+    def __post_init__(self) -> None:
+        check_range(self, "[0, inf)", "start", "end")
 
     def run(self) -> None:
         window = Sample(path=str(self.clip), start=self.start, end=self.end)

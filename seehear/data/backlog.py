@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from seehear.data.current import OTHER_MAKER, why_stale
-from seehear.data.library import Library, VectorTable, in_batches, quote, table_name
-from seehear.data.records import Clip, Source, content_key
+from seehear.data.library import Library, VectorTable, table_name
+from seehear.data.records import Clip, Source, content_key, unprintable
 from seehear.encoders.base import Encoder, Sample
 from seehear.errors import SeehearError
 
@@ -49,6 +50,16 @@ def _only_features(source: Source | None) -> bool:
     return source is not None and source.info.get("kind") == "features"
 
 
+def missing_folders(library: Library) -> dict[str, str]:
+    """Media folders that do not exist, each with the error that says so."""
+    return {
+        folder: f"the media folder {folder} no longer exists: put it back, or prepare it where it is now (seehear "
+        f"prepare FOLDER --library {library.uri})"
+        for folder in map(unprintable, library.roots().values())
+        if not os.path.isdir(folder)
+    }
+
+
 class Backlog:
     """Made once per run; making it takes the stale rows out and writes the encoder's fingerprint into `about`."""
 
@@ -86,21 +97,15 @@ class Backlog:
 
     def _current(self, maker: str, wanted: Mapping[Key, tuple[Sample, str]]) -> set[Key]:
         """The rows to keep; all others are taken out."""
-        reasons: dict[Key, str] = {}
-        current = set()
-        for (clip, item, _), made in self.table.keys().items():
-            key = clip, item
+        current, stale = set(), []
+        for row, made in self.table.keys().items():
+            key = row[:2]
             if why := why_stale(made, maker, wanted[key][1] if key in wanted else None):
-                reasons[key] = why
+                self.removed[why] += 1
+                stale.append(row)
             else:
                 current.add(key)
-        by_item: dict[int, list[str]] = {}
-        for clip, item in reasons:
-            by_item.setdefault(item, []).append(clip)
-        for item, ids in by_item.items():
-            for some in in_batches(ids, 1000):
-                self.table.remove(f"item = {item} AND id IN ({', '.join(map(quote, some))})")
-        self.removed.update(reasons.values())
+        self.table.remove_keys(stale)
         return current
 
 

@@ -11,7 +11,7 @@ from typing import Literal
 
 from seehear.data.records import SPLITS, Clip, Text, bare, clip_id, digest
 from seehear.data.workers import cores
-from seehear.errors import SeehearError
+from seehear.errors import SeehearError, check_range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,8 @@ class PrepareOptions:
     """Regular expression over paths: files for which it finds the same text (its first bracket, if it has one) are one
     recording, and never on both sides of a split. Empty: every file is its own."""
     splits: tuple[float, float, float] = (0.8, 0.1, 0.1)
-    """Shares of train, val and test. A group's split follows from its name and the seed alone: new files move none."""
+    """Shares of train, val and test among the clips. A recording falls into one as a whole, and stays there when files
+    are added; three recordings or fewer are each divided in time (`splits.py`)."""
     seed: int = 0
     """Of the splits."""
     columns: dict[str, str] = field(default_factory=dict)
@@ -48,12 +49,12 @@ class PrepareOptions:
     """Seconds after which a file that is still being read is set aside."""
 
     def __post_init__(self) -> None:
+        check_range(self, "(0, inf)", "max_seconds", "time_limit")
         if not 0 < self.min_seconds <= min(self.seconds, self.max_seconds):
             raise SeehearError("need 0 < min_seconds <= seconds and max_seconds")
         if min(self.splits) < 0 or sum(self.splits) <= 0:
             raise SeehearError(f"splits are shares of train, val and test, none negative; got {self.splits}")
-        if self.pad < 0 or self.workers < 0 or self.time_limit <= 0:
-            raise SeehearError("pad and workers must not be negative, time_limit must be positive")
+        check_range(self, "[0, inf)", "pad", "workers")
         try:
             re.compile(self.group)
         except re.error as error:

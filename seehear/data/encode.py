@@ -16,17 +16,16 @@ from typing import Literal
 
 import numpy as np
 
-from seehear.data.backlog import Backlog, Job, Key
+from seehear.data.backlog import Backlog, Job, Key, missing_folders
 from seehear.data.engines import Done, Engine, Local
 from seehear.data.library import Library, Vectors, quote, table_name
 from seehear.data.locking import writing
-from seehear.data.records import Reject, unprintable
+from seehear.data.records import Reject
 from seehear.data.workers import WorkerDied
 from seehear.encoders import Encoder, load_towers
 from seehear.encoders.presets import describe, preset_encoders, strongest_at_hand
 from seehear.errors import DecodeError, SeehearError, refusal
-from seehear.progress import Progress, clock, counted, progress, say
-from seehear.stopping import Interrupted, StopRequest, stop_requests
+from seehear.progress import Interrupted, Progress, StopRequest, clock, counted, progress, say, stop_requests
 from seehear.types import MODALITIES
 
 COMMIT_ROWS, COMMIT_SECONDS = 1000, 30.0
@@ -95,12 +94,16 @@ def encode_library(
         raise SeehearError(f"{library.uri} has no clips: run 'seehear prepare FOLDER --library {library.uri}'")
     modalities = [modality for modality in MODALITIES if any(clip.has(modality) for clip in clips)]
     if names is None:
-        names = _preset(library, preset, modalities)
+        preset = preset or library.about().get("preset", "") or strongest_at_hand(modalities)
+        names = [encoder.name for encoder in preset_encoders(preset, modalities)]
+        say(describe(preset, modalities, f"seehear encode {library.uri}"))
     encoders = _encoders(names, modalities, device)
+    if preset:
+        library.set_about("preset", preset)
     chosen = None if where is None else {clip.id for clip in library.clips(where)}
     # Ray takes the signals when it starts: what is asked of a run must be asked of us.
     tables = [table_name("latents", encoder.name) for encoder in encoders]
-    with writing(library.uri, *tables), _started(engine, workers, models) as started, stop_requests() as stop:
+    with writing(library.uri, *tables), started_engine(engine, workers, models) as started, stop_requests() as stop:
         done = [
             _Encoding(library, encoder, Backlog(library, encoder, clips, chosen), stop).run(
                 started, batch_size or BATCH[encoder.modality]
@@ -110,21 +113,12 @@ def encode_library(
     return EncodeReport(encoders=tuple(done))
 
 
-def _started(name: EngineName, workers: int | None, models: int) -> AbstractContextManager[Engine]:
+def started_engine(name: EngineName, workers: int | None, models: int) -> AbstractContextManager[Engine]:
     if name == "local":
         return nullcontext(Local(workers))
     from seehear.data.ray_engine import on_ray
 
     return on_ray(workers=workers, models=models)
-
-
-def _preset(library: Library, preset: str, modalities: Sequence[str]) -> list[str]:
-    """Names of the preset's encoders. The library remembers which preset it was."""
-    preset = preset or library.about().get("preset", "") or strongest_at_hand(modalities)
-    encoders = preset_encoders(preset, modalities)
-    say(describe(preset, modalities, f"seehear encode {library.uri}"))
-    library.set_about("preset", preset)
-    return [encoder.name for encoder in encoders]
 
 
 def _encoders(names: Sequence[str | Encoder], modalities: Sequence[str], device: str) -> list[Encoder]:
@@ -264,12 +258,10 @@ class _Encoding:
     def _at_their_place(self) -> list[Job]:
         """Jobs without those of media folders that do not exist; these are set aside, with one line a folder."""
         jobs = self.backlog.jobs
-        for folder in map(unprintable, self.library.roots().values()):
+        for folder, message in missing_folders(self.library).items():
             lost = [job for job in jobs if job.sample.path.startswith(folder + os.sep)]
-            if os.path.isdir(folder) or not lost:
+            if not lost:
                 continue
-            message = f"the media folder {folder} no longer exists: put it back, or prepare it where it is now"
-            message += f" (seehear prepare FOLDER --library {self.library.uri})"
             if len(lost) == len(self.backlog.jobs):
                 raise SeehearError(message)
             say(message)

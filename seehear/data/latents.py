@@ -19,7 +19,7 @@ from seehear.data.vectors import Vectors, side_by_side
 from seehear.errors import SeehearError
 from seehear.nn.random import seed_of
 from seehear.progress import say
-from seehear.types import MODALITIES, Batch, Int, Modality, Tensor
+from seehear.types import MODALITIES, Batch, Float, Int, Modality, Tensor
 
 if TYPE_CHECKING:
     from seehear.data.library import Library
@@ -124,6 +124,12 @@ class LatentData:
         rows, owner = self.rows[modality], self.owner(modality)
         within = torch.arange(len(owner), device=owner.device) - (rows.count.cumsum(0) - rows.count)[owner]
         return rows.vectors[rows.first[owner] + within]
+
+    def one_each(self, modality: Modality) -> Float[np.ndarray, "n d"]:
+        """A float32 row a clip, the mean where it has several; zeros where it has none."""
+        vectors, owner = self.every(modality).float(), self.owner(modality)
+        total = torch.zeros(len(self), vectors.shape[1]).index_add_(0, owner, vectors)
+        return (total / self.rows[modality].count.clamp(min=1)[:, None]).numpy()
 
     def aligned(self) -> tuple[dict[Modality, Tensor], dict[Modality, Tensor]]:
         """(latents, present) of rows that belong together, as the closed forms take them: a row a text, the clip's
@@ -264,7 +270,7 @@ def load_latents(
         owner=owner,
         ids=[clip.id for clip in clips],
         splits=[clip.split for clip in clips],
-        groups=np.unique([clip.group or clip.source or clip.id for clip in clips], return_inverse=True)[1],
+        groups=np.unique([clip.recording for clip in clips], return_inverse=True)[1],
         encoders=chosen,
     )
     together = data.joined()

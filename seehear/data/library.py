@@ -3,6 +3,7 @@
 Tables   about      key, value: format version, media roots, the current fingerprint of each encoder
          sources    one row a media file: where it is and what it looked like when it was read
          clips      one row a clip (`Clip`)
+         transcripts  one row a media file and task: what a machine read out of it (`transcripts.py`)
          rejects    media and rows set aside, with stage and reason
          latents_*  one table an encoder, vectors_* one a run: append-only batches, so a kill loses one batch at most
 """
@@ -18,21 +19,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seehear.data.records import SPLITS, Clip, Reject, Source, Text, clip_id, content_key, printable, unprintable
-from seehear.data.vectors import Vectors, VectorTable, in_batches
+from seehear.data.vectors import Vectors, VectorTable, in_batches, one_of, quote
 from seehear.errors import SeehearError, near, require
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = ["SPLITS", "Clip", "Library", "Reject", "Source", "Text", "VectorTable", "Vectors"]
-__all__ += ["clip_id", "content_key", "in_batches", "quote", "table_name"]
+__all__ += ["clip_id", "content_key", "in_batches", "one_of", "quote", "table_name"]
 
-FORMAT = "1"
+FORMAT, _READABLE = "2", ("1", "2")
+"""2: texts have `kind` and `by`. A library of format 1 is read as it is, and changed when it is next written to."""
 
 
 def _schemas() -> dict[str, pa.Schema]:
     pa = require("pyarrow")
-    text = pa.struct([("text", pa.string()), ("start", pa.float64()), ("end", pa.float64())])
+    text = [("text", pa.string()), ("start", pa.float64()), ("end", pa.float64())]
+    text = pa.struct([*text, ("kind", pa.string()), ("by", pa.string())])
     return {
         "about": pa.schema([("key", pa.string()), ("value", pa.string())]),
         "sources": pa.schema(
@@ -53,11 +56,6 @@ def _schemas() -> dict[str, pa.Schema]:
 
 
 _KEYS = {"about": "key", "sources": "source", "clips": "id", "rejects": "path"}
-
-
-def quote(text: str) -> str:
-    """A string as an SQL literal."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 def table_name(kind: str, name: str) -> str:
@@ -81,12 +79,21 @@ class Library:
     def create(cls, uri: str | Path) -> Library:
         """Open a library, making an empty one where there is none."""
         library = cls(uri)
-        names = library.tables()
-        for name, schema in _schemas().items():
-            if name not in names:
-                library._db.create_table(name, schema=schema)
-        library.set_about("format", FORMAT)
+        library.upgrade()
         return library
+
+    def upgrade(self) -> None:
+        """Makes what a library of an older format lacks, or all of a new one. To be called by a writer of clips."""
+        names, schemas = self.tables(), _schemas()
+        for name, schema in schemas.items():
+            if name not in names:
+                self._db.create_table(name, schema=schema)
+        if self.about().get("format") != FORMAT:
+            self.set_about("format", FORMAT)
+        if self.table("clips").schema != schemas["clips"]:
+            # One commit. The format is said first: an older seehear must refuse the library from here on.
+            rows = self.table("clips").to_arrow().cast(schemas["clips"])
+            self._open["clips"] = self._db.create_table("clips", data=rows, mode="overwrite")
 
     @classmethod
     def open(cls, uri: str | Path) -> Library:
@@ -100,9 +107,10 @@ class Library:
                 f"{uri} is not a seehear library: make one with 'seehear prepare FOLDER --library {uri}'"
             )
         made = library.about().get("format", FORMAT)
-        if made != FORMAT:
+        if made not in _READABLE:
             raise SeehearError(
-                f"{uri} has library format {made}, this seehear reads {FORMAT}: use the seehear that made it"
+                f"{uri} has library format {made}, this seehear reads {' and '.join(_READABLE)}: use the seehear that "
+                "made it"
             )
         return library
 
@@ -144,10 +152,8 @@ class Library:
             merge.when_matched_update_all().when_not_matched_insert_all().execute(data)
 
     def _remove(self, name: str, keys: Iterable[str]) -> None:
-        keys = list(keys)
-        for at in range(0, len(keys), 1000):
-            listed = ", ".join(quote(k) for k in keys[at : at + 1000])
-            self.table(name).delete(f"{_KEYS.get(name, 'id')} IN ({listed})")
+        for some in in_batches(list(keys), 1000):
+            self.table(name).delete(one_of(_KEYS.get(name, "id"), some))
 
     # -- about -------------------------------------------------------------------------------------------------------
 
@@ -216,8 +222,7 @@ class Library:
         pa = require("pyarrow")
         for name in [n for n in self.tables() if n.startswith(("latents_", "vectors_")) or n == "fulltext"]:
             for some in in_batches(list(ids), 1000):
-                where = f"id IN ({', '.join(quote(id) for id in some)})"
-                rows = self.table(name).search().where(where).limit(None).to_arrow()
+                rows = self.table(name).search().where(one_of("id", some)).limit(None).to_arrow()
                 old = rows["id"].to_pylist()
                 renamed = pa.array([ids[id] for id in old], pa.string())
                 # A killed run may have added some of them already.
@@ -237,7 +242,7 @@ class Library:
     def _ids_and_sources(self, column: str, values: Iterable[str]) -> dict[str, str]:
         found: dict[str, str] = {}
         for some in in_batches(sorted(values), 1000):
-            query = self.table("clips").search().where(f"{column} IN ({', '.join(quote(v) for v in some)})")
+            query = self.table("clips").search().where(one_of(column, some))
             rows = query.select(["id", "source"]).limit(None).to_arrow().to_pydict()
             found |= dict(zip(rows["id"], rows["source"], strict=True))
         return found
@@ -324,6 +329,6 @@ def _connect(uri: str) -> Any:
 
 
 def _clip(row: dict[str, Any]) -> Clip:
-    texts = tuple(Text(**t) for t in row.pop("texts") or ())
+    texts = tuple(Text(**(t | {"by": t.get("by") or ""})) for t in row.pop("texts") or ())
     labels = tuple(row.pop("labels") or ())
     return Clip(**(row | {"texts": texts, "labels": labels, "meta": json.loads(row["meta"] or "{}")}))

@@ -22,7 +22,9 @@ from seehear.data.manifest import Row
 from seehear.data.reading import File, Read, Reader, Unit, kept_rejects, refused
 from seehear.data.records import digest
 from seehear.data.renaming import settle_names
+from seehear.data.splits import begin, kept_note, settle_splits
 from seehear.data.summary import PrepareReport, Tally, report
+from seehear.data.transcripts import read_transcripts, with_machine_texts
 from seehear.data.workers import WorkerDied, map_in_processes
 from seehear.errors import refusal
 from seehear.progress import Progress, progress
@@ -47,11 +49,13 @@ def prepare(
         check_input(path, options, skip=library_uri)
     with writing(library_uri):
         library = Library.create(library_uri)
+        begin(library)
         tally = Tally(notes=settle_names(library))
         for path in paths:
             kind = FolderInput if path.is_dir() else ManifestInput
             with closing(kind(path, library, options)) as given:
                 update(library, given, options, tally)
+        tally.notes += settle_splits(library, options, changed=tally.written)
         if tally.written:
             library.compact()
         return report(library, tally)
@@ -142,6 +146,9 @@ class _Update:
         batch, self.batch, self.begun = self.batch, [], time.monotonic()
         touched = [read.unit.file.source for read in batch if not read.same]
         clips = self._with_own_ids([clip for read in batch for clip in read.clips])
+        fresh = {source.source: source for read in batch for source in read.sources}
+        # Options or subtitles have changed, and not the file: what machines read out of it still holds.
+        clips = with_machine_texts(clips, read_transcripts(self.library, fresh), fresh)
         stale = set(self.library.clip_ids(touched)) - {clip.id for clip in clips}
         failed = [read.unit.file.source for read in batch if not read.same and not read.clips]
         self.library.put_clips(clips)
@@ -158,7 +165,9 @@ class _Update:
         for source in read.sources:
             before = self.known.get(source.source)
             if source.source == read.unit.file.source or not self.given.is_primary(source.source):
-                yield replace(source, duration=before.duration, info=before.info) if read.same and before else source
+                if read.same and before:
+                    source = replace(source, duration=before.duration, info=before.info)
+                yield kept_note(source, before)
 
     def _remove(self, ids: set[str]) -> None:
         self.library.remove_clips(ids)

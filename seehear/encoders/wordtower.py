@@ -76,6 +76,17 @@ def text_codes(
 class WordMap(nn.Module):
     """EfficientNet features of pictures, MiniLM vectors of texts -> one space of `WIDTH` numbers."""
 
+    weight: Tensor
+    centred_weight: Tensor
+    centre: Tensor
+    texts: Tensor
+    text_centre: Tensor
+    owner: Tensor
+    below: Tensor
+    names: Tensor
+    codes: Tensor
+    features: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         from safetensors.torch import load_file

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from seehear.evaluation.embedded import unit
+from seehear.nn.unit import unit
 from seehear.types import Float
 
 

@@ -14,6 +14,7 @@ import numpy as np
 DRAWS = 2000
 FEW_GROUPS = 20  # fewer, and a percentile interval is too narrow to be believed
 _AT_ONCE = 1 << 24  # weights held at once
+_IN_CACHE = 1 << 16  # of them, where every draw is looked at several times
 
 
 @dataclass(frozen=True)
@@ -105,13 +106,13 @@ def median_interval(
     order = np.argsort(values, kind="stable")
     sorted_N, group_N = values[order], group[order]
     medians = []
-    for weights_RG in _draws(num, draws, seed, rows=len(values)):
-        for weights_G in weights_RG:
-            reached = np.cumsum(weights_G[group_N])
-            middle = reached[-1] / 2
-            low, high = np.searchsorted(reached, middle), np.searchsorted(reached, middle, side="right")
-            medians.append((sorted_N[low] + sorted_N[high]) / 2)
-    low, high = np.quantile(medians, [(1 - level) / 2, (1 + level) / 2])
+    for weights_RG in _draws(num, draws, seed, rows=len(values), at_once=_IN_CACHE):
+        reached_RN = 2 * np.cumsum(np.take(weights_RG, group_N, axis=1), axis=1)
+        middle_R1 = reached_RN[:, -1:] // 2
+        low_R = np.count_nonzero(reached_RN < middle_R1, axis=1)
+        high_R = np.count_nonzero(reached_RN <= middle_R1, axis=1)
+        medians.append((sorted_N[low_R] + sorted_N[high_R]) / 2)
+    low, high = np.quantile(np.concatenate(medians), [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 
@@ -125,21 +126,34 @@ def statistic_interval(
 ) -> tuple[float, float]:
     """Percentile interval of anything: `statistic` gets the row numbers of a draw, some of them several times. A draw
     it cannot use (ValueError: no class left) is left out."""
+    return statistic_intervals(lambda rows: (statistic(rows),), ("",), groups, draws=draws, level=level, seed=seed)[""]
+
+
+def statistic_intervals(
+    statistics: Callable[[np.ndarray], Sequence[float]],
+    names: Sequence[str],
+    groups: Sequence[str | int] | np.ndarray,
+    *,
+    draws: int = 200,
+    level: float = 0.95,
+    seed: int = 0,
+) -> dict[str, tuple[float, float]]:
+    """The same for several numbers that are computed together: `statistics` returns one for each name."""
     group = np.unique(np.asarray(groups), return_inverse=True)[1]
     num = int(group.max()) + 1
     if num < 2:
-        return float("nan"), float("nan")
+        return dict.fromkeys(names, (float("nan"), float("nan")))
     found = []
     for weights_RG in _draws(num, draws, seed, rows=len(group)):
         for weights_G in weights_RG:
             try:
-                found.append(statistic(np.repeat(np.arange(len(group)), weights_G[group])))
+                found.append(statistics(np.repeat(np.arange(len(group)), weights_G[group])))
             except ValueError:
                 continue
     if not found:
-        return float("nan"), float("nan")
-    low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+        return dict.fromkeys(names, (float("nan"), float("nan")))
+    bounds = np.quantile(found, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return {name: (float(bounds[0, i]), float(bounds[1, i])) for i, name in enumerate(names)}
 
 
 def compare(
@@ -177,9 +191,9 @@ def _by_group(values_NM: np.ndarray, groups: Sequence[str | int] | np.ndarray) -
     return sums_GM, np.bincount(group).astype(np.float64)
 
 
-def _draws(num_groups: int, draws: int, seed: int, rows: int = 0) -> Iterator[np.ndarray]:
+def _draws(num_groups: int, draws: int, seed: int, rows: int = 0, at_once: int = _AT_ONCE) -> Iterator[np.ndarray]:
     """How often each group was drawn, in blocks of draws: (some, groups)."""
     rng = np.random.default_rng([seed, 0])
-    chunk = max(1, _AT_ONCE // max(num_groups, rows))
+    chunk = max(1, at_once // max(num_groups, rows))
     for at in range(0, draws, chunk):
         yield rng.multinomial(num_groups, np.full(num_groups, 1 / num_groups), size=min(chunk, draws - at))

@@ -16,6 +16,7 @@ import numpy as np
 
 from seehear.errors import require
 from seehear.evaluation.retrieval import retrieval
+from seehear.nn.unit import unit
 from seehear.types import Float
 
 PROMPTS: dict[str, tuple[str, ...]] = {
@@ -45,10 +46,10 @@ class Classification:
     chosen: dict[str, float] = field(default_factory=dict)
     """What validation chose, and the accuracy there."""
 
-    def mistakes(self, most: int = 5) -> list[tuple[str, str, int]]:
-        """(true, said, how often) of the commonest confusions."""
+    def mistakes(self) -> list[tuple[str, str, int]]:
+        """(true, said, how often) of the five commonest confusions."""
         off = self.confusion - np.diag(np.diag(self.confusion))
-        worst = np.argsort(off, axis=None, kind="stable")[::-1][:most]
+        worst = np.argsort(off, axis=None, kind="stable")[::-1][:5]
         pairs = [np.unravel_index(i, off.shape) for i in worst]
         return [(self.classes[t], self.classes[s], int(off[t, s])) for t, s in pairs if off[t, s]]
 
@@ -60,8 +61,7 @@ def prompted(names: Sequence[str], templates: Sequence[str]) -> list[str]:
 
 def class_vectors(prompt_PE: Float[np.ndarray, "p e"], num_classes: int) -> Float[np.ndarray, "c e"]:
     """Vectors of `prompted` texts -> one unit vector a class: the mean over its templates."""
-    mean_CE = np.asarray(prompt_PE, np.float32).reshape(num_classes, -1, prompt_PE.shape[-1]).mean(axis=1)
-    return mean_CE / np.linalg.norm(mean_CE, axis=1, keepdims=True).clip(1e-12)
+    return unit(np.asarray(prompt_PE, np.float32).reshape(num_classes, -1, prompt_PE.shape[-1]).mean(axis=1))
 
 
 def zero_shot(
@@ -95,7 +95,7 @@ def knn(train: Labelled, val: Labelled, test: Labelled, *, ks: Sequence[int] = (
     """Cosine-weighted vote of the k nearest training items; k by validation."""
 
     def votes(k: int, queries: np.ndarray) -> np.ndarray:
-        similarity_QN = _unit(queries) @ _unit(train.vectors).T
+        similarity_QN = unit(queries) @ unit(train.vectors).T
         nearest = np.argpartition(-similarity_QN, min(k, len(train)) - 1, axis=1)[:, :k]
         weight = np.take_along_axis(similarity_QN, nearest, axis=1) + 1.0  # cosine, [-1, 1]: every vote counts
         scores_QC = np.zeros((len(queries), len(classes)))
@@ -244,8 +244,3 @@ def _classes(train: Labelled) -> tuple[list[str], np.ndarray]:
     if len(classes) < 2:
         raise ValueError(f"a probe needs two classes in training; got {classes.tolist()}")
     return classes.tolist(), numbers
-
-
-def _unit(x: np.ndarray) -> np.ndarray:
-    x = np.asarray(x, np.float32)
-    return x / np.linalg.norm(x, axis=1, keepdims=True).clip(1e-12)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import torch
 
+from seehear.nn.unit import unit
 from seehear.types import Batch, Bool, Float, Int, Modality, Tensor
 
 if TYPE_CHECKING:
@@ -43,11 +44,6 @@ class Classes:
     vectors: Float[np.ndarray, "c e"]
     prompts: str = "plain"
     """Name of the prompt set."""
-
-
-def unit(x: Float[np.ndarray, "n e"]) -> Float[np.ndarray, "n e"]:
-    x = np.asarray(x, np.float32)
-    return x / np.linalg.norm(x, axis=1, keepdims=True).clip(1e-12)
 
 
 def embed_latents(

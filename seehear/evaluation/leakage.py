@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from seehear.evaluation.embedded import unit
+from seehear.nn.unit import unit
 from seehear.progress import counted
 from seehear.types import Float
 

@@ -12,8 +12,9 @@ import numpy as np
 
 from seehear.evaluation import tasks
 from seehear.evaluation.bootstrap import FEW_GROUPS
-from seehear.evaluation.embedded import Classes, Embedded, Embedder, embed_latents, fuse, unit
+from seehear.evaluation.embedded import Classes, Embedded, Embedder, embed_latents, fuse
 from seehear.evaluation.report import Report
+from seehear.nn.unit import unit
 from seehear.types import Modality
 
 __all__ = ["Classes", "Embedded", "Embedder", "embed_latents", "evaluate_embeddings", "fuse", "group_warnings", "unit"]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from seehear.errors import SeehearError, unknown
+from seehear.errors import SeehearError, check_range, unknown
 from seehear.types import Modality
 
 TOWERS = ("video", "audio", "video+audio")
@@ -15,11 +15,6 @@ TOWERS = ("video", "audio", "video+audio")
 
 def modalities_of(tower: str) -> tuple[Modality, ...]:
     return tuple(tower.split("+"))
-
-
-def _check(name: str, given: float, holds: bool, must: str) -> None:
-    if not holds:
-        raise SeehearError(f"classifier: {name} must be {must}; got {given}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,14 +57,11 @@ class Learning:
     """Added to the loss: this times the squared norm of the last map."""
 
     def __post_init__(self) -> None:
-        for name in ("dropout", "smoothing", "drop_path"):
-            _check(name, getattr(self, name), 0 <= getattr(self, name) < 1, "in [0, 1)")
-        _check("mixup", self.mixup, 0 <= self.mixup <= 1, "in [0, 1]")
-        for name in ("layer_decay", "keep"):
-            _check(name, getattr(self, name), 0 < getattr(self, name) <= 1, "above 0 and up to 1")
-        for name in ("rank", "mask_time", "mask_bands", "tower_lr", "l2"):
-            _check(name, getattr(self, name), getattr(self, name) >= 0, "0 or more")
-        _check("mixup_beta", self.mixup_beta, self.mixup_beta > 0, "more than 0")
+        check_range(self, "[0, 1)", "dropout", "smoothing", "drop_path")
+        check_range(self, "[0, 1]", "mixup")
+        check_range(self, "(0, 1]", "layer_decay", "keep")
+        check_range(self, "[0, inf)", "rank", "init_std", "mask_time", "mask_bands", "tower_lr", "l2")
+        check_range(self, "(0, inf)", "mixup_beta")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +89,7 @@ class ClassifierConfig:
         if self.tower not in TOWERS:
             raise unknown("tower", self.tower, TOWERS)
         if len(self.classes) < 2 or len(set(self.classes)) < len(self.classes):
-            raise ValueError(f"a classifier tells two different classes apart at least; got {self.classes}")
+            raise SeehearError(f"a classifier tells two different classes apart at least; got {self.classes}")
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ClassifierConfig:

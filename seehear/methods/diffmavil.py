@@ -22,7 +22,7 @@ from seehear.methods.diffmavil_config import Batches, DiffMAViLConfig
 from seehear.methods.mavil import MAViL
 from seehear.methods.mavil_config import SIDES
 from seehear.nn.diffusion import Diffusion, TimeEmbedding
-from seehear.nn.maskedtokens import MaskToken
+from seehear.nn.masked import MaskToken
 from seehear.nn.random import Randomness
 from seehear.types import Float, Int, Modality, Tensor
 

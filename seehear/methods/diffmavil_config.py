@@ -1,20 +1,74 @@
-"""Settings of DiffMAViL: those of MAViL, and each of its ingredients by itself."""
+"""Settings of DiffMAViL (arXiv 2310.03937): those of MAViL, and each of its ingredients by itself.
+
+The masking ratio changes during training, and batches grow where there is less to compute:
+
+    linear      r = start + (end - start) u
+    cosine      r = end + (start - end) (1 + cos(pi u)) / 2
+    constant    r = start
+
+u runs from 0 to 1, both included: in `parts` equal steps, by part of the run, or with every step of training.
+
+    rows        B(r) = floor_to_multiple(B_ref C(r_ref) / C(r)),   C the cost of one sample
+so no batch costs more than the one at r_ref.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, cast
 
-from seehear.errors import SeehearError, unknown
+from seehear.errors import SeehearError, check_range, unknown
 from seehear.methods.base import AnyRun, config_from
 from seehear.methods.mavil_config import SIDES, FastPaths, MAViLConfig
 from seehear.methods.mavil_cost import activations, forward, shape_of
-from seehear.nn.curriculum import Curriculum, rows_for
 from seehear.nn.diffusion import Schedule
-from seehear.nn.maskeddecoder import DecoderKind
+from seehear.nn.masked import DecoderKind
 from seehear.nn.transformer import Size
 from seehear.types import Modality
+
+_NEARLY = 1e-9  # 3 / 20 * 20 is a little less than 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curriculum:
+    """A masking ratio that changes during training."""
+
+    start: float = 0.95
+    """Part of the tokens that are hidden as training starts."""
+    end: float = 0.80
+    """And as it ends."""
+    shape: Literal["linear", "cosine", "constant"] = "linear"
+    """How it gets there; constant stays at `start`."""
+    reverse: bool = False
+    """From `end` to `start` instead: at the same cost, what the direction does."""
+    parts: int = 20
+    """Equal parts of the run with one ratio each, best its epochs; 0: another ratio at every step."""
+    grain: float = 0.0
+    """Ratios are rounded to multiples of it, so that there are few shapes to compile; 0: they are not."""
+
+    def __post_init__(self) -> None:
+        check_range(self, "[0, 1)", "start", "end")
+        check_range(self, "[0, inf)", "parts", "grain")
+
+    def ratio(self, progress: float) -> float:
+        """At a moment of the run, in [0, 1]."""
+        u = progress
+        if self.parts:
+            u = min(int(progress * self.parts + _NEARLY), self.parts - 1) / max(1, self.parts - 1)
+        start, end = (self.end, self.start) if self.reverse else (self.start, self.end)
+        if self.shape == "linear":
+            ratio = start + (end - start) * u
+        elif self.shape == "cosine":
+            ratio = end + (start - end) * 0.5 * (1 + math.cos(math.pi * u))
+        else:
+            ratio = start
+        return round(ratio / self.grain) * self.grain if self.grain else ratio
+
+    def ratios(self) -> tuple[float, ...]:
+        """Of each part."""
+        return tuple(self.ratio(part / self.parts) for part in range(self.parts))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +85,7 @@ class Batches:
 
     def __post_init__(self) -> None:
         if not 0 < self.reference < 1 or self.multiple < 1:
-            raise ValueError(f"reference is between 0 and 1, multiple 1 at least; got {self}")
+            raise SeehearError(f"reference is between 0 and 1, multiple 1 at least; got {self}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,3 +156,18 @@ class DiffMAViLConfig(MAViLConfig):
         nested = {"size": Size, "decoder": Size, "fast": FastPaths}
         own = {"noise": Schedule, "curriculum": Curriculum, "batches": Batches}
         return config_from(cls, values, "DiffMAViL", **nested, **own)
+
+
+def rows_for(
+    ratios: tuple[float, ...],
+    cost: Callable[[float], float],
+    *,
+    reference: int,
+    reference_ratio: float,
+    multiple: int,
+) -> tuple[int, ...]:
+    """The batch at each ratio, a multiple of `multiple` and at least one: what costs no more than `reference` rows at
+    `reference_ratio` do. `cost` is that of a row: products in a pass for constant time, kept numbers for constant
+    memory."""
+    budget = reference * cost(reference_ratio)
+    return tuple(max(1, math.floor(budget / cost(r) / multiple + _NEARLY)) * multiple for r in ratios)

@@ -19,15 +19,14 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from seehear.errors import SeehearError, unknown
+from seehear.errors import SeehearError, check_range, unknown
 from seehear.losses.contrastive import Overlap, PairLoss, info_nce, matryoshka, pairwise
 from seehear.methods import linear
 from seehear.methods.base import Method, MethodConfig, config_from
-from seehear.nn.adapter import FusionAdapter, GatedSkip, Standardise
+from seehear.nn.adapter import FusionAdapter, GatedSkip, Standardise, Temperature
 from seehear.nn.mixing import halves, mix, permutation, row_numbers
 from seehear.nn.random import Randomness, seed_of
 from seehear.nn.statistics import Latents, Present, statistics
-from seehear.nn.temperature import Temperature
 from seehear.types import Batch, Encoded, Modality, StepOutput, Tensor, group_numbers, presence
 
 _SOURCES: tuple[str, ...] = ("first", "second", "weight")
@@ -92,7 +91,10 @@ class FuseMixConfig(MethodConfig):
                 raise SeehearError(
                     f"blocks of {m} must add up to {self.widths[m]} and need standardise=True; got {blocks}"
                 )
-        if self.alpha <= 0 or not 0 <= self.dropout < 1:
+        check_range(self, "[1, inf)", "dim", "expansion")
+        check_range(self, "[0, inf)", "depth", "linear_shrinkage", "linear_lr")
+        check_range(self, "(0, inf)", "temperature")
+        if not self.alpha > 0 or not 0 <= self.dropout < 1:
             raise SeehearError(f"alpha must be > 0 and dropout in [0, 1); got {self.alpha} and {self.dropout}")
         if any(not 0 < d <= self.dim for d in self.matryoshka):
             raise SeehearError(f"matryoshka widths must be in 1..{self.dim}; got {self.matryoshka}")

@@ -33,15 +33,11 @@ from seehear.losses.reconstruction import patch_error, standardised
 from seehear.losses.zero import zero_of
 from seehear.methods.base import Method
 from seehear.methods.mavil_config import SIDES, SIZES, FastPaths, MAViLConfig
-from seehear.nn.image_mae import ImageMAE
-from seehear.nn.kaldi import QUIETEST, KaldiMel, fitted
-from seehear.nn.maskeddecoder import MaskedDecoder
-from seehear.nn.maskedtokens import MaskToken, Standard
-from seehear.nn.masking import Shuffle, keep_lines, keep_set, num_visible, shuffle, take
-from seehear.nn.patches import cut, grid
+from seehear.nn.kaldi import QUIETEST, KaldiMel, fitted, rolled
+from seehear.nn.masked import MaskedDecoder, MaskToken, Standard
 from seehear.nn.random import Randomness
-from seehear.nn.trunk import Trunk
-from seehear.nn.waveforms import rolled
+from seehear.nn.tokens import Shuffle, cut, grid, keep_lines, keep_set, num_visible, shuffle, take
+from seehear.nn.trunk import ImageMAE, Trunk
 from seehear.types import Batch, Encoded, Modality, StepOutput, Tensor, group_numbers, presence
 
 __all__ = ["SIDES", "SIZES", "FastPaths", "MAViL", "MAViLConfig", "Seen"]

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, Self, get_args
 
 from seehear.data.raw import RawConfig
-from seehear.errors import SeehearError, unknown
+from seehear.errors import SeehearError, check_range, unknown
 from seehear.methods.base import MethodConfig, config_from
 from seehear.nn.kaldi import KaldiMel
-from seehear.nn.maskeddecoder import DecoderKind
+from seehear.nn.masked import DecoderKind
 from seehear.nn.transformer import Size
 from seehear.types import Modality
 
@@ -111,6 +111,11 @@ class MAViLConfig(MethodConfig):
         for name in ("masking", "decoded", "decoders"):
             if set(given := getattr(self, name)) != set(SIDES):
                 raise SeehearError(f"{name} says something of video and of audio; got {given}")
+        check_range(
+            self, "[1, inf)", "frames", "patch", "mel_patch", "rate", "mel_frames", "mel_bands", "fusion_layers"
+        )
+        check_range(self, "[0, inf)", "video_weight", "inter_weight", "intra_weight")
+        check_range(self, "(0, inf)", "mel_std")
         for m, count in ((m, self.counts(m)) for m in SIDES):
             if 0 in count:
                 raise SeehearError(f"{m} has no whole patch: {self.grid(m)} in patches of {self.patch_of(m)}")
@@ -120,8 +125,8 @@ class MAViLConfig(MethodConfig):
                 raise SeehearError(f"masking is between 0 and 1, decoded above 0 and up to 1; {m} has others")
             if self.decoders[m] == "joint" and self.decoded[m] < 1:
                 raise SeehearError(f"a joint decoder decodes all hidden patches: set decoders.{m} to cross")
-        if min(self.inter_temperature, self.intra_temperature) < 0.001:
-            raise SeehearError("temperatures must be 0.001 at least")
+        if not (self.inter_temperature >= 0.001 and self.intra_temperature >= 0.001):
+            raise SeehearError("temperatures must be 0.001 at least: inter_temperature and intra_temperature")
         if not 0 <= self.drop_path < 1 or not all(0 <= rate < 1 for rate in self.drop_tokens):
             raise SeehearError("drop_path and drop_tokens are parts, from 0 to below 1")
 

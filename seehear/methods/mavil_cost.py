@@ -28,8 +28,8 @@ from math import prod
 
 from seehear.methods.mavil_config import MAViLConfig
 from seehear.nn.kaldi import KaldiMel
-from seehear.nn.maskeddecoder import DecoderKind
-from seehear.nn.masking import num_visible
+from seehear.nn.masked import DecoderKind
+from seehear.nn.tokens import num_visible
 from seehear.nn.transformer import Size
 from seehear.types import Modality
 

@@ -25,13 +25,12 @@ from torch.nn import functional as F
 from seehear.distributed import gather, world_size
 from seehear.errors import SeehearError
 from seehear.losses.clustering import clustering, fuse
-from seehear.losses.contrastive import pairwise, same_group
-from seehear.losses.mms import mms
+from seehear.losses.contrastive import mms, pairwise, same_group
 from seehear.losses.overlap import Overlap
 from seehear.losses.zero import zero_of
 from seehear.methods.base import Method
 from seehear.methods.mcn_config import MCNConfig, Pair, Space, plan
-from seehear.nn.adapter import Standardise
+from seehear.nn.adapter import Standardise, Temperature
 from seehear.nn.davemel import DaveMel, valid_frames
 from seehear.nn.davenet import DaveNet, Sound
 from seehear.nn.gated import Branch, MaxWords, UnitBlocks
@@ -39,7 +38,6 @@ from seehear.nn.kmeans import OnlineClusters, assign, evenly
 from seehear.nn.mixing import row_numbers
 from seehear.nn.random import Randomness
 from seehear.nn.statistics import Latents, Present, statistics
-from seehear.nn.temperature import Temperature
 from seehear.types import Batch, Encoded, Modality, StepOutput, Tensor, group_numbers, presence
 
 __all__ = ["MCN", "MCNConfig"]

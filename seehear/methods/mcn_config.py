@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any, ClassVar, Literal
 
-from seehear.errors import SeehearError, unknown
+from seehear.errors import SeehearError, check_range, unknown
 from seehear.losses.clustering import Over
 from seehear.methods.base import MethodConfig, config_from
 from seehear.nn.davenet import NormKind
@@ -94,6 +94,9 @@ class MCNConfig(MethodConfig):
                 "enqueue must be in (0, 1], clusters, refit_every and iterations at least 1, queue at least 0; got "
                 f"{self.enqueue}, {self.clusters}, {self.refit_every}, {self.iterations} and {self.queue}"
             )
+        check_range(self, "[1, inf)", "dim", "coarse_dim", "hidden", "channels")
+        check_range(self, "[0, inf)", "margin", "contrast_weight", "cluster_weight", "reconstruct_weight")
+        check_range(self, "(0, inf)", "temperature")
 
     def _check_modalities(self) -> None:
         if len(self.widths) < 2:

@@ -8,7 +8,7 @@ from itertools import combinations
 from typing import Any, ClassVar, Literal
 
 from seehear.data.raw.config import RawConfig
-from seehear.errors import SeehearError, unknown
+from seehear.errors import SeehearError, check_range, unknown
 from seehear.losses.nce import Form
 from seehear.methods.base import MethodConfig, config_from
 from seehear.nn.logmel import MelConfig
@@ -102,6 +102,9 @@ class VATTConfig(MethodConfig):
     def __post_init__(self) -> None:
         for name in ("modalities", "frames", "patch", "mel_patch"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
+        check_range(self, "[1, inf)", "channels", "rate", "samples", "sound_patch", "vocabulary", "word_width", "words")
+        check_range(self, "[1, inf)", "frames", "patch", "mel_patch", "dim", "coarse_dim")
+        check_range(self, "[0, inf)", "text_weight")
         object.__setattr__(self, "modalities", tuple(m for m in MODALITIES if m in self._known(self.modalities)))
         pairs = tuple(tuple(sorted(self._known(pair), key=MODALITIES.index)) for pair in self.pairs)
         object.__setattr__(self, "pairs", pairs)
@@ -118,7 +121,7 @@ class VATTConfig(MethodConfig):
         for m, rate in self.keep.items():
             if m not in ("video", "audio") or not 0 < rate <= 1:
                 raise SeehearError(f"keep is a part, above 0 and up to 1, of video or audio; got {rate} of {m}")
-        if self.temperature < 0.001 or not 0 <= self.dropout < 1 or not 0 <= self.drop_path < 1:
+        if not self.temperature >= 0.001 or not 0 <= self.dropout < 1 or not 0 <= self.drop_path < 1:
             raise SeehearError(
                 "temperature must be 0.001 at least, dropout and drop_path in [0, 1); got "
                 f"{self.temperature}, {self.dropout} and {self.drop_path}"

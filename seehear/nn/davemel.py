@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from seehear.nn.mel import mel_filters
 from seehear.types import Bool, Float, Int, Tensor
 
 
@@ -24,9 +23,9 @@ class DaveMel(nn.Module):
 
     def __init__(self, bands: int = 40):
         super().__init__()
-        window = torch.hamming_window(self.size)
-        self.register_buffer("window", window, persistent=False)
-        self.register_buffer("filters", slaney_filters(self.rate, self.size, bands, low=20.0), persistent=False)
+        bank_FK = mel_filters(self.rate, self.size, bands, low=20.0, high=self.rate / 2, scale="slaney")
+        self.register_buffer("window", torch.hamming_window(self.size), persistent=False)
+        self.register_buffer("filters", bank_FK.float(), persistent=False)
 
     def frames(self, samples: Tensor) -> Tensor:
         """Of so many samples; at least one."""
@@ -59,21 +58,6 @@ def valid_frames(mel_BFS: Float[Tensor, "b f s"]) -> Int[Tensor, " b"]:
     """Frames up to the last one that is no padding."""
     real_BS = (mel_BFS > PADDING_DB + 1).any(dim=1)
     return (real_BS * torch.arange(1, real_BS.shape[1] + 1, device=mel_BFS.device)).amax(dim=1)
-
-
-def slaney_filters(rate: int, size: int, bands: int, *, low: float) -> Float[Tensor, "f k"]:
-    """Triangles of unit area, evenly spaced below 1 kHz and in its logarithm above, up to half the rate."""
-    knee, step = 15.0, math.log(6.4) / 27  # 1 kHz is 15 mel, one mel is 66.7 Hz below and a factor above
-
-    def hertz(mel: Tensor) -> Tensor:
-        return torch.where(mel < knee, mel * 200 / 3, 1000 * torch.exp(step * (mel - knee)))
-
-    first, last = low * 3 / 200, knee + math.log(rate / 2000) / step
-    edges = hertz(torch.linspace(first, last, bands + 2, dtype=torch.float64))
-    bins = torch.linspace(0, rate / 2, size // 2 + 1, dtype=torch.float64)
-    left, centre, right = edges[:-2, None], edges[1:-1, None], edges[2:, None]
-    rise, fall = (bins - left) / (centre - left), (right - bins) / (right - centre)
-    return (torch.minimum(rise, fall).clamp(min=0) * 2 / (right - left)).float()
 
 
 def own(length_B: Int[Tensor, " b"], total: int) -> Bool[Tensor, "b total"]:

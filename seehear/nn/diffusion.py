@@ -21,6 +21,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from seehear.errors import SeehearError
 from seehear.nn.random import Randomness
 from seehear.nn.transformer import glorot
 from seehear.types import Float, Int, Tensor
@@ -43,8 +44,8 @@ class Schedule:
     """Exponent of beta: below 1 there is more noise."""
 
     def __post_init__(self) -> None:
-        if self.steps < 2 or not 0 < self.first <= self.last < 1 or self.rho <= 0:
-            raise ValueError(f"two steps at least, 0 < first <= last < 1, rho above 0; got {self}")
+        if self.steps < 2 or not 0 < self.first <= self.last < 1 or not self.rho > 0:
+            raise SeehearError(f"two steps at least, 0 < first <= last < 1, rho above 0; got {self}")
 
 
 def alpha_bars(schedule: Schedule) -> Float[Tensor, " t"]:

@@ -16,7 +16,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from seehear.errors import SeehearError
-from seehear.nn.logmel import mel_filters
+from seehear.nn.mel import mel_filters
+from seehear.nn.random import Randomness
 from seehear.types import Float, Tensor
 
 QUIETEST = torch.finfo(torch.float32).eps
@@ -31,11 +32,11 @@ class KaldiMel(nn.Module):
         super().__init__()
         size, self.hop = int(_WINDOW * rate), int(_HOP * rate)
         self.points = 1 << (size - 1).bit_length()
-        filters = mel_filters(rate, self.points, bands, low=_LOW, high=rate / 2)
-        filters[-1] = 0
+        bank_FK = mel_filters(rate, self.points, bands, low=_LOW, high=rate / 2, straight_in_mel=True)
+        bank_FK[:, -1] = 0
         window = torch.hann_window(size, periodic=False, dtype=torch.float64)
         self.register_buffer("window", window.float(), persistent=False)
-        self.register_buffer("filters", filters.float(), persistent=False)
+        self.register_buffer("filters", bank_FK.T.float().contiguous(), persistent=False)
 
     def frames(self, samples: int) -> int:
         return max(0, 1 + (samples - len(self.window)) // self.hop)
@@ -56,3 +57,12 @@ class KaldiMel(nn.Module):
 def fitted(mel_BSF: Float[Tensor, "b s f"], frames: int, *, padding: float) -> Float[Tensor, "b t f"]:
     """The first `frames`, `padding` where there are fewer."""
     return F.pad(mel_BSF[:, :frames], (0, 0, 0, max(0, frames - mel_BSF.shape[1])), value=padding)
+
+
+def rolled(sound_BN: Float[Tensor, "b n"], rng: Randomness, name: str) -> Float[Tensor, "b n"]:
+    """Each turned round by a random offset and multiplied by 0.5 + Beta(10, 10) (Audio-MAE's "roll + magnitude")."""
+    total = sound_BN.shape[1]
+    offset_B1 = (rng.uniform(f"{name}/offset", 1) * total).long().clamp(max=total - 1).to(sound_BN.device)
+    place_BN = (torch.arange(total, device=sound_BN.device) - offset_B1) % total
+    beta_B1 = rng.uniform(f"{name}/gain", 19).median(dim=1, keepdim=True).values  # the tenth of 19: Beta(10, 10)
+    return sound_BN.gather(1, place_BN) * (0.5 + beta_B1).to(sound_BN)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from seehear.errors import check_range
+from seehear.nn.mel import mel_filters
 from seehear.types import Float, Tensor
 
 
@@ -24,6 +25,10 @@ class MelConfig:
     """Where the first band begins, in hertz."""
     high: float = 7600.0
     """Where the last band ends."""
+
+    def __post_init__(self) -> None:
+        check_range(self, "(0, inf)", "window", "hop", "bands", "high")
+        check_range(self, "[0, inf)", "low")
 
     def sizes(self, rate: int) -> tuple[int, int]:
         """(samples of a window, samples of a hop)"""
@@ -45,9 +50,10 @@ class LogMel(nn.Module):
         super().__init__()
         size, self.hop = config.sizes(rate)
         self.points = 1 << (size - 1).bit_length()
-        filters = mel_filters(rate, self.points, config.bands, low=config.low, high=config.high)
+        bank_FK = mel_filters(rate, self.points, config.bands, low=config.low, high=config.high, straight_in_mel=True)
+        bank_FK[:, 0] = 0  # the constant part of a signal is in no band
         self.register_buffer("window", torch.hann_window(size), persistent=False)
-        self.register_buffer("filters", filters.float(), persistent=False)
+        self.register_buffer("filters", bank_FK.T.float().contiguous(), persistent=False)
 
     @torch.no_grad()
     def forward(self, sound_BN: Float[Tensor, "b n"]) -> Float[Tensor, "b s f"]:
@@ -60,15 +66,3 @@ class LogMel(nn.Module):
             level_BSF = (1e4 * (magnitude_BSK @ self.filters)).log1p()
             lowest, highest = level_BSF.amin(dim=(1, 2), keepdim=True), level_BSF.amax(dim=(1, 2), keepdim=True)
             return (level_BSF - lowest) / torch.where(highest > lowest, highest - lowest, 1.0)
-
-
-def mel_filters(rate: int, points: int, bands: int, *, low: float, high: float) -> Float[Tensor, "k f"]:
-    """Triangles of height 1 whose flanks are straight in mel (1127 ln(1 + f / 700)), side by side from low to high;
-    float64. The constant part of a signal is in none."""
-    first, last = (1127.0 * math.log1p(hertz / 700.0) for hertz in (low, high))
-    edges = torch.linspace(first, last, bands + 2, dtype=torch.float64)
-    bins = 1127.0 * torch.log1p(torch.linspace(0, rate / 1400, points // 2 + 1, dtype=torch.float64))[:, None]
-    rise, fall = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2]), (edges[2:] - bins) / (edges[2:] - edges[1:-1])
-    filters = torch.minimum(rise, fall).clamp(min=0)
-    filters[0] = 0
-    return filters

@@ -21,6 +21,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from seehear.errors import SeehearError
 from seehear.nn.random import Randomness, dropout
 from seehear.types import Bool, Float, Tensor
 
@@ -41,7 +42,7 @@ class Size:
 
     def __post_init__(self) -> None:
         if min(self.layers, self.width, self.hidden, self.heads) < 1 or self.width % self.heads:
-            raise ValueError(f"sizes must be positive and the width a multiple of the heads; got {self}")
+            raise SeehearError(f"sizes must be positive and the width a multiple of the heads; got {self}")
 
 
 class Transformer(nn.Module):

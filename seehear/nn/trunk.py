@@ -1,20 +1,32 @@
-"""What is kept of a masked audio-video model when its decoders are thrown away: tokens, encoders, fusion."""
+"""What is kept of a masked audio-video model when its decoders are thrown away: tokens, encoders, fusion.
+
+Tokens of two modalities meet in a fusion:
+
+joint        one Transformer over the tokens of both
+bottleneck   each modality attends to itself and a few tokens that both share; after every layer these are the mean of
+             what either made of them (arXiv 2107.00135)
+
+A clip that lacks a modality is fused as if there were no tokens of it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 from torch import nn
 
 from seehear.errors import SeehearError
-from seehear.nn.fusion import BottleneckFusion, JointFusion
-from seehear.nn.image_mae import ImageMAE
-from seehear.nn.maskedtokens import FixedTokens
+from seehear.nn.masked import FixedTokens
 from seehear.nn.random import Randomness
 from seehear.nn.transformer import Block, Size, Transformer
-from seehear.types import Modality, Tensor
+from seehear.types import Bool, Modality, Tensor
+
+_EPS, _STD = 1e-6, 0.02
+Tokens = dict[Modality, Tensor]
+"""(B, L, D) by modality, L its own."""
 
 
 class Trunk(nn.Module):
@@ -81,3 +93,144 @@ class Trunk(nn.Module):
         for block in self.fusion.modules():
             if isinstance(block, Block):
                 block.load_state_dict(mae.blocks[-1])
+
+
+# -- fusion ------------------------------------------------------------------------------------------------------------
+
+
+class JointFusion(nn.Module):
+    def __init__(self, size: Size, *, layers: int):
+        super().__init__()
+        self.transformer = Transformer(replace(size, layers=layers))
+
+    def forward(
+        self, tokens: Tokens, present: Mapping[Modality, Bool[Tensor, " b"]], *, rng: Randomness | None = None
+    ) -> Tokens:
+        lengths = [x.shape[1] for x in tokens.values()]
+        real = _real({m: present[m] for m in tokens})
+        mask_BL = torch.cat([real[m][:, None].expand(-1, n) for m, n in zip(tokens, lengths, strict=True)], dim=1)
+        fused_BLD = self.transformer(torch.cat(list(tokens.values()), dim=1), mask_BL, rng=rng, name="fusion")
+        return dict(zip(tokens, fused_BLD.split(lengths, dim=1), strict=True))
+
+
+class BottleneckFusion(nn.Module):
+    """`count` shared tokens."""
+
+    def __init__(self, size: Size, modalities: tuple[Modality, ...], *, layers: int, count: int = 4):
+        super().__init__()
+        self.shared = SharedTokens(count, size.width)
+        self.layers = nn.ModuleList(BottleneckLayer(size, modalities) for _ in range(layers))
+        self.norm = nn.LayerNorm(size.width, eps=_EPS)
+
+    def forward(
+        self, tokens: Tokens, present: Mapping[Modality, Bool[Tensor, " b"]], *, rng: Randomness | None = None
+    ) -> Tokens:
+        real = _real({m: present[m] for m in tokens})
+        shared_BLD = self.shared(len(next(iter(tokens.values()))))
+        for i, layer in enumerate(self.layers):
+            tokens, shared_BLD = layer(tokens, shared_BLD, real, rng=rng, name=f"fusion/{i}")
+        return {m: self.norm(x_BLD) for m, x_BLD in tokens.items()}
+
+
+class BottleneckLayer(nn.Module):
+    def __init__(self, size: Size, modalities: tuple[Modality, ...]):
+        super().__init__()
+        one = replace(size, layers=1)
+        self.sides = nn.ModuleDict({m: Transformer(one, final_norm=False) for m in modalities})
+
+    def forward(
+        self, tokens: Tokens, shared_BLD: Tensor, real: Mapping[Modality, Tensor], *, rng: Randomness | None, name: str
+    ) -> tuple[Tokens, Tensor]:
+        count, weight_B1 = shared_BLD.shape[1], sum(has.to(shared_BLD.dtype) for has in real.values())
+        out, total = {}, torch.zeros_like(shared_BLD)
+        for m, x_BLD in tokens.items():
+            both_BLD = torch.cat([shared_BLD, x_BLD.to(shared_BLD.dtype)], dim=1)
+            made_BLD = self.sides[m](both_BLD, rng=rng, name=f"{name}/{m}")
+            total = total + (real[m] / weight_B1)[:, None, None] * made_BLD[:, :count]
+            out[m] = made_BLD[:, count:]
+        return out, total
+
+
+class SharedTokens(nn.Module):
+    def __init__(self, count: int, width: int):
+        super().__init__()
+        self.tokens = nn.Parameter(torch.randn(count, width) * _STD)
+
+    def forward(self, rows: int) -> Tensor:
+        return self.tokens.expand(rows, -1, -1)
+
+
+def _real(present: Mapping[Modality, Tensor]) -> dict[Modality, Tensor]:
+    """Who is attended to: who is there, or all where nobody is, for a softmax of nothing is not a number."""
+    nobody = ~torch.stack(list(present.values())).any(dim=0)
+    return {m: has | nobody for m, has in present.items()}
+
+
+# -- published weights -------------------------------------------------------------------------------------------------
+
+
+_Names = Mapping[str, str | tuple[str, ...]]
+
+_HUGGING_FACE: _Names = {
+    "norm1": "layernorm_before",
+    "norm2": "layernorm_after",
+    "attention.into": ("attention.attention.query", "attention.attention.key", "attention.attention.value"),
+    "attention.out": "attention.output.dense",
+    "up": "intermediate.dense",
+    "down": "output.dense",
+}
+_TIMM: _Names = {
+    "norm1": "norm1",
+    "norm2": "norm2",
+    "attention.into": "attn.qkv",
+    "attention.out": "attn.proj",
+    "up": "mlp.fc1",
+    "down": "mlp.fc2",
+}
+
+
+@dataclass(frozen=True)
+class ImageMAE:
+    weight_DCHW: Tensor
+    """Kernel of the patches."""
+    bias: Tensor
+    cls: Tensor
+    blocks: list[dict[str, Tensor]]
+    """State of a `transformer.Block` each."""
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> ImageMAE:
+        tensors = {name.removeprefix("vit."): t.float() for name, t in tensors.items() if "decoder" not in name}
+        if "embeddings.cls_token" in tensors:
+            names, block = _HUGGING_FACE, "encoder.layer"
+            patch, token = "embeddings.patch_embeddings.projection", "embeddings.cls_token"
+        else:
+            names, block = _TIMM, "blocks"
+            patch, token = "patch_embed.proj", "cls_token"
+        try:
+            count = len({name.split(".")[block.count(".") + 1] for name in tensors if name.startswith(f"{block}.")})
+            blocks = [_block(tensors, f"{block}.{i}", names) for i in range(count)]
+            return cls(tensors[f"{patch}.weight"], tensors[f"{patch}.bias"], tensors[token].flatten(), blocks)
+        except KeyError as missing:
+            raise SeehearError(
+                f"these are no weights of an image MAE or ViT: there is no {missing.args[0]!r}"
+            ) from None
+
+    def kernel(self, patch: Sequence[int], *, colours: bool) -> Tensor:
+        """(D, P) for patches in the order of `tokens.cut`. A patch of (time, height, width) has the kernel at every
+        time; without colours it is summed over them."""
+        if (found := tuple(self.weight_DCHW.shape[2:])) != tuple(patch[-2:]):
+            raise SeehearError(f"the image MAE has patches of {found}, this model of {tuple(patch[-2:])}")
+        weight_DCHW = self.weight_DCHW if colours else self.weight_DCHW.sum(dim=1, keepdim=True)
+        kernel_DHWC = weight_DCHW.movedim(1, -1)
+        times = patch[0] if len(patch) == 3 else 1
+        return kernel_DHWC[:, None].expand(-1, times, -1, -1, -1).flatten(1)
+
+
+def _block(tensors: Mapping[str, Tensor], at: str, names: _Names) -> dict[str, Tensor]:
+    state = {}
+    for own, theirs in names.items():
+        for kind in ("weight", "bias"):
+            parts = (theirs,) if isinstance(theirs, str) else theirs
+            state[f"{own}.{kind}"] = torch.cat([tensors[f"{at}.{part}.{kind}"] for part in parts])
+    return state

@@ -11,8 +11,9 @@ import torch
 from seehear.data.latents import LatentData, load_latents
 from seehear.data.library import Clip, Library
 from seehear.errors import SeehearError, unknown
-from seehear.evaluation.embedded import Embedded, embed_latents, unit
+from seehear.evaluation.embedded import Embedded, embed_latents
 from seehear.methods.linear import LinearMaps, moments, ridge, tuned_ridge
+from seehear.nn.unit import unit
 from seehear.recipes.evaluate import same_encoders
 from seehear.space import SharedSpace
 from seehear.types import Float, Modality, Tensor
@@ -82,12 +83,9 @@ def to_encoder(known: Placed, library: Library, name: str) -> Carrier:
     others = {m: [e["name"] for e in known.data.encoders[m]] for m in known.data.modalities}
     latents = load_latents(library, encoders={**others, modality: [name]})
     own = known.vectors[modality].one_each()
-    owner_R = latents.owner(modality).numpy()
-    total = np.zeros((len(latents), latents.every(modality).shape[1]))
-    np.add.at(total, owner_R, latents.every(modality).double().numpy())
-    clips = np.intersect1d(own.owner, owner_R)
+    clips = np.intersect1d(own.owner, latents.owner(modality).numpy())
     x_NE = own.vectors[np.searchsorted(own.owner, clips)]
-    y_ND = (total[clips] / np.bincount(owner_R, minlength=len(latents))[clips, None]).astype(np.float32)
+    y_ND = latents.one_each(modality)[clips]
     splits = known.data.splits[clips]
     train, val = ({_FROM: x_NE[splits == s], _TO: y_ND[splits == s]} for s in ("train", "val"))
     found = moments(train)

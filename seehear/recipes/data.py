@@ -20,8 +20,10 @@ from seehear.data.latents import LatentData, load_latents
 from seehear.data.loader import TrainingData
 from seehear.data.raw import RawConfig, RawMedia, load_raw
 from seehear.data.raw.text import VocabularyConfig, library_vocabulary
-from seehear.evaluation.embedded import Embedded, embed_latents, unit
+from seehear.errors import check_range
+from seehear.evaluation.embedded import Embedded, embed_latents
 from seehear.methods.base import Method, MethodConfig
+from seehear.nn.unit import unit
 from seehear.progress import counted, hushed
 from seehear.recipes.features import features_of
 from seehear.space.towers import InputSpec
@@ -42,6 +44,9 @@ class DataConfig:
     """Only the clips that meet this SQL condition over the library's columns."""
     validate_at_most: int = 2000
     """Clips of the validation split that are scored, a fixed draw where there are more."""
+
+    def __post_init__(self) -> None:
+        check_range(self, "[2, inf)", "validate_at_most")
 
     def load(self, library: Library, method: MethodConfig) -> Inputs:
         """The library's clips as the method reads them."""
@@ -177,6 +182,11 @@ class MediaConfig(DataConfig):
     """A folder for decoded clips, shared by all runs; without one every epoch decodes the media anew."""
     cache_gb: float = 20.0
     """So much of it at most."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range(self, "[1, inf)", "windows", "crops")
+        check_range(self, "(0, inf)", "cache_gb")
 
     def load(self, library: Library, method: MethodConfig) -> MediaInputs:
         """Of the modalities that the library has, and with the words of its training texts."""

@@ -6,9 +6,8 @@ from dataclasses import fields, replace
 from typing import Any
 
 from seehear.errors import unknown
-from seehear.methods.diffmavil_config import Batches, DiffMAViLConfig
+from seehear.methods.diffmavil_config import Batches, Curriculum, DiffMAViLConfig
 from seehear.methods.mavil_config import SIDES, MAViLConfig
-from seehear.nn.curriculum import Curriculum
 from seehear.nn.diffusion import Schedule
 from seehear.recipes import mavil
 from seehear.recipes.config import Run

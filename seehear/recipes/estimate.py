@@ -19,8 +19,16 @@ from seehear.data.loader import Loader
 from seehear.recipes.config import Run
 from seehear.recipes.run import Prepared, prepare
 from seehear.train.config import TrainConfig
-from seehear.train.memory import available_bytes, peak_bytes
-from seehear.train.rehearsal import PLACES, Rehearsal, forward_flops, loader_of, rehearse, step_flops
+from seehear.train.rehearsal import (
+    PLACES,
+    Rehearsal,
+    available_bytes,
+    forward_flops,
+    loader_of,
+    peak_bytes,
+    rehearse,
+    step_flops,
+)
 from seehear.types import Batch
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ validation split chooses their settings.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +20,11 @@ from seehear.evaluation.protocol import group_warnings
 from seehear.evaluation.report import JSON_NAME, Report, TaskResult, provenance
 from seehear.recipes.bench import Bench, EvaluateOptions, baseline_results, model_results
 from seehear.space.frozen import FROZEN, frozen_towers
-from seehear.types import Modality
 
 if TYPE_CHECKING:
     from seehear.space import SharedSpace
 
-__all__ = ["EvaluateOptions", "code_revision", "data_revision", "evaluate_closed_forms", "evaluate_run"]
+__all__ = ["EvaluateOptions", "code_revision", "data_revision", "evaluate_run"]
 
 
 def evaluate_run(
@@ -62,23 +61,6 @@ def evaluate_run(
     report = Report(split=options.split, results=tuple(results), warnings=tuple(_warnings(bench)), about=about)
     report.save(folder)
     return report
-
-
-def evaluate_closed_forms(
-    library: Library | str | Path,
-    options: EvaluateOptions | None = None,
-    *,
-    encoders: Mapping[Modality, Sequence[str]] | None = None,
-    command: str = "",
-) -> Report:
-    """What the frozen encoders and the closed forms reach on a library, before anything is trained."""
-    library = library if isinstance(library, Library) else Library.open(library)
-    options = options or EvaluateOptions()
-    data = load_latents(library, encoders=encoders)
-    bench = Bench(data, labels_of(library, data), options, None)
-    about = _about(library, data, options, command or f"seehear evaluate {library.uri}")
-    results = (*frozen_results(library, bench), *baseline_results(bench))
-    return Report(split=options.split, results=results, warnings=tuple(_warnings(bench)), about=about)
 
 
 def frozen_results(library: Library, bench: Bench) -> Iterator[TaskResult]:

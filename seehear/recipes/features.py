@@ -17,7 +17,7 @@ from seehear.errors import SeehearError, unknown
 from seehear.methods.base import Method
 from seehear.methods.classifier import TOWERS, modalities_of, tower_features
 from seehear.progress import progress
-from seehear.train import numerics
+from seehear.train.config import Precision, autocast
 from seehear.types import Batch, Float, Modality, Tensor
 
 
@@ -30,7 +30,7 @@ def features_of(
     crops: int = 1,
     batch_size: int = 64,
     workers: int = 0,
-    precision: numerics.Precision = "fp32",
+    precision: Precision = "fp32",
 ) -> dict[str, Float[np.ndarray, "n w d"]]:
     """Of every clip, float32: W views of a tower that sees, window by window and in each crop by crop; W windows of
     audio. NaN where a clip has not what the tower reads, or it cannot be read. `towers`: the media's own when empty.
@@ -44,7 +44,7 @@ def features_of(
         for batch in in_order(media.views(windows=windows, crops=crops), rows=rows, workers=workers, device=device):
             for tower in towers:
                 part = batch if "video" in tower else {k: x[::crops] for k, x in batch.items()}  # crops sound alike
-                with torch.no_grad(), numerics.autocast(precision, device):
+                with torch.no_grad(), autocast(precision, device):
                     x_BD = _where_present(tower_features(method, tower, part), part, tower)
                 x_NWD = x_BD.unflatten(0, (-1, views if "video" in tower else windows))
                 parts.setdefault(tower, []).append(x_NWD.float().cpu().numpy())

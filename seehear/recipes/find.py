@@ -12,21 +12,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from seehear.data.encode import encode_library
 from seehear.data.library import Library, in_batches, quote
 from seehear.data.prepare import prepare
 from seehear.data.records import digest
 from seehear.errors import SeehearError
-from seehear.progress import say
+from seehear.progress import Interrupted, say
 from seehear.search.background import calibrate_index
 from seehear.search.index import IndexReport, build_index, indexes
 from seehear.search.moments import MomentSearch
 from seehear.search.query import SearchSpace
 from seehear.space import SharedSpace, model_of
 from seehear.space.frozen import FROZEN, frozen_towers
-from seehear.stopping import Interrupted
 
 WORK_SECONDS = 45.0
 """Seconds that a question waits for its library to be brought up to date."""
@@ -112,16 +110,20 @@ def _time_limit(seconds: float | None) -> Iterator[None]:
 
 
 def _read_texts(library: Library) -> bool:
-    """Read speech and text on screen with what is installed; whether there is anything to do it with."""
+    """Read speech and text on screen with what is installed; whether there was anything to read them with."""
+    from seehear.data.ocr import ocr
+    from seehear.data.transcribe import transcribe
+
     read = False
-    for command, package, extra in (("transcribe", "faster_whisper", "asr"), ("ocr", "rapidocr", "ocr")):
-        if find_spec(f"seehear.data.{command}") is None or find_spec(package) is None:
-            what = "what is spoken" if command == "transcribe" else "what is written on screen"
-            say(f"{what} is not read: pip install 'seehear[{extra}]'")
-            continue
-        module: Any = __import__(f"seehear.data.{command}", fromlist=[command])
-        getattr(module, command)(library)
-        read = True
+    for reader, package, what in (
+        (transcribe, "faster_whisper", "what is spoken is not read: pip install 'seehear[asr]'"),
+        (ocr, "rapidocr", "what is written on screen is not read: pip install 'seehear[ocr]'"),
+    ):
+        if find_spec(package) is None:
+            say(what)
+        else:
+            reader(library)
+            read = True
     return read
 
 

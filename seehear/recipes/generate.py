@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from seehear.data.library import Library
-from seehear.errors import DecodeError, SeehearError, require
-from seehear.evaluation.embedded import unit
+from seehear.errors import DecodeError, SeehearError, check_range, require
 from seehear.media.files import AudioSpec, probe, read_window
+from seehear.nn.unit import unit
 from seehear.recipes.carrier import Placed, placed, to_encoder, to_pictures
 from seehear.recipes.evaluate import trained_on
 from seehear.recipes.painting import load_painter, picture_of
@@ -49,6 +49,7 @@ class GenerateOptions:
     def __post_init__(self) -> None:
         if self.n < 1 or self.steps < 1 or self.size < 0:
             raise SeehearError("--n and --steps are 1 or more, --size is not negative")
+        check_range(self, "[0, inf)", "guidance")
         if bool(self.pipeline) != bool(self.condition):
             raise SeehearError("--pipeline and --condition go together: whose latents is the pipeline told?")
 

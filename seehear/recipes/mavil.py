@@ -14,14 +14,13 @@ from seehear.methods.base import seeded
 from seehear.methods.mavil import MAViL
 from seehear.methods.mavil_config import SIDES, SIZES, MAViLConfig
 from seehear.methods.registry import method_class
-from seehear.nn.image_mae import ImageMAE
 from seehear.nn.transformer import Size
+from seehear.nn.trunk import ImageMAE
 from seehear.recipes.config import Run
 from seehear.recipes.data import MediaConfig, MediaInputs
 from seehear.space import load_model
-from seehear.train.checkpoint import read_tensors
 from seehear.train.config import TrainConfig
-from seehear.train.model_folder import has_model
+from seehear.train.files import has_model, read_tensors
 from seehear.train.optim import OptimConfig
 from seehear.types import Tensor
 

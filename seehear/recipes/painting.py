@@ -11,7 +11,7 @@ import torch
 
 from seehear import distributed
 from seehear.data.library import Library
-from seehear.errors import DecodeError, SeehearError
+from seehear.errors import DecodeError, SeehearError, check_range
 from seehear.media.files import VideoSpec, read_window
 from seehear.methods.painter import Painter, PainterConfig
 from seehear.nn.random import seed_of
@@ -19,8 +19,8 @@ from seehear.progress import progress, say
 from seehear.recipes.carrier import Placed, placed, to_pictures
 from seehear.space import SharedSpace, load_method
 from seehear.train.config import TrainConfig, TrainResult
+from seehear.train.files import has_model, save_model
 from seehear.train.loop import fit
-from seehear.train.model_folder import has_model, save_model
 from seehear.train.optim import OptimConfig
 from seehear.types import Batch, Int, Tensor
 
@@ -54,10 +54,11 @@ class PainterOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if min(self.size, self.components, self.hidden, self.blocks, self.steps) < 1 or self.batch_size < 2:
-            raise SeehearError("the painter's sizes and steps are 1 or more, and two pictures make a step")
-        if not 0 <= self.others <= 1:
-            raise SeehearError("--painter.others is a part, from 0 to 1")
+        check_range(self, "[1, inf)", "size", "components", "hidden", "blocks", "steps", "most")
+        check_range(self, "[2, inf)", "batch_size")
+        check_range(self, "(0, inf)", "lr")
+        check_range(self, "[0, inf)", "jitter")
+        check_range(self, "[0, 1]", "others")
 
     def config(self, width: int, pictures: int) -> PainterConfig:
         """For so many pictures with vectors of this width."""

@@ -23,11 +23,10 @@ import torch
 from seehear.data.library import Library
 from seehear.data.workers import cores
 from seehear.errors import SeehearError
-from seehear.progress import counted, progress, say, set_quiet
+from seehear.progress import StopRequest, counted, progress, say, set_quiet, stop_requests
 from seehear.recipes.config import Run
 from seehear.recipes.estimate import Estimate, estimates
 from seehear.recipes.run import recipe, recipes
-from seehear.stopping import StopRequest, stop_requests
 
 _START = 60.0  # seconds for a process to load torch and the library, beside its own time
 _AT_ONCE = 600.0  # seconds: of what takes no longer, the first in the list of recipes is what to start with
@@ -50,7 +49,7 @@ class PlanOptions:
     """A folder for decoded clips, as --data.cache of 'seehear train': only a first pass decodes then."""
 
     def __post_init__(self) -> None:
-        if self.steps_measured < 1 or self.seconds <= 0:
+        if self.steps_measured < 1 or not self.seconds > 0:
             raise SeehearError("--steps-measured and --seconds must be positive")
 
 

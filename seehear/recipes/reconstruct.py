@@ -19,8 +19,8 @@ from seehear.media.files import probe
 from seehear.methods.base import Method
 from seehear.methods.mavil import SIDES, MAViL
 from seehear.nn.griffinlim import sound_of
-from seehear.nn.maskedtokens import Standard
-from seehear.nn.patches import joined
+from seehear.nn.masked import Standard
+from seehear.nn.tokens import joined
 from seehear.recipes.restore import Restored, masked_autoencoder, restore
 from seehear.space import load_method
 from seehear.types import Batch, Modality, Tensor

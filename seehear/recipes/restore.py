@@ -20,8 +20,8 @@ from seehear.methods.base import Method
 from seehear.methods.diffmavil import DiffusedPatches
 from seehear.methods.mavil import SIDES, MAViL, Seen
 from seehear.nn.diffusion import sample
-from seehear.nn.masking import take
 from seehear.nn.random import Randomness
+from seehear.nn.tokens import take
 from seehear.types import Batch, Bool, Float, Modality, Tensor
 
 _EPS = 1e-12

@@ -20,8 +20,8 @@ from seehear.progress import counted, say
 from seehear.recipes.config import Run
 from seehear.recipes.data import Inputs
 from seehear.recipes.scores import retrieval_scores
+from seehear.train.files import has_model, save_model
 from seehear.train.loop import TrainResult, Validate, fit
-from seehear.train.model_folder import has_model, save_model
 from seehear.types import Modality
 
 if TYPE_CHECKING:

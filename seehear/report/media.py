@@ -8,7 +8,7 @@ import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,7 +17,9 @@ from seehear.data.workers import map_in_processes
 from seehear.errors import DecodeError, SeehearError, require
 from seehear.media.files import AudioSpec, VideoSpec, read_window
 from seehear.report.markup import Markup, element
-from seehear.types import Modality
+
+if TYPE_CHECKING:  # types.py imports torch, which the processes that read files do without
+    from seehear.types import Modality
 
 SECONDS = 4.0
 """Of a sound, from the start of its clip."""
@@ -27,7 +29,7 @@ _RATE, _BITS = 24_000, 32_000
 _TIME_LIMIT = 60.0
 _KINDS = {"video": "image/jpeg", "audio": "audio/mpeg"}
 
-Key = tuple[str, Modality]
+Key = tuple[str, "Modality"]
 """Clip id and what of it: video for a still, audio for a sound."""
 
 

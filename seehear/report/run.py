@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from seehear.data.latents import LatentData, load_latents
-from seehear.data.library import Clip, Library, quote
-from seehear.errors import SeehearError, read_json
+from seehear.data.library import Clip, Library, one_of, quote
+from seehear.errors import SeehearError, check_range, read_json
 from seehear.evaluation.embedded import Embedded, embed_latents
 from seehear.evaluation.report import HTML_NAME, JSON_NAME, QUERIES_NAME, Report
 from seehear.progress import counted
@@ -34,7 +34,7 @@ from seehear.report.page import Section, facts, folded, page, paragraph
 from seehear.report.shape import shape_section
 from seehear.report.training import training_section
 from seehear.space import SharedSpace
-from seehear.train.checkpoint import write_text
+from seehear.train.files import write_text
 from seehear.types import Modality
 
 FILES = {JSON_NAME: "all numbers", QUERIES_NAME: "every query"}
@@ -54,8 +54,9 @@ class ReportOptions:
     """Processes that read pictures and sounds."""
 
     def __post_init__(self) -> None:
-        if self.examples < 0 or self.megabytes < 2 * _REST:
-            raise SeehearError(f"a report has 0 examples or more, and {2 * _REST:g} MB at least")
+        check_range(self, "[0, inf)", "workers")
+        if self.examples < 0 or not self.megabytes >= 2 * _REST:
+            raise SeehearError(f"a report has 0 examples or more, and {2 * _REST:g} megabytes at least")
 
 
 def write_report(
@@ -128,8 +129,7 @@ class Opened:
         return {name: embed_latents(self.space, self.data, space=s) for s, name in space_names(method).items()}
 
     def clips(self, names: Sequence[str]) -> dict[str, Clip]:
-        listed = ", ".join(quote(name) for name in dict.fromkeys(names))
-        return {clip.id: clip for clip in self.library.clips(f"id IN ({listed})")} if listed else {}
+        return {clip.id: clip for clip in self.library.clips(one_of("id", dict.fromkeys(names)))} if names else {}
 
 
 def open_evaluated(run: Path, report: Report, library: Library | str | Path | None = None) -> Opened:

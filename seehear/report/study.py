@@ -17,7 +17,7 @@ from seehear.report.markup import Markup, element
 from seehear.report.numbers import arrows
 from seehear.report.page import Section, facts, folded, page, paragraph, table
 from seehear.report.run import HTML_NAME
-from seehear.train.checkpoint import write_text
+from seehear.train.files import write_text
 
 _KINDS = {
     "encoders": (

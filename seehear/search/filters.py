@@ -7,8 +7,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from seehear.data.library import SPLITS, quote
-from seehear.errors import unknown
+from seehear.data.library import SPLITS, one_of, quote
+from seehear.errors import check_range, unknown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +31,7 @@ class Filters:
     """SQL over id, source, start, end, has_video, has_audio, texts, labels, group, split and meta."""
 
     def __post_init__(self) -> None:
+        check_range(self, "[0, inf)", "min_seconds", "max_seconds")
         for split in self.splits:
             if split not in SPLITS:
                 raise unknown("split", split, SPLITS)
@@ -43,7 +44,7 @@ class Filters:
         if self.labels:
             parts.append("(" + " OR ".join(f"array_has(labels, {quote(name)})" for name in self.labels) + ")")
         if self.splits:
-            parts.append(f"split IN ({', '.join(quote(s) for s in self.splits)})")
+            parts.append(one_of("split", self.splits))
         if self.min_seconds is not None:
             parts.append(f"`end` - start >= {self.min_seconds!r}")
         if self.max_seconds is not None:

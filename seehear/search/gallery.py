@@ -9,8 +9,9 @@ from typing import Protocol
 
 import numpy as np
 
-from seehear.data.library import Library, Vectors, quote, table_name
+from seehear.data.library import Library, Vectors, one_of, quote, table_name
 from seehear.errors import SeehearError
+from seehear.nn.unit import unit
 from seehear.search.exact import ExactSearch
 from seehear.search.index import nearest_approximate
 from seehear.types import Modality
@@ -102,9 +103,9 @@ class ApproximateGallery:
     ) -> list[Found]:
         """Rows are asked for in growing numbers until they hold k clips."""
         table = self.library.table(table_name("vectors", self.name))
-        where = f"modality IN ({', '.join(quote(m) for m in modalities)})"
+        where = one_of("modality", modalities)
         if allowed is not None and len(allowed) <= 10_000:
-            where += f" AND id IN ({', '.join(quote(c) for c in sorted(allowed))})" if allowed else " AND false"
+            where += f" AND {one_of('id', sorted(allowed))}" if allowed else " AND false"
         want = 4 * k
         while True:
             rows = nearest_approximate(table, query_E, want, probes=self.probes, where=where)
@@ -119,11 +120,6 @@ class ApproximateGallery:
     def vectors_of(self, clip: str) -> dict[Modality, np.ndarray]:
         rows = self.library.vectors("vectors", self.name).read(where=f"id = {quote(clip)}")
         return _by_modality(np.asarray(rows.modalities, dtype=object), unit(rows.vectors))
-
-
-def unit(x: np.ndarray) -> np.ndarray:
-    x = np.asarray(x, np.float32)
-    return x / np.linalg.norm(x, axis=-1, keepdims=True).clip(1e-12)
 
 
 def _by_modality(modalities: np.ndarray, vectors: np.ndarray) -> dict[Modality, np.ndarray]:

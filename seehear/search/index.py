@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from seehear.data.current import current_content, latent_table, why_stale
-from seehear.data.library import Library, Vectors, VectorTable, in_batches, quote, table_name
+from seehear.data.library import Library, Vectors, in_batches, one_of, quote, table_name
 from seehear.data.locking import writing
 from seehear.data.vectors import side_by_side
 from seehear.errors import SeehearError, require
@@ -99,15 +99,17 @@ def _build(
     wanted = _wanted(library, space, modalities)
     have = table.keys()
     fresh = {key for key, made in have.items() if wanted.get(key) == made}
-    removed = _remove(table, have.keys() - fresh, {made[0] for made in have.values()} - {space.fingerprint})
-    missing = len(wanted) - len(fresh)
+    stale, missing = have.keys() - fresh, len(wanted) - len(fresh)
+    for maker in sorted({maker for maker, _ in have.values()} - {space.fingerprint}):  # all of another model in one go
+        table.remove(f"maker = {quote(maker)}")
+    table.remove_keys(sorted(stale))
     with progress(f"index {name}", missing, "vectors") as bar:
         for part in _latents(library, space, {modality for _, _, modality in wanted}):
             rows = [i for i, key in enumerate(_keys(part)) if key in wanted and key not in fresh]
             for some in in_batches(rows, _BATCH):
                 table.append(_embed(space, part, some, wanted))
                 bar.advance(len(some))
-    if missing or removed:
+    if missing or stale:
         table.compact()
     texts = update_fulltext(library)
     made = datetime.now(UTC).isoformat()
@@ -121,7 +123,7 @@ def _build(
     }
     recall, probes = _approximate(library, name) if len(table) >= approximate_from else (None, 0)
     set_index(library, name, about | {"recall": recall, "probes": probes})
-    return IndexReport(name, missing, len(fresh), removed, len(table), texts, recall)
+    return IndexReport(name, missing, len(fresh), len(stale), len(table), texts, recall)
 
 
 def indexes(library: Library) -> dict[str, dict[str, Any]]:
@@ -202,20 +204,6 @@ def _embed(
     )
 
 
-def _remove(table: VectorTable, stale: set[Key], old_makers: set[str]) -> int:
-    """Rows of other models in one go, the rest by key."""
-    for maker in sorted(old_makers):
-        table.remove(f"maker = {quote(maker)}")
-    for some in in_batches(sorted(stale), 1000):
-        by_modality: dict[tuple[int, str], list[str]] = {}
-        for clip, item, modality in some:
-            by_modality.setdefault((item, modality), []).append(clip)
-        for (item, modality), clips in by_modality.items():
-            listed = ", ".join(quote(c) for c in clips)
-            table.remove(f"modality = {quote(modality)} AND item = {item} AND id IN ({listed})")
-    return len(stale)
-
-
 # -- approximate search ------------------------------------------------------------------------------------------------
 
 
@@ -263,7 +251,7 @@ def update_fulltext(library: Library) -> int:
     want = {(c.id, n): t.text for c in library.clips("array_length(texts) > 0") for n, t in enumerate(c.texts)}
     stale = sorted({key[0] for key, text in have.items() if want.get(key) != text})
     for some in in_batches(stale, 1000):
-        table.delete(f"id IN ({', '.join(quote(c) for c in some)})")
+        table.delete(one_of("id", some))
     gone = set(stale)
     new = [(c, n, text) for (c, n), text in want.items() if c in gone or (c, n) not in have]
     for batch in in_batches(new, 50_000):

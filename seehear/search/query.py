@@ -14,10 +14,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from seehear.data.library import Clip, Library, quote
+from seehear.data.library import Clip, Library, one_of
 from seehear.errors import SeehearError, unknown
+from seehear.nn.unit import unit
 from seehear.search.filters import Filters
-from seehear.search.gallery import ApproximateGallery, ExactGallery, Found, Gallery, unit
+from seehear.search.gallery import ApproximateGallery, ExactGallery, Found, Gallery
 from seehear.search.index import Indexer, clips_that_say, indexes, search_fulltext
 from seehear.types import Modality
 
@@ -171,8 +172,7 @@ class Searcher:
     def _hits(self, found: Sequence[Found]) -> list[tuple[Hit, Clip]]:
         if not found:
             return []
-        listed = ", ".join(quote(f[0]) for f in found)
-        clips = {clip.id: clip for clip in self.library.clips(f"id IN ({listed})")}
+        clips = {clip.id: clip for clip in self.library.clips(one_of("id", (f[0] for f in found)))}
         known = [(clips[f[0]], f) for f in found if f[0] in clips]
         return [(_hit(clip, f, self.library, self._roots), clip) for clip, f in known]
 

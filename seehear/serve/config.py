@@ -11,7 +11,7 @@ from typing import Annotated
 
 from tyro.conf import Fixed, Suppress
 
-from seehear.errors import SeehearError
+from seehear.errors import SeehearError, check_range
 
 MIN_TOKEN = 16
 
@@ -45,6 +45,9 @@ class ServeConfig:
     """auto, cpu, cuda or mps."""
 
     def __post_init__(self) -> None:
+        check_range(self, "[0, 65535]", "port")
+        check_range(self, "(0, inf)", "upload_mb", "upload_seconds", "decode_seconds", "preview_seconds")
+        check_range(self, "[0, inf)", "cache_mb")
         if self.token_file is not None:
             object.__setattr__(self, "token", _read_token(self.token_file))
         elif not self.token:

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from seehear.data.library import Clip, Library, in_batches, quote
+from seehear.data.library import Clip, Library, in_batches, one_of
 from seehear.errors import require
-from seehear.search.gallery import unit
+from seehear.nn.unit import unit
 
 MOST = {"pca": 20_000, "tsne": 4_000}
 """Clips that are drawn; of more, so many that are chosen by their names."""
@@ -54,7 +54,7 @@ def project(vectors_NE: np.ndarray, how: str) -> tuple[np.ndarray, np.ndarray]:
 def clips_in_order(library: Library, ids: Sequence[str]) -> list[Clip | None]:
     found: dict[str, Clip] = {}
     for some in in_batches(ids, 1000):
-        found |= {c.id: c for c in library.clips(f"id IN ({', '.join(quote(i) for i in some)})")}
+        found |= {c.id: c for c in library.clips(one_of("id", some))}
     return [found.get(i) for i in ids]
 
 

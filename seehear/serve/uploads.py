@@ -15,7 +15,7 @@ import numpy as np
 
 from seehear.data.workers import WorkerDied
 from seehear.errors import DecodeError
-from seehear.search.gallery import unit
+from seehear.nn.unit import unit
 from seehear.serve import jobs
 from seehear.serve.decoders import Decoders
 from seehear.serve.problems import Problem

@@ -14,7 +14,7 @@ from seehear.errors import SeehearError, near, read_json
 from seehear.methods.base import Method
 from seehear.methods.registry import make_method
 from seehear.space.frozen import FROZEN, load_frozen
-from seehear.train.model_folder import has_model
+from seehear.train.files import has_model
 
 if TYPE_CHECKING:
     from seehear.space.towers import InputSpec

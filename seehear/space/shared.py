@@ -30,7 +30,7 @@ from seehear.errors import SeehearError, unknown
 from seehear.methods.base import Method
 from seehear.progress import say
 from seehear.space.saved import load_method, model_folder
-from seehear.train.model_folder import save_model
+from seehear.train.files import save_model
 from seehear.types import Batch, Float, Modality, Tensor
 
 if TYPE_CHECKING:

@@ -1,13 +1,20 @@
-"""What a training run is told, and what it says when it is done."""
+"""Settings and result of a training run, and the arithmetic that the settings choose."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from seehear.errors import unknown
-from seehear.train import numerics
+import torch
+
+from seehear.errors import SeehearError, check_range, unknown
 from seehear.train.log import TRACKERS
+
+Precision = Literal["fp32", "bf16"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +31,7 @@ class TrainConfig:
     """Encode so many samples at a time: exact gradients in the memory of a small batch, one more encoding a step."""
     seed: int = 0
     """Of the order, the augmentation and every draw."""
-    precision: numerics.Precision = "fp32"
+    precision: Precision = "fp32"
     """bf16: products in bfloat16 where that is safe (autocast)."""
     fast_matmul: bool = False
     """Twice as fast float32 products on many CPUs; on chips with AMX, and on CUDA, with fewer digits."""
@@ -55,12 +62,14 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         sizes = (self.batch_size,) if isinstance(self.batch_size, int) else self.batch_size
-        if min(sizes) < 2 or self.epochs < 1 or (self.steps is not None and self.steps < 1):
-            raise ValueError("a run has at least one epoch or step, and two samples in a batch")
+        check_range(self, "[1, inf)", "epochs", "steps", "micro_batch", "keep", "log_every")
+        check_range(self, "[0, inf)", "workers", "evaluations", "patience", "save_minutes")
+        if not sizes or min(sizes) < 2:
+            raise SeehearError(f"batch_size: a step needs two samples in a batch; got {self.batch_size}")
         if len(sizes) not in (1, self.epochs):
-            raise ValueError(f"batch_size has {len(sizes)} numbers for {self.epochs} epochs")
+            raise SeehearError(f"batch_size has {len(sizes)} numbers for {self.epochs} epochs")
         if self.shard and self.compile:
-            raise ValueError("a sharded method is not compiled: choose one of the two")
+            raise SeehearError("a sharded method is not compiled: choose one of the two")
         for name in self.trackers:
             if name not in TRACKERS:
                 raise unknown("tracker", name, TRACKERS)
@@ -79,3 +88,36 @@ class TrainResult:
     """All that `validate` said of it."""
     seconds: float
     """Of training, over all sessions."""
+
+
+def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[None]:
+    """bf16 where torch holds it safe; parameters, gradients and the optimiser stay float32."""
+    if precision == "fp32":
+        return nullcontext()
+    return torch.autocast(device.type, torch.bfloat16)
+
+
+@contextmanager
+def numerics(config: TrainConfig) -> Iterator[None]:
+    """The process computes as the settings say, and as before afterwards."""
+    matmul = torch.get_float32_matmul_precision()
+    strict, warn = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    if config.fast_matmul:
+        torch.set_float32_matmul_precision("medium")
+    if config.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA makes its first product
+        torch.use_deterministic_algorithms(True)
+    try:
+        with _room_for_shapes() if config.compile else nullcontext():
+            yield
+    finally:
+        torch.set_float32_matmul_precision(matmul)
+        torch.use_deterministic_algorithms(strict, warn_only=warn)
+
+
+def _room_for_shapes() -> AbstractContextManager[None]:
+    """More compiled versions of a function: a masking ratio that changes has a shape each, and torch expects 8."""
+    import torch._dynamo  # seconds, for those who compile only
+
+    room: AbstractContextManager[None] = torch._dynamo.config.patch(recompile_limit=64)
+    return room

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from seehear.errors import SeehearError
 from seehear.progress import say
-from seehear.train.checkpoint import write_text
+from seehear.train.files import write_text
 
 
 class Tracker(Protocol):
@@ -85,7 +85,8 @@ class RunLog:
     def __init__(self, folder: Path, *, step: int, trackers: Sequence[str], settings: Mapping[str, Any]):
         self.text, self.metrics = folder / "log.txt", folder / "metrics.jsonl"
         if self.metrics.exists():
-            write_text(self.metrics, "".join(f"{line}\n" for line in _until(self.metrics, step)))
+            kept = [entry for entry in read_metrics(self.metrics) if entry["step"] <= step]
+            write_text(self.metrics, "".join(f"{json.dumps(entry)}\n" for entry in kept))
         self.trackers = [TRACKERS[name](folder, settings) for name in trackers]
 
     def say(self, message: str) -> None:
@@ -119,7 +120,3 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         except json.JSONDecodeError:
             continue
     return entries
-
-
-def _until(path: Path, step: int) -> list[str]:
-    return [json.dumps(entry) for entry in read_metrics(path) if entry["step"] <= step]

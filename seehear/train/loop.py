@@ -26,15 +26,19 @@ from seehear.data.loader import Loader, TrainingData
 from seehear.errors import SeehearError
 from seehear.methods.base import Method
 from seehear.nn.random import Randomness
-from seehear.progress import Progress, progress
-from seehear.stopping import Interrupted, StopRequest, stop_requests
-from seehear.train import numerics, sharding
-from seehear.train.checkpoint import Checkpoints, Counters
-from seehear.train.config import TrainConfig, TrainResult
-from seehear.train.folder import open_run
-from seehear.train.gradients import gradients
+from seehear.progress import Interrupted, Progress, StopRequest, progress, stop_requests
+from seehear.train.config import TrainConfig, TrainResult, autocast, numerics
+from seehear.train.files import Checkpoints, Counters, open_run, version
+from seehear.train.gradients import (
+    clip_gradients,
+    gradient_norm,
+    gradients,
+    is_finite,
+    load_whole,
+    sharded_copy,
+    whole_tensors,
+)
 from seehear.train.log import RunLog
-from seehear.train.model_folder import version
 from seehear.train.optim import (
     OptimConfig,
     learning_rate,
@@ -60,18 +64,8 @@ def fit(
     resume: bool = False,
 ) -> TrainResult:
     """Train in place. `settings`: what else belongs in config.json and must not change when the run is resumed."""
-    folder, device = Path(folder), distributed.device(config.device)
-    loader = Loader(
-        data,
-        batch_size=config.batch_size,
-        seed=config.seed,
-        epochs=config.epochs,
-        steps=config.steps,
-        distinct_groups=config.distinct_groups,
-        even=method.assembles,
-        workers=config.workers,
-        device=device,
-    )
+    folder, loader = Path(folder), loader_of(method, data, config)
+    device = loader.device
     everything = {
         "method": {"name": method.name, **asdict(method.config)},
         "train": asdict(config),
@@ -80,10 +74,7 @@ def fit(
         "seehear": version(),
         **(settings or {}),
     }
-    with (
-        ExitStack() as alone,
-        numerics.settings(fast_matmul=config.fast_matmul, deterministic=config.deterministic, compiled=config.compile),
-    ):
+    with ExitStack() as alone, numerics(config):
         distributed.from_first(lambda: alone.enter_context(open_run(folder, everything, resume=resume)))
         held = _held(method, config, device)
         run = _Run(held, loader, config=config, optim=optim, folder=folder, validate=validate)
@@ -93,7 +84,7 @@ def fit(
         try:
             result = run.train()
             if held is not method:
-                method.load_state_dict(sharding.whole(held.state_dict()))
+                method.load_state_dict(whole_tensors(held.state_dict()))
             return result
         except RuntimeError as error:
             if not distributed.is_lost(error):
@@ -104,10 +95,25 @@ def fit(
                 run.log.close()
 
 
+def loader_of(method: Method, data: TrainingData, config: TrainConfig, *, steps: int | None = None) -> Loader:
+    """The batches of a run, or of fewer `steps`."""
+    return Loader(
+        data,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        epochs=config.epochs,
+        steps=config.steps if steps is None else steps,
+        distinct_groups=config.distinct_groups,
+        even=method.assembles,
+        workers=config.workers,
+        device=distributed.device(config.device),
+    )
+
+
 def _held(method: Method, config: TrainConfig, device: torch.device) -> Method:
     """The method as it is trained: itself on the device, or a copy cut over the processes."""
     if config.shard and distributed.world_size() > 1:
-        return sharding.sharded_copy(method, device)
+        return sharded_copy(method, device)
     method.to(device)
     distributed.broadcast_module(method)
     return method
@@ -136,7 +142,7 @@ class _Run:
         self.counters = Counters()
         self.log: RunLog | None = None
         self.encode = torch.compile(method.encode) if config.compile else method.encode
-        self.autocast = partial(numerics.autocast, config.precision, loader.device)
+        self.autocast = partial(autocast, config.precision, loader.device)
         self.saved_step, self.saved_at = -1, time.monotonic()
 
     # -- state -------------------------------------------------------------------------------------------------------
@@ -147,7 +153,7 @@ class _Run:
         distributed.barrier()  # nobody writes before everybody has read
         if loaded is not None:
             self.counters, model, optimizer, self.best = loaded
-            sharding.load_whole(self.method, model)
+            load_whole(self.method, model)
             load_state_by_name(self.method, self.optimizer, optimizer)
             self.saved_step = self.counters.step
 
@@ -156,8 +162,8 @@ class _Run:
         if self.counters.step == self.saved_step:
             return
         if distributed.rank() == 0 or self.config.shard:  # what is sharded is put together by all, whoever writes it
-            model = sharding.whole(self.method.state_dict())
-            optimizer = sharding.whole(state_by_name(self.method, self.optimizer))
+            model = whole_tensors(self.method.state_dict())
+            optimizer = whole_tensors(state_by_name(self.method, self.optimizer))
             if distributed.rank() == 0:
                 self.checkpoints.save(self.counters, model=model, optimizer=optimizer, best=self.best)
         self.saved_step = self.counters.step
@@ -201,7 +207,7 @@ class _Run:
                     self._save()
         self._save()
         if self.best is not None:
-            sharding.load_whole(self.method, self.best)
+            load_whole(self.method, self.best)
         best_step = counters.step if counters.best_score is None else counters.best_step
         score, metrics = counters.best_score, counters.best_metrics
         return TrainResult(self.folder, counters.step, best_step, score, metrics, counters.seconds)
@@ -241,7 +247,7 @@ class _Run:
     def _update(self, out: StepOutput, lr: float) -> dict[str, float]:
         """Move the weights, unless something is not finite: then they stay as they are, and the run ends."""
         learning = [p for p in self.method.parameters() if p.grad is not None]
-        norm = sharding.gradient_norm(p.grad for p in learning if p.grad is not None)
+        norm = gradient_norm(p.grad for p in learning if p.grad is not None)
         scalars = {"loss": out.loss, **out.metrics, "grad_norm": norm}
         numbers = torch.stack([v.detach().to(norm) for v in scalars.values()]).tolist()
         values = dict(zip(scalars, numbers, strict=True))
@@ -249,7 +255,7 @@ class _Run:
         if not all(math.isfinite(v) for v in watched.values()):
             raise self._not_finite(watched)
         if self.optim.clip is not None:
-            sharding.clip(learning, self.optim.clip, norm)
+            clip_gradients(learning, self.optim.clip, norm)
         set_learning_rate(self.optimizer, lr)
         self.optimizer.step()
         self.optimizer.zero_grad()
@@ -259,7 +265,7 @@ class _Run:
         wrong = [f"{k} = {v}" for k, v in values.items() if not math.isfinite(v)]
         if math.isfinite(values["loss"]):
             named = ((n, p.grad) for n, p in self.method.named_parameters())
-            names = [n for n, grad in named if grad is not None and not sharding.finite(grad)]
+            names = [n for n, grad in named if grad is not None and not is_finite(grad)]
             wrong.append(f"gradient of {', '.join(names[:3])}" + (f" and {len(names) - 3} more" if names[3:] else ""))
         kept = f"step {self.saved_step} is saved in {self.folder}" if self.saved_step >= 0 else "nothing is saved yet"
         advice = "a lower --optim.lr or --optim.clip 1 may help"
@@ -287,11 +293,11 @@ class _Run:
             return
         metrics = self._scores(self.validate)
         if self.config.score not in metrics:
-            raise ValueError(f"no validation metric {self.config.score!r}; there are {', '.join(metrics)}")
+            raise SeehearError(f"no validation metric {self.config.score!r}; there are {', '.join(metrics)}")
         score = metrics[self.config.score]
         self.counters.evaluated = done
         if self.counters.best_score is None or score > self.counters.best_score:
-            self.best = {k: v.clone() for k, v in sharding.whole(self.method.state_dict()).items()}
+            self.best = {k: v.clone() for k, v in whole_tensors(self.method.state_dict()).items()}
             self.counters.best_score, self.counters.best_step, self.counters.worse = score, done, 0
             self.counters.best_metrics = metrics
         else:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import nn
 
 from seehear.data.loader import Loader
 from seehear.distributed import is_sharded
+from seehear.errors import SeehearError, check_range
 from seehear.methods.base import Method
-from seehear.train.sharding import cut_as
+from seehear.train.gradients import cut_as
 from seehear.types import Tensor
 
 
@@ -51,29 +51,11 @@ class OptimConfig:
 
     def __post_init__(self) -> None:
         if not 0 <= self.warmup < 1:
-            raise ValueError(f"warmup is a part of the run, in [0, 1); got {self.warmup} (steps go in warmup_steps)")
-        if self.lr <= 0 or self.floor < 0:
-            raise ValueError(f"lr must be positive and floor not negative; got {self.lr} and {self.floor}")
-
-
-def _cosine(loader: Loader, step: int, warm: float) -> float:
-    return 0.5 * (1 + math.cos(math.pi * (loader.progress(step) - warm) / max(1 - warm, 1e-12)))
-
-
-def _epoch_cosine(loader: Loader, step: int, warm: float) -> float:
-    return 0.5 * (1 + math.cos(math.pi * loader.place(step).epoch / loader.epochs))
-
-
-def _constant(loader: Loader, step: int, warm: float) -> float:
-    return 1.0
-
-
-_SCHEDULES: dict[str, Callable[[Loader, int, float], float]] = {
-    "cosine": _cosine,
-    "epoch_cosine": _epoch_cosine,
-    "constant": _constant,
-}
-"""Height between floor (0) and lr (1) after the warm-up, which ends when `warm` of the run is done."""
+            raise SeehearError(f"warmup is a part of the run, in [0, 1); got {self.warmup} (steps go in warmup_steps)")
+        check_range(self, "(0, inf)", "lr", "clip")
+        check_range(self, "[0, inf)", "floor", "warmup_steps", "warmup_from", "lr_power", "weight_decay", "eps")
+        check_range(self, "[1, inf)", "lr_rows")
+        check_range(self, "[0, 1)", "betas", "momentum")
 
 
 def learning_rate(config: OptimConfig, loader: Loader, step: int) -> float:
@@ -86,39 +68,30 @@ def learning_rate(config: OptimConfig, loader: Loader, step: int) -> float:
         warm, risen = loader.progress(config.warmup_steps), step / config.warmup_steps if config.warmup_steps else 1.0
     if risen < 1 and not (config.schedule == "epoch_cosine" and place.epoch > 0):
         return scale * (config.warmup_from + (config.lr - config.warmup_from) * risen)
-    height = _SCHEDULES[config.schedule](loader, step, warm)
+    fallen = 0.0
+    if config.schedule == "cosine":
+        fallen = (progress - warm) / max(1 - warm, 1e-12)
+    elif config.schedule == "epoch_cosine":
+        fallen = place.epoch / loader.epochs
+    height = 0.5 * (1 + math.cos(math.pi * fallen))
     return scale * (config.floor + (config.lr - config.floor) * height)
 
 
 def optimizer_of(method: Method, config: OptimConfig) -> torch.optim.Optimizer:
-    """One parameter group for each (learning-rate multiplier, decayed or not, sharded or not)."""
-    return adamw(method, config) if config.kind == "adamw" else sgd(method, config)
-
-
-def adamw(method: Method, config: OptimConfig) -> torch.optim.AdamW:
-    return torch.optim.AdamW(
-        _groups(method, config), lr=config.lr, betas=config.betas, eps=config.eps, fused=_can_be_fused(method)
-    )
-
-
-def sgd(method: Method, config: OptimConfig) -> torch.optim.SGD:
-    """Without Nesterov."""
-    return torch.optim.SGD(_groups(method, config), lr=config.lr, momentum=config.momentum, fused=_can_be_fused(method))
-
-
-def _groups(method: Method, config: OptimConfig) -> list[dict[str, Any]]:
+    """AdamW, or SGD without Nesterov; one parameter group for each (learning-rate multiplier, decayed or not, sharded
+    or not)."""
     groups: dict[tuple[float, bool, bool], list[nn.Parameter]] = {}
     for name, p in method.named_parameters():
         if p.requires_grad:
             groups.setdefault((method.lr_multiplier(name), p.ndim >= 2, is_sharded(p)), []).append(p)
-    return [
+    parameters = [
         {"params": same, "multiplier": multiplier, "weight_decay": config.weight_decay if decayed else 0.0}
         for (multiplier, decayed, _), same in groups.items()
     ]
-
-
-def _can_be_fused(method: Method) -> bool:
-    return all(p.device.type in ("cpu", "cuda") for p in method.parameters())
+    fused = all(p.device.type in ("cpu", "cuda") for p in method.parameters())
+    if config.kind == "sgd":
+        return torch.optim.SGD(parameters, lr=config.lr, momentum=config.momentum, fused=fused)
+    return torch.optim.AdamW(parameters, lr=config.lr, betas=config.betas, eps=config.eps, fused=fused)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:

@@ -1,31 +1,40 @@
 """Some steps of a run that is never kept: what a step takes and computes, before anything is spent.
 
 The same loader, gradients and optimiser as in `loop.py`, on fewer clips where that is asked. Steps are spread over the
-whole run: what a schedule makes cheap or dear (a masking ratio) counts with its share.
+whole run: what a schedule makes cheap or dear (a masking ratio) counts with its share. Memory is that of the process on
+a CPU, of the device on any other.
 """
 
 from __future__ import annotations
 
+import os
+import resource
+import sys
 import time
-from contextlib import AbstractContextManager, closing
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import torch
 
-from seehear import distributed
-from seehear.data.loader import Loader, TrainingData
+from seehear.data.loader import TrainingData
 from seehear.methods.base import Method
 from seehear.nn.flops import count_flops
 from seehear.nn.random import Randomness
-from seehear.train import numerics
-from seehear.train.config import TrainConfig
+from seehear.train.config import TrainConfig, autocast, numerics
 from seehear.train.gradients import Encode, assemble, gradients
-from seehear.train.optim import OptimConfig, adamw, learning_rate, set_learning_rate
+from seehear.train.loop import loader_of
+from seehear.train.optim import OptimConfig, learning_rate, optimizer_of, set_learning_rate
 from seehear.types import Batch, StepOutput
 
 PLACES = (0.0, 0.5, 0.999)
 """Moments of a run at which operations are counted."""
+
+
+_MEMINFO, _STATUS = Path("/proc/meminfo"), Path("/proc/self/status")
+_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+"""Of a container, in two generations of Linux. (Their own count of what is used holds cached files too.)"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,10 +62,10 @@ def rehearse(
     """`config.batch_size` is one number here. Ends early, after a counted step, when `time.monotonic()` is `until`."""
     loader = loader_of(method, data, config, steps=steps + 2)  # the last step, too, waits for a batch after it
     method.to(loader.device).train()
-    optimizer = adamw(method, optim)
+    optimizer = optimizer_of(method, optim)
     encode = torch.compile(method.encode) if config.compile else method.encode
     seconds, waiting = list[float](), list[float]()
-    with _numerics(config), closing(loader.batches()) as batches:
+    with numerics(config), closing(loader.batches()) as batches:
         batch = next(batches)
         for step in range(steps + 1):
             if seconds and time.monotonic() > until:
@@ -90,7 +99,7 @@ def step_gradients(
         progress=progress,
         rng=_randomness(method, batch, config, step),
         micro_batch=config.micro_batch,
-        autocast=partial(numerics.autocast, config.precision, _device(method)),
+        autocast=partial(autocast, config.precision, _device(method)),
         encode=encode,
     )
 
@@ -98,7 +107,7 @@ def step_gradients(
 def step_flops(method: Method, batch: Batch, config: TrainConfig, *, progress: float) -> int:
     """Of one training step on a batch, forward and backward."""
     try:
-        with _numerics(config):
+        with numerics(config):
             return count_flops(lambda: step_gradients(method, batch, config, progress=progress))
     finally:
         method.zero_grad()
@@ -115,23 +124,8 @@ def forward_flops(method: Method, batch: Batch, config: TrainConfig, *, progress
     def work() -> StepOutput:
         return method.objective(method.encode(batch, rng=rng), progress=progress, rng=rng)
 
-    with _numerics(config), numerics.autocast(config.precision, _device(method)):
+    with numerics(config), autocast(config.precision, _device(method)):
         return count_flops(work)
-
-
-def loader_of(method: Method, data: TrainingData, config: TrainConfig, *, steps: int | None = None) -> Loader:
-    """As `fit` makes it."""
-    return Loader(
-        data,
-        batch_size=config.batch_size,
-        seed=config.seed,
-        epochs=config.epochs,
-        steps=config.steps if steps is None else steps,
-        distinct_groups=config.distinct_groups,
-        even=method.assembles,
-        workers=config.workers,
-        device=distributed.device(config.device),
-    )
 
 
 def _randomness(method: Method, batch: Batch, config: TrainConfig, step: int) -> Randomness:
@@ -143,5 +137,31 @@ def _device(method: Method) -> torch.device:
     return next(method.parameters()).device
 
 
-def _numerics(config: TrainConfig) -> AbstractContextManager[None]:
-    return numerics.settings(fast_matmul=config.fast_matmul, deterministic=config.deterministic)
+# -- memory ------------------------------------------------------------------------------------------------------------
+
+
+def available_bytes(device: torch.device) -> int:
+    """What this process may still take; on a CPU what it holds already counts as available too."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)
+    free = _field(_MEMINFO, "MemAvailable") or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    free += _field(_STATUS, "VmRSS")
+    limits = (path.read_text().strip() for path in _LIMITS if path.exists())
+    return min([free, *(int(text) for text in limits if text.isdigit())])
+
+
+def peak_bytes(device: torch.device) -> int:
+    """The most at once, since the process began."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_reserved(device)
+    # getrusage last: on Linux its peak is inherited from the parent process
+    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return _field(_STATUS, "VmHWM") or largest
+
+
+def _field(path: Path, name: str) -> int:
+    """Bytes of a field of /proc; 0 where there is none."""
+    if not path.exists():
+        return 0
+    lines = (line.split() for line in path.read_text().splitlines())
+    return next((int(words[1]) * 1024 for words in lines if words and words[0] == f"{name}:"), 0)

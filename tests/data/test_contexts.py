@@ -352,11 +352,15 @@ def test_the_clips_of_a_recording_come_in_one_batch():
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")
-def test_workers_resumption_and_processes_change_nothing(monkeypatch):
+@pytest.mark.slow  # of any data: tests/data/test_loader.py
+def test_workers_change_nothing():
+    assert_same(loader(Heavy, workers=2).batches(2), list(loader().batches())[2:])
+
+
+def test_resumption_and_processes_change_nothing(monkeypatch):
     whole = list(loader().batches())
     for start in (1, 4):
         assert_same(loader().batches(start), whole[start:])
-    assert_same(loader(Heavy, workers=2).batches(2), whole[2:])
     monkeypatch.setattr("seehear.distributed.world_size", lambda: 5)
     parts = []
     for rank in range(5):

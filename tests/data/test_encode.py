@@ -4,10 +4,10 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -20,6 +20,7 @@ from seehear.errors import SeehearError
 from seehear.progress import counted
 from tests.data.fake_encoders import Broken, FakeSound, FakeText, latents
 from tests.data.makers import film, sound
+from tests.faults.outcome import Command
 
 SECONDS = 12
 
@@ -249,40 +250,29 @@ def test_an_engine_that_is_not_installed_is_one_line(library, monkeypatch):
 
 # -- kills and stops ---------------------------------------------------------------------------------------------------
 
-RUN = """
-import sys
-from seehear.data import encode
-from seehear.data.library import Library
-from seehear.progress import counted
-from tests.data.fake_encoders import FakeSound
 
-encode.COMMIT_ROWS = 2
-encode.encode_library(Library.open(sys.argv[1]), [FakeSound(delay=0.15)], workers=2, batch_size=1)
-"""
+def encode_slowly(uri: str) -> int:
+    encode.COMMIT_ROWS = 2
+    encode_library(Library.open(uri), [FakeSound(delay=0.15)], workers=2, batch_size=1)
+    return 0
 
 
-def started(library) -> subprocess.Popen:
+def started(library) -> Command:
     """A run in another process, once its first rows are committed."""
-    process = subprocess.Popen([sys.executable, "-c", RUN, library.uri], stderr=subprocess.PIPE, text=True)
+    process = Command(partial(encode_slowly, library.uri))
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        time.sleep(0.05)
         if "latents_fake-sound" in library.tables() and len(Library.open(library.uri).vectors("latents", "fake-sound")):
             return process
-        assert process.poll() is None, process.stderr.read()
+        assert not process.wait(0.05), process.ended().err
     raise AssertionError("no row was committed within a minute")
-
-
-def workers_of(process: subprocess.Popen) -> list[int]:
-    listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True).stdout
-    return [int(pid) for pid in listed.split()]
 
 
 def test_kill_in_the_middle_and_resume(library, tmp_path, originals):
     process = started(library)
-    children = workers_of(process)
-    process.kill()
-    process.communicate()
+    children = process.family()[1:]
+    process.send(signal.SIGKILL)
+    process.ended()
     done = len(Library.open(library.uri).vectors("latents", "fake-sound"))
     assert 0 < done < SECONDS + 2
     resumed = Library.open(library.uri)
@@ -301,8 +291,8 @@ def test_kill_in_the_middle_and_resume(library, tmp_path, originals):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_stop_saves_what_is_done_and_says_so(library, number):
     process = started(library)
-    process.send_signal(number)
-    said = process.communicate(timeout=60)[1]
+    process.send(number)
+    said = process.ended().err
     rows = len(Library.open(library.uri).vectors("latents", "fake-sound"))
     assert 0 < rows < SECONDS + 2
     assert f"{number.name} while encoding with fake-sound: {counted(rows, 'row')} saved" in said

@@ -3,20 +3,22 @@
 import csv
 import os
 import shutil
-import subprocess
-import sys
+import signal
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from seehear.data import prepare as module
 from seehear.data import reading
 from seehear.data.library import Library, Text, Vectors
 from seehear.data.prepare import PrepareOptions, prepare
 from seehear.errors import SeehearError
 from seehear.media.files import AudioSpec, VideoSpec, read_window
 from tests.data.makers import film, picture, sound, srt, with_subtitles
+from tests.faults.outcome import Command
 
 HERE = PrepareOptions(workers=0)
 DATA = Path(os.environ.get("SEEHEAR_DATA", "../shared/data"))
@@ -463,27 +465,25 @@ def test_two_inputs_and_ids_that_meet(tmp_path, originals):
 
 # -- kills -------------------------------------------------------------------------------------------------------------
 
-KILLED = """
-import os, signal, sys
-from seehear.data import prepare as module
-from seehear.data.library import Library
 
-folder, uri, writes = sys.argv[1], sys.argv[2], int(sys.argv[3])
-module._BATCH_FILES = 2
+def prepare_and_die(folder: Path, uri: Path, writes: int) -> int:
+    """SIGKILL to itself before the n-th write."""
+    module._BATCH_FILES = 2
 
-def counted(method):
-    def call(*args):
-        global writes
-        writes -= 1
-        if writes == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return method(*args)
-    return call
+    def counted(method):
+        def call(*args):
+            nonlocal writes
+            writes -= 1
+            if writes == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return method(*args)
 
-for name in ("_put", "_remove"):
-    setattr(Library, name, counted(getattr(Library, name)))
-module.prepare(folder, uri, module.PrepareOptions(workers=0))
-"""
+        return call
+
+    for name in ("_put", "_remove"):
+        setattr(Library, name, counted(getattr(Library, name)))
+    prepare(folder, uri, HERE)
+    return 0
 
 
 @pytest.mark.parametrize("writes", [3, 9, 14, 20])
@@ -499,11 +499,12 @@ def test_killed_and_run_again_equals_one_run(tmp_path, originals, writes):
         srt(folder / f"{n}.srt", [(0.1, 1.4, f"line {n}"), (2.0, 3.4, "another")])
     (folder / "5.mp4").write_text("broken")
     (folder / "0.wav").unlink()
-    killed = subprocess.run([sys.executable, "-c", KILLED, folder, lib, str(writes)], capture_output=True)
-    assert killed.returncode == -9, killed.stderr.decode()
+    shutil.copytree(lib, tmp_path / "undisturbed")
+    killed = Command(partial(prepare_and_die, folder, lib, writes)).ended()
+    assert killed.status == -signal.SIGKILL, killed.err
     prepare(folder, lib, HERE)
-    prepare(folder, tmp_path / "fresh", HERE)
-    assert state(lib) == state(tmp_path / "fresh")
+    prepare(folder, tmp_path / "undisturbed", HERE)
+    assert state(lib) == state(tmp_path / "undisturbed")
 
 
 # -- real clips --------------------------------------------------------------------------------------------------------

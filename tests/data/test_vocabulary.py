@@ -31,8 +31,8 @@ def test_a_text_is_cut_and_padded():
     assert made.encode("a a a a", 2).tolist() == [2, 2]
     assert made.encode(" ... '' ", 2).tolist() == [PADDING, PADDING]
     assert made.encode("a", 1).dtype == np.int64
-    assert made.encode_all(["a dog", ""], 3).tolist() == [[2, 3, 0], [0, 0, 0]]
-    assert made.encode_all([], 3).shape == (0, 3)
+    assert made.encode("a dog", 3).tolist() == [2, 3, 0]
+    assert made.encode("", 3).tolist() == [0, 0, 0]
     assert made.decode([8, 1, 3, 0, 0]) == "the <unknown> dog"
 
 

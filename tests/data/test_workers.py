@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from seehear.commands.trust import Leakage
+from seehear.commands.model import Leakage
 from seehear.data.clips import PrepareOptions
 from seehear.data.engines import Local
 from seehear.data.importers.base import ImportOptions

@@ -81,9 +81,10 @@ def test_missing_package_is_named(monkeypatch):
 def test_decoding_needs_no_torch():
     """Worker processes start at once and stay small."""
     code = """
-import pickle, sys
+import sys
 from seehear.encoders.prepare import ReadFrames, ReadWaveform, ReadText
-import seehear.data.workers
+import seehear.data.engines, seehear.data.reading, seehear.data.workers
+import seehear.report.media, seehear.serve.decoders, seehear.serve.jobs
 assert "torch" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -10,7 +10,8 @@ from seehear.evaluation.corrections import (
     nearest_mean,
     tuned_corrections,
 )
-from seehear.evaluation.protocol import Embedded, unit
+from seehear.evaluation.protocol import Embedded
+from seehear.nn.unit import unit
 
 SCORES = np.array([[0.60, 0.55, 0.20], [0.50, 0.58, 0.30], [0.40, 0.57, 0.45]])
 BANK = np.array([[0.30, 0.60, 0.20], [0.35, 0.62, 0.25], [0.20, 0.58, 0.50]])

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from seehear.evaluation.correspondence import correspondence
-from seehear.evaluation.protocol import Embedded, unit
+from seehear.evaluation.protocol import Embedded
+from seehear.nn.unit import unit
 
 
 def test_by_hand():

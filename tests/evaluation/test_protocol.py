@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,8 +9,9 @@ from seehear.cli import main
 from seehear.data.latents import LatentData
 from seehear.errors import SeehearError
 from seehear.evaluation import tasks
-from seehear.evaluation.protocol import Classes, Embedded, embed_latents, evaluate_embeddings, fuse, unit
+from seehear.evaluation.protocol import Classes, Embedded, embed_latents, evaluate_embeddings, fuse
 from seehear.evaluation.report import Report, compare_reports, compare_runs, provenance
+from seehear.nn.unit import unit
 
 
 def world(n=120, noise=0.6, seed=0, width=16):
@@ -171,11 +173,15 @@ def test_two_runs_are_compared_on_the_queries_they_share(tmp_path):
         compare_reports(better, other, "text->video")
 
 
+def joined(one, other):
+    return replace(one, results=one.results + other.results)
+
+
 def test_two_saved_runs_are_compared_on_all_they_share(tmp_path, capsys):
     for name, noise, model in (("a", 1.0, "fusemix"), ("b", 0.6, "mcn")):
         (tmp_path / name).mkdir()
         found = report(noise=noise, seed=len(name), model=model)
-        found.joined(report(noise=1.2, seed=3, model="cca")).save(tmp_path / name)
+        joined(found, report(noise=1.2, seed=3, model="cca")).save(tmp_path / name)
     found = compare_runs(tmp_path / "a", tmp_path / "b")
     assert set(found) == set(report().tasks())
     assert found["text->video"]["R@1"].low > 0
@@ -192,8 +198,8 @@ def test_two_saved_runs_are_compared_on_all_they_share(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["text->video"]["R@1"]["p"] < 0.05
 
 
-def test_reports_of_models_join_in_one_table():
-    both = report(model="fusemix").joined(report(noise=1.0, model="cca"))
+def test_several_models_stand_in_one_table():
+    both = joined(report(model="fusemix"), report(noise=1.0, model="cca"))
     assert both.models() == ["fusemix", "cca"]
     text = str(both)
     assert text.index("fusemix") < text.index("cca") < text.index("chance")

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import machine
-from seehear.train.checkpoint import write_text
+from seehear.train.files import write_text
 from tests.faults import bombs, clocks, full, fuzz, kills, lost, malicious, mutants, together
 from tests.faults.outcome import Outcome
 from tests.faults.stages import STAGES, Reference

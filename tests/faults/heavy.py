@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from seehear.errors import SeehearError
-from seehear.train.checkpoint import write_tensors
+from seehear.train.files import write_tensors
 from seehear.train.loop import OptimConfig, TrainConfig, fit
 from seehear.types import Batch, Tensor
 from tests.toy import HeavyData, Toy

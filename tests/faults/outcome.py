@@ -119,6 +119,10 @@ class Command:
             self._largest = max(self._largest, _peak(pid))
         return self._largest
 
+    def family(self) -> list[int]:
+        """Its process number and those of all that it started and that still run."""
+        return _family(self._process.pid)
+
     def kill_group(self) -> None:
         """SIGKILL to it and to all that it started. The family is killed one by one where it is not its group yet."""
         pid = self._process.pid

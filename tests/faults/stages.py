@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from seehear.data.library import Library
-from seehear.train.checkpoint import Checkpoints, read_tensors
+from seehear.train.files import Checkpoints, read_tensors
 from seehear.train.log import read_metrics
 from tests.data.makers import film, picture, sound, srt
 from tests.faults.outcome import must

@@ -23,11 +23,9 @@ from seehear.errors import SeehearError, refusal
 from seehear.media.files import probe
 from seehear.methods.fusemix import FuseMix, FuseMixConfig
 from seehear.space import SharedSpace
-from seehear.train.checkpoint import Checkpoints, Counters
-from seehear.train.folder import open_run
+from seehear.train.files import Checkpoints, Counters, open_run, save_model
 from seehear.train.log import read_metrics
 from seehear.train.loop import fit
-from seehear.train.model_folder import save_model
 from tests.data.makers import film, sound
 from tests.faults.outcome import ROOT
 from tests.toy import Data, Toy

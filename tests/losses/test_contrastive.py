@@ -13,7 +13,6 @@ from seehear.losses.contrastive import (
     Overlap,
     info_nce,
     matryoshka,
-    multi_positive,
     pairwise,
     same_group,
 )
@@ -110,12 +109,6 @@ def test_worked_same_group(tile):
     rows, columns = slow.rows_and_columns(B2, 0.07, excluded={(0, 1), (1, 0)})
     assert rows == pytest.approx([0.055844, 0.055844, 0.461118], abs=5e-7)
     assert columns == pytest.approx([0.027728, 0.313262, 0.123387], abs=5e-7)
-
-
-def test_worked_multi_positive():
-    found = multi_positive(*of_matrix(B2), 0.07, torch.tensor([7, 7, 9]))
-    assert found.item() == pytest.approx(0.791827, abs=5e-7)
-    assert slow.multi_positive(B2, 0.07, [7, 7, 9]) == pytest.approx(0.791827, abs=5e-7)
 
 
 def test_worked_matryoshka():

@@ -5,8 +5,7 @@ import math
 import pytest
 import torch
 
-from seehear.losses.contrastive import same_group
-from seehear.losses.mms import mms
+from seehear.losses.contrastive import mms, same_group
 from tests.reference import mcn as slow
 
 S = [[2.0, 0.5, -1.0], [0.3, 1.5, 0.2], [-0.4, 0.1, 3.0]]

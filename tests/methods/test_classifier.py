@@ -248,11 +248,11 @@ def test_a_tower_that_stays_as_it_is():
 
 
 def test_settings_that_cannot_be():
-    with pytest.raises(SeehearError, match=r"classifier: smoothing must be in \[0, 1\); got 1"):
+    with pytest.raises(SeehearError, match=r"smoothing must be in \[0, 1\); got 1"):
         Learning(smoothing=1)
     with pytest.raises(SeehearError, match=r"unknown tower 'image'"):
         ClassifierConfig(classes=("a", "b"), width=1, tower="image")
-    with pytest.raises(ValueError, match="two different classes"):
+    with pytest.raises(SeehearError, match="two different classes"):
         ClassifierConfig(classes=("a", "a"), width=1)
 
 

@@ -15,13 +15,13 @@ from seehear.data.loader import Loader
 from seehear.data.raw import RawConfig
 from seehear.errors import SeehearError
 from seehear.methods.diffmavil import Batches, DiffMAViL, DiffMAViLConfig
+from seehear.methods.diffmavil_config import Curriculum
 from seehear.methods.mavil import SIDES, MAViL, MAViLConfig
-from seehear.nn.curriculum import Curriculum
 from seehear.nn.diffusion import Schedule, alpha_bars
-from seehear.nn.masking import num_visible, take
 from seehear.nn.random import Randomness
+from seehear.nn.tokens import num_visible, take
 from seehear.space import load_method
-from seehear.train.model_folder import save_model
+from seehear.train.files import save_model
 from tests.methods_under_test import diffmavil
 from tests.raw_clips import RawClips
 
@@ -293,7 +293,7 @@ def test_settings_that_cannot_be():
             DiffMAViLConfig(**options)
     with pytest.raises(SeehearError, match="unknown DiffMAViL option 'noize'"):
         DiffMAViLConfig.from_dict({"noize": {}})
-    with pytest.raises(ValueError, match="multiple 1 at least"):
+    with pytest.raises(SeehearError, match="multiple 1 at least"):
         Batches(multiple=0)
     with pytest.raises(ValueError, match="need rng"):
         diffmavil().places["video"](torch.zeros(1, 1, 96), rng=None, name="x")

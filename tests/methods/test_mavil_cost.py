@@ -8,10 +8,10 @@ import torch
 
 from seehear.methods import mavil_cost
 from seehear.methods.diffmavil import DiffMAViL, DiffMAViLConfig
+from seehear.methods.diffmavil_config import Curriculum
 from seehear.methods.mavil import MAViL
 from seehear.methods.mavil_config import SIZES, FastPaths, MAViLConfig
 from seehear.methods.mavil_cost import CostShape, Side, activations, forward, inference, mean, shape_of, training
-from seehear.nn.curriculum import Curriculum
 from seehear.nn.flops import count_flops
 from seehear.nn.random import Randomness
 from seehear.nn.transformer import Size

@@ -4,9 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from seehear.nn.adapter import Block, FusionAdapter, GatedSkip, Standardise
+from seehear.nn.adapter import Block, FusionAdapter, GatedSkip, Standardise, Temperature
 from seehear.nn.random import Randomness
-from seehear.nn.temperature import Temperature
 from tests.reference import fusemix as slow
 
 W1, B1 = [[1, 0], [0, 1], [1, 1], [1, -1]], [0, 0.5, 0, 0]

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import torch
 
-from seehear.nn.cross import CrossAttention, CrossBlock, CrossTransformer
+from seehear.nn.masked import CrossAttention, CrossBlock, CrossTransformer
 from seehear.nn.transformer import Size
 
 SMALL = Size(layers=2, width=8, hidden=16, heads=2)

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seehear.errors import SeehearError
 from seehear.nn.diffusion import Diffusion, Schedule, TimeEmbedding, alpha_bars, sample, sinusoid, visited
 from seehear.nn.random import Randomness
 
@@ -171,7 +172,7 @@ def test_a_sampler_goes_down_from_the_last_step_to_0(total, data):
 
 def test_impossible_schedules():
     for options in ({"steps": 1}, {"first": 0.0}, {"first": 0.1, "last": 0.01}, {"last": 1.0}, {"rho": 0.0}):
-        with pytest.raises(ValueError, match="two steps at least"):
+        with pytest.raises(SeehearError, match="two steps at least"):
             Schedule(**options)
     with pytest.raises(ValueError, match="between 1 and 1000"):
         visited(1000, 1001)

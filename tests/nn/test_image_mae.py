@@ -9,10 +9,9 @@ from safetensors.torch import load_file
 from torch.nn import functional as F
 
 from seehear.errors import SeehearError
-from seehear.nn.image_mae import ImageMAE
-from seehear.nn.sincos import sincos
+from seehear.nn.masked import sincos
 from seehear.nn.transformer import Size
-from seehear.nn.trunk import Trunk
+from seehear.nn.trunk import ImageMAE, Trunk
 
 SIZE = Size(layers=3, width=32, hidden=64, heads=2)
 

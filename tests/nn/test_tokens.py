@@ -6,11 +6,20 @@ import torch
 
 from seehear.errors import SeehearError
 from seehear.nn.logmel import LogMel, MelConfig
-from seehear.nn.masking import keep_set, num_kept, take
-from seehear.nn.patches import cut, grid
-from seehear.nn.positions import Positions, resampled, resampling
 from seehear.nn.random import Randomness
-from seehear.nn.tokens import PatchTokens, WordTokens, signal
+from seehear.nn.tokens import (
+    PatchTokens,
+    Positions,
+    WordTokens,
+    cut,
+    grid,
+    keep_set,
+    num_kept,
+    resampled,
+    resampling,
+    signal,
+    take,
+)
 from tests.reference import vatt as slow
 
 CPU = torch.device("cpu")

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from seehear.errors import SeehearError
 from seehear.nn.flops import count_flops
 from seehear.nn.random import Randomness
 from seehear.nn.transformer import Attention, RelativeBias, Size, Transformer, bucket, glorot
@@ -109,7 +110,7 @@ def test_drop_path_leaves_out_whole_branches_and_scales_the_rest():
 
 
 def test_sizes_and_starting_weights():
-    with pytest.raises(ValueError, match="multiple of the heads"):
+    with pytest.raises(SeehearError, match="multiple of the heads"):
         Size(layers=1, width=10, hidden=8, heads=4)
     torch.manual_seed(0)
     into = glorot(torch.nn.Linear(64, 192), parts=3).weight

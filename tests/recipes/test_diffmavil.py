@@ -8,8 +8,8 @@ import pytest
 
 from seehear.errors import SeehearError
 from seehear.methods.diffmavil import Batches, DiffMAViLConfig
+from seehear.methods.diffmavil_config import Curriculum
 from seehear.methods.mavil_config import SIDES, FastPaths
-from seehear.nn.curriculum import Curriculum
 from seehear.recipes import diffmavil, mavil
 
 PLAIN = FastPaths(visible_only=False, joined_views=False, needed_only=False)

@@ -15,8 +15,9 @@ from seehear.encoders.base import Encoder
 from seehear.errors import SeehearError
 from seehear.evaluation.report import Report, compare_reports
 from seehear.recipes import evaluate
+from seehear.recipes.bench import Bench, baseline_results
 from seehear.recipes.closed_forms import closed_forms, share_a_space
-from seehear.recipes.evaluate import EvaluateOptions, evaluate_closed_forms, evaluate_run
+from seehear.recipes.evaluate import EvaluateOptions, evaluate_run, labels_of
 from seehear.recipes.run import recipe, train_run
 
 WORDS = ["dog", "church_bell", "rain", "crow", "saw"]
@@ -232,10 +233,16 @@ def test_two_runs_are_compared_query_by_query(report, made, tmp_path):
     assert gain.low <= gain.difference <= gain.high
 
 
+def bench_of(library):
+    data = evaluate.load_latents(library)
+    return Bench(data, labels_of(library, data), EvaluateOptions(probes=False), None)
+
+
 def test_closed_forms_alone(made):
-    found = evaluate_closed_forms(made[0], EvaluateOptions(probes=False))
-    assert set(found.models()) == {"asif", "procrustes", "ridge", "cca", "gcca"}
-    assert found.get("text->audio", "cca").details["shrinkage"] > 0
+    found = list(baseline_results(bench_of(made[0])))
+    assert {result.model for result in found} == {"asif", "procrustes", "ridge", "cca", "gcca"}
+    (cca,) = (result for result in found if (result.task, result.model) == ("text->audio", "cca"))
+    assert cca.details["shrinkage"] > 0
 
 
 def test_towers_of_one_model_are_compared_as_they_are(made):
@@ -255,8 +262,7 @@ def test_towers_of_one_model_are_compared_as_they_are(made):
 def test_warnings(made, tmp_path):
     library = make_library(tmp_path)
     library.put_clips([replace(clip(219), group="g0"), *(replace(clip(n), split="train") for n in range(140, 200))])
-    found = evaluate_closed_forms(library, EvaluateOptions(probes=False))
-    text = "\n".join(found.warnings)
+    text = "\n".join(evaluate._warnings(bench_of(library)))
     assert "1 groups are in both train and test" in text
     assert "11 groups" in text
     assert "no validation clips" in text
@@ -303,17 +309,17 @@ def test_what_cannot_be_evaluated_is_told(made, tmp_path):
 
 
 def test_a_joint_encoder_is_the_first_baseline(tmp_path):
-    """What the library's joint encoder gives as it is stands before the closed forms, though nobody asked for it."""
+    """What the library's joint encoder gives as it is stands before the closed forms, though the run knows nothing of
+    it."""
     library = make_library(tmp_path)
-    asked = {}
+    train(library, tmp_path / "run")
     for m in ("video", "text"):
         name = next(n for n, about in library.encoders().items() if about["modality"] == m)
         rows = library.vectors("latents", name).read()
         library.vectors("latents", f"joint#modality={m}", 4).append(replace(rows, vectors=rows.vectors[:, :4]))
         about = {"modality": m, "width": 4, "fingerprint": library.encoders()[name]["fingerprint"]}
         library.set_about(f"encoder:joint#modality={m}", json.dumps(about))
-        asked[m] = [name]
-    found = evaluate_closed_forms(library, EvaluateOptions(probes=False), encoders=asked)
+    found = evaluate_run(tmp_path / "run", library, EvaluateOptions(probes=False, prompts=()), device="cpu")
     models = list(dict.fromkeys(r.model for r in found.results))
-    assert models[0] == "frozen joint"
-    assert {"procrustes", "cca"} <= set(models[1:])
+    assert models.index("frozen joint") == models.index("procrustes") - 2  # before asif, the first closed form
+    assert {r.task for r in found.results if r.model == "frozen joint"} >= {"video->text", "text->video"}

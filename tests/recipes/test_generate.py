@@ -21,8 +21,9 @@ from seehear.data.library import Library
 from seehear.data.prepare import prepare
 from seehear.demo import MEDIA, run
 from seehear.errors import SeehearError
-from seehear.evaluation.embedded import Embedded, unit
+from seehear.evaluation.embedded import Embedded
 from seehear.methods.painter import Painter, PainterConfig
+from seehear.nn.unit import unit
 from seehear.recipes import pipelines
 from seehear.recipes.carrier import Carrier, Placed, placed, to_encoder, to_pictures
 from seehear.recipes.data import LatentInputs

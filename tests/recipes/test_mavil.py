@@ -13,7 +13,7 @@ from seehear.errors import SeehearError
 from seehear.methods.mavil import MAViLConfig
 from seehear.recipes import mavil as recipes
 from seehear.recipes.run import recipe
-from seehear.train.model_folder import save_model
+from seehear.train.files import save_model
 from seehear.train.optim import learning_rate
 from tests.methods_under_test import mavil
 from tests.nn.test_image_mae import published

@@ -16,7 +16,7 @@ from seehear.nn.davemel import PADDING_DB, valid_frames
 from seehear.recipes import mcn
 from seehear.recipes.data import LatentInputs
 from seehear.recipes.run import recipe, train_on, validation_score
-from seehear.train.checkpoint import read_tensors
+from seehear.train.files import read_tensors
 from tests.recipes.test_run import data, world
 
 L, D, F, S = 5, 6, 8, 40

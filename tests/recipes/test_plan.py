@@ -13,11 +13,11 @@ import pytest
 from seehear.commands.parsing import show
 from seehear.data.library import Clip, Library, Source, Text, Vectors, content_key
 from seehear.errors import SeehearError
-from seehear.methods.diffmavil_config import Batches, DiffMAViLConfig
+from seehear.methods.diffmavil_config import Batches, Curriculum, DiffMAViLConfig
 from seehear.methods.mavil_config import MAViLConfig
 from seehear.methods.mavil_cost import mean, shape_of
-from seehear.nn.curriculum import Curriculum
 from seehear.nn.transformer import Size
+from seehear.progress import StopRequest
 from seehear.recipes import estimate
 from seehear.recipes import plan as planning
 from seehear.recipes.config import Run
@@ -25,7 +25,6 @@ from seehear.recipes.data import MediaConfig
 from seehear.recipes.estimate import Estimate, _Estimating, estimates
 from seehear.recipes.plan import Plan, PlanOptions, duration, plan
 from seehear.recipes.run import build, recipe, recipes, train_run
-from seehear.stopping import StopRequest
 from seehear.train.config import TrainConfig
 from tests.data.makers import film
 from tests.data.raw_library import PLAIN, clip, library

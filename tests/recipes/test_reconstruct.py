@@ -13,15 +13,15 @@ from seehear.cli import main
 from seehear.data.raw import RawConfig
 from seehear.errors import SeehearError
 from seehear.methods.diffmavil import DiffMAViL
+from seehear.methods.diffmavil_config import Curriculum
 from seehear.methods.mavil import SIDES
-from seehear.nn.curriculum import Curriculum
 from seehear.nn.diffusion import sample
 from seehear.nn.random import Randomness
 from seehear.nn.transformer import Size
 from seehear.recipes.reconstruct import ReconstructOptions, reconstruction, save_reconstruction
 from seehear.recipes.restore import restore
 from seehear.space.towers import InputSpec
-from seehear.train.model_folder import save_model
+from seehear.train.files import save_model
 from tests.data.makers import film
 from tests.methods_under_test import diffmavil, mavil, mcn
 from tests.raw_clips import FRAMES, RawClips

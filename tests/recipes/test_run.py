@@ -22,7 +22,7 @@ from seehear.recipes.run import (
     train_run,
     validation_score,
 )
-from seehear.train.checkpoint import read_tensors
+from seehear.train.files import read_tensors
 
 WIDTHS = {"video": 20, "audio": 12, "text": 16}
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from seehear.methods.vatt import VATT, VATTConfig
-from seehear.nn.patches import grid
+from seehear.nn.tokens import grid
 from seehear.recipes.run import recipe
 from seehear.train.optim import learning_rate
 

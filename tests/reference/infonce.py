@@ -37,19 +37,6 @@ def gradients(s, tau):
     return ds, dtau
 
 
-def multi_positive(s, tau, group):
-    """Mean of -log-probability over all positives of a row (a column)."""
-    b = len(s)
-    total = 0.0
-    for i in range(b):
-        positives = [j for j in range(b) if group[j] == group[i]]
-        row = math.log(sum(math.exp(s[i][j] / tau) for j in range(b)))
-        column = math.log(sum(math.exp(s[j][i] / tau) for j in range(b)))
-        total += sum(row - s[i][j] / tau for j in positives) / len(positives)
-        total += sum(column - s[j][i] / tau for j in positives) / len(positives)
-    return total / (2 * b)
-
-
 def overlap(row, column):
     """Weight two blends share. A blend is (first, second, weight of first)."""
     (a, b, w), (c, d, v) = row, column

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from seehear.evaluation.embedded import Embedded, unit
+from seehear.evaluation.embedded import Embedded
 from seehear.evaluation.report import TaskResult
 from seehear.evaluation.retrieval import retrieval
+from seehear.nn.unit import unit
 from seehear.report.examples import examples, spread
 
 

@@ -18,7 +18,7 @@ from seehear.methods.fusemix import FuseMix, FuseMixConfig
 from seehear.search.index import build_index
 from seehear.search.query import Searcher
 from seehear.space import SharedSpace
-from seehear.train.model_folder import save_model
+from seehear.train.files import save_model
 
 DATA = Path(os.environ.get("SEEHEAR_DATA", "../shared/data")) / "av-samples" / "clips"
 ENCODERS = {"video": "efficientnet-lite0", "audio": "aisfx", "text": "minilm"}

@@ -12,8 +12,8 @@ import torch
 from seehear import distributed
 from seehear.errors import SeehearError
 from seehear.methods.base import Method
+from seehear.train.gradients import gradient_norm, sharded_copy
 from seehear.train.loop import TrainConfig, fit
-from seehear.train.sharding import gradient_norm, sharded_copy
 from tests.methods_under_test import METHODS
 from tests.train.test_loop import CONFIG, OPTIM
 

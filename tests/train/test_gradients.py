@@ -9,7 +9,7 @@ import torch
 
 from seehear.nn.random import Randomness
 from seehear.train.gradients import gradients
-from tests.methods_under_test import METHODS
+from tests.methods_under_test import EACH, METHODS
 
 ROWS = 20
 
@@ -29,8 +29,8 @@ def gradient(name, *, micro_batch=None, dtype=torch.float64, autocast=nullcontex
     return out, {n: p.grad for n, p in method.named_parameters() if p.grad is not None}
 
 
-@pytest.mark.parametrize("name", METHODS)
-@pytest.mark.parametrize("micro_batch", [1, 3, 7, 19])
+@pytest.mark.parametrize("name", EACH)
+@pytest.mark.parametrize("micro_batch", [1, pytest.param(3, marks=pytest.mark.slow), 7, 19])
 def test_caching_is_exact(name, micro_batch):
     full, expected = gradient(name)
     cached, found = gradient(name, micro_batch=micro_batch)
@@ -40,7 +40,7 @@ def test_caching_is_exact(name, micro_batch):
         torch.testing.assert_close(found[n], expected[n], rtol=1e-9, atol=1e-12, msg=lambda m, n=n: f"{n}: {m}")
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", EACH)
 def test_caching_is_exact_under_autocast(name):
     """Products in bf16 still see the same rows, so the two differ by the order of sums only."""
 

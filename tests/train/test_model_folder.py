@@ -2,64 +2,55 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import os
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from seehear.recipes import run
 from seehear.recipes.data import LatentInputs
-from seehear.recipes.run import finish
-from seehear.train.model_folder import has_model, save_model
+from seehear.train import files
+from seehear.train.files import has_model, save_model
+from tests.faults.outcome import Command
 from tests.recipes.test_run import data, small
 from tests.toy import Toy
 
-ROOT = Path(__file__).parents[2]
 
-KILLED = """
-import os, sys
-from pathlib import Path
-from seehear.recipes import run as module
-from seehear.train import model_folder
-from tests.recipes.test_run import data, small
+def killed(folder: Path, steps: int) -> int:
+    """Trains, and dies before so many steps of saving the model."""
+    saving = False
 
-steps, saving = int(sys.argv[2]), False
-
-def counted(call):
-    def step(*args, **options):
-        global steps
-        if saving:
-            steps -= 1
+    def counted(call):
+        def step(*args, **options):
+            nonlocal steps
+            steps -= saving
             if steps == 0:
                 os._exit(7)
-        return call(*args, **options)
-    return step
+            return call(*args, **options)
 
-def save(*args, save=module.save_model, **options):
-    global saving
-    saving = True
-    save(*args, **options)
+        return step
 
-module.save_model = save
-for name in ("write_tensors", "write_text"):
-    setattr(model_folder, name, counted(getattr(model_folder, name)))
-os.replace = counted(os.replace)
-module.finish(LatentInputs(data()), small(epochs=1, evaluations=1), Path(sys.argv[1]))
-"""
+    def save(*args, save=run.save_model, **options):
+        nonlocal saving
+        saving = True
+        save(*args, **options)
 
-
-def train(folder: Path, kill_at: int) -> int:
-    words = [sys.executable, "-c", KILLED, str(folder), str(kill_at)]
-    return subprocess.run(words, cwd=ROOT, capture_output=True).returncode
+    run.save_model = save
+    for name in ("write_tensors", "write_text"):
+        setattr(files, name, counted(getattr(files, name)))
+    os.replace = counted(os.replace)
+    run.finish(LatentInputs(data()), small(epochs=1, evaluations=1), folder)
+    return 0
 
 
 @pytest.mark.parametrize(  # before each of the three files, and before the folder's rename
     "step", [3, *(pytest.param(step, marks=pytest.mark.slow) for step in (1, 5, 7))]
 )
 def test_a_run_killed_while_it_saves_its_model_is_completed(tmp_path, step):
-    assert train(tmp_path / "run", step) == 7
+    assert Command(partial(killed, tmp_path / "run", step)).ended().status == 7
     assert not (tmp_path / "run" / "model").exists()
-    finish(LatentInputs(data()), small(epochs=1, evaluations=1), tmp_path / "run")
+    run.finish(LatentInputs(data()), small(epochs=1, evaluations=1), tmp_path / "run")
     assert has_model(tmp_path / "run" / "model")
     assert not (tmp_path / "run" / ".model.part").exists()
 

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from seehear.data.loader import Loader
 from seehear.train.optim import (
     OptimConfig,
-    adamw,
     learning_rate,
     load_state_by_name,
     optimizer_of,
@@ -120,7 +119,7 @@ def test_the_rate_stays_between_floor_and_top_and_falls_after_the_warm_up(per_ep
 
 def test_only_matrices_decay_and_every_parameter_is_in_one_group():
     method = Toy()
-    optimizer = adamw(method, OptimConfig(weight_decay=0.3))
+    optimizer = optimizer_of(method, OptimConfig(weight_decay=0.3))
     decay = {id(p): g["weight_decay"] for g in optimizer.param_groups for p in g["params"]}
     assert len(decay) == len(list(method.parameters()))
     for p in method.parameters():
@@ -135,7 +134,7 @@ def test_optimiser_state_goes_by_name():
     first, second = Toy(), Toy()
     second.head, second.out, second.tower = second._modules.pop("head"), second.out, second._modules.pop("tower")
     assert [n for n, _ in first.named_parameters()] != [n for n, _ in second.named_parameters()]
-    optimizers = [adamw(m, OptimConfig()) for m in (first, second)]
+    optimizers = [optimizer_of(m, OptimConfig()) for m in (first, second)]
     for p in first.parameters():
         p.grad = torch.randn(p.shape, generator=torch.Generator().manual_seed(p.numel()))
     optimizers[0].step()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from seehear.train.checkpoint import Checkpoints
+from seehear.train.files import Checkpoints
 from tests.methods_under_test import METHODS
 from tests.train.test_loop import CONFIG, losses
 from tests.train.two_processes import collectives, gradient, trained

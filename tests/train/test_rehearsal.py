@@ -9,9 +9,8 @@ import pytest
 import torch
 
 from seehear.train.config import TrainConfig
-from seehear.train.memory import available_bytes, peak_bytes
 from seehear.train.optim import OptimConfig
-from seehear.train.rehearsal import forward_flops, loader_of, rehearse, step_flops
+from seehear.train.rehearsal import available_bytes, forward_flops, loader_of, peak_bytes, rehearse, step_flops
 from tests.toy import Data, Mixing, Toy
 
 CONFIG = TrainConfig(batch_size=10, device="cpu", workers=0)

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from seehear.train.checkpoint import Checkpoints
+from seehear.errors import SeehearError
+from seehear.train.files import Checkpoints
 from seehear.train.loop import TrainConfig
 from tests.methods_under_test import METHODS
 from tests.train.sharded_processes import CASES, trained
@@ -81,5 +82,5 @@ def test_alone_the_option_changes_nothing(tmp_path):
 
 
 def test_not_with_compile():
-    with pytest.raises(ValueError, match="is not compiled"):
+    with pytest.raises(SeehearError, match="is not compiled"):
         TrainConfig(shard=True, compile=True)

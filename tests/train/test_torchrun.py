@@ -16,7 +16,7 @@ import torch
 
 from seehear.cli import main
 from seehear.data.library import Clip, Library, Source, Text, Vectors, content_key
-from seehear.train.checkpoint import Checkpoints, read_tensors
+from seehear.train.files import Checkpoints, read_tensors
 from seehear.train.log import read_metrics
 
 ROOT = Path(__file__).parent.parent.parent

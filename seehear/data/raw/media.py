@@ -144,7 +144,7 @@ class RawMedia:
         side of the picture, without chance. Row clip * windows * crops + window * crops + crop; one window and one crop
         are the middle of both."""
         if windows < 1 or crops < 1:
-            raise ValueError(f"windows and crops must be at least 1; got {windows} and {crops}")
+            raise SeehearError(f"windows and crops must be at least 1; got {windows} and {crops}")
         return self._with(_views=(windows, crops))
 
     @property
@@ -276,7 +276,7 @@ def columns(
     made = RawClips(
         ids=np.array([clip.id for clip in clips], dtype=object),
         splits=np.array([clip.split for clip in clips], dtype=object),
-        groups=np.unique([clip.group or clip.source or clip.id for clip in clips], return_inverse=True)[1],
+        groups=np.unique([clip.recording for clip in clips], return_inverse=True)[1],
         **files,
         start=spans[:, 0],
         end=spans[:, 1],

@@ -96,9 +96,6 @@ class Vocabulary:
             row[at] = self._number.get(word, UNKNOWN)
         return row
 
-    def encode_all(self, texts: Sequence[str], length: int) -> Int[np.ndarray, "n l"]:
-        return np.stack([self.encode(text, length) for text in texts]) if texts else np.zeros((0, length), np.int64)
-
     def decode(self, numbers: Iterable[int]) -> str:
         """The words behind some numbers, without padding."""
         names = _NAMES + self.words
@@ -176,9 +173,9 @@ def learn_vocabulary(texts: Iterable[str], config: VocabularyConfig | None = Non
     return Vocabulary(frequent[: config.words], lower=config.lower)
 
 
-def library_vocabulary(library: Library, config: VocabularyConfig | None = None, *, split: str = "train") -> Vocabulary:
+def library_vocabulary(library: Library, config: VocabularyConfig | None = None) -> Vocabulary:
     """Of the texts of a library's training clips: those of other splits are not looked at."""
-    clips = library.clips(f"split = '{split}'")
+    clips = library.clips("split = 'train'")
     return learn_vocabulary((text.text for clip in clips for text in clip.texts), config)
 
 

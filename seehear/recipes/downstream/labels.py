@@ -12,6 +12,7 @@ from seehear.data.raw.media import RawMedia
 from seehear.data.records import SPLITS, Clip
 from seehear.errors import SeehearError
 from seehear.evaluation.folds import official_folds
+from seehear.evaluation.multilabel import truth_of
 from seehear.methods.classifier import modalities_of
 from seehear.types import Bool
 
@@ -43,7 +44,7 @@ class Labelled:
     @property
     def groups(self) -> np.ndarray:
         """Source recordings."""
-        return np.array([clip.group or clip.source or clip.id for clip in self.clips], dtype=str)
+        return np.array([clip.recording for clip in self.clips], dtype=str)
 
     @property
     def ids(self) -> np.ndarray:
@@ -71,10 +72,7 @@ class Labelled:
         return [tuple(number[label] for label in own if label in number) for own in self.labels]
 
     def truth(self, classes: Sequence[str]) -> Bool[np.ndarray, "n c"]:
-        found = np.zeros((len(self), len(classes)), bool)
-        for row, own in enumerate(self.numbers(classes)):
-            found[row, list(own)] = True
-        return found
+        return truth_of(self.labels, classes)
 
 
 def labelled(library: Library, media: RawMedia, name: str, *, tower: str = "") -> Labelled:

@@ -17,7 +17,7 @@ from seehear.methods.classifier import Classifier
 from seehear.progress import say
 from seehear.recipes.downstream.labels import Labelled
 from seehear.recipes.features import features_of
-from seehear.train import numerics
+from seehear.train.config import Precision
 from seehear.types import Float
 
 
@@ -28,7 +28,7 @@ def logits_of(
     windows: int = 1,
     crops: int = 1,
     workers: int = 0,
-    precision: numerics.Precision = "fp32",
+    precision: Precision = "fp32",
 ) -> Float[np.ndarray, "n c"]:
     """The mean of the logits of a clip's views; NaN where one of them cannot be read."""
     assert classifier.model is not None, "the classifier is of a tower"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from seehear.data.raw import RawConfig
-from seehear.errors import unknown
+from seehear.errors import check_range, unknown
 from seehear.methods.classifier import Learning
 from seehear.train.config import TrainConfig
 from seehear.train.optim import OptimConfig
@@ -42,6 +42,12 @@ class Clips:
     """Of the level of a spectrogram, for a model that has it in standard units (MAViL)."""
     mel_std: float | None = None
     """Its deviation."""
+
+    def __post_init__(self) -> None:
+        check_range(self, "(0, inf)", "frames", "fps", "size", "rate", "aspect", "mel_std")
+        check_range(self, "[0, inf)", "seconds", "noise")
+        check_range(self, "(0, 1]", "crop")
+        check_range(self, "[0, 1]", "flip", "jitter")
 
     def of(self, raw: RawConfig) -> RawConfig:
         """`raw` with what is said here."""
@@ -84,6 +90,10 @@ class FineTune:
     """Only the clips that meet this SQL condition over the library's columns."""
     cache: Path | None = None
     """A folder for decoded clips, shared by all runs."""
+
+    def __post_init__(self) -> None:
+        check_range(self, "[0, inf)", "drawn")
+        check_range(self, "[1, inf)", "windows", "crops")
 
 
 def base() -> FineTune:

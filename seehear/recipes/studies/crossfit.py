@@ -15,7 +15,7 @@ from seehear.errors import SeehearError
 from seehear.evaluation.retrieval import retrieval
 from seehear.methods import linear
 from seehear.nn.random import seed_of
-from seehear.types import Float, Modality
+from seehear.types import Float
 
 _SHRINKAGES = (0.1, 1.0, 10.0)
 _RANK = 128
@@ -72,12 +72,10 @@ def folds_of(groups: np.ndarray, *, folds: int, seed: int) -> np.ndarray:
     return (order % folds)[group_N]
 
 
-def held_out_retrieval(
-    x_ND: np.ndarray, y_NE: np.ndarray, groups: np.ndarray, *, folds: int = 5, seed: int = 0
-) -> dict[str, float]:
+def held_out_retrieval(x_ND: np.ndarray, y_NE: np.ndarray, groups: np.ndarray) -> dict[str, float]:
     """R@1, R@10 and MRR within each held-out fold, both directions, mean over all queries."""
     sums: dict[str, float] = {}
-    for part in cross_fitted(x_ND, y_NE, groups, folds=folds, seed=seed):
+    for part in cross_fitted(x_ND, y_NE, groups):
         for query, gallery in ((part.x, part.y), (part.y, part.x)):
             metrics = retrieval(query, gallery, part.rows, part.rows).metrics
             for name in ("R@1", "R@10", "MRR"):
@@ -85,27 +83,20 @@ def held_out_retrieval(
     return {name: total / (2 * len(x_ND)) for name, total in sums.items()}
 
 
-def agreement(data: LatentData, *, folds: int = 5, seed: int = 0) -> Float[np.ndarray, " n"]:
+def agreement(data: LatentData, *, seed: int = 0) -> Float[np.ndarray, " n"]:
     """How well the modalities of each clip agree: the cosine of its two vectors under maps that other groups made, less
     its mean cosine with the other clips of its fold. Mean over pairs of modalities; NaN for a clip with one only."""
     found = np.full((len(list(combinations(data.modalities, 2))), len(data)), np.nan)
     for own_N, (p, q) in zip(found, combinations(data.modalities, 2), strict=True):
         rows = np.flatnonzero((data.has(p) & data.has(q)).numpy())
         if len(rows):
-            x, y, groups = one_each(data, p)[rows], one_each(data, q)[rows], data.groups.numpy()[rows]
-            for part in cross_fitted(x, y, groups, folds=folds, seed=seed):
+            x, y, groups = data.one_each(p)[rows], data.one_each(q)[rows], data.groups.numpy()[rows]
+            for part in cross_fitted(x, y, groups, seed=seed):
                 usual = (part.x @ part.y.mean(axis=0) + part.y @ part.x.mean(axis=0)) / 2
                 own_N[rows[part.rows]] = np.vecdot(part.x, part.y) - usual
     known = np.isfinite(found)
     total = np.where(known, found, 0.0).sum(axis=0)
     return np.where(known.any(axis=0), total / known.sum(axis=0).clip(min=1), np.nan)
-
-
-def one_each(data: LatentData, modality: Modality) -> Float[np.ndarray, "n d"]:
-    """One row a clip, the mean where it has several (texts); zeros where it has none."""
-    vectors, owner = data.every(modality).float(), data.owner(modality)
-    total = torch.zeros(len(data), vectors.shape[1]).index_add_(0, owner, vectors)
-    return (total / data.rows[modality].count.clamp(min=1)[:, None]).numpy()
 
 
 def _both(x_ND: np.ndarray, y_NE: np.ndarray, rows: np.ndarray) -> dict[str, torch.Tensor]:

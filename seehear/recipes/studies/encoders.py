@@ -25,11 +25,11 @@ import numpy as np
 
 from seehear.data.latents import LatentData
 from seehear.data.library import Library
-from seehear.errors import SeehearError
+from seehear.errors import SeehearError, check_range
 from seehear.evaluation.alike import cka, mutual_knn
 from seehear.nn.random import seed_of
 from seehear.recipes.studies import figure
-from seehear.recipes.studies.crossfit import held_out_retrieval, one_each
+from seehear.recipes.studies.crossfit import held_out_retrieval
 from seehear.recipes.studies.grid import Cell, Result, run_grid
 from seehear.recipes.studies.table import Estimate, Row, Study, Table, estimate, tabulate
 from seehear.recipes.studies.trained import about_data, latents_of, measured, only
@@ -54,6 +54,9 @@ class EncoderStudyOptions:
     """Of the check."""
     redo: bool = False
     """Measure again what the folder holds of other data or options."""
+
+    def __post_init__(self) -> None:
+        check_range(self, "[1, inf)", "clips", "neighbours", "seeds")
 
 
 def encoder_study(library: Library, folder: Path, options: EncoderStudyOptions | None = None) -> Study:
@@ -110,7 +113,7 @@ def _predicted(data: LatentData, options: EncoderStudyOptions) -> dict[str, floa
         raise SeehearError(f"{len(train)} training clips have both modalities: too few to compare encoders on")
     some = train.sample(options.clips, seed_of(0, "clips of the encoder study"))
     (p, q), groups = some.modalities, some.groups.numpy()
-    x, y = one_each(some, p), one_each(some, q)
+    x, y = some.one_each(p), some.one_each(q)
     found = held_out_retrieval(x, y, groups)
     return {
         "CCA MRR": found["MRR"],
@@ -123,7 +126,9 @@ def _predicted(data: LatentData, options: EncoderStudyOptions) -> dict[str, floa
 
 def _ranked(told: Sequence[Result], options: EncoderStudyOptions) -> Table:
     table = tabulate(told, measures=("CCA MRR", "CCA R@10", "mutual k-NN", "CKA"), over=())
-    rows = sorted(table.rows, key=lambda row: _mean(row, "CCA MRR"), reverse=True)
+    known = [row for row in table.rows if "CCA MRR" in row.estimates]
+    rows = sorted(known, key=lambda row: -row.estimates["CCA MRR"].mean)
+    rows += [row for row in table.rows if row not in known]
     clips = max((int(r.values["clips"]) for r in told if not r.error), default=0)
     notes = (
         f"Nothing is trained: {clips:,} training clips; retrieval within each of five held-out folds; chance of the "
@@ -242,14 +247,6 @@ def _draw(axes: Any, *, told: Sequence[Result], points: Sequence[Point]) -> None
     for name in PREDICTORS:
         means = [row.estimates[name].mean for row in rows]
         axes.plot(means, range(len(rows)), figure.MARKS[PREDICTORS.index(name)], label=name)
-    axes.set_yticks(range(len(rows)), [_short(row.settings) for row in rows])
+    axes.set_yticks(range(len(rows)), [f"{row.settings['first']} + {row.settings['second']}" for row in rows])
     axes.invert_yaxis()
     axes.legend()
-
-
-def _short(settings: Any) -> str:
-    return f"{settings['first']} + {settings['second']}"
-
-
-def _mean(row: Row, name: str) -> float:
-    return row.estimates[name].mean if name in row.estimates else -math.inf

@@ -90,20 +90,17 @@ def dots(
         axes.legend()
 
 
-def curves(
-    axes: Any, series: Series, *, x: str, y: str, scale: float = 1.0, log: bool = True, lines: bool = True
-) -> None:
-    """Means over x with their intervals, a colour a series; on a logarithmic axis for numbers of pairs."""
+def curves(axes: Any, series: Series, *, x: str, y: str, scale: float = 1.0, lines: bool = True) -> None:
+    """Means over numbers of pairs, on a logarithmic axis, with their intervals; a colour a series."""
     places = sorted({at for points in series.values() for at, _ in points})
     for k, (name, points) in enumerate(series.items()):
-        shift = 1 + 0.025 * (k - (len(series) - 1) / 2) if log else 1.0  # intervals side by side
+        shift = 1 + 0.025 * (k - (len(series) - 1) / 2)  # intervals side by side
         at = np.array([p[0] for p in points]) * shift
         means = scale * np.array([e.mean for _, e in points])
         bars = scale * np.array([_bars(e) for _, e in points]).T
         style = {"fmt": MARKS[k % len(MARKS)], "color": COLOURS[k % len(COLOURS)], "ms": 4.5, "lw": 1.2}
         axes.errorbar(at, means, yerr=bars, ls="-" if lines else "none", label=name or None, **style)
-    if log:
-        axes.set_xscale("log")
+    axes.set_xscale("log")
     axes.set_xticks(places, [f"{at:,.0f}" for at in places])
     axes.minorticks_off()
     axes.set_xlabel(x)
@@ -112,12 +109,10 @@ def curves(
         axes.legend()
 
 
-def band(
-    axes: Any, x: np.ndarray, middle: np.ndarray, low: np.ndarray, high: np.ndarray, *, name: str, colour: int = 0
-) -> None:
+def band(axes: Any, x: np.ndarray, middle: np.ndarray, low: np.ndarray, high: np.ndarray, *, name: str) -> None:
     """A fitted curve with what it may as well be."""
-    axes.plot(x, middle, color=COLOURS[colour], lw=1.2, ls="--")
-    axes.fill_between(x, low, high, color=COLOURS[colour], alpha=0.15, lw=0, label=name)
+    axes.plot(x, middle, color=COLOURS[0], lw=1.2, ls="--")
+    axes.fill_between(x, low, high, color=COLOURS[0], alpha=0.15, lw=0, label=name)
 
 
 def cloud(axes: Any, points: Sequence[tuple[str, str, float, Estimate]], *, x: str, y: str) -> None:

@@ -21,10 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from seehear.errors import SeehearError, read_json
-from seehear.progress import clock, counted, hushed, say
-from seehear.stopping import Interrupted, stop_requests
-from seehear.train.checkpoint import write_text
-from seehear.train.folder import flat
+from seehear.progress import Interrupted, clock, counted, hushed, say, stop_requests
+from seehear.train.files import flat, write_text
 
 Value = str | int | float | bool | None
 Cell = Mapping[str, Value]

@@ -11,10 +11,11 @@ import torch
 
 from seehear.evaluation.classify import Labelled, linear_probe
 from seehear.evaluation.clusters import agreement
-from seehear.evaluation.embedded import Embedded, fuse, smallest_space, unit, within
+from seehear.evaluation.embedded import Embedded, fuse, smallest_space, within
 from seehear.evaluation.retrieval import retrieval
 from seehear.nn.kmeans import assign, kmeans, starting_points
 from seehear.nn.random import seed_of
+from seehear.nn.unit import unit
 from seehear.types import Modality
 
 Vectors = Mapping[str, Mapping[Modality, Embedded]]

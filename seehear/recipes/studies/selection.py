@@ -20,16 +20,16 @@ import numpy as np
 
 from seehear.data.latents import LatentData
 from seehear.data.library import Library
-from seehear.errors import SeehearError, unknown
+from seehear.errors import SeehearError, check_range, unknown
 from seehear.nn.random import seed_of
 from seehear.progress import say
 from seehear.recipes.studies import figure
-from seehear.recipes.studies.crossfit import agreement, one_each
+from seehear.recipes.studies.crossfit import agreement
 from seehear.recipes.studies.grid import Cell, Result, Value, run_grid
 from seehear.recipes.studies.kdpp import greedy_kdpp
 from seehear.recipes.studies.table import Study, Table, tabulate
 from seehear.recipes.studies.trained import about_data, latents_of, measured, training_part, training_rows
-from seehear.train.checkpoint import write_text
+from seehear.train.files import write_text
 from seehear.types import Modality
 
 By = Literal["kdpp", "quality", "random"]
@@ -49,6 +49,9 @@ class SelectOptions:
     """Names of encoders; all that the library has latents of when not given."""
     seed: int = 0
     """Of every draw."""
+
+    def __post_init__(self) -> None:
+        check_range(self, "[1, inf)", "pool")
 
 
 @dataclass(frozen=True)
@@ -124,7 +127,7 @@ def _diverse(
     width = sum(data.widths[modality])
     if (size := 4 * len(pool) * (2 * width + k)) > 64 * _GIB:
         raise SeehearError(f"a k-DPP of {k:,} among {len(pool):,} takes {size / _GIB:.0f} GiB: lower --pool or --clips")
-    found = pool[greedy_kdpp(one_each(data.take(pool), modality), k).chosen]
+    found = pool[greedy_kdpp(data.take(pool).one_each(modality), k).chosen]
     if missing := k - len(found):
         say(f"after {len(found):,} clips every {modality} repeats one that is chosen: the other {missing:,} are drawn")
         found = np.concatenate([found, rng.permutation(np.setdiff1d(pool, found))[:missing]])
@@ -149,6 +152,10 @@ class SelectionStudyOptions:
     redo: bool = False
     """Measure again what the folder holds of other data or options."""
 
+    def __post_init__(self) -> None:
+        check_range(self, "[1, inf)", "seeds", "sizes")
+        check_range(self, "(0, 1]", "share")
+
 
 def selection_study(library: Library, folder: Path, options: SelectionStudyOptions | None = None) -> Study:
     """Recall on the test split against number of training clips, by way of choosing them."""
@@ -157,7 +164,8 @@ def selection_study(library: Library, folder: Path, options: SelectionStudyOptio
     data = latents_of(library, options.encoders)
     rows = training_rows(data)
     sizes = options.sizes or tuple(len(rows) * share // 8 for share in (1, 2, 4))
-    ways = _ways(data)
+    diverse = {f"k-DPP on {m}": SelectOptions(by="kdpp", modality=m) for m in data.modalities}
+    ways = {"random": SelectOptions(by="random"), **diverse, "quality": SelectOptions(by="quality")}
     seeds = range(options.seeds)
     pools = [_pool(data, rows, options.share, seed) for seed in seeds]
     if max(sizes) > (fewest := min(map(len, pools))):
@@ -197,11 +205,6 @@ def _table(results: Sequence[Result], options: SelectionStudyOptions, *, test: i
         f"Each seed chooses among its own {options.share:.0%} of the training recordings.",
     )
     return tabulate(results, measures=_SHOWN, title="Which clips to train on", notes=notes, percent=True)
-
-
-def _ways(data: LatentData) -> dict[str, SelectOptions]:
-    diverse = {f"k-DPP on {m}": SelectOptions(by="kdpp", modality=m) for m in data.modalities}
-    return {"random": SelectOptions(by="random"), **diverse, "quality": SelectOptions(by="quality")}
 
 
 def _pool(data: LatentData, rows: np.ndarray, share: float, seed: int) -> np.ndarray:

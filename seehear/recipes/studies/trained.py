@@ -25,7 +25,7 @@ from seehear.recipes.data import LatentInputs
 from seehear.recipes.evaluate import data_revision
 from seehear.recipes.run import finish
 from seehear.space import load_method
-from seehear.train.model_folder import version
+from seehear.train.files import version
 from seehear.types import Modality
 
 MODELS: dict[str, str] = {

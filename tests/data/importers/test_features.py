@@ -17,7 +17,7 @@ from seehear.data.latents import load_latents
 from seehear.data.library import Library
 from seehear.encoders.registry import load_encoder
 from seehear.errors import SeehearError
-from seehear.stopping import Interrupted, StopRequest
+from seehear.progress import Interrupted, StopRequest
 from tests.data.fake_encoders import latents
 from tests.data.importers.sets import features, imported, official, rejects, texts, write
 

@@ -10,7 +10,7 @@ import pytest
 from seehear.cli import main
 from seehear.evaluation.report import Report
 from seehear.space.towers import InputSpec
-from seehear.train.model_folder import save_model
+from seehear.train.files import save_model
 from tests.data.raw_library import TINY
 from tests.recipes.downstream.small import pictures, vatt
 

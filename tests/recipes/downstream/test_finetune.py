@@ -16,13 +16,13 @@ from seehear.data.raw import RawConfig, load_raw
 from seehear.errors import SeehearError
 from seehear.evaluation.report import Report
 from seehear.methods.classifier import Classifier, Learning
+from seehear.progress import Interrupted
 from seehear.recipes.downstream.finetune import finetune
 from seehear.recipes.downstream.labels import labelled
 from seehear.recipes.downstream.measure import logits_of
 from seehear.recipes.downstream.presets import PRESETS, Clips, FineTune, preset
 from seehear.recipes.downstream.tower import Pretrained, classifier
 from seehear.space import SharedSpace, load_method
-from seehear.stopping import Interrupted
 from seehear.train.config import TrainConfig
 from seehear.train.optim import OptimConfig, learning_rate
 from tests.data.raw_library import TINY

@@ -16,7 +16,7 @@ from seehear.nn.random import Randomness
 from seehear.nn.transformer import Size
 from seehear.recipes.downstream.presets import preset
 from seehear.recipes.downstream.tower import Pretrained, classifier, nothing
-from seehear.train.model_folder import save_model
+from seehear.train.files import save_model
 from tests.data.raw_library import TINY
 
 RAW = replace(TINY, modalities=("video", "audio"), rate=16_000, size=32, seconds=1.0)

@@ -6,17 +6,17 @@ import json
 import math
 import os
 import signal
-import subprocess
-import sys
-import textwrap
+from functools import partial
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seehear.errors import SeehearError
+from seehear.progress import Interrupted
 from seehear.recipes.studies.grid import cell_key, run_grid
-from seehear.stopping import Interrupted
+from tests.faults.outcome import Command
 
 CELLS = [{"pairs": n, "seed": seed} for n in (10, 20) for seed in (0, 1)]
 
@@ -128,22 +128,23 @@ def test_an_interrupted_training_inside_a_cell_is_no_failed_cell(tmp_path):
     assert not list((tmp_path / "failed").iterdir())
 
 
+def squares(folder: Path, die: bool) -> int:
+    def run(cell):
+        if cell["n"] == 2 and die:
+            os.kill(os.getpid(), signal.SIGKILL)
+        print(cell["n"], flush=True)
+        return {"x": cell["n"] ** 2}
+
+    found = run_grid(folder, [{"n": n} for n in range(5)], run, about={})
+    print([r.values["x"] for r in found])
+    return 0
+
+
 def test_kill_minus_9_in_the_middle_of_a_cell_loses_that_cell_only(tmp_path):
-    script = textwrap.dedent("""
-        import os, signal, sys
-        from seehear.recipes.studies.grid import run_grid
-        def run(cell):
-            if cell["n"] == 2 and len(sys.argv) > 2:
-                os.kill(os.getpid(), signal.SIGKILL)
-            print(cell["n"], flush=True)
-            return {"x": cell["n"] ** 2}
-        found = run_grid(sys.argv[1], [{"n": n} for n in range(5)], run, about={})
-        print([r.values["x"] for r in found])
-    """)
-    killed = subprocess.run([sys.executable, "-c", script, str(tmp_path), "die"], capture_output=True, text=True)
-    assert (killed.returncode, killed.stdout.split()) == (-signal.SIGKILL, ["0", "1"])
-    after = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True)
-    assert after.stdout.splitlines() == ["2", "3", "4", "[0.0, 1.0, 4.0, 9.0, 16.0]"]
+    killed = Command(partial(squares, tmp_path, True)).ended()
+    assert (killed.status, killed.out.split()) == (-signal.SIGKILL, ["0", "1"])
+    after = Command(partial(squares, tmp_path, False)).ended()
+    assert after.out.splitlines() == ["2", "3", "4", "[0.0, 1.0, 4.0, 9.0, 16.0]"]
 
 
 plain = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(max_size=30))

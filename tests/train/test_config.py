@@ -3,7 +3,7 @@
 import torch
 import torch._dynamo
 
-from seehear.train import numerics
+from seehear.train.config import TrainConfig, numerics
 
 
 def test_compiled_code_is_kept_for_more_shapes_than_torch_expects():
@@ -13,7 +13,7 @@ def test_compiled_code_is_kept_for_more_shapes_than_torch_expects():
         return x[:n] * 2
 
     before = torch._dynamo.config.recompile_limit
-    with numerics.settings(fast_matmul=False, deterministic=False, compiled=True):
+    with numerics(TrainConfig(compile=True)):
         compiled = torch.compile(keep, backend="eager", dynamic=False, fullgraph=True)
         for n in range(1, 21):
             assert len(compiled(torch.ones(30), n)) == n  # with fullgraph, running out of room is an error

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seehear.nn.curriculum import Curriculum, rows_for
+from seehear.errors import SeehearError
+from seehear.methods.diffmavil_config import Curriculum, rows_for
 
 LINEAR = Curriculum(start=0.9, end=0.8)
 COST = {0.95: 45.699, 0.9: 57.465, 0.85: 69.203, 0.8: 81.293}
@@ -79,7 +80,7 @@ def test_no_batch_costs_more_than_the_reference(cost, reference):
 
 
 def test_impossible_curricula():
-    with pytest.raises(ValueError, match=r"in \[0, 1\)"):
+    with pytest.raises(SeehearError, match=r"start must be in \[0, 1\)"):
         Curriculum(start=1.0)
-    with pytest.raises(ValueError, match="not negative"):
+    with pytest.raises(SeehearError, match="parts must be at least 0"):
         Curriculum(parts=-1)

@@ -10,10 +10,9 @@ import pytest
 import torch
 
 from seehear.errors import SeehearError
-from seehear.train import checkpoint
-from seehear.train.checkpoint import Checkpoints, Counters, read_tensors, write_tensors
+from seehear.train import files
+from seehear.train.files import Checkpoints, Counters, read_tensors, save_model, write_tensors
 from seehear.train.log import RunLog, read_metrics
-from seehear.train.model_folder import save_model
 from tests.toy import Toy
 
 
@@ -67,7 +66,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint.os, "fsync", full)
+    monkeypatch.setattr(files.os, "fsync", full)
     with pytest.raises(SeehearError, match=r"cannot write .*No space left"):
         write_tensors(path, {"w": torch.ones(1)})
     assert [p.name for p in tmp_path.iterdir()] == ["a.safetensors"]
