@@ -135,6 +135,7 @@ def test_the_commands_of_the_readme_run(tmp_path, monkeypatch, capsys, cheap):
         monkeypatch.setitem(run.recipes(), "fusemix", lambda: short)
         cheap_ones = tuple(PresetEncoder(name, (m,)) for m, names in CHEAP.items() for name in names)
         monkeypatch.setitem(presets.PRESETS, "light", cheap_ones)
+        monkeypatch.setenv("PYTHONPATH", str(ROOT))  # of the processes that encode with what the tests define
     recordings = tmp_path / "recordings"
     for clip in sorted((demo.MEDIA / "clips").glob("*.mp4"))[:12]:
         recordings.mkdir(exist_ok=True)
