@@ -4,6 +4,7 @@ where it is installed."""
 import importlib.util
 import shutil
 import sys
+import zlib
 from collections.abc import Sequence
 
 import av
