@@ -29,11 +29,11 @@ from typing import Any
 
 from common import DEVICE, RESULTS, write
 
-from seehear.data.media import probe
 from seehear.data.recordings import Recording
 from seehear.data.transcribe import Transcriber
 from seehear.data.transcripts import Transcript
 from seehear.encoders.whisper import Whisper, find_weights
+from seehear.media.files import probe
 
 SENTENCES = {
     "en": [
