@@ -17,20 +17,14 @@ import numpy as np
 
 from seehear.data.library import Clip, Library
 from seehear.errors import SeehearError, unknown
-from seehear.search.background import KINDS, kind_of_text, kinds_of_rows, read_levels
-from seehear.search.calibrate import confidence, in_words, pair_levels, surprise
+from seehear.search.background import KINDS, OpenIndex, kind_of_text
+from seehear.search.calibrate import confidence, in_words
 from seehear.search.filters import Filters
-from seehear.search.gallery import unit
-from seehear.search.index import indexes, search_fulltext
+from seehear.search.index import search_fulltext
 from seehear.search.query import PART_MODALITY, Part, SearchSpace, allowed_clips
-from seehear.types import Modality
 
-_DOUBT = 2.0
-"""Surprise that a text has to have more than a picture, as no text is about something else than words are; chosen on
-half of `benchmarks/home.py`: what is said in passing came before what is seen."""
 _RANK = 60  # of reciprocal rank fusion
 _DEPTH = 200  # clips of each ranking that are joined, at least
-_BANK = 500  # clips that media queries are calibrated by
 _SMALL = set(
     re.findall(
         r"\w+",
@@ -95,50 +89,6 @@ class _Match:
     surprise: float
     kind: str
     item: int
-
-
-class OpenIndex:
-    """An index in memory, with its calibration."""
-
-    def __init__(self, library: Library, space: SearchSpace, name: str, clips: Mapping[str, Clip]):
-        rows = library.vectors("vectors", name).read()
-        self.space, self.name = space, name
-        self.vectors_NE = unit(rows.vectors)
-        self.ids_N = np.asarray(rows.ids, dtype=object)
-        self.items_N = rows.items
-        self.modalities_N = np.asarray(rows.modalities, dtype=object)
-        self.kinds_N = kinds_of_rows(rows, clips)
-        about = indexes(library)[name]
-        self.frozen = str(about.get("model", "")).startswith("frozen:")
-        about = about.get("background", {})
-        self.best = {kind: np.array(own, np.float32) for kind, own in about.get("best", {}).items()}
-        self.levels_N3 = read_levels(library, name, rows) if self.best else None
-        self._of_media: dict[tuple[Modality, str], np.ndarray] = {}
-
-    def rows(self, kind: str) -> np.ndarray:
-        return np.flatnonzero(self.kinds_N == KINDS.index(kind))
-
-    def words(self, text_E: np.ndarray, kind: str) -> np.ndarray:
-        """(rows of the kind,) surprise of words."""
-        rows = self.rows(kind)
-        if self.levels_N3 is None or kind not in self.best:
-            raise SeehearError(f"index {self.name} is out of date: run 'seehear index' again")
-        own_N = surprise(self.levels_N3[rows], np.vecdot(self.vectors_NE[rows], text_E))
-        found_N = surprise(self.best[kind], own_N)
-        return found_N if kind in ("seen", "heard") else np.maximum(found_N - _DOUBT, 0.1 * found_N)
-
-    def media(self, query_E: np.ndarray, modality: Modality, kind: str) -> np.ndarray:
-        """(rows of the kind,) surprise of a sound or picture, against clips of the library."""
-        rows = self.rows(kind)
-        if (modality, kind) not in self._of_media:
-            own = np.flatnonzero(self.modalities_N == modality)
-            bank_BE = self.vectors_NE[own[:: max(1, -(-len(own) // _BANK))]]
-            self._of_media[modality, kind] = pair_levels(self.vectors_NE[rows], bank_BE)
-        return surprise(self._of_media[modality, kind], np.vecdot(self.vectors_NE[rows], query_E))
-
-    def vector_of(self, clip: str, modality: Modality) -> np.ndarray | None:
-        own = (self.ids_N == clip) & (self.modalities_N == modality)
-        return unit(self.vectors_NE[own].mean(axis=0)) if own.any() else None
 
 
 class MomentSearch:
@@ -282,7 +232,7 @@ class MomentSearch:
             if len(hits) == k:
                 break
             match = found.get(clip)
-            sure = float(confidence(np.float64(match.surprise))) if match else 0.0
+            sure = float(confidence(np.array(match.surprise))) if match else 0.0
             item, share = texts.get(clip, (0, 0.0))
             # A text that holds every word that was typed is no weak answer, whatever its meaning.
             if match is None or (share == 1.0 and sure < 0.9):
@@ -292,8 +242,11 @@ class MomentSearch:
             if not any(_overlap(hit, other) for other in hits):
                 hits.append(hit)
         # Ranks decide the order; a score that falls with them is the best confidence from there on.
-        scores = np.maximum.accumulate([hit.confidence for hit in hits][::-1])[::-1] if hits else []
-        return [replace(hit, score=round(float(score), 4)) for hit, score in zip(hits, scores, strict=True)]
+        best = 0.0
+        for n in reversed(range(len(hits))):
+            best = max(best, hits[n].confidence)
+            hits[n] = replace(hits[n], score=best)
+        return hits
 
     def _moment(self, clip: Clip, match: _Match, sure: float) -> Moment:
         own = clip.texts[match.item] if match.kind in ("spoken", "screen", "text") else None

@@ -1,6 +1,7 @@
 """A folder of media, found in with packaged weights and one command."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from PIL import Image
 
 from seehear.cli import main
 from seehear.data.library import Library
+from seehear.demo import MEDIA
 from seehear.recipes import find
 from tests.data.makers import film
 
@@ -104,3 +106,34 @@ def test_the_library_of_a_folder_is_in_the_cache(folder, tmp_path, monkeypatch):
 def test_mistakes_are_one_line(words, expected, capsys):
     assert main(["find", *words]) == 2
     assert capsys.readouterr().err == f"seehear: {expected}\n"
+
+
+def test_photos_alone(tmp_path, capsys):
+    """Words find them; nothing else has to be there."""
+    (tmp_path / "photos").mkdir()
+    for name in ("1f436", "1f34e", "1f418"):
+        source = MEDIA / "pictures" / f"{name}.jpg"
+        if not source.is_file():
+            pytest.skip("the demo's pictures have other names")
+        shutil.copy(source, tmp_path / "photos")
+    words = ["find", str(tmp_path / "photos"), "an elephant", "--library", str(tmp_path / "lib"), "--wait", "--json"]
+    assert main([*words, "--preset", "light", "--quiet"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["hits"][0]["file"].endswith("1f418.jpg")
+    assert {hit["kind"] for hit in answer["hits"]} == {"seen"}
+
+
+def test_sounds_alone(tmp_path, capsys):
+    """Sounds find their like; that words find nothing is one line that says what can be done."""
+    (tmp_path / "sounds").mkdir()
+    sounds = sorted((MEDIA / "sounds").glob("*"))[:4]
+    for sound in sounds:
+        shutil.copy(sound, tmp_path / "sounds")
+    own = [str(tmp_path / "sounds"), "--library", str(tmp_path / "lib"), "--quiet"]
+    assert main(["find", *own, "--audio", str(sounds[2]), "--wait", "--preset", "light", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["hits"][0]["file"].endswith(sounds[2].name)
+    assert main(["find", *own, "a dog"]) == 2
+    line = capsys.readouterr().err
+    assert "no words can be compared with" in line
+    assert "search by --audio" in line
+    assert line.count("\n") == 1
