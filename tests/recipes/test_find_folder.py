@@ -10,8 +10,18 @@ from PIL import Image
 from seehear.cli import main
 from seehear.data.library import Library
 from seehear.demo import MEDIA
+from seehear.errors import SeehearError
+from seehear.progress import Interrupted
 from seehear.recipes import find
 from tests.data.makers import film
+
+
+@pytest.fixture(scope="module", autouse=True)
+def plain():
+    """Nothing that reads speech or text on screen is installed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(find, "find_spec", lambda name: None)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +53,27 @@ def test_words_find_what_is_said(folder, library, capsys):
     spoken = [hit for hit in answer["hits"] if hit["kind"] == "spoken"]
     assert [(hit["text"], hit["start"], hit["end"]) for hit in spoken] == [("the harbour is closed tonight", 0.0, 1.0)]
     assert spoken[0]["file"] == str(folder.resolve() / "talk.mp4")
+
+
+def test_a_reader_without_its_model_does_not_end_it(library, monkeypatch, capsys):
+    """The other reader still reads, and Ctrl-C is no missing model."""
+
+    def lacking(_):
+        raise SeehearError("no speech model at hand")
+
+    def stopped(_):
+        raise Interrupted("stopped")
+
+    called = []
+    monkeypatch.setattr(find, "find_spec", lambda name: name)
+    monkeypatch.setattr("seehear.data.transcribe.transcribe", lacking)
+    monkeypatch.setattr("seehear.data.ocr.ocr", called.append)
+    assert find._read_texts(Library.open(library))
+    assert len(called) == 1
+    assert "no speech model at hand" in capsys.readouterr().err
+    monkeypatch.setattr("seehear.data.ocr.ocr", stopped)
+    with pytest.raises(Interrupted):
+        find._read_texts(Library.open(library))
 
 
 def test_a_picture_finds_its_like(folder, library, capsys):
@@ -112,10 +143,7 @@ def test_photos_alone(tmp_path, capsys):
     """Words find them; nothing else has to be there."""
     (tmp_path / "photos").mkdir()
     for name in ("1f436", "1f34e", "1f418"):
-        source = MEDIA / "pictures" / f"{name}.jpg"
-        if not source.is_file():
-            pytest.skip("the demo's pictures have other names")
-        shutil.copy(source, tmp_path / "photos")
+        shutil.copy(MEDIA / "pictures" / f"{name}.jpg", tmp_path / "photos")
     words = ["find", str(tmp_path / "photos"), "an elephant", "--library", str(tmp_path / "lib"), "--wait", "--json"]
     assert main([*words, "--preset", "light", "--quiet"]) == 0
     answer = json.loads(capsys.readouterr().out)
