@@ -99,6 +99,7 @@ class OpenIndex:
         self.items_N = rows.items
         self.modalities_N = np.asarray(rows.modalities, dtype=object)
         self.kinds_N = kinds_of_rows(rows, clips)
+        self._rows = {kind: np.flatnonzero(self.kinds_N == n) for n, kind in enumerate(KINDS)}
         about = indexes(library)[name]
         self.frozen = str(about.get("model", "")).startswith("frozen:")
         about = about.get("background", {})
@@ -107,7 +108,8 @@ class OpenIndex:
         self._of_media: dict[tuple[Modality, str], np.ndarray] = {}
 
     def rows(self, kind: str) -> np.ndarray:
-        return np.flatnonzero(self.kinds_N == KINDS.index(kind))
+        """Numbers of the rows of a kind."""
+        return self._rows[kind]
 
     def words(self, text_E: np.ndarray, kind: str) -> np.ndarray:
         """(rows of the kind,) surprise of words."""

@@ -19,11 +19,13 @@ from seehear.data.library import Clip, Library
 from seehear.errors import SeehearError, unknown
 from seehear.search.background import KINDS, OpenIndex, kind_of_text
 from seehear.search.calibrate import confidence, in_words
+from seehear.search.exact import top
 from seehear.search.filters import Filters
 from seehear.search.index import search_fulltext
 from seehear.search.query import PART_MODALITY, Part, SearchSpace, allowed_clips
 
 _RANK = 60  # of reciprocal rank fusion
+_ROWS = 2000  # best rows of a channel that are looked at
 _DEPTH = 200  # clips of each ranking that are joined, at least
 _SMALL = set(
     re.findall(
@@ -98,6 +100,7 @@ class MomentSearch:
         self.library = library
         self.clips = {clip.id: clip for clip in library.clips()}
         self.indexes = [OpenIndex(library, space, name, self.clips) for name, space in spaces.items()]
+        self.indexed = len({clip for index in self.indexes for clip in index.ids_N} & self.clips.keys())
         self._roots = library.roots()
 
     def search(
@@ -119,25 +122,24 @@ class MomentSearch:
         allowed = allowed_clips(self.library, filters)
         wanted = tuple(kinds or KINDS)
         asked = {part["clip"] for part in parts if not isinstance(part, str) and "clip" in part}
-        found = self._by_vectors(parts, wanted)
+        found = self._by_vectors(parts, wanted, allowed)
         words = " ".join(_words(part) for part in parts).strip()
         texts = self._by_words(words, wanted) if fulltext and words else {}
         known = [c for c in found.keys() | texts.keys() if c in self.clips and c not in asked]
         order = _joined({c: found[c].surprise for c in found}, {c: texts[c][1] for c in texts}, known, allowed)
         hits = self._moments(order, found, texts, k)
-        indexed = {clip for index in self.indexes for clip in index.ids_N.tolist() if clip in self.clips}
-        return Answer(self._said(parts), hits, len(indexed), len(self.clips))
+        return Answer(self._said(parts), hits, self.indexed, len(self.clips))
 
     # -- rankings ----------------------------------------------------------------------------------------------------
 
-    def _by_vectors(self, parts: Sequence[Part], kinds: Sequence[str]) -> dict[str, _Match]:
+    def _by_vectors(self, parts: Sequence[Part], kinds: Sequence[str], allowed: set[str] | None) -> dict[str, _Match]:
         """{clip: its best match}; of several parts the weighted sum of their surprises counts."""
         total: dict[str, float] = {}
         best: dict[str, _Match] = {}
         answered = False
         for part in parts:
             weight = 1.0 if isinstance(part, str) else float(part.get("weight", 1.0))
-            for clip, match in self._part(part, kinds).items():
+            for clip, match in self._part(part, kinds, allowed).items():
                 answered = True
                 total[clip] = total.get(clip, 0.0) + weight * match.surprise
                 if clip not in best or match.surprise > best[clip].surprise:
@@ -147,16 +149,17 @@ class MomentSearch:
             raise SeehearError(self._why_nothing(parts))
         return {clip: replace(best[clip], surprise=total[clip]) for clip in total}
 
-    def _part(self, part: Part, kinds: Sequence[str]) -> dict[str, _Match]:
-        """{clip: its best match over all channels} of one part of a query."""
+    def _part(self, part: Part, kinds: Sequence[str], allowed: set[str] | None) -> dict[str, _Match]:
+        """{clip: its best match over all channels} of one part of a query, of the clips that come into question."""
         found: dict[str, _Match] = {}
         for index, kind, surprises in self._channels(part, kinds):
-            rows = index.rows(kind)
-            # The best row of a clip comes first and stays.
-            for n in np.argsort(-surprises, kind="stable").tolist():
-                clip, value = index.ids_N[rows[n]], float(surprises[n])
-                if clip not in found or value > found[clip].surprise:
-                    found[clip] = _Match(value, kind, int(index.items_N[rows[n]]))
+            ids, items = index.ids_N[index.rows(kind)], index.items_N[index.rows(kind)]
+            if allowed is not None:
+                surprises = np.where([clip in allowed for clip in ids], surprises, -1.0)
+            for n in top(surprises, _ROWS).tolist():
+                clip, value = ids[n], float(surprises[n])
+                if value > 0 and (clip not in found or value > found[clip].surprise):
+                    found[clip] = _Match(value, kind, int(items[n]))
         return found
 
     def _channels(self, part: Part, kinds: Sequence[str]) -> Iterator[tuple[OpenIndex, str, np.ndarray]]:
