@@ -150,7 +150,7 @@ def test_the_commands_of_the_readme_run(tmp_path, monkeypatch, capsys, cheap):
         words = [w.replace("~", str(tmp_path)) for w in shlex.split(command)[1:]]
         assert main(words) == 0, command
     hits = capsys.readouterr().out.splitlines()[-10:]
-    assert all(re.match(r" *\d+  -?[01]\.\d{3}  (video|audio|text)", line) for line in hits)
+    assert all(re.match(r" *\d+  (seen|heard|spoken|text) +(strong|fair|weak|nothing close) ", line) for line in hits)
 
 
 def test_the_other_commands_of_the_readme_are_there(capsys):

@@ -19,7 +19,7 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
-    "find": Command("find.Find", '~/recordings "red truck"', "moments in a folder: seen, heard, spoken, written"),
+    "find": Command("moments.Find", '~/recordings "red truck"', "moments in a folder: seen, heard, spoken, written"),
     "prepare": Command("library.Prepare", "~/recordings --library lib", "clips, with the words of their subtitles"),
     "transcribe": Command("texts.Transcribe", "lib", "what is said, with its times; your own texts stay"),
     "ocr": Command("texts.Ocr", "lib", "what stands written in films and pictures"),

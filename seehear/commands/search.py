@@ -172,8 +172,9 @@ def show_answer(answer: Answer, *, as_json: bool) -> None:
 
 
 def behind_lines(library: Library, names: Sequence[str]) -> list[str]:
-    """What the indexes lack, each line once."""
-    return list(dict.fromkeys(line for name in names if (line := behind(library, name))))
+    """What the indexes lack: one line for each command that makes it up."""
+    lines = filter(None, (behind(library, name) for name in names))
+    return list({line.partition(": run")[2]: line for line in lines}.values())
 
 
 @dataclass(frozen=True, kw_only=True)

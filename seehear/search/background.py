@@ -37,7 +37,7 @@ def kinds_of_rows(rows: Vectors, clips: Mapping[str, Clip]) -> np.ndarray:
 
 def kind_of_text(text: Text) -> str:
     """The kind of moment that a text makes."""
-    return _KIND_OF_TEXT[getattr(text, "kind", None) or ("caption" if text.start is None else "subtitle")]
+    return _KIND_OF_TEXT[str(text.kind)]
 
 
 def calibrate_index(library: Library, space: SearchSpace, name: str) -> None:

@@ -202,3 +202,5 @@ def test_texts_of_machines_have_their_kind():
 
     assert kind_of_text(Text("a caption")) == "text"
     assert kind_of_text(Text("a line", 0.0, 1.0)) == "spoken"
+    assert kind_of_text(Text("a line", 0.0, 1.0, kind="speech", by="whisper")) == "spoken"
+    assert kind_of_text(Text("EXIT", 0.0, 1.0, kind="screen", by="ocr")) == "screen"
