@@ -69,7 +69,8 @@ bottle being opened, brakes squealing, bubbling water, buzzing fly, car horn, ca
 children playing, church organ, clapping, coins falling, coughing, cow mooing, creaking door, crunching gravel, door
 slamming, dripping tap, drum roll, engine starting, explosion, fireworks, flute melody, fog horn, footsteps on wood,
 frogs croaking, glass breaking, gunshot, guitar chords, hail, hammering, heartbeat, helicopter, hissing steam,
-hoofbeats, horse neighing, humming, ice cubes in a glass, jazz music, jet taking off, keys jingling, knocking on a door, laughter,
+hoofbeats, horse neighing, humming, ice cubes in a glass, jazz music, jet taking off, keys jingling, knocking on a door,
+laughter,
 lion roaring, loud music, machine gun, mosquito, murmuring crowd, opera singer, owl hooting, paper tearing, pouring a
 drink, radio static, rattling train, ringing phone, rustling leaves, sawing, screaming, seagulls, sheep bleating, ship's
 bell, silence, siren, sizzling pan, sneezing, splash, squeaky toy, stream flowing, string quartet, thunder, ticking
