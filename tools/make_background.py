@@ -13,7 +13,8 @@ from pathlib import Path
 OUT = Path(__file__).parent.parent / "seehear" / "assets" / "background" / "phrases.txt"
 NUMBER = 1000
 
-THINGS = """accordion, ambulance, anchor, apple pie, armchair, backpack, bagpipes, balcony, ballet shoes, bathtub, bicycle,
+THINGS = """
+accordion, ambulance, anchor, apple pie, armchair, backpack, bagpipes, balcony, ballet shoes, bathtub, bicycle,
 birdhouse, blackboard, bookshelf, bowling ball, bracelet, bridge, broom, bulldozer, bus stop, cable car, calculator,
 camera, candle, canoe, carpet, castle, cement mixer, chandelier, chess board, church tower, clock, coat hanger, compass,
 computer screen, copper pot, corkscrew, cradle, crown, cupboard, curtain, dentist's chair, desk lamp, doll, doorbell,
@@ -30,16 +31,19 @@ sunglasses, surfboard, swimming pool, swing, sword, syringe, table tennis bat, t
 tent, tie, toaster, toothbrush, tower, toy train, tractor, traffic light, trampoline, trumpet, tunnel, typewriter,
 umbrella, vacuum cleaner, vase, violin, waffle, wallet, washing machine, watering can, wedding cake, wheelbarrow,
 wheelchair, whistle, windmill, window, wine glass, xylophone, yacht, zip"""
-LIVING = """ant, baby, badger, beaver, bees, blackbird, boy, bride, bull, butterfly, cactus, camel, carpenter, chicken, choir,
+LIVING = """
+ant, baby, badger, beaver, bees, blackbird, boy, bride, bull, butterfly, cactus, camel, carpenter, chicken, choir,
 clown, cook, cow, crab, crocodile, crow, dancer, deer, doctor, dolphin, donkey, duck, eagle, elephant, family, farmer,
 firefighter, flamingo, fox, frog, giraffe, girl, goat, goldfish, goose, grandmother, hamster, hedgehog, hen, horse,
 jellyfish, judge, kangaroo, lion, lizard, mechanic, monkey, mother, moth, mouse, nurse, octopus, old man, orchestra,
 ostrich, owl, panda, parrot, peacock, penguin, pianist, pig, pigeon, pilot, policeman, polar bear, pony, pupils, rabbit,
 rat, rooster, roses, sailor, salmon, seal, shark, sheep, singer, snail, snake, soldier, sparrow, spider, squirrel,
 starfish, swan, tailor, teacher, tiger, tortoise, tourists, tulips, turkey, twins, waiter, whale, wolf, zebra"""
-QUALITIES = """broken, old, red, blue, yellow, green, white, black, wooden, tiny, huge, empty, dirty, shiny, two, three, many,
+QUALITIES = """
+broken, old, red, blue, yellow, green, white, black, wooden, tiny, huge, empty, dirty, shiny, two, three, many,
 striped, golden, grey, brand new, upside down, colourful, rusty, orange, pink, wet, sleeping, angry, funny"""
-ACTIONS = """baking bread, blowing out candles, boxing, brushing teeth, building a wall, buying vegetables, carrying boxes,
+ACTIONS = """
+baking bread, blowing out candles, boxing, brushing teeth, building a wall, buying vegetables, carrying boxes,
 changing a tyre, chopping wood, cleaning windows, climbing a tree, combing hair, counting money, crossing the street,
 crying, cutting paper, dancing, digging a hole, diving into a pool, doing yoga, drinking tea, driving a car, eating
 noodles, feeding animals, fishing, fixing a sink, flying a kite, folding laundry, frying eggs, giving a speech, hiking
@@ -53,23 +57,27 @@ sewing, shaking hands, shaving, shouting, shovelling snow, signing a paper, sing
 sleeping, smoking, solving a puzzle, splashing water, sweeping leaves, swimming, taking a photo, talking on the phone,
 throwing a ball, trying on a hat, typing, walking up stairs, washing dishes, watching television, watering plants,
 waving, wearing a mask, welding, whispering, wrapping a gift, writing on paper, yawning"""
-PLACES = """on a beach, in a kitchen, at night, in the snow, in a garden, on a farm, in a library, at the airport, on a train,
+PLACES = """
+on a beach, in a kitchen, at night, in the snow, in a garden, on a farm, in a library, at the airport, on a train,
 in a classroom, in the desert, under a bridge, in a forest, on a stage, in a hospital, by a river, on the roof, in an
 office, at a wedding, in a supermarket, at the zoo, underwater, in a museum, on a boat, in the rain, in a church, at a
 funfair, on a mountain, in a workshop, at the table, in bed, in a lift, at sunset, in the fog, at a birthday party, in a
 stadium, on a motorway, in a cave, in a village square, at the harbour"""
-SOUNDS = """alarm clock ringing, applause, baby crying, bagpipes far away, basketball bouncing, beeping machine, bell tolling,
+SOUNDS = """
+alarm clock ringing, applause, baby crying, bagpipes far away, basketball bouncing, beeping machine, bell tolling,
 bottle being opened, brakes squealing, bubbling water, buzzing fly, car horn, cash register, cat purring, chainsaw,
 children playing, church organ, clapping, coins falling, coughing, cow mooing, creaking door, crunching gravel, door
 slamming, dripping tap, drum roll, engine starting, explosion, fireworks, flute melody, fog horn, footsteps on wood,
-frogs croaking, glass breaking, gunshot, guitar chords, hail, hammering, heartbeat, helicopter, hissing steam, hoofbeats,
-horse neighing, humming, ice cubes in a glass, jazz music, jet taking off, keys jingling, knocking on a door, laughter,
+frogs croaking, glass breaking, gunshot, guitar chords, hail, hammering, heartbeat, helicopter, hissing steam,
+hoofbeats, horse neighing, humming, ice cubes in a glass, jazz music, jet taking off, keys jingling, knocking on a door,
+laughter,
 lion roaring, loud music, machine gun, mosquito, murmuring crowd, opera singer, owl hooting, paper tearing, pouring a
 drink, radio static, rattling train, ringing phone, rustling leaves, sawing, screaming, seagulls, sheep bleating, ship's
 bell, silence, siren, sizzling pan, sneezing, splash, squeaky toy, stream flowing, string quartet, thunder, ticking
 clock, toilet flushing, train whistle, trumpet fanfare, typewriter keys, vacuum cleaner noise, violin solo, waterfall,
 waves crashing, whistling, wind chimes, wolf howling, zip being closed"""
-TOPICS = """a court case, a divorce, a family recipe, a famous painter, a lost dog, a new job, a space mission, a trip to Rome,
+TOPICS = """
+a court case, a divorce, a family recipe, a famous painter, a lost dog, a new job, a space mission, a trip to Rome,
 a vaccine, ancient Egypt, artificial intelligence, bank loans, bees and honey, black holes, building a house, buying a
 car, chemistry, childhood, climate change, coal mining, cooking rice, crime, dinosaurs, earthquakes, electric cars,
 elections, fashion, first aid, football results, global trade, grammar, growing tomatoes, heart disease, how the eye
@@ -80,7 +88,8 @@ public transport, religion, renting a flat, robots, school exams, sleep, solar e
 the brain, the economy, the fall of the wall, the French Revolution, the news, the ocean, the president, the price of
 oil, the stock market, the weather, the World Cup, train delays, travelling alone, unemployment, volcanoes, war, water
 supply, what to cook tonight, wine, women in science, work and family, yoga"""
-SAID = """good morning everyone; thank you very much; happy birthday to you; what time is it; see you tomorrow; I don't know;
+SAID = """
+good morning everyone; thank you very much; happy birthday to you; what time is it; see you tomorrow; I don't know;
 can you hear me; how are you; let's get started; this is amazing; I love you; wait a minute; come here; be careful;
 welcome to the show; any questions; in my opinion; ladies and gentlemen; on the other hand; to be honest; once upon a
 time; you won't believe this; it was a long day; we need more time; where are we going; the next step is simple; please
@@ -88,7 +97,8 @@ sit down; no problem at all; that is not true; I was born in a small town; turn 
 ask not for whom; my name is; the doctor said; we lost the game; it costs ten dollars; let me show you; ready, set, go;
 put it on the table; don't touch that; I miss you; call me back; the meeting is at nine; what do you think; there is no
 hurry; close the door; who are you; I have a dream of; how does it work"""
-SIGNS = """exit; no parking; open; closed; stop; sale; welcome; the end; chapter one; menu; password; error; page not found;
+SIGNS = """
+exit; no parking; open; closed; stop; sale; welcome; the end; chapter one; menu; password; error; page not found;
 phone number; price list; timetable; title of a film; name of a street; company logo; a date in March; subtitle in
 French; total amount; terms and conditions; wet paint; push; emergency; danger high voltage; last name; opening hours;
 slide with a diagram; table of numbers; source code; licence plate; score board; newspaper headline; web address; email;

@@ -121,9 +121,14 @@ def _read_texts(library: Library) -> bool:
     ):
         if find_spec(package) is None:
             say(what)
-        else:
+            continue
+        try:
             reader(library)
             read = True
+        except Interrupted:
+            raise
+        except SeehearError as error:  # no model at hand: the rest can be found without
+            say(str(error))
     return read
 
 

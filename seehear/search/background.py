@@ -1,5 +1,6 @@
 """The calibration of an index, kept beside it: the levels of each row, and of the best row of each kind, against the
-background queries (`search/calibrate.py`). Made once an index, so that a query costs one pass over the vectors."""
+background queries (`search/calibrate.py`), made once so that a query costs one pass over the vectors; and an index
+opened with it."""
 
 from __future__ import annotations
 
@@ -10,15 +11,19 @@ import numpy as np
 from seehear.data.library import Clip, Library, Vectors, table_name
 from seehear.data.locking import writing
 from seehear.data.records import Text, digest
-from seehear.errors import require
-from seehear.search.calibrate import OWN, background_phrases, calibrated
+from seehear.errors import SeehearError, require
+from seehear.search.calibrate import OWN, background_phrases, calibrated, pair_levels, surprise
 from seehear.search.gallery import unit
 from seehear.search.index import indexes, set_index
 from seehear.search.query import SearchSpace
-from seehear.types import Float
+from seehear.types import Float, Modality
 
 _KIND_OF = {"video": "seen", "audio": "heard"}
 _KIND_OF_TEXT = {"subtitle": "spoken", "speech": "spoken", "screen": "screen", "caption": "text"}
+_DOUBT = 2.0
+"""Surprise that a text has to have more than a picture, as no text is about something else than words are; chosen on
+half of `benchmarks/home.py`: what is said in passing came before what is seen."""
+_BANK = 500  # clips that sounds and pictures are calibrated by
 KINDS = ("seen", "heard", "spoken", "screen", "text")
 """How a moment can answer; `text` is a caption of the user's own."""
 
@@ -81,3 +86,49 @@ def _write(library: Library, name: str, rows: Vectors, levels_N3: np.ndarray) ->
     columns |= {"modality": pa.array(rows.modalities, pa.string())}
     columns |= {c: pa.array(levels_N3[:, n]) for n, c in enumerate(("middle", "high", "excess"))}
     library.replace(table_name("background", name), pa.table(columns))
+
+
+class OpenIndex:
+    """An index in memory, with its calibration."""
+
+    def __init__(self, library: Library, space: SearchSpace, name: str, clips: Mapping[str, Clip]):
+        rows = library.vectors("vectors", name).read()
+        self.space, self.name = space, name
+        self.vectors_NE = unit(rows.vectors)
+        self.ids_N = np.asarray(rows.ids, dtype=object)
+        self.items_N = rows.items
+        self.modalities_N = np.asarray(rows.modalities, dtype=object)
+        self.kinds_N = kinds_of_rows(rows, clips)
+        self._rows = {kind: np.flatnonzero(self.kinds_N == n) for n, kind in enumerate(KINDS)}
+        about = indexes(library)[name]
+        self.frozen = str(about.get("model", "")).startswith("frozen:")
+        about = about.get("background", {})
+        self.best = {kind: np.array(own, np.float32) for kind, own in about.get("best", {}).items()}
+        self.levels_N3 = read_levels(library, name, rows) if self.best else None
+        self._of_media: dict[tuple[Modality, str], np.ndarray] = {}
+
+    def rows(self, kind: str) -> np.ndarray:
+        """Numbers of the rows of a kind."""
+        return self._rows[kind]
+
+    def words(self, text_E: np.ndarray, kind: str) -> np.ndarray:
+        """(rows of the kind,) surprise of words."""
+        rows = self.rows(kind)
+        if self.levels_N3 is None or kind not in self.best:
+            raise SeehearError(f"index {self.name} is out of date: run 'seehear index' again")
+        own_N = surprise(self.levels_N3[rows], np.vecdot(self.vectors_NE[rows], text_E))
+        found_N = surprise(self.best[kind], own_N)
+        return found_N if kind in ("seen", "heard") else np.maximum(found_N - _DOUBT, 0.1 * found_N)
+
+    def media(self, query_E: np.ndarray, modality: Modality, kind: str) -> np.ndarray:
+        """(rows of the kind,) surprise of a sound or picture, against clips of the library."""
+        rows = self.rows(kind)
+        if (modality, kind) not in self._of_media:
+            own = np.flatnonzero(self.modalities_N == modality)
+            bank_BE = self.vectors_NE[own[:: max(1, -(-len(own) // _BANK))]]
+            self._of_media[modality, kind] = pair_levels(self.vectors_NE[rows], bank_BE)
+        return surprise(self._of_media[modality, kind], np.vecdot(self.vectors_NE[rows], query_E))
+
+    def vector_of(self, clip: str, modality: Modality) -> np.ndarray | None:
+        own = (self.ids_N == clip) & (self.modalities_N == modality)
+        return unit(self.vectors_NE[own].mean(axis=0)) if own.any() else None

@@ -17,20 +17,16 @@ import numpy as np
 
 from seehear.data.library import Clip, Library
 from seehear.errors import SeehearError, unknown
-from seehear.search.background import KINDS, kind_of_text, kinds_of_rows, read_levels
-from seehear.search.calibrate import confidence, in_words, pair_levels, surprise
+from seehear.search.background import KINDS, OpenIndex, kind_of_text
+from seehear.search.calibrate import confidence, in_words
+from seehear.search.exact import top
 from seehear.search.filters import Filters
-from seehear.search.gallery import unit
-from seehear.search.index import indexes, search_fulltext
+from seehear.search.index import search_fulltext
 from seehear.search.query import PART_MODALITY, Part, SearchSpace, allowed_clips
-from seehear.types import Modality
 
-_DOUBT = 2.0
-"""Surprise that a text has to have more than a picture, as no text is about something else than words are; chosen on
-half of `benchmarks/home.py`: what is said in passing came before what is seen."""
 _RANK = 60  # of reciprocal rank fusion
+_ROWS = 2000  # best rows of a channel that are looked at
 _DEPTH = 200  # clips of each ranking that are joined, at least
-_BANK = 500  # clips that media queries are calibrated by
 _SMALL = set(
     re.findall(
         r"\w+",
@@ -97,50 +93,6 @@ class _Match:
     item: int
 
 
-class OpenIndex:
-    """An index in memory, with its calibration."""
-
-    def __init__(self, library: Library, space: SearchSpace, name: str, clips: Mapping[str, Clip]):
-        rows = library.vectors("vectors", name).read()
-        self.space, self.name = space, name
-        self.vectors_NE = unit(rows.vectors)
-        self.ids_N = np.asarray(rows.ids, dtype=object)
-        self.items_N = rows.items
-        self.modalities_N = np.asarray(rows.modalities, dtype=object)
-        self.kinds_N = kinds_of_rows(rows, clips)
-        about = indexes(library)[name]
-        self.frozen = str(about.get("model", "")).startswith("frozen:")
-        about = about.get("background", {})
-        self.best = {kind: np.array(own, np.float32) for kind, own in about.get("best", {}).items()}
-        self.levels_N3 = read_levels(library, name, rows) if self.best else None
-        self._of_media: dict[tuple[Modality, str], np.ndarray] = {}
-
-    def rows(self, kind: str) -> np.ndarray:
-        return np.flatnonzero(self.kinds_N == KINDS.index(kind))
-
-    def words(self, text_E: np.ndarray, kind: str) -> np.ndarray:
-        """(rows of the kind,) surprise of words."""
-        rows = self.rows(kind)
-        if self.levels_N3 is None or kind not in self.best:
-            raise SeehearError(f"index {self.name} is out of date: run 'seehear index' again")
-        own_N = surprise(self.levels_N3[rows], np.vecdot(self.vectors_NE[rows], text_E))
-        found_N = surprise(self.best[kind], own_N)
-        return found_N if kind in ("seen", "heard") else np.maximum(found_N - _DOUBT, 0.1 * found_N)
-
-    def media(self, query_E: np.ndarray, modality: Modality, kind: str) -> np.ndarray:
-        """(rows of the kind,) surprise of a sound or picture, against clips of the library."""
-        rows = self.rows(kind)
-        if (modality, kind) not in self._of_media:
-            own = np.flatnonzero(self.modalities_N == modality)
-            bank_BE = self.vectors_NE[own[:: max(1, -(-len(own) // _BANK))]]
-            self._of_media[modality, kind] = pair_levels(self.vectors_NE[rows], bank_BE)
-        return surprise(self._of_media[modality, kind], np.vecdot(self.vectors_NE[rows], query_E))
-
-    def vector_of(self, clip: str, modality: Modality) -> np.ndarray | None:
-        own = (self.ids_N == clip) & (self.modalities_N == modality)
-        return unit(self.vectors_NE[own].mean(axis=0)) if own.any() else None
-
-
 class MomentSearch:
     """The indexes of a library opened for searching. `spaces`: index name -> its space."""
 
@@ -148,6 +100,7 @@ class MomentSearch:
         self.library = library
         self.clips = {clip.id: clip for clip in library.clips()}
         self.indexes = [OpenIndex(library, space, name, self.clips) for name, space in spaces.items()]
+        self.indexed = len({clip for index in self.indexes for clip in index.ids_N} & self.clips.keys())
         self._roots = library.roots()
 
     def search(
@@ -169,25 +122,24 @@ class MomentSearch:
         allowed = allowed_clips(self.library, filters)
         wanted = tuple(kinds or KINDS)
         asked = {part["clip"] for part in parts if not isinstance(part, str) and "clip" in part}
-        found = self._by_vectors(parts, wanted)
+        found = self._by_vectors(parts, wanted, allowed)
         words = " ".join(_words(part) for part in parts).strip()
         texts = self._by_words(words, wanted) if fulltext and words else {}
         known = [c for c in found.keys() | texts.keys() if c in self.clips and c not in asked]
         order = _joined({c: found[c].surprise for c in found}, {c: texts[c][1] for c in texts}, known, allowed)
         hits = self._moments(order, found, texts, k)
-        indexed = {clip for index in self.indexes for clip in index.ids_N.tolist() if clip in self.clips}
-        return Answer(self._said(parts), hits, len(indexed), len(self.clips))
+        return Answer(self._said(parts), hits, self.indexed, len(self.clips))
 
     # -- rankings ----------------------------------------------------------------------------------------------------
 
-    def _by_vectors(self, parts: Sequence[Part], kinds: Sequence[str]) -> dict[str, _Match]:
+    def _by_vectors(self, parts: Sequence[Part], kinds: Sequence[str], allowed: set[str] | None) -> dict[str, _Match]:
         """{clip: its best match}; of several parts the weighted sum of their surprises counts."""
         total: dict[str, float] = {}
         best: dict[str, _Match] = {}
         answered = False
         for part in parts:
             weight = 1.0 if isinstance(part, str) else float(part.get("weight", 1.0))
-            for clip, match in self._part(part, kinds).items():
+            for clip, match in self._part(part, kinds, allowed).items():
                 answered = True
                 total[clip] = total.get(clip, 0.0) + weight * match.surprise
                 if clip not in best or match.surprise > best[clip].surprise:
@@ -197,16 +149,17 @@ class MomentSearch:
             raise SeehearError(self._why_nothing(parts))
         return {clip: replace(best[clip], surprise=total[clip]) for clip in total}
 
-    def _part(self, part: Part, kinds: Sequence[str]) -> dict[str, _Match]:
-        """{clip: its best match over all channels} of one part of a query."""
+    def _part(self, part: Part, kinds: Sequence[str], allowed: set[str] | None) -> dict[str, _Match]:
+        """{clip: its best match over all channels} of one part of a query, of the clips that come into question."""
         found: dict[str, _Match] = {}
         for index, kind, surprises in self._channels(part, kinds):
-            rows = index.rows(kind)
-            # The best row of a clip comes first and stays.
-            for n in np.argsort(-surprises, kind="stable").tolist():
-                clip, value = index.ids_N[rows[n]], float(surprises[n])
-                if clip not in found or value > found[clip].surprise:
-                    found[clip] = _Match(value, kind, int(index.items_N[rows[n]]))
+            ids, items = index.ids_N[index.rows(kind)], index.items_N[index.rows(kind)]
+            if allowed is not None:
+                surprises = np.where([clip in allowed for clip in ids], surprises, -1.0)
+            for n in top(surprises, _ROWS).tolist():
+                clip, value = ids[n], float(surprises[n])
+                if value > 0 and (clip not in found or value > found[clip].surprise):
+                    found[clip] = _Match(value, kind, int(items[n]))
         return found
 
     def _channels(self, part: Part, kinds: Sequence[str]) -> Iterator[tuple[OpenIndex, str, np.ndarray]]:
@@ -282,7 +235,7 @@ class MomentSearch:
             if len(hits) == k:
                 break
             match = found.get(clip)
-            sure = float(confidence(np.float64(match.surprise))) if match else 0.0
+            sure = float(confidence(np.array(match.surprise))) if match else 0.0
             item, share = texts.get(clip, (0, 0.0))
             # A text that holds every word that was typed is no weak answer, whatever its meaning.
             if match is None or (share == 1.0 and sure < 0.9):
@@ -292,8 +245,11 @@ class MomentSearch:
             if not any(_overlap(hit, other) for other in hits):
                 hits.append(hit)
         # Ranks decide the order; a score that falls with them is the best confidence from there on.
-        scores = np.maximum.accumulate([hit.confidence for hit in hits][::-1])[::-1] if hits else []
-        return [replace(hit, score=round(float(score), 4)) for hit, score in zip(hits, scores, strict=True)]
+        best = 0.0
+        for n in reversed(range(len(hits))):
+            best = max(best, hits[n].confidence)
+            hits[n] = replace(hits[n], score=best)
+        return hits
 
     def _moment(self, clip: Clip, match: _Match, sure: float) -> Moment:
         own = clip.texts[match.item] if match.kind in ("spoken", "screen", "text") else None

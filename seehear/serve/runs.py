@@ -111,8 +111,8 @@ class Runs:
         """A run by name, the newest when none is said; opened, or opened again when its index was made anew."""
         about = self.about()
         if not about:
-            todo = f"seehear encode {self.uri}; seehear train {self.uri} fusemix; seehear index {self.uri} runs/fusemix"
-            raise Problem(409, "no_run", "there is no run to search with yet", todo)
+            todo = f"seehear encode {self.uri}; seehear index {self.uri}"
+            raise Problem(409, "no_run", "there is nothing to search with yet", todo)
         name = name or next(iter(about))
         if name not in about:
             raise Problem(404, "no_run_of_that_name", f"no run {name!r}", f"there are {', '.join(about)}")

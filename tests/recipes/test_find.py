@@ -11,6 +11,7 @@ from seehear.data.library import Library
 from seehear.errors import SeehearError
 from seehear.recipes.find import index_frozen, open_library
 from seehear.search.index import indexes
+from seehear.serve.runs import Runs
 from seehear.space import SharedSpace, frozen
 from tests.search import toy
 from tests.search.test_moments import Space
@@ -118,6 +119,14 @@ def test_one_frozen_index_alone(library, capsys):
     index_frozen(library)
     assert main(["search", library.uri, "a dog", "--index", "frozen-toy", "--k", "2", "--json"]) == 0
     assert [hit["id"][:3] for hit in json.loads(capsys.readouterr().out)] == ["dog", "dog"]
+
+
+def test_a_frozen_index_is_served(library):
+    """The newest index, which opens first, is of the joint space: the page can be asked with words."""
+    index_frozen(library)
+    run = Runs(library.uri, None).get()
+    assert (run.name, run.space.modalities) == ("frozen-toy", ("video", "text"))
+    assert run.searcher.search({"vector": run.encode_text("a dog")}, k=1)[0].id.startswith("dog")
 
 
 def test_a_library_that_has_moved_is_searched(library, tmp_path):

@@ -1,6 +1,7 @@
 """A folder of media, found in with packaged weights and one command."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -8,8 +9,19 @@ from PIL import Image
 
 from seehear.cli import main
 from seehear.data.library import Library
+from seehear.demo import MEDIA
+from seehear.errors import SeehearError
+from seehear.progress import Interrupted
 from seehear.recipes import find
 from tests.data.makers import film
+
+
+@pytest.fixture(scope="module", autouse=True)
+def plain():
+    """Nothing that reads speech or text on screen is installed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(find, "find_spec", lambda name: None)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +53,27 @@ def test_words_find_what_is_said(folder, library, capsys):
     spoken = [hit for hit in answer["hits"] if hit["kind"] == "spoken"]
     assert [(hit["text"], hit["start"], hit["end"]) for hit in spoken] == [("the harbour is closed tonight", 0.0, 1.0)]
     assert spoken[0]["file"] == str(folder.resolve() / "talk.mp4")
+
+
+def test_a_reader_without_its_model_does_not_end_it(library, monkeypatch, capsys):
+    """The other reader still reads, and Ctrl-C is no missing model."""
+
+    def lacking(_):
+        raise SeehearError("no speech model at hand")
+
+    def stopped(_):
+        raise Interrupted("stopped")
+
+    called = []
+    monkeypatch.setattr(find, "find_spec", lambda name: name)
+    monkeypatch.setattr("seehear.data.transcribe.transcribe", lacking)
+    monkeypatch.setattr("seehear.data.ocr.ocr", called.append)
+    assert find._read_texts(Library.open(library))
+    assert len(called) == 1
+    assert "no speech model at hand" in capsys.readouterr().err
+    monkeypatch.setattr("seehear.data.ocr.ocr", stopped)
+    with pytest.raises(Interrupted):
+        find._read_texts(Library.open(library))
 
 
 def test_a_picture_finds_its_like(folder, library, capsys):
@@ -104,3 +137,31 @@ def test_the_library_of_a_folder_is_in_the_cache(folder, tmp_path, monkeypatch):
 def test_mistakes_are_one_line(words, expected, capsys):
     assert main(["find", *words]) == 2
     assert capsys.readouterr().err == f"seehear: {expected}\n"
+
+
+def test_photos_alone(tmp_path, capsys):
+    """Words find them; nothing else has to be there."""
+    (tmp_path / "photos").mkdir()
+    for name in ("1f436", "1f34e", "1f418"):
+        shutil.copy(MEDIA / "pictures" / f"{name}.jpg", tmp_path / "photos")
+    words = ["find", str(tmp_path / "photos"), "an elephant", "--library", str(tmp_path / "lib"), "--wait", "--json"]
+    assert main([*words, "--preset", "light", "--quiet"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["hits"][0]["file"].endswith("1f418.jpg")
+    assert {hit["kind"] for hit in answer["hits"]} == {"seen"}
+
+
+def test_sounds_alone(tmp_path, capsys):
+    """Sounds find their like; that words find nothing is one line that says what can be done."""
+    (tmp_path / "sounds").mkdir()
+    sounds = sorted((MEDIA / "sounds").glob("*"))[:4]
+    for sound in sounds:
+        shutil.copy(sound, tmp_path / "sounds")
+    own = [str(tmp_path / "sounds"), "--library", str(tmp_path / "lib"), "--quiet"]
+    assert main(["find", *own, "--audio", str(sounds[2]), "--wait", "--preset", "light", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["hits"][0]["file"].endswith(sounds[2].name)
+    assert main(["find", *own, "a dog"]) == 2
+    line = capsys.readouterr().err
+    assert "no words can be compared with" in line
+    assert "search by --audio" in line
+    assert line.count("\n") == 1

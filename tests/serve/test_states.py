@@ -46,7 +46,7 @@ def test_no_run_yet_says_how_to_make_one(tmp_path):
     assert (status["clips"], status["runs"]) == (24, [])
     for said in (status["problem"], search.json()):
         assert said["code"] == "no_run"
-        assert [line.split()[1] for line in said["todo"].split("; ")] == ["encode", "train", "index"]
+        assert [line.split()[1] for line in said["todo"].split("; ")] == ["encode", "index"]
 
 
 def test_a_run_whose_model_is_gone_says_so(tmp_path):
