@@ -80,9 +80,10 @@ def test_one_name_is_two_towers_of_one_space():
         load_encoder("wordtower")
 
 
-@pytest.fixture(scope="module")
-def library(tmp_path_factory):
-    root = tmp_path_factory.mktemp("words")
+@pytest.fixture
+def library(tmp_path):
+    root = tmp_path / "words"
+    root.mkdir()
     (root / "media").mkdir()
     film(root / "media" / "a.mp4", seconds=3.0, colours=True)
     (root / "media" / "a.txt").write_text("a red square\n")
