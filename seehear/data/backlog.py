@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from seehear.data.current import OTHER_MAKER, why_stale
 from seehear.data.library import Library, VectorTable, table_name
-from seehear.data.records import Clip, Source, content_key
+from seehear.data.records import Clip, Source, content_key, unprintable
 from seehear.encoders.base import Encoder, Sample
 from seehear.errors import SeehearError
 
@@ -49,6 +50,16 @@ def _only_features(source: Source | None) -> bool:
     return source is not None and source.info.get("kind") == "features"
 
 
+def missing_folders(library: Library) -> dict[str, str]:
+    """Media folders that do not exist, each with the error that says so."""
+    return {
+        folder: f"the media folder {folder} no longer exists: put it back, or prepare it where it is now (seehear "
+        f"prepare FOLDER --library {library.uri})"
+        for folder in map(unprintable, library.roots().values())
+        if not os.path.isdir(folder)
+    }
+
+
 class Backlog:
     """Made once per run; making it takes the stale rows out and writes the encoder's fingerprint into `about`."""
 
@@ -73,6 +84,7 @@ class Backlog:
         about = {"modality": encoder.modality, "width": encoder.width, "fingerprint": encoder.fingerprint}
         about |= {"shape": encoder.shape} if encoder.shape else {}
         about |= {"of_run": True, "model": encoder.model} if encoder.of_run else {}
+        about |= {"source": encoder.source.name} if encoder.source else {}
         library.set_about(f"encoder:{encoder.name}", json.dumps(about, sort_keys=True))
         name = table_name("latents", encoder.name)
         if name in library.tables():

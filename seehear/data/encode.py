@@ -16,15 +16,17 @@ from typing import Literal
 
 import numpy as np
 
-from seehear.data.backlog import Backlog, Job, Key
+from seehear.data.backlog import Backlog, Job, Key, missing_folders
 from seehear.data.engines import Done, Engine, Local
-from seehear.data.library import Library, Vectors, table_name
+from seehear.data.library import Library, Vectors, quote, table_name
 from seehear.data.locking import writing
-from seehear.data.records import Clip, Reject, unprintable
+from seehear.data.records import Reject
 from seehear.data.workers import WorkerDied
-from seehear.encoders import DEFAULTS, Encoder, load_encoder
+from seehear.encoders import Encoder, load_towers
+from seehear.encoders.presets import describe, preset_encoders, strongest_at_hand
 from seehear.errors import DecodeError, SeehearError, refusal
 from seehear.progress import Interrupted, Progress, StopRequest, clock, counted, progress, say, stop_requests
+from seehear.types import MODALITIES
 
 COMMIT_ROWS, COMMIT_SECONDS = 1000, 30.0
 EngineName = Literal["local", "ray"]
@@ -77,8 +79,11 @@ def encode_library(
     where: str | None = None,
     engine: EngineName = "local",
     models: int = 1,
+    preset: str = "",
 ) -> EncodeReport:
-    """Bring the latents of some encoders up to date; without names, of the default one of every modality there is.
+    """Bring the latents of some encoders up to date. A joint encoder without '#modality=' stands for its towers of all
+    modalities that the library has. Without names the encoders are those of a preset: the one given, the one that the
+    library was encoded with before, or the strongest on this machine.
 
     `workers`: processes that decode, one a core by default; 0 decodes in this one. `where`: an SQL condition over the
     clips. `engine` 'ray' works on a Ray cluster, with so many `models` there. Ctrl-C and SIGTERM save what is done and
@@ -87,11 +92,18 @@ def encode_library(
     clips = library.clips()
     if not clips:
         raise SeehearError(f"{library.uri} has no clips: run 'seehear prepare FOLDER --library {library.uri}'")
-    encoders = _encoders(names, clips, device)
+    modalities = [modality for modality in MODALITIES if any(clip.has(modality) for clip in clips)]
+    if names is None:
+        preset = preset or library.about().get("preset", "") or strongest_at_hand(modalities)
+        names = [encoder.name for encoder in preset_encoders(preset, modalities)]
+        say(describe(preset, modalities, f"seehear encode {library.uri}"))
+    encoders = _encoders(names, modalities, device)
+    if preset:
+        library.set_about("preset", preset)
     chosen = None if where is None else {clip.id for clip in library.clips(where)}
     # Ray takes the signals when it starts: what is asked of a run must be asked of us.
     tables = [table_name("latents", encoder.name) for encoder in encoders]
-    with writing(library.uri, *tables), _started(engine, workers, models) as started, stop_requests() as stop:
+    with writing(library.uri, *tables), started_engine(engine, workers, models) as started, stop_requests() as stop:
         done = [
             _Encoding(library, encoder, Backlog(library, encoder, clips, chosen), stop).run(
                 started, batch_size or BATCH[encoder.modality]
@@ -101,7 +113,7 @@ def encode_library(
     return EncodeReport(encoders=tuple(done))
 
 
-def _started(name: EngineName, workers: int | None, models: int) -> AbstractContextManager[Engine]:
+def started_engine(name: EngineName, workers: int | None, models: int) -> AbstractContextManager[Engine]:
     if name == "local":
         return nullcontext(Local(workers))
     from seehear.data.ray_engine import on_ray
@@ -109,19 +121,18 @@ def _started(name: EngineName, workers: int | None, models: int) -> AbstractCont
     return on_ray(workers=workers, models=models)
 
 
-def _encoders(names: Sequence[str | Encoder] | None, clips: Sequence[Clip], device: str) -> list[Encoder]:
-    """The encoders asked for, each with at least one clip to encode."""
-    there = [modality for modality in DEFAULTS if any(clip.has(modality) for clip in clips)]
-    if names is None:
-        names = [name for modality in there for name in DEFAULTS[modality]]
-    encoders = [load_encoder(name, device=device) if isinstance(name, str) else name for name in names]
+def _encoders(names: Sequence[str | Encoder], modalities: Sequence[str], device: str) -> list[Encoder]:
+    """The encoders asked for, each with at least one clip to encode; those that map others' latents last."""
+    encoders: list[Encoder] = []
+    for name in names:
+        encoders += load_towers(name, modalities, device=device) if isinstance(name, str) else [name]
     for encoder in encoders:
-        if encoder.modality not in there:
+        if encoder.modality not in modalities:
             raise SeehearError(
                 f"{encoder.name!r} encodes {encoder.modality}, and no clip of the library has any "
-                f"(there is: {', '.join(there)})"
+                f"(there is: {', '.join(modalities)})"
             )
-    return encoders
+    return sorted({encoder.name: encoder for encoder in encoders}.values(), key=lambda e: e.source is not None)
 
 
 class _Encoding:
@@ -145,18 +156,47 @@ class _Encoding:
         if not self.backlog.jobs:
             say(f"{name}: all {self.backlog.kept:,} rows are there, nothing to encode")
             return self._report()
+        self._derive()
+        if not self.backlog.jobs:
+            return self._finished()
         # On a cluster, the media need not be where this process is.
         jobs = self._at_their_place() if isinstance(engine, Local) else self.backlog.jobs
         with (
-            progress(f"encoding with {name}", self.backlog.missing - self.rejected, self.unit) as bar,
+            progress(f"encoding with {name}", self.backlog.missing - self.made - self.rejected, self.unit) as bar,
             engine.vectors(self.encoder, jobs, batch_size) as batches,
         ):
             try:
                 self._take_all(batches, bar)
             finally:
                 self._flush()
+        return self._finished()
+
+    def _finished(self) -> EncoderReport:
         self.backlog.table.compact()
         return self._report()
+
+    def _derive(self) -> None:
+        """Rows that are functions of another encoder's current latents: no media are read for them."""
+        source = self.encoder.source
+        if source is None or table_name("latents", source.name) not in self.library.tables():
+            return
+        waiting = {job.keys[0]: job for job in self.backlog.jobs}
+        with progress(f"{self.encoder.name} from {source.name}", self.backlog.missing, self.unit) as bar:
+            try:
+                self._take_all(self._derived(source, waiting), bar)
+            finally:
+                self._flush()
+        self.backlog.jobs = list(waiting.values())
+
+    def _derived(self, source: Encoder, waiting: dict[Key, Job]) -> Iterator[list[Done]]:
+        """Takes what it gives out of `waiting`."""
+        table = self.library.vectors("latents", source.name)
+        for rows in table.scan(f"maker = {quote(source.fingerprint)}"):
+            keys = list(zip(rows.ids, rows.items.tolist(), strict=True))
+            at = [n for n, key in enumerate(keys) if key in waiting and waiting[key].content == rows.contents[n]]
+            if at:
+                vectors = self.encoder.derive(rows.vectors[at])
+                yield [(waiting.pop(keys[n]), vector) for n, vector in zip(at, vectors, strict=True)]
 
     def _take_all(self, batches: Iterator[list[Done]], bar: Progress) -> None:
         for batch in batches:
@@ -218,12 +258,10 @@ class _Encoding:
     def _at_their_place(self) -> list[Job]:
         """Jobs without those of media folders that do not exist; these are set aside, with one line a folder."""
         jobs = self.backlog.jobs
-        for folder in map(unprintable, self.library.roots().values()):
+        for folder, message in missing_folders(self.library).items():
             lost = [job for job in jobs if job.sample.path.startswith(folder + os.sep)]
-            if os.path.isdir(folder) or not lost:
+            if not lost:
                 continue
-            message = f"the media folder {folder} no longer exists: put it back, or prepare it where it is now"
-            message += f" (seehear prepare FOLDER --library {self.library.uri})"
             if len(lost) == len(self.backlog.jobs):
                 raise SeehearError(message)
             say(message)

@@ -6,7 +6,8 @@ place for all of them (`encode.py`), so that every engine leaves the same rows a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -21,6 +22,9 @@ from seehear.encoders import Encoder
 Done = tuple[Job, "np.ndarray | Exception"]
 """A job and its vector, or why it has none."""
 
+Results = list[tuple[Any, Any]]
+"""Items and what came of each: its result, or the exception that it raised."""
+
 TIME_LIMIT = 300.0
 """Seconds for one clip to be decoded: beyond it the file hangs its reader."""
 
@@ -30,6 +34,12 @@ class Engine(Protocol):
         self, encoder: Encoder, jobs: Sequence[Job], batch_size: int
     ) -> AbstractContextManager[Iterator[list[Done]]]:
         """What is done, in lists, in any order. An empty list says only that time has passed."""
+        ...
+
+    def results(
+        self, function: Callable[[Any], Any], items: Sequence[Any], time_limit: Callable[[Any], float]
+    ) -> AbstractContextManager[Iterator[Results]]:
+        """The same of any function, which is called in worker processes."""
         ...
 
 
@@ -55,6 +65,18 @@ class Local:
         prepared = map_in_processes(Prepare(encoder.preparation()), jobs, workers=workers, time_limit=TIME_LIMIT)
         with _a_core_to_decode(), drawn_ahead(prepared, room=2 * batch_size) as batches:
             yield (encoded(encoder, batch) for batch in batches)
+
+    @contextmanager
+    def results(
+        self, function: Callable[[Any], Any], items: Sequence[Any], time_limit: Callable[[Any], float]
+    ) -> Iterator[Iterator[Results]]:
+        stopped, workers = threading.Event(), min(self.workers, len(items))
+        made = map_in_processes(function, items, workers=workers, time_limit=time_limit, stopped=stopped)
+        with drawn_ahead(made, room=16) as batches:
+            try:
+                yield batches
+            finally:
+                stopped.set()
 
 
 def encoded(encoder: Encoder, prepared: Sequence[tuple[Any, Any]]) -> list[tuple[Any, np.ndarray | Exception]]:

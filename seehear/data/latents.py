@@ -246,8 +246,8 @@ def load_latents(
     whose ids begin with `prefix`, however few of their modalities belong together: then no others are read.
 
     `encoders`: their names by modality, several of one modality side by side; None takes every encoder that gives
-    vectors, or with `sequences` a modality's words or frames alone where it has them. A text counts as present where
-    all encoders of its modality have it, and so does a clip's video or audio.
+    vectors of its own (not those that map another's), or with `sequences` a modality's words or frames alone where it
+    has them. A text counts as present where all encoders of its modality have it, and so does a clip's video or audio.
     """
     chosen = _choose(library, encoders, sequences=sequences)
     clips = library.clips(f"id LIKE '{prefix}%'" if prefix else where)
@@ -304,7 +304,8 @@ def _choose(
 
 
 def _of_modality(about: Mapping[str, EncoderInfo], modality: Modality, *, sequences: bool) -> list[str]:
-    free = {name: info for name, info in about.items() if not info.get("of_run")}
+    # a source: a function of other latents, which has nothing to add to them
+    free = {name: info for name, info in about.items() if not info.get("of_run") and not info.get("source")}
     names = sorted(name for name, info in free.items() if info["modality"] == modality)
     laid_flat = [name for name in names if about[name].get("shape")]
     return laid_flat if sequences and laid_flat else [name for name in names if name not in laid_flat]

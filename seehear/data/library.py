@@ -3,6 +3,7 @@
 Tables   about      key, value: format version, media roots, the current fingerprint of each encoder
          sources    one row a media file: where it is and what it looked like when it was read
          clips      one row a clip (`Clip`)
+         transcripts  one row a media file and task: what a machine read out of it (`transcripts.py`)
          rejects    media and rows set aside, with stage and reason
          latents_*  one table an encoder, vectors_* one a run: append-only batches, so a kill loses one batch at most
 """
@@ -27,12 +28,14 @@ if TYPE_CHECKING:
 __all__ = ["SPLITS", "Clip", "Library", "Reject", "Source", "Text", "VectorTable", "Vectors"]
 __all__ += ["clip_id", "content_key", "in_batches", "one_of", "quote", "table_name"]
 
-FORMAT = "1"
+FORMAT, _READABLE = "2", ("1", "2")
+"""2: texts have `kind` and `by`. A library of format 1 is read as it is, and changed when it is next written to."""
 
 
 def _schemas() -> dict[str, pa.Schema]:
     pa = require("pyarrow")
-    text = pa.struct([("text", pa.string()), ("start", pa.float64()), ("end", pa.float64())])
+    text = [("text", pa.string()), ("start", pa.float64()), ("end", pa.float64())]
+    text = pa.struct([*text, ("kind", pa.string()), ("by", pa.string())])
     return {
         "about": pa.schema([("key", pa.string()), ("value", pa.string())]),
         "sources": pa.schema(
@@ -76,12 +79,21 @@ class Library:
     def create(cls, uri: str | Path) -> Library:
         """Open a library, making an empty one where there is none."""
         library = cls(uri)
-        names = library.tables()
-        for name, schema in _schemas().items():
-            if name not in names:
-                library._db.create_table(name, schema=schema)
-        library.set_about("format", FORMAT)
+        library.upgrade()
         return library
+
+    def upgrade(self) -> None:
+        """Makes what a library of an older format lacks, or all of a new one. To be called by a writer of clips."""
+        names, schemas = self.tables(), _schemas()
+        for name, schema in schemas.items():
+            if name not in names:
+                self._db.create_table(name, schema=schema)
+        if self.about().get("format") != FORMAT:
+            self.set_about("format", FORMAT)
+        if self.table("clips").schema != schemas["clips"]:
+            # One commit. The format is said first: an older seehear must refuse the library from here on.
+            rows = self.table("clips").to_arrow().cast(schemas["clips"])
+            self._open["clips"] = self._db.create_table("clips", data=rows, mode="overwrite")
 
     @classmethod
     def open(cls, uri: str | Path) -> Library:
@@ -95,9 +107,10 @@ class Library:
                 f"{uri} is not a seehear library: make one with 'seehear prepare FOLDER --library {uri}'"
             )
         made = library.about().get("format", FORMAT)
-        if made != FORMAT:
+        if made not in _READABLE:
             raise SeehearError(
-                f"{uri} has library format {made}, this seehear reads {FORMAT}: use the seehear that made it"
+                f"{uri} has library format {made}, this seehear reads {' and '.join(_READABLE)}: use the seehear that "
+                "made it"
             )
         return library
 
@@ -311,6 +324,6 @@ def _connect(uri: str) -> Any:
 
 
 def _clip(row: dict[str, Any]) -> Clip:
-    texts = tuple(Text(**t) for t in row.pop("texts") or ())
+    texts = tuple(Text(**(t | {"by": t.get("by") or ""})) for t in row.pop("texts") or ())
     labels = tuple(row.pop("labels") or ())
     return Clip(**(row | {"texts": texts, "labels": labels, "meta": json.loads(row["meta"] or "{}")}))

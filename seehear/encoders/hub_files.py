@@ -40,11 +40,21 @@ def model_folder(source: str) -> Path:
         return folder
     if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", source):
         raise SeehearError(f"no such folder: {source}")
+    return cached_folder(source) or _download(require("huggingface_hub", "hub"), source)
+
+
+def cached_folder(source: str) -> Path | None:
+    """Folder of a model in the hub's cache; None where it is not there, or only its settings are."""
     hub = require("huggingface_hub", "hub")
     try:
-        return Path(hub.snapshot_download(source, local_files_only=True, allow_patterns=_patterns(safe=True)))
-    except (OSError, ValueError):  # not in the cache
-        return _download(hub, source)
+        folder = Path(hub.snapshot_download(source, local_files_only=True, allow_patterns=_patterns(safe=True)))
+    except (OSError, ValueError):
+        return None
+    return folder if _weights(folder) else None
+
+
+def _weights(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
 
 
 def _patterns(*, safe: bool) -> list[str]:
@@ -101,7 +111,7 @@ def _unknown_class(settings: dict[str, Any], model_type: Any) -> str:
 
 def weights_hash(folder: Path) -> str:
     """Over the content of the weights and settings of a folder; the same wherever it lies."""
-    weights = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
+    weights = _weights(folder)
     if not weights:
         raise SeehearError(f"{folder} holds no weights (*.safetensors)")
     settings = sorted({path for pattern in _SETTINGS for path in folder.glob(pattern)})

@@ -18,7 +18,7 @@ from seehear.types import Tensor
 
 class TextTower(Tower):
     modality = "text"
-    uses = ("prefix", "length")
+    uses = ("prefix", "query", "length")
     pools: ClassVar[tuple[str, ...]] = ("mean", "cls", "last")
 
     def __init__(self, folder: Path, config: Any, options: HubOptions):
@@ -37,7 +37,19 @@ class TextTower(Tower):
         return "last" if modes.get("pooling_mode_lasttoken") else self.pools[0]
 
     def preparation(self) -> ReadText:
-        return ReadText(prefix=self.options.prefix)
+        return ReadText(self.prompt(self.options.prefix, "document", "passage"))
+
+    def query_preparation(self) -> ReadText:
+        return ReadText(self.prompt(self.options.query or self.options.prefix, "query"))
+
+    def prompt(self, given: str, *names: str) -> str:
+        """The one given, else the first that sentence-transformers' settings in the folder have."""
+        file = self.folder / "config_sentence_transformers.json"
+        prompts = (read_json(file, "download the folder again") if file.is_file() else {}).get("prompts") or {}
+        return f"{given} " if given else next((prompts[name] for name in names if prompts.get(name)), "")
+
+    def has_prompt(self) -> bool:
+        return bool(self.prompt("", "document", "passage"))
 
     @property
     def tokenizer(self) -> Any:

@@ -38,7 +38,9 @@ class HubOptions:
     frames: int = 8
     """Frames of a clip, where the model does not fix how many."""
     prefix: str = ""
-    """Put before every text, with a space: E5 wants 'query:' or 'passage:'."""
+    """Put before every text, with a space, instead of the folder's own prompt for documents: E5 wants 'passage:'."""
+    query: str = ""
+    """The same for the words of a search: E5 wants 'query:'."""
     length: int = 512
     """Tokens; a longer text is cut there, or where the model ends."""
 
@@ -77,9 +79,17 @@ class Tower(ABC):
     @abstractmethod
     def preparation(self) -> Callable[[Sample], Any]: ...
 
+    def query_preparation(self) -> Callable[[Sample], Any]:
+        """`preparation` of a query."""
+        return self.preparation()
+
     @abstractmethod
     def steps(self, model: nn.Module, prepared: Sequence[Any], device: str) -> list[Tensor]:
         """(T, width) of each sample. `model` is what AutoModel makes of the folder."""
+
+    def has_prompt(self) -> bool:
+        """Whether the folder has a prompt that is put before documents."""
+        return False
 
     def states(self, output: Any) -> Float[Tensor, "n l d"]:
         return output.last_hidden_state if self.options.layer == -1 else output.hidden_states[self.options.layer]

@@ -45,13 +45,15 @@ class ReadWaveform:
         return waveform_S
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class ReadText:
-    prefix: str = ""
-    """Put before every text, with a space between."""
+    before: str = ""
+    """Put before every text, as it is."""
+    after: str = ""
+    """Put behind every text, as it is."""
 
     def __call__(self, sample: Sample) -> str:
         text = " ".join(sample.text.split())
         if not text:
             raise DecodeError("the text is blank")
-        return f"{self.prefix} {text}" if self.prefix else text
+        return f"{self.before}{text}{self.after}"

@@ -46,10 +46,10 @@ class Classification:
     chosen: dict[str, float] = field(default_factory=dict)
     """What validation chose, and the accuracy there."""
 
-    def mistakes(self, most: int = 5) -> list[tuple[str, str, int]]:
-        """(true, said, how often) of the commonest confusions."""
+    def mistakes(self) -> list[tuple[str, str, int]]:
+        """(true, said, how often) of the five commonest confusions."""
         off = self.confusion - np.diag(np.diag(self.confusion))
-        worst = np.argsort(off, axis=None, kind="stable")[::-1][:most]
+        worst = np.argsort(off, axis=None, kind="stable")[::-1][:5]
         pairs = [np.unravel_index(i, off.shape) for i in worst]
         return [(self.classes[t], self.classes[s], int(off[t, s])) for t, s in pairs if off[t, s]]
 
@@ -61,8 +61,7 @@ def prompted(names: Sequence[str], templates: Sequence[str]) -> list[str]:
 
 def class_vectors(prompt_PE: Float[np.ndarray, "p e"], num_classes: int) -> Float[np.ndarray, "c e"]:
     """Vectors of `prompted` texts -> one unit vector a class: the mean over its templates."""
-    mean_CE = np.asarray(prompt_PE, np.float32).reshape(num_classes, -1, prompt_PE.shape[-1]).mean(axis=1)
-    return unit(mean_CE)
+    return unit(np.asarray(prompt_PE, np.float32).reshape(num_classes, -1, prompt_PE.shape[-1]).mean(axis=1))
 
 
 def zero_shot(

@@ -10,7 +10,7 @@ The last two change how items compete, so they matter where a few items are near
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -100,11 +100,9 @@ def nearest_mean(scores_of_items: Scores, num_items: int, k: int) -> Float[np.nd
     return np.concatenate(means)
 
 
-def corrected_retrieval(
-    correction: NNN | QueryBankNorm | None, query: Embedded, gallery: Embedded, *, ks: Sequence[int] = (1, 5, 10)
-) -> RetrievalResult:
+def corrected_retrieval(correction: NNN | QueryBankNorm | None, query: Embedded, gallery: Embedded) -> RetrievalResult:
     scores: Scores = lambda start, stop: _product(query.vectors[start:stop], gallery.vectors)  # noqa: E731
-    return rank_blocks(scores if correction is None else correction(scores), query.owner, gallery.owner, ks=ks)
+    return rank_blocks(scores if correction is None else correction(scores), query.owner, gallery.owner)
 
 
 def tuned_corrections(

@@ -67,8 +67,6 @@ def audio_fingerprint(waveform_S: Float[np.ndarray, " s"]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class SoundMatch:
-    query: int
-    """Place in the list of queries."""
     place: int
     """Place in the list that was searched."""
     differ: float
@@ -88,13 +86,13 @@ class SoundIndex:
         self.owner = np.repeat(np.arange(len(prints)), [len(p) for p in prints])[order]
         self.frame = np.concatenate([np.arange(len(p)) for p in prints] or [np.zeros(0, int)])[order]
 
-    def matches(self, query: np.ndarray, number: int = 0, *, most: float = SAME_SOUND) -> list[SoundMatch]:
+    def matches(self, query: np.ndarray) -> list[SoundMatch]:
         """Sounds that agree with the query on at least 1.5 s, best alignment of each."""
         found = []
         for place, shift in self._candidates(query):
             differ = _difference(query, self.prints[place], shift)
-            if differ is not None and differ <= most:
-                found.append(SoundMatch(number, place, differ, shift * _HOP / AUDIO_RATE))
+            if differ is not None and differ <= SAME_SOUND:
+                found.append(SoundMatch(place, differ, shift * _HOP / AUDIO_RATE))
         return found
 
     def _candidates(self, query: np.ndarray) -> list[tuple[int, int]]:

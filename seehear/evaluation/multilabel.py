@@ -15,7 +15,7 @@ from statistics import NormalDist
 import numpy as np
 
 from seehear.errors import require
-from seehear.types import Bool, Float
+from seehear.types import Bool, Float, Int
 
 _CAP = 1.0 - 1e-6  # of an AUC that d' is taken of: a perfect class would be infinitely far
 
@@ -39,7 +39,7 @@ def multilabel(
     if scores_NC.shape != truth_NC.shape or scores_NC.shape[1] != len(classes):
         shapes = f"{scores_NC.shape}, {truth_NC.shape} and {len(classes)} classes"
         raise ValueError(f"scores and truth must be (items, classes); got {shapes}")
-    usable = np.flatnonzero(truth_NC.any(axis=0) & ~truth_NC.all(axis=0))
+    usable = usable_classes(truth_NC)
     if not len(usable):
         raise ValueError("no class has both an item that has it and one that has not")
     precision = np.array([average_precision(scores_NC[:, c], truth_NC[:, c]) for c in usable])
@@ -51,6 +51,20 @@ def multilabel(
     }
     chance = {"mAP": float(truth_NC[:, usable].mean()), "AUC": 0.5, "d'": 0.0}
     return MultiLabel(metrics, chance, [classes[int(c)] for c in usable], precision, area)
+
+
+def truth_of(labels: Sequence[Sequence[str]], classes: Sequence[str]) -> Bool[np.ndarray, "n c"]:
+    """Which classes each item has. Labels that are none of the classes are left out."""
+    number = {name: c for c, name in enumerate(classes)}
+    truth_NC = np.zeros((len(labels), len(number)), bool)
+    for row, own in enumerate(labels):
+        truth_NC[row, [number[label] for label in own if label in number]] = True
+    return truth_NC
+
+
+def usable_classes(truth_NC: Bool[np.ndarray, "n c"]) -> Int[np.ndarray, " k"]:
+    """Numbers of the classes that some items have and some have not: only these can be measured, or learnt."""
+    return np.flatnonzero(truth_NC.any(axis=0) & ~truth_NC.all(axis=0))
 
 
 def average_precision(scores_N: Float[np.ndarray, " n"], truth_N: Bool[np.ndarray, " n"]) -> float:
@@ -113,7 +127,7 @@ def _class_scores(
     """One model a class; a class that every training item has, or none, scores the same for all."""
     logistic = require("sklearn.linear_model").LogisticRegression
     scores = [np.zeros((len(other), truth_NC.shape[1])) for other in others]
-    for c in np.flatnonzero(truth_NC.any(axis=0) & ~truth_NC.all(axis=0)):
+    for c in usable_classes(truth_NC):
         model = logistic(C=strength, max_iter=1000).fit(x_ND, truth_NC[:, c])
         for own, other in zip(scores, others, strict=True):
             own[:, c] = model.decision_function(other)

@@ -123,7 +123,7 @@ def check(wanted: Protocol | str, library: Library | str | Path) -> ProtocolChec
         texts += sum(len(row["texts"] or ()) for row in batch)
         labels.update(label for row in batch for label in row["labels"] or ())
         for need in wanted.needs:
-            lacking[need] += sum(not _has(row, need) for row in batch)
+            lacking[need] += sum(not row["texts" if need == "text" else f"has_{need}"] for row in batch)
     return ProtocolCheck(
         protocol=wanted.name,
         clips=clips,
@@ -141,10 +141,6 @@ def _batches(library: Library, split: str) -> Iterator[list[dict[str, Any]]]:
     columns = ["texts", "labels", "has_video", "has_audio"]
     for batch in query.select(columns).limit(None).to_batches(8192):
         yield batch.to_pylist()
-
-
-def _has(row: dict[str, Any], modality: str) -> bool:
-    return bool(row["texts"]) if modality == "text" else bool(row[f"has_{modality}"])
 
 
 def _deviations(wanted: Protocol, clips: int, texts: int, classes: int, lacking: dict[str, int]) -> Iterator[str]:
@@ -178,7 +174,10 @@ def to_markdown() -> str:
     ]
     for wanted in PROTOCOLS.values():
         lines += ["", *_section(wanted)]
-    return "\n".join([*lines, "", *_importers_section()]) + "\n"
+    lines += ["", "## What import looks for", ""]
+    lines += ["| set | files, in DIR or its usual folders | media, at any depth |", "|---|---|---|"]
+    lines += [f"| `{i.name}`: {i.title} | {'; '.join(i.annotations)} | {i.media} |" for i in IMPORTERS.values()]
+    return "\n".join(lines) + "\n"
 
 
 def _section(wanted: Protocol) -> Iterator[str]:
@@ -202,22 +201,10 @@ def _table(published: tuple[PublishedNumber, ...]) -> Iterator[str]:
     yield f"|---|{'---|' * (len(columns) + 3)}"
     for row in published:
         cells = [_cell(row.values[column]) if column in row.values else "" for column in columns]
-        yield f"| {row.method} | {' | '.join(cells)} | {_link(row.source)} | {row.tag} | {row.note} |"
+        link = f"[{row.source}](https://{'' if '/' in row.source else 'arxiv.org/abs/'}{row.source})"
+        yield f"| {row.method} | {' | '.join(cells)} | {link} | {row.tag} | {row.note} |"
 
 
 def _cell(value: float) -> str:
     """One digit after the point, as papers have; d' has three."""
     return f"{value:.1f}" if round(value, 1) == value else f"{value:g}"
-
-
-def _link(source: str) -> str:
-    return f"[{source}](https://{'' if '/' in source else 'arxiv.org/abs/'}{source})"
-
-
-def _importers_section() -> Iterator[str]:
-    yield "## What import looks for"
-    yield ""
-    yield "| set | files, in DIR or its usual folders | media, at any depth |"
-    yield "|---|---|---|"
-    for one in IMPORTERS.values():
-        yield f"| `{one.name}`: {one.title} | {'; '.join(one.annotations)} | {one.media} |"

@@ -9,7 +9,7 @@ import os
 import platform
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -107,14 +107,6 @@ class Report:
             if result.task == task and model in (None, result.model):
                 return result
         raise KeyError(f"no result of {model or 'any model'} on {task!r}; tasks: {', '.join(self.tasks())}")
-
-    def joined(self, other: Report) -> Report:
-        """Results of both, of the same split."""
-        if self.split != other.split:
-            raise ValueError(f"a report is of one split; got {self.split!r} and {other.split!r}")
-        warnings = tuple(dict.fromkeys(self.warnings + other.warnings))
-        results = self.results + other.results
-        return replace(self, results=results, warnings=warnings, about=self.about | other.about)
 
     # -- files ---------------------------------------------------------------------------------------------------------
 

@@ -81,20 +81,6 @@ def retrieval(
     return rank_blocks(scores, query_ids, gallery_ids, ks=ks)
 
 
-def retrieval_from_scores(
-    scores_QG: Float[Array, "q g"],
-    query_ids: Sequence[str | int] | np.ndarray,
-    gallery_ids: Sequence[str | int] | np.ndarray,
-    *,
-    ks: Sequence[int] = (1, 5, 10),
-) -> RetrievalResult:
-    """The same for scores that are at hand; a higher score is a better match."""
-    matrix = scores_QG.cpu().numpy() if isinstance(scores_QG, Tensor) else np.asarray(scores_QG)
-    if matrix.shape != (len(query_ids), len(gallery_ids)):
-        raise ValueError(f"scores must be ({len(query_ids)}, {len(gallery_ids)}); got {matrix.shape}")
-    return rank_blocks(lambda start, stop: matrix[start:stop], query_ids, gallery_ids, ks=ks)
-
-
 def rank_blocks(
     scores: Callable[[int, int], np.ndarray],
     query_ids: Sequence[str | int] | np.ndarray,

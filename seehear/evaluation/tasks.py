@@ -14,7 +14,7 @@ from seehear.evaluation.classify import Classification, zero_shot
 from seehear.evaluation.correspondence import correspondence
 from seehear.evaluation.embedded import Classes, Embedded, fuse
 from seehear.evaluation.geometry import hubness, modality_gap
-from seehear.evaluation.multilabel import multilabel
+from seehear.evaluation.multilabel import multilabel, truth_of, usable_classes
 from seehear.evaluation.report import TaskResult
 from seehear.evaluation.retrieval import RetrievalResult, retrieval
 from seehear.types import Modality
@@ -165,8 +165,8 @@ def correspond(embeddings: Embeddings, clips: Clips) -> Iterator[TaskResult]:
 
 def by_name(embeddings: Embeddings, classes: Classes, clips: Clips) -> Iterator[TaskResult]:
     """Classification by the names of the classes: clips with one label, and where some have several, all of them."""
-    known = {name: c for c, name in enumerate(classes.names)}
-    labels = [[known[label] for label in own if label in known] for own in clips.labels or ()]
+    known = set(classes.names)
+    labels = [[label for label in own if label in known] for own in clips.labels or ()]
     count = np.array([len(own) for own in labels])
     for m, part in embeddings.items():
         if m == "text":
@@ -174,23 +174,18 @@ def by_name(embeddings: Embeddings, classes: Classes, clips: Clips) -> Iterator[
         name = "" if classes.prompts == "plain" else f" ({classes.prompts} prompts)"
         one = np.flatnonzero(count[part.owner] == 1)
         if len(one):
-            yield _one_label(f"{m}->class{name}", part, one, [labels[c][0] for c in part.owner[one]], classes, clips)
-        some = np.flatnonzero(count[part.owner] > 0)
+            owner, keys = part.owner[one], _keys(clips.ids, part.owner)[one]
+            found = zero_shot(part.vectors[one], classes.vectors, [labels[c][0] for c in owner], classes.names)
+            details = {"prompts": classes.prompts}
+            yield classification_result(f"{m}->class{name}", found, clips, keys, owner, details=details)
         if (count[part.owner] > 1).any():
-            truth_NC = np.zeros((len(some), len(known)), bool)
-            for row, clip in enumerate(part.owner[some]):
-                truth_NC[row, labels[clip]] = True
-            yield from _many_labels(f"{m}->labels{name}", part, some, truth_NC, classes, clips)
-
-
-def _one_label(
-    task: str, part: Embedded, rows: np.ndarray, label: list[int], classes: Classes, clips: Clips
-) -> TaskResult:
-    names = [classes.names[c] for c in label]
-    found = zero_shot(part.vectors[rows], classes.vectors, names, classes.names)
-    return classification_result(
-        task, found, clips, _keys(clips.ids, part.owner)[rows], part.owner[rows], details={"prompts": classes.prompts}
-    )
+            some = np.flatnonzero(count[part.owner] > 0)
+            owner = part.owner[some]
+            truth_NC = truth_of([labels[c] for c in owner], classes.names)
+            if len(usable_classes(truth_NC)):
+                scores_NC = part.vectors[some] @ classes.vectors.T
+                groups = clips.groups[owner]
+                yield multilabel_result(f"{m}->labels{name}", scores_NC, truth_NC, groups, classes.names, clips)
 
 
 def classification_result(
@@ -219,16 +214,6 @@ def classification_result(
         truth=found.truth,
         said=found.said,
     )
-
-
-def _many_labels(
-    task: str, part: Embedded, rows: np.ndarray, truth_NC: np.ndarray, classes: Classes, clips: Clips
-) -> Iterator[TaskResult]:
-    scores_NC = part.vectors[rows] @ classes.vectors.T
-    if not (truth_NC.any(axis=0) & ~truth_NC.all(axis=0)).any():
-        return
-    groups = clips.groups[part.owner[rows]]
-    yield multilabel_result(task, scores_NC, truth_NC, groups, classes.names, clips)
 
 
 def multilabel_result(

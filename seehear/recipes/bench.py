@@ -25,7 +25,7 @@ from seehear.evaluation.classify import (
 )
 from seehear.evaluation.corrections import GapRemoval, corrected_retrieval, tuned_corrections
 from seehear.evaluation.embedded import Classes, Embedded, device_of, embed_latents, within
-from seehear.evaluation.multilabel import Marked, linear_scores
+from seehear.evaluation.multilabel import Marked, linear_scores, truth_of, usable_classes
 from seehear.evaluation.protocol import evaluate_embeddings
 from seehear.evaluation.report import TaskResult
 from seehear.methods.base import Method
@@ -226,14 +226,11 @@ def _one_label(
 
 def _many_labels(bench: Bench, model: str, m: Modality, own: Embedded, count: np.ndarray) -> Iterator[TaskResult]:
     """Logistic regression a label; nothing where a split has no label both present and absent."""
-    number = {name: c for c, name in enumerate(bench.class_names)}
     marked, owners = {}, {}
     for split in ("train", "val", bench.options.split):
         rows = np.flatnonzero((bench.data.splits[own.owner] == split) & (count[own.owner] > 0))
-        truth_NC = np.zeros((len(rows), len(number)), bool)
-        for row, clip in enumerate(own.owner[rows]):
-            truth_NC[row, [number[label] for label in bench.labels[clip]]] = True
-        if not (truth_NC.any(axis=0) & ~truth_NC.all(axis=0)).any():
+        truth_NC = truth_of([bench.labels[clip] for clip in own.owner[rows]], bench.class_names)
+        if not len(usable_classes(truth_NC)):
             return
         marked[split], owners[split] = Marked(own.vectors[rows], truth_NC), own.owner[rows]
     test = marked[bench.options.split]

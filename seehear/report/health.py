@@ -24,13 +24,15 @@ _PAIRS = 1_000_000_000
 
 def health_section(library: Library, *, split: str) -> list[Markup]:
     summary = report(library, Tally())
-    copies = _copies(library)
+    sources = [s for s in library.sources().values() if s.fingerprint and s.info.get("kind") != "manifest"]
+    copies = len(sources) - len({s.fingerprint for s in sources})
+    unlabelled = library.table("clips").count_rows("array_length(labels) = 0 OR labels IS NULL")
     known = {
         "clips": f"{counted(summary.clips, 'clip')} from {counted(summary.files, 'file')}, {summary.hours:,.2f} hours",
         "read in part": f"{summary.damaged:,} damaged files" if summary.damaged else "no damaged file",
         "set aside": f"{sum(summary.rejects.values()):,} files and rows" if summary.rejects else "nothing",
-        "repeated files": f"{sum(copies):,} with the content of another" if copies else "none",
-        "labels": _labelled(library),
+        "repeated files": f"{copies:,} with the content of another" if copies else "none",
+        "labels": f"{counted(library.count_clips() - unlabelled, 'clip')} with one or more",
     }
     return [facts(known), _by_split(library), *_rejects(library), *_leaks(library, split)]
 
@@ -50,19 +52,6 @@ def _by_split(library: Library) -> Markup:
     return table(
         head, rows, caption="Clips by what they have, and by split. Absent is masked, never filled in.", words=2
     )
-
-
-def _copies(library: Library) -> list[int]:
-    """Of each content that several media files share, how many more than one."""
-    count = Counter(
-        s.fingerprint for s in library.sources().values() if s.fingerprint and s.info.get("kind") != "manifest"
-    )
-    return [n - 1 for n in count.values() if n > 1]
-
-
-def _labelled(library: Library) -> str:
-    none = library.table("clips").count_rows("array_length(labels) = 0 OR labels IS NULL")
-    return f"{counted(library.count_clips() - none, 'clip')} with one or more"
 
 
 def _rejects(library: Library) -> list[Markup]:

@@ -33,7 +33,11 @@ class Row:
 
     def marks(self, metric: str) -> list[Mark]:
         sides = {"run": self.run, "closed": self.closed, "frozen": self.frozen}
-        found = [_mark(kind, result, metric) for kind, result in sides.items() if result and metric in result.metrics]
+        found = []
+        for kind, result in sides.items():
+            if result and metric in result.metrics:
+                value, bounds = result.metrics[metric], result.intervals.get(metric, (math.nan, math.nan))
+                found.append(Mark(kind, value, *bounds, says=f"{result.model} {percent(value, bounds)}"))
         if metric in self.run.chance:
             chance = self.run.chance[metric]
             found.append(Mark("chance", chance, says=f"chance {percent(chance)}"))
@@ -50,9 +54,10 @@ def rows_of(report: Report, own: Sequence[str], kinds: Sequence[str], metric: st
         if run is None or metric not in run.metrics:
             continue
         others = [r for name, r in results.items() if not _of_run(name, own) and metric in r.metrics]
-        closed = [r for r in others if r.model not in FROZEN]
-        frozen = [r for r in others if r.model in FROZEN]
-        found.append(Row(run, _best(closed, metric), _best(frozen, metric)))
+        others.sort(key=lambda r: -r.metrics[metric])
+        closed = next((r for r in others if r.model not in FROZEN), None)
+        frozen = next((r for r in others if r.model in FROZEN), None)
+        found.append(Row(run, closed, frozen))
     return sorted(found, key=lambda row: (bool(set("+|") & set(row.run.task)), -row.run.counts.get("groups", 0)))
 
 
@@ -64,13 +69,13 @@ def retrieval_section(report: Report, own: Sequence[str]) -> list[Markup]:
     panels = [
         element(
             "div",
-            element("h3", f"{_in_words(metric)} ({metric})"),
+            element("h3", f"{said} ({metric})"),
             intervals(
                 [_line(row, metric) for row in rows],
                 label=f"{metric} by direction: run, closed forms, encoders, chance",
             ),
         )
-        for metric in ("R@1", _DECIDED)
+        for metric, said in (("R@1", "The right answer comes first"), (_DECIDED, "It is among the first ten"))
     ]
     return [
         paragraph(_verdict(told)),
@@ -116,15 +121,6 @@ def _of_run(model: str, own: Sequence[str]) -> bool:
     return any(model == name or model.startswith((f"{name},", f"{name} +")) for name in own)
 
 
-def _best(results: Sequence[TaskResult], metric: str) -> TaskResult | None:
-    return max(results, key=lambda r: r.metrics[metric], default=None)
-
-
-def _mark(kind: str, result: TaskResult, metric: str) -> Mark:
-    value, bounds = result.metrics[metric], result.intervals.get(metric, (math.nan, math.nan))
-    return Mark(kind, value, *bounds, says=f"{result.model} {percent(value, bounds)}")
-
-
 def _line(row: Row, metric: str) -> Line:
     value = percent(row.run.metrics[metric], row.run.intervals.get(metric))
     few = row.run.counts.get("groups", FEW_GROUPS) < FEW_GROUPS
@@ -139,10 +135,6 @@ def _key(rows: Sequence[Row]) -> Markup:
     if any(row.frozen for row in rows):
         names["frozen"] = "frozen encoders (" + ", ".join(dict.fromkeys(r.frozen.model for r in rows if r.frozen)) + ")"
     return legend(names | {"chance": "chance"})
-
-
-def _in_words(metric: str) -> str:
-    return "The right answer comes first" if metric == "R@1" else "It is among the first ten"
 
 
 # -- against the best closed form --------------------------------------------------------------------------------------

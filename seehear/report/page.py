@@ -70,10 +70,10 @@ def table(head: Sequence[Any], rows: Iterable[Sequence[Any] | Markup], *, captio
     return captioned(caption, element("table", *parts, class_="numbers" if words == 1 else None))
 
 
-def table_row(cells: Sequence[Any], *, words: int = 1, class_: str | None = None) -> Markup:
+def table_row(cells: Sequence[Any], *, words: int = 1) -> Markup:
     first = element("th", cells[0], scope="row")
     rest = [element("td", cell, class_=None if i < words else "n") for i, cell in enumerate(cells[1:], start=1)]
-    return element("tr", first, *rest, class_=class_)
+    return element("tr", first, *rest)
 
 
 def captioned(caption: Any, made: Markup) -> Markup:

@@ -162,15 +162,17 @@ def _printed(row: PublishedNumber, name: str) -> Line:
 def _published_table(published: Sequence[PublishedNumber]) -> Markup:
     names = _measures(published)
     noted = any(row.note for row in published)
-    rows = [
-        [row.method, f"{_source(row)}, {row.tag}", *([row.note] if noted else []), *(_number(row, n) for n in names)]
-        for row in published
-    ]
+    rows = []
+    for row in published:
+        source = row.source if "/" in row.source else f"arXiv {row.source}"
+        numbers = [f"{row.values[n]:g}" if n in row.values else "" for n in names]
+        rows.append([row.method, f"{source}, {row.tag}", *([row.note] if noted else []), *numbers])
     tags = dict.fromkeys(row.tag for row in published)
     seen = "; ".join(f"{tag}: {TAGS[tag]}" for tag in tags)
     caption = f"As printed, in per cent where it is a share; nothing of it was measured here. Seen in: {seen}."
     words = ["published", "source, and how seen", *(["note"] if noted else [])]
-    return table([*words, *(_column(name) for name in names)], rows, caption=caption, words=len(words))
+    columns = [direction(name) + ("" if name.rpartition(" ")[2] in NOT_PERCENT else ", %") for name in names]
+    return table([*words, *columns], rows, caption=caption, words=len(words))
 
 
 def _measures(published: Sequence[PublishedNumber]) -> list[str]:
@@ -178,19 +180,6 @@ def _measures(published: Sequence[PublishedNumber]) -> list[str]:
     names = dict.fromkeys(name for row in published for name in row.values)
     asked = list(dict.fromkeys(name.rpartition(" ")[0] for name in names))
     return sorted(names, key=lambda name: asked.index(name.rpartition(" ")[0]))
-
-
-def _column(name: str) -> str:
-    unit = "" if name.rpartition(" ")[2] in NOT_PERCENT else ", %"
-    return direction(name) + unit
-
-
-def _source(row: PublishedNumber) -> str:
-    return row.source if "/" in row.source else f"arXiv {row.source}"
-
-
-def _number(row: PublishedNumber, name: str) -> str:
-    return f"{row.values[name]:g}" if name in row.values else ""
 
 
 # -- query by query ----------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from seehear.progress import clock
 from seehear.report.figures import curve
 from seehear.report.markup import element
 from seehear.report.page import facts, paragraph
+from seehear.space import model_folder, read_config
 from seehear.train.gradients import gradients
 from seehear.train.log import read_metrics
 
@@ -29,7 +30,7 @@ _ROWS = 512  # of the step whose operations are counted
 def training_section(run: Path, method: Method, data: LatentData) -> list[Any]:
     """From `metrics.jsonl` and the model's own notes; nothing for a model that came without them."""
     entries = read_metrics(run / "metrics.jsonl") if (run / "metrics.jsonl").is_file() else []
-    noted = model_notes(run).get("training", {})
+    noted = read_config(model_folder(run)).get("training", {})
     best = noted.get("step")
     names = dict.fromkeys(k for entry in entries for k in entry if k == "val/score" or k.startswith("loss"))
     panels = []
@@ -37,19 +38,16 @@ def training_section(run: Path, method: Method, data: LatentData) -> list[Any]:
         points = [(e["step"], e[name]) for e in entries if e.get(name) is not None]
         if len(points) > 1:
             x, y = zip(*points, strict=True)
-            title, show = _named(name)
-            drawn = curve(x, y, label=title, show=show, marked=best if name == "val/score" else None)
+            if name == "val/score":
+                title = "validation score, %"
+                drawn = curve(x, y, label=title, show=lambda value: f"{100 * value:.1f}", marked=best)
+            else:
+                title = name.replace("/", ": ")
+                drawn = curve(x, y, label=title)
             panels.append(element("div", element("h3", title), drawn))
     known = _facts(entries, noted, method, data)
     ring = "The ring marks the step whose weights were kept: the best validation score."
     return [facts(known), element("div", *panels, class_="panels"), paragraph(ring, class_="soft") if panels else None]
-
-
-def model_notes(run: Path) -> dict[str, Any]:
-    """`model/config.json`."""
-    from seehear.space import model_folder, read_config
-
-    return read_config(model_folder(run))
 
 
 def flops_of_step(method: Method, data: LatentData) -> tuple[int, int] | None:
@@ -65,12 +63,6 @@ def flops_of_step(method: Method, data: LatentData) -> tuple[int, int] | None:
     return count_flops(
         lambda: gradients(learner, batch, progress=0.0, rng=rng, micro_batch=None, autocast=nullcontext)
     ), rows
-
-
-def _named(name: str) -> tuple[str, Any]:
-    if name == "val/score":
-        return "validation score, %", lambda value: f"{100 * value:.1f}"
-    return name.replace("/", ": "), "{:.3g}".format
 
 
 def _facts(entries: list[dict[str, Any]], noted: Mapping[str, Any], method: Method, data: LatentData) -> dict[str, str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -173,14 +174,11 @@ def _media(app: FastAPI) -> None:
 def _page(app: FastAPI) -> None:
     pages = {f"/{file.name}": file for file in PAGE.iterdir() if file.suffix in _STATIC}
     for address, file in ({"/": PAGE / "index.html"} | pages).items():
-        app.add_route(address, _static(file), include_in_schema=False)
+        app.add_route(address, partial(_static, file=file), include_in_schema=False)
 
 
-def _static(file: Path) -> Callable[[Request], Awaitable[FileResponse]]:
-    async def answer(_: Request) -> FileResponse:
-        return FileResponse(file, media_type=_STATIC[file.suffix], headers={"cache-control": "no-cache"})
-
-    return answer
+async def _static(_: Request, *, file: Path) -> FileResponse:
+    return FileResponse(file, media_type=_STATIC[file.suffix], headers={"cache-control": "no-cache"})
 
 
 # -- refusals ----------------------------------------------------------------------------------------------------------

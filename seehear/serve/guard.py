@@ -58,7 +58,9 @@ class Guard:
         if not self.token and not is_loopback(_name(host)):
             return _problem(403, "host", f"this server is not called {host!r}")
         site, origin = headers.get("sec-fetch-site", "none"), headers.get("origin")
-        foreign = site in ("cross-site", "same-site") or (origin is not None and _host(origin) != host.lower())
+        foreign = site in ("cross-site", "same-site") or (
+            origin is not None and origin.lower().partition("://")[2] != host.lower()
+        )
         if foreign and (scope["path"] != "/" or scope["method"] != "GET"):  # a link to the page is no harm
             return _problem(403, "origin", "another site's page may not ask this server")
         if (unknown := self._unknown(scope, headers) if self.token else None) is not None:
@@ -106,11 +108,6 @@ def _name(host: str) -> str:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:
         return ""
-
-
-def _host(origin: str) -> str:
-    """'http://localhost:8710' -> 'localhost:8710'."""
-    return origin.lower().partition("://")[2]
 
 
 def _cookie(header: str) -> str:

@@ -67,7 +67,7 @@ def test_every_command(bucket, recordings, tmp_path, capsys):
     assert [(e["made"], e["kept"]) for e in again["encoders"]] == [(0, 24), (0, 24)]
     said(capsys, "train", library, "fusemix", "--out", run, "--train.steps", "3", "--method.dim", "8")
     assert json.loads((tmp_path / "run" / "config.json").read_text())["library"] == library
-    said(capsys, "evaluate", run)
+    said(capsys, "evaluate", run, "--no-closed-forms", "--no-probes", "--examples", "1")
     said(capsys, "index", library, run)
     hits = json.loads(said(capsys, "search", library, "a bell rings 2", "--k", "3", "--labels", "bell", "--json"))
     assert len(hits) == 3

@@ -77,6 +77,14 @@ def test_one_recording_is_divided_in_time_with_gaps(tmp_path, originals):
     assert {clip.id: again[clip.id] for clip in clips} == {clip.id: clip.split for clip in clips}
 
 
+def test_a_divided_recording_that_became_short_is_trained_on(tmp_path, originals):
+    recordings(tmp_path / "m", originals, [40])
+    prepare(tmp_path / "m", tmp_path / "lib", HERE)
+    shutil.copy(originals / "1.wav", tmp_path / "m" / "rec00.wav")
+    prepare(tmp_path / "m", tmp_path / "lib", HERE)
+    assert list(split_of_clips(tmp_path / "lib").values()) == ["train"]
+
+
 def test_lines_that_overlap_a_part_before_the_gap_belong_to_the_gap(tmp_path, originals):
     recordings(tmp_path / "m", originals, [40])
     srt(tmp_path / "m" / "rec00.srt", [(n, n + 3.5, f"line {n}") for n in range(36)])

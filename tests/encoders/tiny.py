@@ -206,10 +206,54 @@ def pe_video(folder: Path):
     return PeVideoModel(config)
 
 
+def _qwen3_vl(folder: Path):
+    from transformers import Qwen3VLConfig, Qwen3VLModel
+
+    write_tokenizer(folder)
+    picture = {"size": {"shortest_edge": 1024, "longest_edge": 4096}, "patch_size": 8, "temporal_patch_size": 2}
+    picture |= {"merge_size": 2, "image_mean": MEAN, "image_std": STD}
+    (folder / "preprocessor_config.json").write_text(json.dumps(picture))
+    text = TEXT | {"num_key_value_heads": 2, "head_dim": 16, "pad_token_id": 0}
+    text |= {"rope_parameters": {"rope_type": "default", "mrope_section": [4, 2, 2], "rope_theta": 10_000.0}}
+    vision = {"depth": 2, "hidden_size": 32, "intermediate_size": 37, "num_heads": 4, "patch_size": 8}
+    vision |= {"out_hidden_size": 32, "num_position_embeddings": 64, "deepstack_visual_indexes": [0]}
+    marks = {"image_token_id": 20, "video_token_id": 21, "vision_start_token_id": 22, "vision_end_token_id": 23}
+    return Qwen3VLModel(Qwen3VLConfig(text_config=text, vision_config=vision, **marks))
+
+
+def _embedding_gemma2(folder: Path):
+    from transformers import EmbeddingGemma2Config, EmbeddingGemma2Model
+
+    write_tokenizer(folder)
+    sounds = {"feature_size": 128, "sampling_rate": 16_000}
+    picture = {"patch_size": 4, "max_soft_tokens": 70, "pooling_kernel_size": 3}
+    parts = {"feature_extractor": sounds, "image_processor": picture, "audio_seq_length": 25, "audio_ms_per_token": 40}
+    (folder / "processor_config.json").write_text(json.dumps(parts))
+    prompts = {"query": "query: ", "document": "the "}
+    (folder / "config_sentence_transformers.json").write_text(json.dumps({"prompts": prompts}))
+    text = TEXT | {"num_key_value_heads": 2, "head_dim": 8, "hidden_size_per_layer_input": 8, "embedding_dim": 24}
+    text |= {"global_head_dim": 8, "num_global_key_value_heads": 1, "pad_token_id": 0, "bos_token_id": 1}
+    vision = PICTURE | {"model_type": "gemma4_vision", "num_key_value_heads": 4, "head_dim": 8, "patch_size": 4}
+    audio = {"model_type": "gemma4_audio", "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4}
+    audio |= {"subsampling_conv_channels": [128, 4], "output_proj_dims": 32}
+    marks = {"image_token_id": 20, "video_token_id": 21, "boi_token_id": 22, "eoi_token_id": 23}
+    marks |= {"audio_token_id": 24, "boa_token_id": 25, "eoa_token_index": 26}
+    config = EmbeddingGemma2Config(text_config=text, vision_config=vision, audio_config=audio, **marks)
+    return EmbeddingGemma2Model(config)
+
+
 FAMILIES: dict[str, Callable[[Path], torch.nn.Module]] = {
     **{"clip": _clip, "siglip": _siglip, "siglip2": _siglip2, "dinov2": _dinov2, "dinov3": _dinov3, "vit": _vit},
     **{"videomae": _videomae, "vivit": _vivit, "vjepa2": _vjepa2, "clap": _clap, "ast": _ast, "whisper": _whisper},
-    **{"wav2vec2": _wav2vec2, "hubert": _hubert, "bert": _bert, "t5": _t5, "pe_audio": _pe_audio},
+    **{
+        "wav2vec2": _wav2vec2,
+        "hubert": _hubert,
+        "bert": _bert,
+        "t5": _t5,
+        "pe_audio": _pe_audio,
+        "qwen3_vl": _qwen3_vl,
+        "embedding_gemma2": _embedding_gemma2,
+    },
 }
 
 

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -172,11 +173,15 @@ def test_two_runs_are_compared_on_the_queries_they_share(tmp_path):
         compare_reports(better, other, "text->video")
 
 
+def joined(one, other):
+    return replace(one, results=one.results + other.results)
+
+
 def test_two_saved_runs_are_compared_on_all_they_share(tmp_path, capsys):
     for name, noise, model in (("a", 1.0, "fusemix"), ("b", 0.6, "mcn")):
         (tmp_path / name).mkdir()
         found = report(noise=noise, seed=len(name), model=model)
-        found.joined(report(noise=1.2, seed=3, model="cca")).save(tmp_path / name)
+        joined(found, report(noise=1.2, seed=3, model="cca")).save(tmp_path / name)
     found = compare_runs(tmp_path / "a", tmp_path / "b")
     assert set(found) == set(report().tasks())
     assert found["text->video"]["R@1"].low > 0
@@ -193,8 +198,8 @@ def test_two_saved_runs_are_compared_on_all_they_share(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["text->video"]["R@1"]["p"] < 0.05
 
 
-def test_reports_of_models_join_in_one_table():
-    both = report(model="fusemix").joined(report(noise=1.0, model="cca"))
+def test_several_models_stand_in_one_table():
+    both = joined(report(model="fusemix"), report(noise=1.0, model="cca"))
     assert both.models() == ["fusemix", "cca"]
     text = str(both)
     assert text.index("fusemix") < text.index("cca") < text.index("chance")

@@ -21,7 +21,8 @@ import numpy as np
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
-from seehear.data.importers.base import Files, ImportOptions
+from seehear.data.importers.base import ImportOptions
+from seehear.data.importers.files import Files
 from seehear.data.importers.media import MediaIndex
 from seehear.data.importers.registry import IMPORTERS
 from seehear.data.manifest import read_manifest

@@ -167,7 +167,7 @@ def test_mixed_rows_that_share_most_of_their_sources_are_masked(mix):
         {"mix": "none", "weighting": "rows"},
         {"lambda_per": "row"},
         {"standardise": True, "blocks": {"video": (8, 4)}},
-        {"head": "skip"},
+        pytest.param({"head": "skip"}, marks=pytest.mark.slow),
         {"head": "linear"},
     ],
     ids=lambda c: "-".join(c),

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, replace
+from functools import partial
 
 import pytest
 import torch
@@ -156,21 +157,23 @@ def test_cosines_have_a_temperature_for_each_space():
 
 # -- options and use --------------------------------------------------------------------------------------------------
 
+variant = partial(pytest.param, marks=pytest.mark.slow)
+
 
 @pytest.mark.parametrize(
     "changes",
     [
         {},
-        {"cluster_over": "sum"},
-        {"cluster_over": "fused"},
-        {"similarity": "cosine"},
-        {"spaces": "disjoint"},
         {"spaces": "fine_coarse", "similarity": "cosine"},
-        {"cluster_weight": 0.0},
-        {"reconstruct_weight": 0.0},
-        {"pairs": (("video", "text"), ("audio", "text"))},
         {"queue": 0, "refit_every": 1},
         {"mask_duplicates": True, "normalise": "none"},
+        variant({"cluster_over": "sum"}),
+        variant({"cluster_over": "fused"}),
+        variant({"similarity": "cosine"}),
+        variant({"spaces": "disjoint"}),
+        variant({"cluster_weight": 0.0}),
+        variant({"reconstruct_weight": 0.0}),
+        variant({"pairs": (("video", "text"), ("audio", "text"))}),
     ],
     ids=lambda c: "-".join(map(str, c.values())) or "default",
 )

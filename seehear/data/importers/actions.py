@@ -7,22 +7,18 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from seehear.data.importers.base import (
-    Files,
-    Importer,
     ImportOptions,
     Item,
     Items,
-    by_stem,
-    by_youtube_id,
     spaced,
 )
-from seehear.data.importers.files import given, number, with_header, words
+from seehear.data.importers.files import Files, given, span, with_header, words
 from seehear.errors import SeehearError
 
 _LISTS = 3
 
 
-def _kinetics(files: Files, options: ImportOptions, *, size: str) -> Items:
+def kinetics(files: Files, options: ImportOptions, *, size: str) -> Items:
     said = {"train": ("train",), "val": ("val", "validate"), "test": ("test",)}
     prefixes = (f"kinetics-{size}_", f"kinetics{size}_", f"kinetics_{size}_", f"k{size}_", "")
     names = {split: tuple(f"{p}{name}.csv" for p in prefixes for name in names) for split, names in said.items()}
@@ -32,9 +28,7 @@ def _kinetics(files: Files, options: ImportOptions, *, size: str) -> Items:
 
 
 def _of_kinetics(row: dict[str, str], split: str) -> Item:
-    video, start, end = given(row, "youtube_id"), number(row, "time_start"), number(row, "time_end")
-    if end <= start:
-        raise SeehearError(f"ends at {end:g} s, but starts at {start:g} s")
+    video, (start, end) = given(row, "youtube_id"), span(row, "time_start", "time_end")
     label = row.get("label", "")
     return Item(
         keys=(video,),
@@ -48,10 +42,15 @@ def _of_kinetics(row: dict[str, str], split: str) -> Item:
     )
 
 
-def _ucf101(files: Files, options: ImportOptions) -> Items:
+def ucf101(files: Files, options: ImportOptions) -> Items:
     """`fold` says which of the three lists is used; what the others say is in the meta: split1, split2, split3."""
-    classes = {name for _, said in words(_of_ucf(files, "classInd.txt")) for name in said.split()[1:]}
-    lists = _ucf_lists(files)
+    index = files.need("classInd.txt", "ucfTrainTestlist/classInd.txt")
+    classes = {name for _, said in words(index) for name in said.split()[1:]}
+    names = {(n, split): f"{split}list{n:02d}.txt" for n in range(1, _LISTS + 1) for split in ("train", "test")}
+    found = {key: files.find(name, f"ucfTrainTestlist/{name}") for key, name in names.items()}
+    lists = {key: path for key, path in found.items() if path is not None}
+    if not lists:
+        raise files.expected()
     places: dict[str, dict[str, str]] = {}
     for (fold, split), path in lists.items():
         for _, said in words(path):
@@ -65,18 +64,6 @@ def _ucf101(files: Files, options: ImportOptions) -> Items:
             yield from files.rows(path, ((line, {"said": said}) for line, said in words(path)), make)
 
 
-def _of_ucf(files: Files, name: str) -> Path:
-    return files.need(name, f"ucfTrainTestlist/{name}")
-
-
-def _ucf_lists(files: Files) -> dict[tuple[int, str], Path]:
-    names = {(n, split): f"{split}list{n:02d}.txt" for n in range(1, _LISTS + 1) for split in ("train", "test")}
-    found = {key: files.find(name, f"ucfTrainTestlist/{name}") for key, name in names.items()}
-    if not any(found.values()):
-        raise files.expected()
-    return {key: path for key, path in found.items() if path is not None}
-
-
 def _of_ucf101(row: dict[str, str], split: str, classes: set[str], places: dict[str, dict[str, str]]) -> Item:
     """'ApplyEyeMakeup/v_ApplyEyeMakeup_g08_c01.avi 1', without the number in a test list."""
     said = row["said"].split()[0]
@@ -88,7 +75,7 @@ def _of_ucf101(row: dict[str, str], split: str, classes: set[str], places: dict[
     return Item(keys=(stem,), id=stem, split=split, group=group, start=0.0, labels=labels, meta=meta)
 
 
-def _hmdb51(files: Files, options: ImportOptions) -> Items:
+def hmdb51(files: Files, options: ImportOptions) -> Items:
     """A clip that list `fold` uses neither for training nor for test is left out."""
     table = files.find("hmdb51.csv", "hmdb51_splits.csv")
     make = partial(_of_hmdb51, fold=options.fold)
@@ -137,46 +124,3 @@ def _of_hmdb51(row: dict[str, str], fold: int) -> Item | None:
     # MOVIE_CLASS_BODY_CAMERA_PEOPLE_VIEW_QUALITY_NUMBER
     group = stem.rpartition(f"_{label}_")[0] or stem
     return Item(keys=(stem,), id=stem, split=split, group=group, start=0.0, labels=(spaced(label),), meta=meta)
-
-
-def _kinetics_importer(size: str) -> Importer:
-    return Importer(
-        name=f"kinetics{size}",
-        title=f"Kinetics-{size}",
-        read=partial(_kinetics, size=size),
-        annotations=(
-            f"kinetics-{size}_train.csv, kinetics-{size}_val.csv, kinetics-{size}_test.csv, or train.csv, val.csv, "
-            "test.csv (label,youtube_id,time_start,time_end,split)",
-        ),
-        media="0wR5jVB-WPk_000417_000427.mp4, or the YouTube id alone; whole videos too",
-        kinds=("video",),
-        keys=by_youtube_id,
-    )
-
-
-KINETICS400, KINETICS600, KINETICS700 = (_kinetics_importer(size) for size in ("400", "600", "700"))
-UCF101 = Importer(
-    name="ucf101",
-    title="UCF101",
-    read=_ucf101,
-    annotations=("classInd.txt, trainlist01.txt and testlist01.txt to 03 (or those in ucfTrainTestlist/)",),
-    media="v_ApplyEyeMakeup_g08_c01.avi in any folder (UCF-101/ApplyEyeMakeup/)",
-    kinds=("video",),
-    keys=by_stem,
-    folds=_LISTS,
-    has_val=False,
-)
-HMDB51 = Importer(
-    name="hmdb51",
-    title="HMDB51",
-    read=_hmdb51,
-    annotations=(
-        "brush_hair_test_split1.txt and the other 152 (testTrainMulti_7030_splits/)",
-        "or hmdb51.csv (of MIL-NCE: video_id,label,split1,split2,split3)",
-    ),
-    media="April_09_brush_hair_u_nm_np1_ba_goo_0.avi in any folder (brush_hair/)",
-    kinds=("video",),
-    keys=by_stem,
-    folds=_LISTS,
-    has_val=False,
-)

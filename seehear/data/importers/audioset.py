@@ -8,8 +8,8 @@ from functools import partial
 from itertools import groupby
 from operator import itemgetter
 
-from seehear.data.importers.base import Files, Importer, ImportOptions, Item, Items, Record, by_youtube_id
-from seehear.data.importers.files import given, number, with_header, without_header
+from seehear.data.importers.base import ImportOptions, Item, Items
+from seehear.data.importers.files import Files, Record, given, number, span, with_header, without_header
 from seehear.errors import SeehearError
 
 _SECONDS = 10.0
@@ -18,8 +18,10 @@ _SUBSETS = {"balanced": "balanced_train", "unbalanced": "unbalanced_train", "eva
 _VGGSOUND = re.compile(r"(.{11})_(\d{6})(\.\w+)?")
 
 
-def _audioset(files: Files, options: ImportOptions, *, subsets: tuple[str, ...]) -> Items:
-    classes = _classes(files)
+def audioset(files: Files, options: ImportOptions, *, subsets: tuple[str, ...]) -> Items:
+    index = files.need("class_labels_indices.csv", "audioset_class_labels_indices.csv")
+    named = with_header(index, ("index", "mid", "display_name"))
+    classes = {row["mid"]: row["display_name"] for _, row in named if isinstance(row, dict)}
     segments = {subset: f"{_SUBSETS[subset]}_segments.csv" for subset in subsets}
     found = {subset: files.find(name, f"audioset_{name}") for subset, name in segments.items()}
     if not any(found.values()):
@@ -33,17 +35,8 @@ def _audioset(files: Files, options: ImportOptions, *, subsets: tuple[str, ...])
             files.notes.append(f"not there, and so not imported: {segments[subset]} ({split})")
 
 
-def _classes(files: Files) -> dict[str, str]:
-    """Machine id -> name."""
-    path = files.need("class_labels_indices.csv", "audioset_class_labels_indices.csv")
-    records = with_header(path, ("index", "mid", "display_name"))
-    return {row["mid"]: row["display_name"] for _, row in records if isinstance(row, dict)}
-
-
 def _segment(row: dict[str, str], split: str, subset: str, classes: dict[str, str]) -> Item:
-    video, start, end = given(row, "youtube_id"), number(row, "start_seconds"), number(row, "end_seconds")
-    if end <= start:
-        raise SeehearError(f"ends at {end:g} s, but starts at {start:g} s")
+    video, (start, end) = given(row, "youtube_id"), span(row, "start_seconds", "end_seconds")
     mids = given(row, "positive_labels").replace(" ", "").split(",")
     if unknown := [mid for mid in mids if mid not in classes]:
         raise SeehearError(f"label {unknown[0]!r} is not in class_labels_indices.csv")
@@ -59,7 +52,7 @@ def _segment(row: dict[str, str], split: str, subset: str, classes: dict[str, st
     )
 
 
-def _vggsound(files: Files, options: ImportOptions) -> Items:
+def vggsound(files: Files, options: ImportOptions) -> Items:
     whole = files.find("vggsound.csv")
     if whole is not None:
         records = without_header(whole, ("youtube_id", "start_seconds", "label", "split"))
@@ -106,7 +99,7 @@ def _ten_seconds(video: str, start: float, split: str, labels: tuple[str, ...], 
 _VGGSOUNDER = ("video_id", "label", "modality", "background_music", "static_image", "voice_over")
 
 
-def _vggsounder(files: Files, options: ImportOptions) -> Items:
+def vggsounder(files: Files, options: ImportOptions) -> Items:
     """Several rows a clip, one below the other: its labels, each heard (A), seen (V) or both (AV)."""
     path = files.need("vggsounder.csv")
     yield from files.rows(path, _clips(with_header(path, _VGGSOUNDER)), _of_vggsounder)
@@ -136,52 +129,3 @@ def _of_vggsounder(row: dict[str, str]) -> Item:
     meta = {name: row[name] for name in ("background_music", "static_image", "voice_over")}
     meta |= {"heard": "|".join(heard), "seen": "|".join(seen)}
     return _ten_seconds(video, start, "test", tuple(labels), meta)
-
-
-_MEDIA = (
-    "the YouTube id, alone or with the start: {0}.mp4, Y{0}.wav, {0}_30.mp4, {0}_30.000_40.000.flac, {0}_000030.mp4; "
-    "whole videos too"
-)
-AUDIOSET = Importer(
-    name="audioset",
-    title="AudioSet (2M)",
-    read=partial(_audioset, subsets=("balanced", "unbalanced", "eval")),
-    annotations=(
-        "class_labels_indices.csv",
-        "balanced_train_segments.csv, unbalanced_train_segments.csv, eval_segments.csv",
-    ),
-    media=_MEDIA.format("--4gqARaEJE"),
-    kinds=("video", "audio"),
-    keys=by_youtube_id,
-    has_val=False,
-)
-AUDIOSET_20K = Importer(
-    name="audioset-20k",
-    title="AudioSet (20K, the balanced training set)",
-    read=partial(_audioset, subsets=("balanced", "eval")),
-    annotations=("class_labels_indices.csv", "balanced_train_segments.csv, eval_segments.csv"),
-    media=AUDIOSET.media,
-    kinds=("video", "audio"),
-    keys=by_youtube_id,
-    has_val=False,
-)
-VGGSOUND = Importer(
-    name="vggsound",
-    title="VGGSound",
-    read=_vggsound,
-    annotations=("vggsound.csv (id,start,label,split)", "or train.csv and test.csv (file,label)"),
-    media=_MEDIA.format("glLQrEijrKg"),
-    kinds=("video", "audio"),
-    keys=by_youtube_id,
-    has_val=False,
-)
-VGGSOUNDER = Importer(
-    name="vggsounder",
-    title="VGGSounder (the test clips of VGGSound with all their labels)",
-    read=_vggsounder,
-    annotations=("vggsounder.csv",),
-    media=VGGSOUND.media,
-    kinds=("video", "audio"),
-    keys=by_youtube_id,
-    has_val=False,
-)

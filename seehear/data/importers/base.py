@@ -1,4 +1,4 @@
-"""An importer reads one data set's own files and knows how the set's media are named on disk.
+"""What an importer is: a reader of one data set's own files, and how the set's media are named on disk.
 
 An importer yields an `Item` a row, in the order of the files, and never touches the media: which file an item means is
 found afterwards (`media.py`), what the file holds by `prepare`.
@@ -7,17 +7,13 @@ found afterwards (`media.py`), what the file holds by `prepare`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
-from seehear.data.records import SPLITS, printable
+from seehear.data.records import SPLITS
 from seehear.data.workers import cores
 from seehear.errors import SeehearError, check_range, unknown
-
-_FOLDERS = ("", "annotations", "annotation", "meta", "metadata", "csv", "data", "splits", "labels")
-"""Where in the root an annotation file is looked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,34 +88,13 @@ class Bad:
 
 Items = Iterator[Item | Bad]
 
-Record = tuple[int, "dict[str, str] | SeehearError"]
-"""Line number, and the fields by column or what is wrong with the line."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Found:
-    """The file, or the name of the features, that an item means."""
-
-    name: str
-    cut_out: bool
-    """Its name says that it is the part asked for and no more."""
-
-
-class Index(Protocol):
-    """Where the media, or the features, of a set's items are looked for."""
-
-    folder: Path
-
-    def __len__(self) -> int: ...
-
-    def locate(self, item: Item) -> Found | None: ...
-
 
 @dataclass(frozen=True, kw_only=True)
 class Importer:
     name: str
     title: str
-    read: Callable[[Files, ImportOptions], Items]
+    read: Callable[..., Items]
+    """`Files` and `ImportOptions` -> the set's rows."""
     annotations: tuple[str, ...]
     """The official files that are looked for, for people."""
     media: str
@@ -139,65 +114,6 @@ class Importer:
     @property
     def only_features(self) -> bool:
         return self.kinds == ("features",)
-
-
-class Files:
-    """The annotation files under a set's root, and notes for the user."""
-
-    def __init__(self, importer: Importer, root: Path, media: Index):
-        self._importer, self.root, self.media = importer, root, media
-        self.notes: list[str] = []
-
-    # -- finding -----------------------------------------------------------------------------------------------------
-
-    def find(self, *names: str) -> Path | None:
-        """The first of some names that is there, in the root or one of its usual folders."""
-        places = (self.root / folder / name for name in names for folder in _FOLDERS)
-        return next((path for path in places if path.is_file()), None)
-
-    def need(self, *names: str) -> Path:
-        if path := self.find(*names):
-            return path
-        raise self.expected()
-
-    def of_splits(self, names: Mapping[str, Sequence[str]], options: ImportOptions) -> dict[str, Path]:
-        """The file of each split that is wanted; a note for each that is not there. At least one must be."""
-        paths = {split: self.find(*files) for split, files in names.items() if options.wants(split)}
-        found = {split: path for split, path in paths.items() if path is not None}
-        if not found:
-            raise self.expected()
-        missing = [f"{names[split][0]} ({split})" for split in paths if split not in found]
-        if missing:
-            self.notes.append(f"not there, and so not imported: {', '.join(missing)}")
-        return found
-
-    def expected(self) -> SeehearError:
-        """The error for a root that is not the set's."""
-        wanted = "; ".join(self._importer.annotations)
-        folders = ", ".join(name for name in _FOLDERS if name)
-        return SeehearError(
-            f"{self.root} does not look like {self._importer.title}: expected {wanted} (in it, or in its {folders})"
-        )
-
-    # -- reading -----------------------------------------------------------------------------------------------------
-
-    def rows(self, path: Path, records: Iterable[Record], make: Callable[[dict[str, str]], Item | None]) -> Items:
-        """`make` of every line; a line for which it raises `SeehearError` is bad, one for which it returns None is of
-        another set."""
-        table = self.table(path)
-        for line, values in records:
-            try:
-                if isinstance(values, SeehearError):
-                    raise values
-                item = make(values)
-                if item is not None:
-                    yield replace(item, table=table, line=line)
-            except SeehearError as error:
-                yield Bad(table=table, line=line, reason=str(error))
-
-    def table(self, path: Path) -> str:
-        """What a file is called where its rows are set aside: 'audiocaps/dataset/test.csv'."""
-        return f"{self._importer.name}/{printable(path.relative_to(self.root).as_posix())}"
 
 
 def by_stem(path: str) -> tuple[str, ...]:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from seehear.data.importers.base import Files, Importer, ImportOptions, Item, Items, Record, by_stem, by_youtube_id
-from seehear.data.importers.files import captions, given, number, objects, read_json, with_header
+from seehear.data.importers.base import ImportOptions, Item, Items
+from seehear.data.importers.files import Files, Record, captions, given, objects, read_json, span, with_header
 from seehear.errors import SeehearError
 
 _MSRVTT = ("train_val_videodatainfo.json", "test_videodatainfo.json")
@@ -18,7 +18,7 @@ _TRAIN_9K = ("MSRVTT_train.9k.csv", "msrvtt_train.9k.csv")
 _SPLITS = {"train": "train", "validate": "val", "test": "test"}
 
 
-def _msrvtt(files: Files, options: ImportOptions) -> Items:
+def msrvtt(files: Files, options: ImportOptions) -> Items:
     for path in _videodatainfo(files) or [files.need(*_MSRVTT)]:
         yield from files.rows(path, _videos(path), _of_msrvtt)
 
@@ -34,7 +34,7 @@ def _msrvtt_item(video: str, split: str, texts: Any, youtube_id: str) -> Item:
     return Item(keys=(video,), id=video, split=split, group=youtube_id, start=0.0, texts=captions(*texts), meta=meta)
 
 
-def _msrvtt_1ka(files: Files, options: ImportOptions) -> Items:
+def msrvtt_1ka(files: Files, options: ImportOptions) -> Items:
     """Test: a caption a clip. Train: the other clips, with all their captions, where their JSON is there."""
     test = files.need(*_TEST_1KA)
     infos = _videodatainfo(files)
@@ -47,23 +47,19 @@ def _msrvtt_1ka(files: Files, options: ImportOptions) -> Items:
         return _msrvtt_item(video, "test", [row["sentence"]], recordings.get(video, ""))
 
     yield from files.rows(test, with_header(test, ("video_id", "sentence")), of_test)
-    train = _listed(files.find(*_TRAIN_9K))
+    train_list = files.find(*_TRAIN_9K)
+    listed = with_header(train_list, ("video_id",)) if train_list else ()
+    train = {row["video_id"] for _, row in listed if isinstance(row, dict)}
 
     def of_train(row: dict[str, Any]) -> Item | None:
-        if row["video"] in tested or (train is not None and row["video"] not in train):
+        if row["video"] in tested or (train_list is not None and row["video"] not in train):
             return None
         return _msrvtt_item(row["video"], "train", row["texts"], row["youtube_id"])
 
-    for path in infos:
-        yield from files.rows(path, _videos(path), of_train)
+    for info in infos:
+        yield from files.rows(info, _videos(info), of_train)
     if not infos and options.wants("train"):
         files.notes.append(f"no {_MSRVTT[0]} or {_BOTH[0]}: no training split, and of no clip the recording is known")
-
-
-def _listed(path: Path | None) -> set[str] | None:
-    if path is None:
-        return None
-    return {row["video_id"] for _, row in with_header(path, ("video_id",)) if isinstance(row, dict)}
 
 
 def _videodatainfo(files: Files) -> list[Path]:
@@ -86,7 +82,7 @@ def _videos(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         yield place, {"video": name, "split": video.get("split"), "texts": said.get(name, []), "youtube_id": address}
 
 
-def _youcook2(files: Files, options: ImportOptions) -> Items:
+def youcook2(files: Files, options: ImportOptions) -> Items:
     """Test: the validation clips that papers report on. Train: the training clips of the JSON, where it is there."""
     test = files.find("validation_youcook.csv", "youcook2_validation_milnce.csv", "youcook_val.csv")
     trainval = files.find("youcookii_annotations_trainval.json")
@@ -103,9 +99,7 @@ def _youcook2(files: Files, options: ImportOptions) -> Items:
 
 
 def _of_youcook2(row: dict[str, str]) -> Item:
-    video, start, end = given(row, "video_id"), number(row, "start"), number(row, "end")
-    if end <= start:
-        raise SeehearError(f"ends at {end:g} s, but starts at {start:g} s")
+    video, (start, end) = given(row, "video_id"), span(row, "start", "end")
     return Item(
         keys=(video,),
         id=f"{video}_{start:g}_{end:g}",
@@ -134,43 +128,3 @@ def _segments(path: Path, wanted: dict[str, str]) -> Iterator[Record]:
                 yield place, row | {"video_id": video, "task": str(facts.get("recipe_type", ""))}
             except (KeyError, TypeError, ValueError) as error:
                 yield place, SeehearError(f"{video}: is no segment with a sentence ({error!r})")
-
-
-MSRVTT = Importer(
-    name="msrvtt",
-    title="MSR-VTT (the full split: 6,513 / 497 / 2,990 clips)",
-    read=_msrvtt,
-    annotations=("train_val_videodatainfo.json and test_videodatainfo.json", "or MSRVTT_data.json"),
-    media="video9770.mp4 in any folder (TrainValVideo/, TestVideo/, videos/all/)",
-    kinds=("video",),
-    keys=by_stem,
-    mel_frames=3072,
-)
-MSRVTT_1KA = Importer(
-    name="msrvtt-1ka",
-    title="MSR-VTT, the 1k-A split",
-    read=_msrvtt_1ka,
-    annotations=(
-        "MSRVTT_JSFUSION_test.csv or msrvtt_test.csv (key,vid_key,video_id,sentence)",
-        "for the training split also MSRVTT_data.json or the two videodatainfo.json, and MSRVTT_train.9k.csv if there",
-    ),
-    media=MSRVTT.media,
-    kinds=("video",),
-    keys=by_stem,
-    has_val=False,
-    mel_frames=3072,
-)
-YOUCOOK2 = Importer(
-    name="youcook2",
-    title="YouCook2 (clips and captions)",
-    read=_youcook2,
-    annotations=(
-        "validation_youcook.csv (of MIL-NCE: end,start,task,text,video_id)",
-        "or youcookii_annotations_trainval.json, which the training split needs",
-    ),
-    media="the whole videos under their YouTube id, or clips cut from them: xHr8X2Wpmno.mp4, xHr8X2Wpmno_47_60.mp4",
-    kinds=("video",),
-    keys=by_youtube_id,
-    has_val=False,
-    mel_frames=5120,
-)

@@ -7,9 +7,9 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from seehear.data.importers.base import Bad, Files, Importer, ImportOptions, Item, Items, by_stem
+from seehear.data.importers.base import Bad, ImportOptions, Item, Items
 from seehear.data.importers.features import FeatureIndex
-from seehear.data.importers.files import lines, without_header, words
+from seehear.data.importers.files import Files, lines, without_header, words
 from seehear.errors import SeehearError
 
 
@@ -20,7 +20,7 @@ class Task:
     steps: tuple[str, ...]
 
 
-def _crosstask(files: Files, options: ImportOptions) -> Items:
+def crosstask(files: Files, options: ImportOptions) -> Items:
     """Of the primary tasks: the steps, and every second of the annotated videos."""
     path, videos = files.need("tasks_primary.txt"), files.need("videos.csv")
     tasks = {task.number: task for task in read_tasks(path)}
@@ -45,7 +45,7 @@ def _of_video(files: Files, task: Task, video: str, split: str, line: int, lost:
     table, index = f"crosstask/videos/{video}", files.media
     assert isinstance(index, FeatureIndex)
     whole = Item(keys=(video,), id=video, split=split, group=video, table=table, line=line)
-    annotation = _annotation(files, task, video)
+    annotation = files.find(f"{task.number}_{video}.csv")
     if annotation is None:
         lost["annotation"] += 1
         return
@@ -112,10 +112,6 @@ def read_annotation(path: Path, *, steps: int, seconds: int) -> list[set[int]]:
     return marked
 
 
-def _annotation(files: Files, task: Task, video: str) -> Path | None:
-    return files.find(f"{task.number}_{video}.csv")
-
-
 def _validation(files: Files) -> set[tuple[str, str]]:
     path = files.find("videos_val.csv")
     if path is None:
@@ -123,21 +119,3 @@ def _validation(files: Files) -> set[tuple[str, str]]:
         return set()
     rows = (line.split(",") for line in lines(path))
     return {(row[0].strip(), row[1].strip()) for row in rows if len(row) > 1}
-
-
-CROSSTASK = Importer(
-    name="crosstask",
-    title="CrossTask (features and step annotations of the 18 primary tasks)",
-    read=_crosstask,
-    annotations=(
-        "tasks_primary.txt",
-        "videos.csv (task,video,address)",
-        "videos_val.csv",
-        "annotations/TASK_VIDEO.csv",
-    ),
-    media="VIDEO.npy (3,200 columns, a row a second), or VIDEO_2d, VIDEO_3d and VIDEO_spec, each .npy, .npz or .h5",
-    kinds=("features",),
-    keys=by_stem,
-    mel_frames=800,
-    seconds=True,
-)

@@ -6,14 +6,14 @@ import json
 from collections.abc import Mapping
 from functools import partial
 
-from seehear.data.importers.base import Files, Importer, ImportOptions, Item, Items, by_youtube_id
-from seehear.data.importers.files import given, number, with_header, without_header
+from seehear.data.importers.base import ImportOptions, Item, Items
+from seehear.data.importers.files import Files, given, number, with_header, without_header
 from seehear.errors import SeehearError
 
 _AVE = ("class", "video_id", "quality", "start", "end")
 
 
-def _ave(files: Files, options: ImportOptions) -> Items:
+def ave(files: Files, options: ImportOptions) -> Items:
     """The clip is all of the file; when its event begins and ends is in the meta."""
     names = {split: (f"{split}Set.txt",) for split in ("train", "val", "test")}
     for split, path in files.of_splits(names, options).items():
@@ -28,7 +28,7 @@ def _of_ave(row: dict[str, str], split: str) -> Item:
     return Item(keys=(video,), id=video, split=split, group=video, start=0.0, labels=labels, meta=meta)
 
 
-def _llp(files: Files, options: ImportOptions) -> Items:
+def llp(files: Files, options: ImportOptions) -> Items:
     """What is heard and what is seen, second by second, is known of validation and test: a JSON list in the meta."""
     names = {"train": ("AVVP_train.csv",), "val": ("AVVP_val_pd.csv",), "test": ("AVVP_test_pd.csv",)}
     events = {f"events_{m}": _events(files, f"AVVP_eval_{said}.csv") for m, said in _EVENTS.items()}
@@ -69,26 +69,3 @@ def _of_llp(
     meta = {"youtube_id": video} | {key: json.dumps(clips[name]) for key, clips in events.items() if name in clips}
     labels = tuple(label.strip().replace("_", " ") for label in given(row, "event_labels").split(","))
     return Item(keys=(video,), id=name, split=split, group=video, start=start, end=end, labels=labels, meta=meta)
-
-
-AVE = Importer(
-    name="ave",
-    title="AVE",
-    read=_ave,
-    annotations=("trainSet.txt, valSet.txt, testSet.txt (class&video&quality&start&end)",),
-    media="RUhOCu3LNXM.mp4 in any folder (AVE/)",
-    kinds=("video",),
-    keys=by_youtube_id,
-)
-LLP = Importer(
-    name="llp",
-    title="LLP (audio-visual video parsing)",
-    read=_llp,
-    annotations=(
-        "AVVP_train.csv, AVVP_val_pd.csv, AVVP_test_pd.csv",
-        "AVVP_eval_audio.csv and AVVP_eval_visual.csv for the times of events",
-    ),
-    media="4YdbENYcIyE.mp4 or 4YdbENYcIyE_23_33.mp4; whole videos too",
-    kinds=("video",),
-    keys=by_youtube_id,
-)

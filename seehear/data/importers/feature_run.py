@@ -26,7 +26,7 @@ from seehear.data.importers.features import (
     read_features,
 )
 from seehear.data.importers.pickled import PICKLES, PickledFeatures
-from seehear.data.library import Library, Vectors, in_batches, one_of, table_name
+from seehear.data.library import Library, Vectors, in_batches, quote, table_name
 from seehear.data.manifest import Row
 from seehear.data.records import Clip, Reject, Source, content_key, digest
 from seehear.data.summary import Tally
@@ -36,15 +36,6 @@ from seehear.progress import Interrupted, progress, stop_requests
 _BATCH_CLIPS, _BATCH_BYTES = 4096, 2**26
 
 
-def features_of(wanted: Importer, place: Path, options: ImportOptions, *, skip: str | Path) -> Features:
-    """What lies in a folder, or in a pickle."""
-    if place.suffix.lower() in PICKLES:
-        return PickledFeatures(place, wanted, options)
-    if not place.is_dir():
-        raise SeehearError(f"{place}: there is no such folder")
-    return FeatureIndex(place.resolve(), wanted, skip=skip)
-
-
 @dataclass(frozen=True)
 class _Video:
     """All that is known of one name's files."""
@@ -52,6 +43,15 @@ class _Video:
     source: Source
     clips: list[Clip]
     features: VideoFeatures
+
+
+def features_of(wanted: Importer, place: Path, options: ImportOptions, *, skip: str | Path) -> Features:
+    """What lies in a folder, or in a pickle."""
+    if place.suffix.lower() in PICKLES:
+        return PickledFeatures(place, wanted, options)
+    if not place.is_dir():
+        raise SeehearError(f"{place}: there is no such folder")
+    return FeatureIndex(place.resolve(), wanted, skip=skip)
 
 
 class FeatureUpdate:
@@ -69,8 +69,11 @@ class FeatureUpdate:
         self.library, self.wanted, self.index, self.grouped, self.tally = library, wanted, index, grouped, tally
         self.mel_frames = options.mel_frames or wanted.mel_frames
         self.known = library.sources()
-        known = library.encoders()
-        self.widths = {s.encoder: known[s.encoder]["width"] for s in STREAMS if s.encoder in known}
+        self.widths = {
+            s.encoder: json.loads(about)["width"]
+            for s in STREAMS
+            if (about := library.about().get(f"encoder:{s.encoder}")) is not None
+        }
         self.batch: list[_Video] = []
         self.held = self.clips = 0
         """Bytes and clips of the batch."""
@@ -81,7 +84,7 @@ class FeatureUpdate:
         seen = set()
         with stop_requests() as stop, progress("reading features", len(self.grouped.sources), "videos") as bar:
             for base, rows in self.grouped:
-                name = self._name(base)
+                name = f"{self.wanted.name}/{base}"
                 seen.add(name)
                 self._one(name, base, rows)
                 bar.advance()
@@ -92,9 +95,6 @@ class FeatureUpdate:
         self._write_texts()
         self._remove_gone(seen)
         self._settle_rejects()
-
-    def _name(self, base: str) -> str:
-        return f"{self.wanted.name}/{base}"
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
@@ -219,11 +219,15 @@ class FeatureUpdate:
         for stream in STREAMS:
             if table_name("latents", stream.encoder) in tables:
                 for some in in_batches(sorted(ids), 1000):
-                    self.library.vectors("latents", stream.encoder).remove(one_of("id", some))
+                    where = f"id IN ({', '.join(map(quote, some))})"
+                    self.library.vectors("latents", stream.encoder).remove(where)
 
     def _write_texts(self) -> None:
         """Texts by themselves: the steps of a task."""
-        clips = [_of_text(row) for row in self.grouped.texts()]
+        clips = [
+            Clip(id=row.id, texts=row.texts, labels=row.labels, group=row.group, split=row.split, meta=row.meta)
+            for row in self.grouped.texts()
+        ]
         before = {id for id in self.library.clip_ids([""]) if id.startswith(f"{self.wanted.name}/")}
         for some in in_batches(clips, _BATCH_CLIPS):
             self.library.put_clips(some)
@@ -247,10 +251,6 @@ class FeatureUpdate:
         old = {r.path: r for r in self.library.rejects() if r.origin == self.wanted.name}
         self.library.remove_rejects(path for path in old if path not in now)
         self.library.put_rejects([r for path, r in now.items() if old.get(path) != r])
-
-
-def _of_text(row: Row) -> Clip:
-    return Clip(id=row.id, texts=row.texts, labels=row.labels, group=row.group, split=row.split, meta=row.meta)
 
 
 def check_library(library: Library, wanted: Importer) -> None:

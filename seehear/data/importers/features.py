@@ -7,7 +7,7 @@ sets evaluated with it), or X alone (CrossTask's own, three kinds side by side).
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from seehear.data.features import mel_window, opened, pooled, rows_of, rows_of_second
-from seehear.data.importers.base import Found, Importer, Index, Item
-from seehear.data.importers.media import MediaIndex, cut_out_at
+from seehear.data.importers.base import Importer, Item
+from seehear.data.importers.media import Found, MediaIndex
 from seehear.data.manifest import Row
 from seehear.data.records import digest, fingerprint, unprintable
 from seehear.errors import SeehearError
@@ -103,8 +103,14 @@ class FeatureFile:
         return digest(f"{self.array.shape}", np.ascontiguousarray(self.array).tobytes().decode("latin1"))
 
 
-class Features(Index, Protocol):
+class Features(Protocol):
     """Where features are looked for: a folder, or what a pickle held."""
+
+    folder: Path
+
+    def __len__(self) -> int: ...
+
+    def locate(self, item: Item) -> Found | None: ...
 
     def files(self, base: str) -> dict[str, FeatureFile]: ...
 
@@ -127,18 +133,10 @@ class FeatureIndex(MediaIndex):
     def __init__(self, folder: Path, wanted: Importer, *, skip: str | Path = ""):
         super().__init__(folder, ("features",), lambda stem: wanted.keys(_base(stem)), skip=skip)
 
-    def locate(self, item: Item) -> Found | None:
-        """The name under which an item's features lie: of the part itself, else of the whole recording."""
-        for key in item.keys:
-            fits = []
-            for base in sorted({_base(os.path.splitext(name)[0]) for name in self.find(key)}):
-                cut_out = cut_out_at(base, None if item.end is None else item.start)
-                if cut_out is not None:
-                    fits.append((not cut_out, base))
-            if fits:
-                whole, base = min(fits)
-                return Found(name=base, cut_out=not whole)
-        return None
+    def _candidates(self, key: str) -> Iterator[tuple[int, str, str]]:
+        """The names under which features lie, whatever their kinds."""
+        for base in {_base(os.path.splitext(name)[0]) for name in self.find(key)}:
+            yield 0, base, base
 
     def files(self, base: str) -> dict[str, FeatureFile]:
         """Kind of features -> file, of a name that `locate` gave."""
@@ -200,7 +198,10 @@ def read_features(
         for stream in here:
             path, array = files[stream.suffix].name, arrays[stream.suffix]
             try:
-                _check_width(stream, array)
+                if stream.of and array.shape[1] != stream.of:
+                    raise SeehearError(
+                        f"has {array.shape[1]} columns, expected {stream.of}; or name the file by what is in it (_2d)"
+                    )
                 vectors = [_vector(stream, array, row, wanted, mel_frames, found.duration) for row in rows]
             except Exception as error:  # a damaged file may fail only when its numbers are read
                 reason = str(error).splitlines()[0] if str(error) else repr(error)
@@ -211,13 +212,6 @@ def read_features(
                 for vector, row in zip(vectors, rows, strict=True)
             ]
     return found
-
-
-def _check_width(stream: Stream, array: Any) -> None:
-    if stream.of and array.shape[1] != stream.of:
-        raise SeehearError(
-            f"has {array.shape[1]} columns, expected {stream.of}; or name the file by what is in it (_2d)"
-        )
 
 
 def _vector(

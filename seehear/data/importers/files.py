@@ -1,20 +1,89 @@
-"""The rows of annotation files, one at a time, and their fields."""
+"""The annotation files under a set's root: where they usually lie, and their rows one at a time."""
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from seehear.data.importers.base import Record
+from seehear.data.importers.base import Bad, Importer, ImportOptions, Item, Items
+from seehear.data.importers.media import MediaIndex
+from seehear.data.records import printable
 from seehear.data.subtitles import decode_text
 from seehear.errors import SeehearError
 
+if TYPE_CHECKING:
+    from seehear.data.importers.features import Features
+
 _FOLDERS = ("", "annotations", "annotation", "meta", "metadata", "csv", "data", "splits", "labels")
 """Where in the root a file is looked for."""
+
+Record = tuple[int, "dict[str, str] | SeehearError"]
+"""Line number, and the fields by column or what is wrong with the line."""
+
+
+class Files:
+    """A set's root. `notes` collects what a user should know of what was found."""
+
+    def __init__(self, importer: Importer, root: Path, media: MediaIndex | Features):
+        self.importer, self.root, self.media = importer, root, media
+        self.notes: list[str] = []
+
+    # -- finding -----------------------------------------------------------------------------------------------------
+
+    def find(self, *names: str) -> Path | None:
+        """The first of some names that is there, in the root or one of its usual folders."""
+        places = (self.root / folder / name for name in names for folder in _FOLDERS)
+        return next((path for path in places if path.is_file()), None)
+
+    def need(self, *names: str) -> Path:
+        return self.find(*names) or self._raise()
+
+    def of_splits(self, names: Mapping[str, Sequence[str]], options: ImportOptions) -> dict[str, Path]:
+        """The file of each split that is wanted; a note for each that is not there. At least one must be."""
+        paths = {split: self.find(*files) for split, files in names.items() if options.wants(split)}
+        found = {split: path for split, path in paths.items() if path is not None}
+        if not found:
+            self._raise()
+        missing = [f"{names[split][0]} ({split})" for split in paths if split not in found]
+        if missing:
+            self.notes.append(f"not there, and so not imported: {', '.join(missing)}")
+        return found
+
+    def expected(self) -> SeehearError:
+        """The error for a root that is not the set's."""
+        wanted = "; ".join(self.importer.annotations)
+        folders = ", ".join(name for name in _FOLDERS if name)
+        return SeehearError(
+            f"{self.root} does not look like {self.importer.title}: expected {wanted} (in it, or in its {folders})"
+        )
+
+    def _raise(self) -> Any:
+        raise self.expected()
+
+    # -- reading -----------------------------------------------------------------------------------------------------
+
+    def rows(self, path: Path, records: Iterable[Record], make: Callable[[dict[str, str]], Item | None]) -> Items:
+        """`make` of every line; a line for which it raises `SeehearError` is bad, one for which it returns None is of
+        another set."""
+        table = self.table(path)
+        for line, values in records:
+            try:
+                if isinstance(values, SeehearError):
+                    raise values
+                item = make(values)
+                if item is not None:
+                    yield replace(item, table=table, line=line)
+            except SeehearError as error:
+                yield Bad(table=table, line=line, reason=str(error))
+
+    def table(self, path: Path) -> str:
+        """What a file is called where its rows are set aside: 'audiocaps/dataset/test.csv'."""
+        return f"{self.importer.name}/{printable(path.relative_to(self.root).as_posix())}"
 
 
 def lines(path: Path) -> Iterator[str]:
@@ -121,6 +190,14 @@ def number(values: Mapping[str, str], column: str) -> float:
     if not 0 <= value < 1e7:
         raise SeehearError(f"{column} {values[column]!r} is no time in seconds")
     return value
+
+
+def span(values: Mapping[str, str], first: str, last: str) -> tuple[float, float]:
+    """Start and end in seconds, from two columns."""
+    start, end = number(values, first), number(values, last)
+    if end <= start:
+        raise SeehearError(f"ends at {end:g} s, but starts at {start:g} s")
+    return start, end
 
 
 def given(values: Mapping[str, str], column: str) -> str:

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from seehear.data.importers.base import Bad, Files, Importer, ImportOptions, Item, Items, by_stem
-from seehear.data.importers.files import lines
+from seehear.data.importers.base import Bad, ImportOptions, Item, Items
+from seehear.data.importers.files import Files, lines
 from seehear.data.importers.pickled import pickle_of
 from seehear.errors import SeehearError
 
@@ -24,7 +24,7 @@ Captions = Iterator[tuple[str, "dict[str, Any] | SeehearError"]]
 """Video, and its captions or what is wrong with them."""
 
 
-def _howto100m(files: Files, options: ImportOptions) -> Items:
+def howto100m(files: Files, options: ImportOptions) -> Items:
     table, every = _captions(files, options)
     listed = _listed(files)
     for video, said in every:
@@ -155,20 +155,3 @@ def _listed(files: Files) -> set[str] | None:
         raise SeehearError(f"{path}: has no column video_id or path")
     files.notes.append(f"only the videos that {path.name} lists")
     return {row[column].rpartition("/")[2] for row in reader if row[column]}
-
-
-HOWTO100M = Importer(
-    name="howto100m",
-    title="HowTo100M (features and captions)",
-    read=_howto100m,
-    annotations=(
-        "caption.json or raw_caption.json ({video: {start, end, text}})",
-        "or captions/VIDEO.csv (start,end,text)",
-        "or caption.pickle, with --pickles",
-        "a list HowTo100M_1166_videopaths.txt (path) keeps its videos only",
-    ),
-    media="VIDEO_2d, VIDEO_3d (1 and 1.5 rows a second) and VIDEO_spec (40 mel bands), each .npz, .npy or .h5",
-    kinds=("features",),
-    keys=by_stem,
-    has_val=False,
-)

@@ -9,11 +9,12 @@ import tempfile
 import unicodedata
 from array import array
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 import numpy as np
 
-from seehear.data.importers.base import Found, Item, after_youtube_id
+from seehear.data.importers.base import Item, after_youtube_id
 from seehear.data.records import printable
 from seehear.data.scan import AUDIO, PICTURES, VIDEO
 
@@ -74,15 +75,20 @@ class MediaIndex:
         """The media file of an item; of several the one of the first kind, then one that is the part itself."""
         for key in item.keys:
             fits = []
-            for name in self.find(key):
-                stem, suffix = os.path.splitext(name)
+            for rank, name, stem in self._candidates(key):
                 cut_out = cut_out_at(stem, None if item.end is None else item.start)
                 if cut_out is not None:
-                    fits.append((self._kind[suffix.lower()], not cut_out, name))
+                    fits.append((rank, not cut_out, name))
             if fits:
                 _, whole, name = min(fits)
                 return Found(name=name, cut_out=not whole)
         return None
+
+    def _candidates(self, key: str) -> Iterator[tuple[int, str, str]]:
+        """(place of its kind among the kinds, name, name without suffix) of each file with this key."""
+        for name in self.find(key):
+            stem, suffix = os.path.splitext(name)
+            yield self._kind[suffix.lower()], name, stem
 
     def close(self) -> None:
         self._file.close()
@@ -106,6 +112,13 @@ def _walk(folder: Path, skip: str) -> Iterator[str]:
         for name in sorted(files):
             if not name.startswith(".") and "\n" not in name:
                 yield printable(name if inside == "." else f"{inside}/{name}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    name: str
+    cut_out: bool
+    """Its name says that it is the part asked for and no more."""
 
 
 def cut_out_at(stem: str, start: float | None) -> bool | None:

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from seehear.data.importers.base import Bad, Files, Found, Importer, ImportOptions, Item, Items
+from seehear.data.importers.base import Bad, Importer, ImportOptions, Item, Items
 from seehear.data.importers.features import FeatureFile
-from seehear.data.importers.files import captions
+from seehear.data.importers.files import Files, captions
+from seehear.data.importers.media import Found
 from seehear.data.pickles import read_pickle
 from seehear.errors import SeehearError
 

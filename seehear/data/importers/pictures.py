@@ -6,18 +6,18 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from seehear.data.importers.base import Files, Importer, ImportOptions, Item, Items, by_stem
-from seehear.data.importers.files import captions, objects, read_json
+from seehear.data.importers.base import ImportOptions, Item, Items
+from seehear.data.importers.files import Files, captions, objects, read_json
 from seehear.errors import SeehearError
 
 _SPLITS = {"train": "train", "restval": "train", "val": "val", "test": "test"}
 
 
-def _flickr30k(files: Files, options: ImportOptions) -> Items:
+def flickr30k(files: Files, options: ImportOptions) -> Items:
     yield from _karpathy(files, files.need("dataset_flickr30k.json"), "flickr30k")
 
 
-def _coco(files: Files, options: ImportOptions) -> Items:
+def coco(files: Files, options: ImportOptions) -> Items:
     karpathy = files.find("dataset_coco.json")
     if karpathy is not None:
         yield from _karpathy(files, karpathy, "coco")
@@ -80,23 +80,3 @@ def _each(files: Files, path: Path, images: list[dict[str, Any]], make: Any) -> 
         return made
 
     yield from files.rows(path, records(), checked)
-
-
-FLICKR30K = Importer(
-    name="flickr30k",
-    title="Flickr30K (Karpathy's splits, 1K test)",
-    read=_flickr30k,
-    annotations=("dataset_flickr30k.json (Karpathy)",),
-    media="36979.jpg in any folder (flickr30k-images/)",
-    kinds=("image",),
-    keys=by_stem,
-)
-COCO = Importer(
-    name="coco",
-    title="COCO captions (Karpathy's splits, 5K test)",
-    read=_coco,
-    annotations=("dataset_coco.json (Karpathy)", "or annotations/captions_train2017.json and captions_val2017.json"),
-    media="COCO_val2014_000000391895.jpg (train2014/, val2014/) or 000000391895.jpg (train2017/, val2017/)",
-    kinds=("image",),
-    keys=by_stem,
-)

@@ -8,7 +8,7 @@ table of two million rows of which few are there costs little memory.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,8 +17,9 @@ import numpy as np
 
 from seehear.data.clips import PrepareOptions, split_of
 from seehear.data.grouped import GroupedRows
-from seehear.data.importers.base import Bad, Files, Found, Importer, ImportOptions, Item, Items
-from seehear.data.importers.media import MediaIndex
+from seehear.data.importers.base import Bad, Importer, ImportOptions, Item, Items
+from seehear.data.importers.files import Files
+from seehear.data.importers.media import Found, MediaIndex
 from seehear.data.importers.registry import importer
 from seehear.data.inputs import RowsInput
 from seehear.data.library import Library
@@ -85,7 +86,7 @@ def import_dataset(
         return _import_features(wanted, root, library_uri, options, skip=skip)
     with closing(MediaIndex(folder, wanted.kinds, wanted.keys, skip=skip)) as index:
         say(f"{name}: {len(index):,} media files below {folder}")
-        rows = _Rows(wanted, Files(wanted, root, index), options)
+        rows = _Rows(wanted, Files(wanted, root, index), index.locate, options)
         with closing(GroupedRows(rows, name=name)) as grouped:
             rows.check_any(grouped)
             with writing(library_uri):
@@ -102,7 +103,7 @@ def _import_features(
     with closing(features_of(wanted, options.features or root, options, skip=skip)) as index:
         say(f"{wanted.name}: {counted(len(index), 'file')} of features below {index.folder}")
         wanted = index.instead(wanted)
-        rows = _Rows(wanted, Files(wanted, root, index), options, what="features")
+        rows = _Rows(wanted, Files(wanted, root, index), index.locate, options, what="features")
         with closing(GroupedRows(rows, name=wanted.name)) as grouped:
             rows.check_any(grouped)
             with writing(library_uri):
@@ -141,8 +142,16 @@ def _prepare(grouped: GroupedRows, library: Library, folder: Path, name: str, op
 class _Rows:
     """The rows of a set whose media are on disk, one after the other; the others as what is set aside."""
 
-    def __init__(self, wanted: Importer, files: Files, options: ImportOptions, *, what: str = "media"):
-        self.wanted, self.files, self.options, self.what = wanted, files, options, what
+    def __init__(
+        self,
+        wanted: Importer,
+        files: Files,
+        locate: Callable[[Item], Found | None],
+        options: ImportOptions,
+        *,
+        what: str = "media",
+    ):
+        self.wanted, self.files, self.locate, self.options, self.what = wanted, files, locate, options, what
         self.rows = self.bad = 0
         self.missing_rows = 0
         self.missing = array("q")
@@ -179,7 +188,7 @@ class _Rows:
         return item
 
     def _row(self, item: Item) -> Row | None:
-        found = self.files.media.locate(item) if item.keys else Found(name="", cut_out=False)
+        found = self.locate(item) if item.keys else Found(name="", cut_out=False)
         if found is None:
             return None
         return Row(

@@ -6,15 +6,15 @@ from dataclasses import replace
 from functools import partial
 from pathlib import PurePosixPath
 
-from seehear.data.importers.base import Files, Importer, ImportOptions, Item, Items, by_folder, by_stem, spaced
-from seehear.data.importers.files import given, with_header, words
+from seehear.data.importers.base import ImportOptions, Item, Items, spaced
+from seehear.data.importers.files import Files, given, with_header, words
 from seehear.data.importers.media import MediaIndex
 from seehear.errors import SeehearError
 
 _FOLDS = 5
 
 
-def _esc50(files: Files, options: ImportOptions, *, only_esc10: bool) -> Items:
+def esc50(files: Files, options: ImportOptions, *, only_esc10: bool) -> Items:
     """`fold` is test and the next one validation; the rest is train."""
     path = files.need("esc50.csv")
 
@@ -44,7 +44,7 @@ def _of_fold(fold: int, test: int) -> str:
     return {test: "test", test % _FOLDS + 1: "val"}.get(fold, "train")
 
 
-def _speech_commands(files: Files, options: ImportOptions) -> Items:
+def speech_commands(files: Files, options: ImportOptions) -> Items:
     """The lists name the clips of validation and test; every other clip below a word's folder is train."""
     listed: set[str] = set()
     for split, name in (("val", "validation_list.txt"), ("test", "testing_list.txt")):
@@ -67,34 +67,3 @@ def _of_speech(row: dict[str, str], split: str) -> Item:
     if not marked:
         raise SeehearError(f"{row['clip']!r} is no clip: expected WORD/SPEAKER_nohash_NUMBER.wav")
     return Item(keys=(row["clip"],), id=row["clip"], split=split, group=speaker, start=0.0, labels=(word,))
-
-
-ESC50 = Importer(
-    name="esc50",
-    title="ESC-50",
-    read=partial(_esc50, only_esc10=False),
-    annotations=("meta/esc50.csv (filename,fold,target,category,esc10,src_file,take)",),
-    media="1-100032-A-0.wav in any folder (audio/)",
-    kinds=("audio",),
-    keys=by_stem,
-    folds=_FOLDS,
-)
-ESC10 = Importer(
-    name="esc10",
-    title="ESC-10, the ten classes of ESC-50 that are marked so",
-    read=partial(_esc50, only_esc10=True),
-    annotations=ESC50.annotations,
-    media=ESC50.media,
-    kinds=("audio",),
-    keys=by_stem,
-    folds=_FOLDS,
-)
-SPEECH_COMMANDS = Importer(
-    name="speech-commands",
-    title="Speech Commands (35 words in v0.02, 30 in v0.01)",
-    read=_speech_commands,
-    annotations=("validation_list.txt and testing_list.txt",),
-    media="bed/0c40e715_nohash_0.wav: a folder a word",
-    kinds=("audio",),
-    keys=by_folder,
-)

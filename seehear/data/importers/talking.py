@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import PurePosixPath
 
-from seehear.data.importers.base import Files, Importer, ImportOptions, Item, Items
+from seehear.data.importers.base import ImportOptions, Item, Items
+from seehear.data.importers.files import Files
 from seehear.data.importers.media import MediaIndex
 from seehear.errors import SeehearError
 
@@ -25,7 +26,7 @@ _UNSEEN = ("s1", "s2", "s20", "s22")
 """Speakers whom the test alone knows, as LipNet parts the corpus."""
 
 
-def _grid(files: Files, options: ImportOptions) -> Items:
+def grid(files: Files, options: ImportOptions) -> Items:
     """What is said stands in the names of the files, and nowhere else is a list of them."""
     assert isinstance(files.media, MediaIndex)
     known: set[str] = set()
@@ -35,7 +36,7 @@ def _grid(files: Files, options: ImportOptions) -> Items:
                 known.add(key)
                 yield _clip(key, place)
     if not known:
-        raise SeehearError(f"{files.media.folder} does not look like GRID: expected {GRID.media}")
+        raise SeehearError(f"{files.media.folder} does not look like GRID: expected {files.importer.media}")
 
 
 def by_speaker(path: str) -> tuple[str, ...]:
@@ -59,15 +60,3 @@ def _clip(key: str, place: int) -> Item:
         table="grid",
         line=place,
     )
-
-
-GRID = Importer(
-    name="grid",
-    title="GRID (four unseen speakers are the test)",
-    read=_grid,
-    annotations=("none: what is said stands in the names of the files",),
-    media="s1/bbaf2n.mpg, s1/video/mpg_6000/bbaf2n.mpg or s1/bbaf2n.wav: a folder a speaker, at any depth",
-    kinds=("video", "audio"),
-    keys=by_speaker,
-    has_val=False,
-)

@@ -14,6 +14,7 @@ from seehear import distributed
 from seehear.data.library import Library
 from seehear.data.raw import RawConfig, load_raw
 from seehear.errors import SeehearError
+from seehear.evaluation.multilabel import usable_classes
 from seehear.evaluation.report import Report, TaskResult, provenance
 from seehear.methods.classifier import Classifier, modalities_of
 from seehear.progress import hushed, say
@@ -129,8 +130,7 @@ def _check(train: Labelled, classes: tuple[str, ...], library: Library, label: s
 
 def _usable(part: Labelled, classes: tuple[str, ...], *, several: bool) -> Labelled | None:
     """Clips to measure on; None where there are none, or, of several labels, no class that some have and some not."""
-    truth_NC = part.truth(classes)
-    enough = (truth_NC.any(axis=0) & ~truth_NC.all(axis=0)).any() if several else len(part) > 0
+    enough = len(usable_classes(part.truth(classes))) if several else len(part)
     return part if enough else None
 
 

@@ -12,6 +12,7 @@ from seehear.data.raw.media import RawMedia
 from seehear.data.records import SPLITS, Clip
 from seehear.errors import SeehearError
 from seehear.evaluation.folds import official_folds
+from seehear.evaluation.multilabel import truth_of
 from seehear.methods.classifier import modalities_of
 from seehear.types import Bool
 
@@ -71,10 +72,7 @@ class Labelled:
         return [tuple(number[label] for label in own if label in number) for own in self.labels]
 
     def truth(self, classes: Sequence[str]) -> Bool[np.ndarray, "n c"]:
-        found = np.zeros((len(self), len(classes)), bool)
-        for row, own in enumerate(self.numbers(classes)):
-            found[row, list(own)] = True
-        return found
+        return truth_of(self.labels, classes)
 
 
 def labelled(library: Library, media: RawMedia, name: str, *, tower: str = "") -> Labelled:

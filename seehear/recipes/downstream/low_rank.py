@@ -18,8 +18,8 @@ import numpy as np
 import torch
 
 from seehear.evaluation.classify import Classification, Labelled, by_scores, probabilities
+from seehear.methods.base import seeded
 from seehear.methods.classifier import Classifier, ClassifierConfig, Learning
-from seehear.nn.random import seed_of
 from seehear.progress import hushed
 from seehear.recipes.downstream.data import LabelledFeatures
 from seehear.recipes.downstream.measure import head_logits
@@ -84,9 +84,7 @@ def _fitted(
     config = ClassifierConfig(
         classes=tuple(classes), width=features_ND.shape[1], several=several, tower="video", learning=LEARNING
     )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_of(seed, "weights"))
-        made = Classifier(config)
+    made = seeded(Classifier, config, seed)
     validate = partial(_validate, views=val[0], truth=val[1])
     choosing = len(steps) > 1
     train = TrainConfig(

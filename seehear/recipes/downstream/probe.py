@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from seehear import distributed
 from seehear.data.library import Library
@@ -26,8 +25,7 @@ from seehear.evaluation.classify import knn, linear_probe, svm_probe
 from seehear.evaluation.folds import FoldedProbe, Probe, official_folds, probe_folds
 from seehear.evaluation.multilabel import Marked, linear_scores
 from seehear.evaluation.report import Report, TaskResult, provenance
-from seehear.methods.base import Method
-from seehear.nn.random import seed_of
+from seehear.methods.base import Method, seeded
 from seehear.progress import say
 from seehear.recipes.downstream.labels import Labelled, labelled
 from seehear.recipes.downstream.low_rank import STEPS, lrc_probe, lrc_scores
@@ -99,14 +97,15 @@ def probe(
     _check(clips, options, library)
     networks = {model.method.name: model.method}
     if options.untrained:
-        networks[f"{model.method.name} untrained"] = _untrained(model.method, options.seed)
+        networks[f"{model.method.name} untrained"] = seeded(type(model.method), model.method.config, options.seed)
     results: list[TaskResult] = []
     for name, method in networks.items():
         seen = _features(method.eval().to(distributed.device(device)), clips, towers, options)
         for tower, one in seen.items():
             results += _probed(one, tower, name, options)
     about = provenance(command) | {"code_revision": code_revision(), "dataset_name": library.uri}
-    about |= {"model_name": model.run, "options": _plain(asdict(options))}
+    plain = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(options).items()}
+    about |= {"model_name": model.run, "options": plain}
     return Report(split="test", results=tuple(_compared(results, model.method.name)), about=about)
 
 
@@ -139,14 +138,6 @@ def _check(clips: Labelled, options: ProbeOptions, library: Library) -> None:
         raise SeehearError(f"{library.uri}: all training clips are {classes[0]!r}: there is nothing to tell apart")
 
 
-def _untrained(method: Method, seed: int) -> Method:
-    from seehear.methods.registry import make_method
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_of(seed, "weights"))
-        return make_method(method.name, asdict(method.config))
-
-
 def _features(method: Method, clips: Labelled, towers: tuple[str, ...], options: ProbeOptions) -> dict[str, _Seen]:
     """By tower. Clips of which a view cannot be read are left out."""
 
@@ -173,7 +164,9 @@ def _probed(seen: _Seen, tower: str, model: str, options: ProbeOptions) -> Itera
         raise SeehearError(f"no labelled clip of {', '.join(empty)} has {tower.replace('+', ' and ')} that can be read")
     for name in options.probe:
         task = f"{tower} probe {name} ({seen.clips.name})"
-        of = _lrc(options) if name == "lrc" else PROBES[name]
+        of = PROBES[name]
+        if name == "lrc":  # with as many steps as are asked for; refitted, it is told how many
+            of = partial(lrc_probe, steps=_steps(options.steps), seed=options.seed)
         details: dict[str, Any] = {"windows": options.windows, "crops": options.crops}
         if options.folds:
             yield _folded(seen, of, task, model, details)
@@ -181,11 +174,6 @@ def _probed(seen: _Seen, tower: str, model: str, options: ProbeOptions) -> Itera
             yield _several(seen, name, task, model, options)
         else:
             yield _split(seen, of, task, model, details)
-
-
-def _lrc(options: ProbeOptions) -> Probe:
-    """With as many steps as are asked for; refitted, it is told how many."""
-    return partial(lrc_probe, steps=_steps(options.steps), seed=options.seed)
 
 
 def _steps(most: int) -> tuple[int, ...]:
@@ -259,7 +247,3 @@ def _compared(results: list[TaskResult], trained: str) -> Iterator[TaskResult]:
             gain = compare(other[0].per_query["top1"], result.per_query["top1"], result.groups)
             result = replace(result, details={**result.details, "top1 over untrained": str(gain)})
         yield result
-
-
-def _plain(options: dict[str, Any]) -> dict[str, Any]:
-    return {name: str(value) if isinstance(value, Path) else value for name, value in options.items()}

@@ -47,15 +47,17 @@ class Curve:
     """Root mean square of what the best family leaves, of recall."""
 
     def at(self, pairs: float) -> Forecast:
-        values = np.array([_FAMILIES[name].of(np.log(pairs), p) for name, p in self.curves])
-        low, middle, high = np.quantile(values, [0.025, 0.5, 0.975])
-        return Forecast(float(pairs), float(middle), float(low), float(high))
+        return _forecast(pairs, [_FAMILIES[name].of(np.log(pairs), p) for name, p in self.curves])
 
     def gain(self, start: float, end: float) -> Forecast:
         """What going from `start` to `end` pairs brings, curve by curve: sharper than a difference of intervals."""
         gains = [_FAMILIES[n].of(np.log(end), p) - _FAMILIES[n].of(np.log(start), p) for n, p in self.curves]
-        low, middle, high = np.quantile(gains, [0.025, 0.5, 0.975])
-        return Forecast(float(end), float(middle), float(low), float(high))
+        return _forecast(end, gains)
+
+
+def _forecast(pairs: float, values: Sequence[np.ndarray]) -> Forecast:
+    low, middle, high = np.quantile(values, [0.025, 0.5, 0.975])
+    return Forecast(float(pairs), float(middle), float(low), float(high))
 
 
 @dataclass(frozen=True)

@@ -126,7 +126,9 @@ def _predicted(data: LatentData, options: EncoderStudyOptions) -> dict[str, floa
 
 def _ranked(told: Sequence[Result], options: EncoderStudyOptions) -> Table:
     table = tabulate(told, measures=("CCA MRR", "CCA R@10", "mutual k-NN", "CKA"), over=())
-    rows = sorted(table.rows, key=lambda row: _mean(row, "CCA MRR"), reverse=True)
+    known = [row for row in table.rows if "CCA MRR" in row.estimates]
+    rows = sorted(known, key=lambda row: -row.estimates["CCA MRR"].mean)
+    rows += [row for row in table.rows if row not in known]
     clips = max((int(r.values["clips"]) for r in told if not r.error), default=0)
     notes = (
         f"Nothing is trained: {clips:,} training clips; retrieval within each of five held-out folds; chance of the "
@@ -245,14 +247,6 @@ def _draw(axes: Any, *, told: Sequence[Result], points: Sequence[Point]) -> None
     for name in PREDICTORS:
         means = [row.estimates[name].mean for row in rows]
         axes.plot(means, range(len(rows)), figure.MARKS[PREDICTORS.index(name)], label=name)
-    axes.set_yticks(range(len(rows)), [_short(row.settings) for row in rows])
+    axes.set_yticks(range(len(rows)), [f"{row.settings['first']} + {row.settings['second']}" for row in rows])
     axes.invert_yaxis()
     axes.legend()
-
-
-def _short(settings: Any) -> str:
-    return f"{settings['first']} + {settings['second']}"
-
-
-def _mean(row: Row, name: str) -> float:
-    return row.estimates[name].mean if name in row.estimates else -math.inf

@@ -91,7 +91,7 @@ def dots(
 
 
 def curves(axes: Any, series: Series, *, x: str, y: str, scale: float = 1.0, lines: bool = True) -> None:
-    """Means over x with their intervals, a colour a series; on a logarithmic axis for numbers of pairs."""
+    """Means over numbers of pairs, on a logarithmic axis, with their intervals; a colour a series."""
     places = sorted({at for points in series.values() for at, _ in points})
     for k, (name, points) in enumerate(series.items()):
         shift = 1 + 0.025 * (k - (len(series) - 1) / 2)  # intervals side by side

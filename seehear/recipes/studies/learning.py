@@ -65,7 +65,8 @@ def data_study(library: Library, folder: Path, options: DataStudyOptions | None 
 def learning_curve(data: LatentData, folder: Path, options: DataStudyOptions) -> Study:
     """The same for latents that are at hand."""
     rows = training_rows(data)
-    sizes = tuple(sorted(options.sizes)) or _halved(len(rows))
+    halved = (len(rows) // 2**i for i in reversed(range(6)))
+    sizes = tuple(sorted(options.sizes)) or tuple(size for size in halved if size >= _SMALLEST)
     if len(sizes) < FEWEST or sizes[-1] > len(rows):
         raise SeehearError(
             f"a learning curve needs {FEWEST} numbers of clips, {_SMALLEST} to all of the {len(rows):,} training clips "
@@ -103,11 +104,6 @@ def nested(data: LatentData, rows: np.ndarray, n: int, seed: int) -> np.ndarray:
     order = np.random.default_rng(seed_of(seed, "order of recordings")).permutation(len(names))
     enough = int(np.searchsorted(np.cumsum(count[order]), n)) + 1
     return rows[np.isin(groups, names[order[:enough]])]
-
-
-def _halved(n: int) -> tuple[int, ...]:
-    sizes = [n // 2**i for i in range(6)]
-    return tuple(sorted(size for size in sizes if size >= _SMALLEST)) if len(sizes) else ()
 
 
 def _points(

@@ -56,7 +56,8 @@ def study_modalities(library: Library, folder: str | Path, options: ModalityOpti
     """Measures what is not measured yet; writes `study.json`, `table.md` and the figure."""
     options = options or ModalityOptions()
     data = load_latents(library, encoders=options.encoders or None)
-    return study_of(data, _labels(library, data), folder, options)
+    one_label = {clip.id: clip.labels[0] for clip in library.clips("array_length(labels) = 1")}
+    return study_of(data, [one_label.get(i, "") for i in data.ids.tolist()], folder, options)
 
 
 def study_of(data: LatentData, labels: Sequence[str], folder: str | Path, options: ModalityOptions) -> Study:
@@ -125,9 +126,3 @@ def _read(folder: Path, cell: Cell) -> dict[str, Answered]:
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         cell_file = folder / "cells" / f"{cell_key(cell)}.json"
         raise SeehearError(f"{path} cannot be read: remove {cell_file}, and it is measured again") from error
-
-
-def _labels(library: Library, data: LatentData) -> list[str]:
-    """The label of each clip that has just one; '' for the others."""
-    known = {clip.id: clip.labels[0] for clip in library.clips("array_length(labels) = 1")}
-    return [known.get(i, "") for i in data.ids.tolist()]

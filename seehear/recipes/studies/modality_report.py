@@ -152,10 +152,6 @@ def _questions(rows: Sequence[Design]) -> Iterator[tuple[str, str, str, str]]:
             yield "Do disjoint spaces keep more than one?", measure, f"{full.name}, disjoint spaces", full.name
 
 
-def _design(settings: Mapping[str, Any]) -> str:
-    return str(settings["design"])
-
-
 def _figure(folder: Path, table: Table, measures: Sequence[str], lines: Sequence[str], *, chance: float) -> None:
     """A panel a direction, a line a design, a colour a method; chance dotted."""
 
@@ -165,7 +161,8 @@ def _figure(folder: Path, table: Table, measures: Sequence[str], lines: Sequence
         panels = figure.subplots(1, len(measures), sharey=True, squeeze=False)[0]
         for panel, measure in zip(panels, measures, strict=True):
             name = measure.replace("->", " \N{RIGHTWARDS ARROW} ").replace(" R@10", "\nin the first 10, %")
-            dots(panel, table, measure, label=_design, by="method", scale=100.0, title=name, lines=lines)
+            style: dict[str, Any] = {"by": "method", "scale": 100.0, "title": name, "lines": lines}
+            dots(panel, table, measure, label=lambda settings: str(settings["design"]), **style)
             panel.axvline(100 * chance, color="#888888", ls=":", lw=1)
             handles, names = panel.get_legend_handles_labels()
             panel.get_legend().remove()

@@ -164,7 +164,8 @@ def selection_study(library: Library, folder: Path, options: SelectionStudyOptio
     data = latents_of(library, options.encoders)
     rows = training_rows(data)
     sizes = options.sizes or tuple(len(rows) * share // 8 for share in (1, 2, 4))
-    ways = _ways(data)
+    diverse = {f"k-DPP on {m}": SelectOptions(by="kdpp", modality=m) for m in data.modalities}
+    ways = {"random": SelectOptions(by="random"), **diverse, "quality": SelectOptions(by="quality")}
     seeds = range(options.seeds)
     pools = [_pool(data, rows, options.share, seed) for seed in seeds]
     if max(sizes) > (fewest := min(map(len, pools))):
@@ -204,11 +205,6 @@ def _table(results: Sequence[Result], options: SelectionStudyOptions, *, test: i
         f"Each seed chooses among its own {options.share:.0%} of the training recordings.",
     )
     return tabulate(results, measures=_SHOWN, title="Which clips to train on", notes=notes, percent=True)
-
-
-def _ways(data: LatentData) -> dict[str, SelectOptions]:
-    diverse = {f"k-DPP on {m}": SelectOptions(by="kdpp", modality=m) for m in data.modalities}
-    return {"random": SelectOptions(by="random"), **diverse, "quality": SelectOptions(by="quality")}
 
 
 def _pool(data: LatentData, rows: np.ndarray, share: float, seed: int) -> np.ndarray:

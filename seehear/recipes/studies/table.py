@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -172,35 +172,23 @@ class Study:
     """More for `study.json`."""
 
     def save(self) -> None:
-        save_study(self.folder, self.tables, self.results, about=self.about, said=self.said, **self.details)
+        """Writes `study.json`: tables, cells, what they share and the versions; and `table.md`: the tables to read,
+        and what is said of them."""
+        if all(result.error for result in self.results):
+            first = self.results[0].error if self.results else "none"
+            raise SeehearError(f"{self.folder}: no cell could be measured, the first: {first}")
+        plain = {"said": list(self.said), "about": self.about, **provenance(str(self.about.get("command", "")))}
+        plain |= {"tables": [table.plain() for table in self.tables], **self.details}
+        plain |= {"cells": [asdict(result) for result in self.results]}
+        finite = json.loads(json.dumps(plain), parse_constant=lambda _: None)
+        write_text(self.folder / "study.json", json.dumps(finite, indent=1, ensure_ascii=False) + "\n")
+        write_text(self.folder / "table.md", self.markdown())
+
+    def markdown(self) -> str:
+        return "\n".join([*(table.markdown() for table in self.tables), *(f"{line}\n" for line in self.said)])
 
     def __str__(self) -> str:
-        return f"{_markdown(self.tables, self.said)}\ntables and figures: {self.folder}"
-
-
-def save_study(
-    folder: str | Path,
-    tables: Sequence[Table],
-    results: Sequence[Result],
-    *,
-    about: Mapping[str, Any],
-    said: Sequence[str] = (),
-    **more: Any,
-) -> None:
-    """`study.json`: tables, cells, what they share and the versions; `table.md`: the tables to read, and what is said
-    of them."""
-    folder = Path(folder)
-    if not any(not result.error for result in results):
-        raise SeehearError(f"{folder}: no cell could be measured, the first: {results[0].error if results else 'none'}")
-    plain = {"said": list(said), "about": dict(about), **provenance(str(about.get("command", "")))}
-    plain |= {"tables": [table.plain() for table in tables], **more, "cells": [asdict(result) for result in results]}
-    finite = json.loads(json.dumps(plain), parse_constant=lambda _: None)
-    write_text(folder / "study.json", json.dumps(finite, indent=1, ensure_ascii=False) + "\n")
-    write_text(folder / "table.md", _markdown(tables, said))
-
-
-def _markdown(tables: Sequence[Table], said: Sequence[str]) -> str:
-    return "\n".join([*(table.markdown() for table in tables), *(f"{line}\n" for line in said)])
+        return f"{self.markdown()}\ntables and figures: {self.folder}"
 
 
 def in_words(value: Value) -> str:

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seehear.data.importers import IMPORTERS, ImportOptions
-from seehear.data.importers.base import Bad, Files, Item, by_folder, by_stem, by_youtube_id
-from seehear.data.importers.files import with_header, without_header
+from seehear.data.importers.base import Bad, Item, by_folder, by_stem, by_youtube_id
+from seehear.data.importers.files import Files, with_header, without_header
 from seehear.data.importers.media import MediaIndex
 from seehear.errors import SeehearError
 from tests.data.importers.sets import official, write

@@ -6,7 +6,7 @@ import tracemalloc
 import pytest
 
 from seehear.data.importers import IMPORTERS, ImportOptions, import_dataset
-from seehear.data.importers.base import Files
+from seehear.data.importers.files import Files
 from seehear.data.importers.media import MediaIndex
 from seehear.data.importers.run import _Rows
 from seehear.data.library import Library
@@ -190,7 +190,7 @@ def test_a_table_of_many_rows_costs_little_memory(root, media, monkeypatch):
     tracemalloc.start()
     wanted = IMPORTERS["audioset"]
     index = MediaIndex(root, wanted.kinds, wanted.keys)
-    rows_read = _Rows(wanted, Files(wanted, root, index), ImportOptions())
+    rows_read = _Rows(wanted, Files(wanted, root, index), index.locate, ImportOptions())
     found = [row for row in rows_read if hasattr(row, "source")]
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()

@@ -1,0 +1,269 @@
+"""Text on screen to timed lines: `seehear ocr`.
+
+Two frames a second are looked at. Where the picture has changed, text is looked for at a small size, which is quick;
+only where what was found differs from the last frame that was read is a frame read, at a size where small print is
+legible. Lines are followed from frame to frame. What stands there throughout, a watermark or a clock, is kept once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from difflib import SequenceMatcher
+
+import numpy as np
+
+from seehear.data.encode import EngineName
+from seehear.data.library import Library
+from seehear.data.recordings import Recording, TextsReport, read_recordings
+from seehear.data.records import digest
+from seehear.data.transcripts import Line, Task, Transcript
+from seehear.encoders.screen import EXTRA, RapidScreen, ScreenReader, ScreenText, fingerprint
+from seehear.errors import DecodeError, require
+from seehear.media.files import read_window
+from seehear.media.frames import VideoSpec
+
+_VERSION = "1"
+"""Of all that turns frames into lines: another one is another fingerprint, and all recordings are read again."""
+_RATE, _CHUNK = 2.0, 10.0
+"""Frames a second that are looked at, and seconds that are decoded at a time."""
+_SIDE = 720
+"""Shorter side of a frame as it is read, in pixels."""
+_BETWEEN = 1.0
+"""Seconds between two frames that are read, at least: in a moving picture every frame differs."""
+_STILL, _SAME = 6.0, 14.0
+"""Mean differences, of 255: of a block of the picture, up to which it has not changed; and of what is in a box."""
+_ALIKE = 0.75
+"""Share of letters in which two lines agree that are one, read twice."""
+_THROUGHOUT, _LONG, _ONCE = 0.8, 30.0, 5.0
+"""Share of a recording of so many seconds from which a line counts as always there, and seconds that it is kept for."""
+
+
+class Ocr:
+    """A reader of recordings (`recordings.Reader`)."""
+
+    command = "ocr"
+    tasks: tuple[Task, ...] = ("screen",)
+
+    def __init__(self, screen: ScreenReader, *, name: str, weights: str):
+        """`weights`: fingerprint of the models."""
+        self.screen, self.name, self.by = screen, name, digest(weights, _VERSION)
+
+    def time_limit(self, recording: Recording) -> float:
+        """Ten times as long as a film full of text takes."""
+        return 600.0 + 30.0 * recording.duration
+
+    def __call__(self, recording: Recording) -> list[Transcript]:
+        if recording.duration == 0:  # a picture
+            lines = self._of_picture(recording)
+        else:
+            following = _Following(self.screen)
+            for time, frame in _frames(recording):
+                following.see(time, frame)
+            lines = following.lines(recording.duration)
+        return [
+            Transcript(
+                source=recording.source, task="screen", by=self.by, content=recording.content, lines=tuple(lines)
+            )
+        ]
+
+    def _of_picture(self, recording: Recording) -> list[Line]:
+        frames = read_window(recording.path, 0.0, 0.0, video=_SPEC).frames
+        if frames is None or not len(self.screen.find(frames[0])):
+            return []
+        text = " ".join(seen.text for seen in self.screen.read(frames[0]) if len(_letters(seen.text)) > 1)
+        return [Line(text)] if text else []
+
+
+def ocr(library: Library, *, workers: int | None = None, engine: EngineName = "local") -> TextsReport:
+    """Gives the library's clips what stands written in their pictures, as texts of the kind 'screen'."""
+    require("rapidocr", EXTRA)
+    require("onnxruntime", EXTRA)
+    return read_recordings(
+        library, Ocr(RapidScreen(), name="RapidOCR", weights=fingerprint()), workers=workers, engine=engine
+    )
+
+
+# -- frames ------------------------------------------------------------------------------------------------------------
+
+_SPEC = VideoSpec(num_frames=1, size=_SIDE, enlarge=False)
+
+
+def _frames(recording: Recording) -> Iterator[tuple[float, np.ndarray]]:
+    """(seconds, (H, W, 3) RGB) of frames in the centre of each half second."""
+    spec = VideoSpec(fps=_RATE, size=_SIDE, enlarge=False)
+    start, error, seen = 0.0, None, False
+    while start < recording.duration:
+        end = min(start + _CHUNK, recording.duration)
+        try:
+            frames = read_window(recording.path, start, end, video=spec).frames
+        except DecodeError as wrong:  # a film whose pictures end before its sound
+            error, frames = error or wrong, None
+        if frames is not None:
+            seen = True
+            times = start + (np.arange(len(frames)) + 0.5) * (end - start) / len(frames)
+            yield from zip(times.tolist(), frames, strict=True)
+        start = end
+    if not seen and error is not None:
+        raise error
+
+
+# -- lines over time ---------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Track:
+    """A line as it is followed."""
+
+    best: ScreenText
+    start: float
+    end: float
+    place: int
+    """Among the lines of the frame in which it was first seen."""
+    sightings: int = field(default=1)
+
+
+class _Following:
+    """Lines of text over the frames of a film."""
+
+    def __init__(self, screen: ScreenReader):
+        self.screen = screen
+        self.tracks: list[_Track] = []
+        self.shown: list[_Track] = []
+        """Tracks in the last frame that was looked at."""
+        self._blocks: np.ndarray | None = None
+        self._read_at = -np.inf
+        self._boxes = np.empty((0, 4))
+        self._grey: np.ndarray | None = None
+        """Of the last frame that was read."""
+
+    def see(self, time: float, frame: np.ndarray) -> None:
+        blocks = _block_means(frame)
+        if self._blocks is not None and self._grey is not None and _differ(blocks, self._blocks) <= _STILL:
+            self._prolong(time)
+            return
+        boxes = self.screen.find(frame)
+        grey = frame[:, :, 1].astype(np.float32)  # green stands for brightness
+        if not len(boxes):
+            self.shown = []
+            self._remember(blocks, boxes, grey)
+        elif not self._is_news(boxes, grey):
+            self._blocks = blocks
+            self._prolong(time)
+        elif time - self._read_at >= _BETWEEN:
+            self._read_at = time
+            self._remember(blocks, boxes, grey)
+            self._follow(time, self.screen.read(frame))
+        else:  # not yet: the frame that was read stays what the next one is compared with
+            self._prolong(time)
+
+    def _remember(self, blocks: np.ndarray, boxes: np.ndarray, grey: np.ndarray) -> None:
+        self._blocks, self._boxes, self._grey = blocks, boxes, grey
+
+    def _prolong(self, time: float) -> None:
+        for track in self.shown:
+            track.end = time + 0.5 / _RATE
+            track.sightings += 1
+
+    def _is_news(self, boxes: np.ndarray, grey: np.ndarray) -> bool:
+        """Whether text has come, gone, moved or changed since the last frame that was read."""
+        if self._grey is None or self._grey.shape != grey.shape or len(boxes) != len(self._boxes):
+            return True
+        height, width = grey.shape
+        for box in boxes:
+            if not any(_overlap(box, before) > 0.5 for before in self._boxes):
+                return True
+            left, top, right, bottom = (box * (width, height, width, height)).round().astype(int)
+            part = np.s_[max(0, top) : bottom + 1, max(0, left) : right + 1]
+            if np.abs(grey[part] - self._grey[part]).mean() > _SAME:
+                return True
+        return False
+
+    def _follow(self, time: float, seen: Sequence[ScreenText]) -> None:
+        before, self.shown = self.shown, []
+        for place, text in enumerate(seen):
+            if not _letters(text.text):
+                continue
+            track = next((track for track in before if _is_same(track.best, text)), None)
+            if track is None:
+                track = _Track(text, time - 0.5 / _RATE, time + 0.5 / _RATE, place)
+                self.tracks.append(track)
+            else:
+                before.remove(track)
+                track.end, track.sightings = time + 0.5 / _RATE, track.sightings + 1
+                if text.score > track.best.score:
+                    track.best = text
+            self.shown.append(track)
+
+    def lines(self, duration: float) -> list[Line]:
+        """Lines that come and go together are one, in the order in which they stand on the screen."""
+        groups: dict[tuple[float, float], list[_Track]] = {}
+        for track in self._once(duration):
+            groups.setdefault((track.start, track.end), []).append(track)
+        found = []
+        for (start, end), tracks in sorted(groups.items()):
+            text = " ".join(track.best.text for track in sorted(tracks, key=lambda track: track.place))
+            found.append(Line(text, round(max(0.0, start), 2), round(min(end, duration), 2)))
+        return found
+
+    def _once(self, duration: float) -> list[_Track]:
+        """Tracks that are worth keeping: short ones that were seen in one frame alone are mostly noise. Of what is
+        there throughout, in one track or in many, the first seconds."""
+        by_text: dict[str, list[_Track]] = {}
+        for track in self.tracks:
+            letters = _letters(track.best.text)
+            if len(letters) >= (2 if track.sightings > 1 else 4):
+                by_text.setdefault(_without_digits(letters), []).append(track)
+        kept = []
+        for tracks in by_text.values():
+            first, seconds = tracks[0], sum(track.end - track.start for track in tracks)
+            if duration >= _LONG and seconds >= _THROUGHOUT * duration:
+                first.end = min(first.end, first.start + _ONCE)
+                tracks = [first]
+            kept += tracks
+        return kept
+
+
+def _is_same(one: ScreenText, other: ScreenText) -> bool:
+    """Whether two readings are of one line: nearly the same letters, or the same place and the same but for digits, as
+    of a clock."""
+    a, b = _letters(one.text), _letters(other.text)
+    if SequenceMatcher(None, a, b, autojunk=False).ratio() >= _ALIKE and _digits(a) == _digits(b):
+        return True
+    in_place = _overlap(np.array(one.box), np.array(other.box)) > 0.3
+    return in_place and _without_digits(a) == _without_digits(b)
+
+
+def _letters(text: str) -> str:
+    return "".join(re.findall(r"[^\W_]+", text.lower()))
+
+
+def _without_digits(letters: str) -> str:
+    return re.sub(r"\d", "0", letters)
+
+
+def _digits(text: str) -> str:
+    return "".join(re.findall(r"\d", text))
+
+
+def _overlap(one: np.ndarray, other: np.ndarray) -> float:
+    """Intersection over union of two boxes."""
+    sides = np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2])
+    common = float(np.prod(np.clip(sides, 0.0, None)))
+    area = float(np.prod(one[2:] - one[:2]) + np.prod(other[2:] - other[:2])) - common
+    return common / area if area > 0 else 0.0
+
+
+def _block_means(frame: np.ndarray) -> np.ndarray:
+    """(36, 64), or fewer: mean brightness of blocks: a line of small print changes a few of them by much."""
+    sides = zip(frame.shape[:2], (36, 64), strict=True)
+    rows, columns = (np.linspace(0, n, min(n, k) + 1).astype(int)[:-1] for n, k in sides)
+    green = frame[:, :, 1].astype(np.float32)
+    sums = np.add.reduceat(np.add.reduceat(green, rows, axis=0), columns, axis=1)
+    return sums * (len(rows) * len(columns) / green.size)
+
+
+def _differ(one: np.ndarray, other: np.ndarray) -> float:
+    """Largest change of a block."""
+    return float(np.abs(one - other).max())

