@@ -48,6 +48,16 @@ def test_a_hit_says_where_and_what(library, searcher):
     assert json.loads(json.dumps(hit.plain()))["labels"] == ["horse"]
 
 
+def test_a_hit_names_all_places_of_a_file(tmp_path):
+    made = toy.library(tmp_path)
+    first = next(s for s in made.sources().values() if s.source == "farm/horse03.mp4")
+    made.put_sources([replace(first, source="copy.mp4", info=first.info | {"copy_of": first.source})])
+    build_index(made, toy.Space(), name="run")
+    hit = Searcher(made, toy.Space(), "run").search("horse", k=1, filters=Filters(where="id = 'horse03'"))[0]
+    assert hit.also == (str(made.path_of("copy.mp4")),)
+    assert json.loads(json.dumps(hit.plain()))["also"] == [str(made.path_of("copy.mp4"))]
+
+
 def test_scores_are_cosines_to_float16(library, searcher):
     hit = searcher.search({"video": "cat.mp4"}, k=1, modalities=["video"])[0]
     expected = toy.unit(toy.latent("cat", "video", f"{hit.id}0")) @ toy.unit(toy.meaning("cat"))
