@@ -32,10 +32,10 @@ from seehear.recipes import fusemix
 from seehear.recipes.config import Run
 from seehear.recipes.data import LatentInputs, LatentsConfig
 from seehear.recipes.evaluate import EvaluateOptions, evaluate_run
+from seehear.recipes.find import index_run
 from seehear.recipes.run import finish
 from seehear.report.run import write_report
 from seehear.search.filters import Filters
-from seehear.search.index import build_index
 from seehear.search.query import Hit, Searcher
 from seehear.space import SharedSpace
 from seehear.types import Modality
@@ -118,7 +118,7 @@ def demo(folder: Path) -> DemoReport:
     stage("train", lambda: finish(LatentInputs(data, library=str(uri.resolve())), run(), run_folder))
     scores = stage("measure", lambda: measure(data, clips, folder / "folds", ready={_TEST_FOLD: run_folder}))
     space = SharedSpace.from_pretrained(run_folder)
-    stage("index", lambda: build_index(library, space, name="demo", model=str(run_folder.resolve())))
+    stage("index", lambda: index_run(library, run_folder, name="demo"))
     hits = stage("search", lambda: _hits(Searcher(library, space, "demo"), clips))
     page = stage("report", lambda: _page(library, run_folder))
     report = DemoReport(str(uri), str(run_folder), tuple(scores), hits, seconds, str(page))

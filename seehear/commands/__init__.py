@@ -19,6 +19,7 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
+    "find": Command("moments.Find", '~/recordings "red truck"', "moments in a folder: seen, heard, spoken, written"),
     "prepare": Command("library.Prepare", "~/recordings --library lib", "clips, with the words of their subtitles"),
     "transcribe": Command("texts.Transcribe", "lib", "what is said, with its times; your own texts stay"),
     "ocr": Command("texts.Ocr", "lib", "what stands written in films and pictures"),
@@ -36,7 +37,7 @@ COMMANDS = {
     "study selection": Command("study.SelectionStudy", "lib", "diverse, agreeing or any clips: which to train on"),
     "study modalities": Command("study.Modalities", "lib", "what each modality, pair, loss term and space adds"),
     "select": Command("study.Select", "lib --clips 1000", "the training clips that differ most"),
-    "index": Command("search.Index", "lib runs/fusemix", "the vectors that search reads"),
+    "index": Command("search.Index", "lib", "makes it searchable: nothing trained, or a run beside it"),
     "search": Command("search.Search", 'lib "a dog barks"', "or --audio x.wav, --video x.mp4, --image x.jpg"),
     "serve": Command("search.Serve", "lib", "the same as a page in the browser, with players"),
     "reconstruct": Command("generate.Reconstruct", "runs/mavil clip.mp4", "a masked clip, as a model restores it"),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional
 
@@ -12,101 +13,168 @@ from seehear.commands.parsing import Flat, show
 from seehear.data.library import Library
 from seehear.errors import SeehearError, check_range, require, unknown
 from seehear.progress import Interrupted, say
+from seehear.search.behind import behind
 from seehear.search.filters import Filters
+from seehear.search.index import indexes
 from seehear.serve.config import ServeConfig
+
+if TYPE_CHECKING:
+    from seehear.search.moments import Answer, MomentSearch
 
 
 @dataclass(frozen=True, kw_only=True)
 class Index:
-    """Put a run's vectors of all clips into the library: what search reads. A second run adds only what is new.
+    """Make a library searchable: the vectors of its clips, its texts, and what scores are calibrated by. A second run
+    adds only what is new.
 
-    Example: seehear index lib runs/fusemix
+    Without a run nothing has to be trained: joint encoders (a packaged word tower, CLIP, CLAP) let words find what is
+    seen and heard, texts are found by meaning and by their words, and sounds and pictures find their like.
+
+    Example: seehear index lib
     """
 
     library: Positional[str]
-    run_folder: Positional[Path]
+    run_folder: Positional[Path | None] = None
+    """A trained run, whose vectors are searched as well."""
     name: str = ""
-    """What the index is called; the name of the run's folder when not given."""
+    """What the index of a run is called; the name of its folder when not given."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     json: bool = False
     """Print the report as JSON."""
 
     def run(self) -> None:
-        from seehear.search.index import build_index
-        from seehear.space import SharedSpace
+        from seehear.recipes.find import index_frozen, index_run
 
-        space = SharedSpace.from_pretrained(self.run_folder, device=self.device)
-        name = self.name or self.run_folder.resolve().name
         library = Library.open(self.library)
-        space.encode_library(library)
-        report = build_index(library, space, name=name, model=str(self.run_folder.resolve()))
-        show(report, as_json=self.json)
+        if self.run_folder is None:
+            if self.name:
+                raise SeehearError("--name names the index of a run: give a run folder too, or leave it out")
+            show(index_frozen(library, device=self.device), as_json=self.json)
+        else:
+            show(index_run(library, self.run_folder, name=self.name, device=self.device), as_json=self.json)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Search:
-    """Find clips by words, by a sound, a picture, a video or a clip of the library, or by several at once.
+class Query:
+    """What is looked for, and how the answers are shown."""
 
-    Example: seehear search lib "in the rain" --image street.jpg --modalities video --hybrid
-    """
-
-    library: Positional[str]
-    words: Positional[str] = ""
-    """What to look for."""
     audio: tuple[Path, ...] = ()
+    """Sounds: what is like them, and what they are heard with."""
     image: tuple[Path, ...] = ()
+    """Pictures."""
     video: tuple[Path, ...] = ()
+    """Films."""
     like: tuple[str, ...] = ()
     """Ids of clips: more like these."""
     k: int = 10
-    """How many clips to list."""
-    modalities: tuple[str, ...] = ()
-    """What of a clip may match: video, audio, text. All by default."""
-    hybrid: bool = False
-    """Also by the words of the clips' texts (full text), the two rankings joined."""
-    remove_gap: bool = False
-    """Take the mean of each modality out of its vectors: for galleries where one modality crowds out the others."""
-    index: str = ""
-    """Which index, where the library has several; the last one made when not given."""
+    """Number of moments to list."""
+    kinds: tuple[Literal["seen", "heard", "spoken", "screen", "text"], ...] = ()
+    """How a moment may answer; in every way by default. text: captions of your own."""
+    fulltext: bool = True
+    """Also by the words themselves of what is spoken or written, joined with the rest."""
     filters: Annotated[Filters, Flat] = field(default_factory=Filters)
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
-    json: bool = False
-    """Print the hits as JSON."""
 
     def __post_init__(self) -> None:
         check_range(self, "[1, inf)", "k")
 
-    def run(self) -> None:
-        from seehear.search.behind import behind
-        from seehear.search.query import Searcher
-        from seehear.space import SharedSpace
-
-        library = Library.open(self.library)
-        name, model = _index(library, self.index)
-        space = SharedSpace.from_pretrained(model, device=self.device)
-        searcher = Searcher(library, space, name, remove_gap=self.remove_gap)
-        hits = searcher.search(
-            self._parts(), k=self.k, modalities=self.modalities, filters=self.filters, hybrid=self.hybrid
-        )
-        if line := behind(library, name):
-            say(line)
-        if self.json:
-            show(hits, as_json=True)
-        elif not hits:
-            print("nothing found: the filters leave no clip")
-        for number, hit in enumerate([] if self.json else hits, start=1):
-            print(f"{number:3}  {hit.score:.3f}  {hit.modality:5}  {_place(hit)}  {_short(hit.text)}")
-
-    def _parts(self) -> list[Any]:
-        parts: list[Any] = [self.words] if self.words else []
+    def parts(self, words: str) -> list[Any]:
+        parts: list[Any] = [words] if words else []
         for kind in ("audio", "image", "video"):
             for path in getattr(self, kind):
                 if not path.is_file():
                     raise SeehearError(f"no file {path}")
                 parts.append({kind: str(path)})
         return parts + [{"clip": name} for name in self.like]
+
+    def answer(self, searcher: MomentSearch, words: str) -> Answer:
+        return searcher.search(
+            self.parts(words), k=self.k, kinds=self.kinds, filters=self.filters, fulltext=self.fulltext
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search(Query):
+    """Find moments by words, by a sound, a picture, a video or a clip of the library, or by several at once: what is
+    seen, heard, spoken or written there.
+
+    Everything that 'seehear index' made is asked. With --index, one trained run alone, by the cosines of its space.
+
+    Example: seehear search lib "in the rain" --image street.jpg --kinds seen
+    """
+
+    library: Positional[str]
+    words: Positional[str] = ""
+    """What to look for."""
+    index: str = ""
+    """One index alone, ranked by the cosines of its space: the name of a run, as 'seehear index' gave it."""
+    modalities: tuple[str, ...] = ()
+    """With --index: what of a clip may match: video, audio, text. All by default."""
+    hybrid: bool = False
+    """With --index: also by the words of the clips' texts, the two rankings joined."""
+    remove_gap: bool = False
+    """With --index: take the mean of each modality out of its vectors, where one crowds out the others."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+    json: bool = False
+    """Print the answer as JSON."""
+
+    def run(self) -> None:
+        library = Library.open(self.library)
+        if self.index:
+            self._one_index(library)
+            return
+        if self.modalities or self.hybrid or self.remove_gap:
+            raise SeehearError("--modalities, --hybrid and --remove-gap are of one index: name it with --index")
+        from seehear.recipes.find import open_library
+
+        searcher = open_library(library, device=self.device)
+        answer = self.answer(searcher, self.words)
+        for line in behind_lines(library, [index.name for index in searcher.indexes]):
+            say(line)
+        show_answer(answer, as_json=self.json)
+
+    def _one_index(self, library: Library) -> None:
+        from seehear.search.query import Searcher
+        from seehear.space import SharedSpace
+
+        name, model = _index(library, self.index)
+        space = SharedSpace.from_pretrained(model, device=self.device)
+        hits = Searcher(library, space, name, remove_gap=self.remove_gap).search(
+            self.parts(self.words),
+            k=self.k,
+            modalities=self.modalities,
+            filters=self.filters,
+            hybrid=self.hybrid,
+        )
+        for line in behind_lines(library, [name]):
+            say(line)
+        if self.json:
+            show(hits, as_json=True)
+        elif not hits:
+            print("nothing found: the filters leave no clip")
+        for number, hit in enumerate([] if self.json else hits, start=1):
+            print(f"{number:3}  {hit.score:.3f}  {hit.modality:5}  {_place(hit.path, hit)}  {_short(hit.text)}")
+
+
+def show_answer(answer: Answer, *, as_json: bool) -> None:
+    """The moments in lines, the verdict first, or as JSON in the documented shape."""
+    if as_json:
+        show(answer.plain(), as_json=True)
+        return
+    if not answer.hits:
+        print("nothing found: no clip that the filters leave can answer this")
+    elif answer.hits[0].words == "nothing close":
+        print("nothing close; the nearest:")
+    for number, hit in enumerate(answer.hits, start=1):
+        text = f"  {_short(hit.text)}" if hit.text else ""
+        print(f"{number:3}  {hit.kind:6}  {hit.words:13}  {_place(hit.file, hit)}{text}")
+
+
+def behind_lines(library: Library, names: Sequence[str]) -> list[str]:
+    """What the indexes lack: one line for each command that makes it up."""
+    lines = filter(None, (behind(library, name) for name in names))
+    return list({line.partition(": run")[2]: line for line in lines}.values())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,27 +215,24 @@ class Serve:
 
 
 def _index(library: Library, name: str) -> tuple[str, str]:
-    """Name and model folder of an index: the one asked for, else the newest."""
-    from seehear.search.index import indexes
+    """Name and model of an index."""
+    from seehear.space import model_of
 
     found = indexes(library)
-    if name and name not in found:
+    if name not in found:
         raise unknown("index", name, found)
-    if not found:
-        raise SeehearError(f"{library.uri} has no index: run 'seehear index {library.uri} RUN'")
-    name = name or max(found, key=lambda n: found[n].get("made", ""))
-    model = found[name].get("model", "")
-    if not model or not Path(model).is_dir():
+    if not (model := model_of(library.uri, found[name])):
         raise SeehearError(
-            f"the model of index {name} is no longer at {model!r}: run 'seehear index {library.uri} RUN'"
+            f"the model of index {name} is no longer at {found[name].get('model')!r}: run 'seehear index "
+            f"{library.uri} RUN'"
         )
     return name, model
 
 
-def _place(hit: Any) -> str:
-    if not hit.path:
+def _place(path: str, hit: Any) -> str:
+    if not path:
         return "(text)"
-    return hit.path if hit.start == hit.end == 0 else f"{hit.path} {hit.start:.1f}-{hit.end:.1f} s"
+    return path if hit.start == hit.end == 0 else f"{path} {hit.start:.1f}-{hit.end:.1f} s"
 
 
 def _short(text: str) -> str:

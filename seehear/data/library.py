@@ -328,6 +328,11 @@ class Library:
             self._db.create_table(name, schema=schema)
         return self.table(name)
 
+    def replace(self, name: str, rows: pa.Table) -> None:
+        """A LanceDB table of these rows alone, in place of what had that name."""
+        self._open.pop(name, None)
+        self._db.create_table(name, data=rows, mode="overwrite" if name in self.tables() else "create")
+
 
 def _connect(uri: str) -> Any:
     lancedb = require("lancedb")

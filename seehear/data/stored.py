@@ -23,7 +23,7 @@ class Stored:
     @property
     def gone(self) -> bool:
         """Whether no run is there any more, as far as this machine can see."""
-        return bool(self.run) and not os.path.exists(self.run)
+        return bool(self.run) and not self.run.startswith("frozen:") and not os.path.exists(self.run)
 
 
 def stored(library: Library) -> list[Stored]:
@@ -42,6 +42,9 @@ def drop(library: Library, table: str) -> None:
         key = _runs(library).get(table, ("", ""))[0]
         library.drop(table)
         library.forget(key)
+        calibration = table.replace("vectors_", "background_", 1)
+        if calibration != table and calibration in library.tables():
+            library.drop(calibration)
 
 
 def _names(library: Library) -> list[str]:

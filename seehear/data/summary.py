@@ -75,6 +75,11 @@ class PrepareReport:
             lines += [f"    {count:,} x {reason}" for reason, count in shown[:5]]
             lines += ["    ..."] if len(shown) > 5 else []
         lines += [f"  note: {note}" for note in self.notes]
+        if self.clips and not self.modalities["text"]:
+            lines.append(
+                f"  no clip has text: seehear transcribe {self.library} reads what is said, seehear ocr {self.library} "
+                "what stands written"
+            )
         lines.append(
             f"next: seehear encode {self.library}" if self.clips else "nothing to encode: no file could be used"
         )

@@ -70,7 +70,8 @@ def embed_latents(
 
 def device_of(model: Any) -> torch.device:
     """Device of a model's parameters; the CPU for one without."""
-    return next(iter(model.parameters())).device if hasattr(model, "parameters") else torch.device("cpu")
+    parameter = next(iter(model.parameters()), None) if hasattr(model, "parameters") else None
+    return torch.device("cpu") if parameter is None else parameter.device
 
 
 def within(vectors: Mapping[Modality, Embedded], inside: Bool[np.ndarray, " n"]) -> dict[Modality, Embedded]:

@@ -20,15 +20,16 @@ METHODS: dict[str, str] = {
     "diffmavil": "diffmavil.DiffMAViL",
     "classifier": "classifier.Classifier",
     "painter": "painter.Painter",
+    "frozen": "frozen.Frozen",
 }
 """Name in a model's config.json -> class in `seehear.methods`."""
-_FOR_A_RUN = ("classifier", "painter")
+_NOT_TRAINED = ("classifier", "painter", "frozen")
 
 
 def trained() -> list[str]:
     """The methods that 'seehear train' trains: each has its presets in `seehear.recipes.NAME`. The others learn for a
-    run that is there."""
-    return [name for name in METHODS if name not in _FOR_A_RUN]
+    run that is there, or not at all."""
+    return [name for name in METHODS if name not in _NOT_TRAINED]
 
 
 def method_class(name: str) -> type[Method]:

@@ -19,7 +19,7 @@ def mel_filters(
     """float64 filters, from `low` to `high` hertz, of the K = points / 2 + 1 frequencies of a transform. 'htk' is
     2595 log10(1 + f / 700), with triangles of height 1; 'slaney' is linear up to 1 kHz and logarithmic above, with
     triangles of unit area. Flanks are straight in hertz, or in mel as Kaldi and TensorFlow have them."""
-    lowest, highest = _mel(torch.tensor([low, high], dtype=torch.float64), scale).tolist()
+    lowest, highest = _mel(torch.tensor([low, high], dtype=torch.float64, device="cpu"), scale).tolist()
     edges = torch.linspace(lowest, highest, bands + 2, dtype=torch.float64)
     bins = torch.linspace(0, rate / 2, points // 2 + 1, dtype=torch.float64)
     if straight_in_mel:

@@ -10,11 +10,10 @@ from collections.abc import Iterator
 from itertools import combinations
 from typing import Any, Protocol
 
-from torch.nn import functional as F
-
 from seehear.data.latents import LatentData
 from seehear.methods import linear
 from seehear.methods.asif import Asif
+from seehear.methods.frozen import Frozen, FrozenConfig
 from seehear.nn.random import seed_of
 from seehear.types import Batch, Modality, Tensor
 
@@ -34,28 +33,16 @@ class ClosedForm(Protocol):
     def embed(self, batch: Batch, space: str | None = None) -> dict[Modality, Tensor]: ...
 
 
-class RawCosine:
-    """The latents as they are: for encoders that share a space already (CLIP, CLAP, PE-AV)."""
-
-    name = "raw cosine"
-
-    def __init__(self, modalities: tuple[Modality, ...]):
-        self.spaces = {"joint": modalities}
-
-    def embed(self, batch: Batch, space: str | None = None) -> dict[Modality, Tensor]:
-        return {m: F.normalize(batch[m].float(), dim=1) for m in self.spaces["joint"] if m in batch}
-
-
 def closed_forms(data: LatentData) -> Iterator[ClosedForm]:
-    """For each pair of modalities: raw cosine where the encoders share a space, else ASIF; Procrustes, ridge, CCA. For
-    three or more, generalised CCA over all of them. Of `data` the splits train and val are read, no other. Sequences
-    (words, spectrograms) are no vectors that a closed form could map: their modalities have none."""
+    """For each pair of modalities: the frozen space where the encoders share one, else ASIF; Procrustes, ridge, CCA.
+    For three or more, generalised CCA over all of them. Of `data` the splits train and val are read, no other.
+    Sequences (words, spectrograms) are no vectors that a closed form could map: their modalities have none."""
     data = vectors_only(data)
     train, val = data.split("train"), data.split("val")
     for p, q in combinations(data.modalities, 2):
         pair = _fit(_only(train, (p, q)), _only(val, (p, q)))
         if pair is not None:
-            yield RawCosine((p, q)) if share_a_space(data, p, q) else pair.pop("asif")
+            yield frozen_pair(data, p, q) if share_a_space(data, p, q) else pair.pop("asif")
             yield from (pair[name] for name in ("procrustes", "ridge", "cca"))
     if len(data.modalities) > 2:
         whole = _canonical(train.joined(), val.joined())
@@ -75,6 +62,11 @@ def share_a_space(data: LatentData, p: Modality, q: Modality) -> bool:
         return False
     names = [str(info[0].get("name", "")).split("#")[0] for info in (one, other)]
     return names[0] == names[1] != "" and one[0]["width"] == other[0]["width"]
+
+
+def frozen_pair(data: LatentData, p: Modality, q: Modality) -> Frozen:
+    """The latents of two towers as they are."""
+    return Frozen(FrozenConfig(widths={m: data.encoders[m][0]["width"] for m in (p, q)}))
 
 
 def settings(form: Any) -> dict[str, Any]:

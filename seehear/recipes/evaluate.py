@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 from seehear.data.latents import LatentData, load_latents
 from seehear.data.library import SPLITS, Library
 from seehear.errors import SeehearError, near, read_json
+from seehear.evaluation.embedded import embed_latents
 from seehear.evaluation.protocol import group_warnings
-from seehear.evaluation.report import JSON_NAME, Report, provenance
+from seehear.evaluation.report import JSON_NAME, Report, TaskResult, provenance
 from seehear.recipes.bench import Bench, EvaluateOptions, baseline_results, model_results
+from seehear.space.frozen import FROZEN, frozen_towers
 
 if TYPE_CHECKING:
     from seehear.space import SharedSpace
@@ -48,7 +50,8 @@ def evaluate_run(
     bench = Bench(data, labels_of(library, data), options, space)
     about = _about(library, data, options, command or f"seehear evaluate {run}")
     about |= {"model_name": str(run), "model_revision": space.fingerprint}
-    results = [*model_results(bench), *(baseline_results(bench) if options.closed_forms else [])]
+    baselines = [*frozen_results(library, bench), *baseline_results(bench)] if options.closed_forms else []
+    results = [*model_results(bench), *baselines]
     if not results:
         counts = ", ".join(f"{s} {n:,}" for s, n in about["clips"].items())
         raise SeehearError(
@@ -58,6 +61,23 @@ def evaluate_run(
     report = Report(split=options.split, results=tuple(results), warnings=tuple(_warnings(bench)), about=about)
     report.save(folder)
     return report
+
+
+def frozen_results(library: Library, bench: Bench) -> Iterator[TaskResult]:
+    """What the library's joint encoders give without training, on the clips of `bench`; those that `bench` reads itself
+    are among its closed forms."""
+    from seehear.space import SharedSpace
+
+    known, used = library.encoders(), {info["name"] for infos in bench.data.encoders.values() for info in infos}
+    for name, towers in frozen_towers(known).items():
+        own = {m: infos[0]["name"] for m, infos in towers.items() if infos[0]["name"] in known}
+        if len(own) < 2 or set(own.values()) <= used:
+            continue
+        data = load_latents(library, encoders={m: [encoder] for m, encoder in own.items()})
+        space = SharedSpace.from_pretrained(f"{FROZEN}{library.uri}#{name}", device="cpu")
+        frozen = Bench(data, labels_of(library, data), bench.options, space)
+        if set(data.split(bench.options.split).ids.tolist()) == set(bench.test.ids.tolist()):
+            yield from frozen.results(f"frozen {name}", embed_latents(space, frozen.test), frozen.classes(space))
 
 
 def evaluation_folder(run: str | Path, library: Library | str | Path | None, split: str) -> Path:

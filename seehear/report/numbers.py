@@ -15,7 +15,7 @@ from seehear.report.figures import Line, Mark, intervals, legend
 from seehear.report.markup import Markup, element
 from seehear.report.page import folded, paragraph, percent, table, table_row
 
-FROZEN = ("raw cosine", "asif", "frozen encoder")
+FROZEN = ("frozen", "asif", "frozen encoder")
 """Models that are the frozen encoders themselves."""
 _ARROW = " \N{RIGHTWARDS ARROW} "
 _DECIDED = "R@10"
@@ -55,9 +55,9 @@ def rows_of(report: Report, own: Sequence[str], kinds: Sequence[str], metric: st
             continue
         others = [r for name, r in results.items() if not _of_run(name, own) and metric in r.metrics]
         others.sort(key=lambda r: -r.metrics[metric])
-        closed = next((r for r in others if r.model not in FROZEN), None)
-        frozen = next((r for r in others if r.model in FROZEN), None)
-        found.append(Row(run, closed, frozen))
+        as_they_are = [r for r in others if r.model in FROZEN or r.model.startswith("frozen ")]
+        closed = next((r for r in others if r not in as_they_are), None)
+        found.append(Row(run, closed, next(iter(as_they_are), None)))
     return sorted(found, key=lambda row: (bool(set("+|") & set(row.run.task)), -row.run.counts.get("groups", 0)))
 
 

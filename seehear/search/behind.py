@@ -23,8 +23,9 @@ def behind(library: Library, name: str) -> str:
     if not count:
         return ""
     model = about.get("model", "")
-    words = ["seehear", "index", library.uri, model or "RUN"]
-    words += ["--name", name] if name != Path(model).name else []
+    words = ["seehear", "index", library.uri]
+    if not model.startswith("frozen:"):
+        words += [model or "RUN", *(["--name", name] if name != Path(model).name else [])]
     return (
         f"{count:,} of {library.count_clips():,} clips {'is' if count == 1 else 'are'} not indexed yet: run "
         f"`seehear encode {shlex.quote(library.uri)}; {shlex.join(words)}`"

@@ -74,20 +74,29 @@ class IndexReport:
 
 
 def build_index(
-    library: Library, space: Indexer, *, name: str, model: str = "", approximate_from: int = APPROXIMATE_FROM
+    library: Library,
+    space: Indexer,
+    *,
+    name: str,
+    model: str = "",
+    modalities: Sequence[Modality] = (),
+    approximate_from: int = APPROXIMATE_FROM,
 ) -> IndexReport:
-    """Bring the index `name` up to date. `model` is where the run is: search finds it again by that."""
+    """Bring the index `name` up to date. `model` is where the run is: search finds it again by that. `modalities`: what
+    of the clips it holds; all that the space has by default."""
     with writing(library.uri, "vectors"):  # all of them share the index of the texts
-        return _build(library, space, name, model, approximate_from)
+        return _build(library, space, name, model, tuple(modalities or space.encoders), approximate_from)
 
 
-def _build(library: Library, space: Indexer, name: str, model: str, approximate_from: int) -> IndexReport:
+def _build(
+    library: Library, space: Indexer, name: str, model: str, modalities: tuple[Modality, ...], approximate_from: int
+) -> IndexReport:
     table_id = table_name("vectors", name)
     if table_id in library.tables() and library.vectors("vectors", name).width != space.dim:
         library.drop(table_id)
     table = library.vectors("vectors", name, space.dim)
     read = versions(library)
-    wanted = _wanted(library, space)
+    wanted = _wanted(library, space, modalities)
     have = table.keys()
     fresh = {key for key, made in have.items() if wanted.get(key) == made}
     stale, missing = have.keys() - fresh, len(wanted) - len(fresh)
@@ -108,12 +117,12 @@ def _build(library: Library, space: Indexer, name: str, model: str, approximate_
         "made": made,
         "maker": space.fingerprint,
         "model": model,
-        "modalities": list(space.encoders),
+        "modalities": list(modalities),
         "dim": space.dim,
         "read": read,
     }
     recall, probes = _approximate(library, name) if len(table) >= approximate_from else (None, 0)
-    library.set_about(_ABOUT + name, json.dumps(about | {"recall": recall, "probes": probes}))
+    set_index(library, name, about | {"recall": recall, "probes": probes})
     return IndexReport(name, missing, len(fresh), len(stale), len(table), texts, recall)
 
 
@@ -123,6 +132,11 @@ def indexes(library: Library) -> dict[str, dict[str, Any]]:
     tables = set(library.tables())
     names = [key.removeprefix(_ABOUT) for key in about if key.startswith(_ABOUT)]
     return {n: json.loads(about[_ABOUT + n]) for n in sorted(names) if table_name("vectors", n) in tables}
+
+
+def set_index(library: Library, name: str, about: Mapping[str, Any]) -> None:
+    """Write what `indexes` says of one."""
+    library.set_about(_ABOUT + name, json.dumps(about))
 
 
 def versions(library: Library) -> list[int]:
@@ -135,13 +149,14 @@ def versions(library: Library) -> list[int]:
 Key = tuple[str, int, str]
 
 
-def _wanted(library: Library, space: Indexer) -> dict[Key, tuple[str, str]]:
+def _wanted(library: Library, space: Indexer, modalities: Sequence[Modality]) -> dict[Key, tuple[str, str]]:
     """(id, item, modality) -> (maker, content) of every vector the index should hold: of latents by the encoders the
     model was trained on, made from files and texts as they are now."""
     clips, sources = {clip.id: clip for clip in library.clips()}, library.sources()
     wanted: dict[Key, tuple[str, str]] = {}
     for modality, infos in space.encoders.items():
-        if not any(clip.has(modality) for clip in clips.values()):  # a modality of queries only
+        # A modality of queries only.
+        if modality not in modalities or not any(clip.has(modality) for clip in clips.values()):
             continue
         tables: dict[tuple[str, int], int] = {}
         for info in infos:

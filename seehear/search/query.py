@@ -26,7 +26,7 @@ Part = str | Mapping[str, Any]
 """Words, or {"text"}, {"audio"}, {"image"}, {"video"}, {"clip"} with optional "start", "end" (seconds) and "weight".
 With a "vector" (E,) beside them, or alone, nothing is encoded: it stands for the part."""
 
-_KINDS = {"text": "text", "audio": "audio", "image": "video", "video": "video"}
+PART_MODALITY = {"text": "text", "audio": "audio", "image": "video", "video": "video"}
 _FUSION = 60  # of reciprocal rank fusion
 _DEPTH = 100  # clips of each ranking that are joined, at least
 
@@ -121,7 +121,7 @@ class Searcher:
             if m not in self.space.modalities:
                 raise unknown("modality", m, self.space.modalities)
         asked = {part["clip"] for part in parts if not isinstance(part, str) and "clip" in part}
-        allowed = self._allowed(filters)
+        allowed = allowed_clips(self.library, filters)
         wanted = modalities or self.space.modalities
         depth = (max(_DEPTH, 4 * k) if hybrid else k) + len(asked)
         found = self.gallery.nearest(self.vector(parts), depth, modalities=wanted, allowed=allowed)
@@ -149,26 +149,14 @@ class Searcher:
                 raise SeehearError(f"no clip {part['clip']!r} in index {self.name}")
             return unit(np.mean([unit(rows.mean(axis=0)) for rows in own.values()], axis=0))
         item = {"text": part} if isinstance(part, str) else {n: v for n, v in part.items() if n != "weight"}
-        kinds = [kind for kind in _KINDS if kind in item]
+        kinds = [kind for kind in PART_MODALITY if kind in item]
         if len(kinds) != 1:
             raise SeehearError(
-                f"a part of a query is one of {', '.join(_KINDS)} or clip; got {', '.join(item) or 'none'}"
+                f"a part of a query is one of {', '.join(PART_MODALITY)} or clip; got {', '.join(item) or 'none'}"
             )
         vector_E = self.space.encode([item])[0]
-        mean_E = self.means.get(_KINDS[kinds[0]])
+        mean_E = self.means.get(PART_MODALITY[kinds[0]])
         return vector_E if mean_E is None else unit(vector_E - mean_E)
-
-    def _allowed(self, filters: Filters | None) -> set[str] | None:
-        says = clips_that_say(self.library, filters.says) if filters and filters.says else None
-        where = filters.sql() if filters else None
-        if where is None:
-            return says
-        try:
-            rows = self.library.table("clips").search().where(where).select(["id"]).limit(None).to_arrow()
-        except (RuntimeError, ValueError, OSError) as error:
-            raise SeehearError(f"cannot filter by {where!r}: {str(error).splitlines()[0]}") from error
-        fitting = set(rows["id"].to_pylist())
-        return fitting if says is None else fitting & says
 
     def _by_words(self, words: str, k: int, allowed: set[str] | None) -> list[Found]:
         """Best text of each of the k best clips; more rows are asked for while filters leave too few."""
@@ -205,6 +193,20 @@ def _hit(clip: Clip, found: Found, library: Library, roots: dict[str, str]) -> H
         start, end = matched.start, matched.end
     path = str(library.path_of(source, roots)) if source else ""
     return Hit(clip.id, source, path, start, end, score, modality, text.text if text else "", clip.labels)
+
+
+def allowed_clips(library: Library, filters: Filters | None) -> set[str] | None:
+    """Ids of the clips that a search may find; None for all."""
+    says = clips_that_say(library, filters.says) if filters and filters.says else None
+    where = filters.sql() if filters else None
+    if where is None:
+        return says
+    try:
+        rows = library.table("clips").search().where(where).select(["id"]).limit(None).to_arrow()
+    except (RuntimeError, ValueError, OSError) as error:
+        raise SeehearError(f"cannot filter by {where!r}: {str(error).splitlines()[0]}") from error
+    fitting = set(rows["id"].to_pylist())
+    return fitting if says is None else fitting & says
 
 
 def _words(part: Part) -> str:

@@ -21,7 +21,7 @@ from seehear.search.query import Searcher
 from seehear.serve.decoders import Decoders
 from seehear.serve.files import Folders
 from seehear.serve.problems import Problem
-from seehear.space import SharedSpace
+from seehear.space import SharedSpace, model_of
 
 _FRESH = 2.0  # seconds for which the library is not asked again what it holds
 _TEXTS = 4096  # vectors of words that are kept
@@ -125,9 +125,9 @@ class Runs:
             return known
 
     def _opened(self, name: str, about: Mapping[str, Any]) -> OpenRun:
-        model, todo = about.get("model", ""), f"seehear index {self.uri} RUN-FOLDER --name {name}"
-        if not model or not Path(model).is_dir():
-            raise Problem(409, "model_gone", f"the model of run {name} is no longer at {model!r}", todo)
+        model, todo = model_of(self.uri, about), f"seehear index {self.uri} RUN-FOLDER --name {name}"
+        if not model:
+            raise Problem(409, "model_gone", f"the model of run {name} is no longer at {about.get('model')!r}", todo)
         try:
             space = cast(GuardedSpace, GuardedSpace.from_pretrained(model, device=self.device))
             space.decoders = self.decoders

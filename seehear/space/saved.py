@@ -13,6 +13,7 @@ import torch
 from seehear.errors import SeehearError, near, read_json
 from seehear.methods.base import Method
 from seehear.methods.registry import make_method
+from seehear.space.frozen import FROZEN, load_frozen
 from seehear.train.files import has_model
 
 if TYPE_CHECKING:
@@ -20,9 +21,22 @@ if TYPE_CHECKING:
 
 
 def load_method(folder: str | os.PathLike[str]) -> tuple[Method, dict[str, Any], InputSpec | None]:
-    """(the method of a run or model folder, its config.json, what it is shown where it reads media)"""
+    """(the method of a run or model folder, its config.json, what it is shown where it reads media). 'frozen:LIBRARY'
+    is a model too (`space/frozen.py`), without a folder."""
+    if str(folder).startswith(FROZEN):
+        frozen, towers = load_frozen(str(folder))
+        return frozen, {"encoders": towers}, None
     method, config = load_model(folder)
     return method, config, _inputs(method, config, model_folder(folder))
+
+
+def model_of(library_uri: str, about: Mapping[str, Any]) -> str:
+    """Where the model of an index is, for `load_method`; '' where it is gone. `about`: the library's words on the
+    index."""
+    model = str(about.get("model", ""))
+    if model.startswith(FROZEN):  # of this library, wherever that lies now
+        return f"{FROZEN}{library_uri}#{model.partition('#')[2]}"
+    return model if model and Path(model).is_dir() else ""
 
 
 def load_model(folder: str | os.PathLike[str]) -> tuple[Method, dict[str, Any]]:

@@ -80,7 +80,8 @@ class SharedSpace:
     def from_pretrained(
         cls, folder: str | os.PathLike[str], *, space: str | None = None, device: str = "auto"
     ) -> SharedSpace:
-        """From a run folder, its `model/`, or any folder that `save_pretrained` wrote."""
+        """From a run folder, its `model/`, or any folder that `save_pretrained` wrote; or 'frozen:LIBRARY#NAME', what
+        joint encoders give without training."""
         method, config, inputs = load_method(folder)
         if not method.spaces:
             raise SeehearError(f"{folder} is a {method.name}, which has no space that is searched or compared in")

@@ -14,6 +14,7 @@ from seehear.data.library import Text
 from seehear.data.raw import load_raw
 from seehear.data.raw.reading import Reader
 from seehear.data.raw.text import learn_vocabulary, library_vocabulary, sentences_of
+from seehear.errors import SeehearError
 from tests.data.makers import film, grey
 from tests.data.raw_library import LINES, PLAIN, clip, library, load, long_library, rows, same
 
@@ -39,7 +40,7 @@ def test_views_know_no_chance(long):
     assert all(abs(float(a) - b) < 4 for a, b in zip(starts, expected, strict=True))
     assert batch["group"].tolist() == [int(data.groups[n])] * 6
     assert torch.equal(many.groups, data.groups.repeat_interleave(6))
-    with pytest.raises(ValueError, match="must be at least 1; got 0 and 1"):
+    with pytest.raises(SeehearError, match="must be at least 1; got 0 and 1"):
         data.views(windows=0)
 
 

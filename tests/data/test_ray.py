@@ -110,3 +110,19 @@ def test_what_the_machine_lacks_ends_the_run(tmp_path):
     prepare(tmp_path / "media", tmp_path / "lib", PrepareOptions(workers=0))
     with pytest.raises(SeehearError, match="this needs the package 'decoder'"):
         encode_library(Library.open(tmp_path / "lib"), [FakeSound()], workers=1, engine="ray")
+
+
+def test_recordings_are_transcribed_as_the_plain_engine_does(tmp_path, originals):
+    from seehear.data.recordings import read_recordings
+    from seehear.data.transcribe import Transcriber
+    from tests.data.fake_readers import FakeRecogniser
+    from tests.data.test_transcribe import state
+
+    states = []
+    for engine in ("local", "ray"):
+        shutil.copytree(originals / "lib", tmp_path / engine)
+        one = Library.open(tmp_path / engine)
+        reader = Transcriber(FakeRecogniser(), name="fake", weights="w1")
+        assert read_recordings(one, reader, workers=2, engine=engine).made == 4
+        states.append(state(one))
+    assert states[0] == states[1]

@@ -256,7 +256,7 @@ def test_towers_of_one_model_are_compared_as_they_are(made):
     joint = type(data)(rows, ids=data.ids, splits=data.splits, groups=data.groups)
     assert share_a_space(joint, "video", "text")
     assert not share_a_space(data, "video", "text")
-    assert next(iter(closed_forms(joint))).name == "raw cosine"
+    assert next(iter(closed_forms(joint))).name == "frozen"
 
 
 def test_warnings(made, tmp_path):
@@ -306,3 +306,20 @@ def test_what_cannot_be_evaluated_is_told(made, tmp_path):
     only.put_clips([replace(clip(n), split="train") for n in range(180, 220)])
     with pytest.raises(SeehearError, match="no clip of the split 'test'"):
         evaluate_run(run, only, device="cpu")
+
+
+def test_a_joint_encoder_is_the_first_baseline(tmp_path):
+    """What the library's joint encoder gives as it is stands before the closed forms, though the run knows nothing of
+    it."""
+    library = make_library(tmp_path)
+    train(library, tmp_path / "run")
+    for m in ("video", "text"):
+        name = next(n for n, about in library.encoders().items() if about["modality"] == m)
+        rows = library.vectors("latents", name).read()
+        library.vectors("latents", f"joint#modality={m}", 4).append(replace(rows, vectors=rows.vectors[:, :4]))
+        about = {"modality": m, "width": 4, "fingerprint": library.encoders()[name]["fingerprint"]}
+        library.set_about(f"encoder:joint#modality={m}", json.dumps(about))
+    found = evaluate_run(tmp_path / "run", library, EvaluateOptions(probes=False, prompts=()), device="cpu")
+    models = list(dict.fromkeys(r.model for r in found.results))
+    assert models.index("frozen joint") == models.index("procrustes") - 2  # before asif, the first closed form
+    assert {r.task for r in found.results if r.model == "frozen joint"} >= {"video->text", "text->video"}

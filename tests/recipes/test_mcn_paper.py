@@ -46,8 +46,7 @@ def test_train_evaluate_index_and_search(library, tmp_path, capsys):
     assert main(["index", library, run]) == 0
     capsys.readouterr()
     assert main(["search", library, "a dog barks", "--json"]) == 0
-    hits = json.loads(capsys.readouterr().out)
-    assert hits
+    assert json.loads(capsys.readouterr().out)["hits"]
     assert main(["train", library, "fusemix", "--out", str(tmp_path / "fuse"), "--train.epochs", "1"]) == 0
     fused = json.loads((tmp_path / "fuse" / "model" / "config.json").read_text())
     assert {m: [e["name"] for e in infos] for m, infos in fused["encoders"].items()} == {

@@ -65,7 +65,7 @@ def test_clips_are_read_whole_only_after_they_were_written(library, monkeypatch)
 def test_the_search_command_says_so_beside_its_hits(library, tmp_path, monkeypatch, capsys, json):
     (tmp_path / "run").mkdir()
     monkeypatch.setattr("seehear.space.SharedSpace.from_pretrained", lambda *_, **__: toy.Space())
-    command = Search(library=str(tmp_path / "lib"), words="a dog", k=2, json=json)
+    command = Search(library=str(tmp_path / "lib"), words="a dog", index="run", k=2, json=json)
     command.run()
     before = capsys.readouterr()
     assert before.err == ""

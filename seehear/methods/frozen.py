@@ -1,0 +1,56 @@
+"""Frozen: what joint encoders give without training.
+
+    z_m = x_m / |x_m|
+
+x are latents of encoders whose towers were trained together (SigLIP, CLAP, PE-AV, a packaged word tower), so that their
+cosines mean something as they are. A single encoder is the same with one modality: like is compared with like. There is
+no parameter and no `fit`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from seehear.errors import SeehearError
+from seehear.methods.base import Method, MethodConfig, config_from
+from seehear.nn.random import Randomness
+from seehear.types import Modality, Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrozenConfig(MethodConfig):
+    name: ClassVar[str] = "frozen"
+
+    widths: Mapping[Modality, int]
+    """Width of each tower's latents; all the same."""
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> FrozenConfig:
+        return config_from(cls, values, "frozen")
+
+    def __post_init__(self) -> None:
+        if len(set(self.widths.values())) != 1:
+            widths = ", ".join(f"{m} {width}" for m, width in self.widths.items()) or "none"
+            raise SeehearError(f"frozen: towers of one space have one width; got {widths}")
+
+    @property
+    def modalities(self) -> tuple[Modality, ...]:
+        return tuple(self.widths)
+
+
+class Frozen(Method):
+    """`embed` is the whole method: features and place are the identity, and `embed` makes them unit."""
+
+    name: ClassVar[str] = "frozen"
+    config_type: ClassVar[type] = FrozenConfig
+    config: FrozenConfig
+
+    def __init__(self, config: FrozenConfig):
+        super().__init__()
+        self.config = config
+        self.spaces = {"joint": config.modalities}
+
+    def features(self, m: Modality, x: Tensor, *, rng: Randomness | None = None) -> Tensor:
+        return x.float()

@@ -1,0 +1,83 @@
+"""The calibration of an index, kept beside it: the levels of each row, and of the best row of each kind, against the
+background queries (`search/calibrate.py`). Made once an index, so that a query costs one pass over the vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from seehear.data.library import Clip, Library, Vectors, table_name
+from seehear.data.locking import writing
+from seehear.data.records import Text, digest
+from seehear.errors import require
+from seehear.search.calibrate import OWN, background_phrases, calibrated
+from seehear.search.gallery import unit
+from seehear.search.index import indexes, set_index
+from seehear.search.query import SearchSpace
+from seehear.types import Float
+
+_KIND_OF = {"video": "seen", "audio": "heard"}
+_KIND_OF_TEXT = {"subtitle": "spoken", "speech": "spoken", "screen": "screen", "caption": "text"}
+KINDS = ("seen", "heard", "spoken", "screen", "text")
+"""How a moment can answer; `text` is a caption of the user's own."""
+
+
+def kinds_of_rows(rows: Vectors, clips: Mapping[str, Clip]) -> np.ndarray:
+    """(N,) number in `KINDS` of each row of an index; -1 where its clip is gone."""
+    names = []
+    for clip, item, modality in zip(rows.ids, rows.items.tolist(), rows.modalities, strict=True):
+        texts = clips[clip].texts if clip in clips else ()
+        if modality != "text":
+            names.append(KINDS.index(_KIND_OF[modality]))
+        else:
+            names.append(KINDS.index(kind_of_text(texts[item])) if item < len(texts) else -1)
+    return np.array(names, np.int8)
+
+
+def kind_of_text(text: Text) -> str:
+    """The kind of moment that a text makes."""
+    return _KIND_OF_TEXT[str(text.kind)]
+
+
+def calibrate_index(library: Library, space: SearchSpace, name: str) -> None:
+    """Bring the calibration of an index up to date; nothing is done where the index and the phrases are the same."""
+    about = indexes(library)[name]
+    phrases = background_phrases()
+    made = digest(about["maker"], str(library.table(table_name("vectors", name)).version), str(OWN), *phrases)
+    if "text" not in space.modalities or about.get("background", {}).get("made") == made:
+        return
+    rows = library.vectors("vectors", name).read()
+    kinds_N = kinds_of_rows(rows, {clip.id: clip for clip in library.clips()})
+    vectors_NE, bank_BE = unit(rows.vectors), space.encode(phrases)
+    levels_N3 = np.zeros((len(rows), 3), np.float32)
+    best = {}
+    for kind in np.unique(kinds_N[kinds_N >= 0]).tolist():
+        own = np.flatnonzero(kinds_N == kind)
+        levels_N3[own], best_3 = calibrated(vectors_NE[own], bank_BE)
+        best[KINDS[kind]] = best_3.tolist()
+    with writing(library.uri, "vectors"):
+        _write(library, name, rows, levels_N3)
+        set_index(library, name, about | {"background": {"made": made, "best": best}})
+
+
+def read_levels(library: Library, name: str, rows: Vectors) -> Float[np.ndarray, "n 3"] | None:
+    """Levels of the rows of an index, in their order; None where it has none of just these rows."""
+    table = table_name("background", name)
+    if table not in library.tables():
+        return None
+    have = library.table(table).to_arrow().to_pydict()
+    keys = zip(have["id"], have["item"], have["modality"], strict=True)
+    levels = dict(zip(keys, zip(have["middle"], have["high"], have["excess"], strict=True), strict=True))
+    wanted = list(zip(rows.ids, rows.items.tolist(), rows.modalities, strict=True))
+    if any(key not in levels for key in wanted):
+        return None
+    return np.array([levels[key] for key in wanted], np.float32).reshape(len(wanted), 3)
+
+
+def _write(library: Library, name: str, rows: Vectors, levels_N3: np.ndarray) -> None:
+    pa = require("pyarrow")
+    columns = {"id": pa.array(rows.ids, pa.string()), "item": pa.array(rows.items, pa.int32())}
+    columns |= {"modality": pa.array(rows.modalities, pa.string())}
+    columns |= {c: pa.array(levels_N3[:, n]) for n, c in enumerate(("middle", "high", "excess"))}
+    library.replace(table_name("background", name), pa.table(columns))

@@ -1,0 +1,356 @@
+"""Moments of a library's media: where words are seen, heard, spoken or written, and what is like a sound or picture.
+
+Every index of the library (of its frozen spaces, of trained runs) is asked what it can answer. Its rows fall into
+channels by kind, and a row's similarity counts by its surprise against background queries, so that channels can be
+compared (`search/calibrate.py`). A clip counts by the best of its channels. Texts that hold the words themselves join
+by reciprocal rank. Clips of one file that overlap are one moment.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from seehear.data.library import Clip, Library
+from seehear.errors import SeehearError, unknown
+from seehear.search.background import KINDS, kind_of_text, kinds_of_rows, read_levels
+from seehear.search.calibrate import confidence, in_words, pair_levels, surprise
+from seehear.search.filters import Filters
+from seehear.search.gallery import unit
+from seehear.search.index import indexes, search_fulltext
+from seehear.search.query import PART_MODALITY, Part, SearchSpace, allowed_clips
+from seehear.types import Modality
+
+_DOUBT = 2.0
+"""Surprise that a text has to have more than a picture, as no text is about something else than words are; chosen on
+half of `benchmarks/home.py`: what is said in passing came before what is seen."""
+_RANK = 60  # of reciprocal rank fusion
+_DEPTH = 200  # clips of each ranking that are joined, at least
+_BANK = 500  # clips that media queries are calibrated by
+_SMALL = set(
+    re.findall(
+        r"\w+",
+        "a an and are as at be by for from has have he her his i in is it its my near of "
+        "on or our she that the their they this to was we were what where who with you your",
+    )
+)
+
+
+@dataclass(frozen=True)
+class Moment:
+    file: str
+    """Where the file is; '' for a clip of text alone."""
+    start: float
+    """Seconds: of the text that answers where it has times, else of the clip."""
+    end: float
+    kind: str
+    """seen, heard, spoken, screen; text for a caption of the user's own."""
+    text: str
+    """The text that answers, else the clip's first."""
+    score: float
+    """Orders the moments; in [0, 1]."""
+    confidence: float
+    """Share of background queries that find nothing as good, in [0, 1]."""
+    clip: str
+    source: str
+    """The file as the library names it."""
+    labels: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> str:
+        """The confidence in words."""
+        return in_words(self.confidence)
+
+    def plain(self) -> dict[str, Any]:
+        names = ("file", "start", "end", "kind", "text", "score", "confidence")
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True)
+class Answer:
+    query: str
+    hits: list[Moment]
+    indexed: int
+    """Clips that a search can find."""
+    clips: int
+    """All clips of the library."""
+
+    def plain(self) -> dict[str, Any]:
+        return {
+            "query": self.query,
+            "hits": [hit.plain() for hit in self.hits],
+            "indexed": self.indexed,
+            "clips": self.clips,
+        }
+
+
+@dataclass(frozen=True)
+class _Match:
+    """The best row of a clip in one channel."""
+
+    surprise: float
+    kind: str
+    item: int
+
+
+class OpenIndex:
+    """An index in memory, with its calibration."""
+
+    def __init__(self, library: Library, space: SearchSpace, name: str, clips: Mapping[str, Clip]):
+        rows = library.vectors("vectors", name).read()
+        self.space, self.name = space, name
+        self.vectors_NE = unit(rows.vectors)
+        self.ids_N = np.asarray(rows.ids, dtype=object)
+        self.items_N = rows.items
+        self.modalities_N = np.asarray(rows.modalities, dtype=object)
+        self.kinds_N = kinds_of_rows(rows, clips)
+        about = indexes(library)[name]
+        self.frozen = str(about.get("model", "")).startswith("frozen:")
+        about = about.get("background", {})
+        self.best = {kind: np.array(own, np.float32) for kind, own in about.get("best", {}).items()}
+        self.levels_N3 = read_levels(library, name, rows) if self.best else None
+        self._of_media: dict[tuple[Modality, str], np.ndarray] = {}
+
+    def rows(self, kind: str) -> np.ndarray:
+        return np.flatnonzero(self.kinds_N == KINDS.index(kind))
+
+    def words(self, text_E: np.ndarray, kind: str) -> np.ndarray:
+        """(rows of the kind,) surprise of words."""
+        rows = self.rows(kind)
+        if self.levels_N3 is None or kind not in self.best:
+            raise SeehearError(f"index {self.name} is out of date: run 'seehear index' again")
+        own_N = surprise(self.levels_N3[rows], np.vecdot(self.vectors_NE[rows], text_E))
+        found_N = surprise(self.best[kind], own_N)
+        return found_N if kind in ("seen", "heard") else np.maximum(found_N - _DOUBT, 0.1 * found_N)
+
+    def media(self, query_E: np.ndarray, modality: Modality, kind: str) -> np.ndarray:
+        """(rows of the kind,) surprise of a sound or picture, against clips of the library."""
+        rows = self.rows(kind)
+        if (modality, kind) not in self._of_media:
+            own = np.flatnonzero(self.modalities_N == modality)
+            bank_BE = self.vectors_NE[own[:: max(1, -(-len(own) // _BANK))]]
+            self._of_media[modality, kind] = pair_levels(self.vectors_NE[rows], bank_BE)
+        return surprise(self._of_media[modality, kind], np.vecdot(self.vectors_NE[rows], query_E))
+
+    def vector_of(self, clip: str, modality: Modality) -> np.ndarray | None:
+        own = (self.ids_N == clip) & (self.modalities_N == modality)
+        return unit(self.vectors_NE[own].mean(axis=0)) if own.any() else None
+
+
+class MomentSearch:
+    """The indexes of a library opened for searching. `spaces`: index name -> its space."""
+
+    def __init__(self, library: Library, spaces: Mapping[str, SearchSpace]):
+        self.library = library
+        self.clips = {clip.id: clip for clip in library.clips()}
+        self.indexes = [OpenIndex(library, space, name, self.clips) for name, space in spaces.items()]
+        self._roots = library.roots()
+
+    def search(
+        self,
+        query: Part | Sequence[Part],
+        *,
+        k: int = 10,
+        kinds: Sequence[str] = (),
+        filters: Filters | None = None,
+        fulltext: bool = True,
+    ) -> Answer:
+        """The k best moments. `kinds`: how they may answer; in every way by default."""
+        parts = [query] if isinstance(query, str | Mapping) else list(query)
+        if not parts:
+            raise SeehearError("nothing to search for: give words, a sound, a picture, a video or a clip")
+        for kind in kinds:
+            if kind not in KINDS:
+                raise unknown("kind", kind, KINDS)
+        allowed = allowed_clips(self.library, filters)
+        wanted = tuple(kinds or KINDS)
+        asked = {part["clip"] for part in parts if not isinstance(part, str) and "clip" in part}
+        found = self._by_vectors(parts, wanted)
+        words = " ".join(_words(part) for part in parts).strip()
+        texts = self._by_words(words, wanted) if fulltext and words else {}
+        known = [c for c in found.keys() | texts.keys() if c in self.clips and c not in asked]
+        order = _joined({c: found[c].surprise for c in found}, {c: texts[c][1] for c in texts}, known, allowed)
+        hits = self._moments(order, found, texts, k)
+        indexed = {clip for index in self.indexes for clip in index.ids_N.tolist() if clip in self.clips}
+        return Answer(self._said(parts), hits, len(indexed), len(self.clips))
+
+    # -- rankings ----------------------------------------------------------------------------------------------------
+
+    def _by_vectors(self, parts: Sequence[Part], kinds: Sequence[str]) -> dict[str, _Match]:
+        """{clip: its best match}; of several parts the weighted sum of their surprises counts."""
+        total: dict[str, float] = {}
+        best: dict[str, _Match] = {}
+        answered = False
+        for part in parts:
+            weight = 1.0 if isinstance(part, str) else float(part.get("weight", 1.0))
+            for clip, match in self._part(part, kinds).items():
+                answered = True
+                total[clip] = total.get(clip, 0.0) + weight * match.surprise
+                if clip not in best or match.surprise > best[clip].surprise:
+                    best[clip] = match
+        has_texts = any(clip.texts for clip in self.clips.values())
+        if not answered and not (has_texts and any(_words(part) for part in parts)):
+            raise SeehearError(self._why_nothing(parts))
+        return {clip: replace(best[clip], surprise=total[clip]) for clip in total}
+
+    def _part(self, part: Part, kinds: Sequence[str]) -> dict[str, _Match]:
+        """{clip: its best match over all channels} of one part of a query."""
+        found: dict[str, _Match] = {}
+        for index, kind, surprises in self._channels(part, kinds):
+            rows = index.rows(kind)
+            # The best row of a clip comes first and stays.
+            for n in np.argsort(-surprises, kind="stable").tolist():
+                clip, value = index.ids_N[rows[n]], float(surprises[n])
+                if clip not in found or value > found[clip].surprise:
+                    found[clip] = _Match(value, kind, int(index.items_N[rows[n]]))
+        return found
+
+    def _channels(self, part: Part, kinds: Sequence[str]) -> Iterator[tuple[OpenIndex, str, np.ndarray]]:
+        """(index, kind, surprise of each row of the kind) wherever a part can be compared."""
+        item = {"text": part} if isinstance(part, str) else {n: v for n, v in part.items() if n != "weight"}
+        own = [name for name in PART_MODALITY if name in item] + [name for name in ("clip",) if name in item]
+        if len(own) != 1:
+            listed = ", ".join(PART_MODALITY)
+            raise SeehearError(f"a part of a query is one of {listed} or clip; got {', '.join(item) or 'none'}")
+        if own == ["text"]:
+            yield from self._of_words(item, kinds)
+        else:
+            yield from self._of_media(item, own[0], kinds)
+
+    def _of_words(self, item: Mapping[str, Any], kinds: Sequence[str]) -> Iterator[tuple[OpenIndex, str, np.ndarray]]:
+        for index in self.indexes:
+            here = [kind for kind in kinds if len(index.rows(kind)) and self._answers(index, kind)]
+            if "text" in index.space.modalities and here:
+                vector_E = index.space.encode([item])[0]
+                for kind in here:
+                    yield index, kind, index.words(vector_E, kind)
+
+    def _answers(self, index: OpenIndex, kind: str) -> bool:
+        """Texts are compared by the encoder of texts alone, where the library has latents of one: a space learned for
+        other modalities knows less of words."""
+        alone = [i for i in self.indexes if tuple(i.space.modalities) == ("text",)]
+        return kind in ("seen", "heard") or index in (alone or self.indexes)
+
+    def _of_media(
+        self, item: Mapping[str, Any], name: str, kinds: Sequence[str]
+    ) -> Iterator[tuple[OpenIndex, str, np.ndarray]]:
+        """A frozen space finds its like; any space that has both modalities finds its counterparts."""
+        if name == "clip" and item["clip"] not in self.clips:
+            raise SeehearError(f"no clip {item['clip']!r} in {self.library.uri}")
+        asked = ("video", "audio") if name == "clip" else (PART_MODALITY[name],)
+        for modality, kind in ((m, k) for m in asked for k in kinds if k in ("seen", "heard")):
+            like = (modality == "video") == (kind == "seen")
+            frozen = [i for i in self.indexes if i.frozen and modality in i.space.modalities]
+            for index in self.indexes:
+                if modality not in index.space.modalities or not len(index.rows(kind)):
+                    continue
+                # Training makes likeness worse: the nearest sound is of the same class less often than before.
+                if like and frozen and index not in frozen:
+                    continue
+                vector_E = index.vector_of(item["clip"], modality) if name == "clip" else index.space.encode([item])[0]
+                if vector_E is not None and (like or name != "clip"):
+                    yield index, kind, index.media(vector_E, modality, kind)
+
+    def _by_words(self, words: str, kinds: Sequence[str]) -> dict[str, tuple[int, float]]:
+        """{clip: (its best text, share of the words that it holds)} by full text, best first."""
+        asked = [w for w in re.findall(r"\w+", words.lower()) if w not in _SMALL]
+        found: dict[str, tuple[int, float]] = {}
+        for clip, item, _ in search_fulltext(self.library, words, 4 * _DEPTH) if asked else []:
+            texts = self.clips[clip].texts if clip in self.clips else ()
+            if item < len(texts) and kind_of_text(texts[item]) in kinds and clip not in found:
+                has = {_stem(w) for w in re.findall(r"\w+", texts[item].text.lower())}
+                share = sum(_stem(w) in has for w in asked) / len(asked)
+                if share >= 0.5:
+                    found[clip] = item, share
+        return found
+
+    # -- moments -----------------------------------------------------------------------------------------------------
+
+    def _moments(
+        self,
+        order: Sequence[str],
+        found: Mapping[str, _Match],
+        texts: Mapping[str, tuple[int, float]],
+        k: int,
+    ) -> list[Moment]:
+        hits: list[Moment] = []
+        for clip in order:
+            if len(hits) == k:
+                break
+            match = found.get(clip)
+            sure = float(confidence(np.float64(match.surprise))) if match else 0.0
+            item, share = texts.get(clip, (0, 0.0))
+            # A text that holds every word that was typed is no weak answer, whatever its meaning.
+            if match is None or (share == 1.0 and sure < 0.9):
+                match = _Match(0.0, kind_of_text(self.clips[clip].texts[item]), item)
+                sure = max(sure, 0.9 * share)
+            hit = self._moment(self.clips[clip], match, sure)
+            if not any(_overlap(hit, other) for other in hits):
+                hits.append(hit)
+        # Ranks decide the order; a score that falls with them is the best confidence from there on.
+        scores = np.maximum.accumulate([hit.confidence for hit in hits][::-1])[::-1] if hits else []
+        return [replace(hit, score=round(float(score), 4)) for hit, score in zip(hits, scores, strict=True)]
+
+    def _moment(self, clip: Clip, match: _Match, sure: float) -> Moment:
+        own = clip.texts[match.item] if match.kind in ("spoken", "screen", "text") else None
+        text = own or (clip.texts[0] if clip.texts else None)
+        start, end = clip.start, clip.end
+        if own is not None and own.start is not None and own.end is not None:
+            start, end = own.start, own.end
+        source = clip.source_of("audio" if match.kind == "heard" else "video")
+        path = str(self.library.path_of(source, self._roots)) if source else ""
+        said = text.text if text else ""
+        return Moment(path, start, end, match.kind, said, 0.0, round(sure, 4), clip.id, source, clip.labels)
+
+    def _said(self, parts: Sequence[Part]) -> str:
+        return " + ".join(p if isinstance(p, str) else str(next(iter(p.values()))) for p in parts)
+
+    def _why_nothing(self, parts: Sequence[Part]) -> str:
+        uri, has = self.library.uri, sorted({m for index in self.indexes for m in index.space.modalities})
+        if all(_words(part) for part in parts):
+            return (
+                f"no words can be compared with {uri}: it has no text, and no encoder with a tower for words. Encode "
+                f"it with one ('seehear encode {uri} --preset light'), or search by --audio, --image, --video or --like"
+            )
+        return (
+            f"{uri} has vectors of {', '.join(has)} alone, which that cannot be compared with: encode it with an "
+            f"encoder of that kind, then run 'seehear index {uri}'"
+        )
+
+
+def _joined(
+    surprises: Mapping[str, float], shares: Mapping[str, float], known: Sequence[str], allowed: set[str] | None
+) -> list[str]:
+    """Clips by reciprocal rank in both rankings; a text counts by the share of the words that it holds."""
+    kept = [clip for clip in known if allowed is None or clip in allowed]
+    by_vectors = sorted((c for c in kept if c in surprises), key=lambda c: (-surprises[c], c))
+    by_words = [c for c in shares if c in set(kept)]
+    points = {clip: 1 / (_RANK + rank) for rank, clip in enumerate(by_vectors, start=1)}
+    for rank, clip in enumerate(by_words, start=1):
+        points[clip] = points.get(clip, 0.0) + shares[clip] / (_RANK + rank)
+    place = {clip: n for n, clip in enumerate(by_vectors)}
+    return sorted(points, key=lambda c: (-points[c], place.get(c, len(place))))
+
+
+def _overlap(one: Moment, other: Moment) -> bool:
+    if one.source != other.source:
+        return False
+    if one.start == one.end or other.start == other.end:
+        return one.start <= other.end and other.start <= one.end
+    return min(one.end, other.end) > max(one.start, other.start)
+
+
+def _stem(word: str) -> str:
+    """Enough of it that 'barks' and 'barking' are 'bark'; full text has its own stemmer, this only counts words."""
+    for ending in ("ing", "ed", "es", "s"):
+        if word.endswith(ending) and len(word) - len(ending) >= 3:
+            return word[: -len(ending)]
+    return word
+
+
+def _words(part: Part) -> str:
+    return part if isinstance(part, str) else str(part.get("text", ""))

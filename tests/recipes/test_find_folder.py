@@ -1,0 +1,106 @@
+"""A folder of media, found in with packaged weights and one command."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from seehear.cli import main
+from seehear.data.library import Library
+from seehear.recipes import find
+from tests.data.makers import film
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A film with sound and two pictures; one has subtitles."""
+    made = tmp_path_factory.mktemp("media")
+    film(made / "talk.mp4")
+    (made / "talk.srt").write_text("1\n00:00:00,000 --> 00:00:01,000\nthe harbour is closed tonight\n")
+    draw = np.random.default_rng(0)
+    for n, colour in enumerate(((20, 160, 30), (200, 30, 30))):
+        noise = draw.integers(0, 30, (96, 96, 3))
+        Image.fromarray((noise + np.array(colour)).clip(0, 255).astype(np.uint8)).save(made / f"{n}.jpg")
+    return made
+
+
+@pytest.fixture(scope="module")
+def library(folder, tmp_path_factory):
+    uri = str(tmp_path_factory.mktemp("find") / "lib")
+    assert main(["find", str(folder), "ships in port", "--library", uri, "--wait", "--quiet", "--preset", "light"]) == 0
+    return uri
+
+
+def test_words_find_what_is_said(folder, library, capsys):
+    words = ["find", str(folder), "ships may not enter the port", "--library", library, "--json", "--quiet"]
+    assert main(words) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert list(answer) == ["query", "hits", "indexed", "clips"]
+    assert answer["indexed"] == answer["clips"] == 3
+    spoken = [hit for hit in answer["hits"] if hit["kind"] == "spoken"]
+    assert [(hit["text"], hit["start"], hit["end"]) for hit in spoken] == [("the harbour is closed tonight", 0.0, 1.0)]
+    assert spoken[0]["file"] == str(folder.resolve() / "talk.mp4")
+
+
+def test_a_picture_finds_its_like(folder, library, capsys):
+    picture = str(folder / "1.jpg")
+    assert main(["find", str(folder), "--image", picture, "--library", library, "--k", "1", "--json", "--quiet"]) == 0
+    assert json.loads(capsys.readouterr().out)["hits"][0]["file"].endswith("1.jpg")
+
+
+def test_search_is_the_same_on_a_library(folder, library, capsys):
+    assert main(["find", str(folder), "a red wall", "--library", library, "--json", "--quiet"]) == 0
+    found = capsys.readouterr().out
+    assert main(["search", library, "a red wall", "--json", "--quiet"]) == 0
+    assert capsys.readouterr().out == found
+
+
+def test_without_wait_it_answers_from_what_is_indexed(folder, library, tmp_path, monkeypatch, capsys):
+    """Time is up before anything is done: yesterday's index answers, and what it lacks is said."""
+    monkeypatch.setattr(find, "bring_up_to_date", lambda *_, **__: False)
+    there = Library.open(library)
+    there.put_clips([there.clips()[0].__class__(id="new", source="0.jpg", has_video=True)])
+    try:
+        assert main(["find", str(folder), "a harbour", "--library", library]) == 0
+    finally:
+        there.remove_clips(["new"])
+    said = capsys.readouterr()
+    assert "1 of 4 clips are not indexed yet: the same command goes on, --wait finishes it" in said.err
+    assert "talk.mp4" in said.out
+
+
+def test_work_that_takes_too_long_is_stopped_as_by_ctrl_c(folder, tmp_path, monkeypatch):
+    """A step that never ends by itself: the time limit ends it, and the error is not the user's."""
+    monkeypatch.setattr(find, "prepare", lambda *_: find.threading.Event().wait(60))
+    assert not find.bring_up_to_date(folder, str(tmp_path / "lib"), seconds=0.2)
+
+
+def test_ctrl_c_is_not_taken_for_the_time_limit(folder, tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(find, "prepare", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        find.bring_up_to_date(folder, str(tmp_path / "lib"), seconds=60.0)
+
+
+def test_the_library_of_a_folder_is_in_the_cache(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    first = find.library_of(folder)
+    assert first.startswith(str(tmp_path / "seehear" / "libraries" / folder.name))
+    assert first == find.library_of(f"{folder}/.")
+    assert first != find.library_of(folder / "below")
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["/no/such/folder", "a dog"], "no folder /no/such/folder"),
+        (["."], "nothing to search for: give words, --audio, --image, --video or --like"),
+        ([".", "--audio", "/no/such.wav"], "no file /no/such.wav"),
+    ],
+)
+def test_mistakes_are_one_line(words, expected, capsys):
+    assert main(["find", *words]) == 2
+    assert capsys.readouterr().err == f"seehear: {expected}\n"

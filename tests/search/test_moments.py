@@ -1,0 +1,206 @@
+"""Moments of a toy library: a joint space of words, pictures and sounds, and one of texts alone."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from seehear.data.library import Text
+from seehear.errors import SeehearError
+from seehear.search.background import calibrate_index
+from seehear.search.filters import Filters
+from seehear.search.index import build_index
+from seehear.search.moments import MomentSearch
+from tests.search import toy
+
+
+class Space(toy.Space):
+    """Some towers of the toy; a phrase without a known animal means something else, the same every time."""
+
+    def __init__(self, *modalities, fingerprint="joint"):
+        super().__init__(fingerprint)
+        self.modalities = modalities
+        self.encoders = {m: self.encoders[m] for m in modalities}
+
+    def encode(self, items):
+        return np.stack([self.one(item if isinstance(item, dict) else {"text": item}) for item in items])
+
+    def one(self, item):
+        kind = next(k for k in ("text", "audio", "video", "image") if k in item)
+        word = next((w for w in toy.ANIMALS if w in item[kind]), None)
+        if word:
+            return toy.unit(toy.meaning(word) + (0.5 if kind == "text" else 0.0))
+        return toy.unit(np.random.default_rng(toy.hash_of(item[kind])).normal(size=toy.WIDTH) + 0.5)
+
+
+JOINT, TEXTS = Space("video", "audio", "text"), Space("text", fingerprint="texts")
+
+
+def indexed(library):
+    build_index(library, JOINT, name="frozen-toy", model="frozen:#toy", modalities=("video", "audio"))
+    calibrate_index(library, JOINT, "frozen-toy")
+    if any(clip.texts for clip in library.clips()):
+        build_index(library, TEXTS, name="frozen-texts", model="frozen:#texts")
+        calibrate_index(library, TEXTS, "frozen-texts")
+        return MomentSearch(library, {"frozen-toy": JOINT, "frozen-texts": TEXTS})
+    return MomentSearch(library, {"frozen-toy": JOINT})
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory):
+    return toy.library(tmp_path_factory.mktemp("moments"))
+
+
+@pytest.fixture(scope="module")
+def searcher(library):
+    return indexed(library)
+
+
+def animals(answer):
+    return [hit.clip[:-2] for hit in answer.hits]
+
+
+@pytest.mark.parametrize("kind", ["seen", "heard", "spoken", "text"])
+def test_words_find_each_kind(searcher, kind):
+    answer = searcher.search("a cat", k=2, kinds=[kind])
+    assert animals(answer) == ["cat"] * 2
+    assert {hit.kind for hit in answer.hits} == {kind}
+
+
+def test_all_kinds_together(searcher):
+    answer = searcher.search("a horse", k=4)
+    assert animals(answer) == ["horse"] * 4
+    assert (answer.query, answer.indexed, answer.clips) == ("a horse", 24, 24)
+    scores = [hit.score for hit in answer.hits]
+    assert scores == sorted(scores, reverse=True)
+    assert all(0 <= hit.confidence <= hit.score <= 1 for hit in answer.hits)
+
+
+def test_a_spoken_moment_has_the_times_of_its_line(searcher):
+    hit = searcher.search("rain", k=1, kinds=["spoken"]).hits[0]
+    assert (hit.start, hit.end, hit.text) == (0.25, 0.75, "it is rain again")
+    seen = searcher.search("rain", k=1, kinds=["seen"]).hits[0]
+    assert (seen.start, seen.end) == (0.0, 1.0 + int(seen.clip[-2:]))
+
+
+def test_the_plain_answer_has_just_the_documented_fields(searcher):
+    plain = searcher.search("a bell", k=1).plain()
+    assert list(plain) == ["query", "hits", "indexed", "clips"]
+    assert list(plain["hits"][0]) == ["file", "start", "end", "kind", "text", "score", "confidence"]
+
+
+def test_what_is_not_there_is_answered_with_less_confidence(searcher):
+    there, absent = (searcher.search(words, k=1).hits[0] for words in ("a horse", "something else entirely"))
+    assert there.confidence > absent.confidence
+    assert absent.words != "strong"
+
+
+def test_full_text_finds_the_words_themselves(searcher):
+    """By meaning, one horse is as good as another: only the text says which."""
+    assert [hit.clip for hit in searcher.search("horse number 15", k=1).hits] == ["horse15"]
+    hit = searcher.search("number 15", k=1).hits[0]
+    assert (hit.clip, hit.kind, hit.text) == ("horse15", "text", "here a horse number 15")
+    assert hit.confidence >= 0.9
+    assert searcher.search("horse number 15", k=1, fulltext=False).hits[0].clip != "horse15"
+
+
+def test_like_finds_like(searcher):
+    queries = ({"audio": "cat.wav"}, "heard"), ({"image": "cat.jpg"}, "seen"), ({"clip": "cat01"}, "seen")
+    for query, kind in queries:
+        answer = searcher.search(query, k=2, kinds=[kind])
+        assert animals(answer) == ["cat"] * 2
+        assert {hit.kind for hit in answer.hits} == {kind}
+        assert "cat01" not in {hit.clip for hit in answer.hits} or "clip" not in query
+
+
+def test_a_sound_finds_its_pictures(searcher):
+    assert animals(searcher.search({"audio": "bird.wav"}, k=2, kinds=["seen"])) == ["bird"] * 2
+
+
+def test_words_and_a_sound_together(searcher):
+    """Each part alone prefers another animal; a horse that is loud is in both."""
+    both = searcher.search(["a horse", {"audio": "dog.wav", "weight": 0.5}], k=8)
+    assert {"horse", "dog"} <= set(animals(both))
+
+
+def test_likeness_is_not_left_to_what_was_trained(library):
+    """A trained run's vectors answer words, and counterparts; sounds are compared as their encoder hears them."""
+
+    class Wrong(Space):
+        def encode_latents(self, latents):
+            return {m: toy.unit(np.roll(x, 1, axis=1)) for m, x in latents.items()}
+
+    run = Wrong("video", "audio", "text", fingerprint="run")
+    build_index(library, run, name="run", model="/runs/run")
+    calibrate_index(library, run, "run")
+    both = MomentSearch(library, {"frozen-toy": JOINT, "run": run})
+    assert animals(both.search({"audio": "cat.wav"}, k=3, kinds=["heard"])) == ["cat"] * 3
+
+
+def test_filters(searcher):
+    answer = searcher.search("a horse", k=24, filters=Filters(splits=("test",)))
+    assert {hit.clip for hit in answer.hits} <= {f"{toy.ANIMALS[n % 6]}{n:02d}" for n in range(18, 24)}
+    assert searcher.search("a horse", filters=Filters(labels=("emu",))).hits == []
+
+
+def test_overlapping_clips_of_a_file_are_one_moment(tmp_path):
+    library = toy.library(tmp_path)
+    first = library.clips("id = 'dog00'")[0]
+    library.put_clips([replace(first, start=0.0, end=5.0)])
+    twin = replace(toy.clip(6), id="dog06", source=first.source, start=4.0, end=9.0, texts=())
+    apart = replace(toy.clip(12), id="dog12", source=first.source, start=9.0, end=12.0, texts=())
+    library.put_clips([twin, apart])
+    for m in ("video", "audio"):
+        table = library.vectors("latents", f"toy-{m}")
+        table.remove("id IN ('dog00', 'dog06', 'dog12')")
+        if m == "video":
+            table.append(toy.rows(library.clips("id IN ('dog00', 'dog06', 'dog12')"), m))
+    answer = indexed(library).search("a dog", k=24, kinds=["seen"])
+    own = [hit for hit in answer.hits if hit.source == first.source]
+    assert len(own) == 2
+    assert sorted(own, key=lambda hit: hit.start)[1].start in (4.0, 9.0)
+
+
+def test_a_library_without_text_is_searched_by_words(tmp_path):
+    library = toy.library(tmp_path)
+    library.put_clips([replace(clip, texts=()) for clip in library.clips()])
+    answer = indexed(library).search("a dog", k=3)
+    assert animals(answer) == ["dog"] * 3
+    assert {hit.kind for hit in answer.hits} <= {"seen", "heard"}
+
+
+def test_three_clips_are_searched(tmp_path):
+    library = indexed(toy.library(tmp_path, 3))
+    assert animals(library.search("a cat", k=1)) == ["cat"]
+    assert animals(library.search({"image": "bird.jpg"}, k=1)) == ["bird"]
+
+
+def test_queries_that_mean_nothing_are_told(searcher, tmp_path):
+    with pytest.raises(SeehearError, match="nothing to search for"):
+        searcher.search([])
+    with pytest.raises(SeehearError, match=r"one of text, audio, image, video or clip; got smell"):
+        searcher.search({"smell": "dog"})
+    with pytest.raises(SeehearError, match="no clip 'emu'"):
+        searcher.search({"clip": "emu"})
+    with pytest.raises(SeehearError, match="did you mean 'seen'"):
+        searcher.search("dog", kinds=["see"])
+
+
+def test_an_index_without_calibration_is_told(library):
+    build_index(library, space := Space("video", "text", fingerprint="new"), name="new")
+    with pytest.raises(SeehearError, match="run 'seehear index' again"):
+        MomentSearch(library, {"new": space}).search("a dog")
+
+
+def test_calibrating_again_does_nothing(library, searcher, monkeypatch):
+    monkeypatch.setattr(JOINT, "encode", lambda items: pytest.fail("the phrases are encoded once"))
+    calibrate_index(library, JOINT, "frozen-toy")
+
+
+def test_texts_of_machines_have_their_kind():
+    from seehear.search.background import kind_of_text
+
+    assert kind_of_text(Text("a caption")) == "text"
+    assert kind_of_text(Text("a line", 0.0, 1.0)) == "spoken"
+    assert kind_of_text(Text("a line", 0.0, 1.0, kind="speech", by="whisper")) == "spoken"
+    assert kind_of_text(Text("EXIT", 0.0, 1.0, kind="screen", by="ocr")) == "screen"
