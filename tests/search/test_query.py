@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seehear.data.library import Clip, Library
+from seehear.data.library import Clip, Library, Source
 from seehear.errors import SeehearError
 from seehear.search.filters import Filters
 from seehear.search.index import build_index
@@ -50,8 +50,8 @@ def test_a_hit_says_where_and_what(library, searcher):
 
 def test_a_hit_names_all_places_of_a_file(tmp_path):
     made = toy.library(tmp_path)
-    first = next(s for s in made.sources().values() if s.source == "farm/horse03.mp4")
-    made.put_sources([replace(first, source="copy.mp4", info=first.info | {"copy_of": first.source})])
+    info = {"copy_of": "farm/horse03.mp4"}
+    made.put_sources([Source(source="copy.mp4", size=1, mtime_ns=1, fingerprint="x", info=info)])
     build_index(made, toy.Space(), name="run")
     hit = Searcher(made, toy.Space(), "run").search("horse", k=1, filters=Filters(where="id = 'horse03'"))[0]
     assert hit.also == (str(made.path_of("copy.mp4")),)
