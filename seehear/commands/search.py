@@ -169,6 +169,8 @@ def show_answer(answer: Answer, *, as_json: bool) -> None:
     for number, hit in enumerate(answer.hits, start=1):
         text = f"  {_short(hit.text)}" if hit.text else ""
         print(f"{number:3}  {hit.kind:6}  {hit.words:13}  {_place(hit.file, hit)}{text}")
+        for place in hit.also:
+            print(f"     also {place}")
 
 
 def behind_lines(library: Library, names: Sequence[str]) -> list[str]:

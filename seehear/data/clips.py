@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
-from collections.abc import Sequence
+from bisect import bisect, insort
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -18,15 +21,18 @@ from seehear.errors import SeehearError, check_range
 class PrepareOptions:
     """How media become clips. Another value of anything but `workers` and `time_limit` cuts the library anew."""
 
-    clips: Literal["auto", "subtitles", "fixed", "whole"] = "auto"
-    """subtitles: a clip a line; fixed: every `seconds`; whole: a clip a file; auto: lines where there are any, else
-    whole files up to `max_seconds`, else fixed."""
+    clips: Literal["auto", "subtitles", "scenes", "fixed", "whole"] = "auto"
+    """subtitles: a clip a line; scenes: films where the picture changes, long scenes and sounds at pauses; fixed: every
+    `seconds`; whole: a clip a file; auto: lines where there are any, whole files up to `max_seconds` where a caption or
+    label is about all of them, else scenes."""
     seconds: float = 10.0
-    """Length of fixed clips."""
+    """Length of fixed clips; the longest of scenes and of pieces of sound. Shorter sounds stay whole, and films of half
+    of it."""
     min_seconds: float = 1.0
-    """A clip of a shorter subtitle line is widened to this; a shorter rest of a file is left out."""
+    """A clip of a shorter subtitle line is widened to this; a shorter scene is part of its neighbour; a shorter rest of
+    a file is left out."""
     max_seconds: float = 30.0
-    """Longest whole file under `auto`; a longer subtitle line ends here."""
+    """Longest whole file under `auto` with a caption or label; a longer subtitle line ends here."""
     pad: float = 0.0
     """Seconds added on each side of a subtitle line."""
     language: str = ""
@@ -81,9 +87,15 @@ class Said:
     """Given by the user."""
 
 
-def cut(whole: Clip, said: Said, options: PrepareOptions) -> list[Clip]:
+def cut(
+    whole: Clip,
+    said: Said,
+    options: PrepareOptions,
+    scenes: Callable[[Clip], list[tuple[float, float]]] | None = None,
+) -> list[Clip]:
     """The clips of one file. `whole` is all of it: its files, its modalities and [0, duration). Lines behind its end
-    are left out; there is no clip only where subtitles are asked for and there are none."""
+    are left out; there is no clip only where subtitles are asked for and there are none. `scenes` finds windows, and is
+    called where they are wanted."""
     said = replace(said, lines=tuple(line for line in said.lines if whole.end == 0 or _start(line) < whole.end))
     whole = replace(whole, labels=said.labels, meta=said.meta)
     whole = placed(whole, said.group, said.split, options)
@@ -93,11 +105,14 @@ def cut(whole: Clip, said: Said, options: PrepareOptions) -> list[Clip]:
         return [replace(whole, id=name, texts=said.captions + said.lines)]
     if how == "subtitles":
         return _by_line(whole, said, name, options)
+    windows = scenes(whole) if how == "scenes" and scenes is not None else fixed_windows(whole.end, options)
+    if how == "scenes" and len(windows) == 1:
+        return [replace(whole, id=name, texts=said.captions + said.lines)]
     return [
         replace(
             whole, id=clip_id(name, start, end), start=start, end=end, texts=said.captions + _within(said, start, end)
         )
-        for start, end in fixed_windows(whole.end, options)
+        for start, end in windows
     ]
 
 
@@ -108,7 +123,9 @@ def _how(whole: Clip, said: Said, options: PrepareOptions) -> str:
         return options.clips
     if said.lines:
         return "subtitles"
-    return "whole" if whole.end <= options.max_seconds else "fixed"
+    # A cut that no one sees in a file of a few seconds is not worth a search.
+    short = options.seconds / 2 if whole.has_video else options.seconds
+    return "whole" if whole.end <= (options.max_seconds if said.captions or said.labels else short) else "scenes"
 
 
 def _by_line(whole: Clip, said: Said, name: str, options: PrepareOptions) -> list[Clip]:
@@ -153,6 +170,48 @@ def fixed_windows(duration: float, options: PrepareOptions) -> list[tuple[float,
     if rest >= options.min_seconds or not windows:
         windows.append((count * options.seconds, duration))
     return windows
+
+
+def scene_windows(
+    duration: float, cuts: Sequence[tuple[float, float]], options: PrepareOptions
+) -> list[tuple[float, float]]:
+    """The scenes between cuts (time, strength), in whole milliseconds. The strongest cuts come first, and none leaves a
+    scene that is shorter than `min_seconds`."""
+    edges = [0.0, duration]
+    for at, _ in sorted(cuts, key=lambda cut: (-cut[1], cut[0])):
+        at = round(at, 3)
+        n = bisect(edges, at)
+        if 0 < n < len(edges) and min(at - edges[n - 1], edges[n] - at) >= options.min_seconds:
+            insort(edges, at)
+    return list(pairwise(edges))
+
+
+def divided(
+    windows: Sequence[tuple[float, float]], loudness_N: Sequence[int], step: float, options: PrepareOptions
+) -> list[tuple[float, float]]:
+    """Windows of at most `seconds`: longer ones end at the quietest moment of the second half of that, or in equal
+    parts where there is no sound. `loudness_N`: one value every `step` seconds of the file, none without sound."""
+    found: list[tuple[float, float]] = []
+    for begin, end in windows:
+        parts = math.ceil((end - begin) / options.seconds - 1e-6)
+        if parts > 1 and not len(loudness_N):
+            edges = [round(begin + (end - begin) * n / parts, 3) for n in range(1, parts)]
+            found += pairwise([begin, *edges, end])
+            continue
+        while end - begin > options.seconds + 1e-6:
+            low, high = begin + options.seconds / 2, min(begin + options.seconds, end - options.min_seconds)
+            first, last = math.ceil(low / step - 1e-6), math.floor(high / step + 1e-6)
+            # Between two quiet steps; of equally quiet moments the latest.
+            quiet = min(
+                range(max(1, first), min(last, len(loudness_N) - 1) + 1),
+                key=lambda n: (loudness_N[n - 1] + loudness_N[n], -n),
+                default=0,
+            )
+            at = round(quiet * step if quiet else max(low, high), 3)
+            found.append((begin, at))
+            begin = at
+        found.append((begin, end))
+    return found
 
 
 def _within(said: Said, start: float, end: float) -> tuple[Text, ...]:

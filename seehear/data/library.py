@@ -18,7 +18,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seehear.data.records import SPLITS, Clip, Reject, Source, Text, clip_id, content_key, printable, unprintable
+from seehear.data.records import (
+    COPY_OF,
+    SPLITS,
+    Clip,
+    Reject,
+    Source,
+    Text,
+    clip_id,
+    content_key,
+    printable,
+    unprintable,
+)
 from seehear.data.vectors import Vectors, VectorTable, in_batches, one_of, quote
 from seehear.errors import SeehearError, near, require
 
@@ -273,6 +284,15 @@ class Library:
     def sources(self) -> dict[str, Source]:
         rows = self.table("sources").to_arrow().to_pylist()
         return {r["source"]: Source(**(r | {"info": json.loads(r["info"])})) for r in rows}
+
+    def copies(self) -> dict[str, tuple[str, ...]]:
+        """Source -> the other files of the library that have its content and no clips of their own."""
+        query = self.table("sources").search().where(f"info LIKE '%\"{COPY_OF}\"%'").select(["source", "info"])
+        found: dict[str, tuple[str, ...]] = {}
+        for row in sorted(query.limit(None).to_arrow().to_pylist(), key=lambda row: row["source"]):
+            first = json.loads(row["info"]).get(COPY_OF, "")
+            found[first] = (*found.get(first, ()), row["source"])
+        return found
 
     def compact(self) -> None:
         """Join the small files that many commits left; safe at any time."""

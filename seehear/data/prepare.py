@@ -15,6 +15,7 @@ from itertools import chain, islice
 from pathlib import Path
 
 from seehear.data.clips import PrepareOptions, placed
+from seehear.data.copies import OrphanInput, settle_copies
 from seehear.data.inputs import FolderInput, ManifestInput, RowsInput, check_input
 from seehear.data.library import Clip, Library, Reject, Source, in_batches
 from seehear.data.locking import writing
@@ -55,13 +56,20 @@ def prepare(
             kind = FolderInput if path.is_dir() else ManifestInput
             with closing(kind(path, library, options)) as given:
                 update(library, given, options, tally)
+        if orphans := settle_copies(library, options):
+            for origin in sorted({source.info["origin"] for source in orphans}):
+                own = [source for source in orphans if source.info["origin"] == origin]
+                update(library, OrphanInput(library, own, options), options, tally)
+            settle_copies(library, options)
         tally.notes += settle_splits(library, options, changed=tally.written)
         if tally.written:
             library.compact()
         return report(library, tally)
 
 
-def update(library: Library, given: FolderInput | RowsInput, options: PrepareOptions, tally: Tally) -> None:
+def update(
+    library: Library, given: FolderInput | RowsInput | OrphanInput, options: PrepareOptions, tally: Tally
+) -> None:
     """Bring a library up to date with one input, and count what was done in `tally`."""
     _Update(library, given, options, tally).run()
 
@@ -69,7 +77,13 @@ def update(library: Library, given: FolderInput | RowsInput, options: PrepareOpt
 class _Update:
     """One input brought into the library."""
 
-    def __init__(self, library: Library, given: FolderInput | RowsInput, options: PrepareOptions, tally: Tally):
+    def __init__(
+        self,
+        library: Library,
+        given: FolderInput | RowsInput | OrphanInput,
+        options: PrepareOptions,
+        tally: Tally,
+    ):
         self.library, self.given, self.options, self.tally = library, given, options, tally
         self.known = library.sources()
         self.refused = {reject.path: reject for reject in library.rejects()}

@@ -10,13 +10,14 @@ from functools import partial
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
-from seehear.data.clips import PrepareOptions, Said, cut, placed
+from seehear.data.clips import PrepareOptions, Said, cut, divided, fixed_windows, placed, scene_windows
 from seehear.data.manifest import Row
 from seehear.data.records import GIVEN, Clip, Reject, Source, clip_id, fingerprint, printable
 from seehear.data.scan import Beside
 from seehear.data.subtitles import Sidecar, read_captions, read_embedded, read_json, read_subtitles
 from seehear.errors import DecodeError, SeehearError
 from seehear.media.files import MediaInfo, SubtitleStream, probe
+from seehear.media.scenes import STEP, find_cuts, loudness
 
 T = TypeVar("T")
 _ROWS = " (rows "
@@ -114,7 +115,7 @@ class _Cutter:
 
     def clips(self) -> list[Clip]:
         if not self.unit.rows:
-            return cut(self._whole("", sound_only=False), self.beside(), self.options)
+            return cut(self._whole("", sound_only=False), self.beside(), self.options, self._scenes)
         for file in self.unit.sounds:
             self._hear(file)
         clips: dict[str, Clip] = {}
@@ -164,7 +165,26 @@ class _Cutter:
             said = replace(said, captions=self.beside().captions, lines=self.beside().lines)
         # A caption is of the whole file, however long that is, unless the user asks for pieces.
         whole_only = self.options.clips == "auto" and bool(row.texts) and not said.lines
-        return cut(whole, said, replace(self.options, clips="whole") if whole_only else self.options)
+        return cut(whole, said, replace(self.options, clips="whole") if whole_only else self.options, self._scenes)
+
+    def _scenes(self, whole: Clip) -> list[tuple[float, float]]:
+        """Windows from cut to cut and from pause to pause; fixed ones where finding those takes too long."""
+        paths = {file.source: file.path for file in self.unit.files}
+        limit = self.options.time_limit
+        try:
+            film = whole.has_video and not self.info.is_picture
+            cuts = find_cuts(paths[whole.source], whole.end, seconds=limit / 2) if film else []
+            windows = scene_windows(whole.end, cuts, self.options)
+            longest = max(end - start for start, end in windows)
+            levels: Sequence[int] = ()
+            if whole.has_audio and longest > self.options.seconds:
+                heard = paths[whole.source_of("audio")]
+                levels = loudness(heard, whole.end, seconds=limit / 4).tolist()
+            return divided(windows, levels, STEP, self.options)
+        except (DecodeError, OSError) as error:
+            reason = f"is cut every {self.options.seconds:g} s: {_why(error, self.unit.file)}"
+            self._set_aside(f"{whole.source}#scenes", "scenes", reason)
+            return fixed_windows(whole.end, self.options)
 
     def beside(self) -> Said:
         """What the text files beside the media file and the streams inside it say; read once."""

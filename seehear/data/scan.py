@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,7 +21,9 @@ UNREAD = "cr2 cr3 nef arw dng raf orf rw2 psd svg jxl jp2 heics avifs mid midi r
 """Media that no reader here knows."""
 MEDIA = frozenset(f".{suffix}" for suffix in f"{VIDEO} {AUDIO} {PICTURES}".split())
 _UNNAMED = frozenset(("", ".part", ".partial", ".crdownload", ".tmp", ".bak", ".bin"))
-"""Endings that say nothing of what is in a file: only these files are opened to see. Opening all would take minutes."""
+"""Endings that say nothing of what is in a file: these files are opened to see."""
+_TRIES = 20
+"""Files of any other ending that are opened; after this many that are no media, no more: all would take minutes."""
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"OggS", b"fLaC", b"ID3", b"\x1aE\xdf\xa3")
 _TEXTS = (*SUBTITLES, ".txt", ".json")
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*(-orig)?")
@@ -63,6 +66,8 @@ class Folder:
         self.language = language
         self.skip = str(Path(skip).resolve()) if skip else ""
         self.unreadable: list[Reject] = []
+        self._opened: Counter[str] = Counter()
+        """Files by their ending that are no media."""
 
     def __iter__(self) -> Iterator[Found]:
         """Media files in order of their names, not the hidden ones. Links are followed, a loop of them once."""
@@ -98,16 +103,19 @@ class Folder:
     def _look(self, path: str) -> None:
         """Lists a file that looks like media and is not read, with its reason."""
         suffix, reason = os.path.splitext(path)[1].lower(), ""
-        if os.path.basename(path).startswith("."):
+        if os.path.basename(path).startswith(".") or suffix in MEDIA:
             return
         if suffix[1:] in UNREAD.split():
             reason = f"{suffix[1:]} files are not read: convert it to JPEG, MP4 or WAV"
-        elif suffix in _UNNAMED and os.path.isfile(path):  # not a pipe, whose reader would wait for ever
+        elif (suffix in _UNNAMED or self._opened[suffix] < _TRIES) and os.path.isfile(path):
+            # Not a pipe, whose reader would wait for ever.
             head = b""
             with suppress(OSError), open(path, "rb") as file:
                 head = file.read(16)
             if head.startswith(_MAGIC) or head[4:8] == b"ftyp":
                 reason = "looks like a media file that is not named as one: rename it, to .mp4, .wav or .jpg"
+            else:
+                self._opened[suffix] += 1
         if reason:
             name = PurePath(os.path.relpath(path, self.folder)).as_posix()
             self.unreadable.append(Reject(path=printable(name), stage="scan", reason=reason))

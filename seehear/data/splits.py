@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 
 from seehear.data.clips import PrepareOptions
 from seehear.data.library import Library, in_batches, quote
-from seehear.data.records import GIVEN, SPLITS, Source, bare
+from seehear.data.records import COPY_OF, GIVEN, SPLITS, Source, bare
 from seehear.progress import counted
 
 GAP = "gap"
@@ -60,7 +60,9 @@ def settle_splits(library: Library, options: PrepareOptions, *, changed: bool) -
     if library.about().get(_KEY) != _SCHEME:
         return []
     sources = library.sources()
-    if not changed and all(_NOTE in source.info for source in sources.values() if "recipe" in source.info):
+    if not changed and all(
+        _NOTE in source.info or COPY_OF in source.info for source in sources.values() if "recipe" in source.info
+    ):
         return []
     groups = _groups(library)
     noted = {name: _noted(rows, sources) for name, rows in groups.items()}

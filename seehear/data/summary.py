@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from seehear.data.library import Library
-from seehear.data.records import SPLITS
+from seehear.data.records import COPY_OF, SPLITS
 from seehear.progress import counted
 
 
@@ -44,6 +44,8 @@ class PrepareReport:
     """Files and rows set aside, by reason."""
     damaged: int
     """Files read in part."""
+    copies: int = 0
+    """Files with the content of another, which gives their clips."""
     new: int
     """Files of this run, as are the counts that follow."""
     changed: int
@@ -64,6 +66,9 @@ class PrepareReport:
         ]
         if self.damaged:
             lines.append(f"  damaged, read in part: {counted(self.damaged, 'file')}")
+        if self.copies:
+            are = "file is a copy of another" if self.copies == 1 else "files are copies of others"
+            lines.append(f"  {self.copies:,} {are}: found once, with all places")
         if self.rejects:
             lines.append(f"  set aside: {sum(self.rejects.values()):,}")
             shown = sorted(self.rejects.items(), key=lambda item: (-item[1], item[0]))
@@ -105,6 +110,7 @@ def report(library: Library, tally: Tally) -> PrepareReport:
         splits={name: splits[name] for name in SPLITS},
         rejects=dict(Counter(_reason(reject) for reject in library.rejects())),
         damaged=sum("damage" in source.info for source in sources),
+        copies=sum(COPY_OF in source.info for source in sources),
         new=tally.new,
         changed=tally.changed,
         unchanged=tally.unchanged,

@@ -55,6 +55,8 @@ class Moment:
     source: str
     """The file as the library names it."""
     labels: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
+    """Other places of the same file."""
 
     @property
     def words(self) -> str:
@@ -63,7 +65,8 @@ class Moment:
 
     def plain(self) -> dict[str, Any]:
         names = ("file", "start", "end", "kind", "text", "score", "confidence")
-        return {name: getattr(self, name) for name in names}
+        places = {"also": list(self.also)} if self.also else {}
+        return {name: getattr(self, name) for name in names} | places
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,7 @@ class MomentSearch:
         self.clips = {clip.id: clip for clip in library.clips()}
         self.indexes = [OpenIndex(library, space, name, self.clips) for name, space in spaces.items()]
         self.indexed = len({clip for index in self.indexes for clip in index.ids_N} & self.clips.keys())
-        self._roots = library.roots()
+        self._roots, self._copies = library.roots(), library.copies()
 
     def search(
         self,
@@ -260,7 +263,8 @@ class MomentSearch:
         source = clip.source_of("audio" if match.kind == "heard" else "video")
         path = str(self.library.path_of(source, self._roots)) if source else ""
         said = text.text if text else ""
-        return Moment(path, start, end, match.kind, said, 0.0, round(sure, 4), clip.id, source, clip.labels)
+        also = tuple(str(self.library.path_of(name, self._roots)) for name in self._copies.get(source, ()))
+        return Moment(path, start, end, match.kind, said, 0.0, round(sure, 4), clip.id, source, clip.labels, also)
 
     def _said(self, parts: Sequence[Part]) -> str:
         return " + ".join(p if isinstance(p, str) else str(next(iter(p.values()))) for p in parts)

@@ -9,7 +9,7 @@ words themselves (BM25) are joined by reciprocal rank: 1 / (60 + rank) of each, 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -57,9 +57,11 @@ class Hit:
     text: str
     """The text that matched, else the clip's first."""
     labels: tuple[str, ...]
+    also: tuple[str, ...] = ()
+    """Other places of the same file."""
 
     def plain(self) -> dict[str, Any]:
-        return asdict(self) | {"labels": list(self.labels)}
+        return asdict(self) | {"labels": list(self.labels), "also": list(self.also)}
 
 
 class Searcher:
@@ -87,7 +89,7 @@ class Searcher:
 
     def renew(self, library: Library) -> None:
         """The library opened again: what others have written of its clips since is seen from here on."""
-        self.library, self._roots = library, library.roots()
+        self.library, self._roots, self._copies = library, library.roots(), library.copies()
 
     def search(
         self,
@@ -174,7 +176,11 @@ class Searcher:
             return []
         clips = {clip.id: clip for clip in self.library.clips(one_of("id", (f[0] for f in found)))}
         known = [(clips[f[0]], f) for f in found if f[0] in clips]
-        return [(_hit(clip, f, self.library, self._roots), clip) for clip, f in known]
+        return [(self._with_places(_hit(clip, f, self.library, self._roots)), clip) for clip, f in known]
+
+    def _with_places(self, hit: Hit) -> Hit:
+        others = self._copies.get(hit.source, ())
+        return replace(hit, also=tuple(str(self.library.path_of(name, self._roots)) for name in others))
 
 
 def _hit(clip: Clip, found: Found, library: Library, roots: dict[str, str]) -> Hit:

@@ -131,3 +131,36 @@ def with_subtitles(path: Path, media: Path, subtitles: Path, language: str = "en
             packet.stream = stream
             out.mux(packet)
     return path
+
+
+def shots(
+    path: Path,
+    lengths: list[float],
+    *,
+    fps: int = 25,
+    gop: int = 250,
+    scenecut: bool = True,
+    audio: np.ndarray | None = None,
+) -> Path:
+    """A film of one scene after the other, in each of which a bright square moves over a background of its own.
+    `scenecut`: the encoder sets key frames at cuts. `audio`: samples at 8 kHz."""
+    width, height = 128, 96
+    with av.open(str(path), "w") as out:
+        options = {"x264-params": f"keyint={gop}:min-keyint=1:scenecut={40 if scenecut else 0}"}
+        video = out.add_stream("libx264", rate=fps, options=options)
+        video.width, video.height, video.pix_fmt, video.gop_size = width, height, "yuv420p", gop
+        sound = out.add_stream("pcm_s16le", rate=8000, layout="mono") if audio is not None else None
+        ends = np.cumsum(lengths)
+        for n in range(round(ends[-1] * fps)):
+            scene = int(np.searchsorted(ends, n / fps + 1e-6, side="right"))
+            picture = np.zeros((height, width, 3), np.uint8)
+            picture[:] = np.random.default_rng(scene).integers(30, 220, 3)
+            picture[::2, :, scene % 3] //= 2
+            picture[30:50, abs(n * 2 % 200 - 100) :][:, :20] = 255
+            frame = av.VideoFrame.from_ndarray(picture)
+            frame.pts, frame.time_base = n, Fraction(1, fps)
+            out.mux(video.encode(frame))
+        out.mux(video.encode(None))
+        if sound is not None:
+            _encode_sound(out, sound, audio[None].astype(np.float32), 8000, 0.0)
+    return path

@@ -6,7 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seehear.data.clips import PrepareOptions, Said, cut, fixed_windows, group_of, line_window, split_of
+from seehear.data.clips import (
+    PrepareOptions,
+    Said,
+    cut,
+    divided,
+    fixed_windows,
+    group_of,
+    line_window,
+    scene_windows,
+    split_of,
+)
 from seehear.data.records import Clip, Source, Text, content_key, printable, unprintable
 from seehear.errors import SeehearError
 
@@ -154,3 +164,62 @@ def test_any_file_name_survives_as_unicode(raw):
         return
     assert printable(name).encode("utf-8")
     assert unprintable(printable(name)) == name
+
+
+# -- scenes and pauses -------------------------------------------------------------------------------------------------
+
+
+def test_scenes_lie_between_the_strongest_cuts():
+    cuts = [(4.0, 50.0), (4.5, 90.0), (9.8, 99.0), (7.0, 20.0)]
+    # 4.0 is too near to the stronger 4.5, 9.8 to the end.
+    assert scene_windows(10.0, cuts, PrepareOptions()) == [(0.0, 4.5), (4.5, 7.0), (7.0, 10.0)]
+    assert scene_windows(10.0, [], PrepareOptions()) == [(0.0, 10.0)]
+
+
+def test_long_scenes_end_at_pauses():
+    loud = [-20] * 250
+    loud[70:74] = [-60, -70, -70, -60]
+    loud[160:162] = [-50, -50]
+    assert divided([(0.0, 25.0)], loud, 0.1, PrepareOptions()) == [(0.0, 7.2), (7.2, 16.1), (16.1, 25.0)]
+    assert divided([(0.0, 25.0)], [-20] * 250, 0.1, PrepareOptions()) == [(0.0, 10.0), (10.0, 20.0), (20.0, 25.0)]
+    assert divided([(0.0, 25.0)], [], 0.1, PrepareOptions()) == [(0.0, 8.333), (8.333, 16.667), (16.667, 25.0)]
+    assert divided([(0.0, 10.0), (10.0, 12.0)], loud, 0.1, PrepareOptions()) == [(0.0, 10.0), (10.0, 12.0)]
+
+
+@given(
+    st.floats(1, 200),
+    st.lists(st.tuples(SECONDS, st.floats(1, 100)), max_size=20),
+    st.floats(2, 40),
+    st.lists(st.integers(-96, 0), max_size=300),
+)
+def test_scenes_tile_the_file(duration, cuts, seconds, levels):
+    options = PrepareOptions(seconds=seconds, max_seconds=60)
+    cut_up = divided(scene_windows(duration, cuts, options), levels, 0.1, options)
+    assert (cut_up[0][0], cut_up[-1][1]) == (0.0, duration)
+    assert all(a[1] == b[0] for a, b in pairwise(cut_up))
+    assert all(min(1.0, duration) - 0.11 <= end - start <= seconds + 0.01 for start, end in cut_up)
+
+
+def test_auto_looks_for_scenes_where_nothing_is_said_of_the_whole():
+    asked = []
+
+    def scenes(clip: Clip) -> list[tuple[float, float]]:
+        asked.append(clip.end)
+        return [(0.0, 4.0), (4.0, clip.end)]
+
+    options = PrepareOptions()
+    assert windows(cut(whole(12.0), Said(), options, scenes)) == [(0.0, 4.0), (4.0, 12.0)]
+    assert windows(cut(whole(12.0), Said(labels=("dog",)), options, scenes)) == [(0.0, 12.0)]
+    assert windows(cut(whole(12.0), Said(lines=LINES[:1]), options, scenes)) == [(1.0, 2.5)]
+    assert windows(cut(whole(5.0), Said(), options, scenes)) == [(0.0, 5.0)]
+    sound = Clip(id="", source="a.wav", end=10.0, has_audio=True)
+    assert windows(cut(sound, Said(), options, scenes)) == [(0.0, 10.0)]
+    assert asked == [12.0]
+    (one,) = cut(whole(12.0), Said(), options, lambda clip: [(0.0, clip.end)])
+    assert one.id == "a.mp4"
+
+
+def test_options_of_older_libraries_keep_their_recipe():
+    """A library is not cut anew because this version cuts otherwise: only what is new or changed is."""
+    assert PrepareOptions().recipe() == "3c53f60da833be20"
+    assert PrepareOptions(clips="fixed", seconds=5).recipe() == "35dff58957853bba"

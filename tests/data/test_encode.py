@@ -213,7 +213,7 @@ def test_a_media_folder_that_has_moved_is_one_line(tmp_path, originals, capsys):
     shutil.copytree(originals / "media", media)
     for folder in (media, other):
         folder.mkdir(exist_ok=True)
-        sound(folder / "c.wav", seconds=1.0, rate=8000)
+        sound(folder / "c.wav", seconds=1.0 if folder == media else 1.25, rate=8000)
         prepare(folder, lib, PrepareOptions(workers=0, clips="whole"))
     library = Library.open(lib)
     media.rename(tmp_path / "moved")

@@ -15,9 +15,9 @@ from seehear.data import prepare as module
 from seehear.data import reading
 from seehear.data.library import Library, Text, Vectors
 from seehear.data.prepare import PrepareOptions, prepare
-from seehear.errors import SeehearError
+from seehear.errors import DecodeError, SeehearError
 from seehear.media.files import AudioSpec, VideoSpec, read_window
-from tests.data.makers import film, picture, sound, srt, with_subtitles
+from tests.data.makers import film, picture, shots, sound, srt, with_subtitles
 from tests.faults.outcome import Command
 
 HERE = PrepareOptions(workers=0)
@@ -220,6 +220,40 @@ def test_nothing_to_read(tmp_path, originals):
         with pytest.raises(SeehearError, match=complaint):
             prepare(path, tmp_path / "lib", HERE)
     assert not (tmp_path / "lib").exists()
+
+
+def test_films_are_cut_at_scenes_and_sounds_at_pauses(tmp_path, monkeypatch):
+    loud = np.sin(np.arange(8000 * 14) / 3)
+    loud[int(8000 * 7.1) : int(8000 * 7.5)] = 0.0
+    shots(tmp_path / "media.mkv", [3.0, 14.0], audio=np.concatenate([np.zeros(24_000), loud]))
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    shutil.move(tmp_path / "media.mkv", folder / "film.mkv")
+    sound(folder / "noise.wav", seconds=21.0, rate=8_000)
+    sound(folder / "short.wav", seconds=9.0, rate=8_000)
+    prepare(folder, tmp_path / "lib", HERE)
+    clips = {clip.id: (clip.start, clip.end) for clip in Library.open(tmp_path / "lib").clips()}
+    assert clips["film.mkv#0.000-3.000"] == (0.0, 3.0)
+    assert clips["film.mkv#3.000-10.400"] == (3.0, 10.4)
+    assert clips["short.wav"] == (0.0, 9.0)
+    of_noise = sorted(window for name, window in clips.items() if name.startswith("noise"))
+    assert (of_noise[0][0], of_noise[-1][1], len(of_noise)) == (0.0, 21.0, 3)
+    before = state(tmp_path / "lib")
+    prepare(folder, tmp_path / "lib", HERE)
+    assert state(tmp_path / "lib") == before
+    # Another machine is slower: its search for scenes ends, and the report says so.
+    monkeypatch.setattr(reading, "find_cuts", lambda path, duration, *, seconds: _too_slow(path))
+    report = prepare(folder, tmp_path / "slow", HERE)
+    assert any("scenes: is cut every 10 s" in reason for reason in report.rejects)
+    clips = Library.open(tmp_path / "slow").clips("source = 'film.mkv'")
+    assert [(clip.start, clip.end) for clip in clips] == [(0.0, 10.0), (10.0, 17.0)]
+    before = state(tmp_path / "slow")
+    prepare(folder, tmp_path / "slow", HERE)
+    assert state(tmp_path / "slow") == before
+
+
+def _too_slow(path):
+    raise DecodeError(f"{path}: its scenes were not found in the time there is")
 
 
 def test_broken_files_are_set_aside_and_tried_again_when_they_change(media, tmp_path, originals):

@@ -92,3 +92,18 @@ def test_texts_beside_a_file():
 def test_the_language_asked_for(language, chosen):
     listing = Listing("/m", ["a.mp4", "a.srt", "a.de.srt", "a.en.srt", "a.fr-FR.vtt"], language=language)
     assert os.path.basename(listing.beside("a.mp4").subtitles) == chosen
+
+
+def test_media_with_endings_that_no_one_knows_are_listed(tmp_path, monkeypatch):
+    """Of documents only the first few are opened."""
+    (tmp_path / "a.jpg_large").write_bytes(b"\xff\xd8\xff\xe0 and so on")
+    (tmp_path / "b.xyz").write_bytes(b"\0\0\0\x18ftypheic")
+    for n in range(100):
+        (tmp_path / f"{n:03d}.go").write_text("package main")
+    opened = []
+    monkeypatch.setattr("builtins.open", lambda path, *args, real=open: opened.append(path) or real(path, *args))
+    folder = Folder(tmp_path, language="")
+    assert list(folder) == []
+    assert [reject.path for reject in folder.unreadable] == ["a.jpg_large", "b.xyz"]
+    assert all("rename it" in reject.reason for reject in folder.unreadable)
+    assert len(opened) == 22

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from seehear.data.library import Text
+from seehear.data.library import Source, Text
 from seehear.errors import SeehearError
 from seehear.search.background import calibrate_index
 from seehear.search.filters import Filters
@@ -87,6 +87,15 @@ def test_the_plain_answer_has_just_the_documented_fields(searcher):
     plain = searcher.search("a bell", k=1).plain()
     assert list(plain) == ["query", "hits", "indexed", "clips"]
     assert list(plain["hits"][0]) == ["file", "start", "end", "kind", "text", "score", "confidence"]
+
+
+def test_a_moment_names_all_places_of_its_file(tmp_path):
+    made = toy.library(tmp_path)
+    first = indexed(made).search("a bell", k=1).hits[0]
+    info = {"copy_of": first.source}
+    made.put_sources([Source(source="copy.mp4", size=1, mtime_ns=1, fingerprint="x", info=info)])
+    plain = indexed(made).search("a bell", k=1).plain()["hits"][0]
+    assert (plain["file"], plain["also"]) == (first.file, [str(made.path_of("copy.mp4"))])
 
 
 def test_what_is_not_there_is_answered_with_less_confidence(searcher):

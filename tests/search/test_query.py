@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seehear.data.library import Clip, Library
+from seehear.data.library import Clip, Library, Source
 from seehear.errors import SeehearError
 from seehear.search.filters import Filters
 from seehear.search.index import build_index
@@ -46,6 +46,16 @@ def test_a_hit_says_where_and_what(library, searcher):
     timed = hit.text == "it is horse again"
     assert (hit.start, hit.end) == ((0.25, 0.75) if timed else (0.0, 4.0))
     assert json.loads(json.dumps(hit.plain()))["labels"] == ["horse"]
+
+
+def test_a_hit_names_all_places_of_a_file(tmp_path):
+    made = toy.library(tmp_path)
+    info = {"copy_of": "farm/horse03.mp4"}
+    made.put_sources([Source(source="copy.mp4", size=1, mtime_ns=1, fingerprint="x", info=info)])
+    build_index(made, toy.Space(), name="run")
+    hit = Searcher(made, toy.Space(), "run").search("horse", k=1, filters=Filters(where="id = 'horse03'"))[0]
+    assert hit.also == (str(made.path_of("copy.mp4")),)
+    assert json.loads(json.dumps(hit.plain()))["also"] == [str(made.path_of("copy.mp4"))]
 
 
 def test_scores_are_cosines_to_float16(library, searcher):

@@ -35,10 +35,15 @@ export class Stage {
     if (clip.kind === "text") return h("p", { class: "quote" }, clip.texts[0]?.text || clip.id);
     if (clip.missing) return h("div", { class: "blank" });
     if (clip.kind === "sound") return this.waveform();
-    const at = clip.kind === "picture" ? null : Math.min((this.start + this.end) / 2, clip.end);
-    const image = h("img", { src: api.posterOf(clip.id, at), alt: name, loading: "lazy", decoding: "async" });
+    const image = h("img", { src: this.still(), alt: name, loading: "lazy", decoding: "async" });
     image.addEventListener("error", () => this.explain(image.src), { once: true });
     return image;
+  }
+
+  // The middle of the moment: of the line that matched, else of the clip.
+  still() {
+    const at = Math.max(this.clip.start, Math.min((this.start + this.end) / 2, this.clip.end - 0.01));
+    return api.posterOf(this.clip.id, this.clip.kind === "picture" ? null : at);
   }
 
   waveform() {
@@ -103,7 +108,7 @@ export class Stage {
     const source = preview ? api.previewOf(clip.id) : api.mediaOf(clip.id, this.seen ? "video" : "audio");
     const media = h(this.seen ? "video" : "audio", {
       src: source, preload: "auto", controls: this.seen, playsinline: true,
-      poster: this.seen ? api.posterOf(clip.id) : null, "aria-label": clip.texts[0]?.text || clip.source,
+      poster: this.seen ? this.still() : null, "aria-label": clip.texts[0]?.text || clip.source,
     });
     media.addEventListener("loadedmetadata", () => this.begin(media, preview));
     media.addEventListener("error", () => (preview ? this.explain(source) : this.again()));
