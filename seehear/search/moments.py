@@ -272,9 +272,11 @@ class MomentSearch:
     def _why_nothing(self, parts: Sequence[Part]) -> str:
         uri, has = self.library.uri, sorted({m for index in self.indexes for m in index.space.modalities})
         if all(_words(part) for part in parts):
+            preset = "light" if "video" in has else "strong"  # nothing that is packaged compares words with sounds
             return (
                 f"no words can be compared with {uri}: it has no text, and no encoder with a tower for words. Encode "
-                f"it with one ('seehear encode {uri} --preset light'), or search by --audio, --image, --video or --like"
+                f"it with one ('seehear encode {uri} --preset {preset}'), or search by --audio, --image, --video or "
+                "--like"
             )
         return (
             f"{uri} has vectors of {', '.join(has)} alone, which that cannot be compared with: encode it with an "
