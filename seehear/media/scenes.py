@@ -92,8 +92,8 @@ def _stretches(keys: list[tuple[float, Grid]], duration: float) -> list[tuple[fl
     """[begin, end] seconds in which there may be cuts, of at most a minute where one follows another. The last key
     frame is closed by none: what follows it is always looked at."""
     found: list[tuple[float, float]] = []
-    ends: list[tuple[float, Grid | None]] = [*(keys or [(0.0, None)]), (duration, None)]
-    for (begin, grid), (end, following) in pairwise(ends):
+    marks: list[tuple[float, Grid | None]] = [(at, grid) for at, grid in keys]
+    for (begin, grid), (end, following) in pairwise([*(marks or [(0.0, None)]), (duration, None)]):
         if grid is None or following is None or end - begin > _FAR or _differ(grid, following, 1):
             if found and found[-1][1] == begin and end - found[-1][0] <= _LONGEST:
                 found[-1] = found[-1][0], end
