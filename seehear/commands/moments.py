@@ -60,7 +60,8 @@ class Find(Query):
         answer = self.answer(searcher, self.words)
         if not done:
             left = answer.clips - answer.indexed
-            say(f"{left:,} of {answer.clips:,} clips are not indexed yet: the same command goes on, --wait finishes it")
+            what = f"{left:,} of {answer.clips:,} clips are not indexed" if left else "speech and text are not all read"
+            say(f"{what} yet: the same command goes on, --wait finishes it")
         else:
             for line in behind_lines(library, [index.name for index in searcher.indexes]):
                 say(line)

@@ -8,7 +8,7 @@ import re
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,7 +18,7 @@ from seehear.data.library import Library, in_batches, quote
 from seehear.data.prepare import prepare
 from seehear.data.records import digest
 from seehear.errors import SeehearError
-from seehear.progress import Interrupted, say
+from seehear.progress import Interrupted, hushed, say
 from seehear.search.background import calibrate_index
 from seehear.search.index import IndexReport, build_index, indexes
 from seehear.search.moments import MomentSearch
@@ -54,7 +54,8 @@ def bring_up_to_date(
                     continue
                 if seconds is not None:
                     _encode_in_parts(library, preset=preset, device=device)
-                encode_library(library, preset=preset, device=device)
+                with hushed() if seconds is not None else nullcontext():  # the parts have said it all
+                    encode_library(library, preset=preset, device=device)
                 index_frozen(library, device=device)
     except OutOfTime:
         return False
@@ -115,10 +116,12 @@ def _read_texts(library: Library) -> bool:
     from seehear.data.transcribe import transcribe
 
     read = False
-    for reader, package, what in (
-        (transcribe, "faster_whisper", "what is spoken is not read: pip install 'seehear[asr]'"),
-        (ocr, "rapidocr", "what is written on screen is not read: pip install 'seehear[ocr]'"),
+    for reader, where, package, what in (
+        (transcribe, "has_audio", "faster_whisper", "what is spoken is not read: pip install 'seehear[asr]'"),
+        (ocr, "has_video", "rapidocr", "what is written on screen is not read: pip install 'seehear[ocr]'"),
     ):
+        if not library.table("clips").count_rows(where):
+            continue
         if find_spec(package) is None:
             say(what)
             continue
