@@ -90,6 +90,9 @@ def _time_limit(seconds: float | None) -> Iterator[None]:
         yield
         return
     over = threading.Event()
+    usual = signal.getsignal(signal.SIGINT)
+    if usual == signal.SIG_IGN:  # as a shell starts background jobs: the end of the time would go unheard
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def stop() -> None:
         over.set()
@@ -108,6 +111,7 @@ def _time_limit(seconds: float | None) -> Iterator[None]:
         raise OutOfTime from error
     finally:
         timer.cancel()
+        signal.signal(signal.SIGINT, usual)
 
 
 def _read_texts(library: Library) -> bool:

@@ -49,6 +49,7 @@ def _prepared(media: Path, library: Path, total: int) -> Outcome:
         prepare(media, library, PrepareOptions(workers=1, time_limit=TIME_LIMIT))
         made = Library.open(library)
         sources = {clip.source for clip in made.clips()}
+        sources |= {copy for copies in made.copies().values() for copy in copies}
         refused = {reject.path for reject in made.rejects() if reject.stage in ("probe", "clips")}
         found.tried = total
         found.check(len(sources) + len(refused) == total, f"{len(sources)} usable + {len(refused)} refused of {total}")

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 
 import numpy as np
 import pytest
@@ -103,10 +104,16 @@ def test_without_wait_it_answers_from_what_is_indexed(folder, library, tmp_path,
     assert "talk.mp4" in said.out
 
 
-def test_work_that_takes_too_long_is_stopped_as_by_ctrl_c(folder, tmp_path, monkeypatch):
+@pytest.mark.parametrize("usual", [signal.default_int_handler, signal.SIG_IGN], ids=["terminal", "background"])
+def test_work_that_takes_too_long_is_stopped_as_by_ctrl_c(folder, tmp_path, monkeypatch, usual):
     """A step that never ends by itself: the time limit ends it, and the error is not the user's."""
+    before = signal.signal(signal.SIGINT, usual)
     monkeypatch.setattr(find, "prepare", lambda *_: find.threading.Event().wait(60))
-    assert not find.bring_up_to_date(folder, str(tmp_path / "lib"), seconds=0.2)
+    try:
+        assert not find.bring_up_to_date(folder, str(tmp_path / "lib"), seconds=0.2)
+        assert signal.getsignal(signal.SIGINT) == usual
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_ctrl_c_is_not_taken_for_the_time_limit(folder, tmp_path, monkeypatch):
