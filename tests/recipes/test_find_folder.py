@@ -77,12 +77,14 @@ def test_a_reader_without_its_model_does_not_end_it(library, monkeypatch, capsys
         find._read_texts(Library.open(library))
 
 
+@pytest.mark.slow
 def test_a_picture_finds_its_like(folder, library, capsys):
     picture = str(folder / "1.jpg")
     assert main(["find", str(folder), "--image", picture, "--library", library, "--k", "1", "--json", "--quiet"]) == 0
     assert json.loads(capsys.readouterr().out)["hits"][0]["file"].endswith("1.jpg")
 
 
+@pytest.mark.slow
 def test_search_is_the_same_on_a_library(folder, library, capsys):
     assert main(["find", str(folder), "a red wall", "--library", library, "--json", "--quiet"]) == 0
     found = capsys.readouterr().out

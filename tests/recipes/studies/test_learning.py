@@ -76,6 +76,7 @@ def test_subsets_are_nested_and_whole_recordings():
     assert len(nested(data, rows, len(rows), seed=0)) == len(rows)
 
 
+@pytest.mark.slow
 def test_small_sizes_foretell_a_large_one_that_is_then_measured(tmp_path):
     """The back-test of the whole study: learned from up to 320 pairs, tried on 1,280; the second call measures only
     the size that is new."""
