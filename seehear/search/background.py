@@ -54,7 +54,7 @@ def calibrate_index(library: Library, space: SearchSpace, name: str) -> None:
         return
     rows = library.vectors("vectors", name).read()
     kinds_N = kinds_of_rows(rows, {clip.id: clip for clip in library.clips()})
-    vectors_NE, bank_BE = unit(rows.vectors), space.encode(phrases)
+    vectors_NE, bank_BE = unit(rows.vectors), space.encode_query(phrases)
     levels_N3 = np.zeros((len(rows), 3), np.float32)
     best = {}
     for kind in np.unique(kinds_N[kinds_N >= 0]).tolist():

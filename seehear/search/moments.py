@@ -181,7 +181,7 @@ class MomentSearch:
         for index in self.indexes:
             here = [kind for kind in kinds if len(index.rows(kind)) and self._answers(index, kind)]
             if "text" in index.space.modalities and here:
-                vector_E = index.space.encode([item])[0]
+                vector_E = index.space.encode_query([item])[0]
                 for kind in here:
                     yield index, kind, index.words(vector_E, kind)
 
@@ -207,7 +207,8 @@ class MomentSearch:
                 # Training makes likeness worse: the nearest sound is of the same class less often than before.
                 if like and frozen and index not in frozen:
                     continue
-                vector_E = index.vector_of(item["clip"], modality) if name == "clip" else index.space.encode([item])[0]
+                own = name == "clip"
+                vector_E = index.vector_of(item["clip"], modality) if own else index.space.encode_query([item])[0]
                 if vector_E is not None and (like or name != "clip"):
                     yield index, kind, index.media(vector_E, modality, kind)
 

@@ -35,8 +35,8 @@ class SearchSpace(Indexer, Protocol):
     @property
     def modalities(self) -> tuple[Modality, ...]: ...
 
-    def encode(self, items: Sequence[Any]) -> np.ndarray:
-        """(N, E) float32 unit vectors."""
+    def encode_query(self, items: Sequence[Any]) -> np.ndarray:
+        """(N, E) float32 unit vectors of what is searched with."""
         ...
 
 
@@ -154,7 +154,7 @@ class Searcher:
             raise SeehearError(
                 f"a part of a query is one of {', '.join(PART_MODALITY)} or clip; got {', '.join(item) or 'none'}"
             )
-        vector_E = self.space.encode([item])[0]
+        vector_E = self.space.encode_query([item])[0]
         mean_E = self.means.get(PART_MODALITY[kinds[0]])
         return vector_E if mean_E is None else unit(vector_E - mean_E)
 

@@ -51,7 +51,7 @@ class OpenRun:
             raise Problem(422, "no_text", f"run {self.name} has no words: ask with a sound or a picture")
         with self.lock:
             if text not in self.texts:
-                self.texts[text] = self.space.encode([text])[0]
+                self.texts[text] = self.space.encode_query([text])[0]
                 while len(self.texts) > _TEXTS:
                     self.texts.popitem(last=False)
             return self.texts[text]

@@ -152,6 +152,13 @@ class SharedSpace:
 
     def encode(self, items: Sequence[Item] | Item, *, batch_size: int = 32) -> Float[np.ndarray, "n e"]:
         """(N, E) float32 unit vectors; of an item with several modalities the mean of theirs, made unit."""
+        return self._encode(items, batch_size)
+
+    def encode_query(self, items: Sequence[Item] | Item, *, batch_size: int = 32) -> Float[np.ndarray, "n e"]:
+        """The same of what is searched with: some text encoders want another prompt there than for documents."""
+        return self._encode(items, batch_size, query=True)
+
+    def _encode(self, items: Sequence[Item] | Item, batch_size: int, *, query: bool = False) -> np.ndarray:
         items = [items] if isinstance(items, str | Mapping) else list(items)
         samples = [self._samples(item, number) for number, item in enumerate(items)]
         total = np.zeros((len(items), self.dim), np.float32)
@@ -159,7 +166,7 @@ class SharedSpace:
             rows = [i for i, own in enumerate(samples) if m in own]
             for at in range(0, len(rows), batch_size):
                 some = rows[at : at + batch_size]
-                total[some] += self._encode_samples(m, [samples[i][m] for i in some])
+                total[some] += self._encode_samples(m, [samples[i][m] for i in some], query=query)
         return total / np.linalg.norm(total, axis=1, keepdims=True).clip(1e-12)
 
     def encode_latents(self, latents: Mapping[Modality, Any]) -> dict[Modality, Float[np.ndarray, "b e"]]:
@@ -209,19 +216,19 @@ class SharedSpace:
         """Decode a sample for an encoder. Where files are not to be trusted, a subclass does it in another process."""
         return preparation(sample)
 
-    def _latents(self, m: Modality, samples: Sequence[Sample]) -> np.ndarray:
+    def _latents(self, m: Modality, samples: Sequence[Sample], *, query: bool = False) -> np.ndarray:
         parts = []
         for info in self.encoders[m]:
             with self._working:
                 encoder = self._encoder(m, info)
-            prepare = encoder.preparation()
+            prepare = encoder.query_preparation() if query else encoder.preparation()
             inputs = [self.prepare(prepare, sample) for sample in samples]
             with self._working:
                 parts.append(encoder.encode(inputs))
         return np.concatenate(parts, axis=1).astype(np.float16)
 
-    def _encode_samples(self, m: Modality, samples: Sequence[Sample]) -> np.ndarray:
-        stored_BD = self._latents(m, samples)
+    def _encode_samples(self, m: Modality, samples: Sequence[Sample], *, query: bool) -> np.ndarray:
+        stored_BD = self._latents(m, samples, query=query)
         vectors = []
         for at in range(0, len(stored_BD), _BLOCK):
             block = np.zeros((_BLOCK, stored_BD.shape[1]), np.float32)

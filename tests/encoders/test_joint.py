@@ -12,6 +12,7 @@ from seehear.data.library import Library
 from seehear.data.prepare import PrepareOptions, prepare
 from seehear.encoders import Sample, load_encoder, load_towers, presets
 from seehear.errors import SeehearError
+from seehear.space import SharedSpace
 from tests.data.makers import film
 from tests.encoders.tiny import make
 
@@ -200,3 +201,10 @@ def test_presets_in_bad_requests_are_one_line(library, capsys):
     assert "preset" not in library.about(), "a preset that failed is not remembered"
     assert main(["encode", str(library.uri), "--preset", "light", "--encoders", "minilm"]) == 2
     assert "give it or --encoders, not both" in capsys.readouterr().err
+
+
+def test_a_space_asks_with_the_prompt_of_queries(models):
+    space = SharedSpace.from_pretrained(f"frozen:hub:{models['bert']}#prefix=passage:,query=query:", device="cpu")
+    plain = SharedSpace.from_pretrained(f"frozen:hub:{models['bert']}", device="cpu")
+    np.testing.assert_array_equal(space.encode(["a dog"]), plain.encode(["passage: a dog"]))
+    np.testing.assert_array_equal(space.encode_query("a dog"), plain.encode(["query: a dog"]))

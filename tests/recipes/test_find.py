@@ -26,9 +26,11 @@ class Reader:
     def preparation(self):
         return lambda sample: sample
 
+    query_preparation = preparation
+
     def encode(self, samples):
         key = {"text": "text", "audio": "audio", "video": "video"}[self.modality]
-        return Space(self.modality).encode([{key: s.text or s.path} for s in samples])
+        return Space(self.modality).encode_query([{key: s.text or s.path} for s in samples])
 
 
 @pytest.fixture(autouse=True)

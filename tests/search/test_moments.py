@@ -22,7 +22,7 @@ class Space(toy.Space):
         self.modalities = modalities
         self.encoders = {m: self.encoders[m] for m in modalities}
 
-    def encode(self, items):
+    def encode_query(self, items):
         return np.stack([self.one(item if isinstance(item, dict) else {"text": item}) for item in items])
 
     def one(self, item):
@@ -202,7 +202,7 @@ def test_an_index_without_calibration_is_told(library):
 
 
 def test_calibrating_again_does_nothing(library, searcher, monkeypatch):
-    monkeypatch.setattr(JOINT, "encode", lambda items: pytest.fail("the phrases are encoded once"))
+    monkeypatch.setattr(JOINT, "encode_query", lambda items: pytest.fail("the phrases are encoded once"))
     calibrate_index(library, JOINT, "frozen-toy")
 
 

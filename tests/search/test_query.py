@@ -84,7 +84,7 @@ def test_more_like_a_clip_leaves_it_out(searcher):
 def test_several_parts_are_their_weighted_mean(searcher):
     both = searcher.vector(["a dog", {"audio": "cat.wav", "weight": 3.0}])
     space = toy.Space()
-    expected = space.encode([{"text": "dog"}])[0] + 3 * space.encode([{"audio": "cat"}])[0]
+    expected = space.encode_query([{"text": "dog"}])[0] + 3 * space.encode_query([{"audio": "cat"}])[0]
     np.testing.assert_allclose(both, toy.unit(expected), atol=1e-6)
     assert {"dog", "cat"} <= set(words(searcher.search(["dog", {"audio": "cat.wav"}], k=8)))
     away = searcher.search(["dog", {"text": "cat", "weight": -1.0}], k=4)

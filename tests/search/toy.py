@@ -42,7 +42,7 @@ class Space:
         self.embedded += sum(len(x) for x in latents.values())
         return {m: unit(x) for m, x in latents.items()}
 
-    def encode(self, items):
+    def encode_query(self, items):
         found = []
         for item in items:
             kind = next(k for k in ("text", "audio", "video", "image") if k in item)
