@@ -235,10 +235,14 @@ def group_of(source: str, options: PrepareOptions) -> str:
     return next((part for part in found.groups() if part is not None), found[0]) or source
 
 
+def hash_of(group: str, seed: int) -> bytes:
+    """8 bytes spread evenly: the order of groups, and the split that one falls into by its name alone."""
+    return hashlib.blake2b(f"{seed}\x1f{group}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
+
+
 def split_of(group: str, shares: Sequence[float], seed: int) -> str:
     """A function of the group's name and the seed: a hash spread evenly over [0, 1), cut into the shares."""
-    hashed = hashlib.blake2b(f"{seed}\x1f{group}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    at = int.from_bytes(hashed, "big") / 2**64 * sum(shares)
+    at = int.from_bytes(hash_of(group, seed), "big") / 2**64 * sum(shares)
     for name, share in zip(SPLITS[::-1], shares[::-1], strict=True):
         if at < share:
             return name

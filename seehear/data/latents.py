@@ -17,7 +17,7 @@ from seehear.data.current import read_current
 from seehear.data.records import Clip, Source
 from seehear.data.vectors import Vectors, side_by_side
 from seehear.errors import SeehearError
-from seehear.nn.random import seed_of
+from seehear.nn.random import seed_of, some_of
 from seehear.progress import say
 from seehear.types import MODALITIES, Batch, Float, Int, Modality, Tensor
 
@@ -193,10 +193,7 @@ class LatentData:
 
     def sample(self, at_most: int, seed: int) -> LatentData:
         """All clips, or where there are more than `at_most` so many of them, drawn by the seed, in their order."""
-        if len(self) <= at_most:
-            return self
-        drawn = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
-        return self.take(drawn[:at_most].sort().values)
+        return self if len(self) <= at_most else self.take(some_of(len(self), at_most, seed))
 
     def split(self, name: str) -> LatentData:
         return self.take(self.splits == name)

@@ -11,14 +11,14 @@ notes it last: a killed run settles the same.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from seehear.data.clips import PrepareOptions
-from seehear.data.library import Library, in_batches, quote
+from seehear.data.clips import PrepareOptions, hash_of
+from seehear.data.library import Library, in_batches
 from seehear.data.records import COPY_OF, GIVEN, SPLITS, Source, bare
+from seehear.data.vectors import one_of
 from seehear.progress import counted
 
 GAP = "gap"
@@ -66,7 +66,7 @@ def settle_splits(library: Library, options: PrepareOptions, *, changed: bool) -
         return []
     groups = _groups(library)
     noted = {name: _noted(rows, sources) for name, rows in groups.items()}
-    free = sorted((name for name in groups if not noted[name]), key=lambda name: _order(name, options))
+    free = sorted((name for name in groups if not noted[name]), key=lambda name: hash_of(bare(name), options.seed))
     chosen = {name: note for name, note in noted.items() if note in SPLITS}
     divided = {name for name in free if len(groups) <= _FEW and len(groups[name]) >= _DIVISIBLE}
     counts: Counter[str] = Counter()
@@ -108,11 +108,6 @@ def _noted(rows: Sequence[_Row], sources: Mapping[str, Source]) -> str:
     return GIVEN if GIVEN in said else min(said, default="")
 
 
-def _order(group: str, options: PrepareOptions) -> bytes:
-    named = f"{options.seed}\x1f{bare(group)}".encode("utf-8", "surrogatepass")
-    return hashlib.blake2b(named, digest_size=8).digest()
-
-
 def _neediest(counts: Mapping[str, int], clips: int, shares: Sequence[float]) -> str:
     """The split that lacks most once so many clips are added; of equal ones the first."""
     total = sum(counts[name] for name in SPLITS) + clips
@@ -146,8 +141,7 @@ def _write(library: Library, wanted: Mapping[str, str]) -> None:
     for split in (*SPLITS, GAP):
         ids = [id for id, one in wanted.items() if one == split]
         for some in in_batches(ids, _IDS_A_WRITE):
-            where = f"id IN ({', '.join(quote(id) for id in some)})"
-            library.table("clips").update(where=where, values={"split": split})
+            library.table("clips").update(where=one_of("id", some), values={"split": split})
 
 
 def _said(divided: set[str]) -> str:

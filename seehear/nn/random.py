@@ -27,6 +27,12 @@ def seed_of(*parts: int | str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") >> 1
 
 
+def some_of(count: int, some: int, seed: int) -> Tensor:
+    """(some,) int64, ascending: numbers below `count`, none twice, a function of the seed."""
+    drawn = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+    return drawn[:some].sort().values
+
+
 @dataclass(frozen=True)
 class Randomness:
     """The draws of one training step, for rows [start, stop) of a global batch of `total` rows."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -60,9 +60,6 @@ class DataConfig:
     def cached_in(self, folder: Path) -> Self:
         """The same with decoded clips kept in a folder, where clips are decoded."""
         return self
-
-
-Data = TypeVar("Data", bound=DataConfig)
 
 
 class Inputs:

@@ -14,9 +14,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from seehear.data.encode import encode_library
-from seehear.data.library import Library, in_batches, quote
+from seehear.data.library import Library, in_batches
 from seehear.data.prepare import prepare
 from seehear.data.records import digest
+from seehear.data.vectors import one_of
 from seehear.errors import SeehearError
 from seehear.progress import Interrupted, hushed, say
 from seehear.search.background import calibrate_index
@@ -68,8 +69,7 @@ def _encode_in_parts(library: Library, *, preset: str, device: str) -> None:
     indexed = {clip for keys in tables for clip, _, _ in keys}
     left = [clip.id for clip in library.clips() if clip.id not in indexed]
     for some in in_batches(left, _PART):
-        where = f"id IN ({', '.join(quote(clip) for clip in some)})"
-        encode_library(library, preset=preset, device=device, where=where)
+        encode_library(library, preset=preset, device=device, where=one_of("id", some))
 
 
 def index_what_is_there(library_uri: str, *, device: str = "auto") -> None:

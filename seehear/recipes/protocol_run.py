@@ -95,9 +95,9 @@ def evaluate_protocol(
 
 def encoders_here(space: SharedSpace, library: Library) -> dict[Modality, list[str]]:
     """The run's, of the modalities that the library has latents of."""
-    known = library.about()
+    known = library.encoders()
     names = {m: [info["name"] for info in infos] for m, infos in space.encoders.items()}
-    return {m: own for m, own in names.items() if all(f"encoder:{name}" in known for name in own)}
+    return {m: own for m, own in names.items() if known.keys() >= set(own)}
 
 
 def protocol_vectors(space: SharedSpace, data: LatentData, fusion: Fusion) -> dict[str, Embedded]:

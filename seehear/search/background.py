@@ -12,8 +12,8 @@ from seehear.data.library import Clip, Library, Vectors, table_name
 from seehear.data.locking import writing
 from seehear.data.records import Text, digest
 from seehear.errors import SeehearError, require
+from seehear.nn.unit import unit
 from seehear.search.calibrate import OWN, background_phrases, calibrated, pair_levels, surprise
-from seehear.search.gallery import unit
 from seehear.search.index import indexes, set_index
 from seehear.search.query import SearchSpace
 from seehear.types import Float, Modality

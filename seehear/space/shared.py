@@ -28,6 +28,7 @@ from seehear.encoders.base import Encoder, Sample
 from seehear.encoders.weights import tensors_hash
 from seehear.errors import SeehearError, unknown
 from seehear.methods.base import Method
+from seehear.nn.unit import unit
 from seehear.progress import say
 from seehear.space.saved import load_method, model_folder
 from seehear.train.files import save_model
@@ -167,7 +168,7 @@ class SharedSpace:
             for at in range(0, len(rows), batch_size):
                 some = rows[at : at + batch_size]
                 total[some] += self._encode_samples(m, [samples[i][m] for i in some], query=query)
-        return total / np.linalg.norm(total, axis=1, keepdims=True).clip(1e-12)
+        return unit(total)
 
     def encode_latents(self, latents: Mapping[Modality, Any]) -> dict[Modality, Float[np.ndarray, "b e"]]:
         """Vectors of latents that are at hand: {modality: (B, D)} -> {modality: (B, E) float32}."""
@@ -202,8 +203,7 @@ class SharedSpace:
     @staticmethod
     def similarity(a: Any, b: Any) -> Float[np.ndarray, "n m"]:
         """Cosine of every row of `a` with every row of `b`."""
-        a, b = (np.atleast_2d(np.asarray(x, np.float32)) for x in (a, b))
-        a, b = (x / np.linalg.norm(x, axis=1, keepdims=True).clip(1e-12) for x in (a, b))
+        a, b = (unit(np.atleast_2d(x)) for x in (a, b))
         return a @ b.T
 
     def text_latents(self, texts: Sequence[str]) -> Float[np.ndarray, "n d"]:

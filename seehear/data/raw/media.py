@@ -22,6 +22,7 @@ from seehear.data.raw.sample import Drawn, Viewed
 from seehear.data.raw.text import Sentences, Vocabulary, sentences_of
 from seehear.data.records import Clip, Source
 from seehear.errors import SeehearError
+from seehear.nn.random import some_of
 from seehear.types import Batch, Int, Modality, Tensor
 
 if TYPE_CHECKING:
@@ -127,10 +128,7 @@ class RawMedia:
 
     def sample(self, at_most: int, seed: int) -> RawMedia:
         """All clips, or where there are more than `at_most` so many of them, drawn by the seed, in their order."""
-        if len(self) <= at_most:
-            return self
-        drawn = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
-        return self.take(drawn[:at_most].sort().values)
+        return self if len(self) <= at_most else self.take(some_of(len(self), at_most, seed))
 
     def split(self, name: str) -> RawMedia:
         return self.take(self.splits == name)
