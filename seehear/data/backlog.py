@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from seehear.data.current import OTHER_MAKER, why_stale
 from seehear.data.library import Library, VectorTable, table_name
 from seehear.data.records import Clip, Source, content_key, unprintable
 from seehear.encoders.base import Encoder, Sample
 from seehear.errors import SeehearError
+from seehear.progress import say
 
+Work = TypeVar("Work")
 Key = tuple[str, int]
 """Clip id, and which of its texts (0 for video and audio)."""
 
@@ -50,14 +53,27 @@ def _only_features(source: Source | None) -> bool:
     return source is not None and source.info.get("kind") == "features"
 
 
-def missing_folders(library: Library) -> dict[str, str]:
-    """Media folders that do not exist, each with the error that says so."""
-    return {
-        folder: f"the media folder {folder} no longer exists: put it back, or prepare it where it is now (seehear "
-        f"prepare FOLDER --library {library.uri})"
-        for folder in map(unprintable, library.roots().values())
-        if not os.path.isdir(folder)
-    }
+def at_their_place(
+    library: Library, jobs: list[Work], path_of: Callable[[Work], str], reject: Callable[[Work, str], None]
+) -> list[Work]:
+    """Jobs without those of media folders that do not exist: these are rejected, with one line a folder. Raises
+    `SeehearError` where one such folder has them all."""
+    left = jobs
+    for folder in map(unprintable, library.roots().values()):
+        lost = [] if os.path.isdir(folder) else [job for job in left if path_of(job).startswith(folder + os.sep)]
+        if not lost:
+            continue
+        message = (
+            f"the media folder {folder} no longer exists: put it back, or prepare it where it is now (seehear "
+            f"prepare FOLDER --library {library.uri})"
+        )
+        if len(lost) == len(jobs):
+            raise SeehearError(message)
+        say(message)
+        for job in lost:
+            reject(job, f"its media folder {folder} no longer exists")
+        left = [job for job in left if not path_of(job).startswith(folder + os.sep)]
+    return left
 
 
 class Backlog:

@@ -7,7 +7,6 @@ a commit. So a kill loses the last commit's worth at most, and a second run has 
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -16,7 +15,7 @@ from typing import Literal
 
 import numpy as np
 
-from seehear.data.backlog import Backlog, Job, Key, missing_folders
+from seehear.data.backlog import Backlog, Job, Key, at_their_place
 from seehear.data.engines import Done, Engine, Local
 from seehear.data.library import Library, Vectors, quote, table_name
 from seehear.data.locking import writing
@@ -160,7 +159,9 @@ class _Encoding:
         if not self.backlog.jobs:
             return self._finished()
         # On a cluster, the media need not be where this process is.
-        jobs = self._at_their_place() if isinstance(engine, Local) else self.backlog.jobs
+        jobs = self.backlog.jobs
+        if isinstance(engine, Local):
+            jobs = at_their_place(self.library, jobs, lambda job: job.sample.path, self._reject)
         with (
             progress(f"encoding with {name}", self.backlog.missing - self.made - self.rejected, self.unit) as bar,
             engine.vectors(self.encoder, jobs, batch_size) as batches,
@@ -254,21 +255,6 @@ class _Encoding:
     def _forget_rejects(self) -> None:
         """Those of this encoder: what is still wrong is found again."""
         self.library.remove_rejects([r.path for r in self.library.rejects() if r.stage == self._stage])
-
-    def _at_their_place(self) -> list[Job]:
-        """Jobs without those of media folders that do not exist; these are set aside, with one line a folder."""
-        jobs = self.backlog.jobs
-        for folder, message in missing_folders(self.library).items():
-            lost = [job for job in jobs if job.sample.path.startswith(folder + os.sep)]
-            if not lost:
-                continue
-            if len(lost) == len(self.backlog.jobs):
-                raise SeehearError(message)
-            say(message)
-            for job in lost:
-                self._reject(job, f"its media folder {folder} no longer exists")
-            jobs = [job for job in jobs if not job.sample.path.startswith(folder + os.sep)]
-        return jobs
 
     def _reject(self, job: Job, reason: str) -> None:
         self.rejected += len(job.keys)

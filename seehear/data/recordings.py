@@ -7,13 +7,12 @@ first puts right what another left half done: a kill costs the recordings that w
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from seehear.data.backlog import missing_folders
+from seehear.data.backlog import at_their_place
 from seehear.data.encode import EngineName, started_engine
 from seehear.data.engines import Results
 from seehear.data.library import Library
@@ -202,7 +201,8 @@ class _Run:
                 path, source = str(self.library.path_of(file, roots)), self.sources[file]
                 jobs.append(self._job(file, path, source, missing))
         self.kept, self.total = len(files) - len(jobs), len(files)
-        return sorted(self._at_their_place(jobs), key=lambda job: -job.duration)
+        jobs = at_their_place(self.library, jobs, lambda job: job.path, self._reject)
+        return sorted(jobs, key=lambda job: -job.duration)
 
     def _job(self, file: str, path: str, source: Source, missing: tuple[Task, ...]) -> Recording:
         spoken = self.transcripts.get((file, "speech")) if "speech" not in missing else None
@@ -218,19 +218,6 @@ class _Run:
     def _is_current(self, file: str, task: Task) -> bool:
         known = self.transcripts.get((file, task))
         return known is not None and (known.by, known.content) == (self.reader.by, self.sources[file].fingerprint)
-
-    def _at_their_place(self, jobs: list[Recording]) -> list[Recording]:
-        """Jobs without those of media folders that do not exist; these are set aside, with one line a folder."""
-        for folder, message in missing_folders(self.library).items():
-            lost = [job for job in jobs if job.path.startswith(folder + os.sep)]
-            if lost and len(lost) == len(jobs):
-                raise SeehearError(message)
-            if lost:
-                say(message)
-            for job in lost:
-                self._reject(job, f"its media folder {folder} no longer exists")
-            jobs = [job for job in jobs if not job.path.startswith(folder + os.sep)]
-        return jobs
 
     # -- doing it ----------------------------------------------------------------------------------------------------
 
