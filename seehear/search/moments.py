@@ -17,12 +17,13 @@ import numpy as np
 
 from seehear.data.library import Clip, Library
 from seehear.errors import SeehearError, unknown
+from seehear.search.allowed import allowed_clips
 from seehear.search.background import KINDS, OpenIndex, kind_of_text
 from seehear.search.calibrate import confidence, in_words
 from seehear.search.exact import top
 from seehear.search.filters import Filters
 from seehear.search.index import search_fulltext
-from seehear.search.query import PART_MODALITY, Part, SearchSpace, allowed_clips
+from seehear.search.query import PART_MODALITY, Part, SearchSpace
 
 _RANK = 60  # of reciprocal rank fusion
 _ROWS = 2000  # best rows of a channel that are looked at
@@ -122,7 +123,8 @@ class MomentSearch:
         for kind in kinds:
             if kind not in KINDS:
                 raise unknown("kind", kind, KINDS)
-        allowed = allowed_clips(self.library, filters)
+        fitting = allowed_clips(self.library, filters)
+        allowed = None if fitting is None else fitting.all
         wanted = tuple(kinds or KINDS)
         asked = {part["clip"] for part in parts if not isinstance(part, str) and "clip" in part}
         found = self._by_vectors(parts, wanted, allowed)
