@@ -1,8 +1,9 @@
 """Text on screen to timed lines: `seehear ocr`.
 
-Two frames a second are looked at. Where the picture has changed, text is looked for at a small size, which is quick;
-only where what was found differs from the last frame that was read is a frame read, at a size where small print is
-legible. Lines are followed from frame to frame. What stands there throughout, a watermark or a clock, is kept once.
+A frame a second is looked at: words that nobody has time to read are let go. Where the picture has changed, text is
+looked for at a small size, which is quick; only where what was found differs from the last frame that was read is a
+frame read, at a size where small print is legible. Lines are followed from frame to frame. What stands there
+throughout, a watermark or a clock, is kept once.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ from seehear.errors import DecodeError, require
 from seehear.media.files import read_window
 from seehear.media.frames import VideoSpec
 
-_VERSION = "1"
+_VERSION = "2"
 """Of all that turns frames into lines: another one is another fingerprint, and all recordings are read again."""
-_RATE, _CHUNK = 2.0, 10.0
+_RATE, _CHUNK = 1.0, 10.0
 """Frames a second that are looked at, and seconds that are decoded at a time."""
 _SIDE = 720
 """Shorter side of a frame as it is read, in pixels."""
@@ -91,7 +92,7 @@ _SPEC = VideoSpec(num_frames=1, size=_SIDE, enlarge=False)
 
 
 def _frames(recording: Recording) -> Iterator[tuple[float, np.ndarray]]:
-    """(seconds, (H, W, 3) RGB) of frames in the centre of each half second."""
+    """(seconds, (H, W, 3) RGB) of the frame in the centre of each second."""
     spec = VideoSpec(fps=_RATE, size=_SIDE, enlarge=False)
     start, error, seen = 0.0, None, False
     while start < recording.duration:
