@@ -10,7 +10,7 @@ from tyro.conf import Positional
 
 from seehear.commands.search import Query, behind_lines, show_answer
 from seehear.data.library import Library
-from seehear.errors import SeehearError
+from seehear.errors import SeehearError, near
 from seehear.progress import say
 
 
@@ -42,9 +42,13 @@ class Find(Query):
 
     def run(self) -> None:
         from seehear.recipes import find
+        from seehear.search.moments import NothingToCompare
 
+        if self.folder.is_file():
+            advice = f"give its folder, and --source {self.folder.name} for it alone"
+            raise SeehearError(f"{self.folder} is a file: {advice}")
         if not self.folder.is_dir():
-            raise SeehearError(f"no folder {self.folder}")
+            raise SeehearError(f"no folder {self.folder}{near(self.folder)}")
         if not self.parts(self.words):
             raise SeehearError("nothing to search for: give words, --audio, --image, --video or --like")
         uri = self.library or find.library_of(self.folder)
@@ -53,15 +57,21 @@ class Find(Query):
         Path(uri).parent.mkdir(parents=True, exist_ok=True)
         seconds = None if self.wait else find.WORK_SECONDS
         done = find.bring_up_to_date(self.folder, uri, preset=self.preset, device=self.device, seconds=seconds)
-        if not done:
-            find.index_what_is_there(uri, device=self.device)
+        wait = "yet: the same command goes on, --wait finishes it"
+        if not done and not find.index_what_is_there(uri, device=self.device):
+            raise SeehearError(f"nothing of {self.folder} is indexed {wait}")
         library = Library.open(uri)
         searcher = find.open_library(library, device=self.device)
-        answer = self.answer(searcher, self.words)
+        try:
+            answer = self.answer(searcher, self.words)
+        except NothingToCompare as error:
+            if done:
+                raise
+            raise SeehearError(f"speech and text are not all read, and words find nothing {wait}") from error
         if not done:
             left = answer.clips - answer.indexed
             what = f"{left:,} of {answer.clips:,} clips are not indexed" if left else "speech and text are not all read"
-            say(f"{what} yet: the same command goes on, --wait finishes it")
+            say(f"{what} {wait}")
         else:
             for line in behind_lines(library, [index.name for index in searcher.indexes]):
                 say(line)

@@ -57,6 +57,8 @@ class Transcript:
     """Fingerprint of the file that was read: a transcript of another content is out of date."""
     language: str = ""
     lines: tuple[Line, ...] = ()
+    until: float | None = None
+    """Seconds of the file that have been read; None for all of it."""
 
 
 # -- the table ---------------------------------------------------------------------------------------------------------
@@ -82,7 +84,10 @@ def write_transcripts(library: Library, transcripts: Sequence[Transcript]) -> No
     if transcripts:
         rows = [{"key": f"{t.task}:{t.source}", **asdict(t)} for t in transcripts]
         data = require("pyarrow").Table.from_pylist(rows, schema=_schema())
-        merge = library.ensure(_TABLE, _schema()).merge_insert("key")
+        table = library.ensure(_TABLE, _schema())
+        if "until" not in table.schema.names:  # of an older library
+            table.add_columns({"until": "cast(NULL as double)"})
+        merge = table.merge_insert("key")
         merge.when_matched_update_all().when_not_matched_insert_all().execute(data)
 
 
@@ -122,7 +127,7 @@ def _schema() -> Any:
     timed = [("text", pa.string()), ("start", pa.float64()), ("end", pa.float64())]
     line = pa.struct([*timed, ("words", pa.list_(pa.struct(timed)))])
     names = ("key", "source", "task", "by", "content", "language")
-    return pa.schema([*((name, pa.string()) for name in names), ("lines", pa.list_(line))])
+    return pa.schema([*((name, pa.string()) for name in names), ("lines", pa.list_(line)), ("until", pa.float64())])
 
 
 def _transcript(row: dict[str, Any]) -> Transcript:

@@ -14,12 +14,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from seehear.data.encode import encode_library
-from seehear.data.library import Library, in_batches
+from seehear.data.library import Library, in_batches, table_name
 from seehear.data.prepare import prepare
 from seehear.data.records import digest
 from seehear.data.vectors import one_of
 from seehear.errors import SeehearError
-from seehear.progress import Interrupted, hushed, say
+from seehear.progress import Interrupted, counted, hushed, say
 from seehear.search.background import calibrate_index
 from seehear.search.index import IndexReport, build_index, indexes
 from seehear.search.moments import MomentSearch
@@ -49,6 +49,12 @@ def bring_up_to_date(
         with _time_limit(seconds):
             prepare(folder, library_uri)
             library = Library.open(library_uri)
+            if not library.count_clips():
+                files = counted(len(library.rejects()), "file")
+                raise SeehearError(
+                    f"{folder}: nothing to search, {files} cannot be read: 'seehear info {library_uri} --rejects' says "
+                    "why"
+                )
             # What is seen and heard can be asked for first: reading speech takes far longer.
             for read_texts in (False, True):
                 if read_texts and not _read_texts(library):
@@ -72,11 +78,13 @@ def _encode_in_parts(library: Library, *, preset: str, device: str) -> None:
         encode_library(library, preset=preset, device=device, where=one_of("id", some))
 
 
-def index_what_is_there(library_uri: str, *, device: str = "auto") -> None:
-    """Index what an unfinished run has encoded."""
-    library = Library.open(library_uri)
-    if library.encoders():
+def index_what_is_there(library_uri: str, *, device: str = "auto") -> bool:
+    """Index what an unfinished run has encoded; whether there is an index now."""
+    library = Library.create(library_uri)  # the time may have ended before there was a whole one
+    tables = set(library.tables()) & {table_name("latents", name) for name in library.encoders()}
+    if any(library.table(name).count_rows() for name in tables):
         index_frozen(library, device=device)
+    return bool(indexes(library))
 
 
 class OutOfTime(Exception):

@@ -37,6 +37,10 @@ _SMALL = set(
 )
 
 
+class NothingToCompare(SeehearError):
+    """No part of a query can be compared with anything that the library holds."""
+
+
 @dataclass(frozen=True)
 class Moment:
     file: str
@@ -151,7 +155,7 @@ class MomentSearch:
                     best[clip] = match
         has_texts = any(clip.texts for clip in self.clips.values())
         if not answered and not (has_texts and any(_words(part) for part in parts)):
-            raise SeehearError(self._why_nothing(parts))
+            raise NothingToCompare(self._why_nothing(parts))
         return {clip: replace(best[clip], surprise=total[clip]) for clip in total}
 
     def _part(self, part: Part, kinds: Sequence[str], allowed: set[str] | None) -> dict[str, _Match]:

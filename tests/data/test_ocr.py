@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from seehear.cli import main
+from seehear.commands.texts import Ocr
 from seehear.data.library import Library
-from seehear.data.ocr import Ocr, _Following, ocr
+from seehear.data.ocr import _Following, ocr
 from seehear.data.prepare import PrepareOptions, prepare
 from seehear.data.recordings import read_recordings
 from seehear.data.transcripts import Line, read_transcripts
@@ -192,6 +193,41 @@ def test_a_run_that_ends_in_the_middle_goes_on_to_the_same(library, tmp_path, or
     assert read(library).made == 6 - done
     shutil.copytree(originals / "lib", tmp_path / "plain")
     read(Library.open(tmp_path / "plain"))
+    assert state(library) == state(Library.open(tmp_path / "plain"))
+
+
+def test_a_long_film_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
+    """A line that stands where a part ends is one line, and what stands there throughout is kept once."""
+    monkeypatch.setattr("seehear.data.ocr._PART", 10.0)
+    (tmp_path / "media").mkdir()
+    film(tmp_path / "media" / "long.mp4", seconds=32.0, fps=2, audio=None)
+    prepare(tmp_path / "media", tmp_path / "lib", PrepareOptions(workers=0))
+    shutil.copytree(tmp_path / "lib", tmp_path / "plain")
+
+    class Watermark(FakeScreen):
+        def find(self, frame):
+            return np.array([TOP])
+
+        def read(self, frame):
+            return [ScreenText("SeehearTV", 0.9, TOP)]
+
+    class Stopped(Ocr):
+        def __call__(self, recording):
+            if recording.start == 20.0:
+                raise KeyboardInterrupt
+            return super().__call__(recording)
+
+    read_recordings(Library.open(tmp_path / "plain"), Ocr(Watermark(), name="fake", weights="w1"), workers=0)
+    (whole,) = read_transcripts(Library.open(tmp_path / "plain"))
+    assert whole.lines == (Line("SeehearTV", 0.0, 5.0),)
+
+    library = Library.open(tmp_path / "lib")
+    with pytest.raises(KeyboardInterrupt):
+        read_recordings(library, Stopped(Watermark(), name="fake", weights="w1"), workers=0)
+    (unfinished,) = read_transcripts(library)
+    assert unfinished.until == 20.0
+    assert unfinished.lines == (Line("SeehearTV", 0.0, 20.0),)
+    read_recordings(library, Ocr(Watermark(), name="fake", weights="w1"), workers=0)
     assert state(library) == state(Library.open(tmp_path / "plain"))
 
 

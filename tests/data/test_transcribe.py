@@ -178,6 +178,35 @@ def test_long_recordings_are_read_in_pieces_cut_where_it_is_quiet(tmp_path, monk
     assert starts[5] == pytest.approx(lengths[0] + 1, abs=0.02)
 
 
+def test_a_long_recording_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
+    """However long it is, what has been read of it is kept; the whole is that of an undisturbed run."""
+    monkeypatch.setattr(module, "_PIECE", 6.0)
+    monkeypatch.setattr(module, "_TAIL", 3.0)
+    (tmp_path / "media").mkdir()
+    sound(tmp_path / "media" / "long.wav", seconds=20.0, rate=8000)
+    prepare(tmp_path / "media", tmp_path / "lib", PrepareOptions(workers=0, clips="fixed", seconds=5.0))
+    shutil.copytree(tmp_path / "lib", tmp_path / "plain")
+    read(Library.open(tmp_path / "plain"), FakeRecogniser(language="de"))
+
+    class Dying(FakeRecogniser):
+        def __call__(self, samples, **options):
+            if len(self.heard) == 2:
+                raise KeyboardInterrupt
+            return super().__call__(samples, **options)
+
+    library = Library.open(tmp_path / "lib")
+    with pytest.raises(KeyboardInterrupt):
+        read(library, Dying(language="de"))
+    (unfinished,) = read_transcripts(library)
+    assert 6.0 <= unfinished.until < 14.0
+    assert any(clip.texts for clip in library.clips()), "what has been read can be found"
+    rest = FakeRecogniser(language="fr")
+    assert read(library, rest).made == 1
+    assert sum(seconds for seconds, *_ in rest.heard) == pytest.approx(20.0 - unfinished.until, abs=0.01)
+    assert {language for _, language, _ in rest.heard} == {"de"}, "the language that was detected holds"
+    assert state(library) == state(Library.open(tmp_path / "plain"))
+
+
 # -- kills and stops ---------------------------------------------------------------------------------------------------
 
 RUN = """

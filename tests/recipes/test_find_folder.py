@@ -141,11 +141,45 @@ def test_the_library_of_a_folder_is_in_the_cache(folder, tmp_path, monkeypatch):
         (["/no/such/folder", "a dog"], "no folder /no/such/folder"),
         (["."], "nothing to search for: give words, --audio, --image, --video or --like"),
         ([".", "--audio", "/no/such.wav"], "no file /no/such.wav"),
+        ([__file__, "a dog"], f"{__file__} is a file: give its folder, and --source test_find_folder.py for it alone"),
     ],
 )
 def test_mistakes_are_one_line(words, expected, capsys):
     assert main(["find", *words]) == 2
     assert capsys.readouterr().err == f"seehear: {expected}\n"
+
+
+def test_a_folder_of_damaged_files_is_one_line(tmp_path, capsys):
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "a.mp4").write_bytes(b"no film")
+    (tmp_path / "damaged" / "b.jpg").write_bytes(b"no picture")
+    lib = tmp_path / "lib"
+    assert main(["find", str(tmp_path / "damaged"), "a dog", "--library", str(lib), "--quiet"]) == 2
+    said = capsys.readouterr().err
+    assert said == (
+        f"seehear: {tmp_path / 'damaged'}: nothing to search, 2 files cannot be read: 'seehear info {lib} --rejects' "
+        "says why\n"
+    )
+
+
+def test_an_answer_that_has_to_wait_says_so(folder, tmp_path, monkeypatch, capsys):
+    """Time is up before anything is indexed, or before there is anything that words can be compared with."""
+    words = ["find", str(folder), "a dog", "--library", str(tmp_path / "lib"), "--quiet"]
+    with monkeypatch.context() as patch:
+        patch.setattr(find, "encode_library", lambda *_, **__: find.threading.Event().wait(60))
+        patch.setattr(find, "WORK_SECONDS", 0.5)
+        assert main(words) == 2
+    wait = "yet: the same command goes on, --wait finishes it"
+    assert capsys.readouterr().err == f"seehear: nothing of {folder} is indexed {wait}\n"
+
+    (tmp_path / "sounds").mkdir()
+    shutil.copy(next((MEDIA / "sounds").glob("*")), tmp_path / "sounds")
+    words = ["find", str(tmp_path / "sounds"), "a dog", "--library", str(tmp_path / "other"), "--quiet"]
+    bring = find.bring_up_to_date
+    monkeypatch.setattr(find, "bring_up_to_date", lambda *a, **k: bring(*a, **k | {"seconds": None}) and False)
+    assert main([*words, "--preset", "light"]) == 2
+    line = capsys.readouterr().err
+    assert line == f"seehear: speech and text are not all read, and words find nothing {wait}\n"
 
 
 def test_photos_alone(tmp_path, capsys):
