@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from seehear.data.latents import LatentData, load_latents
 from seehear.data.library import SPLITS, Library
+from seehear.data.transcripts import machine_made
 from seehear.errors import SeehearError, near, read_json
 from seehear.evaluation.embedded import embed_latents
 from seehear.evaluation.protocol import group_warnings
@@ -57,7 +58,7 @@ def evaluate_run(
             f"no clip of the split {options.split!r} in {library.uri} has two modalities of this run: choose another "
             f"with --split (clips with latents: {counts}), or another --library"
         )
-    report = Report(split=options.split, results=tuple(results), warnings=tuple(_warnings(bench)), about=about)
+    report = Report(split=options.split, results=tuple(results), warnings=tuple(_warnings(bench, library)), about=about)
     report.save(folder)
     return report
 
@@ -145,7 +146,11 @@ def labels_of(library: Library, data: LatentData) -> list[tuple[str, ...]]:
     return [labels.get(i, ()) for i in data.ids.tolist()]
 
 
-def _warnings(bench: Bench) -> Iterator[str]:
+def _warnings(bench: Bench, library: Library) -> Iterator[str]:
+    if "text" in bench.test.modalities:
+        here = {i for i, has in zip(bench.test.ids.tolist(), bench.test.has("text").tolist(), strict=True) if has}
+        if made := machine_made(library, [clip for clip in library.clips() if clip.id in here]):
+            yield f"of the clips evaluated, {made}: they are no ground truth"
     yield from group_warnings(bench.test.groups.tolist(), bench.options.split)
     train = set(bench.data.split("train").groups.tolist())
     shared = train & set(bench.test.groups.tolist()) if bench.options.split != "train" else set()

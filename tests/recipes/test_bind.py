@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 from seehear.data.library import Clip, Library, Source, Text, Vectors, content_key
+from seehear.data.transcripts import note_reader
 from seehear.errors import SeehearError
 from seehear.methods.bound import bound
 from seehear.methods.linear import moments
 from seehear.recipes.evaluate import EvaluateOptions, evaluate_run
 from seehear.recipes.find import index_run
 from seehear.recipes.run import recipe, train_run
+from seehear.report.health import health_section
 from seehear.search.index import indexes
 from seehear.space import SharedSpace
 
@@ -34,14 +36,22 @@ def world() -> dict[str, np.ndarray]:
     return {name: view.astype(np.float16) for name, view in views.items()}
 
 
-def library(folder, names, *, texts: bool) -> Library:
+def library(folder, names, *, text: tuple[Text, ...] = ()) -> Library:
     made = Library.create(folder)
-    text = (Text("what is there"),) if texts else ()
     clips = [
-        Clip(id=f"{i}", source=f"{i}.mp4", end=2.0, has_video=True, has_audio=True, texts=text, labels=("ab"[i % 2],),
-             group=f"{i}", split=("train", "train", "val", "test")[i % 4])
+        Clip(
+            id=f"{i}",
+            source=f"{i}.mp4",
+            end=2.0,
+            has_video=True,
+            has_audio=True,
+            texts=text,
+            labels=() if text else ("ab"[i % 2],),
+            group=f"{i}",
+            split=("train", "train", "val", "test")[i % 4],
+        )
         for i in range(CLIPS)
-    ]  # fmt: skip
+    ]
     made.put_clips(clips)
     made.put_sources([Source(source=c.source, size=1, mtime_ns=1, fingerprint=c.source) for c in clips])
     views, sources = world(), made.sources()
@@ -71,7 +81,9 @@ def recall(space, where, query, gallery):
 
 def test_words_find_sounds_that_no_text_describes(tmp_path):
     """The library has no text latents at all; what the joint encoder says of words finds the sounds all the same."""
-    made = library(tmp_path / "lib", ["joint#modality=video", "joint#modality=text", "ears", "eyes"], texts=True)
+    made = library(
+        tmp_path / "lib", ["joint#modality=video", "joint#modality=text", "ears", "eyes"], text=(Text("what is there"),)
+    )
     run = replace(small(), method=replace(small().method, pairs=(("video", "audio"),)))
     train_run(made, run, tmp_path / "run")
     space = SharedSpace.from_pretrained(tmp_path / "run", device="cpu")
@@ -91,7 +103,7 @@ def test_a_library_without_text_is_evaluated_and_indexed_in_the_space_that_words
     """Real names, so that the tower of words is found; the latents are made up."""
     names = {"wordtower#modality=video": 1152, "ears": 12}
     views = world() | {"wordtower#modality=video": np.pad(world()["joint#modality=video"], ((0, 0), (0, 1136)))}
-    made = library(tmp_path / "lib", ["ears"], texts=False)
+    made = library(tmp_path / "lib", ["ears"])
     clips, sources = made.clips(), made.sources()
     contents = [content_key(c, "video", 0, sources) for c in clips]
     name, order = "wordtower#modality=video", [int(c.id) for c in clips]
@@ -110,11 +122,28 @@ def test_a_library_without_text_is_evaluated_and_indexed_in_the_space_that_words
 
 
 def test_without_a_joint_encoder_there_is_nothing_to_bind_to(tmp_path):
-    made = library(tmp_path / "lib", ["eyes", "ears"], texts=False)
+    made = library(tmp_path / "lib", ["eyes", "ears"])
     with pytest.raises(SeehearError, match="has latents of video, audio, and no joint encoder"):
         train_run(made, small(), tmp_path / "run")
     with pytest.raises(SeehearError, match="unknown joint encoder 'siglip'"):
         train_run(made, replace(small(), data=replace(small().data, joint="siglip")), tmp_path / "run")
+
+
+def test_speech_from_transcripts_binds_too_and_is_named_as_what_it_is(tmp_path, capsys):
+    """Sounds are bound to what is said as well as to what is seen; the numbers are marked."""
+    spoken = (Text("what is there", 0.0, 1.0, "speech", "w1"),)
+    made = library(tmp_path / "lib", ["joint#modality=video", "joint#modality=text", "ears"], text=spoken)
+    note_reader(made, "w1", "Whisper tiny.en")
+    train_run(made, small(), tmp_path / "run")
+    assert "learns from machine-made texts: 40 of 40 texts transcribed by Whisper tiny.en" in capsys.readouterr().err
+    metrics = (tmp_path / "run" / "metrics.jsonl").read_text()
+    for pair, learned in (("video-audio", True), ("audio-text", True), ("video-text", False)):
+        assert (f"loss/{pair}" in metrics) == learned
+    report = evaluate_run(tmp_path / "run", made, EvaluateOptions(closed_forms=False, probes=False), device="cpu")
+    assert report.warnings[0] == (
+        "of the clips evaluated, 20 of 20 texts transcribed by Whisper tiny.en: they are no ground truth"
+    )
+    assert any("80 of 80 texts transcribed by Whisper" in str(part) for part in health_section(made, split="test"))
 
 
 def test_several_locked_modalities_have_equal_say():
