@@ -25,6 +25,7 @@ from seehear.data.transcripts import (
     Task,
     Transcript,
     file_of,
+    note_reader,
     read_transcripts,
     remove_transcripts,
     with_machine_texts,
@@ -137,6 +138,7 @@ def read_recordings(
     is done and raise `Interrupted`."""
     with writing(library.uri, "texts"), started_engine(engine, workers, models=0) as started, stop_requests() as stop:
         library.upgrade()
+        note_reader(library, reader.by, reader.name)
         run = _Run(library, reader, stop)
         run.settle()
         jobs = run.jobs()

@@ -16,11 +16,14 @@ from typing import Any, Literal
 from seehear.data.library import Library, in_batches, quote
 from seehear.data.records import Clip, Source, Text, TextKind, unprintable
 from seehear.errors import require
+from seehear.progress import counted
 
 Task = Literal["speech", "translation", "screen"]
 KINDS: dict[Task, TextKind] = {"speech": "speech", "translation": "speech", "screen": "screen"}
 """Kind of text that each task gives, in the order in which they stand in a clip, after the user's own."""
 _TABLE = "transcripts"
+_READER = "reader:"
+"""Before a fingerprint, in the library's `about`."""
 _LEAST = 0.1
 """Seconds of a line that a clip must hold to be given it, or half of a line that is shorter than twice that."""
 
@@ -157,6 +160,24 @@ def with_machine_texts(
 def own_texts(clip: Clip) -> tuple[Text, ...]:
     """Texts that no machine made."""
     return tuple(text for text in clip.texts if not text.by)
+
+
+def note_reader(library: Library, by: str, name: str) -> None:
+    """Writes down what the fingerprint `by` of machine texts stands for."""
+    if library.about().get(_READER + by) != name:
+        library.set_about(_READER + by, name)
+
+
+def machine_made(library: Library, clips: Iterable[Clip]) -> str:
+    """The clips' texts that no user wrote, in words: '46 of 50 texts transcribed by Whisper tiny.en'; '' for none."""
+    texts = [text for clip in clips for text in clip.texts]
+    readers = {k.removeprefix(_READER): v for k, v in library.about().items() if k.startswith(_READER)}
+    verbs: dict[TextKind | None, str] = {"speech": "transcribed", "screen": "read on screen"}
+    made = Counter(
+        f"{verbs.get(text.kind, 'made')} by {readers.get(text.by, 'a machine')}" for text in texts if text.by
+    )
+    whole = f" of {counted(len(texts), 'text')}"
+    return ", ".join(f"{n:,}{'' if i else whole} {how}" for i, (how, n) in enumerate(made.most_common()))
 
 
 def file_of(clip: Clip, task: Task) -> str:

@@ -8,6 +8,7 @@ from itertools import combinations
 
 from seehear.data.library import SPLITS, Library
 from seehear.data.summary import Tally, report
+from seehear.data.transcripts import machine_made
 from seehear.errors import SeehearError
 from seehear.evaluation.leakage import LeakageReport
 from seehear.progress import counted
@@ -32,6 +33,7 @@ def health_section(library: Library, *, split: str) -> list[Markup]:
         "read in part": f"{summary.damaged:,} damaged files" if summary.damaged else "no damaged file",
         "set aside": f"{sum(summary.rejects.values()):,} files and rows" if summary.rejects else "nothing",
         "repeated files": f"{copies:,} with the content of another" if copies else "none",
+        "texts": machine_made(library, library.clips("array_length(texts) > 0")) or "the user's own, or none",
         "labels": f"{counted(library.count_clips() - unlabelled, 'clip')} with one or more",
     }
     return [facts(known), _by_split(library), *_rejects(library), *_leaks(library, split)]
