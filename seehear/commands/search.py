@@ -44,7 +44,7 @@ class Index:
     """Print the report as JSON."""
 
     def run(self) -> None:
-        from seehear.recipes.find import index_frozen, index_run
+        from seehear.recipes.indexes import index_frozen, index_run
 
         library = Library.open(self.library)
         if self.run_folder is None:

@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 
 from seehear.cli import main
-from seehear.commands.texts import Ocr
 from seehear.data.library import Library
-from seehear.data.ocr import _Following, ocr
+from seehear.data.ocr import Ocr, _Following, ocr
 from seehear.data.prepare import PrepareOptions, prepare
 from seehear.data.recordings import read_recordings
 from seehear.data.transcripts import Line, read_transcripts

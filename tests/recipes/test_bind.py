@@ -14,7 +14,7 @@ from seehear.errors import SeehearError
 from seehear.methods.bound import bound
 from seehear.methods.linear import moments
 from seehear.recipes.evaluate import EvaluateOptions, evaluate_run
-from seehear.recipes.find import index_run
+from seehear.recipes.indexes import index_run
 from seehear.recipes.run import recipe, train_run
 from seehear.report.health import health_section
 from seehear.search.index import indexes
