@@ -323,10 +323,11 @@ class _Run:
     def flush(self) -> None:
         """Writes what is ready: the transcripts, then the texts of the clips that depend on them."""
         self.flushed = time.monotonic()
-        rejects, self.rejects = self.rejects, []
-        self.library.put_rejects(rejects)
-        ready, self.pending = list(self.pending.values()), {}
+        self.library.put_rejects(self.rejects)
+        self.rejects = []
+        ready = list(self.pending.values())
         write_transcripts(self.library, ready)
+        self.pending = {}  # not before: a disk may have room again when the run ends
         self._give_texts({id for t in ready for id in self.by_file.get(t.source, ())})
 
     def _give_texts(self, ids: Iterable[str]) -> None:

@@ -1,6 +1,7 @@
 """Text on screen: which frames are read, lines over time, what is kept once; the run over a library; RapidOCR itself,
 where it is installed."""
 
+import errno
 import importlib.util
 import shutil
 import sys
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from seehear.cli import main
+from seehear.data import recordings
 from seehear.data.library import Library
 from seehear.data.ocr import Ocr, _Following, ocr
 from seehear.data.prepare import PrepareOptions, prepare
@@ -190,6 +192,30 @@ def test_a_run_that_ends_in_the_middle_goes_on_to_the_same(library, tmp_path, or
     done = len(read_transcripts(library))
     assert 0 < done < 6
     assert read(library).made == 6 - done
+    shutil.copytree(originals / "lib", tmp_path / "plain")
+    read(Library.open(tmp_path / "plain"))
+    assert state(library) == state(Library.open(tmp_path / "plain"))
+
+
+def test_a_full_disk_loses_nothing_that_was_read(library, tmp_path, originals, monkeypatch):
+    """The run ends with the system's error; what it could not write is written if there is room when it ends, and the
+    next one goes on."""
+    write, refused = recordings.write_transcripts, []
+
+    def full(library, transcripts):
+        if transcripts and not refused:
+            refused.extend(transcripts)
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(library, transcripts)
+
+    monkeypatch.setattr(recordings, "COMMIT_SECONDS", 0.0)
+    monkeypatch.setattr(recordings, "write_transcripts", full)
+    with pytest.raises(OSError, match="No space left"):
+        read(library)
+    assert refused
+    assert read_transcripts(library) == sorted(refused, key=lambda transcript: transcript.source)
+    monkeypatch.undo()
+    assert read(library).made == 6 - len(refused)
     shutil.copytree(originals / "lib", tmp_path / "plain")
     read(Library.open(tmp_path / "plain"))
     assert state(library) == state(Library.open(tmp_path / "plain"))
