@@ -12,6 +12,7 @@ from seehear.commands.search import Query, behind_lines, show_answer
 from seehear.data.library import Library
 from seehear.errors import SeehearError
 from seehear.progress import say
+from seehear.search.index import indexes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,9 +54,9 @@ class Find(Query):
         Path(uri).parent.mkdir(parents=True, exist_ok=True)
         seconds = None if self.wait else find.WORK_SECONDS
         done = find.bring_up_to_date(self.folder, uri, preset=self.preset, device=self.device, seconds=seconds)
-        if not done:
-            find.index_what_is_there(uri, device=self.device)
         library = Library.open(uri)
+        if not done and not indexes(library):
+            raise SeehearError(f"nothing of {self.folder} is indexed yet: the same command goes on, --wait finishes it")
         searcher = find.open_library(library, device=self.device)
         answer = self.answer(searcher, self.words)
         if not done:

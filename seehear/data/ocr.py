@@ -16,7 +16,7 @@ import numpy as np
 
 from seehear.data.encode import EngineName
 from seehear.data.library import Library
-from seehear.data.recordings import Recording, TextsReport, read_recordings
+from seehear.data.recordings import Portion, Recording, TextsReport, read_recordings
 from seehear.data.records import digest
 from seehear.data.transcripts import Line, Task, Transcript
 from seehear.encoders.screen import EXTRA, RapidScreen, ScreenReader, ScreenText, fingerprint
@@ -76,12 +76,18 @@ class Ocr:
         return [Line(text)] if text else []
 
 
-def ocr(library: Library, *, workers: int | None = None, engine: EngineName = "local") -> TextsReport:
+def ocr(
+    library: Library, *, workers: int | None = None, engine: EngineName = "local", portion: Portion | None = None
+) -> TextsReport:
     """Gives the library's clips what stands written in their pictures, as texts of the kind 'screen'."""
     require("rapidocr", EXTRA)
     require("onnxruntime", EXTRA)
     return read_recordings(
-        library, Ocr(RapidScreen(), name="RapidOCR", weights=fingerprint()), workers=workers, engine=engine
+        library,
+        Ocr(RapidScreen(), name="RapidOCR", weights=fingerprint()),
+        workers=workers,
+        engine=engine,
+        portion=portion,
     )
 
 

@@ -5,6 +5,7 @@ opened with it."""
 from __future__ import annotations
 
 from collections.abc import Mapping
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -54,7 +55,7 @@ def calibrate_index(library: Library, space: SearchSpace, name: str) -> None:
         return
     rows = library.vectors("vectors", name).read()
     kinds_N = kinds_of_rows(rows, {clip.id: clip for clip in library.clips()})
-    vectors_NE, bank_BE = unit(rows.vectors), space.encode_query(phrases)
+    vectors_NE, bank_BE = unit(rows.vectors), _bank(space, phrases)
     levels_N3 = np.zeros((len(rows), 3), np.float32)
     best = {}
     for kind in np.unique(kinds_N[kinds_N >= 0]).tolist():
@@ -64,6 +65,16 @@ def calibrate_index(library: Library, space: SearchSpace, name: str) -> None:
     with writing(library.uri, "vectors"):
         _write(library, name, rows, levels_N3)
         set_index(library, name, about | {"background": {"made": made, "best": best}})
+
+
+_banks: WeakKeyDictionary[SearchSpace, np.ndarray] = WeakKeyDictionary()
+
+
+def _bank(space: SearchSpace, phrases: list[str]) -> np.ndarray:
+    """Vectors of the background phrases: made once a space, for an index that grows is calibrated many times."""
+    if space not in _banks:
+        _banks[space] = space.encode_query(phrases)
+    return _banks[space]
 
 
 def read_levels(library: Library, name: str, rows: Vectors) -> Float[np.ndarray, "n 3"] | None:
