@@ -1,4 +1,4 @@
-"""Long films with known contents: the clips of ../shared/data/home joined in a drawn order, each with its place noted."""
+"""Long films with known contents: clips of ../shared/data/home joined in a drawn order, their places noted."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import av
 import numpy as np
 
 _WIDTH, _HEIGHT, _FPS, _RATE = 640, 360, 25, 44_100
+_CODER = {"preset": "veryfast", "crf": "26", "g": "50", "bf": "0"}
 
 
 def make_films(folder: Path, sources: Path, *, films: int, minutes: float) -> list[dict[str, Any]]:

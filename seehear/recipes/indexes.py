@@ -10,7 +10,7 @@ from seehear.data.library import Library
 from seehear.errors import SeehearError
 from seehear.progress import say
 from seehear.search.background import calibrate_index
-from seehear.search.index import IndexReport, build_index
+from seehear.search.index import IndexReport, build_index, indexes
 from seehear.space import SharedSpace
 from seehear.space.frozen import FROZEN, frozen_towers
 
@@ -53,8 +53,12 @@ def index_frozen(library: Library, *, device: str = "auto", spaces: Spaces | Non
         space = spaces[key]
         # Words find what is seen and heard in a joint space; what is said is compared by the encoder of texts.
         modalities = [m for m in towers[name] if m != "text"] or ["text"]
+        index = f"frozen-{name}"
+        before = indexes(library).get(index, {})
+        # An index that grows stays as old as it is: which one opens first must not change while others follow.
+        made = before.get("made", "") if before.get("maker") == space.fingerprint else ""
         try:
-            report = build_index(library, space, name=f"frozen-{name}", model=f"{FROZEN}#{name}", modalities=modalities)
+            report = build_index(library, space, name=index, model=f"{FROZEN}#{name}", modalities=modalities, made=made)
         except SeehearError as error:
             say(str(error))
             continue

@@ -42,7 +42,7 @@ ENCODED = (16, 128)
 """Clips of the first part of encoding, and of the largest: each is twice as large as the one before."""
 READ_SECONDS = 1200.0
 """Media of a part of reading."""
-_PAUSE = 8.0
+_PAUSE = 4.0
 """Indexing reads all vectors: between two times it pauses for so many times what the last one took."""
 _AGAIN = 10.0
 """Seconds after which what went wrong is tried again."""
@@ -255,13 +255,13 @@ class Work:
         self._due = False
         if library is None or not library.encoders():
             return
-        began = time.monotonic()
+        began, loaded = time.monotonic(), bool(self._spaces)
         try:
             index_frozen(library, device=self.device, spaces=self._spaces)
         except SeehearError as error:  # nothing could be encoded
             self._note(str(error))
         self._indexed_at = time.monotonic()
-        self._index_took = self._indexed_at - began
+        self._index_took = self._indexed_at - began if loaded else 0.0  # the first one loads models
         self._found = len(_indexed(Library.open(self.uri)))
         self._standing = replace(self._standing, found=self._found)
 

@@ -80,16 +80,24 @@ def build_index(
     name: str,
     model: str = "",
     modalities: Sequence[Modality] = (),
+    made: str = "",
     approximate_from: int = APPROXIMATE_FROM,
 ) -> IndexReport:
     """Bring the index `name` up to date. `model` is where the run is: search finds it again by that. `modalities`: what
-    of the clips it holds; all that the space has by default."""
+    of the clips it holds; all that the space has by default. `made`: the time by which the newest index is told; now by
+    default."""
     with writing(library.uri, "vectors"):  # all of them share the index of the texts
-        return _build(library, space, name, model, tuple(modalities or space.encoders), approximate_from)
+        return _build(library, space, name, model, tuple(modalities or space.encoders), made, approximate_from)
 
 
 def _build(
-    library: Library, space: Indexer, name: str, model: str, modalities: tuple[Modality, ...], approximate_from: int
+    library: Library,
+    space: Indexer,
+    name: str,
+    model: str,
+    modalities: tuple[Modality, ...],
+    made: str,
+    approximate_from: int,
 ) -> IndexReport:
     table_id = table_name("vectors", name)
     if table_id in library.tables() and library.vectors("vectors", name).width != space.dim:
@@ -112,9 +120,10 @@ def _build(
     if missing or stale:
         table.compact()
     texts = update_fulltext(library)
-    made = datetime.now(UTC).isoformat()
+    now = datetime.now(UTC).isoformat()
     about = {
-        "made": made,
+        "made": made or now,
+        "changed": now,
         "maker": space.fingerprint,
         "model": model,
         "modalities": list(modalities),

@@ -86,6 +86,16 @@ class Status(BaseModel):
     problem: ProblemAnswer | None = Field(description="why nothing can be searched yet")
 
 
+class ProgressView(BaseModel):
+    state: Literal["working", "waiting", "ready"] = Field(description="waiting: for files, or for what `line` says")
+    step: str
+    done: float = Field(description="seconds of work since the start")
+    total: float | None = Field(description="the same with what is left, estimated; null while that is not known")
+    seconds_left: float | None
+    searchable: int = Field(description="clips that can be found")
+    line: str = Field(description="all of it, for the user")
+
+
 class TextView(BaseModel):
     text: str
     start: float | None

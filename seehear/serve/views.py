@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from seehear.data.library import Clip, Library
+from seehear.recipes.standing import Standing
 from seehear.search.query import Hit
 from seehear.serve.files import TYPES, Folders, played_by_browsers
-from seehear.serve.schema import ClipView, HitView, TextView
+from seehear.serve.schema import ClipView, HitView, ProgressView, TextView
 
 _LABELS = 300
 
@@ -68,3 +69,16 @@ def facets(library: Library) -> Mapping[str, Any]:
         "splits": dict(Counter(rows["split"].to_pylist())),
         "folders": sorted(name for name, _ in folders.most_common(_LABELS) if name),
     }
+
+
+def progress_view(standing: Standing) -> ProgressView:
+    total = None if standing.left is None else standing.done + standing.left
+    return ProgressView(
+        state=standing.state,
+        step=standing.step,
+        done=round(standing.done, 1),
+        total=total and round(total, 1),
+        seconds_left=standing.left and round(standing.left, 1),
+        searchable=standing.found,
+        line=str(standing),
+    )
