@@ -36,8 +36,8 @@ from seehear.recipes.indexes import Spaces, index_frozen
 from seehear.recipes.standing import Pace, Standing, State
 from seehear.search.index import indexes, versions
 
-REGISTERED, CUT = 1024, 128
-"""Clips of a part of looking and of cutting."""
+REGISTERED, CUT = 1024, 32
+"""Clips of a part of looking, and of cutting, at least: a film that was cut is not found until these are encoded."""
 ENCODED = (16, 128)
 """Clips of the first part of encoding, and of the largest: each is twice as large as the one before."""
 READ_SECONDS = 1200.0
