@@ -131,6 +131,22 @@ def test_a_frozen_index_is_served(library):
     assert run.searcher.search({"vector": run.encode_text("a dog")}, k=1)[0].id.startswith("dog")
 
 
+def test_an_index_that_grows_is_served_as_it_grows(library, monkeypatch):
+    """With the model that is loaded, and in its place among the indexes: the page goes on with the same one."""
+    monkeypatch.setattr("seehear.serve.runs._FRESH", -1.0)
+    index_frozen(library)
+    runs = Runs(library.uri, None)
+    first, space = runs.get(), runs.get().space
+    new = replace(library.clips("id = 'dog00'")[0], id="dog99", source="town/dog99.mp4")
+    library.put_clips([new])
+    library.vectors("latents", "toy#modality=video", toy.WIDTH).append(toy.rows([new], "video"))
+    index_frozen(library)
+    run = runs.get()
+    assert (run.name, run.space) == (first.name, space)
+    found = run.searcher.search({"vector": run.encode_text("a dog")}, k=5, modalities=["video"])
+    assert "dog99" in [hit.id for hit in found]
+
+
 def test_a_library_that_has_moved_is_searched(library, tmp_path):
     index_frozen(library)
     (tmp_path / "lib").rename(tmp_path / "moved")
