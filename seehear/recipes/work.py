@@ -36,7 +36,7 @@ from seehear.recipes.indexes import Spaces, index_frozen
 from seehear.recipes.standing import Pace, Standing, State
 from seehear.search.index import indexes, versions
 
-REGISTERED, CUT = 1024, 32
+REGISTERED, CUT = 1024, 16
 """Clips of a part of looking, and of cutting, at least: a film that was cut is not found until these are encoded."""
 ENCODED = (16, 128)
 """Clips of the first part of encoding, and of the largest: each is twice as large as the one before."""
@@ -128,9 +128,12 @@ class Work:
             what = "has no video, sound or picture yet" if self.folder.is_dir() else "is not there"
             self._stand("waiting", note=f"{self.folder} {what}: waiting for files")
             return False
-        self._stand("working", "looking through the folder")
+        if self._standing.state != "ready":  # to look again and find nothing is not worth a line
+            self._stand("working", "looking through the folder")
         share = Share(coarse=True, clips=REGISTERED, rests=self._rests)
         tally = prepare_share(self.folder, self.uri, PrepareOptions(), share)
+        if tally.written:
+            self._stand("working", "looking through the folder")
         if tally.left:
             self.changed.set()
         self._uncut |= tally.written
