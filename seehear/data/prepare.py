@@ -7,6 +7,7 @@ moment loses one batch, and the next run ends with the library that an undisturb
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -21,7 +22,7 @@ from seehear.data.library import Clip, Library, Reject, Source, in_batches
 from seehear.data.locking import writing
 from seehear.data.manifest import Row
 from seehear.data.reading import File, Read, Reader, Unit, kept_rejects, refused
-from seehear.data.records import COARSE, digest
+from seehear.data.records import COARSE, UNCUT, digest
 from seehear.data.renaming import settle_names
 from seehear.data.scan import Found
 from seehear.data.splits import begin, kept_note, settle_splits
@@ -47,6 +48,8 @@ class Share:
     """Number of new clips after which no further file is read."""
     rests: Callable[[Found], bool] = lambda _: True
     """Whether a file is complete; one that is still being copied is left for a later call."""
+    indexed: bool = False
+    """Whether all clips can be found: then the short ones of files that have been cut go."""
 
 
 def prepare(
@@ -82,10 +85,25 @@ def prepare_share(folder: Path, library_uri: str, options: PrepareOptions, share
         begin(library)
         tally = Tally(notes=settle_names(library))
         with closing(FolderInput(folder, library, options, rests=share.rests)) as given:
+            if share.indexed:
+                _remove_coarse(library, tally)
             update(library, given, options, tally, share)
+        marks = [source.info.get(COARSE, UNCUT) for source in library.sources().values()]
+        tally.coarse = sum(mark != UNCUT for mark in marks)
         # A few clips of a long file say nothing of its share of the splits.
-        _settle(library, options, tally, splits=not (share.coarse or tally.left))
+        _settle(library, options, tally, splits=not (share.coarse or tally.left or tally.coarse))
         return tally
+
+
+def _remove_coarse(library: Library, tally: Tally) -> None:
+    """Short clips of files that have been cut since. The mark that names them goes last: a killed run is repeated."""
+    for source in library.sources().values():
+        if source.info.get(COARSE, UNCUT) != UNCUT:
+            ids = json.loads(source.info[COARSE])
+            library.remove_clips(ids)
+            tally.removed_clips += len(ids)
+            facts = {name: value for name, value in source.info.items() if name != COARSE}
+            library.put_sources([replace(source, info=facts)])
 
 
 def _settle(library: Library, options: PrepareOptions, tally: Tally, *, splits: bool = True) -> None:
@@ -172,8 +190,11 @@ class _Update:
         if before is not None and before.stage == "probe" and self._looks_same(unit.file):
             self.rejects[before.path] = refused(unit, before.stage, before.reason)
             return None
-        if known is None or known.info.get("recipe") != unit.recipe or (COARSE in known.info and not coarse):
+        if known is None or known.info.get("recipe") != unit.recipe:
             return replace(unit, coarse=coarse)
+        # Who asks for the whole folder wants no short clips, also of files that were cut since.
+        if COARSE in known.info and (self.share is None or (known.info[COARSE] == UNCUT and not coarse)):
+            return unit
         if all(self._looks_same(file) for file in unit.files):
             self._leave(unit)
             return None
@@ -216,6 +237,8 @@ class _Update:
         # Options or subtitles have changed, and not the file: what machines read out of it still holds.
         clips = with_machine_texts(clips, read_transcripts(self.library, fresh), fresh)
         stale = set(self.library.clip_ids(touched)) - {clip.id for clip in clips}
+        kept = self._kept_coarse(batch, stale)
+        stale -= {id for ids in kept.values() for id in ids}
         failed = [read.unit.file.source for read in batch if not read.same and not read.clips]
         self.library.put_clips(clips)
         self._remove(stale)
@@ -223,7 +246,23 @@ class _Update:
         self.library.remove_rejects(source for source in touched if source in self.refused)
         self.library.put_rejects([reject for read in batch for reject in read.rejects])
         sources = {source.source: source for read in batch for source in self._to_keep(read)}
+        for name, ids in kept.items():
+            sources[name] = replace(sources[name], info={**sources[name].info, COARSE: json.dumps(ids)})
         self.library.put_sources(list(sources.values()))
+
+    def _kept_coarse(self, batch: list[Read], stale: set[str]) -> dict[str, list[str]]:
+        """Short clips of the files that were cut now, which stay until the new ones can be found."""
+        cut = {
+            name
+            for read in batch
+            if self.share is not None and not self.share.coarse and read.clips
+            if (known := self.known.get(name := read.unit.file.source)) and known.info.get(COARSE) == UNCUT
+        }
+        kept: dict[str, list[str]] = {}
+        for id, name in sorted(self.library.clip_sources(stale if cut else ()).items()):
+            if name in cut:
+                kept.setdefault(name, []).append(id)
+        return kept
 
     def _to_keep(self, read: Read) -> Iterator[Source]:
         """What the library shall know of the unit's files. A second file may be the first of another unit, which then

@@ -22,7 +22,7 @@ from seehear.data.clips import (
     scene_windows,
 )
 from seehear.data.manifest import Row
-from seehear.data.records import COARSE, GIVEN, Clip, Reject, Source, clip_id, fingerprint, printable
+from seehear.data.records import COARSE, GIVEN, UNCUT, Clip, Reject, Source, clip_id, fingerprint, printable
 from seehear.data.scan import Beside
 from seehear.data.subtitles import Sidecar, read_captions, read_embedded, read_json, read_subtitles
 from seehear.errors import DecodeError, SeehearError
@@ -103,7 +103,7 @@ class Reader:
             )
             return Read(unit=unit, rejects=(*cutter.rejects, refused(unit, "clips", reason)))
         note = {"split": GIVEN} if cutter.given else {}
-        note |= {COARSE: "yes"} if cutter.coarse else {}
+        note |= {COARSE: UNCUT} if cutter.coarse else {}
         sources = [_source(unit.file, prints, info, unit, cutter.rejects, note)]
         sources += [_source(file, prints, cutter.heard[file.source], unit) for file in cutter.heard_files]
         return Read(unit=unit, sources=tuple(sources), clips=tuple(clips), rejects=tuple(cutter.rejects))

@@ -24,7 +24,7 @@ from seehear.data.encode import encode_library, load_all, modalities_of
 from seehear.data.library import Clip, Library
 from seehear.data.prepare import PrepareOptions, Share, prepare_share
 from seehear.data.recordings import Portion
-from seehear.data.records import COARSE, digest
+from seehear.data.records import COARSE, UNCUT, digest
 from seehear.data.scan import Folder, Found
 from seehear.data.transcripts import unread_seconds
 from seehear.data.vectors import one_of
@@ -36,8 +36,8 @@ from seehear.recipes.indexes import Spaces, index_frozen
 from seehear.recipes.standing import Pace, Standing, State
 from seehear.search.index import indexes, versions
 
-REGISTERED, CUT = 1024, 32
-"""Clips of a part of looking, and of cutting, at least: a film that was cut is not found until these are encoded."""
+REGISTERED, CUT = 1024, 16
+"""Clips of a part of looking, and of cutting, at least."""
 ENCODED = (16, 128)
 """Clips of the first part of encoding, and of the largest: each is twice as large as the one before."""
 READ_SECONDS = 1200.0
@@ -128,9 +128,12 @@ class Work:
             what = "has no video, sound or picture yet" if self.folder.is_dir() else "is not there"
             self._stand("waiting", note=f"{self.folder} {what}: waiting for files")
             return False
-        self._stand("working", "looking through the folder")
+        if self._standing.state != "ready":  # to look again and find nothing is not worth a line
+            self._stand("working", "looking through the folder")
         share = Share(coarse=True, clips=REGISTERED, rests=self._rests)
         tally = prepare_share(self.folder, self.uri, PrepareOptions(), share)
+        if tally.written:
+            self._stand("working", "looking through the folder")
         if tally.left:
             self.changed.set()
         self._uncut |= tally.written
@@ -197,13 +200,12 @@ class Work:
         before = self._expect(library)
         self._stand("working", "finding scenes")
         began = time.monotonic()
-        tally = prepare_share(
-            self.folder, self.uri, PrepareOptions(), Share(coarse=False, clips=CUT, rests=self._rests)
-        )
+        share = Share(coarse=False, clips=CUT, rests=self._rests, indexed=not self._due)
+        tally = prepare_share(self.folder, self.uri, PrepareOptions(), share)
         self._pace.add("cut", time.monotonic() - began, max(0.0, before - self._expect(Library.open(self.uri))))
-        self._uncut = bool(tally.left)
+        self._uncut = bool(tally.left or tally.coarse)
         self._due |= tally.written
-        return tally.written
+        return tally.written or tally.removed_clips > 0
 
     def _settle(self) -> bool:
         """Rows of clips whose text or file has changed, which no part of encoding meets."""
@@ -304,7 +306,7 @@ class Work:
 
     def _expect(self, library: Library, unindexed: float = 0.0) -> float:
         """Notes how much is left, as far as the library tells; returns seconds of files whose scenes are not found."""
-        coarse = sum(source.duration for source in library.sources().values() if COARSE in source.info)
+        coarse = sum(s.duration for s in library.sources().values() if s.info.get(COARSE) == UNCUT)
         left = {"cut": coarse, "encode": unindexed + coarse}
         for kind, _, package, *_ in _READERS:
             portion = self._portions[kind]

@@ -82,7 +82,7 @@ class State:
         ]
         problem = None
         if self.progress is not None and not (clips and runs):
-            problem = Problem(409, "indexing", f"nothing can be searched yet: {self.progress()}")
+            problem = Problem(409, "indexing", "nothing can be searched yet: the folder is being indexed")
         elif not clips:
             todo = f"seehear prepare FOLDER --library {library.uri}"
             problem = Problem(409, "empty", "the library has no clips yet: give it a folder of media", todo)

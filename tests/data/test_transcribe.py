@@ -17,7 +17,7 @@ from seehear.cli import main
 from seehear.data import transcribe as module
 from seehear.data.library import Library, Text
 from seehear.data.prepare import PrepareOptions, prepare
-from seehear.data.recordings import read_recordings
+from seehear.data.recordings import Portion, read_recordings
 from seehear.data.transcribe import Transcriber, lines_of, transcribe, without_inventions
 from seehear.data.transcripts import Line, Word, read_transcripts
 from seehear.encoders import whisper
@@ -48,9 +48,9 @@ def library(tmp_path, originals):
     return Library.open(tmp_path / "lib")
 
 
-def read(library, recogniser=None, *, workers=0, weights="w1", **options):
+def read(library, recogniser=None, *, workers=0, weights="w1", portion=None, **options):
     reader = Transcriber(recogniser or FakeRecogniser(), name="fake", weights=weights, **options)
-    return read_recordings(library, reader, workers=workers)
+    return read_recordings(library, reader, workers=workers, portion=portion)
 
 
 def state(library):
@@ -134,6 +134,26 @@ def test_what_cannot_be_read_is_set_aside_and_tried_again(library, tmp_path):
     assert "2 set aside" in str(report)
     sound(tmp_path / "media" / "0.wav", seconds=2.0, rate=8000)
     assert (read(library).made, read(library).rejected) == (1, 1)
+
+
+def test_portions_read_each_recording_once_the_shortest_first(library, tmp_path, originals):
+    """All together they leave what one run does, and a file that cannot be read is listed to the end."""
+    shutil.copytree(originals / "lib", tmp_path / "at once")
+    (originals / "media" / "0.wav").rename(tmp_path / "0.wav")
+    try:
+        read(Library.open(tmp_path / "at once"))
+        portion, made = Portion(seconds=5.0), []
+        for left in (12.5, 4.5, 0.0, 0.0):
+            done = read(library, portion=portion)
+            made.append((done.made, done.rejected))
+            assert portion.left == pytest.approx(left, abs=1.0)
+    finally:
+        (tmp_path / "0.wav").rename(originals / "media" / "0.wav")
+    assert made[0] == (2, 1)
+    assert sum(count for count, _ in made) == FILES - 1
+    assert made[-1] == (0, 0)
+    assert state(library) == state(Library.open(tmp_path / "at once"))
+    assert [reject.path for reject in library.rejects()] == ["0.wav (transcribe)"]
 
 
 def test_a_model_that_cannot_be_loaded_ends_the_run(library):

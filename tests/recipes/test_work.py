@@ -1,7 +1,14 @@
 """A folder brought into its library in parts: what may happen to it, and to the work, between any two of them."""
 
+import json
 import os
+import shutil
+import signal
+import subprocess
+import sys
 import threading
+import time
+import urllib.request
 from contextlib import ExitStack
 from functools import partial
 from types import SimpleNamespace
@@ -15,8 +22,9 @@ from seehear.data.clips import PrepareOptions, coarse_windows
 from seehear.data.library import Library
 from seehear.data.locking import keeper, writing
 from seehear.data.prepare import prepare
-from seehear.data.records import COARSE, COPY_OF
+from seehear.data.records import COARSE, COPY_OF, UNCUT
 from seehear.data.watching import watched
+from seehear.demo import MEDIA
 from seehear.errors import SeehearError
 from seehear.progress import Interrupted
 from seehear.recipes import find, work
@@ -67,8 +75,8 @@ def state(uri):
 
 
 def found(uri):
-    keys = Library.open(uri).vectors("vectors", "frozen-fake-sound").keys()
-    return sorted({clip for clip, _, _ in keys})
+    rows = Library.open(uri).vectors("vectors", "frozen-fake-sound").keys()
+    return sorted({clip for clip, _, _ in rows})
 
 
 def test_a_long_film_can_be_searched_before_it_is_cut(folder, tmp_path):
@@ -78,9 +86,9 @@ def test_a_long_film_can_be_searched_before_it_is_cut(folder, tmp_path):
     assert one.step()  # encodes
     early = found(uri)
     assert early == ["a.wav", "b.wav", "film.mkv#0.500-2.500", "film.mkv#3.500-5.500"]
-    assert COARSE in Library.open(uri).sources()["film.mkv"].info
-    while one.step():
-        pass
+    assert Library.open(uri).sources()["film.mkv"].info[COARSE] == UNCUT
+    while one.step():  # the film can be found all the time
+        assert any("film" in id for id in found(uri))
     scenes = ["film.mkv#0.000-2.040", "film.mkv#2.040-4.000", "film.mkv#4.000-6.000"]
     assert found(uri) == ["a.wav", "b.wav", *scenes]
     assert (one.standing().state, one.standing().found) == ("ready", 5)
@@ -253,6 +261,47 @@ def test_a_change_of_the_folder_is_noticed(tmp_path):
             if changed.wait(0.1):
                 break
     assert changed.is_set()
+
+
+@pytest.mark.slow
+def test_the_command_is_opened_killed_opened_again_and_shared(tmp_path):
+    """With packaged weights, in processes of their own."""
+    (tmp_path / "photos").mkdir()
+    shutil.copy(MEDIA / "pictures" / "1f436.jpg", tmp_path / "photos")
+    words = ["open", str(tmp_path / "photos"), "--library", str(tmp_path / "lib"), "--no-browser", "--preset", "light"]
+    start = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    command = [sys.executable, "-c", start + "from seehear.cli import main; sys.exit(main(sys.argv[1:]))", *words]
+
+    def ask(address, path, body=None):
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(address + path, data, {"content-type": "application/json"})
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.load(answer)
+
+    def opened(count):
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        address = process.stderr.readline().split()[-1]
+        while ask(address, "api/progress")["state"] != "ready" or ask(address, "api/progress")["searchable"] < count:
+            assert process.poll() is None
+            time.sleep(0.5)
+        return process, address
+
+    first, address = opened(1)
+    hits = ask(address, "api/search", {"parts": [{"text": "an elephant"}]})["hits"]
+    assert [hit["clip"]["source"] for hit in hits] == ["1f436.jpg"]
+    shutil.copy(MEDIA / "pictures" / "1f418.jpg", tmp_path / "photos")
+    while ask(address, "api/progress")["searchable"] < 2:
+        time.sleep(0.5)
+    assert len(ask(address, "api/search", {"parts": [{"text": "an elephant"}]})["hits"]) == 2
+    first.kill()
+    first.communicate()
+    again, address = opened(2)
+    second = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert second.stderr == f"{tmp_path / 'photos'} is open already at {address}\n"
+    again.send_signal(signal.SIGINT)
+    said = again.communicate()[1]
+    assert again.returncode == 130
+    assert said.endswith("seehear: stopped; the same command goes on\n")
 
 
 def test_mistakes_are_one_line(tmp_path, capsys):

@@ -58,7 +58,8 @@ def test_a_server_that_indexes_says_how_far_it_is(tmp_path):
     with TestClient(app, base_url="http://localhost") as client:
         problem, progress = client.get("/api/status").json()["problem"], client.get("/api/progress").json()
     line = "finding scenes, 1:30 left; 7 clips can be searched"
-    assert problem == {"code": "indexing", "message": f"nothing can be searched yet: {line}", "todo": ""}
+    assert problem["code"] == "indexing"
+    assert problem["todo"] == ""
     assert progress == {
         "state": "working",
         "step": "finding scenes",
