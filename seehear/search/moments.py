@@ -64,7 +64,7 @@ class Moment:
         return in_words(self.confidence)
 
     def plain(self) -> dict[str, Any]:
-        names = ("file", "start", "end", "kind", "text", "score", "confidence")
+        names = ("file", "start", "end", "kind", "text", "score", "confidence", "words")
         places = {"also": list(self.also)} if self.also else {}
         return {name: getattr(self, name) for name in names} | places
 
@@ -78,9 +78,15 @@ class Answer:
     clips: int
     """All clips of the library."""
 
+    @property
+    def words(self) -> str:
+        """The confidence of its surest moment in words: 'nothing close' where the nearest is no answer."""
+        return in_words(max((hit.confidence for hit in self.hits), default=0.0))
+
     def plain(self) -> dict[str, Any]:
         return {
             "query": self.query,
+            "words": self.words,
             "hits": [hit.plain() for hit in self.hits],
             "indexed": self.indexed,
             "clips": self.clips,
