@@ -5,6 +5,7 @@ opened with it."""
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -21,14 +22,16 @@ from seehear.search.calibrate import (
     Likeness,
     Scale,
     background_phrases,
+    confidence,
     evidence,
     fit_likeness,
     fit_scale,
     heights,
     like_heights,
 )
+from seehear.search.gallery import Gallery
 from seehear.search.index import indexes, set_index
-from seehear.search.query import SearchSpace
+from seehear.search.query import Hit, SearchSpace
 from seehear.types import Modality
 
 _KIND_OF = {"video": "seen", "audio": "heard"}
@@ -74,6 +77,29 @@ def calibrate_index(library: Library, space: SearchSpace, name: str) -> None:
         set_index(library, name, about | {"background": {"made": made, "mean": mean, "scales": scales}})
 
 
+class Calibration:
+    """What an index says of its calibration (`indexes`), asked for words."""
+
+    def __init__(self, about: Mapping[str, Any]):
+        about = about.get("background", {})
+        self.mean_E = np.array(about.get("mean", ()), np.float32)
+        self.scales = {kind: Scale(*scale) for kind, scale in about.get("scales", {}).items()}
+
+    def words(self, vectors_NE: np.ndarray, text_E: np.ndarray, kind: str) -> np.ndarray:
+        """(N,) evidence that words mean rows of a kind."""
+        found_N = heights(vectors_NE, text_E, self.mean_E, self.scales[kind])
+        return evidence(found_N, PICTURES if kind in _KIND_OF.values() else TEXTS)
+
+    def of_hit(self, hit: Hit, clip: Clip, gallery: Gallery, text_E: np.ndarray | None) -> float | None:
+        """Confidence of a hit for words; None where nothing of its kind is calibrated."""
+        text = next((text for text in clip.texts if text.text == hit.text), None)
+        kind = kind_of_text(text) if hit.modality == "text" and text else _KIND_OF.get(hit.modality, "")
+        if kind not in self.scales or text_E is None:
+            return None
+        rows_NE = gallery.vectors_of(hit.id)[hit.modality]  # type: ignore[index]  # of the library's three
+        return float(confidence(self.words(rows_NE, text_E, kind).max()))
+
+
 class OpenIndex:
     """An index in memory, with its calibration."""
 
@@ -88,9 +114,7 @@ class OpenIndex:
         self._rows = {kind: np.flatnonzero(self.kinds_N == n) for n, kind in enumerate(KINDS)}
         about = indexes(library)[name]
         self.frozen = str(about.get("model", "")).startswith("frozen:")
-        about = about.get("background", {})
-        self._mean_E = np.array(about.get("mean", ()), np.float32)
-        self._scales = {kind: Scale(*scale) for kind, scale in about.get("scales", {}).items()}
+        self.calibration = Calibration(about)
         self._likeness: dict[tuple[Modality, str], Likeness] = {}
 
     def rows(self, kind: str) -> np.ndarray:
@@ -99,10 +123,9 @@ class OpenIndex:
 
     def words(self, text_E: np.ndarray, kind: str) -> np.ndarray:
         """(rows of the kind,) evidence that words mean them."""
-        if kind not in self._scales:
+        if kind not in self.calibration.scales:
             raise SeehearError(f"index {self.name} is out of date: run 'seehear index' again")
-        found_N = heights(self.vectors_NE[self.rows(kind)], text_E, self._mean_E, self._scales[kind])
-        return evidence(found_N, PICTURES if kind in _KIND_OF.values() else TEXTS)
+        return self.calibration.words(self.vectors_NE[self.rows(kind)], text_E, kind)
 
     def media(self, query_E: np.ndarray, modality: Modality, kind: str) -> np.ndarray:
         """(rows of the kind,) evidence that a sound or picture is like them, by pairs of the library's clips."""
