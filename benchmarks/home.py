@@ -102,7 +102,7 @@ def auc(positive: list[float], negative: list[float]) -> float | None:
 
 # -- reliability -------------------------------------------------------------------------------------------------------
 
-EDGES = (0.0, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 1.0)
+EDGES = (0.0, 0.1, 0.2, 0.5, 0.8, 1.0)
 
 
 def reliability(hits: Hits) -> dict[str, Any]:

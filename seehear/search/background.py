@@ -96,7 +96,7 @@ class Calibration:
         kind = kind_of_text(text) if hit.modality == "text" and text else _KIND_OF.get(hit.modality, "")
         if kind not in self.scales or text_E is None:
             return None
-        rows_NE = gallery.vectors_of(hit.id)[hit.modality]  # type: ignore[index]  # of the library's three
+        rows_NE = gallery.vectors_of(hit.id)[hit.modality]
         return float(confidence(self.words(rows_NE, text_E, kind).max()))
 
 

@@ -142,15 +142,16 @@ class MomentSearch:
     # -- rankings ----------------------------------------------------------------------------------------------------
 
     def _by_vectors(self, parts: Sequence[Part], kinds: Sequence[str], allowed: set[str] | None) -> dict[str, _Match]:
-        """{clip: its best match}; of several parts the weighted sum of their evidences counts."""
+        """{clip: its best match}; of several parts the weighted mean of their evidences counts."""
+        weights = [1.0 if isinstance(part, str) else float(part.get("weight", 1.0)) for part in parts]
+        asked_for = sum(weight for weight in weights if weight > 0) or 1.0
         total: dict[str, float] = {}
         best: dict[str, _Match] = {}
         answered = False
-        for part in parts:
-            weight = 1.0 if isinstance(part, str) else float(part.get("weight", 1.0))
+        for part, weight in zip(parts, weights, strict=True):
             for clip, match in self._part(part, kinds, allowed).items():
                 answered = True
-                total[clip] = total.get(clip, 0.0) + weight * match.evidence
+                total[clip] = total.get(clip, 0.0) + weight / asked_for * match.evidence
                 if clip not in best or match.evidence > best[clip].evidence:
                     best[clip] = match
         has_texts = any(clip.texts for clip in self.clips.values())
@@ -245,7 +246,7 @@ class MomentSearch:
             if len(hits) == k:
                 break
             match = found.get(clip)
-            sure = float(confidence(np.array(match.evidence))) if match else 0.0
+            sure = float(confidence(np.array(max(0.0, match.evidence)))) if match else 0.0
             item, share = texts.get(clip, (0, 0.0))
             # A text that holds every word that was typed is no weak answer, whatever its meaning.
             if match is None or (share == 1.0 and sure < 0.9):

@@ -145,6 +145,14 @@ def test_words_and_a_sound_together(searcher):
     assert {"horse", "dog"} <= set(animals(both))
 
 
+def test_the_confidence_of_several_parts_is_that_of_their_mean(searcher):
+    alone = searcher.search("a horse", k=1).hits[0].confidence
+    for parts in (["a horse"] * 2, [{"text": "a horse", "weight": 0.5}]):
+        assert searcher.search(parts, k=1).hits[0].confidence == pytest.approx(alone, abs=1e-3)
+    less = searcher.search(["a horse", {"audio": "dog.wav", "weight": -1.0}], k=24).hits
+    assert all(0 <= hit.confidence <= 1 for hit in less)
+
+
 def test_likeness_is_not_left_to_what_was_trained(library):
     """A trained run's vectors answer words, and counterparts; sounds are compared as their encoder hears them."""
 
