@@ -114,7 +114,7 @@ def folds(library: Library) -> Iterator[Fold]:
     silent = load_latents(library, encoders={"video": ["wordtower#modality=video"], "audio": ["aisfx"]})
     own = [clips[i] for i in silent.ids.tolist()]
     locked = joint_towers(library)
-    titles = words([clip.meta["title"] or clip.labels[0] for clip in own])
+    titles = words([clip.meta.get("title", "sound") for clip in own])
     for fold in sorted({clip.meta["fold"] for clip in own}):
         share = {clip.group: random.Random(f"{clip.group} {fold}").random() for clip in own}
         splits = ["test" if c.meta["fold"] == fold else "val" if share[c.group] < 0.15 else "train" for c in own]
