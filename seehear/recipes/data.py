@@ -21,7 +21,7 @@ from seehear.data.loader import TrainingData
 from seehear.data.raw import RawConfig, RawMedia, load_raw
 from seehear.data.raw.text import VocabularyConfig, library_vocabulary
 from seehear.data.records import learned_texts
-from seehear.errors import check_range
+from seehear.errors import SeehearError, check_range
 from seehear.evaluation.embedded import Embedded, embed_latents
 from seehear.methods.base import Method, MethodConfig
 from seehear.nn.unit import unit
@@ -165,6 +165,8 @@ class LatentInputs(Inputs):
         }
 
     def learned_from(self, config: LatentsConfig, device: torch.device) -> TrainingData:
+        if config.joint is not None and not self.locked:
+            raise SeehearError("a recipe that binds needs a library: arrays do not say which encoder's space is kept")
         learned: LatentData | ContextData = self.train if self.contexts is None else self.contexts
         return learned.to(device) if config.resident else learned
 
