@@ -57,6 +57,11 @@ class MethodConfig:
         """What of a clip the method can read."""
         return MODALITIES
 
+    @property
+    def starts_closed(self) -> bool:
+        """Whether the untrained model is a closed form already."""
+        return False
+
     def scheduled(self, run: AnyRun) -> AnyRun:
         """A run of these settings (`recipes.config.Run`) with what follows from them filled in."""
         return run

@@ -99,6 +99,10 @@ class FuseMixConfig(MethodConfig):
         if any(not 0 < d <= self.dim for d in self.matryoshka):
             raise SeehearError(f"matryoshka widths must be in 1..{self.dim}; got {self.matryoshka}")
 
+    @property
+    def starts_closed(self) -> bool:
+        return self.head != "adapter"
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> FuseMixConfig:
         """What `dataclasses.asdict`, or JSON made from it, gave."""

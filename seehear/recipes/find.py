@@ -26,6 +26,7 @@ from seehear.search.moments import MomentSearch
 from seehear.search.query import SearchSpace
 from seehear.space import SharedSpace, model_of
 from seehear.space.frozen import FROZEN, frozen_towers
+from seehear.space.saved import verdict_of
 
 WORK_SECONDS = 45.0
 """Seconds that a question waits for its library to be brought up to date."""
@@ -153,6 +154,8 @@ def index_run(library: Library, run: str | Path, *, name: str = "", device: str 
     space = SharedSpace.from_pretrained(folder, device=device)
     space.encode_library(library)
     name = name or folder.name
+    if verdict := verdict_of(folder):
+        say(f"{folder.name}: {verdict['words']}")
     report = build_index(library, space, name=name, model=str(folder))
     calibrate_index(library, space, name)
     return report

@@ -83,6 +83,14 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
+def verdict_of(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """What the end of training said of a run (`recipes/verdict.py`), {} where it was compared with nothing."""
+    if str(folder).startswith(FROZEN):
+        return {}
+    verdict = read_config(model_folder(folder)).get("verdict")
+    return verdict if isinstance(verdict, dict) and isinstance(verdict.get("words"), str) else {}
+
+
 def _is_encoder(info: Any) -> bool:
     kinds = {"name": str, "fingerprint": str, "width": int}
     return isinstance(info, dict) and all(isinstance(info.get(name), kind) for name, kind in kinds.items())
