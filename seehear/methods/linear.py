@@ -13,9 +13,9 @@ may lack modalities: each covariance is of the rows that have both its sides. Ev
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import combinations
 
 import numpy as np
@@ -94,6 +94,25 @@ def moments(latents: Latents, present: Present | None = None, *, pairs: Pairs | 
 
 
 @dataclass(frozen=True)
+class Sureness:
+    """How sure a choice over folds is."""
+
+    folds: int
+    clips: int
+    """Clips that settings were judged by, in all folds."""
+    reciprocal_rank: float
+    """Mean over the folds."""
+    error: float
+    """Its standard error over the folds."""
+    others_as_good: int
+    """Other settings whose mean is no more than a standard error of the difference behind."""
+
+    def __str__(self) -> str:
+        rank = f"{self.reciprocal_rank:.3f} ± {self.error:.3f}"
+        return f"{self.folds} folds of {self.clips:,} clips, mean reciprocal rank {rank} (standard error)"
+
+
+@dataclass(frozen=True)
 class LinearMaps:
     """(z - mean) @ weight, made unit: stands where a trained method does, through `embed`."""
 
@@ -105,6 +124,10 @@ class LinearMaps:
     """(E,) the correlation each column reaches, where the method knows it."""
     settings: dict[str, float | int | str] = field(default_factory=dict)
     """What it was made with."""
+    sure: Sureness | None = field(default=None, compare=False)
+    """Of settings that were chosen over folds."""
+    again: Callable[[Moments], LinearMaps] | None = field(default=None, compare=False, repr=False)
+    """Of a tuned form: the same settings fitted to other moments."""
 
     @property
     def spaces(self) -> dict[str, tuple[Modality, ...]]:
@@ -198,6 +221,16 @@ def ridge(m: Moments, *, shrinkage: float | Mapping[Modality, float] = 0.1, hub:
     return _maps("ridge", m, weight, None, settings)
 
 
+@dataclass(frozen=True)
+class Fold:
+    """Moments of some clips, and rows of others that settings are judged by."""
+
+    train: Moments
+    rows: Latents
+    present: Present | None = None
+    clip: Tensor | None = None
+
+
 def tuned(
     train: Moments,
     validation: Latents,
@@ -207,9 +240,18 @@ def tuned(
     shrinkages: Sequence[float] = SHRINKAGES,
     ranks: Sequence[int | None] = (None, 256, 64),
     pairs: Pairs | None = None,
+    folds: Sequence[Fold] = (),
 ) -> LinearMaps:
-    """CCA, or generalised CCA, with the shrinkage and rank that retrieve best on validation rows; None is full rank."""
-    return best(_family(train, shrinkages, ranks), validation, present, clip, pairs=pairs)
+    """CCA, or generalised CCA, with the shrinkage and rank that retrieve best on validation rows, or over `folds` where
+    there are some; None is full rank."""
+    width = min(train.whitened_axes(m, shrinkages[0]).shape[1] for m in train.modalities)
+    sizes = sorted({width if r is None else min(r, width) for r in ranks}, reverse=True)
+
+    def family(m: Moments) -> list[LinearMaps]:
+        return [full.truncated(r) for full in (canonical(m, shrinkage=s) for s in shrinkages) for r in sizes]
+
+    found = chosen(family, train, folds or [Fold(train, validation, present, clip)], pairs=pairs)
+    return replace(found, again=partial(canonical, **found.settings))  # type: ignore[arg-type]
 
 
 def tuned_ridge(
@@ -220,15 +262,54 @@ def tuned_ridge(
     *,
     hub: Modality,
     shrinkages: Sequence[float] = SHRINKAGES,
+    folds: Sequence[Fold] = (),
 ) -> LinearMaps:
     """Ridge onto a hub; the shrinkage of each modality is the one that retrieves best between it and the hub."""
-    chosen: dict[Modality, float] = {}
+    best_of: dict[Modality, float] = {}
     for p in train.modalities:
         if p != hub:
-            candidates = (ridge(train.only(p, hub), shrinkage=r, hub=hub) for r in shrinkages)
-            found = best(candidates, validation, present, clip, pairs=((p, hub),))
-            chosen[p] = float(found.settings[f"shrinkage of {p}"])
-    return ridge(train, shrinkage=chosen, hub=hub)
+
+            def family(m: Moments, p: Modality = p) -> list[LinearMaps]:
+                part = m.only(p, hub)
+                return [ridge(part, shrinkage=r, hub=hub) for r in shrinkages]
+
+            found = chosen(family, train, folds or [Fold(train, validation, present, clip)], pairs=((p, hub),))
+            best_of[p] = float(found.settings[f"shrinkage of {p}"])
+    again = partial(ridge, shrinkage=best_of, hub=hub)
+    return replace(again(train), again=again)
+
+
+def chosen(
+    family: Callable[[Moments], Sequence[LinearMaps]],
+    train: Moments,
+    folds: Sequence[Fold],
+    *,
+    pairs: Pairs | None = None,
+) -> LinearMaps:
+    """The member of a family, fitted to `train`, whose like retrieve best on rows that they were not fitted to; the
+    first of equals. Of several folds the mean decides, and `sure` says how sure that is."""
+    scores_FKP = np.stack([_scores(family(f.train), f.rows, f.present, f.clip, pairs, train) for f in folds])
+    known_P = ~np.isnan(scores_FKP).all(axis=(0, 1))
+    if not known_P.any():
+        raise SeehearError("no two validation rows have the same two modalities: nothing to choose by")
+    scores_FKP = scores_FKP[:, :, known_P]
+    relative_FKP = scores_FKP / np.nanmean(scores_FKP, axis=0).max(axis=0)
+    relative_FK = np.nanmean(relative_FKP, axis=2)
+    first = int(np.nanmean(relative_FKP, axis=0).mean(axis=1).argmax())
+    found = family(train)[first]
+    if len(folds) == 1:
+        return found
+    behind_FK = relative_FK[:, [first]] - relative_FK
+    error_K = behind_FK.std(axis=0, ddof=1) / len(folds) ** 0.5
+    own_F = np.nanmean(scores_FKP[:, first], axis=1)
+    sure = Sureness(
+        folds=len(folds),
+        clips=sum(_clips(f) for f in folds),
+        reciprocal_rank=float(own_F.mean()),
+        error=float(own_F.std(ddof=1) / len(folds) ** 0.5),
+        others_as_good=int((behind_FK.mean(axis=0) <= error_K).sum()) - 1,
+    )
+    return replace(found, sure=sure)
 
 
 def best(
@@ -259,6 +340,15 @@ def reciprocal_ranks(
     rows that have both modalities; ties share their ranks. `clip` is the clip number of each row, ascending (default:
     every row is a clip). A clip ranks by its best row, and every clip has the same weight. (Evaluation proper is
     elsewhere: this only ranks candidates.)"""
+    scores = _reciprocal_ranks(maps, latents, present, clip, pairs)
+    if not scores:
+        raise SeehearError("no two validation rows have the same two modalities: nothing to choose by")
+    return scores
+
+
+def _reciprocal_ranks(
+    maps: LinearMaps, latents: Latents, present: Present | None, clip: Tensor | None, pairs: Pairs | None
+) -> dict[tuple[Modality, Modality], float]:
     scores = {}
     for p, q in pairs or list(combinations([m for m in maps.spaces["joint"] if m in latents], 2)):
         rows = (present_rows(latents, present, p) & present_rows(latents, present, q)).nonzero().squeeze(1)[:4096]
@@ -267,9 +357,27 @@ def reciprocal_ranks(
             similar = vectors[p] @ vectors[q].T
             own = rows if clip is None else clip[rows]
             scores[p, q] = float(np.mean([_reciprocal_rank(s.numpy(), own.numpy()) for s in (similar, similar.T)]))
-    if not scores:
-        raise SeehearError("no two validation rows have the same two modalities: nothing to choose by")
     return scores
+
+
+def _scores(
+    candidates: Sequence[LinearMaps],
+    latents: Latents,
+    present: Present | None,
+    clip: Tensor | None,
+    pairs: Pairs | None,
+    train: Moments,
+) -> np.ndarray:
+    """(K, P) mean reciprocal ranks of candidates by pair of modalities; NaN of a pair that no two rows have."""
+    check(latents, present)
+    pairs = pairs or list(combinations(train.modalities, 2))
+    found = [_reciprocal_ranks(c, latents, present, clip, pairs) for c in candidates]
+    return np.array([[own.get((p, q), np.nan) for p, q in pairs] for own in found])
+
+
+def _clips(fold: Fold) -> int:
+    rows = len(next(iter(fold.rows.values())))
+    return rows if fold.clip is None else len(fold.clip.unique())
 
 
 def _reciprocal_rank(similar_RR: np.ndarray, clip_R: np.ndarray) -> float:
@@ -285,14 +393,6 @@ def _eigh(c: Tensor) -> tuple[Tensor, Tensor]:
     """Ascending eigenvalues and eigenvectors; numpy's LAPACK takes half the time of torch's."""
     values, vectors = np.linalg.eigh(c.numpy())
     return torch.from_numpy(values), torch.from_numpy(vectors)
-
-
-def _family(m: Moments, shrinkages: Sequence[float], ranks: Sequence[int | None]) -> Iterator[LinearMaps]:
-    for shrinkage in shrinkages:
-        full = canonical(m, shrinkage=shrinkage)
-        width = next(iter(full.weight.values())).shape[1]
-        for rank in sorted({width if r is None else min(r, width) for r in ranks}, reverse=True):
-            yield full.truncated(rank)
 
 
 def _correlated(

@@ -11,7 +11,7 @@ from seehear.methods.fusemix import FuseMix, FuseMixConfig
 from seehear.methods.pair_blocks import tuned_blocks
 from seehear.nn.random import seed_of
 from seehear.progress import say
-from seehear.recipes.closed_forms import training_moments, validation_rows
+from seehear.recipes.closed_forms import folds, training_moments, validation_rows
 from seehear.recipes.config import Run
 from seehear.recipes.data import LatentInputs, LatentsConfig
 from seehear.train.loop import TrainConfig
@@ -66,33 +66,39 @@ def build(config: FuseMixConfig, inputs: LatentInputs, *, seed: int, batch_size:
     latents, present = train.sample(_ROWS_TO_FIT, seed_of(seed, "rows to fit")).aligned()
     start = None
     if config.head != "adapter" and len(validation) > 1:
-        start = _closed_start(config, train, validation)
-        say(f"starts from {start.name}, {', '.join(f'{k} {v}' for k, v in start.settings.items())}: best on validation")
+        start = _closed_start(config, inputs)
+        made = ", ".join(f"{k} {v}" for k, v in start.settings.items())
+        say(f"starts from {start.name}, {made}: best on validation{f', {start.sure}' if start.sure else ''}")
     return model.fit(latents, present, start=start)
 
 
 def start_of(config: FuseMixConfig, data: LatentData) -> linear.LinearMaps:
     """The closed form that a run on this data starts from, alone: what training must improve on."""
     config = replace(config, widths={m: sum(w) for m, w in data.widths.items()})
-    inputs = LatentInputs(data)
-    return _closed_start(config, inputs.train, inputs.validation)
+    return _closed_start(config, LatentInputs(data))
 
 
-def _closed_start(config: FuseMixConfig, train: LatentData, validation: LatentData) -> linear.LinearMaps:
-    """The closed form that retrieves best on the validation clips: CCA (for three modalities a block of coordinates a
-    pair, so that none pays for another) or ridge onto the hub, each with its own tuned shrinkage. Where pairs are given
-    and have a hub it is ridge: the hub's own vectors are then the space, so that modalities which were never paired
-    meet in it, and that no validation pair can show."""
+def _closed_start(config: FuseMixConfig, inputs: LatentInputs) -> linear.LinearMaps:
+    """The closed form that retrieves best on the validation clips, or in folds where these are few: CCA (for three
+    modalities a block of coordinates a pair, so that none pays for another) or ridge onto the hub, each with its own
+    tuned shrinkage. Where pairs are given and have a hub it is ridge: the hub's own vectors are then the space, so that
+    modalities which were never paired meet in it, and that no validation pair can show."""
     pairs = config.pairs or None
-    moments, rows = training_moments(train, pairs=pairs), validation_rows(validation)
-    ridge = linear.tuned_ridge(moments, *rows, hub=hub(config))
+    moments, rows = training_moments(inputs.train, pairs=pairs), validation_rows(inputs.validation)
+    held_out = folds(inputs.clips, pairs=pairs)
+    ridge = linear.tuned_ridge(moments, *rows, hub=hub(config), folds=held_out)
     if config.pairs and len(config.widths) > 2 and set(config.widths).intersection(*config.pairs):
         return ridge
     if len(config.widths) > 2:
-        canonical = tuned_blocks(moments, *rows, dim=config.dim)
+        canonical = tuned_blocks(moments, *rows, dim=config.dim, folds=held_out)
     else:
-        canonical = linear.tuned(moments, *rows, pairs=pairs)
-    return linear.best([canonical, ridge], *rows, pairs=pairs)
+        canonical = linear.tuned(moments, *rows, pairs=pairs, folds=held_out)
+    both = [form.again for form in (canonical, ridge) if form.again is not None]
+
+    def family(m: linear.Moments) -> list[linear.LinearMaps]:
+        return [fitted(m) for fitted in both]
+
+    return linear.chosen(family, moments, held_out or [linear.Fold(moments, *rows)], pairs=pairs)
 
 
 def hub(config: FuseMixConfig) -> Modality:
