@@ -25,7 +25,7 @@ from common import write
 
 from seehear.data.latents import LatentData
 from seehear.evaluation.embedded import embed_latents
-from seehear.methods import linear
+from seehear.methods import linear, tuning
 from seehear.recipes import closed_forms, fusemix
 from seehear.recipes.closed_forms import training_moments, validation_rows
 from seehear.recipes.scores import retrieval_scores
@@ -64,8 +64,8 @@ def measure(data: LatentData) -> dict[str, float]:
         closed_forms.FEW_CLIPS = few
     train = training_moments(data.split("train"))
     rows = validation_rows(test)
-    forms = [linear.tuned(train, *rows), linear.tuned_ridge(train, *rows, hub="text")]
-    found = {"single": single, "folds": fusemix.start_of(config, data), "oracle": linear.best(forms, *rows)}
+    forms = [tuning.tuned(train, *rows), tuning.tuned_ridge(train, *rows, hub="text")]
+    found = {"single": single, "folds": fusemix.start_of(config, data), "oracle": tuning.best(forms, *rows)}
     return {name: recall(form, test) for name, form in found.items()}
 
 
@@ -87,7 +87,8 @@ def main() -> None:
                 row = {"set": name, "clips": clips, "choice": choice, "R@10": own.mean(), "sd": own.std(ddof=1)}
                 row |= {"sd of loss": (best - own).std(ddof=1), "worst loss": (best - own).max()}
                 found.append({k: round(float(v), 2) if isinstance(v, float) else v for k, v in row.items()})
-                print(f"{name:10} {clips:5}  {choice:7} {own.mean():5.1f}  {row['sd of loss']:10.2f}  {row['worst loss']:9.1f}")
+                lost = f"{row['sd of loss']:10.2f}  {row['worst loss']:9.1f}"
+                print(f"{name:10} {clips:5}  {choice:7} {own.mean():5.1f}  {lost}", flush=True)
     write("few_clips", {"seeds": options.seeds, "test": TEST, "axes": AXES, "rows": found}, options.out)
 
 

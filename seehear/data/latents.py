@@ -288,7 +288,7 @@ def _choose(
     if not any(encoders or not info.get("of_run") for info in about.values()):
         raise SeehearError(f"{library.uri} has no latents yet: run 'seehear encode {library.uri}'")
     if not encoders:
-        encoders = {m: _of_modality(about, m, sequences=sequences) for m in MODALITIES}
+        encoders = {m: encoders_of(about, m, sequences=sequences) for m in MODALITIES}
     for name in (name for names in encoders.values() for name in names):
         if name not in about:
             made = ", ".join(sorted(about))
@@ -300,7 +300,8 @@ def _choose(
     return chosen
 
 
-def _of_modality(about: Mapping[str, EncoderInfo], modality: Modality, *, sequences: bool) -> list[str]:
+def encoders_of(about: Mapping[str, EncoderInfo], modality: Modality, *, sequences: bool = False) -> list[str]:
+    """Names of the encoders whose latents are taken where nothing is said; `about` is that of `Library.encoders`."""
     # a source: a function of other latents, which has nothing to add to them
     free = {name: info for name, info in about.items() if not info.get("of_run") and not info.get("source")}
     names = sorted(name for name, info in free.items() if info["modality"] == modality)

@@ -20,7 +20,7 @@ from itertools import combinations
 
 import torch
 
-from seehear.methods import linear
+from seehear.methods import linear, tuning
 from seehear.nn.statistics import Latents, Present
 from seehear.types import Modality, Tensor
 
@@ -32,8 +32,8 @@ def tuned_blocks(
     clip: Tensor | None = None,
     *,
     dim: int,
-    shrinkages: Sequence[float] = linear.SHRINKAGES,
-    folds: Sequence[linear.Fold] = (),
+    shrinkages: Sequence[float] = tuning.SHRINKAGES,
+    folds: Sequence[tuning.Fold] = (),
 ) -> linear.LinearMaps:
     """Blocks for the pairs that `train` knows, of `dim` coordinates in all; the shrinkage and rank of each are those
     that retrieve best between its two modalities, over `folds` where there are some."""
@@ -41,7 +41,7 @@ def tuned_blocks(
     rank = dim // len(pairs)
     chosen: dict[tuple[Modality, Modality], tuple[float, int]] = {}
     for p, q in pairs:
-        found = linear.tuned(
+        found = tuning.tuned(
             train.only(p, q),
             validation,
             present,

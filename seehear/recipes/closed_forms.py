@@ -16,7 +16,7 @@ import numpy as np
 
 from seehear.data.latents import LatentData
 from seehear.errors import SeehearError
-from seehear.methods import linear
+from seehear.methods import linear, tuning
 from seehear.methods.asif import Asif
 from seehear.methods.frozen import Frozen, FrozenConfig
 from seehear.nn.random import seed_of
@@ -94,7 +94,7 @@ def validation_rows(val: LatentData) -> tuple[dict[Modality, Tensor], dict[Modal
     return *clips.aligned(), clips.aligned_owner()
 
 
-def folds(data: LatentData, *, pairs: linear.Pairs | None = None) -> list[linear.Fold]:
+def folds(data: LatentData, *, pairs: linear.Pairs | None = None) -> list[tuning.Fold]:
     """Moments of four fifths of the training and validation clips, and rows of the fifth that is left out, five times;
     a recording is on one side. Empty where settings are chosen on the validation clips alone: they are many, or there
     are none, or there are too few recordings, or a fold lacks a pair of modalities that the training clips have."""
@@ -111,7 +111,7 @@ def folds(data: LatentData, *, pairs: linear.Pairs | None = None) -> list[linear
     needed = training_moments(known.split("train"), pairs=pairs).covariance.keys()
     if not all(needed <= m.covariance.keys() for m in moments):
         return []
-    return [linear.Fold(m, *validation_rows(known.take(fold_N == fold))) for fold, m in enumerate(moments)]
+    return [tuning.Fold(m, *validation_rows(known.take(fold_N == fold))) for fold, m in enumerate(moments)]
 
 
 def _fold_of(groups_N: np.ndarray) -> np.ndarray:
@@ -135,18 +135,18 @@ def _fit(data: LatentData) -> dict[str, Any] | None:
     anchors, _ = train.sample(_ANCHORS, _DRAW).aligned()
     forms: dict[str, Callable[[linear.Moments], list[linear.LinearMaps]]] = {
         "procrustes": lambda m: [linear.procrustes(m, rank=_at_most(m, r)) for r in _RANKS],
-        "ridge": lambda m: [linear.ridge(m, shrinkage=s, hub=h) for h in m.modalities for s in linear.SHRINKAGES],
+        "ridge": lambda m: [linear.ridge(m, shrinkage=s, hub=h) for h in m.modalities for s in tuning.SHRINKAGES],
     }
     if len(val) > 1:
-        held_out = held_out or [linear.Fold(m, *validation_rows(val))]
-        found = {name: linear.chosen(family, m, held_out) for name, family in forms.items()}
+        held_out = held_out or [tuning.Fold(m, *validation_rows(val))]
+        found = {name: tuning.chosen(family, m, held_out) for name, family in forms.items()}
     else:  # the first of each: its own default
         found = {name: family(m)[0] for name, family in forms.items()}
     return found | {"asif": Asif(anchors), "cca": _canonical(data, m, held_out)}
 
 
 def _canonical(
-    data: LatentData, m: linear.Moments | None = None, held_out: list[linear.Fold] | None = None
+    data: LatentData, m: linear.Moments | None = None, held_out: list[tuning.Fold] | None = None
 ) -> linear.LinearMaps | None:
     train, val = data.split("train"), data.split("val")
     if len(train) < 2:
@@ -154,9 +154,9 @@ def _canonical(
     m = m or training_moments(train)
     if len(val) < 2:
         return linear.canonical(m)
-    shrinkages = linear.SHRINKAGES if len(m.modalities) == 2 else _FEW_SHRINKAGES
+    shrinkages = tuning.SHRINKAGES if len(m.modalities) == 2 else _FEW_SHRINKAGES
     held_out = folds(data) if held_out is None else held_out
-    return linear.tuned(m, *validation_rows(val), shrinkages=shrinkages, folds=held_out)
+    return tuning.tuned(m, *validation_rows(val), shrinkages=shrinkages, folds=held_out)
 
 
 def _at_most(m: linear.Moments, rank: int | None) -> int | None:

@@ -46,8 +46,7 @@ def evaluate_run(
     library = library if isinstance(library, Library) else Library.open(library or trained_on(run))
     space = SharedSpace.from_pretrained(run, device=device)
     space.encode_library(library)
-    data = load_latents(library, encoders={m: [e["name"] for e in infos] for m, infos in space.encoders.items()})
-    same_encoders(data, space, library)
+    data = latents_of(library, space)
     bench = Bench(data, labels_of(library, data), options, space)
     about = _about(library, data, options, command or f"seehear evaluate {run}")
     about |= {"model_name": str(run), "model_revision": space.fingerprint}
@@ -119,6 +118,16 @@ def trained_on(run: Path) -> str:
 def _settings(run: Path) -> dict[str, Any]:
     path = run / "config.json"
     return read_json(path, "copy it again from where the run was trained") if path.is_file() else {}
+
+
+def latents_of(library: Library, space: SharedSpace) -> LatentData:
+    """The latents of a run's encoders, but for those that only queries need: words where no clip has text."""
+    known, clips = library.encoders(), library.clips()
+    queries = {m for m, (first, *_) in space.encoders.items() if first["name"] not in known}
+    used = {m: infos for m, infos in space.encoders.items() if m not in queries or any(c.has(m) for c in clips)}
+    data = load_latents(library, encoders={m: [info["name"] for info in infos] for m, infos in used.items()})
+    same_encoders(data, space, library)
+    return data
 
 
 def same_encoders(data: LatentData, space: SharedSpace, library: Library) -> None:

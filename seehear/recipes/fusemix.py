@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from seehear.data.latents import LatentData
-from seehear.methods import linear
+from seehear.methods import linear, tuning
 from seehear.methods.base import seeded
+from seehear.methods.bound import bound, tuned_bound
 from seehear.methods.fusemix import FuseMix, FuseMixConfig
 from seehear.methods.pair_blocks import tuned_blocks
 from seehear.nn.random import seed_of
@@ -52,20 +54,33 @@ def base() -> Run[LatentsConfig, FuseMixConfig]:
     )
 
 
-PRESETS = {"base": base, "paper": paper}
+def bind() -> Run[LatentsConfig, FuseMixConfig]:
+    """Sounds bound to the space of pictures and words of a joint encoder, from what is seen and heard together in the
+    library; no text is needed. That space stays as it is, so words find sounds that none described. What was measured:
+    docs/methods/fusemix.md.
+
+    seehear train LIB fusemix.bind
+    """
+    run = base()
+    return replace(run, recipe="fusemix.bind", data=replace(run.data, joint=""))
+
+
+PRESETS = {"base": base, "bind": bind, "paper": paper}
 
 
 def build(config: FuseMixConfig, inputs: LatentInputs, *, seed: int, batch_size: int = 0) -> FuseMix:
     """The model as training starts: widths, standardisation and closed-form start from the training clips; the closed
     form's shrinkage and rank from the validation clips, where there are any."""
     train, validation = inputs.train, inputs.validation
-    widths = {m: sum(w) for m, w in train.widths.items()}
+    widths = {m: sum(int(e["width"]) for e in infos) for m, infos in inputs.encoders.items()}
     blocks = {m: w for m, w in train.widths.items() if len(w) > 1} if config.standardise else {}
-    config = replace(config, widths=widths, blocks=blocks)
+    config = replace(config, widths=widths, blocks=blocks, **_locked(inputs))
     model = seeded(FuseMix, config, seed)
     latents, present = train.sample(_ROWS_TO_FIT, seed_of(seed, "rows to fit")).aligned()
     start = None
-    if config.head != "adapter" and len(validation) > 1:
+    if config.locked and len(validation) < 2:
+        start = bound(training_moments(train, pairs=config.pairs or None), locked=config.locked)
+    elif config.head != "adapter" and len(validation) > 1:
         start = _closed_start(config, inputs)
         made = ", ".join(f"{k} {v}" for k, v in start.settings.items())
         say(f"starts from {start.name}, {made}: best on validation{f', {start.sure}' if start.sure else ''}")
@@ -78,27 +93,37 @@ def start_of(config: FuseMixConfig, data: LatentData) -> linear.LinearMaps:
     return _closed_start(config, LatentInputs(data))
 
 
+def _locked(inputs: LatentInputs) -> dict[str, Any]:
+    """What the space that is kept, where one is, decides."""
+    if not inputs.locked:
+        return {}
+    return {"locked": tuple(inputs.locked), "dim": int(next(iter(inputs.locked.values()))[0]["width"])}
+
+
 def _closed_start(config: FuseMixConfig, inputs: LatentInputs) -> linear.LinearMaps:
     """The closed form that retrieves best on the validation clips, or in folds where these are few: CCA (for three
     modalities a block of coordinates a pair, so that none pays for another) or ridge onto the hub, each with its own
     tuned shrinkage. Where pairs are given and have a hub it is ridge: the hub's own vectors are then the space, so that
-    modalities which were never paired meet in it, and that no validation pair can show."""
+    modalities which were never paired meet in it, and that no validation pair can show. Into a space that is kept leads
+    ridge alone."""
     pairs = config.pairs or None
     moments, rows = training_moments(inputs.train, pairs=pairs), validation_rows(inputs.validation)
     held_out = folds(inputs.clips, pairs=pairs)
-    ridge = linear.tuned_ridge(moments, *rows, hub=hub(config), folds=held_out)
+    if config.locked:
+        return tuned_bound(moments, *rows, locked=config.locked, folds=held_out)
+    ridge = tuning.tuned_ridge(moments, *rows, hub=hub(config), folds=held_out)
     if config.pairs and len(config.widths) > 2 and set(config.widths).intersection(*config.pairs):
         return ridge
     if len(config.widths) > 2:
         canonical = tuned_blocks(moments, *rows, dim=config.dim, folds=held_out)
     else:
-        canonical = linear.tuned(moments, *rows, pairs=pairs, folds=held_out)
+        canonical = tuning.tuned(moments, *rows, pairs=pairs, folds=held_out)
     both = [form.again for form in (canonical, ridge) if form.again is not None]
 
     def family(m: linear.Moments) -> list[linear.LinearMaps]:
         return [fitted(m) for fitted in both]
 
-    return linear.chosen(family, moments, held_out or [linear.Fold(moments, *rows)], pairs=pairs)
+    return tuning.chosen(family, moments, held_out or [tuning.Fold(moments, *rows)], pairs=pairs)
 
 
 def hub(config: FuseMixConfig) -> Modality:

@@ -1,0 +1,59 @@
+"""Bound: the closed form of `fusemix.bind`, ridge regression into a space that stays as a joint encoder made it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import torch
+
+from seehear.errors import SeehearError
+from seehear.methods import tuning
+from seehear.methods.linear import LinearMaps, Moments
+from seehear.nn.statistics import Latents, Present
+from seehear.types import Modality, Tensor
+
+
+def bound(m: Moments, *, locked: Sequence[Modality], shrinkage: float | Mapping[Modality, float] = 0.1) -> LinearMaps:
+    """Ridge into a space that stays as it is. Locked modalities keep their own vectors, means included; each other one
+    is regressed on those it occurs with, and where these are several on all of them with equal say."""
+    mean, weight, settings = dict(m.mean), {}, dict[str, float | int | str](locked=" ".join(locked))
+    for p in m.modalities:
+        if p in locked:
+            mean[p], weight[p] = torch.zeros_like(m.mean[p]), torch.eye(len(m.mean[p]), dtype=torch.float64)
+            continue
+        hubs = [q for q in locked if (p, q) in m.covariance or (q, p) in m.covariance]
+        if not hubs:
+            raise SeehearError(f"no training row has both {p} and one of {', '.join(locked)}: nothing binds it")
+        r = shrinkage if isinstance(shrinkage, float | int) else shrinkage[p]
+        inverse, vectors = m.shrunk(p, r).reciprocal(), m.spectra[p][1]  # 1 / inf = 0
+        cross = torch.stack([m.cross(p, q) * m.scale[q] for q in hubs]).mean(0)
+        weight[p] = vectors @ (inverse[:, None] * (vectors.T @ cross)) / m.scale[p][:, None]
+        settings[f"shrinkage of {p}"] = r
+    return LinearMaps("bound", mean, weight, settings=settings)
+
+
+def tuned_bound(
+    train: Moments,
+    validation: Latents,
+    present: Present | None = None,
+    clip: Tensor | None = None,
+    *,
+    locked: Sequence[Modality],
+    shrinkages: Sequence[float] = tuning.SHRINKAGES,
+    folds: Sequence[tuning.Fold] = (),
+) -> LinearMaps:
+    """`bound` with the shrinkage of each modality that retrieves best between it and the locked ones."""
+    hubs = [q for q in locked if q in train.modalities]
+    best_of: dict[Modality, float] = {}
+    sure = None
+    for p in (p for p in train.modalities if p not in locked):
+
+        def family(m: Moments, p: Modality = p) -> list[LinearMaps]:
+            part = m.only(p, *hubs)
+            return [bound(part, locked=hubs, shrinkage=r) for r in shrinkages]
+
+        pairs = tuple((p, q) for q in hubs)
+        found = tuning.chosen(family, train, folds or [tuning.Fold(train, validation, present, clip)], pairs=pairs)
+        best_of[p], sure = float(found.settings[f"shrinkage of {p}"]), found.sure
+    return replace(bound(train, locked=locked, shrinkage=best_of), sure=sure)
