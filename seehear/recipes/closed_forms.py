@@ -101,7 +101,7 @@ def folds(data: LatentData, *, pairs: linear.Pairs | None = None) -> list[tuning
     if not 1 < (data.splits == "val").sum() < FEW_CLIPS:
         return []
     known = data.take((data.splits == "train") | (data.splits == "val")).joined()
-    fold_N = _fold_of(known.groups.numpy())
+    fold_N = fold_of(known.groups.numpy())
     if min(np.bincount(fold_N, minlength=_FOLDS)) < _FEWEST_OF_A_FOLD:
         return []
     try:
@@ -114,7 +114,7 @@ def folds(data: LatentData, *, pairs: linear.Pairs | None = None) -> list[tuning
     return [tuning.Fold(m, *validation_rows(known.take(fold_N == fold))) for fold, m in enumerate(moments)]
 
 
-def _fold_of(groups_N: np.ndarray) -> np.ndarray:
+def fold_of(groups_N: np.ndarray) -> np.ndarray:
     """(N,) fold of each clip: recordings, the largest first, go where the fewest clips are; equal ones as drawn."""
     names, number_N, sizes = np.unique(groups_N, return_inverse=True, return_counts=True)
     drawn = np.random.default_rng(_DRAW).permutation(len(names))

@@ -22,6 +22,7 @@ from seehear.nn.random import seed_of
 from seehear.progress import counted, say
 from seehear.recipes.config import Run
 from seehear.recipes.data import Inputs
+from seehear.recipes.last_layer import add_last_layer
 from seehear.recipes.scores import clip_scores, retrieval_scores
 from seehear.recipes.verdict import (
     CLOSED_FORM,
@@ -116,7 +117,17 @@ def _train(
         resume=resume,
     )
     if first:
-        training = {"clips": ready.clips, "step": result.best_step, "seconds": round(result.seconds, 1)}
+        last = (
+            {}
+            if ready.score is None
+            else add_last_layer(ready.method.eval(), inputs, ready.drawn, run.method.pairs, seed=run.train.seed)
+        )
+        if last and ready.score is not None:
+            metrics = ready.score(ready.method)
+            result = replace(result, metrics=metrics, score=metrics["score"])
+            say("; ".join(f"{made['form']} as last layer of {space}" for space, made in last.items()))
+        training: dict[str, Any] = {"clips": ready.clips, "step": result.best_step, "seconds": round(result.seconds, 1)}
+        training |= {"last_layer": last} if last else {}
         method, facts = ready.method.eval(), {"metrics": result.metrics, "training": {"recipe": run.recipe, **training}}
         at = "" if result.score is None else f", validation score {100 * result.score:.1f} % at {result.best_step:,}"
         say(f"trained {counted(result.steps, 'step')} in {result.seconds:.0f} s{at}{inputs.lost()}")

@@ -58,6 +58,14 @@ def clip_scores(
     return found
 
 
+def flat_scores(scores: Mapping[str, ClipScores]) -> tuple[np.ndarray, np.ndarray]:
+    """((V,) mean of found first and among the first ten, (V,) clip numbers) of all directions one after the other,
+    weighted so that their mean is that over directions."""
+    clips = np.concatenate([s.clips for s in scores.values()])
+    values = [(s.first + s.ten) / 2 * (len(clips) / len(scores) / len(s.clips)) for s in scores.values()]
+    return np.concatenate(values), clips
+
+
 def _directions(
     spaces: Mapping[str, tuple[Modality, ...]],
     embedded: Mapping[str, Mapping[Modality, Embedded]],

@@ -4,7 +4,7 @@ by the same score. Nothing here reads the split 'test'."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from seehear.progress import counted, hushed
 from seehear.recipes import fusemix
 from seehear.recipes.closed_forms import vectors_only
 from seehear.recipes.data import LatentInputs
-from seehear.recipes.scores import ClipScores, clip_scores
+from seehear.recipes.scores import ClipScores, clip_scores, flat_scores
 from seehear.space.frozen import Towers, frozen_method, frozen_towers
 
 if TYPE_CHECKING:
@@ -102,40 +102,31 @@ def judge(trained: Directions, others: Mapping[str, Directions], groups: np.ndar
     """`groups`: the recording of every clip. None where there is nothing to compare with or by."""
     if not trained or not others:
         return None
-    values = {name: _values(scores, trained) for name, scores in {TRAINING: trained, **others}.items()}
-    standings = [_standing(name, found, trained) for name, found in values.items()]
-    first, *rest = standings
+    values = {name: _filled(scores, trained) for name, scores in {TRAINING: trained, **others}.items()}
+    first, *rest = [_standing(name, found) for name, found in values.items()]
     rest.sort(key=lambda s: -s.score)
-    # every direction has the same say, however many clips it has
-    weights = np.concatenate([np.full(len(s.clips), 1 / len(s.clips)) for s in trained.values()])
-    flat = {
-        s.name: np.concatenate([v.mean(axis=1) for v in values[s.name].values()])
-        * weights
-        * len(weights)
-        / len(trained)
-        for s in (first, rest[0])
-    }
-    clips = np.concatenate([s.clips for s in trained.values()])
-    gain = compare(flat[rest[0].name], flat[first.name], groups[clips])
+    ours, clips = flat_scores(values[first.name])
+    gain = compare(flat_scores(values[rest[0].name])[0], ours, groups[clips])
     return Verdict(standings=(first, *rest), clips=len(np.unique(clips)), gain=gain)
 
 
-def _values(scores: Directions, trained: Directions) -> dict[str, np.ndarray]:
-    """(C, 2) found first and among the first ten, of the clips that the trained model is scored by. Clips and
-    directions that a model does not know count as chance: it would have to guess."""
+def _filled(scores: Directions, trained: Directions) -> dict[str, ClipScores]:
+    """Scores of the clips that the trained model is scored by. Clips and directions that a model does not know count as
+    chance: it would have to guess."""
     found = {}
     for direction, own in trained.items():
-        found[direction] = np.tile([1 / own.gallery, min(1.0, 10 / own.gallery)], (len(own.clips), 1))
+        first = np.full(len(own.clips), 1 / own.gallery)
+        ten = np.full(len(own.clips), min(1.0, 10 / own.gallery))
         if (other := scores.get(direction)) is not None:
             _, at, there = np.intersect1d(own.clips, other.clips, return_indices=True)
-            found[direction][at] = np.stack([other.first[there], other.ten[there]], axis=1)
+            first[at], ten[at] = other.first[there], other.ten[there]
+        found[direction] = replace(own, first=first, ten=ten)
     return found
 
 
-def _standing(name: str, values: Mapping[str, np.ndarray], trained: Directions) -> Standing:
-    means = {direction: values[direction].mean(axis=0) for direction in trained}
-    first, ten = np.mean(list(means.values()), axis=0)
-    directions = {direction: (float(a), float(b)) for direction, (a, b) in means.items()}
+def _standing(name: str, values: Directions) -> Standing:
+    directions = {direction: (float(s.first.mean()), float(s.ten.mean())) for direction, s in values.items()}
+    first, ten = np.mean(list(directions.values()), axis=0)
     return Standing(name=name, first=float(first), ten=float(ten), directions=directions)
 
 

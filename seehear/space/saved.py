@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +42,12 @@ def load_model(folder: str | os.PathLike[str]) -> tuple[Method, dict[str, Any]]:
     """(the method of a run or model folder, its config.json)"""
     folder = model_folder(folder)
     config = read_config(folder)
-    make = partial(make_method, config["method"], config["config"])
+
+    def make() -> Method:
+        made = make_method(config["method"], config["config"])
+        made.set_last_sizes(config.get("last_layer", {}))
+        return made
+
     try:
         with torch.device("meta"):  # which needs no memory, whatever sizes are asked for
             empty = make()
