@@ -22,6 +22,7 @@ from seehear.evaluation.protocol import group_warnings
 from seehear.evaluation.report import JSON_NAME, Report, TaskResult, provenance
 from seehear.recipes.bench import Bench, EvaluateOptions, baseline_results, model_results
 from seehear.space.frozen import FROZEN, frozen_towers
+from seehear.space.saved import verdict_of
 
 if TYPE_CHECKING:
     from seehear.space import SharedSpace
@@ -51,6 +52,8 @@ def evaluate_run(
     bench = Bench(data, labels_of(library, data), options, space)
     about = _about(library, data, options, command or f"seehear evaluate {run}")
     about |= {"model_name": str(run), "model_revision": space.fingerprint}
+    if verdict := verdict_of(run):
+        about["verdict"] = verdict["words"]
     baselines = [*frozen_results(library, bench), *baseline_results(bench)] if options.closed_forms else []
     results = [*model_results(bench), *baselines]
     if not results:

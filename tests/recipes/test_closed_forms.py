@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from seehear.data.latents import LatentData
-from seehear.methods import linear
+from seehear.methods import linear, tuning
 from seehear.recipes import fusemix
 from seehear.recipes.closed_forms import closed_forms, training_moments, validation_rows
 from seehear.recipes.data import LatentInputs
@@ -59,11 +59,11 @@ def test_another_caption_of_a_clip_is_no_wrong_answer():
     data = captioned()
     m, val = training_moments(data.split("train")), data.split("val")
     rows = validation_rows(val)
-    right, wrong = linear.tuned(m, *rows), linear.tuned(m, *rows[:2])
+    right, wrong = tuning.tuned(m, *rows), tuning.tuned(m, *rows[:2])
     assert right.settings != wrong.settings
     for maps in (right, wrong):
         by_hand = mean_reciprocal_rank(maps, val)
-        assert linear.reciprocal_ranks(maps, *rows)["video", "text"] == pytest.approx(by_hand, abs=1e-9)
+        assert tuning.reciprocal_ranks(maps, *rows)["video", "text"] == pytest.approx(by_hand, abs=1e-9)
     assert mean_reciprocal_rank(right, val) > mean_reciprocal_rank(wrong, val)
     assert next(form for form in closed_forms(data) if form.name == "cca").settings == right.settings
 
