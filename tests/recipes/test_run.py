@@ -177,7 +177,7 @@ def test_a_run_from_before_a_setting_goes_on_while_it_is_off(tmp_path):
     train_on(LatentInputs(data()), small(), tmp_path / "run", resume=True)
     del settings["train"]["batch_size"]
     path.write_text(json.dumps(settings))
-    with pytest.raises(SeehearError, match="was started with train.batch_size = null"):
+    with pytest.raises(SeehearError, match=r"was started with train\.batch_size = null"):
         train_on(LatentInputs(data()), small(), tmp_path / "run", resume=True)
 
 
