@@ -146,6 +146,21 @@ def test_speech_from_transcripts_binds_too_and_is_named_as_what_it_is(tmp_path, 
     assert any("80 of 80 texts transcribed by Whisper" in str(part) for part in health_section(made, split="test"))
 
 
+@pytest.mark.parametrize("name", ["fusemix", "mcn.tiny"])
+def test_methods_of_latents_learn_from_transcripts_alone(name, tmp_path, capsys):
+    """Signs are left out, and where clips are extended by their neighbours, what is said there comes along."""
+    texts = (Text("what is there", 0.0, 1.0, "speech", "w1"), Text("EXIT", 0.0, 1.0, "screen", "o1"))
+    made = library(tmp_path / "lib", ["eyes", "joint#modality=text", "ears"], text=texts)
+    run = recipe(name)
+    settings = replace(run.train, device="cpu", epochs=2, evaluations=1, fast_matmul=False)
+    method = replace(run.method, **({"dim": 8} | ({} if name == "fusemix" else {"hidden": 8, "clusters": 4})))
+    context = replace(run.data.contexts, clips_per_video=2)
+    for folder, data in (("clips", run.data), ("contexts", replace(run.data, contexts=context))):
+        train_run(made, replace(run, method=method, data=data, train=settings), tmp_path / folder)
+        assert "learns from machine-made texts: 40 of 40 texts transcribed by a machine" in capsys.readouterr().err
+        assert SharedSpace.from_pretrained(tmp_path / folder, device="cpu").modalities == ("video", "audio", "text")
+
+
 def test_several_locked_modalities_have_equal_say():
     """One is in other units than the other: neither is standardised, they are towers of one space."""
     rng = np.random.default_rng(1)
