@@ -19,7 +19,7 @@ from seehear.data import recordings
 from seehear.data import transcribe as module
 from seehear.data.library import Library, Text
 from seehear.data.prepare import PrepareOptions, prepare
-from seehear.data.recordings import read_recordings
+from seehear.data.recordings import Portion, read_recordings
 from seehear.data.transcribe import Transcriber, lines_of, transcribe, without_inventions
 from seehear.data.transcripts import Line, Word, read_transcripts
 from seehear.encoders import whisper
@@ -51,9 +51,9 @@ def library(tmp_path, originals):
     return Library.open(tmp_path / "lib")
 
 
-def read(library, recogniser=None, *, workers=0, weights="w1", **options):
+def read(library, recogniser=None, *, workers=0, weights="w1", portion=None, **options):
     reader = Transcriber(recogniser or FakeRecogniser(), name="fake", weights=weights, **options)
-    return read_recordings(library, reader, workers=workers)
+    return read_recordings(library, reader, workers=workers, portion=portion)
 
 
 def state(library):
@@ -139,6 +139,26 @@ def test_what_cannot_be_read_is_set_aside_and_tried_again(library, tmp_path):
     assert (read(library).made, read(library).rejected) == (1, 1)
 
 
+def test_portions_read_each_recording_once_the_shortest_first(library, tmp_path, originals):
+    """All together they leave what one run does, and a file that cannot be read is listed to the end."""
+    shutil.copytree(originals / "lib", tmp_path / "at once")
+    (originals / "media" / "0.wav").rename(tmp_path / "0.wav")
+    try:
+        read(Library.open(tmp_path / "at once"))
+        portion, made = Portion(seconds=5.0), []
+        for left in (12.5, 4.5, 0.0, 0.0):
+            done = read(library, portion=portion)
+            made.append((done.made, done.rejected))
+            assert portion.left == pytest.approx(left, abs=1.0)
+    finally:
+        (tmp_path / "0.wav").rename(originals / "media" / "0.wav")
+    assert made[0] == (2, 1)
+    assert sum(count for count, _ in made) == FILES - 1
+    assert made[-1] == (0, 0)
+    assert state(library) == state(Library.open(tmp_path / "at once"))
+    assert [reject.path for reject in library.rejects()] == ["0.wav (transcribe)"]
+
+
 def test_a_model_that_cannot_be_loaded_ends_the_run(library):
     class Unloadable(FakeRecogniser):
         def __call__(self, samples, **_):
@@ -179,6 +199,35 @@ def test_long_recordings_are_read_in_pieces_cut_where_it_is_quiet(tmp_path, monk
     starts = [line.start for line in read_transcripts(Library.open(tmp_path / "lib"))[0].lines]
     assert starts[:4] == [0.0, 1.0, 2.0, 3.0]
     assert starts[5] == pytest.approx(lengths[0] + 1, abs=0.02)
+
+
+def test_a_long_recording_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
+    """However long it is, what has been read of it is kept; the whole is that of an undisturbed run."""
+    monkeypatch.setattr(module, "_PIECE", 6.0)
+    monkeypatch.setattr(module, "_TAIL", 3.0)
+    (tmp_path / "media").mkdir()
+    sound(tmp_path / "media" / "long.wav", seconds=20.0, rate=8000)
+    prepare(tmp_path / "media", tmp_path / "lib", PrepareOptions(workers=0, clips="fixed", seconds=5.0))
+    shutil.copytree(tmp_path / "lib", tmp_path / "plain")
+    read(Library.open(tmp_path / "plain"), FakeRecogniser(language="de"))
+
+    class Dying(FakeRecogniser):
+        def __call__(self, samples, **options):
+            if len(self.heard) == 2:
+                raise KeyboardInterrupt
+            return super().__call__(samples, **options)
+
+    library = Library.open(tmp_path / "lib")
+    with pytest.raises(KeyboardInterrupt):
+        read(library, Dying(language="de"))
+    (unfinished,) = read_transcripts(library)
+    assert 6.0 <= unfinished.until < 14.0
+    assert any(clip.texts for clip in library.clips()), "what has been read can be found"
+    rest = FakeRecogniser(language="fr")
+    assert read(library, rest).made == 1
+    assert sum(seconds for seconds, *_ in rest.heard) == pytest.approx(20.0 - unfinished.until, abs=0.01)
+    assert {language for _, language, _ in rest.heard} == {"de"}, "the language that was detected holds"
+    assert state(library) == state(Library.open(tmp_path / "plain"))
 
 
 # -- kills and stops ---------------------------------------------------------------------------------------------------
