@@ -120,6 +120,8 @@ def _build(
                 bar.advance(len(some))
     if missing or stale:
         table.compact()
+    # The calibration of rows that are as they were stays: it takes seconds to make.
+    kept = {} if missing or stale else {"background": indexes(library).get(name, {}).get("background", {})}
     texts = update_fulltext(library)
     _index_ids(library)
     now = datetime.now(UTC).isoformat()
@@ -133,7 +135,7 @@ def _build(
         "read": read,
     }
     recall, probes = _approximate(library, name) if len(table) >= approximate_from else (None, 0)
-    set_index(library, name, about | {"recall": recall, "probes": probes})
+    set_index(library, name, kept | about | {"recall": recall, "probes": probes})
     return IndexReport(name, missing, len(fresh), len(stale), len(table), texts, recall)
 
 

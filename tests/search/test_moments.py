@@ -57,6 +57,16 @@ def searcher(library):
     return indexed(library)
 
 
+def test_an_index_that_is_as_it_was_keeps_its_calibration(tmp_path, monkeypatch):
+    """To make it, more than a thousand phrases are encoded."""
+    library = toy.library(tmp_path)
+    before = indexed(library).search("a cat", k=3)
+    monkeypatch.setattr(Space, "encode_query", None)
+    again = indexed(library)
+    monkeypatch.undo()
+    assert again.search("a cat", k=3) == before
+
+
 def animals(answer):
     return [hit.clip[:-2] for hit in answer.hits]
 
