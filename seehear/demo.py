@@ -32,7 +32,7 @@ from seehear.recipes import fusemix
 from seehear.recipes.config import Run
 from seehear.recipes.data import LatentInputs, LatentsConfig
 from seehear.recipes.evaluate import EvaluateOptions, evaluate_run
-from seehear.recipes.find import index_run
+from seehear.recipes.indexes import index_run
 from seehear.recipes.run import finish
 from seehear.report.run import write_report
 from seehear.search.filters import Filters

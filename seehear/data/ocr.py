@@ -1,8 +1,9 @@
 """Text on screen to timed lines: `seehear ocr`.
 
-Two frames a second are looked at. Where the picture has changed, text is looked for at a small size, which is quick;
-only where what was found differs from the last frame that was read is a frame read, at a size where small print is
-legible. Lines are followed from frame to frame. What stands there throughout, a watermark or a clock, is kept once.
+A frame a second is looked at: words that nobody has time to read are let go. Where the picture has changed, text is
+looked for at a small size, which is quick; only where what was found differs from the last frame that was read is a
+frame read, at a size where small print is legible. Lines are followed from frame to frame. What stands there
+throughout, a watermark or a clock, is kept once.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 
 from seehear.data.encode import EngineName
 from seehear.data.library import Library
-from seehear.data.recordings import Recording, TextsReport, read_recordings
+from seehear.data.recordings import Portion, Recording, TextsReport, read_recordings
 from seehear.data.records import digest
 from seehear.data.transcripts import Line, Task, Transcript
 from seehear.encoders.screen import EXTRA, RapidScreen, ScreenReader, ScreenText, fingerprint
@@ -27,7 +28,7 @@ from seehear.media.frames import VideoSpec
 
 _VERSION = "2"
 """Of all that turns frames into lines: another one is another fingerprint, and all recordings are read again."""
-_RATE, _CHUNK = 2.0, 10.0
+_RATE, _CHUNK = 1.0, 10.0
 """Frames a second that are looked at, and seconds that are decoded at a time."""
 _PART = 30.0
 """Seconds of a part, of a film that is half as long again: a run that is stopped loses no more than that."""
@@ -101,12 +102,18 @@ class Ocr:
         return [Line(text)] if text else []
 
 
-def ocr(library: Library, *, workers: int | None = None, engine: EngineName = "local") -> TextsReport:
+def ocr(
+    library: Library, *, workers: int | None = None, engine: EngineName = "local", portion: Portion | None = None
+) -> TextsReport:
     """Gives the library's clips what stands written in their pictures, as texts of the kind 'screen'."""
     require("rapidocr", EXTRA)
     require("onnxruntime", EXTRA)
     return read_recordings(
-        library, Ocr(RapidScreen(), name="RapidOCR", weights=fingerprint()), workers=workers, engine=engine
+        library,
+        Ocr(RapidScreen(), name="RapidOCR", weights=fingerprint()),
+        workers=workers,
+        engine=engine,
+        portion=portion,
     )
 
 
@@ -116,7 +123,7 @@ _SPEC = VideoSpec(num_frames=1, size=_SIDE, enlarge=False)
 
 
 def _frames(recording: Recording, until: float) -> Iterator[tuple[float, np.ndarray]]:
-    """(seconds, (H, W, 3) RGB) of frames in the centre of each half second of a part, or of the first stretch after it
+    """(seconds, (H, W, 3) RGB) of the frame in the centre of each second of a part, or of the first stretch after it
     that has any."""
     spec = VideoSpec(fps=_RATE, size=_SIDE, enlarge=False)
     start, error, seen = recording.start, None, False

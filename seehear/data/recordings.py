@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from seehear.data.backlog import at_their_place
@@ -25,6 +25,7 @@ from seehear.data.transcripts import (
     Task,
     Transcript,
     file_of,
+    note_reader,
     read_transcripts,
     remove_transcripts,
     with_machine_texts,
@@ -92,6 +93,31 @@ class Reader(Protocol):
         ...
 
 
+@dataclass(kw_only=True)
+class Portion:
+    """What one of several calls reads, so that other work can be done in between."""
+
+    seconds: float
+    """Of media, roughly: the shortest recordings first, one at least."""
+    tried: set[tuple[str, str]] = field(default_factory=set)
+    """(source, fingerprint) of the recordings that such calls were given: none is tried twice."""
+    taken: float = 0.0
+    """Seconds of media that the last call was given."""
+    left: float = 0.0
+    """Seconds of media that it left."""
+
+    def of(self, jobs: list[Recording]) -> list[Recording]:
+        """The recordings of the next call."""
+        todo = sorted((j for j in jobs if (j.source, j.content) not in self.tried), key=lambda job: job.duration)
+        total, count = 0.0, 0
+        while count < len(todo) and total < self.seconds:
+            total += _seconds(todo[count])
+            count += 1
+        self.tried |= {(job.source, job.content) for job in todo[:count]}
+        self.taken, self.left = total, float(sum(map(_seconds, todo[count:])))
+        return todo[:count]
+
+
 @dataclass(frozen=True, kw_only=True)
 class TextsReport:
     """What a run of `transcribe` or `ocr` did, and what the library holds now."""
@@ -131,15 +157,21 @@ class TextsReport:
 
 
 def read_recordings(
-    library: Library, reader: Reader, *, workers: int | None = None, engine: EngineName = "local"
+    library: Library,
+    reader: Reader,
+    *,
+    workers: int | None = None,
+    engine: EngineName = "local",
+    portion: Portion | None = None,
 ) -> TextsReport:
-    """Brings the transcripts of all recordings up to date, and the clips' texts with them. Ctrl-C and SIGTERM save what
-    is done and raise `Interrupted`."""
+    """Brings the transcripts of all recordings up to date, or of a `portion` of them, and the clips' texts with them.
+    Ctrl-C and SIGTERM save what is done and raise `Interrupted`."""
     with writing(library.uri, "texts"), started_engine(engine, workers, models=0) as started, stop_requests() as stop:
         library.upgrade()
+        note_reader(library, reader.by, reader.name)
         run = _Run(library, reader, stop)
-        run.settle()
-        jobs = run.jobs()
+        run.settle(forget=portion is None or not portion.tried)
+        jobs = run.jobs() if portion is None else portion.of(run.jobs())
         name, command = reader.name, reader.command
         if not jobs:
             say(f"{command}: all {counted(run.kept, 'recording')} have been read, nothing to do")
@@ -197,14 +229,16 @@ class _Run:
 
     # -- what there is to do -----------------------------------------------------------------------------------------
 
-    def settle(self) -> None:
-        """Takes out transcripts of files that have left the library, and what was set aside; gives all clips the texts
-        that follow from the transcripts, as a killed run may have left some without."""
+    def settle(self, *, forget: bool) -> None:
+        """Takes out transcripts of files that have left the library, and what was set aside if that is to be read
+        again; gives all clips the texts that follow from the transcripts, as a killed run may have left some
+        without."""
         gone = {source for source, _ in self.transcripts if source not in self.sources}
         remove_transcripts(self.library, gone)
         self.transcripts = {key: t for key, t in self.transcripts.items() if key[0] not in gone}
         stage = self.reader.command
-        self.library.remove_rejects([r.path for r in self.library.rejects() if r.stage == stage])
+        if forget:
+            self.library.remove_rejects([r.path for r in self.library.rejects() if r.stage == stage])
         self._give_texts(self.clips)
 
     def jobs(self) -> list[Recording]:

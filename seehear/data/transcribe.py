@@ -15,7 +15,7 @@ import numpy as np
 
 from seehear.data.encode import EngineName
 from seehear.data.library import Library
-from seehear.data.recordings import Recording, TextsReport, read_recordings
+from seehear.data.recordings import Portion, Recording, TextsReport, read_recordings
 from seehear.data.records import digest
 from seehear.data.transcripts import Line, Task, Transcript, Word
 from seehear.encoders.whisper import EXTRA, RATE, Recogniser, Segment, SpokenWord, Whisper, find_weights, has_gpu
@@ -92,6 +92,7 @@ def transcribe(
     translate: bool = False,
     workers: int | None = None,
     engine: EngineName = "local",
+    portion: Portion | None = None,
 ) -> TextsReport:
     """Gives the library's clips what is said in them, as texts of the kind 'speech'. `model`: a name, or a folder; the
     strongest at hand by default. `language`: a code such as 'de'; detected in each recording by default. `translate`
@@ -111,7 +112,8 @@ def transcribe(
         language=language,
         translate=translate,
     )
-    return read_recordings(library, reader, workers=1 if gpu and workers is None else workers, engine=engine)
+    workers = 1 if gpu and workers is None else workers
+    return read_recordings(library, reader, workers=workers, engine=engine, portion=portion)
 
 
 # -- sound -------------------------------------------------------------------------------------------------------------
