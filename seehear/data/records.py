@@ -111,6 +111,12 @@ class Reject:
     """The folder or manifest it was found through."""
 
 
+def learned_texts(clip: Clip) -> tuple[Text, ...]:
+    """The texts that models learn from and are measured on: all but those on screen, which say what a sign says and not
+    what is seen or heard."""
+    return tuple(text for text in clip.texts if text.kind != "screen")
+
+
 def split_name(said: str) -> str:
     """'Validation' -> 'val'; '' when nothing is said. Raises `SeehearError` for what is no split."""
     name = said.strip().lower()

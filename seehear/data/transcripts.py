@@ -184,9 +184,8 @@ def note_reader(library: Library, by: str, name: str) -> None:
         library.set_about(_READER + by, name)
 
 
-def machine_made(library: Library, clips: Iterable[Clip]) -> str:
-    """The clips' texts that no user wrote, in words: '46 of 50 texts transcribed by Whisper tiny.en'; '' for none."""
-    texts = [text for clip in clips for text in clip.texts]
+def machine_made(library: Library, texts: Sequence[Text]) -> str:
+    """Those that no user wrote, in words: '46 of 50 texts transcribed by Whisper tiny.en'; '' for none."""
     readers = {k.removeprefix(_READER): v for k, v in library.about().items() if k.startswith(_READER)}
     verbs: dict[TextKind | None, str] = {"speech": "transcribed", "screen": "read on screen"}
     made = Counter(

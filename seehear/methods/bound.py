@@ -28,6 +28,9 @@ def bound(m: Moments, *, locked: Sequence[Modality], shrinkage: float | Mapping[
         cross = torch.stack([m.cross(p, q) * m.scale[q] for q in hubs]).mean(0)
         weight[p] = vectors @ (inverse[:, None] * (vectors.T @ cross)) / m.scale[p][:, None]
         settings[f"shrinkage of {p}"] = r
+    width = next(iter(weight.values())).shape[1]
+    for q in (q for q in locked if q not in m.modalities):  # words that only queries have
+        mean[q], weight[q] = torch.zeros(width, dtype=torch.float64), torch.eye(width, dtype=torch.float64)
     return LinearMaps("bound", mean, weight, settings=settings)
 
 
@@ -43,7 +46,7 @@ def tuned_bound(
     """`bound` with the shrinkage of each modality that retrieves best between it and the locked ones."""
     chosen: dict[Modality, float] = {}
     for p in (p for p in train.modalities if p not in locked):
-        hubs = [q for q in locked if q in train.modalities]
+        hubs = [q for q in locked if (p, q) in train.covariance or (q, p) in train.covariance]
         candidates = (bound(train.only(p, *hubs), locked=hubs, shrinkage=r) for r in shrinkages)
         pairs = tuple((p, q) for q in hubs)
         chosen[p] = float(best(candidates, validation, present, clip, pairs=pairs).settings[f"shrinkage of {p}"])

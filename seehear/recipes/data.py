@@ -20,7 +20,8 @@ from seehear.data.latents import EncoderInfo, LatentData, encoders_of, load_late
 from seehear.data.loader import TrainingData
 from seehear.data.raw import RawConfig, RawMedia, load_raw
 from seehear.data.raw.text import VocabularyConfig, library_vocabulary
-from seehear.errors import check_range
+from seehear.data.records import learned_texts
+from seehear.errors import SeehearError, check_range
 from seehear.evaluation.embedded import Embedded, embed_latents
 from seehear.methods.base import Method, MethodConfig
 from seehear.nn.unit import unit
@@ -164,6 +165,8 @@ class LatentInputs(Inputs):
         }
 
     def learned_from(self, config: LatentsConfig, device: torch.device) -> TrainingData:
+        if config.joint is not None and not self.locked:
+            raise SeehearError("a recipe that binds needs a library: arrays do not say which encoder's space is kept")
         learned: LatentData | ContextData = self.train if self.contexts is None else self.contexts
         return learned.to(device) if config.resident else learned
 
@@ -212,7 +215,8 @@ class MediaConfig(DataConfig):
         """Of the modalities that the library has, and with the words of its training texts."""
         clips = library.clips(self.where)
         asked = [m for m in self.raw.modalities if m in method.modalities]
-        raw = replace(self.raw, modalities=tuple(m for m in asked if any(clip.has(m) for clip in clips)))
+        has = {m: any(learned_texts(clip) if m == "text" else clip.has(m) for clip in clips) for m in asked}
+        raw = replace(self.raw, modalities=tuple(m for m in asked if has[m]))
         words = library_vocabulary(library, self.vocabulary) if "text" in raw.modalities else None
         spec = InputSpec(raw=raw, windows=self.windows, crops=self.crops, vocabulary=words)
         media = load_raw(library, raw, vocabulary=words, where=self.where, cache=self.cache, cache_gb=self.cache_gb)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from seehear.data.latents import LatentData, load_latents
 from seehear.data.library import SPLITS, Library
+from seehear.data.records import learned_texts
 from seehear.data.transcripts import machine_made
 from seehear.errors import SeehearError, near, read_json
 from seehear.evaluation.embedded import embed_latents
@@ -149,7 +150,7 @@ def labels_of(library: Library, data: LatentData) -> list[tuple[str, ...]]:
 def _warnings(bench: Bench, library: Library) -> Iterator[str]:
     if "text" in bench.test.modalities:
         here = {i for i, has in zip(bench.test.ids.tolist(), bench.test.has("text").tolist(), strict=True) if has}
-        if made := machine_made(library, [clip for clip in library.clips() if clip.id in here]):
+        if made := machine_made(library, [t for c in library.clips() if c.id in here for t in learned_texts(c)]):
             yield f"of the clips evaluated, {made}: they are no ground truth"
     yield from group_warnings(bench.test.groups.tolist(), bench.options.split)
     train = set(bench.data.split("train").groups.tolist())

@@ -16,6 +16,7 @@ from seehear.progress import say
 from seehear.recipes.closed_forms import training_moments, validation_rows
 from seehear.recipes.config import Run
 from seehear.recipes.data import LatentInputs, LatentsConfig
+from seehear.space.frozen import Towers
 from seehear.train.loop import TrainConfig
 from seehear.train.optim import OptimConfig
 from seehear.types import Modality
@@ -72,9 +73,8 @@ def build(config: FuseMixConfig, inputs: LatentInputs, *, seed: int, batch_size:
     """The model as training starts: widths, standardisation and closed-form start from the training clips; the closed
     form's shrinkage and rank from the validation clips, where there are any."""
     train, validation = inputs.train, inputs.validation
-    widths = {m: sum(int(e["width"]) for e in infos) for m, infos in inputs.encoders.items()}
     blocks = {m: w for m, w in train.widths.items() if len(w) > 1} if config.standardise else {}
-    config = replace(config, widths=widths, blocks=blocks, **_locked(inputs))
+    config = replace(config, widths=_widths(inputs), blocks=blocks, **_locked(inputs))
     model = seeded(FuseMix, config, seed)
     latents, present = train.sample(_ROWS_TO_FIT, seed_of(seed, "rows to fit")).aligned()
     start = None
@@ -86,11 +86,16 @@ def build(config: FuseMixConfig, inputs: LatentInputs, *, seed: int, batch_size:
     return model.fit(latents, present, start=start)
 
 
-def start_of(config: FuseMixConfig, data: LatentData) -> linear.LinearMaps:
-    """The closed form that a run on this data starts from, alone: what training must improve on."""
-    config = replace(config, widths={m: sum(w) for m, w in data.widths.items()})
-    inputs = LatentInputs(data)
+def start_of(config: FuseMixConfig, data: LatentData, *, locked: Towers | None = None) -> linear.LinearMaps:
+    """The closed form that a run on this data starts from, alone: what training must improve on. `locked`: towers of
+    the space that is kept, where one is."""
+    inputs = LatentInputs(data, locked=locked or {})
+    config = replace(config, widths=_widths(inputs), **_locked(inputs))
     return _closed_start(config, inputs.train, inputs.validation)
+
+
+def _widths(inputs: LatentInputs) -> dict[Modality, int]:
+    return {m: sum(int(e["width"]) for e in infos) for m, infos in inputs.encoders.items()}
 
 
 def _locked(inputs: LatentInputs) -> dict[str, Any]:

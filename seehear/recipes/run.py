@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from seehear import distributed
 from seehear.data.loader import TrainingData
+from seehear.data.records import learned_texts
 from seehear.data.transcripts import machine_made
 from seehear.errors import SeehearError, unknown
 from seehear.methods.base import Method
@@ -57,7 +58,8 @@ def train_run(
     """Train on the library's latents, or on its media; the model is in `folder/model`. `command` is noted there."""
     distributed.start()
     inputs = run.data.load(library, run.method)
-    made = machine_made(library, library.clips("split = 'train'")) if "text" in inputs.clips.modalities else ""
+    texts = [text for clip in library.clips("split = 'train'") for text in learned_texts(clip)]
+    made = machine_made(library, texts) if "text" in inputs.clips.modalities else ""
     if made and distributed.rank() == 0:
         say(f"learns from machine-made texts: {made}")
     return train_on(inputs, run, folder, resume=resume, command=command)

@@ -121,6 +121,11 @@ class ClipView(BaseModel):
 class HitView(BaseModel):
     clip: ClipView
     score: float = Field(description="cosine; of a hybrid search the sum of reciprocal ranks")
+    confidence: float | None = Field(
+        description="share of hits of this confidence that are right; null for other queries than words alone, for "
+        "hybrid searches and for indexes without a calibration"
+    )
+    words: Literal["strong", "fair", "weak", "nothing close"] | None = Field(description="the confidence in words")
     modality: Modality = Field(description="what of the clip matched")
     start: float = Field(description="seconds: the matching text's own time where it has one, else the clip's")
     end: float

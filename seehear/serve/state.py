@@ -14,6 +14,7 @@ from seehear.data.library import Clip, Library
 from seehear.data.workers import WorkerDied
 from seehear.errors import DecodeError
 from seehear.recipes.standing import Standing
+from seehear.search.background import Calibration
 from seehear.search.behind import behind
 from seehear.search.filters import Filters
 from seehear.search.index import versions
@@ -132,8 +133,15 @@ class State:
         if query.modalities and not modalities:
             raise Problem(422, "no_such_modality", f"run {run.name} has {', '.join(run.space.modalities)}")
         found = run.searcher.search_clips(parts, k=query.k, modalities=modalities, filters=filters, hybrid=query.hybrid)
-        folders = self.runs.folders
-        hits = [views.hit_view(hit, clip, folders) for hit, clip in found]
+        folders, about = self.runs.folders, self.runs.about().get(run.name, {})
+        words_alone = len(query.parts) == 1 and isinstance(query.parts[0], TextPart) and query.parts[0].weight > 0
+        # An approximate index would be read once more for each hit.
+        calibrated = words_alone and not query.hybrid and about.get("recall") is None
+        calibration = Calibration(about if calibrated else {})
+        hits = []
+        for hit, clip in found:
+            sure = calibration.of_hit(hit, clip, run.searcher.gallery, parts[0].get("vector"))
+            hits.append(views.hit_view(hit, clip, folders, sure))
         return Answer(run=run.name, hits=hits, milliseconds=1e3 * (time.perf_counter() - began))
 
     def _part(self, part: TextPart | ClipPart | UploadPart, run: OpenRun) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from seehear.data.library import Clip, Library
 from seehear.recipes.standing import Standing
+from seehear.search.calibrate import in_words
 from seehear.search.query import Hit
 from seehear.serve.files import TYPES, Folders, played_by_browsers
 from seehear.serve.schema import ClipView, HitView, ProgressView, TextView
@@ -36,10 +37,13 @@ def clip_view(clip: Clip, folders: Folders) -> ClipView:
     )
 
 
-def hit_view(hit: Hit, clip: Clip, folders: Folders) -> HitView:
+def hit_view(hit: Hit, clip: Clip, folders: Folders, sure: float | None) -> HitView:
+    """`sure`: its confidence, where it has one."""
     return HitView(
         clip=clip_view(clip, folders),
         score=hit.score,
+        confidence=sure,
+        words=None if sure is None else in_words(sure),  # type: ignore[arg-type]  # one of the four
         modality=hit.modality,  # type: ignore[arg-type]  # of the library's three
         start=hit.start,
         end=hit.end,

@@ -8,12 +8,14 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from seehear.cli import main
+from seehear.data import recordings
 from seehear.data import transcribe as module
 from seehear.data.library import Library, Text
 from seehear.data.prepare import PrepareOptions, prepare
@@ -25,6 +27,7 @@ from seehear.encoders.whisper import RATE, Segment, SpokenWord, Whisper, find_we
 from seehear.errors import SeehearError
 from tests.data.fake_readers import FakeRecogniser
 from tests.data.makers import film, picture, sound
+from tests.faults.outcome import Command
 
 FILES = 6
 
@@ -229,36 +232,29 @@ def test_a_long_recording_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
 
 # -- kills and stops ---------------------------------------------------------------------------------------------------
 
-RUN = """
-import sys
-from seehear.data import recordings
-from seehear.data.library import Library
-from seehear.data.transcribe import Transcriber
-from tests.data.fake_readers import FakeRecogniser
 
-recordings.COMMIT_SECONDS = 0.0
-reader = Transcriber(FakeRecogniser(delay=float(sys.argv[2])), name="fake", weights="w1")
-recordings.read_recordings(Library.open(sys.argv[1]), reader, workers=1)
-"""
+def read_slowly(uri):
+    recordings.COMMIT_SECONDS = 0.0
+    reader = Transcriber(FakeRecogniser(delay=0.6), name="fake", weights="w1")
+    recordings.read_recordings(Library.open(uri), reader, workers=1)
+    return 0
 
 
-def started(library, delay=0.6):
+def started(library):
     """A run in another process, once it has written its first transcript."""
-    command = [sys.executable, "-c", RUN, library.uri, str(delay)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    process = Command(partial(read_slowly, library.uri))
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
-        time.sleep(0.05)
         if read_transcripts(Library.open(library.uri)):
             return process
-        assert process.poll() is None, process.stderr.read()
+        assert not process.wait(0.05), process.said_so_far()
     raise AssertionError("no transcript was written within two minutes")
 
 
 def test_kill_in_the_middle_and_resume(library, tmp_path, originals):
     process = started(library)
-    process.kill()
-    process.communicate()
+    process.kill_group()
+    process.ended()
     done = len(read_transcripts(Library.open(library.uri)))
     assert 0 < done < FILES
     report = read(Library.open(library.uri))
@@ -282,8 +278,8 @@ def test_a_kill_between_transcripts_and_clips_is_mended(library, monkeypatch):
 @pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM])
 def test_stop_saves_what_is_done_and_says_so(library, number):
     process = started(library)
-    process.send_signal(number)
-    said = process.communicate(timeout=120)[1]
+    process.send(number)
+    said = process.ended().err
     done = len(read_transcripts(Library.open(library.uri)))
     assert 0 < done < FILES
     assert f"{number.name} during transcribe: {done} recording" in said

@@ -107,8 +107,8 @@ def test_a_library_is_searched_without_a_run(library, capsys):
     capsys.readouterr()
     assert main(["search", library.uri, "a dog", "--k", "3", "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
-    assert list(answer) == ["query", "hits", "indexed", "clips"]
-    assert list(answer["hits"][0]) == ["file", "start", "end", "kind", "text", "score", "confidence"]
+    assert list(answer) == ["query", "words", "hits", "indexed", "clips"]
+    assert list(answer["hits"][0]) == ["file", "start", "end", "kind", "text", "score", "confidence", "words"]
     assert all("dog" in hit["file"] for hit in answer["hits"])
     assert main(["search", library.uri, "a dog", "--kinds", "seen", "--k", "1"]) == 0
     line = capsys.readouterr().out

@@ -21,7 +21,7 @@ from seehear.recipes.run import finish
 from seehear.search.index import build_index
 from seehear.space import SharedSpace
 
-SOUNDS, PICTURES, CLIPS = 6, 90, 8
+SOUNDS, PICTURES, CLIPS = 6, 45, 8
 """Sounds of each class; pictures and clips in all."""
 TALK = "talk/morning.avi"
 SECONDS = 6.0

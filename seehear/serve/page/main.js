@@ -142,6 +142,8 @@ function show(found) {
   else if (both) {
     const shared = [...places[0].keys()].filter((id) => places[1].has(id)).length;
     $("said").textContent = `${fine.map((a) => `${a.run}: ${many(a.hits.length, "clip")}`).join(", ")}; ${shared} in both`;
+  } else if (fine[0].hits.length && fine[0].hits.every((hit) => hit.words === "nothing close")) {
+    $("said").textContent = `Nothing close to “${$("q").value.trim()}”; the nearest are:`;
   } else $("said").textContent = fine[0].hits.length ? `${many(fine[0].hits.length, "clip")}, best first, in ${time} ms` : "";
 }
 
