@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from seehear.data.library import Library
@@ -49,7 +50,8 @@ def index_frozen(library: Library, *, device: str = "auto", spaces: Spaces | Non
         raise SeehearError(f"{library.uri} has no clips: run 'seehear prepare FOLDER --library {library.uri}'")
     reports = []
     towers = frozen_towers(library.encoders())
-    for name in reversed(towers):  # joint ones last: the newest index is what opens first
+    first = datetime.now(UTC)
+    for n, name in enumerate(towers):  # joint ones first: words can be asked from the first index on
         key = name, json.dumps(towers[name], sort_keys=True)
         if key not in spaces:
             spaces[key] = SharedSpace.from_pretrained(f"{FROZEN}{library.uri}#{name}", device=device)
@@ -58,8 +60,10 @@ def index_frozen(library: Library, *, device: str = "auto", spaces: Spaces | Non
         modalities = [m for m in towers[name] if m != "text"] or ["text"]
         index = f"frozen-{name}"
         before = indexes(library).get(index, {})
-        # An index that grows stays as old as it is: which one opens first must not change while others follow.
-        made = before.get("made", "") if before.get("maker") == space.fingerprint else ""
+        # The newest index opens first: the others are dated before the joint one, and that stays as old as it is.
+        if n == 0 and before.get("maker") == space.fingerprint and before.get("made"):
+            first = datetime.fromisoformat(before["made"])
+        made = (first - timedelta(microseconds=n)).isoformat(timespec="microseconds")
         try:
             report = build_index(library, space, name=index, model=f"{FROZEN}#{name}", modalities=modalities, made=made)
         except SeehearError as error:

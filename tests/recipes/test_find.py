@@ -132,6 +132,27 @@ def test_a_frozen_index_is_served(library):
     assert run.searcher.search({"vector": run.encode_text("a dog")}, k=1)[0].id.startswith("dog")
 
 
+def test_words_can_be_asked_from_the_first_index_on(library, monkeypatch):
+    """Killed when one index is made: it is that of the joint space, and stays the one that opens first."""
+    from seehear.recipes import indexes as module
+
+    build, made = module.build_index, []
+
+    def build_one(*given, name, **options):
+        if made:
+            raise KeyboardInterrupt
+        made.append(name)
+        return build(*given, name=name, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "build_index", build_one)
+        with pytest.raises(KeyboardInterrupt):
+            index_frozen(library)
+    assert made == ["frozen-toy"]
+    index_frozen(library)
+    assert Runs(library.uri, None).get().name == "frozen-toy"
+
+
 def test_an_index_that_grows_is_served_as_it_grows(library, monkeypatch):
     """With the model that is loaded, and in its place among the indexes: the page goes on with the same one."""
     monkeypatch.setattr("seehear.serve.runs._FRESH", -1.0)
