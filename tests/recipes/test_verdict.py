@@ -83,7 +83,8 @@ def test_what_is_learned_is_kept_where_it_is_better(tmp_path, capsys, monkeypatc
     assert re.search(r", the frozen space towers \d+ % \(\d+ % first\): kept", lines[1])
     assert " first): kept. That is +" in lines[1]
     assert lines[2].startswith("next: seehear evaluate")
-    report = evaluate_run(tmp_path / "run", library, EvaluateOptions(probes=False), device="cpu")
+    options = EvaluateOptions(closed_forms=False, probes=False)
+    report = evaluate_run(tmp_path / "run", library, options, device="cpu")
     assert report.about["verdict"] == verdict["words"]
 
 
@@ -128,17 +129,33 @@ def test_where_there_is_too_little_nothing_is_trained(tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
-def test_words_that_a_machine_read_are_not_the_users_own(tmp_path, monkeypatch):
+def test_words_that_a_machine_read_are_not_the_users_own(tmp_path):
     library = make_library(tmp_path / "lib", text=Text("words", 0.0, 1.0, kind="speech", by="whisper"))
     assert choose(library).why == "0 films with sound: too few to learn from; searched as they are"
     library.put_clips([replace(clip, has_audio=True) for clip in library.clips()])
-    monkeypatch.setitem(runs.recipes(), choosing.BIND, runs.recipes()["fusemix"])
     assert choose(library).recipe == "fusemix"  # no frozen space whose words it could bind to
     for m in ("video", "text"):
         put_latents(library, f"towers#modality={m}", m, np.ones((N, 6)))
     assert choose(library).recipe == choosing.BIND
     library.put_clips([replace(clip, texts=(*clip.texts, Text("mine"))) for clip in library.clips()])
     assert choose(library).recipe == "fusemix"
+
+
+def test_without_words_of_the_users_own_sounds_are_bound(tmp_path, capsys, monkeypatch):
+    library = make_library(tmp_path / "lib", frozen=0.5, text=Text("words", 0.0, 1.0, kind="speech", by="whisper"))
+    library.put_clips([replace(clip, has_audio=True) for clip in library.clips()])
+    seen = library.vectors("latents", "towers#modality=video").read().vectors
+    put_latents(library, "ears", "audio", seen @ np.random.default_rng(1).normal(size=(6, 9)))
+    bind = runs.recipe(choosing.BIND)
+    train = replace(bind.train, epochs=4, evaluations=2, device="cpu", fast_matmul=False)
+    monkeypatch.setitem(runs.recipes(), choosing.BIND, lambda: replace(bind, train=train))
+    lines = trained(capsys, library, tmp_path / "run")
+    config = read_config(tmp_path / "run" / "model")
+    assert config["training"]["recipe"] == "fusemix.bind"
+    assert set(config["config"]["locked"]) == {"video", "text"}
+    assert {"the closed form", "the frozen space towers"} < config["verdict"]["models"].keys()
+    assert config["verdict"]["kept"] in ("training", "the closed form")
+    assert lines[1] == config["verdict"]["words"]
 
 
 def directions(**first):
