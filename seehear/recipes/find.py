@@ -169,7 +169,8 @@ def index_frozen(library: Library, *, device: str = "auto") -> IndexReports:
         # Words find what is seen and heard in a joint space; what is said is compared by the encoder of texts.
         modalities = [m for m in towers[name] if m != "text"] or ["text"]
         try:
-            report = build_index(library, space, name=f"frozen-{name}", model=f"{FROZEN}#{name}", modalities=modalities)
+            model = f"{FROZEN}#{name}"
+            report = build_index(library, space, name=f"frozen-{name}", model=model, modalities=modalities, frames=True)
         except SeehearError as error:
             say(str(error))
             continue

@@ -24,6 +24,8 @@ _DOUBT = 2.0
 """Surprise that a text has to have more than a picture, as no text is about something else than words are; chosen on
 half of `benchmarks/home.py`: what is said in passing came before what is seen."""
 _BANK = 500  # clips that sounds and pictures are calibrated by
+_SCENE = 0.3
+"""Cosine of two centred rows above which they are of one scene, chosen on half of `benchmarks/home.py`."""
 KINDS = ("seen", "heard", "spoken", "screen", "text")
 """How a moment can answer; `text` is a caption of the user's own."""
 
@@ -105,6 +107,7 @@ class OpenIndex:
         about = about.get("background", {})
         self.best = {kind: np.array(own, np.float32) for kind, own in about.get("best", {}).items()}
         self.levels_N3 = read_levels(library, name, rows) if self.best else None
+        self._means: dict[str, np.ndarray] = {}
         self._of_media: dict[tuple[Modality, str], np.ndarray] = {}
 
     def rows(self, kind: str) -> np.ndarray:
@@ -128,6 +131,14 @@ class OpenIndex:
             bank_BE = self.vectors_NE[own[:: max(1, -(-len(own) // _BANK))]]
             self._of_media[modality, kind] = pair_levels(self.vectors_NE[rows], bank_BE)
         return surprise(self._of_media[modality, kind], np.vecdot(self.vectors_NE[rows], query_E))
+
+    def alike(self, row: int, other: int) -> bool:
+        """Whether two rows of one kind are of one scene: without what all rows of the kind share, they are near."""
+        kind = KINDS[self.kinds_N[row]]
+        if kind not in self._means:
+            self._means[kind] = self.vectors_NE[self.rows(kind)].mean(axis=0)
+        one_E, other_E = (unit(self.vectors_NE[n] - self._means[kind]) for n in (row, other))
+        return bool(one_E @ other_E > _SCENE)
 
     def vector_of(self, clip: str, modality: Modality) -> np.ndarray | None:
         own = (self.ids_N == clip) & (self.modalities_N == modality)

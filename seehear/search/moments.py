@@ -3,7 +3,8 @@
 Every index of the library (of its frozen spaces, of trained runs) is asked what it can answer. Its rows fall into
 channels by kind, and a row's similarity counts by its surprise against background queries, so that channels can be
 compared (`search/calibrate.py`). A clip counts by the best of its channels. Texts that hold the words themselves join
-by reciprocal rank. Clips of one file that overlap are one moment.
+by reciprocal rank. Of a film every frame that differs is a row, and a clip counts by its best frame. Clips of one file
+that overlap are one moment, and so are those that are seen or heard within a few seconds of each other.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from seehear.data.current import frame_seconds, is_frame
 from seehear.data.library import Clip, Library
 from seehear.errors import SeehearError, unknown
 from seehear.search.background import KINDS, OpenIndex, kind_of_text
@@ -27,6 +29,14 @@ from seehear.search.query import PART_MODALITY, Part, SearchSpace, allowed_clips
 _RANK = 60  # of reciprocal rank fusion
 _ROWS = 2000  # best rows of a channel that are looked at
 _DEPTH = 200  # clips of each ranking that are joined, at least
+_WINDOW = 10.0
+"""Seconds around the frame that answers, of a longer clip."""
+_GAP = 5.0
+"""Seconds between clips of one file that are one moment. Chosen, as is the share, on half of `benchmarks/home.py`."""
+_SHARE = 0.5
+"""Least surprise, in shares of the moment's, of a neighbour that makes it longer."""
+_LONGEST = 30.0
+"""Seconds up to which neighbours make a moment longer."""
 _SMALL = set(
     re.findall(
         r"\w+",
@@ -41,7 +51,7 @@ class Moment:
     file: str
     """Where the file is; '' for a clip of text alone."""
     start: float
-    """Seconds: of the text that answers where it has times, else of the clip."""
+    """Seconds: of the text that answers where it has times, else of the clip, around the frame where it is long."""
     end: float
     kind: str
     """seen, heard, spoken, screen; text for a caption of the user's own."""
@@ -57,6 +67,8 @@ class Moment:
     labels: tuple[str, ...] = ()
     also: tuple[str, ...] = ()
     """Other places of the same file."""
+    still: float = 0.0
+    """Seconds: the frame that answers, else the middle."""
 
     @property
     def words(self) -> str:
@@ -94,6 +106,13 @@ class _Match:
     surprise: float
     kind: str
     item: int
+    index: OpenIndex | None = None
+    """Where the row is; None for a text found by its words."""
+    row: int = -1
+
+    def same_scene(self, other: _Match) -> bool:
+        """Whether two rows of one index look, or sound, alike."""
+        return self.index is not None and self.index is other.index and self.index.alike(self.row, other.row)
 
 
 class MomentSearch:
@@ -156,13 +175,14 @@ class MomentSearch:
         """{clip: its best match over all channels} of one part of a query, of the clips that come into question."""
         found: dict[str, _Match] = {}
         for index, kind, surprises in self._channels(part, kinds):
-            ids, items = index.ids_N[index.rows(kind)], index.items_N[index.rows(kind)]
+            rows = index.rows(kind)
+            ids, items = index.ids_N[rows], index.items_N[rows]
             if allowed is not None:
                 surprises = np.where([clip in allowed for clip in ids], surprises, -1.0)
             for n in top(surprises, _ROWS).tolist():
                 clip, value = ids[n], float(surprises[n])
                 if value > 0 and (clip not in found or value > found[clip].surprise):
-                    found[clip] = _Match(value, kind, int(items[n]))
+                    found[clip] = _Match(value, kind, int(items[n]), index, int(rows[n]))
         return found
 
     def _channels(self, part: Part, kinds: Sequence[str]) -> Iterator[tuple[OpenIndex, str, np.ndarray]]:
@@ -235,9 +255,8 @@ class MomentSearch:
         k: int,
     ) -> list[Moment]:
         hits: list[Moment] = []
+        matches: list[_Match] = []
         for clip in order:
-            if len(hits) == k:
-                break
             match = found.get(clip)
             sure = float(confidence(np.array(match.surprise))) if match else 0.0
             item, share = texts.get(clip, (0, 0.0))
@@ -246,8 +265,16 @@ class MomentSearch:
                 match = _Match(0.0, kind_of_text(self.clips[clip].texts[item]), item)
                 sure = max(sure, 0.9 * share)
             hit = self._moment(self.clips[clip], match, sure)
-            if not any(_overlap(hit, other) for other in hits):
+            same = next((n for n, other in enumerate(hits) if _one_moment(hit, match, other, matches[n])), None)
+            if same is None and len(hits) == k:
+                break
+            if same is None:
                 hits.append(hit)
+                matches.append(match)
+            elif match.same_scene(matches[same]) and match.surprise >= _SHARE * matches[same].surprise:
+                start, end = min(hit.start, hits[same].start), max(hit.end, hits[same].end)
+                if end - start <= _LONGEST:
+                    hits[same] = replace(hits[same], start=start, end=end)
         # Ranks decide the order; a score that falls with them is the best confidence from there on.
         best = 0.0
         for n in reversed(range(len(hits))):
@@ -259,13 +286,20 @@ class MomentSearch:
         own = clip.texts[match.item] if match.kind in ("spoken", "screen", "text") else None
         text = own or (clip.texts[0] if clip.texts else None)
         start, end = clip.start, clip.end
+        still = (start + end) / 2
         if own is not None and own.start is not None and own.end is not None:
             start, end = own.start, own.end
+            still = (start + end) / 2
+        elif match.kind == "seen" and is_frame("video", match.item):
+            still = frame_seconds(clip, match.item)
+            start = max(start, min(still - _WINDOW / 2, end - _WINDOW))
+            end = min(end, start + _WINDOW)
         source = clip.source_of("audio" if match.kind == "heard" else "video")
         path = str(self.library.path_of(source, self._roots)) if source else ""
         said = text.text if text else ""
         also = tuple(str(self.library.path_of(name, self._roots)) for name in self._copies.get(source, ()))
-        return Moment(path, start, end, match.kind, said, 0.0, round(sure, 4), clip.id, source, clip.labels, also)
+        sure = round(sure, 4)
+        return Moment(path, start, end, match.kind, said, 0.0, sure, clip.id, source, clip.labels, also, still)
 
     def _said(self, parts: Sequence[Part]) -> str:
         return " + ".join(p if isinstance(p, str) else str(next(iter(p.values()))) for p in parts)
@@ -299,12 +333,15 @@ def _joined(
     return sorted(points, key=lambda c: (-points[c], place.get(c, len(place))))
 
 
-def _overlap(one: Moment, other: Moment) -> bool:
+def _one_moment(one: Moment, match: _Match, other: Moment, its: _Match) -> bool:
+    """Whether two moments are of one file and overlap, or are one scene within a few seconds."""
     if one.source != other.source:
         return False
+    shared = min(one.end, other.end) - max(one.start, other.start)
     if one.start == one.end or other.start == other.end:
-        return one.start <= other.end and other.start <= one.end
-    return min(one.end, other.end) > max(one.start, other.start)
+        return shared >= 0
+    near = _GAP if {one.kind, other.kind} <= {"seen", "heard"} else 0.0
+    return shared > 0 or (shared > -near and match.same_scene(its))
 
 
 def _stem(word: str) -> str:
