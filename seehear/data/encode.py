@@ -203,7 +203,8 @@ class _Encoding:
                 if key in waiting and waiting[key].content == rows.contents[n]:
                     at.setdefault(key, []).append(n)
             mapped = self.encoder.derive(rows.vectors[[n for own in at.values() for n in own]]) if at else ()
-            vectors, done = iter(mapped), []
+            vectors = iter(mapped)
+            done: list[Done] = []
             for key, own in at.items():
                 job = waiting.pop(key)
                 seconds = job.sample.end - job.sample.start

@@ -2,14 +2,16 @@
 
 Every index of the library (of its frozen spaces, of trained runs) is asked what it can answer. Its rows fall into
 channels by kind, and a row's similarity counts by its surprise against background queries, so that channels can be
-compared (`search/calibrate.py`). A clip counts by the best of its channels. Texts that hold the words themselves join
-by reciprocal rank. Of a film every frame that differs is a row, and a clip counts by its best frame. Clips of one file
-that overlap are one moment, and so are those that are seen or heard within a few seconds of each other.
+compared (`search/calibrate.py`). A clip counts by the sum over the ways in which it answers (seen, spoken, ...), of
+each the best row: "a man at a desk says hello" asks for two. The best of all says how it answers, and how surely. Texts
+that hold the words themselves join by reciprocal rank.
+
+Of a film every frame that differs is a row, so a clip is seen by its best frame. Clips of one file that overlap are one
+moment, and so are those within a few seconds of each other that look, or sound, alike.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,26 +26,19 @@ from seehear.search.calibrate import confidence, in_words
 from seehear.search.exact import top
 from seehear.search.filters import Filters
 from seehear.search.index import search_fulltext
+from seehear.search.joining import joined, share_held, telling_words
 from seehear.search.query import PART_MODALITY, Part, SearchSpace, allowed_clips
 
-_RANK = 60  # of reciprocal rank fusion
 _ROWS = 2000  # best rows of a channel that are looked at
 _DEPTH = 200  # clips of each ranking that are joined, at least
 _WINDOW = 10.0
 """Seconds around the frame that answers, of a longer clip."""
 _GAP = 5.0
 """Seconds between clips of one file that are one moment. Chosen, as is the share, on half of `benchmarks/home.py`."""
-_SHARE = 0.5
+_SHARE = 0.1
 """Least surprise, in shares of the moment's, of a neighbour that makes it longer."""
 _LONGEST = 30.0
 """Seconds up to which neighbours make a moment longer."""
-_SMALL = set(
-    re.findall(
-        r"\w+",
-        "a an and are as at be by for from has have he her his i in is it its my near of "
-        "on or our she that the their they this to was we were what where who with you your",
-    )
-)
 
 
 @dataclass(frozen=True)
@@ -106,6 +101,8 @@ class _Match:
     surprise: float
     kind: str
     item: int
+    others: float = 0.0
+    """Surprise of the best rows of other kinds, together."""
     index: OpenIndex | None = None
     """Where the row is; None for a text found by its words."""
     row: int = -1
@@ -148,7 +145,8 @@ class MomentSearch:
         words = " ".join(_words(part) for part in parts).strip()
         texts = self._by_words(words, wanted) if fulltext and words else {}
         known = [c for c in found.keys() | texts.keys() if c in self.clips and c not in asked]
-        order = _joined({c: found[c].surprise for c in found}, {c: texts[c][1] for c in texts}, known, allowed)
+        surprises = {clip: match.surprise + match.others for clip, match in found.items()}
+        order = joined(surprises, {c: texts[c][1] for c in texts}, known, allowed)
         hits = self._moments(order, found, texts, k)
         return Answer(self._said(parts), hits, self.indexed, len(self.clips))
 
@@ -157,6 +155,7 @@ class MomentSearch:
     def _by_vectors(self, parts: Sequence[Part], kinds: Sequence[str], allowed: set[str] | None) -> dict[str, _Match]:
         """{clip: its best match}; of several parts the weighted sum of their surprises counts."""
         total: dict[str, float] = {}
+        others: dict[str, float] = {}
         best: dict[str, _Match] = {}
         answered = False
         for part in parts:
@@ -164,16 +163,17 @@ class MomentSearch:
             for clip, match in self._part(part, kinds, allowed).items():
                 answered = True
                 total[clip] = total.get(clip, 0.0) + weight * match.surprise
+                others[clip] = others.get(clip, 0.0) + weight * match.others
                 if clip not in best or match.surprise > best[clip].surprise:
                     best[clip] = match
         has_texts = any(clip.texts for clip in self.clips.values())
         if not answered and not (has_texts and any(_words(part) for part in parts)):
             raise SeehearError(self._why_nothing(parts))
-        return {clip: replace(best[clip], surprise=total[clip]) for clip in total}
+        return {clip: replace(best[clip], surprise=total[clip], others=others[clip]) for clip in total}
 
     def _part(self, part: Part, kinds: Sequence[str], allowed: set[str] | None) -> dict[str, _Match]:
         """{clip: its best match over all channels} of one part of a query, of the clips that come into question."""
-        found: dict[str, _Match] = {}
+        found: dict[str, dict[str, _Match]] = {}
         for index, kind, surprises in self._channels(part, kinds):
             rows = index.rows(kind)
             ids, items = index.ids_N[rows], index.items_N[rows]
@@ -181,9 +181,14 @@ class MomentSearch:
                 surprises = np.where([clip in allowed for clip in ids], surprises, -1.0)
             for n in top(surprises, _ROWS).tolist():
                 clip, value = ids[n], float(surprises[n])
-                if value > 0 and (clip not in found or value > found[clip].surprise):
-                    found[clip] = _Match(value, kind, int(items[n]), index, int(rows[n]))
-        return found
+                own = found.setdefault(clip, {}) if value > 0 else {}
+                if value > 0 and (kind not in own or value > own[kind].surprise):
+                    own[kind] = _Match(value, kind, int(items[n]), index=index, row=int(rows[n]))
+        best = {clip: max(own.values(), key=lambda match: match.surprise) for clip, own in found.items()}
+        return {
+            clip: replace(match, others=sum(own.surprise for own in found[clip].values()) - match.surprise)
+            for clip, match in best.items()
+        }
 
     def _channels(self, part: Part, kinds: Sequence[str]) -> Iterator[tuple[OpenIndex, str, np.ndarray]]:
         """(index, kind, surprise of each row of the kind) wherever a part can be compared."""
@@ -234,13 +239,12 @@ class MomentSearch:
 
     def _by_words(self, words: str, kinds: Sequence[str]) -> dict[str, tuple[int, float]]:
         """{clip: (its best text, share of the words that it holds)} by full text, best first."""
-        asked = [w for w in re.findall(r"\w+", words.lower()) if w not in _SMALL]
+        asked = telling_words(words)
         found: dict[str, tuple[int, float]] = {}
         for clip, item, _ in search_fulltext(self.library, words, 4 * _DEPTH) if asked else []:
             texts = self.clips[clip].texts if clip in self.clips else ()
             if item < len(texts) and kind_of_text(texts[item]) in kinds and clip not in found:
-                has = {_stem(w) for w in re.findall(r"\w+", texts[item].text.lower())}
-                share = sum(_stem(w) in has for w in asked) / len(asked)
+                share = share_held(asked, texts[item].text)
                 if share >= 0.5:
                     found[clip] = item, share
         return found
@@ -319,20 +323,6 @@ class MomentSearch:
         )
 
 
-def _joined(
-    surprises: Mapping[str, float], shares: Mapping[str, float], known: Sequence[str], allowed: set[str] | None
-) -> list[str]:
-    """Clips by reciprocal rank in both rankings; a text counts by the share of the words that it holds."""
-    kept = [clip for clip in known if allowed is None or clip in allowed]
-    by_vectors = sorted((c for c in kept if c in surprises), key=lambda c: (-surprises[c], c))
-    by_words = [c for c in shares if c in set(kept)]
-    points = {clip: 1 / (_RANK + rank) for rank, clip in enumerate(by_vectors, start=1)}
-    for rank, clip in enumerate(by_words, start=1):
-        points[clip] = points.get(clip, 0.0) + shares[clip] / (_RANK + rank)
-    place = {clip: n for n, clip in enumerate(by_vectors)}
-    return sorted(points, key=lambda c: (-points[c], place.get(c, len(place))))
-
-
 def _one_moment(one: Moment, match: _Match, other: Moment, its: _Match) -> bool:
     """Whether two moments are of one file and overlap, or are one scene within a few seconds."""
     if one.source != other.source:
@@ -342,14 +332,6 @@ def _one_moment(one: Moment, match: _Match, other: Moment, its: _Match) -> bool:
         return shared >= 0
     near = _GAP if {one.kind, other.kind} <= {"seen", "heard"} else 0.0
     return shared > 0 or (shared > -near and match.same_scene(its))
-
-
-def _stem(word: str) -> str:
-    """Enough of it that 'barks' and 'barking' are 'bark'; full text has its own stemmer, this only counts words."""
-    for ending in ("ing", "ed", "es", "s"):
-        if word.endswith(ending) and len(word) - len(ending) >= 3:
-            return word[: -len(ending)]
-    return word
 
 
 def _words(part: Part) -> str:

@@ -82,6 +82,18 @@ def test_all_kinds_together(searcher):
     assert all(0 <= hit.confidence <= hit.score <= 1 for hit in answer.hits)
 
 
+def test_what_answers_in_two_ways_comes_first(tmp_path):
+    """All of these films show a dog, and in one a dog is spoken of as well."""
+    library = toy.library(tmp_path)
+    clips = {clip.id: clip for clip in library.clips()}
+    library.put_clips([replace(clip, texts=clip.texts[:1]) for i, clip in clips.items() if i != "dog12"])
+    search = indexed(library)
+    first = search.search("a dog", k=1, kinds=["seen", "spoken"]).hits[0]
+    assert first.clip == "dog12"
+    alone = search.search("a dog", k=4, kinds=["seen"]).hits
+    assert first.confidence <= max(hit.confidence for hit in alone), "it is as sure as its best way alone"
+
+
 def test_a_spoken_moment_has_the_times_of_its_line(searcher):
     hit = searcher.search("rain", k=1, kinds=["spoken"]).hits[0]
     assert (hit.start, hit.end, hit.text) == (0.25, 0.75, "it is rain again")
