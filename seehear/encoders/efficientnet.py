@@ -111,7 +111,7 @@ def read_weights() -> dict[str, Tensor]:
 
 @dataclass(frozen=True, kw_only=True)
 class FrameOptions:
-    frames: int = 64
+    frames: int = 16
     """Most frames of a video clip, evenly spread: two a second up to that. A picture has one."""
     size: int = 160
     """Side of the square that has as many pixels as a frame is scaled to; its shape stays."""
@@ -132,7 +132,7 @@ class EfficientNet(FrozenEncoder):
         self.options = options
         self.name = full_name("efficientnet-lite0", options)
         self.width = pooled_width(options.pool, WIDTH)
-        # 2: frames keep their shape, and there are two a second
+        # 2: frames keep their shape, and there are more in a longer clip
         self.fingerprint = fingerprint(weights=SHA256, rules=2, **asdict(options))
 
     def preparation(self) -> ReadFrames:
