@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from seehear.data.current import OTHER_MAKER, why_stale
+from seehear.data.current import NO_FRAMES, OTHER_MAKER, why_stale
 from seehear.data.library import Library, VectorTable, table_name
 from seehear.data.records import Clip, Source, content_key, unprintable
 from seehear.encoders.base import Encoder, Sample
@@ -112,9 +112,9 @@ class Backlog:
         return library.vectors("latents", encoder.name, width=encoder.width)
 
     def _current(self, maker: str, wanted: Mapping[Key, tuple[Sample, str]]) -> set[Key]:
-        """The rows to keep; all others are taken out."""
+        """Clips and texts whose rows are kept, a film's frames with it; all others are taken out."""
         current, stale = set(), []
-        for row, made in self.table.keys().items():
+        for row, made in self.table.keys(NO_FRAMES).items():
             key = row[:2]
             if why := why_stale(made, maker, wanted[key][1] if key in wanted else None):
                 self.removed[why] += 1

@@ -1,5 +1,8 @@
 """The one rule of which stored vectors are current: made by the encoder as it is now, of the clip's file or text as it
 is now. What is not current is encoded again, and no reader takes it.
+
+A film has a vector of its own as item 0 and, by encoders that see frames, one of each frame that differs: its item is
+1 + the milliseconds from the start of the clip. They are made together and go together.
 """
 
 from __future__ import annotations
@@ -12,11 +15,30 @@ from seehear.data.records import Clip, Source, content_key
 from seehear.errors import SeehearError
 
 OTHER_MAKER = "another version of the encoder"
+NO_FRAMES = "(modality = 'text' OR item = 0)"
+"""SQL condition over a table of vectors: those of clips and texts alone."""
+
+
+def frame_item(seconds: float) -> int:
+    """Item of the frame that is on show so many seconds after the start of its clip."""
+    return 1 + round(1000 * seconds)
+
+
+def is_frame(modality: str, item: int) -> bool:
+    return modality != "text" and item > 0
+
+
+def frame_seconds(clip: Clip, item: int) -> float:
+    """Time in its file of the frame with that item."""
+    return clip.start + (item - 1) / 1000
 
 
 def current_content(clip: Clip | None, modality: str, item: int, sources: Mapping[str, Source]) -> str | None:
     """Content that a vector of the clip is to be made from; None where the clip has no such file or text any more."""
-    return content_key(clip, modality, item, sources) if clip and item < clip.count(modality) else None
+    if clip is None or not clip.has(modality):
+        return None
+    there = frame_seconds(clip, item) <= clip.end if is_frame(modality, item) else item < clip.count(modality)
+    return content_key(clip, modality, item, sources) if there else None
 
 
 def why_stale(made: tuple[str, str], maker: str, current: str | None) -> str:
@@ -44,8 +66,9 @@ def read_current(
     *,
     prefix: str = "",
 ) -> tuple[Vectors, int]:
-    """(current latents that `encoder`, {name, fingerprint}, made of these clips; number of its stale ones)."""
-    where = f"maker = {quote(encoder['fingerprint'])}" + (f" AND id LIKE '{prefix}%'" if prefix else "")
+    """(current latents that `encoder`, {name, fingerprint}, made of these clips; number of its stale ones). One row a
+    clip or text: frames are left out."""
+    where = f"maker = {quote(encoder['fingerprint'])} AND {NO_FRAMES}" + (f" AND id LIKE '{prefix}%'" if prefix else "")
     rows = latent_table(library, encoder["name"]).read(where)
     keep, stale = [], 0
     for i, made in enumerate(zip(rows.makers, rows.contents, strict=True)):

@@ -16,13 +16,15 @@ from typing import Literal
 import numpy as np
 
 from seehear.data.backlog import Backlog, Job, Key, at_their_place
+from seehear.data.current import frame_item, is_frame
 from seehear.data.engines import Done, Engine, Local
-from seehear.data.library import Library, Vectors, quote, table_name
+from seehear.data.library import Library, Vectors, in_batches, one_of, quote, table_name
 from seehear.data.locking import writing
 from seehear.data.records import Clip, Reject
 from seehear.data.transcripts import main_language
 from seehear.data.workers import WorkerDied
 from seehear.encoders import Encoder, load_towers
+from seehear.encoders.base import Encoded
 from seehear.encoders.presets import describe, preset_encoders, strongest_at_hand
 from seehear.errors import DecodeError, SeehearError, refusal
 from seehear.progress import Interrupted, Progress, StopRequest, clock, counted, progress, say, stop_requests
@@ -31,6 +33,7 @@ from seehear.types import MODALITIES, Modality
 COMMIT_ROWS, COMMIT_SECONDS = 1000, 30.0
 EngineName = Literal["local", "ray"]
 BATCH = {"video": 16, "audio": 16, "text": 256}
+_CLIPS_READ = 256  # at once, where their latents are mapped
 _LARGEST = float(np.finfo(np.float16).max)
 
 
@@ -197,14 +200,24 @@ class _Encoding:
         self.backlog.jobs = list(waiting.values())
 
     def _derived(self, source: Encoder, waiting: dict[Key, Job]) -> Iterator[list[Done]]:
-        """Takes what it gives out of `waiting`."""
+        """Takes what it gives out of `waiting`. Clips are read by their ids: a film's frames come with it."""
         table = self.library.vectors("latents", source.name)
-        for rows in table.scan(f"maker = {quote(source.fingerprint)}"):
-            keys = list(zip(rows.ids, rows.items.tolist(), strict=True))
-            at = [n for n, key in enumerate(keys) if key in waiting and waiting[key].content == rows.contents[n]]
-            if at:
-                vectors = self.encoder.derive(rows.vectors[at])
-                yield [(waiting.pop(keys[n]), vector) for n, vector in zip(at, vectors, strict=True)]
+        for some in in_batches(sorted({clip for clip, _ in waiting}), _CLIPS_READ):
+            rows = table.read(f"maker = {quote(source.fingerprint)} AND {one_of('id', some)}")
+            at: dict[Key, list[int]] = {}
+            for n, (clip, item) in enumerate(zip(rows.ids, rows.items.tolist(), strict=True)):
+                key = clip, 0 if is_frame(self.encoder.modality, item) else item
+                if key in waiting and waiting[key].content == rows.contents[n]:
+                    at.setdefault(key, []).append(n)
+            mapped = self.encoder.derive(rows.vectors[[n for own in at.values() for n in own]]) if at else ()
+            vectors = iter(mapped)
+            done: list[Done] = []
+            for key, own in at.items():
+                job = waiting.pop(key)
+                seconds = job.sample.end - job.sample.start
+                places = [(int(rows.items[n]) - 1) / 1000 / seconds for n in own[1:]]
+                done.append((job, Encoded(next(vectors), [next(vectors) for _ in places], places)))
+            yield done
 
     def _take_all(self, batches: Iterator[list[Done]], bar: Progress) -> None:
         for batch in batches:
@@ -223,15 +236,21 @@ class _Encoding:
 
     def _take(self, batch: Sequence[Done]) -> None:
         """Keep the vectors, set aside what has none or one that cannot be stored."""
-        for job, vector in batch:
-            if isinstance(vector, Exception):
-                self._reject(job, _reason(vector))
-            elif not np.isfinite(vector).all():
+        for job, made in batch:
+            if isinstance(made, Exception):
+                self._reject(job, _reason(made))
+                continue
+            vectors = np.stack([made.vector, *made.frames])
+            if not np.isfinite(vectors).all():
                 self._reject(job, "the encoder gave numbers that are not finite")
-            elif np.abs(vector).max() > _LARGEST:
-                self._reject(job, f"the encoder gave numbers beyond float16 ({np.abs(vector).max():.3g})")
+            elif np.abs(vectors).max() > _LARGEST:
+                self._reject(job, f"the encoder gave numbers beyond float16 ({np.abs(vectors).max():.3g})")
             else:
-                self.pending += [(key, job.content, vector.astype(np.float16)) for key in job.keys]
+                seconds = job.sample.end - job.sample.start
+                frames = [frame_item(place * seconds) for place in made.places]
+                for clip, item in job.keys:
+                    keys = [(clip, own) for own in (item, *frames)]
+                    self.pending += zip(keys, [job.content] * len(keys), vectors.astype(np.float16), strict=True)
 
     def _flush(self) -> None:
         """One commit of what is ready. The list is emptied first: whatever interrupts, no row is written twice."""
@@ -251,7 +270,7 @@ class _Encoding:
             contents=list(contents),
         )
         self.backlog.table.append(rows)
-        self.made += len(keys)
+        self.made += sum(not is_frame(self.encoder.modality, item) for _, item in keys)
 
     # -- what cannot be encoded --------------------------------------------------------------------------------------
 

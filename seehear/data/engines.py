@@ -12,15 +12,14 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
-
 from seehear.data.ahead import drawn_ahead
 from seehear.data.backlog import Job
 from seehear.data.workers import cores, map_in_processes
 from seehear.encoders import Encoder
+from seehear.encoders.base import Encoded
 
-Done = tuple[Job, "np.ndarray | Exception"]
-"""A job and its vector, or why it has none."""
+Done = tuple[Job, Encoded | Exception]
+"""A job and its vectors, or why it has none."""
 
 Results = list[tuple[Any, Any]]
 """Items and what came of each: its result, or the exception that it raised."""
@@ -92,10 +91,10 @@ class Local:
                 stopped.set()
 
 
-def encoded(encoder: Encoder, prepared: Sequence[tuple[Any, Any]]) -> list[tuple[Any, np.ndarray | Exception]]:
-    """(job, what was decoded or why not) -> (job, its vector or why not)."""
+def encoded(encoder: Encoder, prepared: Sequence[tuple[Any, Any]]) -> list[tuple[Any, Encoded | Exception]]:
+    """(job, what was decoded or why not) -> (job, its vectors or why not)."""
     good = [sample for _, sample in prepared if not isinstance(sample, Exception)]
-    vectors = iter(encoder.encode(good) if good else ())
+    vectors = iter(encoder.encode_parts(good) if good else ())
     return [(job, sample if isinstance(sample, Exception) else next(vectors)) for job, sample in prepared]
 
 

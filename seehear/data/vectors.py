@@ -17,7 +17,7 @@ class Vectors:
 
     ids: list[str]
     items: np.ndarray
-    """(N,) int32: which text of the clip; 0 for video and audio."""
+    """(N,) int32: which text of the clip; 0 for its audio and its video, frames of that as `data/current.py` says."""
     modalities: list[str]
     vectors: np.ndarray
     """(N, width) float16."""
@@ -64,10 +64,12 @@ class VectorTable:
     def __len__(self) -> int:
         return int(self._table.count_rows())
 
-    def keys(self) -> dict[tuple[str, int, str], tuple[str, str]]:
+    def keys(self, where: str | None = None) -> dict[tuple[str, int, str], tuple[str, str]]:
         """(id, item, modality) -> (maker, content) of every row: what a resumed job need not do again."""
-        columns = ["id", "item", "modality", "maker", "content"]
-        rows = self._table.search().select(columns).limit(None).to_arrow().to_pydict()
+        query = self._table.search().select(["id", "item", "modality", "maker", "content"])
+        if where:
+            query = query.where(where)
+        rows = query.limit(None).to_arrow().to_pydict()
         keys = zip(rows["id"], rows["item"], rows["modality"], strict=True)
         return dict(zip(keys, zip(rows["maker"], rows["content"], strict=True), strict=True))
 
@@ -118,13 +120,14 @@ class VectorTable:
         self._table.delete(where)
 
     def remove_keys(self, keys: Iterable[tuple[str, int, str]]) -> None:
-        """Rows by (id, item, modality)."""
-        ids: dict[tuple[int, str], list[str]] = {}
+        """Rows by (id, item, modality). A film goes with all of its frames: they are made together."""
+        ids: dict[tuple[str, str], dict[str, None]] = {}
         for id, item, modality in keys:
-            ids.setdefault((item, modality), []).append(id)
-        for (item, modality), own in ids.items():
-            for some in in_batches(own, 1000):
-                self.remove(f"modality = {quote(modality)} AND item = {item} AND {one_of('id', some)}")
+            which = f"item = {item}" if modality == "text" else "item >= 0"
+            ids.setdefault((which, modality), {})[id] = None
+        for (which, modality), own in ids.items():
+            for some in in_batches(list(own), 1000):
+                self.remove(f"modality = {quote(modality)} AND {which} AND {one_of('id', some)}")
 
     def compact(self) -> None:
         """Join the small files that appending left; safe at any time."""

@@ -25,6 +25,18 @@ class Sample:
     text: str = ""
 
 
+@dataclass(frozen=True)
+class Encoded:
+    """Vectors of one sample."""
+
+    vector: np.ndarray
+    """(width,) float32."""
+    frames: Sequence[np.ndarray] = ()
+    """(width,) float32 of each frame of a film that differs from the one before it; none where all are alike."""
+    places: Sequence[float] = ()
+    """Share of the window at which each of these frames is on show, ascending."""
+
+
 class Encoder(ABC):
     """A frozen encoder. `prepare` runs in worker processes (decoding, resizing: no model), `encode` where the model is.
     `encode` of a sample does not depend on what else is in the batch."""
@@ -53,6 +65,10 @@ class Encoder(ABC):
     @abstractmethod
     def encode(self, prepared: Sequence[Any]) -> np.ndarray:
         """(B, width) float32, one row a prepared sample."""
+
+    def encode_parts(self, prepared: Sequence[Any]) -> list[Encoded]:
+        """`encode`, with the vectors of frames by encoders that see them one by one."""
+        return [Encoded(vector) for vector in self.encode(prepared)]
 
     def query_preparation(self) -> Callable[[Sample], Any]:
         """`preparation` for what is searched with: some text encoders want another prompt there than for documents."""

@@ -6,7 +6,7 @@ squeeze-and-excitation and use ReLU6. A frame's features are the last convolutio
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from seehear.encoders.base import Encoded
+from seehear.encoders.film import like_runs, with_frames
 from seehear.encoders.frozen import FrozenEncoder, run_parts, stacked
 from seehear.encoders.options import full_name
 from seehear.encoders.pooling import pool_time, pooled_width
@@ -34,6 +36,8 @@ STAGES = (  # repeats, kernel, stride, expansion, channels
     (1, 3, 1, 6, 320),
 )
 WIDTH = 1280
+RATE = 2.0
+"""Frames a second of a film."""
 
 
 class SameConv(nn.Conv2d):
@@ -107,10 +111,10 @@ def read_weights() -> dict[str, Tensor]:
 
 @dataclass(frozen=True, kw_only=True)
 class FrameOptions:
-    frames: int = 8
-    """Frames of a video clip, evenly spread; a picture has one."""
+    frames: int = 16
+    """Most frames of a video clip, evenly spread: two a second up to that. A picture has one."""
     size: int = 160
-    """Pixels a side; frames are squashed to a square."""
+    """Side of the square that has as many pixels as a frame is scaled to; its shape stays."""
     pool: str = "mean"
     """Over frames: mean, mean+std or segments:K."""
 
@@ -128,11 +132,12 @@ class EfficientNet(FrozenEncoder):
         self.options = options
         self.name = full_name("efficientnet-lite0", options)
         self.width = pooled_width(options.pool, WIDTH)
-        self.fingerprint = fingerprint(weights=SHA256, **asdict(options))
+        # 2: frames keep their shape, and there are more in a longer clip
+        self.fingerprint = fingerprint(weights=SHA256, rules=2, **asdict(options))
 
     def preparation(self) -> ReadFrames:
         o = self.options
-        return ReadFrames(spec=VideoSpec(num_frames=o.frames, size=o.size, fit="squash", interpolation="bicubic"))
+        return ReadFrames(spec=VideoSpec(fps=RATE, most=o.frames, size=o.size, fit="area", interpolation="bicubic"))
 
     def load(self) -> nn.Module:
         network = EfficientNetLite0()
@@ -140,5 +145,18 @@ class EfficientNet(FrozenEncoder):
         return network
 
     def embed(self, network: nn.Module, prepared: Sequence[np.ndarray]) -> Tensor:
-        clips = [torch.from_numpy(frames).to(self.device) for frames in prepared]
-        return stacked(pool_time(x, self.options.pool) for x in run_parts(clips, network, at_once=256))
+        return stacked(pool_time(x_FD[runs_T], self.options.pool) for x_FD, runs_T in self._films(network, prepared))
+
+    def encode_parts(self, prepared: Sequence[np.ndarray]) -> list[Encoded]:
+        if self.width != WIDTH:  # a frame is not comparable with such a clip
+            return super().encode_parts(prepared)
+        with torch.inference_mode():
+            films = [(x_FD.float().cpu(), runs_T) for x_FD, runs_T in self._films(self.network, prepared)]
+        return [with_frames(pool_time(x_FD[runs_T], self.options.pool), x_FD, runs_T) for x_FD, runs_T in films]
+
+    def _films(self, network: nn.Module, prepared: Sequence[np.ndarray]) -> Iterator[tuple[Tensor, np.ndarray]]:
+        """(features of the frames that differ, run of each frame): what stands still goes through the network once."""
+        runs = [like_runs(frames_THWC) for frames_THWC in prepared]
+        firsts = [np.unique(runs_T, return_index=True)[1] for runs_T in runs]
+        films = [torch.from_numpy(f[first]).to(self.device) for f, first in zip(prepared, firsts, strict=True)]
+        yield from zip(run_parts(films, network, at_once=256), runs, strict=True)

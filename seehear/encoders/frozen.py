@@ -61,8 +61,14 @@ def run_parts(parts: Sequence[Tensor], function: Callable[[Tensor], Tensor], *, 
         for part in parts:
             yield torch.cat([function(rows) for rows in part.split(at_once)])
         return
-    done = torch.cat([function(rows) for rows in torch.cat(list(parts)).split(at_once)])
-    yield from done.split([len(part) for part in parts])
+    done: list[Tensor] = [parts[0]] * len(parts)
+    for shape in {part.shape[1:] for part in parts}:  # pictures of one shape share a batch
+        own = [n for n, part in enumerate(parts) if part.shape[1:] == shape]
+        rows = torch.cat([parts[n] for n in own])
+        results = torch.cat([function(some) for some in rows.split(at_once)])
+        for n, result in zip(own, results.split([len(parts[n]) for n in own]), strict=True):
+            done[n] = result
+    yield from done
 
 
 def stacked(rows: Iterable[Tensor]) -> Tensor:

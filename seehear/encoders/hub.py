@@ -12,11 +12,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from seehear.encoders import hub_audio, hub_language, hub_pe, hub_text, hub_video
-from seehear.encoders.base import Sample
+from seehear.encoders.base import Encoded, Sample
+from seehear.encoders.film import like_runs, with_frames
 from seehear.encoders.frozen import FrozenEncoder, stacked
 from seehear.encoders.hub_files import model_folder, refuse_custom_code, weights_hash
 from seehear.encoders.hub_towers import HubOptions, Tower
@@ -163,6 +165,18 @@ class HubEncoder(FrozenEncoder):
         with _precision(self.device):
             steps = self.tower.steps(network, prepared, self.device)
         return stacked(pool_time(x_TD.float(), self.options.time) for x_TD in steps)
+
+    def encode_parts(self, prepared: Sequence[Any]) -> list[Encoded]:
+        if not self.tower.by_frame or self.width != self.tower.width():
+            return super().encode_parts(prepared)
+        with torch.inference_mode(), _precision(self.device):
+            steps = [x_TD.float().cpu() for x_TD in self.tower.steps(self.network, prepared, self.device)]
+        parts = []
+        for frames_THWC, x_TD in zip(prepared, steps, strict=True):
+            runs_T = like_runs(frames_THWC)
+            firsts = np.unique(runs_T, return_index=True)[1]
+            parts.append(with_frames(pool_time(x_TD, self.options.time), x_TD[firsts], runs_T))
+        return parts
 
 
 def _precision(device: str) -> Any:

@@ -53,6 +53,8 @@ class Tower(ABC):
     """Options that mean something here, besides layer, pool and modality."""
     pools: ClassVar[tuple[str, ...]]
     """The first is the default."""
+    by_frame: ClassVar[bool] = False
+    """Whether each step is the vector of one frame, alone."""
 
     def __init__(self, folder: Path, config: Any, options: HubOptions):
         self.folder, self.options = folder, options

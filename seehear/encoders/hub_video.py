@@ -77,6 +77,7 @@ class PictureTower(Tower):
     modality = "video"
     uses = ("frames", "time")
     pools: ClassVar[tuple[str, ...]] = ("cls", "mean", "last")
+    by_frame = True
     special = 1  # tokens before the patches, besides registers
 
     def __init__(self, folder: Path, config: Any, options: HubOptions):

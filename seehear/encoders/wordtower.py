@@ -28,7 +28,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from seehear.encoders.base import Encoder, Sample
+from seehear.encoders.base import Encoded, Encoder, Sample
 from seehear.encoders.efficientnet import SHA256 as PICTURES_SHA256
 from seehear.encoders.efficientnet import EfficientNet, FrameOptions, read_weights
 from seehear.encoders.frozen import FrozenEncoder
@@ -130,10 +130,10 @@ def _joined(*parts: Tensor) -> Tensor:
 class WordTowerOptions:
     modality: str = ""
     """video or text."""
-    frames: int = 8
-    """Frames of a video clip, evenly spread; a picture has one."""
+    frames: int = FrameOptions.frames
+    """Most frames of a video clip, evenly spread: two a second up to that. A picture has one."""
     size: int = 160
-    """Pixels a side; frames are squashed to a square."""
+    """Side of the square that has as many pixels as a frame is scaled to; its shape stays."""
 
 
 class WordTower(FrozenEncoder):
@@ -155,9 +155,10 @@ class WordTower(FrozenEncoder):
                 + (f"; got {options.modality!r}" if options.modality else "")
             )
         self.name = full_name("wordtower", options)
-        self.fingerprint = fingerprint(
-            weights=[SHA256, PICTURES_SHA256], source=self.source.fingerprint, **asdict(options)
-        )
+        settings = asdict(options)
+        if self.modality == "text":  # of no effect there: the vectors of texts are those of the first version
+            settings |= {"frames": 8, "size": 160}
+        self.fingerprint = fingerprint(weights=[SHA256, PICTURES_SHA256], source=self.source.fingerprint, **settings)
 
     def preparation(self) -> Callable[[Sample], Any]:
         return self.source.preparation()
@@ -172,6 +173,12 @@ class WordTower(FrozenEncoder):
     def embed(self, network: Any, prepared: Sequence[Any]) -> Tensor:
         # float16 as a library stores them: vectors made from media and from stored latents are then the same
         return self._map(network, self.source.encode(prepared).astype(np.float16))
+
+    def encode_parts(self, prepared: Sequence[Any]) -> list[Encoded]:
+        parts = self.source.encode_parts(prepared)
+        rows = [row for part in parts for row in (part.vector, *part.frames)]
+        mapped = iter(self.derive(np.stack(rows).astype(np.float16)) if rows else ())
+        return [Encoded(next(mapped), [next(mapped) for _ in part.frames], part.places) for part in parts]
 
     def derive(self, latents: np.ndarray) -> np.ndarray:
         with torch.inference_mode():

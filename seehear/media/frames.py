@@ -17,6 +17,8 @@ _SKIPPABLE = {"h264", "hevc", "mpeg4", "mpeg2video"}
 _MOST_ENLARGED = 2**23
 """Pixels up to which a frame is enlarged: 4096 x 2048."""
 
+_LONGEST_SHAPE = 3.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class VideoSpec:
@@ -26,11 +28,14 @@ class VideoSpec:
     """So many frames: those shown in the centre of as many equal parts of the window."""
     fps: float | None = None
     """So many frames a second: those shown in the centre of each 1 / fps seconds."""
+    most: int | None = None
+    """Most frames of a window, with `fps`: of a longer one they are spread wider."""
     size: int | tuple[int, int] | None = None
     """Pixels: one number, or (height, width). None keeps the size of the file."""
-    fit: Literal["short", "squash", "crop"] = "short"
+    fit: Literal["short", "squash", "crop", "area"] = "short"
     """short: the shorter side becomes `size`; squash: exactly `size`, whatever the shape was; crop: the shorter side
-    becomes `size`, then the centre is cut out."""
+    becomes `size`, then the centre is cut out; area: as many pixels as `size` squared, the shape is kept as far as
+    neither side is more than three times the other."""
     interpolation: Literal["bilinear", "bicubic", "lanczos"] = "bilinear"
     enlarge: bool = True
     """False, with 'short': a picture that is smaller stays as it is."""
@@ -38,8 +43,8 @@ class VideoSpec:
     def __post_init__(self) -> None:
         if self.num_frames is not None and self.fps is not None:
             raise ValueError("give num_frames or fps, not both")
-        if self.fit == "short" and isinstance(self.size, tuple):
-            raise ValueError(f"fit 'short' takes one number as size; got {self.size}")
+        if self.fit in ("short", "area") and isinstance(self.size, tuple):
+            raise ValueError(f"fit {self.fit!r} takes one number as size; got {self.size}")
         if self.fit != "short" and not self.enlarge:
             raise ValueError(f"pictures that stay small do not go with fit {self.fit!r}")
 
@@ -48,6 +53,7 @@ class VideoSpec:
         if self.num_frames is None and self.fps is None:
             return None
         count = self.num_frames or max(1, round((end - start) * (self.fps or 0.0)))
+        count = min(count, self.most or count)
         return start + (np.arange(count) + 0.5) * (end - start) / count
 
     def shape(self, height: int, width: int) -> tuple[int, int]:
@@ -57,6 +63,9 @@ class VideoSpec:
         tall, wide = self.size if isinstance(self.size, tuple) else (self.size, self.size)
         if self.fit == "squash":
             return tall, wide
+        if self.fit == "area":
+            shape = min(max(height / width, 1 / _LONGEST_SHAPE), _LONGEST_SHAPE)
+            return round(tall * shape**0.5), round(wide / shape**0.5)
         scale = max(tall / height, wide / width)
         if scale > 1 and not self.enlarge:
             return height, width

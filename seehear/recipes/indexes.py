@@ -65,7 +65,9 @@ def index_frozen(library: Library, *, device: str = "auto", spaces: Spaces | Non
             first = datetime.fromisoformat(before["made"])
         made = (first - timedelta(microseconds=n)).isoformat(timespec="microseconds")
         try:
-            report = build_index(library, space, name=index, model=f"{FROZEN}#{name}", modalities=modalities, made=made)
+            report = build_index(
+                library, space, name=index, model=f"{FROZEN}#{name}", modalities=modalities, frames=True, made=made
+            )
         except SeehearError as error:
             say(str(error))
             continue

@@ -39,6 +39,8 @@ from seehear.types import Modality
 _KIND_OF = {"video": "seen", "audio": "heard"}
 _KIND_OF_TEXT = {"subtitle": "spoken", "speech": "spoken", "screen": "screen", "caption": "text"}
 _BANK = 500  # clips that sounds and pictures are calibrated by
+_SCENE = 0.3
+"""Cosine of two centred rows above which they are of one scene, chosen on half of `benchmarks/home.py`."""
 KINDS = ("seen", "heard", "spoken", "screen", "text")
 """How a moment can answer; `text` is a caption of the user's own."""
 
@@ -129,6 +131,7 @@ class OpenIndex:
         self.frozen = str(about.get("model", "")).startswith("frozen:")
         self.calibration = Calibration(about)
         self._likeness: dict[tuple[Modality, str], Likeness] = {}
+        self._means: dict[str, np.ndarray] = {}
 
     def rows(self, kind: str) -> np.ndarray:
         """Numbers of the rows of a kind."""
@@ -149,6 +152,14 @@ class OpenIndex:
             self._likeness[modality, kind] = fit_likeness(self.vectors_NE[rows], bank_BE)
         found_N = like_heights(np.vecdot(self.vectors_NE[rows], query_E), self._likeness[modality, kind])
         return evidence(found_N, LIKENESS)
+
+    def alike(self, row: int, other: int) -> bool:
+        """Whether two rows of one kind are of one scene: without what all rows of the kind share, they are near."""
+        kind = KINDS[self.kinds_N[row]]
+        if kind not in self._means:
+            self._means[kind] = self.vectors_NE[self.rows(kind)].mean(axis=0)
+        one_E, other_E = (unit(self.vectors_NE[n] - self._means[kind]) for n in (row, other))
+        return bool(one_E @ other_E > _SCENE)
 
     def vector_of(self, clip: str, modality: Modality) -> np.ndarray | None:
         own = (self.ids_N == clip) & (self.modalities_N == modality)

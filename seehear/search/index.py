@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from seehear.data.current import current_content, latent_table, why_stale
+from seehear.data.current import NO_FRAMES, current_content, is_frame, latent_table, why_stale
 from seehear.data.library import Library, Vectors, in_batches, one_of, quote, table_name
 from seehear.data.locking import writing
 from seehear.data.vectors import side_by_side
@@ -81,14 +81,16 @@ def build_index(
     name: str,
     model: str = "",
     modalities: Sequence[Modality] = (),
+    frames: bool = False,
     made: str = "",
     approximate_from: int = APPROXIMATE_FROM,
 ) -> IndexReport:
     """Bring the index `name` up to date. `model` is where the run is: search finds it again by that. `modalities`: what
-    of the clips it holds; all that the space has by default. `made`: the time by which the newest index is told; now by
-    default."""
+    of the clips it holds; all that the space has by default. `frames`: a film has a row for each frame that its encoder
+    gave, in place of its own: right for spaces that need no training, as others have learned from whole clips. `made`:
+    the time by which the newest index is told; now by default."""
     with writing(library.uri, "vectors"):  # all of them share the index of the texts
-        return _build(library, space, name, model, tuple(modalities or space.encoders), made, approximate_from)
+        return _build(library, space, name, model, tuple(modalities or space.encoders), frames, made, approximate_from)
 
 
 def _build(
@@ -97,6 +99,7 @@ def _build(
     name: str,
     model: str,
     modalities: tuple[Modality, ...],
+    frames: bool,
     made: str,
     approximate_from: int,
 ) -> IndexReport:
@@ -105,15 +108,18 @@ def _build(
         library.drop(table_id)
     table = library.vectors("vectors", name, space.dim)
     read = versions(library)
-    wanted = _wanted(library, space, modalities)
+    wanted = _wanted(library, space, modalities, frames)
     have = table.keys()
     fresh = {key for key, made in have.items() if wanted.get(key) == made}
+    # A film's rows go together.
+    broken = {(clip, modality) for clip, _, modality in have.keys() - fresh if modality != "text"}
+    fresh = {key for key in fresh if (key[0], key[2]) not in broken}
     stale, missing = have.keys() - fresh, len(wanted) - len(fresh)
     for maker in sorted({maker for maker, _ in have.values()} - {space.fingerprint}):  # all of another model in one go
         table.remove(f"maker = {quote(maker)}")
     table.remove_keys(sorted(stale))
     with progress(f"index {name}", missing, "vectors") as bar:
-        for part in _latents(library, space, {modality for _, _, modality in wanted}):
+        for part in _latents(library, space, {modality for _, _, modality in wanted}, frames):
             rows = [i for i, key in enumerate(_keys(part)) if key in wanted and key not in fresh]
             for some in in_batches(rows, _BATCH):
                 table.append(_embed(space, part, some, wanted))
@@ -174,9 +180,13 @@ def versions(library: Library) -> list[int]:
 Key = tuple[str, int, str]
 
 
-def _wanted(library: Library, space: Indexer, modalities: Sequence[Modality]) -> dict[Key, tuple[str, str]]:
+def _wanted(
+    library: Library, space: Indexer, modalities: Sequence[Modality], frames: bool
+) -> dict[Key, tuple[str, str]]:
     """(id, item, modality) -> (maker, content) of every vector the index should hold: of latents by the encoders the
-    model was trained on, made from files and texts as they are now."""
+    model was trained on, made from files and texts as they are now. With `frames`, of a film that has them not its
+    own."""
+    where = None if frames else NO_FRAMES
     clips, sources = {clip.id: clip for clip in library.clips()}, library.sources()
     wanted: dict[Key, tuple[str, str]] = {}
     for modality, infos in space.encoders.items():
@@ -185,7 +195,7 @@ def _wanted(library: Library, space: Indexer, modalities: Sequence[Modality]) ->
             continue
         tables: dict[tuple[str, int], int] = {}
         for info in infos:
-            for (name, item, _), made in latent_table(library, info["name"]).keys().items():
+            for (name, item, _), made in latent_table(library, info["name"]).keys(where).items():
                 current = current_content(clips.get(name), modality, item, sources)
                 if not why_stale(made, info["fingerprint"], current):
                     tables[name, item] = tables.get((name, item), 0) + 1
@@ -193,18 +203,23 @@ def _wanted(library: Library, space: Indexer, modalities: Sequence[Modality]) ->
         for (name, item), count in tables.items():
             if count < len(infos):
                 del wanted[name, item, modality]
+    for clip, modality in {(clip, modality) for clip, item, modality in wanted if is_frame(modality, item)}:
+        wanted.pop((clip, 0, modality), None)
     if not wanted:
         names = ", ".join(i["name"] for infos in space.encoders.values() for i in infos)
         raise SeehearError(f"{library.uri} has no latents of {names} as the model was trained on: run 'seehear encode'")
     return wanted
 
 
-def _latents(library: Library, space: Indexer, modalities: set[str]) -> Iterator[tuple[Modality, Vectors]]:
+def _latents(
+    library: Library, space: Indexer, modalities: set[str], frames: bool
+) -> Iterator[tuple[Modality, Vectors]]:
     """Latents by modality in parts; several encoders side by side are read whole and joined."""
     for modality, infos in space.encoders.items():
         if modality not in modalities:
             continue
-        where = [f"maker = {quote(info['fingerprint'])}" for info in infos]
+        kept = "" if frames else f" AND {NO_FRAMES}"
+        where = [f"maker = {quote(info['fingerprint'])}{kept}" for info in infos]
         if len(infos) == 1:
             for part in latent_table(library, infos[0]["name"]).scan(where[0]):
                 yield modality, part

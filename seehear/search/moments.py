@@ -2,13 +2,16 @@
 
 Every index of the library (of its frozen spaces, of trained runs) is asked what it can answer. Its rows fall into
 channels by kind, and a row's similarity counts by the evidence that it is right, so that channels can be compared
-(`search/calibrate.py`). A clip counts by the best of its channels. Texts that hold the words themselves join by
-reciprocal rank. Clips of one file that overlap are one moment.
+(`search/calibrate.py`). A clip counts by the sum over the ways in which it answers (seen, spoken, ...), of
+each the best row: "a man at a desk says hello" asks for two. The best of all says how it answers, and how surely. Texts
+that hold the words themselves join by reciprocal rank.
+
+Of a film every frame that differs is a row, so a clip is seen by its best frame. Clips of one file that overlap are one
+moment, and so are those within a few seconds of each other that look, or sound, alike.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from seehear.data.clip_table import ClipTable
+from seehear.data.current import frame_seconds, is_frame
 from seehear.data.library import Clip, Library
 from seehear.errors import SeehearError, unknown
 from seehear.search.allowed import allowed_clips
@@ -24,18 +28,19 @@ from seehear.search.calibrate import confidence, in_words
 from seehear.search.exact import top
 from seehear.search.filters import Filters
 from seehear.search.index import search_fulltext
+from seehear.search.joining import joined, share_held, telling_words
 from seehear.search.query import PART_MODALITY, Part, SearchSpace
 
-_RANK = 60  # of reciprocal rank fusion
 _ROWS = 2000  # best rows of a channel that are looked at
 _DEPTH = 200  # clips of each ranking that are joined, at least
-_SMALL = set(
-    re.findall(
-        r"\w+",
-        "a an and are as at be by for from has have he her his i in is it its my near of "
-        "on or our she that the their they this to was we were what where who with you your",
-    )
-)
+_WINDOW = 10.0
+"""Seconds around the frame that answers, of a longer clip."""
+_GAP = 5.0
+"""Seconds between clips of one file that are one moment. Chosen, as is the share, on half of `benchmarks/home.py`."""
+_SHARE = 0.1
+"""Least evidence, in shares of the moment's, of a neighbour that makes it longer."""
+_LONGEST = 30.0
+"""Seconds up to which neighbours make a moment longer."""
 
 
 class NothingToCompare(SeehearError):
@@ -47,7 +52,7 @@ class Moment:
     file: str
     """Where the file is; '' for a clip of text alone."""
     start: float
-    """Seconds: of the text that answers where it has times, else of the clip."""
+    """Seconds: of the text that answers where it has times, else of the clip, around the frame where it is long."""
     end: float
     kind: str
     """seen, heard, spoken, screen; text for a caption of the user's own."""
@@ -63,6 +68,8 @@ class Moment:
     labels: tuple[str, ...] = ()
     also: tuple[str, ...] = ()
     """Other places of the same file."""
+    still: float = 0.0
+    """Seconds: the frame that answers, else the middle."""
 
     @property
     def words(self) -> str:
@@ -106,6 +113,15 @@ class _Match:
     evidence: float
     kind: str
     item: int
+    others: float = 0.0
+    """Evidence of the best rows of other kinds, together."""
+    index: OpenIndex | None = None
+    """Where the row is; None for a text found by its words."""
+    row: int = -1
+
+    def same_scene(self, other: _Match) -> bool:
+        """Whether two rows of one index look, or sound, alike."""
+        return self.index is not None and self.index is other.index and self.index.alike(self.row, other.row)
 
 
 class MomentSearch:
@@ -142,7 +158,8 @@ class MomentSearch:
         words = " ".join(_words(part) for part in parts).strip()
         texts = self._by_words(words, wanted) if fulltext and words else {}
         known = [c for c in found.keys() | texts.keys() if c in self.clips and c not in asked]
-        order = _joined({c: found[c].evidence for c in found}, {c: texts[c][1] for c in texts}, known, allowed)
+        evidences = {clip: match.evidence + match.others for clip, match in found.items()}
+        order = joined(evidences, {c: texts[c][1] for c in texts}, known, allowed)
         hits = self._moments(order, found, texts, k)
         return Answer(self._said(parts), hits, self.indexed, len(self.clips))
 
@@ -153,30 +170,38 @@ class MomentSearch:
         weights = [1.0 if isinstance(part, str) else float(part.get("weight", 1.0)) for part in parts]
         asked_for = sum(weight for weight in weights if weight > 0) or 1.0
         total: dict[str, float] = {}
+        others: dict[str, float] = {}
         best: dict[str, _Match] = {}
         answered = False
         for part, weight in zip(parts, weights, strict=True):
             for clip, match in self._part(part, kinds, allowed).items():
                 answered = True
                 total[clip] = total.get(clip, 0.0) + weight / asked_for * match.evidence
+                others[clip] = others.get(clip, 0.0) + weight / asked_for * match.others
                 if clip not in best or match.evidence > best[clip].evidence:
                     best[clip] = match
         if not answered and not (self.clips.has_texts and any(_words(part) for part in parts)):
             raise NothingToCompare(self._why_nothing(parts))
-        return {clip: replace(best[clip], evidence=total[clip]) for clip in total}
+        return {clip: replace(best[clip], evidence=total[clip], others=others[clip]) for clip in total}
 
     def _part(self, part: Part, kinds: Sequence[str], allowed: set[str] | None) -> dict[str, _Match]:
         """{clip: its best match over all channels} of one part of a query, of the clips that come into question."""
-        found: dict[str, _Match] = {}
+        found: dict[str, dict[str, _Match]] = {}
         for index, kind, evidences in self._channels(part, kinds):
-            ids, items = index.ids_N[index.rows(kind)], index.items_N[index.rows(kind)]
+            rows = index.rows(kind)
+            ids, items = index.ids_N[rows], index.items_N[rows]
             if allowed is not None:
                 evidences = np.where([clip in allowed for clip in ids], evidences, -1.0)
             for n in top(evidences, _ROWS).tolist():
                 clip, value = ids[n], float(evidences[n])
-                if value > 0 and (clip not in found or value > found[clip].evidence):
-                    found[clip] = _Match(value, kind, int(items[n]))
-        return found
+                own = found.setdefault(clip, {}) if value > 0 else {}
+                if value > 0 and (kind not in own or value > own[kind].evidence):
+                    own[kind] = _Match(value, kind, int(items[n]), index=index, row=int(rows[n]))
+        best = {clip: max(own.values(), key=lambda match: match.evidence) for clip, own in found.items()}
+        return {
+            clip: replace(match, others=sum(own.evidence for own in found[clip].values()) - match.evidence)
+            for clip, match in best.items()
+        }
 
     def _channels(self, part: Part, kinds: Sequence[str]) -> Iterator[tuple[OpenIndex, str, np.ndarray]]:
         """(index, kind, evidence of each row of the kind) wherever a part can be compared."""
@@ -227,13 +252,12 @@ class MomentSearch:
 
     def _by_words(self, words: str, kinds: Sequence[str]) -> dict[str, tuple[int, float]]:
         """{clip: (its best text, share of the words that it holds)} by full text, best first."""
-        asked = [w for w in re.findall(r"\w+", words.lower()) if w not in _SMALL]
+        asked = telling_words(words)
         found: dict[str, tuple[int, float]] = {}
         for clip, item, _ in search_fulltext(self.library, words, 4 * _DEPTH) if asked else []:
             texts = self.clips[clip].texts if clip in self.clips else ()
             if item < len(texts) and kind_of_text(texts[item]) in kinds and clip not in found:
-                has = {_stem(w) for w in re.findall(r"\w+", texts[item].text.lower())}
-                share = sum(_stem(w) in has for w in asked) / len(asked)
+                share = share_held(asked, texts[item].text)
                 if share >= 0.5:
                     found[clip] = item, share
         return found
@@ -248,9 +272,8 @@ class MomentSearch:
         k: int,
     ) -> list[Moment]:
         hits: list[Moment] = []
+        matches: list[_Match] = []
         for clip in order:
-            if len(hits) == k:
-                break
             match = found.get(clip)
             sure = float(confidence(np.array(max(0.0, match.evidence)))) if match else 0.0
             item, share = texts.get(clip, (0, 0.0))
@@ -259,8 +282,16 @@ class MomentSearch:
                 match = _Match(0.0, kind_of_text(self.clips[clip].texts[item]), item)
                 sure = max(sure, 0.9 * share)
             hit = self._moment(self.clips[clip], match, sure)
-            if not any(_overlap(hit, other) for other in hits):
+            same = next((n for n, other in enumerate(hits) if _one_moment(hit, match, other, matches[n])), None)
+            if same is None and len(hits) == k:
+                break
+            if same is None:
                 hits.append(hit)
+                matches.append(match)
+            elif match.same_scene(matches[same]) and match.evidence >= _SHARE * matches[same].evidence:
+                start, end = min(hit.start, hits[same].start), max(hit.end, hits[same].end)
+                if end - start <= _LONGEST:
+                    hits[same] = replace(hits[same], start=start, end=end)
         # Ranks decide the order; a score that falls with them is the best confidence from there on.
         best = 0.0
         for n in reversed(range(len(hits))):
@@ -272,13 +303,20 @@ class MomentSearch:
         own = clip.texts[match.item] if match.kind in ("spoken", "screen", "text") else None
         text = own or (clip.texts[0] if clip.texts else None)
         start, end = clip.start, clip.end
+        still = (start + end) / 2
         if own is not None and own.start is not None and own.end is not None:
             start, end = own.start, own.end
+            still = (start + end) / 2
+        elif match.kind == "seen" and is_frame("video", match.item):
+            still = frame_seconds(clip, match.item)
+            start = max(start, min(still - _WINDOW / 2, end - _WINDOW))
+            end = min(end, start + _WINDOW)
         source = clip.source_of("audio" if match.kind == "heard" else "video")
         path = str(self.library.path_of(source, self._roots)) if source else ""
         said = text.text if text else ""
         also = tuple(str(self.library.path_of(name, self._roots)) for name in self._copies.get(source, ()))
-        return Moment(path, start, end, match.kind, said, 0.0, round(sure, 4), clip.id, source, clip.labels, also)
+        sure = round(sure, 4)
+        return Moment(path, start, end, match.kind, said, 0.0, sure, clip.id, source, clip.labels, also, still)
 
     def _said(self, parts: Sequence[Part]) -> str:
         return " + ".join(p if isinstance(p, str) else str(next(iter(p.values()))) for p in parts)
@@ -298,34 +336,15 @@ class MomentSearch:
         )
 
 
-def _joined(
-    evidences: Mapping[str, float], shares: Mapping[str, float], known: Sequence[str], allowed: set[str] | None
-) -> list[str]:
-    """Clips by reciprocal rank in both rankings; a text counts by the share of the words that it holds."""
-    kept = [clip for clip in known if allowed is None or clip in allowed]
-    by_vectors = sorted((c for c in kept if c in evidences), key=lambda c: (-evidences[c], c))
-    by_words = [c for c in shares if c in set(kept)]
-    points = {clip: 1 / (_RANK + rank) for rank, clip in enumerate(by_vectors, start=1)}
-    for rank, clip in enumerate(by_words, start=1):
-        points[clip] = points.get(clip, 0.0) + shares[clip] / (_RANK + rank)
-    place = {clip: n for n, clip in enumerate(by_vectors)}
-    return sorted(points, key=lambda c: (-points[c], place.get(c, len(place))))
-
-
-def _overlap(one: Moment, other: Moment) -> bool:
+def _one_moment(one: Moment, match: _Match, other: Moment, its: _Match) -> bool:
+    """Whether two moments are of one file and overlap, or are one scene within a few seconds."""
     if one.source != other.source:
         return False
+    shared = min(one.end, other.end) - max(one.start, other.start)
     if one.start == one.end or other.start == other.end:
-        return one.start <= other.end and other.start <= one.end
-    return min(one.end, other.end) > max(one.start, other.start)
-
-
-def _stem(word: str) -> str:
-    """Enough of it that 'barks' and 'barking' are 'bark'; full text has its own stemmer, this only counts words."""
-    for ending in ("ing", "ed", "es", "s"):
-        if word.endswith(ending) and len(word) - len(ending) >= 3:
-            return word[: -len(ending)]
-    return word
+        return shared >= 0
+    near = _GAP if {one.kind, other.kind} <= {"seen", "heard"} else 0.0
+    return shared > 0 or (shared > -near and match.same_scene(its))
 
 
 def _words(part: Part) -> str:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from seehear.data.current import current_content, read_current, why_stale
+from seehear.data.current import current_content, frame_item, frame_seconds, read_current, why_stale
 from seehear.data.library import Clip, Library, Source, Text, Vectors, content_key
 from seehear.data.vectors import side_by_side
 
@@ -17,7 +17,9 @@ SOURCES = {"a.mp4": Source(source="a.mp4", size=1, mtime_ns=1, fingerprint="f1")
     ("clip", "modality", "item", "there"),
     [
         (CLIP, "video", 0, True),
-        (CLIP, "video", 1, False),
+        (CLIP, "video", frame_item(0.0), True),
+        (CLIP, "video", frame_item(3.0), True),
+        (CLIP, "video", frame_item(3.5), False),
         (CLIP, "audio", 0, False),
         (CLIP, "text", 1, True),
         (CLIP, "text", 2, False),
@@ -27,6 +29,11 @@ SOURCES = {"a.mp4": Source(source="a.mp4", size=1, mtime_ns=1, fingerprint="f1")
 def test_what_a_clip_no_longer_has_has_no_content(clip, modality, item, there):
     expected = content_key(CLIP, modality, item, SOURCES) if there else None
     assert current_content(clip, modality, item, SOURCES) == expected
+
+
+def test_the_item_of_a_frame_says_when_it_is_on_show():
+    later = replace(CLIP, start=10.0, end=20.0)
+    assert frame_seconds(later, frame_item(3.2504)) == 13.25
 
 
 @pytest.mark.parametrize(
@@ -66,3 +73,21 @@ def test_side_by_side_holds_what_every_table_has():
     assert list(zip(joined.ids, joined.items.tolist(), joined.contents, strict=True)) == [("a", 0, "x"), ("b", 0, "z")]
     assert joined.vectors.tolist() == [[1, 10], [3, 30]]
     assert side_by_side([one]) is one
+
+
+def test_frames_are_no_latents_of_clips(tmp_path):
+    library = Library.create(tmp_path / "lib")
+    content = content_key(CLIP, "video", 0, SOURCES)
+    made = rows([("a", 0), ("a", frame_item(0.5)), ("a", frame_item(1.5))], [content] * 3, [1, 2, 3])
+    library.vectors("latents", "pictures", width=1).append(replace(made, modalities=["video"] * 3))
+    current, stale = read_current(library, {"name": "pictures", "fingerprint": "e1"}, {"a": CLIP}, SOURCES)
+    assert (current.items.tolist(), current.vectors.tolist(), stale) == ([0], [[1]], 0)
+
+
+def test_a_film_goes_with_its_frames(tmp_path):
+    table = Library.create(tmp_path / "lib").vectors("latents", "pictures", width=1)
+    keys = [("a", 0), ("a", frame_item(0.5)), ("b", 0), ("b", frame_item(0.5))]
+    table.append(replace(rows(keys, ["x"] * 4, [1, 2, 3, 4]), modalities=["video"] * 4))
+    table.append(rows([("a", 0), ("a", 1)], ["x", "y"], [5, 6]))
+    table.remove_keys([("a", 0, "video"), ("a", 1, "text")])
+    assert table.read().vectors.ravel().tolist() == [5, 3, 4]

@@ -96,7 +96,7 @@ def test_default_encoders_encode_media_bit_for_bit(library, tmp_path, originals)
     encode_library(other, names, workers=0, batch_size=1, where=where, device="cpu")
     for name in names:
         assert table(library, name) == table(other, name)
-        assert len(table(library, name)) == 2
+        assert len({clip for clip, _ in table(library, name)}) == 2
 
 
 def test_another_version_of_the_encoder_replaces_all(library, capsys):

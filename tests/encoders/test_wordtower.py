@@ -97,8 +97,10 @@ def test_latents_in_the_library_are_mapped_and_no_picture_is_read_again(library,
     source = library.vectors("latents", "efficientnet-lite0").read()
     clips = {clip.id: clip for clip in library.clips()}
     path = str(library.path_of(clips[source.ids[0]].source))
-    samples = [Sample(path, clips[i].start, clips[i].end) for i in source.ids]
-    from_media = encoder.encode([encoder.prepare(sample) for sample in samples])
+    samples = [Sample(path, clip.start, clip.end) for clip in clips.values()]
+    parts = encoder.encode_parts([encoder.prepare(sample) for sample in samples])
+    from_media = [vector for part in parts for vector in (part.vector, *part.frames)]
+    assert all(len(part.frames) == 2 for part in parts)
 
     monkeypatch.setattr("seehear.data.engines.Local.vectors", lambda *_: pytest.fail("media were read"))
     report = encode_library(library, ["wordtower"], workers=0, device="cpu")
@@ -107,7 +109,7 @@ def test_latents_in_the_library_are_mapped_and_no_picture_is_read_again(library,
         ("wordtower#modality=text", 3, 0),
     ]
     rows = library.vectors("latents", "wordtower#modality=video").read()
-    assert rows.ids == source.ids
+    assert (rows.ids, rows.items.tolist()) == (source.ids, source.items.tolist())
     np.testing.assert_allclose(rows.vectors, from_media, atol=1e-3)
     again = encode_library(library, ["wordtower"], workers=0, device="cpu")
     assert [(e.made, e.kept) for e in again.encoders] == [(0, 3), (0, 3)]
