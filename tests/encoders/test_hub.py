@@ -117,6 +117,18 @@ def test_width_determinism_and_rows_that_do_not_depend_on_the_batch(family, moda
     assert np.abs(together - together[:1]).max() > 1e-3, "the vector ignores its input"
 
 
+@pytest.mark.parametrize(("family", "by_frame"), [("clip", True), ("siglip2", True), ("videomae", False)])
+def test_towers_that_take_frames_one_at_a_time_give_those_that_differ(family, by_frame, models, samples):
+    encoder = load(models[family], modality="video")
+    prepared = [encoder.prepare(sample) for sample in samples["video"]]
+    film, _, picture = encoder.encode_parts(prepared)
+    np.testing.assert_array_equal(encoder.encode([prepared[0]])[0], film.vector)
+    assert (len(film.frames) > 1, len(picture.frames)) == (by_frame, 0)
+    if by_frame and len(film.frames) == len(prepared[0]):
+        np.testing.assert_allclose(np.mean(film.frames, axis=0), film.vector, atol=1e-5)
+    assert all(frame.shape == (encoder.width,) for frame in film.frames)
+
+
 @CHEAP_CASES
 def test_layer_and_pool_change_vector_and_fingerprint(family, modality, models, samples):
     plain = load(models[family], modality=modality)
