@@ -132,6 +132,9 @@ def _build(
         "dim": space.dim,
         "read": read,
     }
+    before = indexes(library).get(name, {})
+    if before.get("maker") == space.fingerprint and "background" in before:
+        about["background"] = before["background"]  # until it is calibrated again, others search by this
     recall, probes = _approximate(library, name) if len(table) >= approximate_from else (None, 0)
     set_index(library, name, about | {"recall": recall, "probes": probes})
     return IndexReport(name, missing, len(fresh), len(stale), len(table), texts, recall)
