@@ -106,20 +106,7 @@ def _build(
     table = library.vectors("vectors", name, space.dim)
     read = versions(library)
     wanted = _wanted(library, space, modalities)
-    have = table.keys()
-    fresh = {key for key, made in have.items() if wanted.get(key) == made}
-    stale, missing = have.keys() - fresh, len(wanted) - len(fresh)
-    for maker in sorted({maker for maker, _ in have.values()} - {space.fingerprint}):  # all of another model in one go
-        table.remove(f"maker = {quote(maker)}")
-    table.remove_keys(sorted(stale))
-    with progress(f"index {name}", missing, "vectors") as bar:
-        for part in _latents(library, space, {modality for _, _, modality in wanted}):
-            rows = [i for i, key in enumerate(_keys(part)) if key in wanted and key not in fresh]
-            for some in in_batches(rows, _BATCH):
-                table.append(_embed(space, part, some, wanted))
-                bar.advance(len(some))
-    if missing or stale:
-        table.compact()
+    added, kept, removed = _update_rows(library, space, name, wanted)
     texts = update_fulltext(library)
     _index_ids(library)
     now = datetime.now(UTC).isoformat()
@@ -137,7 +124,29 @@ def _build(
         about["background"] = before["background"]  # until it is calibrated again, others search by this
     recall, probes = _approximate(library, name) if len(table) >= approximate_from else (None, 0)
     set_index(library, name, about | {"recall": recall, "probes": probes})
-    return IndexReport(name, missing, len(fresh), len(stale), len(table), texts, recall)
+    return IndexReport(name, added, kept, removed, len(table), texts, recall)
+
+
+def _update_rows(
+    library: Library, space: Indexer, name: str, wanted: dict[Key, tuple[str, str]]
+) -> tuple[int, int, int]:
+    """Makes the rows of an index those that are wanted; returns how many were added, kept and removed."""
+    table = library.vectors("vectors", name)
+    have = table.keys()
+    fresh = {key for key, made in have.items() if wanted.get(key) == made}
+    stale, missing = have.keys() - fresh, len(wanted) - len(fresh)
+    for maker in sorted({maker for maker, _ in have.values()} - {space.fingerprint}):  # all of another model in one go
+        table.remove(f"maker = {quote(maker)}")
+    table.remove_keys(sorted(stale))
+    with progress(f"index {name}", missing, "vectors") as bar:
+        for part in _latents(library, space, {modality for _, _, modality in wanted}):
+            rows = [i for i, key in enumerate(_keys(part)) if key in wanted and key not in fresh]
+            for some in in_batches(rows, _BATCH):
+                table.append(_embed(space, part, some, wanted))
+                bar.advance(len(some))
+    if missing or stale:
+        table.compact()
+    return missing, len(fresh), len(stale)
 
 
 def _index_ids(library: Library) -> None:
