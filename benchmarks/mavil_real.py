@@ -39,7 +39,6 @@ from typing import Any
 import numpy as np
 import torch
 from common import write
-from safetensors.torch import load_model
 from torch import nn
 from torch.nn import functional as F
 from vatt_real import Case, compared, tables
@@ -58,6 +57,7 @@ from seehear.recipes.config import Run
 from seehear.recipes.data import MediaConfig, clip_features, placed
 from seehear.recipes.run import build, train_run
 from seehear.recipes.studies.grid import Cell, Result, cell_key, run_grid
+from seehear.space import load_method
 from seehear.train.loop import fit
 from seehear.types import Batch, Encoded, StepOutput, Tensor
 
@@ -184,8 +184,7 @@ def measure(cell: Cell, work: Path, options: argparse.Namespace) -> dict[str, fl
         model, steps = supervised(here, folder, resume=again)
     else:
         steps = train_run(here.library, here.run, folder, resume=again).steps
-        model = build(here.inputs, here.run)
-        load_model(model, str(folder / "model" / "model.safetensors"))
+        model = load_method(folder)[0]
     found = {"core seconds": time.process_time() - began, "seconds": time.monotonic() - wall, "steps": float(steps)}
     found["parameters"] = float(sum(p.numel() for p in model.parameters()))
     before, after = untrained(cell, work, options), looked_at(here, model.eval(), cell, work, options)

@@ -25,7 +25,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from common import write
-from safetensors.torch import load_model
 from torch import nn
 from torch.nn import functional as F
 from vatt_sets import SETS, DataSet, library_of
@@ -44,6 +43,7 @@ from seehear.recipes.config import Run
 from seehear.recipes.data import MediaConfig, MediaInputs, clip_features, placed
 from seehear.recipes.run import build, train_run
 from seehear.recipes.studies.grid import Cell, Result, cell_key, run_grid
+from seehear.space import load_method
 from seehear.train.loop import fit
 from seehear.types import Batch, Encoded, Modality, StepOutput, Tensor
 
@@ -152,8 +152,7 @@ def measure(cell: Cell, data: Path, work: Path) -> dict[str, float]:
 
 
 def compare_networks(here: Case, folder: Path) -> dict[str, float]:
-    untrained, trained = (build(here.inputs, here.run).eval() for _ in range(2))
-    load_model(trained, str(folder / "model" / "model.safetensors"))
+    untrained, trained = build(here.inputs, here.run).eval(), load_method(folder)[0].eval()
     found = {"parameters": float(sum(p.numel() for p in trained.parameters()))}
     splits = ("train", "val", "test")
     before, after = ({s: clip_features(model, here.media.split(s)) for s in splits} for model in (untrained, trained))

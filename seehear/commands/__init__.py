@@ -26,7 +26,7 @@ COMMANDS = {
     "ocr": Command("texts.Ocr", "lib", "what stands written in films and pictures"),
     "encode": Command("library.Encode", "lib", "frozen encoders -> cached latents; resumes where it stopped"),
     "plan": Command("model.Plan", "lib", "what each recipe would cost here: memory, FLOPs, hours"),
-    "train": Command("model.train", "lib fusemix", "one shared space -> runs/fusemix"),
+    "train": Command("model.train", "lib", "learn from it: kept only where that is better"),
     "evaluate": Command("model.Evaluate", "runs/fusemix", "held-out retrieval against chance and closed forms"),
     "probe": Command("downstream.Probe", "runs/vatt --label colour", "how well its frozen features tell labels apart"),
     "finetune": Command("downstream.finetune", "runs/vatt --label colour", "a classifier that starts from it"),

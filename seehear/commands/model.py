@@ -18,32 +18,38 @@ from seehear.data.workers import cores
 from seehear.errors import SeehearError, check_range
 from seehear.evaluation.report import MAIN, compare_runs
 from seehear.progress import say
+from seehear.recipes.choose import Choice, choose
 from seehear.recipes.evaluate import EvaluateOptions, evaluate_run, evaluation_folder
 from seehear.recipes.leakage import check_leakage
 from seehear.recipes.plan import PlanOptions, plan
 from seehear.recipes.protocol_run import Fusion, evaluate_protocol
-from seehear.recipes.run import Run, recipe, train_run
+from seehear.recipes.run import Run, recipe, recipes, train_run
 from seehear.report.protocol import write_protocol
 from seehear.report.run import ReportOptions, write_report
 from seehear.space import model_folder, read_config
+from seehear.space.saved import verdict_of
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Train:
-    """Train a recipe on a library. `fusemix` and `mcn` are what is best on validation, `.paper` is what was published.
-    `fusemix.bind` needs no text: it binds sounds to the space of words and pictures, by what is seen with them.
+    """Learn one shared space from a library, and say whether that was worth it: the trained model, the closed form and
+    the frozen spaces are compared on the validation clips.
 
-    The options that follow are the recipe's, with its values as defaults. With torchrun it trains on several processes.
-    A run folder that holds a run is never overwritten: --resume goes on with it.
+    Without a recipe it chooses: `fusemix` where clips have words of your own, `fusemix.bind` where they have picture
+    and sound, nothing where there is too little to learn from; and the run holds what is best, if need be the frozen
+    space. With a recipe the run holds the trained model. `fusemix` and `mcn` are what is best on validation, `.paper`
+    is what was published; their options, with their values as defaults, are listed by `seehear train lib RECIPE
+    --help`. With torchrun it trains on several processes. A run folder that holds a run is never overwritten: --resume
+    goes on with it.
 
-    Example: seehear train lib fusemix --out runs/first --optim.lr 3e-4
+    Example: seehear train lib
     """
 
     library: Positional[str]
-    recipe: Positional[str]
+    recipe: Positional[str] = ""
     """On latents: fusemix (that is fusemix.base), fusemix.bind, fusemix.paper, mcn (mcn.base), mcn.tiny, mcn.paper. On
     the media themselves: vatt, vatt.small, vatt.paper; mavil or diffmavil, also .small and .base; the name alone is the
-    tiny one, for a laptop."""
+    tiny one, for a laptop. Without: what suits the library."""
     out: Path | None = None
     """Folder of the run; runs/RECIPE when not given."""
     resume: bool = False
@@ -52,22 +58,43 @@ class _Train:
     """Print what came out as JSON."""
 
     def run(self) -> None:
-        folder = self.out or Path("runs") / self.recipe
         library = Library.open(self.library)
-        options: Run[Any, Any] = self.options  # type: ignore[attr-defined]  # added by `train`
-        result = train_run(library, options, folder, resume=self.resume, command=command_line(self))
+        options: Run[Any, Any] | None = getattr(self, "options", None)  # added by `train` where a recipe is named
+        name = self.recipe
+        if options is None:
+            choice = choose(library)
+            if not choice.recipe:
+                return self._nothing(library, choice)
+            say(f"{choice.why}: {choice.recipe}")
+            name, options = choice.recipe, recipe(choice.recipe)
+        folder = self.out or Path("runs") / name
+        command = command_line(self)
+        result = train_run(library, options, folder, resume=self.resume, command=command, keep_best=not self.recipe)
         if distributed.rank() != 0:
             return
+        verdict = verdict_of(folder)
         if self.json:
-            show(asdict(result) | {"folder": str(folder), "model": str(folder / "model")}, as_json=True)
+            plain = asdict(result) | {"folder": str(folder), "model": str(folder / "model"), "verdict": verdict}
+            show(plain, as_json=True)
         else:
-            print(f"trained {folder / 'model'}\nnext: {_next_commands(library, folder)}")
+            words = f"{verdict['words']}\n" if verdict else ""
+            print(f"trained {folder / 'model'}\n{words}next: {_next_commands(library, folder)}")
+
+    def _nothing(self, library: Library, choice: Choice) -> None:
+        if self.json:
+            show({"folder": None, "verdict": {"words": choice.why}}, as_json=True)
+        else:
+            print(f"{choice.why}\nnext: {shlex.join(['seehear', 'index', library.uri])}")
 
 
 def train(words: Sequence[str]) -> type[_Train]:
-    """The recipe's name decides the defaults of all other options, so it is looked for first."""
-    positional = [w for w in words if not w.startswith("-")]
-    default = recipe(positional[1] if len(positional) > 1 and "-" not in positional[1] else "fusemix")
+    """The recipe's name decides the defaults of all other options, so it is looked for first: the second word, or
+    behind options any word that is one. Without a recipe there are no options of one."""
+    name = words[1] if len(words) > 1 and not any(w.startswith("-") for w in words[:2]) else ""
+    name = name or next((word for word in words if word in recipes()), "")
+    if not name:
+        return _Train
+    default = recipe(name)
     kind: Any = type(default)
     options = ("options", Annotated[kind[type(default.data), type(default.method)], Flat], field(default=default))
     made = make_dataclass("Train", [options], bases=(_Train,), frozen=True, kw_only=True)

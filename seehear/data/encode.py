@@ -20,6 +20,7 @@ from seehear.data.engines import Done, Engine, Local
 from seehear.data.library import Library, Vectors, quote, table_name
 from seehear.data.locking import writing
 from seehear.data.records import Clip, Reject
+from seehear.data.transcripts import main_language
 from seehear.data.workers import WorkerDied
 from seehear.encoders import Encoder, load_towers
 from seehear.encoders.presets import describe, preset_encoders, strongest_at_hand
@@ -94,8 +95,9 @@ def encode_library(
     modalities = modalities_of(clips)
     if names is None:
         preset = preset or library.about().get("preset", "") or strongest_at_hand(modalities)
-        names = [encoder.name for encoder in preset_encoders(preset, modalities)]
-        say(describe(preset, modalities, f"seehear encode {library.uri}"))
+        language = main_language(library)
+        names = [encoder.name for encoder in preset_encoders(preset, modalities, language)]
+        say(describe(preset, modalities, f"seehear encode {library.uri}", language))
     encoders = load_all(names, modalities, device)
     if preset:
         library.set_about("preset", preset)

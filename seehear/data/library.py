@@ -273,7 +273,7 @@ class Library:
                 raise
             raise SeehearError(f"cannot filter by {where!r}: {str(error).splitlines()[0]}") from error
         parts = rows.to_batches(max_chunksize=8192)  # a row as a dict takes several times what the clip takes
-        return sorted((_clip(row) for part in parts for row in part.to_pylist()), key=lambda clip: clip.id)
+        return sorted((clip_of_row(row) for part in parts for row in part.to_pylist()), key=lambda clip: clip.id)
 
     def put_sources(self, sources: Sequence[Source]) -> None:
         self._put("sources", [asdict(s) | {"info": json.dumps(s.info, sort_keys=True)} for s in sources])
@@ -348,7 +348,8 @@ def _connect(uri: str) -> Any:
         raise SeehearError(f"cannot reach {uri}: {cause} (see docs/scaling.md)") from error
 
 
-def _clip(row: dict[str, Any]) -> Clip:
+def clip_of_row(row: dict[str, Any]) -> Clip:
+    """A clip from its row of the table."""
     texts = tuple(Text(**(t | {"by": t.get("by") or ""})) for t in row.pop("texts") or ())
     labels = tuple(row.pop("labels") or ())
     return Clip(**(row | {"texts": texts, "labels": labels, "meta": json.loads(row["meta"] or "{}")}))

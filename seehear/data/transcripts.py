@@ -98,6 +98,19 @@ def unread_seconds(library: Library, task: Literal["speech", "screen"]) -> float
     )
 
 
+def main_language(library: Library) -> str:
+    """The language that most lines of speech are in; '' where nothing has been transcribed."""
+    if _TABLE not in library.tables():
+        return ""
+    query = library.table(_TABLE).search().where("task = 'speech'").select(["language", "lines"])
+    rows = query.limit(None).to_arrow()
+    counts: Counter[str] = Counter()
+    lengths = require("pyarrow.compute").list_value_length(rows["lines"])
+    for language, count in zip(rows["language"].to_pylist(), lengths.to_pylist(), strict=True):
+        counts[language] += count or 0
+    return max(counts, key=lambda language: (counts[language], language), default="") if counts.total() else ""
+
+
 def write_transcripts(library: Library, transcripts: Sequence[Transcript]) -> None:
     """Inserts or replaces them by source and task, in one commit."""
     if transcripts:

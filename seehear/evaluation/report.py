@@ -170,7 +170,7 @@ class Report:
     # -- for people ----------------------------------------------------------------------------------------------------
 
     def __str__(self) -> str:
-        lines = [f"split: {self.split}"]
+        lines = [f"split: {self.split}", *([f"training: {self.about['verdict']}"] if "verdict" in self.about else [])]
         for task in self.tasks():
             lines += ["", *_table([r for r in self.results if r.task == task])]
         return "\n".join(lines + [f"\nwarning: {w}" for w in self.warnings])

@@ -57,6 +57,11 @@ class MethodConfig:
         """What of a clip the method can read."""
         return MODALITIES
 
+    @property
+    def starts_closed(self) -> bool:
+        """Whether the untrained model is a closed form already."""
+        return False
+
     def scheduled(self, run: AnyRun) -> AnyRun:
         """A run of these settings (`recipes.config.Run`) with what follows from them filled in."""
         return run
@@ -67,6 +72,21 @@ def seeded(kind: type[AnyMethod], config: Any, seed: int) -> AnyMethod:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(seed, "weights"))
         return kind(config)
+
+
+class Affine(nn.Module):
+    """(z - mean) @ weight"""
+
+    mean: Tensor
+    weight: Tensor
+
+    def __init__(self, mean_E: Tensor, weight_EK: Tensor):
+        super().__init__()
+        self.register_buffer("mean", mean_E.float().clone())
+        self.register_buffer("weight", weight_EK.float().clone())
+
+    def forward(self, z_NE: Tensor) -> Tensor:
+        return (z_NE - self.mean) @ self.weight
 
 
 class Method(nn.Module):
@@ -89,6 +109,10 @@ class Method(nn.Module):
     """A frozen dataclass of plain values: with it and a state dict the model can be rebuilt."""
     spaces: dict[str, tuple[Modality, ...]]
     """The shared spaces and the modalities each holds. One space is called 'joint' where there is only one."""
+
+    def __init__(self, config: Any = None):
+        super().__init__()
+        self.last_layer = nn.ModuleDict()  # by space and modality; empty but where training added one
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
@@ -143,7 +167,8 @@ class Method(nn.Module):
     def raw(self, batch: Batch, space: str | None = None) -> dict[Modality, Tensor]:
         """{modality: (B, E)} vectors of any length for the modalities of the space that the batch holds."""
         space = self.space_name(space)
-        return self.place({m: self.features(m, batch[m]) for m in self.spaces[space] if m in batch}, space)
+        placed = self.place({m: self.features(m, batch[m]) for m in self.spaces[space] if m in batch}, space)
+        return {m: self.finished(m, z_BE, space) for m, z_BE in placed.items()}
 
     def embed(self, batch: Batch, space: str | None = None) -> dict[Modality, Tensor]:
         """{modality: (B, E)} unit vectors for the modalities of the space that the batch holds: no masking, no
@@ -154,7 +179,43 @@ class Method(nn.Module):
     def place_windows(self, m: Modality, x_NWD: Tensor, space: str | None = None) -> Tensor:
         """(N, E) vectors of clips, of any length: the mean of their W windows in a space, before it is made unit."""
         z_NE = self.place({m: x_NWD.flatten(0, 1)}, space)[m]
-        return z_NE.unflatten(0, x_NWD.shape[:2]).mean(1)
+        return self.finished(m, z_NE.unflatten(0, x_NWD.shape[:2]).mean(1), space)
+
+    # -- a closed form behind the trained model (`recipes/last_layer.py`) ----------------------------------------------
+
+    def finished(self, m: Modality, z_NE: Tensor, space: str | None = None) -> Tensor:
+        """What `place` gave, through the last layer where the space has one: that takes unit vectors."""
+        if (space := self.space_name(space)) not in self.last_layer:
+            return z_NE
+        layers = self.last_layer[space]
+        assert isinstance(layers, nn.ModuleDict)
+        unit_NE: Tensor = layers[m](F.normalize(z_NE.float(), dim=-1, eps=self.shortest))
+        return unit_NE
+
+    def set_last_layer(self, space: str, mean: Mapping[Modality, Tensor], weight: Mapping[Modality, Tensor]) -> None:
+        """`mean` (E,) and `weight` (E, K) of each modality of a space."""
+        self.last_layer[space] = nn.ModuleDict({m: Affine(mean[m], weight[m]) for m in weight})
+        if (parameter := next(iter(self.parameters()), None)) is not None:
+            self.last_layer[space].to(parameter.device)
+
+    def own_state(self) -> dict[str, Tensor]:
+        """The state dict without the last layer: what another model of these settings can take over."""
+        return {name: x for name, x in self.state_dict().items() if not name.startswith("last_layer.")}
+
+    @property
+    def last_sizes(self) -> dict[str, dict[Modality, tuple[int, int]]]:
+        """Sizes of the last layers by space and modality: with them `set_last_sizes` makes room for a state dict."""
+        sizes: dict[str, dict[Modality, tuple[int, int]]] = {}
+        for name, tensor in self.last_layer.state_dict().items():
+            if name.endswith(".weight"):
+                space, m, _ = name.split(".")
+                sizes.setdefault(space, {})[m] = tensor.shape[0], tensor.shape[1]
+        return sizes
+
+    def set_last_sizes(self, sizes: Mapping[str, Mapping[Modality, Sequence[int]]]) -> None:
+        for space, own in sizes.items():
+            weight = {m: torch.zeros(rows, columns) for m, (rows, columns) in own.items()}
+            self.set_last_layer(self.space_name(space), {m: x[:, 0] for m, x in weight.items()}, weight)
 
     def space_name(self, space: str | None) -> str:
         """`space`, or the first one for None. Raises `SeehearError` for a space that the method does not have."""

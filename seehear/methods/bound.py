@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 
 from seehear.errors import SeehearError
-from seehear.methods.linear import SHRINKAGES, LinearMaps, Moments, best
+from seehear.methods import tuning
+from seehear.methods.linear import LinearMaps, Moments
 from seehear.nn.statistics import Latents, Present
 from seehear.types import Modality, Tensor
 
@@ -41,13 +43,20 @@ def tuned_bound(
     clip: Tensor | None = None,
     *,
     locked: Sequence[Modality],
-    shrinkages: Sequence[float] = SHRINKAGES,
+    shrinkages: Sequence[float] = tuning.SHRINKAGES,
+    folds: Sequence[tuning.Fold] = (),
 ) -> LinearMaps:
     """`bound` with the shrinkage of each modality that retrieves best between it and the locked ones."""
-    chosen: dict[Modality, float] = {}
+    best_of: dict[Modality, float] = {}
+    sure = None
     for p in (p for p in train.modalities if p not in locked):
         hubs = [q for q in locked if (p, q) in train.covariance or (q, p) in train.covariance]
-        candidates = (bound(train.only(p, *hubs), locked=hubs, shrinkage=r) for r in shrinkages)
+
+        def family(m: Moments, p: Modality = p, hubs: Sequence[Modality] = tuple(hubs)) -> list[LinearMaps]:
+            part = m.only(p, *hubs)
+            return [bound(part, locked=hubs, shrinkage=r) for r in shrinkages]
+
         pairs = tuple((p, q) for q in hubs)
-        chosen[p] = float(best(candidates, validation, present, clip, pairs=pairs).settings[f"shrinkage of {p}"])
-    return bound(train, locked=locked, shrinkage=chosen)
+        found = tuning.chosen(family, train, folds or [tuning.Fold(train, validation, present, clip)], pairs=pairs)
+        best_of[p], sure = float(found.settings[f"shrinkage of {p}"]), found.sure
+    return replace(bound(train, locked=locked, shrinkage=best_of), sure=sure)

@@ -125,6 +125,10 @@ class FuseMixConfig(MethodConfig):
         """The modalities that have a head."""
         return tuple(m for m in self.widths if m not in self.locked)
 
+    @property
+    def starts_closed(self) -> bool:
+        return self.head != "adapter"
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> FuseMixConfig:
         """What `dataclasses.asdict`, or JSON made from it, gave."""

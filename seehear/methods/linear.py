@@ -13,7 +13,7 @@ may lack modalities: each covariance is of the rows that have both its sides. Ev
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import combinations
@@ -23,12 +23,10 @@ import torch
 from torch.nn import functional as F
 
 from seehear.errors import SeehearError
-from seehear.nn.statistics import Latents, Present, check, chunks, deviation, present_rows, statistics
+from seehear.nn.statistics import Latents, Present, check, chunks, deviation, statistics
 from seehear.types import Modality, Tensor
 
 Pairs = Sequence[tuple[Modality, Modality]]
-
-SHRINKAGES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 
 
 @dataclass(frozen=True)
@@ -102,6 +100,25 @@ def moments(latents: Latents, present: Present | None = None, *, pairs: Pairs | 
 
 
 @dataclass(frozen=True)
+class Sureness:
+    """How sure a choice over folds is."""
+
+    folds: int
+    clips: int
+    """Clips that settings were judged by, in all folds."""
+    reciprocal_rank: float
+    """Mean over the folds."""
+    error: float
+    """Its standard error over the folds."""
+    others_as_good: int
+    """Other settings whose mean is no more than a standard error of the difference behind."""
+
+    def __str__(self) -> str:
+        rank = f"{self.reciprocal_rank:.3f} ± {self.error:.3f}"
+        return f"{self.folds} folds of {self.clips:,} clips, mean reciprocal rank {rank} (standard error)"
+
+
+@dataclass(frozen=True)
 class LinearMaps:
     """(z - mean) @ weight, made unit: stands where a trained method does, through `embed`."""
 
@@ -113,6 +130,10 @@ class LinearMaps:
     """(E,) the correlation each column reaches, where the method knows it."""
     settings: dict[str, float | int | str] = field(default_factory=dict)
     """What it was made with."""
+    sure: Sureness | None = field(default=None, compare=False)
+    """Of settings that were chosen over folds (`tuning.chosen`)."""
+    again: Callable[[Moments], LinearMaps] | None = field(default=None, compare=False, repr=False)
+    """Of a tuned form: the same settings fitted to other moments."""
 
     @property
     def spaces(self) -> dict[str, tuple[Modality, ...]]:
@@ -206,101 +227,10 @@ def ridge(m: Moments, *, shrinkage: float | Mapping[Modality, float] = 0.1, hub:
     return _maps("ridge", m, weight, None, settings)
 
 
-def tuned(
-    train: Moments,
-    validation: Latents,
-    present: Present | None = None,
-    clip: Tensor | None = None,
-    *,
-    shrinkages: Sequence[float] = SHRINKAGES,
-    ranks: Sequence[int | None] = (None, 256, 64),
-    pairs: Pairs | None = None,
-) -> LinearMaps:
-    """CCA, or generalised CCA, with the shrinkage and rank that retrieve best on validation rows; None is full rank."""
-    return best(_family(train, shrinkages, ranks), validation, present, clip, pairs=pairs)
-
-
-def tuned_ridge(
-    train: Moments,
-    validation: Latents,
-    present: Present | None = None,
-    clip: Tensor | None = None,
-    *,
-    hub: Modality,
-    shrinkages: Sequence[float] = SHRINKAGES,
-) -> LinearMaps:
-    """Ridge onto a hub; the shrinkage of each modality is the one that retrieves best between it and the hub."""
-    chosen: dict[Modality, float] = {}
-    for p in train.modalities:
-        if p != hub:
-            candidates = (ridge(train.only(p, hub), shrinkage=r, hub=hub) for r in shrinkages)
-            found = best(candidates, validation, present, clip, pairs=((p, hub),))
-            chosen[p] = float(found.settings[f"shrinkage of {p}"])
-    return ridge(train, shrinkage=chosen, hub=hub)
-
-
-def best(
-    candidates: Iterable[LinearMaps],
-    validation: Latents,
-    present: Present | None = None,
-    clip: Tensor | None = None,
-    *,
-    pairs: Pairs | None = None,
-) -> LinearMaps:
-    """The candidate that retrieves best on validation rows; the first of equals. Over several pairs of modalities: the
-    highest mean of its reciprocal ranks relative to the best in each pair, so that no easy pair outvotes a hard one."""
-    check(validation, present)
-    candidates = list(candidates)
-    scores = np.array([list(reciprocal_ranks(c, validation, present, clip, pairs=pairs).values()) for c in candidates])
-    return candidates[int((scores / scores.max(axis=0)).mean(axis=1).argmax())]
-
-
-def reciprocal_ranks(
-    maps: LinearMaps,
-    latents: Latents,
-    present: Present | None = None,
-    clip: Tensor | None = None,
-    *,
-    pairs: Pairs | None = None,
-) -> dict[tuple[Modality, Modality], float]:
-    """By pair, over both directions, the mean reciprocal rank of each row's own clip among the clips of the first 4,096
-    rows that have both modalities; ties share their ranks. `clip` is the clip number of each row, ascending (default:
-    every row is a clip). A clip ranks by its best row, and every clip has the same weight. (Evaluation proper is
-    elsewhere: this only ranks candidates.)"""
-    scores = {}
-    for p, q in pairs or list(combinations([m for m in maps.spaces["joint"] if m in latents], 2)):
-        rows = (present_rows(latents, present, p) & present_rows(latents, present, q)).nonzero().squeeze(1)[:4096]
-        if len(rows) > 1:
-            vectors = maps.embed({m: torch.as_tensor(latents[m])[rows] for m in (p, q)})
-            similar = vectors[p] @ vectors[q].T
-            own = rows if clip is None else clip[rows]
-            scores[p, q] = float(np.mean([_reciprocal_rank(s.numpy(), own.numpy()) for s in (similar, similar.T)]))
-    if not scores:
-        raise SeehearError("no two validation rows have the same two modalities: nothing to choose by")
-    return scores
-
-
-def _reciprocal_rank(similar_RR: np.ndarray, clip_R: np.ndarray) -> float:
-    _, first_C, number_R, rows_C = np.unique(clip_R, return_index=True, return_inverse=True, return_counts=True)
-    # Other captions of a row's clip are right answers, not competitors: rows compete as clips.
-    best_RC = np.maximum.reduceat(similar_RR, first_C, axis=1)
-    own_R1 = np.take_along_axis(best_RC, number_R[:, None], axis=1)
-    rank_R = 1 + (best_RC > own_R1).sum(axis=1) + ((best_RC == own_R1).sum(axis=1) - 1) / 2
-    return float(np.average(1 / rank_R, weights=1 / rows_C[number_R]))
-
-
 def _eigh(c: Tensor) -> tuple[Tensor, Tensor]:
     """Ascending eigenvalues and eigenvectors; numpy's LAPACK takes half the time of torch's."""
     values, vectors = np.linalg.eigh(c.numpy())
     return torch.from_numpy(values), torch.from_numpy(vectors)
-
-
-def _family(m: Moments, shrinkages: Sequence[float], ranks: Sequence[int | None]) -> Iterator[LinearMaps]:
-    for shrinkage in shrinkages:
-        full = canonical(m, shrinkage=shrinkage)
-        width = next(iter(full.weight.values())).shape[1]
-        for rank in sorted({width if r is None else min(r, width) for r in ranks}, reverse=True):
-            yield full.truncated(rank)
 
 
 def _correlated(

@@ -124,7 +124,7 @@ class MCN(Method):
     @torch.no_grad()
     def raw(self, batch: Batch, space: str | None = None) -> dict[Modality, Tensor]:
         """With the lengths of its sounds, where the batch has them."""
-        return self.place(batch, space)
+        return {m: self.finished(m, z_BE, space) for m, z_BE in self.place(batch, space).items()}
 
     @torch.no_grad()
     def after_step(self, out: StepOutput, progress: float) -> None:

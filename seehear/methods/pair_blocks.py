@@ -13,12 +13,14 @@ face and its voice share is lost.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from itertools import combinations
 
 import torch
 
-from seehear.methods import linear
+from seehear.methods import linear, tuning
 from seehear.nn.statistics import Latents, Present
 from seehear.types import Modality, Tensor
 
@@ -30,25 +32,40 @@ def tuned_blocks(
     clip: Tensor | None = None,
     *,
     dim: int,
-    shrinkages: Sequence[float] = linear.SHRINKAGES,
+    shrinkages: Sequence[float] = tuning.SHRINKAGES,
+    folds: Sequence[tuning.Fold] = (),
 ) -> linear.LinearMaps:
     """Blocks for the pairs that `train` knows, of `dim` coordinates in all; the shrinkage and rank of each are those
-    that retrieve best between its two modalities. In a modality every block has the same mean square length."""
+    that retrieve best between its two modalities, over `folds` where there are some."""
     pairs = [pair for pair in combinations(train.modalities, 2) if pair in train.covariance]
     rank = dim // len(pairs)
-    blocks: dict[Modality, list[Tensor]] = {m: [] for m in train.modalities}
-    settings: dict[str, float | int | str] = {}
+    chosen: dict[tuple[Modality, Modality], tuple[float, int]] = {}
     for p, q in pairs:
-        ranks = rank, min(rank, 64)
-        found = linear.tuned(
-            train.only(p, q), validation, present, clip, shrinkages=shrinkages, ranks=ranks, pairs=((p, q),)
+        found = tuning.tuned(
+            train.only(p, q),
+            validation,
+            present,
+            clip,
+            shrinkages=shrinkages,
+            ranks=(rank, min(rank, 64)),
+            pairs=((p, q),),
+            folds=[replace(fold, train=fold.train.only(p, q)) for fold in folds],
         )
-        settings[f"shrinkage of {p}-{q}"] = found.settings["shrinkage"]
-        for m, parts in blocks.items():
-            parts.append(_even(train, m, found.weight[m]) if m in (p, q) else _nothing(train, m, found.weight[p]))
-    return linear.LinearMaps(
-        "blocks", train.mean, {m: torch.cat(parts, dim=1) for m, parts in blocks.items()}, None, settings
-    )
+        chosen[p, q] = float(found.settings["shrinkage"]), int(found.settings["rank"])
+    return replace(blocks(train, chosen), again=partial(blocks, chosen=chosen))
+
+
+def blocks(train: linear.Moments, chosen: Mapping[tuple[Modality, Modality], tuple[float, int]]) -> linear.LinearMaps:
+    """Blocks of the pairs with their (shrinkage, rank). In a modality every block has the same mean square length."""
+    parts: dict[Modality, list[Tensor]] = {m: [] for m in train.modalities}
+    settings: dict[str, float | int | str] = {}
+    for (p, q), (shrinkage, rank) in chosen.items():
+        found = linear.canonical(train.only(p, q), shrinkage=shrinkage, rank=rank)
+        settings[f"shrinkage of {p}-{q}"] = shrinkage
+        for m, own in parts.items():
+            own.append(_even(train, m, found.weight[m]) if m in (p, q) else _nothing(train, m, found.weight[p]))
+    weight = {m: torch.cat(own, dim=1) for m, own in parts.items()}
+    return linear.LinearMaps("blocks", train.mean, weight, None, settings)
 
 
 def _even(train: linear.Moments, m: Modality, weight_DK: Tensor) -> Tensor:

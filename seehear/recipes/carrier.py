@@ -12,7 +12,8 @@ from seehear.data.latents import LatentData, load_latents
 from seehear.data.library import Clip, Library
 from seehear.errors import SeehearError, unknown
 from seehear.evaluation.embedded import Embedded, embed_latents
-from seehear.methods.linear import LinearMaps, moments, ridge, tuned_ridge
+from seehear.methods.linear import LinearMaps, moments, ridge
+from seehear.methods.tuning import tuned_ridge
 from seehear.nn.unit import unit
 from seehear.recipes.evaluate import latents_of
 from seehear.space import SharedSpace

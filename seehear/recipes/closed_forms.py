@@ -2,16 +2,21 @@
 every trained model, and where a run of FuseMix starts.
 
 Both are fitted by `training_moments` and tuned on `validation_rows`, so that a trained model is never ahead of a
-baseline only because the baseline was tuned in another way."""
+baseline only because the baseline was tuned in another way. Of few validation clips the best setting is best by chance:
+then it is chosen over `folds` of the training and validation clips."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from itertools import combinations
 from typing import Any, Protocol
 
+import numpy as np
+
 from seehear.data.latents import LatentData
-from seehear.methods import linear
+from seehear.errors import SeehearError
+from seehear.methods import linear, tuning
 from seehear.methods.asif import Asif
 from seehear.methods.bound import bound, tuned_bound
 from seehear.methods.frozen import Frozen, FrozenConfig
@@ -23,6 +28,9 @@ _VALIDATION_ROWS = 4096  # rows that are plenty to choose a setting by
 _ANCHORS = 20_000  # pairs that ASIF compares with
 _RANKS = (None, 256, 64)
 _DRAW = seed_of(0, "rows of the closed forms")
+FEW_CLIPS = 300
+"""Validation clips below which settings are chosen over folds."""
+_FOLDS, _FEWEST_OF_A_FOLD = 5, 2
 _FEW_SHRINKAGES = (0.1, 1.0, 10.0)  # for the eigenproblem over all modalities at once, which is the costly one
 
 
@@ -40,20 +48,22 @@ def closed_forms(data: LatentData, *, locked: Sequence[Modality] = ()) -> Iterat
     Sequences (words, spectrograms) are no vectors that a closed form could map: their modalities have none. `locked`:
     modalities whose latents are a space that the others are bound to as well."""
     data = vectors_only(data)
-    train, val = data.split("train"), data.split("val")
     for p, q in combinations(data.modalities, 2):
-        pair = _fit(_only(train, (p, q)), _only(val, (p, q)))
+        pair = _fit(data.only((p, q)).joined())
         if pair is not None:
             yield frozen_pair(data, p, q) if share_a_space(data, p, q) else pair.pop("asif")
             yield from (pair[name] for name in ("procrustes", "ridge", "cca"))
     if len(data.modalities) > 2:
-        whole = _canonical(train.joined(), val.joined())
+        whole = _canonical(data.joined())
         if whole is not None:
             yield whole
+    train, val = data.split("train").joined(), data.split("val").joined()
     if locked and len(train) > 1:
-        moments, val = training_moments(train.joined()), val.joined()
-        tune = len(val) > 1
-        yield tuned_bound(moments, *validation_rows(val), locked=locked) if tune else bound(moments, locked=locked)
+        moments = training_moments(train)
+        if len(val) > 1:
+            yield tuned_bound(moments, *validation_rows(val), locked=locked, folds=folds(data))
+        else:
+            yield bound(moments, locked=locked)
 
 
 def vectors_only(data: LatentData) -> LatentData:
@@ -76,8 +86,9 @@ def frozen_pair(data: LatentData, p: Modality, q: Modality) -> Frozen:
 
 
 def settings(form: Any) -> dict[str, Any]:
-    """What it was made with, for a report."""
-    return dict(getattr(form, "settings", {}))
+    """What it was made with and how sure that choice is, for a report."""
+    sure: linear.Sureness | None = getattr(form, "sure", None)
+    return dict(getattr(form, "settings", {})) | ({} if sure is None else asdict(sure))
 
 
 def training_moments(train: LatentData, *, pairs: linear.Pairs | None = None) -> linear.Moments:
@@ -92,40 +103,70 @@ def validation_rows(val: LatentData) -> tuple[dict[Modality, Tensor], dict[Modal
     return *clips.aligned(), clips.aligned_owner()
 
 
-def _fit(train: LatentData, val: LatentData) -> dict[str, Any] | None:
-    """None when no training clip has both modalities."""
+def folds(data: LatentData, *, pairs: linear.Pairs | None = None) -> list[tuning.Fold]:
+    """Moments of four fifths of the training and validation clips, and rows of the fifth that is left out, five times;
+    a recording is on one side. Empty where settings are chosen on the validation clips alone: they are many, or there
+    are none, or there are too few recordings, or a fold lacks a pair of modalities that the training clips have."""
+    if not 1 < (data.splits == "val").sum() < FEW_CLIPS:
+        return []
+    known = data.take((data.splits == "train") | (data.splits == "val")).joined()
+    fold_N = fold_of(known.groups.numpy())
+    if min(np.bincount(fold_N, minlength=_FOLDS)) < _FEWEST_OF_A_FOLD:
+        return []
+    try:
+        moments = [training_moments(known.take(fold_N != fold), pairs=pairs) for fold in range(_FOLDS)]
+    except SeehearError:  # no two modalities together
+        return []
+    needed = training_moments(known.split("train"), pairs=pairs).covariance.keys()
+    if not all(needed <= m.covariance.keys() for m in moments):
+        return []
+    return [tuning.Fold(m, *validation_rows(known.take(fold_N == fold))) for fold, m in enumerate(moments)]
+
+
+def fold_of(groups_N: np.ndarray) -> np.ndarray:
+    """(N,) fold of each clip: recordings, the largest first, go where the fewest clips are; equal ones as drawn."""
+    names, number_N, sizes = np.unique(groups_N, return_inverse=True, return_counts=True)
+    drawn = np.random.default_rng(_DRAW).permutation(len(names))
+    fold, filled = np.zeros(len(names), np.int64), np.zeros(_FOLDS, np.int64)
+    for group in drawn[np.argsort(-sizes[drawn], kind="stable")]:
+        fold[group] = filled.argmin()
+        filled[fold[group]] += sizes[group]
+    found: np.ndarray = fold[number_N]
+    return found
+
+
+def _fit(data: LatentData) -> dict[str, Any] | None:
+    """Of clips that have both modalities. None when there are not two of them to train on."""
+    train, val = data.split("train"), data.split("val")
     if len(train) < 2:
         return None
-    m = training_moments(train)
+    m, held_out = training_moments(train), folds(data)
     anchors, _ = train.sample(_ANCHORS, _DRAW).aligned()
-    forms: dict[str, list[Any]] = {
-        "asif": [Asif(anchors)],
-        "procrustes": [linear.procrustes(m, rank=_at_most(m, r)) for r in _RANKS],
-        "ridge": [linear.ridge(m, shrinkage=s, hub=h) for h in m.modalities for s in linear.SHRINKAGES],
+    forms: dict[str, Callable[[linear.Moments], list[linear.LinearMaps]]] = {
+        "procrustes": lambda m: [linear.procrustes(m, rank=_at_most(m, r)) for r in _RANKS],
+        "ridge": lambda m: [linear.ridge(m, shrinkage=s, hub=h) for h in m.modalities for s in tuning.SHRINKAGES],
     }
-    found: dict[str, Any] = {name: _best(candidates, val) for name, candidates in forms.items()}
-    return found | {"cca": _canonical(train, val, m)}
+    if len(val) > 1:
+        held_out = held_out or [tuning.Fold(m, *validation_rows(val))]
+        found = {name: tuning.chosen(family, m, held_out) for name, family in forms.items()}
+    else:  # the first of each: its own default
+        found = {name: family(m)[0] for name, family in forms.items()}
+    return found | {"asif": Asif(anchors), "cca": _canonical(data, m, held_out)}
 
 
-def _canonical(train: LatentData, val: LatentData, m: linear.Moments | None = None) -> Any:
+def _canonical(
+    data: LatentData, m: linear.Moments | None = None, held_out: list[tuning.Fold] | None = None
+) -> linear.LinearMaps | None:
+    train, val = data.split("train"), data.split("val")
     if len(train) < 2:
         return None
     m = m or training_moments(train)
     if len(val) < 2:
         return linear.canonical(m)
-    shrinkages = linear.SHRINKAGES if len(m.modalities) == 2 else _FEW_SHRINKAGES
-    return linear.tuned(m, *validation_rows(val), shrinkages=shrinkages)
-
-
-def _best(candidates: list[Any], val: LatentData) -> Any:
-    """Without validation clips the first: its own default."""
-    return linear.best(candidates, *validation_rows(val)) if len(val) > 1 and len(candidates) > 1 else candidates[0]
+    shrinkages = tuning.SHRINKAGES if len(m.modalities) == 2 else _FEW_SHRINKAGES
+    held_out = folds(data) if held_out is None else held_out
+    return tuning.tuned(m, *validation_rows(val), shrinkages=shrinkages, folds=held_out)
 
 
 def _at_most(m: linear.Moments, rank: int | None) -> int | None:
     return None if rank is None else min(rank, *(len(mean) for mean in m.mean.values()))
-
-
-def _only(data: LatentData, modalities: tuple[Modality, ...]) -> LatentData:
-    """The clips that have all of some modalities, and nothing else of them."""
-    return data.only(modalities).joined(at_least=len(modalities))

@@ -22,6 +22,7 @@ from seehear.evaluation.protocol import group_warnings
 from seehear.evaluation.report import JSON_NAME, Report, TaskResult, provenance
 from seehear.recipes.bench import Bench, EvaluateOptions, baseline_results, model_results
 from seehear.space.frozen import FROZEN, frozen_towers
+from seehear.space.saved import verdict_of
 
 if TYPE_CHECKING:
     from seehear.space import SharedSpace
@@ -51,6 +52,8 @@ def evaluate_run(
     bench = Bench(data, labels_of(library, data), options, space)
     about = _about(library, data, options, command or f"seehear evaluate {run}")
     about |= {"model_name": str(run), "model_revision": space.fingerprint}
+    if verdict := verdict_of(run):
+        about["verdict"] = verdict["words"]
     baselines = [*frozen_results(library, bench), *baseline_results(bench)] if options.closed_forms else []
     results = [*model_results(bench), *baselines]
     if not results:
@@ -59,7 +62,12 @@ def evaluate_run(
             f"no clip of the split {options.split!r} in {library.uri} has two modalities of this run: choose another "
             f"with --split (clips with latents: {counts}), or another --library"
         )
-    report = Report(split=options.split, results=tuple(results), warnings=tuple(_warnings(bench, library)), about=about)
+    report = Report(
+        split=options.split,
+        results=tuple(results),
+        warnings=(*_machine_texts(bench, library), *_warnings(bench)),
+        about=about,
+    )
     report.save(folder)
     return report
 
@@ -147,11 +155,14 @@ def labels_of(library: Library, data: LatentData) -> list[tuple[str, ...]]:
     return [labels.get(i, ()) for i in data.ids.tolist()]
 
 
-def _warnings(bench: Bench, library: Library) -> Iterator[str]:
+def _machine_texts(bench: Bench, library: Library) -> Iterator[str]:
     if "text" in bench.test.modalities:
-        here = {i for i, has in zip(bench.test.ids.tolist(), bench.test.has("text").tolist(), strict=True) if has}
+        here = set(bench.test.ids[bench.test.has("text").numpy()].tolist())
         if made := machine_made(library, [t for c in library.clips() if c.id in here for t in learned_texts(c)]):
             yield f"of the clips evaluated, {made}: they are no ground truth"
+
+
+def _warnings(bench: Bench) -> Iterator[str]:
     yield from group_warnings(bench.test.groups.tolist(), bench.options.split)
     train = set(bench.data.split("train").groups.tolist())
     shared = train & set(bench.test.groups.tolist()) if bench.options.split != "train" else set()

@@ -6,14 +6,14 @@ from dataclasses import replace
 from typing import Any
 
 from seehear.data.latents import LatentData
-from seehear.methods import linear
+from seehear.methods import linear, tuning
 from seehear.methods.base import seeded
 from seehear.methods.bound import bound, tuned_bound
 from seehear.methods.fusemix import FuseMix, FuseMixConfig
 from seehear.methods.pair_blocks import tuned_blocks
 from seehear.nn.random import seed_of
 from seehear.progress import say
-from seehear.recipes.closed_forms import training_moments, validation_rows
+from seehear.recipes.closed_forms import folds, training_moments, validation_rows
 from seehear.recipes.config import Run
 from seehear.recipes.data import LatentInputs, LatentsConfig
 from seehear.space.frozen import Towers
@@ -81,8 +81,9 @@ def build(config: FuseMixConfig, inputs: LatentInputs, *, seed: int, batch_size:
     if config.locked and len(validation) < 2:
         start = bound(training_moments(train, pairs=config.pairs or None), locked=config.locked)
     elif config.head != "adapter" and len(validation) > 1:
-        start = _closed_start(config, train, validation)
-        say(f"starts from {start.name}, {', '.join(f'{k} {v}' for k, v in start.settings.items())}: best on validation")
+        start = _closed_start(config, inputs)
+        made = ", ".join(f"{k} {v}" for k, v in start.settings.items())
+        say(f"starts from {start.name}, {made}: best on validation{f', {start.sure}' if start.sure else ''}")
     return model.fit(latents, present, start=start)
 
 
@@ -91,7 +92,7 @@ def start_of(config: FuseMixConfig, data: LatentData, *, locked: Towers | None =
     the space that is kept, where one is."""
     inputs = LatentInputs(data, locked=locked or {})
     config = replace(config, widths=_widths(inputs), **_locked(inputs))
-    return _closed_start(config, inputs.train, inputs.validation)
+    return _closed_start(config, inputs)
 
 
 def _widths(inputs: LatentInputs) -> dict[Modality, int]:
@@ -105,23 +106,30 @@ def _locked(inputs: LatentInputs) -> dict[str, Any]:
     return {"locked": tuple(inputs.locked), "dim": int(next(iter(inputs.locked.values()))[0]["width"])}
 
 
-def _closed_start(config: FuseMixConfig, train: LatentData, validation: LatentData) -> linear.LinearMaps:
-    """The closed form that retrieves best on the validation clips: CCA (for three modalities a block of coordinates a
-    pair, so that none pays for another) or ridge onto the hub, each with its own tuned shrinkage. Where pairs are given
-    and have a hub it is ridge: the hub's own vectors are then the space, so that modalities which were never paired
-    meet in it, and that no validation pair can show. Into a space that is kept leads ridge alone."""
+def _closed_start(config: FuseMixConfig, inputs: LatentInputs) -> linear.LinearMaps:
+    """The closed form that retrieves best on the validation clips, or in folds where these are few: CCA (for three
+    modalities a block of coordinates a pair, so that none pays for another) or ridge onto the hub, each with its own
+    tuned shrinkage. Where pairs are given and have a hub it is ridge: the hub's own vectors are then the space, so that
+    modalities which were never paired meet in it, and that no validation pair can show. Into a space that is kept leads
+    ridge alone."""
     pairs = config.pairs or None
-    moments, rows = training_moments(train, pairs=pairs), validation_rows(validation)
+    moments, rows = training_moments(inputs.train, pairs=pairs), validation_rows(inputs.validation)
+    held_out = folds(inputs.clips, pairs=pairs)
     if config.locked:
-        return tuned_bound(moments, *rows, locked=config.locked)
-    ridge = linear.tuned_ridge(moments, *rows, hub=hub(config))
+        return tuned_bound(moments, *rows, locked=config.locked, folds=held_out)
+    ridge = tuning.tuned_ridge(moments, *rows, hub=hub(config), folds=held_out)
     if config.pairs and len(config.widths) > 2 and set(config.widths).intersection(*config.pairs):
         return ridge
     if len(config.widths) > 2:
-        canonical = tuned_blocks(moments, *rows, dim=config.dim)
+        canonical = tuned_blocks(moments, *rows, dim=config.dim, folds=held_out)
     else:
-        canonical = linear.tuned(moments, *rows, pairs=pairs)
-    return linear.best([canonical, ridge], *rows, pairs=pairs)
+        canonical = tuning.tuned(moments, *rows, pairs=pairs, folds=held_out)
+    both = [form.again for form in (canonical, ridge) if form.again is not None]
+
+    def family(m: linear.Moments) -> list[linear.LinearMaps]:
+        return [fitted(m) for fitted in both]
+
+    return tuning.chosen(family, moments, held_out or [tuning.Fold(moments, *rows)], pairs=pairs)
 
 
 def hub(config: FuseMixConfig) -> Modality:

@@ -14,6 +14,7 @@ from seehear.search.background import calibrate_index
 from seehear.search.index import IndexReport, build_index, indexes
 from seehear.space import SharedSpace
 from seehear.space.frozen import FROZEN, frozen_towers
+from seehear.space.saved import verdict_of
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ def index_run(library: Library, run: str | Path, *, name: str = "", device: str 
     space = SharedSpace.from_pretrained(folder, device=device)
     space.encode_library(library)
     name = name or folder.name
+    if verdict := verdict_of(folder):
+        say(f"{folder.name}: {verdict['words']}")
     report = build_index(library, space, name=name, model=str(folder))
     calibrate_index(library, space, name)
     return report

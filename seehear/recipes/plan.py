@@ -24,6 +24,7 @@ from seehear.data.library import Library
 from seehear.data.workers import cores
 from seehear.errors import SeehearError
 from seehear.progress import StopRequest, counted, progress, say, set_quiet, stop_requests
+from seehear.recipes.choose import Choice, choose
 from seehear.recipes.config import Run
 from seehear.recipes.estimate import Estimate, estimates
 from seehear.recipes.run import recipe, recipes
@@ -60,6 +61,8 @@ class Plan:
     recipes: list[Estimate] = field(default_factory=list)
     stopped: bool = False
     """Whether it was interrupted before every recipe was tried."""
+    choice: Choice = field(default_factory=lambda: Choice("", ""))
+    """What 'seehear train' takes where no recipe is named."""
 
     def __str__(self) -> str:
         parts = [_table(self.recipes)] if any(e.how for e in self.recipes) else []
@@ -89,7 +92,7 @@ def plan(library: Library, options: PlanOptions) -> Plan:
             found.append(one)
             say(f"{one.recipe}: {one.why_not or _line(one)}")
             shown.advance()
-    return Plan(library=library.uri, machine=machine(), recipes=found, stopped=bool(stop))
+    return Plan(library=library.uri, machine=machine(), recipes=found, stopped=bool(stop), choice=choose(library))
 
 
 def machine() -> str:
@@ -208,8 +211,10 @@ def _basis(e: Estimate) -> str:
 def _words(plan: Plan) -> Iterator[str]:
     able = sorted((e for e in plan.recipes if e.fits), key=lambda e: e.seconds)
     soon, late = [e for e in able if e.seconds < _DAY], [e for e in able if e.seconds >= _DAY]
+    taken = recipe(plan.choice.recipe).recipe if plan.choice.recipe else ""
     if soon:
-        first = next((e for e in plan.recipes if e in soon and e.seconds < _AT_ONCE), soon[0])
+        quick = next((e for e in plan.recipes if e in soon and e.seconds < _AT_ONCE), soon[0])
+        first = next((e for e in soon if e.recipe == taken), quick)
         soon = [first, *(e for e in soon if e is not first)]
         yield f"On this machine ({plan.machine}) start with {first.recipe}: {duration(first.seconds)}."
     elif late:
@@ -229,5 +234,7 @@ def _words(plan: Plan) -> Iterator[str]:
     reading = [e.recipe for e in soon if e.waiting > 0.3]
     if reading:
         yield f"{', '.join(reading)} wait for clips to be decoded: --data.cache FOLDER keeps them."
+    if plan.choice.why:
+        yield f"Without a recipe 'seehear train' takes {taken}: {plan.choice.why}." if taken else f"{plan.choice.why}."
     if plan.stopped:
         yield "(Interrupted: recipes that were not tried are not listed.)"

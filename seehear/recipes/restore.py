@@ -102,5 +102,5 @@ def _without_chance(method: MAViL) -> MAViL:
         )
     config = replace(method.config, roll=False, intra_weight=0.0, decoded=dict.fromkeys(SIDES, 1.0))
     plain = type(method).from_config(asdict(config)).to(next(method.parameters()).device)
-    plain.load_state_dict(method.state_dict())
+    plain.load_state_dict(method.own_state())
     return plain

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from seehear import distributed
 from seehear.data.loader import TrainingData
@@ -21,7 +24,19 @@ from seehear.nn.random import seed_of
 from seehear.progress import counted, say
 from seehear.recipes.config import Run
 from seehear.recipes.data import Inputs
-from seehear.recipes.scores import retrieval_scores
+from seehear.recipes.last_layer import add_last_layer
+from seehear.recipes.scores import clip_scores, retrieval_scores
+from seehear.recipes.verdict import (
+    CLOSED_FORM,
+    FROZEN_SPACE,
+    Directions,
+    Verdict,
+    closed_form_scores,
+    frozen_scores,
+    frozen_spaces,
+    judge,
+)
+from seehear.space.frozen import frozen_method
 from seehear.train.files import has_model, save_model
 from seehear.train.loop import TrainResult, Validate, fit
 from seehear.types import Modality
@@ -53,28 +68,50 @@ def recipe(name: str) -> Run[Any, Any]:
 
 
 def train_run(
-    library: Library, run: Run[Any, Any], folder: str | Path, *, resume: bool = False, command: str = ""
+    library: Library,
+    run: Run[Any, Any],
+    folder: str | Path,
+    *,
+    resume: bool = False,
+    command: str = "",
+    keep_best: bool = False,
 ) -> TrainResult:
-    """Train on the library's latents, or on its media; the model is in `folder/model`. `command` is noted there."""
+    """Train on the library's latents, or on its media; the model is in `folder/model`. It is compared with the closed
+    form and the library's frozen spaces on the validation clips (`verdict.py`); `keep_best`: where a frozen space is
+    better, the folder holds that one. `command` is noted there."""
     distributed.start()
     inputs = run.data.load(library, run.method)
     texts = [text for clip in library.clips("split = 'train'") for text in learned_texts(clip)]
     made = machine_made(library, texts) if "text" in inputs.clips.modalities else ""
     if made and distributed.rank() == 0:
         say(f"learns from machine-made texts: {made}")
-    return train_on(inputs, run, folder, resume=resume, command=command)
+    return _train(inputs, run, Path(folder), resume=resume, command=command, library=library, keep_best=keep_best)
 
 
 def train_on(
     inputs: Inputs, run: Run[Any, Any], folder: str | Path, *, resume: bool = False, command: str = ""
 ) -> TrainResult:
-    """The same for clips that are at hand: `LatentInputs` of a shard or of arrays."""
-    ready, folder = prepare(inputs, run), Path(folder)
+    """The same for clips that are at hand, `LatentInputs` of a shard or of arrays: nothing to compare with."""
+    return _train(inputs, run, Path(folder), resume=resume, command=command)
+
+
+def _train(
+    inputs: Inputs,
+    run: Run[Any, Any],
+    folder: Path,
+    *,
+    resume: bool,
+    command: str,
+    library: Library | None = None,
+    keep_best: bool = False,
+) -> TrainResult:
+    ready = prepare(inputs, run)
     run, first = ready.run, distributed.rank() == 0
     if first:
         say(_about(ready, inputs))
         if ready.score is None:
             say("no validation clips: training runs to its end, and its last weights are kept")
+    start = deepcopy(ready.method) if library is not None and run.method.starts_closed else None
     result = fit(
         ready.method,
         ready.data,
@@ -86,12 +123,51 @@ def train_on(
         resume=resume,
     )
     if first:
-        training = {"clips": ready.clips, "step": result.best_step, "seconds": round(result.seconds, 1)}
-        facts = {"metrics": result.metrics, "training": {"recipe": run.recipe, **training}}
-        save_model(folder / "model", ready.method, inputs.facts(ready.method.eval()) | facts, files=inputs.files)
+        last = (
+            {}
+            if ready.score is None
+            else add_last_layer(ready.method.eval(), inputs, ready.drawn, run.method.pairs, seed=run.train.seed)
+        )
+        if last and ready.score is not None:
+            metrics = ready.score(ready.method)
+            result = replace(result, metrics=metrics, score=metrics["score"])
+            say("; ".join(f"{made['form']} as last layer of {space}" for space, made in last.items()))
+        training: dict[str, Any] = {"clips": ready.clips, "step": result.best_step, "seconds": round(result.seconds, 1)}
+        training |= {"last_layer": last} if last else {}
+        method, facts = ready.method.eval(), {"metrics": result.metrics, "training": {"recipe": run.recipe, **training}}
         at = "" if result.score is None else f", validation score {100 * result.score:.1f} % at {result.best_step:,}"
         say(f"trained {counted(result.steps, 'step')} in {result.seconds:.0f} s{at}{inputs.lost()}")
+        own: Mapping[str, Any] = inputs.facts(method)
+        if library is not None and ready.score is not None:
+            verdict, method, own = _compare(ready, inputs, library, start, keep_best=keep_best)
+            facts |= {} if verdict is None else {"verdict": verdict.plain()}
+        save_model(folder / "model", method, {**own, **facts}, files=inputs.files)
     return result
+
+
+def _compare(
+    ready: Prepared, inputs: Inputs, library: Library, start: Method | None, *, keep_best: bool
+) -> tuple[Verdict | None, Method, Mapping[str, Any]]:
+    """(the verdict, the model that the run keeps, what its config.json says of its inputs)"""
+    clips, pairs, trained = ready.drawn, ready.run.method.pairs, ready.method
+
+    def scores(model: Method) -> Directions:
+        return clip_scores(model.spaces, inputs.vectors(model, clips), pairs)
+
+    if start is not None:
+        start.to(distributed.device(ready.run.train.device)).eval()
+        closed = scores(start)
+    else:
+        closed = closed_form_scores(library, ready.run.data.where, clips.ids)
+    spaces = {f"{FROZEN_SPACE} {name}": towers for name, towers in frozen_spaces(library).items()}
+    others = {CLOSED_FORM: closed} | {name: frozen_scores(library, t, clips.ids) for name, t in spaces.items()}
+    verdict = judge(scores(trained), {name: d for name, d in others.items() if d}, np.asarray(clips.groups))
+    if verdict is not None and keep_best and verdict.best in spaces:
+        towers = spaces[verdict.best]
+        return replace(verdict, kept=verdict.best), frozen_method(towers), {"encoders": towers}
+    if verdict is not None and keep_best and verdict.best == CLOSED_FORM and start is not None:
+        return replace(verdict, kept=CLOSED_FORM), start, inputs.facts(start)
+    return verdict, trained, inputs.facts(trained)
 
 
 def finish(inputs: Inputs, run: Run[Any, Any], folder: Path) -> None:
@@ -115,6 +191,8 @@ class Prepared:
     """Clips of the split 'val'."""
     scored: int
     """Of those, a draw."""
+    drawn: Any
+    """The validation clips that are scored."""
     score: Validate | None
     """By that draw; None where there are too few."""
 
@@ -132,6 +210,7 @@ def prepare(inputs: Inputs, run: Run[Any, Any], *, scored: int | None = None) ->
         clips=clips,
         validation=len(inputs.validation),
         scored=len(drawn),
+        drawn=drawn,
         score=partial(validation_score, inputs=inputs, clips=drawn, pairs=run.method.pairs) if len(drawn) > 1 else None,
     )
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from itertools import combinations
+
+import numpy as np
 
 from seehear.evaluation.embedded import Embedded, smallest_space
 from seehear.evaluation.retrieval import retrieval
@@ -19,15 +22,61 @@ def retrieval_scores(
 ) -> dict[str, float]:
     """R@1 and R@10 of both directions of every pair (all, when empty), in the smallest space that holds it; `score` is
     their mean. `embedded`: vectors by space and modality."""
-    there = tuple(dict.fromkeys(m for vectors in embedded.values() for m in vectors))
     found: dict[str, float] = {}
+    for query, gallery, q, g in _directions(spaces, embedded, pairs):
+        metrics = retrieval(q.vectors, g.vectors, q.owner, g.owner).metrics
+        found |= {f"{query}->{gallery} {k}": metrics[k] for k in ("R@1", "R@10")}
+    return {"score": sum(found.values()) / max(len(found), 1), **found}
+
+
+@dataclass(frozen=True)
+class ClipScores:
+    """One direction of retrieval, clip by clip: what two models of the same clips are compared by."""
+
+    clips: np.ndarray
+    """(C,) clip numbers, ascending: those that ask."""
+    first: np.ndarray
+    """(C,) share of the clip's queries that find it first; ties share their place."""
+    ten: np.ndarray
+    """(C,) the same among the first ten."""
+    gallery: int
+    """Clips that are looked through."""
+
+
+def clip_scores(
+    spaces: Mapping[str, tuple[Modality, ...]],
+    embedded: Mapping[str, Mapping[Modality, Embedded]],
+    pairs: tuple[Pair, ...] = (),
+) -> dict[str, ClipScores]:
+    """{'text->video': scores of every clip}, for the directions that `retrieval_scores` takes its mean over."""
+    found = {}
+    for query, gallery, q, g in _directions(spaces, embedded, pairs):
+        result = retrieval(q.vectors, g.vectors, q.owner, g.owner)
+        clips, at = np.unique(q.owner[result.rows], return_inverse=True)
+        first, ten = (np.bincount(at, weights=result.per_query[k]) / np.bincount(at) for k in ("R@1", "R@10"))
+        found[f"{query}->{gallery}"] = ClipScores(clips, first, ten, len(np.unique(g.owner)))
+    return found
+
+
+def flat_scores(scores: Mapping[str, ClipScores]) -> tuple[np.ndarray, np.ndarray]:
+    """((V,) mean of found first and among the first ten, (V,) clip numbers) of all directions one after the other,
+    weighted so that their mean is that over directions."""
+    clips = np.concatenate([s.clips for s in scores.values()])
+    values = [(s.first + s.ten) / 2 * (len(clips) / len(scores) / len(s.clips)) for s in scores.values()]
+    return np.concatenate(values), clips
+
+
+def _directions(
+    spaces: Mapping[str, tuple[Modality, ...]],
+    embedded: Mapping[str, Mapping[Modality, Embedded]],
+    pairs: tuple[Pair, ...],
+) -> Iterator[tuple[Modality, Modality, Embedded, Embedded]]:
+    """(query modality, gallery modality, queries, gallery) of both directions of every pair that has common clips."""
+    there = tuple(dict.fromkeys(m for vectors in embedded.values() for m in vectors))
     for pair in pairs or combinations(there, 2):
         if (space := smallest_space(spaces, *pair)) is None or not set(pair) <= set(there):
             continue
-        here = embedded[space]
         for query, gallery in (pair, pair[::-1]):
-            q, g = here[query], here[gallery]
+            q, g = embedded[space][query], embedded[space][gallery]
             if set(q.owner.tolist()) & set(g.owner.tolist()):
-                metrics = retrieval(q.vectors, g.vectors, q.owner, g.owner).metrics
-                found |= {f"{query}->{gallery} {k}": metrics[k] for k in ("R@1", "R@10")}
-    return {"score": sum(found.values()) / max(len(found), 1), **found}
+                yield query, gallery, q, g

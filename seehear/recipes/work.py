@@ -26,7 +26,7 @@ from seehear.data.portions import Portion
 from seehear.data.prepare import PrepareOptions, Share, prepare_share
 from seehear.data.records import COARSE, UNCUT, digest
 from seehear.data.scan import Folder, Found
-from seehear.data.transcripts import unread_seconds
+from seehear.data.transcripts import main_language, unread_seconds
 from seehear.data.vectors import one_of
 from seehear.encoders import Encoder
 from seehear.encoders.presets import preset_encoders, strongest_at_hand
@@ -187,9 +187,10 @@ class Work:
         modalities = modalities_of(library.clips())
         preset = self.preset or library.about().get("preset", "") or strongest_at_hand(modalities)
         library.set_about("preset", preset)
-        key = " ".join((preset, *modalities))
+        language = main_language(library)
+        key = " ".join((preset, language, *modalities))
         if key not in self._towers:
-            names = [encoder.name for encoder in preset_encoders(preset, modalities)]
+            names = [encoder.name for encoder in preset_encoders(preset, modalities, language)]
             self._towers = {key: load_all(names, modalities, self.device)}
         return self._towers[key]
 

@@ -160,6 +160,7 @@ def _lead(run: Path, folder: Path, report: Report, warnings: Sequence[str]) -> l
         "library": about.get("dataset_name"),
         "split": f"{report.split}, {counted(clips, 'clip')}" if clips is not None else report.split,
         "encoders": "; ".join(encoders),
+        "training": about.get("verdict"),
         "evaluated": evaluated_at(folder),
         "files": linked(FILES | {os.path.relpath(run / "config.json", folder): "all settings"}),
     }

@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from seehear.data.clip_table import ClipTable
 from seehear.data.library import Clip, Library, Vectors, table_name
 from seehear.data.locking import writing
 from seehear.data.records import Text, digest
@@ -42,16 +43,17 @@ KINDS = ("seen", "heard", "spoken", "screen", "text")
 """How a moment can answer; `text` is a caption of the user's own."""
 
 
-def kinds_of_rows(rows: Vectors, clips: Mapping[str, Clip]) -> np.ndarray:
-    """(N,) number in `KINDS` of each row of an index; -1 where its clip is gone."""
-    names = []
-    for clip, item, modality in zip(rows.ids, rows.items.tolist(), rows.modalities, strict=True):
-        texts = clips[clip].texts if clip in clips else ()
-        if modality != "text":
-            names.append(KINDS.index(_KIND_OF[modality]))
-        else:
-            names.append(KINDS.index(kind_of_text(texts[item])) if item < len(texts) else -1)
-    return np.array(names, np.int8)
+def kinds_of_rows(rows: Vectors, clips: ClipTable) -> np.ndarray:
+    """(N,) number in `KINDS` of each row of an index; -1 where its text is gone."""
+    kinds_N = np.full(len(rows), -1, np.int8)
+    modalities_N = np.asarray(rows.modalities, dtype=object)
+    for modality, kind in _KIND_OF.items():
+        kinds_N[modalities_N == modality] = KINDS.index(kind)
+    texts = np.flatnonzero(modalities_N == "text")
+    number = {of: KINDS.index(kind) for of, kind in _KIND_OF_TEXT.items()} | {None: -1}
+    said = clips.kinds_of_texts([rows.ids[n] for n in texts.tolist()], rows.items[texts])
+    kinds_N[texts] = [number[kind] for kind in said]
+    return kinds_N
 
 
 def kind_of_text(text: Text) -> str:
@@ -67,7 +69,7 @@ def calibrate_index(library: Library, space: SearchSpace, name: str) -> None:
     if "text" not in space.modalities or about.get("background", {}).get("made") == made:
         return
     rows = library.vectors("vectors", name).read()
-    kinds_N = kinds_of_rows(rows, {clip.id: clip for clip in library.clips()})
+    kinds_N = kinds_of_rows(rows, ClipTable(library))
     vectors_NE, bank_BE = unit(rows.vectors), _bank(space, phrases)
     scales = {
         KINDS[kind]: fit_scale(vectors_NE[kinds_N == kind], bank_BE)
@@ -114,7 +116,7 @@ class Calibration:
 class OpenIndex:
     """An index in memory, with its calibration."""
 
-    def __init__(self, library: Library, space: SearchSpace, name: str, clips: Mapping[str, Clip]):
+    def __init__(self, library: Library, space: SearchSpace, name: str, clips: ClipTable):
         rows = library.vectors("vectors", name).read()
         self.space, self.name = space, name
         self.vectors_NE = unit(rows.vectors)

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from seehear.data.clip_table import ClipTable
 from seehear.data.library import Clip, Library
 from seehear.errors import SeehearError, unknown
 from seehear.search.allowed import allowed_clips
@@ -112,7 +113,7 @@ class MomentSearch:
 
     def __init__(self, library: Library, spaces: Mapping[str, SearchSpace]):
         self.library = library
-        self.clips = {clip.id: clip for clip in library.clips()}
+        self.clips = ClipTable(library)
         self.indexes = [OpenIndex(library, space, name, self.clips) for name, space in spaces.items()]
         self.indexed = len({clip for index in self.indexes for clip in index.ids_N} & self.clips.keys())
         self._roots, self._copies = library.roots(), library.copies()
@@ -160,8 +161,7 @@ class MomentSearch:
                 total[clip] = total.get(clip, 0.0) + weight / asked_for * match.evidence
                 if clip not in best or match.evidence > best[clip].evidence:
                     best[clip] = match
-        has_texts = any(clip.texts for clip in self.clips.values())
-        if not answered and not (has_texts and any(_words(part) for part in parts)):
+        if not answered and not (self.clips.has_texts and any(_words(part) for part in parts)):
             raise NothingToCompare(self._why_nothing(parts))
         return {clip: replace(best[clip], evidence=total[clip]) for clip in total}
 

@@ -39,7 +39,11 @@ def load_frozen(address: str) -> tuple[Frozen, Towers]:
         towers = found[name]
     else:
         towers = _towers_of(rest)
-    return Frozen(FrozenConfig(widths={m: infos[0]["width"] for m, infos in towers.items()})), towers
+    return frozen_method(towers), towers
+
+
+def frozen_method(towers: Towers) -> Frozen:
+    return Frozen(FrozenConfig(widths={m: infos[0]["width"] for m, infos in towers.items()}))
 
 
 def frozen_towers(encoders: Mapping[str, Mapping[str, Any]]) -> dict[str, Towers]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +42,12 @@ def load_model(folder: str | os.PathLike[str]) -> tuple[Method, dict[str, Any]]:
     """(the method of a run or model folder, its config.json)"""
     folder = model_folder(folder)
     config = read_config(folder)
-    make = partial(make_method, config["method"], config["config"])
+
+    def make() -> Method:
+        made = make_method(config["method"], config["config"])
+        made.set_last_sizes(config.get("last_layer", {}))
+        return made
+
     try:
         with torch.device("meta"):  # which needs no memory, whatever sizes are asked for
             empty = make()
@@ -81,6 +85,14 @@ def read_config(folder: Path) -> dict[str, Any]:
     if wrong:
         raise SeehearError(f"{path}: {', '.join(wrong)} is not as seehear writes it")
     return config
+
+
+def verdict_of(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """What the end of training said of a run (`recipes/verdict.py`), {} where it was compared with nothing."""
+    if str(folder).startswith(FROZEN):
+        return {}
+    verdict = read_config(model_folder(folder)).get("verdict")
+    return verdict if isinstance(verdict, dict) and isinstance(verdict.get("words"), str) else {}
 
 
 def _is_encoder(info: Any) -> bool:

@@ -277,6 +277,7 @@ def save_model(
     write_tensors(part / "model.safetensors", method.state_dict())
     config = {"method": method.name, "config": asdict(method.config), "spaces": method.spaces}
     config |= {"encoders": {}, "seehear": version()} | dict(extra)
+    config |= {"last_layer": method.last_sizes} if method.last_layer else {}
     write_text(part / "config.json", json.dumps(config, indent=2, ensure_ascii=False) + "\n")
     for name, text in {"README.md": card or _card(method, config), **(files or {})}.items():
         write_text(part / name, text)

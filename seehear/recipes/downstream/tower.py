@@ -111,7 +111,7 @@ def _settings(model: Pretrained, raw: RawConfig, learning: Learning, settings: d
 @torch.no_grad()
 def adopt(model: Method, trained: Method) -> None:
     """Take the weights of the same model with other sizes: positions are interpolated to its own number of places."""
-    state = dict(trained.state_dict())
+    state = trained.own_state()
     old = dict(trained.named_modules())
     for name, module in model.named_modules():
         before = old.get(name)

@@ -13,7 +13,7 @@ import torch
 from seehear.data.latents import LatentData
 from seehear.errors import SeehearError
 from seehear.evaluation.retrieval import retrieval
-from seehear.methods import linear
+from seehear.methods import linear, tuning
 from seehear.nn.random import seed_of
 from seehear.types import Float
 
@@ -46,7 +46,7 @@ def cross_fitted(
         validation = np.flatnonzero(fold_N == (fold + 1) % (fold_N.max() + 1))
         train = np.setdiff1d(np.arange(len(fold_N)), np.concatenate([rows, validation]))[:_MOST]
         fitted = linear.moments(_both(x_ND, y_NE, train))
-        maps = linear.tuned(fitted, _both(x_ND, y_NE, validation), shrinkages=_SHRINKAGES, ranks=(_RANK,))
+        maps = tuning.tuned(fitted, _both(x_ND, y_NE, validation), shrinkages=_SHRINKAGES, ranks=(_RANK,))
         z = maps.embed(_both(x_ND, y_NE, rows))
         yield HeldOut(rows, z["x"].numpy(), z["y"].numpy())
 

@@ -1,0 +1,49 @@
+"""All clips of a library by id, as columns: a million clips as objects take gigabytes and half a minute, and a question
+looks at a few hundred of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from seehear.data.library import Library, clip_of_row
+from seehear.data.records import Clip
+from seehear.errors import require
+
+
+class ClipTable(Mapping[str, Clip]):
+    """The clips as they are when it is made. Each is put together when it is asked for."""
+
+    def __init__(self, library: Library):
+        self._rows = library.table("clips").search().limit(None).to_arrow().combine_chunks()
+        self._place = {id: n for n, id in enumerate(self._rows["id"].to_pylist())}
+        texts = self._rows["texts"].combine_chunks()
+        self._first = np.append(texts.offsets.to_numpy()[: len(texts)], 0)
+        """Number, among all texts, of the first of each clip; a last entry for a clip that is gone, as below."""
+        self._counts = np.append(texts.value_lengths().fill_null(0).to_numpy(zero_copy_only=False), 0)
+        self._kinds = texts.values.field("kind")
+
+    def __getitem__(self, id: str) -> Clip:
+        return clip_of_row(self._rows.slice(self._place[id], 1).to_pylist()[0])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._place)
+
+    def __len__(self) -> int:
+        return len(self._place)
+
+    def __contains__(self, id: object) -> bool:
+        return id in self._place
+
+    @property
+    def has_texts(self) -> bool:
+        """Whether any clip has one."""
+        return bool(self._counts.any())
+
+    def kinds_of_texts(self, ids: Sequence[str], items: np.ndarray) -> list[str | None]:
+        """The kind of each text, None where the clip or the text is gone."""
+        places = np.fromiter((self._place.get(id, -1) for id in ids), np.int64, len(ids))
+        numbers = require("pyarrow").array(self._first[places] + items, mask=items >= self._counts[places])
+        kinds: list[str | None] = self._kinds.take(numbers).to_pylist()
+        return kinds

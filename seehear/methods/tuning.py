@@ -1,0 +1,187 @@
+"""Settings of the closed forms (`linear.py`), chosen by how well they retrieve rows that they were not fitted to: those
+of validation clips, or of several folds where validation clips are few."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import combinations
+
+import numpy as np
+import torch
+
+from seehear.errors import SeehearError
+from seehear.methods.linear import LinearMaps, Moments, Pairs, Sureness, canonical, ridge
+from seehear.nn.statistics import Latents, Present, check, present_rows
+from seehear.types import Modality, Tensor
+
+SHRINKAGES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Moments of some clips, and rows of others that settings are judged by."""
+
+    train: Moments
+    rows: Latents
+    present: Present | None = None
+    clip: Tensor | None = None
+
+
+def tuned(
+    train: Moments,
+    validation: Latents,
+    present: Present | None = None,
+    clip: Tensor | None = None,
+    *,
+    shrinkages: Sequence[float] = SHRINKAGES,
+    ranks: Sequence[int | None] = (None, 256, 64),
+    pairs: Pairs | None = None,
+    folds: Sequence[Fold] = (),
+) -> LinearMaps:
+    """CCA, or generalised CCA, with the shrinkage and rank that retrieve best on validation rows, or over `folds` where
+    there are some; None is full rank."""
+    width = min(train.whitened_axes(m, shrinkages[0]).shape[1] for m in train.modalities)
+    sizes = sorted({width if r is None else min(r, width) for r in ranks}, reverse=True)
+
+    def family(m: Moments) -> list[LinearMaps]:
+        return [full.truncated(r) for full in (canonical(m, shrinkage=s) for s in shrinkages) for r in sizes]
+
+    found = chosen(family, train, folds or [Fold(train, validation, present, clip)], pairs=pairs)
+    return replace(found, again=partial(canonical, **found.settings))  # type: ignore[arg-type]
+
+
+def tuned_ridge(
+    train: Moments,
+    validation: Latents,
+    present: Present | None = None,
+    clip: Tensor | None = None,
+    *,
+    hub: Modality,
+    shrinkages: Sequence[float] = SHRINKAGES,
+    folds: Sequence[Fold] = (),
+) -> LinearMaps:
+    """Ridge onto a hub; the shrinkage of each modality is the one that retrieves best between it and the hub."""
+    best_of: dict[Modality, float] = {}
+    for p in train.modalities:
+        if p != hub:
+
+            def family(m: Moments, p: Modality = p) -> list[LinearMaps]:
+                part = m.only(p, hub)
+                return [ridge(part, shrinkage=r, hub=hub) for r in shrinkages]
+
+            found = chosen(family, train, folds or [Fold(train, validation, present, clip)], pairs=((p, hub),))
+            best_of[p] = float(found.settings[f"shrinkage of {p}"])
+    again = partial(ridge, shrinkage=best_of, hub=hub)
+    return replace(again(train), again=again)
+
+
+def chosen(
+    family: Callable[[Moments], Sequence[LinearMaps]],
+    train: Moments,
+    folds: Sequence[Fold],
+    *,
+    pairs: Pairs | None = None,
+) -> LinearMaps:
+    """The member of a family, fitted to `train`, whose like retrieve best on rows that they were not fitted to; the
+    first of equals. Of several folds the mean decides, and `sure` says how sure that is."""
+    scores_FKP = np.stack([_scores(family(f.train), f.rows, f.present, f.clip, pairs, train) for f in folds])
+    known_P = ~np.isnan(scores_FKP).all(axis=(0, 1))
+    if not known_P.any():
+        raise SeehearError("no two validation rows have the same two modalities: nothing to choose by")
+    scores_FKP = scores_FKP[:, :, known_P]
+    relative_FKP = scores_FKP / np.nanmean(scores_FKP, axis=0).max(axis=0)
+    relative_FK = np.nanmean(relative_FKP, axis=2)
+    first = int(np.nanmean(relative_FKP, axis=0).mean(axis=1).argmax())
+    found = family(train)[first]
+    if len(folds) == 1:
+        return found
+    behind_FK = relative_FK[:, [first]] - relative_FK
+    error_K = behind_FK.std(axis=0, ddof=1) / len(folds) ** 0.5
+    own_F = np.nanmean(scores_FKP[:, first], axis=1)
+    sure = Sureness(
+        folds=len(folds),
+        clips=sum(_clips(f) for f in folds),
+        reciprocal_rank=float(own_F.mean()),
+        error=float(own_F.std(ddof=1) / len(folds) ** 0.5),
+        others_as_good=int((behind_FK.mean(axis=0) <= error_K).sum()) - 1,
+    )
+    return replace(found, sure=sure)
+
+
+def best(
+    candidates: Iterable[LinearMaps],
+    validation: Latents,
+    present: Present | None = None,
+    clip: Tensor | None = None,
+    *,
+    pairs: Pairs | None = None,
+) -> LinearMaps:
+    """The candidate that retrieves best on validation rows; the first of equals. Over several pairs of modalities: the
+    highest mean of its reciprocal ranks relative to the best in each pair, so that no easy pair outvotes a hard one."""
+    check(validation, present)
+    candidates = list(candidates)
+    scores = np.array([list(reciprocal_ranks(c, validation, present, clip, pairs=pairs).values()) for c in candidates])
+    return candidates[int((scores / scores.max(axis=0)).mean(axis=1).argmax())]
+
+
+def reciprocal_ranks(
+    maps: LinearMaps,
+    latents: Latents,
+    present: Present | None = None,
+    clip: Tensor | None = None,
+    *,
+    pairs: Pairs | None = None,
+) -> dict[tuple[Modality, Modality], float]:
+    """By pair, over both directions, the mean reciprocal rank of each row's own clip among the clips of the first 4,096
+    rows that have both modalities; ties share their ranks. `clip` is the clip number of each row, ascending (default:
+    every row is a clip). A clip ranks by its best row, and every clip has the same weight. (Evaluation proper is
+    elsewhere: this only ranks candidates.)"""
+    scores = _reciprocal_ranks(maps, latents, present, clip, pairs)
+    if not scores:
+        raise SeehearError("no two validation rows have the same two modalities: nothing to choose by")
+    return scores
+
+
+def _reciprocal_ranks(
+    maps: LinearMaps, latents: Latents, present: Present | None, clip: Tensor | None, pairs: Pairs | None
+) -> dict[tuple[Modality, Modality], float]:
+    scores = {}
+    for p, q in pairs or list(combinations([m for m in maps.spaces["joint"] if m in latents], 2)):
+        rows = (present_rows(latents, present, p) & present_rows(latents, present, q)).nonzero().squeeze(1)[:4096]
+        if len(rows) > 1:
+            vectors = maps.embed({m: torch.as_tensor(latents[m])[rows] for m in (p, q)})
+            similar = vectors[p] @ vectors[q].T
+            own = rows if clip is None else clip[rows]
+            scores[p, q] = float(np.mean([_reciprocal_rank(s.numpy(), own.numpy()) for s in (similar, similar.T)]))
+    return scores
+
+
+def _scores(
+    candidates: Sequence[LinearMaps],
+    latents: Latents,
+    present: Present | None,
+    clip: Tensor | None,
+    pairs: Pairs | None,
+    train: Moments,
+) -> np.ndarray:
+    """(K, P) mean reciprocal ranks of candidates by pair of modalities; NaN of a pair that no two rows have."""
+    check(latents, present)
+    pairs = pairs or list(combinations(train.modalities, 2))
+    found = [_reciprocal_ranks(c, latents, present, clip, pairs) for c in candidates]
+    return np.array([[own.get((p, q), np.nan) for p, q in pairs] for own in found])
+
+
+def _clips(fold: Fold) -> int:
+    rows = len(next(iter(fold.rows.values())))
+    return rows if fold.clip is None else len(fold.clip.unique())
+
+
+def _reciprocal_rank(similar_RR: np.ndarray, clip_R: np.ndarray) -> float:
+    _, first_C, number_R, rows_C = np.unique(clip_R, return_index=True, return_inverse=True, return_counts=True)
+    # Other captions of a row's clip are right answers, not competitors: rows compete as clips.
+    best_RC = np.maximum.reduceat(similar_RR, first_C, axis=1)
+    own_R1 = np.take_along_axis(best_RC, number_R[:, None], axis=1)
+    rank_R = 1 + (best_RC > own_R1).sum(axis=1) + ((best_RC == own_R1).sum(axis=1) - 1) / 2
+    return float(np.average(1 / rank_R, weights=1 / rows_C[number_R]))
