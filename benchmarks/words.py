@@ -29,7 +29,7 @@ from typing import Any
 
 from common import DEVICE, RESULTS, write
 
-from seehear.data.recordings import Recording
+from seehear.data.portions import Recording
 from seehear.data.transcribe import Transcriber
 from seehear.data.transcripts import Transcript
 from seehear.encoders.whisper import Whisper, find_weights

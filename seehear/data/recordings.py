@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from seehear.data.backlog import at_their_place
@@ -18,6 +18,7 @@ from seehear.data.encode import EngineName, started_engine
 from seehear.data.engines import Results
 from seehear.data.library import Library
 from seehear.data.locking import writing
+from seehear.data.portions import Portion, Recording, seconds_of
 from seehear.data.records import Reject, Source
 from seehear.data.transcripts import (
     KINDS,
@@ -37,23 +38,6 @@ from seehear.progress import Interrupted, Progress, StopRequest, clock, counted,
 
 COMMIT_SECONDS = 5.0
 """Between two commits, at least: a recording takes as long, or comes with many others."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recording:
-    """One media file to read, and the tasks that its transcripts are missing for."""
-
-    source: str
-    path: str
-    duration: float
-    """Seconds; 0 for a picture."""
-    content: str
-    """Fingerprint of the file."""
-    tasks: tuple[Task, ...]
-    language: str = ""
-    """Known from an earlier transcript or part."""
-    start: float = 0.0
-    """Seconds of the file that have been read before."""
 
 
 class Reader(Protocol):
@@ -91,31 +75,6 @@ class Reader(Protocol):
     def joined(self, before: Transcript, part: Transcript, duration: float) -> tuple[Line, ...]:
         """Lines of what has been read and the part after it, of a recording of so many seconds."""
         ...
-
-
-@dataclass(kw_only=True)
-class Portion:
-    """What one of several calls reads, so that other work can be done in between."""
-
-    seconds: float
-    """Of media, roughly: the shortest recordings first, one at least."""
-    tried: set[tuple[str, str]] = field(default_factory=set)
-    """(source, fingerprint) of the recordings that such calls were given: none is tried twice."""
-    taken: float = 0.0
-    """Seconds of media that the last call was given."""
-    left: float = 0.0
-    """Seconds of media that it left."""
-
-    def of(self, jobs: list[Recording]) -> list[Recording]:
-        """The recordings of the next call."""
-        todo = sorted((j for j in jobs if (j.source, j.content) not in self.tried), key=lambda job: job.duration)
-        total, count = 0.0, 0
-        while count < len(todo) and total < self.seconds:
-            total += _seconds(todo[count])
-            count += 1
-        self.tried |= {(job.source, job.content) for job in todo[:count]}
-        self.taken, self.left = total, float(sum(map(_seconds, todo[count:])))
-        return todo[:count]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,7 +135,7 @@ def read_recordings(
         if not jobs:
             say(f"{command}: all {counted(run.kept, 'recording')} have been read, nothing to do")
             return run.report()
-        seconds = sum(map(_seconds, jobs))
+        seconds = sum(map(seconds_of, jobs))
         with (
             progress(f"{command} with {name}", seconds, "seconds of media") as bar,
             started.results(reader, jobs, reader.time_limit, rest_of) as results,
@@ -196,11 +155,6 @@ def rest_of(recording: Recording, result: list[Transcript] | Exception) -> Recor
         return None
     languages = [part.language for part in result if part.task == "speech"]
     return replace(recording, start=result[0].until, language=next(iter(languages), recording.language))
-
-
-def _seconds(recording: Recording, until: float | None = None) -> int:
-    """As the progress counts: a picture as one second."""
-    return max(1, round(recording.duration if until is None else until) - round(recording.start))
 
 
 class _Run:
@@ -303,7 +257,7 @@ class _Run:
         job = replace(job, start=start)
         if isinstance(result, Exception):
             self._reject(job, _reason(result, job))
-            return _seconds(job)
+            return seconds_of(job)
         until = result[0].until
         if start:
             result = [self._joined(part, job.duration) for part in result]
@@ -314,7 +268,7 @@ class _Run:
         self.media_seconds += (job.duration if until is None else until) - start
         self.transcripts |= {(t.source, t.task): t for t in result}
         self.pending |= {(t.source, t.task): t for t in result}
-        return _seconds(job, until)
+        return seconds_of(job, until)
 
     def _joined(self, part: Transcript, duration: float) -> Transcript:
         before = self.transcripts[part.source, part.task]

@@ -15,7 +15,8 @@ import numpy as np
 
 from seehear.data.encode import EngineName
 from seehear.data.library import Library
-from seehear.data.recordings import Portion, Recording, TextsReport, read_recordings
+from seehear.data.portions import Portion, Recording
+from seehear.data.recordings import TextsReport, read_recordings
 from seehear.data.records import digest
 from seehear.data.transcripts import Line, Task, Transcript, Word
 from seehear.encoders.whisper import EXTRA, RATE, Recogniser, Segment, SpokenWord, Whisper, find_weights, has_gpu

@@ -22,8 +22,8 @@ from typing import Literal
 
 from seehear.data.encode import encode_library, load_all, modalities_of
 from seehear.data.library import Clip, Library
+from seehear.data.portions import Portion
 from seehear.data.prepare import PrepareOptions, Share, prepare_share
-from seehear.data.recordings import Portion
 from seehear.data.records import COARSE, UNCUT, digest
 from seehear.data.scan import Folder, Found
 from seehear.data.transcripts import main_language, unread_seconds

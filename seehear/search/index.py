@@ -109,6 +109,32 @@ def _build(
     table = library.vectors("vectors", name, space.dim)
     read = versions(library)
     wanted = _wanted(library, space, modalities, frames)
+    added, kept, removed = _update_rows(library, space, name, wanted, frames)
+    texts = update_fulltext(library)
+    _index_ids(library)
+    now = datetime.now(UTC).isoformat()
+    about = {
+        "made": made or now,
+        "changed": now,
+        "maker": space.fingerprint,
+        "model": model,
+        "modalities": list(modalities),
+        "dim": space.dim,
+        "read": read,
+    }
+    before = indexes(library).get(name, {})
+    if before.get("maker") == space.fingerprint and "background" in before:
+        about["background"] = before["background"]  # until it is calibrated again, others search by this
+    recall, probes = _approximate(library, name) if len(table) >= approximate_from else (None, 0)
+    set_index(library, name, about | {"recall": recall, "probes": probes})
+    return IndexReport(name, added, kept, removed, len(table), texts, recall)
+
+
+def _update_rows(
+    library: Library, space: Indexer, name: str, wanted: dict[Key, tuple[str, str]], frames: bool
+) -> tuple[int, int, int]:
+    """Makes the rows of an index those that are wanted; returns how many were added, kept and removed."""
+    table = library.vectors("vectors", name)
     have = table.keys()
     fresh = {key for key, made in have.items() if wanted.get(key) == made}
     # A film's rows go together.
@@ -126,23 +152,7 @@ def _build(
                 bar.advance(len(some))
     if missing or stale:
         table.compact()
-    # The calibration of rows that are as they were stays: it takes seconds to make.
-    kept = {} if missing or stale else {"background": indexes(library).get(name, {}).get("background", {})}
-    texts = update_fulltext(library)
-    _index_ids(library)
-    now = datetime.now(UTC).isoformat()
-    about = {
-        "made": made or now,
-        "changed": now,
-        "maker": space.fingerprint,
-        "model": model,
-        "modalities": list(modalities),
-        "dim": space.dim,
-        "read": read,
-    }
-    recall, probes = _approximate(library, name) if len(table) >= approximate_from else (None, 0)
-    set_index(library, name, kept | about | {"recall": recall, "probes": probes})
-    return IndexReport(name, missing, len(fresh), len(stale), len(table), texts, recall)
+    return missing, len(fresh), len(stale)
 
 
 def _index_ids(library: Library) -> None:

@@ -18,8 +18,9 @@ from seehear.cli import main
 from seehear.data import recordings
 from seehear.data import transcribe as module
 from seehear.data.library import Library, Text
+from seehear.data.portions import Portion
 from seehear.data.prepare import PrepareOptions, prepare
-from seehear.data.recordings import Portion, read_recordings
+from seehear.data.recordings import read_recordings
 from seehear.data.transcribe import Transcriber, lines_of, transcribe, without_inventions
 from seehear.data.transcripts import Line, Word, main_language, read_transcripts
 from seehear.encoders import whisper

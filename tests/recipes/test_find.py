@@ -11,7 +11,7 @@ from seehear.data.library import Library
 from seehear.errors import SeehearError
 from seehear.recipes.find import open_library
 from seehear.recipes.indexes import index_frozen
-from seehear.search.index import indexes
+from seehear.search.index import build_index, indexes
 from seehear.serve.runs import Runs
 from seehear.space import SharedSpace, frozen
 from tests.search import toy
@@ -151,6 +151,15 @@ def test_words_can_be_asked_from_the_first_index_on(library, monkeypatch):
     assert made == ["frozen-toy"]
     index_frozen(library)
     assert Runs(library.uri, None).get().name == "frozen-toy"
+
+
+def test_an_index_that_is_built_again_keeps_its_calibration_meanwhile(library):
+    index_frozen(library)
+    before = indexes(library)["frozen-toy"]["background"]
+    space = SharedSpace.from_pretrained(f"frozen:{library.uri}#toy")
+    build_index(library, space, name="frozen-toy", model="frozen:#toy", modalities=["video"])
+    assert indexes(library)["frozen-toy"]["background"] == before
+    assert open_library(Library.open(library.uri)).search("a cat", k=1).hits[0].clip.startswith("cat")
 
 
 def test_an_index_that_grows_is_served_as_it_grows(library, monkeypatch):
