@@ -53,7 +53,7 @@ class Moments:
         """Those of some modalities, with the spectra that are known."""
         covariance = {pair: c for pair, c in self.covariance.items() if set(pair) <= set(modalities)}
         part = Moments({m: self.mean[m] for m in modalities}, {m: self.scale[m] for m in modalities}, covariance)
-        part.__dict__["spectra"] = {m: self.spectra[m] for m in modalities}
+        part.__dict__["spectra"] = self.spectra
         return part
 
     def cross(self, p: Modality, hub: Modality) -> Tensor:
@@ -77,10 +77,20 @@ class Moments:
         return torch.where(shrunk > values[-1] * 1e-12, shrunk, torch.inf)
 
     @cached_property
-    def spectra(self) -> dict[Modality, tuple[Tensor, Tensor]]:
+    def spectra(self) -> Mapping[Modality, tuple[Tensor, Tensor]]:
         """Eigenvalues, ascending and not negative, and eigenvectors of each covariance: every shrinkage shares them."""
-        found = {m: _eigh(self.covariance[m, m]) for m in self.mean}
-        return {m: (values.clamp_min(0.0), vectors) for m, (values, vectors) in found.items()}
+        return _Spectra(self.covariance)
+
+
+class _Spectra(dict[Modality, tuple[Tensor, Tensor]]):
+    """Worked out when asked for: a ridge needs none of its target, and that may be the widest of all."""
+
+    def __init__(self, covariance: Mapping[tuple[Modality, Modality], Tensor]):
+        self._covariance = covariance
+
+    def __missing__(self, m: Modality) -> tuple[Tensor, Tensor]:
+        values, vectors = _eigh(self._covariance[m, m])
+        return self.setdefault(m, (values.clamp_min(0.0), vectors))
 
 
 def moments(latents: Latents, present: Present | None = None, *, pairs: Pairs | None = None) -> Moments:
