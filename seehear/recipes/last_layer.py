@@ -15,7 +15,7 @@ import torch
 
 from seehear.data.latents import LatentData
 from seehear.evaluation.bootstrap import compare
-from seehear.evaluation.embedded import Embedded
+from seehear.evaluation.embedded import Embedded, smallest_space
 from seehear.methods import linear, tuning
 from seehear.methods.base import Method
 from seehear.nn.random import seed_of
@@ -41,7 +41,9 @@ def add_last_layer(
     found = {}
     for space in method.spaces:
         held = [m for m in learned.get(space, {}) if m in judged.get(space, {})]
-        own = tuple(pair for pair in pairs or combinations(held, 2) if set(pair) <= set(held))
+        # by the pairs that are compared in this space and in no smaller one
+        asked = (pair for pair in pairs or combinations(held, 2) if set(pair) <= set(held))
+        own = tuple(pair for pair in asked if smallest_space(method.spaces, *pair) == space)
         if own and (kept := _best(_data(learned[space], held), judged[space], own, np.asarray(validation.groups))):
             maps, gain = kept
             method.set_last_layer(space, maps.mean, maps.weight)
@@ -52,8 +54,7 @@ def add_last_layer(
 def _best(
     train: LatentData, judged: Mapping[Modality, Embedded], pairs: tuple[Pair, ...], groups: np.ndarray
 ) -> tuple[linear.LinearMaps, float] | None:
-    """(the maps that retrieve best, their gain in score), where the 95 % interval of the gain over recordings is above
-    zero."""
+    """(the maps that retrieve best, their gain in score), where there is one."""
     if len(train.joined()) < 2:
         return None
     candidates = list(_candidates(training_moments(train.joined())))
@@ -68,7 +69,7 @@ def _best(
             return None
         pooled_C[~others] = scores_KC[scores_KC[:, others].mean(axis=1).argmax(), ~others]
     gain = compare(before, pooled_C, recordings)
-    if not gain.low > 0:
+    if not gain.difference > 0:  # an unbiased estimate: where there is nothing to gain, being wrong costs nothing
         return None
     return candidates[int(scores_KC.mean(axis=1).argmax())], round(gain.difference, 4)
 
