@@ -72,14 +72,17 @@ LICENCE_OF = {
 """The start of package:path -> licence, author. Files of gcompris have theirs in the README beside them."""
 LICENCES = """# Where the media come from
 
-Everything in `media/` is made by `tools/make_demo.py` out of files of registry packages: photos are made smaller, sounds
-cut, and both joined into short films with titles, which seehear's authors wrote. A film is under the terms of all files
-that it is made from. Texts of licences: [CC0](https://creativecommons.org/publicdomain/zero/1.0/legalcode),
-[CC BY 2.0](https://creativecommons.org/licenses/by/2.0/legalcode), [CC BY 3.0](https://creativecommons.org/licenses/by/3.0/legalcode),
-[CC BY 4.0](https://creativecommons.org/licenses/by/4.0/legalcode), [CC BY-SA 3.0](https://creativecommons.org/licenses/by-sa/3.0/legalcode),
-[CC BY-SA 4.0](https://creativecommons.org/licenses/by-sa/4.0/legalcode), [Free Art License](https://artlibre.org/licence/lal/en/),
-[GPL 3](https://www.gnu.org/licenses/gpl-3.0.txt), [MIT](https://opensource.org/license/mit),
-[BSD](https://opensource.org/license/bsd-3-clause), [Apache 2.0](https://www.apache.org/licenses/LICENSE-2.0)."""
+Everything in `media/` is made by `tools/make_demo.py` out of files of registry packages: photos are made smaller,
+sounds cut, and both joined into short films with titles, which seehear's authors wrote. A film is under the terms of
+all files that it is made from. Texts of licences: [CC0](https://creativecommons.org/publicdomain/zero/1.0/legalcode),
+[CC BY 2.0](https://creativecommons.org/licenses/by/2.0/legalcode), [CC BY
+3.0](https://creativecommons.org/licenses/by/3.0/legalcode), [CC BY
+4.0](https://creativecommons.org/licenses/by/4.0/legalcode), [CC BY-SA
+3.0](https://creativecommons.org/licenses/by-sa/3.0/legalcode), [CC BY-SA
+4.0](https://creativecommons.org/licenses/by-sa/4.0/legalcode), [Free Art
+License](https://artlibre.org/licence/lal/en/), [GPL 3](https://www.gnu.org/licenses/gpl-3.0.txt),
+[MIT](https://opensource.org/license/mit), [BSD](https://opensource.org/license/bsd-3-clause), [Apache
+2.0](https://www.apache.org/licenses/LICENSE-2.0)."""
 
 _GC = "gcompris:gcompris/src/activities"
 _WORLD, _FARM = f"{_GC}/explore_world_animals/resource/animals", f"{_GC}/explore_farm_animals/resource/animals"

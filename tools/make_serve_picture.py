@@ -1,6 +1,6 @@
 """Make `docs/figures/serve.jpg`: the search page over a library, as a browser shows it.
 
-    seehear demo && python tools/make_serve_picture.py demo-run/library
+    seehear demo && python tools/make_serve_picture.py seehear-demo/library
 
 Needs the extras `serve` and `dev`, and Chromium (or its path in CHROMIUM)."""
 
@@ -23,8 +23,8 @@ from seehear.serve.config import ServeConfig
 from seehear.serve.server import listen
 
 OUT = Path(__file__).parent.parent / "docs" / "figures" / "serve.jpg"
-ASKED = "/?q=a+bird+sings&modalities=video"
-SOUND = MEDIA / "sounds" / "1-26806-A.opus"
+ASKED = "/?q=a+parrot&modalities=video"
+SOUND = MEDIA / "sounds" / "crow.opus"
 SHOWN = """[...document.querySelectorAll('.stage img, .stage canvas')].filter(e => e.getBoundingClientRect().top < 900)
     .every(e => e.naturalWidth || (e.tagName === "CANVAS" && e.width !== 300))"""
 

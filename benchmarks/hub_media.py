@@ -1,7 +1,7 @@
-"""Make `seehear/assets/demo` from the staged data sets: `python tools/make_demo_media.py DATA`, DATA holding esc10,
-emoji3d, grid-s1 and av-samples. Run once; what it makes is committed. Splits are decided here, once, and written down:
-ESC-10's official fold 4 is test, the other sounds are train or val by a hash of their source, pictures by a hash of
-their id, except that the pictures which show one of the sounds' classes are all train."""
+"""Sounds with their titles, pictures with their names and talking clips of ../shared/data as one folder with a
+manifest: what `demo_folds.py` and `generate.py` measure. Splits are decided here: ESC-10's official fold 4 is test,
+the other sounds are train or val by a hash of their source, pictures by a hash of their id, except that the pictures
+which show one of the sounds' classes are all train."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ import hashlib
 import json
 import re
 import shutil
-import sys
 from pathlib import Path
 
-OUT = Path(__file__).parent.parent / "seehear" / "assets" / "demo"
 COLUMNS = ["audio", "image", "video", "texts", "labels", "group", "split", "fold", "title", "author", "licence", "url"]
 CLOCKS = ["1f55b", "231a"]
+SETS = ("esc10", "emoji3d", "grid-s1", "av-samples")
 PICTURES_OF = {  # class of a sound -> emoji that show it
     "dog": ["1f436", "1f415", "1f415-200d-1f9ba"],
     "rooster": ["1f414"],
@@ -46,18 +45,18 @@ def hashed_split(key: str, *, val: float = 0.1, test: float = 0.1) -> str:
     return "test" if share < test else "val" if share < test + val else "train"
 
 
-def copy(source: Path, folder: str) -> str:
-    (OUT / folder).mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, OUT / folder / source.name)
+def copy(source: Path, out: Path, folder: str) -> str:
+    (out / folder).mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, out / folder / source.name)
     return f"{folder}/{source.name}"
 
 
-def sounds(data: Path) -> list[dict[str, str]]:
+def sounds(data: Path, out: Path) -> list[dict[str, str]]:
     rows = []
     for r in read(data / "esc10" / "metadata.csv"):
         title = r["freesound_title"]
         rows.append(
-            {"audio": copy(data / "esc10" / r["file"], "sounds"), "texts": as_text(title), "title": title}
+            {"audio": copy(data / "esc10" / r["file"], out, "sounds"), "texts": as_text(title), "title": title}
             | {"labels": r["label"].replace("_", " "), "group": r["freesound_url"], "fold": r["fold"]}
             | {"split": "test" if r["fold"] == "4" else hashed_split(r["freesound_url"], val=0.15, test=0.0)}
             | {"author": r["author"], "licence": r["licence"], "url": r["freesound_url"]}
@@ -65,49 +64,49 @@ def sounds(data: Path) -> list[dict[str, str]]:
     return rows
 
 
-def pictures(data: Path) -> list[dict[str, str]]:
+def pictures(data: Path, out: Path) -> list[dict[str, str]]:
     shown = {i for ids in PICTURES_OF.values() for i in ids}
     rows = []
     for r in read(data / "emoji3d" / "metadata.csv"):
         texts = [r["text_en"], ", ".join([r["text_en"], *r["tags_en"].split("|")])]
         rows.append(
-            {"image": copy(data / "emoji3d" / r["image"], "pictures"), "texts": json.dumps(texts, ensure_ascii=False)}
+            {
+                "image": copy(data / "emoji3d" / r["image"], out, "pictures"),
+                "texts": json.dumps(texts, ensure_ascii=False),
+            }
             | {"group": f"emoji {r['id']}", "split": "train" if r["id"] in shown else hashed_split(r["id"])}
             | {"title": r["text_en"], "author": "Microsoft", "licence": "MIT"}
         )
     return rows
 
 
-def talking(data: Path) -> list[dict[str, str]]:
+def talking(data: Path, out: Path) -> list[dict[str, str]]:
     rows = []
     for r in read(data / "grid-s1" / "metadata.csv")[::22][:40]:
         rows.append(
-            {"video": copy(data / "grid-s1" / r["file"], "clips"), "texts": r["text"], "group": r["id"]}
+            {"video": copy(data / "grid-s1" / r["file"], out, "clips"), "texts": r["text"], "group": r["id"]}
             | {"split": hashed_split(r["id"]), "author": "Cooke et al.", "licence": "CC BY 4.0"}
         )
     for r in read(data / "av-samples" / "metadata.csv"):
         if r["id"].startswith(("bbb", "mdn_frog", "mdn_pig")):
             rows.append(
-                {"video": copy(data / "av-samples" / r["file"], "clips"), "texts": r["text"], "group": r["id"][:7]}
+                {"video": copy(data / "av-samples" / r["file"], out, "clips"), "texts": r["text"], "group": r["id"][:7]}
                 | {"split": "train", "author": r["source"], "licence": r["licence"]}
             )
     return rows
 
 
-def main() -> None:
-    data = Path(sys.argv[1])
-    shutil.rmtree(OUT, ignore_errors=True)
-    OUT.mkdir(parents=True)
-    with (OUT / "manifest.csv").open("w", newline="", encoding="utf-8") as file:
+def make(data: Path, out: Path) -> Path:
+    """The manifest of the folder, which is made where it is not there."""
+    manifest = out / "manifest.csv"
+    if manifest.is_file():
+        return manifest
+    if missing := [name for name in SETS if not (data / name / "metadata.csv").is_file()]:
+        raise SystemExit(f"no {', '.join(missing)} in {data}: set SEEHEAR_DATA or --data to the folder that holds them")
+    out.mkdir(parents=True, exist_ok=True)
+    rows = sounds(data, out) + pictures(data, out) + talking(data, out)
+    with manifest.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
-        writer.writerows(sounds(data) + pictures(data) + talking(data))
-    truth = {name: [f"pictures/{i}.jpg" for i in ids] for name, ids in PICTURES_OF.items()}
-    (OUT / "pictures_of_sounds.json").write_text(json.dumps(truth, indent=1) + "\n")
-    for name in ("esc10", "emoji3d", "grid-s1", "av-samples"):
-        text = (data / name / "ATTRIBUTION.md").read_text(encoding="utf-8")
-        (OUT / f"ATTRIBUTION-{name}.md").write_text(text, encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()
+        writer.writerows(rows)
+    return manifest
