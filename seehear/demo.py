@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import csv
 import json
-import re
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,8 @@ ASSETS = Path(__file__).parent / "assets" / "demo"
 MEDIA = ASSETS / "media"
 WAYS = {"seen": "seen", "heard": "heard", "spoken": "spoken", "screen": "written on screen"}
 """How words find a moment -> what it is called."""
+ANY = "any"
+"""The questions about what is seen, spoken and written, asked without saying which."""
 SHOWN = ("a polar bear", "a dog barking", "that password is too weak", "price of a dozen eggs")
 LEARNING = "fusemix.bind"
 """What is learnt: sounds into the space of words and pictures, from films alone."""
@@ -70,9 +71,10 @@ class Score:
 
     def __str__(self) -> str:
         if not self.moments:
-            return f"  {WAYS[self.way]:<20}not read: see above for what to install"
+            return f"  {WAYS[self.way]:<24}not read: see above for what to install"
+        name = WAYS.get(self.way, "any but heard, not told")
         shares = "".join(f"{f'{100 * share:.0f} %':>{n}}" for share, n in ((self.first, 8), (self.among, 12)))
-        return f"  {WAYS[self.way]:<20}{shares}{f'{100 * self.chance:.0f} %':>9}{self.questions:>11}{self.moments:>9}"
+        return f"  {name:<24}{shares}{f'{100 * self.chance:.0f} %':>9}{self.questions:>11}{self.moments:>9}"
 
 
 @dataclass(frozen=True)
@@ -80,9 +82,7 @@ class DemoReport:
     library: str
     files: int
     scores: tuple[Score, ...]
-    """Before anything is learnt."""
-    unprompted: float
-    """Share of right first hits where the way is not given, and any can answer."""
+    """Before anything is learnt; the last one where the way is not given."""
     learnt: Score | None
     """What is heard, after learning; None where nothing could be learnt."""
     hits: dict[str, Moment]
@@ -93,15 +93,13 @@ class DemoReport:
         return asdict(self)
 
     def __str__(self) -> str:
-        seen = self.scores[0]
         lines = [
             "",
-            f"{self.files} films, photos and sounds without one subtitle: what words show is the first hit in "
-            f"{100 * seen.first:.0f} of 100 questions (chance {100 * seen.chance:.0f}).",
+            f"{self.files} films, photos and sounds without one subtitle: {100 * self.scores[-1].first:.0f} of 100 "
+            "questions about what is seen, spoken or written there bring up the right moment first.",
             "",
-            "  words for what is     first   in first 3   chance  questions  moments",
+            "  words for what is         first  in first 3   chance  questions  moments",
             *map(str, self.scores),
-            f"  any of them, not said which: {100 * self.unprompted:.0f} % of first hits are right",
             "",
             *(f'  "{words}"  {_told(hit)}' for words, hit in self.hits.items()),
             "",
@@ -138,10 +136,10 @@ def demo(folder: Path) -> DemoReport:
         shutil.copytree(MEDIA, media)
     stage("reading", lambda: bring_up_to_date(media, uri))
     library, asked = Library.open(uri), questions()
-    scores, unprompted, hits = stage("asking", lambda: ask(open_library(library), asked))
+    scores, hits = stage("asking", lambda: ask(frozen_search(library), asked))
     learnt = stage("learning", lambda: learn(library, folder / "run", asked))
     files = len({source for clip in library.clips() for source in (clip.source, clip.audio_source) if source})
-    report = DemoReport(uri, files, tuple(scores), unprompted, learnt, hits, seconds)
+    report = DemoReport(uri, files, tuple(scores), learnt, hits, seconds)
     (folder / "demo.json").write_text(json.dumps(report.plain(), indent=1, ensure_ascii=False), encoding="utf-8")
     return report
 
@@ -177,21 +175,26 @@ def _place(answer: str) -> tuple[str, float, float]:
     return file, float(start or 0), float(end or "inf")
 
 
-def ask(searcher: MomentSearch, asked: Sequence[Question]) -> tuple[list[Score], float, dict[str, Moment]]:
-    """A score for each way; the share right where the way is not given; and some hits to show."""
-    scores = [score(way, searcher, asked) for way in WAYS]
-    answered = {s.way for s in scores if s.moments and s.way != "heard"}
-    anyhow = [(q, next(iter(searcher.search(q.words, k=1).hits), None)) for q in asked if q.way in answered]
-    shown = {q.words: hit for q, hit in anyhow if hit and q.words in SHOWN}
-    return scores, _mean([hit is not None and q.right(hit) for q, hit in anyhow]), shown
+def frozen_search(library: Library) -> MomentSearch:
+    """The library as it is searched before anything is learnt, also when something has been since."""
+    spaces = {index.name: index.space for index in open_library(library).indexes if index.frozen}
+    return MomentSearch(library, spaces)
+
+
+def ask(searcher: MomentSearch, asked: Sequence[Question]) -> tuple[list[Score], dict[str, Moment]]:
+    """A score for each way and for the questions together, and some first hits to show."""
+    hits = {words: searcher.search(words, k=1).hits for words in SHOWN}
+    shown = {words: found[0] for words, found in hits.items() if found}
+    return [score(way, searcher, asked) for way in (*WAYS, ANY)], shown
 
 
 def score(way: str, searcher: MomentSearch, asked: Sequence[Question]) -> Score:
-    """The questions of one way, asked of what can answer in that way."""
-    own = [question for question in asked if question.way == way]
+    """The questions of one way, asked of what can answer in that way; or of all ways but one, asked of everything."""
+    own = [q for q in asked if (q.way != "heard" if way == ANY else q.way == way)]
     filters = Filters(source=_SOUNDS) if way == "heard" else None
-    can = list(_that_can_answer(way, searcher.clips.values()))
-    ranks = [_rank(question, searcher, filters) for question in own]
+    can = [clip for clip in searcher.clips.values() if way == ANY or _can_answer(clip, way)]
+    kinds = () if way == ANY else (way,)
+    ranks = [_rank(question, searcher, kinds, filters) for question in own]
     chance = [sum(map(question.right, can)) / max(len(can), 1) for question in own]
     first, among = (_mean([rank <= depth for rank in ranks]) for depth in (1, _DEPTH))
     return Score(way, first, among, _mean(chance), len(own), len(can))
@@ -201,25 +204,21 @@ def _mean(values: Sequence[float]) -> float:
     return float(np.mean(values)) if values else 0.0
 
 
-def _rank(question: Question, searcher: MomentSearch, filters: Filters | None) -> float:
+def _rank(question: Question, searcher: MomentSearch, kinds: Sequence[str], filters: Filters | None) -> float:
     """Place of the first right hit; infinity where there is none."""
     try:
-        hits = searcher.search(question.words, k=_DEPTH, kinds=(question.way,), filters=filters).hits
+        hits = searcher.search(question.words, k=_DEPTH, kinds=kinds, filters=filters).hits
     except SeehearError:  # nothing can answer words in this way
         return np.inf
     return next((n for n, hit in enumerate(hits, start=1) if question.right(hit)), np.inf)
 
 
-def _that_can_answer(way: str, clips: Iterable[Clip]) -> Iterator[Clip]:
-    for clip in clips:
-        if way == "heard":
-            if re.match(r"sounds/", clip.source_of("audio")):
-                yield clip
-        elif way == "seen":
-            if clip.has_video:
-                yield clip
-        elif any(kind_of_text(text) == way for text in clip.texts):
-            yield clip
+def _can_answer(clip: Clip, way: str) -> bool:
+    if way == "seen":
+        return clip.has_video
+    if way == "heard":
+        return clip.source_of("audio").startswith(_SOUNDS.rstrip("*"))
+    return any(kind_of_text(text) == way for text in clip.texts)
 
 
 def _told(hit: Moment) -> str:

@@ -80,7 +80,7 @@ all files that it is made from. Texts of licences: [CC0](https://creativecommons
 4.0](https://creativecommons.org/licenses/by/4.0/legalcode), [CC BY-SA
 3.0](https://creativecommons.org/licenses/by-sa/3.0/legalcode), [CC BY-SA
 4.0](https://creativecommons.org/licenses/by-sa/4.0/legalcode), [Free Art
-License](https://artlibre.org/licence/lal/en/), [GPL 3](https://www.gnu.org/licenses/gpl-3.0.txt),
+License](https://artlibre.org/licence/lal/en/), [GPL 3](GPL-3.txt),
 [MIT](https://opensource.org/license/mit), [BSD](https://opensource.org/license/bsd-3-clause), [Apache
 2.0](https://www.apache.org/licenses/LICENSE-2.0)."""
 
