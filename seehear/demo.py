@@ -21,7 +21,8 @@ import numpy as np
 from seehear.data.library import Clip, Library
 from seehear.errors import SeehearError
 from seehear.progress import say
-from seehear.recipes.find import bring_up_to_date, index_run, open_library
+from seehear.recipes.find import bring_up_to_date, open_library
+from seehear.recipes.indexes import index_run
 from seehear.recipes.run import recipe, recipes, train_run
 from seehear.search.background import kind_of_text
 from seehear.search.filters import Filters
@@ -79,6 +80,8 @@ class Score:
 
 @dataclass(frozen=True)
 class DemoReport:
+    media: str
+    """The folder that is searched, a copy of the packaged one."""
     library: str
     files: int
     scores: tuple[Score, ...]
@@ -108,7 +111,7 @@ class DemoReport:
         ]
         stages = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in self.seconds.items())
         lines += [f"{sum(self.seconds.values()):.0f} s in all: {stages}. Media: {MEDIA.parent / 'ATTRIBUTION.md'}"]
-        return "\n".join([*lines, f"next: seehear serve {self.library} --open"])
+        return "\n".join([*lines, f"next: seehear open {self.media} --library {self.library}"])
 
     def _added(self) -> str:
         heard = next(score for score in self.scores if score.way == "heard")
@@ -139,7 +142,7 @@ def demo(folder: Path) -> DemoReport:
     scores, hits = stage("asking", lambda: ask(frozen_search(library), asked))
     learnt = stage("learning", lambda: learn(library, folder / "run", asked))
     files = len({source for clip in library.clips() for source in (clip.source, clip.audio_source) if source})
-    report = DemoReport(uri, files, tuple(scores), learnt, hits, seconds)
+    report = DemoReport(str(media), uri, files, tuple(scores), learnt, hits, seconds)
     (folder / "demo.json").write_text(json.dumps(report.plain(), indent=1, ensure_ascii=False), encoding="utf-8")
     return report
 

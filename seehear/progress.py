@@ -6,11 +6,12 @@ batches, so that it is saved and can go on.
 
 from __future__ import annotations
 
+import shutil
 import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
@@ -18,6 +19,7 @@ from seehear.errors import SeehearError
 
 _EVERY = 10.0  # seconds between plain lines
 _quiet = False
+_listener: Callable[[Progress], None] | None = None
 
 
 def set_quiet(quiet: bool) -> None:
@@ -36,6 +38,18 @@ def hushed() -> Iterator[None]:
         set_quiet(before)
 
 
+@contextmanager
+def overheard(listener: Callable[[Progress], None]) -> Iterator[None]:
+    """Nothing inside says anything to the user; `listener` is called whenever a job advances."""
+    global _listener
+    before, _listener = _listener, listener
+    try:
+        with hushed():
+            yield
+    finally:
+        _listener = before
+
+
 def say(message: str) -> None:
     """One line for the user, on standard error; nothing when quiet."""
     if not _quiet:
@@ -51,6 +65,8 @@ class Progress:
 
     def advance(self, n: int = 1) -> None:
         self.done += n
+        if _listener is not None:
+            _listener(self)
         now = time.monotonic()
         if now - self._said >= _EVERY:
             self._said = now
@@ -94,6 +110,36 @@ def progress(what: str, total: int, unit: str = "clips") -> Iterator[Progress]:
             p.bar.stop()
         elif p.done:
             say(f"{what}: {p.status()}, {clock(time.monotonic() - p.started)} in all")
+
+
+class StatusLine:
+    """One line that is written over as the work goes on; a plain line now and then where there is no terminal."""
+
+    def __init__(self, text: Callable[[], str]):
+        self.text, self._said, self._last = text, -_EVERY, ""
+        self._quiet, self._terminal = _quiet, sys.stderr.isatty()
+
+    def tell(self, *, now: bool = False) -> None:
+        """Says it, if that must be now or the last time is long enough ago."""
+        if self._quiet or (not now and time.monotonic() - self._said < (0.2 if self._terminal else _EVERY)):
+            return
+        line = self.text()
+        if self._terminal:
+            print(f"\r\x1b[K{line[: shutil.get_terminal_size().columns - 1]}", end="", file=sys.stderr, flush=True)
+        elif line != self._last:
+            print(line, file=sys.stderr, flush=True)
+        self._said, self._last = time.monotonic(), line
+
+    def note(self, message: str) -> None:
+        """A line of its own, which stays."""
+        if not self._quiet:
+            self.end()
+            print(message, file=sys.stderr, flush=True)
+
+    def end(self) -> None:
+        """Takes the line away."""
+        if self._terminal and self._last:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
 @contextmanager

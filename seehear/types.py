@@ -11,11 +11,9 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
+    from torch import Tensor
 else:
     try:
         from jaxtyping import Bool, Float, Int
@@ -33,10 +31,19 @@ Modality = str
 MODALITIES: tuple[Modality, ...] = ("video", "audio", "text")
 """A picture is a video of one frame."""
 
-Batch = dict[str, Tensor]
+Batch = dict[str, "Tensor"]
 """One tensor a modality (raw media or cached latents, B first), `has_<modality>` (B,) bool, without which all rows have
 it, and `group` (B,) int64: rows of one source recording share a number. An absent modality's rows hold any finite
 value and are masked."""
+
+
+def __getattr__(name: str) -> Any:
+    """`Tensor`, when it is asked for: importing torch takes seconds, and worker processes that decode do without."""
+    if name == "Tensor":
+        from torch import Tensor
+
+        return Tensor
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 @dataclass(frozen=True)
@@ -71,6 +78,8 @@ def presence(batch: Batch, modalities: Collection[Modality]) -> dict[Modality, T
     one as a whole: training would go on without it, unnoticed."""
     if missing := [m for m in modalities if m not in batch]:
         raise ValueError(f"the batch has no {', '.join(missing)}: the model aligns {', '.join(modalities)}")
+    import torch
+
     every = {m: torch.ones(len(batch[m]), dtype=torch.bool, device=batch[m].device) for m in modalities}
     return {m: batch.get(f"has_{m}", all_B) for m, all_B in every.items()}
 

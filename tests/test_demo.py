@@ -124,7 +124,7 @@ def test_words_find_what_is_seen(shown):
 def test_it_says_its_verdict_first_and_the_next_command_last(shown):
     lines = str(shown[1]).strip().splitlines()
     assert lines[0].startswith("5 films, photos and sounds without one subtitle: ")
-    assert lines[-1] == f"next: seehear serve {shown[0]}/library --open"
+    assert lines[-1] == f"next: seehear open {shown[0]}/media --library {shown[0]}/library"
     assert len(lines) <= 25
 
 

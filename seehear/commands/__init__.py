@@ -19,6 +19,7 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
+    "open": Command("moments.Open", "~/recordings", "the search page of a folder, indexed while you search"),
     "find": Command("moments.Find", '~/recordings "red truck"', "moments in a folder: seen, heard, spoken, written"),
     "prepare": Command("library.Prepare", "~/recordings --library lib", "clips, with the words of their subtitles"),
     "transcribe": Command("texts.Transcribe", "lib", "what is said, with its times; your own texts stay"),

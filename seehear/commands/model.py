@@ -31,6 +31,7 @@ from seehear.space import model_folder, read_config
 @dataclass(frozen=True, kw_only=True)
 class _Train:
     """Train a recipe on a library. `fusemix` and `mcn` are what is best on validation, `.paper` is what was published.
+    `fusemix.bind` needs no text: it binds sounds to the space of words and pictures, by what is seen with them.
 
     The options that follow are the recipe's, with its values as defaults. With torchrun it trains on several processes.
     A run folder that holds a run is never overwritten: --resume goes on with it.
@@ -40,9 +41,9 @@ class _Train:
 
     library: Positional[str]
     recipe: Positional[str]
-    """On latents: fusemix (that is fusemix.base), fusemix.paper, mcn (mcn.base), mcn.tiny, mcn.paper. On the media
-    themselves: vatt, vatt.small, vatt.paper; mavil or diffmavil, also .small and .base; the name alone is the tiny one,
-    for a laptop."""
+    """On latents: fusemix (that is fusemix.base), fusemix.bind, fusemix.paper, mcn (mcn.base), mcn.tiny, mcn.paper. On
+    the media themselves: vatt, vatt.small, vatt.paper; mavil or diffmavil, also .small and .base; the name alone is the
+    tiny one, for a laptop."""
     out: Path | None = None
     """Folder of the run; runs/RECIPE when not given."""
     resume: bool = False

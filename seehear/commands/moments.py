@@ -1,17 +1,95 @@
-"""`find`: from a folder and words to moments, in one command."""
+"""`open` and `find`: from a folder to its search page, or with words to moments, in one command."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+import webbrowser
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+from urllib.parse import quote
 
 from tyro.conf import Positional
 
+from seehear.commands.parsing import Flat
 from seehear.commands.search import Query, behind_lines, show_answer
 from seehear.data.library import Library
-from seehear.errors import SeehearError
-from seehear.progress import say
+from seehear.data.locking import Keeper, keeper, writing
+from seehear.data.watching import watched
+from seehear.errors import SeehearError, near, require
+from seehear.progress import Interrupted, counted, say
+from seehear.search.index import indexes
+from seehear.serve.config import ServeConfig
+
+_REST_SECONDS = 5.0
+"""A file that is being copied counts as complete when it has not changed for so long."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Open:
+    """Open the search page of a folder of films, sounds and pictures. Nothing has to be prepared or trained.
+
+    The page opens at once, and the folder is indexed meanwhile: a few moments of every film first, then all of them,
+    then speech and text on screen with what is installed. It goes on as files come, change and go, until Ctrl-C; the
+    next call goes on from there. Nothing is written into the folder. A second call shows the page of the first.
+
+    Example: seehear open ~/recordings
+    """
+
+    folder: Positional[Path]
+    library: str = ""
+    """Where the library of the folder is, or is to be; in your cache folder (~/.cache/seehear/libraries) when not
+    given."""
+    preset: Literal["", "light", "strong", "best"] = ""
+    """Encoders: light are packaged, strong and best come from the model hub. The strongest at hand when not given."""
+    browser: bool = True
+    """Open the page in the browser; else its address is only printed."""
+    config: Annotated[ServeConfig, Flat] = field(default_factory=lambda: ServeConfig(port=0))
+
+    def run(self) -> None:
+        from seehear.recipes.find import library_of
+
+        for package in ("fastapi", "uvicorn", "watchfiles"):
+            require(package, "serve")
+        if not self.folder.is_dir():
+            raise SeehearError(f"no folder {self.folder}")
+        uri = self.library or library_of(self.folder)
+        waits = False
+        try:
+            while True:
+                with keeper(uri) as held:
+                    if held.alone:
+                        self._work(uri, held)
+                        return
+                    if held.address:
+                        self._show(f"{self.folder} is open already at", held.address)
+                        return
+                if not waits:
+                    say(f"another seehear is indexing {self.folder}: waiting until that has ended")
+                waits = True
+                time.sleep(1.0)
+        except KeyboardInterrupt:
+            raise Interrupted("stopped; the same command goes on") from None
+
+    def _work(self, uri: str, held: Keeper) -> None:
+        from seehear.recipes.work import Work
+        from seehear.serve.server import serving
+
+        with writing(uri):
+            Library.create(uri)
+        work = Work(self.folder, uri, preset=self.preset, device=self.config.device, rest_seconds=_REST_SECONDS)
+        with serving(uri, self.config, work.standing) as address:
+            held.announce(address)
+            self._show(f"{self.folder} is searched at", address)
+            say(f"library: {uri}  (Ctrl-C ends this, the next call goes on)")
+            with watched(self.folder, work.changed, skip=uri), work.told():
+                work.follow()
+
+    def _show(self, what: str, address: str) -> None:
+        token = f"?token={quote(self.config.token, safe='')}" if self.config.token else ""
+        say(f"{what} {address}{token}")
+        if self.browser and not token:  # every user sees the arguments of a process, the browser's too
+            webbrowser.open(address)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,9 +120,13 @@ class Find(Query):
 
     def run(self) -> None:
         from seehear.recipes import find
+        from seehear.search.moments import NothingToCompare
 
+        if self.folder.is_file():
+            advice = f"give its folder, and --source {self.folder.name} for it alone"
+            raise SeehearError(f"{self.folder} is a file: {advice}")
         if not self.folder.is_dir():
-            raise SeehearError(f"no folder {self.folder}")
+            raise SeehearError(f"no folder {self.folder}{near(self.folder)}")
         if not self.parts(self.words):
             raise SeehearError("nothing to search for: give words, --audio, --image, --video or --like")
         uri = self.library or find.library_of(self.folder)
@@ -53,15 +135,24 @@ class Find(Query):
         Path(uri).parent.mkdir(parents=True, exist_ok=True)
         seconds = None if self.wait else find.WORK_SECONDS
         done = find.bring_up_to_date(self.folder, uri, preset=self.preset, device=self.device, seconds=seconds)
-        if not done:
-            find.index_what_is_there(uri, device=self.device)
-        library = Library.open(uri)
+        wait = "yet: the same command goes on, --wait finishes it"
+        library = Library.create(uri)  # the time may have ended before there was a whole one
+        if done and not library.count_clips():
+            files, why = counted(len(library.rejects()), "file"), f"'seehear info {uri} --rejects' says why"
+            raise SeehearError(f"{self.folder}: nothing to search, {files} cannot be read: {why}")
+        if not done and not indexes(library):
+            raise SeehearError(f"nothing of {self.folder} is indexed {wait}")
         searcher = find.open_library(library, device=self.device)
-        answer = self.answer(searcher, self.words)
+        try:
+            answer = self.answer(searcher, self.words)
+        except NothingToCompare as error:
+            if done:
+                raise
+            raise SeehearError(f"speech and text are not all read, and words find nothing {wait}") from error
         if not done:
             left = answer.clips - answer.indexed
             what = f"{left:,} of {answer.clips:,} clips are not indexed" if left else "speech and text are not all read"
-            say(f"{what} yet: the same command goes on, --wait finishes it")
+            say(f"{what} {wait}")
         else:
             for line in behind_lines(library, [index.name for index in searcher.indexes]):
                 say(line)

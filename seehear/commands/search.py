@@ -44,7 +44,7 @@ class Index:
     """Print the report as JSON."""
 
     def run(self) -> None:
-        from seehear.recipes.find import index_frozen, index_run
+        from seehear.recipes.indexes import index_frozen, index_run
 
         library = Library.open(self.library)
         if self.run_folder is None:
@@ -164,8 +164,8 @@ def show_answer(answer: Answer, *, as_json: bool) -> None:
         return
     if not answer.hits:
         print("nothing found: no clip that the filters leave can answer this")
-    elif answer.hits[0].words == "nothing close":
-        print("nothing close; the nearest:")
+    elif answer.words == "nothing close":
+        print(f"Nothing close to '{answer.query}'; the nearest are:")
     for number, hit in enumerate(answer.hits, start=1):
         text = f"  {_short(hit.text)}" if hit.text else ""
         print(f"{number:3}  {hit.kind:6}  {hit.words:13}  {_place(hit.file, hit)}{text}")

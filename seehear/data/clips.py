@@ -16,6 +16,11 @@ from seehear.data.records import SPLITS, Clip, Text, bare, clip_id, digest
 from seehear.data.workers import cores
 from seehear.errors import SeehearError, check_range
 
+COARSE_FROM = 60.0
+"""Seconds from which a file is long: finding its scenes and pauses takes a while."""
+_COARSE_CLIPS, _COARSE_SECONDS = 6, 2.0
+"""Most clips of a long file before that, and the length of each: they cost a twentieth of what the file does."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class PrepareOptions:
@@ -170,6 +175,13 @@ def fixed_windows(duration: float, options: PrepareOptions) -> list[tuple[float,
     if rest >= options.min_seconds or not windows:
         windows.append((count * options.seconds, duration))
     return windows
+
+
+def coarse_windows(duration: float) -> list[tuple[float, float]]:
+    """Short windows spread evenly over a long file: what it is searched by until it is cut."""
+    count = min(_COARSE_CLIPS, max(2, int(duration / COARSE_FROM)))
+    starts = [round((n + 0.5) * duration / count - _COARSE_SECONDS / 2, 3) for n in range(count)]
+    return [(start, round(start + _COARSE_SECONDS, 3)) for start in starts]
 
 
 def scene_windows(

@@ -21,6 +21,7 @@ import torch
 
 from seehear.data.joining import Frames, Joined, Members, Pool, Pooled, Words, expand, sequence_shape
 from seehear.data.latents import LatentData, Rows
+from seehear.data.records import learned_texts
 from seehear.errors import SeehearError, unknown
 from seehear.nn.random import seed_of
 from seehear.types import MODALITIES, Batch, Float, Int, Modality, Tensor
@@ -86,7 +87,7 @@ def contexts(library: Library, data: LatentData, config: ContextConfig) -> Conte
         video=np.array([number[file] for file in files], np.int64),
         start=np.array([clip.start for clip in here], np.float64),
         end=np.array([clip.end for clip in here], np.float64),
-        every_text=np.array([all(text.start is not None for text in clip.texts) for clip in here], bool),
+        every_text=np.array([all(text.start is not None for text in learned_texts(clip)) for clip in here], bool),
     )
     return ContextData(data, timing, config)
 

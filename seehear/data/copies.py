@@ -16,7 +16,7 @@ from seehear.data.clips import PrepareOptions
 from seehear.data.library import Library, Reject, Source
 from seehear.data.manifest import Row
 from seehear.data.reading import File, Unit
-from seehear.data.records import COPY_OF, digest
+from seehear.data.records import COARSE, COPY_OF, digest
 from seehear.data.scan import Beside
 
 
@@ -47,7 +47,9 @@ def settle_copies(library: Library, options: PrepareOptions) -> list[Source]:
             if COPY_OF in source.info:
                 (copies if source.info[COPY_OF] in names else orphans).append(source)
         same = [source for source in own[1:] if _same(library, roots, own[0].source, source.source)]
-        new += [replace(source, info=source.info | {COPY_OF: own[0].source}) for source in same]
+        for source in same:
+            facts = {name: value for name, value in source.info.items() if name != COARSE}
+            new.append(replace(source, info=facts | {COPY_OF: own[0].source}))
     # Noted before their clips go: a run that is killed in between takes them out when it is repeated.
     if new:
         library.put_sources(new)

@@ -19,13 +19,13 @@ from seehear.data.backlog import Backlog, Job, Key, at_their_place
 from seehear.data.engines import Done, Engine, Local
 from seehear.data.library import Library, Vectors, quote, table_name
 from seehear.data.locking import writing
-from seehear.data.records import Reject
+from seehear.data.records import Clip, Reject
 from seehear.data.workers import WorkerDied
 from seehear.encoders import Encoder, load_towers
 from seehear.encoders.presets import describe, preset_encoders, strongest_at_hand
 from seehear.errors import DecodeError, SeehearError, refusal
 from seehear.progress import Interrupted, Progress, StopRequest, clock, counted, progress, say, stop_requests
-from seehear.types import MODALITIES
+from seehear.types import MODALITIES, Modality
 
 COMMIT_ROWS, COMMIT_SECONDS = 1000, 30.0
 EngineName = Literal["local", "ray"]
@@ -91,12 +91,12 @@ def encode_library(
     clips = library.clips()
     if not clips:
         raise SeehearError(f"{library.uri} has no clips: run 'seehear prepare FOLDER --library {library.uri}'")
-    modalities = [modality for modality in MODALITIES if any(clip.has(modality) for clip in clips)]
+    modalities = modalities_of(clips)
     if names is None:
         preset = preset or library.about().get("preset", "") or strongest_at_hand(modalities)
         names = [encoder.name for encoder in preset_encoders(preset, modalities)]
         say(describe(preset, modalities, f"seehear encode {library.uri}"))
-    encoders = _encoders(names, modalities, device)
+    encoders = load_all(names, modalities, device)
     if preset:
         library.set_about("preset", preset)
     chosen = None if where is None else {clip.id for clip in library.clips(where)}
@@ -120,7 +120,12 @@ def started_engine(name: EngineName, workers: int | None, models: int) -> Abstra
     return on_ray(workers=workers, models=models)
 
 
-def _encoders(names: Sequence[str | Encoder], modalities: Sequence[str], device: str) -> list[Encoder]:
+def modalities_of(clips: Sequence[Clip]) -> list[Modality]:
+    """Modalities that at least one of the clips has."""
+    return [modality for modality in MODALITIES if any(clip.has(modality) for clip in clips)]
+
+
+def load_all(names: Sequence[str | Encoder], modalities: Sequence[str], device: str) -> list[Encoder]:
     """The encoders asked for, each with at least one clip to encode; those that map others' latents last."""
     encoders: list[Encoder] = []
     for name in names:

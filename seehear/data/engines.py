@@ -25,6 +25,9 @@ Done = tuple[Job, "np.ndarray | Exception"]
 Results = list[tuple[Any, Any]]
 """Items and what came of each: its result, or the exception that it raised."""
 
+Following = Callable[[Any, Any], Any]
+"""What is left of an item, from the item and its result; None for nothing."""
+
 TIME_LIMIT = 300.0
 """Seconds for one clip to be decoded: beyond it the file hangs its reader."""
 
@@ -37,9 +40,13 @@ class Engine(Protocol):
         ...
 
     def results(
-        self, function: Callable[[Any], Any], items: Sequence[Any], time_limit: Callable[[Any], float]
+        self,
+        function: Callable[[Any], Any],
+        items: Sequence[Any],
+        time_limit: Callable[[Any], float],
+        following: Following,
     ) -> AbstractContextManager[Iterator[Results]]:
-        """The same of any function, which is called in worker processes."""
+        """The same of any function, which is called in worker processes; what follows from an item is done after it."""
         ...
 
 
@@ -68,10 +75,16 @@ class Local:
 
     @contextmanager
     def results(
-        self, function: Callable[[Any], Any], items: Sequence[Any], time_limit: Callable[[Any], float]
+        self,
+        function: Callable[[Any], Any],
+        items: Sequence[Any],
+        time_limit: Callable[[Any], float],
+        following: Following,
     ) -> Iterator[Iterator[Results]]:
         stopped, workers = threading.Event(), min(self.workers, len(items))
-        made = map_in_processes(function, items, workers=workers, time_limit=time_limit, stopped=stopped)
+        made = map_in_processes(
+            function, items, workers=workers, time_limit=time_limit, stopped=stopped, following=following
+        )
         with drawn_ahead(made, room=16) as batches:
             try:
                 yield batches

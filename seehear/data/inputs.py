@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -16,7 +16,7 @@ from seehear.data.manifest import SUFFIXES as MANIFESTS
 from seehear.data.manifest import Row, read_manifest
 from seehear.data.reading import File, Unit
 from seehear.data.records import bare, digest, fingerprint, printable, unprintable
-from seehear.data.scan import MEDIA, Beside, Folder, Listing
+from seehear.data.scan import MEDIA, Beside, Folder, Found, Listing
 from seehear.errors import SeehearError
 
 
@@ -39,12 +39,25 @@ def check_input(path: Path, options: PrepareOptions, skip: str | Path) -> None:
 class FolderInput:
     """All media of a folder, each with the texts beside it."""
 
-    def __init__(self, folder: Path, library: Library, options: PrepareOptions):
+    def __init__(
+        self,
+        folder: Path,
+        library: Library,
+        options: PrepareOptions,
+        *,
+        rests: Callable[[Found], bool] = lambda _: True,
+    ):
+        """`rests` says whether a file is complete: one that is still being copied is left as it was."""
         walk = Folder(folder, language=options.language, skip="" if "://" in library.uri else library.uri)
         self._prefix = library.add_root(walk.folder)
         self.origin = self._prefix or "."
         self._recipe = options.recipe()
-        self._found = list(walk)
+        self._found, self._restless = [], set()
+        for found in walk:
+            if rests(found):
+                self._found.append(found)
+            else:
+                self._restless.add(_name(self._prefix, printable(found.name)))
         self.rejects = [
             Reject(path=_name(self._prefix, r.path), stage=r.stage, reason=r.reason) for r in walk.unreadable
         ]
@@ -70,8 +83,10 @@ class FolderInput:
         return ""
 
     def is_hidden(self, source: str) -> bool:
-        """Whether a file that was not found may still be there: in a part of the folder that cannot be read."""
-        return any(source == r.path or source.startswith(f"{r.path}/") for r in self.rejects)
+        """Whether a file that was not found may still be there: in a part of the folder that cannot be read,
+        or not complete."""
+        hidden = any(source == r.path or source.startswith(f"{r.path}/") for r in self.rejects)
+        return hidden or source in self._restless
 
     def is_primary(self, source: str) -> bool:
         return True

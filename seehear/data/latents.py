@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from seehear.data.current import read_current
-from seehear.data.records import Clip, Source
+from seehear.data.records import Clip, Source, learned_texts
 from seehear.data.vectors import Vectors, side_by_side
 from seehear.errors import SeehearError
 from seehear.nn.random import seed_of, some_of
@@ -253,6 +253,8 @@ def load_latents(
     by_id, sources = {clip.id: clip for clip in clips}, library.sources()
     place = {clip.id: n for n, clip in enumerate(clips)}
     latents, owner = {}, {}
+    if any(clip.texts for clip in clips) and not any(map(learned_texts, clips)):
+        chosen.pop("text", None)
     for m, infos in chosen.items():
         rows = side_by_side([_read(library, info, by_id, sources, prefix) for info in infos])
         latents[m], owner[m] = rows.vectors, np.fromiter((place[i] for i in rows.ids), np.int64, len(rows))
@@ -288,7 +290,7 @@ def _choose(
     if not any(encoders or not info.get("of_run") for info in about.values()):
         raise SeehearError(f"{library.uri} has no latents yet: run 'seehear encode {library.uri}'")
     if not encoders:
-        encoders = {m: _of_modality(about, m, sequences=sequences) for m in MODALITIES}
+        encoders = {m: encoders_of(about, m, sequences=sequences) for m in MODALITIES}
     for name in (name for names in encoders.values() for name in names):
         if name not in about:
             made = ", ".join(sorted(about))
@@ -300,7 +302,8 @@ def _choose(
     return chosen
 
 
-def _of_modality(about: Mapping[str, EncoderInfo], modality: Modality, *, sequences: bool) -> list[str]:
+def encoders_of(about: Mapping[str, EncoderInfo], modality: Modality, *, sequences: bool = False) -> list[str]:
+    """Names of the encoders whose latents are taken where nothing is said; `about` is that of `Library.encoders`."""
     # a source: a function of other latents, which has nothing to add to them
     free = {name: info for name, info in about.items() if not info.get("of_run") and not info.get("source")}
     names = sorted(name for name, info in free.items() if info["modality"] == modality)
@@ -318,6 +321,9 @@ def _read(
     rows, stale = read_current(library, info, clips, sources, prefix=prefix)
     if stale:
         say(f"{stale:,} latents of {info['name']} are of files or texts that changed: left out until they are encoded")
+    if info["modality"] == "text" and any(len(learned_texts(clip)) < len(clip.texts) for clip in clips.values()):
+        keys = enumerate(zip(rows.ids, rows.items.tolist(), strict=True))
+        rows = rows.take([n for n, (i, item) in keys if clips[i].texts[item].kind != "screen"])
     if not (finite := np.isfinite(rows.vectors).all(axis=1)).all():
         raise SeehearError(
             f"encoder {info['name']!r} gave {int((~finite).sum()):,} vectors that are not finite, the first of clip "

@@ -4,8 +4,10 @@ it ends."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from seehear.errors import SeehearError
 from seehear.progress import say
@@ -22,6 +24,50 @@ def writing(uri: str | Path, *tables: str) -> Iterator[None]:
             for table in sorted(set(tables)):
                 held.enter_context(_lock(Path(uri), table, shared=False))
         yield
+
+
+@dataclass
+class Keeper:
+    """Who keeps a library up to date with its folder."""
+
+    alone: bool
+    """Whether that is this process."""
+    address: str = ""
+    """Of the other's page, if it has one."""
+    _file: IO[str] | None = None
+
+    def announce(self, address: str) -> None:
+        """Says where the page is, to those who come later."""
+        if self._file is not None:
+            self._file.truncate(0)
+            self._file.write(address)
+            self._file.flush()
+
+
+@contextmanager
+def keeper(uri: str | Path) -> Iterator[Keeper]:
+    """Keeps a library up to date, unless another process does so already. Object storage has no lock for it, so all are
+    alone there."""
+    if "://" in str(uri):
+        yield Keeper(alone=True)
+        return
+    import fcntl
+
+    Path(uri).mkdir(parents=True, exist_ok=True)
+    path = Path(uri) / ".keeper"
+    with open(path, "a+", encoding="utf-8") as file:  # what the other wrote stays until the lock is held
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield Keeper(alone=False, address=path.read_text(encoding="utf-8").strip())
+            return
+        except OSError:
+            pass  # a file system without locks: `writing` says so
+        with suppress(OSError):
+            path.chmod(0o600)
+        file.truncate(0)
+        yield Keeper(alone=True, _file=file)
+        file.truncate(0)
 
 
 @contextmanager

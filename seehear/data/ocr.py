@@ -1,22 +1,24 @@
 """Text on screen to timed lines: `seehear ocr`.
 
-Two frames a second are looked at. Where the picture has changed, text is looked for at a small size, which is quick;
-only where what was found differs from the last frame that was read is a frame read, at a size where small print is
-legible. Lines are followed from frame to frame. What stands there throughout, a watermark or a clock, is kept once.
+A frame a second is looked at: words that nobody has time to read are let go. Where the picture has changed, text is
+looked for at a small size, which is quick; only where what was found differs from the last frame that was read is a
+frame read, at a size where small print is legible. Lines are followed from frame to frame. What stands there
+throughout, a watermark or a clock, is kept once.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import SequenceMatcher
+from typing import Any
 
 import numpy as np
 
 from seehear.data.encode import EngineName
 from seehear.data.library import Library
-from seehear.data.recordings import Recording, TextsReport, read_recordings
+from seehear.data.recordings import Portion, Recording, TextsReport, read_recordings
 from seehear.data.records import digest
 from seehear.data.transcripts import Line, Task, Transcript
 from seehear.encoders.screen import EXTRA, RapidScreen, ScreenReader, ScreenText, fingerprint
@@ -24,10 +26,12 @@ from seehear.errors import DecodeError, require
 from seehear.media.files import read_window
 from seehear.media.frames import VideoSpec
 
-_VERSION = "1"
+_VERSION = "2"
 """Of all that turns frames into lines: another one is another fingerprint, and all recordings are read again."""
-_RATE, _CHUNK = 2.0, 10.0
+_RATE, _CHUNK = 1.0, 10.0
 """Frames a second that are looked at, and seconds that are decoded at a time."""
+_PART = 30.0
+"""Seconds of a part, of a film that is half as long again: a run that is stopped loses no more than that."""
 _SIDE = 720
 """Shorter side of a frame as it is read, in pixels."""
 _BETWEEN = 1.0
@@ -55,18 +59,40 @@ class Ocr:
         return 600.0 + 30.0 * recording.duration
 
     def __call__(self, recording: Recording) -> list[Transcript]:
+        until = None
         if recording.duration == 0:  # a picture
             lines = self._of_picture(recording)
         else:
+            start, end = recording.start, recording.duration
+            if start + 1.5 * _PART < end:
+                end = until = start + _PART
             following = _Following(self.screen)
-            for time, frame in _frames(recording):
+            for time, frame in _frames(recording, end):
                 following.see(time, frame)
-            lines = following.lines(recording.duration)
+                if time > end:  # the pictures begin after the part that was meant
+                    end = until = time
+            lines = following.lines(end, whole=until is None and start == 0)
         return [
             Transcript(
-                source=recording.source, task="screen", by=self.by, content=recording.content, lines=tuple(lines)
+                source=recording.source,
+                task="screen",
+                by=self.by,
+                content=recording.content,
+                lines=tuple(lines),
+                until=until,
             )
         ]
+
+    def joined(self, before: Transcript, part: Transcript, duration: float) -> tuple[Line, ...]:
+        """A line that stands where a part ends goes on in the next."""
+        lines = list(before.lines)
+        for line in part.lines:
+            begun = [n for n, other in enumerate(lines) if (other.text, other.end) == (line.text, line.start)]
+            if begun:
+                lines[begun[0]] = replace(lines[begun[0]], end=line.end)
+            else:
+                lines.append(line)
+        return tuple(lines if part.until is not None else _once(lines, duration))
 
     def _of_picture(self, recording: Recording) -> list[Line]:
         frames = read_window(recording.path, 0.0, 0.0, video=_SPEC).frames
@@ -76,12 +102,18 @@ class Ocr:
         return [Line(text)] if text else []
 
 
-def ocr(library: Library, *, workers: int | None = None, engine: EngineName = "local") -> TextsReport:
+def ocr(
+    library: Library, *, workers: int | None = None, engine: EngineName = "local", portion: Portion | None = None
+) -> TextsReport:
     """Gives the library's clips what stands written in their pictures, as texts of the kind 'screen'."""
     require("rapidocr", EXTRA)
     require("onnxruntime", EXTRA)
     return read_recordings(
-        library, Ocr(RapidScreen(), name="RapidOCR", weights=fingerprint()), workers=workers, engine=engine
+        library,
+        Ocr(RapidScreen(), name="RapidOCR", weights=fingerprint()),
+        workers=workers,
+        engine=engine,
+        portion=portion,
     )
 
 
@@ -90,12 +122,13 @@ def ocr(library: Library, *, workers: int | None = None, engine: EngineName = "l
 _SPEC = VideoSpec(num_frames=1, size=_SIDE, enlarge=False)
 
 
-def _frames(recording: Recording) -> Iterator[tuple[float, np.ndarray]]:
-    """(seconds, (H, W, 3) RGB) of frames in the centre of each half second."""
+def _frames(recording: Recording, until: float) -> Iterator[tuple[float, np.ndarray]]:
+    """(seconds, (H, W, 3) RGB) of the frame in the centre of each second of a part, or of the first stretch after it
+    that has any."""
     spec = VideoSpec(fps=_RATE, size=_SIDE, enlarge=False)
-    start, error, seen = 0.0, None, False
-    while start < recording.duration:
-        end = min(start + _CHUNK, recording.duration)
+    start, error, seen = recording.start, None, False
+    while start < (recording.duration if not seen else until):
+        end = min(start + _CHUNK, until if start < until else recording.duration)
         try:
             frames = read_window(recording.path, start, end, video=spec).frames
         except DecodeError as wrong:  # a film whose pictures end before its sound
@@ -105,7 +138,7 @@ def _frames(recording: Recording) -> Iterator[tuple[float, np.ndarray]]:
             times = start + (np.arange(len(frames)) + 0.5) * (end - start) / len(frames)
             yield from zip(times.tolist(), frames, strict=True)
         start = end
-    if not seen and error is not None:
+    if not seen and not recording.start and error is not None:
         raise error
 
 
@@ -196,10 +229,11 @@ class _Following:
                     track.best = text
             self.shown.append(track)
 
-    def lines(self, duration: float) -> list[Line]:
-        """Lines that come and go together are one, in the order in which they stand on the screen."""
+    def lines(self, duration: float, *, whole: bool = True) -> list[Line]:
+        """Lines that come and go together are one, in the order in which they stand on the screen. What is there
+        throughout can be told of a `whole` recording only."""
         groups: dict[tuple[float, float], list[_Track]] = {}
-        for track in self._once(duration):
+        for track in self._kept(duration if whole else 0.0):
             groups.setdefault((track.start, track.end), []).append(track)
         found = []
         for (start, end), tracks in sorted(groups.items()):
@@ -207,22 +241,32 @@ class _Following:
             found.append(Line(text, round(max(0.0, start), 2), round(min(end, duration), 2)))
         return found
 
-    def _once(self, duration: float) -> list[_Track]:
-        """Tracks that are worth keeping: short ones that were seen in one frame alone are mostly noise. Of what is
-        there throughout, in one track or in many, the first seconds."""
+    def _kept(self, duration: float) -> list[_Track]:
+        """Tracks that are worth keeping: short ones that were seen in one frame alone are mostly noise. What is there
+        throughout is kept once."""
         by_text: dict[str, list[_Track]] = {}
         for track in self.tracks:
             letters = _letters(track.best.text)
             if len(letters) >= (2 if track.sightings > 1 else 4):
                 by_text.setdefault(_without_digits(letters), []).append(track)
-        kept = []
-        for tracks in by_text.values():
-            first, seconds = tracks[0], sum(track.end - track.start for track in tracks)
-            if duration >= _LONG and seconds >= _THROUGHOUT * duration:
-                first.end = min(first.end, first.start + _ONCE)
-                tracks = [first]
-            kept += tracks
-        return kept
+        return [track for tracks in by_text.values() for track in _unless_throughout(tracks, duration)]
+
+
+def _once(lines: Sequence[Line], duration: float) -> list[Line]:
+    """The lines of a recording that was read in parts; what is there throughout is kept once."""
+    by_text: dict[str, list[Line]] = {}
+    for line in lines:
+        by_text.setdefault(_without_digits(_letters(line.text)), []).append(line)
+    kept = [line for own in by_text.values() for line in _unless_throughout(own, duration)]
+    return sorted(kept, key=lambda line: (line.start, line.end))
+
+
+def _unless_throughout(stretches: list[Any], duration: float) -> list[Any]:
+    """Tracks or lines of one text; the first seconds alone where they make up nearly all of a long recording."""
+    first, seconds = stretches[0], sum(stretch.end - stretch.start for stretch in stretches)
+    if duration < _LONG or seconds < _THROUGHOUT * duration:
+        return stretches
+    return [replace(first, end=min(first.end, first.start + _ONCE))]
 
 
 def _is_same(one: ScreenText, other: ScreenText) -> bool:

@@ -7,10 +7,11 @@ moment loses one batch, and the next run ends with the library that an undisturb
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 
@@ -21,8 +22,9 @@ from seehear.data.library import Clip, Library, Reject, Source, in_batches
 from seehear.data.locking import writing
 from seehear.data.manifest import Row
 from seehear.data.reading import File, Read, Reader, Unit, kept_rejects, refused
-from seehear.data.records import digest
+from seehear.data.records import COARSE, UNCUT, digest
 from seehear.data.renaming import settle_names
+from seehear.data.scan import Found
 from seehear.data.splits import begin, kept_note, settle_splits
 from seehear.data.summary import PrepareReport, Tally, report
 from seehear.data.transcripts import read_transcripts, with_machine_texts
@@ -30,10 +32,24 @@ from seehear.data.workers import WorkerDied, map_in_processes
 from seehear.errors import refusal
 from seehear.progress import Progress, progress
 
-__all__ = ["PrepareOptions", "PrepareReport", "prepare"]
+__all__ = ["PrepareOptions", "PrepareReport", "Share", "prepare", "prepare_share"]
 
 _BATCH_FILES, _BATCH_CLIPS, _BATCH_SECONDS = 256, 4096, 20.0
 """A batch is written when it has so many files or clips, or is so old."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """What one of many calls does to a folder that is to be searched long before all of it is read."""
+
+    coarse: bool
+    """Long files get a few short clips, and their scenes and pauses are left for a call without this."""
+    clips: int
+    """Number of new clips after which no further file is read."""
+    rests: Callable[[Found], bool] = lambda _: True
+    """Whether a file is complete; one that is still being copied is left for a later call."""
+    indexed: bool = False
+    """Whether all clips can be found: then the short ones of files that have been cut go."""
 
 
 def prepare(
@@ -56,22 +72,62 @@ def prepare(
             kind = FolderInput if path.is_dir() else ManifestInput
             with closing(kind(path, library, options)) as given:
                 update(library, given, options, tally)
-        if orphans := settle_copies(library, options):
-            for origin in sorted({source.info["origin"] for source in orphans}):
-                own = [source for source in orphans if source.info["origin"] == origin]
-                update(library, OrphanInput(library, own, options), options, tally)
-            settle_copies(library, options)
-        tally.notes += settle_splits(library, options, changed=tally.written)
-        if tally.written:
-            library.compact()
+        _settle(library, options, tally)
         return report(library, tally)
 
 
+def prepare_share(folder: Path, library_uri: str, options: PrepareOptions, share: Share) -> Tally:
+    """Brings a library nearer to a folder of media: files that are gone leave it, and as many as the share allows of
+    those that are new or changed are read. Calls until none is `left` do what `prepare` does."""
+    check_input(folder, options, skip=library_uri)
+    with writing(library_uri):
+        library = Library.create(library_uri)
+        begin(library)
+        tally = Tally(notes=settle_names(library))
+        with closing(FolderInput(folder, library, options, rests=share.rests)) as given:
+            if share.indexed:
+                _remove_coarse(library, tally)
+            update(library, given, options, tally, share)
+        marks = [source.info.get(COARSE, UNCUT) for source in library.sources().values()]
+        tally.coarse = sum(mark != UNCUT for mark in marks)
+        # A few clips of a long file say nothing of its share of the splits.
+        _settle(library, options, tally, splits=not (share.coarse or tally.left or tally.coarse))
+        return tally
+
+
+def _remove_coarse(library: Library, tally: Tally) -> None:
+    """Short clips of files that have been cut since. The mark that names them goes last: a killed run is repeated."""
+    for source in library.sources().values():
+        if source.info.get(COARSE, UNCUT) != UNCUT:
+            ids = json.loads(source.info[COARSE])
+            library.remove_clips(ids)
+            tally.removed_clips += len(ids)
+            facts = {name: value for name, value in source.info.items() if name != COARSE}
+            library.put_sources([replace(source, info=facts)])
+
+
+def _settle(library: Library, options: PrepareOptions, tally: Tally, *, splits: bool = True) -> None:
+    """Copies and splits, which follow from all files together."""
+    if orphans := settle_copies(library, options):
+        for origin in sorted({source.info["origin"] for source in orphans}):
+            own = [source for source in orphans if source.info["origin"] == origin]
+            update(library, OrphanInput(library, own, options), options, tally)
+        settle_copies(library, options)
+    if splits:
+        tally.notes += settle_splits(library, options, changed=tally.written)
+    if tally.written:
+        library.compact()
+
+
 def update(
-    library: Library, given: FolderInput | RowsInput | OrphanInput, options: PrepareOptions, tally: Tally
+    library: Library,
+    given: FolderInput | RowsInput | OrphanInput,
+    options: PrepareOptions,
+    tally: Tally,
+    share: Share | None = None,
 ) -> None:
-    """Bring a library up to date with one input, and count what was done in `tally`."""
-    _Update(library, given, options, tally).run()
+    """Bring a library up to date with one input, as far as a `share` allows, and count what was done in `tally`."""
+    _Update(library, given, options, tally, share).run()
 
 
 class _Update:
@@ -83,8 +139,10 @@ class _Update:
         given: FolderInput | RowsInput | OrphanInput,
         options: PrepareOptions,
         tally: Tally,
+        share: Share | None = None,
     ):
         self.library, self.given, self.options, self.tally = library, given, options, tally
+        self.share, self.made = share, 0
         self.known = library.sources()
         self.refused = {reject.path: reject for reject in library.rejects()}
         self.rejects: dict[str, Reject] = {}
@@ -112,22 +170,36 @@ class _Update:
     # -- reading -----------------------------------------------------------------------------------------------------
 
     def _to_read(self, bar: Progress) -> Iterator[Unit]:
-        """The units that are new or may have changed."""
+        """The units that are new or may have changed, as many as the share allows."""
         for unit in self.given.units():
             self.seen |= {file.source for file in unit.files}
-            known, before = self.known.get(unit.file.source), self.refused.get(unit.file.source)
-            if before is not None and before.stage == "probe" and self._looks_same(unit.file):
-                self.rejects[before.path] = refused(unit, before.stage, before.reason)
-            elif known is None or known.info.get("recipe") != unit.recipe:
-                yield unit
+            due = self._due(unit)
+            if due is not None and (self.share is None or self.made < self.share.clips):
+                yield due
                 continue
-            elif all(self._looks_same(file) for file in unit.files):
-                self._leave(unit)
-            else:
-                prints = [(f.source, self.known[f.source].fingerprint) for f in unit.files if f.source in self.known]
-                yield replace(unit, known=tuple(prints))
-                continue
+            if due is not None:
+                self.tally.left += 1
+                known = self.known.get(unit.file.source)
+                self.rejects |= {r.path: r for r in kept_rejects(unit, known)} if known else {}
             bar.advance()
+
+    def _due(self, unit: Unit) -> Unit | None:
+        """The unit as it is to be read; None where that is not needed."""
+        coarse = self.share is not None and self.share.coarse
+        known, before = self.known.get(unit.file.source), self.refused.get(unit.file.source)
+        if before is not None and before.stage == "probe" and self._looks_same(unit.file):
+            self.rejects[before.path] = refused(unit, before.stage, before.reason)
+            return None
+        if known is None or known.info.get("recipe") != unit.recipe:
+            return replace(unit, coarse=coarse)
+        # Who asks for the whole folder wants no short clips, also of files that were cut since.
+        if COARSE in known.info and (self.share is None or (known.info[COARSE] == UNCUT and not coarse)):
+            return unit
+        if all(self._looks_same(file) for file in unit.files):
+            self._leave(unit)
+            return None
+        prints = [(f.source, self.known[f.source].fingerprint) for f in unit.files if f.source in self.known]
+        return replace(unit, coarse=coarse, known=tuple(prints))
 
     def _looks_same(self, file: File) -> bool:
         before = self.known.get(file.source) or self.refused.get(file.source)
@@ -145,6 +217,7 @@ class _Update:
         if result.same:
             self._leave(unit)
         elif result.clips:
+            self.made += len(result.clips)
             self.tally.changed += unit.file.source in self.known
             self.tally.new += unit.file.source not in self.known
         self.rejects |= {reject.path: reject for reject in result.rejects}
@@ -164,6 +237,8 @@ class _Update:
         # Options or subtitles have changed, and not the file: what machines read out of it still holds.
         clips = with_machine_texts(clips, read_transcripts(self.library, fresh), fresh)
         stale = set(self.library.clip_ids(touched)) - {clip.id for clip in clips}
+        kept = self._kept_coarse(batch, stale)
+        stale -= {id for ids in kept.values() for id in ids}
         failed = [read.unit.file.source for read in batch if not read.same and not read.clips]
         self.library.put_clips(clips)
         self._remove(stale)
@@ -171,7 +246,23 @@ class _Update:
         self.library.remove_rejects(source for source in touched if source in self.refused)
         self.library.put_rejects([reject for read in batch for reject in read.rejects])
         sources = {source.source: source for read in batch for source in self._to_keep(read)}
+        for name, ids in kept.items():
+            sources[name] = replace(sources[name], info={**sources[name].info, COARSE: json.dumps(ids)})
         self.library.put_sources(list(sources.values()))
+
+    def _kept_coarse(self, batch: list[Read], stale: set[str]) -> dict[str, list[str]]:
+        """Short clips of the files that were cut now, which stay until the new ones can be found."""
+        cut = {
+            name
+            for read in batch
+            if self.share is not None and not self.share.coarse and read.clips
+            if (known := self.known.get(name := read.unit.file.source)) and known.info.get(COARSE) == UNCUT
+        }
+        kept: dict[str, list[str]] = {}
+        for id, name in sorted(self.library.clip_sources(stale if cut else ()).items()):
+            if name in cut:
+                kept.setdefault(name, []).append(id)
+        return kept
 
     def _to_keep(self, read: Read) -> Iterator[Source]:
         """What the library shall know of the unit's files. A second file may be the first of another unit, which then

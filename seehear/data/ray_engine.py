@@ -21,7 +21,7 @@ import numpy as np
 
 from seehear.data.ahead import drawn_ahead
 from seehear.data.backlog import Job
-from seehear.data.engines import TIME_LIMIT, Done, Results, encoded
+from seehear.data.engines import TIME_LIMIT, Done, Following, Results, encoded
 from seehear.data.workers import Isolated, call, cores
 from seehear.encoders import Encoder, Sample
 from seehear.errors import SeehearError, require
@@ -60,11 +60,15 @@ class OnRay:
 
     @contextmanager
     def results(
-        self, function: Callable[[Any], Any], items: Sequence[Any], time_limit: Callable[[Any], float]
+        self,
+        function: Callable[[Any], Any],
+        items: Sequence[Any],
+        time_limit: Callable[[Any], float],
+        following: Following,
     ) -> Iterator[Iterator[Results]]:
         made = self.ray.data.from_arrow(_blocks(items, 1)).map_batches(
             Decoder,
-            fn_constructor_kwargs={"function": function, "time_limit": time_limit},
+            fn_constructor_kwargs={"function": function, "time_limit": time_limit, "following": following},
             batch_size=1,
             compute=self.ray.data.ActorPoolStrategy(size=min(self.workers, len(items))),
         )
@@ -83,12 +87,20 @@ class OnRay:
 class Decoder:
     """A Ray actor: windows of media to what the model takes, or recordings to texts, one after the other."""
 
-    def __init__(self, function: Callable[[Any], Any], time_limit: float | Callable[[Any], float]):
-        self.decode = Isolated(function, time_limit)
+    def __init__(
+        self,
+        function: Callable[[Any], Any],
+        time_limit: float | Callable[[Any], float],
+        following: Following | None = None,
+    ):
+        self.decode, self.following = Isolated(function, time_limit), following
 
     def __call__(self, block: Columns) -> Iterator[Columns]:
         for number, sample in _rows(block):
-            yield _columns([(number, self.decode(sample))])
+            while sample is not None:
+                result = self.decode(sample)
+                yield _columns([(number, result)])
+                sample = self.following(sample, result) if self.following is not None else None
 
 
 class Model:

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
-from seehear.data.clips import PrepareOptions, Said, cut, divided, fixed_windows, placed, scene_windows
+from seehear.data.clips import (
+    COARSE_FROM,
+    PrepareOptions,
+    Said,
+    coarse_windows,
+    cut,
+    divided,
+    fixed_windows,
+    placed,
+    scene_windows,
+)
 from seehear.data.manifest import Row
-from seehear.data.records import GIVEN, Clip, Reject, Source, clip_id, fingerprint, printable
+from seehear.data.records import COARSE, GIVEN, UNCUT, Clip, Reject, Source, clip_id, fingerprint, printable
 from seehear.data.scan import Beside
 from seehear.data.subtitles import Sidecar, read_captions, read_embedded, read_json, read_subtitles
 from seehear.errors import DecodeError, SeehearError
@@ -51,6 +61,8 @@ class Unit:
     """Second files that rows name for their sound."""
     known: tuple[tuple[str, str], ...] = ()
     """(source, fingerprint) when the recipe is the old one: if all contents are too, there is nothing to read."""
+    coarse: bool = False
+    """Whether a long file gets a few short clips, and its scenes and pauses are left for later."""
 
     @property
     def files(self) -> tuple[File, ...]:
@@ -90,7 +102,9 @@ class Reader:
                 "gives no clip: none of its rows can be used" if unit.rows else "gives no clip: it has no subtitles"
             )
             return Read(unit=unit, rejects=(*cutter.rejects, refused(unit, "clips", reason)))
-        sources = [_source(unit.file, prints, info, unit, cutter.rejects, given=cutter.given)]
+        note = {"split": GIVEN} if cutter.given else {}
+        note |= {COARSE: UNCUT} if cutter.coarse else {}
+        sources = [_source(unit.file, prints, info, unit, cutter.rejects, note)]
         sources += [_source(file, prints, cutter.heard[file.source], unit) for file in cutter.heard_files]
         return Read(unit=unit, sources=tuple(sources), clips=tuple(clips), rejects=tuple(cutter.rejects))
 
@@ -102,6 +116,8 @@ class _Cutter:
         self.unit, self.info, self.options = unit, info, options
         self.rejects: list[Reject] = []
         self.heard: dict[str, MediaInfo] = {}
+        self.coarse = False
+        """Whether scenes and pauses were left for later."""
         self._beside: Said | None = None
 
     @property
@@ -169,6 +185,9 @@ class _Cutter:
 
     def _scenes(self, whole: Clip) -> list[tuple[float, float]]:
         """Windows from cut to cut and from pause to pause; fixed ones where finding those takes too long."""
+        if self.unit.coarse and whole.end >= COARSE_FROM:
+            self.coarse = True
+            return coarse_windows(whole.end)
         paths = {file.source: file.path for file in self.unit.files}
         limit = self.options.time_limit
         try:
@@ -293,8 +312,7 @@ def _source(
     info: MediaInfo,
     unit: Unit,
     rejects: Sequence[Reject] = (),
-    *,
-    given: bool = False,
+    note: Mapping[str, str] | None = None,
 ) -> Source:
     kind = "picture" if info.is_picture else "video" if info.has_video else "audio"
     facts: dict[str, Any] = {"kind": kind, "width": info.width, "height": info.height, "rate": info.rate}
@@ -304,7 +322,7 @@ def _source(
     if file is unit.file:
         set_aside = [[_place(reject, unit), reject.stage, reject.reason] for reject in rejects]
         known |= {"recipe": unit.recipe, "rejects": json.dumps(set_aside, ensure_ascii=False)}
-        known |= {"split": GIVEN} if given else {}
+        known |= note or {}
     return replace(_seen(file, prints), duration=info.duration, info=known)
 
 

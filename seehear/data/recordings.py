@@ -1,15 +1,16 @@
 """Texts read out of recordings by a machine, speech or text on screen: every recording once, resumable at any kill.
 
-A reader turns one media file into transcripts (`transcribe.py`, `ocr.py`). What is missing, set aside and written when
-is decided here for all of them. Transcripts are written before the clips' texts that follow from them, and every run
-first puts right what another left half done: a kill costs the recordings that were being read, and no more than that.
+A reader turns one media file into transcripts, a long one part by part (`transcribe.py`, `ocr.py`). What is missing,
+set aside and written when is decided here for all of them. Transcripts are written before the clips' texts that follow
+from them, and every run first puts right what another left half done: a kill costs the parts that were being read, and
+no more than that.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from seehear.data.backlog import at_their_place
@@ -20,9 +21,11 @@ from seehear.data.locking import writing
 from seehear.data.records import Reject, Source
 from seehear.data.transcripts import (
     KINDS,
+    Line,
     Task,
     Transcript,
     file_of,
+    note_reader,
     read_transcripts,
     remove_transcripts,
     with_machine_texts,
@@ -48,7 +51,9 @@ class Recording:
     """Fingerprint of the file."""
     tasks: tuple[Task, ...]
     language: str = ""
-    """Known from an earlier transcript."""
+    """Known from an earlier transcript or part."""
+    start: float = 0.0
+    """Seconds of the file that have been read before."""
 
 
 class Reader(Protocol):
@@ -79,8 +84,38 @@ class Reader(Protocol):
         ...
 
     def __call__(self, recording: Recording) -> list[Transcript]:
-        """Raises `DecodeError` for a file that cannot be read."""
+        """Transcripts of the part that begins at `recording.start`, the same wherever a run was stopped. Raises
+        `DecodeError` for a file that cannot be read."""
         ...
+
+    def joined(self, before: Transcript, part: Transcript, duration: float) -> tuple[Line, ...]:
+        """Lines of what has been read and the part after it, of a recording of so many seconds."""
+        ...
+
+
+@dataclass(kw_only=True)
+class Portion:
+    """What one of several calls reads, so that other work can be done in between."""
+
+    seconds: float
+    """Of media, roughly: the shortest recordings first, one at least."""
+    tried: set[tuple[str, str]] = field(default_factory=set)
+    """(source, fingerprint) of the recordings that such calls were given: none is tried twice."""
+    taken: float = 0.0
+    """Seconds of media that the last call was given."""
+    left: float = 0.0
+    """Seconds of media that it left."""
+
+    def of(self, jobs: list[Recording]) -> list[Recording]:
+        """The recordings of the next call."""
+        todo = sorted((j for j in jobs if (j.source, j.content) not in self.tried), key=lambda job: job.duration)
+        total, count = 0.0, 0
+        while count < len(todo) and total < self.seconds:
+            total += _seconds(todo[count])
+            count += 1
+        self.tried |= {(job.source, job.content) for job in todo[:count]}
+        self.taken, self.left = total, float(sum(map(_seconds, todo[count:])))
+        return todo[:count]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,15 +157,21 @@ class TextsReport:
 
 
 def read_recordings(
-    library: Library, reader: Reader, *, workers: int | None = None, engine: EngineName = "local"
+    library: Library,
+    reader: Reader,
+    *,
+    workers: int | None = None,
+    engine: EngineName = "local",
+    portion: Portion | None = None,
 ) -> TextsReport:
-    """Brings the transcripts of all recordings up to date, and the clips' texts with them. Ctrl-C and SIGTERM save what
-    is done and raise `Interrupted`."""
+    """Brings the transcripts of all recordings up to date, or of a `portion` of them, and the clips' texts with them.
+    Ctrl-C and SIGTERM save what is done and raise `Interrupted`."""
     with writing(library.uri, "texts"), started_engine(engine, workers, models=0) as started, stop_requests() as stop:
         library.upgrade()
+        note_reader(library, reader.by, reader.name)
         run = _Run(library, reader, stop)
-        run.settle()
-        jobs = run.jobs()
+        run.settle(forget=portion is None or not portion.tried)
+        jobs = run.jobs() if portion is None else portion.of(run.jobs())
         name, command = reader.name, reader.command
         if not jobs:
             say(f"{command}: all {counted(run.kept, 'recording')} have been read, nothing to do")
@@ -138,7 +179,7 @@ def read_recordings(
         seconds = sum(map(_seconds, jobs))
         with (
             progress(f"{command} with {name}", seconds, "seconds of media") as bar,
-            started.results(reader, jobs, reader.time_limit) as results,
+            started.results(reader, jobs, reader.time_limit, rest_of) as results,
         ):
             try:
                 run.take_all(results, bar)
@@ -149,9 +190,17 @@ def read_recordings(
         return run.report()
 
 
-def _seconds(recording: Recording) -> int:
+def rest_of(recording: Recording, result: list[Transcript] | Exception) -> Recording | None:
+    """What is left to read of a recording after a part; None when it is done, or cannot be read."""
+    if isinstance(result, Exception) or result[0].until is None:
+        return None
+    languages = [part.language for part in result if part.task == "speech"]
+    return replace(recording, start=result[0].until, language=next(iter(languages), recording.language))
+
+
+def _seconds(recording: Recording, until: float | None = None) -> int:
     """As the progress counts: a picture as one second."""
-    return max(1, round(recording.duration))
+    return max(1, round(recording.duration if until is None else until) - round(recording.start))
 
 
 class _Run:
@@ -170,21 +219,26 @@ class _Run:
             for file in {clip.source, clip.audio_source}:
                 self.by_file.setdefault(file, []).append(clip.id)
         self.began = self.flushed = time.monotonic()
-        self.pending: list[Transcript] = []
+        self.pending: dict[tuple[str, Task], Transcript] = {}
+        """To be written: the whole of what has been read of a recording."""
+        self.read_until: dict[str, float] = {}
+        """Seconds of the recordings that this run is reading part by part."""
         self.rejects: list[Reject] = []
         self.made = self.kept = self.rejected = self.without = self.total = 0
         self.media_seconds = 0.0
 
     # -- what there is to do -----------------------------------------------------------------------------------------
 
-    def settle(self) -> None:
-        """Takes out transcripts of files that have left the library, and what was set aside; gives all clips the texts
-        that follow from the transcripts, as a killed run may have left some without."""
+    def settle(self, *, forget: bool) -> None:
+        """Takes out transcripts of files that have left the library, and what was set aside if that is to be read
+        again; gives all clips the texts that follow from the transcripts, as a killed run may have left some
+        without."""
         gone = {source for source, _ in self.transcripts if source not in self.sources}
         remove_transcripts(self.library, gone)
         self.transcripts = {key: t for key, t in self.transcripts.items() if key[0] not in gone}
         stage = self.reader.command
-        self.library.remove_rejects([r.path for r in self.library.rejects() if r.stage == stage])
+        if forget:
+            self.library.remove_rejects([r.path for r in self.library.rejects() if r.stage == stage])
         self._give_texts(self.clips)
 
     def jobs(self) -> list[Recording]:
@@ -205,7 +259,9 @@ class _Run:
         return sorted(jobs, key=lambda job: -job.duration)
 
     def _job(self, file: str, path: str, source: Source, missing: tuple[Task, ...]) -> Recording:
-        spoken = self.transcripts.get((file, "speech")) if "speech" not in missing else None
+        parts = {self._part(file, task, source.fingerprint) for task in missing}
+        start = parts.pop() if len(parts) == 1 else 0.0  # a task that was asked for later begins anew, with the rest
+        spoken = self.transcripts.get((file, "speech")) if "speech" not in missing or start else None
         return Recording(
             source=file,
             path=path,
@@ -213,19 +269,25 @@ class _Run:
             content=source.fingerprint,
             tasks=missing,
             language=spoken.language if spoken else "",
+            start=start,
         )
+
+    def _part(self, file: str, task: Task, content: str) -> float:
+        """Seconds of a file that an unfinished run has read."""
+        known = self.transcripts.get((file, task))
+        return (known.until or 0.0) if known and (known.by, known.content) == (self.reader.by, content) else 0.0
 
     def _is_current(self, file: str, task: Task) -> bool:
         known = self.transcripts.get((file, task))
-        return known is not None and (known.by, known.content) == (self.reader.by, self.sources[file].fingerprint)
+        made = self.reader.by, self.sources[file].fingerprint
+        return known is not None and (known.by, known.content) == made and known.until is None
 
     # -- doing it ----------------------------------------------------------------------------------------------------
 
     def take_all(self, results: Iterator[Results], bar: Progress) -> None:
         for batch in results:
             for job, result in batch:
-                self._take(job, result)
-                bar.advance(_seconds(job))
+                bar.advance(self._take(job, result))
             if self.stop or time.monotonic() - self.flushed >= COMMIT_SECONDS:
                 self.flush()
             if self.stop:
@@ -235,22 +297,37 @@ class _Run:
                     "left; the same command goes on from there"
                 )
 
-    def _take(self, job: Recording, result: list[Transcript] | Exception) -> None:
+    def _take(self, job: Recording, result: list[Transcript] | Exception) -> int:
+        """Seconds of media that are done with it."""
+        start = self.read_until.pop(job.source, job.start)  # Ray names the recording as it was at first
+        job = replace(job, start=start)
         if isinstance(result, Exception):
             self._reject(job, _reason(result, job))
-            return
-        self.made += 1
-        self.media_seconds += job.duration
-        self.pending += result
+            return _seconds(job)
+        until = result[0].until
+        if start:
+            result = [self._joined(part, job.duration) for part in result]
+        if until is None:
+            self.made += 1
+        else:
+            self.read_until[job.source] = until
+        self.media_seconds += (job.duration if until is None else until) - start
+        self.transcripts |= {(t.source, t.task): t for t in result}
+        self.pending |= {(t.source, t.task): t for t in result}
+        return _seconds(job, until)
+
+    def _joined(self, part: Transcript, duration: float) -> Transcript:
+        before = self.transcripts[part.source, part.task]
+        return replace(part, lines=self.reader.joined(before, part, duration))
 
     def flush(self) -> None:
         """Writes what is ready: the transcripts, then the texts of the clips that depend on them."""
         self.flushed = time.monotonic()
-        rejects, self.rejects = self.rejects, []
-        self.library.put_rejects(rejects)
-        ready, self.pending = self.pending, []
+        self.library.put_rejects(self.rejects)
+        self.rejects = []
+        ready = list(self.pending.values())
         write_transcripts(self.library, ready)
-        self.transcripts |= {(t.source, t.task): t for t in ready}
+        self.pending = {}  # not before: a disk may have room again when the run ends
         self._give_texts({id for t in ready for id in self.by_file.get(t.source, ())})
 
     def _give_texts(self, ids: Iterable[str]) -> None:

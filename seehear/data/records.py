@@ -15,6 +15,9 @@ TextKind = Literal["subtitle", "caption", "speech", "screen"]
 SPLITS = ("train", "val", "test")
 COPY_OF = "copy_of"
 """In a source's entry: the file with the same content that gives its clips (`copies.py`)."""
+COARSE, UNCUT = "coarse", "yes"
+"""In a source's entry: of a long file that has a few short clips until its scenes and pauses are found, `UNCUT`; of one
+that was cut then, the ids of the short clips, which are kept until the others can be found (JSON)."""
 GIVEN = "given"
 """In a source's entry, in place of its split: the user says for its clips where they belong."""
 _SPLIT_NAMES = {name: name for name in SPLITS} | {
@@ -106,6 +109,12 @@ class Reject:
     mtime_ns: int = 0
     origin: str = ""
     """The folder or manifest it was found through."""
+
+
+def learned_texts(clip: Clip) -> tuple[Text, ...]:
+    """The texts that models learn from and are measured on: all but those on screen, which say what a sign says and not
+    what is seen or heard."""
+    return tuple(text for text in clip.texts if text.kind != "screen")
 
 
 def split_name(said: str) -> str:

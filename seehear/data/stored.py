@@ -42,9 +42,6 @@ def drop(library: Library, table: str) -> None:
         key = _runs(library).get(table, ("", ""))[0]
         library.drop(table)
         library.forget(key)
-        calibration = table.replace("vectors_", "background_", 1)
-        if calibration != table and calibration in library.tables():
-            library.drop(calibration)
 
 
 def _names(library: Library) -> list[str]:

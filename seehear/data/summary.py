@@ -20,6 +20,10 @@ class Tally:
     unchanged: int = 0
     gone: int = 0
     removed_clips: int = 0
+    left: int = 0
+    """That a later call reads."""
+    coarse: int = 0
+    """That have been cut, and still have their short clips."""
     texts_changed: bool = False
     """Rows of text alone were written or removed."""
     notes: list[str] = field(default_factory=list)

@@ -14,13 +14,16 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from seehear.data.library import Library, in_batches, quote
-from seehear.data.records import Clip, Source, Text, TextKind, unprintable
+from seehear.data.records import COPY_OF, Clip, Source, Text, TextKind, unprintable
 from seehear.errors import require
+from seehear.progress import counted
 
 Task = Literal["speech", "translation", "screen"]
 KINDS: dict[Task, TextKind] = {"speech": "speech", "translation": "speech", "screen": "screen"}
 """Kind of text that each task gives, in the order in which they stand in a clip, after the user's own."""
 _TABLE = "transcripts"
+_READER = "reader:"
+"""Before a fingerprint, in the library's `about`."""
 _LEAST = 0.1
 """Seconds of a line that a clip must hold to be given it, or half of a line that is shorter than twice that."""
 
@@ -57,6 +60,8 @@ class Transcript:
     """Fingerprint of the file that was read: a transcript of another content is out of date."""
     language: str = ""
     lines: tuple[Line, ...] = ()
+    until: float | None = None
+    """Seconds of the file that have been read; None for all of it."""
 
 
 # -- the table ---------------------------------------------------------------------------------------------------------
@@ -77,12 +82,31 @@ def read_transcripts(library: Library, sources: Iterable[str] | None = None) -> 
     return sorted(map(_transcript, rows), key=lambda t: (t.source, t.task))
 
 
+def unread_seconds(library: Library, task: Literal["speech", "screen"]) -> float:
+    """Seconds of media that have no transcript of a task by any model, a picture counting as one."""
+    read: set[tuple[str, str]] = set()
+    if _TABLE in library.tables():
+        query = library.table(_TABLE).search().where(f"task = {quote(task)}").select(["source", "content"])
+        rows = query.limit(None).to_arrow().to_pydict()
+        read = set(zip(rows["source"], rows["content"], strict=True))
+    kinds, fact = (("video", "audio"), "rate") if task == "speech" else (("video", "picture"), "width")
+    return sum(
+        max(1.0, source.duration)
+        for source in library.sources().values()
+        if source.info.get("kind") in kinds and fact in source.info and COPY_OF not in source.info
+        if (source.source, source.fingerprint) not in read
+    )
+
+
 def write_transcripts(library: Library, transcripts: Sequence[Transcript]) -> None:
     """Inserts or replaces them by source and task, in one commit."""
     if transcripts:
         rows = [{"key": f"{t.task}:{t.source}", **asdict(t)} for t in transcripts]
         data = require("pyarrow").Table.from_pylist(rows, schema=_schema())
-        merge = library.ensure(_TABLE, _schema()).merge_insert("key")
+        table = library.ensure(_TABLE, _schema())
+        if "until" not in table.schema.names:  # of an older library
+            table.add_columns({"until": "cast(NULL as double)"})
+        merge = table.merge_insert("key")
         merge.when_matched_update_all().when_not_matched_insert_all().execute(data)
 
 
@@ -122,7 +146,7 @@ def _schema() -> Any:
     timed = [("text", pa.string()), ("start", pa.float64()), ("end", pa.float64())]
     line = pa.struct([*timed, ("words", pa.list_(pa.struct(timed)))])
     names = ("key", "source", "task", "by", "content", "language")
-    return pa.schema([*((name, pa.string()) for name in names), ("lines", pa.list_(line))])
+    return pa.schema([*((name, pa.string()) for name in names), ("lines", pa.list_(line)), ("until", pa.float64())])
 
 
 def _transcript(row: dict[str, Any]) -> Transcript:
@@ -152,6 +176,23 @@ def with_machine_texts(
 def own_texts(clip: Clip) -> tuple[Text, ...]:
     """Texts that no machine made."""
     return tuple(text for text in clip.texts if not text.by)
+
+
+def note_reader(library: Library, by: str, name: str) -> None:
+    """Writes down what the fingerprint `by` of machine texts stands for."""
+    if library.about().get(_READER + by) != name:
+        library.set_about(_READER + by, name)
+
+
+def machine_made(library: Library, texts: Sequence[Text]) -> str:
+    """Those that no user wrote, in words: '46 of 50 texts transcribed by Whisper tiny.en'; '' for none."""
+    readers = {k.removeprefix(_READER): v for k, v in library.about().items() if k.startswith(_READER)}
+    verbs: dict[TextKind | None, str] = {"speech": "transcribed", "screen": "read on screen"}
+    made = Counter(
+        f"{verbs.get(text.kind, 'made')} by {readers.get(text.by, 'a machine')}" for text in texts if text.by
+    )
+    whole = f" of {counted(len(texts), 'text')}"
+    return ", ".join(f"{n:,}{'' if i else whole} {how}" for i, (how, n) in enumerate(made.most_common()))
 
 
 def file_of(clip: Clip, task: Task) -> str:

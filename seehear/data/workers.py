@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from multiprocessing.connection import Connection, Pipe, wait
 from typing import Any, Generic, TypeVar
 
@@ -43,17 +43,19 @@ def map_in_processes(
     workers: int,
     time_limit: float | Callable[[Item], float],
     stopped: threading.Event | None = None,
+    following: Callable[[Item, Result | Exception], Item | None] | None = None,
 ) -> Generator[tuple[Item, Result | Exception], None, None]:
     """(item, result or the exception) as they are done, at most a few items ahead of the consumer.
 
     `function` and items must pickle; the function must live in a module, not in the script that runs. With
     `workers=0` all happens in this process, one after the other: no crash is survived. `stopped` ends the workers
-    where they are, for items that take minutes.
+    where they are, for items that take minutes. `following` gives what is left of an item after its result, None for
+    nothing: it is an item of its own, which the same worker does next.
     """
     limit = time_limit if callable(time_limit) else lambda _: time_limit
     if workers == 0:
         for item in items:
-            yield item, call(function, item)
+            yield from _one_by_one(function, item, following)
         return
     waiting = iter(items)
     pool: list[_Worker] = []
@@ -70,18 +72,32 @@ def map_in_processes(
                     pool.remove(worker)
                     worker = _Worker(function)
                     pool.append(worker)
-                following = next(waiting, worker)
-                if following is worker:
+                left = following(item, result) if following is not None else None
+                upcoming = next(waiting, worker) if left is None else left
+                if upcoming is worker:
                     pool.remove(worker)
                     worker.end()
                 else:
-                    worker.give(following, limit(following))  # type: ignore[arg-type]
+                    worker.give(upcoming, limit(upcoming))  # type: ignore[arg-type]
                 yield item, result
             if stopped is not None and stopped.is_set():
                 return
     finally:
         for worker in pool:
             worker.end()
+
+
+def _one_by_one(
+    function: Callable[[Item], Result],
+    item: Item,
+    following: Callable[[Item, Result | Exception], Item | None] | None,
+) -> Iterator[tuple[Item, Result | Exception]]:
+    """An item, then what follows from it."""
+    left: Item | None = item
+    while left is not None:
+        item, result = left, call(function, left)
+        yield item, result
+        left = following(item, result) if following is not None else None
 
 
 class Isolated(Generic[Item, Result]):

@@ -5,13 +5,17 @@ Frozen encoders give one latent z a modality; small heads h, one a modality, map
     loss   symmetric InfoNCE(h_x(x~), h_y(y~)) over the batch, temperature tau; averaged over pairs of modalities
 One lam and one partner j serve every modality of a sample: a mixed pair stays a pair. The mixed rows replace the loaded
 ones, and their negatives are each other. A mixed row has a modality only if both its sources do.
+
+Bind: the latents of `locked` modalities, towers of one joint encoder, are the space: h is the identity there, without
+parameters. Heads lead the other modalities into it, learned from clips that have one of each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import combinations
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -72,6 +76,9 @@ class FuseMixConfig(MethodConfig):
     """Rows with the same latent in a modality (one caption of many clips) are no negatives in its pairs."""
     matryoshka: tuple[int, ...] = ()
     """Widths of prefixes that must work on their own; empty means only the whole vector."""
+    locked: tuple[Modality, ...] = ()
+    """Modalities whose latents are the space as they are; `dim` is their width. A recipe leaves it empty: data fills it
+    in."""
     linear_shrinkage: float = 0.1
     """Shrinkage of the CCA that a 'skip' or 'linear' head starts from, when `fit` is given none."""
     linear_lr: float = 1.0
@@ -81,9 +88,10 @@ class FuseMixConfig(MethodConfig):
         object.__setattr__(self, "blocks", {m: tuple(b) for m, b in self.blocks.items()})
         object.__setattr__(self, "pairs", tuple((p, q) for p, q in self.pairs))
         object.__setattr__(self, "matryoshka", tuple(self.matryoshka))
+        object.__setattr__(self, "locked", tuple(self.locked))
         if len(self.widths) == 1:
             raise SeehearError(f"FuseMix aligns two modalities at least; got {', '.join(self.widths)}")
-        for m in [*self.blocks, *(m for pair in self.pairs for m in pair)] if self.widths else []:
+        for m in [*self.blocks, *self.locked, *(m for pair in self.pairs for m in pair)] if self.widths else []:
             if m not in self.widths:
                 raise unknown("modality", m, self.widths)
         for m, blocks in self.blocks.items() if self.widths else ():
@@ -91,6 +99,8 @@ class FuseMixConfig(MethodConfig):
                 raise SeehearError(
                     f"blocks of {m} must add up to {self.widths[m]} and need standardise=True; got {blocks}"
                 )
+        if self.widths and self.locked:
+            self._check_locked()
         check_range(self, "[1, inf)", "dim", "expansion")
         check_range(self, "[0, inf)", "depth", "linear_shrinkage", "linear_lr")
         check_range(self, "(0, inf)", "temperature")
@@ -98,6 +108,22 @@ class FuseMixConfig(MethodConfig):
             raise SeehearError(f"alpha must be > 0 and dropout in [0, 1); got {self.alpha} and {self.dropout}")
         if any(not 0 < d <= self.dim for d in self.matryoshka):
             raise SeehearError(f"matryoshka widths must be in 1..{self.dim}; got {self.matryoshka}")
+
+    def _check_locked(self) -> None:
+        if set(self.locked) >= set(self.widths):
+            raise SeehearError(f"all of {', '.join(self.widths)} are locked: no head is left to train")
+        if wrong := [m for m in self.locked if self.widths[m] != self.dim]:
+            raise SeehearError(
+                f"locked latents are the space: {wrong[0]} is {self.widths[wrong[0]]} wide, dim is {self.dim}"
+            )
+
+        if self.pairs and all(set(pair) <= set(self.locked) for pair in self.pairs):
+            raise SeehearError("no pair binds a modality to a locked one: leave out --method.pairs")
+
+    @property
+    def trained(self) -> tuple[Modality, ...]:
+        """The modalities that have a head."""
+        return tuple(m for m in self.widths if m not in self.locked)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> FuseMixConfig:
@@ -117,8 +143,8 @@ class FuseMix(Method):
             raise ValueError("widths must say how wide the latents of each modality are")
         self.config = config
         self.spaces = {"joint": tuple(config.widths)}
-        self.standardise = nn.ModuleDict({m: Standardise(width) for m, width in config.widths.items()})
-        self.heads = nn.ModuleDict({m: _head(config, width) for m, width in config.widths.items()})
+        self.standardise = nn.ModuleDict({m: Standardise(config.widths[m]) for m in config.trained})
+        self.heads = nn.ModuleDict({m: _head(config, config.widths[m]) for m in config.trained})
         self.logits = Temperature(config.temperature)
 
     @torch.no_grad()
@@ -128,13 +154,16 @@ class FuseMix(Method):
         """Take from the training latents what is set once: the standardisation, and the linear map of a head that has
         one. That is `start` (a closed form tuned on validation rows), or CCA with the configured shrinkage: embeddings
         are then, before the first step, those of the closed form."""
-        latents = {m: latents[m] for m in self.config.widths}
+        latents = {m: latents[m] for m in self._held(latents)}
         for m, z in latents.items():
             self._check_width(m, z.shape[1])
         if self.config.standardise:
             for m, (mean, deviation) in statistics(latents, present).items():
-                self._standardise(m).set(mean, deviation, self.config.blocks.get(m, ()))
+                if m in self.config.trained:
+                    self._standardise(m).set(mean, deviation, self.config.blocks.get(m, ()))
         if self.config.head != "adapter":
+            if start is None and self.config.locked:
+                raise ValueError("a locked space is entered from a closed form: give `start` (methods/bound.py)")
             if start is None:
                 moments = linear.moments(latents, present, pairs=self.config.pairs or None).standardised()
                 start = linear.canonical(moments, shrinkage=self.config.linear_shrinkage)
@@ -147,7 +176,8 @@ class FuseMix(Method):
     @torch.no_grad()
     def assemble(self, batch: Batch, *, rng: Randomness) -> Batch:
         """The mixed rows, and of which sources each is made."""
-        present = presence(batch, self.config.widths)
+        held = self._held(batch)
+        present = presence(batch, held)
         device = next(iter(batch.values())).device
         first_R, second_R = (rows.to(device) for rows in self._partners(present, rng))
         if len(first_R) < 2:
@@ -155,27 +185,30 @@ class FuseMix(Method):
         weight_R = self._weights(len(first_R), rng).to(device)
         mixed: Batch = {}
         for m, has_B in present.items():
-            z_BD = batch[m].to(self._standardise(m).mean.dtype)
+            z_BD = batch[m].to(self.logits.tau.dtype)
             mixed[m] = z_BD if self.config.mix == "none" else mix(z_BD, first_R, second_R, weight_R)
             mixed[f"has_{m}"] = has_B[first_R] & has_B[second_R]
-        if self._ways:
-            same_BN = torch.stack([self._numbers(batch, present, way) for way in self._ways], dim=1)
+        if ways := self._ways(held):
+            same_BN = torch.stack([self._numbers(batch, present, way) for way in ways], dim=1)
             mixed |= zip(_SOURCES, (same_BN[first_R], same_BN[second_R], weight_R), strict=True)
         return mixed
 
     def encode(self, batch: Batch, *, rng: Randomness | None) -> Encoded:
-        features = {m: F.normalize(self._project(m, batch[m], rng), dim=1) for m in self.config.widths}
+        held = self._held(batch)
+        features = {m: F.normalize(self._project(m, batch[m], rng), dim=1) for m in held}
         context = {name: batch[name] for name in _SOURCES if name in batch}
-        return Encoded(features, presence(batch, self.config.widths), context)
+        return Encoded(features, presence(batch, held), context)
 
     def objective(self, encoded: Encoded, *, progress: float, rng: Randomness) -> StepOutput:
+        held, locked = list(encoded.features), set(self.config.locked)
+        pairs = [pair for pair in self.config.pairs or combinations(held, 2) if not locked.issuperset(pair)]
         aligned = pairwise(
             encoded.features,
             encoded.present,
             self._pair_loss(),
-            pairs=self.config.pairs or None,
+            pairs=[pair for pair in pairs if set(pair) <= set(held)],
             weighting=self.config.weighting,
-            exclude=partial(self._overlap, encoded.context),
+            exclude=partial(self._overlap, encoded.context, self._ways(held)),
         )
         metrics = {f"loss/{p}-{q}": term.detach() for (p, q), term in aligned.terms.items()}
         metrics["temperature"] = self.logits.tau.detach().clone()
@@ -204,9 +237,12 @@ class FuseMix(Method):
         each = draw.beta(self.config.alpha, self.config.alpha, rows if self.config.lambda_per == "row" else 1)
         return torch.from_numpy(each).float().expand(rows).clone()
 
-    @property
-    def _ways(self) -> list[str]:
-        duplicates = list(self.config.widths) if self.config.mask_duplicates else []
+    def _held(self, batch: Mapping[str, Any]) -> list[Modality]:
+        """The model's modalities, but for locked ones that only queries have: words where no clip has text."""
+        return [m for m in self.config.widths if m in batch or m not in self.config.locked]
+
+    def _ways(self, held: Sequence[Modality]) -> list[str]:
+        duplicates = list(held) if self.config.mask_duplicates else []
         return (["group"] if self.config.mask_same_group else []) + duplicates
 
     def _numbers(self, batch: Batch, present: Mapping[Modality, Tensor], way: str) -> Tensor:
@@ -216,11 +252,11 @@ class FuseMix(Method):
         numbers_B = row_numbers(batch[way])
         return torch.where(present[way], numbers_B, torch.arange(len(numbers_B), device=numbers_B.device))
 
-    def _overlap(self, context: dict[str, Tensor], p: Modality, q: Modality) -> Overlap | None:
+    def _overlap(self, context: dict[str, Tensor], ways: list[str], p: Modality, q: Modality) -> Overlap | None:
         if "weight" not in context:
             return None
-        ways = [i for i, way in enumerate(self._ways) if way in ("group", p, q)]
-        return Overlap(context["first"][:, ways].T, context["second"][:, ways].T, context["weight"])
+        at = [i for i, way in enumerate(ways) if way in ("group", p, q)]
+        return Overlap(context["first"][:, at].T, context["second"][:, at].T, context["weight"])
 
     def _pair_loss(self) -> PairLoss:
         loss: PairLoss = partial(info_nce, temperature=self.logits())
@@ -231,6 +267,8 @@ class FuseMix(Method):
     def _project(self, m: Modality, x_BD: Tensor, rng: Randomness | None) -> Tensor:
         """The head's vectors of latents, of any length."""
         self._check_width(m, x_BD.shape[1])
+        if m in self.config.locked:
+            return x_BD.to(self.logits.tau.dtype)
         standardise = self._standardise(m)
         z_BD = standardise(x_BD.to(standardise.mean.dtype))
         return self.heads[m](z_BD, rng=rng, name=f"fusemix/{m}").to(z_BD.dtype)

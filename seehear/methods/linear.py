@@ -58,6 +58,14 @@ class Moments:
         part.__dict__["spectra"] = {m: self.spectra[m] for m in modalities}
         return part
 
+    def cross(self, p: Modality, hub: Modality) -> Tensor:
+        """(D_p, D_hub)"""
+        if (p, hub) in self.covariance:
+            return self.covariance[p, hub]
+        if (hub, p) in self.covariance:
+            return self.covariance[hub, p].T
+        raise SeehearError(f"no training row has both {p} and {hub}: take another hub")
+
     def whitened_axes(self, modality: Modality, shrinkage: float) -> Tensor:
         """(D, R) eigenvectors of C over the roots of those of C + shrinkage * mean eigenvalue * I; directions without
         variance are left out, so that there are no more than there were rows."""
@@ -177,7 +185,7 @@ def procrustes(m: Moments, *, hub: Modality | None = None, rank: int | None = No
         if p == hub:
             weight[p] = axes[p]
         else:
-            u, _, vt = torch.linalg.svd(axes[p].T @ _cross(m, p, hub) @ axes[hub])
+            u, _, vt = torch.linalg.svd(axes[p].T @ m.cross(p, hub) @ axes[hub])
             weight[p] = axes[p] @ (u @ vt)
     return _maps("procrustes", m, weight, None, {"hub": hub, "rank": rank or widths[hub]})
 
@@ -193,7 +201,7 @@ def ridge(m: Moments, *, shrinkage: float | Mapping[Modality, float] = 0.1, hub:
         else:
             r = shrinkage if isinstance(shrinkage, float | int) else shrinkage[p]
             inverse, vectors = m.shrunk(p, r).reciprocal(), m.spectra[p][1]  # 1 / inf = 0
-            weight[p] = vectors @ (inverse[:, None] * (vectors.T @ _cross(m, p, hub)))
+            weight[p] = vectors @ (inverse[:, None] * (vectors.T @ m.cross(p, hub)))
             settings[f"shrinkage of {p}"] = r
     return _maps("ridge", m, weight, None, settings)
 
@@ -319,14 +327,6 @@ def _maps(
 ) -> LinearMaps:
     unscaled = {p: w / m.scale[p][:, None] for p, w in weight.items()}
     return LinearMaps(name, m.mean, unscaled, strength, dict(settings))
-
-
-def _cross(m: Moments, p: Modality, hub: Modality) -> Tensor:
-    if (p, hub) in m.covariance:
-        return m.covariance[p, hub]
-    if (hub, p) in m.covariance:
-        return m.covariance[hub, p].T
-    raise SeehearError(f"no training row has both {p} and {hub}: take another hub")
 
 
 def _covariance(

@@ -14,7 +14,7 @@ from seehear.errors import SeehearError, unknown
 from seehear.evaluation.embedded import Embedded, embed_latents
 from seehear.methods.linear import LinearMaps, moments, ridge, tuned_ridge
 from seehear.nn.unit import unit
-from seehear.recipes.evaluate import same_encoders
+from seehear.recipes.evaluate import latents_of
 from seehear.space import SharedSpace
 from seehear.types import Float, Modality, Tensor
 
@@ -39,8 +39,7 @@ class Placed:
 
 def placed(space: SharedSpace, library: Library) -> Placed:
     space.encode_library(library)
-    data = load_latents(library, encoders={m: [e["name"] for e in infos] for m, infos in space.encoders.items()})
-    same_encoders(data, space, library)
+    data = latents_of(library, space)
     clips = {clip.id: clip for clip in library.clips()}
     return Placed(data, [clips[name] for name in data.ids.tolist()], embed_latents(space, data))
 

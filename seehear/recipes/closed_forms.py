@@ -6,13 +6,14 @@ baseline only because the baseline was tuned in another way."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import Any, Protocol
 
 from seehear.data.latents import LatentData
 from seehear.methods import linear
 from seehear.methods.asif import Asif
+from seehear.methods.bound import bound, tuned_bound
 from seehear.methods.frozen import Frozen, FrozenConfig
 from seehear.nn.random import seed_of
 from seehear.types import Batch, Modality, Tensor
@@ -33,10 +34,11 @@ class ClosedForm(Protocol):
     def embed(self, batch: Batch, space: str | None = None) -> dict[Modality, Tensor]: ...
 
 
-def closed_forms(data: LatentData) -> Iterator[ClosedForm]:
+def closed_forms(data: LatentData, *, locked: Sequence[Modality] = ()) -> Iterator[ClosedForm]:
     """For each pair of modalities: the frozen space where the encoders share one, else ASIF; Procrustes, ridge, CCA.
     For three or more, generalised CCA over all of them. Of `data` the splits train and val are read, no other.
-    Sequences (words, spectrograms) are no vectors that a closed form could map: their modalities have none."""
+    Sequences (words, spectrograms) are no vectors that a closed form could map: their modalities have none. `locked`:
+    modalities whose latents are a space that the others are bound to as well."""
     data = vectors_only(data)
     train, val = data.split("train"), data.split("val")
     for p, q in combinations(data.modalities, 2):
@@ -48,6 +50,10 @@ def closed_forms(data: LatentData) -> Iterator[ClosedForm]:
         whole = _canonical(train.joined(), val.joined())
         if whole is not None:
             yield whole
+    if locked and len(train) > 1:
+        moments, val = training_moments(train.joined()), val.joined()
+        tune = len(val) > 1
+        yield tuned_bound(moments, *validation_rows(val), locked=locked) if tune else bound(moments, locked=locked)
 
 
 def vectors_only(data: LatentData) -> LatentData:

@@ -6,7 +6,7 @@ validation, estimates and saving see `Inputs` alone, so they are the same whatev
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,18 +16,20 @@ import numpy as np
 import torch
 
 from seehear.data.contexts import ContextConfig, ContextData, contexts
-from seehear.data.latents import LatentData, load_latents
+from seehear.data.latents import EncoderInfo, LatentData, encoders_of, load_latents
 from seehear.data.loader import TrainingData
 from seehear.data.raw import RawConfig, RawMedia, load_raw
 from seehear.data.raw.text import VocabularyConfig, library_vocabulary
-from seehear.errors import check_range
+from seehear.data.records import learned_texts
+from seehear.errors import SeehearError, check_range
 from seehear.evaluation.embedded import Embedded, embed_latents
 from seehear.methods.base import Method, MethodConfig
 from seehear.nn.unit import unit
 from seehear.progress import counted, hushed
 from seehear.recipes.features import features_of
+from seehear.space.frozen import Towers, joint_towers
 from seehear.space.towers import InputSpec
-from seehear.types import Float, Modality
+from seehear.types import MODALITIES, Float, Modality
 
 if TYPE_CHECKING:
     from seehear.data.library import Library
@@ -127,11 +129,22 @@ class LatentsConfig(DataConfig):
     always, the library's clips are taken as they are."""
     resident: bool = True
     """Keep the latents on the device."""
+    joint: str | None = None
+    """Joint encoder whose space is kept and bound to, for FuseMix: its towers stand for their modalities, that of words
+    also where no clip has text. '' is the library's first, None is none."""
 
     def load(self, library: Library, method: MethodConfig) -> LatentInputs:
-        data = load_latents(library, encoders=self.encoders or None, where=self.where, sequences=method.reads_sequences)
+        locked = {} if self.joint is None else joint_towers(library, self.joint)
+        encoders = self._bound(library.encoders(), locked) if locked else self.encoders
+        data = load_latents(library, encoders=encoders or None, where=self.where, sequences=method.reads_sequences)
         made = contexts(library, data.split("train"), self.contexts) if self.contexts.clips_per_video else None
-        return LatentInputs(data, contexts=made, library=library_place(library))
+        return LatentInputs(data, contexts=made, library=library_place(library), locked=locked)
+
+    def _bound(self, known: Mapping[str, Any], locked: Towers) -> dict[Modality, list[str]]:
+        """Names by modality: towers of the joint encoder that the library has latents of, and what is bound to them."""
+        towers = {m: [info["name"] for info in infos if info["name"] in known] for m, infos in locked.items()}
+        rest = {m: list(self.encoders.get(m, ())) or encoders_of(known, m) for m in MODALITIES if m not in locked}
+        return {m: names for m, names in (towers | rest).items() if names}
 
 
 @dataclass(frozen=True)
@@ -140,8 +153,20 @@ class LatentInputs(Inputs):
     contexts: ContextData | None = None
     """What is learned from where that is not the training clips themselves."""
     library: str = ""
+    locked: Towers = field(default_factory=dict)
+    """Encoders of the space that is kept, by modality; those of words may be for queries only."""
+
+    @property
+    def encoders(self) -> dict[Modality, Sequence[EncoderInfo]]:
+        return {
+            m: self.clips.encoders.get(m) or self.locked[m]
+            for m in MODALITIES
+            if m in {*self.clips.encoders, *self.locked}
+        }
 
     def learned_from(self, config: LatentsConfig, device: torch.device) -> TrainingData:
+        if config.joint is not None and not self.locked:
+            raise SeehearError("a recipe that binds needs a library: arrays do not say which encoder's space is kept")
         learned: LatentData | ContextData = self.train if self.contexts is None else self.contexts
         return learned.to(device) if config.resident else learned
 
@@ -149,15 +174,16 @@ class LatentInputs(Inputs):
         return {space: embed_latents(model, clips, space=space) for space in model.spaces}
 
     def settings(self, config: LatentsConfig) -> dict[str, Any]:
-        return {"data": asdict(config), "encoders": self.clips.encoders}
+        return {"data": asdict(config), "encoders": self.encoders}
 
     def facts(self, method: Method) -> dict[str, Any]:
-        return {"encoders": self.clips.encoders}
+        return {"encoders": self.encoders}
 
     def about(self, method: Method) -> str:
         made = "" if self.contexts is None else f"{len(self.contexts):,} clips an epoch made of them; "
         widths = ", ".join(f"{m} {sum(own)}" for m, own in self.clips.widths.items())
-        return f"{made}{widths} -> {method.config.dim}"
+        kept = f"; the space of {', '.join(i[0]['name'] for i in self.locked.values())} stays" if self.locked else ""
+        return f"{made}{widths} -> {method.config.dim}{kept}"
 
 
 # -- media -------------------------------------------------------------------------------------------------------------
@@ -189,7 +215,8 @@ class MediaConfig(DataConfig):
         """Of the modalities that the library has, and with the words of its training texts."""
         clips = library.clips(self.where)
         asked = [m for m in self.raw.modalities if m in method.modalities]
-        raw = replace(self.raw, modalities=tuple(m for m in asked if any(clip.has(m) for clip in clips)))
+        has = {m: any(learned_texts(clip) if m == "text" else clip.has(m) for clip in clips) for m in asked}
+        raw = replace(self.raw, modalities=tuple(m for m in asked if has[m]))
         words = library_vocabulary(library, self.vocabulary) if "text" in raw.modalities else None
         spec = InputSpec(raw=raw, windows=self.windows, crops=self.crops, vocabulary=words)
         media = load_raw(library, raw, vocabulary=words, where=self.where, cache=self.cache, cache_gb=self.cache_gb)

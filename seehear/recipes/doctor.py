@@ -31,7 +31,7 @@ EXTRAS = {
     "asr": ("faster_whisper",),
     "ocr": ("rapidocr", "onnxruntime"),
     "hub": ("transformers",),
-    "serve": ("fastapi", "uvicorn"),
+    "serve": ("fastapi", "uvicorn", "watchfiles"),
     "generate": ("diffusers",),
     "studies": ("matplotlib",),
     "ray": ("ray",),

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from seehear.data.latents import LatentData, load_latents
 from seehear.data.library import SPLITS, Library
+from seehear.data.records import learned_texts
+from seehear.data.transcripts import machine_made
 from seehear.errors import SeehearError, near, read_json
 from seehear.evaluation.embedded import embed_latents
 from seehear.evaluation.protocol import group_warnings
@@ -45,8 +47,7 @@ def evaluate_run(
     library = library if isinstance(library, Library) else Library.open(library or trained_on(run))
     space = SharedSpace.from_pretrained(run, device=device)
     space.encode_library(library)
-    data = load_latents(library, encoders={m: [e["name"] for e in infos] for m, infos in space.encoders.items()})
-    same_encoders(data, space, library)
+    data = latents_of(library, space)
     bench = Bench(data, labels_of(library, data), options, space)
     about = _about(library, data, options, command or f"seehear evaluate {run}")
     about |= {"model_name": str(run), "model_revision": space.fingerprint}
@@ -58,7 +59,7 @@ def evaluate_run(
             f"no clip of the split {options.split!r} in {library.uri} has two modalities of this run: choose another "
             f"with --split (clips with latents: {counts}), or another --library"
         )
-    report = Report(split=options.split, results=tuple(results), warnings=tuple(_warnings(bench)), about=about)
+    report = Report(split=options.split, results=tuple(results), warnings=tuple(_warnings(bench, library)), about=about)
     report.save(folder)
     return report
 
@@ -118,6 +119,16 @@ def _settings(run: Path) -> dict[str, Any]:
     return read_json(path, "copy it again from where the run was trained") if path.is_file() else {}
 
 
+def latents_of(library: Library, space: SharedSpace) -> LatentData:
+    """The latents of a run's encoders, but for those that only queries need: words where no clip has text."""
+    known, clips = library.encoders(), library.clips()
+    queries = {m for m, (first, *_) in space.encoders.items() if first["name"] not in known}
+    used = {m: infos for m, infos in space.encoders.items() if m not in queries or any(c.has(m) for c in clips)}
+    data = load_latents(library, encoders={m: [info["name"] for info in infos] for m, infos in used.items()})
+    same_encoders(data, space, library)
+    return data
+
+
 def same_encoders(data: LatentData, space: SharedSpace, library: Library) -> None:
     for m, infos in space.encoders.items():
         if m not in data.encoders:
@@ -136,7 +147,11 @@ def labels_of(library: Library, data: LatentData) -> list[tuple[str, ...]]:
     return [labels.get(i, ()) for i in data.ids.tolist()]
 
 
-def _warnings(bench: Bench) -> Iterator[str]:
+def _warnings(bench: Bench, library: Library) -> Iterator[str]:
+    if "text" in bench.test.modalities:
+        here = {i for i, has in zip(bench.test.ids.tolist(), bench.test.has("text").tolist(), strict=True) if has}
+        if made := machine_made(library, [t for c in library.clips() if c.id in here for t in learned_texts(c)]):
+            yield f"of the clips evaluated, {made}: they are no ground truth"
     yield from group_warnings(bench.test.groups.tolist(), bench.options.split)
     train = set(bench.data.split("train").groups.tolist())
     shared = train & set(bench.test.groups.tolist()) if bench.options.split != "train" else set()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from seehear.data.latents import LatentData
 from seehear.methods import linear
 from seehear.methods.base import seeded
+from seehear.methods.bound import bound, tuned_bound
 from seehear.methods.fusemix import FuseMix, FuseMixConfig
 from seehear.methods.pair_blocks import tuned_blocks
 from seehear.nn.random import seed_of
@@ -14,6 +16,7 @@ from seehear.progress import say
 from seehear.recipes.closed_forms import training_moments, validation_rows
 from seehear.recipes.config import Run
 from seehear.recipes.data import LatentInputs, LatentsConfig
+from seehear.space.frozen import Towers
 from seehear.train.loop import TrainConfig
 from seehear.train.optim import OptimConfig
 from seehear.types import Modality
@@ -52,39 +55,65 @@ def base() -> Run[LatentsConfig, FuseMixConfig]:
     )
 
 
-PRESETS = {"base": base, "paper": paper}
+def bind() -> Run[LatentsConfig, FuseMixConfig]:
+    """Sounds bound to the space of pictures and words of a joint encoder, from what is seen and heard together in the
+    library; no text is needed. That space stays as it is, so words find sounds that none described. What was measured:
+    docs/methods/fusemix.md.
+
+    seehear train LIB fusemix.bind
+    """
+    run = base()
+    return replace(run, recipe="fusemix.bind", data=replace(run.data, joint=""))
+
+
+PRESETS = {"base": base, "bind": bind, "paper": paper}
 
 
 def build(config: FuseMixConfig, inputs: LatentInputs, *, seed: int, batch_size: int = 0) -> FuseMix:
     """The model as training starts: widths, standardisation and closed-form start from the training clips; the closed
     form's shrinkage and rank from the validation clips, where there are any."""
     train, validation = inputs.train, inputs.validation
-    widths = {m: sum(w) for m, w in train.widths.items()}
     blocks = {m: w for m, w in train.widths.items() if len(w) > 1} if config.standardise else {}
-    config = replace(config, widths=widths, blocks=blocks)
+    config = replace(config, widths=_widths(inputs), blocks=blocks, **_locked(inputs))
     model = seeded(FuseMix, config, seed)
     latents, present = train.sample(_ROWS_TO_FIT, seed_of(seed, "rows to fit")).aligned()
     start = None
-    if config.head != "adapter" and len(validation) > 1:
+    if config.locked and len(validation) < 2:
+        start = bound(training_moments(train, pairs=config.pairs or None), locked=config.locked)
+    elif config.head != "adapter" and len(validation) > 1:
         start = _closed_start(config, train, validation)
         say(f"starts from {start.name}, {', '.join(f'{k} {v}' for k, v in start.settings.items())}: best on validation")
     return model.fit(latents, present, start=start)
 
 
-def start_of(config: FuseMixConfig, data: LatentData) -> linear.LinearMaps:
-    """The closed form that a run on this data starts from, alone: what training must improve on."""
-    config = replace(config, widths={m: sum(w) for m, w in data.widths.items()})
-    inputs = LatentInputs(data)
+def start_of(config: FuseMixConfig, data: LatentData, *, locked: Towers | None = None) -> linear.LinearMaps:
+    """The closed form that a run on this data starts from, alone: what training must improve on. `locked`: towers of
+    the space that is kept, where one is."""
+    inputs = LatentInputs(data, locked=locked or {})
+    config = replace(config, widths=_widths(inputs), **_locked(inputs))
     return _closed_start(config, inputs.train, inputs.validation)
+
+
+def _widths(inputs: LatentInputs) -> dict[Modality, int]:
+    return {m: sum(int(e["width"]) for e in infos) for m, infos in inputs.encoders.items()}
+
+
+def _locked(inputs: LatentInputs) -> dict[str, Any]:
+    """What the space that is kept, where one is, decides."""
+    if not inputs.locked:
+        return {}
+    return {"locked": tuple(inputs.locked), "dim": int(next(iter(inputs.locked.values()))[0]["width"])}
 
 
 def _closed_start(config: FuseMixConfig, train: LatentData, validation: LatentData) -> linear.LinearMaps:
     """The closed form that retrieves best on the validation clips: CCA (for three modalities a block of coordinates a
     pair, so that none pays for another) or ridge onto the hub, each with its own tuned shrinkage. Where pairs are given
     and have a hub it is ridge: the hub's own vectors are then the space, so that modalities which were never paired
-    meet in it, and that no validation pair can show."""
+    meet in it, and that no validation pair can show. Into a space that is kept leads ridge alone."""
     pairs = config.pairs or None
     moments, rows = training_moments(train, pairs=pairs), validation_rows(validation)
+    if config.locked:
+        return tuned_bound(moments, *rows, locked=config.locked)
     ridge = linear.tuned_ridge(moments, *rows, hub=hub(config))
     if config.pairs and len(config.widths) > 2 and set(config.widths).intersection(*config.pairs):
         return ridge

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from seehear.data.latents import load_latents
 from seehear.data.library import SPLITS, Clip, Library
 from seehear.errors import DecodeError, SeehearError, unknown
 from seehear.evaluation.fingerprints import (
@@ -97,6 +96,8 @@ def _by_name(library: Library, test: Sequence[Clip], train: Sequence[Clip]) -> I
 
 
 def _by_latents(library: Library, test: Sequence[Clip], train: Sequence[Clip], threshold: float) -> Iterator[Leak]:
+    from seehear.data.latents import load_latents  # torch, which processes that make fingerprints do without
+
     try:
         data = load_latents(library)
     except SeehearError as error:

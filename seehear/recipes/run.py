@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from seehear import distributed
 from seehear.data.loader import TrainingData
+from seehear.data.records import learned_texts
+from seehear.data.transcripts import machine_made
 from seehear.errors import SeehearError, unknown
 from seehear.methods.base import Method
 from seehear.methods.registry import trained
@@ -55,7 +57,12 @@ def train_run(
 ) -> TrainResult:
     """Train on the library's latents, or on its media; the model is in `folder/model`. `command` is noted there."""
     distributed.start()
-    return train_on(run.data.load(library, run.method), run, folder, resume=resume, command=command)
+    inputs = run.data.load(library, run.method)
+    texts = [text for clip in library.clips("split = 'train'") for text in learned_texts(clip)]
+    made = machine_made(library, texts) if "text" in inputs.clips.modalities else ""
+    if made and distributed.rank() == 0:
+        say(f"learns from machine-made texts: {made}")
+    return train_on(inputs, run, folder, resume=resume, command=command)
 
 
 def train_on(

@@ -8,6 +8,7 @@ from itertools import combinations
 
 from seehear.data.library import SPLITS, Library
 from seehear.data.summary import Tally, report
+from seehear.data.transcripts import machine_made
 from seehear.errors import SeehearError
 from seehear.evaluation.leakage import LeakageReport
 from seehear.progress import counted
@@ -27,11 +28,13 @@ def health_section(library: Library, *, split: str) -> list[Markup]:
     sources = [s for s in library.sources().values() if s.fingerprint and s.info.get("kind") != "manifest"]
     copies = len(sources) - len({s.fingerprint for s in sources})
     unlabelled = library.table("clips").count_rows("array_length(labels) = 0 OR labels IS NULL")
+    texts = [text for clip in library.clips("array_length(texts) > 0") for text in clip.texts]
     known = {
         "clips": f"{counted(summary.clips, 'clip')} from {counted(summary.files, 'file')}, {summary.hours:,.2f} hours",
         "read in part": f"{summary.damaged:,} damaged files" if summary.damaged else "no damaged file",
         "set aside": f"{sum(summary.rejects.values()):,} files and rows" if summary.rejects else "nothing",
         "repeated files": f"{copies:,} with the content of another" if copies else "none",
+        "texts": machine_made(library, texts) or ("the user's own" if texts else "none"),
         "labels": f"{counted(library.count_clips() - unlabelled, 'clip')} with one or more",
     }
     return [facts(known), _by_split(library), *_rejects(library), *_leaks(library, split)]

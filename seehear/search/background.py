@@ -1,28 +1,42 @@
-"""The calibration of an index, kept beside it: the levels of each row, and of the best row of each kind, against the
+"""The calibration of an index, kept with what the library says of it: the scale of each kind of row against the
 background queries (`search/calibrate.py`), made once so that a query costs one pass over the vectors; and an index
 opened with it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from seehear.data.library import Clip, Library, Vectors, table_name
 from seehear.data.locking import writing
 from seehear.data.records import Text, digest
-from seehear.errors import SeehearError, require
+from seehear.errors import SeehearError
 from seehear.nn.unit import unit
-from seehear.search.calibrate import OWN, background_phrases, calibrated, pair_levels, surprise
+from seehear.search.calibrate import (
+    LIKENESS,
+    OWN,
+    PICTURES,
+    TEXTS,
+    Likeness,
+    Scale,
+    background_phrases,
+    confidence,
+    evidence,
+    fit_likeness,
+    fit_scale,
+    heights,
+    like_heights,
+)
+from seehear.search.gallery import Gallery
 from seehear.search.index import indexes, set_index
-from seehear.search.query import SearchSpace
-from seehear.types import Float, Modality
+from seehear.search.query import Hit, SearchSpace
+from seehear.types import Modality
 
 _KIND_OF = {"video": "seen", "audio": "heard"}
 _KIND_OF_TEXT = {"subtitle": "spoken", "speech": "spoken", "screen": "screen", "caption": "text"}
-_DOUBT = 2.0
-"""Surprise that a text has to have more than a picture, as no text is about something else than words are; chosen on
-half of `benchmarks/home.py`: what is said in passing came before what is seen."""
 _BANK = 500  # clips that sounds and pictures are calibrated by
 KINDS = ("seen", "heard", "spoken", "screen", "text")
 """How a moment can answer; `text` is a caption of the user's own."""
@@ -49,43 +63,52 @@ def calibrate_index(library: Library, space: SearchSpace, name: str) -> None:
     """Bring the calibration of an index up to date; nothing is done where the index and the phrases are the same."""
     about = indexes(library)[name]
     phrases = background_phrases()
-    made = digest(about["maker"], str(library.table(table_name("vectors", name)).version), str(OWN), *phrases)
+    made = digest(about["maker"], str(library.table(table_name("vectors", name)).version), str(OWN), "gumbel", *phrases)
     if "text" not in space.modalities or about.get("background", {}).get("made") == made:
         return
     rows = library.vectors("vectors", name).read()
     kinds_N = kinds_of_rows(rows, {clip.id: clip for clip in library.clips()})
-    vectors_NE, bank_BE = unit(rows.vectors), space.encode_query(phrases)
-    levels_N3 = np.zeros((len(rows), 3), np.float32)
-    best = {}
-    for kind in np.unique(kinds_N[kinds_N >= 0]).tolist():
-        own = np.flatnonzero(kinds_N == kind)
-        levels_N3[own], best_3 = calibrated(vectors_NE[own], bank_BE)
-        best[KINDS[kind]] = best_3.tolist()
+    vectors_NE, bank_BE = unit(rows.vectors), _bank(space, phrases)
+    scales = {
+        KINDS[kind]: fit_scale(vectors_NE[kinds_N == kind], bank_BE)
+        for kind in np.unique(kinds_N[kinds_N >= 0]).tolist()
+    }
+    mean = [round(float(x), 6) for x in bank_BE.mean(axis=0)]
     with writing(library.uri, "vectors"):
-        _write(library, name, rows, levels_N3)
-        set_index(library, name, about | {"background": {"made": made, "best": best}})
+        set_index(library, name, about | {"background": {"made": made, "mean": mean, "scales": scales}})
 
 
-def read_levels(library: Library, name: str, rows: Vectors) -> Float[np.ndarray, "n 3"] | None:
-    """Levels of the rows of an index, in their order; None where it has none of just these rows."""
-    table = table_name("background", name)
-    if table not in library.tables():
-        return None
-    have = library.table(table).to_arrow().to_pydict()
-    keys = zip(have["id"], have["item"], have["modality"], strict=True)
-    levels = dict(zip(keys, zip(have["middle"], have["high"], have["excess"], strict=True), strict=True))
-    wanted = list(zip(rows.ids, rows.items.tolist(), rows.modalities, strict=True))
-    if any(key not in levels for key in wanted):
-        return None
-    return np.array([levels[key] for key in wanted], np.float32).reshape(len(wanted), 3)
+_banks: WeakKeyDictionary[SearchSpace, np.ndarray] = WeakKeyDictionary()
 
 
-def _write(library: Library, name: str, rows: Vectors, levels_N3: np.ndarray) -> None:
-    pa = require("pyarrow")
-    columns = {"id": pa.array(rows.ids, pa.string()), "item": pa.array(rows.items, pa.int32())}
-    columns |= {"modality": pa.array(rows.modalities, pa.string())}
-    columns |= {c: pa.array(levels_N3[:, n]) for n, c in enumerate(("middle", "high", "excess"))}
-    library.replace(table_name("background", name), pa.table(columns))
+def _bank(space: SearchSpace, phrases: list[str]) -> np.ndarray:
+    """Vectors of the background phrases: made once a space, for an index that grows is calibrated many times."""
+    if space not in _banks:
+        _banks[space] = space.encode_query(phrases)
+    return _banks[space]
+
+
+class Calibration:
+    """What an index says of its calibration (`indexes`), asked for words."""
+
+    def __init__(self, about: Mapping[str, Any]):
+        about = about.get("background", {})
+        self.mean_E = np.array(about.get("mean", ()), np.float32)
+        self.scales = {kind: Scale(*scale) for kind, scale in about.get("scales", {}).items()}
+
+    def words(self, vectors_NE: np.ndarray, text_E: np.ndarray, kind: str) -> np.ndarray:
+        """(N,) evidence that words mean rows of a kind."""
+        found_N = heights(vectors_NE, text_E, self.mean_E, self.scales[kind])
+        return evidence(found_N, PICTURES if kind in _KIND_OF.values() else TEXTS)
+
+    def of_hit(self, hit: Hit, clip: Clip, gallery: Gallery, text_E: np.ndarray | None) -> float | None:
+        """Confidence of a hit for words; None where nothing of its kind is calibrated."""
+        text = next((text for text in clip.texts if text.text == hit.text), None)
+        kind = kind_of_text(text) if hit.modality == "text" and text else _KIND_OF.get(hit.modality, "")
+        if kind not in self.scales or text_E is None:
+            return None
+        rows_NE = gallery.vectors_of(hit.id)[hit.modality]
+        return float(confidence(self.words(rows_NE, text_E, kind).max()))
 
 
 class OpenIndex:
@@ -102,32 +125,28 @@ class OpenIndex:
         self._rows = {kind: np.flatnonzero(self.kinds_N == n) for n, kind in enumerate(KINDS)}
         about = indexes(library)[name]
         self.frozen = str(about.get("model", "")).startswith("frozen:")
-        about = about.get("background", {})
-        self.best = {kind: np.array(own, np.float32) for kind, own in about.get("best", {}).items()}
-        self.levels_N3 = read_levels(library, name, rows) if self.best else None
-        self._of_media: dict[tuple[Modality, str], np.ndarray] = {}
+        self.calibration = Calibration(about)
+        self._likeness: dict[tuple[Modality, str], Likeness] = {}
 
     def rows(self, kind: str) -> np.ndarray:
         """Numbers of the rows of a kind."""
         return self._rows[kind]
 
     def words(self, text_E: np.ndarray, kind: str) -> np.ndarray:
-        """(rows of the kind,) surprise of words."""
-        rows = self.rows(kind)
-        if self.levels_N3 is None or kind not in self.best:
+        """(rows of the kind,) evidence that words mean them."""
+        if kind not in self.calibration.scales:
             raise SeehearError(f"index {self.name} is out of date: run 'seehear index' again")
-        own_N = surprise(self.levels_N3[rows], np.vecdot(self.vectors_NE[rows], text_E))
-        found_N = surprise(self.best[kind], own_N)
-        return found_N if kind in ("seen", "heard") else np.maximum(found_N - _DOUBT, 0.1 * found_N)
+        return self.calibration.words(self.vectors_NE[self.rows(kind)], text_E, kind)
 
     def media(self, query_E: np.ndarray, modality: Modality, kind: str) -> np.ndarray:
-        """(rows of the kind,) surprise of a sound or picture, against clips of the library."""
+        """(rows of the kind,) evidence that a sound or picture is like them, by pairs of the library's clips."""
         rows = self.rows(kind)
-        if (modality, kind) not in self._of_media:
+        if (modality, kind) not in self._likeness:
             own = np.flatnonzero(self.modalities_N == modality)
             bank_BE = self.vectors_NE[own[:: max(1, -(-len(own) // _BANK))]]
-            self._of_media[modality, kind] = pair_levels(self.vectors_NE[rows], bank_BE)
-        return surprise(self._of_media[modality, kind], np.vecdot(self.vectors_NE[rows], query_E))
+            self._likeness[modality, kind] = fit_likeness(self.vectors_NE[rows], bank_BE)
+        found_N = like_heights(np.vecdot(self.vectors_NE[rows], query_E), self._likeness[modality, kind])
+        return evidence(found_N, LIKENESS)
 
     def vector_of(self, clip: str, modality: Modality) -> np.ndarray | None:
         own = (self.ids_N == clip) & (self.modalities_N == modality)

@@ -12,6 +12,7 @@ import numpy as np
 from seehear.data.library import Library, Vectors, one_of, quote, table_name
 from seehear.errors import SeehearError
 from seehear.nn.unit import unit
+from seehear.search.allowed import ASKED, Allowed
 from seehear.search.exact import ExactSearch
 from seehear.search.index import nearest_approximate
 from seehear.types import Modality
@@ -20,16 +21,41 @@ Found = tuple[str, int, Modality, float]
 """Clip id, which text of it, the modality that matched, the score."""
 
 
+_FIRST = 256  # rows that are looked at first under a filter
+
+
 class Gallery(Protocol):
-    def nearest(
-        self, query_E: np.ndarray, k: int, *, modalities: Sequence[Modality], allowed: set[str] | None
+    def rows(
+        self, query_E: np.ndarray, k: int, modalities: Sequence[Modality], only: set[str] | None = None
     ) -> list[Found]:
-        """The best row of each of the k best clips, best first. `allowed`: only these clips."""
+        """The k best rows, best first. `only`: the clips looked for; there may be rows of others where leaving them
+        out costs more than reading them."""
         ...
 
     def vectors_of(self, clip: str) -> dict[Modality, np.ndarray]:
         """{modality: (rows, E)} of one clip."""
         ...
+
+
+def nearest_clips(
+    gallery: Gallery, query_E: np.ndarray, k: int, modalities: Sequence[Modality], allowed: Allowed | None
+) -> list[Found]:
+    """The best row of each of the k best clips, best first. Rows are asked for in growing numbers until they hold k
+    clips that may be found: what a filter leaves of a few rows is known sooner than what it leaves of all."""
+    want, only = 4 * k if allowed is None else max(4 * k, _FIRST), None
+    while True:
+        rows = gallery.rows(query_E, want, modalities, only)
+        found: dict[str, Found] = {}
+        for row in rows:
+            found.setdefault(row[0], row)
+        if allowed is not None:
+            fitting = allowed.of(found) if only is None else only
+            found = {clip: row for clip, row in found.items() if clip in fitting}
+        if len(found) >= k or len(rows) < want:
+            return list(found.values())[:k]
+        want *= 4
+        if allowed is not None and want > ASKED:
+            only = allowed.all
 
 
 class ExactGallery:
@@ -52,35 +78,24 @@ class ExactGallery:
         self.clips = self.ids[starts]
 
     @cached_property
-    def most_rows(self) -> int:
-        """Rows of the clip that has most: so many rows hold one more clip at least."""
-        return int(np.bincount(self.clip_of_row).max(initial=1))
-
-    @cached_property
     def place(self) -> dict[str, int]:
         return {clip: n for n, clip in enumerate(self.clips.tolist())}
 
-    def nearest(
-        self, query_E: np.ndarray, k: int, *, modalities: Sequence[Modality], allowed: set[str] | None
+    def rows(
+        self, query_E: np.ndarray, k: int, modalities: Sequence[Modality], only: set[str] | None = None
     ) -> list[Found]:
-        mask = self._mask(modalities, allowed)
-        scores, rows = self.search.search(query_E[None], k * self.most_rows, mask_N=mask)
-        found: dict[str, Found] = {}
-        for score, row in zip(scores[0].tolist(), rows[0].tolist(), strict=True):
-            clip = self.ids[row]
-            if clip not in found:
-                found[clip] = (clip, int(self.items[row]), self.kinds[self.kind_of_row[row]], score)
-                if len(found) == k:
-                    break
-        return list(found.values())
+        scores, found = self.search.search(query_E[None], k, mask_N=self._mask(modalities, only))
+        rows = found[0]
+        kinds = [self.kinds[kind] for kind in self.kind_of_row[rows]]
+        return list(zip(self.ids[rows].tolist(), self.items[rows].tolist(), kinds, scores[0].tolist(), strict=True))
 
-    def _mask(self, modalities: Sequence[Modality], allowed: set[str] | None) -> np.ndarray | None:
+    def _mask(self, modalities: Sequence[Modality], only: set[str] | None) -> np.ndarray | None:
         mask = None
         if set(self.kinds) - set(modalities):
             mask = np.array([kind in modalities for kind in self.kinds])[self.kind_of_row]
-        if allowed is not None:
+        if only is not None:
             kept = np.zeros(len(self.clips), bool)
-            kept[[self.place[clip] for clip in allowed if clip in self.place]] = True
+            kept[[self.place[clip] for clip in only if clip in self.place]] = True
             of_clip = kept[self.clip_of_row]
             mask = of_clip if mask is None else mask & of_clip
         return mask
@@ -98,24 +113,13 @@ class ApproximateGallery:
     def __init__(self, library: Library, name: str, *, probes: int):
         self.library, self.name, self.probes = library, name, probes
 
-    def nearest(
-        self, query_E: np.ndarray, k: int, *, modalities: Sequence[Modality], allowed: set[str] | None
+    def rows(
+        self, query_E: np.ndarray, k: int, modalities: Sequence[Modality], only: set[str] | None = None
     ) -> list[Found]:
-        """Rows are asked for in growing numbers until they hold k clips."""
-        table = self.library.table(table_name("vectors", self.name))
-        where = one_of("modality", modalities)
-        if allowed is not None and len(allowed) <= 10_000:
-            where += f" AND {one_of('id', sorted(allowed))}" if allowed else " AND false"
-        want = 4 * k
-        while True:
-            rows = nearest_approximate(table, query_E, want, probes=self.probes, where=where)
-            found: dict[str, Found] = {}
-            for row in rows:
-                if allowed is None or row[0] in allowed:
-                    found.setdefault(row[0], row)
-            if len(found) >= k or len(rows) < want:
-                return list(found.values())[:k]
-            want *= 4
+        table, where = self.library.table(table_name("vectors", self.name)), one_of("modality", modalities)
+        if only is not None and len(only) <= 10_000:
+            where += f" AND {one_of('id', sorted(only))}" if only else " AND false"
+        return nearest_approximate(table, query_E, k, probes=self.probes, where=where)
 
     def vectors_of(self, clip: str) -> dict[Modality, np.ndarray]:
         rows = self.library.vectors("vectors", self.name).read(where=f"id = {quote(clip)}")

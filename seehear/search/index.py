@@ -28,6 +28,7 @@ from seehear.types import Modality
 
 FULLTEXT = "fulltext"
 APPROXIMATE_FROM = 1_000_000  # rows from which Lance's IVF index is built and used
+_IDS_FROM = 50_000  # clips from which looking through all ids takes longer than reading an index
 _BATCH = 4096
 _CHECKED = 200  # queries that measure the recall of an approximate index
 _RECALL = 0.99  # what is aimed at
@@ -80,16 +81,24 @@ def build_index(
     name: str,
     model: str = "",
     modalities: Sequence[Modality] = (),
+    made: str = "",
     approximate_from: int = APPROXIMATE_FROM,
 ) -> IndexReport:
     """Bring the index `name` up to date. `model` is where the run is: search finds it again by that. `modalities`: what
-    of the clips it holds; all that the space has by default."""
+    of the clips it holds; all that the space has by default. `made`: the time by which the newest index is told; now by
+    default."""
     with writing(library.uri, "vectors"):  # all of them share the index of the texts
-        return _build(library, space, name, model, tuple(modalities or space.encoders), approximate_from)
+        return _build(library, space, name, model, tuple(modalities or space.encoders), made, approximate_from)
 
 
 def _build(
-    library: Library, space: Indexer, name: str, model: str, modalities: tuple[Modality, ...], approximate_from: int
+    library: Library,
+    space: Indexer,
+    name: str,
+    model: str,
+    modalities: tuple[Modality, ...],
+    made: str,
+    approximate_from: int,
 ) -> IndexReport:
     table_id = table_name("vectors", name)
     if table_id in library.tables() and library.vectors("vectors", name).width != space.dim:
@@ -112,9 +121,11 @@ def _build(
     if missing or stale:
         table.compact()
     texts = update_fulltext(library)
-    made = datetime.now(UTC).isoformat()
+    _index_ids(library)
+    now = datetime.now(UTC).isoformat()
     about = {
-        "made": made,
+        "made": made or now,
+        "changed": now,
         "maker": space.fingerprint,
         "model": model,
         "modalities": list(modalities),
@@ -124,6 +135,18 @@ def _build(
     recall, probes = _approximate(library, name) if len(table) >= approximate_from else (None, 0)
     set_index(library, name, about | {"recall": recall, "probes": probes})
     return IndexReport(name, missing, len(fresh), len(stale), len(table), texts, recall)
+
+
+def _index_ids(library: Library) -> None:
+    """Lance's index over the ids of many clips: what a search says of its hits, and what filters leave of them, is then
+    read without going through all."""
+    clips = library.table("clips")
+    if clips.count_rows() < _IDS_FROM:
+        return
+    if clips.list_indices():
+        clips.optimize()  # what has been written since goes into it
+    else:
+        clips.create_index("id", config=require("lancedb.index").BTree())
 
 
 def indexes(library: Library) -> dict[str, dict[str, Any]]:

@@ -1,9 +1,9 @@
 """Moments of a library's media: where words are seen, heard, spoken or written, and what is like a sound or picture.
 
 Every index of the library (of its frozen spaces, of trained runs) is asked what it can answer. Its rows fall into
-channels by kind, and a row's similarity counts by its surprise against background queries, so that channels can be
-compared (`search/calibrate.py`). A clip counts by the best of its channels. Texts that hold the words themselves join
-by reciprocal rank. Clips of one file that overlap are one moment.
+channels by kind, and a row's similarity counts by the evidence that it is right, so that channels can be compared
+(`search/calibrate.py`). A clip counts by the best of its channels. Texts that hold the words themselves join by
+reciprocal rank. Clips of one file that overlap are one moment.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ import numpy as np
 
 from seehear.data.library import Clip, Library
 from seehear.errors import SeehearError, unknown
+from seehear.search.allowed import allowed_clips
 from seehear.search.background import KINDS, OpenIndex, kind_of_text
 from seehear.search.calibrate import confidence, in_words
 from seehear.search.exact import top
 from seehear.search.filters import Filters
 from seehear.search.index import search_fulltext
-from seehear.search.query import PART_MODALITY, Part, SearchSpace, allowed_clips
+from seehear.search.query import PART_MODALITY, Part, SearchSpace
 
 _RANK = 60  # of reciprocal rank fusion
 _ROWS = 2000  # best rows of a channel that are looked at
@@ -34,6 +35,10 @@ _SMALL = set(
         "on or our she that the their they this to was we were what where who with you your",
     )
 )
+
+
+class NothingToCompare(SeehearError):
+    """No part of a query can be compared with anything that the library holds."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,7 @@ class Moment:
     score: float
     """Orders the moments; in [0, 1]."""
     confidence: float
-    """Share of background queries that find nothing as good, in [0, 1]."""
+    """Share of hits of this confidence that are right, in [0, 1]."""
     clip: str
     source: str
     """The file as the library names it."""
@@ -64,7 +69,7 @@ class Moment:
         return in_words(self.confidence)
 
     def plain(self) -> dict[str, Any]:
-        names = ("file", "start", "end", "kind", "text", "score", "confidence")
+        names = ("file", "start", "end", "kind", "text", "score", "confidence", "words")
         places = {"also": list(self.also)} if self.also else {}
         return {name: getattr(self, name) for name in names} | places
 
@@ -78,9 +83,15 @@ class Answer:
     clips: int
     """All clips of the library."""
 
+    @property
+    def words(self) -> str:
+        """The confidence of its surest moment in words: 'nothing close' where the nearest is no answer."""
+        return in_words(max((hit.confidence for hit in self.hits), default=0.0))
+
     def plain(self) -> dict[str, Any]:
         return {
             "query": self.query,
+            "words": self.words,
             "hits": [hit.plain() for hit in self.hits],
             "indexed": self.indexed,
             "clips": self.clips,
@@ -91,7 +102,7 @@ class Answer:
 class _Match:
     """The best row of a clip in one channel."""
 
-    surprise: float
+    evidence: float
     kind: str
     item: int
 
@@ -122,51 +133,53 @@ class MomentSearch:
         for kind in kinds:
             if kind not in KINDS:
                 raise unknown("kind", kind, KINDS)
-        allowed = allowed_clips(self.library, filters)
+        fitting = allowed_clips(self.library, filters)
+        allowed = None if fitting is None else fitting.all
         wanted = tuple(kinds or KINDS)
         asked = {part["clip"] for part in parts if not isinstance(part, str) and "clip" in part}
         found = self._by_vectors(parts, wanted, allowed)
         words = " ".join(_words(part) for part in parts).strip()
         texts = self._by_words(words, wanted) if fulltext and words else {}
         known = [c for c in found.keys() | texts.keys() if c in self.clips and c not in asked]
-        order = _joined({c: found[c].surprise for c in found}, {c: texts[c][1] for c in texts}, known, allowed)
+        order = _joined({c: found[c].evidence for c in found}, {c: texts[c][1] for c in texts}, known, allowed)
         hits = self._moments(order, found, texts, k)
         return Answer(self._said(parts), hits, self.indexed, len(self.clips))
 
     # -- rankings ----------------------------------------------------------------------------------------------------
 
     def _by_vectors(self, parts: Sequence[Part], kinds: Sequence[str], allowed: set[str] | None) -> dict[str, _Match]:
-        """{clip: its best match}; of several parts the weighted sum of their surprises counts."""
+        """{clip: its best match}; of several parts the weighted mean of their evidences counts."""
+        weights = [1.0 if isinstance(part, str) else float(part.get("weight", 1.0)) for part in parts]
+        asked_for = sum(weight for weight in weights if weight > 0) or 1.0
         total: dict[str, float] = {}
         best: dict[str, _Match] = {}
         answered = False
-        for part in parts:
-            weight = 1.0 if isinstance(part, str) else float(part.get("weight", 1.0))
+        for part, weight in zip(parts, weights, strict=True):
             for clip, match in self._part(part, kinds, allowed).items():
                 answered = True
-                total[clip] = total.get(clip, 0.0) + weight * match.surprise
-                if clip not in best or match.surprise > best[clip].surprise:
+                total[clip] = total.get(clip, 0.0) + weight / asked_for * match.evidence
+                if clip not in best or match.evidence > best[clip].evidence:
                     best[clip] = match
         has_texts = any(clip.texts for clip in self.clips.values())
         if not answered and not (has_texts and any(_words(part) for part in parts)):
-            raise SeehearError(self._why_nothing(parts))
-        return {clip: replace(best[clip], surprise=total[clip]) for clip in total}
+            raise NothingToCompare(self._why_nothing(parts))
+        return {clip: replace(best[clip], evidence=total[clip]) for clip in total}
 
     def _part(self, part: Part, kinds: Sequence[str], allowed: set[str] | None) -> dict[str, _Match]:
         """{clip: its best match over all channels} of one part of a query, of the clips that come into question."""
         found: dict[str, _Match] = {}
-        for index, kind, surprises in self._channels(part, kinds):
+        for index, kind, evidences in self._channels(part, kinds):
             ids, items = index.ids_N[index.rows(kind)], index.items_N[index.rows(kind)]
             if allowed is not None:
-                surprises = np.where([clip in allowed for clip in ids], surprises, -1.0)
-            for n in top(surprises, _ROWS).tolist():
-                clip, value = ids[n], float(surprises[n])
-                if value > 0 and (clip not in found or value > found[clip].surprise):
+                evidences = np.where([clip in allowed for clip in ids], evidences, -1.0)
+            for n in top(evidences, _ROWS).tolist():
+                clip, value = ids[n], float(evidences[n])
+                if value > 0 and (clip not in found or value > found[clip].evidence):
                     found[clip] = _Match(value, kind, int(items[n]))
         return found
 
     def _channels(self, part: Part, kinds: Sequence[str]) -> Iterator[tuple[OpenIndex, str, np.ndarray]]:
-        """(index, kind, surprise of each row of the kind) wherever a part can be compared."""
+        """(index, kind, evidence of each row of the kind) wherever a part can be compared."""
         item = {"text": part} if isinstance(part, str) else {n: v for n, v in part.items() if n != "weight"}
         own = [name for name in PART_MODALITY if name in item] + [name for name in ("clip",) if name in item]
         if len(own) != 1:
@@ -239,7 +252,7 @@ class MomentSearch:
             if len(hits) == k:
                 break
             match = found.get(clip)
-            sure = float(confidence(np.array(match.surprise))) if match else 0.0
+            sure = float(confidence(np.array(max(0.0, match.evidence)))) if match else 0.0
             item, share = texts.get(clip, (0, 0.0))
             # A text that holds every word that was typed is no weak answer, whatever its meaning.
             if match is None or (share == 1.0 and sure < 0.9):
@@ -286,11 +299,11 @@ class MomentSearch:
 
 
 def _joined(
-    surprises: Mapping[str, float], shares: Mapping[str, float], known: Sequence[str], allowed: set[str] | None
+    evidences: Mapping[str, float], shares: Mapping[str, float], known: Sequence[str], allowed: set[str] | None
 ) -> list[str]:
     """Clips by reciprocal rank in both rankings; a text counts by the share of the words that it holds."""
     kept = [clip for clip in known if allowed is None or clip in allowed]
-    by_vectors = sorted((c for c in kept if c in surprises), key=lambda c: (-surprises[c], c))
+    by_vectors = sorted((c for c in kept if c in evidences), key=lambda c: (-evidences[c], c))
     by_words = [c for c in shares if c in set(kept)]
     points = {clip: 1 / (_RANK + rank) for rank, clip in enumerate(by_vectors, start=1)}
     for rank, clip in enumerate(by_words, start=1):

@@ -17,9 +17,10 @@ import numpy as np
 from seehear.data.library import Clip, Library, one_of
 from seehear.errors import SeehearError, unknown
 from seehear.nn.unit import unit
+from seehear.search.allowed import Allowed, allowed_clips
 from seehear.search.filters import Filters
-from seehear.search.gallery import ApproximateGallery, ExactGallery, Found, Gallery
-from seehear.search.index import Indexer, clips_that_say, indexes, search_fulltext
+from seehear.search.gallery import ApproximateGallery, ExactGallery, Found, Gallery, nearest_clips
+from seehear.search.index import Indexer, indexes, search_fulltext
 from seehear.types import Modality
 
 Part = str | Mapping[str, Any]
@@ -124,7 +125,7 @@ class Searcher:
         allowed = allowed_clips(self.library, filters)
         wanted = modalities or self.space.modalities
         depth = (max(_DEPTH, 4 * k) if hybrid else k) + len(asked)
-        found = self.gallery.nearest(self.vector(parts), depth, modalities=wanted, allowed=allowed)
+        found = nearest_clips(self.gallery, self.vector(parts), depth, wanted, allowed)
         if hybrid:
             words = " ".join(t for t in (_words(part) for part in parts) if t)
             found = _fused(found, self._by_words(words, depth, allowed))
@@ -158,14 +159,15 @@ class Searcher:
         mean_E = self.means.get(PART_MODALITY[kinds[0]])
         return vector_E if mean_E is None else unit(vector_E - mean_E)
 
-    def _by_words(self, words: str, k: int, allowed: set[str] | None) -> list[Found]:
+    def _by_words(self, words: str, k: int, allowed: Allowed | None) -> list[Found]:
         """Best text of each of the k best clips; more rows are asked for while filters leave too few."""
         want = 4 * k
         while True:
             rows = search_fulltext(self.library, words, want)
             found: dict[str, Found] = {}
+            fitting = None if allowed is None else allowed.of({clip for clip, _, _ in rows})
             for clip, item, score in rows:
-                if allowed is None or clip in allowed:
+                if fitting is None or clip in fitting:
                     found.setdefault(clip, (clip, item, "text", score))
             if len(found) >= k or len(rows) < want:
                 return list(found.values())[:k]
@@ -193,20 +195,6 @@ def _hit(clip: Clip, found: Found, library: Library, roots: dict[str, str]) -> H
         start, end = matched.start, matched.end
     path = str(library.path_of(source, roots)) if source else ""
     return Hit(clip.id, source, path, start, end, score, modality, text.text if text else "", clip.labels)
-
-
-def allowed_clips(library: Library, filters: Filters | None) -> set[str] | None:
-    """Ids of the clips that a search may find; None for all."""
-    says = clips_that_say(library, filters.says) if filters and filters.says else None
-    where = filters.sql() if filters else None
-    if where is None:
-        return says
-    try:
-        rows = library.table("clips").search().where(where).select(["id"]).limit(None).to_arrow()
-    except (RuntimeError, ValueError, OSError) as error:
-        raise SeehearError(f"cannot filter by {where!r}: {str(error).splitlines()[0]}") from error
-    fitting = set(rows["id"].to_pylist())
-    return fitting if says is None else fitting & says
 
 
 def _words(part: Part) -> str:

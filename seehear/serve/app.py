@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version
@@ -18,6 +18,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from seehear.errors import SeehearError
+from seehear.recipes.standing import Standing
+from seehear.serve import views
 from seehear.serve.config import ServeConfig
 from seehear.serve.files import TYPES
 from seehear.serve.guard import Guard
@@ -30,6 +32,7 @@ from seehear.serve.schema import (
     MapView,
     Peaks,
     ProblemAnswer,
+    ProgressView,
     Query,
     Status,
     UploadView,
@@ -46,9 +49,14 @@ RunName = Annotated[str, _Name]
 _KEPT = {"cache-control": "private, max-age=3600"}
 
 
-def create_app(library: str, config: ServeConfig = ServeConfig()) -> FastAPI:  # noqa: B008
-    """The application over a library, which must exist."""
-    state = State(library, config)
+def create_app(
+    library: str,
+    config: ServeConfig = ServeConfig(),  # noqa: B008
+    progress: Callable[[], Standing] | None = None,
+) -> FastAPI:
+    """The application over a library, which must exist. `progress`: where the work on it stands, if this process does
+    any."""
+    state = State(library, config, progress)
 
     @asynccontextmanager
     async def living(_: FastAPI) -> AsyncIterator[None]:
@@ -90,6 +98,11 @@ def _searching(app: FastAPI) -> None:
     def status(state: Held) -> Status:
         """What the library holds, its runs, and what to do when nothing can be searched yet."""
         return state.status()
+
+    @app.get("/api/progress", tags=["library"])
+    def progress(state: Held) -> ProgressView | None:
+        """Where the indexing of the library stands; null where this server does none."""
+        return views.progress_view(state.progress()) if state.progress else None
 
     @app.post("/api/search", tags=["search"])
     def search(state: Held, query: Query) -> Answer:

@@ -39,7 +39,8 @@ class GuardedSpace(SharedSpace):
 @dataclass
 class OpenRun:
     name: str
-    made: str
+    changed: str
+    """When its index was last written."""
     space: GuardedSpace
     searcher: Searcher
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -108,7 +109,8 @@ class Runs:
             return self._about
 
     def get(self, name: str = "") -> OpenRun:
-        """A run by name, the newest when none is said; opened, or opened again when its index was made anew."""
+        """A run by name, the newest when none is said; opened, or opened again when its index was made anew. Of one
+        that only grew, the model stays loaded."""
         about = self.about()
         if not about:
             todo = f"seehear encode {self.uri}; seehear index {self.uri}"
@@ -118,8 +120,10 @@ class Runs:
             raise Problem(404, "no_run_of_that_name", f"no run {name!r}", f"there are {', '.join(about)}")
         with self._opening:
             known = self._open.get(name)
-            if known is None or known.made != about[name].get("made", ""):
+            if known is None or known.space.fingerprint != about[name].get("maker"):
                 known = self._open[name] = self._opened(name, about[name])
+            elif known.changed != _changed(about[name]):
+                known.searcher, known.changed = Searcher(self._library, known.space, name), _changed(about[name])
             if known.searcher.library is not self._library:
                 known.searcher.renew(self._library)
             return known
@@ -134,7 +138,12 @@ class Runs:
             searcher = Searcher(self._library, space, name)
         except SeehearError as error:
             raise Problem(409, "run_unusable", str(error), todo) from error
-        return OpenRun(name, about.get("made", ""), space, searcher)
+        return OpenRun(name, _changed(about), space, searcher)
+
+
+def _changed(about: Mapping[str, Any]) -> str:
+    """When an index was last written."""
+    return str(about.get("changed") or about.get("made", ""))
 
 
 def broken(error: Exception, path: str | Path) -> Problem:

@@ -86,6 +86,16 @@ class Status(BaseModel):
     problem: ProblemAnswer | None = Field(description="why nothing can be searched yet")
 
 
+class ProgressView(BaseModel):
+    state: Literal["working", "waiting", "ready"] = Field(description="waiting: for files, or for what `line` says")
+    step: str
+    done: float = Field(description="seconds of work since the start")
+    total: float | None = Field(description="the same with what is left, estimated; null while that is not known")
+    seconds_left: float | None
+    searchable: int = Field(description="clips that can be found")
+    line: str = Field(description="all of it, for the user")
+
+
 class TextView(BaseModel):
     text: str
     start: float | None
@@ -111,6 +121,11 @@ class ClipView(BaseModel):
 class HitView(BaseModel):
     clip: ClipView
     score: float = Field(description="cosine; of a hybrid search the sum of reciprocal ranks")
+    confidence: float | None = Field(
+        description="share of hits of this confidence that are right; null for other queries than words alone, for "
+        "hybrid searches and for indexes without a calibration"
+    )
+    words: Literal["strong", "fair", "weak", "nothing close"] | None = Field(description="the confidence in words")
     modality: Modality = Field(description="what of the clip matched")
     start: float = Field(description="seconds: the matching text's own time where it has one, else the clip's")
     end: float

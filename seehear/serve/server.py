@@ -5,29 +5,51 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from urllib.parse import quote
 
 import uvicorn
 
 from seehear.errors import SeehearError
+from seehear.recipes.standing import Standing
 from seehear.serve.app import create_app
 from seehear.serve.config import ServeConfig
 
 
 def serve(library: str, config: ServeConfig, *, ready: Callable[[str], None]) -> None:
-    """`ready` is told the address once connections are taken."""
+    """Runs it in this thread. `ready` is told the address once connections are taken."""
+    server, listening, address = _server(library, config, None)
+    ready(address + (f"?token={quote(config.token, safe='')}" if config.token else ""))
+    server.run(sockets=[listening])
+
+
+@contextmanager
+def serving(library: str, config: ServeConfig, progress: Callable[[], Standing]) -> Iterator[str]:
+    """Runs it in a thread of its own, beside the work that `progress` tells of; gives the address, without a token."""
+    server, listening, address = _server(library, config, progress)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+    thread.start()
+    try:
+        yield address
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def _server(
+    library: str, config: ServeConfig, progress: Callable[[], Standing] | None
+) -> tuple[uvicorn.Server, socket.socket, str]:
     listening = listen(config.host, config.port)
-    app = create_app(library, config)
+    app = create_app(library, config, progress)
     host = f"[{config.host}]" if ":" in config.host else config.host
-    address = f"http://{host}:{listening.getsockname()[1]}/"
     options = uvicorn.Config(
         app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=2
     )
-    ready(address + (f"?token={quote(config.token, safe='')}" if config.token else ""))
     server = uvicorn.Server(options)
     logging.getLogger("uvicorn.error").addFilter(lambda record: not (server.should_exit and _expected(record)))
-    server.run(sockets=[listening])
+    return server, listening, f"http://{host}:{listening.getsockname()[1]}/"
 
 
 def _expected(record: logging.LogRecord) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import numpy as np
 from seehear.data.library import Clip, Library
 from seehear.data.workers import WorkerDied
 from seehear.errors import DecodeError
+from seehear.recipes.standing import Standing
+from seehear.search.background import Calibration
 from seehear.search.behind import behind
 from seehear.search.filters import Filters
 from seehear.search.index import versions
@@ -30,8 +33,9 @@ _WARM_SECONDS = 20.0
 
 
 class State:
-    def __init__(self, library: str, config: ServeConfig):
-        self.config = config
+    def __init__(self, library: str, config: ServeConfig, progress: Callable[[], Standing] | None = None):
+        """`progress`: where the work on the library stands, if this process does any."""
+        self.config, self.progress = config, progress
         self.quick = Decoders(2, config.decode_seconds)
         self.slow = Decoders(1, _DRAW_SECONDS, patience=60.0)
         self.runs = Runs(library, self.quick, media=config.media, device=config.device)
@@ -69,11 +73,18 @@ class State:
             self._facets = version, views.facets(library)
         clips = library.count_clips()
         runs = [
-            RunView(name=n, made=a.get("made", ""), behind=self._behind_of(n, a, library), **{k: a[k] for k in _RUN})
+            RunView(
+                name=n,
+                made=a.get("made", ""),
+                behind="" if self.progress else self._behind_of(n, a, library),
+                **{k: a[k] for k in _RUN},
+            )
             for n, a in about.items()
         ]
         problem = None
-        if not clips:
+        if self.progress is not None and not (clips and runs):
+            problem = Problem(409, "indexing", "nothing can be searched yet: the folder is being indexed")
+        elif not clips:
             todo = f"seehear prepare FOLDER --library {library.uri}"
             problem = Problem(409, "empty", "the library has no clips yet: give it a folder of media", todo)
         elif not runs:
@@ -92,7 +103,7 @@ class State:
 
     def _behind_of(self, name: str, about: dict[str, Any], library: Library) -> str:
         """Counted again only after the index or the library was written."""
-        key = about.get("made"), versions(library), library.table("rejects").version
+        key = about.get("changed"), about.get("made"), versions(library), library.table("rejects").version
         if self._behind.get(name, (None, ""))[0] != key:
             self._behind[name] = key, behind(library, name)
         return self._behind[name][1]
@@ -122,8 +133,15 @@ class State:
         if query.modalities and not modalities:
             raise Problem(422, "no_such_modality", f"run {run.name} has {', '.join(run.space.modalities)}")
         found = run.searcher.search_clips(parts, k=query.k, modalities=modalities, filters=filters, hybrid=query.hybrid)
-        folders = self.runs.folders
-        hits = [views.hit_view(hit, clip, folders) for hit, clip in found]
+        folders, about = self.runs.folders, self.runs.about().get(run.name, {})
+        words_alone = len(query.parts) == 1 and isinstance(query.parts[0], TextPart) and query.parts[0].weight > 0
+        # An approximate index would be read once more for each hit.
+        calibrated = words_alone and not query.hybrid and about.get("recall") is None
+        calibration = Calibration(about if calibrated else {})
+        hits = []
+        for hit, clip in found:
+            sure = calibration.of_hit(hit, clip, run.searcher.gallery, parts[0].get("vector"))
+            hits.append(views.hit_view(hit, clip, folders, sure))
         return Answer(run=run.name, hits=hits, milliseconds=1e3 * (time.perf_counter() - began))
 
     def _part(self, part: TextPart | ClipPart | UploadPart, run: OpenRun) -> dict[str, Any]:
@@ -188,7 +206,7 @@ class State:
             xy, clusters = self.slow(projection.project, vectors_NE, method) if ids else (np.zeros((0, 2)), np.zeros(0))
             write(out, json.dumps(projection.draw(ids, clips, xy, clusters)).encode())
 
-        where = (self.runs.uri, run.name, run.made, run.space.fingerprint, version, method)
+        where = (self.runs.uri, run.name, run.changed, run.space.fingerprint, version, method)
         try:
             drawn = json.loads(self.cache.get("map", *where, make=make).read_text())
         except WorkerDied as error:

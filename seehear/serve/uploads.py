@@ -28,7 +28,8 @@ _KEPT = 256  # queries whose vectors are kept
 class Uploaded:
     id: str
     run: str
-    made: str
+    model: str
+    """Fingerprint of the space."""
     facts: jobs.Facts
     seconds: float
     """How much of it was used."""
@@ -78,7 +79,7 @@ class Uploads:
             raise broken(error, path) from error
         seconds = min(facts.seconds, self.seconds)
         vectors = run.encode_file(str(path), facts.kind, seconds, facts.modalities)
-        made = Uploaded(secrets.token_urlsafe(12), run.name, run.made, facts, seconds, vectors)
+        made = Uploaded(secrets.token_urlsafe(12), run.name, run.space.fingerprint, facts, seconds, vectors)
         with self._lock:
             self._known[made.id] = made
             while len(self._known) > _KEPT:
@@ -88,7 +89,7 @@ class Uploads:
     def get(self, name: str, run: OpenRun) -> Uploaded:
         with self._lock:
             found = self._known.get(name)
-        if found is None or (found.run, found.made) != (run.name, run.made):
+        if found is None or (found.run, found.model) != (run.name, run.space.fingerprint):
             raise Problem(404, "upload_gone", "that file is no longer known to this run", "send it again")
         return found
 

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from seehear.data.library import Clip, Library
+from seehear.recipes.standing import Standing
+from seehear.search.calibrate import in_words
 from seehear.search.query import Hit
 from seehear.serve.files import TYPES, Folders, played_by_browsers
-from seehear.serve.schema import ClipView, HitView, TextView
+from seehear.serve.schema import ClipView, HitView, ProgressView, TextView
 
 _LABELS = 300
 
@@ -35,10 +37,13 @@ def clip_view(clip: Clip, folders: Folders) -> ClipView:
     )
 
 
-def hit_view(hit: Hit, clip: Clip, folders: Folders) -> HitView:
+def hit_view(hit: Hit, clip: Clip, folders: Folders, sure: float | None) -> HitView:
+    """`sure`: its confidence, where it has one."""
     return HitView(
         clip=clip_view(clip, folders),
         score=hit.score,
+        confidence=sure,
+        words=None if sure is None else in_words(sure),  # type: ignore[arg-type]  # one of the four
         modality=hit.modality,  # type: ignore[arg-type]  # of the library's three
         start=hit.start,
         end=hit.end,
@@ -68,3 +73,16 @@ def facets(library: Library) -> Mapping[str, Any]:
         "splits": dict(Counter(rows["split"].to_pylist())),
         "folders": sorted(name for name, _ in folders.most_common(_LABELS) if name),
     }
+
+
+def progress_view(standing: Standing) -> ProgressView:
+    total = None if standing.left is None else standing.done + standing.left
+    return ProgressView(
+        state=standing.state,
+        step=standing.step,
+        done=round(standing.done, 1),
+        total=total and round(total, 1),
+        seconds_left=standing.left and round(standing.left, 1),
+        searchable=standing.found,
+        line=str(standing),
+    )

@@ -64,6 +64,24 @@ def frozen_towers(encoders: Mapping[str, Mapping[str, Any]]) -> dict[str, Towers
     return joint | single
 
 
+def joint_towers(library: Library, name: str = "") -> Towers:
+    """The towers of a joint encoder that the library has latents of: the one called `name`, or the first that leaves
+    a modality of the library to others."""
+    known = library.encoders()
+    spaces = {n: towers for n, towers in frozen_towers(known).items() if len(towers) > 1}
+    if name and name not in spaces:
+        raise unknown("joint encoder", name, spaces)
+    there = {info["modality"] for info in known.values()}
+    found = [towers for n, towers in spaces.items() if name in ("", n) and not there <= set(towers)]
+    if not found:
+        has = ", ".join(m for m in MODALITIES if m in there)
+        raise SeehearError(
+            f"{library.uri} has latents of {has}, and no joint encoder that leaves one of them to be bound: "
+            f"run 'seehear encode {library.uri}', or train fusemix"
+        )
+    return found[0]
+
+
 def _words_tower(base: str, width: int) -> dict[str, Any] | None:
     """The tower for words of a model that has one: a library without text has no latents of it."""
     try:

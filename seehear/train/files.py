@@ -228,7 +228,8 @@ def _holds_files(folder: Path) -> bool:
 def _compare(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
     old, new = dict(flat(before)), dict(flat(now))
     for name in sorted(old.keys() | new.keys()):
-        if name not in FREE and old.get(name) != new.get(name):
+        came_later = name not in old and not new[name]  # a setting that an older seehear did not have, and that is off
+        if name not in FREE and not came_later and old.get(name) != new.get(name):
             raise SeehearError(
                 f"{folder} was started with {name} = {json.dumps(old.get(name))}, now it is "
                 f"{json.dumps(new.get(name))}: resume with the old value, or start in another folder"

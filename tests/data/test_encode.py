@@ -288,7 +288,7 @@ def test_kill_in_the_middle_and_resume(library, tmp_path, originals):
         time.sleep(0.1)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM])
 def test_stop_saves_what_is_done_and_says_so(library, number):
     process = started(library)
     process.send(number)

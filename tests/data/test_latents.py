@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from seehear.data.latents import LatentData, load_latents
 from seehear.data.library import Clip, Library, Source, Text, Vectors, content_key
+from seehear.data.raw.text import UNKNOWN, library_vocabulary
 from seehear.data.shards import load_shard, save_shard
 from seehear.errors import SeehearError
 
@@ -154,6 +156,21 @@ def test_rows_that_belong_together(full):
     for m in ("video", "text"):
         assert latents[m][present[m], 0].tolist() == [i for i, has in zip(clips, present[m], strict=True) if has]
     assert latents["text"][present["text"], 1].tolist() == [j for i in range(18) for j in range(i % 3)]
+
+
+def test_text_on_screen_is_searched_but_not_learned_from(library):
+    """Of speech and signs the speech stays, under its own number; signs alone are no modality."""
+    clips = [replace(c, texts=(Text("EXIT", 0.0, 1.0, "screen", "o1"), *c.texts)) for c in library.clips()]
+    library.put_clips(clips)
+    for encoder in ("eyes", "words"):
+        add_latents(library, encoder)
+    data = load_latents(library)
+    assert data.has("text").tolist() == [len(clip.texts) > 1 for clip in clips]
+    assert len(data.every("text")) == sum(len(clip.texts) - 1 for clip in clips)
+    assert library_vocabulary(library).encode("EXIT", 1).tolist() == [UNKNOWN]
+    library.put_clips([replace(c, texts=c.texts[:1]) for c in clips])
+    with pytest.raises(SeehearError, match=r"has 0 \(clips with latents: video 16\)"):
+        load_latents(library)
 
 
 def test_clips_by_an_sql_condition(full):

@@ -8,16 +8,18 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from seehear.cli import main
+from seehear.data import recordings
 from seehear.data import transcribe as module
 from seehear.data.library import Library, Text
 from seehear.data.prepare import PrepareOptions, prepare
-from seehear.data.recordings import read_recordings
+from seehear.data.recordings import Portion, read_recordings
 from seehear.data.transcribe import Transcriber, lines_of, transcribe, without_inventions
 from seehear.data.transcripts import Line, Word, read_transcripts
 from seehear.encoders import whisper
@@ -25,6 +27,7 @@ from seehear.encoders.whisper import RATE, Segment, SpokenWord, Whisper, find_we
 from seehear.errors import SeehearError
 from tests.data.fake_readers import FakeRecogniser
 from tests.data.makers import film, picture, sound
+from tests.faults.outcome import Command
 
 FILES = 6
 
@@ -48,9 +51,9 @@ def library(tmp_path, originals):
     return Library.open(tmp_path / "lib")
 
 
-def read(library, recogniser=None, *, workers=0, weights="w1", **options):
+def read(library, recogniser=None, *, workers=0, weights="w1", portion=None, **options):
     reader = Transcriber(recogniser or FakeRecogniser(), name="fake", weights=weights, **options)
-    return read_recordings(library, reader, workers=workers)
+    return read_recordings(library, reader, workers=workers, portion=portion)
 
 
 def state(library):
@@ -136,6 +139,26 @@ def test_what_cannot_be_read_is_set_aside_and_tried_again(library, tmp_path):
     assert (read(library).made, read(library).rejected) == (1, 1)
 
 
+def test_portions_read_each_recording_once_the_shortest_first(library, tmp_path, originals):
+    """All together they leave what one run does, and a file that cannot be read is listed to the end."""
+    shutil.copytree(originals / "lib", tmp_path / "at once")
+    (originals / "media" / "0.wav").rename(tmp_path / "0.wav")
+    try:
+        read(Library.open(tmp_path / "at once"))
+        portion, made = Portion(seconds=5.0), []
+        for left in (12.5, 4.5, 0.0, 0.0):
+            done = read(library, portion=portion)
+            made.append((done.made, done.rejected))
+            assert portion.left == pytest.approx(left, abs=1.0)
+    finally:
+        (tmp_path / "0.wav").rename(originals / "media" / "0.wav")
+    assert made[0] == (2, 1)
+    assert sum(count for count, _ in made) == FILES - 1
+    assert made[-1] == (0, 0)
+    assert state(library) == state(Library.open(tmp_path / "at once"))
+    assert [reject.path for reject in library.rejects()] == ["0.wav (transcribe)"]
+
+
 def test_a_model_that_cannot_be_loaded_ends_the_run(library):
     class Unloadable(FakeRecogniser):
         def __call__(self, samples, **_):
@@ -178,38 +201,60 @@ def test_long_recordings_are_read_in_pieces_cut_where_it_is_quiet(tmp_path, monk
     assert starts[5] == pytest.approx(lengths[0] + 1, abs=0.02)
 
 
+def test_a_long_recording_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
+    """However long it is, what has been read of it is kept; the whole is that of an undisturbed run."""
+    monkeypatch.setattr(module, "_PIECE", 6.0)
+    monkeypatch.setattr(module, "_TAIL", 3.0)
+    (tmp_path / "media").mkdir()
+    sound(tmp_path / "media" / "long.wav", seconds=20.0, rate=8000)
+    prepare(tmp_path / "media", tmp_path / "lib", PrepareOptions(workers=0, clips="fixed", seconds=5.0))
+    shutil.copytree(tmp_path / "lib", tmp_path / "plain")
+    read(Library.open(tmp_path / "plain"), FakeRecogniser(language="de"))
+
+    class Dying(FakeRecogniser):
+        def __call__(self, samples, **options):
+            if len(self.heard) == 2:
+                raise KeyboardInterrupt
+            return super().__call__(samples, **options)
+
+    library = Library.open(tmp_path / "lib")
+    with pytest.raises(KeyboardInterrupt):
+        read(library, Dying(language="de"))
+    (unfinished,) = read_transcripts(library)
+    assert 6.0 <= unfinished.until < 14.0
+    assert any(clip.texts for clip in library.clips()), "what has been read can be found"
+    rest = FakeRecogniser(language="fr")
+    assert read(library, rest).made == 1
+    assert sum(seconds for seconds, *_ in rest.heard) == pytest.approx(20.0 - unfinished.until, abs=0.01)
+    assert {language for _, language, _ in rest.heard} == {"de"}, "the language that was detected holds"
+    assert state(library) == state(Library.open(tmp_path / "plain"))
+
+
 # -- kills and stops ---------------------------------------------------------------------------------------------------
 
-RUN = """
-import sys
-from seehear.data import recordings
-from seehear.data.library import Library
-from seehear.data.transcribe import Transcriber
-from tests.data.fake_readers import FakeRecogniser
 
-recordings.COMMIT_SECONDS = 0.0
-reader = Transcriber(FakeRecogniser(delay=float(sys.argv[2])), name="fake", weights="w1")
-recordings.read_recordings(Library.open(sys.argv[1]), reader, workers=1)
-"""
+def read_slowly(uri):
+    recordings.COMMIT_SECONDS = 0.0
+    reader = Transcriber(FakeRecogniser(delay=0.6), name="fake", weights="w1")
+    recordings.read_recordings(Library.open(uri), reader, workers=1)
+    return 0
 
 
-def started(library, delay=0.6):
+def started(library):
     """A run in another process, once it has written its first transcript."""
-    command = [sys.executable, "-c", RUN, library.uri, str(delay)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    process = Command(partial(read_slowly, library.uri))
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
-        time.sleep(0.05)
         if read_transcripts(Library.open(library.uri)):
             return process
-        assert process.poll() is None, process.stderr.read()
+        assert not process.wait(0.05), process.said_so_far()
     raise AssertionError("no transcript was written within two minutes")
 
 
 def test_kill_in_the_middle_and_resume(library, tmp_path, originals):
     process = started(library)
-    process.kill()
-    process.communicate()
+    process.kill_group()
+    process.ended()
     done = len(read_transcripts(Library.open(library.uri)))
     assert 0 < done < FILES
     report = read(Library.open(library.uri))
@@ -233,8 +278,8 @@ def test_a_kill_between_transcripts_and_clips_is_mended(library, monkeypatch):
 @pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM])
 def test_stop_saves_what_is_done_and_says_so(library, number):
     process = started(library)
-    process.send_signal(number)
-    said = process.communicate(timeout=120)[1]
+    process.send(number)
+    said = process.ended().err
     done = len(read_transcripts(Library.open(library.uri)))
     assert 0 < done < FILES
     assert f"{number.name} during transcribe: {done} recording" in said

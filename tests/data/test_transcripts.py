@@ -15,6 +15,8 @@ from seehear.data.transcripts import (
     Line,
     Transcript,
     Word,
+    machine_made,
+    note_reader,
     read_transcripts,
     with_machine_texts,
     write_subtitles,
@@ -248,3 +250,17 @@ def test_a_library_of_a_later_format_is_refused_in_one_line(folder):
     Library.open(folder / "lib").set_about("format", "3")
     with pytest.raises(SeehearError, match="has library format 3, this seehear reads 1 and 2"):
         Library.open(folder / "lib")
+
+
+# -- what a machine made -----------------------------------------------------------------------------------------------
+
+
+def test_who_made_texts_is_said_by_name_and_a_user_s_own_are_not_counted(tmp_path):
+    library = Library.create(tmp_path / "lib")
+    note_reader(library, "w1", "Whisper tiny.en")
+    mixed = replace(CLIP, texts=(Text("mine"), machine("said", 11.0, 12.0), machine("heard", 13.0, 14.0)))
+    sign = replace(CLIP, id="b", texts=(machine("EXIT", 1.0, 2.0, kind="screen", by="of another library"),))
+    assert machine_made(library, [*mixed.texts, *sign.texts]) == (
+        "2 of 4 texts transcribed by Whisper tiny.en, 1 read on screen by a machine"
+    )
+    assert machine_made(library, [Text("mine")]) == ""

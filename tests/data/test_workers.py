@@ -43,6 +43,12 @@ def test_items_are_asked_for_as_they_are_needed():
     results.close()
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_what_is_left_of_an_item_follows_it(workers):
+    made = map_in_processes(tasks.halved, [8, 3, 1], workers=workers, time_limit=60, following=tasks.half_of_it)
+    assert sorted(made) == [(1, 0), (2, 1), (3, 1), (4, 2), (8, 4)]
+
+
 def test_an_isolated_function_goes_on_after_each_death():
     behave = Isolated(tasks.behave, 3.0)
     results = [behave(how) for how in ("good", "raise", "die", "hang", "good 2")]

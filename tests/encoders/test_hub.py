@@ -20,7 +20,7 @@ from seehear.methods.fusemix import FuseMix, FuseMixConfig
 from seehear.space import SharedSpace
 from seehear.train.files import save_model
 from tests.data.makers import film, sound
-from tests.encoders.tiny import FAMILIES, make, pe_video
+from tests.encoders.tiny import make, pe_video
 from tests.faults.outcome import Command
 
 WIDTHS = {
@@ -53,13 +53,29 @@ WIDTHS = {
     ("embedding_gemma2", "text"): 24,
 }
 CASES = pytest.mark.parametrize(("family", "modality"), WIDTHS, ids=lambda v: v)
+DEAR = ("pe_audio", "qwen3_vl", "embedding_gemma2")
+CHEAP_CASES = pytest.mark.parametrize(
+    ("family", "modality"),
+    [pytest.param(*case, marks=[pytest.mark.slow] * (case[0] in DEAR)) for case in WIDTHS],
+    ids=lambda v: v,
+)
 TEXTS = ("a dog", "a dog barks loudly in the rain", "rain")
+
+
+class Models(dict):
+    """Folder of each family's model, made when it is first asked for."""
+
+    def __init__(self, root):
+        self.root = root
+
+    def __missing__(self, family):
+        self[family] = make(family, self.root / family)
+        return self[family]
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
-    root = tmp_path_factory.mktemp("models")
-    return {family: make(family, root / family) for family in FAMILIES}
+    return Models(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +117,7 @@ def test_width_determinism_and_rows_that_do_not_depend_on_the_batch(family, moda
     assert np.abs(together - together[:1]).max() > 1e-3, "the vector ignores its input"
 
 
-@CASES
+@CHEAP_CASES
 def test_layer_and_pool_change_vector_and_fingerprint(family, modality, models, samples):
     plain = load(models[family], modality=modality)
     pools = type(plain.tower).pools
@@ -367,7 +383,7 @@ def test_custom_code_is_refused_not_asked_about(models, tmp_path, monkeypatch, n
 
 
 @pytest.mark.parametrize("name", ["config", "tokenizer_config", "preprocessor_config", "processor_config"])
-@pytest.mark.parametrize("family", ["bert", "clip"])
+@pytest.mark.parametrize("family", [pytest.param("bert", marks=pytest.mark.slow), "clip"])
 def test_a_left_over_auto_map_is_passed_over_where_transformers_has_the_class(
     models, samples, tmp_path, monkeypatch, family, name
 ):

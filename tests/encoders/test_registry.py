@@ -78,13 +78,14 @@ def test_missing_package_is_named(monkeypatch):
             load_encoder(name, device="cpu").load()
 
 
-def test_decoding_needs_no_torch():
-    """Worker processes start at once and stay small."""
+def test_worker_processes_need_no_torch():
+    """They start at once and stay small."""
     code = """
 import sys
 from seehear.encoders.prepare import ReadFrames, ReadWaveform, ReadText
 import seehear.data.engines, seehear.data.reading, seehear.data.workers
-import seehear.report.media, seehear.serve.decoders, seehear.serve.jobs
+import seehear.data.ocr, seehear.data.prepare, seehear.data.transcribe, seehear.recipes.leakage
+import seehear.report.media, seehear.serve.decoders, seehear.serve.jobs, seehear.serve.projection
 assert "torch" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -25,7 +25,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-PRELOADED = ["torch", "lancedb", "pyarrow", "av", "scipy.stats", "sklearn.linear_model", "tyro", "seehear.recipes.run"]
+PRELOADED = [
+    "torch._dynamo",
+    "lancedb",
+    "pyarrow",
+    "av",
+    "scipy.stats",
+    "sklearn.linear_model",
+    "tyro",
+    "seehear.recipes.run",
+]
 """What takes long to import. None of it starts a thread that a fork would miss."""
 # Every fork of the server would say so once more.
 warnings.filterwarnings("ignore", message="lancedb fork support")

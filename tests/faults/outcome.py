@@ -98,7 +98,7 @@ class Command:
         self._began, self._largest, self._group = time.monotonic(), 0, group
         task = words if callable(words) else [str(word) for word in words]
         environment = dict(more or {}) | ({"FAULTS_GROUP": "1"} if group else {})
-        self._process = _server().Process(target=serve, args=(task, environment, *map(str, self._said)))
+        self._process = fork_server().Process(target=serve, args=(task, environment, *map(str, self._said)))
         self._process.start()
 
     def wait(self, seconds: float) -> bool:
@@ -164,7 +164,8 @@ class Command:
 
 
 @cache
-def _server() -> ForkServerContext:
+def fork_server() -> ForkServerContext:
+    """It has imported the packages: what is forked from it starts at once."""
     server = multiprocessing.get_context("forkserver")
     server.set_forkserver_preload(["tests.faults.child", *PRELOADED])
     return server

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from seehear.errors import SeehearError
 from seehear.losses.contrastive import info_nce
+from seehear.methods.bound import bound
 from seehear.methods.fusemix import FuseMix, FuseMixConfig
 from seehear.methods.linear import canonical, cca, moments
 from seehear.nn.random import Randomness
@@ -389,3 +390,61 @@ def test_a_few_steps_from_the_closed_form_do_not_lose_it():
         return info_nce(F.normalize(z["video"], dim=1), z["text"], 0.07).item()
 
     assert loss(after) < loss(before)
+
+
+LOCKED = FuseMixConfig(
+    widths=WIDTHS | {"text": 12}, dim=12, head="skip", depth=1, expansion=2, locked=("video", "text")
+)
+
+
+def test_a_locked_space_stays_as_it_is_and_has_no_parameters():
+    model, batch = made(LOCKED), batch_of(widths=LOCKED.widths)
+    before = model.embed(batch)
+    torch.testing.assert_close(before["video"], F.normalize(batch["video"], dim=1))
+    assert all(".audio." in name or name.startswith("logits") for name, _ in model.named_parameters())
+    step(model, batch).loss.backward()
+    with torch.no_grad():
+        for p in model.parameters():
+            p.sub_(0.1 * p.grad) if p.grad is not None else None
+    after = model.embed(batch)
+    assert torch.equal(after["text"], before["text"])
+    assert not torch.equal(after["audio"], before["audio"])
+
+
+def test_only_pairs_with_a_head_are_learned_and_words_may_be_for_queries_alone():
+    model, batch = made(LOCKED), batch_of(widths=LOCKED.widths)
+    assert {k for k in step(model, batch).metrics if k.startswith("loss/")} == {"loss/video-audio", "loss/audio-text"}
+    del batch["text"], batch["has_text"]
+    assert {k for k in step(model, batch).metrics if k.startswith("loss/")} == {"loss/video-audio"}
+    with pytest.raises(ValueError, match="the batch has no audio"):
+        model.assemble({"video": batch["video"]}, rng=draws(16))
+
+
+def test_binding_starts_as_ridge_onto_the_locked_latents():
+    """Against the normal equations, on raw vectors: the locked side is neither centred nor scaled."""
+    g = torch.Generator().manual_seed(1)
+    sound = torch.randn(50, 7, generator=g, dtype=torch.float64) * torch.arange(1, 8) + 3
+    seen = sound @ torch.randn(7, 12, generator=g, dtype=torch.float64) + 5
+    latents = {"video": seen, "audio": sound}
+    maps = bound(moments(latents).standardised(), locked=("video",), shrinkage=0.5)
+    model = made(LOCKED).fit(latents, start=maps)
+    x = (sound - sound.mean(0)) / sound.std(0, correction=0)
+    inverse = torch.linalg.inv(x.T @ x / 50 + 0.5 * torch.eye(7))
+    expected = x @ inverse @ x.T @ (seen - seen.mean(0)) / 50
+    found = model.embed({m: z.float() for m, z in latents.items()})
+    torch.testing.assert_close(found["audio"], F.normalize(expected, dim=1).float(), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(found["video"], F.normalize(seen, dim=1).float())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"locked": ("video", "audio", "text")}, "no head is left to train"),
+        ({"dim": 6}, "video is 12 wide, dim is 6"),
+        ({"locked": ("smell",)}, "unknown modality 'smell'"),
+        ({"pairs": (("video", "text"),)}, "no pair binds"),
+    ],
+)
+def test_a_lock_that_leaves_nothing_to_learn_is_refused(changes, message):
+    with pytest.raises(SeehearError, match=message):
+        replace(LOCKED, **changes)

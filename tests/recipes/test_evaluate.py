@@ -217,11 +217,20 @@ def test_the_report_says_where_it_comes_from(report, made):
     assert "chance" in str(report)
 
 
+@pytest.mark.slow
 def test_twice_the_same(report, made):
-    """The second time without naming the library: the run knows it."""
     options = EvaluateOptions(prompts=("plain", "sound"))
     again = evaluate_run(made[1], options=options, device="cpu", command=report.about["command"])
     assert again.plain() == report.plain()
+
+
+def test_what_is_asked_for_is_the_same_twice(report, made, tmp_path):
+    """The second time without naming the library, which the run knows, and without what takes long."""
+    options = EvaluateOptions(prompts=("plain", "sound"), closed_forms=False, probes=False)
+    again = evaluate_run(made[1], options=options, device="cpu", out=tmp_path)
+    assert "audio->class (sound prompts)" in again.tasks()
+    for result in again.results:
+        assert result.plain() == report.get(result.task, result.model).plain()
 
 
 def test_two_runs_are_compared_query_by_query(report, made, tmp_path):

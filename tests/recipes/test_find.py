@@ -9,7 +9,8 @@ import pytest
 from seehear.cli import main
 from seehear.data.library import Library
 from seehear.errors import SeehearError
-from seehear.recipes.find import index_frozen, open_library
+from seehear.recipes.find import open_library
+from seehear.recipes.indexes import index_frozen
 from seehear.search.index import indexes
 from seehear.serve.runs import Runs
 from seehear.space import SharedSpace, frozen
@@ -106,8 +107,8 @@ def test_a_library_is_searched_without_a_run(library, capsys):
     capsys.readouterr()
     assert main(["search", library.uri, "a dog", "--k", "3", "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
-    assert list(answer) == ["query", "hits", "indexed", "clips"]
-    assert list(answer["hits"][0]) == ["file", "start", "end", "kind", "text", "score", "confidence"]
+    assert list(answer) == ["query", "words", "hits", "indexed", "clips"]
+    assert list(answer["hits"][0]) == ["file", "start", "end", "kind", "text", "score", "confidence", "words"]
     assert all("dog" in hit["file"] for hit in answer["hits"])
     assert main(["search", library.uri, "a dog", "--kinds", "seen", "--k", "1"]) == 0
     line = capsys.readouterr().out
@@ -129,6 +130,22 @@ def test_a_frozen_index_is_served(library):
     run = Runs(library.uri, None).get()
     assert (run.name, run.space.modalities) == ("frozen-toy", ("video", "text"))
     assert run.searcher.search({"vector": run.encode_text("a dog")}, k=1)[0].id.startswith("dog")
+
+
+def test_an_index_that_grows_is_served_as_it_grows(library, monkeypatch):
+    """With the model that is loaded, and in its place among the indexes: the page goes on with the same one."""
+    monkeypatch.setattr("seehear.serve.runs._FRESH", -1.0)
+    index_frozen(library)
+    runs = Runs(library.uri, None)
+    first, space = runs.get(), runs.get().space
+    new = replace(library.clips("id = 'dog00'")[0], id="dog99", source="town/dog99.mp4")
+    library.put_clips([new])
+    library.vectors("latents", "toy#modality=video", toy.WIDTH).append(toy.rows([new], "video"))
+    index_frozen(library)
+    run = runs.get()
+    assert (run.name, run.space) == (first.name, space)
+    found = run.searcher.search({"vector": run.encode_text("a dog")}, k=5, modalities=["video"])
+    assert "dog99" in [hit.id for hit in found]
 
 
 def test_a_library_that_has_moved_is_searched(library, tmp_path):

@@ -13,7 +13,7 @@ from seehear.data.library import Library
 from seehear.demo import MEDIA
 from seehear.errors import SeehearError
 from seehear.progress import Interrupted
-from seehear.recipes import find
+from seehear.recipes import find, work
 from tests.data.makers import film
 from tests.media import copy_photos
 
@@ -22,7 +22,7 @@ from tests.media import copy_photos
 def plain():
     """Nothing that reads speech or text on screen is installed."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(find, "find_spec", lambda name: None)
+        patch.setattr(work, "find_spec", lambda name: None)
         yield
 
 
@@ -57,25 +57,25 @@ def test_words_find_what_is_said(folder, library, capsys):
     assert spoken[0]["file"] == str(folder.resolve() / "talk.mp4")
 
 
-def test_a_reader_without_its_model_does_not_end_it(library, monkeypatch, capsys):
+def test_a_reader_without_its_model_does_not_end_it(folder, library, monkeypatch, capsys):
     """The other reader still reads, and Ctrl-C is no missing model."""
 
-    def lacking(_):
+    def lacking(_, portion):
         raise SeehearError("no speech model at hand")
 
-    def stopped(_):
+    def stopped(_, portion):
         raise Interrupted("stopped")
 
     called = []
-    monkeypatch.setattr(find, "find_spec", lambda name: name)
+    monkeypatch.setattr(work, "find_spec", lambda name: name)
     monkeypatch.setattr("seehear.data.transcribe.transcribe", lacking)
-    monkeypatch.setattr("seehear.data.ocr.ocr", called.append)
-    assert find._read_texts(Library.open(library))
+    monkeypatch.setattr("seehear.data.ocr.ocr", lambda library, portion: called.append(library))
+    assert not work.Work(folder, library)._read()
     assert len(called) == 1
     assert "no speech model at hand" in capsys.readouterr().err
     monkeypatch.setattr("seehear.data.ocr.ocr", stopped)
     with pytest.raises(Interrupted):
-        find._read_texts(Library.open(library))
+        work.Work(folder, library)._read()
 
 
 @pytest.mark.slow
@@ -111,7 +111,7 @@ def test_without_wait_it_answers_from_what_is_indexed(folder, library, tmp_path,
 def test_work_that_takes_too_long_is_stopped_as_by_ctrl_c(folder, tmp_path, monkeypatch, usual):
     """A step that never ends by itself: the time limit ends it, and the error is not the user's."""
     before = signal.signal(signal.SIGINT, usual)
-    monkeypatch.setattr(find, "prepare", lambda *_: find.threading.Event().wait(60))
+    monkeypatch.setattr(work, "prepare_share", lambda *_: find.threading.Event().wait(60))
     try:
         assert not find.bring_up_to_date(folder, str(tmp_path / "lib"), seconds=0.2)
         assert signal.getsignal(signal.SIGINT) == usual
@@ -123,7 +123,7 @@ def test_ctrl_c_is_not_taken_for_the_time_limit(folder, tmp_path, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(find, "prepare", interrupted)
+    monkeypatch.setattr(work, "prepare_share", interrupted)
     with pytest.raises(KeyboardInterrupt):
         find.bring_up_to_date(folder, str(tmp_path / "lib"), seconds=60.0)
 
@@ -142,11 +142,45 @@ def test_the_library_of_a_folder_is_in_the_cache(folder, tmp_path, monkeypatch):
         (["/no/such/folder", "a dog"], "no folder /no/such/folder"),
         (["."], "nothing to search for: give words, --audio, --image, --video or --like"),
         ([".", "--audio", "/no/such.wav"], "no file /no/such.wav"),
+        ([__file__, "a dog"], f"{__file__} is a file: give its folder, and --source test_find_folder.py for it alone"),
     ],
 )
 def test_mistakes_are_one_line(words, expected, capsys):
     assert main(["find", *words]) == 2
     assert capsys.readouterr().err == f"seehear: {expected}\n"
+
+
+def test_a_folder_of_damaged_files_is_one_line(tmp_path, capsys):
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "a.mp4").write_bytes(b"no film")
+    (tmp_path / "damaged" / "b.jpg").write_bytes(b"no picture")
+    lib = tmp_path / "lib"
+    assert main(["find", str(tmp_path / "damaged"), "a dog", "--library", str(lib), "--quiet"]) == 2
+    said = capsys.readouterr().err
+    assert said == (
+        f"seehear: {tmp_path / 'damaged'}: nothing to search, 2 files cannot be read: 'seehear info {lib} --rejects' "
+        "says why\n"
+    )
+
+
+def test_an_answer_that_has_to_wait_says_so(folder, tmp_path, monkeypatch, capsys):
+    """Time is up before anything is indexed, or before there is anything that words can be compared with."""
+    words = ["find", str(folder), "a dog", "--library", str(tmp_path / "lib"), "--quiet"]
+    with monkeypatch.context() as patch:
+        patch.setattr(work, "encode_library", lambda *_, **__: work.threading.Event().wait(60))
+        patch.setattr(find, "WORK_SECONDS", 0.5)
+        assert main(words) == 2
+    wait = "yet: the same command goes on, --wait finishes it"
+    assert capsys.readouterr().err == f"seehear: nothing of {folder} is indexed {wait}\n"
+
+    (tmp_path / "sounds").mkdir()
+    shutil.copy(next((MEDIA / "sounds").glob("*")), tmp_path / "sounds")
+    words = ["find", str(tmp_path / "sounds"), "a dog", "--library", str(tmp_path / "other"), "--quiet"]
+    bring = find.bring_up_to_date
+    monkeypatch.setattr(find, "bring_up_to_date", lambda *a, **k: bring(*a, **k | {"seconds": None}) and False)
+    assert main([*words, "--preset", "light"]) == 2
+    line = capsys.readouterr().err
+    assert line == f"seehear: speech and text are not all read, and words find nothing {wait}\n"
 
 
 def test_photos_alone(tmp_path, capsys):

@@ -28,6 +28,7 @@ from seehear.recipes.run import build, recipe, recipes, train_run
 from seehear.train.config import TrainConfig
 from tests.data.makers import film
 from tests.data.raw_library import PLAIN, clip, library
+from tests.faults.outcome import fork_server
 
 WIDTHS = {"video": 12, "text": 16}
 
@@ -184,7 +185,14 @@ def test_what_the_library_lacks_is_an_error_in_one_line(films, latents):
 # -- all of them, each in a process ------------------------------------------------------------------------------------
 
 
-def test_a_plan_of_a_library(latents, capsys):
+@pytest.fixture
+def forked(monkeypatch):
+    """Processes that do not import everything again, as spawned ones do."""
+    server = fork_server()
+    monkeypatch.setattr(planning.multiprocessing, "get_context", lambda how: server)
+
+
+def test_a_plan_of_a_library(latents, capsys, forked):
     """mcn.tiny and fusemix run on latents; there are no media for MAViL."""
     found = plan(latents, PlanOptions(recipes=("mcn.tiny", "mavil.tiny"), steps_measured=2, seconds=300))
     assert [e.recipe for e in found.recipes] == ["mcn.tiny", "mavil.tiny"]

@@ -168,6 +168,24 @@ def test_other_data_or_encoders_are_refused_on_resume(tmp_path):
         train_on(LatentInputs(data()), other, tmp_path / "run", resume=True)
 
 
+def test_a_run_from_before_a_setting_goes_on_while_it_is_off(tmp_path):
+    train_on(LatentInputs(data()), small(), tmp_path / "run")
+    path = tmp_path / "run" / "config.json"
+    settings = json.loads(path.read_text())
+    del settings["method"]["locked"], settings["data"]["joint"]
+    path.write_text(json.dumps(settings))
+    train_on(LatentInputs(data()), small(), tmp_path / "run", resume=True)
+    del settings["train"]["batch_size"]
+    path.write_text(json.dumps(settings))
+    with pytest.raises(SeehearError, match="was started with train.batch_size = null"):
+        train_on(LatentInputs(data()), small(), tmp_path / "run", resume=True)
+
+
+def test_arrays_cannot_be_bound_without_a_space(tmp_path):
+    with pytest.raises(SeehearError, match="a recipe that binds needs a library"):
+        train_on(LatentInputs(data()), small("fusemix.bind"), tmp_path / "run")
+
+
 def test_from_a_library(tmp_path):
     library = Library.create(tmp_path / "lib")
     clips = [

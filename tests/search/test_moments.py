@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from seehear.commands.search import show_answer
 from seehear.data.library import Source, Text
 from seehear.errors import SeehearError
 from seehear.search.background import calibrate_index
@@ -85,8 +86,8 @@ def test_a_spoken_moment_has_the_times_of_its_line(searcher):
 
 def test_the_plain_answer_has_just_the_documented_fields(searcher):
     plain = searcher.search("a bell", k=1).plain()
-    assert list(plain) == ["query", "hits", "indexed", "clips"]
-    assert list(plain["hits"][0]) == ["file", "start", "end", "kind", "text", "score", "confidence"]
+    assert list(plain) == ["query", "words", "hits", "indexed", "clips"]
+    assert list(plain["hits"][0]) == ["file", "start", "end", "kind", "text", "score", "confidence", "words"]
 
 
 def test_a_moment_names_all_places_of_its_file(tmp_path):
@@ -102,6 +103,18 @@ def test_what_is_not_there_is_answered_with_less_confidence(searcher):
     there, absent = (searcher.search(words, k=1).hits[0] for words in ("a horse", "something else entirely"))
     assert there.confidence > absent.confidence
     assert absent.words != "strong"
+
+
+def test_nothing_close_is_said(searcher, capsys):
+    there, absent = searcher.search("a horse", k=3), searcher.search("xylophone quantum banking", k=3)
+    assert (there.words, absent.words) == (there.hits[0].words, "nothing close")
+    assert there.words != "nothing close"
+    assert {hit["words"] for hit in absent.plain()["hits"]} == {"nothing close"}
+    show_answer(absent, as_json=False)
+    assert capsys.readouterr().out.startswith("Nothing close to 'xylophone quantum banking'; the nearest are:\n  1  ")
+    show_answer(there, as_json=False)
+    assert "othing close to" not in capsys.readouterr().out
+    assert searcher.search("a horse", filters=Filters(labels=("emu",))).words == "nothing close"
 
 
 def test_full_text_finds_the_words_themselves(searcher):
@@ -130,6 +143,14 @@ def test_words_and_a_sound_together(searcher):
     """Each part alone prefers another animal; a horse that is loud is in both."""
     both = searcher.search(["a horse", {"audio": "dog.wav", "weight": 0.5}], k=8)
     assert {"horse", "dog"} <= set(animals(both))
+
+
+def test_the_confidence_of_several_parts_is_that_of_their_mean(searcher):
+    alone = searcher.search("a horse", k=1).hits[0].confidence
+    for parts in (["a horse"] * 2, [{"text": "a horse", "weight": 0.5}]):
+        assert searcher.search(parts, k=1).hits[0].confidence == pytest.approx(alone, abs=1e-3)
+    less = searcher.search(["a horse", {"audio": "dog.wav", "weight": -1.0}], k=24).hits
+    assert all(0 <= hit.confidence <= 1 for hit in less)
 
 
 def test_likeness_is_not_left_to_what_was_trained(library):
@@ -176,6 +197,21 @@ def test_a_library_without_text_is_searched_by_words(tmp_path):
     answer = indexed(library).search("a dog", k=3)
     assert animals(answer) == ["dog"] * 3
     assert {hit.kind for hit in answer.hits} <= {"seen", "heard"}
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_one_or_two_clips_are_searched(tmp_path, count):
+    library = indexed(toy.library(tmp_path, count))
+    assert animals(library.search("a dog", k=1)) == ["dog"]
+    assert library.search("xylophone quantum banking").words != "strong"
+    assert animals(library.search({"image": "dog.jpg"}, k=1)) == ["dog"]
+
+
+def test_a_library_without_clips_says_what_to_do(tmp_path):
+    library = toy.library(tmp_path, 1)
+    library.table("clips").delete("true")
+    with pytest.raises(SeehearError, match="run 'seehear encode'"):
+        indexed(library)
 
 
 def test_three_clips_are_searched(tmp_path):

@@ -249,3 +249,26 @@ def test_words_search_a_library_without_any_text(tmp_path):
         made.vectors("latents", f"toy-{m}", toy.WIDTH).append(toy.rows(clips, m))
     build_index(made, toy.Space(), name="run")
     assert words(Searcher(made, toy.Space(), "run").search("a dog", k=1)) == ["dog"]
+
+
+@pytest.mark.parametrize("asked", [2, 10**6])
+def test_a_filter_finds_clips_that_come_late_in_the_ranking(searcher, monkeypatch, asked):
+    """Looked for among the first rows, then among more, then among all."""
+    monkeypatch.setattr("seehear.search.gallery._FIRST", 1)
+    monkeypatch.setattr("seehear.search.gallery.ASKED", asked)
+    monkeypatch.setattr("seehear.search.allowed.ASKED", asked)
+    ranking = [h.id for h in searcher.search("dog", k=24)]
+    for wanted in (ranking[-1:], ranking[1::2]):
+        listed = ", ".join(f"'{name}'" for name in wanted)
+        assert [h.id for h in searcher.search("dog", k=2, filters=Filters(where=f"id IN ({listed})"))] == wanted[:2]
+
+
+def test_the_ids_of_many_clips_have_an_index_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.setattr("seehear.search.index._IDS_FROM", 10)
+    made = toy.library(tmp_path)
+    for _ in range(2):
+        build_index(made, toy.Space(), name="run")
+        assert [own.columns for own in made.table("clips").list_indices()] == [["id"]]
+    made.put_clips([replace(clip, labels=("renamed",)) for clip in made.clips("id = 'dog06'")])
+    hits = Searcher(made, toy.Space(), "run").search("dog", k=1, filters=Filters(labels=("renamed",)))
+    assert [(h.id, h.labels) for h in hits] == [("dog06", ("renamed",))]

@@ -89,5 +89,6 @@ def library(folder, num=24):
     clips = [clip(n) for n in range(num)]
     made.put_clips(clips)
     for m in ("video", "audio", "text"):
-        made.vectors("latents", f"toy-{m}", WIDTH).append(rows(clips, m))
+        if any(c.has(m) for c in clips):
+            made.vectors("latents", f"toy-{m}", WIDTH).append(rows(clips, m))
     return made

@@ -10,6 +10,8 @@ import pytest
 
 from seehear.data.library import Library
 from seehear.demo import MEDIA
+from seehear.search.background import calibrate_index
+from seehear.search.index import indexes, set_index
 from seehear.search.query import Searcher
 from seehear.serve import runs
 from seehear.space import SharedSpace
@@ -55,6 +57,23 @@ def test_words_find_what_the_search_command_finds(client, built, library):
         assert hit["score"] == pytest.approx(one.score, abs=1e-6)
         assert (hit["modality"], hit["start"], hit["end"], hit["text"]) == (one.modality, one.start, one.end, one.text)
     assert answer["hits"][0]["clip"]["labels"] == ["dog"]
+
+
+def test_words_are_answered_with_confidence_where_an_index_is_calibrated(client, built, library, monkeypatch):
+    assert {hit["words"] for hit in search(client, {"text": "a dog barks"}, k=5)["hits"]} == {None}
+    space = SharedSpace.from_pretrained(built / "runs" / "early", device="cpu")
+    calibrate_index(library, space, "early")
+    monkeypatch.setattr(runs, "_FRESH", 0.0)
+    hits = search(client, {"text": "a dog barks"}, run="early", k=50)["hits"]
+    assert {hit["words"] for hit in hits} <= {"strong", "fair", "weak", "nothing close"}
+    assert all(0 <= hit["confidence"] <= 1 for hit in hits)
+    assert hits[0]["confidence"] > hits[-1]["confidence"]
+    for other in ({"text": "a dog barks", "weight": -1}, {"clip": hits[0]["clip"]["id"]}):
+        assert {hit["confidence"] for hit in search(client, other, run="early")["hits"]} == {None}
+    assert {hit["words"] for hit in search(client, {"text": "a dog"}, run="early", hybrid=True)["hits"]} == {None}
+    set_index(
+        library, "early", {name: value for name, value in indexes(library)["early"].items() if name != "background"}
+    )
 
 
 def test_a_file_of_the_library_finds_itself(client, library):
@@ -270,6 +289,7 @@ def test_a_new_index_is_seen_without_a_restart(client, built, monkeypatch):
 def test_the_openapi_names_every_address(client):
     paths = client.get("/openapi.json").json()["paths"]
     assert set(paths) == {f"/api/{n}" for n in ("clip", "clips", "map", "media", "peaks", "poster", "preview")} | {
+        "/api/progress",
         "/api/search",
         "/api/status",
         "/api/uploads",

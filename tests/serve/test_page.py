@@ -385,6 +385,26 @@ def test_the_page_goes_on_by_itself(browser, tmp_path):
         page.locator("#problem code", has_text="seehear encode").wait_for()  # it survives that the page loads again
 
 
+def test_a_line_says_how_far_the_folder_is_indexed(browser, tmp_path):
+    from seehear.recipes.standing import Standing
+    from seehear.serve.config import ServeConfig
+    from seehear.serve.server import serving
+
+    Library.create(tmp_path / "lib")
+    standing = Standing(step="finding scenes", left=90.0, found=7)
+    config = ServeConfig(port=0, cache=tmp_path / "cache", device="cpu")
+    with (
+        serving(str(tmp_path / "lib"), config, lambda: standing) as address,
+        opened(browser, address.rstrip("/")) as page,
+    ):
+        go(page)
+        page.locator("#progress", has_text="finding scenes, 1:30 left; 7 clips can be searched").wait_for()
+        assert "Nothing can be searched yet" in page.inner_text("#problem")
+        accessible(page)
+        standing = Standing(state="ready", found=8)
+        page.wait_for_selector("#progress", state="hidden")
+
+
 def test_a_server_that_has_gone_is_said(browser, address):
     with opened(browser, address, refusals=True) as page:
         go(page)

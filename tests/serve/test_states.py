@@ -16,6 +16,7 @@ from starlette.testclient import TestClient
 from seehear.commands.search import Serve
 from seehear.data.library import Library
 from seehear.errors import SeehearError
+from seehear.recipes.standing import Standing
 from seehear.serve.app import PAGE, create_app
 from seehear.serve.cache import DiskCache, write
 from seehear.serve.config import ServeConfig
@@ -47,6 +48,30 @@ def test_no_run_yet_says_how_to_make_one(tmp_path):
     for said in (status["problem"], search.json()):
         assert said["code"] == "no_run"
         assert [line.split()[1] for line in said["todo"].split("; ")] == ["encode", "index"]
+
+
+def test_a_server_that_indexes_says_how_far_it_is(tmp_path):
+    """And names no command to run: it is at work. A server that does not has nothing to say."""
+    Library.create(tmp_path / "lib")
+    standing = Standing(step="finding scenes", done=60.0, left=90.0, found=7)
+    app = create_app(str(tmp_path / "lib"), ServeConfig(cache=tmp_path / "cache"), lambda: standing)
+    with TestClient(app, base_url="http://localhost") as client:
+        problem, progress = client.get("/api/status").json()["problem"], client.get("/api/progress").json()
+    line = "finding scenes, 1:30 left; 7 clips can be searched"
+    assert problem["code"] == "indexing"
+    assert problem["todo"] == ""
+    assert progress == {
+        "state": "working",
+        "step": "finding scenes",
+        "done": 60.0,
+        "total": 150.0,
+        "seconds_left": 90.0,
+        "searchable": 7,
+        "line": line,
+    }
+    app = create_app(str(tmp_path / "lib"), ServeConfig(cache=tmp_path / "cache"))
+    with TestClient(app, base_url="http://localhost") as client:
+        assert client.get("/api/progress").json() is None
 
 
 def test_a_run_whose_model_is_gone_says_so(tmp_path):

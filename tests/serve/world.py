@@ -15,7 +15,7 @@ from seehear.search.index import build_index
 from seehear.space import SharedSpace
 from tests.media import film, films, hub_run, pictures, sounds, write_manifest
 
-SOUNDS, PICTURES, CLIPS = 6, 60, 8
+SOUNDS, PICTURES, CLIPS = 6, 45, 8
 """Sounds of each class; pictures and clips in all."""
 TALK = "talk/morning.avi"
 SECONDS = 6.0

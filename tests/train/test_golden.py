@@ -21,7 +21,7 @@ from tests.data.makers import film
 from tests.data.raw_library import PLAIN, clip, library
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "losses.json"
-LATENTS = ("fusemix.base", "fusemix.paper", "mcn.base", "mcn.tiny", "mcn.paper")
+LATENTS = ("fusemix.base", "fusemix.bind", "fusemix.paper", "mcn.base", "mcn.tiny", "mcn.paper")
 MEDIA = tuple(sorted(name for name in recipes() if "." in name and name not in LATENTS))
 SMALL = Size(layers=1, width=16, hidden=32, heads=2)
 
@@ -43,7 +43,8 @@ def latents_losses(name, folder):
         optim=replace(run.optim, schedule="cosine"),
         train=replace(run.train, epochs=10, batch_size=32, log_every=1, device="cpu", patience=None, fast_matmul=False),
     )
-    train_on(LatentInputs(data), run, folder)
+    locked = {"video": [{"name": "joint", "fingerprint": "", "width": 12}]} if name == "fusemix.bind" else {}
+    train_on(LatentInputs(data, locked=locked), run, folder)
     return losses_of(folder)
 
 

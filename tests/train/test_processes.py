@@ -1,22 +1,19 @@
-"""Two real processes (torchrun, gloo) do what one does."""
+"""Two real processes (gloo) do what one does. With torchrun itself: `test_torchrun.py`."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+from torch.distributed import TCPStore
 
 from seehear.train.files import Checkpoints
+from tests.faults.outcome import Command
 from tests.methods_under_test import METHODS
 from tests.train.test_loop import CONFIG, losses
-from tests.train.two_processes import collectives, gradient, trained
-
-ROOT = Path(__file__).parent.parent.parent
-
+from tests.train.two_processes import collectives, gradient, main, trained
 
 # One method of each kind: mixed rows that every process assembles, latents, clusters that are gathered, media, teacher.
 KINDS = ("toy", "mixing", "fusemix", "mcn", "vatt", "mavil")
@@ -24,15 +21,16 @@ EACH = [name if name in KINDS else pytest.param(name, marks=pytest.mark.slow) fo
 
 
 class Pair:
-    """What two processes did with some of the methods."""
+    """What two processes did with some of the methods, in the environment that torchrun gives its processes."""
 
     def __init__(self, folder: Path, names: tuple[str, ...]):
         self.folder = folder
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-        command += [str(Path(__file__).with_name("two_processes.py")), str(folder), *names]
-        environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
-        assert done.returncode == 0, done.stderr[-4000:]
+        store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+        world = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port)}
+        world["TORCHELASTIC_USE_AGENT_STORE"] = "True"  # the ranks meet at our store, on a port that is free
+        ranks = [Command(partial(main, folder, names), world | {"RANK": f"{r}", "LOCAL_RANK": f"{r}"}) for r in (0, 1)]
+        for ended in [rank.ended() for rank in ranks]:
+            assert ended.status == 0, ended.err[-4000:]
         self.ranks = [torch.load(folder / f"rank{r}.pt", weights_only=True) for r in range(2)]
 
 

@@ -1,8 +1,8 @@
-"""Run under torchrun by `test_processes.py`: what each process computes with the methods NAME ... goes into FOLDER."""
+"""Each of the two processes of `test_processes.py`: what it computes with some methods goes into a folder."""
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -64,7 +64,7 @@ def collectives() -> dict[str, torch.Tensor]:
     return found
 
 
-def main(folder: Path, names: list[str]) -> None:
+def main(folder: Path, names: Sequence[str]) -> int:
     distributed.start()
     found = {
         "collectives": collectives(),
@@ -78,7 +78,4 @@ def main(folder: Path, names: list[str]) -> None:
             (folder / "half" / "checkpoints" / f"step-{step:08d}.safetensors").unlink(missing_ok=True)
     torch.save(found, folder / f"rank{distributed.rank()}.pt")
     distributed.stop()
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2:])
+    return 0

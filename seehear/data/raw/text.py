@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from seehear.data.records import Clip
+from seehear.data.records import Clip, learned_texts
 from seehear.encoders.weights import fingerprint
 from seehear.errors import SeehearError, read_json
 from seehear.types import Float, Int
@@ -176,7 +176,7 @@ def learn_vocabulary(texts: Iterable[str], config: VocabularyConfig | None = Non
 def library_vocabulary(library: Library, config: VocabularyConfig | None = None) -> Vocabulary:
     """Of the texts of a library's training clips: those of other splits are not looked at."""
     clips = library.clips("split = 'train'")
-    return learn_vocabulary((text.text for clip in clips for text in clip.texts), config)
+    return learn_vocabulary((text.text for clip in clips for text in learned_texts(clip)), config)
 
 
 def _with_table(own: list[str], table: WordFile, splitter: Vocabulary, most: int) -> list[str]:
@@ -242,8 +242,9 @@ def sentences_of(clips: Sequence[Clip], recordings: np.ndarray, vocabulary: Voca
     tokens, middle, clip = [], [], []
     timed = np.zeros(len(clips), bool)
     for n, c in enumerate(clips):
-        timed[n] = bool(c.texts) and all(text.start is not None for text in c.texts)
-        for text in c.texts:
+        texts = learned_texts(c)
+        timed[n] = bool(texts) and all(text.start is not None for text in texts)
+        for text in texts:
             row = vocabulary.encode(text.text, words)
             if (row > UNKNOWN).any():
                 start = c.start if text.start is None else text.start

@@ -34,6 +34,7 @@ const address = (path, values) => `${path}?${new URLSearchParams(values)}`;
 const post = (path, body, signal) =>
   ask(path, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body), signal });
 
+export const progress = () => ask("/api/progress");
 export const status = () => ask("/api/status");
 export const search = (query, signal) => post("/api/search", query, signal);
 export const clip = (id) => ask(address("/api/clip", { id }));

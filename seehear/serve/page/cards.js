@@ -40,9 +40,11 @@ export function card(hit, { query = "", more, other = "", rank = 0, ranked = fal
 
 function scored(hit, ranked) {
   const bar = h("span", { class: "bar", "aria-hidden": "true" }, h("i"));
-  bar.firstChild.style.width = `${Math.round(100 * Math.min(1, Math.max(0, ranked ? hit.score * 30 : hit.score)))}%`;
-  return h("p", { class: "score" }, h("span", { class: `mod ${hit.modality}` }, SAID[hit.modality]), bar,
-    h("span", { class: "number", title: ranked ? "sum of reciprocal ranks" : "cosine" }, hit.score.toFixed(ranked ? 4 : 2)));
+  bar.firstChild.style.width = `${Math.round(100 * Math.min(1, Math.max(0, hit.confidence ?? (ranked ? hit.score * 30 : hit.score))))}%`;
+  const number = hit.words
+    ? h("span", { class: "number", title: `confidence ${hit.confidence.toFixed(2)}, cosine ${hit.score.toFixed(2)}` }, hit.words)
+    : h("span", { class: "number", title: ranked ? "sum of reciprocal ranks" : "cosine" }, hit.score.toFixed(ranked ? 4 : 2));
+  return h("p", { class: "score" }, h("span", { class: `mod ${hit.modality}` }, SAID[hit.modality]), bar, number);
 }
 
 function transcript(clip, stage, query) {

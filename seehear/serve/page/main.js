@@ -142,6 +142,8 @@ function show(found) {
   else if (both) {
     const shared = [...places[0].keys()].filter((id) => places[1].has(id)).length;
     $("said").textContent = `${fine.map((a) => `${a.run}: ${many(a.hits.length, "clip")}`).join(", ")}; ${shared} in both`;
+  } else if (fine[0].hits.length && fine[0].hits.every((hit) => hit.words === "nothing close")) {
+    $("said").textContent = `Nothing close to “${$("q").value.trim()}”; the nearest are:`;
   } else $("said").textContent = fine[0].hits.length ? `${many(fine[0].hits.length, "clip")}, best first, in ${time} ms` : "";
 }
 
@@ -353,13 +355,22 @@ function prepare() {
   const ideas = Object.keys(about.labels).slice(0, 8);
   $("ideas").replaceChildren(...ideas.map((name) => h("li", {}, h("button", { type: "button", onclick: () => { $("q").value = name; search(); } }, name))));
   if (about.problem) {
-    const steps = ["empty", "no_run"].includes(about.problem.code); // nothing has gone wrong: it is to be begun
+    const steps = ["empty", "no_run", "indexing"].includes(about.problem.code); // nothing has gone wrong: it is to be begun
     const box = problemBox(about.problem, steps ? { class: "problem steps" } : {});
     $("problem").replaceChildren(box, h("p", { class: "soft" }, "This page goes on by itself when that is done."));
     $("problem").hidden = false;
     $("to-map").disabled = true;
     setInterval(askAgain, 3000);
   }
+}
+
+// How far the folder is indexed, in a line at the top; nothing where this server indexes none.
+async function showProgress() {
+  const now = await api.progress().catch((problem) => ({ line: `${problem.message} Is it still running?` }));
+  if (!now) return;
+  $("progress").textContent = now.line;
+  $("progress").hidden = now.state === "ready";
+  setTimeout(showProgress, now.state === "working" ? 2000 : 5000);
 }
 
 async function askAgain() {
@@ -397,6 +408,7 @@ async function main() {
   listen();
   watchDrops();
   watchKeys();
+  showProgress();
   if (about.problem) $("ask").hidden = true;
   else await go();
   document.documentElement.dataset.ready = "yes";

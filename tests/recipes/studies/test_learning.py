@@ -31,7 +31,7 @@ def drawn(curve, *, noise, seed, sizes=SIZES, seeds=3):
         pytest.param(lambda n: 0.8 - 1.5 * n**-0.3, id="power"),
         pytest.param(lambda n: 1 - 2 * n**-0.25, id="certain", marks=pytest.mark.slow),
         pytest.param(lambda n: 1 / (1 + math.exp(5 - 0.7 * math.log(n))), id="logistic", marks=pytest.mark.slow),
-        pytest.param(lambda n: 0.5 - 5 * n**-0.8, id="saturated"),
+        pytest.param(lambda n: 0.5 - 5 * n**-0.8, id="saturated", marks=pytest.mark.slow),
     ],
 )
 def test_ten_times_is_within_the_interval_nearly_always(truth):

@@ -1,0 +1,69 @@
+"""The indexes of a library: of its frozen spaces, and of trained runs, each with its calibration."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from seehear.data.library import Library
+from seehear.errors import SeehearError
+from seehear.progress import say
+from seehear.search.background import calibrate_index
+from seehear.search.index import IndexReport, build_index, indexes
+from seehear.space import SharedSpace
+from seehear.space.frozen import FROZEN, frozen_towers
+
+
+@dataclass(frozen=True)
+class IndexReports:
+    indexes: tuple[IndexReport, ...]
+
+    def __str__(self) -> str:
+        return "\n".join(str(report) for report in self.indexes)
+
+
+def index_run(library: Library, run: str | Path, *, name: str = "", device: str = "auto") -> IndexReport:
+    """The vectors of a trained run."""
+    folder = Path(run).resolve()
+    space = SharedSpace.from_pretrained(folder, device=device)
+    space.encode_library(library)
+    name = name or folder.name
+    report = build_index(library, space, name=name, model=str(folder))
+    calibrate_index(library, space, name)
+    return report
+
+
+Spaces = dict[tuple[str, str], SharedSpace]
+"""Frozen spaces that are loaded, by name and fingerprints of their encoders."""
+
+
+def index_frozen(library: Library, *, device: str = "auto", spaces: Spaces | None = None) -> IndexReports:
+    """The vectors of every frozen space, ready to be searched: no training. Who indexes again and again passes a dict
+    of `spaces`, in which they stay loaded."""
+    spaces = {} if spaces is None else spaces
+    if not library.count_clips():
+        raise SeehearError(f"{library.uri} has no clips: run 'seehear prepare FOLDER --library {library.uri}'")
+    reports = []
+    towers = frozen_towers(library.encoders())
+    for name in reversed(towers):  # joint ones last: the newest index is what opens first
+        key = name, json.dumps(towers[name], sort_keys=True)
+        if key not in spaces:
+            spaces[key] = SharedSpace.from_pretrained(f"{FROZEN}{library.uri}#{name}", device=device)
+        space = spaces[key]
+        # Words find what is seen and heard in a joint space; what is said is compared by the encoder of texts.
+        modalities = [m for m in towers[name] if m != "text"] or ["text"]
+        index = f"frozen-{name}"
+        before = indexes(library).get(index, {})
+        # An index that grows stays as old as it is: which one opens first must not change while others follow.
+        made = before.get("made", "") if before.get("maker") == space.fingerprint else ""
+        try:
+            report = build_index(library, space, name=index, model=f"{FROZEN}#{name}", modalities=modalities, made=made)
+        except SeehearError as error:
+            say(str(error))
+            continue
+        calibrate_index(library, space, report.name)
+        reports.append(report)
+    if not reports:
+        raise SeehearError(f"{library.uri} has no latents: run 'seehear encode {library.uri}'")
+    return IndexReports(tuple(reports))

@@ -1,0 +1,157 @@
+"""`fusemix.bind` on a library: sounds bound to the space of a joint encoder, from what is seen with them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from seehear.data.library import Clip, Library, Source, Text, Vectors, content_key
+from seehear.data.transcripts import note_reader
+from seehear.errors import SeehearError
+from seehear.methods.bound import bound
+from seehear.methods.linear import moments
+from seehear.recipes.evaluate import EvaluateOptions, evaluate_run
+from seehear.recipes.indexes import index_run
+from seehear.recipes.run import recipe, train_run
+from seehear.report.health import health_section
+from seehear.search.index import indexes
+from seehear.space import SharedSpace
+
+CLIPS = 80
+WIDTHS = {"joint#modality=video": 16, "joint#modality=text": 16, "ears": 12, "eyes": 5}
+
+
+def world() -> dict[str, np.ndarray]:
+    """Views of one hidden vector: what is seen, what is heard, and the joint encoder's words for it."""
+    rng = np.random.default_rng(0)
+    hidden = rng.normal(size=(CLIPS, 4))
+    seen = hidden @ rng.normal(size=(4, 16))
+    views = {"joint#modality=video": seen + 0.3 * rng.normal(size=seen.shape)}
+    views["joint#modality=text"] = seen + 0.3 * rng.normal(size=seen.shape)
+    views["ears"] = hidden @ rng.normal(size=(4, 12)) + 0.3 * rng.normal(size=(CLIPS, 12))
+    views["eyes"] = rng.normal(size=(CLIPS, 5))
+    return {name: view.astype(np.float16) for name, view in views.items()}
+
+
+def library(folder, names, *, text: tuple[Text, ...] = ()) -> Library:
+    made = Library.create(folder)
+    clips = [
+        Clip(
+            id=f"{i}",
+            source=f"{i}.mp4",
+            end=2.0,
+            has_video=True,
+            has_audio=True,
+            texts=text,
+            labels=() if text else ("ab"[i % 2],),
+            group=f"{i}",
+            split=("train", "train", "val", "test")[i % 4],
+        )
+        for i in range(CLIPS)
+    ]
+    made.put_clips(clips)
+    made.put_sources([Source(source=c.source, size=1, mtime_ns=1, fingerprint=c.source) for c in clips])
+    views, sources = world(), made.sources()
+    for name in names:
+        m = {"ears": "audio", "eyes": "video"}.get(name, name.rpartition("=")[2])
+        made.set_about(f"encoder:{name}", json.dumps({"modality": m, "width": WIDTHS[name], "fingerprint": "f" * 16}))
+        contents = [content_key(c, m, 0, sources) for c in clips]
+        ids, items = [c.id for c in clips], np.zeros(CLIPS, np.int32)
+        rows = Vectors(ids, items, [m] * CLIPS, views[name], ["f" * 16] * CLIPS, contents)
+        made.vectors("latents", name, WIDTHS[name]).append(rows)
+    return Library.open(folder)
+
+
+def small():
+    run = recipe("fusemix.bind")
+    return replace(run, train=replace(run.train, device="cpu", epochs=10, evaluations=2, fast_matmul=False))
+
+
+def recall(space, where, query, gallery):
+    """Of a view's own clip among the test clips, in the first one."""
+    test = np.arange(CLIPS) % 4 == 3
+    vectors = space.encode_latents({"video": where["joint#modality=video"], "audio": where["ears"]})
+    vectors["text"] = space.encode_latents({"text": where["joint#modality=text"]})["text"]
+    similar = vectors[query][test] @ vectors[gallery][test].T
+    return (similar.argmax(1) == np.arange(test.sum())).mean()
+
+
+def test_words_find_sounds_that_no_text_describes(tmp_path):
+    """The library has no text latents at all; what the joint encoder says of words finds the sounds all the same."""
+    made = library(
+        tmp_path / "lib", ["joint#modality=video", "joint#modality=text", "ears", "eyes"], text=(Text("what is there"),)
+    )
+    run = replace(small(), method=replace(small().method, pairs=(("video", "audio"),)))
+    train_run(made, run, tmp_path / "run")
+    space = SharedSpace.from_pretrained(tmp_path / "run", device="cpu")
+    assert space.encoders["video"][0]["name"] == "joint#modality=video"  # and not the other encoder of pictures
+    views = world()
+    frozen = views["joint#modality=video"].astype(np.float32)
+    np.testing.assert_allclose(
+        space.encode_latents({"video": frozen})["video"],
+        frozen / np.linalg.norm(frozen, axis=1, keepdims=True),
+        rtol=1e-4,
+    )
+    assert recall(space, views, "text", "audio") >= 0.5  # chance is 0.05
+    assert recall(space, views, "video", "audio") >= 0.5
+
+
+def test_a_library_without_text_is_evaluated_and_indexed_in_the_space_that_words_reach(tmp_path):
+    """Real names, so that the tower of words is found; the latents are made up."""
+    names = {"wordtower#modality=video": 1152, "ears": 12}
+    views = world() | {"wordtower#modality=video": np.pad(world()["joint#modality=video"], ((0, 0), (0, 1136)))}
+    made = library(tmp_path / "lib", ["ears"])
+    clips, sources = made.clips(), made.sources()
+    contents = [content_key(c, "video", 0, sources) for c in clips]
+    name, order = "wordtower#modality=video", [int(c.id) for c in clips]
+    made.set_about(f"encoder:{name}", json.dumps({"modality": "video", "width": 1152, "fingerprint": "f" * 16}))
+    rows = Vectors([c.id for c in clips], np.zeros(CLIPS, np.int32), ["video"] * CLIPS, views[name][order],
+                   ["f" * 16] * CLIPS, contents)  # fmt: skip
+    made.vectors("latents", name, names[name]).append(rows)
+    train_run(made, small(), tmp_path / "run")
+    space = SharedSpace.from_pretrained(tmp_path / "run", device="cpu")
+    assert space.modalities == ("video", "audio", "text")
+    assert space.encode_latents({"text": np.ones((1, 1152))})["text"].shape == (1, 1152)
+    report = evaluate_run(tmp_path / "run", made, EvaluateOptions(closed_forms=False, probes=False), device="cpu")
+    assert {"video->audio", "audio->class"} <= {result.task for result in report.results}
+    index_run(made, tmp_path / "run", device="cpu")
+    assert indexes(made)["run"]["modalities"] == ["video", "audio", "text"]
+
+
+def test_without_a_joint_encoder_there_is_nothing_to_bind_to(tmp_path):
+    made = library(tmp_path / "lib", ["eyes", "ears"])
+    with pytest.raises(SeehearError, match="has latents of video, audio, and no joint encoder"):
+        train_run(made, small(), tmp_path / "run")
+    with pytest.raises(SeehearError, match="unknown joint encoder 'siglip'"):
+        train_run(made, replace(small(), data=replace(small().data, joint="siglip")), tmp_path / "run")
+
+
+def test_speech_from_transcripts_binds_too_and_is_named_as_what_it_is(tmp_path, capsys):
+    """Sounds are bound to what is said as well as to what is seen; the numbers are marked."""
+    spoken = (Text("what is there", 0.0, 1.0, "speech", "w1"),)
+    made = library(tmp_path / "lib", ["joint#modality=video", "joint#modality=text", "ears"], text=spoken)
+    note_reader(made, "w1", "Whisper tiny.en")
+    train_run(made, small(), tmp_path / "run")
+    assert "learns from machine-made texts: 40 of 40 texts transcribed by Whisper tiny.en" in capsys.readouterr().err
+    metrics = (tmp_path / "run" / "metrics.jsonl").read_text()
+    for pair, learned in (("video-audio", True), ("audio-text", True), ("video-text", False)):
+        assert (f"loss/{pair}" in metrics) == learned
+    report = evaluate_run(tmp_path / "run", made, EvaluateOptions(closed_forms=False, probes=False), device="cpu")
+    assert report.warnings[0] == (
+        "of the clips evaluated, 20 of 20 texts transcribed by Whisper tiny.en: they are no ground truth"
+    )
+    assert any("80 of 80 texts transcribed by Whisper" in str(part) for part in health_section(made, split="test"))
+
+
+def test_several_locked_modalities_have_equal_say():
+    """One is in other units than the other: neither is standardised, they are towers of one space."""
+    rng = np.random.default_rng(1)
+    sound, seen, said = (rng.normal(size=(40, d)) for d in (3, 5, 5))
+    both = moments({"video": seen, "audio": sound, "text": said}).standardised()
+    alone = [bound(both.only(m, "audio"), locked=[m]).weight["audio"] for m in ("video", "text")]
+    np.testing.assert_allclose(bound(both, locked=["video", "text"]).weight["audio"], (alone[0] + alone[1]) / 2)
+    with pytest.raises(SeehearError, match="nothing binds it"):
+        bound(both.only("audio", "video"), locked=["text"])
