@@ -23,7 +23,7 @@ from seehear.errors import SeehearError
 from seehear.progress import say
 from seehear.recipes.find import bring_up_to_date, open_library
 from seehear.recipes.indexes import index_run
-from seehear.recipes.run import recipe, recipes, train_run
+from seehear.recipes.run import recipe, train_run
 from seehear.search.background import kind_of_text
 from seehear.search.filters import Filters
 from seehear.search.moments import Moment, MomentSearch
@@ -116,7 +116,7 @@ class DemoReport:
     def _added(self) -> str:
         heard = next(score for score in self.scores if score.way == "heard")
         if self.learnt is None:
-            return f"nothing yet, as this version has no {LEARNING}; no words find sounds without it."
+            return "nothing, as there was too little to learn from: see above. No words find sounds without it."
         return (
             f"words find sounds that nobody described: {100 * self.learnt.first:.0f} % of first hits, "
             f"{100 * self.learnt.among:.0f} % in three, were {100 * heard.first:.0f} % and {100 * heard.among:.0f} %; "
@@ -149,8 +149,6 @@ def demo(folder: Path) -> DemoReport:
 
 def learn(library: Library, folder: Path, asked: Sequence[Question]) -> Score | None:
     """Train on the library as `seehear train` does, index what came out, and ask again for what is heard."""
-    if LEARNING not in recipes():
-        return None
     if not (folder / "model").is_dir():
         try:
             train_run(library, recipe(LEARNING), folder, command=f"seehear train {library.uri} {LEARNING}")

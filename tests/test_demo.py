@@ -109,7 +109,7 @@ def shown(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(demo, "MEDIA", media)
         patch.setattr(demo, "questions", lambda: asked)
-        patch.setattr("seehear.recipes.find._read_texts", lambda library: False)
+        patch.setattr("seehear.recipes.work.find_spec", lambda package: None)  # neither speech nor text on screen
         yield folder, demo.demo(folder), demo.demo(folder)
 
 
