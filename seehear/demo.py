@@ -1,290 +1,228 @@
-"""The demo: real sounds with their titles, pictures with their names and talking clips become one searchable space.
+"""The demo: real films, photos and sounds without one subtitle, found by typed words in four ways.
 
-Sounds and pictures are never paired in training: both are paired with text, the hub. What is measured: naming a sound,
-text -> picture, text -> sound, and, through the hub, sound -> picture. Every sound is scored by the model of the fold
-that held its recording out (ESC-10's official folds). Sound -> picture is measured twice: with the pictures of the
-sounds' classes in the training set beside their names, as in a library of one's own, and with those held out as well.
+A folder as anyone has one is searched as `seehear find` and `seehear open` do it. Questions with known answers, which
+ship beside the media and were written before anything was measured, say how well each way works; then the library
+learns from itself, and the same questions say what that adds. Names of files are not read.
 """
 
 from __future__ import annotations
 
+import csv
 import json
-import shlex
+import shutil
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from seehear.data.encode import encode_library
-from seehear.data.latents import LatentData, load_latents
 from seehear.data.library import Clip, Library
-from seehear.data.prepare import prepare
-from seehear.evaluation.bootstrap import mean_interval
-from seehear.evaluation.protocol import Embedder, embed_latents
-from seehear.evaluation.retrieval import retrieval
-from seehear.methods.fusemix import FuseMixConfig
-from seehear.nn.random import seed_of
+from seehear.errors import SeehearError
 from seehear.progress import say
-from seehear.recipes import fusemix
-from seehear.recipes.config import Run
-from seehear.recipes.data import LatentInputs, LatentsConfig
-from seehear.recipes.evaluate import EvaluateOptions, evaluate_run
+from seehear.recipes.find import bring_up_to_date, open_library
 from seehear.recipes.indexes import index_run
-from seehear.recipes.run import finish
-from seehear.report.run import write_report
+from seehear.recipes.run import recipe, train_run
+from seehear.search.background import kind_of_text
 from seehear.search.filters import Filters
-from seehear.search.query import Hit, Searcher
-from seehear.space import SharedSpace
-from seehear.types import Modality
+from seehear.search.moments import Moment, MomentSearch
 
-MEDIA = Path(__file__).parent / "assets" / "demo"
-PAIRS: tuple[tuple[Modality, Modality], ...] = (("video", "text"), ("audio", "text"))
-QUERIES = ("a dog barks", "rain on a window", "a fire in the woods", "waves at the beach", "a helicopter flies over")
-_PICTURE_OF_TEXT, _SOUND_OF_TEXT = "text -> picture: its own in the first 10", "text -> sound: its own in the first 10"
-_TEST_FOLD = "4"  # of the library's own splits
-_SHARE_OF_VAL = 0.15  # of the recordings outside a held-out fold
+ASSETS = Path(__file__).parent / "assets" / "demo"
+MEDIA = ASSETS / "media"
+WAYS = {"seen": "seen", "heard": "heard", "spoken": "spoken", "screen": "written on screen"}
+"""How words find a moment -> what it is called."""
+ANY = "any"
+"""The questions about what is seen, spoken and written, asked without saying which."""
+SHOWN = ("a polar bear", "a dog barking", "that password is too weak", "price of a dozen eggs")
+LEARNING = "fusemix.bind"
+"""What is learnt: sounds into the space of words and pictures, from films alone."""
+_SOUNDS = "sounds/*"  # heard on their own: what is heard in films is what is learnt from
+_DEPTH = 3
+
+
+@dataclass(frozen=True)
+class Question:
+    way: str
+    words: str
+    answers: tuple[tuple[str, float, float], ...]
+    """File, start and end in seconds of each right answer; 0 and infinity for a whole file."""
+
+    def right(self, hit: Moment | Clip) -> bool:
+        """Whether a moment or clip lies in one of the answers, by its middle."""
+        file = hit.source_of("audio" if self.way == "heard" else "video") if isinstance(hit, Clip) else hit.source
+        middle = (hit.start + hit.end) / 2
+        return any(file == source and start <= middle <= end for source, start, end in self.answers)
 
 
 @dataclass(frozen=True)
 class Score:
-    """One thing measured; shares in [0, 1]."""
+    """Questions of one way; shares in [0, 1]."""
 
-    what: str
-    learned: float
-    interval: tuple[float, float]
-    """95 %, by resampling source recordings."""
-    closed_form: float
+    way: str
+    first: float
+    """Share whose first hit is right."""
+    among: float
+    """Share with a right one among the first three."""
     chance: float
-    queries: int
+    """Expected share of right first hits in random order."""
+    questions: int
+    moments: int
+    """Number of moments that can answer."""
 
     def __str__(self) -> str:
-        low, high = self.interval
-        learned = f"{100 * self.learned:5.1f} % [{100 * low:.0f}-{100 * high:.0f}]"
-        rest = f"{100 * self.closed_form:11.1f} %{100 * self.chance:7.1f} %{self.queries:9}"
-        return f"  {self.what:<56}{learned:>17}{rest}"
+        if not self.moments:
+            return f"  {WAYS[self.way]:<24}not read: see above for what to install"
+        name = WAYS.get(self.way, "any but heard, not told")
+        shares = "".join(f"{f'{100 * share:.0f} %':>{n}}" for share, n in ((self.first, 8), (self.among, 12)))
+        return f"  {name:<24}{shares}{f'{100 * self.chance:.0f} %':>9}{self.questions:>11}{self.moments:>9}"
 
 
 @dataclass(frozen=True)
 class DemoReport:
+    media: str
+    """The folder that is searched, a copy of the packaged one."""
     library: str
-    run: str
+    files: int
     scores: tuple[Score, ...]
-    hits: dict[str, list[Hit]]
+    """Before anything is learnt; the last one where the way is not given."""
+    learnt: Score | None
+    """What is heard, after learning; None where nothing could be learnt."""
+    hits: dict[str, Moment]
     seconds: dict[str, float] = field(default_factory=dict)
     """Wall clock by stage."""
-    page: str = ""
-    """Where the HTML report of the run is."""
 
     def plain(self) -> dict[str, Any]:
         return asdict(self)
 
     def __str__(self) -> str:
-        head = f"  {'':<56}{'learned':>17}{'closed form':>13}{'chance':>9}{'queries':>9}"
         lines = [
             "",
-            "On sounds and texts that no training saw (share right, 95 % interval over recordings):",
-            head,
+            f"{self.files} films, photos and sounds without one subtitle: {100 * self.scores[-1].first:.0f} of 100 "
+            "questions about what is seen, spoken or written there bring up the right moment first.",
+            "",
+            "  words for what is         first  in first 3   chance  questions  moments",
             *map(str, self.scores),
             "",
+            *(f'  "{words}"  {_told(hit)}' for words, hit in self.hits.items()),
+            "",
+            f"What learning adds: {self._added()}",
+            "",
         ]
-        for query, hits in self.hits.items():
-            lines += [query, *(f"    {h.score:.2f}  {h.path}  ({h.text})" for h in hits)]
-        total = sum(self.seconds.values())
         stages = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in self.seconds.items())
-        lines += ["", f"{total:.0f} s in all: {stages}", "", f"to look at and listen to: {self.page}"]
-        lines += [f'next: seehear search {self.library} "your own words"']
-        return "\n".join(lines)
+        lines += [f"{sum(self.seconds.values()):.0f} s in all: {stages}. Media: {MEDIA.parent / 'ATTRIBUTION.md'}"]
+        return "\n".join([*lines, f"next: seehear open {self.media} --library {self.library}"])
+
+    def _added(self) -> str:
+        heard = next(score for score in self.scores if score.way == "heard")
+        if self.learnt is None:
+            return "nothing, as there was too little to learn from: see above. No words find sounds without it."
+        return (
+            f"words find sounds that nobody described: {100 * self.learnt.first:.0f} % of first hits, "
+            f"{100 * self.learnt.among:.0f} % in three, were {100 * heard.first:.0f} % and {100 * heard.among:.0f} %; "
+            f"chance {100 * self.learnt.chance:.0f} %. It learnt from what is seen and heard together in the films."
+        )
 
 
 def demo(folder: Path) -> DemoReport:
-    """All of it, from media to hits, in `folder`; what is there already is not done again."""
+    """All of it, from media to answers, in `folder`; what is there already is not done again."""
     seconds: dict[str, float] = {}
 
     def stage(name: str, work: Callable[[], Any]) -> Any:
-        say(f"-- {name}")
         started = time.monotonic()
         result = work()
         seconds[name] = time.monotonic() - started
         return result
 
-    uri, run_folder = folder / "library", folder / "run"
-    stage("prepare", lambda: prepare(MEDIA / "manifest.csv", uri))
-    library = Library.open(uri)
-    stage("encode", lambda: encode_library(library))
-    data, clips = load_latents(library), {clip.id: clip for clip in library.clips()}
-    stage("train", lambda: finish(LatentInputs(data, library=str(uri.resolve())), run(), run_folder))
-    scores = stage("measure", lambda: measure(data, clips, folder / "folds", ready={_TEST_FOLD: run_folder}))
-    space = SharedSpace.from_pretrained(run_folder)
-    stage("index", lambda: index_run(library, run_folder, name="demo"))
-    hits = stage("search", lambda: _hits(Searcher(library, space, "demo"), clips))
-    page = stage("report", lambda: _page(library, run_folder))
-    report = DemoReport(str(uri), str(run_folder), tuple(scores), hits, seconds, str(page))
+    media, uri = folder / "media", str(folder / "library")
+    if not media.is_dir():
+        shutil.copytree(MEDIA, media)
+    stage("reading", lambda: bring_up_to_date(media, uri))
+    library, asked = Library.open(uri), questions()
+    scores, hits = stage("asking", lambda: ask(frozen_search(library), asked))
+    learnt = stage("learning", lambda: learn(library, folder / "run", asked))
+    files = len({source for clip in library.clips() for source in (clip.source, clip.audio_source) if source})
+    report = DemoReport(str(media), uri, files, tuple(scores), learnt, hits, seconds)
     (folder / "demo.json").write_text(json.dumps(report.plain(), indent=1, ensure_ascii=False), encoding="utf-8")
     return report
 
 
-def run() -> Run[LatentsConfig, FuseMixConfig]:
-    """`fusemix.base` with text as the hub and the linear head alone: as good on so few clips, and much faster."""
-    base = fusemix.base()
-    training = replace(base.train, epochs=60, evaluations=12, patience=4)
-    return replace(base, recipe="demo", method=replace(base.method, pairs=PAIRS, head="linear"), train=training)
-
-
-def _page(library: Library, run_folder: Path) -> Path:
-    """Without the closed forms, which `measure` has beside its numbers and which would take as long as all the rest."""
-    command = shlex.join(["seehear", "evaluate", str(run_folder), "--no-closed-forms"])
-    evaluate_run(run_folder, library, EvaluateOptions(closed_forms=False), command=command)
-    return write_report(run_folder, library)
+def learn(library: Library, folder: Path, asked: Sequence[Question]) -> Score | None:
+    """Train on the library as `seehear train` does, index what came out, and ask again for what is heard."""
+    if not (folder / "model").is_dir():
+        try:
+            train_run(library, recipe(LEARNING), folder, command=f"seehear train {library.uri} {LEARNING}")
+        except SeehearError as error:
+            say(f"nothing is learnt: {error}")
+            return None
+    index_run(library, folder, name="learnt")
+    return score("heard", open_library(library), asked)
 
 
 # -- measured ----------------------------------------------------------------------------------------------------------
 
 
-def measure(
-    data: LatentData, clips: Mapping[str, Clip], folder: Path, *, ready: Mapping[str, Path] | None = None
-) -> list[Score]:
-    """Train twice a fold and score what each held out. `ready`: runs of the library's own splits, by fold."""
-    folds = sorted({c.meta["fold"] for c in clips.values() if c.meta.get("fold")})
-    known = [
-        _fold(data, clips, fold, (ready or {}).get(fold) or folder / f"{fold}-known", held_out=False) for fold in folds
-    ]
-    unseen = [_fold(data, clips, fold, folder / f"{fold}-unseen", held_out=True) for fold in folds]
-    scores = []
-    for what in known[0]:
-        if what == _PICTURE_OF_TEXT:  # the same pictures are held out in every fold
-            scores.append(_score(what, unseen[:1], what))
-        elif what.startswith("sound -> picture"):
-            scores.append(_score(f"{what}, known by name", known, what))
-            scores.append(_score(f"{what}, never seen", unseen, what))
-        else:
-            scores.append(_score(what, known, what))
-    return scores
+def questions() -> list[Question]:
+    with (ASSETS / "queries.csv").open(newline="", encoding="utf-8") as file:
+        return [
+            Question(r["way"], r["query"], tuple(map(_place, r["answers"].split("|")))) for r in csv.DictReader(file)
+        ]
 
 
-def _score(name: str, found: list[Found], what: str) -> Score:
-    learned, closed, chance, groups = (np.concatenate([f[what][i] for f in found]) for i in range(4))
-    interval = mean_interval(learned, groups.tolist())
-    return Score(name, float(learned.mean()), interval, float(closed.mean()), float(chance.mean()), len(learned))
+def _place(answer: str) -> tuple[str, float, float]:
+    """'films/a.mp4@3-6.5' -> its file, start and end."""
+    file, _, times = answer.partition("@")
+    start, _, end = times.partition("-")
+    return file, float(start or 0), float(end or "inf")
 
 
-Found = dict[str, tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]
-"""What was asked -> for each query: right by the learned space, right by the closed form, chance, source recording."""
+def frozen_search(library: Library) -> MomentSearch:
+    """The library as it is searched before anything is learnt, also when something has been since."""
+    spaces = {index.name: index.space for index in open_library(library).indexes if index.frozen}
+    return MomentSearch(library, spaces)
 
 
-def _fold(data: LatentData, clips: Mapping[str, Clip], fold: str, folder: Path, *, held_out: bool) -> Found:
-    own = [clips[name] for name in data.ids]
-    splits = np.array([_split(clip, fold, held_out=held_out) for clip in own], dtype=object)
-    part = LatentData(data.rows, ids=data.ids, splits=splits, groups=data.groups)
-    finish(LatentInputs(part), run(), folder)
-    space = SharedSpace.from_pretrained(folder)
-    closed = fusemix.start_of(run().method, part)
-    learned_hits, closed_hits = _ask(space, part, own), _ask(closed, part, own)
-    return {what: (hits, closed_hits[what][0], chance, groups) for what, (hits, chance, groups) in learned_hits.items()}
+def ask(searcher: MomentSearch, asked: Sequence[Question]) -> tuple[list[Score], dict[str, Moment]]:
+    """A score for each way and for the questions together, and some first hits to show."""
+    hits = {words: searcher.search(words, k=1).hits for words in SHOWN}
+    shown = {words: found[0] for words, found in hits.items() if found}
+    return [score(way, searcher, asked) for way in (*WAYS, ANY)], shown
 
 
-def _split(clip: Clip, fold: str, *, held_out: bool) -> str:
-    if not clip.meta.get("fold"):
-        return "test" if held_out and _shown(clip) else clip.split
-    if clip.meta["fold"] == fold:
-        return "test"
-    if fold == _TEST_FOLD:
-        return clip.split
-    return "val" if seed_of(clip.group, fold) / 2**63 < _SHARE_OF_VAL else "train"
+def score(way: str, searcher: MomentSearch, asked: Sequence[Question]) -> Score:
+    """The questions of one way, asked of what can answer in that way; or of all ways but one, asked of everything."""
+    own = [q for q in asked if (q.way != "heard" if way == ANY else q.way == way)]
+    filters = Filters(source=_SOUNDS) if way == "heard" else None
+    can = [clip for clip in searcher.clips.values() if way == ANY or _can_answer(clip, way)]
+    kinds = () if way == ANY else (way,)
+    ranks = [_rank(question, searcher, kinds, filters) for question in own]
+    chance = [sum(map(question.right, can)) / max(len(can), 1) for question in own]
+    first, among = (_mean([rank <= depth for rank in ranks]) for depth in (1, _DEPTH))
+    return Score(way, first, among, _mean(chance), len(own), len(can))
 
 
-def _ask(model: Embedder, data: LatentData, clips: list[Clip]) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """For each question, per query: whether it was answered, chance, source recording."""
-    vectors = {m: e.one_each() for m, e in embed_latents(model, data).items()}
-    row = {m: {int(clip): i for i, clip in enumerate(e.owner)} for m, e in vectors.items()}
-    sounds = [i for i, c in enumerate(clips) if c.labels and data.splits[i] == "test"]
-    pictures = [i for i, c in enumerate(clips) if c.source.startswith("pictures/")]
-    labels = [clips[i].labels[0] for i in sounds]
-    heard = vectors["audio"].vectors[[row["audio"][i] for i in sounds]]
-    seen = vectors["video"].vectors[[row["video"][i] for i in pictures]]
-    group = np.array([clips[i].group for i in sounds])
-
-    found = {"a sound is named, of 10 classes": _named(model, data, heard, labels, group)}
-    shows = [_shown(clips[i]) or clips[i].id for i in pictures]
-    asked = [i for i, label in enumerate(labels) if label in shows]
-    ranked = retrieval(heard[asked], seen, [labels[i] for i in asked], shows)
-    classes = sorted({labels[i] for i in asked})
-    best = np.stack([(heard[asked] @ seen[[s == c for s in shows]].T).max(axis=1) for c in classes], axis=1)
-    right = np.array([classes[k] == labels[i] for k, i in zip(best.argmax(axis=1), asked, strict=True)], float)
-    chance = np.full(len(asked), 1 / len(classes))
-    found[f"sound -> picture: right class, of {len(classes)}"] = right, chance, group[asked]
-    first = ranked.per_query["R@10"]
-    what = f"sound -> picture: in the first 10 of {len(pictures):,}"
-    found[what] = first, np.full(len(first), ranked.chance["R@10"]), group[asked]
-    return found | _texts(vectors, data, clips)
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if values else 0.0
 
 
-def _named(
-    model: Embedder, data: LatentData, heard: np.ndarray, labels: list[str], group: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    names = sorted(set(labels))
-    spoken = _class_vectors(model, data, names)
-    right = np.array([names[k] == label for k, label in zip((heard @ spoken.T).argmax(axis=1), labels, strict=True)])
-    return right.astype(float), np.full(len(right), 1 / len(names)), group
+def _rank(question: Question, searcher: MomentSearch, kinds: Sequence[str], filters: Filters | None) -> float:
+    """Place of the first right hit; infinity where there is none."""
+    try:
+        hits = searcher.search(question.words, k=_DEPTH, kinds=kinds, filters=filters).hits
+    except SeehearError:  # nothing can answer words in this way
+        return np.inf
+    return next((n for n, hit in enumerate(hits, start=1) if question.right(hit)), np.inf)
 
 
-def _class_vectors(model: Embedder, data: LatentData, names: list[str]) -> np.ndarray:
-    import torch
-
-    from seehear.encoders.base import Sample
-    from seehear.encoders.registry import load_encoder
-
-    encoder = load_encoder(data.encoders["text"][0]["name"])
-    prepare_text = encoder.preparation()
-    latents = torch.from_numpy(encoder.encode([prepare_text(Sample(text=name)) for name in names]).astype(np.float32))
-    batch = {"text": latents, "has_text": torch.ones(len(names), dtype=torch.bool)}
-    return model.embed(batch)["text"].float().cpu().numpy()
+def _can_answer(clip: Clip, way: str) -> bool:
+    if way == "seen":
+        return clip.has_video
+    if way == "heard":
+        return clip.source_of("audio").startswith(_SOUNDS.rstrip("*"))
+    return any(kind_of_text(text) == way for text in clip.texts)
 
 
-def _texts(
-    vectors: Mapping[Modality, Any], data: LatentData, clips: list[Clip]
-) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Held-out texts to their own pictures and sounds."""
-    found = {}
-    for m, folder, what in (("video", "pictures/", _PICTURE_OF_TEXT), ("audio", "sounds/", _SOUND_OF_TEXT)):
-        source = [c.source if m == "video" else (c.audio_source or c.source) for c in clips]
-        test = {i for i in range(len(clips)) if source[i].startswith(folder) and data.splits[i] == "test"}
-        rows = [i for i in sorted(test) if i in set(vectors[m].owner.tolist())]
-        place = {x: {int(c): k for k, c in enumerate(vectors[x].owner)} for x in (m, "text")}
-        query = vectors["text"].vectors[[place["text"][i] for i in rows]]
-        gallery = vectors[m].vectors[[place[m][i] for i in rows]]
-        result = retrieval(query, gallery, rows, rows)
-        first = result.per_query["R@10"]
-        found[what] = first, np.full(len(first), result.chance["R@10"]), np.array([clips[i].group for i in rows])
-    return found
-
-
-def _shown(clip: Clip) -> str:
-    """The class of sounds that a picture shows; '' for most."""
-    return _PICTURES.get(clip.source, "")
-
-
-_PICTURES: dict[str, str] = {
-    source: label
-    for label, sources in json.loads((MEDIA / "pictures_of_sounds.json").read_text(encoding="utf-8")).items()
-    for source in sources
-}
-
-
-# -- shown -------------------------------------------------------------------------------------------------------------
-
-
-def _hits(searcher: Searcher, clips: Mapping[str, Clip]) -> dict[str, list[Hit]]:
-    """Words to sounds and pictures, and held-out sounds to pictures."""
-    found: dict[str, list[Hit]] = {}
-    for words in QUERIES:
-        sounds = searcher.search(words, k=2, modalities=("audio",))
-        pictures = searcher.search(words, k=2, modalities=("video",), filters=Filters(source="pictures/*"))
-        found[f'"{words}"'] = sounds + pictures
-    for label in ("dog", "sea waves", "helicopter"):
-        sound = next(c for c in clips.values() if c.split == "test" and c.labels == (label,))
-        hits = searcher.search({"clip": sound.id}, k=4, modalities=("video",), filters=Filters(source="pictures/*"))
-        found[f"the sound {searcher.library.path_of(sound.audio_source or sound.source)}"] = hits
-    return found
+def _told(hit: Moment) -> str:
+    times = "" if hit.start == hit.end else f" {hit.start:.1f}-{hit.end:.1f} s"
+    said = f': "{hit.text}"' if hit.kind in ("spoken", "screen") else ""
+    return f"{hit.kind}, {hit.words}: {hit.source}{times}{said}"

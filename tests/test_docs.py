@@ -7,15 +7,14 @@ In the how-to pages an indented line is run; what needs a network, a large model
 import csv
 import re
 import shlex
-import shutil
 from pathlib import Path
 
 import pytest
 
-from seehear import demo
 from seehear.cli import main
 from seehear.commands import find, load, members
 from seehear.commands.parsing import option_names
+from tests.media import films
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs").rglob("*.md")) + [ROOT / "README.md"]
@@ -49,14 +48,10 @@ def test_every_command_of_a_page_exists_with_its_options(page):
 def home(tmp_path_factory):
     """Recordings in the home folder, with what is said beside them, and a table of some of them."""
     folder = tmp_path_factory.mktemp("home")
-    (folder / "recordings").mkdir()
     rows = []
-    for clip in sorted((demo.MEDIA / "clips").glob("*.mp4"))[:24]:
-        shutil.copyfile(clip, folder / "recordings" / clip.name)
-        (folder / "recordings" / f"{clip.stem}.txt").write_text(f"someone says {clip.stem}")
-        rows.append(
-            {"path": f"recordings/{clip.name}", "start": 0, "end": 1.5, "text": clip.stem, "label": clip.stem[0]}
-        )
+    for n, row in enumerate(films(folder, 24, inside="recordings")):
+        (folder / row["video"]).with_suffix(".txt").write_text(row["texts"])
+        rows.append({"path": row["video"], "start": 0, "end": 1.5, "text": row["texts"], "label": "ab"[n % 2]})
     with (folder / "clips.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()

@@ -1,8 +1,9 @@
-"""Draw docs/demo.png from what `seehear demo` found: `python tools/make_readme_picture.py seehear-demo`."""
+"""Draw docs/demo.png, words typed and the first moments that the demo's library has for them:
+`seehear demo && python tools/make_readme_picture.py seehear-demo`. Words are those of some of its questions; nothing is
+left out of what is found."""
 
 from __future__ import annotations
 
-import json
 import sys
 import textwrap
 from pathlib import Path
@@ -12,59 +13,41 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-import numpy as np
 from PIL import Image
 
-from seehear.media.files import AudioSpec, VideoSpec, read_window
+from seehear.data.library import Library
+from seehear.media.files import VideoSpec, read_window
+from seehear.recipes.find import open_library
+from seehear.search.moments import Moment
 
 OUT = Path(__file__).parent.parent / "docs" / "demo.png"
-RATE = 16_000
-SHOWN = {0: "", 3: "", 5: "a bark", 7: "a helicopter"}  # of the demo's queries; what a sound is
+ASKED = ("a polar bear", "a castle", "that password is too weak", "photographs with flash are forbidden")
+SHOWN = 4
 
 
-def spectrogram(path: str) -> np.ndarray:
-    """(bins, frames) decibels, low at the bottom."""
-    wave = read_window(path, 0.0, 5.0, audio=AudioSpec(rate=RATE)).waveform
-    assert wave is not None
-    frames = np.lib.stride_tricks.sliding_window_view(wave, 512)[::160] * np.hanning(512)
-    power = 20 * np.log10(np.abs(np.fft.rfft(frames)).T[:160] + 1e-3)
-    return np.clip(power, power.max() - 60, None)
-
-
-def tile(axes: Any, path: str, caption: str, colour: str = "0.25") -> None:
-    if path.endswith((".opus", ".wav", ".flac")):
-        axes.imshow(spectrogram(path), origin="lower", aspect="auto", cmap="magma")
-    else:
-        window = read_window(path, 0.0, 0.0, video=VideoSpec(num_frames=1))
-        assert window.frames is not None
-        axes.imshow(window.frames[0])
-    axes.set_title(caption, fontsize=7.5, color=colour, pad=2)
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for side in axes.spines.values():
-        side.set_visible(False)
+def tile(axes: Any, hit: Moment) -> None:
+    window = read_window(hit.file, hit.start, hit.end, video=VideoSpec(num_frames=1))
+    assert window.frames is not None
+    axes.imshow(window.frames[0])
+    said = textwrap.shorten(hit.text, 28, placeholder="…") if hit.kind in ("spoken", "screen") else ""
+    axes.set_title(f"{hit.kind}, {hit.words}" + (f"\n{said}" if said else ""), fontsize=6.2, color="0.25", pad=2)
 
 
 def main() -> None:
-    found = json.loads((Path(sys.argv[1]) / "demo.json").read_text(encoding="utf-8"))["hits"]
-    rows = [(*list(found.items())[i], sound) for i, sound in SHOWN.items()]
-    figure, grid = plt.subplots(len(rows), 5, figsize=(7.2, 1.4 * len(rows)), dpi=110)
-    for (query, hits, sound), line in zip(rows, grid, strict=True):
-        if query.startswith("the sound "):
-            tile(line[0], query.removeprefix("the sound "), f"{sound}, new to it", "tab:blue")
-        else:
-            line[0].axis("off")
-            line[0].text(0.98, 0.5, textwrap.fill(query, 12), ha="right", va="center", fontsize=9.5, color="tab:blue")
-        for axes in line[1:]:
+    searcher = open_library(Library.open(Path(sys.argv[1]) / "library"))
+    figure, grid = plt.subplots(len(ASKED), SHOWN + 1, figsize=(7.6, 1.35 * len(ASKED)), dpi=110)
+    for words, line in zip(ASKED, grid, strict=True):
+        for axes in line:
             axes.axis("off")
-        for axes, hit in zip(line[1:], hits, strict=False):
-            axes.axis("on")
-            name = textwrap.shorten(hit["text"], 18, placeholder="…")
-            tile(axes, hit["path"], f"{name}  {hit['score']:.2f}")
+        line[0].text(1.0, 0.5, textwrap.fill(f"“{words}”", 15), ha="right", va="center", fontsize=8.5, color="tab:blue")
+        for axes, hit in zip(line[1:], searcher.search(words, k=SHOWN).hits, strict=False):
+            tile(axes, hit)
     figure.tight_layout(pad=0.4)
     figure.savefig(OUT)
-    Image.open(OUT).convert("RGB").quantize(128).save(OUT, optimize=True)
-    print(f"written: {OUT}")
+    with Image.open(OUT) as drawn:
+        small = drawn.convert("RGB").quantize(128)
+    small.save(OUT, optimize=True)
+    print(f"{OUT}: {OUT.stat().st_size / 1e3:.0f} kB")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Make `docs/figures/serve.jpg`: the search page over a library, as a browser shows it.
 
-    seehear demo && python tools/make_serve_picture.py demo-run/library
+    seehear demo && python tools/make_serve_picture.py seehear-demo/library
 
 Needs the extras `serve` and `dev`, and Chromium (or its path in CHROMIUM)."""
 
@@ -23,8 +23,8 @@ from seehear.serve.config import ServeConfig
 from seehear.serve.server import listen
 
 OUT = Path(__file__).parent.parent / "docs" / "figures" / "serve.jpg"
-ASKED = "/?q=a+bird+sings&modalities=video"
-SOUND = MEDIA / "sounds" / "1-26806-A.opus"
+ASKED = "/?q=in+the+snow&run=frozen-wordtower&modalities=video"
+PICTURE = MEDIA / "photos" / "panda.jpg"
 SHOWN = """[...document.querySelectorAll('.stage img, .stage canvas')].filter(e => e.getBoundingClientRect().top < 900)
     .every(e => e.naturalWidth || (e.tagName === "CANVAS" && e.width !== 300))"""
 
@@ -54,7 +54,7 @@ def photograph(address: str) -> None:
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         for _ in range(2):  # the second time pictures and waveforms are made, and the model is loaded
             page.goto(address + ASKED)
-            page.set_input_files("#file", SOUND)
+            page.set_input_files("#file", PICTURE)
             page.wait_for_selector("#parts li[data-text]")
             page.wait_for_selector("#results:not([aria-busy]) .card")
             while not page.evaluate(SHOWN):

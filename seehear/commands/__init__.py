@@ -48,7 +48,7 @@ COMMANDS = {
     "import": Command("library.Import", "clotho --root DIR --library lib", "standard data sets, from their files"),
     "doctor": Command("machine.Doctor", "", "what works on this machine, each part tried"),
     "completion": Command("completion.Completion", "bash", "completes commands and options; also zsh, fish"),
-    "demo": Command("machine.Demo", "", "all of it, on clips that ship with the package"),
+    "demo": Command("machine.Demo", "", "films, photos and sounds that ship with it, found by words"),
 }
 """Every command by its name, of one word or two, in the order of `seehear --help`. The dispatcher, the help, the
 completion and the tests read it; a module is imported when its command is asked for."""

@@ -40,7 +40,7 @@ EXTRAS = {
     "trackers": ("tensorboard",),
 }
 """Modules by the extra that brings them."""
-_CLIPS = Path(__file__).parent.parent / "assets" / "demo" / "clips"
+_FILM = Path(__file__).parent.parent / "assets" / "demo" / "media" / "films" / "rabbit.mp4"
 _ROOM_GB = 2.0  # of disk, below which it is said
 
 
@@ -154,12 +154,11 @@ def _extras() -> Iterator[Check]:
 def _decodes() -> str:
     from seehear.media.files import AudioSpec, VideoSpec, read_window
 
-    path = sorted(_CLIPS.glob("*.mp4"))[0]
-    window = read_window(path, 0.5, 1.5, video=VideoSpec(num_frames=8, size=64), audio=AudioSpec(rate=16_000))
+    window = read_window(_FILM, 0.5, 1.5, video=VideoSpec(num_frames=8, size=64), audio=AudioSpec(rate=16_000))
     if window.frames is None or window.waveform is None or not np.abs(window.waveform).max() > 0:
-        raise SeehearError(f"{path.name} gave no pictures, or no sound")
+        raise SeehearError(f"{_FILM.name} gave no pictures, or no sound")
     frames, samples = window.frames.shape, len(window.waveform)
-    return f"{frames[0]} pictures of {frames[2]} x {frames[1]} and {samples:,} samples of {path.name}"
+    return f"{frames[0]} pictures of {frames[2]} x {frames[1]} and {samples:,} samples of {_FILM.name}"
 
 
 def _stores() -> str:

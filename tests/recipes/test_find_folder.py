@@ -15,6 +15,7 @@ from seehear.errors import SeehearError
 from seehear.progress import Interrupted
 from seehear.recipes import find, work
 from tests.data.makers import film
+from tests.media import copy_photos
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -184,13 +185,11 @@ def test_an_answer_that_has_to_wait_says_so(folder, tmp_path, monkeypatch, capsy
 
 def test_photos_alone(tmp_path, capsys):
     """Words find them; nothing else has to be there."""
-    (tmp_path / "photos").mkdir()
-    for name in ("1f436", "1f34e", "1f418"):
-        shutil.copy(MEDIA / "pictures" / f"{name}.jpg", tmp_path / "photos")
-    words = ["find", str(tmp_path / "photos"), "an elephant", "--library", str(tmp_path / "lib"), "--wait", "--json"]
+    copy_photos(tmp_path / "photos", "panda", "coffee", "giraffe")
+    words = ["find", str(tmp_path / "photos"), "a giraffe", "--library", str(tmp_path / "lib"), "--wait", "--json"]
     assert main([*words, "--preset", "light", "--quiet"]) == 0
     answer = json.loads(capsys.readouterr().out)
-    assert answer["hits"][0]["file"].endswith("1f418.jpg")
+    assert answer["hits"][0]["file"].endswith("giraffe.jpg")
     assert {hit["kind"] for hit in answer["hits"]} == {"seen"}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import shutil
 from dataclasses import replace
@@ -19,7 +18,7 @@ from seehear.data.encode import encode_library
 from seehear.data.latents import LatentData, load_latents
 from seehear.data.library import Library
 from seehear.data.prepare import prepare
-from seehear.demo import MEDIA, run
+from seehear.demo import MEDIA
 from seehear.errors import SeehearError
 from seehear.evaluation.embedded import Embedded
 from seehear.methods.painter import Painter, PainterConfig
@@ -31,9 +30,10 @@ from seehear.recipes.generate import GenerateOptions, generate
 from seehear.recipes.painting import PainterOptions, Pictures, learn_painter
 from seehear.recipes.run import finish
 from seehear.space import SharedSpace, load_method
+from tests import media
 from tests.pictures import SIZE, painting, pictures
 
-SOUND = str(MEDIA / "sounds" / "1-100032-A.opus")
+SOUND = str(MEDIA / "sounds" / "dog.opus")
 SMALL = PainterOptions(size=8, components=4, hidden=16, blocks=1, steps=3, batch_size=4)
 WIDTH = 1280  # of the picture encoder's latents
 
@@ -42,24 +42,15 @@ WIDTH = 1280  # of the picture encoder's latents
 def world(tmp_path_factory):
     """A library of 14 pictures and 8 sounds with a run whose space holds both, and its painter."""
     folder = tmp_path_factory.mktemp("generate")
-    with open(MEDIA / "manifest.csv", newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    kept = [[r for r in rows if r[kind] and r["split"] == s] for kind in ("image", "audio") for s in ("train", "val")]
-    rows = [row for part, most in zip(kept, (11, 3, 6, 2), strict=True) for row in part[:most]]
-    for row in rows:
-        for kind in ("image", "audio"):
-            if row[kind]:
-                (folder / row[kind]).parent.mkdir(exist_ok=True)
-                shutil.copy(MEDIA / row[kind], folder / row[kind])
-    with open(folder / "manifest.csv", "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    rows = [*media.pictures(folder, 14), *media.sounds(folder, 1)[:8]]
+    for n, row in enumerate(rows):
+        row["split"] = "val" if n % 4 == 3 else "train"
+    media.write_manifest(folder, rows)
     prepare(folder / "manifest.csv", folder / "lib", PrepareOptions(workers=0))
     library = Library.open(folder / "lib")
     encode_library(library, ["efficientnet-lite0", "logmel", "minilm"], workers=0, device="cpu")
-    short = replace(run(), train=replace(run().train, epochs=2, evaluations=1, device="cpu"))
-    short = replace(short, method=replace(short.method, dim=8))
+    run = media.hub_run()
+    short = replace(run, method=replace(run.method, dim=8))
     finish(LatentInputs(load_latents(library), library=str(folder / "lib")), short, folder / "run")
     learn_painter(folder / "run", library, SMALL, device="cpu")
     return folder
@@ -387,7 +378,8 @@ def test_mistakes_are_one_line(world, tmp_path, capsys):
 def test_a_run_without_sound_says_so(world, tmp_path):
     model = tmp_path / "run" / "model"
     data = load_latents(Library.open(world / "lib")).only(("video", "text"))
-    short = replace(run(), train=replace(run().train, epochs=1, evaluations=1, device="cpu"))
+    run = media.hub_run()
+    short = replace(run, train=replace(run.train, epochs=1))
     finish(
         LatentInputs(data),
         replace(short, method=replace(short.method, dim=8, pairs=(("video", "text"),))),

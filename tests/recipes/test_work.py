@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -24,7 +23,6 @@ from seehear.data.locking import keeper, writing
 from seehear.data.prepare import prepare
 from seehear.data.records import COARSE, COPY_OF, UNCUT
 from seehear.data.watching import watched
-from seehear.demo import MEDIA
 from seehear.errors import SeehearError
 from seehear.progress import Interrupted
 from seehear.recipes import find, work
@@ -33,6 +31,7 @@ from seehear.recipes.work import Work
 from seehear.search.index import indexes
 from tests.data.fake_encoders import FakeSound
 from tests.data.makers import shots, sound
+from tests.media import copy_photos
 
 
 @pytest.fixture(autouse=True)
@@ -266,8 +265,7 @@ def test_a_change_of_the_folder_is_noticed(tmp_path):
 @pytest.mark.slow
 def test_the_command_is_opened_killed_opened_again_and_shared(tmp_path):
     """With packaged weights, in processes of their own."""
-    (tmp_path / "photos").mkdir()
-    shutil.copy(MEDIA / "pictures" / "1f436.jpg", tmp_path / "photos")
+    copy_photos(tmp_path / "photos", "panda")
     words = ["open", str(tmp_path / "photos"), "--library", str(tmp_path / "lib"), "--no-browser", "--preset", "light"]
     start = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
     command = [sys.executable, "-c", start + "from seehear.cli import main; sys.exit(main(sys.argv[1:]))", *words]
@@ -287,12 +285,12 @@ def test_the_command_is_opened_killed_opened_again_and_shared(tmp_path):
         return process, address
 
     first, address = opened(1)
-    hits = ask(address, "api/search", {"parts": [{"text": "an elephant"}]})["hits"]
-    assert [hit["clip"]["source"] for hit in hits] == ["1f436.jpg"]
-    shutil.copy(MEDIA / "pictures" / "1f418.jpg", tmp_path / "photos")
+    hits = ask(address, "api/search", {"parts": [{"text": "a giraffe"}]})["hits"]
+    assert [hit["clip"]["source"] for hit in hits] == ["panda.jpg"]
+    copy_photos(tmp_path / "photos", "giraffe")
     while ask(address, "api/progress")["searchable"] < 2:
         time.sleep(0.5)
-    assert len(ask(address, "api/search", {"parts": [{"text": "an elephant"}]})["hits"]) == 2
+    assert len(ask(address, "api/search", {"parts": [{"text": "a giraffe"}]})["hits"]) == 2
     first.kill()
     first.communicate()
     again, address = opened(2)

@@ -142,7 +142,7 @@ def test_runs_are_chosen_and_keep_their_uploads_apart(client, library):
     early, late = (search(client, {"text": "a fire"}, run=run) for run in ("early", "late"))
     assert (early["run"], late["run"]) == ("early", "late")
     assert [h["score"] for h in early["hits"]] != [h["score"] for h in late["hits"]]
-    sent = send(client, MEDIA / "pictures" / "1f426.jpg", run="early").json()
+    sent = send(client, MEDIA / "photos" / "panda.jpg", run="early").json()
     assert search(client, {"upload": sent["id"]}, run="early")["hits"]
     refused = client.post("/api/search", json={"parts": [{"upload": sent["id"]}], "run": "late"})
     assert (refused.status_code, refused.json()["code"]) == (404, "upload_gone")
@@ -256,7 +256,7 @@ def test_the_map_has_every_clip_once(client, library):
 def test_ten_clients_at_once(client):
     words = ["a dog", "rain", "sea waves", "a baby", "a clock"]
     alone = {word: ids(search(client, {"text": word}, k=10)) for word in words}
-    sound = (MEDIA / "sounds" / "1-100032-A.opus").read_bytes()
+    sound = (MEDIA / "sounds" / "dog.opus").read_bytes()
 
     def one(n):
         word = words[n % len(words)]

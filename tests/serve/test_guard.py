@@ -26,7 +26,7 @@ from seehear.serve.files import Folders
 from seehear.serve.guard import Guard
 from tests.serve import crashing
 
-SOUND = MEDIA / "sounds" / "1-100032-A.opus"
+SOUND = MEDIA / "sounds" / "dog.opus"
 GIF_FRAME = b"\x2c\0\0\0\0\1\0\1\0\x80\0\0\0\xff\xff\xff\2\2\x44\1\0"
 TOKEN = "0123456789abcdef-token"
 
@@ -190,7 +190,7 @@ def planted(built, client, monkeypatch):
     """Clips whose files lie outside of the media folder, by their path and by a link; one that is no file."""
     library = Library.open(built / "lib")
     secret = built / "secret.mp4"
-    secret.write_bytes((MEDIA / "clips" / "bbb_15.mp4").read_bytes())
+    secret.write_bytes((MEDIA / "films" / "rabbit.mp4").read_bytes())
     (built / "media" / "linked.mp4").symlink_to(secret)
     (built / "media" / "linked").symlink_to(built)
     sources = ["../secret.mp4", str(secret), "linked.mp4", "linked/secret.mp4", "sounds", "talk/../../secret.mp4"]

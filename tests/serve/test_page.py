@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from seehear.data.library import Library
-from seehear.demo import MEDIA
+from seehear.demo import ASSETS, MEDIA
+from tests.media import TITLES
 from tests.serve import world
 
 SHOTS = os.environ.get("SEEHEAR_SHOTS")
@@ -139,12 +140,10 @@ def test_words_find_clips_that_say_why(browser, address):
         until(page, "document.querySelector('#q').value === 'a dog barks'")
 
 
-def test_a_dropped_file_finds_itself_alone_and_with_words(browser, address):
+def test_a_dropped_file_finds_itself_alone_and_with_words(browser, address, built):
     with opened(browser, address) as page:
         go(page)
-        sounds = sorted((MEDIA / "sounds").glob("*.opus"))
-        own = {row["audio"] for row in world.chosen() if row["audio"]}
-        sound = next(p for p in sounds if f"sounds/{p.name}" in own)
+        sound = built / "media" / "sounds" / "dog-0.opus"
         drop(page, sound)
         assert searched(page).first.get_attribute("data-id") == f"sounds/{sound.name}"
         assert page.locator("#parts li").count() == 1
@@ -166,9 +165,9 @@ def test_a_dropped_file_finds_itself_alone_and_with_words(browser, address):
 def test_a_file_that_is_no_media_is_refused_by_name(browser, address, tmp_path):
     with opened(browser, address, refusals=True) as page:
         go(page)
-        drop(page, MEDIA / "pictures_of_sounds.json")
+        drop(page, ASSETS / "queries.csv")
         said = page.inner_text("#results .problem")
-        assert "pictures_of_sounds.json" in said
+        assert "queries.csv" in said
         shoot(page, "refused")
         big = tmp_path / "big.wav"
         big.write_bytes(b"RIFF" + bytes(3_100_000))
@@ -182,7 +181,7 @@ def test_a_server_that_is_busy_says_so_and_what_to_do(browser, address):
     with opened(browser, address, refusals=True) as page:
         go(page)
         page.route("**/api/uploads?*", lambda route: route.fulfill(status=503, json=busy))
-        drop(page, MEDIA / "sounds" / "1-100032-A.opus")
+        drop(page, MEDIA / "sounds" / "dog.opus")
         said = page.inner_text("#results .problem")
         assert "busy with other files" in said
         assert "ry again in a minute" in said
@@ -193,10 +192,10 @@ def test_filters_leave_what_they_say(browser, address):
         go(page, "/?q=something")
         searched(page)
         page.click("#filters summary")
-        page.select_option("#label", "rooster")
-        page.wait_for_url("**label=rooster**")
+        page.select_option("#label", "owl")
+        page.wait_for_url("**label=owl**")
         until(page, f"document.querySelectorAll('#results .card').length === {world.SOUNDS}")
-        assert set(page.locator("#results .where .tag:nth-child(2)").all_inner_texts()) == {"rooster"}
+        assert set(page.locator("#results .where .tag:nth-child(2)").all_inner_texts()) == {"owl"}
         shoot(page, "filters")
         accessible(page)
         page.fill("#says", "nobody ever says this")
@@ -304,7 +303,7 @@ def test_the_map_selects_and_shows(browser, address):
         page.mouse.down()
         page.mouse.move(box["x"] + box["width"] - 16, box["y"] + box["height"] - 16, steps=4)
         page.mouse.up()
-        total = len(world.chosen()) + 3
+        total = len(TITLES) * world.SOUNDS + world.PICTURES + world.CLIPS + 3
         assert page.inner_text("#region-title").startswith(f"{total} clips")
         page.wait_for_selector("#region .card")
         page.select_option("#colour", "source")

@@ -1,0 +1,41 @@
+"""Benchmarks of which a number stands in the documentation train on nothing that they are scored on."""
+
+import csv
+import importlib
+import os
+from pathlib import Path
+
+import pytest
+
+from seehear.data.library import Clip
+
+ROOT = Path(__file__).parent.parent
+DATA = Path(os.environ.get("SEEHEAR_DATA", "../shared/data"))
+
+
+@pytest.mark.data
+@pytest.mark.skipif(not (DATA / "esc10").is_dir(), reason=f"no {DATA}/esc10: set SEEHEAR_DATA")
+def test_no_fold_trains_on_what_it_is_scored_on(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    folds, media = importlib.import_module("demo_folds"), importlib.import_module("hub_media")
+    with media.make(DATA.resolve(), tmp_path).open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    clips = [
+        Clip(
+            id=str(n),
+            source=row["image"] or row["video"],
+            audio_source=row["audio"],
+            group=row["group"],
+            split=row["split"],
+            labels=(row["labels"],) if row["labels"] else (),
+            meta={"fold": row["fold"]},
+        )
+        for n, row in enumerate(rows)
+    ]
+    for fold in "1234":
+        splits = {c.id: folds._split(c, fold, held_out=True) for c in clips}
+        test = {c.group for c in clips if splits[c.id] == "test"}
+        assert test.isdisjoint(c.group for c in clips if splits[c.id] != "test")
+        assert all(splits[c.id] == "test" for c in clips if folds._shown(c) or c.meta["fold"] == fold)
+    own = {c.id: folds._split(c, "4", held_out=False) for c in clips}
+    assert own == {c.id: c.split for c in clips}  # what `seehear evaluate` goes by
