@@ -99,8 +99,9 @@ class DemoReport:
     def __str__(self) -> str:
         lines = [
             "",
-            f"{self.files} films, photos and sounds without one subtitle: {100 * self.scores[-1].first:.0f} of 100 "
-            "questions about what is seen, spoken or written there bring up the right moment first.",
+            f"{self.files} films, photos and sounds without one subtitle: {100 * self.scores[-1].first:.0f} % of "
+            "questions about what is seen, spoken or written there bring up the right moment first "
+            f"(chance {100 * self.scores[-1].chance:.0f} %).",
             "",
             "  words for what is         first  in first 3   chance  questions  moments",
             *map(str, self.scores),
