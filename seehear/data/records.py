@@ -18,6 +18,8 @@ COPY_OF = "copy_of"
 COARSE, UNCUT = "coarse", "yes"
 """In a source's entry: of a long file that has a few short clips until its scenes and pauses are found, `UNCUT`; of one
 that was cut then, the ids of the short clips, which are kept until the others can be found (JSON)."""
+TIME_UP = "time_up"
+"""In a source's entry: the time limit within which its scenes and pauses were not found; a higher one tries again."""
 GIVEN = "given"
 """In a source's entry, in place of its split: the user says for its clips where they belong."""
 _SPLIT_NAMES = {name: name for name in SPLITS} | {
