@@ -137,6 +137,15 @@ class OpenIndex:
         """Numbers of the rows of a kind."""
         return self._rows[kind]
 
+    def repeated_by(self, run: OpenIndex, kind: str) -> bool:
+        """Whether this is a frozen index that holds the rows of a kind of a run's index, which the run left as they
+        are."""
+        modality = next((m for m, own in _KIND_OF.items() if own == kind), None)
+        if modality is None or not self.frozen or run.frozen or modality not in run.space.locked:
+            return False
+        made = [[info["fingerprint"] for info in space.encoders.get(modality, ())] for space in (self.space, run.space)]
+        return made[0] == made[1]
+
     def words(self, text_E: np.ndarray, kind: str) -> np.ndarray:
         """(rows of the kind,) evidence that words mean them."""
         if kind not in self.calibration.scales:

@@ -224,8 +224,11 @@ class MomentSearch:
                     yield index, kind, index.words(vector_E, kind)
 
     def _answers(self, index: OpenIndex, kind: str) -> bool:
-        """Texts are compared by the encoder of texts alone, where the library has latents of one: a space learned for
-        other modalities knows less of words."""
+        """Whether words are compared with a kind of rows of an index. What a run left as it is answers in the frozen
+        index. Texts are compared by the encoder of texts alone, where the library has latents of one: a space learned
+        for other modalities knows less of words."""
+        if any(other.repeated_by(index, kind) for other in self.indexes):
+            return False
         alone = [i for i in self.indexes if tuple(i.space.modalities) == ("text",)]
         return kind in ("seen", "heard") or index in (alone or self.indexes)
 

@@ -223,6 +223,25 @@ def test_likeness_is_not_left_to_what_was_trained(library):
     assert animals(both.search({"audio": "cat.wav"}, k=3, kinds=["heard"])) == ["cat"] * 3
 
 
+def test_what_a_run_left_as_it_is_counts_once(library, searcher):
+    """A run that bound sounds to pictures holds the pictures of a frozen index again: words find them there."""
+
+    class Bound(Space):
+        locked = ("video",)
+
+        def one(self, item):
+            return super().one({"text": item["text"].replace("cat", "bird")} if "text" in item else item)
+
+    run = Bound("video", "audio", "text", fingerprint="bound")
+    build_index(library, run, name="bound", model="/runs/bound")
+    calibrate_index(library, run, "bound")
+    both, alone = (MomentSearch(library, names) for names in ({"frozen-toy": JOINT, "bound": run}, {"bound": run}))
+    assert both.search("a cat", k=24, kinds=["seen"]).hits == searcher.search("a cat", k=24, kinds=["seen"]).hits
+    assert animals(alone.search("a cat", k=3, kinds=["seen"])) == ["bird"] * 3
+    assert {"bird", "cat"} <= set(animals(both.search("a cat", k=8, kinds=["heard"])))
+    assert animals(both.search({"audio": "cat.wav"}, k=3, kinds=["seen"])) == ["cat"] * 3
+
+
 def test_filters(searcher):
     answer = searcher.search("a horse", k=24, filters=Filters(splits=("test",)))
     assert {hit.clip for hit in answer.hits} <= {f"{toy.ANIMALS[n % 6]}{n:02d}" for n in range(18, 24)}
