@@ -212,9 +212,9 @@ class MomentSearch:
             rows = index.rows(kind)
             if allowed_C is not None:
                 evidences = np.where(allowed_C[index.clips_N[rows]], evidences, -1.0)
-            best = top(evidences, _ROWS)
-            best = best[evidences[best] > 0]
-            values, numbers = evidences[best].tolist(), best + rows.start
+            high = top(evidences, _ROWS)
+            high = high[evidences[high] > 0]
+            values, numbers = evidences[high].tolist(), high + rows.start
             ids, items = self.clips.ids(index.clips_N[numbers]), index.items_N[numbers].tolist()
             for clip, item, value, row in zip(ids, items, values, numbers.tolist(), strict=True):
                 own = found.setdefault(clip, {})
