@@ -233,7 +233,7 @@ def _percent(metrics: dict[str, float]) -> dict[str, float]:
 
 def films(work: Path) -> dict[str, Any]:
     """`home`: typed words to moments, before and after what is learned is indexed too."""
-    bring_up_to_date(home.DATA / "files", work / "home" / "library", preset="light")
+    bring_up_to_date(home.DATA / "files", str(work / "home" / "library"), preset="light")
     library, folder = Library.open(work / "home" / "library"), work / "home" / "run"
     rows: dict[str, Any] = {}
     learned = learn(library, folder)
