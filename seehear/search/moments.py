@@ -23,13 +23,15 @@ from seehear.data.current import frame_seconds, is_frame
 from seehear.data.library import Clip, Library
 from seehear.errors import SeehearError, unknown
 from seehear.search.allowed import allowed_clips
+from seehear.search.answer import Answer, Moment
 from seehear.search.background import KINDS, OpenIndex, kind_of_text
-from seehear.search.calibrate import confidence, in_words
+from seehear.search.calibrate import confidence
 from seehear.search.exact import top
 from seehear.search.filters import Filters
 from seehear.search.index import search_fulltext
 from seehear.search.joining import joined, share_held, telling_words
 from seehear.search.query import PART_MODALITY, Part, SearchSpace
+from seehear.types import Modality
 
 _ROWS = 2000  # best rows of a channel that are looked at
 _DEPTH = 200  # clips of each ranking that are joined, at least
@@ -45,65 +47,6 @@ _LONGEST = 30.0
 
 class NothingToCompare(SeehearError):
     """No part of a query can be compared with anything that the library holds."""
-
-
-@dataclass(frozen=True)
-class Moment:
-    file: str
-    """Where the file is; '' for a clip of text alone."""
-    start: float
-    """Seconds: of the text that answers where it has times, else of the clip, around the frame where it is long."""
-    end: float
-    kind: str
-    """seen, heard, spoken, screen; text for a caption of the user's own."""
-    text: str
-    """The text that answers, else the clip's first."""
-    score: float
-    """Orders the moments; in [0, 1]."""
-    confidence: float
-    """Share of hits of this confidence that are right, in [0, 1]."""
-    clip: str
-    source: str
-    """The file as the library names it."""
-    labels: tuple[str, ...] = ()
-    also: tuple[str, ...] = ()
-    """Other places of the same file."""
-    still: float = 0.0
-    """Seconds: the frame that answers, else the middle."""
-
-    @property
-    def words(self) -> str:
-        """The confidence in words."""
-        return in_words(self.confidence)
-
-    def plain(self) -> dict[str, Any]:
-        names = ("file", "start", "end", "kind", "text", "score", "confidence", "words")
-        places = {"also": list(self.also)} if self.also else {}
-        return {name: getattr(self, name) for name in names} | places
-
-
-@dataclass(frozen=True)
-class Answer:
-    query: str
-    hits: list[Moment]
-    indexed: int
-    """Clips that a search can find."""
-    clips: int
-    """All clips of the library."""
-
-    @property
-    def words(self) -> str:
-        """The confidence of its surest moment in words: 'nothing close' where the nearest is no answer."""
-        return in_words(max((hit.confidence for hit in self.hits), default=0.0))
-
-    def plain(self) -> dict[str, Any]:
-        return {
-            "query": self.query,
-            "words": self.words,
-            "hits": [hit.plain() for hit in self.hits],
-            "indexed": self.indexed,
-            "clips": self.clips,
-        }
 
 
 @dataclass(frozen=True)
@@ -143,7 +86,8 @@ class MomentSearch:
         filters: Filters | None = None,
         fulltext: bool = True,
     ) -> Answer:
-        """The k best moments. `kinds`: how they may answer; in every way by default."""
+        """The k best moments. `kinds`: how they may answer; in every way by default. Besides what `Part` says, a part
+        may be {"vectors"}: those of one file, {index: {modality: (E,)}}."""
         parts = [query] if isinstance(query, str | Mapping) else list(query)
         if not parts:
             raise SeehearError("nothing to search for: give words, a sound, a picture, a video or a clip")
@@ -206,7 +150,7 @@ class MomentSearch:
     def _channels(self, part: Part, kinds: Sequence[str]) -> Iterator[tuple[OpenIndex, str, np.ndarray]]:
         """(index, kind, evidence of each row of the kind) wherever a part can be compared."""
         item = {"text": part} if isinstance(part, str) else {n: v for n, v in part.items() if n != "weight"}
-        own = [name for name in PART_MODALITY if name in item] + [name for name in ("clip",) if name in item]
+        own = [name for name in (*PART_MODALITY, "clip", "vectors") if name in item]
         if len(own) != 1:
             listed = ", ".join(PART_MODALITY)
             raise SeehearError(f"a part of a query is one of {listed} or clip; got {', '.join(item) or 'none'}")
@@ -217,7 +161,10 @@ class MomentSearch:
 
     def _of_words(self, item: Mapping[str, Any], kinds: Sequence[str]) -> Iterator[tuple[OpenIndex, str, np.ndarray]]:
         for index in self.indexes:
-            here = [kind for kind in kinds if len(index.rows(kind)) and self._answers(index, kind)]
+            # A kind that has just come to an index that grows is calibrated a moment later.
+            scales = index.calibration.scales
+            known = [kind for kind in kinds if kind in scales or not scales]
+            here = [kind for kind in known if len(index.rows(kind)) and self._answers(index, kind)]
             if "text" in index.space.modalities and here:
                 vector_E = index.space.encode_query([item])[0]
                 for kind in here:
@@ -235,7 +182,7 @@ class MomentSearch:
         """A frozen space finds its like; any space that has both modalities finds its counterparts."""
         if name == "clip" and item["clip"] not in self.clips:
             raise SeehearError(f"no clip {item['clip']!r} in {self.library.uri}")
-        asked = ("video", "audio") if name == "clip" else (PART_MODALITY[name],)
+        asked = (PART_MODALITY[name],) if name in PART_MODALITY else ("video", "audio")
         for modality, kind in ((m, k) for m in asked for k in kinds if k in ("seen", "heard")):
             like = (modality == "video") == (kind == "seen")
             frozen = [i for i in self.indexes if i.frozen and modality in i.space.modalities]
@@ -245,10 +192,18 @@ class MomentSearch:
                 # Training makes likeness worse: the nearest sound is of the same class less often than before.
                 if like and frozen and index not in frozen:
                     continue
-                own = name == "clip"
-                vector_E = index.vector_of(item["clip"], modality) if own else index.space.encode_query([item])[0]
+                vector_E = self._vector(index, item, name, modality)
                 if vector_E is not None and (like or name != "clip"):
                     yield index, kind, index.media(vector_E, modality, kind)
+
+    def _vector(self, index: OpenIndex, item: Mapping[str, Any], name: str, modality: Modality) -> np.ndarray | None:
+        """(E,) a sound, picture, film or clip in the space of an index; None where it has none there."""
+        if name == "clip":
+            return index.vector_of(item["clip"], modality)
+        if name == "vectors":
+            vector_E: np.ndarray | None = item["vectors"].get(index.name, {}).get(modality)
+            return vector_E
+        return index.space.encode_query([item])[0]
 
     def _by_words(self, words: str, kinds: Sequence[str]) -> dict[str, tuple[int, float]]:
         """{clip: (its best text, share of the words that it holds)} by full text, best first."""
