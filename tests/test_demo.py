@@ -11,7 +11,7 @@ from seehear import demo
 from seehear.data.library import Clip
 from seehear.demo import ASSETS, MEDIA, WAYS, Question, Score
 from seehear.media.files import probe
-from seehear.search.moments import Answer, Moment
+from seehear.search.answer import Answer, Moment
 
 ROOT = Path(__file__).parent.parent
 FILES = {path.relative_to(MEDIA).as_posix() for path in MEDIA.rglob("*") if path.is_file()}
