@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from heapq import nlargest
 from typing import Any
 
@@ -80,10 +81,7 @@ class MomentSearch:
         self.library = library
         self.clips = ClipTable(library)
         self.indexes = [OpenIndex(library, space, name, self.clips) for name, space in spaces.items()]
-        indexed_C = np.zeros(len(self.clips), bool)
-        for index in self.indexes:
-            indexed_C[index.clips_N] = True
-        self.indexed = int(indexed_C.sum())
+        self.indexed = len(reduce(np.union1d, (index.clips_N for index in self.indexes), np.empty(0)))
         self._roots, self._copies = library.roots(), library.copies()
 
     def search(
@@ -129,10 +127,7 @@ class MomentSearch:
         self, parts: Sequence[Part], channels: Sequence[Sequence[Channel]], allowed: set[str] | None = None
     ) -> dict[str, _Match]:
         """{clip: its best match}; of several parts the weighted mean of their evidences counts."""
-        allowed_C = None
-        if allowed is not None:
-            allowed_C = np.zeros(len(self.clips), bool)
-            allowed_C[[self.clips.place(clip) for clip in allowed if clip in self.clips]] = True
+        allowed_C = None if allowed is None else self.clips.mask(allowed)
         asked_for = _whole(parts)
         total: dict[str, float] = {}
         others: dict[str, float] = {}
@@ -157,9 +152,9 @@ class MomentSearch:
             rows = index.rows(kind)
             if allowed_C is not None:
                 evidences = np.where(allowed_C[index.clips_N[rows]], evidences, -1.0)
-            high = top(evidences, _ROWS)
-            high = high[evidences[high] > 0]
-            values, numbers = evidences[high].tolist(), high + rows.start
+            near = top(evidences, _ROWS)
+            near = near[evidences[near] > 0]
+            values, numbers = evidences[near].tolist(), near + rows.start
             ids, items = self.clips.ids(index.clips_N[numbers]), index.items_N[numbers].tolist()
             for clip, item, value, row in zip(ids, items, values, numbers.tolist(), strict=True):
                 own = found.setdefault(clip, {})
