@@ -104,7 +104,7 @@ def test_words_find_sounds_that_no_text_describes(tmp_path):
     assert recall(space, views, "video", "audio") >= 0.5
 
 
-def test_a_library_without_text_is_evaluated_and_indexed_in_the_space_that_words_reach(tmp_path):
+def test_a_library_without_text_is_evaluated_and_indexed_in_the_space_that_words_reach(tmp_path, few_phrases):
     """Real names, so that the tower of words is found; the latents are made up."""
     names = {"wordtower#modality=video": 1152, "ears": 12}
     views = world() | {"wordtower#modality=video": np.pad(world()["joint#modality=video"], ((0, 0), (0, 1136)))}
