@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from seehear.data.library import Library, clip_of_row
+from seehear.data.library import Library
 from seehear.data.records import Clip
+from seehear.data.rows import clip_of_row
 from seehear.errors import require
 
 

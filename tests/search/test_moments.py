@@ -8,7 +8,8 @@ import pytest
 from seehear.commands.search import show_answer
 from seehear.data import clip_table
 from seehear.data.current import frame_item
-from seehear.data.library import Source, Text, clip_of_row
+from seehear.data.library import Source, Text
+from seehear.data.rows import clip_of_row
 from seehear.errors import SeehearError
 from seehear.search.background import calibrate_index
 from seehear.search.filters import Filters
