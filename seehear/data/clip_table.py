@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from seehear.data.library import Library, clip_of_row
+from seehear.data.library import Library
 from seehear.data.records import Clip
+from seehear.data.rows import clip_of_row
 from seehear.errors import require
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ import pytest
 from seehear.commands.search import show_answer
 from seehear.data import clip_table
 from seehear.data.current import frame_item
-from seehear.data.library import Source, Text, VectorTable, clip_of_row
+from seehear.data.library import Source, Text, VectorTable
+from seehear.data.rows import clip_of_row
 from seehear.errors import SeehearError
 from seehear.search import moments
 from seehear.search.allowed import Allowed
