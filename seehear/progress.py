@@ -68,7 +68,7 @@ class Progress:
         if _listener is not None:
             _listener(self)
         now = time.monotonic()
-        if now - self._said >= _EVERY:
+        if now - self._said >= _EVERY and self.done < self.total:  # the end is said once, with the time it took
             self._said = now
             say(f"{self.what}: {self.status()}")
 
@@ -76,7 +76,8 @@ class Progress:
         seconds = max(time.monotonic() - self.started, 1e-9)
         rate = self.done / seconds
         left = f", {clock((self.total - self.done) / rate)} left" if 0 < self.done < self.total else ""
-        return f"{self.done:,} of {self.total:,} {self.unit}, {rate:,.1f} a second{left}"
+        pace = f"{rate:,.1f} a second" if rate >= 0.5 else f"{60 * rate:,.1f} a minute"
+        return f"{self.done:,} of {self.total:,} {self.unit}, {pace}{left}"
 
 
 class _Bar(Progress):
@@ -173,6 +174,13 @@ def clock(seconds: float) -> str:
     minutes, s = divmod(round(seconds), 60)
     hours, m = divmod(minutes, 60)
     return f"{hours}:{m:02d}:{s:02d}" if hours else f"{m}:{s:02d}"
+
+
+def length(seconds: float) -> str:
+    """Length of media: 95 -> '95 seconds', 720 -> '12 minutes', 12600 -> '3.5 hours'."""
+    if seconds < 120:
+        return counted(round(seconds), "second")
+    return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:,.1f} hours"
 
 
 # -- stopping ----------------------------------------------------------------------------------------------------------
