@@ -62,6 +62,7 @@ class Progress:
     def __init__(self, what: str, total: int, unit: str):
         self.what, self.total, self.unit, self.done = what, total, unit, 0
         self.started = self._said = time.monotonic()
+        self.ended = False
 
     def advance(self, n: int = 1) -> None:
         self.done += n
@@ -75,7 +76,8 @@ class Progress:
     def status(self) -> str:
         seconds = max(time.monotonic() - self.started, 1e-9)
         rate = self.done / seconds
-        left = f", {clock((self.total - self.done) / rate)} left" if 0 < self.done < self.total else ""
+        going = 0 < self.done < self.total and not self.ended
+        left = f", {clock((self.total - self.done) / rate)} left" if going else ""
         pace = f"{rate:,.1f} a second" if rate >= 0.5 else f"{60 * rate:,.1f} a minute"
         return f"{self.done:,} of {self.total:,} {self.unit}, {pace}{left}"
 
@@ -107,6 +109,7 @@ def progress(what: str, total: int, unit: str = "clips") -> Iterator[Progress]:
     try:
         yield p
     finally:
+        p.ended = True  # also before the total: training that stops early has nothing left
         if isinstance(p, _Bar):
             p.bar.stop()
         elif p.done:
