@@ -110,16 +110,13 @@ def _spaces(library: Library, device: str) -> Iterator[tuple[str, SearchSpace]]:
     frozen = [name for name in found if found[name].get("model", "").startswith(FROZEN)]
     runs = sorted(found.keys() - set(frozen), key=lambda n: found[n].get("made", ""))
     for name in [*frozen, *runs[-1:]]:
-        again = f"run 'seehear index {library.uri}{'' if name in frozen else ' RUN'}'"
-        if not (model := model_of(library.uri, found[name])):
-            say(f"the model of index {name} is no longer at {found[name].get('model')!r}: {again}")
-            continue
         try:
-            space = SharedSpace.from_pretrained(model, device=device)
+            space = SharedSpace.from_pretrained(model_of(library.uri, name, found[name]), device=device)
         except SeehearError as error:
             say(f"index {name} is left out: {error}")
             continue
         if space.fingerprint != found[name]["maker"]:
-            say(f"index {name} was made by another model: {again}")
+            again = "" if name in frozen else f" RUN --name {name}"
+            say(f"index {name} was made by another model: run 'seehear index {library.uri}{again}'")
             continue
         yield name, space

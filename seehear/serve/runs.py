@@ -21,7 +21,7 @@ from seehear.search.query import Searcher
 from seehear.serve.decoders import Decoders
 from seehear.serve.files import Folders
 from seehear.serve.problems import Problem
-from seehear.space import SharedSpace, model_of
+from seehear.space import ModelGone, SharedSpace, model_of
 
 _FRESH = 2.0  # seconds for which the library is not asked again what it holds
 _TEXTS = 4096  # vectors of words that are kept
@@ -129,14 +129,15 @@ class Runs:
             return known
 
     def _opened(self, name: str, about: Mapping[str, Any]) -> OpenRun:
-        model, todo = model_of(self.uri, about), f"seehear index {self.uri} RUN-FOLDER --name {name}"
-        if not model:
-            raise Problem(409, "model_gone", f"the model of run {name} is no longer at {about.get('model')!r}", todo)
         try:
+            model = model_of(self.uri, name, about)
             space = cast(GuardedSpace, GuardedSpace.from_pretrained(model, device=self.device))
             space.decoders = self.decoders
             searcher = Searcher(self._library, space, name)
+        except ModelGone as gone:
+            raise Problem(409, "model_gone", gone.message, gone.todo) from gone
         except SeehearError as error:
+            todo = f"seehear index {self.uri} RUN-FOLDER --name {name}"
             raise Problem(409, "run_unusable", str(error), todo) from error
         return OpenRun(name, _changed(about), space, searcher)
 
