@@ -78,7 +78,8 @@ class Progress:
         rate = self.done / seconds
         going = 0 < self.done < self.total and not self.ended
         left = f", {clock((self.total - self.done) / rate)} left" if going else ""
-        pace = f"{rate:,.1f} a second" if rate >= 0.5 else f"{60 * rate:,.1f} a minute"
+        digits = 0 if rate >= 10 else 1
+        pace = f"{rate:,.{digits}f} a second" if rate >= 0.5 else f"{60 * rate:,.1f} a minute"
         return f"{self.done:,} of {self.total:,} {self.unit}, {pace}{left}"
 
 

@@ -53,6 +53,8 @@ class Index:
             show(index_frozen(library, device=self.device), as_json=self.json)
         else:
             show(index_run(library, self.run_folder, name=self.name, device=self.device), as_json=self.json)
+        if not self.json:
+            print(f'next: seehear search {self.library} "what to look for"; seehear serve {self.library}')
 
 
 @dataclass(frozen=True, kw_only=True)
