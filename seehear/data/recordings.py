@@ -108,9 +108,9 @@ class TextsReport:
         before = f", {self.kept:,} read before" if self.kept else ""
         without = f", {self.without:,} without {lacking}" if self.without else ""
         rejected = f", {self.rejected:,} set aside (seehear info {self.library} --rejects)" if self.rejected else ""
+        read = f"{counted(self.made, 'file')} ({length(3600 * self.hours)}) in {clock(self.seconds)}"
         return (
-            f"{what} read by {self.model}: {counted(self.made, 'file')} ({length(3600 * self.hours)}) in "
-            f"{clock(self.seconds)}{before}{without}{rejected}\n"
+            f"{what} read by {self.model}: {read if self.made else 'nothing new'}{before}{without}{rejected}\n"
             f"{counted(self.lines, 'line')}; {self.clips_with:,} of {counted(self.clips, 'clip')} have {what}\n"
             f"next: seehear encode {self.library}"
         )

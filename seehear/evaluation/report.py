@@ -199,8 +199,8 @@ def _found(result: TaskResult) -> str:
     metric = "R@10" if result.chance.get("R@10", 0.0) <= 0.5 else "R@1"
     share, chance = result.metrics[metric], result.chance.get(metric, math.nan)
     place = "in the first ten" if metric == "R@10" else "first"
-    low = result.intervals.get(metric, (share, share))[0]
-    doubt = ", which may be all it is" if low <= chance else ""
+    low = result.intervals.get(metric, (math.nan, math.nan))[0]  # one recording has no interval: it may be anything
+    doubt = "" if low > chance else ", which may be all it is"
     expected = "" if math.isnan(chance) else f" (chance {100 * chance:.0f} %{doubt})"
     return f"{place} for {100 * share:.0f} % of {counted(result.counts['queries'], 'query')}{expected}."
 
@@ -298,7 +298,8 @@ def _finite(value: Any) -> Any:
 def _table(results: list[TaskResult]) -> Iterable[str]:
     first = results[0]
     names = [n for n in SHOWN[first.kind] if n in first.metrics]
-    counts = ", ".join(f"{value:,} {name}" for name, value in first.counts.items() if value)
+    one = {"queries": "query", "groups": "group", "classes": "class"}
+    counts = ", ".join(f"{n:,} {one.get(name, name) if n == 1 else name}" for name, n in first.counts.items() if n)
     rows = [[first.task, *names]]
     rows += [[r.model, *(cell(r.metrics[n], n, r.intervals.get(n)) for n in names)] for r in results]
     rows.append(["chance", *(cell(first.chance[n], n) if n in first.chance else "" for n in names)])

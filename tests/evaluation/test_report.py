@@ -1,5 +1,7 @@
 """The first lines of an evaluation: what the run finds, in a sentence a direction."""
 
+from dataclasses import replace
+
 from seehear.evaluation.report import Report, TaskResult
 
 
@@ -35,6 +37,9 @@ def test_without_words_sounds_and_pictures():
 def test_what_may_be_chance_says_so_and_few_clips_count_by_the_first():
     (found,) = verdict(result("text->video", low=0.1))
     assert found.endswith("for 88 % of 50 queries (chance 11 %, which may be all it is).")
+    for unknown in ({}, {"R@10": (float("nan"), float("nan"))}):
+        (found,) = verdict(replace(result("text->video"), intervals=unknown))
+        assert found.endswith("(chance 11 %, which may be all it is).")
     (found,) = verdict(result("text->video", hits=1.0, chance=1.0, low=1.0))
     assert found == "Words find the right clip by what is seen first for 50 % of 50 queries (chance 10 %)."
 
