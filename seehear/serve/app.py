@@ -106,7 +106,7 @@ def _searching(app: FastAPI) -> None:
 
     @app.post("/api/search", tags=["search"])
     def search(state: Held, query: Query) -> Answer:
-        """The best clips for words, files, clips, or several of them at once."""
+        """The best moments for words, files, clips, or several of them at once: of all indexes together, or of one."""
         return state.search(query)
 
     body = {
@@ -117,8 +117,9 @@ def _searching(app: FastAPI) -> None:
     @app.post("/api/uploads", tags=["search"], openapi_extra={"requestBody": body}, status_code=201)
     async def upload(state: Held, request: Request, run: RunName = "") -> UploadView:
         """A sound, picture or video to search with: the request's body is the file. It is turned into vectors and
-        deleted before this answers; the id stands for the vectors, in searches of the same run."""
-        opened = await run_in_threadpool(state.runs.get, run)
+        deleted before this answers; the id stands for the vectors, in searches of the same run, or of all together
+        where none is named."""
+        opened = await run_in_threadpool(state.opened, run)
         path = await state.uploads.receive(request.stream(), request.headers.get("content-length"))
         try:
             made = await run_in_threadpool(state.uploads.encode, path, opened)
@@ -127,10 +128,10 @@ def _searching(app: FastAPI) -> None:
         facts = made.facts
         return UploadView(
             id=made.id,
-            run=made.run,
+            run=run,
             kind=facts.kind,  # type: ignore[arg-type]  # one of the three
             seconds=made.seconds,
-            modalities=list(made.vectors),
+            modalities=made.modalities,
         )
 
     @app.get("/api/clip", tags=["library"])

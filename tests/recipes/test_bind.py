@@ -118,7 +118,9 @@ class Words:
         return np.stack([np.random.default_rng(list(text.encode())).normal(size=16) for text in texts])
 
 
-def test_a_library_without_text_is_evaluated_and_indexed_in_the_space_that_words_reach(tmp_path, monkeypatch):
+def test_a_library_without_text_is_evaluated_and_indexed_in_the_space_that_words_reach(
+    tmp_path, monkeypatch, few_phrases
+):
     def load(name, **_):
         if name not in ("joint", Words.name):
             raise SeehearError(f"{name} has no tower of words")
