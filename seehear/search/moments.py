@@ -119,7 +119,8 @@ class MomentSearch:
         typed = sum(_weight(part) for part in parts if _words(part)) / _whole(parts)
         order = joined(evidences, {clip: typed * share for clip, (_, share) in texts.items()}, known, allowed)
         hits = self._moments(order, found, texts, k)
-        return Answer(self._said(parts), hits, self.indexed, len(self.clips))
+        asked_for = " + ".join(part if isinstance(part, str) else str(next(iter(part.values()))) for part in parts)
+        return Answer(asked_for, hits, self.indexed, len(self.clips))
 
     # -- rankings ----------------------------------------------------------------------------------------------------
 
@@ -132,16 +133,14 @@ class MomentSearch:
         total: dict[str, float] = {}
         others: dict[str, float] = {}
         best: dict[str, _Match] = {}
-        answered = False
         for own, part in zip(channels, parts, strict=True):
             share = _weight(part) / asked_for
             for clip, match in self._part(own, allowed_C).items():
-                answered = True
                 total[clip] = total.get(clip, 0.0) + share * match.evidence
                 others[clip] = others.get(clip, 0.0) + share * match.others
                 if clip not in best or match.evidence > best[clip].evidence:
                     best[clip] = match
-        if not answered and not (self.clips.has_texts and any(_words(part) for part in parts)):
+        if not total and not (self.clips.has_texts and any(_words(part) for part in parts)):
             raise NothingToCompare(self._why_nothing(parts))
         return {clip: replace(best[clip], evidence=total[clip], others=others[clip]) for clip in total}
 
@@ -292,9 +291,6 @@ class MomentSearch:
         also = tuple(str(self.library.path_of(name, self._roots)) for name in self._copies.get(source, ()))
         sure = round(sure, 4)
         return Moment(path, start, end, match.kind, said, 0.0, sure, clip.id, source, clip.labels, also, still)
-
-    def _said(self, parts: Sequence[Part]) -> str:
-        return " + ".join(p if isinstance(p, str) else str(next(iter(p.values()))) for p in parts)
 
     def _why_nothing(self, parts: Sequence[Part]) -> str:
         uri, has = self.library.uri, sorted({m for index in self.indexes for m in index.space.modalities})

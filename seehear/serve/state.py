@@ -205,19 +205,20 @@ class State:
         end = min(clip.end, clip.start + jobs.PEAKS_SECONDS)
         return {"start": clip.start, "end": end, "peaks": json.loads(found.read_text())}
 
-    def preview(self, clip: Clip) -> Path:
-        """The clip from its start, as something that every browser plays; its time 0 is the clip's start."""
+    def preview(self, clip: Clip, start: float | None, end: float | None) -> Path:
+        """The clip, or from `start` to `end` of its file, as something that every browser plays."""
+        start, end = clip.start if start is None else start, clip.end if end is None else end
         still = views.is_still(clip)
         video = str(self.file(clip, "video")) if clip.has_video and not still else ""
         audio = str(self.file(clip, "audio")) if clip.has_audio else ""
-        end = min(clip.end, clip.start + self.config.preview_seconds)
-        if end <= clip.start or not (video or audio):
+        end = min(end, start + self.config.preview_seconds)
+        if not (start < end and start < clip.end and end > clip.start and (video or audio)):
             raise Problem(404, "no_media", f"clip {clip.id!r} has nothing to play")
 
         def make(out: Path) -> None:
-            self.slow(jobs.preview, video, audio, clip.start, end, str(out))
+            self.slow(jobs.preview, video, audio, start, end, str(out))
 
-        return self._made(Path(video or audio), "preview", (audio, clip.start, end), make)
+        return self._made(Path(video or audio), "preview", (audio, start, end), make)
 
     def _made(self, path: Path, what: str, key: Any, make: Any) -> Path:
         stat = path.stat()

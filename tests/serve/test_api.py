@@ -322,6 +322,16 @@ def test_what_browsers_do_not_play_has_a_preview(client, tmp_path):
     assert (part.status_code, part.content) == (206, answer.content[:10])
 
 
+def test_a_preview_goes_on_over_the_clips_of_a_moment(client, tmp_path):
+    clip = f"{world.TRAIN}#5.000-11.000"
+    answer = client.get("/api/preview", params={"clip": clip, "start": 3.0, "end": 5.5})
+    (tmp_path / "preview.mp4").write_bytes(answer.content)
+    with av.open(str(tmp_path / "preview.mp4")) as container:
+        assert container.duration / 1e6 == pytest.approx(2.5, abs=0.3)
+    elsewhere = client.get("/api/preview", params={"clip": clip, "start": 0.0, "end": 4.0})
+    assert (elsewhere.status_code, elsewhere.json()["code"]) == (404, "no_media")
+
+
 def test_the_map_has_every_clip_once(client, library):
     for method in ("pca", "tsne"):
         drawn = client.get("/api/map", params={"run": "late", "method": method}).json()

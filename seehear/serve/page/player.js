@@ -103,8 +103,9 @@ export class Stage {
 
   load(preview) {
     const { clip } = this;
-    this.offset = preview ? clip.start : 0;
-    const source = preview ? api.previewOf(clip.id) : api.mediaOf(clip.id, this.seen ? "video" : "audio");
+    const from = Math.min(clip.start, this.start), to = Math.max(clip.end, this.end); // a moment goes on over neighbours
+    this.offset = preview ? from : 0;
+    const source = preview ? api.previewOf(clip.id, from, to) : api.mediaOf(clip.id, this.seen ? "video" : "audio");
     const media = h(this.seen ? "video" : "audio", {
       src: source, preload: "auto", controls: this.seen, playsinline: true,
       poster: this.seen ? this.still() : null, "aria-label": clip.texts[0]?.text || clip.source,
