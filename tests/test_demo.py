@@ -11,7 +11,7 @@ from seehear import demo
 from seehear.data.library import Clip
 from seehear.demo import ASSETS, MEDIA, WAYS, Question, Score
 from seehear.media.files import probe
-from seehear.search.moments import Answer, Moment
+from seehear.search.answer import Answer, Moment
 
 ROOT = Path(__file__).parent.parent
 FILES = {path.relative_to(MEDIA).as_posix() for path in MEDIA.rglob("*") if path.is_file()}
@@ -57,11 +57,13 @@ def test_every_way_is_asked_for_and_no_question_twice():
 # -- scores ------------------------------------------------------------------------------------------------------------
 
 
-def test_an_answer_is_right_by_its_middle():
+def test_an_answer_is_right_by_what_plays_first():
     asked = Question("seen", "a dog", (("a.mp4", 3.0, 6.0), ("b.jpg", 0.0, float("inf"))))
     assert asked.right(moment("a.mp4", 2.9, 6.1))
+    assert asked.right(moment("a.mp4", 3.0, 12.0))
+    assert not asked.right(moment("a.mp4", 0.0, 6.0))
     assert asked.right(moment("b.jpg"))
-    assert not asked.right(moment("a.mp4", 5.0, 9.0))
+    assert not asked.right(moment("a.mp4", 5.5, 9.0))
     assert not asked.right(moment("c.jpg"))
 
 
@@ -92,7 +94,7 @@ def test_a_way_in_which_nothing_was_read_says_so():
 
 
 @pytest.fixture(scope="module")
-def shown(tmp_path_factory):
+def shown(tmp_path_factory, few_phrases):
     """`seehear demo` of four photos and a film; and once again."""
     media, folder = tmp_path_factory.mktemp("few") / "media", tmp_path_factory.mktemp("clone") / "seehear-demo"
     for name in (

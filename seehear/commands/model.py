@@ -19,7 +19,7 @@ from seehear.errors import SeehearError, check_range
 from seehear.evaluation.report import MAIN, compare_runs
 from seehear.progress import say
 from seehear.recipes.choose import Choice, choose
-from seehear.recipes.evaluate import EvaluateOptions, evaluate_run, evaluation_folder
+from seehear.recipes.evaluate import EvaluateOptions, evaluate_run, evaluation_folder, trained_on
 from seehear.recipes.leakage import check_leakage
 from seehear.recipes.plan import PlanOptions, plan
 from seehear.recipes.protocol_run import Fusion, evaluate_protocol
@@ -186,6 +186,8 @@ class Evaluate:
             say(f"report: {write_report(self.run_folder, self.library, self.page, out=out)}")
         elif out != self.run_folder:
             say(f"numbers: {out}")
+        if not self.json:
+            say(f"next: seehear index {self.library or trained_on(self.run_folder)} {self.run_folder}")
 
 
 @dataclass(frozen=True, kw_only=True)

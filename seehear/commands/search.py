@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional
 
+from seehear.commands.asking import ask_server
 from seehear.commands.parsing import Flat, show
 from seehear.data.library import Library
 from seehear.errors import SeehearError, check_range, require, unknown
 from seehear.progress import Interrupted, say
+from seehear.search.answer import Answer
 from seehear.search.behind import behind
 from seehear.search.filters import Filters
 from seehear.search.index import indexes
 from seehear.serve.config import ServeConfig
 
 if TYPE_CHECKING:
-    from seehear.search.moments import Answer, MomentSearch
+    from seehear.search.moments import MomentSearch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +55,8 @@ class Index:
             show(index_frozen(library, device=self.device), as_json=self.json)
         else:
             show(index_run(library, self.run_folder, name=self.name, device=self.device), as_json=self.json)
+        if not self.json:
+            print(f'next: seehear search {self.library} "what to look for"; seehear serve {self.library}')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,10 +86,18 @@ class Query:
         parts: list[Any] = [words] if words else []
         for kind in ("audio", "image", "video"):
             for path in getattr(self, kind):
-                if not path.is_file():
-                    raise SeehearError(f"no file {path}")
+                _check_example(kind, path)
                 parts.append({kind: str(path)})
         return parts + [{"clip": name} for name in self.like]
+
+    def for_server(self, words: str) -> dict[str, Any] | None:
+        """The same as a server is asked; None for what it does not take: files, whose copies it cuts, and SQL."""
+        parts: list[dict[str, str]] = [{"text": words}] if words else []
+        parts += [{"clip": name} for name in self.like]
+        filters = asdict(self.filters)
+        if not parts or self.audio or self.image or self.video or filters.pop("where") or filters.pop("meta"):
+            return None
+        return {"parts": parts, "k": self.k, "kinds": self.kinds, "fulltext": self.fulltext, "filters": filters}
 
     def answer(self, searcher: MomentSearch, words: str) -> Answer:
         return searcher.search(
@@ -120,12 +132,18 @@ class Search(Query):
     """Print the answer as JSON."""
 
     def run(self) -> None:
-        library = Library.open(self.library)
         if self.index:
-            self._one_index(library)
+            self._one_index(Library.open(self.library))
             return
         if self.modalities or self.hybrid or self.remove_gap:
             raise SeehearError("--modalities, --hybrid and --remove-gap are of one index: name it with --index")
+        query = self.for_server(self.words)
+        if query and (served := ask_server(self.library, query)):
+            for line in one_each(served.behind):
+                say(line)
+            show_answer(served.answer, as_json=self.json)
+            return
+        library = Library.open(self.library)
         from seehear.recipes.find import open_library
 
         searcher = open_library(library, device=self.device)
@@ -136,10 +154,12 @@ class Search(Query):
 
     def _one_index(self, library: Library) -> None:
         from seehear.search.query import Searcher
-        from seehear.space import SharedSpace
+        from seehear.space import SharedSpace, model_of
 
-        name, model = _index(library, self.index)
-        space = SharedSpace.from_pretrained(model, device=self.device)
+        found, name = indexes(library), self.index
+        if name not in found:
+            raise unknown("index", name, found)
+        space = SharedSpace.from_pretrained(model_of(library.uri, name, found[name]), device=self.device)
         hits = Searcher(library, space, name, remove_gap=self.remove_gap).search(
             self.parts(self.words),
             k=self.k,
@@ -155,6 +175,19 @@ class Search(Query):
             print("nothing found: the filters leave no clip")
         for number, hit in enumerate([] if self.json else hits, start=1):
             print(f"{number:3}  {hit.score:.3f}  {hit.modality:5}  {_place(hit.path, hit)}  {_short(hit.text)}")
+
+
+def _check_example(kind: str, path: Path) -> None:
+    """Refuses a file that cannot be asked with, before a folder is indexed or a model loaded for it."""
+    from seehear.media.files import probe
+
+    if not path.is_file():
+        raise SeehearError(f"no file {path}")
+    info = probe(path)
+    if kind == "image" and not info.is_picture:
+        raise SeehearError(f"{path} is no picture: give it by {'--video' if info.has_video else '--audio'}")
+    if kind == "audio" and not info.has_audio:
+        raise SeehearError(f"{path} has no sound")
 
 
 def show_answer(answer: Answer, *, as_json: bool) -> None:
@@ -175,8 +208,12 @@ def show_answer(answer: Answer, *, as_json: bool) -> None:
 
 def behind_lines(library: Library, names: Sequence[str]) -> list[str]:
     """What the indexes lack: one line for each command that makes it up."""
-    lines = filter(None, (behind(library, name) for name in names))
-    return list({line.partition(": run")[2]: line for line in lines}.values())
+    return one_each(behind(library, name) for name in names)
+
+
+def one_each(lines: Iterable[str]) -> list[str]:
+    """Of the lines that `behind` gave for several indexes, one for each command."""
+    return list({line.partition(": run")[2]: line for line in lines if line}.values())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,21 +251,6 @@ class Serve:
             import webbrowser
 
             webbrowser.open(address)
-
-
-def _index(library: Library, name: str) -> tuple[str, str]:
-    """Name and model of an index."""
-    from seehear.space import model_of
-
-    found = indexes(library)
-    if name not in found:
-        raise unknown("index", name, found)
-    if not (model := model_of(library.uri, found[name])):
-        raise SeehearError(
-            f"the model of index {name} is no longer at {found[name].get('model')!r}: run 'seehear index "
-            f"{library.uri} RUN'"
-        )
-    return name, model
 
 
 def _place(path: str, hit: Any) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from seehear.cli import main
 from seehear.data import prepare as module
 from seehear.data import reading
 from seehear.data.library import Library, Text, Vectors
@@ -88,6 +89,20 @@ def test_a_folder(media, tmp_path):
     assert report.modalities == {"video": 3, "audio": 3, "text": 4}
     assert report.hours == pytest.approx((1.2 + 1.5 + 3.0) / 3600)
     assert f"next: seehear encode {tmp_path / 'lib'}" in str(report)
+
+
+def test_the_report_names_what_happened_and_info_what_is_damaged(tmp_path, capsys):
+    (tmp_path / "media").mkdir()
+    sound(tmp_path / "media" / "whole.wav")
+    cut = film(tmp_path / "media" / "cut.mkv", seconds=8.0)
+    cut.write_bytes(cut.read_bytes()[: -cut.stat().st_size // 5])
+    lib = str(tmp_path / "lib")
+    assert "\n  this run: 2 new files\n" in str(prepare(tmp_path / "media", lib, HERE))
+    assert "\n  this run: 2 unchanged\n" in str(prepare(tmp_path / "media", lib, HERE))
+    assert main(["info", lib]) == 0
+    assert capsys.readouterr().out.endswith(f"which and why: seehear info {lib} --rejects\n")
+    assert main(["info", lib, "--rejects"]) == 0
+    assert "\n  cut.mkv: read in part: the file claims 8.0 s but ends after " in capsys.readouterr().out
 
 
 def test_what_is_listed_can_be_read(media, tmp_path):
@@ -250,6 +265,29 @@ def test_films_are_cut_at_scenes_and_sounds_at_pauses(tmp_path, monkeypatch):
     before = state(tmp_path / "slow")
     prepare(folder, tmp_path / "slow", HERE)
     assert state(tmp_path / "slow") == before
+
+
+def test_scenes_that_took_too_long_are_looked_for_again_with_more_time(tmp_path, monkeypatch):
+    (tmp_path / "folder").mkdir()
+    shots(tmp_path / "folder" / "film.mkv", [3.0, 14.0])
+    find, asked = reading.find_cuts, []
+
+    def slowly(path, duration, *, seconds):
+        asked.append(seconds)
+        return find(path, duration, seconds=0.0 if seconds < 300 else seconds)
+
+    monkeypatch.setattr(reading, "find_cuts", slowly)
+    fixed, found = [(0.0, 10.0), (10.0, 17.0)], (0.0, 3.0)
+    for limit, searches in ((200.0, 1), (200.0, 1), (100.0, 1), (400.0, 2), (800.0, 3), (1600.0, 3), (200.0, 3)):
+        report = prepare(tmp_path / "folder", tmp_path / "lib", replace(HERE, time_limit=limit))
+        assert len(asked) == searches
+        clips = [(clip.start, clip.end) for clip in Library.open(tmp_path / "lib").clips()]
+        if searches < 3:
+            assert clips == fixed
+            assert any("film.mkv#scenes" in place or "every 10 s" in place for place in map(str, report.rejects))
+        else:
+            assert clips[0] == found
+            assert not report.rejects
 
 
 def _too_slow(path):

@@ -26,6 +26,7 @@ from seehear.data.transcripts import Line, Word, main_language, read_transcripts
 from seehear.encoders import whisper
 from seehear.encoders.whisper import RATE, Segment, SpokenWord, Whisper, find_weights
 from seehear.errors import SeehearError
+from seehear.progress import length
 from tests.data.fake_readers import FakeRecogniser
 from tests.data.makers import film, picture, sound
 from tests.faults.outcome import Command
@@ -72,7 +73,7 @@ def test_every_recording_once(library):
     assert clip.texts == (Text("tone 1.", 1.0, 1.9, "speech", clip.texts[0].by),)
     assert clip.texts[0].by
     assert report.lines == sum(len(t.lines) for t in read_transcripts(library))
-    assert "speech read by fake: 6 files (0.01 hours) in" in str(report)
+    assert f"speech read by fake: 6 files ({length(3600 * report.hours)}) in 0:" in str(report)
     assert "2 without sound" in str(report)
     assert str(report).endswith(f"next: seehear encode {library.uri}")
 
@@ -340,7 +341,14 @@ def test_lines_end_at_pauses_and_sentences_and_run_over_segments():
         ("it", 4.0, 4.1),
     ]
     assert found[0].words[1] == Word("cat", 0.2, 0.6)
-    assert lines_of([segment(" a  translation ")]) == [Line("a translation", 0.0, 2.0)]
+    assert lines_of([segment(" a  translation ")]) == [Line("a translation", 0.0, 2.0, confidence=0.704)]
+
+
+def test_a_line_is_as_sure_as_its_words():
+    spoken = segment(words=(SpokenWord(" one", 0.0, 0.5, 0.9), SpokenWord(" two", 0.5, 1.0, 0.4)))
+    assert [line.confidence for line in lines_of([spoken])] == [0.65]
+    assert segment(log_probability=-0.5, no_speech=0.2).confidence == pytest.approx(0.8 * np.exp(-0.5))
+    assert segment(log_probability=0.1, no_speech=0.0).confidence == 1.0
 
 
 def test_no_line_is_much_longer_than_ten_seconds():

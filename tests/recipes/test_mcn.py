@@ -11,12 +11,11 @@ import torch
 
 from seehear.data.contexts import ContextConfig
 from seehear.data.latents import LatentData
-from seehear.methods.registry import make_method
 from seehear.nn.davemel import PADDING_DB, valid_frames
 from seehear.recipes import mcn
 from seehear.recipes.data import LatentInputs
 from seehear.recipes.run import recipe, train_on, validation_score
-from seehear.train.files import read_tensors
+from seehear.space import load_model
 from tests.recipes.test_run import data, world
 
 L, D, F, S = 5, 6, 8, 40
@@ -101,12 +100,9 @@ def test_a_run_trains_is_saved_whole_and_validated(spaces, tmp_path):
     latents = data(modalities=("video", "audio", "text"), noise=0.5)
     result = train_on(LatentInputs(latents), small(spaces=spaces), tmp_path / "run")
     assert result.score > 0.45  # chance is 0.275: 0.05 at R@1, 0.5 at R@10
-    saved, _ = read_tensors(tmp_path / "run" / "model" / "model.safetensors")
-    import json
-
-    config = json.loads((tmp_path / "run" / "model" / "config.json").read_text())
-    model = make_method("mcn", config["config"])
-    model.load_state_dict(saved)
+    model, config = load_model(tmp_path / "run")
+    assert config["method"] == "mcn"
+    model.eval()
     again = validation_score(model, inputs=LatentInputs(latents), clips=latents.split("val").joined())
     assert again["score"] == pytest.approx(result.score, abs=1e-6)
 

@@ -3,13 +3,17 @@
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from seehear.commands.search import show_answer
 from seehear.data import clip_table
 from seehear.data.current import frame_item
-from seehear.data.library import Source, Text, clip_of_row
+from seehear.data.library import Source, Text, VectorTable
+from seehear.data.rows import clip_of_row
 from seehear.errors import SeehearError
+from seehear.search import moments
+from seehear.search.allowed import Allowed
 from seehear.search.background import calibrate_index
 from seehear.search.filters import Filters
 from seehear.search.index import build_index
@@ -74,6 +78,7 @@ def test_a_large_library_is_not_made_into_objects(library, searcher, monkeypatch
     made = []
     monkeypatch.setattr(clip_table, "clip_of_row", lambda row: made.append(row["id"]) or clip_of_row(row))
     monkeypatch.setattr(type(library), "clips", lambda *_: pytest.fail("all clips are read"))
+    monkeypatch.setattr(VectorTable, "read", lambda *_: pytest.fail("a row is an object"))
     opened = MomentSearch(library, {"frozen-toy": JOINT})
     assert made == []
     opened.search("a dog", k=1, fulltext=False)
@@ -89,11 +94,14 @@ def test_clips_and_the_kinds_of_their_texts_by_id(tmp_path):
     table = clip_table.ClipTable(library)
     assert dict(table) == {clip.id: clip for clip in library.clips()}
     asked = [(first, 1), (first, 0), (first, 2), (second, 0), ("gone", 0)]
-    kinds = table.kinds_of_texts([id for id, _ in asked], np.array([item for _, item in asked]))
-    assert kinds == ["speech", "screen", None, None, None]
+    places = table.places(pa.array([id for id, _ in asked]))
+    kinds = table.kinds_of_texts(places, np.array([item for _, item in asked]))
+    assert kinds.to_pylist() == ["speech", "screen", None, None, None]
+    assert table.ids(places[:4]) == [id for id, _ in asked[:4]]
     library.remove_clips(clips)
     empty = clip_table.ClipTable(library)
-    assert (len(empty), empty.has_texts, empty.kinds_of_texts(["gone"], np.array([0]))) == (0, False, [None])
+    gone = empty.places(pa.array(["gone"]))
+    assert (len(empty), empty.has_texts, empty.kinds_of_texts(gone, np.array([0])).to_pylist()) == (0, False, [None])
 
 
 def indexed_alone(library):
@@ -223,10 +231,54 @@ def test_likeness_is_not_left_to_what_was_trained(library):
     assert animals(both.search({"audio": "cat.wav"}, k=3, kinds=["heard"])) == ["cat"] * 3
 
 
+def test_what_a_run_left_as_it_is_counts_once(library, searcher):
+    """A run that bound sounds to pictures holds the pictures of a frozen index again: words find them there."""
+
+    class Bound(Space):
+        locked = ("video",)
+
+        def one(self, item):
+            return super().one({"text": item["text"].replace("cat", "bird")} if "text" in item else item)
+
+    run = Bound("video", "audio", "text", fingerprint="bound")
+    build_index(library, run, name="bound", model="/runs/bound")
+    calibrate_index(library, run, "bound")
+    both, alone = (MomentSearch(library, names) for names in ({"frozen-toy": JOINT, "bound": run}, {"bound": run}))
+    assert both.search("a cat", k=24, kinds=["seen"]).hits == searcher.search("a cat", k=24, kinds=["seen"]).hits
+    assert animals(alone.search("a cat", k=3, kinds=["seen"])) == ["bird"] * 3
+    assert {"bird", "cat"} <= set(animals(both.search("a cat", k=8, kinds=["heard"])))
+    assert animals(both.search({"audio": "cat.wav"}, k=3, kinds=["seen"])) == ["cat"] * 3
+
+
 def test_filters(searcher):
     answer = searcher.search("a horse", k=24, filters=Filters(splits=("test",)))
     assert {hit.clip for hit in answer.hits} <= {f"{toy.ANIMALS[n % 6]}{n:02d}" for n in range(18, 24)}
     assert searcher.search("a horse", filters=Filters(labels=("emu",))).hits == []
+
+
+def test_a_filter_is_asked_of_the_best_clips_first(searcher, monkeypatch):
+    """All clips of a large library are asked for only where too few of the best are left."""
+    most = Filters(where="id NOT IN ('horse03', 'dog00')")
+    of_all = searcher.search("a horse", k=1, filters=most, fulltext=False).hits
+    asked = []
+    monkeypatch.setattr(moments, "_FIRST", 6)
+    monkeypatch.setattr(moments, "_DEPTH", 1)
+    monkeypatch.setattr(Allowed, "all", property(lambda self: asked.append(self) or {"cat01"}))
+    assert searcher.search("a horse", k=1, filters=most, fulltext=False).hits == of_all
+    assert (asked, of_all[0].clip[:-2]) == ([], "horse")
+    few = searcher.search("a horse", k=1, filters=Filters(labels=("cat",)), fulltext=False).hits
+    assert (len(asked), [hit.clip for hit in few]) == (1, ["cat01"])
+
+
+def test_rows_of_deleted_clips_are_not_found(tmp_path):
+    library = toy.library(tmp_path)
+    before = indexed(library).search("a horse", k=1).hits[0].clip
+    library.remove_clips([before])
+    after = MomentSearch(library, {"frozen-toy": JOINT, "frozen-texts": TEXTS})
+    answer = after.search("a horse", k=24)
+    assert (answer.indexed, answer.clips) == (23, 23)
+    assert before not in {hit.clip for hit in answer.hits}
+    assert animals(answer)[0] == "horse"
 
 
 def test_overlapping_clips_of_a_file_are_one_moment(tmp_path):
