@@ -9,7 +9,7 @@ import pytest
 
 from seehear.data.library import Library
 from seehear.demo import ASSETS, MEDIA
-from tests.media import TITLES
+from tests.small_media import TITLES
 from tests.serve import world
 
 SHOTS = os.environ.get("SEEHEAR_SHOTS")

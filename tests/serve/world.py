@@ -18,7 +18,7 @@ from seehear.search.background import calibrate_index
 from seehear.search.calibrate import background_phrases
 from seehear.search.index import build_index
 from seehear.space import SharedSpace
-from tests.media import film, films, hub_run, pictures, sounds, write_manifest
+from tests.small_media import film, films, hub_run, pictures, sounds, write_manifest
 
 SOUNDS, PICTURES, CLIPS = 6, 45, 8
 """Sounds of each class; pictures and clips in all."""
