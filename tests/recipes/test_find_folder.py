@@ -15,7 +15,7 @@ from seehear.errors import SeehearError
 from seehear.progress import Interrupted
 from seehear.recipes import find, work
 from tests.data.makers import film
-from tests.media import copy_photos
+from tests.small_media import copy_photos
 
 PANDA, SOUND = MEDIA / "photos" / "panda.jpg", MEDIA / "sounds" / "accordion.opus"
 

@@ -31,7 +31,7 @@ from seehear.recipes.work import Work
 from seehear.search.index import indexes
 from tests.data.fake_encoders import FakeSound
 from tests.data.makers import shots, sound
-from tests.media import copy_photos
+from tests.small_media import copy_photos
 
 
 @pytest.fixture(autouse=True)

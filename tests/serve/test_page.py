@@ -9,8 +9,8 @@ import pytest
 
 from seehear.data.library import Library
 from seehear.demo import ASSETS, MEDIA
-from tests.media import TITLES
 from tests.serve import world
+from tests.small_media import TITLES
 
 SHOTS = os.environ.get("SEEHEAR_SHOTS")
 DESKTOP, PHONE = {"width": 1280, "height": 860}, {"width": 390, "height": 844}
