@@ -200,13 +200,17 @@ def measures(scores_NC: np.ndarray, truth: np.ndarray, groups: np.ndarray, sizes
 
 def films(library: Library, half: str, work: Path) -> dict[str, Any]:
     """The queries of 'heard', by what is heard alone and by all, before and after the sounds are bound."""
-    before = open_library(library)
-    found = {"before": {name: home.score(before, half, kinds) for name, kinds in _CHANNELS.items()}}
+    wanted = home.queries(half)
+
+    def scores() -> dict[str, Any]:
+        searcher = open_library(library)
+        return {name: home.score(home.asked(searcher, wanted, kinds)) for name, kinds in _CHANNELS.items()}
+
+    found: dict[str, Any] = {"before": scores()}
     run = recipe("fusemix.bind")
     result = train_run(library, replace(run, train=replace(run.train, device="cpu", fast_matmul=False)), work / "home")
     index_run(library, work / "home", name="bind", device="cpu")
-    after = open_library(library)
-    found["after"] = {name: home.score(after, half, kinds) for name, kinds in _CHANNELS.items()}
+    found["after"] = scores()
     return found | {"best step": result.best_step, "half": half}
 
 

@@ -102,7 +102,7 @@ def measure(library: Path, asked: list[Any], films: int) -> dict[str, Any]:
             except SeehearError:  # no clip of the film is indexed, or the first index is not calibrated yet
                 hits = []
             rights.append(any(is_right(hit, windows) for hit in hits))
-    ids = {id for index in searcher.indexes for id in index.ids_N.tolist()}
+    ids = {id for index in searcher.indexes for id in searcher.clips.ids(np.unique(index.clips_N))}
     covered = {id.split("#")[0] for id in ids}
     found = {"clips indexed": len(ids), "films with a clip": round(len(covered) / films, 3)}
     found |= {

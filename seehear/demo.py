@@ -50,10 +50,11 @@ class Question:
     """File, start and end in seconds of each right answer; 0 and infinity for a whole file."""
 
     def right(self, hit: Moment | Clip) -> bool:
-        """Whether a moment or clip lies in one of the answers, by its middle."""
+        """Whether what plays first of a moment or clip, after a second or in its middle, is one of the answers. The
+        whole moment would be no measure: neighbours that look alike are one."""
         file = hit.source_of("audio" if self.way == "heard" else "video") if isinstance(hit, Clip) else hit.source
-        middle = (hit.start + hit.end) / 2
-        return any(file == source and start <= middle <= end for source, start, end in self.answers)
+        shown = hit.start + min((hit.end - hit.start) / 2, 1.0)
+        return any(file == source and start <= shown <= end for source, start, end in self.answers)
 
 
 @dataclass(frozen=True)
@@ -99,8 +100,9 @@ class DemoReport:
     def __str__(self) -> str:
         lines = [
             "",
-            f"{self.files} films, photos and sounds without one subtitle: {100 * self.scores[-1].first:.0f} of 100 "
-            "questions about what is seen, spoken or written there bring up the right moment first.",
+            f"{self.files} films, photos and sounds without one subtitle: {100 * self.scores[-1].first:.0f} % of "
+            "questions about what is seen, spoken or written there bring up the right moment first "
+            f"(chance {100 * self.scores[-1].chance:.0f} %).",
             "",
             "  words for what is         first  in first 3   chance  questions  moments",
             *map(str, self.scores),

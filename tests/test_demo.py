@@ -57,11 +57,13 @@ def test_every_way_is_asked_for_and_no_question_twice():
 # -- scores ------------------------------------------------------------------------------------------------------------
 
 
-def test_an_answer_is_right_by_its_middle():
+def test_an_answer_is_right_by_what_plays_first():
     asked = Question("seen", "a dog", (("a.mp4", 3.0, 6.0), ("b.jpg", 0.0, float("inf"))))
     assert asked.right(moment("a.mp4", 2.9, 6.1))
+    assert asked.right(moment("a.mp4", 3.0, 12.0))
+    assert not asked.right(moment("a.mp4", 0.0, 6.0))
     assert asked.right(moment("b.jpg"))
-    assert not asked.right(moment("a.mp4", 5.0, 9.0))
+    assert not asked.right(moment("a.mp4", 5.5, 9.0))
     assert not asked.right(moment("c.jpg"))
 
 

@@ -8,6 +8,8 @@ that these commands download (versions and SHA-256: `PACKAGES` below; another fi
 Photos are made smaller, sounds shorter, and both are joined into short films with titles. A recording is cut into
 stretches that do not overlap: the first ones are heard in films, the last one is a sound file of its own. Nothing is
 written about what a file shows but its name, which seehear does not read, and ATTRIBUTION.md beside the folder.
+Made again, sounds and films are the same to eye and ear, not to the byte: Ogg streams have random numbers, and x264
+uses threads.
 """
 
 from __future__ import annotations

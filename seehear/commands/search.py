@@ -153,10 +153,12 @@ class Search(Query):
 
     def _one_index(self, library: Library) -> None:
         from seehear.search.query import Searcher
-        from seehear.space import SharedSpace
+        from seehear.space import SharedSpace, model_of
 
-        name, model = _index(library, self.index)
-        space = SharedSpace.from_pretrained(model, device=self.device)
+        found, name = indexes(library), self.index
+        if name not in found:
+            raise unknown("index", name, found)
+        space = SharedSpace.from_pretrained(model_of(library.uri, name, found[name]), device=self.device)
         hits = Searcher(library, space, name, remove_gap=self.remove_gap).search(
             self.parts(self.words),
             k=self.k,
@@ -235,21 +237,6 @@ class Serve:
             import webbrowser
 
             webbrowser.open(address)
-
-
-def _index(library: Library, name: str) -> tuple[str, str]:
-    """Name and model of an index."""
-    from seehear.space import model_of
-
-    found = indexes(library)
-    if name not in found:
-        raise unknown("index", name, found)
-    if not (model := model_of(library.uri, found[name])):
-        raise SeehearError(
-            f"the model of index {name} is no longer at {found[name].get('model')!r}: run 'seehear index "
-            f"{library.uri} RUN'"
-        )
-    return name, model
 
 
 def _place(path: str, hit: Any) -> str:

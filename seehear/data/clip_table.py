@@ -3,13 +3,17 @@ looks at a few hundred of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from seehear.data.library import Library, clip_of_row
 from seehear.data.records import Clip
 from seehear.errors import require
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 class ClipTable(Mapping[str, Clip]):
@@ -41,9 +45,21 @@ class ClipTable(Mapping[str, Clip]):
         """Whether any clip has one."""
         return bool(self._counts.any())
 
-    def kinds_of_texts(self, ids: Sequence[str], items: np.ndarray) -> list[str | None]:
-        """The kind of each text, None where the clip or the text is gone."""
-        places = np.fromiter((self._place.get(id, -1) for id in ids), np.int64, len(ids))
+    def place(self, id: str) -> int:
+        """Number of a clip."""
+        return self._place[id]
+
+    def places(self, ids: pa.Array | pa.ChunkedArray) -> np.ndarray:
+        """(N,) int32 number of each of N clips, -1 for deleted ones."""
+        found = require("pyarrow.compute").index_in(ids, value_set=self._rows["id"])
+        return np.asarray(found.fill_null(-1).to_numpy())
+
+    def ids(self, places: np.ndarray) -> list[str]:
+        """Ids of clips by their numbers."""
+        ids: list[str] = self._rows["id"].take(require("pyarrow").array(places)).to_pylist()
+        return ids
+
+    def kinds_of_texts(self, places: np.ndarray, items: np.ndarray) -> pa.Array:
+        """The kind of each text of clips by their numbers, null for deleted clips and texts."""
         numbers = require("pyarrow").array(self._first[places] + items, mask=items >= self._counts[places])
-        kinds: list[str | None] = self._kinds.take(numbers).to_pylist()
-        return kinds
+        return self._kinds.take(numbers)

@@ -136,7 +136,9 @@ class ContextData:
         members = self._members(place_B)
         batch: Batch = {}
         for m, join in self._joined.items():
-            batch[m], batch[f"has_{m}"] = join(self.data.rows[m].vectors, members, draw_B)
+            rows = self.data.rows[m]
+            part_R = None if rows.weights is None else rows.weights.taking_part(seed, epoch)
+            batch[m], batch[f"has_{m}"] = join(rows.vectors, members, draw_B, part_R)
         batch["group"] = self.groups[indices].to(self.data.groups.device)
         return batch
 

@@ -76,16 +76,25 @@ class Joined(ABC):
 
     @abstractmethod
     def __call__(
-        self, vectors_RD: Tensor, members: Members, draw_B: Float[Tensor, " b"]
+        self,
+        vectors_RD: Tensor,
+        members: Members,
+        draw_B: Float[Tensor, " b"],
+        part_R: Bool[Tensor, " r"] | None = None,
     ) -> tuple[Tensor, Bool[Tensor, " b"]]:
-        """((B, D) float32, whether each row has the modality). `draw_B`, in [0, 1), picks one of several texts."""
+        """((B, D) float32, whether each row has the modality). `draw_B`, in [0, 1), picks one of several texts.
+        `part_R`: the latents that take part, all by default."""
 
-    def sources(self, members: Members, draw_B: Tensor) -> tuple[Tensor, Tensor]:
+    def sources(self, members: Members, draw_B: Tensor, part_R: Tensor | None) -> tuple[Tensor, Tensor]:
         """(member, latent) of all that is joined, in order."""
         every, count = self.every[members.clip], self.count[members.clip]
         member, within = expand(count.where(every, count.clamp(max=1)))
         drawn = (draw_B[members.row].double() * count).long()
-        return member, self.first[members.clip[member]] + within.where(every[member], drawn[member])
+        latent = self.first[members.clip[member]] + within.where(every[member], drawn[member])
+        if part_R is None:
+            return member, latent
+        kept = part_R[latent]
+        return member[kept], latent[kept]
 
 
 class Pooled(Joined):
@@ -95,8 +104,10 @@ class Pooled(Joined):
         super().__init__(rows, every_N)
         self.pool = pool
 
-    def __call__(self, vectors_RD: Tensor, members: Members, draw_B: Tensor) -> tuple[Tensor, Tensor]:
-        member, latent = self.sources(members, draw_B)
+    def __call__(
+        self, vectors_RD: Tensor, members: Members, draw_B: Tensor, part_R: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        member, latent = self.sources(members, draw_B, part_R)
         count_B = torch.bincount(members.row[member], minlength=len(members.count))
         join = _maximum if self.pool == "max" else _mean
         return _as_batch(join(vectors_RD, latent, count_B)), (count_B > 0).to(vectors_RD.device)
@@ -133,10 +144,12 @@ class _Sequences(Joined):
         before = torch.cat([torch.zeros(1, dtype=torch.int64), (self.length > 0).cumsum(0)])
         return (before[self.first + self.count] > before[self.first]) & (self.count > 0)
 
-    def steps(self, members: Members, draw_B: Tensor, *, room: int, once: bool) -> Int[Tensor, "b room"]:
+    def steps(
+        self, members: Members, draw_B: Tensor, part_R: Tensor | None, *, room: int, once: bool
+    ) -> Int[Tensor, "b room"]:
         """latent * room + step of what each slot holds; -1: nothing. `once`: of members that overlap, what the earlier
         ones had is left out."""
-        member, latent = self.sources(members, draw_B)
+        member, latent = self.sources(members, draw_B, part_R)
         length, skip = self.length[latent], torch.zeros_like(latent)
         if once:
             heard = torch.zeros(len(members.row), dtype=torch.bool)
@@ -159,8 +172,10 @@ class Words(_Sequences):
     def __init__(self, rows: Rows, every_N: Tensor, shape: tuple[int, int]):
         super().__init__(rows, every_N, shape, _words)
 
-    def __call__(self, vectors_RD: Tensor, members: Members, draw_B: Tensor) -> tuple[Tensor, Tensor]:
-        at_BL = self.steps(members, draw_B, room=self.shape[0], once=False).to(vectors_RD.device)
+    def __call__(
+        self, vectors_RD: Tensor, members: Members, draw_B: Tensor, part_R: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        at_BL = self.steps(members, draw_B, part_R, room=self.shape[0], once=False).to(vectors_RD.device)
         found_BLD = vectors_RD.reshape(-1, self.shape[1])[at_BL.clamp(min=0)]
         found_BLD[at_BL < 0] = 0
         return _as_batch(found_BLD.flatten(1)), at_BL[:, 0] >= 0
@@ -172,9 +187,11 @@ class Frames(_Sequences):
     def __init__(self, rows: Rows, every_N: Tensor, shape: tuple[int, int]):
         super().__init__(rows, every_N, shape, valid_frames)
 
-    def __call__(self, vectors_RD: Tensor, members: Members, draw_B: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(
+        self, vectors_RD: Tensor, members: Members, draw_B: Tensor, part_R: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         bands, room = self.shape
-        at_BS = self.steps(members, draw_B, room=room, once=True).to(vectors_RD.device)
+        at_BS = self.steps(members, draw_B, part_R, room=room, once=True).to(vectors_RD.device)
         latent_B1S, frame_B1S = at_BS.clamp(min=0)[:, None] // room, at_BS.clamp(min=0)[:, None] % room
         band_F1 = torch.arange(bands, device=at_BS.device)[:, None]
         found_BFS = vectors_RD.unflatten(1, self.shape)[latent_B1S, band_F1, frame_B1S]

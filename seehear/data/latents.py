@@ -14,8 +14,9 @@ import numpy as np
 import torch
 
 from seehear.data.current import read_current
-from seehear.data.records import Clip, Source, learned_texts
+from seehear.data.records import Clip, Source, is_learned, learned_texts
 from seehear.data.vectors import Vectors, side_by_side
+from seehear.data.weights import TextWeights
 from seehear.errors import SeehearError
 from seehear.nn.random import seed_of, some_of
 from seehear.progress import say
@@ -40,6 +41,8 @@ class Rows:
     """(N,) int64; 0 where the clip lacks the modality."""
     encoders: tuple[EncoderInfo, ...]
     """Whose vectors lie side by side, in this order."""
+    weights: TextWeights | None = None
+    """Of texts; None where all are certain."""
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -72,9 +75,11 @@ class LatentData:
         ids: Sequence[str] | np.ndarray | None = None,
         splits: Sequence[str] | np.ndarray | None = None,
         encoders: Mapping[Modality, Sequence[EncoderInfo]] | None = None,
+        confidence: np.ndarray | Tensor | None = None,
     ) -> LatentData:
         """From a (N, D) array a modality, row n being clip n; or, where `owner` names the modality, from (R, D) with
-        the clip number of each row: how clips lack a modality, or have several texts."""
+        the clip number of each row: how clips lack a modality, or have several texts. `confidence`: weight of each row
+        of text, in [0, 1]."""
         own = {m: torch.as_tensor(v, dtype=torch.int64) for m, v in (owner or {}).items()}
         n = _number_of_clips(latents, own, [v for v in (groups, ids, splits) if v is not None])
         rows = {}
@@ -84,7 +89,8 @@ class LatentData:
                 raise SeehearError(f"no clip has {m}: leave that modality out, or add some")
             unnamed = {"name": "unnamed", "modality": m, "width": x_RD.shape[1], "fingerprint": ""}
             info = tuple(encoders[m]) if encoders else (unnamed,)
-            rows[m] = _rows(x_RD, own.get(m, torch.arange(n)), n, info)
+            sure_R = confidence if m == "text" else None
+            rows[m] = _rows(x_RD, own.get(m, torch.arange(n)), n, info, sure_R)
         return cls(
             rows,
             ids=np.array([str(i) for i in range(n)] if ids is None else ids, dtype=object),
@@ -121,9 +127,13 @@ class LatentData:
 
     def every(self, modality: Modality) -> Tensor:
         """All vectors of a modality, every text of every clip, in the order of the clips; as they are stored."""
+        return self.rows[modality].vectors[self.stored(modality)]
+
+    def stored(self, modality: Modality) -> Int[Tensor, " r"]:
+        """The number of each vector of `every` among those of `rows`, which clips that were left out may share."""
         rows, owner = self.rows[modality], self.owner(modality)
         within = torch.arange(len(owner), device=owner.device) - (rows.count.cumsum(0) - rows.count)[owner]
-        return rows.vectors[rows.first[owner] + within]
+        return rows.first[owner] + within
 
     def one_each(self, modality: Modality) -> Float[np.ndarray, "n d"]:
         """A float32 row a clip, the mean where it has several; zeros where it has none."""
@@ -157,6 +167,9 @@ class LatentData:
             x_BD = rows.vectors[first]
             batch[m] = x_BD.float() if x_BD.dtype == torch.float16 else x_BD
             batch[f"has_{m}"] = count > 0
+            if rows.weights is not None:
+                part_R = rows.weights.taking_part(seed, epoch)
+                batch[f"has_{m}"] &= part_R[first.cpu()].to(first.device)
         batch["group"] = self.groups[indices.to(self.groups.device)]
         return batch
 
@@ -217,15 +230,25 @@ def _number_of_clips(
     return n
 
 
-def _rows(x_RD: Tensor, owner: Tensor, n: int, encoders: tuple[EncoderInfo, ...]) -> Rows:
+def _rows(
+    x_RD: Tensor,
+    owner: Tensor,
+    n: int,
+    encoders: tuple[EncoderInfo, ...],
+    confidence_R: np.ndarray | Tensor | None = None,
+) -> Rows:
     if len(owner) != len(x_RD):
         raise ValueError(f"`owner` must have a clip number a row: {len(x_RD)} rows, {len(owner)} numbers")
+    sure_R = torch.ones(len(owner)) if confidence_R is None else torch.as_tensor(confidence_R)
+    if sure_R.shape != owner.shape:
+        raise ValueError(f"`confidence` must be a number a row of text: {len(owner)} rows, shape {tuple(sure_R.shape)}")
     if not bool((owner[1:] >= owner[:-1]).all()):
         order = owner.argsort(stable=True)
-        x_RD, owner = x_RD[order], owner[order]
+        x_RD, owner, sure_R = x_RD[order], owner[order], sure_R[order]
     count = torch.bincount(owner, minlength=n)
     first = (count.cumsum(0) - count).clamp(max=len(x_RD) - 1)
-    return Rows(vectors=x_RD, first=first, count=count, encoders=encoders)
+    weights = TextWeights(sure_R) if bool((sure_R < 1).any()) else None
+    return Rows(vectors=x_RD, first=first, count=count, encoders=encoders, weights=weights)
 
 
 # -- from a library ----------------------------------------------------------------------------------------------------
@@ -252,12 +275,15 @@ def load_latents(
         raise SeehearError(f"no clip of {library.uri}" + (f" meets {where!r}" if where else ": run 'seehear prepare'"))
     by_id, sources = {clip.id: clip for clip in clips}, library.sources()
     place = {clip.id: n for n, clip in enumerate(clips)}
-    latents, owner = {}, {}
+    latents, owner, sure = {}, {}, None
     if any(clip.texts for clip in clips) and not any(map(learned_texts, clips)):
         chosen.pop("text", None)
     for m, infos in chosen.items():
         rows = side_by_side([_read(library, info, by_id, sources, prefix) for info in infos])
         latents[m], owner[m] = rows.vectors, np.fromiter((place[i] for i in rows.ids), np.int64, len(rows))
+        if m == "text":
+            texts = (by_id[i].texts[item] for i, item in zip(rows.ids, rows.items.tolist(), strict=True))
+            sure = np.fromiter((text.confidence for text in texts), np.float32, len(rows))
         if not len(rows):
             have = sum(clip.has(m) for clip in clips)
             raise SeehearError(
@@ -271,6 +297,7 @@ def load_latents(
         splits=[clip.split for clip in clips],
         groups=np.unique([clip.recording for clip in clips], return_inverse=True)[1],
         encoders=chosen,
+        confidence=sure,
     )
     together = data.joined()
     if len(together) < 2 and not prefix:
@@ -321,9 +348,10 @@ def _read(
     rows, stale = read_current(library, info, clips, sources, prefix=prefix)
     if stale:
         say(f"{stale:,} latents of {info['name']} are of files or texts that changed: left out until they are encoded")
-    if info["modality"] == "text" and any(len(learned_texts(clip)) < len(clip.texts) for clip in clips.values()):
+    if info["modality"] == "text":
         keys = enumerate(zip(rows.ids, rows.items.tolist(), strict=True))
-        rows = rows.take([n for n, (i, item) in keys if clips[i].texts[item].kind != "screen"])
+        learned = [n for n, (i, item) in keys if is_learned(clips[i].texts[item])]
+        rows = rows.take(learned) if len(learned) < len(rows) else rows
     if not (finite := np.isfinite(rows.vectors).all(axis=1)).all():
         raise SeehearError(
             f"encoder {info['name']!r} gave {int((~finite).sum()):,} vectors that are not finite, the first of clip "

@@ -39,14 +39,15 @@ if TYPE_CHECKING:
 __all__ = ["SPLITS", "Clip", "Library", "Reject", "Source", "Text", "VectorTable", "Vectors"]
 __all__ += ["clip_id", "content_key", "in_batches", "one_of", "quote", "table_name"]
 
-FORMAT, _READABLE = "2", ("1", "2")
-"""2: texts have `kind` and `by`. A library of format 1 is read as it is, and changed when it is next written to."""
+FORMAT, _READABLE = "3", ("1", "2", "3")
+"""2: texts have `kind` and `by`. 3: and `confidence`. An older library is read as it is, and changed when it is next
+written to."""
 
 
 def _schemas() -> dict[str, pa.Schema]:
     pa = require("pyarrow")
     text = [("text", pa.string()), ("start", pa.float64()), ("end", pa.float64())]
-    text = pa.struct([*text, ("kind", pa.string()), ("by", pa.string())])
+    text = pa.struct([*text, ("kind", pa.string()), ("by", pa.string()), ("confidence", pa.float64())])
     return {
         "about": pa.schema([("key", pa.string()), ("value", pa.string())]),
         "sources": pa.schema(
@@ -120,7 +121,7 @@ class Library:
         made = library.about().get("format", FORMAT)
         if made not in _READABLE:
             raise SeehearError(
-                f"{uri} has library format {made}, this seehear reads {' and '.join(_READABLE)}: use the seehear that "
+                f"{uri} has library format {made}, this seehear reads {', '.join(_READABLE)}: use the seehear that "
                 "made it"
             )
         return library
@@ -350,6 +351,10 @@ def _connect(uri: str) -> Any:
 
 def clip_of_row(row: dict[str, Any]) -> Clip:
     """A clip from its row of the table."""
-    texts = tuple(Text(**(t | {"by": t.get("by") or ""})) for t in row.pop("texts") or ())
+    absent = {"by": "", "confidence": 1.0}  # in what an older seehear wrote
+    texts = tuple(
+        Text(**(t | {name: value for name, value in absent.items() if t.get(name) is None}))
+        for t in row.pop("texts") or ()
+    )
     labels = tuple(row.pop("labels") or ())
     return Clip(**(row | {"texts": texts, "labels": labels, "meta": json.loads(row["meta"] or "{}")}))

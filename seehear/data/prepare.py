@@ -22,7 +22,7 @@ from seehear.data.library import Clip, Library, Reject, Source, in_batches
 from seehear.data.locking import writing
 from seehear.data.manifest import Row
 from seehear.data.reading import File, Read, Reader, Unit, kept_rejects, refused
-from seehear.data.records import COARSE, UNCUT, digest
+from seehear.data.records import COARSE, TIME_UP, UNCUT, digest
 from seehear.data.renaming import settle_names
 from seehear.data.scan import Found
 from seehear.data.splits import begin, kept_note, settle_splits
@@ -194,6 +194,8 @@ class _Update:
             return replace(unit, coarse=coarse)
         # Who asks for the whole folder wants no short clips, also of files that were cut since.
         if COARSE in known.info and (self.share is None or (known.info[COARSE] == UNCUT and not coarse)):
+            return unit
+        if float(known.info.get(TIME_UP, "inf")) < self.options.time_limit:
             return unit
         if all(self._looks_same(file) for file in unit.files):
             self._leave(unit)

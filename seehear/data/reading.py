@@ -22,12 +22,12 @@ from seehear.data.clips import (
     scene_windows,
 )
 from seehear.data.manifest import Row
-from seehear.data.records import COARSE, GIVEN, UNCUT, Clip, Reject, Source, clip_id, fingerprint, printable
+from seehear.data.records import COARSE, GIVEN, TIME_UP, UNCUT, Clip, Reject, Source, clip_id, fingerprint, printable
 from seehear.data.scan import Beside
 from seehear.data.subtitles import Sidecar, read_captions, read_embedded, read_json, read_subtitles
 from seehear.errors import DecodeError, SeehearError
 from seehear.media.files import MediaInfo, SubtitleStream, probe
-from seehear.media.scenes import STEP, find_cuts, loudness
+from seehear.media.scenes import STEP, TimeUp, find_cuts, loudness
 
 T = TypeVar("T")
 _ROWS = " (rows "
@@ -104,6 +104,7 @@ class Reader:
             return Read(unit=unit, rejects=(*cutter.rejects, refused(unit, "clips", reason)))
         note = {"split": GIVEN} if cutter.given else {}
         note |= {COARSE: UNCUT} if cutter.coarse else {}
+        note |= {TIME_UP: repr(self.options.time_limit)} if cutter.time_up else {}
         sources = [_source(unit.file, prints, info, unit, cutter.rejects, note)]
         sources += [_source(file, prints, cutter.heard[file.source], unit) for file in cutter.heard_files]
         return Read(unit=unit, sources=tuple(sources), clips=tuple(clips), rejects=tuple(cutter.rejects))
@@ -118,6 +119,8 @@ class _Cutter:
         self.heard: dict[str, MediaInfo] = {}
         self.coarse = False
         """Whether scenes and pauses were left for later."""
+        self.time_up = False
+        """Whether they were not found in time."""
         self._beside: Said | None = None
 
     @property
@@ -201,6 +204,7 @@ class _Cutter:
                 levels = loudness(heard, whole.end, seconds=limit / 4).tolist()
             return divided(windows, levels, STEP, self.options)
         except (DecodeError, OSError) as error:
+            self.time_up = isinstance(error, TimeUp)
             reason = f"is cut every {self.options.seconds:g} s: {_why(error, self.unit.file)}"
             self._set_aside(f"{whole.source}#scenes", "scenes", reason)
             return fixed_windows(whole.end, self.options)

@@ -18,6 +18,8 @@ COPY_OF = "copy_of"
 COARSE, UNCUT = "coarse", "yes"
 """In a source's entry: of a long file that has a few short clips until its scenes and pauses are found, `UNCUT`; of one
 that was cut then, the ids of the short clips, which are kept until the others can be found (JSON)."""
+TIME_UP = "time_up"
+"""In a source's entry: the time limit within which its scenes and pauses were not found; a higher one tries again."""
 GIVEN = "given"
 """In a source's entry, in place of its split: the user says for its clips where they belong."""
 _SPLIT_NAMES = {name: name for name in SPLITS} | {
@@ -41,6 +43,8 @@ class Text:
     """speech and screen are read by machines; else a subtitle if it has times, a caption if it has none."""
     by: str = ""
     """Fingerprint of the model and options that made it; empty for the user's own."""
+    confidence: float = 1.0
+    """How sure the model is of it, in [0, 1]: its weight in training (`weights.py`)."""
 
     def __post_init__(self) -> None:
         if self.kind is None:
@@ -112,9 +116,14 @@ class Reject:
 
 
 def learned_texts(clip: Clip) -> tuple[Text, ...]:
-    """The texts that models learn from and are measured on: all but those on screen, which say what a sign says and not
-    what is seen or heard."""
-    return tuple(text for text in clip.texts if text.kind != "screen")
+    """The texts that models learn from and are measured on."""
+    return tuple(text for text in clip.texts if is_learned(text))
+
+
+def is_learned(text: Text) -> bool:
+    """Whether models learn from a text: not from one on screen, which says what a sign says and not what is seen or
+    heard, and not from one of no confidence."""
+    return text.kind != "screen" and text.confidence > 0
 
 
 def split_name(said: str) -> str:

@@ -19,13 +19,15 @@ def save_shard(data: LatentData, path: str | Path) -> None:
     tensors = {"groups": data.groups.cpu()}
     for m in data.modalities:
         tensors |= {m: data.every(m).cpu().contiguous(), f"owner_{m}": data.owner(m).cpu()}
+        if (weights := data.rows[m].weights) is not None:
+            tensors["confidence"] = weights.confidence_R[data.stored(m).cpu()]
     columns = {"ids": list(data.ids), "splits": list(data.splits), "encoders": data.encoders}
     save_file(tensors, path, metadata={k: json.dumps(v) for k, v in columns.items()})
 
 
 def load_shard(path: str | Path) -> LatentData:
     """A shard of `save_shard`, or any .npz or .safetensors with the arguments of `LatentData.from_arrays` by name:
-    `video`, `audio`, `text`, and where needed `owner_text`, `groups`, `ids`, `splits`."""
+    `video`, `audio`, `text`, and where needed `owner_text`, `groups`, `ids`, `splits`, `confidence`."""
     path = Path(path)
     if not path.is_file():
         raise SeehearError(f"no such file: {path}")
@@ -44,7 +46,9 @@ def load_shard(path: str | Path) -> LatentData:
         raise SeehearError(f"{path} is not a shard of latents: {str(error).splitlines()[0]}") from error
     latents = {m: columns.pop(m) for m in MODALITIES if m in columns}
     owner = {m: columns.pop(f"owner_{m}") for m in latents if f"owner_{m}" in columns}
-    if len(latents) < 2 or (extra := columns.keys() - {"groups", "ids", "splits", "encoders"}):
+    if len(latents) < 2 or (extra := columns.keys() - {"groups", "ids", "splits", "encoders", "confidence"}):
         what = f"unknown {', '.join(sorted(extra))}" if len(latents) >= 2 else "fewer than two modalities"
-        raise SeehearError(f"{path}: {what} (a shard holds {', '.join(MODALITIES)}, owner_*, groups, ids, splits)")
+        raise SeehearError(
+            f"{path}: {what} (a shard holds {', '.join(MODALITIES)}, owner_*, groups, ids, splits, confidence)"
+        )
     return LatentData.from_arrays(latents, owner=owner, **columns)

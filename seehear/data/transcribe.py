@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import chain
+from statistics import fmean
 
 import numpy as np
 
@@ -151,9 +153,8 @@ def _quietest(samples: np.ndarray) -> int:
 
 
 def _shifted(segment: Segment, by: float) -> Segment:
-    words = tuple(SpokenWord(word.text, word.start + by, word.end + by) for word in segment.words)
-    moved = {"start": segment.start + by, "end": segment.end + by, "words": words}
-    return Segment(**(vars(segment) | moved))
+    words = tuple(replace(word, start=word.start + by, end=word.end + by) for word in segment.words)
+    return replace(segment, start=segment.start + by, end=segment.end + by, words=words)
 
 
 # -- what was not said -------------------------------------------------------------------------------------------------
@@ -200,7 +201,8 @@ def lines_of(segments: Sequence[Segment]) -> list[Line]:
         if not segment.words:
             lines += [_line(words)] if words else []
             words = []
-            lines.append(Line(" ".join(segment.text.split()), round(segment.start, 2), round(segment.end, 2)))
+            text, sure = " ".join(segment.text.split()), round(segment.confidence, 3)
+            lines.append(Line(text, round(segment.start, 2), round(segment.end, 2), confidence=sure))
         for word in segment.words:
             if words and _ends(words, word):
                 lines.append(_line(words))
@@ -220,4 +222,5 @@ def _ends(words: Sequence[SpokenWord], following: SpokenWord) -> bool:
 def _line(words: Sequence[SpokenWord]) -> Line:
     timed = tuple(Word(word.text.strip(), round(word.start, 2), round(word.end, 2)) for word in words)
     text = " ".join("".join(chain(word.text for word in words)).split())
-    return Line(text, timed[0].start, timed[-1].end, timed)
+    sure = round(fmean(word.confidence for word in words), 3)
+    return Line(text, timed[0].start, timed[-1].end, timed, sure)

@@ -46,6 +46,8 @@ class Line:
     end: float | None = None
     words: tuple[Word, ...] = ()
     """Of speech; empty for translations and text on screen."""
+    confidence: float = 1.0
+    """How sure the model is of it, in [0, 1]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,13 +116,10 @@ def main_language(library: Library) -> str:
 def write_transcripts(library: Library, transcripts: Sequence[Transcript]) -> None:
     """Inserts or replaces them by source and task, in one commit."""
     if transcripts:
-        rows = [{"key": f"{t.task}:{t.source}", **asdict(t)} for t in transcripts]
-        data = require("pyarrow").Table.from_pylist(rows, schema=_schema())
-        table = library.ensure(_TABLE, _schema())
-        if "until" not in table.schema.names:  # of an older library
-            table.add_columns({"until": "cast(NULL as double)"})
-        merge = table.merge_insert("key")
-        merge.when_matched_update_all().when_not_matched_insert_all().execute(data)
+        if library.ensure(_TABLE, _schema()).schema != _schema():  # of an older library
+            library.replace(_TABLE, _rows(read_transcripts(library)))
+        merge = library.table(_TABLE).merge_insert("key")
+        merge.when_matched_update_all().when_not_matched_insert_all().execute(_rows(transcripts))
 
 
 def remove_transcripts(library: Library, sources: Iterable[str]) -> None:
@@ -157,16 +156,22 @@ def _srt_stem(source: str) -> Path:
 def _schema() -> Any:
     pa = require("pyarrow")
     timed = [("text", pa.string()), ("start", pa.float64()), ("end", pa.float64())]
-    line = pa.struct([*timed, ("words", pa.list_(pa.struct(timed)))])
+    line = pa.struct([*timed, ("words", pa.list_(pa.struct(timed))), ("confidence", pa.float64())])
     names = ("key", "source", "task", "by", "content", "language")
     return pa.schema([*((name, pa.string()) for name in names), ("lines", pa.list_(line)), ("until", pa.float64())])
 
 
+def _rows(transcripts: Sequence[Transcript]) -> Any:
+    rows = [{"key": f"{t.task}:{t.source}", **asdict(t)} for t in transcripts]
+    return require("pyarrow").Table.from_pylist(rows, schema=_schema())
+
+
 def _transcript(row: dict[str, Any]) -> Transcript:
-    lines = (
-        Line(line["text"], line["start"], line["end"], tuple(Word(**word) for word in line["words"] or ()))
-        for line in row["lines"] or ()
-    )
+    lines = []
+    for line in row["lines"] or ():
+        sure = line.get("confidence")  # absent in what an older seehear wrote
+        words = tuple(Word(**word) for word in line["words"] or ())
+        lines.append(Line(line["text"], line["start"], line["end"], words, 1.0 if sure is None else sure))
     return Transcript(**{n: v for n, v in row.items() if n not in ("key", "lines")}, lines=tuple(lines))
 
 
@@ -219,7 +224,9 @@ def _machine_texts(clip: Clip, current: Mapping[tuple[str, Task], _ByTime]) -> t
     for task, kind in KINDS.items():
         lines = current.get((file_of(clip, task), task))
         if lines is not None:
-            texts = (Text(line.text, line.start, line.end, kind, lines.by) for line in lines.within(clip))
+            texts = (
+                Text(line.text, line.start, line.end, kind, lines.by, line.confidence) for line in lines.within(clip)
+            )
             found += ((kind, text.start or 0.0, text) for text in texts)
     # A stable sort: a translation follows the original that begins at the same time.
     order = list(dict.fromkeys(KINDS.values()))

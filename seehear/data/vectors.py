@@ -94,6 +94,10 @@ class VectorTable:
             query = query.where(where)
         return self._vectors(query.limit(None).to_arrow().sort_by([("id", "ascending"), ("item", "ascending")]))
 
+    def columns(self, *names: str) -> Any:
+        """Some columns of all rows as an Arrow table, in the table's own order: no Python object a row."""
+        return self._table.search().select(list(names)).limit(None).to_arrow()
+
     def scan(self, where: str | None = None, *, size: int = 8192) -> Iterator[Vectors]:
         """All rows in parts of bounded size, in the table's own order."""
         query = self._table.search()

@@ -8,6 +8,7 @@ voice activity detector that faster-whisper brings.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -224,6 +225,8 @@ class SpokenWord:
     """With the space before it, where the language has spaces."""
     start: float
     end: float
+    confidence: float = 1.0
+    """Probability that this word was spoken, and that anybody spoke, [0, 1]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,6 +243,11 @@ class Segment:
     """Mean over the tokens."""
     compression: float = 1.0
     """Bytes of the text over bytes when compressed: high for a loop."""
+
+    @property
+    def confidence(self) -> float:
+        """The mean probability of its tokens times that of speech, [0, 1]."""
+        return math.exp(min(0.0, self.log_probability)) * (1.0 - self.no_speech)
 
 
 class Recogniser(Protocol):
@@ -295,11 +303,13 @@ _VAD = {"min_speech_duration_ms": 250}
 
 
 def _segment(segment: Any) -> Segment:
+    speech = 1.0 - segment.no_speech_prob
+    words = (SpokenWord(w.word, float(w.start), float(w.end), w.probability * speech) for w in segment.words or ())
     return Segment(
         text=segment.text,
         start=segment.start,
         end=segment.end,
-        words=tuple(SpokenWord(w.word, float(w.start), float(w.end)) for w in segment.words or ()),
+        words=tuple(words),
         no_speech=segment.no_speech_prob,
         log_probability=segment.avg_logprob,
         compression=segment.compression_ratio,

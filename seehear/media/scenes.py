@@ -49,8 +49,12 @@ Grid = np.ndarray
 """(3, 32, 32) int32: sums of four pixels of each plane."""
 
 
+class TimeUp(DecodeError):
+    """Scenes and pauses were not found in the time that was given."""
+
+
 def find_cuts(path: str | Path, duration: float, *, seconds: float = float("inf")) -> list[tuple[float, float]]:
-    """(time, strength) of each cut of a film, in the order of time. Raises `DecodeError` when that takes longer than
+    """(time, strength) of each cut of a film, in the order of time. Raises `TimeUp` when that takes longer than
     `seconds`."""
     until = time.monotonic() + seconds
     with opened(path) as media:
@@ -169,7 +173,7 @@ def _difference(one: Grid, other: Grid) -> int:
 
 def loudness(path: str | Path, duration: float, *, seconds: float = float("inf")) -> np.ndarray:
     """(duration / `STEP`,) int: decibels of each `STEP` of the sound, whole ones, so that decoders that differ in the
-    last bit agree. Raises `DecodeError` when that takes longer than `seconds`."""
+    last bit agree. Raises `TimeUp` when that takes longer than `seconds`."""
     until, count = time.monotonic() + seconds, max(1, round(duration / STEP))
     power_N, samples_N = np.zeros(count), np.zeros(count)
     with opened(path) as media:
@@ -196,4 +200,4 @@ def _scaled(samples_CS: np.ndarray) -> np.ndarray:
 
 def _check(until: float) -> None:
     if time.monotonic() > until:
-        raise DecodeError("its scenes and pauses were not found in the time there is")
+        raise TimeUp("its scenes and pauses were not found in the time there is")

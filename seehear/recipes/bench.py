@@ -156,7 +156,7 @@ def space_names(method: Method) -> dict[str, str]:
 
 def baseline_results(bench: Bench) -> Iterator[TaskResult]:
     test = vectors_only(bench.test)
-    locked = getattr(bench.space.method.config, "locked", ()) if bench.space else ()
+    locked = bench.space.locked if bench.space else ()
     for form in closed_forms(bench.data, locked=locked):
         results = bench.results(form.name, embed_latents(form, test), bench.classes(form))
         yield from (replace(r, details=r.details | settings(form)) for r in results)

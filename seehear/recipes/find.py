@@ -114,17 +114,14 @@ def asked_together(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
 def _spaces(library: Library, device: str) -> Iterator[tuple[str, SearchSpace]]:
     found = indexes(library)
     for name in asked_together(found):
-        frozen = found[name].get("model", "").startswith(FROZEN)
-        again = f"run 'seehear index {library.uri}{'' if frozen else ' RUN'}'"
-        if not (model := model_of(library.uri, found[name])):
-            say(f"the model of index {name} is no longer at {found[name].get('model')!r}: {again}")
-            continue
         try:
-            space = SharedSpace.from_pretrained(model, device=device)
+            space = SharedSpace.from_pretrained(model_of(library.uri, name, found[name]), device=device)
         except SeehearError as error:
             say(f"index {name} is left out: {error}")
             continue
         if space.fingerprint != found[name]["maker"]:
-            say(f"index {name} was made by another model: {again}")
+            frozen = found[name].get("model", "").startswith(FROZEN)
+            again = "" if frozen else f" RUN --name {name}"
+            say(f"index {name} was made by another model: run 'seehear index {library.uri}{again}'")
             continue
         yield name, space

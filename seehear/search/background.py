@@ -5,16 +5,16 @@ opened with it."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from seehear.data.clip_table import ClipTable
-from seehear.data.library import Clip, Library, Vectors, table_name
+from seehear.data.library import Clip, Library, table_name
 from seehear.data.locking import writing
 from seehear.data.records import Text, digest
-from seehear.errors import SeehearError
+from seehear.errors import SeehearError, require
 from seehear.nn.unit import unit
 from seehear.search.calibrate import (
     LIKENESS,
@@ -30,11 +30,15 @@ from seehear.search.calibrate import (
     fit_scale,
     heights,
     like_heights,
+    sample,
 )
 from seehear.search.gallery import Gallery
 from seehear.search.index import indexes, set_index
 from seehear.search.query import Hit, SearchSpace
 from seehear.types import Modality
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _KIND_OF = {"video": "seen", "audio": "heard"}
 _KIND_OF_TEXT = {"subtitle": "spoken", "speech": "spoken", "screen": "screen", "caption": "text"}
@@ -45,17 +49,10 @@ KINDS = ("seen", "heard", "spoken", "screen", "text")
 """How a moment can answer; `text` is a caption of the user's own."""
 
 
-def kinds_of_rows(rows: Vectors, clips: ClipTable) -> np.ndarray:
-    """(N,) number in `KINDS` of each row of an index; -1 where its text is gone."""
-    kinds_N = np.full(len(rows), -1, np.int8)
-    modalities_N = np.asarray(rows.modalities, dtype=object)
-    for modality, kind in _KIND_OF.items():
-        kinds_N[modalities_N == modality] = KINDS.index(kind)
-    texts = np.flatnonzero(modalities_N == "text")
-    number = {of: KINDS.index(kind) for of, kind in _KIND_OF_TEXT.items()} | {None: -1}
-    said = clips.kinds_of_texts([rows.ids[n] for n in texts.tolist()], rows.items[texts])
-    kinds_N[texts] = [number[kind] for kind in said]
-    return kinds_N
+def _kind_numbers(names: pa.Array | pa.ChunkedArray, kinds: Mapping[str, str]) -> np.ndarray:
+    """(N,) int8 number in `KINDS` of the kind that each name stands for, -1 for any other name."""
+    found = require("pyarrow.compute").index_in(names, value_set=require("pyarrow").array(list(kinds)))
+    return np.array([*map(KINDS.index, kinds.values()), -1], np.int8)[found.fill_null(-1).to_numpy()]
 
 
 def kind_of_text(text: Text) -> str:
@@ -76,13 +73,8 @@ def calibrate_index(library: Library, space: SearchSpace, name: str) -> None:
     made = digest(about["maker"], str(library.table(table_name("vectors", name)).version), str(OWN), "gumbel", *phrases)
     if "text" not in space.modalities or about.get("background", {}).get("made") == made:
         return
-    rows = library.vectors("vectors", name).read()
-    kinds_N = kinds_of_rows(rows, ClipTable(library))
-    vectors_NE, bank_BE = unit(rows.vectors), _bank(space, phrases)
-    scales = {
-        KINDS[kind]: fit_scale(vectors_NE[kinds_N == kind], bank_BE)
-        for kind in np.unique(kinds_N[kinds_N >= 0]).tolist()
-    }
+    index, bank_BE = OpenIndex(library, space, name, ClipTable(library)), _bank(space, phrases)
+    scales = {kind: fit_scale(index.vectors_NE[index.rows(kind)], bank_BE) for kind in KINDS if index.count(kind)}
     mean = [round(float(x), 6) for x in bank_BE.mean(axis=0)]
     with writing(library.uri, "vectors"):
         set_index(library, name, about | {"background": {"made": made, "mean": mean, "scales": scales}})
@@ -121,26 +113,61 @@ class Calibration:
 
 
 class OpenIndex:
-    """An index in memory, with its calibration."""
+    """An index in memory, with its calibration. Rows come by kind, then in the order of (id, item), so that the vectors
+    of a kind are one piece of memory; rows of deleted clips and texts are left out."""
 
     def __init__(self, library: Library, space: SearchSpace, name: str, clips: ClipTable):
-        rows = library.vectors("vectors", name).read()
-        self.space, self.name = space, name
-        self.vectors_NE = unit(rows.vectors)
-        self.ids_N = np.asarray(rows.ids, dtype=object)
-        self.items_N = rows.items
-        self.modalities_N = np.asarray(rows.modalities, dtype=object)
-        self.kinds_N = kinds_of_rows(rows, clips)
-        self._rows = {kind: np.flatnonzero(self.kinds_N == n) for n, kind in enumerate(KINDS)}
+        self.space, self.name, self.clips = space, name, clips
+        self._read(library)
         about = indexes(library)[name]
         self.frozen = str(about.get("model", "")).startswith("frozen:")
         self.calibration = Calibration(about)
         self._likeness: dict[tuple[Modality, str], Likeness] = {}
         self._means: dict[str, np.ndarray] = {}
 
-    def rows(self, kind: str) -> np.ndarray:
-        """Numbers of the rows of a kind."""
+    def _read(self, library: Library) -> None:
+        """A million rows are columns of numbers, never a million objects; their vectors are copied once."""
+        table = library.vectors("vectors", self.name)
+        rows = table.columns("id", "item", "modality", "vector")
+        clips_N, items_N = self.clips.places(rows["id"]), rows["item"].to_numpy()
+        kinds_N = _kind_numbers(rows["modality"], _KIND_OF)
+        texts = np.flatnonzero(kinds_N < 0)
+        kinds_N[texts] = _kind_numbers(self.clips.kinds_of_texts(clips_N[texts], items_N[texts]), _KIND_OF_TEXT)
+        kinds_N[clips_N < 0] = -1
+        # As uint8, -1 is the last.
+        keys = rows.select(["id", "item"]).append_column("kind", [kinds_N.view(np.uint8)]).combine_chunks()
+        by = [(column, "ascending") for column in ("kind", "id", "item")]
+        order_N = require("pyarrow.compute").sort_indices(keys, sort_keys=by).to_numpy()
+        place_N = np.empty(len(order_N), np.int64)
+        place_N[order_N] = np.arange(len(order_N))
+        vectors_NE, at = np.empty((len(order_N), table.width), np.float32), 0
+        for chunk in rows["vector"].chunks:
+            part = chunk.flatten().to_numpy(zero_copy_only=False).reshape(len(chunk), -1)
+            vectors_NE[place_N[at : at + len(part)]] = unit(part)
+            at += len(part)
+        kept = order_N[: np.count_nonzero(kinds_N >= 0)]
+        self.vectors_NE = vectors_NE[: len(kept)]
+        self.clips_N, self.items_N, self.kinds_N = clips_N[kept], items_N[kept], kinds_N[kept]
+        """Numbers in `clips`, items of the clip, numbers in `KINDS`."""
+        bounds = np.searchsorted(self.kinds_N, np.arange(len(KINDS) + 1)).tolist()
+        self._rows = {kind: slice(*bounds[n : n + 2]) for n, kind in enumerate(KINDS)}
+
+    def rows(self, kind: str) -> slice:
+        """The rows of a kind."""
         return self._rows[kind]
+
+    def repeated_by(self, run: OpenIndex, kind: str) -> bool:
+        """Whether this is a frozen index that holds the rows of a kind of a run's index, which the run left as they
+        are."""
+        modality = next((m for m, own in _KIND_OF.items() if own == kind), None)
+        if modality is None or not self.frozen or run.frozen or modality not in run.space.locked:
+            return False
+        made = [[info["fingerprint"] for info in space.encoders.get(modality, ())] for space in (self.space, run.space)]
+        return made[0] == made[1]
+
+    def count(self, kind: str) -> int:
+        """Number of rows of a kind."""
+        return self._rows[kind].stop - self._rows[kind].start
 
     def words(self, text_E: np.ndarray, kind: str) -> np.ndarray:
         """(rows of the kind,) evidence that words mean them."""
@@ -150,22 +177,23 @@ class OpenIndex:
 
     def media(self, query_E: np.ndarray, modality: Modality, kind: str) -> np.ndarray:
         """(rows of the kind,) evidence that a sound or picture is like them, by pairs of the library's clips."""
-        rows = self.rows(kind)
+        rows_NE = self.vectors_NE[self.rows(kind)]
         if (modality, kind) not in self._likeness:
-            own = np.flatnonzero(self.modalities_N == modality)
-            bank_BE = self.vectors_NE[own[:: max(1, -(-len(own) // _BANK))]]
-            self._likeness[modality, kind] = fit_likeness(self.vectors_NE[rows], bank_BE)
-        found_N = like_heights(np.vecdot(self.vectors_NE[rows], query_E), self._likeness[modality, kind])
+            own_NE = self.vectors_NE[self.rows(_KIND_OF[modality])]
+            self._likeness[modality, kind] = fit_likeness(rows_NE, own_NE[:: max(1, -(-len(own_NE) // _BANK))])
+        found_N = like_heights(np.vecdot(rows_NE, query_E), self._likeness[modality, kind])
         return evidence(found_N, LIKENESS)
 
     def alike(self, row: int, other: int) -> bool:
         """Whether two rows of one kind are of one scene: without what all rows of the kind share, they are near."""
         kind = KINDS[self.kinds_N[row]]
         if kind not in self._means:
-            self._means[kind] = self.vectors_NE[self.rows(kind)].mean(axis=0)
+            self._means[kind] = sample(self.vectors_NE[self.rows(kind)]).mean(axis=0)
         one_E, other_E = (unit(self.vectors_NE[n] - self._means[kind]) for n in (row, other))
         return bool(one_E @ other_E > _SCENE)
 
     def vector_of(self, clip: str, modality: Modality) -> np.ndarray | None:
-        own = (self.ids_N == clip) & (self.modalities_N == modality)
-        return unit(self.vectors_NE[own].mean(axis=0)) if own.any() else None
+        """Unit vector of a clip; None where it has none of the modality."""
+        rows = self.rows(_KIND_OF[modality])
+        own_NE = self.vectors_NE[rows][self.clips_N[rows] == self.clips.place(clip)]
+        return unit(own_NE.mean(axis=0)) if len(own_NE) else None

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from heapq import nlargest
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,7 @@ from seehear.types import Modality
 
 _ROWS = 2000  # best rows of a channel that are looked at
 _DEPTH = 200  # clips of each ranking that are joined, at least
+_FIRST = 1000  # best clips that a filter is asked of before it is asked of all
 _WINDOW = 10.0
 """Seconds around the frame that answers, of a longer clip."""
 _GAP = 5.0
@@ -67,6 +69,10 @@ class _Match:
         return self.index is not None and self.index is other.index and self.index.alike(self.row, other.row)
 
 
+Channel = tuple[OpenIndex, str, np.ndarray]
+"""An index, a kind of its rows, and the evidence of each row of that kind."""
+
+
 class MomentSearch:
     """The indexes of a library opened for searching. `spaces`: index name -> its space."""
 
@@ -74,7 +80,10 @@ class MomentSearch:
         self.library = library
         self.clips = ClipTable(library)
         self.indexes = [OpenIndex(library, space, name, self.clips) for name, space in spaces.items()]
-        self.indexed = len({clip for index in self.indexes for clip in index.ids_N} & self.clips.keys())
+        indexed_C = np.zeros(len(self.clips), bool)
+        for index in self.indexes:
+            indexed_C[index.clips_N] = True
+        self.indexed = int(indexed_C.sum())
         self._roots, self._copies = library.roots(), library.copies()
 
     def search(
@@ -94,13 +103,19 @@ class MomentSearch:
         for kind in kinds:
             if kind not in KINDS:
                 raise unknown("kind", kind, KINDS)
-        fitting = allowed_clips(self.library, filters)
-        allowed = None if fitting is None else fitting.all
         wanted = tuple(kinds or KINDS)
         asked = {part["clip"] for part in parts if not isinstance(part, str) and "clip" in part}
-        found = self._by_vectors(parts, wanted, allowed)
+        channels = [list(self._channels(part, wanted)) for part in parts]
+        found = self._by_vectors(parts, channels)
         words = " ".join(_words(part) for part in parts).strip()
         texts = self._by_words(words, wanted) if fulltext and words else {}
+        allowed, fitting = None, allowed_clips(self.library, filters)
+        if fitting is not None:
+            best = nlargest(_FIRST, found, key=lambda clip: found[clip].evidence + found[clip].others)
+            allowed = fitting.of({*best, *texts})
+            if len(allowed.intersection(best)) < max(_DEPTH, 4 * k):
+                allowed = fitting.all
+                found = self._by_vectors(parts, channels, allowed)
         known = [c for c in found.keys() | texts.keys() if c in self.clips and c not in asked]
         evidences = {clip: match.evidence + match.others for clip, match in found.items()}
         order = joined(evidences, {c: texts[c][1] for c in texts}, known, allowed)
@@ -109,16 +124,22 @@ class MomentSearch:
 
     # -- rankings ----------------------------------------------------------------------------------------------------
 
-    def _by_vectors(self, parts: Sequence[Part], kinds: Sequence[str], allowed: set[str] | None) -> dict[str, _Match]:
+    def _by_vectors(
+        self, parts: Sequence[Part], channels: Sequence[Sequence[Channel]], allowed: set[str] | None = None
+    ) -> dict[str, _Match]:
         """{clip: its best match}; of several parts the weighted mean of their evidences counts."""
+        allowed_C = None
+        if allowed is not None:
+            allowed_C = np.zeros(len(self.clips), bool)
+            allowed_C[[self.clips.place(clip) for clip in allowed if clip in self.clips]] = True
         weights = [1.0 if isinstance(part, str) else float(part.get("weight", 1.0)) for part in parts]
         asked_for = sum(weight for weight in weights if weight > 0) or 1.0
         total: dict[str, float] = {}
         others: dict[str, float] = {}
         best: dict[str, _Match] = {}
         answered = False
-        for part, weight in zip(parts, weights, strict=True):
-            for clip, match in self._part(part, kinds, allowed).items():
+        for own, weight in zip(channels, weights, strict=True):
+            for clip, match in self._part(own, allowed_C).items():
                 answered = True
                 total[clip] = total.get(clip, 0.0) + weight / asked_for * match.evidence
                 others[clip] = others.get(clip, 0.0) + weight / asked_for * match.others
@@ -128,27 +149,29 @@ class MomentSearch:
             raise NothingToCompare(self._why_nothing(parts))
         return {clip: replace(best[clip], evidence=total[clip], others=others[clip]) for clip in total}
 
-    def _part(self, part: Part, kinds: Sequence[str], allowed: set[str] | None) -> dict[str, _Match]:
+    def _part(self, channels: Sequence[Channel], allowed_C: np.ndarray | None) -> dict[str, _Match]:
         """{clip: its best match over all channels} of one part of a query, of the clips that come into question."""
         found: dict[str, dict[str, _Match]] = {}
-        for index, kind, evidences in self._channels(part, kinds):
+        for index, kind, evidences in channels:
             rows = index.rows(kind)
-            ids, items = index.ids_N[rows], index.items_N[rows]
-            if allowed is not None:
-                evidences = np.where([clip in allowed for clip in ids], evidences, -1.0)
-            for n in top(evidences, _ROWS).tolist():
-                clip, value = ids[n], float(evidences[n])
-                own = found.setdefault(clip, {}) if value > 0 else {}
-                if value > 0 and (kind not in own or value > own[kind].evidence):
-                    own[kind] = _Match(value, kind, int(items[n]), index=index, row=int(rows[n]))
+            if allowed_C is not None:
+                evidences = np.where(allowed_C[index.clips_N[rows]], evidences, -1.0)
+            high = top(evidences, _ROWS)
+            high = high[evidences[high] > 0]
+            values, numbers = evidences[high].tolist(), high + rows.start
+            ids, items = self.clips.ids(index.clips_N[numbers]), index.items_N[numbers].tolist()
+            for clip, item, value, row in zip(ids, items, values, numbers.tolist(), strict=True):
+                own = found.setdefault(clip, {})
+                if kind not in own or value > own[kind].evidence:
+                    own[kind] = _Match(value, kind, item, index=index, row=row)
         best = {clip: max(own.values(), key=lambda match: match.evidence) for clip, own in found.items()}
         return {
             clip: replace(match, others=sum(own.evidence for own in found[clip].values()) - match.evidence)
             for clip, match in best.items()
         }
 
-    def _channels(self, part: Part, kinds: Sequence[str]) -> Iterator[tuple[OpenIndex, str, np.ndarray]]:
-        """(index, kind, evidence of each row of the kind) wherever a part can be compared."""
+    def _channels(self, part: Part, kinds: Sequence[str]) -> Iterator[Channel]:
+        """Every index and kind that a part can be compared with."""
         item = {"text": part} if isinstance(part, str) else {n: v for n, v in part.items() if n != "weight"}
         own = [name for name in (*PART_MODALITY, "clip", "vectors") if name in item]
         if len(own) != 1:
@@ -159,26 +182,27 @@ class MomentSearch:
         else:
             yield from self._of_media(item, own[0], kinds)
 
-    def _of_words(self, item: Mapping[str, Any], kinds: Sequence[str]) -> Iterator[tuple[OpenIndex, str, np.ndarray]]:
+    def _of_words(self, item: Mapping[str, Any], kinds: Sequence[str]) -> Iterator[Channel]:
         for index in self.indexes:
             # A kind that has just come to an index that grows is calibrated a moment later.
             scales = index.calibration.scales
             known = [kind for kind in kinds if kind in scales or not scales]
-            here = [kind for kind in known if len(index.rows(kind)) and self._answers(index, kind)]
+            here = [kind for kind in known if index.count(kind) and self._answers(index, kind)]
             if "text" in index.space.modalities and here:
                 vector_E = index.space.encode_query([item])[0]
                 for kind in here:
                     yield index, kind, index.words(vector_E, kind)
 
     def _answers(self, index: OpenIndex, kind: str) -> bool:
-        """Texts are compared by the encoder of texts alone, where the library has latents of one: a space learned for
-        other modalities knows less of words."""
+        """Whether words are compared with a kind of rows of an index. What a run left as it is answers in the frozen
+        index. Texts are compared by the encoder of texts alone, where the library has latents of one: a space learned
+        for other modalities knows less of words."""
+        if any(other.repeated_by(index, kind) for other in self.indexes):
+            return False
         alone = [i for i in self.indexes if tuple(i.space.modalities) == ("text",)]
         return kind in ("seen", "heard") or index in (alone or self.indexes)
 
-    def _of_media(
-        self, item: Mapping[str, Any], name: str, kinds: Sequence[str]
-    ) -> Iterator[tuple[OpenIndex, str, np.ndarray]]:
+    def _of_media(self, item: Mapping[str, Any], name: str, kinds: Sequence[str]) -> Iterator[Channel]:
         """A frozen space finds its like; any space that has both modalities finds its counterparts."""
         if name == "clip" and item["clip"] not in self.clips:
             raise SeehearError(f"no clip {item['clip']!r} in {self.library.uri}")
@@ -187,7 +211,7 @@ class MomentSearch:
             like = (modality == "video") == (kind == "seen")
             frozen = [i for i in self.indexes if i.frozen and modality in i.space.modalities]
             for index in self.indexes:
-                if modality not in index.space.modalities or not len(index.rows(kind)):
+                if modality not in index.space.modalities or not index.count(kind):
                     continue
                 # Training makes likeness worse: the nearest sound is of the same class less often than before.
                 if like and frozen and index not in frozen:

@@ -36,6 +36,11 @@ class SearchSpace(Indexer, Protocol):
     @property
     def modalities(self) -> tuple[Modality, ...]: ...
 
+    @property
+    def locked(self) -> tuple[Modality, ...]:
+        """Modalities whose vectors are those of their encoders, which the space keeps as they are."""
+        ...
+
     def encode_query(self, items: Sequence[Any]) -> np.ndarray:
         """(N, E) float32 unit vectors of what is searched with."""
         ...

@@ -24,7 +24,7 @@ from seehear.search.query import Searcher
 from seehear.serve.decoders import Decoders
 from seehear.serve.files import Folders
 from seehear.serve.problems import Problem
-from seehear.space import Item, SharedSpace, model_of
+from seehear.space import Item, ModelGone, SharedSpace, model_of
 from seehear.space.frozen import FROZEN
 
 _FRESH = 2.0  # seconds for which the library is not asked again what it holds
@@ -199,11 +199,11 @@ class Runs:
         known = self._open.get(name)
         if known is not None and known.space.fingerprint == about.get("maker"):
             return known
-        if not (model := model_of(self.uri, about)):
-            message = f"the model of run {name} is no longer at {about.get('model')!r}"
-            raise Problem(409, "model_gone", message, self._again(name))
         try:
+            model = model_of(self.uri, name, about)
             space = cast(GuardedSpace, GuardedSpace.from_pretrained(model, device=self.device))
+        except ModelGone as gone:
+            raise Problem(409, "model_gone", gone.message, gone.todo) from gone
         except SeehearError as error:
             raise Problem(409, "run_unusable", str(error), self._again(name)) from error
         if space.fingerprint != about.get("maker"):

@@ -29,13 +29,25 @@ def load_method(folder: str | os.PathLike[str]) -> tuple[Method, dict[str, Any],
     return method, config, _inputs(method, config, model_folder(folder))
 
 
-def model_of(library_uri: str, about: Mapping[str, Any]) -> str:
-    """Where the model of an index is, for `load_method`; '' where it is gone. `about`: the library's words on the
+class ModelGone(SeehearError):
+    """The model that an index was made by is not where it was."""
+
+    def __init__(self, message: str, todo: str):
+        super().__init__(f"{message}: run '{todo}'")
+        self.message, self.todo = message, todo
+
+
+def model_of(library_uri: str, name: str, about: Mapping[str, Any]) -> str:
+    """Where the model of an index is, for `load_method`; raises `ModelGone`. `about`: what the library says of the
     index."""
     model = str(about.get("model", ""))
     if model.startswith(FROZEN):  # of this library, wherever that lies now
         return f"{FROZEN}{library_uri}#{model.partition('#')[2]}"
-    return model if model and Path(model).is_dir() else ""
+    if not model or not Path(model).is_dir():
+        raise ModelGone(
+            f"the model of index {name} is no longer at {model!r}", f"seehear index {library_uri} RUN --name {name}"
+        )
+    return model
 
 
 def load_model(folder: str | os.PathLike[str]) -> tuple[Method, dict[str, Any]]:

@@ -111,6 +111,11 @@ class SharedSpace:
         """What can be encoded; a picture counts as video."""
         return tuple(self.encoders)
 
+    @property
+    def locked(self) -> tuple[Modality, ...]:
+        """Modalities whose vectors are those of their encoders, which training kept as they are."""
+        return getattr(self.method.config, "locked", ())
+
     def supports(self, direction: str) -> bool:
         """Whether 'text->audio', or 'audio+text->image', can be asked."""
         sides = direction.split("->")

@@ -252,6 +252,29 @@ def test_films_are_cut_at_scenes_and_sounds_at_pauses(tmp_path, monkeypatch):
     assert state(tmp_path / "slow") == before
 
 
+def test_scenes_that_took_too_long_are_looked_for_again_with_more_time(tmp_path, monkeypatch):
+    (tmp_path / "folder").mkdir()
+    shots(tmp_path / "folder" / "film.mkv", [3.0, 14.0])
+    find, asked = reading.find_cuts, []
+
+    def slowly(path, duration, *, seconds):
+        asked.append(seconds)
+        return find(path, duration, seconds=0.0 if seconds < 300 else seconds)
+
+    monkeypatch.setattr(reading, "find_cuts", slowly)
+    fixed, found = [(0.0, 10.0), (10.0, 17.0)], (0.0, 3.0)
+    for limit, searches in ((200.0, 1), (200.0, 1), (100.0, 1), (400.0, 2), (800.0, 3), (1600.0, 3), (200.0, 3)):
+        report = prepare(tmp_path / "folder", tmp_path / "lib", replace(HERE, time_limit=limit))
+        assert len(asked) == searches
+        clips = [(clip.start, clip.end) for clip in Library.open(tmp_path / "lib").clips()]
+        if searches < 3:
+            assert clips == fixed
+            assert any("film.mkv#scenes" in place or "every 10 s" in place for place in map(str, report.rejects))
+        else:
+            assert clips[0] == found
+            assert not report.rejects
+
+
 def _too_slow(path):
     raise DecodeError(f"{path}: its scenes were not found in the time there is")
 

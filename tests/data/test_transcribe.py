@@ -340,7 +340,14 @@ def test_lines_end_at_pauses_and_sentences_and_run_over_segments():
         ("it", 4.0, 4.1),
     ]
     assert found[0].words[1] == Word("cat", 0.2, 0.6)
-    assert lines_of([segment(" a  translation ")]) == [Line("a translation", 0.0, 2.0)]
+    assert lines_of([segment(" a  translation ")]) == [Line("a translation", 0.0, 2.0, confidence=0.704)]
+
+
+def test_a_line_is_as_sure_as_its_words():
+    spoken = segment(words=(SpokenWord(" one", 0.0, 0.5, 0.9), SpokenWord(" two", 0.5, 1.0, 0.4)))
+    assert [line.confidence for line in lines_of([spoken])] == [0.65]
+    assert segment(log_probability=-0.5, no_speech=0.2).confidence == pytest.approx(0.8 * np.exp(-0.5))
+    assert segment(log_probability=0.1, no_speech=0.0).confidence == 1.0
 
 
 def test_no_line_is_much_longer_than_ten_seconds():

@@ -246,9 +246,42 @@ def test_prepare_brings_a_library_of_format_1_up_to_date(folder):
     assert len(Library.open(folder / "lib").clips()) == 4
 
 
+def as_format_2(lib):
+    """The library as seehear wrote it before texts had a confidence."""
+    import pyarrow as pa
+
+    library = Library.open(lib)
+    for name, column in (("clips", "texts"), ("transcripts", "lines")):
+        rows = library.table(name).to_arrow()
+        at = rows.schema.get_field_index(column)
+        fields = [field for field in rows.schema.field(at).type.value_type if field.name != "confidence"]
+        old = pa.array(rows[column].to_pylist(), pa.list_(pa.struct(fields)))
+        library.replace(name, rows.set_column(at, column, old))
+    library.set_about("format", "2")
+
+
+def test_texts_of_format_2_are_certain_and_new_ones_keep_how_sure_the_model_was(folder):
+    transcribe(folder / "lib")
+    as_format_2(folder / "lib")
+    library = Library.open(folder / "lib")
+    before, old = said(folder / "lib"), read_transcripts(library)
+    assert {text.confidence for clip in library.clips() for text in clip.texts} == {1.0}
+    assert {line.confidence for t in old for line in t.lines} == {1.0}
+    library.upgrade()
+    unsure = [replace(t, lines=tuple(replace(line, confidence=0.25) for line in t.lines)) for t in old[:1]]
+    write_transcripts(library, unsure)
+    library = Library.open(folder / "lib")
+    assert (library.about()["format"], said(folder / "lib")) == (FORMAT, before)
+    assert read_transcripts(library) == unsure + old[1:]
+    clips = with_machine_texts(library.clips(), read_transcripts(library), library.sources())
+    assert {text.confidence for clip in clips for text in clip.texts if text.by} == {0.25}
+    library.put_clips(clips)
+    assert library.clips() == clips
+
+
 def test_a_library_of_a_later_format_is_refused_in_one_line(folder):
-    Library.open(folder / "lib").set_about("format", "3")
-    with pytest.raises(SeehearError, match="has library format 3, this seehear reads 1 and 2"):
+    Library.open(folder / "lib").set_about("format", "4")
+    with pytest.raises(SeehearError, match="has library format 4, this seehear reads 1, 2, 3"):
         Library.open(folder / "lib")
 
 

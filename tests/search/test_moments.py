@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from seehear.commands.search import show_answer
@@ -89,11 +90,14 @@ def test_clips_and_the_kinds_of_their_texts_by_id(tmp_path):
     table = clip_table.ClipTable(library)
     assert dict(table) == {clip.id: clip for clip in library.clips()}
     asked = [(first, 1), (first, 0), (first, 2), (second, 0), ("gone", 0)]
-    kinds = table.kinds_of_texts([id for id, _ in asked], np.array([item for _, item in asked]))
-    assert kinds == ["speech", "screen", None, None, None]
+    places = table.places(pa.array([id for id, _ in asked]))
+    kinds = table.kinds_of_texts(places, np.array([item for _, item in asked]))
+    assert kinds.to_pylist() == ["speech", "screen", None, None, None]
+    assert table.ids(places[:4]) == [id for id, _ in asked[:4]]
     library.remove_clips(clips)
     empty = clip_table.ClipTable(library)
-    assert (len(empty), empty.has_texts, empty.kinds_of_texts(["gone"], np.array([0]))) == (0, False, [None])
+    gone = empty.places(pa.array(["gone"]))
+    assert (len(empty), empty.has_texts, empty.kinds_of_texts(gone, np.array([0])).to_pylist()) == (0, False, [None])
 
 
 def indexed_alone(library):
@@ -221,6 +225,25 @@ def test_likeness_is_not_left_to_what_was_trained(library):
     calibrate_index(library, run, "run")
     both = MomentSearch(library, {"frozen-toy": JOINT, "run": run})
     assert animals(both.search({"audio": "cat.wav"}, k=3, kinds=["heard"])) == ["cat"] * 3
+
+
+def test_what_a_run_left_as_it_is_counts_once(library, searcher):
+    """A run that bound sounds to pictures holds the pictures of a frozen index again: words find them there."""
+
+    class Bound(Space):
+        locked = ("video",)
+
+        def one(self, item):
+            return super().one({"text": item["text"].replace("cat", "bird")} if "text" in item else item)
+
+    run = Bound("video", "audio", "text", fingerprint="bound")
+    build_index(library, run, name="bound", model="/runs/bound")
+    calibrate_index(library, run, "bound")
+    both, alone = (MomentSearch(library, names) for names in ({"frozen-toy": JOINT, "bound": run}, {"bound": run}))
+    assert both.search("a cat", k=24, kinds=["seen"]).hits == searcher.search("a cat", k=24, kinds=["seen"]).hits
+    assert animals(alone.search("a cat", k=3, kinds=["seen"])) == ["bird"] * 3
+    assert {"bird", "cat"} <= set(animals(both.search("a cat", k=8, kinds=["heard"])))
+    assert animals(both.search({"audio": "cat.wav"}, k=3, kinds=["seen"])) == ["cat"] * 3
 
 
 def test_filters(searcher):

@@ -32,6 +32,7 @@ class Space:
 
     dim = WIDTH
     modalities = ("video", "audio", "text")
+    locked = ()
 
     def __init__(self, fingerprint="model-1", encoder="f1"):
         self.fingerprint = fingerprint

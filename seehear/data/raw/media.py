@@ -190,8 +190,12 @@ class RawMedia:
         if "text" in c.modalities and self.clips.has_text[clip]:
             middle = span.start + begin.window / c.fps + min(c.window_seconds, span.seconds) / 2
             number, recording = int(self.clips.number[clip]), int(self.clips.recording[clip])
-            texts_KL = self.sentences.around(number, recording, middle, c.contexts, shown.draws("text"))
-            sample["text"] = torch.from_numpy(texts_KL)
+            weights = self.sentences.weights
+            part_R = None if weights is None or self._views else weights.taking_part(seed, epoch).numpy()
+            draws = shown.draws("text")
+            texts_KL = self.sentences.around(number, recording, middle, c.contexts, draws, part_R=part_R)
+            if texts_KL.any():
+                sample["text"] = torch.from_numpy(texts_KL)
         return sample
 
     def _asked(self, clip: int, span: Span, begin: Starts) -> dict[Modality, Asked]:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from seehear.data.records import Clip, learned_texts
+from seehear.data.weights import TextWeights
 from seehear.encoders.weights import fingerprint
 from seehear.errors import SeehearError, read_json
 from seehear.types import Float, Int
@@ -205,17 +206,29 @@ class Sentences:
     """(N + 1,) int64: clip n has own[own_first[n]] to own[own_first[n + 1]]."""
     timed: np.ndarray
     """(N,) bool: the texts of the clip follow each other in time."""
+    weights: TextWeights | None = None
+    """Of the rows; None where all are certain."""
 
     def has(self) -> np.ndarray:
         """(N,) bool."""
         return np.diff(self.own_first) > 0
 
     def around(
-        self, clip: int, recording: int, middle: float, count: int, draws: np.random.Generator | None
+        self,
+        clip: int,
+        recording: int,
+        middle: float,
+        count: int,
+        draws: np.random.Generator | None,
+        *,
+        part_R: np.ndarray | None = None,
     ) -> Int[np.ndarray, "k l"]:
-        """int64: the clip's own, then its neighbours, as they lie around `middle`; nothing for a clip without text."""
+        """int64: the clip's own, then its neighbours, as they lie around `middle`; nothing for a clip without text.
+        `part_R`: the rows that take part, all by default."""
         own = self.own[self.own_first[clip] : self.own_first[clip + 1]]
         found = np.zeros((count, self.tokens.shape[1]), np.int64)
+        if part_R is not None:
+            own = own[part_R[own]]
         if not len(own):
             return found
         if self.timed[clip]:
@@ -224,22 +237,26 @@ class Sentences:
             own = draws.permutation(own)
         chosen = own[:count]
         if len(chosen) < count:
-            chosen = np.concatenate([chosen, self._near(own, recording, middle, count - len(chosen))])
+            near = self._near(own, recording, middle, count - len(chosen), part_R)
+            chosen = np.concatenate([chosen, near])
         found[: len(chosen)] = self.tokens[chosen]
         return found
 
-    def _near(self, own: np.ndarray, recording: int, middle: float, count: int) -> np.ndarray:
+    def _near(
+        self, own: np.ndarray, recording: int, middle: float, count: int, part_R: np.ndarray | None
+    ) -> np.ndarray:
         """Rows of a recording that are not the clip's own, the nearest first; of two as near the earlier."""
         low, high = self.first[recording : recording + 2]
         place, reach = low + np.searchsorted(self.middle[low:high], middle), count + len(own)
         rows = np.arange(max(low, place - reach), min(high, place + reach))
         rows = rows[~np.isin(rows, own)]
+        rows = rows if part_R is None else rows[part_R[rows]]
         return rows[np.argsort(np.abs(self.middle[rows] - middle), kind="stable")][:count]
 
 
 def sentences_of(clips: Sequence[Clip], recordings: np.ndarray, vocabulary: Vocabulary, words: int) -> Sentences:
     """Of clips and the number of each one's recording. A text of the whole clip lies in its middle."""
-    tokens, middle, clip = [], [], []
+    tokens, middle, clip, sure = [], [], [], []
     timed = np.zeros(len(clips), bool)
     for n, c in enumerate(clips):
         texts = learned_texts(c)
@@ -252,6 +269,7 @@ def sentences_of(clips: Sequence[Clip], recordings: np.ndarray, vocabulary: Voca
                 tokens.append(row)
                 middle.append((start + end) / 2)
                 clip.append(n)
+                sure.append(text.confidence)
     clip_R, middle_R = np.array(clip, np.int64), np.array(middle, np.float64)
     video_R = np.asarray(recordings, np.int64)[clip_R]
     order = np.lexsort((clip_R, middle_R, video_R))
@@ -264,4 +282,5 @@ def sentences_of(clips: Sequence[Clip], recordings: np.ndarray, vocabulary: Voca
         own=np.argsort(clip_R, kind="stable"),
         own_first=np.searchsorted(np.sort(clip_R), np.arange(len(clips) + 1)),
         timed=timed,
+        weights=TextWeights(np.array(sure)[order]) if min(sure, default=1.0) < 1 else None,
     )
