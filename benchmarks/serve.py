@@ -134,7 +134,7 @@ class Server:
         return self.connection.getresponse().read()
 
     def search(self, clip: str) -> dict[str, Any]:
-        body = json.dumps({"parts": [{"clip": clip}], "k": K})
+        body = json.dumps({"parts": [{"clip": clip}], "k": K, "run": "run"})
         self.connection.request("POST", "/api/search", body, {"content-type": "application/json"})
         answer = self.connection.getresponse()
         found = json.loads(answer.read())

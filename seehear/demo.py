@@ -24,9 +24,10 @@ from seehear.progress import say
 from seehear.recipes.find import bring_up_to_date, open_library
 from seehear.recipes.indexes import index_run
 from seehear.recipes.run import recipe, train_run
+from seehear.search.answer import Moment
 from seehear.search.background import kind_of_text
 from seehear.search.filters import Filters
-from seehear.search.moments import Moment, MomentSearch
+from seehear.search.moments import MomentSearch
 
 ASSETS = Path(__file__).parent / "assets" / "demo"
 MEDIA = ASSETS / "media"

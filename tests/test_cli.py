@@ -209,14 +209,13 @@ def completed(script, *words):
 
 
 @needs_bash
-def test_bash_completes(capsys, tmp_path, monkeypatch):
+def test_bash_completes(bash_script, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine").mkdir()
-    _, script, _ = run(capsys, "completion", "bash")
-    assert completed(script, "eval") == ["evaluate"]
-    assert completed(script, "search", "lib", "--hyb") == ["--hybrid"]
-    assert "mcn.tiny" in completed(script, "train", "lib", "m")
-    assert "mine" in completed(script, "train", "m")
+    assert completed(bash_script, "eval") == ["evaluate"]
+    assert completed(bash_script, "search", "lib", "--hyb") == ["--hybrid"]
+    assert "mcn.tiny" in completed(bash_script, "train", "lib", "m")
+    assert "mine" in completed(bash_script, "train", "m")
 
 
 @needs_bash

@@ -11,7 +11,7 @@ from seehear import demo
 from seehear.data.library import Clip
 from seehear.demo import ASSETS, MEDIA, WAYS, Question, Score
 from seehear.media.files import probe
-from seehear.search.moments import Answer, Moment
+from seehear.search.answer import Answer, Moment
 
 ROOT = Path(__file__).parent.parent
 FILES = {path.relative_to(MEDIA).as_posix() for path in MEDIA.rglob("*") if path.is_file()}
@@ -94,7 +94,7 @@ def test_a_way_in_which_nothing_was_read_says_so():
 
 
 @pytest.fixture(scope="module")
-def shown(tmp_path_factory):
+def shown(tmp_path_factory, few_phrases):
     """`seehear demo` of four photos and a film; and once again."""
     media, folder = tmp_path_factory.mktemp("few") / "media", tmp_path_factory.mktemp("clone") / "seehear-demo"
     for name in (

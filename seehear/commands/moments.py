@@ -11,18 +11,22 @@ from urllib.parse import quote
 
 from tyro.conf import Positional
 
+from seehear.commands.asking import ask_server
 from seehear.commands.parsing import Flat
-from seehear.commands.search import Query, behind_lines, show_answer
+from seehear.commands.search import Query, behind_lines, one_each, show_answer
+from seehear.data.folders import library_of
 from seehear.data.library import Library
 from seehear.data.locking import Keeper, keeper, writing
 from seehear.data.watching import watched
 from seehear.errors import SeehearError, near, require
 from seehear.progress import Interrupted, counted, say
+from seehear.search.answer import Answer
 from seehear.search.index import indexes
 from seehear.serve.config import ServeConfig
 
 _REST_SECONDS = 5.0
 """A file that is being copied counts as complete when it has not changed for so long."""
+_WAIT = "yet: the same command goes on, --wait finishes it"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +51,6 @@ class Open:
     config: Annotated[ServeConfig, Flat] = field(default_factory=lambda: ServeConfig(port=0))
 
     def run(self) -> None:
-        from seehear.recipes.find import library_of
-
         for package in ("fastapi", "uvicorn", "watchfiles"):
             require(package, "serve")
         if not self.folder.is_dir():
@@ -119,9 +121,6 @@ class Find(Query):
     """Print the answer as JSON."""
 
     def run(self) -> None:
-        from seehear.recipes import find
-        from seehear.search.moments import NothingToCompare
-
         if self.folder.is_file():
             advice = f"give its folder, and --source {self.folder.name} for it alone"
             raise SeehearError(f"{self.folder} is a file: {advice}")
@@ -129,31 +128,42 @@ class Find(Query):
             raise SeehearError(f"no folder {self.folder}{near(self.folder)}")
         if not self.parts(self.words):
             raise SeehearError("nothing to search for: give words, --audio, --image, --video or --like")
-        uri = self.library or find.library_of(self.folder)
+        uri, query = self.library or library_of(self.folder), self.for_server(self.words)
+        if query and (served := ask_server(uri, query, follows=True)):
+            self._show(served.answer, done=not served.working, behind=one_each(served.behind))
+        else:
+            self._work(uri)
+
+    def _work(self, uri: str) -> None:
+        from seehear.recipes import find
+        from seehear.search.moments import NothingToCompare
+
         if not self.library and not Path(uri).is_dir():
             say(f"library: {uri}")
         Path(uri).parent.mkdir(parents=True, exist_ok=True)
         seconds = None if self.wait else find.WORK_SECONDS
         done = find.bring_up_to_date(self.folder, uri, preset=self.preset, device=self.device, seconds=seconds)
-        wait = "yet: the same command goes on, --wait finishes it"
         library = Library.create(uri)  # the time may have ended before there was a whole one
         if done and not library.count_clips():
             files, why = counted(len(library.rejects()), "file"), f"'seehear info {uri} --rejects' says why"
             raise SeehearError(f"{self.folder}: nothing to search, {files} cannot be read: {why}")
         if not done and not indexes(library):
-            raise SeehearError(f"nothing of {self.folder} is indexed {wait}")
+            raise SeehearError(f"nothing of {self.folder} is indexed {_WAIT}")
         searcher = find.open_library(library, device=self.device)
         try:
             answer = self.answer(searcher, self.words)
         except NothingToCompare as error:
             if done:
                 raise
-            raise SeehearError(f"speech and text are not all read, and words find nothing {wait}") from error
+            raise SeehearError(f"speech and text are not all read, and words find nothing {_WAIT}") from error
+        behind = behind_lines(library, [index.name for index in searcher.indexes]) if done else []
+        self._show(answer, done=done, behind=behind)
+
+    def _show(self, answer: Answer, *, done: bool, behind: list[str]) -> None:
         if not done:
             left = answer.clips - answer.indexed
             what = f"{left:,} of {answer.clips:,} clips are not indexed" if left else "speech and text are not all read"
-            say(f"{what} {wait}")
-        else:
-            for line in behind_lines(library, [index.name for index in searcher.indexes]):
-                say(line)
+            say(f"{what} {_WAIT}")
+        for line in behind:
+            say(line)
         show_answer(answer, as_json=self.json)

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional
 
+from seehear.commands.asking import ask_server
 from seehear.commands.parsing import Flat, show
 from seehear.data.library import Library
 from seehear.errors import SeehearError, check_range, require, unknown
 from seehear.progress import Interrupted, say
+from seehear.search.answer import Answer
 from seehear.search.behind import behind
 from seehear.search.filters import Filters
 from seehear.search.index import indexes
 from seehear.serve.config import ServeConfig
 
 if TYPE_CHECKING:
-    from seehear.search.moments import Answer, MomentSearch
+    from seehear.search.moments import MomentSearch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +90,15 @@ class Query:
                 parts.append({kind: str(path)})
         return parts + [{"clip": name} for name in self.like]
 
+    def for_server(self, words: str) -> dict[str, Any] | None:
+        """The same as a server is asked; None for what it does not take: files, whose copies it cuts, and SQL."""
+        parts: list[dict[str, str]] = [{"text": words}] if words else []
+        parts += [{"clip": name} for name in self.like]
+        filters = asdict(self.filters)
+        if not parts or self.audio or self.image or self.video or filters.pop("where") or filters.pop("meta"):
+            return None
+        return {"parts": parts, "k": self.k, "kinds": self.kinds, "fulltext": self.fulltext, "filters": filters}
+
     def answer(self, searcher: MomentSearch, words: str) -> Answer:
         return searcher.search(
             self.parts(words), k=self.k, kinds=self.kinds, filters=self.filters, fulltext=self.fulltext
@@ -121,12 +132,18 @@ class Search(Query):
     """Print the answer as JSON."""
 
     def run(self) -> None:
-        library = Library.open(self.library)
         if self.index:
-            self._one_index(library)
+            self._one_index(Library.open(self.library))
             return
         if self.modalities or self.hybrid or self.remove_gap:
             raise SeehearError("--modalities, --hybrid and --remove-gap are of one index: name it with --index")
+        query = self.for_server(self.words)
+        if query and (served := ask_server(self.library, query)):
+            for line in one_each(served.behind):
+                say(line)
+            show_answer(served.answer, as_json=self.json)
+            return
+        library = Library.open(self.library)
         from seehear.recipes.find import open_library
 
         searcher = open_library(library, device=self.device)
@@ -191,8 +208,12 @@ def show_answer(answer: Answer, *, as_json: bool) -> None:
 
 def behind_lines(library: Library, names: Sequence[str]) -> list[str]:
     """What the indexes lack: one line for each command that makes it up."""
-    lines = filter(None, (behind(library, name) for name in names))
-    return list({line.partition(": run")[2]: line for line in lines}.values())
+    return one_each(behind(library, name) for name in names)
+
+
+def one_each(lines: Iterable[str]) -> list[str]:
+    """Of the lines that `behind` gave for several indexes, one for each command."""
+    return list({line.partition(": run")[2]: line for line in lines if line}.values())
 
 
 @dataclass(frozen=True, kw_only=True)

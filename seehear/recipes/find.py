@@ -3,19 +3,18 @@ and all indexes opened together."""
 
 from __future__ import annotations
 
-import os
-import re
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+from seehear.data.folders import library_of
 from seehear.data.inputs import check_input
 from seehear.data.library import Library
 from seehear.data.locking import keeper
 from seehear.data.prepare import PrepareOptions
-from seehear.data.records import digest
 from seehear.errors import SeehearError
 from seehear.progress import Interrupted, say
 from seehear.recipes.indexes import IndexReports, index_frozen, index_run
@@ -26,18 +25,18 @@ from seehear.search.query import SearchSpace
 from seehear.space import SharedSpace, model_of
 from seehear.space.frozen import FROZEN
 
-__all__ = ["IndexReports", "bring_up_to_date", "index_frozen", "index_run", "library_of", "open_library"]
+__all__ = [
+    "IndexReports",
+    "asked_together",
+    "bring_up_to_date",
+    "index_frozen",
+    "index_run",
+    "library_of",
+    "open_library",
+]
 
 WORK_SECONDS = 45.0
 """Seconds that a question waits for its library to be brought up to date."""
-
-
-def library_of(folder: str | Path) -> str:
-    """Where the library of a folder is when none is given: in the user's cache, so that nothing is written among the
-    media."""
-    folder = Path(folder).resolve()
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "seehear" / "libraries"
-    return str(base / f"{re.sub(r'[^A-Za-z0-9_.-]+', '-', folder.name)}-{digest(str(folder))[:8]}")
 
 
 def bring_up_to_date(
@@ -105,18 +104,24 @@ def open_library(library: Library, *, device: str = "auto") -> MomentSearch:
     return MomentSearch(library, spaces)
 
 
-def _spaces(library: Library, device: str) -> Iterator[tuple[str, SearchSpace]]:
-    found = indexes(library)
+def asked_together(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Names of the indexes, of what `indexes` says, that answer together."""
     frozen = [name for name in found if found[name].get("model", "").startswith(FROZEN)]
     runs = sorted(found.keys() - set(frozen), key=lambda n: found[n].get("made", ""))
-    for name in [*frozen, *runs[-1:]]:
+    return [*frozen, *runs[-1:]]
+
+
+def _spaces(library: Library, device: str) -> Iterator[tuple[str, SearchSpace]]:
+    found = indexes(library)
+    for name in asked_together(found):
         try:
             space = SharedSpace.from_pretrained(model_of(library.uri, name, found[name]), device=device)
         except SeehearError as error:
             say(f"index {name} is left out: {error}")
             continue
         if space.fingerprint != found[name]["maker"]:
-            again = "" if name in frozen else f" RUN --name {name}"
+            frozen = found[name].get("model", "").startswith(FROZEN)
+            again = "" if frozen else f" RUN --name {name}"
             say(f"index {name} was made by another model: run 'seehear index {library.uri}{again}'")
             continue
         yield name, space

@@ -60,6 +60,12 @@ def kind_of_text(text: Text) -> str:
     return _KIND_OF_TEXT[str(text.kind)]
 
 
+def kind_of_hit(hit: Hit, clip: Clip) -> str:
+    """How the hit of one index answers."""
+    text = next((text for text in clip.texts if text.text == hit.text), None)
+    return _KIND_OF.get(hit.modality, kind_of_text(text) if text else "text")
+
+
 def calibrate_index(library: Library, space: SearchSpace, name: str) -> None:
     """Bring the calibration of an index up to date; nothing is done where the index and the phrases are the same."""
     about = indexes(library)[name]
@@ -99,8 +105,7 @@ class Calibration:
 
     def of_hit(self, hit: Hit, clip: Clip, gallery: Gallery, text_E: np.ndarray | None) -> float | None:
         """Confidence of a hit for words; None where nothing of its kind is calibrated."""
-        text = next((text for text in clip.texts if text.text == hit.text), None)
-        kind = kind_of_text(text) if hit.modality == "text" and text else _KIND_OF.get(hit.modality, "")
+        kind = kind_of_hit(hit, clip)
         if kind not in self.scales or text_E is None:
             return None
         rows_NE = gallery.vectors_of(hit.id)[hit.modality]

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from heapq import nlargest
 from typing import Any
 
@@ -24,13 +25,15 @@ from seehear.data.current import frame_seconds, is_frame
 from seehear.data.library import Clip, Library
 from seehear.errors import SeehearError, unknown
 from seehear.search.allowed import allowed_clips
+from seehear.search.answer import Answer, Moment
 from seehear.search.background import KINDS, OpenIndex, kind_of_text
-from seehear.search.calibrate import confidence, in_words
+from seehear.search.calibrate import confidence
 from seehear.search.exact import top
 from seehear.search.filters import Filters
 from seehear.search.index import search_fulltext
 from seehear.search.joining import joined, share_held, telling_words
 from seehear.search.query import PART_MODALITY, Part, SearchSpace
+from seehear.types import Modality
 
 _ROWS = 2000  # best rows of a channel that are looked at
 _DEPTH = 200  # clips of each ranking that are joined, at least
@@ -47,65 +50,6 @@ _LONGEST = 30.0
 
 class NothingToCompare(SeehearError):
     """No part of a query can be compared with anything that the library holds."""
-
-
-@dataclass(frozen=True)
-class Moment:
-    file: str
-    """Where the file is; '' for a clip of text alone."""
-    start: float
-    """Seconds: of the text that answers where it has times, else of the clip, around the frame where it is long."""
-    end: float
-    kind: str
-    """seen, heard, spoken, screen; text for a caption of the user's own."""
-    text: str
-    """The text that answers, else the clip's first."""
-    score: float
-    """Orders the moments; in [0, 1]."""
-    confidence: float
-    """Share of hits of this confidence that are right, in [0, 1]."""
-    clip: str
-    source: str
-    """The file as the library names it."""
-    labels: tuple[str, ...] = ()
-    also: tuple[str, ...] = ()
-    """Other places of the same file."""
-    still: float = 0.0
-    """Seconds: the frame that answers, else the middle."""
-
-    @property
-    def words(self) -> str:
-        """The confidence in words."""
-        return in_words(self.confidence)
-
-    def plain(self) -> dict[str, Any]:
-        names = ("file", "start", "end", "kind", "text", "score", "confidence", "words")
-        places = {"also": list(self.also)} if self.also else {}
-        return {name: getattr(self, name) for name in names} | places
-
-
-@dataclass(frozen=True)
-class Answer:
-    query: str
-    hits: list[Moment]
-    indexed: int
-    """Clips that a search can find."""
-    clips: int
-    """All clips of the library."""
-
-    @property
-    def words(self) -> str:
-        """The confidence of its surest moment in words: 'nothing close' where the nearest is no answer."""
-        return in_words(max((hit.confidence for hit in self.hits), default=0.0))
-
-    def plain(self) -> dict[str, Any]:
-        return {
-            "query": self.query,
-            "words": self.words,
-            "hits": [hit.plain() for hit in self.hits],
-            "indexed": self.indexed,
-            "clips": self.clips,
-        }
 
 
 @dataclass(frozen=True)
@@ -137,10 +81,7 @@ class MomentSearch:
         self.library = library
         self.clips = ClipTable(library)
         self.indexes = [OpenIndex(library, space, name, self.clips) for name, space in spaces.items()]
-        indexed_C = np.zeros(len(self.clips), bool)
-        for index in self.indexes:
-            indexed_C[index.clips_N] = True
-        self.indexed = int(indexed_C.sum())
+        self.indexed = len(reduce(np.union1d, (index.clips_N for index in self.indexes), np.empty(0)))
         self._roots, self._copies = library.roots(), library.copies()
 
     def search(
@@ -152,7 +93,8 @@ class MomentSearch:
         filters: Filters | None = None,
         fulltext: bool = True,
     ) -> Answer:
-        """The k best moments. `kinds`: how they may answer; in every way by default."""
+        """The k best moments. `kinds`: how they may answer; in every way by default. Besides what `Part` says, a part
+        may be {"vectors"}: those of one file, {index: {modality: (E,)}}."""
         parts = [query] if isinstance(query, str | Mapping) else list(query)
         if not parts:
             raise SeehearError("nothing to search for: give words, a sound, a picture, a video or a clip")
@@ -163,7 +105,7 @@ class MomentSearch:
         asked = {part["clip"] for part in parts if not isinstance(part, str) and "clip" in part}
         channels = [list(self._channels(part, wanted)) for part in parts]
         found = self._by_vectors(parts, channels)
-        words = " ".join(_words(part) for part in parts).strip()
+        words = " ".join(_words(part) for part in parts if _weight(part) > 0).strip()
         texts = self._by_words(words, wanted) if fulltext and words else {}
         allowed, fitting = None, allowed_clips(self.library, filters)
         if fitting is not None:
@@ -174,9 +116,11 @@ class MomentSearch:
                 found = self._by_vectors(parts, channels, allowed)
         known = [c for c in found.keys() | texts.keys() if c in self.clips and c not in asked]
         evidences = {clip: match.evidence + match.others for clip, match in found.items()}
-        order = joined(evidences, {c: texts[c][1] for c in texts}, known, allowed)
+        typed = sum(_weight(part) for part in parts if _words(part)) / _whole(parts)
+        order = joined(evidences, {clip: typed * share for clip, (_, share) in texts.items()}, known, allowed)
         hits = self._moments(order, found, texts, k)
-        return Answer(self._said(parts), hits, self.indexed, len(self.clips))
+        asked_for = " + ".join(part if isinstance(part, str) else str(next(iter(part.values()))) for part in parts)
+        return Answer(asked_for, hits, self.indexed, len(self.clips))
 
     # -- rankings ----------------------------------------------------------------------------------------------------
 
@@ -184,24 +128,19 @@ class MomentSearch:
         self, parts: Sequence[Part], channels: Sequence[Sequence[Channel]], allowed: set[str] | None = None
     ) -> dict[str, _Match]:
         """{clip: its best match}; of several parts the weighted mean of their evidences counts."""
-        allowed_C = None
-        if allowed is not None:
-            allowed_C = np.zeros(len(self.clips), bool)
-            allowed_C[[self.clips.place(clip) for clip in allowed if clip in self.clips]] = True
-        weights = [1.0 if isinstance(part, str) else float(part.get("weight", 1.0)) for part in parts]
-        asked_for = sum(weight for weight in weights if weight > 0) or 1.0
+        allowed_C = None if allowed is None else self.clips.mask(allowed)
+        asked_for = _whole(parts)
         total: dict[str, float] = {}
         others: dict[str, float] = {}
         best: dict[str, _Match] = {}
-        answered = False
-        for own, weight in zip(channels, weights, strict=True):
+        for own, part in zip(channels, parts, strict=True):
+            share = _weight(part) / asked_for
             for clip, match in self._part(own, allowed_C).items():
-                answered = True
-                total[clip] = total.get(clip, 0.0) + weight / asked_for * match.evidence
-                others[clip] = others.get(clip, 0.0) + weight / asked_for * match.others
+                total[clip] = total.get(clip, 0.0) + share * match.evidence
+                others[clip] = others.get(clip, 0.0) + share * match.others
                 if clip not in best or match.evidence > best[clip].evidence:
                     best[clip] = match
-        if not answered and not (self.clips.has_texts and any(_words(part) for part in parts)):
+        if not total and not (self.clips.has_texts and any(_words(part) for part in parts)):
             raise NothingToCompare(self._why_nothing(parts))
         return {clip: replace(best[clip], evidence=total[clip], others=others[clip]) for clip in total}
 
@@ -212,9 +151,9 @@ class MomentSearch:
             rows = index.rows(kind)
             if allowed_C is not None:
                 evidences = np.where(allowed_C[index.clips_N[rows]], evidences, -1.0)
-            high = top(evidences, _ROWS)
-            high = high[evidences[high] > 0]
-            values, numbers = evidences[high].tolist(), high + rows.start
+            near = top(evidences, _ROWS)
+            near = near[evidences[near] > 0]
+            values, numbers = evidences[near].tolist(), near + rows.start
             ids, items = self.clips.ids(index.clips_N[numbers]), index.items_N[numbers].tolist()
             for clip, item, value, row in zip(ids, items, values, numbers.tolist(), strict=True):
                 own = found.setdefault(clip, {})
@@ -229,7 +168,7 @@ class MomentSearch:
     def _channels(self, part: Part, kinds: Sequence[str]) -> Iterator[Channel]:
         """Every index and kind that a part can be compared with."""
         item = {"text": part} if isinstance(part, str) else {n: v for n, v in part.items() if n != "weight"}
-        own = [name for name in PART_MODALITY if name in item] + [name for name in ("clip",) if name in item]
+        own = [name for name in (*PART_MODALITY, "clip", "vectors") if name in item]
         if len(own) != 1:
             listed = ", ".join(PART_MODALITY)
             raise SeehearError(f"a part of a query is one of {listed} or clip; got {', '.join(item) or 'none'}")
@@ -240,7 +179,10 @@ class MomentSearch:
 
     def _of_words(self, item: Mapping[str, Any], kinds: Sequence[str]) -> Iterator[Channel]:
         for index in self.indexes:
-            here = [kind for kind in kinds if index.count(kind) and self._answers(index, kind)]
+            # A kind that has just come to an index that grows is calibrated a moment later.
+            scales = index.calibration.scales
+            known = [kind for kind in kinds if kind in scales or not scales]
+            here = [kind for kind in known if index.count(kind) and self._answers(index, kind)]
             if "text" in index.space.modalities and here:
                 vector_E = index.space.encode_query([item])[0]
                 for kind in here:
@@ -259,7 +201,7 @@ class MomentSearch:
         """A frozen space finds its like; any space that has both modalities finds its counterparts."""
         if name == "clip" and item["clip"] not in self.clips:
             raise SeehearError(f"no clip {item['clip']!r} in {self.library.uri}")
-        asked = ("video", "audio") if name == "clip" else (PART_MODALITY[name],)
+        asked = (PART_MODALITY[name],) if name in PART_MODALITY else ("video", "audio")
         for modality, kind in ((m, k) for m in asked for k in kinds if k in ("seen", "heard")):
             like = (modality == "video") == (kind == "seen")
             frozen = [i for i in self.indexes if i.frozen and modality in i.space.modalities]
@@ -269,10 +211,18 @@ class MomentSearch:
                 # Training makes likeness worse: the nearest sound is of the same class less often than before.
                 if like and frozen and index not in frozen:
                     continue
-                own = name == "clip"
-                vector_E = index.vector_of(item["clip"], modality) if own else index.space.encode_query([item])[0]
+                vector_E = self._vector(index, item, name, modality)
                 if vector_E is not None and (like or name != "clip"):
                     yield index, kind, index.media(vector_E, modality, kind)
+
+    def _vector(self, index: OpenIndex, item: Mapping[str, Any], name: str, modality: Modality) -> np.ndarray | None:
+        """(E,) a sound, picture, film or clip in the space of an index; None where it has none there."""
+        if name == "clip":
+            return index.vector_of(item["clip"], modality)
+        if name == "vectors":
+            vector_E: np.ndarray | None = item["vectors"].get(index.name, {}).get(modality)
+            return vector_E
+        return index.space.encode_query([item])[0]
 
     def _by_words(self, words: str, kinds: Sequence[str]) -> dict[str, tuple[int, float]]:
         """{clip: (its best text, share of the words that it holds)} by full text, best first."""
@@ -342,9 +292,6 @@ class MomentSearch:
         sure = round(sure, 4)
         return Moment(path, start, end, match.kind, said, 0.0, sure, clip.id, source, clip.labels, also, still)
 
-    def _said(self, parts: Sequence[Part]) -> str:
-        return " + ".join(p if isinstance(p, str) else str(next(iter(p.values()))) for p in parts)
-
     def _why_nothing(self, parts: Sequence[Part]) -> str:
         uri, has = self.library.uri, sorted({m for index in self.indexes for m in index.space.modalities})
         if all(_words(part) for part in parts):
@@ -369,6 +316,15 @@ def _one_moment(one: Moment, match: _Match, other: Moment, its: _Match) -> bool:
         return shared >= 0
     near = _GAP if {one.kind, other.kind} <= {"seen", "heard"} else 0.0
     return shared > 0 or (shared > -near and match.same_scene(its))
+
+
+def _weight(part: Part) -> float:
+    return 1.0 if isinstance(part, str) else float(part.get("weight", 1.0))
+
+
+def _whole(parts: Sequence[Part]) -> float:
+    """Sum of the weights of what is asked for."""
+    return sum(weight for weight in map(_weight, parts) if weight > 0) or 1.0
 
 
 def _words(part: Part) -> str:

@@ -46,6 +46,7 @@ _REFUSALS: Answers = {code: {"model": ProblemAnswer} for code in (400, 401, 403,
 _Name = Param(max_length=4096, pattern="^[^\\x00]*$")
 ClipName = Annotated[str, _Name]
 RunName = Annotated[str, _Name]
+Second = Annotated[float | None, Param(ge=0, le=1e9, allow_inf_nan=False)]
 _KEPT = {"cache-control": "private, max-age=3600"}
 
 
@@ -106,7 +107,7 @@ def _searching(app: FastAPI) -> None:
 
     @app.post("/api/search", tags=["search"])
     def search(state: Held, query: Query) -> Answer:
-        """The best clips for words, files, clips, or several of them at once."""
+        """The best moments for words, files, clips, or several of them at once: of all indexes together, or of one."""
         return state.search(query)
 
     body = {
@@ -117,8 +118,9 @@ def _searching(app: FastAPI) -> None:
     @app.post("/api/uploads", tags=["search"], openapi_extra={"requestBody": body}, status_code=201)
     async def upload(state: Held, request: Request, run: RunName = "") -> UploadView:
         """A sound, picture or video to search with: the request's body is the file. It is turned into vectors and
-        deleted before this answers; the id stands for the vectors, in searches of the same run."""
-        opened = await run_in_threadpool(state.runs.get, run)
+        deleted before this answers; the id stands for the vectors, in searches of the same run, or of all together
+        where none is named."""
+        opened = await run_in_threadpool(state.opened, run)
         path = await state.uploads.receive(request.stream(), request.headers.get("content-length"))
         try:
             made = await run_in_threadpool(state.uploads.encode, path, opened)
@@ -127,10 +129,10 @@ def _searching(app: FastAPI) -> None:
         facts = made.facts
         return UploadView(
             id=made.id,
-            run=made.run,
+            run=run,
             kind=facts.kind,  # type: ignore[arg-type]  # one of the three
             seconds=made.seconds,
-            modalities=list(made.vectors),
+            modalities=made.modalities,
         )
 
     @app.get("/api/clip", tags=["library"])
@@ -166,9 +168,7 @@ def _media(app: FastAPI) -> None:
         return FileResponse(path, media_type=kind, headers={"cache-control": "private, no-cache"})
 
     @app.get("/api/poster", tags=["media"], responses=jpeg, response_class=FileResponse)
-    def poster(
-        state: Held, clip: ClipName, at: Annotated[float | None, Param(ge=0, allow_inf_nan=False)] = None
-    ) -> FileResponse:
+    def poster(state: Held, clip: ClipName, at: Second = None) -> FileResponse:
         """A frame of a clip, in its middle or at a second, as a small JPEG."""
         return FileResponse(state.poster(state.clip(clip), at), media_type="image/jpeg", headers=_KEPT)
 
@@ -179,9 +179,10 @@ def _media(app: FastAPI) -> None:
 
     @app.head("/api/preview", include_in_schema=False)
     @app.get("/api/preview", tags=["media"], responses=files, response_class=FileResponse)
-    def preview(state: Held, clip: ClipName) -> FileResponse:
-        """A clip, from its start, as MP4: for files that browsers do not play, and sound in a file of its own."""
-        return FileResponse(state.preview(state.clip(clip)), media_type="video/mp4", headers=_KEPT)
+    def preview(state: Held, clip: ClipName, start: Second = None, end: Second = None) -> FileResponse:
+        """A clip, or from `start` to `end` of its file, as MP4 that begins at 0: for files that browsers do not play,
+        and sound in a file of its own."""
+        return FileResponse(state.preview(state.clip(clip), start, end), media_type="video/mp4", headers=_KEPT)
 
 
 def _page(app: FastAPI) -> None:

@@ -1,4 +1,5 @@
-"""The library's runs, each opened when it is first asked for: its space, its vectors, the words it has encoded."""
+"""The library's indexes, opened when they are first asked for: each space is loaded once, for searches of its index
+alone and of all indexes together."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,46 +17,70 @@ from seehear.data.library import Library
 from seehear.data.workers import WorkerDied
 from seehear.encoders.base import Sample
 from seehear.errors import DecodeError, SeehearError
-from seehear.search.index import indexes
+from seehear.recipes.find import asked_together
+from seehear.search.index import indexes, versions
+from seehear.search.moments import MomentSearch
 from seehear.search.query import Searcher
 from seehear.serve.decoders import Decoders
 from seehear.serve.files import Folders
 from seehear.serve.problems import Problem
-from seehear.space import ModelGone, SharedSpace, model_of
+from seehear.space import Item, ModelGone, SharedSpace, model_of
+from seehear.space.frozen import FROZEN
 
 _FRESH = 2.0  # seconds for which the library is not asked again what it holds
 _TEXTS = 4096  # vectors of words that are kept
 
 
 class GuardedSpace(SharedSpace):
-    """A space whose media are decoded in another process: for files that anybody may have sent."""
+    """A space whose media are decoded in another process, for files that anybody may have sent, and which keeps the
+    vectors of the words it was asked for."""
 
     decoders: Decoders
+    lock: threading.Lock
+    """Held while `texts` is looked up and filled."""
+    texts: OrderedDict[str, np.ndarray]
 
     def prepare(self, preparation: Callable[[Sample], Any], sample: Sample) -> Any:
         return self.decoders(preparation, sample) if sample.path else preparation(sample)
+
+    def encode_query(self, items: Sequence[Item] | Item, *, batch_size: int = 32) -> np.ndarray:
+        one = items[0] if isinstance(items, Sequence) and len(items) == 1 else None
+        text = one if isinstance(one, str) else one["text"] if one is not None and list(one) == ["text"] else None
+        if not isinstance(text, str):
+            return super().encode_query(items, batch_size=batch_size)
+        with self.lock:
+            if text not in self.texts:
+                self.texts[text] = super().encode_query([text])[0]
+                while len(self.texts) > _TEXTS:
+                    self.texts.popitem(last=False)
+            return self.texts[text][None]
 
 
 @dataclass
 class OpenRun:
     name: str
-    changed: str
-    """When its index was last written."""
     space: GuardedSpace
-    searcher: Searcher
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    """Held while `texts` is looked up and filled."""
-    texts: OrderedDict[str, np.ndarray] = field(default_factory=OrderedDict)
+    changed: str = ""
+    """When the index that `searcher` holds was last written."""
+    _searcher: Searcher | None = None
+
+    @property
+    def searcher(self) -> Searcher:
+        """Of this index alone."""
+        assert self._searcher is not None, "opened by `Runs.get`"
+        return self._searcher
+
+    def look(self, library: Library, changed: str) -> None:
+        """Brings the searcher up to date."""
+        if self._searcher is None or self.changed != changed:
+            self._searcher, self.changed = Searcher(library, self.space, self.name), changed
+        if self._searcher.library is not library:
+            self._searcher.renew(library)
 
     def encode_text(self, text: str) -> np.ndarray:
         if "text" not in self.space.modalities:
             raise Problem(422, "no_text", f"run {self.name} has no words: ask with a sound or a picture")
-        with self.lock:
-            if text not in self.texts:
-                self.texts[text] = self.space.encode_query([text])[0]
-                while len(self.texts) > _TEXTS:
-                    self.texts.popitem(last=False)
-            return self.texts[text]
+        return self.space.encode_query([text])[0]
 
     def encode_file(self, path: str, kind: str, seconds: float, modalities: Sequence[str]) -> dict[str, np.ndarray]:
         """One vector for each modality of a file that this space knows."""
@@ -77,6 +102,16 @@ class OpenRun:
         return found
 
 
+@dataclass(frozen=True)
+class Together:
+    """All indexes that are asked together."""
+
+    made: tuple[Any, ...]
+    """What the library was when they were opened."""
+    runs: tuple[OpenRun, ...]
+    search: MomentSearch
+
+
 class Runs:
     def __init__(self, uri: str, decoders: Decoders, *, media: tuple[Path, ...] = (), device: str = "auto"):
         self.uri, self.decoders, self.media, self.device = uri, decoders, media, device
@@ -84,6 +119,7 @@ class Runs:
         self._about: dict[str, dict[str, Any]] = {}
         self._folders = Folders(self._library, {}, media)
         self._open: dict[str, OpenRun] = {}
+        self._together: Together | None = None
         self._lock = threading.Lock()
         self._opening = threading.Lock()
 
@@ -109,37 +145,77 @@ class Runs:
             return self._about
 
     def get(self, name: str = "") -> OpenRun:
-        """A run by name, the newest when none is said; opened, or opened again when its index was made anew. Of one
-        that only grew, the model stays loaded."""
-        about = self.about()
-        if not about:
-            todo = f"seehear encode {self.uri}; seehear index {self.uri}"
-            raise Problem(409, "no_run", "there is nothing to search with yet", todo)
-        name = name or next(iter(about))
+        """A run by name, the newest when none is said, a frozen index where there is no run; opened, or opened again
+        when its index was made anew. Of one that only grew, the model stays loaded."""
+        about = self._some()
+        name = name or min(about, key=lambda n: about[n].get("model", "").startswith(FROZEN))
         if name not in about:
             raise Problem(404, "no_run_of_that_name", f"no run {name!r}", f"there are {', '.join(about)}")
         with self._opening:
-            known = self._open.get(name)
-            if known is None or known.space.fingerprint != about[name].get("maker"):
-                known = self._open[name] = self._opened(name, about[name])
-            elif known.changed != _changed(about[name]):
-                known.searcher, known.changed = Searcher(self._library, known.space, name), _changed(about[name])
-            if known.searcher.library is not self._library:
-                known.searcher.renew(self._library)
-            return known
+            run = self._run(name, about[name])
+            try:
+                run.look(self._library, _changed(about[name]))
+            except SeehearError as error:
+                raise Problem(409, "run_unusable", str(error), self._again(name)) from error
+            return run
 
-    def _opened(self, name: str, about: Mapping[str, Any]) -> OpenRun:
+    def together(self) -> Together:
+        """All frozen indexes and the newest of a run, as far as they can be used; opened again when the library or one
+        of them has changed. Models stay loaded."""
+        about = self._some()
+        unusable: Problem | None = None
+        with self._opening:
+            runs = []
+            for name in asked_together(about):
+                try:
+                    run = self._run(name, about[name])
+                except Problem as problem:
+                    unusable = problem
+                    continue
+                if "text" not in run.space.modalities or about[name].get("background"):
+                    runs.append(run)
+                else:  # of one that is being made, the calibration comes last
+                    message = f"index {name} is not calibrated yet"
+                    unusable = Problem(409, "run_unusable", message, self._again(name))
+            if not runs:
+                assert unusable is not None, "one index at least was tried"
+                raise unusable
+            written = [(_changed(about[r.name]), about[r.name].get("background", {}).get("made")) for r in runs]
+            made = (versions(self._library), [id(run.space) for run in runs], written)
+            if self._together is None or self._together.made != made:
+                search = MomentSearch(self._library, {run.name: run.space for run in runs})
+                self._together = Together(made, tuple(runs), search)
+            return self._together
+
+    def _some(self) -> dict[str, dict[str, Any]]:
+        """`about`, where there is any index."""
+        if not (about := self.about()):
+            todo = f"seehear encode {self.uri}; seehear index {self.uri}"
+            raise Problem(409, "no_run", "there is nothing to search with yet", todo)
+        return about
+
+    def _run(self, name: str, about: Mapping[str, Any]) -> OpenRun:
+        """With its model loaded."""
+        known = self._open.get(name)
+        if known is not None and known.space.fingerprint == about.get("maker"):
+            return known
         try:
             model = model_of(self.uri, name, about)
             space = cast(GuardedSpace, GuardedSpace.from_pretrained(model, device=self.device))
-            space.decoders = self.decoders
-            searcher = Searcher(self._library, space, name)
         except ModelGone as gone:
             raise Problem(409, "model_gone", gone.message, gone.todo) from gone
         except SeehearError as error:
-            todo = f"seehear index {self.uri} RUN-FOLDER --name {name}"
-            raise Problem(409, "run_unusable", str(error), todo) from error
-        return OpenRun(name, _changed(about), space, searcher)
+            raise Problem(409, "run_unusable", str(error), self._again(name)) from error
+        if space.fingerprint != about.get("maker"):
+            raise Problem(409, "run_unusable", f"index {name} was made by another model", self._again(name))
+        space.decoders, space.lock, space.texts = self.decoders, threading.Lock(), OrderedDict()
+        self._open[name] = OpenRun(name, space)
+        return self._open[name]
+
+    def _again(self, name: str) -> str:
+        """The command that makes an index again."""
+        frozen = self._about[name].get("model", "").startswith(FROZEN)
+        return f"seehear index {self.uri}" if frozen else f"seehear index {self.uri} RUN-FOLDER --name {name}"
 
 
 def _changed(about: Mapping[str, Any]) -> str:

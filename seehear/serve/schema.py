@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Modality = Literal["video", "audio", "text"]
+Kind = Literal["seen", "heard", "spoken", "screen", "text"]
+Words = Literal["strong", "fair", "weak", "nothing close"]
 Name = Annotated[str, Field(max_length=4096, pattern="^[^\\x00]*$")]
 """Of a clip or run, or words; no zero bytes, which no database takes."""
 
@@ -37,7 +39,7 @@ class ClipPart(_Part):
 
 
 class UploadPart(_Part):
-    upload: Name = Field(description="id that POST /api/uploads gave, for the same run")
+    upload: Name = Field(description="id that POST /api/uploads gave, for the same run or for all together")
     modality: Literal["video", "audio"] | None = Field(default=None, description="what was seen or heard of it alone")
 
 
@@ -52,11 +54,19 @@ class QueryFilters(_Strict):
 
 class Query(_Strict):
     parts: list[TextPart | ClipPart | UploadPart] = Field(min_length=1, max_length=8)
-    run: Name = Field(default="", description="the newest when not given")
+    run: Name = Field(default="", description="one index alone, by its cosines; all together when not given")
     k: int = Field(default=24, ge=1, le=200)
-    modalities: list[Modality] = Field(default=[], max_length=3, description="what of a clip may match; all by default")
+    kinds: list[Kind] = Field(
+        default=[], max_length=5, description="of all together: how a moment may answer; in every way by default"
+    )
+    fulltext: bool = Field(default=True, description="of all together: also by the words themselves")
     filters: QueryFilters = QueryFilters()
-    hybrid: bool = Field(default=False, description="also by the words themselves (full text), the two rankings joined")
+    modalities: list[Modality] = Field(
+        default=[], max_length=3, description="of one index: what of a clip may match; all by default"
+    )
+    hybrid: bool = Field(
+        default=False, description="of one index: also by the words themselves, the two rankings joined"
+    )
 
 
 class ClipList(_Strict):
@@ -70,6 +80,7 @@ class RunView(BaseModel):
     name: str
     made: str
     modalities: list[str]
+    together: bool = Field(description="asked when no run is named")
     dim: int
     recall: float | None = Field(description="recall@10 of an approximate index; null where search is exact")
     behind: str = Field(description="clips that are not indexed yet and the commands that index them; '' for none")
@@ -120,27 +131,40 @@ class ClipView(BaseModel):
 
 class HitView(BaseModel):
     clip: ClipView
-    score: float = Field(description="cosine; of a hybrid search the sum of reciprocal ranks")
-    confidence: float | None = Field(
-        description="share of hits of this confidence that are right; null for other queries than words alone, for "
-        "hybrid searches and for indexes without a calibration"
+    kind: Kind = Field(description="how it answers; text: a caption of the user's own")
+    score: float = Field(
+        description="orders the hits, in [0, 1]; of one index the cosine, if hybrid the sum of reciprocal ranks"
     )
-    words: Literal["strong", "fair", "weak", "nothing close"] | None = Field(description="the confidence in words")
+    confidence: float | None = Field(
+        description="share of hits of this confidence that are right; of one index null for other queries than words "
+        "alone, for hybrid searches and without a calibration"
+    )
+    words: Words | None = Field(description="the confidence in words")
     modality: Modality = Field(description="what of the clip matched")
-    start: float = Field(description="seconds: the matching text's own time where it has one, else the clip's")
+    start: float = Field(
+        description="seconds: the matching text's own time where it has one, else the clip's, around the frame that "
+        "answers where that is long; a moment goes on over neighbours that look or sound alike"
+    )
     end: float
+    still: float = Field(description="seconds: the frame that answers, else the middle")
     text: str
+    file: str
+    also: list[str] = Field(description="other places of the same file")
 
 
 class Answer(BaseModel):
-    run: str
+    run: str = Field(description="'' for all together")
+    query: str
+    words: Words | None = Field(description="the highest confidence in words; null where no hit has one")
     hits: list[HitView]
+    indexed: int | None = Field(description="clips that all together can find; null of one index")
+    clips: int | None = Field(description="all clips of the library; null of one index")
     milliseconds: float
 
 
 class UploadView(BaseModel):
     id: str
-    run: str
+    run: str = Field(description="'' for all together")
     kind: Literal["picture", "sound", "video"]
     seconds: float = Field(description="how much of it is searched for")
     modalities: list[str]

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import uvicorn
 
+from seehear.data.serving import Server, announced
 from seehear.errors import SeehearError
 from seehear.recipes.standing import Standing
 from seehear.serve.app import create_app
@@ -21,8 +22,9 @@ from seehear.serve.config import ServeConfig
 def serve(library: str, config: ServeConfig, *, ready: Callable[[str], None]) -> None:
     """Runs it in this thread. `ready` is told the address once connections are taken."""
     server, listening, address = _server(library, config, None)
-    ready(address + (f"?token={quote(config.token, safe='')}" if config.token else ""))
-    server.run(sockets=[listening])
+    with announced(library, Server(address=address, token=bool(config.token))):
+        ready(address + (f"?token={quote(config.token, safe='')}" if config.token else ""))
+        server.run(sockets=[listening])
 
 
 @contextmanager
@@ -32,7 +34,8 @@ def serving(library: str, config: ServeConfig, progress: Callable[[], Standing])
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
     try:
-        yield address
+        with announced(library, Server(address=address, token=bool(config.token), follows=True)):
+            yield address
     finally:
         server.should_exit = True
         thread.join()

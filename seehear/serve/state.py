@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ import numpy as np
 from seehear.data.library import Clip, Library
 from seehear.data.workers import WorkerDied
 from seehear.errors import DecodeError
+from seehear.recipes.find import asked_together
 from seehear.recipes.standing import Standing
 from seehear.search.background import Calibration
 from seehear.search.behind import behind
+from seehear.search.calibrate import in_words
 from seehear.search.filters import Filters
 from seehear.search.index import versions
 from seehear.serve import jobs, projection, views
@@ -45,15 +48,13 @@ class State:
         self._behind: dict[str, tuple[Any, str]] = {}
 
     def warm(self) -> None:
-        """Open the newest run in the background, so that the first question is answered at once."""
+        """Open the indexes in the background, so that the first question is answered at once."""
         self._warming = threading.Thread(target=self._warm, daemon=True)
         self._warming.start()
 
     def _warm(self) -> None:
         try:
-            run = self.runs.get()
-            if "text" in run.space.modalities:
-                run.encode_text("a")
+            self.runs.together().search.search("a", k=1)
         except Exception:
             return  # whoever asks is told
 
@@ -71,11 +72,12 @@ class State:
         version = library.table("clips").version
         if self._facets[0] != version:
             self._facets = version, views.facets(library)
-        clips = library.count_clips()
+        clips, together = library.count_clips(), asked_together(about)
         runs = [
             RunView(
                 name=n,
                 made=a.get("made", ""),
+                together=n in together,
                 behind="" if self.progress else self._behind_of(n, a, library),
                 **{k: a[k] for k in _RUN},
             )
@@ -89,7 +91,7 @@ class State:
             problem = Problem(409, "empty", "the library has no clips yet: give it a folder of media", todo)
         elif not runs:
             try:
-                self.runs.get()
+                self.runs.together()
             except Problem as said:
                 problem = said
         return Status(
@@ -119,15 +121,43 @@ class State:
     def file(self, clip: Clip, modality: str) -> Path:
         return self.runs.folders.file(clip, modality)
 
+    def opened(self, run: str) -> Sequence[OpenRun]:
+        """One index by name, or all that are asked together."""
+        return [self.runs.get(run)] if run else self.runs.together().runs
+
     # -- searching ---------------------------------------------------------------------------------------------------
 
     def search(self, query: Query) -> Answer:
-        import time
-
         began = time.perf_counter()
-        run = self.runs.get(query.run)
         wanted = query.filters.model_dump()
         filters = Filters(**(wanted | {"labels": tuple(wanted["labels"]), "splits": tuple(wanted["splits"])}))
+        answer = self._one_index(query, filters) if query.run else self._together(query, filters)
+        answer.milliseconds = 1e3 * (time.perf_counter() - began)
+        return answer
+
+    def _together(self, query: Query, filters: Filters) -> Answer:
+        opened = self.runs.together()
+        clips, parts = opened.search.clips, []
+        for part in query.parts:
+            asked: dict[str, Any] = part.model_dump(exclude={"modality", "weight"}) | {"weight": part.weight}
+            if isinstance(part, UploadPart):
+                asked["vectors"] = self.uploads.get(part.upload, opened.runs).vectors(part.modality or "")
+            elif isinstance(part, ClipPart) and part.clip not in clips:
+                raise Problem(404, "no_clip", f"the library has no clip {part.clip!r}")
+            parts.append(asked)
+        found = opened.search.search(parts, k=query.k, kinds=query.kinds, filters=filters, fulltext=query.fulltext)
+        return Answer(
+            run="",
+            query=found.query,
+            words=found.words,  # type: ignore[arg-type]  # one of the four
+            hits=[views.moment_view(hit, clips[hit.clip], self.runs.folders) for hit in found.hits],
+            indexed=found.indexed,
+            clips=found.clips,
+            milliseconds=0.0,
+        )
+
+    def _one_index(self, query: Query, filters: Filters) -> Answer:
+        run = self.runs.get(query.run)
         parts = [self._part(part, run) for part in query.parts]
         modalities = [m for m in query.modalities if m in run.space.modalities]
         if query.modalities and not modalities:
@@ -142,13 +172,16 @@ class State:
         for hit, clip in found:
             sure = calibration.of_hit(hit, clip, run.searcher.gallery, parts[0].get("vector"))
             hits.append(views.hit_view(hit, clip, folders, sure))
-        return Answer(run=run.name, hits=hits, milliseconds=1e3 * (time.perf_counter() - began))
+        sures = [hit.confidence for hit in hits if hit.confidence is not None]
+        words: Any = in_words(max(sures)) if sures else None
+        said = " + ".join(str(next(iter(part.model_dump(exclude={"weight"}).values()))) for part in query.parts)
+        return Answer(run=run.name, query=said, words=words, hits=hits, indexed=None, clips=None, milliseconds=0.0)
 
     def _part(self, part: TextPart | ClipPart | UploadPart, run: OpenRun) -> dict[str, Any]:
         if isinstance(part, TextPart):
             return {"text": part.text, "vector": run.encode_text(part.text), "weight": part.weight}
         if isinstance(part, UploadPart):
-            vector = self.uploads.get(part.upload, run).vector(part.modality or "")
+            vector = self.uploads.get(part.upload, [run]).vector(run.name, part.modality or "")
             return {"vector": vector, "weight": part.weight}
         if not run.searcher.gallery.vectors_of(part.clip):
             raise Problem(404, "no_clip", f"run {run.name} has no clip {part.clip!r}")
@@ -172,19 +205,20 @@ class State:
         end = min(clip.end, clip.start + jobs.PEAKS_SECONDS)
         return {"start": clip.start, "end": end, "peaks": json.loads(found.read_text())}
 
-    def preview(self, clip: Clip) -> Path:
-        """The clip from its start, as something that every browser plays; its time 0 is the clip's start."""
+    def preview(self, clip: Clip, start: float | None, end: float | None) -> Path:
+        """The clip, or from `start` to `end` of its file, as something that every browser plays."""
+        start, end = clip.start if start is None else start, clip.end if end is None else end
         still = views.is_still(clip)
         video = str(self.file(clip, "video")) if clip.has_video and not still else ""
         audio = str(self.file(clip, "audio")) if clip.has_audio else ""
-        end = min(clip.end, clip.start + self.config.preview_seconds)
-        if end <= clip.start or not (video or audio):
+        end = min(end, start + self.config.preview_seconds)
+        if not (start < end and start < clip.end and end > clip.start and (video or audio)):
             raise Problem(404, "no_media", f"clip {clip.id!r} has nothing to play")
 
         def make(out: Path) -> None:
-            self.slow(jobs.preview, video, audio, clip.start, end, str(out))
+            self.slow(jobs.preview, video, audio, start, end, str(out))
 
-        return self._made(Path(video or audio), "preview", (audio, clip.start, end), make)
+        return self._made(Path(video or audio), "preview", (audio, start, end), make)
 
     def _made(self, path: Path, what: str, key: Any, make: Any) -> Path:
         stat = path.stat()

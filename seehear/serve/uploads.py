@@ -7,7 +7,7 @@ import secrets
 import tempfile
 import threading
 from collections import OrderedDict
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,20 +27,27 @@ _KEPT = 256  # queries whose vectors are kept
 @dataclass(frozen=True)
 class Uploaded:
     id: str
-    run: str
-    model: str
-    """Fingerprint of the space."""
+    models: dict[str, str]
+    """{run: fingerprint of its space} of those it was sent for."""
     facts: jobs.Facts
     seconds: float
     """How much of it was used."""
-    vectors: dict[str, np.ndarray]
+    by_run: dict[str, dict[str, np.ndarray]]
+    """{run: {modality: (E,)}} of the runs that it can be compared in."""
 
-    def vector(self, modality: str = "") -> np.ndarray:
-        """Of one modality, or the mean of all, (E,)."""
-        if modality and modality not in self.vectors:
-            raise Problem(422, "no_such_modality", f"the file gave {', '.join(self.vectors)}, not {modality}")
-        own = [self.vectors[modality]] if modality else list(self.vectors.values())
-        return unit(np.mean(own, axis=0))
+    @property
+    def modalities(self) -> list[str]:
+        return list(dict.fromkeys(m for own in self.by_run.values() for m in own))
+
+    def vectors(self, modality: str = "") -> dict[str, dict[str, np.ndarray]]:
+        """{run: {modality: (E,)}}, of one modality or of all."""
+        if modality and modality not in self.modalities:
+            raise Problem(422, "no_such_modality", f"the file gave {', '.join(self.modalities)}, not {modality}")
+        return {name: {m: v for m, v in own.items() if modality in ("", m)} for name, own in self.by_run.items()}
+
+    def vector(self, run: str, modality: str = "") -> np.ndarray:
+        """In the space of one run, of one modality or the mean of all, (E,)."""
+        return unit(np.mean(list(self.vectors(modality)[run].values()), axis=0))
 
 
 class Uploads:
@@ -72,24 +79,29 @@ class Uploads:
             raise
         return Path(name)
 
-    def encode(self, path: Path, run: OpenRun) -> Uploaded:
+    def encode(self, path: Path, runs: Sequence[OpenRun]) -> Uploaded:
+        """In the space of each run that knows a modality of the file; a `Problem` where none does."""
         try:
             facts = self.decoders(jobs.look, str(path))
         except (DecodeError, WorkerDied) as error:
             raise broken(error, path) from error
         seconds = min(facts.seconds, self.seconds)
-        vectors = run.encode_file(str(path), facts.kind, seconds, facts.modalities)
-        made = Uploaded(secrets.token_urlsafe(12), run.name, run.space.fingerprint, facts, seconds, vectors)
+        fitting = [run for run in runs if set(facts.modalities) & set(run.space.modalities)]
+        by_run = {
+            run.name: run.encode_file(str(path), facts.kind, seconds, facts.modalities) for run in fitting or runs[:1]
+        }
+        models = {run.name: run.space.fingerprint for run in runs}
+        made = Uploaded(secrets.token_urlsafe(12), models, facts, seconds, by_run)
         with self._lock:
             self._known[made.id] = made
             while len(self._known) > _KEPT:
                 self._known.popitem(last=False)
         return made
 
-    def get(self, name: str, run: OpenRun) -> Uploaded:
+    def get(self, name: str, runs: Sequence[OpenRun]) -> Uploaded:
         with self._lock:
             found = self._known.get(name)
-        if found is None or (found.run, found.model) != (run.name, run.space.fingerprint):
+        if found is None or any(found.models.get(run.name) != run.space.fingerprint for run in runs):
             raise Problem(404, "upload_gone", "that file is no longer known to this run", "send it again")
         return found
 

@@ -8,13 +8,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 from seehear.data.library import Clip, Library
+from seehear.data.records import printable
 from seehear.recipes.standing import Standing
+from seehear.search.answer import Moment
+from seehear.search.background import kind_of_hit
 from seehear.search.calibrate import in_words
 from seehear.search.query import Hit
 from seehear.serve.files import TYPES, Folders, played_by_browsers
-from seehear.serve.schema import ClipView, HitView, ProgressView, TextView
+from seehear.serve.schema import ClipView, HitView, Modality, ProgressView, TextView
 
 _LABELS = 300
+_MODALITY_OF: Mapping[str, Modality] = {"seen": "video", "heard": "audio"}
 
 
 def clip_view(clip: Clip, folders: Folders) -> ClipView:
@@ -38,16 +42,37 @@ def clip_view(clip: Clip, folders: Folders) -> ClipView:
 
 
 def hit_view(hit: Hit, clip: Clip, folders: Folders, sure: float | None) -> HitView:
-    """`sure`: its confidence, where it has one."""
+    """A hit of one index. `sure`: its confidence, where it has one."""
     return HitView(
         clip=clip_view(clip, folders),
+        kind=kind_of_hit(hit, clip),  # type: ignore[arg-type]  # one of the five
         score=hit.score,
         confidence=sure,
         words=None if sure is None else in_words(sure),  # type: ignore[arg-type]  # one of the four
         modality=hit.modality,  # type: ignore[arg-type]  # of the library's three
         start=hit.start,
         end=hit.end,
+        still=(hit.start + hit.end) / 2,
         text=hit.text,
+        file=printable(hit.path),
+        also=[printable(place) for place in hit.also],
+    )
+
+
+def moment_view(moment: Moment, clip: Clip, folders: Folders) -> HitView:
+    return HitView(
+        clip=clip_view(clip, folders),
+        kind=moment.kind,  # type: ignore[arg-type]  # one of the five
+        score=moment.score,
+        confidence=moment.confidence,
+        words=moment.words,  # type: ignore[arg-type]  # one of the four
+        modality=_MODALITY_OF.get(moment.kind, "text"),
+        start=moment.start,
+        end=moment.end,
+        still=moment.still,
+        text=moment.text,
+        file=printable(moment.file),
+        also=[printable(place) for place in moment.also],
     )
 
 

@@ -21,7 +21,7 @@ PANDA, SOUND = MEDIA / "photos" / "panda.jpg", MEDIA / "sounds" / "accordion.opu
 
 
 @pytest.fixture(scope="module", autouse=True)
-def plain():
+def plain(few_phrases):
     """Nothing that reads speech or text on screen is installed."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(work, "find_spec", lambda name: None)

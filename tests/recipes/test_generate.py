@@ -50,7 +50,7 @@ def world(tmp_path_factory):
     library = Library.open(folder / "lib")
     encode_library(library, ["efficientnet-lite0", "logmel", "minilm"], workers=0, device="cpu")
     run = media.hub_run()
-    short = replace(run, method=replace(run.method, dim=8))
+    short = replace(run, method=replace(run.method, dim=8, head="adapter"))  # a linear head is costly to begin
     finish(LatentInputs(load_latents(library), library=str(folder / "lib")), short, folder / "run")
     learn_painter(folder / "run", library, SMALL, device="cpu")
     return folder
@@ -382,7 +382,7 @@ def test_a_run_without_sound_says_so(world, tmp_path):
     short = replace(run, train=replace(run.train, epochs=1))
     finish(
         LatentInputs(data),
-        replace(short, method=replace(short.method, dim=8, pairs=(("video", "text"),))),
+        replace(short, method=replace(short.method, dim=8, head="adapter", pairs=(("video", "text"),))),
         model.parent,
     )
     shutil.copytree(world / "run" / "painter", tmp_path / "run" / "painter")

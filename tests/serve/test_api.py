@@ -8,8 +8,9 @@ from pathlib import Path
 import av
 import pytest
 
-from seehear.data.library import Library
+from seehear.data.library import Clip, Library, Text
 from seehear.demo import MEDIA
+from seehear.recipes.find import open_library
 from seehear.search.background import calibrate_index
 from seehear.search.index import indexes, set_index
 from seehear.search.query import Searcher
@@ -18,17 +19,26 @@ from seehear.space import SharedSpace
 from tests.serve import world
 
 
-def search(client, *parts, **options):
+def together(client, *parts, **options):
+    """The answer of all indexes."""
     answer = client.post("/api/search", json={"parts": list(parts), **options})
     assert answer.status_code == 200, answer.text
     return answer.json()
+
+
+def search(client, *parts, run="late", **options):
+    """The answer of one."""
+    return together(client, *parts, run=run, **options)
+
+
+FROZEN = ["frozen-efficientnet-lite0", "frozen-logmel", "frozen-minilm"]
 
 
 def ids(answer):
     return [hit["clip"]["id"] for hit in answer["hits"]]
 
 
-def send(client, path, run=""):
+def send(client, path, run="late"):
     return client.post("/api/uploads", params={"run": run}, content=Path(path).read_bytes())
 
 
@@ -40,7 +50,8 @@ def library(built):
 def test_the_status_says_what_there_is(client, library):
     status = client.get("/api/status").json()
     assert status["clips"] == library.count_clips()
-    assert [run["name"] for run in status["runs"]] == ["late", "early"], "newest first"
+    assert [run["name"] for run in status["runs"]] == [*FROZEN, "late", "early"], "newest first"
+    assert [run["name"] for run in status["runs"] if run["together"]] == [*FROZEN, "late"]
     assert status["labels"]["dog"] == world.SOUNDS
     assert sum(status["splits"].values()) == status["clips"]
     assert {"clips", "pictures", "sounds", "talk"} == set(status["folders"])
@@ -60,7 +71,7 @@ def test_words_find_what_the_search_command_finds(client, built, library):
 
 
 def test_words_are_answered_with_confidence_where_an_index_is_calibrated(client, built, library, monkeypatch):
-    assert {hit["words"] for hit in search(client, {"text": "a dog barks"}, k=5)["hits"]} == {None}
+    assert {hit["words"] for hit in search(client, {"text": "a dog barks"}, k=5, run="early")["hits"]} == {None}
     space = SharedSpace.from_pretrained(built / "runs" / "early", device="cpu")
     calibrate_index(library, space, "early")
     monkeypatch.setattr(runs, "_FRESH", 0.0)
@@ -155,7 +166,10 @@ def test_runs_are_chosen_and_keep_their_uploads_apart(client, library):
         ({"parts": [{}]}, 422, "request"),
         ({"parts": [{"text": "a", "clip": "b"}]}, 422, "request"),
         ({"parts": [{"clip": "nowhere"}]}, 404, "no_clip"),
-        ({"parts": [{"text": "a"}, {"text": "a", "weight": -1}]}, 422, "query"),
+        ({"parts": [{"text": "a"}, {"text": "a", "weight": -1}], "run": "late"}, 422, "query"),
+        ({"parts": [{"clip": "nowhere"}], "run": "late"}, 404, "no_clip"),
+        ({"parts": [{"text": "a"}], "kinds": ["smelt"]}, 422, "request"),
+        ({"parts": [{"upload": "x"}], "run": "late"}, 404, "upload_gone"),
         ({"parts": [{"text": "a"}], "run": "none"}, 404, "no_run_of_that_name"),
         ({"parts": [{"text": "a"}], "k": 0}, 422, "request"),
         ({"parts": [{"text": "a"}], "filters": {"where": "1=1"}}, 422, "request"),
@@ -166,6 +180,75 @@ def test_a_query_that_cannot_be_asked_says_why(client, query, status, code):
     answer = client.post("/api/search", json=query)
     assert (answer.status_code, answer.json()["code"]) == (status, code)
     assert answer.json()["message"]
+
+
+# -- all indexes together ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", ["a dog barks", "the last train leaves the station", "xylophone quantum banking"])
+def test_moments_are_those_of_the_search_command(client, library, words):
+    expected = open_library(library, device="cpu").search(words, k=7)
+    answer = together(client, {"text": words}, k=7)
+    assert {name: answer[name] for name in ("query", "words", "indexed", "clips")} == {
+        "query": words,
+        "words": expected.words,
+        "indexed": expected.indexed,
+        "clips": expected.clips,
+    }
+    for hit, moment in zip(answer["hits"], expected.hits, strict=True):
+        assert hit.items() >= ({"also": []} | moment.plain()).items()
+        assert (hit["clip"]["id"], hit["still"]) == (moment.clip, moment.still)
+
+
+def test_a_spoken_line_answers_with_its_own_times(client):
+    hit = together(client, {"text": "the last train leaves the station"}, k=1)["hits"][0]
+    assert (hit["kind"], hit["start"], hit["end"], hit["still"]) == ("spoken", 7.5, 9.0, 8.25)
+    assert hit["words"] == "strong"
+
+
+def test_a_moment_answers_in_the_ways_asked_for(client):
+    for kind in ("seen", "heard", "spoken"):
+        assert {hit["kind"] for hit in together(client, {"text": "a dog"}, kinds=[kind])["hits"]} == {kind}
+    some = together(client, {"text": "a dog"}, filters={"source": "pictures/*"})["hits"]
+    assert {hit["clip"]["source"].split("/")[0] for hit in some} == {"pictures"}
+
+
+def test_a_file_that_is_sent_finds_what_the_search_command_finds(client, library):
+    searcher = open_library(library, device="cpu")
+    for source, key in (("sounds/dog-0.opus", "audio"), (world.TALK, "video")):
+        sent = send(client, library.path_of(source), run="")
+        assert (sent.status_code, sent.json()["run"]) == (201, "")
+        answer = together(client, {"upload": sent.json()["id"], "modality": key}, k=5)
+        expected = searcher.search({key: str(library.path_of(source))}, k=5)
+        assert [(hit["clip"]["id"], hit["kind"]) for hit in answer["hits"]] == [(m.clip, m.kind) for m in expected.hits]
+        assert answer["words"] == expected.words
+    heard = together(client, {"upload": sent.json()["id"], "modality": "audio"}, kinds=["heard"], k=1)["hits"][0]
+    assert heard["clip"]["id"] == world.TALK
+    wrong = client.post("/api/search", json={"parts": [{"upload": sent.json()["id"], "modality": "text"}]})
+    assert wrong.status_code == 422
+    gone = client.post("/api/search", json={"parts": [{"upload": sent.json()["id"]}], "run": "early"})
+    assert gone.json()["code"] == "upload_gone"
+
+
+def test_words_and_a_clip_together_find_more_like_both(client, library):
+    dog = "sounds/dog-0.opus"
+    like = ids(together(client, {"clip": dog}, kinds=["heard"], k=5))
+    assert dog not in like
+    mixed = together(client, {"clip": dog, "weight": 2.0}, {"text": "rain on a window"}, k=40)
+    assert mixed["query"] == f"{dog} + rain on a window"
+    assert dog not in ids(mixed)
+    assert set(like) & set(ids(mixed))
+
+
+def test_clips_that_come_are_found_without_a_restart(client, library, monkeypatch):
+    monkeypatch.setattr(runs, "_FRESH", -1.0)
+    before = together(client, {"text": "a zebra crosses"})
+    library.put_clips([Clip(id="new", texts=(Text("a zebra crosses"),))])
+    try:
+        after = together(client, {"text": "a zebra crosses"})
+        assert after["clips"] == before["clips"] + 1
+    finally:
+        library.table("clips").delete("id = 'new'")
 
 
 # -- media -------------------------------------------------------------------------------------------------------------
@@ -239,6 +322,16 @@ def test_what_browsers_do_not_play_has_a_preview(client, tmp_path):
     assert (part.status_code, part.content) == (206, answer.content[:10])
 
 
+def test_a_preview_goes_on_over_the_clips_of_a_moment(client, tmp_path):
+    clip = f"{world.TRAIN}#5.000-11.000"
+    answer = client.get("/api/preview", params={"clip": clip, "start": 3.0, "end": 5.5})
+    (tmp_path / "preview.mp4").write_bytes(answer.content)
+    with av.open(str(tmp_path / "preview.mp4")) as container:
+        assert container.duration / 1e6 == pytest.approx(2.5, abs=0.3)
+    elsewhere = client.get("/api/preview", params={"clip": clip, "start": 0.0, "end": 4.0})
+    assert (elsewhere.status_code, elsewhere.json()["code"]) == (404, "no_media")
+
+
 def test_the_map_has_every_clip_once(client, library):
     for method in ("pca", "tsne"):
         drawn = client.get("/api/map", params={"run": "late", "method": method}).json()
@@ -261,7 +354,7 @@ def test_ten_clients_at_once(client):
     def one(n):
         word = words[n % len(words)]
         found = [ids(search(client, {"text": word}, k=10)) == alone[word] for _ in range(3)]
-        sent = client.post("/api/uploads", content=sound).json()
+        sent = client.post("/api/uploads", params={"run": "late"}, content=sound).json()
         found.append(search(client, {"upload": sent["id"]}, k=1, modalities=["audio"])["hits"][0]["score"])
         found.append(client.get("/api/poster", params={"clip": world.TALK}).status_code)
         return found
@@ -280,10 +373,11 @@ def test_a_new_index_is_seen_without_a_restart(client, built, monkeypatch):
     monkeypatch.setattr(runs, "_FRESH", -1.0)  # the server looks at the library whenever it is asked
     try:
         assert client.get("/api/status").json()["runs"][0]["name"] == "again"
+        assert together(client, {"text": "rain"})["hits"], "until it is calibrated the others answer"
         assert ids(search(client, {"text": "rain"}, run="again")) == ids(search(client, {"text": "rain"}, run="early"))
     finally:
         Library.open(built / "lib").drop("vectors_again")
-    assert [run["name"] for run in client.get("/api/status").json()["runs"]] == ["late", "early"]
+    assert [run["name"] for run in client.get("/api/status").json()["runs"]] == [*FROZEN, "late", "early"]
 
 
 def test_the_openapi_names_every_address(client):

@@ -121,12 +121,13 @@ def test_words_find_clips_that_say_why(browser, address):
         page.keyboard.press("Enter")
         first = searched(page).first
         assert first.locator(".tag").first.inner_text() == "dog"
-        assert first.locator(".mod").inner_text() in ("seen", "heard", "said")
-        assert 0 < float(first.locator(".number").inner_text()) <= 1
+        assert first.locator(".mod").inner_text() in ("seen", "heard", "caption")
+        assert first.locator(".number").inner_text() in ("strong", "fair", "weak", "nothing close")
+        assert not page.locator(".split").first.is_visible(), "details are hidden"
         assert {m.lower() for m in page.locator("#results mark").all_inner_texts()} <= {"dog", "barks"}
         assert "dog" in first.locator("mark").first.inner_text().lower()
         assert page.url.endswith("?q=a+dog+barks")
-        assert "24 clips" in page.inner_text("#said")
+        assert "24 moments" in page.inner_text("#said")
         page.wait_for_selector(".stage.sound canvas")
         shoot(page, "words")
         accessible(page)
@@ -142,7 +143,7 @@ def test_words_find_clips_that_say_why(browser, address):
 
 def test_a_dropped_file_finds_itself_alone_and_with_words(browser, address, built):
     with opened(browser, address) as page:
-        go(page)
+        go(page, "/?run=late")
         sound = built / "media" / "sounds" / "dog-0.opus"
         drop(page, sound)
         assert searched(page).first.get_attribute("data-id") == f"sounds/{sound.name}"
@@ -162,6 +163,49 @@ def test_a_dropped_file_finds_itself_alone_and_with_words(browser, address, buil
         page.wait_for_selector("#parts li", state="detached")
 
 
+def test_a_dropped_picture_is_asked_of_all_indexes(browser, address, built):
+    with opened(browser, address) as page:
+        go(page, "/?kinds=seen")
+        picture = next((built / "media" / "pictures").iterdir())
+        drop(page, picture)
+        first = searched(page).first
+        assert first.get_attribute("data-id") == f"pictures/{picture.name}"
+        assert first.locator(".mod").inner_text() == "seen"
+        first.locator(".more").click()
+        page.wait_for_url("**like=**")
+        assert f"pictures/{picture.name}" not in [c.get_attribute("data-id") for c in searched(page).all()]
+
+
+def test_what_is_not_there_is_said_first(browser, address):
+    """And what a moment says of itself, markup too, is text."""
+    hits = [hit_of("<b onclick=alert(1)>x</b>", also=["/media/<i>a/<img src=x>.mp4"], kind="screen")]
+    answer = {"run": "", "query": "q", "words": "nothing close", "hits": hits, "indexed": 1, "clips": 1}
+    with opened(browser, address) as page:
+        go(page)
+        page.route("**/api/search", lambda route: route.fulfill(json=answer | {"milliseconds": 1.0}))
+        page.fill("#q", "xylophone quantum banking")
+        page.keyboard.press("Enter")
+        card = searched(page).first
+        assert page.inner_text("#said") == "Nothing close to 'xylophone quantum banking'; the nearest are:"
+        assert card.locator(".mod").inner_text() == "on screen"
+        assert card.locator(".words").inner_text() == "<b onclick=alert(1)>x</b>"
+        assert card.locator(".also").inner_text() == "also in <i>a/<img src=x>.mp4"
+        assert card.locator("b, .also *, img[src=x]").count() == 0
+        assert "at=6.5" in card.locator(".stage img").get_attribute("src"), "the frame that answers"
+        assert card.locator(".time").inner_text() == "0:06–0:09"
+        shoot(page, "nothing-close")
+        accessible(page)
+
+
+def hit_of(text, **more):
+    """A moment of a film as the server would give it."""
+    clip = {"id": f"{world.TRAIN}#5.000-11.000", "source": world.TRAIN, "kind": "video", "start": 5.0, "end": 11.0}
+    clip |= {"has_sound": True, "separate_sound": False, "played": True, "missing": False, "texts": []}
+    clip |= {"labels": [world.NIGHT], "group": "", "split": "train"}
+    hit = {"clip": clip, "score": 0.1, "confidence": 0.1, "words": "nothing close", "modality": "text"}
+    return hit | {"start": 6.0, "end": 9.0, "still": 6.5, "text": text, "file": "", "also": []} | more
+
+
 def test_a_file_that_is_no_media_is_refused_by_name(browser, address, tmp_path):
     with opened(browser, address, refusals=True) as page:
         go(page)
@@ -176,6 +220,7 @@ def test_a_file_that_is_no_media_is_refused_by_name(browser, address, tmp_path):
         assert "larger than 3 MB" in page.inner_text("#toast")
 
 
+@pytest.mark.slow
 def test_a_server_that_is_busy_says_so_and_what_to_do(browser, address):
     busy = {"code": "busy", "message": "the server is busy with other files", "todo": "try again in a minute"}
     with opened(browser, address, refusals=True) as page:
@@ -203,8 +248,8 @@ def test_filters_leave_what_they_say(browser, address):
         page.wait_for_selector(".nothing")
         page.click("#clear")
         until(page, "document.querySelectorAll('#results .card').length === 24")
-        page.check("#modalities input[value=video]")
-        page.wait_for_url("**modalities=video**")
+        page.check("#kinds input[value=seen]")
+        page.wait_for_url("**kinds=seen**")
         until(page, "[...document.querySelectorAll('#results .mod')].every(e => e.textContent === 'seen')")
 
 
@@ -277,6 +322,14 @@ def test_two_runs_beside_each_other(browser, address):
     with opened(browser, address) as page:
         go(page, "/?q=a+baby+cries")
         searched(page)
+        assert not page.locator("#run").is_visible(), "indexes are a detail"
+        page.click("#details summary")
+        choices = page.locator("#run option").all_inner_texts()
+        assert choices[0] == "all together"
+        assert choices[-2:] == ["late", "early"]
+        assert page.locator(".split").first.is_visible()
+        page.select_option("#run", "late")
+        page.wait_for_url("**run=late")
         page.select_option("#with", "early")
         page.wait_for_selector(".column[data-run=early] .card")
         assert page.locator(".column h2").all_inner_texts() == ["late", "early"]
@@ -319,6 +372,13 @@ def test_the_map_selects_and_shows(browser, address):
         page.wait_for_selector("#tip:not([hidden])")
         page.select_option("#colour", "cluster")
         shoot(page, "map-pointing")
+
+
+@pytest.mark.slow
+def test_the_map_of_another_method_and_after_a_reload(browser, address):
+    with opened(browser, address) as page:
+        go(page, "/?view=map")
+        page.wait_for_selector("#legend button")
         page.select_option("#method", "tsne")
         until(page, "document.querySelector('#map-said').textContent.includes('drag')")
         page.reload()
@@ -326,18 +386,21 @@ def test_the_map_selects_and_shows(browser, address):
         assert "view=map" in page.url
 
 
-def test_on_a_phone(browser, address):
+@pytest.mark.parametrize(
+    ("path", "there", "name"),
+    [
+        ("/?q=a+bird&kinds=seen", "#results:not([aria-busy]) .card", "phone"),
+        pytest.param("/?q=a+bird&with=early", "#results:not([aria-busy]) .card", "two-runs", marks=pytest.mark.slow),
+        pytest.param("/?view=map", "#legend button", "map", marks=pytest.mark.slow),
+    ],
+)
+def test_on_a_phone(path, there, name, browser, address):
     with opened(browser, address, viewport=PHONE, device_scale_factor=2, has_touch=True, color_scheme="dark") as page:
-        for path, name in (("/?q=a+bird&modalities=video", "phone"), ("/?q=a+bird&with=early", "phone-two-runs")):
-            go(page, path)
-            searched(page)
-            assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], "nothing hangs over"
-            shoot(page, name)
-            accessible(page)
-        go(page, "/?view=map")
-        page.wait_for_selector("#legend button")
-        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
-        shoot(page, "phone-map")
+        go(page, path)
+        page.wait_for_selector(there)
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], "nothing hangs over"
+        shoot(page, f"on-a-{name}")
+        accessible(page)
 
 
 def test_a_file_that_has_moved(browser, address, built):
@@ -360,29 +423,20 @@ def test_a_file_that_has_moved(browser, address, built):
         (built / "moved.jpg").rename(path)
 
 
-def test_a_library_that_cannot_be_searched_says_what_to_do(browser, tmp_path):
-    from tests.search import toy
-
-    Library.create(tmp_path / "empty")
-    toy.library(tmp_path)
-    for library, command in (("empty", "seehear prepare"), ("lib", "seehear encode")):
-        with running(tmp_path / library, tmp_path / "cache") as address, opened(browser, address) as page:
-            go(page)
-            assert command in page.inner_text("#problem code >> nth=0")
-            assert not page.locator("#ask").is_visible()
-            shoot(page, f"problem-{library}")
-            accessible(page)
-
-
-def test_the_page_goes_on_by_itself(browser, tmp_path):
+def test_a_library_that_cannot_be_searched_says_what_to_do_and_the_page_goes_on_by_itself(browser, tmp_path):
     from tests.search import toy
 
     Library.create(tmp_path / "lib")
     with running(tmp_path / "lib", tmp_path / "cache") as address, opened(browser, address) as page:
         go(page)
-        assert "seehear prepare" in page.inner_text("#problem code")
+        assert "seehear prepare" in page.inner_text("#problem code >> nth=0")
+        assert not page.locator("#ask").is_visible()
+        shoot(page, "problem-empty")
+        accessible(page)
         toy.library(tmp_path)
         page.locator("#problem code", has_text="seehear encode").wait_for()  # it survives that the page loads again
+        assert not page.locator("#ask").is_visible()
+        shoot(page, "problem-lib")
 
 
 def test_a_line_says_how_far_the_folder_is_indexed(browser, tmp_path):

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 from seehear.data.clips import PrepareOptions
 from seehear.data.encode import encode_library
@@ -10,7 +11,11 @@ from seehear.data.latents import load_latents
 from seehear.data.library import Library
 from seehear.data.prepare import prepare
 from seehear.recipes.data import LatentInputs
+from seehear.recipes.indexes import index_frozen
 from seehear.recipes.run import finish
+from seehear.search import background
+from seehear.search.background import calibrate_index
+from seehear.search.calibrate import background_phrases
 from seehear.search.index import build_index
 from seehear.space import SharedSpace
 from tests.media import film, films, hub_run, pictures, sounds, write_manifest
@@ -59,4 +64,8 @@ def build(folder: Path) -> Path:
         finish(LatentInputs(data), wide, folder / "runs" / name)
         space = SharedSpace.from_pretrained(folder / "runs" / name, device="cpu")
         build_index(library, space, name=name, model=str(folder / "runs" / name))
+    # A tenth of the phrases will do, and costs a tenth.
+    with patch.object(background, "background_phrases", lambda: background_phrases()[::10]):
+        calibrate_index(library, space, "late")
+        index_frozen(library, device="cpu")
     return folder / "lib"

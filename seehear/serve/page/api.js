@@ -47,7 +47,7 @@ export const upload = (file, run, signal) =>
   });
 
 export const mediaOf = (id, of = "video") => address("/api/media", { clip: id, of });
-export const previewOf = (id) => address("/api/preview", { clip: id });
+export const previewOf = (id, start, end) => address("/api/preview", { clip: id, start, end });
 export const posterOf = (id, at) => address("/api/poster", at == null ? { clip: id } : { clip: id, at });
 
 // Why an address gives no picture or sound: media elements do not say.

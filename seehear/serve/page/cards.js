@@ -3,7 +3,7 @@
 import { clock, h, marked, toast } from "./dom.js";
 import { Stage } from "./player.js";
 
-const SAID = { video: "seen", audio: "heard", text: "said" };
+export const KINDS = { seen: "seen", heard: "heard", spoken: "spoken", screen: "on screen", text: "caption" };
 const stages = new WeakMap();
 
 export const stageOf = (card) => stages.get(card);
@@ -14,7 +14,7 @@ export function momentLink(clip, start) {
   return address.href;
 }
 
-// `hit`: {clip, start, end, score, modality, text}; of a clip alone score and modality are missing.
+// `hit`: as /api/search gives it; of a clip alone {clip, start, end, text}.
 export function card(hit, { query = "", more, other = "", rank = 0, ranked = false } = {}) {
   const { clip } = hit;
   const stage = new Stage(clip, hit);
@@ -24,9 +24,10 @@ export function card(hit, { query = "", more, other = "", rank = 0, ranked = fal
     stage.element,
     h("div", { class: "body" },
       h("p", { class: "words" }, ...marked(title, query)),
-      hit.modality ? scored(hit, ranked) : null,
+      hit.kind ? scored(hit, ranked) : null,
       h("p", { class: "where" }, h("span", { class: "path", title: clip.source }, clip.source || "text alone"),
         ...clip.labels.map((label) => h("span", { class: "tag" }, label)), clip.split ? h("span", { class: "tag split" }, clip.split) : null),
+      hit.also?.length ? h("p", { class: "also", title: hit.also.join("\n") }, `also in ${hit.also.map(folderAndName).join(", ")}`) : null,
       other ? h("p", { class: "other" }, other) : null,
       stage.note,
       transcript(clip, stage, query),
@@ -42,10 +43,12 @@ function scored(hit, ranked) {
   const bar = h("span", { class: "bar", "aria-hidden": "true" }, h("i"));
   bar.firstChild.style.width = `${Math.round(100 * Math.min(1, Math.max(0, hit.confidence ?? (ranked ? hit.score * 30 : hit.score))))}%`;
   const number = hit.words
-    ? h("span", { class: "number", title: `confidence ${hit.confidence.toFixed(2)}, cosine ${hit.score.toFixed(2)}` }, hit.words)
+    ? h("span", { class: "number", title: `confidence ${hit.confidence.toFixed(2)}` }, hit.words)
     : h("span", { class: "number", title: ranked ? "sum of reciprocal ranks" : "cosine" }, hit.score.toFixed(ranked ? 4 : 2));
-  return h("p", { class: "score" }, h("span", { class: `mod ${hit.modality}` }, SAID[hit.modality]), bar, number);
+  return h("p", { class: "score" }, h("span", { class: `mod ${hit.kind}` }, KINDS[hit.kind]), bar, number);
 }
+
+const folderAndName = (path) => path.split("/").slice(-2).join("/");
 
 function transcript(clip, stage, query) {
   const timed = clip.texts.filter((text) => text.start != null).length;

@@ -1,13 +1,13 @@
-// The page: what is asked, kept in its address; results of one run or of two beside each other.
+// The page: what is asked, kept in its address; moments of all indexes together, or results of one, or two beside each other.
 
 import * as api from "./api.js";
-import { card, stageOf } from "./cards.js";
+import { card, KINDS, stageOf } from "./cards.js";
 import { $, clock, h, many, problemBox, toast } from "./dom.js";
 import { Sky } from "./map.js";
 import { stop } from "./player.js";
 
 const K = 24;
-const MODALITIES = { video: "seen", audio: "heard", text: "said" };
+const MODALITIES = { seen: "video", heard: "audio" }; // of one index; all else is text
 const FIELDS = ["label", "source", "says", "min", "max"];
 
 let about = null; // what the server said of the library
@@ -25,10 +25,11 @@ function readAddress() {
   parts = given.getAll("like").map((id) => ({ kind: "clip", id, name: id, weight: 1 }));
   if (history.state?.files) parts.push(...files); // a file cannot be in an address
   const names = about.runs.map((run) => run.name);
-  $("run").value = names.includes(given.get("run")) ? given.get("run") : names[0] || "";
+  $("run").value = names.includes(given.get("run")) ? given.get("run") : "";
   $("with").value = names.includes(given.get("with")) ? given.get("with") : "";
+  $("details").open ||= Boolean($("run").value || $("with").value);
   for (const name of FIELDS) $(name).value = given.get(name) || "";
-  for (const name of ["modalities", "splits"]) {
+  for (const name of ["kinds", "splits"]) {
     const on = given.getAll(name);
     for (const box of $(name).querySelectorAll("input")) box.checked = on.includes(box.value);
   }
@@ -41,10 +42,10 @@ function writeAddress(push = true) {
   const given = new URLSearchParams();
   if ($("q").value.trim()) given.set("q", $("q").value.trim());
   for (const part of parts) if (part.kind === "clip") given.append("like", part.id);
-  if ($("run").value && $("run").value !== about.runs[0]?.name) given.set("run", $("run").value);
+  if ($("run").value) given.set("run", $("run").value);
   if ($("with").value) given.set("with", $("with").value);
   for (const name of FIELDS) if ($(name).value) given.set(name, $(name).value);
-  for (const name of ["modalities", "splits"]) for (const value of checked(name)) given.append(name, value);
+  for (const name of ["kinds", "splits"]) for (const value of checked(name)) given.append(name, value);
   if ($("hybrid").checked) given.set("hybrid", "1");
   if (!$("map").hidden) given.set("view", "map");
   const address = `${location.pathname}${given.size ? `?${given}` : ""}`;
@@ -56,7 +57,7 @@ function writeAddress(push = true) {
 const checked = (name) => [...$(name).querySelectorAll("input:checked")].map((box) => box.value);
 
 function countFilters() {
-  return FIELDS.filter((name) => $(name).value).length + checked("modalities").length + checked("splits").length + Number($("hybrid").checked);
+  return FIELDS.filter((name) => $(name).value).length + checked("kinds").length + checked("splits").length + Number($("hybrid").checked);
 }
 
 // -- asking -----------------------------------------------------------------------------------------------------------
@@ -96,9 +97,10 @@ async function partsFor(run, signal) {
 const textWeight = () => Number($("parts").querySelector("[data-text] input")?.value ?? 1);
 
 async function searchIn(run, signal, tries = 1) {
-  const modalities = checked("modalities");
+  const kinds = checked("kinds");
+  const alone = { modalities: [...new Set(kinds.map((kind) => MODALITIES[kind] || "text"))], hybrid: $("hybrid").checked };
   try {
-    return await api.search({ parts: await partsFor(run, signal), run, k: shownK, modalities, filters: filters(), hybrid: $("hybrid").checked }, signal);
+    return await api.search({ parts: await partsFor(run, signal), run, k: shownK, filters: filters(), ...(run ? alone : { kinds }) }, signal);
   } catch (problem) {
     if (problem.code !== "upload_gone" || !tries) throw problem;
     for (const part of parts) if (part.sent) delete part.sent[run];
@@ -119,7 +121,7 @@ async function search({ push = true, k = K } = {}) {
   if (!$("q").value.trim() && !parts.length) return begin();
   $("start").hidden = true;
   const { signal } = (pending = new AbortController());
-  const runs = [$("run").value, $("with").value].filter((name, n, all) => name && all.indexOf(name) === n);
+  const runs = [$("run").value, ...($("with").value ? [$("with").value] : [])].filter((name, n, all) => all.indexOf(name) === n);
   $("results").setAttribute("aria-busy", "true");
   $("said").textContent = "Searching…";
   const found = await Promise.all(runs.map((run) => searchIn(run, signal).catch((problem) => ({ run, problem, hits: [] }))));
@@ -135,16 +137,24 @@ function show(found) {
   const places = found.map((answer) => new Map(answer.hits.map((hit, n) => [hit.clip.id, n + 1])));
   const both = found.length > 1;
   $("results").className = both ? "two" : "";
-  $("results").replaceChildren(...found.map((answer, n) => column(answer, both ? { name: found[1 - n].run, places: places[1 - n] } : null)));
+  $("results").replaceChildren(...found.map((answer, n) => column(answer, both ? { name: called(found[1 - n].run), places: places[1 - n] } : null)));
   const fine = found.filter((answer) => !answer.problem);
   const time = Math.round(Math.max(0, ...fine.map((answer) => answer.milliseconds)));
   if (!fine.length) $("said").textContent = "";
   else if (both) {
     const shared = [...places[0].keys()].filter((id) => places[1].has(id)).length;
-    $("said").textContent = `${fine.map((a) => `${a.run}: ${many(a.hits.length, "clip")}`).join(", ")}; ${shared} in both`;
-  } else if (fine[0].hits.length && fine[0].hits.every((hit) => hit.words === "nothing close")) {
-    $("said").textContent = `Nothing close to “${$("q").value.trim()}”; the nearest are:`;
-  } else $("said").textContent = fine[0].hits.length ? `${many(fine[0].hits.length, "clip")}, best first, in ${time} ms` : "";
+    $("said").textContent = `${fine.map((a) => `${called(a.run)}: ${many(a.hits.length, a.run ? "clip" : "moment")}`).join(", ")}; ${shared} in both`;
+  } else if (fine[0].hits.length && fine[0].words === "nothing close") {
+    $("said").textContent = `Nothing close to ${asked()}; the nearest are:`;
+  } else $("said").textContent = fine[0].hits.length ? `${many(fine[0].hits.length, fine[0].run ? "clip" : "moment")}, best first, in ${time} ms` : "";
+}
+
+const called = (run) => run || "all together";
+
+// What is searched for, for a sentence.
+function asked() {
+  const text = $("q").value.trim();
+  return [...(text ? [text] : []), ...parts.map((part) => part.name)].map((name) => `'${name}'`).join(" + ");
 }
 
 function column(answer, other) {
@@ -155,7 +165,7 @@ function column(answer, other) {
     return card(hit, { query: $("q").value, more: like, other: note, rank: n + 1, ranked });
   });
   const part = h("div", { class: "column", "data-run": answer.run });
-  if (other) part.append(h("h2", {}, answer.run));
+  if (other) part.append(h("h2", {}, called(answer.run)));
   if (answer.problem) part.append(problemBox(answer.problem));
   else if (!cards.length) part.append(h("p", { class: "nothing" }, "Nothing found: the filters leave no clip."));
   else part.append(h("ol", { class: "cards" }, ...cards));
@@ -235,8 +245,9 @@ async function showMoment(id, time) {
 
 // The index of the chosen run, or of the one beside it, lacks clips.
 function showBehind() {
-  const chosen = about.runs.filter((run) => run.behind && [$("run").value, $("with").value].includes(run.name));
-  $("behind").textContent = chosen.map((run) => `${about.runs.length > 1 ? `${run.name}: ` : ""}${run.behind.replaceAll("`", "")}`).join(" · ");
+  const chosen = about.runs.filter((run) => run.behind && ([$("run").value, $("with").value].includes(run.name) || (run.together && !$("run").value)));
+  const lines = new Map(chosen.map((run) => [run.behind.split(": run")[1], run.behind.replaceAll("`", "")])); // one for each command
+  $("behind").textContent = [...lines.values()].join(" · ");
   $("behind").hidden = !chosen.length;
 }
 
@@ -249,7 +260,8 @@ function view(name) {
   if (map) $("start").hidden = $("moment").hidden = true;
   $("to-map").setAttribute("aria-pressed", map);
   $("to-search").setAttribute("aria-pressed", !map);
-  $("with-label").hidden = map || about.runs.length < 2;
+  $("with-label").hidden = map;
+  $("hybrid-label").hidden = !$("run").value && !$("with").value; // of all together that is so anyway
 }
 
 function showMap({ push = true } = {}) {
@@ -341,14 +353,13 @@ function check(value, name) {
 }
 
 function prepare() {
-  $("library").textContent = `${about.library} · ${many(about.clips, "clip")}`;
+  $("library").textContent = `${about.library.split("/").pop()} · ${many(about.clips, "clip")}`;
+  $("library").title = about.library;
   document.title = `seehear · ${about.library}`;
-  $("run").replaceChildren(...about.runs.map((run) => option(run.name)));
+  $("run").replaceChildren(option("", called("")), ...about.runs.map((run) => option(run.name)));
   $("with").replaceChildren(option("", "nothing"), ...about.runs.map((run) => option(run.name)));
-  document.querySelector(".runs").hidden = !about.runs.length;
-  $("with-label").hidden = about.runs.length < 2;
-  const modalities = [...new Set(about.runs.flatMap((run) => run.modalities))];
-  $("modalities").append(...modalities.map((m) => check(m, MODALITIES[m])));
+  $("details").hidden = !about.runs.length;
+  $("kinds").append(...Object.entries(KINDS).map(([kind, name]) => check(kind, name)));
   $("splits").append(...Object.entries(about.splits).map(([name, n]) => check(name, `${name} ${n.toLocaleString("en")}`)));
   $("label").append(...Object.entries(about.labels).map(([name, n]) => option(name, `${name} (${n})`)));
   $("folders").append(...about.folders.map((name) => option(`${name}/*`)));
@@ -386,6 +397,7 @@ function listen() {
   $("home").addEventListener("click", (event) => { event.preventDefault(); history.pushState(null, "", "/"); parts = []; go(); });
   $("run").addEventListener("change", () => ($("map").hidden ? search() : showMap()));
   $("with").addEventListener("change", () => search());
+  $("details").addEventListener("toggle", () => document.body.classList.toggle("detailed", $("details").open));
   for (const name of [...FIELDS, "hybrid"]) $(name).addEventListener("change", () => search());
   $("clear").addEventListener("click", () => {
     for (const name of FIELDS) $(name).value = "";

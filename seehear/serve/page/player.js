@@ -9,10 +9,10 @@ export function stop() {
   playing?.media?.pause();
 }
 
-// `start`, `end`: the moment within the clip, in seconds of its file.
+// `start`, `end`: the moment, in seconds of the file; `still`: the frame that answers.
 export class Stage {
-  constructor(clip, { start = clip.start, end = clip.end } = {}) {
-    Object.assign(this, { clip, start, end, media: null, offset: 0 });
+  constructor(clip, { start = clip.start, end = clip.end, still = (start + end) / 2 } = {}) {
+    Object.assign(this, { clip, start, end, at: still, media: null, offset: 0 });
     const name = clip.texts[0]?.text || clip.source;
     this.button = h("button", { class: "play", type: "button", "aria-label": `Play ${name}`, onclick: () => this.toggle() });
     this.element = h("div", { class: `stage ${clip.kind}` }, this.face(name));
@@ -40,9 +40,8 @@ export class Stage {
     return image;
   }
 
-  // The middle of the moment: of the line that matched, else of the clip.
   still() {
-    const at = Math.max(this.clip.start, Math.min((this.start + this.end) / 2, this.clip.end - 0.01));
+    const at = Math.max(this.clip.start, Math.min(this.at, this.clip.end - 0.01));
     return api.posterOf(this.clip.id, this.clip.kind === "picture" ? null : at);
   }
 
@@ -104,8 +103,9 @@ export class Stage {
 
   load(preview) {
     const { clip } = this;
-    this.offset = preview ? clip.start : 0;
-    const source = preview ? api.previewOf(clip.id) : api.mediaOf(clip.id, this.seen ? "video" : "audio");
+    const from = Math.min(clip.start, this.start), to = Math.max(clip.end, this.end); // a moment goes on over neighbours
+    this.offset = preview ? from : 0;
+    const source = preview ? api.previewOf(clip.id, from, to) : api.mediaOf(clip.id, this.seen ? "video" : "audio");
     const media = h(this.seen ? "video" : "audio", {
       src: source, preload: "auto", controls: this.seen, playsinline: true,
       poster: this.seen ? this.still() : null, "aria-label": clip.texts[0]?.text || clip.source,
