@@ -17,7 +17,7 @@ from seehear.data.library import Library
 from seehear.data.workers import cores
 from seehear.errors import SeehearError, check_range
 from seehear.evaluation.report import MAIN, compare_runs
-from seehear.progress import say
+from seehear.progress import counted, say
 from seehear.recipes.choose import Choice, choose
 from seehear.recipes.evaluate import EvaluateOptions, evaluate_run, evaluation_folder, trained_on
 from seehear.recipes.leakage import check_leakage
@@ -239,6 +239,12 @@ class Compare:
         if self.json:
             show({t: {n: asdict(c) for n, c in own.items()} for t, own in found.items()}, as_json=True)
             return
+        compared = [own[name] for own in found.values() for name in MAIN.values() if name in own]
+        ahead, behind = (sum(s * c.low > 0 < s * c.high for c in compared) for s in (1, -1))
+        print(
+            f"{self.second} minus {self.first}, the same queries: ahead in {ahead} of {counted(len(compared), 'task')}, "
+            f"behind in {behind}; {len(compared) - ahead - behind} cannot be told apart (95 % intervals)"
+        )
         for task, own in found.items():  # the main measure of each task, and R@1 and R@10 of retrieval
             for name in [n for n in (*dict.fromkeys(MAIN.values()), "R@1", "R@10") if n in own]:
                 print(f"{task:24} {name:8} {own[name]}")

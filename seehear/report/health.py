@@ -33,7 +33,7 @@ def health_section(library: Library, *, split: str) -> list[Markup]:
         "clips": f"{counted(summary.clips, 'clip')} from {counted(summary.files, 'file')}, "
         f"{length(3600 * summary.hours)}",
         "read in part": counted(summary.damaged, "damaged file") if summary.damaged else "no damaged file",
-        "set aside": f"{sum(summary.rejects.values()):,} files and rows" if summary.rejects else "nothing",
+        "set aside": f"{sum(summary.rejects.values()):,} of the files and rows" if summary.rejects else "nothing",
         "repeated files": f"{copies:,} with the content of another" if copies else "none",
         "texts": machine_made(library, texts) or ("the user's own" if texts else "none"),
         "labels": f"{counted(library.count_clips() - unlabelled, 'clip')} with one or more",
