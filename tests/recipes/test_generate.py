@@ -42,7 +42,7 @@ WIDTH = 1280  # of the picture encoder's latents
 def world(tmp_path_factory):
     """A library of 14 pictures and 8 sounds with a run whose space holds both, and its painter."""
     folder = tmp_path_factory.mktemp("generate")
-    rows = [*small_media.pictures(folder, 14), *media.sounds(folder, 1)[:8]]
+    rows = [*small_media.pictures(folder, 14), *small_media.sounds(folder, 1)[:8]]
     for n, row in enumerate(rows):
         row["split"] = "val" if n % 4 == 3 else "train"
     small_media.write_manifest(folder, rows)
