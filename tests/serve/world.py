@@ -3,8 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-
-import pytest
+from unittest.mock import patch
 
 from seehear.data.clips import PrepareOptions
 from seehear.data.encode import encode_library
@@ -63,8 +62,7 @@ def build(folder: Path) -> Path:
     for name, dim in (("early", 64), ("late", 256)):
         base = hub_run()
         wide = replace(base, method=replace(base.method, dim=dim))
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(closed_forms, "FEW_CLIPS", 0)  # folds would take five times as long
+        with patch.object(closed_forms, "FEW_CLIPS", 0):  # folds would take five times as long
             finish(LatentInputs(data), wide, folder / "runs" / name)
         space = SharedSpace.from_pretrained(folder / "runs" / name, device="cpu")
         build_index(library, space, name=name, model=str(folder / "runs" / name))
