@@ -7,6 +7,10 @@ second or five, and no text anywhere. Sounds are bound to the pictures in the sp
 nine class names are looked for among sounds of recordings that were held out (ESC-10's folds, pooled). "with titles" is
 the same learned from the titles that the authors gave their sounds as well: the upper bound.
 
+    python benchmarks/bind.py --signals
+
+asks which score of validation clips, without any text, would choose between the closed form and the trained model.
+
     python benchmarks/bind.py --home LIBRARY --half choose   # a library that benchmarks/home.py made, copied
 
 binds the sounds of 41 films to what is seen in them, and asks the queries of the kind 'heard' before and after. What is
@@ -45,6 +49,7 @@ from seehear.recipes.data import LatentInputs
 from seehear.recipes.find import index_run, open_library
 from seehear.recipes.fusemix import start_of
 from seehear.recipes.run import recipe, train_on, train_run
+from seehear.search.calibrate import background_phrases
 from seehear.space import SharedSpace
 from seehear.space.frozen import Towers, joint_towers
 
@@ -195,6 +200,52 @@ def measures(scores_NC: np.ndarray, truth: np.ndarray, groups: np.ndarray, sizes
     return {"named": round(float(right.mean()), 3), "interval": interval, "mAP": round(float(np.mean(precision)), 3)}
 
 
+# -- what could choose without text ------------------------------------------------------------------------------------
+
+
+def signals(library: Library, work: Path) -> dict[str, dict[str, float]]:
+    """Scores of the folds' validation clips, pooled: of sounds against their own pictures, and against what the words
+    of the joint encoder say of these. The words are the phrases that search is calibrated by. Last the truth, which
+    no training has: the share of sounds whose class is named."""
+    clips = {clip.id: clip for clip in library.clips()}
+    names = sorted({clip.labels[0] for clip in clips.values()})
+    bank, classes = (torch.from_numpy(words(texts)).float() for texts in (background_phrases(), names))
+    found: dict[str, dict[str, list[np.ndarray]]] = {}
+    for number, fold in enumerate(folds(library)):
+        val = fold.silent.split("val")
+        truth = torch.tensor([names.index(clips[i].labels[0]) for i in val.ids.tolist()])
+        for name in ("closed form", "fusemix.bind"):
+            with hushed():
+                model = MODELS[name](fold, work / f"{name} {number}".replace(" ", "-"))
+            batch = {m: val.every(m).float() for m in ("audio", "video")}
+            z = model.embed(batch | {"text": torch.cat([bank, classes])})
+            audio, video, phrases, own = z["audio"], z["video"], z["text"][: len(bank)], z["text"][len(bank) :]
+            best = (video @ phrases.T).argmax(1)
+            measured = {
+                "own picture": _found(audio @ video.T, torch.arange(len(audio))),
+                "phrase of its picture, among those of all": _found(audio @ phrases[best].T, torch.arange(len(audio))),
+                "phrase of its picture, among 1,000": _found(audio @ phrases.T, best),
+                "likeness of both rankings of phrases": _alike(audio @ phrases.T, video @ phrases.T),
+                "class": (audio @ own.T).argmax(1) == truth,
+            }
+            for what, values in measured.items():
+                found.setdefault(name, {}).setdefault(what, []).append(values.float().numpy())
+    return {name: {k: round(float(np.concatenate(v).mean()), 3) for k, v in own.items()} for name, own in found.items()}
+
+
+def _found(similar_NG: torch.Tensor, right_N: torch.Tensor) -> torch.Tensor:
+    """(N,) reciprocal rank; of equally near ones the middle place."""
+    own_N1 = similar_NG.gather(1, right_N[:, None])
+    above, level = (similar_NG > own_N1 + 1e-6).sum(1), ((similar_NG - own_N1).abs() <= 1e-6).sum(1)
+    return 1 / (above + (level + 1) / 2)
+
+
+def _alike(one_NP: torch.Tensor, other_NP: torch.Tensor) -> torch.Tensor:
+    """(N,) correlation of what each clip has more of than all clips do."""
+    centred = [x - x.mean(0) for x in (one_NP, other_NP)]
+    return torch.cosine_similarity(*(x - x.mean(1, keepdim=True) for x in centred), dim=1)
+
+
 # -- films of one's own ------------------------------------------------------------------------------------------------
 
 
@@ -220,6 +271,7 @@ _CHANNELS: dict[str, tuple[str, ...]] = {"heard": ("heard",), "all": ()}
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, default=Path("/tmp/bind-benchmark"))
+    parser.add_argument("--signals", action="store_true", help="scores that could choose a model without any text")
     parser.add_argument("--home", help="a library of ../shared/data/home, to bind instead")
     parser.add_argument("--half", choices=("choose", "report"), default="choose")
     options = parser.parse_args()
@@ -229,6 +281,10 @@ def main() -> None:
             print(when, {name: {k: own.get(k) for k in ("heard", "seen", "all")} for name, own in found[when].items()})
         if options.half == "report":
             write("bind-home", found, None)
+        return
+    if options.signals:
+        for name, own in signals(make_library(options.work), options.work / "runs").items():
+            print(name, own)
         return
     found = sounds(make_library(options.work), options.work / "runs")
     for name, own in found.items():

@@ -68,6 +68,8 @@ DIRECTIONS: tuple[tuple[Modality, Modality], ...] = (
 NAMES = {"text": "words", "video": "picture", "audio": "sound"}
 MARKS = ("<!-- quality: begin -->", "<!-- quality: end -->")
 KIND_OF_QUERY = ("seen", "heard", "all")
+FEWEST = 5
+"""Queries below which a row says nothing and is left out of the table."""
 
 
 # -- the sets ----------------------------------------------------------------------------------------------------------
@@ -126,14 +128,13 @@ COLUMNS = ("id", "video", "image", "audio", "texts", "labels", "group", "split")
 def make_library(name: str, work: Path, clips: int) -> Library:
     """The library of a set, made and encoded as far as it is not there."""
     folder = work / name
-    if not (folder / "library").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        rows = sorted(SETS[name](DATA / name, folder), key=lambda row: _draw(row["id"]))[:clips]
-        with (folder / "manifest.csv").open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
-            writer.writeheader()
-            writer.writerows(row | {"split": _split(row["group"])} for row in rows)
-        prepare(folder / "manifest.csv", folder / "library", PrepareOptions(media=Path("/"), clips="whole"))
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = sorted(SETS[name](DATA / name, folder), key=lambda row: _draw(row["id"]))[:clips]
+    with (folder / "manifest.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(row | {"split": _split(row["group"])} for row in rows)
+    prepare(folder / "manifest.csv", folder / "library", PrepareOptions(media=Path("/"), clips="whole"))
     library = Library.open(folder / "library")
     own = {m for clip in library.clips() for m in ("video", "audio", "text") if clip.has(m)}
     encode_library(library, [encoder.name for encoder in preset_encoders("light", own)])
@@ -269,7 +270,8 @@ def as_table(sets: dict[str, Any]) -> str:
     head = ("set", "clips", "asked", "queries", "chance", *MODELS, "kept")
     lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
     for name, own in sets.items():
-        for n, (direction, row) in enumerate(own["rows"].items()):
+        rows = {direction: row for direction, row in own["rows"].items() if row["queries"] >= FEWEST}
+        for n, (direction, row) in enumerate(rows.items()):
             cells = [name, f"{own['clips']:,}"] if n == 0 else ["", ""]
             cells += [direction, f"{row['queries']:,}"]
             numbers = (row.get(model) for model in ("chance", *MODELS))

@@ -62,21 +62,25 @@ class Progress:
     def __init__(self, what: str, total: int, unit: str):
         self.what, self.total, self.unit, self.done = what, total, unit, 0
         self.started = self._said = time.monotonic()
+        self.ended = False
 
     def advance(self, n: int = 1) -> None:
         self.done += n
         if _listener is not None:
             _listener(self)
         now = time.monotonic()
-        if now - self._said >= _EVERY:
+        if now - self._said >= _EVERY and self.done < self.total:  # the end is said once, with the time it took
             self._said = now
             say(f"{self.what}: {self.status()}")
 
     def status(self) -> str:
         seconds = max(time.monotonic() - self.started, 1e-9)
         rate = self.done / seconds
-        left = f", {clock((self.total - self.done) / rate)} left" if 0 < self.done < self.total else ""
-        return f"{self.done:,} of {self.total:,} {self.unit}, {rate:,.1f} a second{left}"
+        going = 0 < self.done < self.total and not self.ended
+        left = f", {clock((self.total - self.done) / rate)} left" if going else ""
+        digits = 0 if rate >= 10 else 1
+        pace = f"{rate:,.{digits}f} a second" if rate >= 0.5 else f"{60 * rate:,.1f} a minute"
+        return f"{self.done:,} of {self.total:,} {self.unit}, {pace}{left}"
 
 
 class _Bar(Progress):
@@ -106,6 +110,7 @@ def progress(what: str, total: int, unit: str = "clips") -> Iterator[Progress]:
     try:
         yield p
     finally:
+        p.ended = True  # also before the total: training that stops early has nothing left
         if isinstance(p, _Bar):
             p.bar.stop()
         elif p.done:
@@ -173,6 +178,13 @@ def clock(seconds: float) -> str:
     minutes, s = divmod(round(seconds), 60)
     hours, m = divmod(minutes, 60)
     return f"{hours}:{m:02d}:{s:02d}" if hours else f"{m}:{s:02d}"
+
+
+def length(seconds: float) -> str:
+    """Length of media: 95 -> '95 seconds', 720 -> '12 minutes', 12600 -> '3.5 hours'."""
+    if seconds < 120:
+        return counted(round(seconds), "second")
+    return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:,.1f} hours"
 
 
 # -- stopping ----------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import random
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -13,6 +14,17 @@ settings.register_profile(
     "seehear", derandomize=True, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("seehear")
+
+
+@pytest.fixture(scope="module")
+def few_phrases() -> Iterator[None]:
+    """Sixty background phrases instead of 1,000, for tests that read no confidence: encoding them takes seconds."""
+    from seehear.search import background
+
+    phrases = background.background_phrases()[::17]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(background, "background_phrases", lambda: phrases)
+        yield
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

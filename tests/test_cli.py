@@ -177,8 +177,8 @@ def test_verbose_says_where_an_error_came_from_and_what_it_took(capsys):
     assert "of processor time" in err.splitlines()[-1]
 
 
-# A study's result is its folder.
-WITH_RESULT = [name for name in COMMANDS if name.split()[0] not in ("completion", "serve", "study")]
+# The result of a study is its folder, that of `open` and `serve` a page.
+WITH_RESULT = [name for name in COMMANDS if name.split()[0] not in ("completion", "open", "serve", "study")]
 
 
 @pytest.mark.parametrize("command", WITH_RESULT)
@@ -186,7 +186,7 @@ def test_every_command_that_prints_a_result_prints_it_as_json_too(capsys, comman
     assert "--json" in run(capsys, *command.split(), "--help")[1]
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+@pytest.mark.parametrize("shell", ["bash", pytest.param("zsh", marks=pytest.mark.slow), "fish"])
 def test_completion_names_commands_options_and_recipes(capsys, shell):
     _, out, _ = run(capsys, "completion", shell)
     for word in (*" ".join(COMMANDS).split(), "fusemix", "clotho"):
@@ -209,14 +209,13 @@ def completed(script, *words):
 
 
 @needs_bash
-def test_bash_completes(capsys, tmp_path, monkeypatch):
+def test_bash_completes(bash_script, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine").mkdir()
-    _, script, _ = run(capsys, "completion", "bash")
-    assert completed(script, "eval") == ["evaluate"]
-    assert completed(script, "search", "lib", "--hyb") == ["--hybrid"]
-    assert "mcn.tiny" in completed(script, "train", "lib", "m")
-    assert "mine" in completed(script, "train", "m")
+    assert completed(bash_script, "eval") == ["evaluate"]
+    assert completed(bash_script, "search", "lib", "--hyb") == ["--hybrid"]
+    assert "mcn.tiny" in completed(bash_script, "train", "lib", "m")
+    assert "mine" in completed(bash_script, "train", "m")
 
 
 @needs_bash

@@ -94,7 +94,7 @@ def test_a_way_in_which_nothing_was_read_says_so():
 
 
 @pytest.fixture(scope="module")
-def shown(tmp_path_factory):
+def shown(tmp_path_factory, few_phrases):
     """`seehear demo` of four photos and a film; and once again."""
     media, folder = tmp_path_factory.mktemp("few") / "media", tmp_path_factory.mktemp("clone") / "seehear-demo"
     for name in (

@@ -14,7 +14,7 @@ import pytest
 from seehear.cli import main
 from seehear.commands import find, load, members
 from seehear.commands.parsing import option_names
-from tests.media import films
+from tests.small_media import films
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs").rglob("*.md")) + [ROOT / "README.md"]

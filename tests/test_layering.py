@@ -54,6 +54,12 @@ def imported(name: str) -> set[str]:
 IMPORTS = {name: imported(name) for name in FILES}
 
 
+def test_no_helper_of_tests_is_hidden_by_a_folder_of_its_name():
+    """`tests.media` is a folder of tests to pytest, whatever stands in `tests/media.py`."""
+    tests = Path(__file__).parent
+    assert not {path.stem for path in tests.glob("*.py")} & {path.name for path in tests.iterdir() if path.is_dir()}
+
+
 def area(name: str) -> str:
     """The folder or file of the package that a module belongs to."""
     return name.split(".")[1] if "." in name else "__init__"

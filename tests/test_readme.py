@@ -12,7 +12,7 @@ from seehear.encoders import presets, registry
 from seehear.encoders.presets import PresetEncoder
 from seehear.recipes import run
 from tests.faults.encoders import Grey, NoOptions
-from tests.media import films
+from tests.small_media import films
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

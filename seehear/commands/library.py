@@ -123,10 +123,17 @@ class Info:
         for s in tables:
             gone = f" of {s.run}, which is gone: seehear drop {self.library} {s.table}" if s.gone else ""
             print(f"  {s.table}: {counted(s.rows, 'vector')}{gone}")
+        if summary.damaged:
+            print(f"  damaged, read in part: {counted(summary.damaged, 'file')}")
         for count, reason in sorted(((n, r) for r, n in summary.rejects.items()), reverse=True):
             print(f"  set aside: {count:,} x {reason}")
         for reject in rejects:
             print(f"  {reject.path}: {reject.reason} ({reject.stage})")
+        for source in library.sources().values() if self.rejects else ():
+            if damage := source.info.get("damage"):
+                print(f"  {source.source}: read in part: {damage}")
+        if (summary.rejects or summary.damaged) and not self.rejects:
+            print(f"which and why: seehear info {self.library} --rejects")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,9 +17,9 @@ from seehear.data.library import Library
 from seehear.data.workers import cores
 from seehear.errors import SeehearError, check_range
 from seehear.evaluation.report import MAIN, compare_runs
-from seehear.progress import say
+from seehear.progress import counted, say
 from seehear.recipes.choose import Choice, choose
-from seehear.recipes.evaluate import EvaluateOptions, evaluate_run, evaluation_folder
+from seehear.recipes.evaluate import EvaluateOptions, evaluate_run, evaluation_folder, trained_on
 from seehear.recipes.leakage import check_leakage
 from seehear.recipes.plan import PlanOptions, plan
 from seehear.recipes.protocol_run import Fusion, evaluate_protocol
@@ -186,6 +186,8 @@ class Evaluate:
             say(f"report: {write_report(self.run_folder, self.library, self.page, out=out)}")
         elif out != self.run_folder:
             say(f"numbers: {out}")
+        if not self.json:
+            say(f"next: seehear index {self.library or trained_on(self.run_folder)} {self.run_folder}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,6 +239,13 @@ class Compare:
         if self.json:
             show({t: {n: asdict(c) for n, c in own.items()} for t, own in found.items()}, as_json=True)
             return
+        compared = [own[name] for own in found.values() for name in MAIN.values() if name in own]
+        ahead, behind = (sum(s * c.low > 0 < s * c.high for c in compared) for s in (1, -1))
+        print(
+            f"{self.second} minus {self.first}, the same queries: ahead in {ahead} of "
+            f"{counted(len(compared), 'task')}, behind in {behind}; {len(compared) - ahead - behind} cannot be told apart "
+            "(95 % intervals)"
+        )
         for task, own in found.items():  # the main measure of each task, and R@1 and R@10 of retrieval
             for name in [n for n in (*dict.fromkeys(MAIN.values()), "R@1", "R@10") if n in own]:
                 print(f"{task:24} {name:8} {own[name]}")

@@ -52,6 +52,9 @@ def _mistake(command: Any, words: Sequence[str], prog: str, box: str) -> Seehear
     message = next((" ".join(part.split()) for part in _RULE.split(lines) if part.strip()), "").rstrip(" .")
     if message.startswith("Missing from"):  # tyro names the type of a positional argument, not the argument
         message = f"{prog} needs {', '.join(_required(command))}"
+    left = message.removeprefix("Unrecognized options: ")
+    if left != message and not left.startswith("-"):
+        message = f"'{left}' is one argument too many: several words, or a path with spaces, go in quotes"
     return SeehearError(f"{message} ('{prog} --help' lists all options)")
 
 

@@ -55,6 +55,8 @@ class Index:
             show(index_frozen(library, device=self.device), as_json=self.json)
         else:
             show(index_run(library, self.run_folder, name=self.name, device=self.device), as_json=self.json)
+        if not self.json:
+            print(f'next: seehear search {self.library} "what to look for"; seehear serve {self.library}')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,8 +86,7 @@ class Query:
         parts: list[Any] = [words] if words else []
         for kind in ("audio", "image", "video"):
             for path in getattr(self, kind):
-                if not path.is_file():
-                    raise SeehearError(f"no file {path}")
+                _check_example(kind, path)
                 parts.append({kind: str(path)})
         return parts + [{"clip": name} for name in self.like]
 
@@ -174,6 +175,19 @@ class Search(Query):
             print("nothing found: the filters leave no clip")
         for number, hit in enumerate([] if self.json else hits, start=1):
             print(f"{number:3}  {hit.score:.3f}  {hit.modality:5}  {_place(hit.path, hit)}  {_short(hit.text)}")
+
+
+def _check_example(kind: str, path: Path) -> None:
+    """Refuses a file that cannot be asked with, before a folder is indexed or a model loaded for it."""
+    from seehear.media.files import probe
+
+    if not path.is_file():
+        raise SeehearError(f"no file {path}")
+    info = probe(path)
+    if kind == "image" and not info.is_picture:
+        raise SeehearError(f"{path} is no picture: give it by {'--video' if info.has_video else '--audio'}")
+    if kind == "audio" and not info.has_audio:
+        raise SeehearError(f"{path} has no sound")
 
 
 def show_answer(answer: Answer, *, as_json: bool) -> None:

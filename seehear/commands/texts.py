@@ -53,13 +53,13 @@ class Transcribe:
             workers=self.workers,
             engine=self.engine,
         )
-        show(report, as_json=self.json)
         if self.export:
             name = self.library.rstrip("/").rpartition("/")[2]
             folder = Path(self.export[1] if len(self.export) > 1 else f"{name}-srt")
             files = write_subtitles(library, folder)
             if not self.json:
                 print(f"{counted(files, 'subtitle file')} in {folder}")
+        show(report, as_json=self.json)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,13 +3,14 @@ looks at a few hundred of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from seehear.data.library import Library, clip_of_row
+from seehear.data.library import Library
 from seehear.data.records import Clip
+from seehear.data.rows import clip_of_row
 from seehear.errors import require
 
 if TYPE_CHECKING:
@@ -53,6 +54,12 @@ class ClipTable(Mapping[str, Clip]):
         """(N,) int32 number of each of N clips, -1 for deleted ones."""
         found = require("pyarrow.compute").index_in(ids, value_set=self._rows["id"])
         return np.asarray(found.fill_null(-1).to_numpy())
+
+    def mask(self, ids: Collection[str]) -> np.ndarray:
+        """(C,) True for these clips."""
+        mask_C = np.zeros(len(self), bool)
+        mask_C[[self._place[id] for id in ids if id in self._place]] = True
+        return mask_C
 
     def ids(self, places: np.ndarray) -> list[str]:
         """Ids of clips by their numbers."""

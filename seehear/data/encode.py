@@ -57,19 +57,22 @@ class EncoderReport:
 
     def __str__(self) -> str:
         removed = "".join(f", {n:,} removed ({why})" for why, n in self.removed.items())
+        kept = f", {self.kept:,} made before" if self.kept else ""
         rejected = f", {self.rejected:,} set aside" if self.rejected else ""
         return (
-            f"{self.name} ({self.modality}, {self.width} numbers): {self.made:,} made in {clock(self.seconds)}, "
-            f"{self.kept:,} were there{removed}{rejected}"
+            f"{self.name} ({self.modality}, {self.width} numbers): {self.made:,} made in {clock(self.seconds)}"
+            f"{kept}{removed}{rejected}"
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class EncodeReport:
     encoders: tuple[EncoderReport, ...]
+    library: str
 
     def __str__(self) -> str:
-        return "\n".join(str(encoder) for encoder in self.encoders)
+        lines = [str(encoder) for encoder in self.encoders]
+        return "\n".join([*lines, f"next: seehear index {self.library}; seehear train {self.library}"])
 
 
 def encode_library(
@@ -114,7 +117,7 @@ def encode_library(
             )
             for encoder in encoders
         ]
-    return EncodeReport(encoders=tuple(done))
+    return EncodeReport(encoders=tuple(done), library=library.uri)
 
 
 def started_engine(name: EngineName, workers: int | None, models: int) -> AbstractContextManager[Engine]:

@@ -89,7 +89,7 @@ class LatentData:
                 raise SeehearError(f"no clip has {m}: leave that modality out, or add some")
             unnamed = {"name": "unnamed", "modality": m, "width": x_RD.shape[1], "fingerprint": ""}
             info = tuple(encoders[m]) if encoders else (unnamed,)
-            sure_R = confidence if m == "text" else None
+            sure_R = torch.ones(len(x_RD)) if confidence is None or m != "text" else torch.as_tensor(confidence)
             rows[m] = _rows(x_RD, own.get(m, torch.arange(n)), n, info, sure_R)
         return cls(
             rows,
@@ -230,16 +230,9 @@ def _number_of_clips(
     return n
 
 
-def _rows(
-    x_RD: Tensor,
-    owner: Tensor,
-    n: int,
-    encoders: tuple[EncoderInfo, ...],
-    confidence_R: np.ndarray | Tensor | None = None,
-) -> Rows:
+def _rows(x_RD: Tensor, owner: Tensor, n: int, encoders: tuple[EncoderInfo, ...], sure_R: Tensor) -> Rows:
     if len(owner) != len(x_RD):
         raise ValueError(f"`owner` must have a clip number a row: {len(x_RD)} rows, {len(owner)} numbers")
-    sure_R = torch.ones(len(owner)) if confidence_R is None else torch.as_tensor(confidence_R)
     if sure_R.shape != owner.shape:
         raise ValueError(f"`confidence` must be a number a row of text: {len(owner)} rows, shape {tuple(sure_R.shape)}")
     if not bool((owner[1:] >= owner[:-1]).all()):
@@ -339,11 +332,7 @@ def encoders_of(about: Mapping[str, EncoderInfo], modality: Modality, *, sequenc
 
 
 def _read(
-    library: Library,
-    info: EncoderInfo,
-    clips: Mapping[str, Clip],
-    sources: Mapping[str, Source],
-    prefix: str,
+    library: Library, info: EncoderInfo, clips: Mapping[str, Clip], sources: Mapping[str, Source], prefix: str
 ) -> Vectors:
     rows, stale = read_current(library, info, clips, sources, prefix=prefix)
     if stale:

@@ -30,6 +30,7 @@ from seehear.data.records import (
     printable,
     unprintable,
 )
+from seehear.data.rows import clip_of_row, row_of_clip, schemas
 from seehear.data.vectors import Vectors, VectorTable, in_batches, one_of, quote
 from seehear.errors import SeehearError, near, require
 
@@ -42,29 +43,6 @@ __all__ += ["clip_id", "content_key", "in_batches", "one_of", "quote", "table_na
 FORMAT, _READABLE = "3", ("1", "2", "3")
 """2: texts have `kind` and `by`. 3: and `confidence`. An older library is read as it is, and changed when it is next
 written to."""
-
-
-def _schemas() -> dict[str, pa.Schema]:
-    pa = require("pyarrow")
-    text = [("text", pa.string()), ("start", pa.float64()), ("end", pa.float64())]
-    text = pa.struct([*text, ("kind", pa.string()), ("by", pa.string()), ("confidence", pa.float64())])
-    return {
-        "about": pa.schema([("key", pa.string()), ("value", pa.string())]),
-        "sources": pa.schema(
-            [("source", pa.string()), ("size", pa.int64()), ("mtime_ns", pa.int64()), ("fingerprint", pa.string())]
-            + [("duration", pa.float64()), ("info", pa.string())]
-        ),
-        "clips": pa.schema(
-            [("id", pa.string()), ("source", pa.string()), ("audio_source", pa.string())]
-            + [("start", pa.float64()), ("end", pa.float64())]
-            + [("has_video", pa.bool_()), ("has_audio", pa.bool_()), ("texts", pa.list_(text))]
-            + [("labels", pa.list_(pa.string())), ("group", pa.string()), ("split", pa.string()), ("meta", pa.string())]
-        ),
-        "rejects": pa.schema(
-            [("path", pa.string()), ("stage", pa.string()), ("reason", pa.string())]
-            + [("size", pa.int64()), ("mtime_ns", pa.int64()), ("origin", pa.string())]
-        ),
-    }
 
 
 _KEYS = {"about": "key", "sources": "source", "clips": "id", "rejects": "path"}
@@ -96,15 +74,15 @@ class Library:
 
     def upgrade(self) -> None:
         """Makes what a library of an older format lacks, or all of a new one. To be called by a writer of clips."""
-        names, schemas = self.tables(), _schemas()
-        for name, schema in schemas.items():
+        names, tables = self.tables(), schemas()
+        for name, schema in tables.items():
             if name not in names:
                 self._db.create_table(name, schema=schema)
         if self.about().get("format") != FORMAT:
             self.set_about("format", FORMAT)
-        if self.table("clips").schema != schemas["clips"]:
+        if self.table("clips").schema != tables["clips"]:
             # One commit. The format is said first: an older seehear must refuse the library from here on.
-            rows = self.table("clips").to_arrow().cast(schemas["clips"])
+            rows = self.table("clips").to_arrow().cast(tables["clips"])
             self._open["clips"] = self._db.create_table("clips", data=rows, mode="overwrite")
 
     @classmethod
@@ -159,7 +137,7 @@ class Library:
     def _put(self, name: str, rows: Sequence[dict[str, Any]]) -> None:
         """Insert or replace by the table's key, in one commit."""
         if rows:
-            data = require("pyarrow").Table.from_pylist(list(rows), schema=_schemas()[name])
+            data = require("pyarrow").Table.from_pylist(list(rows), schema=schemas()[name])
             merge = self.table(name).merge_insert(_KEYS[name])
             merge.when_matched_update_all().when_not_matched_insert_all().execute(data)
 
@@ -214,13 +192,7 @@ class Library:
     # -- rows --------------------------------------------------------------------------------------------------------
 
     def put_clips(self, clips: Sequence[Clip]) -> None:
-        rows = []
-        for clip in clips:
-            # `asdict` copies deeply, which is most of the time that a million rows take.
-            row = dict(vars(clip), texts=[vars(t) for t in clip.texts], labels=list(clip.labels))
-            row["meta"] = json.dumps(clip.meta, ensure_ascii=False, sort_keys=True)
-            rows.append(row)
-        self._put("clips", rows)
+        self._put("clips", [row_of_clip(clip) for clip in clips])
 
     def remove_clips(self, ids: Iterable[str]) -> None:
         """Clips, and every vector made from them."""
@@ -347,14 +319,3 @@ def _connect(uri: str) -> Any:
         said = re.search(r'<Message>([^<]+)</Message>|message: "([^"]+)"', str(error))  # out of a page of it
         cause = next(filter(None, said.groups())) if said else str(error)[:200]
         raise SeehearError(f"cannot reach {uri}: {cause} (see docs/scaling.md)") from error
-
-
-def clip_of_row(row: dict[str, Any]) -> Clip:
-    """A clip from its row of the table."""
-    absent = {"by": "", "confidence": 1.0}  # in what an older seehear wrote
-    texts = tuple(
-        Text(**(t | {name: value for name, value in absent.items() if t.get(name) is None}))
-        for t in row.pop("texts") or ()
-    )
-    labels = tuple(row.pop("labels") or ())
-    return Clip(**(row | {"texts": texts, "labels": labels, "meta": json.loads(row["meta"] or "{}")}))

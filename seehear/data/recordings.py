@@ -34,7 +34,7 @@ from seehear.data.transcripts import (
 )
 from seehear.data.workers import WorkerDied
 from seehear.errors import DecodeError, SeehearError, refusal
-from seehear.progress import Interrupted, Progress, StopRequest, clock, counted, progress, say, stop_requests
+from seehear.progress import Interrupted, Progress, StopRequest, clock, counted, length, progress, say, stop_requests
 
 COMMIT_SECONDS = 5.0
 """Between two commits, at least: a recording takes as long, or comes with many others."""
@@ -105,11 +105,12 @@ class TextsReport:
     def __str__(self) -> str:
         what = "speech" if self.command == "transcribe" else "text on screen"
         lacking = "sound" if self.command == "transcribe" else "a picture"
+        before = f", {self.kept:,} read before" if self.kept else ""
         without = f", {self.without:,} without {lacking}" if self.without else ""
         rejected = f", {self.rejected:,} set aside (seehear info {self.library} --rejects)" if self.rejected else ""
+        read = f"{counted(self.made, 'file')} ({length(3600 * self.hours)}) in {clock(self.seconds)}"
         return (
-            f"{what} read by {self.model}: {counted(self.made, 'file')} ({self.hours:,.2f} hours) in "
-            f"{clock(self.seconds)}, {self.kept:,} read before{without}{rejected}\n"
+            f"{what} read by {self.model}: {read if self.made else 'nothing new'}{before}{without}{rejected}\n"
             f"{counted(self.lines, 'line')}; {self.clips_with:,} of {counted(self.clips, 'clip')} have {what}\n"
             f"next: seehear encode {self.library}"
         )

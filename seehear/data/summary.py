@@ -8,7 +8,7 @@ from typing import Any
 
 from seehear.data.library import Library
 from seehear.data.records import COPY_OF, SPLITS
-from seehear.progress import counted
+from seehear.progress import counted, length
 
 
 @dataclass
@@ -63,10 +63,9 @@ class PrepareReport:
         places = ", ".join(f"{count:,} {name}" for name, count in self.splits.items())
         lines = [
             f"library {self.library}: {counted(self.clips, 'clip')} from {counted(self.files, 'file')}, "
-            f"{self.hours:,.2f} hours",
+            f"{length(3600 * self.hours)}",
             f"  {', '.join(held)}; {places}",
-            f"  this run: {counted(self.new, 'new file')}, {self.changed:,} changed, {self.unchanged:,} unchanged, "
-            f"{self.gone:,} gone ({counted(self.removed_clips, 'clip')} removed)",
+            f"  this run: {self._this_run()}",
         ]
         if self.damaged:
             lines.append(f"  damaged, read in part: {counted(self.damaged, 'file')}")
@@ -74,7 +73,8 @@ class PrepareReport:
             are = "file is a copy of another" if self.copies == 1 else "files are copies of others"
             lines.append(f"  {self.copies:,} {are}: found once, with all places")
         if self.rejects:
-            lines.append(f"  set aside: {sum(self.rejects.values()):,}")
+            listed = f"seehear info {self.library} --rejects lists them"
+            lines.append(f"  set aside: {sum(self.rejects.values()):,} ({listed})")
             shown = sorted(self.rejects.items(), key=lambda item: (-item[1], item[0]))
             lines += [f"    {count:,} x {reason}" for reason, count in shown[:5]]
             lines += ["    ..."] if len(shown) > 5 else []
@@ -88,6 +88,16 @@ class PrepareReport:
             f"next: seehear encode {self.library}" if self.clips else "nothing to encode: no file could be used"
         )
         return "\n".join(lines)
+
+    def _this_run(self) -> str:
+        gone = f"{self.gone:,} gone ({counted(self.removed_clips, 'clip')} removed)" if self.gone else ""
+        parts = [
+            counted(self.new, "new file") if self.new else "",
+            f"{self.changed:,} changed" if self.changed else "",
+            f"{self.unchanged:,} unchanged" if self.unchanged else "",
+            gone or (f"{counted(self.removed_clips, 'clip')} removed" if self.removed_clips else ""),
+        ]
+        return ", ".join(filter(None, parts)) or "no file"
 
 
 def report(library: Library, tally: Tally) -> PrepareReport:

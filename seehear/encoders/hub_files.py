@@ -69,7 +69,7 @@ def _download(hub: Any, source: str) -> Path:
     except Exception as error:  # whatever its network library raises, which changes with its version
         raise SeehearError(
             f"{source!r} is no folder here, and the hub cannot be asked for it ({type(error).__name__}): "
-            "give the folder of a downloaded model, or try again with a network"
+            "give the folder of a downloaded model, try again with a network, or take what is packaged (--preset light)"
         ) from error
     safe = any(file.rfilename.endswith(".safetensors") for file in about.siblings or ())
     return Path(hub.snapshot_download(source, revision=about.sha, allow_patterns=_patterns(safe=safe)))

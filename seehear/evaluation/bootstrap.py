@@ -6,10 +6,13 @@ group's clips come along together. The gallery stays as it is.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from seehear.progress import counted
 
 DRAWS = 2000
 FEW_GROUPS = 20  # fewer, and a percentile interval is too narrow to be believed
@@ -29,7 +32,14 @@ class Comparison:
     groups: int
 
     def __str__(self) -> str:
-        return f"{self.difference:+.4f} [{self.low:+.4f}, {self.high:+.4f}], p {self.p:.4f}, {self.groups:,} groups"
+        return f"{self.text(1.0, 4)}, {counted(self.groups, 'group')}"
+
+    def text(self, scale: float, digits: int) -> str:
+        """'+1.4 [+0.2, +2.9], p 0.021'; the difference alone where one group leaves nothing to tell chance by."""
+        if math.isnan(self.low):
+            return f"{scale * self.difference:+.{digits}f}"
+        low, high = (f"{scale * bound:+.{digits}f}" for bound in (self.low, self.high))
+        return f"{scale * self.difference:+.{digits}f} [{low}, {high}], p {self.p:.{max(digits, 3)}f}"
 
 
 def mean_interval(

@@ -90,7 +90,10 @@ def chosen(
     known_P = ~np.isnan(scores_FKP).all(axis=(0, 1))
     if not known_P.any():
         raise SeehearError("no two validation rows have the same two modalities: nothing to choose by")
-    scores_FKP = scores_FKP[:, :, known_P]
+    # Of few clips a fold may hold no two rows of the same two modalities: it says nothing.
+    telling_F = ~np.isnan(scores_FKP).all(axis=(1, 2))
+    folds = [fold for fold, telling in zip(folds, telling_F, strict=True) if telling]
+    scores_FKP = scores_FKP[telling_F][:, :, known_P]
     relative_FKP = scores_FKP / np.nanmean(scores_FKP, axis=0).max(axis=0)
     relative_FK = np.nanmean(relative_FKP, axis=2)
     first = int(np.nanmean(relative_FKP, axis=0).mean(axis=1).argmax())

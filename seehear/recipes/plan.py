@@ -67,7 +67,8 @@ class Plan:
     def __str__(self) -> str:
         parts = [_table(self.recipes)] if any(e.how for e in self.recipes) else []
         parts += [f"{e.recipe}: {e.why_not}" for e in self.recipes if e.why_not]
-        return "\n".join([*parts, "", self.recommendation()])
+        then = f"next: seehear {'train' if self.choice.recipe else 'index'} {self.library}"
+        return "\n".join([*parts, "", self.recommendation(), then])
 
     def plain(self) -> dict[str, Any]:
         found = {**asdict(self), "recommendation": self.recommendation()}
@@ -233,8 +234,9 @@ def _words(plan: Plan) -> Iterator[str]:
             )
     reading = [e.recipe for e in soon if e.waiting > 0.3]
     if reading:
-        yield f"{', '.join(reading)} wait for clips to be decoded: --data.cache FOLDER keeps them."
+        waits = "waits" if len(reading) == 1 else "wait"
+        yield f"{', '.join(reading)} {waits} for clips to be decoded: --data.cache FOLDER keeps them."
     if plan.choice.why:
-        yield f"Without a recipe 'seehear train' takes {taken}: {plan.choice.why}." if taken else f"{plan.choice.why}."
+        yield f"Without a recipe 'seehear train' {f'takes {taken}' if taken else 'trains nothing'}: {plan.choice.why}."
     if plan.stopped:
         yield "(Interrupted: recipes that were not tried are not listed.)"

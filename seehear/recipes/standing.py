@@ -39,7 +39,7 @@ class Standing:
         if self.state == "ready":
             return f"all done: {can}"
         left = f", {clock(self.left)} left" if self.left is not None else ""
-        return f"{self.step}{left}; {can}"
+        return f"{self.step}{left}; {can}" if self.found else f"{self.step}{left}"
 
 
 class Pace:

@@ -132,6 +132,8 @@ class Work:
             self._stand("working", "looking through the folder")
         share = Share(coarse=True, clips=REGISTERED, rests=self._rests)
         tally = prepare_share(self.folder, self.uri, PrepareOptions(), share)
+        if not self._found:  # what an earlier call indexed can be searched from the start
+            self._found = len(_indexed(Library.open(self.uri)))
         if tally.written:
             self._stand("working", "looking through the folder")
         if tally.left:
@@ -186,12 +188,12 @@ class Work:
         """Those of the preset, loaded once."""
         modalities = modalities_of(library.clips())
         preset = self.preset or library.about().get("preset", "") or strongest_at_hand(modalities)
-        library.set_about("preset", preset)
         language = main_language(library)
         key = " ".join((preset, language, *modalities))
         if key not in self._towers:
             names = [encoder.name for encoder in preset_encoders(preset, modalities, language)]
             self._towers = {key: load_all(names, modalities, self.device)}
+        library.set_about("preset", preset)  # only now: one whose models cannot be had is not tried at every start
         return self._towers[key]
 
     def _cut(self) -> bool:

@@ -11,7 +11,7 @@ from seehear.data.summary import Tally, report
 from seehear.data.transcripts import machine_made
 from seehear.errors import SeehearError
 from seehear.evaluation.leakage import LeakageReport
-from seehear.progress import counted
+from seehear.progress import counted, length
 from seehear.recipes.leakage import check_leakage
 from seehear.report.markup import Markup, element
 from seehear.report.page import facts, folded, paragraph, table
@@ -30,9 +30,10 @@ def health_section(library: Library, *, split: str) -> list[Markup]:
     unlabelled = library.table("clips").count_rows("array_length(labels) = 0 OR labels IS NULL")
     texts = [text for clip in library.clips("array_length(texts) > 0") for text in clip.texts]
     known = {
-        "clips": f"{counted(summary.clips, 'clip')} from {counted(summary.files, 'file')}, {summary.hours:,.2f} hours",
-        "read in part": f"{summary.damaged:,} damaged files" if summary.damaged else "no damaged file",
-        "set aside": f"{sum(summary.rejects.values()):,} files and rows" if summary.rejects else "nothing",
+        "clips": f"{counted(summary.clips, 'clip')} from {counted(summary.files, 'file')}, "
+        f"{length(3600 * summary.hours)}",
+        "read in part": counted(summary.damaged, "damaged file") if summary.damaged else "no damaged file",
+        "set aside": f"{sum(summary.rejects.values()):,} of the files and rows" if summary.rejects else "nothing",
         "repeated files": f"{copies:,} with the content of another" if copies else "none",
         "texts": machine_made(library, texts) or ("the user's own" if texts else "none"),
         "labels": f"{counted(library.count_clips() - unlabelled, 'clip')} with one or more",

@@ -189,10 +189,7 @@ def _cell(result: TaskResult | None, *, named: bool = True) -> str:
 
 
 def _shown(compared: Comparison | None) -> str:
-    if compared is None:
-        return "-"
-    c = compared
-    return f"{100 * c.difference:+.1f} [{100 * c.low:+.1f}, {100 * c.high:+.1f}], p {c.p:.3f}"
+    return "-" if compared is None else compared.text(100.0, 1)
 
 
 # -- all of it ---------------------------------------------------------------------------------------------------------

@@ -164,7 +164,8 @@ def _lead(run: Path, folder: Path, report: Report, warnings: Sequence[str]) -> l
         "evaluated": evaluated_at(folder),
         "files": linked(FILES | {os.path.relpath(run / "config.json", folder): "all settings"}),
     }
-    return [facts(known), *(paragraph(warning, class_="warn") for warning in warnings)]
+    verdict = [paragraph(" ".join(report.verdict()))] if report.verdict() else []
+    return [*verdict, facts(known), *(paragraph(warning, class_="warn") for warning in warnings)]
 
 
 def evaluated_at(folder: Path) -> str | None:

@@ -69,9 +69,10 @@ class IndexReport:
     """Of the approximate index, recall@10 against exact search; None where search is exact."""
 
     def __str__(self) -> str:
-        exact = "exact search" if self.recall is None else f"approximate search, recall@10 {self.recall:.3f}"
-        changes = f"{self.added:,} new, {self.kept:,} kept, {self.removed:,} removed"
-        return f"index {self.name}: {counted(self.rows, 'vector')} ({changes}), {counted(self.texts, 'text')}, {exact}"
+        parts = {"new": self.added, "kept": self.kept, "removed": self.removed}
+        changes = ", ".join(f"{count:,} {what}" for what, count in parts.items() if count) or "none"
+        about = "" if self.recall is None else f", approximate search, recall@10 {self.recall:.3f}"
+        return f"index {self.name}: {counted(self.rows, 'vector')} ({changes}), {counted(self.texts, 'text')}{about}"
 
 
 def build_index(

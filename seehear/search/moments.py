@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from heapq import nlargest
 from typing import Any
 
@@ -80,10 +81,7 @@ class MomentSearch:
         self.library = library
         self.clips = ClipTable(library)
         self.indexes = [OpenIndex(library, space, name, self.clips) for name, space in spaces.items()]
-        indexed_C = np.zeros(len(self.clips), bool)
-        for index in self.indexes:
-            indexed_C[index.clips_N] = True
-        self.indexed = int(indexed_C.sum())
+        self.indexed = len(reduce(np.union1d, (index.clips_N for index in self.indexes), np.empty(0)))
         self._roots, self._copies = library.roots(), library.copies()
 
     def search(
@@ -107,7 +105,7 @@ class MomentSearch:
         asked = {part["clip"] for part in parts if not isinstance(part, str) and "clip" in part}
         channels = [list(self._channels(part, wanted)) for part in parts]
         found = self._by_vectors(parts, channels)
-        words = " ".join(_words(part) for part in parts).strip()
+        words = " ".join(_words(part) for part in parts if _weight(part) > 0).strip()
         texts = self._by_words(words, wanted) if fulltext and words else {}
         allowed, fitting = None, allowed_clips(self.library, filters)
         if fitting is not None:
@@ -118,9 +116,11 @@ class MomentSearch:
                 found = self._by_vectors(parts, channels, allowed)
         known = [c for c in found.keys() | texts.keys() if c in self.clips and c not in asked]
         evidences = {clip: match.evidence + match.others for clip, match in found.items()}
-        order = joined(evidences, {c: texts[c][1] for c in texts}, known, allowed)
+        typed = sum(_weight(part) for part in parts if _words(part)) / _whole(parts)
+        order = joined(evidences, {clip: typed * share for clip, (_, share) in texts.items()}, known, allowed)
         hits = self._moments(order, found, texts, k)
-        return Answer(self._said(parts), hits, self.indexed, len(self.clips))
+        asked_for = " + ".join(part if isinstance(part, str) else str(next(iter(part.values()))) for part in parts)
+        return Answer(asked_for, hits, self.indexed, len(self.clips))
 
     # -- rankings ----------------------------------------------------------------------------------------------------
 
@@ -128,24 +128,19 @@ class MomentSearch:
         self, parts: Sequence[Part], channels: Sequence[Sequence[Channel]], allowed: set[str] | None = None
     ) -> dict[str, _Match]:
         """{clip: its best match}; of several parts the weighted mean of their evidences counts."""
-        allowed_C = None
-        if allowed is not None:
-            allowed_C = np.zeros(len(self.clips), bool)
-            allowed_C[[self.clips.place(clip) for clip in allowed if clip in self.clips]] = True
-        weights = [1.0 if isinstance(part, str) else float(part.get("weight", 1.0)) for part in parts]
-        asked_for = sum(weight for weight in weights if weight > 0) or 1.0
+        allowed_C = None if allowed is None else self.clips.mask(allowed)
+        asked_for = _whole(parts)
         total: dict[str, float] = {}
         others: dict[str, float] = {}
         best: dict[str, _Match] = {}
-        answered = False
-        for own, weight in zip(channels, weights, strict=True):
+        for own, part in zip(channels, parts, strict=True):
+            share = _weight(part) / asked_for
             for clip, match in self._part(own, allowed_C).items():
-                answered = True
-                total[clip] = total.get(clip, 0.0) + weight / asked_for * match.evidence
-                others[clip] = others.get(clip, 0.0) + weight / asked_for * match.others
+                total[clip] = total.get(clip, 0.0) + share * match.evidence
+                others[clip] = others.get(clip, 0.0) + share * match.others
                 if clip not in best or match.evidence > best[clip].evidence:
                     best[clip] = match
-        if not answered and not (self.clips.has_texts and any(_words(part) for part in parts)):
+        if not total and not (self.clips.has_texts and any(_words(part) for part in parts)):
             raise NothingToCompare(self._why_nothing(parts))
         return {clip: replace(best[clip], evidence=total[clip], others=others[clip]) for clip in total}
 
@@ -156,9 +151,9 @@ class MomentSearch:
             rows = index.rows(kind)
             if allowed_C is not None:
                 evidences = np.where(allowed_C[index.clips_N[rows]], evidences, -1.0)
-            high = top(evidences, _ROWS)
-            high = high[evidences[high] > 0]
-            values, numbers = evidences[high].tolist(), high + rows.start
+            near = top(evidences, _ROWS)
+            near = near[evidences[near] > 0]
+            values, numbers = evidences[near].tolist(), near + rows.start
             ids, items = self.clips.ids(index.clips_N[numbers]), index.items_N[numbers].tolist()
             for clip, item, value, row in zip(ids, items, values, numbers.tolist(), strict=True):
                 own = found.setdefault(clip, {})
@@ -297,9 +292,6 @@ class MomentSearch:
         sure = round(sure, 4)
         return Moment(path, start, end, match.kind, said, 0.0, sure, clip.id, source, clip.labels, also, still)
 
-    def _said(self, parts: Sequence[Part]) -> str:
-        return " + ".join(p if isinstance(p, str) else str(next(iter(p.values()))) for p in parts)
-
     def _why_nothing(self, parts: Sequence[Part]) -> str:
         uri, has = self.library.uri, sorted({m for index in self.indexes for m in index.space.modalities})
         if all(_words(part) for part in parts):
@@ -324,6 +316,15 @@ def _one_moment(one: Moment, match: _Match, other: Moment, its: _Match) -> bool:
         return shared >= 0
     near = _GAP if {one.kind, other.kind} <= {"seen", "heard"} else 0.0
     return shared > 0 or (shared > -near and match.same_scene(its))
+
+
+def _weight(part: Part) -> float:
+    return 1.0 if isinstance(part, str) else float(part.get("weight", 1.0))
+
+
+def _whole(parts: Sequence[Part]) -> float:
+    """Sum of the weights of what is asked for."""
+    return sum(weight for weight in map(_weight, parts) if weight > 0) or 1.0
 
 
 def _words(part: Part) -> str:

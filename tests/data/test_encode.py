@@ -54,7 +54,9 @@ def table(library, name="fake-sound"):
 
 def test_every_clip_once(library):
     encoder = FakeSound()
-    report = encode_library(library, [encoder], workers=0).encoders[0]
+    whole = encode_library(library, [encoder], workers=0)
+    assert str(whole).endswith(f"\nnext: seehear index {library.uri}; seehear train {library.uri}")
+    report = whole.encoders[0]
     clips = [clip for clip in library.clips() if clip.has_audio]
     assert (report.made, report.kept, report.rejected) == (len(clips), 0, 0)
     rows = table(library)

@@ -58,7 +58,7 @@ def said(capsys, *words):
 
 
 @pytest.mark.timeout(120)
-def test_every_command(bucket, recordings, tmp_path, capsys):
+def test_every_command(bucket, recordings, tmp_path, capsys, few_phrases):
     library, run = f"{bucket}/libraries/small", str(tmp_path / "run")
     said(capsys, "prepare", str(recordings / "clips.csv"), "--library", library)
     made = said(capsys, "encode", library, "--encoders", "logmel", "minilm", "--workers", "1")

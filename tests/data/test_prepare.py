@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from seehear.cli import main
 from seehear.data import prepare as module
 from seehear.data import reading
 from seehear.data.library import Library, Text, Vectors
@@ -88,6 +89,20 @@ def test_a_folder(media, tmp_path):
     assert report.modalities == {"video": 3, "audio": 3, "text": 4}
     assert report.hours == pytest.approx((1.2 + 1.5 + 3.0) / 3600)
     assert f"next: seehear encode {tmp_path / 'lib'}" in str(report)
+
+
+def test_the_report_names_what_happened_and_info_what_is_damaged(tmp_path, capsys):
+    (tmp_path / "media").mkdir()
+    sound(tmp_path / "media" / "whole.wav")
+    cut = film(tmp_path / "media" / "cut.mkv", seconds=8.0)
+    cut.write_bytes(cut.read_bytes()[: -cut.stat().st_size // 5])
+    lib = str(tmp_path / "lib")
+    assert "\n  this run: 2 new files\n" in str(prepare(tmp_path / "media", lib, HERE))
+    assert "\n  this run: 2 unchanged\n" in str(prepare(tmp_path / "media", lib, HERE))
+    assert main(["info", lib]) == 0
+    assert capsys.readouterr().out.endswith(f"which and why: seehear info {lib} --rejects\n")
+    assert main(["info", lib, "--rejects"]) == 0
+    assert "\n  cut.mkv: read in part: the file claims 8.0 s but ends after " in capsys.readouterr().out
 
 
 def test_what_is_listed_can_be_read(media, tmp_path):

@@ -26,6 +26,7 @@ from seehear.data.transcripts import Line, Word, main_language, read_transcripts
 from seehear.encoders import whisper
 from seehear.encoders.whisper import RATE, Segment, SpokenWord, Whisper, find_weights
 from seehear.errors import SeehearError
+from seehear.progress import length
 from tests.data.fake_readers import FakeRecogniser
 from tests.data.makers import film, picture, sound
 from tests.faults.outcome import Command
@@ -72,7 +73,7 @@ def test_every_recording_once(library):
     assert clip.texts == (Text("tone 1.", 1.0, 1.9, "speech", clip.texts[0].by),)
     assert clip.texts[0].by
     assert report.lines == sum(len(t.lines) for t in read_transcripts(library))
-    assert "speech read by fake: 6 files (0.01 hours) in" in str(report)
+    assert f"speech read by fake: 6 files ({length(3600 * report.hours)}) in 0:" in str(report)
     assert "2 without sound" in str(report)
     assert str(report).endswith(f"next: seehear encode {library.uri}")
 

@@ -96,6 +96,14 @@ def test_comparison_needs_the_same_queries():
         compare(np.zeros(3), np.zeros(4), [1, 2, 3])
 
 
+def test_a_comparison_in_words():
+    """One group leaves nothing to tell chance by, and no NaN is shown."""
+    alone = compare(np.zeros(3), np.ones(3), ["a"] * 3)
+    assert str(alone) == "+1.0000, 1 group"
+    assert alone.text(100.0, 1) == "+100.0"
+    assert compare(np.zeros(4), np.ones(4), list("aabb")).text(100.0, 1).startswith("+100.0 [+100.0, +100.0], p 0.")
+
+
 def test_any_statistic_agrees_with_the_closed_way():
     values = np.random.default_rng(8).random(90)
     groups = np.arange(90) // 3

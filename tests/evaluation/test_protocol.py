@@ -192,6 +192,9 @@ def test_two_saved_runs_are_compared_on_all_they_share(tmp_path, capsys):
         compare_runs(tmp_path / "a", tmp_path / "b", model_a="ccaa")
     assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b")]) == 0
     printed = capsys.readouterr().out
+    tasks = len(found)
+    assert printed.startswith(f"{tmp_path / 'b'} minus {tmp_path / 'a'}, the same queries: ahead in ")
+    assert f" of {tasks} tasks, behind in 0; " in printed
     assert "text->video" in printed
     assert "groups" in printed
     assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b"), "--json"]) == 0

@@ -166,7 +166,7 @@ def test_mixed_rows_that_share_most_of_their_sources_are_masked(mix):
     [
         {"matryoshka": (8, 16)},
         {"mix": "none", "weighting": "rows"},
-        {"lambda_per": "row"},
+        pytest.param({"lambda_per": "row"}, marks=pytest.mark.slow),
         {"standardise": True, "blocks": {"video": (8, 4)}},
         pytest.param({"head": "skip"}, marks=pytest.mark.slow),
         {"head": "linear"},

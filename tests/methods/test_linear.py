@@ -159,7 +159,10 @@ def test_whitening_removes_private_variance_and_rotations_cannot():
 
 @pytest.mark.parametrize(
     ("rows", "plain", "rooted"),
-    [(300, (36.4, 51.2, 24.2), (41.4, 60.5, 30.1)), (2000, (97.5, 97.5, 77.3), (99.3, 99.5, 88.5))],
+    [
+        (300, (36.4, 51.2, 24.2), (41.4, 60.5, 30.1)),
+        pytest.param(2000, (97.5, 97.5, 77.3), (99.3, 99.5, 88.5), marks=pytest.mark.slow),
+    ],
 )
 def test_shrinkage_and_root_weights_in_the_smooth_world(rows, plain, rooted):
     """Section 11.9, measured there to about 1 or 2 points; its maps are drawn anew here, so within 6."""

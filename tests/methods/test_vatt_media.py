@@ -113,7 +113,7 @@ def test_a_batch_of_odd_clips_alone(media, form):
 
 
 def test_a_run_over_all_of_them(media, tmp_path):
-    config = TrainConfig(batch_size=6, steps=3, device="cpu", log_every=1)
+    config = TrainConfig(batch_size=6, steps=3, device="cpu", log_every=1, workers=0)
     fit(model_for(media), media, config=config, optim=OptimConfig(), folder=tmp_path / "run")
     losses = [row["loss"] for row in read_metrics(tmp_path / "run" / "metrics.jsonl") if "loss" in row]
     assert len(losses) == 3

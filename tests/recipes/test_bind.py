@@ -23,7 +23,7 @@ from seehear.recipes.indexes import index_run
 from seehear.recipes.run import recipe, train_run
 from seehear.report.health import health_section
 from seehear.search.index import indexes
-from seehear.space import SharedSpace
+from seehear.space import SharedSpace, frozen
 
 CLIPS = 80
 WIDTHS = {"joint#modality=video": 16, "joint#modality=text": 16, "ears": 12, "eyes": 5}
@@ -104,22 +104,36 @@ def test_words_find_sounds_that_no_text_describes(tmp_path):
     assert recall(space, views, "video", "audio") >= 0.5
 
 
-def test_a_library_without_text_is_evaluated_and_indexed_in_the_space_that_words_reach(tmp_path):
-    """Real names, so that the tower of words is found; the latents are made up."""
-    names = {"wordtower#modality=video": 1152, "ears": 12}
-    views = world() | {"wordtower#modality=video": np.pad(world()["joint#modality=video"], ((0, 0), (0, 1136)))}
-    made = library(tmp_path / "lib", ["ears"])
-    clips, sources = made.clips(), made.sources()
-    contents = [content_key(c, "video", 0, sources) for c in clips]
-    name, order = "wordtower#modality=video", [int(c.id) for c in clips]
-    made.set_about(f"encoder:{name}", json.dumps({"modality": "video", "width": 1152, "fingerprint": "f" * 16}))
-    rows = Vectors([c.id for c in clips], np.zeros(CLIPS, np.int32), ["video"] * CLIPS, views[name][order],
-                   ["f" * 16] * CLIPS, contents)  # fmt: skip
-    made.vectors("latents", name, names[name]).append(rows)
+class Words:
+    """The joint encoder's tower of words, which the library has no latents of."""
+
+    name, modality, width, fingerprint = "joint#modality=text", "text", 16, "f" * 16
+
+    def preparation(self):
+        return lambda sample: sample.text
+
+    query_preparation = preparation
+
+    def encode(self, texts):
+        return np.stack([np.random.default_rng(list(text.encode())).normal(size=16) for text in texts])
+
+
+def test_a_library_without_text_is_evaluated_and_indexed_in_the_space_that_words_reach(
+    tmp_path, monkeypatch, few_phrases
+):
+    def load(name, **_):
+        if name not in ("joint", Words.name):
+            raise SeehearError(f"{name} has no tower of words")
+        return Words()
+
+    monkeypatch.setattr(frozen, "load_encoder", load)
+    monkeypatch.setattr("seehear.encoders.registry.load_encoder", load)
+    made = library(tmp_path / "lib", ["joint#modality=video", "ears"])
     train_run(made, small(), tmp_path / "run")
     space = SharedSpace.from_pretrained(tmp_path / "run", device="cpu")
     assert space.modalities == ("video", "audio", "text")
-    assert space.encode_latents({"text": np.ones((1, 1152))})["text"].shape == (1, 1152)
+    assert space.locked == ("video", "text")
+    assert space.encode_latents({"text": np.ones((1, 16))})["text"].shape == (1, 16)
     report = evaluate_run(tmp_path / "run", made, EvaluateOptions(closed_forms=False, probes=False), device="cpu")
     assert {"video->audio", "audio->class"} <= {result.task for result in report.results}
     index_run(made, tmp_path / "run", device="cpu")

@@ -135,6 +135,11 @@ def test_what_is_best_in_one_fold_by_chance_is_not_chosen():
     assert found.sure.reciprocal_rank == pytest.approx(ranks.mean())
     assert found.sure.error == pytest.approx(ranks.std(ddof=1) / 5**0.5)
 
+    lonely = {"video": torch.ones(4, dtype=torch.bool), "text": torch.zeros(4, dtype=torch.bool)}
+    without_pairs = tuning.Fold(train, held_out[0].rows, lonely)
+    assert tuning.chosen(family, train, [*held_out, without_pairs]).sure == found.sure
+    assert tuning.chosen(family, train, [held_out[0], without_pairs]).sure is None
+
 
 def test_the_start_of_a_run_says_how_sure_its_choice_is(capsys):
     fusemix.build(replace(recipe("fusemix").method, head="linear", dim=16), LatentInputs(views(0)), seed=0)

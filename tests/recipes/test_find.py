@@ -115,7 +115,9 @@ def test_a_library_is_searched_without_a_run(library, capsys):
     assert "seen" in line
     assert "dog" in line
     assert main(["index", library.uri]) == 0
-    assert "0 new, 24 kept" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "24 vectors (24 kept)" in said
+    assert said.endswith(f'next: seehear search {library.uri} "what to look for"; seehear serve {library.uri}\n')
 
 
 def test_one_frozen_index_alone(library, capsys):

@@ -15,11 +15,13 @@ from seehear.errors import SeehearError
 from seehear.progress import Interrupted
 from seehear.recipes import find, work
 from tests.data.makers import film
-from tests.media import copy_photos
+from tests.small_media import copy_photos
+
+PANDA, SOUND = MEDIA / "photos" / "panda.jpg", MEDIA / "sounds" / "accordion.opus"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def plain():
+def plain(few_phrases):
     """Nothing that reads speech or text on screen is installed."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(work, "find_spec", lambda name: None)
@@ -143,6 +145,14 @@ def test_the_library_of_a_folder_is_in_the_cache(folder, tmp_path, monkeypatch):
         (["."], "nothing to search for: give words, --audio, --image, --video or --like"),
         ([".", "--audio", "/no/such.wav"], "no file /no/such.wav"),
         ([__file__, "a dog"], f"{__file__} is a file: give its folder, and --source test_find_folder.py for it alone"),
+        ([".", "--audio", str(PANDA)], f"{PANDA} has no sound"),
+        ([".", "--image", str(SOUND)], f"{SOUND} is no picture: give it by --audio"),
+        ([".", "--video", __file__], f"{__file__}: cannot be read (Invalid data found when processing input)"),
+        (
+            [".", "a", "dog"],
+            "'dog' is one argument too many: several words, or a path with spaces, go in quotes "
+            "('seehear find --help' lists all options)",
+        ),
     ],
 )
 def test_mistakes_are_one_line(words, expected, capsys):

@@ -30,7 +30,7 @@ from seehear.recipes.generate import GenerateOptions, generate
 from seehear.recipes.painting import PainterOptions, Pictures, learn_painter
 from seehear.recipes.run import finish
 from seehear.space import SharedSpace, load_method
-from tests import media
+from tests import small_media
 from tests.pictures import SIZE, painting, pictures
 
 SOUND = str(MEDIA / "sounds" / "dog.opus")
@@ -42,15 +42,15 @@ WIDTH = 1280  # of the picture encoder's latents
 def world(tmp_path_factory):
     """A library of 14 pictures and 8 sounds with a run whose space holds both, and its painter."""
     folder = tmp_path_factory.mktemp("generate")
-    rows = [*media.pictures(folder, 14), *media.sounds(folder, 1)[:8]]
+    rows = [*small_media.pictures(folder, 14), *small_media.sounds(folder, 1)[:8]]
     for n, row in enumerate(rows):
         row["split"] = "val" if n % 4 == 3 else "train"
-    media.write_manifest(folder, rows)
+    small_media.write_manifest(folder, rows)
     prepare(folder / "manifest.csv", folder / "lib", PrepareOptions(workers=0))
     library = Library.open(folder / "lib")
     encode_library(library, ["efficientnet-lite0", "logmel", "minilm"], workers=0, device="cpu")
-    run = media.hub_run()
-    short = replace(run, method=replace(run.method, dim=8))
+    run = small_media.hub_run()
+    short = replace(run, method=replace(run.method, dim=8, head="adapter"))  # a linear head is costly to begin
     finish(LatentInputs(load_latents(library), library=str(folder / "lib")), short, folder / "run")
     learn_painter(folder / "run", library, SMALL, device="cpu")
     return folder
@@ -378,11 +378,11 @@ def test_mistakes_are_one_line(world, tmp_path, capsys):
 def test_a_run_without_sound_says_so(world, tmp_path):
     model = tmp_path / "run" / "model"
     data = load_latents(Library.open(world / "lib")).only(("video", "text"))
-    run = media.hub_run()
+    run = small_media.hub_run()
     short = replace(run, train=replace(run.train, epochs=1))
     finish(
         LatentInputs(data),
-        replace(short, method=replace(short.method, dim=8, pairs=(("video", "text"),))),
+        replace(short, method=replace(short.method, dim=8, head="adapter", pairs=(("video", "text"),))),
         model.parent,
     )
     shutil.copytree(world / "run" / "painter", tmp_path / "run" / "painter")

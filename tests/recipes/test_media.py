@@ -84,6 +84,12 @@ def test_a_file_that_is_gone_is_a_decode_error(tmp_path):
         views_of(Sample(path=str(tmp_path / "gone.mp4"), start=0.0, end=0.0), "video", PLAIN)
 
 
+@pytest.fixture(autouse=True)
+def here(monkeypatch):
+    """All is decoded in this process."""
+    monkeypatch.setattr("seehear.data.engines.cores", lambda: 0)
+
+
 def test_what_a_run_trains_is_what_search_finds(films, trained):
     space = SharedSpace.from_pretrained(trained)
     space.encode_library(films)

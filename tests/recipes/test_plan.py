@@ -201,6 +201,8 @@ def test_a_plan_of_a_library(latents, capsys, forked):
     said = str(found)
     assert "start with mcn.tiny: " in said
     assert f"mavil.tiny: {found.recipes[1].why_not}" in said
+    assert "'seehear train' trains nothing: " in said
+    assert said.endswith(f"next: seehear index {latents.uri}")
     show(found, as_json=True)
     plain = json.loads(capsys.readouterr().out)
     assert plain["recipes"][0]["fits"] is True
@@ -254,7 +256,7 @@ def test_advice_names_what_keeps_a_recipe_from_running():
     assert "needs 40 GB of memory, and 10 are free" in advice(large)
     assert "nothing is done within a day" in advice(one("vatt.paper", 1e9))
     assert "Nothing can be trained" in advice(Estimate(recipe="mcn", why_not="no latents"))
-    assert "wait for clips to be decoded" in advice(one("vatt.tiny", 840, waiting=0.6))
+    assert "vatt.tiny waits for clips to be decoded" in advice(one("vatt.tiny", 840, waiting=0.6))
     assert "Interrupted" in advice(one("mcn", 1), stopped=True)
 
 

@@ -12,7 +12,7 @@ import pytest
 from seehear.cli import main
 from seehear.data.library import Clip, Library, Source, Text, Vectors, content_key
 from seehear.recipes import choose as choosing
-from seehear.recipes import find, fusemix
+from seehear.recipes import fusemix, indexes
 from seehear.recipes import run as runs
 from seehear.recipes.choose import choose
 from seehear.recipes.evaluate import EvaluateOptions, evaluate_run
@@ -97,7 +97,7 @@ def test_a_closed_form_that_training_does_not_improve_is_what_the_run_holds(tmp_
 
 
 def test_a_frozen_space_that_is_better_is_what_the_run_holds(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(find, "calibrate_index", lambda *_: None)  # there is no encoder behind the towers
+    monkeypatch.setattr(indexes, "calibrate_index", lambda *_: None)  # there is no encoder behind the towers
     library = make_library(tmp_path / "lib", noise=8.0, frozen=0.1)
     lines = trained(capsys, library, tmp_path / "run")
     assert "It did not beat the frozen space towers, -" in lines[1]

@@ -31,7 +31,7 @@ from seehear.recipes.work import Work
 from seehear.search.index import indexes
 from tests.data.fake_encoders import FakeSound
 from tests.data.makers import shots, sound
-from tests.media import copy_photos
+from tests.small_media import copy_photos
 
 
 @pytest.fixture(autouse=True)
@@ -249,6 +249,33 @@ def test_two_share_the_work(folder, tmp_path, monkeypatch, capsys):
         assert shown == ["http://127.0.0.1:1/"]
     with keeper(uri) as held:
         assert (held.alone, held.address) == (True, "")
+
+
+def test_a_preset_that_cannot_be_had_is_not_remembered(folder, tmp_path, monkeypatch):
+    """Else every later call, which names none, would fail by it."""
+    uri = str(tmp_path / "lib")
+    whole(folder, uri)
+    usual = Library.open(uri).about()["preset"]
+
+    def offline(*_):
+        raise SeehearError("the hub cannot be asked")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(work, "load_all", offline)
+        one = Work(folder, uri, preset="strong")
+        with pytest.raises(SeehearError, match="the hub cannot be asked"):
+            list(iter(one.step, False))
+    assert Library.open(uri).about()["preset"] == usual
+
+
+def test_a_second_start_counts_from_its_beginning_what_can_be_searched(folder, tmp_path):
+    uri = str(tmp_path / "lib")
+    whole(folder, uri)
+    sound(folder / "c.wav", seconds=1.0, rate=8000)
+    again = Work(folder, uri)
+    assert str(again.standing()) == "looking through the folder"
+    again.step()
+    assert str(again.standing()).endswith("; 5 clips can be searched")
 
 
 def test_a_change_of_the_folder_is_noticed(tmp_path):

@@ -55,6 +55,13 @@ def test_it_is_whole_and_can_be_read_by_a_machine(page):
     assert all({"aria-label", "aria-hidden"} & n.attributes.keys() for n in drawings)
 
 
+def test_it_begins_with_what_the_run_finds(page, made):
+    _, run, _ = made
+    first = Report.load(run).verdict()[0]
+    assert first in page
+    assert page.index(first) < page.index("evaluation.json")
+
+
 def test_it_loads_nothing(page, made):
     assert "http:" not in page
     assert "https:" not in page

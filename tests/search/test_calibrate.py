@@ -102,6 +102,24 @@ def test_blocks_change_nothing(monkeypatch):
     np.testing.assert_allclose(fit_scale(rows, bank), whole, rtol=1e-4)
 
 
+def test_a_sample_of_many_rows_gives_the_scale_of_all(monkeypatch):
+    """Rows come in groups that are alike, as frames of a clip are: the law of the best of independent rows would put
+    the middle more than a spread too high."""
+    draw = np.random.default_rng(10)
+    clips, bank = draw.normal(size=(500, 24)), unit(draw.normal(size=(1000, 24)) + 0.3)
+    rows = unit(np.repeat(clips, 16, axis=0) + 0.2 * draw.normal(size=(8000, 24)) + 0.3)
+    whole = fit_scale(rows, bank)
+    monkeypatch.setattr("seehear.search.calibrate._SAMPLE", 500)
+    some = fit_scale(rows, bank)
+    assert some != whole
+    assert some == fit_scale(rows, bank), "the same rows every time"
+    assert abs(some.middle - whole.middle) < 0.3 * whole.spread
+    assert some.spread == pytest.approx(whole.spread, rel=0.25)
+    assert some.slope == pytest.approx(whole.slope, rel=0.25)
+    alone = fit_scale(rows[draw.choice(8000, 500, replace=False)], bank)
+    assert alone.middle + alone.spread * np.log(16) > whole.middle + whole.spread
+
+
 def test_a_clip_s_own_kind_is_likely_and_others_are_not():
     draw = np.random.default_rng(7)
     kinds = unit(draw.normal(size=(20, 32)))

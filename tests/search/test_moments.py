@@ -9,8 +9,11 @@ import pytest
 from seehear.commands.search import show_answer
 from seehear.data import clip_table
 from seehear.data.current import frame_item
-from seehear.data.library import Source, Text, clip_of_row
+from seehear.data.library import Source, Text, VectorTable
+from seehear.data.rows import clip_of_row
 from seehear.errors import SeehearError
+from seehear.search import moments
+from seehear.search.allowed import Allowed
 from seehear.search.background import calibrate_index
 from seehear.search.filters import Filters
 from seehear.search.index import build_index
@@ -75,6 +78,7 @@ def test_a_large_library_is_not_made_into_objects(library, searcher, monkeypatch
     made = []
     monkeypatch.setattr(clip_table, "clip_of_row", lambda row: made.append(row["id"]) or clip_of_row(row))
     monkeypatch.setattr(type(library), "clips", lambda *_: pytest.fail("all clips are read"))
+    monkeypatch.setattr(VectorTable, "read", lambda *_: pytest.fail("a row is an object"))
     opened = MomentSearch(library, {"frozen-toy": JOINT})
     assert made == []
     opened.search("a dog", k=1, fulltext=False)
@@ -250,6 +254,31 @@ def test_filters(searcher):
     answer = searcher.search("a horse", k=24, filters=Filters(splits=("test",)))
     assert {hit.clip for hit in answer.hits} <= {f"{toy.ANIMALS[n % 6]}{n:02d}" for n in range(18, 24)}
     assert searcher.search("a horse", filters=Filters(labels=("emu",))).hits == []
+
+
+def test_a_filter_is_asked_of_the_best_clips_first(searcher, monkeypatch):
+    """All clips of a large library are asked for only where too few of the best are left."""
+    most = Filters(where="id NOT IN ('horse03', 'dog00')")
+    of_all = searcher.search("a horse", k=1, filters=most, fulltext=False).hits
+    asked = []
+    monkeypatch.setattr(moments, "_FIRST", 6)
+    monkeypatch.setattr(moments, "_DEPTH", 1)
+    monkeypatch.setattr(Allowed, "all", property(lambda self: asked.append(self) or {"cat01"}))
+    assert searcher.search("a horse", k=1, filters=most, fulltext=False).hits == of_all
+    assert (asked, of_all[0].clip[:-2]) == ([], "horse")
+    few = searcher.search("a horse", k=1, filters=Filters(labels=("cat",)), fulltext=False).hits
+    assert (len(asked), [hit.clip for hit in few]) == (1, ["cat01"])
+
+
+def test_rows_of_deleted_clips_are_not_found(tmp_path):
+    library = toy.library(tmp_path)
+    before = indexed(library).search("a horse", k=1).hits[0].clip
+    library.remove_clips([before])
+    after = MomentSearch(library, {"frozen-toy": JOINT, "frozen-texts": TEXTS})
+    answer = after.search("a horse", k=24)
+    assert (answer.indexed, answer.clips) == (23, 23)
+    assert before not in {hit.clip for hit in answer.hits}
+    assert animals(answer)[0] == "horse"
 
 
 def test_overlapping_clips_of_a_file_are_one_moment(tmp_path):

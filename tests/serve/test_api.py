@@ -120,7 +120,7 @@ def test_words_and_a_sound_together_with_weights(client, library):
         mostly[weight] = ids(answer)
     assert mostly[0.05] == ids(search(client, {"clip": dog.id}, k=6))[:5] or mostly[0.05] != mostly[10.0]
     sent = send(client, library.path_of(rain.source)).json()
-    both = search(client, {"text": "a dog"}, {"upload": sent["id"], "weight": 5}, k=3, modalities=["audio"])
+    both = search(client, {"text": "a dog"}, {"upload": sent["id"], "weight": 50}, k=3, modalities=["audio"])
     assert ids(both)[0] == rain.id
     assert ids(search(client, {"text": "a dog"}, {"upload": sent["id"], "weight": 0}, k=3)) == ids(
         search(client, {"text": "a dog"}, k=3)

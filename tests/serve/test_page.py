@@ -9,8 +9,8 @@ import pytest
 
 from seehear.data.library import Library
 from seehear.demo import ASSETS, MEDIA
-from tests.media import TITLES
 from tests.serve import world
+from tests.small_media import TITLES
 
 SHOTS = os.environ.get("SEEHEAR_SHOTS")
 DESKTOP, PHONE = {"width": 1280, "height": 860}, {"width": 390, "height": 844}
@@ -220,6 +220,7 @@ def test_a_file_that_is_no_media_is_refused_by_name(browser, address, tmp_path):
         assert "larger than 3 MB" in page.inner_text("#toast")
 
 
+@pytest.mark.slow
 def test_a_server_that_is_busy_says_so_and_what_to_do(browser, address):
     busy = {"code": "busy", "message": "the server is busy with other files", "todo": "try again in a minute"}
     with opened(browser, address, refusals=True) as page:
@@ -371,6 +372,13 @@ def test_the_map_selects_and_shows(browser, address):
         page.wait_for_selector("#tip:not([hidden])")
         page.select_option("#colour", "cluster")
         shoot(page, "map-pointing")
+
+
+@pytest.mark.slow
+def test_the_map_of_another_method_and_after_a_reload(browser, address):
+    with opened(browser, address) as page:
+        go(page, "/?view=map")
+        page.wait_for_selector("#legend button")
         page.select_option("#method", "tsne")
         until(page, "document.querySelector('#map-said').textContent.includes('drag')")
         page.reload()
@@ -378,18 +386,21 @@ def test_the_map_selects_and_shows(browser, address):
         assert "view=map" in page.url
 
 
-def test_on_a_phone(browser, address):
+@pytest.mark.parametrize(
+    ("path", "there", "name"),
+    [
+        ("/?q=a+bird&kinds=seen", "#results:not([aria-busy]) .card", "phone"),
+        pytest.param("/?q=a+bird&with=early", "#results:not([aria-busy]) .card", "two-runs", marks=pytest.mark.slow),
+        pytest.param("/?view=map", "#legend button", "map", marks=pytest.mark.slow),
+    ],
+)
+def test_on_a_phone(path, there, name, browser, address):
     with opened(browser, address, viewport=PHONE, device_scale_factor=2, has_touch=True, color_scheme="dark") as page:
-        for path, name in (("/?q=a+bird&kinds=seen", "phone"), ("/?q=a+bird&with=early", "phone-two-runs")):
-            go(page, path)
-            searched(page)
-            assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], "nothing hangs over"
-            shoot(page, name)
-            accessible(page)
-        go(page, "/?view=map")
-        page.wait_for_selector("#legend button")
-        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
-        shoot(page, "phone-map")
+        go(page, path)
+        page.wait_for_selector(there)
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], "nothing hangs over"
+        shoot(page, f"on-a-{name}")
+        accessible(page)
 
 
 def test_a_file_that_has_moved(browser, address, built):
@@ -412,29 +423,20 @@ def test_a_file_that_has_moved(browser, address, built):
         (built / "moved.jpg").rename(path)
 
 
-def test_a_library_that_cannot_be_searched_says_what_to_do(browser, tmp_path):
-    from tests.search import toy
-
-    Library.create(tmp_path / "empty")
-    toy.library(tmp_path)
-    for library, command in (("empty", "seehear prepare"), ("lib", "seehear encode")):
-        with running(tmp_path / library, tmp_path / "cache") as address, opened(browser, address) as page:
-            go(page)
-            assert command in page.inner_text("#problem code >> nth=0")
-            assert not page.locator("#ask").is_visible()
-            shoot(page, f"problem-{library}")
-            accessible(page)
-
-
-def test_the_page_goes_on_by_itself(browser, tmp_path):
+def test_a_library_that_cannot_be_searched_says_what_to_do_and_the_page_goes_on_by_itself(browser, tmp_path):
     from tests.search import toy
 
     Library.create(tmp_path / "lib")
     with running(tmp_path / "lib", tmp_path / "cache") as address, opened(browser, address) as page:
         go(page)
-        assert "seehear prepare" in page.inner_text("#problem code")
+        assert "seehear prepare" in page.inner_text("#problem code >> nth=0")
+        assert not page.locator("#ask").is_visible()
+        shoot(page, "problem-empty")
+        accessible(page)
         toy.library(tmp_path)
         page.locator("#problem code", has_text="seehear encode").wait_for()  # it survives that the page loads again
+        assert not page.locator("#ask").is_visible()
+        shoot(page, "problem-lib")
 
 
 def test_a_line_says_how_far_the_folder_is_indexed(browser, tmp_path):

@@ -3,13 +3,15 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from unittest.mock import patch
+
+import pytest
 
 from seehear.data.clips import PrepareOptions
 from seehear.data.encode import encode_library
 from seehear.data.latents import load_latents
 from seehear.data.library import Library
 from seehear.data.prepare import prepare
+from seehear.recipes import closed_forms
 from seehear.recipes.data import LatentInputs
 from seehear.recipes.indexes import index_frozen
 from seehear.recipes.run import finish
@@ -18,7 +20,7 @@ from seehear.search.background import calibrate_index
 from seehear.search.calibrate import background_phrases
 from seehear.search.index import build_index
 from seehear.space import SharedSpace
-from tests.media import film, films, hub_run, pictures, sounds, write_manifest
+from tests.small_media import film, films, hub_run, pictures, sounds, write_manifest
 
 SOUNDS, PICTURES, CLIPS = 6, 45, 8
 """Sounds of each class; pictures and clips in all."""
@@ -61,7 +63,9 @@ def build(folder: Path) -> Path:
     for name, dim in (("early", 64), ("late", 256)):
         base = hub_run()
         wide = replace(base, method=replace(base.method, dim=dim))
-        finish(LatentInputs(data), wide, folder / "runs" / name)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(closed_forms, "FEW_CLIPS", 0)  # folds would take five times as long
+            finish(LatentInputs(data), wide, folder / "runs" / name)
         space = SharedSpace.from_pretrained(folder / "runs" / name, device="cpu")
         build_index(library, space, name=name, model=str(folder / "runs" / name))
     # A tenth of the phrases will do, and costs a tenth.

@@ -43,7 +43,7 @@ def small():
     """Recipes of a second."""
     tiny = mcn.tiny()
     method = replace(tiny.method, dim=8, hidden=8, clusters=4, queue=32)
-    train = replace(tiny.train, epochs=4, batch_size=25, evaluations=2, device="cpu", fast_matmul=False)
+    train = replace(tiny.train, epochs=2, batch_size=25, evaluations=1, device="cpu", fast_matmul=False)
     fuse = run.recipe("fusemix")
     linear = replace(fuse.method, dim=8, head="linear")
     with pytest.MonkeyPatch.context() as patch:
