@@ -108,6 +108,8 @@ class Together:
 
     made: tuple[Any, ...]
     """What the library was when they were opened."""
+    library: Library
+    """The library as it was last looked at."""
     runs: tuple[OpenRun, ...]
     search: MomentSearch
 
@@ -163,9 +165,11 @@ class Runs:
         """All frozen indexes and the newest of a run, as far as they can be used; opened again when the library or one
         of them has changed. Models stay loaded."""
         about = self._some()
+        if (known := self._together) is not None and known.library is self._library:
+            return known
         unusable: Problem | None = None
         with self._opening:
-            runs = []
+            known, runs = self._together, []  # others may have waited for the lock too
             for name in asked_together(about):
                 try:
                     run = self._run(name, about[name])
@@ -182,9 +186,11 @@ class Runs:
                 raise unusable
             written = [(_changed(about[r.name]), about[r.name].get("background", {}).get("made")) for r in runs]
             made = (versions(self._library), [id(run.space) for run in runs], written)
-            if self._together is None or self._together.made != made:
+            if known is not None and known.made == made:
+                search = known.search
+            else:
                 search = MomentSearch(self._library, {run.name: run.space for run in runs})
-                self._together = Together(made, tuple(runs), search)
+            self._together = Together(made, self._library, tuple(runs), search)
             return self._together
 
     def _some(self) -> dict[str, dict[str, Any]]:

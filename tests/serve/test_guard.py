@@ -388,7 +388,7 @@ def test_encoding_decodes_in_another_process_too(client, monkeypatch):
         run.space.prepare(crashing.crash, replace(_sample(), path="x"))
     seen = []
     monkeypatch.setattr(type(run.space), "prepare", lambda self, f, sample: seen.append(sample) or f(sample))
-    client.post("/api/uploads", content=SOUND.read_bytes())
+    client.post("/api/uploads", params={"run": run.name}, content=SOUND.read_bytes())
     assert [Path(s.path).parent.name.startswith("seehear-") for s in seen] == [True]
 
 

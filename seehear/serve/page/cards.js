@@ -25,7 +25,7 @@ export function card(hit, { query = "", more, other = "", rank = 0, ranked = fal
     h("div", { class: "body" },
       h("p", { class: "words" }, ...marked(title, query)),
       hit.kind ? scored(hit, ranked) : null,
-      h("p", { class: "where" }, h("span", { class: "path", title: clip.source }, clip.source || "text alone"),
+      h("p", { class: "where" }, title === clip.source ? null : h("span", { class: "path", title: clip.source }, clip.source || "text alone"),
         ...clip.labels.map((label) => h("span", { class: "tag" }, label)), clip.split ? h("span", { class: "tag split" }, clip.split) : null),
       hit.also?.length ? h("p", { class: "also", title: hit.also.join("\n") }, `also in ${hit.also.map(folderAndName).join(", ")}`) : null,
       other ? h("p", { class: "other" }, other) : null,
