@@ -66,9 +66,8 @@ def build(folder: Path) -> Path:
             finish(LatentInputs(data), wide, folder / "runs" / name)
         space = SharedSpace.from_pretrained(folder / "runs" / name, device="cpu")
         build_index(library, space, name=name, model=str(folder / "runs" / name))
-    with pytest.MonkeyPatch.context() as patch:
-        # A tenth of the phrases will do, and costs a tenth.
-        patch.setattr(background, "background_phrases", lambda: background_phrases()[::10])
+    # A tenth of the phrases will do, and costs a tenth.
+    with patch.object(background, "background_phrases", lambda: background_phrases()[::10]):
         calibrate_index(library, space, "late")
         index_frozen(library, device="cpu")
     return folder / "lib"
