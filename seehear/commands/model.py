@@ -243,7 +243,8 @@ class Compare:
         ahead, behind = (sum(s * c.low > 0 < s * c.high for c in compared) for s in (1, -1))
         print(
             f"{self.second} minus {self.first}, the same queries: ahead in {ahead} of "
-            f"{counted(len(compared), 'task')}, behind in {behind}; {len(compared) - ahead - behind} cannot be told apart (95 % intervals)"
+            f"{counted(len(compared), 'task')}, behind in {behind}; {len(compared) - ahead - behind} cannot be told "
+            "apart (95 % intervals)"
         )
         for task, own in found.items():  # the main measure of each task, and R@1 and R@10 of retrieval
             for name in [n for n in (*dict.fromkeys(MAIN.values()), "R@1", "R@10") if n in own]:
