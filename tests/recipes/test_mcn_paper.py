@@ -31,6 +31,7 @@ def library(tmp_path_factory):
     return library
 
 
+@pytest.mark.slow
 def test_train_evaluate_index_and_search(library, tmp_path, capsys, few_phrases):
     run = str(tmp_path / "run")
     assert main(["train", library, "mcn.paper", "--out", run, *SMALL]) == 0
