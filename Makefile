@@ -12,7 +12,7 @@ demo: $(VENV)/.demo
 # One process a core; each with one thread, or they wait for each other. A file's tests stay in one process: its
 # fixtures are made once.
 test: $(VENV)/.dev
-	@echo 'The default suite usually takes five to six minutes on two quiet cores.'
+	@echo 'The default suite usually takes about five minutes on two quiet cores.'
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 test-all: $(VENV)/.dev
