@@ -16,7 +16,7 @@ from seehear.data.library import Library
 from seehear.data.locking import keeper
 from seehear.data.prepare import PrepareOptions
 from seehear.errors import SeehearError
-from seehear.progress import Interrupted, say
+from seehear.progress import Interrupted, hushed, say
 from seehear.recipes.indexes import IndexReports, index_frozen, index_run
 from seehear.recipes.work import Work
 from seehear.search.index import indexes
@@ -56,7 +56,8 @@ def bring_up_to_date(
                 while work.step():
                     pass
         except OutOfTime:
-            work.index()
+            with hushed():
+                work.index()
             return False
     return True
 
