@@ -46,8 +46,9 @@ from seehear.evaluation.bootstrap import mean_interval
 from seehear.evaluation.embedded import Embedder
 from seehear.progress import hushed
 from seehear.recipes.data import LatentInputs
-from seehear.recipes.find import index_run, open_library
+from seehear.recipes.find import open_library
 from seehear.recipes.fusemix import start_of
+from seehear.recipes.indexes import index_run
 from seehear.recipes.run import recipe, train_on, train_run
 from seehear.search.calibrate import background_phrases
 from seehear.space import SharedSpace

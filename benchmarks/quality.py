@@ -48,7 +48,8 @@ from seehear.evaluation.retrieval import RetrievalResult, retrieval
 from seehear.nn.unit import unit
 from seehear.recipes.choose import choose
 from seehear.recipes.evaluate import labels_of, latents_of
-from seehear.recipes.find import bring_up_to_date, index_run, open_library
+from seehear.recipes.find import bring_up_to_date, open_library
+from seehear.recipes.indexes import index_run
 from seehear.recipes.run import prepare as prepare_run
 from seehear.recipes.run import recipe, train_run
 from seehear.space import SharedSpace

@@ -1,5 +1,4 @@
-"""Search without training: a folder brought into a library as far as it is not yet, the frozen spaces put into indexes,
-and all indexes opened together."""
+"""Search without training: a folder brought into a library as far as it is not yet, and all indexes opened together."""
 
 from __future__ import annotations
 
@@ -10,30 +9,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from seehear.data.folders import library_of
 from seehear.data.inputs import check_input
 from seehear.data.library import Library
 from seehear.data.locking import keeper
 from seehear.data.prepare import PrepareOptions
 from seehear.errors import SeehearError
 from seehear.progress import Interrupted, hushed, say
-from seehear.recipes.indexes import IndexReports, index_frozen, index_run
 from seehear.recipes.work import Work
 from seehear.search.index import indexes
 from seehear.search.moments import MomentSearch
 from seehear.search.query import SearchSpace
 from seehear.space import SharedSpace, model_of
 from seehear.space.frozen import FROZEN
-
-__all__ = [
-    "IndexReports",
-    "asked_together",
-    "bring_up_to_date",
-    "index_frozen",
-    "index_run",
-    "library_of",
-    "open_library",
-]
 
 WORK_SECONDS = 45.0
 """Seconds that a question waits for its library to be brought up to date."""

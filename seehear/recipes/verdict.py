@@ -32,7 +32,7 @@ Directions = Mapping[str, ClipScores]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Standing:
+class Contender:
     name: str
     first: float
     """Share of the validation clips whose counterpart is found first, the mean over directions."""
@@ -52,7 +52,7 @@ class Standing:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    standings: tuple[Standing, ...]
+    standings: tuple[Contender, ...]
     """The trained model, then what it is compared with, the best first."""
     clips: int
     """Validation clips."""
@@ -124,10 +124,10 @@ def _filled(scores: Directions, trained: Directions) -> dict[str, ClipScores]:
     return found
 
 
-def _standing(name: str, values: Directions) -> Standing:
+def _standing(name: str, values: Directions) -> Contender:
     directions = {direction: (float(s.first.mean()), float(s.ten.mean())) for direction, s in values.items()}
     first, ten = np.mean(list(directions.values()), axis=0)
-    return Standing(name=name, first=float(first), ten=float(ten), directions=directions)
+    return Contender(name=name, first=float(first), ten=float(ten), directions=directions)
 
 
 # -- what training is compared with ------------------------------------------------------------------------------------

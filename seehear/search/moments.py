@@ -32,7 +32,7 @@ from seehear.search.exact import top
 from seehear.search.filters import Filters
 from seehear.search.index import search_fulltext
 from seehear.search.joining import joined, share_held, telling_words
-from seehear.search.query import PART_MODALITY, Part, SearchSpace
+from seehear.search.query import PART_MODALITY, Part, SearchSpace, weight_of, words_of
 from seehear.types import Modality
 
 _ROWS = 2000  # best rows of a channel that are looked at
@@ -105,7 +105,7 @@ class MomentSearch:
         asked = {part["clip"] for part in parts if not isinstance(part, str) and "clip" in part}
         channels = [list(self._channels(part, wanted)) for part in parts]
         found = self._by_vectors(parts, channels)
-        words = " ".join(_words(part) for part in parts if _weight(part) > 0).strip()
+        words = " ".join(words_of(part) for part in parts if weight_of(part) > 0).strip()
         texts = self._by_words(words, wanted) if fulltext and words else {}
         allowed, fitting = None, allowed_clips(self.library, filters)
         if fitting is not None:
@@ -116,7 +116,7 @@ class MomentSearch:
                 found = self._by_vectors(parts, channels, allowed)
         known = [c for c in found.keys() | texts.keys() if c in self.clips and c not in asked]
         evidences = {clip: match.evidence + match.others for clip, match in found.items()}
-        typed = sum(_weight(part) for part in parts if _words(part)) / _whole(parts)
+        typed = sum(weight_of(part) for part in parts if words_of(part)) / _whole(parts)
         order = joined(evidences, {clip: typed * share for clip, (_, share) in texts.items()}, known, allowed)
         hits = self._moments(order, found, texts, k)
         asked_for = " + ".join(part if isinstance(part, str) else str(next(iter(part.values()))) for part in parts)
@@ -134,13 +134,13 @@ class MomentSearch:
         others: dict[str, float] = {}
         best: dict[str, _Match] = {}
         for own, part in zip(channels, parts, strict=True):
-            share = _weight(part) / asked_for
+            share = weight_of(part) / asked_for
             for clip, match in self._part(own, allowed_C).items():
                 total[clip] = total.get(clip, 0.0) + share * match.evidence
                 others[clip] = others.get(clip, 0.0) + share * match.others
                 if clip not in best or match.evidence > best[clip].evidence:
                     best[clip] = match
-        if not total and not (self.clips.has_texts and any(_words(part) for part in parts)):
+        if not total and not (self.clips.has_texts and any(words_of(part) for part in parts)):
             raise NothingToCompare(self._why_nothing(parts))
         return {clip: replace(best[clip], evidence=total[clip], others=others[clip]) for clip in total}
 
@@ -294,7 +294,7 @@ class MomentSearch:
 
     def _why_nothing(self, parts: Sequence[Part]) -> str:
         uri, has = self.library.uri, sorted({m for index in self.indexes for m in index.space.modalities})
-        if all(_words(part) for part in parts):
+        if all(words_of(part) for part in parts):
             preset = "light" if "video" in has else "strong"  # nothing that is packaged compares words with sounds
             return (
                 f"no words can be compared with {uri}: it has no text, and no encoder with a tower for words. Encode "
@@ -318,14 +318,6 @@ def _one_moment(one: Moment, match: _Match, other: Moment, its: _Match) -> bool:
     return shared > 0 or (shared > -near and match.same_scene(its))
 
 
-def _weight(part: Part) -> float:
-    return 1.0 if isinstance(part, str) else float(part.get("weight", 1.0))
-
-
 def _whole(parts: Sequence[Part]) -> float:
     """Sum of the weights of what is asked for."""
-    return sum(weight for weight in map(_weight, parts) if weight > 0) or 1.0
-
-
-def _words(part: Part) -> str:
-    return part if isinstance(part, str) else str(part.get("text", ""))
+    return sum(weight for weight in map(weight_of, parts) if weight > 0) or 1.0

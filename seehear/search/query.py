@@ -132,7 +132,7 @@ class Searcher:
         depth = (max(_DEPTH, 4 * k) if hybrid else k) + len(asked)
         found = nearest_clips(self.gallery, self.vector(parts), depth, wanted, allowed)
         if hybrid:
-            words = " ".join(t for t in (_words(part) for part in parts) if t)
+            words = " ".join(t for t in (words_of(part) for part in parts) if t)
             found = _fused(found, self._by_words(words, depth, allowed))
         return self._hits([f for f in found if f[0] not in asked][:k])
 
@@ -140,8 +140,7 @@ class Searcher:
         """(E,) the query: the weighted mean of the parts' unit vectors, made unit."""
         total = np.zeros(self.space.dim, np.float32)
         for part in parts:
-            weight = 1.0 if isinstance(part, str) else float(part.get("weight", 1.0))
-            total += weight * self._part(part)
+            total += weight_of(part) * self._part(part)
         if not np.linalg.norm(total) > 1e-6:
             raise SeehearError("the parts of the query cancel out: change their weights")
         return unit(total)
@@ -202,7 +201,12 @@ def _hit(clip: Clip, found: Found, library: Library, roots: dict[str, str]) -> H
     return Hit(clip.id, source, path, start, end, score, modality, text.text if text else "", clip.labels)
 
 
-def _words(part: Part) -> str:
+def weight_of(part: Part) -> float:
+    return 1.0 if isinstance(part, str) else float(part.get("weight", 1.0))
+
+
+def words_of(part: Part) -> str:
+    """'' where it is a file or a clip."""
     return part if isinstance(part, str) else str(part.get("text", ""))
 
 

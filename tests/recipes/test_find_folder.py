@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from seehear.cli import main
+from seehear.data.folders import library_of
 from seehear.data.library import Library
 from seehear.demo import MEDIA
 from seehear.errors import SeehearError
@@ -132,10 +133,10 @@ def test_ctrl_c_is_not_taken_for_the_time_limit(folder, tmp_path, monkeypatch):
 
 def test_the_library_of_a_folder_is_in_the_cache(folder, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    first = find.library_of(folder)
+    first = library_of(folder)
     assert first.startswith(str(tmp_path / "seehear" / "libraries" / folder.name))
-    assert first == find.library_of(f"{folder}/.")
-    assert first != find.library_of(folder / "below")
+    assert first == library_of(f"{folder}/.")
+    assert first != library_of(folder / "below")
 
 
 @pytest.mark.parametrize(
@@ -176,9 +177,12 @@ def test_a_folder_of_damaged_files_is_one_line(tmp_path, capsys):
 def test_an_answer_that_has_to_wait_says_so(folder, tmp_path, monkeypatch, capsys):
     """Time is up before anything is indexed, or before there is anything that words can be compared with."""
     words = ["find", str(folder), "a dog", "--library", str(tmp_path / "lib"), "--quiet"]
+
+    def time_is_up(*_, **__):
+        raise find.OutOfTime
+
     with monkeypatch.context() as patch:
-        patch.setattr(work, "encode_library", lambda *_, **__: work.threading.Event().wait(60))
-        patch.setattr(find, "WORK_SECONDS", 0.5)
+        patch.setattr(work, "encode_library", time_is_up)  # by the clock, it could be up in the middle of an import
         assert main(words) == 2
     wait = "yet: the same command goes on, --wait finishes it"
     assert capsys.readouterr().err == f"seehear: nothing of {folder} is indexed {wait}\n"
