@@ -3,8 +3,8 @@
     space = SharedSpace.from_pretrained("runs/fusemix")
     mteb.evaluate(MTEBModel(space, "me/my-space"), tasks)
 
-MTEB hands over decoded media, our encoders read files: each batch is written without loss into a temporary folder first
-(PNG, 32-bit float WAV, FFV1), so that an item goes through the same decoding and resizing as any file.
+MTEB hands over decoded media, our encoders read files: each batch is written into a temporary folder first
+(`media/memory.py`).
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from seehear.errors import SeehearError, require
+from seehear.media.memory import write_picture, write_sound, write_video
 from seehear.types import Float
 
-_FPS = 8  # of videos that come as frames without times
 _THEIRS = {"text": "text", "image": "video", "audio": "audio", "video": "video"}
 """A column of a batch -> our modality."""
 
@@ -105,56 +105,7 @@ def _stored(name: str, value: Any, path: Path) -> str:
         return str(value)
     if isinstance(value, Mapping) and isinstance(value.get("path"), str) and Path(value["path"]).is_file():
         return str(value["path"])
-    if name == "image":
-        value.convert("RGB").save(path.with_suffix(".png"))
-        return str(path.with_suffix(".png"))
-    if name == "audio":
-        return _write_sound(path.with_suffix(".wav"), *_samples(value))
-    return _write_video(path.with_suffix(".mkv"), _frames(value))
-
-
-def _samples(value: Any) -> tuple[np.ndarray, int]:
-    """(waveform, rate) of {"array", "sampling_rate"} or of a torchcodec decoder; channels are averaged."""
-    if hasattr(value, "get_all_samples"):
-        found = value.get_all_samples()
-        array, rate = np.asarray(found.data, np.float32), int(found.sample_rate)
-    else:
-        array, rate = np.asarray(value["array"], np.float32), int(value["sampling_rate"])
-    return array if array.ndim == 1 else array.mean(axis=0), rate
-
-
-def _frames(value: Any) -> np.ndarray:
-    """(T, H, W, 3) uint8 of (T, 3, H, W) frames, as a tensor or by a torchcodec decoder."""
-    if hasattr(value, "get_frames_in_range"):
-        value = value.get_frames_in_range(0, len(value)).data
-    frames = np.asarray(value)
-    if frames.ndim != 4 or frames.shape[1] != 3:
-        raise SeehearError(f"a video must be (frames, 3, height, width); got {frames.shape}")
-    return np.ascontiguousarray(frames.transpose(0, 2, 3, 1), dtype=np.uint8)
-
-
-def _write_sound(path: Path, waveform: np.ndarray, rate: int) -> str:
-    av = require("av")
-    with av.open(str(path), "w") as out:
-        stream = out.add_stream("pcm_f32le", rate=rate, layout="mono")
-        frame = av.AudioFrame.from_ndarray(
-            np.ascontiguousarray(waveform[None], np.float32), format="flt", layout="mono"
-        )
-        frame.sample_rate, frame.pts = rate, 0
-        out.mux(stream.encode(frame))
-        out.mux(stream.encode(None))
-    return str(path)
-
-
-def _write_video(path: Path, frames_THWC: np.ndarray) -> str:
-    av = require("av")
-    with av.open(str(path), "w") as out:
-        stream = out.add_stream("ffv1", rate=_FPS)
-        stream.height, stream.width, stream.pix_fmt = *frames_THWC.shape[1:3], "bgr0"
-        for pixels in frames_THWC:
-            out.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
-        out.mux(stream.encode(None))
-    return str(path)
+    return {"image": write_picture, "audio": write_sound, "video": write_video}[name](value, path)
 
 
 def _unit_tensor(x: Any) -> Any:
