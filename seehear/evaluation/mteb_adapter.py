@@ -30,14 +30,16 @@ class Space(Protocol):
 
     @property
     def modalities(self) -> tuple[str, ...]: ...
-    def encode(self, items: Sequence[Any]) -> np.ndarray: ...
+    def encode(self, inputs: Sequence[Any], /) -> np.ndarray: ...
+    def parameters(self) -> Iterable[Any]: ...
 
 
 class MTEBModel:
     """What MTEB calls an encoder."""
 
-    def __init__(self, space: Space, name: str = "seehear/space"):
-        self.space, self.name = space, name
+    def __init__(self, space: Space, name: str = "seehear/space", *, licence: str | None = None):
+        """`name`: 'user/name', as on a hub. `licence`: of the weights, as MTEB spells it ('apache-2.0')."""
+        self.space, self.name, self.licence = space, name, licence
 
     def encode(self, inputs: Iterable[Mapping[str, Any]], **kwargs: Any) -> Float[np.ndarray, "n e"]:
         """Of an item with several modalities the mean of those that the space has. What else MTEB says of the task is
@@ -58,28 +60,24 @@ class MTEBModel:
     def mteb_model_meta(self) -> Any:
         mteb = require("mteb", "mteb")
         theirs = [name for name, ours in _THEIRS.items() if ours in self.space.modalities]
-        unknown = (
-            "release_date",
-            "languages",
-            "n_parameters",
-            "memory_usage_mb",
-            "max_tokens",
-            "license",
-            "open_weights",
-            "public_training_code",
-            "public_training_data",
-            "training_datasets",
-        )
+        weights = [*self.space.parameters()]
+        not_known = ("release_date", "languages", "max_tokens", "public_training_code", "training_datasets")
         return mteb.models.ModelMeta(
             loader=None,
             name=self.name,
             revision=self.space.fingerprint,
+            n_parameters=sum(p.numel() for p in weights),  # of the space; its encoders are models of their own
+            memory_usage_mb=sum(p.numel() * p.element_size() for p in weights) / 2**20,
             embed_dim=self.space.dim,
-            framework=["PyTorch"],
+            license=self.licence,
+            open_weights=True,
+            public_training_data=False,
+            framework=["PyTorch", "safetensors", "Sentence Transformers"],
             similarity_fn_name="cosine",
             use_instructions=False,
             modalities=theirs,
-            **dict.fromkeys(unknown),
+            extra_requirements_groups=["mteb"],
+            **dict.fromkeys(not_known),
         )
 
     def _batch(self, batch: Mapping[str, Any]) -> np.ndarray:

@@ -1,5 +1,5 @@
-"""Media that are held in memory, written without loss into files (PNG, 32-bit float WAV, FFV1): they then go through the
-same decoding and resizing as any file."""
+"""Media held in memory, written without loss into files (PNG, 32-bit float WAV, FFV1), which then go through the same
+decoding and resizing as any other."""
 
 from __future__ import annotations
 
