@@ -202,3 +202,4 @@ def test_what_mteb_is_told_of_the_model(mteb):
     meta = MTEBModel(Space(), "me/space").mteb_model_meta
     assert (meta.name, meta.revision, meta.embed_dim) == ("me/space", "0123456789abcdef", DIM)
     assert meta.modalities == ["text", "image", "audio", "video"]
+    assert (meta.n_parameters, meta.open_weights, meta.license) == (15, True, None)
