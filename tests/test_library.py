@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import duckdb
+import lancedb
 import pytest
 
 from seehear import Library
@@ -40,7 +42,12 @@ def test_a_folder_of_photos_is_found_by_words(tmp_path, monkeypatch):
         assert answer[0].file.endswith("cat-face.jpg")
         assert answer[0].why.startswith("seen, ")
         copy_photos(tmp_path / "photos", "hammer")
-    assert library.clips().num_rows == count
+    by_lance = lancedb.connect(str(tmp_path / "lib")).open_table("vectors_frozen-wordtower").search("a cat").limit(1)
+    assert by_lance.to_list()[0]["id"] == answer[0].clip, "plain LanceDB takes words, too"
+    clips = library.clips()
+    assert clips.num_rows == count
+    assert duckdb.sql("SELECT count(*) FROM clips WHERE has_video").fetchall() == [(count,)]
+    assert len(clips.to_pandas()) == count
     assert library.clips("source LIKE '%coffee%'").num_rows == 1
     assert repr(Library.open(tmp_path / "lib")) == f"Library({str(tmp_path / 'lib')!r})"
 
