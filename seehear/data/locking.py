@@ -12,6 +12,8 @@ from typing import IO
 from seehear.errors import SeehearError
 from seehear.progress import say
 
+_LEARNING = ".learning"
+
 
 @contextmanager
 def writing(uri: str | Path, *tables: str) -> Iterator[None]:
@@ -68,6 +70,35 @@ def keeper(uri: str | Path) -> Iterator[Keeper]:
         file.truncate(0)
         yield Keeper(alone=True, _file=file)
         file.truncate(0)
+
+
+@contextmanager
+def learning(uri: str | Path) -> Iterator[None]:
+    """Learns from a library, alone: raises `SeehearError` while another process does."""
+    if "://" in str(uri):  # no lock
+        yield
+        return
+    import fcntl
+
+    with ExitStack() as held:
+        try:
+            fcntl.flock(held.enter_context(open(Path(uri) / _LEARNING, "w")), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise SeehearError(
+                f"another process is learning from {uri}: wait until it has ended, or stop it there"
+            ) from error
+        except OSError:
+            pass  # a library that cannot be written, or a file system without locks
+        yield
+
+
+def is_learning(uri: str | Path) -> bool:
+    """Whether a process learns from a library."""
+    try:
+        with learning(uri):
+            return False
+    except SeehearError:
+        return True
 
 
 @contextmanager

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from seehear.data.library import Library
 from seehear.errors import SeehearError
@@ -23,6 +25,13 @@ class IndexReports:
 
     def __str__(self) -> str:
         return "\n".join(str(report) for report in self.indexes)
+
+
+def asked_together(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Names of the indexes, of what `indexes` says, that answer together: all frozen ones and the newest of a run."""
+    frozen = [name for name in found if found[name].get("model", "").startswith(FROZEN)]
+    runs = sorted(found.keys() - set(frozen), key=lambda n: found[n].get("made", ""))
+    return [*frozen, *runs[-1:]]
 
 
 def index_run(library: Library, run: str | Path, *, name: str = "", device: str = "auto") -> IndexReport:

@@ -78,6 +78,7 @@ class ClipList(_Strict):
 
 class RunView(BaseModel):
     name: str
+    title: str = Field(description="for people: what it is, and when it was learned")
     made: str
     modalities: list[str]
     together: bool = Field(description="asked when no run is named")

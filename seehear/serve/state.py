@@ -14,7 +14,7 @@ import numpy as np
 from seehear.data.library import Clip, Library
 from seehear.data.workers import WorkerDied
 from seehear.errors import DecodeError
-from seehear.recipes.find import asked_together
+from seehear.recipes.indexes import asked_together
 from seehear.recipes.standing import Standing
 from seehear.search.background import Calibration
 from seehear.search.behind import behind
@@ -26,6 +26,7 @@ from seehear.serve.cache import DiskCache, write
 from seehear.serve.config import ServeConfig
 from seehear.serve.decoders import Decoders
 from seehear.serve.files import clip_of
+from seehear.serve.learning import Learning
 from seehear.serve.problems import Problem
 from seehear.serve.runs import OpenRun, Runs, cause
 from seehear.serve.schema import Answer, ClipPart, ClipView, MapView, Query, RunView, Status, TextPart, UploadPart
@@ -44,6 +45,7 @@ class State:
         self.runs = Runs(library, self.quick, media=config.media, device=config.device)
         self.uploads = Uploads(self.quick, megabytes=config.upload_mb, seconds=config.upload_seconds)
         self.cache = DiskCache(config.cache_folder(library), config.cache_mb)
+        self.learning = Learning(self.runs, self.cache)
         self._facets: tuple[int, Any] = (-1, {})
         self._behind: dict[str, tuple[Any, str]] = {}
 
@@ -59,6 +61,7 @@ class State:
             return  # whoever asks is told
 
     def close(self) -> None:
+        self.learning.close()
         self.quick.close()
         self.slow.close()
         self.uploads.close()
@@ -72,10 +75,11 @@ class State:
         version = library.table("clips").version
         if self._facets[0] != version:
             self._facets = version, views.facets(library)
-        clips, together = library.count_clips(), asked_together(about)
+        clips, together, titles = library.count_clips(), asked_together(about), views.titles(about)
         runs = [
             RunView(
                 name=n,
+                title=titles[n],
                 made=a.get("made", ""),
                 together=n in together,
                 behind="" if self.progress else self._behind_of(n, a, library),
