@@ -71,17 +71,15 @@ def learning(uri: str | Path) -> Iterator[None]:
     if "://" in str(uri):  # no lock
         yield
         return
-    import fcntl
-
     with ExitStack() as held:
         try:
-            fcntl.flock(held.enter_context(open(Path(uri) / _LEARNING, "w")), fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+            held.enter_context(locked(Path(uri) / _LEARNING))
+        except Busy as error:
             raise SeehearError(
                 f"another process is learning from {uri}: wait until it has ended, or stop it there"
             ) from error
         except OSError:
-            pass  # a library that cannot be written, or a file system without locks
+            pass  # a library that cannot be written
         yield
 
 

@@ -13,8 +13,9 @@ from seehear.data.library import Library
 from seehear.errors import SeehearError
 from seehear.progress import say
 from seehear.search.background import calibrate_index
+from seehear.search.behind import behind
 from seehear.search.index import IndexReport, build_index, indexes
-from seehear.space import SharedSpace
+from seehear.space import SharedSpace, model_of
 from seehear.space.frozen import FROZEN, frozen_towers
 from seehear.space.saved import verdict_of
 
@@ -45,6 +46,16 @@ def index_run(library: Library, run: str | Path, *, name: str = "", device: str 
     report = build_index(library, space, name=name, model=str(folder))
     calibrate_index(library, space, name)
     return report
+
+
+def index_learned(library: Library, *, device: str = "auto") -> bool:
+    """Brings the index of the newest run up to date with what is encoded; False where it is, or there is none."""
+    found = indexes(library)
+    for name in asked_together(found):
+        if not found[name].get("model", "").startswith(FROZEN) and behind(library, name):
+            index_run(library, model_of(library.uri, name, found[name]), name=name, device=device)
+            return True
+    return False
 
 
 Spaces = dict[tuple[str, str], SharedSpace]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,25 @@ from seehear.search.filters import Filters
 from seehear.search.index import versions
 from seehear.serve import jobs, projection, views
 from seehear.serve.cache import DiskCache, write
+from seehear.serve.catching import CatchUp
 from seehear.serve.config import ServeConfig
 from seehear.serve.decoders import Decoders
 from seehear.serve.files import clip_of
 from seehear.serve.learning import Learning
 from seehear.serve.problems import Problem
 from seehear.serve.runs import OpenRun, Runs, cause
-from seehear.serve.schema import Answer, ClipPart, ClipView, MapView, Query, RunView, Status, TextPart, UploadPart
+from seehear.serve.schema import (
+    Answer,
+    ClipPart,
+    ClipView,
+    MapView,
+    ProgressView,
+    Query,
+    RunView,
+    Status,
+    TextPart,
+    UploadPart,
+)
 from seehear.serve.uploads import Uploads
 
 _DRAW_SECONDS = 300.0
@@ -48,11 +60,14 @@ class State:
         self.learning = Learning(self.runs, self.cache)
         self._facets: tuple[int, Any] = (-1, {})
         self._behind: dict[str, tuple[Any, str]] = {}
+        self.catching = None if progress else CatchUp(self.runs, self._behind_of)
 
     def warm(self) -> None:
         """Open the indexes in the background, so that the first question is answered at once."""
         self._warming = threading.Thread(target=self._warm, daemon=True)
         self._warming.start()
+        if self.catching:
+            self.catching.start()
 
     def _warm(self) -> None:
         try:
@@ -62,6 +77,8 @@ class State:
 
     def close(self) -> None:
         self.learning.close()
+        if self.catching:
+            self.catching.close()
         self.quick.close()
         self.slow.close()
         self.uploads.close()
@@ -107,12 +124,19 @@ class State:
             **self._facets[1],
         )
 
-    def _behind_of(self, name: str, about: dict[str, Any], library: Library) -> str:
+    def _behind_of(self, name: str, about: Mapping[str, Any], library: Library) -> str:
         """Counted again only after the index or the library was written."""
         key = about.get("changed"), about.get("made"), versions(library), library.table("rejects").version
         if self._behind.get(name, (None, ""))[0] != key:
             self._behind[name] = key, behind(library, name)
         return self._behind[name][1]
+
+    def standing(self) -> ProgressView | None:
+        if self.progress:
+            return views.progress_view(self.progress())
+        if self.catching and (line := self.catching.line):
+            return views.progress_view(Standing(step=line))
+        return None
 
     def clip(self, name: str) -> Clip:
         return clip_of(self.runs.library, name)

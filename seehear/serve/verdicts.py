@@ -98,9 +98,7 @@ def _measured(verdict: Mapping[str, Any], learned: Mapping[str, Any], before: Ma
     aside = f"Measured on {counted(verdict['clips'], 'clip')} that were set aside and not learned from"
     if is_better(verdict) or before is None:
         return f"{aside}."
-    return (
-        f"{aside}: what was learned finds {_of(learned)} of 100 among the first ten, before {_of(before)}."
-    )
+    return f"{aside}: what was learned finds {_of(learned)} of 100 among the first ten, before {_of(before)}."
 
 
 def _of(model: Mapping[str, Any]) -> str:
