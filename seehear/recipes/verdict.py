@@ -4,12 +4,13 @@ by the same score. Nothing here reads the split 'test'."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from seehear.data.latents import LatentData, load_latents
+from seehear.data.records import digest
 from seehear.errors import SeehearError
 from seehear.evaluation.bootstrap import FEW_GROUPS, Comparison, compare
 from seehear.evaluation.embedded import Embedded, embed_latents
@@ -73,6 +74,8 @@ class Verdict:
     """The trained model, then what it is compared with, the best first."""
     clips: int
     """Validation clips."""
+    asked: dict[str, int] = field(default_factory=dict)
+    """Of these the clips that ask, by direction."""
     gain: Comparison
     """Score of the trained model minus that of the best other, by recording."""
     kept: str = TRAINING
@@ -115,6 +118,7 @@ class Verdict:
     def plain(self) -> dict[str, Any]:
         models = {s.name: {**asdict(s), "score": s.score} for s in self.standings}
         return {"words": str(self), "best": self.best, "kept": self.kept, "clips": self.clips} | {
+            "asked": self.asked,
             "gain": asdict(self.gain),
             "models": models,
             "better": [asdict(example) for example in self.better],
@@ -132,7 +136,8 @@ def judge(trained: Directions, others: Mapping[str, Directions], groups: np.ndar
     rest.sort(key=lambda s: -s.score)
     ours, clips = flat_scores(values[first.name])
     gain = compare(flat_scores(values[rest[0].name])[0], ours, groups[clips])
-    return Verdict(standings=(first, *rest), clips=len(np.unique(clips)), gain=gain)
+    asked = {direction: len(scores.clips) for direction, scores in trained.items()}
+    return Verdict(standings=(first, *rest), clips=len(np.unique(clips)), asked=asked, gain=gain)
 
 
 def _filled(scores: Directions, trained: Directions) -> dict[str, ClipScores]:
@@ -162,16 +167,14 @@ def examples(
     """(clips that are found earlier, clips that are found later), those whose reciprocal rank changed most first. Of
     directions that could not be asked before, the best, the middle and the last clip are among the first."""
     changes: list[tuple[float, Example]] = []
-    new: list[Example] = []
+    new: list[Example] = []  # of directions that could not be asked
     for direction, own in after.items():
         if own.rank is None:
             continue
         clips = [ids[n] for n in own.clips.tolist()]
         other = before.get(direction)
         if other is None or other.rank is None:
-            order = np.argsort(own.rank, kind="stable")
-            places = order[np.linspace(0, len(order) - 1, min(_EXAMPLES, len(order))).astype(int)]
-            new += [Example(direction, clips[n], None, float(own.rank[n]), own.gallery) for n in places]
+            new += [Example(direction, clip, None, float(own.rank[n]), own.gallery) for n, clip in enumerate(clips)]
             continue
         _, at, there = np.intersect1d(own.clips, other.clips, return_indices=True)
         for n, m in zip(at.tolist(), there.tolist(), strict=True):
@@ -180,7 +183,9 @@ def examples(
     changes.sort(key=lambda change: (-change[0], change[1].direction, change[1].clip))
     better = [example for gain, example in changes if gain > _EPSILON][:_EXAMPLES]
     worse = [example for gain, example in reversed(changes) if gain < -_EPSILON][:_EXAMPLES]
-    return tuple(better + new[:_EXAMPLES]), tuple(worse)
+    new.sort(key=lambda example: (example.after / example.gallery, digest(example.clip, example.direction)))
+    places = np.linspace(0, len(new) - 1, min(_EXAMPLES, len(new))).astype(int).tolist()
+    return (*better, *(new[n] for n in places)), tuple(worse)
 
 
 # -- what training is compared with ------------------------------------------------------------------------------------

@@ -25,10 +25,10 @@ from seehear.data.locking import is_learning
 from seehear.errors import SeehearError
 from seehear.progress import Interrupted, clock
 from seehear.recipes.choose import FEWEST_TRAINING, FEWEST_VALIDATION, Choice, choose
-from seehear.recipes.run import recipe
 from seehear.search.index import indexes
 from seehear.serve.cache import DiskCache, write
 from seehear.serve.commands import Commands
+from seehear.serve.costs import CostView, cost_view
 from seehear.serve.problems import Problem
 from seehear.serve.projection import clips_in_order
 from seehear.serve.runs import Runs
@@ -39,21 +39,11 @@ from seehear.train.log import read_metrics
 
 _STAMP = "%Y-%m-%d-%H%M%S"
 _TRIED = ("--seconds", "10", "--steps-measured", "5")  # of `seehear plan`: enough for minutes or hours
-_KEPT_BYTES = 36  # a parameter on disk: two checkpoints with the optimiser's state and the best weights, and the model
-_VECTOR_BYTES = 8  # a dimension of a clip in the index, seen and heard
 _BUSY = "is being written by another process"
 _AGAIN = 5.0  # seconds
 _MUCH = 1.2  # times as many rows: the cost is estimated again
 _STEPS = re.compile(r"training \S+: ([\d,]+) steps|going on from step ([\d,]+) of ([\d,]+)")
 Stage = Literal["", "learning", "indexing", "stopping"]
-
-
-class CostView(BaseModel):
-    seconds: float
-    memory_bytes: float
-    disk_bytes: float
-    fits: bool
-    line: str = Field(description="all of it, for the user")
 
 
 class LearningView(BaseModel):
@@ -198,7 +188,7 @@ class Learning:
                 "cost", self.uri, key, make=lambda out: write(out, self._estimating.run(words).encode())
             )
             found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["recipes"][0]
-            self._costs[key] = _cost(found, name) if not found["why_not"] else found["why_not"]
+            self._costs[key] = cost_view(found, name) if not found["why_not"] else found["why_not"]
         except Interrupted:
             del self._costs[key]
         except (SeehearError, ValueError, LookupError) as error:
@@ -283,7 +273,9 @@ class Learning:
             return LearningView(step="indexing", done=0, total=None, seconds_left=None, line=line)
         last = self.last()
         done, total, left = _progress(last.folder) if last and not last.trained else (0, None, None)
-        if not done:
+        if last and last.trained:
+            line = "comparing it with what you had"
+        elif not done:
             line = "reading what there is to learn from"
         else:
             line = f"learning, {done:,} of {total:,} steps" + (f", at most {clock(left)} left" if left else "")
@@ -315,26 +307,6 @@ def _progress(folder: Path) -> tuple[int, int | None, float | None]:
     taken = metrics.stat().st_mtime - began.stat().st_mtime  # the settings are written again when a run goes on
     left = taken / (done - first) * (total - done) if done > first and taken > 0 else None
     return done, total, left
-
-
-def _cost(found: dict[str, Any], name: str) -> CostView:
-    disk = found["parameters"] * _KEPT_BYTES
-    disk += found["clips"] * getattr(recipe(name).method, "dim", 0) * _VECTOR_BYTES
-    fits, memory = bool(found["fits"]), found["bytes"]
-    line = f"{_minutes(found['seconds'])} at most, {_size(memory)} of memory and {_size(disk)} on disk"
-    if not fits:
-        line = f"it needs {_size(memory)} of memory, and {_size(found['free_bytes'])} are free: close other programs"
-    return CostView(seconds=found["seconds"], memory_bytes=memory, disk_bytes=disk, fits=fits, line=line)
-
-
-def _minutes(seconds: float) -> str:
-    if seconds < 90:
-        return "about a minute"
-    return f"about {seconds / 60:.0f} minutes" if seconds < 5400 else f"about {seconds / 3600:.1f} hours"
-
-
-def _size(size: float) -> str:
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{max(1.0, size / 1e6):.0f} MB"
 
 
 # -- the API -----------------------------------------------------------------------------------------------------------

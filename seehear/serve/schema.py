@@ -190,6 +190,7 @@ class MapView(BaseModel):
     run: str
     method: Literal["pca", "tsne"]
     total: int = Field(description="clips of the library; fewer are drawn of very many")
+    note: str = Field(description="why there is little to see; '' where there is")
     ids: list[str]
     x: list[float]
     y: list[float]

@@ -13,7 +13,7 @@ import numpy as np
 
 from seehear.data.library import Clip, Library
 from seehear.data.workers import WorkerDied
-from seehear.errors import DecodeError
+from seehear.errors import DecodeError, SeehearError
 from seehear.recipes.indexes import asked_together
 from seehear.recipes.standing import Standing
 from seehear.search.background import Calibration
@@ -28,6 +28,7 @@ from seehear.serve.config import ServeConfig
 from seehear.serve.decoders import Decoders
 from seehear.serve.files import clip_of
 from seehear.serve.learning import Learning
+from seehear.serve.naming import things_seen
 from seehear.serve.problems import Problem
 from seehear.serve.runs import OpenRun, Runs, cause
 from seehear.serve.schema import (
@@ -266,14 +267,28 @@ class State:
             ids, vectors_NE = projection.clip_vectors(library, run.name, projection.MOST[method])
             clips = projection.clips_in_order(library, ids)
             xy, clusters = self.slow(projection.project, vectors_NE, method) if ids else (np.zeros((0, 2)), np.zeros(0))
-            write(out, json.dumps(projection.draw(ids, clips, xy, clusters)).encode())
+            seen = self._things_seen(run, vectors_NE, clips, clusters)
+            write(out, json.dumps(projection.draw(ids, clips, xy, clusters, seen)).encode())
 
         where = (self.runs.uri, run.name, run.changed, run.space.fingerprint, version, method)
         try:
-            drawn = json.loads(self.cache.get("map", *where, make=make).read_text())
+            drawn = json.loads(self.cache.get("map of named groups", *where, make=make).read_text())
         except WorkerDied as error:
             raise Problem(503, "map", f"the map could not be drawn: {error}", "ask for pca") from error
         return MapView(run=run.name, method=method, total=library.count_clips(), **drawn)  # type: ignore[arg-type]
+
+    def _things_seen(
+        self, run: OpenRun, vectors_NE: np.ndarray, clips: Sequence[Clip | None], clusters: np.ndarray
+    ) -> dict[int, list[str]]:
+        """Names of what is seen in clusters, where the run compares pictures with words."""
+        calibration = Calibration(self.runs.about().get(run.name, {}))
+        pictured = np.array([clip is not None and clip.has_video for clip in clips], dtype=bool)
+        if "seen" not in calibration.scales or "text" not in run.space.modalities or not pictured.any():
+            return {}
+        try:
+            return things_seen(vectors_NE[pictured], clusters[pictured], run.space.encode_query, calibration, "seen")
+        except SeehearError:  # no encoder of words here: the map is drawn without such names
+            return {}
 
 
 _RUN = ("modalities", "dim", "recall")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, cast
 
 from pydantic import BaseModel, Field
@@ -11,7 +11,7 @@ from seehear.data.library import Clip
 from seehear.data.records import learned_texts
 from seehear.evaluation.bootstrap import FEW_GROUPS
 from seehear.progress import counted
-from seehear.recipes.verdict import CLOSED_FORM, FROZEN_SPACE
+from seehear.recipes.verdict import CLOSED_FORM, FROZEN_SPACE, TRAINING
 
 _FOUND = {
     "text->video": "Pictures found by words",
@@ -21,11 +21,15 @@ _FOUND = {
     "video->text": "Words found by a picture",
     "audio->text": "Words found by a sound",
 }
+_FEW, _ASKED = 50, 5
+"""Clips set aside below which first places are counted; clips that must ask for a direction to be told."""
+_LEVEL = 0.005  # share of searches that is told as a difference
 
 
 class DirectionView(BaseModel):
     what: str
-    before: float | None = Field(description="share found among the first ten before; null: could not be asked")
+    asked: int = Field(description="clips that were asked with")
+    before: float | None = Field(description="share that was found before; null: could not be asked")
     after: float = Field(description="the same with what was learned")
 
 
@@ -45,6 +49,7 @@ class VerdictView(BaseModel):
     better: bool
     headline: str
     lines: list[str] = Field(description="what it rests on, and how sure it is")
+    first: bool = Field(description="whether `directions` count first places, in place of the first ten")
     directions: list[DirectionView]
     earlier: list[ExampleView] = Field(description="clips that are found earlier than before")
     later: list[ExampleView] = Field(description="clips that are found later than before")
@@ -61,48 +66,73 @@ def verdict_view(verdict: Mapping[str, Any], *, made: str, index: str, clips: Ma
     if "models" not in verdict:
         headline = "Learned. There were too few clips to set aside, so nothing says how much it helps."
         return VerdictView(
-            made=made, index=index, better=True, headline=headline, lines=[], directions=[], earlier=[], later=[]
+            made=made,
+            index=index,
+            better=True,
+            headline=headline,
+            lines=[],
+            first=False,
+            directions=[],
+            earlier=[],
+            later=[],
         )
-    models = verdict["models"]
-    learned = models[verdict["kept"] if better else "training"]
-    before = next((model for name, model in models.items() if name.startswith(FROZEN_SPACE)), None)
+    directions = _directions(verdict, verdict["kept"] if better else TRAINING)
+    examples = {name: [_example(example, clips) for example in verdict.get(name, [])] for name in ("better", "worse")}
+    aside = f"Measured on {counted(verdict['clips'], 'clip')} that were set aside and not learned from."
     return VerdictView(
         made=made,
         index=index if better else "",
         better=better,
-        headline=_headline(learned, before, better=better),
-        lines=[_measured(verdict, learned, before), *_sure(verdict)],
-        directions=[
-            DirectionView(
-                what=_FOUND.get(direction, direction),
-                before=None if before is None or direction in before["guessed"] else before["directions"][direction][1],
-                after=ten,
-            )
-            for direction, (_, ten) in learned["directions"].items()
-        ],
-        earlier=[_example(example, clips) for example in verdict.get("better", [])],
-        later=[_example(example, clips) for example in verdict.get("worse", [])],
+        headline=_headline(directions, better=better, first=_first(verdict)),
+        lines=[aside, *_sure(verdict)],
+        first=_first(verdict),
+        directions=directions,
+        earlier=examples["better"],
+        later=examples["worse"],
     )
 
 
-def _headline(learned: Mapping[str, Any], before: Mapping[str, Any] | None, *, better: bool) -> str:
-    after = f"{_of(learned)} of 100"
+def _first(verdict: Mapping[str, Any]) -> bool:
+    """Whether first places are counted: of few clips most are among the first ten by chance."""
+    return bool(verdict["clips"] < _FEW)
+
+
+def _directions(verdict: Mapping[str, Any], kept: str) -> list[DirectionView]:
+    """Those that were asked often enough to say something, in the order of `_FOUND`."""
+    models, place = verdict["models"], 0 if _first(verdict) else 1
+    before = next((model for name, model in models.items() if name.startswith(FROZEN_SPACE)), None)
+    shares, asked = models[kept]["directions"], verdict["asked"]
+    often = [d for d in _FOUND if d in shares and asked[d] >= min(_ASKED, max(asked.values()))]
+    return [
+        DirectionView(
+            what=_FOUND[direction],
+            asked=asked[direction],
+            before=None if before is None or direction in before["guessed"] else before["directions"][direction][place],
+            after=shares[direction][place],
+        )
+        for direction in often
+    ]
+
+
+def _headline(directions: Sequence[DirectionView], *, better: bool, first: bool) -> str:
+    known = [(direction.before, direction.after) for direction in directions if direction.before is not None]
+    new = [direction.what for direction in directions if direction.before is None]
     if not better:
         return "Nothing got better: your library is searched as before."
-    if before is None or len(before["guessed"]) == len(before["directions"]):
-        return f"It learned something new: the right clip is among the first ten for {after} searches."
-    return f"It helped: the right clip is among the first ten for {after} searches, before for {_of(before)}."
-
-
-def _measured(verdict: Mapping[str, Any], learned: Mapping[str, Any], before: Mapping[str, Any] | None) -> str:
-    aside = f"Measured on {counted(verdict['clips'], 'clip')} that were set aside and not learned from"
-    if is_better(verdict) or before is None:
-        return f"{aside}."
-    return f"{aside}: what was learned finds {_of(learned)} of 100 among the first ten, before {_of(before)}."
-
-
-def _of(model: Mapping[str, Any]) -> str:
-    return f"{100 * model['ten']:.0f}"
+    said = [f"New: {', '.join(new).lower()}."] if new else []
+    if known:
+        before, after = (sum(shares) / len(known) for shares in zip(*known, strict=True))
+        what = "the right clip comes first" if first else "the right clip is among the first ten"
+        now = f"{what} for {100 * after:.0f} of 100 searches, before for {100 * before:.0f}"
+        gain = after - before
+        said.append(
+            f"It helped: {now}."
+            if gain >= _LEVEL
+            else f"What could be asked before is found less well: {now}."
+            if gain <= -_LEVEL
+            else "What could be asked before is found as well as before."
+        )
+    return " ".join(said)
 
 
 def _sure(verdict: Mapping[str, Any]) -> list[str]:

@@ -62,7 +62,8 @@ def verdict(kept="training", **more):
     gain = {"difference": 0.1, "low": 0.02, "high": 0.2, "groups": 40}
     change = {"direction": "text->video", "before": 14.0, "after": 2.0, "gallery": 20}
     models = {"training": model(0.88, 0.5), BEFORE: model(0.61, 0.3)}
-    found = {"words": "", "kept": kept, "clips": 84, "gain": gain, "models": models}
+    found = {"words": "", "kept": kept, "clips": 84, "asked": dict.fromkeys(models["training"]["directions"], 84)}
+    found |= {"gain": gain, "models": models}
     later = change | {"clip": "clip-001", "before": 1.0, "after": 3.0}
     return found | {"better": [change | {"clip": "clip-000"}], "worse": [later]} | more
 
@@ -136,7 +137,12 @@ def test_what_is_learned_is_indexed_and_told_in_words(trial):
     told = found["verdict"]
     assert told["headline"] == "It helped: the right clip is among the first ten for 88 of 100 searches, before for 61."
     assert told["lines"][1] == "They are of 40 recordings, enough to tell the difference from chance."
-    assert told["directions"][0] == {"what": "Pictures found by words", "before": 0.61, "after": 0.88}
+    assert told["directions"][0] == {
+        "what": "Pictures found by words",
+        "asked": 84,
+        "before": 0.61,
+        "after": 0.88,
+    }
     assert [(e["before"], e["after"], e["of"]) for e in told["earlier"] + told["later"]] == [(14, 2, 20), (1, 3, 20)]
     assert datetime.fromisoformat(told["made"]).tzinfo
     [indexed] = trial.calls("index")
@@ -218,8 +224,14 @@ def test_a_verdict_says_what_could_not_be_asked_before():
     told = verdict_view(
         verdict(models={"training": model(0.5, 0.1), BEFORE: before}), made="", index="learned", clips={}
     )
-    assert told.headline.startswith("It learned something new: ")
+    assert told.headline == "New: pictures found by words, words found by a picture."
     assert [direction.before for direction in told.directions] == [None, None]
+
+
+def test_of_few_clips_first_places_are_told_and_what_was_asked_too_rarely_is_left_out():
+    told = verdict_view(verdict(clips=13, asked={"text->video": 13, "video->text": 2}), made="", index="", clips={})
+    assert told.headline == "It helped: the right clip comes first for 50 of 100 searches, before for 30."
+    assert [direction.what for direction in told.directions] == ["Pictures found by words"]
 
 
 def test_a_doubtful_gain_is_said_to_be_one():
