@@ -81,6 +81,7 @@ def draw(
         "cluster": [names[c] for c in clusters],
         "source": _folders([clip.source for clip in own]),
         "kind": [_kind(clip) for clip in own],
+        "split": [clip.split for clip in own],
     }
     return {
         "note": _note(xy_N2[here]),

@@ -38,6 +38,9 @@ class ExampleView(BaseModel):
     clip: str
     asked: Literal["video", "audio", "text"] = Field(description="what of the clip was searched with")
     text: str = Field(description="the first words of the clip, if it has any")
+    source: str
+    start: float
+    picture: bool = Field(description="whether it has a picture")
     before: int | None = Field(description="place among the answers before; null: could not be asked")
     after: int
     of: int = Field(description="clips that were looked through")
@@ -158,6 +161,9 @@ def _example(example: Mapping[str, Any], clips: Mapping[str, Clip]) -> ExampleVi
         clip=example["clip"],
         asked=cast("Literal['video', 'audio', 'text']", asked),
         text=texts[0].text if texts else "",
+        source=clip.source if clip else "",
+        start=clip.start if clip else 0.0,
+        picture=bool(clip and clip.has_video),
         before=None if example["before"] is None else round(example["before"]),
         after=round(example["after"]),
         of=example["gallery"],

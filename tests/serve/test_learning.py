@@ -93,8 +93,8 @@ class Trial:
         return [words for words in map(json.loads, lines) if words[0] == name]
 
 
-@pytest.fixture
-def trial(tmp_path, monkeypatch):
+def trial_in(tmp_path, monkeypatch):
+    """A library that can be learned from, and the program in place of `seehear`."""
     (tmp_path / "program.py").write_text(PROGRAM)
     (tmp_path / "plan.json").write_text(json.dumps({"recipes": [PLAN]}))
     plain = {"method": "fusemix", "config": {}, "encoders": {}, "verdict": verdict()}
@@ -102,6 +102,11 @@ def trial(tmp_path, monkeypatch):
     monkeypatch.setattr(commands, "_PROGRAM", [sys.executable, str(tmp_path / "program.py")])
     monkeypatch.setattr("seehear.serve.learning._AGAIN", 0.01)
     make_library(tmp_path / "lib")
+
+
+@pytest.fixture
+def trial(tmp_path, monkeypatch):
+    trial_in(tmp_path, monkeypatch)
     with TestClient(app_of(tmp_path), base_url="http://localhost") as client:
         yield Trial(client, tmp_path)
 

@@ -25,6 +25,9 @@ export function clock(seconds) {
 
 export const many = (n, one, more = `${one}s`) => `${n.toLocaleString("en")} ${n === 1 ? one : more}`;
 
+// What a model is called: one of the runs of /api/status.
+export const nameOf = (run) => run.title;
+
 // The text with those of its words marked that the query has.
 export function marked(text, query) {
   const wanted = new Set((query.toLowerCase().match(/[\p{L}\p{N}]+/gu) || []).filter((word) => word.length > 1));

@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { card, cardKeys, KINDS, stageOf } from "./cards.js";
-import { $, clock, h, many, problemBox } from "./dom.js";
+import { $, clock, h, many, nameOf, problemBox } from "./dom.js";
 import { stop } from "./player.js";
 
 export { cardKeys as keys };
@@ -22,7 +22,10 @@ let parts = []; // {key, name, weight, text | clip | file}
 let pending = null; // aborts the search that is under way
 let shownK = K;
 
-export const called = (run) => run || "all together";
+export const called = (name) => {
+  const run = name && shell.about.runs.find((one) => one.name === name);
+  return run ? nameOf(run) : name || "all together";
+};
 
 // Returns the name under which the address keeps a file.
 export function addFile(file) {
