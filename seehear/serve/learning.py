@@ -24,7 +24,7 @@ from seehear.data.library import Library
 from seehear.data.locking import is_learning
 from seehear.errors import SeehearError
 from seehear.progress import Interrupted, clock
-from seehear.recipes.choose import FEWEST_TRAINING, FEWEST_VALIDATION, Choice, choose
+from seehear.recipes.choose import FEWEST_TRAINING, Choice, choose
 from seehear.search.index import indexes
 from seehear.serve.cache import DiskCache, write
 from seehear.serve.commands import Commands
@@ -128,7 +128,8 @@ class Learning:
             state = "stopped"
         if choice.recipe and not self.stage:
             cost = self.cost(library, choice.recipe)
-        needed = f"{FEWEST_TRAINING + FEWEST_VALIDATION} clips with picture and sound, or with words of your own"
+        fewest = round(1.3 * FEWEST_TRAINING, -1)  # of what `prepare` makes, a fifth is set aside
+        needed = f"{fewest:.0f} clips with picture and sound, or with words of your own: a fifth of them is set aside"
         return LearnView(
             state=state,
             why=choice.why,

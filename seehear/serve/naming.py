@@ -22,7 +22,7 @@ from seehear.search.background import Calibration
 from seehear.search.calibrate import PICTURES, WORDS, confidence, evidence, heights
 from seehear.types import Float, Int
 
-_PRIOR = 50.0  # words
+_PRIOR = 10.0  # words
 _SURE = 2.0  # standard deviations of the log-odds
 _SHARE, _EVERYWHERE = 0.1, 0.4  # of a group's clips with words that a name is in at least; of all clips, at most
 _FEW = 10  # clips with words below which none is said to be everywhere
@@ -32,6 +32,7 @@ _MOST = 2  # names of a kind
 _WORD = re.compile(r"[^\W\d_][^\W\d_'’-]{2,23}")
 _WEAK = WORDS[-1][0]
 _LOOKED_AT = 4000  # clips
+_KINDS = {(True, True): "films with sound", (True, False): "pictures", (False, True): "sounds", (False, False): "texts"}
 
 
 def group_names(
@@ -45,10 +46,11 @@ def group_names(
         inside_N = groups_N == group
         label, things = _label(labels, inside_N), (seen or {}).get(group, [])
         spoken = _distinctive(words, inside_N)
-        parts = [label] if label else [", ".join(things[:_MOST])] if things else []
+        named = [label] if label else (_distinctive(labels, inside_N) or things)[:_MOST]
+        parts = [", ".join(named)] if named else []
         if spoken and not label:
             parts.append(f"“{', '.join(spoken[:_MOST])}”")
-        names[group] = " · ".join(parts)
+        names[group] = " · ".join(parts) or _kind([clips[n] for n in np.flatnonzero(inside_N).tolist()])
     return _all_different(names)
 
 
@@ -121,20 +123,25 @@ def _distinctive(words: Sequence[set[str]], inside_N: np.ndarray) -> list[str]:
         share = everywhere[word] / worded
         if count < max(2, _SHARE * inside) or (worded >= _FEW and share > _EVERYWHERE and inside < worded):
             continue
-        prior = _PRIOR * everywhere[word] / total
-        rest = everywhere[word] - count
-        odds = np.log((count + prior) / (size + _PRIOR - count - prior))
-        odds -= np.log((rest + prior) / (total - size + _PRIOR - rest - prior))
+        prior, rest = _PRIOR * everywhere[word] / total, everywhere[word] - count
+        # The prior of all other words is one larger: of a single word it would be nothing.
+        odds = np.log((count + prior) / (size - count + _PRIOR + 1 - prior))
+        odds -= np.log((rest + prior) / (total - size - rest + _PRIOR + 1 - prior))
         deviations = odds / np.sqrt(1 / (count + prior) + 1 / (rest + prior))
         if deviations >= _SURE or inside == worded:  # a single group with words has nothing to differ from
             sure[word] = float(deviations) if inside < worded else float(count)
     return sorted(sure, key=lambda word: (-sure[word], word))
 
 
+def _kind(clips: Sequence[Clip]) -> str:
+    """What most clips of a group are, where nothing more can be said."""
+    return Counter(_KINDS[clip.has_video, clip.has_audio] for clip in clips).most_common(1)[0][0]
+
+
 def _all_different(names: dict[int, str]) -> dict[int, str]:
-    """Groups without a name are numbered, and those of one name."""
+    """Groups of one name are numbered."""
     often, seen, found = Counter(names.values()), Counter[str](), {}
     for group, name in names.items():
         seen[name] += 1
-        found[group] = name if name and often[name] == 1 else f"{name} ({seen[name]})" if name else f"group {group + 1}"
+        found[group] = name if often[name] == 1 else f"{name} ({seen[name]})"
     return found

@@ -131,7 +131,7 @@ def test_too_few_recordings_are_said_and_nothing_starts(tmp_path):
         found, refused = client.get("/api/learn").json(), client.post("/api/learn")
     assert (found["state"], found["cost"]) == ("few", None)
     assert found["why"].endswith("too few to learn from; searched as they are")
-    assert found["needed"].startswith("110 clips ")
+    assert found["needed"].startswith("130 clips ")
     assert (refused.status_code, refused.json()["message"]) == (409, found["why"])
 
 

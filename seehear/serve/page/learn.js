@@ -55,7 +55,7 @@ function planned(view, now) {
   const problem = now.problem ? problemBox({ message: now.problem }) : null;
   const act = (name, call, attributes = {}) => h("button", { type: "button", ...attributes, onclick: (event) => press(view, event.target, call) }, name);
   const from = now.why ? sentence(now.why) : "";
-  if (now.state === "few") return [h("h3", {}, "There is too little to learn from yet"), h("p", {}, from), h("p", { class: "soft" }, `It takes about ${now.needed}. Search works without.`), problem];
+  if (now.state === "few") return [h("h3", {}, "There is too little to learn from yet"), h("p", {}, from), h("p", { class: "soft" }, `It takes about ${now.needed}. Search works without learning.`), problem];
   if (now.state === "elsewhere") return [h("h3", {}, "Another program is learning from this library"), h("p", { class: "soft" }, "It can be started here once that has ended. This page updates automatically.")];
   if (WORKING.includes(now.state)) {
     return [
@@ -71,7 +71,7 @@ function planned(view, now) {
     h("p", {}, now.state === "stopped" ? "What was computed is kept; it goes on from there." : `From ${now.why}.`),
     h("p", { id: "cost", class: "soft", role: "status" }, cost), problem,
     act(again, api.startLearning, { class: "go", disabled: Boolean(now.cost && !now.cost.fits) }),
-    h("p", { class: "soft small" }, "You can search meanwhile, and stop whenever you like. It ends with seehear and goes on from there next time."),
+    h("p", { class: "soft small" }, "You can search meanwhile and stop at any time. If seehear ends, it is saved and goes on when you press the button again."),
   ];
 }
 
