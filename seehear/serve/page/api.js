@@ -40,7 +40,7 @@ export const search = (query, signal) => post("/api/search", query, signal);
 export const clip = (id) => ask(address("/api/clip", { id }));
 export const clips = (ids) => post("/api/clips", { ids });
 export const peaks = (id) => ask(address("/api/peaks", { clip: id }));
-export const map = (run, method) => ask(address("/api/map", { run, method }));
+export const map = (run, method, signal) => ask(address("/api/map", { run, method }), { signal });
 export const upload = (file, run, signal) =>
   ask(address("/api/uploads", { run }), {
     method: "POST", headers: { "content-type": "application/octet-stream" }, body: file, signal,
@@ -56,3 +56,8 @@ export async function whyNot(path) {
   if (!response) return new Problem(0, { message: "The server does not answer." });
   return response.ok ? null : problemOf(response);
 }
+
+// Learning from the recordings.
+export const learn = () => ask("/api/learn");
+export const startLearning = () => ask("/api/learn", { method: "POST" });
+export const stopLearning = () => ask("/api/learn", { method: "DELETE" });

@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { card, cardKeys, cardOf, KINDS } from "./cards.js";
-import { $, clock, h, many, problemBox } from "./dom.js";
+import { $, clock, h, many, nameOf, problemBox } from "./dom.js";
 import { counted, sections } from "./filmcards.js";
 import { stop } from "./player.js";
 
@@ -24,7 +24,10 @@ let parts = []; // {key, name, weight, text | clip | file}
 let pending = null; // aborts the search that is under way
 let shownK = K;
 
-export const called = (run) => run || "all together";
+export const called = (name) => {
+  const run = name && shell.about.runs.find((one) => one.name === name);
+  return run ? nameOf(run) : name || "all together";
+};
 
 // Returns the name under which the address keeps a file.
 export function addFile(file) {
