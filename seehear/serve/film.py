@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
@@ -12,6 +13,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from fastapi import Depends, FastAPI, Request
 from fastapi import Query as Param
+from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
 
 from seehear.data.library import Clip, Library, in_batches, one_of, quote, table_name
@@ -30,6 +32,9 @@ from seehear.serve.state import State
 
 TextKind = Literal["spoken", "screen", "subtitle", "caption"]
 _KINDS = {"speech": "spoken"}
+_FACTS: dict[str, Any] = {"width": int, "height": int, "fps": float}
+PART = 20.0
+"""Seconds of a part of a film that is made playable: made in a few seconds, while the part before it plays."""
 _NAMED = 0.5
 """Least confidence of a sound that is named: 'fair' or better, so that more of the names are right than wrong."""
 SOUNDS = (
@@ -67,10 +72,13 @@ class FilmView(BaseModel):
     kind: Literal["video", "picture", "sound", "text"]
     seconds: float
     bytes: int | None
+    width: int | None = Field(description="pixels, of a film or photo; null where that is not known, as `fps` is")
+    height: int | None
+    fps: float | None = Field(description="frames a second on average")
     changed: str = Field(description="when the file was last changed, ISO 8601; '' where that is not known")
     has_sound: bool
     separate_sound: bool = Field(description="the sound is in a file of its own")
-    played: bool = Field(description="browsers play files of this kind; else ask for /api/preview, part by part")
+    played: bool = Field(description="browsers play files of this kind; else ask for /api/part, one after the other")
     problem: ProblemAnswer | None = Field(description="why the file cannot be shown")
     also: list[str] = Field(description="other places of the same file")
     scenes: list[Scene] = Field(description="by start")
@@ -98,6 +106,11 @@ def _state(request: Request) -> State:
 
 
 _Held = Annotated[State, Depends(_state)]
+_Start = Annotated[float, Param(ge=0, le=1e9, allow_inf_nan=False)]
+_PLAYABLE: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"*/*": {}}, "description": "the part"},
+    206: {"description": "the range asked for"},
+}
 _File = Annotated[str, Param(min_length=1, max_length=4096, pattern="^[^\\x00]*$")]
 
 
@@ -107,6 +120,17 @@ def routes(app: FastAPI) -> None:
         """A file of the library with its scenes and all its texts."""
         library, folders = state.runs.library, state.runs.folders
         return film_view(library, folders, file)
+
+    @app.get("/api/part", tags=["media"], responses=_PLAYABLE, response_class=FileResponse)
+    def part(state: _Held, file: _File, start: _Start = 0.0) -> FileResponse:
+        """20 seconds of a file from `start` on, as MP4 that begins at 0: for files that browsers do not play, and sound
+        in a file of its own."""
+        clips = _clips(state.runs.library, file)
+        seen, heard = (any(clip.has(modality) for clip in clips) for modality in ("video", "audio"))
+        end = _seconds(state.runs.library, clips)
+        whole = replace(clips[0], start=0.0, end=end, has_video=seen, has_audio=heard)
+        made = state.preview(whole, start, min(start + PART, whole.end))
+        return FileResponse(made, media_type="video/mp4", headers={"cache-control": "private, max-age=3600"})
 
     @app.get("/api/loudness", tags=["media"])
     def loud(state: _Held, file: _File) -> Loudness:
@@ -147,7 +171,7 @@ def film_view(library: Library, folders: Folders, file: str) -> FilmView:
             folders.file(next(clip for clip in clips if clip.has(modality)), modality)
         except Problem as why:
             problem = why
-    still = views.is_still(first)
+    still, facts = views.is_still(first), json.loads(entry["info"]) if entry else {}
     path = PurePosixPath(file)
     changed = datetime.fromtimestamp(entry["mtime_ns"] / 1e9, UTC).isoformat(timespec="seconds") if entry else ""
     return FilmView(
@@ -157,6 +181,7 @@ def film_view(library: Library, folders: Folders, file: str) -> FilmView:
         kind=views.kind_of_clip(first),
         seconds=_seconds(library, clips),
         bytes=entry["size"] if entry else None,
+        **{name: kind(facts[name]) if facts.get(name) else None for name, kind in _FACTS.items()},
         changed=changed,
         has_sound="audio" in files,
         separate_sound=len(set(files.values())) > 1,

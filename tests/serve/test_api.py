@@ -388,6 +388,7 @@ def test_the_openapi_names_every_address(client):
         "/api/film",
         "/api/heard",
         "/api/loudness",
+        "/api/part",
         "/api/progress",
         "/api/search",
         "/api/status",

@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import av
 import numpy as np
 import pytest
 
@@ -29,6 +30,7 @@ def test_a_film_has_its_scenes_and_all_its_texts_by_time(client):
     assert film["seconds"] == pytest.approx(12.0, abs=0.2)
     assert (film["has_sound"], film["separate_sound"], film["played"], film["problem"]) == (True, False, True, None)
     assert film["bytes"] > 1000
+    assert (film["width"], film["height"], film["fps"]) == (192, 128, 12.0)
     assert film["changed"].startswith("20")
     assert [(s["start"], s["end"], s["searchable"], s["labels"]) for s in film["scenes"]] == [
         (start, end, True, [world.NIGHT]) for start, end, _ in world.TOLD
@@ -47,6 +49,17 @@ def test_every_kind_of_file(client, file, kind, played):
     assert (film["kind"], film["played"]) == (kind, played)
     assert len(film["scenes"]) == 1
     assert (film["seconds"] == 0) == (kind == "picture")
+
+
+def test_a_film_is_made_playable_part_by_part(client, tmp_path):
+    """Also where no clip is: subtitles leave gaps between their lines."""
+    answer = client.get("/api/part", params={"file": world.TRAIN, "start": 11.2})
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "video/mp4")
+    (tmp_path / "part.mp4").write_bytes(answer.content)
+    with av.open(str(tmp_path / "part.mp4")) as container:
+        assert container.duration / 1e6 == pytest.approx(0.8, abs=0.2)
+    beyond = client.get("/api/part", params={"file": world.TRAIN, "start": 99.0})
+    assert (beyond.status_code, beyond.json()["code"]) == (404, "no_media")
 
 
 def test_a_text_in_two_clips_is_one_line():
