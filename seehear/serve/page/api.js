@@ -56,3 +56,9 @@ export async function whyNot(path) {
   if (!response) return new Problem(0, { message: "The server does not answer." });
   return response.ok ? null : problemOf(response);
 }
+
+// One film, sound or photo.
+export const film = (file) => ask(address("/api/film", { file }));
+export const loudness = (file) => ask(address("/api/loudness", { file }));
+export const heard = (file) => ask(address("/api/heard", { file }));
+export const partOf = (file, start) => address("/api/part", { file, start });
