@@ -12,7 +12,7 @@ from seehear.media.sound import channels, mono
 
 PARTS = 1000
 """Parts that a file is measured in, at most."""
-_SHORTEST = 0.05
+_SHORTEST = 0.01
 """Seconds of a part."""
 _DECODED = 600.0
 """Seconds of sound that are decoded, at most: of a longer file the beginning of each part stands for it, so that a film

@@ -131,7 +131,7 @@ def test_a_long_film_is_read_with_few_questions(tmp_path, monkeypatch):
 def test_the_loudness_of_a_tone(client):
     loud = of(client, world.TRAIN, "loudness")
     assert loud["seconds"] == pytest.approx(12.0, abs=0.2)
-    assert len(loud["levels"]) == int(loud["seconds"] / 0.05)
+    assert len(loud["levels"]) == 1000
     assert np.median(loud["levels"]) == pytest.approx(1 - 11 / 60, abs=0.02), "-11 dB"
     assert of(client, world.TRAIN, "loudness") == loud
     silent = client.get("/api/loudness", params={"file": "pictures/moose.jpg"})
@@ -152,7 +152,7 @@ def test_a_long_sound_is_measured_by_the_beginnings_of_its_parts(tmp_path, monke
     # 0.5 of full scale is -9 dB, a hundredth of that -49 dB; 60 dB are the scale
     assert parts[1:9] == pytest.approx([1 - 9 / 60] * 8, abs=0.03)
     assert parts[12:] == pytest.approx([1 - 49 / 60] * 8, abs=0.06)
-    assert whole[20:180] == pytest.approx([1 - 9 / 60] * 160, abs=0.03)
+    assert whole[100:400] == pytest.approx([1 - 9 / 60] * 300, abs=0.03)
 
 
 def test_sounds_are_named_where_an_index_is_sure(client):

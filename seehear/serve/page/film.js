@@ -56,7 +56,7 @@ class FilmView {
     this.photo = film.kind === "picture" ? new Photo(film, on) : null;
     this.timeline = this.lasts && !this.photo ? new Timeline(film, seek) : null;
     this.transcript = this.timeline && texts.some((text) => text.start != null) ? new Transcript(texts, seek) : null;
-    this.stage = h("div", { class: `screen ${film.kind}` }, this.photo?.element || this.playback?.media);
+    this.stage = h("div", { class: `film-screen ${film.kind}` }, this.photo?.element || this.playback?.media);
     if (film.kind === "video" && film.width) this.stage.style.aspectRatio = `${film.width} / ${film.height}`;
     if (film.kind === "sound") this.stage.addEventListener("click", (event) => this.jump((event.offsetX / this.stage.clientWidth) * film.seconds, false));
     else if (this.playback && !this.photo) this.stage.addEventListener("click", () => this.playback.toggle());

@@ -29,14 +29,14 @@ export class Timeline {
     Object.assign(this, { film, seek, zoom: 1, left: 0, touched: 0 });
     this.ruler = h("div", { class: "ruler" });
     this.head = h("div", { class: "head" });
-    this.sheet = h("div", { class: "sheet", "aria-hidden": "true" }, this.ruler);
+    this.sheet = h("div", { class: "extent", "aria-hidden": "true" }, this.ruler);
     this.axis = h("div", { class: "axis", tabindex: "0", role: "group", "aria-label": "Timeline" }, this.sheet);
     this.names = h("div", { class: "names", "aria-hidden": "true" }, h("span", { class: "ruler" }));
     const tool = (label, sign, act) => h("button", { type: "button", "aria-label": label, title: label, onclick: act }, sign);
     this.tools = h("span", { class: "zoom" },
       tool("Show more of the timeline", "−", () => this.scale(0.5)), tool("Zoom in on the timeline", "+", () => this.scale(2)), tool("Show the whole timeline", "All", () => this.scale(0)));
     this.element = h("section", { class: "timeline", "aria-label": "Timeline" }, this.names, this.axis, this.tools);
-    this.lane("Scenes", "scenes", film.scenes.map((scene) => ({ ...scene, text: scene.labels.join(", "), kind: scene.searchable ? "" : "waiting" })));
+    if (film.scenes.length > 1) this.lane("Scenes", "scenes", film.scenes.map((scene) => ({ ...scene, text: scene.labels.join(", "), kind: scene.searchable ? "" : "waiting" })));
     for (const [name, kind, kinds] of [["Spoken", "spoken", ["spoken", "subtitle"]], ["On screen", "screen", ["screen"]], ["Captions", "text", ["caption"]]])
       this.lane(name, kind, film.texts.filter((text) => kinds.includes(text.kind) && text.start != null).map((text) => ({ ...text, kind: "" })));
     this.sheet.append(this.head);
