@@ -65,7 +65,7 @@ def test_a_link_to_a_moment_plays_there_and_everything_follows(browser, address)
 
 
 def test_the_transcript_stops_following_who_scrolls_and_is_searched(browser, address):
-    with opened(browser, address) as page:
+    with opened(browser, address, refusals=True) as page:
         page.route("**/api/film?*", lambda route: route.fulfill(json=made_up(lines=110)))
         go(page, film("talk/long.mp4"))
         until(page, "document.querySelector('.player video').readyState > 1")
