@@ -231,7 +231,7 @@ class State:
         path = self.file(clip, "video")
         first, last = (0.0, 0.0) if views.is_still(clip) else (clip.start, clip.end)
         at = (first + last) / 2 if at is None or not first <= at < last else at
-        return self._made(path, "poster", at, lambda out: write(out, self.quick(jobs.poster, str(path), at, last)))
+        return self.made(path, "poster", at, lambda out: write(out, self.quick(jobs.poster, str(path), at, last)))
 
     def peaks(self, clip: Clip) -> dict[str, Any]:
         path = self.file(clip, "audio")
@@ -239,7 +239,7 @@ class State:
         def make(out: Path) -> None:
             write(out, json.dumps(self.quick(jobs.peaks, str(path), clip.start, clip.end)).encode())
 
-        found = self._made(path, "peaks", (clip.start, clip.end), make)
+        found = self.made(path, "peaks", (clip.start, clip.end), make)
         end = min(clip.end, clip.start + jobs.PEAKS_SECONDS)
         return {"start": clip.start, "end": end, "peaks": json.loads(found.read_text())}
 
@@ -256,9 +256,10 @@ class State:
         def make(out: Path) -> None:
             self.slow(jobs.preview, video, audio, start, end, str(out))
 
-        return self._made(Path(video or audio), "preview", (audio, start, end), make)
+        return self.made(Path(video or audio), "preview", (audio, start, end), make)
 
-    def _made(self, path: Path, what: str, key: Any, make: Any) -> Path:
+    def made(self, path: Path, what: str, key: Any, make: Callable[[Path], None]) -> Path:
+        """What `make` writes from a media file, out of the cache where it is there."""
         stat = path.stat()
         try:
             return self.cache.get(what, str(path), stat.st_size, stat.st_mtime_ns, key, make=make)

@@ -30,7 +30,7 @@ def clip_view(clip: Clip, folders: Folders) -> ClipView:
     return ClipView(
         id=clip.id,
         source=clip.source or clip.audio_source,
-        kind=_kind(clip),
+        kind=kind_of_clip(clip),
         start=clip.start,
         end=clip.end,
         has_sound=clip.has_audio,
@@ -108,7 +108,7 @@ def is_still(clip: Clip) -> bool:
     return clip.has_video and (pictured or clip.start == clip.end == 0.0)
 
 
-def _kind(clip: Clip) -> Literal["video", "picture", "sound", "text"]:
+def kind_of_clip(clip: Clip) -> Literal["video", "picture", "sound", "text"]:
     if is_still(clip):
         return "picture"
     return "video" if clip.has_video else "sound" if clip.has_audio else "text"

@@ -398,6 +398,10 @@ def test_the_openapi_names_every_address(client):
     paths = client.get("/openapi.json").json()["paths"]
     assert set(paths) == {f"/api/{n}" for n in ("clip", "clips", "map", "media", "peaks", "poster", "preview")} | {
         "/api/learn",
+        "/api/film",
+        "/api/heard",
+        "/api/loudness",
+        "/api/part",
         "/api/progress",
         "/api/search",
         "/api/status",

@@ -8,7 +8,8 @@ from tests.serve import world
 schemathesis = pytest.importorskip("schemathesis")
 positive_data_acceptance = pytest.importorskip("schemathesis.checks").positive_data_acceptance  # of bytes few are media
 
-ADDRESSES = ["clip", "clips", "map", "media", "peaks", "poster", "preview", "search", "status", "uploads"]
+ADDRESSES = ["clip", "clips", "film", "heard", "loudness", "map", "media", "part", "peaks"]
+ADDRESSES += ["poster", "preview", "search", "status", "uploads"]
 EXAMPLES = settings(
     max_examples=6,
     phases=[Phase.generate],
@@ -48,6 +49,8 @@ def test_an_address_keeps_to_its_description(described, name, mode):
     def kept(case):
         if mode.is_positive and "clip" in (case.query or {}):
             case.query["clip"] = world.TALK  # one that is there, half of the names would be of nothing
+        if mode.is_positive and "file" in (case.query or {}):
+            case.query["file"] = world.TALK
         case.call_and_validate(excluded_checks=[positive_data_acceptance] if name == "uploads" else [])
 
     kept()

@@ -61,3 +61,8 @@ export async function whyNot(path) {
 export const learn = () => ask("/api/learn");
 export const startLearning = () => ask("/api/learn", { method: "POST" });
 export const stopLearning = () => ask("/api/learn", { method: "DELETE" });
+// One film, sound or photo.
+export const film = (file) => ask(address("/api/film", { file }));
+export const loudness = (file) => ask(address("/api/loudness", { file }));
+export const heard = (file) => ask(address("/api/heard", { file }));
+export const partOf = (file, start) => address("/api/part", { file, start });
