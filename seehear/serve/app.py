@@ -19,7 +19,7 @@ from starlette.requests import ClientDisconnect
 
 from seehear.errors import SeehearError
 from seehear.recipes.standing import Standing
-from seehear.serve import views
+from seehear.serve import films, views
 from seehear.serve.config import ServeConfig
 from seehear.serve.files import TYPES
 from seehear.serve.guard import Guard
@@ -84,6 +84,7 @@ def create_app(
     app.add_exception_handler(ClientDisconnect, _broken_off)
     for route in (_searching, _media, _page):
         route(app)
+    films.routes(app)
     return app
 
 

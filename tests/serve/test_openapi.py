@@ -8,7 +8,7 @@ from tests.serve import world
 schemathesis = pytest.importorskip("schemathesis")
 positive_data_acceptance = pytest.importorskip("schemathesis.checks").positive_data_acceptance  # of bytes few are media
 
-ADDRESSES = ["clip", "clips", "map", "media", "peaks", "poster", "preview", "search", "status", "uploads"]
+ADDRESSES = ["clip", "clips", "films", "map", "media", "peaks", "poster", "preview", "search", "status", "uploads"]
 EXAMPLES = settings(
     max_examples=6,
     phases=[Phase.generate],
