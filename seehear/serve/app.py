@@ -19,7 +19,7 @@ from starlette.requests import ClientDisconnect
 
 from seehear.errors import SeehearError
 from seehear.recipes.standing import Standing
-from seehear.serve import films, views
+from seehear.serve import films, suggest, views
 from seehear.serve.config import ServeConfig
 from seehear.serve.files import TYPES
 from seehear.serve.guard import Guard
@@ -85,6 +85,7 @@ def create_app(
     for route in (_searching, _media, _page):
         route(app)
     films.routes(app)
+    suggest.routes(app)
     return app
 
 

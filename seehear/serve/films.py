@@ -161,7 +161,8 @@ class _Part:
 def _films(library: Library) -> Iterable[FilmView]:
     sources, rejects = library.sources(), library.rejects()
     waiting = _Waiting(library, sources, rejects)
-    also, files, file_of = library.copies(), _clips_by_file(library), {}
+    also, files = library.copies(), _clips_by_file(library)
+    file_of: dict[str, str] = {}
     for name, clips in files.items():
         file_of |= {clip.id: name for clip in clips} | {name: name}
     problems, aside = _problems(rejects, file_of)

@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,9 @@ class State:
         self.runs = Runs(library, self.quick, media=config.media, device=config.device)
         self.uploads = Uploads(self.quick, megabytes=config.upload_mb, seconds=config.upload_seconds)
         self.cache = DiskCache(config.cache_folder(library), config.cache_mb)
+        self.background = ThreadPoolExecutor(1, "seehear")
+        """For what an answer does not wait for; a long job looks at `closing` now and then."""
+        self.closing = threading.Event()
         self._facets: tuple[int, Any] = (-1, {})
         self._behind: dict[str, tuple[Any, str]] = {}
 
@@ -59,6 +63,8 @@ class State:
             return  # whoever asks is told
 
     def close(self) -> None:
+        self.closing.set()
+        self.background.shutdown(cancel_futures=True)
         self.quick.close()
         self.slow.close()
         self.uploads.close()

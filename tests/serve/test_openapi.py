@@ -9,6 +9,7 @@ schemathesis = pytest.importorskip("schemathesis")
 positive_data_acceptance = pytest.importorskip("schemathesis.checks").positive_data_acceptance  # of bytes few are media
 
 ADDRESSES = ["clip", "clips", "films", "map", "media", "peaks", "poster", "preview", "search", "status", "uploads"]
+ADDRESSES += ["suggest"]
 EXAMPLES = settings(
     max_examples=6,
     phases=[Phase.generate],
