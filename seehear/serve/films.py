@@ -26,6 +26,7 @@ from seehear.serve.state import State
 
 Step = Literal["scenes", "index", "speech", "screen"]
 Order = Literal["date", "folder"]
+FilmKind = Literal["video", "picture", "sound", "aside"]
 _COLUMNS = ("id", "source", "audio_source", "start", "end", "has_video", "has_audio")
 _PAUSE = 10.0
 """While a library changes it is read anew at most after so many times what the last reading took."""
@@ -33,7 +34,7 @@ _PAUSE = 10.0
 
 class FilmView(BaseModel):
     name: str = Field(description="path of the file in the library: `source` of its clips")
-    kind: Literal["video", "picture", "sound", "aside"] = Field(
+    kind: FilmKind = Field(
         description="aside: it could not be used; see `problem`"
     )
     seconds: float = Field(description="length; 0 for a picture")
@@ -63,6 +64,7 @@ class FilmList(BaseModel):
     version: str = Field(description="changes whenever the list does")
     root: str = Field(description="name of the media folder, which files of folder '' lie in")
     total: int
+    kinds: dict[FilmKind, int]
     waiting: dict[Step, int] = Field(description="files that wait for each step")
     groups: list[GroupView] = Field(description="all of them in the order of the list, files set aside last")
     films: list[FilmView] = Field(description="the part of the list that was asked for")
@@ -74,7 +76,7 @@ class Shelf:
 
     version: str
     root: str
-    films: list[FilmView]
+    kinds: dict[FilmKind, int]
     waiting: dict[Step, int]
     orders: dict[Order, tuple[list[FilmView], list[GroupView]]]
 
@@ -85,7 +87,7 @@ class Shelf:
         return cls(
             version=version,
             root=PurePosixPath(first.replace("\\", "/")).name,
-            films=films,
+            kinds=dict(Counter(film.kind for film in films)),
             waiting=dict(Counter(step for film in films for step in film.waiting)),
             orders={"date": _ordered(films, "date"), "folder": _ordered(films, "folder")},
         )
@@ -96,6 +98,7 @@ class Shelf:
             version=self.version,
             root=self.root,
             total=len(films),
+            kinds=self.kinds,
             waiting=self.waiting,
             groups=groups,
             films=films[offset : offset + limit],
@@ -246,7 +249,7 @@ def _set_aside(reject: Reject) -> FilmView:
     )
 
 
-def _kind(name: str, clips: Sequence[_Part]) -> Literal["video", "picture", "sound"]:
+def _kind(name: str, clips: Sequence[_Part]) -> FilmKind:
     """As `views.is_still` has it of one clip."""
     seen = [clip for clip in clips if clip.has_video]
     if TYPES.get(PurePosixPath(name).suffix.lower(), "").startswith("image/"):

@@ -97,6 +97,7 @@ def test_one_entry_a_file_the_newest_first(client):
         {"key": "2025-03", "by": "date", "count": 2},
         {"key": "2025-01", "by": "date", "count": 1},
     ]
+    assert found["kinds"] == {"video": 2, "picture": 1, "sound": 1}
     photo, long, film, sound = found["films"]
     assert [photo["kind"], long["kind"], film["kind"], sound["kind"]] == ["picture", "video", "video", "sound"]
     assert [photo["seconds"], long["seconds"], sound["seconds"]] == [0.0, 600.0, 5.0]
