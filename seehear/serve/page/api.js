@@ -56,3 +56,7 @@ export async function whyNot(path) {
   if (!response) return new Problem(0, { message: "The server does not answer." });
   return response.ok ? null : problemOf(response);
 }
+
+// Home: the library by file, and the words it suggests.
+export const films = (by, offset, limit) => ask(address("/api/films", { by, offset, limit }));
+export const suggest = (q, limit) => ask(address("/api/suggest", { q, limit })).then((answer) => answer.suggestions);
