@@ -2,12 +2,13 @@
 // sight are in the document: the list lies in its full height, and its tiles are put where they belong as it scrolls.
 
 import * as api from "./api.js";
-import { clock, h, many } from "./dom.js";
+import { clock, h, many, problemBox } from "./dom.js";
 
 export const KEYS = [[["↑", "↓", "←", "→"], "move through the grid"], [["Enter"], "open the film or photo"]];
 
 const PART = 200; // entries fetched at once
 const GAP = 14, CAPTION = 52, HEAD = 58; // pixels; as home.css has them
+const BARS = 40; // of a waveform
 const NEAR = 600; // pixels above and below what is in sight
 const SETTLED = 120; // milliseconds that a tile stays before its picture is asked for
 const HOVERED = 300, PREVIEW = 6; // milliseconds before a preview plays, and its seconds
@@ -23,6 +24,7 @@ export async function show(outlet, params, shell) {
   const [list, now] = await Promise.all([api.films(kept.by, 0, PART), api.progress().catch(() => null)]);
   const head = new Head(shell, (by) => { kept.by = by; kept.at = 0; refresh(true); });
   const mine = (grid = new Grid(shell));
+  if (shell.about.problem) outlet.append(h("section", { id: "problem", "aria-label": "What happens" }, problemBox(shell.about.problem, { class: "problem steps" })));
   outlet.append(head.element, mine.element);
   draw(list, now);
   let timer = setTimeout(watch, 2500);
@@ -90,9 +92,10 @@ class Head {
 
   // What can be searched, and what happens at the moment.
   said(list, now) {
-    const waiting = list.waiting.index || 0, all = list.total - (list.kinds.aside || 0);
+    const waiting = list.waiting.index || 0;
     if (!list.total) return [this.empty(now)];
-    const done = waiting ? `${many(all - waiting, "file")} of ${all.toLocaleString("en")} can be searched` : "All can be searched";
+    const nothing = !this.shell.about.runs.length;
+    const done = nothing ? "Nothing can be searched yet" : waiting ? `${many(waiting, "file is", "files are")} not searchable in full yet` : "All can be searched";
     const aside = list.kinds.aside ? [`, ${many(list.kinds.aside, ...NAMES.aside)}`] : [];
     const left = now?.seconds_left != null ? `, about ${clock(Math.round(now.seconds_left))} left` : "";
     if (now?.state === "working") return [`${done}${aside}. Now: ${now.step}${left}.`];
@@ -308,7 +311,7 @@ class Grid {
   face(tile, film, place) {
     const name = film.name.split("/").pop(), aside = film.kind === "aside";
     const picture = h("span", { class: "picture" });
-    const length = film.seconds ? h("span", { class: "length" }, clock(Math.round(film.seconds))) : null;
+    const length = film.seconds ? h("span", { class: "length" }, clock(Math.max(1, Math.round(film.seconds)))) : null;
     const waits = this.waits(film);
     const told = film.problem || [film.kind === "sound" ? "Sound" : "", dated(film.date)].filter(Boolean).join(" · ");
     picture.append(...[length, waits ? h("span", { class: "waits" }, waits) : null].filter(Boolean));
@@ -318,13 +321,7 @@ class Grid {
     if (!aside) own.href = `/film?${new URLSearchParams({ file: film.name })}`;
     tile.append(h(aside ? "div" : "a", own, picture, ...words));
     if (film.kind === "video") this.preview.watch(tile, picture, film);
-    if (film.kind === "video" || film.kind === "picture") tile.timer = setTimeout(() => this.poster(picture, film), SETTLED);
-  }
-
-  poster(picture, film) {
-    const image = h("img", { src: api.posterOf(film.clip), alt: "", decoding: "async" });
-    image.addEventListener("error", () => { image.remove(); picture.classList.add("blank"); });
-    picture.prepend(image);
+    if (!aside) tile.timer = setTimeout(() => (film.kind === "sound" ? waveform(picture, film) : poster(picture, film)), SETTLED);
   }
 
   waits(film) {
@@ -386,6 +383,26 @@ class Grid {
     this.render();
     this.tiles.get(place)?.firstChild?.focus({ preventScroll: true });
   }
+}
+
+function poster(picture, film) {
+  const image = h("img", { src: api.posterOf(film.clip), alt: "", decoding: "async" });
+  image.addEventListener("error", () => { image.remove(); picture.classList.add("blank"); });
+  picture.prepend(image);
+}
+
+async function waveform(picture, film) {
+  const found = await api.peaks(film.clip).catch(() => null); // without: a sound whose file has moved
+  if (!found || !picture.isConnected) return;
+  const each = found.peaks.length / BARS;
+  const tall = Array.from({ length: BARS }, (_, n) => Math.max(2, 80 * Math.max(...found.peaks.slice(Math.floor(n * each), Math.ceil((n + 1) * each)))));
+  const drawn = document.createElementNS("http://www.w3.org/2000/svg", "svg"), path = document.createElementNS(drawn.namespaceURI, "path");
+  drawn.setAttribute("viewBox", `0 0 ${BARS * 4} 100`);
+  drawn.setAttribute("preserveAspectRatio", "none");
+  path.setAttribute("d", tall.map((height, n) => `M${n * 4 + 1} ${50 - height / 2}h2v${height}h-2z`).join(""));
+  drawn.append(path);
+  picture.classList.add("drawn");
+  picture.prepend(drawn);
 }
 
 const dated = (seconds) => (seconds == null ? "" : new Date(seconds * 1000).toLocaleDateString("en", { day: "numeric", month: "short", year: "numeric" }));

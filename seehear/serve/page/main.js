@@ -177,11 +177,11 @@ async function main() {
   prepare();
   listen();
   showProgress();
-  if (about.problem) {
+  if (about.problem) setInterval(askAgain, 3000);
+  if (about.problem && about.problem.code !== "indexing") { // else home shows what there is by now
     shell.title("");
     shell.problem(about.problem);
     $("problem").append(h("p", { class: "soft" }, "This page updates automatically."));
-    setInterval(askAgain, 3000);
   } else await router.start($("view"), shell, follow);
   document.documentElement.dataset.ready = "yes";
 }
