@@ -9,6 +9,7 @@ export const KEYS = [[["↑", "↓", "←", "→"], "move through the grid"], [[
 const PART = 200; // entries fetched at once
 const GAP = 14, CAPTION = 52, HEAD = 58; // pixels; as home.css has them
 const BARS = 40; // of a waveform
+const AT_ONCE = 3; // pictures asked for: browsers keep six connections, and an answer must not wait behind pictures
 const NEAR = 600; // pixels above and below what is in sight
 const SETTLED = 120; // milliseconds that a tile stays before its picture is asked for
 const HOVERED = 300, PREVIEW = 6; // milliseconds before a preview plays, and its seconds
@@ -268,7 +269,7 @@ class Grid {
     clearTimeout(tile?.timer);
     this.preview.leave(tile);
     const image = tile?.querySelector("img");
-    if (image && !image.complete) image.src = ""; // its request ends, if it has not begun
+    if (image && !image.complete) image.src = ""; // ends its request, with an error
     tile?.remove();
     this.tiles.delete(place);
   }
@@ -321,7 +322,7 @@ class Grid {
     if (!aside) own.href = `/film?${new URLSearchParams({ file: film.name })}`;
     tile.append(h(aside ? "div" : "a", own, picture, ...words));
     if (film.kind === "video") this.preview.watch(tile, picture, film);
-    if (!aside) tile.timer = setTimeout(() => (film.kind === "sound" ? waveform(picture, film) : poster(picture, film)), SETTLED);
+    if (!aside) tile.timer = setTimeout(() => pictured(picture, () => (film.kind === "sound" ? waveform : poster)(picture, film)), SETTLED);
   }
 
   waits(film) {
@@ -385,10 +386,31 @@ class Grid {
   }
 }
 
+// The pictures of tiles, a few at once and the latest first, as long as their tile is in sight.
+const queue = [];
+let busy = 0;
+
+function pictured(picture, load) {
+  queue.push({ picture, load });
+  nextPicture();
+}
+
+function nextPicture() {
+  while (busy < AT_ONCE && queue.length) {
+    const { picture, load } = queue.pop();
+    if (!picture.isConnected) continue;
+    busy += 1;
+    load().finally(() => { busy -= 1; nextPicture(); });
+  }
+}
+
 function poster(picture, film) {
   const image = h("img", { src: api.posterOf(film.clip), alt: "", decoding: "async" });
-  image.addEventListener("error", () => { image.remove(); picture.classList.add("blank"); });
   picture.prepend(image);
+  return new Promise((done) => {
+    image.addEventListener("load", done);
+    image.addEventListener("error", () => { image.remove(); picture.classList.add("blank"); done(); });
+  });
 }
 
 async function waveform(picture, film) {
