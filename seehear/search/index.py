@@ -182,6 +182,12 @@ def set_index(library: Library, name: str, about: Mapping[str, Any]) -> None:
     library.set_about(_ABOUT + name, json.dumps(about))
 
 
+def indexed_clips(library: Library) -> set[str]:
+    """Ids of the clips that an index has."""
+    tables = [library.vectors("vectors", name) for name in indexes(library)]
+    return {id for table in tables for id in table.columns("id")["id"].unique().to_pylist()}
+
+
 def versions(library: Library) -> list[int]:
     """Versions of the tables that say what the library's vectors are to be made from."""
     return [int(library.table(name).version) for name in ("clips", "sources")]

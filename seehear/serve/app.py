@@ -19,7 +19,7 @@ from starlette.requests import ClientDisconnect
 
 from seehear.errors import SeehearError
 from seehear.recipes.standing import Standing
-from seehear.serve import film, learning
+from seehear.serve import film, films, learning, suggest
 from seehear.serve.config import ServeConfig
 from seehear.serve.files import TYPES
 from seehear.serve.guard import VIEWS, Guard
@@ -82,8 +82,8 @@ def create_app(
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(ClientDisconnect, _broken_off)
-    for route in (_searching, _media, film.routes, learning.routes, _page):
-        route(app)
+    for routes in (_searching, _media, films.routes, film.routes, suggest.routes, learning.routes, _page):
+        routes(app)
     return app
 
 

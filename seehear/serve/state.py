@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,9 @@ class State:
         self.uploads = Uploads(self.quick, megabytes=config.upload_mb, seconds=config.upload_seconds)
         self.cache = DiskCache(config.cache_folder(library), config.cache_mb)
         self.learning = Learning(self.runs, self.cache)
+        self.background = ThreadPoolExecutor(1, "seehear")
+        """For what an answer does not wait for; a long job looks at `closing` now and then."""
+        self.closing = threading.Event()
         self._facets: tuple[int, Any] = (-1, {})
         self._behind: dict[str, tuple[Any, str]] = {}
         self.catching = None if progress else CatchUp(self.runs, self._behind_of)
@@ -80,6 +84,8 @@ class State:
         self.learning.close()
         if self.catching:
             self.catching.close()
+        self.closing.set()
+        self.background.shutdown(cancel_futures=True)
         self.quick.close()
         self.slow.close()
         self.uploads.close()

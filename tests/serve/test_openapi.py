@@ -8,8 +8,8 @@ from tests.serve import world
 schemathesis = pytest.importorskip("schemathesis")
 positive_data_acceptance = pytest.importorskip("schemathesis.checks").positive_data_acceptance  # of bytes few are media
 
-ADDRESSES = ["clip", "clips", "film", "heard", "loudness", "map", "media", "part", "peaks"]
-ADDRESSES += ["poster", "preview", "search", "status", "uploads"]
+ADDRESSES = ["clip", "clips", "film", "films", "heard", "loudness", "map", "media", "part", "peaks"]
+ADDRESSES += ["poster", "preview", "search", "status", "suggest", "uploads"]
 EXAMPLES = settings(
     max_examples=6,
     phases=[Phase.generate],

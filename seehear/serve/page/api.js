@@ -66,3 +66,6 @@ export const film = (file) => ask(address("/api/film", { file }));
 export const loudness = (file) => ask(address("/api/loudness", { file }));
 export const heard = (file) => ask(address("/api/heard", { file }));
 export const partOf = (file, start) => address("/api/part", { file, start });
+// Home: the library by file, and the words it suggests.
+export const films = (by, offset, limit) => ask(address("/api/films", { by, offset, limit }));
+export const suggest = (q, limit) => ask(address("/api/suggest", { q, limit })).then((answer) => answer.suggestions);
