@@ -20,7 +20,7 @@ import numpy as np
 from seehear.errors import DecodeError, require
 from seehear.media.container import Media, frame_rate, opened
 from seehear.media.frames import VideoSpec, stream_pictures
-from seehear.media.sound import channels_of
+from seehear.media.sound import channels
 
 Track = Iterator[Any]
 """Packets of one stream, in the order of their `dts`."""
@@ -124,7 +124,7 @@ def _continuous(media: Media, frames: Iterator[tuple[float, Any]], start: float,
     """(C, S) parts without a gap from `start` on: silence where the stream has nothing, up to where it ends."""
     kind: tuple[int, int, np.dtype[Any]] | None = None
     for time, frame in frames:
-        samples_CS = channels_of(frame)
+        samples_CS = channels(frame)
         alike = frame.sample_rate, len(samples_CS), samples_CS.dtype
         if kind is None:
             kind, rate, position, stop = alike, alike[0], round(start * alike[0]), round(end * alike[0])

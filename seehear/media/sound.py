@@ -82,7 +82,7 @@ def _runs(frames: Iterator[tuple[float, Any]], media: Media, rate: int, above: i
         if frame.sample_rate != rate:  # a stream that changes its mind: what came first is kept
             media.corrupt += 1
             continue
-        part = channels_of(frame)
+        part = channels(frame)
         if run.parts and not run.is_next(position, part):
             yield run
             run = _Run(media, rate)
@@ -137,7 +137,7 @@ class _Run:
         return np.nan_to_num(mono, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
 
 
-def channels_of(frame: Any) -> np.ndarray:
+def channels(frame: Any) -> np.ndarray:
     """(C, S)."""
     samples = frame.to_ndarray()
     return samples if frame.format.is_planar else samples.reshape(frame.samples, -1).T
