@@ -56,3 +56,16 @@ export async function whyNot(path) {
   if (!response) return new Problem(0, { message: "The server does not answer." });
   return response.ok ? null : problemOf(response);
 }
+
+// -- select.js: clips and lists to save
+
+export const cutOf = (id, start, end) => address("/api/cut", { clip: id, start, end });
+
+// The file, and the name that the server gives it.
+export async function exported(query) {
+  const response = await fetch("/api/export", { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(query) })
+    .catch(() => { throw new Problem(0, { message: "The server does not answer." }); });
+  if (!response.ok) throw await problemOf(response);
+  const name = decodeURIComponent(response.headers.get("content-disposition").split("filename*=UTF-8''")[1]);
+  return { file: await response.blob(), name };
+}

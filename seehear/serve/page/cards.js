@@ -2,6 +2,7 @@
 
 import { clock, h, marked, toast } from "./dom.js";
 import { Stage } from "./player.js";
+import { saver, selectable, toggle } from "./select.js";
 
 export const KINDS = { seen: "Seen", heard: "Heard", spoken: "Spoken", screen: "On screen", text: "Caption" };
 const stages = new WeakMap();
@@ -33,9 +34,11 @@ export function card(hit, { query = "", more, other = "", rank = 0, ranked = fal
       transcript(clip, stage, query),
       h("div", { class: "acts" },
         h("button", { type: "button", class: "more", onclick: () => more(clip) }, "More like this"),
+        saver(clip, stageOf),
         h("button", { type: "button", class: "link", onclick: () => copy(momentLink(clip, hit.start)) }, "Link"))),
   );
   stages.set(element, stage);
+  selectable(element, stage, momentLink(clip, hit.start));
   return element;
 }
 
@@ -86,6 +89,7 @@ export function cardKeys(event) {
     k: () => focusCard(cards[Math.max(cards.indexOf(here) - 1, 0)]),
     Enter: on && here && (() => stageOf(here).toggle()),
     " ": on && here && (() => stageOf(here).toggle()),
+    x: here && (() => toggle(here)),
     m: here && (() => here.querySelector(".more").click()),
     l: here && (() => here.querySelector(".link").click()),
   }[event.key];

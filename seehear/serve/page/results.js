@@ -7,7 +7,7 @@ import { stop } from "./player.js";
 
 export { cardKeys as keys };
 export const KEYS = [
-  [["j", "k"], "next and previous result"], [["Enter"], "play it, or stop"], [["m"], "more like it"], [["l"], "copy a link to its moment"],
+  [["j", "k"], "next and previous result"], [["Enter"], "play it, or stop"], [["x"], "select it, or no longer"], [["m"], "more like it"], [["l"], "copy a link to its moment"],
 ];
 
 const K = 24, MOST = 192;
