@@ -52,7 +52,6 @@ def test_selected_moments_are_saved_listed_and_linked(browser, address, tmp_path
         select(page, 0, 1, 2)
         assert page.inner_text("#picked-count") == "3 selected"
         shoot(page, "selected")
-        accessible(page)
 
         with ZipFile(saved(page, page.locator("#picked-save").click, tmp_path)) as archive:
             names = archive.namelist()
@@ -105,7 +104,7 @@ def test_the_keyboard_selects(browser, address):
         assert not page.locator("#picked").is_visible()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 def test_a_finger_that_rests_selects(browser, address, scheme):
     touch = {"has_touch": True, "is_mobile": True, "device_scale_factor": 2, "color_scheme": scheme}
     with opened(browser, address, viewport=PHONE, **touch) as page:
@@ -138,7 +137,6 @@ def test_what_the_server_refuses_is_said_in_the_bar(browser, address):
         assert page.inner_text("#picked-problem") == "101 clips of <b>90</b> minutes in all: select less"
         assert page.inner_text("#picked-save") == "Download clip"
         shoot(page, "selected-refused")
-        accessible(page)
 
 
 def test_names_with_markup_are_text_and_what_is_gone_is_not_selected(browser, address):

@@ -24,7 +24,7 @@ export function selectable(card, { moment }, link) {
 // A button that saves the moment of a card's stage, whichever it is when it is pressed.
 export function saver(clip, stageOf) {
   if (!savable(clip)) return null;
-  return h("button", { type: "button", class: "save", onclick: (event) => save(stageOf(event.currentTarget.closest(".card"))) }, clip.kind === "picture" ? "Download" : "Download clip");
+  return h("button", { type: "button", class: "save", onclick: (event) => save(stageOf(event.currentTarget.closest(".card"))) }, "Download");
 }
 
 // Selects the moment of a card, or no longer.
