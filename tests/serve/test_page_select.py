@@ -9,7 +9,7 @@ import pytest
 
 from seehear.media.files import probe
 from tests.serve import world
-from tests.serve.test_page import PHONE, accessible, go, hit_of, opened, running, searched, shoot
+from tests.serve.test_page import PHONE, accessible, answer_of, film_of, go, opened, running, searched, shoot
 
 DESKTOP = {"width": 1440, "height": 900}
 TRAIN = "/?q=the+last+train+leaves+the+station"
@@ -140,14 +140,13 @@ def test_what_the_server_refuses_is_said_in_the_bar(browser, address):
 
 
 def test_names_with_markup_are_text_and_what_is_gone_is_not_selected(browser, address):
-    odd, gone = hit_of("<img src=x>"), hit_of("gone")
+    odd, gone = film_of("<img src=x>"), film_of("gone")
     odd["clip"]["source"] = "<b>x</b>.mp4"
     gone["clip"] |= {"id": "gone", "missing": True}
-    answer = {"run": "", "query": "q", "words": "fair", "hits": [odd, gone], "indexed": 2, "clips": 2}
     sent = []
     with opened(browser, address, viewport=DESKTOP, refusals=True) as page:
         go(page)
-        page.route("**/api/search", lambda route: route.fulfill(json=answer | {"milliseconds": 1.0}))
+        page.route("**/api/search", lambda route: route.fulfill(json=answer_of([odd, gone])))
         page.route("**/api/export", lambda route: (sent.append(route.request.post_data), route.abort()))
         page.fill("#q", 'a "quoted" <b>')
         page.keyboard.press("Enter")
@@ -159,9 +158,28 @@ def test_names_with_markup_are_text_and_what_is_gone_is_not_selected(browser, ad
         assert page.inner_text("#picked-problem") == "The server does not answer."
         asked = json.loads(sent[0])
         assert asked["title"] == 'a "quoted" <b>'
-        assert asked["hits"][0] | {"kind": ""} == {
-            "clip": f"{world.TRAIN}#5.000-11.000", "start": 6, "end": 9, "kind": "", "text": "<img src=x>"
-        }  # fmt: skip
+        assert asked["hits"] == [
+            {"clip": f"{world.TRAIN}#5.000-11.000", "start": 6, "end": 9, "kind": "screen", "text": "<img src=x>"}
+        ]
+
+
+def test_a_film_s_other_moments_are_selected_too(browser, address):
+    """The box is for the moment that is shown."""
+    film = film_of("the platform is empty")
+    (last,) = film["hits"]
+    film["hits"] = [last, last | {"clip": f"{world.TRAIN}#0.000-5.000", "kind": "seen", "start": 1.0, "end": 4.0}]
+    with opened(browser, address, viewport=DESKTOP) as page:
+        page.route("**/api/search", lambda route: route.fulfill(json=answer_of([film])))
+        go(page, "/?q=platform")
+        select(page, 0)
+        page.locator(".moment").nth(1).click()
+        box = searched(page).first.locator(".pick input")
+        assert box.get_attribute("aria-label").endswith(" at 0:01")
+        assert not box.is_checked()
+        box.check()
+        assert page.inner_text("#picked-count") == "2 selected"
+        page.locator(".moment").nth(0).click()
+        assert searched(page).first.locator(".pick input").is_checked()
 
 
 def test_the_page_stays_light():
