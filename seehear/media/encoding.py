@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from seehear.errors import DecodeError, require
+from seehear.errors import DecodeError, SeehearError, refusal, require
 from seehear.media.container import Media, frame_rate, opened
 from seehear.media.frames import VideoSpec, stream_pictures
 from seehear.media.sound import channels
@@ -42,6 +42,10 @@ def written(out: str, container: str) -> Iterator[Any]:
         with require("av").open(str(part), "w", format=container, options=options) as file:
             yield file
         part.replace(out)
+    except (require("av").FFmpegError, OSError) as error:
+        if (why := refusal(error)) is not None:  # else it is the source that is at fault
+            raise SeehearError(f"{out} cannot be written: {why}") from error
+        raise
     finally:
         part.unlink(missing_ok=True)
 

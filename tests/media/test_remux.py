@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from seehear.errors import DecodeError
+from seehear.errors import DecodeError, SeehearError
 from seehear.media import encoding
 from seehear.media.files import AudioSpec, VideoSpec, probe, read_window
 from seehear.media.remux import cut, suffix_of_cut
@@ -26,13 +26,13 @@ def noise(seconds, channels=2):
 
 
 def write(
-    path, picture="libx264", sound="aac", *, seconds=4.0, rate=12, layout="stereo", times=None, begin=0.0, **more
+    path, picture="libx264", sound="aac", *, seconds=4.0, rate=12, layout="stereo", times=None, begin=0.0, options=X264
 ):
     """A film that gets lighter from frame to frame. `times`: seconds of each frame, where they are not steady."""
-    with av.open(str(path), "w", **more) as file:
+    with av.open(str(path), "w") as file:
         video = audio = None
         if picture:
-            video = file.add_stream(picture, rate=rate, options=X264 if picture == "libx264" else {})
+            video = file.add_stream(picture, rate=rate, options=options if picture == "libx264" else {})
             video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
         if sound:
             audio = file.add_stream(sound, rate=RATE, layout=layout)
@@ -214,6 +214,18 @@ def test_a_film_that_stands_upright_stays_upright(tmp_path):
     assert probe(out).rotation == probe(turned).rotation
 
 
+def test_frames_that_need_the_film_before_are_left_out(tmp_path):
+    """Behind an open keyframe come frames that are shown before it and refer to what was before."""
+    options = X264 | {"x264-params": "open-gop=1:bframes=3:b-adapt=0:keyint=12:min-keyint=12:scenecut=0"}
+    source, out = write(tmp_path / "film.ts", sound="", options=options), str(tmp_path / "clip")
+    made = cut(source, "", 2.2, 3.2, out)
+    assert made.encoded == ()
+    with av.open(out) as file:
+        times = [packet.pts for packet in file.demux(video=0) if packet.size]
+    assert times[0] == min(times), "the keyframe is the first in either order"
+    assert_same_pictures(out, source, made.start, 1.0)
+
+
 @pytest.mark.parametrize(
     ("name", "codec", "suffix", "encoded", "off"),
     [
@@ -258,6 +270,8 @@ def test_a_failure_on_the_way_leaves_nothing(film, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("seehear.media.remux.write_tracks", full)
-    with pytest.raises(DecodeError, match="No space left"):
+    with pytest.raises(SeehearError, match="clip cannot be written: No space left on device"):
         cut(film, film, 1.0, 2.0, str(tmp_path / "clip"))
     assert os.listdir(tmp_path) == []
+    with pytest.raises(DecodeError, match=r"none\.mp4: cannot be read \(No such file"):
+        cut(str(tmp_path / "none.mp4"), "", 1.0, 2.0, str(tmp_path / "clip"))
