@@ -9,7 +9,7 @@ import { stop } from "./player.js";
 export { cardKeys as keys };
 export const KEYS = [
   [["j", "k"], "next and previous result"], [["Enter"], "play it, or stop; open a photo"], [["←", "→"], "moments on its timeline"],
-  [["m"], "more like it"], [["l"], "copy a link to its moment"],
+  [["x"], "select it, or no longer"], [["m"], "more like it"], [["l"], "copy a link to its moment"],
 ];
 
 const K = 24, MOST = 192;
