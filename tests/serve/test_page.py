@@ -557,6 +557,23 @@ def test_a_line_says_how_far_the_folder_is_indexed(browser, tmp_path):
         page.wait_for_selector("#progress", state="hidden")
 
 
+def test_an_index_that_is_behind_says_so(browser, address):
+    with opened(browser, address) as page:
+
+        def behind(route):
+            status = route.fetch().json()
+            for run in status["runs"]:
+                run["behind"] = "208 of 301 clips are not indexed yet: run `seehear encode lib; seehear index lib`"
+            route.fulfill(json=status)
+
+        page.route("**/api/status", behind)
+        go(page)
+        said = "208 of 301 clips are not indexed yet. To index them: seehear encode lib; seehear index lib"
+        assert page.inner_text("#behind").strip() == said, "once, however many indexes lack them"
+        shoot(page, "behind")
+        accessible(page)
+
+
 def test_a_server_that_has_gone_is_said(browser, address):
     with opened(browser, address, refusals=True) as page:
         go(page)
