@@ -2,14 +2,14 @@
 
 import * as api from "./api.js";
 import { card, cardKeys, cardOf, KINDS } from "./cards.js";
-import { $, clock, h, many, problemBox } from "./dom.js";
+import { $, clock, h, many, nameOf, problemBox } from "./dom.js";
 import { counted, sections } from "./filmcards.js";
 import { stop } from "./player.js";
 
 export { cardKeys as keys };
 export const KEYS = [
   [["j", "k"], "next and previous result"], [["Enter"], "play it, or stop; open a photo"], [["←", "→"], "moments on its timeline"],
-  [["m"], "more like it"], [["l"], "copy a link to its moment"],
+  [["x"], "select it, or no longer"], [["m"], "more like it"], [["l"], "copy a link to its moment"],
 ];
 
 const K = 24, MOST = 192;
@@ -24,7 +24,10 @@ let parts = []; // {key, name, weight, text | clip | file}
 let pending = null; // aborts the search that is under way
 let shownK = K;
 
-export const called = (run) => run || "all together";
+export const called = (name) => {
+  const run = name && shell.about.runs.find((one) => one.name === name);
+  return run ? nameOf(run) : name || "all together";
+};
 
 // Returns the name under which the address keeps a file.
 export function addFile(file) {
