@@ -21,6 +21,11 @@ export const KEYS = [
   [["+", "−"], "zoom the timeline or the photo"], [["Esc"], "back to where you came from"],
 ];
 
+const sized = (bytes) => {
+  const [unit, name] = bytes < 1e6 ? [1e3, "kB"] : bytes < 1e9 ? [1e6, "MB"] : [1e9, "GB"];
+  return `${(bytes / unit).toFixed(bytes / unit < 10 ? 1 : 0)} ${name}`;
+};
+
 let view = null; // the file that is shown
 
 export async function show(outlet, params, shell) {
@@ -81,7 +86,7 @@ class FilmView {
     const { film } = this;
     const waiting = film.scenes.filter((scene) => !scene.searchable).length;
     const labels = [...new Set(film.scenes.flatMap((scene) => scene.labels))];
-    const size = film.bytes ? `${(film.bytes / (film.bytes < 1e6 ? 1e3 : 1e6)).toPrecision(3).replace(/\.0+$/, "")} ${film.bytes < 1e6 ? "kB" : "MB"}` : "";
+    const size = film.bytes ? sized(film.bytes) : "";
     const date = film.changed ? new Date(film.changed).toLocaleDateString([], { dateStyle: "medium" }) : "";
     const facts = [film.folder, this.lasts ? clock(Math.round(film.seconds)) : "", film.width ? `${film.width} × ${film.height}` : "", size, date];
     this.link = h("button", { type: "button", onclick: () => copy(this.address()) }, "Copy link");
@@ -256,6 +261,7 @@ class FilmView {
   fail(problem) {
     this.failed = true;
     this.playback?.pause();
+    this.note.hidden = true;
     this.player.replaceChildren(problemBox(problem));
     this.like.disabled = !this.film.scenes.some((scene) => scene.searchable);
   }

@@ -30,7 +30,7 @@ export class Playback {
   }
 
   told() {
-    this.on.told(this.film.played ? "Picture and sound, put together." : "Browsers do not play this kind of file: this is a preview made of it.");
+    this.on.told(this.film.played && this.film.separate_sound ? "Picture and sound, put together." : "Browsers do not play this kind of file: this is a preview made of it.");
   }
 
   seek(seconds) {
