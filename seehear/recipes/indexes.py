@@ -17,6 +17,7 @@ from seehear.search.behind import behind
 from seehear.search.index import IndexReport, build_index, indexes
 from seehear.space import SharedSpace, model_of
 from seehear.space.frozen import FROZEN, frozen_towers
+from seehear.space.lance import embedding_metadata
 from seehear.space.saved import verdict_of
 
 
@@ -43,7 +44,9 @@ def index_run(library: Library, run: str | Path, *, name: str = "", device: str 
     name = name or folder.name
     if verdict := verdict_of(folder):
         say(f"{folder.name}: {verdict['words']}")
-    report = build_index(library, space, name=name, model=str(folder))
+    report = build_index(
+        library, space, name=name, model=str(folder), metadata=embedding_metadata(library.uri, str(folder))
+    )
     calibrate_index(library, space, name)
     return report
 
@@ -86,7 +89,14 @@ def index_frozen(library: Library, *, device: str = "auto", spaces: Spaces | Non
         made = (first - timedelta(microseconds=n)).isoformat(timespec="microseconds")
         try:
             report = build_index(
-                library, space, name=index, model=f"{FROZEN}#{name}", modalities=modalities, frames=True, made=made
+                library,
+                space,
+                name=index,
+                model=f"{FROZEN}#{name}",
+                modalities=modalities,
+                frames=True,
+                made=made,
+                metadata=embedding_metadata(library.uri, f"{FROZEN}#{name}"),
             )
         except SeehearError as error:
             say(str(error))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from seehear.data.current import current_content
-from seehear.data.library import Library, table_name
+from seehear.data.library import Library, Reject, table_name
 from seehear.errors import require
 from seehear.search.index import indexes, versions
 
@@ -44,8 +44,12 @@ def _never_indexed(library: Library, name: str, modalities: list[str]) -> int:
     missing = ids.filter(pc.invert(pc.is_in(ids, value_set=_ids(library.table(table_name("vectors", name))))))
     if not len(missing):
         return 0
-    failed = {r.path.rpartition(" (")[0] for r in library.rejects() if r.stage.startswith("encode:")}
-    return len(set(missing.to_pylist()) - failed)
+    return len(set(missing.to_pylist()) - not_encodable(library.rejects()))
+
+
+def not_encodable(rejects: Iterable[Reject]) -> set[str]:
+    """Ids of the clips that an encoder could not read."""
+    return {reject.path.rpartition(" (")[0] for reject in rejects if reject.stage.startswith("encode:")}
 
 
 def _ids(table: Any, where: str | None = None) -> Any:

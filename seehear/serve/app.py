@@ -19,7 +19,7 @@ from starlette.requests import ClientDisconnect
 
 from seehear.errors import SeehearError
 from seehear.recipes.standing import Standing
-from seehear.serve import learning
+from seehear.serve import exports, film, films, learning, suggest
 from seehear.serve.config import ServeConfig
 from seehear.serve.files import TYPES
 from seehear.serve.guard import VIEWS, Guard
@@ -82,8 +82,9 @@ def create_app(
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(ClientDisconnect, _broken_off)
-    for route in (_searching, _media, learning.routes, _page):
-        route(app)
+    topics = (films, film, suggest, exports, learning)
+    for routes in (_searching, _media, *(topic.routes for topic in topics), _page):
+        routes(app)
     return app
 
 

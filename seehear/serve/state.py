@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,9 @@ class State:
         self.uploads = Uploads(self.quick, megabytes=config.upload_mb, seconds=config.upload_seconds)
         self.cache = DiskCache(config.cache_folder(library), config.cache_mb)
         self.learning = Learning(self.runs, self.cache)
+        self.background = ThreadPoolExecutor(1, "seehear")
+        """For what an answer does not wait for; a long job looks at `closing` now and then."""
+        self.closing = threading.Event()
         self._facets: tuple[int, Any] = (-1, {})
         self._behind: dict[str, tuple[Any, str]] = {}
         self.catching = None if progress else CatchUp(self.runs, self._behind_of)
@@ -80,6 +84,8 @@ class State:
         self.learning.close()
         if self.catching:
             self.catching.close()
+        self.closing.set()
+        self.background.shutdown(cancel_futures=True)
         self.quick.close()
         self.slow.close()
         self.uploads.close()
@@ -174,18 +180,27 @@ class State:
             elif isinstance(part, ClipPart) and part.clip not in clips:
                 raise Problem(404, "no_clip", f"the library has no clip {part.clip!r}")
             parts.append(asked)
-        found = opened.search.search(parts, k=query.k, kinds=query.kinds, filters=filters, fulltext=query.fulltext)
+        found = opened.search.search(
+            parts, k=query.k, kinds=query.kinds, filters=filters, fulltext=query.fulltext, by=query.by
+        )
+        folders, films = self.runs.folders, found.films if query.by == "film" else None
+        seconds = opened.library.seconds_of([film.source for film in films or ()])
         return Answer(
             run="",
             query=found.query,
             words=found.words,  # type: ignore[arg-type]  # one of the four
-            hits=[views.moment_view(hit, clips[hit.clip], self.runs.folders) for hit in found.hits],
+            hits=[] if films else [views.moment_view(hit, clips[hit.clip], folders) for hit in found.hits],
+            films=None
+            if films is None
+            else [views.film_view(f, clips[f.hits[0].clip], folders, seconds.get(f.source)) for f in films],
             indexed=found.indexed,
             clips=found.clips,
             milliseconds=0.0,
         )
 
     def _one_index(self, query: Query, filters: Filters) -> Answer:
+        if query.by == "film":
+            raise Problem(422, "by", "one index alone gives moments: ask for films without a run")
         run = self.runs.get(query.run)
         parts = [self._part(part, run) for part in query.parts]
         modalities = [m for m in query.modalities if m in run.space.modalities]
@@ -204,7 +219,7 @@ class State:
         sures = [hit.confidence for hit in hits if hit.confidence is not None]
         words: Any = in_words(max(sures)) if sures else None
         said = " + ".join(str(next(iter(part.model_dump(exclude={"weight"}).values()))) for part in query.parts)
-        return Answer(run=run.name, query=said, words=words, hits=hits, indexed=None, clips=None, milliseconds=0.0)
+        return Answer(run=run.name, query=said, words=words, hits=hits, milliseconds=0.0)
 
     def _part(self, part: TextPart | ClipPart | UploadPart, run: OpenRun) -> dict[str, Any]:
         if isinstance(part, TextPart):
@@ -222,7 +237,7 @@ class State:
         path = self.file(clip, "video")
         first, last = (0.0, 0.0) if views.is_still(clip) else (clip.start, clip.end)
         at = (first + last) / 2 if at is None or not first <= at < last else at
-        return self._made(path, "poster", at, lambda out: write(out, self.quick(jobs.poster, str(path), at, last)))
+        return self.made(path, "poster", at, lambda out: write(out, self.quick(jobs.poster, str(path), at, last)))
 
     def peaks(self, clip: Clip) -> dict[str, Any]:
         path = self.file(clip, "audio")
@@ -230,7 +245,7 @@ class State:
         def make(out: Path) -> None:
             write(out, json.dumps(self.quick(jobs.peaks, str(path), clip.start, clip.end)).encode())
 
-        found = self._made(path, "peaks", (clip.start, clip.end), make)
+        found = self.made(path, "peaks", (clip.start, clip.end), make)
         end = min(clip.end, clip.start + jobs.PEAKS_SECONDS)
         return {"start": clip.start, "end": end, "peaks": json.loads(found.read_text())}
 
@@ -247,9 +262,10 @@ class State:
         def make(out: Path) -> None:
             self.slow(jobs.preview, video, audio, start, end, str(out))
 
-        return self._made(Path(video or audio), "preview", (audio, start, end), make)
+        return self.made(Path(video or audio), "preview", (audio, start, end), make)
 
-    def _made(self, path: Path, what: str, key: Any, make: Any) -> Path:
+    def made(self, path: Path, what: str, key: Any, make: Callable[[Path], None]) -> Path:
+        """What `make` writes from a media file, out of the cache where it is there."""
         stat = path.stat()
         try:
             return self.cache.get(what, str(path), stat.st_size, stat.st_mtime_ns, key, make=make)

@@ -5,6 +5,7 @@ import { $, h, many, nameOf, problemBox, toast } from "./dom.js";
 import { stop } from "./player.js";
 import * as results from "./results.js";
 import * as router from "./router.js";
+import { attach } from "./suggest.js";
 
 const KEYS = [[["/"], "write words"], [["Esc"], "stop, close"]];
 
@@ -167,6 +168,7 @@ function listen() {
   for (const id of ["run", "with"]) $(id).addEventListener("change", () => choose(id));
   $("details").addEventListener("toggle", () => document.body.classList.toggle("detailed", $("details").open));
   $("keys").addEventListener("click", help);
+  attach($("q"), $("ask"), shell.search);
   watchDrops();
   watchKeys();
 }
@@ -181,11 +183,11 @@ async function main() {
   prepare();
   listen();
   showProgress();
-  if (about.problem) {
+  if (about.problem) setInterval(askAgain, 3000);
+  if (about.problem && about.problem.code !== "indexing") { // else home shows what there is by now
     shell.title("");
     shell.problem(about.problem);
     $("problem").append(h("p", { class: "soft" }, "This page updates automatically."));
-    setInterval(askAgain, 3000);
   } else await router.start($("view"), shell, follow);
   document.documentElement.dataset.ready = "yes";
 }
