@@ -23,12 +23,12 @@ _ALIKE = 1e-5  # between unit vectors in half precision
 _OTHER, _NONE = "others", "none"
 
 
-def clip_vectors(library: Library, name: str, most: int) -> tuple[list[str], np.ndarray]:
-    """Ids, and (N, E) the mean unit vector of each clip."""
+def clip_vectors(library: Library, name: str, most: int, where: str | None = None) -> tuple[list[str], np.ndarray]:
+    """Ids, and (N, E) the mean unit vector of each clip, of the rows that an SQL condition keeps."""
     table = library.vectors("vectors", name)
     every = max(1, math.ceil(library.count_clips() / most))
     sums: dict[str, np.ndarray] = {}
-    for part in table.scan():
+    for part in table.scan(where):
         for clip, vector_E in zip(part.ids, unit(part.vectors), strict=True):
             if not np.isfinite(vector_E).all():
                 continue

@@ -283,7 +283,7 @@ class State:
             ids, vectors_NE = projection.clip_vectors(library, run.name, projection.MOST[method])
             clips = projection.clips_in_order(library, ids)
             xy, clusters = self.slow(projection.project, vectors_NE, method) if ids else (np.zeros((0, 2)), np.zeros(0))
-            seen = self._things_seen(run, vectors_NE, clips, clusters)
+            seen = self._things_seen(library, run, dict(zip(ids, clusters.tolist(), strict=True)), method)
             write(out, json.dumps(projection.draw(ids, clips, xy, clusters, seen)).encode())
 
         where = (self.runs.uri, run.name, run.changed, run.space.fingerprint, version, method)
@@ -294,15 +294,19 @@ class State:
         return MapView(run=run.name, method=method, total=library.count_clips(), **drawn)  # type: ignore[arg-type]
 
     def _things_seen(
-        self, run: OpenRun, vectors_NE: np.ndarray, clips: Sequence[Clip | None], clusters: np.ndarray
+        self, library: Library, run: OpenRun, clusters: dict[str, int], method: str
     ) -> dict[int, list[str]]:
         """Names of what is seen in clusters, where the run compares pictures with words."""
         calibration = Calibration(self.runs.about().get(run.name, {}))
-        pictured = np.array([clip is not None and clip.has_video for clip in clips], dtype=bool)
-        if "seen" not in calibration.scales or "text" not in run.space.modalities or not pictured.any():
+        if "seen" not in calibration.scales or "text" not in run.space.modalities:
+            return {}
+        ids, vectors_NE = projection.clip_vectors(library, run.name, projection.MOST[method], "modality = 'video'")
+        of_N = np.array([clusters.get(i, -1) for i in ids], np.int64)
+        known_N = of_N >= 0
+        if not known_N.any():
             return {}
         try:
-            return things_seen(vectors_NE[pictured], clusters[pictured], run.space.encode_query, calibration, "seen")
+            return things_seen(vectors_NE[known_N], of_N[known_N], run.space.encode_query, calibration, "seen")
         except SeehearError:  # no encoder of words here: the map is drawn without such names
             return {}
 
