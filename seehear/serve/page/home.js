@@ -91,16 +91,13 @@ class Head {
     return this.shell.about.clips ? "This library holds texts alone" : "No films, photos or sounds yet";
   }
 
-  // What can be searched, and what happens at the moment.
+  // What can be searched; what happens at the moment stands in the line above.
   said(list, now) {
     const waiting = list.waiting.index || 0;
     if (!list.total) return [this.empty(now)];
     const nothing = !this.shell.about.runs.length;
     const done = nothing ? "Nothing can be searched yet" : waiting ? `${many(waiting, "file is", "files are")} not searchable in full yet` : "All can be searched";
     const aside = list.kinds.aside ? [`, ${many(list.kinds.aside, ...NAMES.aside)}`] : [];
-    const left = now?.seconds_left != null ? `, about ${clock(Math.round(now.seconds_left))} left` : "";
-    if (now?.state === "working") return [`${done}${aside}. Now: ${now.step}${left}.`];
-    if (now?.state === "waiting") return [`${done}${aside}. ${now.line}.`];
     return [`${done}${aside}.`];
   }
 
