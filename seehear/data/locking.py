@@ -1,16 +1,40 @@
-"""One writer at a time: who writes a library, or the folder of a run, holds a lock that goes with the process, however
-it ends."""
+"""Locks between processes, on every system: a lock goes with its process, however that ends. One writer at a time holds
+a library or the folder of a run, and one process keeps a library up to date with its folder."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO
+
+import portalocker
+from portalocker.exceptions import AlreadyLocked, LockException
 
 from seehear.errors import SeehearError
 from seehear.progress import say
+
+_LEARNING = ".learning"
+
+
+class Busy(Exception):
+    """Another process holds the lock."""
+
+
+@contextmanager
+def locked(path: Path, *, shared: bool = False, wait: bool = False) -> Iterator[bool]:
+    """Holds a lock file, which is made where it is missing and never holds data: Windows lets no other process read a
+    locked file. Gives False on a file system without locks. Raises `Busy` unless `wait`, `OSError` where the file
+    cannot be made."""
+    flags = portalocker.LOCK_SH if shared else portalocker.LOCK_EX
+    with open(path, "a") as file:
+        try:
+            portalocker.lock(file, flags if wait else flags | portalocker.LOCK_NB)
+        except AlreadyLocked as error:
+            raise Busy(str(path)) from error
+        except LockException:
+            yield False
+        else:
+            yield True
 
 
 @contextmanager
@@ -26,62 +50,58 @@ def writing(uri: str | Path, *tables: str) -> Iterator[None]:
         yield
 
 
-@dataclass
-class Keeper:
-    """Who keeps a library up to date with its folder."""
-
-    alone: bool
-    """Whether that is this process."""
-    address: str = ""
-    """Of the other's page, if it has one."""
-    _file: IO[str] | None = None
-
-    def announce(self, address: str) -> None:
-        """Says where the page is, to those who come later."""
-        if self._file is not None:
-            self._file.truncate(0)
-            self._file.write(address)
-            self._file.flush()
+@contextmanager
+def keeper(uri: str | Path) -> Iterator[bool]:
+    """Keeps a library up to date with its folder; gives False where another process does so already. Object storage has
+    no lock for it, so all are alone there."""
+    with ExitStack() as held:
+        alone = True
+        if "://" not in str(uri):
+            Path(uri).mkdir(parents=True, exist_ok=True)
+            try:
+                held.enter_context(locked(Path(uri) / ".keeper"))
+            except Busy:
+                alone = False
+        yield alone
 
 
 @contextmanager
-def keeper(uri: str | Path) -> Iterator[Keeper]:
-    """Keeps a library up to date, unless another process does so already. Object storage has no lock for it, so all are
-    alone there."""
-    if "://" in str(uri):
-        yield Keeper(alone=True)
+def learning(uri: str | Path) -> Iterator[None]:
+    """Learns from a library, alone: raises `SeehearError` while another process does."""
+    if "://" in str(uri):  # no lock
+        yield
         return
-    import fcntl
-
-    Path(uri).mkdir(parents=True, exist_ok=True)
-    path = Path(uri) / ".keeper"
-    with open(path, "a+", encoding="utf-8") as file:  # what the other wrote stays until the lock is held
+    with ExitStack() as held:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield Keeper(alone=False, address=path.read_text(encoding="utf-8").strip())
-            return
+            held.enter_context(locked(Path(uri) / _LEARNING))
+        except Busy as error:
+            raise SeehearError(
+                f"another process is learning from {uri}: wait until it has ended, or stop it there"
+            ) from error
         except OSError:
-            pass  # a file system without locks: `writing` says so
-        with suppress(OSError):
-            path.chmod(0o600)
-        file.truncate(0)
-        yield Keeper(alone=True, _file=file)
-        file.truncate(0)
+            pass  # a library that cannot be written
+        yield
+
+
+def is_learning(uri: str | Path) -> bool:
+    """Whether a process learns from a library."""
+    try:
+        with learning(uri):
+            return False
+    except SeehearError:
+        return True
 
 
 @contextmanager
 def _lock(folder: Path, table: str, *, shared: bool) -> Iterator[None]:
-    import fcntl
-
-    with open(folder / f".lock{table and '.'}{table}", "w") as file:
+    with ExitStack() as held:
         try:
-            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+            has_locks = held.enter_context(locked(folder / f".lock{table and '.'}{table}", shared=shared))
+        except Busy as error:
             raise SeehearError(
                 f"{folder} is being written by another process{table and f' ({table})'}: run the same command again "
                 "when that has ended"
             ) from error
-        except OSError:
+        if not has_locks:
             say(f"{folder} is on a file system without locks: let no two processes write it at once")
         yield

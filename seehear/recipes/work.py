@@ -32,7 +32,7 @@ from seehear.encoders import Encoder
 from seehear.encoders.presets import preset_encoders, strongest_at_hand
 from seehear.errors import SeehearError, refusal
 from seehear.progress import Interrupted, StatusLine, overheard
-from seehear.recipes.indexes import Spaces, index_frozen
+from seehear.recipes.indexes import Spaces, index_frozen, index_learned
 from seehear.recipes.standing import Pace, Standing, State
 from seehear.search.index import indexed_clips, versions
 
@@ -89,7 +89,7 @@ class Work:
                 self._looked = part == self._look
                 return True
         if self._due:
-            self.index()
+            self.index(learned=True)
             return True
         if self._standing.state == "working":
             library = self._library()
@@ -254,16 +254,18 @@ class Work:
 
     # -- what can be searched ----------------------------------------------------------------------------------------
 
-    def index(self) -> None:
-        """Indexes what is encoded."""
+    def index(self, *, learned: bool = False) -> None:
+        """Indexes what is encoded; with `learned` for the newest trained run too, whose model must be loaded for it."""
         library = self._library()
-        self._due = False
+        self._due = not learned
         if library is None or not library.encoders():
             return
         began, loaded = time.monotonic(), bool(self._spaces)
         try:
             index_frozen(library, device=self.device, spaces=self._spaces)
-        except SeehearError as error:  # nothing could be encoded
+            if learned:
+                index_learned(library, device=self.device)
+        except SeehearError as error:  # nothing could be encoded, or the trained model is gone
             self._note(str(error))
         self._indexed_at = time.monotonic()
         self._index_took = self._indexed_at - began if loaded else 0.0  # the first one loads models

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +23,18 @@ def behind(library: Library, name: str) -> str:
         count += _changed(library, name)
     if not count:
         return ""
-    model = about.get("model", "")
-    words = ["seehear", "index", library.uri]
-    if not model.startswith("frozen:"):
-        words += [model or "RUN", *(["--name", name] if name != Path(model).name else [])]
     return (
         f"{count:,} of {library.count_clips():,} clips {'is' if count == 1 else 'are'} not indexed yet: run "
-        f"`seehear encode {shlex.quote(library.uri)}; {shlex.join(words)}`"
+        f"`seehear encode {shlex.quote(library.uri)}; seehear {shlex.join(index_command(library.uri, name, about))}`"
     )
+
+
+def index_command(uri: str, name: str, about: Mapping[str, Any]) -> list[str]:
+    """Words of the command that brings an index up to date with what is encoded. `about`: what `indexes` says of it."""
+    model = str(about.get("model", ""))
+    if model.startswith("frozen:"):
+        return ["index", uri]
+    return ["index", uri, model or "RUN", *(["--name", name] if name != Path(model).name else [])]
 
 
 def _never_indexed(library: Library, name: str, modalities: list[str]) -> int:

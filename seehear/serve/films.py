@@ -34,9 +34,7 @@ _PAUSE = 10.0
 
 class FilmView(BaseModel):
     name: str = Field(description="path of the file in the library: `source` of its clips")
-    kind: FilmKind = Field(
-        description="aside: it could not be used; see `problem`"
-    )
+    kind: FilmKind = Field(description="aside: it could not be used; see `problem`")
     seconds: float = Field(description="length; 0 for a picture")
     folder: str = Field(description="'' for files that lie in no folder of the media folder")
     date: float | None = Field(description="when the file was last changed, in seconds since 1970; null if not known")

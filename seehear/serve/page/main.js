@@ -1,7 +1,7 @@
 // The shell: the top bar, the views by address, the progress line, dropped files and keys.
 
 import * as api from "./api.js";
-import { $, h, many, problemBox, toast } from "./dom.js";
+import { $, h, many, nameOf, problemBox, toast } from "./dom.js";
 import { stop } from "./player.js";
 import * as results from "./results.js";
 import * as router from "./router.js";
@@ -15,6 +15,12 @@ const shell = {
   get about() { return about; },
   go: router.go,
   toast,
+  // Asks the server again what there is: an index may have come.
+  async refresh() {
+    about = await api.status();
+    prepare();
+    follow(router.view().name, new URLSearchParams(location.search));
+  },
   // Searches for words with the filters of the results that are shown, if any.
   search(words) {
     const params = asked();
@@ -107,8 +113,8 @@ function option(value, name = value) {
 function prepare() {
   $("library").textContent = `${about.library.split("/").pop()} · ${many(about.clips, "clip")}`;
   $("library").title = about.library;
-  $("run").replaceChildren(option("", results.called("")), ...about.runs.map((run) => option(run.name)));
-  $("with").replaceChildren(option("", "none"), ...about.runs.map((run) => option(run.name)));
+  $("run").replaceChildren(option("", results.called("")), ...about.runs.map((run) => option(run.name, nameOf(run))));
+  $("with").replaceChildren(option("", "none"), ...about.runs.map((run) => option(run.name, nameOf(run))));
   $("details").hidden = !about.runs.length;
   $("ask").hidden = Boolean(about.problem);
 }
