@@ -139,6 +139,22 @@ def test_arrows_move_and_enter_opens(browser, address):  # noqa: F811
         page.wait_for_url("**/film?file=trips%2Ffilm+1.mp4")
 
 
+def test_going_back_finds_the_place_again(browser, address):  # noqa: F811
+    films = [film(n) for n in range(1000)]
+    with opened(browser, address, viewport=WIDE, refusals=True) as page:  # the film is made up
+        serve(page, films)
+        go(page)
+        page.evaluate("scrollTo(0, 20000)")
+        here = "document.elementFromPoint(700, 500)?.closest('.tile')?.dataset.place"
+        until(page, f"Number({here}) > 600")
+        place = page.evaluate(here)
+        tile(page, place).click()
+        page.wait_for_url("**/film?**")
+        page.go_back()
+        until(page, f"{here} === '{place}'")
+        assert page.evaluate("scrollY") == 20_000
+
+
 def test_a_film_plays_silently_under_the_pointer_unless_motion_is_unwanted(browser, address):  # noqa: F811
     with opened(browser, address, viewport=WIDE) as page:
         go(page)
