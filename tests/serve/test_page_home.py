@@ -82,7 +82,7 @@ def test_groups_names_lengths_and_what_waits(browser, address):  # noqa: F811
         assert page.locator("#films h2").all_inner_texts() == [
             "May 2025 3",
             "Without a date 2",
-            "Set aside: these files could not be used 1",
+            "Files that could not be used 1",
         ]
         assert page.inner_text(".state") == "2 files are not searchable in full yet, 1 file set aside."
         expect(page.locator("#progress")).to_have_text(working["line"])

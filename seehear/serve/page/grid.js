@@ -11,7 +11,8 @@ const GAP = 14, CAPTION = 52, HEAD = 58; // pixels; as home.css has them
 const NEAR = 600; // pixels above and below what is in sight
 
 export class Grid {
-  constructor() {
+  constructor(shell) {
+    this.shell = shell;
     this.parts = new Map(); // number of a part -> its films, or the promise of them
     this.tiles = new Map(); // place -> tile
     this.sections = new Map(); // group number -> its section and list
@@ -143,7 +144,7 @@ export class Grid {
   }
 
   title({ by, key }) {
-    if (by === "aside") return "Set aside: these files could not be used";
+    if (by === "aside") return "Files that could not be used";
     if (by === "folder") return key.replace(/^\.\//, "") || this.list.root || "Top folder";
     if (!key) return "Without a date";
     const [year, month] = key.split("-").map(Number);
@@ -196,7 +197,7 @@ export class Grid {
   }
 
   face(tile, film, place) {
-    const face = faceOf(tile, film, { working: this.working, preview: this.preview });
+    const face = faceOf(tile, film, { working: this.working, some: this.shell.about.runs.length > 0, preview: this.preview });
     face.tabIndex = place === kept.at ? 0 : -1;
     face.addEventListener("focus", () => this.here(place));
     tile.append(face);

@@ -1,7 +1,7 @@
 // Home: what the library holds, what of it can be searched, and all of it as a grid by date or by folder.
 
 import * as api from "./api.js";
-import { h, many, problemBox } from "./dom.js";
+import { h, many } from "./dom.js";
 import { Grid, kept, PART } from "./grid.js";
 
 export const KEYS = [[["↑", "↓", "←", "→"], "move through the grid"], [["Enter"], "open the film or photo"]];
@@ -14,8 +14,7 @@ export const keys = (event) => Boolean(grid?.key(event));
 export async function show(outlet, params, shell) {
   const [list, now] = await Promise.all([api.films(kept.by, 0, PART), api.progress().catch(() => null)]);
   const head = new Head(shell, (by) => { kept.by = by; kept.at = 0; refresh(true); });
-  const mine = (grid = new Grid());
-  if (shell.about.problem) outlet.append(h("section", { id: "problem", "aria-label": "What happens" }, problemBox(shell.about.problem, { class: "problem steps" })));
+  const mine = (grid = new Grid(shell));
   outlet.append(head.element, mine.element);
   draw(list, now);
   let timer = setTimeout(watch, 2500);
@@ -54,7 +53,7 @@ class Head {
   constructor(shell, choose) {
     this.shell = shell;
     this.count = h("h1", { class: "count" });
-    this.state = h("p", { class: "soft state", role: "status" });
+    this.state = h("p", { class: "soft state", role: "status", id: shell.about.problem ? "problem" : null });
     this.bar = h("progress", { "aria-label": "Indexing", max: "1", hidden: true });
     this.switch = ["date", "folder"].map((by) => {
       const box = h("input", { type: "radio", name: "by", value: by, checked: by === kept.by, onchange: () => choose(by) });
@@ -85,14 +84,14 @@ class Head {
   said(list, now) {
     const waiting = list.waiting.index || 0;
     if (!list.total) return [this.empty(now)];
-    const nothing = !this.shell.about.runs.length;
-    const done = nothing ? "Nothing can be searched yet" : waiting ? `${many(waiting, "file is", "files are")} not searchable in full yet` : "All can be searched";
-    const aside = list.kinds.aside ? [`, ${many(list.kinds.aside, ...NAMES.aside)}`] : [];
+    const done = !this.shell.about.runs.length ? "Nothing can be searched yet"
+      : waiting ? `${many(waiting, "file is", "files are")} not searchable in full yet` : "All can be searched";
+    const aside = list.kinds.aside ? `, ${many(list.kinds.aside, ...NAMES.aside)}` : "";
     return [`${done}${aside}.`];
   }
 
   empty(now) {
-    if (now?.state === "working") return "The folder is being looked through. Films, photos and sounds appear here as they are found.";
+    if (now?.state === "working") return "Nothing can be searched yet. Films, photos and sounds appear here as they are found.";
     if (now?.state === "waiting") return `${now.line}. They appear here as soon as there are any.`;
     if (this.shell.about.clips) return `${many(this.shell.about.clips, "text")}: search them above.`;
     return "Give the library a folder of media: seehear prepare FOLDER --library " + this.shell.about.library;

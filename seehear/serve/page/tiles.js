@@ -10,19 +10,19 @@ const SETTLED = 120; // milliseconds that a tile stays before its picture is ask
 const HOVERED = 300, PREVIEW = 6; // milliseconds before a preview plays, and its seconds
 const WAITS = { scenes: "Scenes not found yet", speech: "Speech not read yet", screen: "Text on screen not read yet" };
 
-// `working`: the folder is being indexed.
-export function faceOf(tile, film, { working, preview }) {
+// `working`: the folder is being indexed; `some`: something of it can be searched.
+export function faceOf(tile, film, { working, some, preview }) {
   const aside = film.kind === "aside";
   const length = film.seconds ? h("span", { class: "length" }, clock(Math.max(1, Math.round(film.seconds)))) : null;
-  const waits = waitsFor(film, working);
-  const told = film.problem || [film.kind === "sound" ? "Sound" : "", dated(film.date)].filter(Boolean).join(" · ");
-  const picture = h("span", { class: "picture" }, length, waits && h("span", { class: "waits" }, waits));
+  const waits = some ? waitsFor(film, working) : "";
+  const told = aside ? film.folder : film.problem || [film.kind === "sound" ? "Sound" : "", dated(film.date)].filter(Boolean).join(" · ");
+  const picture = h("span", { class: "picture" }, aside ? h("span", { class: "why" }, film.problem) : length, waits && h("span", { class: "waits" }, waits));
   tile.classList.add(film.kind);
   if (film.kind === "video") preview.watch(tile, picture, film);
   if (!aside) tile.timer = setTimeout(() => pictured(picture, () => (film.kind === "sound" ? waveform : poster)(picture, film)), SETTLED);
   return h(aside ? "div" : "a", { class: "face", href: aside ? null : `/film?${new URLSearchParams({ file: film.name })}` }, picture,
     h("span", { class: "name", title: [film.name, ...film.also].join("\n") }, film.name.split("/").pop()),
-    h("span", { class: film.problem ? "soft why" : "soft", title: film.problem || null }, told));
+    h("span", { class: film.problem && !aside ? "soft why" : "soft", title: film.problem || null }, told));
 }
 
 function waitsFor(film, working) {
