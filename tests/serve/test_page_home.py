@@ -150,23 +150,29 @@ def test_going_back_finds_the_place_again(browser, address):  # noqa: F811
         place = page.evaluate(here)
         tile(page, place).click()
         page.wait_for_url("**/film?**")
+        page.wait_for_selector("#films", state="detached")
         page.go_back()
-        until(page, f"{here} === '{place}'")
-        assert page.evaluate("scrollY") == 20_000
+        until(page, f"{here} === '{place}' && scrollY === 20000")
 
 
-def test_a_film_plays_silently_under_the_pointer_unless_motion_is_unwanted(browser, address):  # noqa: F811
+@pytest.mark.parametrize("name", ["train.mp4", "morning.avi"], ids=["played", "made playable"])
+def test_a_film_plays_silently_under_the_pointer(browser, address, name):  # noqa: F811
     with opened(browser, address, viewport=WIDE) as page:
         go(page)
         page.get_by_label("By folder").check()
-        tile(page, 0).hover()
+        page.locator("#films h2", has_text="clips").wait_for()
+        page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
+        page.locator("#films .face", has_text=name).hover()
         until(page, "document.querySelector('#films video')?.currentTime > 0.1")
         assert page.evaluate("document.querySelector('#films video').muted")
         page.mouse.move(5, 5)
         until(page, "!document.querySelector('#films video')")
+
+
+def test_nothing_plays_where_motion_is_unwanted(browser, address):  # noqa: F811
     with opened(browser, address, viewport=WIDE, reduced_motion="reduce") as page:
+        serve(page, [film(0)])
         go(page)
-        page.get_by_label("By folder").check()
         tile(page, 0).hover()
         page.wait_for_timeout(500)
         assert page.locator("#films video").count() == 0
