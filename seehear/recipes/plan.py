@@ -68,7 +68,7 @@ class Plan:
         parts = [_table(self.recipes)] if any(e.how for e in self.recipes) else []
         parts += [f"{e.recipe}: {e.why_not}" for e in self.recipes if e.why_not]
         then = f"next: seehear {'train' if self.choice.recipe else 'index'} {self.library}"
-        return "\n".join([*parts, "", self.recommendation(), then])
+        return "\n".join([self.recommendation(), "", *parts, then])
 
     def plain(self) -> dict[str, Any]:
         found = {**asdict(self), "recommendation": self.recommendation()}

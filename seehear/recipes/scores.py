@@ -42,6 +42,10 @@ class ClipScores:
     gallery: int
     """Clips that are looked through."""
 
+    def take(self, at: np.ndarray) -> ClipScores:
+        """Those of the clips at these places."""
+        return ClipScores(self.clips[at], self.first[at], self.ten[at], self.gallery)
+
 
 def clip_scores(
     spaces: Mapping[str, tuple[Modality, ...]],

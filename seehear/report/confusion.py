@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from seehear.evaluation.report import Report, TaskResult
+from seehear.evaluation.report import Report
+from seehear.evaluation.results import TaskResult
 from seehear.report.markup import Markup, element
 from seehear.report.numbers import direction
 from seehear.report.page import captioned, folded, paragraph, percent, table

@@ -15,7 +15,7 @@ import numpy as np
 from seehear.data.library import Clip
 from seehear.data.records import digest
 from seehear.evaluation.embedded import Embedded
-from seehear.evaluation.report import TaskResult
+from seehear.evaluation.results import TaskResult
 from seehear.report.markup import Markup, element
 from seehear.report.media import Key, Media
 

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from seehear.evaluation.bootstrap import FEW_GROUPS, Comparison
-from seehear.evaluation.report import MAIN, NOT_PERCENT, SHOWN, Report, TaskResult, cell, compare_reports
+from seehear.evaluation.report import Report, cell, compare_reports
+from seehear.evaluation.results import MAIN, NOT_PERCENT, SHOWN, TaskResult
+from seehear.evaluation.verdict import rivals
 from seehear.progress import counted
 from seehear.report.figures import Line, Mark, intervals, legend
 from seehear.report.markup import Markup, element
 from seehear.report.page import folded, paragraph, percent, table, table_row
 
-FROZEN = ("frozen", "asif", "frozen encoder")
-"""Models that are the frozen encoders themselves."""
 _ARROW = " \N{RIGHTWARDS ARROW} "
 _DECIDED = "R@10"
 """What the run is compared by with the best closed form."""
@@ -53,11 +53,7 @@ def rows_of(report: Report, own: Sequence[str], kinds: Sequence[str], metric: st
         run = next((results[name] for name in own if name in results), None)
         if run is None or metric not in run.metrics:
             continue
-        others = [r for name, r in results.items() if not _of_run(name, own) and metric in r.metrics]
-        others.sort(key=lambda r: -r.metrics[metric])
-        as_they_are = [r for r in others if r.model in FROZEN or r.model.startswith("frozen ")]
-        closed = next((r for r in others if r not in as_they_are), None)
-        found.append(Row(run, closed, next(iter(as_they_are), None)))
+        found.append(Row(run, *rivals(list(results.values()), task, own, metric)))
     return sorted(found, key=lambda row: (bool(set("+|") & set(row.run.task)), -row.run.counts.get("groups", 0)))
 
 
@@ -114,11 +110,6 @@ def arrows(text: str) -> str:
 
 def direction(task: str) -> str:
     return arrows(task).replace("|", " or ").replace("+", " + ").replace("~", " ~ ")
-
-
-def _of_run(model: str, own: Sequence[str]) -> bool:
-    """The run's spaces, and what is made of them: 'fusemix, weighted', 'fusemix + NNN'."""
-    return any(model == name or model.startswith((f"{name},", f"{name} +")) for name in own)
 
 
 def _line(row: Row, metric: str) -> Line:

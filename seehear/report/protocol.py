@@ -14,7 +14,8 @@ import numpy as np
 
 from seehear.errors import SeehearError
 from seehear.evaluation.protocols import TAGS, PublishedNumber
-from seehear.evaluation.report import NOT_PERCENT, Report, TaskResult
+from seehear.evaluation.report import Report
+from seehear.evaluation.results import NOT_PERCENT, TaskResult
 from seehear.progress import counted
 from seehear.recipes.bench import space_names
 from seehear.recipes.protocol_run import Fusion, ProtocolReport, protocol_vectors

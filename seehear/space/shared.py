@@ -166,7 +166,8 @@ class SharedSpace:
 
     def _encode(self, items: Sequence[Item] | Item, batch_size: int, *, query: bool = False) -> np.ndarray:
         items = [items] if isinstance(items, str | Mapping) else list(items)
-        samples = [self._samples(item, number) for number, item in enumerate(items)]
+        several = len(items) > 1
+        samples = [self._samples(item, f"item {n}" if several else "the item") for n, item in enumerate(items)]
         total = np.zeros((len(items), self.dim), np.float32)
         for m in self.modalities:
             rows = [i for i, own in enumerate(samples) if m in own]
@@ -256,21 +257,22 @@ class SharedSpace:
             self._loaded[name] = encoder
         return self._loaded[name]
 
-    def _samples(self, item: Item, number: int) -> dict[Modality, Sample]:
+    def _samples(self, item: Item, name: str) -> dict[Modality, Sample]:
         given: dict[str, Any] = {"text": item} if isinstance(item, str) else dict(item)
         start, end = given.pop("start", None), given.pop("end", None)
         samples: dict[Modality, Sample] = {}
         for kind, value in given.items():
             if kind not in _KINDS:
-                raise unknown(f"key of item {number}", kind, [*_KINDS, "start", "end"])
+                raise unknown(f"key of {name}", kind, [*_KINDS, "start", "end"])
             m = _KINDS[kind]
             if m not in self.encoders:
-                raise SeehearError(f"item {number}: this space has no {m} (it has {', '.join(self.modalities)})")
+                where = f"{name}: " if name != "the item" else ""
+                raise SeehearError(f"{where}this space has no {m} (it has {', '.join(self.modalities)})")
             if m in samples:
-                raise SeehearError(f"item {number} has both an image and a video: give one")
+                raise SeehearError(f"{name} has both an image and a video: give one")
             samples[m] = Sample(text=value) if kind == "text" else _window(str(value), kind, start, end)
         if not samples:
-            raise SeehearError(f"item {number} is empty: give {', '.join(_KINDS)}")
+            raise SeehearError(f"{name} is empty: give {', '.join(_KINDS)}")
         return samples
 
 
