@@ -24,18 +24,16 @@ GROUPS: dict[str, dict[str, Command]] = {
         "find": Command(
             "moments.Find", '~/recordings "red truck"', "moments in a folder: seen, heard, spoken, written"
         ),
-        "search": Command(
-            "search.Search", 'lib "a dog barks"', "clips of a library, by words, --audio, --video or --image"
-        ),
+        "search": Command("search.Search", 'lib "a dog barks"', "clips of a library: words, --audio, --video, --image"),
         "serve": Command("search.Serve", "lib", "the search page of a library"),
-        "demo": Command("machine.Demo", "", "films, photos and sounds that ship with it, found by words"),
+        "demo": Command("machine.Demo", "", "films, photos and sounds that ship with it"),
     },
     "Step by step": {
         "prepare": Command("library.Prepare", "~/recordings --library lib", "clips, with the words of their subtitles"),
         "import": Command("library.Import", "clotho --root DIR --library lib", "standard data sets, from their files"),
         "transcribe": Command("texts.Transcribe", "lib", "what is said, with its times; your own texts stay"),
         "ocr": Command("texts.Ocr", "lib", "what stands written in films and pictures"),
-        "encode": Command("library.Encode", "lib", "frozen encoders -> cached latents; resumes where it stopped"),
+        "encode": Command("library.Encode", "lib", "frozen encoders, once for each clip; resumes"),
         "index": Command("search.Index", "lib", "makes it searchable: nothing trained, or a run beside it"),
         "info": Command("library.Info", "lib", "what the library holds"),
         "drop": Command("library.Drop", "lib vectors_old", "delete the vectors of a deleted run"),
@@ -45,13 +43,11 @@ GROUPS: dict[str, dict[str, Command]] = {
         "train": Command("model.train", "lib", "learn from it: kept only where that is better"),
         "evaluate": Command("model.Evaluate", "runs/fusemix", "held-out retrieval against chance and closed forms"),
         "report": Command("model.Report", "runs/fusemix", "its page again: numbers, and examples to see and hear"),
-        "compare": Command(
-            "model.Compare", "runs/a runs/b", "the same queries, paired: differences, intervals, p values"
-        ),
+        "compare": Command("model.Compare", "runs/a runs/b", "two runs on the same queries, with intervals"),
     },
     "Research": {
         "study encoders": Command("study.Encoders", "lib", "which encoders will fuse well; --check trains them"),
-        "study data": Command("study.Data", "lib", "recall against number of pairs, and what more would bring"),
+        "study data": Command("study.Data", "lib", "would more clips help: recall by number of pairs"),
         "study selection": Command("study.SelectionStudy", "lib", "diverse, agreeing or any clips: which to train on"),
         "study modalities": Command("study.Modalities", "lib", "what each modality, pair, loss term and space adds"),
         "select": Command("study.Select", "lib --clips 1000", "the training clips that differ most"),
