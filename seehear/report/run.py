@@ -111,8 +111,9 @@ def run_page(
         Section("data", "The data", read.get("data", NONE), folded=True),
         Section("reproduce", "Make it again", reproduce_section(run, report), folded=True),
     ]
+    method = own[0].partition("/")[0]
     return page(
-        f"{run.name}: {own[0].partition('/')[0]} on {report.split}",
+        f"{run.name}{'' if run.name == method else f' ({method})'} on the {report.split} clips",
         _lead(run, folder or run, report, warnings),
         sections,
     )

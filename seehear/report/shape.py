@@ -61,6 +61,6 @@ def _gaps(report: Report, model: str) -> list[list[Any]]:
                 f"{round(gap[name], 2) + 0.0:.2f}" if name in gap else "-"
                 for name in ("distance", "matched", "unmatched")
             ]
-            shares = [f"{hubs['skew']:.1f}", percent(hubs["largest"]), percent(hubs["orphans"])]
+            shares = [f"{round(hubs['skew'], 1) + 0.0:.1f}", percent(hubs["largest"]), percent(hubs["orphans"])]
             rows.append([direction(result.task), *known, *shares])
     return rows
