@@ -3,6 +3,7 @@ it ends."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -12,17 +13,35 @@ from typing import IO
 from seehear.errors import SeehearError
 from seehear.progress import say
 
+PATIENCE = 3.0
+"""Seconds that a lock is waited for: a server holds one for a moment when its user corrects a line."""
+_LOOK = 0.02
+"""Seconds between two looks."""
+
+
+class Busy(SeehearError):
+    """Another process, or another thread of this one, is writing."""
+
 
 @contextmanager
-def writing(uri: str | Path, *tables: str) -> Iterator[None]:
-    """Alone with a folder, or with some tables of a library while others write other tables. Raises `SeehearError` when
-    another process is at it. Object storage has no such lock."""
+def writing(uri: str | Path, *tables: str, patience: float | None = None) -> Iterator[None]:
+    """Alone with a folder, or with some tables of a library while others write other tables. Raises `Busy` when another
+    process is at it for longer than `patience` seconds, by default `PATIENCE`. Object storage has no such lock."""
     with ExitStack() as held:
         if "://" not in str(uri):
             Path(uri).mkdir(parents=True, exist_ok=True)
-            held.enter_context(_lock(Path(uri), "", shared=bool(tables)))
+            held.enter_context(_lock(Path(uri), "", shared=bool(tables), patience=patience))
             for table in sorted(set(tables)):
-                held.enter_context(_lock(Path(uri), table, shared=False))
+                held.enter_context(_lock(Path(uri), table, shared=False, patience=patience))
+        yield
+
+
+@contextmanager
+def locked(uri: str | Path, table: str) -> Iterator[None]:
+    """Alone with a table that may be written whatever others write: for moments, for others wait."""
+    with ExitStack() as held:
+        if "://" not in str(uri):
+            held.enter_context(_lock(Path(uri), table, shared=False, patience=None))
         yield
 
 
@@ -71,17 +90,23 @@ def keeper(uri: str | Path) -> Iterator[Keeper]:
 
 
 @contextmanager
-def _lock(folder: Path, table: str, *, shared: bool) -> Iterator[None]:
+def _lock(folder: Path, table: str, *, shared: bool, patience: float | None) -> Iterator[None]:
     import fcntl
 
+    until = time.monotonic() + (PATIENCE if patience is None else patience)
     with open(folder / f".lock{table and '.'}{table}", "w") as file:
-        try:
-            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise SeehearError(
-                f"{folder} is being written by another process{table and f' ({table})'}: run the same command again "
-                "when that has ended"
-            ) from error
-        except OSError:
-            say(f"{folder} is on a file system without locks: let no two processes write it at once")
+        while True:
+            try:
+                fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                if time.monotonic() < until:
+                    time.sleep(_LOOK)
+                    continue
+                raise Busy(
+                    f"{folder} is being written by another process{table and f' ({table})'}: run the same command "
+                    "again when that has ended"
+                ) from error
+            except OSError:
+                say(f"{folder} is on a file system without locks: let no two processes write it at once")
+            break
         yield
