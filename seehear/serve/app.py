@@ -19,7 +19,7 @@ from starlette.requests import ClientDisconnect
 
 from seehear.errors import SeehearError
 from seehear.recipes.standing import Standing
-from seehear.serve import views
+from seehear.serve import own, views
 from seehear.serve.config import ServeConfig
 from seehear.serve.files import TYPES
 from seehear.serve.guard import Guard
@@ -82,7 +82,7 @@ def create_app(
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(ClientDisconnect, _broken_off)
-    for route in (_searching, _media, _page):
+    for route in (_searching, _media, own.routes, _page):
         route(app)
     return app
 

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Modality = Literal["video", "audio", "text"]
 Kind = Literal["seen", "heard", "spoken", "screen", "text"]
+TextKind = Literal["spoken", "screen", "subtitle", "caption"]
 Words = Literal["strong", "fair", "weak", "nothing close"]
 Name = Annotated[str, Field(max_length=4096, pattern="^[^\\x00]*$")]
 """Of a clip or run, or words; no zero bytes, which no database takes."""
@@ -109,8 +110,10 @@ class ProgressView(BaseModel):
 
 class TextView(BaseModel):
     text: str
+    kind: TextKind
     start: float | None
     end: float | None
+    machine: bool = Field(description="a machine heard or read it; else it is the user's own")
 
 
 class ClipView(BaseModel):

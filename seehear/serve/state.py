@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from seehear.data.library import Clip, Library
+from seehear.data.own import as_edited
 from seehear.data.workers import WorkerDied
 from seehear.errors import DecodeError
 from seehear.recipes.find import asked_together
@@ -22,6 +23,7 @@ from seehear.search.calibrate import in_words
 from seehear.search.filters import Filters
 from seehear.search.index import versions
 from seehear.serve import jobs, projection, views
+from seehear.serve.applying import Applying
 from seehear.serve.cache import DiskCache, write
 from seehear.serve.config import ServeConfig
 from seehear.serve.decoders import Decoders
@@ -42,6 +44,7 @@ class State:
         self.quick = Decoders(2, config.decode_seconds)
         self.slow = Decoders(1, _DRAW_SECONDS, patience=60.0)
         self.runs = Runs(library, self.quick, media=config.media, device=config.device)
+        self.own = Applying(library, self.runs.renew)
         self.uploads = Uploads(self.quick, megabytes=config.upload_mb, seconds=config.upload_seconds)
         self.cache = DiskCache(config.cache_folder(library), config.cache_mb)
         self._facets: tuple[int, Any] = (-1, {})
@@ -62,6 +65,7 @@ class State:
         self.quick.close()
         self.slow.close()
         self.uploads.close()
+        self.own.close()
         # A thread that is inside of C++ when the interpreter ends aborts the process.
         self._warming.join(timeout=_WARM_SECONDS)
 
@@ -116,7 +120,8 @@ class State:
     def views(self, ids: list[str]) -> list[ClipView]:
         """Those that are still there, in the order asked for."""
         clips, folders = projection.clips_in_order(self.runs.library, ids), self.runs.folders
-        return [views.clip_view(clip, folders) for clip in clips if clip is not None]
+        known = as_edited(self.runs.library, [clip for clip in clips if clip is not None])
+        return [views.clip_view(clip, folders) for clip in known]
 
     def file(self, clip: Clip, modality: str) -> Path:
         return self.runs.folders.file(clip, modality)

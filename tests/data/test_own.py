@@ -148,7 +148,7 @@ def test_captions_and_subtitles_of_the_users_are_corrected_twice_and_back(folder
 
 def test_a_line_that_is_not_there_is_refused(library):
     clip = clip_of(library, FIRST)
-    with pytest.raises(SeehearError, match="has no line 'tone 9.' at that time any more: load it again"):
+    with pytest.raises(SeehearError, match=r"has no line 'tone 9\.' at that time any more: load it again"):
         line_edit(library, clip, Text("tone 9.", 0.0, 0.9, "speech"), "x")
 
 
