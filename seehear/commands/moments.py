@@ -16,7 +16,8 @@ from seehear.commands.parsing import Flat
 from seehear.commands.search import Query, behind_lines, one_each, show_answer
 from seehear.data.folders import library_of
 from seehear.data.library import Library
-from seehear.data.locking import Keeper, keeper, writing
+from seehear.data.locking import keeper, writing
+from seehear.data.serving import server_of
 from seehear.data.watching import watched
 from seehear.errors import SeehearError, near, require
 from seehear.progress import Interrupted, counted, say
@@ -59,12 +60,12 @@ class Open:
         waits = False
         try:
             while True:
-                with keeper(uri) as held:
-                    if held.alone:
-                        self._work(uri, held)
+                with keeper(uri) as alone:
+                    if alone:
+                        self._work(uri)
                         return
-                    if held.address:
-                        self._show(f"{self.folder} is open already at", held.address)
+                    if server := server_of(uri):
+                        self._show(f"{self.folder} is open already at", server.address)
                         return
                 if not waits:
                     say(f"another seehear is indexing {self.folder}: waiting until that has ended")
@@ -73,7 +74,7 @@ class Open:
         except KeyboardInterrupt:
             raise Interrupted("stopped; the same command goes on") from None
 
-    def _work(self, uri: str, held: Keeper) -> None:
+    def _work(self, uri: str) -> None:
         from seehear.recipes.work import Work
         from seehear.serve.server import serving
 
@@ -81,7 +82,6 @@ class Open:
             Library.create(uri)
         work = Work(self.folder, uri, preset=self.preset, device=self.config.device, rest_seconds=_REST_SECONDS)
         with serving(uri, self.config, work.standing) as address:
-            held.announce(address)
             self._show(f"{self.folder} is searched at", address)
             say(f"library: {uri}  (Ctrl-C ends this, the next call goes on)")
             with watched(self.folder, work.changed, skip=uri), work.told():

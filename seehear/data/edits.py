@@ -13,7 +13,7 @@ from difflib import SequenceMatcher
 from typing import Any, Literal, Protocol, TypeVar
 
 from seehear.data.library import Library
-from seehear.data.locking import locked
+from seehear.data.locking import alone_with
 from seehear.data.records import Clip, Source, Text, digest
 from seehear.data.vectors import one_of
 from seehear.errors import require
@@ -84,7 +84,7 @@ def read_edits(library: Library) -> list[Edit]:
 def record(library: Library, edit: Edit) -> Edit:
     """Keeps an edit, and returns it as it is kept: a second one of the same line or label takes the place of the
     first."""
-    with locked(library.uri, _TABLE):
+    with alone_with(library.uri, _TABLE):
         known = next((old for old in read_edits(library) if _same_thing(old, edit)), None)
         if known is not None:
             edit = _again(known, edit)
@@ -94,7 +94,7 @@ def record(library: Library, edit: Edit) -> Edit:
 
 def undo(library: Library, key: str) -> Edit | None:
     """Takes an edit back; None where there is none of that key."""
-    with locked(library.uri, _TABLE):
+    with alone_with(library.uri, _TABLE):
         known = next((edit for edit in read_edits(library) if edit.key == key), None)
         if known is not None and not known.undone:
             known = replace(known, undone=True, pending=True, shown=known.shown if known.pending else known.text)
@@ -104,7 +104,7 @@ def undo(library: Library, key: str) -> Edit | None:
 
 def settled(library: Library, edits: Iterable[Edit]) -> None:
     """Notes that the clips follow these edits now; those that have been changed since stay pending."""
-    with locked(library.uri, _TABLE):
+    with alone_with(library.uri, _TABLE):
         now = set(read_edits(library))
         reached = [edit for edit in edits if edit in now]
         _put(library, [replace(edit, pending=False, shown="") for edit in reached if not edit.undone])

@@ -13,6 +13,7 @@ from seehear.data.inputs import check_input
 from seehear.data.library import Library
 from seehear.data.locking import keeper
 from seehear.data.prepare import PrepareOptions
+from seehear.data.serving import server_of
 from seehear.errors import SeehearError
 from seehear.progress import Interrupted, hushed, say
 from seehear.recipes.work import Work
@@ -33,9 +34,10 @@ def bring_up_to_date(
     too. After `seconds` (None: never) it stops where the next call goes on, and what is encoded is indexed; returns
     whether all is done. Where another process is at it already, nothing is done here."""
     check_input(Path(folder), PrepareOptions(), skip=library_uri)
-    with keeper(library_uri) as held:
-        if not held.alone:
-            say(f"another seehear is indexing this folder{held.address and ': '}{held.address}")
+    with keeper(library_uri) as alone:
+        if not alone:
+            server = server_of(library_uri)
+            say(f"another seehear is indexing this folder{f': {server.address}' if server else ''}")
             return False
         work = Work(folder, library_uri, preset=preset, device=device)
         try:

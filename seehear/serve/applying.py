@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Collection
 
 from seehear.data.library import Library
-from seehear.data.locking import Busy, writing
+from seehear.data.locking import BeingWritten, writing
 from seehear.data.own import settle_edits
 from seehear.search.index import FULLTEXT, update_fulltext
 
@@ -51,7 +51,7 @@ class Applying:
                 with writing(self._uri, "vectors", patience=0.0):
                     update_fulltext(library, sorted(self._stale))
                 self._done()
-        except Busy:
+        except BeingWritten:
             return False
         self._stale.clear()
         return True

@@ -8,7 +8,7 @@ import pytest
 
 from seehear.data.edits import Edit, affected, read_edits, record, undo
 from seehear.data.library import Clip, Library, Text
-from seehear.data.locking import Busy, writing
+from seehear.data.locking import BeingWritten, writing
 from seehear.data.own import as_edited, label_edit, line_edit, settle_edits
 from seehear.data.prepare import PrepareOptions, prepare
 from seehear.data.recordings import read_recordings
@@ -232,7 +232,7 @@ def test_an_edit_is_kept_while_others_write_and_the_next_writer_of_clips_applies
     with writing(library.uri):  # as `prepare` does
         correct(library, FIRST, "tone 1.", "Tom won")
         label(library, SECOND, "late")
-        with pytest.raises(Busy), writing(library.uri, "texts", patience=0.0):
+        with pytest.raises(BeingWritten), writing(library.uri, "texts", patience=0.0):
             pass
     assert said(folder / "lib")[FIRST][2] == "tone 1."
     assert clip_of(library, FIRST).texts[2].text == "Tom won"
