@@ -7,8 +7,7 @@ Drawings (art4apps) and emoji (emoji3d), packaged weights. A query is the name o
 its pictures, the gallery is the other pictures of the set. The user marks the first right hit as liked, the first wrong
 one as disliked, or both; several rounds repeat that. Average precision and precision at 10 are those of the pictures
 that were not marked, before and after. Categories are split in two by a hash of their names: weights were chosen on one
-half ('choose'), the other ('report') is what the JSON holds. `alike`: share of queries whose first ten hold a picture
-that looks like the disliked one (`OpenIndex.alike`).
+half ('choose'), the other ('report') is what the JSON holds. Those liked share one weight, and so do those disliked.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from __future__ import annotations
 import argparse
 import csv
 import hashlib
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,12 +24,15 @@ from typing import Any
 import numpy as np
 from common import write
 
+from seehear.data.encode import encode_library
 from seehear.data.library import Library
-from seehear.recipes.find import bring_up_to_date, open_library
+from seehear.data.prepare import prepare
+from seehear.recipes.find import open_library
+from seehear.recipes.indexes import index_frozen
 from seehear.search.filters import Filters
 from seehear.search.moments import MomentSearch
 
-DATA = Path("../shared/data")
+DATA = Path(os.environ.get("SEEHEAR_DATA", "../shared/data"))
 SETS = {"art4apps": "categories", "emoji3d": "subgroup"}
 LEAST = 8  # pictures of a category
 ALL = 10_000  # hits
@@ -51,8 +54,8 @@ def ranked(
     search: MomentSearch, name: str, words: str, liked: Sequence[str], disliked: Sequence[str], **w: float
 ) -> Any:
     parts: list[Any] = [{"text": words}]
-    parts += [{"clip": clip, "weight": w["like"]} for clip in liked]
-    parts += [{"clip": clip, "weight": -w["dislike"]} for clip in disliked]
+    parts += [{"clip": clip, "weight": w["like"] / len(liked)} for clip in liked]
+    parts += [{"clip": clip, "weight": -w["dislike"] / len(disliked)} for clip in disliked]
     hits = search.search(parts, k=ALL, filters=Filters(source=f"{name}/*")).hits
     return [hit.clip for hit in hits]
 
@@ -75,8 +78,6 @@ def quality(order: Sequence[str], right: set[str], out: set[str]) -> tuple[float
 def measure(
     search: MomentSearch, wanted: dict[str, dict[str, set[str]]], what: str, rounds: int, **w: float
 ) -> dict[str, Any]:
-    index = next(index for index in search.indexes if index.name == "frozen-efficientnet-lite0")
-    row = {index.clips.ids(index.clips_N[n : n + 1])[0]: n for n in range(len(index.clips_N))}
     rows: list[list[float]] = []
     for name, queries in wanted.items():
         for words, right in queries.items():
@@ -87,13 +88,9 @@ def measure(
                 marked(order, right, what, liked, disliked)
                 order = ranked(search, name, words, liked, disliked, **w)
             out = {*liked, *disliked}
-            like = [
-                any(index.alike(row[c], row[bad]) for bad in disliked for c in [x for x in o if x not in out][:10])
-                for o in (first, order)
-            ]
-            rows.append([*quality(first, right, out), *quality(order, right, out), *like])
+            rows.append([*quality(first, right, out), *quality(order, right, out)])
     mean = (100 * np.array(rows, float)).mean(axis=0).round(1).tolist()
-    names = ("AP before", "P@10 before", "AP", "P@10", "alike before", "alike")
+    names = ("AP before", "P@10 before", "AP", "P@10")
     better = np.array([r[2] - r[0] for r in rows])
     changes = {"better": int((better > 0.005).sum()), "worse": int((better < -0.005).sum()), "queries": len(rows)}
     return dict(zip(names, mean, strict=True)) | changes
@@ -104,8 +101,11 @@ def library(work: Path) -> Library:
     for name in SETS:
         if not (work / "media" / name).is_dir():
             shutil.copytree(DATA / name / "images", work / "media" / name)
-    bring_up_to_date(work / "media", str(work / "lib"), preset="light")
-    return Library.open(work / "lib")
+    prepare(work / "media", work / "lib")
+    made = Library.open(work / "lib")
+    encode_library(made, preset="light", device="cpu")
+    index_frozen(made, device="cpu")
+    return made
 
 
 def main() -> None:
@@ -113,7 +113,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("/tmp/refine"))
     parser.add_argument("--half", choices=("choose", "report"), default="report")
     parser.add_argument("--like", type=float, nargs="+", default=[1.0])
-    parser.add_argument("--dislike", type=float, nargs="+", default=[0.5])
+    parser.add_argument("--dislike", type=float, nargs="+", default=[0.1])
     parser.add_argument("--rounds", type=int, nargs="+", default=[1, 3])
     options = parser.parse_args()
     search = open_library(library(options.work))

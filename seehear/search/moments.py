@@ -26,7 +26,7 @@ from seehear.data.library import Clip, Library
 from seehear.errors import SeehearError, unknown
 from seehear.search.allowed import allowed_clips
 from seehear.search.answer import Answer, Moment
-from seehear.search.background import KINDS, OpenIndex, kind_of_text
+from seehear.search.background import KINDS, SCENE, OpenIndex, kind_of_text
 from seehear.search.calibrate import confidence
 from seehear.search.exact import top
 from seehear.search.filters import Filters
@@ -44,6 +44,9 @@ _GAP = 5.0
 """Seconds between clips of one file that are one moment. Chosen, as is the share, on half of `benchmarks/home.py`."""
 _SHARE = 0.1
 """Least evidence, in shares of the moment's, of a neighbour that makes it longer."""
+_SAME = 0.9
+"""Cosine of centred rows above which a clip goes with one that is not wanted: a quarter of the drawings and emoji of
+`benchmarks/refine.py` have such a twin; at 0.8 answers lose right hits."""
 _LONGEST = 30.0
 """Seconds up to which neighbours make a moment longer."""
 
@@ -114,6 +117,7 @@ class MomentSearch:
             if len(allowed.intersection(best)) < max(_DEPTH, 4 * k):
                 allowed = fitting.all
                 found = self._by_vectors(parts, channels, allowed)
+        asked |= self._unwanted(parts)
         known = [c for c in found.keys() | texts.keys() if c in self.clips and c not in asked]
         evidences = {clip: match.evidence + match.others for clip, match in found.items()}
         typed = sum(weight_of(part) for part in parts if words_of(part)) / _whole(parts)
@@ -121,6 +125,26 @@ class MomentSearch:
         hits = self._moments(order, found, texts, k)
         asked_for = " + ".join(part if isinstance(part, str) else str(next(iter(part.values()))) for part in parts)
         return Answer(asked_for, hits, self.indexed, len(self.clips))
+
+    def _unwanted(self, parts: Sequence[Part]) -> set[str]:
+        """Clips that go with those that count against: the rest of their scene, and what nearly looks the same in every
+        index of what is seen; of sounds without picture, what nearly sounds the same."""
+        found: set[str] = set()
+        for part in parts:
+            if isinstance(part, str) or "clip" not in part or weight_of(part) >= 0:
+                continue
+            clip = self.clips[part["clip"]]
+            kind = "seen" if clip.has_video else "heard"
+            near = [near_C for i in self.indexes if i.frozen and (near_C := i.likeness(clip.id, kind)) is not None]
+            if not near:
+                continue
+            least_C = np.minimum.reduce(near)
+            for id in self.clips.ids(np.flatnonzero(least_C > SCENE)):
+                other, cosine = self.clips[id], least_C[self.clips.place(id)]
+                apart = max(other.start, clip.start) - min(other.end, clip.end)
+                if cosine > _SAME or (other.source == clip.source and apart < _GAP):
+                    found.add(id)
+        return found
 
     # -- rankings ----------------------------------------------------------------------------------------------------
 

@@ -7,6 +7,8 @@ from dataclasses import replace
 import pytest
 
 from seehear.data.edits import Edit, affected, read_edits, record, undo
+from seehear.data.encode import encode_library
+from seehear.data.latents import load_latents
 from seehear.data.library import Clip, Library, Text
 from seehear.data.locking import BeingWritten, writing
 from seehear.data.own import as_edited, label_edit, line_edit, settle_edits
@@ -16,6 +18,7 @@ from seehear.data.records import is_learned
 from seehear.data.transcribe import Transcriber
 from seehear.data.transcripts import Line, machine_made, read_transcripts, write_subtitles
 from seehear.errors import SeehearError
+from tests.data.fake_encoders import FakeSound, FakeText
 from tests.data.fake_readers import FakeRecogniser
 from tests.data.makers import film, picture, srt
 
@@ -92,6 +95,18 @@ def test_a_corrected_line_is_the_users_own_and_takes_the_place_of_the_machines(f
     write_subtitles(library, folder / "out")
     assert "Tom won" in (folder / "out/a.srt").read_text()
     assert [line.text for t in read_transcripts(library) for line in t.lines if t.source == "a.mp4"][1] == "tone 1."
+
+
+def test_training_reads_the_corrected_words_and_only_they_are_encoded_again(folder, library):
+    encoder = FakeText()
+    encode_library(library, [encoder, FakeSound()], workers=0, device="cpu")
+    correct(library, FIRST, "tone 1.", "Tom has won")
+    settle_edits(library)
+    encoder.read.clear()
+    encode_library(Library.open(folder / "lib"), [encoder], workers=0, device="cpu")
+    assert encoder.read == ["Tom has won"]
+    rows = load_latents(Library.open(folder / "lib")).rows["text"]
+    assert rows.vectors[:3].tolist() == [[11, 2], [7, 2], [11, 3]]  # characters and words
 
 
 def test_a_second_correction_goes_on_from_the_first_and_undoing_brings_the_machines_line_back(folder, library):
