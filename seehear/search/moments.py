@@ -317,7 +317,10 @@ class MomentSearch:
         return Moment(path, start, end, match.kind, said, 0.0, sure, clip.id, source, clip.labels, also, still)
 
     def _why_nothing(self, parts: Sequence[Part]) -> str:
-        uri, has = self.library.uri, sorted({m for index in self.indexes for m in index.space.modalities})
+        uri, has = (
+            self.library.uri,
+            sorted({m for i in self.indexes for m in i.space.modalities} - {"image"}),
+        )
         if all(words_of(part) for part in parts):
             preset = "light" if "video" in has else "strong"  # nothing that is packaged compares words with sounds
             return (

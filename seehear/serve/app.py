@@ -22,7 +22,7 @@ from seehear.recipes.standing import Standing
 from seehear.serve import own, views
 from seehear.serve.config import ServeConfig
 from seehear.serve.files import TYPES
-from seehear.serve.guard import Guard
+from seehear.serve.guard import VIEWS, Guard
 from seehear.serve.problems import Problem
 from seehear.serve.schema import (
     Answer,
@@ -187,7 +187,8 @@ def _media(app: FastAPI) -> None:
 
 def _page(app: FastAPI) -> None:
     pages = {f"/{file.name}": file for file in PAGE.iterdir() if file.suffix in _STATIC}
-    for address, file in ({"/": PAGE / "index.html"} | pages).items():
+    views = dict.fromkeys(VIEWS, PAGE / "index.html")
+    for address, file in (views | pages).items():
         app.add_route(address, partial(_static, file=file), include_in_schema=False)
 
 

@@ -3,13 +3,13 @@
 import { clock, h, marked, toast } from "./dom.js";
 import { Stage } from "./player.js";
 
-export const KINDS = { seen: "seen", heard: "heard", spoken: "spoken", screen: "on screen", text: "caption" };
+export const KINDS = { seen: "Seen", heard: "Heard", spoken: "Spoken", screen: "On screen", text: "Caption" };
 const stages = new WeakMap();
 
 export const stageOf = (card) => stages.get(card);
 
 export function momentLink(clip, start) {
-  const address = new URL(location.href);
+  const address = new URL("/", location.href);
   address.search = new URLSearchParams({ clip: clip.id, t: String(Math.round(start * 100) / 100) });
   return address.href;
 }
@@ -74,4 +74,26 @@ export async function copy(address) {
     history.replaceState(null, "", address);
     toast("The link to this moment is in the address bar.");
   }
+}
+
+// What a key does with the card that has the focus, or to reach one; whether it did anything.
+export function cardKeys(event) {
+  const cards = [...document.querySelectorAll("main .card")].filter((one) => one.offsetParent);
+  const here = document.activeElement.closest?.(".card");
+  const on = here === document.activeElement;
+  const act = {
+    j: () => focusCard(cards[cards.indexOf(here) + 1]),
+    k: () => focusCard(cards[Math.max(cards.indexOf(here) - 1, 0)]),
+    Enter: on && here && (() => stageOf(here).toggle()),
+    " ": on && here && (() => stageOf(here).toggle()),
+    m: here && (() => here.querySelector(".more").click()),
+    l: here && (() => here.querySelector(".link").click()),
+  }[event.key];
+  if (act) act();
+  return Boolean(act);
+}
+
+function focusCard(one) {
+  one?.focus();
+  one?.scrollIntoView({ block: "nearest", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
 }

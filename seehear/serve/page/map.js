@@ -1,7 +1,7 @@
 // The map of the library: every clip a point on a canvas; pointing shows and plays, dragging selects.
 
 import * as api from "./api.js";
-import { card } from "./cards.js";
+import { card, cardKeys } from "./cards.js";
 import { $, h, many, problemBox } from "./dom.js";
 import { stop } from "./player.js";
 
@@ -9,7 +9,34 @@ const COLOURS = ["#3b82c4", "#e07b39", "#3f9a56", "#c94f6d", "#8a63c9", "#b8912a
 const PLAIN = "#8b929b"; // of 'others' and 'none'
 const LISTED = 40, NEAR = 12, MARGIN = 24;
 
-export class Sky {
+export { cardKeys as keys };
+export const KEYS = [[["j", "k"], "next and previous clip of a group"], [["Enter"], "play it, or stop"], [["m"], "more like it"]];
+
+export async function show(outlet, params, shell) {
+  shell.title("Map");
+  outlet.append(...parts());
+  const sky = new Sky({ more: shell.like });
+  await sky.open(params.get("run") || "");
+  return () => sky.leave();
+}
+
+function parts() {
+  const check = (id, name, on) => h("label", { class: "check" }, h("input", { type: "checkbox", id, checked: on }), ` ${name}`);
+  const button = (id, text, name = null) => h("button", { type: "button", id, "aria-label": name }, text);
+  const sky = "Every clip as a point; alike clips are near each other. The groups below select by keyboard.";
+  return [
+    h("div", { class: "map-tools" },
+      h("label", {}, "Colour by ", h("select", { id: "colour" })),
+      h("label", {}, "Drawn by ", h("select", { id: "method" }, h("option", { value: "pca" }, "PCA"), h("option", { value: "tsne" }, "t-SNE"))),
+      check("hover-plays", "Play on hover", true), check("moves", "Pan", false),
+      h("span", { class: "zoom" }, button("zoom-in", "+", "Nearer"), button("zoom-out", "−", "Farther"), button("zoom-all", "All"))),
+    h("div", { class: "map-parts" },
+      h("div", { class: "sheet" }, h("canvas", { id: "sky", role: "img", "aria-label": sky }), h("div", { id: "tip", hidden: true }), h("p", { id: "map-said", role: "status" })),
+      h("aside", {}, h("h2", { id: "region-title" }, "Groups"), h("ul", { id: "legend" }), h("ol", { id: "region", class: "cards small" }))),
+  ];
+}
+
+class Sky {
   constructor({ more }) {
     Object.assign(this, { more, canvas: $("sky"), run: null, drawn: null, view: { scale: 1, x: 0, y: 0 }, chosen: new Set(), box: null, at: -1, known: new Map(), sound: null });
     for (const id of ["colour", "method"]) $(id).addEventListener("change", () => (id === "method" ? this.fetch() : this.recolour()));
@@ -22,11 +49,8 @@ export class Sky {
   }
 
   open(run) {
-    if (run !== this.run) {
-      this.run = run;
-      this.drawn = null;
-      this.fetch();
-    } else this.paint();
+    this.run = run;
+    return this.fetch();
   }
 
   async fetch() {
