@@ -113,7 +113,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("/tmp/refine"))
     parser.add_argument("--half", choices=("choose", "report"), default="report")
     parser.add_argument("--like", type=float, nargs="+", default=[1.0])
-    parser.add_argument("--dislike", type=float, nargs="+", default=[0.1])
+    parser.add_argument("--dislike", type=float, nargs="+", default=[0.05])
     parser.add_argument("--rounds", type=int, nargs="+", default=[1, 3])
     options = parser.parse_args()
     search = open_library(library(options.work))

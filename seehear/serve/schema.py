@@ -54,7 +54,7 @@ class QueryFilters(_Strict):
 
 
 class Query(_Strict):
-    parts: list[TextPart | ClipPart | UploadPart] = Field(min_length=1, max_length=8)
+    parts: list[TextPart | ClipPart | UploadPart] = Field(min_length=1, max_length=16)
     run: Name = Field(default="", description="one index alone, by its cosines; all together when not given")
     k: int = Field(default=24, ge=1, le=200)
     kinds: list[Kind] = Field(

@@ -56,3 +56,11 @@ export async function whyNot(path) {
   if (!response) return new Problem(0, { message: "The server does not answer." });
   return response.ok ? null : problemOf(response);
 }
+
+// The user's own: labels, corrected lines, saved searches.
+export const label = (change) => post("/api/labels", change);
+export const correct = (line) => post("/api/texts", line);
+export const undoEdit = (edit) => post("/api/texts", { undo: edit });
+export const savedSearches = () => ask("/api/saved");
+export const saveSearch = (search) => post("/api/saved", search);
+export const deleteSearch = (name) => ask(address("/api/saved", { name }), { method: "DELETE" });

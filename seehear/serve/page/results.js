@@ -3,6 +3,7 @@
 import * as api from "./api.js";
 import { card, cardKeys, KINDS, stageOf } from "./cards.js";
 import { $, clock, h, many, problemBox } from "./dom.js";
+import { saveButton, weightOf as weightOfClip } from "./own.js";
 import { stop } from "./player.js";
 
 export { cardKeys as keys };
@@ -35,14 +36,14 @@ export function addFile(file) {
 
 export function nameClip(clip) {
   names.set(clip.id, clip.texts[0]?.text || clip.source);
-  weights.delete(`clip ${clip.id}`);
+  weights.delete(`like ${clip.id}`);
 }
 
 export async function show(outlet, params, given) {
   shell = given;
   outlet.append(
     h("ul", { id: "parts", "aria-label": "What is searched for" }), filterForm(),
-    h("p", { id: "said", role: "status", "aria-live": "polite" }),
+    h("div", { class: "saying" }, h("p", { id: "said", role: "status", "aria-live": "polite" }), saveButton()),
     h("section", { id: "moment", "aria-label": "The moment", hidden: true }),
     h("section", { id: "results", "aria-label": "Results" }));
   await update(params);
@@ -66,9 +67,12 @@ export async function update(params) {
 function readParts(params) {
   const text = (params.get("q") || "").trim();
   parts = text ? [{ key: "text", name: `“${text}”`, text }] : [];
-  for (const clip of params.getAll("like")) parts.push({ key: `clip ${clip}`, name: names.get(clip) || clip, clip });
+  for (const how of ["like", "unlike"]) {
+    const clips = params.getAll(how);
+    for (const clip of clips) parts.push({ key: `${how} ${clip}`, name: names.get(clip) || clip, clip, how, usual: weightOfClip(how, clips.length) });
+  }
   for (const name of params.getAll("added")) parts.push({ key: `file ${name}`, name, ...files.get(name) });
-  for (const part of parts) part.weight = weights.get(part.key) ?? 1;
+  for (const part of parts) part.weight = weights.get(part.key) ?? part.usual ?? 1;
 }
 
 function readFilters(params) {
@@ -91,7 +95,7 @@ function ask() {
   const given = new URLSearchParams();
   if ($("q").value.trim()) given.set("q", $("q").value.trim());
   for (const part of parts) {
-    if (part.clip) given.append("like", part.clip);
+    if (part.clip) given.append(part.how, part.clip);
     else if (!part.text) given.append("added", part.name);
   }
   for (const name of [...FIELDS, "run", "with"]) if ($(name).value) given.set(name, $(name).value);
@@ -184,7 +188,7 @@ function showFound(found) {
 
 // What is searched for, for a sentence.
 function asked() {
-  return parts.map((part) => part.text ? part.name : `like ${part.name}`).join(" + ");
+  return parts.map((part) => part.text ? part.name : `${part.how === "unlike" ? "not" : "like"} ${part.name}`).join(" + ");
 }
 
 function column(answer, other) {
@@ -224,12 +228,12 @@ function showParts() {
   const weigh = parts.length > 1;
   $("parts").replaceChildren(...parts.filter((part) => weigh || !part.text).map((part) => {
     const remove = part.text ? null : h("button", { type: "button", class: "remove", "aria-label": `Remove ${part.name}`, onclick: () => { parts = parts.filter((one) => one !== part); ask(); } }, "×");
-    return h("li", { "data-text": Boolean(part.text) }, face(part), h("span", { class: "name" }, part.clip ? `like ${part.name}` : part.name), sides(part), weigh ? weightOf(part) : null, remove);
+    return h("li", { "data-text": Boolean(part.text) }, face(part), h("span", { class: "name" }, part.clip ? `${part.how === "unlike" ? "not" : "like"} ${part.name}` : part.name), sides(part), weigh && part.how !== "unlike" ? weightOf(part) : null, remove);
   }));
 }
 
 function weightOf(part) {
-  const number = h("output", {}, `×${part.weight}`);
+  const number = h("output", {}, `×${Math.round(10 * part.weight) / 10}`);
   const slider = h("input", { type: "range", min: "-1", max: "2", step: "0.1", value: part.weight, "aria-label": `Weight of ${part.text ? "the words" : part.name}`,
     oninput: () => { number.textContent = `×${slider.value}`; part.weight = Number(slider.value); weights.set(part.key, part.weight); }, onchange: () => search() });
   return h("span", { class: "weight" }, slider, number);
