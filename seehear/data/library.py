@@ -259,6 +259,13 @@ class Library:
         rows = self.table("sources").to_arrow().to_pylist()
         return {r["source"]: Source(**(r | {"info": json.loads(r["info"])})) for r in rows}
 
+    def seconds_of(self, sources: Sequence[str]) -> dict[str, float]:
+        """Length of media files, of those that have one and are known."""
+        wanted = ", ".join(map(quote, sources))
+        rows = self.table("sources").search().where(f"duration > 0 AND source IN ({wanted})") if wanted else None
+        found = rows.select(["source", "duration"]).limit(None).to_arrow().to_pylist() if rows else []
+        return {row["source"]: row["duration"] for row in found}
+
     def copies(self) -> dict[str, tuple[str, ...]]:
         """Source -> the other files of the library that have its content and no clips of their own."""
         query = self.table("sources").search().where(f"info LIKE '%\"{COPY_OF}\"%'").select(["source", "info"])

@@ -31,6 +31,8 @@ class Moment:
     """Other places of the same file."""
     still: float = 0.0
     """Seconds: the frame that answers, else the middle."""
+    film: str = ""
+    """`source`, but the film where what is heard is in a file of its own."""
 
     @property
     def words(self) -> str:
@@ -41,6 +43,15 @@ class Moment:
         names = ("file", "start", "end", "kind", "text", "score", "confidence", "words")
         places = {"also": list(self.also)} if self.also else {}
         return {name: getattr(self, name) for name in names} | places
+
+
+@dataclass(frozen=True)
+class FilmHits:
+    """Moments of one film, sound or picture, the best first."""
+
+    source: str
+    """The file as the library names it; '' for a clip of text alone."""
+    hits: list[Moment]
 
 
 @dataclass(frozen=True)
@@ -56,6 +67,14 @@ class Answer:
     def words(self) -> str:
         """The confidence of its surest moment in words: 'nothing close' where the nearest is no answer."""
         return in_words(max((hit.confidence for hit in self.hits), default=0.0))
+
+    @property
+    def films(self) -> list[FilmHits]:
+        """The moments by file, in the order of the best of each."""
+        found: dict[str, FilmHits] = {}
+        for hit in self.hits:
+            found.setdefault(hit.film or hit.clip, FilmHits(hit.film, [])).hits.append(hit)
+        return list(found.values())
 
     def plain(self) -> dict[str, Any]:
         return {

@@ -47,8 +47,8 @@ class Labels(_Strict):
 
 class Correction(_Strict):
     clip: Name = Field(description="id of a clip that has the line")
-    kind: TextKind
-    start: float | None = Field(default=None, ge=0, le=1e9, description="of the line; null for text without times")
+    kind: TextKind | None = Field(default=None, description="of the line; any where it is not given")
+    start: float | None = Field(default=None, ge=0, le=1e9, description="of the line; any where it is not given")
     end: float | None = Field(default=None, ge=0, le=1e9)
     before: Annotated[Name, Field(min_length=1)] = Field(description="what the line says now")
     text: Annotated[str, Field(max_length=2000, pattern="^[^\\x00]*$")] = Field(
@@ -166,9 +166,10 @@ def _clip(library: Library, id: str) -> Clip:
 
 
 def _is_line(text: Text, wanted: Correction) -> bool:
-    times = ((text.start, wanted.start), (text.end, wanted.end))
-    same = all(a == b or (a is not None and b is not None and abs(a - b) < 0.01) for a, b in times)
-    return same and text.text == wanted.before and views.text_kind(text) == wanted.kind
+    for is_at, asked in ((text.start, wanted.start), (text.end, wanted.end)):
+        if asked is not None and (is_at is None or abs(is_at - asked) >= 0.01):
+            return False
+    return text.text == wanted.before and wanted.kind in (None, views.text_kind(text))
 
 
 def _saved(library: Library) -> list[SavedSearch]:

@@ -61,6 +61,10 @@ class Query(_Strict):
         default=[], max_length=5, description="of all together: how a moment may answer; in every way by default"
     )
     fulltext: bool = Field(default=True, description="of all together: also by the words themselves")
+    by: Literal["moment", "film"] = Field(
+        default="moment",
+        description="of all together: k moments, or k films, sounds and pictures with the moments of each",
+    )
     filters: QueryFilters = QueryFilters()
     modalities: list[Modality] = Field(
         default=[], max_length=3, description="of one index: what of a clip may match; all by default"
@@ -155,13 +159,37 @@ class HitView(BaseModel):
     also: list[str] = Field(description="other places of the same file")
 
 
+class FilmMoment(BaseModel):
+    """Short form of a hit, for the timeline of its film."""
+
+    clip: str = Field(description="its id")
+    kind: Kind
+    start: float
+    end: float
+    still: float
+    text: str
+    confidence: float
+    words: Words
+
+
+class FilmView(BaseModel):
+    source: str
+    seconds: float = Field(description="length of the film or sound; 0 of a picture")
+    clip: ClipView = Field(description="of the best moment")
+    hits: list[FilmMoment] = Field(description="best first")
+    also: list[str] = Field(description="other places of the same file")
+
+
 class Answer(BaseModel):
     run: str = Field(description="'' for all together")
     query: str
     words: Words | None = Field(description="the highest confidence in words; null where no hit has one")
-    hits: list[HitView]
-    indexed: int | None = Field(description="clips that all together can find; null of one index")
-    clips: int | None = Field(description="all clips of the library; null of one index")
+    hits: list[HitView] = Field(description="empty where films are asked for")
+    films: list[FilmView] | None = Field(
+        default=None, description="where they are asked for, in the order of their best moments"
+    )
+    indexed: int | None = Field(default=None, description="clips that all together can find; null of one index")
+    clips: int | None = Field(default=None, description="all clips of the library; null of one index")
     milliseconds: float
 
 

@@ -150,18 +150,25 @@ class State:
             elif isinstance(part, ClipPart) and part.clip not in clips:
                 raise Problem(404, "no_clip", f"the library has no clip {part.clip!r}")
             parts.append(asked)
-        found = opened.search.search(parts, k=query.k, kinds=query.kinds, filters=filters, fulltext=query.fulltext)
+        found = opened.search.search(
+            parts, k=query.k, kinds=query.kinds, filters=filters, fulltext=query.fulltext, by=query.by
+        )
+        folders, films = self.runs.folders, found.films if query.by == "film" else None
+        seconds = opened.library.seconds_of([film.source for film in films or ()])
         return Answer(
             run="",
             query=found.query,
             words=found.words,  # type: ignore[arg-type]  # one of the four
-            hits=[views.moment_view(hit, clips[hit.clip], self.runs.folders) for hit in found.hits],
+            hits=[] if films else [views.moment_view(hit, clips[hit.clip], folders) for hit in found.hits],
+            films=films and [views.film_view(f, clips[f.hits[0].clip], folders, seconds.get(f.source)) for f in films],
             indexed=found.indexed,
             clips=found.clips,
             milliseconds=0.0,
         )
 
     def _one_index(self, query: Query, filters: Filters) -> Answer:
+        if query.by == "film":
+            raise Problem(422, "by", "one index alone gives moments: ask for films without a run")
         run = self.runs.get(query.run)
         parts = [self._part(part, run) for part in query.parts]
         modalities = [m for m in query.modalities if m in run.space.modalities]
@@ -180,7 +187,7 @@ class State:
         sures = [hit.confidence for hit in hits if hit.confidence is not None]
         words: Any = in_words(max(sures)) if sures else None
         said = " + ".join(str(next(iter(part.model_dump(exclude={"weight"}).values()))) for part in query.parts)
-        return Answer(run=run.name, query=said, words=words, hits=hits, indexed=None, clips=None, milliseconds=0.0)
+        return Answer(run=run.name, query=said, words=words, hits=hits, milliseconds=0.0)
 
     def _part(self, part: TextPart | ClipPart | UploadPart, run: OpenRun) -> dict[str, Any]:
         if isinstance(part, TextPart):

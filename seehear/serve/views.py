@@ -11,12 +11,21 @@ from seehear.data.library import Clip, Library, Text
 from seehear.data.records import TextKind as StoredKind
 from seehear.data.records import printable
 from seehear.recipes.standing import Standing
-from seehear.search.answer import Moment
+from seehear.search.answer import FilmHits, Moment
 from seehear.search.background import kind_of_hit
 from seehear.search.calibrate import in_words
 from seehear.search.query import Hit
 from seehear.serve.files import TYPES, Folders, played_by_browsers
-from seehear.serve.schema import ClipView, HitView, Modality, ProgressView, TextKind, TextView
+from seehear.serve.schema import (
+    ClipView,
+    FilmMoment,
+    FilmView,
+    HitView,
+    Modality,
+    ProgressView,
+    TextKind,
+    TextView,
+)
 
 _LABELS = 300
 _KINDS: Mapping[StoredKind, TextKind] = {
@@ -86,6 +95,29 @@ def moment_view(moment: Moment, clip: Clip, folders: Folders) -> HitView:
         text=moment.text,
         file=printable(moment.file),
         also=[printable(place) for place in moment.also],
+    )
+
+
+def film_view(film: FilmHits, clip: Clip, folders: Folders, seconds: float | None) -> FilmView:
+    """`clip`: of its best moment. `seconds`: its length, where the library knows it."""
+    return FilmView(
+        source=film.source,
+        seconds=0.0 if is_still(clip) else seconds or max(hit.end for hit in film.hits),
+        clip=clip_view(clip, folders),
+        hits=[
+            FilmMoment(
+                clip=hit.clip,
+                kind=hit.kind,  # type: ignore[arg-type]  # one of the five
+                start=hit.start,
+                end=hit.end,
+                still=hit.still,
+                text=hit.text,
+                confidence=hit.confidence,
+                words=hit.words,  # type: ignore[arg-type]  # one of the four
+            )
+            for hit in film.hits
+        ],
+        also=[printable(place) for place in film.hits[0].also],
     )
 
 

@@ -70,6 +70,18 @@ def test_words_find_what_the_search_command_finds(client, built, library):
     assert answer["hits"][0]["clip"]["labels"] == ["dog"]
 
 
+def test_films_have_their_moments_and_their_length(client):
+    answer = together(client, {"text": "the last train leaves the station"}, by="film", k=3)
+    assert (answer["hits"], len(answer["films"])) == ([], 3)
+    first = answer["films"][0]
+    assert (first["source"], round(first["seconds"])) == (world.TRAIN, 12)
+    best = first["hits"][0]
+    assert (best["kind"], best["start"], best["end"]) == ("spoken", 7.5, 9.0)
+    assert best["clip"] == first["clip"]["id"]
+    refused = client.post("/api/search", json={"parts": [{"text": "rain"}], "run": "late", "by": "film"})
+    assert (refused.status_code, refused.json()["code"]) == (422, "by")
+
+
 def test_words_are_answered_with_confidence_where_an_index_is_calibrated(client, built, library, monkeypatch):
     assert {hit["words"] for hit in search(client, {"text": "a dog barks"}, k=5, run="early")["hits"]} == {None}
     space = SharedSpace.from_pretrained(built / "runs" / "early", device="cpu")

@@ -1,6 +1,7 @@
 """The page in a real browser. Pictures of what it showed are left in SEEHEAR_SHOTS, a folder, where that is set."""
 
 import os
+import re
 import threading
 from contextlib import contextmanager
 from pathlib import Path
@@ -127,7 +128,8 @@ def test_words_find_clips_that_say_why(browser, address):
         assert {m.lower() for m in page.locator("#results mark").all_inner_texts()} <= {"dog", "barks"}
         assert "dog" in first.locator("mark").first.inner_text().lower()
         assert page.url.endswith("?q=a+dog+barks")
-        assert "24 moments" in page.inner_text("#said")
+        assert page.inner_text("#said").endswith(", best first")
+        assert sum(map(int, re.findall(r"\d+", page.inner_text("#said")))) == len(searched(page).all()) == 24
         page.wait_for_selector(".stage.sound canvas")
         shoot(page, "words")
         accessible(page)
@@ -178,15 +180,14 @@ def test_a_dropped_picture_is_asked_of_all_indexes(browser, address, built):
 
 def test_what_is_not_there_is_said_first(browser, address):
     """And what a moment says of itself, markup too, is text."""
-    hits = [hit_of("<b onclick=alert(1)>x</b>", also=["/media/<i>a/<img src=x>.mp4"], kind="screen")]
-    answer = {"run": "", "query": "q", "words": "nothing close", "hits": hits, "indexed": 1, "clips": 1}
+    films = [film_of("<b onclick=alert(1)>x</b>", also=["/media/<i>a/<img src=x>.mp4"])]
     with opened(browser, address) as page:
         go(page)
-        page.route("**/api/search", lambda route: route.fulfill(json=answer | {"milliseconds": 1.0}))
+        page.route("**/api/search", lambda route: route.fulfill(json=answer_of(films, words="nothing close")))
         page.fill("#q", "xylophone quantum banking")
         page.keyboard.press("Enter")
         card = searched(page).first
-        assert page.inner_text("#said") == "Nothing close to “xylophone quantum banking”; the nearest are:"
+        assert page.inner_text("#said") == "Nothing close to xylophone quantum banking; the nearest are:"
         assert card.locator(".mod").inner_text() == "On screen"
         assert card.locator(".words").inner_text() == "<b onclick=alert(1)>x</b>"
         assert card.locator(".also").inner_text() == "also in <i>a/<img src=x>.mp4"
@@ -197,13 +198,62 @@ def test_what_is_not_there_is_said_first(browser, address):
         accessible(page)
 
 
-def hit_of(text, **more):
-    """A moment of a film as the server would give it."""
+def film_of(text, **more):
+    """A film as the server would give it."""
     clip = {"id": f"{world.TRAIN}#5.000-11.000", "source": world.TRAIN, "kind": "video", "start": 5.0, "end": 11.0}
     clip |= {"has_sound": True, "separate_sound": False, "played": True, "missing": False, "texts": []}
     clip |= {"labels": [world.NIGHT], "group": "", "split": "train"}
-    hit = {"clip": clip, "score": 0.1, "confidence": 0.1, "words": "nothing close", "modality": "text"}
-    return hit | {"start": 6.0, "end": 9.0, "still": 6.5, "text": text, "file": "", "also": []} | more
+    hit = {"clip": clip["id"], "kind": "screen", "start": 6.0, "end": 9.0, "still": 6.5, "text": text}
+    hits = [hit | {"confidence": 0.1, "words": "nothing close"}]
+    return {"source": world.TRAIN, "seconds": 12.0, "clip": clip, "hits": hits, "also": []} | more
+
+
+def answer_of(films, words="strong"):
+    return {
+        "run": "",
+        "query": "q",
+        "words": words,
+        "hits": [],
+        "films": films,
+        "indexed": 1,
+        "clips": 1,
+        "milliseconds": 1.0,
+    }
+
+
+def test_a_film_is_one_card_with_a_timeline_that_plays(browser, address):
+    film = film_of("the platform is empty", also=[])
+    (last,) = film["hits"]
+    first = last | {"clip": f"{world.TRAIN}#0.000-5.000", "kind": "seen", "start": 1.0, "end": 4.0, "still": 2.0}
+    film["hits"] = [last, first | {"confidence": 0.9, "words": "strong"}]
+    with opened(browser, address) as page:
+        page.route("**/api/search", lambda route: route.fulfill(json=answer_of([film])))
+        go(page, "/?q=platform")
+        card = searched(page).first
+        assert page.inner_text("#said") == "1 film, best first"
+        assert card.locator(".moment .when").all_inner_texts() == ["0:06", "0:01"], "the best first"
+        marks = card.locator(".mark")
+        names = [mark.get_attribute("aria-label") for mark in marks.all()]
+        assert names == ["Seen at 0:01", "On screen at 0:06: the platform is empty"], "in the order of the film"
+        left, right = (mark.bounding_box() for mark in marks.all())
+        track = card.locator(".track").bounding_box()
+        for box, start, end in ((left, 1, 4), (right, 6, 9)):
+            assert abs(box["x"] - track["x"] - track["width"] * start / 12) < 2
+            assert abs(box["width"] - track["width"] * (end - start) / 12) < 2
+        narrow = card.bounding_box()["width"]
+        marks.first.focus()
+        page.keyboard.press("ArrowRight")
+        page.keyboard.press("ArrowLeft")
+        page.keyboard.press("Enter")
+        until(page, "document.querySelector('video')?.currentTime > 1.1")
+        assert page.evaluate("document.querySelector('video').currentTime") < 4.6
+        assert card.bounding_box()["width"] > 1.5 * narrow, "large enough to watch"
+        until(page, "document.querySelector('video').paused")
+        card.locator(".moment").first.click()
+        until(page, "document.querySelector('video')?.currentTime > 6.1")
+        assert card.locator("h3 a").get_attribute("href") == "/film?file=talk%2Ftrain.mp4&t=6"
+        shoot(page, "film-playing")
+        accessible(page)
 
 
 def test_a_file_that_is_no_media_is_refused_by_name(browser, address, tmp_path):
@@ -240,7 +290,7 @@ def test_filters_leave_what_they_say(browser, address):
         page.select_option("#label", "owl")
         page.wait_for_url("**label=owl**")
         until(page, f"document.querySelectorAll('#results .card').length === {world.SOUNDS}")
-        assert set(page.locator("#results .where .tag:nth-child(2)").all_inner_texts()) == {"owl"}
+        assert set(page.locator("#results .where .tag:not(.split)").all_inner_texts()) == {"owl"}
         shoot(page, "filters")
         accessible(page)
         page.fill("#says", "nobody ever says this")
@@ -266,6 +316,13 @@ def test_a_result_plays_at_the_right_second(browser, address):
         until(page, "document.querySelector('video').paused")
         ended = page.evaluate("document.querySelector('video').currentTime")
         assert 8.9 <= ended < 9.6, "it stops where the words end"
+        assert card.locator(".tag").first.inner_text() == world.NIGHT, "text is text"
+
+
+def test_a_line_of_the_transcript_plays(browser, address):
+    with opened(browser, address) as page:
+        go(page, f"/?clip={world.TRAIN}%235.000-11.000")
+        card = page.locator("#moment .card")
         card.locator("summary").click()
         assert "and the platform is empty" in card.locator(".transcript").inner_text()
         assert card.locator(".tag").first.inner_text() == world.NIGHT, "text is text"

@@ -7,12 +7,34 @@ import { Stage } from "./player.js";
 export const KINDS = { seen: "Seen", heard: "Heard", spoken: "Spoken", screen: "On screen", text: "Caption" };
 const stages = new WeakMap();
 
-export const stageOf = (card) => stages.get(card);
+// The stage of a card; with `stage` it is set first.
+export function cardOf(element, stage = null) {
+  if (stage) stages.set(element, stage);
+  return stages.get(element);
+}
 
-export function momentLink(clip, start) {
-  const address = new URL("/", location.href);
-  address.search = new URLSearchParams({ clip: clip.id, t: String(Math.round(start * 100) / 100) });
-  return address.href;
+// The address of a film, sound or photo, at a second.
+export function filmAddress(file, seconds = null) {
+  const at = seconds == null ? {} : { t: String(Math.round(seconds * 100) / 100) };
+  return `/film?${new URLSearchParams({ file, ...at })}`;
+}
+
+function momentLink(clip, start) {
+  const address = clip.source ? filmAddress(clip.source, clip.end > clip.start ? start : null) : `/?${new URLSearchParams({ clip: clip.id })}`;
+  return new URL(address, location.href).href;
+}
+
+// What can be done with a clip, `first` before all else.
+export function acts(clip, start, more, first = null) {
+  return h("div", { class: "acts" }, first,
+    h("button", { type: "button", class: "more", onclick: () => more(clip) }, "More like this"),
+    ...own.acts(clip),
+    h("button", { type: "button", class: "link", onclick: () => copy(momentLink(clip, start)) }, "Copy link"));
+}
+
+// Labels of a clip, and its split, which is a detail.
+export function aside(clip) {
+  return [...clip.labels.map((label) => h("span", { class: "tag" }, label)), clip.split ? h("span", { class: "tag split" }, clip.split) : null];
 }
 
 // `hit`: as /api/search gives it; of a clip alone {clip, start, end, text}.
@@ -27,17 +49,14 @@ export function card(hit, { query = "", more, other = "", rank = 0, ranked = fal
       h("p", { class: "words" }, ...marked(title, query)),
       hit.kind ? scored(hit, ranked) : null,
       h("p", { class: "where" }, title === clip.source ? null : h("span", { class: "path", title: clip.source }, clip.source || "text alone"),
-        ...clip.labels.map((label) => h("span", { class: "tag" }, label)), clip.split ? h("span", { class: "tag split" }, clip.split) : null),
+        ...aside(clip)),
       hit.also?.length ? h("p", { class: "also", title: hit.also.join("\n") }, `also in ${hit.also.map(folderAndName).join(", ")}`) : null,
       other ? h("p", { class: "other" }, other) : null,
       stage.note,
       transcript(clip, stage, query),
-      h("div", { class: "acts" },
-        h("button", { type: "button", class: "more", onclick: () => more(clip) }, "More like this"),
-        ...own.acts(clip),
-        h("button", { type: "button", class: "link", onclick: () => copy(momentLink(clip, hit.start)) }, "Link"))),
+      acts(clip, hit.start, more)),
   );
-  stages.set(element, stage);
+  cardOf(element, stage);
   return element;
 }
 
@@ -84,11 +103,12 @@ export function cardKeys(event) {
   const cards = [...document.querySelectorAll("main .card")].filter((one) => one.offsetParent);
   const here = document.activeElement.closest?.(".card");
   const on = here === document.activeElement;
+  const play = () => (here.querySelector(".open") || { click: () => cardOf(here).toggle() }).click();
   const act = {
     j: () => focusCard(cards[cards.indexOf(here) + 1]),
     k: () => focusCard(cards[Math.max(cards.indexOf(here) - 1, 0)]),
-    Enter: on && here && (() => stageOf(here).toggle()),
-    " ": on && here && (() => stageOf(here).toggle()),
+    Enter: on && here && play,
+    " ": on && here && play,
     m: here && (() => here.querySelector(".more").click()),
     l: here && (() => here.querySelector(".link").click()),
   }[event.key];

@@ -25,9 +25,11 @@ export function clock(seconds) {
 
 export const many = (n, one, more = `${one}s`) => `${n.toLocaleString("en")} ${n === 1 ? one : more}`;
 
+const SMALL = new Set("a an and are as at be by for from has have he her his in is it its my of on or our she that the their they this to was we were what where who with you your".split(" "));
+
 // The text with those of its words marked that the query has.
 export function marked(text, query) {
-  const wanted = new Set((query.toLowerCase().match(/[\p{L}\p{N}]+/gu) || []).filter((word) => word.length > 1));
+  const wanted = new Set((query.toLowerCase().match(/[\p{L}\p{N}]+/gu) || []).filter((word) => word.length > 1 && !SMALL.has(word)));
   const parts = text.split(/([\p{L}\p{N}]+)/u);
   return parts.map((part) => (wanted.has(part.toLowerCase()) ? h("mark", {}, part) : part));
 }

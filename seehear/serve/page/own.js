@@ -87,8 +87,9 @@ function tags(from, clip) {
 
 // -- corrected lines ----------------------------------------------------------------------------------------------------
 
-// A button that lets the user correct a line. `words`: the element that shows it; `line`: {clip, kind, start, end, text,
-// machine}, kept up to date; `changed(line)` is called after it was saved, or the saving undone.
+// A button that lets the user correct a line. `words`: the element that shows it, in a part of class "words" if there is
+// one; `line`: {clip, text} and as far as known {kind, start, end, machine}, kept up to date; `changed(line)` is called
+// after it was saved, or the saving undone.
 export function correction(words, line, changed = () => {}) {
   const button = h("button", { type: "button", class: "correct", "aria-label": `Correct “${line.text}”`, title: "Correct", onclick: () => correct(words, line, button, changed) }, "✎");
   return button;
@@ -108,7 +109,7 @@ function correct(words, line, button, changed) {
     const text = field.value.split(/\s+/).filter(Boolean).join(" ");
     if (text === line.text) return leave();
     try {
-      const answer = await api.correct({ clip: line.clip, kind: line.kind, start: line.start, end: line.end, before: line.text, text });
+      const answer = await api.correct({ clip: line.clip, kind: line.kind ?? null, start: line.start ?? null, end: line.end ?? null, before: line.text, text });
       const before = { ...line };
       Object.assign(line, { text, machine: false });
       showLine(words, line, button);
@@ -147,7 +148,7 @@ async function undo(edit, before, line, words, button, changed) {
 }
 
 function showLine(words, line, button) {
-  words.textContent = line.text || "taken away";
+  (words.querySelector(".words") || words).textContent = line.text || "taken away";
   words.classList.toggle("gone", !line.text);
   button.disabled = !line.text;
   button.setAttribute("aria-label", `Correct “${line.text}”`);

@@ -52,7 +52,7 @@ export class Stage {
       "aria-label": "Position", oninput: () => this.sought(),
     });
     api.peaks(this.clip.id).then((found) => this.drawn(found), (problem) => this.explained(problem));
-    return h("div", { class: "heard" }, this.canvas, this.seek);
+    return h("div", { class: "sounding" }, this.canvas, this.seek);
   }
 
   drawn(found) {

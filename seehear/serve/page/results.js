@@ -1,14 +1,16 @@
-// Results: what is asked, kept in the address; moments of all indexes together, or of one, or two beside each other.
+// Results: what is asked, kept in the address; films of all indexes together, or clips of one, or two beside each other.
 
 import * as api from "./api.js";
-import { card, cardKeys, KINDS, stageOf } from "./cards.js";
+import { card, cardKeys, cardOf, KINDS } from "./cards.js";
 import { $, clock, h, many, problemBox } from "./dom.js";
+import { counted, sections } from "./filmcards.js";
 import { saveButton, weightOf as weightOfClip } from "./own.js";
 import { stop } from "./player.js";
 
 export { cardKeys as keys };
 export const KEYS = [
-  [["j", "k"], "next and previous result"], [["Enter"], "play it, or stop"], [["m"], "more like it"], [["l"], "copy a link to its moment"],
+  [["j", "k"], "next and previous result"], [["Enter"], "play it, or stop; open a photo"], [["←", "→"], "moments on its timeline"],
+  [["m"], "more like it"], [["l"], "copy a link to its moment"],
 ];
 
 const K = 24, MOST = 192;
@@ -58,6 +60,7 @@ export async function update(params) {
   shell.title(asked());
   $("moment").hidden = true;
   $("moment").replaceChildren();
+  $("save").hidden = params.has("clip");
   if (params.has("clip")) return showMoment(params.get("clip"), Number(params.get("t") ?? NaN));
   return search();
 }
@@ -135,13 +138,15 @@ async function partFor(part, run, signal) {
   return { upload: sent.id, modality, weight };
 }
 
+const compares = () => Boolean($("with").value);
+
 async function searchIn(run, signal, tries = 1) {
   const kinds = checked("kinds");
   const alone = { modalities: [...new Set(kinds.map((kind) => MODALITIES[kind] || "text"))], hybrid: $("hybrid").checked };
   try {
     const sent = [];
     for (const part of parts) sent.push(await partFor(part, run, signal));
-    return await api.search({ parts: sent, run, k: shownK, filters: filters(), ...(run ? alone : { kinds }) }, signal);
+    return await api.search({ parts: sent, run, k: shownK, filters: filters(), ...(run ? alone : { kinds, by: compares() ? "moment" : "film" }) }, signal);
   } catch (problem) {
     if (problem.code !== "upload_gone" || !tries) throw problem;
     for (const part of parts) if (part.sent) delete part.sent[run];
@@ -176,35 +181,40 @@ function showFound(found) {
   $("results").className = both ? "two" : "";
   $("results").replaceChildren(...found.map((answer, n) => column(answer, both ? { name: called(found[1 - n].run), places: places[1 - n] } : null)));
   const fine = found.filter((answer) => !answer.problem);
-  const time = Math.round(Math.max(0, ...fine.map((answer) => answer.milliseconds)));
-  if (!fine.length) $("said").textContent = "";
-  else if (both) {
+  if (both) {
     const shared = [...places[0].keys()].filter((id) => places[1].has(id)).length;
-    $("said").textContent = `${fine.map((a) => `${called(a.run)}: ${many(a.hits.length, a.run ? "clip" : "moment")}`).join(", ")}; ${shared} in both`;
-  } else if (fine[0].hits.length && fine[0].words === "nothing close") {
-    $("said").textContent = `Nothing close to ${asked()}; the nearest are:`;
-  } else $("said").textContent = fine[0].hits.length ? `${many(fine[0].hits.length, fine[0].run ? "clip" : "moment")}, best first, in ${time} ms` : "";
+    $("said").textContent = fine.length ? `${fine.map((a) => `${called(a.run)}: ${many(a.hits.length, a.run ? "clip" : "moment")}`).join(", ")}; ${shared} in both` : "";
+  } else $("said").replaceChildren(...(fine.length ? summary(fine[0]) : []));
+}
+
+// What was found, in a sentence.
+function summary({ hits, films, words, milliseconds }) {
+  if (!hits.length && !films?.length) return [];
+  if (words === "nothing close") return ["Nothing close to ", h("em", {}, asked()), "; the nearest are:"];
+  return [`${films ? counted(films) : many(hits.length, "clip")}, best first`, h("span", { class: "detail" }, `, in ${Math.round(milliseconds)} ms`)];
 }
 
 // What is searched for, for a sentence.
 function asked() {
-  return parts.map((part) => part.text ? part.name : `${part.how === "unlike" ? "not" : "like"} ${part.name}`).join(" + ");
+  return parts.map((part) => part.text || `${part.how === "unlike" ? "not" : "like"} ${part.name}`).join(" + ");
 }
 
 function column(answer, other) {
-  const ranked = $("hybrid").checked;
-  const cards = answer.hits.map((hit, n) => {
-    const there = other?.places.get(hit.clip.id);
-    const note = other ? (there ? `${other.name}: ${there === n + 1 ? "the same place" : `place ${there}`}` : `${other.name}: not in its first ${shownK}`) : "";
-    return card(hit, { query: $("q").value, more: shell.like, other: note, rank: n + 1, ranked });
-  });
   const part = h("div", { class: "column", "data-run": answer.run });
   if (other) part.append(h("h2", {}, called(answer.run)));
+  const count = (answer.films || answer.hits).length;
   if (answer.problem) part.append(problemBox(answer.problem));
-  else if (!cards.length) part.append(h("p", { class: "nothing" }, "Nothing found: the filters leave no clip."));
-  else part.append(h("ol", { class: "cards" }, ...cards));
-  if (cards.length === shownK && shownK < MOST) part.append(h("button", { type: "button", class: "go further", onclick: () => search({ k: Math.min(MOST, shownK * 2) }) }, "Show more"));
+  else if (!count) part.append(h("p", { class: "nothing" }, "Nothing found: the filters leave nothing."));
+  else if (answer.films) part.append(...sections(answer, { query: $("q").value, more: shell.like }));
+  else part.append(h("ol", { class: "cards" }, ...answer.hits.map((hit, n) => clipCard(hit, n, other))));
+  if (count === shownK && shownK < MOST) part.append(h("button", { type: "button", class: "go further", onclick: () => search({ k: Math.min(MOST, shownK * 2) }) }, "Show more"));
   return part;
+}
+
+function clipCard(hit, n, other) {
+  const there = other?.places.get(hit.clip.id);
+  const note = other ? (there ? `${other.name}: ${there === n + 1 ? "the same place" : `place ${there}`}` : `${other.name}: not in its first ${shownK}`) : "";
+  return card(hit, { query: $("q").value, more: shell.like, other: note, rank: n + 1, ranked: $("hybrid").checked });
 }
 
 async function showMoment(id, time) {
@@ -213,7 +223,7 @@ async function showMoment(id, time) {
     const start = Number.isFinite(time) && time >= clip.start && time < clip.end ? time : clip.start;
     const one = card({ clip, start, end: clip.end, text: "" }, { more: shell.like });
     $("moment").replaceChildren(h("h2", {}, clip.end > clip.start ? `From ${clock(start)}` : "A clip"), h("ol", { class: "cards" }, one));
-    stageOf(one).toggle();
+    cardOf(one).toggle();
   } catch (problem) {
     $("moment").replaceChildren(problemBox(problem));
   }
