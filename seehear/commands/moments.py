@@ -102,6 +102,8 @@ class Find(Query):
     The first call cuts the folder into clips, reads speech and text on screen with what is installed, and indexes it.
     That stops after 45 seconds, answers from what is indexed, and goes on at the next call; --wait finishes first.
 
+    With --save the moments are written as files of their own, with --edl into a list for an editor or a player.
+
     Example: seehear find ~/recordings "red truck"
     """
 
@@ -128,9 +130,11 @@ class Find(Query):
             raise SeehearError(f"no folder {self.folder}{near(self.folder)}")
         if not self.parts(self.words):
             raise SeehearError("nothing to search for: give words, --audio, --image, --video or --like")
+        if self.save is not None and self.save.resolve().is_relative_to(self.folder.resolve()):
+            raise SeehearError(f"{self.save} is inside {self.folder}, and would be searched too: save clips elsewhere")
         uri, query = self.library or library_of(self.folder), self.for_server(self.words)
         if query and (served := ask_server(uri, query, follows=True)):
-            self._show(served.answer, done=not served.working, behind=one_each(served.behind))
+            self._show(uri, served.answer, done=not served.working, behind=one_each(served.behind))
         else:
             self._work(uri)
 
@@ -157,9 +161,9 @@ class Find(Query):
                 raise
             raise SeehearError(f"speech and text are not all read, and words find nothing {_WAIT}") from error
         behind = behind_lines(library, [index.name for index in searcher.indexes]) if done else []
-        self._show(answer, done=done, behind=behind)
+        self._show(uri, answer, done=done, behind=behind)
 
-    def _show(self, answer: Answer, *, done: bool, behind: list[str]) -> None:
+    def _show(self, uri: str, answer: Answer, *, done: bool, behind: list[str]) -> None:
         if not done:
             left = answer.clips - answer.indexed
             what = f"{left:,} of {answer.clips:,} clips are not indexed" if left else "speech and text are not all read"
@@ -167,3 +171,4 @@ class Find(Query):
         for line in behind:
             say(line)
         show_answer(answer, as_json=self.json)
+        self.take_out(uri, answer)

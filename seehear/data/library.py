@@ -291,8 +291,11 @@ class Library:
 
     # -- vectors -----------------------------------------------------------------------------------------------------
 
-    def vectors(self, kind: str, name: str, width: int | None = None) -> VectorTable:
-        """`latents` of an encoder or `vectors` of a run. With a width, the table is made when it is not there."""
+    def vectors(
+        self, kind: str, name: str, width: int | None = None, metadata: Mapping[str, str] | None = None
+    ) -> VectorTable:
+        """`latents` of an encoder or `vectors` of a run. With a width, the table is made when it is not there, its
+        schema with `metadata`."""
         name = table_name(kind, name)
         if name not in self.tables():
             if width is None:
@@ -300,7 +303,7 @@ class Library:
             pa = require("pyarrow")
             columns = [("id", pa.string()), ("item", pa.int32()), ("modality", pa.string())]
             columns += [("vector", pa.list_(pa.float16(), width)), ("maker", pa.string()), ("content", pa.string())]
-            self.ensure(name, pa.schema(columns))
+            self.ensure(name, pa.schema(columns, metadata=metadata))
         return VectorTable(self.table(name))
 
     def ensure(self, name: str, schema: pa.Schema) -> Any:

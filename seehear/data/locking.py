@@ -14,6 +14,7 @@ from portalocker.exceptions import AlreadyLocked, LockException
 from seehear.errors import SeehearError
 from seehear.progress import say
 
+_LEARNING = ".learning"
 PATIENCE = 3.0
 """Seconds that a lock is waited for: a server holds one for a moment when its user corrects a line."""
 _LOOK = 0.02
@@ -81,6 +82,33 @@ def keeper(uri: str | Path) -> Iterator[bool]:
             except Busy:
                 alone = False
         yield alone
+
+
+@contextmanager
+def learning(uri: str | Path) -> Iterator[None]:
+    """Learns from a library, alone: raises `SeehearError` while another process does."""
+    if "://" in str(uri):  # no lock
+        yield
+        return
+    with ExitStack() as held:
+        try:
+            held.enter_context(locked(Path(uri) / _LEARNING))
+        except Busy as error:
+            raise SeehearError(
+                f"another process is learning from {uri}: wait until it has ended, or stop it there"
+            ) from error
+        except OSError:
+            pass  # a library that cannot be written
+        yield
+
+
+def is_learning(uri: str | Path) -> bool:
+    """Whether a process learns from a library."""
+    try:
+        with learning(uri):
+            return False
+    except SeehearError:
+        return True
 
 
 @contextmanager

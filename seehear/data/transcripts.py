@@ -87,20 +87,20 @@ def read_transcripts(library: Library, sources: Iterable[str] | None = None) -> 
     return sorted(map(_transcript, rows), key=lambda t: (t.source, t.task))
 
 
-def unread_seconds(library: Library, task: Literal["speech", "screen"]) -> float:
-    """Seconds of media that have no transcript of a task by any model, a picture counting as one."""
+def unread(library: Library, task: Literal["speech", "screen"]) -> dict[str, float]:
+    """Media files that have no transcript of a task by any model, with their seconds, a picture counting as one."""
     read: set[tuple[str, str]] = set()
     if _TABLE in library.tables():
         query = library.table(_TABLE).search().where(f"task = {quote(task)}").select(["source", "content"])
         rows = query.limit(None).to_arrow().to_pydict()
         read = set(zip(rows["source"], rows["content"], strict=True))
     kinds, fact = (("video", "audio"), "rate") if task == "speech" else (("video", "picture"), "width")
-    return sum(
-        max(1.0, source.duration)
+    return {
+        source.source: max(1.0, source.duration)
         for source in library.sources().values()
         if source.info.get("kind") in kinds and fact in source.info and COPY_OF not in source.info
         if (source.source, source.fingerprint) not in read
-    )
+    }
 
 
 def main_language(library: Library) -> str:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from seehear.data.inputs import check_input
 from seehear.data.library import Library
@@ -16,6 +15,7 @@ from seehear.data.prepare import PrepareOptions
 from seehear.data.serving import server_of
 from seehear.errors import SeehearError
 from seehear.progress import Interrupted, hushed, say
+from seehear.recipes.indexes import asked_together
 from seehear.recipes.work import Work
 from seehear.search.index import indexes
 from seehear.search.moments import MomentSearch
@@ -92,13 +92,6 @@ def open_library(library: Library, *, device: str = "auto") -> MomentSearch:
     if not spaces:
         raise SeehearError(f"{library.uri} has no index: run 'seehear index {library.uri}'")
     return MomentSearch(library, spaces)
-
-
-def asked_together(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Names of the indexes, of what `indexes` says, that answer together."""
-    frozen = [name for name in found if found[name].get("model", "").startswith(FROZEN)]
-    runs = sorted(found.keys() - set(frozen), key=lambda n: found[n].get("made", ""))
-    return [*frozen, *runs[-1:]]
 
 
 def _spaces(library: Library, device: str) -> Iterator[tuple[str, SearchSpace]]:

@@ -3,13 +3,14 @@ by the same score. Nothing here reads the split 'test'."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from seehear.data.latents import LatentData, load_latents
+from seehear.data.records import digest
 from seehear.errors import SeehearError
 from seehear.evaluation.bootstrap import FEW_GROUPS, Comparison, compare
 from seehear.evaluation.embedded import Embedded, embed_latents
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 TRAINING, CLOSED_FORM, FROZEN_SPACE = "training", "the closed form", "the frozen space"
 """Names of what is compared; a frozen space's own follows."""
+_EXAMPLES = 3  # of what became better, and of what became worse
 _EPSILON = 1e-9  # between equal scores that were added up in another order
 Directions = Mapping[str, ClipScores]
 """Scores of every validation clip, by direction."""
@@ -40,6 +42,8 @@ class Contender:
     """The same among the first ten."""
     directions: dict[str, tuple[float, float]]
     """(first, among the first ten) of each direction; a direction that the model does not know counts as chance."""
+    guessed: tuple[str, ...] = ()
+    """Directions that the model does not know."""
 
     @property
     def score(self) -> float:
@@ -50,16 +54,37 @@ class Contender:
         return f"{self.name} {100 * self.ten:.0f} % ({100 * self.first:.0f} % first)"
 
 
+@dataclass(frozen=True)
+class Example:
+    """A validation clip whose rank learning changed."""
+
+    direction: str
+    clip: str
+    """Its id: it asks with one modality and is looked for by another."""
+    before: float | None
+    """Rank without learning; None where that could not be asked."""
+    after: float
+    gallery: int
+    """Clips that were looked through."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
     standings: tuple[Contender, ...]
     """The trained model, then what it is compared with, the best first."""
     clips: int
     """Validation clips."""
+    asked: dict[str, int] = field(default_factory=dict)
+    """Of these the clips that ask, by direction."""
     gain: Comparison
     """Score of the trained model minus that of the best other, by recording."""
     kept: str = TRAINING
     """Name of what the run's folder holds."""
+    better: tuple[Example, ...] = ()
+    """Clips that learning finds earlier, the most changed first; where nothing could be asked before, clips from the
+    best to the worst."""
+    worse: tuple[Example, ...] = ()
+    """Clips that it finds later."""
 
     @property
     def best(self) -> str:
@@ -93,8 +118,11 @@ class Verdict:
     def plain(self) -> dict[str, Any]:
         models = {s.name: {**asdict(s), "score": s.score} for s in self.standings}
         return {"words": str(self), "best": self.best, "kept": self.kept, "clips": self.clips} | {
+            "asked": self.asked,
             "gain": asdict(self.gain),
             "models": models,
+            "better": [asdict(example) for example in self.better],
+            "worse": [asdict(example) for example in self.worse],
         }
 
 
@@ -103,11 +131,13 @@ def judge(trained: Directions, others: Mapping[str, Directions], groups: np.ndar
     if not trained or not others:
         return None
     values = {name: _filled(scores, trained) for name, scores in {TRAINING: trained, **others}.items()}
-    first, *rest = [_standing(name, found) for name, found in values.items()]
+    known = {TRAINING: trained, **others}
+    first, *rest = [_standing(name, found, known[name]) for name, found in values.items()]
     rest.sort(key=lambda s: -s.score)
     ours, clips = flat_scores(values[first.name])
     gain = compare(flat_scores(values[rest[0].name])[0], ours, groups[clips])
-    return Verdict(standings=(first, *rest), clips=len(np.unique(clips)), gain=gain)
+    asked = {direction: len(scores.clips) for direction, scores in trained.items()}
+    return Verdict(standings=(first, *rest), clips=len(np.unique(clips)), asked=asked, gain=gain)
 
 
 def _filled(scores: Directions, trained: Directions) -> dict[str, ClipScores]:
@@ -120,14 +150,42 @@ def _filled(scores: Directions, trained: Directions) -> dict[str, ClipScores]:
         if (other := scores.get(direction)) is not None:
             _, at, there = np.intersect1d(own.clips, other.clips, return_indices=True)
             first[at], ten[at] = other.first[there], other.ten[there]
-        found[direction] = replace(own, first=first, ten=ten)
+        found[direction] = replace(own, first=first, ten=ten, rank=None)
     return found
 
 
-def _standing(name: str, values: Directions) -> Contender:
+def _standing(name: str, values: Directions, known: Directions) -> Contender:
     directions = {direction: (float(s.first.mean()), float(s.ten.mean())) for direction, s in values.items()}
     first, ten = np.mean(list(directions.values()), axis=0)
-    return Contender(name=name, first=float(first), ten=float(ten), directions=directions)
+    guessed = tuple(direction for direction in values if direction not in known)
+    return Contender(name=name, first=float(first), ten=float(ten), directions=directions, guessed=guessed)
+
+
+def examples(
+    before: Directions, after: Directions, ids: Sequence[str]
+) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
+    """(clips that are found earlier, clips that are found later), those whose reciprocal rank changed most first. Of
+    directions that could not be asked before, the best, the middle and the last clip are among the first."""
+    changes: list[tuple[float, Example]] = []
+    new: list[Example] = []  # of directions that could not be asked
+    for direction, own in after.items():
+        if own.rank is None:
+            continue
+        clips = [ids[n] for n in own.clips.tolist()]
+        other = before.get(direction)
+        if other is None or other.rank is None:
+            new += [Example(direction, clip, None, float(own.rank[n]), own.gallery) for n, clip in enumerate(clips)]
+            continue
+        _, at, there = np.intersect1d(own.clips, other.clips, return_indices=True)
+        for n, m in zip(at.tolist(), there.tolist(), strict=True):
+            was, now = float(other.rank[m]), float(own.rank[n])
+            changes.append((1 / now - 1 / was, Example(direction, clips[n], was, now, own.gallery)))
+    changes.sort(key=lambda change: (-change[0], change[1].direction, change[1].clip))
+    better = [example for gain, example in changes if gain > _EPSILON][:_EXAMPLES]
+    worse = [example for gain, example in reversed(changes) if gain < -_EPSILON][:_EXAMPLES]
+    new.sort(key=lambda example: (example.after / example.gallery, digest(example.clip, example.direction)))
+    places = np.linspace(0, len(new) - 1, min(_EXAMPLES, len(new))).astype(int).tolist()
+    return (*better, *(new[n] for n in places)), tuple(worse)
 
 
 # -- what training is compared with ------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +40,12 @@ class Moment:
         """The confidence in words."""
         return in_words(self.confidence)
 
+    @property
+    def why(self) -> str:
+        """How it answers, how surely, and by which text."""
+        text = f": {self.text}" if self.text else ""
+        return f"{self.kind}, {self.words}{text}"
+
     def plain(self) -> dict[str, Any]:
         names = ("file", "start", "end", "kind", "text", "score", "confidence", "words")
         places = {"also": list(self.also)} if self.also else {}
@@ -62,6 +69,15 @@ class Answer:
     """Clips that a search can find."""
     clips: int
     """All clips of the library."""
+
+    def __iter__(self) -> Iterator[Moment]:
+        return iter(self.hits)
+
+    def __len__(self) -> int:
+        return len(self.hits)
+
+    def __getitem__(self, place: int) -> Moment:
+        return self.hits[place]
 
     @property
     def words(self) -> str:

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 _KIND_OF = {"video": "seen", "audio": "heard"}
 _KIND_OF_TEXT = {"subtitle": "spoken", "speech": "spoken", "screen": "screen", "caption": "text"}
 _BANK = 500  # clips that sounds and pictures are calibrated by
+_AT_ONCE = 8192  # rows that are compared with many words
 SCENE = 0.3
 """Cosine of two centred rows above which they are of one scene, chosen on half of `benchmarks/home.py`."""
 KINDS = ("seen", "heard", "spoken", "screen", "text")
@@ -99,7 +100,7 @@ class Calibration:
         self.scales = {kind: Scale(*scale) for kind, scale in about.get("scales", {}).items()}
 
     def words(self, vectors_NE: np.ndarray, text_E: np.ndarray, kind: str) -> np.ndarray:
-        """(N,) evidence that words mean rows of a kind."""
+        """(N,) evidence that words mean rows of a kind; (N, W) of several words, as W vectors."""
         found_N = heights(vectors_NE, text_E, self.mean_E, self.scales[kind])
         return evidence(found_N, PICTURES if kind in _KIND_OF.values() else TEXTS)
 
@@ -174,6 +175,17 @@ class OpenIndex:
         if kind not in self.calibration.scales:
             raise SeehearError(f"index {self.name} is out of date: run 'seehear index' again")
         return self.calibration.words(self.vectors_NE[self.rows(kind)], text_E, kind)
+
+    def clips_found(self, texts_WE: np.ndarray, kind: str, least: float) -> list[int]:
+        """Number of clips that each of W words finds among the rows of a kind, with this confidence at least."""
+        pairs, rows = [np.empty((0, 2), np.int64)], self.rows(kind)
+        for at in range(rows.start, rows.stop, _AT_ONCE):
+            part = slice(at, min(at + _AT_ONCE, rows.stop))
+            sure_NW = confidence(self.calibration.words(self.vectors_NE[part], texts_WE, kind)) >= least
+            row, word = np.nonzero(sure_NW)
+            pairs.append(np.stack([word, self.clips_N[part][row]], axis=1))
+        words = np.unique(np.concatenate(pairs), axis=0)[:, 0]
+        return np.bincount(words, minlength=len(texts_WE)).tolist()
 
     def media(self, query_E: np.ndarray, modality: Modality, kind: str) -> np.ndarray:
         """(rows of the kind,) evidence that a sound or picture is like them, by pairs of the library's clips."""

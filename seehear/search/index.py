@@ -84,13 +84,17 @@ def build_index(
     modalities: Sequence[Modality] = (),
     frames: bool = False,
     made: str = "",
+    metadata: Mapping[str, str] | None = None,
     approximate_from: int = APPROXIMATE_FROM,
 ) -> IndexReport:
     """Bring the index `name` up to date. `model` is where the run is: search finds it again by that. `modalities`: what
     of the clips it holds; all that the space has by default. `frames`: a film has a row for each frame that its encoder
     gave, in place of its own: right for spaces that need no training, as others have learned from whole clips. `made`:
-    the time by which the newest index is told; now by default."""
+    the time by which the newest index is told; now by default. `metadata`: of the schema of a table that is made."""
     with writing(library.uri, "vectors"):  # all of them share the index of the texts
+        if table_name("vectors", name) in library.tables() and library.vectors("vectors", name).width != space.dim:
+            library.drop(table_name("vectors", name))
+        library.vectors("vectors", name, space.dim, metadata)
         return _build(library, space, name, model, tuple(modalities or space.encoders), frames, made, approximate_from)
 
 
@@ -104,10 +108,7 @@ def _build(
     made: str,
     approximate_from: int,
 ) -> IndexReport:
-    table_id = table_name("vectors", name)
-    if table_id in library.tables() and library.vectors("vectors", name).width != space.dim:
-        library.drop(table_id)
-    table = library.vectors("vectors", name, space.dim)
+    table = library.vectors("vectors", name)
     read = versions(library)
     wanted = _wanted(library, space, modalities, frames)
     added, kept, removed = _update_rows(library, space, name, wanted, frames)
@@ -179,6 +180,12 @@ def indexes(library: Library) -> dict[str, dict[str, Any]]:
 def set_index(library: Library, name: str, about: Mapping[str, Any]) -> None:
     """Write what `indexes` says of one."""
     library.set_about(_ABOUT + name, json.dumps(about))
+
+
+def indexed_clips(library: Library) -> set[str]:
+    """Ids of the clips that an index has."""
+    tables = [library.vectors("vectors", name) for name in indexes(library)]
+    return {id for table in tables for id in table.columns("id")["id"].unique().to_pylist()}
 
 
 def versions(library: Library) -> list[int]:

@@ -19,7 +19,7 @@ from starlette.requests import ClientDisconnect
 
 from seehear.errors import SeehearError
 from seehear.recipes.standing import Standing
-from seehear.serve import own, views
+from seehear.serve import exports, film, films, learning, own, suggest
 from seehear.serve.config import ServeConfig
 from seehear.serve.files import TYPES
 from seehear.serve.guard import VIEWS, Guard
@@ -82,8 +82,9 @@ def create_app(
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(ClientDisconnect, _broken_off)
-    for route in (_searching, _media, own.routes, _page):
-        route(app)
+    topics = (films, film, suggest, exports, learning, own)
+    for routes in (_searching, _media, *(topic.routes for topic in topics), _page):
+        routes(app)
     return app
 
 
@@ -102,8 +103,8 @@ def _searching(app: FastAPI) -> None:
 
     @app.get("/api/progress", tags=["library"])
     def progress(state: Held) -> ProgressView | None:
-        """Where the indexing of the library stands; null where this server does none."""
-        return views.progress_view(state.progress()) if state.progress else None
+        """Where the indexing of the library stands; null while this server does none."""
+        return state.standing()
 
     @app.post("/api/search", tags=["search"])
     def search(state: Held, query: Query) -> Answer:

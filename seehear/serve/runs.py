@@ -18,7 +18,7 @@ from seehear.data.library import Library
 from seehear.data.workers import WorkerDied
 from seehear.encoders.base import Sample
 from seehear.errors import DecodeError, SeehearError
-from seehear.recipes.find import asked_together
+from seehear.recipes.indexes import asked_together
 from seehear.search.index import indexes, versions
 from seehear.search.moments import MomentSearch
 from seehear.search.query import Searcher

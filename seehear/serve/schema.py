@@ -83,6 +83,7 @@ class ClipList(_Strict):
 
 class RunView(BaseModel):
     name: str
+    title: str = Field(description="for people: what it is, and when it was learned")
     made: str
     modalities: list[str]
     together: bool = Field(description="asked when no run is named")
@@ -220,6 +221,7 @@ class MapView(BaseModel):
     run: str
     method: Literal["pca", "tsne"]
     total: int = Field(description="clips of the library; fewer are drawn of very many")
+    note: str = Field(description="why there is little to see; '' where there is")
     ids: list[str]
     x: list[float]
     y: list[float]

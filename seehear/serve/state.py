@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ import numpy as np
 from seehear.data.library import Clip, Library
 from seehear.data.own import as_edited
 from seehear.data.workers import WorkerDied
-from seehear.errors import DecodeError
-from seehear.recipes.find import asked_together
+from seehear.errors import DecodeError, SeehearError
+from seehear.recipes.indexes import asked_together
 from seehear.recipes.standing import Standing
 from seehear.search.background import Calibration
 from seehear.search.behind import behind
@@ -25,12 +26,26 @@ from seehear.search.index import versions
 from seehear.serve import jobs, projection, views
 from seehear.serve.applying import Applying
 from seehear.serve.cache import DiskCache, write
+from seehear.serve.catching import CatchUp
 from seehear.serve.config import ServeConfig
 from seehear.serve.decoders import Decoders
 from seehear.serve.files import clip_of
+from seehear.serve.learning import Learning
+from seehear.serve.naming import things_seen
 from seehear.serve.problems import Problem
 from seehear.serve.runs import OpenRun, Runs, cause
-from seehear.serve.schema import Answer, ClipPart, ClipView, MapView, Query, RunView, Status, TextPart, UploadPart
+from seehear.serve.schema import (
+    Answer,
+    ClipPart,
+    ClipView,
+    MapView,
+    ProgressView,
+    Query,
+    RunView,
+    Status,
+    TextPart,
+    UploadPart,
+)
 from seehear.serve.uploads import Uploads
 
 _DRAW_SECONDS = 300.0
@@ -47,13 +62,20 @@ class State:
         self.own = Applying(library, self.runs.renew)
         self.uploads = Uploads(self.quick, megabytes=config.upload_mb, seconds=config.upload_seconds)
         self.cache = DiskCache(config.cache_folder(library), config.cache_mb)
+        self.learning = Learning(self.runs, self.cache)
+        self.background = ThreadPoolExecutor(1, "seehear")
+        """For what an answer does not wait for; a long job looks at `closing` now and then."""
+        self.closing = threading.Event()
         self._facets: tuple[int, Any] = (-1, {})
         self._behind: dict[str, tuple[Any, str]] = {}
+        self.catching = None if progress else CatchUp(self.runs, self._behind_of)
 
     def warm(self) -> None:
         """Open the indexes in the background, so that the first question is answered at once."""
         self._warming = threading.Thread(target=self._warm, daemon=True)
         self._warming.start()
+        if self.catching:
+            self.catching.start()
 
     def _warm(self) -> None:
         try:
@@ -62,6 +84,11 @@ class State:
             return  # whoever asks is told
 
     def close(self) -> None:
+        self.learning.close()
+        if self.catching:
+            self.catching.close()
+        self.closing.set()
+        self.background.shutdown(cancel_futures=True)
         self.quick.close()
         self.slow.close()
         self.uploads.close()
@@ -76,10 +103,11 @@ class State:
         version = library.table("clips").version
         if self._facets[0] != version:
             self._facets = version, views.facets(library)
-        clips, together = library.count_clips(), asked_together(about)
+        clips, together, titles = library.count_clips(), asked_together(about), views.titles(about)
         runs = [
             RunView(
                 name=n,
+                title=titles[n],
                 made=a.get("made", ""),
                 together=n in together,
                 behind="" if self.progress else self._behind_of(n, a, library),
@@ -107,12 +135,19 @@ class State:
             **self._facets[1],
         )
 
-    def _behind_of(self, name: str, about: dict[str, Any], library: Library) -> str:
+    def _behind_of(self, name: str, about: Mapping[str, Any], library: Library) -> str:
         """Counted again only after the index or the library was written."""
         key = about.get("changed"), about.get("made"), versions(library), library.table("rejects").version
         if self._behind.get(name, (None, ""))[0] != key:
             self._behind[name] = key, behind(library, name)
         return self._behind[name][1]
+
+    def standing(self) -> ProgressView | None:
+        if self.progress:
+            return views.progress_view(self.progress())
+        if self.catching and (line := self.catching.line):
+            return views.progress_view(Standing(step=line))
+        return None
 
     def clip(self, name: str) -> Clip:
         return clip_of(self.runs.library, name)
@@ -160,7 +195,9 @@ class State:
             query=found.query,
             words=found.words,  # type: ignore[arg-type]  # one of the four
             hits=[] if films else [views.moment_view(hit, clips[hit.clip], folders) for hit in found.hits],
-            films=films and [views.film_view(f, clips[f.hits[0].clip], folders, seconds.get(f.source)) for f in films],
+            films=None
+            if films is None
+            else [views.film_view(f, clips[f.hits[0].clip], folders, seconds.get(f.source)) for f in films],
             indexed=found.indexed,
             clips=found.clips,
             milliseconds=0.0,
@@ -205,7 +242,7 @@ class State:
         path = self.file(clip, "video")
         first, last = (0.0, 0.0) if views.is_still(clip) else (clip.start, clip.end)
         at = (first + last) / 2 if at is None or not first <= at < last else at
-        return self._made(path, "poster", at, lambda out: write(out, self.quick(jobs.poster, str(path), at, last)))
+        return self.made(path, "poster", at, lambda out: write(out, self.quick(jobs.poster, str(path), at, last)))
 
     def peaks(self, clip: Clip) -> dict[str, Any]:
         path = self.file(clip, "audio")
@@ -213,7 +250,7 @@ class State:
         def make(out: Path) -> None:
             write(out, json.dumps(self.quick(jobs.peaks, str(path), clip.start, clip.end)).encode())
 
-        found = self._made(path, "peaks", (clip.start, clip.end), make)
+        found = self.made(path, "peaks", (clip.start, clip.end), make)
         end = min(clip.end, clip.start + jobs.PEAKS_SECONDS)
         return {"start": clip.start, "end": end, "peaks": json.loads(found.read_text())}
 
@@ -230,9 +267,10 @@ class State:
         def make(out: Path) -> None:
             self.slow(jobs.preview, video, audio, start, end, str(out))
 
-        return self._made(Path(video or audio), "preview", (audio, start, end), make)
+        return self.made(Path(video or audio), "preview", (audio, start, end), make)
 
-    def _made(self, path: Path, what: str, key: Any, make: Any) -> Path:
+    def made(self, path: Path, what: str, key: Any, make: Callable[[Path], None]) -> Path:
+        """What `make` writes from a media file, out of the cache where it is there."""
         stat = path.stat()
         try:
             return self.cache.get(what, str(path), stat.st_size, stat.st_mtime_ns, key, make=make)
@@ -250,14 +288,28 @@ class State:
             ids, vectors_NE = projection.clip_vectors(library, run.name, projection.MOST[method])
             clips = projection.clips_in_order(library, ids)
             xy, clusters = self.slow(projection.project, vectors_NE, method) if ids else (np.zeros((0, 2)), np.zeros(0))
-            write(out, json.dumps(projection.draw(ids, clips, xy, clusters)).encode())
+            seen = self._things_seen(run, vectors_NE, clips, clusters)
+            write(out, json.dumps(projection.draw(ids, clips, xy, clusters, seen)).encode())
 
         where = (self.runs.uri, run.name, run.changed, run.space.fingerprint, version, method)
         try:
-            drawn = json.loads(self.cache.get("map", *where, make=make).read_text())
+            drawn = json.loads(self.cache.get("map of named groups", *where, make=make).read_text())
         except WorkerDied as error:
             raise Problem(503, "map", f"the map could not be drawn: {error}", "ask for pca") from error
         return MapView(run=run.name, method=method, total=library.count_clips(), **drawn)  # type: ignore[arg-type]
+
+    def _things_seen(
+        self, run: OpenRun, vectors_NE: np.ndarray, clips: Sequence[Clip | None], clusters: np.ndarray
+    ) -> dict[int, list[str]]:
+        """Names of what is seen in clusters, where the run compares pictures with words."""
+        calibration = Calibration(self.runs.about().get(run.name, {}))
+        pictured = np.array([clip is not None and clip.has_video for clip in clips], dtype=bool)
+        if "seen" not in calibration.scales or "text" not in run.space.modalities or not pictured.any():
+            return {}
+        try:
+            return things_seen(vectors_NE[pictured], clusters[pictured], run.space.encode_query, calibration, "seen")
+        except SeehearError:  # no encoder of words here: the map is drawn without such names
+            return {}
 
 
 _RUN = ("modalities", "dim", "recall")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,8 +27,10 @@ from seehear.serve.schema import (
     TextKind,
     TextView,
 )
+from seehear.space.frozen import FROZEN
 
 _LABELS = 300
+_WAYS = {"video": "what is seen", "audio": "what is heard", "text": "words"}
 _KINDS: Mapping[StoredKind, TextKind] = {
     "speech": "spoken",
     "screen": "screen",
@@ -43,7 +46,7 @@ def clip_view(clip: Clip, folders: Folders) -> ClipView:
     return ClipView(
         id=clip.id,
         source=clip.source or clip.audio_source,
-        kind=_kind(clip),
+        kind=kind_of_clip(clip),
         start=clip.start,
         end=clip.end,
         has_sound=clip.has_audio,
@@ -127,7 +130,7 @@ def is_still(clip: Clip) -> bool:
     return clip.has_video and (pictured or clip.start == clip.end == 0.0)
 
 
-def _kind(clip: Clip) -> Literal["video", "picture", "sound", "text"]:
+def kind_of_clip(clip: Clip) -> Literal["video", "picture", "sound", "text"]:
     if is_still(clip):
         return "picture"
     return "video" if clip.has_video else "sound" if clip.has_audio else "text"
@@ -143,6 +146,22 @@ def facets(library: Library) -> Mapping[str, Any]:
         "splits": dict(Counter(rows["split"].to_pylist())),
         "folders": sorted(name for name, _ in folders.most_common(_LABELS) if name),
     }
+
+
+def titles(about: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """What indexes are called for people, by name: of equal ones the name stands behind."""
+    found = {}
+    for name, own in about.items():
+        if str(own.get("model", "")).startswith(FROZEN):
+            what = ", ".join(_WAYS[m] for m in own["modalities"])
+            found[name] = f"As it came (frozen): {what}"
+        else:
+            found[name] = "Learned from your recordings"
+            if own.get("made"):
+                made = datetime.fromisoformat(own["made"]).astimezone()
+                found[name] += f", {made.day} {made:%b %Y}"
+    often = Counter(found.values())
+    return {name: f"{title} ({name})" if often[title] > 1 else title for name, title in found.items()}
 
 
 def progress_view(standing: Standing) -> ProgressView:

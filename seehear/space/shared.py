@@ -25,27 +25,23 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch.nn import functional as F
 
 from seehear.encoders.base import Encoder, Sample
-from seehear.encoders.weights import tensors_hash
 from seehear.errors import SeehearError, read_json, unknown
-from seehear.evaluation.report import JSON_NAME
-from seehear.methods.base import Method
 from seehear.nn.unit import unit
 from seehear.progress import progress, say
 from seehear.space.hub import download, is_hub_id, upload
 from seehear.space.items import KINDS, Items, is_one
 from seehear.space.precision import PRECISIONS, Precision, quantized
-from seehear.space.saved import load_method, model_folder
-from seehear.train.card import model_card
-from seehear.train.files import model_config, save_model
-from seehear.types import Batch, Float, Modality, Tensor
+from seehear.types import Batch, Float, Modality
 
 if TYPE_CHECKING:
+    import torch
+
     from seehear.data.library import Library
+    from seehear.methods.base import Method
     from seehear.space.towers import InputSpec, Tower
+    from seehear.types import Tensor
 
 _BLOCK = 16  # rows the model always sees at once: a row's result then depends on that row alone
 _ENCODERS = dict[Modality, list[dict[str, Any]]]
@@ -97,6 +93,8 @@ class SharedSpace:
         """From a run folder, its `model/`, or any folder that `save_pretrained` wrote; 'user/name' of a model hub, of
         which `revision` is a branch, tag or commit; or 'frozen:LIBRARY#NAME', what joint encoders give without
         training."""
+        from seehear.space.saved import load_method, model_folder
+
         if is_hub_id(str(folder)):
             folder = download(str(folder), revision)
         method, config, inputs = load_method(folder)
@@ -104,7 +102,7 @@ class SharedSpace:
             raise SeehearError(f"{folder} is a {method.name}, which has no space that is searched or compared in")
         made = cls(method, config["encoders"], space=space, device=device, inputs=inputs)
         made._facts = {name: config[name] for name in ("metrics", "training", "verdict") if name in config}
-        made._evaluation = Path(folder) / JSON_NAME
+        made._evaluation = Path(folder) / "evaluation.json"
         if not made.encoders:
             raise SeehearError(
                 f"{model_folder(folder) / 'config.json'} names no encoders of the space {made.space!r}: copy the model "
@@ -126,6 +124,9 @@ class SharedSpace:
     ) -> None:
         """The model as a folder that `from_pretrained` and sentence-transformers load, with a model card. `licence`:
         of the weights, as model hubs spell it ('apache-2.0'). `where`: address in the card's examples."""
+        from seehear.train.card import model_card
+        from seehear.train.files import model_config, save_model
+
         own = self._inputs
         facts = ({"encoders": self._all_encoders} if own is None else own.facts(self.method)) | self._facts
         evaluation = self._evaluation
@@ -187,6 +188,8 @@ class SharedSpace:
     @cached_property
     def fingerprint(self) -> str:
         """16 hex digits over the weights, the settings and the encoders: another one is another space."""
+        from seehear.encoders.weights import tensors_hash
+
         encoders = {m: [e["fingerprint"] for e in infos] for m, infos in sorted(self.encoders.items())}
         settings = {"method": self.method.name, "config": asdict(self.method.config), "space": self.space}
         return tensors_hash(self.method.state_dict(), about=json.dumps([settings, encoders], sort_keys=True))
@@ -259,10 +262,11 @@ class SharedSpace:
         if normalize_embeddings and truncate_dim:
             vectors_NE = unit(vectors_NE)
         vectors: Any = quantized(vectors_NE, precision)
-        if convert_to_tensor:
-            vectors = torch.from_numpy(vectors).to(self.device)
-        elif not convert_to_numpy:
-            vectors = list(torch.from_numpy(vectors))
+        if convert_to_tensor or not convert_to_numpy:
+            import torch
+
+            vectors = torch.from_numpy(vectors)
+            vectors = vectors.to(self.device) if convert_to_tensor else list(vectors)
         return vectors[0] if one else vectors
 
     def encode_query(self, inputs: Any, prompt_name: str | None = None, **options: Any) -> Any:
@@ -284,6 +288,8 @@ class SharedSpace:
 
     def encode_latents(self, latents: Mapping[Modality, Any]) -> dict[Modality, Float[np.ndarray, "b e"]]:
         """Vectors of latents that are at hand: {modality: (B, D)} -> {modality: (B, E) float32}."""
+        import torch
+
         found = {}
         for m, rows in latents.items():
             if m not in self.encoders:
@@ -292,19 +298,21 @@ class SharedSpace:
             found[m] = self.embed({m: x_BD, f"has_{m}": torch.ones(len(x_BD), dtype=torch.bool)})[m].cpu().numpy()
         return found
 
-    @torch.inference_mode()
     def embed(self, batch: Batch, space: str | None = None) -> dict[Modality, Tensor]:
         """{modality: (B, E)} float32 unit vectors of latents as the library stores them: (B, W D) of W windows."""
-        return {m: F.normalize(z, dim=-1, eps=self.method.shortest).float() for m, z in self.raw(batch, space).items()}
+        from torch.nn.functional import normalize
 
-    @torch.inference_mode()
+        return {m: normalize(z, dim=-1, eps=self.method.shortest).float() for m, z in self.raw(batch, space).items()}
+
     def raw(self, batch: Batch, space: str | None = None) -> dict[Modality, Tensor]:
         """The same before it is made unit."""
+        import torch
+
         space = space or self.space
         windows = {m: tower.windows for m, tower in self._towers.items()}
         here = [m for m in self.method.spaces[space] if m in batch]
-        with self._working:
-            dtype = next(iter(p.dtype for p in self.method.parameters()), torch.float32)
+        dtype = next(iter(p.dtype for p in self.method.parameters()), torch.float32)
+        with self._working, torch.inference_mode():
             return {
                 m: self.method.place_windows(m, batch[m].to(dtype).unflatten(1, (windows.get(m, 1), -1)), space)
                 for m in here
@@ -398,5 +406,7 @@ def _results(path: Path) -> list[dict[str, Any]]:
 
 def _unit_rows(x: Any) -> Tensor:
     """(N, E) float32 of an array, a tensor, or a list of either; a vector is one row."""
+    import torch
+
     rows = torch.stack([torch.as_tensor(row) for row in x]) if isinstance(x, list | tuple) else torch.as_tensor(x)
-    return F.normalize(torch.atleast_2d(rows).float(), dim=-1)
+    return torch.nn.functional.normalize(torch.atleast_2d(rows).float(), dim=-1)

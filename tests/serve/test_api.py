@@ -357,7 +357,7 @@ def test_the_map_has_every_clip_once(client, library):
         clips = {c.id: c for c in library.clips()}
         for name, group in zip(drawn["ids"], labels["of"], strict=True):
             assert labels["names"][group] == (clips[name].labels[0] if clips[name].labels else "none")
-        assert set(drawn["colours"]) == {"label", "cluster", "source", "kind"}
+        assert set(drawn["colours"]) == {"label", "cluster", "source", "kind", "split"}
 
 
 def test_ten_clients_at_once(client):
@@ -398,6 +398,11 @@ def test_the_openapi_names_every_address(client):
     paths = client.get("/openapi.json").json()["paths"]
     assert set(paths) == {f"/api/{n}" for n in ("clip", "clips", "map", "media", "peaks", "poster", "preview")} | {
         "/api/labels",
+        "/api/learn",
+        "/api/film",
+        "/api/heard",
+        "/api/loudness",
+        "/api/part",
         "/api/progress",
         "/api/saved",
         "/api/search",

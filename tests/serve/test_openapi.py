@@ -9,10 +9,12 @@ from starlette.testclient import TestClient
 from tests.serve import world
 
 schemathesis = pytest.importorskip("schemathesis")
-positive_data_acceptance = pytest.importorskip("schemathesis.checks").positive_data_acceptance  # of bytes few are media
+positive_data_acceptance = pytest.importorskip("schemathesis.checks").positive_data_acceptance
 
-ADDRESSES = ["clip", "clips", "labels", "map", "media", "peaks", "poster", "preview", "saved", "search", "status"]
-ADDRESSES += ["texts", "uploads"]
+ADDRESSES = ["clip", "clips", "cut", "export", "film", "films", "heard", "labels", "loudness", "map", "media", "part"]
+ADDRESSES += ["peaks", "poster", "preview", "saved", "search", "status", "suggest", "texts", "uploads"]
+OF_THE_FILES = {"cut", "export", "uploads"}
+"""Addresses that refuse requests for what is in the files: few bytes are media, and few times are in a film."""
 EXAMPLES = settings(
     max_examples=6,
     phases=[Phase.generate],
@@ -71,6 +73,8 @@ def keeps(operation, mode, name):
     def kept(case):
         if mode.is_positive and "clip" in (case.query or {}):
             case.query["clip"] = world.TALK  # one that is there, half of the names would be of nothing
-        case.call_and_validate(excluded_checks=[positive_data_acceptance] if name == "uploads" else [])
+        if mode.is_positive and "file" in (case.query or {}):
+            case.query["file"] = world.TALK
+        case.call_and_validate(excluded_checks=[positive_data_acceptance] if name in OF_THE_FILES else [])
 
     kept()

@@ -383,16 +383,17 @@ def test_two_runs_beside_each_other(browser, address):
         page.click("#details summary")
         choices = page.locator("#run option").all_inner_texts()
         assert choices[0] == "all together"
-        assert choices[-2:] == ["late", "early"]
+        assert all(choice.startswith("Learned from your recordings, ") for choice in choices[-2:])
+        assert [choice.split()[-1] for choice in choices[-2:]] == ["(late)", "(early)"], "of one day"
         assert page.locator(".split").first.is_visible()
         page.select_option("#run", "late")
         page.wait_for_url("**run=late")
         page.select_option("#with", "early")
         page.wait_for_selector(".column[data-run=early] .card")
-        assert page.locator(".column h2").all_inner_texts() == ["late", "early"]
+        assert page.locator(".column h2").all_inner_texts() == choices[-2:]
         notes = page.locator(".column[data-run=late] .other").all_inner_texts()
         assert len(notes) == 24
-        assert all(note.startswith("early: ") for note in notes)
+        assert all(note.startswith(f"{choices[-1]}: ") for note in notes)
         assert "in both" in page.inner_text("#said")
         shoot(page, "two-runs")
         accessible(page)
@@ -436,6 +437,8 @@ def test_the_map_of_another_method_and_after_a_reload(browser, address):
     with opened(browser, address) as page:
         go(page, "/?view=map")
         page.wait_for_selector("#legend button")
+        assert not page.locator("#method").is_visible(), "how it is computed is a detail"
+        page.click("#details summary")
         page.select_option("#method", "tsne")
         until(page, "document.querySelector('#map-said').textContent.includes('drag')")
         page.reload()

@@ -12,6 +12,9 @@ from tests.serve.test_page import accessible, go, opened, running, searched, sho
 TALK = f"{world.TRAIN}#5.000-11.000"
 HTML = '<img src=x onerror="document.title=\'mine\'"><b>bold</b> & "so"'
 DESKTOP, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
+BOTH = pytest.mark.parametrize(
+    "viewport", [DESKTOP, pytest.param(PHONE, marks=pytest.mark.slow)], ids=["desktop", "phone"]
+)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +37,7 @@ def talk(page):
     return card
 
 
-@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@BOTH
 def test_a_line_is_corrected_and_taken_back(browser, address, lib, viewport):
     with opened(browser, address, viewport=viewport, color_scheme="dark" if viewport is PHONE else "light") as page:
         line = talk(page).locator(".transcript li").first
@@ -61,7 +64,7 @@ def test_a_line_is_corrected_and_taken_back(browser, address, lib, viewport):
         assert read_edits(Library.open(lib)) == []
 
 
-@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@BOTH
 def test_labels_are_added_and_removed(browser, address, viewport):
     with opened(browser, address, viewport=viewport, color_scheme="dark" if viewport is PHONE else "light") as page:
         card = talk(page)
@@ -84,7 +87,7 @@ def test_labels_are_added_and_removed(browser, address, viewport):
         assert card.locator(".labels").evaluate("one => one === document.activeElement")
 
 
-@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@BOTH
 def test_hits_refine_the_search(browser, address, viewport):
     with opened(browser, address, viewport=viewport, color_scheme="dark" if viewport is PHONE else "light") as page:
         go(page, "/?q=red+square")
@@ -94,7 +97,7 @@ def test_hits_refine_the_search(browser, address, viewport):
         searched(page).first.wait_for()
         assert page.locator(f'#results [data-id="{first}"]').count() == 0
         assert "q=red+square" in page.url
-        page.locator(f'#results [data-id="{second}"] .more-of-this').click()
+        page.locator(f'#results [data-id="{second}"] .more').click()
         page.wait_for_url("**&like=**")
         searched(page).first.wait_for()
         assert page.locator(f'#results [data-id="{second}"]').count() == 0, "what is searched by is no answer"
@@ -110,7 +113,7 @@ def test_hits_refine_the_search(browser, address, viewport):
         assert page.locator("#parts li").count() == 2
 
 
-@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@BOTH
 def test_a_search_is_saved_and_found_on_the_home_page(browser, address, viewport):
     with opened(browser, address, viewport=viewport, color_scheme="dark" if viewport is PHONE else "light") as page:
         go(page, "/?q=red+square")

@@ -3,13 +3,17 @@
 import { clock, h, marked, toast } from "./dom.js";
 import * as own from "./own.js";
 import { Stage } from "./player.js";
+import { saver, selectable, toggle } from "./select.js";
 
 export const KINDS = { seen: "Seen", heard: "Heard", spoken: "Spoken", screen: "On screen", text: "Caption" };
 const stages = new WeakMap();
 
 // The stage of a card; with `stage` it is set first.
 export function cardOf(element, stage = null) {
-  if (stage) stages.set(element, stage);
+  if (stage) {
+    stages.set(element, stage);
+    selectable(element, stage, momentLink(stage.clip, stage.start));
+  }
   return stages.get(element);
 }
 
@@ -29,6 +33,7 @@ export function acts(clip, start, more, first = null) {
   return h("div", { class: "acts" }, first,
     h("button", { type: "button", class: "more", onclick: () => more(clip) }, "More like this"),
     ...own.acts(clip),
+    saver(clip, cardOf),
     h("button", { type: "button", class: "link", onclick: () => copy(momentLink(clip, start)) }, "Copy link"));
 }
 
@@ -109,6 +114,7 @@ export function cardKeys(event) {
     k: () => focusCard(cards[Math.max(cards.indexOf(here) - 1, 0)]),
     Enter: on && here && play,
     " ": on && here && play,
+    x: here && (() => toggle(here)),
     m: here && (() => here.querySelector(".more").click()),
     l: here && (() => here.querySelector(".link").click()),
   }[event.key];

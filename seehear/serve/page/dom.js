@@ -26,6 +26,8 @@ export function clock(seconds) {
 export const many = (n, one, more = `${one}s`) => `${n.toLocaleString("en")} ${n === 1 ? one : more}`;
 
 const SMALL = new Set("a an and are as at be by for from has have he her his in is it its my of on or our she that the their they this to was we were what where who with you your".split(" "));
+// What a model is called: one of the runs of /api/status.
+export const nameOf = (run) => run.title;
 
 // The text with those of its words marked that the query has.
 export function marked(text, query) {

@@ -1,11 +1,12 @@
 // The shell: the top bar, the views by address, the progress line, dropped files and keys.
 
 import * as api from "./api.js";
-import { $, h, many, problemBox, toast } from "./dom.js";
+import { $, h, many, nameOf, problemBox, toast } from "./dom.js";
 import * as own from "./own.js";
 import { stop } from "./player.js";
 import * as results from "./results.js";
 import * as router from "./router.js";
+import { attach } from "./suggest.js";
 
 const KEYS = [[["/"], "write words"], [["Esc"], "stop, close"]];
 
@@ -15,6 +16,12 @@ const shell = {
   get about() { return about; },
   go: router.go,
   toast,
+  // Asks the server again what there is: an index may have come.
+  async refresh() {
+    about = await api.status();
+    prepare();
+    follow(router.view().name, new URLSearchParams(location.search));
+  },
   // Searches for words with the filters of the results that are shown, if any.
   search(words) {
     const params = asked();
@@ -112,8 +119,8 @@ function option(value, name = value) {
 function prepare() {
   $("library").textContent = `${about.library.split("/").pop()} · ${many(about.clips, "clip")}`;
   $("library").title = about.library;
-  $("run").replaceChildren(option("", results.called("")), ...about.runs.map((run) => option(run.name)));
-  $("with").replaceChildren(option("", "none"), ...about.runs.map((run) => option(run.name)));
+  $("run").replaceChildren(option("", results.called("")), ...about.runs.map((run) => option(run.name, nameOf(run))));
+  $("with").replaceChildren(option("", "none"), ...about.runs.map((run) => option(run.name, nameOf(run))));
   $("details").hidden = !about.runs.length;
   $("ask").hidden = Boolean(about.problem);
 }
@@ -167,6 +174,7 @@ function listen() {
   for (const id of ["run", "with"]) $(id).addEventListener("change", () => choose(id));
   $("details").addEventListener("toggle", () => document.body.classList.toggle("detailed", $("details").open));
   $("keys").addEventListener("click", help);
+  attach($("q"), $("ask"), shell.search);
   watchDrops();
   watchKeys();
 }
@@ -182,11 +190,11 @@ async function main() {
   prepare();
   listen();
   showProgress();
-  if (about.problem) {
+  if (about.problem) setInterval(askAgain, 3000);
+  if (about.problem && about.problem.code !== "indexing") { // else home shows what there is by now
     shell.title("");
     shell.problem(about.problem);
     $("problem").append(h("p", { class: "soft" }, "This page updates automatically."));
-    setInterval(askAgain, 3000);
   } else await router.start($("view"), shell, follow);
   document.documentElement.dataset.ready = "yes";
 }

@@ -17,21 +17,24 @@ export function connect(given) {
 // The weight of each liked or disliked clip of so many.
 export const weightOf = (how, count) => (how === "like" ? LIKED : DISLIKED) / count;
 
+const asked = () => new URLSearchParams(location.search);
+
+// Keeps what is searched for, and prefers what is like a clip ("like"), or leaves it out ("unlike").
 function refine(clip, how) {
-  const params = new URLSearchParams(location.search);
+  const params = asked();
   if (params.getAll("like").length + params.getAll("unlike").length >= MOST) return toast(`A search takes at most ${MOST} clips: remove one first.`);
   params.append(how, clip.id);
   return shell.refine(clip, params);
 }
 
+export const moreOf = (clip) => refine(clip, "like");
+
 // What can be done with a clip besides: buttons for its row of them.
 export function acts(clip) {
-  const asked = location.pathname === "/" && ["q", "like", "added"].some((name) => new URLSearchParams(location.search).has(name));
-  const act = (name, what, label) => h("button", { type: "button", class: name.toLowerCase().replaceAll(" ", "-"), onclick: what, "aria-label": label, title: label }, name);
+  const refines = location.pathname === "/" && ["q", "like", "added"].some((name) => asked().has(name));
   return [
-    asked && act("More of this", () => refine(clip, "like"), "More of this: keep what is searched for, and prefer what is like this"),
-    asked && act("Not this", () => refine(clip, "unlike"), "Not this: leave out this and what is nearly the same"),
-    act("Labels", (event) => labels(clip, event.currentTarget), "Labels: add and remove your own"),
+    refines && h("button", { type: "button", class: "not-this", title: "Leave out this, and what is nearly the same", onclick: () => refine(clip, "unlike") }, "Not this"),
+    h("button", { type: "button", class: "labels", title: "Add and remove labels of your own", onclick: (event) => labels(clip, event.currentTarget) }, "Labels"),
   ].filter(Boolean);
 }
 

@@ -2,15 +2,15 @@
 
 import * as api from "./api.js";
 import { card, cardKeys, cardOf, KINDS } from "./cards.js";
-import { $, clock, h, many, problemBox } from "./dom.js";
+import { $, clock, h, many, nameOf, problemBox } from "./dom.js";
 import { counted, sections } from "./filmcards.js";
-import { saveButton, weightOf as weightOfClip } from "./own.js";
+import { moreOf, saveButton, weightOf as weightOfClip } from "./own.js";
 import { stop } from "./player.js";
 
 export { cardKeys as keys };
 export const KEYS = [
   [["j", "k"], "next and previous result"], [["Enter"], "play it, or stop; open a photo"], [["←", "→"], "moments on its timeline"],
-  [["m"], "more like it"], [["l"], "copy a link to its moment"],
+  [["x"], "select it, or no longer"], [["m"], "more like it"], [["l"], "copy a link to its moment"],
 ];
 
 const K = 24, MOST = 192;
@@ -25,7 +25,10 @@ let parts = []; // {key, name, weight, text | clip | file}
 let pending = null; // aborts the search that is under way
 let shownK = K;
 
-export const called = (run) => run || "all together";
+export const called = (name) => {
+  const run = name && shell.about.runs.find((one) => one.name === name);
+  return run ? nameOf(run) : name || "all together";
+};
 
 // Returns the name under which the address keeps a file.
 export function addFile(file) {
@@ -205,7 +208,7 @@ function column(answer, other) {
   const count = (answer.films || answer.hits).length;
   if (answer.problem) part.append(problemBox(answer.problem));
   else if (!count) part.append(h("p", { class: "nothing" }, "Nothing found: the filters leave nothing."));
-  else if (answer.films) part.append(...sections(answer, { query: $("q").value, more: shell.like }));
+  else if (answer.films) part.append(...sections(answer, { query: $("q").value, more: moreOf }));
   else part.append(h("ol", { class: "cards" }, ...answer.hits.map((hit, n) => clipCard(hit, n, other))));
   if (count === shownK && shownK < MOST) part.append(h("button", { type: "button", class: "go further", onclick: () => search({ k: Math.min(MOST, shownK * 2) }) }, "Show more"));
   return part;
@@ -214,7 +217,7 @@ function column(answer, other) {
 function clipCard(hit, n, other) {
   const there = other?.places.get(hit.clip.id);
   const note = other ? (there ? `${other.name}: ${there === n + 1 ? "the same place" : `place ${there}`}` : `${other.name}: not in its first ${shownK}`) : "";
-  return card(hit, { query: $("q").value, more: shell.like, other: note, rank: n + 1, ranked: $("hybrid").checked });
+  return card(hit, { query: $("q").value, more: moreOf, other: note, rank: n + 1, ranked: $("hybrid").checked });
 }
 
 async function showMoment(id, time) {
