@@ -152,3 +152,35 @@ def test_a_library_that_may_only_be_read_says_so(browser, address, monkeypatch, 
         page.wait_for_selector("[role=alert]")
         assert f"{lib} may only be read" in line.inner_text()
         assert line.locator("textarea").input_value() == "something else"
+
+
+@BOTH
+def test_lines_and_labels_of_a_film_are_the_users_to_change(browser, address, lib, viewport):
+    with opened(browser, address, viewport=viewport, color_scheme="dark" if viewport is PHONE else "light") as page:
+        go(page, f"/film?file={world.TRAIN}&t=7.5")
+        line = page.locator(".lines li", has_text="the last train")
+        line.locator(".correct").click()
+        shoot(page, f"own-film-{viewport['width']}")
+        accessible(page)
+        page.keyboard.type("the last tram")
+        line = page.locator(".lines li").nth(1)
+        line.locator("[type=submit]").click()
+        page.wait_for_selector("#toast.shown button")
+        assert "the last tram" in line.inner_text()
+        page.get_by_role("button", name="Labels").click()
+        dialog = page.get_by_role("dialog", name="Labels of the scene at 0:05")
+        dialog.locator("input").fill("tram")
+        page.keyboard.press("Enter")
+        page.locator(".film-head .tag", has_text="tram").wait_for()
+        page.keyboard.press("Escape")
+        page.reload()
+        assert "the last tram" in page.locator(".lines li").nth(1).inner_text()
+        assert "tram" in page.locator(".film-head .tag").all_inner_texts()
+        shoot(page, f"own-film-corrected-{viewport['width']}")
+        for edit in read_edits(Library.open(lib)):
+            page.evaluate(
+                """undo => fetch("/api/texts", {method: "POST", headers: {"content-type": "application/json"},
+                                            body: JSON.stringify({undo})})""",
+                edit.key,
+            )
+        assert read_edits(Library.open(lib)) == []

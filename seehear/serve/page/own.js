@@ -40,24 +40,26 @@ export function acts(clip) {
 
 // -- labels -------------------------------------------------------------------------------------------------------------
 
-// A dialog for the labels of a clip. `from`: the button that opened it; the tags of its card are kept up to date.
-export function labels(clip, from) {
+// A dialog for the labels of a clip {id, labels}. `from`: the button that opened it; the tags of its card are kept up to
+// date. `changed()` is called after each change.
+export function labels(clip, from, { name = "Labels", changed = () => {} } = {}) {
   const known = Object.keys(shell.about.labels);
   const list = h("ul", { class: "own-labels", "aria-label": "Labels of this clip" });
   const said = h("p", { class: "soft", role: "status" });
   const field = h("input", { type: "text", list: "own-known", maxlength: "200", "aria-label": "A label to add", placeholder: "a label", autocomplete: "off" });
   const show = () => {
-    list.replaceChildren(...clip.labels.map((name) => h("li", { class: "tag" }, name, " ",
-      h("button", { type: "button", class: "remove", "aria-label": `Remove ${name}`, onclick: () => send({ remove: [name] }) }, "×"))));
+    list.replaceChildren(...clip.labels.map((label) => h("li", { class: "tag" }, label, " ",
+      h("button", { type: "button", class: "remove", "aria-label": `Remove ${label}`, onclick: () => send({ remove: [label] }) }, "×"))));
     said.textContent = clip.labels.length ? "" : "It has no label yet.";
   };
   const send = async (change) => {
     try {
       const answer = await api.label({ clip: clip.id, ...change });
       clip.labels = answer.clip.labels;
-      for (const name of change.add || []) shell.about.labels[name] ??= 1;
+      for (const label of change.add || []) shell.about.labels[label] ??= 1;
       show();
       tags(from, clip);
+      changed();
       field.focus();
     } catch (problem) {
       said.textContent = told(problem);
@@ -65,13 +67,13 @@ export function labels(clip, from) {
   };
   const add = (event) => {
     event.preventDefault();
-    const name = field.value.trim();
+    const label = field.value.trim();
     field.value = "";
-    if (name && !clip.labels.includes(name)) send({ add: [name] });
+    if (label && !clip.labels.includes(label)) send({ add: [label] });
   };
-  const dialog = h("dialog", { class: "own", "aria-label": "Labels" },
-    h("h2", {}, "Labels"), list, said,
-    h("form", { onsubmit: add }, field, h("datalist", { id: "own-known" }, ...known.map((name) => h("option", { value: name }))), h("button", { class: "go", type: "submit" }, "Add")),
+  const dialog = h("dialog", { class: "own", "aria-label": name },
+    h("h2", {}, name), list, said,
+    h("form", { onsubmit: add }, field, h("datalist", { id: "own-known" }, ...known.map((value) => h("option", { value }))), h("button", { class: "go", type: "submit" }, "Add")),
     h("form", { method: "dialog" }, h("button", { class: "plain" }, "Done")));
   dialog.addEventListener("close", () => { dialog.remove(); from?.focus(); });
   document.body.append(dialog);
@@ -90,11 +92,12 @@ function tags(from, clip) {
 
 // -- corrected lines ----------------------------------------------------------------------------------------------------
 
-// A button that lets the user correct a line. `words`: the element that shows it, in a part of class "words" if there is
-// one; `line`: {clip, text} and as far as known {kind, start, end, machine}, kept up to date; `changed(line)` is called
-// after it was saved, or the saving undone.
-export function correction(words, line, changed = () => {}) {
-  const button = h("button", { type: "button", class: "correct", "aria-label": `Correct “${line.text}”`, title: "Correct", onclick: () => correct(words, line, button, changed) }, "✎");
+// A button that lets the user correct a line. `words`: the element that shows it, in a part of class "words" or
+// "text" if there is one; `line`: {clip, text} and as far as known {kind, start, end, machine}, kept up to date. `opened()` is called before
+// it is edited, `changed()` after it was saved, or the saving undone.
+export function correction(words, line, { opened = () => {}, changed = () => {} } = {}) {
+  const edit = () => { opened(); correct(words, line, button, changed); };
+  const button = h("button", { type: "button", class: "correct", "aria-label": `Correct “${line.text}”`, title: "Correct", onclick: edit }, "✎");
   return button;
 }
 
@@ -117,7 +120,7 @@ function correct(words, line, button, changed) {
       Object.assign(line, { text, machine: false });
       showLine(words, line, button);
       leave();
-      changed(line);
+      changed();
       const later = answer.searchable ? "" : " It can be found as soon as the indexing lets it.";
       toast(`${text ? "The line is corrected." : "The line is taken away."}${later}`, { name: "Undo", run: () => undo(answer.edits[0], before, line, words, button, changed) });
     } catch (problem) {
@@ -143,7 +146,7 @@ async function undo(edit, before, line, words, button, changed) {
     await api.undoEdit(edit);
     Object.assign(line, before);
     showLine(words, line, button);
-    changed(line);
+    changed();
     toast("The line is as it was.");
   } catch (problem) {
     toast(told(problem));
@@ -151,7 +154,7 @@ async function undo(edit, before, line, words, button, changed) {
 }
 
 function showLine(words, line, button) {
-  (words.querySelector(".words") || words).textContent = line.text || "taken away";
+  (words.querySelector(".words, .text") || words).textContent = line.text || "taken away";
   words.classList.toggle("gone", !line.text);
   button.disabled = !line.text;
   button.setAttribute("aria-label", `Correct “${line.text}”`);
