@@ -50,6 +50,8 @@ from seehear.serve.uploads import Uploads
 
 _DRAW_SECONDS = 300.0
 _WARM_SECONDS = 20.0
+_LEAST = 0.04
+"""Seconds of a preview, at least: one frame."""
 
 
 class State:
@@ -261,7 +263,7 @@ class State:
         video = str(self.file(clip, "video")) if clip.has_video and not still else ""
         audio = str(self.file(clip, "audio")) if clip.has_audio else ""
         end = min(end, start + self.config.preview_seconds)
-        if not (start < end and start < clip.end and end > clip.start and (video or audio)):
+        if not (end - start >= _LEAST and start < clip.end and end > clip.start and (video or audio)):
             raise Problem(404, "no_media", f"clip {clip.id!r} has nothing to play")
 
         def make(out: Path) -> None:
