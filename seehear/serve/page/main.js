@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { $, h, many, nameOf, problemBox, toast } from "./dom.js";
 import { stop } from "./player.js";
-import * as results from "./results.js";
+import { addFile, nameClip, TOGETHER } from "./query.js";
 import * as router from "./router.js";
 import { attach } from "./suggest.js";
 
@@ -32,7 +32,7 @@ const shell = {
     const params = asked();
     for (const name of ["q", "like", "added"]) params.delete(name);
     params.set("like", clip.id);
-    results.nameClip(clip);
+    nameClip(clip);
     return router.go(address(params));
   },
   problem(problem) {
@@ -62,7 +62,7 @@ function take(files) {
   const some = [...files].slice(0, 7 - params.getAll("like").length - params.getAll("added").length);
   const fine = some.filter((file) => file.size <= about.upload_mb * 1e6);
   for (const file of some) if (!fine.includes(file)) toast(`${file.name} is larger than ${about.upload_mb} MB.`);
-  for (const file of fine) params.append("added", results.addFile(file));
+  for (const file of fine) params.append("added", addFile(file));
   if (fine.length) router.go(address(params));
 }
 
@@ -113,7 +113,7 @@ function option(value, name = value) {
 function prepare() {
   $("library").textContent = `${about.library.split("/").pop()} · ${many(about.clips, "clip")}`;
   $("library").title = about.library;
-  $("run").replaceChildren(option("", results.called("")), ...about.runs.map((run) => option(run.name, nameOf(run))));
+  $("run").replaceChildren(option("", TOGETHER), ...about.runs.map((run) => option(run.name, nameOf(run))));
   $("with").replaceChildren(option("", "none"), ...about.runs.map((run) => option(run.name, nameOf(run))));
   $("details").hidden = !about.runs.length;
   $("ask").hidden = Boolean(about.problem);
