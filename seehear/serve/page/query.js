@@ -17,5 +17,5 @@ export function addFile(file) {
 
 export function nameClip(clip) {
   names.set(clip.id, clip.texts[0]?.text || clip.source);
-  weights.delete(`clip ${clip.id}`);
+  weights.delete(`like ${clip.id}`);
 }
