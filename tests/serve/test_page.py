@@ -293,7 +293,7 @@ def test_a_film_is_one_card_with_a_timeline_that_plays(browser, address):
         until(page, "document.querySelector('video').paused")
         card.locator(".moment").first.click()
         until(page, "document.querySelector('video')?.currentTime > 6.1")
-        assert card.locator("h3 a").get_attribute("href") == "/film?file=talk%2Ftrain.mp4&t=6"
+        assert card.locator("h3 a").get_attribute("href") == "/film?file=talk%2Ftrain.mp4&t=6&q=platform"
         shoot(page, "film-playing")
         accessible(page)
 
