@@ -101,7 +101,7 @@ class FilmView {
         this.tags,
         film.also.length ? h("p", { class: "soft" }, `also in ${film.also.join(", ")}`) : null,
         waiting ? h("p", { class: "soft" }, film.scenes.length === 1 ? "Not indexed yet: no search finds it." : `${waiting} of ${many(film.scenes.length, "scene")} not indexed yet: no search finds them.`) : null),
-      h("div", { class: "film-acts" }, this.like, film.problem || film.kind === "text" ? null : save, h("button", { type: "button", onclick: (event) => this.label(event.currentTarget) }, "Labels"), this.link));
+      h("div", { class: "film-acts" }, this.like, h("button", { type: "button", onclick: (event) => this.label(event.currentTarget) }, "Labels"), film.problem || film.kind === "text" ? null : save, this.link));
   }
 
   showTags() {
