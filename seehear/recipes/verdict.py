@@ -169,7 +169,7 @@ def examples(
     changes: list[tuple[float, Example]] = []
     new: list[Example] = []  # of directions that could not be asked
     for direction, own in after.items():
-        if own.rank is None:
+        if own.rank is None or direction.endswith("->text"):  # a clip has several texts: a rank is none of clips
             continue
         clips = [ids[n] for n in own.clips.tolist()]
         other = before.get(direction)

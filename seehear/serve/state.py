@@ -29,7 +29,7 @@ from seehear.serve.config import ServeConfig
 from seehear.serve.decoders import Decoders
 from seehear.serve.files import clip_of
 from seehear.serve.learning import Learning
-from seehear.serve.naming import things_seen
+from seehear.serve.naming import SOUNDS, things, things_found
 from seehear.serve.problems import Problem
 from seehear.serve.runs import OpenRun, Runs, cause
 from seehear.serve.schema import (
@@ -283,8 +283,9 @@ class State:
             ids, vectors_NE = projection.clip_vectors(library, run.name, projection.MOST[method])
             clips = projection.clips_in_order(library, ids)
             xy, clusters = self.slow(projection.project, vectors_NE, method) if ids else (np.zeros((0, 2)), np.zeros(0))
-            seen = self._things_seen(run, vectors_NE, clips, clusters)
-            write(out, json.dumps(projection.draw(ids, clips, xy, clusters, seen)).encode())
+            of = {clip: int(cluster) for clip, cluster in zip(ids, clusters, strict=True)}
+            found = self._things_found(library, run, of, method)
+            write(out, json.dumps(projection.draw(ids, clips, xy, clusters, found)).encode())
 
         where = (self.runs.uri, run.name, run.changed, run.space.fingerprint, version, method)
         try:
@@ -293,18 +294,26 @@ class State:
             raise Problem(503, "map", f"the map could not be drawn: {error}", "ask for pca") from error
         return MapView(run=run.name, method=method, total=library.count_clips(), **drawn)  # type: ignore[arg-type]
 
-    def _things_seen(
-        self, run: OpenRun, vectors_NE: np.ndarray, clips: Sequence[Clip | None], clusters: np.ndarray
+    def _things_found(
+        self, library: Library, run: OpenRun, clusters: Mapping[str, int], method: str
     ) -> dict[int, list[str]]:
-        """Names of what is seen in clusters, where the run compares pictures with words."""
-        calibration = Calibration(self.runs.about().get(run.name, {}))
-        pictured = np.array([clip is not None and clip.has_video for clip in clips], dtype=bool)
-        if "seen" not in calibration.scales or "text" not in run.space.modalities or not pictured.any():
+        """Names of what is seen in clusters, else heard, where the run compares that with words."""
+        calibration, found = Calibration(self.runs.about().get(run.name, {})), dict[int, list[str]]()
+        if "text" not in run.space.modalities:
             return {}
-        try:
-            return things_seen(vectors_NE[pictured], clusters[pictured], run.space.encode_query, calibration, "seen")
-        except SeehearError:  # no encoder of words here: the map is drawn without such names
-            return {}
+        for kind, modality, names in (("seen", "video", things()), ("heard", "audio", SOUNDS)):
+            rows = f"modality = '{modality}'"
+            ids, vectors_NE = projection.clip_vectors(library, run.name, projection.MOST[method], rows)
+            of_N = np.array([clusters.get(i, -1) for i in ids], np.int64)
+            known_N = of_N >= 0
+            if kind not in calibration.scales or not known_N.any():
+                continue
+            try:
+                own = things_found(vectors_NE[known_N], of_N[known_N], names, run.space.encode_query, calibration, kind)
+            except SeehearError:  # no encoder of words here: the map is drawn without such names
+                return {}
+            found |= {cluster: named for cluster, named in own.items() if not found.get(cluster)}
+        return found
 
 
 _RUN = ("modalities", "dim", "recall")

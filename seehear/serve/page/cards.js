@@ -16,10 +16,10 @@ export function cardOf(element, stage = null) {
   return stages.get(element);
 }
 
-// The address of a film, sound or photo, at a second.
-export function filmAddress(file, seconds = null) {
+// The address of a film, sound or photo, at a second; `query`: words whose hits are marked in it.
+export function filmAddress(file, seconds = null, query = "") {
   const at = seconds == null ? {} : { t: String(Math.round(seconds * 100) / 100) };
-  return `/film?${new URLSearchParams({ file, ...at })}`;
+  return `/film?${new URLSearchParams({ file, ...at, ...(query ? { q: query } : {}) })}`;
 }
 
 function momentLink(clip, start) {

@@ -1,7 +1,7 @@
 // One film, sound or photo: large, with everything that is seen, said, written and heard in it along its time.
 
 import * as api from "./api.js";
-import { KINDS, copy } from "./cards.js";
+import { KINDS, copy, filmAddress } from "./cards.js";
 import { clock, h, many, problemBox } from "./dom.js";
 import { Photo } from "./photo.js";
 import { Playback } from "./playback.js";
@@ -20,6 +20,11 @@ export const KEYS = [
   [["0", "9"], "to the beginning, to nine tenths"], [["c", "C"], "next and previous scene"], [["↑", "↓"], "louder, quieter"], [["m"], "mute"], [["f"], "full screen"],
   [["+", "−"], "zoom the timeline or the photo"], [["Esc"], "back to where you came from"],
 ];
+
+const sized = (bytes) => {
+  const [unit, name] = bytes < 1e6 ? [1e3, "kB"] : bytes < 1e9 ? [1e6, "MB"] : [1e9, "GB"];
+  return `${(bytes / unit).toFixed(bytes / unit < 10 ? 1 : 0)} ${name}`;
+};
 
 let view = null; // the file that is shown
 
@@ -81,18 +86,20 @@ class FilmView {
     const { film } = this;
     const waiting = film.scenes.filter((scene) => !scene.searchable).length;
     const labels = [...new Set(film.scenes.flatMap((scene) => scene.labels))];
-    const size = film.bytes ? `${(film.bytes / (film.bytes < 1e6 ? 1e3 : 1e6)).toPrecision(3).replace(/\.0+$/, "")} ${film.bytes < 1e6 ? "kB" : "MB"}` : "";
+    const size = film.bytes ? sized(film.bytes) : "";
     const date = film.changed ? new Date(film.changed).toLocaleDateString([], { dateStyle: "medium" }) : "";
     const facts = [film.folder, this.lasts ? clock(Math.round(film.seconds)) : "", film.width ? `${film.width} × ${film.height}` : "", size, date];
+    const several = this.lasts && film.scenes.length > 1;
     this.link = h("button", { type: "button", onclick: () => copy(this.address()) }, "Copy link");
-    this.like = h("button", { type: "button", onclick: () => this.more() }, this.lasts && film.scenes.length > 1 ? "More like this scene" : "More like this");
+    this.like = h("button", { type: "button", onclick: () => this.more() }, several ? "More like this scene" : "More like this");
+    const save = h("button", { type: "button", onclick: () => this.save() }, several ? "Download scene" : "Download");
     return h("div", { class: "film-head" },
       h("button", { type: "button", class: "back", "aria-label": "Back", title: "Back (Esc)", onclick: () => this.leave() }, "←"),
       h("div", {}, h("h2", {}, film.name), h("p", { class: "soft" }, facts.filter(Boolean).join(" · ")),
         labels.length ? h("p", { class: "labels" }, ...labels.slice(0, 12).map((label) => h("span", { class: "tag" }, label))) : null,
         film.also.length ? h("p", { class: "soft" }, `also in ${film.also.join(", ")}`) : null,
         waiting ? h("p", { class: "soft" }, film.scenes.length === 1 ? "Not indexed yet: no search finds it." : `${waiting} of ${many(film.scenes.length, "scene")} not indexed yet: no search finds them.`) : null),
-      h("div", { class: "film-acts" }, this.like, this.link));
+      h("div", { class: "film-acts" }, this.like, film.problem || film.kind === "text" ? null : save, this.link));
   }
 
   controls() {
@@ -256,6 +263,7 @@ class FilmView {
   fail(problem) {
     this.failed = true;
     this.playback?.pause();
+    this.note.hidden = true;
     this.player.replaceChildren(problemBox(problem));
     this.like.disabled = !this.film.scenes.some((scene) => scene.searchable);
   }
@@ -263,8 +271,14 @@ class FilmView {
   // -- going elsewhere ---------------------------------------------------------------------------------------------------
 
   address() {
-    const now = this.playback && this.lasts ? Math.floor(this.playback.now * 10) / 10 : 0;
-    return `${location.origin}/film?${new URLSearchParams({ file: this.film.file, ...(now >= 1 ? { t: now } : {}) })}`;
+    const now = this.lasts && this.playback ? Math.floor(this.playback.now * 10) / 10 : 0;
+    return location.origin + filmAddress(this.film.file, now >= 1 ? now : null);
+  }
+
+  // The scene that plays, as a file.
+  save() {
+    const { id, start, end } = this.film.scenes[this.lasts ? this.sceneAt(this.playback?.now || 0) : 0];
+    h("a", { href: api.cutOf(id, start, end), download: "" }).click();
   }
 
   more() {

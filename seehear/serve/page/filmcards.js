@@ -42,6 +42,7 @@ function filmCard(film, { query, more, sure }) {
   const title = fileName(film.source);
   const [best] = film.hits;
   const note = h("p", { class: "note", hidden: true });
+  const link = filmAddress(film.source, best.start, query);
   let stage = null;
   const element = h("li", { class: "card film", tabindex: "0", "data-id": film.clip.id, "data-source": film.source, "aria-label": title });
   const use = (hit) => {
@@ -58,10 +59,10 @@ function filmCard(film, { query, more, sure }) {
   element.append(
     stage.element,
     h("div", { class: "body" },
-      h("h3", { class: "title" }, h("a", { href: filmAddress(film.source, best.start) }, title)),
+      h("h3", { class: "title" }, h("a", { href: link }, title)),
       h("p", { class: "where" }, h("span", { class: "path", title: film.source }, folder(film.source)), ...aside(film.clip)),
       h("ol", { class: "moments" }, ...film.hits.map((hit) => h("li", {}, momentRow(hit, query, play, sure)))),
-      also(film), note, acts(film.clip, best.start, more, h("a", { href: filmAddress(film.source, best.start) }, "Open film"))),
+      also(film), note, acts(film.clip, best.start, more, h("a", { href: link }, "Open film"))),
     strip(film, play));
   widens(element);
   return element;
@@ -84,7 +85,7 @@ function fileCard(film, { query, more, sure }) {
   const title = fileName(film.source);
   const element = h("li", { class: `card ${clip.kind}`, tabindex: "0", "data-id": clip.id, "data-source": film.source, "aria-label": title || hit.text });
   const stage = cardOf(element, new Stage(clip, hit));
-  const link = filmAddress(film.source, clip.kind === "sound" ? hit.start : null);
+  const link = filmAddress(film.source, clip.kind === "sound" ? hit.start : null, clip.kind === "sound" ? query : "");
   if (clip.kind === "picture" && !clip.missing) stage.element.append(h("a", { class: "open", href: link, tabindex: "-1", "aria-label": `Open ${title}` }));
   element.append(
     stage.element,

@@ -17,6 +17,9 @@ export class Playback {
     media.addEventListener("ended", () => this.ended());
     media.addEventListener("timeupdate", () => this.pending == null && this.on.moved(this.now));
     media.addEventListener("playing", () => this.ahead());
+    // Also by the keys of a keyboard or headset. What ends pauses first.
+    media.addEventListener("play", () => { this.wanted = true; });
+    media.addEventListener("pause", () => { if (!media.ended) this.wanted = false; });
     for (const event of ["play", "pause", "volumechange"]) media.addEventListener(event, () => this.on.changed());
     if (this.inParts) this.told();
   }
@@ -30,7 +33,7 @@ export class Playback {
   }
 
   told() {
-    this.on.told(this.film.played ? "Picture and sound, put together." : "Browsers do not play this kind of file: this is a preview made of it.");
+    this.on.told(this.film.played && this.film.separate_sound ? "Picture and sound, put together." : "Browsers do not play this kind of file: this is a preview made of it.");
   }
 
   seek(seconds) {

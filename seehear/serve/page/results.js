@@ -202,7 +202,7 @@ function column(answer, other) {
   if (other) part.append(h("h2", {}, called(answer.run)));
   const count = (answer.films || answer.hits).length;
   if (answer.problem) part.append(problemBox(answer.problem));
-  else if (!count) part.append(h("p", { class: "nothing" }, "Nothing found: the filters leave nothing."));
+  else if (!count) part.append(h("div", { class: "nothing" }, h("p", {}, "Nothing found: the filters leave nothing."), h("button", { type: "button", class: "go", onclick: clearFilters }, "Clear filters")));
   else if (answer.films) part.append(...sections(answer, { query: $("q").value, more: shell.like }));
   else part.append(h("ol", { class: "cards" }, ...answer.hits.map((hit, n) => clipCard(hit, n, other))));
   if (count === shownK && shownK < MOST) part.append(h("button", { type: "button", class: "go further", onclick: () => search({ k: Math.min(MOST, shownK * 2) }) }, "Show more"));
@@ -263,15 +263,16 @@ function sides(part) {
   return choice;
 }
 
+function clearFilters() {
+  for (const name of FIELDS) $(name).value = "";
+  for (const box of $("filters").querySelectorAll("input:checked")) box.checked = false;
+  return ask();
+}
+
 function filterForm() {
   const { labels, splits, folders } = shell.about;
   const option = (value, name = value) => h("option", { value }, name);
   const check = (value, name) => h("label", { class: "check" }, h("input", { type: "checkbox", value, onchange: ask }), ` ${name}`);
-  const clear = () => {
-    for (const name of FIELDS) $(name).value = "";
-    for (const box of $("filters").querySelectorAll("input:checked")) box.checked = false;
-    ask();
-  };
   return h("details", { id: "filters" },
     h("summary", {}, "Filters ", h("span", { id: "filter-count" })),
     h("div", { class: "fields" },
@@ -285,5 +286,5 @@ function filterForm() {
         h("label", {}, "From ", h("input", { id: "min", type: "number", min: "0", step: "any", placeholder: "0", onchange: ask }), " s"),
         h("label", {}, "to ", h("input", { id: "max", type: "number", min: "0", step: "any", placeholder: "any", onchange: ask }), " s")),
       h("label", { class: "check", id: "hybrid-label" }, h("input", { id: "hybrid", type: "checkbox", onchange: ask }), " also by exact words"),
-      h("button", { type: "button", id: "clear", onclick: clear }, "Clear filters")));
+      h("button", { type: "button", id: "clear", onclick: clearFilters }, "Clear filters")));
 }

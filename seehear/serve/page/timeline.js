@@ -35,8 +35,8 @@ export class Timeline {
     const tool = (label, sign, act) => h("button", { type: "button", "aria-label": label, title: label, onclick: act }, sign);
     this.tools = h("span", { class: "zoom" },
       tool("Show more of the timeline", "−", () => this.scale(0.5)), tool("Zoom in on the timeline", "+", () => this.scale(2)), tool("Show the whole timeline", "All", () => this.scale(0)));
-    this.element = h("section", { class: "timeline", "aria-label": "Timeline" }, this.names, this.axis, this.tools);
-    if (film.scenes.length > 1) this.lane("Scenes", "scenes", film.scenes.map((scene) => ({ ...scene, text: scene.labels.join(", "), kind: scene.searchable ? "" : "waiting" })));
+    this.element = h("section", { class: "timeline", "aria-label": "Timeline", hidden: true }, this.names, this.axis, this.tools);
+    if (film.scenes.length > 1) this.lane("Scenes", "scenes", film.scenes.map((scene) => ({ ...scene, text: scene.labels.join(", "), name: scene.labels.join(", "), kind: scene.searchable ? "" : "waiting" })));
     for (const [name, kind, kinds] of [["Spoken", "spoken", ["spoken", "subtitle"]], ["On screen", "screen", ["screen"]], ["Captions", "text", ["caption"]]])
       this.lane(name, kind, film.texts.filter((text) => kinds.includes(text.kind) && text.start != null).map((text) => ({ ...text, kind: "" })));
     this.sheet.append(this.head);
@@ -44,17 +44,18 @@ export class Timeline {
     new ResizeObserver(() => this.mark()).observe(this.axis);
   }
 
-  // A lane of blocks {start, end, text, kind}; none where there are no blocks, unless `empty`.
+  // A lane of blocks {start, end, text (where the pointer rests), name (written on it), kind}; none where there are no blocks, unless `empty`.
   lane(name, kind, blocks, empty = false) {
     if (!blocks.length && !empty) return null;
     const row = h("div", { class: `lane ${kind}` }, ...blocks.map((block) => this.block(block)));
+    this.element.hidden = false;
     this.names.append(h("span", { class: kind }, name));
     this.sheet.append(row);
     return row;
   }
 
-  block({ start, end, text, kind }) {
-    const element = h("div", { class: `block ${kind || ""}`, "data-start": start, title: text ? `${clock(Math.floor(start))} ${text}` : clock(Math.floor(start)) }, text || "");
+  block({ start, end, text, kind, name }) {
+    const element = h("div", { class: `block ${kind || ""}`, "data-start": start, title: text ? `${clock(Math.floor(start))} ${text}` : clock(Math.floor(start)) }, name || "");
     element.style.left = `${(100 * start) / this.film.seconds}%`;
     element.style.width = `${(100 * (end - start)) / this.film.seconds}%`;
     return element;
@@ -109,8 +110,9 @@ export class Timeline {
   move(now, playing) {
     this.left = now / this.film.seconds;
     this.head.style.left = `${100 * this.left}%`;
+    if (this.zoom === 1 || !playing || performance.now() - this.touched < AFTER) return;
     const x = this.left * this.axis.scrollWidth - this.axis.scrollLeft;
-    if (this.zoom > 1 && playing && performance.now() - this.touched > AFTER && (x < 0 || x > this.axis.clientWidth * 0.9)) this.axis.scrollLeft += x - this.axis.clientWidth * 0.1;
+    if (x < 0 || x > this.axis.clientWidth * 0.9) this.axis.scrollLeft += x - this.axis.clientWidth * 0.1;
   }
 
   // -- pointer ---------------------------------------------------------------------------------------------------------

@@ -85,7 +85,8 @@ export class Transcript {
 
   scrollTo(item) {
     const top = item.offsetTop - this.list.clientHeight * 0.35;
-    this.list.scrollTo({ top, behavior: calm.matches ? "auto" : "smooth" });
+    const far = Math.abs(top - this.list.scrollTop) > 3 * this.list.clientHeight;
+    this.list.scrollTo({ top, behavior: far || calm.matches ? "auto" : "smooth" });
   }
 
   // -- finding ---------------------------------------------------------------------------------------------------------
