@@ -112,7 +112,7 @@ def _directions(verdict: Mapping[str, Any], kept: str) -> list[DirectionView]:
         DirectionView(
             what=_FOUND[direction],
             asked=asked[direction],
-            before=None if before is None or direction in before["guessed"] else before["directions"][direction][place],
+            before=before["directions"][direction][place] if before and direction in before["directions"] else None,
             after=shares[direction][place],
         )
         for direction in often

@@ -53,9 +53,10 @@ PLAN |= {"free_bytes": 8e9, "fits": True, "why_not": ""}
 BEFORE = "the frozen space towers"
 
 
-def model(ten, first, *, guessed=()):
+def model(ten, first, *, lacks=()):
     directions = {"text->video": [first, ten], "video->audio": [first, ten]}
-    return {"ten": ten, "first": first, "directions": directions, "guessed": list(guessed)}
+    known = {name: shares for name, shares in directions.items() if name not in lacks}
+    return {"ten": ten, "first": first, "directions": known, "lacks": list(lacks)}
 
 
 def verdict(kept="training", **more):
@@ -225,7 +226,7 @@ def test_the_server_ends_with_what_it_learns(tmp_path, trial):
 
 
 def test_a_verdict_says_what_could_not_be_asked_before():
-    before = model(0.11, 0.01, guessed=["text->video", "video->audio"])
+    before = model(0.11, 0.01, lacks=["text->video", "video->audio"])
     told = verdict_view(
         verdict(models={"training": model(0.5, 0.1), BEFORE: before}), made="", index="learned", clips={}
     )
