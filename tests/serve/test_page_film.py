@@ -187,7 +187,7 @@ def test_hits_of_a_search_are_marked_in_the_film(browser, address):
         page.locator(".found button.spoken").first.click()
         until(page, f"{NOW} >= 7.5 && {NOW} < 9")
         with page.expect_download() as saved:
-            page.get_by_role("button", name="Download scene").click()
+            page.get_by_role("button", name="Download").click()
         assert saved.value.suggested_filename.endswith(".mp4")
         page.get_by_role("button", name="More like this scene").click()
         page.wait_for_url("**/?like=*")

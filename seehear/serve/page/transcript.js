@@ -30,7 +30,7 @@ export class Transcript {
   }
 
   item(text, seek) {
-    const words = h("span", { class: "text" }, text.text);
+    const words = h("span", { class: "line-text" }, text.text);
     const label = text.machine ? null : h("span", { class: "own", title: "Your own, not a machine's" }, "yours");
     return h("li", { class: text.kind, "data-clip": text.clip },
       h("button", { type: "button", onclick: () => { this.follow(true); seek(text.start); } },
@@ -95,7 +95,7 @@ export class Transcript {
     for (const mark of this.found) mark.replaceWith(mark.textContent);
     for (const item of this.list.querySelectorAll(".has")) {
       item.classList.remove("has");
-      item.querySelector(".text").normalize();
+      item.querySelector(".line-text").normalize();
     }
     this.found = [];
     this.at = -1;
@@ -114,7 +114,7 @@ export class Transcript {
         from = match.index + match[0].length;
       }
       this.items[n].classList.add("has");
-      this.items[n].querySelector(".text").replaceChildren(...parts, text.text.slice(from));
+      this.items[n].querySelector(".line-text").replaceChildren(...parts, text.text.slice(from));
     });
     this.step(1);
   }
