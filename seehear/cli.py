@@ -8,12 +8,12 @@ import traceback
 from collections.abc import Sequence
 from contextlib import nullcontext
 
-from seehear.commands import COMMANDS, find, load, members, usage
+from seehear.commands import every_usage, find, load, members, usage
 from seehear.errors import SeehearError, refusal
 from seehear.progress import Interrupted, hushed, took
 
 _USAGE = """\
-seehear: turn a folder of your own videos into a tested, searchable model of what is seen, heard and said
+seehear: search your own recordings by what is seen, heard, spoken and written, and learn from them
 
 {commands}
 
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _status(words: Sequence[str], *, verbose: bool = False) -> int:
     """Run a command; its exit status, and a line where it could not be done."""
     if not words or words[0] in _HELP:
-        print(_USAGE.format(commands=usage(COMMANDS)))
+        print(_USAGE.format(commands=every_usage()))
         return 0
     if (group := members(words[0])) and (len(words) == 1 or words[1] in _HELP):
         print(f"{usage(group)}\n\n'seehear {words[0]} NAME --help' lists the options of one.")

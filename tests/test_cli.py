@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from seehear.cli import main
-from seehear.commands import COMMANDS, members
+from seehear.commands import COMMANDS, GROUPS, members
 from seehear.commands.completion import script
 from seehear.progress import counted
 from seehear.recipes.run import recipes
@@ -32,6 +32,16 @@ def test_help_names_every_command(capsys):
     assert status == 0
     for name in COMMANDS:
         assert f"seehear {name}" in out
+
+
+def test_help_groups_the_commands_in_lines_that_fit(capsys):
+    _, out, _ = run(capsys, "--help")
+    titles = [line for line in out.splitlines() if line in GROUPS]
+    assert titles == list(GROUPS)
+    assert out.index("Everyday") < out.index("seehear find") < out.index("Step by step") < out.index("seehear encode")
+    assert out.index("Research") < out.index("seehear study data") < out.index("seehear doctor")
+    assert max(map(len, out.splitlines())) <= 100
+    assert len([line for line in out.splitlines() if line.startswith("    ")]) <= 2 * len(COMMANDS)
 
 
 def test_help_loads_no_heavy_package():

@@ -158,6 +158,8 @@ def test_supports(tmp_path):
     assert not space.supports(("audio", "text"))
     with pytest.raises(SeehearError, match=r"item 1: this space has no audio \(it has video, text\)"):
         space.encode(["a", {"audio": "b.wav", "end": 1.0}])
+    with pytest.raises(SeehearError, match=r"^this space has no audio"):  # a query has no number
+        space.encode([{"audio": "b.wav", "end": 1.0}])
 
 
 def test_saved_and_loaded_again_it_is_the_same(space, tmp_path):
@@ -190,8 +192,8 @@ def test_another_version_of_an_encoder_is_refused(space, encoders):
     ("item", "message"),
     [
         ({"vidoe": "a.mp4"}, "did you mean 'video'"),
-        ({}, "item 0 is empty"),
-        ({"start": 1.0}, "item 0 is empty"),
+        ({}, "the item is empty"),
+        ({"start": 1.0}, "the item is empty"),
         ({"video": "a.mp4", "image": "b.png", "end": 1.0}, "both an image and a video"),
         ({"video": "gone.mp4", "end": 1.0}, "gone.mp4"),
     ],

@@ -18,46 +18,72 @@ class Command(NamedTuple):
     summary: str
 
 
-COMMANDS = {
-    "open": Command("moments.Open", "~/recordings", "the search page of a folder, indexed while you search"),
-    "find": Command("moments.Find", '~/recordings "red truck"', "moments in a folder: seen, heard, spoken, written"),
-    "prepare": Command("library.Prepare", "~/recordings --library lib", "clips, with the words of their subtitles"),
-    "transcribe": Command("texts.Transcribe", "lib", "what is said, with its times; your own texts stay"),
-    "ocr": Command("texts.Ocr", "lib", "what stands written in films and pictures"),
-    "encode": Command("library.Encode", "lib", "frozen encoders -> cached latents; resumes where it stopped"),
-    "plan": Command("model.Plan", "lib", "what each recipe would cost here: memory, FLOPs, hours"),
-    "train": Command("model.train", "lib", "learn from it: kept only where that is better"),
-    "evaluate": Command("model.Evaluate", "runs/fusemix", "held-out retrieval against chance and closed forms"),
-    "probe": Command("downstream.Probe", "runs/vatt --label colour", "how well its frozen features tell labels apart"),
-    "finetune": Command("downstream.finetune", "runs/vatt --label colour", "a classifier that starts from it"),
-    "report": Command("model.Report", "runs/fusemix", "its page again: numbers, and examples to see and hear"),
-    "compare": Command("model.Compare", "runs/a runs/b", "the same queries, paired: differences, intervals, p values"),
-    "leakage": Command("model.Leakage", "lib", "held-out clips that training has seen under another name"),
-    "study encoders": Command("study.Encoders", "lib", "which encoders will fuse well; --check trains them"),
-    "study data": Command("study.Data", "lib", "recall against number of pairs, and what more would bring"),
-    "study selection": Command("study.SelectionStudy", "lib", "diverse, agreeing or any clips: which to train on"),
-    "study modalities": Command("study.Modalities", "lib", "what each modality, pair, loss term and space adds"),
-    "select": Command("study.Select", "lib --clips 1000", "the training clips that differ most"),
-    "index": Command("search.Index", "lib", "makes it searchable: nothing trained, or a run beside it"),
-    "search": Command("search.Search", 'lib "a dog barks"', "or --audio x.wav, --video x.mp4, --image x.jpg"),
-    "serve": Command("search.Serve", "lib", "the same as a page in the browser, with players"),
-    "reconstruct": Command("generate.Reconstruct", "runs/mavil clip.mp4", "a masked clip, as a model restores it"),
-    "generate": Command("generate.Generate", "runs/fusemix --audio x.wav", "a picture of a sound, words or a picture"),
-    "info": Command("library.Info", "lib", "what the library holds"),
-    "drop": Command("library.Drop", "lib vectors_old", "delete the vectors of a deleted run"),
-    "import": Command("library.Import", "clotho --root DIR --library lib", "standard data sets, from their files"),
-    "doctor": Command("machine.Doctor", "", "what works on this machine, each part tried"),
-    "completion": Command("completion.Completion", "bash", "completes commands and options; also zsh, fish"),
-    "demo": Command("machine.Demo", "", "films, photos and sounds that ship with it, found by words"),
+GROUPS: dict[str, dict[str, Command]] = {
+    "Everyday": {
+        "open": Command("moments.Open", "~/recordings", "the search page of a folder, indexed while you search"),
+        "find": Command(
+            "moments.Find", '~/recordings "red truck"', "moments in a folder: seen, heard, spoken, written"
+        ),
+        "search": Command("search.Search", 'lib "a dog barks"', "clips of a library: words, --audio, --video, --image"),
+        "serve": Command("search.Serve", "lib", "the search page of a library"),
+        "demo": Command("machine.Demo", "", "films, photos and sounds that ship with it"),
+    },
+    "Step by step": {
+        "prepare": Command("library.Prepare", "~/recordings --library lib", "clips, with the words of their subtitles"),
+        "import": Command("library.Import", "clotho --root DIR --library lib", "standard data sets, from their files"),
+        "transcribe": Command("texts.Transcribe", "lib", "what is said, with its times; your own texts stay"),
+        "ocr": Command("texts.Ocr", "lib", "what stands written in films and pictures"),
+        "encode": Command("library.Encode", "lib", "frozen encoders, once for each clip; resumes"),
+        "index": Command("search.Index", "lib", "makes it searchable: nothing trained, or a run beside it"),
+        "info": Command("library.Info", "lib", "what the library holds"),
+        "drop": Command("library.Drop", "lib vectors_old", "delete the vectors of a deleted run"),
+    },
+    "Learning": {
+        "plan": Command("model.Plan", "lib", "what each recipe would cost here: memory, FLOPs, hours"),
+        "train": Command("model.train", "lib", "learn from it: kept only where that is better"),
+        "evaluate": Command("model.Evaluate", "runs/fusemix", "held-out retrieval against chance and closed forms"),
+        "report": Command("model.Report", "runs/fusemix", "its page again: numbers, and examples to see and hear"),
+        "compare": Command("model.Compare", "runs/a runs/b", "two runs on the same queries, with intervals"),
+    },
+    "Research": {
+        "study encoders": Command("study.Encoders", "lib", "which encoders will fuse well; --check trains them"),
+        "study data": Command("study.Data", "lib", "would more clips help: recall by number of pairs"),
+        "study selection": Command("study.SelectionStudy", "lib", "diverse, agreeing or any clips: which to train on"),
+        "study modalities": Command("study.Modalities", "lib", "what each modality, pair, loss term and space adds"),
+        "select": Command("study.Select", "lib --clips 1000", "the training clips that differ most"),
+        "leakage": Command("model.Leakage", "lib", "held-out clips that training has seen under another name"),
+        "probe": Command(
+            "downstream.Probe", "runs/vatt --label colour", "how well its frozen features tell labels apart"
+        ),
+        "finetune": Command("downstream.finetune", "runs/vatt --label colour", "a classifier that starts from it"),
+        "reconstruct": Command("generate.Reconstruct", "runs/mavil clip.mp4", "a masked clip, as a model restores it"),
+        "generate": Command(
+            "generate.Generate", "runs/fusemix --audio x.wav", "a picture of a sound, words or a picture"
+        ),
+    },
+    "This machine": {
+        "doctor": Command("machine.Doctor", "", "what works on this machine, each part tried"),
+        "completion": Command("completion.Completion", "bash", "completes commands and options; also zsh, fish"),
+    },
 }
-"""Every command by its name, of one word or two, in the order of `seehear --help`. The dispatcher, the help, the
-completion and the tests read it; a module is imported when its command is asked for."""
+"""Every command by its name, of one word or two, in the groups and the order of `seehear --help`. The dispatcher, the
+help, the completion and the tests read it; a module is imported when its command is asked for."""
+COMMANDS = {name: command for group in GROUPS.values() for name, command in group.items()}
+_COLUMN = 38  # letters of a call before its summary
 
 
 def usage(names: Iterable[str]) -> str:
-    """A line for each of these commands: a complete call, and what it is for."""
-    calls = {f"seehear {name} {COMMANDS[name].example}": COMMANDS[name].summary for name in names}
-    return "\n".join(f"    {call:<43}  {summary}" for call, summary in calls.items())
+    """A line for each of these commands, two where the call is long: a complete call, and what it is for."""
+    calls = {f"seehear {name} {COMMANDS[name].example}".rstrip(): COMMANDS[name].summary for name in names}
+    return "\n".join(
+        f"    {call:<{_COLUMN}}  {summary}" if len(call) <= _COLUMN else f"    {call}\n    {'':<{_COLUMN}}  {summary}"
+        for call, summary in calls.items()
+    )
+
+
+def every_usage() -> str:
+    """All commands by group."""
+    return "\n\n".join(f"{title}\n{usage(group)}" for title, group in GROUPS.items())
 
 
 def members(group: str) -> list[str]:

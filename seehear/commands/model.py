@@ -16,13 +16,15 @@ from seehear.commands.parsing import Flat, command_line, show
 from seehear.data.library import Library
 from seehear.data.workers import cores
 from seehear.errors import SeehearError, check_range
-from seehear.evaluation.report import MAIN, compare_runs
+from seehear.evaluation.report import JSON_NAME, compare_runs
+from seehear.evaluation.report import Report as Evaluated
+from seehear.evaluation.results import MAIN
 from seehear.progress import counted, say
 from seehear.recipes.choose import Choice, choose
 from seehear.recipes.evaluate import EvaluateOptions, evaluate_run, evaluation_folder, trained_on
 from seehear.recipes.leakage import check_leakage
 from seehear.recipes.plan import PlanOptions, plan
-from seehear.recipes.protocol_run import Fusion, evaluate_protocol
+from seehear.recipes.protocol_run import Fusion, ProtocolReport, evaluate_protocol
 from seehear.recipes.run import Run, recipe, recipes, train_run
 from seehear.report.protocol import write_protocol
 from seehear.report.run import ReportOptions, write_report
@@ -78,7 +80,7 @@ class _Train:
             show(plain, as_json=True)
         else:
             words = f"{verdict['words']}\n" if verdict else ""
-            print(f"trained {folder / 'model'}\n{words}next: {_next_commands(library, folder)}")
+            print(f"{words}model: {folder / 'model'}\nnext: {_next_commands(library, folder)}")
 
     def _nothing(self, library: Library, choice: Choice) -> None:
         if self.json:
@@ -138,8 +140,9 @@ class Evaluate:
     """Evaluate a run on held-out clips, beside chance, the frozen encoders and the closed forms.
 
     Retrieval for every ordered pair of modalities and for fused queries, and classification by class names where clips
-    have labels, with 95 % intervals over source recordings. The numbers are in evaluation.json in the run's folder, and
-    report.html there shows them, with examples to see and hear. Another library or split has a folder of its own,
+    have labels, with 95 % intervals over source recordings. Printed are the verdict in two or three sentences and where
+    the page is; report.html in the run's folder has all numbers, with examples to see and hear, and evaluation.json the
+    numbers alone. Another library or split has a folder of its own,
     RUN/evaluations/LIBRARY-SPLIT: it never overwrites them.
 
     With --protocol the run is measured as papers are (docs/protocols.md), and their numbers stand beside it; its files
@@ -164,8 +167,10 @@ class Evaluate:
     html: bool = True
     """Also report.html, one file that opens without a network."""
     page: Annotated[ReportOptions, Flat] = field(default_factory=ReportOptions)
+    details: bool = False
+    """Print all tables, as the page has them."""
     json: bool = False
-    """Print the report as JSON."""
+    """Print the numbers as JSON."""
 
     def run(self) -> None:
         command = command_line(self)
@@ -175,19 +180,23 @@ class Evaluate:
             found = evaluate_protocol(
                 self.run_folder, self.protocol, self.library, fusion=self.fusion, device=self.device, command=command
             )
-            show(found, as_json=self.json)
+            self._show(found)
             if self.html:
                 say(f"report: {write_protocol(self.run_folder, found, self.page)}")
             return
         out = self.out or evaluation_folder(self.run_folder, self.library, self.options.split)
         report = evaluate_run(self.run_folder, self.library, self.options, device=self.device, command=command, out=out)
-        show(report, as_json=self.json)
+        self._show(report)
         if self.html:
             say(f"report: {write_report(self.run_folder, self.library, self.page, out=out)}")
-        elif out != self.run_folder:
-            say(f"numbers: {out}")
+        else:
+            say(f"numbers: {out / JSON_NAME}")
         if not self.json:
-            say(f"next: seehear index {self.library or trained_on(self.run_folder)} {self.run_folder}")
+            words = ["seehear", "index", self.library or trained_on(self.run_folder), str(self.run_folder)]
+            say(f"next: {shlex.join(words)}")
+
+    def _show(self, found: Evaluated | ProtocolReport) -> None:
+        show(found if self.json or self.details else found.summary(), as_json=self.json)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,14 +35,19 @@ class _Study:
     out: Path
     """Folder of the study; what is measured there already is not measured again."""
     options: Any
+    details: bool = False
+    """Print all tables, as the report has them."""
     kind = ""
+    then = "train {library}"
+    """The command that follows."""
     measure: ClassVar[Callable[..., Study]]
 
     def run(self) -> None:
-        """Prints the tables, and where the page is that shows them with the figure and all that was tried."""
+        """Prints the outcome, and where the page is that shows tables, the figure and all that was tried."""
         study = type(self).measure(Library.open(self.library), self.out, self.options)
-        print(study)
+        print(study if self.details else study.summary())
         say(f"report: {write_study(study, kind=self.kind, command=command_line(self))}")
+        say(f"next: seehear {self.then.format(library=shlex.quote(self.library))}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +88,7 @@ class SelectionStudy(_Study):
 
     out: Path = Path("studies/selection")
     options: Annotated[SelectionStudyOptions, Flat] = field(default_factory=SelectionStudyOptions)
-    kind, measure = "selection", selection_study
+    kind, measure, then = "selection", selection_study, "select {library} --clips 1000"
 
 
 @dataclass(frozen=True, kw_only=True)

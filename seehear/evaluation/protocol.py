@@ -15,6 +15,7 @@ from seehear.evaluation.bootstrap import FEW_GROUPS
 from seehear.evaluation.embedded import Classes, Embedded, Embedder, embed_latents, fuse
 from seehear.evaluation.report import Report
 from seehear.nn.unit import unit
+from seehear.progress import counted
 from seehear.types import Modality
 
 __all__ = ["Classes", "Embedded", "Embedder", "embed_latents", "evaluate_embeddings", "fuse", "group_warnings", "unit"]
@@ -45,4 +46,6 @@ def group_warnings(groups: Sequence[str | int], split: str) -> tuple[str, ...]:
     num = len(set(groups))
     if num >= FEW_GROUPS:
         return ()
-    return (f"the {split} split has {num} groups: with fewer than {FEW_GROUPS} the intervals are too narrow",)
+    return (
+        f"the {split} split has {counted(num, 'group')}: with fewer than {FEW_GROUPS} the intervals are too narrow",
+    )

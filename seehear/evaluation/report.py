@@ -19,82 +19,16 @@ import numpy as np
 import torch
 
 from seehear.errors import SeehearError, read_json, unknown
-from seehear.evaluation.bootstrap import Comparison, compare
+from seehear.evaluation.bootstrap import Comparison
+from seehear.evaluation.results import NOT_PERCENT, SHOWN, TaskResult
+from seehear.evaluation.verdict import verdict
 from seehear.npz import open_npz
-from seehear.progress import counted
 
 FORMAT = "seehear-evaluation/1"
 JSON_NAME, QUERIES_NAME, HTML_NAME = "evaluation.json", "evaluation_queries.npz", "report.html"
-MAIN = {"retrieval": "nDCG@10", "classification": "top1", "multilabel": "mAP", "correspondence": "AUC"}
-MAIN |= {"localisation": "recall"}
-"""The metric that stands for a kind of task when one number is asked for."""
-SHOWN = {
-    "retrieval": ("R@1", "R@5", "R@10", "median_rank", "mAP", "nDCG@10"),
-    "classification": ("top1", "top5", "balanced"),
-    "multilabel": ("mAP", "AUC", "d'"),
-    "correspondence": ("AUC", "AUC within", "d'"),
-    "localisation": ("recall", "recall (pooled)"),
-}
-"""The metrics of a kind of task that tables show."""
-NOT_PERCENT = {"median_rank", "mean_rank", "d'"}
 _SEPARATOR = "\x1f"
 _DAMAGED = (OSError, EOFError, ValueError, TypeError, KeyError, AttributeError, BadZipFile, zlib.error)
 """What NumPy and missing or wrong fields raise."""
-
-
-_DIRECTIONS = {
-    "text->video": "Words find the right clip by what is seen",
-    "text->audio": "Words find the right clip by what is heard",
-    "audio->video": "Sounds find the right pictures",
-    "video->audio": "Pictures find the right sound",
-}
-"""Retrieval tasks that a verdict names, in its words."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TaskResult:
-    """One model on one task."""
-
-    task: str
-    """'text->video', 'audio+text->video', 'audio->class', 'video probe linear'."""
-    kind: str
-    """retrieval, classification, multilabel, correspondence or localisation."""
-    model: str
-    """The run's method, or the baseline's name."""
-    metrics: dict[str, float]
-    chance: dict[str, float] = field(default_factory=dict)
-    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
-    """95 %, by resampling groups."""
-    counts: dict[str, int] = field(default_factory=dict)
-    """queries, gallery, groups, skipped; classes."""
-    details: dict[str, Any] = field(default_factory=dict)
-    """Settings chosen on validation, confusions: plain values."""
-    per_query: dict[str, np.ndarray] = field(default_factory=dict)
-    keys: np.ndarray = field(default_factory=lambda: np.array([], dtype=str))
-    """(queries,) name of each query, the same in every run over the same library."""
-    groups: np.ndarray = field(default_factory=lambda: np.array([], dtype=str))
-    """(queries,) source recording of each query."""
-    truth: np.ndarray = field(default_factory=lambda: np.array([], dtype=str))
-    """(queries,) of a classification: the label of each query."""
-    said: np.ndarray = field(default_factory=lambda: np.array([], dtype=str))
-    """(queries,) the class that it was taken for."""
-
-    @property
-    def main_score(self) -> float:
-        return self.metrics[MAIN[self.kind]]
-
-    def plain(self) -> dict[str, Any]:
-        return {
-            "task_name": self.task,
-            "task_type": self.kind,
-            "model_name": self.model,
-            "main_score": self.main_score,
-            "metrics": self.metrics,
-            "chance": self.chance,
-            "intervals": {name: list(bounds) for name, bounds in self.intervals.items()},
-            "counts": self.counts,
-            "details": self.details,
-        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,11 +114,13 @@ class Report:
     # -- for people ----------------------------------------------------------------------------------------------------
 
     def verdict(self) -> list[str]:
-        """What the first model finds, a sentence a direction: asked with words where it knows words, else with sounds
-        and pictures."""
-        own = {r.task: r for r in self.results if r.model == self.models()[0] and r.task in _DIRECTIONS}
-        asked = [task for task in own if task.startswith("text")] or list(own)
-        return [f"{_DIRECTIONS[task]} {_found(own[task])}" for task in sorted(asked, key=[*_DIRECTIONS].index)]
+        """Two or three sentences on the first model; none where nothing is found by words, sounds or pictures."""
+        return verdict(self.results, self.about)
+
+    def summary(self) -> str:
+        """The verdict, a sentence a line, and the warnings; the tables where there is no verdict."""
+        said = self.verdict()
+        return "\n".join([*said, *(f"warning: {w}" for w in self.warnings)]) if said else str(self)
 
     def __str__(self) -> str:
         lines = [*self.verdict(), f"split: {self.split}"]
@@ -194,30 +130,14 @@ class Report:
         return "\n".join(lines + [f"\nwarning: {w}" for w in self.warnings])
 
 
-def _found(result: TaskResult) -> str:
-    """'in the first ten for 88 % of 50 queries (chance 11 %).'; first where ten are most of what is searched."""
-    metric = "R@10" if result.chance.get("R@10", 0.0) <= 0.5 else "R@1"
-    share, chance = result.metrics[metric], result.chance.get(metric, math.nan)
-    place = "in the first ten" if metric == "R@10" else "first"
-    low = result.intervals.get(metric, (math.nan, math.nan))[0]  # one recording has no interval: it may be anything
-    doubt = "" if low > chance else ", which may be all it is"
-    expected = "" if math.isnan(chance) else f" (chance {100 * chance:.0f} %{doubt})"
-    return f"{place} for {100 * share:.0f} % of {counted(result.counts['queries'], 'query')}{expected}."
-
-
 def compare_reports(
     a: Report, b: Report, task: str, *, model_a: str | None = None, model_b: str | None = None
 ) -> dict[str, Comparison]:
     """B minus A on the queries both have, by metric. For two runs over one library, or two models in one report."""
     first, second = a.get(task, model_a), b.get(task, model_b)
-    place = {key: i for i, key in enumerate(first.keys.tolist())}
-    shared = [(place[key], i) for i, key in enumerate(second.keys.tolist()) if key in place]
-    if not shared:
+    if not np.isin(first.keys, second.keys).any():
         raise SeehearError(f"the two evaluations share no query of {task}: they are of different clips")
-    at_a, at_b = np.array(shared).T
-    names = [name for name in first.per_query if name in second.per_query]
-    groups = first.groups[at_a]
-    return {n: compare(first.per_query[n][at_a], second.per_query[n][at_b], groups) for n in names}
+    return second.minus(first)
 
 
 Comparisons = dict[str, dict[str, Comparison]]

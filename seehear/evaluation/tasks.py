@@ -15,7 +15,7 @@ from seehear.evaluation.correspondence import correspondence
 from seehear.evaluation.embedded import Classes, Embedded, fuse
 from seehear.evaluation.geometry import hubness, modality_gap
 from seehear.evaluation.multilabel import multilabel, truth_of, usable_classes
-from seehear.evaluation.report import TaskResult
+from seehear.evaluation.results import TaskResult
 from seehear.evaluation.retrieval import RetrievalResult, retrieval
 from seehear.types import Modality
 

@@ -76,9 +76,10 @@ def encoded_film(file: Any, media: Media, start: float, end: float, spec: VideoS
     """H.264 at `spec.fps` frames a second, at the film's own rate where it is None."""
     if media.video is None:
         return iter(())
-    claimed = (media.container.duration or 0) / 1e6  # behind the end the last picture would be repeated
-    end = min(end, claimed) if claimed > start else end
     rate = Fraction(spec.fps or min(frame_rate(media.video), _TOP_FPS)).limit_denominator(1001)
+    claimed = (media.container.duration or 0) / 1e6
+    end = min(end, claimed) if claimed > start else end  # behind the film's end its last picture would be repeated
+    end = max(end, start + float(1 / rate))
     pictures = stream_pictures(media, start, end, replace(spec, fps=float(rate)))
     first = next(pictures, None)
     if first is None:

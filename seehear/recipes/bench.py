@@ -27,7 +27,7 @@ from seehear.evaluation.corrections import GapRemoval, corrected_retrieval, tune
 from seehear.evaluation.embedded import Classes, Embedded, device_of, embed_latents, within
 from seehear.evaluation.multilabel import Marked, linear_scores, truth_of, usable_classes
 from seehear.evaluation.protocol import evaluate_embeddings
-from seehear.evaluation.report import TaskResult
+from seehear.evaluation.results import TaskResult
 from seehear.methods.base import Method
 from seehear.recipes.closed_forms import closed_forms, settings, vectors_only
 from seehear.types import Modality

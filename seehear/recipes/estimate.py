@@ -34,10 +34,11 @@ from seehear.types import Batch
 if TYPE_CHECKING:
     from seehear.data.library import Library
 
-_FEW_CLIPS, _FEW_LATENTS = 2, 256  # that can be tried anywhere
+_FEW_CLIPS, _FEW_LATENTS = 2, 64  # that can be tried anywhere
 _FEWEST_STEPS = 5  # before batches are made smaller than they are
 _SCORED = 16  # clips of media whose scoring is timed
 _WEIGHT, _STATE = 4, 16  # bytes a parameter: alone; with its gradient and two means of AdamW
+_COUNTED = 0.1  # of the time that is left, which a step that is only counted may take
 _SPARE = 0.75  # of the time and the memory there is: the rest is for what was not foreseen
 
 
@@ -45,7 +46,9 @@ _SPARE = 0.75  # of the time and the memory there is: the rest is for what was n
 class Estimate:
     recipe: str
     why_not: str = ""
-    """Why it cannot be trained here."""
+    """Why it cannot be trained here, or was not measured."""
+    unmeasured: bool = False
+    """Whether only the time was too short to say more."""
     how: Literal["", "estimated", "scaled", "measured"] = ""
     """What the time rests on; empty: nothing yet."""
     parameters: int = 0
@@ -119,7 +122,7 @@ class _Estimating:
         batch, config = self._batch(), self._config(self.rows)
         began = time.monotonic()
         flops = [forward_flops(self.job.method, batch, config, progress=p) for p in PLACES]
-        per_row = (time.monotonic() - began) / len(PLACES) / self.rows
+        per_row = self.forward_row = (time.monotonic() - began) / len(PLACES) / self.rows
         self.ratios = [f / flops[1] for f in flops]
         self._count(3 * flops[1] / self.rows)
         return self._time(3 * per_row, "estimated", rows=self.rows, steps=0)
@@ -127,7 +130,8 @@ class _Estimating:
     def few(self) -> Estimate:
         """Two steps of a few clips."""
         config = self._config(self.rows)
-        self._count(step_flops(self.job.method, self._batch(), config, progress=PLACES[1]) / self.rows)
+        if 3 * self.forward_row * self.rows < _COUNTED * (self.until - time.monotonic()):  # else three forward passes
+            self._count(step_flops(self.job.method, self._batch(), config, progress=PLACES[1]) / self.rows)
         self.tried = self._rehearse(replace(config, workers=0), 2)
         return self._time(self.tried.per_row, "scaled", rows=self.rows, steps=len(self.tried.seconds))
 

@@ -19,8 +19,11 @@ from seehear.data.transcripts import machine_made
 from seehear.errors import SeehearError, near, read_json
 from seehear.evaluation.embedded import embed_latents
 from seehear.evaluation.protocol import group_warnings
-from seehear.evaluation.report import JSON_NAME, Report, TaskResult, provenance
+from seehear.evaluation.report import JSON_NAME, Report, provenance
+from seehear.evaluation.results import TaskResult
+from seehear.progress import counted
 from seehear.recipes.bench import Bench, EvaluateOptions, baseline_results, model_results
+from seehear.recipes.verdict import TRAINING
 from seehear.space.frozen import FROZEN, frozen_towers
 from seehear.space.saved import verdict_of
 
@@ -54,6 +57,9 @@ def evaluate_run(
     about |= {"model_name": str(run), "model_revision": space.fingerprint}
     if verdict := verdict_of(run):
         about["verdict"] = verdict["words"]
+        about |= {} if verdict.get("kept") in (None, TRAINING) else {"kept": verdict["kept"]}
+    if made := _machine_texts(bench, library):
+        about["machine_texts"] = made
     baselines = [*frozen_results(library, bench), *baseline_results(bench)] if options.closed_forms else []
     results = [*model_results(bench), *baselines]
     if not results:
@@ -65,7 +71,7 @@ def evaluate_run(
     report = Report(
         split=options.split,
         results=tuple(results),
-        warnings=(*_machine_texts(bench, library), *_warnings(bench)),
+        warnings=tuple(_warnings(bench)),
         about=about,
     )
     report.save(folder)
@@ -155,11 +161,12 @@ def labels_of(library: Library, data: LatentData) -> list[tuple[str, ...]]:
     return [labels.get(i, ()) for i in data.ids.tolist()]
 
 
-def _machine_texts(bench: Bench, library: Library) -> Iterator[str]:
-    if "text" in bench.test.modalities:
-        here = set(bench.test.ids[bench.test.has("text").numpy()].tolist())
-        if made := machine_made(library, [t for c in library.clips() if c.id in here for t in learned_texts(c)]):
-            yield f"of the clips evaluated, {made}: they are no ground truth"
+def _machine_texts(bench: Bench, library: Library) -> str:
+    """Those of the clips evaluated, in words."""
+    if "text" not in bench.test.modalities:
+        return ""
+    here = set(bench.test.ids[bench.test.has("text").numpy()].tolist())
+    return machine_made(library, [t for c in library.clips() if c.id in here for t in learned_texts(c)])
 
 
 def _warnings(bench: Bench) -> Iterator[str]:
@@ -167,7 +174,8 @@ def _warnings(bench: Bench) -> Iterator[str]:
     train = set(bench.data.split("train").groups.tolist())
     shared = train & set(bench.test.groups.tolist()) if bench.options.split != "train" else set()
     if shared:
-        yield f"{len(shared)} groups are in both train and {bench.options.split}: the numbers are too good"
+        both = f"{counted(len(shared), 'group')} {'is' if len(shared) == 1 else 'are'} in both train and"
+        yield f"{both} {bench.options.split}: the numbers are too good"
     lost = ["closed forms have default settings"] if bench.options.closed_forms else []
     lost += ["there are no probes"] if bench.options.probes else []
     if lost and not len(bench.data.split("val")):

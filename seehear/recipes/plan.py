@@ -1,7 +1,8 @@
-"""What each recipe would cost on this library and this machine, before anything is spent.
+"""What each recipe would cost on this library and this machine, in about a minute, before anything is spent.
 
 Every recipe is tried in a process of its own (`estimate.py`): its memory is then its own, it can be ended at any time,
-and one that is too large ends nothing else.
+and one that is too large ends nothing else. The processes are forked from one that has imported what all of them need.
+All recipes share the time; what the small ones leave is for the large ones.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,13 @@ from seehear.recipes.config import Run
 from seehear.recipes.estimate import Estimate, estimates
 from seehear.recipes.run import recipe, recipes
 
-_START = 60.0  # seconds for a process to load torch and the library, beside its own time
+_START = 60.0  # seconds for the first process to import what all need
+_LATE = 5.0  # seconds beyond its time after which a process is ended: what it has said by then counts
+_SHARES = 4.0  # of the time that is left, for one recipe: most need less than one, or are refused at once
+_MORE = "more --seconds, or fewer --recipes, measure it"
+_LATER = f"not measured, the time was over: {_MORE}"
+_IMPORTED = ("seehear.recipes.estimate", "torch._dynamo", "sympy", "pandas")
+"""What every estimate imports, counting operations too. Without lancedb: it has a thread, which no fork survives."""
 _AT_ONCE = 600.0  # seconds: of what takes no longer, the first in the list of recipes is what to start with
 _NO_SEMAPHORES = "ignore:resource_tracker:UserWarning"
 """Option of the interpreter: a process that is killed at the end of its time cannot give its semaphores back, which
@@ -43,9 +51,9 @@ class PlanOptions:
     recipes: tuple[str, ...] = ()
     """Which; all that there are when not given."""
     steps_measured: int = 20
-    """Steps of the real loop, on the library's own clips; fewer where they take longer than `seconds`."""
-    seconds: float = 60.0
-    """For each recipe; what is measured by then counts, and the rest is scaled."""
+    """Steps of the real loop, on the library's own clips; fewer where the time is too short for them."""
+    seconds: float = 50.0
+    """For all recipes together; what is measured by then counts, and the rest is scaled, or not measured."""
     cache: Path | None = None
     """A folder for decoded clips, as --data.cache of 'seehear train': only a first pass decodes then."""
 
@@ -66,9 +74,13 @@ class Plan:
 
     def __str__(self) -> str:
         parts = [_table(self.recipes)] if any(e.how for e in self.recipes) else []
-        parts += [f"{e.recipe}: {e.why_not}" for e in self.recipes if e.why_not]
+        reasons: dict[str, list[str]] = {}
+        for e in self.recipes:
+            if e.why_not:
+                reasons.setdefault(e.why_not, []).append(e.recipe)
+        parts += [f"{', '.join(names)}: {why}" for why, names in reasons.items()]
         then = f"next: seehear {'train' if self.choice.recipe else 'index'} {self.library}"
-        return "\n".join([*parts, "", self.recommendation(), then])
+        return "\n".join([self.recommendation(), "", *parts, then])
 
     def plain(self) -> dict[str, Any]:
         found = {**asdict(self), "recommendation": self.recommendation()}
@@ -84,16 +96,24 @@ def plan(library: Library, options: PlanOptions) -> Plan:
     runs = {run.recipe: run for run in (recipe(name) for name in options.recipes or recipes())}
     if options.cache is not None:
         runs = {name: replace(run, data=run.data.cached_in(options.cache)) for name, run in runs.items()}
-    found: list[Estimate] = []
+    choice = choose(library)
+    taken = recipe(choice.recipe).recipe if choice.recipe else ""
+    order = sorted(runs, key=lambda name: name != taken)  # what is taken without a recipe first: it is surely measured
+    found: dict[str, Estimate] = {}
     with stop_requests() as stop, progress("planning", len(runs), "recipes") as shown:
-        for run in runs.values():
-            one = _tried(library.uri, run, options, stop)
+        server = _server(stop)
+        until = time.monotonic() + options.seconds
+        for name in order:
+            left = until - time.monotonic()
+            share = min(left, _SHARES * left / (len(runs) - len(found)))
+            one = _tried(library.uri, runs[name], options.steps_measured, share, stop, server)
             if stop:
                 break
-            found.append(one)
+            found[name] = one
             say(f"{one.recipe}: {one.why_not or _line(one)}")
             shown.advance()
-    return Plan(library=library.uri, machine=machine(), recipes=found, stopped=bool(stop), choice=choose(library))
+    tried = [found[name] for name in runs if name in found]
+    return Plan(library=library.uri, machine=machine(), recipes=tried, stopped=bool(stop), choice=choice)
 
 
 def machine() -> str:
@@ -118,16 +138,34 @@ def duration(seconds: float) -> str:
 # -- a process for each -----------------------------------------------------------------------------------------------
 
 
-def _tried(uri: str, run: Run[Any, Any], options: PlanOptions, stop: StopRequest) -> Estimate:
-    """The last and best of what the process says until its time is up."""
+def _server(stop: StopRequest) -> ForkServerContext:
+    """Forks processes that have everything imported. It is ready when this returns: no recipe pays for the imports."""
     if _NO_SEMAPHORES not in sys.warnoptions:
         sys.warnoptions.append(_NO_SEMAPHORES)
-    spawn = multiprocessing.get_context("spawn")
-    ours, theirs = spawn.Pipe(duplex=False)
-    child = spawn.Process(target=_work, args=(uri, run, options, theirs), name=f"plan {run.recipe}")
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload(list(_IMPORTED))
+    first = server.Process(target=set_quiet, args=(True,))
+    first.start()
+    until = time.monotonic() + _START
+    while first.is_alive() and not stop and time.monotonic() < until:
+        first.join(0.2)
+    first.kill()
+    first.join()
+    return server
+
+
+def _tried(
+    uri: str, run: Run[Any, Any], steps: int, seconds: float, stop: StopRequest, server: ForkServerContext
+) -> Estimate:
+    """The last and best of what the process says until its time is up."""
+    best = Estimate(recipe=run.recipe)
+    if seconds <= 0:
+        return replace(best, why_not=_LATER, unmeasured=True)
+    ours, theirs = server.Pipe(duplex=False)
+    child = server.Process(target=_work, args=(uri, run, steps, seconds, theirs), name=f"plan {run.recipe}")
     child.start()
     theirs.close()
-    best, until = Estimate(recipe=run.recipe), time.monotonic() + options.seconds + _START
+    until = time.monotonic() + seconds + _LATE
     try:
         for message in _messages(ours, stop, until):
             best = message if isinstance(message, Estimate) else replace(best, why_not=message)
@@ -143,7 +181,7 @@ def _tried(uri: str, run: Run[Any, Any], options: PlanOptions, stop: StopRequest
         return replace(best, why_not="it was ended while it was tried, most often for too little memory")
     if ended:
         return replace(best, why_not="it failed while it was tried: its error is above")
-    return replace(best, why_not=f"not a step in {duration(options.seconds)}: give it more --seconds")
+    return replace(best, why_not=f"not a step in {duration(seconds)}: {_MORE}", unmeasured=True)
 
 
 def _messages(ours: Connection, stop: StopRequest, until: float) -> Iterator[Estimate | str]:
@@ -155,12 +193,12 @@ def _messages(ours: Connection, stop: StopRequest, until: float) -> Iterator[Est
                 return
 
 
-def _work(uri: str, run: Run[Any, Any], options: PlanOptions, theirs: Connection) -> None:
+def _work(uri: str, run: Run[Any, Any], steps: int, seconds: float, theirs: Connection) -> None:
     """In the process: estimates as they come, or in words why there are none."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of the terminal; the first one decides
     set_quiet(True)
     try:
-        for one in estimates(Library.open(uri), run, steps=options.steps_measured, seconds=options.seconds):
+        for one in estimates(Library.open(uri), run, steps=steps, seconds=seconds):
             theirs.send(one)
     except SeehearError as error:
         theirs.send(str(error))
@@ -220,8 +258,10 @@ def _words(plan: Plan) -> Iterator[str]:
         yield f"On this machine ({plan.machine}) start with {first.recipe}: {duration(first.seconds)}."
     elif late:
         yield f"On this machine ({plan.machine}) nothing is done within a day."
+    elif any(e.unmeasured for e in plan.recipes):
+        yield f"Nothing was measured in the time on this machine ({plan.machine}): give it more --seconds."
     else:
-        yield f"Nothing can be trained on {plan.library} on this machine as it is: the lines above say why."
+        yield f"Nothing can be trained on {plan.library} on this machine as it is: the lines below say why."
     if soon[1:]:
         yield "Then " + ", ".join(f"{e.recipe}: {duration(e.seconds)}" for e in soon[1:]) + "."
     if late:

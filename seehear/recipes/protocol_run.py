@@ -18,7 +18,8 @@ from seehear.evaluation.embedded import Embedded, embed_latents, fuse
 from seehear.evaluation.localisation import Located, chance, located, recall_by_video, recall_pooled
 from seehear.evaluation.protocol import group_warnings
 from seehear.evaluation.protocols import Protocol, ProtocolCheck, PublishedNumber, check, protocol
-from seehear.evaluation.report import Report, TaskResult, provenance
+from seehear.evaluation.report import Report, provenance
+from seehear.evaluation.results import TaskResult
 from seehear.progress import progress
 from seehear.recipes.bench import Bench, EvaluateOptions, model_results, part
 from seehear.recipes.evaluate import code_revision, data_revision, labels_of, same_encoders, trained_on
@@ -52,8 +53,14 @@ class ProtocolReport:
             "published": [asdict(row) for row in self.published],
         }
 
+    def summary(self) -> str:
+        return self._text(self.report.summary())
+
     def __str__(self) -> str:
-        lines = [f"{self.wanted.title}\n{self.checked}", str(self.report)]
+        return self._text(str(self.report))
+
+    def _text(self, measured: str) -> str:
+        lines = [measured, f"{self.wanted.title}: {self.checked}"]
         if self.published:
             lines += ["", "published, not measured here (per cent; how each was seen: docs/protocols.md)"]
             width = max(len(row.method) for row in self.published)

@@ -44,6 +44,11 @@ class ClipScores:
     rank: np.ndarray | None = None
     """(C,) mean rank, over the clip's queries, of the first right answer, from 1."""
 
+    def take(self, at: np.ndarray) -> ClipScores:
+        """Those of the clips at these places."""
+        rank = None if self.rank is None else self.rank[at]
+        return ClipScores(self.clips[at], self.first[at], self.ten[at], self.gallery, rank)
+
 
 def clip_scores(
     spaces: Mapping[str, tuple[Modality, ...]],

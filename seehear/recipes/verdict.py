@@ -4,7 +4,7 @@ by the same score. Nothing here reads the split 'test'."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from seehear.data.records import digest
 from seehear.errors import SeehearError
 from seehear.evaluation.bootstrap import FEW_GROUPS, Comparison, compare
 from seehear.evaluation.embedded import Embedded, embed_latents
+from seehear.evaluation.verdict import percent
 from seehear.methods.base import Method
 from seehear.progress import counted, hushed
 from seehear.recipes import fusemix
@@ -37,21 +38,25 @@ Directions = Mapping[str, ClipScores]
 class Contender:
     name: str
     first: float
-    """Share of the validation clips whose counterpart is found first, the mean over directions."""
+    """Share of the validation clips whose counterpart is found first, the mean over the directions that it knows."""
     ten: float
     """The same among the first ten."""
     directions: dict[str, tuple[float, float]]
-    """(first, among the first ten) of each direction; a direction that the model does not know counts as chance."""
-    guessed: tuple[str, ...] = ()
-    """Directions that the model does not know."""
+    """(first, among the first ten) of each direction that it knows."""
+    trained: tuple[float, float]
+    """The trained model's shares over these directions."""
+    lacks: tuple[str, ...] = ()
+    """Directions that it does not know, and in which the trained model finds more than chance."""
 
     @property
     def score(self) -> float:
         """What is compared: the mean of both, as in training."""
         return (self.first + self.ten) / 2
 
-    def __str__(self) -> str:
-        return f"{self.name} {100 * self.ten:.0f} % ({100 * self.first:.0f} % first)"
+    @property
+    def lead(self) -> float:
+        """Its score minus that of the trained model, over the directions that it knows."""
+        return self.score - sum(self.trained) / 2
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,7 @@ class Verdict:
     asked: dict[str, int] = field(default_factory=dict)
     """Of these the clips that ask, by direction."""
     gain: Comparison
-    """Score of the trained model minus that of the best other, by recording."""
+    """Score of the trained model minus that of the best other, by recording, over the directions that both know."""
     kept: str = TRAINING
     """Name of what the run's folder holds."""
     better: tuple[Example, ...] = ()
@@ -88,32 +93,43 @@ class Verdict:
 
     @property
     def best(self) -> str:
-        """Name of the best; where the trained model is no better than another, that one."""
-        trained, other = self.standings[:2]
-        return trained.name if trained.score > other.score + _EPSILON else other.name
+        """Name of the best; where the trained model is no better than another, that one. One that lacks a direction in
+        which training found something is never the best: keeping it would lose that direction."""
+        ahead = [s for s in self.standings[1:] if s.lead >= -_EPSILON and not s.lacks]
+        return ahead[0].name if ahead else TRAINING
 
     def __str__(self) -> str:
-        trained, *others = self.standings
-        found = (
-            f"Of {counted(self.clips, 'validation clip')}, training finds the counterpart of {100 * trained.ten:.0f} % "
-            f"among the first ten ({100 * trained.first:.0f} % first); {', '.join(map(str, others))}"
-        )
-        by, other = 100 * self.gain.difference, others[0].name
-        sure = f"{by:+.1f} points {self._interval()}"
-        if self.best == TRAINING:
-            return f"{found}: kept. That is {sure}, against {other}."
-        if self.kept == TRAINING:
-            return f"{found}. It did not beat {other}, {sure}: 'seehear train LIB' without a recipe keeps the best."
-        going_on = "searching goes on with it" if other.startswith(FROZEN_SPACE) else "the run holds it"
-        return f"{found}. It did not beat {other}, {sure}, which is kept: {going_on}."
+        """Two or three sentences."""
+        trained, rival, *_ = self.standings
+        helped = rival.lead < -_EPSILON
+        begin = "Training helped" if helped else f"Training did not beat {_people(rival.name)}"
+        found = [f"{percent(trained.ten)} in the first ten", *(_beside(s, trained) for s in self.standings[1:])]
+        parts = [
+            f"{begin}: of {counted(self.clips, 'validation clip')} it finds the counterpart of {', '.join(found)}."
+        ]
+        parts += [self._sure(rival)] if abs(self.gain.difference) > _EPSILON else []
+        return " ".join([*parts, self._kept(rival)])
 
-    def _interval(self) -> str:
+    def _sure(self, rival: Contender) -> str:
+        side = "above" if self.gain.difference > 0 else "below"
+        points = f"Its score is {abs(100 * self.gain.difference):.1f} points {side} that of {_people(rival.name)}"
         if self.gain.groups < 2:
-            return "(of one recording: how sure that is cannot be said)"
-        low, high, recordings = 100 * self.gain.low, 100 * self.gain.high, counted(self.gain.groups, "recording")
+            return f"{points}; all is of one recording: how sure that is cannot be said."
         doubt = ", which may be chance" if self.gain.low <= 0 <= self.gain.high else ""
         few = ", too few to be sure" if self.gain.groups < FEW_GROUPS else ""
-        return f"(95 % interval {low:+.1f} to {high:+.1f}, {recordings}{doubt or few})"
+        interval = f"{100 * self.gain.low:+.1f} to {100 * self.gain.high:+.1f}"
+        return f"{points} (95 % interval {interval}, {counted(self.gain.groups, 'recording')}{doubt or few})."
+
+    def _kept(self, rival: Contender) -> str:
+        if self.kept.startswith(FROZEN_SPACE):
+            return f"The run holds {_people(self.kept)}: searching goes on with it."
+        if self.kept != TRAINING:
+            return f"The run holds {_people(self.kept)}."
+        if self.best != TRAINING:
+            return "The run holds the trained model all the same: 'seehear train LIB' without a recipe keeps the best."
+        if rival.lead >= -_EPSILON:
+            return f"The run holds the trained model, which alone knows {_beyond(rival)}."
+        return "The run holds the trained model."
 
     def plain(self) -> dict[str, Any]:
         models = {s.name: {**asdict(s), "score": s.score} for s in self.standings}
@@ -126,39 +142,79 @@ class Verdict:
         }
 
 
-def judge(trained: Directions, others: Mapping[str, Directions], groups: np.ndarray) -> Verdict | None:
-    """`groups`: the recording of every clip. None where there is nothing to compare with or by."""
-    if not trained or not others:
-        return None
-    values = {name: _filled(scores, trained) for name, scores in {TRAINING: trained, **others}.items()}
-    known = {TRAINING: trained, **others}
-    first, *rest = [_standing(name, found, known[name]) for name, found in values.items()]
-    rest.sort(key=lambda s: -s.score)
-    ours, clips = flat_scores(values[first.name])
-    gain = compare(flat_scores(values[rest[0].name])[0], ours, groups[clips])
-    asked = {direction: len(scores.clips) for direction, scores in trained.items()}
-    return Verdict(standings=(first, *rest), clips=len(np.unique(clips)), asked=asked, gain=gain)
+def _beside(other: Contender, trained: Contender) -> str:
+    """'the untrained space siglip 55 % (where training finds 62 %)', if it does not know every direction."""
+    partly = len(other.directions) < len(trained.directions)
+    return f"{_people(other.name)} {percent(other.ten)}" + (
+        f" (in what it knows; training finds {percent(other.trained[1])} there)" if partly else ""
+    )
 
 
-def _filled(scores: Directions, trained: Directions) -> dict[str, ClipScores]:
-    """Scores of the clips that the trained model is scored by. Clips and directions that a model does not know count as
-    chance: it would have to guess."""
-    found = {}
-    for direction, own in trained.items():
-        first = np.full(len(own.clips), 1 / own.gallery)
-        ten = np.full(len(own.clips), min(1.0, 10 / own.gallery))
-        if (other := scores.get(direction)) is not None:
-            _, at, there = np.intersect1d(own.clips, other.clips, return_indices=True)
-            first[at], ten[at] = other.first[there], other.ten[there]
-        found[direction] = replace(own, first=first, ten=ten, rank=None)
+def _people(name: str) -> str:
+    return name.replace(FROZEN_SPACE, "the untrained space", 1)
+
+
+def _beyond(rival: Contender) -> str:
+    """What the trained model finds and this one does not know: 'sound', or a direction between what it knows."""
+    own, lacked = ({m for d in some for m in d.split("->")} for some in (rival.directions, rival.lacks))
+    found = " and ".join(sorted(lacked - own) or rival.lacks)
+    for modality, word in {"->": " to ", "audio": "sound", "text": "words", "video": "pictures"}.items():
+        found = found.replace(modality, word)
     return found
 
 
-def _standing(name: str, values: Directions, known: Directions) -> Contender:
+def judge(trained: Directions, others: Mapping[str, Directions], groups: np.ndarray) -> Verdict | None:
+    """`groups`: the recording of every clip. None where there is nothing to compare with or by. Every other model is
+    compared with the trained one over the directions and clips that both know."""
+    rivals = {name: shared for name, scores in others.items() if (shared := _shared(trained, scores))}
+    if not rivals:
+        return None
+    ours = _standing(TRAINING, trained, trained, ())
+    found = {d for d, scores in trained.items() if _above_chance(scores, groups)}
+    rest = [
+        _standing(name, {d: theirs for d, (_, theirs) in shared.items()}, {d: own for d, (own, _) in shared.items()},
+                  tuple(d for d in trained if d in found - shared.keys()))
+        for name, shared in rivals.items()
+    ]  # fmt: skip
+    rest.sort(key=lambda s: -s.lead)
+    pairs = rivals[rest[0].name].values()
+    own, clips = flat_scores({str(n): mine for n, (mine, _) in enumerate(pairs)})
+    theirs, _ = flat_scores({str(n): other for n, (_, other) in enumerate(pairs)})
+    clips_all = np.unique(np.concatenate([s.clips for s in trained.values()]))
+    asked = {direction: len(scores.clips) for direction, scores in trained.items()}
+    gain = compare(theirs, own, groups[clips])
+    return Verdict(standings=(ours, *rest), clips=len(clips_all), asked=asked, gain=gain)
+
+
+def _shared(trained: Directions, other: Directions) -> dict[str, tuple[ClipScores, ClipScores]]:
+    """(trained, other) of each direction that both know, on the clips that both know."""
+    shared = {}
+    for direction, own in trained.items():
+        if (theirs := other.get(direction)) is not None:
+            clips, at, there = np.intersect1d(own.clips, theirs.clips, return_indices=True)
+            if len(clips):
+                shared[direction] = own.take(at), theirs.take(there)
+    return shared
+
+
+def _above_chance(own: ClipScores, groups: np.ndarray) -> bool:
+    chance = np.full(len(own.clips), (1 / own.gallery + min(1.0, 10 / own.gallery)) / 2)
+    gain = compare(chance, (own.first + own.ten) / 2, groups[own.clips])
+    return gain.low > 0 or (gain.groups < 2 and gain.difference > 0)
+
+
+def _standing(name: str, values: Directions, trained: Directions, lacks: tuple[str, ...]) -> Contender:
     directions = {direction: (float(s.first.mean()), float(s.ten.mean())) for direction, s in values.items()}
     first, ten = np.mean(list(directions.values()), axis=0)
-    guessed = tuple(direction for direction in values if direction not in known)
-    return Contender(name=name, first=float(first), ten=float(ten), directions=directions, guessed=guessed)
+    own = np.mean([(s.first.mean(), s.ten.mean()) for s in trained.values()], axis=0)
+    return Contender(
+        name=name,
+        first=float(first),
+        ten=float(ten),
+        directions=directions,
+        trained=(float(own[0]), float(own[1])),
+        lacks=lacks,
+    )
 
 
 def examples(
@@ -169,7 +225,7 @@ def examples(
     changes: list[tuple[float, Example]] = []
     new: list[Example] = []  # of directions that could not be asked
     for direction, own in after.items():
-        if own.rank is None:
+        if own.rank is None or direction.endswith("->text"):  # a clip has several texts: a rank is none of clips
             continue
         clips = [ids[n] for n in own.clips.tolist()]
         other = before.get(direction)

@@ -9,16 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 
 from seehear.data.library import Clip
 from seehear.data.records import digest
 from seehear.evaluation.embedded import Embedded
-from seehear.evaluation.report import TaskResult
-from seehear.report.markup import Markup, element
+from seehear.evaluation.results import TaskResult
 from seehear.report.media import Key, Media
+from seehear.report.page import render
 
+FOUND = 10
+"""Rank up to which an answer counts as found."""
 FIRST = 3
 """Of the ranking, shown beside the right answer."""
 _LETTERS = 220
@@ -53,6 +57,10 @@ class Example:
     right: Item
     """The right answer that came first."""
     first: tuple[Item, ...]
+
+    @property
+    def found(self) -> bool:
+        return self.rank <= FOUND
 
     @property
     def media(self) -> list[Key]:
@@ -96,19 +104,18 @@ def examples(
 
 def example_card(example: Example, clips: Mapping[str, Clip], media: Media, *, scored: str = "cosine") -> Markup:
     """`scored`: what a score is."""
-    hit = example.rank <= 1
     rank = f"{example.rank:,.0f}" if example.rank == int(example.rank) else f"{example.rank:,.1f}, tied"
-    head = ("found first" if hit else f"right answer at rank {rank}", f" of {example.gallery:,}")
-    asked = element("div", _shown(example.query, clips, media, "Asked for"), class_="asked")
     items = [_shown(i, clips, media, f"{n}.", scored=scored) for n, i in enumerate(example.first, start=1)]
     if not any(item.right for item in example.first):
-        items.insert(0, _shown(example.right, clips, media, f"Right answer, rank {rank}:", scored=scored))
-    return element(
-        "article",
-        element("h3", element("span", head[0], class_="hit" if hit else "miss"), head[1]),
-        asked,
-        element("div", *items, class_="items"),
-        class_="example",
+        right = _shown(example.right, clips, media, f"Right answer, rank {rank}:", scored=scored)
+        items.insert(0, right | {"marked": False})
+    return render(
+        "example.html",
+        hit=example.rank <= 1,
+        rank=rank,
+        gallery=f"{example.gallery:,}",
+        asked=_shown(example.query, clips, media, "Asked for"),
+        items=items,
     )
 
 
@@ -123,21 +130,19 @@ def _names(rows: Embedded, ids: Sequence[str]) -> list[str]:
     return [f"{ids[o]}|{n}" if n else str(ids[o]) for o, n in zip(rows.owner, within, strict=True)]
 
 
-def _shown(item: Item, clips: Mapping[str, Clip], media: Media, head: str, *, scored: str = "") -> Markup:
+def _shown(item: Item, clips: Mapping[str, Clip], media: Media, head: str, *, scored: str = "") -> dict[str, Any]:
     clip = clips[item.clip]
     said = texts_of(clip, item.number if item.modality == "text" else None)
-    seen = [media.show(key, f"{_SHOWN[key[1]]} of {said or clip.id}") for key in item.media]
-    score = f" {scored} {item.score:.2f}" if scored else ""
-    words = element(
-        "span",
-        f"\N{LEFT DOUBLE QUOTATION MARK}{said}\N{RIGHT DOUBLE QUOTATION MARK} " if said else "",
-        dir="auto",
-        class_="words",
-    )
-    labels = f" [{', '.join(clip.labels)}]" if clip.labels else ""
-    right = element("strong", " right", class_="hit") if item.right and not head.startswith("Right") else None
-    caption = element("figcaption", f"{head}{score}", right, element("br"), words, clip.id, labels)
-    return element("figure", seen, caption, class_="item right" if item.right and scored else "item")
+    right = item.right and bool(scored)
+    return {
+        "head": f"{head} {scored} {item.score:.2f}" if scored else head,
+        "right": right,
+        "marked": right,
+        "words": said,
+        "clip": clip.id,
+        "labels": ", ".join(clip.labels),
+        "media": [media.show(key, f"{_SHOWN[key[1]]} of {said or clip.id}") for key in item.media],
+    }
 
 
 def texts_of(clip: Clip, number: int | None) -> str:

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from markupsafe import Markup
 
 from seehear.data.library import Clip, Library
 from seehear.data.workers import map_in_processes
 from seehear.errors import DecodeError, SeehearError, require
 from seehear.media.files import AudioSpec, VideoSpec, read_window
-from seehear.report.markup import Markup, element
+from seehear.report.page import part
 
 if TYPE_CHECKING:  # types.py imports torch, which the processes that read files do without
     from seehear.types import Modality
@@ -51,14 +52,12 @@ class Media:
         """A picture or a player, or why there is none."""
         found = self.excerpts.get(key, "not read")
         if isinstance(found, str):
-            return element("p", found, class_="gone")
+            return part("parts.html", "gone", found)
         address = f"data:{_KINDS[key[1]]};base64,{base64.b64encode(found).decode()}"
         if len(address) > self.left:
-            return element("p", "left out: the page has its full size", class_="gone")
+            return part("parts.html", "gone", "left out: the page has its full size")
         self.left -= len(address)
-        if key[1] == "video":
-            return element("img", src=address, alt=alt)
-        return element("audio", controls=True, preload="metadata", src=address, aria_label=alt)
+        return part("parts.html", "still" if key[1] == "video" else "sound", address, alt)
 
     @property
     def failed(self) -> int:

@@ -8,15 +8,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from markupsafe import Markup
+
 from seehear.evaluation.bootstrap import FEW_GROUPS, Comparison
-from seehear.evaluation.report import MAIN, NOT_PERCENT, SHOWN, Report, TaskResult, cell, compare_reports
+from seehear.evaluation.report import Report, cell, compare_reports
+from seehear.evaluation.results import MAIN, NOT_PERCENT, SHOWN, TaskResult
+from seehear.evaluation.verdict import rivals
 from seehear.progress import counted
 from seehear.report.figures import Line, Mark, intervals, legend
-from seehear.report.markup import Markup, element
-from seehear.report.page import folded, paragraph, percent, table, table_row
+from seehear.report.page import percent, render
 
-FROZEN = ("frozen", "asif", "frozen encoder")
-"""Models that are the frozen encoders themselves."""
 _ARROW = " \N{RIGHTWARDS ARROW} "
 _DECIDED = "R@10"
 """What the run is compared by with the best closed form."""
@@ -53,49 +54,46 @@ def rows_of(report: Report, own: Sequence[str], kinds: Sequence[str], metric: st
         run = next((results[name] for name in own if name in results), None)
         if run is None or metric not in run.metrics:
             continue
-        others = [r for name, r in results.items() if not _of_run(name, own) and metric in r.metrics]
-        others.sort(key=lambda r: -r.metrics[metric])
-        as_they_are = [r for r in others if r.model in FROZEN or r.model.startswith("frozen ")]
-        closed = next((r for r in others if r not in as_they_are), None)
-        found.append(Row(run, closed, next(iter(as_they_are), None)))
+        found.append(Row(run, *rivals(list(results.values()), task, own, metric)))
     return sorted(found, key=lambda row: (bool(set("+|") & set(row.run.task)), -row.run.counts.get("groups", 0)))
 
 
-def retrieval_section(report: Report, own: Sequence[str]) -> list[Markup]:
+def retrieval_section(report: Report, own: Sequence[str], *, training: str = "") -> Markup:
+    """Retrieval beside the baselines, and what the run's training said of itself. In sight are the pairs of
+    modalities; what is fused or mixed, the first answers and all measures are folded."""
     rows = rows_of(report, own, ("retrieval",), _DECIDED)
     if not rows:
-        return []
+        return Markup()
     told = {row.run.task: _against_best(report, row) for row in rows}
-    panels = [
-        element(
-            "div",
-            element("h3", f"{said} ({metric})"),
-            intervals(
-                [_line(row, metric) for row in rows],
-                label=f"{metric} by direction: run, closed forms, encoders, chance",
-            ),
-        )
-        for metric, said in (("R@1", "The right answer comes first"), (_DECIDED, "It is among the first ten"))
-    ]
-    return [
-        paragraph(_verdict(told)),
-        _key(rows),
-        *panels,
-        _table(rows, told),
-        _everything(report, ("retrieval",), "Every direction, model and measure"),
-    ]
+    pairs = [row for row in rows if not set("+|") & set(row.run.task)] or rows
+    return render(
+        "retrieval.html",
+        training=training,
+        verdict=_verdict(told),
+        key=_key(rows),
+        chart=_chart(pairs, _DECIDED),
+        more=[("It is among the first ten (R@10)", _chart(rows, _DECIDED))] * (len(rows) > len(pairs))
+        + [("The right answer comes first (R@1)", _chart(rows, "R@1"))],
+        numbers=_table(rows, told),
+        everything=_everything(report, ("retrieval",), "Every direction, model and measure"),
+    )
 
 
-def other_sections(report: Report, own: Sequence[str]) -> list[Markup]:
+def other_sections(report: Report, own: Sequence[str]) -> Markup:
     """Classes by name and by probes, labels, correspondence: a chart a kind, and its table."""
-    found: list[Markup] = []
+    kinds = []
     for kind, (title, what) in _KINDS.items():
-        rows = rows_of(report, own, (kind,), MAIN[kind])
-        if rows:
-            chart = intervals([_line(row, MAIN[kind]) for row in rows], label=f"{title}: {MAIN[kind]} by task")
-            found += [element("h3", title), paragraph(what, class_="soft"), _key(rows), chart]
-            found.append(_everything(report, (kind,), f"All numbers: {title.lower()}"))
-    return found
+        if rows := rows_of(report, own, (kind,), MAIN[kind]):
+            lines = [_line(row, MAIN[kind]) for row in rows]
+            chart = intervals(lines, label=f"{title}: {MAIN[kind]} by task")
+            everything = _everything(report, (kind,), f"All numbers: {title.lower()}")
+            kinds.append({"title": title, "what": what, "key": _key(rows), "chart": chart, "everything": everything})
+    return render("others.html", kinds=kinds) if kinds else Markup()
+
+
+def _chart(rows: Sequence[Row], metric: str) -> Markup:
+    lines = [_line(row, metric) for row in rows]
+    return intervals(lines, label=f"{metric} by direction: run, closed forms, encoders, chance")
 
 
 _KINDS = {
@@ -116,16 +114,11 @@ def direction(task: str) -> str:
     return arrows(task).replace("|", " or ").replace("+", " + ").replace("~", " ~ ")
 
 
-def _of_run(model: str, own: Sequence[str]) -> bool:
-    """The run's spaces, and what is made of them: 'fusemix, weighted', 'fusemix + NNN'."""
-    return any(model == name or model.startswith((f"{name},", f"{name} +")) for name in own)
-
-
 def _line(row: Row, metric: str) -> Line:
     value = percent(row.run.metrics[metric], row.run.intervals.get(metric))
     few = row.run.counts.get("groups", FEW_GROUPS) < FEW_GROUPS
-    name = [direction(row.run.task), element("small", f" {row.run.counts['queries']:,} queries") if few else None]
-    return Line(name, row.marks(metric), value)
+    note = counted(row.run.counts["queries"], "query") if few else ""
+    return Line(direction(row.run.task), row.marks(metric), value, note)
 
 
 def _key(rows: Sequence[Row]) -> Markup:
@@ -161,7 +154,7 @@ def _verdict(told: dict[str, Comparison | None]) -> str:
     )
 
 
-def _table(rows: Sequence[Row], told: dict[str, Comparison | None]) -> Markup:
+def _table(rows: Sequence[Row], told: dict[str, Comparison | None]) -> dict[str, Any]:
     """Without the columns of baselines that the evaluation has none of."""
     caption = f"{_DECIDED} in per cent with 95 % intervals over source recordings."
     columns: dict[str, list[str]] = {
@@ -178,7 +171,7 @@ def _table(rows: Sequence[Row], told: dict[str, Comparison | None]) -> Markup:
     columns["chance"] = [_measure(row.run.chance, _DECIDED) for row in rows]
     if any(told.values()):
         columns["run - closed form"] = [_shown(told[row.run.task]) for row in rows]
-    return table(list(columns), zip(*columns.values(), strict=True), caption=caption)
+    return {"head": list(columns), "rows": list(zip(*columns.values(), strict=True)), "caption": caption}
 
 
 def _cell(result: TaskResult | None, *, named: bool = True) -> str:
@@ -195,24 +188,22 @@ def _shown(compared: Comparison | None) -> str:
 # -- all of it ---------------------------------------------------------------------------------------------------------
 
 
-def _everything(report: Report, kinds: Sequence[str], title: str) -> Markup:
+def _everything(report: Report, kinds: Sequence[str], title: str) -> dict[str, Any]:
     results = [r for r in report.results if r.kind in kinds]
     names = [n for kind in kinds for n in SHOWN[kind] if any(n in r.metrics for r in results)]
     head = ["model", *(f"{n}, %" if n not in NOT_PERCENT else n for n in names)]
-    made = table(head, _lines(results, names, len(head)), caption=f"{title}, with 95 % intervals.")
-    return folded(f"{title} ({counted(len(results), 'row')})", made)
+    summary, caption = f"{title} ({counted(len(results), 'row')})", f"{title}, with 95 % intervals."
+    return {"summary": summary, "head": head, "rows": list(_lines(results, names)), "caption": caption}
 
 
-def _lines(results: Sequence[TaskResult], names: Sequence[str], width: int) -> Iterator[Any]:
+def _lines(results: Sequence[TaskResult], names: Sequence[str]) -> Iterator[Any]:
     for task in dict.fromkeys(r.task for r in results):
         own = [r for r in results if r.task == task]
         counts = ", ".join(f"{n:,} {what}" for what, n in own[0].counts.items() if n)
-        yield element(
-            "tr", element("th", f"{direction(task)} ({counts})", scope="rowgroup", colspan=width), class_="task"
-        )
+        yield {"group": f"{direction(task)} ({counts})"}
         for result in own:
             yield [result.model, *(_measure(result.metrics, name, result.intervals.get(name)) for name in names)]
-        yield table_row(["chance", *(_measure(own[0].chance, name) for name in names)])
+        yield ["chance", *(_measure(own[0].chance, name) for name in names)]
 
 
 def _measure(values: Mapping[str, float], name: str, interval: tuple[float, float] | None = None) -> str:

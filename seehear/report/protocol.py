@@ -11,22 +11,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 
 from seehear.errors import SeehearError
 from seehear.evaluation.protocols import TAGS, PublishedNumber
-from seehear.evaluation.report import NOT_PERCENT, Report, TaskResult
+from seehear.evaluation.report import Report
+from seehear.evaluation.results import NOT_PERCENT, TaskResult
 from seehear.progress import counted
 from seehear.recipes.bench import space_names
 from seehear.recipes.protocol_run import Fusion, ProtocolReport, protocol_vectors
 from seehear.report.confusion import confusion_section
 from seehear.report.figures import Line, Mark, intervals, legend
 from seehear.report.health import health_section
-from seehear.report.markup import Markup, element
 from seehear.report.numbers import direction, other_sections, retrieval_section
-from seehear.report.page import Section, facts, folded, page, paragraph, percent, table
+from seehear.report.page import Section, page, part, percent, render
 from seehear.report.run import (
     FILES,
     HTML_NAME,
+    NONE,
     Opened,
     ReportOptions,
     evaluated_at,
@@ -60,23 +62,28 @@ def protocol_page(run: Path, found: ProtocolReport, options: ReportOptions) -> s
             own = list(space_names(opened.space.method).values())
         except SeehearError as error:
             warnings.append(f"only the numbers could be shown: {error}")
+    read: dict[str, Markup] = {}
+    if opened is not None:
+        read["examples"] = _examples(opened, found, options)
+        read["space"] = shape_section(report, opened.vectors)
+        read["data"] = health_section(opened.library, split=report.split)
     sections = [
         Section("published", "Beside what is published", published_section(found)),
         Section("retrieval", "Finding one modality by another", retrieval_section(report, own)),
-        Section("examples", "Examples", _examples(opened, found, options) if opened else []),
-        Section("others", "Classes, labels, steps", other_sections(report, own)),
+        Section("examples", "Examples", read.get("examples", NONE)),
+        Section("others", "Classes, labels, steps", other_sections(report, own), folded=True),
         Section("videos", "Video by video", _videos(report)),
-        Section("confusion", "What is taken for what", confusion_section(report, own)),
-        Section("space", "The space", shape_section(report, opened.vectors) if opened else []),
-        Section("data", "The data", health_section(opened.library, split=report.split) if opened else []),
-        Section("reproduce", "Make it again", reproduce_section(run, report)),
+        Section("confusion", "What is taken for what", confusion_section(report, own), folded=True),
+        Section("space", "The space", read.get("space", NONE), folded=True),
+        Section("data", "The data", read.get("data", NONE), folded=True),
+        Section("reproduce", "Make it again", reproduce_section(run, report), folded=True),
     ]
     return page(
         f"{run.name}: {own[0].partition('/')[0]} on {found.wanted.title}", _lead(run, found, warnings), sections
     )
 
 
-def _lead(run: Path, found: ProtocolReport, warnings: Sequence[str]) -> list[Markup]:
+def _lead(run: Path, found: ProtocolReport, warnings: Sequence[str]) -> Markup:
     wanted, about = found.wanted, found.report.about
     known = {
         "run": str(run),
@@ -89,9 +96,14 @@ def _lead(run: Path, found: ProtocolReport, warnings: Sequence[str]) -> list[Mar
         "files": linked(FILES),
     }
     differs = [str(found.checked)] if found.checked.deviations else []
-    said = [paragraph(warning, class_="warn") for warning in (*differs, *warnings)]
-    notes = element("ul", *(element("li", note) for note in wanted.notes), class_="said") if wanted.notes else None
-    return [facts(known), *said, *([notes] if notes else [])]
+    return render(
+        "lead.html",
+        verdict=found.report.verdict(),
+        warnings=[*differs, *warnings],
+        about="",
+        notes=wanted.notes,
+        known=known,
+    )
 
 
 _FUSIONS: dict[Fusion, str] = {
@@ -103,20 +115,18 @@ _FUSIONS: dict[Fusion, str] = {
 # -- beside what is published ------------------------------------------------------------------------------------------
 
 
-def published_section(found: ProtocolReport) -> list[Any]:
-    if not found.published:
-        return [paragraph("Nothing published is known here under this protocol.")]
-    charts = list(_charts(found.report, found.published))
+def published_section(found: ProtocolReport) -> Markup:
     key = {"run": "measured here, with its 95 % interval", "published": "published", "chance": "chance"}
-    about = (
-        "Published numbers are of other models, other training data and often other encoders: the place of this run "
-        "among them says what is possible, not which method is better."
+    return render(
+        "published.html",
+        charts=list(_charts(found.report, found.published)),
+        key=legend(key),
+        numbers=_published_table(found.published) if found.published else None,
     )
-    return [paragraph(about), legend(key) if charts else None, *charts, _published_table(found.published)]
 
 
-def _charts(report: Report, published: Sequence[PublishedNumber]) -> Iterator[Markup]:
-    """One a published measure that was also measured here."""
+def _charts(report: Report, published: Sequence[PublishedNumber]) -> Iterator[tuple[str, Markup]]:
+    """(title, chart) of each published measure that was also measured here."""
     for name in _measures(published):
         asked, _, metric = name.rpartition(" ")
         own = [r for r in report.results if metric in r.metrics and asks_alike(asked, r)]
@@ -127,7 +137,7 @@ def _charts(report: Report, published: Sequence[PublishedNumber]) -> Iterator[Ma
             most = next(m for m in (0.2, 0.4, 0.6, 0.8, 1.0) if m >= highest or m == 1.0)
             title = f"{direction(asked)}: {metric}" if asked else metric
             drawn = intervals(lines, label=f"{name}: this run and what is published", most=most)
-            yield element("div", element("h3", title), drawn)
+            yield title, drawn
 
 
 def asks_alike(asked: str, result: TaskResult) -> bool:
@@ -149,17 +159,15 @@ def _measured(result: TaskResult, metric: str) -> Line:
     if metric in result.chance:
         chance = result.chance[metric]
         marks.append(Mark("chance", chance, says=f"chance {percent(chance)}"))
-    name = element("strong", result.model), element("small", f" {direction(result.task)}")
-    return Line(name, marks, percent(value, bounds))
+    return Line(result.model, marks, percent(value, bounds), direction(result.task), strong=True)
 
 
 def _printed(row: PublishedNumber, name: str) -> Line:
     value = row.values[name] / 100
-    note = element("small", f" {row.note}") if row.note else None
-    return Line([row.method, note], [Mark("published", value, says=f"published {percent(value)}")], percent(value))
+    return Line(row.method, [Mark("published", value, says=f"published {percent(value)}")], percent(value), row.note)
 
 
-def _published_table(published: Sequence[PublishedNumber]) -> Markup:
+def _published_table(published: Sequence[PublishedNumber]) -> dict[str, Any]:
     names = _measures(published)
     noted = any(row.note for row in published)
     rows = []
@@ -172,7 +180,7 @@ def _published_table(published: Sequence[PublishedNumber]) -> Markup:
     caption = f"As printed, in per cent where it is a share; nothing of it was measured here. Seen in: {seen}."
     words = ["published", "source, and how seen", *(["note"] if noted else [])]
     columns = [direction(name) + ("" if name.rpartition(" ")[2] in NOT_PERCENT else ", %") for name in names]
-    return table([*words, *columns], rows, caption=caption, words=len(words))
+    return {"head": [*words, *columns], "rows": rows, "caption": caption, "words": len(words)}
 
 
 def _measures(published: Sequence[PublishedNumber]) -> list[str]:
@@ -185,25 +193,24 @@ def _measures(published: Sequence[PublishedNumber]) -> list[str]:
 # -- query by query ----------------------------------------------------------------------------------------------------
 
 
-def _examples(opened: Opened, found: ProtocolReport, options: ReportOptions) -> list[Any]:
+def _examples(opened: Opened, found: ProtocolReport, options: ReportOptions) -> Markup:
     if found.wanted.kind != "retrieval":
-        return []
+        return NONE
     fusion: Fusion = found.report.about["fusion"]
     spaces = {opened.space.method.name: protocol_vectors(opened.space, opened.data, fusion)}
     scored = "cosine" if fusion == "unit" else "score"
     return example_section(opened, spaces, found.report, options, scored=scored)
 
 
-def _videos(report: Report) -> list[Markup]:
+def _videos(report: Report) -> Markup:
     """Where steps are located: the videos in which fewest were found, by what was looked at last."""
     results = [r for r in report.results if r.kind == "localisation"]
     if not results:
-        return []
+        return NONE
     shares = {r.task: dict(zip(r.keys.tolist(), r.per_query["recall"].tolist(), strict=True)) for r in results}
     last = shares[results[-1].task]
     known = sorted((name for name in last if last[name] == last[name]), key=lambda name: (last[name], name))
     rows = [[name, *(percent(share.get(name, np.nan)) for share in shares.values())] for name in known[:_WORST]]
     more = f" The {_WORST} worst of {len(known):,}." if len(known) > _WORST else ""
     caption = f"Share of a video's steps that were found at a right second, the worst first.{more}"
-    made = table(["task and video", *(direction(task) for task in shares)], rows, caption=caption)
-    return [folded(f"Videos ({len(known):,})", made, open_=True)]
+    return part("parts.html", "table", ["task and video", *(direction(task) for task in shares)], rows, caption)

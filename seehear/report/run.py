@@ -15,6 +15,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+
 from seehear.data.latents import LatentData, load_latents
 from seehear.data.library import Clip, Library, one_of, quote
 from seehear.errors import SeehearError, check_range, read_json
@@ -27,10 +29,9 @@ from seehear.recipes.protocol_run import encoders_here
 from seehear.report.confusion import confusion_section
 from seehear.report.examples import Example, example_card, examples
 from seehear.report.health import health_section
-from seehear.report.markup import Markup, element
 from seehear.report.media import Media, read_excerpts
 from seehear.report.numbers import direction, other_sections, retrieval_section
-from seehear.report.page import Section, facts, folded, page, paragraph
+from seehear.report.page import Section, page, part, render
 from seehear.report.shape import shape_section
 from seehear.report.training import training_section
 from seehear.space import SharedSpace
@@ -39,6 +40,7 @@ from seehear.types import Modality
 
 FILES = {JSON_NAME: "all numbers", QUERIES_NAME: "every query"}
 """What an evaluation leaves, and what is in it."""
+NONE = Markup()
 _MEGABYTE = 1_000_000
 _REST = 1.0
 """Megabytes that are kept for what is neither picture nor sound; ten times what it needs."""
@@ -92,18 +94,26 @@ def run_page(
     except SeehearError as error:
         opened, own = None, report.models()[:1]
         warnings.append(f"only the numbers could be shown: {error}")
+    read: dict[str, Markup] = {}
+    if opened is not None:
+        read["examples"] = example_section(opened, opened.vectors, report, options)
+        read["space"] = shape_section(report, opened.vectors)
+        read["training"] = training_section(run, opened.space.method, opened.data)
+        read["data"] = health_section(opened.library, split=report.split)
+    training = report.about.get("verdict", "")
     sections = [
-        Section("retrieval", "Finding one modality by another", retrieval_section(report, own)),
-        Section("examples", "Examples", example_section(opened, opened.vectors, report, options) if opened else []),
-        Section("others", "Classes, labels, correspondence", other_sections(report, own)),
-        Section("confusion", "What is taken for what", confusion_section(report, own)),
-        Section("space", "The space", shape_section(report, opened.vectors) if opened else []),
-        Section("training", "Training", training_section(run, opened.space.method, opened.data) if opened else []),
-        Section("data", "The data", health_section(opened.library, split=report.split) if opened else []),
-        Section("reproduce", "Make it again", reproduce_section(run, report)),
+        Section("examples", "Examples", read.get("examples", NONE)),
+        Section("retrieval", "What training added", retrieval_section(report, own, training=training)),
+        Section("others", "Classes, labels, correspondence", other_sections(report, own), folded=True),
+        Section("confusion", "What is taken for what", confusion_section(report, own), folded=True),
+        Section("space", "The space", read.get("space", NONE), folded=True),
+        Section("training", "Training", read.get("training", NONE), folded=True),
+        Section("data", "The data", read.get("data", NONE), folded=True),
+        Section("reproduce", "Make it again", reproduce_section(run, report), folded=True),
     ]
+    method = own[0].partition("/")[0]
     return page(
-        f"{run.name}: {own[0].partition('/')[0]} on {report.split}",
+        f"{run.name}{'' if run.name == method else f' ({method})'} on the {report.split} clips",
         _lead(run, folder or run, report, warnings),
         sections,
     )
@@ -151,7 +161,7 @@ def open_evaluated(run: Path, report: Report, library: Library | str | Path | No
 # -- parts -------------------------------------------------------------------------------------------------------------
 
 
-def _lead(run: Path, folder: Path, report: Report, warnings: Sequence[str]) -> list[Markup]:
+def _lead(run: Path, folder: Path, report: Report, warnings: Sequence[str]) -> Markup:
     about = report.about
     clips = about.get("clips", {}).get(report.split)
     encoders = [f"{m} by {', '.join(e['name'] for e in infos)}" for m, infos in about.get("encoders", {}).items()]
@@ -160,12 +170,10 @@ def _lead(run: Path, folder: Path, report: Report, warnings: Sequence[str]) -> l
         "library": about.get("dataset_name"),
         "split": f"{report.split}, {counted(clips, 'clip')}" if clips is not None else report.split,
         "encoders": "; ".join(encoders),
-        "training": about.get("verdict"),
         "evaluated": evaluated_at(folder),
         "files": linked(FILES | {os.path.relpath(run / "config.json", folder): "all settings"}),
     }
-    verdict = [paragraph(" ".join(report.verdict()))] if report.verdict() else []
-    return [*verdict, facts(known), *(paragraph(warning, class_="warn") for warning in warnings)]
+    return render("lead.html", verdict=report.verdict(), warnings=warnings, about="", notes=(), known=known)
 
 
 def evaluated_at(folder: Path) -> str | None:
@@ -175,9 +183,9 @@ def evaluated_at(folder: Path) -> str | None:
     return f"{datetime.fromtimestamp((folder / JSON_NAME).stat().st_mtime, UTC):%Y-%m-%d %H:%M} UTC"
 
 
-def linked(described: Mapping[str, str]) -> list[Any]:
+def linked(described: Mapping[str, str]) -> Markup:
     """Files beside the page, and what is in them."""
-    return [part for name, what in described.items() for part in (element("a", name, href=name), f" ({what}) ")]
+    return part("parts.html", "links", described)
 
 
 def example_section(
@@ -187,8 +195,8 @@ def example_section(
     options: ReportOptions,
     *,
     scored: str = "cosine",
-) -> list[Any]:
-    """Of every direction between what `spaces` has vectors of, in the first space of the report that has it."""
+) -> Markup:
+    """Queries of every direction between what `spaces` has vectors of, in the first space of the report that has it."""
     ids: Any = opened.data.ids
     found: dict[str, list[Example]] = {}
     asked: dict[str, int] = {}
@@ -201,24 +209,29 @@ def example_section(
             asked[result.task] = result.counts["groups"]
     shown = [e for some in found.values() for e in some]
     if not shown:
-        return []
+        return NONE
     clips = opened.clips([item.clip for e in shown for item in (e.query, e.right, *e.first)])
     excerpts = read_excerpts(opened.library, clips, [k for e in shown for k in e.media], workers=options.workers)
     media = Media(excerpts, budget=int((options.megabytes - _REST) * _MEGABYTE))
-    chosen = (
-        "Nobody picked these. The queries of a direction are put in order of their rank (those of one rank in an order "
-        f"drawn from their names); shown are {options.examples}, from the first to the last, nearer together towards "
-        "the worst. Sounds are the first 4 s of a clip, stills its middle."
+    order = sorted(found, key=lambda task: (not task.startswith("text->"), -asked[task]))  # words first, as people ask
+    directions = [
+        (
+            f"{direction(task)} ({len(found[task])})",
+            [(e.found, example_card(e, clips, media, scored=scored)) for e in found[task]],
+        )
+        for task in order
+        if found[task]
+    ]
+    return render(
+        "examples.html",
+        shown=options.examples,
+        failed=media.failed,
+        excerpts=len(excerpts),
+        directions=directions,
     )
-    lost = f"{media.failed:,} of {len(excerpts):,} pictures and sounds could not be read; their places say why."
-    parts: list[Any] = [paragraph(chosen), paragraph(lost, class_="warn") if media.failed else None]
-    for number, (task, some) in enumerate(sorted(found.items(), key=lambda one: -asked[one[0]])):
-        cards = [example_card(example, clips, media, scored=scored) for example in some]
-        parts.append(folded(f"{direction(task)} ({len(cards)})", *cards, open_=number == 0) if cards else None)
-    return parts
 
 
-def reproduce_section(run: Path, report: Report) -> list[Any]:
+def reproduce_section(run: Path, report: Report) -> Markup:
     about = report.about
     config = run / "config.json"
     settings = read_json(config, "copy it again from where the run was trained") if config.is_file() else {}
@@ -232,11 +245,11 @@ def reproduce_section(run: Path, report: Report) -> list[Any]:
         "seeds": f"training {settings.get('train', {}).get('seed', 'unknown')}, bootstrap {about.get('seed', 0)}",
         "machine": ", ".join(f"{name} {value}" for name, value in machine.items()),
     }
-    parts: list[Any] = [paragraph("Evaluated by"), element("pre", about.get("command", ""))]
-    if settings:
-        library, name = settings.get("library") or "LIBRARY", settings.get("recipe", "")
-        parts += [paragraph("Trained by"), element("pre", settings.get("command") or f"seehear train {library} {name}")]
-        parts.append(
-            folded("All settings of the training", element("pre", json.dumps(settings, indent=1, ensure_ascii=False)))
-        )
-    return [*parts, facts(known)]
+    library, name = settings.get("library") or "LIBRARY", settings.get("recipe", "")
+    return render(
+        "reproduce.html",
+        evaluated=about.get("command", ""),
+        trained=settings.get("command") or f"seehear train {library} {name}" if settings else "",
+        settings=json.dumps(settings, indent=1, ensure_ascii=False) if settings else "",
+        known=known,
+    )

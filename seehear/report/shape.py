@@ -4,38 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import combinations
+from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 
 from seehear.evaluation.embedded import Embedded
 from seehear.evaluation.report import Report
 from seehear.report.figures import histogram
-from seehear.report.markup import Markup, element
 from seehear.report.numbers import direction
-from seehear.report.page import paragraph, percent, table
+from seehear.report.page import percent, render
 from seehear.types import Modality
 
 _MOST = 1000  # clips whose pairs are drawn
 
 
-def shape_section(report: Report, spaces: Mapping[str, Mapping[Modality, Embedded]]) -> list[Markup]:
+def shape_section(report: Report, spaces: Mapping[str, Mapping[Modality, Embedded]]) -> Markup:
     """`spaces`: vectors by the name of a space in the report."""
     panels = [
-        element("div", element("h3", f"{p} and {q}{f' in {name}' if len(spaces) > 1 else ''}"), drawn)
+        (f"{p} and {q}{f' in {name}' if len(spaces) > 1 else ''}", drawn)
         for name, vectors in spaces.items()
         for p, q in combinations(vectors, 2)
         if (drawn := _pairs(p, q, *similarities(vectors[p], vectors[q]))) is not None
     ]
     if not panels:
-        return []
-    return [
-        paragraph(
-            "Cosine of a clip's two modalities, and of one with another clip's (means dashed). What overlaps is what "
-            "retrieval gets wrong."
-        ),
-        element("div", *panels, class_="panels"),
-        *(part for name in spaces for part in _gaps(report, name, of=len(spaces))),
-    ]
+        return Markup()
+    gaps = {name: rows for name in spaces if (rows := _gaps(report, name))}
+    return render("shape.html", panels=panels, gaps=gaps, several=len(spaces) > 1)
 
 
 def _pairs(p: Modality, q: Modality, true: np.ndarray, false: np.ndarray) -> Markup | None:
@@ -57,7 +52,7 @@ def similarities(x: Embedded, y: Embedded) -> tuple[np.ndarray, np.ndarray]:
     return np.diag(scores), scores[~np.eye(len(shared), dtype=bool)]
 
 
-def _gaps(report: Report, model: str, *, of: int) -> list[Markup]:
+def _gaps(report: Report, model: str) -> list[list[Any]]:
     rows = []
     for result in report.results:
         hubs, gap = result.details.get("hubness"), result.details.get("gap", {})
@@ -66,13 +61,6 @@ def _gaps(report: Report, model: str, *, of: int) -> list[Markup]:
                 f"{round(gap[name], 2) + 0.0:.2f}" if name in gap else "-"
                 for name in ("distance", "matched", "unmatched")
             ]
-            shares = [f"{hubs['skew']:.1f}", percent(hubs["largest"]), percent(hubs["orphans"])]
+            shares = [f"{round(hubs['skew'], 1) + 0.0:.1f}", percent(hubs["largest"]), percent(hubs["orphans"])]
             rows.append([direction(result.task), *known, *shares])
-    head = ["direction", "gap", "cosine, true", "cosine, false", "hub skew", "largest hub", "never found"]
-    caption = (
-        "Gap: distance between the mean vectors of the two modalities, 0 where they mix, 2 at most. Hubs: items "
-        "among the first ten of many queries; the skewness of how often, the share of queries the largest one is in, "
-        "and the share of the gallery that is in none."
-    )
-    name = f"{model}. " if of > 1 else ""
-    return [table(head, rows, caption=name + caption)] if rows else []
+    return rows

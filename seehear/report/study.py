@@ -5,18 +5,19 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from markupsafe import Markup
 
 from seehear.errors import read_json
 from seehear.progress import clock, counted
 from seehear.recipes.studies.grid import Result
 from seehear.recipes.studies.table import Study, Table, in_words
-from seehear.report.markup import Markup, element
 from seehear.report.numbers import arrows
-from seehear.report.page import Section, facts, folded, page, paragraph, table
-from seehear.report.run import HTML_NAME
+from seehear.report.page import Section, page, render
+from seehear.report.run import HTML_NAME, NONE, linked
 from seehear.train.files import write_text
 
 _KINDS = {
@@ -54,52 +55,53 @@ def write_study(study: Study, *, kind: str, command: str = "") -> Path:
 def study_page(study: Study, *, kind: str, command: str = "") -> str:
     title, about = _KINDS.get(kind, (kind, ""))
     head, *rest = study.tables
-    parts = [folded(one.title or "More numbers", *_table(one)) for one in rest]
+    more = [_table(one) | {"title": one.title or "More numbers"} for one in rest]
+    files = {"study.json": "all numbers", "table.md": "the tables"}
     sections = [
         Section("outcome", "The outcome", _said(study.said)),
-        Section("figures", "Figure", list(_figures(study.folder))),
-        Section("numbers", head.title or "The numbers", [*_table(head), *parts]),
-        Section("tried", "What was tried", _tried(study.results)),
-        Section("reproduce", "Make it again", _reproduce(study, command)),
+        Section("figures", "Figure", _figures(study.folder)),
+        Section("numbers", head.title or "The numbers", render("study/numbers.html", first=_table(head), more=more)),
+        Section("tried", "What was tried", _tried(study.results), folded=True),
+        Section("reproduce", "Make it again", _reproduce(study, command), folded=True),
     ]
-    return page(title, [paragraph(about), facts(_data(study))], sections)
+    known = _data(study) | {"files": linked(files)}
+    lead = render("lead.html", verdict=(), warnings=(), about=about, notes=(), known=known)
+    return page(title, lead, sections)
 
 
-def _said(said: Sequence[str]) -> list[Markup]:
+def _said(said: Sequence[str]) -> Markup:
     """A question that was asked of several rows has their answers below it."""
     answers: dict[str, list[str]] = {}
     for line in said:
         question, mark, answer = arrows(line.removeprefix("- ")).partition("? ")
         answers.setdefault(question + mark.rstrip(), []).append(answer)
-    items = [
-        element("li", question, element("ul", *(element("li", a) for a in own)))
-        if len(own) > 1
-        else element("li", f"{question} {own[0]}".rstrip())
-        for question, own in answers.items()
-    ]
-    return [element("ul", *items, class_="said")] if said else []
+    return render("study/said.html", answers=answers) if said else NONE
 
 
-def _figures(folder: Path) -> Iterator[Markup]:
+def _figures(folder: Path) -> Markup:
     """Each drawing of the folder, as a picture of its own: no style of the page reaches into it."""
-    for path in sorted(folder.glob("*.svg")):
-        address = f"data:image/svg+xml;base64,{base64.b64encode(path.read_bytes()).decode()}"
-        drawn = element("img", src=address, alt="The numbers of the table below, drawn with their intervals")
-        links = [
-            [element("a", name, href=name), " "]
-            for ending in (".png", ".svg", ".pdf")
-            if (folder / (name := path.stem + ending)).is_file()
-        ]
-        yield element("figure", drawn, element("figcaption", links), class_="drawn")
+    drawings = [
+        {
+            "address": f"data:image/svg+xml;base64,{base64.b64encode(path.read_bytes()).decode()}",
+            "files": [n for e in (".png", ".svg", ".pdf") if (folder / (n := path.stem + e)).is_file()],
+        }
+        for path in sorted(folder.glob("*.svg"))
+    ]
+    return render("study/figures.html", drawings=drawings) if drawings else NONE
 
 
-def _table(one: Table) -> list[Markup]:
+def _table(one: Table) -> dict[str, Any]:
     head, *rows = one.lines()
-    head = [arrows(name) for name in head]
-    return [table(head, rows, caption=" ".join(one.sentences) or one.title, words=max(1, len(one.settings)))]
+    caption = " ".join(one.sentences) or one.title
+    return {
+        "head": [arrows(name) for name in head],
+        "rows": rows,
+        "caption": caption,
+        "words": max(1, len(one.settings)),
+    }
 
 
-def _tried(results: Sequence[Result]) -> list[Any]:
+def _tried(results: Sequence[Result]) -> Markup:
     settings = list(dict.fromkeys(name for r in results for name in r.cell))
     known = {
         name: "; ".join(dict.fromkeys(in_words(r.cell[name]) for r in results if name in r.cell)) for name in settings
@@ -112,39 +114,26 @@ def _tried(results: Sequence[Result]) -> list[Any]:
         for r in results
         if not r.error
     ]
-    caption = "Every cell: its settings, its seconds, what was measured."
-    cells = table(
-        [*settings, "seconds", *(arrows(name) for name in measures)],
-        rows,
-        caption=caption,
-        words=len(settings),
-    )
-    lost = table(
-        [*settings, "why"],
-        [[*(in_words(r.cell.get(name)) for name in settings), r.error] for r in failed],
-        caption="Cells that could not be measured; the same command tries them again.",
-        words=len(settings) + 1,
-    )
     count = f"{len(results):,}, {len(failed):,} of them could not be measured" if failed else f"{len(results):,}"
-    return [
-        facts({"cells": count, "time": f"{clock(seconds)} in all", **known}),
-        lost if failed else None,
-        folded(f"All {counted(len(results), 'cell')}", cells),
-    ]
+    return render(
+        "study/tried.html",
+        known={"cells": count, "time": f"{clock(seconds)} in all", **known},
+        settings=settings,
+        lost=[[*(in_words(r.cell.get(name)) for name in settings), r.error] for r in failed],
+        summary=f"All {counted(len(results), 'cell')}",
+        measures=[arrows(name) for name in measures],
+        rows=rows,
+    )
 
 
 def _data(study: Study) -> dict[str, Any]:
     data = study.about.get("data", {})
     clips = ", ".join(f"{data[name]:,} {name}" for name in ("train", "val", "test") if name in data)
     encoders = "; ".join(f"{m} by {', '.join(names)}" for m, names in study.about.get("encoders", {}).items())
-    files = [
-        [element("a", name, href=name), f" ({what}) "]
-        for name, what in {"study.json": "all numbers", "table.md": "the tables"}.items()
-    ]
-    return {"clips with latents": clips, "encoders": encoders, "files": files}
+    return {"clips with latents": clips, "encoders": encoders}
 
 
-def _reproduce(study: Study, command: str) -> list[Any]:
+def _reproduce(study: Study, command: str) -> Markup:
     plain = read_json(study.folder / "study.json", "run the study again")
     known = {
         "versions": ", ".join(f"{name} {version}" for name, version in plain.get("versions", {}).items()),
@@ -152,8 +141,4 @@ def _reproduce(study: Study, command: str) -> list[Any]:
         "data": study.about.get("data", {}).get("revision"),
     }
     settings = json.dumps(plain.get("about", {}), indent=1, ensure_ascii=False)
-    return [
-        element("pre", command) if command else None,
-        facts(known),
-        folded("What all cells share", element("pre", settings)),
-    ]
+    return render("study/reproduce.html", command=command, known=known, settings=settings)

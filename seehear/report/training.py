@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from markupsafe import Markup
 
 from seehear.data.latents import LatentData
 from seehear.methods.base import Method
@@ -17,8 +18,7 @@ from seehear.nn.flops import count_flops
 from seehear.nn.random import Randomness
 from seehear.progress import clock
 from seehear.report.figures import curve
-from seehear.report.markup import element
-from seehear.report.page import facts, paragraph
+from seehear.report.page import render
 from seehear.space import model_folder, read_config
 from seehear.train.gradients import gradients
 from seehear.train.log import read_metrics
@@ -27,7 +27,7 @@ _CURVES = 6
 _ROWS = 512  # of the step whose operations are counted
 
 
-def training_section(run: Path, method: Method, data: LatentData) -> list[Any]:
+def training_section(run: Path, method: Method, data: LatentData) -> Markup:
     """From `metrics.jsonl` and the model's own notes; nothing for a model that came without them."""
     entries = read_metrics(run / "metrics.jsonl") if (run / "metrics.jsonl").is_file() else []
     noted = read_config(model_folder(run)).get("training", {})
@@ -44,10 +44,8 @@ def training_section(run: Path, method: Method, data: LatentData) -> list[Any]:
             else:
                 title = name.replace("/", ": ")
                 drawn = curve(x, y, label=title)
-            panels.append(element("div", element("h3", title), drawn))
-    known = _facts(entries, noted, method, data)
-    ring = "The ring marks the step whose weights were kept: the best validation score."
-    return [facts(known), element("div", *panels, class_="panels"), paragraph(ring, class_="soft") if panels else None]
+            panels.append((title, drawn))
+    return render("training.html", known=_facts(entries, noted, method, data), panels=panels)
 
 
 def flops_of_step(method: Method, data: LatentData) -> tuple[int, int] | None:

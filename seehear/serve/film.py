@@ -17,6 +17,7 @@ from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
 
 from seehear.data.library import Clip, Library, in_batches, one_of, quote, table_name
+from seehear.data.own import as_edited
 from seehear.data.records import COPY_OF
 from seehear.search.background import OpenIndex
 from seehear.search.calibrate import confidence, in_words
@@ -26,6 +27,7 @@ from seehear.serve import views
 from seehear.serve.cache import write
 from seehear.serve.files import Folders, played_by_browsers
 from seehear.serve.loudness import loudness
+from seehear.serve.naming import SOUNDS
 from seehear.serve.problems import Problem
 from seehear.serve.schema import ProblemAnswer
 from seehear.serve.state import State
@@ -37,14 +39,6 @@ PART = 20.0
 """Seconds of a part of a film that is made playable: made in a few seconds, while the part before it plays."""
 _NAMED = 0.5
 """Least confidence of a sound that is named: 'fair' or better, so that more of the names are right than wrong."""
-SOUNDS = (
-    "people talking", "a crowd cheering", "applause", "laughter", "a baby crying", "singing", "music", "a guitar",
-    "a piano", "drums", "a violin", "a trumpet", "a dog barking", "a cat meowing", "birds singing", "a rooster",
-    "a cow", "a horse", "sheep", "frogs", "insects", "rain", "thunder", "wind", "sea waves", "running water", "fire",
-    "footsteps", "a door closing", "a bell ringing", "a telephone ringing", "an alarm", "a siren", "a car", "a train",
-    "an aeroplane", "a helicopter", "an engine", "a chainsaw", "fireworks", "a gunshot", "breaking glass", "typing",
-)  # fmt: skip
-"""Sounds that are looked for by name."""
 
 
 class Scene(BaseModel):
@@ -162,7 +156,7 @@ def routes(app: FastAPI) -> None:
 
 
 def film_view(library: Library, folders: Folders, file: str) -> FilmView:
-    clips = _clips(library, file)
+    clips = as_edited(library, _clips(library, file))
     first, entry = clips[0], _entry(library, file)
     files = {m: first.source_of(m) for m in ("video", "audio") if any(clip.has(m) for clip in clips)}
     problem = None

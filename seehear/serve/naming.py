@@ -32,19 +32,27 @@ _MOST = 2  # names of a kind
 _WORD = re.compile(r"[^\W\d_][^\W\d_'’-]{2,23}")
 _WEAK = WORDS[-1][0]
 _LOOKED_AT = 4000  # clips
+SOUNDS = (
+    "people talking", "a crowd cheering", "applause", "laughter", "a baby crying", "singing", "music", "a guitar",
+    "a piano", "drums", "a violin", "a trumpet", "a dog barking", "a cat meowing", "birds singing", "a rooster",
+    "a cow", "a horse", "sheep", "frogs", "insects", "rain", "thunder", "wind", "sea waves", "running water", "fire",
+    "footsteps", "a door closing", "a bell ringing", "a telephone ringing", "an alarm", "a siren", "a car", "a train",
+    "an aeroplane", "a helicopter", "an engine", "a chainsaw", "fireworks", "a gunshot", "breaking glass", "typing",
+)  # fmt: skip
+"""Sounds that are looked for by name."""
 _KINDS = {(True, True): "films with sound", (True, False): "pictures", (False, True): "sounds", (False, False): "texts"}
 
 
 def group_names(
-    clips: Sequence[Clip], groups_N: Int[np.ndarray, " n"], seen: dict[int, list[str]] | None = None
+    clips: Sequence[Clip], groups_N: Int[np.ndarray, " n"], found: dict[int, list[str]] | None = None
 ) -> dict[int, str]:
-    """Name of each group, all different. `seen`: names of what is seen in a group, from `things_seen`."""
+    """Name of each group, all different. `found`: names of what is seen or heard in a group, from `things_found`."""
     words = [_words(clip) for clip in clips]
     labels = [set(clip.labels) for clip in clips]
     names: dict[int, str] = {}
     for group in np.unique(groups_N).tolist():
         inside_N = groups_N == group
-        label, things = _label(labels, inside_N), (seen or {}).get(group, [])
+        label, things = _label(labels, inside_N), (found or {}).get(group, [])
         spoken = _distinctive(words, inside_N)
         named = [label] if label else (_distinctive(labels, inside_N) or things)[:_MOST]
         parts = [", ".join(named)] if named else []
@@ -54,9 +62,10 @@ def group_names(
     return _all_different(names)
 
 
-def things_seen(
+def things_found(
     vectors_NE: Float[np.ndarray, "n e"],
     groups_N: Int[np.ndarray, " n"],
+    names: Sequence[str],
     encode: Callable[[list[str]], Float[np.ndarray, "w e"]],
     calibration: Calibration,
     kind: str,
@@ -67,9 +76,9 @@ def things_seen(
     if len(vectors_NE) > _LOOKED_AT:
         drawn = np.sort(np.random.default_rng(0).choice(len(vectors_NE), _LOOKED_AT, replace=False))
         vectors_NE, groups_N = vectors_NE[drawn], groups_N[drawn]
-    names, rows_NE = things(), unit(vectors_NE)
+    rows_NE = unit(vectors_NE)
     mean_E, scale = calibration.mean_E, calibration.scales[kind]
-    heights_NW = np.stack([heights(rows_NE, word_E, mean_E, scale) for word_E in encode(names)], axis=1)
+    heights_NW = np.stack([heights(rows_NE, word_E, mean_E, scale) for word_E in encode(list(names))], axis=1)
     found = {}
     for group in np.unique(groups_N).tolist():
         inside_N = groups_N == group

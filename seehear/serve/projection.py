@@ -23,12 +23,12 @@ _ALIKE = 1e-5  # between unit vectors in half precision
 _OTHER, _NONE = "others", "none"
 
 
-def clip_vectors(library: Library, name: str, most: int) -> tuple[list[str], np.ndarray]:
-    """Ids, and (N, E) the mean unit vector of each clip."""
+def clip_vectors(library: Library, name: str, most: int, where: str | None = None) -> tuple[list[str], np.ndarray]:
+    """Ids, and (N, E) the mean unit vector of each clip, of the rows that an SQL condition keeps."""
     table = library.vectors("vectors", name)
     every = max(1, math.ceil(library.count_clips() / most))
     sums: dict[str, np.ndarray] = {}
-    for part in table.scan():
+    for part in table.scan(where):
         for clip, vector_E in zip(part.ids, unit(part.vectors), strict=True):
             if not np.isfinite(vector_E).all():
                 continue
@@ -68,14 +68,14 @@ def draw(
     clips: Sequence[Clip | None],
     xy_N2: np.ndarray,
     cluster_N: np.ndarray,
-    seen: dict[int, list[str]] | None = None,
+    found: dict[int, list[str]] | None = None,
 ) -> dict[str, Any]:
-    """What the page draws: places, and for each way of colouring the names of its groups and each clip's own. `seen`:
-    names of what is seen in a cluster."""
+    """What the page draws: places, and for each way of colouring the names of its groups and each clip's own. `found`:
+    names of what is seen or heard in a cluster."""
     here = [n for n, clip in enumerate(clips) if clip is not None]
     own = [clip for clip in clips if clip is not None]
     clusters = cluster_N[here]
-    names = group_names(own, clusters, seen)
+    names = group_names(own, clusters, found)
     colours = {
         "label": [clip.labels[0] if clip.labels else _NONE for clip in own],
         "cluster": [names[c] for c in clusters],

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from seehear.data.library import Clip, Library
+from seehear.data.own import as_edited
 from seehear.data.workers import WorkerDied
 from seehear.errors import DecodeError, SeehearError
 from seehear.recipes.indexes import asked_together
@@ -23,13 +24,14 @@ from seehear.search.calibrate import in_words
 from seehear.search.filters import Filters
 from seehear.search.index import versions
 from seehear.serve import jobs, projection, views
+from seehear.serve.applying import Applying
 from seehear.serve.cache import DiskCache, write
 from seehear.serve.catching import CatchUp
 from seehear.serve.config import ServeConfig
 from seehear.serve.decoders import Decoders
 from seehear.serve.files import clip_of
 from seehear.serve.learning import Learning
-from seehear.serve.naming import things_seen
+from seehear.serve.naming import SOUNDS, things, things_found
 from seehear.serve.problems import Problem
 from seehear.serve.runs import OpenRun, Runs, cause
 from seehear.serve.schema import (
@@ -48,6 +50,8 @@ from seehear.serve.uploads import Uploads
 
 _DRAW_SECONDS = 300.0
 _WARM_SECONDS = 20.0
+_LEAST = 0.04
+"""Seconds of a preview, at least: one frame."""
 
 
 class State:
@@ -57,6 +61,7 @@ class State:
         self.quick = Decoders(2, config.decode_seconds)
         self.slow = Decoders(1, _DRAW_SECONDS, patience=60.0)
         self.runs = Runs(library, self.quick, media=config.media, device=config.device)
+        self.own = Applying(library, self.runs.renew)
         self.uploads = Uploads(self.quick, megabytes=config.upload_mb, seconds=config.upload_seconds)
         self.cache = DiskCache(config.cache_folder(library), config.cache_mb)
         self.learning = Learning(self.runs, self.cache)
@@ -89,6 +94,7 @@ class State:
         self.quick.close()
         self.slow.close()
         self.uploads.close()
+        self.own.close()
         # A thread that is inside of C++ when the interpreter ends aborts the process.
         self._warming.join(timeout=_WARM_SECONDS)
 
@@ -151,7 +157,8 @@ class State:
     def views(self, ids: list[str]) -> list[ClipView]:
         """Those that are still there, in the order asked for."""
         clips, folders = projection.clips_in_order(self.runs.library, ids), self.runs.folders
-        return [views.clip_view(clip, folders) for clip in clips if clip is not None]
+        known = as_edited(self.runs.library, [clip for clip in clips if clip is not None])
+        return [views.clip_view(clip, folders) for clip in known]
 
     def file(self, clip: Clip, modality: str) -> Path:
         return self.runs.folders.file(clip, modality)
@@ -256,7 +263,7 @@ class State:
         video = str(self.file(clip, "video")) if clip.has_video and not still else ""
         audio = str(self.file(clip, "audio")) if clip.has_audio else ""
         end = min(end, start + self.config.preview_seconds)
-        if not (start < end and start < clip.end and end > clip.start and (video or audio)):
+        if not (end - start >= _LEAST and start < clip.end and end > clip.start and (video or audio)):
             raise Problem(404, "no_media", f"clip {clip.id!r} has nothing to play")
 
         def make(out: Path) -> None:
@@ -283,8 +290,9 @@ class State:
             ids, vectors_NE = projection.clip_vectors(library, run.name, projection.MOST[method])
             clips = projection.clips_in_order(library, ids)
             xy, clusters = self.slow(projection.project, vectors_NE, method) if ids else (np.zeros((0, 2)), np.zeros(0))
-            seen = self._things_seen(run, vectors_NE, clips, clusters)
-            write(out, json.dumps(projection.draw(ids, clips, xy, clusters, seen)).encode())
+            of = {clip: int(cluster) for clip, cluster in zip(ids, clusters, strict=True)}
+            found = self._things_found(library, run, of, method)
+            write(out, json.dumps(projection.draw(ids, clips, xy, clusters, found)).encode())
 
         where = (self.runs.uri, run.name, run.changed, run.space.fingerprint, version, method)
         try:
@@ -293,18 +301,26 @@ class State:
             raise Problem(503, "map", f"the map could not be drawn: {error}", "ask for pca") from error
         return MapView(run=run.name, method=method, total=library.count_clips(), **drawn)  # type: ignore[arg-type]
 
-    def _things_seen(
-        self, run: OpenRun, vectors_NE: np.ndarray, clips: Sequence[Clip | None], clusters: np.ndarray
+    def _things_found(
+        self, library: Library, run: OpenRun, clusters: Mapping[str, int], method: str
     ) -> dict[int, list[str]]:
-        """Names of what is seen in clusters, where the run compares pictures with words."""
-        calibration = Calibration(self.runs.about().get(run.name, {}))
-        pictured = np.array([clip is not None and clip.has_video for clip in clips], dtype=bool)
-        if "seen" not in calibration.scales or "text" not in run.space.modalities or not pictured.any():
+        """Names of what is seen in clusters, else heard, where the run compares that with words."""
+        calibration, found = Calibration(self.runs.about().get(run.name, {})), dict[int, list[str]]()
+        if "text" not in run.space.modalities:
             return {}
-        try:
-            return things_seen(vectors_NE[pictured], clusters[pictured], run.space.encode_query, calibration, "seen")
-        except SeehearError:  # no encoder of words here: the map is drawn without such names
-            return {}
+        for kind, modality, names in (("seen", "video", things()), ("heard", "audio", SOUNDS)):
+            rows = f"modality = '{modality}'"
+            ids, vectors_NE = projection.clip_vectors(library, run.name, projection.MOST[method], rows)
+            of_N = np.array([clusters.get(i, -1) for i in ids], np.int64)
+            known_N = of_N >= 0
+            if kind not in calibration.scales or not known_N.any():
+                continue
+            try:
+                own = things_found(vectors_NE[known_N], of_N[known_N], names, run.space.encode_query, calibration, kind)
+            except SeehearError:  # no encoder of words here: the map is drawn without such names
+                return {}
+            found |= {cluster: named for cluster, named in own.items() if not found.get(cluster)}
+        return found
 
 
 _RUN = ("modalities", "dim", "recall")

@@ -18,9 +18,8 @@ _FOUND = {
     "text->audio": "Sounds found by words",
     "audio->video": "Pictures found by their sound",
     "video->audio": "Sounds found by their picture",
-    "video->text": "Words found by a picture",
-    "audio->text": "Words found by a sound",
 }
+"""Directions that people search in."""
 _FEW, _ASKED = 50, 5
 """Clips set aside below which first places are counted; clips that must ask for a direction to be told."""
 _LEVEL = 0.005  # share of searches that is told as a difference
@@ -53,6 +52,7 @@ class VerdictView(BaseModel):
     headline: str
     lines: list[str] = Field(description="what it rests on, and how sure it is")
     first: bool = Field(description="whether `directions` count first places, in place of the first ten")
+    chance: float = Field(description="share of them that guessing finds")
     directions: list[DirectionView]
     earlier: list[ExampleView] = Field(description="clips that are found earlier than before")
     later: list[ExampleView] = Field(description="clips that are found later than before")
@@ -66,7 +66,7 @@ def is_better(verdict: Mapping[str, Any]) -> bool:
 def verdict_view(verdict: Mapping[str, Any], *, made: str, index: str, clips: Mapping[str, Clip]) -> VerdictView:
     """`index`: name of the index that searches with the run, '' where there is none yet."""
     better = is_better(verdict)
-    if "models" not in verdict:
+    if not {"models", "asked", "gain"} <= verdict.keys():  # nothing to compare with, or of another version
         headline = "Learned. There were too few clips to set aside, so nothing says how much it helps."
         return VerdictView(
             made=made,
@@ -75,6 +75,7 @@ def verdict_view(verdict: Mapping[str, Any], *, made: str, index: str, clips: Ma
             headline=headline,
             lines=[],
             first=False,
+            chance=0.0,
             directions=[],
             earlier=[],
             later=[],
@@ -89,6 +90,7 @@ def verdict_view(verdict: Mapping[str, Any], *, made: str, index: str, clips: Ma
         headline=_headline(directions, better=better, first=_first(verdict)),
         lines=[aside, *_sure(verdict)],
         first=_first(verdict),
+        chance=min(1.0, (1 if _first(verdict) else 10) / verdict["clips"]),
         directions=directions,
         earlier=examples["better"],
         later=examples["worse"],
@@ -110,7 +112,7 @@ def _directions(verdict: Mapping[str, Any], kept: str) -> list[DirectionView]:
         DirectionView(
             what=_FOUND[direction],
             asked=asked[direction],
-            before=None if before is None or direction in before["guessed"] else before["directions"][direction][place],
+            before=before["directions"][direction][place] if before and direction in before["directions"] else None,
             after=shares[direction][place],
         )
         for direction in often

@@ -61,30 +61,30 @@ class Items:
         if self._folder is not None:
             self._folder.cleanup()
 
-    def samples(self, item: Item, number: int, before: str = "") -> dict[Modality, Sample]:
-        """{modality: what its encoders read}. `before`: put before the words."""
-        given = self._by_kind(item, number)
+    def samples(self, item: Item, name: str, before: str = "") -> dict[Modality, Sample]:
+        """{modality: what its encoders read}. `name`: in errors. `before`: put before the words."""
+        given = self._by_kind(item, name)
         start, end = given.pop("start", None), given.pop("end", None)
         samples: dict[Modality, Sample] = {}
         for kind, value in given.items():
             if kind not in KINDS:
-                raise unknown(f"key of item {number}", kind, [*KINDS, "start", "end"])
+                raise unknown(f"key of {name or 'the item'}", kind, [*KINDS, "start", "end"])
             m = KINDS[kind]
             if m not in self._encoders:
-                raise SeehearError(f"item {number}: this space has no {m} (it has {', '.join(self._encoders)})")
+                raise SeehearError(f"{_where(name)}this space has no {m} (it has {', '.join(self._encoders)})")
             if m in samples:
-                raise SeehearError(f"item {number} has both an image and a video: give one")
+                raise SeehearError(f"{name or 'the item'} has both an image and a video: give one")
             if kind == "text":
                 if not isinstance(value, str):
-                    raise SeehearError(f"item {number}: text must be a string, not {type(value).__name__}")
+                    raise SeehearError(f"{_where(name)}text must be a string, not {type(value).__name__}")
                 samples[m] = Sample(text=before + value)
             else:
-                samples[m] = _window(self._file(kind, value, number), kind, start, end)
+                samples[m] = _window(self._file(kind, value, name), kind, start, end)
         if not samples:
-            raise SeehearError(f"item {number} is empty: give {', '.join(KINDS)}")
+            raise SeehearError(f"{name or 'the item'} is empty: give {', '.join(KINDS)}")
         return samples
 
-    def _by_kind(self, item: Item, number: int) -> dict[str, Any]:
+    def _by_kind(self, item: Item, name: str) -> dict[str, Any]:
         """{kind: value}, and "start" and "end" where they are given."""
         if isinstance(item, str):
             kind = _kind_of_path(item)
@@ -92,7 +92,7 @@ class Items:
         if isinstance(item, os.PathLike):
             kind = _KIND_OF.get(Path(item).suffix.lower())
             if kind is None:
-                raise SeehearError(f"item {number}: {os.fspath(item)} is not named as a film, sound or picture")
+                raise SeehearError(f"{_where(name)}{os.fspath(item)} is not named as a film, sound or picture")
             return {kind: item}
         if isinstance(item, Mapping):
             if "array" in item:
@@ -104,19 +104,19 @@ class Items:
             return {"image": item}
         kind = {1: "audio", 2: "audio", 3: "image", 4: "video"}.get(getattr(item, "ndim", 0))
         if kind is None:
-            raise SeehearError(f"item {number}: {type(item).__name__} is no text, film, sound or picture")
+            raise SeehearError(f"{_where(name)}{type(item).__name__} is no text, film, sound or picture")
         return {kind: item}
 
-    def _file(self, kind: str, value: Any, number: int) -> str:
+    def _file(self, kind: str, value: Any, name: str) -> str:
         """Path of a file with this."""
         if isinstance(value, str) and _is_url(value):
-            return self._download(value, number)
+            return self._download(value, name)
         if isinstance(value, str | os.PathLike):
             return os.fspath(value)
         try:
             return _WRITE[kind](value, self._path())
         except SeehearError as error:
-            raise SeehearError(f"item {number}: {error}") from error
+            raise SeehearError(f"{_where(name)}{error}") from error
 
     def _path(self) -> Path:
         if self._folder is None:
@@ -124,7 +124,7 @@ class Items:
         self._written += 1
         return Path(self._folder.name) / str(self._written)
 
-    def _download(self, url: str, number: int) -> str:
+    def _download(self, url: str, name: str) -> str:
         import shutil
         from urllib.error import URLError
         from urllib.request import urlopen
@@ -134,8 +134,13 @@ class Items:
             with urlopen(url, timeout=_DOWNLOAD_SECONDS) as answer, path.open("wb") as file:
                 shutil.copyfileobj(answer, file)
         except (URLError, OSError, ValueError) as error:
-            raise SeehearError(f"item {number}: {url} cannot be read: {error}") from error
+            raise SeehearError(f"{_where(name)}{url} cannot be read: {error}") from error
         return str(path)
+
+
+def _where(name: str) -> str:
+    """'item 3: ', at the head of an error; nothing where there is one item only."""
+    return f"{name}: " if name else ""
 
 
 def _is_url(text: str) -> bool:

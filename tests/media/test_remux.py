@@ -11,6 +11,7 @@ from PIL import Image
 
 from seehear.errors import DecodeError, SeehearError
 from seehear.media import encoding
+from seehear.media.encoding import encode_window
 from seehear.media.files import AudioSpec, VideoSpec, probe, read_window
 from seehear.media.remux import cut, suffix_of_cut
 
@@ -184,6 +185,12 @@ def test_a_film_of_an_old_codec_is_encoded_in_its_size_and_rate(tmp_path):
     assert info.duration == pytest.approx(2.6, abs=0.1), "not to the end asked for, which is not there"
     assert_same_pictures(out, source, 1.4, 2.0, off=0.04, unlike=3.0)
     assert abs(lag(out, source, 1.4, 2.0)) < 0.002
+
+
+def test_an_instant_is_a_frame(film, tmp_path):
+    out = str(tmp_path / "clip")
+    encode_window(film, film, 1.0, 1.0 + 1e-9, out, spec=VideoSpec(fps=25.0), quality=26)
+    assert len(light(out, 0.0, 1.0)[0]) == 1
 
 
 def test_times_that_a_file_cannot_hold_are_encoded_anew(film, tmp_path, monkeypatch):

@@ -272,7 +272,7 @@ def test_warnings(made, tmp_path):
     library = make_library(tmp_path)
     library.put_clips([replace(clip(219), group="g0"), *(replace(clip(n), split="train") for n in range(140, 200))])
     text = "\n".join(evaluate._warnings(bench_of(library)))
-    assert "1 groups are in both train and test" in text
+    assert "1 group is in both train and test" in text
     assert "11 groups" in text
     assert "no validation clips" in text
 

@@ -213,15 +213,38 @@ def test_a_plan_of_a_library(latents, capsys, forked):
 def test_it_can_be_interrupted(latents):
     asked = StopRequest()
     asked.name = "SIGINT"
-    planning._tried(latents.uri, recipe("fusemix"), PlanOptions(), asked)
+    planning._tried(latents.uri, recipe("fusemix"), 20, 60.0, asked, fork_server())
     assert not active_children()
 
 
 def test_what_takes_too_long_is_ended(latents, monkeypatch):
-    monkeypatch.setattr(planning, "_START", 0.0)
-    found = planning._tried(latents.uri, recipe("fusemix"), PlanOptions(seconds=0.3), StopRequest())
-    assert found.why_not == "not a step in 0 s: give it more --seconds"
+    monkeypatch.setattr(planning, "_LATE", -0.2)
+    found = planning._tried(latents.uri, recipe("fusemix"), 20, 0.3, StopRequest(), fork_server())
+    assert found.why_not == "not a step in 0 s: more --seconds, or fewer --recipes, measure it"
     assert not active_children()
+
+
+def test_the_recipes_share_the_time_and_what_is_left_goes_to_the_next(monkeypatch):
+    """With a clock that a recipe moves: ten seconds for five recipes, of which the first two take one each."""
+    now, given = [100.0], []
+
+    def tried(uri, run, steps, seconds, stop, server):
+        given.append(round(seconds, 2))
+        now[0] += min(seconds, 1.0 if len(given) < 3 else 60.0)
+        return one(run.recipe, 1.0) if seconds > 0 else real_tried(uri, run, steps, seconds, stop, server)
+
+    real_tried = planning._tried
+    monkeypatch.setattr(planning, "_tried", tried)
+    monkeypatch.setattr(planning, "_server", lambda stop: None)
+    monkeypatch.setattr(planning, "choose", lambda library: planning.Choice("mcn", "words"))
+    monkeypatch.setattr(planning, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    names = ("fusemix", "fusemix.bind", "mcn", "mcn.tiny", "mcn.paper")
+    found = planning.plan(SimpleNamespace(uri="lib"), PlanOptions(recipes=names, seconds=10.0))
+    assert given == [8.0, 9.0, 8.0, 0.0, 0.0]
+    order = ["fusemix.base", "fusemix.bind", "mcn.base", "mcn.tiny", "mcn.paper"]
+    assert [e.recipe for e in found.recipes] == order
+    assert [e.unmeasured for e in found.recipes] == [False, False, False, True, True]  # mcn.base was tried first
+    assert "mcn.tiny, mcn.paper: not measured, the time was over: more --seconds" in str(found)
 
 
 def test_options_that_cannot_be():
@@ -257,6 +280,7 @@ def test_advice_names_what_keeps_a_recipe_from_running():
     assert "nothing is done within a day" in advice(one("vatt.paper", 1e9))
     assert "Nothing can be trained" in advice(Estimate(recipe="mcn", why_not="no latents"))
     assert "vatt.tiny waits for clips to be decoded" in advice(one("vatt.tiny", 840, waiting=0.6))
+    assert "Nothing was measured in the time" in advice(Estimate(recipe="mcn", why_not="late", unmeasured=True))
     assert "Interrupted" in advice(one("mcn", 1), stopped=True)
 
 

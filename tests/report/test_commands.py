@@ -13,6 +13,8 @@ from safetensors.torch import load_file, save_file
 
 from seehear.cli import main
 from seehear.data.library import Library
+from seehear.evaluation.report import Report
+from tests.report.pages import parse
 
 
 @pytest.fixture
@@ -31,7 +33,7 @@ def test_evaluate_writes_the_page_with_its_own_command(run, made, capsys):
     command = f"seehear evaluate '{run}' --device cpu --no-closed-forms --no-probes --examples=0 --json"
     assert json.loads(out)["command"] == command
     page = (run / "report.html").read_text(encoding="utf-8")
-    assert command.replace("'", "&#x27;") in page
+    assert command in parse(page.removeprefix("<!doctype html>")).text
     assert "This evaluation has no closed forms to compare with" in page
 
     (run / "report.html").unlink()
@@ -44,6 +46,20 @@ def test_numbers_without_a_page(run, capsys):
     assert main(["evaluate", str(run), "--device", "cpu", "--no-closed-forms", "--no-probes", "--no-html"]) == 0
     assert (run / "evaluation.json").is_file()
     assert not (run / "report.html").exists()
+    out, err = capsys.readouterr()
+    assert out.startswith("Words find the right clip in the first ten for ")
+    assert f"numbers: {run / 'evaluation.json'}" in err
+
+
+def test_the_verdict_comes_first_and_the_tables_when_they_are_asked_for(run, made, capsys):
+    assert main(["evaluate", str(run), *WORDS]) == 0
+    out, err = capsys.readouterr()
+    verdict = Report.load(run).verdict()
+    assert out.splitlines() == verdict
+    assert err.splitlines()[-2:] == [f"report: {run / 'report.html'}", f"next: seehear index {made[0].uri} '{run}'"]
+    page = parse((run / "report.html").read_text(encoding="utf-8").removeprefix("<!doctype html>"))
+    assert all(sentence in page.text for sentence in verdict)
+    assert main(["evaluate", str(run), *WORDS, "--details", "--no-html"]) == 0
     assert "text->video" in capsys.readouterr().out
 
 
@@ -51,7 +67,7 @@ def test_numbers_stay_where_no_page_can_be_made(run, made, capsys):
     (run / "report.html").mkdir()
     assert main(["evaluate", str(run), "--device", "cpu", "--no-closed-forms", "--no-probes", "--examples", "0"]) == 2
     out, err = capsys.readouterr()
-    assert "text->video" in out
+    assert out.startswith("Words find the right clip in the first ten for ")
     assert (run / "evaluation.json").is_file()
     assert "cannot write" in err.splitlines()[-1]
 

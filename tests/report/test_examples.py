@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from seehear.evaluation.embedded import Embedded
-from seehear.evaluation.report import TaskResult
+from seehear.evaluation.results import TaskResult
 from seehear.evaluation.retrieval import retrieval
 from seehear.nn.unit import unit
 from seehear.report.examples import examples, spread

@@ -8,7 +8,8 @@ import pytest
 
 from seehear.cli import main
 from seehear.evaluation.protocols import ProtocolCheck, PublishedNumber, protocol
-from seehear.evaluation.report import Report, TaskResult
+from seehear.evaluation.report import Report
+from seehear.evaluation.results import TaskResult
 from seehear.recipes.protocol_run import ProtocolReport
 from seehear.report.protocol import asks_alike, protocol_page, published_section
 from seehear.report.run import ReportOptions

@@ -62,6 +62,20 @@ def test_it_begins_with_what_the_run_finds(page, made):
     assert page.index(first) < page.index("evaluation.json")
 
 
+def test_examples_and_what_training_added_come_before_what_is_folded(page):
+    sections = list(parse(page.removeprefix("<!doctype html>")).every("section"))
+    titles = [next(section.every("h2")).text for section in sections]
+    assert titles[:2] == ["Examples", "What training added"]
+    assert [s.attributes.get("class") for s in sections] == [None] * 2 + ["folded"] * (len(sections) - 2)
+    examples = sections[0]
+    assert {h.text for h in examples.every("h3")} == {"Found in the first ten", "Missed"}
+    for article in examples.every("article"):
+        assert article.attributes["class"] == "example"
+    added = sections[1].text
+    assert added.startswith("What training added")
+    assert "of 16 validation clips it finds the counterpart of" in added
+
+
 def test_it_loads_nothing(page, made):
     assert "http:" not in page
     assert "https:" not in page

@@ -6,6 +6,9 @@ from itertools import pairwise
 
 import pytest
 
+from seehear.cli import main
+from seehear.commands.study import SelectionStudy
+from seehear.data.library import Library
 from seehear.recipes.studies.grid import Result
 from seehear.recipes.studies.table import Study, tabulate
 from seehear.report.study import write_study
@@ -84,6 +87,19 @@ def test_every_cell_is_listed(study):
     tree = parse(write_study(study, kind="selection").read_text(encoding="utf-8").removeprefix("<!doctype html>"))
     table = next(t for t in tree.every("table") if "seconds" in t.text)
     assert len(list(table.every("tr"))) == 1 + 7
+
+
+def test_the_command_says_the_outcome_and_has_the_tables_for_who_asks(study, monkeypatch, capsys):
+    said = tuple(f"- answer {n}" for n in range(5))
+    monkeypatch.setattr(SelectionStudy, "measure", lambda *_: replace(study, said=said))
+    monkeypatch.setattr(Library, "open", lambda uri: uri)
+    assert main(["study", "selection", "my lib"]) == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines() == ["answer 0", "answer 1", "answer 2", "(2 more sentences in the report.)"]
+    report = f"report: {study.folder / 'report.html'}"
+    assert err.splitlines() == [report, "next: seehear select 'my lib' --clips 1000"]
+    assert main(["study", "selection", "my lib", "--details"]) == 0
+    assert "| chosen by | clips | R@10, % |" in capsys.readouterr().out
 
 
 def test_a_study_without_a_figure_or_words(study):

@@ -397,14 +397,21 @@ def test_a_new_index_is_seen_without_a_restart(client, built, monkeypatch):
 def test_the_openapi_names_every_address(client):
     paths = client.get("/openapi.json").json()["paths"]
     assert set(paths) == {f"/api/{n}" for n in ("clip", "clips", "map", "media", "peaks", "poster", "preview")} | {
+        "/api/cut",
+        "/api/export",
+        "/api/films",
+        "/api/suggest",
+        "/api/labels",
         "/api/learn",
         "/api/film",
         "/api/heard",
         "/api/loudness",
         "/api/part",
         "/api/progress",
+        "/api/saved",
         "/api/search",
         "/api/status",
+        "/api/texts",
         "/api/uploads",
     }
     assert json.dumps(paths).count('"summary"') >= len(paths)

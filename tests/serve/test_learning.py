@@ -53,9 +53,10 @@ PLAN |= {"free_bytes": 8e9, "fits": True, "why_not": ""}
 BEFORE = "the frozen space towers"
 
 
-def model(ten, first, *, guessed=()):
-    directions = {"text->video": [first, ten], "video->text": [first, ten]}
-    return {"ten": ten, "first": first, "directions": directions, "guessed": list(guessed)}
+def model(ten, first, *, lacks=()):
+    directions = {"text->video": [first, ten], "video->audio": [first, ten]}
+    known = {name: shares for name, shares in directions.items() if name not in lacks}
+    return {"ten": ten, "first": first, "directions": known, "lacks": list(lacks)}
 
 
 def verdict(kept="training", **more):
@@ -225,16 +226,16 @@ def test_the_server_ends_with_what_it_learns(tmp_path, trial):
 
 
 def test_a_verdict_says_what_could_not_be_asked_before():
-    before = model(0.11, 0.01, guessed=["text->video", "video->text"])
+    before = model(0.11, 0.01, lacks=["text->video", "video->audio"])
     told = verdict_view(
         verdict(models={"training": model(0.5, 0.1), BEFORE: before}), made="", index="learned", clips={}
     )
-    assert told.headline == "New: pictures found by words, words found by a picture."
+    assert told.headline == "New: pictures found by words, sounds found by their picture."
     assert [direction.before for direction in told.directions] == [None, None]
 
 
 def test_of_few_clips_first_places_are_told_and_what_was_asked_too_rarely_is_left_out():
-    told = verdict_view(verdict(clips=13, asked={"text->video": 13, "video->text": 2}), made="", index="", clips={})
+    told = verdict_view(verdict(clips=13, asked={"text->video": 13, "video->audio": 2}), made="", index="", clips={})
     assert told.headline == "It helped: the right clip comes first for 50 of 100 searches, before for 30."
     assert [direction.what for direction in told.directions] == ["Pictures found by words"]
 

@@ -143,6 +143,48 @@ def test_words_find_clips_that_say_why(browser, address):
         until(page, "document.querySelector('#q').value === 'a dog barks'")
 
 
+def test_views_have_addresses_and_a_way_back(browser, address):
+    with opened(browser, address) as page:
+        go(page)
+        page.fill("#q", "rain")
+        page.keyboard.press("Enter")
+        searched(page)
+        page.evaluate("scrollTo(0, 500)")
+        until(page, "scrollY === 500")
+        page.click("#to-map")
+        page.wait_for_selector("#legend button")
+        assert page.url.endswith("/map")
+        assert page.title() == "Map · seehear"
+        assert page.locator("nav [aria-current]").all_inner_texts() == ["Map"]
+        assert page.evaluate("document.activeElement.id") == "view", "who hears the page is told"
+        page.keyboard.press("?")
+        assert "next and previous clip of a group" in page.inner_text("#help"), "the keys of this view"
+        page.keyboard.press("Escape")
+        page.go_back()
+        searched(page)
+        assert page.input_value("#q") == "rain"
+        until(page, "scrollY === 500")
+        page.click("h1 a")
+        page.wait_for_selector("#results", state="detached")
+        assert (page.url, page.input_value("#q")) == (f"{address}/", "")
+        page.goto("/map")
+        page.wait_for_selector("#legend button")
+
+
+def test_an_address_does_not_hold_a_file_and_says_so(browser, address, built):
+    with opened(browser, address) as page:
+        go(page)
+        drop(page, built / "media" / "sounds" / "dog-0.opus")
+        shown = [card.get_attribute("data-id") for card in searched(page).all()]
+        page.click("#to-map")
+        page.wait_for_selector("#legend button")
+        page.go_back()
+        assert [card.get_attribute("data-id") for card in searched(page).all()] == shown
+        page.reload()
+        page.wait_for_selector("#results .problem")
+        assert "dog-0.opus is no longer known to this page" in page.inner_text("#results .problem")
+
+
 def test_a_dropped_file_finds_itself_alone_and_with_words(browser, address, built):
     with opened(browser, address) as page:
         go(page, "/?run=late")
@@ -295,8 +337,7 @@ def test_filters_leave_what_they_say(browser, address):
         accessible(page)
         page.fill("#says", "nobody ever says this")
         page.keyboard.press("Tab")
-        page.wait_for_selector(".nothing")
-        page.click("#clear")
+        page.click(".nothing button")
         until(page, "document.querySelectorAll('#results .card').length === 24")
         page.check("#kinds input[value=seen]")
         page.wait_for_url("**kinds=seen**")
@@ -517,6 +558,23 @@ def test_a_line_says_how_far_the_folder_is_indexed(browser, tmp_path):
         accessible(page)
         standing = Standing(state="ready", found=8)
         page.wait_for_selector("#progress", state="hidden")
+
+
+def test_an_index_that_is_behind_says_so(browser, address):
+    with opened(browser, address) as page:
+
+        def behind(route):
+            status = route.fetch().json()
+            for run in status["runs"]:
+                run["behind"] = "208 of 301 clips are not indexed yet: run `seehear encode lib; seehear index lib`"
+            route.fulfill(json=status)
+
+        page.route("**/api/status", behind)
+        go(page)
+        said = "208 of 301 clips are not indexed yet. To index them: seehear encode lib; seehear index lib"
+        assert page.inner_text("#behind").strip() == said, "once, however many indexes lack them"
+        shoot(page, "behind")
+        accessible(page)
 
 
 def test_a_server_that_has_gone_is_said(browser, address):

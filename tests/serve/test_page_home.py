@@ -82,10 +82,10 @@ def test_groups_names_lengths_and_what_waits(browser, address):  # noqa: F811
         assert page.locator("#films h2").all_inner_texts() == [
             "May 2025 3",
             "Without a date 2",
-            "Set aside: these files could not be used 1",
+            "Files that could not be used 1",
         ]
-        said = page.inner_text(".state")
-        assert said == "2 files are not searchable in full yet, 1 file set aside. Now: reading speech, about 1:30 left."
+        assert page.inner_text(".state") == "2 files are not searchable in full yet, 1 file set aside."
+        expect(page.locator("#progress")).to_have_text(working["line"])
         assert page.locator(".homehead progress").evaluate("bar => bar.value") == 0.25
         assert page.locator(".waits").all_inner_texts() == [
             "Not searchable yet",
@@ -139,18 +139,40 @@ def test_arrows_move_and_enter_opens(browser, address):  # noqa: F811
         page.wait_for_url("**/film?file=trips%2Ffilm+1.mp4")
 
 
-def test_a_film_plays_silently_under_the_pointer_unless_motion_is_unwanted(browser, address):  # noqa: F811
+def test_going_back_finds_the_place_again(browser, address):  # noqa: F811
+    films = [film(n) for n in range(1000)]
+    with opened(browser, address, viewport=WIDE, refusals=True) as page:  # the film is made up
+        serve(page, films)
+        go(page)
+        page.evaluate("scrollTo(0, 20000)")
+        here = "document.elementFromPoint(700, 500)?.closest('.tile')?.dataset.place"
+        until(page, f"Number({here}) > 600")
+        place = page.evaluate(here)
+        tile(page, place).click()
+        page.wait_for_url("**/film?**")
+        page.wait_for_selector("#films", state="detached")
+        page.go_back()
+        until(page, f"{here} === '{place}' && scrollY === 20000")
+
+
+@pytest.mark.parametrize("name", ["train.mp4", "morning.avi"], ids=["played", "made playable"])
+def test_a_film_plays_silently_under_the_pointer(browser, address, name):  # noqa: F811
     with opened(browser, address, viewport=WIDE) as page:
         go(page)
         page.get_by_label("By folder").check()
-        tile(page, 0).hover()
+        page.locator("#films h2", has_text="clips").wait_for()
+        page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
+        page.locator("#films .face", has_text=name).hover()
         until(page, "document.querySelector('#films video')?.currentTime > 0.1")
         assert page.evaluate("document.querySelector('#films video').muted")
         page.mouse.move(5, 5)
         until(page, "!document.querySelector('#films video')")
+
+
+def test_nothing_plays_where_motion_is_unwanted(browser, address):  # noqa: F811
     with opened(browser, address, viewport=WIDE, reduced_motion="reduce") as page:
+        serve(page, [film(0)])
         go(page)
-        page.get_by_label("By folder").check()
         tile(page, 0).hover()
         page.wait_for_timeout(500)
         assert page.locator("#films video").count() == 0

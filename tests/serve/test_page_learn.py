@@ -24,6 +24,7 @@ VERDICT = {
     "headline": "It helped: the right clip is among the first ten for 88 of 100 searches, before for 61.",
     "lines": ["Measured on 84 clips that were set aside and not learned from."],
     "first": False,
+    "chance": 0.12,
     "directions": [
         {"what": "Pictures found by words", "asked": 84, "before": 0.61, "after": 0.88},
         {"what": "Sounds found by words", "asked": 84, "before": None, "after": 0.4},
@@ -47,7 +48,7 @@ def test_what_was_learned_is_told_with_examples_of_both_directions(browser, addr
         assert "about 4 minutes at most" in page.inner_text("#cost")
         assert page.locator("tbody td").all_inner_texts() == ["61 of 100", "88 of 100", "not possible", "40 of 100"]
         places = page.locator(".places").all_inner_texts()
-        assert [" ".join(place.split()) for place in places] == ["14th → 2nd of 84", "1st → 3rd of 84"]
+        assert [" ".join(place.split()) for place in places] == ["14th, now 2nd of 84", "1st, now 3rd of 84"]
         assert page.locator(".examples .name").first.inner_text() == f"“{NASTY}”", "text is text"
         assert page.locator(".examples a").first.get_attribute("href") == "/film?file=a%2Fb.mp4&t=2"
         assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]

@@ -1,7 +1,6 @@
 """Moments that are selected on the page, and what is done with them."""
 
 import json
-from pathlib import Path
 from urllib.parse import unquote
 from zipfile import ZipFile
 
@@ -180,8 +179,3 @@ def test_a_film_s_other_moments_are_selected_too(browser, address):
         assert page.inner_text("#picked-count") == "2 selected"
         page.locator(".moment").nth(0).click()
         assert searched(page).first.locator(".pick input").is_checked()
-
-
-def test_the_page_stays_light():
-    page = Path(world.__file__).parents[2] / "seehear" / "serve" / "page"
-    assert sum(file.stat().st_size for file in page.iterdir()) <= 200_000

@@ -15,7 +15,8 @@ from seehear.data.library import Library
 from seehear.data.raw import RawConfig, load_raw
 from seehear.errors import SeehearError
 from seehear.evaluation.multilabel import usable_classes
-from seehear.evaluation.report import Report, TaskResult, provenance
+from seehear.evaluation.report import Report, provenance
+from seehear.evaluation.results import TaskResult
 from seehear.methods.classifier import Classifier, modalities_of
 from seehear.progress import hushed, say
 from seehear.recipes.downstream.data import LabelledMedia

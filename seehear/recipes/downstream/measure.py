@@ -11,7 +11,7 @@ import torch
 from seehear.errors import SeehearError
 from seehear.evaluation.classify import Classification, by_scores
 from seehear.evaluation.multilabel import multilabel
-from seehear.evaluation.report import TaskResult
+from seehear.evaluation.results import TaskResult
 from seehear.evaluation.tasks import Clips, classification_result, multilabel_result
 from seehear.methods.classifier import Classifier
 from seehear.progress import say

@@ -24,7 +24,8 @@ from seehear.evaluation.classify import Labelled as Vectors
 from seehear.evaluation.classify import knn, linear_probe, svm_probe
 from seehear.evaluation.folds import FoldedProbe, Probe, official_folds, probe_folds
 from seehear.evaluation.multilabel import Marked, linear_scores
-from seehear.evaluation.report import Report, TaskResult, provenance
+from seehear.evaluation.report import Report, provenance
+from seehear.evaluation.results import TaskResult
 from seehear.methods.base import Method, seeded
 from seehear.progress import say
 from seehear.recipes.downstream.labels import Labelled, labelled

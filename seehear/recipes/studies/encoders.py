@@ -145,7 +145,7 @@ def _best(told: Sequence[Result]) -> list[str]:
             best = max(own, key=lambda r: r.values["CCA MRR"])
             said.append(
                 f"{modalities}: {best.cell['first']} with {best.cell['second']}, "
-                f"{100 * best.values['CCA R@10']:.1f} % of held-out clips in the first 10 by a linear map."
+                f"{100 * best.values['CCA R@10']:.0f} % of held-out clips in the first 10 by a linear map."
             )
     return said
 

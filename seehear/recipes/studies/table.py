@@ -24,6 +24,7 @@ from seehear.recipes.studies.grid import Result, Value
 from seehear.train.files import write_text
 
 LEVEL = 0.95
+_SENTENCES = 3  # of a summary
 
 
 @dataclass(frozen=True)
@@ -186,6 +187,16 @@ class Study:
 
     def markdown(self) -> str:
         return "\n".join([*(table.markdown() for table in self.tables), *(f"{line}\n" for line in self.said)])
+
+    def summary(self) -> str:
+        """The first of what is said; the tables where nothing is."""
+        if not self.said:
+            return str(self)
+        more = len(self.said) - _SENTENCES
+        return "\n".join(
+            [line.removeprefix("- ") for line in self.said[:_SENTENCES]]
+            + ([f"({counted(more, 'more sentence')} in the report.)"] if more > 0 else [])
+        )
 
     def __str__(self) -> str:
         return f"{self.markdown()}\ntables and figures: {self.folder}"

@@ -5,7 +5,6 @@ import { h, many, problemBox } from "./dom.js";
 
 const WORKING = ["working", "stopping"];
 const SOON = 1000, LATER = 5000; // milliseconds between two looks
-const AS = { video: "asked by its picture", audio: "asked by its sound", text: "asked by its words" };
 
 export async function show(outlet, params, shell) {
   shell.title("Learn");
@@ -102,8 +101,10 @@ function judged(verdict) {
     h("h3", {}, verdict.headline),
     h("p", { class: "soft" }, [`Learned on ${day}.`, ...verdict.lines, used].filter(Boolean).join(" ")),
     verdict.directions.length ? shares(verdict) : null,
-    ...listed("Found earlier now", verdict.earlier), ...listed("Found later now", verdict.later),
-    verdict.earlier.length + verdict.later.length ? h("p", { class: "soft small" }, "Clips that were set aside, those that changed most. A place is that of the clip itself among all that were looked through.") : null,
+    ...listed("Found earlier than before", verdict.earlier.filter((one) => one.before != null)),
+    ...listed("Found later than before", verdict.later),
+    ...listed("Could not be asked before: the best, the middle and the last", verdict.earlier.filter((one) => one.before == null)),
+    verdict.earlier.length + verdict.later.length ? h("p", { class: "soft small" }, "Examples among the clips that were set aside; those that changed most. A place is that of the right clip among all answers.") : null,
     verdict.index ? h("p", { class: "soft small dev" }, `Index ${verdict.index}`) : null,
   ].filter(Boolean);
 }
@@ -119,7 +120,7 @@ function shares(verdict) {
     h("th", { scope: "row" }, one.what, h("small", { class: "soft dev" }, ` ${many(one.asked, "query", "queries")}`)),
     h("td", {}, bar(one.before, "before"), percent(one.before)), h("td", {}, bar(one.after, "after"), percent(one.after)));
   return h("table", {},
-    h("caption", {}, verdict.first ? "Searches whose first answer is the right one" : "Searches that find the right one among the first ten"),
+    h("caption", {}, `${verdict.first ? "Searches whose first answer is the right one" : "Searches that find the right one among the first ten"}; by chance ${percent(verdict.chance)}`),
     h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "What is looked for"), h("th", { scope: "col" }, "Before"), h("th", { scope: "col" }, "Now"))),
     h("tbody", {}, ...verdict.directions.map(row)));
 }
@@ -132,11 +133,10 @@ function listed(title, examples) {
 function example(one) {
   const address = `/film?${new URLSearchParams({ file: one.source, t: String(Math.round(one.start * 10) / 10) })}`;
   const name = one.asked === "text" && one.text ? `“${one.text}”` : one.source.split("/").pop();
-  const place = (n) => (n == null ? "could not be asked" : `${ordinal(n)}`);
   return h("li", {}, h("a", { href: address },
     one.picture ? h("img", { src: api.posterOf(one.clip), alt: "", loading: "lazy" }) : h("span", { class: "no-picture", "aria-hidden": "true" }),
-    h("span", { class: "name" }, name), h("span", { class: "soft" }, `${one.what}, ${AS[one.asked]}`),
-    h("span", { class: "places" }, h("span", { class: "soft" }, place(one.before)), h("span", { "aria-label": "now" }, " → "), h("strong", {}, ordinal(one.after)), h("span", { class: "soft" }, ` of ${one.of}`))));
+    h("span", { class: "name" }, name), h("span", { class: "soft" }, one.what),
+    h("span", { class: "places" }, one.before == null ? "" : `${ordinal(one.before)}, now `, h("strong", {}, ordinal(one.after)), ` of ${one.of}`)));
 }
 
 function ordinal(n) {

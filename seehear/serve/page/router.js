@@ -64,9 +64,10 @@ async function draw(scroll = null) {
   const mine = ++turn;
   stop();
   changed(name, params);
+  if (scroll === 0) scrollTo({ top: 0 });
   if (name === current.name && current.module?.update) await current.module.update(params);
   else await replaced(name, params, mine);
-  if (mine === turn && scroll != null) scrollTo({ top: scroll });
+  if (mine === turn && scroll) scrollTo({ top: scroll }); // only now the page is as long as it was
   return undefined;
 }
 

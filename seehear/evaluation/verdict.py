@@ -1,0 +1,139 @@
+"""The verdict on an evaluation in two or three sentences, the same on the terminal and in the report: what the model
+finds, whether that beats what needs no training, and how sure it is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from seehear.evaluation.bootstrap import FEW_GROUPS
+from seehear.evaluation.results import TaskResult
+from seehear.progress import counted
+
+UNTRAINED = ("frozen", "asif", "frozen encoder")
+"""Models that are the frozen encoders themselves."""
+WITH_WORDS = {"text->video": "by what is seen", "text->audio": "by what is heard"}
+WITH_MEDIA = {"audio->video": "sounds find the right pictures", "video->audio": "pictures find the right sounds"}
+"""Retrieval tasks that the verdict names, in its words. Those with words come first: they are what people search by."""
+_WIDE = 0.1  # half an interval, from which it is said
+_STANDINGS = ("loses to", "is no better than", "is ahead of", "beats")
+"""From the worst to the best; the two in the middle are not told apart by a 95 % interval."""
+
+
+def verdict(results: Sequence[TaskResult], about: Mapping[str, Any]) -> list[str]:
+    """Sentences on the first model of an evaluation; none where no task is one of those named here."""
+    own = {r.task: r for r in results if r.model == results[0].model}
+    phrases = WITH_WORDS if own.keys() & WITH_WORDS.keys() else WITH_MEDIA
+    asked = [own[task] for task in phrases if task in own]
+    if not asked:
+        return []
+    # Where ten are most of what is searched, only the first answer tells a model from chance.
+    metric = "R@1" if any(r.chance.get("R@10", 0.0) > 0.5 for r in asked) else "R@10"
+    sentences = [_found(asked, metric)]
+    if kept := about.get("kept"):
+        sentences.append(f"The model is {kept}: training did not beat it on the validation clips.")
+    return [*sentences, *_standing(results, asked, metric), *_doubt(asked, metric), *_machine_made(about)]
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
+def own_name(model: str, names: Sequence[str]) -> bool:
+    """Whether a model of an evaluation is the run: one of its spaces, or made of one ('fusemix, weighted', 'fusemix +
+    NNN')."""
+    return any(model == name or model.startswith((f"{name},", f"{name} +")) for name in names)
+
+
+def rivals(
+    results: Sequence[TaskResult], task: str, own: Sequence[str], metric: str
+) -> tuple[TaskResult | None, TaskResult | None]:
+    """The closed form and the untrained space that are best at a task on this very split: baselines with the advantage
+    of that choice. `own`: names of the run's spaces."""
+    others = [r for r in results if r.task == task and metric in r.metrics and not own_name(r.model, own)]
+    others.sort(key=lambda r: -r.metrics[metric])
+    frozen = [r for r in others if r.model in UNTRAINED or r.model.startswith("frozen ")]
+    return next((r for r in others if r not in frozen), None), next(iter(frozen), None)
+
+
+def _found(asked: Sequence[TaskResult], metric: str) -> str:
+    place = "in the first ten" if metric == "R@10" else "first"
+    if asked[0].task in WITH_WORDS:
+        parts = [f"{_share(r, metric)} {WITH_WORDS[r.task]}{_chance(r, metric)}" for r in asked]
+        return f"Words find the right clip {place} for {', and for '.join(parts)}."
+    said = "; ".join(f"{WITH_MEDIA[r.task]} {place} for {_share(r, metric)}{_chance(r, metric)}" for r in asked)
+    return f"{said[0].upper()}{said[1:]}."
+
+
+def _share(result: TaskResult, metric: str) -> str:
+    return f"{percent(result.metrics[metric])} of {counted(result.counts['queries'], 'query')}"
+
+
+def _chance(result: TaskResult, metric: str) -> str:
+    chance = result.chance.get(metric, math.nan)
+    low = result.intervals.get(metric, (math.nan, math.nan))[0]  # one recording has no interval: it may be anything
+    doubt = "" if low > chance else ", which may be all it is"
+    return "" if math.isnan(chance) else f" (chance {percent(chance)}{doubt})"
+
+
+def _standing(results: Sequence[TaskResult], asked: Sequence[TaskResult], metric: str) -> Iterator[str]:
+    """One sentence of the baselines, what the model loses to first."""
+    base = asked[0].model.partition("/")[0]
+    own = [r.model for r in results if r.model.partition("/")[0] == base]
+    clauses = []
+    for result in asked:
+        found: dict[str, list[str]] = {}
+        for other in rivals(results, result.task, own, metric):
+            if other is not None and not (base == "frozen" and other.model.startswith("frozen")):
+                name = f"{_people(other.model)} ({percent(other.metrics[metric])})"
+                found.setdefault(_compared(result, other, metric), []).append(name)
+        if found:
+            order = sorted(found, key=_STANDINGS.index)
+            parts = [f"{how} {' and '.join(found[how])}{_unsure(how)}" for how in order]
+            where = (WITH_WORDS | WITH_MEDIA)[result.task]
+            where = where if result.task in WITH_WORDS else f"where {where}"
+            clauses.append(
+                (_STANDINGS.index(order[0]), f"{where} it " if len(asked) > 1 else "it ", " and ".join(parts))
+            )
+    if clauses:
+        said = "; ".join(f"{where}{how}" for _, where, how in sorted(clauses, key=lambda clause: clause[0]))
+        yield f"{said[0].upper()}{said[1:]}."
+
+
+def _compared(result: TaskResult, other: TaskResult, metric: str) -> str:
+    gain = result.metrics[metric] - other.metrics[metric]
+    paired = result.minus(other).get(metric)
+    if paired is not None and paired.low > 0:
+        return "beats"
+    if paired is not None and paired.high < 0:
+        return "loses to"
+    return "is ahead of" if gain > 0 else "is no better than"
+
+
+def _unsure(standing: str) -> str:
+    return ", which may be chance" if standing == "is ahead of" else ""
+
+
+def _people(model: str) -> str:
+    if model.startswith("frozen "):
+        return f"the untrained space {model.removeprefix('frozen ')}"
+    return "the untrained encoders" if model in UNTRAINED else f"the closed form {model}"
+
+
+def _doubt(asked: Sequence[TaskResult], metric: str) -> Iterator[str]:
+    """How sure the first number is, where few recordings or few queries leave much open."""
+    first = asked[0]
+    groups = first.counts.get("groups", FEW_GROUPS)
+    low, high = first.intervals.get(metric, (math.nan, math.nan))
+    if groups == 1:
+        yield "All queries are of one recording: how sure this is cannot be said."
+    elif groups < FEW_GROUPS or high - low > 2 * _WIDE:
+        few = "only " if groups < FEW_GROUPS else ""
+        range_ = f": the {percent(first.metrics[metric])} may be {100 * low:.0f} to {percent(high)}"
+        yield f"The queries are of {few}{counted(groups, 'recording')}{'' if math.isnan(low) else range_}."
+
+
+def _machine_made(about: Mapping[str, Any]) -> Iterator[str]:
+    if made := about.get("machine_texts"):
+        yield f"A machine made the words that are asked with ({made}): these numbers are no measure against the truth."
