@@ -4,6 +4,7 @@ Tables   about      key, value: format version, media roots, the current fingerp
          sources    one row a media file: where it is and what it looked like when it was read
          clips      one row a clip (`Clip`)
          transcripts  one row a media file and task: what a machine read out of it (`transcripts.py`)
+         own        one row an edit: labels and corrected lines of the user's own (`edits.py`)
          rejects    media and rows set aside, with stage and reason
          latents_*  one table an encoder, vectors_* one a run: append-only batches, so a kill loses one batch at most
 """

@@ -3,6 +3,7 @@ a library or the folder of a run, and one process keeps a library up to date wit
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -14,10 +15,18 @@ from seehear.errors import SeehearError
 from seehear.progress import say
 
 _LEARNING = ".learning"
+PATIENCE = 3.0
+"""Seconds that a lock is waited for: a server holds one for a moment when its user corrects a line."""
+_LOOK = 0.02
+"""Seconds between two looks."""
 
 
 class Busy(Exception):
-    """Another process holds the lock."""
+    """Another process, or another thread of this one, holds the lock."""
+
+
+class BeingWritten(SeehearError):
+    """Another process, or another thread of this one, is writing."""
 
 
 @contextmanager
@@ -38,15 +47,25 @@ def locked(path: Path, *, shared: bool = False, wait: bool = False) -> Iterator[
 
 
 @contextmanager
-def writing(uri: str | Path, *tables: str) -> Iterator[None]:
-    """Alone with a folder, or with some tables of a library while others write other tables. Raises `SeehearError` when
-    another process is at it. Object storage has no such lock."""
+def writing(uri: str | Path, *tables: str, patience: float | None = None) -> Iterator[None]:
+    """Alone with a folder, or with some tables of a library while others write other tables. Raises
+    `BeingWritten` when another process is at it for longer than `patience` seconds, by default `PATIENCE`. Object
+    storage has no such lock."""
     with ExitStack() as held:
         if "://" not in str(uri):
             Path(uri).mkdir(parents=True, exist_ok=True)
-            held.enter_context(_lock(Path(uri), "", shared=bool(tables)))
+            held.enter_context(_lock(Path(uri), "", shared=bool(tables), patience=patience))
             for table in sorted(set(tables)):
-                held.enter_context(_lock(Path(uri), table, shared=False))
+                held.enter_context(_lock(Path(uri), table, shared=False, patience=patience))
+        yield
+
+
+@contextmanager
+def alone_with(uri: str | Path, table: str) -> Iterator[None]:
+    """Alone with a table that may be written whatever else is: for moments, as others wait."""
+    with ExitStack() as held:
+        if "://" not in str(uri):
+            held.enter_context(locked(Path(uri) / f".lock.{table}", wait=True))
         yield
 
 
@@ -93,15 +112,21 @@ def is_learning(uri: str | Path) -> bool:
 
 
 @contextmanager
-def _lock(folder: Path, table: str, *, shared: bool) -> Iterator[None]:
+def _lock(folder: Path, table: str, *, shared: bool, patience: float | None) -> Iterator[None]:
+    until = time.monotonic() + (PATIENCE if patience is None else patience)
     with ExitStack() as held:
-        try:
-            has_locks = held.enter_context(locked(folder / f".lock{table and '.'}{table}", shared=shared))
-        except Busy as error:
-            raise SeehearError(
-                f"{folder} is being written by another process{table and f' ({table})'}: run the same command again "
-                "when that has ended"
-            ) from error
+        while True:
+            try:
+                has_locks = held.enter_context(locked(folder / f".lock{table and '.'}{table}", shared=shared))
+                break
+            except Busy as error:
+                if time.monotonic() < until:
+                    time.sleep(_LOOK)
+                    continue
+                raise BeingWritten(
+                    f"{folder} is being written by another process{table and f' ({table})'}: run the same command "
+                    "again when that has ended"
+                ) from error
         if not has_locks:
             say(f"{folder} is on a file system without locks: let no two processes write it at once")
         yield

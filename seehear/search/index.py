@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -299,14 +299,19 @@ def nearest_approximate(
 # -- full text ---------------------------------------------------------------------------------------------------------
 
 
-def update_fulltext(library: Library) -> int:
-    """`fulltext` has a row (id, item, text) for every text of every clip, and Lance's BM25 index over them."""
+def update_fulltext(library: Library, ids: Collection[str] | None = None) -> int:
+    """`fulltext` has a row (id, item, text) for every text of every clip, and Lance's BM25 index over them; returns how
+    many texts there are. With `ids`, the rows of these clips alone are brought up to date."""
     pa = require("pyarrow")
     schema = pa.schema([("id", pa.string()), ("item", pa.int32()), ("text", pa.string())])
     table = library.ensure(FULLTEXT, schema)
-    rows = table.search().limit(None).to_arrow().to_pydict()
+    only = "" if ids is None else one_of("id", ids)
+    query = table.search().where(only) if only else table.search()
+    rows = query.limit(None).to_arrow().to_pydict()
     have = dict(zip(zip(rows["id"], rows["item"], strict=True), rows["text"], strict=True))
-    want = {(c.id, n): t.text for c in library.clips("array_length(texts) > 0") for n, t in enumerate(c.texts)}
+    some_have = "array_length(texts) > 0"
+    clips = library.clips(f"{only} AND {some_have}" if only else some_have)
+    want = {(c.id, n): t.text for c in clips for n, t in enumerate(c.texts)}
     stale = sorted({key[0] for key, text in have.items() if want.get(key) != text})
     for some in in_batches(stale, 1000):
         table.delete(one_of("id", some))
@@ -314,7 +319,8 @@ def update_fulltext(library: Library) -> int:
     new = [(c, n, text) for (c, n), text in want.items() if c in gone or (c, n) not in have]
     for batch in in_batches(new, 50_000):
         table.add(pa.Table.from_pylist([{"id": c, "item": n, "text": text} for c, n, text in batch], schema=schema))
-    if want and (new or stale or not table.list_indices()):
+    # A search looks through the few rows that came after the index was made: it is not made again for these.
+    if not (only and table.list_indices()) and want and (new or stale or not table.list_indices()):
         fts = require("lancedb.index").FTS
         table.create_index("text", config=fts(base_tokenizer="icu", remove_stop_words=False), replace=True)
     return len(want)

@@ -33,6 +33,7 @@ from seehear.search.filters import Filters
 from seehear.search.index import search_fulltext
 from seehear.search.joining import joined, share_held, telling_words
 from seehear.search.query import PART_MODALITY, Part, SearchSpace, weight_of, words_of
+from seehear.search.unwanted import unwanted
 from seehear.types import Modality
 
 _ROWS = 2000  # best rows of a channel that are looked at
@@ -120,6 +121,7 @@ class MomentSearch:
             if len(allowed.intersection(best)) < max(_DEPTH, 4 * k):
                 allowed = fitting.all
                 found = self._by_vectors(parts, channels, allowed)
+        asked |= unwanted(self.indexes, parts, gap=_GAP)
         known = [c for c in found.keys() | texts.keys() if c in self.clips and c not in asked]
         evidences = {clip: match.evidence + match.others for clip, match in found.items()}
         typed = sum(weight_of(part) for part in parts if words_of(part)) / _whole(parts)

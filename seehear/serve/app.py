@@ -19,7 +19,7 @@ from starlette.requests import ClientDisconnect
 
 from seehear.errors import SeehearError
 from seehear.recipes.standing import Standing
-from seehear.serve import exports, film, films, learning, suggest
+from seehear.serve import exports, film, films, learning, own, suggest
 from seehear.serve.config import ServeConfig
 from seehear.serve.files import TYPES
 from seehear.serve.guard import VIEWS, Guard
@@ -82,7 +82,7 @@ def create_app(
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(ClientDisconnect, _broken_off)
-    topics = (films, film, suggest, exports, learning)
+    topics = (films, film, suggest, exports, learning, own)
     for routes in (_searching, _media, *(topic.routes for topic in topics), _page):
         routes(app)
     return app

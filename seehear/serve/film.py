@@ -17,6 +17,7 @@ from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
 
 from seehear.data.library import Clip, Library, in_batches, one_of, quote, table_name
+from seehear.data.own import as_edited
 from seehear.data.records import COPY_OF
 from seehear.search.background import OpenIndex
 from seehear.search.calibrate import confidence, in_words
@@ -155,7 +156,7 @@ def routes(app: FastAPI) -> None:
 
 
 def film_view(library: Library, folders: Folders, file: str) -> FilmView:
-    clips = _clips(library, file)
+    clips = as_edited(library, _clips(library, file))
     first, entry = clips[0], _entry(library, file)
     files = {m: first.source_of(m) for m in ("video", "audio") if any(clip.has(m) for clip in clips)}
     problem = None

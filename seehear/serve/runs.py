@@ -3,6 +3,7 @@ alone and of all indexes together."""
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import OrderedDict
@@ -145,6 +146,11 @@ class Runs:
                 self._about = dict(sorted(found.items(), key=lambda item: item[1].get("made", ""), reverse=True))
                 self._looked = time.monotonic()
             return self._about
+
+    def renew(self) -> None:
+        """The library is asked again at once: it was written just now."""
+        with self._lock:
+            self._looked = -math.inf
 
     def get(self, name: str = "") -> OpenRun:
         """A run by name, the newest when none is said, a frozen index where there is no run; opened, or opened again

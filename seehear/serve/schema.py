@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Modality = Literal["video", "audio", "text"]
 Kind = Literal["seen", "heard", "spoken", "screen", "text"]
+TextKind = Literal["spoken", "screen", "subtitle", "caption"]
 Words = Literal["strong", "fair", "weak", "nothing close"]
 Name = Annotated[str, Field(max_length=4096, pattern="^[^\\x00]*$")]
 """Of a clip or run, or words; no zero bytes, which no database takes."""
@@ -53,7 +54,7 @@ class QueryFilters(_Strict):
 
 
 class Query(_Strict):
-    parts: list[TextPart | ClipPart | UploadPart] = Field(min_length=1, max_length=8)
+    parts: list[TextPart | ClipPart | UploadPart] = Field(min_length=1, max_length=16)
     run: Name = Field(default="", description="one index alone, by its cosines; all together when not given")
     k: int = Field(default=24, ge=1, le=200)
     kinds: list[Kind] = Field(
@@ -114,8 +115,10 @@ class ProgressView(BaseModel):
 
 class TextView(BaseModel):
     text: str
+    kind: TextKind
     start: float | None
     end: float | None
+    machine: bool = Field(description="a machine heard or read it; else it is the user's own")
 
 
 class ClipView(BaseModel):

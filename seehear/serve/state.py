@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from seehear.data.library import Clip, Library
+from seehear.data.own import as_edited
 from seehear.data.workers import WorkerDied
 from seehear.errors import DecodeError, SeehearError
 from seehear.recipes.indexes import asked_together
@@ -23,6 +24,7 @@ from seehear.search.calibrate import in_words
 from seehear.search.filters import Filters
 from seehear.search.index import versions
 from seehear.serve import jobs, projection, views
+from seehear.serve.applying import Applying
 from seehear.serve.cache import DiskCache, write
 from seehear.serve.catching import CatchUp
 from seehear.serve.config import ServeConfig
@@ -48,6 +50,8 @@ from seehear.serve.uploads import Uploads
 
 _DRAW_SECONDS = 300.0
 _WARM_SECONDS = 20.0
+_LEAST = 0.04
+"""Seconds of a preview, at least: one frame."""
 
 
 class State:
@@ -57,6 +61,7 @@ class State:
         self.quick = Decoders(2, config.decode_seconds)
         self.slow = Decoders(1, _DRAW_SECONDS, patience=60.0)
         self.runs = Runs(library, self.quick, media=config.media, device=config.device)
+        self.own = Applying(library, self.runs.renew)
         self.uploads = Uploads(self.quick, megabytes=config.upload_mb, seconds=config.upload_seconds)
         self.cache = DiskCache(config.cache_folder(library), config.cache_mb)
         self.learning = Learning(self.runs, self.cache)
@@ -89,6 +94,7 @@ class State:
         self.quick.close()
         self.slow.close()
         self.uploads.close()
+        self.own.close()
         # A thread that is inside of C++ when the interpreter ends aborts the process.
         self._warming.join(timeout=_WARM_SECONDS)
 
@@ -151,7 +157,8 @@ class State:
     def views(self, ids: list[str]) -> list[ClipView]:
         """Those that are still there, in the order asked for."""
         clips, folders = projection.clips_in_order(self.runs.library, ids), self.runs.folders
-        return [views.clip_view(clip, folders) for clip in clips if clip is not None]
+        known = as_edited(self.runs.library, [clip for clip in clips if clip is not None])
+        return [views.clip_view(clip, folders) for clip in known]
 
     def file(self, clip: Clip, modality: str) -> Path:
         return self.runs.folders.file(clip, modality)
@@ -256,7 +263,7 @@ class State:
         video = str(self.file(clip, "video")) if clip.has_video and not still else ""
         audio = str(self.file(clip, "audio")) if clip.has_audio else ""
         end = min(end, start + self.config.preview_seconds)
-        if not (start < end and start < clip.end and end > clip.start and (video or audio)):
+        if not (end - start >= _LEAST and start < clip.end and end > clip.start and (video or audio)):
             raise Problem(404, "no_media", f"clip {clip.id!r} has nothing to play")
 
         def make(out: Path) -> None:

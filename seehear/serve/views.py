@@ -8,7 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from seehear.data.library import Clip, Library
+from seehear.data.library import Clip, Library, Text
+from seehear.data.records import TextKind as StoredKind
 from seehear.data.records import printable
 from seehear.recipes.standing import Standing
 from seehear.search.answer import FilmHits, Moment
@@ -16,11 +17,26 @@ from seehear.search.background import kind_of_hit
 from seehear.search.calibrate import in_words
 from seehear.search.query import Hit
 from seehear.serve.files import TYPES, Folders, played_by_browsers
-from seehear.serve.schema import ClipView, FilmMoment, FilmView, HitView, Modality, ProgressView, TextView
+from seehear.serve.schema import (
+    ClipView,
+    FilmMoment,
+    FilmView,
+    HitView,
+    Modality,
+    ProgressView,
+    TextKind,
+    TextView,
+)
 from seehear.space.frozen import FROZEN
 
 _LABELS = 300
 _WAYS = {"video": "what is seen", "audio": "what is heard", "text": "words"}
+_KINDS: Mapping[StoredKind, TextKind] = {
+    "speech": "spoken",
+    "screen": "screen",
+    "subtitle": "subtitle",
+    "caption": "caption",
+}
 _MODALITY_OF: Mapping[str, Modality] = {"seen": "video", "heard": "audio"}
 
 
@@ -37,11 +53,17 @@ def clip_view(clip: Clip, folders: Folders) -> ClipView:
         separate_sound=separate,
         played=all(played_by_browsers(clip.source_of(m)) or (m == "video" and is_still(clip)) for m in files),
         missing=not all(folders.has(clip, m) for m in files),
-        texts=[TextView(text=t.text, start=t.start, end=t.end) for t in clip.texts],
+        texts=[
+            TextView(text=t.text, kind=text_kind(t), start=t.start, end=t.end, machine=bool(t.by)) for t in clip.texts
+        ],
         labels=list(clip.labels),
         group=clip.group,
         split=clip.split,
     )
+
+
+def text_kind(text: Text) -> TextKind:
+    return _KINDS[text.kind or "caption"]
 
 
 def hit_view(hit: Hit, clip: Clip, folders: Folders, sure: float | None) -> HitView:

@@ -62,26 +62,26 @@ class Items:
             self._folder.cleanup()
 
     def samples(self, item: Item, name: str, before: str = "") -> dict[Modality, Sample]:
-        """{modality: what its encoders read}. `before`: put before the words."""
+        """{modality: what its encoders read}. `name`: in errors. `before`: put before the words."""
         given = self._by_kind(item, name)
         start, end = given.pop("start", None), given.pop("end", None)
         samples: dict[Modality, Sample] = {}
         for kind, value in given.items():
             if kind not in KINDS:
-                raise unknown(f"key of {name}", kind, [*KINDS, "start", "end"])
+                raise unknown(f"key of {name or 'the item'}", kind, [*KINDS, "start", "end"])
             m = KINDS[kind]
             if m not in self._encoders:
-                raise SeehearError(f"{name}: this space has no {m} (it has {', '.join(self._encoders)})")
+                raise SeehearError(f"{_where(name)}this space has no {m} (it has {', '.join(self._encoders)})")
             if m in samples:
-                raise SeehearError(f"{name} has both an image and a video: give one")
+                raise SeehearError(f"{name or 'the item'} has both an image and a video: give one")
             if kind == "text":
                 if not isinstance(value, str):
-                    raise SeehearError(f"{name}: text must be a string, not {type(value).__name__}")
+                    raise SeehearError(f"{_where(name)}text must be a string, not {type(value).__name__}")
                 samples[m] = Sample(text=before + value)
             else:
                 samples[m] = _window(self._file(kind, value, name), kind, start, end)
         if not samples:
-            raise SeehearError(f"{name} is empty: give {', '.join(KINDS)}")
+            raise SeehearError(f"{name or 'the item'} is empty: give {', '.join(KINDS)}")
         return samples
 
     def _by_kind(self, item: Item, name: str) -> dict[str, Any]:
@@ -92,7 +92,7 @@ class Items:
         if isinstance(item, os.PathLike):
             kind = _KIND_OF.get(Path(item).suffix.lower())
             if kind is None:
-                raise SeehearError(f"{name}: {os.fspath(item)} is not named as a film, sound or picture")
+                raise SeehearError(f"{_where(name)}{os.fspath(item)} is not named as a film, sound or picture")
             return {kind: item}
         if isinstance(item, Mapping):
             if "array" in item:
@@ -104,7 +104,7 @@ class Items:
             return {"image": item}
         kind = {1: "audio", 2: "audio", 3: "image", 4: "video"}.get(getattr(item, "ndim", 0))
         if kind is None:
-            raise SeehearError(f"{name}: {type(item).__name__} is no text, film, sound or picture")
+            raise SeehearError(f"{_where(name)}{type(item).__name__} is no text, film, sound or picture")
         return {kind: item}
 
     def _file(self, kind: str, value: Any, name: str) -> str:
@@ -116,7 +116,7 @@ class Items:
         try:
             return _WRITE[kind](value, self._path())
         except SeehearError as error:
-            raise SeehearError(f"{name}: {error}") from error
+            raise SeehearError(f"{_where(name)}{error}") from error
 
     def _path(self) -> Path:
         if self._folder is None:
@@ -134,8 +134,13 @@ class Items:
             with urlopen(url, timeout=_DOWNLOAD_SECONDS) as answer, path.open("wb") as file:
                 shutil.copyfileobj(answer, file)
         except (URLError, OSError, ValueError) as error:
-            raise SeehearError(f"{name}: {url} cannot be read: {error}") from error
+            raise SeehearError(f"{_where(name)}{url} cannot be read: {error}") from error
         return str(path)
+
+
+def _where(name: str) -> str:
+    """'item 3: ', at the head of an error; nothing where there is one item only."""
+    return f"{name}: " if name else ""
 
 
 def _is_url(text: str) -> bool:

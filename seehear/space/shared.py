@@ -254,7 +254,7 @@ class SharedSpace:
             Items(self.encoders) as reading,
             progress("encoding", len(items), "inputs") if show_progress_bar else (nullcontext()) as advancing,
         ):
-            names = [f"item {n}" for n in range(len(items))] if len(items) > 1 else ["the item"]
+            names = [f"item {n}" for n in range(len(items))] if len(items) > 1 else [""]
             samples = [reading.samples(item, name, prompt or "") for item, name in zip(items, names, strict=False)]
             vectors_NE = self._encode(samples, batch_size, query=prompt_name == "query" and prompt is None)
             if advancing is not None:

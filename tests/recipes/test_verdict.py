@@ -141,6 +141,9 @@ def test_words_that_a_machine_read_are_not_the_users_own(tmp_path):
     for m in ("video", "text"):
         put_latents(library, f"towers#modality={m}", m, np.ones((N, 6)))
     assert choose(library).recipe == choosing.BIND
+    sign = Text("a sign that the user corrected", 0.0, 1.0, kind="screen")  # nothing is learned from signs
+    library.put_clips([replace(clip, texts=(*clip.texts, sign)) for clip in library.clips()])
+    assert choose(library).recipe == choosing.BIND
     library.put_clips([replace(clip, texts=(*clip.texts, Text("mine"))) for clip in library.clips()])
     assert choose(library).recipe == "fusemix"
 

@@ -359,19 +359,48 @@ def test_a_run_reads_films_and_no_frames(tmp_path):
     assert (again.added, again.removed) == (0, 0)
 
 
-def test_neighbours_that_look_alike_are_one_moment(tmp_path):
-    library = toy.library(tmp_path)
-    spans = {"dog00": (0.0, 5.0), "dog06": (8.0, 12.0), "cat01": (12.0, 15.0), "dog12": (40.0, 45.0)}
+ONE_FILM = {"dog00": (0.0, 5.0), "dog06": (8.0, 12.0), "cat01": (12.0, 15.0), "dog12": (40.0, 45.0)}
+"""Seconds of clips of one film."""
+
+
+def in_one_film(folder):
+    library = toy.library(folder)
     clips = {clip.id: clip for clip in library.clips()}
-    one = "town/dog00.mp4"
-    library.put_clips([replace(clips[i], source=one, start=a, end=b, texts=()) for i, (a, b) in spans.items()])
+    film = [replace(clips[i], source="town/dog00.mp4", start=a, end=b, texts=()) for i, (a, b) in ONE_FILM.items()]
+    library.put_clips(film)
     table = library.vectors("latents", "toy-video")
-    table.remove(f"id IN ({', '.join(map(repr, spans))})")
-    table.append(toy.rows([clip for clip in library.clips() if clip.id in spans], "video"))
-    hits = [hit for hit in indexed(library).search("a dog", k=24, kinds=["seen"]).hits if hit.source == one]
+    table.remove(f"id IN ({', '.join(map(repr, ONE_FILM))})")
+    table.append(toy.rows([clip for clip in library.clips() if clip.id in ONE_FILM], "video"))
+    return indexed(library)
+
+
+def test_neighbours_that_look_alike_are_one_moment(tmp_path):
+    searcher = in_one_film(tmp_path)
+    hits = [hit for hit in searcher.search("a dog", k=24, kinds=["seen"]).hits if hit.source == "town/dog00.mp4"]
     dogs = sorted((hit.start, hit.end) for hit in hits if hit.clip.startswith("dog"))
     assert dogs == [(0.0, 12.0), (40.0, 45.0)]
     assert [hit.start for hit in hits if hit.clip == "cat01"] == [12.0], "another scene is another moment"
+
+
+def test_what_is_not_wanted_goes_with_the_rest_of_its_scene(tmp_path, monkeypatch):
+    searcher = in_one_film(tmp_path)
+    monkeypatch.setattr("seehear.search.unwanted._SAME", 1.1)  # of its scene alone, not what looks the same elsewhere
+    every = {hit.clip for hit in searcher.search("a dog", k=24).hits}
+    left = {hit.clip for hit in searcher.search(["a dog", {"clip": "dog00", "weight": -0.1}], k=24).hits}
+    assert every - left == {"dog00"}, "the other clip of the scene does not take its place"
+    assert "dog06" not in left
+    assert {"cat01", "dog12", "dog18"} <= left
+
+
+def test_what_is_not_wanted_goes_with_what_looks_the_same(searcher):
+    parts = ["a dog", {"clip": "dog00", "weight": -0.1}]
+    assert animals(searcher.search("a dog", k=4)) == ["dog"] * 4
+    found = animals(searcher.search(parts, k=24))
+    assert len(found) == 20
+    assert "dog" not in found
+    liked = searcher.search(["a dog", {"clip": "dog00", "weight": 0.1}], k=24)
+    assert animals(liked)[:3] == ["dog"] * 3
+    assert "dog00" not in {hit.clip for hit in liked.hits}
 
 
 def test_a_library_without_text_is_searched_by_words(tmp_path):

@@ -401,14 +401,17 @@ def test_the_openapi_names_every_address(client):
         "/api/export",
         "/api/films",
         "/api/suggest",
+        "/api/labels",
         "/api/learn",
         "/api/film",
         "/api/heard",
         "/api/loudness",
         "/api/part",
         "/api/progress",
+        "/api/saved",
         "/api/search",
         "/api/status",
+        "/api/texts",
         "/api/uploads",
     }
     assert json.dumps(paths).count('"summary"') >= len(paths)

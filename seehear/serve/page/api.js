@@ -57,6 +57,13 @@ export async function whyNot(path) {
   return response.ok ? null : problemOf(response);
 }
 
+// The user's own: labels, corrected lines, saved searches.
+export const label = (change) => post("/api/labels", change);
+export const correct = (line) => post("/api/texts", line);
+export const undoEdit = (edit) => post("/api/texts", { undo: edit });
+export const savedSearches = () => ask("/api/saved");
+export const saveSearch = (search) => post("/api/saved", search);
+export const deleteSearch = (name) => ask(address("/api/saved", { name }), { method: "DELETE" });
 // Learning from the recordings.
 export const learn = () => ask("/api/learn");
 export const startLearning = () => ask("/api/learn", { method: "POST" });

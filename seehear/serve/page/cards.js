@@ -1,6 +1,7 @@
 // A result as a card, and what can be done with it.
 
 import { clock, h, marked, toast } from "./dom.js";
+import * as own from "./own.js";
 import { Stage } from "./player.js";
 import { saver, selectable, toggle } from "./select.js";
 
@@ -31,6 +32,7 @@ function momentLink(clip, start) {
 export function acts(clip, start, more, first = null) {
   return h("div", { class: "acts" }, first,
     h("button", { type: "button", class: "more", onclick: () => more(clip) }, "More like this"),
+    ...own.acts(clip),
     saver(clip, cardOf),
     h("button", { type: "button", class: "link", onclick: () => copy(momentLink(clip, start)) }, "Copy link"));
 }
@@ -75,17 +77,18 @@ function scored(hit, ranked) {
 const folderAndName = (path) => path.split("/").slice(-2).join("/");
 
 function transcript(clip, stage, query) {
-  const timed = clip.texts.filter((text) => text.start != null).length;
-  if (clip.texts.length < 2 && !timed) return null;
+  if (!clip.texts.length) return null;
   const lines = clip.texts.map((text) => {
     const words = h("span", {}, ...marked(text.text, query));
-    if (text.start == null || !stage.playable) return h("li", {}, words);
+    const line = { clip: clip.id, ...text };
+    const correct = own.correction(words, line);
+    if (text.start == null || !stage.playable) return h("li", {}, words, correct);
     const jump = () => {
       Object.assign(stage, { start: text.start, end: text.end > text.start ? text.end : clip.end }); // that line is heard
       if (stage.media) stage.media.currentTime = text.start - stage.offset;
       if (!stage.media || stage.media.paused) stage.toggle();
     };
-    return h("li", {}, h("button", { type: "button", class: "at", onclick: jump }, clock(text.start)), " ", words);
+    return h("li", {}, h("button", { type: "button", class: "at", onclick: jump }, clock(text.start)), " ", words, correct);
   });
   return h("details", { class: "transcript" }, h("summary", {}, clip.texts.length === 1 ? "Its words" : `All ${clip.texts.length} texts`), h("ul", {}, ...lines));
 }

@@ -52,11 +52,13 @@ function sentence(text) {
 }
 
 let toastTimer;
-export function toast(text) {
+// `act`: {name, run} of a button in it.
+export function toast(text, act = null) {
   let box = $("toast");
   if (!box) document.body.append((box = h("p", { id: "toast", role: "status" })));
-  box.textContent = text;
+  const hide = () => box.classList.remove("shown");
+  box.replaceChildren(text, ...(act ? [h("button", { type: "button", onclick: () => { hide(); act.run(); } }, act.name)] : []));
   box.classList.add("shown");
   clearTimeout(toastTimer);
-  toastTimer = setTimeout(() => box.classList.remove("shown"), 2500);
+  toastTimer = setTimeout(hide, act ? 10000 : 2500);
 }

@@ -3,6 +3,7 @@
 import * as api from "./api.js";
 import { KINDS, copy, filmAddress } from "./cards.js";
 import { clock, h, many, problemBox } from "./dom.js";
+import { correction, labels } from "./own.js";
 import { Photo } from "./photo.js";
 import { Playback } from "./playback.js";
 import { Timeline, svg, waveform } from "./timeline.js";
@@ -85,7 +86,8 @@ class FilmView {
   heading() {
     const { film } = this;
     const waiting = film.scenes.filter((scene) => !scene.searchable).length;
-    const labels = [...new Set(film.scenes.flatMap((scene) => scene.labels))];
+    this.tags = h("p", { class: "labels" });
+    this.showTags();
     const size = film.bytes ? sized(film.bytes) : "";
     const date = film.changed ? new Date(film.changed).toLocaleDateString([], { dateStyle: "medium" }) : "";
     const facts = [film.folder, this.lasts ? clock(Math.round(film.seconds)) : "", film.width ? `${film.width} × ${film.height}` : "", size, date];
@@ -96,10 +98,23 @@ class FilmView {
     return h("div", { class: "film-head" },
       h("button", { type: "button", class: "back", "aria-label": "Back", title: "Back (Esc)", onclick: () => this.leave() }, "←"),
       h("div", {}, h("h2", {}, film.name), h("p", { class: "soft" }, facts.filter(Boolean).join(" · ")),
-        labels.length ? h("p", { class: "labels" }, ...labels.slice(0, 12).map((label) => h("span", { class: "tag" }, label))) : null,
+        this.tags,
         film.also.length ? h("p", { class: "soft" }, `also in ${film.also.join(", ")}`) : null,
         waiting ? h("p", { class: "soft" }, film.scenes.length === 1 ? "Not indexed yet: no search finds it." : `${waiting} of ${many(film.scenes.length, "scene")} not indexed yet: no search finds them.`) : null),
-      h("div", { class: "film-acts" }, this.like, film.problem || film.kind === "text" ? null : save, this.link));
+      h("div", { class: "film-acts" }, this.like, h("button", { type: "button", onclick: (event) => this.label(event.currentTarget) }, "Labels"), film.problem || film.kind === "text" ? null : save, this.link));
+  }
+
+  showTags() {
+    const names = [...new Set(this.film.scenes.flatMap((scene) => scene.labels))];
+    this.tags.replaceChildren(...names.slice(0, 12).map((name) => h("span", { class: "tag" }, name)));
+  }
+
+  // Of the scene on show.
+  label(from) {
+    const { scenes } = this.film;
+    const scene = scenes[this.lasts ? this.sceneAt(this.playback?.now || 0) : 0];
+    const name = this.lasts && scenes.length > 1 ? `Labels of the scene at ${clock(Math.floor(scene.start))}` : "Labels";
+    labels(scene, from, { name, changed: () => this.showTags() });
   }
 
   controls() {
@@ -138,7 +153,10 @@ class FilmView {
     if (!texts.length) return null;
     const name = { screen: "Written in it", spoken: "Spoken", subtitle: "Subtitles", caption: "Caption" };
     const kinds = [...new Set(texts.map((text) => text.kind))];
-    return h("section", { class: "said", "aria-label": "Texts" }, ...kinds.flatMap((kind) => [h("h3", { class: kind }, name[kind]), ...texts.filter((text) => text.kind === kind).map((text) => h("p", {}, text.text))]));
+    return h("section", { class: "said", "aria-label": "Texts" }, ...kinds.flatMap((kind) => [h("h3", { class: kind }, name[kind]), ...texts.filter((text) => text.kind === kind).map((text) => {
+      const said = h("span", {}, text.text);
+      return h("p", {}, said, correction(said, text));
+    })]));
   }
 
   // -- what comes later --------------------------------------------------------------------------------------------------

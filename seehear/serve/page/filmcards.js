@@ -2,6 +2,7 @@
 
 import { acts, aside, cardOf, filmAddress, KINDS } from "./cards.js";
 import { clock, h, many, marked } from "./dom.js";
+import { correction } from "./own.js";
 import { Stage } from "./player.js";
 
 const SECTIONS = { video: ["film"], picture: ["photo"], sound: ["sound"], text: ["text"] };
@@ -61,11 +62,16 @@ function filmCard(film, { query, more, sure }) {
     h("div", { class: "body" },
       h("h3", { class: "title" }, h("a", { href: link }, title)),
       h("p", { class: "where" }, h("span", { class: "path", title: film.source }, folder(film.source)), ...aside(film.clip)),
-      h("ol", { class: "moments" }, ...film.hits.map((hit) => h("li", {}, momentRow(hit, query, play, sure)))),
+      h("ol", { class: "moments" }, ...film.hits.map((hit) => h("li", {}, ...correctable(momentRow(hit, query, play, sure), hit, hit.clip)))),
       also(film), note, acts(film.clip, best.start, more, h("a", { href: link }, "Open film"))),
     strip(film, play));
   widens(element);
   return element;
+}
+
+// An element that shows the text of a hit, and the button that corrects it.
+function correctable(element, hit, clip) {
+  return ["seen", "heard"].includes(hit.kind) || !hit.text ? [element] : [element, correction(element, { clip, text: hit.text })];
 }
 
 // What is seen or heard is shown by the picture: the clip's text need not be about it.
@@ -92,7 +98,7 @@ function fileCard(film, { query, more, sure }) {
     h("div", { class: "body" },
       title ? h("h3", { class: "title" }, h("a", { href: link }, title)) : null,
       h("p", { class: "score" }, h("span", { class: `mod ${hit.kind}` }, KINDS[hit.kind]), sure(hit)),
-      hit.text ? h("p", { class: ["seen", "heard"].includes(hit.kind) ? "words soft" : "words" }, ...marked(hit.text, query)) : null,
+      ...(hit.text ? correctable(h("p", { class: ["seen", "heard"].includes(hit.kind) ? "words soft" : "words" }, ...marked(hit.text, query)), hit, clip.id) : []),
       h("p", { class: "where" }, h("span", { class: "path", title: film.source }, folder(film.source)), ...aside(clip)),
       also(film), stage.note, acts(clip, hit.start, more)));
   return element;

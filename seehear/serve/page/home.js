@@ -3,6 +3,7 @@
 import * as api from "./api.js";
 import { h, many } from "./dom.js";
 import { Grid, kept, PART } from "./grid.js";
+import { savedSearches } from "./own.js";
 
 export const KEYS = [[["↑", "↓", "←", "→"], "move through the grid"], [["Enter"], "open the film or photo"]];
 
@@ -15,7 +16,7 @@ export async function show(outlet, params, shell) {
   const [list, now] = await Promise.all([api.films(kept.by, 0, PART), api.progress().catch(() => null)]);
   const head = new Head(shell, (by) => { kept.by = by; kept.at = 0; refresh(true); });
   const mine = (grid = new Grid(shell));
-  outlet.append(head.element, mine.element);
+  outlet.append(head.element, savedSearches(), mine.element);
   draw(list, now);
   let timer = setTimeout(watch, 2500);
   return () => {

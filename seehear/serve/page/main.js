@@ -2,6 +2,7 @@
 
 import * as api from "./api.js";
 import { $, h, many, nameOf, problemBox, toast } from "./dom.js";
+import * as own from "./own.js";
 import { stop } from "./player.js";
 import * as results from "./results.js";
 import * as router from "./router.js";
@@ -32,6 +33,11 @@ const shell = {
     const params = asked();
     for (const name of ["q", "like", "added"]) params.delete(name);
     params.set("like", clip.id);
+    results.nameClip(clip);
+    return router.go(address(params));
+  },
+  // What is asked for with a clip added that it is to be more or less like.
+  refine(clip, params) {
     results.nameClip(clip);
     return router.go(address(params));
   },
@@ -180,6 +186,7 @@ async function main() {
     shell.problem(problem);
     return;
   }
+  own.connect(shell);
   prepare();
   listen();
   showProgress();

@@ -4,6 +4,7 @@ import * as api from "./api.js";
 import { card, cardKeys, cardOf, KINDS } from "./cards.js";
 import { $, clock, h, many, nameOf, problemBox } from "./dom.js";
 import { counted, sections } from "./filmcards.js";
+import { moreOf, saveButton, weightOf as weightOfClip } from "./own.js";
 import { stop } from "./player.js";
 
 export { cardKeys as keys };
@@ -40,14 +41,14 @@ export function addFile(file) {
 
 export function nameClip(clip) {
   names.set(clip.id, clip.texts[0]?.text || clip.source);
-  weights.delete(`clip ${clip.id}`);
+  weights.delete(`like ${clip.id}`);
 }
 
 export async function show(outlet, params, given) {
   shell = given;
   outlet.append(
     h("ul", { id: "parts", "aria-label": "What is searched for" }), filterForm(),
-    h("p", { id: "said", role: "status", "aria-live": "polite" }),
+    h("div", { class: "saying" }, h("p", { id: "said", role: "status", "aria-live": "polite" }), saveButton()),
     h("section", { id: "moment", "aria-label": "The moment", hidden: true }),
     h("section", { id: "results", "aria-label": "Results" }));
   await update(params);
@@ -62,6 +63,7 @@ export async function update(params) {
   shell.title(asked());
   $("moment").hidden = true;
   $("moment").replaceChildren();
+  $("save").hidden = params.has("clip");
   if (params.has("clip")) return showMoment(params.get("clip"), Number(params.get("t") ?? NaN));
   return search();
 }
@@ -71,9 +73,12 @@ export async function update(params) {
 function readParts(params) {
   const text = (params.get("q") || "").trim();
   parts = text ? [{ key: "text", name: `“${text}”`, text }] : [];
-  for (const clip of params.getAll("like")) parts.push({ key: `clip ${clip}`, name: names.get(clip) || clip, clip });
+  for (const how of ["like", "unlike"]) {
+    const clips = params.getAll(how);
+    for (const clip of clips) parts.push({ key: `${how} ${clip}`, name: names.get(clip) || clip, clip, how, usual: weightOfClip(how, clips.length) });
+  }
   for (const name of params.getAll("added")) parts.push({ key: `file ${name}`, name, ...files.get(name) });
-  for (const part of parts) part.weight = weights.get(part.key) ?? 1;
+  for (const part of parts) part.weight = weights.get(part.key) ?? part.usual ?? 1;
 }
 
 function readFilters(params) {
@@ -96,7 +101,7 @@ function ask() {
   const given = new URLSearchParams();
   if ($("q").value.trim()) given.set("q", $("q").value.trim());
   for (const part of parts) {
-    if (part.clip) given.append("like", part.clip);
+    if (part.clip) given.append(part.how, part.clip);
     else if (!part.text) given.append("added", part.name);
   }
   for (const name of [...FIELDS, "run", "with"]) if ($(name).value) given.set(name, $(name).value);
@@ -194,7 +199,7 @@ function summary({ hits, films, words, milliseconds }) {
 
 // What is searched for, for a sentence.
 function asked() {
-  return parts.map((part) => part.text || `like ${part.name}`).join(" + ");
+  return parts.map((part) => part.text || `${part.how === "unlike" ? "not" : "like"} ${part.name}`).join(" + ");
 }
 
 function column(answer, other) {
@@ -203,7 +208,7 @@ function column(answer, other) {
   const count = (answer.films || answer.hits).length;
   if (answer.problem) part.append(problemBox(answer.problem));
   else if (!count) part.append(h("div", { class: "nothing" }, h("p", {}, "Nothing found: the filters leave nothing."), h("button", { type: "button", class: "go", onclick: clearFilters }, "Clear filters")));
-  else if (answer.films) part.append(...sections(answer, { query: $("q").value, more: shell.like }));
+  else if (answer.films) part.append(...sections(answer, { query: $("q").value, more: moreOf }));
   else part.append(h("ol", { class: "cards" }, ...answer.hits.map((hit, n) => clipCard(hit, n, other))));
   if (count === shownK && shownK < MOST) part.append(h("button", { type: "button", class: "go further", onclick: () => search({ k: Math.min(MOST, shownK * 2) }) }, "Show more"));
   return part;
@@ -212,7 +217,7 @@ function column(answer, other) {
 function clipCard(hit, n, other) {
   const there = other?.places.get(hit.clip.id);
   const note = other ? (there ? `${other.name}: ${there === n + 1 ? "the same place" : `place ${there}`}` : `${other.name}: not in its first ${shownK}`) : "";
-  return card(hit, { query: $("q").value, more: shell.like, other: note, rank: n + 1, ranked: $("hybrid").checked });
+  return card(hit, { query: $("q").value, more: moreOf, other: note, rank: n + 1, ranked: $("hybrid").checked });
 }
 
 async function showMoment(id, time) {
@@ -236,12 +241,12 @@ function showParts() {
   const weigh = parts.length > 1;
   $("parts").replaceChildren(...parts.filter((part) => weigh || !part.text).map((part) => {
     const remove = part.text ? null : h("button", { type: "button", class: "remove", "aria-label": `Remove ${part.name}`, onclick: () => { parts = parts.filter((one) => one !== part); ask(); } }, "×");
-    return h("li", { "data-text": Boolean(part.text) }, face(part), h("span", { class: "name" }, part.clip ? `like ${part.name}` : part.name), sides(part), weigh ? weightOf(part) : null, remove);
+    return h("li", { "data-text": Boolean(part.text) }, face(part), h("span", { class: "name" }, part.clip ? `${part.how === "unlike" ? "not" : "like"} ${part.name}` : part.name), sides(part), weigh && part.how !== "unlike" ? weightOf(part) : null, remove);
   }));
 }
 
 function weightOf(part) {
-  const number = h("output", {}, `×${part.weight}`);
+  const number = h("output", {}, `×${Math.round(10 * part.weight) / 10}`);
   const slider = h("input", { type: "range", min: "-1", max: "2", step: "0.1", value: part.weight, "aria-label": `Weight of ${part.text ? "the words" : part.name}`,
     oninput: () => { number.textContent = `×${slider.value}`; part.weight = Number(slider.value); weights.set(part.key, part.weight); }, onchange: () => search() });
   return h("span", { class: "weight" }, slider, number);

@@ -1,6 +1,7 @@
 // The texts of a file by time: they follow the playback, are searched, and play where they are clicked.
 
 import { clock, h, many } from "./dom.js";
+import { correction } from "./own.js";
 
 const KINDS = { spoken: "Spoken", subtitle: "Subtitles", screen: "On screen", caption: "Captions" };
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
@@ -31,10 +32,11 @@ export class Transcript {
 
   item(text, seek) {
     const words = h("span", { class: "text" }, text.text);
-    const label = text.machine ? null : h("span", { class: "own", title: "Your own, not a machine's" }, "yours");
-    return h("li", { class: text.kind, "data-clip": text.clip },
-      h("button", { type: "button", onclick: () => { this.follow(true); seek(text.start); } },
-        h("time", {}, clock(Math.floor(text.start))), h("i", { title: KINDS[text.kind] }), words, text.kind === "subtitle" ? null : label));
+    const label = h("span", { class: "own", title: "Your own, not a machine's", hidden: text.machine }, "yours");
+    const row = h("button", { type: "button", onclick: () => { this.follow(true); seek(text.start); } },
+      h("time", {}, clock(Math.floor(text.start))), h("i", { title: KINDS[text.kind] }), words, text.kind === "subtitle" ? null : label);
+    const correct = correction(row, text, { opened: () => this.follow(false), changed: () => { label.hidden = text.machine; } });
+    return h("li", { class: text.kind, "data-clip": text.clip }, row, correct);
   }
 
   // One for each kind, where there are several: which lines are shown.
