@@ -177,8 +177,10 @@ def _compare(
     if verdict is None:
         return None, trained, inputs.facts(trained)
     learned = verdict.best == CLOSED_FORM and keep_best and start is not None
-    # Without learning the library is searched by its frozen space; where it has none, nothing could be asked.
-    before = next((others[standing.name] for standing in verdict.standings if standing.name in spaces), {})
+    # Without learning the library is searched by its frozen spaces, each direction by the best that knows it.
+    before: Directions = {}
+    for standing in verdict.standings:
+        before = {**others[standing.name], **before} if standing.name in spaces else before
     better, worse = examples(before, closed if learned else ours, clips.ids.tolist())
     verdict = replace(verdict, better=better, worse=worse)
     if keep_best and verdict.best in spaces:

@@ -105,14 +105,14 @@ def _first(verdict: Mapping[str, Any]) -> bool:
 def _directions(verdict: Mapping[str, Any], kept: str) -> list[DirectionView]:
     """Those that were asked often enough to say something, in the order of `_FOUND`."""
     models, place = verdict["models"], 0 if _first(verdict) else 1
-    before = next((model for name, model in models.items() if name.startswith(FROZEN_SPACE)), None)
+    frozen = [model["directions"] for name, model in models.items() if name.startswith(FROZEN_SPACE)]
     shares, asked = models[kept]["directions"], verdict["asked"]
     often = [d for d in _FOUND if d in shares and asked[d] >= min(_ASKED, max(asked.values()))]
     return [
         DirectionView(
             what=_FOUND[direction],
             asked=asked[direction],
-            before=before["directions"][direction][place] if before and direction in before["directions"] else None,
+            before=max((known[direction][place] for known in frozen if direction in known), default=None),
             after=shares[direction][place],
         )
         for direction in often

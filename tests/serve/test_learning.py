@@ -210,6 +210,7 @@ def test_an_error_is_one_line(trial):
 
 
 def test_who_learns_in_a_terminal_is_alone(trial):
+    trial.until(lambda now: now["cost"])  # a process that is just being forked would hold this one's lock too
     with learning(str(trial.folder / "lib")):
         assert trial.get()["state"] == "elsewhere"
         refused = trial.client.post("/api/learn")
