@@ -12,7 +12,7 @@ NASTY = '<img src=x onerror="alert(1)">'
 COST = {"seconds": 240.0, "memory_bytes": 9e8, "disk_bytes": 4e7, "fits": True}
 COST["line"] = "about 4 minutes at most, 900 MB of memory and 40 MB on disk"
 READY = {"state": "ready", "why": "157 clips with picture and sound", "needed": "", "cost": COST}
-READY |= {"working": None, "problem": "", "verdict": None}
+READY |= {"unknown": "", "working": None, "problem": "", "verdict": None}
 WORKING = {"step": "learning", "done": 1000, "total": 4000, "seconds_left": 90.0}
 WORKING["line"] = "learning, 1,000 of 4,000 steps, at most 1:30 left"
 EXAMPLE = {"what": "Pictures found by words", "clip": "nowhere", "asked": "text", "text": NASTY, "source": "a/b.mp4"}
