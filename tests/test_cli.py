@@ -102,6 +102,14 @@ def test_windows_is_refused_in_one_line(capsys, monkeypatch):
         (("leakage", "lib", "--threshold", "2"), "threshold must be in [-1, 1]; got 2"),
         (("reconstruct", "run", "clip", "--start", "-1"), "start must be at least 0; got -1"),
         (("study", "encodrs", "lib"), "did you mean 'encoders'"),
+        (("study", "data", "lib", "--model", "lineer"), "did you mean 'linear'"),
+        (("study", "selection", "lib", "--model", "x"), "unknown model 'x'"),
+        (("study", "encoders", "lib", "--model", "x"), "unknown model 'x'"),
+        (("leakage", "lib", "--split", "tset"), "did you mean 'test'"),
+        (("generate", "run", "--text", "a", "--out", "x.mp4"), "the name of a picture ends in .png"),
+        (("generate", "run"), "nothing to paint"),
+        (("reconstruct", "run", "clip", "--start", "3", "--end", "2"), "--end 2 is not after --start 3"),
+        (("reconstruct", "run", "gone.mp4"), "no file gone.mp4"),
     ],
 )
 def test_a_mistake_is_one_line_and_status_2(capsys, tmp_path, monkeypatch, words, said):

@@ -12,11 +12,14 @@ from seehear import distributed
 from seehear.commands.parsing import Flat, command_line, show
 from seehear.data.library import Library
 from seehear.encoders.base import Sample
-from seehear.errors import SeehearError, check_range
+from seehear.errors import SeehearError, check_range, near, require
 from seehear.recipes.evaluate import trained_on
-from seehear.recipes.generate import Generated, GenerateOptions, generate, save_pictures
+from seehear.recipes.generate import KINDS, Generated, GenerateOptions, generate, save_pictures
 from seehear.recipes.painting import FOLDER, PainterOptions, learn_painter
 from seehear.recipes.reconstruct import ReconstructOptions, reconstruct, save_reconstruction
+from seehear.space import model_folder, read_config
+
+_PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".pdf", ".svg")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +51,9 @@ class Generate:
     json: bool = False
     """Print the result as JSON."""
 
+    def __post_init__(self) -> None:
+        _check_picture(self.out)
+
     def run(self) -> None:
         query, library = self._query(), Library.open(self.library or trained_on(self.run_folder))
         plain: dict[str, Any] = {}
@@ -72,7 +78,21 @@ class Generate:
             if path is not None and not path.is_file():
                 raise SeehearError(f"no file {path}")
         given = {"text": self.text, "audio": self.audio, "image": self.image}
-        return {kind: str(value) for kind, value in given.items() if value}
+        query = {kind: str(value) for kind, value in given.items() if value}
+        if not query and not self.learn:
+            raise SeehearError("nothing to paint: give --audio, --text or --image")
+        known = read_config(model_folder(self.run_folder))["encoders"] if self.run_folder.is_dir() else ()
+        for kind in query:  # before a painter is learned, which takes minutes
+            if known and KINDS[kind] not in known:
+                raise SeehearError(f"--{kind}: {self.run_folder} knows no {KINDS[kind]} (it has {', '.join(known)})")
+        return query
+
+
+def _check_picture(out: Path) -> None:
+    """What is drawn last, checked first: the ending, and what draws it."""
+    if out.suffix.lower() not in _PICTURES:
+        raise SeehearError(f"--out {out}: the name of a picture ends in {', '.join(_PICTURES)}")
+    require("matplotlib.figure", "studies")
 
 
 def _plain(made: Generated, paths: list[Path]) -> dict[str, Any]:
@@ -116,8 +136,13 @@ class Reconstruct:
 
     def __post_init__(self) -> None:
         check_range(self, "[0, inf)", "start", "end")
+        if 0 < self.end <= self.start:
+            raise SeehearError(f"--end {self.end:g} is not after --start {self.start:g}")
+        _check_picture(self.out)
 
     def run(self) -> None:
+        if not self.clip.is_file():
+            raise SeehearError(f"no file {self.clip}{near(self.clip)}")
         window = Sample(path=str(self.clip), start=self.start, end=self.end)
         made = reconstruct(self.run_folder, window, self.options, device=self.device)
         paths = save_reconstruction(made, self.out)

@@ -13,9 +13,9 @@ from tyro.conf import Positional
 
 from seehear import distributed
 from seehear.commands.parsing import Flat, command_line, show
-from seehear.data.library import Library
+from seehear.data.library import SPLITS, Library
 from seehear.data.workers import cores
-from seehear.errors import SeehearError, check_range
+from seehear.errors import SeehearError, check_range, unknown
 from seehear.evaluation.report import JSON_NAME, compare_runs
 from seehear.evaluation.report import Report as Evaluated
 from seehear.evaluation.results import MAIN
@@ -281,6 +281,8 @@ class Leakage:
     """Print every pair as JSON."""
 
     def __post_init__(self) -> None:
+        if self.split not in SPLITS:
+            raise unknown("split", self.split, SPLITS)
         check_range(self, "[-1, 1]", "threshold")
         check_range(self, "[0, inf)", "workers")
 

@@ -153,8 +153,9 @@ def edits_by_file(edits: Iterable[Edit], sources: Mapping[str, Source]) -> dict[
     of_content: dict[str, list[Edit]] = {}
     of_name: dict[str, list[Edit]] = {}
     for edit in edits:
-        of_content.setdefault(edit.content, []).append(edit)
-        of_name.setdefault(edit.source, []).append(edit)
+        if edit.source:  # not of a row of text alone
+            of_content.setdefault(edit.content, []).append(edit)
+            of_name.setdefault(edit.source, []).append(edit)
     found: dict[str, list[Edit]] = {}
     if not of_content:
         return found
@@ -175,9 +176,13 @@ def edited(clips: Sequence[Clip], edits: Sequence[Edit], sources: Mapping[str, S
     windows: dict[str, set[tuple[float, float]]] = {}
     for clip in clips:
         windows.setdefault(clip.source, set()).add((clip.start, clip.end))
+    of_row: dict[str, list[Edit]] = {}
+    for edit in edits:
+        if edit.clip:
+            of_row.setdefault(edit.clip, []).append(edit)
     found = []
     for clip in clips:
-        own = of_file.get(clip.source, []) if clip.source else [e for e in edits if e.clip and e.clip == clip.id]
+        own = of_file.get(clip.source, []) if clip.source else of_row.get(clip.id, [])
         for edit in own:
             if edit.what == "label":
                 if _labels(edit, clip, windows[clip.source]):

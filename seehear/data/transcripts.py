@@ -87,8 +87,11 @@ def read_transcripts(library: Library, sources: Iterable[str] | None = None) -> 
     return sorted(map(_transcript, rows), key=lambda t: (t.source, t.task))
 
 
-def unread(library: Library, task: Literal["speech", "screen"]) -> dict[str, float]:
-    """Media files that have no transcript of a task by any model, with their seconds, a picture counting as one."""
+def unread(
+    library: Library, task: Literal["speech", "screen"], sources: Mapping[str, Source] | None = None
+) -> dict[str, float]:
+    """Media files that have no transcript of a task by any model, with their seconds, a picture counting as one.
+    `sources`: the library's, where they have been read."""
     read: set[tuple[str, str]] = set()
     if _TABLE in library.tables():
         query = library.table(_TABLE).search().where(f"task = {quote(task)}").select(["source", "content"])
@@ -97,7 +100,7 @@ def unread(library: Library, task: Literal["speech", "screen"]) -> dict[str, flo
     kinds, fact = (("video", "audio"), "rate") if task == "speech" else (("video", "picture"), "width")
     return {
         source.source: max(1.0, source.duration)
-        for source in library.sources().values()
+        for source in (library.sources() if sources is None else sources).values()
         if source.info.get("kind") in kinds and fact in source.info and COPY_OF not in source.info
         if (source.source, source.fingerprint) not in read
     }

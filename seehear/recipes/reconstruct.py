@@ -76,7 +76,7 @@ def reconstruct(run: str | Path, clip: Sample, options: ReconstructOptions, *, d
     method, _, shown = load_method(run)
     if shown is None:
         raise SeehearError(f"{method.name} reads the latents of encoders: it has no pictures or sounds to tell")
-    at = pick(device)
+    method, at = masked_autoencoder(method), pick(device)
     return reconstruction(method.eval().to(at), _batch(clip, shown.raw, at), options)
 
 

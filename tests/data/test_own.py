@@ -207,6 +207,7 @@ def test_edits_of_a_row_of_text_outlive_its_manifest(folder, library):
     label(library, "rows.csv#r1", "dog")
     correct(library, "rows.csv#r1", "a dog barks", "two dogs bark")
     assert settle_edits(library) == ["rows.csv#r1"]
+    assert labels(folder / "lib")[FIRST] == []
     table.write_text("id,file,text\nr1,,a dog barks\nr2,,a cat\n")
     prepare(table, folder / "lib", FIXED)
     assert said(folder / "lib")["rows.csv#r1"] == ["two dogs bark"]

@@ -139,6 +139,7 @@ def test_arrows_move_and_enter_opens(browser, address):  # noqa: F811
         page.wait_for_url("**/film?file=trips%2Ffilm+1.mp4")
 
 
+@pytest.mark.slow
 def test_going_back_finds_the_place_again(browser, address):  # noqa: F811
     films = [film(n) for n in range(1000)]
     with opened(browser, address, viewport=WIDE, refusals=True) as page:  # the film is made up
@@ -155,7 +156,7 @@ def test_going_back_finds_the_place_again(browser, address):  # noqa: F811
         until(page, f"{here} === '{place}' && scrollY === 20000")
 
 
-@pytest.mark.parametrize("name", ["train.mp4", "morning.avi"], ids=["played", "made playable"])
+@pytest.mark.parametrize("name", ["train.mp4", pytest.param("morning.avi", marks=pytest.mark.slow)])
 def test_a_film_plays_silently_under_the_pointer(browser, address, name):  # noqa: F811
     with opened(browser, address, viewport=WIDE) as page:
         go(page)
@@ -169,6 +170,7 @@ def test_a_film_plays_silently_under_the_pointer(browser, address, name):  # noq
         until(page, "!document.querySelector('#films video')")
 
 
+@pytest.mark.slow
 def test_nothing_plays_where_motion_is_unwanted(browser, address):  # noqa: F811
     with opened(browser, address, viewport=WIDE, reduced_motion="reduce") as page:
         serve(page, [film(0)])
@@ -197,9 +199,13 @@ def test_a_list_that_changed_is_shown_again_and_keeps_its_place(browser, address
 @pytest.mark.parametrize(
     ("progress", "said"),
     [
-        (None, "Give the library a folder of media"),
+        pytest.param(None, "Give the library a folder of media", marks=pytest.mark.slow),
         ({"state": "working", "step": "looking", "line": "looking"}, "appear here as they are found"),
-        ({"state": "waiting", "step": "", "line": "/x has no video yet: waiting for files"}, "waiting for files"),
+        pytest.param(
+            {"state": "waiting", "step": "", "line": "/x has no video yet: waiting for files"},
+            "waiting for files",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_without_files_home_says_what_happens(browser, address, progress, said):  # noqa: F811

@@ -62,9 +62,11 @@ def finetune(
         scratch=settings.scratch,
         seed=settings.train.seed,
     )
-    scored = _usable(parts["val"], classes, several=several)
+    scored, tested = (_usable(parts[split], classes, several=several) for split in ("val", "test"))
     if distributed.rank() == 0:
         say(_about(made, parts, label))
+        if tested is None:
+            say("no test clips with these labels: the classifier is trained, and nothing is measured")
     result = fit(
         made,
         LabelledMedia(train, classes, drawn=(settings.drawn or len(train)) if settings.balanced else 0),
@@ -79,9 +81,7 @@ def finetune(
         return None
     made.eval()
     _save(folder, made, InputSpec(raw=raw, windows=settings.windows, crops=settings.crops), result, label)
-    tested = _usable(parts["test"], classes, several=several)
     if tested is None:
-        say("no test clips with these labels: nothing is measured")
         return None
     found = measured(made, tested, settings, label=label)
     about = provenance(command) | {"code_revision": code_revision(), "dataset_name": library.uri}

@@ -32,7 +32,7 @@ from seehear.recipes.studies import figure
 from seehear.recipes.studies.crossfit import held_out_retrieval
 from seehear.recipes.studies.grid import Cell, Result, run_grid
 from seehear.recipes.studies.table import Estimate, Row, Study, Table, estimate, tabulate
-from seehear.recipes.studies.trained import about_data, latents_of, measured, only
+from seehear.recipes.studies.trained import about_data, check_held_out, check_model, latents_of, measured, only
 from seehear.types import Modality
 
 PREDICTORS = ("CCA MRR", "mutual k-NN", "CKA")
@@ -57,6 +57,7 @@ class EncoderStudyOptions:
 
     def __post_init__(self) -> None:
         check_range(self, "[1, inf)", "clips", "neighbours", "seeds")
+        check_model(self.model)
 
 
 def encoder_study(library: Library, folder: Path, options: EncoderStudyOptions | None = None) -> Study:
@@ -69,6 +70,8 @@ def encoder_study(library: Library, folder: Path, options: EncoderStudyOptions |
 def encoder_pairs(data: LatentData, folder: Path, options: EncoderStudyOptions) -> Study:
     """The same for latents that are at hand, several encoders of a modality side by side."""
     pairs = _pairs(data)
+    if options.check:
+        check_held_out(data)
     about = about_data(data) | {"study": "encoders", "clips": options.clips, "neighbours": options.neighbours}
     cells = [cell for cell, _ in pairs]
     chosen = {json.dumps(cell): encoders for cell, encoders in pairs}

@@ -24,7 +24,16 @@ from seehear.recipes.studies import figure
 from seehear.recipes.studies.curve import FEWEST, Curve, Forecast, fit_curve
 from seehear.recipes.studies.grid import Cell, Result, run_grid
 from seehear.recipes.studies.table import Estimate, Study, estimate, tabulate
-from seehear.recipes.studies.trained import MEASURES, about_data, latents_of, measured, training_part, training_rows
+from seehear.recipes.studies.trained import (
+    MEASURES,
+    about_data,
+    check_held_out,
+    check_model,
+    latents_of,
+    measured,
+    training_part,
+    training_rows,
+)
 
 _SMALLEST = 30  # pairs that a covariance can be taken of at all
 _TIMES = 10
@@ -51,6 +60,7 @@ class DataStudyOptions:
 
     def __post_init__(self) -> None:
         check_range(self, "[1, inf)", "seeds", "sizes")
+        check_model(self.model)
         if self.measure not in MEASURES:
             raise SeehearError(f"unknown measure {self.measure!r} (known: {', '.join(MEASURES)})")
 
@@ -64,6 +74,7 @@ def data_study(library: Library, folder: Path, options: DataStudyOptions | None 
 
 def learning_curve(data: LatentData, folder: Path, options: DataStudyOptions) -> Study:
     """The same for latents that are at hand."""
+    check_held_out(data)
     rows = training_rows(data)
     halved = (len(rows) // 2**i for i in reversed(range(6)))
     sizes = tuple(sorted(options.sizes)) or tuple(size for size in halved if size >= _SMALLEST)

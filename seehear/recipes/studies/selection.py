@@ -28,7 +28,15 @@ from seehear.recipes.studies.crossfit import agreement
 from seehear.recipes.studies.grid import Cell, Result, Value, run_grid
 from seehear.recipes.studies.kdpp import greedy_kdpp
 from seehear.recipes.studies.table import Study, Table, tabulate
-from seehear.recipes.studies.trained import about_data, latents_of, measured, training_part, training_rows
+from seehear.recipes.studies.trained import (
+    about_data,
+    check_held_out,
+    check_model,
+    latents_of,
+    measured,
+    training_part,
+    training_rows,
+)
 from seehear.train.files import write_text
 from seehear.types import Modality
 
@@ -155,6 +163,7 @@ class SelectionStudyOptions:
     def __post_init__(self) -> None:
         check_range(self, "[1, inf)", "seeds", "sizes")
         check_range(self, "(0, 1]", "share")
+        check_model(self.model)
 
 
 def selection_study(library: Library, folder: Path, options: SelectionStudyOptions | None = None) -> Study:
@@ -162,8 +171,11 @@ def selection_study(library: Library, folder: Path, options: SelectionStudyOptio
     figure.require_figures()
     options = options or SelectionStudyOptions()
     data = latents_of(library, options.encoders)
+    check_held_out(data)
     rows = training_rows(data)
     sizes = options.sizes or tuple(len(rows) * share // 8 for share in (1, 2, 4))
+    if min(sizes) < 2:
+        raise SeehearError(f"the study needs 16 training clips with two modalities, or --sizes; there are {len(rows)}")
     diverse = {f"k-DPP on {m}": SelectOptions(by="kdpp", modality=m) for m in data.modalities}
     ways = {"random": SelectOptions(by="random"), **diverse, "quality": SelectOptions(by="quality")}
     seeds = range(options.seeds)

@@ -36,6 +36,24 @@ MODELS: dict[str, str] = {
 MEASURES = ("R@1", "R@10", "MRR")
 
 
+def check_model(model: str) -> None:
+    """Raises `SeehearError` for a model that no study trains."""
+    if model not in MODELS:
+        raise unknown("model", model, MODELS)
+
+
+def check_held_out(data: LatentData) -> None:
+    """Raises `SeehearError` where no cell could be measured: before the first is trained."""
+    have = np.sum([data.has(m).numpy() for m in data.modalities], axis=0) > 1
+    counts = {split: int((have & (data.splits == split)).sum()) for split in ("train", "val", "test")}
+    if min(counts.values()) < 2:
+        there = ", ".join(f"{split} has {n:,}" for split, n in counts.items())
+        raise SeehearError(
+            f"a study needs two clips with latents of two modalities in every split; {there}: encode more recordings "
+            "of which the clips have picture and sound, or words"
+        )
+
+
 def measured(data: LatentData, model: str, *, seed: int, folder: Path) -> dict[str, float]:
     """Train on the split train, choose on val, and say what val and test then are: the mean of R@1, R@10 and MRR over
     ordered pairs of modalities. `folder` holds the run while it trains, to go on with after a stop, and then goes."""
@@ -45,8 +63,7 @@ def measured(data: LatentData, model: str, *, seed: int, folder: Path) -> dict[s
 
 
 def trained(data: LatentData, model: str, *, seed: int, folder: Path) -> Embedder:
-    if model not in MODELS:
-        raise unknown("model", model, MODELS)
+    check_model(model)
     run = fusemix.base()
     if model == "closed":
         return fusemix.start_of(run.method, data)

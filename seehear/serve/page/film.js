@@ -27,10 +27,13 @@ const sized = (bytes) => {
   return `${(bytes / unit).toFixed(bytes / unit < 10 ? 1 : 0)} ${name}`;
 };
 
+// The styles come with the view: who opens the page elsewhere does not wait for them.
+const styled = new Promise((done) => { document.head.append(h("link", { rel: "stylesheet", href: "/film.css", onload: done, onerror: done })); });
+
 let view = null; // the file that is shown
 
 export async function show(outlet, params, shell) {
-  const film = await api.film(params.get("file") || "");
+  const [film] = await Promise.all([api.film(params.get("file") || ""), styled]);
   view = new FilmView(outlet, film, shell);
   view.begin(params);
   return () => view.close();
@@ -94,7 +97,7 @@ class FilmView {
     const several = this.lasts && film.scenes.length > 1;
     this.link = h("button", { type: "button", onclick: () => copy(this.address()) }, "Copy link");
     this.like = h("button", { type: "button", onclick: () => this.more() }, several ? "More like this scene" : "More like this");
-    const save = h("button", { type: "button", onclick: () => this.save() }, several ? "Download scene" : "Download");
+    const save = h("button", { type: "button", title: several ? "This scene as a file" : null, onclick: () => this.save() }, "Download");
     return h("div", { class: "film-head" },
       h("button", { type: "button", class: "back", "aria-label": "Back", title: "Back (Esc)", onclick: () => this.leave() }, "←"),
       h("div", {}, h("h2", {}, film.name), h("p", { class: "soft" }, facts.filter(Boolean).join(" · ")),

@@ -34,6 +34,7 @@ export async function show(outlet, params, shell) {
   async function watch() {
     let wait = 15_000;
     if (!document.hidden) {
+      if (head.ideas.hidden) head.suggest(); // the server may still have been counting
       const working = await refresh(false).catch(() => false);
       if (working) wait = 2500;
     }

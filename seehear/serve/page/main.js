@@ -4,7 +4,7 @@ import * as api from "./api.js";
 import { $, h, many, nameOf, problemBox, toast } from "./dom.js";
 import * as own from "./own.js";
 import { stop } from "./player.js";
-import * as results from "./results.js";
+import { addFile, nameClip, TOGETHER } from "./query.js";
 import * as router from "./router.js";
 import { attach } from "./suggest.js";
 
@@ -31,14 +31,14 @@ const shell = {
   },
   like(clip) {
     const params = asked();
-    for (const name of ["q", "like", "added"]) params.delete(name);
+    for (const name of ["q", "like", "unlike", "added"]) params.delete(name);
     params.set("like", clip.id);
-    results.nameClip(clip);
+    nameClip(clip);
     return router.go(address(params));
   },
   // What is asked for with a clip added that it is to be more or less like.
   refine(clip, params) {
-    results.nameClip(clip);
+    nameClip(clip);
     return router.go(address(params));
   },
   problem(problem) {
@@ -68,7 +68,7 @@ function take(files) {
   const some = [...files].slice(0, 7 - params.getAll("like").length - params.getAll("added").length);
   const fine = some.filter((file) => file.size <= about.upload_mb * 1e6);
   for (const file of some) if (!fine.includes(file)) toast(`${file.name} is larger than ${about.upload_mb} MB.`);
-  for (const file of fine) params.append("added", results.addFile(file));
+  for (const file of fine) params.append("added", addFile(file));
   if (fine.length) router.go(address(params));
 }
 
@@ -119,7 +119,7 @@ function option(value, name = value) {
 function prepare() {
   $("library").textContent = `${about.library.split("/").pop()} · ${many(about.clips, "clip")}`;
   $("library").title = about.library;
-  $("run").replaceChildren(option("", results.called("")), ...about.runs.map((run) => option(run.name, nameOf(run))));
+  $("run").replaceChildren(option("", TOGETHER), ...about.runs.map((run) => option(run.name, nameOf(run))));
   $("with").replaceChildren(option("", "none"), ...about.runs.map((run) => option(run.name, nameOf(run))));
   $("details").hidden = !about.runs.length;
   $("ask").hidden = Boolean(about.problem);

@@ -93,7 +93,7 @@ function tags(from, clip) {
 // -- corrected lines ----------------------------------------------------------------------------------------------------
 
 // A button that lets the user correct a line. `words`: the element that shows it, in a part of class "words" or
-// "text" if there is one; `line`: {clip, text} and as far as known {kind, start, end, machine}, kept up to date. `opened()` is called before
+// "line-text" if there is one; `line`: {clip, text} and as far as known {kind, start, end, machine}, kept up to date. `opened()` is called before
 // it is edited, `changed()` after it was saved, or the saving undone.
 export function correction(words, line, { opened = () => {}, changed = () => {} } = {}) {
   const edit = () => { opened(); correct(words, line, button, changed); };
@@ -154,7 +154,7 @@ async function undo(edit, before, line, words, button, changed) {
 }
 
 function showLine(words, line, button) {
-  (words.querySelector(".words, .text") || words).textContent = line.text || "taken away";
+  (words.querySelector(".words, .line-text") || words).textContent = line.text || "taken away";
   words.classList.toggle("gone", !line.text);
   button.disabled = !line.text;
   button.setAttribute("aria-label", `Correct “${line.text}”`);

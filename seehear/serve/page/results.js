@@ -6,6 +6,7 @@ import { $, clock, h, many, nameOf, problemBox } from "./dom.js";
 import { counted, sections } from "./filmcards.js";
 import { moreOf, saveButton, weightOf as weightOfClip } from "./own.js";
 import { stop } from "./player.js";
+import { files, names, TOGETHER, weights } from "./query.js";
 
 export { cardKeys as keys };
 export const KEYS = [
@@ -17,32 +18,15 @@ const K = 24, MOST = 192;
 const MODALITIES = { seen: "video", heard: "audio" }; // of one index; all else is text
 const FIELDS = ["label", "source", "says", "min", "max"];
 
-const files = new Map(); // those added, by name; a reload loses them
-const names = new Map(); // of clips that are searched by, by id
-const weights = new Map(); // of the parts of a query, by their key
 let shell = null;
 let parts = []; // {key, name, weight, text | clip | file}
 let pending = null; // aborts the search that is under way
 let shownK = K;
 
-export const called = (name) => {
+const called = (name) => {
   const run = name && shell.about.runs.find((one) => one.name === name);
-  return run ? nameOf(run) : name || "all together";
+  return run ? nameOf(run) : name || TOGETHER;
 };
-
-// Returns the name under which the address keeps a file.
-export function addFile(file) {
-  const plain = file.name || "a file";
-  let name = plain;
-  for (let n = 2; files.has(name); n++) name = `${plain} (${n})`;
-  files.set(name, { file, sent: {} });
-  return name;
-}
-
-export function nameClip(clip) {
-  names.set(clip.id, clip.texts[0]?.text || clip.source);
-  weights.delete(`like ${clip.id}`);
-}
 
 export async function show(outlet, params, given) {
   shell = given;

@@ -31,7 +31,7 @@ export class Transcript {
   }
 
   item(text, seek) {
-    const words = h("span", { class: "text" }, text.text);
+    const words = h("span", { class: "line-text" }, text.text);
     const label = h("span", { class: "own", title: "Your own, not a machine's", hidden: text.machine }, "yours");
     const row = h("button", { type: "button", onclick: () => { this.follow(true); seek(text.start); } },
       h("time", {}, clock(Math.floor(text.start))), h("i", { title: KINDS[text.kind] }), words, text.kind === "subtitle" ? null : label);
@@ -97,7 +97,7 @@ export class Transcript {
     for (const mark of this.found) mark.replaceWith(mark.textContent);
     for (const item of this.list.querySelectorAll(".has")) {
       item.classList.remove("has");
-      item.querySelector(".text").normalize();
+      item.querySelector(".line-text").normalize();
     }
     this.found = [];
     this.at = -1;
@@ -116,7 +116,7 @@ export class Transcript {
         from = match.index + match[0].length;
       }
       this.items[n].classList.add("has");
-      this.items[n].querySelector(".text").replaceChildren(...parts, text.text.slice(from));
+      this.items[n].querySelector(".line-text").replaceChildren(...parts, text.text.slice(from));
     });
     this.step(1);
   }
