@@ -104,7 +104,7 @@ function judged(verdict) {
     ...listed("Found earlier than before", verdict.earlier.filter((one) => one.before != null)),
     ...listed("Found later than before", verdict.later),
     ...listed("Could not be asked before: the best, the middle and the last", verdict.earlier.filter((one) => one.before == null)),
-    verdict.earlier.length + verdict.later.length ? h("p", { class: "soft small" }, "Examples among the clips that were set aside; those that changed most. A place is that of the right clip among all answers.") : null,
+    verdict.earlier.length + verdict.later.length ? h("p", { class: "soft small" }, "Examples among the clips that were set aside. A place is that of the right clip among all answers.") : null,
     verdict.index ? h("p", { class: "soft small dev" }, `Index ${verdict.index}`) : null,
   ].filter(Boolean);
 }
