@@ -62,3 +62,6 @@ export function toast(text, act = null) {
   clearTimeout(toastTimer);
   toastTimer = setTimeout(hide, act ? 10000 : 2500);
 }
+
+// A problem in a line.
+export const told = (problem) => `${problem.message}${problem.todo ? `: ${problem.todo}` : ""}.`;
