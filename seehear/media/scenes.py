@@ -130,7 +130,7 @@ def _cuts_within(media: Media, begin: float, end: float, until: float) -> list[t
     times: list[float] = []
     steps: list[int] = []
     before = None
-    for at, frame in media.decode("video", begin, skip_until=end + _CONTEXT):
+    for at, frame in media.decode("video", begin, skip=lambda at, _: at < end + _CONTEXT):
         _check(until)
         if at >= end + _CONTEXT:
             break
