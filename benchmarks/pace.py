@@ -59,7 +59,7 @@ def apart(checkout: Path, folder: Path, library: Path) -> dict[str, Any]:
     """`measure` in a process of its own, with the package of a checkout."""
     command = [sys.executable, __file__, "--measure", str(folder), str(library)]
     environment = os.environ | {"PYTHONPATH": str(checkout)}
-    done = subprocess.run(command, check=True, env=environment, capture_output=True, text=True)
+    done = subprocess.run(command, check=True, env=environment, stdout=subprocess.PIPE, text=True)
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
