@@ -104,7 +104,7 @@ def index(library: Library, folder: Path, *, indexed: bool) -> dict[str, float]:
 class Server:
     """The command itself, in a process of its own."""
 
-    def __init__(self, library: str, folder: Path):
+    def __init__(self, library: str, folder: Path, *, searched: bool = True):
         command = [sys.executable, "-m", "seehear", "serve", library, "--port", "0", "--cache", str(folder / "cache")]
         began = time.perf_counter()
         self.process = subprocess.Popen(
@@ -116,8 +116,9 @@ class Server:
         self.connection = http.client.HTTPConnection(str(address.hostname), address.port)
         self.get("/")
         self.start = {"seconds_to_page": self._since(began), "cpu_seconds_to_page": self.cpu()}
-        self.search("clip0000000")
-        self.start |= {"seconds_to_first_hits": self._since(began), "cpu_seconds_to_first_hits": self.cpu()}
+        if searched:
+            self.search("clip0000000")
+            self.start |= {"seconds_to_first_hits": self._since(began), "cpu_seconds_to_first_hits": self.cpu()}
         self.start = {name: round(value, 2) for name, value in self.start.items()}
 
     @staticmethod

@@ -20,7 +20,7 @@ RANKS = [
     {"train", "evaluation"},
     {"space"},
     {"recipes"},
-    {"report"},
+    {"report", "library"},
     {"demo", "serve"},
     {"commands"},
     {"cli"},

@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http.client import HTTPException
+from importlib.metadata import version
 from typing import Any
 from urllib.request import ProxyHandler, Request, build_opener
 
@@ -34,7 +35,9 @@ def ask_server(uri: str, query: Mapping[str, Any], *, follows: bool = False) -> 
     A server with a token is asked only where SEEHEAR_TOKEN holds it. `follows`: only one that keeps the library up to
     date with its folder."""
     server, token = server_of(uri), os.environ.get("SEEHEAR_TOKEN", "")
-    if server is None or (follows and not server.follows) or (server.token and not token):
+    if server is None or server.version != version("seehear"):
+        return None
+    if (follows and not server.follows) or (server.token and not token):
         return None
     try:
         found = _ask(server, token, "api/search", query)

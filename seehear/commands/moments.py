@@ -16,7 +16,8 @@ from seehear.commands.parsing import Flat
 from seehear.commands.search import Query, behind_lines, one_each, show_answer
 from seehear.data.folders import library_of
 from seehear.data.library import Library
-from seehear.data.locking import Keeper, keeper, writing
+from seehear.data.locking import keeper, writing
+from seehear.data.serving import server_of
 from seehear.data.watching import watched
 from seehear.errors import SeehearError, near, require
 from seehear.progress import Interrupted, counted, say
@@ -59,12 +60,12 @@ class Open:
         waits = False
         try:
             while True:
-                with keeper(uri) as held:
-                    if held.alone:
-                        self._work(uri, held)
+                with keeper(uri) as alone:
+                    if alone:
+                        self._work(uri)
                         return
-                    if held.address:
-                        self._show(f"{self.folder} is open already at", held.address)
+                    if server := server_of(uri):
+                        self._show(f"{self.folder} is open already at", server.address)
                         return
                 if not waits:
                     say(f"another seehear is indexing {self.folder}: waiting until that has ended")
@@ -73,15 +74,14 @@ class Open:
         except KeyboardInterrupt:
             raise Interrupted("stopped; the same command goes on") from None
 
-    def _work(self, uri: str, held: Keeper) -> None:
+    def _work(self, uri: str) -> None:
         from seehear.recipes.work import Work
         from seehear.serve.server import serving
 
         with writing(uri):
             Library.create(uri)
         work = Work(self.folder, uri, preset=self.preset, device=self.config.device, rest_seconds=_REST_SECONDS)
-        with serving(uri, self.config, work.standing) as address:
-            held.announce(address)
+        with serving(uri, self.config, work.standing, work.changed.set) as address:
             self._show(f"{self.folder} is searched at", address)
             say(f"library: {uri}  (Ctrl-C ends this, the next call goes on)")
             with watched(self.folder, work.changed, skip=uri), work.told():
@@ -101,6 +101,8 @@ class Find(Query):
 
     The first call cuts the folder into clips, reads speech and text on screen with what is installed, and indexes it.
     That stops after 45 seconds, answers from what is indexed, and goes on at the next call; --wait finishes first.
+
+    With --save the moments are written as files of their own, with --edl into a list for an editor or a player.
 
     Example: seehear find ~/recordings "red truck"
     """
@@ -128,9 +130,11 @@ class Find(Query):
             raise SeehearError(f"no folder {self.folder}{near(self.folder)}")
         if not self.parts(self.words):
             raise SeehearError("nothing to search for: give words, --audio, --image, --video or --like")
+        if self.save is not None and self.save.resolve().is_relative_to(self.folder.resolve()):
+            raise SeehearError(f"{self.save} is inside {self.folder}, and would be searched too: save clips elsewhere")
         uri, query = self.library or library_of(self.folder), self.for_server(self.words)
         if query and (served := ask_server(uri, query, follows=True)):
-            self._show(served.answer, done=not served.working, behind=one_each(served.behind))
+            self._show(uri, served.answer, done=not served.working, behind=one_each(served.behind))
         else:
             self._work(uri)
 
@@ -157,9 +161,9 @@ class Find(Query):
                 raise
             raise SeehearError(f"speech and text are not all read, and words find nothing {_WAIT}") from error
         behind = behind_lines(library, [index.name for index in searcher.indexes]) if done else []
-        self._show(answer, done=done, behind=behind)
+        self._show(uri, answer, done=done, behind=behind)
 
-    def _show(self, answer: Answer, *, done: bool, behind: list[str]) -> None:
+    def _show(self, uri: str, answer: Answer, *, done: bool, behind: list[str]) -> None:
         if not done:
             left = answer.clips - answer.indexed
             what = f"{left:,} of {answer.clips:,} clips are not indexed" if left else "speech and text are not all read"
@@ -167,3 +171,4 @@ class Find(Query):
         for line in behind:
             say(line)
         show_answer(answer, as_json=self.json)
+        self.take_out(uri, answer)

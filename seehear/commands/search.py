@@ -77,10 +77,32 @@ class Query:
     """How a moment may answer; in every way by default. text: captions of your own."""
     fulltext: bool = True
     """Also by the words themselves of what is spoken or written, joined with the rest."""
+    save: Path | None = None
+    """Folder that the moments are saved in, each as a file: films as MP4, without encoding them again where that is
+    possible, sounds and pictures as what they are."""
+    edl: Path | None = None
+    """New file that lists the moments; its suffix says for what: an editor (.edl, .otio), a player (.m3u), a table
+    (.csv)."""
     filters: Annotated[Filters, Flat] = field(default_factory=Filters)
 
     def __post_init__(self) -> None:
         check_range(self, "[1, inf)", "k")
+        if self.save is not None or self.edl is not None:
+            from seehear.recipes.export import check_outputs
+
+            check_outputs(self.save, self.edl)
+
+    def take_out(self, uri: str, answer: Answer) -> None:
+        """The moments as files or in a list, where that is asked for."""
+        if self.save is None and self.edl is None:
+            return
+        from seehear.recipes.export import listed, save_clips, write_list
+
+        moments = listed(Library.open(uri), answer.hits)
+        if self.edl is not None:
+            write_list(self.edl, moments, title=answer.query)
+        if self.save is not None:
+            save_clips(self.save, moments)
 
     def parts(self, words: str) -> list[Any]:
         parts: list[Any] = [words] if words else []
@@ -133,6 +155,8 @@ class Search(Query):
 
     def run(self) -> None:
         if self.index:
+            if self.save or self.edl:
+                raise SeehearError("--save and --edl are of all indexes together: leave out --index")
             self._one_index(Library.open(self.library))
             return
         if self.modalities or self.hybrid or self.remove_gap:
@@ -142,6 +166,7 @@ class Search(Query):
             for line in one_each(served.behind):
                 say(line)
             show_answer(served.answer, as_json=self.json)
+            self.take_out(self.library, served.answer)
             return
         library = Library.open(self.library)
         from seehear.recipes.find import open_library
@@ -151,6 +176,7 @@ class Search(Query):
         for line in behind_lines(library, [index.name for index in searcher.indexes]):
             say(line)
         show_answer(answer, as_json=self.json)
+        self.take_out(self.library, answer)
 
     def _one_index(self, library: Library) -> None:
         from seehear.search.query import Searcher
@@ -251,6 +277,35 @@ class Serve:
             import webbrowser
 
             webbrowser.open(address)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mcp:
+    """Let an assistant ask a library, over the Model Context Protocol on standard input and output: it searches, lists
+    films, reads transcripts and looks at frames. The assistant starts this command; its settings name it:
+
+        {"mcpServers": {"seehear": {"command": "seehear", "args": ["mcp", "/home/me/lib"]}}}
+
+    Example: seehear mcp lib
+    """
+
+    library: Positional[str]
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+
+    def run(self) -> None:
+        require("mcp", "mcp")
+        require("fastapi", "serve")
+        Library.open(self.library)
+        from seehear.serve.assistant import assistant
+
+        server, close = assistant(self.library, ServeConfig(device=self.device))
+        try:
+            server.run()
+        except KeyboardInterrupt:
+            raise Interrupted("stopped") from None
+        finally:
+            close()
 
 
 def _place(path: str, hit: Any) -> str:

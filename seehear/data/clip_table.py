@@ -41,6 +41,11 @@ class ClipTable(Mapping[str, Clip]):
     def __contains__(self, id: object) -> bool:
         return id in self._place
 
+    def film(self, id: str) -> str:
+        """The file that a clip is of; the clip's id where it is of text alone."""
+        columns, place = self._rows, self._place[id]
+        return columns["source"][place].as_py() or columns["audio_source"][place].as_py() or id
+
     @property
     def has_texts(self) -> bool:
         """Whether any clip has one."""

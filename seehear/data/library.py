@@ -4,6 +4,7 @@ Tables   about      key, value: format version, media roots, the current fingerp
          sources    one row a media file: where it is and what it looked like when it was read
          clips      one row a clip (`Clip`)
          transcripts  one row a media file and task: what a machine read out of it (`transcripts.py`)
+         own        one row an edit: labels and corrected lines of the user's own (`edits.py`)
          rejects    media and rows set aside, with stage and reason
          latents_*  one table an encoder, vectors_* one a run: append-only batches, so a kill loses one batch at most
 """
@@ -258,6 +259,13 @@ class Library:
         rows = self.table("sources").to_arrow().to_pylist()
         return {r["source"]: Source(**(r | {"info": json.loads(r["info"])})) for r in rows}
 
+    def seconds_of(self, sources: Sequence[str]) -> dict[str, float]:
+        """Length of media files, of those that have one and are known."""
+        wanted = ", ".join(map(quote, sources))
+        rows = self.table("sources").search().where(f"duration > 0 AND source IN ({wanted})") if wanted else None
+        found = rows.select(["source", "duration"]).limit(None).to_arrow().to_pylist() if rows else []
+        return {row["source"]: row["duration"] for row in found}
+
     def copies(self) -> dict[str, tuple[str, ...]]:
         """Source -> the other files of the library that have its content and no clips of their own."""
         query = self.table("sources").search().where(f"info LIKE '%\"{COPY_OF}\"%'").select(["source", "info"])
@@ -283,8 +291,11 @@ class Library:
 
     # -- vectors -----------------------------------------------------------------------------------------------------
 
-    def vectors(self, kind: str, name: str, width: int | None = None) -> VectorTable:
-        """`latents` of an encoder or `vectors` of a run. With a width, the table is made when it is not there."""
+    def vectors(
+        self, kind: str, name: str, width: int | None = None, metadata: Mapping[str, str] | None = None
+    ) -> VectorTable:
+        """`latents` of an encoder or `vectors` of a run. With a width, the table is made when it is not there, its
+        schema with `metadata`."""
         name = table_name(kind, name)
         if name not in self.tables():
             if width is None:
@@ -292,7 +303,7 @@ class Library:
             pa = require("pyarrow")
             columns = [("id", pa.string()), ("item", pa.int32()), ("modality", pa.string())]
             columns += [("vector", pa.list_(pa.float16(), width)), ("maker", pa.string()), ("content", pa.string())]
-            self.ensure(name, pa.schema(columns))
+            self.ensure(name, pa.schema(columns, metadata=metadata))
         return VectorTable(self.table(name))
 
     def ensure(self, name: str, schema: pa.Schema) -> Any:

@@ -1,87 +1,132 @@
-"""One writer at a time: who writes a library, or the folder of a run, holds a lock that goes with the process, however
-it ends."""
+"""Locks between processes, on every system: a lock goes with its process, however that ends. One writer at a time holds
+a library or the folder of a run, and one process keeps a library up to date with its folder."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO
+
+import portalocker
+from portalocker.exceptions import AlreadyLocked, LockException
 
 from seehear.errors import SeehearError
 from seehear.progress import say
 
+_LEARNING = ".learning"
+PATIENCE = 3.0
+"""Seconds that a lock is waited for: a server holds one for a moment when its user corrects a line."""
+_LOOK = 0.02
+"""Seconds between two looks."""
+
+
+class Busy(Exception):
+    """Another process, or another thread of this one, holds the lock."""
+
+
+class BeingWritten(SeehearError):
+    """Another process, or another thread of this one, is writing."""
+
 
 @contextmanager
-def writing(uri: str | Path, *tables: str) -> Iterator[None]:
-    """Alone with a folder, or with some tables of a library while others write other tables. Raises `SeehearError` when
-    another process is at it. Object storage has no such lock."""
+def locked(path: Path, *, shared: bool = False, wait: bool = False) -> Iterator[bool]:
+    """Holds a lock file, which is made where it is missing and never holds data: Windows lets no other process read a
+    locked file. Gives False on a file system without locks. Raises `Busy` unless `wait`, `OSError` where the file
+    cannot be made."""
+    flags = portalocker.LOCK_SH if shared else portalocker.LOCK_EX
+    with open(path, "a") as file:
+        try:
+            portalocker.lock(file, flags if wait else flags | portalocker.LOCK_NB)
+        except AlreadyLocked as error:
+            raise Busy(str(path)) from error
+        except LockException:
+            yield False
+        else:
+            yield True
+
+
+@contextmanager
+def writing(uri: str | Path, *tables: str, patience: float | None = None) -> Iterator[None]:
+    """Alone with a folder, or with some tables of a library while others write other tables. Raises
+    `BeingWritten` when another process is at it for longer than `patience` seconds, by default `PATIENCE`. Object
+    storage has no such lock."""
     with ExitStack() as held:
         if "://" not in str(uri):
             Path(uri).mkdir(parents=True, exist_ok=True)
-            held.enter_context(_lock(Path(uri), "", shared=bool(tables)))
+            held.enter_context(_lock(Path(uri), "", shared=bool(tables), patience=patience))
             for table in sorted(set(tables)):
-                held.enter_context(_lock(Path(uri), table, shared=False))
+                held.enter_context(_lock(Path(uri), table, shared=False, patience=patience))
         yield
 
 
-@dataclass
-class Keeper:
-    """Who keeps a library up to date with its folder."""
-
-    alone: bool
-    """Whether that is this process."""
-    address: str = ""
-    """Of the other's page, if it has one."""
-    _file: IO[str] | None = None
-
-    def announce(self, address: str) -> None:
-        """Says where the page is, to those who come later."""
-        if self._file is not None:
-            self._file.truncate(0)
-            self._file.write(address)
-            self._file.flush()
+@contextmanager
+def alone_with(uri: str | Path, table: str) -> Iterator[None]:
+    """Alone with a table that may be written whatever else is: for moments, as others wait."""
+    with ExitStack() as held:
+        if "://" not in str(uri):
+            held.enter_context(locked(Path(uri) / f".lock.{table}", wait=True))
+        yield
 
 
 @contextmanager
-def keeper(uri: str | Path) -> Iterator[Keeper]:
-    """Keeps a library up to date, unless another process does so already. Object storage has no lock for it, so all are
-    alone there."""
-    if "://" in str(uri):
-        yield Keeper(alone=True)
+def keeper(uri: str | Path) -> Iterator[bool]:
+    """Keeps a library up to date with its folder; gives False where another process does so already. Object storage has
+    no lock for it, so all are alone there."""
+    with ExitStack() as held:
+        alone = True
+        if "://" not in str(uri):
+            Path(uri).mkdir(parents=True, exist_ok=True)
+            try:
+                held.enter_context(locked(Path(uri) / ".keeper"))
+            except Busy:
+                alone = False
+        yield alone
+
+
+@contextmanager
+def learning(uri: str | Path) -> Iterator[None]:
+    """Learns from a library, alone: raises `SeehearError` while another process does."""
+    if "://" in str(uri):  # no lock
+        yield
         return
-    import fcntl
-
-    Path(uri).mkdir(parents=True, exist_ok=True)
-    path = Path(uri) / ".keeper"
-    with open(path, "a+", encoding="utf-8") as file:  # what the other wrote stays until the lock is held
+    with ExitStack() as held:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield Keeper(alone=False, address=path.read_text(encoding="utf-8").strip())
-            return
-        except OSError:
-            pass  # a file system without locks: `writing` says so
-        with suppress(OSError):
-            path.chmod(0o600)
-        file.truncate(0)
-        yield Keeper(alone=True, _file=file)
-        file.truncate(0)
-
-
-@contextmanager
-def _lock(folder: Path, table: str, *, shared: bool) -> Iterator[None]:
-    import fcntl
-
-    with open(folder / f".lock{table and '.'}{table}", "w") as file:
-        try:
-            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+            held.enter_context(locked(Path(uri) / _LEARNING))
+        except Busy as error:
             raise SeehearError(
-                f"{folder} is being written by another process{table and f' ({table})'}: run the same command again "
-                "when that has ended"
+                f"another process is learning from {uri}: wait until it has ended, or stop it there"
             ) from error
         except OSError:
+            pass  # a library that cannot be written
+        yield
+
+
+def is_learning(uri: str | Path) -> bool:
+    """Whether a process learns from a library."""
+    try:
+        with learning(uri):
+            return False
+    except SeehearError:
+        return True
+
+
+@contextmanager
+def _lock(folder: Path, table: str, *, shared: bool, patience: float | None) -> Iterator[None]:
+    until = time.monotonic() + (PATIENCE if patience is None else patience)
+    with ExitStack() as held:
+        while True:
+            try:
+                has_locks = held.enter_context(locked(folder / f".lock{table and '.'}{table}", shared=shared))
+                break
+            except Busy as error:
+                if time.monotonic() < until:
+                    time.sleep(_LOOK)
+                    continue
+                raise BeingWritten(
+                    f"{folder} is being written by another process{table and f' ({table})'}: run the same command "
+                    "again when that has ended"
+                ) from error
+        if not has_locks:
             say(f"{folder} is on a file system without locks: let no two processes write it at once")
         yield

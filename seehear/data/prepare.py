@@ -17,10 +17,12 @@ from pathlib import Path
 
 from seehear.data.clips import PrepareOptions, placed
 from seehear.data.copies import OrphanInput, settle_copies
+from seehear.data.edits import edited, read_edits
 from seehear.data.inputs import FolderInput, ManifestInput, RowsInput, check_input
 from seehear.data.library import Clip, Library, Reject, Source, in_batches
 from seehear.data.locking import writing
 from seehear.data.manifest import Row
+from seehear.data.own import settle_edits
 from seehear.data.reading import File, Read, Reader, Unit, kept_rejects, refused
 from seehear.data.records import COARSE, TIME_UP, UNCUT, digest
 from seehear.data.renaming import settle_names
@@ -107,7 +109,7 @@ def _remove_coarse(library: Library, tally: Tally) -> None:
 
 
 def _settle(library: Library, options: PrepareOptions, tally: Tally, *, splits: bool = True) -> None:
-    """Copies and splits, which follow from all files together."""
+    """Copies and splits, which follow from all files together; and what the user edited meanwhile."""
     if orphans := settle_copies(library, options):
         for origin in sorted({source.info["origin"] for source in orphans}):
             own = [source for source in orphans if source.info["origin"] == origin]
@@ -115,6 +117,7 @@ def _settle(library: Library, options: PrepareOptions, tally: Tally, *, splits: 
         settle_copies(library, options)
     if splits:
         tally.notes += settle_splits(library, options, changed=tally.written)
+    settle_edits(library)
     if tally.written:
         library.compact()
 
@@ -237,7 +240,8 @@ class _Update:
         clips = self._with_own_ids([clip for read in batch for clip in read.clips])
         fresh = {source.source: source for read in batch for source in read.sources}
         # Options or subtitles have changed, and not the file: what machines read out of it still holds.
-        clips = with_machine_texts(clips, read_transcripts(self.library, fresh), fresh)
+        edits = read_edits(self.library)
+        clips = with_machine_texts(clips, read_transcripts(self.library, fresh), fresh, edits)
         stale = set(self.library.clip_ids(touched)) - {clip.id for clip in clips}
         kept = self._kept_coarse(batch, stale)
         stale -= {id for ids in kept.values() for id in ids}
@@ -307,9 +311,10 @@ class _Update:
         if before is not None and before.fingerprint == state:
             return
         old = {id for id in self.library.clip_ids([""]) if id.startswith(f"{origin}#")}
+        edits = read_edits(self.library)
         for some in _chunks(chain([first] if first else [], rows), _BATCH_CLIPS):
             clips = {clip.id: clip for clip in (self._of_text(row) for row in some)}
-            self.library.put_clips(list(clips.values()))
+            self.library.put_clips(edited(list(clips.values()), edits, {}))
             old -= set(clips)
         self._remove(old)
         if first is None:

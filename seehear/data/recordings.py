@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from seehear.data.backlog import at_their_place
+from seehear.data.edits import edits_by_file, read_edits, settled
 from seehear.data.encode import EngineName, started_engine
 from seehear.data.engines import Results
 from seehear.data.library import Library
@@ -286,13 +287,19 @@ class _Run:
         self._give_texts({id for t in ready for id in self.by_file.get(t.source, ())})
 
     def _give_texts(self, ids: Iterable[str]) -> None:
-        clips = [self.clips[id] for id in ids]
-        files = {file for clip in clips for file in (clip.source, clip.audio_source)}
-        transcripts = [t for f in files for task in KINDS if (t := self.transcripts.get((f, task))) is not None]
-        texts = with_machine_texts(clips, transcripts, self.sources)
-        changed = [new for old, new in zip(clips, texts, strict=True) if new.texts != old.texts]
+        """Brings the texts of some clips up to date, and of those that the user has edited meanwhile."""
+        edits = read_edits(self.library)
+        due = [edit for edit in edits if edit.pending]
+        files = edits_by_file(due, self.sources)
+        own = {id for file in files for id in self.by_file.get(file, ())} | {edit.clip for edit in due}
+        clips = [self.clips[id] for id in {*ids, *own} if id in self.clips]
+        read = {file for clip in clips for file in (clip.source, clip.audio_source)}
+        transcripts = [t for f in read for task in KINDS if (t := self.transcripts.get((f, task))) is not None]
+        texts = with_machine_texts(clips, transcripts, self.sources, edits)
+        changed = [new for old, new in zip(clips, texts, strict=True) if new != old]
         self.library.put_clips(changed)
         self.clips |= {clip.id: clip for clip in changed}
+        settled(self.library, due)
 
     def _reject(self, job: Recording, reason: str) -> None:
         self.rejected += 1

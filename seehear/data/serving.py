@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import IO
 
-_FILE = ".server"
+from seehear.data.locking import Busy, locked
+
+_FILE, _LOCK = ".server", ".server.lock"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,48 +29,28 @@ class Server:
 def announced(uri: str | Path, server: Server) -> Iterator[None]:
     """Says where a library is served, as long as this lasts. Nothing is said where another server is announced, the
     library cannot be written, or it is in object storage."""
-    file = None if "://" in str(uri) else _announcement(Path(uri) / _FILE, server)
-    try:
+    with ExitStack() as held:
+        if "://" not in str(uri):
+            path = Path(uri) / _FILE
+            with suppress(Busy, OSError):
+                held.enter_context(locked(path.with_name(_LOCK)))
+                path.touch(mode=0o600)
+                path.write_text(json.dumps(asdict(server)), encoding="utf-8")
+                held.callback(path.unlink, missing_ok=True)
         yield
-    finally:
-        if file is not None:
-            file.truncate(0)
-            file.close()
-
-
-def _announcement(path: Path, server: Server) -> IO[str] | None:
-    """The file, locked: the lock goes with the process, however it ends."""
-    import fcntl
-
-    try:
-        file = path.open("a", encoding="utf-8")
-    except OSError:
-        return None
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        path.chmod(0o600)
-        file.truncate(0)
-        file.write(json.dumps(asdict(server)))
-        file.flush()
-    except OSError:
-        file.close()
-        return None
-    return file
 
 
 def server_of(uri: str | Path) -> Server | None:
-    """The running server of a library, if it is of this version of seehear."""
-    if "://" in str(uri):
+    """The running server of a library, of whatever version."""
+    path = Path(uri) / _FILE
+    if "://" in str(uri) or not path.is_file():
         return None
-    import fcntl
-
     try:
-        with (Path(uri) / _FILE).open(encoding="utf-8") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                server = Server(**json.load(file))
-                return server if server.version == version("seehear") else None
-    except (OSError, ValueError, TypeError):
-        pass
+        with locked(path.with_name(_LOCK), shared=True):
+            return None  # its server was killed, or the file system has no locks
+    except Busy:
+        with suppress(OSError, ValueError, TypeError):
+            return Server(**json.loads(path.read_text(encoding="utf-8")))
+    except OSError:
+        pass  # a library that this user may only read
     return None

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
+from seehear.data.edits import Edit, affected, edited, edits_by_file, read_edits
 from seehear.data.library import Library, in_batches, quote
 from seehear.data.records import COPY_OF, Clip, Source, Text, TextKind, unprintable
 from seehear.errors import require
@@ -48,6 +49,8 @@ class Line:
     """Of speech; empty for translations and text on screen."""
     confidence: float = 1.0
     """How sure the model is of it, in [0, 1]."""
+    own: bool = False
+    """Corrected by the user; never in the table."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,20 +87,23 @@ def read_transcripts(library: Library, sources: Iterable[str] | None = None) -> 
     return sorted(map(_transcript, rows), key=lambda t: (t.source, t.task))
 
 
-def unread_seconds(library: Library, task: Literal["speech", "screen"]) -> float:
-    """Seconds of media that have no transcript of a task by any model, a picture counting as one."""
+def unread(
+    library: Library, task: Literal["speech", "screen"], sources: Mapping[str, Source] | None = None
+) -> dict[str, float]:
+    """Media files that have no transcript of a task by any model, with their seconds, a picture counting as one.
+    `sources`: the library's, where they have been read."""
     read: set[tuple[str, str]] = set()
     if _TABLE in library.tables():
         query = library.table(_TABLE).search().where(f"task = {quote(task)}").select(["source", "content"])
         rows = query.limit(None).to_arrow().to_pydict()
         read = set(zip(rows["source"], rows["content"], strict=True))
     kinds, fact = (("video", "audio"), "rate") if task == "speech" else (("video", "picture"), "width")
-    return sum(
-        max(1.0, source.duration)
-        for source in library.sources().values()
+    return {
+        source.source: max(1.0, source.duration)
+        for source in (library.sources() if sources is None else sources).values()
         if source.info.get("kind") in kinds and fact in source.info and COPY_OF not in source.info
         if (source.source, source.fingerprint) not in read
-    )
+    }
 
 
 def main_language(library: Library) -> str:
@@ -128,10 +134,12 @@ def remove_transcripts(library: Library, sources: Iterable[str]) -> None:
 
 
 def write_subtitles(library: Library, folder: Path) -> int:
-    """One .srt file for each transcript of speech that has lines, below a folder as the media lie below theirs; returns
-    how many. A translation is named as subtitles in English are: talk.en.srt beside talk.srt."""
+    """One .srt file for each transcript of speech that has lines, as the user corrected them, below a folder as the
+    media lie below theirs; returns how many. A translation is named as subtitles in English are: talk.en.srt beside
+    talk.srt."""
     pysubs2 = require("pysubs2")
-    spoken = [t for t in read_transcripts(library) if KINDS[t.task] == "speech" and t.lines]
+    read = corrected(read_transcripts(library), library.sources(), read_edits(library))
+    spoken = sorted((t for t in read if KINDS[t.task] == "speech" and t.lines), key=lambda t: (t.source, t.task))
     stems = Counter(_srt_stem(source) for source in {t.source for t in spoken})
     for transcript in spoken:
         stem = _srt_stem(transcript.source)
@@ -179,21 +187,43 @@ def _transcript(row: dict[str, Any]) -> Transcript:
 
 
 def with_machine_texts(
-    clips: Sequence[Clip], transcripts: Iterable[Transcript], sources: Mapping[str, Source]
+    clips: Sequence[Clip],
+    transcripts: Iterable[Transcript],
+    sources: Mapping[str, Source],
+    edits: Sequence[Edit] = (),
 ) -> list[Clip]:
-    """The clips with the user's own texts first, as they are, and then those that follow from the transcripts of the
-    files as they are now. A line goes to each clip that it overlaps, with its own times."""
-    current = {
-        (t.source, t.task): _ByTime(t)
-        for t in transcripts
-        if t.source in sources and sources[t.source].fingerprint == t.content
-    }
-    return [replace(clip, texts=own_texts(clip) + _machine_texts(clip, current)) for clip in clips]
+    """The clips with the texts that came with their media first, and then those that follow from the transcripts of the
+    files as they are now, all as the user edited them. A line goes to each clip that it overlaps, with its own times.
+    All clips of a file are to be given together."""
+    read = [t for t in transcripts if t.source in sources and sources[t.source].fingerprint == t.content]
+    current = {(t.source, t.task): _ByTime(t) for t in corrected(read, sources, edits)}
+    clips = edited(clips, edits, sources)
+    return [replace(clip, texts=_given_texts(clip) + _machine_texts(clip, current)) for clip in clips]
 
 
-def own_texts(clip: Clip) -> tuple[Text, ...]:
-    """Texts that no machine made."""
-    return tuple(text for text in clip.texts if not text.by)
+def corrected(
+    transcripts: Iterable[Transcript], sources: Mapping[str, Source], edits: Sequence[Edit]
+) -> list[Transcript]:
+    """Current transcripts with the lines that the user corrected in the place of those that machines read; of files
+    without a transcript, those lines alone."""
+    found = {(t.source, t.task): t for t in transcripts}
+    for name, own in edits_by_file([edit for edit in edits if edit.what in KINDS and not edit.undone], sources).items():
+        for edit in own:
+            task: Task = edit.what  # type: ignore[assignment]  # one of `KINDS`
+            empty = Transcript(source=name, task=task, by="", content=sources[name].fingerprint)
+            transcript = found.get((name, task), empty)
+            replaced = affected(edit, transcript.lines)
+            lines = [line for line in transcript.lines if line not in replaced]
+            if edit.text:
+                lines.append(Line(edit.text, edit.start, edit.end, own=True))
+                lines.sort(key=lambda line: line.start or 0.0)
+            found[name, task] = replace(transcript, lines=tuple(lines))
+    return list(found.values())
+
+
+def _given_texts(clip: Clip) -> tuple[Text, ...]:
+    """Texts that came with the media: what machines read, corrected or not, is joined anew."""
+    return tuple(text for text in clip.texts if not text.by and text.kind not in KINDS.values())
 
 
 def note_reader(library: Library, by: str, name: str) -> None:
@@ -225,7 +255,8 @@ def _machine_texts(clip: Clip, current: Mapping[tuple[str, Task], _ByTime]) -> t
         lines = current.get((file_of(clip, task), task))
         if lines is not None:
             texts = (
-                Text(line.text, line.start, line.end, kind, lines.by, line.confidence) for line in lines.within(clip)
+                Text(line.text, line.start, line.end, kind, "" if line.own else lines.by, line.confidence)
+                for line in lines.within(clip)
             )
             found += ((kind, text.start or 0.0, text) for text in texts)
     # A stable sort: a translation follows the original that begins at the same time.

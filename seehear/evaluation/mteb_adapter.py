@@ -3,8 +3,8 @@
     space = SharedSpace.from_pretrained("runs/fusemix")
     mteb.evaluate(MTEBModel(space, "me/my-space"), tasks)
 
-MTEB hands over decoded media, our encoders read files: each batch is written without loss into a temporary folder first
-(PNG, 32-bit float WAV, FFV1), so that an item goes through the same decoding and resizing as any file.
+MTEB hands over decoded media, our encoders read files: each batch is written into a temporary folder first
+(`media/memory.py`).
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from seehear.errors import SeehearError, require
+from seehear.media.memory import write_picture, write_sound, write_video
 from seehear.types import Float
 
-_FPS = 8  # of videos that come as frames without times
 _THEIRS = {"text": "text", "image": "video", "audio": "audio", "video": "video"}
 """A column of a batch -> our modality."""
 
@@ -30,14 +30,16 @@ class Space(Protocol):
 
     @property
     def modalities(self) -> tuple[str, ...]: ...
-    def encode(self, items: Sequence[Any]) -> np.ndarray: ...
+    def encode(self, inputs: Sequence[Any], /) -> np.ndarray: ...
+    def parameters(self) -> Iterable[Any]: ...
 
 
 class MTEBModel:
     """What MTEB calls an encoder."""
 
-    def __init__(self, space: Space, name: str = "seehear/space"):
-        self.space, self.name = space, name
+    def __init__(self, space: Space, name: str = "seehear/space", *, licence: str | None = None):
+        """`name`: 'user/name', as on a hub. `licence`: of the weights, as MTEB spells it ('apache-2.0')."""
+        self.space, self.name, self.licence = space, name, licence
 
     def encode(self, inputs: Iterable[Mapping[str, Any]], **kwargs: Any) -> Float[np.ndarray, "n e"]:
         """Of an item with several modalities the mean of those that the space has. What else MTEB says of the task is
@@ -58,28 +60,24 @@ class MTEBModel:
     def mteb_model_meta(self) -> Any:
         mteb = require("mteb", "mteb")
         theirs = [name for name, ours in _THEIRS.items() if ours in self.space.modalities]
-        unknown = (
-            "release_date",
-            "languages",
-            "n_parameters",
-            "memory_usage_mb",
-            "max_tokens",
-            "license",
-            "open_weights",
-            "public_training_code",
-            "public_training_data",
-            "training_datasets",
-        )
+        weights = [*self.space.parameters()]
+        not_known = ("release_date", "languages", "max_tokens", "public_training_code", "training_datasets")
         return mteb.models.ModelMeta(
             loader=None,
             name=self.name,
             revision=self.space.fingerprint,
+            n_parameters=sum(p.numel() for p in weights),  # of the space; its encoders are models of their own
+            memory_usage_mb=sum(p.numel() * p.element_size() for p in weights) / 2**20,
             embed_dim=self.space.dim,
-            framework=["PyTorch"],
+            license=self.licence,
+            open_weights=True,
+            public_training_data=False,
+            framework=["PyTorch", "safetensors", "Sentence Transformers"],
             similarity_fn_name="cosine",
             use_instructions=False,
             modalities=theirs,
-            **dict.fromkeys(unknown),
+            extra_requirements_groups=["mteb"],
+            **dict.fromkeys(not_known),
         )
 
     def _batch(self, batch: Mapping[str, Any]) -> np.ndarray:
@@ -105,56 +103,7 @@ def _stored(name: str, value: Any, path: Path) -> str:
         return str(value)
     if isinstance(value, Mapping) and isinstance(value.get("path"), str) and Path(value["path"]).is_file():
         return str(value["path"])
-    if name == "image":
-        value.convert("RGB").save(path.with_suffix(".png"))
-        return str(path.with_suffix(".png"))
-    if name == "audio":
-        return _write_sound(path.with_suffix(".wav"), *_samples(value))
-    return _write_video(path.with_suffix(".mkv"), _frames(value))
-
-
-def _samples(value: Any) -> tuple[np.ndarray, int]:
-    """(waveform, rate) of {"array", "sampling_rate"} or of a torchcodec decoder; channels are averaged."""
-    if hasattr(value, "get_all_samples"):
-        found = value.get_all_samples()
-        array, rate = np.asarray(found.data, np.float32), int(found.sample_rate)
-    else:
-        array, rate = np.asarray(value["array"], np.float32), int(value["sampling_rate"])
-    return array if array.ndim == 1 else array.mean(axis=0), rate
-
-
-def _frames(value: Any) -> np.ndarray:
-    """(T, H, W, 3) uint8 of (T, 3, H, W) frames, as a tensor or by a torchcodec decoder."""
-    if hasattr(value, "get_frames_in_range"):
-        value = value.get_frames_in_range(0, len(value)).data
-    frames = np.asarray(value)
-    if frames.ndim != 4 or frames.shape[1] != 3:
-        raise SeehearError(f"a video must be (frames, 3, height, width); got {frames.shape}")
-    return np.ascontiguousarray(frames.transpose(0, 2, 3, 1), dtype=np.uint8)
-
-
-def _write_sound(path: Path, waveform: np.ndarray, rate: int) -> str:
-    av = require("av")
-    with av.open(str(path), "w") as out:
-        stream = out.add_stream("pcm_f32le", rate=rate, layout="mono")
-        frame = av.AudioFrame.from_ndarray(
-            np.ascontiguousarray(waveform[None], np.float32), format="flt", layout="mono"
-        )
-        frame.sample_rate, frame.pts = rate, 0
-        out.mux(stream.encode(frame))
-        out.mux(stream.encode(None))
-    return str(path)
-
-
-def _write_video(path: Path, frames_THWC: np.ndarray) -> str:
-    av = require("av")
-    with av.open(str(path), "w") as out:
-        stream = out.add_stream("ffv1", rate=_FPS)
-        stream.height, stream.width, stream.pix_fmt = *frames_THWC.shape[1:3], "bgr0"
-        for pixels in frames_THWC:
-            out.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
-        out.mux(stream.encode(None))
-    return str(path)
+    return {"image": write_picture, "audio": write_sound, "video": write_video}[name](value, path)
 
 
 def _unit_tensor(x: Any) -> Any:

@@ -6,8 +6,9 @@ are seconds from the start of the file as a player shows them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -117,21 +118,41 @@ class Media:
         Before `skip_until` frames that no other refers to are not decoded. Where seeking fails or lands too late, an
         earlier place is tried, at last the start of the file.
         """
+        frames = partial(self._frames, kind, skip_until)
+        yield from self._from(kind, target, frames)
+
+    def keyed(self, kind: str, target: float) -> Iterator[tuple[float, Any]]:
+        """(seconds, packet) in the order of decoding, from a keyframe at or before `target` (or the stream's first).
+        Raises `DecodeError` at a packet that does not say when it is shown."""
+        yield from self._from(kind, target, partial(self._keyed, kind))
+
+    def _from(self, kind: str, target: float, read: Callable[..., Iterator[tuple[float, Any]]]) -> Iterator[Any]:
+        """What `read` gives after a seek that lands at or before `target`."""
         lost, latest = self.corrupt, max(target, self.start(kind)) + EPSILON
         for back in _BACK:
             if not self._seek(kind, max(target, self.start(kind)) - back):
                 break
             self.corrupt = lost
-            frames = self._frames(kind, skip_until)
-            head = next(frames, None)
+            items = read()
+            head = next(items, None)
             if head is not None and head[0] <= latest:
                 yield head
-                yield from frames
+                yield from items
                 return
         self.close()
         self._open()
         self.corrupt = lost
-        yield from self._frames(kind, skip_until, from_start=True)
+        yield from read(from_start=True)
+
+    def _keyed(self, kind: str, *, from_start: bool = False) -> Iterator[tuple[float, Any]]:
+        stream, began = self.stream(kind), False
+        for packet in self.packets(stream):
+            began = began or packet.is_keyframe
+            if not began or not packet.size:  # an empty one ends the stream
+                continue
+            if packet.pts is None:
+                raise DecodeError(f"{self.path}: its packets have no time stamps")
+            yield self.seconds(packet.pts, stream), packet
 
     def _seek(self, kind: str, seconds: float) -> bool:
         stream = self.stream(kind)

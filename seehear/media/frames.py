@@ -103,17 +103,28 @@ def _skip_until(media: Media, start: float) -> float | None:
 def _read(
     media: Media, start: float, end: float, spec: VideoSpec, skip_until: float | None
 ) -> tuple[list[np.ndarray], list[float]]:
-    shaper, last = _Shaper(spec, media), None
     pictures: list[np.ndarray] = []
     times: list[float] = []
+    for time, picture in stream_pictures(media, start, end, spec, skip_until=skip_until):
+        pictures.append(picture)
+        times.append(time)
+    return pictures, times
+
+
+def stream_pictures(
+    media: Media, start: float, end: float, spec: VideoSpec, *, skip_until: float | None = None
+) -> Iterator[tuple[float, np.ndarray]]:
+    """(seconds, (H, W, 3) uint8) of a window, one after the other: a film of any length takes the memory of a frame.
+    Before `skip_until` frames that no other refers to are not decoded."""
+    shaper, last, picture = _Shaper(spec, media), None, None
     frames = _forward(media.decode("video", start, skip_until=skip_until))
     targets = spec.times(start, end)
     picked = _all(frames, media, start, end) if targets is None else _nearest(frames, media, start, end, targets)
     for time, frame in picked:
-        pictures.append(pictures[-1] if frame is last else shaper(frame))
-        times.append(time)
+        if picture is None or frame is not last:
+            picture = shaper(frame)
+        yield time, picture
         last = frame
-    return pictures, times
 
 
 def _forward(frames: Iterator[tuple[float, Any]]) -> Iterator[tuple[float, Any]]:

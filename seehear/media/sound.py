@@ -82,7 +82,7 @@ def _runs(frames: Iterator[tuple[float, Any]], media: Media, rate: int, above: i
         if frame.sample_rate != rate:  # a stream that changes its mind: what came first is kept
             media.corrupt += 1
             continue
-        part = _channels(frame)
+        part = channels(frame)
         if run.parts and not run.is_next(position, part):
             yield run
             run = _Run(media, rate)
@@ -126,18 +126,22 @@ class _Run:
         return position + off if abs(off) <= self._rounding else position
 
     def mono(self) -> np.ndarray:
-        """(S,) float32 in [-1, 1]. Damage can decode to anything: what is no number becomes silence."""
-        samples_CS = np.concatenate(self.parts, axis=1)
-        kind = samples_CS.dtype
-        if kind == np.uint8:
-            samples_CS = (samples_CS.astype(np.float32) - 128.0) / 128.0
-        elif kind.kind == "i":
-            samples_CS = samples_CS.astype(np.float32) / -float(np.iinfo(kind).min)
-        mono = samples_CS.mean(axis=0, dtype=np.float32)
-        return np.nan_to_num(mono, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+        return mono(np.concatenate(self.parts, axis=1))
 
 
-def _channels(frame: Any) -> np.ndarray:
+def mono(samples_CS: np.ndarray) -> np.ndarray:
+    """(S,) float32 in [-1, 1] of numbers as they were decoded. Damage can decode to anything: what is no number becomes
+    silence."""
+    kind = samples_CS.dtype
+    if kind == np.uint8:
+        samples_CS = (samples_CS.astype(np.float32) - 128.0) / 128.0
+    elif kind.kind == "i":
+        samples_CS = samples_CS.astype(np.float32) / -float(np.iinfo(kind).min)
+    averaged = samples_CS.mean(axis=0, dtype=np.float32)
+    return np.nan_to_num(averaged, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def channels(frame: Any) -> np.ndarray:
     """(C, S)."""
     samples = frame.to_ndarray()
     return samples if frame.format.is_planar else samples.reshape(frame.samples, -1).T

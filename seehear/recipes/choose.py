@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from seehear.data.records import learned_texts
 from seehear.progress import counted
 from seehear.recipes.run import recipes
 from seehear.space.frozen import frozen_towers
@@ -28,7 +29,7 @@ class Choice:
 
 def choose(library: Library) -> Choice:
     clips = library.clips()
-    worded = [c for c in clips if any(not text.by for text in c.texts) and (c.has_video or c.has_audio)]
+    worded = [c for c in clips if any(not text.by for text in learned_texts(c)) and (c.has_video or c.has_audio)]
     sounding = [c for c in clips if c.has_video and c.has_audio]
     if _enough(worded):
         return Choice(OWN_WORDS, f"{counted(len(worded), 'clip')} with words of your own")

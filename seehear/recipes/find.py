@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from seehear.data.inputs import check_input
 from seehear.data.library import Library
 from seehear.data.locking import keeper
 from seehear.data.prepare import PrepareOptions
+from seehear.data.serving import server_of
 from seehear.errors import SeehearError
 from seehear.progress import Interrupted, hushed, say
+from seehear.recipes.indexes import asked_together
 from seehear.recipes.work import Work
 from seehear.search.index import indexes
 from seehear.search.moments import MomentSearch
@@ -33,9 +34,10 @@ def bring_up_to_date(
     too. After `seconds` (None: never) it stops where the next call goes on, and what is encoded is indexed; returns
     whether all is done. Where another process is at it already, nothing is done here."""
     check_input(Path(folder), PrepareOptions(), skip=library_uri)
-    with keeper(library_uri) as held:
-        if not held.alone:
-            say(f"another seehear is indexing this folder{held.address and ': '}{held.address}")
+    with keeper(library_uri) as alone:
+        if not alone:
+            server = server_of(library_uri)
+            say(f"another seehear is indexing this folder{f': {server.address}' if server else ''}")
             return False
         work = Work(folder, library_uri, preset=preset, device=device)
         try:
@@ -90,13 +92,6 @@ def open_library(library: Library, *, device: str = "auto") -> MomentSearch:
     if not spaces:
         raise SeehearError(f"{library.uri} has no index: run 'seehear index {library.uri}'")
     return MomentSearch(library, spaces)
-
-
-def asked_together(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Names of the indexes, of what `indexes` says, that answer together."""
-    frozen = [name for name in found if found[name].get("model", "").startswith(FROZEN)]
-    runs = sorted(found.keys() - set(frozen), key=lambda n: found[n].get("made", ""))
-    return [*frozen, *runs[-1:]]
 
 
 def _spaces(library: Library, device: str) -> Iterator[tuple[str, SearchSpace]]:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from seehear.data.library import Library
 from seehear.errors import SeehearError
 from seehear.progress import say
 from seehear.search.background import calibrate_index
+from seehear.search.behind import behind
 from seehear.search.index import IndexReport, build_index, indexes
-from seehear.space import SharedSpace
+from seehear.space import SharedSpace, model_of
 from seehear.space.frozen import FROZEN, frozen_towers
+from seehear.space.lance import embedding_metadata
 from seehear.space.saved import verdict_of
 
 
@@ -25,6 +29,13 @@ class IndexReports:
         return "\n".join(str(report) for report in self.indexes)
 
 
+def asked_together(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Names of the indexes, of what `indexes` says, that answer together: all frozen ones and the newest of a run."""
+    frozen = [name for name in found if found[name].get("model", "").startswith(FROZEN)]
+    runs = sorted(found.keys() - set(frozen), key=lambda n: found[n].get("made", ""))
+    return [*frozen, *runs[-1:]]
+
+
 def index_run(library: Library, run: str | Path, *, name: str = "", device: str = "auto") -> IndexReport:
     """The vectors of a trained run."""
     folder = Path(run).resolve()
@@ -33,9 +44,21 @@ def index_run(library: Library, run: str | Path, *, name: str = "", device: str 
     name = name or folder.name
     if verdict := verdict_of(folder):
         say(f"{folder.name}: {verdict['words']}")
-    report = build_index(library, space, name=name, model=str(folder))
+    report = build_index(
+        library, space, name=name, model=str(folder), metadata=embedding_metadata(library.uri, str(folder))
+    )
     calibrate_index(library, space, name)
     return report
+
+
+def index_learned(library: Library, *, device: str = "auto") -> bool:
+    """Brings the index of the newest run up to date with what is encoded; False where it is, or there is none."""
+    found = indexes(library)
+    for name in asked_together(found):
+        if not found[name].get("model", "").startswith(FROZEN) and behind(library, name):
+            index_run(library, model_of(library.uri, name, found[name]), name=name, device=device)
+            return True
+    return False
 
 
 Spaces = dict[tuple[str, str], SharedSpace]
@@ -66,7 +89,14 @@ def index_frozen(library: Library, *, device: str = "auto", spaces: Spaces | Non
         made = (first - timedelta(microseconds=n)).isoformat(timespec="microseconds")
         try:
             report = build_index(
-                library, space, name=index, model=f"{FROZEN}#{name}", modalities=modalities, frames=True, made=made
+                library,
+                space,
+                name=index,
+                model=f"{FROZEN}#{name}",
+                modalities=modalities,
+                frames=True,
+                made=made,
+                metadata=embedding_metadata(library.uri, f"{FROZEN}#{name}"),
             )
         except SeehearError as error:
             say(str(error))

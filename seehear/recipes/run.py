@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -15,6 +16,7 @@ import numpy as np
 
 from seehear import distributed
 from seehear.data.loader import TrainingData
+from seehear.data.locking import learning
 from seehear.data.records import learned_texts
 from seehear.data.transcripts import machine_made
 from seehear.errors import SeehearError, unknown
@@ -32,6 +34,7 @@ from seehear.recipes.verdict import (
     Directions,
     Verdict,
     closed_form_scores,
+    examples,
     frozen_scores,
     frozen_spaces,
     judge,
@@ -80,12 +83,20 @@ def train_run(
     form and the library's frozen spaces on the validation clips (`verdict.py`); `keep_best`: where a frozen space is
     better, the folder holds that one. `command` is noted there."""
     distributed.start()
+    # Only what `seehear train` chose itself is alone with the library: recipes named by users may train side by side.
+    with learning(library.uri) if keep_best and distributed.rank() == 0 else nullcontext():
+        return _train_from(library, run, Path(folder), resume=resume, command=command, keep_best=keep_best)
+
+
+def _train_from(
+    library: Library, run: Run[Any, Any], folder: Path, *, resume: bool, command: str, keep_best: bool
+) -> TrainResult:
     inputs = run.data.load(library, run.method)
     texts = [text for clip in library.clips("split = 'train'") for text in learned_texts(clip)]
     made = machine_made(library, texts) if "text" in inputs.clips.modalities else ""
     if made and distributed.rank() == 0:
         say(f"learns from machine-made texts: {made}")
-    return _train(inputs, run, Path(folder), resume=resume, command=command, library=library, keep_best=keep_best)
+    return _train(inputs, run, folder, resume=resume, command=command, library=library, keep_best=keep_best)
 
 
 def train_on(
@@ -161,11 +172,21 @@ def _compare(
         closed = closed_form_scores(library, ready.run.data.where, clips.ids)
     spaces = {f"{FROZEN_SPACE} {name}": towers for name, towers in frozen_spaces(library).items()}
     others = {CLOSED_FORM: closed} | {name: frozen_scores(library, t, clips.ids) for name, t in spaces.items()}
-    verdict = judge(scores(trained), {name: d for name, d in others.items() if d}, np.asarray(clips.groups))
-    if verdict is not None and keep_best and verdict.best in spaces:
+    others, ours = {name: found for name, found in others.items() if found}, scores(trained)
+    verdict = judge(ours, others, np.asarray(clips.groups))
+    if verdict is None:
+        return None, trained, inputs.facts(trained)
+    learned = verdict.best == CLOSED_FORM and keep_best and start is not None
+    # Without learning the library is searched by its frozen spaces, each direction by the best that knows it.
+    before: Directions = {}
+    for standing in verdict.standings:
+        before = {**others[standing.name], **before} if standing.name in spaces else before
+    better, worse = examples(before, closed if learned else ours, clips.ids.tolist())
+    verdict = replace(verdict, better=better, worse=worse)
+    if keep_best and verdict.best in spaces:
         towers = spaces[verdict.best]
         return replace(verdict, kept=verdict.best), frozen_method(towers), {"encoders": towers}
-    if verdict is not None and keep_best and verdict.best == CLOSED_FORM and start is not None:
+    if learned and start is not None:
         return replace(verdict, kept=CLOSED_FORM), start, inputs.facts(start)
     return verdict, trained, inputs.facts(trained)
 

@@ -41,10 +41,13 @@ class ClipScores:
     """(C,) the same among the first ten."""
     gallery: int
     """Clips that are looked through."""
+    rank: np.ndarray | None = None
+    """(C,) mean rank, over the clip's queries, of the first right answer, from 1."""
 
     def take(self, at: np.ndarray) -> ClipScores:
         """Those of the clips at these places."""
-        return ClipScores(self.clips[at], self.first[at], self.ten[at], self.gallery)
+        rank = None if self.rank is None else self.rank[at]
+        return ClipScores(self.clips[at], self.first[at], self.ten[at], self.gallery, rank)
 
 
 def clip_scores(
@@ -57,8 +60,10 @@ def clip_scores(
     for query, gallery, q, g in _directions(spaces, embedded, pairs):
         result = retrieval(q.vectors, g.vectors, q.owner, g.owner)
         clips, at = np.unique(q.owner[result.rows], return_inverse=True)
-        first, ten = (np.bincount(at, weights=result.per_query[k]) / np.bincount(at) for k in ("R@1", "R@10"))
-        found[f"{query}->{gallery}"] = ClipScores(clips, first, ten, len(np.unique(g.owner)))
+        first, ten, rank = (
+            np.bincount(at, weights=result.per_query[k]) / np.bincount(at) for k in ("R@1", "R@10", "rank")
+        )
+        found[f"{query}->{gallery}"] = ClipScores(clips, first, ten, len(np.unique(g.owner)), rank)
     return found
 
 

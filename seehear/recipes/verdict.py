@@ -3,13 +3,14 @@ by the same score. Nothing here reads the split 'test'."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from seehear.data.latents import LatentData, load_latents
+from seehear.data.records import digest
 from seehear.errors import SeehearError
 from seehear.evaluation.bootstrap import FEW_GROUPS, Comparison, compare
 from seehear.evaluation.embedded import Embedded, embed_latents
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 TRAINING, CLOSED_FORM, FROZEN_SPACE = "training", "the closed form", "the frozen space"
 """Names of what is compared; a frozen space's own follows."""
+_EXAMPLES = 3  # of what became better, and of what became worse
 _EPSILON = 1e-9  # between equal scores that were added up in another order
 Directions = Mapping[str, ClipScores]
 """Scores of every validation clip, by direction."""
@@ -57,16 +59,37 @@ class Contender:
         return self.score - sum(self.trained) / 2
 
 
+@dataclass(frozen=True)
+class Example:
+    """A validation clip whose rank learning changed."""
+
+    direction: str
+    clip: str
+    """Its id: it asks with one modality and is looked for by another."""
+    before: float | None
+    """Rank without learning; None where that could not be asked."""
+    after: float
+    gallery: int
+    """Clips that were looked through."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
     standings: tuple[Contender, ...]
     """The trained model, then what it is compared with, the best first."""
     clips: int
     """Validation clips."""
+    asked: dict[str, int] = field(default_factory=dict)
+    """Of these the clips that ask, by direction."""
     gain: Comparison
     """Score of the trained model minus that of the best other, by recording, over the directions that both know."""
     kept: str = TRAINING
     """Name of what the run's folder holds."""
+    better: tuple[Example, ...] = ()
+    """Clips that learning finds earlier, the most changed first; where nothing could be asked before, clips from the
+    best to the worst."""
+    worse: tuple[Example, ...] = ()
+    """Clips that it finds later."""
 
     @property
     def best(self) -> str:
@@ -113,8 +136,11 @@ class Verdict:
     def plain(self) -> dict[str, Any]:
         models = {s.name: {**asdict(s), "score": s.score} for s in self.standings}
         return {"words": str(self), "best": self.best, "kept": self.kept, "clips": self.clips} | {
+            "asked": self.asked,
             "gain": asdict(self.gain),
             "models": models,
+            "better": [asdict(example) for example in self.better],
+            "worse": [asdict(example) for example in self.worse],
         }
 
 
@@ -157,7 +183,9 @@ def judge(trained: Directions, others: Mapping[str, Directions], groups: np.ndar
     own, clips = flat_scores({str(n): mine for n, (mine, _) in enumerate(pairs)})
     theirs, _ = flat_scores({str(n): other for n, (_, other) in enumerate(pairs)})
     clips_all = np.unique(np.concatenate([s.clips for s in trained.values()]))
-    return Verdict(standings=(ours, *rest), clips=len(clips_all), gain=compare(theirs, own, groups[clips]))
+    asked = {direction: len(scores.clips) for direction, scores in trained.items()}
+    gain = compare(theirs, own, groups[clips])
+    return Verdict(standings=(ours, *rest), clips=len(clips_all), asked=asked, gain=gain)
 
 
 def _shared(trained: Directions, other: Directions) -> dict[str, tuple[ClipScores, ClipScores]]:
@@ -189,6 +217,33 @@ def _standing(name: str, values: Directions, trained: Directions, lacks: tuple[s
         trained=(float(own[0]), float(own[1])),
         lacks=lacks,
     )
+
+
+def examples(
+    before: Directions, after: Directions, ids: Sequence[str]
+) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
+    """(clips that are found earlier, clips that are found later), those whose reciprocal rank changed most first. Of
+    directions that could not be asked before, the best, the middle and the last clip are among the first."""
+    changes: list[tuple[float, Example]] = []
+    new: list[Example] = []  # of directions that could not be asked
+    for direction, own in after.items():
+        if own.rank is None or direction.endswith("->text"):  # a clip has several texts: a rank is none of clips
+            continue
+        clips = [ids[n] for n in own.clips.tolist()]
+        other = before.get(direction)
+        if other is None or other.rank is None:
+            new += [Example(direction, clip, None, float(own.rank[n]), own.gallery) for n, clip in enumerate(clips)]
+            continue
+        _, at, there = np.intersect1d(own.clips, other.clips, return_indices=True)
+        for n, m in zip(at.tolist(), there.tolist(), strict=True):
+            was, now = float(other.rank[m]), float(own.rank[n])
+            changes.append((1 / now - 1 / was, Example(direction, clips[n], was, now, own.gallery)))
+    changes.sort(key=lambda change: (-change[0], change[1].direction, change[1].clip))
+    better = [example for gain, example in changes if gain > _EPSILON][:_EXAMPLES]
+    worse = [example for gain, example in reversed(changes) if gain < -_EPSILON][:_EXAMPLES]
+    new.sort(key=lambda example: (example.after / example.gallery, digest(example.clip, example.direction)))
+    places = np.linspace(0, len(new) - 1, min(_EXAMPLES, len(new))).astype(int).tolist()
+    return (*better, *(new[n] for n in places)), tuple(worse)
 
 
 # -- what training is compared with ------------------------------------------------------------------------------------

@@ -26,15 +26,15 @@ from seehear.data.portions import Portion
 from seehear.data.prepare import PrepareOptions, Share, prepare_share
 from seehear.data.records import COARSE, UNCUT, digest
 from seehear.data.scan import Folder, Found
-from seehear.data.transcripts import main_language, unread_seconds
+from seehear.data.transcripts import main_language, unread
 from seehear.data.vectors import one_of
 from seehear.encoders import Encoder
 from seehear.encoders.presets import preset_encoders, strongest_at_hand
 from seehear.errors import SeehearError, refusal
 from seehear.progress import Interrupted, StatusLine, overheard
-from seehear.recipes.indexes import Spaces, index_frozen
+from seehear.recipes.indexes import Spaces, index_frozen, index_learned
 from seehear.recipes.standing import Pace, Standing, State
-from seehear.search.index import indexes, versions
+from seehear.search.index import indexed_clips, versions
 
 REGISTERED, CUT = 1024, 16
 """Clips of a part of looking, and of cutting, at least."""
@@ -89,11 +89,11 @@ class Work:
                 self._looked = part == self._look
                 return True
         if self._due:
-            self.index()
+            self.index(learned=True)
             return True
         if self._standing.state == "working":
             library = self._library()
-            self._found = len(_indexed(library)) if library else 0
+            self._found = len(indexed_clips(library)) if library else 0
             self._stand("ready")
         return False
 
@@ -133,7 +133,7 @@ class Work:
         share = Share(coarse=True, clips=REGISTERED, rests=self._rests)
         tally = prepare_share(self.folder, self.uri, PrepareOptions(), share)
         if not self._found:  # what an earlier call indexed can be searched from the start
-            self._found = len(_indexed(Library.open(self.uri)))
+            self._found = len(indexed_clips(Library.open(self.uri)))
         if tally.written:
             self._stand("working", "looking through the folder")
         if tally.left:
@@ -171,7 +171,7 @@ class Work:
 
     def _unindexed(self, library: Library) -> list[Clip]:
         """Clips that no index has, and that were not tried: one of each file, then a second one of each, and so on."""
-        indexed = _indexed(library)
+        indexed = indexed_clips(library)
         clips = [clip for clip in library.clips() if clip.id not in indexed]
         files: dict[str, list[Clip]] = {}
         for clip, key in zip(clips, _contents(library, clips), strict=True):
@@ -254,20 +254,22 @@ class Work:
 
     # -- what can be searched ----------------------------------------------------------------------------------------
 
-    def index(self) -> None:
-        """Indexes what is encoded."""
+    def index(self, *, learned: bool = False) -> None:
+        """Indexes what is encoded; with `learned` for the newest trained run too, whose model must be loaded for it."""
         library = self._library()
-        self._due = False
+        self._due = not learned
         if library is None or not library.encoders():
             return
         began, loaded = time.monotonic(), bool(self._spaces)
         try:
             index_frozen(library, device=self.device, spaces=self._spaces)
-        except SeehearError as error:  # nothing could be encoded
+            if learned:
+                index_learned(library, device=self.device)
+        except SeehearError as error:  # nothing could be encoded, or the trained model is gone
             self._note(str(error))
         self._indexed_at = time.monotonic()
         self._index_took = self._indexed_at - began if loaded else 0.0  # the first one loads models
-        self._found = len(_indexed(Library.open(self.uri)))
+        self._found = len(indexed_clips(Library.open(self.uri)))
         self._standing = replace(self._standing, found=self._found)
 
     def _index_now_and_then(self) -> None:
@@ -313,8 +315,8 @@ class Work:
         left = {"cut": coarse, "encode": unindexed + coarse}
         for kind, _, package, *_ in _READERS:
             portion = self._portions[kind]
-            unread = portion.left if portion.tried else unread_seconds(library, kind)
-            left[kind] = unread if find_spec(package) else 0.0
+            seconds = portion.left if portion.tried else sum(unread(library, kind).values())
+            left[kind] = seconds if find_spec(package) else 0.0
         self._pace.expect(left)
         return coarse
 
@@ -340,9 +342,3 @@ def _contents(library: Library, clips: Sequence[Clip]) -> list[tuple[str, str]]:
     """(id, fingerprint of its file) of clips."""
     sources = library.sources()
     return [(c.id, sources[c.source].fingerprint if c.source in sources else "") for c in clips]
-
-
-def _indexed(library: Library) -> set[str]:
-    """Ids of the clips that an index has."""
-    tables = [library.vectors("vectors", name).keys() for name in indexes(library)]
-    return {clip for keys in tables for clip, _, _ in keys}

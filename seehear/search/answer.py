@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,16 +32,33 @@ class Moment:
     """Other places of the same file."""
     still: float = 0.0
     """Seconds: the frame that answers, else the middle."""
+    film: str = ""
+    """`source`, but the film where what is heard is in a file of its own."""
 
     @property
     def words(self) -> str:
         """The confidence in words."""
         return in_words(self.confidence)
 
+    @property
+    def why(self) -> str:
+        """How it answers, how surely, and by which text."""
+        text = f": {self.text}" if self.text else ""
+        return f"{self.kind}, {self.words}{text}"
+
     def plain(self) -> dict[str, Any]:
         names = ("file", "start", "end", "kind", "text", "score", "confidence", "words")
         places = {"also": list(self.also)} if self.also else {}
         return {name: getattr(self, name) for name in names} | places
+
+
+@dataclass(frozen=True)
+class FilmHits:
+    """Moments of one film, sound or picture, the best first."""
+
+    source: str
+    """The file as the library names it; '' for a clip of text alone."""
+    hits: list[Moment]
 
 
 @dataclass(frozen=True)
@@ -52,10 +70,27 @@ class Answer:
     clips: int
     """All clips of the library."""
 
+    def __iter__(self) -> Iterator[Moment]:
+        return iter(self.hits)
+
+    def __len__(self) -> int:
+        return len(self.hits)
+
+    def __getitem__(self, place: int) -> Moment:
+        return self.hits[place]
+
     @property
     def words(self) -> str:
         """The confidence of its surest moment in words: 'nothing close' where the nearest is no answer."""
         return in_words(max((hit.confidence for hit in self.hits), default=0.0))
+
+    @property
+    def films(self) -> list[FilmHits]:
+        """The moments by file, in the order of the best of each."""
+        found: dict[str, FilmHits] = {}
+        for hit in self.hits:
+            found.setdefault(hit.film or hit.clip, FilmHits(hit.film, [])).hits.append(hit)
+        return list(found.values())
 
     def plain(self) -> dict[str, Any]:
         return {

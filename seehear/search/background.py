@@ -43,7 +43,8 @@ if TYPE_CHECKING:
 _KIND_OF = {"video": "seen", "audio": "heard"}
 _KIND_OF_TEXT = {"subtitle": "spoken", "speech": "spoken", "screen": "screen", "caption": "text"}
 _BANK = 500  # clips that sounds and pictures are calibrated by
-_SCENE = 0.3
+_AT_ONCE = 8192  # rows that are compared with many words
+SCENE = 0.3
 """Cosine of two centred rows above which they are of one scene, chosen on half of `benchmarks/home.py`."""
 KINDS = ("seen", "heard", "spoken", "screen", "text")
 """How a moment can answer; `text` is a caption of the user's own."""
@@ -99,7 +100,7 @@ class Calibration:
         self.scales = {kind: Scale(*scale) for kind, scale in about.get("scales", {}).items()}
 
     def words(self, vectors_NE: np.ndarray, text_E: np.ndarray, kind: str) -> np.ndarray:
-        """(N,) evidence that words mean rows of a kind."""
+        """(N,) evidence that words mean rows of a kind; (N, W) of several words, as W vectors."""
         found_N = heights(vectors_NE, text_E, self.mean_E, self.scales[kind])
         return evidence(found_N, PICTURES if kind in _KIND_OF.values() else TEXTS)
 
@@ -175,6 +176,17 @@ class OpenIndex:
             raise SeehearError(f"index {self.name} is out of date: run 'seehear index' again")
         return self.calibration.words(self.vectors_NE[self.rows(kind)], text_E, kind)
 
+    def clips_found(self, texts_WE: np.ndarray, kind: str, least: float) -> list[int]:
+        """Number of clips that each of W words finds among the rows of a kind, with this confidence at least."""
+        pairs, rows = [np.empty((0, 2), np.int64)], self.rows(kind)
+        for at in range(rows.start, rows.stop, _AT_ONCE):
+            part = slice(at, min(at + _AT_ONCE, rows.stop))
+            sure_NW = confidence(self.calibration.words(self.vectors_NE[part], texts_WE, kind)) >= least
+            row, word = np.nonzero(sure_NW)
+            pairs.append(np.stack([word, self.clips_N[part][row]], axis=1))
+        words = np.unique(np.concatenate(pairs), axis=0)[:, 0]
+        return np.bincount(words, minlength=len(texts_WE)).tolist()
+
     def media(self, query_E: np.ndarray, modality: Modality, kind: str) -> np.ndarray:
         """(rows of the kind,) evidence that a sound or picture is like them, by pairs of the library's clips."""
         rows_NE = self.vectors_NE[self.rows(kind)]
@@ -186,11 +198,34 @@ class OpenIndex:
 
     def alike(self, row: int, other: int) -> bool:
         """Whether two rows of one kind are of one scene: without what all rows of the kind share, they are near."""
-        kind = KINDS[self.kinds_N[row]]
+        mean_E = self._mean(KINDS[self.kinds_N[row]])
+        one_E, other_E = (unit(self.vectors_NE[n] - mean_E) for n in (row, other))
+        return bool(one_E @ other_E > SCENE)
+
+    def likeness(self, clip: str, kind: str) -> np.ndarray | None:
+        """(clips of the library,) cosine of the rows of a kind, without what all of them share, that are nearest to
+        each other of this clip and of each clip; None where this clip has no such row."""
+        rows = self.rows(kind)
+        clips_N, vectors_NE = self.clips_N[rows], self.vectors_NE[rows]
+        own_KE = vectors_NE[clips_N == self.clips.place(clip)]
+        if not len(own_KE):
+            return None
+        mean_E = self._mean(kind)
+        own_KE = unit(own_KE - mean_E)
+        # The centred rows of a large library are not made: they would take its memory once more.
+        length_N = np.sqrt(np.maximum(1e-9, 1 - 2 * (vectors_NE @ mean_E) + mean_E @ mean_E))
+        near_N = np.full(len(clips_N), -np.inf, np.float32)
+        for own_E in own_KE:
+            np.maximum(near_N, (vectors_NE @ own_E - mean_E @ own_E) / length_N, out=near_N)
+        best_C = np.full(len(self.clips), -1.0, np.float32)
+        np.maximum.at(best_C, clips_N, near_N)
+        return best_C
+
+    def _mean(self, kind: str) -> np.ndarray:
+        """(E,) of the rows of a kind."""
         if kind not in self._means:
             self._means[kind] = sample(self.vectors_NE[self.rows(kind)]).mean(axis=0)
-        one_E, other_E = (unit(self.vectors_NE[n] - self._means[kind]) for n in (row, other))
-        return bool(one_E @ other_E > _SCENE)
+        return self._means[kind]
 
     def vector_of(self, clip: str, modality: Modality) -> np.ndarray | None:
         """Unit vector of a clip; None where it has none of the modality."""

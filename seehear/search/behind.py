@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from seehear.data.current import current_content
-from seehear.data.library import Library, table_name
+from seehear.data.library import Library, Reject, table_name
 from seehear.errors import require
 from seehear.search.index import indexes, versions
 
@@ -22,14 +23,18 @@ def behind(library: Library, name: str) -> str:
         count += _changed(library, name)
     if not count:
         return ""
-    model = about.get("model", "")
-    words = ["seehear", "index", library.uri]
-    if not model.startswith("frozen:"):
-        words += [model or "RUN", *(["--name", name] if name != Path(model).name else [])]
     return (
         f"{count:,} of {library.count_clips():,} clips {'is' if count == 1 else 'are'} not indexed yet: run "
-        f"`seehear encode {shlex.quote(library.uri)}; {shlex.join(words)}`"
+        f"`seehear encode {shlex.quote(library.uri)}; seehear {shlex.join(index_command(library.uri, name, about))}`"
     )
+
+
+def index_command(uri: str, name: str, about: Mapping[str, Any]) -> list[str]:
+    """Words of the command that brings an index up to date with what is encoded. `about`: what `indexes` says of it."""
+    model = str(about.get("model", ""))
+    if model.startswith("frozen:"):
+        return ["index", uri]
+    return ["index", uri, model or "RUN", *(["--name", name] if name != Path(model).name else [])]
 
 
 def _never_indexed(library: Library, name: str, modalities: list[str]) -> int:
@@ -39,8 +44,12 @@ def _never_indexed(library: Library, name: str, modalities: list[str]) -> int:
     missing = ids.filter(pc.invert(pc.is_in(ids, value_set=_ids(library.table(table_name("vectors", name))))))
     if not len(missing):
         return 0
-    failed = {r.path.rpartition(" (")[0] for r in library.rejects() if r.stage.startswith("encode:")}
-    return len(set(missing.to_pylist()) - failed)
+    return len(set(missing.to_pylist()) - not_encodable(library.rejects()))
+
+
+def not_encodable(rejects: Iterable[Reject]) -> set[str]:
+    """Ids of the clips that an encoder could not read."""
+    return {reject.path.rpartition(" (")[0] for reject in rejects if reject.stage.startswith("encode:")}
 
 
 def _ids(table: Any, where: str | None = None) -> Any:

@@ -109,13 +109,14 @@ def _best(vectors_NE: Float[np.ndarray, "n e"], asked_BE: Float[np.ndarray, "b e
 
 def heights(
     vectors_NE: Float[np.ndarray, "n e"],
-    query_E: Float[np.ndarray, " e"],
+    query_E: Float[np.ndarray, "*w e"],
     mean_E: Float[np.ndarray, " e"],
     scale: Scale,
-) -> Float[np.ndarray, " n"]:
-    """Height of each row for words."""
-    usual = scale.slope * float(query_E @ mean_E) + scale.middle
-    return (np.vecdot(vectors_NE, query_E - OWN * mean_E) - usual) / scale.spread
+) -> Float[np.ndarray, n * w]:
+    """Height of each row for words, or for each of several."""
+    usual, asked_E = scale.slope * (query_E @ mean_E) + scale.middle, query_E - OWN * mean_E
+    near = np.vecdot(vectors_NE, asked_E) if query_E.ndim == 1 else vectors_NE @ asked_E.T
+    return (near - usual) / scale.spread
 
 
 class Likeness(NamedTuple):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -84,13 +84,17 @@ def build_index(
     modalities: Sequence[Modality] = (),
     frames: bool = False,
     made: str = "",
+    metadata: Mapping[str, str] | None = None,
     approximate_from: int = APPROXIMATE_FROM,
 ) -> IndexReport:
     """Bring the index `name` up to date. `model` is where the run is: search finds it again by that. `modalities`: what
     of the clips it holds; all that the space has by default. `frames`: a film has a row for each frame that its encoder
     gave, in place of its own: right for spaces that need no training, as others have learned from whole clips. `made`:
-    the time by which the newest index is told; now by default."""
+    the time by which the newest index is told; now by default. `metadata`: of the schema of a table that is made."""
     with writing(library.uri, "vectors"):  # all of them share the index of the texts
+        if table_name("vectors", name) in library.tables() and library.vectors("vectors", name).width != space.dim:
+            library.drop(table_name("vectors", name))
+        library.vectors("vectors", name, space.dim, metadata)
         return _build(library, space, name, model, tuple(modalities or space.encoders), frames, made, approximate_from)
 
 
@@ -104,10 +108,7 @@ def _build(
     made: str,
     approximate_from: int,
 ) -> IndexReport:
-    table_id = table_name("vectors", name)
-    if table_id in library.tables() and library.vectors("vectors", name).width != space.dim:
-        library.drop(table_id)
-    table = library.vectors("vectors", name, space.dim)
+    table = library.vectors("vectors", name)
     read = versions(library)
     wanted = _wanted(library, space, modalities, frames)
     added, kept, removed = _update_rows(library, space, name, wanted, frames)
@@ -179,6 +180,12 @@ def indexes(library: Library) -> dict[str, dict[str, Any]]:
 def set_index(library: Library, name: str, about: Mapping[str, Any]) -> None:
     """Write what `indexes` says of one."""
     library.set_about(_ABOUT + name, json.dumps(about))
+
+
+def indexed_clips(library: Library) -> set[str]:
+    """Ids of the clips that an index has."""
+    tables = [library.vectors("vectors", name) for name in indexes(library)]
+    return {id for table in tables for id in table.columns("id")["id"].unique().to_pylist()}
 
 
 def versions(library: Library) -> list[int]:
@@ -292,14 +299,19 @@ def nearest_approximate(
 # -- full text ---------------------------------------------------------------------------------------------------------
 
 
-def update_fulltext(library: Library) -> int:
-    """`fulltext` has a row (id, item, text) for every text of every clip, and Lance's BM25 index over them."""
+def update_fulltext(library: Library, ids: Collection[str] | None = None) -> int:
+    """`fulltext` has a row (id, item, text) for every text of every clip, and Lance's BM25 index over them; returns how
+    many texts there are. With `ids`, the rows of these clips alone are brought up to date."""
     pa = require("pyarrow")
     schema = pa.schema([("id", pa.string()), ("item", pa.int32()), ("text", pa.string())])
     table = library.ensure(FULLTEXT, schema)
-    rows = table.search().limit(None).to_arrow().to_pydict()
+    only = "" if ids is None else one_of("id", ids)
+    query = table.search().where(only) if only else table.search()
+    rows = query.limit(None).to_arrow().to_pydict()
     have = dict(zip(zip(rows["id"], rows["item"], strict=True), rows["text"], strict=True))
-    want = {(c.id, n): t.text for c in library.clips("array_length(texts) > 0") for n, t in enumerate(c.texts)}
+    some_have = "array_length(texts) > 0"
+    clips = library.clips(f"{only} AND {some_have}" if only else some_have)
+    want = {(c.id, n): t.text for c in clips for n, t in enumerate(c.texts)}
     stale = sorted({key[0] for key, text in have.items() if want.get(key) != text})
     for some in in_batches(stale, 1000):
         table.delete(one_of("id", some))
@@ -307,7 +319,8 @@ def update_fulltext(library: Library) -> int:
     new = [(c, n, text) for (c, n), text in want.items() if c in gone or (c, n) not in have]
     for batch in in_batches(new, 50_000):
         table.add(pa.Table.from_pylist([{"id": c, "item": n, "text": text} for c, n, text in batch], schema=schema))
-    if want and (new or stale or not table.list_indices()):
+    # A search looks through the few rows that came after the index was made: it is not made again for these.
+    if not (only and table.list_indices()) and want and (new or stale or not table.list_indices()):
         fts = require("lancedb.index").FTS
         table.create_index("text", config=fts(base_tokenizer="icu", remove_stop_words=False), replace=True)
     return len(want)

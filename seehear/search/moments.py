@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from heapq import nlargest
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -27,12 +27,13 @@ from seehear.errors import SeehearError, unknown
 from seehear.search.allowed import allowed_clips
 from seehear.search.answer import Answer, Moment
 from seehear.search.background import KINDS, OpenIndex, kind_of_text
-from seehear.search.calibrate import confidence
+from seehear.search.calibrate import WORDS, confidence
 from seehear.search.exact import top
 from seehear.search.filters import Filters
 from seehear.search.index import search_fulltext
 from seehear.search.joining import joined, share_held, telling_words
 from seehear.search.query import PART_MODALITY, Part, SearchSpace, weight_of, words_of
+from seehear.search.unwanted import unwanted
 from seehear.types import Modality
 
 _ROWS = 2000  # best rows of a channel that are looked at
@@ -46,6 +47,10 @@ _SHARE = 0.1
 """Least evidence, in shares of the moment's, of a neighbour that makes it longer."""
 _LONGEST = 30.0
 """Seconds up to which neighbours make a moment longer."""
+_OF_FILM = 24
+"""Moments of a film, at most, where films are asked for."""
+_RELATED, _ANYHOW = 0.2, 3
+"""Least confidence of a film's other moments, in shares of its best; number of moments that may be below *weak*."""
 
 
 class NothingToCompare(SeehearError):
@@ -92,9 +97,11 @@ class MomentSearch:
         kinds: Sequence[str] = (),
         filters: Filters | None = None,
         fulltext: bool = True,
+        by: Literal["moment", "film"] = "moment",
     ) -> Answer:
-        """The k best moments. `kinds`: how they may answer; in every way by default. Besides what `Part` says, a part
-        may be {"vectors"}: those of one file, {index: {modality: (E,)}}."""
+        """The k best moments, or those of the k best films, sounds and pictures. `kinds`: how they may answer; in every
+        way by default. Besides what `Part` says, a part may be {"vectors"}: those of one file,
+        {index: {modality: (E,)}}."""
         parts = [query] if isinstance(query, str | Mapping) else list(query)
         if not parts:
             raise SeehearError("nothing to search for: give words, a sound, a picture, a video or a clip")
@@ -114,11 +121,12 @@ class MomentSearch:
             if len(allowed.intersection(best)) < max(_DEPTH, 4 * k):
                 allowed = fitting.all
                 found = self._by_vectors(parts, channels, allowed)
+        asked |= unwanted(self.indexes, parts, gap=_GAP)
         known = [c for c in found.keys() | texts.keys() if c in self.clips and c not in asked]
         evidences = {clip: match.evidence + match.others for clip, match in found.items()}
         typed = sum(weight_of(part) for part in parts if words_of(part)) / _whole(parts)
         order = joined(evidences, {clip: typed * share for clip, (_, share) in texts.items()}, known, allowed)
-        hits = self._moments(order, found, texts, k)
+        hits = self._moments(order, found, texts, k, by)
         asked_for = " + ".join(part if isinstance(part, str) else str(next(iter(part.values()))) for part in parts)
         return Answer(asked_for, hits, self.indexed, len(self.clips))
 
@@ -244,22 +252,25 @@ class MomentSearch:
         found: Mapping[str, _Match],
         texts: Mapping[str, tuple[int, float]],
         k: int,
+        by: Literal["moment", "film"],
     ) -> list[Moment]:
         hits: list[Moment] = []
         matches: list[_Match] = []
+        of_film: dict[str, list[int]] = {}  # numbers of its hits
         for clip in order:
-            match = found.get(clip)
-            sure = float(confidence(np.array(max(0.0, match.evidence)))) if match else 0.0
-            item, share = texts.get(clip, (0, 0.0))
-            # A text that holds every word that was typed is no weak answer, whatever its meaning.
-            if match is None or (share == 1.0 and sure < 0.9):
-                match = _Match(0.0, kind_of_text(self.clips[clip].texts[item]), item)
-                sure = max(sure, 0.9 * share)
+            film = self.clips.film(clip)
+            own = of_film.get(film, [])
+            if by == "film" and (len(of_film) == k if not own else len(own) == _OF_FILM):
+                continue
+            match, sure = self._sure(clip, found.get(clip), *texts.get(clip, (0, 0.0)))
+            if by == "film" and own and sure < _least([hits[n].confidence for n in own]):
+                continue
             hit = self._moment(self.clips[clip], match, sure)
-            same = next((n for n, other in enumerate(hits) if _one_moment(hit, match, other, matches[n])), None)
-            if same is None and len(hits) == k:
+            same = next((n for n in own if _one_moment(hit, match, hits[n], matches[n])), None)
+            if same is None and by == "moment" and len(hits) == k:
                 break
             if same is None:
+                of_film.setdefault(film, []).append(len(hits))
                 hits.append(hit)
                 matches.append(match)
             elif match.same_scene(matches[same]) and match.evidence >= _SHARE * matches[same].evidence:
@@ -272,6 +283,16 @@ class MomentSearch:
             best = max(best, hits[n].confidence)
             hits[n] = replace(hits[n], score=best)
         return hits
+
+    def _sure(self, clip: str, match: _Match | None, item: int, share: float) -> tuple[_Match, float]:
+        """How a clip answers, and its confidence. `item`, `share`: its text that holds words of the query, and the
+        share of them."""
+        sure = float(confidence(np.array(max(0.0, match.evidence)))) if match else 0.0
+        # A text that holds every word that was typed is no weak answer, whatever its meaning.
+        if match is None or (share == 1.0 and sure < 0.9):
+            match = _Match(0.0, kind_of_text(self.clips[clip].texts[item]), item)
+            sure = max(sure, 0.9 * share)
+        return match, sure
 
     def _moment(self, clip: Clip, match: _Match, sure: float) -> Moment:
         own = clip.texts[match.item] if match.kind in ("spoken", "screen", "text") else None
@@ -290,10 +311,14 @@ class MomentSearch:
         said = text.text if text else ""
         also = tuple(str(self.library.path_of(name, self._roots)) for name in self._copies.get(source, ()))
         sure = round(sure, 4)
-        return Moment(path, start, end, match.kind, said, 0.0, sure, clip.id, source, clip.labels, also, still)
+        film = clip.source or clip.audio_source
+        return Moment(path, start, end, match.kind, said, 0.0, sure, clip.id, source, clip.labels, also, still, film)
 
     def _why_nothing(self, parts: Sequence[Part]) -> str:
-        uri, has = self.library.uri, sorted({m for index in self.indexes for m in index.space.modalities})
+        uri, has = (
+            self.library.uri,
+            sorted({m for i in self.indexes for m in i.space.modalities} - {"image"}),
+        )
         if all(words_of(part) for part in parts):
             preset = "light" if "video" in has else "strong"  # nothing that is packaged compares words with sounds
             return (
@@ -307,10 +332,13 @@ class MomentSearch:
         )
 
 
+def _least(sures: Sequence[float]) -> float:
+    """Confidence that another moment of a film needs, given those of its moments so far, the best first."""
+    return max(_RELATED * sures[0], 0.0 if len(sures) < _ANYHOW else WORDS[-1][0])
+
+
 def _one_moment(one: Moment, match: _Match, other: Moment, its: _Match) -> bool:
-    """Whether two moments are of one file and overlap, or are one scene within a few seconds."""
-    if one.source != other.source:
-        return False
+    """Whether two moments of one file overlap, or are one scene within a few seconds."""
     shared = min(one.end, other.end) - max(one.start, other.start)
     if one.start == one.end or other.start == other.end:
         return shared >= 0

@@ -21,7 +21,7 @@ from seehear.search.allowed import Allowed, allowed_clips
 from seehear.search.filters import Filters
 from seehear.search.gallery import ApproximateGallery, ExactGallery, Found, Gallery, nearest_clips
 from seehear.search.index import Indexer, indexes, search_fulltext
-from seehear.types import Modality
+from seehear.types import MODALITIES, Modality
 
 Part = str | Mapping[str, Any]
 """Words, or {"text"}, {"audio"}, {"image"}, {"video"}, {"clip"} with optional "start", "end" (seconds) and "weight".
@@ -34,14 +34,14 @@ _DEPTH = 100  # clips of each ranking that are joined, at least
 
 class SearchSpace(Indexer, Protocol):
     @property
-    def modalities(self) -> tuple[Modality, ...]: ...
+    def modalities(self) -> tuple[str, ...]: ...
 
     @property
     def locked(self) -> tuple[Modality, ...]:
         """Modalities whose vectors are those of their encoders, which the space keeps as they are."""
         ...
 
-    def encode_query(self, items: Sequence[Any]) -> np.ndarray:
+    def encode_query(self, inputs: Sequence[Any], /) -> np.ndarray:
         """(N, E) float32 unit vectors of what is searched with."""
         ...
 
@@ -128,7 +128,7 @@ class Searcher:
                 raise unknown("modality", m, self.space.modalities)
         asked = {part["clip"] for part in parts if not isinstance(part, str) and "clip" in part}
         allowed = allowed_clips(self.library, filters)
-        wanted = modalities or self.space.modalities
+        wanted = modalities or [m for m in MODALITIES if m in self.space.modalities]
         depth = (max(_DEPTH, 4 * k) if hybrid else k) + len(asked)
         found = nearest_clips(self.gallery, self.vector(parts), depth, wanted, allowed)
         if hybrid:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from functools import partial
+from functools import lru_cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,10 +21,10 @@ from starlette.requests import ClientDisconnect
 
 from seehear.errors import SeehearError
 from seehear.recipes.standing import Standing
-from seehear.serve import views
+from seehear.serve import exports, film, films, learning, own, suggest
 from seehear.serve.config import ServeConfig
 from seehear.serve.files import TYPES
-from seehear.serve.guard import Guard
+from seehear.serve.guard import VIEWS, Guard
 from seehear.serve.problems import Problem
 from seehear.serve.schema import (
     Answer,
@@ -54,10 +56,11 @@ def create_app(
     library: str,
     config: ServeConfig = ServeConfig(),  # noqa: B008
     progress: Callable[[], Standing] | None = None,
+    edited: Callable[[], None] | None = None,
 ) -> FastAPI:
     """The application over a library, which must exist. `progress`: where the work on it stands, if this process does
-    any."""
-    state = State(library, config, progress)
+    any; `edited` wakes it when the user has changed a text or label."""
+    state = State(library, config, progress, edited)
 
     @asynccontextmanager
     async def living(_: FastAPI) -> AsyncIterator[None]:
@@ -82,8 +85,9 @@ def create_app(
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(ClientDisconnect, _broken_off)
-    for route in (_searching, _media, _page):
-        route(app)
+    topics = (films, film, suggest, exports, learning, own)
+    for routes in (_searching, _media, *(topic.routes for topic in topics), _page):
+        routes(app)
     return app
 
 
@@ -102,8 +106,8 @@ def _searching(app: FastAPI) -> None:
 
     @app.get("/api/progress", tags=["library"])
     def progress(state: Held) -> ProgressView | None:
-        """Where the indexing of the library stands; null where this server does none."""
-        return views.progress_view(state.progress()) if state.progress else None
+        """Where the indexing of the library stands; null while this server does none."""
+        return state.standing()
 
     @app.post("/api/search", tags=["search"])
     def search(state: Held, query: Query) -> Answer:
@@ -187,12 +191,26 @@ def _media(app: FastAPI) -> None:
 
 def _page(app: FastAPI) -> None:
     pages = {f"/{file.name}": file for file in PAGE.iterdir() if file.suffix in _STATIC}
-    for address, file in ({"/": PAGE / "index.html"} | pages).items():
+    views = dict.fromkeys(VIEWS, PAGE / "index.html")
+    for address, file in (views | pages).items():
         app.add_route(address, partial(_static, file=file), include_in_schema=False)
 
 
-async def _static(_: Request, *, file: Path) -> FileResponse:
-    return FileResponse(file, media_type=_STATIC[file.suffix], headers={"cache-control": "no-cache"})
+async def _static(request: Request, *, file: Path) -> Response:
+    content, etag = _compressed(file)
+    headers = {"cache-control": "no-cache", "etag": etag, "vary": "accept-encoding"}
+    if request.headers.get("if-none-match") == etag:
+        return Response(status_code=304, headers=headers)
+    if "gzip" not in request.headers.get("accept-encoding", ""):
+        return Response(file.read_bytes(), media_type=_STATIC[file.suffix], headers=headers)
+    return Response(content, media_type=_STATIC[file.suffix], headers=headers | {"content-encoding": "gzip"})
+
+
+@lru_cache
+def _compressed(file: Path) -> tuple[bytes, str]:
+    """(a file of the page, a third of its size; its version)"""
+    content = file.read_bytes()
+    return gzip.compress(content, mtime=0), f'"{hashlib.sha256(content).hexdigest()[:16]}"'
 
 
 # -- refusals ----------------------------------------------------------------------------------------------------------

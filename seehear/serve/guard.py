@@ -16,6 +16,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from seehear.serve.config import is_loopback
 
 COOKIE, UPLOADS = "seehear", "/api/uploads"
+VIEWS = ("/", "/film", "/map", "/learn")
+"""Addresses of the page."""
 _MOST = 1_000_000  # bytes of a query
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; "
@@ -61,7 +63,7 @@ class Guard:
         foreign = site in ("cross-site", "same-site") or (
             origin is not None and origin.lower().partition("://")[2] != host.lower()
         )
-        if foreign and (scope["path"] != "/" or scope["method"] != "GET"):  # a link to the page is no harm
+        if foreign and (scope["path"] not in VIEWS or scope["method"] != "GET"):  # a link to the page is no harm
             return _problem(403, "origin", "another site's page may not ask this server")
         if (unknown := self._unknown(scope, headers) if self.token else None) is not None:
             return unknown

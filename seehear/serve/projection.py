@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import zlib
 from collections import Counter
 from collections.abc import Sequence
@@ -14,21 +13,25 @@ import numpy as np
 from seehear.data.library import Clip, Library, in_batches, one_of
 from seehear.errors import require
 from seehear.nn.unit import unit
+from seehear.serve.naming import group_names
 
 MOST = {"pca": 20_000, "tsne": 4_000}
 """Clips that are drawn; of more, so many that are chosen by their names."""
 _GROUPS = 11  # that have a colour of their own
 _REDUCED = 50  # dimensions that clusters and t-SNE are computed in
+_ALIKE = 1e-5  # between unit vectors in half precision
 _OTHER, _NONE = "others", "none"
 
 
-def clip_vectors(library: Library, name: str, most: int) -> tuple[list[str], np.ndarray]:
-    """Ids, and (N, E) the mean unit vector of each clip."""
+def clip_vectors(library: Library, name: str, most: int, where: str | None = None) -> tuple[list[str], np.ndarray]:
+    """Ids, and (N, E) the mean unit vector of each clip, of the rows that an SQL condition keeps."""
     table = library.vectors("vectors", name)
     every = max(1, math.ceil(library.count_clips() / most))
     sums: dict[str, np.ndarray] = {}
-    for part in table.scan():
+    for part in table.scan(where):
         for clip, vector_E in zip(part.ids, unit(part.vectors), strict=True):
+            if not np.isfinite(vector_E).all():
+                continue
             if every == 1 or zlib.crc32(clip.encode()) % every == 0:
                 sums[clip] = sums[clip] + vector_E if clip in sums else vector_E
     ids = sorted(sums)
@@ -38,6 +41,8 @@ def clip_vectors(library: Library, name: str, most: int) -> tuple[list[str], np.
 def project(vectors_NE: np.ndarray, how: str) -> tuple[np.ndarray, np.ndarray]:
     """((N, 2) in [0, 1], (N,) the cluster). `how`: pca or tsne."""
     centred = vectors_NE - vectors_NE.mean(axis=0)
+    if np.abs(centred).max() < _ALIKE:  # neither t-SNE nor k-means has anything to go by
+        return np.full((len(vectors_NE), 2), 0.5), np.zeros(len(vectors_NE), np.int64)
     directions_EE = np.linalg.eigh(centred.T @ centred)[1][:, ::-1]
     reduced = centred @ directions_EE[:, :_REDUCED]
     num = len(reduced)
@@ -58,24 +63,44 @@ def clips_in_order(library: Library, ids: Sequence[str]) -> list[Clip | None]:
     return [found.get(i) for i in ids]
 
 
-def draw(ids: Sequence[str], clips: Sequence[Clip | None], xy_N2: np.ndarray, cluster_N: np.ndarray) -> dict[str, Any]:
-    """What the page draws: places, and for each way of colouring the names of its groups and each clip's own."""
+def draw(
+    ids: Sequence[str],
+    clips: Sequence[Clip | None],
+    xy_N2: np.ndarray,
+    cluster_N: np.ndarray,
+    found: dict[int, list[str]] | None = None,
+) -> dict[str, Any]:
+    """What the page draws: places, and for each way of colouring the names of its groups and each clip's own. `found`:
+    names of what is seen or heard in a cluster."""
     here = [n for n, clip in enumerate(clips) if clip is not None]
     own = [clip for clip in clips if clip is not None]
     clusters = cluster_N[here]
-    names = _cluster_names(own, clusters)
+    names = group_names(own, clusters, found)
     colours = {
         "label": [clip.labels[0] if clip.labels else _NONE for clip in own],
         "cluster": [names[c] for c in clusters],
         "source": _folders([clip.source for clip in own]),
         "kind": [_kind(clip) for clip in own],
+        "split": [clip.split for clip in own],
     }
     return {
+        "note": _note(xy_N2[here]),
         "ids": [ids[n] for n in here],
         "x": [round(float(x), 4) for x in xy_N2[here, 0]],
         "y": [round(float(y), 4) for y in xy_N2[here, 1]],
         "colours": {name: _grouped(values) for name, values in colours.items()},
     }
+
+
+def _note(xy_N2: np.ndarray) -> str:
+    """Why there is little to see; '' where there is."""
+    if not len(xy_N2):
+        return "No clip is indexed yet, so there is nothing to draw"
+    if len(xy_N2) == 1:
+        return "There is one clip: a map needs others to compare it with"
+    if not (xy_N2 != xy_N2[0]).any():
+        return "All clips are alike here, so they lie on one point"
+    return ""
 
 
 def _grouped(values: Sequence[str]) -> dict[str, Any]:
@@ -101,17 +126,3 @@ def _kind(clip: Clip) -> str:
     if clip.has_video and clip.has_audio:
         return "seen and heard"
     return "seen" if clip.has_video else "heard" if clip.has_audio else "said"
-
-
-def _cluster_names(clips: Sequence[Clip], cluster_N: np.ndarray) -> dict[int, str]:
-    """The words that a cluster's clips have more often than the others."""
-    words = [{w for w in re.findall(r"\w{3,}", " ".join(t.text for t in c.texts).lower())} for c in clips]
-    everywhere = Counter(w for own in words for w in own)
-    names: dict[int, str] = {}
-    for cluster in range(int(cluster_N.max(initial=-1)) + 1):
-        members = [own for own, c in zip(words, cluster_N, strict=True) if c == cluster]
-        here = Counter(w for own in members for w in own)
-        worth = {w: n / max(len(members), 1) * math.log1p(len(clips) / everywhere[w]) for w, n in here.items()}
-        best = sorted(worth, key=lambda w: (-worth[w], w))[:2]
-        names[cluster] = f"{cluster + 1}: {', '.join(best)}" if best else f"{cluster + 1}"
-    return names

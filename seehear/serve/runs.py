@@ -3,6 +3,7 @@ alone and of all indexes together."""
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import OrderedDict
@@ -17,14 +18,14 @@ from seehear.data.library import Library
 from seehear.data.workers import WorkerDied
 from seehear.encoders.base import Sample
 from seehear.errors import DecodeError, SeehearError
-from seehear.recipes.find import asked_together
+from seehear.recipes.indexes import asked_together
 from seehear.search.index import indexes, versions
 from seehear.search.moments import MomentSearch
 from seehear.search.query import Searcher
 from seehear.serve.decoders import Decoders
 from seehear.serve.files import Folders
 from seehear.serve.problems import Problem
-from seehear.space import Item, ModelGone, SharedSpace, model_of
+from seehear.space import ModelGone, SharedSpace, model_of
 from seehear.space.frozen import FROZEN
 
 _FRESH = 2.0  # seconds for which the library is not asked again what it holds
@@ -43,14 +44,14 @@ class GuardedSpace(SharedSpace):
     def prepare(self, preparation: Callable[[Sample], Any], sample: Sample) -> Any:
         return self.decoders(preparation, sample) if sample.path else preparation(sample)
 
-    def encode_query(self, items: Sequence[Item] | Item, *, batch_size: int = 32) -> np.ndarray:
-        one = items[0] if isinstance(items, Sequence) and len(items) == 1 else None
-        text = one if isinstance(one, str) else one["text"] if one is not None and list(one) == ["text"] else None
-        if not isinstance(text, str):
-            return super().encode_query(items, batch_size=batch_size)
+    def encode_query(self, inputs: Any, prompt_name: str | None = None, **options: Any) -> Any:
+        one = inputs[0] if isinstance(inputs, list) and len(inputs) == 1 else None
+        text = one["text"] if isinstance(one, Mapping) and list(one) == ["text"] else None
+        if text is None or options:
+            return super().encode_query(inputs, prompt_name, **options)
         with self.lock:
             if text not in self.texts:
-                self.texts[text] = super().encode_query([text])[0]
+                self.texts[text] = super().encode_query(inputs, prompt_name)[0]
                 while len(self.texts) > _TEXTS:
                     self.texts.popitem(last=False)
             return self.texts[text][None]
@@ -80,7 +81,7 @@ class OpenRun:
     def encode_text(self, text: str) -> np.ndarray:
         if "text" not in self.space.modalities:
             raise Problem(422, "no_text", f"run {self.name} has no words: ask with a sound or a picture")
-        return self.space.encode_query([text])[0]
+        return self.space.encode_query([{"text": text}])[0]  # never a path or an address
 
     def encode_file(self, path: str, kind: str, seconds: float, modalities: Sequence[str]) -> dict[str, np.ndarray]:
         """One vector for each modality of a file that this space knows."""
@@ -145,6 +146,11 @@ class Runs:
                 self._about = dict(sorted(found.items(), key=lambda item: item[1].get("made", ""), reverse=True))
                 self._looked = time.monotonic()
             return self._about
+
+    def renew(self) -> None:
+        """The library is asked again at once: it was written just now."""
+        with self._lock:
+            self._looked = -math.inf
 
     def get(self, name: str = "") -> OpenRun:
         """A run by name, the newest when none is said, a frozen index where there is no run; opened, or opened again

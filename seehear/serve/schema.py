@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Modality = Literal["video", "audio", "text"]
 Kind = Literal["seen", "heard", "spoken", "screen", "text"]
+TextKind = Literal["spoken", "screen", "subtitle", "caption"]
 Words = Literal["strong", "fair", "weak", "nothing close"]
 Name = Annotated[str, Field(max_length=4096, pattern="^[^\\x00]*$")]
 """Of a clip or run, or words; no zero bytes, which no database takes."""
@@ -53,13 +54,17 @@ class QueryFilters(_Strict):
 
 
 class Query(_Strict):
-    parts: list[TextPart | ClipPart | UploadPart] = Field(min_length=1, max_length=8)
+    parts: list[TextPart | ClipPart | UploadPart] = Field(min_length=1, max_length=16)
     run: Name = Field(default="", description="one index alone, by its cosines; all together when not given")
     k: int = Field(default=24, ge=1, le=200)
     kinds: list[Kind] = Field(
         default=[], max_length=5, description="of all together: how a moment may answer; in every way by default"
     )
     fulltext: bool = Field(default=True, description="of all together: also by the words themselves")
+    by: Literal["moment", "film"] = Field(
+        default="moment",
+        description="of all together: k moments, or k films, sounds and pictures with the moments of each",
+    )
     filters: QueryFilters = QueryFilters()
     modalities: list[Modality] = Field(
         default=[], max_length=3, description="of one index: what of a clip may match; all by default"
@@ -78,6 +83,7 @@ class ClipList(_Strict):
 
 class RunView(BaseModel):
     name: str
+    title: str = Field(description="for people: what it is, and when it was learned")
     made: str
     modalities: list[str]
     together: bool = Field(description="asked when no run is named")
@@ -109,8 +115,10 @@ class ProgressView(BaseModel):
 
 class TextView(BaseModel):
     text: str
+    kind: TextKind
     start: float | None
     end: float | None
+    machine: bool = Field(description="a machine heard or read it; else it is the user's own")
 
 
 class ClipView(BaseModel):
@@ -152,13 +160,37 @@ class HitView(BaseModel):
     also: list[str] = Field(description="other places of the same file")
 
 
+class FilmMoment(BaseModel):
+    """Short form of a hit, for the timeline of its film."""
+
+    clip: str = Field(description="its id")
+    kind: Kind
+    start: float
+    end: float
+    still: float
+    text: str
+    confidence: float
+    words: Words
+
+
+class FilmAnswer(BaseModel):
+    source: str
+    seconds: float = Field(description="length of the film or sound; 0 of a picture")
+    clip: ClipView = Field(description="of the best moment")
+    hits: list[FilmMoment] = Field(description="best first")
+    also: list[str] = Field(description="other places of the same file")
+
+
 class Answer(BaseModel):
     run: str = Field(description="'' for all together")
     query: str
     words: Words | None = Field(description="the highest confidence in words; null where no hit has one")
-    hits: list[HitView]
-    indexed: int | None = Field(description="clips that all together can find; null of one index")
-    clips: int | None = Field(description="all clips of the library; null of one index")
+    hits: list[HitView] = Field(description="empty where films are asked for")
+    films: list[FilmAnswer] | None = Field(
+        default=None, description="where they are asked for, in the order of their best moments"
+    )
+    indexed: int | None = Field(default=None, description="clips that all together can find; null of one index")
+    clips: int | None = Field(default=None, description="all clips of the library; null of one index")
     milliseconds: float
 
 
@@ -189,6 +221,7 @@ class MapView(BaseModel):
     run: str
     method: Literal["pca", "tsne"]
     total: int = Field(description="clips of the library; fewer are drawn of very many")
+    note: str = Field(description="why there is little to see; '' where there is")
     ids: list[str]
     x: list[float]
     y: list[float]

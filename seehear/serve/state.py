@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from seehear.data.library import Clip, Library
+from seehear.data.own import as_edited
 from seehear.data.workers import WorkerDied
-from seehear.errors import DecodeError
-from seehear.recipes.find import asked_together
+from seehear.errors import DecodeError, SeehearError
+from seehear.recipes.indexes import asked_together
 from seehear.recipes.standing import Standing
 from seehear.search.background import Calibration
 from seehear.search.behind import behind
@@ -22,35 +24,68 @@ from seehear.search.calibrate import in_words
 from seehear.search.filters import Filters
 from seehear.search.index import versions
 from seehear.serve import jobs, projection, views
+from seehear.serve.applying import Applying
 from seehear.serve.cache import DiskCache, write
+from seehear.serve.catching import CatchUp
 from seehear.serve.config import ServeConfig
 from seehear.serve.decoders import Decoders
 from seehear.serve.files import clip_of
+from seehear.serve.learning import Learning
+from seehear.serve.naming import SOUNDS, things, things_found
 from seehear.serve.problems import Problem
 from seehear.serve.runs import OpenRun, Runs, cause
-from seehear.serve.schema import Answer, ClipPart, ClipView, MapView, Query, RunView, Status, TextPart, UploadPart
+from seehear.serve.schema import (
+    Answer,
+    ClipPart,
+    ClipView,
+    MapView,
+    ProgressView,
+    Query,
+    RunView,
+    Status,
+    TextPart,
+    UploadPart,
+)
 from seehear.serve.uploads import Uploads
 
 _DRAW_SECONDS = 300.0
 _WARM_SECONDS = 20.0
+_LEAST = 0.04
+"""Seconds of a preview, at least: one frame."""
 
 
 class State:
-    def __init__(self, library: str, config: ServeConfig, progress: Callable[[], Standing] | None = None):
-        """`progress`: where the work on the library stands, if this process does any."""
+    def __init__(
+        self,
+        library: str,
+        config: ServeConfig,
+        progress: Callable[[], Standing] | None = None,
+        edited: Callable[[], None] | None = None,
+    ):
+        """`progress`: where the work on the library stands, if this process does any. `edited`: wakes that work when
+        the user has changed a text or label."""
         self.config, self.progress = config, progress
         self.quick = Decoders(2, config.decode_seconds)
         self.slow = Decoders(1, _DRAW_SECONDS, patience=60.0)
         self.runs = Runs(library, self.quick, media=config.media, device=config.device)
+        self._wake = edited
+        self.own = Applying(library, self._edited)
         self.uploads = Uploads(self.quick, megabytes=config.upload_mb, seconds=config.upload_seconds)
         self.cache = DiskCache(config.cache_folder(library), config.cache_mb)
+        self.learning = Learning(self.runs, self.cache)
+        self.background = ThreadPoolExecutor(1, "seehear")
+        """For what an answer does not wait for; a long job looks at `closing` now and then."""
+        self.closing = threading.Event()
         self._facets: tuple[int, Any] = (-1, {})
         self._behind: dict[str, tuple[Any, str]] = {}
+        self.catching = None if progress else CatchUp(self.runs, self._behind_of)
 
     def warm(self) -> None:
         """Open the indexes in the background, so that the first question is answered at once."""
         self._warming = threading.Thread(target=self._warm, daemon=True)
         self._warming.start()
+        if self.catching:
+            self.catching.start()
 
     def _warm(self) -> None:
         try:
@@ -59,11 +94,22 @@ class State:
             return  # whoever asks is told
 
     def close(self) -> None:
+        self.learning.close()
+        if self.catching:
+            self.catching.close()
+        self.closing.set()
+        self.background.shutdown(cancel_futures=True)
         self.quick.close()
         self.slow.close()
         self.uploads.close()
+        self.own.close()
         # A thread that is inside of C++ when the interpreter ends aborts the process.
         self._warming.join(timeout=_WARM_SECONDS)
+
+    def _edited(self) -> None:
+        self.runs.renew()
+        if self._wake:
+            self._wake()
 
     # -- what there is -----------------------------------------------------------------------------------------------
 
@@ -72,10 +118,11 @@ class State:
         version = library.table("clips").version
         if self._facets[0] != version:
             self._facets = version, views.facets(library)
-        clips, together = library.count_clips(), asked_together(about)
+        clips, together, titles = library.count_clips(), asked_together(about), views.titles(about)
         runs = [
             RunView(
                 name=n,
+                title=titles[n],
                 made=a.get("made", ""),
                 together=n in together,
                 behind="" if self.progress else self._behind_of(n, a, library),
@@ -103,12 +150,19 @@ class State:
             **self._facets[1],
         )
 
-    def _behind_of(self, name: str, about: dict[str, Any], library: Library) -> str:
+    def _behind_of(self, name: str, about: Mapping[str, Any], library: Library) -> str:
         """Counted again only after the index or the library was written."""
         key = about.get("changed"), about.get("made"), versions(library), library.table("rejects").version
         if self._behind.get(name, (None, ""))[0] != key:
             self._behind[name] = key, behind(library, name)
         return self._behind[name][1]
+
+    def standing(self) -> ProgressView | None:
+        if self.progress:
+            return views.progress_view(self.progress())
+        if self.catching and (line := self.catching.line):
+            return views.progress_view(Standing(step=line))
+        return None
 
     def clip(self, name: str) -> Clip:
         return clip_of(self.runs.library, name)
@@ -116,7 +170,8 @@ class State:
     def views(self, ids: list[str]) -> list[ClipView]:
         """Those that are still there, in the order asked for."""
         clips, folders = projection.clips_in_order(self.runs.library, ids), self.runs.folders
-        return [views.clip_view(clip, folders) for clip in clips if clip is not None]
+        known = as_edited(self.runs.library, [clip for clip in clips if clip is not None])
+        return [views.clip_view(clip, folders) for clip in known]
 
     def file(self, clip: Clip, modality: str) -> Path:
         return self.runs.folders.file(clip, modality)
@@ -145,18 +200,27 @@ class State:
             elif isinstance(part, ClipPart) and part.clip not in clips:
                 raise Problem(404, "no_clip", f"the library has no clip {part.clip!r}")
             parts.append(asked)
-        found = opened.search.search(parts, k=query.k, kinds=query.kinds, filters=filters, fulltext=query.fulltext)
+        found = opened.search.search(
+            parts, k=query.k, kinds=query.kinds, filters=filters, fulltext=query.fulltext, by=query.by
+        )
+        folders, films = self.runs.folders, found.films if query.by == "film" else None
+        seconds = opened.library.seconds_of([film.source for film in films or ()])
         return Answer(
             run="",
             query=found.query,
             words=found.words,  # type: ignore[arg-type]  # one of the four
-            hits=[views.moment_view(hit, clips[hit.clip], self.runs.folders) for hit in found.hits],
+            hits=[] if films else [views.moment_view(hit, clips[hit.clip], folders) for hit in found.hits],
+            films=None
+            if films is None
+            else [views.film_view(f, clips[f.hits[0].clip], folders, seconds.get(f.source)) for f in films],
             indexed=found.indexed,
             clips=found.clips,
             milliseconds=0.0,
         )
 
     def _one_index(self, query: Query, filters: Filters) -> Answer:
+        if query.by == "film":
+            raise Problem(422, "by", "one index alone gives moments: ask for films without a run")
         run = self.runs.get(query.run)
         parts = [self._part(part, run) for part in query.parts]
         modalities = [m for m in query.modalities if m in run.space.modalities]
@@ -175,7 +239,7 @@ class State:
         sures = [hit.confidence for hit in hits if hit.confidence is not None]
         words: Any = in_words(max(sures)) if sures else None
         said = " + ".join(str(next(iter(part.model_dump(exclude={"weight"}).values()))) for part in query.parts)
-        return Answer(run=run.name, query=said, words=words, hits=hits, indexed=None, clips=None, milliseconds=0.0)
+        return Answer(run=run.name, query=said, words=words, hits=hits, milliseconds=0.0)
 
     def _part(self, part: TextPart | ClipPart | UploadPart, run: OpenRun) -> dict[str, Any]:
         if isinstance(part, TextPart):
@@ -193,7 +257,7 @@ class State:
         path = self.file(clip, "video")
         first, last = (0.0, 0.0) if views.is_still(clip) else (clip.start, clip.end)
         at = (first + last) / 2 if at is None or not first <= at < last else at
-        return self._made(path, "poster", at, lambda out: write(out, self.quick(jobs.poster, str(path), at, last)))
+        return self.made(path, "poster", at, lambda out: write(out, self.quick(jobs.poster, str(path), at, last)))
 
     def peaks(self, clip: Clip) -> dict[str, Any]:
         path = self.file(clip, "audio")
@@ -201,7 +265,7 @@ class State:
         def make(out: Path) -> None:
             write(out, json.dumps(self.quick(jobs.peaks, str(path), clip.start, clip.end)).encode())
 
-        found = self._made(path, "peaks", (clip.start, clip.end), make)
+        found = self.made(path, "peaks", (clip.start, clip.end), make)
         end = min(clip.end, clip.start + jobs.PEAKS_SECONDS)
         return {"start": clip.start, "end": end, "peaks": json.loads(found.read_text())}
 
@@ -212,15 +276,16 @@ class State:
         video = str(self.file(clip, "video")) if clip.has_video and not still else ""
         audio = str(self.file(clip, "audio")) if clip.has_audio else ""
         end = min(end, start + self.config.preview_seconds)
-        if not (start < end and start < clip.end and end > clip.start and (video or audio)):
+        if not (end - start >= _LEAST and start < clip.end and end > clip.start and (video or audio)):
             raise Problem(404, "no_media", f"clip {clip.id!r} has nothing to play")
 
         def make(out: Path) -> None:
             self.slow(jobs.preview, video, audio, start, end, str(out))
 
-        return self._made(Path(video or audio), "preview", (audio, start, end), make)
+        return self.made(Path(video or audio), "preview", (audio, start, end), make)
 
-    def _made(self, path: Path, what: str, key: Any, make: Any) -> Path:
+    def made(self, path: Path, what: str, key: Any, make: Callable[[Path], None]) -> Path:
+        """What `make` writes from a media file, out of the cache where it is there."""
         stat = path.stat()
         try:
             return self.cache.get(what, str(path), stat.st_size, stat.st_mtime_ns, key, make=make)
@@ -238,14 +303,37 @@ class State:
             ids, vectors_NE = projection.clip_vectors(library, run.name, projection.MOST[method])
             clips = projection.clips_in_order(library, ids)
             xy, clusters = self.slow(projection.project, vectors_NE, method) if ids else (np.zeros((0, 2)), np.zeros(0))
-            write(out, json.dumps(projection.draw(ids, clips, xy, clusters)).encode())
+            of = {clip: int(cluster) for clip, cluster in zip(ids, clusters, strict=True)}
+            found = self._things_found(library, run, of, method)
+            write(out, json.dumps(projection.draw(ids, clips, xy, clusters, found)).encode())
 
         where = (self.runs.uri, run.name, run.changed, run.space.fingerprint, version, method)
         try:
-            drawn = json.loads(self.cache.get("map", *where, make=make).read_text())
+            drawn = json.loads(self.cache.get("map of named groups", *where, make=make).read_text())
         except WorkerDied as error:
             raise Problem(503, "map", f"the map could not be drawn: {error}", "ask for pca") from error
         return MapView(run=run.name, method=method, total=library.count_clips(), **drawn)  # type: ignore[arg-type]
+
+    def _things_found(
+        self, library: Library, run: OpenRun, clusters: Mapping[str, int], method: str
+    ) -> dict[int, list[str]]:
+        """Names of what is seen in clusters, else heard, where the run compares that with words."""
+        calibration, found = Calibration(self.runs.about().get(run.name, {})), dict[int, list[str]]()
+        if "text" not in run.space.modalities:
+            return {}
+        for kind, modality, names in (("seen", "video", things()), ("heard", "audio", SOUNDS)):
+            rows = f"modality = '{modality}'"
+            ids, vectors_NE = projection.clip_vectors(library, run.name, projection.MOST[method], rows)
+            of_N = np.array([clusters.get(i, -1) for i in ids], np.int64)
+            known_N = of_N >= 0
+            if kind not in calibration.scales or not known_N.any():
+                continue
+            try:
+                own = things_found(vectors_NE[known_N], of_N[known_N], names, run.space.encode_query, calibration, kind)
+            except SeehearError:  # no encoder of words here: the map is drawn without such names
+                return {}
+            found |= {cluster: named for cluster, named in own.items() if not found.get(cluster)}
+        return found
 
 
 _RUN = ("modalities", "dim", "recall")

@@ -4,20 +4,39 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from seehear.data.library import Clip, Library
+from seehear.data.library import Clip, Library, Text
+from seehear.data.records import TextKind as StoredKind
 from seehear.data.records import printable
 from seehear.recipes.standing import Standing
-from seehear.search.answer import Moment
+from seehear.search.answer import FilmHits, Moment
 from seehear.search.background import kind_of_hit
 from seehear.search.calibrate import in_words
 from seehear.search.query import Hit
 from seehear.serve.files import TYPES, Folders, played_by_browsers
-from seehear.serve.schema import ClipView, HitView, Modality, ProgressView, TextView
+from seehear.serve.schema import (
+    ClipView,
+    FilmAnswer,
+    FilmMoment,
+    HitView,
+    Modality,
+    ProgressView,
+    TextKind,
+    TextView,
+)
+from seehear.space.frozen import FROZEN
 
 _LABELS = 300
+_WAYS = {"video": "what is seen", "audio": "what is heard", "text": "words"}
+_KINDS: Mapping[StoredKind, TextKind] = {
+    "speech": "spoken",
+    "screen": "screen",
+    "subtitle": "subtitle",
+    "caption": "caption",
+}
 _MODALITY_OF: Mapping[str, Modality] = {"seen": "video", "heard": "audio"}
 
 
@@ -27,18 +46,24 @@ def clip_view(clip: Clip, folders: Folders) -> ClipView:
     return ClipView(
         id=clip.id,
         source=clip.source or clip.audio_source,
-        kind=_kind(clip),
+        kind=kind_of_clip(clip),
         start=clip.start,
         end=clip.end,
         has_sound=clip.has_audio,
         separate_sound=separate,
         played=all(played_by_browsers(clip.source_of(m)) or (m == "video" and is_still(clip)) for m in files),
         missing=not all(folders.has(clip, m) for m in files),
-        texts=[TextView(text=t.text, start=t.start, end=t.end) for t in clip.texts],
+        texts=[
+            TextView(text=t.text, kind=text_kind(t), start=t.start, end=t.end, machine=bool(t.by)) for t in clip.texts
+        ],
         labels=list(clip.labels),
         group=clip.group,
         split=clip.split,
     )
+
+
+def text_kind(text: Text) -> TextKind:
+    return _KINDS[text.kind or "caption"]
 
 
 def hit_view(hit: Hit, clip: Clip, folders: Folders, sure: float | None) -> HitView:
@@ -76,13 +101,36 @@ def moment_view(moment: Moment, clip: Clip, folders: Folders) -> HitView:
     )
 
 
+def film_view(film: FilmHits, clip: Clip, folders: Folders, seconds: float | None) -> FilmAnswer:
+    """`clip`: of its best moment. `seconds`: its length, where the library knows it."""
+    return FilmAnswer(
+        source=film.source,
+        seconds=0.0 if is_still(clip) else seconds or max(hit.end for hit in film.hits),
+        clip=clip_view(clip, folders),
+        hits=[
+            FilmMoment(
+                clip=hit.clip,
+                kind=hit.kind,  # type: ignore[arg-type]  # one of the five
+                start=hit.start,
+                end=hit.end,
+                still=hit.still,
+                text=hit.text,
+                confidence=hit.confidence,
+                words=hit.words,  # type: ignore[arg-type]  # one of the four
+            )
+            for hit in film.hits
+        ],
+        also=[printable(place) for place in film.hits[0].also],
+    )
+
+
 def is_still(clip: Clip) -> bool:
     """Whether what is seen of it is one picture."""
     pictured = TYPES.get(Path(clip.source).suffix.lower(), "").startswith("image/")
     return clip.has_video and (pictured or clip.start == clip.end == 0.0)
 
 
-def _kind(clip: Clip) -> Literal["video", "picture", "sound", "text"]:
+def kind_of_clip(clip: Clip) -> Literal["video", "picture", "sound", "text"]:
     if is_still(clip):
         return "picture"
     return "video" if clip.has_video else "sound" if clip.has_audio else "text"
@@ -98,6 +146,22 @@ def facets(library: Library) -> Mapping[str, Any]:
         "splits": dict(Counter(rows["split"].to_pylist())),
         "folders": sorted(name for name, _ in folders.most_common(_LABELS) if name),
     }
+
+
+def titles(about: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """What indexes are called for people, by name: of equal ones the name stands behind."""
+    found = {}
+    for name, own in about.items():
+        if str(own.get("model", "")).startswith(FROZEN):
+            what = ", ".join(_WAYS[m] for m in own["modalities"])
+            found[name] = f"As it came (frozen): {what}"
+        else:
+            found[name] = "Learned from your recordings"
+            if own.get("made"):
+                made = datetime.fromisoformat(own["made"]).astimezone()
+                found[name] += f", {made.day} {made:%b %Y}"
+    often = Counter(found.values())
+    return {name: f"{title} ({name})" if often[title] > 1 else title for name, title in found.items()}
 
 
 def progress_view(standing: Standing) -> ProgressView:

@@ -3,6 +3,7 @@
     SharedSpace.from_pretrained("frozen:lib")              the joint one of a library
     SharedSpace.from_pretrained("frozen:lib#minilm")       a certain one
     SharedSpace.from_pretrained("frozen:hub:openai/clip-vit-base-patch32")     of a model, without a library
+    SharedSpace.from_pretrained("frozen:strong")           of the model for words and pictures of a preset
 
 An encoder's towers bear its name with an option after '#' (`hub:clip#modality=text`), and have one width: then they are
 one space. A tower that only queries need, as that of words in a library without any text, is asked from the encoder.
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from seehear.data.library import Library
+from seehear.encoders.presets import PRESETS
 from seehear.encoders.registry import load_encoder
 from seehear.errors import SeehearError, unknown
 from seehear.methods.frozen import Frozen, FrozenConfig
@@ -38,7 +40,7 @@ def load_frozen(address: str) -> tuple[Frozen, Towers]:
             raise unknown("frozen space", name, found)
         towers = found[name]
     else:
-        towers = _towers_of(rest)
+        towers = _towers_of(_of_preset(rest))
     return frozen_method(towers), towers
 
 
@@ -93,6 +95,11 @@ def _words_tower(base: str, width: int) -> dict[str, Any] | None:
     except SeehearError:  # the encoder reads no text, or is not at hand here: then the space goes without words
         return None
     return info if info["width"] == width else None
+
+
+def _of_preset(name: str) -> str:
+    """The encoder that gives words and pictures one space in a preset; another name as it is."""
+    return next((e.name for e in PRESETS.get(name, ()) if {"video", "text"} <= set(e.modalities)), name)
 
 
 def _towers_of(name: str) -> Towers:

@@ -34,6 +34,7 @@ from seehear.data.locking import writing
 from seehear.errors import SeehearError, read_json
 from seehear.methods.base import Method
 from seehear.progress import say
+from seehear.train.card import model_card
 from seehear.types import Tensor
 
 FREE = frozenset(
@@ -248,6 +249,19 @@ def flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
 # -- the trained model -------------------------------------------------------------------------------------------------
 
 
+_SENTENCE_CONFIG = {
+    "model_type": "SentenceTransformer",
+    "prompts": {"query": "", "document": ""},
+    "similarity_fn_name": "cosine",
+}
+_SENTENCE_MODULES = [{"idx": 0, "name": "0", "path": "", "type": "seehear.space.sentence.SharedSpaceModule"}]
+_SENTENCE_FILES = {
+    "config_sentence_transformers.json": json.dumps(_SENTENCE_CONFIG, indent=2) + "\n",
+    "modules.json": json.dumps(_SENTENCE_MODULES, indent=2) + "\n",
+}
+"""What makes the folder a model of sentence-transformers, too."""
+
+
 def version() -> str:
     try:
         return metadata.version("seehear")
@@ -258,6 +272,13 @@ def version() -> str:
 def has_model(folder: Path) -> bool:
     """Whether a folder holds a whole model. `config.json` is what `save_model` completes a folder with."""
     return (folder / "config.json").is_file() and (folder / "model.safetensors").is_file()
+
+
+def model_config(method: Method, extra: Mapping[str, Any]) -> dict[str, Any]:
+    """What config.json of a model folder holds. `extra`: as of `save_model`."""
+    config = {"method": method.name, "config": asdict(method.config), "spaces": method.spaces}
+    config |= {"encoders": {}, "seehear": version()} | dict(extra)
+    return config | ({"last_layer": method.last_sizes} if method.last_layer else {})
 
 
 def save_model(
@@ -275,11 +296,10 @@ def save_model(
     shutil.rmtree(part, ignore_errors=True)  # what a kill left
     part.mkdir(parents=True)
     write_tensors(part / "model.safetensors", method.state_dict())
-    config = {"method": method.name, "config": asdict(method.config), "spaces": method.spaces}
-    config |= {"encoders": {}, "seehear": version()} | dict(extra)
-    config |= {"last_layer": method.last_sizes} if method.last_layer else {}
+    config = model_config(method, extra)
     write_text(part / "config.json", json.dumps(config, indent=2, ensure_ascii=False) + "\n")
-    for name, text in {"README.md": card or _card(method, config), **(files or {})}.items():
+    texts = {"README.md": card or model_card(method, config), **(_SENTENCE_FILES if method.spaces else {})}
+    for name, text in {**texts, **(files or {})}.items():
         write_text(part / name, text)
     flush_folder(part)
     if part.parent != folder:
@@ -292,24 +312,3 @@ def save_model(
         os.replace(path, folder / path.name)
     part.rmdir()
     flush_folder(folder)
-
-
-def _card(method: Method, config: Mapping[str, Any]) -> str:
-    modalities = sorted({m for names in method.spaces.values() for m in names})
-    encoders = "".join(
-        f"| {m} | {e['name']} | {e['width']} | `{e['fingerprint']}` |\n"
-        for m, infos in config["encoders"].items()
-        for e in infos
-    )
-    metrics = "".join(f"| {k} | {v:.4f} |\n" for k, v in config.get("metrics", {}).items())
-    parameters = sum(p.numel() for p in method.parameters())
-    return (
-        "---\nlibrary_name: seehear\ntags: [multimodal, retrieval]\n---\n\n"
-        f"# {method.name} over {', '.join(modalities)}\n\n"
-        f"One space for {', '.join(modalities)}, trained with seehear {config['seehear']} by the method "
-        f"`{method.name}`; {parameters:,} parameters beside its encoders.\n\n"
-        "```python\nfrom seehear import SharedSpace\n\n"
-        'space = SharedSpace.from_pretrained("path/to/this/folder")\nspace.encode(["a dog barks"])\n```\n\n'
-        "## Encoders\n\n| modality | encoder | width | fingerprint |\n|---|---|---|---|\n" + encoders + "\n"
-        "## Validation\n\n| metric | value |\n|---|---|\n" + metrics
-    )

@@ -8,7 +8,6 @@ a CPU, of the device on any other.
 from __future__ import annotations
 
 import os
-import resource
 import sys
 import time
 from contextlib import closing
@@ -144,6 +143,10 @@ def available_bytes(device: torch.device) -> int:
     """What this process may still take; on a CPU what it holds already counts as available too."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)
+    if sys.platform == "win32":
+        import psutil
+
+        return psutil.virtual_memory().available + psutil.Process().memory_info().rss
     free = _field(_MEMINFO, "MemAvailable") or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     free += _field(_STATUS, "VmRSS")
     limits = (path.read_text().strip() for path in _LIMITS if path.exists())
@@ -154,6 +157,12 @@ def peak_bytes(device: torch.device) -> int:
     """The most at once, since the process began."""
     if device.type == "cuda":
         return torch.cuda.max_memory_reserved(device)
+    if sys.platform == "win32":
+        import psutil
+
+        return psutil.Process().memory_info().peak_wset
+    import resource
+
     # getrusage last: on Linux its peak is inherited from the parent process
     largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return _field(_STATUS, "VmHWM") or largest

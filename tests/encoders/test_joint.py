@@ -207,7 +207,7 @@ def test_a_space_asks_with_the_prompt_of_queries(models):
     space = SharedSpace.from_pretrained(f"frozen:hub:{models['bert']}#prefix=passage:,query=query:", device="cpu")
     plain = SharedSpace.from_pretrained(f"frozen:hub:{models['bert']}", device="cpu")
     np.testing.assert_array_equal(space.encode(["a dog"]), plain.encode(["passage: a dog"]))
-    np.testing.assert_array_equal(space.encode_query("a dog"), plain.encode(["query: a dog"]))
+    np.testing.assert_array_equal(space.encode_query("a dog"), plain.encode("query: a dog"))
 
 
 @pytest.mark.parametrize("installed", [True, False])

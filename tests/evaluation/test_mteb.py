@@ -26,6 +26,9 @@ class Space:
     def __init__(self):
         self.seen = []
 
+    def parameters(self):
+        return [torch.zeros(3, 5)]
+
     def encode(self, items):
         return np.stack([self.one(item) for item in items])
 
@@ -90,7 +93,7 @@ def test_a_task_the_space_cannot_do_is_told():
     with pytest.raises(SeehearError, match="the task gives image, the space has text"):
         MTEBModel(space).encode([{"image": [image(1)]}])
     with pytest.raises(SeehearError, match="frames, 3, height, width"):
-        MTEBModel(Space()).encode([{"video": [np.zeros((2, 4, 4, 3))]}])
+        MTEBModel(Space()).encode([{"video": [np.zeros((2, 4, 4))]}])
 
 
 def test_similarities():
@@ -199,3 +202,4 @@ def test_what_mteb_is_told_of_the_model(mteb):
     meta = MTEBModel(Space(), "me/space").mteb_model_meta
     assert (meta.name, meta.revision, meta.embed_dim) == ("me/space", "0123456789abcdef", DIM)
     assert meta.modalities == ["text", "image", "audio", "video"]
+    assert (meta.n_parameters, meta.open_weights, meta.license) == (15, True, None)

@@ -89,14 +89,14 @@ def test_two_settings_of_a_single_encoder_are_two_spaces(library):
 
 def test_a_frozen_space_is_a_shared_space(library):
     space = SharedSpace.from_pretrained(f"frozen:{library.uri}")
-    assert (space.modalities, space.dim, space.method.name) == (("video", "text"), toy.WIDTH, "frozen")
+    assert (space.modalities, space.dim, space.method.name) == (("video", "image", "text"), toy.WIDTH, "frozen")
     assert space.supports("text->image")
     words, picture = space.encode(["a dog"]), space.encode([{"image": "dog.jpg"}])
     assert SharedSpace.similarity(words, picture)[0, 0] > 0.7
     x = np.random.default_rng(0).normal(size=(3, toy.WIDTH)).astype(np.float32)
     np.testing.assert_allclose(space.encode_latents({"video": x})["video"], toy.unit(x), rtol=1e-6)
     assert SharedSpace.from_pretrained(f"frozen:{library.uri}#toy-text").modalities == ("text",)
-    assert SharedSpace.from_pretrained("frozen:toy").modalities == ("video", "text")
+    assert SharedSpace.from_pretrained("frozen:toy").modalities == ("video", "image", "text")
     with pytest.raises(SeehearError, match="unknown frozen space 'toys'"):
         SharedSpace.from_pretrained(f"frozen:{library.uri}#toys")
 
@@ -130,7 +130,7 @@ def test_a_frozen_index_is_served(library):
     """The newest index, which opens first, is of the joint space: the page can be asked with words."""
     index_frozen(library)
     run = Runs(library.uri, None).get()
-    assert (run.name, run.space.modalities) == ("frozen-toy", ("video", "text"))
+    assert (run.name, run.space.modalities) == ("frozen-toy", ("video", "image", "text"))
     assert run.searcher.search({"vector": run.encode_text("a dog")}, k=1)[0].id.startswith("dog")
 
 

@@ -13,6 +13,7 @@ from seehear.data.folders import library_of
 from seehear.data.library import Library
 from seehear.demo import MEDIA
 from seehear.errors import SeehearError
+from seehear.media.files import probe
 from seehear.progress import Interrupted
 from seehear.recipes import find, work
 from tests.data.makers import film
@@ -159,6 +160,47 @@ def test_the_library_of_a_folder_is_in_the_cache(folder, tmp_path, monkeypatch):
 def test_mistakes_are_one_line(words, expected, capsys):
     assert main(["find", *words]) == 2
     assert capsys.readouterr().err == f"seehear: {expected}\n"
+
+
+def test_moments_are_saved_and_listed(folder, library, tmp_path, capsys):
+    pytest.importorskip("opentimelineio")
+    words = ["find", str(folder), "ships may not enter the port", "--library", library, "--kinds", "spoken", "--k", "1"]
+    kept = tmp_path / "01 talk 0h00m00s.mp4"
+    kept.write_bytes(b"the user's own")
+    assert main([*words, "--save", str(tmp_path), "--edl", str(tmp_path / "cut.edl")]) == 0
+    said = capsys.readouterr().err
+    assert f"1 moment listed in {tmp_path / 'cut.edl'}\n" in said
+    assert f"1 clip saved in {tmp_path}\n" in said
+    assert probe(tmp_path / "01 talk 0h00m00s (2).mp4").duration == pytest.approx(1.0, abs=0.1)
+    assert kept.read_bytes() == b"the user's own"
+    listed = (tmp_path / "cut.edl").read_text()
+    assert "  AX       B     C        00:00:00:00 00:00:01:00 00:00:00:00 00:00:01:00\n" in listed
+    assert "* the harbour is closed tonight" in listed
+
+    search = ["search", library, "ships may not enter the port", "--kinds", "spoken", "--edl", str(tmp_path / "a.csv")]
+    assert main([*search, "--quiet"]) == 0
+    assert (tmp_path / "a.csv").read_text("utf-8-sig").splitlines()[1].endswith(",spoken,the harbour is closed tonight")
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (["--edl", "talk.srt"], "unknown kind of list '.srt' (known: .csv, .edl, .m3u, .otio)"),
+        (["--edl", "{folder}/0.csv"], "{folder}/0.csv is there already: delete it, or give another name"),
+        (["--edl", "nowhere/0.csv"], "no folder nowhere for 0.csv: make it first"),
+        (["--save", "{folder}/0.csv"], "{folder}/0.csv is a file: give a folder to save clips in"),
+        (
+            ["--save", "{folder}/out"],
+            "{folder}/out is inside {folder}, and would be searched too: save clips elsewhere",
+        ),
+    ],
+)
+def test_places_that_cannot_be_written_are_refused_before_the_work(tmp_path, capsys, options, line):
+    (tmp_path / "0.csv").touch()
+    options = [option.format(folder=tmp_path) for option in options]
+    assert main(["find", str(tmp_path), "a dog", "--library", str(tmp_path / "lib"), *options]) == 2
+    assert capsys.readouterr().err == f"seehear: {line.format(folder=tmp_path)}\n"
+    assert not (tmp_path / "lib").exists()
 
 
 def test_a_folder_of_damaged_files_is_one_line(tmp_path, capsys):

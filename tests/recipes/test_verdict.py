@@ -17,7 +17,7 @@ from seehear.recipes import run as runs
 from seehear.recipes.choose import choose
 from seehear.recipes.evaluate import EvaluateOptions, evaluate_run
 from seehear.recipes.scores import ClipScores
-from seehear.recipes.verdict import judge
+from seehear.recipes.verdict import examples, judge
 from seehear.space import SharedSpace, read_config
 from tests.recipes.test_run import world
 
@@ -142,6 +142,9 @@ def test_words_that_a_machine_read_are_not_the_users_own(tmp_path):
     for m in ("video", "text"):
         put_latents(library, f"towers#modality={m}", m, np.ones((N, 6)))
     assert choose(library).recipe == choosing.BIND
+    sign = Text("a sign that the user corrected", 0.0, 1.0, kind="screen")  # nothing is learned from signs
+    library.put_clips([replace(clip, texts=(*clip.texts, sign)) for clip in library.clips()])
+    assert choose(library).recipe == choosing.BIND
     library.put_clips([replace(clip, texts=(*clip.texts, Text("mine"))) for clip in library.clips()])
     assert choose(library).recipe == "fusemix"
 
@@ -209,3 +212,27 @@ def test_a_tie_is_no_gain():
     verdict = judge(ours, {"the closed form": ours}, np.arange(4))
     assert (verdict.best, verdict.gain.difference) == ("the closed form", 0.0)
     assert judge(ours, {}, np.arange(4)) is None
+
+
+def ranked(gallery=20, **ranks):
+    """{direction: scores of clips with these ranks}"""
+    made = {}
+    for name, own in ranks.items():
+        rank = np.array(own, float)
+        scores = ClipScores(np.arange(len(rank)), (rank == 1) * 1.0, (rank <= 10) * 1.0, gallery, rank)
+        made[name.replace("_", "->")] = scores
+    return made
+
+
+def test_examples_go_both_ways_and_begin_with_what_changed_most():
+    ids = ["a", "b", "c", "d", "e"]
+    before = ranked(text_video=[9, 2, 1, 5, 5])
+    better, worse = examples(before, ranked(text_video=[1, 1, 4, 5, 6]), ids)
+    assert [(e.clip, e.before, e.after, e.gallery) for e in better] == [("a", 9, 1, 20), ("b", 2, 1, 20)]
+    assert [(e.clip, e.before, e.after) for e in worse] == [("c", 1, 4), ("e", 5, 6)]
+
+
+def test_examples_of_what_could_not_be_asked_are_the_best_the_middle_and_the_last():
+    better, worse = examples({}, ranked(audio_video=[7, 1, 3, 20, 2]), ["a", "b", "c", "d", "e"])
+    assert [(e.clip, e.before, e.after) for e in better] == [("b", None, 1), ("c", None, 3), ("d", None, 20)]
+    assert worse == ()

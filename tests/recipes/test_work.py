@@ -22,6 +22,7 @@ from seehear.data.library import Library
 from seehear.data.locking import keeper, writing
 from seehear.data.prepare import prepare
 from seehear.data.records import COARSE, COPY_OF, UNCUT
+from seehear.data.serving import Server, announced, server_of
 from seehear.data.watching import watched
 from seehear.errors import SeehearError
 from seehear.progress import Interrupted
@@ -239,16 +240,16 @@ def test_two_share_the_work(folder, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("webbrowser.open", shown.append)
     whole(folder, uri)
     monkeypatch.setattr(work, "prepare_share", lambda *_: pytest.fail("works twice"))
-    with keeper(uri) as held:
-        assert held.alone
-        held.announce("http://127.0.0.1:1/")
+    with keeper(uri) as alone, announced(uri, Server(address="http://127.0.0.1:1/")):
+        assert alone
         assert not find.bring_up_to_date(folder, uri)
         assert main(["open", str(folder), "--library", uri]) == 0
         said = capsys.readouterr().err
         assert "is open already at http://127.0.0.1:1/" in said
         assert shown == ["http://127.0.0.1:1/"]
-    with keeper(uri) as held:
-        assert (held.alone, held.address) == (True, "")
+    with keeper(uri) as alone:
+        assert alone
+    assert server_of(uri) is None
 
 
 def test_a_preset_that_cannot_be_had_is_not_remembered(folder, tmp_path, monkeypatch):

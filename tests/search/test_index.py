@@ -146,3 +146,18 @@ def test_full_text_follows_the_clips(library):
     assert [i for i, _, _ in search_fulltext(library, "zebra", 10)] == ["dog12"]
     assert search_fulltext(library, '"(:*?', 10) == []
     assert search_fulltext(library, "dog AND (", 10) != []
+
+
+def test_full_text_of_a_few_clips_is_found_without_a_new_index(tmp_path):
+    library = toy.library(tmp_path)
+    update_fulltext(library)
+    table = library.table("fulltext")
+    before = table.index_stats("text_idx").num_indexed_rows
+    changed = [replace(toy.clip(n), texts=(Text("a zebra runs"),)) for n in (0, 12)]
+    library.put_clips(changed)
+    assert update_fulltext(library, [changed[0].id]) == 1
+    assert [i for i, _, _ in search_fulltext(library, "zebras", 10)] == [changed[0].id]
+    assert update_fulltext(library, [clip.id for clip in changed]) == 2
+    assert {i for i, _, _ in search_fulltext(library, "zebras", 10)} == {clip.id for clip in changed}
+    assert table.index_stats("text_idx").num_indexed_rows <= before
+    assert update_fulltext(library, ["not there"]) == 0

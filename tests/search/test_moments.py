@@ -298,6 +298,33 @@ def test_overlapping_clips_of_a_file_are_one_moment(tmp_path):
     assert own == [(0.0, 9.0), (20.0, 23.0)]
 
 
+def test_clips_of_text_alone_are_moments_of_their_own(tmp_path):
+    library = toy.library(tmp_path)
+    texts = [replace(toy.clip(n), source="", end=0.0, has_video=False, has_audio=False) for n in range(0, 24, 6)]
+    library.put_clips(texts)
+    hits = indexed(library).search("a dog", k=4, kinds=["text"]).hits
+    assert sorted(hit.clip for hit in hits) == [clip.id for clip in texts]
+
+
+def test_by_film_each_has_all_its_moments(tmp_path):
+    """And no moment that is far from as good as its best."""
+    library = toy.library(tmp_path)
+    spans = {"dog00": (0.0, 5.0), "dog06": (20.0, 25.0), "cat01": (40.0, 45.0), "dog12": (60.0, 65.0)}
+    clips = {clip.id: clip for clip in library.clips()}
+    one = "town/dog00.mp4"
+    library.put_clips([replace(clips[i], source=one, start=a, end=b, texts=()) for i, (a, b) in spans.items()])
+    table = library.vectors("latents", "toy-video")
+    table.remove(f"id IN ({', '.join(map(repr, spans))})")
+    table.append(toy.rows([clip for clip in library.clips() if clip.id in spans], "video"))
+    searcher = indexed(library)
+    answer = searcher.search("a dog", k=2, kinds=["seen"], by="film")
+    order = [hit.film for hit in searcher.search("a dog", k=24, kinds=["seen"]).hits]
+    assert [film.source for film in answer.films] == list(dict.fromkeys(order))[:2], "in the order of their best"
+    starts = {film.source: [hit.start for hit in film.hits] for film in answer.films}
+    assert sorted(starts[one]) == [0.0, 20.0, 60.0]
+    assert answer.films[0].hits[0] == answer.hits[0]
+
+
 def film_of(folder, words, *, seconds):
     """A library in which the clip of a long film shows several animals, one after the other; and that clip."""
     library, clip = toy.library(folder), replace(toy.clip(3), end=seconds)
@@ -332,19 +359,48 @@ def test_a_run_reads_films_and_no_frames(tmp_path):
     assert (again.added, again.removed) == (0, 0)
 
 
-def test_neighbours_that_look_alike_are_one_moment(tmp_path):
-    library = toy.library(tmp_path)
-    spans = {"dog00": (0.0, 5.0), "dog06": (8.0, 12.0), "cat01": (12.0, 15.0), "dog12": (40.0, 45.0)}
+ONE_FILM = {"dog00": (0.0, 5.0), "dog06": (8.0, 12.0), "cat01": (12.0, 15.0), "dog12": (40.0, 45.0)}
+"""Seconds of clips of one film."""
+
+
+def in_one_film(folder):
+    library = toy.library(folder)
     clips = {clip.id: clip for clip in library.clips()}
-    one = "town/dog00.mp4"
-    library.put_clips([replace(clips[i], source=one, start=a, end=b, texts=()) for i, (a, b) in spans.items()])
+    film = [replace(clips[i], source="town/dog00.mp4", start=a, end=b, texts=()) for i, (a, b) in ONE_FILM.items()]
+    library.put_clips(film)
     table = library.vectors("latents", "toy-video")
-    table.remove(f"id IN ({', '.join(map(repr, spans))})")
-    table.append(toy.rows([clip for clip in library.clips() if clip.id in spans], "video"))
-    hits = [hit for hit in indexed(library).search("a dog", k=24, kinds=["seen"]).hits if hit.source == one]
+    table.remove(f"id IN ({', '.join(map(repr, ONE_FILM))})")
+    table.append(toy.rows([clip for clip in library.clips() if clip.id in ONE_FILM], "video"))
+    return indexed(library)
+
+
+def test_neighbours_that_look_alike_are_one_moment(tmp_path):
+    searcher = in_one_film(tmp_path)
+    hits = [hit for hit in searcher.search("a dog", k=24, kinds=["seen"]).hits if hit.source == "town/dog00.mp4"]
     dogs = sorted((hit.start, hit.end) for hit in hits if hit.clip.startswith("dog"))
     assert dogs == [(0.0, 12.0), (40.0, 45.0)]
     assert [hit.start for hit in hits if hit.clip == "cat01"] == [12.0], "another scene is another moment"
+
+
+def test_what_is_not_wanted_goes_with_the_rest_of_its_scene(tmp_path, monkeypatch):
+    searcher = in_one_film(tmp_path)
+    monkeypatch.setattr("seehear.search.unwanted._SAME", 1.1)  # of its scene alone, not what looks the same elsewhere
+    every = {hit.clip for hit in searcher.search("a dog", k=24).hits}
+    left = {hit.clip for hit in searcher.search(["a dog", {"clip": "dog00", "weight": -0.1}], k=24).hits}
+    assert every - left == {"dog00"}, "the other clip of the scene does not take its place"
+    assert "dog06" not in left
+    assert {"cat01", "dog12", "dog18"} <= left
+
+
+def test_what_is_not_wanted_goes_with_what_looks_the_same(searcher):
+    parts = ["a dog", {"clip": "dog00", "weight": -0.1}]
+    assert animals(searcher.search("a dog", k=4)) == ["dog"] * 4
+    found = animals(searcher.search(parts, k=24))
+    assert len(found) == 20
+    assert "dog" not in found
+    liked = searcher.search(["a dog", {"clip": "dog00", "weight": 0.1}], k=24)
+    assert animals(liked)[:3] == ["dog"] * 3
+    assert "dog00" not in {hit.clip for hit in liked.hits}
 
 
 def test_a_library_without_text_is_searched_by_words(tmp_path):

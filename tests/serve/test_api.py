@@ -70,6 +70,18 @@ def test_words_find_what_the_search_command_finds(client, built, library):
     assert answer["hits"][0]["clip"]["labels"] == ["dog"]
 
 
+def test_films_have_their_moments_and_their_length(client):
+    answer = together(client, {"text": "the last train leaves the station"}, by="film", k=3)
+    assert (answer["hits"], len(answer["films"])) == ([], 3)
+    first = answer["films"][0]
+    assert (first["source"], round(first["seconds"])) == (world.TRAIN, 12)
+    best = first["hits"][0]
+    assert (best["kind"], best["start"], best["end"]) == ("spoken", 7.5, 9.0)
+    assert best["clip"] == first["clip"]["id"]
+    refused = client.post("/api/search", json={"parts": [{"text": "rain"}], "run": "late", "by": "film"})
+    assert (refused.status_code, refused.json()["code"]) == (422, "by")
+
+
 def test_words_are_answered_with_confidence_where_an_index_is_calibrated(client, built, library, monkeypatch):
     assert {hit["words"] for hit in search(client, {"text": "a dog barks"}, k=5, run="early")["hits"]} == {None}
     space = SharedSpace.from_pretrained(built / "runs" / "early", device="cpu")
@@ -345,7 +357,7 @@ def test_the_map_has_every_clip_once(client, library):
         clips = {c.id: c for c in library.clips()}
         for name, group in zip(drawn["ids"], labels["of"], strict=True):
             assert labels["names"][group] == (clips[name].labels[0] if clips[name].labels else "none")
-        assert set(drawn["colours"]) == {"label", "cluster", "source", "kind"}
+        assert set(drawn["colours"]) == {"label", "cluster", "source", "kind", "split"}
 
 
 def test_ten_clients_at_once(client):
@@ -385,9 +397,21 @@ def test_a_new_index_is_seen_without_a_restart(client, built, monkeypatch):
 def test_the_openapi_names_every_address(client):
     paths = client.get("/openapi.json").json()["paths"]
     assert set(paths) == {f"/api/{n}" for n in ("clip", "clips", "map", "media", "peaks", "poster", "preview")} | {
+        "/api/cut",
+        "/api/export",
+        "/api/films",
+        "/api/suggest",
+        "/api/labels",
+        "/api/learn",
+        "/api/film",
+        "/api/heard",
+        "/api/loudness",
+        "/api/part",
         "/api/progress",
+        "/api/saved",
         "/api/search",
         "/api/status",
+        "/api/texts",
         "/api/uploads",
     }
     assert json.dumps(paths).count('"summary"') >= len(paths)

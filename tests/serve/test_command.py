@@ -149,7 +149,7 @@ def test_an_announcement_ends_with_its_server(tmp_path):
 
 def test_a_server_of_another_version_is_not_asked(tmp_path):
     with announced(tmp_path, Server(address="http://127.0.0.1:1/", version="0.0.1")):
-        assert server_of(tmp_path) is None
+        assert asking.ask_server(str(tmp_path), QUERY) is None
     (tmp_path / ".server").write_text(json.dumps({"address": "http://127.0.0.1:1/"}))
     assert server_of(tmp_path) is None, "nobody holds it: its server was killed"
 

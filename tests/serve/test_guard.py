@@ -58,7 +58,8 @@ def test_another_sites_page_may_not_ask(client, headers):
     for method, path in (("GET", "/api/status"), ("POST", "/api/uploads"), ("GET", "/main.js")):
         answer = client.request(method, path, headers=headers)
         assert (answer.status_code, answer.json()["code"]) == (403, "origin")
-    assert client.get("/", headers={"sec-fetch-site": "cross-site"}).status_code == 200, "a link to the page"
+    for view in ("/", "/film", "/map", "/learn"):
+        assert client.get(view, headers={"sec-fetch-site": "cross-site"}).status_code == 200, "a link to the page"
 
 
 def test_own_origin_may(client):
@@ -88,7 +89,7 @@ def test_elsewhere_only_with_a_token():
 def test_the_token_is_asked_of_everyone(built, tmp_path):
     config = ServeConfig(host="0.0.0.0", token=TOKEN, cache=tmp_path, device="cpu")
     with TestClient(create_app(str(built / "lib"), config), base_url="http://media.example") as client:
-        for path in ("/", "/main.js", "/api/status", "/openapi.json", "/api/media?clip=x", "/?token=wrong"):
+        for path in ("/", "/film", "/main.js", "/api/status", "/openapi.json", "/api/media?clip=x", "/?token=wrong"):
             assert client.get(path, follow_redirects=False).status_code == 401
         assert client.get("/api/status", headers={"authorization": f"Bearer {TOKEN}x"}).status_code == 401
         assert client.get("/api/status", headers={"authorization": f"Bearer {TOKEN}"}).status_code == 200

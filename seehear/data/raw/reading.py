@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from seehear.data.locking import locked
 from seehear.data.raw.config import Part, RawConfig, Span, frames_part, reach, samples_part
 from seehear.data.raw.sample import Viewed, region_of
 from seehear.data.records import digest
@@ -225,18 +226,13 @@ class ClipCache:
     def _reserve(self, size: int) -> bool:
         """Whether there is room; then it is taken, before anything is written: a kill leaves the count too high, never
         too low."""
-        import fcntl
-
-        with open(self._count, "a+") as file:
-            with suppress(OSError):  # a file system without locks: the count may then miss some
-                fcntl.flock(file, fcntl.LOCK_EX)
-            file.seek(0)
-            said = file.read()
-            used = int(said) if said.isdecimal() else self._measured()
+        # On a file system without locks the count may miss some.
+        with locked(self.folder / ".lock", wait=True):
+            count = self._count.read_text() if self._count.exists() else ""
+            used = int(count) if count.isdecimal() else self._measured()
             fits = used + size <= self.most_bytes
-            if fits or not said:
-                file.truncate(0)
-                file.write(str(used + size if fits else used))
+            if fits or not count:
+                self._count.write_text(str(used + size if fits else used))
             return fits
 
     def _measured(self) -> int:
@@ -272,14 +268,12 @@ class Lost:
         self._known.add(path)
 
     def _is_first(self, path: str) -> bool:
-        import fcntl
-
-        with open(self._folder / "known", "a+", encoding="utf-8") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            file.seek(0)
-            if json.dumps(path) in file.read().splitlines():
+        known = self._folder / "known"
+        with locked(self._folder / "lock", wait=True):
+            if known.exists() and json.dumps(path) in known.read_text(encoding="utf-8").splitlines():
                 return False
-            file.write(json.dumps(path) + "\n")
+            with open(known, "a", encoding="utf-8") as file:
+                file.write(json.dumps(path) + "\n")
             return True
 
     @property

@@ -40,7 +40,7 @@ export const search = (query, signal) => post("/api/search", query, signal);
 export const clip = (id) => ask(address("/api/clip", { id }));
 export const clips = (ids) => post("/api/clips", { ids });
 export const peaks = (id) => ask(address("/api/peaks", { clip: id }));
-export const map = (run, method) => ask(address("/api/map", { run, method }));
+export const map = (run, method, signal) => ask(address("/api/map", { run, method }), { signal });
 export const upload = (file, run, signal) =>
   ask(address("/api/uploads", { run }), {
     method: "POST", headers: { "content-type": "application/octet-stream" }, body: file, signal,
@@ -55,4 +55,36 @@ export async function whyNot(path) {
   const response = await fetch(path, { headers: { range: "bytes=0-0" } }).catch(() => null);
   if (!response) return new Problem(0, { message: "The server does not answer." });
   return response.ok ? null : problemOf(response);
+}
+
+// The user's own: labels, corrected lines, saved searches.
+export const label = (change) => post("/api/labels", change);
+export const correct = (line) => post("/api/texts", line);
+export const undoEdit = (edit) => post("/api/texts", { undo: edit });
+export const savedSearches = () => ask("/api/saved");
+export const saveSearch = (search) => post("/api/saved", search);
+export const deleteSearch = (name) => ask(address("/api/saved", { name }), { method: "DELETE" });
+// Learning from the recordings.
+export const learn = () => ask("/api/learn");
+export const startLearning = () => ask("/api/learn", { method: "POST" });
+export const stopLearning = () => ask("/api/learn", { method: "DELETE" });
+// One film, sound or photo.
+export const film = (file) => ask(address("/api/film", { file }));
+export const loudness = (file) => ask(address("/api/loudness", { file }));
+export const heard = (file) => ask(address("/api/heard", { file }));
+export const partOf = (file, start) => address("/api/part", { file, start });
+// Home: the library by file, and the words it suggests.
+export const films = (by, offset, limit) => ask(address("/api/films", { by, offset, limit }));
+export const suggest = (q, limit) => ask(address("/api/suggest", { q, limit })).then((answer) => answer.suggestions);
+// -- select.js: clips and lists to save
+
+export const cutOf = (id, start, end) => address("/api/cut", { clip: id, start, end });
+
+// The file, and the name that the server gives it.
+export async function exported(query) {
+  const response = await fetch("/api/export", { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(query) })
+    .catch(() => { throw new Problem(0, { message: "The server does not answer." }); });
+  if (!response.ok) throw await problemOf(response);
+  const name = decodeURIComponent(response.headers.get("content-disposition").split("filename*=UTF-8''")[1]);
+  return { file: await response.blob(), name };
 }

@@ -1,17 +1,45 @@
 // A result as a card, and what can be done with it.
 
-import { clock, h, marked, toast } from "./dom.js";
+import { clock, h, KINDS, marked, toast } from "./dom.js";
+import * as own from "./own.js";
 import { Stage } from "./player.js";
+import { saver, selectable, toggle } from "./select.js";
 
-export const KINDS = { seen: "seen", heard: "heard", spoken: "spoken", screen: "on screen", text: "caption" };
+export { KINDS };
 const stages = new WeakMap();
 
-export const stageOf = (card) => stages.get(card);
+// The stage of a card; with `stage` it is set first.
+export function cardOf(element, stage = null) {
+  if (stage) {
+    stages.set(element, stage);
+    selectable(element, stage, momentLink(stage.clip, stage.start));
+  }
+  return stages.get(element);
+}
 
-export function momentLink(clip, start) {
-  const address = new URL(location.href);
-  address.search = new URLSearchParams({ clip: clip.id, t: String(Math.round(start * 100) / 100) });
-  return address.href;
+// The address of a film, sound or photo, at a second; `query`: words whose hits are marked in it.
+export function filmAddress(file, seconds = null, query = "") {
+  const at = seconds == null ? {} : { t: String(Math.round(seconds * 100) / 100) };
+  return `/film?${new URLSearchParams({ file, ...at, ...(query ? { q: query } : {}) })}`;
+}
+
+function momentLink(clip, start) {
+  const address = clip.source ? filmAddress(clip.source, clip.end > clip.start ? start : null) : `/?${new URLSearchParams({ clip: clip.id })}`;
+  return new URL(address, location.href).href;
+}
+
+// What can be done with a clip, `first` before all else.
+export function acts(clip, start, more, first = null) {
+  return h("div", { class: "acts" }, first,
+    h("button", { type: "button", class: "more", onclick: () => more(clip) }, "More like this"),
+    ...own.acts(clip),
+    saver(clip, cardOf),
+    h("button", { type: "button", class: "link", onclick: () => copy(momentLink(clip, start)) }, "Copy link"));
+}
+
+// Labels of a clip, and its split, which is a detail.
+export function aside(clip) {
+  return [...clip.labels.map((label) => h("span", { class: "tag" }, label)), clip.split ? h("span", { class: "tag split" }, clip.split) : null];
 }
 
 // `hit`: as /api/search gives it; of a clip alone {clip, start, end, text}.
@@ -26,16 +54,14 @@ export function card(hit, { query = "", more, other = "", rank = 0, ranked = fal
       h("p", { class: "words" }, ...marked(title, query)),
       hit.kind ? scored(hit, ranked) : null,
       h("p", { class: "where" }, title === clip.source ? null : h("span", { class: "path", title: clip.source }, clip.source || "text alone"),
-        ...clip.labels.map((label) => h("span", { class: "tag" }, label)), clip.split ? h("span", { class: "tag split" }, clip.split) : null),
+        ...aside(clip)),
       hit.also?.length ? h("p", { class: "also", title: hit.also.join("\n") }, `also in ${hit.also.map(folderAndName).join(", ")}`) : null,
       other ? h("p", { class: "other" }, other) : null,
       stage.note,
       transcript(clip, stage, query),
-      h("div", { class: "acts" },
-        h("button", { type: "button", class: "more", onclick: () => more(clip) }, "More like this"),
-        h("button", { type: "button", class: "link", onclick: () => copy(momentLink(clip, hit.start)) }, "Link"))),
+      acts(clip, hit.start, more)),
   );
-  stages.set(element, stage);
+  cardOf(element, stage);
   return element;
 }
 
@@ -51,17 +77,18 @@ function scored(hit, ranked) {
 const folderAndName = (path) => path.split("/").slice(-2).join("/");
 
 function transcript(clip, stage, query) {
-  const timed = clip.texts.filter((text) => text.start != null).length;
-  if (clip.texts.length < 2 && !timed) return null;
+  if (!clip.texts.length) return null;
   const lines = clip.texts.map((text) => {
     const words = h("span", {}, ...marked(text.text, query));
-    if (text.start == null || !stage.playable) return h("li", {}, words);
+    const line = { clip: clip.id, ...text };
+    const correct = own.correction(words, line);
+    if (text.start == null || !stage.playable) return h("li", {}, words, correct);
     const jump = () => {
       Object.assign(stage, { start: text.start, end: text.end > text.start ? text.end : clip.end }); // that line is heard
       if (stage.media) stage.media.currentTime = text.start - stage.offset;
       if (!stage.media || stage.media.paused) stage.toggle();
     };
-    return h("li", {}, h("button", { type: "button", class: "at", onclick: jump }, clock(text.start)), " ", words);
+    return h("li", {}, h("button", { type: "button", class: "at", onclick: jump }, clock(text.start)), " ", words, correct);
   });
   return h("details", { class: "transcript" }, h("summary", {}, clip.texts.length === 1 ? "Its words" : `All ${clip.texts.length} texts`), h("ul", {}, ...lines));
 }
@@ -74,4 +101,28 @@ export async function copy(address) {
     history.replaceState(null, "", address);
     toast("The link to this moment is in the address bar.");
   }
+}
+
+// What a key does with the card that has the focus, or to reach one; whether it did anything.
+export function cardKeys(event) {
+  const cards = [...document.querySelectorAll("main .card")].filter((one) => one.offsetParent);
+  const here = document.activeElement.closest?.(".card");
+  const on = here === document.activeElement;
+  const play = () => (here.querySelector(".open") || { click: () => cardOf(here).toggle() }).click();
+  const act = {
+    j: () => focusCard(cards[cards.indexOf(here) + 1]),
+    k: () => focusCard(cards[Math.max(cards.indexOf(here) - 1, 0)]),
+    Enter: on && here && play,
+    " ": on && here && play,
+    x: here && (() => toggle(here)),
+    m: here && (() => here.querySelector(".more").click()),
+    l: here && (() => here.querySelector(".link").click()),
+  }[event.key];
+  if (act) act();
+  return Boolean(act);
+}
+
+function focusCard(one) {
+  one?.focus();
+  one?.scrollIntoView({ block: "nearest", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
 }

@@ -1,5 +1,7 @@
 // Small helpers: elements, numbers as people write them.
 
+export const KINDS = { seen: "Seen", heard: "Heard", spoken: "Spoken", screen: "On screen", text: "Caption" };
+
 export const $ = (id) => document.getElementById(id);
 
 export function h(tag, attributes = {}, ...children) {
@@ -25,9 +27,13 @@ export function clock(seconds) {
 
 export const many = (n, one, more = `${one}s`) => `${n.toLocaleString("en")} ${n === 1 ? one : more}`;
 
+const SMALL = new Set("a an and are as at be by for from has have he her his in is it its my of on or our she that the their they this to was we were what where who with you your".split(" "));
+// What a model is called: one of the runs of /api/status.
+export const nameOf = (run) => run.title;
+
 // The text with those of its words marked that the query has.
 export function marked(text, query) {
-  const wanted = new Set((query.toLowerCase().match(/[\p{L}\p{N}]+/gu) || []).filter((word) => word.length > 1));
+  const wanted = new Set((query.toLowerCase().match(/[\p{L}\p{N}]+/gu) || []).filter((word) => word.length > 1 && !SMALL.has(word)));
   const parts = text.split(/([\p{L}\p{N}]+)/u);
   return parts.map((part) => (wanted.has(part.toLowerCase()) ? h("mark", {}, part) : part));
 }
@@ -48,11 +54,16 @@ function sentence(text) {
 }
 
 let toastTimer;
-export function toast(text) {
+// `act`: {name, run} of a button in it.
+export function toast(text, act = null) {
   let box = $("toast");
   if (!box) document.body.append((box = h("p", { id: "toast", role: "status" })));
-  box.textContent = text;
+  const hide = () => box.classList.remove("shown");
+  box.replaceChildren(text, ...(act ? [h("button", { type: "button", onclick: () => { hide(); act.run(); } }, act.name)] : []));
   box.classList.add("shown");
   clearTimeout(toastTimer);
-  toastTimer = setTimeout(() => box.classList.remove("shown"), 2500);
+  toastTimer = setTimeout(hide, act ? 10000 : 2500);
 }
+
+// A problem in a line.
+export const told = (problem) => `${problem.message}${problem.todo ? `: ${problem.todo}` : ""}.`;

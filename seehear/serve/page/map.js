@@ -1,52 +1,95 @@
 // The map of the library: every clip a point on a canvas; pointing shows and plays, dragging selects.
 
 import * as api from "./api.js";
-import { card } from "./cards.js";
+import { card, cardKeys } from "./cards.js";
 import { $, h, many, problemBox } from "./dom.js";
 import { stop } from "./player.js";
 
 const COLOURS = ["#3b82c4", "#e07b39", "#3f9a56", "#c94f6d", "#8a63c9", "#b8912a", "#2aa198", "#d05fa8", "#6b8e23", "#5b73d6", "#b3593b", "#4aa3b5"];
 const PLAIN = "#8b929b"; // of 'others' and 'none'
-const LISTED = 40, NEAR = 12, MARGIN = 24;
+const COLOURED = { cluster: "What is in it", label: "Label", source: "Folder", kind: "Seen or heard", split: "Split" };
+const WITHOUT = { label: "without a label", cluster: "without a name" };
+const LISTED = 40, NEAR = 12, TOUCHED = 22, MARGIN = 24;
+const SLOW = 10_000, LONGEST = 330_000; // milliseconds: after which it is said that it takes long, and that it does not come
 
-export class Sky {
+export { cardKeys as keys };
+export const KEYS = [[["j", "k"], "next and previous clip of a group"], [["Enter"], "play it, or stop"], [["m"], "more like it"]];
+
+export async function show(outlet, params, shell) {
+  shell.title("Map");
+  outlet.append(...parts());
+  const sky = new Sky({ more: shell.like });
+  sky.open(params.get("run") || ""); // who leaves meanwhile need not wait for it
+  return () => sky.close();
+}
+
+function parts() {
+  const check = (id, name, on) => h("label", { class: "check" }, h("input", { type: "checkbox", id, checked: on }), ` ${name}`);
+  const button = (id, text, name = null) => h("button", { type: "button", id, "aria-label": name }, text);
+  const sky = "Every clip as a point; alike clips are near each other. The groups below select by keyboard.";
+  return [
+    h("div", { class: "map-tools" },
+      h("label", {}, "Colour by ", h("select", { id: "colour" })),
+      h("label", { class: "dev" }, "Drawn by ", h("select", { id: "method" }, h("option", { value: "pca" }, "PCA"), h("option", { value: "tsne" }, "t-SNE"))),
+      check("hover-plays", "Play on hover", true), check("moves", "Pan", false),
+      h("span", { class: "zoom" }, button("zoom-in", "+", "Nearer"), button("zoom-out", "−", "Farther"), button("zoom-all", "All"))),
+    h("div", { class: "map-parts" },
+      h("div", { class: "sheet" }, h("canvas", { id: "sky", role: "img", "aria-label": sky }), h("div", { id: "tip", hidden: true }), h("p", { id: "map-said", role: "status" })),
+      h("aside", {}, h("h2", { id: "region-title" }, "Groups"), h("ul", { id: "legend" }), h("ol", { id: "region", class: "cards small" }))),
+  ];
+}
+
+class Sky {
   constructor({ more }) {
     Object.assign(this, { more, canvas: $("sky"), run: null, drawn: null, view: { scale: 1, x: 0, y: 0 }, chosen: new Set(), box: null, at: -1, known: new Map(), sound: null });
     for (const id of ["colour", "method"]) $(id).addEventListener("change", () => (id === "method" ? this.fetch() : this.recolour()));
     $("hover-plays").addEventListener("change", () => this.hush());
     $("zoom-in").addEventListener("click", () => this.zoom(1.5));
     $("zoom-out").addEventListener("click", () => this.zoom(1 / 1.5));
-    $("zoom-all").addEventListener("click", () => { this.view = { scale: 1, x: 0, y: 0 }; this.paint(); });
-    new ResizeObserver(() => this.paint()).observe(this.canvas);
+    $("zoom-all").addEventListener("click", () => this.zoom(0));
+    this.touches = new Map(); // fingers on the canvas: where they are
+    this.watching = new ResizeObserver(() => this.paint());
+    this.watching.observe(this.canvas);
     this.listen();
   }
 
   open(run) {
-    if (run !== this.run) {
-      this.run = run;
-      this.drawn = null;
-      this.fetch();
-    } else this.paint();
+    this.run = run;
+    this.fetch();
   }
 
+  // Draws the map, or says why it cannot; of two that are under way the later one counts.
   async fetch() {
-    const run = this.run, method = $("method").value;
-    $("map-said").textContent = method === "tsne" ? "Drawing the map: t-SNE takes a while the first time…" : "Drawing the map…";
+    this.pending?.abort();
+    const pending = (this.pending = new AbortController());
+    const said = $("map-said");
+    said.textContent = "Drawing the map…";
+    const slow = setTimeout(() => { said.textContent = "Drawing the map: the first time it takes up to a few minutes for a large library…"; }, SLOW);
+    const over = setTimeout(() => pending.abort(), LONGEST);
     try {
-      const drawn = await api.map(run, method);
-      if (run !== this.run || method !== $("method").value) return;
-      this.drawn = drawn;
-      if (!$("colour").value) {
-        $("colour").replaceChildren(...Object.keys(drawn.colours).map((name) => h("option", { value: name }, name)));
-        $("colour").value = drawn.colours.label.names.length > 1 ? "label" : "cluster";
-      }
-      this.choose([]);
-      const some = drawn.ids.length < drawn.total ? `${drawn.ids.length.toLocaleString("en")} of ` : "";
-      $("map-said").textContent = `${some}${many(drawn.total, "clip")}: drag over some to list them`;
-      this.recolour();
+      const drawn = await api.map(this.run, $("method").value, pending.signal);
+      if (pending === this.pending) this.arrived(drawn);
     } catch (problem) {
-      $("map-said").replaceChildren(problemBox(problem));
+      if (pending !== this.pending) return;
+      const late = problem.name === "AbortError";
+      said.replaceChildren(problemBox(late ? { message: "the map has not come", todo: "Open this page again in a minute." } : problem));
+    } finally {
+      clearTimeout(slow);
+      clearTimeout(over);
     }
+  }
+
+  arrived(drawn) {
+    this.drawn = drawn;
+    if (!$("colour").value) {
+      $("colour").replaceChildren(...Object.keys(COLOURED).map((name) => h("option", { value: name, class: name === "split" ? "dev" : null }, COLOURED[name])));
+      $("colour").value = drawn.colours.label.names.length > 1 ? "label" : "cluster";
+    }
+    this.choose([]);
+    const some = drawn.ids.length < drawn.total ? `${drawn.ids.length.toLocaleString("en")} of ` : "";
+    const how = matchMedia("(pointer: coarse)").matches ? "tap one, or a group below" : "drag over some to list them";
+    $("map-said").textContent = drawn.note ? `${drawn.note}.` : `${some}${many(drawn.total, "clip")}: ${how}`;
+    this.recolour();
   }
 
   get colours() {
@@ -58,9 +101,13 @@ export class Sky {
     return name === "others" || name === "none" ? PLAIN : COLOURS[group % COLOURS.length];
   }
 
+  shownNames() {
+    return this.colours.names.map((name) => (name === "none" ? WITHOUT[$("colour").value] || name : name));
+  }
+
   recolour() {
     if (!this.drawn) return;
-    const { names, of } = this.colours;
+    const { of } = this.colours, names = this.shownNames();
     const counts = names.map(() => 0);
     for (const group of of) counts[group] += 1;
     $("legend").replaceChildren(...names.map((name, group) => {
@@ -103,7 +150,7 @@ export class Sky {
       context.fill();
     }
     context.globalAlpha = 1;
-    if ($("colour").value === "cluster") this.names(context, style);
+    if (["cluster", "label"].includes($("colour").value)) this.names(context, style);
     if (this.box) this.frame(context, style);
   }
 
@@ -120,6 +167,7 @@ export class Sky {
       const [x, y] = this.place(n);
       sums[group][0] += x; sums[group][1] += y; sums[group][2] += 1;
     });
+    const { width, height } = this.size();
     context.font = "600 12px system-ui, sans-serif";
     context.textAlign = "center";
     context.lineWidth = 4;
@@ -127,14 +175,19 @@ export class Sky {
     context.strokeStyle = style.getPropertyValue("--card");
     context.fillStyle = style.getPropertyValue("--ink");
     const taken = []; // of two names in one place the larger group's is shown
-    this.colours.names.forEach((name, group) => {
-      const [x, y, count] = sums[group];
-      const text = name.replace(/^\d+: /, "");
-      const half = context.measureText(text).width / 2 + 4, place = [x / count - half, y / count - 9, x / count + half, y / count + 9];
+    this.labels = [];
+    this.shownNames().forEach((name, group) => {
+      const [sx, sy, count] = sums[group];
+      if (!count || this.colour(group) === PLAIN) return;
+      const text = fitted(context, name, width * 0.4), half = context.measureText(text).width / 2 + 4;
+      const x = Math.min(Math.max(sx / count, half), width - half), y = Math.min(Math.max(sy / count, 14), height - 34);
+      if (Math.abs(x - sx / count) > half || Math.abs(y - sy / count) > 60) return; // its group is out of sight
+      const place = [x - half, y - 12, x + half, y + 6];
       if (taken.some((t) => t[0] < place[2] && t[2] > place[0] && t[1] < place[3] && t[3] > place[1])) return;
       taken.push(place);
-      context.strokeText(text, x / count, y / count);
-      context.fillText(text, x / count, y / count);
+      this.labels.push({ text, place });
+      context.strokeText(text, x, y);
+      context.fillText(text, x, y);
     });
   }
 
@@ -152,6 +205,7 @@ export class Sky {
     const scale = Math.min(60, Math.max(1, before * by)), ratio = scale / before;
     const x = (at ? at[0] : width / 2) - width / 2, y = (at ? at[1] : height / 2) - height / 2;
     this.view = scale === 1 ? { scale, x: 0, y: 0 } : { scale, x: x - (x - this.view.x) * ratio, y: y - (y - this.view.y) * ratio };
+    this.canvas.classList.toggle("near", scale > 1);
     this.paint();
   }
 
@@ -164,38 +218,56 @@ export class Sky {
     canvas.addEventListener("pointerdown", (event) => {
       if (!this.drawn || event.button) return;
       canvas.setPointerCapture(event.pointerId);
-      const [x, y] = at(event);
-      this.drag = { x, y, moves: $("moves").checked || event.shiftKey, view: { ...this.view } };
+      const [x, y] = at(event), touch = event.pointerType === "touch";
+      if (touch) this.touches.set(event.pointerId, [x, y]);
+      this.drag = { x, y, touch, moves: touch || $("moves").checked || event.shiftKey, moved: this.touches.size > 1, view: { ...this.view } };
     });
     canvas.addEventListener("pointermove", (event) => {
       if (!this.drawn) return;
       const [x, y] = at(event);
+      if (this.touches.size > 1) return this.pinch(event.pointerId, [x, y]);
       if (!this.drag) return this.point(x, y);
+      this.drag.moved ||= Math.hypot(x - this.drag.x, y - this.drag.y) > 6;
       if (this.drag.moves) this.view = { ...this.view, x: this.drag.view.x + x - this.drag.x, y: this.drag.view.y + y - this.drag.y };
       else this.box = { x0: this.drag.x, y0: this.drag.y, x1: x, y1: y };
       return this.paint();
     });
-    canvas.addEventListener("pointerup", (event) => this.dropped(...at(event)));
-    canvas.addEventListener("pointercancel", () => { this.drag = this.box = null; this.paint(); });
+    canvas.addEventListener("pointerup", (event) => {
+      this.touches.delete(event.pointerId);
+      if (this.touches.size) this.drag = null; // the finger that stays does not jump
+      else this.dropped(...at(event));
+    });
+    canvas.addEventListener("pointercancel", () => { this.touches.clear(); this.drag = this.box = null; this.paint(); });
     canvas.addEventListener("pointerleave", () => { if (!this.drag) this.leave(); });
+  }
+
+  // Two fingers: what lies between them stays there.
+  pinch(id, to) {
+    if (!this.touches.has(id)) return;
+    const between = () => { const [a, b] = [...this.touches.values()]; return [Math.hypot(a[0] - b[0], a[1] - b[1]), (a[0] + b[0]) / 2, (a[1] + b[1]) / 2]; };
+    const [far, x, y] = between();
+    this.touches.set(id, to);
+    const [now, nx, ny] = between();
+    this.view = { ...this.view, x: this.view.x + nx - x, y: this.view.y + ny - y };
+    this.zoom(now / Math.max(far, 1), [nx, ny]);
   }
 
   dropped(x, y) {
     const { box, drag } = this;
     this.drag = this.box = null;
-    if (!drag || drag.moves) return;
+    if (!drag || (drag.moves && (!drag.touch || drag.moved))) return;
     if (box && Math.hypot(box.x1 - box.x0, box.y1 - box.y0) > 6) {
       const [left, right] = [box.x0, box.x1].sort((a, b) => a - b), [top, bottom] = [box.y0, box.y1].sort((a, b) => a - b);
       const inside = this.drawn.ids.flatMap((_, n) => { const [px, py] = this.place(n); return px >= left && px <= right && py >= top && py <= bottom ? [n] : []; });
       this.choose(inside, "the region");
     } else {
-      const n = this.nearest(x, y);
+      const n = this.nearest(x, y, drag.touch ? TOUCHED : NEAR);
       this.choose(n < 0 ? [] : [n], "one");
     }
   }
 
-  nearest(x, y) {
-    let best = -1, least = NEAR * NEAR;
+  nearest(x, y, reach = NEAR) {
+    let best = -1, least = reach * reach;
     for (let n = 0; n < this.drawn.ids.length; n++) {
       const [px, py] = this.place(n), far = (px - x) ** 2 + (py - y) ** 2;
       if (far < least) [best, least] = [n, far];
@@ -248,6 +320,13 @@ export class Sky {
     if (this.at >= 0) { this.at = -1; this.paint(); }
   }
 
+  close() {
+    this.pending?.abort();
+    this.pending = null;
+    this.watching.disconnect();
+    this.leave();
+  }
+
   async choose(indices, name = "") {
     stop();
     this.chosen = new Set(indices);
@@ -265,4 +344,12 @@ export class Sky {
       $("region").replaceChildren(h("li", {}, problemBox(problem)));
     }
   }
+}
+
+// A text that is no wider, its end cut if need be.
+function fitted(context, text, width) {
+  if (context.measureText(text).width <= width) return text;
+  let length = text.length;
+  while (length > 4 && context.measureText(`${text.slice(0, length)}…`).width > width) length -= 1;
+  return `${text.slice(0, length).trimEnd()}…`;
 }

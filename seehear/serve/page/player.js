@@ -11,8 +11,8 @@ export function stop() {
 
 // `start`, `end`: the moment, in seconds of the file; `still`: the frame that answers.
 export class Stage {
-  constructor(clip, { start = clip.start, end = clip.end, still = (start + end) / 2 } = {}) {
-    Object.assign(this, { clip, start, end, at: still, media: null, offset: 0 });
+  constructor(clip, { start = clip.start, end = clip.end, still = (start + end) / 2, kind = "", text = "" } = {}) {
+    Object.assign(this, { clip, start, end, moment: { clip, start, end, kind, text }, at: still, media: null, offset: 0 });
     const name = clip.texts[0]?.text || clip.source;
     this.button = h("button", { class: "play", type: "button", "aria-label": `Play ${name}`, onclick: () => this.toggle() });
     this.element = h("div", { class: `stage ${clip.kind}` }, this.face(name));
@@ -52,7 +52,7 @@ export class Stage {
       "aria-label": "Position", oninput: () => this.sought(),
     });
     api.peaks(this.clip.id).then((found) => this.drawn(found), (problem) => this.explained(problem));
-    return h("div", { class: "heard" }, this.canvas, this.seek);
+    return h("div", { class: "sounding" }, this.canvas, this.seek);
   }
 
   drawn(found) {

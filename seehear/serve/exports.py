@@ -1,0 +1,205 @@
+"""Moments to take along: cut out as files, or listed for a player or an editor."""
+
+from __future__ import annotations
+
+import math
+import re
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO, Literal
+from urllib.parse import quote
+from zipfile import ZIP_STORED, ZipFile, ZipInfo
+
+from fastapi import Depends, FastAPI, Request
+from fastapi import Query as Param
+from fastapi.responses import Response, StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from seehear.data.workers import WorkerDied
+from seehear.errors import DecodeError
+from seehear.media.remux import cut, suffix_of_cut
+from seehear.progress import counted
+from seehear.recipes.export import clip_name, safe_stem, unused_name
+from seehear.search.lists import EditFacts, Listed, edit_facts, list_text
+from seehear.serve import views
+from seehear.serve.files import TYPES
+from seehear.serve.problems import Problem
+from seehear.serve.runs import cause
+from seehear.serve.schema import Name
+from seehear.serve.state import State
+
+MOST_CLIPS, MOST_SECONDS = 100, 3600.0
+"""Of one answer: what a worker cuts in minutes at most, and a browser holds."""
+_CHUNK = 2**20
+_LIST_TYPES = {"m3u": "audio/x-mpegurl", "csv": "text/csv", "edl": "text/plain", "otio": "application/json"}
+_FILE: dict[int | str, dict[str, Any]] = {200: {"content": {"*/*": {}}, "description": "a file to save"}}
+Second = Annotated[float | None, Param(ge=0, le=1e9, allow_inf_nan=False)]
+
+
+class ExportHit(BaseModel):
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    clip: Name
+    start: float | None = Field(default=None, ge=0, le=1e9, description="seconds of the file; the clip's by default")
+    end: float | None = Field(default=None, ge=0, le=1e9)
+    kind: Annotated[Name, Field(max_length=20)] = Field(default="", description="of a hit, for a list")
+    text: Name = Field(default="", description="of a hit, for a list")
+
+
+class ExportQuery(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    hits: list[ExportHit] = Field(min_length=1, max_length=1000)
+    format: Literal["mp4", "m3u", "csv", "edl", "otio"] = Field(
+        description=f"mp4: the files, of several a ZIP; {MOST_CLIPS} clips and {MOST_SECONDS / 60:.0f} minutes at most"
+    )
+    title: Annotated[Name, Field(max_length=200)] = Field(default="", description="of the list, and its file's name")
+
+
+def routes(app: FastAPI) -> None:
+    @app.get("/api/cut", tags=["media"], responses=_FILE, response_class=StreamingResponse)
+    def cut_out(state: Held, clip: Name, start: Second = None, end: Second = None) -> StreamingResponse:
+        """A clip, or from `start` to `end` of its file, as a file to save: films as MP4, not encoded again where that
+        is possible, sounds and pictures as what they are."""
+        return _download(state, _moment(state, ExportHit(clip=clip, start=start, end=end)))
+
+    @app.post("/api/export", tags=["media"], responses=_FILE, response_class=Response)
+    def export(state: Held, query: ExportQuery) -> Response:
+        """Several moments: cut out, or in a list for a player (m3u), a table (csv) or an editor (edl, otio)."""
+        moments = [_moment(state, hit) for hit in query.hits]
+        name = safe_stem(query.title or "seehear")
+        if query.format != "mp4":
+            text = list_text(f".{query.format}", moments, title=query.title or "seehear", facts=_Facts(state))
+            headers = {"content-disposition": attachment(f"{name}.{query.format}")}
+            return Response(text.encode(), media_type=_LIST_TYPES[query.format], headers=headers)
+        if len(moments) == 1:
+            return _download(state, moments[0])
+        _check_size(moments)
+        taken: set[str] = set()
+        named = {unused_name(f"{n:02} {_name(state, m)}", taken): m for n, m in enumerate(moments, start=1)}
+        headers = {"content-disposition": attachment(f"{name}.zip")}
+        return StreamingResponse(_zipped(state, named), media_type="application/zip", headers=headers)
+
+
+def _state(request: Request) -> State:
+    return request.app.state.seehear
+
+
+Held = Annotated[State, Depends(_state)]
+
+
+def _moment(state: State, hit: ExportHit) -> Listed:
+    clip = state.clip(hit.clip)
+    video, audio = (str(state.file(clip, m)) if clip.has(m) else "" for m in ("video", "audio"))
+    start = clip.start if hit.start is None else hit.start
+    end = clip.end if hit.end is None else hit.end
+    if not (video or audio):
+        raise Problem(404, "no_media", f"clip {clip.id!r} is of text alone")
+    if views.is_still(clip):
+        start = end = 0.0
+    elif end <= start:
+        raise Problem(422, "empty", f"nothing is from {start:g} to {end:g} s", "let the end be later than the start")
+    return Listed(video=video, audio=audio, start=start, end=end, kind=hit.kind, text=hit.text)
+
+
+def _name(state: State, moment: Listed) -> str:
+    return clip_name(moment, state.quick(suffix_of_cut, moment.video, moment.audio))
+
+
+def _check_size(moments: Sequence[Listed]) -> None:
+    seconds = sum(moment.end - moment.start for moment in moments)
+    if len(moments) > MOST_CLIPS or seconds > MOST_SECONDS:
+        asked = f"{counted(len(moments), 'clip')} of {math.ceil(seconds / 60)} minutes"
+        most = f"at most {MOST_CLIPS} clips and {MOST_SECONDS / 60:.0f} minutes"
+        raise Problem(422, "too_much", f"{asked} in all: one download holds {most}", "select less")
+
+
+def _cut(state: State, moment: Listed) -> BinaryIO:
+    """The file, which no longer has a name: it is gone when it is closed, however that happens."""
+    path = state.cache.folder / f"cut-{uuid.uuid4().hex}"
+    try:
+        state.slow(cut, moment.video, moment.audio, moment.start, moment.end, str(path))
+        return path.open("rb")
+    except (DecodeError, WorkerDied) as error:
+        message = f"{moment.title} cannot be cut: {cause(error, Path(moment.file))}"
+        raise Problem(422, "broken", message) from error
+    finally:
+        path.unlink(missing_ok=True)
+        path.with_name(f"{path.name}.part").unlink(missing_ok=True)  # of a process that was ended
+
+
+def _download(state: State, moment: Listed) -> StreamingResponse:
+    _check_size([moment])
+    name = _name(state, moment)
+    file = _cut(state, moment)
+    size = file.seek(0, 2)
+    file.seek(0)
+    headers = {"content-disposition": attachment(name), "content-length": str(size)}
+    kind = TYPES.get(Path(name).suffix, "application/octet-stream")
+    return StreamingResponse(_chunks(file), media_type=kind, headers=headers)
+
+
+def _chunks(file: BinaryIO) -> Iterator[bytes]:
+    with file:
+        while chunk := file.read(_CHUNK):
+            yield chunk
+
+
+class _Sink:
+    """A file for a ZIP archive that is sent as it is written."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+
+    def write(self, data: bytes) -> int:
+        self._parts.append(bytes(data))
+        return len(data)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    close = flush
+
+    def take(self) -> bytes:
+        sent, self._parts = b"".join(self._parts), []
+        return sent
+
+
+def _zipped(state: State, named: dict[str, Listed]) -> Iterator[bytes]:
+    """One clip after the other is cut and sent. What cannot be cut does not end it: a text at the end says so."""
+    sink, failed = _Sink(), []
+    with ZipFile(sink, "w", ZIP_STORED) as archive:  # films are compressed already
+        for name, moment in named.items():
+            try:
+                file = _cut(state, moment)
+            except Problem as problem:
+                failed.append(f"{name}: {problem.message}\n")
+                continue
+            info = ZipInfo(name)
+            info.file_size = file.seek(0, 2)  # above 2 GB it needs another header
+            file.seek(0)
+            with archive.open(info, "w") as entry:
+                for chunk in _chunks(file):
+                    entry.write(chunk)
+                    yield sink.take()
+        if failed:
+            archive.writestr("not saved.txt", "".join(failed))
+    yield sink.take()
+
+
+class _Facts:
+    """What editors need to know of files, read in a process of its own; nothing of a file that cannot be read."""
+
+    def __init__(self, state: State):
+        self._state = state
+
+    def __call__(self, path: str) -> EditFacts:
+        try:
+            return self._state.quick(edit_facts, path)
+        except (DecodeError, WorkerDied, OSError):
+            return EditFacts()
+
+
+def attachment(name: str) -> str:
+    """Value of Content-Disposition for a file to be saved under this name: plain ASCII, whatever the name holds."""
+    plain = re.sub(r'[^ -~]|["\\%]', "_", name)
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"

@@ -1,0 +1,290 @@
+"""One film, sound or photo whole: its scenes, everything that is read or heard in it, and how loud it is."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from fastapi import Depends, FastAPI, Request
+from fastapi import Query as Param
+from fastapi.responses import FileResponse
+from pydantic import BaseModel, Field
+
+from seehear.data.library import Clip, Library, in_batches, one_of, quote, table_name
+from seehear.data.own import as_edited
+from seehear.data.records import COPY_OF
+from seehear.search.background import OpenIndex
+from seehear.search.calibrate import confidence, in_words
+from seehear.search.index import indexes
+from seehear.search.moments import MomentSearch
+from seehear.serve import views
+from seehear.serve.cache import write
+from seehear.serve.files import Folders, played_by_browsers
+from seehear.serve.loudness import loudness
+from seehear.serve.naming import SOUNDS
+from seehear.serve.problems import Problem
+from seehear.serve.schema import ProblemAnswer
+from seehear.serve.state import State
+
+TextKind = Literal["spoken", "screen", "subtitle", "caption"]
+_KINDS = {"speech": "spoken"}
+_FACTS: dict[str, Any] = {"width": int, "height": int, "fps": float}
+PART = 20.0
+"""Seconds of a part of a film that is made playable: made in a few seconds, while the part before it plays."""
+_NAMED = 0.5
+"""Least confidence of a sound that is named: 'fair' or better, so that more of the names are right than wrong."""
+
+
+class Scene(BaseModel):
+    id: str = Field(description="of the clip")
+    start: float
+    end: float
+    searchable: bool = Field(description="whether an index has it")
+    labels: list[str]
+
+
+class TimedText(BaseModel):
+    text: str
+    kind: TextKind
+    start: float | None = Field(description="seconds of the file; null where it belongs to all of it")
+    end: float | None
+    machine: bool = Field(description="a machine heard or read it; else it is the user's own")
+    confidence: float = Field(description="how sure the machine is of it, in [0, 1]")
+    clip: str = Field(description="id of the first clip that has it")
+
+
+class FilmDetail(BaseModel):
+    file: str = Field(description="as the library names it")
+    name: str
+    folder: str
+    kind: Literal["video", "picture", "sound", "text"]
+    seconds: float
+    bytes: int | None
+    width: int | None = Field(description="pixels, of a film or photo; null where that is not known, as `fps` is")
+    height: int | None
+    fps: float | None = Field(description="frames a second on average")
+    changed: str = Field(description="when the file was last changed, ISO 8601; '' where that is not known")
+    has_sound: bool
+    separate_sound: bool = Field(description="the sound is in a file of its own")
+    played: bool = Field(description="browsers play files of this kind; else ask for /api/part, one after the other")
+    problem: ProblemAnswer | None = Field(description="why the file cannot be shown")
+    also: list[str] = Field(description="other places of the same file")
+    scenes: list[Scene] = Field(description="by start")
+    texts: list[TimedText] = Field(description="by start; those of the whole file first")
+
+
+class Loudness(BaseModel):
+    seconds: float
+    levels: list[float] = Field(description="loudness of equal parts, in [0, 1]: 0 at -60 dB or less, 1 at full scale")
+
+
+class NamedSound(BaseModel):
+    name: str
+    start: float
+    end: float
+    words: Literal["strong", "fair"]
+
+
+class Heard(BaseModel):
+    sounds: list[NamedSound] = Field(description="by start; none where no index compares words with sounds")
+
+
+def _state(request: Request) -> State:
+    return request.app.state.seehear
+
+
+_Held = Annotated[State, Depends(_state)]
+_Start = Annotated[float, Param(ge=0, le=1e9, allow_inf_nan=False)]
+_PLAYABLE: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"*/*": {}}, "description": "the part"},
+    206: {"description": "the range asked for"},
+}
+_File = Annotated[str, Param(min_length=1, max_length=4096, pattern="^[^\\x00]*$")]
+
+
+def routes(app: FastAPI) -> None:
+    @app.get("/api/film", tags=["library"])
+    def film(state: _Held, file: _File) -> FilmDetail:
+        """A file of the library with its scenes and all its texts."""
+        library, folders = state.runs.library, state.runs.folders
+        return film_view(library, folders, file)
+
+    @app.get("/api/part", tags=["media"], responses=_PLAYABLE, response_class=FileResponse)
+    def part(state: _Held, file: _File, start: _Start = 0.0) -> FileResponse:
+        """20 seconds of a file from `start` on, as MP4 that begins at 0: for files that browsers do not play, and sound
+        in a file of its own."""
+        clips = _clips(state.runs.library, file)
+        seen, heard = (any(clip.has(modality) for clip in clips) for modality in ("video", "audio"))
+        end = _seconds(state.runs.library, clips)
+        whole = replace(clips[0], start=0.0, end=end, has_video=seen, has_audio=heard)
+        made = state.preview(whole, start, min(start + PART, whole.end))
+        return FileResponse(made, media_type="video/mp4", headers={"cache-control": "private, max-age=3600"})
+
+    @app.get("/api/loudness", tags=["media"])
+    def loud(state: _Held, file: _File) -> Loudness:
+        """How loud a file is from its start to its end: measured once, which takes some seconds for a long film."""
+        library, folders = state.runs.library, state.runs.folders
+        clips = _clips(library, file)
+        clip = next((clip for clip in clips if clip.has_audio), None)
+        if clip is None:
+            raise Problem(404, "no_media", f"there is no sound in {file}")
+        path, seconds = folders.file(clip, "audio"), _seconds(library, clips)
+
+        def make(out: Path) -> None:
+            write(out, json.dumps(state.quick(loudness, str(path), seconds)).encode())
+
+        return Loudness(seconds=seconds, levels=json.loads(state.made(path, "loudness", seconds, make).read_text()))
+
+    @app.get("/api/heard", tags=["media"])
+    def heard(state: _Held, file: _File) -> Heard:
+        """Sounds of a file by their names, where an index is sure of them."""
+        clips = _clips(state.runs.library, file)
+        try:
+            search = state.runs.together().search
+        except Problem:  # nothing is indexed yet
+            return Heard(sounds=[])
+        return Heard(sounds=named_sounds(search, clips))
+
+
+# -- facts and texts ---------------------------------------------------------------------------------------------------
+
+
+def film_view(library: Library, folders: Folders, file: str) -> FilmDetail:
+    clips = as_edited(library, _clips(library, file))
+    first, entry = clips[0], _entry(library, file)
+    files = {m: first.source_of(m) for m in ("video", "audio") if any(clip.has(m) for clip in clips)}
+    problem = None
+    for modality in files:
+        try:
+            folders.file(next(clip for clip in clips if clip.has(modality)), modality)
+        except Problem as why:
+            problem = why
+    still, facts = views.is_still(first), json.loads(entry["info"]) if entry else {}
+    path = PurePosixPath(file)
+    changed = datetime.fromtimestamp(entry["mtime_ns"] / 1e9, UTC).isoformat(timespec="seconds") if entry else ""
+    return FilmDetail(
+        file=file,
+        name=path.name,
+        folder="" if str(path.parent) == "." else str(path.parent),
+        kind=views.kind_of_clip(first),
+        seconds=_seconds(library, clips),
+        bytes=entry["size"] if entry else None,
+        **{name: kind(facts[name]) if facts.get(name) else None for name, kind in _FACTS.items()},
+        changed=changed,
+        has_sound="audio" in files,
+        separate_sound=len(set(files.values())) > 1,
+        played=all(played_by_browsers(name) or (m == "video" and still) for m, name in files.items()),
+        problem=problem and problem.plain(),  # type: ignore[arg-type]  # made a ProblemAnswer
+        also=sorted({first.source, *library.copies().get(first.source, ())} - {file}),
+        scenes=_scenes(library, clips),
+        # Made of dicts at once: thousands of models one by one take a tenth of a second.
+        texts=timed_texts(clips),  # type: ignore[arg-type]
+    )
+
+
+def _clips(library: Library, file: str) -> list[Clip]:
+    """The clips of a file by start: of a copy those of the file that it is a copy of. Raises `Problem` where there are
+    none."""
+    entry = _entry(library, file)
+    source = json.loads(entry["info"]).get(COPY_OF, file) if entry else file
+    clips = library.clips(f"source = {quote(source)}")
+    if clips:
+        return sorted(clips, key=lambda clip: (clip.start, clip.end))
+    refused = library.table("rejects").search().where(f"path = {quote(file)}").limit(1).to_list()
+    if refused:
+        todo = "play it on your machine; if that works, convert it to MP4, WAV or JPEG"
+        raise Problem(422, "broken", f"{file} cannot be read: {refused[0]['reason']}", todo)
+    raise Problem(404, "no_film", f"the library has no file {file!r}", "search again: the library has changed")
+
+
+def _entry(library: Library, file: str) -> dict[str, Any] | None:
+    """The row of a media file in `sources`."""
+    rows = library.table("sources").search().where(f"source = {quote(file)}").limit(1).to_list()
+    return rows[0] if rows else None
+
+
+def _seconds(library: Library, clips: Sequence[Clip]) -> float:
+    """Length of the file; 0 of a photo."""
+    entry = _entry(library, clips[0].source)
+    return max([clip.end for clip in clips] + [entry["duration"] if entry and not views.is_still(clips[0]) else 0.0])
+
+
+def _scenes(library: Library, clips: Sequence[Clip]) -> list[Any]:
+    found: set[str] = set()
+    for name in indexes(library):
+        # Of the tables, not of the indexes in memory: those may take seconds to open.
+        for ids in in_batches([clip.id for clip in clips], 1000):
+            rows = library.table(table_name("vectors", name)).search().where(one_of("id", ids)).select(["id"])
+            found.update(rows.limit(None).to_arrow()["id"].to_pylist())
+    return [
+        {"id": c.id, "start": c.start, "end": c.end, "searchable": c.id in found, "labels": list(c.labels)}
+        for c in clips
+    ]
+
+
+def timed_texts(clips: Sequence[Clip]) -> list[dict[str, Any]]:
+    """Fields of `TimedText` of every text of the clips, once however many of them it lies in. What one clip alone says
+    without a time has the clip's."""
+    shared = Counter((text.kind, text.text) for clip in clips for text in clip.texts if text.start is None)
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for clip in clips:
+        for text in clip.texts:
+            start, end = text.start, text.end
+            if start is None and len(clips) > 1 and shared[text.kind, text.text] == 1:
+                start, end = clip.start, clip.end
+            line = {"text": text.text, "kind": _KINDS.get(str(text.kind), text.kind), "start": start, "end": end}
+            line |= {"machine": bool(text.by), "confidence": text.confidence, "clip": clip.id}
+            found.setdefault((text.kind, text.text, start, end), line)
+    return sorted(
+        found.values(), key=lambda line: (-1.0 if line["start"] is None else line["start"], line["end"] or 0.0)
+    )
+
+
+# -- sounds ------------------------------------------------------------------------------------------------------------
+
+
+def named_sounds(search: MomentSearch, clips: Sequence[Clip]) -> list[NamedSound]:
+    """The best name of each clip where an index that compares words with sounds is sure of it; neighbours with one
+    name are one."""
+    best: dict[str, tuple[float, str]] = {}
+    for index in search.indexes:
+        if index.calibration.scales.get("heard") and index.count("heard") and "text" in index.space.modalities:
+            for id, sure, name in _best_names(index, {clip.id for clip in clips}):
+                best[id] = max(best.get(id, (0.0, "")), (sure, name))
+    named: list[NamedSound] = []
+    for clip in clips:
+        sure, name = best.get(clip.id, (0.0, ""))
+        if sure < _NAMED:
+            continue
+        words: Any = in_words(sure)
+        if named and named[-1].name == name and clip.start <= named[-1].end + 0.5:
+            named[-1].end = max(named[-1].end, clip.end)
+            named[-1].words = "strong" if "strong" in (words, named[-1].words) else "fair"
+        else:
+            named.append(NamedSound(name=name, start=clip.start, end=clip.end, words=words))
+    return named
+
+
+def _best_names(index: OpenIndex, clips: set[str]) -> list[tuple[str, float, str]]:
+    """(clip, confidence, name) of the best name of each clip that the index has heard."""
+    rows = index.rows("heard")
+    own_N = np.flatnonzero(index.clips.mask(clips)[index.clips_N[rows]])
+    if not len(own_N):
+        return []
+    vectors_NE = index.vectors_NE[rows][own_N]
+    sure_SN = np.stack(
+        [
+            confidence(index.calibration.words(vectors_NE, index.space.encode_query([name])[0], "heard"))
+            for name in SOUNDS
+        ]
+    )
+    ids = index.clips.ids(index.clips_N[rows][own_N])
+    return [
+        (id, float(sure_SN[n, i]), SOUNDS[n]) for i, (id, n) in enumerate(zip(ids, sure_SN.argmax(axis=0), strict=True))
+    ]

@@ -1,0 +1,346 @@
+"""Learning from the library's recordings: what it would cost, the training in the background, and what it changed.
+
+`seehear train` chooses what to learn, and keeps it only where it is better; then it is indexed and joins the search.
+Every learning has a folder `learned/DATE` in the library, with what the command says in `DATE.log`: the state is read
+from there, so that it survives the server. Training ends with the server, saved, and goes on when it is started again.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import threading
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from fastapi import Depends, FastAPI, Request
+from pydantic import BaseModel, Field
+
+from seehear.data.library import Library
+from seehear.data.locking import is_learning
+from seehear.errors import SeehearError
+from seehear.progress import Interrupted, clock
+from seehear.recipes.choose import FEWEST_TRAINING, Choice, choose
+from seehear.search.index import indexes
+from seehear.serve.cache import DiskCache, write
+from seehear.serve.commands import Commands
+from seehear.serve.costs import CostView, cost_view
+from seehear.serve.problems import Problem
+from seehear.serve.projection import clips_in_order
+from seehear.serve.runs import Runs
+from seehear.serve.verdicts import VerdictView, is_better, verdict_view
+from seehear.space.saved import verdict_of
+from seehear.train.files import has_model
+from seehear.train.log import read_metrics
+
+_STAMP = "%Y-%m-%d-%H%M%S"
+_TRIED = ("--seconds", "30", "--steps-measured", "5")  # of `seehear plan`: enough for minutes or hours
+_BUSY = "is being written by another process"
+_BUSY_NOW = "this machine is too busy now"
+_AGAIN = 5.0  # seconds
+_MUCH = 1.2  # times as many rows: the cost is estimated again
+_STEPS = re.compile(r"training \S+: ([\d,]+) steps|going on from step ([\d,]+) of ([\d,]+)")
+Stage = Literal["", "learning", "indexing", "stopping"]
+
+
+class LearningView(BaseModel):
+    step: str
+    done: int
+    total: int | None
+    seconds_left: float | None = Field(description="at most: it ends earlier where nothing improves any more")
+    line: str = Field(description="all of it, for the user")
+
+
+class LearnView(BaseModel):
+    state: Literal["ready", "few", "working", "stopping", "stopped", "elsewhere"] = Field(
+        description="few: too little to learn from; stopped: POST goes on; elsewhere: another process learns"
+    )
+    why: str = Field(description="what is learned from, or why nothing is")
+    needed: str = Field(description="what there is too little of; '' where there is enough")
+    cost: CostView | None = Field(description="null while it is being estimated, and where nothing is learned")
+    unknown: str = Field(description="why the cost cannot be estimated; '' while it is")
+    working: LearningView | None
+    problem: str = Field(description="why the last learning failed; ''")
+    verdict: VerdictView | None = Field(description="what the last learning that ended changed")
+
+
+@dataclass(frozen=True)
+class Learned:
+    """One learning, as its folder tells."""
+
+    folder: Path
+
+    @property
+    def log(self) -> Path:
+        return self.folder.with_suffix(".log")
+
+    @property
+    def data(self) -> Path:
+        """What the library was when it began."""
+        return self.folder.with_suffix(".json")
+
+    @property
+    def index(self) -> str:
+        return f"learned-{self.folder.name}"
+
+    @property
+    def made(self) -> str:
+        return datetime.strptime(self.folder.name, _STAMP).astimezone().isoformat()
+
+    @property
+    def trained(self) -> bool:
+        return has_model(self.folder / "model")
+
+    def better(self) -> bool:
+        return self.trained and is_better(verdict_of(self.folder))
+
+
+class Learning:
+    """What a server learns from its library."""
+
+    def __init__(self, runs: Runs, cache: DiskCache):
+        self.runs, self.cache = runs, cache
+        self.uri = runs.uri
+        # A library in object storage has no folder: its trained models are on this machine.
+        self.home = cache.folder / "learned" if "://" in self.uri else Path(self.uri).resolve() / "learned"
+        self.stage: Stage = ""
+        self.problem = ""
+        self._lock = threading.Lock()
+        self._commands, self._estimating = Commands(), Commands()
+        self._thread: threading.Thread | None = None
+        self._chosen: tuple[str, Choice] | None = None
+        self._costs: dict[str, CostView | str | None] = {}
+
+    # -- asked -------------------------------------------------------------------------------------------------------
+
+    def view(self) -> LearnView:
+        library = self.runs.library
+        choice, cost = self.choice(library), None
+        working, verdict = None, self._verdict(library)
+        state: Any = "ready" if choice.recipe else "few"
+        if self.stage:
+            state, working = "stopping" if self.stage == "stopping" else "working", self._working()
+        elif is_learning(self.uri):
+            state, working = "elsewhere", self._working()
+        elif (last := self.last()) and self._goes_on(library, last):
+            state = "stopped"
+        if choice.recipe and not self.stage:
+            cost = self.cost(library, choice.recipe)
+        fewest = round(1.3 * FEWEST_TRAINING, -1)  # of what `prepare` makes, a fifth is set aside
+        needed = f"{fewest:.0f} clips with picture and sound, or with words of your own: a fifth of them is set aside"
+        return LearnView(
+            state=state,
+            why=choice.why,
+            needed="" if choice.recipe else needed,
+            cost=cost if isinstance(cost, CostView) else None,
+            working=working,
+            unknown=cost if isinstance(cost, str) else "",
+            problem=self.problem,
+            verdict=verdict,
+        )
+
+    def choice(self, library: Library) -> Choice:
+        key = _key(library)
+        if self._chosen is None or self._chosen[0] != key:
+            self._chosen = key, choose(library)
+        return self._chosen[1]
+
+    def learnings(self) -> list[Learned]:
+        """Those that began, the newest first."""
+        return [Learned(path.with_suffix("")) for path in sorted(self.home.glob("*.json"), reverse=True)]
+
+    def last(self) -> Learned | None:
+        return next(iter(self.learnings()), None)
+
+    def _verdict(self, library: Library) -> VerdictView | None:
+        last = next((one for one in self.learnings() if one.trained), None)
+        if last is None:
+            return None
+        verdict, index = verdict_of(last.folder), last.index if last.index in indexes(library) else ""
+        names = [e["clip"] for key in ("better", "worse") for e in verdict.get(key, [])]
+        clips = {clip.id: clip for clip in clips_in_order(library, names) if clip is not None}
+        return verdict_view(verdict, made=last.made, index=index, clips=clips)
+
+    def _goes_on(self, library: Library, last: Learned) -> bool:
+        """Whether the next start goes on with the last learning: it was stopped, and the library is the same."""
+        if last.trained:
+            return last.better() and last.index not in indexes(library)
+        started = (last.folder / "config.json").is_file()
+        return started and last.data.read_text(encoding="utf-8") == _key(library)
+
+    # -- what it costs -----------------------------------------------------------------------------------------------
+
+    def cost(self, library: Library, name: str) -> CostView | str | None:
+        """As far as it is known; it is estimated in the background, again where the library has grown by much. A
+        string: why it cannot be."""
+        sizes = [library.table(table).count_rows() for table in _tables(library)]
+        key = f"{name} {[round(math.log(1 + rows, _MUCH)) for rows in sizes]}"
+        with self._lock:
+            if key not in self._costs and None not in self._costs.values():
+                self._costs[key] = None
+                threading.Thread(target=self._estimate, args=(key, name), daemon=True).start()
+            return self._costs.get(key)
+
+    def _estimate(self, key: str, name: str) -> None:
+        words = ["--quiet", "plan", self.uri, "--recipes", name, *_TRIED, "--json"]
+
+        def make(out: Path) -> None:
+            found = json.loads(self._estimating.run(words))["recipes"][0]
+            if found["why_not"]:  # not kept: there may be more memory, or time, another day
+                raise SeehearError(_BUSY_NOW if found["unmeasured"] else found["why_not"])
+            write(out, json.dumps(found).encode())
+
+        try:
+            path = self.cache.get("cost of learning", self.uri, key, make=make)
+            self._costs[key] = cost_view(json.loads(path.read_text(encoding="utf-8")), name)
+        except Interrupted:
+            del self._costs[key]
+        except (SeehearError, ValueError, LookupError) as error:
+            self._costs[key] = str(error)
+
+    # -- the work ----------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        library = self.runs.library
+        with self._lock:
+            if self.stage:
+                raise Problem(409, "learning", "it is learning already")
+            if is_learning(self.uri):
+                raise Problem(409, "learning", "another process is learning from this library", "wait until it ends")
+            choice = self.choice(library)
+            if not choice.recipe:
+                raise Problem(409, "too_few", choice.why)
+            self.stage, self.problem, self._commands = "learning", "", Commands()
+            self._thread = threading.Thread(target=self._learn, args=(library,), daemon=True)
+            self._thread.start()
+
+    def _learn(self, library: Library) -> None:
+        try:
+            last = self.last()
+            resume = last is not None and self._goes_on(library, last)
+            one = last if resume and last is not None else self._new(library)
+            if not one.trained:
+                words = ["train", self.uri, "--out", str(one.folder), "--json", *(["--resume"] if resume else [])]
+                self._commands.run(words, one.log)
+            if one.better():
+                self._say("indexing")
+                self._index(one)
+        except Interrupted:
+            pass  # GET says that it goes on
+        except (SeehearError, OSError) as error:
+            self.problem = str(error)
+        finally:
+            self.stage = ""
+
+    def _new(self, library: Library) -> Learned:
+        one = Learned(self.home / datetime.now().strftime(_STAMP))
+        self.home.mkdir(parents=True, exist_ok=True)
+        one.data.write_text(_key(library), encoding="utf-8")
+        return one
+
+    def _index(self, one: Learned) -> None:
+        """Waits for who writes other indexes."""
+        while True:
+            try:
+                self._commands.run(["index", self.uri, str(one.folder), "--name", one.index], one.log)
+                return
+            except Interrupted:
+                raise
+            except SeehearError as error:
+                if _BUSY not in str(error):
+                    raise
+                time.sleep(_AGAIN)
+
+    def _say(self, stage: Stage) -> None:
+        with self._lock:
+            if self.stage != "stopping":
+                self.stage = stage
+
+    def stop(self) -> None:
+        """What is computed stays."""
+        with self._lock:
+            if not self.stage:
+                raise Problem(409, "not_learning", "nothing is being learned here")
+            self.stage = "stopping"
+        self._commands.stop()
+
+    def close(self) -> None:
+        self._estimating.close()
+        self._commands.close()
+        if self._thread is not None:
+            self._thread.join(_AGAIN + 1)
+
+    def _working(self) -> LearningView | None:
+        """Where the last learning stands, by its files."""
+        if self.stage == "indexing":
+            line = "what was learned is being indexed"
+            return LearningView(step="indexing", done=0, total=None, seconds_left=None, line=line)
+        last = self.last()
+        done, total, left = _progress(last.folder) if last and not last.trained else (0, None, None)
+        if last and last.trained:
+            line = "comparing it with what you had"
+        elif not done:
+            line = "reading what there is to learn from"
+        else:
+            line = f"learning, {done:,} of {total:,} steps" + (f", at most {clock(left)} left" if left else "")
+        if self.stage == "stopping":
+            line = "stopping after this step"
+        return LearningView(step="learning", done=done, total=total, seconds_left=left, line=line)
+
+
+def _key(library: Library) -> str:
+    """What is learned from, as versions of its tables."""
+    return json.dumps({name: int(library.table(name).version) for name in _tables(library)})
+
+
+def _tables(library: Library) -> list[str]:
+    """Names of the tables that are learned from."""
+    return sorted(name for name in library.tables() if name in ("clips", "sources") or name.startswith("latents_"))
+
+
+def _progress(folder: Path) -> tuple[int, int | None, float | None]:
+    """(steps done, of how many, seconds left at most) of a run, as its files tell."""
+    log, metrics, began = folder / "log.txt", folder / "metrics.jsonl", folder / "config.json"
+    if not (log.is_file() and metrics.is_file()):
+        return 0, None, None
+    said = [(a or c, b or "0") for a, b, c in _STEPS.findall(log.read_text(encoding="utf-8"))]
+    if not said or not (entries := read_metrics(metrics)):
+        return 0, None, None
+    total, first = (int(number.replace(",", "")) for number in said[-1])
+    done = int(entries[-1]["step"])
+    taken = metrics.stat().st_mtime - began.stat().st_mtime  # the settings are written again when a run goes on
+    left = taken / (done - first) * (total - done) if done > first and taken > 0 else None
+    return done, total, left
+
+
+# -- the API -----------------------------------------------------------------------------------------------------------
+
+
+def routes(app: FastAPI) -> None:
+    @app.get("/api/learn", tags=["learning"])
+    def learn(learning: _Held) -> LearnView:
+        """What would be learned from the library and what it costs, how far it is, and what it changed."""
+        return learning.view()
+
+    @app.post("/api/learn", tags=["learning"], status_code=202)
+    def start(learning: _Held) -> LearnView:
+        """Learns in the background; goes on where it was stopped. What is better joins the search by itself."""
+        learning.start()
+        return learning.view()
+
+    @app.delete("/api/learn", tags=["learning"], status_code=202)
+    def stop(learning: _Held) -> LearnView:
+        """Stops after the step that is being computed; what is computed stays."""
+        learning.stop()
+        return learning.view()
+
+
+def _learning(request: Request) -> Learning:
+    return request.app.state.seehear.learning
+
+
+_Held = Annotated[Learning, Depends(_learning)]

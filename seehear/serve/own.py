@@ -1,0 +1,179 @@
+"""The user's own labels, corrected lines and saved searches: kept in the library, whatever else is writing it.
+
+A label or line is kept at once. Clips and full text follow at once too, or when whoever is writing them has ended; the
+vectors of texts follow with the next indexing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, Request
+from fastapi import Query as Param
+from pydantic import BaseModel, ConfigDict, Field
+
+from seehear.data.edits import record, undo
+from seehear.data.library import Clip, Library, Text
+from seehear.data.own import as_edited, label_edit, line_edit
+from seehear.serve import views
+from seehear.serve.files import clip_of
+from seehear.serve.problems import Problem
+from seehear.serve.schema import ClipView, Name, TextKind
+from seehear.serve.state import State
+
+MOST_LABELS, MOST_SAVED = 100, 200
+"""Labels of a clip, and searches of a library."""
+_SAVED = "saved:"
+"""Before a search's name, in the library's `about`."""
+_PRINTED = r"^[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$"
+"""On one line, and not only spaces."""
+Label = Annotated[str, Field(max_length=200, pattern=_PRINTED)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class Labels(_Strict):
+    clip: Name
+    add: list[Label] = Field(default=[], max_length=20)
+    remove: list[Label] = Field(default=[], max_length=20)
+
+
+class Correction(_Strict):
+    clip: Name = Field(description="id of a clip that has the line")
+    kind: TextKind | None = Field(default=None, description="of the line; any where it is not given")
+    start: float | None = Field(default=None, ge=0, le=1e9, description="of the line; any where it is not given")
+    end: float | None = Field(default=None, ge=0, le=1e9)
+    before: Annotated[Name, Field(min_length=1)] = Field(description="what the line says now")
+    text: Annotated[str, Field(max_length=2000, pattern="^[^\\x00]*$")] = Field(
+        description="what it is to say; '' takes away a line that a machine read"
+    )
+
+
+class Undo(_Strict):
+    undo: Annotated[str, Field(max_length=100, pattern=r"^[0-9a-f]*$")] = Field(description="an edit, of any kind")
+
+
+class Edited(BaseModel):
+    clip: ClipView | None = Field(description="as it is now; null after an undo")
+    edits: list[str] = Field(description="what `undo` of POST /api/texts takes back")
+    searchable: bool = Field(description="by its words already; else when what is being written has ended")
+
+
+class SavedSearch(_Strict):
+    name: Label
+    query: Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[!-~]*$")] = Field(
+        description="what stands behind '?' in the page's address"
+    )
+
+
+class Saved(BaseModel):
+    saved: list[SavedSearch] = Field(description="the newest first")
+
+
+def _state(request: Request) -> State:
+    return request.app.state.seehear
+
+
+_Held = Annotated[State, Depends(_state)]
+_SavedName = Annotated[str, Param(max_length=200, pattern=_PRINTED)]
+
+
+def routes(app: FastAPI) -> None:
+    @app.post("/api/labels", tags=["own"])
+    def labels(state: _Held, wanted: Labels) -> Edited:
+        """Adds labels of the user's own to a clip, and removes labels from it."""
+        with _to_write(state) as library:
+            clip = _clip(library, wanted.clip)
+            if len({*clip.labels, *wanted.add}) > MOST_LABELS:
+                raise Problem(409, "too_many", f"a clip has at most {MOST_LABELS} labels")
+            asked = [(name.strip(), True) for name in wanted.add] + [(name.strip(), False) for name in wanted.remove]
+            changes = [(name, added) for name, added in asked if (name in clip.labels) != added]
+            edits = [record(library, label_edit(library, clip, name, added=added)).key for name, added in changes]
+            return _answer(state, clip.id, edits)
+
+    @app.post("/api/texts", tags=["own"])
+    def texts(state: _Held, wanted: Correction | Undo) -> Edited:
+        """Corrects a line of a clip, whoever wrote it, or takes an edit back."""
+        with _to_write(state) as library:
+            if isinstance(wanted, Undo):
+                if undo(library, wanted.undo) is None:
+                    raise Problem(404, "no_edit", "there is nothing to undo", "load the page again")
+                return _answer(state, "", [])
+            clip = _clip(library, wanted.clip)
+            line = next((text for text in clip.texts if _is_line(text, wanted)), None)
+            if line is None:
+                message = f"clip {clip.id!r} has no such line any more"
+                raise Problem(404, "no_line", message, "load the page again")
+            if (said := " ".join(wanted.text.split())) == line.text:
+                return _answer(state, clip.id, [])
+            return _answer(state, clip.id, [record(library, line_edit(library, clip, line, said)).key])
+
+    @app.get("/api/saved", tags=["own"])
+    def saved(state: _Held) -> Saved:
+        """Searches that were saved, by name."""
+        return Saved(saved=_saved(Library.open(state.runs.uri)))
+
+    @app.post("/api/saved", tags=["own"])
+    def save(state: _Held, wanted: SavedSearch) -> Saved:
+        """Saves a search; one of the same name is replaced."""
+        with _to_write(state) as library:
+            names = {search.name for search in _saved(library)} | {wanted.name.strip()}
+            if len(names) > MOST_SAVED:
+                raise Problem(409, "too_many", f"a library has at most {MOST_SAVED} saved searches", "delete one first")
+            value = {"query": wanted.query, "made": datetime.now(UTC).isoformat()}
+            library.set_about(_SAVED + wanted.name.strip(), json.dumps(value))
+            return Saved(saved=_saved(library))
+
+    @app.delete("/api/saved", tags=["own"])
+    def delete(state: _Held, name: _SavedName) -> Saved:
+        """Deletes a saved search; one that is not there is no error."""
+        with _to_write(state) as library:
+            library.forget(_SAVED + name.strip())
+            return Saved(saved=_saved(library))
+
+
+def _answer(state: State, clip: str, edits: list[str]) -> Edited:
+    """What is said after edits of a clip, or of one that is not known."""
+    done = state.own.apply({clip} - {""})
+    library = Library.open(state.runs.uri)
+    view = views.clip_view(_clip(library, clip), state.runs.folders) if clip else None
+    return Edited(clip=view, edits=edits, searchable=done)
+
+
+@contextmanager
+def _to_write(state: State) -> Iterator[Library]:
+    """The library as it is now. Raises `Problem` where it cannot be written."""
+    uri = state.runs.uri
+    local = "://" not in uri
+    todo = f"start seehear as a user who may write {uri}" if local else "start seehear with keys that may write"
+    if local and not os.access(uri, os.W_OK):
+        raise Problem(403, "read_only", f"{uri} may only be read", todo)
+    try:
+        yield Library.open(uri)
+    except OSError as error:
+        raise Problem(403, "read_only", f"{uri} cannot be written: {error.strerror or error}", todo) from error
+
+
+def _clip(library: Library, id: str) -> Clip:
+    return as_edited(library, [clip_of(library, id)])[0]
+
+
+def _is_line(text: Text, wanted: Correction) -> bool:
+    for is_at, asked in ((text.start, wanted.start), (text.end, wanted.end)):
+        if asked is not None and (is_at is None or abs(is_at - asked) >= 0.01):
+            return False
+    return text.text == wanted.before and wanted.kind in (None, views.text_kind(text))
+
+
+def _saved(library: Library) -> list[SavedSearch]:
+    about = {key.removeprefix(_SAVED): value for key, value in library.about().items() if key.startswith(_SAVED)}
+    found: list[tuple[str, dict[str, Any]]] = [(name, json.loads(value)) for name, value in about.items()]
+    found.sort(key=lambda item: item[1]["made"], reverse=True)
+    return [SavedSearch(name=name, query=value["query"]) for name, value in found]

@@ -1,0 +1,158 @@
+// The user's own: labels of clips, corrected lines, "More like this" and "Not this".
+
+import * as api from "./api.js";
+import { h, toast, told } from "./dom.js";
+import { nameClip } from "./query.js";
+import { go } from "./router.js";
+
+const LIKED = 1, DISLIKED = -0.05; // what all liked clips weigh together beside the words, and all disliked: benchmarks/refine.py
+const MOST = 12; // liked and disliked clips of a query
+
+// -- more of this, not this ---------------------------------------------------------------------------------------------
+
+// The weight of each liked or disliked clip of so many.
+export const weightOf = (how, count) => (how === "like" ? LIKED : DISLIKED) / count;
+
+const asked = () => new URLSearchParams(location.search);
+
+// Keeps what is searched for, and prefers what is like a clip ("like"), or leaves it out ("unlike").
+function refine(clip, how) {
+  const params = asked();
+  if (params.getAll("like").length + params.getAll("unlike").length >= MOST) return toast(`A search takes at most ${MOST} clips: remove one first.`);
+  params.append(how, clip.id);
+  nameClip(clip);
+  return go(`/?${params}`);
+}
+
+export const moreOf = (clip) => refine(clip, "like");
+
+// What can be done with a clip besides: buttons for its row of them.
+export function acts(clip) {
+  const refines = location.pathname === "/" && ["q", "like", "added"].some((name) => asked().has(name));
+  return [
+    refines && h("button", { type: "button", class: "not-this", title: "Leave out this, and what is nearly the same", onclick: () => refine(clip, "unlike") }, "Not this"),
+    h("button", { type: "button", class: "labels", title: "Add and remove labels of your own", onclick: (event) => labels(clip, event.currentTarget) }, "Labels"),
+  ].filter(Boolean);
+}
+
+// -- labels -------------------------------------------------------------------------------------------------------------
+
+// A dialog for the labels of a clip {id, labels}. `from`: the button that opened it; the tags of its card are kept up to
+// date. `changed()` is called after each change.
+export function labels(clip, from, { name = "Labels", changed = () => {} } = {}) {
+  const known = h("datalist", { id: "own-known" });
+  api.status().then(({ labels: all }) => known.append(...Object.keys(all).map((value) => h("option", { value }))), () => {});
+  const list = h("ul", { class: "own-labels", "aria-label": "Labels of this clip" });
+  const said = h("p", { class: "soft", role: "status" });
+  const field = h("input", { type: "text", list: "own-known", maxlength: "200", "aria-label": "A label to add", placeholder: "a label", autocomplete: "off" });
+  const show = () => {
+    list.replaceChildren(...clip.labels.map((label) => h("li", { class: "tag" }, label, " ",
+      h("button", { type: "button", class: "remove", "aria-label": `Remove ${label}`, onclick: () => send({ remove: [label] }) }, "×"))));
+    said.textContent = clip.labels.length ? "" : "It has no label yet.";
+  };
+  const send = async (change) => {
+    try {
+      const answer = await api.label({ clip: clip.id, ...change });
+      clip.labels = answer.clip.labels;
+      show();
+      tags(from, clip);
+      changed();
+      field.focus();
+    } catch (problem) {
+      said.textContent = told(problem);
+    }
+  };
+  const add = (event) => {
+    event.preventDefault();
+    const label = field.value.trim();
+    field.value = "";
+    if (label && !clip.labels.includes(label)) send({ add: [label] });
+  };
+  const dialog = h("dialog", { class: "own", "aria-label": name },
+    h("h2", {}, name), list, said,
+    h("form", { onsubmit: add }, field, known, h("button", { class: "go", type: "submit" }, "Add")),
+    h("form", { method: "dialog" }, h("button", { class: "plain" }, "Done")));
+  dialog.addEventListener("close", () => { dialog.remove(); from?.focus(); });
+  document.body.append(dialog);
+  show();
+  dialog.showModal();
+  field.focus();
+}
+
+function tags(from, clip) {
+  const where = from?.closest(".card")?.querySelector(".where");
+  if (!where) return;
+  for (const tag of where.querySelectorAll(".tag:not(.split)")) tag.remove();
+  const split = where.querySelector(".tag.split");
+  for (const name of clip.labels) where.insertBefore(h("span", { class: "tag" }, name), split);
+}
+
+// -- corrected lines ----------------------------------------------------------------------------------------------------
+
+// A button that lets the user correct a line. `words`: the element that shows it, in a part of class "words" or
+// "line-text" if there is one; `line`: {clip, text} and as far as known {kind, start, end, machine}, kept up to date. `opened()` is called before
+// it is edited, `changed()` after it was saved, or the saving undone.
+export function correction(words, line, { opened = () => {}, changed = () => {} } = {}) {
+  const edit = () => { opened(); correct(words, line, button, changed); };
+  const button = h("button", { type: "button", class: "correct", "aria-label": `Correct “${line.text}”`, title: "Correct", onclick: edit }, "✎");
+  return button;
+}
+
+function correct(words, line, button, changed) {
+  const field = h("textarea", { rows: "2", maxlength: "2000", "aria-label": "The line as it is to be" });
+  field.value = line.text;
+  const hint = h("p", { class: "soft" }, line.machine ? "Enter saves, Escape leaves; empty takes the line away." : "Enter saves, Escape leaves.");
+  const form = h("form", { class: "correcting" }, field, h("div", {}, h("button", { type: "submit", class: "go" }, "Save"), h("button", { type: "button", class: "plain", onclick: () => leave() }, "Cancel")), hint);
+  const leave = () => {
+    form.replaceWith(words);
+    button.hidden = false;
+    button.focus();
+  };
+  const save = async () => {
+    const text = field.value.split(/\s+/).filter(Boolean).join(" ");
+    if (text === line.text) return leave();
+    try {
+      const answer = await api.correct({ clip: line.clip, kind: line.kind ?? null, start: line.start ?? null, end: line.end ?? null, before: line.text, text });
+      const before = { ...line };
+      Object.assign(line, { text, machine: false });
+      showLine(words, line, button);
+      leave();
+      changed();
+      const later = answer.searchable ? "" : " It can be found as soon as the indexing lets it.";
+      toast(`${text ? "The line is corrected." : "The line is taken away."}${later}`, { name: "Undo", run: () => undo(answer.edits[0], before, line, words, button, changed) });
+    } catch (problem) {
+      hint.textContent = told(problem);
+      hint.setAttribute("role", "alert");
+    }
+    return undefined;
+  };
+  form.addEventListener("submit", (event) => { event.preventDefault(); save(); });
+  form.addEventListener("keydown", (event) => {
+    event.stopPropagation(); // keys of the page
+    if (event.key === "Escape") leave();
+    else if (event.key === "Enter" && event.target === field && !event.isComposing) { event.preventDefault(); save(); }
+  });
+  words.replaceWith(form);
+  button.hidden = true;
+  field.focus();
+  field.select();
+}
+
+async function undo(edit, before, line, words, button, changed) {
+  try {
+    await api.undoEdit(edit);
+    Object.assign(line, before);
+    showLine(words, line, button);
+    changed();
+    toast("The line is as it was.");
+  } catch (problem) {
+    toast(told(problem));
+  }
+}
+
+function showLine(words, line, button) {
+  (words.querySelector(".words, .line-text") || words).textContent = line.text || "taken away";
+  words.classList.toggle("gone", !line.text);
+  button.disabled = !line.text;
+  button.setAttribute("aria-label", `Correct “${line.text}”`);
+}

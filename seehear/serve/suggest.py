@@ -1,0 +1,297 @@
+"""Words that the search box suggests: what is often said, written on screen, labelled or seen in this library."""
+
+from __future__ import annotations
+
+import heapq
+import json
+import re
+import threading
+import time
+import unicodedata
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import CancelledError, Future
+from contextlib import suppress
+from functools import lru_cache
+from itertools import islice, pairwise, zip_longest
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from fastapi import FastAPI
+from fastapi import Query as Param
+from pydantic import BaseModel, Field
+
+from seehear.data.library import Library, Text, in_batches
+from seehear.errors import SeehearError, require
+from seehear.search.background import OpenIndex, kind_of_text
+from seehear.search.calibrate import background_phrases
+from seehear.serve.cache import write
+from seehear.serve.problems import Problem
+from seehear.serve.state import State
+
+WordKind = Literal["label", "seen", "spoken", "screen", "text"]
+Words = dict[str, dict[str, int]]
+"""{a word or phrase: {kind: clips that have it}}"""
+_KINDS: tuple[WordKind, ...] = ("label", "seen", "spoken", "screen", "text")
+MOST = 50
+"""Suggestions of an answer."""
+_KEPT = 20_000
+"""Words of each kind, the most frequent."""
+_MANY = 500_000
+"""Pairs of words in memory after which those that came once are forgotten: of a large library most never come again."""
+_COMMON = 0.1
+"""Share of all texts of a kind in which a word says nothing, where there are `_ENOUGH` of them."""
+_ENOUGH = 200
+_PAIRS = 3
+"""Clips that a phrase of two words must be in."""
+_SURE = 0.7
+"""Confidence from which a thing counts as seen: of nine such in the demo and in `shared/data/home` seven are right. Of
+those between 0.5 and 0.7 half are wrong, for most nouns are in no library."""
+_NOUNS = 32
+"""Nouns that are looked for at once: a server that ends waits for them."""
+_PAUSE, _WAIT = 10.0, 2.0
+"""While a library changes it is counted anew at most after so many times what that took. Seconds that the first
+question waits for it."""
+_TOKEN = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
+_BREAK = re.compile(r"[^\w\s'’-]+")
+_MEANT = "bill bottom computer cry fire front mill side system top"
+"""Words that scikit-learn counts among the stop words, and that films are searched for."""
+_SPEECH = """ain aren come couldn did didn does doesn don gave get gets getting give goes going gone gonna good got
+gotta hadn hasn haven hello hey isn just kind know let like little look lot mean need now okay people really right said
+say says see shouldn sort tell thank thanks thing things think time use wanna want wasn way went weren won wouldn yeah
+yes"""
+"""English words that everybody says, which that list lacks."""
+
+
+class Suggestion(BaseModel):
+    text: str
+    found: dict[WordKind, int] = Field(
+        description="clips by how they have it. label: of your own; text: in a caption; seen: most likely"
+    )
+
+
+class SuggestAnswer(BaseModel):
+    suggestions: list[Suggestion] = Field(description="for an empty text the most frequent of each kind in turn")
+
+
+def routes(app: FastAPI) -> None:
+    vocabulary = Vocabulary(app.state.seehear)
+
+    @app.get("/api/suggest", tags=["search"])
+    def suggest(
+        q: Annotated[str, Param(max_length=200)] = "", limit: Annotated[int, Param(ge=1, le=MOST)] = 10
+    ) -> SuggestAnswer:
+        """Words and phrases of the library that begin as the text does, or as its last word does; accents and capitals
+        do not count."""
+        return SuggestAnswer(suggestions=vocabulary.now().suggest(q, limit))
+
+
+# -- the vocabulary of a running server --------------------------------------------------------------------------------
+
+
+class Vocabulary:
+    """Counted in the background, and again when the library has changed; kept on disk."""
+
+    def __init__(self, state: State):
+        self._state = state
+        self._lock = threading.Lock()
+        self._counting: Future[None] | None = None
+        self._key: Any = None
+        self._due = 0.0
+        self._lookup = Lookup({})
+
+    def now(self) -> Lookup:
+        """The words that are known by now."""
+        key = self._now()
+        with self._lock:
+            idle = self._counting is None or self._counting.done()
+            if key != self._key and idle and time.monotonic() >= self._due:
+                self._counting = self._state.background.submit(self._count, key)
+            first = self._counting if self._key is None else None
+        if first is not None:
+            with suppress(TimeoutError):  # the next letter typed may find them
+                first.result(timeout=_WAIT)
+        return self._lookup
+
+    def _now(self) -> tuple[Any, ...]:
+        """Changes with what there is to be counted."""
+        runs, standing = self._state.runs, self._state.progress
+        about = runs.about()
+        # While the folder is indexed the index changes every few seconds, and its words would cost what the work needs.
+        settled = standing is None or standing().state != "working"
+        indexes = [(name, own.get("changed"), own.get("background", {}).get("made")) for name, own in about.items()]
+        return runs.uri, runs.library.table("clips").version, indexes if settled else None
+
+    def _count(self, key: tuple[Any, ...]) -> None:
+        began, library = time.monotonic(), self._state.runs.library
+        self._lookup = Lookup(words := self._kept("words", key[:2], lambda: library_words(library)))
+        if key[2]:
+            with suppress(Problem, SeehearError):  # no index can be used: a search says why
+                search = self._state.runs.together().search
+                seen = self._kept("seen", key, lambda: seen_words(search.indexes, self._state.closing))
+                self._lookup = Lookup(_merged(words, seen))
+        self._key, self._due = key, time.monotonic() + _PAUSE * (time.monotonic() - began)
+
+    def _kept(self, what: str, key: Sequence[Any], count: Callable[[], Words]) -> Words:
+        def make(out: Path) -> None:
+            write(out, json.dumps(count()).encode())
+
+        return json.loads(self._state.cache.get("suggest", what, *key, make=make).read_text(encoding="utf-8"))
+
+
+def _merged(*parts: Words) -> Words:
+    merged: Words = {}
+    for part in parts:
+        for text, found in part.items():
+            own = merged.setdefault(text, {})
+            own |= {kind: max(count, own.get(kind, 0)) for kind, count in found.items()}
+    return merged
+
+
+# -- counting ----------------------------------------------------------------------------------------------------------
+
+
+def library_words(library: Library) -> Words:
+    """Words and phrases of a library's texts, and its labels."""
+    tallies: dict[str, _Tally] = {}
+    labels: Counter[str] = Counter()
+    rows = library.table("clips").search().select(["texts", "labels"]).limit(None).to_arrow()
+    for batch in rows.to_batches(max_chunksize=8192):
+        for texts, own in zip(batch["texts"].to_pylist(), batch["labels"].to_pylist(), strict=True):
+            labels.update(set(own or ()))
+            by_kind: dict[str, set[str]] = {}
+            for text in (Text(t["text"], t["start"], kind=t["kind"]) for t in texts or ()):
+                by_kind.setdefault(kind_of_text(text), set()).add(text.text)
+            for kind, lines in by_kind.items():
+                tallies.setdefault(kind, _Tally()).add(lines)
+    words: Words = {label: {"label": count} for label, count in labels.most_common(_KEPT)}
+    return _merged(words, *({text: {kind: n} for text, n in tally.words()} for kind, tally in tallies.items()))
+
+
+class _Tally:
+    """The words of one kind of texts, each counted once a clip."""
+
+    def __init__(self) -> None:
+        self.clips = 0
+        self._stop = _stop_words()
+        self._counts: Counter[str] = Counter()
+        self._pairs: Counter[tuple[str, str]] = Counter()
+        self._spelled: dict[str, str] = {}
+
+    def add(self, lines: Iterable[str]) -> None:
+        """All texts of a clip."""
+        self.clips += 1
+        words: set[str] = set()
+        pairs: set[tuple[str, str]] = set()
+        for part in (part for line in lines for part in _BREAK.split(line)):
+            own = [self._word(token) for token in _TOKEN.findall(part)]
+            words.update(own)
+            pairs.update(pair for pair in pairwise(own) if all(pair))
+        self._counts.update(words - {""})
+        self._pairs.update(pairs)
+        if len(self._pairs) > _MANY:
+            self._pairs = Counter({pair: count for pair, count in self._pairs.items() if count > 1})
+
+    def _word(self, token: str) -> str:
+        """The word as it is counted; '' for one that says nothing."""
+        token = max(re.split("['’]", token), key=len)  # l'eau, dog's
+        word = folded(token)
+        if word in self._stop or not 3 <= len(word) <= 30:
+            return ""
+        if word not in self._spelled or token.islower():  # as it stands inside of a sentence
+            self._spelled[word] = token
+        return word
+
+    def words(self) -> Iterator[tuple[str, int]]:
+        """The most frequent words, and phrases whose words mostly stand together."""
+        common = _COMMON * self.clips if self.clips >= _ENOUGH else self.clips + 1
+        counts = {word: count for word, count in self._counts.items() if count <= common}
+        for word, count in heapq.nlargest(_KEPT, counts.items(), key=lambda item: item[1]):
+            yield self._spelled[word], count
+        for (one, two), count in self._pairs.items():
+            if count >= _PAIRS and one in counts and two in counts and 3 * count >= min(counts[one], counts[two]):
+                yield f"{self._spelled[one]} {self._spelled[two]}", count
+
+
+@lru_cache
+def _stop_words() -> frozenset[str]:
+    listed = require("sklearn.feature_extraction.text").ENGLISH_STOP_WORDS
+    return frozenset((listed | set(_SPEECH.split())) - set(_MEANT.split()))
+
+
+def seen_words(indexes: Sequence[OpenIndex], ended: threading.Event) -> Words:
+    """Things that indexes find with confidence, of the plain nouns among the background phrases: their scale was
+    fitted to these very words, so the confidence is that of a search for them."""
+    nouns = [phrase for phrase in background_phrases() if phrase.isalpha()]
+    found: Words = {}
+    for index in indexes:
+        if not (index.frozen and "text" in index.space.modalities and "seen" in index.calibration.scales):
+            continue
+        for some in in_batches(nouns, _NOUNS):
+            if ended.is_set():
+                raise CancelledError
+            counts = index.clips_found(index.space.encode_query(some), "seen", _SURE)
+            for noun, clips in zip(some, counts, strict=True):
+                if clips:
+                    found[noun] = {"seen": max(clips, found.get(noun, {}).get("seen", 0))}
+    return found
+
+
+# -- looking up --------------------------------------------------------------------------------------------------------
+
+
+def folded(text: str) -> str:
+    """Without accents and capitals."""
+    if text.isascii():
+        return text.lower()
+    plain = unicodedata.normalize("NFKD", text)
+    return "".join(letter for letter in plain if not unicodedata.combining(letter)).casefold()
+
+
+class Lookup:
+    """Words by how they begin."""
+
+    def __init__(self, words: Words):
+        names: dict[str, str] = {}
+        same = _merged(*({names.setdefault(folded(text), text): found} for text, found in words.items()))
+        self._all = {folded(text): Suggestion(text=text, found=found) for text, found in same.items()}  # type: ignore
+        starts = {(key[at:], key) for key in self._all for at in (0, *(m.end() for m in re.finditer(r"\s+", key)))}
+        self._starts = sorted(starts)
+        self._frequent = self._most_frequent()
+
+    def suggest(self, typed: str, limit: int) -> list[Suggestion]:
+        wanted = folded(typed).lstrip()
+        if not wanted:
+            return self._frequent[:limit]
+        found = self._beginning(wanted, limit)
+        head, space, last = typed.rpartition(" ")
+        if space and len(last) > 1 and len(found) < limit:
+            ends = self._beginning(folded(last), limit)
+            found += [Suggestion(text=f"{head} {end.text}".strip(), found=end.found) for end in ends]
+        return found[:limit]
+
+    def _beginning(self, wanted: str, limit: int) -> list[Suggestion]:
+        """Whole words and phrases first, then phrases with such a word inside."""
+        keys: dict[str, bool] = {}
+        for start, key in islice(self._starts, bisect_left(self._starts, (wanted,)), None):
+            if not start.startswith(wanted):
+                break
+            keys[key] = keys.get(key, False) or start == key
+        rank = {key: (whole, _total(self._all[key])) for key, whole in keys.items()}
+        return [self._all[key] for key in heapq.nsmallest(limit, rank, key=lambda k: (not rank[k][0], -rank[k][1], k))]
+
+    def _most_frequent(self) -> list[Suggestion]:
+        """The most frequent of each kind in turn; a word that is said or written once is none."""
+        columns = []
+        for kind in _KINDS:
+            least = 1 if kind in ("label", "seen") else 2
+            counts = {key: word.found.get(kind, 0) for key, word in self._all.items()}
+            own = [(-count, key) for key, count in counts.items() if count >= least]
+            columns.append([key for _, key in heapq.nsmallest(MOST, own)])
+        turns = dict.fromkeys(key for turn in zip_longest(*columns) for key in turn if key is not None)
+        return [self._all[key] for key in islice(turns, MOST)]
+
+
+def _total(suggestion: Suggestion) -> int:
+    return sum(suggestion.found.values())

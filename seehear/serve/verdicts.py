@@ -1,0 +1,174 @@
+"""What learning changed, in words: from what the end of training wrote down (`recipes/verdict.py`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, cast
+
+from pydantic import BaseModel, Field
+
+from seehear.data.library import Clip
+from seehear.data.records import learned_texts
+from seehear.evaluation.bootstrap import FEW_GROUPS
+from seehear.progress import counted
+from seehear.recipes.verdict import CLOSED_FORM, FROZEN_SPACE, TRAINING
+
+_FOUND = {
+    "text->video": "Pictures found by words",
+    "text->audio": "Sounds found by words",
+    "audio->video": "Pictures found by their sound",
+    "video->audio": "Sounds found by their picture",
+}
+"""Directions that people search in."""
+_FEW, _ASKED = 50, 5
+"""Clips set aside below which first places are counted; clips that must ask for a direction to be told."""
+_LEVEL = 0.005  # share of searches that is told as a difference
+
+
+class DirectionView(BaseModel):
+    what: str
+    asked: int = Field(description="clips that were asked with")
+    before: float | None = Field(description="share that was found before; null: could not be asked")
+    after: float = Field(description="the same with what was learned")
+
+
+class ExampleView(BaseModel):
+    what: str
+    clip: str
+    asked: Literal["video", "audio", "text"] = Field(description="what of the clip was searched with")
+    text: str = Field(description="the first words of the clip, if it has any")
+    source: str
+    start: float
+    picture: bool = Field(description="whether it has a picture")
+    before: int | None = Field(description="place among the answers before; null: could not be asked")
+    after: int
+    of: int = Field(description="clips that were looked through")
+
+
+class VerdictView(BaseModel):
+    made: str
+    index: str = Field(description="name of the index that searches with it; '' where nothing better was learned")
+    better: bool
+    headline: str
+    lines: list[str] = Field(description="what it rests on, and how sure it is")
+    first: bool = Field(description="whether `directions` count first places, in place of the first ten")
+    chance: float = Field(description="share of them that guessing finds")
+    directions: list[DirectionView]
+    earlier: list[ExampleView] = Field(description="clips that are found earlier than before")
+    later: list[ExampleView] = Field(description="clips that are found later than before")
+
+
+def is_better(verdict: Mapping[str, Any]) -> bool:
+    """Whether what was learned is kept. Without anything to compare with it is."""
+    return not str(verdict.get("kept", "")).startswith(FROZEN_SPACE)
+
+
+def verdict_view(verdict: Mapping[str, Any], *, made: str, index: str, clips: Mapping[str, Clip]) -> VerdictView:
+    """`index`: name of the index that searches with the run, '' where there is none yet."""
+    better = is_better(verdict)
+    if not {"models", "asked", "gain"} <= verdict.keys():  # nothing to compare with, or of another version
+        headline = "Learned. There were too few clips to set aside, so nothing says how much it helps."
+        return VerdictView(
+            made=made,
+            index=index,
+            better=True,
+            headline=headline,
+            lines=[],
+            first=False,
+            chance=0.0,
+            directions=[],
+            earlier=[],
+            later=[],
+        )
+    directions = _directions(verdict, verdict["kept"] if better else TRAINING)
+    examples = {name: [_example(example, clips) for example in verdict.get(name, [])] for name in ("better", "worse")}
+    aside = f"Measured on {counted(verdict['clips'], 'clip')} that were set aside and not learned from."
+    return VerdictView(
+        made=made,
+        index=index if better else "",
+        better=better,
+        headline=_headline(directions, better=better, first=_first(verdict)),
+        lines=[aside, *_sure(verdict)],
+        first=_first(verdict),
+        chance=min(1.0, (1 if _first(verdict) else 10) / verdict["clips"]),
+        directions=directions,
+        earlier=examples["better"],
+        later=examples["worse"],
+    )
+
+
+def _first(verdict: Mapping[str, Any]) -> bool:
+    """Whether first places are counted: of few clips most are among the first ten by chance."""
+    return bool(verdict["clips"] < _FEW)
+
+
+def _directions(verdict: Mapping[str, Any], kept: str) -> list[DirectionView]:
+    """Those that were asked often enough to say something, in the order of `_FOUND`."""
+    models, place = verdict["models"], 0 if _first(verdict) else 1
+    frozen = [model["directions"] for name, model in models.items() if name.startswith(FROZEN_SPACE)]
+    shares, asked = models[kept]["directions"], verdict["asked"]
+    often = [d for d in _FOUND if d in shares and asked[d] >= min(_ASKED, max(asked.values()))]
+    return [
+        DirectionView(
+            what=_FOUND[direction],
+            asked=asked[direction],
+            before=max((known[direction][place] for known in frozen if direction in known), default=None),
+            after=shares[direction][place],
+        )
+        for direction in often
+    ]
+
+
+def _headline(directions: Sequence[DirectionView], *, better: bool, first: bool) -> str:
+    known = [(direction.before, direction.after) for direction in directions if direction.before is not None]
+    new = [direction.what for direction in directions if direction.before is None]
+    if not better:
+        return "Nothing got better: your library is searched as before."
+    said = [f"New: {', '.join(new).lower()}."] if new else []
+    if known:
+        before, after = (sum(shares) / len(known) for shares in zip(*known, strict=True))
+        what = "the right clip comes first" if first else "the right clip is among the first ten"
+        now = f"{what} for {100 * after:.0f} of 100 searches, before for {100 * before:.0f}"
+        gain = after - before
+        said.append(
+            f"It helped: {now}."
+            if gain >= _LEVEL
+            else f"What could be asked before is found less well: {now}."
+            if gain <= -_LEVEL
+            else "What could be asked before is found as well as before."
+        )
+    return " ".join(said)
+
+
+def _sure(verdict: Mapping[str, Any]) -> list[str]:
+    """How sure the difference is, where it is that between what was learned and what there was."""
+    if verdict["kept"] == CLOSED_FORM:
+        return ["A simple model, fitted to your recordings at once, was best: training longer did not improve it."]
+    if not list(verdict["models"])[1].startswith(FROZEN_SPACE):
+        return []
+    gain, recordings = verdict["gain"], counted(verdict["gain"]["groups"], "recording")
+    if gain["groups"] < 2:
+        return ["They are of one recording, so how sure that is cannot be said."]
+    if abs(gain["difference"]) < _LEVEL:
+        return [f"They are of {recordings}."]
+    if gain["low"] <= 0 <= gain["high"]:
+        return [f"They are of {recordings}: the difference may be chance."]
+    few = ", too few to be sure" if gain["groups"] < FEW_GROUPS else ", enough to tell the difference from chance"
+    return [f"They are of {recordings}{few}."]
+
+
+def _example(example: Mapping[str, Any], clips: Mapping[str, Clip]) -> ExampleView:
+    clip, asked = clips.get(example["clip"]), example["direction"].partition("->")[0]
+    texts = learned_texts(clip) if clip else ()
+    return ExampleView(
+        what=_FOUND.get(example["direction"], example["direction"]),
+        clip=example["clip"],
+        asked=cast("Literal['video', 'audio', 'text']", asked),
+        text=texts[0].text if texts else "",
+        source=clip.source if clip else "",
+        start=clip.start if clip else 0.0,
+        picture=bool(clip and clip.has_video),
+        before=None if example["before"] is None else round(example["before"]),
+        after=round(example["after"]),
+        of=example["gallery"],
+    )

@@ -1,0 +1,167 @@
+"""What may be encoded, by the conventions of sentence-transformers: words, media by path or URL, PIL images, arrays,
+and dictionaries of them.
+
+    "a dog barks"                                    words
+    "dog.jpg", Path("bark.wav"), "https://.../a.mp4" media, by the suffix; a path is one only if the file exists
+    PIL.Image, array (H, W, 3)                       a picture
+    {"array": x, "sampling_rate": 16000}             sound
+    array (T, 3, H, W), [image, image]               a film
+    {"video": ..., "start": 3.0, "end": 8.0}         a part of a file
+    {"image": ..., "text": ...}                      several modalities: the mean of their vectors
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+import numpy as np
+
+from seehear.data.scan import AUDIO, PICTURES, VIDEO
+from seehear.encoders.base import Sample
+from seehear.errors import SeehearError, unknown
+from seehear.media.memory import write_picture, write_sound, write_video
+from seehear.types import Modality
+
+Item = Any
+"""Whatever `SharedSpace.encode` takes for one vector: see above."""
+
+KINDS: dict[str, Modality] = {"text": "text", "audio": "audio", "video": "video", "image": "video"}
+_SUFFIXES = {"video": VIDEO, "audio": AUDIO, "image": PICTURES}
+_KIND_OF = {f".{suffix}": kind for kind, names in _SUFFIXES.items() for suffix in names.split()}
+_WRITE: dict[str, Callable[[Any, Path], str]] = {"image": write_picture, "audio": write_sound, "video": write_video}
+_DOWNLOAD_SECONDS = 60.0
+
+
+def is_one(inputs: Any) -> bool:
+    """Whether this is one item, not several. A list or another iterable is several."""
+    if isinstance(inputs, np.ndarray):
+        return inputs.ndim == 0 or inputs.dtype.kind not in "UO"
+    single = isinstance(inputs, str | Mapping | os.PathLike) or hasattr(inputs, "convert") or hasattr(inputs, "ndim")
+    return single or not isinstance(inputs, Iterable)
+
+
+class Items:
+    """Samples of items. Media in memory, and those of URLs, are files of a temporary folder until it is closed."""
+
+    def __init__(self, encoders: Mapping[Modality, Any]):
+        """`encoders`: by modality, those that the space has."""
+        self._encoders = encoders
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._written = 0
+
+    def __enter__(self) -> Items:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._folder is not None:
+            self._folder.cleanup()
+
+    def samples(self, item: Item, name: str, before: str = "") -> dict[Modality, Sample]:
+        """{modality: what its encoders read}. `name`: in errors. `before`: put before the words."""
+        given = self._by_kind(item, name)
+        start, end = given.pop("start", None), given.pop("end", None)
+        samples: dict[Modality, Sample] = {}
+        for kind, value in given.items():
+            if kind not in KINDS:
+                raise unknown(f"key of {name or 'the item'}", kind, [*KINDS, "start", "end"])
+            m = KINDS[kind]
+            if m not in self._encoders:
+                raise SeehearError(f"{_where(name)}this space has no {m} (it has {', '.join(self._encoders)})")
+            if m in samples:
+                raise SeehearError(f"{name or 'the item'} has both an image and a video: give one")
+            if kind == "text":
+                if not isinstance(value, str):
+                    raise SeehearError(f"{_where(name)}text must be a string, not {type(value).__name__}")
+                samples[m] = Sample(text=before + value)
+            else:
+                samples[m] = _window(self._file(kind, value, name), kind, start, end)
+        if not samples:
+            raise SeehearError(f"{name or 'the item'} is empty: give {', '.join(KINDS)}")
+        return samples
+
+    def _by_kind(self, item: Item, name: str) -> dict[str, Any]:
+        """{kind: value}, and "start" and "end" where they are given."""
+        if isinstance(item, str):
+            kind = _kind_of_path(item)
+            return {kind if kind and KINDS[kind] in self._encoders else "text": item}
+        if isinstance(item, os.PathLike):
+            kind = _KIND_OF.get(Path(item).suffix.lower())
+            if kind is None:
+                raise SeehearError(f"{_where(name)}{os.fspath(item)} is not named as a film, sound or picture")
+            return {kind: item}
+        if isinstance(item, Mapping):
+            if "array" in item:
+                return {"audio" if "sampling_rate" in item else "video": item}
+            return dict(item)
+        if isinstance(item, Sequence):
+            return {"video": item}
+        if hasattr(item, "convert"):  # PIL
+            return {"image": item}
+        kind = {1: "audio", 2: "audio", 3: "image", 4: "video"}.get(getattr(item, "ndim", 0))
+        if kind is None:
+            raise SeehearError(f"{_where(name)}{type(item).__name__} is no text, film, sound or picture")
+        return {kind: item}
+
+    def _file(self, kind: str, value: Any, name: str) -> str:
+        """Path of a file with this."""
+        if isinstance(value, str) and _is_url(value):
+            return self._download(value, name)
+        if isinstance(value, str | os.PathLike):
+            return os.fspath(value)
+        try:
+            return _WRITE[kind](value, self._path())
+        except SeehearError as error:
+            raise SeehearError(f"{_where(name)}{error}") from error
+
+    def _path(self) -> Path:
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="seehear-items-", ignore_cleanup_errors=True)
+        self._written += 1
+        return Path(self._folder.name) / str(self._written)
+
+    def _download(self, url: str, name: str) -> str:
+        import shutil
+        from urllib.error import URLError
+        from urllib.request import urlopen
+
+        path = self._path().with_suffix(Path(urlparse(url).path).suffix)
+        try:
+            with urlopen(url, timeout=_DOWNLOAD_SECONDS) as answer, path.open("wb") as file:
+                shutil.copyfileobj(answer, file)
+        except (URLError, OSError, ValueError) as error:
+            raise SeehearError(f"{_where(name)}{url} cannot be read: {error}") from error
+        return str(path)
+
+
+def _where(name: str) -> str:
+    """'item 3: ', at the head of an error; nothing where there is one item only."""
+    return f"{name}: " if name else ""
+
+
+def _is_url(text: str) -> bool:
+    return text.startswith(("http://", "https://")) and " " not in text
+
+
+def _kind_of_path(text: str) -> str | None:
+    """Kind of the file that a string names; None for words."""
+    if _is_url(text):
+        try:
+            return _KIND_OF.get(os.path.splitext(urlparse(text).path)[1].lower())
+        except ValueError:
+            return None
+    kind = _KIND_OF.get(os.path.splitext(text)[1].lower())
+    return kind if kind and os.path.isfile(text) else None
+
+
+def _window(path: str, kind: str, start: float | None, end: float | None) -> Sample:
+    """A stretch of a file; what is not said is the file's own beginning and end."""
+    from seehear.media.files import probe
+
+    if end is None and kind != "image":
+        end = probe(path).duration
+    return Sample(path=path, start=float(start or 0.0), end=float(end or 0.0))

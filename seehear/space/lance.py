@@ -1,0 +1,52 @@
+"""The spaces of indexes as an embedding function of LanceDB, so that a table of vectors is searched by words in plain
+LanceDB once this module is imported:
+
+    import lancedb, seehear.space.lance
+    lancedb.connect("lib").open_table("vectors_frozen-wordtower").search("a red truck").limit(5).to_pandas()
+
+Pictures (PIL) and media files are taken, too. Cosines are not calibrated there: `seehear.Library.search` says how sure
+a hit is.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from lancedb.embeddings import EmbeddingFunction, register
+
+from seehear.space.frozen import FROZEN
+from seehear.space.shared import SharedSpace
+
+
+@register("seehear")
+class SpaceFunction(EmbeddingFunction):
+    model: str
+    """Address of a space, as `SharedSpace.from_pretrained` takes it."""
+    max_retries: int = 0
+
+    def ndims(self) -> int:
+        return _space(self.model).dim
+
+    def compute_query_embeddings(self, query: Any, *_: Any, **__: Any) -> list[Any]:
+        return list(_space(self.model).encode_query([query]))
+
+    def compute_source_embeddings(self, texts: Any, *_: Any, **__: Any) -> list[Any]:
+        return list(_space(self.model).encode_document(self.sanitize_input(texts)))
+
+
+@lru_cache(maxsize=4)
+def _space(address: str) -> SharedSpace:
+    return SharedSpace.from_pretrained(address)
+
+
+def embedding_metadata(library_uri: str, model: str) -> dict[str, str]:
+    """What the schema of an index's table says of its space. `model`: as the library knows it. A library that has moved
+    since is to be indexed anew for this."""
+    if model.startswith(FROZEN):
+        where = library_uri if "://" in library_uri else str(Path(library_uri).resolve())
+        model = f"{FROZEN}{where}#{model.partition('#')[2]}"
+    about = {"name": "seehear", "model": {"model": model}, "source_column": "id", "vector_column": "vector"}
+    return {"embedding_functions": json.dumps([about])}
