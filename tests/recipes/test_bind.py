@@ -177,7 +177,8 @@ def test_methods_of_latents_learn_from_transcripts_alone(name, tmp_path, capsys)
     for folder, data in (("clips", run.data), ("contexts", replace(run.data, contexts=context))):
         train_run(made, replace(run, method=method, data=data, train=settings), tmp_path / folder)
         assert "learns from machine-made texts: 40 of 40 texts transcribed by a machine" in capsys.readouterr().err
-        assert SharedSpace.from_pretrained(tmp_path / folder, device="cpu").modalities == ("video", "image", "audio", "text")
+        space = SharedSpace.from_pretrained(tmp_path / folder, device="cpu")
+        assert space.modalities == ("video", "image", "audio", "text")
 
 
 def test_the_closed_form_is_a_baseline_that_words_reach(tmp_path):
