@@ -11,10 +11,9 @@ from typing import Annotated, Any, BinaryIO, Literal
 from urllib.parse import quote
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
-from fastapi import Depends, FastAPI, Request
-from fastapi import Query as Param
+from fastapi import FastAPI
 from fastapi.responses import Response, StreamingResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from seehear.data.workers import WorkerDied
 from seehear.errors import DecodeError
@@ -24,9 +23,10 @@ from seehear.recipes.export import clip_name, safe_stem, unused_name
 from seehear.search.lists import EditFacts, Listed, edit_facts, list_text
 from seehear.serve import views
 from seehear.serve.files import TYPES
+from seehear.serve.params import NameParam, SecondParam, ServerState
 from seehear.serve.problems import Problem
 from seehear.serve.runs import cause
-from seehear.serve.schema import Name
+from seehear.serve.schema import Name, StrictModel
 from seehear.serve.state import State
 
 MOST_CLIPS, MOST_SECONDS = 100, 3600.0
@@ -34,11 +34,9 @@ MOST_CLIPS, MOST_SECONDS = 100, 3600.0
 _CHUNK = 2**20
 _LIST_TYPES = {"m3u": "audio/x-mpegurl", "csv": "text/csv", "edl": "text/plain", "otio": "application/json"}
 _FILE: dict[int | str, dict[str, Any]] = {200: {"content": {"*/*": {}}, "description": "a file to save"}}
-Second = Annotated[float | None, Param(ge=0, le=1e9, allow_inf_nan=False)]
 
 
-class ExportHit(BaseModel):
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+class ExportHit(StrictModel):
     clip: Name
     start: float | None = Field(default=None, ge=0, le=1e9, description="seconds of the file; the clip's by default")
     end: float | None = Field(default=None, ge=0, le=1e9)
@@ -46,8 +44,7 @@ class ExportHit(BaseModel):
     text: Name = Field(default="", description="of a hit, for a list")
 
 
-class ExportQuery(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+class ExportQuery(StrictModel):
     hits: list[ExportHit] = Field(min_length=1, max_length=1000)
     format: Literal["mp4", "m3u", "csv", "edl", "otio"] = Field(
         description=f"mp4: the files, of several a ZIP; {MOST_CLIPS} clips and {MOST_SECONDS / 60:.0f} minutes at most"
@@ -57,13 +54,15 @@ class ExportQuery(BaseModel):
 
 def routes(app: FastAPI) -> None:
     @app.get("/api/cut", tags=["media"], responses=_FILE, response_class=StreamingResponse)
-    def cut_out(state: Held, clip: Name, start: Second = None, end: Second = None) -> StreamingResponse:
+    def cut_out(
+        state: ServerState, clip: NameParam, start: SecondParam = None, end: SecondParam = None
+    ) -> StreamingResponse:
         """A clip, or from `start` to `end` of its file, as a file to save: films as MP4, not encoded again where that
         is possible, sounds and pictures as what they are."""
         return _download(state, _moment(state, ExportHit(clip=clip, start=start, end=end)))
 
     @app.post("/api/export", tags=["media"], responses=_FILE, response_class=Response)
-    def export(state: Held, query: ExportQuery) -> Response:
+    def export(state: ServerState, query: ExportQuery) -> Response:
         """Several moments: cut out, or in a list for a player (m3u), a table (csv) or an editor (edl, otio)."""
         moments = [_moment(state, hit) for hit in query.hits]
         name = safe_stem(query.title or "seehear")
@@ -78,13 +77,6 @@ def routes(app: FastAPI) -> None:
         named = {unused_name(f"{n:02} {_name(state, m)}", taken): m for n, m in enumerate(moments, start=1)}
         headers = {"content-disposition": attachment(f"{name}.zip")}
         return StreamingResponse(_zipped(state, named), media_type="application/zip", headers=headers)
-
-
-def _state(request: Request) -> State:
-    return request.app.state.seehear
-
-
-Held = Annotated[State, Depends(_state)]
 
 
 def _moment(state: State, hit: ExportHit) -> Listed:

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from fastapi import Depends, FastAPI, Request
+from fastapi import FastAPI
 from fastapi import Query as Param
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
@@ -28,12 +28,10 @@ from seehear.serve.cache import write
 from seehear.serve.files import Folders, played_by_browsers
 from seehear.serve.loudness import loudness
 from seehear.serve.naming import SOUNDS
+from seehear.serve.params import FileParam, ServerState
 from seehear.serve.problems import Problem
-from seehear.serve.schema import ProblemAnswer
-from seehear.serve.state import State
+from seehear.serve.schema import ProblemAnswer, TextKind
 
-TextKind = Literal["spoken", "screen", "subtitle", "caption"]
-_KINDS = {"speech": "spoken"}
 _FACTS: dict[str, Any] = {"width": int, "height": int, "fps": float}
 PART = 20.0
 """Seconds of a part of a film that is made playable: made in a few seconds, while the part before it plays."""
@@ -95,28 +93,22 @@ class Heard(BaseModel):
     sounds: list[NamedSound] = Field(description="by start; none where no index compares words with sounds")
 
 
-def _state(request: Request) -> State:
-    return request.app.state.seehear
-
-
-_Held = Annotated[State, Depends(_state)]
 _Start = Annotated[float, Param(ge=0, le=1e9, allow_inf_nan=False)]
 _PLAYABLE: dict[int | str, dict[str, Any]] = {
     200: {"content": {"*/*": {}}, "description": "the part"},
     206: {"description": "the range asked for"},
 }
-_File = Annotated[str, Param(min_length=1, max_length=4096, pattern="^[^\\x00]*$")]
 
 
 def routes(app: FastAPI) -> None:
     @app.get("/api/film", tags=["library"])
-    def film(state: _Held, file: _File) -> FilmDetail:
+    def film(state: ServerState, file: FileParam) -> FilmDetail:
         """A file of the library with its scenes and all its texts."""
         library, folders = state.runs.library, state.runs.folders
         return film_view(library, folders, file)
 
     @app.get("/api/part", tags=["media"], responses=_PLAYABLE, response_class=FileResponse)
-    def part(state: _Held, file: _File, start: _Start = 0.0) -> FileResponse:
+    def part(state: ServerState, file: FileParam, start: _Start = 0.0) -> FileResponse:
         """20 seconds of a file from `start` on, as MP4 that begins at 0: for files that browsers do not play, and sound
         in a file of its own."""
         clips = _clips(state.runs.library, file)
@@ -127,7 +119,7 @@ def routes(app: FastAPI) -> None:
         return FileResponse(made, media_type="video/mp4", headers={"cache-control": "private, max-age=3600"})
 
     @app.get("/api/loudness", tags=["media"])
-    def loud(state: _Held, file: _File) -> Loudness:
+    def loud(state: ServerState, file: FileParam) -> Loudness:
         """How loud a file is from its start to its end: measured once, which takes some seconds for a long film."""
         library, folders = state.runs.library, state.runs.folders
         clips = _clips(library, file)
@@ -142,7 +134,7 @@ def routes(app: FastAPI) -> None:
         return Loudness(seconds=seconds, levels=json.loads(state.made(path, "loudness", seconds, make).read_text()))
 
     @app.get("/api/heard", tags=["media"])
-    def heard(state: _Held, file: _File) -> Heard:
+    def heard(state: ServerState, file: FileParam) -> Heard:
         """Sounds of a file by their names, where an index is sure of them."""
         clips = _clips(state.runs.library, file)
         try:
@@ -238,7 +230,7 @@ def timed_texts(clips: Sequence[Clip]) -> list[dict[str, Any]]:
             start, end = text.start, text.end
             if start is None and len(clips) > 1 and shared[text.kind, text.text] == 1:
                 start, end = clip.start, clip.end
-            line = {"text": text.text, "kind": _KINDS.get(str(text.kind), text.kind), "start": start, "end": end}
+            line = {"text": text.text, "kind": views.text_kind(text), "start": start, "end": end}
             line |= {"machine": bool(text.by), "confidence": text.confidence, "clip": clip.id}
             found.setdefault((text.kind, text.text, start, end), line)
     return sorted(

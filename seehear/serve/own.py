@@ -13,17 +13,18 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, Request
+from fastapi import FastAPI
 from fastapi import Query as Param
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from seehear.data.edits import record, undo
 from seehear.data.library import Clip, Library, Text
 from seehear.data.own import as_edited, label_edit, line_edit
 from seehear.serve import views
 from seehear.serve.files import clip_of
+from seehear.serve.params import ServerState
 from seehear.serve.problems import Problem
-from seehear.serve.schema import ClipView, Name, TextKind
+from seehear.serve.schema import NO_ZERO_BYTES, ClipView, Name, StrictModel, TextKind
 from seehear.serve.state import State
 
 MOST_LABELS, MOST_SAVED = 100, 200
@@ -35,28 +36,24 @@ _PRINTED = r"^[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$"
 Label = Annotated[str, Field(max_length=200, pattern=_PRINTED)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
-
-
-class Labels(_Strict):
+class Labels(StrictModel):
     clip: Name
     add: list[Label] = Field(default=[], max_length=20)
     remove: list[Label] = Field(default=[], max_length=20)
 
 
-class Correction(_Strict):
+class Correction(StrictModel):
     clip: Name = Field(description="id of a clip that has the line")
     kind: TextKind | None = Field(default=None, description="of the line; any where it is not given")
     start: float | None = Field(default=None, ge=0, le=1e9, description="of the line; any where it is not given")
     end: float | None = Field(default=None, ge=0, le=1e9)
     before: Annotated[Name, Field(min_length=1)] = Field(description="what the line says now")
-    text: Annotated[str, Field(max_length=2000, pattern="^[^\\x00]*$")] = Field(
+    text: Annotated[str, Field(max_length=2000, pattern=NO_ZERO_BYTES)] = Field(
         description="what it is to say; '' takes away a line that a machine read"
     )
 
 
-class Undo(_Strict):
+class Undo(StrictModel):
     undo: Annotated[str, Field(max_length=100, pattern=r"^[0-9a-f]*$")] = Field(description="an edit, of any kind")
 
 
@@ -66,7 +63,7 @@ class Edited(BaseModel):
     searchable: bool = Field(description="by its words already; else when what is being written has ended")
 
 
-class SavedSearch(_Strict):
+class SavedSearch(StrictModel):
     name: Label
     query: Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[!-~]*$")] = Field(
         description="what stands behind '?' in the page's address"
@@ -77,17 +74,12 @@ class Saved(BaseModel):
     saved: list[SavedSearch] = Field(description="the newest first")
 
 
-def _state(request: Request) -> State:
-    return request.app.state.seehear
-
-
-_Held = Annotated[State, Depends(_state)]
 _SavedName = Annotated[str, Param(max_length=200, pattern=_PRINTED)]
 
 
 def routes(app: FastAPI) -> None:
     @app.post("/api/labels", tags=["own"])
-    def labels(state: _Held, wanted: Labels) -> Edited:
+    def labels(state: ServerState, wanted: Labels) -> Edited:
         """Adds labels of the user's own to a clip, and removes labels from it."""
         with _to_write(state) as library:
             clip = _clip(library, wanted.clip)
@@ -99,7 +91,7 @@ def routes(app: FastAPI) -> None:
             return _answer(state, clip.id, edits)
 
     @app.post("/api/texts", tags=["own"])
-    def texts(state: _Held, wanted: Correction | Undo) -> Edited:
+    def texts(state: ServerState, wanted: Correction | Undo) -> Edited:
         """Corrects a line of a clip, whoever wrote it, or takes an edit back."""
         with _to_write(state) as library:
             if isinstance(wanted, Undo):
@@ -116,12 +108,12 @@ def routes(app: FastAPI) -> None:
             return _answer(state, clip.id, [record(library, line_edit(library, clip, line, said)).key])
 
     @app.get("/api/saved", tags=["own"])
-    def saved(state: _Held) -> Saved:
+    def saved(state: ServerState) -> Saved:
         """Searches that were saved, by name."""
         return Saved(saved=_saved(Library.open(state.runs.uri)))
 
     @app.post("/api/saved", tags=["own"])
-    def save(state: _Held, wanted: SavedSearch) -> Saved:
+    def save(state: ServerState, wanted: SavedSearch) -> Saved:
         """Saves a search; one of the same name is replaced."""
         with _to_write(state) as library:
             names = {search.name for search in _saved(library)} | {wanted.name.strip()}
@@ -132,7 +124,7 @@ def routes(app: FastAPI) -> None:
             return Saved(saved=_saved(library))
 
     @app.delete("/api/saved", tags=["own"])
-    def delete(state: _Held, name: _SavedName) -> Saved:
+    def delete(state: ServerState, name: _SavedName) -> Saved:
         """Deletes a saved search; one that is not there is no error."""
         with _to_write(state) as library:
             library.forget(_SAVED + name.strip())

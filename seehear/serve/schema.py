@@ -10,11 +10,14 @@ Modality = Literal["video", "audio", "text"]
 Kind = Literal["seen", "heard", "spoken", "screen", "text"]
 TextKind = Literal["spoken", "screen", "subtitle", "caption"]
 Words = Literal["strong", "fair", "weak", "nothing close"]
-Name = Annotated[str, Field(max_length=4096, pattern="^[^\\x00]*$")]
-"""Of a clip or run, or words; no zero bytes, which no database takes."""
+NO_ZERO_BYTES = "^[^\\x00]*$"  # which no database takes
+Name = Annotated[str, Field(max_length=4096, pattern=NO_ZERO_BYTES)]
+"""Id of a clip, name of a run, or words of a query."""
 
 
-class _Strict(BaseModel):
+class StrictModel(BaseModel):
+    """Base of request bodies: unknown fields and numbers that are not finite are refused."""
+
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
@@ -27,7 +30,7 @@ class ProblemAnswer(BaseModel):
 # -- asked -------------------------------------------------------------------------------------------------------------
 
 
-class _Part(_Strict):
+class _Part(StrictModel):
     weight: float = Field(default=1.0, ge=-10, le=10, description="below 0: less like this")
 
 
@@ -44,7 +47,7 @@ class UploadPart(_Part):
     modality: Literal["video", "audio"] | None = Field(default=None, description="what was seen or heard of it alone")
 
 
-class QueryFilters(_Strict):
+class QueryFilters(StrictModel):
     source: Name = Field(default="", description="pattern of the path: * for anything, ? for one character")
     labels: list[Name] = Field(default=[], max_length=50, description="has one of them")
     splits: list[Literal["train", "val", "test"]] = Field(default=[], max_length=3)
@@ -53,7 +56,7 @@ class QueryFilters(_Strict):
     says: Name = Field(default="", description="a text of the clip holds all these words")
 
 
-class Query(_Strict):
+class Query(StrictModel):
     parts: list[TextPart | ClipPart | UploadPart] = Field(min_length=1, max_length=16)
     run: Name = Field(default="", description="one index alone, by its cosines; all together when not given")
     k: int = Field(default=24, ge=1, le=200)
@@ -74,7 +77,7 @@ class Query(_Strict):
     )
 
 
-class ClipList(_Strict):
+class ClipList(StrictModel):
     ids: list[Name] = Field(max_length=200)
 
 
