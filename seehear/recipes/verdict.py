@@ -60,7 +60,7 @@ class Contender:
 
 
 @dataclass(frozen=True)
-class Example:
+class RankChange:
     """A validation clip whose rank learning changed."""
 
     direction: str
@@ -85,10 +85,10 @@ class Verdict:
     """Score of the trained model minus that of the best other, by recording, over the directions that both know."""
     kept: str = TRAINING
     """Name of what the run's folder holds."""
-    better: tuple[Example, ...] = ()
+    better: tuple[RankChange, ...] = ()
     """Clips that learning finds earlier, the most changed first; where nothing could be asked before, clips from the
     best to the worst."""
-    worse: tuple[Example, ...] = ()
+    worse: tuple[RankChange, ...] = ()
     """Clips that it finds later."""
 
     @property
@@ -221,23 +221,23 @@ def _standing(name: str, values: Directions, trained: Directions, lacks: tuple[s
 
 def examples(
     before: Directions, after: Directions, ids: Sequence[str]
-) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
+) -> tuple[tuple[RankChange, ...], tuple[RankChange, ...]]:
     """(clips that are found earlier, clips that are found later), those whose reciprocal rank changed most first. Of
     directions that could not be asked before, the best, the middle and the last clip are among the first."""
-    changes: list[tuple[float, Example]] = []
-    new: list[Example] = []  # of directions that could not be asked
+    changes: list[tuple[float, RankChange]] = []
+    new: list[RankChange] = []  # of directions that could not be asked
     for direction, own in after.items():
         if own.rank is None or direction.endswith("->text"):  # a clip has several texts: a rank is none of clips
             continue
         clips = [ids[n] for n in own.clips.tolist()]
         other = before.get(direction)
         if other is None or other.rank is None:
-            new += [Example(direction, clip, None, float(own.rank[n]), own.gallery) for n, clip in enumerate(clips)]
+            new += [RankChange(direction, clip, None, float(own.rank[n]), own.gallery) for n, clip in enumerate(clips)]
             continue
         _, at, there = np.intersect1d(own.clips, other.clips, return_indices=True)
         for n, m in zip(at.tolist(), there.tolist(), strict=True):
             was, now = float(other.rank[m]), float(own.rank[n])
-            changes.append((1 / now - 1 / was, Example(direction, clips[n], was, now, own.gallery)))
+            changes.append((1 / now - 1 / was, RankChange(direction, clips[n], was, now, own.gallery)))
     changes.sort(key=lambda change: (-change[0], change[1].direction, change[1].clip))
     better = [example for gain, example in changes if gain > _EPSILON][:_EXAMPLES]
     worse = [example for gain, example in reversed(changes) if gain < -_EPSILON][:_EXAMPLES]

@@ -1,4 +1,4 @@
-"""The API: what the page asks, open to any other program on this machine. `/openapi.json` documents it."""
+"""The HTTP API of the page and of any other program on this machine, documented by `/openapi.json`."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def create_app(
     progress: Callable[[], Standing] | None = None,
     edited: Callable[[], None] | None = None,
 ) -> FastAPI:
-    """The application over a library, which must exist. `progress`: where the work on it stands, if this process does
-    any; `edited` wakes it when the user has changed a text or label."""
+    """The application over a library, which must exist. `progress`: progress of the work on it, if this process does
+    any; `edited` wakes that work when the user has changed a text or label."""
     state = State(library, config, progress, edited)
 
     @asynccontextmanager
@@ -90,12 +90,12 @@ def create_app(
 def _searching(app: FastAPI) -> None:
     @app.get("/api/status", tags=["library"])
     def status(state: ServerState) -> Status:
-        """What the library holds, its runs, and what to do when nothing can be searched yet."""
+        """Contents of the library, its runs, and what to do when nothing can be searched yet."""
         return state.status()
 
     @app.get("/api/progress", tags=["library"])
     def progress(state: ServerState) -> ProgressView | None:
-        """Where the indexing of the library stands; null while this server does none."""
+        """Progress of indexing the library; null while this server does none."""
         return state.standing()
 
     @app.post("/api/search", tags=["search"])
@@ -111,8 +111,8 @@ def _searching(app: FastAPI) -> None:
     @app.post("/api/uploads", tags=["search"], openapi_extra={"requestBody": body}, status_code=201)
     async def upload(state: ServerState, request: Request, run: NameParam = "") -> UploadView:
         """A sound, picture or video to search with: the request's body is the file. It is turned into vectors and
-        deleted before this answers; the id stands for the vectors, in searches of the same run, or of all together
-        where none is named."""
+        deleted before this answers; the id stands for the vectors, in searches of the same run, or of all indexes
+        together where none is named."""
         opened = await run_in_threadpool(state.opened, run)
         path = await state.uploads.receive(request.stream(), request.headers.get("content-length"))
         try:
@@ -130,13 +130,13 @@ def _searching(app: FastAPI) -> None:
 
     @app.get("/api/clip", tags=["library"])
     def clip(state: ServerState, id: NameParam) -> ClipView:
-        """All that is known of one clip."""
+        """One clip with its texts and labels."""
         found = state.views([state.clip(id).id])
         return found[0]
 
     @app.post("/api/clips", tags=["library"])
     def clips(state: ServerState, wanted: ClipList) -> ClipsAnswer:
-        """The same of several; those that are not there are left out."""
+        """Several clips with their texts and labels; unknown ids are left out."""
         return ClipsAnswer(clips=state.views(wanted.ids))
 
     @app.get("/api/map", tags=["library"])
@@ -155,7 +155,7 @@ def _media(app: FastAPI) -> None:
     @app.head("/api/media", include_in_schema=False)
     @app.get("/api/media", tags=["media"], responses=files, response_class=FileResponse)
     def media(state: ServerState, clip: NameParam, of: Literal["video", "audio"] = "video") -> FileResponse:
-        """The file a clip is in, whole or by ranges of bytes; the clip's `start` and `end` are seconds of it."""
+        """The file of a clip, whole or by ranges of bytes; the clip's `start` and `end` are seconds of it."""
         path = state.file(state.clip(clip), of)
         kind = TYPES.get(path.suffix.lower(), "application/octet-stream")
         return FileResponse(path, media_type=kind, headers={"cache-control": "private, no-cache"})
@@ -199,7 +199,7 @@ async def _static(request: Request, *, file: Path) -> Response:
 
 @lru_cache
 def _compressed(file: Path) -> tuple[bytes, str]:
-    """(a file of the page, a third of its size; its version)"""
+    """(gzipped content, ETag) of a file of the page."""
     content = file.read_bytes()
     return gzip.compress(content, mtime=0), f'"{hashlib.sha256(content).hexdigest()[:16]}"'
 

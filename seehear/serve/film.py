@@ -1,4 +1,4 @@
-"""One film, sound or photo whole: its scenes, everything that is read or heard in it, and how loud it is."""
+"""One film, sound or photo as a whole: its scenes, all its texts, named sounds, and its loudness."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ from seehear.serve.schema import ProblemAnswer, TextKind
 
 _FACTS: dict[str, Any] = {"width": int, "height": int, "fps": float}
 PART = 20.0
-"""Seconds of a part of a film that is made playable: made in a few seconds, while the part before it plays."""
+"""Seconds of a converted part of a film: converting takes a few seconds, while the part before it plays."""
 _NAMED = 0.5
-"""Least confidence of a sound that is named: 'fair' or better, so that more of the names are right than wrong."""
+"""Least confidence of a named sound: 'fair' or better, so that more of the names are right than wrong."""
 
 
 class Scene(BaseModel):
-    id: str = Field(description="of the clip")
+    id: str = Field(description="id of the clip")
     start: float
     end: float
-    searchable: bool = Field(description="whether an index has it")
+    searchable: bool = Field(description="an index has it")
     labels: list[str]
 
 
@@ -53,12 +53,12 @@ class TimedText(BaseModel):
     start: float | None = Field(description="seconds of the file; null where it belongs to all of it")
     end: float | None
     machine: bool = Field(description="a machine heard or read it; else it is the user's own")
-    confidence: float = Field(description="how sure the machine is of it, in [0, 1]")
-    clip: str = Field(description="id of the first clip that has it")
+    confidence: float = Field(description="confidence of the machine, in [0, 1]")
+    clip: str = Field(description="id of the first clip with this text")
 
 
 class FilmDetail(BaseModel):
-    file: str = Field(description="as the library names it")
+    file: str = Field(description="path of the file, as the library names it")
     name: str
     folder: str
     kind: Literal["video", "picture", "sound", "text"]
@@ -120,7 +120,7 @@ def routes(app: FastAPI) -> None:
 
     @app.get("/api/loudness", tags=["media"])
     def loud(state: ServerState, file: FileParam) -> Loudness:
-        """How loud a file is from its start to its end: measured once, which takes some seconds for a long film."""
+        """Loudness of a file from its start to its end: measured once, which takes some seconds for a long film."""
         library, folders = state.runs.library, state.runs.folders
         clips = _clips(library, file)
         clip = next((clip for clip in clips if clip.has_audio), None)
@@ -135,7 +135,7 @@ def routes(app: FastAPI) -> None:
 
     @app.get("/api/heard", tags=["media"])
     def heard(state: ServerState, file: FileParam) -> Heard:
-        """Sounds of a file by their names, where an index is sure of them."""
+        """Named sounds of a file, where an index is confident of them."""
         clips = _clips(state.runs.library, file)
         try:
             search = state.runs.together().search
@@ -181,8 +181,7 @@ def film_view(library: Library, folders: Folders, file: str) -> FilmDetail:
 
 
 def _clips(library: Library, file: str) -> list[Clip]:
-    """The clips of a file by start: of a copy those of the file that it is a copy of. Raises `Problem` where there are
-    none."""
+    """Clips of a file by start; for a copy, those of its original. Raises `Problem` where there are none."""
     entry = _entry(library, file)
     source = json.loads(entry["info"]).get(COPY_OF, file) if entry else file
     clips = library.clips(f"source = {quote(source)}")
@@ -202,7 +201,7 @@ def _entry(library: Library, file: str) -> dict[str, Any] | None:
 
 
 def _seconds(library: Library, clips: Sequence[Clip]) -> float:
-    """Length of the file; 0 of a photo."""
+    """Length of the file; 0 for a photo."""
     entry = _entry(library, clips[0].source)
     return max([clip.end for clip in clips] + [entry["duration"] if entry and not views.is_still(clips[0]) else 0.0])
 
@@ -210,7 +209,7 @@ def _seconds(library: Library, clips: Sequence[Clip]) -> float:
 def _scenes(library: Library, clips: Sequence[Clip]) -> list[Any]:
     found: set[str] = set()
     for name in indexes(library):
-        # Of the tables, not of the indexes in memory: those may take seconds to open.
+        # Read from the tables: to open the indexes may take seconds.
         for ids in in_batches([clip.id for clip in clips], 1000):
             rows = library.table(table_name("vectors", name)).search().where(one_of("id", ids)).select(["id"])
             found.update(rows.limit(None).to_arrow()["id"].to_pylist())
@@ -221,8 +220,8 @@ def _scenes(library: Library, clips: Sequence[Clip]) -> list[Any]:
 
 
 def timed_texts(clips: Sequence[Clip]) -> list[dict[str, Any]]:
-    """Fields of `TimedText` of every text of the clips, once however many of them it lies in. What one clip alone says
-    without a time has the clip's."""
+    """Fields of `TimedText` of every text of the clips, each once even if several clips have it. A text without a time
+    that one clip alone has gets the time of that clip."""
     shared = Counter((text.kind, text.text) for clip in clips for text in clip.texts if text.start is None)
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
     for clip in clips:
@@ -242,8 +241,8 @@ def timed_texts(clips: Sequence[Clip]) -> list[dict[str, Any]]:
 
 
 def named_sounds(search: MomentSearch, clips: Sequence[Clip]) -> list[NamedSound]:
-    """The best name of each clip where an index that compares words with sounds is sure of it; neighbours with one
-    name are one."""
+    """The best name of each clip, where an index that compares words with sounds is confident of it; neighbours of one
+    name are joined."""
     best: dict[str, tuple[float, str]] = {}
     for index in search.indexes:
         if index.calibration.scales.get("heard") and index.count("heard") and "text" in index.space.modalities:

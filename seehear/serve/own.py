@@ -1,7 +1,7 @@
 """The user's own labels, corrected lines and saved searches: kept in the library, whatever else is writing it.
 
-A label or line is kept at once. Clips and full text follow at once too, or when whoever is writing them has ended; the
-vectors of texts follow with the next indexing.
+A label or line is stored at once. Clips and full text follow at once too, or when the process that is writing them has
+ended; the vectors of texts follow with the next indexing.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from seehear.serve.schema import NO_ZERO_BYTES, ClipView, Name, StrictModel, Tex
 from seehear.serve.state import State
 
 MOST_LABELS, MOST_SAVED = 100, 200
-"""Labels of a clip, and searches of a library."""
+"""Most labels of a clip, and most saved searches of a library."""
 _SAVED = "saved:"
-"""Before a search's name, in the library's `about`."""
+"""Prefix of a saved search's key in the library's `about`."""
 _PRINTED = r"^[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$"
-"""On one line, and not only spaces."""
+"""One line, not only spaces."""
 Label = Annotated[str, Field(max_length=200, pattern=_PRINTED)]
 
 
@@ -44,29 +44,31 @@ class Labels(StrictModel):
 
 class Correction(StrictModel):
     clip: Name = Field(description="id of a clip that has the line")
-    kind: TextKind | None = Field(default=None, description="of the line; any where it is not given")
-    start: float | None = Field(default=None, ge=0, le=1e9, description="of the line; any where it is not given")
+    kind: TextKind | None = Field(default=None, description="kind of the line; any by default")
+    start: float | None = Field(default=None, ge=0, le=1e9, description="start of the line; any by default")
     end: float | None = Field(default=None, ge=0, le=1e9)
-    before: Annotated[Name, Field(min_length=1)] = Field(description="what the line says now")
+    before: Annotated[Name, Field(min_length=1)] = Field(description="current text of the line")
     text: Annotated[str, Field(max_length=2000, pattern=NO_ZERO_BYTES)] = Field(
-        description="what it is to say; '' takes away a line that a machine read"
+        description="new text of the line; '' removes a line that a machine read"
     )
 
 
 class Undo(StrictModel):
-    undo: Annotated[str, Field(max_length=100, pattern=r"^[0-9a-f]*$")] = Field(description="an edit, of any kind")
+    undo: Annotated[str, Field(max_length=100, pattern=r"^[0-9a-f]*$")] = Field(description="key of an edit")
 
 
 class Edited(BaseModel):
-    clip: ClipView | None = Field(description="as it is now; null after an undo")
-    edits: list[str] = Field(description="what `undo` of POST /api/texts takes back")
-    searchable: bool = Field(description="by its words already; else when what is being written has ended")
+    clip: ClipView | None = Field(description="the clip after the edit; null after an undo")
+    edits: list[str] = Field(description="keys for `undo` of POST /api/texts")
+    searchable: bool = Field(
+        description="full-text search knows it already; else once another process has ended writing"
+    )
 
 
 class SavedSearch(StrictModel):
     name: Label
     query: Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[!-~]*$")] = Field(
-        description="what stands behind '?' in the page's address"
+        description="query string of the page's address, without '?'"
     )
 
 
@@ -92,7 +94,7 @@ def routes(app: FastAPI) -> None:
 
     @app.post("/api/texts", tags=["own"])
     def texts(state: ServerState, wanted: Correction | Undo) -> Edited:
-        """Corrects a line of a clip, whoever wrote it, or takes an edit back."""
+        """Corrects a line of a clip, whoever wrote it, or undoes an edit."""
         with _to_write(state) as library:
             if isinstance(wanted, Undo):
                 if undo(library, wanted.undo) is None:
@@ -109,7 +111,7 @@ def routes(app: FastAPI) -> None:
 
     @app.get("/api/saved", tags=["own"])
     def saved(state: ServerState) -> Saved:
-        """Searches that were saved, by name."""
+        """The saved searches."""
         return Saved(saved=_saved(Library.open(state.runs.uri)))
 
     @app.post("/api/saved", tags=["own"])
@@ -125,7 +127,7 @@ def routes(app: FastAPI) -> None:
 
     @app.delete("/api/saved", tags=["own"])
     def delete(state: ServerState, name: _SavedName) -> Saved:
-        """Deletes a saved search; one that is not there is no error."""
+        """Deletes a saved search; an unknown name is no error."""
         with _to_write(state) as library:
             library.forget(_SAVED + name.strip())
             return Saved(saved=_saved(library))
