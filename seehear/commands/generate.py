@@ -89,7 +89,7 @@ class Generate:
 
 
 def _check_picture(out: Path) -> None:
-    """What is drawn last, checked first: the ending, and what draws it."""
+    """Checks the figure's suffix and its drawing library before any work, though it is drawn last."""
     if out.suffix.lower() not in _PICTURES:
         raise SeehearError(f"--out {out}: the name of a picture ends in {', '.join(_PICTURES)}")
     require("matplotlib.figure", "studies")

@@ -16,9 +16,9 @@ from seehear.progress import say
 
 _LEARNING = ".learning"
 PATIENCE = 3.0
-"""Seconds that a lock is waited for: a server holds one for a moment when its user corrects a line."""
+"""Seconds to wait for a lock: a server holds one for a moment when its user corrects a line."""
 _LOOK = 0.02
-"""Seconds between two looks."""
+"""Seconds between two attempts."""
 
 
 class Busy(Exception):
@@ -86,7 +86,7 @@ def keeper(uri: str | Path) -> Iterator[bool]:
 
 @contextmanager
 def learning(uri: str | Path) -> Iterator[None]:
-    """Learns from a library, alone: raises `SeehearError` while another process does."""
+    """Lock of training on a library: raises `SeehearError` while another process holds it."""
     if "://" in str(uri):  # no lock
         yield
         return
@@ -103,7 +103,7 @@ def learning(uri: str | Path) -> Iterator[None]:
 
 
 def is_learning(uri: str | Path) -> bool:
-    """Whether a process learns from a library."""
+    """True while a process trains on a library."""
     try:
         with learning(uri):
             return False

@@ -31,7 +31,7 @@ from seehear.media.frames import VideoSpec
 _VERSION = "3"
 """Of all that turns frames into lines: another one is another fingerprint, and all recordings are read again."""
 _RATE, _CHUNK = 1.0, 10.0
-"""Frames a second, and seconds that are decoded at a time."""
+"""Frames a second to read, and seconds to decode at a time."""
 _PART = 30.0
 """Seconds of a part, of a film that is half as long again: a run that is stopped loses no more than that."""
 _SIDE = 720
@@ -189,7 +189,7 @@ class _Following:
         """The last frame that was read, or that had no text."""
         self._read_at = -np.inf
         self._blocks = np.empty(0)
-        """Of the last frame in which text was looked for."""
+        """Brightness by block of the last frame that was searched for text."""
 
     def see(self, time: float, frame: np.ndarray) -> None:
         sight = _Sight(self.screen, frame)

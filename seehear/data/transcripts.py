@@ -134,9 +134,8 @@ def remove_transcripts(library: Library, sources: Iterable[str]) -> None:
 
 
 def write_subtitles(library: Library, folder: Path) -> int:
-    """One .srt file for each transcript of speech that has lines, as the user corrected them, below a folder as the
-    media lie below theirs; returns how many. A translation is named as subtitles in English are: talk.en.srt beside
-    talk.srt."""
+    """Writes an .srt file for each transcript of speech with lines, as the user corrected them, in the folder tree of the
+    media; returns their number. A translation is named like English subtitles: talk.en.srt beside talk.srt."""
     pysubs2 = require("pysubs2")
     read = corrected(read_transcripts(library), library.sources(), read_edits(library))
     spoken = sorted((t for t in read if KINDS[t.task] == "speech" and t.lines), key=lambda t: (t.source, t.task))

@@ -53,7 +53,7 @@ class Encoder(ABC):
     model: str = ""
     """Of such a part: where the trained model lies."""
     device: str = "cpu"
-    """Where the model is."""
+    """Device of the model."""
     fingerprint: str
     """16 hex digits over weights, preprocessing and pooling: another fingerprint is another space."""
 

@@ -285,7 +285,7 @@ class Whisper:
         chunks = vad.get_speech_timestamps(samples, vad.VadOptions(**_VAD))
         if not chunks:
             return "", []
-        # As `vad_filter` does, which would look for speech a second time.
+        # `vad_filter` does the same, but would detect speech a second time.
         segments, about = model.transcribe(
             np.concatenate(vad.collect_chunks(samples, chunks)[0]),
             language=language or None,

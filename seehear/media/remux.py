@@ -196,7 +196,7 @@ def _landing(media: Media, start: float) -> tuple[float, float] | None:
 
 
 def _has_sound(media: Media, start: float) -> bool:
-    """Whether there is any behind `start`."""
+    """True if a packet of sound ends after `start`."""
     return any(time + _lasts(packet) > start for time, packet in media.keyed("audio", start))
 
 

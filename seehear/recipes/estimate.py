@@ -46,9 +46,9 @@ _SPARE = 0.75  # of the time and the memory there is: the rest is for what was n
 class Estimate:
     recipe: str
     why_not: str = ""
-    """Why it cannot be trained here, or was not measured."""
+    """Reason why it cannot be trained here, or was not measured; '' for none."""
     unmeasured: bool = False
-    """Whether only the time was too short to say more."""
+    """True if only the time was too short for a measurement."""
     how: Literal["", "estimated", "scaled", "measured"] = ""
     """What the time rests on; empty: nothing yet."""
     parameters: int = 0

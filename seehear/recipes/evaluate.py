@@ -162,7 +162,7 @@ def labels_of(library: Library, data: LatentData) -> list[tuple[str, ...]]:
 
 
 def _machine_texts(bench: Bench, library: Library) -> str:
-    """Those of the clips evaluated, in words."""
+    """Description of the clips evaluated."""
     if "text" not in bench.test.modalities:
         return ""
     here = set(bench.test.ids[bench.test.has("text").numpy()].tolist())

@@ -1,4 +1,4 @@
-"""What each recipe would cost on this library and this machine, in about a minute, before anything is spent.
+"""Cost of each recipe on this library and this machine, estimated in about a minute.
 
 Every recipe is tried in a process of its own (`estimate.py`): its memory is then its own, it can be ended at any time,
 and one that is too large ends nothing else. The processes are forked from one that has imported what all of them need.
@@ -37,7 +37,7 @@ _SHARES = 4.0  # of the time that is left, for one recipe: most need less than o
 _MORE = "more --seconds, or fewer --recipes, measure it"
 _LATER = f"not measured, the time was over: {_MORE}"
 _IMPORTED = ("seehear.recipes.estimate", "torch._dynamo", "sympy", "pandas")
-"""What every estimate imports, counting operations too. Without lancedb: it has a thread, which no fork survives."""
+"""Modules that every estimate imports, counting operations too. Not lancedb: its thread does not survive a fork."""
 _AT_ONCE = 600.0  # seconds: of what takes no longer, the first in the list of recipes is what to start with
 _NO_SEMAPHORES = "ignore:resource_tracker:UserWarning"
 """Option of the interpreter: a process that is killed at the end of its time cannot give its semaphores back, which

@@ -83,7 +83,7 @@ def train_run(
     form and the library's frozen spaces on the validation clips (`verdict.py`); `keep_best`: where a frozen space is
     better, the folder holds that one. `command` is noted there."""
     distributed.start()
-    # Only what `seehear train` chose itself is alone with the library: recipes named by users may train side by side.
+    # Only a recipe that `seehear train` chose takes the lock: recipes named by users may train side by side.
     with learning(library.uri) if keep_best and distributed.rank() == 0 else nullcontext():
         return _train_from(library, run, Path(folder), resume=resume, command=command, keep_best=keep_best)
 

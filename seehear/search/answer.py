@@ -42,7 +42,7 @@ class Moment:
 
     @property
     def why(self) -> str:
-        """How it answers, how surely, and by which text."""
+        """Kind of match, confidence, and the matching text."""
         text = f": {self.text}" if self.text else ""
         return f"{self.kind}, {self.words}{text}"
 

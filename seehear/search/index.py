@@ -90,7 +90,7 @@ def build_index(
     """Bring the index `name` up to date. `model` is where the run is: search finds it again by that. `modalities`: what
     of the clips it holds; all that the space has by default. `frames`: a film has a row for each frame that its encoder
     gave, in place of its own: right for spaces that need no training, as others have learned from whole clips. `made`:
-    the time by which the newest index is told; now by default. `metadata`: of the schema of a table that is made."""
+    time that decides which index is the newest; now by default. `metadata`: of the schema of a new table."""
     with writing(library.uri, "vectors"):  # all of them share the index of the texts
         if table_name("vectors", name) in library.tables() and library.vectors("vectors", name).width != space.dim:
             library.drop(table_name("vectors", name))

@@ -57,14 +57,14 @@ class EditFacts:
     seconds: float = 0.0
     """Length of the file; 0 for a picture."""
     fps: float = 0.0
-    """Frames a second; 0 for what is no film."""
+    """Frames a second; 0 for sounds and pictures."""
     timecode: str = ""
-    """Of the first frame, as the camera wrote it."""
+    """Time code of the first frame, as the camera wrote it."""
     is_picture: bool = False
 
 
 def edit_facts(path: str) -> EditFacts:
-    """Read from the head of a file; nothing is decoded."""
+    """Reads the facts from the head of a file; nothing is decoded."""
     if is_picture(path):
         return EditFacts(is_picture=True)
     with opened(path) as media:
@@ -78,7 +78,7 @@ Facts = Callable[[str], EditFacts]
 
 
 def check_list(suffix: str) -> None:
-    """Refuses what no list can be written as, before any work is done."""
+    """Refuses a suffix that no list has, before any work is done."""
     if suffix not in WRITERS:
         raise unknown("kind of list", suffix, WRITERS)
     if suffix in (".edl", ".otio"):
@@ -96,7 +96,7 @@ def list_text(suffix: str, moments: Sequence[Listed], *, title: str, facts: Fact
 
 
 def _m3u(moments: Sequence[Listed], title: str, facts: Facts) -> str:
-    """With the options by which VLC plays the moments alone. Files are addresses: names may hold a line break."""
+    """M3U with the options by which VLC plays only the moments. Files are URLs, since names may hold a line break."""
     lines = ["#EXTM3U", f"#PLAYLIST:{_line(title)}"]
     for moment in moments:
         seconds = moment.end - moment.start or _STILL
@@ -121,7 +121,7 @@ def _csv(moments: Sequence[Listed], title: str, facts: Facts) -> str:
 
 
 def _edl(moments: Sequence[Listed], title: str, facts: Facts) -> str:
-    """One track of pictures or sounds: the adapter writes no second one, and the channels are put in here."""
+    """EDL (CMX 3600) of one track: the adapter writes no second one, so the channels are written here."""
     otio, build = require("opentimelineio"), _Timeline(moments, facts)
     track = otio.schema.Track(name="V", children=[build.clip(moment, moment.file) for moment in moments])
     timeline = otio.schema.Timeline(name=_line(title), tracks=[track])
@@ -189,7 +189,7 @@ def _address(path: str) -> str:
 
 
 def _line(text: str) -> str:
-    """In one line, without what cannot be written as UTF-8."""
+    """The text on one line, without characters that UTF-8 cannot encode."""
     return " ".join(printable(text).split())
 
 

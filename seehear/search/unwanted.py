@@ -1,4 +1,4 @@
-"""What is left out of an answer together with a clip that is not wanted."""
+"""Clips left out of an answer because they resemble one that is not wanted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Spaces on a model hub: downloaded by their id, and uploaded."""
+"""Download and upload of spaces on a model hub."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _FILES = ["*.json", "*.safetensors", "*.md", "*.txt", "model/*"]
 
 
 def is_hub_id(address: str) -> bool:
-    """Whether an address can be 'user/name' of a hub: no folder of that name is here."""
+    """True for an address 'user/name' of a hub, unless a local folder has that name."""
     return bool(_ID.fullmatch(address)) and not Path(address).exists()
 
 

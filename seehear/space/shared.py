@@ -59,7 +59,7 @@ class SharedSpace:
         device: str = "auto",
         inputs: InputSpec | None = None,
     ):
-        """`inputs`: of a method that reads media, which is its own encoder, what it is shown of them."""
+        """`inputs`: input specification of a method that reads media, which is its own encoder."""
         from seehear.encoders.registry import pick_device
 
         if space is not None and space not in method.spaces:
@@ -77,7 +77,7 @@ class SharedSpace:
         self._all_encoders = {m: list(infos) for m, infos in encoders.items()}
         self._loaded: dict[str, Encoder] = {tower.name: tower for tower in self._towers.values()}
         self._facts: dict[str, Any] = {}
-        """What config.json says of the training."""
+        """Facts about the training, from config.json."""
         self._evaluation: Path | None = None
         self._working = threading.Lock()  # the models serve one thread at a time; decoding holds up nobody
 
@@ -90,9 +90,8 @@ class SharedSpace:
         device: str = "auto",
         revision: str | None = None,
     ) -> SharedSpace:
-        """From a run folder, its `model/`, or any folder that `save_pretrained` wrote; 'user/name' of a model hub, of
-        which `revision` is a branch, tag or commit; or 'frozen:LIBRARY#NAME', what joint encoders give without
-        training."""
+        """Loads a run folder, its `model/`, or any folder that `save_pretrained` wrote; 'user/name' of a model hub,
+        `revision` being a branch, tag or commit; or 'frozen:LIBRARY#NAME', the space of joint encoders without training."""
         from seehear.space.saved import load_method, model_folder
 
         if is_hub_id(str(folder)):
@@ -116,7 +115,7 @@ class SharedSpace:
         return made
 
     prompts = MappingProxyType({"query": "", "document": ""})
-    """Names that `encode` takes. Their words are the encoders' own: each puts its own before what it reads."""
+    """Prompt names of `encode`. The prompts themselves belong to the encoders: each has its own."""
     similarity_fn_name = "cosine"
 
     def save_pretrained(
@@ -149,11 +148,11 @@ class SharedSpace:
         save = partial(self.save_pretrained, licence=licence, where=repo_id)
         return upload(repo_id, save, private=private, message=commit_message, revision=revision, token=token)
 
-    # -- what it is --------------------------------------------------------------------------------------------------
+    # -- properties --------------------------------------------------------------------------------------------------
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        """Of 'text', 'image', 'video', 'audio' those that can be encoded. Pictures and films have the same encoders."""
+        """Those of 'text', 'image', 'video', 'audio' that can be encoded. Pictures and films have the same encoders."""
         return tuple(kind for m in self.encoders for kind in (("video", "image") if m == "video" else (m,)))
 
     @property
@@ -162,7 +161,7 @@ class SharedSpace:
         return getattr(self.method.config, "locked", ())
 
     def supports(self, modality: str | tuple[str, ...]) -> bool:
-        """Whether 'audio' can be encoded, ('image', 'text') together, or 'text->audio' or 'audio+text->image' asked."""
+        """True if modalities can be encoded ('audio', or ('image', 'text') together) or searched ('audio+text->image')."""
         sides = modality.split("->") if isinstance(modality, str) else modality
         names = [name.strip() for side in sides for name in side.split("+")]
         for name in names:
@@ -176,7 +175,7 @@ class SharedSpace:
         return self._dim
 
     def get_embedding_dimension(self) -> int:
-        """The same, by the name that sentence-transformers has for it."""
+        """`dim`, by its name in sentence-transformers."""
         return self._dim
 
     @cached_property
@@ -198,8 +197,8 @@ class SharedSpace:
         return f"SharedSpace({self.method.name}, {', '.join(self.modalities)}, dim {self.dim})"
 
     def encode_library(self, library: Library) -> None:
-        """Bring the library's latents of this model's own encoders up to date, where it has such: a method that reads
-        media is its own encoder."""
+        """Brings the library's latents of this model's own encoders up to date: a method that reads media is its own
+        encoder, others have none."""
         from seehear.data.encode import encode_library
 
         clips = library.clips() if self._towers else []
@@ -223,16 +222,16 @@ class SharedSpace:
         normalize_embeddings: bool = False,
         truncate_dim: int | None = None,
     ) -> Any:
-        """(N, E) float32 unit vectors of N inputs, (E,) of one: `items.py` says what an input is.
+        """(N, E) float32 unit vectors of N inputs, (E,) of one: `items.py` lists the kinds of input.
 
-        inputs: one, or a list of them. Of an input with several modalities the mean of their vectors, made unit.
-        prompt: put before every text. `prompt_name` is 'query' or 'document': what the text encoders of this space
-            want there; 'query' is `encode_query`.
-        batch_size: how many go through an encoder at once; the result does not depend on it.
-        show_progress_bar: on standard error.
+        inputs: one, or a list. An input with several modalities has the mean of their vectors, made unit.
+        prompt: prefix of every text. `prompt_name` is 'query' or 'document': the prompt that the text encoders of this
+            space have for it; 'query' is `encode_query`.
+        batch_size: inputs that go through an encoder at once; the result does not depend on it.
+        show_progress_bar: shows progress on standard error.
         precision: 'int8', 'uint8', 'binary', 'ubinary' give smaller vectors as `quantize_embeddings` of
             sentence-transformers does; ranges are those of the inputs.
-        convert_to_tensor: a tensor on the device of the space. `convert_to_numpy=False` alone gives a list of tensors.
+        convert_to_tensor: gives a tensor on the device of the space; `convert_to_numpy=False` alone a list of tensors.
         device: moves the space there first.
         normalize_embeddings: makes truncated vectors unit again; whole ones are.
         truncate_dim: keeps the first numbers of each vector.
@@ -271,11 +270,11 @@ class SharedSpace:
         return vectors[0] if one else vectors
 
     def encode_query(self, inputs: Any, prompt_name: str | None = None, **options: Any) -> Any:
-        """`encode` of what is searched with: some text encoders want another prompt there than for documents."""
+        """`encode` of a query: some text encoders have another prompt for it than for documents."""
         return self.encode(inputs, prompt_name or "query", **options)
 
     def encode_document(self, inputs: Any, prompt_name: str | None = None, **options: Any) -> Any:
-        """`encode` of what is searched: the same as `encode`."""
+        """`encode` of a document: the same as `encode`."""
         return self.encode(inputs, prompt_name or "document", **options)
 
     def _encode(self, samples: Sequence[Mapping[Modality, Sample]], batch_size: int, *, query: bool) -> np.ndarray:
@@ -288,7 +287,7 @@ class SharedSpace:
         return unit(total)
 
     def encode_latents(self, latents: Mapping[Modality, Any]) -> dict[Modality, Float[np.ndarray, "b e"]]:
-        """Vectors of latents that are at hand: {modality: (B, D)} -> {modality: (B, E) float32}."""
+        """Vectors of latents: {modality: (B, D)} -> {modality: (B, E) float32}."""
         import torch
 
         found = {}
@@ -306,7 +305,7 @@ class SharedSpace:
         return {m: normalize(z, dim=-1, eps=self.method.shortest).float() for m, z in self.raw(batch, space).items()}
 
     def raw(self, batch: Batch, space: str | None = None) -> dict[Modality, Tensor]:
-        """The same before it is made unit."""
+        """`embed` before normalisation."""
         import torch
 
         space = space or self.space
@@ -320,7 +319,7 @@ class SharedSpace:
             }
 
     def parameters(self) -> Iterator[Tensor]:
-        """Those of the method: they say which device its inputs belong on."""
+        """Parameters of the method: they tell the device of its inputs."""
         return self.method.parameters()
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -356,13 +355,13 @@ class SharedSpace:
         return (a * b).sum(dim=-1)
 
     def text_latents(self, texts: Sequence[str]) -> Float[np.ndarray, "n d"]:
-        """What the text encoders say of texts, (N, D) float16 as the library would store it."""
+        """(N, D) latents of texts, float16 as the library stores them."""
         if "text" not in self.encoders:
             raise SeehearError(f"this space has no text (it has {', '.join(self.encoders)})")
         return self._latents("text", [Sample(text=t) for t in texts])
 
     def prepare(self, preparation: Callable[[Sample], Any], sample: Sample) -> Any:
-        """Decode a sample for an encoder. Where files are not to be trusted, a subclass does it in another process."""
+        """Decodes a sample for an encoder. For untrusted files a subclass does so in another process."""
         return preparation(sample)
 
     def _latents(self, m: Modality, samples: Sequence[Sample], *, query: bool = False) -> np.ndarray:
