@@ -134,7 +134,7 @@ def remove_transcripts(library: Library, sources: Iterable[str]) -> None:
 
 
 def write_subtitles(library: Library, folder: Path) -> int:
-    """Writes an .srt file for each transcript of speech with lines, as the user corrected them, in the folder tree of the
+    """Writes an .srt file for each transcript of speech with lines, as the user corrected them, in the folders of the
     media; returns their number. A translation is named like English subtitles: talk.en.srt beside talk.srt."""
     pysubs2 = require("pysubs2")
     read = corrected(read_transcripts(library), library.sources(), read_edits(library))

@@ -86,8 +86,8 @@ class Verdict:
     kept: str = TRAINING
     """Name of the model in the run's folder."""
     better: tuple[RankChange, ...] = ()
-    """Clips that rank higher after training, the most changed first; of directions not possible before, a sample from the
-    best to the worst."""
+    """Clips that rank higher after training, the most changed first; of directions not possible before, a sample from
+    best to worst."""
     worse: tuple[RankChange, ...] = ()
     """Clips that rank lower after training, the most changed first."""
 
