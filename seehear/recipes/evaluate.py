@@ -68,12 +68,7 @@ def evaluate_run(
             f"no clip of the split {options.split!r} in {library.uri} has two modalities of this run: choose another "
             f"with --split (clips with latents: {counts}), or another --library"
         )
-    report = Report(
-        split=options.split,
-        results=tuple(results),
-        warnings=tuple(_warnings(bench)),
-        about=about,
-    )
+    report = Report(split=options.split, results=tuple(results), warnings=tuple(_warnings(bench)), about=about)
     report.save(folder)
     return report
 

@@ -223,11 +223,7 @@ def example_section(
         if found[task]
     ]
     return render(
-        "examples.html",
-        shown=options.examples,
-        failed=media.failed,
-        excerpts=len(excerpts),
-        directions=directions,
+        "examples.html", shown=options.examples, failed=media.failed, excerpts=len(excerpts), directions=directions
     )
 
 

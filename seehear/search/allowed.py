@@ -8,7 +8,7 @@ from functools import cached_property
 from seehear.data.library import Library, one_of
 from seehear.errors import SeehearError
 from seehear.search.filters import Filters
-from seehear.search.index import clips_that_say
+from seehear.search.fulltext import clips_that_say
 
 ASKED = 4096
 """Clips that are asked for by their ids; beyond that, reading the whole table is no dearer."""

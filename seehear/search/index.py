@@ -9,8 +9,7 @@ most.
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -18,15 +17,15 @@ from typing import Any, Protocol
 import numpy as np
 
 from seehear.data.current import NO_FRAMES, current_content, is_frame, latent_table, why_stale
-from seehear.data.library import Library, Vectors, in_batches, one_of, quote, table_name
+from seehear.data.library import Library, Vectors, in_batches, quote, table_name
 from seehear.data.locking import writing
 from seehear.data.vectors import side_by_side
 from seehear.errors import SeehearError, require
 from seehear.progress import counted, progress, say
 from seehear.search.exact import ExactSearch
+from seehear.search.fulltext import update_fulltext
 from seehear.types import Modality
 
-FULLTEXT = "fulltext"
 APPROXIMATE_FROM = 1_000_000  # rows from which Lance's IVF index is built and used
 _IDS_FROM = 50_000  # clips from which looking through all ids takes longer than reading an index
 _BATCH = 4096
@@ -294,59 +293,3 @@ def nearest_approximate(
         search = search.where(where, prefilter=True)
     rows = search.select(["id", "item", "modality", "_distance"]).limit(k).to_arrow().to_pylist()
     return [(r["id"], r["item"], r["modality"], 1.0 - r["_distance"]) for r in rows]
-
-
-# -- full text ---------------------------------------------------------------------------------------------------------
-
-
-def update_fulltext(library: Library, ids: Collection[str] | None = None) -> int:
-    """`fulltext` has a row (id, item, text) for every text of every clip, and Lance's BM25 index over them; returns how
-    many texts there are. With `ids`, the rows of these clips alone are brought up to date."""
-    pa = require("pyarrow")
-    schema = pa.schema([("id", pa.string()), ("item", pa.int32()), ("text", pa.string())])
-    table = library.ensure(FULLTEXT, schema)
-    only = "" if ids is None else one_of("id", ids)
-    query = table.search().where(only) if only else table.search()
-    rows = query.limit(None).to_arrow().to_pydict()
-    have = dict(zip(zip(rows["id"], rows["item"], strict=True), rows["text"], strict=True))
-    some_have = "array_length(texts) > 0"
-    clips = library.clips(f"{only} AND {some_have}" if only else some_have)
-    want = {(c.id, n): t.text for c in clips for n, t in enumerate(c.texts)}
-    stale = sorted({key[0] for key, text in have.items() if want.get(key) != text})
-    for some in in_batches(stale, 1000):
-        table.delete(one_of("id", some))
-    gone = set(stale)
-    new = [(c, n, text) for (c, n), text in want.items() if c in gone or (c, n) not in have]
-    for batch in in_batches(new, 50_000):
-        table.add(pa.Table.from_pylist([{"id": c, "item": n, "text": text} for c, n, text in batch], schema=schema))
-    # A search looks through the few rows that came after the index was made: it is not made again for these.
-    if not (only and table.list_indices()) and want and (new or stale or not table.list_indices()):
-        fts = require("lancedb.index").FTS
-        table.create_index("text", config=fts(base_tokenizer="icu", remove_stop_words=False), replace=True)
-    return len(want)
-
-
-def search_fulltext(library: Library, words: str, k: int) -> list[tuple[str, int, float]]:
-    """(id, item, BM25 score), best first. Words only: the query language of the index is not for users to trip over."""
-    table, words = _fulltext(library), " ".join(re.findall(r"\w+", words))
-    if table is None or not words:
-        return []
-    found = table.search(words, query_type="fts").limit(k).to_arrow().to_pylist()
-    return [(row["id"], row["item"], row["_score"]) for row in found]
-
-
-def clips_that_say(library: Library, words: str) -> set[str]:
-    """Ids of the clips that have a text with all these words."""
-    table, words, query = _fulltext(library), " ".join(re.findall(r"\w+", words)), require("lancedb.query")
-    if table is None or not words:
-        return set()
-    match = query.MatchQuery(words, "text", operator=query.FullTextOperator.AND)
-    found = table.search(match, query_type="fts").limit(max(table.count_rows(), 1)).select(["id"])
-    return set(found.to_arrow()["id"].to_pylist())
-
-
-def _fulltext(library: Library) -> Any:
-    """The table of texts; None where there is none that is indexed."""
-    if FULLTEXT not in library.tables() or not library.table(FULLTEXT).list_indices():
-        return None
-    return library.table(FULLTEXT)

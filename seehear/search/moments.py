@@ -30,7 +30,7 @@ from seehear.search.background import KINDS, OpenIndex, kind_of_text
 from seehear.search.calibrate import WORDS, confidence
 from seehear.search.exact import top
 from seehear.search.filters import Filters
-from seehear.search.index import search_fulltext
+from seehear.search.fulltext import search_fulltext
 from seehear.search.joining import joined, share_held, telling_words
 from seehear.search.query import PART_MODALITY, Part, SearchSpace, weight_of, words_of
 from seehear.search.unwanted import unwanted

@@ -19,8 +19,9 @@ from seehear.errors import SeehearError, unknown
 from seehear.nn.unit import unit
 from seehear.search.allowed import Allowed, allowed_clips
 from seehear.search.filters import Filters
+from seehear.search.fulltext import search_fulltext
 from seehear.search.gallery import ApproximateGallery, ExactGallery, Found, Gallery, nearest_clips
-from seehear.search.index import Indexer, indexes, search_fulltext
+from seehear.search.index import Indexer, indexes
 from seehear.types import MODALITIES, Modality
 
 Part = str | Mapping[str, Any]

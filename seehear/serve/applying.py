@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from seehear.data.library import Library
 from seehear.data.locking import BeingWritten, writing
 from seehear.data.own import settle_edits
-from seehear.search.index import FULLTEXT, update_fulltext
+from seehear.search.fulltext import FULLTEXT, update_fulltext
 
 _AGAIN = 1.0
 """Seconds between two attempts."""
