@@ -78,11 +78,11 @@ class Query:
     fulltext: bool = True
     """Also by the words themselves of what is spoken or written, joined with the rest."""
     save: Path | None = None
-    """Folder that the moments are saved in, each as a file: films as MP4, without encoding them again where that is
-    possible, sounds and pictures as what they are."""
+    """Folder to save the moments in, each as a file: films as MP4, without encoding them again where that is possible,
+    sounds and pictures in their own format."""
     edl: Path | None = None
-    """New file that lists the moments; its suffix says for what: an editor (.edl, .otio), a player (.m3u), a table
-    (.csv)."""
+    """New file that lists the moments; its suffix chooses the format, for an editor (.edl, .otio), a player (.m3u) or a
+    table (.csv)."""
     filters: Annotated[Filters, Flat] = field(default_factory=Filters)
 
     def __post_init__(self) -> None:
@@ -93,7 +93,7 @@ class Query:
             check_outputs(self.save, self.edl)
 
     def take_out(self, uri: str, answer: Answer) -> None:
-        """The moments as files or in a list, where that is asked for."""
+        """Saves the moments as files or in a list, if an option asks for it."""
         if self.save is None and self.edl is None:
             return
         from seehear.recipes.export import listed, save_clips, write_list

@@ -144,7 +144,7 @@ def _schema() -> Any:
     return pa.schema([("key", pa.string()), *((f.name, kinds.get(str(f.type), pa.string())) for f in fields(Edit))])
 
 
-# -- what follows from them --------------------------------------------------------------------------------------------
+# -- applied to clips and lines ----------------------------------------------------------------------------------------
 
 
 def edits_by_file(edits: Iterable[Edit], sources: Mapping[str, Source]) -> dict[str, list[Edit]]:

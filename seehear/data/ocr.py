@@ -171,7 +171,7 @@ class _Sight:
 
     @property
     def green(self) -> np.ndarray:
-        """Stands for brightness."""
+        """Green channel, in place of brightness."""
         return self.frame[:, :, 1]
 
 
@@ -184,7 +184,7 @@ class _Following:
         self.shown: list[_Track] = []
         """Tracks in the last frame that was looked at."""
         self._waiting: tuple[float, _Sight] | None = None
-        """Frame that is looked at only where the next one has other text."""
+        """Frame that is read only if the text of the next one differs."""
         self._last: _Sight | None = None
         """The last frame that was read, or that had no text."""
         self._read_at = -np.inf

@@ -41,7 +41,7 @@ def announced(uri: str | Path, server: Server) -> Iterator[None]:
 
 
 def server_of(uri: str | Path) -> Server | None:
-    """The running server of a library, of whatever version."""
+    """The running server of a library, of any version of seehear."""
     path = Path(uri) / _FILE
     if "://" in str(uri) or not path.is_file():
         return None

@@ -16,9 +16,9 @@ UNTRAINED = ("frozen", "asif", "frozen encoder")
 WITH_WORDS = {"text->video": "by what is seen", "text->audio": "by what is heard"}
 WITH_MEDIA = {"audio->video": "sounds find the right pictures", "video->audio": "pictures find the right sounds"}
 """Retrieval tasks that the verdict names, in its words. Those with words come first: they are what people search by."""
-_WIDE = 0.1  # half an interval, from which it is said
+_WIDE = 0.1  # half the width of an interval from which the verdict mentions it
 _STANDINGS = ("loses to", "is no better than", "is ahead of", "beats")
-"""Adjectives from the worst to the best; a 95 % interval does not separate the two in the middle."""
+"""Outcomes of a comparison from the worst to the best; a 95 % interval does not decide the two in the middle."""
 
 
 def verdict(results: Sequence[TaskResult], about: Mapping[str, Any]) -> list[str]:
@@ -49,8 +49,8 @@ def own_name(model: str, names: Sequence[str]) -> bool:
 def rivals(
     results: Sequence[TaskResult], task: str, own: Sequence[str], metric: str
 ) -> tuple[TaskResult | None, TaskResult | None]:
-    """The closed form and the untrained space that are best at a task on this very split: baselines with the advantage
-    of that choice. `own`: names of the run's spaces."""
+    """The best closed form and the best untrained space at a task, chosen on the evaluated split: that choice favours
+    them. `own`: names of the run's spaces."""
     others = [r for r in results if r.task == task and metric in r.metrics and not own_name(r.model, own)]
     others.sort(key=lambda r: -r.metrics[metric])
     frozen = [r for r in others if r.model in UNTRAINED or r.model.startswith("frozen ")]

@@ -32,7 +32,7 @@ from seehear.recipes.estimate import Estimate, estimates
 from seehear.recipes.run import recipe, recipes
 
 _START = 60.0  # seconds for the first process to import what all need
-_LATE = 5.0  # seconds beyond its time after which a process is ended: what it has said by then counts
+_LATE = 5.0  # seconds beyond its time after which a process is killed: its output until then counts
 _SHARES = 4.0  # of the time that is left, for one recipe: most need less than one, or are refused at once
 _MORE = "more --seconds, or fewer --recipes, measure it"
 _LATER = f"not measured, the time was over: {_MORE}"
@@ -53,7 +53,7 @@ class PlanOptions:
     steps_measured: int = 20
     """Steps of the real loop, on the library's own clips; fewer where the time is too short for them."""
     seconds: float = 50.0
-    """For all recipes together; what is measured by then counts, and the rest is scaled, or not measured."""
+    """Time for all recipes together; what is not measured by then is scaled from what is, or left out."""
     cache: Path | None = None
     """A folder for decoded clips, as --data.cache of 'seehear train': only a first pass decodes then."""
 

@@ -192,6 +192,11 @@ def versions(library: Library) -> list[int]:
     return [int(library.table(name).version) for name in ("clips", "sources")]
 
 
+def input_tables(library: Library) -> list[str]:
+    """Names of the tables that indexes are made from, and that training learns from."""
+    return sorted(name for name in library.tables() if name in ("clips", "sources") or name.startswith("latents_"))
+
+
 # -- vectors -----------------------------------------------------------------------------------------------------------
 
 Key = tuple[str, int, str]

@@ -16,6 +16,7 @@ from seehear.errors import SeehearError
 from seehear.progress import Interrupted
 from seehear.recipes.indexes import asked_together
 from seehear.search.behind import index_command
+from seehear.search.index import input_tables
 from seehear.serve.commands import Commands
 from seehear.serve.runs import Runs
 
@@ -79,5 +80,4 @@ class CatchUp:
 
 def _state(library: Library) -> list[int]:
     """Versions of the tables that indexes are made from."""
-    names = [name for name in library.tables() if name in ("clips", "sources") or name.startswith("latents_")]
-    return [int(library.table(name).version) for name in sorted(names)]
+    return [int(library.table(name).version) for name in input_tables(library)]

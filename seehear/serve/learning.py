@@ -25,7 +25,7 @@ from seehear.data.locking import is_learning
 from seehear.errors import SeehearError
 from seehear.progress import Interrupted, clock
 from seehear.recipes.choose import FEWEST_TRAINING, Choice, choose
-from seehear.search.index import indexes
+from seehear.search.index import indexes, input_tables
 from seehear.serve.cache import DiskCache, write
 from seehear.serve.commands import Commands
 from seehear.serve.costs import CostView, cost_view
@@ -177,7 +177,7 @@ class LibraryLearning:
     def cost(self, library: Library, name: str) -> CostView | str | None:
         """Estimated cost, or a string that says why it cannot be estimated; None while the estimate is being made in
         the background. It is made again when the library has grown by much."""
-        sizes = [library.table(table).count_rows() for table in _tables(library)]
+        sizes = [library.table(table).count_rows() for table in input_tables(library)]
         key = f"{name} {[round(math.log(1 + rows, _MUCH)) for rows in sizes]}"
         with self._lock:
             if key not in self._costs and None not in self._costs.values():
@@ -294,12 +294,7 @@ class LibraryLearning:
 
 def _key(library: Library) -> str:
     """Versions of the tables that are learned from."""
-    return json.dumps({name: int(library.table(name).version) for name in _tables(library)})
-
-
-def _tables(library: Library) -> list[str]:
-    """Names of the tables that are learned from."""
-    return sorted(name for name in library.tables() if name in ("clips", "sources") or name.startswith("latents_"))
+    return json.dumps({name: int(library.table(name).version) for name in input_tables(library)})
 
 
 def _progress(folder: Path) -> tuple[int, int | None, float | None]:

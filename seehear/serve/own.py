@@ -109,6 +109,10 @@ def routes(app: FastAPI) -> None:
                 return _answer(state, clip.id, [])
             return _answer(state, clip.id, [record(library, line_edit(library, clip, line, said)).key])
 
+    _saved_searches(app)
+
+
+def _saved_searches(app: FastAPI) -> None:
     @app.get("/api/saved", tags=["own"])
     def saved(state: ServerState) -> Saved:
         """The saved searches."""
@@ -134,7 +138,7 @@ def routes(app: FastAPI) -> None:
 
 
 def _answer(state: State, clip: str, edits: list[str]) -> Edited:
-    """What is said after edits of a clip, or of one that is not known."""
+    """Applies edits and answers with the edited clip; `clip` is '' where it is not known."""
     done = state.own.apply({clip} - {""})
     library = Library.open(state.runs.uri)
     view = views.clip_view(_clip(library, clip), state.runs.folders) if clip else None
