@@ -116,7 +116,7 @@ class Select:
 
     library: Positional[str]
     clips: int
-    """How many."""
+    """Number of clips to choose."""
     options: Annotated[SelectOptions, Flat] = field(default_factory=SelectOptions)
     out: Path | None = None
     """File for the ids, one a line."""

@@ -29,7 +29,7 @@ from seehear.media.files import read_window
 from seehear.media.frames import VideoSpec
 
 _VERSION = "3"
-"""Of all that turns frames into lines: another one is another fingerprint, and all recordings are read again."""
+"""Version of the reader: another one is another fingerprint, and all recordings are read again."""
 _RATE, _CHUNK = 1.0, 10.0
 """Frames a second to read, and seconds to decode at a time."""
 _PART = 30.0

@@ -42,7 +42,7 @@ _BATCH_FILES, _BATCH_CLIPS, _BATCH_SECONDS = 256, 4096, 20.0
 
 @dataclass(frozen=True, kw_only=True)
 class Share:
-    """What one of many calls does to a folder that is to be searched long before all of it is read."""
+    """Limits of one of many calls on a folder that is searchable long before all of it is read."""
 
     coarse: bool
     """Long files get a few short clips, and their scenes and pauses are left for a call without this."""

@@ -1,4 +1,4 @@
-"""Where a library is served: told by the server to commands that ask it instead of loading models themselves."""
+"""Address of the server of a library, for commands that ask it instead of loading models themselves."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FILE, _LOCK = ".server", ".server.lock"
 @dataclass(frozen=True, kw_only=True)
 class Server:
     address: str
-    """With a slash at its end."""
+    """Address with a slash at its end."""
     token: bool = False
     """Whether it asks for one."""
     follows: bool = False

@@ -1,4 +1,4 @@
-"""What machines read out of recordings: one transcript a media file and task, and the clips' texts that follow from it.
+"""Texts that machines read from recordings: a transcript for each media file and task, and clips' texts made from it.
 
 The table is the truth and the texts of clips a function of it. So clips that are cut anew from an unchanged file get
 their texts without the file being read again, and what a killed run left half done is put right by the next.
@@ -46,9 +46,9 @@ class Line:
     start: float | None = None
     end: float | None = None
     words: tuple[Word, ...] = ()
-    """Of speech; empty for translations and text on screen."""
+    """Language of speech; '' for translations and text on screen."""
     confidence: float = 1.0
-    """How sure the model is of it, in [0, 1]."""
+    """Confidence of the model, in [0, 1]."""
     own: bool = False
     """Corrected by the user; never in the table."""
 
@@ -232,7 +232,7 @@ def note_reader(library: Library, by: str, name: str) -> None:
 
 
 def machine_made(library: Library, texts: Sequence[Text]) -> str:
-    """Those that no user wrote, in words: '46 of 50 texts transcribed by Whisper tiny.en'; '' for none."""
+    """Summary of the texts that no user wrote: '46 of 50 texts transcribed by Whisper tiny.en'; '' for none."""
     readers = {k.removeprefix(_READER): v for k, v in library.about().items() if k.startswith(_READER)}
     verbs: dict[TextKind | None, str] = {"speech": "transcribed", "screen": "read on screen"}
     made = Counter(

@@ -107,10 +107,10 @@ class WhisperWeights:
     """A model at hand, ready to be loaded in any process of this machine."""
 
     name: str
-    """For the user: 'base', or the folder."""
+    """Name for the user: 'base', or the folder."""
     folder: str = ""
     files: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    """Of a packaged model: name -> paths of its parts."""
+    """Parts of a packaged model: name -> paths."""
     fingerprint: str
     """SHA-256 over its files."""
 
@@ -222,7 +222,7 @@ def has_gpu() -> bool:
 @dataclass(frozen=True)
 class SpokenWord:
     text: str
-    """With the space before it, where the language has spaces."""
+    """The word with the space before it, where the language has spaces."""
     start: float
     end: float
     confidence: float = 1.0

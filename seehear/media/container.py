@@ -54,7 +54,7 @@ def opened(path: str | Path) -> Iterator[Media]:
 
 
 def reason(error: Exception) -> str:
-    """What libav or the system says, without the file name."""
+    """Message of libav or the system, without the file name."""
     said = str(getattr(error, "strerror", None) or error).strip()
     return said.splitlines()[0] if said else type(error).__name__
 

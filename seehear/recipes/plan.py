@@ -70,7 +70,7 @@ class Plan:
     stopped: bool = False
     """Whether it was interrupted before every recipe was tried."""
     choice: Choice = field(default_factory=lambda: Choice("", ""))
-    """What 'seehear train' takes where no recipe is named."""
+    """Recipe of 'seehear train' where none is named."""
 
     def __str__(self) -> str:
         parts = [_table(self.recipes)] if any(e.how for e in self.recipes) else []
@@ -117,7 +117,7 @@ def plan(library: Library, options: PlanOptions) -> Plan:
 
 
 def machine() -> str:
-    """What is computed on, in words."""
+    """Name of the device."""
     if torch.cuda.is_available():
         properties = torch.cuda.get_device_properties(0)
         return f"{properties.name}, {properties.total_memory / 1e9:.0f} GB"

@@ -1,4 +1,4 @@
-"""What the data are like: who has which modality, what was set aside and why, what is there twice."""
+"""Health of the data: modalities of the clips, files set aside and why, duplicates."""
 
 from __future__ import annotations
 

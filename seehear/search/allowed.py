@@ -21,7 +21,7 @@ class Allowed:
         self._library, self._where, self._says = library, where, says
 
     def of(self, clips: Collection[str]) -> set[str]:
-        """Those of these clips that may be found."""
+        """The clips among these that pass the filter."""
         left = set(clips) if self._says is None else self._says.intersection(clips)
         if self._where is None or not left:
             return left

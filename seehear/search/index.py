@@ -65,7 +65,7 @@ class IndexReport:
     rows: int
     texts: int
     recall: float | None = None
-    """Of the approximate index, recall@10 against exact search; None where search is exact."""
+    """Recall@10 of the approximate index against exact search; None where search is exact."""
 
     def __str__(self) -> str:
         parts = {"new": self.added, "kept": self.kept, "removed": self.removed}

@@ -20,9 +20,9 @@ from seehear.media.container import frame_rate, opened
 from seehear.media.stills import is_picture
 
 _STILL = 5.0
-"""Seconds that a picture is shown."""
+"""Seconds to show a picture."""
 _RATE = 25.0
-"""Frames a second where no film sets them."""
+"""Frames a second of a timeline without a film."""
 _EVENT = re.compile(r"^(\d{3,}  AX       )V", re.MULTILINE)
 
 
@@ -31,9 +31,9 @@ class Listed:
     """A moment of a list."""
 
     video: str = ""
-    """Path of what is seen; '' for a sound."""
+    """Path of the pictures; '' for a sound."""
     audio: str = ""
-    """Path of what is heard, the same or another; '' for what is silent."""
+    """Path of the sound, the same file or another; '' for none."""
     start: float = 0.0
     """Seconds."""
     end: float = 0.0
@@ -88,7 +88,7 @@ def check_list(suffix: str) -> None:
 
 
 def list_text(suffix: str, moments: Sequence[Listed], *, title: str, facts: Facts = edit_facts) -> str:
-    """The content of a list of that kind. `facts`: reads what editors need to know of a file."""
+    """Content of a list in the format of a suffix. `facts`: reads the facts that editors need of a file."""
     check_list(suffix)
     if not moments:
         raise SeehearError("nothing to list: no moment is in a film, sound or picture")
@@ -114,7 +114,7 @@ def _csv(moments: Sequence[Listed], title: str, facts: Facts) -> str:
     writer.writerow(["rank", "file", "start", "end", "kind", "text"])
     for rank, moment in enumerate(moments, start=1):
         times = f"{moment.start:.3f}", f"{moment.end:.3f}"
-        # A spreadsheet takes what begins so for a formula, and runs it.
+        # A spreadsheet would run text that begins like this as a formula.
         text = f"'{moment.text}" if moment.text.startswith(("=", "+", "-", "@", "\t", "\r")) else moment.text
         writer.writerow([rank, printable(moment.file), *times, moment.kind, text])
     return "\ufeff" + out.getvalue()  # without the mark, Excel reads umlauts as Latin-1
@@ -133,7 +133,7 @@ def _edl(moments: Sequence[Listed], title: str, facts: Facts) -> str:
 
 
 def _otio(moments: Sequence[Listed], title: str, facts: Facts) -> str:
-    """A track of pictures and one of sound."""
+    """OpenTimelineIO with a track of pictures and one of sound."""
     otio, build = require("opentimelineio"), _Timeline(moments, facts)
     tracks = []
     for kind in (otio.schema.TrackKind.Video, otio.schema.TrackKind.Audio):

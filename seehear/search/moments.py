@@ -67,7 +67,7 @@ class _Match:
     others: float = 0.0
     """Evidence of the best rows of other kinds, together."""
     index: OpenIndex | None = None
-    """Where the row is; None for a text found by its words."""
+    """Index of the row; None for a text found by its words."""
     row: int = -1
 
     def same_scene(self, other: _Match) -> bool:

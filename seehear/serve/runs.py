@@ -137,7 +137,7 @@ class Runs:
         return self._folders
 
     def about(self) -> dict[str, dict[str, Any]]:
-        """What the library says of its indexes, newest first. Read anew now and then: others write while this runs."""
+        """Facts about the indexes, newest first. Read anew now and then: other processes write while this runs."""
         with self._lock:
             if time.monotonic() - self._looked > _FRESH:
                 self._library = Library.open(self.uri)

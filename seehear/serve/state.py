@@ -151,7 +151,7 @@ class State:
         )
 
     def _behind_of(self, name: str, about: Mapping[str, Any], library: Library) -> str:
-        """What an index lacks, counted again only after the index or the library was written."""
+        """The line of `behind`, counted again only after the index or the library was written."""
         key = about.get("changed"), about.get("made"), versions(library), library.table("rejects").version
         if self._behind.get(name, (None, ""))[0] != key:
             self._behind[name] = key, behind(library, name)

@@ -111,7 +111,7 @@ class SharedSpace(SpaceModel):
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        """Those of 'text', 'image', 'video', 'audio' that can be encoded. Pictures and films have the same encoders."""
+        """Kinds of input that can be encoded: 'text', 'image', 'video', 'audio'. Pictures and films share encoders."""
         return tuple(kind for m in self.encoders for kind in (("video", "image") if m == "video" else (m,)))
 
     def supports(self, modality: str | tuple[str, ...]) -> bool:
