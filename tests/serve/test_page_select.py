@@ -8,16 +8,10 @@ import pytest
 
 from seehear.media.files import probe
 from tests.serve import world
-from tests.serve.test_page import PHONE, accessible, answer_of, film_of, go, opened, running, searched, shoot
+from tests.serve.pages import PHONE, accessible, answer_of, film_of, go, opened, searched, shoot
 
 DESKTOP = {"width": 1440, "height": 900}
 TRAIN = "/?q=the+last+train+leaves+the+station"
-
-
-@pytest.fixture(scope="module")
-def address(built, browser, tmp_path_factory):
-    with running(built / "lib", tmp_path_factory.mktemp("select-cache")) as address:
-        yield address
 
 
 def select(page, *numbers):
