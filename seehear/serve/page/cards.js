@@ -1,11 +1,11 @@
 // A result as a card, and what can be done with it.
 
-import { clock, h, marked, toast } from "./dom.js";
+import { clock, h, KINDS, marked, toast } from "./dom.js";
 import * as own from "./own.js";
 import { Stage } from "./player.js";
 import { saver, selectable, toggle } from "./select.js";
 
-export const KINDS = { seen: "Seen", heard: "Heard", spoken: "Spoken", screen: "On screen", text: "Caption" };
+export { KINDS };
 const stages = new WeakMap();
 
 // The stage of a card; with `stage` it is set first.

@@ -1,5 +1,7 @@
 // Small helpers: elements, numbers as people write them.
 
+export const KINDS = { seen: "Seen", heard: "Heard", spoken: "Spoken", screen: "On screen", text: "Caption" };
+
 export const $ = (id) => document.getElementById(id);
 
 export function h(tag, attributes = {}, ...children) {
@@ -62,3 +64,6 @@ export function toast(text, act = null) {
   clearTimeout(toastTimer);
   toastTimer = setTimeout(hide, act ? 10000 : 2500);
 }
+
+// A problem in a line.
+export const told = (problem) => `${problem.message}${problem.todo ? `: ${problem.todo}` : ""}.`;
