@@ -18,6 +18,18 @@ def no_catching_up():
     catching.LOOK = 1e6
 
 
+@pytest.fixture(scope="session", autouse=True)
+def few_names():
+    """A tenth of the names that the map looks for: encoding all of them takes each server seconds."""
+    from seehear.serve import naming, state
+
+    names = naming.things()[::10]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(state, "things", lambda: names)
+        patch.setattr(state, "SOUNDS", naming.SOUNDS[::5])
+        yield
+
+
 @pytest.fixture(scope="session")
 def built(tmp_path_factory):
     folder = tmp_path_factory.mktemp("serve")
@@ -47,6 +59,7 @@ def browser():
         pytest.skip("no Chromium here: install one (apt-get install chromium), or name it in CHROMIUM")
     quiet = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
     quiet += ["--disable-component-update", "--disable-sync", "--no-sandbox", "--headless"]
+    quiet += ["--renderer-process-limit=1"]  # pages of one context share a process
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=path, args=quiet)
         yield browser

@@ -38,12 +38,26 @@ def running(library, cache):
         thread.join()
 
 
+def shared_context(browser, address):
+    """The context for pages of this server, which stay in one process: a new one for each costs a CPU second a page."""
+    for context in browser.contexts:
+        if context.pages[0].url.startswith(f"{address}/"):
+            return context
+        context.close()
+    context = browser.new_context(base_url=address)
+    context.new_page().goto("/icon.svg")  # the process ends with its last page
+    return context
+
+
 @contextmanager
-def opened(browser, address, *, viewport=DESKTOP, refusals=False, **options):
-    """A page; nothing may go wrong in it unseen. `refusals`: answers that are no success are part of the test."""
-    context = browser.new_context(viewport=viewport, base_url=address, **options)
-    context.set_default_timeout(20_000)
+def opened(browser, address, *, viewport=DESKTOP, color_scheme="light", refusals=False, **options):
+    """A page; nothing may go wrong in it unseen. `refusals`: answers that are no success are part of the test.
+    `options` are those of a browser's context, of which the page gets one of its own."""
+    context = browser.new_context(base_url=address, **options) if options else shared_context(browser, address)
     page = context.new_page()
+    page.set_default_timeout(20_000)
+    page.set_viewport_size(viewport)
+    page.emulate_media(color_scheme=color_scheme)
     wrong, foreign = [], []
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("console", lambda said: wrong.append(said.text) if said.type in ("error", "warning") else None)
@@ -53,7 +67,7 @@ def opened(browser, address, *, viewport=DESKTOP, refusals=False, **options):
     try:
         yield page
     finally:
-        context.close()
+        (context if options else page).close()
     if refusals:
         wrong = [text for text in wrong if "Failed to load resource" not in text]
     assert not wrong
@@ -101,9 +115,11 @@ def drop(page, *paths):
     )
 
 
-def accessible(page):
+def accessible(page, part=None):
+    """axe-core finds nothing in the page, or in the part of it that is new to the tests: to look at a page of hits
+    takes a second."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
-    found = axe.run(page).response["violations"]
+    found = axe.run(page, context=part).response["violations"]
     assert not found, [(v["id"], [n["html"][:120] for n in v["nodes"]][:3]) for v in found]
 
 

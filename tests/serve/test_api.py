@@ -82,7 +82,9 @@ def test_films_have_their_moments_and_their_length(client):
     assert (refused.status_code, refused.json()["code"]) == (422, "by")
 
 
-def test_words_are_answered_with_confidence_where_an_index_is_calibrated(client, built, library, monkeypatch):
+def test_words_are_answered_with_confidence_where_an_index_is_calibrated(
+    client, built, library, monkeypatch, few_phrases
+):
     assert {hit["words"] for hit in search(client, {"text": "a dog barks"}, k=5, run="early")["hits"]} == {None}
     space = SharedSpace.from_pretrained(built / "runs" / "early", device="cpu")
     calibrate_index(library, space, "early")

@@ -27,7 +27,6 @@ def test_words_find_clips_that_say_why(browser, address):
     with opened(browser, address) as page:
         go(page)
         shoot(page, "start")
-        accessible(page)
         page.fill("#q", "a dog barks")
         page.keyboard.press("Enter")
         first = searched(page).first
@@ -108,7 +107,7 @@ def test_a_dropped_file_finds_itself_alone_and_with_words(browser, address, buil
         searched(page)
         assert page.locator("#parts li input[type=range]").count() == 2
         shoot(page, "words-and-sound")
-        accessible(page)
+        accessible(page, "#parts")
         page.locator("#parts li:not([data-text]) input").fill("-1")
         page.locator("#parts li:not([data-text]) input").dispatch_event("change")
         until(page, "document.querySelectorAll('#results[aria-busy]').length === 0")
@@ -221,7 +220,7 @@ def test_filters_leave_what_they_say(browser, address):
         until(page, f"document.querySelectorAll('#results .card').length === {world.SOUNDS}")
         assert set(page.locator("#results .where .tag:not(.split)").all_inner_texts()) == {"owl"}
         shoot(page, "filters")
-        accessible(page)
+        accessible(page, "#filters")
         page.fill("#says", "nobody ever says this")
         page.keyboard.press("Tab")
         page.click(".nothing button")
@@ -301,7 +300,7 @@ def test_keys_alone(browser, address):
             page.keyboard.press("Escape")
         page.keyboard.press("?")
         assert page.locator("#help").is_visible()
-        accessible(page)
+        accessible(page, "#help")
 
 
 def test_two_runs_beside_each_other(browser, address):
@@ -325,7 +324,7 @@ def test_two_runs_beside_each_other(browser, address):
         assert all(note.startswith(f"{choices[-1]}: ") for note in notes)
         assert "in both" in page.inner_text("#said")
         shoot(page, "two-runs")
-        accessible(page)
+        accessible(page, "header, #said, .column h2, .column .other")
         left, right = (page.locator(f".column[data-run={n}]").bounding_box() for n in ("late", "early"))
         assert left["x"] + left["width"] < right["x"] + 4
         assert abs(left["y"] - right["y"]) < 4
@@ -462,7 +461,7 @@ def test_an_index_that_is_behind_says_so(browser, address):
         said = "208 of 301 clips are not indexed yet. To index them: seehear encode lib; seehear index lib"
         assert page.inner_text("#behind").strip() == said, "once, however many indexes lack them"
         shoot(page, "behind")
-        accessible(page)
+        accessible(page, "#behind")
 
 
 def test_a_server_that_has_gone_is_said(browser, address):

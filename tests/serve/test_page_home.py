@@ -253,7 +253,7 @@ def test_suggestions_follow_what_is_typed(browser, address):
         expect(box).to_have_attribute("aria-expanded", "true")
         assert page.locator("#suggestions li").first.inner_text().split("\n") == ["dog <b>", "Seen 4", "Spoken 1"]
         shoot(page, "suggestions")
-        accessible(page)
+        accessible(page, "#ask")
         page.keyboard.press("Escape")
         expect(page.locator(".suggest")).to_be_hidden()
         assert page.evaluate("document.activeElement.id") == "q", "a first Escape closes the list alone"

@@ -53,7 +53,7 @@ def test_selected_moments_are_saved_listed_and_linked(browser, address, tmp_path
 
         page.click("text=Export as…")
         shoot(page, "selected-export")
-        accessible(page)
+        accessible(page, "#picked")
         path = saved(page, page.locator("#picked-lists button", has_text="M3U").click, tmp_path)
         assert path.name == "the last train leaves the station.m3u"
         assert path.read_text().count("#EXTINF") == 3
@@ -80,7 +80,7 @@ def test_a_selection_lasts_from_one_search_to_the_next(browser, address):
         select(page, 0)
         assert page.inner_text("#picked-count") == "2 selected"
         shoot(page, "selected-dark")
-        accessible(page)
+        accessible(page, "#picked, .pick")
         page.go_back()
         page.wait_for_url("**train**")
         assert searched(page).first.locator(".pick input").is_checked()
@@ -116,7 +116,7 @@ def test_a_finger_that_rests_selects(browser, address, scheme):
         shoot(page, f"selected-phone-{scheme}")
         page.click("text=Export as…")
         shoot(page, f"selected-export-phone-{scheme}")
-        accessible(page)
+        accessible(page, "#picked, .pick")
 
 
 def test_what_the_server_refuses_is_said_in_the_bar(browser, address):
