@@ -22,6 +22,11 @@ def select(page, *numbers):
         cards.nth(number).locator(".pick input").check()
 
 
+def answering(page, *films):
+    """Few hits, which show what many do for less."""
+    page.route("**/api/search", lambda route: route.fulfill(json=answer_of(list(films))))
+
+
 def saved(page, press, to):
     with page.expect_download() as waiting:
         press()
@@ -88,6 +93,7 @@ def test_a_selection_lasts_from_one_search_to_the_next(browser, address):
 
 def test_the_keyboard_selects(browser, address):
     with opened(browser, address, viewport=DESKTOP) as page:
+        answering(page, film_of("one"), film_of("two"))
         go(page, TRAIN)
         searched(page)
         page.keyboard.press("j")
@@ -101,6 +107,9 @@ def test_the_keyboard_selects(browser, address):
 def test_a_finger_that_rests_selects(browser, address, scheme):
     touch = {"has_touch": True, "is_mobile": True, "device_scale_factor": 2, "color_scheme": scheme}
     with opened(browser, address, viewport=PHONE, **touch) as page:
+        later = film_of("two")
+        later["hits"][0]["start"] = 7.0
+        answering(page, film_of("one"), later)
         go(page, TRAIN)
         stage = searched(page).first.locator(".stage")
         finger = page.context.new_cdp_session(page)
@@ -122,6 +131,7 @@ def test_a_finger_that_rests_selects(browser, address, scheme):
 def test_what_the_server_refuses_is_said_in_the_bar(browser, address):
     refusal = {"code": "too_much", "message": "101 clips of <b>90</b> minutes in all", "todo": "select less"}
     with opened(browser, address, viewport=DESKTOP, refusals=True) as page:
+        answering(page, film_of("one"))
         go(page, TRAIN)
         page.route("**/api/export", lambda route: route.fulfill(status=422, json=refusal))
         select(page, 0)
@@ -139,7 +149,7 @@ def test_names_with_markup_are_text_and_what_is_gone_is_not_selected(browser, ad
     sent = []
     with opened(browser, address, viewport=DESKTOP, refusals=True) as page:
         go(page)
-        page.route("**/api/search", lambda route: route.fulfill(json=answer_of([odd, gone])))
+        answering(page, odd, gone)
         page.route("**/api/export", lambda route: (sent.append(route.request.post_data), route.abort()))
         page.fill("#q", 'a "quoted" <b>')
         page.keyboard.press("Enter")
@@ -162,7 +172,7 @@ def test_a_film_s_other_moments_are_selected_too(browser, address):
     (last,) = film["hits"]
     film["hits"] = [last, last | {"clip": f"{world.TRAIN}#0.000-5.000", "kind": "seen", "start": 1.0, "end": 4.0}]
     with opened(browser, address, viewport=DESKTOP) as page:
-        page.route("**/api/search", lambda route: route.fulfill(json=answer_of([film])))
+        answering(page, film)
         go(page, "/?q=platform")
         select(page, 0)
         page.locator(".moment").nth(1).click()
