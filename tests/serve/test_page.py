@@ -246,18 +246,7 @@ def test_a_result_plays_at_the_right_second(browser, address):
         assert card.locator(".tag").first.inner_text() == world.NIGHT, "text is text"
 
 
-def test_a_line_of_the_transcript_plays(browser, address):
-    with opened(browser, address) as page:
-        go(page, f"/?clip={world.TRAIN}%235.000-11.000")
-        card = page.locator("#moment .card")
-        card.locator("summary").click()
-        assert "and the platform is empty" in card.locator(".transcript").inner_text()
-        assert card.locator(".tag").first.inner_text() == world.NIGHT, "text is text"
-        card.locator(".at").nth(1).click()
-        until(page, "document.querySelector('video').currentTime > 9.05")
-
-
-def test_a_link_to_a_moment_opens_it(browser, address):
+def test_a_link_to_a_moment_opens_it_and_a_line_of_its_transcript_plays(browser, address):
     with opened(browser, address) as page:
         go(page, f"/?clip={world.TRAIN}%235.000-11.000&t=8")
         page.wait_for_selector("#moment video")
@@ -265,6 +254,14 @@ def test_a_link_to_a_moment_opens_it(browser, address):
         assert page.inner_text("#moment h2") == "From 0:08"
         shoot(page, "moment")
         accessible(page)
+        card = page.locator("#moment .card")
+        assert card.locator(".tag").first.inner_text() == world.NIGHT, "text is text"
+        card.locator("summary").click()
+        assert "and the platform is empty" in card.locator(".transcript").inner_text()
+        page.evaluate("document.querySelector('video').pause()")
+        page.evaluate("document.querySelector('video').currentTime = 5.5")
+        card.locator(".at").nth(1).click()
+        until(page, "document.querySelector('video').currentTime > 9.05")
 
 
 def test_what_the_browser_does_not_play_becomes_a_preview(browser, address):
