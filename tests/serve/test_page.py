@@ -1,123 +1,32 @@
-"""The page in a real browser. Pictures of what it showed are left in SEEHEAR_SHOTS, a folder, where that is set."""
+"""The page in a real browser."""
 
-import os
 import re
-import threading
-from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
 from seehear.data.library import Library
 from seehear.demo import ASSETS, MEDIA
 from tests.serve import world
+from tests.serve.pages import (
+    PHONE,
+    accessible,
+    answer_of,
+    drop,
+    film_of,
+    go,
+    opened,
+    running,
+    searched,
+    shoot,
+    until,
+)
 from tests.small_media import TITLES
-
-SHOTS = os.environ.get("SEEHEAR_SHOTS")
-DESKTOP, PHONE = {"width": 1280, "height": 860}, {"width": 390, "height": 844}
-
-
-@contextmanager
-def running(library, cache):
-    """The address of a server over a library."""
-    import time
-
-    import uvicorn
-
-    from seehear.serve.app import create_app
-    from seehear.serve.config import ServeConfig
-    from seehear.serve.server import listen
-
-    listening = listen("127.0.0.1", 0)
-    app = create_app(str(library), ServeConfig(cache=cache, upload_mb=3.0, device="cpu"))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="none"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-    thread.start()
-    while not server.started:
-        time.sleep(0.02)
-    yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-    server.should_exit = True
-    thread.join()
-
-
-@pytest.fixture(scope="module")
-def address(built, browser, tmp_path_factory):
-    with running(built / "lib", tmp_path_factory.mktemp("page-cache")) as address:
-        yield address
-
-
-@contextmanager
-def opened(browser, address, *, viewport=DESKTOP, refusals=False, **options):
-    """A page; nothing may go wrong in it unseen. `refusals`: answers that are no success are part of the test."""
-    context = browser.new_context(viewport=viewport, base_url=address, **options)
-    context.set_default_timeout(20_000)
-    page = context.new_page()
-    wrong, foreign = [], []
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("console", lambda said: wrong.append(said.text) if said.type in ("error", "warning") else None)
-    page.on(
-        "request", lambda asked: foreign.append(asked.url) if not asked.url.startswith((address, "blob:")) else None
-    )
-    yield page
-    context.close()
-    if refusals:
-        wrong = [text for text in wrong if "Failed to load resource" not in text]
-    assert not wrong
-    assert not foreign, "nothing is loaded from anywhere else"
-
-
-def go(page, path="/"):
-    page.goto(path)
-    page.wait_for_selector("html[data-ready]")
-
-
-def until(page, expression, seconds=20.0):
-    """Waits until JavaScript says so. (`wait_for_function` would evaluate text, which the page's policy forbids.)"""
-    for _ in range(int(seconds / 0.05)):
-        if page.evaluate(expression):
-            return
-        page.wait_for_timeout(50)
-    raise AssertionError(f"never true: {expression}")
-
-
-def searched(page):
-    """Cards of the results, once they are there."""
-    page.wait_for_selector("#results:not([aria-busy]) .card")
-    return page.locator("#results .card")
-
-
-def shoot(page, name):
-    if SHOTS:
-        Path(SHOTS).mkdir(parents=True, exist_ok=True)
-        page.wait_for_timeout(250)
-        page.screenshot(path=Path(SHOTS) / f"{name}.png")
-
-
-def drop(page, *paths):
-    """Files dragged onto the page from outside of it."""
-    files = [{"name": p.name, "bytes": list(p.read_bytes())} for p in paths]
-    page.evaluate(
-        """files => {
-            const data = new DataTransfer();
-            for (const file of files) data.items.add(new File([new Uint8Array(file.bytes)], file.name));
-            for (const kind of ["dragenter", "dragover", "drop"])
-                document.body.dispatchEvent(new DragEvent(kind, {dataTransfer: data, bubbles: true, cancelable: true}));
-        }""",
-        files,
-    )
-
-
-def accessible(page):
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
-    found = axe.run(page).response["violations"]
-    assert not found, [(v["id"], [n["html"][:120] for n in v["nodes"]][:3]) for v in found]
 
 
 def test_words_find_clips_that_say_why(browser, address):
     with opened(browser, address) as page:
         go(page)
         shoot(page, "start")
-        accessible(page)
         page.fill("#q", "a dog barks")
         page.keyboard.press("Enter")
         first = searched(page).first
@@ -198,7 +107,7 @@ def test_a_dropped_file_finds_itself_alone_and_with_words(browser, address, buil
         searched(page)
         assert page.locator("#parts li input[type=range]").count() == 2
         shoot(page, "words-and-sound")
-        accessible(page)
+        accessible(page, "#parts")
         page.locator("#parts li:not([data-text]) input").fill("-1")
         page.locator("#parts li:not([data-text]) input").dispatch_event("change")
         until(page, "document.querySelectorAll('#results[aria-busy]').length === 0")
@@ -238,29 +147,6 @@ def test_what_is_not_there_is_said_first(browser, address):
         assert card.locator(".time").inner_text() == "0:06–0:09"
         shoot(page, "nothing-close")
         accessible(page)
-
-
-def film_of(text, **more):
-    """A film as the server would give it."""
-    clip = {"id": f"{world.TRAIN}#5.000-11.000", "source": world.TRAIN, "kind": "video", "start": 5.0, "end": 11.0}
-    clip |= {"has_sound": True, "separate_sound": False, "played": True, "missing": False, "texts": []}
-    clip |= {"labels": [world.NIGHT], "group": "", "split": "train"}
-    hit = {"clip": clip["id"], "kind": "screen", "start": 6.0, "end": 9.0, "still": 6.5, "text": text}
-    hits = [hit | {"confidence": 0.1, "words": "nothing close"}]
-    return {"source": world.TRAIN, "seconds": 12.0, "clip": clip, "hits": hits, "also": []} | more
-
-
-def answer_of(films, words="strong"):
-    return {
-        "run": "",
-        "query": "q",
-        "words": words,
-        "hits": [],
-        "films": films,
-        "indexed": 1,
-        "clips": 1,
-        "milliseconds": 1.0,
-    }
 
 
 def test_a_film_is_one_card_with_a_timeline_that_plays(browser, address):
@@ -334,7 +220,7 @@ def test_filters_leave_what_they_say(browser, address):
         until(page, f"document.querySelectorAll('#results .card').length === {world.SOUNDS}")
         assert set(page.locator("#results .where .tag:not(.split)").all_inner_texts()) == {"owl"}
         shoot(page, "filters")
-        accessible(page)
+        accessible(page, "#filters")
         page.fill("#says", "nobody ever says this")
         page.keyboard.press("Tab")
         page.click(".nothing button")
@@ -360,18 +246,7 @@ def test_a_result_plays_at_the_right_second(browser, address):
         assert card.locator(".tag").first.inner_text() == world.NIGHT, "text is text"
 
 
-def test_a_line_of_the_transcript_plays(browser, address):
-    with opened(browser, address) as page:
-        go(page, f"/?clip={world.TRAIN}%235.000-11.000")
-        card = page.locator("#moment .card")
-        card.locator("summary").click()
-        assert "and the platform is empty" in card.locator(".transcript").inner_text()
-        assert card.locator(".tag").first.inner_text() == world.NIGHT, "text is text"
-        card.locator(".at").nth(1).click()
-        until(page, "document.querySelector('video').currentTime > 9.05")
-
-
-def test_a_link_to_a_moment_opens_it(browser, address):
+def test_a_link_to_a_moment_opens_it_and_a_line_of_its_transcript_plays(browser, address):
     with opened(browser, address) as page:
         go(page, f"/?clip={world.TRAIN}%235.000-11.000&t=8")
         page.wait_for_selector("#moment video")
@@ -379,6 +254,14 @@ def test_a_link_to_a_moment_opens_it(browser, address):
         assert page.inner_text("#moment h2") == "From 0:08"
         shoot(page, "moment")
         accessible(page)
+        card = page.locator("#moment .card")
+        assert card.locator(".tag").first.inner_text() == world.NIGHT, "text is text"
+        card.locator("summary").click()
+        assert "and the platform is empty" in card.locator(".transcript").inner_text()
+        page.evaluate("document.querySelector('video').pause()")
+        page.evaluate("document.querySelector('video').currentTime = 5.5")
+        card.locator(".at").nth(1).click()
+        until(page, "document.querySelector('video').currentTime > 9.05")
 
 
 def test_what_the_browser_does_not_play_becomes_a_preview(browser, address):
@@ -414,7 +297,7 @@ def test_keys_alone(browser, address):
             page.keyboard.press("Escape")
         page.keyboard.press("?")
         assert page.locator("#help").is_visible()
-        accessible(page)
+        accessible(page, "#help")
 
 
 def test_two_runs_beside_each_other(browser, address):
@@ -438,7 +321,7 @@ def test_two_runs_beside_each_other(browser, address):
         assert all(note.startswith(f"{choices[-1]}: ") for note in notes)
         assert "in both" in page.inner_text("#said")
         shoot(page, "two-runs")
-        accessible(page)
+        accessible(page, "header, #said, .column h2, .column .other")
         left, right = (page.locator(f".column[data-run={n}]").bounding_box() for n in ("late", "early"))
         assert left["x"] + left["width"] < right["x"] + 4
         assert abs(left["y"] - right["y"]) < 4
@@ -575,7 +458,7 @@ def test_an_index_that_is_behind_says_so(browser, address):
         said = "208 of 301 clips are not indexed yet. To index them: seehear encode lib; seehear index lib"
         assert page.inner_text("#behind").strip() == said, "once, however many indexes lack them"
         shoot(page, "behind")
-        accessible(page)
+        accessible(page, "#behind")
 
 
 def test_a_server_that_has_gone_is_said(browser, address):

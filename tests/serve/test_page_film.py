@@ -5,17 +5,11 @@ from urllib.parse import urlencode
 import pytest
 
 from tests.serve import world
-from tests.serve.test_page import PHONE, accessible, go, opened, running, shoot, until
+from tests.serve.pages import PHONE, accessible, go, opened, shoot, until
 
 NOW = "document.querySelector('.player video, .player audio').currentTime"
 PAUSED = "document.querySelector('.player video, .player audio').paused"
 LINE = "[...document.querySelectorAll('.lines [aria-current]')].at(-1)?.textContent"
-
-
-@pytest.fixture(scope="module")
-def address(built, browser, tmp_path_factory):
-    with running(built / "lib", tmp_path_factory.mktemp("film-cache")) as address:
-        yield address
 
 
 def film(file, **more):

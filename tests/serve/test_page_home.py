@@ -4,7 +4,7 @@ other tests has its files of one day."""
 import pytest
 from playwright.sync_api import expect
 
-from tests.serve.test_page import PHONE, accessible, address, go, opened, shoot, until  # noqa: F401
+from tests.serve.pages import PHONE, accessible, go, opened, shoot, until
 
 WIDE = {"width": 1440, "height": 900}
 
@@ -49,7 +49,7 @@ def tile(page, n):
     return page.locator(f"#films .tile[data-place='{n}'] .face")
 
 
-def test_the_library_is_shown_by_file(browser, address):  # noqa: F811
+def test_the_library_is_shown_by_file(browser, address):
     with opened(browser, address, viewport=WIDE) as page:
         go(page)
         page.wait_for_selector("#films .tile img")
@@ -62,7 +62,7 @@ def test_the_library_is_shown_by_file(browser, address):  # noqa: F811
         accessible(page)
 
 
-def test_groups_names_lengths_and_what_waits(browser, address):  # noqa: F811
+def test_groups_names_lengths_and_what_waits(browser, address):
     films = [
         film(0, name="<b>zoo</b>/<img src=x onerror=alert(1)>.mp4", waiting=["index", "speech"], found=0),
         film(1, waiting=["index"], found=3),
@@ -103,7 +103,7 @@ def test_groups_names_lengths_and_what_waits(browser, address):  # noqa: F811
         accessible(page)
 
 
-def test_ten_thousand_are_few_in_the_document(browser, address):  # noqa: F811
+def test_ten_thousand_are_few_in_the_document(browser, address):
     films = [film(n) for n in range(10_000)]
     groups = [(f"{2025 - n // 12}-{12 - n % 12:02d}", "date", 100) for n in range(100)]
     with opened(browser, address, viewport=WIDE) as page:
@@ -122,7 +122,7 @@ def test_ten_thousand_are_few_in_the_document(browser, address):  # noqa: F811
         assert places == sorted(places), "as they are read out"
 
 
-def test_arrows_move_and_enter_opens(browser, address):  # noqa: F811
+def test_arrows_move_and_enter_opens(browser, address):
     films = [film(n) for n in range(40)]
     with opened(browser, address, viewport=WIDE, refusals=True) as page:  # the film is made up
         serve(page, films, [("2025-05", "date", 8), ("2025-04", "date", 32)])
@@ -140,7 +140,7 @@ def test_arrows_move_and_enter_opens(browser, address):  # noqa: F811
 
 
 @pytest.mark.slow
-def test_going_back_finds_the_place_again(browser, address):  # noqa: F811
+def test_going_back_finds_the_place_again(browser, address):
     films = [film(n) for n in range(1000)]
     with opened(browser, address, viewport=WIDE, refusals=True) as page:  # the film is made up
         serve(page, films)
@@ -157,7 +157,7 @@ def test_going_back_finds_the_place_again(browser, address):  # noqa: F811
 
 
 @pytest.mark.parametrize("name", ["train.mp4", pytest.param("morning.avi", marks=pytest.mark.slow)])
-def test_a_film_plays_silently_under_the_pointer(browser, address, name):  # noqa: F811
+def test_a_film_plays_silently_under_the_pointer(browser, address, name):
     with opened(browser, address, viewport=WIDE) as page:
         go(page)
         page.get_by_label("By folder").check()
@@ -171,7 +171,7 @@ def test_a_film_plays_silently_under_the_pointer(browser, address, name):  # noq
 
 
 @pytest.mark.slow
-def test_nothing_plays_where_motion_is_unwanted(browser, address):  # noqa: F811
+def test_nothing_plays_where_motion_is_unwanted(browser, address):
     with opened(browser, address, viewport=WIDE, reduced_motion="reduce") as page:
         serve(page, [film(0)])
         go(page)
@@ -180,7 +180,7 @@ def test_nothing_plays_where_motion_is_unwanted(browser, address):  # noqa: F811
         assert page.locator("#films video").count() == 0
 
 
-def test_a_list_that_changed_is_shown_again_and_keeps_its_place(browser, address):  # noqa: F811
+def test_a_list_that_changed_is_shown_again_and_keeps_its_place(browser, address):
     films = [film(n) for n in range(3)]
     working = {"state": "working", "step": "looking and listening", "done": 1.0, "total": None, "seconds_left": None}
     working |= {"searchable": 0, "line": "looking and listening"}
@@ -208,7 +208,7 @@ def test_a_list_that_changed_is_shown_again_and_keeps_its_place(browser, address
         ),
     ],
 )
-def test_without_files_home_says_what_happens(browser, address, progress, said):  # noqa: F811
+def test_without_files_home_says_what_happens(browser, address, progress, said):
     rest = {"done": 0.0, "total": None, "seconds_left": None, "searchable": 0}
     with opened(browser, address) as page:
         serve(page, [], [], progress=progress and progress | rest)
@@ -218,7 +218,7 @@ def test_without_files_home_says_what_happens(browser, address, progress, said):
         accessible(page)
 
 
-def test_on_a_phone_home_has_two_columns(browser, address):  # noqa: F811
+def test_on_a_phone_home_has_two_columns(browser, address):
     with opened(browser, address, viewport=PHONE, device_scale_factor=2, has_touch=True, color_scheme="dark") as page:
         go(page)
         page.wait_for_selector("#films .tile img")
@@ -231,7 +231,7 @@ def test_on_a_phone_home_has_two_columns(browser, address):  # noqa: F811
         accessible(page)
 
 
-def test_suggestions_follow_what_is_typed(browser, address):  # noqa: F811
+def test_suggestions_follow_what_is_typed(browser, address):
     words = [
         {"text": "dog <b>", "found": {"seen": 4, "spoken": 1}},
         {"text": "dogs barking", "found": {"label": 2}},
@@ -253,7 +253,7 @@ def test_suggestions_follow_what_is_typed(browser, address):  # noqa: F811
         expect(box).to_have_attribute("aria-expanded", "true")
         assert page.locator("#suggestions li").first.inner_text().split("\n") == ["dog <b>", "Seen 4", "Spoken 1"]
         shoot(page, "suggestions")
-        accessible(page)
+        accessible(page, "#ask")
         page.keyboard.press("Escape")
         expect(page.locator(".suggest")).to_be_hidden()
         assert page.evaluate("document.activeElement.id") == "q", "a first Escape closes the list alone"

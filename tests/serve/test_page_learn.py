@@ -4,15 +4,15 @@ import json
 
 import pytest
 
+from tests.serve.pages import PHONE, accessible, go, opened, running, shoot, until
 from tests.serve.test_learning import BEFORE, model, trial_in, verdict
-from tests.serve.test_page import PHONE, accessible, address, go, opened, running, shoot, until  # noqa: F401  # fixture
 
 DESKTOP = {"width": 1440, "height": 900}
 SCREENS = pytest.mark.parametrize(
     ("name", "viewport", "scheme"),
     [
         ("desktop", DESKTOP, "light"),
-        ("phone", PHONE, "dark"),
+        pytest.param("phone", PHONE, "dark", marks=pytest.mark.slow),
         pytest.param("desktop", DESKTOP, "dark", marks=pytest.mark.slow),
         pytest.param("phone", PHONE, "light", marks=pytest.mark.slow),
     ],
@@ -48,7 +48,7 @@ def answering(page, answer):
 
 
 @SCREENS
-def test_what_was_learned_is_told_with_examples_of_both_directions(browser, address, name, viewport, scheme):  # noqa: F811
+def test_what_was_learned_is_told_with_examples_of_both_directions(browser, address, name, viewport, scheme):
     with opened(browser, address, viewport=viewport, color_scheme=scheme) as page:
         answering(page, READY | {"verdict": VERDICT})
         go(page, "/learn")
@@ -65,7 +65,7 @@ def test_what_was_learned_is_told_with_examples_of_both_directions(browser, addr
         shoot(page, f"learned-{name}-{scheme}")
 
 
-def test_too_little_is_said_without_a_button(browser, address):  # noqa: F811
+def test_too_little_is_said_without_a_button(browser, address):
     """By the server itself: its library is small."""
     with opened(browser, address, viewport=DESKTOP) as page:
         go(page, "/")
@@ -77,7 +77,7 @@ def test_too_little_is_said_without_a_button(browser, address):  # noqa: F811
         shoot(page, "learn-few")
 
 
-def test_the_button_starts_and_stops_it(browser, address):  # noqa: F811
+def test_the_button_starts_and_stops_it(browser, address):
     asked, now = [], dict(READY)
     with opened(browser, address, viewport=DESKTOP) as page:
 
@@ -103,7 +103,7 @@ def test_the_button_starts_and_stops_it(browser, address):  # noqa: F811
         shoot(page, "learning-stopped")
 
 
-def test_a_problem_is_one_line_and_nothing_got_better_is_no_alarm(browser, address):  # noqa: F811
+def test_a_problem_is_one_line_and_nothing_got_better_is_no_alarm(browser, address):
     worse = VERDICT | {
         "better": False,
         "index": "",
@@ -144,7 +144,7 @@ def drawn(page, **more):
 
 
 @SCREENS
-def test_names_on_the_map_do_not_overlap(browser, address, name, viewport, scheme):  # noqa: F811
+def test_names_on_the_map_do_not_overlap(browser, address, name, viewport, scheme):
     options = {"has_touch": True, "is_mobile": True} if name == "phone" else {}
     with opened(browser, address, viewport=viewport, color_scheme=scheme, **options) as page:
         go(page, "/map")
@@ -158,7 +158,7 @@ def test_names_on_the_map_do_not_overlap(browser, address, name, viewport, schem
         shoot(page, f"map-{name}-{scheme}")
 
 
-def test_a_map_that_cannot_be_drawn_says_why(browser, address):  # noqa: F811
+def test_a_map_that_cannot_be_drawn_says_why(browser, address):
     refused = {"code": "map", "message": "the map could not be drawn: out of time", "todo": "ask for pca"}
     with opened(browser, address, viewport=DESKTOP, refusals=True) as page:
         page.route("**/api/map?*", lambda route: route.fulfill(status=503, json=refused))
@@ -175,7 +175,7 @@ def test_a_map_that_cannot_be_drawn_says_why(browser, address):  # noqa: F811
         page.locator("#map-said", has_text="No clip is indexed yet").wait_for()
 
 
-def test_fingers_move_and_enlarge_the_map(browser, address):  # noqa: F811
+def test_fingers_move_and_enlarge_the_map(browser, address):
     with opened(browser, address, viewport=PHONE, has_touch=True, is_mobile=True) as page:
         go(page, "/map")
         page.wait_for_selector("#legend button")

@@ -7,7 +7,7 @@ import pytest
 from seehear.data.edits import read_edits
 from seehear.data.library import Library
 from tests.serve import world
-from tests.serve.test_page import accessible, go, opened, running, searched, shoot
+from tests.serve.pages import accessible, go, opened, running, searched, shoot
 
 TALK = f"{world.TRAIN}#5.000-11.000"
 HTML = '<img src=x onerror="document.title=\'mine\'"><b>bold</b> & "so"'
@@ -45,7 +45,7 @@ def test_a_line_is_corrected_and_taken_back(browser, address, lib, viewport):
         line.locator(".correct").click()
         assert line.locator("textarea").input_value() == "the last train leaves the station"
         shoot(page, f"own-correcting-{viewport['width']}")
-        accessible(page)
+        accessible(page, "#moment")
         page.keyboard.press("Escape")
         assert "the last train leaves the station" in line.inner_text()
         page.keyboard.press("Enter")  # the focus is on the button again
@@ -57,7 +57,7 @@ def test_a_line_is_corrected_and_taken_back(browser, address, lib, viewport):
         assert page.title() != "mine"
         assert [edit.text for edit in read_edits(Library.open(lib))] == [HTML]
         shoot(page, f"own-corrected-{viewport['width']}")
-        accessible(page)
+        accessible(page, "#moment, #toast")
         page.click("#toast button")
         page.wait_for_selector("text=The line is as it was.")
         assert "the last train leaves the station" in line.inner_text()
@@ -77,7 +77,7 @@ def test_labels_are_added_and_removed(browser, address, viewport):
         assert dialog.locator(".tag").nth(1).inner_text().startswith(HTML)
         assert page.locator("dialog img, .card .tag b").count() == 0
         shoot(page, f"own-labels-{viewport['width']}")
-        accessible(page)
+        accessible(page, "dialog")
         assert HTML in card.locator(".tag").all_inner_texts()
         dialog.get_by_label(f"Remove {HTML}").click()
         dialog.locator(".tag").nth(1).wait_for(state="detached")
@@ -104,7 +104,7 @@ def test_hits_refine_the_search(browser, address, viewport):
         chips = page.locator("#parts .name").all_inner_texts()
         assert [chip.split(" ")[0] for chip in chips] == ["“red", "like", "not"]
         shoot(page, f"own-refined-{viewport['width']}")
-        accessible(page)
+        accessible(page, "#parts")
         page.locator("#parts li").nth(2).locator(".remove").click()
         page.wait_for_url(lambda url: "unlike" not in url)
         assert "&like=" in page.url
@@ -122,14 +122,14 @@ def test_a_search_is_saved_and_found_on_the_home_page(browser, address, viewport
         assert page.locator("dialog.own input").input_value() == "red square"
         page.keyboard.type("Squares <b>bold</b>")
         shoot(page, f"own-save-{viewport['width']}")
-        accessible(page)
+        accessible(page, "dialog")
         page.keyboard.press("Enter")
         page.wait_for_selector("text=Saved: it stands on the home page.")
         go(page)
         link = page.locator(".saved a")
         assert link.inner_text() == "Squares <b>bold</b>"
         shoot(page, f"own-home-{viewport['width']}")
-        accessible(page)
+        accessible(page, ".saved")
         link.click()
         page.wait_for_url("**/?q=red+square")
         searched(page).first.wait_for()
@@ -161,7 +161,7 @@ def test_lines_and_labels_of_a_film_are_the_users_to_change(browser, address, li
         line = page.locator(".lines li", has_text="the last train")
         line.locator(".correct").click()
         shoot(page, f"own-film-{viewport['width']}")
-        accessible(page)
+        accessible(page, ".lines")
         page.keyboard.type("the last tram")
         line = page.locator(".lines li").nth(1)
         line.locator("[type=submit]").click()

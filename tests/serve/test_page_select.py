@@ -8,16 +8,10 @@ import pytest
 
 from seehear.media.files import probe
 from tests.serve import world
-from tests.serve.test_page import PHONE, accessible, answer_of, film_of, go, opened, running, searched, shoot
+from tests.serve.pages import PHONE, accessible, answer_of, film_of, go, opened, searched, shoot
 
 DESKTOP = {"width": 1440, "height": 900}
 TRAIN = "/?q=the+last+train+leaves+the+station"
-
-
-@pytest.fixture(scope="module")
-def address(built, browser, tmp_path_factory):
-    with running(built / "lib", tmp_path_factory.mktemp("select-cache")) as address:
-        yield address
 
 
 def select(page, *numbers):
@@ -26,6 +20,11 @@ def select(page, *numbers):
     for number in numbers:
         cards.nth(number).hover()
         cards.nth(number).locator(".pick input").check()
+
+
+def answering(page, *films):
+    """Few hits, which show what many do for less."""
+    page.route("**/api/search", lambda route: route.fulfill(json=answer_of(list(films))))
 
 
 def saved(page, press, to):
@@ -59,7 +58,7 @@ def test_selected_moments_are_saved_listed_and_linked(browser, address, tmp_path
 
         page.click("text=Export as…")
         shoot(page, "selected-export")
-        accessible(page)
+        accessible(page, "#picked")
         path = saved(page, page.locator("#picked-lists button", has_text="M3U").click, tmp_path)
         assert path.name == "the last train leaves the station.m3u"
         assert path.read_text().count("#EXTINF") == 3
@@ -86,7 +85,7 @@ def test_a_selection_lasts_from_one_search_to_the_next(browser, address):
         select(page, 0)
         assert page.inner_text("#picked-count") == "2 selected"
         shoot(page, "selected-dark")
-        accessible(page)
+        accessible(page, "#picked, .pick")
         page.go_back()
         page.wait_for_url("**train**")
         assert searched(page).first.locator(".pick input").is_checked()
@@ -94,6 +93,7 @@ def test_a_selection_lasts_from_one_search_to_the_next(browser, address):
 
 def test_the_keyboard_selects(browser, address):
     with opened(browser, address, viewport=DESKTOP) as page:
+        answering(page, film_of("one"), film_of("two"))
         go(page, TRAIN)
         searched(page)
         page.keyboard.press("j")
@@ -107,6 +107,9 @@ def test_the_keyboard_selects(browser, address):
 def test_a_finger_that_rests_selects(browser, address, scheme):
     touch = {"has_touch": True, "is_mobile": True, "device_scale_factor": 2, "color_scheme": scheme}
     with opened(browser, address, viewport=PHONE, **touch) as page:
+        later = film_of("two")
+        later["hits"][0]["start"] = 7.0
+        answering(page, film_of("one"), later)
         go(page, TRAIN)
         stage = searched(page).first.locator(".stage")
         finger = page.context.new_cdp_session(page)
@@ -122,12 +125,13 @@ def test_a_finger_that_rests_selects(browser, address, scheme):
         shoot(page, f"selected-phone-{scheme}")
         page.click("text=Export as…")
         shoot(page, f"selected-export-phone-{scheme}")
-        accessible(page)
+        accessible(page, "#picked, .pick")
 
 
 def test_what_the_server_refuses_is_said_in_the_bar(browser, address):
     refusal = {"code": "too_much", "message": "101 clips of <b>90</b> minutes in all", "todo": "select less"}
     with opened(browser, address, viewport=DESKTOP, refusals=True) as page:
+        answering(page, film_of("one"))
         go(page, TRAIN)
         page.route("**/api/export", lambda route: route.fulfill(status=422, json=refusal))
         select(page, 0)
@@ -145,7 +149,7 @@ def test_names_with_markup_are_text_and_what_is_gone_is_not_selected(browser, ad
     sent = []
     with opened(browser, address, viewport=DESKTOP, refusals=True) as page:
         go(page)
-        page.route("**/api/search", lambda route: route.fulfill(json=answer_of([odd, gone])))
+        answering(page, odd, gone)
         page.route("**/api/export", lambda route: (sent.append(route.request.post_data), route.abort()))
         page.fill("#q", 'a "quoted" <b>')
         page.keyboard.press("Enter")
@@ -168,7 +172,7 @@ def test_a_film_s_other_moments_are_selected_too(browser, address):
     (last,) = film["hits"]
     film["hits"] = [last, last | {"clip": f"{world.TRAIN}#0.000-5.000", "kind": "seen", "start": 1.0, "end": 4.0}]
     with opened(browser, address, viewport=DESKTOP) as page:
-        page.route("**/api/search", lambda route: route.fulfill(json=answer_of([film])))
+        answering(page, film)
         go(page, "/?q=platform")
         select(page, 0)
         page.locator(".moment").nth(1).click()

@@ -61,7 +61,8 @@ def test_a_model_saved_into_a_folder_keeps_its_other_files(tmp_path):
     for _ in range(2):
         save_model(tmp_path, Toy(), {}, files={"words.json": "{}"})
     names = {path.name for path in tmp_path.iterdir()}
-    assert names == {"notes.txt", "words.json", "README.md", "config.json", "model.safetensors"}
+    others = {"modules.json", "config_sentence_transformers.json"}  # sentence-transformers loads the folder by them
+    assert names == others | {"notes.txt", "words.json", "README.md", "config.json", "model.safetensors"}
 
 
 def test_weights_alone_are_no_model(tmp_path):
