@@ -84,7 +84,7 @@ def test_groups_names_lengths_and_what_waits(browser, address):  # noqa: F811
             "Without a date 2",
             "Files that could not be used 1",
         ]
-        assert page.inner_text(".state") == "2 files are not searchable in full yet, 1 file set aside."
+        assert page.inner_text(".state") == "2 files are not searchable in full yet; 1 file could not be used."
         expect(page.locator("#progress")).to_have_text(working["line"])
         assert page.locator(".homehead progress").evaluate("bar => bar.value") == 0.25
         assert page.locator(".waits").all_inner_texts() == [
@@ -92,6 +92,7 @@ def test_groups_names_lengths_and_what_waits(browser, address):  # noqa: F811
             "50 % searchable",
             "Speech not read yet",
         ]
+        assert page.locator(".picture .waits").count() == 2, "what can be searched keeps its picture free"
         assert tile(page, 0).locator(".name").inner_text() == "<img src=x onerror=alert(1)>.mp4"
         assert page.locator("#films b, #films i, #films img[src=x]").count() == 0
         assert tile(page, 1).locator(".length").inner_text() == "1:02"
