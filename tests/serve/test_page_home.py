@@ -98,7 +98,7 @@ def test_groups_names_lengths_and_what_waits(browser, address):  # noqa: F811
         assert tile(page, 1).locator(".length").inner_text() == "1:02"
         assert tile(page, 3).locator(".length").count() == 0, "a photo has none"
         expect(tile(page, 4).locator("svg")).to_be_attached()
-        assert "is damaged <i>here</i>" in tile(page, 5).inner_text()
+        assert "is damaged <i>here</i>" in tile(page, 5).text_content()
         assert tile(page, 5).get_attribute("href") is None
         shoot(page, "home-waiting")
         accessible(page)

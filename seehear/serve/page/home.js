@@ -64,7 +64,7 @@ class Head {
     this.ideas = h("ul", { id: "ideas", "aria-label": "Often in these recordings", hidden: true });
     this.element = h("header", { class: "homehead" },
       h("div", { class: "told" }, this.count, this.state, this.bar),
-      h("fieldset", { class: "switch" }, h("legend", {}, "Order"), ...this.switch), this.ideas);
+      h("fieldset", { class: "switch" }, h("legend", { class: "unseen" }, "Order"), ...this.switch), this.ideas);
     this.suggest();
   }
 
