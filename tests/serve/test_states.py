@@ -54,8 +54,6 @@ def test_no_run_yet_says_how_to_make_one(tmp_path):
 def test_no_time_is_left_of_the_last_second():
     assert str(Standing(step="reading speech", left=0.4)) == "reading speech"
     assert str(Standing(step="reading speech", left=61.0)) == "reading speech, 1:01 left"
-        str(Standing(step="reading speech", left=61.0, found=1)) == "reading speech, 1:01 left; 1 clip can be searched"
-    )
 
 
 def test_a_server_that_indexes_says_how_far_it_is(tmp_path):
