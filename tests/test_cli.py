@@ -195,8 +195,8 @@ def test_verbose_says_where_an_error_came_from_and_what_it_took(capsys):
     assert "of processor time" in err.splitlines()[-1]
 
 
-# The result of a study is its folder, that of `open` and `serve` a page.
-WITH_RESULT = [name for name in COMMANDS if name.split()[0] not in ("completion", "open", "serve", "study")]
+# The result of a study is its folder, that of `open` and `serve` a page; an assistant has its own protocol.
+WITH_RESULT = [name for name in COMMANDS if name.split()[0] not in ("completion", "mcp", "open", "serve", "study")]
 
 
 @pytest.mark.parametrize("command", WITH_RESULT)

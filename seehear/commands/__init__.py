@@ -26,6 +26,7 @@ GROUPS: dict[str, dict[str, Command]] = {
         ),
         "search": Command("search.Search", 'lib "a dog barks"', "clips of a library: words, --audio, --video, --image"),
         "serve": Command("search.Serve", "lib", "the search page of a library"),
+        "mcp": Command("search.Mcp", "lib", "the library for an assistant"),
         "demo": Command("machine.Demo", "", "films, photos and sounds that ship with it"),
     },
     "Step by step": {

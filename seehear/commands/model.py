@@ -120,8 +120,9 @@ class Plan:
     """What each recipe would cost on a library and this machine, before anything is spent.
 
     A few steps of the real training on the library's own clips, in a process of their own and never kept: parameters,
-    floating-point operations, memory and hours of the whole run, and why a recipe does not fit. Times that are scaled
-    or estimated, and not measured, say so. Ctrl-C ends it with what is known by then.
+    floating-point operations, memory and hours of the whole run, and why a recipe does not fit. All recipes share about
+    a minute (--seconds). Times that are scaled or estimated say so, and recipes that were not measured too. Ctrl-C ends
+    it with what is known by then.
 
     Example: seehear plan lib --recipes fusemix vatt.tiny
     """

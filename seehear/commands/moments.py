@@ -81,7 +81,7 @@ class Open:
         with writing(uri):
             Library.create(uri)
         work = Work(self.folder, uri, preset=self.preset, device=self.config.device, rest_seconds=_REST_SECONDS)
-        with serving(uri, self.config, work.standing) as address:
+        with serving(uri, self.config, work.standing, work.changed.set) as address:
             self._show(f"{self.folder} is searched at", address)
             say(f"library: {uri}  (Ctrl-C ends this, the next call goes on)")
             with watched(self.folder, work.changed, skip=uri), work.told():

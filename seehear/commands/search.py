@@ -279,6 +279,35 @@ class Serve:
             webbrowser.open(address)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Mcp:
+    """Let an assistant ask a library, over the Model Context Protocol on standard input and output: it searches, lists
+    films, reads transcripts and looks at frames. The assistant starts this command; its settings name it:
+
+        {"mcpServers": {"seehear": {"command": "seehear", "args": ["mcp", "/home/me/lib"]}}}
+
+    Example: seehear mcp lib
+    """
+
+    library: Positional[str]
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+
+    def run(self) -> None:
+        require("mcp", "mcp")
+        require("fastapi", "serve")
+        Library.open(self.library)
+        from seehear.serve.assistant import assistant
+
+        server, close = assistant(self.library, ServeConfig(device=self.device))
+        try:
+            server.run()
+        except KeyboardInterrupt:
+            raise Interrupted("stopped") from None
+        finally:
+            close()
+
+
 def _place(path: str, hit: Any) -> str:
     if not path:
         return "(text)"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -23,6 +24,9 @@ Done = tuple[Job, Encoded | Exception]
 
 Results = list[tuple[Any, Any]]
 """Items and what came of each: its result, or the exception that it raised."""
+
+EncodeParts = Callable[[Sequence[Any]], list[Encoded]]
+"""`Encoder.encode_parts` of one encoder."""
 
 Following = Callable[[Any, Any], Any]
 """What is left of an item, from the item and its result; None for nothing."""
@@ -69,8 +73,8 @@ class Local:
     def vectors(self, encoder: Encoder, jobs: Sequence[Job], batch_size: int) -> Iterator[Iterator[list[Done]]]:
         workers = 0 if encoder.modality == "text" else min(self.workers, len(jobs))
         prepared = map_in_processes(Prepare(encoder.preparation()), jobs, workers=workers, time_limit=TIME_LIMIT)
-        with _a_core_to_decode(), drawn_ahead(prepared, room=2 * batch_size) as batches:
-            yield (encoded(encoder, batch) for batch in batches)
+        with _sample_a_thread(encoder) as encode_parts, drawn_ahead(prepared, room=2 * batch_size) as batches:
+            yield (encoded(encode_parts, batch) for batch in batches)
 
     @contextmanager
     def results(
@@ -91,21 +95,29 @@ class Local:
                 stopped.set()
 
 
-def encoded(encoder: Encoder, prepared: Sequence[tuple[Any, Any]]) -> list[tuple[Any, Encoded | Exception]]:
+def encoded(encode_parts: EncodeParts, prepared: Sequence[tuple[Any, Any]]) -> list[tuple[Any, Encoded | Exception]]:
     """(job, what was decoded or why not) -> (job, its vectors or why not)."""
     good = [sample for _, sample in prepared if not isinstance(sample, Exception)]
-    vectors = iter(encoder.encode_parts(good) if good else ())
+    vectors = iter(encode_parts(good) if good else ())
     return [(job, sample if isinstance(sample, Exception) else next(vectors)) for job, sample in prepared]
 
 
 @contextmanager
-def _a_core_to_decode() -> Iterator[None]:
-    """Model threads that wait for a core which decodes slow each other down many times over: leave one free."""
+def _sample_a_thread(encoder: Encoder) -> Iterator[EncodeParts]:
+    """`encode_parts` with every sample on a thread of its own, where each goes through the network alone: media on a
+    CPU. torch's own threads share each layer and wait for each other at its end, longest for one whose core decodes."""
+    if encoder.modality == "text" or encoder.device != "cpu" or encoder.of_run:
+        yield encoder.encode_parts
+        return
     import torch  # not above: processes that only decode import this file, and do without
 
+    def encode_parts(prepared: Sequence[Any]) -> list[Encoded]:
+        return [parts[0] for parts in pool.map(lambda sample: encoder.encode_parts([sample]), prepared)]
+
     threads = torch.get_num_threads()
-    torch.set_num_threads(max(1, threads - 1))
+    torch.set_num_threads(1)  # of each thread that is started from here on
     try:
-        yield
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            yield encode_parts
     finally:
         torch.set_num_threads(threads)

@@ -1,9 +1,9 @@
 """Text on screen to timed lines: `seehear ocr`.
 
-A frame a second is looked at: words that nobody has time to read are let go. Where the picture has changed, text is
-looked for at a small size, which is quick; only where what was found differs from the last frame that was read is a
-frame read, at a size where small print is legible. Lines are followed from frame to frame. What stands there
-throughout, a watermark or a clock, is kept once.
+A frame every two seconds is looked at, and the one between two only where their texts differ: words that nobody has
+time to read are let go. Where the picture has changed, text is looked for at a small size, which is quick; only where
+what was found differs from the last frame that was read is a frame read, at a size where small print is legible. Lines
+are followed from frame to frame. What stands there throughout, a watermark or a clock, is kept once.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import SequenceMatcher
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -27,16 +28,16 @@ from seehear.errors import DecodeError, require
 from seehear.media.files import read_window
 from seehear.media.frames import VideoSpec
 
-_VERSION = "2"
+_VERSION = "3"
 """Of all that turns frames into lines: another one is another fingerprint, and all recordings are read again."""
 _RATE, _CHUNK = 1.0, 10.0
-"""Frames a second that are looked at, and seconds that are decoded at a time."""
+"""Frames a second, and seconds that are decoded at a time."""
 _PART = 30.0
 """Seconds of a part, of a film that is half as long again: a run that is stopped loses no more than that."""
 _SIDE = 720
 """Shorter side of a frame as it is read, in pixels."""
-_BETWEEN = 1.0
-"""Seconds between two frames that are read, at least: in a moving picture every frame differs."""
+_IN_VAIN = 5.0
+"""Seconds for which boxes that gave no text are not read again, whatever moves in them: foliage, tiles, a crowd."""
 _STILL, _SAME = 6.0, 14.0
 """Mean differences, of 255: of a block of the picture, up to which it has not changed; and of what is in a box."""
 _ALIKE = 0.75
@@ -158,6 +159,22 @@ class _Track:
     sightings: int = field(default=1)
 
 
+class _Sight:
+    """A frame, and where there may be text in it."""
+
+    def __init__(self, screen: ScreenReader, frame: np.ndarray):
+        self.screen, self.frame, self.blocks = screen, frame, _block_means(frame)
+
+    @cached_property
+    def boxes(self) -> np.ndarray:
+        return self.screen.find(self.frame)
+
+    @property
+    def green(self) -> np.ndarray:
+        """Stands for brightness."""
+        return self.frame[:, :, 1]
+
+
 class _Following:
     """Lines of text over the frames of a film."""
 
@@ -166,52 +183,57 @@ class _Following:
         self.tracks: list[_Track] = []
         self.shown: list[_Track] = []
         """Tracks in the last frame that was looked at."""
-        self._blocks: np.ndarray | None = None
+        self._waiting: tuple[float, _Sight] | None = None
+        """Frame that is looked at only where the next one has other text."""
+        self._last: _Sight | None = None
+        """The last frame that was read, or that had no text."""
         self._read_at = -np.inf
-        self._boxes = np.empty((0, 4))
-        self._grey: np.ndarray | None = None
-        """Of the last frame that was read."""
+        self._blocks = np.empty(0)
+        """Of the last frame in which text was looked for."""
 
     def see(self, time: float, frame: np.ndarray) -> None:
-        blocks = _block_means(frame)
-        if self._blocks is not None and self._grey is not None and _differ(blocks, self._blocks) <= _STILL:
+        sight = _Sight(self.screen, frame)
+        if self._waiting is None:
+            self._waiting = time, sight
+            return
+        (before, between), self._waiting = self._waiting, None
+        if self._is_news(time, sight):
+            self._look(before, between)
+        else:
+            self._prolong(before)
+        self._look(time, sight)
+
+    def _look(self, time: float, sight: _Sight) -> None:
+        if not self._is_news(time, sight):
             self._prolong(time)
             return
-        boxes = self.screen.find(frame)
-        grey = frame[:, :, 1].astype(np.float32)  # green stands for brightness
-        if not len(boxes):
-            self.shown = []
-            self._remember(blocks, boxes, grey)
-        elif not self._is_news(boxes, grey):
-            self._blocks = blocks
-            self._prolong(time)
-        elif time - self._read_at >= _BETWEEN:
-            self._read_at = time
-            self._remember(blocks, boxes, grey)
-            self._follow(time, self.screen.read(frame))
-        else:  # not yet: the frame that was read stays what the next one is compared with
-            self._prolong(time)
-
-    def _remember(self, blocks: np.ndarray, boxes: np.ndarray, grey: np.ndarray) -> None:
-        self._blocks, self._boxes, self._grey = blocks, boxes, grey
+        self._last, self._read_at, self._blocks = sight, time, sight.blocks
+        self._follow(time, self.screen.read(sight.frame) if len(sight.boxes) else ())
 
     def _prolong(self, time: float) -> None:
         for track in self.shown:
             track.end = time + 0.5 / _RATE
             track.sightings += 1
 
-    def _is_news(self, boxes: np.ndarray, grey: np.ndarray) -> bool:
+    def _is_news(self, time: float, sight: _Sight) -> bool:
         """Whether text has come, gone, moved or changed since the last frame that was read."""
-        if self._grey is None or self._grey.shape != grey.shape or len(boxes) != len(self._boxes):
+        last = self._last
+        if last is None or last.frame.shape != sight.frame.shape:
             return True
-        height, width = grey.shape
-        for box in boxes:
-            if not any(_overlap(box, before) > 0.5 for before in self._boxes):
+        if _differ(sight.blocks, self._blocks) <= _STILL:
+            return False
+        if len(sight.boxes) != len(last.boxes):
+            return True
+        in_vain = not self.shown and time - self._read_at < _IN_VAIN
+        height, width = sight.green.shape
+        for box in sight.boxes:
+            if not any(_overlap(box, before) > 0.5 for before in last.boxes):
                 return True
             left, top, right, bottom = (box * (width, height, width, height)).round().astype(int)
             part = np.s_[max(0, top) : bottom + 1, max(0, left) : right + 1]
-            if np.abs(grey[part] - self._grey[part]).mean() > _SAME:
+            if not in_vain and np.abs(sight.green[part].astype(np.float32) - last.green[part]).mean() > _SAME:
                 return True
+        self._blocks = sight.blocks  # a picture that changes slowly is compared anew
         return False
 
     def _follow(self, time: float, seen: Sequence[ScreenText]) -> None:
@@ -233,6 +255,9 @@ class _Following:
     def lines(self, duration: float, *, whole: bool = True) -> list[Line]:
         """Lines that come and go together are one, in the order in which they stand on the screen. What is there
         throughout can be told of a `whole` recording only."""
+        if self._waiting is not None:
+            self._look(*self._waiting)
+            self._waiting = None
         groups: dict[tuple[float, float], list[_Track]] = {}
         for track in self._kept(duration if whole else 0.0):
             groups.setdefault((track.start, track.end), []).append(track)

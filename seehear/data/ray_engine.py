@@ -113,7 +113,7 @@ class Model:
         rows = _rows(block)
         if self.prepare is not None:
             rows = [(number, call(self.prepare, sample)) for number, sample in rows]
-        return _columns(encoded(self.encoder, rows))
+        return _columns(encoded(self.encoder.encode_parts, rows))
 
 
 def _blocks(samples: Sequence[Any], size: int) -> list[Any]:

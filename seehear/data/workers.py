@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
-from multiprocessing.connection import Connection, Pipe, wait
+from multiprocessing.connection import Pipe, wait
 from typing import Any, Generic, TypeVar
 
 from seehear.errors import require
@@ -137,7 +137,7 @@ class _Worker:
         self.pipe, theirs = Pipe()
         handle = theirs.fileno()
         command, environment = [sys.executable, "-c", _CODE, str(handle)], _MEMORY | os.environ
-        self._process = subprocess.Popen(command, pass_fds=[handle], env=environment)
+        self._process = subprocess.Popen(command, env=environment, **_inheriting(handle))
         theirs.close()
         self.alive = True
         self.pipe.send(function)
@@ -166,6 +166,14 @@ class _Worker:
         self.pipe.close()
 
 
+def _inheriting(handle: int) -> dict[str, Any]:
+    """Options of `Popen` by which the child has one end of a pipe, and nothing else of this process."""
+    if sys.platform != "win32":
+        return {"pass_fds": [handle]}
+    os.set_handle_inheritable(handle, True)
+    return {"startupinfo": subprocess.STARTUPINFO(lpAttributeList={"handle_list": [handle]})}
+
+
 def call(function: Callable[[Any], Any], item: Any) -> Any:
     """What the function gives, or the exception it raises."""
     try:
@@ -179,6 +187,10 @@ def _serve() -> None:
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "win32":
+        from multiprocessing.connection import PipeConnection as Connection
+    else:
+        from multiprocessing.connection import Connection
     pipe = Connection(int(sys.argv[1]))
     try:
         function = pipe.recv()

@@ -39,7 +39,7 @@ class Encoded:
 
 class Encoder(ABC):
     """A frozen encoder. `prepare` runs in worker processes (decoding, resizing: no model), `encode` where the model is.
-    `encode` of a sample does not depend on what else is in the batch."""
+    `encode` of a sample does not depend on what else is in the batch; threads may call it at the same time."""
 
     name: str
     """What the user asked for: 'efficientnet-lite0', or 'hub:<folder or id>[#layer=..,pool=..]'."""
@@ -52,6 +52,8 @@ class Encoder(ABC):
     """Whether it is a part of a trained model: then nothing takes its latents that does not ask for them by name."""
     model: str = ""
     """Of such a part: where the trained model lies."""
+    device: str = "cpu"
+    """Where the model is."""
     fingerprint: str
     """16 hex digits over weights, preprocessing and pooling: another fingerprint is another space."""
 

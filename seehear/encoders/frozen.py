@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from threading import RLock
 from typing import Any, Self
 
 import numpy as np
@@ -13,12 +14,14 @@ from torch import nn
 from seehear.encoders.base import Encoder, Sample
 from seehear.types import Tensor
 
+_LOADING = RLock()
+"""Threads that encode at the same time load a network once; one encoder may load another."""
+
 
 class FrozenEncoder(Encoder):
     """Name, width and fingerprint are known from the start; the weights are read when the first batch comes, so a
     library that is encoded already costs no loading."""
 
-    device: str = "cpu"
     _network: nn.Module | None = None
 
     @abstractmethod
@@ -37,9 +40,10 @@ class FrozenEncoder(Encoder):
 
     @property
     def network(self) -> nn.Module:
-        if self._network is None:
-            self._network = self.load().eval().requires_grad_(False).to(self.device)
-        return self._network
+        with _LOADING:
+            if self._network is None:
+                self._network = self.load().eval().requires_grad_(False).to(self.device)
+            return self._network
 
     def to(self, device: str) -> Self:
         self.device = device

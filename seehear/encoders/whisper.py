@@ -278,24 +278,25 @@ class Whisper:
             raise SeehearError(f"the speech model {source} cannot be loaded ({why}): download it again") from error
 
     def __call__(self, samples: np.ndarray, *, language: str, translate: bool) -> tuple[str, list[Segment]]:
-        vad = require("faster_whisper.vad", EXTRA)
+        vad, transcribe = require("faster_whisper.vad", EXTRA), require("faster_whisper.transcribe", EXTRA)
         model = self._model
         if not model.model.is_multilingual and (translate or language not in ("", "en")):
             raise SeehearError(f"{self.weights.name} knows English only: --model base knows 99 languages")
-        if not vad.get_speech_timestamps(samples, vad.VadOptions(**_VAD)):
+        chunks = vad.get_speech_timestamps(samples, vad.VadOptions(**_VAD))
+        if not chunks:
             return "", []
+        # As `vad_filter` does, which would look for speech a second time.
         segments, about = model.transcribe(
-            samples,
+            np.concatenate(vad.collect_chunks(samples, chunks)[0]),
             language=language or None,
             task="translate" if translate else "transcribe",
             temperature=0.0,  # any other draws at random
             condition_on_previous_text=False,  # one wrong line is else repeated to the end
             no_repeat_ngram_size=5,  # what it invents in a loop becomes unlikely, so that it can be told from speech
             word_timestamps=not translate,
-            vad_filter=True,
-            vad_parameters=_VAD,
         )
-        return about.language, [_segment(segment) for segment in segments]
+        placed = transcribe.restore_speech_timestamps(segments, chunks, RATE)
+        return about.language, [_segment(segment) for segment in placed]
 
 
 _VAD = {"min_speech_duration_ms": 250}

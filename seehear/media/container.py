@@ -34,6 +34,10 @@ sparse file for one."""
 _ZEROS = bytes(2**20)
 
 
+Skip = Callable[[float, float], bool]
+"""Whether the frame of a packet, (seconds, seconds that it lasts), need not be decoded if no other refers to it."""
+
+
 @contextmanager
 def opened(path: str | Path) -> Iterator[Media]:
     """The file, open; raises `DecodeError` when it is no media file, and for any error of libav inside the block."""
@@ -112,14 +116,12 @@ class Media:
             base = self._bases[stream.index] = (stream.time_base.numerator, stream.time_base.denominator)
         return timestamp * base[0] / base[1] - self.origin
 
-    def decode(self, kind: str, target: float, *, skip_until: float | None = None) -> Iterator[tuple[float, Any]]:
+    def decode(self, kind: str, target: float, *, skip: Skip | None = None) -> Iterator[tuple[float, Any]]:
         """(seconds, frame) in the order of decoding, from a frame at or before `target` (or the stream's first).
 
-        Before `skip_until` frames that no other refers to are not decoded. Where seeking fails or lands too late, an
-        earlier place is tried, at last the start of the file.
+        Where seeking fails or lands too late, an earlier place is tried, at last the start of the file.
         """
-        frames = partial(self._frames, kind, skip_until)
-        yield from self._from(kind, target, frames)
+        yield from self._from(kind, target, partial(self._frames, kind, skip))
 
     def keyed(self, kind: str, target: float) -> Iterator[tuple[float, Any]]:
         """(seconds, packet) in the order of decoding, from a keyframe at or before `target` (or the stream's first).
@@ -164,12 +166,12 @@ class Media:
             return False
         return True
 
-    def _frames(self, kind: str, skip_until: float | None, *, from_start: bool = False) -> Iterator[tuple[float, Any]]:
+    def _frames(self, kind: str, skip: Skip | None, *, from_start: bool = False) -> Iterator[tuple[float, Any]]:
         """Decoded frames with their times. A frame without one follows the last, or is dropped if there is none."""
         stream = self.stream(kind)
         time = self.start(kind) if from_start else None
         last = None
-        for frame in self._decoded(stream, skip_until):
+        for frame in self._decoded(stream, skip):
             stamp = frame.pts if frame.pts is not None else frame.dts
             if stamp is not None:
                 time = self.seconds(stamp, stream)
@@ -180,14 +182,15 @@ class Media:
             last = frame
             yield time, frame
 
-    def _decoded(self, stream: Any, skip_until: float | None) -> Iterator[Any]:
+    def _decoded(self, stream: Any, skip: Skip | None) -> Iterator[Any]:
         av, context, skipping = require("av"), stream.codec_context, False
         context.skip_frame = "DEFAULT"
         for packet in self.packets(stream):
-            if skip_until is not None and packet.pts is not None:
-                early = self.seconds(packet.pts, stream) < skip_until
-                if early != skipping:
-                    context.skip_frame, skipping = "NONREF" if early else "DEFAULT", early
+            if skip is not None and packet.pts is not None:
+                at = self.seconds(packet.pts, stream)
+                needless = skip(at, self.seconds(packet.pts + (packet.duration or 0), stream) - at)
+                if needless != skipping:
+                    context.skip_frame, skipping = "NONREF" if needless else "DEFAULT", needless
             try:
                 frames = packet.decode()
             except av.FFmpegError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -10,10 +11,12 @@ from typing import Any, Literal
 import numpy as np
 
 from seehear.errors import DecodeError, require
-from seehear.media.container import EPSILON, Media, frame_rate, lasts
+from seehear.media.container import EPSILON, Media, Skip, frame_rate, lasts
 
 _SKIPPABLE = {"h264", "hevc", "mpeg4", "mpeg2video"}
-"""Codecs whose frames come out the same when unreferenced frames before the window are not decoded (tested)."""
+"""Codecs whose frames come out the same when unreferenced frames before and between them are not decoded (tested)."""
+_ROUNDING = 0.01
+"""Seconds by which the times that a file gives its frames may be off."""
 _MOST_ENLARGED = 2**23
 """Pixels up to which a frame is enlarged: 4096 x 2048."""
 
@@ -85,46 +88,62 @@ class VideoSpec:
 
 def read_frames(media: Media, start: float, end: float, spec: VideoSpec) -> tuple[np.ndarray, np.ndarray] | None:
     """((T, H, W, 3) uint8, (T,) seconds), or None when the film shows nothing in the window."""
-    lost, skip_until = media.corrupt, _skip_until(media, start)
-    pictures, times = _read(media, start, end, spec, skip_until)
-    if skip_until is not None and times and times[0] < skip_until:
-        # The frame on show at the start is so old that a newer one may have been skipped.
+    targets = spec.times(start, end)
+    skip, lost = _skip(media, start, targets), media.corrupt
+    pictures, times, whole = _read(media, start, end, spec, targets, skip)
+    if not whole and skip is not None:
         media.corrupt = lost
-        pictures, times = _read(media, start, end, spec, None)
+        pictures, times, _ = _read(media, start, end, spec, targets, None)
     return (np.stack(pictures), np.array(times)) if times else None
 
 
-def _skip_until(media: Media, start: float) -> float | None:
+def _skip(media: Media, start: float, targets: np.ndarray | None) -> Skip | None:
+    """True for frames that are on show before the window, or between the targets."""
     if media.video.codec_context.name not in _SKIPPABLE:
         return None
-    return start - max(0.25, 2.0 / frame_rate(media.video))
+    early, wanted = start - max(0.25, 2.0 / frame_rate(media.video)), [] if targets is None else targets.tolist()
+
+    def skip(at: float, seconds: float) -> bool:
+        if at < early or targets is None or seconds <= 0:
+            return at < early
+        following = bisect_left(wanted, at - seconds)  # a frame's length to either side: times may be rounded
+        return following == len(wanted) or wanted[following] > at + 2 * seconds
+
+    return skip
 
 
 def _read(
-    media: Media, start: float, end: float, spec: VideoSpec, skip_until: float | None
-) -> tuple[list[np.ndarray], list[float]]:
+    media: Media, start: float, end: float, spec: VideoSpec, targets: np.ndarray | None, skip: Skip | None
+) -> tuple[list[np.ndarray], list[float], bool]:
+    """Pictures, their times, and whether each is so new that no newer one can have been skipped."""
+    shaper, last, whole = _Shaper(spec, media), None, True
     pictures: list[np.ndarray] = []
     times: list[float] = []
-    for time, picture in stream_pictures(media, start, end, spec, skip_until=skip_until):
-        pictures.append(picture)
+    for time, frame in _picked(media, start, end, targets, skip):
+        asked = start if targets is None else targets[len(times)]
+        whole &= asked - time <= lasts(frame, media.video) + _ROUNDING
+        pictures.append(pictures[-1] if frame is last else shaper(frame))
         times.append(time)
-    return pictures, times
+        last = frame
+    return pictures, times, whole
 
 
-def stream_pictures(
-    media: Media, start: float, end: float, spec: VideoSpec, *, skip_until: float | None = None
-) -> Iterator[tuple[float, np.ndarray]]:
-    """(seconds, (H, W, 3) uint8) of a window, one after the other: a film of any length takes the memory of a frame.
-    Before `skip_until` frames that no other refers to are not decoded."""
+def stream_pictures(media: Media, start: float, end: float, spec: VideoSpec) -> Iterator[tuple[float, np.ndarray]]:
+    """(seconds, (H, W, 3) uint8) of a window, one after the other: a film of any length takes the memory of a frame."""
     shaper, last, picture = _Shaper(spec, media), None, None
-    frames = _forward(media.decode("video", start, skip_until=skip_until))
-    targets = spec.times(start, end)
-    picked = _all(frames, media, start, end) if targets is None else _nearest(frames, media, start, end, targets)
-    for time, frame in picked:
+    for time, frame in _picked(media, start, end, spec.times(start, end), None):
         if picture is None or frame is not last:
             picture = shaper(frame)
         yield time, picture
         last = frame
+
+
+def _picked(
+    media: Media, start: float, end: float, targets: np.ndarray | None, skip: Skip | None
+) -> Iterator[tuple[float, Any]]:
+    """(seconds, frame) of each target, or of all frames that begin in the window."""
+    frames = _forward(media.decode("video", start, skip=skip))
+    return _all(frames, media, start, end) if targets is None else _nearest(frames, media, start, end, targets)
 
 
 def _forward(frames: Iterator[tuple[float, Any]]) -> Iterator[tuple[float, Any]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ STEP = 0.1
 """Seconds of a value of `loudness`."""
 SILENCE = -96
 """Decibels where there is no sound; what is quieter counts as this."""
+_TOGETHER = 256
+"""Frames of sound that are summed at once: one has a few hundred samples in codecs for speech."""
 _GRID = 32
 """Averages a picture has in each direction, each of 2 x 2 pixels: a grid costs less than a scaled picture."""
 _PLANES = {f"yuv{j}{kind}p" for j in ("", "j") for kind in (420, 422, 444)}
@@ -128,7 +130,7 @@ def _cuts_within(media: Media, begin: float, end: float, until: float) -> list[t
     times: list[float] = []
     steps: list[int] = []
     before = None
-    for at, frame in media.decode("video", begin, skip_until=end + _CONTEXT):
+    for at, frame in media.decode("video", begin, skip=lambda at, _: at < end + _CONTEXT):
         _check(until)
         if at >= end + _CONTEXT:
             break
@@ -177,16 +179,22 @@ def loudness(path: str | Path, duration: float, *, seconds: float = float("inf")
     until, count = time.monotonic() + seconds, max(1, round(duration / STEP))
     power_N, samples_N = np.zeros(count), np.zeros(count)
     with opened(path) as media:
-        for at, frame in media.decode("audio", 0.0) if media.audio is not None else ():
+        frames = media.decode("audio", 0.0) if media.audio is not None else iter(())
+        while some := list(islice(frames, _TOGETHER)):
             _check(until)
-            samples = frame.to_ndarray()
-            samples = samples if frame.format.is_planar else samples.reshape(frame.samples, -1).T
-            mono = _scaled(samples).mean(axis=0)
-            bins = np.clip(((at + np.arange(len(mono)) / frame.sample_rate) / STEP).astype(np.int64), 0, count - 1)
-            power_N += np.bincount(bins, mono**2, count)
+            heard = [_mono(frame) for _, frame in some]
+            times = [at + np.arange(len(mono_S)) / f.sample_rate for (at, f), mono_S in zip(some, heard, strict=True)]
+            bins = np.clip((np.concatenate(times) / STEP).astype(np.int64), 0, count - 1)
+            power_N += np.bincount(bins, np.concatenate(heard) ** 2, count)
             samples_N += np.bincount(bins, minlength=count)
     mean_N = np.divide(power_N, samples_N, out=np.zeros(count), where=samples_N > 0)
     return np.rint(10 * np.log10(np.maximum(mean_N, 10 ** (SILENCE / 10)))).astype(int)
+
+
+def _mono(frame: Any) -> np.ndarray:
+    """(S,)"""
+    samples = frame.to_ndarray()
+    return _scaled(samples if frame.format.is_planar else samples.reshape(frame.samples, -1).T).mean(axis=0)
 
 
 def _scaled(samples_CS: np.ndarray) -> np.ndarray:

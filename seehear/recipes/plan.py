@@ -105,7 +105,7 @@ def plan(library: Library, options: PlanOptions) -> Plan:
         until = time.monotonic() + options.seconds
         for name in order:
             left = until - time.monotonic()
-            share = min(left, _SHARES * left / (len(runs) - len(found)))
+            share = left if name == taken else min(left, _SHARES * left / (len(runs) - len(found)))
             one = _tried(library.uri, runs[name], options.steps_measured, share, stop, server)
             if stop:
                 break

@@ -103,7 +103,8 @@ class Verdict:
         trained, rival, *_ = self.standings
         helped = rival.lead < -_EPSILON
         begin = "Training helped" if helped else f"Training did not beat {_people(rival.name)}"
-        found = [f"{percent(trained.ten)} in the first ten", *(_beside(s, trained) for s in self.standings[1:])]
+        own = f"{percent(trained.ten)} in the first ten and of {percent(trained.first)} first"
+        found = [own, *(_beside(s, trained) for s in self.standings[1:])]
         parts = [
             f"{begin}: of {counted(self.clips, 'validation clip')} it finds the counterpart of {', '.join(found)}."
         ]
@@ -112,7 +113,8 @@ class Verdict:
 
     def _sure(self, rival: Contender) -> str:
         side = "above" if self.gain.difference > 0 else "below"
-        points = f"Its score is {abs(100 * self.gain.difference):.1f} points {side} that of {_people(rival.name)}"
+        apart = f"{abs(100 * self.gain.difference):.1f} points {side} that of {_people(rival.name)}"
+        points = f"Its score, the mean of both, is {apart}"
         if self.gain.groups < 2:
             return f"{points}; all is of one recording: how sure that is cannot be said."
         doubt = ", which may be chance" if self.gain.low <= 0 <= self.gain.high else ""
@@ -143,11 +145,11 @@ class Verdict:
 
 
 def _beside(other: Contender, trained: Contender) -> str:
-    """'the untrained space siglip 55 % (where training finds 62 %)', if it does not know every direction."""
+    """'the untrained space siglip 55 % and 20 %', with what training finds where it does not know every direction."""
+    first, ten = other.trained
     partly = len(other.directions) < len(trained.directions)
-    return f"{_people(other.name)} {percent(other.ten)}" + (
-        f" (in what it knows; training finds {percent(other.trained[1])} there)" if partly else ""
-    )
+    there = f" (in what it knows; training {percent(ten)} and {percent(first)} there)" if partly else ""
+    return f"{_people(other.name)} {percent(other.ten)} and {percent(other.first)}{there}"
 
 
 def _people(name: str) -> str:

@@ -40,8 +40,8 @@ REGISTERED, CUT = 1024, 16
 """Clips of a part of looking, and of cutting, at least."""
 ENCODED = (16, 128)
 """Clips of the first part of encoding, and of the largest: each is twice as large as the one before."""
-READ_SECONDS = 1200.0
-"""Media of a part of reading."""
+READ_SECONDS = 3600.0
+"""Media of a part of reading: to start the processes that read and load their models takes seconds."""
 _PAUSE = 4.0
 """Indexing reads all vectors: between two times it pauses for so many times what the last one took."""
 _AGAIN = 10.0

@@ -111,7 +111,7 @@ def example_card(example: Example, clips: Mapping[str, Clip], media: Media, *, s
         items.insert(0, right | {"marked": False})
     return render(
         "example.html",
-        hit=example.rank <= 1,
+        found=example.found,
         rank=rank,
         gallery=f"{example.gallery:,}",
         asked=_shown(example.query, clips, media, "Asked for"),

@@ -56,10 +56,11 @@ def create_app(
     library: str,
     config: ServeConfig = ServeConfig(),  # noqa: B008
     progress: Callable[[], Standing] | None = None,
+    edited: Callable[[], None] | None = None,
 ) -> FastAPI:
     """The application over a library, which must exist. `progress`: where the work on it stands, if this process does
-    any."""
-    state = State(library, config, progress)
+    any; `edited` wakes it when the user has changed a text or label."""
+    state = State(library, config, progress, edited)
 
     @asynccontextmanager
     async def living(_: FastAPI) -> AsyncIterator[None]:

@@ -73,7 +73,7 @@ class Commands:
 
 
 def _why(errors: str, status: int) -> str:
-    if status == -signal.SIGKILL:
+    if status == -getattr(signal, "SIGKILL", 9):  # Windows has no such signal
         return "the system ended it, most often for too little memory"
     lines = [line for line in errors.splitlines() if line.strip()]
     own = [line.removeprefix("seehear: ") for line in lines if line.startswith("seehear: ")]

@@ -59,7 +59,7 @@ class TimedText(BaseModel):
     clip: str = Field(description="id of the first clip that has it")
 
 
-class FilmView(BaseModel):
+class FilmDetail(BaseModel):
     file: str = Field(description="as the library names it")
     name: str
     folder: str
@@ -110,7 +110,7 @@ _File = Annotated[str, Param(min_length=1, max_length=4096, pattern="^[^\\x00]*$
 
 def routes(app: FastAPI) -> None:
     @app.get("/api/film", tags=["library"])
-    def film(state: _Held, file: _File) -> FilmView:
+    def film(state: _Held, file: _File) -> FilmDetail:
         """A file of the library with its scenes and all its texts."""
         library, folders = state.runs.library, state.runs.folders
         return film_view(library, folders, file)
@@ -155,7 +155,7 @@ def routes(app: FastAPI) -> None:
 # -- facts and texts ---------------------------------------------------------------------------------------------------
 
 
-def film_view(library: Library, folders: Folders, file: str) -> FilmView:
+def film_view(library: Library, folders: Folders, file: str) -> FilmDetail:
     clips = as_edited(library, _clips(library, file))
     first, entry = clips[0], _entry(library, file)
     files = {m: first.source_of(m) for m in ("video", "audio") if any(clip.has(m) for clip in clips)}
@@ -168,7 +168,7 @@ def film_view(library: Library, folders: Folders, file: str) -> FilmView:
     still, facts = views.is_still(first), json.loads(entry["info"]) if entry else {}
     path = PurePosixPath(file)
     changed = datetime.fromtimestamp(entry["mtime_ns"] / 1e9, UTC).isoformat(timespec="seconds") if entry else ""
-    return FilmView(
+    return FilmDetail(
         file=file,
         name=path.name,
         folder="" if str(path.parent) == "." else str(path.parent),

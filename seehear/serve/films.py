@@ -33,7 +33,7 @@ _PAUSE = 10.0
 """While a library changes it is read anew at most after so many times what the last reading took."""
 
 
-class FilmView(BaseModel):
+class FilmEntry(BaseModel):
     name: str = Field(description="path of the file in the library: `source` of its clips")
     kind: FilmKind = Field(description="aside: it could not be used; see `problem`")
     seconds: float = Field(description="length; 0 for a picture")
@@ -66,7 +66,7 @@ class FilmList(BaseModel):
     kinds: dict[FilmKind, int]
     waiting: dict[Step, int] = Field(description="files that wait for each step")
     groups: list[GroupView] = Field(description="all of them in the order of the list, files set aside last")
-    films: list[FilmView] = Field(description="the part of the list that was asked for")
+    films: list[FilmEntry] = Field(description="the part of the list that was asked for")
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Shelf:
     root: str
     kinds: dict[FilmKind, int]
     waiting: dict[Step, int]
-    orders: dict[Order, tuple[list[FilmView], list[GroupView]]]
+    orders: dict[Order, tuple[list[FilmEntry], list[GroupView]]]
 
     @classmethod
     def read(cls, library: Library, version: str) -> Shelf:
@@ -159,7 +159,7 @@ class _Part(NamedTuple):
     has_video: bool
 
 
-def _films(library: Library) -> Iterable[FilmView]:
+def _films(library: Library) -> Iterable[FilmEntry]:
     sources, rejects = library.sources(), library.rejects()
     waiting = _Waiting(library, sources, rejects)
     also, files = library.copies(), _clips_by_file(library)
@@ -172,7 +172,7 @@ def _films(library: Library) -> Iterable[FilmView]:
         middle, source = clips[len(clips) // 2], sources.get(name)
         kind = _kind(name, clips)
         seconds = (source.duration if source else 0.0) or max(clip.end for clip in clips)
-        yield FilmView(
+        yield FilmEntry(
             name=name,
             kind=kind,
             seconds=0.0 if kind == "picture" else round(seconds, 3),
@@ -233,9 +233,9 @@ def _problems(rejects: Sequence[Reject], file_of: Mapping[str, str]) -> tuple[di
     return problems, aside
 
 
-def _set_aside(reject: Reject) -> FilmView:
+def _set_aside(reject: Reject) -> FilmEntry:
     facts: dict[str, Any] = {"clip": "", "start": 0.0, "end": 0.0, "clips": 0, "found": 0, "waiting": [], "also": []}
-    return FilmView(
+    return FilmEntry(
         name=reject.path,
         kind="aside",
         seconds=0.0,
@@ -268,15 +268,15 @@ def _date(mtime_ns: int) -> float | None:
 # -- order -------------------------------------------------------------------------------------------------------------
 
 
-def _ordered(films: Sequence[FilmView], by: Order) -> tuple[list[FilmView], list[GroupView]]:
+def _ordered(films: Sequence[FilmEntry], by: Order) -> tuple[list[FilmEntry], list[GroupView]]:
     """All files, those set aside last, and the groups that they stand in."""
 
-    def group(film: FilmView) -> tuple[str, Any]:
+    def group(film: FilmEntry) -> tuple[str, Any]:
         if film.kind == "aside":
             return "", "aside"
         return (film.folder, "folder") if by == "folder" else (_month(film.date), "date")
 
-    orders: dict[Order, Callable[[FilmView], Any]] = {
+    orders: dict[Order, Callable[[FilmEntry], Any]] = {
         "date": lambda film: (-(film.date or 0.0), _natural(film.name)),
         "folder": lambda film: (_natural(film.folder), film.folder, _natural(film.name)),
     }

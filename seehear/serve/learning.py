@@ -38,8 +38,9 @@ from seehear.train.files import has_model
 from seehear.train.log import read_metrics
 
 _STAMP = "%Y-%m-%d-%H%M%S"
-_TRIED = ("--seconds", "10", "--steps-measured", "5")  # of `seehear plan`: enough for minutes or hours
+_TRIED = ("--seconds", "30", "--steps-measured", "5")  # of `seehear plan`: enough for minutes or hours
 _BUSY = "is being written by another process"
+_BUSY_NOW = "this machine is too busy now"
 _AGAIN = 5.0  # seconds
 _MUCH = 1.2  # times as many rows: the cost is estimated again
 _STEPS = re.compile(r"training \S+: ([\d,]+) steps|going on from step ([\d,]+) of ([\d,]+)")
@@ -61,6 +62,7 @@ class LearnView(BaseModel):
     why: str = Field(description="what is learned from, or why nothing is")
     needed: str = Field(description="what there is too little of; '' where there is enough")
     cost: CostView | None = Field(description="null while it is being estimated, and where nothing is learned")
+    unknown: str = Field(description="why the cost cannot be estimated; '' while it is")
     working: LearningView | None
     problem: str = Field(description="why the last learning failed; ''")
     verdict: VerdictView | None = Field(description="what the last learning that ended changed")
@@ -136,7 +138,8 @@ class Learning:
             needed="" if choice.recipe else needed,
             cost=cost if isinstance(cost, CostView) else None,
             working=working,
-            problem=self.problem or (cost if isinstance(cost, str) else ""),
+            unknown=cost if isinstance(cost, str) else "",
+            problem=self.problem,
             verdict=verdict,
         )
 
@@ -184,16 +187,20 @@ class Learning:
 
     def _estimate(self, key: str, name: str) -> None:
         words = ["--quiet", "plan", self.uri, "--recipes", name, *_TRIED, "--json"]
+
+        def make(out: Path) -> None:
+            found = json.loads(self._estimating.run(words))["recipes"][0]
+            if found["why_not"]:  # not kept: there may be more memory, or time, another day
+                raise SeehearError(_BUSY_NOW if found["unmeasured"] else found["why_not"])
+            write(out, json.dumps(found).encode())
+
         try:
-            path = self.cache.get(
-                "cost", self.uri, key, make=lambda out: write(out, self._estimating.run(words).encode())
-            )
-            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["recipes"][0]
-            self._costs[key] = cost_view(found, name) if not found["why_not"] else found["why_not"]
+            path = self.cache.get("cost of learning", self.uri, key, make=make)
+            self._costs[key] = cost_view(json.loads(path.read_text(encoding="utf-8")), name)
         except Interrupted:
             del self._costs[key]
         except (SeehearError, ValueError, LookupError) as error:
-            self._costs[key] = f"what it costs could not be estimated: {error}"
+            self._costs[key] = str(error)
 
     # -- the work ----------------------------------------------------------------------------------------------------
 

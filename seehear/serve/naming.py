@@ -30,6 +30,7 @@ _LABEL = 0.5  # share of a group's clips that have its label
 _HIGHER = 1.5  # spreads; on the films of `../shared/data/home` names of no group are higher by chance
 _MOST = 2  # names of a kind
 _WORD = re.compile(r"[^\W\d_][^\W\d_'’-]{2,23}")
+_ARTICLE = re.compile(r"^an? ")
 _WEAK = WORDS[-1][0]
 _LOOKED_AT = 4000  # clips
 SOUNDS = (
@@ -52,7 +53,7 @@ def group_names(
     names: dict[int, str] = {}
     for group in np.unique(groups_N).tolist():
         inside_N = groups_N == group
-        label, things = _label(labels, inside_N), (found or {}).get(group, [])
+        label, things = _label(labels, inside_N), [_ARTICLE.sub("", name) for name in (found or {}).get(group, [])]
         spoken = _distinctive(words, inside_N)
         named = [label] if label else (_distinctive(labels, inside_N) or things)[:_MOST]
         parts = [", ".join(named)] if named else []

@@ -173,7 +173,7 @@ class FilmMoment(BaseModel):
     words: Words
 
 
-class FilmView(BaseModel):
+class FilmAnswer(BaseModel):
     source: str
     seconds: float = Field(description="length of the film or sound; 0 of a picture")
     clip: ClipView = Field(description="of the best moment")
@@ -186,7 +186,7 @@ class Answer(BaseModel):
     query: str
     words: Words | None = Field(description="the highest confidence in words; null where no hit has one")
     hits: list[HitView] = Field(description="empty where films are asked for")
-    films: list[FilmView] | None = Field(
+    films: list[FilmAnswer] | None = Field(
         default=None, description="where they are asked for, in the order of their best moments"
     )
     indexed: int | None = Field(default=None, description="clips that all together can find; null of one index")

@@ -21,16 +21,19 @@ from seehear.serve.config import ServeConfig
 
 def serve(library: str, config: ServeConfig, *, ready: Callable[[str], None]) -> None:
     """Runs it in this thread. `ready` is told the address once connections are taken."""
-    server, listening, address = _server(library, config, None)
+    server, listening, address = _server(library, config)
     with announced(library, Server(address=address, token=bool(config.token))):
         ready(address + (f"?token={quote(config.token, safe='')}" if config.token else ""))
         server.run(sockets=[listening])
 
 
 @contextmanager
-def serving(library: str, config: ServeConfig, progress: Callable[[], Standing]) -> Iterator[str]:
-    """Runs it in a thread of its own, beside the work that `progress` tells of; gives the address, without a token."""
-    server, listening, address = _server(library, config, progress)
+def serving(
+    library: str, config: ServeConfig, progress: Callable[[], Standing], edited: Callable[[], None] | None = None
+) -> Iterator[str]:
+    """Runs it in a thread of its own, beside the work that `progress` tells of and `edited` wakes; gives the address,
+    without a token."""
+    server, listening, address = _server(library, config, progress, edited)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
     try:
@@ -42,10 +45,13 @@ def serving(library: str, config: ServeConfig, progress: Callable[[], Standing])
 
 
 def _server(
-    library: str, config: ServeConfig, progress: Callable[[], Standing] | None
+    library: str,
+    config: ServeConfig,
+    progress: Callable[[], Standing] | None = None,
+    edited: Callable[[], None] | None = None,
 ) -> tuple[uvicorn.Server, socket.socket, str]:
     listening = listen(config.host, config.port)
-    app = create_app(library, config, progress)
+    app = create_app(library, config, progress, edited)
     host = f"[{config.host}]" if ":" in config.host else config.host
     options = uvicorn.Config(
         app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=2

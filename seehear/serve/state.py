@@ -55,13 +55,21 @@ _LEAST = 0.04
 
 
 class State:
-    def __init__(self, library: str, config: ServeConfig, progress: Callable[[], Standing] | None = None):
-        """`progress`: where the work on the library stands, if this process does any."""
+    def __init__(
+        self,
+        library: str,
+        config: ServeConfig,
+        progress: Callable[[], Standing] | None = None,
+        edited: Callable[[], None] | None = None,
+    ):
+        """`progress`: where the work on the library stands, if this process does any. `edited`: wakes that work when
+        the user has changed a text or label."""
         self.config, self.progress = config, progress
         self.quick = Decoders(2, config.decode_seconds)
         self.slow = Decoders(1, _DRAW_SECONDS, patience=60.0)
         self.runs = Runs(library, self.quick, media=config.media, device=config.device)
-        self.own = Applying(library, self.runs.renew)
+        self._wake = edited
+        self.own = Applying(library, self._edited)
         self.uploads = Uploads(self.quick, megabytes=config.upload_mb, seconds=config.upload_seconds)
         self.cache = DiskCache(config.cache_folder(library), config.cache_mb)
         self.learning = Learning(self.runs, self.cache)
@@ -97,6 +105,11 @@ class State:
         self.own.close()
         # A thread that is inside of C++ when the interpreter ends aborts the process.
         self._warming.join(timeout=_WARM_SECONDS)
+
+    def _edited(self) -> None:
+        self.runs.renew()
+        if self._wake:
+            self._wake()
 
     # -- what there is -----------------------------------------------------------------------------------------------
 

@@ -149,6 +149,8 @@ def _sure(verdict: Mapping[str, Any]) -> list[str]:
     gain, recordings = verdict["gain"], counted(verdict["gain"]["groups"], "recording")
     if gain["groups"] < 2:
         return ["They are of one recording, so how sure that is cannot be said."]
+    if abs(gain["difference"]) < _LEVEL:
+        return [f"They are of {recordings}."]
     if gain["low"] <= 0 <= gain["high"]:
         return [f"They are of {recordings}: the difference may be chance."]
     few = ", too few to be sure" if gain["groups"] < FEW_GROUPS else ", enough to tell the difference from chance"

@@ -19,8 +19,8 @@ from seehear.search.query import Hit
 from seehear.serve.files import TYPES, Folders, played_by_browsers
 from seehear.serve.schema import (
     ClipView,
+    FilmAnswer,
     FilmMoment,
-    FilmView,
     HitView,
     Modality,
     ProgressView,
@@ -101,9 +101,9 @@ def moment_view(moment: Moment, clip: Clip, folders: Folders) -> HitView:
     )
 
 
-def film_view(film: FilmHits, clip: Clip, folders: Folders, seconds: float | None) -> FilmView:
+def film_view(film: FilmHits, clip: Clip, folders: Folders, seconds: float | None) -> FilmAnswer:
     """`clip`: of its best moment. `seconds`: its length, where the library knows it."""
-    return FilmView(
+    return FilmAnswer(
         source=film.source,
         seconds=0.0 if is_still(clip) else seconds or max(hit.end for hit in film.hits),
         clip=clip_view(clip, folders),

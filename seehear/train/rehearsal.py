@@ -161,11 +161,12 @@ def peak_bytes(device: torch.device) -> int:
         import psutil
 
         return psutil.Process().memory_info().peak_wset
+    # Before getrusage: on Linux that gives the parent's peak, too.
+    if peak := _field(_STATUS, "VmHWM"):
+        return peak
     import resource
 
-    # getrusage last: on Linux its peak is inherited from the parent process
-    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    return _field(_STATUS, "VmHWM") or largest
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def _field(path: Path, name: str) -> int:

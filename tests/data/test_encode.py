@@ -5,12 +5,14 @@ import os
 import shutil
 import signal
 import sys
+import threading
 import time
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pytest
+import torch
 
 from seehear.data import encode
 from seehear.data.encode import encode_library
@@ -99,6 +101,27 @@ def test_default_encoders_encode_media_bit_for_bit(library, tmp_path, originals)
     for name in names:
         assert table(library, name) == table(other, name)
         assert len({clip for clip, _ in table(library, name)}) == 2
+
+
+def test_every_sample_of_media_has_a_thread_of_its_own(library):
+    """A model that divides each layer among threads waits for the one whose core decodes."""
+
+    class Noting(FakeSound):
+        def encode(self, prepared):
+            threads.add((threading.current_thread(), torch.get_num_threads()))
+            return super().encode(prepared)
+
+    encoder, threads, before = Noting(), set(), torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        encode_library(library, [encoder], workers=0)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+    assert set(encoder.batches) == {1}
+    assert {own for _, own in threads} == {1}
+    assert threading.main_thread() not in {thread for thread, _ in threads}
+    assert len(threads) <= 3
 
 
 def test_another_version_of_the_encoder_replaces_all(library, capsys):

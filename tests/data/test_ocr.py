@@ -69,20 +69,44 @@ def test_a_line_lasts_from_its_first_frame_to_its_last():
     empty, title = script.frame(), script.frame(("Opening", TOP))
     lines = follow(script, [empty] * 2 + [title] * 3 + [empty] * 2)
     assert lines == [Line("Opening", 2.0, 5.0)]
-    assert (script.probed, script.read_frames) == (3, 1), "frames that do not change are not looked at again"
+    assert (script.probed, script.read_frames) == (4, 1), "frames that do not change are not looked at again"
 
 
 def test_frames_without_text_are_never_read():
     script = Script()
     assert follow(script, [script.frame(background=10 * n) for n in range(20)]) == []
-    assert (script.probed, script.read_frames) == (20, 0)
+    assert (script.probed, script.read_frames) == (11, 0), "all but the first between two without text are passed over"
+
+
+@pytest.mark.parametrize("first", [3, 4])
+def test_a_line_of_two_seconds_is_seen_wherever_it_begins_and_changes_every_second_are_told(first):
+    script = Script()
+    frames = [script.frame(background=10 * n) for n in range(12)]
+    for n, text in enumerate(("One moment", "Another one", "The third")):
+        frames[first + n] = script.frame((text, BOTTOM), background=10 * n)
+    found = [(line.text, line.start, line.end) for line in follow(script, frames)]
+    assert found == [
+        ("One moment", first, first + 1),
+        ("Another one", first + 1, first + 2),
+        ("The third", first + 2, first + 3),
+    ]
+
+
+def test_boxes_without_text_are_read_again_after_a_while_only():
+    """Foliage looks like text at a small size."""
+    script = Script()
+    frames = [script.frame((str(n), TOP), background=10 * n) for n in range(12)]
+    reads: list[int] = []
+    script.read = lambda frame: reads.append(int(frame[0, 0, 0])) or []
+    assert follow(script, frames) == []
+    assert reads == [0, 5, 10]
 
 
 def test_a_moving_picture_with_the_same_text_is_read_once():
     script = Script()
     frames = [script.frame(("Evening news", BOTTOM), background=10 * n) for n in range(20)]
     assert follow(script, frames) == [Line("Evening news", 0.0, 20.0)]
-    assert (script.probed, script.read_frames) == (20, 1)
+    assert (script.probed, script.read_frames) == (11, 1)
 
 
 def test_subtitles_in_one_place_are_told_apart():

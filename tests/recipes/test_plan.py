@@ -240,7 +240,7 @@ def test_the_recipes_share_the_time_and_what_is_left_goes_to_the_next(monkeypatc
     monkeypatch.setattr(planning, "time", SimpleNamespace(monotonic=lambda: now[0]))
     names = ("fusemix", "fusemix.bind", "mcn", "mcn.tiny", "mcn.paper")
     found = planning.plan(SimpleNamespace(uri="lib"), PlanOptions(recipes=names, seconds=10.0))
-    assert given == [8.0, 9.0, 8.0, 0.0, 0.0]
+    assert given == [10.0, 9.0, 8.0, 0.0, 0.0]  # all of it for what is taken
     order = ["fusemix.base", "fusemix.bind", "mcn.base", "mcn.tiny", "mcn.paper"]
     assert [e.recipe for e in found.recipes] == order
     assert [e.unmeasured for e in found.recipes] == [False, False, False, True, True]  # mcn.base was tried first

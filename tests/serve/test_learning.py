@@ -126,6 +126,15 @@ def test_what_it_costs_is_said_before_it_starts(trial):
     assert len(lines) == 1, "it is estimated once"
 
 
+def test_a_cost_that_cannot_be_measured_keeps_nobody_from_learning(trial):
+    busy = PLAN | {"why_not": "not a step in 30 s: more --seconds measure it", "unmeasured": True}
+    (trial.folder / "plan.json").write_text(json.dumps({"recipes": [busy]}))
+    found = trial.until(lambda now: now["unknown"])
+    assert (found["unknown"], found["problem"], found["cost"]) == ("this machine is too busy now", "", None)
+    trial.client.post("/api/learn")
+    trial.until(lambda now: now["verdict"])
+
+
 def test_too_few_recordings_are_said_and_nothing_starts(tmp_path):
     make_library(tmp_path / "lib", n=FEW)
     with TestClient(app_of(tmp_path), base_url="http://localhost") as client:
@@ -284,8 +293,8 @@ def test_seehear_itself_learns_stops_and_goes_on(tmp_path):
     make_library(tmp_path / "lib", noise=0.7, frozen=30.0)
     with TestClient(app_of(tmp_path), base_url="http://localhost") as client:
         trial = Trial(client, tmp_path)
-        found = trial.until(lambda now: now["cost"] or now["problem"])
-        assert found["problem"] == ""
+        found = trial.until(lambda now: now["cost"] or now["unknown"])
+        assert found["unknown"] == ""
         assert found["cost"]["fits"]
         trial.client.post("/api/learn")
         trial.until(lambda now: (now["working"] or {}).get("done"))

@@ -63,6 +63,10 @@ def test_groups_of_which_nothing_can_be_said_are_named_by_what_they_are_and_diff
     names = group_names(clips, np.array([0, 0, 1, 1, 2, 2]))
     assert names == {0: "films with sound (1)", 1: "films with sound (2)", 2: "sounds"}
     assert group_names([], np.zeros(0, int)) == {}
+    assert group_names(clips[:2], np.array([0, 1]), {0: ["a cow", "an engine"], 1: ["rain"]}) == {
+        0: "cow, engine",
+        1: "rain",
+    }
 
 
 def test_what_is_seen_in_a_group_and_not_elsewhere_names_it():

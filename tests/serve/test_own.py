@@ -65,6 +65,15 @@ def test_a_corrected_line_is_found_by_its_words_at_once_and_undone(client, lib):
     assert (again.status_code, again.json()["message"]) == (404, "there is nothing to undo")
 
 
+def test_an_edit_wakes_the_work_on_the_library(client, monkeypatch):
+    """The vectors of `seehear open` follow an edit at once, and not when a file changes next."""
+    woken = []
+    monkeypatch.setattr(client.app.state.seehear, "_wake", lambda: woken.append(True))
+    edit = correct(client, "the first train leaves the station").json()["edits"][0]
+    assert len(woken) == 2, "clips, and then their full text"
+    client.post("/api/texts", json={"undo": edit})
+
+
 def test_labels_are_added_filter_and_are_removed(client):
     said = client.post("/api/labels", json={"clip": TALK, "add": ["my trains", world.NIGHT]}).json()
     assert said["clip"]["labels"] == [world.NIGHT, "my trains"]

@@ -8,11 +8,20 @@ from tests.serve.test_learning import BEFORE, model, trial_in, verdict
 from tests.serve.test_page import PHONE, accessible, address, go, opened, running, shoot, until  # noqa: F401  # fixture
 
 DESKTOP = {"width": 1440, "height": 900}
+SCREENS = pytest.mark.parametrize(
+    ("name", "viewport", "scheme"),
+    [
+        ("desktop", DESKTOP, "light"),
+        ("phone", PHONE, "dark"),
+        pytest.param("desktop", DESKTOP, "dark", marks=pytest.mark.slow),
+        pytest.param("phone", PHONE, "light", marks=pytest.mark.slow),
+    ],
+)
 NASTY = '<img src=x onerror="alert(1)">'
 COST = {"seconds": 240.0, "memory_bytes": 9e8, "disk_bytes": 4e7, "fits": True}
 COST["line"] = "about 4 minutes at most, 900 MB of memory and 40 MB on disk"
 READY = {"state": "ready", "why": "157 clips with picture and sound", "needed": "", "cost": COST}
-READY |= {"working": None, "problem": "", "verdict": None}
+READY |= {"unknown": "", "working": None, "problem": "", "verdict": None}
 WORKING = {"step": "learning", "done": 1000, "total": 4000, "seconds_left": 90.0}
 WORKING["line"] = "learning, 1,000 of 4,000 steps, at most 1:30 left"
 EXAMPLE = {"what": "Pictures found by words", "clip": "nowhere", "asked": "text", "text": NASTY, "source": "a/b.mp4"}
@@ -38,8 +47,7 @@ def answering(page, answer):
     page.route("**/api/learn", lambda route: route.fulfill(json=answer))
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize(("name", "viewport"), [("desktop", DESKTOP), ("phone", PHONE)])
+@SCREENS
 def test_what_was_learned_is_told_with_examples_of_both_directions(browser, address, name, viewport, scheme):  # noqa: F811
     with opened(browser, address, viewport=viewport, color_scheme=scheme) as page:
         answering(page, READY | {"verdict": VERDICT})
@@ -135,8 +143,7 @@ def drawn(page, **more):
     return own
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize(("name", "viewport"), [("desktop", DESKTOP), ("phone", PHONE)])
+@SCREENS
 def test_names_on_the_map_do_not_overlap(browser, address, name, viewport, scheme):  # noqa: F811
     options = {"has_touch": True, "is_mobile": True} if name == "phone" else {}
     with opened(browser, address, viewport=viewport, color_scheme=scheme, **options) as page:

@@ -1,11 +1,11 @@
 // A result as a card, and what can be done with it.
 
-import { clock, h, iconButton, marked, toast } from "./dom.js";
+import { clock, h, iconButton, KINDS, marked, toast } from "./dom.js";
 import * as own from "./own.js";
 import { Stage } from "./player.js";
 import { saver, selectable, toggle } from "./select.js";
 
-export const KINDS = { seen: "Seen", heard: "Heard", spoken: "Spoken", screen: "On screen", text: "Caption" };
+export { KINDS };
 const LINK = "M10 14a4 4 0 0 0 6 .5l3-3a4 4 0 0 0-5.7-5.7L12 7m2 3a4 4 0 0 0-6-.5l-3 3a4 4 0 0 0 5.7 5.7L12 17";
 const stages = new WeakMap();
 

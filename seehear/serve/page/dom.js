@@ -1,5 +1,7 @@
 // Small helpers: elements, numbers as people write them.
 
+export const KINDS = { seen: "Seen", heard: "Heard", spoken: "Spoken", screen: "On screen", text: "Caption" };
+
 export const $ = (id) => document.getElementById(id);
 
 export function h(tag, attributes = {}, ...children) {
@@ -61,8 +63,8 @@ export function problemBox(problem, attributes = {}) {
   return box;
 }
 
-export function sentence(text) {
-  const first = /^\p{Ll}+[\s,:;]/u.test(text) ? text.charAt(0).toUpperCase() + text.slice(1) : text; // a file's name stays
+export function sentence(text, capital = true) {
+  const first = capital && /^\p{Ll}+[\s,:;]/u.test(text) ? text.charAt(0).toUpperCase() + text.slice(1) : text; // a file's name stays
   return /[.!?…]$/.test(first) ? first : `${first}.`;
 }
 
@@ -77,3 +79,6 @@ export function toast(text, act = null) {
   clearTimeout(toastTimer);
   toastTimer = setTimeout(hide, act ? 10000 : 2500);
 }
+
+// A problem in a line.
+export const told = (problem) => `${problem.message}${problem.todo ? `: ${problem.todo}` : ""}.`;

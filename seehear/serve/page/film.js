@@ -34,7 +34,7 @@ let view = null; // the file that is shown
 
 export async function show(outlet, params, shell) {
   const [film] = await Promise.all([api.film(params.get("file") || ""), styled]);
-  view = new FilmView(outlet, film, shell);
+  view = new FilmAnswer(outlet, film, shell);
   view.begin(params);
   return () => view.close();
 }
@@ -46,13 +46,13 @@ export async function update(params) {
   const film = await api.film(params.get("file") || "");
   view.close();
   outlet.replaceChildren();
-  view = new FilmView(outlet, film, shell);
+  view = new FilmAnswer(outlet, film, shell);
   return view.begin(params);
 }
 
 export const keys = (event) => view.keys(event);
 
-class FilmView {
+class FilmAnswer {
   constructor(outlet, film, shell) {
     Object.assign(this, { outlet, film, shell, asked: null });
     const seek = (at) => this.jump(at);

@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { h, many } from "./dom.js";
 import { Grid, kept, PART } from "./grid.js";
-import { savedSearches } from "./own.js";
+import { savedSearches } from "./saved.js";
 
 export const KEYS = [[["↑", "↓", "←", "→"], "move through the grid"], [["Enter"], "open the film or photo"]];
 

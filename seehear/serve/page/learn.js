@@ -30,7 +30,7 @@ async function look(view) {
   if (view.left) return;
   clearTimeout(view.timer);
   if (now) draw(view, now);
-  const soon = now && (WORKING.includes(now.state) || (now.state !== "few" && !now.cost && !now.problem));
+  const soon = now && (WORKING.includes(now.state) || (now.state !== "few" && !now.cost && !now.unknown));
   view.timer = setTimeout(() => look(view), soon ? SOON : LATER);
 }
 
@@ -64,7 +64,7 @@ function planned(view, now) {
     ];
   }
   const again = now.state === "stopped" ? "Go on learning" : now.verdict ? "Learn again" : "Learn from these recordings";
-  const cost = now.cost ? `It takes ${now.cost.line}.` : now.problem ? "" : "Working out what it would cost…";
+  const cost = now.cost ? `${now.cost.fits ? "It takes " : ""}${now.cost.line}.` : now.unknown ? `What it takes could not be measured: ${sentence(now.unknown, false)}` : "Measuring what it would take…";
   return [
     h("h3", {}, now.state === "stopped" ? "Learning was stopped" : "What would be learned"),
     h("p", {}, now.state === "stopped" ? "What was computed is kept; it goes on from there." : `From ${now.why}.`),
@@ -103,7 +103,7 @@ function judged(verdict) {
     ...listed("Found earlier than before", verdict.earlier.filter((one) => one.before != null)),
     ...listed("Found later than before", verdict.later),
     ...listed("Could not be asked before: the best, the middle and the last", verdict.earlier.filter((one) => one.before == null)),
-    verdict.earlier.length + verdict.later.length ? h("p", { class: "soft small" }, "Examples among the clips that were set aside; those that changed most. A place is that of the right clip among all answers.") : null,
+    verdict.earlier.length + verdict.later.length ? h("p", { class: "soft small" }, "Examples among the clips that were set aside. A place is that of the right clip among all answers.") : null,
     verdict.index ? h("p", { class: "soft small dev" }, `Index ${verdict.index}`) : null,
   ].filter(Boolean);
 }

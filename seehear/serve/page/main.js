@@ -2,7 +2,6 @@
 
 import * as api from "./api.js";
 import { $, fileName, h, many, problemBox, toast } from "./dom.js";
-import * as own from "./own.js";
 import { stop } from "./player.js";
 import { addFile, nameClip, TOGETHER } from "./query.js";
 import * as router from "./router.js";
@@ -33,11 +32,6 @@ const shell = {
     const params = asked();
     for (const name of ["q", "like", "unlike", "added"]) params.delete(name);
     params.set("like", clip.id);
-    nameClip(clip);
-    return router.go(address(params));
-  },
-  // What is asked for with a clip added that it is to be more or less like.
-  refine(clip, params) {
     nameClip(clip);
     return router.go(address(params));
   },
@@ -187,7 +181,6 @@ async function main() {
     shell.problem(problem);
     return;
   }
-  own.connect(shell);
   prepare();
   listen();
   showProgress();

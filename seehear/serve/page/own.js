@@ -1,16 +1,12 @@
-// The user's own: labels of clips, corrected lines, "More of this" and "Not this", saved searches.
+// The user's own: labels of clips, corrected lines, "More like this" and "Not this".
 
 import * as api from "./api.js";
-import { $, h, iconButton, toast } from "./dom.js";
+import { h, iconButton, toast, told } from "./dom.js";
+import { nameClip } from "./query.js";
+import { go } from "./router.js";
 
 const LIKED = 1, DISLIKED = -0.05; // what all liked clips weigh together beside the words, and all disliked: benchmarks/refine.py
 const MOST = 12; // liked and disliked clips of a query
-
-let shell = null; // given once
-
-export function connect(given) {
-  shell = given;
-}
 
 // -- more of this, not this ---------------------------------------------------------------------------------------------
 
@@ -24,7 +20,8 @@ function refine(clip, how) {
   const params = asked();
   if (params.getAll("like").length + params.getAll("unlike").length >= MOST) return toast(`A search takes at most ${MOST} clips: remove one first.`);
   params.append(how, clip.id);
-  return shell.refine(clip, params);
+  nameClip(clip);
+  return go(`/?${params}`);
 }
 
 export const moreOf = (clip) => refine(clip, "like");
@@ -43,7 +40,8 @@ export const labelButton = (clip) => iconButton("Labels", TAG, { class: "labels"
 // A dialog for the labels of a clip {id, labels}. `from`: the button that opened it; the tags of its card are kept up to
 // date. `changed()` is called after each change.
 export function labels(clip, from, { name = "Labels", changed = () => {} } = {}) {
-  const known = Object.keys(shell.about.labels);
+  const known = h("datalist", { id: "own-known" });
+  api.status().then(({ labels: all }) => known.append(...Object.keys(all).map((value) => h("option", { value }))), () => {});
   const list = h("ul", { class: "own-labels", "aria-label": "Labels of this clip" });
   const said = h("p", { class: "soft", role: "status" });
   const field = h("input", { type: "text", list: "own-known", maxlength: "200", "aria-label": "A label to add", placeholder: "a label", autocomplete: "off" });
@@ -56,7 +54,6 @@ export function labels(clip, from, { name = "Labels", changed = () => {} } = {})
     try {
       const answer = await api.label({ clip: clip.id, ...change });
       clip.labels = answer.clip.labels;
-      for (const label of change.add || []) shell.about.labels[label] ??= 1;
       show();
       tags(from, clip);
       changed();
@@ -73,7 +70,7 @@ export function labels(clip, from, { name = "Labels", changed = () => {} } = {})
   };
   const dialog = h("dialog", { class: "own", "aria-label": name },
     h("h2", {}, name), list, said,
-    h("form", { onsubmit: add }, field, h("datalist", { id: "own-known" }, ...known.map((value) => h("option", { value }))), h("button", { class: "go", type: "submit" }, "Add")),
+    h("form", { onsubmit: add }, field, known, h("button", { class: "go", type: "submit" }, "Add")),
     h("form", { method: "dialog" }, h("button", { class: "plain" }, "Done")));
   dialog.addEventListener("close", () => { dialog.remove(); from?.focus(); });
   document.body.append(dialog);
@@ -159,58 +156,3 @@ function showLine(words, line, button) {
   button.disabled = !line.text;
   button.setAttribute("aria-label", `Correct “${line.text}”`);
 }
-
-// -- saved searches -----------------------------------------------------------------------------------------------------
-
-// A button that saves the search that the address holds.
-export function saveButton() {
-  return h("button", { type: "button", id: "save", class: "plain", onclick: () => save() }, "Save this search");
-}
-
-function save() {
-  const params = new URLSearchParams(location.search);
-  const field = h("input", { type: "text", maxlength: "200", required: true, "aria-label": "Name of the search" });
-  field.value = params.get("q") || "";
-  const said = h("p", { class: "soft", role: "status" }, params.has("added") ? "A file that you added cannot be saved; all else is." : "");
-  const dialog = h("dialog", { class: "own", "aria-label": "Save this search" }, h("h2", {}, "Save this search"),
-    h("form", { onsubmit: (event) => { event.preventDefault(); send(); } }, field, h("button", { class: "go", type: "submit" }, "Save")), said,
-    h("form", { method: "dialog" }, h("button", { class: "plain" }, "Cancel")));
-  const send = async () => {
-    if (!field.value.trim()) return;
-    params.delete("added");
-    try {
-      await api.saveSearch({ name: field.value.trim(), query: String(params) });
-      dialog.close();
-      toast("Saved on the home page.");
-    } catch (problem) {
-      said.textContent = told(problem);
-    }
-  };
-  dialog.addEventListener("close", () => { dialog.remove(); $("save")?.focus(); });
-  document.body.append(dialog);
-  dialog.showModal();
-  field.select();
-}
-
-// The saved searches as an element, which is hidden where there are none.
-export function savedSearches() {
-  const list = h("ul", {});
-  const box = h("section", { class: "saved", "aria-label": "Saved searches", hidden: true }, h("h2", {}, "Saved searches"), list);
-  const show = ({ saved }) => {
-    box.hidden = !saved.length;
-    list.replaceChildren(...saved.map(({ name, query }) => h("li", {}, h("a", { href: `/?${query}` }, name),
-      h("button", { type: "button", class: "remove", "aria-label": `Delete the search ${name}`, onclick: () => remove(name, query) }, "×"))));
-  };
-  const remove = async (name, query) => {
-    try {
-      show(await api.deleteSearch(name));
-      toast("The search is deleted.", { name: "Undo", run: async () => show(await api.saveSearch({ name, query })) });
-    } catch (problem) {
-      toast(told(problem));
-    }
-  };
-  api.savedSearches().then(show, () => {});
-  return box;
-}
-
-const told = (problem) => `${problem.message}${problem.todo ? `: ${problem.todo}` : ""}.`;

