@@ -131,7 +131,7 @@ class LibraryLearning:
         if choice.recipe and not self.stage:
             cost = self.cost(library, choice.recipe)
         fewest = round(1.3 * FEWEST_TRAINING, -1)  # of what `prepare` makes, a fifth is set aside
-        needed = f"{fewest:.0f} clips with picture and sound, or with words of your own: a fifth of them is set aside"
+        needed = f"{fewest:.0f} clips with picture and sound, or with words of your own"
         return LearnView(
             state=state,
             why=choice.why,
