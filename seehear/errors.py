@@ -108,3 +108,9 @@ def require(module: str, extra: str = "") -> ModuleType:
             raise
         package = f"seehear[{extra}]" if extra else "seehear"
         raise SeehearError(f"this needs the package {module.split('.')[0]!r}: pip install '{package}'") from missing
+
+
+def hub_unreachable(name: str, error: Exception, todo: str) -> SeehearError:
+    """The error for a model that is neither a folder nor answered for by the hub. `todo`: what the user can do."""
+    why = f"the hub cannot be asked for it ({type(error).__name__})"
+    return SeehearError(f"{name} is no folder here, and {why}: {todo}")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from seehear.encoders.weights import file_hash, remembered_hash
-from seehear.errors import SeehearError, require
+from seehear.errors import SeehearError, hub_unreachable, require
 
 _SETTINGS = ("*.json", "*.txt", "*.model", "1_Pooling/*.json")
 _MAY_NAME_CLASSES = (
@@ -71,12 +71,6 @@ def _download(hub: Any, source: str) -> Path:
         raise hub_unreachable(repr(source), error, f"{todo} (--preset light)") from error
     safe = any(file.rfilename.endswith(".safetensors") for file in about.siblings or ())
     return Path(hub.snapshot_download(source, revision=about.sha, allow_patterns=_patterns(safe=safe)))
-
-
-def hub_unreachable(name: str, error: Exception, todo: str) -> SeehearError:
-    """The error for a model that is neither a folder nor answered for by the hub. `todo`: what the user can do."""
-    why = f"the hub cannot be asked for it ({type(error).__name__})"
-    return SeehearError(f"{name} is no folder here, and {why}: {todo}")
 
 
 def refuse_custom_code(folder: Path) -> None:

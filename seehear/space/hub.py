@@ -8,8 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from seehear.encoders.hub_files import hub_unreachable
-from seehear.errors import SeehearError, require
+from seehear.errors import SeehearError, hub_unreachable, require
 
 _ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _FILES = ["*.json", "*.safetensors", "*.md", "*.txt", "model/*"]
