@@ -27,7 +27,8 @@ from seehear.progress import set_quiet
 from seehear.search.background import calibrate_index
 from seehear.search.calibrate import background_phrases
 from seehear.search.filters import Filters
-from seehear.search.index import _index_ids, set_index, update_fulltext
+from seehear.search.fulltext import update_fulltext
+from seehear.search.index import _index_ids, set_index
 from seehear.search.moments import MomentSearch
 
 WIDTH, PER_FILM, PART, QUERIES = 384, 100, 100_000, 9

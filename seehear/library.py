@@ -33,12 +33,12 @@ Path_ = str | Path
 
 
 class Library:
-    """All that is known of a set of media, in one folder or on object storage; the media stay where they are.
+    """A searchable set of media, in one folder or on object storage; the media stay where they are.
 
-    uri: where the library is, or is to be.
+    uri: folder or address of the library, which need not exist yet.
     device: 'auto', 'cpu', 'cuda' or 'mps', for the models.
 
-    Methods raise `SeehearError` with a line that says what to do. What reads media resumes where it stopped.
+    Methods raise `SeehearError` with a line that says what to do. Those that read media resume after an interruption.
     """
 
     def __init__(self, uri: Path_, *, device: str = "auto"):
@@ -53,46 +53,46 @@ class Library:
 
     @property
     def tables(self) -> Tables:
-        """Its tables and rows (`seehear.data.library`)."""
+        """The tables and rows of the library (`seehear.data.library`)."""
         return Tables.open(self.uri)
 
     # -- filling it --------------------------------------------------------------------------------------------------
 
     def update(self, folder: Path_, *, preset: str = "", seconds: float | None = None) -> bool:
-        """Everything that makes a folder searchable, as far as it is not done: clips, speech, text on screen, vectors,
-        indexes. Stops after `seconds`, where the next call goes on; returns whether all is done."""
+        """Makes a folder searchable, doing what is not done yet: clips, speech, text on screen, vectors, indexes. Stops
+        after `seconds`, and the next call resumes; returns whether all is done."""
         from seehear.recipes.find import bring_up_to_date
 
         return bring_up_to_date(_home(folder), self.uri, preset=preset, device=self.device, seconds=seconds)
 
     def prepare(self, *inputs: Path_, **options: Any) -> PrepareReport:
-        """Clips of folders, or of manifests. `options`: fields of `seehear.data.clips.PrepareOptions`."""
+        """Reads clips from folders or manifests. `options`: fields of `seehear.data.clips.PrepareOptions`."""
         from seehear.data.clips import PrepareOptions
         from seehear.data.prepare import prepare
 
         return prepare([_home(path) for path in inputs], self.uri, PrepareOptions(**options))
 
     def transcribe(self, **options: Any) -> Any:
-        """What is said, with its times. `options`: `model`, `language`, `translate`, `workers`, `engine`."""
+        """Transcribes speech, with times. `options`: `model`, `language`, `translate`, `workers`, `engine`."""
         from seehear.data.transcribe import transcribe
 
         return transcribe(self.tables, **options)
 
     def ocr(self, **options: Any) -> Any:
-        """What stands written in films and pictures. `options`: `workers`, `engine`."""
+        """Reads text shown in films and pictures. `options`: `workers`, `engine`."""
         from seehear.data.ocr import ocr
 
         return ocr(self.tables, **options)
 
     def encode(self, *encoders: str, preset: str = "", **options: Any) -> Any:
-        """Vectors of the clips by frozen encoders: those of a preset ('light', 'strong', 'best'), or by name.
+        """Encodes the clips by frozen encoders: those of a preset ('light', 'strong', 'best'), or by name.
         `options`: `where`, `workers`, `batch_size`, `engine`, `models`."""
         from seehear.data.encode import encode_library
 
         return encode_library(self.tables, encoders or None, preset=preset, device=self.device, **options)
 
     def index(self, run: Path_ | None = None, *, name: str = "") -> Any:
-        """Makes it searchable: its frozen spaces, or a trained run beside them."""
+        """Indexes the library for search: in its frozen spaces, or in the space of a trained run."""
         from seehear.recipes.indexes import index_frozen, index_run
 
         if run is None:
@@ -100,9 +100,9 @@ class Library:
         return index_run(self.tables, _home(run), name=name, device=self.device)
 
     def train(self, recipe: str = "", *, out: Path_ | None = None, resume: bool = False) -> SharedSpace | None:
-        """Learns from it, and writes a run: by a recipe ('fusemix', 'mcn', 'vatt', 'mavil', ...), or by what suits the
-        library; then the run keeps what is best on validation clips, and None says that there is too little to learn
-        from. `out`: folder of the run; runs/RECIPE by default."""
+        """Trains on the library, and writes a run: by a recipe ('fusemix', 'mcn', 'vatt', 'mavil', ...), or by the one
+        that suits the library; then the run keeps the best model on validation clips, and None means that there is too
+        little to learn from. `out`: folder of the run; runs/RECIPE by default."""
         from seehear.recipes.choose import choose
         from seehear.recipes.run import recipe as preset
         from seehear.recipes.run import train_run
@@ -131,12 +131,12 @@ class Library:
 
         query: words, {"audio": path}, {"image": path}, {"video": path}, {"clip": id}, or a list of these, each with a
             "weight" if need be.
-        kinds: how a moment may answer: seen, heard, spoken, screen, text; in every way by default.
+        kinds: kinds of match to allow: seen, heard, spoken, screen, text; all by default.
         """
         return self._moments().search(query, k=k, kinds=kinds, filters=filters, fulltext=fulltext)
 
     def clips(self, where: str | None = None) -> pa.Table:
-        """Its clips as an Arrow table (`.to_pandas()`): id, source, start and end in seconds, texts, labels, split.
+        """The clips as an Arrow table (`.to_pandas()`): id, source, start and end in seconds, texts, labels, split.
         `where`: an SQL condition, as "split = 'test'"."""
         query = self.tables.table("clips").search()
         return (query.where(where) if where else query).limit(None).to_arrow()
@@ -148,7 +148,7 @@ class Library:
         return f"Library({self.uri!r})"
 
     def _moments(self) -> MomentSearch:
-        """Its indexes, opened again when they have changed."""
+        """The opened indexes, opened again when they have changed."""
         from seehear.recipes.find import open_library
         from seehear.search.index import indexes, versions
 

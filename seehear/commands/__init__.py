@@ -70,7 +70,7 @@ GROUPS: dict[str, dict[str, Command]] = {
 """Every command by its name, of one word or two, in the groups and the order of `seehear --help`. The dispatcher, the
 help, the completion and the tests read it; a module is imported when its command is asked for."""
 COMMANDS = {name: command for group in GROUPS.values() for name, command in group.items()}
-_COLUMN = 38  # letters of a call before its summary
+_COLUMN = 38  # width of the column of calls
 
 
 def usage(names: Iterable[str]) -> str:
@@ -83,7 +83,7 @@ def usage(names: Iterable[str]) -> str:
 
 
 def every_usage() -> str:
-    """All commands by group."""
+    """Usage of all commands, by group."""
     return "\n\n".join(f"{title}\n{usage(group)}" for title, group in GROUPS.items())
 
 

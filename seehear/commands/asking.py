@@ -21,11 +21,11 @@ _SECONDS = 3.0
 
 @dataclass(frozen=True)
 class Served:
-    """What a server answered."""
+    """Answer of a server."""
 
     answer: Answer
     behind: tuple[str, ...]
-    """What each index lacks."""
+    """Lines that say what each index lacks."""
     working: bool
     """Whether it indexes the folder and has not done all."""
 

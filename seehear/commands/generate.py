@@ -37,7 +37,7 @@ class Generate:
     text: str = ""
     image: Path | None = None
     out: Path = Path("picture.png")
-    """Where the grid is to be: the query, what is painted, and the nearest pictures of the library."""
+    """File of the grid: the query, the painted pictures, and the nearest pictures of the library."""
     learn: bool = False
     """Learn the run's painter, into RUN/painter."""
     resume: bool = False
@@ -89,7 +89,7 @@ class Generate:
 
 
 def _check_picture(out: Path) -> None:
-    """What is drawn last, checked first: the ending, and what draws it."""
+    """Checks the figure's suffix and its drawing library before any work, though it is drawn last."""
     if out.suffix.lower() not in _PICTURES:
         raise SeehearError(f"--out {out}: the name of a picture ends in {', '.join(_PICTURES)}")
     require("matplotlib.figure", "studies")
@@ -123,7 +123,7 @@ class Reconstruct:
     clip: Positional[Path]
     """A film, or a part of one."""
     out: Path = Path("reconstruction.png")
-    """Where the picture is to be."""
+    """File of the picture."""
     start: float = 0.0
     """Seconds into the film."""
     end: float = 0.0

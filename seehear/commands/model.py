@@ -117,7 +117,7 @@ def _next_commands(library: Library, folder: Path) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What each recipe would cost on a library and this machine, before anything is spent.
+    """Estimate the cost of each recipe on a library and this machine before training.
 
     A few steps of the real training on the library's own clips, in a process of their own and never kept: parameters,
     floating-point operations, memory and hours of the whole run, and why a recipe does not fit. All recipes share about
@@ -271,7 +271,7 @@ class Leakage:
 
     library: Positional[str]
     split: str = "test"
-    """Whose clips are looked for."""
+    """Split whose clips are looked for."""
     media: bool = False
     """Also decode every clip and compare pictures and sounds: finds copies under other names and encodings."""
     threshold: float = 0.95

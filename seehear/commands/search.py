@@ -39,7 +39,7 @@ class Index:
     run_folder: Positional[Path | None] = None
     """A trained run, whose vectors are searched as well."""
     name: str = ""
-    """What the index of a run is called; the name of its folder when not given."""
+    """Name of the index of a run; by default the name of its folder."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     json: bool = False
@@ -61,7 +61,7 @@ class Index:
 
 @dataclass(frozen=True, kw_only=True)
 class Query:
-    """What is looked for, and how the answers are shown."""
+    """Options of a query and of its answers."""
 
     audio: tuple[Path, ...] = ()
     """Sounds: what is like them, and what they are heard with."""
@@ -74,15 +74,15 @@ class Query:
     k: int = 10
     """Number of moments to list."""
     kinds: tuple[Literal["seen", "heard", "spoken", "screen", "text"], ...] = ()
-    """How a moment may answer; in every way by default. text: captions of your own."""
+    """Kinds of match to allow; all by default. text: captions of your own."""
     fulltext: bool = True
     """Also by the words themselves of what is spoken or written, joined with the rest."""
     save: Path | None = None
-    """Folder that the moments are saved in, each as a file: films as MP4, without encoding them again where that is
-    possible, sounds and pictures as what they are."""
+    """Folder to save the moments in, each as a file: films as MP4, without encoding them again where that is possible,
+    sounds and pictures in their own format."""
     edl: Path | None = None
-    """New file that lists the moments; its suffix says for what: an editor (.edl, .otio), a player (.m3u), a table
-    (.csv)."""
+    """New file that lists the moments; its suffix chooses the format, for an editor (.edl, .otio), a player (.m3u) or a
+    table (.csv)."""
     filters: Annotated[Filters, Flat] = field(default_factory=Filters)
 
     def __post_init__(self) -> None:
@@ -93,7 +93,7 @@ class Query:
             check_outputs(self.save, self.edl)
 
     def take_out(self, uri: str, answer: Answer) -> None:
-        """The moments as files or in a list, where that is asked for."""
+        """Saves the moments as files or in a list, if an option asks for it."""
         if self.save is None and self.edl is None:
             return
         from seehear.recipes.export import listed, save_clips, write_list
@@ -143,11 +143,11 @@ class Search(Query):
     index: str = ""
     """One index alone, ranked by the cosines of its space: the name of a run, as 'seehear index' gave it."""
     modalities: tuple[str, ...] = ()
-    """With --index: what of a clip may match: video, audio, text. All by default."""
+    """With --index: modalities of a clip that may match: video, audio, text. All by default."""
     hybrid: bool = False
-    """With --index: also by the words of the clips' texts, the two rankings joined."""
+    """With --index: also full-text search, the two rankings joined."""
     remove_gap: bool = False
-    """With --index: take the mean of each modality out of its vectors, where one crowds out the others."""
+    """With --index: subtract the mean of each modality from its vectors, where one modality crowds out the others."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     json: bool = False
@@ -233,12 +233,12 @@ def show_answer(answer: Answer, *, as_json: bool) -> None:
 
 
 def behind_lines(library: Library, names: Sequence[str]) -> list[str]:
-    """What the indexes lack: one line for each command that makes it up."""
+    """Missing parts of the indexes: one line for each command that adds them."""
     return one_each(behind(library, name) for name in names)
 
 
 def one_each(lines: Iterable[str]) -> list[str]:
-    """Of the lines that `behind` gave for several indexes, one for each command."""
+    """The lines of `behind` for several indexes, reduced to one for each command."""
     return list({line.partition(": run")[2]: line for line in lines if line}.values())
 
 

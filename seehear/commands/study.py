@@ -43,7 +43,7 @@ class _Study:
     measure: ClassVar[Callable[..., Study]]
 
     def run(self) -> None:
-        """Prints the outcome, and where the page is that shows tables, the figure and all that was tried."""
+        """Prints the outcome, and the path of the page with tables, the figure and everything tried."""
         study = type(self).measure(Library.open(self.library), self.out, self.options)
         print(study if self.details else study.summary())
         say(f"report: {write_study(study, kind=self.kind, command=command_line(self))}")
@@ -116,7 +116,7 @@ class Select:
 
     library: Positional[str]
     clips: int
-    """How many."""
+    """Number of clips to choose."""
     options: Annotated[SelectOptions, Flat] = field(default_factory=SelectOptions)
     out: Path | None = None
     """File for the ids, one a line."""

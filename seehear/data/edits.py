@@ -21,7 +21,7 @@ from seehear.errors import require
 What = Literal["label", "subtitle", "caption", "speech", "translation", "screen"]
 _TABLE = "own"
 _ALIKE = 0.5
-"""Similarity, in [0, 1], from which a line that another model read is the one that was corrected."""
+"""Least similarity, in [0, 1], at which a line read by another model counts as the corrected one."""
 
 
 class _Line(Protocol):
@@ -42,24 +42,24 @@ AnyLine = TypeVar("AnyLine", bound=_Line)
 class Edit:
     what: What
     source: str = ""
-    """File that it is about; '' for a row of text alone."""
+    """Edited file; '' for a row of text alone."""
     content: str = ""
-    """Fingerprint of the file when it was made."""
+    """Fingerprint of the file at the time of the edit."""
     clip: str = ""
     """Id of a row of text alone."""
     start: float | None = None
     """Seconds of the file: of a line its times, of a label its clip's; None for text without times."""
     end: float | None = None
     before: str = ""
-    """A line as it was; a label that is taken away."""
+    """Line before the edit; label that is removed."""
     text: str = ""
-    """A line as it is to be, '' for none; a label that is added."""
+    """Line after the edit, '' to remove it; label that is added."""
     shown: str = ""
-    """Words of the line in the clips until the edit has reached them, where these are not `before`."""
+    """Text of the line in clips that the edit has not been applied to, where it is not `before`."""
     undone: bool = False
-    """Taken back: the row goes once the clips are as before."""
+    """Undone by the user: the row is deleted once the clips are restored."""
     pending: bool = True
-    """Not yet in the clips."""
+    """Not yet applied to the clips."""
 
     @property
     def key(self) -> str:
@@ -72,7 +72,7 @@ class Edit:
 
 
 def read_edits(library: Library) -> list[Edit]:
-    """All edits, as they are now."""
+    """All edits, read anew."""
     if _TABLE not in library.tables():
         return []
     table = library.table(_TABLE)
@@ -82,8 +82,7 @@ def read_edits(library: Library) -> list[Edit]:
 
 
 def record(library: Library, edit: Edit) -> Edit:
-    """Keeps an edit, and returns it as it is kept: a second one of the same line or label takes the place of the
-    first."""
+    """Stores an edit, and returns the stored one: a second edit of the same line or label replaces the first."""
     with alone_with(library.uri, _TABLE):
         known = next((old for old in read_edits(library) if _same_thing(old, edit)), None)
         if known is not None:
@@ -93,7 +92,7 @@ def record(library: Library, edit: Edit) -> Edit:
 
 
 def undo(library: Library, key: str) -> Edit | None:
-    """Takes an edit back; None where there is none of that key."""
+    """Undoes an edit; None for an unknown key."""
     with alone_with(library.uri, _TABLE):
         known = next((edit for edit in read_edits(library) if edit.key == key), None)
         if known is not None and not known.undone:
@@ -103,7 +102,7 @@ def undo(library: Library, key: str) -> Edit | None:
 
 
 def settled(library: Library, edits: Iterable[Edit]) -> None:
-    """Notes that the clips follow these edits now; those that have been changed since stay pending."""
+    """Marks edits as applied to the clips; those changed meanwhile stay pending."""
     with alone_with(library.uri, _TABLE):
         now = set(read_edits(library))
         reached = [edit for edit in edits if edit in now]
@@ -122,7 +121,7 @@ def _same_thing(old: Edit, new: Edit) -> bool:
 
 
 def _again(old: Edit, new: Edit) -> Edit:
-    """The second edit of a line or label joined with the first: what was before the first stays known."""
+    """The second edit of a line or label joined with the first, which keeps the original text."""
     undone = old.text != new.text if new.what == "label" else old.before == new.text
     if undone and old.undone:
         return old
@@ -145,11 +144,11 @@ def _schema() -> Any:
     return pa.schema([("key", pa.string()), *((f.name, kinds.get(str(f.type), pa.string())) for f in fields(Edit))])
 
 
-# -- what follows from them --------------------------------------------------------------------------------------------
+# -- applied to clips and lines ----------------------------------------------------------------------------------------
 
 
 def edits_by_file(edits: Iterable[Edit], sources: Mapping[str, Source]) -> dict[str, list[Edit]]:
-    """Edits of each of these files: of its content, or of its name where no file has the content any more."""
+    """Edits of each file, found by its content, or by its name where no file has that content any more."""
     of_content: dict[str, list[Edit]] = {}
     of_name: dict[str, list[Edit]] = {}
     for edit in edits:
@@ -194,8 +193,8 @@ def edited(clips: Sequence[Clip], edits: Sequence[Edit], sources: Mapping[str, S
 
 
 def affected(edit: Edit, lines: Sequence[AnyLine]) -> list[AnyLine]:
-    """Lines of its kind that an edit takes the place of: the one that was corrected; of another transcript those for
-    which it is said at the same time, or in much the same words."""
+    """Lines of its kind that an edit replaces: the corrected one; in another transcript those at the same time, or of
+    similar words."""
     near = [line for line in lines if _covers(edit, line)]
     exact = [line for line in near if line.text and line.text in (edit.before, edit.shown)]
     if exact or edit.start is None or any(line.text == edit.text for line in near):
@@ -206,7 +205,7 @@ def affected(edit: Edit, lines: Sequence[AnyLine]) -> list[AnyLine]:
 
 
 def _covers(edit: Edit, line: _Line) -> bool:
-    """Whether half of a line lies within the times of an edit."""
+    """True if at least half of a line lies within the times of an edit."""
     if edit.start is None or edit.end is None or line.start is None:
         return edit.start is None and line.start is None
     end = line.start if line.end is None else line.end
@@ -218,8 +217,8 @@ def _likeness(one: str, other: str) -> float:
 
 
 def _labels(edit: Edit, clip: Clip, windows: set[tuple[float, float]]) -> bool:
-    """Whether a label is the clip's: that of its very window, or of half of one of the two where clips were cut
-    anew."""
+    """True if a label applies to the clip: its window is the same, or, where clips were cut anew, half of either window
+    is shared."""
     if edit.start is None or edit.end is None:
         return True
     if (edit.start, edit.end) in windows:

@@ -1,4 +1,4 @@
-"""Where jobs are decoded and encoded: on this machine, or on a Ray cluster (`ray_engine.py`).
+"""Engines that decode and encode jobs: on this machine, or on a Ray cluster (`ray_engine.py`).
 
 An engine only turns jobs into vectors. What is missing, what is set aside and what is committed when is decided in one
 place for all of them (`encode.py`), so that every engine leaves the same rows and resumes in the same way.
@@ -39,7 +39,7 @@ class Engine(Protocol):
     def vectors(
         self, encoder: Encoder, jobs: Sequence[Job], batch_size: int
     ) -> AbstractContextManager[Iterator[list[Done]]]:
-        """What is done, in lists, in any order. An empty list says only that time has passed."""
+        """Lists of results, in any order. An empty list only tells that time has passed."""
         ...
 
     def results(
@@ -55,7 +55,7 @@ class Engine(Protocol):
 
 @dataclass(frozen=True)
 class Prepare:
-    """What a worker does with a job."""
+    """Work on one job."""
 
     preparation: Any
 

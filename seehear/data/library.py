@@ -155,7 +155,7 @@ class Library:
         self._put("about", [{"key": key, "value": value}])
 
     def forget(self, key: str) -> None:
-        """Of `about`."""
+        """Deletes a key of `about`."""
         self._remove("about", [key])
 
     def encoders(self) -> dict[str, dict[str, Any]]:

@@ -16,9 +16,9 @@ from seehear.progress import say
 
 _LEARNING = ".learning"
 PATIENCE = 3.0
-"""Seconds that a lock is waited for: a server holds one for a moment when its user corrects a line."""
+"""Seconds to wait for a lock: a server holds one for a moment when its user corrects a line."""
 _LOOK = 0.02
-"""Seconds between two looks."""
+"""Seconds between two attempts."""
 
 
 class Busy(Exception):
@@ -48,9 +48,9 @@ def locked(path: Path, *, shared: bool = False, wait: bool = False) -> Iterator[
 
 @contextmanager
 def writing(uri: str | Path, *tables: str, patience: float | None = None) -> Iterator[None]:
-    """Alone with a folder, or with some tables of a library while others write other tables. Raises
-    `BeingWritten` when another process is at it for longer than `patience` seconds, by default `PATIENCE`. Object
-    storage has no such lock."""
+    """Exclusive lock on a folder, or on some tables of a library while others write other tables. Raises `BeingWritten`
+    when another process holds it for longer than `patience` seconds, by default `PATIENCE`. Object storage has no such
+    lock."""
     with ExitStack() as held:
         if "://" not in str(uri):
             Path(uri).mkdir(parents=True, exist_ok=True)
@@ -62,7 +62,7 @@ def writing(uri: str | Path, *tables: str, patience: float | None = None) -> Ite
 
 @contextmanager
 def alone_with(uri: str | Path, table: str) -> Iterator[None]:
-    """Alone with a table that may be written whatever else is: for moments, as others wait."""
+    """Exclusive lock on a table that may be written at any time: to be held for moments only, as others wait."""
     with ExitStack() as held:
         if "://" not in str(uri):
             held.enter_context(locked(Path(uri) / f".lock.{table}", wait=True))
@@ -71,8 +71,8 @@ def alone_with(uri: str | Path, table: str) -> Iterator[None]:
 
 @contextmanager
 def keeper(uri: str | Path) -> Iterator[bool]:
-    """Keeps a library up to date with its folder; gives False where another process does so already. Object storage has
-    no lock for it, so all are alone there."""
+    """Lock of the process that keeps a library up to date with its folder; gives False where another process holds it.
+    Object storage has no lock for it, so every process gets True there."""
     with ExitStack() as held:
         alone = True
         if "://" not in str(uri):
@@ -86,7 +86,7 @@ def keeper(uri: str | Path) -> Iterator[bool]:
 
 @contextmanager
 def learning(uri: str | Path) -> Iterator[None]:
-    """Learns from a library, alone: raises `SeehearError` while another process does."""
+    """Lock of training on a library: raises `SeehearError` while another process holds it."""
     if "://" in str(uri):  # no lock
         yield
         return
@@ -103,7 +103,7 @@ def learning(uri: str | Path) -> Iterator[None]:
 
 
 def is_learning(uri: str | Path) -> bool:
-    """Whether a process learns from a library."""
+    """True while a process trains on a library."""
     try:
         with learning(uri):
             return False

@@ -29,9 +29,9 @@ from seehear.media.files import read_window
 from seehear.media.frames import VideoSpec
 
 _VERSION = "3"
-"""Of all that turns frames into lines: another one is another fingerprint, and all recordings are read again."""
+"""Version of the reader: another one is another fingerprint, and all recordings are read again."""
 _RATE, _CHUNK = 1.0, 10.0
-"""Frames a second, and seconds that are decoded at a time."""
+"""Frames a second to read, and seconds to decode at a time."""
 _PART = 30.0
 """Seconds of a part, of a film that is half as long again: a run that is stopped loses no more than that."""
 _SIDE = 720
@@ -171,7 +171,7 @@ class _Sight:
 
     @property
     def green(self) -> np.ndarray:
-        """Stands for brightness."""
+        """Green channel, in place of brightness."""
         return self.frame[:, :, 1]
 
 
@@ -184,12 +184,12 @@ class _Following:
         self.shown: list[_Track] = []
         """Tracks in the last frame that was looked at."""
         self._waiting: tuple[float, _Sight] | None = None
-        """Frame that is looked at only where the next one has other text."""
+        """Frame that is read only if the text of the next one differs."""
         self._last: _Sight | None = None
         """The last frame that was read, or that had no text."""
         self._read_at = -np.inf
         self._blocks = np.empty(0)
-        """Of the last frame in which text was looked for."""
+        """Brightness by block of the last frame that was searched for text."""
 
     def see(self, time: float, frame: np.ndarray) -> None:
         sight = _Sight(self.screen, frame)

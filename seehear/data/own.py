@@ -1,8 +1,7 @@
-"""What the user does to a library by hand: adds and removes labels of clips, corrects lines of their texts, takes both
-back.
+"""Edits by the user: labels added to clips or removed, lines of their texts corrected, and the undoing of both.
 
-An edit is kept at once, whatever else is writing. The clips follow when the lock on them is free, at the latest with
-the next writer of clips. Full text and the vectors of texts follow from the clips, when they are next indexed.
+An edit is stored at once, whatever else is writing. It is applied to the clips when the lock on them is free, at the
+latest by the next writer of clips. Full text and the vectors of texts follow from the clips, with the next indexing.
 """
 
 from __future__ import annotations
@@ -19,14 +18,14 @@ from seehear.errors import SeehearError
 
 
 def label_edit(library: Library, clip: Clip, label: str, *, added: bool) -> Edit:
-    """The edit that adds a label to a clip, or takes it away."""
+    """The edit that adds a label to a clip, or removes it."""
     edit = Edit(what="label", text=label) if added else Edit(what="label", before=label)
     return _placed(library, edit, clip, clip.source, clip.start, clip.end)
 
 
 def line_edit(library: Library, clip: Clip, line: Text, said: str) -> Edit:
-    """The edit that makes a line of a clip say something else; '' takes away what a machine read. Raises `SeehearError`
-    where the clip has no such line."""
+    """The edit that replaces a line of a clip; '' removes one that a machine read. Raises `SeehearError` where the clip
+    has no such line."""
     if line not in clip.texts:
         raise SeehearError(f"clip {clip.id} has no line {line.text!r} at that time any more: load it again")
     if not said and line.kind not in KINDS.values():
@@ -37,8 +36,7 @@ def line_edit(library: Library, clip: Clip, line: Text, said: str) -> Edit:
 
 
 def settle_edits(library: Library) -> list[str]:
-    """Brings the clips up to date with the edits, and returns the ids of those that changed. To be called by a writer
-    of clips."""
+    """Applies pending edits to the clips, and returns the ids of those that changed. The caller holds the lock."""
     due, changed = _due(library)
     library.put_clips(changed)
     settled(library, due)
@@ -46,13 +44,13 @@ def settle_edits(library: Library) -> list[str]:
 
 
 def as_edited(library: Library, clips: Sequence[Clip]) -> list[Clip]:
-    """The clips with edits that have not reached the library's clips yet."""
+    """The clips with pending edits applied, which the library's own do not have yet."""
     changed = {clip.id: clip for clip in _due(library)[1]}
     return [changed.get(clip.id, clip) for clip in clips]
 
 
 def _due(library: Library) -> tuple[list[Edit], list[Clip]]:
-    """Edits that the clips do not follow yet, and clips as they are to be by these."""
+    """(pending edits, the clips that they change, as changed)."""
     edits = read_edits(library)
     due = [edit for edit in edits if edit.pending]
     if not due:

@@ -42,7 +42,7 @@ _BATCH_FILES, _BATCH_CLIPS, _BATCH_SECONDS = 256, 4096, 20.0
 
 @dataclass(frozen=True, kw_only=True)
 class Share:
-    """What one of many calls does to a folder that is to be searched long before all of it is read."""
+    """Limits of one of many calls on a folder that is searchable long before all of it is read."""
 
     coarse: bool
     """Long files get a few short clips, and their scenes and pauses are left for a call without this."""
@@ -109,7 +109,7 @@ def _remove_coarse(library: Library, tally: Tally) -> None:
 
 
 def _settle(library: Library, options: PrepareOptions, tally: Tally, *, splits: bool = True) -> None:
-    """Copies and splits, which follow from all files together; and what the user edited meanwhile."""
+    """Copies and splits, which follow from all files together; and edits that the user made meanwhile."""
     if orphans := settle_copies(library, options):
         for origin in sorted({source.info["origin"] for source in orphans}):
             own = [source for source in orphans if source.info["origin"] == origin]
@@ -312,7 +312,8 @@ class _Update:
             return
         old = {id for id in self.library.clip_ids([""]) if id.startswith(f"{origin}#")}
         edits = read_edits(self.library)
-        for some in _chunks(chain([first] if first else [], rows), _BATCH_CLIPS):
+        rows = chain([first] if first else [], rows)
+        while some := list(islice(rows, _BATCH_CLIPS)):
             clips = {clip.id: clip for clip in (self._of_text(row) for row in some)}
             self.library.put_clips(edited(list(clips.values()), edits, {}))
             old -= set(clips)
@@ -347,8 +348,3 @@ class _Update:
         old = [path for path, reject in self.refused.items() if reject.origin == origin]
         self.library.remove_rejects(p for p in old if p not in self.rejects and not self.given.is_hidden(p))
         self.library.put_rejects([r for path, r in self.rejects.items() if self.refused.get(path) != r])
-
-
-def _chunks(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
-    while some := list(islice(rows, size)):
-        yield some

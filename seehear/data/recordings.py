@@ -80,7 +80,7 @@ class Reader(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class TextsReport:
-    """What a run of `transcribe` or `ocr` did, and what the library holds now."""
+    """Outcome of a run of `transcribe` or `ocr`, and contents of the library after it."""
 
     library: str
     command: str
@@ -94,11 +94,11 @@ class TextsReport:
     rejected: int
     """Recordings that could not be read; the library's rejects say why."""
     hours: float
-    """Of the recordings read in this run."""
+    """Duration of the recordings read in this run."""
     seconds: float
-    """That it took."""
+    """Time that the run took."""
     lines: int
-    """In all transcripts of the library."""
+    """Lines in all transcripts of the library."""
     clips_with: int
     """Clips that have such texts."""
     clips: int
@@ -152,7 +152,7 @@ def read_recordings(
 
 
 def rest_of(recording: Recording, result: list[Transcript] | Exception) -> Recording | None:
-    """What is left to read of a recording after a part; None when it is done, or cannot be read."""
+    """Rest of a recording after a part; None when it is done, or cannot be read."""
     if isinstance(result, Exception) or result[0].until is None:
         return None
     languages = [part.language for part in result if part.task == "speech"]

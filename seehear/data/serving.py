@@ -1,4 +1,4 @@
-"""Where a library is served: told by the server to commands that ask it instead of loading models themselves."""
+"""Address of the server of a library, for commands that ask it instead of loading models themselves."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FILE, _LOCK = ".server", ".server.lock"
 @dataclass(frozen=True, kw_only=True)
 class Server:
     address: str
-    """With a slash at its end."""
+    """Address with a slash at its end."""
     token: bool = False
     """Whether it asks for one."""
     follows: bool = False
@@ -41,7 +41,7 @@ def announced(uri: str | Path, server: Server) -> Iterator[None]:
 
 
 def server_of(uri: str | Path) -> Server | None:
-    """The running server of a library, of whatever version."""
+    """The running server of a library, of any version of seehear."""
     path = Path(uri) / _FILE
     if "://" in str(uri) or not path.is_file():
         return None

@@ -1,4 +1,4 @@
-"""What machines read out of recordings: one transcript a media file and task, and the clips' texts that follow from it.
+"""Texts that machines read from recordings: a transcript for each media file and task, and clips' texts made from it.
 
 The table is the truth and the texts of clips a function of it. So clips that are cut anew from an unchanged file get
 their texts without the file being read again, and what a killed run left half done is put right by the next.
@@ -46,9 +46,9 @@ class Line:
     start: float | None = None
     end: float | None = None
     words: tuple[Word, ...] = ()
-    """Of speech; empty for translations and text on screen."""
+    """Language of speech; '' for translations and text on screen."""
     confidence: float = 1.0
-    """How sure the model is of it, in [0, 1]."""
+    """Confidence of the model, in [0, 1]."""
     own: bool = False
     """Corrected by the user; never in the table."""
 
@@ -134,9 +134,8 @@ def remove_transcripts(library: Library, sources: Iterable[str]) -> None:
 
 
 def write_subtitles(library: Library, folder: Path) -> int:
-    """One .srt file for each transcript of speech that has lines, as the user corrected them, below a folder as the
-    media lie below theirs; returns how many. A translation is named as subtitles in English are: talk.en.srt beside
-    talk.srt."""
+    """Writes an .srt file for each transcript of speech with lines, as the user corrected them, in the folders of the
+    media; returns their number. A translation is named like English subtitles: talk.en.srt beside talk.srt."""
     pysubs2 = require("pysubs2")
     read = corrected(read_transcripts(library), library.sources(), read_edits(library))
     spoken = sorted((t for t in read if KINDS[t.task] == "speech" and t.lines), key=lambda t: (t.source, t.task))
@@ -233,7 +232,7 @@ def note_reader(library: Library, by: str, name: str) -> None:
 
 
 def machine_made(library: Library, texts: Sequence[Text]) -> str:
-    """Those that no user wrote, in words: '46 of 50 texts transcribed by Whisper tiny.en'; '' for none."""
+    """Summary of the texts that no user wrote: '46 of 50 texts transcribed by Whisper tiny.en'; '' for none."""
     readers = {k.removeprefix(_READER): v for k, v in library.about().items() if k.startswith(_READER)}
     verbs: dict[TextKind | None, str] = {"speech": "transcribed", "screen": "read on screen"}
     made = Counter(

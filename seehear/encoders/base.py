@@ -1,4 +1,4 @@
-"""What an encoder is: one modality in, one vector of `width` numbers out, the same every time."""
+"""Interface of encoders: one modality in, one vector of `width` numbers out, the same every time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # not at run time: decode workers import this file, and do wi
 
 @dataclass(frozen=True)
 class Sample:
-    """What an encoder reads: a window of a media file, or a text."""
+    """Input of an encoder: a window of a media file, or a text."""
 
     path: str = ""
     start: float = 0.0
@@ -42,7 +42,7 @@ class Encoder(ABC):
     `encode` of a sample does not depend on what else is in the batch; threads may call it at the same time."""
 
     name: str
-    """What the user asked for: 'efficientnet-lite0', or 'hub:<folder or id>[#layer=..,pool=..]'."""
+    """Name that the user gave: 'efficientnet-lite0', or 'hub:<folder or id>[#layer=..,pool=..]'."""
     modality: Modality
     width: int
     shape: tuple[int, int] | None = None
@@ -53,7 +53,7 @@ class Encoder(ABC):
     model: str = ""
     """Of such a part: where the trained model lies."""
     device: str = "cpu"
-    """Where the model is."""
+    """Device of the model."""
     fingerprint: str
     """16 hex digits over weights, preprocessing and pooling: another fingerprint is another space."""
 

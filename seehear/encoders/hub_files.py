@@ -67,12 +67,16 @@ def _download(hub: Any, source: str) -> Path:
     except hub.errors.RepositoryNotFoundError as error:
         raise SeehearError(f"{source!r} is neither a folder here nor a public model of the hub") from error
     except Exception as error:  # whatever its network library raises, which changes with its version
-        raise SeehearError(
-            f"{source!r} is no folder here, and the hub cannot be asked for it ({type(error).__name__}): "
-            "give the folder of a downloaded model, try again with a network, or take what is packaged (--preset light)"
-        ) from error
+        todo = "give the folder of a downloaded model, try again with a network, or take what is packaged"
+        raise hub_unreachable(repr(source), error, f"{todo} (--preset light)") from error
     safe = any(file.rfilename.endswith(".safetensors") for file in about.siblings or ())
     return Path(hub.snapshot_download(source, revision=about.sha, allow_patterns=_patterns(safe=safe)))
+
+
+def hub_unreachable(name: str, error: Exception, todo: str) -> SeehearError:
+    """The error for a model that is neither a folder nor answered for by the hub. `todo`: what the user can do."""
+    why = f"the hub cannot be asked for it ({type(error).__name__})"
+    return SeehearError(f"{name} is no folder here, and {why}: {todo}")
 
 
 def refuse_custom_code(folder: Path) -> None:

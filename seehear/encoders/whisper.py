@@ -107,10 +107,10 @@ class WhisperWeights:
     """A model at hand, ready to be loaded in any process of this machine."""
 
     name: str
-    """For the user: 'base', or the folder."""
+    """Name for the user: 'base', or the folder."""
     folder: str = ""
     files: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    """Of a packaged model: name -> paths of its parts."""
+    """Parts of a packaged model: name -> paths."""
     fingerprint: str
     """SHA-256 over its files."""
 
@@ -222,7 +222,7 @@ def has_gpu() -> bool:
 @dataclass(frozen=True)
 class SpokenWord:
     text: str
-    """With the space before it, where the language has spaces."""
+    """The word with the space before it, where the language has spaces."""
     start: float
     end: float
     confidence: float = 1.0
@@ -285,7 +285,7 @@ class Whisper:
         chunks = vad.get_speech_timestamps(samples, vad.VadOptions(**_VAD))
         if not chunks:
             return "", []
-        # As `vad_filter` does, which would look for speech a second time.
+        # `vad_filter` does the same, but would detect speech a second time.
         segments, about = model.transcribe(
             np.concatenate(vad.collect_chunks(samples, chunks)[0]),
             language=language or None,

@@ -35,15 +35,15 @@ class Space(Protocol):
 
 
 class MTEBModel:
-    """What MTEB calls an encoder."""
+    """A space as an encoder of MTEB."""
 
     def __init__(self, space: Space, name: str = "seehear/space", *, licence: str | None = None):
         """`name`: 'user/name', as on a hub. `licence`: of the weights, as MTEB spells it ('apache-2.0')."""
         self.space, self.name, self.licence = space, name, licence
 
     def encode(self, inputs: Iterable[Mapping[str, Any]], **kwargs: Any) -> Float[np.ndarray, "n e"]:
-        """Of an item with several modalities the mean of those that the space has. What else MTEB says of the task is
-        not used: there are no instructions."""
+        """(N, E) vectors; an item with several modalities has the mean of those that the space has. `kwargs`, about the
+        task, are ignored: there are no instructions."""
         parts = [self._batch(batch) for batch in inputs]
         return np.concatenate(parts) if parts else np.zeros((0, self.space.dim), np.float32)
 

@@ -42,7 +42,7 @@ def evaluate_embeddings(
 
 
 def group_warnings(groups: Sequence[str | int], split: str) -> tuple[str, ...]:
-    """What to say of a split with few source recordings."""
+    """Warning about a split with few source recordings."""
     num = len(set(groups))
     if num >= FEW_GROUPS:
         return ()

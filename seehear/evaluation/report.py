@@ -1,4 +1,4 @@
-"""What an evaluation found: plain JSON with the fields MTEB uses where it has them, the per-query values beside it for
+"""Report of an evaluation: plain JSON with the fields MTEB uses where it has them, the per-query values beside it for
 later comparisons, and a table for people."""
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ FORMAT = "seehear-evaluation/1"
 JSON_NAME, QUERIES_NAME, HTML_NAME = "evaluation.json", "evaluation_queries.npz", "report.html"
 _SEPARATOR = "\x1f"
 _DAMAGED = (OSError, EOFError, ValueError, TypeError, KeyError, AttributeError, BadZipFile, zlib.error)
-"""What NumPy and missing or wrong fields raise."""
+"""Errors that NumPy and missing or wrong fields raise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ class Report:
     results: tuple[TaskResult, ...]
     warnings: tuple[str, ...] = ()
     about: dict[str, Any] = field(default_factory=dict)
-    """Where the numbers come from: `provenance`, and fingerprints of data and model."""
+    """Origin of the numbers: `provenance`, and fingerprints of data and model."""
 
     def tasks(self) -> list[str]:
         return list(dict.fromkeys(r.task for r in self.results))
@@ -90,7 +90,7 @@ class Report:
 
     @classmethod
     def load(cls, folder: str | Path) -> Report:
-        """What `save` wrote, per-query values included."""
+        """Reads what `save` wrote, per-query values included."""
         folder = Path(folder)
         if not (folder / JSON_NAME).is_file():
             raise SeehearError(f"{folder} has no {JSON_NAME}: run 'seehear evaluate {folder}' first")

@@ -1,4 +1,4 @@
-"""What a model reaches on one task, with the values of every query, and which measures a kind of task has."""
+"""Results of a model on one task, with the values of every query, and the measures of each kind of task."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NOT_PERCENT = {"median_rank", "mean_rank", "d'"}
 
 @dataclass(frozen=True, kw_only=True)
 class TaskResult:
-    """One model on one task."""
+    """Result of one model on one task."""
 
     task: str
     """'text->video', 'audio+text->video', 'audio->class', 'video probe linear'."""
@@ -36,7 +36,7 @@ class TaskResult:
     metrics: dict[str, float]
     chance: dict[str, float] = field(default_factory=dict)
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
-    """95 %, by resampling groups."""
+    """95 % intervals, by resampling groups."""
     counts: dict[str, int] = field(default_factory=dict)
     """queries, gallery, groups, skipped; classes."""
     details: dict[str, Any] = field(default_factory=dict)
@@ -47,9 +47,9 @@ class TaskResult:
     groups: np.ndarray = field(default_factory=lambda: np.array([], dtype=str))
     """(queries,) source recording of each query."""
     truth: np.ndarray = field(default_factory=lambda: np.array([], dtype=str))
-    """(queries,) of a classification: the label of each query."""
+    """(queries,) label of each query of a classification."""
     said: np.ndarray = field(default_factory=lambda: np.array([], dtype=str))
-    """(queries,) the class that it was taken for."""
+    """(queries,) predicted class."""
 
     def minus(self, other: TaskResult) -> dict[str, Comparison]:
         """This result minus another on the queries both have, by measure; empty where they share none."""

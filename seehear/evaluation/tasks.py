@@ -28,14 +28,14 @@ _DRAWS = 100  # of those: each is a measurement anew
 
 @dataclass(frozen=True)
 class Clips:
-    """What the embeddings are of, a row a clip, and whose they are."""
+    """Clips of the embeddings, a row each, and the model that made them."""
 
     ids: np.ndarray
     groups: np.ndarray
     labels: Sequence[Sequence[str]] | None
     model: str
     seed: int
-    """Of the bootstrap."""
+    """Seed of the bootstrap."""
 
 
 def pairs(embeddings: Embeddings, clips: Clips) -> Iterator[TaskResult]:

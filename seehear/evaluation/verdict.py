@@ -16,9 +16,9 @@ UNTRAINED = ("frozen", "asif", "frozen encoder")
 WITH_WORDS = {"text->video": "by what is seen", "text->audio": "by what is heard"}
 WITH_MEDIA = {"audio->video": "sounds find the right pictures", "video->audio": "pictures find the right sounds"}
 """Retrieval tasks that the verdict names, in its words. Those with words come first: they are what people search by."""
-_WIDE = 0.1  # half an interval, from which it is said
+_WIDE = 0.1  # half the width of an interval from which the verdict mentions it
 _STANDINGS = ("loses to", "is no better than", "is ahead of", "beats")
-"""From the worst to the best; the two in the middle are not told apart by a 95 % interval."""
+"""Outcomes of a comparison from the worst to the best; a 95 % interval does not decide the two in the middle."""
 
 
 def verdict(results: Sequence[TaskResult], about: Mapping[str, Any]) -> list[str]:
@@ -28,7 +28,7 @@ def verdict(results: Sequence[TaskResult], about: Mapping[str, Any]) -> list[str
     asked = [own[task] for task in phrases if task in own]
     if not asked:
         return []
-    # Where ten are most of what is searched, only the first answer tells a model from chance.
+    # In a gallery of little more than ten, only the first answer tells a model from chance.
     metric = "R@1" if any(r.chance.get("R@10", 0.0) > 0.5 for r in asked) else "R@10"
     sentences = [_found(asked, metric)]
     if kept := about.get("kept"):
@@ -41,16 +41,16 @@ def percent(share: float) -> str:
 
 
 def own_name(model: str, names: Sequence[str]) -> bool:
-    """Whether a model of an evaluation is the run: one of its spaces, or made of one ('fusemix, weighted', 'fusemix +
-    NNN')."""
+    """True if a model of an evaluation belongs to the run: one of its spaces, or made of one ('fusemix, weighted',
+    'fusemix + NNN')."""
     return any(model == name or model.startswith((f"{name},", f"{name} +")) for name in names)
 
 
 def rivals(
     results: Sequence[TaskResult], task: str, own: Sequence[str], metric: str
 ) -> tuple[TaskResult | None, TaskResult | None]:
-    """The closed form and the untrained space that are best at a task on this very split: baselines with the advantage
-    of that choice. `own`: names of the run's spaces."""
+    """The best closed form and the best untrained space at a task, chosen on the evaluated split: that choice favours
+    them. `own`: names of the run's spaces."""
     others = [r for r in results if r.task == task and metric in r.metrics and not own_name(r.model, own)]
     others.sort(key=lambda r: -r.metrics[metric])
     frozen = [r for r in others if r.model in UNTRAINED or r.model.startswith("frozen ")]
@@ -78,7 +78,7 @@ def _chance(result: TaskResult, metric: str) -> str:
 
 
 def _standing(results: Sequence[TaskResult], asked: Sequence[TaskResult], metric: str) -> Iterator[str]:
-    """One sentence of the baselines, what the model loses to first."""
+    """A sentence on the baselines, those that beat the model first."""
     base = asked[0].model.partition("/")[0]
     own = [r.model for r in results if r.model.partition("/")[0] == base]
     clauses = []
@@ -122,7 +122,7 @@ def _people(model: str) -> str:
 
 
 def _doubt(asked: Sequence[TaskResult], metric: str) -> Iterator[str]:
-    """How sure the first number is, where few recordings or few queries leave much open."""
+    """A sentence on how certain the first number is, where there are few recordings or queries."""
     first = asked[0]
     groups = first.counts.get("groups", FEW_GROUPS)
     low, high = first.intervals.get(metric, (math.nan, math.nan))

@@ -35,7 +35,7 @@ _ZEROS = bytes(2**20)
 
 
 Skip = Callable[[float, float], bool]
-"""Whether the frame of a packet, (seconds, seconds that it lasts), need not be decoded if no other refers to it."""
+"""Predicate of (start, duration) of a packet in seconds: True if its frame is decoded only where others refer to it."""
 
 
 @contextmanager
@@ -54,7 +54,7 @@ def opened(path: str | Path) -> Iterator[Media]:
 
 
 def reason(error: Exception) -> str:
-    """What libav or the system says, without the file name."""
+    """Message of libav or the system, without the file name."""
     said = str(getattr(error, "strerror", None) or error).strip()
     return said.splitlines()[0] if said else type(error).__name__
 
@@ -129,7 +129,7 @@ class Media:
         yield from self._from(kind, target, partial(self._keyed, kind))
 
     def _from(self, kind: str, target: float, read: Callable[..., Iterator[tuple[float, Any]]]) -> Iterator[Any]:
-        """What `read` gives after a seek that lands at or before `target`."""
+        """Results of `read` after a seek that lands at or before `target`."""
         lost, latest = self.corrupt, max(target, self.start(kind)) + EPSILON
         for back in _BACK:
             if not self._seek(kind, max(target, self.start(kind)) - back):

@@ -51,7 +51,7 @@ def written(out: str, container: str) -> Iterator[Any]:
 
 
 def write_tracks(file: Any, tracks: list[Track]) -> None:
-    """All packets in the order of their times. Raises `DecodeError` where there are none."""
+    """Writes the packets of all tracks in the order of their times. Raises `DecodeError` where there are none."""
     packets = heapq.merge(*tracks, key=lambda packet: packet.dts * packet.time_base)
     first = next(packets, None)
     for packet in chain([first], packets) if first is not None else ():

@@ -25,12 +25,12 @@ _LONGEST_SHAPE = 3.0
 
 @dataclass(frozen=True, kw_only=True)
 class VideoSpec:
-    """Which frames of a window, and in which size. With neither `num_frames` nor `fps`: every frame."""
+    """Choice of the frames of a window, and their size. With neither `num_frames` nor `fps`: every frame."""
 
     num_frames: int | None = None
-    """So many frames: those shown in the centre of as many equal parts of the window."""
+    """Number of frames: those shown in the centre of as many equal parts of the window."""
     fps: float | None = None
-    """So many frames a second: those shown in the centre of each 1 / fps seconds."""
+    """Frames a second: those shown in the centre of each 1 / fps seconds."""
     most: int | None = None
     """Most frames of a window, with `fps`: of a longer one they are spread wider."""
     size: int | tuple[int, int] | None = None

@@ -102,7 +102,7 @@ def _is_still(path: str) -> bool:
 def _cut(video: str, audio: str, start: float, end: float, out: str, *, copy: bool) -> Cut:
     container, codec = ("mp4", "aac") if video else _SOUNDS[suffix_of_cut("", audio)]
     with ExitStack() as files, written(out, container) as file:
-        window = _Window(file, container, start, end, copy)
+        window = _CutWriter(file, container, start, end, copy)
         if video:
             window.add_film(files.enter_context(opened(video)))
         if audio:
@@ -118,7 +118,7 @@ def _cut(video: str, audio: str, start: float, end: float, out: str, *, copy: bo
     return Cut(window.start, window.keyframe, tuple(window.encoded))
 
 
-class _Window:
+class _CutWriter:
     """A new file and its tracks, whose packets are read when they are written."""
 
     def __init__(self, file: Any, container: str, start: float, end: float, copy: bool):
@@ -196,7 +196,7 @@ def _landing(media: Media, start: float) -> tuple[float, float] | None:
 
 
 def _has_sound(media: Media, start: float) -> bool:
-    """Whether there is any behind `start`."""
+    """True if a packet of sound ends after `start`."""
     return any(time + _lasts(packet) > start for time, packet in media.keyed("audio", start))
 
 

@@ -148,7 +148,7 @@ def channels(frame: Any) -> np.ndarray:
 
 
 def _resampled(samples: np.ndarray, rate: int, wanted: int) -> np.ndarray:
-    """By libav's polyphase filter, whose first output is the first input."""
+    """The samples resampled by libav's polyphase filter, whose first output is the first input."""
     av = require("av")
     resampler = av.AudioResampler(format="flt", layout="mono", rate=wanted)
     frame = av.AudioFrame.from_ndarray(samples[None], format="flt", layout="mono")

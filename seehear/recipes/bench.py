@@ -1,4 +1,4 @@
-"""What every model is measured on, the same for all: one split's clips, their labels, the names of the classes."""
+"""Evaluation set shared by all models of a comparison: a split's clips, their labels, the names of the classes."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def model_results(bench: Bench) -> Iterator[TaskResult]:
 
 
 def space_names(method: Method) -> dict[str, str]:
-    """What each space of a method is called in a report: by the method alone, where it has but one."""
+    """Name of each space of a method in a report: the method alone, where it has only one."""
     return {s: method.name if len(method.spaces) == 1 else f"{method.name}/{s}" for s in method.spaces}
 
 

@@ -1,4 +1,4 @@
-"""What one run on one library would take on this machine: better and better estimates, so that one can stop any time.
+"""Cost of one run on one library on this machine: better and better estimates, so that one can stop any time.
 
     estimated   forward passes of a few clips, two where they are decoded; a step is three of them
     scaled      steps of the real loop on fewer clips than a batch has, scaled by clips
@@ -46,30 +46,30 @@ _SPARE = 0.75  # of the time and the memory there is: the rest is for what was n
 class Estimate:
     recipe: str
     why_not: str = ""
-    """Why it cannot be trained here, or was not measured."""
+    """Reason why it cannot be trained here, or was not measured; '' for none."""
     unmeasured: bool = False
-    """Whether only the time was too short to say more."""
+    """True if only the time was too short for a measurement."""
     how: Literal["", "estimated", "scaled", "measured"] = ""
-    """What the time rests on; empty: nothing yet."""
+    """Basis of the time; empty: nothing yet."""
     parameters: int = 0
     clips: int = 0
-    """To train on."""
+    """Clips to train on."""
     steps: int = 0
     rows: float = 0.0
     """Clips of a step, the mean over the run."""
     flops_step: float = 0.0
     """Floating-point operations of a step, two a multiply-add; the mean over the run."""
     flops: float = 0.0
-    """Of the whole run."""
+    """Floating-point operations of the whole run."""
     bytes: float = 0.0
     """The most memory at once: of the process on a CPU, of the device on any other."""
     free_bytes: int = 0
-    """What there is."""
+    """Free memory of the device."""
     seconds: float = 0.0
-    """Of the whole run with its evaluations; patience may end it earlier."""
+    """Seconds of the whole run with its evaluations; patience may end it earlier."""
     step_seconds: float = 0.0
     waiting: float = 0.0
-    """The share of it that waits for clips to be read."""
+    """Share of a step that waits for clips to be read."""
     measured_rows: int = 0
     """Clips of a measured step."""
     measured_steps: int = 0
@@ -218,7 +218,7 @@ class _Estimating:
 
 
 def _known(recipe: str, job: Prepared, loader: Loader) -> Estimate:
-    """What costs nothing to say."""
+    """The part of an estimate that needs no measurement."""
     parameters = sum(p.numel() for p in job.method.parameters())
     state, free = _STATE * parameters, available_bytes(loader.device)
     alone = f"weights, gradients and optimiser alone need {state / 1e9:.1f} GB, and {free / 1e9:.1f} are free"

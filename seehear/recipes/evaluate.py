@@ -68,12 +68,7 @@ def evaluate_run(
             f"no clip of the split {options.split!r} in {library.uri} has two modalities of this run: choose another "
             f"with --split (clips with latents: {counts}), or another --library"
         )
-    report = Report(
-        split=options.split,
-        results=tuple(results),
-        warnings=tuple(_warnings(bench)),
-        about=about,
-    )
+    report = Report(split=options.split, results=tuple(results), warnings=tuple(_warnings(bench)), about=about)
     report.save(folder)
     return report
 
@@ -162,7 +157,7 @@ def labels_of(library: Library, data: LatentData) -> list[tuple[str, ...]]:
 
 
 def _machine_texts(bench: Bench, library: Library) -> str:
-    """Those of the clips evaluated, in words."""
+    """Description of the clips evaluated."""
     if "text" not in bench.test.modalities:
         return ""
     here = set(bench.test.ids[bench.test.has("text").numpy()].tolist())

@@ -1,4 +1,4 @@
-"""Moments taken out of a library: each as a file, or all in a list for a player or an editor."""
+"""Export of moments: each as a file, or all in a list for a player or an editor."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from seehear.search.answer import Moment
 from seehear.search.lists import Listed, check_list, list_text
 
 _SECONDS = 600.0
-"""A moment that takes longer to save is left out."""
+"""Seconds after which saving a moment is given up."""
 _STEM = 120
-"""Bytes of a file's name that are kept in the name of a moment of it; file systems take 255 in all."""
+"""Most bytes of a film's name in the name of its moments; file systems allow 255 in all."""
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)", re.IGNORECASE)
 
 
@@ -43,7 +43,7 @@ def _file(library: Library, roots: dict[str, str], clip: Clip | None, modality: 
 
 
 def check_outputs(folder: Path | None, list_file: Path | None) -> None:
-    """Refuses what could not be written, before anything is looked for."""
+    """Raises `SeehearError` for outputs that cannot be written, before the search."""
     if folder is not None and folder.exists() and not folder.is_dir():
         raise SeehearError(f"{folder} is a file: give a folder to save clips in")
     if list_file is None:
@@ -56,7 +56,7 @@ def check_outputs(folder: Path | None, list_file: Path | None) -> None:
 
 
 def write_list(path: Path, moments: Sequence[Listed], *, title: str) -> None:
-    """A new file; its suffix says what kind of list."""
+    """Writes a new file in the format of its suffix."""
     content = list_text(path.suffix.lower(), moments, title=title)
     with path.open("x", encoding="utf-8", newline="") as file:
         file.write(content)
@@ -64,8 +64,8 @@ def write_list(path: Path, moments: Sequence[Listed], *, title: str) -> None:
 
 
 def save_clips(folder: Path, moments: Sequence[Listed]) -> list[Path]:
-    """A file for each moment, named by its rank, its film and its time. Nothing that is there is overwritten, and what
-    cannot be cut is said and left out."""
+    """Writes a file for each moment, named by its rank, its film and its time. No file is overwritten; a moment that
+    cannot be cut is reported and left out."""
     folder.mkdir(parents=True, exist_ok=True)
     taken = {path.name.casefold() for path in folder.iterdir()}
     tasks, saved = [], []
@@ -98,13 +98,13 @@ def clip_name(moment: Listed, suffix: str) -> str:
 
 
 def safe_stem(name: str) -> str:
-    """The start of a name that every file system takes, and that shows as what it is."""
+    """The beginning of a name with only characters that are visible and allowed by every file system."""
     stem = "".join(
         "_" if unicodedata.category(letter)[0] == "C" or letter in '<>:"/\\|?*' else letter
         for letter in unicodedata.normalize("NFC", printable(name))
     )
     stem = stem.encode()[:_STEM].decode(errors="ignore").strip(" .") or "clip"
-    return f"{stem}_" if _RESERVED.fullmatch(stem) else stem  # a device, on Windows
+    return f"{stem}_" if _RESERVED.fullmatch(stem) else stem  # the name of a device on Windows
 
 
 def unused_name(name: str, taken: set[str]) -> str:

@@ -66,8 +66,8 @@ Spaces = dict[tuple[str, str], SharedSpace]
 
 
 def index_frozen(library: Library, *, device: str = "auto", spaces: Spaces | None = None) -> IndexReports:
-    """The vectors of every frozen space, ready to be searched: no training. Who indexes again and again passes a dict
-    of `spaces`, in which they stay loaded."""
+    """Indexes the library in every frozen space, without training. A caller that indexes repeatedly passes a dict of
+    `spaces`, which keeps them loaded."""
     spaces = {} if spaces is None else spaces
     if not library.count_clips():
         raise SeehearError(f"{library.uri} has no clips: run 'seehear prepare FOLDER --library {library.uri}'")
@@ -86,7 +86,6 @@ def index_frozen(library: Library, *, device: str = "auto", spaces: Spaces | Non
         # The newest index opens first: the others are dated before the joint one, and that stays as old as it is.
         if n == 0 and before.get("maker") == space.fingerprint and before.get("made"):
             first = datetime.fromisoformat(before["made"])
-        made = (first - timedelta(microseconds=n)).isoformat(timespec="microseconds")
         try:
             report = build_index(
                 library,
@@ -95,7 +94,7 @@ def index_frozen(library: Library, *, device: str = "auto", spaces: Spaces | Non
                 model=f"{FROZEN}#{name}",
                 modalities=modalities,
                 frames=True,
-                made=made,
+                made=(first - timedelta(microseconds=n)).isoformat(timespec="microseconds"),
                 metadata=embedding_metadata(library.uri, f"{FROZEN}#{name}"),
             )
         except SeehearError as error:

@@ -1,4 +1,4 @@
-"""What each recipe would cost on this library and this machine, in about a minute, before anything is spent.
+"""Cost of each recipe on this library and this machine, estimated in about a minute.
 
 Every recipe is tried in a process of its own (`estimate.py`): its memory is then its own, it can be ended at any time,
 and one that is too large ends nothing else. The processes are forked from one that has imported what all of them need.
@@ -32,12 +32,12 @@ from seehear.recipes.estimate import Estimate, estimates
 from seehear.recipes.run import recipe, recipes
 
 _START = 60.0  # seconds for the first process to import what all need
-_LATE = 5.0  # seconds beyond its time after which a process is ended: what it has said by then counts
+_LATE = 5.0  # seconds beyond its time after which a process is killed: its output until then counts
 _SHARES = 4.0  # of the time that is left, for one recipe: most need less than one, or are refused at once
 _MORE = "more --seconds, or fewer --recipes, measure it"
 _LATER = f"not measured, the time was over: {_MORE}"
 _IMPORTED = ("seehear.recipes.estimate", "torch._dynamo", "sympy", "pandas")
-"""What every estimate imports, counting operations too. Without lancedb: it has a thread, which no fork survives."""
+"""Modules that every estimate imports, counting operations too. Not lancedb: its thread does not survive a fork."""
 _AT_ONCE = 600.0  # seconds: of what takes no longer, the first in the list of recipes is what to start with
 _NO_SEMAPHORES = "ignore:resource_tracker:UserWarning"
 """Option of the interpreter: a process that is killed at the end of its time cannot give its semaphores back, which
@@ -53,7 +53,7 @@ class PlanOptions:
     steps_measured: int = 20
     """Steps of the real loop, on the library's own clips; fewer where the time is too short for them."""
     seconds: float = 50.0
-    """For all recipes together; what is measured by then counts, and the rest is scaled, or not measured."""
+    """Time for all recipes together; what is not measured by then is scaled from what is, or left out."""
     cache: Path | None = None
     """A folder for decoded clips, as --data.cache of 'seehear train': only a first pass decodes then."""
 
@@ -70,7 +70,7 @@ class Plan:
     stopped: bool = False
     """Whether it was interrupted before every recipe was tried."""
     choice: Choice = field(default_factory=lambda: Choice("", ""))
-    """What 'seehear train' takes where no recipe is named."""
+    """Recipe of 'seehear train' where none is named."""
 
     def __str__(self) -> str:
         parts = [_table(self.recipes)] if any(e.how for e in self.recipes) else []
@@ -117,7 +117,7 @@ def plan(library: Library, options: PlanOptions) -> Plan:
 
 
 def machine() -> str:
-    """What is computed on, in words."""
+    """Name of the device."""
     if torch.cuda.is_available():
         properties = torch.cuda.get_device_properties(0)
         return f"{properties.name}, {properties.total_memory / 1e9:.0f} GB"

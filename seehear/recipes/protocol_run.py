@@ -39,7 +39,7 @@ class ProtocolReport:
     checked: ProtocolCheck
     report: Report
     folder: Path
-    """Where the numbers are kept."""
+    """Folder of the numbers."""
 
     @property
     def published(self) -> tuple[PublishedNumber, ...]:

@@ -1,4 +1,4 @@
-"""What a masked autoencoder makes of a clip that it is shown a part of: a picture to look at, sounds to listen to."""
+"""Reconstruction of a masked clip by a masked autoencoder: a picture to look at, sounds to listen to."""
 
 from __future__ import annotations
 

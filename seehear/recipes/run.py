@@ -83,7 +83,7 @@ def train_run(
     form and the library's frozen spaces on the validation clips (`verdict.py`); `keep_best`: where a frozen space is
     better, the folder holds that one. `command` is noted there."""
     distributed.start()
-    # Only what `seehear train` chose itself is alone with the library: recipes named by users may train side by side.
+    # Only a recipe that `seehear train` chose takes the lock: recipes named by users may train side by side.
     with learning(library.uri) if keep_best and distributed.rank() == 0 else nullcontext():
         return _train_from(library, run, Path(folder), resume=resume, command=command, keep_best=keep_best)
 
@@ -202,24 +202,24 @@ class Prepared:
     """A run as it starts: what training and an estimate of what it costs (`estimate`) have in common."""
 
     run: Run[Any, Any]
-    """With what follows from its own settings filled in: batches that follow a masking ratio."""
+    """The run with derived settings filled in: batch sizes that follow from a masking ratio."""
     method: Method
     data: TrainingData
-    """What it learns from."""
+    """Training data."""
     clips: int
-    """Of the split 'train'."""
+    """Clips of the split 'train'."""
     validation: int
     """Clips of the split 'val'."""
     scored: int
-    """Of those, a draw."""
+    """Number of validation clips that are scored."""
     drawn: Any
     """The validation clips that are scored."""
     score: Validate | None
-    """By that draw; None where there are too few."""
+    """Scores the model on `drawn`; None where there are too few clips."""
 
 
 def prepare(inputs: Inputs, run: Run[Any, Any], *, scored: int | None = None) -> Prepared:
-    """`scored`: so many validation clips at most are scored; as many as the run says when None."""
+    """Model, data and validation of a run. `scored`: most validation clips to score; by default as the run sets it."""
     run = run.method.scheduled(run)
     if (clips := len(inputs.train)) < 2:
         raise SeehearError(f"training needs two clips of the split 'train' with two modalities; there are {clips}")

@@ -45,7 +45,7 @@ class ClipScores:
     """(C,) mean rank, over the clip's queries, of the first right answer, from 1."""
 
     def take(self, at: np.ndarray) -> ClipScores:
-        """Those of the clips at these places."""
+        """Scores of the clips at these positions."""
         rank = None if self.rank is None else self.rank[at]
         return ClipScores(self.clips[at], self.first[at], self.ten[at], self.gallery, rank)
 

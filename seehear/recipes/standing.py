@@ -38,7 +38,7 @@ class Standing:
             return self.note
         if self.state == "ready":
             return f"all done: {can}"
-        left = f", {clock(self.left)} left" if self.left is not None else ""
+        left = f", {clock(self.left)} left" if self.left and self.left >= 1 else ""
         return f"{self.step}{left}; {can}" if self.found else f"{self.step}{left}"
 
 

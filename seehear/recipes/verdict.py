@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from seehear.data.library import Library
 
 TRAINING, CLOSED_FORM, FROZEN_SPACE = "training", "the closed form", "the frozen space"
-"""Names of what is compared; a frozen space's own follows."""
+"""Names of the compared models; the name of a frozen space follows the last."""
 _EXAMPLES = 3  # of what became better, and of what became worse
 _EPSILON = 1e-9  # between equal scores that were added up in another order
 Directions = Mapping[str, ClipScores]
@@ -50,51 +50,51 @@ class Contender:
 
     @property
     def score(self) -> float:
-        """What is compared: the mean of both, as in training."""
+        """Mean of both shares, the score of training."""
         return (self.first + self.ten) / 2
 
     @property
     def lead(self) -> float:
-        """Its score minus that of the trained model, over the directions that it knows."""
+        """Score minus that of the trained model, over the directions that this one knows."""
         return self.score - sum(self.trained) / 2
 
 
 @dataclass(frozen=True)
-class Example:
+class RankChange:
     """A validation clip whose rank learning changed."""
 
     direction: str
     clip: str
-    """Its id: it asks with one modality and is looked for by another."""
+    """Id of the clip: one of its modalities is the query, another the right answer."""
     before: float | None
-    """Rank without learning; None where that could not be asked."""
+    """Rank without training; None where this search was not possible."""
     after: float
     gallery: int
-    """Clips that were looked through."""
+    """Number of clips searched."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
     standings: tuple[Contender, ...]
-    """The trained model, then what it is compared with, the best first."""
+    """The trained model, then its rivals, the best first."""
     clips: int
     """Validation clips."""
     asked: dict[str, int] = field(default_factory=dict)
-    """Of these the clips that ask, by direction."""
+    """Number of queries of each direction."""
     gain: Comparison
     """Score of the trained model minus that of the best other, by recording, over the directions that both know."""
     kept: str = TRAINING
-    """Name of what the run's folder holds."""
-    better: tuple[Example, ...] = ()
-    """Clips that learning finds earlier, the most changed first; where nothing could be asked before, clips from the
-    best to the worst."""
-    worse: tuple[Example, ...] = ()
-    """Clips that it finds later."""
+    """Name of the model in the run's folder."""
+    better: tuple[RankChange, ...] = ()
+    """Clips that rank higher after training, the most changed first; of directions not possible before, a sample from
+    best to worst."""
+    worse: tuple[RankChange, ...] = ()
+    """Clips that rank lower after training, the most changed first."""
 
     @property
     def best(self) -> str:
-        """Name of the best; where the trained model is no better than another, that one. One that lacks a direction in
-        which training found something is never the best: keeping it would lose that direction."""
+        """Name of the best model, a rival where training is no better. A rival that lacks a direction in which training
+        found something is never the best: keeping it would lose that direction."""
         ahead = [s for s in self.standings[1:] if s.lead >= -_EPSILON and not s.lacks]
         return ahead[0].name if ahead else TRAINING
 
@@ -157,7 +157,7 @@ def _people(name: str) -> str:
 
 
 def _beyond(rival: Contender) -> str:
-    """What the trained model finds and this one does not know: 'sound', or a direction between what it knows."""
+    """Name of the modality that the trained model finds and the rival does not know, else of the lacking direction."""
     own, lacked = ({m for d in some for m in d.split("->")} for some in (rival.directions, rival.lacks))
     found = " and ".join(sorted(lacked - own) or rival.lacks)
     for modality, word in {"->": " to ", "audio": "sound", "text": "words", "video": "pictures"}.items():
@@ -221,23 +221,23 @@ def _standing(name: str, values: Directions, trained: Directions, lacks: tuple[s
 
 def examples(
     before: Directions, after: Directions, ids: Sequence[str]
-) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
-    """(clips that are found earlier, clips that are found later), those whose reciprocal rank changed most first. Of
-    directions that could not be asked before, the best, the middle and the last clip are among the first."""
-    changes: list[tuple[float, Example]] = []
-    new: list[Example] = []  # of directions that could not be asked
+) -> tuple[tuple[RankChange, ...], tuple[RankChange, ...]]:
+    """(clips that rank higher, clips that rank lower), the largest change of reciprocal rank first. The first list also
+    has the best, the middle and the last clip of directions not possible before."""
+    changes: list[tuple[float, RankChange]] = []
+    new: list[RankChange] = []  # of directions that could not be asked
     for direction, own in after.items():
         if own.rank is None or direction.endswith("->text"):  # a clip has several texts: a rank is none of clips
             continue
         clips = [ids[n] for n in own.clips.tolist()]
         other = before.get(direction)
         if other is None or other.rank is None:
-            new += [Example(direction, clip, None, float(own.rank[n]), own.gallery) for n, clip in enumerate(clips)]
+            new += [RankChange(direction, clip, None, float(own.rank[n]), own.gallery) for n, clip in enumerate(clips)]
             continue
         _, at, there = np.intersect1d(own.clips, other.clips, return_indices=True)
         for n, m in zip(at.tolist(), there.tolist(), strict=True):
             was, now = float(other.rank[m]), float(own.rank[n])
-            changes.append((1 / now - 1 / was, Example(direction, clips[n], was, now, own.gallery)))
+            changes.append((1 / now - 1 / was, RankChange(direction, clips[n], was, now, own.gallery)))
     changes.sort(key=lambda change: (-change[0], change[1].direction, change[1].clip))
     better = [example for gain, example in changes if gain > _EPSILON][:_EXAMPLES]
     worse = [example for gain, example in reversed(changes) if gain < -_EPSILON][:_EXAMPLES]
@@ -246,7 +246,7 @@ def examples(
     return (*better, *(new[n] for n in places)), tuple(worse)
 
 
-# -- what training is compared with ------------------------------------------------------------------------------------
+# -- rivals of training ------------------------------------------------------------------------------------------------
 
 
 def frozen_spaces(library: Library) -> dict[str, Towers]:
@@ -285,7 +285,7 @@ def closed_form_scores(library: Library, where: str | None, ids: np.ndarray) -> 
 
 
 def scores_on(model: Method, data: LatentData, ids: np.ndarray) -> Directions:
-    """Of the clips with these ids, numbered as they are listed."""
+    """Scores on the clips with these ids, numbered in the order of `ids`."""
     number = {clip: n for n, clip in enumerate(ids.tolist())}
     data = data.take(np.array([clip in number for clip in data.ids.tolist()], dtype=bool))
     at = np.array([number[clip] for clip in data.ids.tolist()], np.int64)

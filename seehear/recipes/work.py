@@ -185,7 +185,7 @@ class Work:
         return [clip for _, _, clip in sorted(ranked, key=lambda row: row[:2])]
 
     def _encoders(self, library: Library) -> list[Encoder]:
-        """Those of the preset, loaded once."""
+        """Encoders of the preset, loaded once."""
         modalities = modalities_of(library.clips())
         preset = self.preset or library.about().get("preset", "") or strongest_at_hand(modalities)
         language = main_language(library)

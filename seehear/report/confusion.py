@@ -1,4 +1,4 @@
-"""Which labels are taken for which: the whole table where it is small, else the labels that fare worst."""
+"""Confusions of labels: the whole table where it is small, else the worst labels."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ class Mark:
     low: float = math.nan
     high: float = math.nan
     says: str = ""
-    """What a pointer that rests on it is told."""
+    """Tooltip."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What the data are like: who has which modality, what was set aside and why, what is there twice."""
+"""Health of the data: modalities of the clips, files set aside and why, duplicates."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _rejects(library: Library) -> dict[str, Any] | None:
 
 
 def _leaks(library: Library, split: str) -> dict[str, Any]:
-    """What of the split is in the training clips: in words, and a row for each kind of likeness."""
+    """Leakage of the split into the training clips: sentences, and a row for each kind of likeness."""
     held_out = library.table("clips").count_rows(f"split = '{split}'")
     latents = held_out * library.count_clips() <= _PAIRS
     try:

@@ -1,4 +1,4 @@
-"""Pages from the templates beside this file. Whatever is put into one is escaped, unless a template made it."""
+"""Pages from the templates beside this file. Values are escaped, unless a template made them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class _Tight(Extension):
 
 
 def _clean(value: Any) -> Any:
-    """What no page can hold is replaced; None is nothing."""
+    """Text with characters replaced that no page can hold; '' for None."""
     if value is None:
         return ""
     plain = isinstance(value, str) and not isinstance(value, Markup)
@@ -65,7 +65,7 @@ def render(template: str, **values: Any) -> Markup:
 
 
 def part(template: str, macro: str, *values: Any, **options: Any) -> Markup:
-    """What a macro of a template makes."""
+    """Output of a macro of a template."""
     made: Markup = getattr(templates().get_template(template).module, macro)(*values, **options)
     return made
 

@@ -39,7 +39,7 @@ from seehear.train.files import write_text
 from seehear.types import Modality
 
 FILES = {JSON_NAME: "all numbers", QUERIES_NAME: "every query"}
-"""What an evaluation leaves, and what is in it."""
+"""Files of an evaluation, and their contents."""
 NONE = Markup()
 _MEGABYTE = 1_000_000
 _REST = 1.0
@@ -124,7 +124,7 @@ def run_page(
 
 @dataclass(frozen=True)
 class Opened:
-    """What a page reads beside the numbers."""
+    """Data that a page reads beside the numbers."""
 
     library: Library
     space: SharedSpace
@@ -223,11 +223,7 @@ def example_section(
         if found[task]
     ]
     return render(
-        "examples.html",
-        shown=options.examples,
-        failed=media.failed,
-        excerpts=len(excerpts),
-        directions=directions,
+        "examples.html", shown=options.examples, failed=media.failed, excerpts=len(excerpts), directions=directions
     )
 
 

@@ -1,4 +1,4 @@
-"""How the run was trained: its curves, its speed, what a step costs."""
+"""Training of the run: its curves, its speed, the cost of a step."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from seehear.data.library import Library, one_of
 from seehear.errors import SeehearError
 from seehear.search.filters import Filters
-from seehear.search.index import clips_that_say
+from seehear.search.fulltext import clips_that_say
 
 ASKED = 4096
 """Clips that are asked for by their ids; beyond that, reading the whole table is no dearer."""
@@ -21,7 +21,7 @@ class Allowed:
         self._library, self._where, self._says = library, where, says
 
     def of(self, clips: Collection[str]) -> set[str]:
-        """Those of these clips that may be found."""
+        """The clips among these that pass the filter."""
         left = set(clips) if self._says is None else self._says.intersection(clips)
         if self._where is None or not left:
             return left

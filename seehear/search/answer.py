@@ -12,7 +12,7 @@ from seehear.search.calibrate import in_words
 @dataclass(frozen=True)
 class Moment:
     file: str
-    """Where the file is; '' for a clip of text alone."""
+    """Path of the file; '' for a clip of text alone."""
     start: float
     """Seconds: of the text that answers where it has times, else of the clip, around the frame where it is long."""
     end: float
@@ -42,7 +42,7 @@ class Moment:
 
     @property
     def why(self) -> str:
-        """How it answers, how surely, and by which text."""
+        """Kind of match, confidence, and the matching text."""
         text = f": {self.text}" if self.text else ""
         return f"{self.kind}, {self.words}{text}"
 

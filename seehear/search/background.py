@@ -47,7 +47,7 @@ _AT_ONCE = 8192  # rows that are compared with many words
 SCENE = 0.3
 """Cosine of two centred rows above which they are of one scene, chosen on half of `benchmarks/home.py`."""
 KINDS = ("seen", "heard", "spoken", "screen", "text")
-"""How a moment can answer; `text` is a caption of the user's own."""
+"""Kinds of match of a moment; `text` is a caption of the user's own."""
 
 
 def _kind_numbers(names: pa.Array | pa.ChunkedArray, kinds: Mapping[str, str]) -> np.ndarray:
@@ -62,7 +62,7 @@ def kind_of_text(text: Text) -> str:
 
 
 def kind_of_hit(hit: Hit, clip: Clip) -> str:
-    """How the hit of one index answers."""
+    """Kind of match of a hit of one index."""
     text = next((text for text in clip.texts if text.text == hit.text), None)
     return _KIND_OF.get(hit.modality, kind_of_text(text) if text else "text")
 
@@ -92,7 +92,7 @@ def _bank(space: SearchSpace, phrases: list[str]) -> np.ndarray:
 
 
 class Calibration:
-    """What an index says of its calibration (`indexes`), asked for words."""
+    """Calibration of an index (from `indexes`), applied to words."""
 
     def __init__(self, about: Mapping[str, Any]):
         about = about.get("background", {})
@@ -203,8 +203,8 @@ class OpenIndex:
         return bool(one_E @ other_E > SCENE)
 
     def likeness(self, clip: str, kind: str) -> np.ndarray | None:
-        """(clips of the library,) cosine of the rows of a kind, without what all of them share, that are nearest to
-        each other of this clip and of each clip; None where this clip has no such row."""
+        """(clips of the library,) largest cosine between a row of this clip and one of each clip, among the rows of a
+        kind, centred; None where this clip has no such row."""
         rows = self.rows(kind)
         clips_N, vectors_NE = self.clips_N[rows], self.vectors_NE[rows]
         own_KE = vectors_NE[clips_N == self.clips.place(clip)]
@@ -222,7 +222,7 @@ class OpenIndex:
         return best_C
 
     def _mean(self, kind: str) -> np.ndarray:
-        """(E,) of the rows of a kind."""
+        """(E,) mean of the rows of a kind."""
         if kind not in self._means:
             self._means[kind] = sample(self.vectors_NE[self.rows(kind)]).mean(axis=0)
         return self._means[kind]

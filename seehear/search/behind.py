@@ -14,7 +14,7 @@ from seehear.search.index import indexes, versions
 
 
 def behind(library: Library, name: str) -> str:
-    """How many clips the index lacks and the commands that index them, in one line; '' where it has all.
+    """Line with the number of clips that the index lacks and the commands that index them; '' where it has all.
 
     Clips without any modality of the run, and those that could not be encoded, are not counted."""
     about = indexes(library)[name]

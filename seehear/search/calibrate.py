@@ -55,7 +55,7 @@ their names (4 to 8). Likeness: clips of the choosing half, ESC-10 and emoji wit
 
 
 class Scale(NamedTuple):
-    """What is usual in a channel."""
+    """Distribution of the similarities of a channel."""
 
     slope: float
     """Rise of a query's similarities with its similarity to the mean of the bank."""

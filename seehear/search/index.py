@@ -9,8 +9,7 @@ most.
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -18,15 +17,15 @@ from typing import Any, Protocol
 import numpy as np
 
 from seehear.data.current import NO_FRAMES, current_content, is_frame, latent_table, why_stale
-from seehear.data.library import Library, Vectors, in_batches, one_of, quote, table_name
+from seehear.data.library import Library, Vectors, in_batches, quote, table_name
 from seehear.data.locking import writing
 from seehear.data.vectors import side_by_side
 from seehear.errors import SeehearError, require
 from seehear.progress import counted, progress, say
 from seehear.search.exact import ExactSearch
+from seehear.search.fulltext import update_fulltext
 from seehear.types import Modality
 
-FULLTEXT = "fulltext"
 APPROXIMATE_FROM = 1_000_000  # rows from which Lance's IVF index is built and used
 _IDS_FROM = 50_000  # clips from which looking through all ids takes longer than reading an index
 _BATCH = 4096
@@ -66,7 +65,7 @@ class IndexReport:
     rows: int
     texts: int
     recall: float | None = None
-    """Of the approximate index, recall@10 against exact search; None where search is exact."""
+    """Recall@10 of the approximate index against exact search; None where search is exact."""
 
     def __str__(self) -> str:
         parts = {"new": self.added, "kept": self.kept, "removed": self.removed}
@@ -90,7 +89,7 @@ def build_index(
     """Bring the index `name` up to date. `model` is where the run is: search finds it again by that. `modalities`: what
     of the clips it holds; all that the space has by default. `frames`: a film has a row for each frame that its encoder
     gave, in place of its own: right for spaces that need no training, as others have learned from whole clips. `made`:
-    the time by which the newest index is told; now by default. `metadata`: of the schema of a table that is made."""
+    time that decides which index is the newest; now by default. `metadata`: of the schema of a new table."""
     with writing(library.uri, "vectors"):  # all of them share the index of the texts
         if table_name("vectors", name) in library.tables() and library.vectors("vectors", name).width != space.dim:
             library.drop(table_name("vectors", name))
@@ -191,6 +190,11 @@ def indexed_clips(library: Library) -> set[str]:
 def versions(library: Library) -> list[int]:
     """Versions of the tables that say what the library's vectors are to be made from."""
     return [int(library.table(name).version) for name in ("clips", "sources")]
+
+
+def input_tables(library: Library) -> list[str]:
+    """Names of the tables that indexes are made from, and that training learns from."""
+    return sorted(name for name in library.tables() if name in ("clips", "sources") or name.startswith("latents_"))
 
 
 # -- vectors -----------------------------------------------------------------------------------------------------------
@@ -294,59 +298,3 @@ def nearest_approximate(
         search = search.where(where, prefilter=True)
     rows = search.select(["id", "item", "modality", "_distance"]).limit(k).to_arrow().to_pylist()
     return [(r["id"], r["item"], r["modality"], 1.0 - r["_distance"]) for r in rows]
-
-
-# -- full text ---------------------------------------------------------------------------------------------------------
-
-
-def update_fulltext(library: Library, ids: Collection[str] | None = None) -> int:
-    """`fulltext` has a row (id, item, text) for every text of every clip, and Lance's BM25 index over them; returns how
-    many texts there are. With `ids`, the rows of these clips alone are brought up to date."""
-    pa = require("pyarrow")
-    schema = pa.schema([("id", pa.string()), ("item", pa.int32()), ("text", pa.string())])
-    table = library.ensure(FULLTEXT, schema)
-    only = "" if ids is None else one_of("id", ids)
-    query = table.search().where(only) if only else table.search()
-    rows = query.limit(None).to_arrow().to_pydict()
-    have = dict(zip(zip(rows["id"], rows["item"], strict=True), rows["text"], strict=True))
-    some_have = "array_length(texts) > 0"
-    clips = library.clips(f"{only} AND {some_have}" if only else some_have)
-    want = {(c.id, n): t.text for c in clips for n, t in enumerate(c.texts)}
-    stale = sorted({key[0] for key, text in have.items() if want.get(key) != text})
-    for some in in_batches(stale, 1000):
-        table.delete(one_of("id", some))
-    gone = set(stale)
-    new = [(c, n, text) for (c, n), text in want.items() if c in gone or (c, n) not in have]
-    for batch in in_batches(new, 50_000):
-        table.add(pa.Table.from_pylist([{"id": c, "item": n, "text": text} for c, n, text in batch], schema=schema))
-    # A search looks through the few rows that came after the index was made: it is not made again for these.
-    if not (only and table.list_indices()) and want and (new or stale or not table.list_indices()):
-        fts = require("lancedb.index").FTS
-        table.create_index("text", config=fts(base_tokenizer="icu", remove_stop_words=False), replace=True)
-    return len(want)
-
-
-def search_fulltext(library: Library, words: str, k: int) -> list[tuple[str, int, float]]:
-    """(id, item, BM25 score), best first. Words only: the query language of the index is not for users to trip over."""
-    table, words = _fulltext(library), " ".join(re.findall(r"\w+", words))
-    if table is None or not words:
-        return []
-    found = table.search(words, query_type="fts").limit(k).to_arrow().to_pylist()
-    return [(row["id"], row["item"], row["_score"]) for row in found]
-
-
-def clips_that_say(library: Library, words: str) -> set[str]:
-    """Ids of the clips that have a text with all these words."""
-    table, words, query = _fulltext(library), " ".join(re.findall(r"\w+", words)), require("lancedb.query")
-    if table is None or not words:
-        return set()
-    match = query.MatchQuery(words, "text", operator=query.FullTextOperator.AND)
-    found = table.search(match, query_type="fts").limit(max(table.count_rows(), 1)).select(["id"])
-    return set(found.to_arrow()["id"].to_pylist())
-
-
-def _fulltext(library: Library) -> Any:
-    """The table of texts; None where there is none that is indexed."""
-    if FULLTEXT not in library.tables() or not library.table(FULLTEXT).list_indices():
-        return None
-    return library.table(FULLTEXT)

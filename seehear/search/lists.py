@@ -20,9 +20,9 @@ from seehear.media.container import frame_rate, opened
 from seehear.media.stills import is_picture
 
 _STILL = 5.0
-"""Seconds that a picture is shown."""
+"""Seconds to show a picture."""
 _RATE = 25.0
-"""Frames a second where no film sets them."""
+"""Frames a second of a timeline without a film."""
 _EVENT = re.compile(r"^(\d{3,}  AX       )V", re.MULTILINE)
 
 
@@ -31,9 +31,9 @@ class Listed:
     """A moment of a list."""
 
     video: str = ""
-    """Path of what is seen; '' for a sound."""
+    """Path of the pictures; '' for a sound."""
     audio: str = ""
-    """Path of what is heard, the same or another; '' for what is silent."""
+    """Path of the sound, the same file or another; '' for none."""
     start: float = 0.0
     """Seconds."""
     end: float = 0.0
@@ -57,14 +57,14 @@ class EditFacts:
     seconds: float = 0.0
     """Length of the file; 0 for a picture."""
     fps: float = 0.0
-    """Frames a second; 0 for what is no film."""
+    """Frames a second; 0 for sounds and pictures."""
     timecode: str = ""
-    """Of the first frame, as the camera wrote it."""
+    """Time code of the first frame, as the camera wrote it."""
     is_picture: bool = False
 
 
 def edit_facts(path: str) -> EditFacts:
-    """Read from the head of a file; nothing is decoded."""
+    """Reads the facts from the head of a file; nothing is decoded."""
     if is_picture(path):
         return EditFacts(is_picture=True)
     with opened(path) as media:
@@ -78,7 +78,7 @@ Facts = Callable[[str], EditFacts]
 
 
 def check_list(suffix: str) -> None:
-    """Refuses what no list can be written as, before any work is done."""
+    """Refuses a suffix that no list has, before any work is done."""
     if suffix not in WRITERS:
         raise unknown("kind of list", suffix, WRITERS)
     if suffix in (".edl", ".otio"):
@@ -88,7 +88,7 @@ def check_list(suffix: str) -> None:
 
 
 def list_text(suffix: str, moments: Sequence[Listed], *, title: str, facts: Facts = edit_facts) -> str:
-    """The content of a list of that kind. `facts`: reads what editors need to know of a file."""
+    """Content of a list in the format of a suffix. `facts`: reads the facts that editors need of a file."""
     check_list(suffix)
     if not moments:
         raise SeehearError("nothing to list: no moment is in a film, sound or picture")
@@ -96,7 +96,7 @@ def list_text(suffix: str, moments: Sequence[Listed], *, title: str, facts: Fact
 
 
 def _m3u(moments: Sequence[Listed], title: str, facts: Facts) -> str:
-    """With the options by which VLC plays the moments alone. Files are addresses: names may hold a line break."""
+    """M3U with the options by which VLC plays only the moments. Files are URLs, since names may hold a line break."""
     lines = ["#EXTM3U", f"#PLAYLIST:{_line(title)}"]
     for moment in moments:
         seconds = moment.end - moment.start or _STILL
@@ -114,14 +114,14 @@ def _csv(moments: Sequence[Listed], title: str, facts: Facts) -> str:
     writer.writerow(["rank", "file", "start", "end", "kind", "text"])
     for rank, moment in enumerate(moments, start=1):
         times = f"{moment.start:.3f}", f"{moment.end:.3f}"
-        # A spreadsheet takes what begins so for a formula, and runs it.
+        # A spreadsheet would run text that begins like this as a formula.
         text = f"'{moment.text}" if moment.text.startswith(("=", "+", "-", "@", "\t", "\r")) else moment.text
         writer.writerow([rank, printable(moment.file), *times, moment.kind, text])
     return "\ufeff" + out.getvalue()  # without the mark, Excel reads umlauts as Latin-1
 
 
 def _edl(moments: Sequence[Listed], title: str, facts: Facts) -> str:
-    """One track of pictures or sounds: the adapter writes no second one, and the channels are put in here."""
+    """EDL (CMX 3600) of one track: the adapter writes no second one, so the channels are written here."""
     otio, build = require("opentimelineio"), _Timeline(moments, facts)
     track = otio.schema.Track(name="V", children=[build.clip(moment, moment.file) for moment in moments])
     timeline = otio.schema.Timeline(name=_line(title), tracks=[track])
@@ -133,7 +133,7 @@ def _edl(moments: Sequence[Listed], title: str, facts: Facts) -> str:
 
 
 def _otio(moments: Sequence[Listed], title: str, facts: Facts) -> str:
-    """A track of pictures and one of sound."""
+    """OpenTimelineIO with a track of pictures and one of sound."""
     otio, build = require("opentimelineio"), _Timeline(moments, facts)
     tracks = []
     for kind in (otio.schema.TrackKind.Video, otio.schema.TrackKind.Audio):
@@ -189,7 +189,7 @@ def _address(path: str) -> str:
 
 
 def _line(text: str) -> str:
-    """In one line, without what cannot be written as UTF-8."""
+    """The text on one line, without characters that UTF-8 cannot encode."""
     return " ".join(printable(text).split())
 
 

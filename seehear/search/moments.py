@@ -30,7 +30,7 @@ from seehear.search.background import KINDS, OpenIndex, kind_of_text
 from seehear.search.calibrate import WORDS, confidence
 from seehear.search.exact import top
 from seehear.search.filters import Filters
-from seehear.search.index import search_fulltext
+from seehear.search.fulltext import search_fulltext
 from seehear.search.joining import joined, share_held, telling_words
 from seehear.search.query import PART_MODALITY, Part, SearchSpace, weight_of, words_of
 from seehear.search.unwanted import unwanted
@@ -48,9 +48,9 @@ _SHARE = 0.1
 _LONGEST = 30.0
 """Seconds up to which neighbours make a moment longer."""
 _OF_FILM = 24
-"""Moments of a film, at most, where films are asked for."""
+"""Most moments of a film, in a search for films."""
 _RELATED, _ANYHOW = 0.2, 3
-"""Least confidence of a film's other moments, in shares of its best; number of moments that may be below *weak*."""
+"""Least confidence of a film's other moments, as a share of its best; number of moments that may be below *weak*."""
 
 
 class NothingToCompare(SeehearError):
@@ -67,7 +67,7 @@ class _Match:
     others: float = 0.0
     """Evidence of the best rows of other kinds, together."""
     index: OpenIndex | None = None
-    """Where the row is; None for a text found by its words."""
+    """Index of the row; None for a text found by its words."""
     row: int = -1
 
     def same_scene(self, other: _Match) -> bool:
@@ -99,9 +99,8 @@ class MomentSearch:
         fulltext: bool = True,
         by: Literal["moment", "film"] = "moment",
     ) -> Answer:
-        """The k best moments, or those of the k best films, sounds and pictures. `kinds`: how they may answer; in every
-        way by default. Besides what `Part` says, a part may be {"vectors"}: those of one file,
-        {index: {modality: (E,)}}."""
+        """The k best moments, or those of the k best films, sounds and pictures. `kinds`: kinds of match to allow; all
+        by default. A part may also be {"vectors": {index: {modality: (E,)}}}, the vectors of one file."""
         parts = [query] if isinstance(query, str | Mapping) else list(query)
         if not parts:
             raise SeehearError("nothing to search for: give words, a sound, a picture, a video or a clip")
@@ -285,8 +284,8 @@ class MomentSearch:
         return hits
 
     def _sure(self, clip: str, match: _Match | None, item: int, share: float) -> tuple[_Match, float]:
-        """How a clip answers, and its confidence. `item`, `share`: its text that holds words of the query, and the
-        share of them."""
+        """Best match of a clip, and its confidence. `item`, `share`: its text that holds words of the query, and the
+        share of the words that it holds."""
         sure = float(confidence(np.array(max(0.0, match.evidence)))) if match else 0.0
         # A text that holds every word that was typed is no weak answer, whatever its meaning.
         if match is None or (share == 1.0 and sure < 0.9):
@@ -338,7 +337,7 @@ def _least(sures: Sequence[float]) -> float:
 
 
 def _one_moment(one: Moment, match: _Match, other: Moment, its: _Match) -> bool:
-    """Whether two moments of one file overlap, or are one scene within a few seconds."""
+    """True if two moments of one file overlap, or are one scene within a few seconds."""
     shared = min(one.end, other.end) - max(one.start, other.start)
     if one.start == one.end or other.start == other.end:
         return shared >= 0

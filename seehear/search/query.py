@@ -19,8 +19,9 @@ from seehear.errors import SeehearError, unknown
 from seehear.nn.unit import unit
 from seehear.search.allowed import Allowed, allowed_clips
 from seehear.search.filters import Filters
+from seehear.search.fulltext import search_fulltext
 from seehear.search.gallery import ApproximateGallery, ExactGallery, Found, Gallery, nearest_clips
-from seehear.search.index import Indexer, indexes, search_fulltext
+from seehear.search.index import Indexer, indexes
 from seehear.types import MODALITIES, Modality
 
 Part = str | Mapping[str, Any]
@@ -50,16 +51,16 @@ class SearchSpace(Indexer, Protocol):
 class Hit:
     id: str
     source: str
-    """As the library names the file."""
+    """Name of the file in the library."""
     path: str
-    """Where the file is; '' for a clip of text alone."""
+    """Path of the file; '' for a clip of text alone."""
     start: float
     """Seconds, of the matching text where that has times of its own."""
     end: float
     score: float
     """Cosine; of a hybrid search the sum of reciprocal ranks."""
     modality: str
-    """What of the clip matched."""
+    """Modality of the clip that matched."""
     text: str
     """The text that matched, else the clip's first."""
     labels: tuple[str, ...]

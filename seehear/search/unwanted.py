@@ -1,4 +1,4 @@
-"""What is left out of an answer together with a clip that is not wanted."""
+"""Clips left out of an answer because they resemble one that is not wanted."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from seehear.search.background import SCENE, OpenIndex
 from seehear.search.query import Part, weight_of
 
 _SAME = 0.9
-"""Cosine of centred rows above which a clip goes with one that is not wanted: a quarter of the drawings and emoji of
-`benchmarks/refine.py` have such a twin; at 0.8 answers lose right hits."""
+"""Cosine of centred rows above which a clip is left out with one that is not wanted: a quarter of the drawings and
+emoji of `benchmarks/refine.py` have such a twin; at 0.8 answers lose right hits."""
 
 
 def unwanted(indexes: Sequence[OpenIndex], parts: Sequence[Part], *, gap: float) -> set[str]:
-    """Clips that go with those of negative weight: the rest of their scene, as far as less than `gap` seconds away, and
-    what looks nearly the same in every frozen index; of sounds without picture, what sounds nearly the same."""
+    """Clips to leave out with those of negative weight: the rest of their scene, up to `gap` seconds away, and clips
+    that look nearly the same in every frozen index; for sounds without picture, clips that sound nearly the same."""
     found: set[str] = set()
     for part in parts:
         if isinstance(part, str) or "clip" not in part or weight_of(part) >= 0:

@@ -1,4 +1,4 @@
-"""The API: what the page asks, open to any other program on this machine. `/openapi.json` documents it."""
+"""The HTTP API of the page and of any other program on this machine, documented by `/openapi.json`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from contextlib import asynccontextmanager
 from functools import lru_cache, partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from fastapi import Depends, FastAPI, Request
-from fastapi import Query as Param
+from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
 from starlette.concurrency import run_in_threadpool
@@ -25,6 +24,7 @@ from seehear.serve import exports, film, films, learning, own, suggest
 from seehear.serve.config import ServeConfig
 from seehear.serve.files import TYPES
 from seehear.serve.guard import VIEWS, Guard
+from seehear.serve.params import NameParam, SecondParam, ServerState
 from seehear.serve.problems import Problem
 from seehear.serve.schema import (
     Answer,
@@ -45,10 +45,6 @@ PAGE = Path(__file__).parent / "page"
 _STATIC = {".html": "text/html; charset=utf-8", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 Answers = dict[int | str, dict[str, Any]]
 _REFUSALS: Answers = {code: {"model": ProblemAnswer} for code in (400, 401, 403, 404, 409, 411, 413, 416, 422, 503)}
-_Name = Param(max_length=4096, pattern="^[^\\x00]*$")
-ClipName = Annotated[str, _Name]
-RunName = Annotated[str, _Name]
-Second = Annotated[float | None, Param(ge=0, le=1e9, allow_inf_nan=False)]
 _KEPT = {"cache-control": "private, max-age=3600"}
 
 
@@ -58,8 +54,8 @@ def create_app(
     progress: Callable[[], Standing] | None = None,
     edited: Callable[[], None] | None = None,
 ) -> FastAPI:
-    """The application over a library, which must exist. `progress`: where the work on it stands, if this process does
-    any; `edited` wakes it when the user has changed a text or label."""
+    """The application over a library, which must exist. `progress`: progress of the work on it, if this process does
+    any; `edited` wakes that work when the user has changed a text or label."""
     state = State(library, config, progress, edited)
 
     @asynccontextmanager
@@ -91,26 +87,19 @@ def create_app(
     return app
 
 
-def _state(request: Request) -> State:
-    return request.app.state.seehear
-
-
-Held = Annotated[State, Depends(_state)]
-
-
 def _searching(app: FastAPI) -> None:
     @app.get("/api/status", tags=["library"])
-    def status(state: Held) -> Status:
-        """What the library holds, its runs, and what to do when nothing can be searched yet."""
+    def status(state: ServerState) -> Status:
+        """Contents of the library, its runs, and what to do when nothing can be searched yet."""
         return state.status()
 
     @app.get("/api/progress", tags=["library"])
-    def progress(state: Held) -> ProgressView | None:
-        """Where the indexing of the library stands; null while this server does none."""
+    def progress(state: ServerState) -> ProgressView | None:
+        """Progress of indexing the library; null while this server does none."""
         return state.standing()
 
     @app.post("/api/search", tags=["search"])
-    def search(state: Held, query: Query) -> Answer:
+    def search(state: ServerState, query: Query) -> Answer:
         """The best moments for words, files, clips, or several of them at once: of all indexes together, or of one."""
         return state.search(query)
 
@@ -120,10 +109,10 @@ def _searching(app: FastAPI) -> None:
     }
 
     @app.post("/api/uploads", tags=["search"], openapi_extra={"requestBody": body}, status_code=201)
-    async def upload(state: Held, request: Request, run: RunName = "") -> UploadView:
+    async def upload(state: ServerState, request: Request, run: NameParam = "") -> UploadView:
         """A sound, picture or video to search with: the request's body is the file. It is turned into vectors and
-        deleted before this answers; the id stands for the vectors, in searches of the same run, or of all together
-        where none is named."""
+        deleted before this answers; the id stands for the vectors, in searches of the same run, or of all indexes
+        together where none is named."""
         opened = await run_in_threadpool(state.opened, run)
         path = await state.uploads.receive(request.stream(), request.headers.get("content-length"))
         try:
@@ -140,18 +129,18 @@ def _searching(app: FastAPI) -> None:
         )
 
     @app.get("/api/clip", tags=["library"])
-    def clip(state: Held, id: ClipName) -> ClipView:
-        """All that is known of one clip."""
+    def clip(state: ServerState, id: NameParam) -> ClipView:
+        """One clip with its texts and labels."""
         found = state.views([state.clip(id).id])
         return found[0]
 
     @app.post("/api/clips", tags=["library"])
-    def clips(state: Held, wanted: ClipList) -> ClipsAnswer:
-        """The same of several; those that are not there are left out."""
+    def clips(state: ServerState, wanted: ClipList) -> ClipsAnswer:
+        """Several clips with their texts and labels; unknown ids are left out."""
         return ClipsAnswer(clips=state.views(wanted.ids))
 
     @app.get("/api/map", tags=["library"])
-    def drawn(state: Held, run: RunName = "", method: Literal["pca", "tsne"] = "pca") -> MapView:
+    def drawn(state: ServerState, run: NameParam = "", method: Literal["pca", "tsne"] = "pca") -> MapView:
         """Every clip in two dimensions: computed once for each run and method."""
         return state.map(run, method)
 
@@ -165,25 +154,27 @@ def _media(app: FastAPI) -> None:
 
     @app.head("/api/media", include_in_schema=False)
     @app.get("/api/media", tags=["media"], responses=files, response_class=FileResponse)
-    def media(state: Held, clip: ClipName, of: Literal["video", "audio"] = "video") -> FileResponse:
-        """The file a clip is in, whole or by ranges of bytes; the clip's `start` and `end` are seconds of it."""
+    def media(state: ServerState, clip: NameParam, of: Literal["video", "audio"] = "video") -> FileResponse:
+        """The file of a clip, whole or by ranges of bytes; the clip's `start` and `end` are seconds of it."""
         path = state.file(state.clip(clip), of)
         kind = TYPES.get(path.suffix.lower(), "application/octet-stream")
         return FileResponse(path, media_type=kind, headers={"cache-control": "private, no-cache"})
 
     @app.get("/api/poster", tags=["media"], responses=jpeg, response_class=FileResponse)
-    def poster(state: Held, clip: ClipName, at: Second = None) -> FileResponse:
+    def poster(state: ServerState, clip: NameParam, at: SecondParam = None) -> FileResponse:
         """A frame of a clip, in its middle or at a second, as a small JPEG."""
         return FileResponse(state.poster(state.clip(clip), at), media_type="image/jpeg", headers=_KEPT)
 
     @app.get("/api/peaks", tags=["media"])
-    def peaks(state: Held, clip: ClipName) -> Peaks:
+    def peaks(state: ServerState, clip: NameParam) -> Peaks:
         """The waveform of a clip, to be drawn."""
         return Peaks(**state.peaks(state.clip(clip)))
 
     @app.head("/api/preview", include_in_schema=False)
     @app.get("/api/preview", tags=["media"], responses=files, response_class=FileResponse)
-    def preview(state: Held, clip: ClipName, start: Second = None, end: Second = None) -> FileResponse:
+    def preview(
+        state: ServerState, clip: NameParam, start: SecondParam = None, end: SecondParam = None
+    ) -> FileResponse:
         """A clip, or from `start` to `end` of its file, as MP4 that begins at 0: for files that browsers do not play,
         and sound in a file of its own."""
         return FileResponse(state.preview(state.clip(clip), start, end), media_type="video/mp4", headers=_KEPT)
@@ -208,7 +199,7 @@ async def _static(request: Request, *, file: Path) -> Response:
 
 @lru_cache
 def _compressed(file: Path) -> tuple[bytes, str]:
-    """(a file of the page, a third of its size; its version)"""
+    """(gzipped content, ETag) of a file of the page."""
     content = file.read_bytes()
     return gzip.compress(content, mtime=0), f'"{hashlib.sha256(content).hexdigest()[:16]}"'
 

@@ -8,14 +8,14 @@ from collections.abc import Callable, Collection
 from seehear.data.library import Library
 from seehear.data.locking import BeingWritten, writing
 from seehear.data.own import settle_edits
-from seehear.search.index import FULLTEXT, update_fulltext
+from seehear.search.fulltext import FULLTEXT, update_fulltext
 
 _AGAIN = 1.0
-"""Seconds after which it is tried again."""
+"""Seconds between two attempts."""
 
 
 class Applying:
-    """`done`: called whenever the clips have changed."""
+    """Applies edits, in the background where others are writing. `done`: called whenever the clips have changed."""
 
     def __init__(self, uri: str, done: Callable[[], None]):
         self._uri, self._done = uri, done
@@ -25,8 +25,8 @@ class Applying:
         """Clips whose full text may be out of date."""
 
     def apply(self, clips: Collection[str] = ()) -> bool:
-        """Applies what is pending, and the texts of these clips to full text. Returns False where others are writing:
-        then it is done when they have ended."""
+        """Applies pending edits to the clips, and the texts of these clips to full text. Returns False where others are
+        writing: then it is done when they have ended."""
         with self._lock:
             self._stale.update(clips)
             if self._try():

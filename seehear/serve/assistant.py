@@ -1,5 +1,4 @@
-"""A library for assistants, over the Model Context Protocol: they search it, list its films, read what is said in one
-and look at its frames."""
+"""Access to a library for assistants, over the Model Context Protocol: search, list of films, transcripts, frames."""
 
 from __future__ import annotations
 
@@ -26,15 +25,15 @@ _INSTRUCTIONS = (
 )
 _MOST_FRAMES = 8
 _LINES = 400
-"""Lines of a transcript in one answer."""
+"""Most lines of a transcript in one answer."""
 
 _Words = Annotated[str, Field(min_length=1, max_length=2000)]
-_File = Annotated[str, Field(max_length=4096, description="as `search` and `list_films` name it")]
+_File = Annotated[str, Field(max_length=4096, description="`file` of an answer of `search` or `list_films`")]
 _Second = Annotated[float, Field(ge=0, le=1e9)]
 
 
 def assistant(library: str, config: ServeConfig) -> tuple[MCPServer, Callable[[], None]]:
-    """(the server of a library, which must exist; what closes it)"""
+    """(MCP server of a library, which must exist; function that closes it)"""
     state = State(library, config)
     shelves = Shelves(state)
     server = MCPServer("seehear", instructions=_INSTRUCTIONS, version=version("seehear"), log_level="WARNING")
@@ -45,7 +44,7 @@ def assistant(library: str, config: ServeConfig) -> tuple[MCPServer, Callable[[]
     ) -> dict[str, Any]:
         """The k best moments for words. `kinds`: how they may answer (seen, heard, spoken, screen, text); `file`: in
         this file alone."""
-        # Wildcards of a filter that a file's name holds stand for one character each.
+        # A filter has no escapes: a wildcard in a file's name is matched by `?`, any one character.
         source = "".join("?" if letter in "*?[" else letter for letter in file)
         filters = QueryFilters(source=source)
         query = Query(parts=[TextPart(text=words)], k=k, kinds=kinds or [], filters=filters)
@@ -68,7 +67,7 @@ def assistant(library: str, config: ServeConfig) -> tuple[MCPServer, Callable[[]
 
     @server.tool()
     def transcript(file: _File, start: _Second = 0.0, end: _Second | None = None) -> dict[str, Any]:
-        """What is said and written in a file between two times. `machine`: a machine read the line."""
+        """Lines that are said and written in a file between two times. `machine`: a machine read the line."""
         film = _told(lambda: film_view(state.runs.library, state.runs.folders, file))
         late = float("inf") if end is None else end
         lines = [t for t in film.texts if (t.start or 0.0) < late and (t.end is None or t.end >= start)]
@@ -103,7 +102,7 @@ def _entry(film: FilmEntry) -> dict[str, Any]:
 
 
 def _told(ask: Callable[[], Any]) -> Any:
-    """The answer; a refusal as the one line that an assistant reads."""
+    """The result of `ask`; a refusal becomes a `ToolError` with its one line."""
     try:
         return ask()
     except Problem as problem:

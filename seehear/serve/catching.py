@@ -1,7 +1,8 @@
 """Indexes of a served library that catch up by themselves with what others write into it.
 
-What is indexed is what costs no decoding: media that are encoded, and texts, which are encoded here. For clips whose
-media are not encoded yet `RunView.behind` says the command. `seehear open` needs none of this: it does all of the work.
+Only work without decoding is done: media that are already encoded are indexed, and texts are encoded and indexed. For
+clips whose media are not encoded yet `RunView.behind` names the command. `seehear open` needs none of this: it does all
+of the work.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from seehear.errors import SeehearError
 from seehear.progress import Interrupted
 from seehear.recipes.indexes import asked_together
 from seehear.search.behind import index_command
+from seehear.search.index import input_tables
 from seehear.serve.commands import Commands
 from seehear.serve.runs import Runs
 
@@ -23,12 +25,12 @@ LOOK = 15.0
 
 
 class CatchUp:
-    """`behind`: what an index lacks, in a line (`search/behind.py`)."""
+    """Indexes missing rows in the background. `behind`: what an index lacks, in a line (`search/behind.py`)."""
 
     def __init__(self, runs: Runs, behind: Callable[[str, Mapping[str, Any], Library], str]):
         self.runs, self.behind = runs, behind
         self.line = ""
-        """What is being indexed, for the user; '' when nothing is."""
+        """Current work as a line for the user; '' when idle."""
         self._commands = Commands()
         self._ended = threading.Event()
         self._before: list[int] = []
@@ -78,5 +80,4 @@ class CatchUp:
 
 def _state(library: Library) -> list[int]:
     """Versions of the tables that indexes are made from."""
-    names = [name for name in library.tables() if name in ("clips", "sources") or name.startswith("latents_")]
-    return [int(library.table(name).version) for name in sorted(names)]
+    return [int(library.table(name).version) for name in input_tables(library)]

@@ -16,8 +16,8 @@ from seehear.errors import SeehearError
 from seehear.progress import Interrupted
 
 _PROGRAM = [sys.executable, "-m", "seehear"]
-_NICE = 10  # what the user waits for comes before what goes on in the background
-_SECONDS = 20.0  # for a command to save what it has
+_NICE = 10  # work that the user waits for has priority over background work
+_SECONDS = 20.0  # for a command to save its state
 
 
 class Commands:
@@ -29,13 +29,13 @@ class Commands:
         self.stopping = False
 
     def run(self, words: Sequence[str], log: Path | None = None) -> str:
-        """The command's standard output; what it says meanwhile goes into `log`. Raises `SeehearError` with the last
-        line it says where it fails, and `Interrupted` where it was stopped."""
+        """The command's standard output; its messages are appended to `log`. Raises `SeehearError` with the last line
+        of its messages where it fails, and `Interrupted` where it was stopped."""
         with self._lock:
             if self.stopping:
                 raise Interrupted("stopped")
             with open(log, "a", encoding="utf-8") if log else nullcontext() as said:
-                # In a session of its own, Ctrl-C at the server's terminal does not reach it: `stop` asks it once.
+                # A session of its own keeps Ctrl-C at the server's terminal away from it: only `stop` ends it.
                 process = self._process = subprocess.Popen(
                     [*_PROGRAM, *words],
                     stdin=subprocess.DEVNULL,
@@ -55,7 +55,7 @@ class Commands:
         raise SeehearError(_why(errors, process.returncode))
 
     def stop(self) -> None:
-        """Asks the command to save what it has and end, and runs no other."""
+        """Asks the command to save its state and end, and runs no other."""
         with self._lock:
             self.stopping = True
             if self._process is not None and self._process.poll() is None:

@@ -1,4 +1,4 @@
-"""What a training would cost, in words: from what `seehear plan` found (`recipes/estimate.py`)."""
+"""Cost of a training for people, from the output of `seehear plan` (`recipes/estimate.py`)."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pydantic import BaseModel, Field
 
 from seehear.recipes.run import recipe
 
-_KEPT_BYTES = 36  # a parameter on disk: two checkpoints with the optimiser's state and the best weights, and the model
-_VECTOR_BYTES = 8  # a dimension of a clip in the index, seen and heard
+_KEPT_BYTES = 36  # per parameter on disk: two checkpoints with optimiser state and best weights, and the model
+_VECTOR_BYTES = 8  # per dimension of a clip in the index, seen and heard
 
 
 class CostView(BaseModel):
@@ -17,7 +17,7 @@ class CostView(BaseModel):
     memory_bytes: float
     disk_bytes: float
     fits: bool
-    line: str = Field(description="all of it, for the user")
+    line: str = Field(description="all of the above as one line for the user")
 
 
 def cost_view(found: dict[str, Any], name: str) -> CostView:

@@ -1,4 +1,4 @@
-"""Moments to take along: cut out as files, or listed for a player or an editor."""
+"""Download of moments: cut out as files, or listed for a player or an editor."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from typing import Annotated, Any, BinaryIO, Literal
 from urllib.parse import quote
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
-from fastapi import Depends, FastAPI, Request
-from fastapi import Query as Param
+from fastapi import FastAPI
 from fastapi.responses import Response, StreamingResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from seehear.data.workers import WorkerDied
 from seehear.errors import DecodeError
@@ -24,46 +23,46 @@ from seehear.recipes.export import clip_name, safe_stem, unused_name
 from seehear.search.lists import EditFacts, Listed, edit_facts, list_text
 from seehear.serve import views
 from seehear.serve.files import TYPES
+from seehear.serve.params import NameParam, SecondParam, ServerState
 from seehear.serve.problems import Problem
 from seehear.serve.runs import cause
-from seehear.serve.schema import Name
+from seehear.serve.schema import Name, StrictModel
 from seehear.serve.state import State
 
 MOST_CLIPS, MOST_SECONDS = 100, 3600.0
-"""Of one answer: what a worker cuts in minutes at most, and a browser holds."""
+"""Largest download: a worker cuts it within minutes, and a browser can hold it."""
 _CHUNK = 2**20
 _LIST_TYPES = {"m3u": "audio/x-mpegurl", "csv": "text/csv", "edl": "text/plain", "otio": "application/json"}
 _FILE: dict[int | str, dict[str, Any]] = {200: {"content": {"*/*": {}}, "description": "a file to save"}}
-Second = Annotated[float | None, Param(ge=0, le=1e9, allow_inf_nan=False)]
 
 
-class ExportHit(BaseModel):
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+class ExportHit(StrictModel):
     clip: Name
     start: float | None = Field(default=None, ge=0, le=1e9, description="seconds of the file; the clip's by default")
     end: float | None = Field(default=None, ge=0, le=1e9)
-    kind: Annotated[Name, Field(max_length=20)] = Field(default="", description="of a hit, for a list")
-    text: Name = Field(default="", description="of a hit, for a list")
+    kind: Annotated[Name, Field(max_length=20)] = Field(default="", description="kind of match, for a list")
+    text: Name = Field(default="", description="text of the hit, for a list")
 
 
-class ExportQuery(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+class ExportQuery(StrictModel):
     hits: list[ExportHit] = Field(min_length=1, max_length=1000)
     format: Literal["mp4", "m3u", "csv", "edl", "otio"] = Field(
-        description=f"mp4: the files, of several a ZIP; {MOST_CLIPS} clips and {MOST_SECONDS / 60:.0f} minutes at most"
+        description=f"mp4: a file, or a ZIP of several; {MOST_CLIPS} clips and {MOST_SECONDS / 60:.0f} minutes at most"
     )
-    title: Annotated[Name, Field(max_length=200)] = Field(default="", description="of the list, and its file's name")
+    title: Annotated[Name, Field(max_length=200)] = Field(default="", description="of the list and its file")
 
 
 def routes(app: FastAPI) -> None:
     @app.get("/api/cut", tags=["media"], responses=_FILE, response_class=StreamingResponse)
-    def cut_out(state: Held, clip: Name, start: Second = None, end: Second = None) -> StreamingResponse:
+    def cut_out(
+        state: ServerState, clip: NameParam, start: SecondParam = None, end: SecondParam = None
+    ) -> StreamingResponse:
         """A clip, or from `start` to `end` of its file, as a file to save: films as MP4, not encoded again where that
-        is possible, sounds and pictures as what they are."""
+        is possible, sounds and pictures in their own format."""
         return _download(state, _moment(state, ExportHit(clip=clip, start=start, end=end)))
 
     @app.post("/api/export", tags=["media"], responses=_FILE, response_class=Response)
-    def export(state: Held, query: ExportQuery) -> Response:
+    def export(state: ServerState, query: ExportQuery) -> Response:
         """Several moments: cut out, or in a list for a player (m3u), a table (csv) or an editor (edl, otio)."""
         moments = [_moment(state, hit) for hit in query.hits]
         name = safe_stem(query.title or "seehear")
@@ -78,13 +77,6 @@ def routes(app: FastAPI) -> None:
         named = {unused_name(f"{n:02} {_name(state, m)}", taken): m for n, m in enumerate(moments, start=1)}
         headers = {"content-disposition": attachment(f"{name}.zip")}
         return StreamingResponse(_zipped(state, named), media_type="application/zip", headers=headers)
-
-
-def _state(request: Request) -> State:
-    return request.app.state.seehear
-
-
-Held = Annotated[State, Depends(_state)]
 
 
 def _moment(state: State, hit: ExportHit) -> Listed:
@@ -114,7 +106,7 @@ def _check_size(moments: Sequence[Listed]) -> None:
 
 
 def _cut(state: State, moment: Listed) -> BinaryIO:
-    """The file, which no longer has a name: it is gone when it is closed, however that happens."""
+    """The moment as an open file without a name: it is deleted when it is closed, however that happens."""
     path = state.cache.folder / f"cut-{uuid.uuid4().hex}"
     try:
         state.slow(cut, moment.video, moment.audio, moment.start, moment.end, str(path))
@@ -124,7 +116,7 @@ def _cut(state: State, moment: Listed) -> BinaryIO:
         raise Problem(422, "broken", message) from error
     finally:
         path.unlink(missing_ok=True)
-        path.with_name(f"{path.name}.part").unlink(missing_ok=True)  # of a process that was ended
+        path.with_name(f"{path.name}.part").unlink(missing_ok=True)  # left by a process that was killed
 
 
 def _download(state: State, moment: Listed) -> StreamingResponse:
@@ -155,7 +147,7 @@ class _Sink:
         return len(data)
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Does nothing: writing buffers nothing."""
 
     close = flush
 
@@ -165,7 +157,7 @@ class _Sink:
 
 
 def _zipped(state: State, named: dict[str, Listed]) -> Iterator[bytes]:
-    """One clip after the other is cut and sent. What cannot be cut does not end it: a text at the end says so."""
+    """Cuts and sends one clip after the other. A clip that cannot be cut is listed in a text file at the end."""
     sink, failed = _Sink(), []
     with ZipFile(sink, "w", ZIP_STORED) as archive:  # films are compressed already
         for name, moment in named.items():
@@ -187,7 +179,7 @@ def _zipped(state: State, named: dict[str, Listed]) -> Iterator[bytes]:
 
 
 class _Facts:
-    """What editors need to know of files, read in a process of its own; nothing of a file that cannot be read."""
+    """Reads the facts that editors need of a file, in a decoding process; empty for a file that cannot be read."""
 
     def __init__(self, state: State):
         self._state = state

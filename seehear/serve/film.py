@@ -1,4 +1,4 @@
-"""One film, sound or photo whole: its scenes, everything that is read or heard in it, and how loud it is."""
+"""One film, sound or photo as a whole: its scenes, all its texts, named sounds, and its loudness."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from fastapi import Depends, FastAPI, Request
+from fastapi import FastAPI
 from fastapi import Query as Param
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
@@ -28,24 +28,22 @@ from seehear.serve.cache import write
 from seehear.serve.files import Folders, played_by_browsers
 from seehear.serve.loudness import loudness
 from seehear.serve.naming import SOUNDS
+from seehear.serve.params import FileParam, ServerState
 from seehear.serve.problems import Problem
-from seehear.serve.schema import ProblemAnswer
-from seehear.serve.state import State
+from seehear.serve.schema import ProblemAnswer, TextKind
 
-TextKind = Literal["spoken", "screen", "subtitle", "caption"]
-_KINDS = {"speech": "spoken"}
 _FACTS: dict[str, Any] = {"width": int, "height": int, "fps": float}
 PART = 20.0
-"""Seconds of a part of a film that is made playable: made in a few seconds, while the part before it plays."""
+"""Seconds of a converted part of a film: converting takes a few seconds, while the part before it plays."""
 _NAMED = 0.5
-"""Least confidence of a sound that is named: 'fair' or better, so that more of the names are right than wrong."""
+"""Least confidence of a named sound: 'fair' or better, so that more of the names are right than wrong."""
 
 
 class Scene(BaseModel):
-    id: str = Field(description="of the clip")
+    id: str = Field(description="id of the clip")
     start: float
     end: float
-    searchable: bool = Field(description="whether an index has it")
+    searchable: bool = Field(description="an index has it")
     labels: list[str]
 
 
@@ -55,12 +53,12 @@ class TimedText(BaseModel):
     start: float | None = Field(description="seconds of the file; null where it belongs to all of it")
     end: float | None
     machine: bool = Field(description="a machine heard or read it; else it is the user's own")
-    confidence: float = Field(description="how sure the machine is of it, in [0, 1]")
-    clip: str = Field(description="id of the first clip that has it")
+    confidence: float = Field(description="confidence of the machine, in [0, 1]")
+    clip: str = Field(description="id of the first clip with this text")
 
 
 class FilmDetail(BaseModel):
-    file: str = Field(description="as the library names it")
+    file: str = Field(description="path of the file, as the library names it")
     name: str
     folder: str
     kind: Literal["video", "picture", "sound", "text"]
@@ -95,28 +93,22 @@ class Heard(BaseModel):
     sounds: list[NamedSound] = Field(description="by start; none where no index compares words with sounds")
 
 
-def _state(request: Request) -> State:
-    return request.app.state.seehear
-
-
-_Held = Annotated[State, Depends(_state)]
 _Start = Annotated[float, Param(ge=0, le=1e9, allow_inf_nan=False)]
 _PLAYABLE: dict[int | str, dict[str, Any]] = {
     200: {"content": {"*/*": {}}, "description": "the part"},
     206: {"description": "the range asked for"},
 }
-_File = Annotated[str, Param(min_length=1, max_length=4096, pattern="^[^\\x00]*$")]
 
 
 def routes(app: FastAPI) -> None:
     @app.get("/api/film", tags=["library"])
-    def film(state: _Held, file: _File) -> FilmDetail:
+    def film(state: ServerState, file: FileParam) -> FilmDetail:
         """A file of the library with its scenes and all its texts."""
         library, folders = state.runs.library, state.runs.folders
         return film_view(library, folders, file)
 
     @app.get("/api/part", tags=["media"], responses=_PLAYABLE, response_class=FileResponse)
-    def part(state: _Held, file: _File, start: _Start = 0.0) -> FileResponse:
+    def part(state: ServerState, file: FileParam, start: _Start = 0.0) -> FileResponse:
         """20 seconds of a file from `start` on, as MP4 that begins at 0: for files that browsers do not play, and sound
         in a file of its own."""
         clips = _clips(state.runs.library, file)
@@ -127,8 +119,8 @@ def routes(app: FastAPI) -> None:
         return FileResponse(made, media_type="video/mp4", headers={"cache-control": "private, max-age=3600"})
 
     @app.get("/api/loudness", tags=["media"])
-    def loud(state: _Held, file: _File) -> Loudness:
-        """How loud a file is from its start to its end: measured once, which takes some seconds for a long film."""
+    def loud(state: ServerState, file: FileParam) -> Loudness:
+        """Loudness of a file from its start to its end: measured once, which takes some seconds for a long film."""
         library, folders = state.runs.library, state.runs.folders
         clips = _clips(library, file)
         clip = next((clip for clip in clips if clip.has_audio), None)
@@ -142,8 +134,8 @@ def routes(app: FastAPI) -> None:
         return Loudness(seconds=seconds, levels=json.loads(state.made(path, "loudness", seconds, make).read_text()))
 
     @app.get("/api/heard", tags=["media"])
-    def heard(state: _Held, file: _File) -> Heard:
-        """Sounds of a file by their names, where an index is sure of them."""
+    def heard(state: ServerState, file: FileParam) -> Heard:
+        """Named sounds of a file, where an index is confident of them."""
         clips = _clips(state.runs.library, file)
         try:
             search = state.runs.together().search
@@ -189,8 +181,7 @@ def film_view(library: Library, folders: Folders, file: str) -> FilmDetail:
 
 
 def _clips(library: Library, file: str) -> list[Clip]:
-    """The clips of a file by start: of a copy those of the file that it is a copy of. Raises `Problem` where there are
-    none."""
+    """Clips of a file by start; for a copy, those of its original. Raises `Problem` where there are none."""
     entry = _entry(library, file)
     source = json.loads(entry["info"]).get(COPY_OF, file) if entry else file
     clips = library.clips(f"source = {quote(source)}")
@@ -210,7 +201,7 @@ def _entry(library: Library, file: str) -> dict[str, Any] | None:
 
 
 def _seconds(library: Library, clips: Sequence[Clip]) -> float:
-    """Length of the file; 0 of a photo."""
+    """Length of the file; 0 for a photo."""
     entry = _entry(library, clips[0].source)
     return max([clip.end for clip in clips] + [entry["duration"] if entry and not views.is_still(clips[0]) else 0.0])
 
@@ -218,7 +209,7 @@ def _seconds(library: Library, clips: Sequence[Clip]) -> float:
 def _scenes(library: Library, clips: Sequence[Clip]) -> list[Any]:
     found: set[str] = set()
     for name in indexes(library):
-        # Of the tables, not of the indexes in memory: those may take seconds to open.
+        # Read from the tables: to open the indexes may take seconds.
         for ids in in_batches([clip.id for clip in clips], 1000):
             rows = library.table(table_name("vectors", name)).search().where(one_of("id", ids)).select(["id"])
             found.update(rows.limit(None).to_arrow()["id"].to_pylist())
@@ -229,8 +220,8 @@ def _scenes(library: Library, clips: Sequence[Clip]) -> list[Any]:
 
 
 def timed_texts(clips: Sequence[Clip]) -> list[dict[str, Any]]:
-    """Fields of `TimedText` of every text of the clips, once however many of them it lies in. What one clip alone says
-    without a time has the clip's."""
+    """Fields of `TimedText` of every text of the clips, each once even if several clips have it. A text without a time
+    that one clip alone has gets the time of that clip."""
     shared = Counter((text.kind, text.text) for clip in clips for text in clip.texts if text.start is None)
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
     for clip in clips:
@@ -238,7 +229,7 @@ def timed_texts(clips: Sequence[Clip]) -> list[dict[str, Any]]:
             start, end = text.start, text.end
             if start is None and len(clips) > 1 and shared[text.kind, text.text] == 1:
                 start, end = clip.start, clip.end
-            line = {"text": text.text, "kind": _KINDS.get(str(text.kind), text.kind), "start": start, "end": end}
+            line = {"text": text.text, "kind": views.text_kind(text), "start": start, "end": end}
             line |= {"machine": bool(text.by), "confidence": text.confidence, "clip": clip.id}
             found.setdefault((text.kind, text.text, start, end), line)
     return sorted(
@@ -250,8 +241,8 @@ def timed_texts(clips: Sequence[Clip]) -> list[dict[str, Any]]:
 
 
 def named_sounds(search: MomentSearch, clips: Sequence[Clip]) -> list[NamedSound]:
-    """The best name of each clip where an index that compares words with sounds is sure of it; neighbours with one
-    name are one."""
+    """The best name of each clip, where an index that compares words with sounds is confident of it; neighbours of one
+    name are joined."""
     best: dict[str, tuple[float, str]] = {}
     for index in search.indexes:
         if index.calibration.scales.get("heard") and index.count("heard") and "text" in index.space.modalities:

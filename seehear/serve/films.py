@@ -1,4 +1,4 @@
-"""The library by file: its films, photos and sounds in order of date or folder, with what is not done of each yet."""
+"""Files of the library: films, photos and sounds by date or folder, with the steps that are still to be done."""
 
 from __future__ import annotations
 
@@ -30,26 +30,26 @@ Order = Literal["date", "folder"]
 FilmKind = Literal["video", "picture", "sound", "aside"]
 _COLUMNS = ("id", "source", "audio_source", "start", "end", "has_video", "has_audio")
 _PAUSE = 10.0
-"""While a library changes it is read anew at most after so many times what the last reading took."""
+"""Least time between two readings of a library that changes, in multiples of the time the last one took."""
 
 
 class FilmEntry(BaseModel):
     name: str = Field(description="path of the file in the library: `source` of its clips")
-    kind: FilmKind = Field(description="aside: it could not be used; see `problem`")
+    kind: FilmKind = Field(description="aside: the file could not be used; see `problem`")
     seconds: float = Field(description="length; 0 for a picture")
-    folder: str = Field(description="'' for files that lie in no folder of the media folder")
+    folder: str = Field(description="folder below the media folder; '' for the media folder itself")
     date: float | None = Field(description="when the file was last changed, in seconds since 1970; null if not known")
     clip: str = Field(description="id of its middle clip, for a poster or a preview; '' for a file set aside")
-    start: float = Field(description="seconds: where that clip begins in the file")
+    start: float = Field(description="seconds in the file at which that clip begins")
     end: float
     clips: int
-    found: int = Field(description="clips of it that can be searched")
+    found: int = Field(description="clips that can be searched")
     waiting: list[Step] = Field(
-        description="what is not done yet. scenes: to be cut at its scenes and pauses; index: clips that cannot be "
-        "searched; speech, screen: what is spoken, and written on screen, has not been read"
+        description="steps to be done. scenes: cut it at scenes and pauses; index: make all clips searchable; "
+        "speech, screen: read what is spoken, and written on screen"
     )
     played: bool = Field(description="browsers play files of this kind; else ask for /api/preview")
-    problem: str = Field(description="why it, or a part of it, could not be used; '' if it could")
+    problem: str = Field(description="why the file, or a part of it, could not be used; '' for none")
     also: list[str] = Field(description="other places of the same file")
 
 
@@ -61,17 +61,17 @@ class GroupView(BaseModel):
 
 class FilmList(BaseModel):
     version: str = Field(description="changes whenever the list does")
-    root: str = Field(description="name of the media folder, which files of folder '' lie in")
+    root: str = Field(description="name of the media folder")
     total: int
     kinds: dict[FilmKind, int]
     waiting: dict[Step, int] = Field(description="files that wait for each step")
-    groups: list[GroupView] = Field(description="all of them in the order of the list, files set aside last")
-    films: list[FilmEntry] = Field(description="the part of the list that was asked for")
+    groups: list[GroupView] = Field(description="all groups in the order of the list, files set aside last")
+    films: list[FilmEntry] = Field(description="the requested part of the list")
 
 
 @dataclass(frozen=True)
 class Shelf:
-    """All files of a library as it was at one time."""
+    """Snapshot of all files of a library."""
 
     version: str
     root: str
@@ -105,7 +105,7 @@ class Shelf:
 
 
 class Shelves:
-    """The shelf of a server's library, read again when the library has changed."""
+    """The current shelf of a server's library, read again when the library has changed."""
 
     def __init__(self, state: State):
         self._state = state
@@ -144,14 +144,14 @@ def routes(app: FastAPI) -> None:
 
 
 def _version(library: Library) -> str:
-    """Changes with every table that the list is made from."""
+    """Hash of the versions of the tables that the list is made from."""
     read = ("clips", "sources", "rejects", "transcripts")
     names = [name for name in library.tables() if name in read or name.startswith("vectors_")]
     return digest(*(f"{name} {library.table(name).version}" for name in sorted(names)))
 
 
-class _Part(NamedTuple):
-    """A clip, as far as the list needs it: a tuple, for there are 10^5."""
+class _ClipRow(NamedTuple):
+    """Columns of a clip that the list needs: a tuple, since there are 10^5."""
 
     id: str
     start: float
@@ -191,18 +191,18 @@ def _films(library: Library) -> Iterable[FilmEntry]:
     yield from map(_set_aside, aside)
 
 
-def _clips_by_file(library: Library) -> dict[str, list[_Part]]:
+def _clips_by_file(library: Library) -> dict[str, list[_ClipRow]]:
     rows = library.table("clips").search().select(list(_COLUMNS)).limit(None).to_arrow()
-    files: dict[str, list[_Part]] = {}
+    files: dict[str, list[_ClipRow]] = {}
     columns = (rows[name].to_pylist() for name in _COLUMNS)
     for id, source, audio, start, end, seen, heard in zip(*columns, strict=True):
         if seen or heard:  # no row of text alone
-            files.setdefault(source or audio, []).append(_Part(id, start, end, seen))
+            files.setdefault(source or audio, []).append(_ClipRow(id, start, end, seen))
     return files
 
 
 class _Waiting:
-    """What is not done of files, by the rules that the work itself goes by."""
+    """Steps still to be done for each file, by the same rules as the work itself."""
 
     def __init__(self, library: Library, sources: Mapping[str, Source], rejects: Sequence[Reject]):
         self.sources, self.indexed = sources, indexed_clips(library)
@@ -212,7 +212,7 @@ class _Waiting:
             "screen": unread(library, "screen", sources),
         }
 
-    def steps(self, name: str, clips: Sequence[_Part]) -> list[Step]:
+    def steps(self, name: str, clips: Sequence[_ClipRow]) -> list[Step]:
         source = self.sources.get(name)
         steps: list[Step] = ["scenes"] if source and source.info.get(COARSE) == UNCUT else []
         steps += ["index"] if any(clip.id not in self._settled for clip in clips) else []
@@ -220,8 +220,8 @@ class _Waiting:
 
 
 def _problems(rejects: Sequence[Reject], file_of: Mapping[str, str]) -> tuple[dict[str, str], list[Reject]]:
-    """({file: why a part of it could not be used}, what is no part of a file that has clips). Of a part the reject
-    names the file or clip with the part in brackets."""
+    """({file with clips: why a part of it could not be used}, rejects of other files). The reject of a part names the
+    file or clip, with the part in brackets."""
     problems: dict[str, str] = {}
     aside = []
     for reject in sorted(rejects, key=lambda reject: reject.path):
@@ -247,8 +247,8 @@ def _set_aside(reject: Reject) -> FilmEntry:
     )
 
 
-def _kind(name: str, clips: Sequence[_Part]) -> FilmKind:
-    """As `views.is_still` has it of one clip."""
+def _kind(name: str, clips: Sequence[_ClipRow]) -> FilmKind:
+    """Kind of a file, by the rule of `views.is_still`."""
     seen = [clip for clip in clips if clip.has_video]
     if TYPES.get(splitext(name)[1].lower(), "").startswith("image/"):
         return "picture"
@@ -269,7 +269,7 @@ def _date(mtime_ns: int) -> float | None:
 
 
 def _ordered(films: Sequence[FilmEntry], by: Order) -> tuple[list[FilmEntry], list[GroupView]]:
-    """All files, those set aside last, and the groups that they stand in."""
+    """Sorted files, those set aside last, and their groups in the same order."""
 
     def group(film: FilmEntry) -> tuple[str, Any]:
         if film.kind == "aside":
@@ -290,5 +290,5 @@ def _month(date: float | None) -> str:
 
 
 def _natural(name: str) -> list[Any]:
-    """So that film 2 comes before film 10; numbers and words stand at the same places of all names."""
+    """Sort key by which film 2 comes before film 10: words and numbers alternate, so any two keys can be compared."""
     return [int(part) if n % 2 else part for n, part in enumerate(re.split(r"(\d{1,18})", name.casefold()))]

@@ -1,4 +1,4 @@
-"""What every request passes: it names this server, comes from this server's own page, and holds the token if there is
+"""Checks of every request: it names this server, comes from this server's own page, and holds the token if there is
 one. And what every answer says: nothing but this server's own files may be loaded by the page."""
 
 from __future__ import annotations

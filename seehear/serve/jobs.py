@@ -1,4 +1,4 @@
-"""What the decoding processes do: look into a file, make a poster, a waveform, or a preview that browsers play.
+"""Jobs of the decoding processes: look into a file, make a poster, a waveform, or a preview that browsers play.
 
 Nothing here imports the web framework or torch: a worker starts in the time that libav takes to load.
 """
@@ -24,7 +24,7 @@ _LISTS = (b"#EXTM3U", b"ffconcat", b"<", b"v=0")
 
 @dataclass(frozen=True)
 class Facts:
-    """What an uploaded file is."""
+    """Facts about an uploaded file."""
 
     kind: str
     """picture, sound or video."""

@@ -1,8 +1,8 @@
 """Learning from the library's recordings: what it would cost, the training in the background, and what it changed.
 
 `seehear train` chooses what to learn, and keeps it only where it is better; then it is indexed and joins the search.
-Every learning has a folder `learned/DATE` in the library, with what the command says in `DATE.log`: the state is read
-from there, so that it survives the server. Training ends with the server, saved, and goes on when it is started again.
+Every training has a folder `learned/DATE` in the library, with the command's messages in `DATE.log`: the state is read
+from there, so that it survives the server. Training stops with the server, saved, and can be resumed later.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from seehear.data.locking import is_learning
 from seehear.errors import SeehearError
 from seehear.progress import Interrupted, clock
 from seehear.recipes.choose import FEWEST_TRAINING, Choice, choose
-from seehear.search.index import indexes
+from seehear.search.index import indexes, input_tables
 from seehear.serve.cache import DiskCache, write
 from seehear.serve.commands import Commands
 from seehear.serve.costs import CostView, cost_view
@@ -38,7 +38,7 @@ from seehear.train.files import has_model
 from seehear.train.log import read_metrics
 
 _STAMP = "%Y-%m-%d-%H%M%S"
-_TRIED = ("--seconds", "30", "--steps-measured", "5")  # of `seehear plan`: enough for minutes or hours
+_TRIED = ("--seconds", "30", "--steps-measured", "5")  # of `seehear plan`: enough to tell minutes from hours
 _BUSY = "is being written by another process"
 _BUSY_NOW = "this machine is too busy now"
 _AGAIN = 5.0  # seconds
@@ -51,26 +51,26 @@ class LearningView(BaseModel):
     step: str
     done: int
     total: int | None
-    seconds_left: float | None = Field(description="at most: it ends earlier where nothing improves any more")
-    line: str = Field(description="all of it, for the user")
+    seconds_left: float | None = Field(description="upper bound: training ends early when nothing improves")
+    line: str = Field(description="all of the above as one line for the user")
 
 
 class LearnView(BaseModel):
     state: Literal["ready", "few", "working", "stopping", "stopped", "elsewhere"] = Field(
-        description="few: too little to learn from; stopped: POST goes on; elsewhere: another process learns"
+        description="few: too little to learn from; stopped: POST resumes; elsewhere: another process learns"
     )
-    why: str = Field(description="what is learned from, or why nothing is")
-    needed: str = Field(description="what there is too little of; '' where there is enough")
+    why: str = Field(description="data that is learned from, or why nothing is learned")
+    needed: str = Field(description="data that is still needed; '' where there is enough")
     cost: CostView | None = Field(description="null while it is being estimated, and where nothing is learned")
-    unknown: str = Field(description="why the cost cannot be estimated; '' while it is")
+    unknown: str = Field(description="why the cost cannot be estimated; '' otherwise")
     working: LearningView | None
-    problem: str = Field(description="why the last learning failed; ''")
-    verdict: VerdictView | None = Field(description="what the last learning that ended changed")
+    problem: str = Field(description="why the last training failed; '' if it did not")
+    verdict: VerdictView | None = Field(description="result of the last completed training")
 
 
 @dataclass(frozen=True)
 class Learned:
-    """One learning, as its folder tells."""
+    """One training of this server, with its files."""
 
     folder: Path
 
@@ -80,7 +80,7 @@ class Learned:
 
     @property
     def data(self) -> Path:
-        """What the library was when it began."""
+        """File with the versions of the library's tables when it began."""
         return self.folder.with_suffix(".json")
 
     @property
@@ -99,8 +99,8 @@ class Learned:
         return self.trained and is_better(verdict_of(self.folder))
 
 
-class Learning:
-    """What a server learns from its library."""
+class LibraryLearning:
+    """Training of a server from its library: choice, cost, background work and verdict."""
 
     def __init__(self, runs: Runs, cache: DiskCache):
         self.runs, self.cache = runs, cache
@@ -115,7 +115,7 @@ class Learning:
         self._chosen: tuple[str, Choice] | None = None
         self._costs: dict[str, CostView | str | None] = {}
 
-    # -- asked -------------------------------------------------------------------------------------------------------
+    # -- views -------------------------------------------------------------------------------------------------------
 
     def view(self) -> LearnView:
         library = self.runs.library
@@ -131,7 +131,7 @@ class Learning:
         if choice.recipe and not self.stage:
             cost = self.cost(library, choice.recipe)
         fewest = round(1.3 * FEWEST_TRAINING, -1)  # of what `prepare` makes, a fifth is set aside
-        needed = f"{fewest:.0f} clips with picture and sound, or with words of your own: a fifth of them is set aside"
+        needed = f"{fewest:.0f} clips with picture and sound, or with words of your own"
         return LearnView(
             state=state,
             why=choice.why,
@@ -150,7 +150,7 @@ class Learning:
         return self._chosen[1]
 
     def learnings(self) -> list[Learned]:
-        """Those that began, the newest first."""
+        """All trainings that were started, the newest first."""
         return [Learned(path.with_suffix("")) for path in sorted(self.home.glob("*.json"), reverse=True)]
 
     def last(self) -> Learned | None:
@@ -166,7 +166,7 @@ class Learning:
         return verdict_view(verdict, made=last.made, index=index, clips=clips)
 
     def _goes_on(self, library: Library, last: Learned) -> bool:
-        """Whether the next start goes on with the last learning: it was stopped, and the library is the same."""
+        """Whether the next start resumes the last training: it was stopped, and the library is unchanged."""
         if last.trained:
             return last.better() and last.index not in indexes(library)
         started = (last.folder / "config.json").is_file()
@@ -175,9 +175,9 @@ class Learning:
     # -- what it costs -----------------------------------------------------------------------------------------------
 
     def cost(self, library: Library, name: str) -> CostView | str | None:
-        """As far as it is known; it is estimated in the background, again where the library has grown by much. A
-        string: why it cannot be."""
-        sizes = [library.table(table).count_rows() for table in _tables(library)]
+        """Estimated cost, or a string that says why it cannot be estimated; None while the estimate is being made in
+        the background. It is made again when the library has grown by much."""
+        sizes = [library.table(table).count_rows() for table in input_tables(library)]
         key = f"{name} {[round(math.log(1 + rows, _MUCH)) for rows in sizes]}"
         with self._lock:
             if key not in self._costs and None not in self._costs.values():
@@ -190,7 +190,7 @@ class Learning:
 
         def make(out: Path) -> None:
             found = json.loads(self._estimating.run(words))["recipes"][0]
-            if found["why_not"]:  # not kept: there may be more memory, or time, another day
+            if found["why_not"]:  # not cached: there may be more memory, or time, another day
                 raise SeehearError(_BUSY_NOW if found["unmeasured"] else found["why_not"])
             write(out, json.dumps(found).encode())
 
@@ -230,7 +230,7 @@ class Learning:
                 self._say("indexing")
                 self._index(one)
         except Interrupted:
-            pass  # GET says that it goes on
+            pass  # GET reports it as stopped
         except (SeehearError, OSError) as error:
             self.problem = str(error)
         finally:
@@ -243,7 +243,7 @@ class Learning:
         return one
 
     def _index(self, one: Learned) -> None:
-        """Waits for who writes other indexes."""
+        """Indexes the library with the trained model; waits while another process writes an index."""
         while True:
             try:
                 self._commands.run(["index", self.uri, str(one.folder), "--name", one.index], one.log)
@@ -261,7 +261,7 @@ class Learning:
                 self.stage = stage
 
     def stop(self) -> None:
-        """What is computed stays."""
+        """Stops the work; everything computed so far is kept."""
         with self._lock:
             if not self.stage:
                 raise Problem(409, "not_learning", "nothing is being learned here")
@@ -275,7 +275,7 @@ class Learning:
             self._thread.join(_AGAIN + 1)
 
     def _working(self) -> LearningView | None:
-        """Where the last learning stands, by its files."""
+        """Progress of the last training, read from its files."""
         if self.stage == "indexing":
             line = "what was learned is being indexed"
             return LearningView(step="indexing", done=0, total=None, seconds_left=None, line=line)
@@ -293,17 +293,12 @@ class Learning:
 
 
 def _key(library: Library) -> str:
-    """What is learned from, as versions of its tables."""
-    return json.dumps({name: int(library.table(name).version) for name in _tables(library)})
-
-
-def _tables(library: Library) -> list[str]:
-    """Names of the tables that are learned from."""
-    return sorted(name for name in library.tables() if name in ("clips", "sources") or name.startswith("latents_"))
+    """Versions of the tables that are learned from."""
+    return json.dumps({name: int(library.table(name).version) for name in input_tables(library)})
 
 
 def _progress(folder: Path) -> tuple[int, int | None, float | None]:
-    """(steps done, of how many, seconds left at most) of a run, as its files tell."""
+    """(steps done, total steps, most seconds left) of a run, read from its files."""
     log, metrics, began = folder / "log.txt", folder / "metrics.jsonl", folder / "config.json"
     if not (log.is_file() and metrics.is_file()):
         return 0, None, None
@@ -322,25 +317,25 @@ def _progress(folder: Path) -> tuple[int, int | None, float | None]:
 
 def routes(app: FastAPI) -> None:
     @app.get("/api/learn", tags=["learning"])
-    def learn(learning: _Held) -> LearnView:
-        """What would be learned from the library and what it costs, how far it is, and what it changed."""
+    def learn(learning: _ServerLearning) -> LearnView:
+        """Data to learn from, cost and progress of training, and the result of the last one."""
         return learning.view()
 
     @app.post("/api/learn", tags=["learning"], status_code=202)
-    def start(learning: _Held) -> LearnView:
-        """Learns in the background; goes on where it was stopped. What is better joins the search by itself."""
+    def start(learning: _ServerLearning) -> LearnView:
+        """Starts or resumes training in the background. A better model joins the search automatically."""
         learning.start()
         return learning.view()
 
     @app.delete("/api/learn", tags=["learning"], status_code=202)
-    def stop(learning: _Held) -> LearnView:
-        """Stops after the step that is being computed; what is computed stays."""
+    def stop(learning: _ServerLearning) -> LearnView:
+        """Stops after the current step; everything computed so far is kept."""
         learning.stop()
         return learning.view()
 
 
-def _learning(request: Request) -> Learning:
+def _learning(request: Request) -> LibraryLearning:
     return request.app.state.seehear.learning
 
 
-_Held = Annotated[Learning, Depends(_learning)]
+_ServerLearning = Annotated[LibraryLearning, Depends(_learning)]

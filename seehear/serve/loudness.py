@@ -1,4 +1,4 @@
-"""How loud a file is from its start to its end. A job of the decoding processes (`jobs.py`)."""
+"""Loudness of a file from its start to its end: a job of the decoding processes (`jobs.py`)."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from seehear.media.container import Media, opened
 from seehear.media.sound import channels, mono
 
 PARTS = 1000
-"""Parts that a file is measured in, at most."""
+"""Most parts that a file is measured in."""
 _SHORTEST = 0.01
-"""Seconds of a part."""
+"""Least seconds of a part."""
 _DECODED = 600.0
-"""Seconds of sound that are decoded, at most: of a longer file the beginning of each part stands for it, so that a film
-of two hours takes seconds."""
+"""Most seconds of sound to decode: of a longer file only the beginning of each part is measured, so that a film of two
+hours takes seconds."""
 _PREROLL = 0.1
 """Seconds before each beginning that are decoded and left out: after a seek a decoder is too quiet at first."""
 _FLOOR = -60.0  # dB
@@ -39,7 +39,7 @@ def loudness(path: str, seconds: float) -> list[float]:
 
 
 def _heard(media: Media, seconds: float, count: int) -> Iterator[tuple[float, np.ndarray]]:
-    """(start, (S,) samples) of the frames of a file: of all of it, or of the beginning of each part."""
+    """(start, (S,) samples) of the frames of the whole file, or of the beginning of each part."""
     whole = seconds <= _DECODED
     for n in range(1 if whole else count):
         first = n * seconds / count

@@ -40,14 +40,14 @@ SOUNDS = (
     "footsteps", "a door closing", "a bell ringing", "a telephone ringing", "an alarm", "a siren", "a car", "a train",
     "an aeroplane", "a helicopter", "an engine", "a chainsaw", "fireworks", "a gunshot", "breaking glass", "typing",
 )  # fmt: skip
-"""Sounds that are looked for by name."""
+"""Names that sounds may have."""
 _KINDS = {(True, True): "films with sound", (True, False): "pictures", (False, True): "sounds", (False, False): "texts"}
 
 
 def group_names(
     clips: Sequence[Clip], groups_N: Int[np.ndarray, " n"], found: dict[int, list[str]] | None = None
 ) -> dict[int, str]:
-    """Name of each group, all different. `found`: names of what is seen or heard in a group, from `things_found`."""
+    """Name of each group, all different. `found`: names of things seen or heard in a group, from `things_found`."""
     words = [_words(clip) for clip in clips]
     labels = [set(clip.labels) for clip in clips]
     names: dict[int, str] = {}
@@ -93,7 +93,7 @@ def things_found(
 
 @cache
 def things() -> list[str]:
-    """Names that what is seen may have."""
+    """Names that seen things may have."""
     return _asset("seen.txt").splitlines()
 
 
@@ -107,7 +107,7 @@ def _asset(name: str) -> str:
 
 
 def _words(clip: Clip) -> set[str]:
-    """Of its texts, what may be a name."""
+    """Words of a clip's texts that may be a name."""
     found = {word.rstrip("'’-") for text in clip.texts for word in _WORD.findall(text.text.lower().replace("’", "'"))}
     return {word for word in found if len(word) > 2 and word not in _stopwords()}
 
@@ -122,7 +122,7 @@ def _label(labels: Sequence[set[str]], inside_N: np.ndarray) -> str:
 
 
 def _distinctive(words: Sequence[set[str]], inside_N: np.ndarray) -> list[str]:
-    """The words that clips of a group have surely more often than the others, the surest first."""
+    """Words that are significantly more frequent in a group than elsewhere, the most significant first."""
     here = Counter(w for own, inside in zip(words, inside_N, strict=True) if inside for w in own)
     everywhere = Counter(w for own in words for w in own)
     worded = sum(bool(own) for own in words)
@@ -144,12 +144,12 @@ def _distinctive(words: Sequence[set[str]], inside_N: np.ndarray) -> list[str]:
 
 
 def _kind(clips: Sequence[Clip]) -> str:
-    """What most clips of a group are, where nothing more can be said."""
+    """Fallback name: the kind of most clips of a group."""
     return Counter(_KINDS[clip.has_video, clip.has_audio] for clip in clips).most_common(1)[0][0]
 
 
 def _all_different(names: dict[int, str]) -> dict[int, str]:
-    """Groups of one name are numbered."""
+    """The names, with equal ones numbered."""
     often, seen, found = Counter(names.values()), Counter[str](), {}
     for group, name in names.items():
         seen[name] += 1

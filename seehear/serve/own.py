@@ -1,7 +1,7 @@
 """The user's own labels, corrected lines and saved searches: kept in the library, whatever else is writing it.
 
-A label or line is kept at once. Clips and full text follow at once too, or when whoever is writing them has ended; the
-vectors of texts follow with the next indexing.
+A label or line is stored at once. Clips and full text follow at once too, or when the process that is writing them has
+ended; the vectors of texts follow with the next indexing.
 """
 
 from __future__ import annotations
@@ -13,63 +13,62 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, Request
+from fastapi import FastAPI
 from fastapi import Query as Param
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from seehear.data.edits import record, undo
 from seehear.data.library import Clip, Library, Text
 from seehear.data.own import as_edited, label_edit, line_edit
 from seehear.serve import views
 from seehear.serve.files import clip_of
+from seehear.serve.params import ServerState
 from seehear.serve.problems import Problem
-from seehear.serve.schema import ClipView, Name, TextKind
+from seehear.serve.schema import NO_ZERO_BYTES, ClipView, Name, StrictModel, TextKind
 from seehear.serve.state import State
 
 MOST_LABELS, MOST_SAVED = 100, 200
-"""Labels of a clip, and searches of a library."""
+"""Most labels of a clip, and most saved searches of a library."""
 _SAVED = "saved:"
-"""Before a search's name, in the library's `about`."""
+"""Prefix of a saved search's key in the library's `about`."""
 _PRINTED = r"^[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$"
-"""On one line, and not only spaces."""
+"""One line, not only spaces."""
 Label = Annotated[str, Field(max_length=200, pattern=_PRINTED)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
-
-
-class Labels(_Strict):
+class Labels(StrictModel):
     clip: Name
     add: list[Label] = Field(default=[], max_length=20)
     remove: list[Label] = Field(default=[], max_length=20)
 
 
-class Correction(_Strict):
+class Correction(StrictModel):
     clip: Name = Field(description="id of a clip that has the line")
-    kind: TextKind | None = Field(default=None, description="of the line; any where it is not given")
-    start: float | None = Field(default=None, ge=0, le=1e9, description="of the line; any where it is not given")
+    kind: TextKind | None = Field(default=None, description="kind of the line; any by default")
+    start: float | None = Field(default=None, ge=0, le=1e9, description="start of the line; any by default")
     end: float | None = Field(default=None, ge=0, le=1e9)
-    before: Annotated[Name, Field(min_length=1)] = Field(description="what the line says now")
-    text: Annotated[str, Field(max_length=2000, pattern="^[^\\x00]*$")] = Field(
-        description="what it is to say; '' takes away a line that a machine read"
+    before: Annotated[Name, Field(min_length=1)] = Field(description="current text of the line")
+    text: Annotated[str, Field(max_length=2000, pattern=NO_ZERO_BYTES)] = Field(
+        description="new text of the line; '' removes a line that a machine read"
     )
 
 
-class Undo(_Strict):
-    undo: Annotated[str, Field(max_length=100, pattern=r"^[0-9a-f]*$")] = Field(description="an edit, of any kind")
+class Undo(StrictModel):
+    undo: Annotated[str, Field(max_length=100, pattern=r"^[0-9a-f]*$")] = Field(description="key of an edit")
 
 
 class Edited(BaseModel):
-    clip: ClipView | None = Field(description="as it is now; null after an undo")
-    edits: list[str] = Field(description="what `undo` of POST /api/texts takes back")
-    searchable: bool = Field(description="by its words already; else when what is being written has ended")
+    clip: ClipView | None = Field(description="the clip after the edit; null after an undo")
+    edits: list[str] = Field(description="keys for `undo` of POST /api/texts")
+    searchable: bool = Field(
+        description="full-text search knows it already; else once another process has ended writing"
+    )
 
 
-class SavedSearch(_Strict):
+class SavedSearch(StrictModel):
     name: Label
     query: Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[!-~]*$")] = Field(
-        description="what stands behind '?' in the page's address"
+        description="query string of the page's address, without '?'"
     )
 
 
@@ -77,17 +76,12 @@ class Saved(BaseModel):
     saved: list[SavedSearch] = Field(description="the newest first")
 
 
-def _state(request: Request) -> State:
-    return request.app.state.seehear
-
-
-_Held = Annotated[State, Depends(_state)]
 _SavedName = Annotated[str, Param(max_length=200, pattern=_PRINTED)]
 
 
 def routes(app: FastAPI) -> None:
     @app.post("/api/labels", tags=["own"])
-    def labels(state: _Held, wanted: Labels) -> Edited:
+    def labels(state: ServerState, wanted: Labels) -> Edited:
         """Adds labels of the user's own to a clip, and removes labels from it."""
         with _to_write(state) as library:
             clip = _clip(library, wanted.clip)
@@ -99,8 +93,8 @@ def routes(app: FastAPI) -> None:
             return _answer(state, clip.id, edits)
 
     @app.post("/api/texts", tags=["own"])
-    def texts(state: _Held, wanted: Correction | Undo) -> Edited:
-        """Corrects a line of a clip, whoever wrote it, or takes an edit back."""
+    def texts(state: ServerState, wanted: Correction | Undo) -> Edited:
+        """Corrects a line of a clip, whoever wrote it, or undoes an edit."""
         with _to_write(state) as library:
             if isinstance(wanted, Undo):
                 if undo(library, wanted.undo) is None:
@@ -115,13 +109,17 @@ def routes(app: FastAPI) -> None:
                 return _answer(state, clip.id, [])
             return _answer(state, clip.id, [record(library, line_edit(library, clip, line, said)).key])
 
+    _saved_searches(app)
+
+
+def _saved_searches(app: FastAPI) -> None:
     @app.get("/api/saved", tags=["own"])
-    def saved(state: _Held) -> Saved:
-        """Searches that were saved, by name."""
+    def saved(state: ServerState) -> Saved:
+        """The saved searches."""
         return Saved(saved=_saved(Library.open(state.runs.uri)))
 
     @app.post("/api/saved", tags=["own"])
-    def save(state: _Held, wanted: SavedSearch) -> Saved:
+    def save(state: ServerState, wanted: SavedSearch) -> Saved:
         """Saves a search; one of the same name is replaced."""
         with _to_write(state) as library:
             names = {search.name for search in _saved(library)} | {wanted.name.strip()}
@@ -132,15 +130,15 @@ def routes(app: FastAPI) -> None:
             return Saved(saved=_saved(library))
 
     @app.delete("/api/saved", tags=["own"])
-    def delete(state: _Held, name: _SavedName) -> Saved:
-        """Deletes a saved search; one that is not there is no error."""
+    def delete(state: ServerState, name: _SavedName) -> Saved:
+        """Deletes a saved search; an unknown name is no error."""
         with _to_write(state) as library:
             library.forget(_SAVED + name.strip())
             return Saved(saved=_saved(library))
 
 
 def _answer(state: State, clip: str, edits: list[str]) -> Edited:
-    """What is said after edits of a clip, or of one that is not known."""
+    """Applies edits and answers with the edited clip; `clip` is '' where it is not known."""
     done = state.own.apply({clip} - {""})
     library = Library.open(state.runs.uri)
     view = views.clip_view(_clip(library, clip), state.runs.folders) if clip else None

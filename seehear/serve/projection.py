@@ -16,7 +16,7 @@ from seehear.nn.unit import unit
 from seehear.serve.naming import group_names
 
 MOST = {"pca": 20_000, "tsne": 4_000}
-"""Clips that are drawn; of more, so many that are chosen by their names."""
+"""Most clips to draw; of more, a sample is chosen by a hash of their names."""
 _GROUPS = 11  # that have a colour of their own
 _REDUCED = 50  # dimensions that clusters and t-SNE are computed in
 _ALIKE = 1e-5  # between unit vectors in half precision
@@ -24,7 +24,7 @@ _OTHER, _NONE = "others", "none"
 
 
 def clip_vectors(library: Library, name: str, most: int, where: str | None = None) -> tuple[list[str], np.ndarray]:
-    """Ids, and (N, E) the mean unit vector of each clip, of the rows that an SQL condition keeps."""
+    """(ids, (N, E) mean unit vector of each clip) of the rows that an SQL condition keeps."""
     table = library.vectors("vectors", name)
     every = max(1, math.ceil(library.count_clips() / most))
     sums: dict[str, np.ndarray] = {}
@@ -70,8 +70,8 @@ def draw(
     cluster_N: np.ndarray,
     found: dict[int, list[str]] | None = None,
 ) -> dict[str, Any]:
-    """What the page draws: places, and for each way of colouring the names of its groups and each clip's own. `found`:
-    names of what is seen or heard in a cluster."""
+    """Fields of `MapView`: coordinates, and for each colouring the names of its groups and the group of each clip.
+    `found`: names of things seen or heard in a cluster."""
     here = [n for n, clip in enumerate(clips) if clip is not None]
     own = [clip for clip in clips if clip is not None]
     clusters = cluster_N[here]
@@ -93,7 +93,7 @@ def draw(
 
 
 def _note(xy_N2: np.ndarray) -> str:
-    """Why there is little to see; '' where there is."""
+    """Why the map is empty or a single point; '' otherwise."""
     if not len(xy_N2):
         return "No clip is indexed yet, so there is nothing to draw"
     if len(xy_N2) == 1:

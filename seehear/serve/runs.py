@@ -62,12 +62,12 @@ class OpenRun:
     name: str
     space: GuardedSpace
     changed: str = ""
-    """When the index that `searcher` holds was last written."""
+    """Time at which the index of `searcher` was last written."""
     _searcher: Searcher | None = None
 
     @property
     def searcher(self) -> Searcher:
-        """Of this index alone."""
+        """Search of this index alone."""
         assert self._searcher is not None, "opened by `Runs.get`"
         return self._searcher
 
@@ -108,7 +108,7 @@ class Together:
     """All indexes that are asked together."""
 
     made: tuple[Any, ...]
-    """What the library was when they were opened."""
+    """State of the library when they were opened."""
     library: Library
     """The library as it was last looked at."""
     runs: tuple[OpenRun, ...]
@@ -137,7 +137,7 @@ class Runs:
         return self._folders
 
     def about(self) -> dict[str, dict[str, Any]]:
-        """What the library says of its indexes, newest first. Read anew now and then: others write while this runs."""
+        """Facts about the indexes, newest first. Read anew now and then: other processes write while this runs."""
         with self._lock:
             if time.monotonic() - self._looked > _FRESH:
                 self._library = Library.open(self.uri)
@@ -148,7 +148,7 @@ class Runs:
             return self._about
 
     def renew(self) -> None:
-        """The library is asked again at once: it was written just now."""
+        """Makes the next access read the library again: it was written just now."""
         with self._lock:
             self._looked = -math.inf
 
@@ -200,14 +200,14 @@ class Runs:
             return self._together
 
     def _some(self) -> dict[str, dict[str, Any]]:
-        """`about`, where there is any index."""
+        """`about`; raises `Problem` where there is no index."""
         if not (about := self.about()):
             todo = f"seehear encode {self.uri}; seehear index {self.uri}"
             raise Problem(409, "no_run", "there is nothing to search with yet", todo)
         return about
 
     def _run(self, name: str, about: Mapping[str, Any]) -> OpenRun:
-        """With its model loaded."""
+        """The run with its model loaded."""
         known = self._open.get(name)
         if known is not None and known.space.fingerprint == about.get("maker"):
             return known
@@ -231,7 +231,7 @@ class Runs:
 
 
 def _changed(about: Mapping[str, Any]) -> str:
-    """When an index was last written."""
+    """Time at which an index was last written."""
     return str(about.get("changed") or about.get("made", ""))
 
 

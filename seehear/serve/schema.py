@@ -1,4 +1,4 @@
-"""What the API takes and gives, as OpenAPI documents it."""
+"""Request and answer bodies of the API, as OpenAPI documents them."""
 
 from __future__ import annotations
 
@@ -10,24 +10,27 @@ Modality = Literal["video", "audio", "text"]
 Kind = Literal["seen", "heard", "spoken", "screen", "text"]
 TextKind = Literal["spoken", "screen", "subtitle", "caption"]
 Words = Literal["strong", "fair", "weak", "nothing close"]
-Name = Annotated[str, Field(max_length=4096, pattern="^[^\\x00]*$")]
-"""Of a clip or run, or words; no zero bytes, which no database takes."""
+NO_ZERO_BYTES = "^[^\\x00]*$"  # which no database takes
+Name = Annotated[str, Field(max_length=4096, pattern=NO_ZERO_BYTES)]
+"""Id of a clip, name of a run, or words of a query."""
 
 
-class _Strict(BaseModel):
+class StrictModel(BaseModel):
+    """Base of request bodies: unknown fields and numbers that are not finite are refused."""
+
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 class ProblemAnswer(BaseModel):
     code: str
     message: str
-    todo: str = Field(description="what mends it; '' where nothing does")
+    todo: str = Field(description="what to do about it; '' where nothing helps")
 
 
-# -- asked -------------------------------------------------------------------------------------------------------------
+# -- requests ----------------------------------------------------------------------------------------------------------
 
 
-class _Part(_Strict):
+class _Part(StrictModel):
     weight: float = Field(default=1.0, ge=-10, le=10, description="below 0: less like this")
 
 
@@ -41,10 +44,10 @@ class ClipPart(_Part):
 
 class UploadPart(_Part):
     upload: Name = Field(description="id that POST /api/uploads gave, for the same run or for all together")
-    modality: Literal["video", "audio"] | None = Field(default=None, description="what was seen or heard of it alone")
+    modality: Literal["video", "audio"] | None = Field(default=None, description="only its pictures, or only its sound")
 
 
-class QueryFilters(_Strict):
+class QueryFilters(StrictModel):
     source: Name = Field(default="", description="pattern of the path: * for anything, ? for one character")
     labels: list[Name] = Field(default=[], max_length=50, description="has one of them")
     splits: list[Literal["train", "val", "test"]] = Field(default=[], max_length=3)
@@ -53,40 +56,38 @@ class QueryFilters(_Strict):
     says: Name = Field(default="", description="a text of the clip holds all these words")
 
 
-class Query(_Strict):
+class Query(StrictModel):
     parts: list[TextPart | ClipPart | UploadPart] = Field(min_length=1, max_length=16)
     run: Name = Field(default="", description="one index alone, by its cosines; all together when not given")
     k: int = Field(default=24, ge=1, le=200)
     kinds: list[Kind] = Field(
-        default=[], max_length=5, description="of all together: how a moment may answer; in every way by default"
+        default=[], max_length=5, description="of all together: kinds of match to allow; all by default"
     )
-    fulltext: bool = Field(default=True, description="of all together: also by the words themselves")
+    fulltext: bool = Field(default=True, description="of all together: also full-text search")
     by: Literal["moment", "film"] = Field(
         default="moment",
         description="of all together: k moments, or k films, sounds and pictures with the moments of each",
     )
     filters: QueryFilters = QueryFilters()
     modalities: list[Modality] = Field(
-        default=[], max_length=3, description="of one index: what of a clip may match; all by default"
+        default=[], max_length=3, description="of one index: modalities of a clip that may match; all by default"
     )
-    hybrid: bool = Field(
-        default=False, description="of one index: also by the words themselves, the two rankings joined"
-    )
+    hybrid: bool = Field(default=False, description="of one index: also full-text search, the two rankings joined")
 
 
-class ClipList(_Strict):
+class ClipList(StrictModel):
     ids: list[Name] = Field(max_length=200)
 
 
-# -- answered ----------------------------------------------------------------------------------------------------------
+# -- answers -----------------------------------------------------------------------------------------------------------
 
 
 class RunView(BaseModel):
     name: str
-    title: str = Field(description="for people: what it is, and when it was learned")
+    title: str = Field(description="name for people, with the date of training")
     made: str
     modalities: list[str]
-    together: bool = Field(description="asked when no run is named")
+    together: bool = Field(description="searched when no run is named")
     dim: int
     recall: float | None = Field(description="recall@10 of an approximate index; null where search is exact")
     behind: str = Field(description="clips that are not indexed yet and the commands that index them; '' for none")
@@ -96,7 +97,7 @@ class Status(BaseModel):
     library: str
     clips: int
     runs: list[RunView] = Field(description="newest first")
-    labels: dict[str, int] = Field(description="the commonest, with how many clips have them")
+    labels: dict[str, int] = Field(description="clips of each of the most frequent labels")
     splits: dict[str, int]
     folders: list[str]
     upload_mb: float
@@ -104,13 +105,13 @@ class Status(BaseModel):
 
 
 class ProgressView(BaseModel):
-    state: Literal["working", "waiting", "ready"] = Field(description="waiting: for files, or for what `line` says")
+    state: Literal["working", "waiting", "ready"] = Field(description="waiting: for files, or for the reason in `line`")
     step: str
     done: float = Field(description="seconds of work since the start")
-    total: float | None = Field(description="the same with what is left, estimated; null while that is not known")
+    total: float | None = Field(description="`done` plus the estimated rest; null while that is not known")
     seconds_left: float | None
-    searchable: int = Field(description="clips that can be found")
-    line: str = Field(description="all of it, for the user")
+    searchable: int = Field(description="clips that can be searched")
+    line: str = Field(description="all of the above as one line for the user")
 
 
 class TextView(BaseModel):
@@ -139,7 +140,7 @@ class ClipView(BaseModel):
 
 class HitView(BaseModel):
     clip: ClipView
-    kind: Kind = Field(description="how it answers; text: a caption of the user's own")
+    kind: Kind = Field(description="kind of match; text: a caption of the user's own")
     score: float = Field(
         description="orders the hits, in [0, 1]; of one index the cosine, if hybrid the sum of reciprocal ranks"
     )
@@ -148,13 +149,13 @@ class HitView(BaseModel):
         "alone, for hybrid searches and without a calibration"
     )
     words: Words | None = Field(description="the confidence in words")
-    modality: Modality = Field(description="what of the clip matched")
+    modality: Modality = Field(description="modality of the clip that matched")
     start: float = Field(
-        description="seconds: the matching text's own time where it has one, else the clip's, around the frame that "
-        "answers where that is long; a moment goes on over neighbours that look or sound alike"
+        description="seconds: the time of the matching text where it has one, else of the clip, around the matching "
+        "frame where the clip is long; a moment extends over neighbours that look or sound alike"
     )
     end: float
-    still: float = Field(description="seconds: the frame that answers, else the middle")
+    still: float = Field(description="seconds: the matching frame, else the middle")
     text: str
     file: str
     also: list[str] = Field(description="other places of the same file")
@@ -163,7 +164,7 @@ class HitView(BaseModel):
 class FilmMoment(BaseModel):
     """Short form of a hit, for the timeline of its film."""
 
-    clip: str = Field(description="its id")
+    clip: str = Field(description="id of the clip")
     kind: Kind
     start: float
     end: float
@@ -187,9 +188,9 @@ class Answer(BaseModel):
     words: Words | None = Field(description="the highest confidence in words; null where no hit has one")
     hits: list[HitView] = Field(description="empty where films are asked for")
     films: list[FilmAnswer] | None = Field(
-        default=None, description="where they are asked for, in the order of their best moments"
+        default=None, description="with `by`: 'film', in the order of their best moments"
     )
-    indexed: int | None = Field(default=None, description="clips that all together can find; null of one index")
+    indexed: int | None = Field(default=None, description="clips that can be searched; null of one index")
     clips: int | None = Field(default=None, description="all clips of the library; null of one index")
     milliseconds: float
 
@@ -198,7 +199,7 @@ class UploadView(BaseModel):
     id: str
     run: str = Field(description="'' for all together")
     kind: Literal["picture", "sound", "video"]
-    seconds: float = Field(description="how much of it is searched for")
+    seconds: float = Field(description="length of the part that is searched for")
     modalities: list[str]
 
 
@@ -214,14 +215,14 @@ class Peaks(BaseModel):
 
 class Colours(BaseModel):
     names: list[str]
-    of: list[int] = Field(description="for each clip the place of its group in `names`")
+    of: list[int] = Field(description="for each clip the index of its group in `names`")
 
 
 class MapView(BaseModel):
     run: str
     method: Literal["pca", "tsne"]
-    total: int = Field(description="clips of the library; fewer are drawn of very many")
-    note: str = Field(description="why there is little to see; '' where there is")
+    total: int = Field(description="clips of the library; of very many a sample is drawn")
+    note: str = Field(description="why the map is empty or a single point; '' otherwise")
     ids: list[str]
     x: list[float]
     y: list[float]

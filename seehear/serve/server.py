@@ -31,7 +31,7 @@ def serve(library: str, config: ServeConfig, *, ready: Callable[[str], None]) ->
 def serving(
     library: str, config: ServeConfig, progress: Callable[[], Standing], edited: Callable[[], None] | None = None
 ) -> Iterator[str]:
-    """Runs it in a thread of its own, beside the work that `progress` tells of and `edited` wakes; gives the address,
+    """Runs it in a thread of its own, beside the work that `progress` reports and `edited` wakes; gives the address,
     without a token."""
     server, listening, address = _server(library, config, progress, edited)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)

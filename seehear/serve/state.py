@@ -1,4 +1,4 @@
-"""What a running server holds: the library's runs, the decoding processes, the cache on disk."""
+"""State of a running server: the library's runs, the decoding processes, the cache on disk."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from seehear.serve.catching import CatchUp
 from seehear.serve.config import ServeConfig
 from seehear.serve.decoders import Decoders
 from seehear.serve.files import clip_of
-from seehear.serve.learning import Learning
+from seehear.serve.learning import LibraryLearning
 from seehear.serve.naming import SOUNDS, things, things_found
 from seehear.serve.problems import Problem
 from seehear.serve.runs import OpenRun, Runs, cause
@@ -62,7 +62,7 @@ class State:
         progress: Callable[[], Standing] | None = None,
         edited: Callable[[], None] | None = None,
     ):
-        """`progress`: where the work on the library stands, if this process does any. `edited`: wakes that work when
+        """`progress`: progress of the work on the library, if this process does any. `edited`: wakes that work when
         the user has changed a text or label."""
         self.config, self.progress = config, progress
         self.quick = Decoders(2, config.decode_seconds)
@@ -72,16 +72,16 @@ class State:
         self.own = Applying(library, self._edited)
         self.uploads = Uploads(self.quick, megabytes=config.upload_mb, seconds=config.upload_seconds)
         self.cache = DiskCache(config.cache_folder(library), config.cache_mb)
-        self.learning = Learning(self.runs, self.cache)
+        self.learning = LibraryLearning(self.runs, self.cache)
         self.background = ThreadPoolExecutor(1, "seehear")
-        """For what an answer does not wait for; a long job looks at `closing` now and then."""
+        """Work that no answer waits for; a long job checks `closing` now and then."""
         self.closing = threading.Event()
         self._facets: tuple[int, Any] = (-1, {})
         self._behind: dict[str, tuple[Any, str]] = {}
         self.catching = None if progress else CatchUp(self.runs, self._behind_of)
 
     def warm(self) -> None:
-        """Open the indexes in the background, so that the first question is answered at once."""
+        """Opens the indexes in the background, so that the first search is answered at once."""
         self._warming = threading.Thread(target=self._warm, daemon=True)
         self._warming.start()
         if self.catching:
@@ -111,7 +111,7 @@ class State:
         if self._wake:
             self._wake()
 
-    # -- what there is -----------------------------------------------------------------------------------------------
+    # -- the library --------------------------------------------------------------------------------------------------
 
     def status(self) -> Status:
         library, about = self.runs.library, self.runs.about()
@@ -151,7 +151,7 @@ class State:
         )
 
     def _behind_of(self, name: str, about: Mapping[str, Any], library: Library) -> str:
-        """Counted again only after the index or the library was written."""
+        """The line of `behind`, counted again only after the index or the library was written."""
         key = about.get("changed"), about.get("made"), versions(library), library.table("rejects").version
         if self._behind.get(name, (None, ""))[0] != key:
             self._behind[name] = key, behind(library, name)
@@ -168,7 +168,7 @@ class State:
         return clip_of(self.runs.library, name)
 
     def views(self, ids: list[str]) -> list[ClipView]:
-        """Those that are still there, in the order asked for."""
+        """Views of the clips that still exist, in the order of `ids`."""
         clips, folders = projection.clips_in_order(self.runs.library, ids), self.runs.folders
         known = as_edited(self.runs.library, [clip for clip in clips if clip is not None])
         return [views.clip_view(clip, folders) for clip in known]
@@ -270,7 +270,7 @@ class State:
         return {"start": clip.start, "end": end, "peaks": json.loads(found.read_text())}
 
     def preview(self, clip: Clip, start: float | None, end: float | None) -> Path:
-        """The clip, or from `start` to `end` of its file, as something that every browser plays."""
+        """The clip, or from `start` to `end` of its file, as MP4 that every browser plays."""
         start, end = clip.start if start is None else start, clip.end if end is None else end
         still = views.is_still(clip)
         video = str(self.file(clip, "video")) if clip.has_video and not still else ""
@@ -285,7 +285,7 @@ class State:
         return self.made(Path(video or audio), "preview", (audio, start, end), make)
 
     def made(self, path: Path, what: str, key: Any, make: Callable[[Path], None]) -> Path:
-        """What `make` writes from a media file, out of the cache where it is there."""
+        """Cached file that `make` writes from a media file."""
         stat = path.stat()
         try:
             return self.cache.get(what, str(path), stat.st_size, stat.st_mtime_ns, key, make=make)
@@ -317,7 +317,7 @@ class State:
     def _things_found(
         self, library: Library, run: OpenRun, clusters: Mapping[str, int], method: str
     ) -> dict[int, list[str]]:
-        """Names of what is seen in clusters, else heard, where the run compares that with words."""
+        """Names of clusters by what is seen in them, else heard, where the run compares that with words."""
         calibration, found = Calibration(self.runs.about().get(run.name, {})), dict[int, list[str]]()
         if "text" not in run.space.modalities:
             return {}

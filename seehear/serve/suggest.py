@@ -1,4 +1,4 @@
-"""Words that the search box suggests: what is often said, written on screen, labelled or seen in this library."""
+"""Suggestions of the search box: words often said, written on screen, labelled or seen in this library."""
 
 from __future__ import annotations
 
@@ -35,63 +35,63 @@ Words = dict[str, dict[str, int]]
 """{a word or phrase: {kind: clips that have it}}"""
 _KINDS: tuple[WordKind, ...] = ("label", "seen", "spoken", "screen", "text")
 MOST = 50
-"""Suggestions of an answer."""
+"""Most suggestions of an answer."""
 _KEPT = 20_000
-"""Words of each kind, the most frequent."""
+"""Most frequent words of each kind to keep."""
 _MANY = 500_000
-"""Pairs of words in memory after which those that came once are forgotten: of a large library most never come again."""
+"""Pairs of words in memory above which those counted once are dropped: in a large library most never recur."""
 _COMMON = 0.1
-"""Share of all texts of a kind in which a word says nothing, where there are `_ENOUGH` of them."""
+"""Share of the clips with texts of a kind above which a word is not suggested, from `_ENOUGH` such clips on."""
 _ENOUGH = 200
 _PAIRS = 3
-"""Clips that a phrase of two words must be in."""
+"""Least number of clips with a phrase of two words."""
 _SURE = 0.7
-"""Confidence from which a thing counts as seen: of nine such in the demo and in `shared/data/home` seven are right. Of
-those between 0.5 and 0.7 half are wrong, for most nouns are in no library."""
+"""Least confidence of a thing that counts as seen: of nine such in the demo and in `shared/data/home` seven are right.
+Between 0.5 and 0.7 half are wrong, since most nouns occur in no library."""
 _NOUNS = 32
-"""Nouns that are looked for at once: a server that ends waits for them."""
+"""Nouns of a batch: a stopping server waits for the current batch."""
 _PAUSE, _WAIT = 10.0, 2.0
-"""While a library changes it is counted anew at most after so many times what that took. Seconds that the first
-question waits for it."""
+"""Least time between two counts of a library that changes, in multiples of the time the last one took; seconds that the
+first request waits for a count."""
 _TOKEN = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 _BREAK = re.compile(r"[^\w\s'’-]+")
 _MEANT = "bill bottom computer cry fire front mill side system top"
-"""Words that scikit-learn counts among the stop words, and that films are searched for."""
+"""Stop words of scikit-learn that people search films for."""
 _SPEECH = """ain aren come couldn did didn does doesn don gave get gets getting give goes going gone gonna good got
 gotta hadn hasn haven hello hey isn just kind know let like little look lot mean need now okay people really right said
 say says see shouldn sort tell thank thanks thing things think time use wanna want wasn way went weren won wouldn yeah
 yes"""
-"""English words that everybody says, which that list lacks."""
+"""Frequent spoken English words that scikit-learn's list lacks."""
 
 
 class Suggestion(BaseModel):
     text: str
     found: dict[WordKind, int] = Field(
-        description="clips by how they have it. label: of your own; text: in a caption; seen: most likely"
+        description="number of clips by kind. label: of your own; text: in a caption; seen: most likely"
     )
 
 
 class SuggestAnswer(BaseModel):
-    suggestions: list[Suggestion] = Field(description="for an empty text the most frequent of each kind in turn")
+    suggestions: list[Suggestion] = Field(description="for an empty text the most frequent of each kind, kinds in turn")
 
 
 def routes(app: FastAPI) -> None:
-    vocabulary = Vocabulary(app.state.seehear)
+    vocabulary = LibraryVocabulary(app.state.seehear)
 
     @app.get("/api/suggest", tags=["search"])
     def suggest(
         q: Annotated[str, Param(max_length=200)] = "", limit: Annotated[int, Param(ge=1, le=MOST)] = 10
     ) -> SuggestAnswer:
-        """Words and phrases of the library that begin as the text does, or as its last word does; accents and capitals
-        do not count."""
+        """Words and phrases of the library that begin with the text, or with its last word; accents and capitals are
+        ignored."""
         return SuggestAnswer(suggestions=vocabulary.now().suggest(q, limit))
 
 
 # -- the vocabulary of a running server --------------------------------------------------------------------------------
 
 
-class Vocabulary:
-    """Counted in the background, and again when the library has changed; kept on disk."""
+class LibraryVocabulary:
+    """Words of a server's library: counted in the background, and again when it has changed; cached on disk."""
 
     def __init__(self, state: State):
         self._state = state
@@ -102,7 +102,7 @@ class Vocabulary:
         self._lookup = Lookup({})
 
     def now(self) -> Lookup:
-        """The words that are known by now."""
+        """The words counted so far."""
         key = self._now()
         with self._lock:
             idle = self._counting is None or self._counting.done()
@@ -115,7 +115,7 @@ class Vocabulary:
         return self._lookup
 
     def _now(self) -> tuple[Any, ...]:
-        """Changes with what there is to be counted."""
+        """Cache key that changes with the data to count."""
         runs, standing = self._state.runs, self._state.progress
         about = runs.about()
         # While the folder is indexed the index changes every few seconds, and its words would cost what the work needs.
@@ -170,7 +170,7 @@ def library_words(library: Library) -> Words:
 
 
 class _Tally:
-    """The words of one kind of texts, each counted once a clip."""
+    """Counts of the words of one kind of texts: in how many clips each occurs."""
 
     def __init__(self) -> None:
         self.clips = 0
@@ -180,7 +180,7 @@ class _Tally:
         self._spelled: dict[str, str] = {}
 
     def add(self, lines: Iterable[str]) -> None:
-        """All texts of a clip."""
+        """Counts all texts of a clip."""
         self.clips += 1
         words: set[str] = set()
         pairs: set[tuple[str, str]] = set()
@@ -194,7 +194,7 @@ class _Tally:
             self._pairs = Counter({pair: count for pair, count in self._pairs.items() if count > 1})
 
     def _word(self, token: str) -> str:
-        """The word as it is counted; '' for one that says nothing."""
+        """Normal form of a word; '' for a stop word, or one too short or long."""
         token = max(re.split("['’]", token), key=len)  # l'eau, dog's
         word = folded(token)
         if word in self._stop or not 3 <= len(word) <= 30:
@@ -204,7 +204,7 @@ class _Tally:
         return word
 
     def words(self) -> Iterator[tuple[str, int]]:
-        """The most frequent words, and phrases whose words mostly stand together."""
+        """The most frequent words, and phrases whose words mostly occur together."""
         common = _COMMON * self.clips if self.clips >= _ENOUGH else self.clips + 1
         counts = {word: count for word, count in self._counts.items() if count <= common}
         for word, count in heapq.nlargest(_KEPT, counts.items(), key=lambda item: item[1]):
@@ -221,8 +221,8 @@ def _stop_words() -> frozenset[str]:
 
 
 def seen_words(indexes: Sequence[OpenIndex], ended: threading.Event) -> Words:
-    """Things that indexes find with confidence, of the plain nouns among the background phrases: their scale was
-    fitted to these very words, so the confidence is that of a search for them."""
+    """Nouns that indexes find with confidence. They are taken from the background phrases: calibration was fitted to
+    these very words, so the confidence is that of a search for them."""
     nouns = [phrase for phrase in background_phrases() if phrase.isalpha()]
     found: Words = {}
     for index in indexes:
@@ -242,7 +242,7 @@ def seen_words(indexes: Sequence[OpenIndex], ended: threading.Event) -> Words:
 
 
 def folded(text: str) -> str:
-    """Without accents and capitals."""
+    """The text without accents and capitals."""
     if text.isascii():
         return text.lower()
     plain = unicodedata.normalize("NFKD", text)
@@ -250,7 +250,7 @@ def folded(text: str) -> str:
 
 
 class Lookup:
-    """Words by how they begin."""
+    """Words and phrases by prefix."""
 
     def __init__(self, words: Words):
         names: dict[str, str] = {}
@@ -272,7 +272,7 @@ class Lookup:
         return found[:limit]
 
     def _beginning(self, wanted: str, limit: int) -> list[Suggestion]:
-        """Whole words and phrases first, then phrases with such a word inside."""
+        """Suggestions of which a word starts so: first those that match a whole word, then the most frequent."""
         keys: dict[str, bool] = {}
         for start, key in islice(self._starts, bisect_left(self._starts, (wanted,)), None):
             if not start.startswith(wanted):
@@ -282,7 +282,7 @@ class Lookup:
         return [self._all[key] for key in heapq.nsmallest(limit, rank, key=lambda k: (not rank[k][0], -rank[k][1], k))]
 
     def _most_frequent(self) -> list[Suggestion]:
-        """The most frequent of each kind in turn; a word that is said or written once is none."""
+        """The most frequent of each kind, kinds in turn, without words that are said or written only once."""
         columns = []
         for kind in _KINDS:
             least = 1 if kind in ("label", "seen") else 2

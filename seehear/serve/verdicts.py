@@ -1,4 +1,4 @@
-"""What learning changed, in words: from what the end of training wrote down (`recipes/verdict.py`)."""
+"""Results of training for people, from the verdict that training saved (`recipes/verdict.py`)."""
 
 from __future__ import annotations
 
@@ -19,52 +19,52 @@ _FOUND = {
     "audio->video": "Pictures found by their sound",
     "video->audio": "Sounds found by their picture",
 }
-"""Directions that people search in."""
+"""Directions that people search in, with their names on the page."""
 _FEW, _ASKED = 50, 5
-"""Clips set aside below which first places are counted; clips that must ask for a direction to be told."""
-_LEVEL = 0.005  # share of searches that is told as a difference
+"""Held-out clips below which first places are counted; queries that a direction needs to be reported."""
+_LEVEL = 0.005  # least share of searches that is reported as a difference
 
 
 class DirectionView(BaseModel):
     what: str
-    asked: int = Field(description="clips that were asked with")
-    before: float | None = Field(description="share that was found before; null: could not be asked")
-    after: float = Field(description="the same with what was learned")
+    asked: int = Field(description="number of queries")
+    before: float | None = Field(description="share found before training; null: this search was not possible")
+    after: float = Field(description="share found with the trained model")
 
 
 class ExampleView(BaseModel):
     what: str
     clip: str
-    asked: Literal["video", "audio", "text"] = Field(description="what of the clip was searched with")
+    asked: Literal["video", "audio", "text"] = Field(description="modality of the clip that was the query")
     text: str = Field(description="the first words of the clip, if it has any")
     source: str
     start: float
-    picture: bool = Field(description="whether it has a picture")
-    before: int | None = Field(description="place among the answers before; null: could not be asked")
+    picture: bool = Field(description="the clip has pictures")
+    before: int | None = Field(description="rank before training; null: this search was not possible")
     after: int
-    of: int = Field(description="clips that were looked through")
+    of: int = Field(description="number of clips searched")
 
 
 class VerdictView(BaseModel):
     made: str
-    index: str = Field(description="name of the index that searches with it; '' where nothing better was learned")
+    index: str = Field(description="name of the index of the trained model; '' where training improved nothing")
     better: bool
     headline: str
-    lines: list[str] = Field(description="what it rests on, and how sure it is")
-    first: bool = Field(description="whether `directions` count first places, in place of the first ten")
-    chance: float = Field(description="share of them that guessing finds")
+    lines: list[str] = Field(description="data it was measured on, and how certain the result is")
+    first: bool = Field(description="`directions` count first places, not the first ten")
+    chance: float = Field(description="share that guessing finds")
     directions: list[DirectionView]
-    earlier: list[ExampleView] = Field(description="clips that are found earlier than before")
-    later: list[ExampleView] = Field(description="clips that are found later than before")
+    earlier: list[ExampleView] = Field(description="clips that rank higher than before")
+    later: list[ExampleView] = Field(description="clips that rank lower than before")
 
 
 def is_better(verdict: Mapping[str, Any]) -> bool:
-    """Whether what was learned is kept. Without anything to compare with it is."""
+    """Whether the trained model is kept: also where there is nothing to compare it with."""
     return not str(verdict.get("kept", "")).startswith(FROZEN_SPACE)
 
 
 def verdict_view(verdict: Mapping[str, Any], *, made: str, index: str, clips: Mapping[str, Clip]) -> VerdictView:
-    """`index`: name of the index that searches with the run, '' where there is none yet."""
+    """A saved verdict as the page shows it. `index`: name of the run's index, '' where there is none yet."""
     better = is_better(verdict)
     if not {"models", "asked", "gain"} <= verdict.keys():  # nothing to compare with, or of another version
         headline = "Learned. There were too few clips to set aside, so nothing says how much it helps."
@@ -98,12 +98,12 @@ def verdict_view(verdict: Mapping[str, Any], *, made: str, index: str, clips: Ma
 
 
 def _first(verdict: Mapping[str, Any]) -> bool:
-    """Whether first places are counted: of few clips most are among the first ten by chance."""
+    """Whether to count first places: of few clips most are among the first ten by chance."""
     return bool(verdict["clips"] < _FEW)
 
 
 def _directions(verdict: Mapping[str, Any], kept: str) -> list[DirectionView]:
-    """Those that were asked often enough to say something, in the order of `_FOUND`."""
+    """Directions with enough queries to be reported, in the order of `_FOUND`."""
     models, place = verdict["models"], 0 if _first(verdict) else 1
     frozen = [model["directions"] for name, model in models.items() if name.startswith(FROZEN_SPACE)]
     shares, asked = models[kept]["directions"], verdict["asked"]
@@ -141,7 +141,7 @@ def _headline(directions: Sequence[DirectionView], *, better: bool, first: bool)
 
 
 def _sure(verdict: Mapping[str, Any]) -> list[str]:
-    """How sure the difference is, where it is that between what was learned and what there was."""
+    """Sentences on how certain the difference is; none where the closest rival is not a frozen space."""
     if verdict["kept"] == CLOSED_FORM:
         return ["A simple model, fitted to your recordings at once, was best: training longer did not improve it."]
     if not list(verdict["models"])[1].startswith(FROZEN_SPACE):

@@ -1,4 +1,4 @@
-"""From what the library and a search know to what the API says."""
+"""Clips, hits and indexes as the API answers them (`schema.py`)."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def text_kind(text: Text) -> TextKind:
 
 
 def hit_view(hit: Hit, clip: Clip, folders: Folders, sure: float | None) -> HitView:
-    """A hit of one index. `sure`: its confidence, where it has one."""
+    """Hit of one index. `sure`: its confidence, where it has one."""
     return HitView(
         clip=clip_view(clip, folders),
         kind=kind_of_hit(hit, clip),  # type: ignore[arg-type]  # one of the five
@@ -102,7 +102,7 @@ def moment_view(moment: Moment, clip: Clip, folders: Folders) -> HitView:
 
 
 def film_view(film: FilmHits, clip: Clip, folders: Folders, seconds: float | None) -> FilmAnswer:
-    """`clip`: of its best moment. `seconds`: its length, where the library knows it."""
+    """Film with its moments. `clip`: that of the best moment. `seconds`: length of the film, where it is known."""
     return FilmAnswer(
         source=film.source,
         seconds=0.0 if is_still(clip) else seconds or max(hit.end for hit in film.hits),
@@ -125,7 +125,7 @@ def film_view(film: FilmHits, clip: Clip, folders: Folders, seconds: float | Non
 
 
 def is_still(clip: Clip) -> bool:
-    """Whether what is seen of it is one picture."""
+    """Whether the clip shows a single picture."""
     pictured = TYPES.get(Path(clip.source).suffix.lower(), "").startswith("image/")
     return clip.has_video and (pictured or clip.start == clip.end == 0.0)
 
@@ -137,7 +137,7 @@ def kind_of_clip(clip: Clip) -> Literal["video", "picture", "sound", "text"]:
 
 
 def facets(library: Library) -> Mapping[str, Any]:
-    """What can be filtered by: labels, splits and folders, without reading the clips' texts."""
+    """Labels, splits and folders to filter by, without reading the clips' texts."""
     rows = library.table("clips").search().select(["labels", "split", "source"]).limit(None).to_arrow()
     labels = Counter(rows["labels"].combine_chunks().flatten().to_pylist())
     folders = Counter("/".join(source.split("/")[:-1]) for source in rows["source"].to_pylist())
@@ -149,7 +149,7 @@ def facets(library: Library) -> Mapping[str, Any]:
 
 
 def titles(about: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """What indexes are called for people, by name: of equal ones the name stands behind."""
+    """Titles of indexes for people, by name; equal titles are followed by the name."""
     found = {}
     for name, own in about.items():
         if str(own.get("model", "")).startswith(FROZEN):

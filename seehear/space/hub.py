@@ -1,4 +1,4 @@
-"""Spaces on a model hub: downloaded by their id, and uploaded."""
+"""Download and upload of spaces on a model hub."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from seehear.encoders.hub_files import hub_unreachable
 from seehear.errors import SeehearError, require
 
 _ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
@@ -15,7 +16,7 @@ _FILES = ["*.json", "*.safetensors", "*.md", "*.txt", "model/*"]
 
 
 def is_hub_id(address: str) -> bool:
-    """Whether an address can be 'user/name' of a hub: no folder of that name is here."""
+    """True for an address 'user/name' of a hub, unless a local folder has that name."""
     return bool(_ID.fullmatch(address)) and not Path(address).exists()
 
 
@@ -29,10 +30,7 @@ def download(address: str, revision: str | None) -> Path:
     except hub.errors.RevisionNotFoundError as error:
         raise SeehearError(f"{address} has no revision {revision!r} on the hub") from error
     except Exception as error:  # whatever its network library raises, which changes with its version
-        raise SeehearError(
-            f"{address} is no folder here, and the hub cannot be asked for it ({type(error).__name__}): train it, or "
-            "try again with a network"
-        ) from error
+        raise hub_unreachable(address, error, "train it, or try again with a network") from error
 
 
 def upload(

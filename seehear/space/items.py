@@ -1,5 +1,5 @@
-"""What may be encoded, by the conventions of sentence-transformers: words, media by path or URL, PIL images, arrays,
-and dictionaries of them.
+"""Inputs of `SharedSpace.encode`, by the conventions of sentence-transformers: words, media by path or URL, PIL images,
+arrays, and dictionaries of them.
 
     "a dog barks"                                    words
     "dog.jpg", Path("bark.wav"), "https://.../a.mp4" media, by the suffix; a path is one only if the file exists
@@ -28,7 +28,7 @@ from seehear.media.memory import write_picture, write_sound, write_video
 from seehear.types import Modality
 
 Item = Any
-"""Whatever `SharedSpace.encode` takes for one vector: see above."""
+"""Input for one vector: see above."""
 
 KINDS: dict[str, Modality] = {"text": "text", "audio": "audio", "video": "video", "image": "video"}
 _SUFFIXES = {"video": VIDEO, "audio": AUDIO, "image": PICTURES}
@@ -38,7 +38,7 @@ _DOWNLOAD_SECONDS = 60.0
 
 
 def is_one(inputs: Any) -> bool:
-    """Whether this is one item, not several. A list or another iterable is several."""
+    """True for a single item; a list or another iterable is several."""
     if isinstance(inputs, np.ndarray):
         return inputs.ndim == 0 or inputs.dtype.kind not in "UO"
     single = isinstance(inputs, str | Mapping | os.PathLike) or hasattr(inputs, "convert") or hasattr(inputs, "ndim")
@@ -46,10 +46,10 @@ def is_one(inputs: Any) -> bool:
 
 
 class Items:
-    """Samples of items. Media in memory, and those of URLs, are files of a temporary folder until it is closed."""
+    """Samples of items. Media in memory and from URLs are kept in a temporary folder until this is closed."""
 
     def __init__(self, encoders: Mapping[Modality, Any]):
-        """`encoders`: by modality, those that the space has."""
+        """`encoders`: the encoders of the space by modality."""
         self._encoders = encoders
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._written = 0
@@ -62,7 +62,7 @@ class Items:
             self._folder.cleanup()
 
     def samples(self, item: Item, name: str, before: str = "") -> dict[Modality, Sample]:
-        """{modality: what its encoders read}. `name`: in errors. `before`: put before the words."""
+        """{modality: sample for its encoders}. `name`: name of the item in errors. `before`: prefix of a text."""
         given = self._by_kind(item, name)
         start, end = given.pop("start", None), given.pop("end", None)
         samples: dict[Modality, Sample] = {}
@@ -85,7 +85,7 @@ class Items:
         return samples
 
     def _by_kind(self, item: Item, name: str) -> dict[str, Any]:
-        """{kind: value}, and "start" and "end" where they are given."""
+        """{kind: value}, with "start" and "end" of an item that has them."""
         if isinstance(item, str):
             kind = _kind_of_path(item)
             return {kind if kind and KINDS[kind] in self._encoders else "text": item}
@@ -108,7 +108,7 @@ class Items:
         return {kind: item}
 
     def _file(self, kind: str, value: Any, name: str) -> str:
-        """Path of a file with this."""
+        """Path of a file with the value."""
         if isinstance(value, str) and _is_url(value):
             return self._download(value, name)
         if isinstance(value, str | os.PathLike):
@@ -139,7 +139,7 @@ class Items:
 
 
 def _where(name: str) -> str:
-    """'item 3: ', at the head of an error; nothing where there is one item only."""
+    """Prefix of an error, 'item 3: '; '' for a single item."""
     return f"{name}: " if name else ""
 
 
@@ -159,7 +159,7 @@ def _kind_of_path(text: str) -> str | None:
 
 
 def _window(path: str, kind: str, start: float | None, end: float | None) -> Sample:
-    """A stretch of a file; what is not said is the file's own beginning and end."""
+    """Part of a file, by default from its beginning to its end."""
     from seehear.media.files import probe
 
     if end is None and kind != "image":

@@ -43,8 +43,8 @@ def _space(address: str) -> SharedSpace:
 
 
 def embedding_metadata(library_uri: str, model: str) -> dict[str, str]:
-    """What the schema of an index's table says of its space. `model`: as the library knows it. A library that has moved
-    since is to be indexed anew for this."""
+    """Schema metadata by which LanceDB finds the space of an index. `model`: address of the space in the library. A
+    library that was moved has to be indexed anew."""
     if model.startswith(FROZEN):
         where = library_uri if "://" in library_uri else str(Path(library_uri).resolve())
         model = f"{FROZEN}{where}#{model.partition('#')[2]}"

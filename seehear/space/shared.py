@@ -13,73 +13,32 @@ to float16 rounding: latents are rounded as the library stores them, and the mod
 
 from __future__ import annotations
 
-import json
 import os
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from seehear.encoders.base import Encoder, Sample
+from seehear.encoders.base import Sample
 from seehear.errors import SeehearError, read_json, unknown
 from seehear.nn.unit import unit
 from seehear.progress import progress, say
 from seehear.space.hub import download, is_hub_id, upload
 from seehear.space.items import KINDS, Items, is_one
+from seehear.space.model import SpaceModel
 from seehear.space.precision import PRECISIONS, Precision, quantized
-from seehear.types import Batch, Float, Modality
+from seehear.types import Modality
 
 if TYPE_CHECKING:
-    import torch
-
-    from seehear.data.library import Library
-    from seehear.methods.base import Method
-    from seehear.space.towers import InputSpec, Tower
     from seehear.types import Tensor
 
-_BLOCK = 16  # rows the model always sees at once: a row's result then depends on that row alone
-_ENCODERS = dict[Modality, list[dict[str, Any]]]
 
-
-class SharedSpace:
-    """A trained method with the encoders it was trained on. `space` picks one of a method that has several."""
-
-    def __init__(
-        self,
-        method: Method,
-        encoders: _ENCODERS,
-        *,
-        space: str | None = None,
-        device: str = "auto",
-        inputs: InputSpec | None = None,
-    ):
-        """`inputs`: of a method that reads media, which is its own encoder, what it is shown of them."""
-        from seehear.encoders.registry import pick_device
-
-        if space is not None and space not in method.spaces:
-            raise unknown("space", space, method.spaces)
-        self.device = pick_device(device)
-        self.method = method.eval().requires_grad_(False).to(self.device)
-        self.space = space or next(iter(method.spaces))
-        self._inputs = inputs
-        self._towers: dict[Modality, Tower] = {}
-        if inputs is not None:
-            from seehear.space.towers import towers_of
-
-            self._towers = towers_of(method, inputs)
-        self.encoders: _ENCODERS = {m: list(encoders[m]) for m in method.spaces[self.space] if encoders.get(m)}
-        self._all_encoders = {m: list(infos) for m, infos in encoders.items()}
-        self._loaded: dict[str, Encoder] = {tower.name: tower for tower in self._towers.values()}
-        self._facts: dict[str, Any] = {}
-        """What config.json says of the training."""
-        self._evaluation: Path | None = None
-        self._working = threading.Lock()  # the models serve one thread at a time; decoding holds up nobody
+class SharedSpace(SpaceModel):
+    """A space that encodes words, media and arrays, is loaded and saved, and compares vectors."""
 
     @classmethod
     def from_pretrained(
@@ -90,9 +49,8 @@ class SharedSpace:
         device: str = "auto",
         revision: str | None = None,
     ) -> SharedSpace:
-        """From a run folder, its `model/`, or any folder that `save_pretrained` wrote; 'user/name' of a model hub, of
-        which `revision` is a branch, tag or commit; or 'frozen:LIBRARY#NAME', what joint encoders give without
-        training."""
+        """Loads a run folder, its `model/`, or any folder that `save_pretrained` wrote; 'user/name' of a model hub,
+        `revision` being a branch, tag or commit; or 'frozen:LIBRARY#NAME', a space of untrained joint encoders."""
         from seehear.space.saved import load_method, model_folder
 
         if is_hub_id(str(folder)):
@@ -116,7 +74,7 @@ class SharedSpace:
         return made
 
     prompts = MappingProxyType({"query": "", "document": ""})
-    """Names that `encode` takes. Their words are the encoders' own: each puts its own before what it reads."""
+    """Prompt names of `encode`. The prompts themselves belong to the encoders: each has its own."""
     similarity_fn_name = "cosine"
 
     def save_pretrained(
@@ -149,20 +107,15 @@ class SharedSpace:
         save = partial(self.save_pretrained, licence=licence, where=repo_id)
         return upload(repo_id, save, private=private, message=commit_message, revision=revision, token=token)
 
-    # -- what it is --------------------------------------------------------------------------------------------------
+    # -- properties --------------------------------------------------------------------------------------------------
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        """Of 'text', 'image', 'video', 'audio' those that can be encoded. Pictures and films have the same encoders."""
+        """Kinds of input that can be encoded: 'text', 'image', 'video', 'audio'. Pictures and films share encoders."""
         return tuple(kind for m in self.encoders for kind in (("video", "image") if m == "video" else (m,)))
 
-    @property
-    def locked(self) -> tuple[Modality, ...]:
-        """Modalities whose vectors are those of their encoders, which training kept as they are."""
-        return getattr(self.method.config, "locked", ())
-
     def supports(self, modality: str | tuple[str, ...]) -> bool:
-        """Whether 'audio' can be encoded, ('image', 'text') together, or 'text->audio' or 'audio+text->image' asked."""
+        """True if modalities can be encoded ('audio', ('image', 'text') together) or searched ('audio+text->image')."""
         sides = modality.split("->") if isinstance(modality, str) else modality
         names = [name.strip() for side in sides for name in side.split("+")]
         for name in names:
@@ -170,42 +123,8 @@ class SharedSpace:
                 raise unknown("modality", name, KINDS)
         return all(KINDS[name] in self.encoders for name in names)
 
-    @property
-    def dim(self) -> int:
-        """Width of the space."""
-        return self._dim
-
-    def get_embedding_dimension(self) -> int:
-        """The same, by the name that sentence-transformers has for it."""
-        return self._dim
-
-    @cached_property
-    def _dim(self) -> int:
-        m, infos = next(iter(self.encoders.items()))
-        width = sum(info["width"] for info in infos)
-        return int(self.encode_latents({m: np.zeros((1, width), np.float32)})[m].shape[1])
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """16 hex digits over the weights, the settings and the encoders: another one is another space."""
-        from seehear.encoders.weights import tensors_hash
-
-        encoders = {m: [e["fingerprint"] for e in infos] for m, infos in sorted(self.encoders.items())}
-        settings = {"method": self.method.name, "config": asdict(self.method.config), "space": self.space}
-        return tensors_hash(self.method.state_dict(), about=json.dumps([settings, encoders], sort_keys=True))
-
     def __repr__(self) -> str:
         return f"SharedSpace({self.method.name}, {', '.join(self.modalities)}, dim {self.dim})"
-
-    def encode_library(self, library: Library) -> None:
-        """Bring the library's latents of this model's own encoders up to date, where it has such: a method that reads
-        media is its own encoder."""
-        from seehear.data.encode import encode_library
-
-        clips = library.clips() if self._towers else []
-        there = [tower for m, tower in self._towers.items() if any(clip.has(m) for clip in clips)]
-        if there:
-            encode_library(library, there)
 
     # -- encoding ----------------------------------------------------------------------------------------------------
 
@@ -223,16 +142,16 @@ class SharedSpace:
         normalize_embeddings: bool = False,
         truncate_dim: int | None = None,
     ) -> Any:
-        """(N, E) float32 unit vectors of N inputs, (E,) of one: `items.py` says what an input is.
+        """(N, E) float32 unit vectors of N inputs, (E,) of one: `items.py` lists the kinds of input.
 
-        inputs: one, or a list of them. Of an input with several modalities the mean of their vectors, made unit.
-        prompt: put before every text. `prompt_name` is 'query' or 'document': what the text encoders of this space
-            want there; 'query' is `encode_query`.
-        batch_size: how many go through an encoder at once; the result does not depend on it.
-        show_progress_bar: on standard error.
+        inputs: one, or a list. An input with several modalities has the mean of their vectors, made unit.
+        prompt: prefix of every text. `prompt_name` is 'query' or 'document': the prompt that the text encoders of this
+            space have for it; 'query' is `encode_query`.
+        batch_size: inputs that go through an encoder at once; the result does not depend on it.
+        show_progress_bar: shows progress on standard error.
         precision: 'int8', 'uint8', 'binary', 'ubinary' give smaller vectors as `quantize_embeddings` of
             sentence-transformers does; ranges are those of the inputs.
-        convert_to_tensor: a tensor on the device of the space. `convert_to_numpy=False` alone gives a list of tensors.
+        convert_to_tensor: gives a tensor on the device of the space; `convert_to_numpy=False` alone a list of tensors.
         device: moves the space there first.
         normalize_embeddings: makes truncated vectors unit again; whole ones are.
         truncate_dim: keeps the first numbers of each vector.
@@ -271,11 +190,11 @@ class SharedSpace:
         return vectors[0] if one else vectors
 
     def encode_query(self, inputs: Any, prompt_name: str | None = None, **options: Any) -> Any:
-        """`encode` of what is searched with: some text encoders want another prompt there than for documents."""
+        """`encode` of a query: some text encoders have another prompt for it than for documents."""
         return self.encode(inputs, prompt_name or "query", **options)
 
     def encode_document(self, inputs: Any, prompt_name: str | None = None, **options: Any) -> Any:
-        """`encode` of what is searched: the same as `encode`."""
+        """`encode` of a document: the same as `encode`."""
         return self.encode(inputs, prompt_name or "document", **options)
 
     def _encode(self, samples: Sequence[Mapping[Modality, Sample]], batch_size: int, *, query: bool) -> np.ndarray:
@@ -286,62 +205,6 @@ class SharedSpace:
                 some = rows[at : at + batch_size]
                 total[some] += self._encode_samples(m, [samples[i][m] for i in some], query=query)
         return unit(total)
-
-    def encode_latents(self, latents: Mapping[Modality, Any]) -> dict[Modality, Float[np.ndarray, "b e"]]:
-        """Vectors of latents that are at hand: {modality: (B, D)} -> {modality: (B, E) float32}."""
-        import torch
-
-        found = {}
-        for m, rows in latents.items():
-            if m not in self.encoders:
-                raise unknown("modality", m, self.encoders)
-            x_BD = torch.as_tensor(np.asarray(rows, np.float32)).to(self.device)
-            found[m] = self.embed({m: x_BD, f"has_{m}": torch.ones(len(x_BD), dtype=torch.bool)})[m].cpu().numpy()
-        return found
-
-    def embed(self, batch: Batch, space: str | None = None) -> dict[Modality, Tensor]:
-        """{modality: (B, E)} float32 unit vectors of latents as the library stores them: (B, W D) of W windows."""
-        from torch.nn.functional import normalize
-
-        return {m: normalize(z, dim=-1, eps=self.method.shortest).float() for m, z in self.raw(batch, space).items()}
-
-    def raw(self, batch: Batch, space: str | None = None) -> dict[Modality, Tensor]:
-        """The same before it is made unit."""
-        import torch
-
-        space = space or self.space
-        windows = {m: tower.windows for m, tower in self._towers.items()}
-        here = [m for m in self.method.spaces[space] if m in batch]
-        dtype = next(iter(p.dtype for p in self.method.parameters()), torch.float32)
-        with self._working, torch.inference_mode():
-            return {
-                m: self.method.place_windows(m, batch[m].to(dtype).unflatten(1, (windows.get(m, 1), -1)), space)
-                for m in here
-            }
-
-    def parameters(self) -> Iterator[Tensor]:
-        """Those of the method: they say which device its inputs belong on."""
-        return self.method.parameters()
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """Tensors of the method; encoders are frozen and have their own."""
-        return self.method.state_dict()
-
-    def to(self, device: str | torch.device) -> SharedSpace:
-        """Moves the method and its encoders; 'auto' is the best device at hand."""
-        from seehear.encoders.registry import pick_device
-
-        self.device = pick_device(str(device))
-        with self._working:
-            self.method.to(self.device)
-            for encoder in self._loaded.values():
-                encoder.to(self.device)
-        return self
-
-    def half(self) -> SharedSpace:
-        """The method in half precision: vectors move by about 0.001. Encoders stay as they are."""
-        self.method.half()
-        return self
 
     @staticmethod
     def similarity(embeddings1: Any, embeddings2: Any) -> Tensor:
@@ -354,51 +217,6 @@ class SharedSpace:
         """(N,) cosine of row i of one with row i of the other."""
         a, b = (_unit_rows(x) for x in (embeddings1, embeddings2))
         return (a * b).sum(dim=-1)
-
-    def text_latents(self, texts: Sequence[str]) -> Float[np.ndarray, "n d"]:
-        """What the text encoders say of texts, (N, D) float16 as the library would store it."""
-        if "text" not in self.encoders:
-            raise SeehearError(f"this space has no text (it has {', '.join(self.encoders)})")
-        return self._latents("text", [Sample(text=t) for t in texts])
-
-    def prepare(self, preparation: Callable[[Sample], Any], sample: Sample) -> Any:
-        """Decode a sample for an encoder. Where files are not to be trusted, a subclass does it in another process."""
-        return preparation(sample)
-
-    def _latents(self, m: Modality, samples: Sequence[Sample], *, query: bool = False) -> np.ndarray:
-        parts = []
-        for info in self.encoders[m]:
-            with self._working:
-                encoder = self._encoder(m, info)
-            prepare = encoder.query_preparation() if query else encoder.preparation()
-            inputs = [self.prepare(prepare, sample) for sample in samples]
-            with self._working:
-                parts.append(encoder.encode(inputs))
-        return np.concatenate(parts, axis=1).astype(np.float16)
-
-    def _encode_samples(self, m: Modality, samples: Sequence[Sample], *, query: bool) -> np.ndarray:
-        stored_BD = self._latents(m, samples, query=query)
-        vectors = []
-        for at in range(0, len(stored_BD), _BLOCK):
-            block = np.zeros((_BLOCK, stored_BD.shape[1]), np.float32)
-            rows = stored_BD[at : at + _BLOCK]
-            block[: len(rows)] = rows
-            vectors.append(self.encode_latents({m: block})[m][: len(rows)])
-        return np.concatenate(vectors)
-
-    def _encoder(self, m: Modality, info: Mapping[str, Any]) -> Encoder:
-        from seehear.encoders.registry import load_encoder
-
-        name = info["name"]
-        if name not in self._loaded:
-            encoder = load_encoder(name, modality=m, device=self.device)
-            if encoder.fingerprint != info["fingerprint"]:
-                raise SeehearError(
-                    f"encoder {name!r} is not the one this model was trained on (fingerprint {encoder.fingerprint}, "
-                    f"then {info['fingerprint']}): use the encoder of that time, or train again"
-                )
-            self._loaded[name] = encoder
-        return self._loaded[name]
 
 
 def _results(path: Path) -> list[dict[str, Any]]:

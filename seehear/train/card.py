@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from seehear.methods.base import Method
@@ -26,18 +26,13 @@ def model_card(
     licence: str = "other",
     results: Iterable[Mapping[str, Any]] = (),
 ) -> str:
-    """`config`: what config.json holds. `where`: address in its examples. `results`: of an evaluation, as
-    evaluation.json lists them; those of the model's own method are shown."""
+    """Text of the model card. `config`: contents of config.json. `where`: address of the model in its examples.
+    `results`: results of an evaluation, as in evaluation.json; those of the model's own method are shown."""
     modalities = sorted({m for names in method.spaces.values() for m in names})
     encoders = [(m, e) for m, infos in config["encoders"].items() for e in infos]
-    names = [e["name"].removeprefix("hub:").split("#")[0] for _, e in encoders if e["name"].startswith("hub:")]
-    hub_ids = list(dict.fromkeys(name for name in names if name.count("/") == 1 and not name.startswith((".", "/"))))
-    head = ["library_name: seehear", f"license: {licence}", "pipeline_tag: feature-extraction"]
-    head += ["tags:", *(f"- {tag}" for tag in ("seehear", "sentence-transformers", "multimodal", "retrieval"))]
-    head += ["base_model:", *(f"- {name}" for name in hub_ids)] if hub_ids else []
     parameters = sum(p.numel() for p in method.parameters())
     parts = [
-        "---\n" + "\n".join(head) + "\n---",
+        _front_matter(licence, [e["name"] for _, e in encoders]),
         f"# {method.name} over {', '.join(modalities)}",
         f"One space for {', '.join(modalities)}, trained with seehear {config['seehear']} by the method "
         f"`{method.name}`; {parameters:,} parameters beside its encoders.",
@@ -61,6 +56,16 @@ def model_card(
             "## Test\n\nClips of recordings that training never saw.\n\n" + _table(["task", *shown, "queries"], rows)
         )
     return "\n\n".join(parts) + "\n"
+
+
+def _front_matter(licence: str, encoders: Sequence[str]) -> str:
+    """YAML that model hubs read, with the encoders that are models of a hub as `base_model`."""
+    names = [name.removeprefix("hub:").split("#")[0] for name in encoders if name.startswith("hub:")]
+    hub_ids = list(dict.fromkeys(name for name in names if name.count("/") == 1 and not name.startswith((".", "/"))))
+    head = ["library_name: seehear", f"license: {licence}", "pipeline_tag: feature-extraction"]
+    head += ["tags:", *(f"- {tag}" for tag in ("seehear", "sentence-transformers", "multimodal", "retrieval"))]
+    head += ["base_model:", *(f"- {name}" for name in hub_ids)] if hub_ids else []
+    return "---\n" + "\n".join(head) + "\n---"
 
 
 def _encoder_row(encoder: tuple[str, Mapping[str, Any]]) -> list[str]:

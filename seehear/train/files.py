@@ -79,7 +79,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
 
 
 def write_text(path: Path, text: str) -> None:
-    """As `write_tensors`, for text."""
+    """`write_tensors` for text."""
     part = path.with_name(f".{path.name}.part")
     try:
         with part.open("w", encoding="utf-8") as file:
@@ -259,7 +259,7 @@ _SENTENCE_FILES = {
     "config_sentence_transformers.json": json.dumps(_SENTENCE_CONFIG, indent=2) + "\n",
     "modules.json": json.dumps(_SENTENCE_MODULES, indent=2) + "\n",
 }
-"""What makes the folder a model of sentence-transformers, too."""
+"""Files that make the folder a model of sentence-transformers, too."""
 
 
 def version() -> str:
@@ -275,7 +275,7 @@ def has_model(folder: Path) -> bool:
 
 
 def model_config(method: Method, extra: Mapping[str, Any]) -> dict[str, Any]:
-    """What config.json of a model folder holds. `extra`: as of `save_model`."""
+    """Contents of config.json of a model folder. `extra`: as in `save_model`."""
     config = {"method": method.name, "config": asdict(method.config), "spaces": method.spaces}
     config |= {"encoders": {}, "seehear": version()} | dict(extra)
     return config | ({"last_layer": method.last_sizes} if method.last_layer else {})

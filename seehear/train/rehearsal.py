@@ -140,7 +140,7 @@ def _device(method: Method) -> torch.device:
 
 
 def available_bytes(device: torch.device) -> int:
-    """What this process may still take; on a CPU what it holds already counts as available too."""
+    """Memory available to this process; on a CPU, memory that it already holds counts as available."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)
     if sys.platform == "win32":

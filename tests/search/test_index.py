@@ -5,7 +5,8 @@ import pytest
 
 from seehear.data.library import Clip, Text, Vectors, content_key, quote
 from seehear.errors import SeehearError
-from seehear.search.index import build_index, indexes, search_fulltext, update_fulltext
+from seehear.search.fulltext import search_fulltext, update_fulltext
+from seehear.search.index import build_index, indexes
 from tests.search import toy
 
 

@@ -84,7 +84,7 @@ def test_groups_names_lengths_and_what_waits(browser, address):
             "Without a date 2",
             "Files that could not be used 1",
         ]
-        assert page.inner_text(".state") == "2 files are not searchable in full yet, 1 file set aside."
+        assert page.inner_text(".state") == "2 files are not searchable in full yet; 1 file could not be used."
         expect(page.locator("#progress")).to_have_text(working["line"])
         assert page.locator(".homehead progress").evaluate("bar => bar.value") == 0.25
         assert page.locator(".waits").all_inner_texts() == [
@@ -92,12 +92,13 @@ def test_groups_names_lengths_and_what_waits(browser, address):
             "50 % searchable",
             "Speech not read yet",
         ]
+        assert page.locator(".picture .waits").count() == 2, "what can be searched keeps its picture free"
         assert tile(page, 0).locator(".name").inner_text() == "<img src=x onerror=alert(1)>.mp4"
         assert page.locator("#films b, #films i, #films img[src=x]").count() == 0
         assert tile(page, 1).locator(".length").inner_text() == "1:02"
         assert tile(page, 3).locator(".length").count() == 0, "a photo has none"
         expect(tile(page, 4).locator("svg")).to_be_attached()
-        assert "is damaged <i>here</i>" in tile(page, 5).inner_text()
+        assert "is damaged <i>here</i>" in tile(page, 5).text_content()
         assert tile(page, 5).get_attribute("href") is None
         shoot(page, "home-waiting")
         accessible(page)

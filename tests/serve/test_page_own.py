@@ -124,7 +124,7 @@ def test_a_search_is_saved_and_found_on_the_home_page(browser, address, viewport
         shoot(page, f"own-save-{viewport['width']}")
         accessible(page, "dialog")
         page.keyboard.press("Enter")
-        page.wait_for_selector("text=Saved: it stands on the home page.")
+        page.wait_for_selector("text=Saved on the home page.")
         go(page)
         link = page.locator(".saved a")
         assert link.inner_text() == "Squares <b>bold</b>"

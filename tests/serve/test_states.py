@@ -51,6 +51,11 @@ def test_no_run_yet_says_how_to_make_one(tmp_path):
         assert [line.split()[1] for line in said["todo"].split("; ")] == ["encode", "index"]
 
 
+def test_no_time_is_left_of_the_last_second():
+    assert str(Standing(step="reading speech", left=0.4)) == "reading speech"
+    assert str(Standing(step="reading speech", left=61.0)) == "reading speech, 1:01 left"
+
+
 def test_a_server_that_indexes_says_how_far_it_is(tmp_path):
     """And names no command to run: it is at work. A server that does not has nothing to say."""
     Library.create(tmp_path / "lib")

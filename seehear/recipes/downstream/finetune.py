@@ -144,7 +144,7 @@ def _validate(method: Any, *, labelled: Labelled, settings: FineTune) -> dict[st
 
 
 def _noted(model: Pretrained, library: Library, label: str, settings: FineTune, raw: RawConfig) -> dict[str, Any]:
-    """What must not change when the run goes on, beside what `fit` knows."""
+    """Settings that must not change when a run is resumed, beside those that `fit` checks."""
     where = library.uri if "://" in library.uri else str(Path(library.uri).resolve())
     names = ("preset", "balanced", "drawn", "scratch", "fold", "where")
     return {

@@ -1,4 +1,4 @@
-"""What a classifier, or scores by other means, reach on labelled clips."""
+"""Measures of a classifier, or of scores by other means, on labelled clips."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def result_of(
     model: str,
     details: dict[str, Any] | None = None,
 ) -> TaskResult:
-    """With intervals over source recordings. What cannot be read is left out, and counted."""
+    """Measures with intervals over source recordings. Clips that cannot be read are left out, and counted."""
     here = np.flatnonzero(np.isfinite(logits_NC).all(axis=1))
     if not len(here):
         raise SeehearError("no clip of the test could be read")

@@ -49,7 +49,7 @@ class EncoderStudyOptions:
     check: bool = False
     """Also train every pair and compare."""
     model: str = "linear"
-    """What the check trains: closed, linear or base."""
+    """Model that the check trains: closed, linear or base."""
     seeds: int = 3
     """Of the check."""
     redo: bool = False

@@ -52,9 +52,9 @@ class DataStudyOptions:
     encoders: tuple[str, ...] = ()
     """Names of encoders; all that the library has latents of when not given."""
     model: str = "linear"
-    """What is trained: closed, linear or base."""
+    """Model to train: closed, linear or base."""
     measure: str = "R@10"
-    """What the curve is of: R@1, R@10 or MRR."""
+    """Measure of the curve: R@1, R@10 or MRR."""
     redo: bool = False
     """Measure again what the folder holds of other data or options."""
 

@@ -50,7 +50,7 @@ class SelectOptions:
     by: By = "kdpp"
     """kdpp: diverse clips. quality: clips whose modalities agree. random: a fixed draw, the control."""
     modality: Modality = ""
-    """Whose latents are to be diverse; the first that the library has (video, audio, text) when not given."""
+    """Modality whose latents are to be diverse; by default the first of video, audio, text that the library has."""
     pool: int = 100_000
     """Choose among at most so many training clips, a fixed draw where there are more (k-DPP)."""
     encoders: tuple[str, ...] = ()
@@ -156,7 +156,7 @@ class SelectionStudyOptions:
     encoders: tuple[str, ...] = ()
     """Names of encoders; all that the library has latents of when not given."""
     model: str = "linear"
-    """What is trained: closed, linear or base."""
+    """Model to train: closed, linear or base."""
     redo: bool = False
     """Measure again what the folder holds of other data or options."""
 

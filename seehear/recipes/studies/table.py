@@ -64,11 +64,11 @@ class Table:
     rows: tuple[Row, ...]
     title: str = ""
     notes: tuple[str, ...] = ()
-    """What a reader must know, a sentence each."""
+    """Notes for the reader, a sentence each."""
     percent: bool = False
     """Measures are shares, shown in percent."""
     interval: str = "95 % t interval over seeds"
-    """What the intervals are."""
+    """Definition of the intervals."""
 
     @property
     def columns(self) -> list[str]:
@@ -113,7 +113,7 @@ class Table:
         return "\n\n".join([*parts, "\n".join(table), *self.sentences]) + "\n"
 
     def plain(self) -> dict[str, Any]:
-        """For JSON: what is not finite is null."""
+        """Plain values for JSON: numbers that are not finite are null."""
         plain = {**asdict(self), "level": LEVEL, "notes": self.sentences}
         return json.loads(json.dumps(plain), parse_constant=lambda _: None)
 
@@ -160,7 +160,7 @@ def tabulate(
 
 @dataclass(frozen=True)
 class Study:
-    """What a study found."""
+    """Results of a study."""
 
     folder: Path
     tables: tuple[Table, ...]
@@ -168,7 +168,7 @@ class Study:
     """The outcome in plain words."""
     results: tuple[Result, ...]
     about: dict[str, Any]
-    """What all cells share."""
+    """Facts that all cells share."""
     details: dict[str, Any] = field(default_factory=dict)
     """More for `study.json`."""
 

@@ -1,4 +1,4 @@
-"""What a cell of a study trains, and what it is measured by."""
+"""Training and measures of a cell of a study."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def latents_of(library: Library, encoders: Sequence[str]) -> LatentData:
 
 
 def training_part(data: LatentData, rows: np.ndarray) -> LatentData:
-    """Of the training clips only those with these numbers; the other splits as they are."""
+    """The data with only these training clips; the other splits are unchanged."""
     keep = data.splits != "train"
     keep[rows] = True
     return data.take(keep)
@@ -128,7 +128,7 @@ def training_rows(data: LatentData) -> np.ndarray:
 
 
 def only(data: LatentData, encoders: Mapping[Modality, int]) -> LatentData:
-    """Of each of these modalities one encoder, by its place among those that lie side by side."""
+    """The data with one encoder of each of these modalities, by its position among those side by side."""
     rows = {}
     for m, place in encoders.items():
         start = sum(data.rows[m].widths[:place])
@@ -138,7 +138,7 @@ def only(data: LatentData, encoders: Mapping[Modality, int]) -> LatentData:
 
 
 def about_data(data: LatentData) -> dict[str, Any]:
-    """What the numbers of every study depend on."""
+    """Facts that the numbers of every study depend on."""
     counts = {name: int((data.splits == name).sum()) for name in ("train", "val", "test")}
     splits = seed_of("\n".join([*data.splits.tolist(), *map(str, data.groups.tolist())]))
     return {

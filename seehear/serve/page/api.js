@@ -25,7 +25,7 @@ async function ask(address, options) {
     response = await fetch(address, options);
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Problem(0, { message: "The server does not answer.", todo: "seehear serve LIB" });
+    throw new Problem(0, { message: "The server does not answer.", todo: "Start seehear again in the terminal; this page then works again." });
   }
   return answered(response);
 }

@@ -1,11 +1,12 @@
 // A result as a card, and what can be done with it.
 
-import { clock, h, KINDS, marked, toast } from "./dom.js";
+import { clock, h, iconButton, KINDS, marked, toast } from "./dom.js";
 import * as own from "./own.js";
 import { Stage } from "./player.js";
 import { saver, selectable, toggle } from "./select.js";
 
 export { KINDS };
+const LINK = "M10 14a4 4 0 0 0 6 .5l3-3a4 4 0 0 0-5.7-5.7L12 7m2 3a4 4 0 0 0-6-.5l-3 3a4 4 0 0 0 5.7 5.7L12 17";
 const stages = new WeakMap();
 
 // The stage of a card; with `stage` it is set first.
@@ -32,9 +33,9 @@ function momentLink(clip, start) {
 export function acts(clip, start, more, first = null) {
   return h("div", { class: "acts" }, first,
     h("button", { type: "button", class: "more", onclick: () => more(clip) }, "More like this"),
-    ...own.acts(clip),
-    saver(clip, cardOf),
-    h("button", { type: "button", class: "link", onclick: () => copy(momentLink(clip, start)) }, "Copy link"));
+    own.notThis(clip),
+    h("span", { class: "icons" }, own.labelButton(clip), saver(clip, cardOf),
+      iconButton("Copy link", LINK, { class: "link", onclick: () => copy(momentLink(clip, start)) })));
 }
 
 // Labels of a clip, and its split, which is a detail.
@@ -65,11 +66,14 @@ export function card(hit, { query = "", more, other = "", rank = 0, ranked = fal
   return element;
 }
 
+// How sure a hit is. Among others that are close, one that is not is unlikely.
+export const sureness = (hit) => h("span", { class: "number", title: `confidence ${hit.confidence.toFixed(2)}` }, hit.words === "nothing close" ? "unlikely" : hit.words);
+
 function scored(hit, ranked) {
   const bar = h("span", { class: "bar", "aria-hidden": "true" }, h("i"));
   bar.firstChild.style.width = `${Math.round(100 * Math.min(1, Math.max(0, hit.confidence ?? (ranked ? hit.score * 30 : hit.score))))}%`;
   const number = hit.words
-    ? h("span", { class: "number", title: `confidence ${hit.confidence.toFixed(2)}` }, hit.words)
+    ? sureness(hit)
     : h("span", { class: "number", title: ranked ? "sum of reciprocal ranks" : "cosine" }, hit.score.toFixed(ranked ? 4 : 2));
   return h("p", { class: "score" }, h("span", { class: `mod ${hit.kind}` }, KINDS[hit.kind]), bar, number);
 }

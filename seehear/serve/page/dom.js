@@ -16,6 +16,23 @@ export function h(tag, attributes = {}, ...children) {
   return element;
 }
 
+const SVG = "http://www.w3.org/2000/svg";
+export function svg(tag, attributes, ...children) {
+  const element = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+
+// A button that shows a drawing of lines; `name` is read out, and shown to who points at it.
+export function iconButton(name, drawing, attributes) {
+  return h("button", { type: "button", "aria-label": name, title: name, ...attributes }, svg("svg", { viewBox: "0 0 24 24", "aria-hidden": "true" }, svg("path", { d: drawing })));
+}
+
+export const dated = (seconds) => (seconds == null ? "" : new Date(seconds * 1000).toLocaleDateString("en-GB", { day: "numeric", month: "short", year: "numeric" }));
+
+export const fileName = (path) => path.split("/").pop();
+
 export function clock(seconds) {
   const tenths = Math.round(seconds * 10);
   const minutes = Math.floor(tenths / 600);
@@ -28,8 +45,6 @@ export function clock(seconds) {
 export const many = (n, one, more = `${one}s`) => `${n.toLocaleString("en")} ${n === 1 ? one : more}`;
 
 const SMALL = new Set("a an and are as at be by for from has have he her his in is it its my of on or our she that the their they this to was we were what where who with you your".split(" "));
-// What a model is called: one of the runs of /api/status.
-export const nameOf = (run) => run.title;
 
 // The text with those of its words marked that the query has.
 export function marked(text, query) {
@@ -48,8 +63,8 @@ export function problemBox(problem, attributes = {}) {
   return box;
 }
 
-function sentence(text) {
-  const first = /^\p{Ll}+[\s,:;]/u.test(text) ? text.charAt(0).toUpperCase() + text.slice(1) : text; // a file's name stays
+export function sentence(text, capital = true) {
+  const first = capital && /^\p{Ll}+[\s,:;]/u.test(text) ? text.charAt(0).toUpperCase() + text.slice(1) : text; // a file's name stays
   return /[.!?…]$/.test(first) ? first : `${first}.`;
 }
 

@@ -2,11 +2,11 @@
 
 import * as api from "./api.js";
 import { KINDS, copy, filmAddress } from "./cards.js";
-import { clock, h, many, problemBox } from "./dom.js";
+import { clock, dated, h, iconButton, many, problemBox } from "./dom.js";
 import { correction, labels } from "./own.js";
 import { Photo } from "./photo.js";
 import { Playback } from "./playback.js";
-import { Timeline, svg, waveform } from "./timeline.js";
+import { Timeline, waveform } from "./timeline.js";
 import { Transcript } from "./transcript.js";
 
 const SHOWN = 40; // hits of a search in one film
@@ -17,7 +17,7 @@ const ICONS = {
 };
 
 export const KEYS = [
-  [["Space", "k"], "play, pause"], [["j", "l"], "10 seconds back, on"], [["←", "→"], "5 seconds back, on; move a photo"], [[",", "."], "one picture back, on"],
+  [["Space", "k"], "play, pause"], [["j", "l"], "10 seconds back, forward"], [["←", "→"], "5 seconds back, forward; move a photo"], [[",", "."], "one frame back, forward"],
   [["0", "9"], "to the beginning, to nine tenths"], [["c", "C"], "next and previous scene"], [["↑", "↓"], "louder, quieter"], [["m"], "mute"], [["f"], "full screen"],
   [["+", "−"], "zoom the timeline or the photo"], [["Esc"], "back to where you came from"],
 ];
@@ -92,8 +92,7 @@ class FilmAnswer {
     this.tags = h("p", { class: "labels" });
     this.showTags();
     const size = film.bytes ? sized(film.bytes) : "";
-    const date = film.changed ? new Date(film.changed).toLocaleDateString([], { dateStyle: "medium" }) : "";
-    const facts = [film.folder, this.lasts ? clock(Math.round(film.seconds)) : "", film.width ? `${film.width} × ${film.height}` : "", size, date];
+    const facts = [film.folder, this.lasts ? clock(Math.round(film.seconds)) : "", film.width ? `${film.width} × ${film.height}` : "", size, film.changed ? dated(Date.parse(film.changed) / 1000) : ""];
     const several = this.lasts && film.scenes.length > 1;
     this.link = h("button", { type: "button", onclick: () => copy(this.address()) }, "Copy link");
     this.like = h("button", { type: "button", onclick: () => this.more() }, several ? "More like this scene" : "More like this");
@@ -122,7 +121,7 @@ class FilmAnswer {
 
   controls() {
     const { film, playback } = this;
-    const tool = (label, icon, act, name = "") => h("button", { type: "button", class: name, "aria-label": label, title: label, onclick: act }, icon ? svg("svg", { viewBox: "0 0 24 24", "aria-hidden": "true" }, svg("path", { d: ICONS[icon] })) : "");
+    const tool = (name, icon, onclick, kind = null) => iconButton(name, ICONS[icon], { class: kind, onclick });
     this.button = tool("Play", "play", () => playback.toggle(), "play-pause");
     this.clock = h("span", { class: "clock" });
     this.slider = h("input", { type: "range", min: 0, max: film.seconds || 1, step: "any", value: 0, "aria-label": "Position", oninput: () => playback.seek(Number(this.slider.value)) });
@@ -310,7 +309,7 @@ class FilmAnswer {
   }
 
   leave() {
-    if (this.asked) this.shell.go(`/?${new URLSearchParams({ q: this.asked })}`);
+    if (this.asked && !history.state?.depth) this.shell.go(`/?${new URLSearchParams({ q: this.asked })}`);
     else if (history.length > 1) history.back();
     else this.shell.go("/");
   }

@@ -1,7 +1,7 @@
 // Results by film: a card for each with its best moments and a timeline of all of them; photos and sounds in lists.
 
-import { acts, aside, cardOf, filmAddress, KINDS } from "./cards.js";
-import { clock, h, many, marked } from "./dom.js";
+import { acts, aside, cardOf, filmAddress, KINDS, sureness } from "./cards.js";
+import { clock, fileName, h, many, marked } from "./dom.js";
 import { correction } from "./own.js";
 import { Stage } from "./player.js";
 
@@ -14,7 +14,7 @@ export function counted(films) {
 
 // A list for each kind of file, the one with the best result first. `films`, `words`: as /api/search gives them.
 export function sections({ films, words }, { query, more }) {
-  const options = { query, more, sure: words === "nothing close" ? () => null : sure };
+  const options = { query, more, sure: words === "nothing close" ? () => null : sureness };
   const groups = Object.entries(grouped(films));
   return groups.map(([kind, own]) => {
     const cards = own.map((film) => (kind === "video" ? filmCard : fileCard)(film, options));
@@ -30,7 +30,6 @@ function grouped(films) {
   return groups;
 }
 
-const fileName = (path) => path.split("/").pop();
 const folder = (path) => path.split("/").slice(0, -1).join("/");
 
 // The clip that a moment is in, as a player needs it: from the moment's start to its end.
@@ -61,7 +60,7 @@ function filmCard(film, { query, more, sure }) {
     stage.element,
     h("div", { class: "body" },
       h("h3", { class: "title" }, h("a", { href: link }, title)),
-      h("p", { class: "where" }, h("span", { class: "path", title: film.source }, folder(film.source)), ...aside(film.clip)),
+      h("p", { class: "where" }, folder(film.source) && h("span", { class: "path", title: film.source }, folder(film.source)), ...aside(film.clip)),
       h("ol", { class: "moments" }, ...film.hits.map((hit) => h("li", {}, ...correctable(momentRow(hit, query, play, sure), hit, hit.clip)))),
       also(film), note, acts(film.clip, best.start, more, h("a", { href: link }, "Open film"))),
     strip(film, play));
@@ -81,8 +80,6 @@ function momentRow(hit, query, play, sure) {
     ["seen", "heard"].includes(hit.kind) ? null : h("span", { class: "words" }, ...marked(hit.text, query)));
 }
 
-const sure = (hit) => h("span", { class: "number", title: `confidence ${hit.confidence.toFixed(2)}` }, hit.words);
-
 const also = (film) => film.also.length ? h("p", { class: "also", title: film.also.join("\n") }, `also in ${film.also.map((path) => path.split("/").slice(-2).join("/")).join(", ")}`) : null;
 
 // A sound, a photo or a text of its own.
@@ -99,7 +96,7 @@ function fileCard(film, { query, more, sure }) {
       title ? h("h3", { class: "title" }, h("a", { href: link }, title)) : null,
       h("p", { class: "score" }, h("span", { class: `mod ${hit.kind}` }, KINDS[hit.kind]), sure(hit)),
       ...(hit.text ? correctable(h("p", { class: ["seen", "heard"].includes(hit.kind) ? "words soft" : "words" }, ...marked(hit.text, query)), hit, clip.id) : []),
-      h("p", { class: "where" }, h("span", { class: "path", title: film.source }, folder(film.source)), ...aside(clip)),
+      h("p", { class: "where" }, folder(film.source) && h("span", { class: "path", title: film.source }, folder(film.source)), ...aside(clip)),
       also(film), stage.note, acts(clip, hit.start, more)));
   return element;
 }

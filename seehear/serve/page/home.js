@@ -7,7 +7,7 @@ import { savedSearches } from "./saved.js";
 
 export const KEYS = [[["↑", "↓", "←", "→"], "move through the grid"], [["Enter"], "open the film or photo"]];
 
-const NAMES = { video: ["film"], picture: ["photo"], sound: ["sound"], aside: ["file set aside", "files set aside"] };
+const NAMES = { video: ["film"], picture: ["photo"], sound: ["sound"], aside: ["file could not be used", "files could not be used"] };
 let grid = null; // the one that is shown
 
 export const keys = (event) => Boolean(grid?.key(event));
@@ -64,7 +64,7 @@ class Head {
     this.ideas = h("ul", { id: "ideas", "aria-label": "Often in these recordings", hidden: true });
     this.element = h("header", { class: "homehead" },
       h("div", { class: "told" }, this.count, this.state, this.bar),
-      h("fieldset", { class: "switch" }, h("legend", {}, "Order"), ...this.switch), this.ideas);
+      h("fieldset", { class: "switch" }, h("legend", { class: "unseen" }, "Order"), ...this.switch), this.ideas);
     this.suggest();
   }
 
@@ -88,7 +88,7 @@ class Head {
     if (!list.total) return [this.empty(now)];
     const done = !this.shell.about.runs.length ? "Nothing can be searched yet"
       : waiting ? `${many(waiting, "file is", "files are")} not searchable in full yet` : "All can be searched";
-    const aside = list.kinds.aside ? `, ${many(list.kinds.aside, ...NAMES.aside)}` : "";
+    const aside = list.kinds.aside ? `; ${many(list.kinds.aside, ...NAMES.aside)}` : "";
     return [`${done}${aside}.`];
   }
 
@@ -102,7 +102,7 @@ class Head {
   async suggest() {
     const found = await api.suggest("", 8).catch(() => []);
     const idea = (one) => h("li", {}, h("button", { type: "button", onclick: () => this.shell.search(one.text) }, one.text));
-    this.ideas.replaceChildren(...found.map(idea));
+    this.ideas.replaceChildren(h("li", { class: "soft", "aria-hidden": "true" }, "Often here"), ...found.map(idea));
     this.ideas.hidden = !found.length;
   }
 }

@@ -1,7 +1,7 @@
 // Learning from the recordings: what it would cost, how far it is, and what it changed, with examples.
 
 import * as api from "./api.js";
-import { h, many, problemBox } from "./dom.js";
+import { dated, fileName, h, many, problemBox, sentence } from "./dom.js";
 
 const WORKING = ["working", "stopping"];
 const SOON = 1000, LATER = 5000; // milliseconds between two looks
@@ -54,13 +54,13 @@ function planned(view, now) {
   const problem = now.problem ? problemBox({ message: now.problem }) : null;
   const act = (name, call, attributes = {}) => h("button", { type: "button", ...attributes, onclick: (event) => press(view, event.target, call) }, name);
   const from = now.why ? sentence(now.why) : "";
-  if (now.state === "few") return [h("h3", {}, "There is too little to learn from yet"), h("p", {}, from), h("p", { class: "soft" }, `It takes about ${now.needed}. Search works without learning.`), problem];
+  if (now.state === "few") return [h("h3", {}, "There is too little to learn from yet"), h("p", {}, from), h("p", { class: "soft" }, `Learning takes about ${now.needed}, a fifth of which only test it. Add recordings, labels or captions; search works without learning.`), problem];
   if (now.state === "elsewhere") return [h("h3", {}, "Another program is learning from this library"), h("p", { class: "soft" }, "It can be started here once that has ended. This page updates automatically.")];
   if (WORKING.includes(now.state)) {
     return [
       h("h3", {}, now.state === "stopping" ? "Stopping…" : "Learning…"),
       h("progress", { id: "learned", "aria-label": "How far it is" }), h("p", { id: "learning", class: "soft" }),
-      now.state === "stopping" ? h("p", { class: "soft" }, "What is computed stays.") : act("Stop", api.stopLearning, { class: "plain-button" }),
+      now.state === "stopping" ? h("p", { class: "soft" }, "What is computed stays.") : act("Stop", api.stopLearning, { class: "edged" }),
     ];
   }
   const again = now.state === "stopped" ? "Go on learning" : now.verdict ? "Learn again" : "Learn from these recordings";
@@ -95,11 +95,10 @@ async function press(view, button, call) {
 // -- afterwards ---------------------------------------------------------------------------------------------------------
 
 function judged(verdict) {
-  const day = new Date(verdict.made).toLocaleDateString("en-GB", { day: "numeric", month: "long", year: "numeric" });
   const used = verdict.index ? "Search uses it already." : verdict.better ? "It is not searched yet: go on learning, and it will be." : "";
   return [
     h("h3", {}, verdict.headline),
-    h("p", { class: "soft" }, [`Learned on ${day}.`, ...verdict.lines, used].filter(Boolean).join(" ")),
+    h("p", { class: "soft" }, [`Learned on ${dated(Date.parse(verdict.made) / 1000)}.`, ...verdict.lines, used].filter(Boolean).join(" ")),
     verdict.directions.length ? shares(verdict) : null,
     ...listed("Found earlier than before", verdict.earlier.filter((one) => one.before != null)),
     ...listed("Found later than before", verdict.later),
@@ -132,7 +131,7 @@ function listed(title, examples) {
 
 function example(one) {
   const address = `/film?${new URLSearchParams({ file: one.source, t: String(Math.round(one.start * 10) / 10) })}`;
-  const name = one.asked === "text" && one.text ? `“${one.text}”` : one.source.split("/").pop();
+  const name = one.asked === "text" && one.text ? `“${one.text}”` : fileName(one.source);
   return h("li", {}, h("a", { href: address },
     one.picture ? h("img", { src: api.posterOf(one.clip), alt: "", loading: "lazy" }) : h("span", { class: "no-picture", "aria-hidden": "true" }),
     h("span", { class: "name" }, name), h("span", { class: "soft" }, one.what),
@@ -142,9 +141,4 @@ function example(one) {
 function ordinal(n) {
   const end = n % 100 > 10 && n % 100 < 14 ? "th" : { 1: "st", 2: "nd", 3: "rd" }[n % 10] || "th";
   return `${n}${end}`;
-}
-
-function sentence(text, capital = true) {
-  const first = capital ? text.charAt(0).toUpperCase() + text.slice(1) : text;
-  return /[.!?…]$/.test(first) ? first : `${first}.`;
 }

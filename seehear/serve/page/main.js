@@ -1,13 +1,13 @@
 // The shell: the top bar, the views by address, the progress line, dropped files and keys.
 
 import * as api from "./api.js";
-import { $, h, many, nameOf, problemBox, toast } from "./dom.js";
+import { $, fileName, h, many, problemBox, toast } from "./dom.js";
 import { stop } from "./player.js";
 import { addFile, nameClip, TOGETHER } from "./query.js";
 import * as router from "./router.js";
 import { attach } from "./suggest.js";
 
-const KEYS = [[["/"], "write words"], [["Esc"], "stop, close"]];
+const KEYS = [[["/"], "search for words"], [["Esc"], "stop, close"]];
 
 let about = null; // what the server says of the library
 
@@ -41,7 +41,7 @@ const shell = {
     $("view").replaceChildren(h("section", { id: "problem", "aria-label": "What to do" }, box));
   },
   title(text) {
-    document.title = text ? `${text} · seehear` : `seehear · ${about?.library || ""}`;
+    document.title = text ? `${text} · seehear` : `seehear · ${fileName(about?.library || "")}`;
   },
 };
 
@@ -99,7 +99,8 @@ function watchKeys() {
 }
 
 function help() {
-  const rows = [...KEYS.slice(0, 1), ...(router.view().module?.KEYS || []), ...KEYS.slice(1)];
+  const keys = router.view().module?.KEYS || [];
+  const rows = [KEYS[0], ...keys, ...(keys.some(([own]) => own.includes("Esc")) ? [] : [KEYS[1]])];
   $("key-list").replaceChildren(...rows.flatMap(([keys, meaning]) => [h("dt", {}, ...keys.flatMap((key) => [h("kbd", {}, key), " "])), h("dd", {}, meaning)]));
   $("help").showModal();
 }
@@ -111,10 +112,10 @@ function option(value, name = value) {
 }
 
 function prepare() {
-  $("library").textContent = `${about.library.split("/").pop()} · ${many(about.clips, "clip")}`;
+  $("library").textContent = `${fileName(about.library)} · ${many(about.clips, "clip")}`;
   $("library").title = about.library;
-  $("run").replaceChildren(option("", TOGETHER), ...about.runs.map((run) => option(run.name, nameOf(run))));
-  $("with").replaceChildren(option("", "none"), ...about.runs.map((run) => option(run.name, nameOf(run))));
+  $("run").replaceChildren(option("", TOGETHER), ...about.runs.map((run) => option(run.name, run.title)));
+  $("with").replaceChildren(option("", "none"), ...about.runs.map((run) => option(run.name, run.title)));
   $("details").hidden = !about.runs.length;
   $("ask").hidden = Boolean(about.problem);
 }
@@ -125,7 +126,7 @@ function follow(name, params) {
     if (link.dataset.view === name) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  $("q").value = name === "results" ? params.get("q") || "" : "";
+  $("q").value = ["results", "film"].includes(name) ? params.get("q") || "" : "";
   for (const id of ["run", "with"]) $(id).value = about.runs.some((run) => run.name === params.get(id)) ? params.get(id) : "";
   if ($("run").value || $("with").value) $("details").open = true;
   $("with-label").hidden = name === "map";

@@ -32,9 +32,9 @@ function parts() {
       h("label", {}, "Colour by ", h("select", { id: "colour" })),
       h("label", { class: "dev" }, "Drawn by ", h("select", { id: "method" }, h("option", { value: "pca" }, "PCA"), h("option", { value: "tsne" }, "t-SNE"))),
       check("hover-plays", "Play on hover", true), check("moves", "Pan", false),
-      h("span", { class: "zoom" }, button("zoom-in", "+", "Nearer"), button("zoom-out", "−", "Farther"), button("zoom-all", "All"))),
+      h("span", { class: "zoom" }, button("zoom-out", "−", "Zoom out"), button("zoom-in", "+", "Zoom in"), button("zoom-all", "All"))),
     h("div", { class: "map-parts" },
-      h("div", { class: "sheet" }, h("canvas", { id: "sky", role: "img", "aria-label": sky }), h("div", { id: "tip", hidden: true }), h("p", { id: "map-said", role: "status" })),
+      h("div", { class: "map-sheet" }, h("canvas", { id: "sky", role: "img", "aria-label": sky }), h("div", { id: "tip", hidden: true }), h("p", { id: "map-said", role: "status" })),
       h("aside", {}, h("h2", { id: "region-title" }, "Groups"), h("ul", { id: "legend" }), h("ol", { id: "region", class: "cards small" }))),
   ];
 }
@@ -87,7 +87,7 @@ class Sky {
     }
     this.choose([]);
     const some = drawn.ids.length < drawn.total ? `${drawn.ids.length.toLocaleString("en")} of ` : "";
-    const how = matchMedia("(pointer: coarse)").matches ? "tap one, or a group below" : "drag over some to list them";
+    const how = matchMedia("(pointer: coarse)").matches ? "tap one, or a group below" : "drag over some, or choose a group, to list them";
     $("map-said").textContent = drawn.note ? `${drawn.note}.` : `${some}${many(drawn.total, "clip")}: ${how}`;
     this.recolour();
   }

@@ -1,7 +1,7 @@
 // The user's own: labels of clips, corrected lines, "More like this" and "Not this".
 
 import * as api from "./api.js";
-import { h, toast, told } from "./dom.js";
+import { h, iconButton, toast, told } from "./dom.js";
 import { nameClip } from "./query.js";
 import { go } from "./router.js";
 
@@ -26,16 +26,16 @@ function refine(clip, how) {
 
 export const moreOf = (clip) => refine(clip, "like");
 
-// What can be done with a clip besides: buttons for its row of them.
-export function acts(clip) {
-  const refines = location.pathname === "/" && ["q", "like", "added"].some((name) => asked().has(name));
-  return [
-    refines && h("button", { type: "button", class: "not-this", title: "Leave out this, and what is nearly the same", onclick: () => refine(clip, "unlike") }, "Not this"),
-    h("button", { type: "button", class: "labels", title: "Add and remove labels of your own", onclick: (event) => labels(clip, event.currentTarget) }, "Labels"),
-  ].filter(Boolean);
+export function notThis(clip) {
+  if (location.pathname !== "/" || !["q", "like", "added"].some((name) => asked().has(name))) return null;
+  return h("button", { type: "button", class: "not-this", title: "Leave out this, and what is nearly the same", onclick: () => refine(clip, "unlike") }, "Not this");
 }
 
 // -- labels -------------------------------------------------------------------------------------------------------------
+
+const TAG = "M4 4h7.5l8.5 8.5-7.5 7.5L4 11.5zM8 8h.01";
+
+export const labelButton = (clip) => iconButton("Labels", TAG, { class: "labels", onclick: (event) => labels(clip, event.currentTarget) });
 
 // A dialog for the labels of a clip {id, labels}. `from`: the button that opened it; the tags of its card are kept up to
 // date. `changed()` is called after each change.
@@ -48,7 +48,7 @@ export function labels(clip, from, { name = "Labels", changed = () => {} } = {})
   const show = () => {
     list.replaceChildren(...clip.labels.map((label) => h("li", { class: "tag" }, label, " ",
       h("button", { type: "button", class: "remove", "aria-label": `Remove ${label}`, onclick: () => send({ remove: [label] }) }, "×"))));
-    said.textContent = clip.labels.length ? "" : "It has no label yet.";
+    said.textContent = clip.labels.length ? "" : "No labels yet.";
   };
   const send = async (change) => {
     try {
@@ -99,9 +99,9 @@ export function correction(words, line, { opened = () => {}, changed = () => {} 
 }
 
 function correct(words, line, button, changed) {
-  const field = h("textarea", { rows: "2", maxlength: "2000", "aria-label": "The line as it is to be" });
+  const field = h("textarea", { rows: "3", maxlength: "2000", "aria-label": "The line as it is to be" });
   field.value = line.text;
-  const hint = h("p", { class: "soft" }, line.machine ? "Enter saves, Escape leaves; empty takes the line away." : "Enter saves, Escape leaves.");
+  const hint = h("p", { class: "soft" }, line.machine ? "Enter saves, Escape cancels. Empty: the line is removed." : "Enter saves, Escape cancels.");
   const form = h("form", { class: "correcting" }, field, h("div", {}, h("button", { type: "submit", class: "go" }, "Save"), h("button", { type: "button", class: "plain", onclick: () => leave() }, "Cancel")), hint);
   const leave = () => {
     form.replaceWith(words);
@@ -119,7 +119,7 @@ function correct(words, line, button, changed) {
       leave();
       changed();
       const later = answer.searchable ? "" : " It can be found as soon as the indexing lets it.";
-      toast(`${text ? "The line is corrected." : "The line is taken away."}${later}`, { name: "Undo", run: () => undo(answer.edits[0], before, line, words, button, changed) });
+      toast(`${text ? "The line is corrected." : "The line is removed."}${later}`, { name: "Undo", run: () => undo(answer.edits[0], before, line, words, button, changed) });
     } catch (problem) {
       hint.textContent = told(problem);
       hint.setAttribute("role", "alert");
@@ -151,7 +151,7 @@ async function undo(edit, before, line, words, button, changed) {
 }
 
 function showLine(words, line, button) {
-  (words.querySelector(".words, .line-text") || words).textContent = line.text || "taken away";
+  (words.querySelector(".words, .line-text") || words).textContent = line.text || "removed";
   words.classList.toggle("gone", !line.text);
   button.disabled = !line.text;
   button.setAttribute("aria-label", `Correct “${line.text}”`);

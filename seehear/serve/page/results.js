@@ -2,11 +2,11 @@
 
 import * as api from "./api.js";
 import { card, cardKeys, cardOf, KINDS } from "./cards.js";
-import { $, clock, h, many, nameOf, problemBox } from "./dom.js";
+import { $, clock, h, many, problemBox } from "./dom.js";
 import { counted, sections } from "./filmcards.js";
 import { moreOf, weightOf as weightOfClip } from "./own.js";
 import { stop } from "./player.js";
-import { files, names, TOGETHER, weights } from "./query.js";
+import { files, nameOf, TOGETHER, weights } from "./query.js";
 import { saveButton } from "./saved.js";
 
 export { cardKeys as keys };
@@ -26,7 +26,7 @@ let shownK = K;
 
 const called = (name) => {
   const run = name && shell.about.runs.find((one) => one.name === name);
-  return run ? nameOf(run) : name || TOGETHER;
+  return run?.title || name || TOGETHER;
 };
 
 export async function show(outlet, params, given) {
@@ -48,9 +48,9 @@ export async function update(params) {
   shell.title(asked());
   $("moment").hidden = true;
   $("moment").replaceChildren();
-  $("save").hidden = params.has("clip");
-  if (params.has("clip")) return showMoment(params.get("clip"), Number(params.get("t") ?? NaN));
-  return search();
+  if (!params.has("clip")) return search();
+  $("save").hidden = true;
+  return showMoment(params.get("clip"), Number(params.get("t") ?? NaN));
 }
 
 // -- the address --------------------------------------------------------------------------------------------------------
@@ -60,7 +60,7 @@ function readParts(params) {
   parts = text ? [{ key: "text", name: `“${text}”`, text }] : [];
   for (const how of ["like", "unlike"]) {
     const clips = params.getAll(how);
-    for (const clip of clips) parts.push({ key: `${how} ${clip}`, name: names.get(clip) || clip, clip, how, usual: weightOfClip(how, clips.length) });
+    for (const clip of clips) parts.push({ key: `${how} ${clip}`, name: nameOf(clip), clip, how, usual: weightOfClip(how, clips.length) });
   }
   for (const name of params.getAll("added")) parts.push({ key: `file ${name}`, name, ...files.get(name) });
   for (const part of parts) part.weight = weights.get(part.key) ?? part.usual ?? 1;
@@ -146,9 +146,10 @@ async function search({ k = K } = {}) {
   stop();
   shownK = k;
   pending?.abort();
+  $("save").hidden = !parts.length;
   if (!parts.length) {
     $("said").textContent = "";
-    $("results").replaceChildren(h("p", { class: "nothing" }, "Type words, or drop a sound, a picture or a video: the filters below the search box apply to it."));
+    $("results").replaceChildren(h("p", { class: "nothing" }, "Type words above, or add a sound, a picture or a video: the filters then apply to the search."));
     return;
   }
   const { signal } = (pending = new AbortController());
@@ -192,7 +193,7 @@ function column(answer, other) {
   if (other) part.append(h("h2", {}, called(answer.run)));
   const count = (answer.films || answer.hits).length;
   if (answer.problem) part.append(problemBox(answer.problem));
-  else if (!count) part.append(h("div", { class: "nothing" }, h("p", {}, "Nothing found: the filters leave nothing."), h("button", { type: "button", class: "go", onclick: clearFilters }, "Clear filters")));
+  else if (!count) part.append(h("div", { class: "nothing" }, h("p", {}, "Nothing matches with these filters."), h("button", { type: "button", class: "go", onclick: clearFilters }, "Clear filters")));
   else if (answer.films) part.append(...sections(answer, { query: $("q").value, more: moreOf }));
   else part.append(h("ol", { class: "cards" }, ...answer.hits.map((hit, n) => clipCard(hit, n, other))));
   if (count === shownK && shownK < MOST) part.append(h("button", { type: "button", class: "go further", onclick: () => search({ k: Math.min(MOST, shownK * 2) }) }, "Show more"));
@@ -232,7 +233,7 @@ function showParts() {
 
 function weightOf(part) {
   const number = h("output", {}, `×${Math.round(10 * part.weight) / 10}`);
-  const slider = h("input", { type: "range", min: "-1", max: "2", step: "0.1", value: part.weight, "aria-label": `Weight of ${part.text ? "the words" : part.name}`,
+  const slider = h("input", { type: "range", min: "-1", max: "2", step: "0.1", value: part.weight, title: "How much it counts; below zero: less like it", "aria-label": `Weight of ${part.text ? "the words" : part.name}`,
     oninput: () => { number.textContent = `×${slider.value}`; part.weight = Number(slider.value); weights.set(part.key, part.weight); }, onchange: () => search() });
   return h("span", { class: "weight" }, slider, number);
 }
@@ -266,15 +267,15 @@ function filterForm() {
   return h("details", { id: "filters" },
     h("summary", {}, "Filters ", h("span", { id: "filter-count" })),
     h("div", { class: "fields" },
-      h("fieldset", { id: "kinds" }, h("legend", {}, "What may match"), ...Object.entries(KINDS).map(([kind, name]) => check(kind, name))),
+      h("fieldset", { id: "kinds" }, h("legend", {}, "Match only"), ...Object.entries(KINDS).map(([kind, name]) => check(kind, name))),
       h("fieldset", { id: "splits" }, h("legend", {}, "Split"), ...Object.entries(splits).map(([name, n]) => check(name, `${name} ${n.toLocaleString("en")}`))),
       h("label", {}, "Label ", h("select", { id: "label", onchange: ask }, option("", "any"), ...Object.entries(labels).map(([name, n]) => option(name, `${name} (${n})`)))),
       h("label", {}, "File or folder ", h("input", { id: "source", type: "text", list: "folders", placeholder: "talks/*", autocomplete: "off", onchange: ask })),
       h("datalist", { id: "folders" }, ...folders.map((name) => option(`${name}/*`))),
       h("label", {}, "Contains the words ", h("input", { id: "says", type: "text", placeholder: "any words", autocomplete: "off", onchange: ask })),
-      h("div", { class: "pair" },
-        h("label", {}, "From ", h("input", { id: "min", type: "number", min: "0", step: "any", placeholder: "0", onchange: ask }), " s"),
-        h("label", {}, "to ", h("input", { id: "max", type: "number", min: "0", step: "any", placeholder: "any", onchange: ask }), " s")),
+      h("fieldset", { class: "pair" }, h("legend", {}, "Length in seconds"),
+        h("input", { id: "min", type: "number", min: "0", step: "any", placeholder: "0", "aria-label": "Shortest", onchange: ask }), "to",
+        h("input", { id: "max", type: "number", min: "0", step: "any", placeholder: "any", "aria-label": "Longest", onchange: ask })),
       h("label", { class: "check", id: "hybrid-label" }, h("input", { id: "hybrid", type: "checkbox", onchange: ask }), " also by exact words"),
       h("button", { type: "button", id: "clear", onclick: clearFilters }, "Clear filters")));
 }

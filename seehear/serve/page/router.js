@@ -48,7 +48,7 @@ export function go(address, { replace = false } = {}) {
   if (replace) history.replaceState(history.state, "", address);
   else {
     history.replaceState({ ...history.state, scroll: scrollY }, "");
-    history.pushState(null, "", address);
+    history.pushState({ depth: (history.state?.depth || 0) + 1 }, "", address); // how many addresses of this page lie behind it
   }
   return draw(replace ? null : 0);
 }

@@ -22,7 +22,7 @@ function save() {
     try {
       await api.saveSearch({ name: field.value.trim(), query: String(params) });
       dialog.close();
-      toast("Saved: it stands on the home page.");
+      toast("Saved on the home page.");
     } catch (problem) {
       said.textContent = told(problem);
     }

@@ -1,7 +1,7 @@
 // Moments that are selected on any card, in any view, and what is done with all of them: saved, listed, linked.
 
 import * as api from "./api.js";
-import { $, clock, h, many, toast } from "./dom.js";
+import { $, clock, h, iconButton, many, toast } from "./dom.js";
 
 const LISTS = { edl: "Editor: EDL", otio: "Editor: OpenTimelineIO", m3u: "Player: M3U", csv: "Table: CSV" };
 const PRESS = 450; // milliseconds until a finger that rests selects
@@ -24,7 +24,7 @@ export function selectable(card, { moment }, link) {
 // A button that saves the moment of a card's stage, whichever it is when it is pressed.
 export function saver(clip, stageOf) {
   if (!savable(clip)) return null;
-  return h("button", { type: "button", class: "save", onclick: (event) => save(stageOf(event.currentTarget.closest(".card"))) }, "Download");
+  return iconButton("Download", "M12 4v11m-4.5-4.5L12 15l4.5-4.5M4.5 19.5h15", { class: "save", onclick: (event) => save(stageOf(event.currentTarget.closest(".card"))) });
 }
 
 // Selects the moment of a card, or no longer.

@@ -2,7 +2,7 @@
 // silent seconds under the pointer.
 
 import * as api from "./api.js";
-import { clock, h } from "./dom.js";
+import { clock, dated, fileName, h, svg } from "./dom.js";
 
 const BARS = 40; // of a waveform
 const AT_ONCE = 3; // pictures asked for: browsers keep six connections, and an answer must not wait behind pictures
@@ -14,15 +14,16 @@ const WAITS = { scenes: "Scenes not found yet", speech: "Speech not read yet", s
 export function faceOf(tile, film, { working, some, preview }) {
   const aside = film.kind === "aside";
   const length = film.seconds ? h("span", { class: "length" }, clock(Math.max(1, Math.round(film.seconds)))) : null;
-  const waits = some ? waitsFor(film, working) : "";
+  const waits = some && waitsFor(film, working) ? h("span", { class: "waits" }, waitsFor(film, working)) : null;
+  const over = film.waiting.includes("index") ? waits : null; // what cannot be searched is marked; all else is said below
   const told = aside ? film.folder : film.problem || [film.kind === "sound" ? "Sound" : "", dated(film.date)].filter(Boolean).join(" · ");
-  const picture = h("span", { class: "picture" }, aside ? h("span", { class: "why" }, film.problem) : length, waits && h("span", { class: "waits" }, waits));
+  const picture = h("span", { class: "picture" }, aside ? h("span", { class: "why" }, film.problem) : length, over);
   tile.classList.add(film.kind);
   if (film.kind === "video") preview.watch(tile, picture, film);
   if (!aside) tile.timer = setTimeout(() => pictured(picture, () => (film.kind === "sound" ? waveform : poster)(picture, film)), SETTLED);
   return h(aside ? "div" : "a", { class: "face", href: aside ? null : `/film?${new URLSearchParams({ file: film.name })}` }, picture,
-    h("span", { class: "name", title: [film.name, ...film.also].join("\n") }, film.name.split("/").pop()),
-    h("span", { class: film.problem && !aside ? "soft why" : "soft", title: film.problem || null }, told));
+    h("span", { class: "name", title: [film.name, ...film.also].join("\n") }, fileName(film.name)),
+    h("span", { class: film.problem && !aside ? "soft why" : "soft", title: film.problem || null }, told, waits && !over ? " · " : null, over ? null : waits));
 }
 
 function waitsFor(film, working) {
@@ -62,16 +63,10 @@ async function waveform(picture, film) {
   if (!found || !picture.isConnected) return;
   const each = found.peaks.length / BARS;
   const tall = Array.from({ length: BARS }, (_, n) => Math.max(2, 80 * Math.max(...found.peaks.slice(Math.floor(n * each), Math.ceil((n + 1) * each)))));
-  const drawn = document.createElementNS("http://www.w3.org/2000/svg", "svg"), path = document.createElementNS(drawn.namespaceURI, "path");
-  drawn.setAttribute("viewBox", `0 0 ${BARS * 4} 100`);
-  drawn.setAttribute("preserveAspectRatio", "none");
-  path.setAttribute("d", tall.map((height, n) => `M${n * 4 + 1} ${50 - height / 2}h2v${height}h-2z`).join(""));
-  drawn.append(path);
+  const d = tall.map((height, n) => `M${n * 4 + 1} ${50 - height / 2}h2v${height}h-2z`).join("");
   picture.classList.add("drawn");
-  picture.prepend(drawn);
+  picture.prepend(svg("svg", { viewBox: `0 0 ${BARS * 4} 100`, preserveAspectRatio: "none" }, svg("path", { d })));
 }
-
-const dated = (seconds) => (seconds == null ? "" : new Date(seconds * 1000).toLocaleDateString("en", { day: "numeric", month: "short", year: "numeric" }));
 
 // -- previews -----------------------------------------------------------------------------------------------------------
 

@@ -1,18 +1,10 @@
 // Lanes over the time of a file: scenes, texts, sound and hits, under one playhead; the axis zooms.
 
-import { clock, h } from "./dom.js";
+import { clock, h, svg } from "./dom.js";
 
 const STEPS = [0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600];
 const CLOSEST = 8; // seconds that the axis shows at least
 const AFTER = 4000; // milliseconds for which the axis is left where somebody scrolled it
-
-const SVG = "http://www.w3.org/2000/svg";
-export function svg(tag, attributes, ...children) {
-  const element = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  element.append(...children);
-  return element;
-}
 
 // An area as high as the sound is loud, mirrored below; it stretches to any size.
 export function waveform(levels) {
@@ -99,7 +91,7 @@ export class Timeline {
     const from = Math.max(0, Math.floor(((this.axis.scrollLeft - 400) / width) * seconds / step));
     const to = Math.min(seconds / step, ((this.axis.scrollLeft + this.axis.clientWidth + 400) / width) * seconds / step);
     const ticks = [];
-    for (let n = from; n <= to; n++) { // those in sight, and a few
+    for (let n = from; n <= to && (1 - (n * step) / seconds) * width > 30; n++) { // those in sight and a few; the last one needs room
       const tick = h("span", {}, clock(n * step));
       tick.style.left = `${(100 * n * step) / seconds}%`;
       ticks.push(tick);
