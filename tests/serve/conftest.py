@@ -67,7 +67,7 @@ def browser():
 
 
 @pytest.fixture(scope="session")
-def address(built, browser, tmp_path_factory):
-    """A server over the library, for pages that write nothing into it."""
-    with pages.running(built / "lib", tmp_path_factory.mktemp("page-cache")) as address:
+def address(client, browser):
+    """Of the client's own application, for pages that write nothing into the library: models are opened once."""
+    with pages.served(client.app, lifespan="off") as address:  # the client has begun it
         yield address

@@ -18,15 +18,22 @@ DESKTOP, PHONE = {"width": 1280, "height": 860}, {"width": 390, "height": 844}
 @contextmanager
 def running(library, cache):
     """The address of a server over a library."""
-    import uvicorn
-
     from seehear.serve.app import create_app
     from seehear.serve.config import ServeConfig
+
+    with served(create_app(str(library), ServeConfig(cache=cache, device="cpu"))) as address:
+        yield address
+
+
+@contextmanager
+def served(app, **options):
+    """The address of an application."""
+    import uvicorn
+
     from seehear.serve.server import listen
 
     listening = listen("127.0.0.1", 0)
-    app = create_app(str(library), ServeConfig(cache=cache, upload_mb=3.0, device="cpu"))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="none"))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="none", **options))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     while not server.started:

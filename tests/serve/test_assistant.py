@@ -8,11 +8,10 @@ import pytest
 from seehear.serve.config import ServeConfig
 from tests.serve import world
 
-mcp = pytest.importorskip("mcp")
-
 
 @pytest.fixture(scope="module")
 def server(built, tmp_path_factory):
+    pytest.importorskip("mcp")  # here, for it takes long to import
     from seehear.serve.assistant import assistant
 
     config = ServeConfig(cache=tmp_path_factory.mktemp("assistant"), device="cpu")
@@ -24,6 +23,7 @@ def server(built, tmp_path_factory):
 @pytest.fixture
 def call(server):
     import anyio
+    import mcp
 
     def call(name, **arguments):
         async def ask():

@@ -2,10 +2,10 @@
 
 import re
 
-from tests.serve.test_page import PHONE, accessible, address, go, opened, searched, until  # noqa: F401
+from tests.serve.pages import PHONE, accessible, go, opened, searched, until
 
 
-def test_back_from_a_film_the_results_are_as_they_were(browser, address):  # noqa: F811
+def test_back_from_a_film_the_results_are_as_they_were(browser, address):
     with opened(browser, address) as page:
         go(page, "/?q=a+dog+barks&kinds=heard")
         searched(page).first.locator(".title a").click()
@@ -16,17 +16,17 @@ def test_back_from_a_film_the_results_are_as_they_were(browser, address):  # noq
         assert searched(page).count() > 0
 
 
-def test_details_fit_on_a_phone(browser, address):  # noqa: F811
+def test_details_fit_on_a_phone(browser, address):
     with opened(browser, address, viewport=PHONE) as page:
         go(page, "/?q=rain")
         searched(page)
         page.click("#details summary")
         assert page.locator("#run").is_visible()
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
-        accessible(page)
+        accessible(page, "header")
 
 
-def test_a_liked_clip_has_a_name_after_a_reload(browser, address):  # noqa: F811
+def test_a_liked_clip_has_a_name_after_a_reload(browser, address):
     with opened(browser, address) as page:
         go(page, "/?q=rain")
         searched(page).first.locator(".more").click()
@@ -39,7 +39,7 @@ def test_a_liked_clip_has_a_name_after_a_reload(browser, address):  # noqa: F811
         assert page.get_by_role("dialog", name="Labels").is_visible()
 
 
-def test_filters_alone_say_what_to_do_and_cannot_be_saved(browser, address):  # noqa: F811
+def test_filters_alone_say_what_to_do_and_cannot_be_saved(browser, address):
     with opened(browser, address) as page:
         go(page, "/?source=nowhere/*")
         until(page, "document.querySelector('#results .nothing')")
