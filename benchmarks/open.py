@@ -21,6 +21,7 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import numpy as np
@@ -61,6 +62,14 @@ class Command:
         request = Request(self.address + path, data, {"content-type": "application/json"})
         with urlopen(request, timeout=120) as answer:
             return json.load(answer)
+
+    def finds(self, words: str) -> bool:
+        try:
+            return bool(self.ask("api/search", {"parts": [{"text": words}]})["hits"])
+        except HTTPError as error:
+            if error.code != 409:  # nothing can be searched yet
+                raise
+            return False
 
     def hold(self) -> None:
         os.killpg(self.process.pid, signal.SIGSTOP)
@@ -124,7 +133,7 @@ def run(options: argparse.Namespace, parts: list[dict[str, Any]], folder: Path, 
             time.sleep(0.5)
             if first is None:
                 status = command.ask("api/status")
-                if status["runs"] and command.ask("api/search", {"parts": [{"text": "a dog"}]})["hits"]:
+                if status["runs"] and command.finds("a dog"):
                     first = command.seconds()
                     print(f"first answer after {first:.1f} s", flush=True)
             now = command.ask("api/progress")

@@ -10,7 +10,7 @@ from typing import Literal
 from seehear.progress import clock, counted
 
 State = Literal["working", "waiting", "ready"]
-_PACE = {"cut": 0.008, "encode": 0.05, "speech": 0.1, "screen": 0.1}
+_PACE = {"cut": 0.008, "encode": 0.03, "speech": 0.02, "screen": 0.03}
 """Seconds of work for a second of media, until it has been measured: on two cores, preset `light`."""
 _MEASURED = 120.0
 """Seconds of media for which the above counts in what is measured."""

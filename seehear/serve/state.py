@@ -132,7 +132,7 @@ class State:
         ]
         problem = None
         if self.progress is not None and not (clips and runs):
-            problem = Problem(409, "indexing", "nothing can be searched yet: the folder is being indexed")
+            problem = self._not_yet()
         elif not clips:
             todo = f"seehear prepare FOLDER --library {library.uri}"
             problem = Problem(409, "empty", "the library has no clips yet: give it a folder of media", todo)
@@ -149,6 +149,10 @@ class State:
             problem=problem and problem.plain(),  # type: ignore[arg-type]  # made a ProblemAnswer
             **self._facets[1],
         )
+
+    @staticmethod
+    def _not_yet() -> Problem:
+        return Problem(409, "indexing", "nothing can be searched yet: the folder is being indexed")
 
     def _behind_of(self, name: str, about: Mapping[str, Any], library: Library) -> str:
         """The line of `behind`, counted again only after the index or the library was written."""
@@ -191,7 +195,11 @@ class State:
         return answer
 
     def _together(self, query: Query, filters: Filters) -> Answer:
-        opened = self.runs.together()
+        try:
+            opened = self.runs.together()
+        except Problem as problem:
+            # Between the rows of the first index and its calibration, too: no command is needed.
+            raise self._not_yet() if self.progress and problem.status == 409 else problem from problem
         clips, parts = opened.search.clips, []
         for part in query.parts:
             asked: dict[str, Any] = part.model_dump(exclude={"modality", "weight"}) | {"weight": part.weight}
