@@ -19,6 +19,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from seehear.data.locking import alone_with
 from seehear.data.records import (
     COPY_OF,
     SPLITS,
@@ -152,7 +153,11 @@ class Library:
         return {row["key"]: row["value"] for row in self.table("about").to_arrow().to_pylist()}
 
     def set_about(self, key: str, value: str) -> None:
-        self._put("about", [{"key": key, "value": value}])
+        # Processes that write different tables write this one, too; a merge into an old version of it would insert a
+        # key twice that another process has inserted since.
+        with alone_with(self.uri, "about"):
+            self.table("about").checkout_latest()
+            self._put("about", [{"key": key, "value": value}])
 
     def forget(self, key: str) -> None:
         """Deletes a key of `about`."""
