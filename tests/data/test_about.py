@@ -1,3 +1,6 @@
+"""The table `about` of a library, which every process that writes it may write."""
+
+from seehear.data.library import Library
 
 
 def test_a_key_that_two_processes_set_is_there_once(tmp_path):
