@@ -60,3 +60,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return "serve" if "tests/serve/" in nodeid else super()._split_scope(nodeid)
 
     return ByFixtures(config, log) if config.getoption("dist") == "loadfile" else None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def impatient() -> Iterator[None]:
+    """A second writer is refused at once, not after three seconds. Processes that tests start wait as usual."""
+    from seehear.data import locking
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(locking, "PATIENCE", 0.0)
+        yield

@@ -125,6 +125,7 @@ def test_agreement_of_clusters_with_labels():
     assert none == {"NMI": pytest.approx(0.0, abs=1e-9), "purity": 0.5}
 
 
+@pytest.mark.slow  # the kill below resumes, too
 def test_a_study_goes_on_where_it_was_stopped(whole, tmp_path, monkeypatch):
     """Two rows are measured and a third is begun. Of the others, all but two are taken from the whole study."""
     data, labels = world()
@@ -206,6 +207,7 @@ def test_answers_are_paired_by_query_and_speak_of_recordings_and_seeds():
     assert alone.high - alone.low == pytest.approx(2 * 1.96 * hard.std() / np.sqrt(200), rel=0.1)
 
 
+@pytest.mark.slow
 def test_an_unreadable_note_of_queries_is_said(whole, tmp_path):
     data, labels = world()
     options = study.ModalityOptions(methods=("mcn.tiny", "fusemix"), seeds=1)
