@@ -11,7 +11,10 @@ from seehear.encoders import registry
 from seehear.encoders.base import Encoder
 from seehear.errors import DecodeError, SeehearError
 from seehear.methods.fusemix import FuseMix, FuseMixConfig
-from seehear.space import SharedSpace
+from seehear.space import (
+    SharedSpace,
+    saved,  # noqa: F401  # imported when it is first used: it would keep the encoders that these tests put in place
+)
 from seehear.train.files import save_model
 
 WIDTHS = {"video": 6, "audio": 5, "text": 7}

@@ -67,17 +67,13 @@ class SpaceModel:
         """Modalities whose vectors are those of their encoders, which training kept as they are."""
         return getattr(self.method.config, "locked", ())
 
-    @property
-    def dim(self) -> int:
-        """Width of the space."""
-        return self._dim
-
     def get_embedding_dimension(self) -> int:
         """`dim`, by its name in sentence-transformers."""
-        return self._dim
+        return self.dim
 
     @cached_property
-    def _dim(self) -> int:
+    def dim(self) -> int:
+        """Width of the space."""
         m, infos = next(iter(self.encoders.items()))
         width = sum(info["width"] for info in infos)
         return int(self.encode_latents({m: np.zeros((1, width), np.float32)})[m].shape[1])

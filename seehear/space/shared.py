@@ -26,7 +26,7 @@ import numpy as np
 from seehear.encoders.base import Sample
 from seehear.errors import SeehearError, read_json, unknown
 from seehear.nn.unit import unit
-from seehear.progress import progress, say
+from seehear.progress import Progress, progress, say
 from seehear.space.hub import download, is_hub_id, upload
 from seehear.space.items import KINDS, Items, is_one
 from seehear.space.model import SpaceModel
@@ -169,15 +169,12 @@ class SharedSpace(SpaceModel):
             self.to(device)
         one = is_one(inputs)
         items = [inputs] if one else list(inputs)
-        with (
-            Items(self.encoders) as reading,
-            progress("encoding", len(items), "inputs") if show_progress_bar else (nullcontext()) as advancing,
-        ):
-            names = [f"item {n}" for n in range(len(items))] if len(items) > 1 else [""]
-            samples = [reading.samples(item, name, prompt or "") for item, name in zip(items, names, strict=False)]
-            vectors_NE = self._encode(samples, batch_size, query=prompt_name == "query" and prompt is None)
-            if advancing is not None:
-                advancing.advance(len(items))
+        several = len(items) > 1
+        with Items(self.encoders) as reading:
+            samples = [reading.samples(x, f"item {n}" if several else "", prompt or "") for n, x in enumerate(items)]
+            parts = sum(map(len, samples))
+            with progress("encoding", parts, "parts of inputs") if show_progress_bar else nullcontext() as bar:
+                vectors_NE = self._encode(samples, batch_size, query=prompt_name == "query" and prompt is None, bar=bar)
         vectors_NE = vectors_NE[:, :truncate_dim]
         if normalize_embeddings and truncate_dim:
             vectors_NE = unit(vectors_NE)
@@ -197,13 +194,17 @@ class SharedSpace(SpaceModel):
         """`encode` of a document: the same as `encode`."""
         return self.encode(inputs, prompt_name or "document", **options)
 
-    def _encode(self, samples: Sequence[Mapping[Modality, Sample]], batch_size: int, *, query: bool) -> np.ndarray:
+    def _encode(
+        self, samples: Sequence[Mapping[Modality, Sample]], batch_size: int, *, query: bool, bar: Progress | None
+    ) -> np.ndarray:
         total = np.zeros((len(samples), self.dim), np.float32)
         for m in self.encoders:
             rows = [i for i, own in enumerate(samples) if m in own]
             for at in range(0, len(rows), batch_size):
                 some = rows[at : at + batch_size]
                 total[some] += self._encode_samples(m, [samples[i][m] for i in some], query=query)
+                if bar is not None:
+                    bar.advance(len(some))
         return unit(total)
 
     @staticmethod
