@@ -4,13 +4,13 @@ from datetime import datetime
 
 import numpy as np
 import pytest
-from starlette.testclient import TestClient
 
 from seehear.data.library import Clip, Library, Reject, Source, Text, Vectors
 from seehear.data.transcripts import Transcript, write_transcripts
 from seehear.search.index import set_index
 
 pytest.importorskip("fastapi")
+from tests.serve import world
 
 
 def made(name, month, kind="video", seconds=20.0, **info):
@@ -70,11 +70,7 @@ def library(tmp_path):
 
 @pytest.fixture
 def client(library, tmp_path):
-    from seehear.serve.app import create_app
-    from seehear.serve.config import ServeConfig
-
-    app = create_app(library.uri, ServeConfig(cache=tmp_path / "cache", device="cpu"))
-    with TestClient(app, base_url="http://127.0.0.1:8710") as client:
+    with world.client_of(library.uri, tmp_path / "cache") as client:
         yield client
 
 

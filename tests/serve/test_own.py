@@ -5,7 +5,6 @@ import os
 import shutil
 
 import pytest
-from starlette.testclient import TestClient
 
 from seehear.data.edits import read_edits
 from seehear.data.library import Library
@@ -25,11 +24,7 @@ def lib(built, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def client(lib, tmp_path_factory):
-    from seehear.serve.app import create_app
-    from seehear.serve.config import ServeConfig
-
-    config = ServeConfig(cache=tmp_path_factory.mktemp("cache"), device="cpu")
-    with TestClient(create_app(str(lib), config), base_url="http://127.0.0.1:8710") as client:
+    with world.client_of(str(lib), tmp_path_factory.mktemp("cache")) as client:
         yield client
 
 

@@ -4,13 +4,13 @@ import threading
 
 import numpy as np
 import pytest
-from starlette.testclient import TestClient
 
 from seehear.data.library import Clip, Library, Text
 from seehear.search.calibrate import PICTURES, Scale, heights
 from seehear.serve.suggest import Lookup, library_words, seen_words
 
 pytest.importorskip("fastapi")
+from tests.serve import world
 
 
 def says(n, *lines, kind="speech", labels=()):
@@ -113,11 +113,7 @@ def test_heights_of_several_words_are_those_of_each():
 
 @pytest.fixture
 def client(library, tmp_path):
-    from seehear.serve.app import create_app
-    from seehear.serve.config import ServeConfig
-
-    app = create_app(library.uri, ServeConfig(cache=tmp_path / "cache", device="cpu"))
-    with TestClient(app, base_url="http://127.0.0.1:8710") as client:
+    with world.client_of(library.uri, tmp_path / "cache") as client:
         yield client
 
 

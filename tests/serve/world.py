@@ -1,6 +1,7 @@
 """A small library of real media, with two runs and a file that browsers do not play."""
 
 import json
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
@@ -71,3 +72,17 @@ def build(folder: Path) -> Path:
         calibrate_index(library, space, "late")
         index_frozen(library, device="cpu")
     return folder / "lib"
+
+
+@contextmanager
+def client_of(library: str, cache: Path):
+    """A client of a server over a library, in this process."""
+    from starlette.testclient import TestClient
+
+    from seehear.serve.app import create_app
+    from seehear.serve.config import ServeConfig
+
+    with TestClient(
+        create_app(library, ServeConfig(cache=cache, device="cpu")), base_url="http://127.0.0.1:8710"
+    ) as client:
+        yield client
