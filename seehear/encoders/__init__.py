@@ -1,4 +1,6 @@
-"""Frozen encoders: one modality in, one vector out."""
+"""Frozen encoders and joint encoders: samples of one modality in, one vector each out; packaged and from hubs.
+Imports: media, nn.
+"""
 
 from seehear.encoders.base import Encoder, Sample
 from seehear.encoders.registry import known_encoders, load_encoder, load_towers

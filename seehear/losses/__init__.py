@@ -1,1 +1,3 @@
-
+"""Losses shared by methods, as pure functions of tensors: contrastive, clustering, reconstruction.
+Imports: nn, distributed.
+"""

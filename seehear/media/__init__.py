@@ -1,1 +1,3 @@
-"""Media files as arrays: containers, frames, sound and pictures. Knows files, not libraries."""
+"""Media files as arrays: containers, frames, sound, scenes, pictures. Knows files, not libraries.
+Imports: types, errors, progress.
+"""

@@ -1,1 +1,3 @@
-"""Reports to look at: one HTML file each, with all it shows inside, that opens anywhere without a network."""
+"""Reports as HTML: one file each, with everything inside, readable without a network. Templates are Jinja2.
+Imports: studies, datasets, runs, evaluation and below.
+"""

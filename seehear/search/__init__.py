@@ -1,1 +1,3 @@
-
+"""Indexes and queries: exact and approximate search, calibrated scores, full text, filters, lists of hits.
+Imports: library, nn; no method.
+"""

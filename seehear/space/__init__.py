@@ -1,4 +1,6 @@
-"""Trained methods as they are used: the shared space, its towers, and model folders read back."""
+"""Methods as they are used: the shared space, its towers, frozen spaces, and model folders read back.
+Imports: train, methods, encoders, inputs, library.
+"""
 
 from __future__ import annotations
 

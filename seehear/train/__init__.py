@@ -1,1 +1,3 @@
-"""The one training loop, its optimiser, checkpoints and log."""
+"""The one training loop, its optimiser, checkpoints and log.
+Imports: methods, inputs, nn.
+"""

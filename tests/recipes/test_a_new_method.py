@@ -12,16 +12,17 @@ import torch
 from torch.nn import functional as F
 
 from seehear.cli import main
-from seehear.data.latents import LatentData
+from seehear.inputs.latents import LatentData
 from seehear.methods import registry
 from seehear.methods.base import Method, MethodConfig, config_from, seeded
-from seehear.recipes import run as runs
-from seehear.recipes.config import Run
-from seehear.recipes.data import LatentInputs, LatentsConfig
+from seehear.runs import config as presets
+from seehear.runs import run as runs
+from seehear.runs.config import Run
+from seehear.runs.data import LatentInputs, LatentsConfig
 from seehear.space import load_method
 from seehear.train.config import TrainConfig
 from seehear.types import StepOutput
-from tests.recipes.test_run import data
+from tests.runs.test_run import data
 
 # -- seehear/methods/toy.py --------------------------------------------------------------------------------------------
 
@@ -80,14 +81,14 @@ def toy(monkeypatch):
         vars(module).update(made)
         monkeypatch.setitem(sys.modules, module.__name__, module)
     monkeypatch.setitem(registry.METHODS, "toy", "toy.Toy")
-    runs.recipes.cache_clear()
+    presets.recipes.cache_clear()
     yield
-    runs.recipes.cache_clear()
+    presets.recipes.cache_clear()
 
 
 def test_it_is_trained_saved_and_read_back(toy, tmp_path):
     clips: LatentData = data()
-    run = runs.recipe("toy")
+    run = presets.recipe("toy")
     result = runs.train_on(LatentInputs(clips), replace(run, train=replace(run.train, device="cpu")), tmp_path / "run")
     assert result.score > 0.4  # chance is 0.275: 0.05 at R@1, 0.5 at R@10
     method, config, inputs = load_method(tmp_path / "run")

@@ -1,0 +1,3 @@
+"""Uses of a trained model: probes, fine-tuning, reconstruction, generation of pictures. A leaf.
+Imports: recipes, runs and below.
+"""

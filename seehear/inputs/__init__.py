@@ -1,0 +1,3 @@
+"""Training data: cached latents, contexts of neighbouring clips, decoded media (`raw`), vocabulary, batches.
+Imports: library, encoders, nn.
+"""

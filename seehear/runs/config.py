@@ -1,0 +1,54 @@
+"""What a run is: a method's configuration, data, optimiser, training. Recipes are functions that return one."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from types import ModuleType
+from typing import Any, Generic, TypeVar
+
+from seehear.errors import unknown
+from seehear.methods.base import MethodConfig
+from seehear.methods.registry import trained
+from seehear.runs.data import DataConfig
+from seehear.train.config import TrainConfig
+from seehear.train.optim import OptimConfig
+
+Data = TypeVar("Data", bound=DataConfig)
+Settings = TypeVar("Settings", bound=MethodConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run(Generic[Data, Settings]):
+    recipe: str
+    """The name it goes by."""
+    method: Settings
+    """The method and its settings; what depends on the data is filled in."""
+    data: Data
+    """What it learns from."""
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+
+def presets(method: str) -> ModuleType:
+    """`seehear.recipes.METHOD`: its `PRESETS`, runs by name with the default first, and its `build`."""
+    return importlib.import_module(f"seehear.recipes.{method}")
+
+
+@cache
+def recipes() -> dict[str, Callable[[], Run[Any, Any]]]:
+    """All runs by name: 'fusemix.base', and 'fusemix' for the first preset of a method."""
+    found = {}
+    for method in trained():
+        made: dict[str, Callable[[], Run[Any, Any]]] = presets(method).PRESETS
+        found[method] = next(iter(made.values()))
+        found |= {f"{method}.{name}": make for name, make in made.items()}
+    return found
+
+
+def recipe(name: str) -> Run[Any, Any]:
+    if name not in recipes():
+        raise unknown("recipe", name, recipes())
+    return recipes()[name]()
