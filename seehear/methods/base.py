@@ -97,7 +97,7 @@ class Method(nn.Module):
     """Whether `assemble` must see the whole global batch before it is cut into micro-batches. It then has an even
     number of rows, so that it can be combined half with half."""
     reads_media: ClassVar[bool] = False
-    """Whether a batch holds frames, samples and word numbers (`data/raw`), and not latents of frozen encoders."""
+    """Whether a batch holds frames, samples and word numbers (`inputs/raw`), and not latents of frozen encoders."""
     compares_unit: ClassVar[bool] = True
     """Whether the losses compare unit vectors; if not, `place` gives the vectors that they compare."""
     shortest: ClassVar[float] = 1e-12
