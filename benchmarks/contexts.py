@@ -19,7 +19,7 @@ from common import DEVICE, interleaved, write
 
 from seehear.inputs.contexts import ContextConfig, ContextData, Timing
 from seehear.inputs.latents import LatentData
-from seehear.nn.davemel import PADDING_DB
+from seehear.nn.davenet import PADDING_DB
 
 VIDEOS, CAPTIONS, DRAWS = 256, 40, 32
 SHAPES = {"text": (20, 300), "audio": (40, 1000)}

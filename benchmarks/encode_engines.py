@@ -26,9 +26,8 @@ from decode import make_film
 from seehear.encoders import Encoder, load_encoder
 from seehear.library.backlog import Backlog, Job
 from seehear.library.encode import BATCH
-from seehear.library.engines import Engine, Local
+from seehear.library.engines import Engine, Local, OnRay, on_ray
 from seehear.library.prepare import PrepareOptions, prepare
-from seehear.library.ray_engine import OnRay, on_ray
 from seehear.library.tables import Library
 from seehear.progress import set_quiet
 

@@ -15,7 +15,7 @@ import torch
 from common import DEVICE
 
 from seehear.methods.vatt import SIZES, VATT, VATTConfig
-from seehear.nn.logmel import MelConfig
+from seehear.nn.mel import MelConfig
 from seehear.nn.random import Randomness
 from seehear.recipes import vatt
 from seehear.runs.config import Run

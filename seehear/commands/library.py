@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,9 +12,10 @@ from tyro.conf import Positional
 
 from seehear.commands.parsing import Flat, show
 from seehear.datasets.base import ImportOptions
-from seehear.errors import SeehearError, check_range
+from seehear.errors import SeehearError, check_range, unknown
 from seehear.library.clips import PrepareOptions
-from seehear.library.tables import Library
+from seehear.library.locking import writing
+from seehear.library.tables import Library, table_name
 from seehear.progress import counted
 
 
@@ -109,7 +112,6 @@ class Info:
     """Print as JSON."""
 
     def run(self) -> None:
-        from seehear.library.stored import stored
         from seehear.library.summary import Tally, report
 
         library = Library.open(self.library)
@@ -151,8 +153,6 @@ class Drop:
     """Print as JSON what was taken out."""
 
     def run(self) -> None:
-        from seehear.library.stored import drop
-
         library = Library.open(self.library)
         for table in self.tables:
             drop(library, table)
@@ -195,3 +195,128 @@ class Import:
             show({**asdict(report), "protocols": [asdict(found) for found in checks]}, as_json=True)
             return
         print(report, *checks, sep="\n")
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# `transcribe`, `ocr`: texts that a machine reads out of recordings.
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transcribe:
+    """Read what is said in recordings, with Whisper, so that words find it. Each file is read once, and clips get the
+    lines that are spoken in them, with their times. It resumes where it stopped; your own texts stay as they are.
+
+    Example: seehear transcribe lib
+    """
+
+    library: Positional[str]
+    model: str = ""
+    """Whisper model: a name (tiny.en, base, small, large-v3-turbo), or a folder. Empty: the strongest at hand."""
+    language: str = ""
+    """Code of the language spoken ('de'). Empty: detected in each recording."""
+    translate: bool = False
+    """Add an English line beside every line in another language."""
+    export: tuple[str, ...] = ()
+    """'srt', and a folder if you like: also write subtitle files; into LIBRARY-srt here by default."""
+    workers: int | None = None
+    """Processes, each with the model and a core; one a core by default."""
+    engine: Literal["local", "ray"] = "local"
+    """local: this machine. ray: the cluster that RAY_ADDRESS names, or one started here; media on a shared path."""
+    json: bool = False
+    """Print the report as JSON."""
+
+    def run(self) -> None:
+        from seehear.library.transcribe import transcribe
+        from seehear.library.transcripts import write_subtitles
+
+        if self.export and (self.export[0] != "srt" or len(self.export) > 2):
+            raise SeehearError(f"--export takes 'srt' and a folder; got {' '.join(self.export)}")
+        library = Library.open(self.library)
+        report = transcribe(
+            library,
+            model=self.model,
+            language=self.language,
+            translate=self.translate,
+            workers=self.workers,
+            engine=self.engine,
+        )
+        if self.export:
+            name = self.library.rstrip("/").rpartition("/")[2]
+            folder = Path(self.export[1] if len(self.export) > 1 else f"{name}-srt")
+            files = write_subtitles(library, folder)
+            if not self.json:
+                print(f"{counted(files, 'subtitle file')} in {folder}")
+        show(report, as_json=self.json)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ocr:
+    """Read what stands written in films and pictures, so that words find it. Frames are looked at where the picture
+    changes; clips get the lines with their times. It resumes where it stopped; your own texts stay as they are.
+
+    Example: seehear ocr lib
+    """
+
+    library: Positional[str]
+    workers: int | None = None
+    """Processes, each with the models and a core; one a core by default."""
+    engine: Literal["local", "ray"] = "local"
+    """local: this machine. ray: the cluster that RAY_ADDRESS names, or one started here; media on a shared path."""
+    json: bool = False
+    """Print the report as JSON."""
+
+    def run(self) -> None:
+        from seehear.library.ocr import ocr
+
+        show(ocr(Library.open(self.library), workers=self.workers, engine=self.engine), as_json=self.json)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# The tables of vectors in a library: of encoders, of the towers of runs, of the indexes of runs.
+
+_KINDS = {"encoder:": "latents", "index:": "vectors"}  # what `about` calls them -> their tables
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    table: str
+    rows: int
+    run: str = ""
+    """Where the run lay when the table was made; empty: of no run, or not known."""
+
+    @property
+    def gone(self) -> bool:
+        """Whether no run is there any more, as far as this machine can see."""
+        return bool(self.run) and not self.run.startswith("frozen:") and not os.path.exists(self.run)
+
+
+def stored(library: Library) -> list[Stored]:
+    runs = _runs(library)
+    return [
+        Stored(table=name, rows=library.table(name).count_rows(), run=runs.get(name, ("", ""))[1])
+        for name in _names(library)
+    ]
+
+
+def drop(library: Library, table: str) -> None:
+    """Take a table out, and what is said of it. Its vectors can be made again from the media."""
+    if table not in (tables := _names(library)):
+        raise unknown("table", table, tables)
+    with writing(library.uri):
+        key = _runs(library).get(table, ("", ""))[0]
+        library.drop(table)
+        library.forget(key)
+
+
+def _names(library: Library) -> list[str]:
+    return [name for name in library.tables() if name.startswith(tuple(f"{kind}_" for kind in _KINDS.values()))]
+
+
+def _runs(library: Library) -> dict[str, tuple[str, str]]:
+    """{table: (its key in `about`, where its run lay)}"""
+    found = {}
+    for key, value in library.about().items():
+        for prefix, kind in _KINDS.items():
+            if key.startswith(prefix):
+                found[table_name(kind, key.removeprefix(prefix))] = key, str(json.loads(value).get("model", ""))
+    return found

@@ -11,8 +11,7 @@ from urllib.parse import quote
 
 from tyro.conf import Positional
 
-from seehear.commands.asking import ask_server
-from seehear.commands.parsing import Flat
+from seehear.commands.parsing import Flat, ask_server
 from seehear.commands.search import Query, behind_lines, one_each, show_answer
 from seehear.errors import SeehearError, near, require
 from seehear.library.folders import library_of

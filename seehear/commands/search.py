@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional
 
-from seehear.commands.asking import ask_server
-from seehear.commands.parsing import Flat, show
+from seehear.commands.parsing import Flat, ask_server, show
 from seehear.errors import SeehearError, check_range, require, unknown
 from seehear.library.tables import Library
 from seehear.progress import Interrupted, say

@@ -24,7 +24,7 @@ from seehear.datasets.feature_files import (
     read_features,
 )
 from seehear.datasets.features import MEL_BANDS
-from seehear.datasets.pickled import PICKLES, PickledFeatures
+from seehear.datasets.pickles import PICKLES, PickledFeatures
 from seehear.errors import SeehearError
 from seehear.library.grouped import GroupedRows
 from seehear.library.manifest import Row

@@ -118,7 +118,7 @@ def mel_window(mel_FT: Any, start: float, end: float, frames: int) -> np.ndarray
     level; None where there are none. (The official code pads with 0 dB, which is the loudest.)"""
     if mel_FT.shape[0] != MEL_BANDS:
         raise SeehearError(f"expected {MEL_BANDS} mel bands by frames; got {tuple(mel_FT.shape)}")
-    from seehear.nn.davemel import PADDING_DB
+    from seehear.nn.davenet import PADDING_DB
 
     first = mel_frame(start)
     part_FS = np.asarray(mel_FT[:, first : min(mel_frame(end), first + frames)], np.float16)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from pathlib import PurePosixPath
 
 from seehear.datasets.base import ImportOptions, Item, Items, spaced
-from seehear.datasets.files import Files, given, with_header, words
+from seehear.datasets.files import Files, Record, captions, given, number, span, with_header, without_header, words
 from seehear.datasets.media import MediaIndex
 from seehear.errors import SeehearError
 
@@ -67,3 +72,234 @@ def _of_speech(row: dict[str, str], split: str) -> Item:
     if not marked:
         raise SeehearError(f"{row['clip']!r} is no clip: expected WORD/SPEAKER_nohash_NUMBER.wav")
     return Item(keys=(row["clip"],), id=row["clip"], split=split, group=speaker, start=0.0, labels=(word,))
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Sounds with captions: AudioCaps and Clotho.
+
+_SECONDS = 10.0
+"""Of an AudioCaps clip, as of the AudioSet segment it is."""
+_CLOTHO = {"train": "development", "val": "validation", "test": "evaluation"}
+
+
+def audiocaps(files: Files, options: ImportOptions, *, folder: str, version: str) -> Items:
+    names = {
+        split: (f"{folder}/{split}.csv", f"audiocaps_{version}_{split}.csv", f"{split}.csv")
+        for split in ("train", "val", "test")
+    }
+    for split, path in files.of_splits(names, options).items():
+        records = with_header(path, ("audiocap_id", "youtube_id", "start_time", "caption"))
+        yield from files.rows(path, records, partial(_of_audiocaps, split=split))
+
+
+def _of_audiocaps(row: dict[str, str], split: str) -> Item:
+    video, start = given(row, "youtube_id"), number(row, "start_time")
+    return Item(
+        keys=(video,),
+        id=f"{video}_{start:g}",
+        split=split,
+        group=video,
+        start=start,
+        end=start + _SECONDS,
+        texts=captions(row["caption"]),
+        meta={"youtube_id": video, "start_time": f"{start:g}"},
+    )
+
+
+def clotho(files: Files, options: ImportOptions) -> Items:
+    names = {split: (f"clotho_captions_{said}.csv",) for split, said in _CLOTHO.items()}
+    for split, path in files.of_splits(names, options).items():
+        records = with_header(path, ("file_name", *(f"caption_{n}" for n in range(1, 6))))
+        yield from files.rows(path, records, partial(_of_clotho, split=split))
+
+
+def _of_clotho(row: dict[str, str], split: str) -> Item:
+    stem = given(row, "file_name").rpartition(".")[0]
+    texts = captions(*(row[f"caption_{n}"] for n in range(1, 6)))
+    return Item(keys=(stem,), id=stem, split=split, start=0.0, texts=texts)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Events that are seen and heard, with their times: AVE and LLP (AVVP).
+
+_AVE = ("class", "video_id", "quality", "start", "end")
+
+
+def ave(files: Files, options: ImportOptions) -> Items:
+    """The clip is all of the file; when its event begins and ends is in the meta."""
+    names = {split: (f"{split}Set.txt",) for split in ("train", "val", "test")}
+    for split, path in files.of_splits(names, options).items():
+        records = without_header(path, _AVE, delimiter="&", first=("category",))
+        yield from files.rows(path, records, partial(_of_ave, split=split))
+
+
+def _of_ave(row: dict[str, str], split: str) -> Item:
+    video, start, end = given(row, "video_id"), number(row, "start"), number(row, "end")
+    meta = {"youtube_id": video, "event_start": f"{start:g}", "event_end": f"{end:g}", "quality": row["quality"]}
+    labels = (given(row, "class"),)
+    return Item(keys=(video,), id=video, split=split, group=video, start=0.0, labels=labels, meta=meta)
+
+
+def llp(files: Files, options: ImportOptions) -> Items:
+    """What is heard and what is seen, second by second, is known of validation and test: a JSON list in the meta."""
+    names = {"train": ("AVVP_train.csv",), "val": ("AVVP_val_pd.csv",), "test": ("AVVP_test_pd.csv",)}
+    events = {f"events_{m}": _events(files, f"AVVP_eval_{said}.csv") for m, said in _EVENTS.items()}
+    for split, path in files.of_splits(names, options).items():
+        records = with_header(path, ("filename", "event_labels"), delimiter="\t")
+        yield from files.rows(path, records, partial(_of_llp, split=split, events=events))
+
+
+_EVENTS = {"heard": "audio", "seen": "visual"}
+
+
+def _events(files: Files, name: str) -> dict[str, list[tuple[float, float, str]]]:
+    """Clip -> (onset, offset, label) of each event."""
+    path = files.find(name)
+    found: dict[str, list[tuple[float, float, str]]] = {}
+    if path is None:
+        return found
+    for line, row in with_header(path, ("filename", "onset", "offset", "event_labels"), delimiter="\t"):
+        try:
+            if isinstance(row, SeehearError):
+                raise row
+            event = (number(row, "onset"), number(row, "offset"), given(row, "event_labels"))
+            found.setdefault(row["filename"], []).append(event)
+        except SeehearError as error:
+            files.notes.append(f"left out: {files.table(path)}:{line}: {error}")
+    return found
+
+
+def _of_llp(
+    row: dict[str, str], split: str, events: Mapping[str, Mapping[str, list[tuple[float, float, str]]]]
+) -> Item:
+    """'4YdbENYcIyE_23_33' -> seconds 23 to 33 of a video."""
+    name = given(row, "filename")
+    video, *times = name.rsplit("_", 2)
+    if len(times) != 2:
+        raise SeehearError(f"{name!r} is no clip: expected ID_START_END, as in 4YdbENYcIyE_23_33")
+    start, end = (number({"filename": time}, "filename") for time in times)
+    meta = {"youtube_id": video} | {key: json.dumps(clips[name]) for key, clips in events.items() if name in clips}
+    labels = tuple(label.strip().replace("_", " ") for label in given(row, "event_labels").split(","))
+    return Item(keys=(video,), id=name, split=split, group=video, start=start, end=end, labels=labels, meta=meta)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# AudioSet, VGGSound and VGGSounder: ten seconds of YouTube videos, with labels.
+
+_CLIP_SECONDS = 10.0
+_SEGMENTS = ("youtube_id", "start_seconds", "end_seconds", "positive_labels")
+_SUBSETS = {"balanced": "balanced_train", "unbalanced": "unbalanced_train", "eval": "eval"}
+_VGGSOUND = re.compile(r"(.{11})_(\d{6})(\.\w+)?")
+
+
+def audioset(files: Files, options: ImportOptions, *, subsets: tuple[str, ...]) -> Items:
+    index = files.need("class_labels_indices.csv", "audioset_class_labels_indices.csv")
+    named = with_header(index, ("index", "mid", "display_name"))
+    classes = {row["mid"]: row["display_name"] for _, row in named if isinstance(row, dict)}
+    segments = {subset: f"{_SUBSETS[subset]}_segments.csv" for subset in subsets}
+    found = {subset: files.find(name, f"audioset_{name}") for subset, name in segments.items()}
+    if not any(found.values()):
+        raise files.expected()
+    for subset, path in found.items():
+        split = "test" if subset == "eval" else "train"
+        if path is not None:
+            records = without_header(path, _SEGMENTS, first=("ytid",))
+            yield from files.rows(path, records, partial(_segment, split=split, subset=subset, classes=classes))
+        elif options.wants(split):
+            files.notes.append(f"not there, and so not imported: {segments[subset]} ({split})")
+
+
+def _segment(row: dict[str, str], split: str, subset: str, classes: dict[str, str]) -> Item:
+    video, (start, end) = given(row, "youtube_id"), span(row, "start_seconds", "end_seconds")
+    mids = given(row, "positive_labels").replace(" ", "").split(",")
+    if unknown := [mid for mid in mids if mid not in classes]:
+        raise SeehearError(f"label {unknown[0]!r} is not in class_labels_indices.csv")
+    return Item(
+        keys=(video,),
+        id=f"{video}_{start:g}",
+        split=split,
+        group=video,
+        start=start,
+        end=end,
+        labels=tuple(classes[mid] for mid in mids),
+        meta={"youtube_id": video, "subset": subset},
+    )
+
+
+def vggsound(files: Files, options: ImportOptions) -> Items:
+    whole = files.find("vggsound.csv")
+    if whole is not None:
+        records = without_header(whole, ("youtube_id", "start_seconds", "label", "split"))
+        yield from files.rows(whole, records, _of_vggsound)
+        return
+    names = {split: (f"{split}.csv", f"vggsound_{split}.csv") for split in ("train", "test")}
+    for split, path in files.of_splits(names, options).items():
+        yield from files.rows(path, without_header(path, ("file", "label")), partial(_of_list, split=split))
+
+
+def _of_vggsound(row: dict[str, str]) -> Item:
+    if row["split"] not in ("train", "test"):
+        raise SeehearError(f"split {row['split']!r} is neither train nor test")
+    video, start, label = given(row, "youtube_id"), number(row, "start_seconds"), given(row, "label")
+    return _ten_seconds(video, start, row["split"], (label,), {})
+
+
+def _of_list(row: dict[str, str], split: str) -> Item:
+    video, start = _clip_of(given(row, "file"))
+    return _ten_seconds(video, start, split, (given(row, "label"),), {})
+
+
+def _clip_of(name: str) -> tuple[str, float]:
+    """'glLQrEijrKg_000300.mp4' -> ('glLQrEijrKg', 300.0)"""
+    found = _VGGSOUND.fullmatch(name)
+    if found is None:
+        raise SeehearError(f"{name!r} is no clip: expected ID_START, as in glLQrEijrKg_000300")
+    return found[1], float(found[2])
+
+
+def _ten_seconds(video: str, start: float, split: str, labels: tuple[str, ...], meta: dict[str, str]) -> Item:
+    return Item(
+        keys=(video,),
+        id=f"{video}_{start:06.0f}",
+        split=split,
+        group=video,
+        start=start,
+        end=start + _CLIP_SECONDS,
+        labels=labels,
+        meta={"youtube_id": video} | meta,
+    )
+
+
+_VGGSOUNDER = ("video_id", "label", "modality", "background_music", "static_image", "voice_over")
+
+
+def vggsounder(files: Files, options: ImportOptions) -> Items:
+    """Several rows a clip, one below the other: its labels, each heard (A), seen (V) or both (AV)."""
+    path = files.need("vggsounder.csv")
+    yield from files.rows(path, _clips(with_header(path, _VGGSOUNDER)), _of_vggsounder)
+
+
+def _clips(records: Iterable[Record]) -> Iterator[tuple[int, dict[str, str] | SeehearError]]:
+    """The rows of a clip as one, with the line of the first."""
+    numbered = ((line, row, row if isinstance(row, SeehearError) else row["video_id"]) for line, row in records)
+    for _, group in groupby(numbered, key=itemgetter(2)):
+        rows = list(group)
+        line, first, _ = rows[0]
+        if isinstance(first, SeehearError):
+            yield line, first
+            continue
+        good = [row for _, row, _ in rows if isinstance(row, dict)]
+        joined = {name: "|".join(row[name] for row in good) for name in ("label", "modality")}
+        yield line, first | joined
+
+
+def _of_vggsounder(row: dict[str, str]) -> Item:
+    video, start = _clip_of(given(row, "video_id"))
+    labels, modalities = row["label"].split("|"), row["modality"].split("|")
+    if not set(modalities) <= {"A", "V", "AV"}:
+        raise SeehearError(f"modality {row['modality']!r} is none of A, V and AV")
+    heard = [label for label, said in zip(labels, modalities, strict=True) if "A" in said]
+    seen = [label for label, said in zip(labels, modalities, strict=True) if "V" in said]
+    meta = {name: row[name] for name in ("background_music", "static_image", "voice_over")}
+    meta |= {"heard": "|".join(heard), "seen": "|".join(seen)}
+    return _ten_seconds(video, start, "test", tuple(labels), meta)

@@ -1,4 +1,4 @@
-"""Labelled clips as they are trained on: media or features, with labels, drawn evenly or by the rarity of their
+"""LabelledClips clips as they are trained on: media or features, with labels, drawn evenly or by the rarity of their
 classes."""
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from seehear.downstream.labels import Labelled
+from seehear.downstream.labels import LabelledClips
 from seehear.inputs.raw.media import RawMedia
 from seehear.nn.random import seed_of
 from seehear.types import Batch, Bool, Float, Int, Tensor
@@ -21,7 +21,7 @@ class LabelledMedia:
     heavy = True
     together = 1
 
-    def __init__(self, labelled: Labelled, classes: Sequence[str], *, drawn: int = 0):
+    def __init__(self, labelled: LabelledClips, classes: Sequence[str], *, drawn: int = 0):
         self.media: RawMedia = labelled.media
         self.numbers = labelled.numbers(classes)
         self.num_classes, self.drawn = len(classes), drawn

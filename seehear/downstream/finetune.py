@@ -12,7 +12,7 @@ from typing import Any
 
 from seehear import distributed
 from seehear.downstream.data import LabelledMedia
-from seehear.downstream.labels import Labelled, labelled
+from seehear.downstream.labels import LabelledClips, labelled
 from seehear.downstream.measure import logits_of, result_of, scores
 from seehear.downstream.presets import FineTune
 from seehear.downstream.tower import Pretrained, classifier
@@ -90,7 +90,7 @@ def finetune(
     return report
 
 
-def measured(made: Classifier, tested: Labelled, settings: FineTune, *, label: str) -> TaskResult:
+def measured(made: Classifier, tested: LabelledClips, settings: FineTune, *, label: str) -> TaskResult:
     logits_NC = logits_of(
         made,
         tested,
@@ -111,7 +111,9 @@ def measured(made: Classifier, tested: Labelled, settings: FineTune, *, label: s
     )
 
 
-def _data(model: Pretrained, library: Library, label: str, settings: FineTune, raw: RawConfig) -> tuple[str, Labelled]:
+def _data(
+    model: Pretrained, library: Library, label: str, settings: FineTune, raw: RawConfig
+) -> tuple[str, LabelledClips]:
     """(tower, labelled clips that have what it reads)"""
     there = [m for m in model.modalities if any(clip.has(m) for clip in library.clips(settings.where))]
     tower = settings.tower or "+".join(there)
@@ -121,7 +123,7 @@ def _data(model: Pretrained, library: Library, label: str, settings: FineTune, r
     return tower, labelled(library, media, label, tower=tower)
 
 
-def _check(train: Labelled, classes: tuple[str, ...], library: Library, label: str) -> None:
+def _check(train: LabelledClips, classes: tuple[str, ...], library: Library, label: str) -> None:
     if len(classes) < 2:
         found = f"all are {classes[0]!r}" if classes else "there are none"
         raise SeehearError(f"{library.uri}: the training clips have no two classes of {label!r}: {found}")
@@ -129,13 +131,13 @@ def _check(train: Labelled, classes: tuple[str, ...], library: Library, label: s
         raise SeehearError(f"{library.uri}: training needs two clips with a label {label!r}; there is {len(train)}")
 
 
-def _usable(part: Labelled, classes: tuple[str, ...], *, several: bool) -> Labelled | None:
+def _usable(part: LabelledClips, classes: tuple[str, ...], *, several: bool) -> LabelledClips | None:
     """Clips to measure on; None where there are none, or, of several labels, no class that some have and some not."""
     enough = len(usable_classes(part.truth(classes))) if several else len(part)
     return part if enough else None
 
 
-def _validate(method: Any, *, labelled: Labelled, settings: FineTune) -> dict[str, float]:
+def _validate(method: Any, *, labelled: LabelledClips, settings: FineTune) -> dict[str, float]:
     """In one view, the middle of a clip."""
     with hushed():
         workers = settings.train.workers if len(labelled) > _MANY else 0
@@ -175,7 +177,7 @@ def _card(made: Classifier, label: str, result: TrainResult) -> str:
     )
 
 
-def _about(made: Classifier, parts: dict[str, Labelled], label: str) -> str:
+def _about(made: Classifier, parts: dict[str, LabelledClips], label: str) -> str:
     counts = ", ".join(f"{len(part):,} {name}" for name, part in parts.items())
     learning = sum(p.numel() for p in made.parameters() if p.requires_grad)
     kind = "labels, several a clip" if made.config.several else "classes"

@@ -22,7 +22,7 @@ _SIGNS = ("=", ":")
 
 
 @dataclass(frozen=True)
-class Labelled:
+class LabelledClips:
     """Clips with a label that have what a tower reads, in the order of the media."""
 
     media: RawMedia
@@ -50,14 +50,16 @@ class Labelled:
     def ids(self) -> np.ndarray:
         return np.array([clip.id for clip in self.clips], dtype=str)
 
-    def take(self, rows: Iterable[int] | np.ndarray) -> Labelled:
+    def take(self, rows: Iterable[int] | np.ndarray) -> LabelledClips:
         rows = np.fromiter(rows, np.int64)
-        return Labelled(self.media.take(rows), [self.labels[i] for i in rows], [self.clips[i] for i in rows], self.name)
+        return LabelledClips(
+            self.media.take(rows), [self.labels[i] for i in rows], [self.clips[i] for i in rows], self.name
+        )
 
-    def split(self, name: str) -> Labelled:
+    def split(self, name: str) -> LabelledClips:
         return self.take([i for i, clip in enumerate(self.clips) if clip.split == name])
 
-    def parts(self, fold: str = "") -> dict[str, Labelled]:
+    def parts(self, fold: str = "") -> dict[str, LabelledClips]:
         """train, val, test: the library's own, or those of one of its official folds ('fold 2', 'split1')."""
         if not fold:
             return {name: self.split(name) for name in SPLITS}
@@ -75,7 +77,7 @@ class Labelled:
         return truth_of(self.labels, classes)
 
 
-def labelled(library: Library, media: RawMedia, name: str, *, tower: str = "") -> Labelled:
+def labelled(library: Library, media: RawMedia, name: str, *, tower: str = "") -> LabelledClips:
     """Of clips with what a tower reads; without one, all. Raises `SeehearError` for a label that no clip has, and says
     which there are."""
     by_id = {clip.id: clip for clip in library.clips()}
@@ -88,7 +90,7 @@ def labelled(library: Library, media: RawMedia, name: str, *, tower: str = "") -
     rows = [i for i, own in enumerate(labels) if own and here[i]]
     if not rows:
         raise SeehearError(f"{library.uri}: no clip with a label {name!r} has {tower.replace('+', ' and ')}")
-    return Labelled(media, labels, clips, name).take(rows)
+    return LabelledClips(media, labels, clips, name).take(rows)
 
 
 def labels_of(clip: Clip, name: str) -> tuple[str, ...]:

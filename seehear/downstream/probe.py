@@ -16,9 +16,8 @@ from typing import Any
 import numpy as np
 
 from seehear import distributed
-from seehear.downstream.labels import Labelled, labelled
-from seehear.downstream.low_rank import STEPS, lrc_probe, lrc_scores
-from seehear.downstream.measure import classified, result_of
+from seehear.downstream.labels import LabelledClips, labelled
+from seehear.downstream.measure import STEPS, classified, lrc_probe, lrc_scores, result_of
 from seehear.downstream.tower import Pretrained
 from seehear.errors import SeehearError, check_range, unknown
 from seehear.evaluation.bootstrap import compare, intervals
@@ -79,7 +78,7 @@ class ProbeOptions:
 class _Seen:
     """Features of labelled clips that can be read."""
 
-    clips: Labelled
+    clips: LabelledClips
     one_ND: np.ndarray
     """Of the view in the middle."""
     views_NWD: np.ndarray
@@ -118,7 +117,7 @@ def save(report: Report, folder: str | Path, label: str) -> Path:
     return path
 
 
-def _check(clips: Labelled, options: ProbeOptions, library: Library) -> None:
+def _check(clips: LabelledClips, options: ProbeOptions, library: Library) -> None:
     if clips.several and (wrong := [name for name in options.probe if name not in _OF_SEVERAL]):
         raise SeehearError(
             f"{library.uri}: clips have several labels {clips.name!r} each, which {', '.join(wrong)} cannot tell: "
@@ -139,7 +138,7 @@ def _check(clips: Labelled, options: ProbeOptions, library: Library) -> None:
         raise SeehearError(f"{library.uri}: all training clips are {classes[0]!r}: there is nothing to tell apart")
 
 
-def _features(method: Method, clips: Labelled, towers: tuple[str, ...], options: ProbeOptions) -> dict[str, _Seen]:
+def _features(method: Method, clips: LabelledClips, towers: tuple[str, ...], options: ProbeOptions) -> dict[str, _Seen]:
     """By tower. Clips of which a view cannot be read are left out."""
 
     def of(media: RawMedia, **views: Any) -> dict[str, np.ndarray]:

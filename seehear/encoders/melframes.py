@@ -1,7 +1,7 @@
 """The spectrogram itself as a latent, for networks that learn to read it (MCN's DAVEnet): 40 mel bands every 10 ms.
 
 In decibels below the loudest of the kept part, down to -80. A shorter sound is padded with -120, which no frame of a
-sound has, so that its length can be read off (`seehear.nn.davemel.valid_frames`).
+sound has, so that its length can be read off (`seehear.nn.davenet.valid_frames`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from seehear.encoders.options import full_name
 from seehear.encoders.prepare import ReadWaveform
 from seehear.encoders.weights import fingerprint
 from seehear.errors import SeehearError
-from seehear.nn.davemel import PADDING_DB, DaveMel
+from seehear.nn.davenet import PADDING_DB, DaveMel
 from seehear.types import Float, Tensor
 
 BANDS = 40

@@ -26,12 +26,11 @@ from seehear.errors import SeehearError, refusal
 from seehear.folders.indexes import Spaces, index_frozen, index_learned
 from seehear.folders.standing import Pace, Standing, State
 from seehear.library.encode import encode_library, load_all, modalities_of
-from seehear.library.portions import Portion
 from seehear.library.prepare import PrepareOptions, Share, prepare_share
 from seehear.library.records import COARSE, UNCUT, digest
 from seehear.library.scan import Folder, Found
 from seehear.library.tables import Clip, Library
-from seehear.library.transcripts import main_language, unread
+from seehear.library.transcripts import Portion, main_language, unread
 from seehear.library.vectors import one_of
 from seehear.progress import Interrupted, StatusLine, overheard
 from seehear.search.index import indexed_clips, versions

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from seehear.errors import SeehearError
 from seehear.inputs.latents import EncoderInfo, Rows
-from seehear.nn.davemel import PADDING_DB, valid_frames
+from seehear.nn.davenet import PADDING_DB, valid_frames
 from seehear.types import Bool, Float, Int, Modality, Tensor
 
 Pool = Literal["max", "mean"]

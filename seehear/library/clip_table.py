@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from seehear.errors import require
-from seehear.library.records import Clip
-from seehear.library.rows import clip_of_row
+from seehear.library.records import Clip, clip_of_row
 from seehear.library.tables import Library
 
 if TYPE_CHECKING:

@@ -123,7 +123,7 @@ def encode_library(
 def started_engine(name: EngineName, workers: int | None, models: int) -> AbstractContextManager[Engine]:
     if name == "local":
         return nullcontext(Local(workers))
-    from seehear.library.ray_engine import on_ray
+    from seehear.library.engines import on_ray
 
     return on_ray(workers=workers, models=models)
 

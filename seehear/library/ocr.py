@@ -20,11 +20,10 @@ import numpy as np
 from seehear.encoders.screen import EXTRA, RapidScreen, ScreenReader, ScreenText, fingerprint
 from seehear.errors import DecodeError, require
 from seehear.library.encode import EngineName
-from seehear.library.portions import Portion, Recording
 from seehear.library.recordings import TextsReport, read_recordings
 from seehear.library.records import digest
 from seehear.library.tables import Library
-from seehear.library.transcripts import Line, Task, Transcript
+from seehear.library.transcripts import Line, Portion, Recording, Task, Transcript
 from seehear.media.files import read_window
 from seehear.media.frames import VideoSpec
 

@@ -19,18 +19,20 @@ from seehear.library.edits import edits_by_file, read_edits, settled
 from seehear.library.encode import EngineName, started_engine
 from seehear.library.engines import Results
 from seehear.library.locking import writing
-from seehear.library.portions import Portion, Recording, seconds_of
 from seehear.library.records import Reject, Source
 from seehear.library.tables import Library
 from seehear.library.transcripts import (
     KINDS,
     Line,
+    Portion,
+    Recording,
     Task,
     Transcript,
     file_of,
     note_reader,
     read_transcripts,
     remove_transcripts,
+    seconds_of,
     with_machine_texts,
     write_transcripts,
 )

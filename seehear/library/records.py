@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from seehear.errors import unknown
+import numpy as np
+import torch
+
+from seehear.errors import require, unknown
+from seehear.nn.random import seed_of
+from seehear.types import Bool, Float, Tensor
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 TextKind = Literal["subtitle", "caption", "speech", "screen"]
 SPLITS = ("train", "val", "test")
@@ -183,3 +192,71 @@ def fingerprint(path: str | Path) -> str:
             file.seek(max(0, size - chunk) * i // (chunks - 1) if size > chunk * chunks else i * chunk)
             hashed.update(file.read(chunk))
     return hashed.hexdigest()
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Rows of a library's tables, as LanceDB keeps them, and clips made of them.
+
+
+def schemas() -> dict[str, pa.Schema]:
+    """Columns of the tables that every library has, by name."""
+    pa = require("pyarrow")
+    text = [("text", pa.string()), ("start", pa.float64()), ("end", pa.float64())]
+    text = pa.struct([*text, ("kind", pa.string()), ("by", pa.string()), ("confidence", pa.float64())])
+    return {
+        "about": pa.schema([("key", pa.string()), ("value", pa.string())]),
+        "sources": pa.schema(
+            [("source", pa.string()), ("size", pa.int64()), ("mtime_ns", pa.int64()), ("fingerprint", pa.string())]
+            + [("duration", pa.float64()), ("info", pa.string())]
+        ),
+        "clips": pa.schema(
+            [("id", pa.string()), ("source", pa.string()), ("audio_source", pa.string())]
+            + [("start", pa.float64()), ("end", pa.float64())]
+            + [("has_video", pa.bool_()), ("has_audio", pa.bool_()), ("texts", pa.list_(text))]
+            + [("labels", pa.list_(pa.string())), ("group", pa.string()), ("split", pa.string()), ("meta", pa.string())]
+        ),
+        "rejects": pa.schema(
+            [("path", pa.string()), ("stage", pa.string()), ("reason", pa.string())]
+            + [("size", pa.int64()), ("mtime_ns", pa.int64()), ("origin", pa.string())]
+        ),
+    }
+
+
+def row_of_clip(clip: Clip) -> dict[str, Any]:
+    # `asdict` copies deeply, which is most of the time that a million rows take.
+    row = dict(vars(clip), texts=[vars(text) for text in clip.texts], labels=list(clip.labels))
+    return row | {"meta": json.dumps(clip.meta, ensure_ascii=False, sort_keys=True)}
+
+
+def clip_of_row(row: dict[str, Any]) -> Clip:
+    """A clip from its row of the table."""
+    absent = {"by": "", "confidence": 1.0}  # in what an older seehear wrote
+    texts = tuple(
+        Text(**(t | {name: value for name, value in absent.items() if t.get(name) is None}))
+        for t in row.pop("texts") or ()
+    )
+    labels = tuple(row.pop("labels") or ())
+    return Clip(**(row | {"texts": texts, "labels": labels, "meta": json.loads(row["meta"] or "{}")}))
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# How sure a machine is of a text, as the weight of the text in training.
+#
+# A text takes part in an epoch with the probability that is its confidence: over many epochs it weighs that much, in
+# every loss alike. A clip whose texts sit out lacks text in that epoch. A user's own texts are certain and always take
+# part. Closed forms and validation count every text once.
+
+
+class TextWeights:
+    def __init__(self, confidence_R: Float[np.ndarray | Tensor, " r"]):
+        """Confidence of each text, in [0, 1]."""
+        self.confidence_R = torch.as_tensor(confidence_R, dtype=torch.float32)
+        self._drawn: tuple[tuple[int, int], Tensor] | None = None
+
+    def taking_part(self, seed: int, epoch: int) -> Bool[Tensor, " r"]:
+        """The texts that take part in an epoch, a function of both numbers."""
+        if self._drawn is None or self._drawn[0] != (seed, epoch):
+            generator = torch.Generator().manual_seed(seed_of(seed, "confidence", epoch))
+            chance_R = torch.rand(len(self.confidence_R), generator=generator)  # [0, 1): never below 0, always below 1
+            self._drawn = (seed, epoch), chance_R < self.confidence_R
+        return self._drawn[1]

@@ -29,11 +29,13 @@ from seehear.library.records import (
     Source,
     Text,
     clip_id,
+    clip_of_row,
     content_key,
     printable,
+    row_of_clip,
+    schemas,
     unprintable,
 )
-from seehear.library.rows import clip_of_row, row_of_clip, schemas
 from seehear.library.vectors import Vectors, VectorTable, in_batches, one_of, quote
 
 if TYPE_CHECKING:

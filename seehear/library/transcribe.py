@@ -18,11 +18,10 @@ import numpy as np
 from seehear.encoders.whisper import EXTRA, RATE, Recogniser, Segment, SpokenWord, Whisper, find_weights, has_gpu
 from seehear.errors import DecodeError, SeehearError, require, unknown
 from seehear.library.encode import EngineName
-from seehear.library.portions import Portion, Recording
 from seehear.library.recordings import TextsReport, read_recordings
 from seehear.library.records import digest
 from seehear.library.tables import Library
-from seehear.library.transcripts import Line, Task, Transcript, Word
+from seehear.library.transcripts import Line, Portion, Recording, Task, Transcript, Word
 from seehear.media.files import read_window
 from seehear.media.sound import AudioSpec
 

@@ -28,8 +28,7 @@ from seehear.losses.zero import zero_of
 from seehear.methods.base import Method
 from seehear.methods.classifier_config import TOWERS, ClassifierConfig, Learning, modalities_of
 from seehear.methods.registry import make_method
-from seehear.nn.kaldi import KaldiMel
-from seehear.nn.logmel import LogMel
+from seehear.nn.mel import KaldiMel, LogMel
 from seehear.nn.mixing import permutation
 from seehear.nn.random import Randomness, dropout
 from seehear.nn.transformer import glorot

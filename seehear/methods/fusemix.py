@@ -167,7 +167,7 @@ class FuseMix(Method):
                     self._standardise(m).set(mean, deviation, self.config.blocks.get(m, ()))
         if self.config.head != "adapter":
             if start is None and self.config.locked:
-                raise ValueError("a locked space is entered from a closed form: give `start` (methods/bound.py)")
+                raise ValueError("a locked space is entered from a closed form: give `start` (methods/tuning.py)")
             if start is None:
                 moments = linear.moments(latents, present, pairs=self.config.pairs or None).standardised()
                 start = linear.canonical(moments, shrinkage=self.config.linear_shrinkage)

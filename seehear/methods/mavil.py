@@ -33,8 +33,8 @@ from seehear.losses.reconstruction import patch_error, standardised
 from seehear.losses.zero import zero_of
 from seehear.methods.base import Method
 from seehear.methods.mavil_config import SIDES, SIZES, FastPaths, MAViLConfig
-from seehear.nn.kaldi import QUIETEST, KaldiMel, fitted, rolled
 from seehear.nn.masked import MaskedDecoder, MaskToken, Standard
+from seehear.nn.mel import QUIETEST, KaldiMel, fitted, rolled
 from seehear.nn.random import Randomness
 from seehear.nn.tokens import Shuffle, cut, grid, keep_lines, keep_set, num_visible, shuffle, take
 from seehear.nn.trunk import ImageMAE, Trunk

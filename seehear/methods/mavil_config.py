@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Literal, Self, get_args
 from seehear.errors import SeehearError, check_range, unknown
 from seehear.inputs.raw import RawConfig
 from seehear.methods.base import MethodConfig, config_from
-from seehear.nn.kaldi import KaldiMel
 from seehear.nn.masked import DecoderKind
+from seehear.nn.mel import KaldiMel
 from seehear.nn.transformer import Size
 from seehear.types import Modality
 

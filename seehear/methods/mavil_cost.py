@@ -27,8 +27,8 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from seehear.methods.mavil_config import MAViLConfig
-from seehear.nn.kaldi import KaldiMel
 from seehear.nn.masked import DecoderKind
+from seehear.nn.mel import KaldiMel
 from seehear.nn.tokens import num_visible
 from seehear.nn.transformer import Size
 from seehear.types import Modality

@@ -3,7 +3,7 @@ of validation clips, or of several folds where validation clips are few."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from seehear.errors import SeehearError
+from seehear.methods import linear, tuning
 from seehear.methods.linear import LinearMaps, Moments, Pairs, Sureness, canonical, ridge
 from seehear.nn.statistics import Latents, Present, check, present_rows
 from seehear.types import Modality, Tensor
@@ -188,3 +189,122 @@ def _reciprocal_rank(similar_RR: np.ndarray, clip_R: np.ndarray) -> float:
     own_R1 = np.take_along_axis(best_RC, number_R[:, None], axis=1)
     rank_R = 1 + (best_RC > own_R1).sum(axis=1) + ((best_RC == own_R1).sum(axis=1) - 1) / 2
     return float(np.average(1 / rank_R, weights=1 / rows_C[number_R]))
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Bound: the closed form of `fusemix.bind`, ridge regression into a space that stays as a joint encoder made it.
+
+
+def bound(m: Moments, *, locked: Sequence[Modality], shrinkage: float | Mapping[Modality, float] = 0.1) -> LinearMaps:
+    """Ridge into a space that stays as it is. Locked modalities keep their own vectors, means included; each other one
+    is regressed on those it occurs with, and where these are several on all of them with equal say."""
+    mean, weight, settings = dict(m.mean), {}, dict[str, float | int | str](locked=" ".join(locked))
+    for p in m.modalities:
+        if p in locked:
+            mean[p], weight[p] = torch.zeros_like(m.mean[p]), torch.eye(len(m.mean[p]), dtype=torch.float64)
+            continue
+        hubs = [q for q in locked if (p, q) in m.covariance or (q, p) in m.covariance]
+        if not hubs:
+            raise SeehearError(f"no training row has both {p} and one of {', '.join(locked)}: nothing binds it")
+        r = shrinkage if isinstance(shrinkage, float | int) else shrinkage[p]
+        inverse, vectors = m.shrunk(p, r).reciprocal(), m.spectra[p][1]  # 1 / inf = 0
+        cross = torch.stack([m.cross(p, q) * m.scale[q] for q in hubs]).mean(0)
+        weight[p] = vectors @ (inverse[:, None] * (vectors.T @ cross)) / m.scale[p][:, None]
+        settings[f"shrinkage of {p}"] = r
+    width = next(iter(weight.values())).shape[1]
+    for q in (q for q in locked if q not in m.modalities):  # words that only queries have
+        mean[q], weight[q] = torch.zeros(width, dtype=torch.float64), torch.eye(width, dtype=torch.float64)
+    return LinearMaps("bound", mean, weight, settings=settings)
+
+
+def tuned_bound(
+    train: Moments,
+    validation: Latents,
+    present: Present | None = None,
+    clip: Tensor | None = None,
+    *,
+    locked: Sequence[Modality],
+    shrinkages: Sequence[float] = tuning.SHRINKAGES,
+    folds: Sequence[tuning.Fold] = (),
+) -> LinearMaps:
+    """`bound` with the shrinkage of each modality that retrieves best between it and the locked ones."""
+    best_of: dict[Modality, float] = {}
+    sure = None
+    for p in (p for p in train.modalities if p not in locked):
+        hubs = [q for q in locked if (p, q) in train.covariance or (q, p) in train.covariance]
+
+        def family(m: Moments, p: Modality = p, hubs: Sequence[Modality] = tuple(hubs)) -> list[LinearMaps]:
+            part = m.only(p, *hubs)
+            return [bound(part, locked=hubs, shrinkage=r) for r in shrinkages]
+
+        pairs = tuple((p, q) for q in hubs)
+        found = tuning.chosen(family, train, folds or [tuning.Fold(train, validation, present, clip)], pairs=pairs)
+        best_of[p], sure = float(found.settings[f"shrinkage of {p}"]), found.sure
+    return replace(bound(train, locked=locked, shrinkage=best_of), sure=sure)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# A closed form for three or more modalities in which no pair pays for another.
+#
+# Every pair (p, q) has a block of coordinates of its own, CCA of that pair alone. A modality is the blocks of its pairs
+# side by side, and zero elsewhere:
+#
+#     audio  [ W_a^(va)   W_a^(at)   0        ]
+#     text   [ 0          W_t^(at)   W_t^(vt) ]      x_p . x_q  =  the product in block (p, q) alone
+#     video  [ W_v^(va)   0          W_v^(vt) ]
+#
+# One map a modality (generalised CCA, ridge onto a hub) must trade pairs off: where sound and words agree well, what a
+# face and its voice share is lost.
+
+
+def tuned_blocks(
+    train: linear.Moments,
+    validation: Latents,
+    present: Present | None = None,
+    clip: Tensor | None = None,
+    *,
+    dim: int,
+    shrinkages: Sequence[float] = tuning.SHRINKAGES,
+    folds: Sequence[tuning.Fold] = (),
+) -> linear.LinearMaps:
+    """Blocks for the pairs that `train` knows, of `dim` coordinates in all; the shrinkage and rank of each are those
+    that retrieve best between its two modalities, over `folds` where there are some."""
+    pairs = [pair for pair in combinations(train.modalities, 2) if pair in train.covariance]
+    rank = dim // len(pairs)
+    chosen: dict[tuple[Modality, Modality], tuple[float, int]] = {}
+    for p, q in pairs:
+        found = tuning.tuned(
+            train.only(p, q),
+            validation,
+            present,
+            clip,
+            shrinkages=shrinkages,
+            ranks=(rank, min(rank, 64)),
+            pairs=((p, q),),
+            folds=[replace(fold, train=fold.train.only(p, q)) for fold in folds],
+        )
+        chosen[p, q] = float(found.settings["shrinkage"]), int(found.settings["rank"])
+    return replace(blocks(train, chosen), again=partial(blocks, chosen=chosen))
+
+
+def blocks(train: linear.Moments, chosen: Mapping[tuple[Modality, Modality], tuple[float, int]]) -> linear.LinearMaps:
+    """Blocks of the pairs with their (shrinkage, rank). In a modality every block has the same mean square length."""
+    parts: dict[Modality, list[Tensor]] = {m: [] for m in train.modalities}
+    settings: dict[str, float | int | str] = {}
+    for (p, q), (shrinkage, rank) in chosen.items():
+        found = linear.canonical(train.only(p, q), shrinkage=shrinkage, rank=rank)
+        settings[f"shrinkage of {p}-{q}"] = shrinkage
+        for m, own in parts.items():
+            own.append(_even(train, m, found.weight[m]) if m in (p, q) else _nothing(train, m, found.weight[p]))
+    weight = {m: torch.cat(own, dim=1) for m, own in parts.items()}
+    return linear.LinearMaps("blocks", train.mean, weight, None, settings)
+
+
+def _even(train: linear.Moments, m: Modality, weight_DK: Tensor) -> Tensor:
+    """Scaled to a mean square length of 1 over the training rows."""
+    standardised_DK = weight_DK * train.scale[m][:, None]
+    return weight_DK / (standardised_DK * (train.covariance[m, m] @ standardised_DK)).sum().sqrt()
+
+
+def _nothing(train: linear.Moments, m: Modality, like_DK: Tensor) -> Tensor:
+    return like_DK.new_zeros(len(train.mean[m]), like_DK.shape[1])

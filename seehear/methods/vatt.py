@@ -34,7 +34,7 @@ from seehear.losses.overlap import Overlap, same_group
 from seehear.losses.zero import zero_of
 from seehear.methods.base import Method
 from seehear.methods.vatt_config import SIZES, Space, VATTConfig, plan
-from seehear.nn.logmel import LogMel
+from seehear.nn.mel import LogMel
 from seehear.nn.random import Randomness
 from seehear.nn.tokens import PatchTokens, WordTokens
 from seehear.nn.transformer import Style, Transformer, glorot

@@ -11,7 +11,7 @@ from seehear.errors import SeehearError, check_range, unknown
 from seehear.inputs.raw.config import RawConfig
 from seehear.losses.nce import Form
 from seehear.methods.base import MethodConfig, config_from
-from seehear.nn.logmel import MelConfig
+from seehear.nn.mel import MelConfig
 from seehear.nn.transformer import Size
 from seehear.types import MODALITIES, Modality
 

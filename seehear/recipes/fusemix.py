@@ -8,9 +8,8 @@ from typing import Any
 from seehear.inputs.latents import LatentData
 from seehear.methods import linear, tuning
 from seehear.methods.base import seeded
-from seehear.methods.bound import bound, tuned_bound
 from seehear.methods.fusemix import FuseMix, FuseMixConfig
-from seehear.methods.pair_blocks import tuned_blocks
+from seehear.methods.tuning import bound, tuned_blocks, tuned_bound
 from seehear.nn.random import seed_of
 from seehear.progress import say
 from seehear.runs.closed_forms import folds, training_moments, validation_rows

@@ -4,19 +4,24 @@ numbers in tables."""
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
+import numpy as np
 from markupsafe import Markup
 
 from seehear.evaluation.bootstrap import FEW_GROUPS, Comparison
+from seehear.evaluation.embedded import Embedded
 from seehear.evaluation.report import Report, cell, compare_reports
 from seehear.evaluation.results import MAIN, NOT_PERCENT, SHOWN, TaskResult
 from seehear.evaluation.verdict import rivals
 from seehear.progress import counted
-from seehear.report.figures import Line, Mark, intervals, legend
+from seehear.report.figures import Line, Mark, histogram, intervals, legend
 from seehear.report.page import percent, render
+from seehear.types import Modality
 
 _ARROW = " \N{RIGHTWARDS ARROW} "
 _DECIDED = "R@10"
@@ -209,3 +214,109 @@ def _lines(results: Sequence[TaskResult], names: Sequence[str]) -> Iterator[Any]
 def _measure(values: Mapping[str, float], name: str, interval: tuple[float, float] | None = None) -> str:
     value = values.get(name, math.nan)
     return "" if math.isnan(value) else cell(value, name, interval)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# The space itself: how alike true and false pairs are, how far the modalities lie apart, whether items are hubs.
+
+_MOST = 1000  # clips whose pairs are drawn
+
+
+def shape_section(report: Report, spaces: Mapping[str, Mapping[Modality, Embedded]]) -> Markup:
+    """`spaces`: vectors by the name of a space in the report."""
+    panels = [
+        (f"{p} and {q}{f' in {name}' if len(spaces) > 1 else ''}", drawn)
+        for name, vectors in spaces.items()
+        for p, q in combinations(vectors, 2)
+        if (drawn := _pairs(p, q, *similarities(vectors[p], vectors[q]))) is not None
+    ]
+    if not panels:
+        return Markup()
+    gaps = {name: rows for name in spaces if (rows := _gaps(report, name))}
+    return render("shape.html", panels=panels, gaps=gaps, several=len(spaces) > 1)
+
+
+def _pairs(p: Modality, q: Modality, true: np.ndarray, false: np.ndarray) -> Markup | None:
+    """Nothing of a single clip: it has no false pair."""
+    if len(true) < 2:
+        return None
+    said = f"{p} and {q}: {len(true):,} true pairs, mean cosine {true.mean():.2f}; false pairs {false.mean():.2f}"
+    return histogram([(f"true pairs ({len(true):,})", true), (f"false pairs ({len(false):,})", false)], label=said)
+
+
+def similarities(x: Embedded, y: Embedded) -> tuple[np.ndarray, np.ndarray]:
+    """(cosines of true pairs, of false ones), a vector a clip; of at most a thousand clips, evenly taken."""
+    one, other = x.one_each(), y.one_each()
+    shared = np.intersect1d(one.owner, other.owner)
+    if len(shared) > _MOST:
+        shared = shared[np.linspace(0, len(shared) - 1, _MOST).astype(int)]
+    a, b = (part.vectors[np.searchsorted(part.owner, shared)] for part in (one, other))
+    scores = a @ b.T
+    return np.diag(scores), scores[~np.eye(len(shared), dtype=bool)]
+
+
+def _gaps(report: Report, model: str) -> list[list[Any]]:
+    rows = []
+    for result in report.results:
+        hubs, gap = result.details.get("hubness"), result.details.get("gap", {})
+        if result.model == model and hubs:
+            known = [
+                f"{round(gap[name], 2) + 0.0:.2f}" if name in gap else "-"
+                for name in ("distance", "matched", "unmatched")
+            ]
+            shares = [f"{round(hubs['skew'], 1) + 0.0:.1f}", percent(hubs["largest"]), percent(hubs["orphans"])]
+            rows.append([direction(result.task), *known, *shares])
+    return rows
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Confusions of labels: the whole table where it is small, else the worst labels.
+
+_LARGEST = 25  # classes of a table that one can still read
+_WORST = 15
+
+
+def confusion_section(report: Report, own: Sequence[str]) -> Markup:
+    """Classifications of the run itself; the first stands open."""
+    found: list[dict[str, Any]] = []
+    for result in report.results:
+        if result.model in own and len(result.said):
+            top = percent(result.metrics["top1"], result.intervals.get("top1"))
+            found.append({"title": f"{direction(result.task)}, {result.model}: {top} right"} | _confusions(result))
+        elif result.model in own and result.details.get("hardest"):
+            hardest = ", ".join(f"{name} {percent(value)}" for name, value in result.details["hardest"].items())
+            found.append({"hardest": f"{direction(result.task)}: labels with the least average precision: {hardest}."})
+    return render("confusion.html", found=found) if found else Markup()
+
+
+def _confusions(result: TaskResult) -> dict[str, Any]:
+    count = Counter(zip(result.truth.tolist(), result.said.tolist(), strict=True))
+    classes = sorted({name for pair in count for name in pair})
+    if len(classes) <= _LARGEST:
+        return {"classes": classes, "heat": _heat(count, classes)}
+    wrong = sorted(((n, pair) for pair, n in count.items() if pair[0] != pair[1]), key=lambda one: (-one[0], one[1]))
+    rows = [(true, said, n) for n, (true, said) in wrong[:_WORST]]
+    return {"classes": [], "commonest": rows, "labels": _by_label(result), "worst": _WORST}
+
+
+def _heat(count: Counter[tuple[str, str]], classes: Sequence[str]) -> list[dict[str, Any]]:
+    total = Counter(true for (true, _), n in count.items() for _ in range(n))
+    return [
+        {
+            "label": true,
+            "cells": [
+                {"said": said, "clips": count[true, said], "share": count[true, said] / (total[true] or 1)}
+                for said in classes
+            ],
+            "clips": total[true],
+            "right": percent(count[true, true] / total[true]) if total[true] else "-",
+        }
+        for true in classes
+    ]
+
+
+def _by_label(result: TaskResult) -> list[tuple[str, str, str]]:
+    """(label, clips, share that is right), the worst first."""
+    clips, right = Counter(result.truth.tolist()), Counter(result.truth[result.truth == result.said].tolist())
+    worst = sorted(clips, key=lambda name: (right[name] / clips[name], name))
+    return [(name, f"{clips[name]:,}", percent(right[name] / clips[name])) for name in worst]

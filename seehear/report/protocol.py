@@ -19,10 +19,9 @@ from seehear.errors import SeehearError
 from seehear.evaluation.report import Report
 from seehear.evaluation.results import NOT_PERCENT, TaskResult
 from seehear.progress import counted
-from seehear.report.confusion import confusion_section
 from seehear.report.figures import Line, Mark, intervals, legend
 from seehear.report.health import health_section
-from seehear.report.numbers import direction, other_sections, retrieval_section
+from seehear.report.numbers import confusion_section, direction, other_sections, retrieval_section, shape_section
 from seehear.report.page import Section, page, part, percent, render
 from seehear.report.run import (
     FILES,
@@ -36,7 +35,6 @@ from seehear.report.run import (
     open_evaluated,
     reproduce_section,
 )
-from seehear.report.shape import shape_section
 from seehear.runs.bench import space_names
 from seehear.train.files import write_text
 

@@ -12,8 +12,8 @@ import numpy as np
 from seehear.errors import SeehearError
 from seehear.library.tables import Library, Vectors, one_of, quote, table_name
 from seehear.nn.unit import unit
-from seehear.search.allowed import ASKED, Allowed
 from seehear.search.exact import ExactSearch
+from seehear.search.filters import ASKED, Allowed
 from seehear.search.index import nearest_approximate
 from seehear.types import Modality
 

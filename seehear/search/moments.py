@@ -24,12 +24,11 @@ from seehear.errors import SeehearError, unknown
 from seehear.library.clip_table import ClipTable
 from seehear.library.current import frame_seconds, is_frame
 from seehear.library.tables import Clip, Library
-from seehear.search.allowed import allowed_clips
 from seehear.search.answer import Answer, Moment
 from seehear.search.background import KINDS, OpenIndex, kind_of_text
 from seehear.search.calibrate import WORDS, confidence
 from seehear.search.exact import top
-from seehear.search.filters import Filters
+from seehear.search.filters import Filters, allowed_clips
 from seehear.search.fulltext import search_fulltext
 from seehear.search.joining import joined, share_held, telling_words
 from seehear.search.query import PART_MODALITY, Part, SearchSpace, weight_of, words_of

@@ -17,8 +17,7 @@ import numpy as np
 from seehear.errors import SeehearError, unknown
 from seehear.library.tables import Clip, Library, one_of
 from seehear.nn.unit import unit
-from seehear.search.allowed import Allowed, allowed_clips
-from seehear.search.filters import Filters
+from seehear.search.filters import Allowed, Filters, allowed_clips
 from seehear.search.fulltext import search_fulltext
 from seehear.search.gallery import ApproximateGallery, ExactGallery, Found, Gallery, nearest_clips
 from seehear.search.index import Indexer, indexes

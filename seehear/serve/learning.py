@@ -28,11 +28,10 @@ from seehear.runs.choose import FEWEST_TRAINING, Choice, choose
 from seehear.search.index import indexes, input_tables
 from seehear.serve.cache import DiskCache, write
 from seehear.serve.commands import Commands
-from seehear.serve.costs import CostView, cost_view
 from seehear.serve.problems import Problem
 from seehear.serve.projection import clips_in_order
 from seehear.serve.runs import Runs
-from seehear.serve.verdicts import VerdictView, is_better, verdict_view
+from seehear.serve.verdicts import CostView, VerdictView, cost_view, is_better, verdict_view
 from seehear.space.saved import verdict_of
 from seehear.train.files import has_model
 from seehear.train.log import read_metrics

@@ -24,9 +24,8 @@ from seehear.search.calibrate import in_words
 from seehear.search.filters import Filters
 from seehear.search.index import versions
 from seehear.serve import jobs, projection, views
-from seehear.serve.applying import Applying
 from seehear.serve.cache import DiskCache, write
-from seehear.serve.catching import CatchUp
+from seehear.serve.catching import Applying, CatchUp
 from seehear.serve.config import ServeConfig
 from seehear.serve.decoders import Decoders
 from seehear.serve.files import clip_of

@@ -2,7 +2,7 @@
 
 For every pair of encoders of two modalities, on the same training clips:
 
-    mutual k-NN   do things that are neighbours for the one also lie together for the other?     (`evaluation/alike.py`)
+    mutual k-NN   do things that are neighbours for the one also lie together for the other?  (`evaluation/geometry.py`)
     CKA           is the whole geometry alike, up to a rotation?
     CCA MRR       retrieval by a linear map that never saw the clips, recordings held out         (`crossfit.py`)
 
@@ -24,11 +24,11 @@ from typing import Any
 import numpy as np
 
 from seehear.errors import SeehearError, check_range
-from seehear.evaluation.alike import cka, mutual_knn
+from seehear.evaluation.geometry import cka, mutual_knn
 from seehear.inputs.latents import LatentData
 from seehear.library.tables import Library
 from seehear.nn.random import seed_of
-from seehear.studies import figure
+from seehear.studies import table as figure
 from seehear.studies.crossfit import held_out_retrieval
 from seehear.studies.grid import Cell, Result, run_grid
 from seehear.studies.table import Estimate, Row, Study, Table, estimate, tabulate

@@ -10,15 +10,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from seehear.errors import DecodeError, SeehearError, unknown
-from seehear.evaluation.fingerprints import (
+from seehear.evaluation.leakage import (
     AUDIO_RATE,
+    NEAR,
     PICTURE,
+    Leak,
+    LeakageReport,
     SoundIndex,
     audio_fingerprint,
+    equal_values,
     matching_pictures,
+    near_duplicates,
     picture_fingerprint,
 )
-from seehear.evaluation.leakage import NEAR, Leak, LeakageReport, equal_values, near_duplicates
 from seehear.library.tables import SPLITS, Clip, Library
 from seehear.progress import progress, say
 

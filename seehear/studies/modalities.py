@@ -23,11 +23,10 @@ from seehear.npz import open_npz
 from seehear.progress import say
 from seehear.recipes import fusemix
 from seehear.studies.designs import Design, designs, latents_run, possible, run_of
-from seehear.studies.figure import require_figures
 from seehear.studies.grid import Cell, cell_key, run_grid
 from seehear.studies.modality_measures import Answered, Vectors, measures
 from seehear.studies.modality_report import Findings, write_report
-from seehear.studies.table import Study
+from seehear.studies.table import Study, require_figures
 from seehear.studies.trained import about_data, finished, remove_run
 from seehear.types import Modality
 

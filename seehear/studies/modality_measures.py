@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from seehear.evaluation.classify import Labelled, linear_probe
-from seehear.evaluation.clusters import agreement
 from seehear.evaluation.embedded import Embedded, fuse, smallest_space, within
+from seehear.evaluation.geometry import agreement
 from seehear.evaluation.retrieval import retrieval
 from seehear.nn.kmeans import assign, kmeans, starting_points
 from seehear.nn.random import seed_of

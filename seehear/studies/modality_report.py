@@ -12,10 +12,9 @@ import numpy as np
 
 from seehear.evaluation.bootstrap import seeded_interval
 from seehear.studies.designs import Design, name_of
-from seehear.studies.figure import dots, save_figure
 from seehear.studies.grid import Result, cell_key
 from seehear.studies.modality_measures import Answered
-from seehear.studies.table import Estimate, Row, Study, Table, tabulate
+from seehear.studies.table import Estimate, Row, Study, Table, dots, save_figure, tabulate
 
 _SHOWN = ("text->video+audio", "text->video", "text->audio", "video->audio", "audio->video")
 _PROBES: tuple[str, ...] = ("video probe", "audio probe")

@@ -23,7 +23,7 @@ from seehear.inputs.latents import LatentData
 from seehear.library.tables import Library
 from seehear.nn.random import seed_of
 from seehear.progress import say
-from seehear.studies import figure
+from seehear.studies import table as figure
 from seehear.studies.crossfit import agreement
 from seehear.studies.grid import Cell, Result, Value, run_grid
 from seehear.studies.kdpp import greedy_kdpp

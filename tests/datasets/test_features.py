@@ -190,7 +190,7 @@ def test_a_window_is_its_frames_and_then_padding(length, start, seconds, frames)
 
 def test_the_model_reads_the_length_off_a_window():
     torch = pytest.importorskip("torch")
-    from seehear.nn.davemel import valid_frames
+    from seehear.nn.davenet import valid_frames
 
     window = mel_window(np.zeros((40, 60), np.float16), 0.1, 0.3, 100)
     assert valid_frames(torch.from_numpy(window).reshape(1, 40, 100)).tolist() == [mel_frame(0.3) - mel_frame(0.1)]

@@ -172,10 +172,10 @@ def test_logits_of_several_views_are_their_mean(tmp_path, model):
 
 
 def labelled_all(library, media):
-    from seehear.downstream.labels import Labelled
+    from seehear.downstream.labels import LabelledClips
 
     clips = library.clips()
-    return Labelled(media, [("a",)] * len(clips), clips, "x")
+    return LabelledClips(media, [("a",)] * len(clips), clips, "x")
 
 
 # -- mistakes ----------------------------------------------------------------------------------------------------------

@@ -376,7 +376,7 @@ def test_mistakes_are_one_line(world, tmp_path, capsys):
 
 
 def test_what_the_space_does_not_know_is_said_before_a_painter_is_learned(world, monkeypatch, capsys):
-    module = "seehear.commands.generate"
+    module = "seehear.commands.downstream"
     monkeypatch.setattr(f"{module}.learn_painter", lambda *_, **__: pytest.fail("it learned"))
     monkeypatch.setattr(f"{module}.read_config", lambda folder: {"encoders": {"video": [], "text": []}})
     status, _, err = command(capsys, world / "run", "--learn", "--audio", SOUND)

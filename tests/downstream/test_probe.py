@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from seehear.downstream.low_rank import lrc_probe
+from seehear.downstream.measure import lrc_probe
 from seehear.downstream.probe import ProbeOptions, probe, save
 from seehear.downstream.tower import Pretrained
 from seehear.errors import SeehearError

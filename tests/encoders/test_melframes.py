@@ -6,8 +6,7 @@ import torch
 
 from seehear.encoders import Sample, load_encoder
 from seehear.errors import SeehearError
-from seehear.nn.davemel import PADDING_DB, DaveMel, valid_frames
-from seehear.nn.davenet import DaveNet
+from seehear.nn.davenet import PADDING_DB, DaveMel, DaveNet, valid_frames
 from tests.library.makers import sound
 
 RATE = 16_000

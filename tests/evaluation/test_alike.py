@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from seehear.evaluation.alike import cka, mutual_knn
+from seehear.evaluation.geometry import cka, mutual_knn
 
 
 def by_hand(x, y):

@@ -4,14 +4,17 @@ import numpy as np
 import pytest
 from scipy import signal
 
-from seehear.evaluation.fingerprints import (
+from seehear.evaluation.leakage import (
     AUDIO_RATE,
+    Leak,
+    LeakageReport,
     SoundIndex,
     audio_fingerprint,
+    equal_values,
     matching_pictures,
+    near_duplicates,
     picture_fingerprint,
 )
-from seehear.evaluation.leakage import Leak, LeakageReport, equal_values, near_duplicates
 
 
 def picture(seed, size=320):

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seehear.evaluation import retrieval as module
-from seehear.evaluation import ties
+from seehear.evaluation import retrieval as ties
 from seehear.evaluation.retrieval import rank_blocks, retrieval
 from tests.reference.retrieval import measures
 

@@ -12,7 +12,7 @@ from seehear.library.encode import encode_library
 from seehear.library.prepare import PrepareOptions, prepare
 from seehear.library.tables import Library
 from seehear.methods.mcn import MCN, MCNConfig
-from seehear.nn.davemel import valid_frames
+from seehear.nn.davenet import valid_frames
 from seehear.nn.random import Randomness
 from tests.library.makers import film, srt
 

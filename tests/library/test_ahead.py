@@ -3,7 +3,7 @@ from itertools import chain
 
 import pytest
 
-from seehear.library.ahead import drawn_ahead
+from seehear.library.workers import drawn_ahead
 
 PATIENCE = 60.0  # seconds that the other thread has, on a busy machine
 

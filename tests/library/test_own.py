@@ -283,7 +283,7 @@ def test_an_edit_made_while_speech_is_read_reaches_the_clips_in_that_run(folder,
 
 def test_a_run_that_ends_between_an_edit_and_its_clips_is_made_up_for(folder, library, monkeypatch):
     edit = label(library, FIRST, "dog")
-    monkeypatch.setattr("seehear.library.own.settled", lambda *_: None)
+    monkeypatch.setattr("seehear.library.edits.settled", lambda *_: None)
     settle_edits(library)
     monkeypatch.undo()
     undo(library, edit.key)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from seehear.cli import main
-from seehear.library.stored import Stored, stored
+from seehear.commands.library import Stored, stored
 from seehear.library.tables import Library, Vectors
 
 

@@ -20,12 +20,11 @@ from seehear.encoders.whisper import RATE, Segment, SpokenWord, Whisper, find_we
 from seehear.errors import SeehearError
 from seehear.library import recordings
 from seehear.library import transcribe as module
-from seehear.library.portions import Portion
 from seehear.library.prepare import PrepareOptions, prepare
 from seehear.library.recordings import read_recordings
 from seehear.library.tables import Library, Text
 from seehear.library.transcribe import Transcriber, lines_of, transcribe, without_inventions
-from seehear.library.transcripts import Line, Word, main_language, read_transcripts
+from seehear.library.transcripts import Line, Portion, Word, main_language, read_transcripts
 from seehear.progress import length
 from tests.faults.outcome import Command
 from tests.library.fake_readers import FakeRecogniser

@@ -10,9 +10,9 @@ from torch.nn import functional as F
 
 from seehear.errors import SeehearError
 from seehear.losses.contrastive import info_nce
-from seehear.methods.bound import bound
 from seehear.methods.fusemix import FuseMix, FuseMixConfig
 from seehear.methods.linear import canonical, cca, moments
+from seehear.methods.tuning import bound
 from seehear.nn.random import Randomness
 from tests.reference import infonce as slow
 from tests.reference import linear as worlds

@@ -7,7 +7,6 @@ import torch
 from seehear.errors import SeehearError
 from seehear.inputs.latents import LatentData
 from seehear.methods import linear, tuning
-from seehear.methods.asif import Asif
 from seehear.methods.fusemix import FuseMixConfig
 from seehear.methods.linear import (
     LinearMaps,
@@ -18,9 +17,9 @@ from seehear.methods.linear import (
     procrustes,
     ridge,
 )
-from seehear.methods.pair_blocks import tuned_blocks
-from seehear.methods.tuning import best, reciprocal_ranks, tuned, tuned_ridge
+from seehear.methods.tuning import best, reciprocal_ranks, tuned, tuned_blocks, tuned_ridge
 from seehear.recipes.fusemix import start_of
+from seehear.runs.closed_forms import Asif
 from tests.reference import linear as slow
 
 

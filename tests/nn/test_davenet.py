@@ -5,8 +5,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from seehear.nn.davemel import DaveMel
-from seehear.nn.davenet import BatchNorm, DaveNet, GroupNorm, Sound
+from seehear.nn.davenet import BatchNorm, DaveMel, DaveNet, GroupNorm, Sound
 from seehear.nn.mel import mel_filters
 from tests.reference import mcn as slow
 

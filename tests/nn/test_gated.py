@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from seehear.nn.gated import Branch, Decoder, GatedUnit, MaxWords, UnitBlocks
+from seehear.methods.mcn import Branch, Decoder, GatedUnit, MaxWords, UnitBlocks
 from tests.reference import mcn as slow
 
 

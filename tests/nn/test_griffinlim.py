@@ -4,8 +4,8 @@ import math
 
 import torch
 
-from seehear.nn.griffinlim import sound_of
-from seehear.nn.kaldi import KaldiMel
+from seehear.downstream.reconstruct import sound_of
+from seehear.nn.mel import KaldiMel
 
 MEL = KaldiMel()
 

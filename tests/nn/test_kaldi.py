@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seehear.errors import SeehearError
-from seehear.nn.kaldi import QUIETEST, KaldiMel, fitted
+from seehear.nn.mel import QUIETEST, KaldiMel, fitted
 from tests.reference import mavil as slow
 
 EMPTY = 3  # of 128 bands at 16 kHz, the one between two points of the transform

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seehear.errors import SeehearError
-from seehear.nn.kaldi import rolled
 from seehear.nn.masked import FixedTokens, MaskedDecoder, MaskToken, Places, Standard, line, sincos
+from seehear.nn.mel import rolled
 from seehear.nn.random import Randomness
 from seehear.nn.tokens import keep_lines, num_visible, shuffle, take
 from seehear.nn.transformer import Size, Transformer

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from seehear.errors import SeehearError
-from seehear.nn.logmel import LogMel, MelConfig
+from seehear.nn.mel import LogMel, MelConfig
 from seehear.nn.random import Randomness
 from seehear.nn.tokens import (
     PatchTokens,

@@ -11,7 +11,7 @@ import torch
 
 from seehear.inputs.contexts import ContextConfig
 from seehear.inputs.latents import LatentData
-from seehear.nn.davemel import PADDING_DB, valid_frames
+from seehear.nn.davenet import PADDING_DB, valid_frames
 from seehear.recipes import mcn
 from seehear.runs.config import recipe
 from seehear.runs.data import LatentInputs

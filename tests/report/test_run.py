@@ -13,8 +13,7 @@ from seehear.evaluation.report import Report
 from seehear.inputs.latents import LatentData
 from seehear.library.tables import Library
 from seehear.methods.fusemix import FuseMix, FuseMixConfig
-from seehear.report.run import ReportOptions, run_page, write_report
-from seehear.report.training import flops_of_step
+from seehear.report.run import ReportOptions, flops_of_step, run_page, write_report
 from tests.report import world
 from tests.report.pages import levels, parse
 

@@ -14,8 +14,8 @@ from seehear.folders.indexes import index_run
 from seehear.inputs.latents import LatentData
 from seehear.library.tables import Clip, Library, Source, Text, Vectors, content_key
 from seehear.library.transcripts import note_reader
-from seehear.methods.bound import bound
 from seehear.methods.linear import moments
+from seehear.methods.tuning import bound
 from seehear.recipes import fusemix
 from seehear.report.health import health_section
 from seehear.runs.closed_forms import closed_forms

@@ -10,12 +10,11 @@ from seehear.commands.search import show_answer
 from seehear.errors import SeehearError
 from seehear.library import clip_table
 from seehear.library.current import frame_item
-from seehear.library.rows import clip_of_row
+from seehear.library.records import clip_of_row
 from seehear.library.tables import Source, Text, VectorTable
 from seehear.search import moments
-from seehear.search.allowed import Allowed
 from seehear.search.background import calibrate_index
-from seehear.search.filters import Filters
+from seehear.search.filters import Allowed, Filters
 from seehear.search.index import build_index
 from seehear.search.moments import MomentSearch
 from tests.search import toy

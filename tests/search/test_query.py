@@ -256,7 +256,7 @@ def test_a_filter_finds_clips_that_come_late_in_the_ranking(searcher, monkeypatc
     """Looked for among the first rows, then among more, then among all."""
     monkeypatch.setattr("seehear.search.gallery._FIRST", 1)
     monkeypatch.setattr("seehear.search.gallery.ASKED", asked)
-    monkeypatch.setattr("seehear.search.allowed.ASKED", asked)
+    monkeypatch.setattr("seehear.search.filters.ASKED", asked)
     ranking = [h.id for h in searcher.search("dog", k=24)]
     for wanted in (ranking[-1:], ranking[1::2]):
         listed = ", ".join(f"'{name}'" for name in wanted)

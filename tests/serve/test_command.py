@@ -11,7 +11,7 @@ from threading import Thread
 import pytest
 
 from seehear import cli
-from seehear.commands import asking
+from seehear.commands import parsing as asking
 from seehear.commands import search as command
 from seehear.folders.standing import Standing
 from seehear.library.serving import Server, announced, server_of

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from seehear.errors import SeehearError
-from seehear.studies.curve import Forecast, fit_curve
-from seehear.studies.learning import DataStudyOptions, _outlook, learning_curve, nested
+from seehear.studies.learning import DataStudyOptions, Forecast, _outlook, fit_curve, learning_curve, nested
 from seehear.studies.table import estimate
 from seehear.studies.trained import training_rows
 from tests.studies import worlds

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from seehear.errors import SeehearError
-from seehear.evaluation.clusters import agreement
 from seehear.evaluation.embedded import Embedded, smallest_space
+from seehear.evaluation.geometry import agreement
 from seehear.inputs.latents import LatentData
 from seehear.nn.unit import unit
 from seehear.progress import Interrupted
