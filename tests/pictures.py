@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 from torch.nn import functional as F
 
-from seehear.downstream.painting import Pictures
+from seehear.downstream.painting import TrainingPictures
 from seehear.methods.painter import Painter, PainterConfig
 from seehear.types import Batch, Tensor
 
 SIZE, WIDTH = 8, 12
 
 
-class Drawn(Pictures):
+class Drawn(TrainingPictures):
     def batch(self, indices: Tensor, *, seed: int = 0, epoch: int = 0) -> Batch:
         here = torch.ones(len(indices), dtype=torch.bool)
         return super().batch(indices, seed=seed, epoch=epoch) | {"has_video": here, "has_text": here}

@@ -32,8 +32,8 @@ GROUPS: dict[str, dict[str, Command]] = {
     "Step by step": {
         "prepare": Command("library.Prepare", "~/recordings --library lib", "clips, with the words of their subtitles"),
         "import": Command("library.Import", "clotho --root DIR --library lib", "standard data sets, from their files"),
-        "transcribe": Command("texts.Transcribe", "lib", "what is said, with its times; your own texts stay"),
-        "ocr": Command("texts.Ocr", "lib", "what stands written in films and pictures"),
+        "transcribe": Command("library.Transcribe", "lib", "what is said, with its times; your own texts stay"),
+        "ocr": Command("library.Ocr", "lib", "what stands written in films and pictures"),
         "encode": Command("library.Encode", "lib", "frozen encoders, once for each clip; resumes"),
         "index": Command("search.Index", "lib", "makes it searchable: nothing trained, or a run beside it"),
         "info": Command("library.Info", "lib", "what the library holds"),
@@ -57,9 +57,9 @@ GROUPS: dict[str, dict[str, Command]] = {
             "downstream.Probe", "runs/vatt --label colour", "how well its frozen features tell labels apart"
         ),
         "finetune": Command("downstream.finetune", "runs/vatt --label colour", "a classifier that starts from it"),
-        "reconstruct": Command("generate.Reconstruct", "runs/mavil clip.mp4", "a masked clip, as a model restores it"),
+        "reconstruct": Command("downstream.Reconstruct", "runs/mavil clip.mp4", "a masked clip, as a model restores it"),
         "generate": Command(
-            "generate.Generate", "runs/fusemix --audio x.wav", "a picture of a sound, words or a picture"
+            "downstream.Generate", "runs/fusemix --audio x.wav", "a picture of a sound, words or a picture"
         ),
     },
     "This machine": {

@@ -16,7 +16,7 @@ from seehear.commands.parsing import Flat, command_line, show
 from seehear.datasets.protocol_run import Fusion, ProtocolReport, evaluate_protocol
 from seehear.errors import SeehearError, check_range, unknown
 from seehear.evaluation.report import JSON_NAME, compare_runs
-from seehear.evaluation.report import Report as Evaluated
+from seehear.evaluation.report import EvaluationReport as Evaluated
 from seehear.evaluation.results import MAIN
 from seehear.library.tables import SPLITS, Library
 from seehear.library.workers import cores

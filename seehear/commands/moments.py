@@ -12,7 +12,7 @@ from urllib.parse import quote
 from tyro.conf import Positional
 
 from seehear.commands.parsing import Flat, ask_server
-from seehear.commands.search import Query, behind_lines, one_each, show_answer
+from seehear.commands.search import QueryOptions, behind_lines, one_each, show_answer
 from seehear.errors import SeehearError, near, require
 from seehear.library.folders import library_of
 from seehear.library.locking import keeper, writing
@@ -94,7 +94,7 @@ class Open:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Find(Query):
+class Find(QueryOptions):
     """Find moments in a folder of films, sounds and pictures: what is seen, heard, spoken or written there. Nothing has
     to be prepared or trained.
 

@@ -59,7 +59,7 @@ class Index:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Query:
+class QueryOptions:
     """Options of a query and of its answers."""
 
     audio: tuple[Path, ...] = ()
@@ -127,7 +127,7 @@ class Query:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Search(Query):
+class Search(QueryOptions):
     """Find moments by words, by a sound, a picture, a video or a clip of the library, or by several at once: what is
     seen, heard, spoken or written there.
 

@@ -56,7 +56,7 @@ class ImportOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Item:
+class DatasetItem:
     """One row of a set's files."""
 
     keys: tuple[str, ...]
@@ -86,7 +86,7 @@ class Bad:
     reason: str
 
 
-Items = Iterator[Item | Bad]
+Items = Iterator[DatasetItem | Bad]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from seehear.datasets.base import ImportOptions, Item, Items, spaced
+from seehear.datasets.base import DatasetItem, ImportOptions, Items, spaced
 from seehear.datasets.files import Files, Record, captions, given, objects, read_json, span, with_header, words
 from seehear.datasets.media import MediaIndex
 from seehear.errors import SeehearError
@@ -26,15 +26,17 @@ def msrvtt(files: Files, options: ImportOptions) -> Items:
         yield from files.rows(path, _videos(path), _of_msrvtt)
 
 
-def _of_msrvtt(row: dict[str, Any]) -> Item:
+def _of_msrvtt(row: dict[str, Any]) -> DatasetItem:
     if row["split"] not in _SPLITS:
         raise SeehearError(f"split {row['split']!r} is none of {', '.join(_SPLITS)}")
     return _msrvtt_item(row["video"], _SPLITS[row["split"]], row["texts"], row["youtube_id"])
 
 
-def _msrvtt_item(video: str, split: str, texts: Any, youtube_id: str) -> Item:
+def _msrvtt_item(video: str, split: str, texts: Any, youtube_id: str) -> DatasetItem:
     meta = {"youtube_id": youtube_id} if youtube_id else {}
-    return Item(keys=(video,), id=video, split=split, group=youtube_id, start=0.0, texts=captions(*texts), meta=meta)
+    return DatasetItem(
+        keys=(video,), id=video, split=split, group=youtube_id, start=0.0, texts=captions(*texts), meta=meta
+    )
 
 
 def msrvtt_1ka(files: Files, options: ImportOptions) -> Items:
@@ -44,7 +46,7 @@ def msrvtt_1ka(files: Files, options: ImportOptions) -> Items:
     recordings = {row["video"]: row["youtube_id"] for path in infos for _, row in _videos(path)}
     tested: set[str] = set()
 
-    def of_test(row: dict[str, str]) -> Item:
+    def of_test(row: dict[str, str]) -> DatasetItem:
         video = given(row, "video_id")
         tested.add(video)
         return _msrvtt_item(video, "test", [row["sentence"]], recordings.get(video, ""))
@@ -54,7 +56,7 @@ def msrvtt_1ka(files: Files, options: ImportOptions) -> Items:
     listed = with_header(train_list, ("video_id",)) if train_list else ()
     train = {row["video_id"] for _, row in listed if isinstance(row, dict)}
 
-    def of_train(row: dict[str, Any]) -> Item | None:
+    def of_train(row: dict[str, Any]) -> DatasetItem | None:
         if row["video"] in tested or (train_list is not None and row["video"] not in train):
             return None
         return _msrvtt_item(row["video"], "train", row["texts"], row["youtube_id"])
@@ -101,9 +103,9 @@ def youcook2(files: Files, options: ImportOptions) -> Items:
         files.notes.append("no youcookii_annotations_trainval.json: there is no training split")
 
 
-def _of_youcook2(row: dict[str, str]) -> Item:
+def _of_youcook2(row: dict[str, str]) -> DatasetItem:
     video, (start, end) = given(row, "video_id"), span(row, "start", "end")
-    return Item(
+    return DatasetItem(
         keys=(video,),
         id=f"{video}_{start:g}_{end:g}",
         split=row.get("split", "test"),
@@ -148,10 +150,10 @@ def kinetics(files: Files, options: ImportOptions, *, size: str) -> Items:
         yield from files.rows(path, records, partial(_of_kinetics, split=split))
 
 
-def _of_kinetics(row: dict[str, str], split: str) -> Item:
+def _of_kinetics(row: dict[str, str], split: str) -> DatasetItem:
     video, (start, end) = given(row, "youtube_id"), span(row, "time_start", "time_end")
     label = row.get("label", "")
-    return Item(
+    return DatasetItem(
         keys=(video,),
         id=f"{video}_{start:06.0f}_{end:06.0f}",
         split=split,
@@ -185,7 +187,7 @@ def ucf101(files: Files, options: ImportOptions) -> Items:
             yield from files.rows(path, ((line, {"said": said}) for line, said in words(path)), make)
 
 
-def _of_ucf101(row: dict[str, str], split: str, classes: set[str], places: dict[str, dict[str, str]]) -> Item:
+def _of_ucf101(row: dict[str, str], split: str, classes: set[str], places: dict[str, dict[str, str]]) -> DatasetItem:
     """'ApplyEyeMakeup/v_ApplyEyeMakeup_g08_c01.avi 1', without the number in a test list."""
     said = row["said"].split()[0]
     name, stem = PurePosixPath(said).parent.name, PurePosixPath(said).stem
@@ -193,7 +195,7 @@ def _of_ucf101(row: dict[str, str], split: str, classes: set[str], places: dict[
         raise SeehearError(f"{said!r} is of no class of classInd.txt")
     group = stem.rpartition("_c")[0] or stem
     labels, meta = (spaced(name),), {"class": name} | places[said]
-    return Item(keys=(stem,), id=stem, split=split, group=group, start=0.0, labels=labels, meta=meta)
+    return DatasetItem(keys=(stem,), id=stem, split=split, group=group, start=0.0, labels=labels, meta=meta)
 
 
 def hmdb51(files: Files, options: ImportOptions) -> Items:
@@ -231,7 +233,7 @@ def _use(said: str) -> tuple[str, str]:
 _USES = {"0": "", "1": "train", "2": "test", "": ""}
 
 
-def _of_hmdb51(row: dict[str, str], fold: int) -> Item | None:
+def _of_hmdb51(row: dict[str, str], fold: int) -> DatasetItem | None:
     name = given(row, "video_id")
     lists = {f"split{n}": row[f"split{n}"] for n in range(1, _LISTS + 1)}
     if not set(lists.values()) <= set(_USES):
@@ -244,7 +246,7 @@ def _of_hmdb51(row: dict[str, str], fold: int) -> Item | None:
     meta = {"class": label} | {key: _USES[said] for key, said in lists.items() if _USES[said]}
     # MOVIE_CLASS_BODY_CAMERA_PEOPLE_VIEW_QUALITY_NUMBER
     group = stem.rpartition(f"_{label}_")[0] or stem
-    return Item(keys=(stem,), id=stem, split=split, group=group, start=0.0, labels=(spaced(label),), meta=meta)
+    return DatasetItem(keys=(stem,), id=stem, split=split, group=group, start=0.0, labels=(spaced(label),), meta=meta)
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -286,10 +288,10 @@ def by_speaker(path: str) -> tuple[str, ...]:
     return (f"{speaker}/{name}",) if speaker and _SENTENCE.fullmatch(name) else ()
 
 
-def _clip(key: str, place: int) -> Item:
+def _clip(key: str, place: int) -> DatasetItem:
     speaker, name = key.split("/")
     words = {part: said.get(sign, sign) for (part, said), sign in zip(_WORDS.items(), name, strict=True)}
-    return Item(
+    return DatasetItem(
         keys=(key,),
         id=key,
         split="test" if speaker in _UNSEEN else "train",

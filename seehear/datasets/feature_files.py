@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from seehear.datasets.base import Importer, Item
+from seehear.datasets.base import DatasetItem, Importer
 from seehear.datasets.features import mel_window, opened, pooled, rows_of, rows_of_second
-from seehear.datasets.media import Found, MediaIndex
+from seehear.datasets.media import MatchedMedia, MediaIndex
 from seehear.errors import SeehearError
-from seehear.library.manifest import Row
+from seehear.library.manifest import ManifestRow
 from seehear.library.records import digest, fingerprint, unprintable
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class Features(Protocol):
 
     def __len__(self) -> int: ...
 
-    def locate(self, item: Item) -> Found | None: ...
+    def locate(self, item: DatasetItem) -> MatchedMedia | None: ...
 
     def files(self, base: str) -> dict[str, FeatureFile]: ...
 
@@ -181,7 +181,7 @@ class VideoFeatures:
 
 
 def read_features(
-    files: dict[str, FeatureFile], rows: Sequence[Row], wanted: Importer, mel_frames: int
+    files: dict[str, FeatureFile], rows: Sequence[ManifestRow], wanted: Importer, mel_frames: int
 ) -> VideoFeatures:
     """One name's files at a time are open; of a damaged one only its reason is kept."""
     found = VideoFeatures()
@@ -215,7 +215,7 @@ def read_features(
 
 
 def _vector(
-    stream: Stream, array: Any, row: Row, wanted: Importer, mel_frames: int, duration: float
+    stream: Stream, array: Any, row: ManifestRow, wanted: Importer, mel_frames: int, duration: float
 ) -> np.ndarray | None:
     whole = row.end is None
     start, end = (0.0, duration) if whole else (row.start or 0.0, row.end or 0.0)

@@ -27,7 +27,7 @@ from seehear.datasets.features import MEL_BANDS
 from seehear.datasets.pickles import PICKLES, PickledFeatures
 from seehear.errors import SeehearError
 from seehear.library.grouped import GroupedRows
-from seehear.library.manifest import Row
+from seehear.library.manifest import ManifestRow
 from seehear.library.records import Clip, Reject, Source, content_key, digest
 from seehear.library.summary import Tally
 from seehear.library.tables import Library, Vectors, in_batches, quote, table_name
@@ -98,7 +98,7 @@ class FeatureUpdate:
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
-    def _one(self, name: str, base: str, rows: list[Row]) -> None:
+    def _one(self, name: str, base: str, rows: list[ManifestRow]) -> None:
         files = self.index.files(base)
         recipe = digest(
             f"{self.mel_frames}",
@@ -128,7 +128,7 @@ class FeatureUpdate:
         if self.held >= _BATCH_BYTES or self.clips >= _BATCH_CLIPS:
             self._write()
 
-    def _clip(self, name: str, row: Row, number: int, features: VideoFeatures) -> Clip:
+    def _clip(self, name: str, row: ManifestRow, number: int, features: VideoFeatures) -> Clip:
         start, end = row.start or 0.0, row.end if row.end is not None else features.duration
         texts = tuple(replace(t, start=start, end=end) if row.end is not None else t for t in row.texts)
         return Clip(

@@ -10,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seehear.datasets.base import Bad, Importer, ImportOptions, Item, Items
+from seehear.datasets.base import Bad, DatasetItem, Importer, ImportOptions, Items
 from seehear.datasets.media import MediaIndex
 from seehear.errors import SeehearError
 from seehear.library.records import printable
@@ -67,7 +67,9 @@ class Files:
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
-    def rows(self, path: Path, records: Iterable[Record], make: Callable[[dict[str, str]], Item | None]) -> Items:
+    def rows(
+        self, path: Path, records: Iterable[Record], make: Callable[[dict[str, str]], DatasetItem | None]
+    ) -> Items:
         """`make` of every line; a line for which it raises `SeehearError` is bad, one for which it returns None is of
         another set."""
         table = self.table(path)

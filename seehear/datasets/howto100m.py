@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from seehear.datasets.base import Bad, ImportOptions, Item, Items
+from seehear.datasets.base import Bad, DatasetItem, ImportOptions, Items
 from seehear.datasets.feature_files import FeatureIndex
 from seehear.datasets.files import Files, lines, without_header, words
 from seehear.datasets.pickles import pickle_of
@@ -33,7 +33,7 @@ def howto100m(files: Files, options: ImportOptions) -> Items:
     for video, said in every:
         if listed is not None and video not in listed:
             continue
-        whole = Item(keys=(video,), id=video, split="train", group=video, table=table)
+        whole = DatasetItem(keys=(video,), id=video, split="train", group=video, table=table)
         if files.media.locate(whole) is None:
             yield whole
         elif isinstance(said, SeehearError):
@@ -54,7 +54,7 @@ def _of_video(video: str, said: dict[str, Any], table: str) -> Items:
         if not 0 <= seconds[0] < seconds[1] < 1e7:
             yield Bad(table=where, line=number + 1, reason=f"goes from {start!r} to {end!r} s")
         elif isinstance(text, str) and text.strip():
-            yield Item(
+            yield DatasetItem(
                 keys=(video,),
                 id=f"{video}_{number:04d}",
                 split="train",
@@ -180,7 +180,9 @@ def crosstask(files: Files, options: ImportOptions) -> Items:
         for step, text in enumerate(task.steps):
             name = f"crosstask/{task.number}/{step:02d}"
             meta = {"task": task.number, "title": task.title, "step": f"{step}", "steps": f"{len(task.steps)}"}
-            yield Item(keys=(), id=name, split="test", group=name, texts=(text,), meta=meta, table=files.table(path))
+            yield DatasetItem(
+                keys=(), id=name, split="test", group=name, texts=(text,), meta=meta, table=files.table(path)
+            )
     lost: Counter[str] = Counter()
     for line, values in without_header(videos, ("task", "video", "url"), first=("task",)):
         if isinstance(values, SeehearError):
@@ -195,7 +197,7 @@ def crosstask(files: Files, options: ImportOptions) -> Items:
 def _of_task(files: Files, task: Task, video: str, split: str, line: int, lost: Counter[str]) -> Items:
     table, index = f"crosstask/videos/{video}", files.media
     assert isinstance(index, FeatureIndex)
-    whole = Item(keys=(video,), id=video, split=split, group=video, table=table, line=line)
+    whole = DatasetItem(keys=(video,), id=video, split=split, group=video, table=table, line=line)
     annotation = files.find(f"{task.number}_{video}.csv")
     if annotation is None:
         lost["annotation"] += 1
@@ -212,7 +214,7 @@ def _of_task(files: Files, task: Task, video: str, split: str, line: int, lost: 
         return
     for second in range(seconds):
         here = sorted(marked[second])
-        yield Item(
+        yield DatasetItem(
             keys=(video,),
             id=f"crosstask/{task.number}/{video}/{second:04d}",
             split=split,

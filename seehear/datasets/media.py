@@ -14,7 +14,7 @@ from pathlib import Path, PurePath
 
 import numpy as np
 
-from seehear.datasets.base import Item, after_youtube_id
+from seehear.datasets.base import DatasetItem, after_youtube_id
 from seehear.library.records import printable
 from seehear.library.scan import AUDIO, PICTURES, VIDEO
 
@@ -71,7 +71,7 @@ class MediaIndex:
             at += 1
         return [name for name in names if _same(key, self._keys(os.path.splitext(name)[0]))]
 
-    def locate(self, item: Item) -> Found | None:
+    def locate(self, item: DatasetItem) -> MatchedMedia | None:
         """The media file of an item; of several the one of the first kind, then one that is the part itself."""
         for key in item.keys:
             fits = []
@@ -81,7 +81,7 @@ class MediaIndex:
                     fits.append((rank, not cut_out, name))
             if fits:
                 _, whole, name = min(fits)
-                return Found(name=name, cut_out=not whole)
+                return MatchedMedia(name=name, cut_out=not whole)
         return None
 
     def _candidates(self, key: str) -> Iterator[tuple[int, str, str]]:
@@ -115,7 +115,7 @@ def _walk(folder: Path, skip: str) -> Iterator[str]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class MatchedMedia:
     name: str
     cut_out: bool
     """Its name says that it is the part asked for and no more."""

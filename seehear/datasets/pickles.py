@@ -19,10 +19,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from seehear.datasets.base import Bad, Importer, ImportOptions, Item, Items
+from seehear.datasets.base import Bad, DatasetItem, Importer, ImportOptions, Items
 from seehear.datasets.feature_files import FeatureFile
 from seehear.datasets.files import Files, captions
-from seehear.datasets.media import Found
+from seehear.datasets.media import MatchedMedia
 from seehear.errors import SeehearError
 
 _KINDS = re.compile(r"[<>|=]?(?:[biuf][1248]|[SU]\d{1,6}|O8?)")
@@ -279,8 +279,8 @@ class PickledFeatures:
     def __len__(self) -> int:
         return len(self._records)
 
-    def locate(self, item: Item) -> Found | None:
-        return Found(name=item.keys[0], cut_out=True) if item.keys[0] in self._records else None
+    def locate(self, item: DatasetItem) -> MatchedMedia | None:
+        return MatchedMedia(name=item.keys[0], cut_out=True) if item.keys[0] in self._records else None
 
     def files(self, base: str) -> dict[str, FeatureFile]:
         record = self._records[base]
@@ -304,7 +304,7 @@ class PickledFeatures:
                 said = record.get("eval_caption") or record.get("caption") or ""
                 texts = captions(*(said if isinstance(said, list | tuple) else [said]))
                 group = next(iter(self._wanted.keys(name)), name)
-                yield Item(
+                yield DatasetItem(
                     keys=(name,), id=name, split=self._split, group=group, texts=texts, table=self.path.name, line=place
                 )
             except SeehearError as error:

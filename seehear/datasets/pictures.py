@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from seehear.datasets.base import ImportOptions, Item, Items
+from seehear.datasets.base import DatasetItem, ImportOptions, Items
 from seehear.datasets.files import Files, captions, objects, read_json
 from seehear.errors import SeehearError
 
@@ -36,13 +36,13 @@ def _karpathy(files: Files, path: Path, dataset: str) -> Items:
     yield from _each(files, path, found["images"], _of_karpathy)
 
 
-def _of_karpathy(image: dict[str, Any]) -> Item:
+def _of_karpathy(image: dict[str, Any]) -> DatasetItem:
     stem = PurePosixPath(image["filename"]).stem
     if image["split"] not in _SPLITS:
         raise SeehearError(f"split {image['split']!r} is none of {', '.join(_SPLITS)}")
     # The pictures of COCO 2014 are those of 2017, under their number alone.
     number = (f"{int(image['cocoid']):012d}",) if "cocoid" in image else ()
-    return Item(
+    return DatasetItem(
         keys=(stem, *number),
         id=stem,
         split=_SPLITS[image["split"]],
@@ -58,9 +58,9 @@ def _captions_json(files: Files, path: Path, split: str) -> Items:
     for annotation in objects(found, "annotations"):
         said.setdefault(str(annotation.get("image_id")), []).append(annotation.get("caption", ""))
 
-    def item(image: dict[str, Any]) -> Item:
+    def item(image: dict[str, Any]) -> DatasetItem:
         stem = PurePosixPath(image["file_name"]).stem
-        return Item(keys=(stem,), id=stem, split=split, texts=captions(*said.get(str(image["id"]), ())))
+        return DatasetItem(keys=(stem,), id=stem, split=split, texts=captions(*said.get(str(image["id"]), ())))
 
     yield from _each(files, path, found["images"], item)
 
@@ -71,12 +71,12 @@ def _each(files: Files, path: Path, images: list[dict[str, Any]], make: Any) -> 
     def records() -> Iterator[tuple[int, Any]]:
         yield from enumerate(images, start=1)
 
-    def checked(image: Any) -> Item:
+    def checked(image: Any) -> DatasetItem:
         try:
             made = make(image)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise SeehearError(f"is no image with a file name, a split and captions ({error!r})") from error
-        assert isinstance(made, Item)
+        assert isinstance(made, DatasetItem)
         return made
 
     yield from files.rows(path, records(), checked)

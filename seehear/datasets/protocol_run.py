@@ -16,7 +16,7 @@ from seehear.evaluation.bootstrap import statistic_interval
 from seehear.evaluation.embedded import Embedded, embed_latents, fuse
 from seehear.evaluation.localisation import Located, chance, located, recall_by_video, recall_pooled
 from seehear.evaluation.protocol import group_warnings
-from seehear.evaluation.report import Report, provenance
+from seehear.evaluation.report import EvaluationReport, provenance
 from seehear.evaluation.results import TaskResult
 from seehear.inputs.latents import LatentData, load_latents
 from seehear.library.tables import Clip, Library, quote
@@ -37,7 +37,7 @@ _TASKS = 18
 class ProtocolReport:
     wanted: Protocol
     checked: ProtocolCheck
-    report: Report
+    report: EvaluationReport
     folder: Path
     """Folder of the numbers."""
 
@@ -93,7 +93,7 @@ def evaluate_protocol(
     about = provenance(command) | {"model_name": str(run), "model_revision": space.fingerprint, "fusion": fusion}
     about |= {"protocol": wanted.name, "dataset_name": library.uri, "code_revision": code_revision()}
     about |= {"dataset_revision": measured.revision}
-    report = Report(split=wanted.split, results=measured.results, warnings=measured.warnings, about=about)
+    report = EvaluationReport(split=wanted.split, results=measured.results, warnings=measured.warnings, about=about)
     folder = run / _FOLDER / wanted.name
     folder.mkdir(parents=True, exist_ok=True)
     report.save(folder)
@@ -151,7 +151,7 @@ def _on_clips(space: SharedSpace, library: Library, wanted: Protocol, fusion: Fu
 
 
 def _retrieved(
-    vectors: Mapping[Modality, Embedded], clips: tasks.Clips, wanted: Protocol, fusion: Fusion
+    vectors: Mapping[Modality, Embedded], clips: tasks.ScoredClips, wanted: Protocol, fusion: Fusion
 ) -> Iterator[TaskResult]:
     """Text against what is seen, heard and both, and back. Where queries have no item, also with those as failures."""
     if "text" not in vectors:

@@ -15,16 +15,16 @@ from pathlib import Path
 
 import numpy as np
 
-from seehear.datasets.base import Bad, Importer, ImportOptions, Item, Items
+from seehear.datasets.base import Bad, DatasetItem, Importer, ImportOptions, Items
 from seehear.datasets.files import Files
-from seehear.datasets.media import Found, MediaIndex
+from seehear.datasets.media import MatchedMedia, MediaIndex
 from seehear.datasets.registry import importer
 from seehear.errors import SeehearError
 from seehear.library.clips import PrepareOptions, split_of
 from seehear.library.grouped import GroupedRows
 from seehear.library.inputs import RowsInput
 from seehear.library.locking import writing
-from seehear.library.manifest import Row
+from seehear.library.manifest import ManifestRow
 from seehear.library.prepare import update
 from seehear.library.records import Reject, Text
 from seehear.library.renaming import settle_names
@@ -146,7 +146,7 @@ class _Rows:
         self,
         wanted: Importer,
         files: Files,
-        locate: Callable[[Item], Found | None],
+        locate: Callable[[DatasetItem], MatchedMedia | None],
         options: ImportOptions,
         *,
         what: str = "media",
@@ -158,7 +158,7 @@ class _Rows:
         self.missing_first: dict[str, None] = {}
         self.first_bad = ""
 
-    def __iter__(self) -> Iterator[Row | Reject]:
+    def __iter__(self) -> Iterator[ManifestRow | Reject]:
         for item in self._items():
             self.rows += 1
             if isinstance(item, Bad):
@@ -180,18 +180,18 @@ class _Rows:
             if isinstance(item, Bad) or self.options.wants((item := self._with_split(item)).split):
                 yield item
 
-    def _with_split(self, item: Item) -> Item:
+    def _with_split(self, item: DatasetItem) -> DatasetItem:
         """With some of the training recordings as validation, where that is asked for."""
         share = 0.0 if self.wanted.has_val else self.options.val
         if item.split == "train" and share and split_of(item.group or item.id, (1 - share, share, 0.0), 0) == "val":
             return replace(item, split="val")
         return item
 
-    def _row(self, item: Item) -> Row | None:
-        found = self.locate(item) if item.keys else Found(name="", cut_out=False)
+    def _row(self, item: DatasetItem) -> ManifestRow | None:
+        found = self.locate(item) if item.keys else MatchedMedia(name="", cut_out=False)
         if found is None:
             return None
-        return Row(
+        return ManifestRow(
             line=item.line,
             table=item.table,
             source=found.name,
@@ -212,7 +212,7 @@ class _Rows:
         if self.bad <= _LISTED:
             yield Reject(path=f"{item.table}:{item.line}", stage="import", reason=item.reason)
 
-    def _not_there(self, item: Item) -> Iterator[Reject]:
+    def _not_there(self, item: DatasetItem) -> Iterator[Reject]:
         self.missing_rows += 1
         name = item.keys[0]
         self.missing.append(hash(name))

@@ -11,7 +11,7 @@ from itertools import groupby
 from operator import itemgetter
 from pathlib import PurePosixPath
 
-from seehear.datasets.base import ImportOptions, Item, Items, spaced
+from seehear.datasets.base import DatasetItem, ImportOptions, Items, spaced
 from seehear.datasets.files import Files, Record, captions, given, number, span, with_header, without_header, words
 from seehear.datasets.media import MediaIndex
 from seehear.errors import SeehearError
@@ -23,13 +23,13 @@ def esc50(files: Files, options: ImportOptions, *, only_esc10: bool) -> Items:
     """`fold` is test and the next one validation; the rest is train."""
     path = files.need("esc50.csv")
 
-    def item(row: dict[str, str]) -> Item | None:
+    def item(row: dict[str, str]) -> DatasetItem | None:
         if row["fold"] not in {str(fold) for fold in range(1, _FOLDS + 1)}:
             raise SeehearError(f"fold {row['fold']!r} is none of 1 to {_FOLDS}")
         if only_esc10 and row["esc10"].lower() != "true":
             return None
         name = given(row, "filename").rpartition(".")[0]
-        return Item(
+        return DatasetItem(
             keys=(name,),
             id=name,
             split=_of_fold(int(row["fold"]), options.fold),
@@ -66,12 +66,12 @@ def speech_commands(files: Files, options: ImportOptions) -> Items:
             yield replace(_of_speech({"clip": clip}, "train"), table="speech-commands", line=place)
 
 
-def _of_speech(row: dict[str, str], split: str) -> Item:
+def _of_speech(row: dict[str, str], split: str) -> DatasetItem:
     word, _, name = row["clip"].partition("/")
     speaker, marked, _ = name.partition("_nohash_")
     if not marked:
         raise SeehearError(f"{row['clip']!r} is no clip: expected WORD/SPEAKER_nohash_NUMBER.wav")
-    return Item(keys=(row["clip"],), id=row["clip"], split=split, group=speaker, start=0.0, labels=(word,))
+    return DatasetItem(keys=(row["clip"],), id=row["clip"], split=split, group=speaker, start=0.0, labels=(word,))
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -92,9 +92,9 @@ def audiocaps(files: Files, options: ImportOptions, *, folder: str, version: str
         yield from files.rows(path, records, partial(_of_audiocaps, split=split))
 
 
-def _of_audiocaps(row: dict[str, str], split: str) -> Item:
+def _of_audiocaps(row: dict[str, str], split: str) -> DatasetItem:
     video, start = given(row, "youtube_id"), number(row, "start_time")
-    return Item(
+    return DatasetItem(
         keys=(video,),
         id=f"{video}_{start:g}",
         split=split,
@@ -113,10 +113,10 @@ def clotho(files: Files, options: ImportOptions) -> Items:
         yield from files.rows(path, records, partial(_of_clotho, split=split))
 
 
-def _of_clotho(row: dict[str, str], split: str) -> Item:
+def _of_clotho(row: dict[str, str], split: str) -> DatasetItem:
     stem = given(row, "file_name").rpartition(".")[0]
     texts = captions(*(row[f"caption_{n}"] for n in range(1, 6)))
-    return Item(keys=(stem,), id=stem, split=split, start=0.0, texts=texts)
+    return DatasetItem(keys=(stem,), id=stem, split=split, start=0.0, texts=texts)
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -133,11 +133,11 @@ def ave(files: Files, options: ImportOptions) -> Items:
         yield from files.rows(path, records, partial(_of_ave, split=split))
 
 
-def _of_ave(row: dict[str, str], split: str) -> Item:
+def _of_ave(row: dict[str, str], split: str) -> DatasetItem:
     video, start, end = given(row, "video_id"), number(row, "start"), number(row, "end")
     meta = {"youtube_id": video, "event_start": f"{start:g}", "event_end": f"{end:g}", "quality": row["quality"]}
     labels = (given(row, "class"),)
-    return Item(keys=(video,), id=video, split=split, group=video, start=0.0, labels=labels, meta=meta)
+    return DatasetItem(keys=(video,), id=video, split=split, group=video, start=0.0, labels=labels, meta=meta)
 
 
 def llp(files: Files, options: ImportOptions) -> Items:
@@ -171,7 +171,7 @@ def _events(files: Files, name: str) -> dict[str, list[tuple[float, float, str]]
 
 def _of_llp(
     row: dict[str, str], split: str, events: Mapping[str, Mapping[str, list[tuple[float, float, str]]]]
-) -> Item:
+) -> DatasetItem:
     """'4YdbENYcIyE_23_33' -> seconds 23 to 33 of a video."""
     name = given(row, "filename")
     video, *times = name.rsplit("_", 2)
@@ -180,7 +180,7 @@ def _of_llp(
     start, end = (number({"filename": time}, "filename") for time in times)
     meta = {"youtube_id": video} | {key: json.dumps(clips[name]) for key, clips in events.items() if name in clips}
     labels = tuple(label.strip().replace("_", " ") for label in given(row, "event_labels").split(","))
-    return Item(keys=(video,), id=name, split=split, group=video, start=start, end=end, labels=labels, meta=meta)
+    return DatasetItem(keys=(video,), id=name, split=split, group=video, start=start, end=end, labels=labels, meta=meta)
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -209,12 +209,12 @@ def audioset(files: Files, options: ImportOptions, *, subsets: tuple[str, ...]) 
             files.notes.append(f"not there, and so not imported: {segments[subset]} ({split})")
 
 
-def _segment(row: dict[str, str], split: str, subset: str, classes: dict[str, str]) -> Item:
+def _segment(row: dict[str, str], split: str, subset: str, classes: dict[str, str]) -> DatasetItem:
     video, (start, end) = given(row, "youtube_id"), span(row, "start_seconds", "end_seconds")
     mids = given(row, "positive_labels").replace(" ", "").split(",")
     if unknown := [mid for mid in mids if mid not in classes]:
         raise SeehearError(f"label {unknown[0]!r} is not in class_labels_indices.csv")
-    return Item(
+    return DatasetItem(
         keys=(video,),
         id=f"{video}_{start:g}",
         split=split,
@@ -237,14 +237,14 @@ def vggsound(files: Files, options: ImportOptions) -> Items:
         yield from files.rows(path, without_header(path, ("file", "label")), partial(_of_list, split=split))
 
 
-def _of_vggsound(row: dict[str, str]) -> Item:
+def _of_vggsound(row: dict[str, str]) -> DatasetItem:
     if row["split"] not in ("train", "test"):
         raise SeehearError(f"split {row['split']!r} is neither train nor test")
     video, start, label = given(row, "youtube_id"), number(row, "start_seconds"), given(row, "label")
     return _ten_seconds(video, start, row["split"], (label,), {})
 
 
-def _of_list(row: dict[str, str], split: str) -> Item:
+def _of_list(row: dict[str, str], split: str) -> DatasetItem:
     video, start = _clip_of(given(row, "file"))
     return _ten_seconds(video, start, split, (given(row, "label"),), {})
 
@@ -257,8 +257,8 @@ def _clip_of(name: str) -> tuple[str, float]:
     return found[1], float(found[2])
 
 
-def _ten_seconds(video: str, start: float, split: str, labels: tuple[str, ...], meta: dict[str, str]) -> Item:
-    return Item(
+def _ten_seconds(video: str, start: float, split: str, labels: tuple[str, ...], meta: dict[str, str]) -> DatasetItem:
+    return DatasetItem(
         keys=(video,),
         id=f"{video}_{start:06.0f}",
         split=split,
@@ -293,7 +293,7 @@ def _clips(records: Iterable[Record]) -> Iterator[tuple[int, dict[str, str] | Se
         yield line, first | joined
 
 
-def _of_vggsounder(row: dict[str, str]) -> Item:
+def _of_vggsounder(row: dict[str, str]) -> DatasetItem:
     video, start = _clip_of(given(row, "video_id"))
     labels, modalities = row["label"].split("|"), row["modality"].split("|")
     if not set(modalities) <= {"A", "V", "AV"}:

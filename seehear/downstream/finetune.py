@@ -18,7 +18,7 @@ from seehear.downstream.presets import FineTune
 from seehear.downstream.tower import Pretrained, classifier
 from seehear.errors import SeehearError
 from seehear.evaluation.multilabel import usable_classes
-from seehear.evaluation.report import Report, provenance
+from seehear.evaluation.report import EvaluationReport, provenance
 from seehear.evaluation.results import TaskResult
 from seehear.inputs.raw import RawConfig, load_raw
 from seehear.library.tables import Library
@@ -42,7 +42,7 @@ def finetune(
     *,
     resume: bool = False,
     command: str = "",
-) -> Report | None:
+) -> EvaluationReport | None:
     """The classifier is in `folder/model`, its report in `folder`; None without test clips, and of other processes than
     the first."""
     distributed.start()
@@ -85,7 +85,7 @@ def finetune(
         return None
     found = measured(made, tested, settings, label=label)
     about = provenance(command) | {"code_revision": code_revision(), "dataset_name": library.uri}
-    report = Report(split="test", results=(found,), about=about | {"model_name": str(folder)})
+    report = EvaluationReport(split="test", results=(found,), about=about | {"model_name": str(folder)})
     report.save(folder)
     return report
 

@@ -17,7 +17,7 @@ from seehear.errors import SeehearError
 from seehear.evaluation.classify import Classification, Labelled, by_scores, probabilities
 from seehear.evaluation.multilabel import multilabel
 from seehear.evaluation.results import TaskResult
-from seehear.evaluation.tasks import Clips, classification_result, multilabel_result
+from seehear.evaluation.tasks import ScoredClips, classification_result, multilabel_result
 from seehear.methods.base import seeded
 from seehear.methods.classifier import Classifier, ClassifierConfig, Learning
 from seehear.progress import hushed, say
@@ -104,8 +104,8 @@ def classified(
     return classification_result(task, found, clips_of(rows, model), rows.ids, owner, details=details)
 
 
-def clips_of(rows: LabelledClips, model: str) -> Clips:
-    return Clips(ids=rows.ids, groups=rows.groups, labels=None, model=model, seed=0)
+def clips_of(rows: LabelledClips, model: str) -> ScoredClips:
+    return ScoredClips(ids=rows.ids, groups=rows.groups, labels=None, model=model, seed=0)
 
 
 def _only(labelled: LabelledClips, rows: np.ndarray) -> list[str]:

@@ -75,7 +75,7 @@ class PainterOptions:
         return TrainConfig(steps=self.steps, batch_size=self.batch_size, seed=self.seed, device=device)
 
 
-class Pictures:
+class TrainingPictures:
     """Pictures (N, H, W, 3) uint8 with their vectors (N, E), as training reads them. `others` (R, E) are of what else
     picture `owner` (R,), ascending, can be told by: in so large a share of the batches where it has any, one of them,
     drawn anew each epoch, stands for its own."""
@@ -112,7 +112,7 @@ class Pictures:
         return {"picture": self.pictures[indices], "vector": vectors_BE, "group": self.groups[indices]}
 
 
-def pictures_of(known: Placed, library: Library, options: PainterOptions) -> Pictures:
+def pictures_of(known: Placed, library: Library, options: PainterOptions) -> TrainingPictures:
     """The picture in the middle of each training clip that has one, and what it is told by."""
     own = known.part("video", "train")
     drawn = torch.randperm(len(own.owner), generator=torch.Generator().manual_seed(options.seed))[: options.most]
@@ -123,7 +123,7 @@ def pictures_of(known: Placed, library: Library, options: PainterOptions) -> Pic
         say(f"{len(drawn) - len(rows):,} of {len(drawn):,} pictures cannot be read: left out")
     clips = own.owner[rows]
     others_RE, owner_R = _told_otherwise(known, clips)
-    return Pictures(
+    return TrainingPictures(
         torch.stack(pictures),
         torch.from_numpy(own.vectors[rows]),
         known.data.groups[torch.from_numpy(clips)],

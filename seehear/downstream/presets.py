@@ -15,7 +15,7 @@ from seehear.train.optim import OptimConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class Clips:
+class ClipOptions:
     """How clips are shown to the tower. None: as the model was pre-trained."""
 
     frames: int | None = None
@@ -70,7 +70,7 @@ class FineTune:
     """video, audio or video+audio; what the model and the labelled clips have when empty."""
     learning: Learning = Learning()
     """The map behind the tower, its loss and its rates."""
-    clips: Clips = Clips()
+    clips: ClipOptions = ClipOptions()
     """How clips are shown."""
     optim: OptimConfig = field(default_factory=OptimConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
@@ -100,7 +100,7 @@ def base() -> FineTune:
     """Ours, for sets of some hundred to some ten thousand clips."""
     return FineTune(
         learning=Learning(smoothing=0.1, layer_decay=0.75, drop_path=0.1),
-        clips=Clips(noise=0.0),
+        clips=ClipOptions(noise=0.0),
         optim=OptimConfig(lr=5e-4, weight_decay=0.05, warmup=0.1),
         train=TrainConfig(epochs=30, batch_size=64, evaluations=15),
         windows=4,
@@ -113,7 +113,7 @@ def vatt_video() -> FineTune:
         preset="vatt.video",
         tower="video",
         learning=Learning(dropout=0.5, smoothing=0.1),
-        clips=Clips(frames=32, fps=12.5, size=320, crop=(0.08, 1.0), aspect=(0.5, 2.0), flip=0.5, jitter=0.8),
+        clips=ClipOptions(frames=32, fps=12.5, size=320, crop=(0.08, 1.0), aspect=(0.5, 2.0), flip=0.5, jitter=0.8),
         optim=_sgd(0.005, warmup_steps=2500, clip=0.75),
         train=TrainConfig(steps=100_000, batch_size=64),
         windows=4,
@@ -127,7 +127,7 @@ def vatt_audio() -> FineTune:
         preset="vatt.audio",
         tower="audio",
         learning=Learning(prior_bias=True, weighted=True, sum_classes=True, mixup=1.0, mixup_beta=5.0),
-        clips=Clips(rate=24_000, seconds=6.4, noise=0.0),
+        clips=ClipOptions(rate=24_000, seconds=6.4, noise=0.0),
         optim=_sgd(0.2, warmup_steps=5000),
         train=TrainConfig(steps=50_000, batch_size=1024),
         windows=4,
@@ -140,7 +140,7 @@ def vatt_image() -> FineTune:
         preset="vatt.image",
         tower="video",
         learning=Learning(smoothing=0.1),
-        clips=Clips(frames=4, size=384, crop=(0.08, 1.0), flip=0.5),
+        clips=ClipOptions(frames=4, size=384, crop=(0.08, 1.0), flip=0.5),
         optim=_sgd(0.08, warmup_steps=0),
         train=TrainConfig(epochs=50, batch_size=512),
     )
@@ -166,7 +166,7 @@ def mavil_esc50() -> FineTune:
     """ESC-50, 5 s: the spectrogram is half as long and has statistics of its own, and nothing is mixed."""
     made = _mavil("mavil.esc50", lr=1e-3, epochs=60, warmup_epochs=4, batch=64)
     learning = replace(made.learning, mixup=0.0, smoothing=0.1, mask_time=96, mask_bands=24)
-    clips = Clips(seconds=5.0, mel_mean=-6.6268077, mel_std=5.358466)
+    clips = ClipOptions(seconds=5.0, mel_mean=-6.6268077, mel_std=5.358466)
     return replace(made, tower="audio", learning=learning, clips=clips)
 
 
@@ -174,7 +174,7 @@ def mavil_speech_commands() -> FineTune:
     """Speech Commands, 1 s."""
     made = _mavil("mavil.speech-commands", lr=1e-3, epochs=60, warmup_epochs=4, batch=64)
     learning = replace(made.learning, mixup=0.0, mask_time=0, mask_bands=0)
-    clips = Clips(seconds=1.0, mel_mean=-6.845978, mel_std=5.5654526)
+    clips = ClipOptions(seconds=1.0, mel_mean=-6.845978, mel_std=5.5654526)
     return replace(made, tower="audio", learning=learning, clips=clips)
 
 

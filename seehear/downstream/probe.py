@@ -25,7 +25,7 @@ from seehear.evaluation.classify import Labelled as Vectors
 from seehear.evaluation.classify import knn, linear_probe, svm_probe
 from seehear.evaluation.folds import FoldedProbe, Probe, official_folds, probe_folds
 from seehear.evaluation.multilabel import Marked, linear_scores
-from seehear.evaluation.report import Report, provenance
+from seehear.evaluation.report import EvaluationReport, provenance
 from seehear.evaluation.results import TaskResult
 from seehear.inputs.raw import RawMedia, load_raw
 from seehear.library.tables import Library
@@ -86,7 +86,7 @@ class _Seen:
 
 def probe(
     model: Pretrained, library: Library, label: str, options: ProbeOptions, *, device: str = "auto", command: str = ""
-) -> Report:
+) -> EvaluationReport:
     """A result for each tower, probe and network."""
     modalities = [m for m in model.modalities if any(clip.has(m) for clip in library.clips(options.where))]
     towers = options.tower or tuple(modalities)
@@ -106,10 +106,10 @@ def probe(
     about = provenance(command) | {"code_revision": code_revision(), "dataset_name": library.uri}
     plain = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(options).items()}
     about |= {"model_name": model.run, "options": plain}
-    return Report(split="test", results=tuple(_compared(results, model.method.name)), about=about)
+    return EvaluationReport(split="test", results=tuple(_compared(results, model.method.name)), about=about)
 
 
-def save(report: Report, folder: str | Path, label: str) -> Path:
+def save(report: EvaluationReport, folder: str | Path, label: str) -> Path:
     """In the run's folder, as probe-LABEL.json."""
     safe = "".join(sign if sign.isalnum() or sign in "-_" else "-" for sign in label)
     path = Path(folder) / f"probe-{safe}.json"

@@ -18,7 +18,7 @@ from seehear.errors import SeehearError
 from seehear.losses.reconstruction import patch_error, unstandardised
 from seehear.methods.base import Method
 from seehear.methods.diffmavil import DiffusedPatches
-from seehear.methods.mavil import SIDES, MAViL, Seen
+from seehear.methods.mavil import SIDES, MaskedViews, MAViL
 from seehear.nn.diffusion import sample
 from seehear.nn.random import Randomness
 from seehear.nn.tokens import take
@@ -64,7 +64,7 @@ def restore(
 
 
 def _told(
-    model: MAViL, m: Modality, seen: Seen, hidden_BMP: Tensor, *, rng: Randomness, steps: int, eta: float
+    model: MAViL, m: Modality, seen: MaskedViews, hidden_BMP: Tensor, *, rng: Randomness, steps: int, eta: float
 ) -> Tensor:
     """(B, M, P) in units of the data set."""
     place, config = model.places[m], model.config

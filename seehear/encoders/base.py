@@ -26,7 +26,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Encoded:
+class SampleVectors:
     """Vectors of one sample."""
 
     vector: np.ndarray
@@ -68,9 +68,9 @@ class Encoder(ABC):
     def encode(self, prepared: Sequence[Any]) -> np.ndarray:
         """(B, width) float32, one row a prepared sample."""
 
-    def encode_parts(self, prepared: Sequence[Any]) -> list[Encoded]:
+    def encode_parts(self, prepared: Sequence[Any]) -> list[SampleVectors]:
         """`encode`, with the vectors of frames by encoders that see them one by one."""
-        return [Encoded(vector) for vector in self.encode(prepared)]
+        return [SampleVectors(vector) for vector in self.encode(prepared)]
 
     def query_preparation(self) -> Callable[[Sample], Any]:
         """`preparation` for what is searched with: some text encoders want another prompt there than for documents."""

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from seehear.encoders.base import Encoded
+from seehear.encoders.base import SampleVectors
 from seehear.encoders.film import like_runs, with_frames
 from seehear.encoders.frozen import FrozenEncoder, run_parts, stacked
 from seehear.encoders.options import full_name
@@ -64,7 +64,7 @@ def _norm(channels: int) -> nn.BatchNorm2d:
     return nn.BatchNorm2d(channels, eps=1e-3)
 
 
-class Block(nn.Module):
+class MBConvBlock(nn.Module):
     """Inverted residual: expand 1x1, depthwise kxk, project 1x1. Parameter names are those of the weight file."""
 
     def __init__(self, inside: int, outside: int, *, kernel: int, stride: int, expansion: int):
@@ -97,7 +97,7 @@ class EfficientNetLite0(nn.Module):
         for repeats, kernel, stride, expansion, outside in STAGES:
             for i in range(repeats):
                 step = stride if i == 0 else 1
-                self._blocks.append(Block(inside, outside, kernel=kernel, stride=step, expansion=expansion))
+                self._blocks.append(MBConvBlock(inside, outside, kernel=kernel, stride=step, expansion=expansion))
                 inside = outside
         self._conv_head = nn.Conv2d(inside, WIDTH, 1, bias=False)
         self._bn1 = _norm(WIDTH)
@@ -165,7 +165,7 @@ class EfficientNet(FrozenEncoder):
     def embed(self, network: nn.Module, prepared: Sequence[np.ndarray]) -> Tensor:
         return stacked(pool_time(x_FD[runs_T], self.options.pool) for x_FD, runs_T in self._films(network, prepared))
 
-    def encode_parts(self, prepared: Sequence[np.ndarray]) -> list[Encoded]:
+    def encode_parts(self, prepared: Sequence[np.ndarray]) -> list[SampleVectors]:
         if self.width != WIDTH:  # a frame is not comparable with such a clip
             return super().encode_parts(prepared)
         with torch.inference_mode():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from seehear.encoders.base import Encoded
+from seehear.encoders.base import SampleVectors
 from seehear.types import Float, Int, Tensor
 
 STILL = 2.0
@@ -29,9 +29,9 @@ def like_runs(frames_THWC: np.ndarray) -> Int[np.ndarray, " t"]:
     return runs_T
 
 
-def with_frames(vector_D: Tensor, x_FD: Float[Tensor, "f d"], runs_T: np.ndarray) -> Encoded:
+def with_frames(vector_D: Tensor, x_FD: Float[Tensor, "f d"], runs_T: np.ndarray) -> SampleVectors:
     """A film's vector with those of the first frame of each run; without, where all is one run."""
     if len(x_FD) < 2:
-        return Encoded(vector_D.numpy())
+        return SampleVectors(vector_D.numpy())
     places = (np.unique(runs_T, return_index=True)[1] + 0.5) / len(runs_T)
-    return Encoded(vector_D.numpy(), list(x_FD.numpy()), places.tolist())
+    return SampleVectors(vector_D.numpy(), list(x_FD.numpy()), places.tolist())

@@ -17,29 +17,29 @@ import torch
 from torch import nn
 
 from seehear.encoders import hub_audio, hub_language, hub_pe, hub_text, hub_video
-from seehear.encoders.base import Encoded, Sample
+from seehear.encoders.base import Sample, SampleVectors
 from seehear.encoders.film import like_runs, with_frames
 from seehear.encoders.frozen import FrozenEncoder, stacked
 from seehear.encoders.hub_files import model_folder, refuse_custom_code, weights_hash
-from seehear.encoders.hub_towers import HubOptions, Tower
+from seehear.encoders.hub_towers import HubOptions, HubTower
 from seehear.encoders.options import full_name, read_options
 from seehear.encoders.pooling import pool_time, pooled_width
 from seehear.encoders.weights import fingerprint
 from seehear.errors import SeehearError, require, unknown
 from seehear.types import Tensor
 
-_CLIP: dict[str, type[Tower]] = {"video": hub_video.ClipPictures, "text": hub_text.ClipText}
-_SIGLIP: dict[str, type[Tower]] = {"video": hub_video.SiglipPictures, "text": hub_text.SiglipText}
-_T5: dict[str, type[Tower]] = {"text": hub_text.T5Text}
-_PE_AUDIO: dict[str, type[Tower]] = {"audio": hub_pe.PeSounds, "text": hub_pe.PeText}
-_PE_VIDEO: dict[str, type[Tower]] = {"video": hub_pe.PeFilms, "text": hub_pe.PeText}
-_GEMMA: dict[str, type[Tower]] = {
+_CLIP: dict[str, type[HubTower]] = {"video": hub_video.ClipPictures, "text": hub_text.ClipText}
+_SIGLIP: dict[str, type[HubTower]] = {"video": hub_video.SiglipPictures, "text": hub_text.SiglipText}
+_T5: dict[str, type[HubTower]] = {"text": hub_text.T5Text}
+_PE_AUDIO: dict[str, type[HubTower]] = {"audio": hub_pe.PeSounds, "text": hub_pe.PeText}
+_PE_VIDEO: dict[str, type[HubTower]] = {"video": hub_pe.PeFilms, "text": hub_pe.PeText}
+_GEMMA: dict[str, type[HubTower]] = {
     "video": hub_language.GemmaPictures,
     "audio": hub_language.GemmaSounds,
     "text": hub_language.GemmaText,
 }
 
-FAMILIES: dict[str, dict[str, type[Tower]]] = {
+FAMILIES: dict[str, dict[str, type[HubTower]]] = {
     "clip": _CLIP,
     "metaclip_2": _CLIP,
     "siglip": _SIGLIP,
@@ -62,7 +62,7 @@ FAMILIES: dict[str, dict[str, type[Tower]]] = {
 }
 """By `model_type`. All others go by what they take."""
 
-BY_INPUT: dict[str, dict[str, type[Tower]]] = {
+BY_INPUT: dict[str, dict[str, type[HubTower]]] = {
     "pixel_values": {"video": hub_video.PictureTower},
     "input_values": {"audio": hub_audio.WaveTower},
     "input_ids": {"text": hub_text.TextTower},
@@ -111,7 +111,7 @@ def _config(folder: Path) -> Any:
         raise SeehearError(f"{folder} is no model that transformers can read: {str(error).splitlines()[0]}") from error
 
 
-def _towers(config: Any, base: str) -> dict[str, type[Tower]]:
+def _towers(config: Any, base: str) -> dict[str, type[HubTower]]:
     if config.model_type in FAMILIES:
         parts = {"video": "vision_config", "audio": "audio_config"}  # None in folders that were made without them
         family = FAMILIES[config.model_type].items()
@@ -126,7 +126,7 @@ def _towers(config: Any, base: str) -> dict[str, type[Tower]]:
 
 
 class HubEncoder(FrozenEncoder):
-    def __init__(self, base: str, tower: Tower, options: HubOptions):
+    def __init__(self, base: str, tower: HubTower, options: HubOptions):
         self.tower, self.options = tower, options
         self.name, self.modality = full_name(base, options), tower.modality
         self.width = pooled_width(options.time, tower.width())
@@ -166,7 +166,7 @@ class HubEncoder(FrozenEncoder):
             steps = self.tower.steps(network, prepared, self.device)
         return stacked(pool_time(x_TD.float(), self.options.time) for x_TD in steps)
 
-    def encode_parts(self, prepared: Sequence[Any]) -> list[Encoded]:
+    def encode_parts(self, prepared: Sequence[Any]) -> list[SampleVectors]:
         if not self.tower.by_frame or self.width != self.tower.width():
             return super().encode_parts(prepared)
         with torch.inference_mode(), _precision(self.device):

@@ -17,7 +17,7 @@ from torch import nn
 
 from seehear.encoders.base import Sample
 from seehear.encoders.frozen import run_parts
-from seehear.encoders.hub_towers import HubOptions, Tower, pool_tokens, read_settings
+from seehear.encoders.hub_towers import HubOptions, HubTower, pool_tokens, read_settings
 from seehear.encoders.prepare import ReadWaveform
 from seehear.errors import require
 from seehear.types import Tensor
@@ -47,7 +47,7 @@ class ReadFeatures:
         return features | {"samples": np.full(len(windows_WS), windows_WS.shape[1])}
 
 
-class SpectrogramTower(Tower):
+class SpectrogramTower(HubTower):
     """Windows of a spectrogram; the steps are windows. AST and its kind."""
 
     modality = "audio"
@@ -122,7 +122,7 @@ class WhisperSounds(SpectrogramTower):
         return self.states(model.get_encoder()(x, **self.wants))
 
 
-class WaveTower(Tower):
+class WaveTower(HubTower):
     """Straight from the waveform: wav2vec 2.0, HuBERT, WavLM. The steps are moments of about 20 ms."""
 
     modality = "audio"

@@ -19,7 +19,7 @@ from torch import nn
 from seehear.encoders.base import Sample
 from seehear.encoders.hub_audio import Features, ReadFeatures
 from seehear.encoders.hub_text import TextTower
-from seehear.encoders.hub_towers import HubOptions, Tower, pool_tokens, read_settings
+from seehear.encoders.hub_towers import HubOptions, HubTower, pool_tokens, read_settings
 from seehear.encoders.prepare import ReadFrames, ReadText
 from seehear.errors import read_json, require
 from seehear.media.files import VideoSpec
@@ -49,7 +49,7 @@ class LanguageText(TextTower):
         return model.language_model
 
 
-class LanguageMedia(Tower):
+class LanguageMedia(HubTower):
     """A step is one input: `before`, tokens that stand for media, `after`."""
 
     processor: ClassVar[str]
@@ -80,7 +80,7 @@ class LanguageMedia(Tower):
         return [*special[:1], *body, *special[1:]]
 
 
-class Pictures(LanguageMedia):
+class LanguagePictures(LanguageMedia):
     modality = "video"
     uses: ClassVar[tuple[str, ...]] = ("frames", "time")
 
@@ -113,7 +113,7 @@ class GemmaText(LanguageText):
         return int(self.config.embedding_dim if self.options.layer == -1 else self.config.hidden_size)
 
 
-class GemmaPictures(Pictures):
+class GemmaPictures(LanguagePictures):
     pools = ("mean",)
     processor = "Gemma4ImageProcessorPil"
     text_tower = GemmaText
@@ -191,7 +191,7 @@ class QwenText(LanguageText):
         return ReadText(*_chat(self.options.query or _QUERY))
 
 
-class QwenPictures(Pictures):
+class QwenPictures(LanguagePictures):
     pools = ("last",)
     processor = "Qwen2VLImageProcessorPil"
     text_tower = QwenText

@@ -16,13 +16,13 @@ from torch import nn
 from seehear.encoders.base import Sample
 from seehear.encoders.hub_audio import equal_windows
 from seehear.encoders.hub_text import TextTower
-from seehear.encoders.hub_towers import HubOptions, Tower, read_settings
+from seehear.encoders.hub_towers import HubOptions, HubTower, read_settings
 from seehear.encoders.hub_video import PictureSettings
 from seehear.encoders.prepare import ReadWaveform
 from seehear.types import Tensor
 
 
-class PeSounds(Tower):
+class PeSounds(HubTower):
     """Windows of up to 30 s, one step each."""
 
     modality = "audio"
@@ -57,7 +57,7 @@ class PeSounds(Tower):
         return self.states(output).mean(1)
 
 
-class PeFilms(Tower):
+class PeFilms(HubTower):
     modality = "video"
     uses = ("frames",)
     pools = ("projected", "mean")

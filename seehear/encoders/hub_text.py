@@ -10,13 +10,13 @@ import torch
 from torch import nn
 
 from seehear.encoders.frozen import padded_batches
-from seehear.encoders.hub_towers import HubOptions, Tower, pool_tokens
+from seehear.encoders.hub_towers import HubOptions, HubTower, pool_tokens
 from seehear.encoders.prepare import ReadText
 from seehear.errors import SeehearError, read_json, require
 from seehear.types import Tensor
 
 
-class TextTower(Tower):
+class TextTower(HubTower):
     modality = "text"
     uses = ("prefix", "query", "length")
     pools: ClassVar[tuple[str, ...]] = ("mean", "cls", "last")

@@ -45,7 +45,7 @@ class HubOptions:
     """Tokens; a longer text is cut there, or where the model ends."""
 
 
-class Tower(ABC):
+class HubTower(ABC):
     """Knows its width and its preprocessing before any weight is read."""
 
     modality: ClassVar[str]

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from seehear.encoders.frozen import run_parts
-from seehear.encoders.hub_towers import HubOptions, Tower, pool_tokens, read_settings
+from seehear.encoders.hub_towers import HubOptions, HubTower, pool_tokens, read_settings
 from seehear.encoders.prepare import ReadFrames
 from seehear.errors import SeehearError
 from seehear.media.files import VideoSpec
@@ -71,7 +71,7 @@ def _pair(size: Any) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else (size[0], size[1])
 
 
-class PictureTower(Tower):
+class PictureTower(HubTower):
     """One picture at a time; the steps are the frames. For ViT, DINOv2, DINOv3 and any other with `pixel_values`."""
 
     modality = "video"
@@ -153,7 +153,7 @@ class NaflexPictures(SiglipPictures):
         return self.pooled(model, output)
 
 
-class FilmTower(Tower):
+class FilmTower(HubTower):
     """All frames at once; the steps are the moments of the film that tokens stand for. A picture is a still film."""
 
     modality = "video"

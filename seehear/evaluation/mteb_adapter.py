@@ -24,7 +24,7 @@ _THEIRS = {"text": "text", "image": "video", "audio": "audio", "video": "video"}
 """A column of a batch -> our modality."""
 
 
-class Space(Protocol):
+class EncodingSpace(Protocol):
     fingerprint: str
     dim: int
 
@@ -37,7 +37,7 @@ class Space(Protocol):
 class MTEBModel:
     """A space as an encoder of MTEB."""
 
-    def __init__(self, space: Space, name: str = "seehear/space", *, licence: str | None = None):
+    def __init__(self, space: EncodingSpace, name: str = "seehear/space", *, licence: str | None = None):
         """`name`: 'user/name', as on a hub. `licence`: of the weights, as MTEB spells it ('apache-2.0')."""
         self.space, self.name, self.licence = space, name, licence
 

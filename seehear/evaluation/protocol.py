@@ -13,7 +13,7 @@ import numpy as np
 from seehear.evaluation import tasks
 from seehear.evaluation.bootstrap import FEW_GROUPS
 from seehear.evaluation.embedded import Classes, Embedded, Embedder, embed_latents, fuse
-from seehear.evaluation.report import Report
+from seehear.evaluation.report import EvaluationReport
 from seehear.nn.unit import unit
 from seehear.progress import counted
 from seehear.types import Modality
@@ -31,14 +31,14 @@ def evaluate_embeddings(
     model: str = "model",
     split: str = "test",
     seed: int = 0,
-) -> Report:
+) -> EvaluationReport:
     """`ids`, `groups` and `labels` are a row a clip; an owner in `embeddings` is a row number of them."""
-    clips = tasks.Clips(np.asarray(ids, dtype=str), np.asarray(groups).astype(str), labels, model, seed)
+    clips = tasks.ScoredClips(np.asarray(ids, dtype=str), np.asarray(groups).astype(str), labels, model, seed)
     results = [*tasks.pairs(embeddings, clips), *tasks.fused(embeddings, clips), *tasks.mixed(embeddings, clips)]
     results += tasks.correspond(embeddings, clips)
     if labels is not None:
         results += [r for c in classes for r in tasks.by_name(embeddings, c, clips)]
-    return Report(split=split, results=tuple(results), warnings=group_warnings(clips.groups.tolist(), split))
+    return EvaluationReport(split=split, results=tuple(results), warnings=group_warnings(clips.groups.tolist(), split))
 
 
 def group_warnings(groups: Sequence[str | int], split: str) -> tuple[str, ...]:

@@ -32,7 +32,7 @@ _DAMAGED = (OSError, EOFError, ValueError, TypeError, KeyError, AttributeError, 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
+class EvaluationReport:
     split: str
     results: tuple[TaskResult, ...]
     warnings: tuple[str, ...] = ()
@@ -89,7 +89,7 @@ class Report:
         return folder / JSON_NAME
 
     @classmethod
-    def load(cls, folder: str | Path) -> Report:
+    def load(cls, folder: str | Path) -> EvaluationReport:
         """Reads what `save` wrote, per-query values included."""
         folder = Path(folder)
         if not (folder / JSON_NAME).is_file():
@@ -131,7 +131,7 @@ class Report:
 
 
 def compare_reports(
-    a: Report, b: Report, task: str, *, model_a: str | None = None, model_b: str | None = None
+    a: EvaluationReport, b: EvaluationReport, task: str, *, model_a: str | None = None, model_b: str | None = None
 ) -> dict[str, Comparison]:
     """B minus A on the queries both have, by metric. For two runs over one library, or two models in one report."""
     first, second = a.get(task, model_a), b.get(task, model_b)
@@ -149,7 +149,7 @@ def compare_runs(
 ) -> Comparisons:
     """B minus A for every task that both saved reports have per-query values of. Without a name: each report's first
     model, which is the run's own."""
-    first, second = Report.load(a), Report.load(b)
+    first, second = EvaluationReport.load(a), EvaluationReport.load(b)
     named = model_a or first.models()[0], model_b or second.models()[0]
     for name, report in zip(named, (first, second), strict=True):
         if name not in report.models():

@@ -27,7 +27,7 @@ _DRAWS = 100  # of those: each is a measurement anew
 
 
 @dataclass(frozen=True)
-class Clips:
+class ScoredClips:
     """Clips of the embeddings, a row each, and the model that made them."""
 
     ids: np.ndarray
@@ -38,7 +38,7 @@ class Clips:
     """Seed of the bootstrap."""
 
 
-def pairs(embeddings: Embeddings, clips: Clips) -> Iterator[TaskResult]:
+def pairs(embeddings: Embeddings, clips: ScoredClips) -> Iterator[TaskResult]:
     """Every ordered pair of modalities, with the gap between them and the hubs of the gallery among the details."""
     for query in embeddings:
         for gallery in embeddings:
@@ -47,7 +47,7 @@ def pairs(embeddings: Embeddings, clips: Clips) -> Iterator[TaskResult]:
                 yield from retrieve(f"{query}->{gallery}", embeddings[query], embeddings[gallery], clips, details=shape)
 
 
-def fused(embeddings: Embeddings, clips: Clips) -> Iterator[TaskResult]:
+def fused(embeddings: Embeddings, clips: ScoredClips) -> Iterator[TaskResult]:
     """Several modalities ask together for another: the mean of their unit vectors, one query a clip."""
     for gallery in embeddings:
         others = [m for m in embeddings if m != gallery]
@@ -57,7 +57,7 @@ def fused(embeddings: Embeddings, clips: Clips) -> Iterator[TaskResult]:
                 yield from retrieve(f"{'+'.join(parts)}->{gallery}", query, embeddings[gallery], clips)
 
 
-def weighted(embeddings: Embeddings, chosen_on: Embeddings, clips: Clips) -> Iterator[TaskResult]:
+def weighted(embeddings: Embeddings, chosen_on: Embeddings, clips: ScoredClips) -> Iterator[TaskResult]:
     """Two modalities ask together for a third, one of them with more say: the weight that ranks best among the clips of
     `chosen_on` (validation). A modality that knows little then no longer spoils the mean."""
     for gallery in embeddings:
@@ -78,7 +78,7 @@ def weighted(embeddings: Embeddings, chosen_on: Embeddings, clips: Clips) -> Ite
                 yield from retrieve(f"{'+'.join(pair)}->{gallery}", query, embeddings[gallery], clips, details=details)
 
 
-def mixed(embeddings: Embeddings, clips: Clips) -> Iterator[TaskResult]:
+def mixed(embeddings: Embeddings, clips: ScoredClips) -> Iterator[TaskResult]:
     """One modality asks a gallery that holds all the others: where a gap between modalities does its harm."""
     for query in embeddings:
         others = [m for m in embeddings if m != query]
@@ -89,7 +89,7 @@ def mixed(embeddings: Embeddings, clips: Clips) -> Iterator[TaskResult]:
 
 
 def retrieve(
-    task: str, query: Embedded, gallery: Embedded, clips: Clips, *, details: Mapping[str, Any] | None = None
+    task: str, query: Embedded, gallery: Embedded, clips: ScoredClips, *, details: Mapping[str, Any] | None = None
 ) -> Iterator[TaskResult]:
     """Nothing when no clip has both sides."""
     if len(np.intersect1d(query.owner, gallery.owner)):
@@ -98,7 +98,12 @@ def retrieve(
 
 
 def retrieval_result(
-    task: str, found: RetrievalResult, query: Embedded, clips: Clips, *, details: Mapping[str, Any] | None = None
+    task: str,
+    found: RetrievalResult,
+    query: Embedded,
+    clips: ScoredClips,
+    *,
+    details: Mapping[str, Any] | None = None,
 ) -> TaskResult:
     groups = clips.groups[query.owner[found.rows]]
     bounds = intervals(found.per_query, groups, seed=clips.seed)
@@ -135,7 +140,7 @@ def _shape(query: Embedded, gallery: Embedded) -> dict[str, Any]:
     return shape
 
 
-def correspond(embeddings: Embeddings, clips: Clips) -> Iterator[TaskResult]:
+def correspond(embeddings: Embeddings, clips: ScoredClips) -> Iterator[TaskResult]:
     """Without labels: does a clip's own other modality lie nearer than a stranger's? Both directions at once would say
     the same twice, so the first modality of each pair asks."""
     for p, q in combinations(embeddings, 2):
@@ -163,7 +168,7 @@ def correspond(embeddings: Embeddings, clips: Clips) -> Iterator[TaskResult]:
         )
 
 
-def by_name(embeddings: Embeddings, classes: Classes, clips: Clips) -> Iterator[TaskResult]:
+def by_name(embeddings: Embeddings, classes: Classes, clips: ScoredClips) -> Iterator[TaskResult]:
     """Classification by the names of the classes: clips with one label, and where some have several, all of them."""
     known = set(classes.names)
     labels = [[label for label in own if label in known] for own in clips.labels or ()]
@@ -191,7 +196,7 @@ def by_name(embeddings: Embeddings, classes: Classes, clips: Clips) -> Iterator[
 def classification_result(
     task: str,
     found: Classification,
-    clips: Clips,
+    clips: ScoredClips,
     keys: np.ndarray,
     owner: np.ndarray,
     *,
@@ -222,7 +227,7 @@ def multilabel_result(
     truth_NC: np.ndarray,
     groups: np.ndarray,
     names: Sequence[str],
-    clips: Clips,
+    clips: ScoredClips,
     *,
     details: Mapping[str, Any] | None = None,
 ) -> TaskResult:

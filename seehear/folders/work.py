@@ -28,7 +28,7 @@ from seehear.folders.standing import Pace, Standing, State
 from seehear.library.encode import encode_library, load_all, modalities_of
 from seehear.library.prepare import PrepareOptions, Share, prepare_share
 from seehear.library.records import COARSE, UNCUT, digest
-from seehear.library.scan import Folder, Found
+from seehear.library.scan import Folder, ScannedFile
 from seehear.library.tables import Clip, Library
 from seehear.library.transcripts import Portion, main_language, unread
 from seehear.library.vectors import one_of
@@ -141,7 +141,7 @@ class Work:
         self._due |= tally.written
         return tally.written
 
-    def _rests(self, file: Found) -> bool:
+    def _rests(self, file: ScannedFile) -> bool:
         """Whether a file is complete: by its time, or by what was seen of it where the clock of its disk is ahead."""
         if self.rest_seconds <= time.time() - file.mtime_ns / 1e9:
             return True

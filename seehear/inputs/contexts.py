@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from seehear.errors import SeehearError, unknown
-from seehear.inputs.joining import Frames, Joined, Members, Pool, Pooled, Words, expand, sequence_shape
+from seehear.inputs.joining import Frames, Joined, Members, Pool, Pooled, WordSequences, expand, sequence_shape
 from seehear.inputs.latents import LatentData, Rows
 from seehear.library.records import learned_texts
 from seehear.nn.random import seed_of
@@ -184,7 +184,7 @@ def _joined(m: Modality, rows: Rows, config: ContextConfig, timing: Timing) -> J
     shape = sequence_shape(m, rows.encoders)
     if shape is None:
         return Pooled(rows, every, config.pool_of(m))
-    return (Words if m == "text" else Frames)(rows, every, shape)
+    return (WordSequences if m == "text" else Frames)(rows, every, shape)
 
 
 def extended(

@@ -166,7 +166,7 @@ class _Sequences(Joined):
         return found_BL
 
 
-class Words(_Sequences):
+class WordSequences(_Sequences):
     """(L, D): the words of a text behind those of an earlier one, the first L of them."""
 
     def __init__(self, rows: Rows, every_N: Tensor, shape: tuple[int, int]):

@@ -13,7 +13,7 @@ from dataclasses import replace
 from filecmp import cmp
 
 from seehear.library.clips import PrepareOptions
-from seehear.library.manifest import Row
+from seehear.library.manifest import ManifestRow
 from seehear.library.reading import File, Unit
 from seehear.library.records import COARSE, COPY_OF, digest
 from seehear.library.scan import Beside
@@ -88,7 +88,7 @@ class OrphanInput:
     def units(self) -> Iterator[Unit]:
         return iter(self._units)
 
-    def texts(self) -> Iterator[Row]:
+    def texts(self) -> Iterator[ManifestRow]:
         return iter(())
 
     def fingerprint(self) -> str:

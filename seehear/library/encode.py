@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 
 from seehear.encoders import Encoder, load_towers
-from seehear.encoders.base import Encoded
+from seehear.encoders.base import SampleVectors
 from seehear.encoders.presets import describe, preset_encoders, strongest_at_hand
 from seehear.errors import DecodeError, SeehearError, refusal
 from seehear.library.backlog import Backlog, Job, Key, at_their_place
@@ -219,7 +219,7 @@ class _Encoding:
                 job = waiting.pop(key)
                 seconds = job.sample.end - job.sample.start
                 places = [(int(rows.items[n]) - 1) / 1000 / seconds for n in own[1:]]
-                done.append((job, Encoded(next(vectors), [next(vectors) for _ in places], places)))
+                done.append((job, SampleVectors(next(vectors), [next(vectors) for _ in places], places)))
             yield done
 
     def _take_all(self, batches: Iterator[list[Done]], bar: Progress) -> None:

@@ -20,18 +20,18 @@ from typing import Any, Protocol
 import numpy as np
 
 from seehear.encoders import Encoder, Sample
-from seehear.encoders.base import Encoded
+from seehear.encoders.base import SampleVectors
 from seehear.errors import SeehearError, require
 from seehear.library.backlog import Job
 from seehear.library.workers import Isolated, call, cores, drawn_ahead, map_in_processes
 
-Done = tuple[Job, Encoded | Exception]
+Done = tuple[Job, SampleVectors | Exception]
 """A job and its vectors, or why it has none."""
 
 Results = list[tuple[Any, Any]]
 """Items and what came of each: its result, or the exception that it raised."""
 
-EncodeParts = Callable[[Sequence[Any]], list[Encoded]]
+EncodeParts = Callable[[Sequence[Any]], list[SampleVectors]]
 """`Encoder.encode_parts` of one encoder."""
 
 Following = Callable[[Any, Any], Any]
@@ -60,7 +60,7 @@ class Engine(Protocol):
 
 
 @dataclass(frozen=True)
-class Prepare:
+class JobPreparation:
     """Work on one job."""
 
     preparation: Any
@@ -78,7 +78,7 @@ class Local:
     @contextmanager
     def vectors(self, encoder: Encoder, jobs: Sequence[Job], batch_size: int) -> Iterator[Iterator[list[Done]]]:
         workers = 0 if encoder.modality == "text" else min(self.workers, len(jobs))
-        prepared = map_in_processes(Prepare(encoder.preparation()), jobs, workers=workers, time_limit=TIME_LIMIT)
+        prepared = map_in_processes(JobPreparation(encoder.preparation()), jobs, workers=workers, time_limit=TIME_LIMIT)
         with _sample_a_thread(encoder) as encode_parts, drawn_ahead(prepared, room=2 * batch_size) as batches:
             yield (encoded(encode_parts, batch) for batch in batches)
 
@@ -101,7 +101,9 @@ class Local:
                 stopped.set()
 
 
-def encoded(encode_parts: EncodeParts, prepared: Sequence[tuple[Any, Any]]) -> list[tuple[Any, Encoded | Exception]]:
+def encoded(
+    encode_parts: EncodeParts, prepared: Sequence[tuple[Any, Any]]
+) -> list[tuple[Any, SampleVectors | Exception]]:
     """(job, what was decoded or why not) -> (job, its vectors or why not)."""
     good = [sample for _, sample in prepared if not isinstance(sample, Exception)]
     vectors = iter(encode_parts(good) if good else ())
@@ -117,7 +119,7 @@ def _sample_a_thread(encoder: Encoder) -> Iterator[EncodeParts]:
         return
     import torch  # not above: processes that only decode import this file, and do without
 
-    def encode_parts(prepared: Sequence[Any]) -> list[Encoded]:
+    def encode_parts(prepared: Sequence[Any]) -> list[SampleVectors]:
         return [parts[0] for parts in pool.map(lambda sample: encoder.encode_parts([sample]), prepared)]
 
     threads = torch.get_num_threads()
@@ -160,7 +162,7 @@ class OnRay:
             workers = min(self.workers, -(-len(jobs) // _BLOCK))
             decoder = {"function": encoder.preparation(), "time_limit": TIME_LIMIT}
             compute = pool(size=workers)
-            rows = rows.map_batches(Decoder, fn_constructor_kwargs=decoder, batch_size=_BLOCK, compute=compute)
+            rows = rows.map_batches(DecodingActor, fn_constructor_kwargs=decoder, batch_size=_BLOCK, compute=compute)
         made = rows.map_batches(
             Model,
             fn_constructor_kwargs={"encoder": encoder, "prepare": encoder.preparation() if text else None},
@@ -179,7 +181,7 @@ class OnRay:
         following: Following,
     ) -> Iterator[Iterator[Results]]:
         made = self.ray.data.from_arrow(_blocks(items, 1)).map_batches(
-            Decoder,
+            DecodingActor,
             fn_constructor_kwargs={"function": function, "time_limit": time_limit, "following": following},
             batch_size=1,
             compute=self.ray.data.ActorPoolStrategy(size=min(self.workers, len(items))),
@@ -196,7 +198,7 @@ class OnRay:
             raise SeehearError(f"the work on Ray ended: {str(error).strip().splitlines()[-1]}") from error
 
 
-class Decoder:
+class DecodingActor:
     """A Ray actor: windows of media to what the model takes, or recordings to texts, one after the other."""
 
     def __init__(

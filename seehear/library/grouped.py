@@ -10,14 +10,14 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from seehear.library.manifest import Row
+from seehear.library.manifest import ManifestRow
 from seehear.library.records import Reject
 
 
 class GroupedRows:
     """Rows may come in any order. An id that two files claim stays with the first; the other rows are set aside."""
 
-    def __init__(self, rows: Iterable[Row | Reject], *, name: str):
+    def __init__(self, rows: Iterable[ManifestRow | Reject], *, name: str):
         self.rejects: list[Reject] = []
         self._name = name
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 (closed by `close`)
@@ -42,7 +42,7 @@ class GroupedRows:
         """The media files, in order of first mention."""
         return list(self._sources)[1:]
 
-    def __iter__(self) -> Iterator[tuple[str, list[Row]]]:
+    def __iter__(self) -> Iterator[tuple[str, list[ManifestRow]]]:
         """(media file, its rows) in order of first mention."""
         owners = np.asarray(self._owner)
         order = np.argsort(owners, kind="stable")
@@ -53,19 +53,19 @@ class GroupedRows:
                 if rows:
                     yield source, rows
 
-    def texts(self) -> Iterator[Row]:
+    def texts(self) -> Iterator[ManifestRow]:
         """The rows without a media file, one at a time."""
         for i in np.flatnonzero(np.asarray(self._owner) == 0).tolist():
             yield self._row(i)
 
-    def _keep(self, row: Row) -> None:
+    def _keep(self, row: ManifestRow) -> None:
         self._owner.append(self._sources.setdefault(row.source, len(self._sources)))
         self._at.append(self._file.tell())
         self._line.append(row.line)
         self._id.append(_hash(row.id) if row.id else 0)
         pickle.dump(row, self._file, protocol=pickle.HIGHEST_PROTOCOL)
 
-    def _row(self, i: int) -> Row:
+    def _row(self, i: int) -> ManifestRow:
         self._file.seek(self._at[i])
         return pickle.load(self._file)  # what `_keep` wrote, to a file without a name
 

@@ -13,10 +13,10 @@ from seehear.errors import SeehearError
 from seehear.library.clips import PrepareOptions
 from seehear.library.grouped import GroupedRows
 from seehear.library.manifest import SUFFIXES as MANIFESTS
-from seehear.library.manifest import Row, read_manifest
+from seehear.library.manifest import ManifestRow, read_manifest
 from seehear.library.reading import File, Unit
 from seehear.library.records import bare, digest, fingerprint, printable, unprintable
-from seehear.library.scan import MEDIA, Beside, Folder, Found, Listing
+from seehear.library.scan import MEDIA, Beside, Folder, Listing, ScannedFile
 from seehear.library.tables import Library, Reject
 
 
@@ -45,7 +45,7 @@ class FolderInput:
         library: Library,
         options: PrepareOptions,
         *,
-        rests: Callable[[Found], bool] = lambda _: True,
+        rests: Callable[[ScannedFile], bool] = lambda _: True,
     ):
         """`rests` says whether a file is complete: one that is still being copied is left as it was."""
         walk = Folder(folder, language=options.language, skip="" if "://" in library.uri else library.uri)
@@ -76,7 +76,7 @@ class FolderInput:
             recipe = digest(self._recipe, found.beside.state())
             yield Unit(file=file, origin=self.origin, recipe=recipe, beside=found.beside)
 
-    def texts(self) -> Iterator[Row]:
+    def texts(self) -> Iterator[ManifestRow]:
         return iter(())
 
     def fingerprint(self) -> str:
@@ -119,7 +119,7 @@ class RowsInput:
             else:
                 yield self._unit(file, rows)
 
-    def texts(self) -> Iterator[Row]:
+    def texts(self) -> Iterator[ManifestRow]:
         """The rows without a media file."""
         return self._rows.texts()
 
@@ -136,7 +136,7 @@ class RowsInput:
     def close(self) -> None:
         self._rows.close()
 
-    def _unit(self, file: File, rows: list[Row]) -> Unit:
+    def _unit(self, file: File, rows: list[ManifestRow]) -> Unit:
         sounds = {}
         for name in dict.fromkeys(row.audio_source for row in rows if row.audio_source):
             sounds[name] = self._file(name)
@@ -174,7 +174,7 @@ class RowsInput:
         directory, name = os.path.split(file.path)
         return self._listing(directory).beside(name)
 
-    def _missing(self, name: str, rows: list[Row]) -> None:
+    def _missing(self, name: str, rows: list[ManifestRow]) -> None:
         reason = f"{name}: there is no such file in {printable(str(self._root))}"
         self.rejects += [Reject(path=row.place(self.origin), stage="manifest", reason=reason) for row in rows]
 

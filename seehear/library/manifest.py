@@ -33,7 +33,7 @@ _OTHERS = 100
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class ManifestRow:
     """One line of a manifest."""
 
     line: int
@@ -68,7 +68,7 @@ Record = tuple[int, "dict[str, Any] | SeehearError"]
 
 def read_manifest(
     path: str | Path, columns: Mapping[str, str] | None = None, *, name: str = ""
-) -> Iterator[Row | Reject]:
+) -> Iterator[ManifestRow | Reject]:
     """The rows in order, read as they are asked for. Raises `SeehearError` for a file that is no manifest.
 
     `name`: what the manifest is called where a row is set aside; its file name when not given.
@@ -207,7 +207,7 @@ def _roles(path: Path, names: list[str], columns: Mapping[str, str]) -> dict[str
     return roles
 
 
-def _row(line: int, values: dict[str, Any], roles: Mapping[str, str]) -> Row:
+def _row(line: int, values: dict[str, Any], roles: Mapping[str, str]) -> ManifestRow:
     said = {role: values.get(column) for role, column in roles.items()}
     source, audio_source, sound_only = _files({role: _file(said.get(role)) for role in MEDIA_ROLES})
     start, end = _time(said.get("start")), _time(said.get("end"))
@@ -219,7 +219,7 @@ def _row(line: int, values: dict[str, Any], roles: Mapping[str, str]) -> Row:
         raise SeehearError("has neither a media file nor a text")
     used = set(roles.values())
     meta = {name: as_string(value) for name, value in values.items() if name not in used and not _absent(value)}
-    return Row(
+    return ManifestRow(
         line=line,
         source=source,
         audio_source=audio_source,

@@ -23,7 +23,7 @@ from seehear.library.encode import EngineName
 from seehear.library.recordings import TextsReport, read_recordings
 from seehear.library.records import digest
 from seehear.library.tables import Library
-from seehear.library.transcripts import Line, Portion, Recording, Task, Transcript
+from seehear.library.transcripts import Portion, Recording, Task, TimedLine, Transcript
 from seehear.media.files import read_window
 from seehear.media.frames import VideoSpec
 
@@ -45,7 +45,7 @@ _THROUGHOUT, _LONG, _ONCE = 0.8, 30.0, 5.0
 """Share of a recording of so many seconds from which a line counts as always there, and seconds that it is kept for."""
 
 
-class Ocr:
+class OcrReader:
     """A reader of recordings (`recordings.Reader`)."""
 
     command = "ocr"
@@ -84,7 +84,7 @@ class Ocr:
             )
         ]
 
-    def joined(self, before: Transcript, part: Transcript, duration: float) -> tuple[Line, ...]:
+    def joined(self, before: Transcript, part: Transcript, duration: float) -> tuple[TimedLine, ...]:
         """A line that stands where a part ends goes on in the next."""
         lines = list(before.lines)
         for line in part.lines:
@@ -95,12 +95,12 @@ class Ocr:
                 lines.append(line)
         return tuple(lines if part.until is not None else _once(lines, duration))
 
-    def _of_picture(self, recording: Recording) -> list[Line]:
+    def _of_picture(self, recording: Recording) -> list[TimedLine]:
         frames = read_window(recording.path, 0.0, 0.0, video=_SPEC).frames
         if frames is None or not len(self.screen.find(frames[0])):
             return []
         text = " ".join(seen.text for seen in self.screen.read(frames[0]) if len(_letters(seen.text)) > 1)
-        return [Line(text)] if text else []
+        return [TimedLine(text)] if text else []
 
 
 def ocr(
@@ -111,7 +111,7 @@ def ocr(
     require("onnxruntime", EXTRA)
     return read_recordings(
         library,
-        Ocr(RapidScreen(), name="RapidOCR", weights=fingerprint()),
+        OcrReader(RapidScreen(), name="RapidOCR", weights=fingerprint()),
         workers=workers,
         engine=engine,
         portion=portion,
@@ -251,7 +251,7 @@ class _Following:
                     track.best = text
             self.shown.append(track)
 
-    def lines(self, duration: float, *, whole: bool = True) -> list[Line]:
+    def lines(self, duration: float, *, whole: bool = True) -> list[TimedLine]:
         """Lines that come and go together are one, in the order in which they stand on the screen. What is there
         throughout can be told of a `whole` recording only."""
         if self._waiting is not None:
@@ -263,7 +263,7 @@ class _Following:
         found = []
         for (start, end), tracks in sorted(groups.items()):
             text = " ".join(track.best.text for track in sorted(tracks, key=lambda track: track.place))
-            found.append(Line(text, round(max(0.0, start), 2), round(min(end, duration), 2)))
+            found.append(TimedLine(text, round(max(0.0, start), 2), round(min(end, duration), 2)))
         return found
 
     def _kept(self, duration: float) -> list[_Track]:
@@ -277,9 +277,9 @@ class _Following:
         return [track for tracks in by_text.values() for track in _unless_throughout(tracks, duration)]
 
 
-def _once(lines: Sequence[Line], duration: float) -> list[Line]:
+def _once(lines: Sequence[TimedLine], duration: float) -> list[TimedLine]:
     """The lines of a recording that was read in parts; what is there throughout is kept once."""
-    by_text: dict[str, list[Line]] = {}
+    by_text: dict[str, list[TimedLine]] = {}
     for line in lines:
         by_text.setdefault(_without_digits(_letters(line.text)), []).append(line)
     kept = [line for own in by_text.values() for line in _unless_throughout(own, duration)]

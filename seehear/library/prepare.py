@@ -21,12 +21,12 @@ from seehear.library.copies import OrphanInput, settle_copies
 from seehear.library.edits import edited, read_edits
 from seehear.library.inputs import FolderInput, ManifestInput, RowsInput, check_input
 from seehear.library.locking import writing
-from seehear.library.manifest import Row
+from seehear.library.manifest import ManifestRow
 from seehear.library.own import settle_edits
-from seehear.library.reading import File, Read, Reader, Unit, kept_rejects, refused
+from seehear.library.reading import File, MediaReader, Read, Unit, kept_rejects, refused
 from seehear.library.records import COARSE, TIME_UP, UNCUT, digest
 from seehear.library.renaming import settle_names
-from seehear.library.scan import Found
+from seehear.library.scan import ScannedFile
 from seehear.library.splits import begin, kept_note, settle_splits
 from seehear.library.summary import PrepareReport, Tally, report
 from seehear.library.tables import Clip, Library, Reject, Source, in_batches
@@ -48,7 +48,7 @@ class Share:
     """Long files get a few short clips, and their scenes and pauses are left for a call without this."""
     clips: int
     """Number of new clips after which no further file is read."""
-    rests: Callable[[Found], bool] = lambda _: True
+    rests: Callable[[ScannedFile], bool] = lambda _: True
     """Whether a file is complete; one that is still being copied is left for a later call."""
     indexed: bool = False
     """Whether all clips can be found: then the short ones of files that have been cut go."""
@@ -161,7 +161,9 @@ class _Update:
         workers, limit = self.options.workers, self.options.time_limit
         with progress("reading media", len(self.given), "files") as bar:
             todo = self._to_read(bar)
-            for unit, result in map_in_processes(Reader(options=self.options), todo, workers=workers, time_limit=limit):
+            for unit, result in map_in_processes(
+                MediaReader(options=self.options), todo, workers=workers, time_limit=limit
+            ):
                 self._take(unit, result)
                 bar.advance()
         self._write()
@@ -325,7 +327,7 @@ class _Update:
             self.library.put_sources([Source(source=origin, size=0, mtime_ns=0, fingerprint=state, info=info)])
         self.tally.texts_changed = True
 
-    def _of_text(self, row: Row) -> Clip:
+    def _of_text(self, row: ManifestRow) -> Clip:
         name = row.id or digest(*(text.text for text in row.texts))
         clip = Clip(id=f"{self.given.origin}#{name}", texts=row.texts, labels=row.labels, meta=row.meta)
         return placed(clip, row.group, row.split, self.options)

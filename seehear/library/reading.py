@@ -22,7 +22,7 @@ from seehear.library.clips import (
     placed,
     scene_windows,
 )
-from seehear.library.manifest import Row
+from seehear.library.manifest import ManifestRow
 from seehear.library.records import COARSE, GIVEN, TIME_UP, UNCUT, Clip, Reject, Source, clip_id, fingerprint, printable
 from seehear.library.scan import Beside
 from seehear.library.subtitles import Sidecar, read_captions, read_embedded, read_json, read_subtitles
@@ -55,7 +55,7 @@ class Unit:
     recipe: str
     """Digest of the options, the text files beside it and its rows: another recipe is another set of clips."""
     beside: Beside = field(default_factory=Beside)
-    rows: tuple[Row, ...] = ()
+    rows: tuple[ManifestRow, ...] = ()
     """Of a manifest; none means that the file stands in a folder."""
     sounds: tuple[File, ...] = ()
     """Second files that rows name for their sound."""
@@ -82,7 +82,7 @@ class Read:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reader:
+class MediaReader:
     """A callable that goes to worker processes."""
 
     options: PrepareOptions
@@ -169,7 +169,7 @@ class _Cutter:
             has_audio=self.info.has_audio or sound is not None,
         )
 
-    def _of_row(self, row: Row) -> list[Clip]:
+    def _of_row(self, row: ManifestRow) -> list[Clip]:
         whole = self._whole(row.audio_source, sound_only=row.sound_only)
         name = row.id or "+".join(file for file in (whole.source, whole.audio_source) if file)
         if whole.end and (row.start is not None or row.end is not None):
@@ -249,7 +249,7 @@ class _Cutter:
         self.rejects.append(Reject(path=path, stage=stage, reason=reason, origin=self.unit.origin))
 
 
-def _window(row: Row, duration: float) -> tuple[float, float]:
+def _window(row: ManifestRow, duration: float) -> tuple[float, float]:
     """(start, end) in the file of what the row is about."""
     start, end = row.start or 0.0, duration if row.end is None else row.end
     if row.cut_out and duration <= end - start + _LONGER:
@@ -257,7 +257,7 @@ def _window(row: Row, duration: float) -> tuple[float, float]:
     return start, min(end, duration)
 
 
-def _said(spoken: Row | Sidecar, *, id: str) -> Said:
+def _said(spoken: ManifestRow | Sidecar, *, id: str) -> Said:
     return Said(
         captions=tuple(text for text in spoken.texts if text.start is None),
         lines=tuple(text for text in spoken.texts if text.start is not None),

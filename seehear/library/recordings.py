@@ -23,10 +23,10 @@ from seehear.library.records import Reject, Source
 from seehear.library.tables import Library
 from seehear.library.transcripts import (
     KINDS,
-    Line,
     Portion,
     Recording,
     Task,
+    TimedLine,
     Transcript,
     file_of,
     note_reader,
@@ -43,7 +43,7 @@ COMMIT_SECONDS = 5.0
 """Between two commits, at least: a recording takes as long, or comes with many others."""
 
 
-class Reader(Protocol):
+class TextReader(Protocol):
     """Goes to worker processes, so it must pickle; a model is loaded there, at the first call."""
 
     @property
@@ -75,7 +75,7 @@ class Reader(Protocol):
         `DecodeError` for a file that cannot be read."""
         ...
 
-    def joined(self, before: Transcript, part: Transcript, duration: float) -> tuple[Line, ...]:
+    def joined(self, before: Transcript, part: Transcript, duration: float) -> tuple[TimedLine, ...]:
         """Lines of what has been read and the part after it, of a recording of so many seconds."""
         ...
 
@@ -121,7 +121,7 @@ class TextsReport:
 
 def read_recordings(
     library: Library,
-    reader: Reader,
+    reader: TextReader,
     *,
     workers: int | None = None,
     engine: EngineName = "local",
@@ -132,7 +132,7 @@ def read_recordings(
     with writing(library.uri, "texts"), started_engine(engine, workers, models=0) as started, stop_requests() as stop:
         library.upgrade()
         note_reader(library, reader.by, reader.name)
-        run = _Run(library, reader, stop)
+        run = _Reading(library, reader, stop)
         run.settle(forget=portion is None or not portion.tried)
         jobs = run.jobs() if portion is None else portion.of(run.jobs())
         name, command = reader.name, reader.command
@@ -161,10 +161,10 @@ def rest_of(recording: Recording, result: list[Transcript] | Exception) -> Recor
     return replace(recording, start=result[0].until, language=next(iter(languages), recording.language))
 
 
-class _Run:
+class _Reading:
     """One reader over one library."""
 
-    def __init__(self, library: Library, reader: Reader, stop: StopRequest):
+    def __init__(self, library: Library, reader: TextReader, stop: StopRequest):
         self.library, self.reader, self.stop = library, reader, stop
         self.sources = library.sources()
         self.clips = {clip.id: clip for clip in library.clips()}

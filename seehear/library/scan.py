@@ -47,7 +47,7 @@ class Beside:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class ScannedFile:
     """A media file as the file system shows it."""
 
     name: str
@@ -69,7 +69,7 @@ class Folder:
         self._opened: Counter[str] = Counter()
         """Files by their ending that are no media."""
 
-    def __iter__(self) -> Iterator[Found]:
+    def __iter__(self) -> Iterator[ScannedFile]:
         """Media files in order of their names, not the hidden ones. Links are followed, a loop of them once."""
         visited: set[tuple[int, int]] = set()
         for here, folders, files in os.walk(self.folder, followlinks=True, onerror=self._unreadable):
@@ -87,7 +87,7 @@ class Folder:
             for name in sorted(files):
                 self._look(os.path.join(here, name))
 
-    def _found(self, path: str, listing: Listing) -> Found | None:
+    def _found(self, path: str, listing: Listing) -> ScannedFile | None:
         name = PurePath(os.path.relpath(path, self.folder)).as_posix()
         try:
             stat = os.stat(path)
@@ -95,7 +95,7 @@ class Folder:
                 self.unreadable.append(Reject(path=printable(name), stage="scan", reason="is no regular file"))
                 return None
             beside = listing.beside(os.path.basename(path))
-            return Found(name=name, path=path, size=stat.st_size, mtime_ns=stat.st_mtime_ns, beside=beside)
+            return ScannedFile(name=name, path=path, size=stat.st_size, mtime_ns=stat.st_mtime_ns, beside=beside)
         except OSError as error:  # a link to nowhere, or gone since it was listed
             self._unreadable(error)
             return None

@@ -21,7 +21,7 @@ from seehear.library.encode import EngineName
 from seehear.library.recordings import TextsReport, read_recordings
 from seehear.library.records import digest
 from seehear.library.tables import Library
-from seehear.library.transcripts import Line, Portion, Recording, Task, Transcript, Word
+from seehear.library.transcripts import Portion, Recording, Task, TimedLine, Transcript, Word
 from seehear.media.files import read_window
 from seehear.media.sound import AudioSpec
 
@@ -82,7 +82,7 @@ class Transcriber:
             for task, found in segments.items()
         ]
 
-    def joined(self, before: Transcript, part: Transcript, duration: float) -> tuple[Line, ...]:
+    def joined(self, before: Transcript, part: Transcript, duration: float) -> tuple[TimedLine, ...]:
         return before.lines + part.lines
 
 
@@ -192,16 +192,16 @@ def _plain(text: str) -> str:
 # -- lines -------------------------------------------------------------------------------------------------------------
 
 
-def lines_of(segments: Sequence[Segment]) -> list[Line]:
+def lines_of(segments: Sequence[Segment]) -> list[TimedLine]:
     """Lines by pauses, ends of sentences and length; a segment without words is a line."""
-    lines: list[Line] = []
+    lines: list[TimedLine] = []
     words: list[SpokenWord] = []
     for segment in segments:
         if not segment.words:
             lines += [_line(words)] if words else []
             words = []
             text, sure = " ".join(segment.text.split()), round(segment.confidence, 3)
-            lines.append(Line(text, round(segment.start, 2), round(segment.end, 2), confidence=sure))
+            lines.append(TimedLine(text, round(segment.start, 2), round(segment.end, 2), confidence=sure))
         for word in segment.words:
             if words and _ends(words, word):
                 lines.append(_line(words))
@@ -218,8 +218,8 @@ def _ends(words: Sequence[SpokenWord], following: SpokenWord) -> bool:
     return (length >= _LINE and bool(_SENTENCE.search(last.text.strip()))) or length >= _LONG
 
 
-def _line(words: Sequence[SpokenWord]) -> Line:
+def _line(words: Sequence[SpokenWord]) -> TimedLine:
     timed = tuple(Word(word.text.strip(), round(word.start, 2), round(word.end, 2)) for word in words)
     text = " ".join("".join(chain(word.text for word in words)).split())
     sure = round(fmean(word.confidence for word in words), 3)
-    return Line(text, timed[0].start, timed[-1].end, timed, sure)
+    return TimedLine(text, timed[0].start, timed[-1].end, timed, sure)

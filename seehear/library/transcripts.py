@@ -39,7 +39,7 @@ class Word:
 
 
 @dataclass(frozen=True)
-class Line:
+class TimedLine:
     """A stretch of speech, or a line of text on screen; times in seconds, None in a picture."""
 
     text: str
@@ -64,7 +64,7 @@ class Transcript:
     content: str
     """Fingerprint of the file that was read: a transcript of another content is out of date."""
     language: str = ""
-    lines: tuple[Line, ...] = ()
+    lines: tuple[TimedLine, ...] = ()
     until: float | None = None
     """Seconds of the file that have been read; None for all of it."""
 
@@ -178,7 +178,7 @@ def _transcript(row: dict[str, Any]) -> Transcript:
     for line in row["lines"] or ():
         sure = line.get("confidence")  # absent in what an older seehear wrote
         words = tuple(Word(**word) for word in line["words"] or ())
-        lines.append(Line(line["text"], line["start"], line["end"], words, 1.0 if sure is None else sure))
+        lines.append(TimedLine(line["text"], line["start"], line["end"], words, 1.0 if sure is None else sure))
     return Transcript(**{n: v for n, v in row.items() if n not in ("key", "lines")}, lines=tuple(lines))
 
 
@@ -214,7 +214,7 @@ def corrected(
             replaced = affected(edit, transcript.lines)
             lines = [line for line in transcript.lines if line not in replaced]
             if edit.text:
-                lines.append(Line(edit.text, edit.start, edit.end, own=True))
+                lines.append(TimedLine(edit.text, edit.start, edit.end, own=True))
                 lines.sort(key=lambda line: line.start or 0.0)
             found[name, task] = replace(transcript, lines=tuple(lines))
     return list(found.values())
@@ -274,7 +274,7 @@ class _ByTime:
         self._starts = [start for start, _, _ in self._timed]
         self._longest = max((end - start for start, end, _ in self._timed), default=0.0)
 
-    def within(self, clip: Clip) -> list[Line]:
+    def within(self, clip: Clip) -> list[TimedLine]:
         first, last = bisect_left(self._starts, clip.start - self._longest), bisect_left(self._starts, clip.end)
         found = []
         for start, end, line in self._timed[first:last]:

@@ -72,9 +72,9 @@ def _gather(
     return samples, (low, high)
 
 
-def _runs(frames: Iterator[tuple[float, Any]], media: Media, rate: int, above: int) -> Iterator[_Run]:
+def _runs(frames: Iterator[tuple[float, Any]], media: Media, rate: int, above: int) -> Iterator[_Stretch]:
     """Frames that follow each other without a gap, up to sample `above`."""
-    run = _Run(media, rate)
+    run = _Stretch(media, rate)
     for time, frame in frames:
         position = round(time * rate)
         if position >= above:
@@ -85,13 +85,13 @@ def _runs(frames: Iterator[tuple[float, Any]], media: Media, rate: int, above: i
         part = channels(frame)
         if run.parts and not run.is_next(position, part):
             yield run
-            run = _Run(media, rate)
+            run = _Stretch(media, rate)
         run.add(position, part)
     if run.parts:
         yield run
 
 
-class _Run:
+class _Stretch:
     """Frames without a gap, whose timestamps may each be rounded (Matroska's to 1 ms, which is 44 samples)."""
 
     def __init__(self, media: Media, rate: int):

@@ -40,13 +40,13 @@ from seehear.nn.tokens import Shuffle, cut, grid, keep_lines, keep_set, num_visi
 from seehear.nn.trunk import ImageMAE, Trunk
 from seehear.types import Batch, Encoded, Modality, StepOutput, Tensor, group_numbers, presence
 
-__all__ = ["SIDES", "SIZES", "FastPaths", "MAViL", "MAViLConfig", "Seen"]
+__all__ = ["SIDES", "SIZES", "FastPaths", "MAViL", "MAViLConfig", "MaskedViews"]
 
 _COLOURS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # mean and deviation of ImageNet
 
 
 @dataclass(frozen=True)
-class Seen:
+class MaskedViews:
     """What the encoders know of one modality of a masked batch."""
 
     patches_BNP: Tensor
@@ -114,7 +114,7 @@ class MAViL(Method):
         context = {"group": group_numbers(batch)} if self.config.mask_same_group else {}
         return Encoded(features, present, context)
 
-    def see(self, batch: Batch, *, rng: Randomness) -> dict[Modality, Seen]:
+    def see(self, batch: Batch, *, rng: Randomness) -> dict[Modality, MaskedViews]:
         """Mask, encode and fuse; every view masked by draws of its own, the first one fused."""
         present = presence(batch, SIDES)
         patches = {m: self.patches(m, self._augmented(m, batch[m], rng))[0] for m in SIDES}
@@ -122,18 +122,20 @@ class MAViL(Method):
         encoded = {m: self._encoded(m, patches[m], orders[m], rng) for m in SIDES}
         fused = self.trunk.fusion({m: x_BVLD[:, 0] for m, x_BVLD in encoded.items()}, present, rng=rng)
         return {
-            m: Seen(patches[m], first.kept, self._decoded(m, first), encoded[m][:, :, 1:].mean(dim=2), fused[m])
+            m: MaskedViews(patches[m], first.kept, self._decoded(m, first), encoded[m][:, :, 1:].mean(dim=2), fused[m])
             for m, (first, *_) in orders.items()
         }
 
-    def decode(self, m: Modality, seen: Seen, *, rng: Randomness | None) -> Tensor:
+    def decode(self, m: Modality, seen: MaskedViews, *, rng: Randomness | None) -> Tensor:
         """(B, M, P): the hidden patches, or what the teacher makes of them."""
         hidden_BMP = self.standard[m](take(seen.patches_BNP, seen.hidden_BM))
         place_BMD = self.places[m](hidden_BMP, rng=rng, name=f"{m}/places")
         return self.decoders[m](seen.fused_BLD, seen.kept_BM, seen.hidden_BM, place_BMD)
 
     @torch.no_grad()
-    def targets(self, seen: Mapping[Modality, Seen], present: Mapping[Modality, Tensor]) -> dict[Modality, Tensor]:
+    def targets(
+        self, seen: Mapping[Modality, MaskedViews], present: Mapping[Modality, Tensor]
+    ) -> dict[Modality, Tensor]:
         """What the decoders have to tell of the hidden places."""
         if self.config.teacher:
             whole = {m: self.standard[m](s.patches_BNP) for m, s in seen.items()}

@@ -35,7 +35,7 @@ from seehear.types import Modality
 
 SIDES: tuple[Modality, ...] = ("audio", "video")
 _SINUSOIDS = 256  # that a diffusion step is written in (nn/diffusion.py)
-_SHARED = 4  # tokens of a bottleneck (nn/fusion.py)
+_SHARED = 4  # tokens of a bottleneck (nn/masked.py)
 
 
 @dataclass(frozen=True, kw_only=True)

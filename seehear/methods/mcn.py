@@ -29,7 +29,7 @@ from seehear.losses.contrastive import mms, pairwise, same_group
 from seehear.losses.overlap import Overlap
 from seehear.losses.zero import zero_of
 from seehear.methods.base import Method
-from seehear.methods.mcn_config import MCNConfig, Pair, Space, plan
+from seehear.methods.mcn_config import MCNConfig, MCNSpace, Pair, plan
 from seehear.nn.adapter import Standardise, Temperature
 from seehear.nn.davenet import DaveMel, DaveNet, Sound, valid_frames
 from seehear.nn.kmeans import OnlineClusters, assign, evenly
@@ -231,7 +231,7 @@ class MCN(Method):
         return branch
 
 
-def _branch(config: MCNConfig, m: Modality, spaces: Mapping[str, Space]) -> Branch:
+def _branch(config: MCNConfig, m: Modality, spaces: Mapping[str, MCNSpace]) -> Branch:
     kind, width = config.input_of(m), config.widths[m]
     stem: nn.Module = nn.Identity()
     if kind == "words":
@@ -295,7 +295,7 @@ class MaxWords(nn.Module):
         return y_BLE.max(dim=1).values.relu()  # the ReLU of the maximum is the maximum of ReLUs
 
 
-class Decoder(nn.Sequential):
+class FeatureDecoder(nn.Sequential):
     """Linear, ReLU, Linear, and one more ReLU where what it rebuilds is never negative."""
 
     def __init__(self, dim: int, hidden: int, width: int, *, nonnegative: bool):
@@ -321,7 +321,7 @@ class Branch(nn.Module):
         )
         decoded = dims if hidden else {}
         self.decoders = nn.ModuleDict(
-            {name: Decoder(dim, hidden, width, nonnegative=nonnegative) for name, dim in decoded.items()}
+            {name: FeatureDecoder(dim, hidden, width, nonnegative=nonnegative) for name, dim in decoded.items()}
         )
 
     def forward(self, f_BD: Float[Tensor, "b d"]) -> dict[str, Tensor]:

@@ -123,7 +123,7 @@ class MCNConfig(MethodConfig):
 
 
 @dataclass(frozen=True)
-class Space:
+class MCNSpace:
     modalities: tuple[Modality, ...]
     dim: int
     pairs: tuple[Pair, ...]
@@ -132,17 +132,17 @@ class Space:
     clustered: bool = True
 
 
-def plan(config: MCNConfig) -> dict[str, Space]:
+def plan(config: MCNConfig) -> dict[str, MCNSpace]:
     """The spaces by name, the one that holds most first."""
     modalities = tuple(m for m in MODALITIES if m in config.widths)
     pairs = config.pairs or tuple(combinations(modalities, 2))
     if config.spaces == "joint":
-        return {"joint": Space(modalities, config.dim, pairs, own=modalities)}
+        return {"joint": MCNSpace(modalities, config.dim, pairs, own=modalities)}
     if config.spaces == "disjoint":
-        return {f"{p}-{q}": Space((p, q), config.dim, ((p, q),), own=(p, q)) for p, q in pairs}
+        return {f"{p}-{q}": MCNSpace((p, q), config.dim, ((p, q),), own=(p, q)) for p, q in pairs}
     fine = tuple(pair for pair in pairs if "text" not in pair)
     coarse = tuple(pair for pair in pairs if "text" in pair)
     return {
-        "coarse": Space(modalities, config.coarse_dim or config.dim // 2, coarse, own=("text",)),
-        "fine": Space(("video", "audio"), config.dim, fine, own=("video", "audio"), clustered=False),
+        "coarse": MCNSpace(modalities, config.coarse_dim or config.dim // 2, coarse, own=("text",)),
+        "fine": MCNSpace(("video", "audio"), config.dim, fine, own=("video", "audio"), clustered=False),
     }

@@ -73,7 +73,7 @@ class Painter(Method):
         self.diffusion = Diffusion(config.schedule)
         self.time, self.told = TimeEmbedding(hidden), glorot(nn.Linear(config.width, hidden))
         self.into = glorot(nn.Linear(k, hidden))
-        self.blocks = nn.ModuleList(_Block(hidden) for _ in range(config.blocks))
+        self.blocks = nn.ModuleList(_PainterBlock(hidden) for _ in range(config.blocks))
         self.norm, self.out = nn.LayerNorm(hidden), nn.Linear(hidden, k)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
@@ -169,7 +169,7 @@ class Painter(Method):
         return self.diffusion.keeps[t_B][:, None], self.diffusion.noises[t_B][:, None]
 
 
-class _Block(nn.Module):
+class _PainterBlock(nn.Module):
     def __init__(self, width: int):
         super().__init__()
         self.norm = nn.LayerNorm(width)

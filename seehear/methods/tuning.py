@@ -21,7 +21,7 @@ SHRINKAGES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 
 
 @dataclass(frozen=True)
-class Fold:
+class TuningFold:
     """Moments of some clips, and rows of others that settings are judged by."""
 
     train: Moments
@@ -39,7 +39,7 @@ def tuned(
     shrinkages: Sequence[float] = SHRINKAGES,
     ranks: Sequence[int | None] = (None, 256, 64),
     pairs: Pairs | None = None,
-    folds: Sequence[Fold] = (),
+    folds: Sequence[TuningFold] = (),
 ) -> LinearMaps:
     """CCA, or generalised CCA, with the shrinkage and rank that retrieve best on validation rows, or over `folds` where
     there are some; None is full rank."""
@@ -49,7 +49,7 @@ def tuned(
     def family(m: Moments) -> list[LinearMaps]:
         return [full.truncated(r) for full in (canonical(m, shrinkage=s) for s in shrinkages) for r in sizes]
 
-    found = chosen(family, train, folds or [Fold(train, validation, present, clip)], pairs=pairs)
+    found = chosen(family, train, folds or [TuningFold(train, validation, present, clip)], pairs=pairs)
     return replace(found, again=partial(canonical, **found.settings))  # type: ignore[arg-type]
 
 
@@ -61,7 +61,7 @@ def tuned_ridge(
     *,
     hub: Modality,
     shrinkages: Sequence[float] = SHRINKAGES,
-    folds: Sequence[Fold] = (),
+    folds: Sequence[TuningFold] = (),
 ) -> LinearMaps:
     """Ridge onto a hub; the shrinkage of each modality is the one that retrieves best between it and the hub."""
     best_of: dict[Modality, float] = {}
@@ -72,7 +72,7 @@ def tuned_ridge(
                 part = m.only(p, hub)
                 return [ridge(part, shrinkage=r, hub=hub) for r in shrinkages]
 
-            found = chosen(family, train, folds or [Fold(train, validation, present, clip)], pairs=((p, hub),))
+            found = chosen(family, train, folds or [TuningFold(train, validation, present, clip)], pairs=((p, hub),))
             best_of[p] = float(found.settings[f"shrinkage of {p}"])
     again = partial(ridge, shrinkage=best_of, hub=hub)
     return replace(again(train), again=again)
@@ -81,7 +81,7 @@ def tuned_ridge(
 def chosen(
     family: Callable[[Moments], Sequence[LinearMaps]],
     train: Moments,
-    folds: Sequence[Fold],
+    folds: Sequence[TuningFold],
     *,
     pairs: Pairs | None = None,
 ) -> LinearMaps:
@@ -177,7 +177,7 @@ def _scores(
     return np.array([[own.get((p, q), np.nan) for p, q in pairs] for own in found])
 
 
-def _clips(fold: Fold) -> int:
+def _clips(fold: TuningFold) -> int:
     rows = len(next(iter(fold.rows.values())))
     return rows if fold.clip is None else len(fold.clip.unique())
 
@@ -225,7 +225,7 @@ def tuned_bound(
     *,
     locked: Sequence[Modality],
     shrinkages: Sequence[float] = tuning.SHRINKAGES,
-    folds: Sequence[tuning.Fold] = (),
+    folds: Sequence[tuning.TuningFold] = (),
 ) -> LinearMaps:
     """`bound` with the shrinkage of each modality that retrieves best between it and the locked ones."""
     best_of: dict[Modality, float] = {}
@@ -238,7 +238,9 @@ def tuned_bound(
             return [bound(part, locked=hubs, shrinkage=r) for r in shrinkages]
 
         pairs = tuple((p, q) for q in hubs)
-        found = tuning.chosen(family, train, folds or [tuning.Fold(train, validation, present, clip)], pairs=pairs)
+        found = tuning.chosen(
+            family, train, folds or [tuning.TuningFold(train, validation, present, clip)], pairs=pairs
+        )
         best_of[p], sure = float(found.settings[f"shrinkage of {p}"]), found.sure
     return replace(bound(train, locked=locked, shrinkage=best_of), sure=sure)
 
@@ -265,7 +267,7 @@ def tuned_blocks(
     *,
     dim: int,
     shrinkages: Sequence[float] = tuning.SHRINKAGES,
-    folds: Sequence[tuning.Fold] = (),
+    folds: Sequence[tuning.TuningFold] = (),
 ) -> linear.LinearMaps:
     """Blocks for the pairs that `train` knows, of `dim` coordinates in all; the shrinkage and rank of each are those
     that retrieve best between its two modalities, over `folds` where there are some."""

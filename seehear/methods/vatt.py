@@ -33,7 +33,7 @@ from seehear.losses.nce import mil_nce, nce
 from seehear.losses.overlap import Overlap, same_group
 from seehear.losses.zero import zero_of
 from seehear.methods.base import Method
-from seehear.methods.vatt_config import SIZES, Space, VATTConfig, plan
+from seehear.methods.vatt_config import SIZES, VATTConfig, VATTSpace, plan
 from seehear.nn.mel import LogMel
 from seehear.nn.random import Randomness
 from seehear.nn.tokens import PatchTokens, WordTokens
@@ -98,7 +98,7 @@ class VATT(Method):
             return self._objective(encoded)
 
     def _objective(self, encoded: Encoded) -> StepOutput:
-        seen, valid = Seen(), dict(encoded.present)
+        seen, valid = BatchStatistics(), dict(encoded.present)
         if "text" in valid:
             valid["text"] = encoded.context["sentence"]  # (B, K)
         z = self._project(encoded.features, valid, seen)
@@ -131,7 +131,7 @@ class VATT(Method):
     @torch.no_grad()
     def after_step(self, out: StepOutput, progress: float) -> None:
         for name, norm in self.named_modules():
-            if isinstance(norm, BatchNorm) and f"{name}/mean" in out.carry:
+            if isinstance(norm, HeadBatchNorm) and f"{name}/mean" in out.carry:
                 norm.move(out.carry[f"{name}/mean"], out.carry[f"{name}/variance"])
 
     # -- parts -------------------------------------------------------------------------------------------------------
@@ -162,7 +162,7 @@ class VATT(Method):
         return self.mel(x)[..., None] if self.config.sound == "spectrogram" else x[..., None]
 
     def _project(
-        self, features: Mapping[Modality, Tensor], valid: Mapping[Modality, Tensor], seen: Seen | None
+        self, features: Mapping[Modality, Tensor], valid: Mapping[Modality, Tensor], seen: BatchStatistics | None
     ) -> dict[str, dict[Modality, Tensor]]:
         """z by space and modality, of any length."""
         z: dict[str, dict[Modality, Tensor]] = {}
@@ -178,7 +178,7 @@ class VATT(Method):
                 z["coarse"] |= dict(zip(through, self.coarsen(x, rows, seen).chunk(len(through)), strict=True))
         return z
 
-    def _carry(self, seen: Seen) -> dict[str, Tensor]:
+    def _carry(self, seen: BatchStatistics) -> dict[str, Tensor]:
         names = {module: name for name, module in self.named_modules()}
         found: dict[str, Tensor] = {}
         for norm, (mean, variance) in seen.moments.items():
@@ -226,7 +226,7 @@ def _encoder(config: VATTConfig, name: str) -> Transformer:
     return Transformer(size, style=style, dropout=config.dropout, drop_path=config.drop_path)
 
 
-def _heads(config: VATTConfig, name: str, space: Space) -> nn.ModuleDict:
+def _heads(config: VATTConfig, name: str, space: VATTSpace) -> nn.ModuleDict:
     """Those that lead into a space from features: two maps of video, one of the others; in a joint space one of each,
     behind a ReLU."""
     norm, heads = config.batch_norm == "all", nn.ModuleDict()
@@ -256,7 +256,7 @@ def _check_axes(m: Modality, x: Tensor, axes: int, what: str) -> None:
 # -- heads -------------------------------------------------------------------------------------------------------------
 
 
-class Seen:
+class BatchStatistics:
     """Mean and unbiased variance by norm, of those that saw two rows at least. (A class and not a dict: a sharded
     module is called with copies of dicts.)"""
 
@@ -264,7 +264,7 @@ class Seen:
         self.moments: dict[nn.Module, tuple[Tensor, Tensor]] = {}
 
 
-class BatchNorm(nn.Module):
+class HeadBatchNorm(nn.Module):
     running_mean: Tensor
     running_var: Tensor
 
@@ -275,7 +275,7 @@ class BatchNorm(nn.Module):
         self.register_buffer("running_mean", torch.zeros(width))
         self.register_buffer("running_var", torch.ones(width))
 
-    def forward(self, x: Tensor, valid: Tensor | None = None, seen: Seen | None = None) -> Tensor:
+    def forward(self, x: Tensor, valid: Tensor | None = None, seen: BatchStatistics | None = None) -> Tensor:
         """(..., D), where `valid` (...) says which rows count (None: all). Normalised by them and noted in `seen`;
         without it, or without a row that counts, by the running statistics."""
         x = x.to(self.weight.dtype)
@@ -302,9 +302,9 @@ class Head(nn.Module):
         self.relu_first = relu_first
         steps = list(pairwise(widths))
         self.maps = nn.ModuleList(glorot(nn.Linear(a, b, bias=not norm)) for a, b in steps)
-        self.norms = nn.ModuleList(BatchNorm(b) for _, b in steps) if norm else None
+        self.norms = nn.ModuleList(HeadBatchNorm(b) for _, b in steps) if norm else None
 
-    def forward(self, x: Tensor, valid: Tensor | None = None, seen: Seen | None = None) -> Tensor:
+    def forward(self, x: Tensor, valid: Tensor | None = None, seen: BatchStatistics | None = None) -> Tensor:
         for i, linear in enumerate(self.maps):
             x = linear(x.relu() if i or self.relu_first else x)
             if self.norms is not None:

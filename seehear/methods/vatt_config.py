@@ -175,23 +175,23 @@ class VATTConfig(MethodConfig):
 
 
 @dataclass(frozen=True)
-class Space:
+class VATTSpace:
     modalities: tuple[Modality, ...]
     dim: int
     pairs: tuple[Pair, ...]
     """Those that are aligned in it."""
 
 
-def plan(config: VATTConfig) -> dict[str, Space]:
+def plan(config: VATTConfig) -> dict[str, VATTSpace]:
     """The spaces by name, the one that holds most first."""
     pairs, coarse_dim = config.pairs_here(), config.coarse_dim or config.dim // 2
     if config.spaces == "joint":
-        return {"joint": Space(config.modalities, config.dim, pairs)}
+        return {"joint": VATTSpace(config.modalities, config.dim, pairs)}
     if config.spaces == "disjoint":
-        return {f"{p}-{q}": Space((p, q), coarse_dim if q == "text" else config.dim, ((p, q),)) for p, q in pairs}
+        return {f"{p}-{q}": VATTSpace((p, q), coarse_dim if q == "text" else config.dim, ((p, q),)) for p, q in pairs}
     fine = tuple(pair for pair in pairs if "text" not in pair)
-    spaces = {"fine": Space(("video", "audio"), config.dim, fine)}
+    spaces = {"fine": VATTSpace(("video", "audio"), config.dim, fine)}
     if "text" not in config.modalities:
         return spaces
     coarse = tuple(pair for pair in pairs if "text" in pair)
-    return {"coarse": Space(config.modalities, coarse_dim, coarse)} | spaces
+    return {"coarse": VATTSpace(config.modalities, coarse_dim, coarse)} | spaces

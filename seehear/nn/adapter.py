@@ -17,7 +17,7 @@ from seehear.nn.random import Randomness, dropout
 from seehear.types import Float, Tensor
 
 
-class Block(nn.Module):
+class AdapterBlock(nn.Module):
     """Pre-norm residual inverted bottleneck with one dropout, between the exact GELU and the second Linear."""
 
     def __init__(self, width: int, *, expansion: int, dropout: float):
@@ -37,7 +37,7 @@ class FusionAdapter(nn.Module):
 
     def __init__(self, width: int, dim: int, *, depth: int = 4, expansion: int = 4, dropout: float = 0.6):
         super().__init__()
-        self.blocks = nn.ModuleList(Block(width, expansion=expansion, dropout=dropout) for _ in range(depth))
+        self.blocks = nn.ModuleList(AdapterBlock(width, expansion=expansion, dropout=dropout) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
         self.project = nn.Linear(width, dim)
 

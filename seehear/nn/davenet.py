@@ -33,7 +33,7 @@ class DaveNet(nn.Module):
         self.norm = _norm(norm, channels[0])
         blocks = []
         for before, after in zip(channels[:1] + channels, channels, strict=False):
-            blocks += [_Block(before, after, stride=2, norm=norm), _Block(after, after, stride=1, norm=norm)]
+            blocks += [_ConvBlock(before, after, stride=2, norm=norm), _ConvBlock(after, after, stride=1, norm=norm)]
         self.blocks = nn.ModuleList(blocks)
         for module in self.modules():
             if isinstance(module, nn.Conv1d):
@@ -75,7 +75,7 @@ class DaveNet(nn.Module):
     def running_statistics(self) -> Iterator[Tensor]:
         """Those of batch norm, if there is any."""
         for module in self.modules():
-            if isinstance(module, BatchNorm):
+            if isinstance(module, ValidBatchNorm):
                 yield from (module.running_mean, module.running_var)
 
 
@@ -119,7 +119,7 @@ class GroupNorm(nn.Module):
         return (y_BCS * self.weight[:, None] + self.bias[:, None]) * valid_B1S
 
 
-class BatchNorm(nn.Module):
+class ValidBatchNorm(nn.Module):
     """Batch norm over what is valid of the rows at hand: a rank's rows, or a micro-batch of them."""
 
     running_mean: Tensor
@@ -154,7 +154,7 @@ class BatchNorm(nn.Module):
         return mean_C[:, None], variance_C[:, None]
 
 
-class _Block(nn.Module):
+class _ConvBlock(nn.Module):
     def __init__(self, before: int, after: int, *, stride: int, norm: NormKind):
         super().__init__()
         self.stride = stride
@@ -175,7 +175,7 @@ class _Block(nn.Module):
 
 
 def _norm(kind: NormKind, channels: int) -> nn.Module:
-    return GroupNorm(channels) if kind == "group" else BatchNorm(channels)
+    return GroupNorm(channels) if kind == "group" else ValidBatchNorm(channels)
 
 
 # ----------------------------------------------------------------------------------------------------------------------

@@ -128,7 +128,7 @@ def _closed_start(config: FuseMixConfig, inputs: LatentInputs) -> linear.LinearM
     def family(m: linear.Moments) -> list[linear.LinearMaps]:
         return [fitted(m) for fitted in both]
 
-    return tuning.chosen(family, moments, held_out or [tuning.Fold(moments, *rows)], pairs=pairs)
+    return tuning.chosen(family, moments, held_out or [tuning.TuningFold(moments, *rows)], pairs=pairs)
 
 
 def hub(config: FuseMixConfig) -> Modality:

@@ -18,7 +18,7 @@ from seehear.evaluation.embedded import Embedded
 from seehear.evaluation.results import TaskResult
 from seehear.library.records import digest
 from seehear.library.tables import Clip
-from seehear.report.media import Key, Media
+from seehear.report.media import Excerpts, Key
 from seehear.report.page import render
 
 FOUND = 10
@@ -30,7 +30,7 @@ _SHOWN = {"video": "Still", "audio": "Sound"}
 
 
 @dataclass(frozen=True)
-class Item:
+class GalleryItem:
     """A row of a gallery, or a query."""
 
     clip: str
@@ -53,10 +53,10 @@ class Example:
     rank: float
     """Of the first right answer, from 1; between two where items tie."""
     gallery: int
-    query: Item
-    right: Item
+    query: GalleryItem
+    right: GalleryItem
     """The right answer that came first."""
-    first: tuple[Item, ...]
+    first: tuple[GalleryItem, ...]
 
     @property
     def found(self) -> bool:
@@ -102,7 +102,7 @@ def examples(
     return found
 
 
-def example_card(example: Example, clips: Mapping[str, Clip], media: Media, *, scored: str = "cosine") -> Markup:
+def example_card(example: Example, clips: Mapping[str, Clip], media: Excerpts, *, scored: str = "cosine") -> Markup:
     """`scored`: what a score is."""
     rank = f"{example.rank:,.0f}" if example.rank == int(example.rank) else f"{example.rank:,.1f}, tied"
     items = [_shown(i, clips, media, f"{n}.", scored=scored) for n, i in enumerate(example.first, start=1)]
@@ -119,9 +119,9 @@ def example_card(example: Example, clips: Mapping[str, Clip], media: Media, *, s
     )
 
 
-def _item(rows: Embedded, row: int, modality: str, ids: Sequence[str], score: float, right: bool) -> Item:
+def _item(rows: Embedded, row: int, modality: str, ids: Sequence[str], score: float, right: bool) -> GalleryItem:
     first = int(np.searchsorted(rows.owner, rows.owner[row]))
-    return Item(str(ids[rows.owner[row]]), modality, row - first, score, right)
+    return GalleryItem(str(ids[rows.owner[row]]), modality, row - first, score, right)
 
 
 def _names(rows: Embedded, ids: Sequence[str]) -> list[str]:
@@ -130,7 +130,9 @@ def _names(rows: Embedded, ids: Sequence[str]) -> list[str]:
     return [f"{ids[o]}|{n}" if n else str(ids[o]) for o, n in zip(rows.owner, within, strict=True)]
 
 
-def _shown(item: Item, clips: Mapping[str, Clip], media: Media, head: str, *, scored: str = "") -> dict[str, Any]:
+def _shown(
+    item: GalleryItem, clips: Mapping[str, Clip], media: Excerpts, head: str, *, scored: str = ""
+) -> dict[str, Any]:
     clip = clips[item.clip]
     said = texts_of(clip, item.number if item.modality == "text" else None)
     right = item.right and bool(scored)

@@ -33,7 +33,7 @@ class Mark:
 
 
 @dataclass(frozen=True)
-class Line:
+class PlotLine:
     name: str
     marks: Sequence[Mark]
     value: str = ""
@@ -43,7 +43,7 @@ class Line:
     strong: bool = False
 
 
-def intervals(lines: Sequence[Line], *, label: str, most: float = 1.0) -> Markup:
+def intervals(lines: Sequence[PlotLine], *, label: str, most: float = 1.0) -> Markup:
     """A line each: its name, its marks with their intervals on an axis from 0 to `most`, its number."""
     shown = [
         vars(line) | {"spoken": _spoken(line), "marks": [_mark(m, most) for m in reversed(line.marks) if _known(m)]}
@@ -106,7 +106,7 @@ def _figure(macro: str, *values: object) -> Markup:
     return part("figures.html", macro, *values)
 
 
-def _spoken(line: Line) -> str:
+def _spoken(line: PlotLine) -> str:
     return "; ".join(m.says or f"{m.kind} {100 * m.value:.1f} %" for m in line.marks if _known(m))
 
 

@@ -42,7 +42,7 @@ class _Wanted:
     end: float
 
 
-class Media:
+class Excerpts:
     """Excerpts by clip, and how much of them the page may still take in."""
 
     def __init__(self, excerpts: Mapping[Key, bytes | str], *, budget: int):

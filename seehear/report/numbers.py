@@ -15,11 +15,11 @@ from markupsafe import Markup
 
 from seehear.evaluation.bootstrap import FEW_GROUPS, Comparison
 from seehear.evaluation.embedded import Embedded
-from seehear.evaluation.report import Report, cell, compare_reports
+from seehear.evaluation.report import EvaluationReport, cell, compare_reports
 from seehear.evaluation.results import MAIN, NOT_PERCENT, SHOWN, TaskResult
 from seehear.evaluation.verdict import rivals
 from seehear.progress import counted
-from seehear.report.figures import Line, Mark, histogram, intervals, legend
+from seehear.report.figures import Mark, PlotLine, histogram, intervals, legend
 from seehear.report.page import percent, render
 from seehear.types import Modality
 
@@ -29,7 +29,7 @@ _DECIDED = "R@10"
 
 
 @dataclass(frozen=True)
-class Row:
+class NumbersRow:
     """One task: the run, and the best of each kind beside it."""
 
     run: TaskResult
@@ -50,7 +50,7 @@ class Row:
         return found
 
 
-def rows_of(report: Report, own: Sequence[str], kinds: Sequence[str], metric: str) -> list[Row]:
+def rows_of(report: EvaluationReport, own: Sequence[str], kinds: Sequence[str], metric: str) -> list[NumbersRow]:
     """A row a task of these kinds that the run itself has; `own` are the names of its spaces, in their order. Pairs of
     modalities come before what is fused or mixed, and those of many recordings before those of few."""
     found = []
@@ -59,11 +59,11 @@ def rows_of(report: Report, own: Sequence[str], kinds: Sequence[str], metric: st
         run = next((results[name] for name in own if name in results), None)
         if run is None or metric not in run.metrics:
             continue
-        found.append(Row(run, *rivals(list(results.values()), task, own, metric)))
+        found.append(NumbersRow(run, *rivals(list(results.values()), task, own, metric)))
     return sorted(found, key=lambda row: (bool(set("+|") & set(row.run.task)), -row.run.counts.get("groups", 0)))
 
 
-def retrieval_section(report: Report, own: Sequence[str], *, training: str = "") -> Markup:
+def retrieval_section(report: EvaluationReport, own: Sequence[str], *, training: str = "") -> Markup:
     """Retrieval beside the baselines, and what the run's training said of itself. In sight are the pairs of
     modalities; what is fused or mixed, the first answers and all measures are folded."""
     rows = rows_of(report, own, ("retrieval",), _DECIDED)
@@ -84,7 +84,7 @@ def retrieval_section(report: Report, own: Sequence[str], *, training: str = "")
     )
 
 
-def other_sections(report: Report, own: Sequence[str]) -> Markup:
+def other_sections(report: EvaluationReport, own: Sequence[str]) -> Markup:
     """Classes by name and by probes, labels, correspondence: a chart a kind, and its table."""
     kinds = []
     for kind, (title, what) in _KINDS.items():
@@ -96,7 +96,7 @@ def other_sections(report: Report, own: Sequence[str]) -> Markup:
     return render("others.html", kinds=kinds) if kinds else Markup()
 
 
-def _chart(rows: Sequence[Row], metric: str) -> Markup:
+def _chart(rows: Sequence[NumbersRow], metric: str) -> Markup:
     lines = [_line(row, metric) for row in rows]
     return intervals(lines, label=f"{metric} by direction: run, closed forms, encoders, chance")
 
@@ -119,14 +119,14 @@ def direction(task: str) -> str:
     return arrows(task).replace("|", " or ").replace("+", " + ").replace("~", " ~ ")
 
 
-def _line(row: Row, metric: str) -> Line:
+def _line(row: NumbersRow, metric: str) -> PlotLine:
     value = percent(row.run.metrics[metric], row.run.intervals.get(metric))
     few = row.run.counts.get("groups", FEW_GROUPS) < FEW_GROUPS
     note = counted(row.run.counts["queries"], "query") if few else ""
-    return Line(direction(row.run.task), row.marks(metric), value, note)
+    return PlotLine(direction(row.run.task), row.marks(metric), value, note)
 
 
-def _key(rows: Sequence[Row]) -> Markup:
+def _key(rows: Sequence[NumbersRow]) -> Markup:
     names = {"run": "this run, with its 95 % interval"}
     if any(row.closed for row in rows):
         names["closed"] = "the closed form that is best on this split"
@@ -138,7 +138,7 @@ def _key(rows: Sequence[Row]) -> Markup:
 # -- against the best closed form --------------------------------------------------------------------------------------
 
 
-def _against_best(report: Report, row: Row) -> Comparison | None:
+def _against_best(report: EvaluationReport, row: NumbersRow) -> Comparison | None:
     """The run minus the best closed form, query by query."""
     if row.closed is None or _DECIDED not in row.run.per_query or not len(row.run.keys):
         return None
@@ -159,7 +159,7 @@ def _verdict(told: dict[str, Comparison | None]) -> str:
     )
 
 
-def _table(rows: Sequence[Row], told: dict[str, Comparison | None]) -> dict[str, Any]:
+def _table(rows: Sequence[NumbersRow], told: dict[str, Comparison | None]) -> dict[str, Any]:
     """Without the columns of baselines that the evaluation has none of."""
     caption = f"{_DECIDED} in per cent with 95 % intervals over source recordings."
     columns: dict[str, list[str]] = {
@@ -193,7 +193,7 @@ def _shown(compared: Comparison | None) -> str:
 # -- all of it ---------------------------------------------------------------------------------------------------------
 
 
-def _everything(report: Report, kinds: Sequence[str], title: str) -> dict[str, Any]:
+def _everything(report: EvaluationReport, kinds: Sequence[str], title: str) -> dict[str, Any]:
     results = [r for r in report.results if r.kind in kinds]
     names = [n for kind in kinds for n in SHOWN[kind] if any(n in r.metrics for r in results)]
     head = ["model", *(f"{n}, %" if n not in NOT_PERCENT else n for n in names)]
@@ -222,7 +222,7 @@ def _measure(values: Mapping[str, float], name: str, interval: tuple[float, floa
 _MOST = 1000  # clips whose pairs are drawn
 
 
-def shape_section(report: Report, spaces: Mapping[str, Mapping[Modality, Embedded]]) -> Markup:
+def shape_section(report: EvaluationReport, spaces: Mapping[str, Mapping[Modality, Embedded]]) -> Markup:
     """`spaces`: vectors by the name of a space in the report."""
     panels = [
         (f"{p} and {q}{f' in {name}' if len(spaces) > 1 else ''}", drawn)
@@ -255,7 +255,7 @@ def similarities(x: Embedded, y: Embedded) -> tuple[np.ndarray, np.ndarray]:
     return np.diag(scores), scores[~np.eye(len(shared), dtype=bool)]
 
 
-def _gaps(report: Report, model: str) -> list[list[Any]]:
+def _gaps(report: EvaluationReport, model: str) -> list[list[Any]]:
     rows = []
     for result in report.results:
         hubs, gap = result.details.get("hubness"), result.details.get("gap", {})
@@ -276,7 +276,7 @@ _LARGEST = 25  # classes of a table that one can still read
 _WORST = 15
 
 
-def confusion_section(report: Report, own: Sequence[str]) -> Markup:
+def confusion_section(report: EvaluationReport, own: Sequence[str]) -> Markup:
     """Classifications of the run itself; the first stands open."""
     found: list[dict[str, Any]] = []
     for result in report.results:

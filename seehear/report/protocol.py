@@ -16,10 +16,10 @@ from markupsafe import Markup
 from seehear.datasets.protocol_run import Fusion, ProtocolReport, protocol_vectors
 from seehear.datasets.protocols import TAGS, PublishedNumber
 from seehear.errors import SeehearError
-from seehear.evaluation.report import Report
+from seehear.evaluation.report import EvaluationReport
 from seehear.evaluation.results import NOT_PERCENT, TaskResult
 from seehear.progress import counted
-from seehear.report.figures import Line, Mark, intervals, legend
+from seehear.report.figures import Mark, PlotLine, intervals, legend
 from seehear.report.health import health_section
 from seehear.report.numbers import confusion_section, direction, other_sections, retrieval_section, shape_section
 from seehear.report.page import Section, page, part, percent, render
@@ -123,7 +123,7 @@ def published_section(found: ProtocolReport) -> Markup:
     )
 
 
-def _charts(report: Report, published: Sequence[PublishedNumber]) -> Iterator[tuple[str, Markup]]:
+def _charts(report: EvaluationReport, published: Sequence[PublishedNumber]) -> Iterator[tuple[str, Markup]]:
     """(title, chart) of each published measure that was also measured here."""
     for name in _measures(published):
         asked, _, metric = name.rpartition(" ")
@@ -151,18 +151,20 @@ def asks_alike(asked: str, result: TaskResult) -> bool:
     return len(own) == 2 and all(set(a.split("+")) <= set(b.split("+")) for a, b in zip(sides, own, strict=True))
 
 
-def _measured(result: TaskResult, metric: str) -> Line:
+def _measured(result: TaskResult, metric: str) -> PlotLine:
     value, bounds = result.metrics[metric], result.intervals.get(metric, (np.nan, np.nan))
     marks = [Mark("run", value, *bounds, says=f"measured here {percent(value, bounds)}")]
     if metric in result.chance:
         chance = result.chance[metric]
         marks.append(Mark("chance", chance, says=f"chance {percent(chance)}"))
-    return Line(result.model, marks, percent(value, bounds), direction(result.task), strong=True)
+    return PlotLine(result.model, marks, percent(value, bounds), direction(result.task), strong=True)
 
 
-def _printed(row: PublishedNumber, name: str) -> Line:
+def _printed(row: PublishedNumber, name: str) -> PlotLine:
     value = row.values[name] / 100
-    return Line(row.method, [Mark("published", value, says=f"published {percent(value)}")], percent(value), row.note)
+    return PlotLine(
+        row.method, [Mark("published", value, says=f"published {percent(value)}")], percent(value), row.note
+    )
 
 
 def _published_table(published: Sequence[PublishedNumber]) -> dict[str, Any]:
@@ -200,7 +202,7 @@ def _examples(opened: Opened, found: ProtocolReport, options: ReportOptions) -> 
     return example_section(opened, spaces, found.report, options, scored=scored)
 
 
-def _videos(report: Report) -> Markup:
+def _videos(report: EvaluationReport) -> Markup:
     """Where steps are located: the videos in which fewest were found, by what was looked at last."""
     results = [r for r in report.results if r.kind == "localisation"]
     if not results:

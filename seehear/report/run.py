@@ -24,7 +24,7 @@ from markupsafe import Markup
 from seehear.datasets.protocol_run import encoders_here
 from seehear.errors import SeehearError, check_range, read_json
 from seehear.evaluation.embedded import Embedded, embed_latents
-from seehear.evaluation.report import HTML_NAME, JSON_NAME, QUERIES_NAME, Report
+from seehear.evaluation.report import HTML_NAME, JSON_NAME, QUERIES_NAME, EvaluationReport
 from seehear.inputs.latents import LatentData, load_latents
 from seehear.library.tables import Clip, Library, one_of, quote
 from seehear.methods.base import Method
@@ -34,7 +34,7 @@ from seehear.progress import clock, counted
 from seehear.report.examples import Example, example_card, examples
 from seehear.report.figures import curve
 from seehear.report.health import health_section
-from seehear.report.media import Media, read_excerpts
+from seehear.report.media import Excerpts, read_excerpts
 from seehear.report.numbers import confusion_section, direction, other_sections, retrieval_section, shape_section
 from seehear.report.page import Section, page, part, render
 from seehear.runs.bench import space_names
@@ -79,14 +79,14 @@ def write_report(
     the one it was evaluated on."""
     run, options = Path(run), options or ReportOptions()
     folder = run if out is None else Path(out)
-    text = run_page(run, Report.load(folder), library, options, folder)
+    text = run_page(run, EvaluationReport.load(folder), library, options, folder)
     write_text(folder / HTML_NAME, text)
     return folder / HTML_NAME
 
 
 def run_page(
     run: Path,
-    report: Report,
+    report: EvaluationReport,
     library: Library | str | Path | None,
     options: ReportOptions,
     folder: Path | None = None,
@@ -149,7 +149,7 @@ class Opened:
         return {clip.id: clip for clip in self.library.clips(one_of("id", dict.fromkeys(names)))} if names else {}
 
 
-def open_evaluated(run: Path, report: Report, library: Library | str | Path | None = None) -> Opened:
+def open_evaluated(run: Path, report: EvaluationReport, library: Library | str | Path | None = None) -> Opened:
     if library is None:
         named = str(report.about.get("dataset_name", ""))
         library = named if "://" in named or Path(named).is_dir() else trained_on(run)
@@ -168,7 +168,7 @@ def open_evaluated(run: Path, report: Report, library: Library | str | Path | No
 # -- parts -------------------------------------------------------------------------------------------------------------
 
 
-def _lead(run: Path, folder: Path, report: Report, warnings: Sequence[str]) -> Markup:
+def _lead(run: Path, folder: Path, report: EvaluationReport, warnings: Sequence[str]) -> Markup:
     about = report.about
     clips = about.get("clips", {}).get(report.split)
     encoders = [f"{m} by {', '.join(e['name'] for e in infos)}" for m, infos in about.get("encoders", {}).items()]
@@ -198,7 +198,7 @@ def linked(described: Mapping[str, str]) -> Markup:
 def example_section(
     opened: Opened,
     spaces: Mapping[str, Mapping[str, Embedded]],
-    report: Report,
+    report: EvaluationReport,
     options: ReportOptions,
     *,
     scored: str = "cosine",
@@ -219,7 +219,7 @@ def example_section(
         return NONE
     clips = opened.clips([item.clip for e in shown for item in (e.query, e.right, *e.first)])
     excerpts = read_excerpts(opened.library, clips, [k for e in shown for k in e.media], workers=options.workers)
-    media = Media(excerpts, budget=int((options.megabytes - _REST) * _MEGABYTE))
+    media = Excerpts(excerpts, budget=int((options.megabytes - _REST) * _MEGABYTE))
     order = sorted(found, key=lambda task: (not task.startswith("text->"), -asked[task]))  # words first, as people ask
     directions = [
         (
@@ -234,7 +234,7 @@ def example_section(
     )
 
 
-def reproduce_section(run: Path, report: Report) -> Markup:
+def reproduce_section(run: Path, report: EvaluationReport) -> Markup:
     about = report.about
     config = run / "config.json"
     settings = read_json(config, "copy it again from where the run was trained") if config.is_file() else {}

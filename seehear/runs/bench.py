@@ -112,11 +112,11 @@ class Bench:
             seed=self.options.seed,
         ).results
 
-    def clips(self, name: str, *, whole: bool = False) -> tasks.Clips:
+    def clips(self, name: str, *, whole: bool = False) -> tasks.ScoredClips:
         """For tasks made here; `whole`: rows are clips of all splits."""
         data = self.data if whole else self.test
         groups = data.groups.numpy().astype(str)
-        return tasks.Clips(data.ids.astype(str), groups, None, name, self.options.seed)
+        return tasks.ScoredClips(data.ids.astype(str), groups, None, name, self.options.seed)
 
     def classes(self, model: Any, space: str | None = None) -> list[Classes]:
         """The class names in the space of a model that knows text."""

@@ -105,7 +105,7 @@ def validation_rows(val: LatentData) -> tuple[dict[Modality, Tensor], dict[Modal
     return *clips.aligned(), clips.aligned_owner()
 
 
-def folds(data: LatentData, *, pairs: linear.Pairs | None = None) -> list[tuning.Fold]:
+def folds(data: LatentData, *, pairs: linear.Pairs | None = None) -> list[tuning.TuningFold]:
     """Moments of four fifths of the training and validation clips, and rows of the fifth that is left out, five times;
     a recording is on one side. Empty where settings are chosen on the validation clips alone: they are many, or there
     are none, or there are too few recordings, or a fold lacks a pair of modalities that the training clips have."""
@@ -122,7 +122,7 @@ def folds(data: LatentData, *, pairs: linear.Pairs | None = None) -> list[tuning
     needed = training_moments(known.split("train"), pairs=pairs).covariance.keys()
     if not all(needed <= m.covariance.keys() for m in moments):
         return []
-    return [tuning.Fold(m, *validation_rows(known.take(fold_N == fold))) for fold, m in enumerate(moments)]
+    return [tuning.TuningFold(m, *validation_rows(known.take(fold_N == fold))) for fold, m in enumerate(moments)]
 
 
 def fold_of(groups_N: np.ndarray) -> np.ndarray:
@@ -149,7 +149,7 @@ def _fit(data: LatentData) -> dict[str, Any] | None:
         "ridge": lambda m: [linear.ridge(m, shrinkage=s, hub=h) for h in m.modalities for s in tuning.SHRINKAGES],
     }
     if len(val) > 1:
-        held_out = held_out or [tuning.Fold(m, *validation_rows(val))]
+        held_out = held_out or [tuning.TuningFold(m, *validation_rows(val))]
         found = {name: tuning.chosen(family, m, held_out) for name, family in forms.items()}
     else:  # the first of each: its own default
         found = {name: family(m)[0] for name, family in forms.items()}
@@ -157,7 +157,7 @@ def _fit(data: LatentData) -> dict[str, Any] | None:
 
 
 def _canonical(
-    data: LatentData, m: linear.Moments | None = None, held_out: list[tuning.Fold] | None = None
+    data: LatentData, m: linear.Moments | None = None, held_out: list[tuning.TuningFold] | None = None
 ) -> linear.LinearMaps | None:
     train, val = data.split("train"), data.split("val")
     if len(train) < 2:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from seehear.errors import SeehearError, near, read_json
 from seehear.evaluation.embedded import embed_latents
 from seehear.evaluation.protocol import group_warnings
-from seehear.evaluation.report import JSON_NAME, Report, provenance
+from seehear.evaluation.report import JSON_NAME, EvaluationReport, provenance
 from seehear.evaluation.results import TaskResult
 from seehear.inputs.latents import LatentData, load_latents
 from seehear.library.records import learned_texts
@@ -41,7 +41,7 @@ def evaluate_run(
     device: str = "auto",
     command: str = "",
     out: str | Path | None = None,
-) -> Report:
+) -> EvaluationReport:
     """The report of a run, saved in `out`, or where `evaluation_folder` says. Without a library, the one it was trained
     on."""
     from seehear.space import SharedSpace
@@ -68,7 +68,9 @@ def evaluate_run(
             f"no clip of the split {options.split!r} in {library.uri} has two modalities of this run: choose another "
             f"with --split (clips with latents: {counts}), or another --library"
         )
-    report = Report(split=options.split, results=tuple(results), warnings=tuple(_warnings(bench)), about=about)
+    report = EvaluationReport(
+        split=options.split, results=tuple(results), warnings=tuple(_warnings(bench)), about=about
+    )
     report.save(folder)
     return report
 
@@ -101,7 +103,7 @@ def evaluation_folder(run: str | Path, library: Library | str | Path | None, spl
         return run
     folder = run / "evaluations" / "-".join(names)
     if (folder / JSON_NAME).is_file():
-        about = Report.load(folder).about
+        about = EvaluationReport.load(folder).about
         other = str(about.get("dataset_name", ""))
         if _place(other) != _place(uri or trained_on(run)):
             raise SeehearError(f"{folder} holds an evaluation on {other}: say another folder with --out")

@@ -39,7 +39,7 @@ WORDS = ((0.8, "strong"), (0.5, "fair"), (0.2, "weak"))
 """Least confidence of each word; below the last there is nothing close."""
 
 
-class Curve(NamedTuple):
+class ScoreCurve(NamedTuple):
     """The logistic curve from height to confidence."""
 
     steepness: float
@@ -47,7 +47,7 @@ class Curve(NamedTuple):
     """Height at which half of the hits are right."""
 
 
-PICTURES, TEXTS, LIKENESS = Curve(0.7, 4.5), Curve(0.7, 6.5), Curve(0.4, 1.0)
+PICTURES, TEXTS, LIKENESS = ScoreCurve(0.7, 4.5), ScoreCurve(0.7, 6.5), ScoreCurve(0.4, 1.0)
 """Words with pictures and sounds, words with texts, media with media. Fitted on the choosing half of
 `benchmarks/home.py` with more queries written for it, also without an answer. The first is between what films ask for,
 frame by frame (a middle of 3.7 for the first three hits of a query, 4.5 for ten), and photos, drawings and emoji with
@@ -148,7 +148,7 @@ def like_heights(scores_N: Float[np.ndarray, " n"], likeness: Likeness) -> Float
     return np.logaddexp(0.0, past_N) - np.log(max(1, len(scores_N)))
 
 
-def evidence(heights_N: Float[np.ndarray, "*n"], curve: Curve) -> Float[np.ndarray, "*n"]:
+def evidence(heights_N: Float[np.ndarray, "*n"], curve: ScoreCurve) -> Float[np.ndarray, "*n"]:
     """-log(1 - confidence): more than 0, never saturates, and can be added up over the parts of a query."""
     return np.logaddexp(0.0, curve.steepness * (np.asarray(heights_N, np.float64) - curve.middle))
 

@@ -1,1 +1,1 @@
-"""The local API and page. FastAPI is needed at import time here: `commands/serve.py` asks for it first."""
+"""The local API and page. FastAPI is needed at import time here: `commands/search.py` asks for it first."""

@@ -27,7 +27,6 @@ from seehear.serve.guard import VIEWS, Guard
 from seehear.serve.params import NameParam, SecondParam, ServerState
 from seehear.serve.problems import Problem
 from seehear.serve.schema import (
-    Answer,
     ClipList,
     ClipsAnswer,
     ClipView,
@@ -36,6 +35,7 @@ from seehear.serve.schema import (
     ProblemAnswer,
     ProgressView,
     Query,
+    SearchAnswer,
     Status,
     UploadView,
 )
@@ -99,7 +99,7 @@ def _searching(app: FastAPI) -> None:
         return state.standing()
 
     @app.post("/api/search", tags=["search"])
-    def search(state: ServerState, query: Query) -> Answer:
+    def search(state: ServerState, query: Query) -> SearchAnswer:
         """The best moments for words, files, clips, or several of them at once: of all indexes together, or of one."""
         return state.search(query)
 

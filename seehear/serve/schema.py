@@ -182,7 +182,7 @@ class FilmAnswer(BaseModel):
     also: list[str] = Field(description="other places of the same file")
 
 
-class Answer(BaseModel):
+class SearchAnswer(BaseModel):
     run: str = Field(description="'' for all together")
     query: str
     words: Words | None = Field(description="the highest confidence in words; null where no hit has one")
@@ -213,7 +213,7 @@ class Peaks(BaseModel):
     peaks: list[float] = Field(description="largest amplitude of equal parts, in [0, 1]")
 
 
-class Colours(BaseModel):
+class MapColours(BaseModel):
     names: list[str]
     of: list[int] = Field(description="for each clip the index of its group in `names`")
 
@@ -226,4 +226,4 @@ class MapView(BaseModel):
     ids: list[str]
     x: list[float]
     y: list[float]
-    colours: dict[str, Colours]
+    colours: dict[str, MapColours]

@@ -34,13 +34,13 @@ from seehear.serve.naming import SOUNDS, things, things_found
 from seehear.serve.problems import Problem
 from seehear.serve.runs import OpenRun, Runs, cause
 from seehear.serve.schema import (
-    Answer,
     ClipPart,
     ClipView,
     MapView,
     ProgressView,
     Query,
     RunView,
+    SearchAnswer,
     Status,
     TextPart,
     UploadPart,
@@ -185,7 +185,7 @@ class State:
 
     # -- searching ---------------------------------------------------------------------------------------------------
 
-    def search(self, query: Query) -> Answer:
+    def search(self, query: Query) -> SearchAnswer:
         began = time.perf_counter()
         wanted = query.filters.model_dump()
         filters = Filters(**(wanted | {"labels": tuple(wanted["labels"]), "splits": tuple(wanted["splits"])}))
@@ -193,7 +193,7 @@ class State:
         answer.milliseconds = 1e3 * (time.perf_counter() - began)
         return answer
 
-    def _together(self, query: Query, filters: Filters) -> Answer:
+    def _together(self, query: Query, filters: Filters) -> SearchAnswer:
         try:
             opened = self.runs.together()
         except Problem as problem:
@@ -212,7 +212,7 @@ class State:
         )
         folders, films = self.runs.folders, found.films if query.by == "film" else None
         seconds = opened.library.seconds_of([film.source for film in films or ()])
-        return Answer(
+        return SearchAnswer(
             run="",
             query=found.query,
             words=found.words,  # type: ignore[arg-type]  # one of the four
@@ -225,7 +225,7 @@ class State:
             milliseconds=0.0,
         )
 
-    def _one_index(self, query: Query, filters: Filters) -> Answer:
+    def _one_index(self, query: Query, filters: Filters) -> SearchAnswer:
         if query.by == "film":
             raise Problem(422, "by", "one index alone gives moments: ask for films without a run")
         run = self.runs.get(query.run)
@@ -246,7 +246,7 @@ class State:
         sures = [hit.confidence for hit in hits if hit.confidence is not None]
         words: Any = in_words(max(sures)) if sures else None
         said = " + ".join(str(next(iter(part.model_dump(exclude={"weight"}).values()))) for part in query.parts)
-        return Answer(run=run.name, query=said, words=words, hits=hits, milliseconds=0.0)
+        return SearchAnswer(run=run.name, query=said, words=words, hits=hits, milliseconds=0.0)
 
     def _part(self, part: TextPart | ClipPart | UploadPart, run: OpenRun) -> dict[str, Any]:
         if isinstance(part, TextPart):

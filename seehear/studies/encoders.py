@@ -31,7 +31,7 @@ from seehear.nn.random import seed_of
 from seehear.studies import table as figure
 from seehear.studies.crossfit import held_out_retrieval
 from seehear.studies.grid import Cell, Result, run_grid
-from seehear.studies.table import Estimate, Row, Study, Table, estimate, tabulate
+from seehear.studies.table import SeedEstimate, Study, Table, TableRow, estimate, tabulate
 from seehear.studies.trained import about_data, check_held_out, check_model, latents_of, measured, only
 from seehear.types import Modality
 
@@ -193,7 +193,7 @@ def _together(told: Sequence[Result], trained: Sequence[Result]) -> list[Point]:
 def _checked(points: Sequence[Point], options: EncoderStudyOptions, about: dict[str, Any]) -> Table:
     names = ("validation MRR", "MRR", "R@10", "R@1")
     rows = [
-        Row(settings, {n: estimate([v[n] for v in own]) for n in names})
+        TableRow(settings, {n: estimate([v[n] for v in own]) for n in names})
         for settings, _, own in sorted(points, key=lambda p: -np.mean([v["validation MRR"] for v in p[2]]))
     ]
     notes = (
@@ -244,7 +244,9 @@ def _draw(axes: Any, *, told: Sequence[Result], points: Sequence[Point]) -> None
         figure.cloud(axes, cloud, x="foretold: cross-validated CCA, MRR", y="trained: test MRR")
         return
     rows = [
-        Row(r.cell, {n: Estimate(r.values[n], math.nan, math.nan, 1) for n in PREDICTORS}) for r in told if r.values
+        TableRow(r.cell, {n: SeedEstimate(r.values[n], math.nan, math.nan, 1) for n in PREDICTORS})
+        for r in told
+        if r.values
     ]
     rows.sort(key=lambda row: -row.estimates["CCA MRR"].mean)
     for name in PREDICTORS:

@@ -43,7 +43,7 @@ _SPARE = 0.75  # of the time and the memory there is: the rest is for what was n
 
 
 @dataclass(frozen=True, kw_only=True)
-class Estimate:
+class CostEstimate:
     recipe: str
     why_not: str = ""
     """Reason why it cannot be trained here, or was not measured; '' for none."""
@@ -79,7 +79,7 @@ class Estimate:
         return not self.why_not and bool(self.how) and self.bytes <= self.free_bytes
 
 
-def estimates(library: Library, run: Run[Any, Any], *, steps: int, seconds: float) -> Iterator[Estimate]:
+def estimates(library: Library, run: Run[Any, Any], *, steps: int, seconds: float) -> Iterator[CostEstimate]:
     """At most so many measured steps, and about so many seconds. Raises `SeehearError` for what the library lacks."""
     began = time.monotonic()
     inputs = run.data.load(library, run.method)
@@ -117,7 +117,7 @@ class _Estimating:
         rest = (_STATE - _WEIGHT) * self.now.parameters
         self.memory = [(0, peak_bytes(self.device) + rest)]  # (clips in memory at once, the most that was held)
 
-    def forward(self) -> Estimate:
+    def forward(self) -> CostEstimate:
         """Of a few clips, at every place."""
         batch, config = self._batch(), self._config(self.rows)
         began = time.monotonic()
@@ -127,7 +127,7 @@ class _Estimating:
         self._count(3 * flops[1] / self.rows)
         return self._time(3 * per_row, "estimated", rows=self.rows, steps=0)
 
-    def few(self) -> Estimate:
+    def few(self) -> CostEstimate:
         """Two steps of a few clips."""
         config = self._config(self.rows)
         if 3 * self.forward_row * self.rows < _COUNTED * (self.until - time.monotonic()):  # else three forward passes
@@ -135,7 +135,7 @@ class _Estimating:
         self.tried = self._rehearse(replace(config, workers=0), 2)
         return self._time(self.tried.per_row, "scaled", rows=self.rows, steps=len(self.tried.seconds))
 
-    def many(self, steps: int) -> Estimate:
+    def many(self, steps: int) -> CostEstimate:
         rows, steps = self._affordable(steps)
         config = self._config(rows)
         done = self._rehearse(config, steps)
@@ -146,7 +146,7 @@ class _Estimating:
         self.now = replace(self.now, waiting=done.waited)
         return self._time(per_row, "measured" if rows == self.full else "scaled", rows, len(done.seconds))
 
-    def scored(self) -> Estimate:
+    def scored(self) -> CostEstimate:
         began = time.monotonic()
         assert self.job.score is not None
         self.job.score(self.job.method)
@@ -203,7 +203,7 @@ class _Estimating:
         flops = per_row * seen * (first + 4 * middle + last) / 6
         self.now = replace(self.now, flops=flops, flops_step=flops / self.now.steps)
 
-    def _time(self, per_row: float, how: Any, rows: int, steps: int) -> Estimate:
+    def _time(self, per_row: float, how: Any, rows: int, steps: int) -> CostEstimate:
         step = per_row * self.now.rows
         self.now = replace(
             self.now,
@@ -217,12 +217,12 @@ class _Estimating:
         return self.now
 
 
-def _known(recipe: str, job: Prepared, loader: Loader) -> Estimate:
+def _known(recipe: str, job: Prepared, loader: Loader) -> CostEstimate:
     """The part of an estimate that needs no measurement."""
     parameters = sum(p.numel() for p in job.method.parameters())
     state, free = _STATE * parameters, available_bytes(loader.device)
     alone = f"weights, gradients and optimiser alone need {state / 1e9:.1f} GB, and {free / 1e9:.1f} are free"
-    return Estimate(
+    return CostEstimate(
         recipe=recipe,
         why_not=alone if state > free else "",
         parameters=parameters,

@@ -22,7 +22,7 @@ from seehear.library.tables import Library
 from seehear.nn.random import seed_of
 from seehear.studies import table as figure
 from seehear.studies.grid import Cell, Result, run_grid
-from seehear.studies.table import Estimate, Study, estimate, tabulate
+from seehear.studies.table import SeedEstimate, Study, estimate, tabulate
 from seehear.studies.trained import (
     MEASURES,
     about_data,
@@ -118,7 +118,7 @@ def nested(data: LatentData, rows: np.ndarray, n: int, seed: int) -> np.ndarray:
 
 def _points(
     results: Sequence[Result], sizes: Sequence[int], measure: str
-) -> tuple[list[tuple[float, Estimate]], list[list[float]]]:
+) -> tuple[list[tuple[float, SeedEstimate]], list[list[float]]]:
     """(clips, mean) and the single values, of the sizes that were measured."""
     points, values = [], []
     for n in sizes:
@@ -132,7 +132,7 @@ def _points(
 
 
 def _forecasts(
-    points: Sequence[tuple[float, Estimate]], values: Sequence[Sequence[float]], whole: Curve
+    points: Sequence[tuple[float, SeedEstimate]], values: Sequence[Sequence[float]], whole: LearningCurve
 ) -> dict[str, Any]:
     """What more would bring; and, where there are sizes enough, whether the curve of the smaller sizes foretold the
     largest."""
@@ -189,7 +189,9 @@ def _outlook(times: int, then: Forecast, gain: Forecast) -> str:
     return f"{head}: {100 * gain.low:.0f} to {100 * gain.high:.0f} points more."
 
 
-def _draw(axes: Any, *, points: Sequence[tuple[float, Estimate]], curve: Curve, options: DataStudyOptions) -> None:
+def _draw(
+    axes: Any, *, points: Sequence[tuple[float, SeedEstimate]], curve: LearningCurve, options: DataStudyOptions
+) -> None:
     x = np.geomspace(points[0][0], _TIMES * points[-1][0], 40)
     told = [curve.at(n) for n in x]
     low, middle, high = (100 * np.array([getattr(f, side) for f in told]) for side in ("low", "value", "high"))
@@ -230,7 +232,7 @@ class Forecast:
 
 
 @dataclass(frozen=True)
-class Curve:
+class LearningCurve:
     """Fitted; ask it for any number of pairs."""
 
     curves: tuple[tuple[str, np.ndarray], ...]
@@ -293,7 +295,9 @@ _FAMILIES: dict[str, _Family] = {
 }
 
 
-def fit_curve(points: Sequence[tuple[float, Estimate]], values: Sequence[Sequence[float]], *, seed: int = 0) -> Curve:
+def fit_curve(
+    points: Sequence[tuple[float, SeedEstimate]], values: Sequence[Sequence[float]], *, seed: int = 0
+) -> LearningCurve:
     """`points` are (pairs, mean over seeds), `values` what each seed gave: their spread, shared over sizes, is the
     noise of a mean. Every size has the same weight."""
     if len(points) < FEWEST:
@@ -312,7 +316,7 @@ def fit_curve(points: Sequence[tuple[float, Estimate]], values: Sequence[Sequenc
     rng = np.random.default_rng(seed)
     redrawn = y + spread * rng.standard_normal((_DRAWS, len(y)))
     curves = tuple((name, _fitted(_FAMILIES[name], x, own, fits[name])) for name in kept for own in redrawn)
-    return Curve(curves, tuple(kept), best)
+    return LearningCurve(curves, tuple(kept), best)
 
 
 def _noise(values: Sequence[Sequence[float]]) -> np.ndarray:

@@ -14,7 +14,7 @@ from seehear.evaluation.bootstrap import seeded_interval
 from seehear.studies.designs import Design, name_of
 from seehear.studies.grid import Result, cell_key
 from seehear.studies.modality_measures import Answered
-from seehear.studies.table import Estimate, Row, Study, Table, dots, save_figure, tabulate
+from seehear.studies.table import SeedEstimate, Study, Table, TableRow, dots, save_figure, tabulate
 
 _SHOWN = ("text->video+audio", "text->video", "text->audio", "video->audio", "audio->video")
 _PROBES: tuple[str, ...] = ("video probe", "audio probe")
@@ -42,22 +42,22 @@ class Findings:
         found = [self.queries[cell_key(cell)] for cell in cells]
         return [own[measure] for own in found if measure in own]
 
-    def estimate(self, runs: Sequence[Answered], minus: Sequence[Answered] = ()) -> Estimate:
+    def estimate(self, runs: Sequence[Answered], minus: Sequence[Answered] = ()) -> SeedEstimate:
         """The mean over queries and seeds, or the difference of two: queries are the same in all rows of a measure."""
         scores, less = [r.scores for r in runs], [r.scores for r in minus]
         mean = float(np.mean(scores)) - (float(np.mean(less)) if less else 0.0)
         low, high = seeded_interval(scores, self.groups[runs[0].clips], minus=less)
-        return Estimate(mean, low, high, len(runs))
+        return SeedEstimate(mean, low, high, len(runs))
 
 
 @dataclass(frozen=True)
-class Answer:
+class StudyAnswer:
     question: str
     measure: str
     more: str
     """The row, method and design, that has what is asked about."""
     less: str
-    difference: Estimate
+    difference: SeedEstimate
     """more - less, on the same queries."""
 
     def __str__(self) -> str:
@@ -92,7 +92,7 @@ def write_report(folder: Path, found: Findings, rows: Sequence[Design], *, about
     return study
 
 
-def _with_recordings(row: Row, found: Findings) -> Row:
+def _with_recordings(row: TableRow, found: Findings) -> TableRow:
     """Intervals that speak of other recordings too, where what each query scored is known."""
     own = dict(row.estimates)
     for measure in own:
@@ -101,7 +101,7 @@ def _with_recordings(row: Row, found: Findings) -> Row:
     return replace(row, estimates=own)
 
 
-def answers(found: Findings, rows: Sequence[Design]) -> Iterator[Answer]:
+def answers(found: Findings, rows: Sequence[Design]) -> Iterator[StudyAnswer]:
     """The differences that the questions ask for, of every method that has both rows; and between methods."""
     methods = list(dict.fromkeys(str(result.cell["method"]) for result in found.results))
     for question, measure, more, less in _questions(rows):
@@ -109,14 +109,16 @@ def answers(found: Findings, rows: Sequence[Design]) -> Iterator[Answer]:
             one, other = found.runs(method, more, measure), found.runs(method, less, measure)
             if one and other:
                 sides = (f"{method}, {more}", f"{method}, {less}")
-                yield Answer(question, measure, *sides, found.estimate(one, other))
+                yield StudyAnswer(question, measure, *sides, found.estimate(one, other))
     full = _full(rows)
     for k, less_method in enumerate(methods):
         for method in methods[k + 1 :]:
             one, other = (found.runs(name, full.name, _best(full)) for name in (method, less_method))
             if one and other:
                 sides = (f"{method}, {full.name}", f"{less_method}, {full.name}")
-                yield Answer(f"Is {method} better than {less_method}?", _best(full), *sides, found.estimate(one, other))
+                yield StudyAnswer(
+                    f"Is {method} better than {less_method}?", _best(full), *sides, found.estimate(one, other)
+                )
 
 
 def _full(rows: Sequence[Design]) -> Design:

@@ -28,7 +28,7 @@ from seehear.library.workers import cores
 from seehear.progress import StopRequest, counted, progress, say, set_quiet, stop_requests
 from seehear.runs.choose import Choice, choose
 from seehear.runs.config import Run, recipe, recipes
-from seehear.studies.estimate import Estimate, estimates
+from seehear.studies.estimate import CostEstimate, estimates
 
 _START = 60.0  # seconds for the first process to import what all need
 _LATE = 5.0  # seconds beyond its time after which a process is killed: its output until then counts
@@ -62,10 +62,10 @@ class PlanOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class CostPlan:
     library: str
     machine: str
-    recipes: list[Estimate] = field(default_factory=list)
+    recipes: list[CostEstimate] = field(default_factory=list)
     stopped: bool = False
     """Whether it was interrupted before every recipe was tried."""
     choice: Choice = field(default_factory=lambda: Choice("", ""))
@@ -90,7 +90,7 @@ class Plan:
         return " ".join(_words(self))
 
 
-def plan(library: Library, options: PlanOptions) -> Plan:
+def plan(library: Library, options: PlanOptions) -> CostPlan:
     """Ctrl-C ends it with what is known by then."""
     runs = {run.recipe: run for run in (recipe(name) for name in options.recipes or recipes())}
     if options.cache is not None:
@@ -98,7 +98,7 @@ def plan(library: Library, options: PlanOptions) -> Plan:
     choice = choose(library)
     taken = recipe(choice.recipe).recipe if choice.recipe else ""
     order = sorted(runs, key=lambda name: name != taken)  # what is taken without a recipe first: it is surely measured
-    found: dict[str, Estimate] = {}
+    found: dict[str, CostEstimate] = {}
     with stop_requests() as stop, progress("planning", len(runs), "recipes") as shown:
         server = _server(stop)
         until = time.monotonic() + options.seconds
@@ -112,7 +112,7 @@ def plan(library: Library, options: PlanOptions) -> Plan:
             say(f"{one.recipe}: {one.why_not or _line(one)}")
             shown.advance()
     tried = [found[name] for name in runs if name in found]
-    return Plan(library=library.uri, machine=machine(), recipes=tried, stopped=bool(stop), choice=choice)
+    return CostPlan(library=library.uri, machine=machine(), recipes=tried, stopped=bool(stop), choice=choice)
 
 
 def machine() -> str:
@@ -155,9 +155,9 @@ def _server(stop: StopRequest) -> ForkServerContext:
 
 def _tried(
     uri: str, run: Run[Any, Any], steps: int, seconds: float, stop: StopRequest, server: ForkServerContext
-) -> Estimate:
+) -> CostEstimate:
     """The last and best of what the process says until its time is up."""
-    best = Estimate(recipe=run.recipe)
+    best = CostEstimate(recipe=run.recipe)
     if seconds <= 0:
         return replace(best, why_not=_LATER, unmeasured=True)
     ours, theirs = server.Pipe(duplex=False)
@@ -167,7 +167,7 @@ def _tried(
     until = time.monotonic() + seconds + _LATE
     try:
         for message in _messages(ours, stop, until):
-            best = message if isinstance(message, Estimate) else replace(best, why_not=message)
+            best = message if isinstance(message, CostEstimate) else replace(best, why_not=message)
     finally:
         child.join(0 if stop or time.monotonic() > until else 5)
         ended = child.exitcode
@@ -183,7 +183,7 @@ def _tried(
     return replace(best, why_not=f"not a step in {duration(seconds)}: {_MORE}", unmeasured=True)
 
 
-def _messages(ours: Connection, stop: StopRequest, until: float) -> Iterator[Estimate | str]:
+def _messages(ours: Connection, stop: StopRequest, until: float) -> Iterator[CostEstimate | str]:
     while not stop and time.monotonic() < until:
         if ours.poll(0.2):
             try:
@@ -208,11 +208,11 @@ def _work(uri: str, run: Run[Any, Any], steps: int, seconds: float, theirs: Conn
 # -- words ------------------------------------------------------------------------------------------------------------
 
 
-def _line(one: Estimate) -> str:
+def _line(one: CostEstimate) -> str:
     return f"{duration(one.seconds)}, {one.how}"
 
 
-def _table(found: Sequence[Estimate]) -> str:
+def _table(found: Sequence[CostEstimate]) -> str:
     from rich.console import Console
     from rich.table import Table
 
@@ -239,14 +239,14 @@ def _short(seconds: float) -> str:
     return f"{1000 * seconds:,.0f} ms" if seconds < 1.5 else duration(seconds)
 
 
-def _basis(e: Estimate) -> str:
+def _basis(e: CostEstimate) -> str:
     if e.how == "estimated":
         return f"estimated: a forward pass of {e.measured_rows} clips"
     steps = counted(e.measured_steps, "step")
     return f"measured, {steps}" if e.how == "measured" else f"scaled from {steps} of {e.measured_rows} clips"
 
 
-def _words(plan: Plan) -> Iterator[str]:
+def _words(plan: CostPlan) -> Iterator[str]:
     able = sorted((e for e in plan.recipes if e.fits), key=lambda e: e.seconds)
     soon, late = [e for e in able if e.seconds < _DAY], [e for e in able if e.seconds >= _DAY]
     taken = recipe(plan.choice.recipe).recipe if plan.choice.recipe else ""

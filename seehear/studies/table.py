@@ -28,7 +28,7 @@ _SENTENCES = 3  # of a summary
 
 
 @dataclass(frozen=True)
-class Estimate:
+class SeedEstimate:
     """A mean over seeds and its t interval."""
 
     mean: float
@@ -38,7 +38,7 @@ class Estimate:
     count: int
     """Seeds."""
 
-    def within(self, least: float, most: float) -> Estimate:
+    def within(self, least: float, most: float) -> SeedEstimate:
         """The interval cut to what a measure can be: the t interval of a share may reach beyond 0 and 1."""
         return self if math.isnan(self.low) else replace(self, low=max(self.low, least), high=min(self.high, most))
 
@@ -51,9 +51,9 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     settings: dict[str, Value]
-    estimates: dict[str, Estimate]
+    estimates: dict[str, SeedEstimate]
     """By measure."""
     failed: int = 0
     """Cells of this row that could not be measured."""
@@ -61,7 +61,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    rows: tuple[Row, ...]
+    rows: tuple[TableRow, ...]
     title: str = ""
     notes: tuple[str, ...] = ()
     """Notes for the reader, a sentence each."""
@@ -74,7 +74,7 @@ class Table:
     def columns(self) -> list[str]:
         return list(dict.fromkeys(name for row in self.rows for name in row.estimates))
 
-    def find(self, **settings: Value) -> Row:
+    def find(self, **settings: Value) -> TableRow:
         """The row with these settings."""
         for row in self.rows:
             if all(row.settings.get(name) == value for name, value in settings.items()):
@@ -118,18 +118,18 @@ class Table:
         return json.loads(json.dumps(plain), parse_constant=lambda _: None)
 
 
-def estimate(values: Sequence[float]) -> Estimate:
+def estimate(values: Sequence[float]) -> SeedEstimate:
     """Mean and t interval. Equal values have an interval of width zero; no value at all is nan."""
     x = np.asarray(values, np.float64)
     if not len(x):
-        return Estimate(math.nan, math.nan, math.nan, 0)
+        return SeedEstimate(math.nan, math.nan, math.nan, 0)
     mean = float(x.mean())
     if len(x) < 2:
-        return Estimate(mean, math.nan, math.nan, 1)
+        return SeedEstimate(mean, math.nan, math.nan, 1)
     from scipy import stats
 
     half = float(stats.t.ppf((1 + LEVEL) / 2, len(x) - 1) * x.std(ddof=1) / math.sqrt(len(x)))
-    return Estimate(mean, mean - half, mean + half, len(x))
+    return SeedEstimate(mean, mean - half, mean + half, len(x))
 
 
 def tabulate(
@@ -154,7 +154,7 @@ def tabulate(
         estimates = {name: estimate(found) for name, found in values.items() if found}
         order = [name for name in own[0].cell if name in json.loads(key)]
         settings = {name: own[0].cell[name] for name in order}
-        rows.append(Row(settings, estimates, sum(bool(r.error) for r in own)))
+        rows.append(TableRow(settings, estimates, sum(bool(r.error) for r in own)))
     return Table(tuple(rows), title, tuple(notes), percent)
 
 
@@ -230,7 +230,7 @@ _STYLE = {
     "svg.fonttype": "none",
     "pdf.fonttype": 42,
 }
-Series = Mapping[str, Sequence[tuple[float, Estimate]]]
+Series = Mapping[str, Sequence[tuple[float, SeedEstimate]]]
 """Name -> (x, estimate) of its points."""
 
 
@@ -267,7 +267,7 @@ def dots(
     """A line a row of the table: a dot with its interval. Rows that differ only in the setting `by` share a line, side
     by side, in colours that the legend names. `lines`: the labels from top to bottom, for panels side by side; else
     only those rows have one that have the measure."""
-    names: dict[str, list[tuple[str, Estimate]]] = {line: [] for line in lines}
+    names: dict[str, list[tuple[str, SeedEstimate]]] = {line: [] for line in lines}
     for row in table.rows:
         if measure in row.estimates:
             settings = {k: v for k, v in row.settings.items() if k != by}
@@ -314,7 +314,7 @@ def band(axes: Any, x: np.ndarray, middle: np.ndarray, low: np.ndarray, high: np
     axes.fill_between(x, low, high, color=COLOURS[0], alpha=0.15, lw=0, label=name)
 
 
-def cloud(axes: Any, points: Sequence[tuple[str, str, float, Estimate]], *, x: str, y: str) -> None:
+def cloud(axes: Any, points: Sequence[tuple[str, str, float, SeedEstimate]], *, x: str, y: str) -> None:
     """(colour, mark, prediction, outcome): does the one go with the other? The legend names colours, then marks."""
     colours = list(dict.fromkeys(point[0] for point in points))
     marks = list(dict.fromkeys(point[1] for point in points))
@@ -330,6 +330,6 @@ def cloud(axes: Any, points: Sequence[tuple[str, str, float, Estimate]], *, x: s
     axes.legend(fontsize=7)
 
 
-def _bars(e: Estimate) -> tuple[float, float]:
+def _bars(e: SeedEstimate) -> tuple[float, float]:
     """How far down and up the interval goes; nothing where there is none."""
     return (e.mean - e.low, e.high - e.mean) if math.isfinite(e.low) else (0.0, 0.0)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seehear.datasets import IMPORTERS, ImportOptions
-from seehear.datasets.base import Bad, Item, by_folder, by_stem, by_youtube_id
+from seehear.datasets.base import Bad, DatasetItem, by_folder, by_stem, by_youtube_id
 from seehear.datasets.files import Files, with_header, without_header
 from seehear.datasets.media import MediaIndex
 from seehear.errors import SeehearError
@@ -61,7 +61,7 @@ def test_which_file_of_several(tmp_path, names, expected):
     for name in names:
         write(tmp_path / name, "")
     index = MediaIndex(tmp_path, ("video", "audio"), by_youtube_id)
-    item = Item(keys=("AAAAAAAAAAA",), split="test", id="x", start=30.0, end=40.0)
+    item = DatasetItem(keys=("AAAAAAAAAAA",), split="test", id="x", start=30.0, end=40.0)
     found = index.locate(item)
     assert (found and (found.name, found.cut_out)) == expected
     index.close()
@@ -113,7 +113,7 @@ def read_all(wanted, root):
         except SeehearError as error:
             items, said = [], str(error)
             assert said.count("\n") == 0
-    assert all(isinstance(item, Item | Bad) for item in items)
+    assert all(isinstance(item, DatasetItem | Bad) for item in items)
 
 
 @given(data=st.binary(max_size=200))

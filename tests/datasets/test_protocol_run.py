@@ -13,7 +13,7 @@ from seehear.datasets.protocol_run import counting_failures, evaluate_protocol
 from seehear.errors import SeehearError
 from seehear.evaluation.embedded import Embedded, fuse
 from seehear.evaluation.localisation import align
-from seehear.evaluation.report import Report
+from seehear.evaluation.report import EvaluationReport
 from seehear.inputs.latents import load_latents
 from seehear.library.encode import encode_library
 from seehear.library.tables import Library
@@ -144,7 +144,7 @@ def test_the_mean_of_unit_vectors_is_another_gallery(trained, msrvtt):
     scores = z["text"][heard] @ (both / np.linalg.norm(both, axis=1, keepdims=True)).T
     rank = 1 + (scores > np.diag(scores)[:, None]).sum(axis=1)
     assert found.report.get("text->video+audio").metrics["MRR"] == pytest.approx((1 / rank).mean(), abs=1e-6)
-    saved = Report.load(trained / "mcn" / "protocols" / "msrvtt-1ka")
+    saved = EvaluationReport.load(trained / "mcn" / "protocols" / "msrvtt-1ka")
     assert saved.about["fusion"] == "unit"
     assert saved.get("text->video+audio").metrics == found.report.get("text->video+audio").metrics
 

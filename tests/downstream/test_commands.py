@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from seehear.cli import main
-from seehear.evaluation.report import Report
+from seehear.evaluation.report import EvaluationReport
 from seehear.space.towers import InputSpec
 from seehear.train.files import save_model
 from tests.downstream.small import pictures, vatt
@@ -36,7 +36,7 @@ def test_fine_tune_resume_and_compare(run, capsys):
     made = run.with_name("small-colour")
     assert "video->colour" in said
     assert f"fine-tuned {made / 'model'}" in said
-    assert Report.load(made).about["command"].startswith("seehear finetune")
+    assert EvaluationReport.load(made).about["command"].startswith("seehear finetune")
     assert main(words) == 2
     assert "is not empty" in capsys.readouterr().err
     other = run.with_name("scratch")

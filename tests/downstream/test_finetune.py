@@ -14,10 +14,10 @@ import torch
 from seehear.downstream.finetune import finetune
 from seehear.downstream.labels import labelled
 from seehear.downstream.measure import logits_of
-from seehear.downstream.presets import PRESETS, Clips, FineTune, preset
+from seehear.downstream.presets import PRESETS, ClipOptions, FineTune, preset
 from seehear.downstream.tower import Pretrained, classifier
 from seehear.errors import SeehearError
-from seehear.evaluation.report import Report
+from seehear.evaluation.report import EvaluationReport
 from seehear.inputs.loader import Loader
 from seehear.inputs.raw import RawConfig, load_raw
 from seehear.methods.classifier import Classifier, Learning
@@ -65,7 +65,7 @@ def test_a_tower_learns_and_is_loaded_again(stills, model, tmp_path):
     assert found.metrics["top1"] == 1.0
     assert found.chance["top1"] == 0.5
     assert found.intervals["top1"] == (1.0, 1.0)
-    assert Report.load(tmp_path / "run").get("video->colour").metrics == found.metrics
+    assert EvaluationReport.load(tmp_path / "run").get("video->colour").metrics == found.metrics
     again, config, shown = load_method(tmp_path / "run")
     assert isinstance(again, Classifier)
     assert again.config.classes == ("blue", "red")
@@ -106,14 +106,14 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_weights(stills, model, tmp_p
 
 def test_another_resolution_and_frame_count(stills, model, tmp_path):
     """Positions of 2 x 2 x 2 patches become 1 x 3 x 3, those of a still."""
-    raw = Clips(frames=2, size=24).of(model.raw)
+    raw = ClipOptions(frames=2, size=24).of(model.raw)
     made = classifier(model, raw, ("a", "b"), tower="video", several=False, learning=Learning())
     table = made.model.tokens["video"].positions
     assert table.counts == (1, 3, 3)
     batch = {"video": torch.randint(0, 255, (2, 2, 24, 24, 3), dtype=torch.uint8)}
     resampled = model.method.features("video", batch["video"])
     assert torch.allclose(made.tower(batch), resampled, atol=1e-5)  # as the trained model itself would look at them
-    settings = replace(QUICK, clips=Clips(frames=2, size=24), train=replace(SHORT, steps=2))
+    settings = replace(QUICK, clips=ClipOptions(frames=2, size=24), train=replace(SHORT, steps=2))
     assert finetune(model, stills, "colour", settings, tmp_path / "run") is not None
 
 
@@ -187,8 +187,8 @@ def labelled_all(library, media):
         ("color", {}, "no clip has a label 'color'; there are colour, fold, labels"),
         ("colour", {"tower": "audio"}, "tower 'audio' needs audio; there is video"),
         ("colour", {"where": "split = 'val'"}, "have no two classes of 'colour': there are none"),
-        ("colour", {"clips": Clips(size=4)}, "a patch alone .*: take longer or larger clips"),
-        ("colour", {"learning": Learning(keep=0.5), "clips": Clips(mel_mean=1.0)}, "vatt has no mel_mean"),
+        ("colour", {"clips": ClipOptions(size=4)}, "a patch alone .*: take longer or larger clips"),
+        ("colour", {"learning": Learning(keep=0.5), "clips": ClipOptions(mel_mean=1.0)}, "vatt has no mel_mean"),
     ],
 )
 def test_one_line_for_what_cannot_be(stills, model, tmp_path, label, changed, said):
@@ -201,7 +201,7 @@ def test_one_line_for_what_cannot_be(stills, model, tmp_path, label, changed, sa
 def test_a_window_longer_than_every_clip_and_channels_that_do_not_fit(model, tmp_path, stills):
     made = films(tmp_path, 2)
     with pytest.raises(SeehearError, match=r"a window of 80 s is asked for, and the longest of 2 clips lasts 4.00 s"):
-        finetune(model, made, "labels", replace(QUICK, clips=Clips(frames=400)), tmp_path / "run")
+        finetune(model, made, "labels", replace(QUICK, clips=ClipOptions(frames=400)), tmp_path / "run")
     grey = Pretrained(vatt(channels=1), model.raw, "")
     with pytest.raises(SeehearError, match="video of a clip is 4 x 16 x 16 x 3, this model reads 3 axes and 1 channel"):
         finetune(grey, stills, "colour", QUICK, tmp_path / "run")
@@ -241,4 +241,4 @@ def test_config_json_says_what_was_done(stills, model, tmp_path):
     finetune(model, stills, "colour", settings, tmp_path / "run")
     said = json.loads((tmp_path / "run" / "config.json").read_text())
     assert (said["from"], said["label"], said["finetune"]["scratch"]) == ("runs/small", "colour", True)
-    assert Report.load(tmp_path / "run").models() == ["vatt from scratch"]
+    assert EvaluationReport.load(tmp_path / "run").models() == ["vatt from scratch"]

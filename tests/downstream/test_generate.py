@@ -17,7 +17,7 @@ from seehear.demo import MEDIA
 from seehear.downstream import pipelines
 from seehear.downstream.carrier import Carrier, Placed, placed, to_encoder, to_pictures
 from seehear.downstream.generate import GenerateOptions, generate
-from seehear.downstream.painting import PainterOptions, Pictures, learn_painter
+from seehear.downstream.painting import PainterOptions, TrainingPictures, learn_painter
 from seehear.errors import SeehearError
 from seehear.evaluation.embedded import Embedded
 from seehear.inputs.latents import LatentData, load_latents
@@ -105,7 +105,7 @@ def test_a_picture_is_told_by_what_else_its_clip_holds():
     """Picture 0 has two others, 1 none, 2 one: half of the draws are an other, each of them as often."""
     own, others, owner = torch.eye(3), torch.tensor([[2.0] * 3, [3.0] * 3, [4.0] * 3]), torch.tensor([0, 0, 2])
     drawn = torch.zeros(3, 4, 4, 3, dtype=torch.uint8)
-    data = Pictures(drawn, own, torch.arange(3), others=others, owner=owner, share=0.5)
+    data = TrainingPictures(drawn, own, torch.arange(3), others=others, owner=owner, share=0.5)
     told = torch.stack([data.batch(torch.tensor([2, 1, 0]), epoch=e)["vector"][:, 0] for e in range(400)])
     assert told[:, 1].tolist() == [0.0] * 400
     assert float((told[:, 0] == 4).float().mean()) == pytest.approx(0.5, abs=0.1)

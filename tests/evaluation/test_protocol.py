@@ -9,7 +9,7 @@ from seehear.cli import main
 from seehear.errors import SeehearError
 from seehear.evaluation import tasks
 from seehear.evaluation.protocol import Classes, Embedded, embed_latents, evaluate_embeddings, fuse
-from seehear.evaluation.report import Report, compare_reports, compare_runs, provenance
+from seehear.evaluation.report import EvaluationReport, compare_reports, compare_runs, provenance
 from seehear.inputs.latents import LatentData
 from seehear.nn.unit import unit
 
@@ -116,7 +116,7 @@ def test_clips_with_several_labels_are_measured_on_all_of_them(tmp_path):
     assert many.counts == {"queries": 90, "classes": 4, "groups": 45}
     assert found.get("audio->class (sound prompts)").counts["queries"] == sum(len(own) == 1 for own in labels)
     found.save(tmp_path)
-    assert Report.load(tmp_path).plain() == found.plain()
+    assert EvaluationReport.load(tmp_path).plain() == found.plain()
     assert "mAP" in str(found)
 
 
@@ -143,7 +143,7 @@ def test_saved_and_loaded(tmp_path):
     path = found.save(tmp_path)
     plain = json.loads(path.read_text())
     assert {"task_name", "task_type", "main_score", "metrics"} <= plain["results"][0].keys()
-    again = Report.load(tmp_path)
+    again = EvaluationReport.load(tmp_path)
     assert again.plain() == found.plain()
     np.testing.assert_array_equal(
         again.get("text->video").per_query["rank"], found.get("text->video").per_query["rank"]
@@ -155,14 +155,14 @@ def test_one_group_makes_json_without_nan(tmp_path):
     found = evaluate_embeddings({"video": video, "text": video}, list("abcd"), ["one"] * 4)
     plain = json.loads(found.save(tmp_path).read_text(), parse_constant=pytest.fail)
     assert plain["results"][0]["intervals"]["R@1"] == [None, None]
-    assert np.isnan(Report.load(tmp_path).results[0].intervals["R@1"][0])
+    assert np.isnan(EvaluationReport.load(tmp_path).results[0].intervals["R@1"][0])
     assert "[" not in str(found).split("\nchance")[0]
 
 
 def test_two_runs_are_compared_on_the_queries_they_share(tmp_path):
     better, worse = report(noise=0.6), report(noise=1.0, seed=1)
     worse.save(tmp_path)
-    gain = compare_reports(Report.load(tmp_path), better, "text->video")
+    gain = compare_reports(EvaluationReport.load(tmp_path), better, "text->video")
     assert gain["MRR"].low > 0
     assert gain["MRR"].p < 0.01
     same = compare_reports(better, better, "text->video")["MRR"]
@@ -212,7 +212,7 @@ def test_several_models_stand_in_one_table():
 
 def test_a_folder_without_report_is_told(tmp_path):
     with pytest.raises(SeehearError, match="run 'seehear evaluate"):
-        Report.load(tmp_path)
+        EvaluationReport.load(tmp_path)
 
 
 class Halves:
@@ -251,7 +251,9 @@ def test_weights_of_a_fused_query_come_from_validation():
         return {m: Embedded(unit(x), np.arange(n)) for m, x in parts.items()}
 
     val, test = split(80), split(120)
-    clips = tasks.Clips(np.array([str(i) for i in range(120)]), np.arange(120).astype(str), None, "m, weighted", 0)
+    clips = tasks.ScoredClips(
+        np.array([str(i) for i in range(120)]), np.arange(120).astype(str), None, "m, weighted", 0
+    )
     found = {r.task: r for r in tasks.weighted(test, val, clips)}
     assert set(found) == {"video+audio->text", "video+text->audio", "audio+text->video"}
     weighted = found["audio+text->video"]

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from seehear.evaluation.report import Report
+from seehear.evaluation.report import EvaluationReport
 from seehear.evaluation.results import TaskResult
 
 
@@ -25,7 +25,7 @@ def result(task, model="fusemix", *, hits=0.88, chance=0.11, low=0.8, high=0.95,
 
 
 def verdict(*results, **about):
-    return Report(split="test", results=results, about=about).verdict()
+    return EvaluationReport(split="test", results=results, about=about).verdict()
 
 
 def test_words_come_first():
@@ -108,7 +108,7 @@ def test_texts_of_a_machine_are_marked():
 
 
 def test_the_summary_is_the_verdict_and_the_tables_come_when_they_are_asked_for():
-    report = Report(split="test", results=(result("text->video"),), warnings=("beware",))
+    report = EvaluationReport(split="test", results=(result("text->video"),), warnings=("beware",))
     (first,) = report.verdict()
     assert report.summary().splitlines() == [first, "warning: beware"]
     lines = str(report).splitlines()
@@ -117,6 +117,6 @@ def test_the_summary_is_the_verdict_and_the_tables_come_when_they_are_asked_for(
 
 
 def test_without_a_sentence_the_summary_is_the_tables():
-    report = Report(split="test", results=(result("video->text"),))
+    report = EvaluationReport(split="test", results=(result("video->text"),))
     assert report.verdict() == []
     assert "video->text" in report.summary()

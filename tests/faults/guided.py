@@ -8,7 +8,7 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["seehear.data", "pysubs2"]):
+with atheris.instrument_imports(include=["seehear.library", "seehear.datasets", "seehear.inputs", "pysubs2"]):
     from tests.faults.fuzz import read, targets
 
 

@@ -14,7 +14,7 @@ from seehear.errors import SeehearError
 from seehear.inputs.raw.config import RawConfig
 from seehear.inputs.raw.sample import (
     Box,
-    Colours,
+    ColourJitter,
     cut,
     draw_colours,
     moving,
@@ -85,26 +85,26 @@ def some(height: int = 12, width: int = 20) -> torch.Tensor:
 
 
 def test_no_change_of_colours_changes_nothing():
-    assert torch.equal(recoloured(some(), Colours()), some())
+    assert torch.equal(recoloured(some(), ColourJitter()), some())
 
 
 def test_brightness_is_added_and_cut():
     x = some()
-    assert torch.equal(recoloured(x, Colours(brightness=10.0)), x + 10)
-    assert (recoloured(x, Colours(brightness=500.0)) == 255).all()
-    assert (recoloured(x, Colours(brightness=-500.0)) == 0).all()
+    assert torch.equal(recoloured(x, ColourJitter(brightness=10.0)), x + 10)
+    assert (recoloured(x, ColourJitter(brightness=500.0)) == 255).all()
+    assert (recoloured(x, ColourJitter(brightness=-500.0)) == 0).all()
 
 
 def test_contrast_is_around_the_mean_colour():
     x = torch.tensor([[60, 100, 20], [100, 120, 60]], dtype=torch.uint8).view(1, 1, 2, 3)
     expected = torch.tensor([[70, 105, 30], [90, 115, 50]], dtype=torch.uint8).view(1, 1, 2, 3)
-    assert torch.equal(recoloured(x, Colours(contrast=0.5)), expected)
-    brighter = recoloured(x, Colours(contrast=0.5, brightness=8.0))
+    assert torch.equal(recoloured(x, ColourJitter(contrast=0.5)), expected)
+    brighter = recoloured(x, ColourJitter(contrast=0.5, brightness=8.0))
     assert torch.equal(brighter, expected + 8)
 
 
 def test_without_saturation_all_is_grey_of_the_same_brightness():
-    grey = recoloured(some(), Colours(saturation=0.0)).float()
+    grey = recoloured(some(), ColourJitter(saturation=0.0)).float()
     assert (grey.amax(3) - grey.amin(3)).max() <= 1
     luma = some().float() @ torch.tensor([0.299, 0.587, 0.114])
     assert (grey[..., 1] - luma).abs().max() <= 1
@@ -112,21 +112,21 @@ def test_without_saturation_all_is_grey_of_the_same_brightness():
 
 def test_hue_turns_red_towards_green_and_back():
     red = torch.tensor([150, 60, 60], dtype=torch.uint8).expand(1, 4, 4, 3)
-    turned = recoloured(red, Colours(hue=-1 / 3))
+    turned = recoloured(red, ColourJitter(hue=-1 / 3))
     turns = [colorsys.rgb_to_hsv(*(p.float() / 255).tolist())[0] for p in (turned[0, 0, 0], red[0, 0, 0])]
     third = {round(3 * t) % 3 for t in turns}
     assert len(third) == 2, "a third of the circle is another colour"
-    assert (recoloured(turned, Colours(hue=1 / 3)).int() - red.int()).abs().max() <= 2
-    assert (recoloured(red, Colours(hue=1.0)).int() - red.int()).abs().max() <= 1
+    assert (recoloured(turned, ColourJitter(hue=1 / 3)).int() - red.int()).abs().max() <= 2
+    assert (recoloured(red, ColourJitter(hue=1.0)).int() - red.int()).abs().max() <= 1
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (3, 5), (12, 20)])
 def test_any_number_of_pixels(height, width):
     x = some(height, width)
-    changed = recoloured(x, Colours(brightness=5, saturation=1.2, contrast=0.9, hue=0.1))
-    pixel = recoloured(x[:, :1, :1], Colours(brightness=5, saturation=1.2, hue=0.1))
+    changed = recoloured(x, ColourJitter(brightness=5, saturation=1.2, contrast=0.9, hue=0.1))
+    pixel = recoloured(x[:, :1, :1], ColourJitter(brightness=5, saturation=1.2, hue=0.1))
     assert changed.shape == x.shape
-    assert torch.equal(recoloured(x, Colours(brightness=5, saturation=1.2, hue=0.1))[:, :1, :1], pixel)
+    assert torch.equal(recoloured(x, ColourJitter(brightness=5, saturation=1.2, hue=0.1))[:, :1, :1], pixel)
 
 
 def test_how_often_colours_change():

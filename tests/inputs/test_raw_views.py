@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from seehear.errors import SeehearError
 from seehear.inputs.raw import load_raw
-from seehear.inputs.raw.reading import Reader
+from seehear.inputs.raw.reading import ClipReader
 from seehear.inputs.raw.text import learn_vocabulary, library_vocabulary, sentences_of
 from seehear.library.tables import Text
 from tests.inputs.raw_library import LINES, PLAIN, clip, library, load, long_library, rows, same
@@ -47,13 +47,13 @@ def test_views_know_no_chance(long):
 def test_crops_of_a_window_are_read_once(long, monkeypatch):
     data = load(long).views(windows=2, crops=3)
     alone = [data.batch(torch.tensor([n])) for n in range(6)]
-    calls, read = [], Reader.__call__
+    calls, read = [], ClipReader.__call__
 
     def counted(self, span, asked):
         calls.append(span)
         return read(self, span, asked)
 
-    monkeypatch.setattr(Reader, "__call__", counted)
+    monkeypatch.setattr(ClipReader, "__call__", counted)
     together = data.batch(torch.arange(6))
     assert len(calls) == 2
     for m in ("video", "audio"):

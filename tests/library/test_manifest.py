@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from seehear.errors import SeehearError
 from seehear.library.grouped import GroupedRows
-from seehear.library.manifest import Row, read_manifest
+from seehear.library.manifest import ManifestRow, read_manifest
 from seehear.library.records import Reject, Text
 
 CSV = """\
@@ -29,13 +29,13 @@ def write(tmp_path, name, content):
 
 def rows_of(path, **options):
     found = list(read_manifest(path, **options))
-    return [r for r in found if isinstance(r, Row)], [r for r in found if isinstance(r, Reject)]
+    return [r for r in found if isinstance(r, ManifestRow)], [r for r in found if isinstance(r, Reject)]
 
 
 def test_csv(tmp_path):
     rows, rejects = rows_of(write(tmp_path, "m.csv", CSV))
     assert rejects == []
-    assert rows[0] == Row(
+    assert rows[0] == ManifestRow(
         line=2,
         source="x/one.mp4",
         start=1.5,
@@ -47,8 +47,8 @@ def test_csv(tmp_path):
         split="train",
         meta={"mood": "glad"},
     )
-    assert rows[1] == Row(line=3, source="x/two.mp4", id="b")
-    assert rows[2] == Row(line=4, texts=(Text("only words"),))
+    assert rows[1] == ManifestRow(line=3, source="x/two.mp4", id="b")
+    assert rows[2] == ManifestRow(line=4, texts=(Text("only words"),))
 
 
 def test_the_same_rows_in_every_format(tmp_path):
@@ -211,7 +211,7 @@ def test_any_bytes_are_rows_or_a_clear_error(tmp_path_factory, suffix, begun, co
 
 @given(st.lists(st.sampled_from(["", "a", "b", "c"]), max_size=20))
 def test_rows_by_file_in_any_order(sources):
-    rows = [Row(line=i, source=s, texts=(Text("t"),)) for i, s in enumerate(sources)]
+    rows = [ManifestRow(line=i, source=s, texts=(Text("t"),)) for i, s in enumerate(sources)]
     grouped = GroupedRows(rows, name="m.csv")
     assert grouped.sources == [s for s in dict.fromkeys(sources) if s]
     assert list(grouped) == [(s, [r for r in rows if r.source == s]) for s in grouped.sources]
@@ -221,7 +221,7 @@ def test_rows_by_file_in_any_order(sources):
 
 def test_an_id_belongs_to_one_file():
     rows = [
-        Row(line=n, source=s, id=i)
+        ManifestRow(line=n, source=s, id=i)
         for n, (s, i) in enumerate([("a", "1"), ("b", "1"), ("a", "1"), ("", "2"), ("", "2")])
     ]
     grouped = GroupedRows([*rows, Reject(path="m.csv:9", stage="manifest", reason="bad")], name="m.csv")

@@ -15,11 +15,11 @@ import pytest
 from seehear.cli import main
 from seehear.encoders.screen import ScreenText
 from seehear.library import recordings
-from seehear.library.ocr import Ocr, _Following, ocr
+from seehear.library.ocr import OcrReader, _Following, ocr
 from seehear.library.prepare import PrepareOptions, prepare
 from seehear.library.recordings import read_recordings
 from seehear.library.tables import Library
-from seehear.library.transcripts import Line, read_transcripts
+from seehear.library.transcripts import TimedLine, read_transcripts
 from tests.library.fake_readers import FakeScreen
 from tests.library.makers import film, picture, sound
 
@@ -68,7 +68,7 @@ def test_a_line_lasts_from_its_first_frame_to_its_last():
     script = Script()
     empty, title = script.frame(), script.frame(("Opening", TOP))
     lines = follow(script, [empty] * 2 + [title] * 3 + [empty] * 2)
-    assert lines == [Line("Opening", 2.0, 5.0)]
+    assert lines == [TimedLine("Opening", 2.0, 5.0)]
     assert (script.probed, script.read_frames) == (4, 1), "frames that do not change are not looked at again"
 
 
@@ -105,27 +105,30 @@ def test_boxes_without_text_are_read_again_after_a_while_only():
 def test_a_moving_picture_with_the_same_text_is_read_once():
     script = Script()
     frames = [script.frame(("Evening news", BOTTOM), background=10 * n) for n in range(20)]
-    assert follow(script, frames) == [Line("Evening news", 0.0, 20.0)]
+    assert follow(script, frames) == [TimedLine("Evening news", 0.0, 20.0)]
     assert (script.probed, script.read_frames) == (11, 1)
 
 
 def test_subtitles_in_one_place_are_told_apart():
     script = Script()
     one, two = script.frame(("Good evening", BOTTOM)), script.frame(("Here it rains", BOTTOM))
-    assert follow(script, [one] * 2 + [two] * 2) == [Line("Good evening", 0.0, 2.0), Line("Here it rains", 2.0, 4.0)]
+    assert follow(script, [one] * 2 + [two] * 2) == [
+        TimedLine("Good evening", 0.0, 2.0),
+        TimedLine("Here it rains", 2.0, 4.0),
+    ]
 
 
 def test_lines_that_come_and_go_together_are_one_text():
     script = Script()
     card = script.frame(("Omar", (0.1, 0.7, 0.4, 0.78)), ("Software Engineer", BOTTOM))
-    assert follow(script, [card] * 2 + [script.frame()]) == [Line("Omar Software Engineer", 0.0, 2.0)]
+    assert follow(script, [card] * 2 + [script.frame()]) == [TimedLine("Omar Software Engineer", 0.0, 2.0)]
 
 
 def test_slightly_different_readings_are_one_line_with_the_surest_text():
     script = Script()
     blurred, sharp = script.frame(("FUTURE SH0R", TOP)), script.frame(("FUTURE SHOP", TOP), background=60)
     script.screens[0] = [ScreenText("FUTURE SHOR", 0.75, TOP)]
-    assert follow(script, [blurred] * 3 + [sharp] * 3) == [Line("FUTURE SHOP", 0.0, 6.0)]
+    assert follow(script, [blurred] * 3 + [sharp] * 3) == [TimedLine("FUTURE SHOP", 0.0, 6.0)]
 
 
 def test_what_stands_there_throughout_is_kept_once():
@@ -144,7 +147,7 @@ def test_what_stands_there_throughout_is_kept_once():
 
 def test_a_short_film_of_one_slide_keeps_it_for_all_of_it():
     script = Script()
-    assert follow(script, [script.frame(("Agenda", TOP))] * 20) == [Line("Agenda", 0.0, 20.0)]
+    assert follow(script, [script.frame(("Agenda", TOP))] * 20) == [TimedLine("Agenda", 0.0, 20.0)]
 
 
 def test_two_letters_seen_once_are_noise():
@@ -175,7 +178,7 @@ def library(tmp_path, originals):
 
 
 def read(library, *, workers=0):
-    return read_recordings(library, Ocr(FakeScreen(), name="fake", weights="w1"), workers=workers)
+    return read_recordings(library, OcrReader(FakeScreen(), name="fake", weights="w1"), workers=workers)
 
 
 def state(library):
@@ -212,7 +215,7 @@ def test_a_run_that_ends_in_the_middle_goes_on_to_the_same(library, tmp_path, or
             return super().read(frame)
 
     with pytest.raises(KeyboardInterrupt):
-        read_recordings(library, Ocr(Dying(), name="fake", weights="w1"), workers=0)
+        read_recordings(library, OcrReader(Dying(), name="fake", weights="w1"), workers=0)
     done = len(read_transcripts(library))
     assert 0 < done < 6
     assert read(library).made == 6 - done
@@ -260,23 +263,23 @@ def test_a_long_film_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
         def read(self, frame):
             return [ScreenText("SeehearTV", 0.9, TOP)]
 
-    class Stopped(Ocr):
+    class Stopped(OcrReader):
         def __call__(self, recording):
             if recording.start == 20.0:
                 raise KeyboardInterrupt
             return super().__call__(recording)
 
-    read_recordings(Library.open(tmp_path / "plain"), Ocr(Watermark(), name="fake", weights="w1"), workers=0)
+    read_recordings(Library.open(tmp_path / "plain"), OcrReader(Watermark(), name="fake", weights="w1"), workers=0)
     (whole,) = read_transcripts(Library.open(tmp_path / "plain"))
-    assert whole.lines == (Line("SeehearTV", 0.0, 5.0),)
+    assert whole.lines == (TimedLine("SeehearTV", 0.0, 5.0),)
 
     library = Library.open(tmp_path / "lib")
     with pytest.raises(KeyboardInterrupt):
         read_recordings(library, Stopped(Watermark(), name="fake", weights="w1"), workers=0)
     (unfinished,) = read_transcripts(library)
     assert unfinished.until == 20.0
-    assert unfinished.lines == (Line("SeehearTV", 0.0, 20.0),)
-    read_recordings(library, Ocr(Watermark(), name="fake", weights="w1"), workers=0)
+    assert unfinished.lines == (TimedLine("SeehearTV", 0.0, 20.0),)
+    read_recordings(library, OcrReader(Watermark(), name="fake", weights="w1"), workers=0)
     assert state(library) == state(Library.open(tmp_path / "plain"))
 
 

@@ -17,7 +17,7 @@ from seehear.library.recordings import read_recordings
 from seehear.library.records import is_learned
 from seehear.library.tables import Clip, Library, Text
 from seehear.library.transcribe import Transcriber
-from seehear.library.transcripts import Line, machine_made, read_transcripts, write_subtitles
+from seehear.library.transcripts import TimedLine, machine_made, read_transcripts, write_subtitles
 from tests.library.fake_encoders import FakeSound, FakeText
 from tests.library.fake_readers import FakeRecogniser
 from tests.library.makers import film, picture, srt
@@ -296,15 +296,22 @@ def test_a_run_that_ends_between_an_edit_and_its_clips_is_made_up_for(folder, li
 
 def test_which_lines_of_another_transcript_a_correction_takes_the_place_of():
     edit = Edit(what="speech", start=10.0, end=12.0, before="see here", text="seehear")
-    exact, most, long, after = Line("see here", 10, 12), Line("sea", 10.5, 12.5), Line("x", 9, 15), Line("y", 12, 13)
+    exact, most, long, after = (
+        TimedLine("see here", 10, 12),
+        TimedLine("sea", 10.5, 12.5),
+        TimedLine("x", 9, 15),
+        TimedLine("y", 12, 13),
+    )
     assert affected(edit, [exact, most, long, after]) == [exact]
     assert affected(edit, [most, long, after]) == [most]
     screen = replace(edit, what="screen", before="Lane 1", text="Lane one")
-    first, second = Line("Lane 1", 10, 12), Line("Lane 2", 10, 12)
+    first, second = TimedLine("Lane 1", 10, 12), TimedLine("Lane 2", 10, 12)
     assert affected(screen, [first, second]) == [first]
-    assert affected(screen, [Line("Lane l", 10.1, 12), Line("EXIT", 10, 12)]) == [Line("Lane l", 10.1, 12)]
+    assert affected(screen, [TimedLine("Lane l", 10.1, 12), TimedLine("EXIT", 10, 12)]) == [
+        TimedLine("Lane l", 10.1, 12)
+    ]
     still = replace(screen, start=None, end=None)
-    assert affected(still, [Line("Lane 2"), Line("Lane 1")]) == [Line("Lane 1")]
+    assert affected(still, [TimedLine("Lane 2"), TimedLine("Lane 1")]) == [TimedLine("Lane 1")]
 
 
 def test_a_library_without_edits_has_no_table_of_them(library):

@@ -24,7 +24,7 @@ from seehear.library.prepare import PrepareOptions, prepare
 from seehear.library.recordings import read_recordings
 from seehear.library.tables import Library, Text
 from seehear.library.transcribe import Transcriber, lines_of, transcribe, without_inventions
-from seehear.library.transcripts import Line, Portion, Word, main_language, read_transcripts
+from seehear.library.transcripts import Portion, TimedLine, Word, main_language, read_transcripts
 from seehear.progress import length
 from tests.faults.outcome import Command
 from tests.library.fake_readers import FakeRecogniser
@@ -340,7 +340,7 @@ def test_lines_end_at_pauses_and_sentences_and_run_over_segments():
         ("it", 4.0, 4.1),
     ]
     assert found[0].words[1] == Word("cat", 0.2, 0.6)
-    assert lines_of([segment(" a  translation ")]) == [Line("a translation", 0.0, 2.0, confidence=0.704)]
+    assert lines_of([segment(" a  translation ")]) == [TimedLine("a translation", 0.0, 2.0, confidence=0.704)]
 
 
 def test_a_line_is_as_sure_as_its_words():

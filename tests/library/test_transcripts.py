@@ -13,7 +13,7 @@ from seehear.library.recordings import read_recordings
 from seehear.library.tables import FORMAT, Clip, Library, Source, Text
 from seehear.library.transcribe import Transcriber
 from seehear.library.transcripts import (
-    Line,
+    TimedLine,
     Transcript,
     Word,
     machine_made,
@@ -46,8 +46,17 @@ def texts(clip, *transcripts, sources=SOURCES):
 
 
 def test_a_line_goes_to_every_clip_that_it_overlaps_with_its_own_times():
-    lines = [Line("before", 5.0, 10.05), Line("into", 9.0, 11.0), Line("short", 15.0, 15.1), Line("over", 19.0, 31.0)]
-    lines += [Line("around", 1.0, 40.0), Line("after", 20.0, 21.0), Line("blip", 19.98, 20.04)]
+    lines = [
+        TimedLine("before", 5.0, 10.05),
+        TimedLine("into", 9.0, 11.0),
+        TimedLine("short", 15.0, 15.1),
+        TimedLine("over", 19.0, 31.0),
+    ]
+    lines += [
+        TimedLine("around", 1.0, 40.0),
+        TimedLine("after", 20.0, 21.0),
+        TimedLine("blip", 19.98, 20.04),
+    ]
     found = texts(CLIP, spoken(*lines))
     assert [text.text for text in found] == ["around", "into", "short", "over"]
     assert found[1] == machine("into", 9.0, 11.0)
@@ -56,7 +65,7 @@ def test_a_line_goes_to_every_clip_that_it_overlaps_with_its_own_times():
 
 
 def test_every_clip_has_the_lines_that_a_plain_search_finds():
-    lines = [Line(f"{n}", n * 0.7, n * 0.7 + (n % 5) + 0.3) for n in range(200)]
+    lines = [TimedLine(f"{n}", n * 0.7, n * 0.7 + (n % 5) + 0.3) for n in range(200)]
     for start in range(0, 140, 7):
         clip = replace(CLIP, start=float(start), end=start + 6.5)
         plain = [line.text for line in lines if min(line.end, clip.end) - max(line.start, clip.start) >= 0.1]
@@ -66,9 +75,9 @@ def test_every_clip_has_the_lines_that_a_plain_search_finds():
 def test_own_texts_come_first_and_machine_texts_are_replaced_by_kind():
     own = (Text("a caption"), Text("a line", 12.0, 13.0))
     clip = replace(CLIP, texts=(own[0], machine("old", 11.0, 12.0, by="w0"), own[1]))
-    screen = Transcript(source="a.mp4", task="screen", by="o1", content="f1", lines=(Line("EXIT", 11.0, 14.0),))
-    english = spoken(Line("good day", 11.0, 12.0), task="translation")
-    found = texts(clip, screen, english, spoken(Line("guten tag", 11.0, 12.0), Line("danke", 13.0, 13.5)))
+    screen = Transcript(source="a.mp4", task="screen", by="o1", content="f1", lines=(TimedLine("EXIT", 11.0, 14.0),))
+    english = spoken(TimedLine("good day", 11.0, 12.0), task="translation")
+    found = texts(clip, screen, english, spoken(TimedLine("guten tag", 11.0, 12.0), TimedLine("danke", 13.0, 13.5)))
     assert found[:2] == own
     said = [machine("guten tag", 11.0, 12.0), machine("good day", 11.0, 12.0), machine("danke", 13.0, 13.5)]
     assert found[2:] == (*said, machine("EXIT", 11.0, 14.0, "screen", "o1"))
@@ -76,7 +85,7 @@ def test_own_texts_come_first_and_machine_texts_are_replaced_by_kind():
 
 
 def test_a_transcript_of_another_content_or_file_counts_for_nothing():
-    line = Line("hello", 11.0, 12.0)
+    line = TimedLine("hello", 11.0, 12.0)
     assert texts(CLIP, spoken(line, content="f0")) == ()
     assert texts(CLIP, spoken(line), sources={}) == ()
     assert texts(replace(CLIP, has_audio=False), spoken(line)) == ()
@@ -88,7 +97,7 @@ def test_a_transcript_of_another_content_or_file_counts_for_nothing():
 
 def test_a_picture_is_given_all_that_stands_in_it():
     clip = Clip(id="p", source="a.mp4", has_video=True)
-    seen = Transcript(source="a.mp4", task="screen", by="o1", content="f1", lines=(Line("STOP"),))
+    seen = Transcript(source="a.mp4", task="screen", by="o1", content="f1", lines=(TimedLine("STOP"),))
     assert texts(clip, seen) == (machine("STOP", kind="screen", by="o1"),)
 
 
@@ -96,12 +105,12 @@ def test_the_table_gives_back_what_was_written(tmp_path):
     library = Library.create(tmp_path / "lib")
     assert read_transcripts(library) == []
     words = (Word("guten", 1.0, 1.4), Word("Tag", 1.5, 2.0))
-    one = spoken(Line("guten Tag", 1.0, 2.0, words), language="de")
+    one = spoken(TimedLine("guten Tag", 1.0, 2.0, words), language="de")
     two = spoken(source="b'.wav", task="translation")
     write_transcripts(library, [two, one])
     assert read_transcripts(library) == [one, two]
     assert read_transcripts(library, ["b'.wav", "c"]) == [two]
-    newer = replace(one, lines=(Line("hello"),))
+    newer = replace(one, lines=(TimedLine("hello"),))
     write_transcripts(library, [newer])
     assert read_transcripts(library, ["a.mp4"]) == [newer]
 
@@ -111,12 +120,12 @@ def test_the_table_gives_back_what_was_written(tmp_path):
 
 def test_subtitle_files_lie_as_the_media_do(tmp_path):
     library = Library.create(tmp_path / "lib")
-    line = Line("guten Tag", 1.0, 2.5)
+    line = TimedLine("guten Tag", 1.0, 2.5)
     write_transcripts(
         library,
         [
             spoken(line, source="talks/a.mp4"),
-            spoken(Line("good day", 1.0, 2.5), source="talks/a.mp4", task="translation"),
+            spoken(TimedLine("good day", 1.0, 2.5), source="talks/a.mp4", task="translation"),
             spoken(line, source="b.mp4"),
             spoken(line, source="b.wav"),
             spoken(source="silent.wav"),

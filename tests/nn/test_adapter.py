@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from seehear.nn.adapter import Block, FusionAdapter, GatedSkip, Standardise, Temperature
+from seehear.nn.adapter import AdapterBlock, FusionAdapter, GatedSkip, Standardise, Temperature
 from seehear.nn.random import Randomness
 from tests.reference import fusemix as slow
 
@@ -21,7 +21,7 @@ def latents(rows=6, width=8, seed=0):
 
 
 def test_worked_block():
-    block = Block(2, expansion=2, dropout=0.6).double()
+    block = AdapterBlock(2, expansion=2, dropout=0.6).double()
     with torch.no_grad():
         for parameter, value in zip(
             (block.up.weight, block.up.bias, block.down.weight, block.down.bias), (W1, B1, W2, B2), strict=True

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from seehear.nn.davenet import BatchNorm, DaveMel, DaveNet, GroupNorm, Sound
+from seehear.nn.davenet import DaveMel, DaveNet, GroupNorm, Sound, ValidBatchNorm
 from seehear.nn.mel import mel_filters
 from tests.reference import mcn as slow
 
@@ -103,7 +103,7 @@ def test_group_norm_is_torchs_where_nothing_is_padded():
 
 
 def test_batch_norm_is_torchs_where_nothing_is_padded():
-    ours, theirs, x = BatchNorm(5).double(), torch.nn.BatchNorm1d(5).double(), mel(bands=5)
+    ours, theirs, x = ValidBatchNorm(5).double(), torch.nn.BatchNorm1d(5).double(), mel(bands=5)
     for _ in range(3):
         torch.testing.assert_close(ours(x, None, True), theirs(x))
         x = x * 2 + 1

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from seehear.methods.mcn import Branch, Decoder, GatedUnit, MaxWords, UnitBlocks
+from seehear.methods.mcn import Branch, FeatureDecoder, GatedUnit, MaxWords, UnitBlocks
 from tests.reference import mcn as slow
 
 
@@ -53,8 +53,8 @@ def test_encoders_side_by_side_each_of_unit_length():
 def test_a_decoder_ends_in_a_relu_only_for_what_is_never_negative():
     torch.manual_seed(0)
     x = torch.randn(200, 4)
-    assert Decoder(4, 8, 5, nonnegative=True)(x).min() == 0
-    assert Decoder(4, 8, 5, nonnegative=False)(x).min() < 0
+    assert FeatureDecoder(4, 8, 5, nonnegative=True)(x).min() == 0
+    assert FeatureDecoder(4, 8, 5, nonnegative=False)(x).min() < 0
 
 
 def test_the_worked_reconstruction():

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from seehear.cli import main
-from seehear.evaluation.report import Report
+from seehear.evaluation.report import EvaluationReport
 from seehear.library.tables import Library
 from tests.report.pages import parse
 
@@ -54,7 +54,7 @@ def test_numbers_without_a_page(run, capsys):
 def test_the_verdict_comes_first_and_the_tables_when_they_are_asked_for(run, made, capsys):
     assert main(["evaluate", str(run), *WORDS]) == 0
     out, err = capsys.readouterr()
-    verdict = Report.load(run).verdict()
+    verdict = EvaluationReport.load(run).verdict()
     assert out.splitlines() == verdict
     assert err.splitlines()[-2:] == [f"report: {run / 'report.html'}", f"next: seehear index {made[0].uri} '{run}'"]
     page = parse((run / "report.html").read_text(encoding="utf-8").removeprefix("<!doctype html>"))

@@ -5,13 +5,13 @@ import math
 import numpy as np
 import pytest
 
-from seehear.report.figures import Line, Mark, curve, histogram, intervals
+from seehear.report.figures import Mark, PlotLine, curve, histogram, intervals
 from tests.report.pages import parse
 
 
 def test_an_interval_plot_places_value_and_whisker():
     marks = [Mark("run", 0.4, 0.3, 0.55), Mark("closed", 0.35), Mark("frozen", math.nan), Mark("chance", 0.1)]
-    tree = parse(intervals([Line("text -> video", marks, "40.0 %")], label="recall"))
+    tree = parse(intervals([PlotLine("text -> video", marks, "40.0 %")], label="recall"))
     (disc,) = tree.every("circle")
     (whisker,) = [n for n in tree.every("line") if n.attributes["class"] == "whisker"]
     (chance,) = [n for n in tree.every("line") if n.attributes["class"] == "chance"]
@@ -24,13 +24,13 @@ def test_an_interval_plot_places_value_and_whisker():
 
 
 def test_an_axis_that_ends_at_another_number():
-    tree = parse(intervals([Line("x", [Mark("run", 0.3)])], label="x", most=0.4))
+    tree = parse(intervals([PlotLine("x", [Mark("run", 0.3)])], label="x", most=0.4))
     assert next(tree.every("circle")).attributes["cx"] == "75.00%"
     assert "40%" in tree.text
 
 
 def test_values_beyond_the_axis_stay_on_it():
-    tree = parse(intervals([Line("x", [Mark("run", 1.2, -0.1, 1.4)])], label="x"))
+    tree = parse(intervals([PlotLine("x", [Mark("run", 1.2, -0.1, 1.4)])], label="x"))
     assert next(tree.every("circle")).attributes["cx"] == "100.00%"
     assert next(n for n in tree.every("line") if n.attributes["class"] == "whisker").attributes["x1"] == "0.00%"
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from seehear.library.tables import Clip, Library
 from seehear.media.files import AudioSpec, probe, read_window
-from seehear.report.media import Media, read_excerpts, sound, still
+from seehear.report.media import Excerpts, read_excerpts, sound, still
 from tests.report.pages import parse
 from tests.report.world import put_sound
 
@@ -51,7 +51,7 @@ def test_each_is_read_once_in_a_process_of_its_own_and_reasons_are_kept(tmp_path
 
 
 def test_the_budget_is_kept():
-    media = Media({("a", "video"): bytes(300), ("b", "video"): bytes(300), ("c", "audio"): "why not"}, budget=600)
+    media = Excerpts({("a", "video"): bytes(300), ("b", "video"): bytes(300), ("c", "audio"): "why not"}, budget=600)
     first, second = media.show(("a", "video"), 'a "picture"'), media.show(("b", "video"), "b")
     (image,) = parse(first).children
     assert image.attributes["alt"] == 'a "picture"'

@@ -9,7 +9,7 @@ import pytest
 from seehear.cli import main
 from seehear.datasets.protocol_run import ProtocolReport
 from seehear.datasets.protocols import ProtocolCheck, PublishedNumber, protocol
-from seehear.evaluation.report import Report
+from seehear.evaluation.report import EvaluationReport
 from seehear.evaluation.results import TaskResult
 from seehear.report.protocol import asks_alike, protocol_page, published_section
 from seehear.report.run import ReportOptions
@@ -52,7 +52,7 @@ def test_where_the_library_differs_is_said_first(flickr):
 
 def test_measured_beside_published(flickr, made):
     section = next(n for n in tree_of(flickr).every("section") if n.attributes["id"] == "published")
-    own = Report.load(made[1] / "protocols" / "flickr30k").get("text->video")
+    own = EvaluationReport.load(made[1] / "protocols" / "flickr30k").get("text->video")
     chart = next(n for n in section.every("div") if any(c.text.startswith("text → image: R@1") for c in n.every("h3")))
     values = [n.text for n in chart.every("span") if n.attributes.get("class") == "value"]
     assert values[0].startswith(f"{100 * own.metrics['R@1']:.1f} % [")
@@ -120,7 +120,9 @@ def steps(tmp_path):
         keys=np.array(["1/good", "1/<bad>", "2/nothing marked"]),
         groups=np.array(["good", "<bad>", "nothing marked"]),
     )
-    report = Report(split="test", results=(result,), about={"fusion": "sum", "command": "seehear evaluate runs/mcn"})
+    report = EvaluationReport(
+        split="test", results=(result,), about={"fusion": "sum", "command": "seehear evaluate runs/mcn"}
+    )
     checked = ProtocolCheck(protocol="crosstask", clips=9, texts=0, classes=0, lacking={}, deviations=())
     report.save(tmp_path)
     return ProtocolReport(wanted=protocol("crosstask"), checked=checked, report=report, folder=tmp_path)

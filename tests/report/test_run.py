@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from seehear.errors import SeehearError
-from seehear.evaluation.report import Report
+from seehear.evaluation.report import EvaluationReport
 from seehear.inputs.latents import LatentData
 from seehear.library.tables import Library
 from seehear.methods.fusemix import FuseMix, FuseMixConfig
@@ -56,7 +56,7 @@ def test_it_is_whole_and_can_be_read_by_a_machine(page):
 
 def test_it_begins_with_what_the_run_finds(page, made):
     _, run, _ = made
-    first = Report.load(run).verdict()[0]
+    first = EvaluationReport.load(run).verdict()[0]
     assert first in page
     assert page.index(first) < page.index("evaluation.json")
 
@@ -160,7 +160,7 @@ def test_pictures_and_sounds_keep_to_the_size(made):
 
 def test_media_that_are_gone_or_broken_cost_only_themselves(copied):
     library, run, media = copied
-    whole = run_page(run, Report.load(run), library, ReportOptions(examples=0))
+    whole = run_page(run, EvaluationReport.load(run), library, ReportOptions(examples=0))
     for n, path in enumerate(sorted((media / "pictures").iterdir())):
         path.unlink() if n % 2 else path.write_bytes(b"\xff\xd8\xffno picture")
     for path in (media / "sounds").iterdir():
@@ -177,7 +177,7 @@ def test_media_that_are_gone_or_broken_cost_only_themselves(copied):
 def test_without_the_library_the_numbers_remain(copied, tmp_path):
     _, run, _ = copied
     shutil.rmtree(tmp_path / "copy" / "lib")
-    page = run_page(run, Report.load(run), tmp_path / "copy" / "lib", ReportOptions())
+    page = run_page(run, EvaluationReport.load(run), tmp_path / "copy" / "lib", ReportOptions())
     assert "only the numbers could be shown: no library at" in page
     assert "run - closed form" in page
     assert "<img" not in page
@@ -186,7 +186,7 @@ def test_without_the_library_the_numbers_remain(copied, tmp_path):
 def test_a_library_that_changed_is_told(copied):
     library, run, _ = copied
     library.remove_clips([world.clip(world.CLIPS - 1).id])
-    page = run_page(run, Report.load(run), library, ReportOptions(examples=0))
+    page = run_page(run, EvaluationReport.load(run), library, ReportOptions(examples=0))
     assert "the library has changed since the evaluation" in page
 
 

@@ -121,7 +121,7 @@ def test_what_is_best_in_one_fold_by_chance_is_not_chosen():
     rare = linear.LinearMaps("rare", zero, {"video": eye, "text": back})
     common = linear.LinearMaps("common", zero, {"video": eye, "text": eye})
     train = training_moments(LatentData.from_arrays({m: np.random.default_rng(0).normal(size=(9, 4)) for m in SIZES}))
-    held_out = [tuning.Fold(train, {"video": eye, "text": text}) for text in (back, eye, eye, eye, eye)]
+    held_out = [tuning.TuningFold(train, {"video": eye, "text": text}) for text in (back, eye, eye, eye, eye)]
 
     def family(_: linear.Moments) -> list[linear.LinearMaps]:
         return [rare, common]
@@ -137,7 +137,7 @@ def test_what_is_best_in_one_fold_by_chance_is_not_chosen():
     assert found.sure.error == pytest.approx(ranks.std(ddof=1) / 5**0.5)
 
     lonely = {"video": torch.ones(4, dtype=torch.bool), "text": torch.zeros(4, dtype=torch.bool)}
-    without_pairs = tuning.Fold(train, held_out[0].rows, lonely)
+    without_pairs = tuning.TuningFold(train, held_out[0].rows, lonely)
     assert tuning.chosen(family, train, [*held_out, without_pairs]).sure == found.sure
     assert tuning.chosen(family, train, [held_out[0], without_pairs]).sure is None
 

@@ -12,7 +12,7 @@ import pytest
 from seehear.encoders import registry
 from seehear.encoders.base import Encoder
 from seehear.errors import SeehearError
-from seehear.evaluation.report import Report, compare_reports
+from seehear.evaluation.report import EvaluationReport, compare_reports
 from seehear.library.tables import Clip, Library, Text, Vectors, content_key
 from seehear.runs import evaluate
 from seehear.runs.bench import Bench, baseline_results
@@ -213,7 +213,7 @@ def test_the_report_says_where_it_comes_from(report, made):
     assert plain["clips"] == {"train": 140, "val": 40, "test": 40}
     assert plain["encoders"]["text"] == [{"name": "says", "fingerprint": "f-text", "width": 16}]
     assert plain["command"].startswith("seehear evaluate")
-    assert Report.load(made[1]).plain() == report.plain()
+    assert EvaluationReport.load(made[1]).plain() == report.plain()
     assert report.warnings == ()
     assert "chance" in str(report)
 

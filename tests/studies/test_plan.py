@@ -23,8 +23,8 @@ from seehear.runs.data import MediaConfig
 from seehear.runs.run import build, train_run
 from seehear.studies import estimate
 from seehear.studies import plan as planning
-from seehear.studies.estimate import Estimate, _Estimating, estimates
-from seehear.studies.plan import Plan, PlanOptions, duration, plan
+from seehear.studies.estimate import CostEstimate, _Estimating, estimates
+from seehear.studies.plan import CostPlan, PlanOptions, duration, plan
 from seehear.train.config import TrainConfig
 from tests.faults.outcome import fork_server
 from tests.inputs.raw_library import PLAIN, clip, library
@@ -83,7 +83,7 @@ def masked(**options) -> Run:
     return Run(recipe="masked", method=method, data=MediaConfig(raw=raw), train=train)
 
 
-def best(made: Library, run, **options) -> Estimate:
+def best(made: Library, run, **options) -> CostEstimate:
     return list(estimates(made, run, **({"steps": 3, "seconds": 60.0} | options)))[-1]
 
 
@@ -257,13 +257,13 @@ def test_options_that_cannot_be():
 # -- words -------------------------------------------------------------------------------------------------------------
 
 
-def one(name: str, seconds: float, **options) -> Estimate:
+def one(name: str, seconds: float, **options) -> CostEstimate:
     known = {"how": "measured", "parameters": 10**6, "bytes": 1e9, "free_bytes": 10**10, "measured_steps": 20}
-    return Estimate(recipe=name, seconds=seconds, **(known | options))
+    return CostEstimate(recipe=name, seconds=seconds, **(known | options))
 
 
-def advice(*recipes: Estimate, **options) -> str:
-    return Plan(library="lib", machine="CPU, 2 cores", recipes=list(recipes), **options).recommendation()
+def advice(*recipes: CostEstimate, **options) -> str:
+    return CostPlan(library="lib", machine="CPU, 2 cores", recipes=list(recipes), **options).recommendation()
 
 
 def test_advice_in_plain_words():
@@ -278,9 +278,9 @@ def test_advice_names_what_keeps_a_recipe_from_running():
     large = one("mavil.base", 100, bytes=4e10)
     assert "needs 40 GB of memory, and 10 are free" in advice(large)
     assert "nothing is done within a day" in advice(one("vatt.paper", 1e9))
-    assert "Nothing can be trained" in advice(Estimate(recipe="mcn", why_not="no latents"))
+    assert "Nothing can be trained" in advice(CostEstimate(recipe="mcn", why_not="no latents"))
     assert "vatt.tiny waits for clips to be decoded" in advice(one("vatt.tiny", 840, waiting=0.6))
-    assert "Nothing was measured in the time" in advice(Estimate(recipe="mcn", why_not="late", unmeasured=True))
+    assert "Nothing was measured in the time" in advice(CostEstimate(recipe="mcn", why_not="late", unmeasured=True))
     assert "Interrupted" in advice(one("mcn", 1), stopped=True)
 
 
@@ -307,7 +307,7 @@ def test_every_recipe_says_what_it_is():
 def test_operations_of_a_run_are_the_integral_over_it():
     """Simpson's rule is exact up to cubes: 1 + p + p^3 over [0, 1] is 1.75."""
     cost = [1 + p + p**3 for p in (0.0, 0.5, 1.0)]
-    trial = SimpleNamespace(ratios=[c / cost[1] for c in cost], now=Estimate(recipe="toy", steps=10, rows=4.0))
+    trial = SimpleNamespace(ratios=[c / cost[1] for c in cost], now=CostEstimate(recipe="toy", steps=10, rows=4.0))
     _Estimating._count(trial, cost[1])
     assert trial.now.flops == pytest.approx(1.75 * 40)
     assert trial.now.flops_step == pytest.approx(1.75 * 4)

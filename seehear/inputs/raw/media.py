@@ -18,7 +18,7 @@ import torch
 
 from seehear.errors import SeehearError
 from seehear.inputs.raw.config import EPSILON, RawConfig, Span, Starts, frames_part, reach, samples_part
-from seehear.inputs.raw.reading import Asked, ClipCache, Reader
+from seehear.inputs.raw.reading import Asked, ClipCache, ClipReader
 from seehear.inputs.raw.sample import Drawn, Viewed
 from seehear.inputs.raw.text import Sentences, Vocabulary, sentences_of
 from seehear.library.records import Clip, Source
@@ -57,7 +57,7 @@ def load_raw(
     made, files = columns(library, clips, config, sentences.has())
     check(made, files, config, library.uri)
     kept = ClipCache(cache, most_bytes=int(cache_gb * 1e9)) if cache is not None else None
-    return RawMedia(made, files, sentences, config, Reader(config, kept))
+    return RawMedia(made, files, sentences, config, ClipReader(config, kept))
 
 
 class RawMedia:
@@ -71,7 +71,7 @@ class RawMedia:
     together = 1
 
     def __init__(
-        self, clips: RawClips, files: tuple[str, ...], sentences: Sentences, config: RawConfig, reader: Reader
+        self, clips: RawClips, files: tuple[str, ...], sentences: Sentences, config: RawConfig, reader: ClipReader
     ):
         self.clips, self.files, self.sentences, self.config = clips, files, sentences, config
         self._reader = reader
@@ -211,7 +211,7 @@ class RawMedia:
 class _Once:
     """Crops of one window follow each other: what they are cut out of is read once."""
 
-    def __init__(self, reader: Reader):
+    def __init__(self, reader: ClipReader):
         self._reader = reader
         self._key: tuple[int, Starts] | None = None
         self._read: dict[Modality, np.ndarray] = {}

@@ -40,7 +40,7 @@ class Asked:
     part: Part
 
 
-class Reader:
+class ClipReader:
     """Frames (T, h, w, 3) uint8 of `config.decoded_side`, only the region that is looked at; samples (S,) float32."""
 
     def __init__(self, config: RawConfig, cache: ClipCache | None):
@@ -159,7 +159,7 @@ def views_of(sample: Sample, m: Modality, config: RawConfig, *, windows: int = 1
     start, end = sample.start, sample.end
     if config.extend and end > start:
         start, end = reach(start, end, probe(sample.path).duration, config.window_seconds)
-    span, reader = Span(start, end, config.fps), Reader(config, None)
+    span, reader = Span(start, end, config.fps), ClipReader(config, None)
     crops, found = crops if m == "video" else 1, []
     for window in range(windows):  # all crops of a window are cut out of one reading
         views = [Viewed(window, windows, crop, crops) for crop in range(crops)]

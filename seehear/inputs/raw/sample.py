@@ -105,7 +105,7 @@ class Box:
 
 
 @dataclass(frozen=True)
-class Colours:
+class ColourJitter:
     """How the colours of a clip change."""
 
     brightness: float = 0.0
@@ -163,13 +163,13 @@ def moving(x_THWC: Int[Tensor, "t h w c"], gain: float) -> Int[Tensor, "t h w c"
     return (gain * (x - x.mean(dim=0)) + 128.5).clamp_(0, 255).to(torch.uint8)
 
 
-def draw_colours(config: RawConfig, draws: np.random.Generator) -> Colours | None:
+def draw_colours(config: RawConfig, draws: np.random.Generator) -> ColourJitter | None:
     """None where the colours stay as they are."""
     changed = draws.random() < config.jitter
     b, s, c, h = draws.uniform(-1.0, 1.0, 4)
     if not changed:
         return None
-    return Colours(
+    return ColourJitter(
         brightness=255 * b * config.brightness,
         saturation=1 + s * config.saturation,
         contrast=1 + c * config.contrast,
@@ -177,7 +177,7 @@ def draw_colours(config: RawConfig, draws: np.random.Generator) -> Colours | Non
     )
 
 
-def recoloured(frames_THWC: Int[Tensor, "t h w c"], colours: Colours) -> Int[Tensor, "t h w c"]:
+def recoloured(frames_THWC: Int[Tensor, "t h w c"], colours: ColourJitter) -> Int[Tensor, "t h w c"]:
     """Brightness, saturation, contrast around the clip's mean colour, hue, in this order; at the end cut to 0..255."""
     turn, added = 2 * math.pi * colours.hue, torch.full((3,), float(colours.brightness))
     stretched = _plane(colours.saturation, 0.0)
