@@ -35,21 +35,21 @@ import numpy as np
 import torch
 from common import write
 
-from seehear.data.clips import PrepareOptions
-from seehear.data.encode import encode_library
-from seehear.data.latents import LatentData, load_latents
-from seehear.data.library import Library
-from seehear.data.prepare import prepare
 from seehear.encoders.base import Sample
 from seehear.encoders.registry import load_encoder
 from seehear.evaluation.bootstrap import mean_interval
 from seehear.evaluation.embedded import Embedder
+from seehear.folders.find import open_library
+from seehear.folders.indexes import index_run
+from seehear.inputs.latents import LatentData, load_latents
+from seehear.library.clips import PrepareOptions
+from seehear.library.encode import encode_library
+from seehear.library.prepare import prepare
+from seehear.library.tables import Library
 from seehear.progress import hushed
-from seehear.recipes.data import LatentInputs
-from seehear.recipes.find import open_library
 from seehear.recipes.fusemix import start_of
-from seehear.recipes.indexes import index_run
-from seehear.recipes.run import recipe, train_on, train_run
+from seehear.runs.data import LatentInputs
+from seehear.runs.run import recipe, train_on, train_run
 from seehear.search.calibrate import background_phrases
 from seehear.space import SharedSpace
 from seehear.space.frozen import Towers, joint_towers

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from common import DEVICE, interleaved, write
 
-from seehear.data.contexts import ContextConfig, ContextData, Timing
-from seehear.data.latents import LatentData
+from seehear.inputs.contexts import ContextConfig, ContextData, Timing
+from seehear.inputs.latents import LatentData
 from seehear.nn.davemel import PADDING_DB
 
 VIDEOS, CAPTIONS, DRAWS = 256, 40, 32

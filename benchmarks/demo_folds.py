@@ -21,19 +21,19 @@ import hub_media
 import numpy as np
 from common import write
 
-from seehear.data.encode import encode_library
-from seehear.data.latents import LatentData, load_latents
-from seehear.data.library import Clip, Library
-from seehear.data.prepare import prepare
 from seehear.evaluation.bootstrap import mean_interval
 from seehear.evaluation.protocol import Embedder, embed_latents
 from seehear.evaluation.retrieval import retrieval
+from seehear.inputs.latents import LatentData, load_latents
+from seehear.library.encode import encode_library
+from seehear.library.prepare import prepare
+from seehear.library.tables import Clip, Library
 from seehear.methods.fusemix import FuseMixConfig
 from seehear.nn.random import seed_of
 from seehear.recipes import fusemix
-from seehear.recipes.config import Run
-from seehear.recipes.data import LatentInputs, LatentsConfig
-from seehear.recipes.run import finish
+from seehear.runs.config import Run
+from seehear.runs.data import LatentInputs, LatentsConfig
+from seehear.runs.run import finish
 from seehear.space import SharedSpace
 from seehear.types import Modality
 

@@ -39,8 +39,8 @@ from seehear.nn.flops import count_flops
 from seehear.nn.masked import sincos
 from seehear.nn.random import Randomness
 from seehear.recipes import diffmavil
-from seehear.recipes.config import Run
-from seehear.recipes.data import MediaConfig
+from seehear.runs.config import Run
+from seehear.runs.data import MediaConfig
 from seehear.train.config import autocast
 from seehear.train.gradients import gradients
 from seehear.train.optim import OptimConfig, optimizer_of

@@ -29,10 +29,10 @@ import numpy as np
 from common import write
 from decode import make_film
 
-from seehear.data.encode import encode_library
-from seehear.data.library import Library
-from seehear.data.prepare import PrepareOptions, prepare
 from seehear.encoders import Encoder, Sample, load_encoder
+from seehear.library.encode import encode_library
+from seehear.library.prepare import PrepareOptions, prepare
+from seehear.library.tables import Library
 from seehear.progress import set_quiet
 
 ENCODERS = ("efficientnet-lite0", "aisfx", "logmel")

@@ -23,13 +23,13 @@ from typing import Any
 from common import write
 from decode import make_film
 
-from seehear.data.backlog import Backlog, Job
-from seehear.data.encode import BATCH
-from seehear.data.engines import Engine, Local
-from seehear.data.library import Library
-from seehear.data.prepare import PrepareOptions, prepare
-from seehear.data.ray_engine import OnRay, on_ray
 from seehear.encoders import Encoder, load_encoder
+from seehear.library.backlog import Backlog, Job
+from seehear.library.encode import BATCH
+from seehear.library.engines import Engine, Local
+from seehear.library.prepare import PrepareOptions, prepare
+from seehear.library.ray_engine import OnRay, on_ray
+from seehear.library.tables import Library
 from seehear.progress import set_quiet
 
 WORKERS = (1, 2)

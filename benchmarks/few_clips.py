@@ -23,12 +23,13 @@ import numpy as np
 import torch
 from common import write
 
-from seehear.data.latents import LatentData
 from seehear.evaluation.embedded import embed_latents
+from seehear.inputs.latents import LatentData
 from seehear.methods import linear, tuning
-from seehear.recipes import closed_forms, fusemix
-from seehear.recipes.closed_forms import training_moments, validation_rows
-from seehear.recipes.scores import retrieval_scores
+from seehear.recipes import fusemix
+from seehear.runs import closed_forms
+from seehear.runs.closed_forms import training_moments, validation_rows
+from seehear.runs.scores import retrieval_scores
 
 SETS, CLIPS, AXES, TEST = ("emoji3d", "art4apps"), (60, 125, 250, 500), 192, 300
 CHOICES = ("single", "folds", "oracle")

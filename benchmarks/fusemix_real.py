@@ -31,16 +31,16 @@ import torch
 from common import write
 from fusemix_sets import SETS, latents, official_folds, split
 
-from seehear.data.latents import LatentData
 from seehear.evaluation.embedded import Embedded, Embedder, embed_latents, fuse
 from seehear.evaluation.retrieval import retrieval
-from seehear.recipes.closed_forms import closed_forms
-from seehear.recipes.config import Run
-from seehear.recipes.data import LatentInputs
+from seehear.inputs.latents import LatentData
 from seehear.recipes.fusemix import base, paper, start_of
-from seehear.recipes.run import train_on
-from seehear.recipes.studies.grid import Cell, Result, cell_key, run_grid
+from seehear.runs.closed_forms import closed_forms
+from seehear.runs.config import Run
+from seehear.runs.data import LatentInputs
+from seehear.runs.run import train_on
 from seehear.space import SharedSpace
+from seehear.studies.grid import Cell, Result, cell_key, run_grid
 
 AXES = 128
 FORMS = ("asif", "procrustes", "ridge", "cca", "gcca")

@@ -21,12 +21,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from seehear.data.clips import PrepareOptions
-from seehear.data.encode import encode_library
-from seehear.data.latents import LatentData, load_latents
-from seehear.data.library import Library
-from seehear.data.prepare import prepare
-from seehear.data.shards import load_shard, save_shard
+from seehear.inputs.latents import LatentData, load_latents
+from seehear.inputs.shards import load_shard, save_shard
+from seehear.library.clips import PrepareOptions
+from seehear.library.encode import encode_library
+from seehear.library.prepare import prepare
+from seehear.library.tables import Library
 
 Row = dict[str, str]
 COLUMNS = ("id", "video", "image", "audio", "texts", "labels", "group", "fold")

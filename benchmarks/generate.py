@@ -33,16 +33,16 @@ from demo_folds import DATA, train
 from hub_media import PICTURES_OF
 from PIL import Image
 
-from seehear.data.library import Library
+from seehear.downstream.carrier import placed, to_pictures
+from seehear.downstream.generate import Generated, GenerateOptions, draw_grid, generate
+from seehear.downstream.painting import FOLDER, PainterOptions, learn_painter, load_painter
 from seehear.encoders.base import Sample
 from seehear.encoders.registry import load_encoder
 from seehear.evaluation.bootstrap import mean_interval
 from seehear.evaluation.embedded import unit
+from seehear.library.tables import Library
 from seehear.media.files import VideoSpec, read_window
 from seehear.methods.painter import Painter
-from seehear.recipes.carrier import placed, to_pictures
-from seehear.recipes.generate import Generated, GenerateOptions, draw_grid, generate
-from seehear.recipes.painting import FOLDER, PainterOptions, learn_painter, load_painter
 from seehear.space import SharedSpace
 from seehear.types import Tensor
 

@@ -29,8 +29,8 @@ from unittest.mock import patch
 import numpy as np
 from common import write
 
-from seehear.data.library import Library
-from seehear.recipes.find import bring_up_to_date, open_library
+from seehear.folders.find import bring_up_to_date, open_library
+from seehear.library.tables import Library
 from seehear.search.background import OpenIndex
 from seehear.search.calibrate import background_phrases
 from seehear.search.moments import MomentSearch

@@ -22,11 +22,11 @@ from few_clips import latents
 from vatt_real import run_of
 from vatt_sets import library_of
 
-from seehear.data.latents import LatentData
-from seehear.recipes.config import Run
-from seehear.recipes.data import Inputs, LatentInputs
-from seehear.recipes.run import recipe, train_on
-from seehear.recipes.scores import retrieval_scores
+from seehear.inputs.latents import LatentData
+from seehear.runs.config import Run
+from seehear.runs.data import Inputs, LatentInputs
+from seehear.runs.run import recipe, train_on
+from seehear.runs.scores import retrieval_scores
 from seehear.space import load_method
 
 LATENTS = ("fusemix", "fusemix.paper", "mcn.tiny")

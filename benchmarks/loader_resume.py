@@ -14,8 +14,8 @@ from typing import Any
 import common
 import torch
 
-from seehear.data.latents import LatentData
-from seehear.data.loader import Loader
+from seehear.inputs.latents import LatentData
+from seehear.inputs.loader import Loader
 
 ROWS, WIDTH, GROUP = 1024, 64, 10
 AT = (100, 1000)

@@ -44,20 +44,20 @@ from torch.nn import functional as F
 from vatt_real import Case, compared, tables
 from vatt_sets import SETS, library_of
 
-from seehear.data.raw import load_raw
 from seehear.evaluation.bootstrap import compare
 from seehear.evaluation.classify import Labelled, knn, linear_probe
 from seehear.evaluation.retrieval import retrieval
+from seehear.inputs.raw import load_raw
 from seehear.methods.base import Method
 from seehear.methods.mavil_config import SIDES, MAViLConfig
 from seehear.nn.random import Randomness
 from seehear.nn.transformer import Size
 from seehear.recipes import diffmavil, mavil
-from seehear.recipes.config import Run
-from seehear.recipes.data import MediaConfig, clip_features, placed
-from seehear.recipes.run import build, train_run
-from seehear.recipes.studies.grid import Cell, Result, cell_key, run_grid
+from seehear.runs.config import Run
+from seehear.runs.data import MediaConfig, clip_features, placed
+from seehear.runs.run import build, train_run
 from seehear.space import load_method
+from seehear.studies.grid import Cell, Result, cell_key, run_grid
 from seehear.train.loop import fit
 from seehear.types import Batch, Encoded, StepOutput, Tensor
 

@@ -21,7 +21,7 @@ from common import DEVICE, interleaved, write
 from seehear.methods.mavil import FastPaths, MAViL
 from seehear.nn.random import Randomness
 from seehear.recipes import mavil
-from seehear.recipes.config import Run
+from seehear.runs.config import Run
 from seehear.train.gradients import gradients
 from seehear.types import Batch
 

@@ -20,9 +20,9 @@ from fusemix_sets import Row, latents, split, table
 
 from seehear.methods.fusemix import FuseMixConfig
 from seehear.recipes import fusemix
-from seehear.recipes.config import Run
-from seehear.recipes.run import recipes
-from seehear.recipes.studies.modalities import ModalityOptions, study_of
+from seehear.runs.config import Run
+from seehear.runs.run import recipes
+from seehear.studies.modalities import ModalityOptions, study_of
 
 FUSEMIX = "fusemix.linear"
 LABELS: dict[str, tuple[str, Callable[[Row], str]]] = {

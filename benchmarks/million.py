@@ -27,10 +27,10 @@ from typing import Any
 import common
 import numpy as np
 
-from seehear.data.encode import encode_library
-from seehear.data.library import Library
-from seehear.data.prepare import PrepareOptions, prepare
 from seehear.encoders import Encoder, Sample
+from seehear.library.encode import encode_library
+from seehear.library.prepare import PrepareOptions, prepare
+from seehear.library.tables import Library
 from seehear.progress import set_quiet
 
 PER_FILE, HOP, RATE = 1000, 0.1, 1000
@@ -137,7 +137,7 @@ def encoded_again(setting: Setting) -> dict[str, Any]:
 
 
 def trained(setting: Setting) -> dict[str, Any]:
-    from seehear.recipes.run import recipe, train_run
+    from seehear.runs.run import recipe, train_run
 
     run = recipe("fusemix")
     train = replace(run.train, steps=setting.steps, evaluations=2, patience=None, device="cpu")

@@ -22,7 +22,7 @@ from typing import Any
 import common
 import numpy as np
 
-from seehear.data.library import Library, Vectors
+from seehear.library.tables import Library, Vectors
 from seehear.progress import set_quiet
 from seehear.search.background import calibrate_index
 from seehear.search.calibrate import background_phrases

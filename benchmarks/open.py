@@ -29,9 +29,9 @@ from common import write
 from films import make_films
 from home import DATA, is_right, queries
 
-from seehear.data.library import Library
 from seehear.errors import SeehearError
-from seehear.recipes.find import open_library
+from seehear.folders.find import open_library
+from seehear.library.tables import Library
 from seehear.search.filters import Filters
 from seehear.search.index import indexes
 

@@ -27,8 +27,8 @@ from encode import cpu_seconds
 from films import make_films
 from home import DATA
 
+from seehear.folders.work import Work
 from seehear.progress import hushed
-from seehear.recipes.work import Work
 
 HERE = Path(__file__).resolve().parents[1]
 

@@ -23,8 +23,8 @@ import common
 import numpy as np
 from serve import Server, at, page_weight
 
-from seehear.data.library import Clip, Library, Source, Text, Vectors, in_batches
 from seehear.demo import MEDIA
+from seehear.library.tables import Clip, Library, Source, Text, Vectors, in_batches
 from seehear.search.calibrate import background_phrases
 from seehear.search.index import set_index
 

@@ -15,10 +15,10 @@ from pathlib import Path
 
 from fusemix_sets import Row, table
 
-from seehear.data.clips import PrepareOptions
-from seehear.data.encode import encode_library
-from seehear.data.library import Library
-from seehear.data.prepare import prepare
+from seehear.library.clips import PrepareOptions
+from seehear.library.encode import encode_library
+from seehear.library.prepare import prepare
+from seehear.library.tables import Library
 
 
 def split(group: str) -> str:

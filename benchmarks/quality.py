@@ -36,22 +36,22 @@ import vatt_sets
 from common import DEVICE, RESULTS, write
 from fusemix_sets import Row, table
 
-from seehear.data.clips import PrepareOptions
-from seehear.data.encode import encode_library
-from seehear.data.latents import LatentData, load_latents
-from seehear.data.library import Library
-from seehear.data.prepare import prepare
 from seehear.encoders.presets import preset_encoders
 from seehear.errors import SeehearError
 from seehear.evaluation.embedded import Embedded, embed_latents
 from seehear.evaluation.retrieval import RetrievalResult, retrieval
+from seehear.folders.find import bring_up_to_date, open_library
+from seehear.folders.indexes import index_run
+from seehear.inputs.latents import LatentData, load_latents
+from seehear.library.clips import PrepareOptions
+from seehear.library.encode import encode_library
+from seehear.library.prepare import prepare
+from seehear.library.tables import Library
 from seehear.nn.unit import unit
-from seehear.recipes.choose import choose
-from seehear.recipes.evaluate import labels_of, latents_of
-from seehear.recipes.find import bring_up_to_date, open_library
-from seehear.recipes.indexes import index_run
-from seehear.recipes.run import prepare as prepare_run
-from seehear.recipes.run import recipe, train_run
+from seehear.runs.choose import choose
+from seehear.runs.evaluate import labels_of, latents_of
+from seehear.runs.run import prepare as prepare_run
+from seehear.runs.run import recipe, train_run
 from seehear.space import SharedSpace
 from seehear.space.frozen import frozen_method, frozen_towers
 from seehear.space.saved import verdict_of

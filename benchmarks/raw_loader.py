@@ -27,9 +27,9 @@ import av
 import torch
 from common import write
 
-from seehear.data.library import Clip, Library, Source
-from seehear.data.loader import AHEAD, Loader
-from seehear.data.raw import RawConfig, RawMedia, load_raw
+from seehear.inputs.loader import AHEAD, Loader
+from seehear.inputs.raw import RawConfig, RawMedia, load_raw
+from seehear.library.tables import Clip, Library, Source
 from seehear.media.files import probe
 from seehear.types import Batch
 

@@ -24,11 +24,11 @@ from typing import Any
 import numpy as np
 from common import write
 
-from seehear.data.encode import encode_library
-from seehear.data.library import Library
-from seehear.data.prepare import prepare
-from seehear.recipes.find import open_library
-from seehear.recipes.indexes import index_frozen
+from seehear.folders.find import open_library
+from seehear.folders.indexes import index_frozen
+from seehear.library.encode import encode_library
+from seehear.library.prepare import prepare
+from seehear.library.tables import Library
 from seehear.search.filters import Filters
 from seehear.search.moments import MomentSearch
 

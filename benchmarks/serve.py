@@ -32,7 +32,7 @@ import common
 import numpy as np
 
 import seehear.serve.app
-from seehear.data.library import Clip, Library, Text, Vectors, content_key, in_batches
+from seehear.library.tables import Clip, Library, Text, Vectors, content_key, in_batches
 from seehear.methods.fusemix import FuseMix, FuseMixConfig
 from seehear.search.exact import ExactSearch
 from seehear.search.index import build_index

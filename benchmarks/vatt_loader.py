@@ -27,10 +27,10 @@ from common import DEVICE, write
 from raw_loader import Rate, decoding, library_of, processor_seconds, timed
 from vatt_setting import CONFIGS, batch_of, model_of, stepper
 
-from seehear.data.library import Text
-from seehear.data.loader import AHEAD, Loader
-from seehear.data.raw import RawMedia, load_raw
-from seehear.data.raw.text import library_vocabulary
+from seehear.inputs.loader import AHEAD, Loader
+from seehear.inputs.raw import RawMedia, load_raw
+from seehear.inputs.raw.text import library_vocabulary
+from seehear.library.tables import Text
 from seehear.recipes import vatt
 from seehear.types import Batch
 

@@ -29,21 +29,21 @@ from torch import nn
 from torch.nn import functional as F
 from vatt_sets import SETS, DataSet, library_of
 
-from seehear.data.library import Library
-from seehear.data.raw import RawMedia
 from seehear.evaluation.bootstrap import compare, mean_interval, median_interval
 from seehear.evaluation.classify import Labelled, linear_probe
 from seehear.evaluation.embedded import smallest_space
 from seehear.evaluation.retrieval import retrieval
+from seehear.inputs.raw import RawMedia
+from seehear.library.tables import Library
 from seehear.methods.base import Method
 from seehear.methods.vatt import VATT, VATTConfig
 from seehear.nn.random import Randomness
 from seehear.recipes import vatt
-from seehear.recipes.config import Run
-from seehear.recipes.data import MediaConfig, MediaInputs, clip_features, placed
-from seehear.recipes.run import build, train_run
-from seehear.recipes.studies.grid import Cell, Result, cell_key, run_grid
+from seehear.runs.config import Run
+from seehear.runs.data import MediaConfig, MediaInputs, clip_features, placed
+from seehear.runs.run import build, train_run
 from seehear.space import load_method
+from seehear.studies.grid import Cell, Result, cell_key, run_grid
 from seehear.train.loop import fit
 from seehear.types import Batch, Encoded, Modality, StepOutput, Tensor
 

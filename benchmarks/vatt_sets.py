@@ -20,9 +20,9 @@ import numpy as np
 from fusemix_sets import Row, table
 from PIL import Image
 
-from seehear.data.clips import PrepareOptions
-from seehear.data.library import Library
-from seehear.data.prepare import prepare
+from seehear.library.clips import PrepareOptions
+from seehear.library.prepare import prepare
+from seehear.library.tables import Library
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from seehear.methods.vatt import SIZES, VATT, VATTConfig
 from seehear.nn.logmel import MelConfig
 from seehear.nn.random import Randomness
 from seehear.recipes import vatt
-from seehear.recipes.config import Run
-from seehear.recipes.data import MediaConfig
+from seehear.runs.config import Run
+from seehear.runs.data import MediaConfig
 from seehear.train.config import autocast
 from seehear.train.gradients import Encode, gradients
 from seehear.train.optim import OptimConfig, optimizer_of

@@ -27,12 +27,12 @@ import torch.nn.functional as F
 from common import interleaved, write
 from fusemix_sets import table
 
-from seehear.data.latents import LatentData
 from seehear.encoders import Sample, load_encoder
 from seehear.encoders.wordtower import WordMap
-from seehear.recipes.data import LatentInputs
+from seehear.inputs.latents import LatentData
 from seehear.recipes.fusemix import base
-from seehear.recipes.run import train_on
+from seehear.runs.data import LatentInputs
+from seehear.runs.run import train_on
 from seehear.space import SharedSpace
 from seehear.types import Tensor
 

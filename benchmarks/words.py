@@ -29,10 +29,10 @@ from typing import Any
 
 from common import DEVICE, RESULTS, write
 
-from seehear.data.portions import Recording
-from seehear.data.transcribe import Transcriber
-from seehear.data.transcripts import Transcript
 from seehear.encoders.whisper import Whisper, find_weights
+from seehear.library.portions import Recording
+from seehear.library.transcribe import Transcriber
+from seehear.library.transcripts import Transcript
 from seehear.media.files import probe
 
 SENTENCES = {

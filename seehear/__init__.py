@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from seehear.library import Library
+    from seehear.facade import Library
     from seehear.space import SharedSpace
 
 __all__ = ["Library", "SharedSpace", "__version__"]
@@ -18,7 +18,7 @@ def __getattr__(name: str) -> Any:
 
         return SharedSpace
     if name == "Library":
-        from seehear.library import Library
+        from seehear.facade import Library
 
         return Library
     if name == "__version__":

@@ -18,12 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from seehear.data.library import Clip, Library
 from seehear.errors import SeehearError
+from seehear.folders.find import bring_up_to_date, open_library
+from seehear.folders.indexes import index_run
+from seehear.library.tables import Clip, Library
 from seehear.progress import say
-from seehear.recipes.find import bring_up_to_date, open_library
-from seehear.recipes.indexes import index_run
-from seehear.recipes.run import recipe, train_run
+from seehear.runs.run import recipe, train_run
 from seehear.search.answer import Moment
 from seehear.search.background import kind_of_text
 from seehear.search.filters import Filters

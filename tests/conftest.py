@@ -65,7 +65,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 @pytest.fixture(scope="session", autouse=True)
 def impatient() -> Iterator[None]:
     """A second writer is refused at once, not after three seconds. Processes that tests start wait as usual."""
-    from seehear.data import locking
+    from seehear.library import locking
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(locking, "PATIENCE", 0.0)

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from seehear.data.latents import LatentData
-from seehear.data.loader import TrainingData
+from seehear.inputs.latents import LatentData
+from seehear.inputs.loader import TrainingData
 from seehear.methods.base import Method
 from seehear.methods.diffmavil import DiffMAViL, DiffMAViLConfig
 from seehear.methods.diffmavil_config import Curriculum

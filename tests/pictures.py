@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch.nn import functional as F
 
+from seehear.downstream.painting import Pictures
 from seehear.methods.painter import Painter, PainterConfig
-from seehear.recipes.painting import Pictures
 from seehear.types import Batch, Tensor
 
 SIZE, WIDTH = 8, 12

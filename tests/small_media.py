@@ -19,8 +19,8 @@ from seehear.media.sound import AudioSpec
 from seehear.methods.fusemix import FuseMixConfig
 from seehear.nn.random import seed_of
 from seehear.recipes import fusemix
-from seehear.recipes.config import Run
-from seehear.recipes.data import LatentsConfig
+from seehear.runs.config import Run
+from seehear.runs.data import LatentsConfig
 
 TITLES = {
     "dog": "a dog barks",

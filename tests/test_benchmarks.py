@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from seehear.data.library import Clip
+from seehear.library.tables import Clip
 
 ROOT = Path(__file__).parent.parent
 DATA = Path(os.environ.get("SEEHEAR_DATA", "../shared/data"))

@@ -12,9 +12,9 @@ from seehear.cli import main
 from seehear.commands import COMMANDS, GROUPS, members
 from seehear.commands.completion import script
 from seehear.progress import counted
-from seehear.recipes.run import recipes
-from tests.data.importers.sets import official, originals, put
-from tests.data.makers import film
+from seehear.runs.run import recipes
+from tests.datasets.sets import official, originals, put
+from tests.library.makers import film
 
 
 def run(capsys, *words):
@@ -267,7 +267,7 @@ def test_doctor_tries_each_part(capsys, tmp_path):
 
 
 def test_doctor_says_what_is_wrong_with_a_library_and_ends_with_an_error(capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr("seehear.recipes.doctor._trains", lambda kind, device: "not tried here")
+    monkeypatch.setattr("seehear.doctor._trains", lambda kind, device: "not tried here")
     media = tmp_path / "media"
     media.mkdir()
     film(media / "one.mp4")

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from seehear import demo
-from seehear.data.library import Clip
 from seehear.demo import ASSETS, MEDIA, WAYS, Question, Score
+from seehear.library.tables import Clip
 from seehear.media.files import probe
 from seehear.search.answer import Answer, Moment
 
@@ -111,7 +111,7 @@ def shown(tmp_path_factory, few_phrases):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(demo, "MEDIA", media)
         patch.setattr(demo, "questions", lambda: asked)
-        patch.setattr("seehear.recipes.work.find_spec", lambda package: None)  # neither speech nor text on screen
+        patch.setattr("seehear.folders.work.find_spec", lambda package: None)  # neither speech nor text on screen
         yield folder, demo.demo(folder), demo.demo(folder)
 
 

@@ -39,8 +39,8 @@ POSIX_ONLY = {
     "uname getpgid chown lchown O_DIRECTORY WNOHANG",
     "signal": "SIGKILL SIGHUP SIGALRM SIGUSR1 SIGUSR2 SIGSTOP SIGCONT alarm setitimer pthread_kill sigwait",
 }
-GUARDED = {("train/rehearsal.py", "os.sysconf"), ("recipes/doctor.py", "os.sysconf")}
-GUARDED |= {("recipes/find.py", "signal.pthread_kill")}
+GUARDED = {("train/rehearsal.py", "os.sysconf"), ("doctor.py", "os.sysconf")}
+GUARDED |= {("folders/find.py", "signal.pthread_kill")}
 """Asked for only where they are."""
 
 

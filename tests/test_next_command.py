@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from seehear.cli import main
-from seehear.recipes.run import TrainResult
+from seehear.runs.run import TrainResult
 from tests.search import toy
 
 

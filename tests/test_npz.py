@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from numpy.lib import format as npy
 
-from seehear.data.features import opened
-from seehear.data.shards import load_shard
+from seehear.datasets.features import opened
 from seehear.encoders.wordfiles import open_word_file
 from seehear.errors import SeehearError
+from seehear.inputs.shards import load_shard
 from seehear.npz import open_npz
 
 
@@ -104,7 +104,7 @@ def test_two_rows_of_many_are_read_alone(tmp_path):
             member.write(bytes(2**20))
     program = (
         "import resource, sys\n"
-        "from seehear.data.features import opened\n"
+        "from seehear.datasets.features import opened\n"
         "most = int(open('/proc/self/statm').read().split()[5]) * resource.getpagesize() + 2**27\n"
         "resource.setrlimit(resource.RLIMIT_DATA, (most, most))\n"
         "with opened(sys.argv[1]) as array: print(array[-2:].shape)\n"

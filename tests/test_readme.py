@@ -10,7 +10,7 @@ import pytest
 from seehear.cli import main
 from seehear.encoders import presets, registry
 from seehear.encoders.presets import PresetEncoder
-from seehear.recipes import run
+from seehear.runs import run
 from tests.faults.encoders import Grey, NoOptions
 from tests.small_media import films
 

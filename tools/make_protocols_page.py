@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from seehear.evaluation.protocols import to_markdown
+from seehear.datasets.protocols import to_markdown
 
 if __name__ == "__main__":
     page = Path(__file__).parent.parent / "docs" / "protocols.md"

@@ -15,9 +15,9 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from PIL import Image
 
-from seehear.data.library import Library
+from seehear.folders.find import open_library
+from seehear.library.tables import Library
 from seehear.media.files import VideoSpec, read_window
-from seehear.recipes.find import open_library
 from seehear.search.moments import Moment
 
 OUT = Path(__file__).parent.parent / "docs" / "demo.png"

@@ -11,8 +11,8 @@ from importlib.metadata import version
 from typing import Any
 from urllib.request import ProxyHandler, Request, build_opener
 
-from seehear.data.records import unprintable
-from seehear.data.serving import Server, server_of
+from seehear.library.records import unprintable
+from seehear.library.serving import Server, server_of
 from seehear.search.answer import Answer, Moment
 
 _SECONDS = 3.0

@@ -85,8 +85,8 @@ def _fish(context: _Context, contexts: Iterable[_Context]) -> list[str]:
 
 def _contexts(command: str) -> list[_Context]:
     """Recipes and studies with the same options share a context; the last context is the one without such a word."""
-    from seehear.data.importers.registry import IMPORTERS
-    from seehear.recipes.run import recipes
+    from seehear.datasets.registry import IMPORTERS
+    from seehear.runs.run import recipes
 
     names = {"train": sorted(recipes()), "import": sorted(IMPORTERS)}.get(command, [])
     if group := members(command):

@@ -11,12 +11,12 @@ from tyro.conf import Positional
 
 from seehear import distributed
 from seehear.commands.parsing import Flat, command_line, show
-from seehear.data.library import Library
-from seehear.recipes.downstream.finetune import finetune as fine_tune
-from seehear.recipes.downstream.presets import FineTune, preset
-from seehear.recipes.downstream.probe import ProbeOptions, probe, save
-from seehear.recipes.downstream.tower import Pretrained
-from seehear.recipes.evaluate import trained_on
+from seehear.downstream.finetune import finetune as fine_tune
+from seehear.downstream.presets import FineTune, preset
+from seehear.downstream.probe import ProbeOptions, probe, save
+from seehear.downstream.tower import Pretrained
+from seehear.library.tables import Library
+from seehear.runs.evaluate import trained_on
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,13 +10,13 @@ from tyro.conf import Positional
 
 from seehear import distributed
 from seehear.commands.parsing import Flat, command_line, show
-from seehear.data.library import Library
+from seehear.downstream.generate import KINDS, Generated, GenerateOptions, generate, save_pictures
+from seehear.downstream.painting import FOLDER, PainterOptions, learn_painter
+from seehear.downstream.reconstruct import ReconstructOptions, reconstruct, save_reconstruction
 from seehear.encoders.base import Sample
 from seehear.errors import SeehearError, check_range, near, require
-from seehear.recipes.evaluate import trained_on
-from seehear.recipes.generate import KINDS, Generated, GenerateOptions, generate, save_pictures
-from seehear.recipes.painting import FOLDER, PainterOptions, learn_painter
-from seehear.recipes.reconstruct import ReconstructOptions, reconstruct, save_reconstruction
+from seehear.library.tables import Library
+from seehear.runs.evaluate import trained_on
 from seehear.space import model_folder, read_config
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".pdf", ".svg")

@@ -9,10 +9,10 @@ from typing import Annotated, Literal
 from tyro.conf import Positional
 
 from seehear.commands.parsing import Flat, show
-from seehear.data.clips import PrepareOptions
-from seehear.data.importers.base import ImportOptions
-from seehear.data.library import Library
+from seehear.datasets.base import ImportOptions
 from seehear.errors import SeehearError, check_range
+from seehear.library.clips import PrepareOptions
+from seehear.library.tables import Library
 from seehear.progress import counted
 
 
@@ -34,7 +34,7 @@ class Prepare:
     """Print the report as JSON."""
 
     def run(self) -> None:
-        from seehear.data.prepare import prepare
+        from seehear.library.prepare import prepare
 
         show(prepare(self.inputs, self.library, self.options), as_json=self.json)
 
@@ -77,7 +77,7 @@ class Encode:
         check_range(self, "[0, inf)", "workers")
 
     def run(self) -> None:
-        from seehear.data.encode import encode_library
+        from seehear.library.encode import encode_library
 
         if self.encoders and self.preset:
             raise SeehearError("--preset chooses the encoders: give it or --encoders, not both")
@@ -109,8 +109,8 @@ class Info:
     """Print as JSON."""
 
     def run(self) -> None:
-        from seehear.data.stored import stored
-        from seehear.data.summary import Tally, report
+        from seehear.library.stored import stored
+        from seehear.library.summary import Tally, report
 
         library = Library.open(self.library)
         summary, tables = report(library, Tally()), stored(library)
@@ -151,7 +151,7 @@ class Drop:
     """Print as JSON what was taken out."""
 
     def run(self) -> None:
-        from seehear.data.stored import drop
+        from seehear.library.stored import drop
 
         library = Library.open(self.library)
         for table in self.tables:
@@ -179,9 +179,9 @@ class Import:
     """Print the report as JSON."""
 
     def run(self) -> None:
-        from seehear.data.importers.registry import IMPORTERS
-        from seehear.data.importers.run import import_dataset
-        from seehear.evaluation.protocols import check, protocols_of
+        from seehear.datasets.protocols import check, protocols_of
+        from seehear.datasets.registry import IMPORTERS
+        from seehear.datasets.run import import_dataset
 
         if not self.name:
             for name, importer in sorted(IMPORTERS.items()):

@@ -26,7 +26,7 @@ class Doctor:
     """Print the checks as JSON."""
 
     def run(self) -> None:
-        from seehear.recipes.doctor import diagnose
+        from seehear.doctor import diagnose
 
         found = diagnose(self.library, device=self.device)
         show(found, as_json=self.json)

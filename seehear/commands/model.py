@@ -13,23 +13,23 @@ from tyro.conf import Positional
 
 from seehear import distributed
 from seehear.commands.parsing import Flat, command_line, show
-from seehear.data.library import SPLITS, Library
-from seehear.data.workers import cores
+from seehear.datasets.protocol_run import Fusion, ProtocolReport, evaluate_protocol
 from seehear.errors import SeehearError, check_range, unknown
 from seehear.evaluation.report import JSON_NAME, compare_runs
 from seehear.evaluation.report import Report as Evaluated
 from seehear.evaluation.results import MAIN
+from seehear.library.tables import SPLITS, Library
+from seehear.library.workers import cores
 from seehear.progress import counted, say
-from seehear.recipes.choose import Choice, choose
-from seehear.recipes.evaluate import EvaluateOptions, evaluate_run, evaluation_folder, trained_on
-from seehear.recipes.leakage import check_leakage
-from seehear.recipes.plan import PlanOptions, plan
-from seehear.recipes.protocol_run import Fusion, ProtocolReport, evaluate_protocol
-from seehear.recipes.run import Run, recipe, recipes, train_run
 from seehear.report.protocol import write_protocol
 from seehear.report.run import ReportOptions, write_report
+from seehear.runs.choose import Choice, choose
+from seehear.runs.evaluate import EvaluateOptions, evaluate_run, evaluation_folder, trained_on
+from seehear.runs.run import Run, recipe, recipes, train_run
 from seehear.space import model_folder, read_config
 from seehear.space.saved import verdict_of
+from seehear.studies.leakage import check_leakage
+from seehear.studies.plan import PlanOptions, plan
 
 
 @dataclass(frozen=True, kw_only=True)

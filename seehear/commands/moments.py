@@ -14,12 +14,12 @@ from tyro.conf import Positional
 from seehear.commands.asking import ask_server
 from seehear.commands.parsing import Flat
 from seehear.commands.search import Query, behind_lines, one_each, show_answer
-from seehear.data.folders import library_of
-from seehear.data.library import Library
-from seehear.data.locking import keeper, writing
-from seehear.data.serving import server_of
-from seehear.data.watching import watched
 from seehear.errors import SeehearError, near, require
+from seehear.library.folders import library_of
+from seehear.library.locking import keeper, writing
+from seehear.library.serving import server_of
+from seehear.library.tables import Library
+from seehear.library.watching import watched
 from seehear.progress import Interrupted, counted, say
 from seehear.search.answer import Answer
 from seehear.search.index import indexes
@@ -75,7 +75,7 @@ class Open:
             raise Interrupted("stopped; the same command goes on") from None
 
     def _work(self, uri: str) -> None:
-        from seehear.recipes.work import Work
+        from seehear.folders.work import Work
         from seehear.serve.server import serving
 
         with writing(uri):
@@ -139,7 +139,7 @@ class Find(Query):
             self._work(uri)
 
     def _work(self, uri: str) -> None:
-        from seehear.recipes import find
+        from seehear.folders import find
         from seehear.search.moments import NothingToCompare
 
         if not self.library and not Path(uri).is_dir():

@@ -11,8 +11,8 @@ from tyro.conf import Positional
 
 from seehear.commands.asking import ask_server
 from seehear.commands.parsing import Flat, show
-from seehear.data.library import Library
 from seehear.errors import SeehearError, check_range, require, unknown
+from seehear.library.tables import Library
 from seehear.progress import Interrupted, say
 from seehear.search.answer import Answer
 from seehear.search.behind import behind
@@ -46,7 +46,7 @@ class Index:
     """Print the report as JSON."""
 
     def run(self) -> None:
-        from seehear.recipes.indexes import index_frozen, index_run
+        from seehear.folders.indexes import index_frozen, index_run
 
         library = Library.open(self.library)
         if self.run_folder is None:
@@ -88,7 +88,7 @@ class Query:
     def __post_init__(self) -> None:
         check_range(self, "[1, inf)", "k")
         if self.save is not None or self.edl is not None:
-            from seehear.recipes.export import check_outputs
+            from seehear.folders.export import check_outputs
 
             check_outputs(self.save, self.edl)
 
@@ -96,7 +96,7 @@ class Query:
         """Saves the moments as files or in a list, if an option asks for it."""
         if self.save is None and self.edl is None:
             return
-        from seehear.recipes.export import listed, save_clips, write_list
+        from seehear.folders.export import listed, save_clips, write_list
 
         moments = listed(Library.open(uri), answer.hits)
         if self.edl is not None:
@@ -169,7 +169,7 @@ class Search(Query):
             self.take_out(self.library, served.answer)
             return
         library = Library.open(self.library)
-        from seehear.recipes.find import open_library
+        from seehear.folders.find import open_library
 
         searcher = open_library(library, device=self.device)
         answer = self.answer(searcher, self.words)

@@ -11,13 +11,14 @@ from typing import Annotated, Any, ClassVar
 from tyro.conf import Positional
 
 from seehear.commands.parsing import Flat, command_line, show
-from seehear.data.library import Library
 from seehear.errors import SeehearError, check_range
+from seehear.library.tables import Library
 from seehear.progress import say
-from seehear.recipes.studies.encoders import EncoderStudyOptions, encoder_study
-from seehear.recipes.studies.learning import DataStudyOptions, data_study
-from seehear.recipes.studies.modalities import ModalityOptions, study_modalities
-from seehear.recipes.studies.selection import (
+from seehear.report.study import write_study
+from seehear.studies.encoders import EncoderStudyOptions, encoder_study
+from seehear.studies.learning import DataStudyOptions, data_study
+from seehear.studies.modalities import ModalityOptions, study_modalities
+from seehear.studies.selection import (
     SelectionStudyOptions,
     SelectOptions,
     mark,
@@ -25,8 +26,7 @@ from seehear.recipes.studies.selection import (
     selection_study,
     write_ids,
 )
-from seehear.recipes.studies.table import Study
-from seehear.report.study import write_study
+from seehear.studies.table import Study
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,8 +9,8 @@ from typing import Literal
 from tyro.conf import Positional
 
 from seehear.commands.parsing import show
-from seehear.data.library import Library
 from seehear.errors import SeehearError
+from seehear.library.tables import Library
 from seehear.progress import counted
 
 
@@ -39,8 +39,8 @@ class Transcribe:
     """Print the report as JSON."""
 
     def run(self) -> None:
-        from seehear.data.transcribe import transcribe
-        from seehear.data.transcripts import write_subtitles
+        from seehear.library.transcribe import transcribe
+        from seehear.library.transcripts import write_subtitles
 
         if self.export and (self.export[0] != "srt" or len(self.export) > 2):
             raise SeehearError(f"--export takes 'srt' and a folder; got {' '.join(self.export)}")
@@ -79,6 +79,6 @@ class Ocr:
     """Print the report as JSON."""
 
     def run(self) -> None:
-        from seehear.data.ocr import ocr
+        from seehear.library.ocr import ocr
 
         show(ocr(Library.open(self.library), workers=self.workers, engine=self.engine), as_json=self.json)

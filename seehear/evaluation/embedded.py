@@ -13,7 +13,7 @@ from seehear.nn.unit import unit
 from seehear.types import Batch, Bool, Float, Int, Modality, Tensor
 
 if TYPE_CHECKING:
-    from seehear.data.latents import LatentData
+    from seehear.inputs.latents import LatentData
 
 _BATCH = 4096
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from seehear.data.clips import split_of
-from seehear.data.records import Clip
 from seehear.errors import SeehearError
 from seehear.evaluation.classify import Classification, Labelled, linear_probe
+from seehear.library.clips import split_of
+from seehear.library.records import Clip
 from seehear.types import Float
 
 Probe = Callable[..., Classification]

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, Self, get_args
 
-from seehear.data.raw import RawConfig
 from seehear.errors import SeehearError, check_range, unknown
+from seehear.inputs.raw import RawConfig
 from seehear.methods.base import MethodConfig, config_from
 from seehear.nn.kaldi import KaldiMel
 from seehear.nn.masked import DecoderKind

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Any, ClassVar, Literal
 
-from seehear.data.raw.config import RawConfig
 from seehear.errors import SeehearError, check_range, unknown
+from seehear.inputs.raw.config import RawConfig
 from seehear.losses.nce import Form
 from seehear.methods.base import MethodConfig, config_from
 from seehear.nn.logmel import MelConfig

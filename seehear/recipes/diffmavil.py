@@ -10,9 +10,9 @@ from seehear.methods.diffmavil_config import Batches, Curriculum, DiffMAViLConfi
 from seehear.methods.mavil_config import SIDES, MAViLConfig
 from seehear.nn.diffusion import Schedule
 from seehear.recipes import mavil
-from seehear.recipes.config import Run
-from seehear.recipes.data import MediaConfig
 from seehear.recipes.mavil import build
+from seehear.runs.config import Run
+from seehear.runs.data import MediaConfig
 
 _CONSTANT = Curriculum(start=0.8, shape="constant")
 _JOINT, _CROSS = dict.fromkeys(SIDES, "joint"), dict.fromkeys(SIDES, "cross")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from seehear.data.latents import LatentData
+from seehear.inputs.latents import LatentData
 from seehear.methods import linear, tuning
 from seehear.methods.base import seeded
 from seehear.methods.bound import bound, tuned_bound
@@ -13,9 +13,9 @@ from seehear.methods.fusemix import FuseMix, FuseMixConfig
 from seehear.methods.pair_blocks import tuned_blocks
 from seehear.nn.random import seed_of
 from seehear.progress import say
-from seehear.recipes.closed_forms import folds, training_moments, validation_rows
-from seehear.recipes.config import Run
-from seehear.recipes.data import LatentInputs, LatentsConfig
+from seehear.runs.closed_forms import folds, training_moments, validation_rows
+from seehear.runs.config import Run
+from seehear.runs.data import LatentInputs, LatentsConfig
 from seehear.space.frozen import Towers
 from seehear.train.loop import TrainConfig
 from seehear.train.optim import OptimConfig

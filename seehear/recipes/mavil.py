@@ -7,17 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
-from seehear.data.raw import RawConfig
 from seehear.encoders.hub_files import model_folder
 from seehear.errors import SeehearError
+from seehear.inputs.raw import RawConfig
 from seehear.methods.base import seeded
 from seehear.methods.mavil import MAViL
 from seehear.methods.mavil_config import SIDES, SIZES, MAViLConfig
 from seehear.methods.registry import method_class
 from seehear.nn.transformer import Size
 from seehear.nn.trunk import ImageMAE
-from seehear.recipes.config import Run
-from seehear.recipes.data import MediaConfig, MediaInputs
+from seehear.runs.config import Run
+from seehear.runs.data import MediaConfig, MediaInputs
 from seehear.space import load_model
 from seehear.train.config import TrainConfig
 from seehear.train.files import has_model, read_tensors

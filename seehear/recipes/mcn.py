@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from seehear.data.contexts import ContextConfig
-from seehear.data.joining import sequence_shape
-from seehear.data.latents import LatentData
+from seehear.inputs.contexts import ContextConfig
+from seehear.inputs.joining import sequence_shape
+from seehear.inputs.latents import LatentData
 from seehear.methods.base import seeded
 from seehear.methods.mcn import MCN, MCNConfig
 from seehear.methods.mcn_config import Input
 from seehear.nn.random import seed_of
 from seehear.progress import say
-from seehear.recipes.config import Run
-from seehear.recipes.data import LatentInputs, LatentsConfig
+from seehear.runs.config import Run
+from seehear.runs.data import LatentInputs, LatentsConfig
 from seehear.train.loop import TrainConfig
 from seehear.train.optim import OptimConfig
 from seehear.types import Modality

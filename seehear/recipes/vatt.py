@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import torch
 
-from seehear.data.raw import RawConfig
+from seehear.inputs.raw import RawConfig
 from seehear.methods.base import seeded
 from seehear.methods.vatt import VATT
 from seehear.methods.vatt_config import SIZES, VATTConfig
 from seehear.nn.logmel import MelConfig
 from seehear.nn.transformer import Size
-from seehear.recipes.config import Run
-from seehear.recipes.data import MediaConfig, MediaInputs
+from seehear.runs.config import Run
+from seehear.runs.data import MediaConfig, MediaInputs
 from seehear.train.config import TrainConfig
 from seehear.train.optim import OptimConfig
 

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from seehear.data.library import Clip
-from seehear.data.records import digest
 from seehear.evaluation.embedded import Embedded
 from seehear.evaluation.results import TaskResult
+from seehear.library.records import digest
+from seehear.library.tables import Clip
 from seehear.report.media import Key, Media
 from seehear.report.page import render
 

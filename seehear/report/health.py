@@ -9,14 +9,14 @@ from typing import Any
 
 from markupsafe import Markup
 
-from seehear.data.library import SPLITS, Library
-from seehear.data.summary import Tally, report
-from seehear.data.transcripts import machine_made
 from seehear.errors import SeehearError
 from seehear.evaluation.leakage import LeakageReport
+from seehear.library.summary import Tally, report
+from seehear.library.tables import SPLITS, Library
+from seehear.library.transcripts import machine_made
 from seehear.progress import counted, length
-from seehear.recipes.leakage import check_leakage
 from seehear.report.page import render
+from seehear.studies.leakage import check_leakage
 from seehear.types import MODALITIES
 
 _HAS = {"video": "has_video", "audio": "has_audio", "text": "array_length(texts) > 0"}

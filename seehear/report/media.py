@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from markupsafe import Markup
 
-from seehear.data.library import Clip, Library
-from seehear.data.workers import map_in_processes
 from seehear.errors import DecodeError, SeehearError, require
+from seehear.library.tables import Clip, Library
+from seehear.library.workers import map_in_processes
 from seehear.media.files import AudioSpec, VideoSpec, read_window
 from seehear.report.page import part
 

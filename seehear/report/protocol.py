@@ -13,13 +13,12 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from seehear.datasets.protocol_run import Fusion, ProtocolReport, protocol_vectors
+from seehear.datasets.protocols import TAGS, PublishedNumber
 from seehear.errors import SeehearError
-from seehear.evaluation.protocols import TAGS, PublishedNumber
 from seehear.evaluation.report import Report
 from seehear.evaluation.results import NOT_PERCENT, TaskResult
 from seehear.progress import counted
-from seehear.recipes.bench import space_names
-from seehear.recipes.protocol_run import Fusion, ProtocolReport, protocol_vectors
 from seehear.report.confusion import confusion_section
 from seehear.report.figures import Line, Mark, intervals, legend
 from seehear.report.health import health_section
@@ -38,6 +37,7 @@ from seehear.report.run import (
     reproduce_section,
 )
 from seehear.report.shape import shape_section
+from seehear.runs.bench import space_names
 from seehear.train.files import write_text
 
 _DRAWN = ("R@1", "R@10", "top1", "mAP", "recall")

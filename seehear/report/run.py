@@ -17,15 +17,13 @@ from typing import Any
 
 from markupsafe import Markup
 
-from seehear.data.latents import LatentData, load_latents
-from seehear.data.library import Clip, Library, one_of, quote
+from seehear.datasets.protocol_run import encoders_here
 from seehear.errors import SeehearError, check_range, read_json
 from seehear.evaluation.embedded import Embedded, embed_latents
 from seehear.evaluation.report import HTML_NAME, JSON_NAME, QUERIES_NAME, Report
+from seehear.inputs.latents import LatentData, load_latents
+from seehear.library.tables import Clip, Library, one_of, quote
 from seehear.progress import counted
-from seehear.recipes.bench import space_names
-from seehear.recipes.evaluate import data_revision, same_encoders, trained_on
-from seehear.recipes.protocol_run import encoders_here
 from seehear.report.confusion import confusion_section
 from seehear.report.examples import Example, example_card, examples
 from seehear.report.health import health_section
@@ -34,6 +32,8 @@ from seehear.report.numbers import direction, other_sections, retrieval_section
 from seehear.report.page import Section, page, part, render
 from seehear.report.shape import shape_section
 from seehear.report.training import training_section
+from seehear.runs.bench import space_names
+from seehear.runs.evaluate import data_revision, same_encoders, trained_on
 from seehear.space import SharedSpace
 from seehear.train.files import write_text
 from seehear.types import Modality

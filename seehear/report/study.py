@@ -13,11 +13,11 @@ from markupsafe import Markup
 
 from seehear.errors import read_json
 from seehear.progress import clock, counted
-from seehear.recipes.studies.grid import Result
-from seehear.recipes.studies.table import Study, Table, in_words
 from seehear.report.numbers import arrows
 from seehear.report.page import Section, page, render
 from seehear.report.run import HTML_NAME, NONE, linked
+from seehear.studies.grid import Result
+from seehear.studies.table import Study, Table, in_words
 from seehear.train.files import write_text
 
 _KINDS = {

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from markupsafe import Markup
 
-from seehear.data.latents import LatentData
+from seehear.inputs.latents import LatentData
 from seehear.methods.base import Method
 from seehear.nn.flops import count_flops
 from seehear.nn.random import Randomness

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from functools import cached_property
 
-from seehear.data.library import Library, one_of
 from seehear.errors import SeehearError
+from seehear.library.tables import Library, one_of
 from seehear.search.filters import Filters
 from seehear.search.fulltext import clips_that_say
 

@@ -10,11 +10,11 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from seehear.data.clip_table import ClipTable
-from seehear.data.library import Clip, Library, table_name
-from seehear.data.locking import writing
-from seehear.data.records import Text, digest
 from seehear.errors import SeehearError, require
+from seehear.library.clip_table import ClipTable
+from seehear.library.locking import writing
+from seehear.library.records import Text, digest
+from seehear.library.tables import Clip, Library, table_name
 from seehear.nn.unit import unit
 from seehear.search.calibrate import (
     LIKENESS,

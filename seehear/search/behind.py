@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from seehear.data.current import current_content
-from seehear.data.library import Library, Reject, table_name
 from seehear.errors import require
+from seehear.library.current import current_content
+from seehear.library.tables import Library, Reject, table_name
 from seehear.search.index import indexes, versions
 
 

@@ -7,8 +7,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from seehear.data.library import SPLITS, one_of, quote
 from seehear.errors import check_range, unknown
+from seehear.library.tables import SPLITS, one_of, quote
 
 
 @dataclass(frozen=True, kw_only=True)

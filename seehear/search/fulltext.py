@@ -6,8 +6,8 @@ import re
 from collections.abc import Collection
 from typing import Any
 
-from seehear.data.library import Library, in_batches, one_of
 from seehear.errors import require
+from seehear.library.tables import Library, in_batches, one_of
 
 FULLTEXT = "fulltext"
 

@@ -9,8 +9,8 @@ from typing import Protocol
 
 import numpy as np
 
-from seehear.data.library import Library, Vectors, one_of, quote, table_name
 from seehear.errors import SeehearError
+from seehear.library.tables import Library, Vectors, one_of, quote, table_name
 from seehear.nn.unit import unit
 from seehear.search.allowed import ASKED, Allowed
 from seehear.search.exact import ExactSearch

@@ -16,11 +16,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from seehear.data.current import NO_FRAMES, current_content, is_frame, latent_table, why_stale
-from seehear.data.library import Library, Vectors, in_batches, quote, table_name
-from seehear.data.locking import writing
-from seehear.data.vectors import side_by_side
 from seehear.errors import SeehearError, require
+from seehear.library.current import NO_FRAMES, current_content, is_frame, latent_table, why_stale
+from seehear.library.locking import writing
+from seehear.library.tables import Library, Vectors, in_batches, quote, table_name
+from seehear.library.vectors import side_by_side
 from seehear.progress import counted, progress, say
 from seehear.search.exact import ExactSearch
 from seehear.search.fulltext import update_fulltext

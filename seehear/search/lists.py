@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from seehear.data.records import printable
 from seehear.errors import SeehearError, require, unknown
+from seehear.library.records import printable
 from seehear.media.container import frame_rate, opened
 from seehear.media.stills import is_picture
 

@@ -20,10 +20,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from seehear.data.clip_table import ClipTable
-from seehear.data.current import frame_seconds, is_frame
-from seehear.data.library import Clip, Library
 from seehear.errors import SeehearError, unknown
+from seehear.library.clip_table import ClipTable
+from seehear.library.current import frame_seconds, is_frame
+from seehear.library.tables import Clip, Library
 from seehear.search.allowed import allowed_clips
 from seehear.search.answer import Answer, Moment
 from seehear.search.background import KINDS, OpenIndex, kind_of_text

@@ -14,8 +14,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from seehear.data.library import Clip, Library, one_of
 from seehear.errors import SeehearError, unknown
+from seehear.library.tables import Clip, Library, one_of
 from seehear.nn.unit import unit
 from seehear.search.allowed import Allowed, allowed_clips
 from seehear.search.filters import Filters

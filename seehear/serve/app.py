@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from seehear.errors import SeehearError
-from seehear.recipes.standing import Standing
+from seehear.folders.standing import Standing
 from seehear.serve import exports, film, films, learning, own, suggest
 from seehear.serve.config import ServeConfig
 from seehear.serve.files import TYPES

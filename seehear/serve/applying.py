@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection
 
-from seehear.data.library import Library
-from seehear.data.locking import BeingWritten, writing
-from seehear.data.own import settle_edits
+from seehear.library.locking import BeingWritten, writing
+from seehear.library.own import settle_edits
+from seehear.library.tables import Library
 from seehear.search.fulltext import FULLTEXT, update_fulltext
 
 _AGAIN = 1.0

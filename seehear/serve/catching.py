@@ -11,10 +11,10 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from seehear.data.library import Library
 from seehear.errors import SeehearError
+from seehear.folders.indexes import asked_together
+from seehear.library.tables import Library
 from seehear.progress import Interrupted
-from seehear.recipes.indexes import asked_together
 from seehear.search.behind import index_command
 from seehear.search.index import input_tables
 from seehear.serve.commands import Commands

@@ -1,4 +1,4 @@
-"""Cost of a training for people, from the output of `seehear plan` (`recipes/estimate.py`)."""
+"""Cost of a training for people, from the output of `seehear plan` (`studies/estimate.py`)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from seehear.recipes.run import recipe
+from seehear.runs.run import recipe
 
 _KEPT_BYTES = 36  # per parameter on disk: two checkpoints with optimiser state and best weights, and the model
 _VECTOR_BYTES = 8  # per dimension of a clip in the index, seen and heard

@@ -6,7 +6,7 @@ import queue
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from seehear.data.workers import Isolated
+from seehear.library.workers import Isolated
 from seehear.serve.problems import Problem
 
 Result = TypeVar("Result")

@@ -15,11 +15,11 @@ from fastapi import FastAPI
 from fastapi.responses import Response, StreamingResponse
 from pydantic import Field
 
-from seehear.data.workers import WorkerDied
 from seehear.errors import DecodeError
+from seehear.folders.export import clip_name, safe_stem, unused_name
+from seehear.library.workers import WorkerDied
 from seehear.media.remux import cut, suffix_of_cut
 from seehear.progress import counted
-from seehear.recipes.export import clip_name, safe_stem, unused_name
 from seehear.search.lists import EditFacts, Listed, edit_facts, list_text
 from seehear.serve import views
 from seehear.serve.files import TYPES

@@ -6,9 +6,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from seehear.data.library import Clip, Library, quote
-from seehear.data.records import unprintable
 from seehear.errors import SeehearError
+from seehear.library.records import unprintable
+from seehear.library.tables import Clip, Library, quote
 from seehear.serve.problems import Problem
 
 TYPES = {

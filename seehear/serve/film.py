@@ -16,9 +16,9 @@ from fastapi import Query as Param
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
 
-from seehear.data.library import Clip, Library, in_batches, one_of, quote, table_name
-from seehear.data.own import as_edited
-from seehear.data.records import COPY_OF
+from seehear.library.own import as_edited
+from seehear.library.records import COPY_OF
+from seehear.library.tables import Clip, Library, in_batches, one_of, quote, table_name
 from seehear.search.background import OpenIndex
 from seehear.search.calibrate import confidence, in_words
 from seehear.search.index import indexes

@@ -17,9 +17,9 @@ from fastapi import FastAPI
 from fastapi import Query as Param
 from pydantic import BaseModel, Field
 
-from seehear.data.library import Library, Reject, Source
-from seehear.data.records import COARSE, UNCUT, bare, digest
-from seehear.data.transcripts import unread
+from seehear.library.records import COARSE, UNCUT, bare, digest
+from seehear.library.tables import Library, Reject, Source
+from seehear.library.transcripts import unread
 from seehear.search.behind import not_encodable
 from seehear.search.index import indexed_clips
 from seehear.serve.files import TYPES, played_by_browsers

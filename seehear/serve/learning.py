@@ -20,11 +20,11 @@ from typing import Annotated, Any, Literal
 from fastapi import Depends, FastAPI, Request
 from pydantic import BaseModel, Field
 
-from seehear.data.library import Library
-from seehear.data.locking import is_learning
 from seehear.errors import SeehearError
+from seehear.library.locking import is_learning
+from seehear.library.tables import Library
 from seehear.progress import Interrupted, clock
-from seehear.recipes.choose import FEWEST_TRAINING, Choice, choose
+from seehear.runs.choose import FEWEST_TRAINING, Choice, choose
 from seehear.search.index import indexes, input_tables
 from seehear.serve.cache import DiskCache, write
 from seehear.serve.commands import Commands

@@ -16,7 +16,7 @@ from importlib.resources import files
 
 import numpy as np
 
-from seehear.data.library import Clip
+from seehear.library.tables import Clip
 from seehear.nn.unit import unit
 from seehear.search.background import Calibration
 from seehear.search.calibrate import PICTURES, WORDS, confidence, evidence, heights

@@ -17,9 +17,9 @@ from fastapi import FastAPI
 from fastapi import Query as Param
 from pydantic import BaseModel, Field
 
-from seehear.data.edits import record, undo
-from seehear.data.library import Clip, Library, Text
-from seehear.data.own import as_edited, label_edit, line_edit
+from seehear.library.edits import record, undo
+from seehear.library.own import as_edited, label_edit, line_edit
+from seehear.library.tables import Clip, Library, Text
 from seehear.serve import views
 from seehear.serve.files import clip_of
 from seehear.serve.params import ServerState

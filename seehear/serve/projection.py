@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from seehear.data.library import Clip, Library, in_batches, one_of
 from seehear.errors import require
+from seehear.library.tables import Clip, Library, in_batches, one_of
 from seehear.nn.unit import unit
 from seehear.serve.naming import group_names
 

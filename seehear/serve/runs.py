@@ -14,11 +14,11 @@ from typing import Any, cast
 
 import numpy as np
 
-from seehear.data.library import Library
-from seehear.data.workers import WorkerDied
 from seehear.encoders.base import Sample
 from seehear.errors import DecodeError, SeehearError
-from seehear.recipes.indexes import asked_together
+from seehear.folders.indexes import asked_together
+from seehear.library.tables import Library
+from seehear.library.workers import WorkerDied
 from seehear.search.index import indexes, versions
 from seehear.search.moments import MomentSearch
 from seehear.search.query import Searcher

@@ -12,9 +12,9 @@ from urllib.parse import quote
 
 import uvicorn
 
-from seehear.data.serving import Server, announced
 from seehear.errors import SeehearError
-from seehear.recipes.standing import Standing
+from seehear.folders.standing import Standing
+from seehear.library.serving import Server, announced
 from seehear.serve.app import create_app
 from seehear.serve.config import ServeConfig
 

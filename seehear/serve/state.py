@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from seehear.data.library import Clip, Library
-from seehear.data.own import as_edited
-from seehear.data.workers import WorkerDied
 from seehear.errors import DecodeError, SeehearError
-from seehear.recipes.indexes import asked_together
-from seehear.recipes.standing import Standing
+from seehear.folders.indexes import asked_together
+from seehear.folders.standing import Standing
+from seehear.library.own import as_edited
+from seehear.library.tables import Clip, Library
+from seehear.library.workers import WorkerDied
 from seehear.search.background import Calibration
 from seehear.search.behind import behind
 from seehear.search.calibrate import in_words

@@ -22,8 +22,8 @@ from fastapi import FastAPI
 from fastapi import Query as Param
 from pydantic import BaseModel, Field
 
-from seehear.data.library import Library, Text, in_batches
 from seehear.errors import SeehearError, require
+from seehear.library.tables import Library, Text, in_batches
 from seehear.search.background import OpenIndex, kind_of_text
 from seehear.search.calibrate import background_phrases
 from seehear.serve.cache import write

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from seehear.data.workers import WorkerDied
 from seehear.errors import DecodeError
+from seehear.library.workers import WorkerDied
 from seehear.nn.unit import unit
 from seehear.serve import jobs
 from seehear.serve.decoders import Decoders

@@ -1,4 +1,4 @@
-"""Results of training for people, from the verdict that training saved (`recipes/verdict.py`)."""
+"""Results of training for people, from the verdict that training saved (`runs/verdict.py`)."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any, Literal, cast
 
 from pydantic import BaseModel, Field
 
-from seehear.data.library import Clip
-from seehear.data.records import learned_texts
 from seehear.evaluation.bootstrap import FEW_GROUPS
+from seehear.library.records import learned_texts
+from seehear.library.tables import Clip
 from seehear.progress import counted
-from seehear.recipes.verdict import CLOSED_FORM, FROZEN_SPACE, TRAINING
+from seehear.runs.verdict import CLOSED_FORM, FROZEN_SPACE, TRAINING
 
 _FOUND = {
     "text->video": "Pictures found by words",

@@ -8,10 +8,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from seehear.data.library import Clip, Library, Text
-from seehear.data.records import TextKind as StoredKind
-from seehear.data.records import printable
-from seehear.recipes.standing import Standing
+from seehear.folders.standing import Standing
+from seehear.library.records import TextKind as StoredKind
+from seehear.library.records import printable
+from seehear.library.tables import Clip, Library, Text
 from seehear.search.answer import FilmHits, Moment
 from seehear.search.background import kind_of_hit
 from seehear.search.calibrate import in_words

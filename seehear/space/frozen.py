@@ -15,10 +15,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from seehear.data.library import Library
 from seehear.encoders.presets import PRESETS
 from seehear.encoders.registry import load_encoder
 from seehear.errors import SeehearError, unknown
+from seehear.library.tables import Library
 from seehear.methods.frozen import Frozen, FrozenConfig
 from seehear.types import MODALITIES, Modality
 

@@ -21,9 +21,9 @@ from urllib.parse import urlparse
 
 import numpy as np
 
-from seehear.data.scan import AUDIO, PICTURES, VIDEO
 from seehear.encoders.base import Sample
 from seehear.errors import SeehearError, unknown
+from seehear.library.scan import AUDIO, PICTURES, VIDEO
 from seehear.media.memory import write_picture, write_sound, write_video
 from seehear.types import Modality
 

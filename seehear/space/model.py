@@ -19,7 +19,7 @@ from seehear.types import Batch, Float, Modality
 if TYPE_CHECKING:
     import torch
 
-    from seehear.data.library import Library
+    from seehear.library.tables import Library
     from seehear.methods.base import Method
     from seehear.space.towers import InputSpec, Tower
     from seehear.types import Tensor
@@ -90,7 +90,7 @@ class SpaceModel:
     def encode_library(self, library: Library) -> None:
         """Brings the library's latents of this model's own encoders up to date: a method that reads media is its own
         encoder, others have none."""
-        from seehear.data.encode import encode_library
+        from seehear.library.encode import encode_library
 
         clips = library.clips() if self._towers else []
         there = [tower for m, tower in self._towers.items() if any(clip.has(m) for clip in clips)]

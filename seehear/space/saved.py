@@ -100,7 +100,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def verdict_of(folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """What the end of training said of a run (`recipes/verdict.py`), {} where it was compared with nothing."""
+    """What the end of training said of a run (`runs/verdict.py`), {} where it was compared with nothing."""
     if str(folder).startswith(FROZEN):
         return {}
     verdict = read_config(model_folder(folder)).get("verdict")

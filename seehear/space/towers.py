@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from seehear.data.raw import RawConfig
-from seehear.data.raw.reading import views_of
-from seehear.data.raw.text import Vocabulary
 from seehear.encoders.base import Encoder, Sample
 from seehear.encoders.weights import fingerprint, tensors_hash
 from seehear.errors import SeehearError
+from seehear.inputs.raw import RawConfig
+from seehear.inputs.raw.reading import views_of
+from seehear.inputs.raw.text import Vocabulary
 from seehear.methods.base import Method
 from seehear.types import Modality, Tensor
 

@@ -30,8 +30,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from seehear.data.locking import writing
 from seehear.errors import SeehearError, read_json
+from seehear.library.locking import writing
 from seehear.methods.base import Method
 from seehear.progress import say
 from seehear.train.card import model_card

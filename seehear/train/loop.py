@@ -22,8 +22,8 @@ from typing import Any
 import torch
 
 from seehear import distributed
-from seehear.data.loader import Loader, TrainingData
 from seehear.errors import SeehearError
+from seehear.inputs.loader import Loader, TrainingData
 from seehear.methods.base import Method
 from seehear.nn.random import Randomness
 from seehear.progress import Interrupted, Progress, StopRequest, progress, stop_requests

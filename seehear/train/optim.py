@@ -9,9 +9,9 @@ from typing import Literal
 import torch
 from torch import nn
 
-from seehear.data.loader import Loader
 from seehear.distributed import is_sharded
 from seehear.errors import SeehearError, check_range
+from seehear.inputs.loader import Loader
 from seehear.methods.base import Method
 from seehear.train.gradients import cut_as
 from seehear.types import Tensor

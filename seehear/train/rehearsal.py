@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from seehear.data.loader import TrainingData
+from seehear.inputs.loader import TrainingData
 from seehear.methods.base import Method
 from seehear.nn.flops import count_flops
 from seehear.nn.random import Randomness

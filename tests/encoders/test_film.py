@@ -6,7 +6,7 @@ import pytest
 from seehear.encoders import Sample, load_encoder
 from seehear.encoders.film import like_runs
 from seehear.media.files import VideoSpec
-from tests.data.makers import film
+from tests.library.makers import film
 
 
 def greys(*values):

@@ -19,9 +19,9 @@ from seehear.errors import SeehearError
 from seehear.methods.fusemix import FuseMix, FuseMixConfig
 from seehear.space import SharedSpace
 from seehear.train.files import save_model
-from tests.data.makers import film, sound
 from tests.encoders.tiny import make, pe_video
 from tests.faults.outcome import Command
+from tests.library.makers import film, sound
 
 WIDTHS = {
     ("clip", "video"): 24,

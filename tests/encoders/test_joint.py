@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from seehear.cli import main
-from seehear.data.encode import encode_library
-from seehear.data.library import Library
-from seehear.data.prepare import PrepareOptions, prepare
 from seehear.encoders import Sample, load_encoder, load_towers, presets
 from seehear.errors import SeehearError
+from seehear.library.encode import encode_library
+from seehear.library.prepare import PrepareOptions, prepare
+from seehear.library.tables import Library
 from seehear.space import SharedSpace
-from tests.data.makers import film
 from tests.encoders.tiny import make
+from tests.library.makers import film
 
 JOINT = {
     "clip": ("video", "text"),

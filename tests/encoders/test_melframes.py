@@ -8,7 +8,7 @@ from seehear.encoders import Sample, load_encoder
 from seehear.errors import SeehearError
 from seehear.nn.davemel import PADDING_DB, DaveMel, valid_frames
 from seehear.nn.davenet import DaveNet
-from tests.data.makers import sound
+from tests.library.makers import sound
 
 RATE = 16_000
 

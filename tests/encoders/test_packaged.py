@@ -15,7 +15,7 @@ from seehear.encoders.mel import MelSettings
 from seehear.encoders.weights import package_folder
 from seehear.errors import SeehearError
 from seehear.nn.mel import mel_filters
-from tests.data.makers import film, sound
+from tests.library.makers import film, sound
 
 DATA = Path(os.environ.get("SEEHEAR_DATA", "../shared/data"))
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no {DATA}: set SEEHEAR_DATA")

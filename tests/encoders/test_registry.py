@@ -83,8 +83,8 @@ def test_worker_processes_need_no_torch():
     code = """
 import sys
 from seehear.encoders.prepare import ReadFrames, ReadWaveform, ReadText
-import seehear.data.engines, seehear.data.reading, seehear.data.workers
-import seehear.data.ocr, seehear.data.prepare, seehear.data.transcribe, seehear.recipes.leakage
+import seehear.library.engines, seehear.library.reading, seehear.library.workers
+import seehear.library.ocr, seehear.library.prepare, seehear.library.transcribe, seehear.studies.leakage
 import seehear.report.media, seehear.serve.decoders, seehear.serve.jobs, seehear.serve.projection
 assert "torch" not in sys.modules
 """

@@ -7,16 +7,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from seehear.data.encode import encode_library
-from seehear.data.latents import load_latents
-from seehear.data.library import Library
-from seehear.data.prepare import PrepareOptions, prepare
 from seehear.encoders import Sample, load_encoder, load_towers
 from seehear.encoders import wordtower as module
 from seehear.encoders.minilm import MiniLM, TextOptions
 from seehear.encoders.wordtower import WIDTH, WordMap
 from seehear.errors import SeehearError
-from tests.data.makers import film
+from seehear.inputs.latents import load_latents
+from seehear.library.encode import encode_library
+from seehear.library.prepare import PrepareOptions, prepare
+from seehear.library.tables import Library
+from tests.library.makers import film
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def test_latents_in_the_library_are_mapped_and_no_picture_is_read_again(library,
     from_media = [vector for part in parts for vector in (part.vector, *part.frames)]
     assert all(len(part.frames) == 2 for part in parts)
 
-    monkeypatch.setattr("seehear.data.engines.Local.vectors", lambda *_: pytest.fail("media were read"))
+    monkeypatch.setattr("seehear.library.engines.Local.vectors", lambda *_: pytest.fail("media were read"))
     report = encode_library(library, ["wordtower"], workers=0, device="cpu")
     assert [(e.name, e.made, e.rejected) for e in report.encoders] == [
         ("wordtower#modality=video", 3, 0),

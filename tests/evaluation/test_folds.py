@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from seehear.data.records import Clip
 from seehear.errors import SeehearError
 from seehear.evaluation.classify import Classification, knn, linear_probe
 from seehear.evaluation.folds import Fold, listed_folds, official_folds, probe_folds, rotating_folds
+from seehear.library.records import Clip
 
 DATA = Path(os.environ.get("SEEHEAR_DATA", "../shared/data"))
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from seehear.cli import main
-from seehear.data.latents import LatentData
 from seehear.errors import SeehearError
 from seehear.evaluation import tasks
 from seehear.evaluation.protocol import Classes, Embedded, embed_latents, evaluate_embeddings, fuse
 from seehear.evaluation.report import Report, compare_reports, compare_runs, provenance
+from seehear.inputs.latents import LatentData
 from seehear.nn.unit import unit
 
 

@@ -5,11 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from seehear.data.importers import IMPORTERS
-from seehear.data.library import Library
-from seehear.data.records import Clip, Text
-from seehear.errors import SeehearError
-from seehear.evaluation.protocols import (
+from seehear.datasets import IMPORTERS
+from seehear.datasets.protocols import (
     PROTOCOLS,
     TAGS,
     Protocol,
@@ -19,6 +16,9 @@ from seehear.evaluation.protocols import (
     protocols_of,
     to_markdown,
 )
+from seehear.errors import SeehearError
+from seehear.library.records import Clip, Text
+from seehear.library.tables import Library
 
 ROOT = Path(__file__).parent.parent.parent
 ASKED_FOR = "flickr30k coco-5k audiocaps clotho msrvtt-1ka msrvtt-full youcook2-clips crosstask esc50"

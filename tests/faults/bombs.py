@@ -15,16 +15,16 @@ from typing import Any
 
 import numpy as np
 
-from seehear.data.features import opened
-from seehear.data.library import Library
-from seehear.data.pickles import read_pickle
-from seehear.data.shards import load_shard
+from seehear.datasets.features import opened
+from seehear.datasets.pickles import read_pickle
 from seehear.encoders.wordfiles import open_word_file
 from seehear.errors import SeehearError
-from tests.data.makers import picture
+from seehear.inputs.shards import load_shard
+from seehear.library.tables import Library
 from tests.faults import builders
 from tests.faults.outcome import Command, Ended, Outcome, called, outcome, run
 from tests.faults.stages import Reference
+from tests.library.makers import picture
 
 MOST_MEMORY = 1200 << 20
 """Bytes: 600 MB for the file, and the 600 MB that a process with all packages needs for a good one."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.data.makers import film, with_subtitles
+from tests.library.makers import film, with_subtitles
 
 WIDE, HIGH = 16_384, 8_191
 """134 million pixels: just below the number at which Pillow warns of a bomb, 537 MB as RGBA."""

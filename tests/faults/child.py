@@ -33,7 +33,7 @@ PRELOADED = [
     "scipy.stats",
     "sklearn.linear_model",
     "tyro",
-    "seehear.recipes.run",
+    "seehear.runs.run",
 ]
 """What takes long to import. None of it starts a thread that a fork would miss."""
 # Every fork of the server would say so once more.
@@ -41,8 +41,8 @@ warnings.filterwarnings("ignore", message="lancedb fork support")
 
 
 def small_batches() -> None:
-    from seehear.data import encode, prepare
     from seehear.encoders import registry
+    from seehear.library import encode, prepare
     from seehear.search import index
     from tests.faults.encoders import Grey, Letters, NoOptions
 
@@ -72,7 +72,7 @@ class Writes:
         setattr(owner, name, write)
 
     def watch(self) -> None:
-        from seehear.data.library import Library, VectorTable
+        from seehear.library.tables import Library, VectorTable
 
         for name in ("_put", "_remove", "drop", "ensure", "compact"):
             self.watched(Library, name)

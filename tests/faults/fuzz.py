@@ -21,14 +21,14 @@ import numpy as np
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
-from seehear.data.importers.base import ImportOptions
-from seehear.data.importers.files import Files
-from seehear.data.importers.media import MediaIndex
-from seehear.data.importers.registry import IMPORTERS
-from seehear.data.manifest import read_manifest
-from seehear.data.pickles import read_pickle
-from seehear.data.subtitles import read_captions, read_json, read_subtitles
+from seehear.datasets.base import ImportOptions
+from seehear.datasets.files import Files
+from seehear.datasets.media import MediaIndex
+from seehear.datasets.pickles import read_pickle
+from seehear.datasets.registry import IMPORTERS
 from seehear.errors import SeehearError
+from seehear.library.manifest import read_manifest
+from seehear.library.subtitles import read_captions, read_json, read_subtitles
 from tests.faults.outcome import ROOT, Outcome, outcome
 
 FORMATS = Path(__file__).parent.parent / "data" / "formats"

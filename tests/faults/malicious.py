@@ -14,10 +14,10 @@ from pathlib import Path
 
 import torch
 
-from seehear.data.library import Library
-from tests.data.makers import film, picture, sound
+from seehear.library.tables import Library
 from tests.faults.outcome import Ended, Outcome, outcome, run
 from tests.faults.stages import Reference
+from tests.library.makers import film, picture, sound
 
 MOST_MEMORY = 3 * 2**30
 """Bytes that no process may come to need."""

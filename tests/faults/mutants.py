@@ -11,14 +11,14 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from seehear.data.encode import encode_library
-from seehear.data.library import Library
-from seehear.data.prepare import PrepareOptions, prepare
 from seehear.encoders import load_encoder
-from tests.data.makers import film
+from seehear.library.encode import encode_library
+from seehear.library.prepare import PrepareOptions, prepare
+from seehear.library.tables import Library
 from tests.faults.encoders import Grey, NoOptions
 from tests.faults.mutate import mutants
 from tests.faults.outcome import Outcome, called, outcome, run
+from tests.library.makers import film
 
 TIME_LIMIT = 20.0
 """Seconds for a file of a few KB."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import av
 
-from tests.data.makers import film, picture, sound
+from tests.library.makers import film, picture, sound
 
 Change = Callable[[bytearray, random.Random, list[bytes]], bytes]
 

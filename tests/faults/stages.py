@@ -9,11 +9,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from seehear.data.library import Library
+from seehear.library.tables import Library
 from seehear.train.files import Checkpoints, read_tensors
 from seehear.train.log import read_metrics
-from tests.data.makers import film, picture, sound, srt
 from tests.faults.outcome import must
+from tests.library.makers import film, picture, sound, srt
 
 STAGES = ("prepare", "encode", "train", "index")
 _FLEETING = {"seconds", "rows_per_second", "made"}

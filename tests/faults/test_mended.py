@@ -15,19 +15,19 @@ import pytest
 import torch
 
 from seehear import cli
-from seehear.data.library import Library
-from seehear.data.locking import writing
-from seehear.data.manifest import read_manifest
-from seehear.data.prepare import PrepareOptions, prepare
 from seehear.errors import SeehearError, refusal
+from seehear.library.locking import writing
+from seehear.library.manifest import read_manifest
+from seehear.library.prepare import PrepareOptions, prepare
+from seehear.library.tables import Library
 from seehear.media.files import probe
 from seehear.methods.fusemix import FuseMix, FuseMixConfig
 from seehear.space import SharedSpace
 from seehear.train.files import Checkpoints, Counters, open_run, save_model
 from seehear.train.log import read_metrics
 from seehear.train.loop import fit
-from tests.data.makers import film, sound
 from tests.faults.outcome import ROOT
+from tests.library.makers import film, sound
 from tests.toy import Data, Toy
 from tests.train.test_loop import CONFIG, OPTIM, DiesAt, Killed
 
@@ -47,9 +47,7 @@ def test_a_table_that_a_kill_left_half_made_is_made_again(tmp_path):
 
 
 def test_a_library_has_one_writer(tmp_path):
-    code = (
-        "import sys; from seehear.data.locking import writing\nwith writing(sys.argv[1]): print(1, flush=True); input()"
-    )
+    code = "import sys; from seehear.library.locking import writing\nwith writing(sys.argv[1]): print(1, flush=True); input()"
     command = [sys.executable, "-c", code, str(tmp_path / "lib")]
     other = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert other.stdout is not None
@@ -145,7 +143,7 @@ def test_a_time_stamp_of_thirty_years_is_not_believed(tmp_path):
 @pytest.mark.parametrize("environment", [{}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}])
 def test_names_do_not_depend_on_the_locale(environment):
     code = (
-        "import os\nfrom seehear.data.records import printable, unprintable\n"
+        "import os\nfrom seehear.library.records import printable, unprintable\n"
         "name = os.fsdecode(b'caf\\xc3\\xa9 \\xff.mp4')\n"
         "print(ascii(printable(name)), unprintable(printable(name)) == name)"
     )

@@ -11,7 +11,7 @@ import pytest
 from seehear.errors import DecodeError
 from seehear.media.container import Media
 from seehear.media.files import AudioSpec, VideoSpec, probe, read_window
-from tests.data.makers import SIZE, claim, film, grey, noise, picture, sound
+from tests.library.makers import SIZE, claim, film, grey, noise, picture, sound
 
 ALL, RATE = VideoSpec(), 16_000
 SOUND = AudioSpec(rate=RATE)

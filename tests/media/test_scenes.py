@@ -6,7 +6,7 @@ import pytest
 from seehear.errors import DecodeError
 from seehear.media import scenes
 from seehear.media.scenes import SILENCE, STEP, find_cuts, loudness
-from tests.data import makers
+from tests.library import makers
 
 LENGTHS = [3.2, 1.4, 4.0, 6.4]
 CUTS = [3.2, 4.6, 8.6]

@@ -25,7 +25,7 @@ from seehear.methods.classifier import (
 )
 from seehear.nn.random import Randomness
 from seehear.train.gradients import gradients
-from tests.recipes.downstream.small import SIZE, vatt
+from tests.downstream.small import SIZE, vatt
 
 
 def rng(rows, step=0):

@@ -11,9 +11,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from seehear.data.loader import Loader
-from seehear.data.raw import RawConfig
 from seehear.errors import SeehearError
+from seehear.inputs.loader import Loader
+from seehear.inputs.raw import RawConfig
 from seehear.methods.diffmavil import Batches, DiffMAViL, DiffMAViLConfig
 from seehear.methods.diffmavil_config import Curriculum
 from seehear.methods.mavil import SIDES, MAViL, MAViLConfig

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from seehear.data.latents import LatentData
 from seehear.errors import SeehearError
+from seehear.inputs.latents import LatentData
 from seehear.methods import linear, tuning
 from seehear.methods.asif import Asif
 from seehear.methods.fusemix import FuseMixConfig

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from seehear.data.raw import RawConfig
 from seehear.errors import SeehearError
+from seehear.inputs.raw import RawConfig
 from seehear.methods.vatt import SIZES, VATT, VATTConfig
 from seehear.nn.random import Randomness
 from seehear.types import Encoded

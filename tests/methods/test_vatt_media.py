@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from seehear.data.library import Text
 from seehear.errors import SeehearError
+from seehear.library.tables import Text
 from seehear.methods.vatt import VATT, VATTConfig
 from seehear.nn.random import Randomness
 from seehear.nn.transformer import Size
 from seehear.train.log import read_metrics
 from seehear.train.loop import OptimConfig, TrainConfig, fit
-from tests.data.makers import film, picture, sound
-from tests.data.raw_library import clip, library, load, rows
+from tests.inputs.raw_library import clip, library, load, rows
+from tests.library.makers import film, picture, sound
 
 SMALL = Size(layers=1, width=16, hidden=32, heads=2)
 WHOLE = ("plain", "again", "third")

@@ -12,16 +12,16 @@ import torch
 from torch.nn import functional as F
 
 from seehear.cli import main
-from seehear.data.latents import LatentData
+from seehear.inputs.latents import LatentData
 from seehear.methods import registry
 from seehear.methods.base import Method, MethodConfig, config_from, seeded
-from seehear.recipes import run as runs
-from seehear.recipes.config import Run
-from seehear.recipes.data import LatentInputs, LatentsConfig
+from seehear.runs import run as runs
+from seehear.runs.config import Run
+from seehear.runs.data import LatentInputs, LatentsConfig
 from seehear.space import load_method
 from seehear.train.config import TrainConfig
 from seehear.types import StepOutput
-from tests.recipes.test_run import data
+from tests.runs.test_run import data
 
 # -- seehear/methods/toy.py --------------------------------------------------------------------------------------------
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from seehear.data.raw import RawConfig
 from seehear.errors import SeehearError
+from seehear.inputs.raw import RawConfig
 from seehear.methods.mavil import MAViLConfig
 from seehear.recipes import mavil as recipes
-from seehear.recipes.run import recipe
+from seehear.runs.run import recipe
 from seehear.train.files import save_model
 from seehear.train.optim import learning_rate
 from tests.methods_under_test import mavil

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from seehear.data.contexts import ContextConfig
-from seehear.data.latents import LatentData
+from seehear.inputs.contexts import ContextConfig
+from seehear.inputs.latents import LatentData
 from seehear.nn.davemel import PADDING_DB, valid_frames
 from seehear.recipes import mcn
-from seehear.recipes.data import LatentInputs
-from seehear.recipes.run import recipe, train_on, validation_score
+from seehear.runs.data import LatentInputs
+from seehear.runs.run import recipe, train_on, validation_score
 from seehear.space import load_model
-from tests.recipes.test_run import data, world
+from tests.runs.test_run import data, world
 
 L, D, F, S = 5, 6, 8, 40
 

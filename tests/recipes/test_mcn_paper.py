@@ -7,7 +7,7 @@ import json
 import pytest
 
 from seehear.cli import main
-from tests.data.makers import film, srt
+from tests.library.makers import film, srt
 
 SMALL = [
     *("--method.dim", "16", "--method.hidden", "8", "--method.clusters", "2", "--method.queue", "16"),

@@ -7,7 +7,7 @@ import torch
 
 from seehear.methods.vatt import VATT, VATTConfig
 from seehear.nn.tokens import grid
-from seehear.recipes.run import recipe
+from seehear.runs.run import recipe
 from seehear.train.optim import learning_rate
 
 SMALL = ("vatt.tiny", "vatt.small")

@@ -1,7 +1,7 @@
 import pytest
 
 from seehear.encoders import registry
-from seehear.recipes.evaluate import EvaluateOptions, evaluate_run
+from seehear.runs.evaluate import EvaluateOptions, evaluate_run
 from tests.report import world
 
 

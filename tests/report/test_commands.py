@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from seehear.cli import main
-from seehear.data.library import Library
 from seehear.evaluation.report import Report
+from seehear.library.tables import Library
 from tests.report.pages import parse
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from seehear.data.library import Clip, Library
+from seehear.library.tables import Clip, Library
 from seehear.media.files import AudioSpec, probe, read_window
 from seehear.report.media import Media, read_excerpts, sound, still
 from tests.report.pages import parse

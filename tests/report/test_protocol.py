@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from seehear.cli import main
-from seehear.evaluation.protocols import ProtocolCheck, PublishedNumber, protocol
+from seehear.datasets.protocol_run import ProtocolReport
+from seehear.datasets.protocols import ProtocolCheck, PublishedNumber, protocol
 from seehear.evaluation.report import Report
 from seehear.evaluation.results import TaskResult
-from seehear.recipes.protocol_run import ProtocolReport
 from seehear.report.protocol import asks_alike, protocol_page, published_section
 from seehear.report.run import ReportOptions
 from tests.report.pages import parse

@@ -8,10 +8,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from seehear.data.latents import LatentData
-from seehear.data.library import Library
 from seehear.errors import SeehearError
 from seehear.evaluation.report import Report
+from seehear.inputs.latents import LatentData
+from seehear.library.tables import Library
 from seehear.methods.fusemix import FuseMix, FuseMixConfig
 from seehear.report.run import ReportOptions, run_page, write_report
 from seehear.report.training import flops_of_step

@@ -8,10 +8,10 @@ import pytest
 
 from seehear.cli import main
 from seehear.commands.study import SelectionStudy
-from seehear.data.library import Library
-from seehear.recipes.studies.grid import Result
-from seehear.recipes.studies.table import Study, tabulate
+from seehear.library.tables import Library
 from seehear.report.study import write_study
+from seehear.studies.grid import Result
+from seehear.studies.table import Study, tabulate
 from tests.report.pages import levels, parse
 
 

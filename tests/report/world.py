@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from seehear.data.library import Clip, Library, Reject, Source, Text, Vectors, content_key
-from seehear.data.records import fingerprint
 from seehear.encoders.base import Encoder
-from seehear.recipes.run import recipe, train_run
+from seehear.library.records import fingerprint
+from seehear.library.tables import Clip, Library, Reject, Source, Text, Vectors, content_key
+from seehear.runs.run import recipe, train_run
 
 HOSTILE = "<script>alert('x')</script> & \"quotes\""
 WORDS = ["dog", HOSTILE, "rain", "crow"]

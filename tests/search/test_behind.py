@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from seehear.commands.search import Search
-from seehear.data.library import Library, Reject, Text
+from seehear.library.tables import Library, Reject, Text
 from seehear.search.behind import behind
 from seehear.search.index import build_index, indexes
 from tests.search import toy

@@ -3,8 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from seehear.data.library import Clip, Text, Vectors, content_key, quote
 from seehear.errors import SeehearError
+from seehear.library.tables import Clip, Text, Vectors, content_key, quote
 from seehear.search.fulltext import search_fulltext, update_fulltext
 from seehear.search.index import build_index, indexes
 from tests.search import toy

@@ -7,11 +7,11 @@ import pyarrow as pa
 import pytest
 
 from seehear.commands.search import show_answer
-from seehear.data import clip_table
-from seehear.data.current import frame_item
-from seehear.data.library import Source, Text, VectorTable
-from seehear.data.rows import clip_of_row
 from seehear.errors import SeehearError
+from seehear.library import clip_table
+from seehear.library.current import frame_item
+from seehear.library.rows import clip_of_row
+from seehear.library.tables import Source, Text, VectorTable
 from seehear.search import moments
 from seehear.search.allowed import Allowed
 from seehear.search.background import calibrate_index

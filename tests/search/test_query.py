@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seehear.data.library import Clip, Library, Source
 from seehear.errors import SeehearError
+from seehear.library.tables import Clip, Library, Source
 from seehear.search.filters import Filters
 from seehear.search.index import build_index
 from seehear.search.query import Searcher

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from seehear.data.clips import PrepareOptions
-from seehear.data.encode import encode_library
-from seehear.data.library import Library
-from seehear.data.prepare import prepare
 from seehear.encoders import load_encoder
+from seehear.library.clips import PrepareOptions
+from seehear.library.encode import encode_library
+from seehear.library.prepare import prepare
+from seehear.library.tables import Library
 from seehear.methods.fusemix import FuseMix, FuseMixConfig
 from seehear.search.index import build_index
 from seehear.search.query import Searcher

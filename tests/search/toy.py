@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from seehear.data.library import Clip, Library, Text, Vectors, content_key
+from seehear.library.tables import Clip, Library, Text, Vectors, content_key
 
 WIDTH = 8
 ANIMALS = ["dog", "cat", "bird", "horse", "bell", "rain"]

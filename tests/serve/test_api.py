@@ -8,9 +8,9 @@ from pathlib import Path
 import av
 import pytest
 
-from seehear.data.library import Clip, Library, Text
 from seehear.demo import MEDIA
-from seehear.recipes.find import open_library
+from seehear.folders.find import open_library
+from seehear.library.tables import Clip, Library, Text
 from seehear.search.background import calibrate_index
 from seehear.search.index import indexes, set_index
 from seehear.search.query import Searcher

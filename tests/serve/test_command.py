@@ -13,8 +13,8 @@ import pytest
 from seehear import cli
 from seehear.commands import asking
 from seehear.commands import search as command
-from seehear.data.serving import Server, announced, server_of
-from seehear.recipes.standing import Standing
+from seehear.folders.standing import Standing
+from seehear.library.serving import Server, announced, server_of
 from seehear.serve.config import ServeConfig
 from seehear.serve.server import serving
 from tests.serve import world

@@ -7,7 +7,7 @@ from zipfile import ZIP_STORED, ZipFile
 
 import pytest
 
-from seehear.data.library import Library
+from seehear.library.tables import Library
 from seehear.media.files import probe
 from seehear.serve import exports
 from tests.serve import world

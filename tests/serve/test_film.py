@@ -6,8 +6,8 @@ import av
 import numpy as np
 import pytest
 
-from seehear.data.library import Clip, Library, Reject, Text
-from seehear.data.records import COPY_OF, Source, clip_id
+from seehear.library.records import COPY_OF, Source, clip_id
+from seehear.library.tables import Clip, Library, Reject, Text
 from seehear.search.background import Calibration
 from seehear.serve.files import Folders
 from seehear.serve.film import NamedSound, film_view, named_sounds, timed_texts

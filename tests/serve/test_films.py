@@ -5,8 +5,8 @@ from datetime import datetime
 import numpy as np
 import pytest
 
-from seehear.data.library import Clip, Library, Reject, Source, Text, Vectors
-from seehear.data.transcripts import Transcript, write_transcripts
+from seehear.library.tables import Clip, Library, Reject, Source, Text, Vectors
+from seehear.library.transcripts import Transcript, write_transcripts
 from seehear.search.index import set_index
 
 pytest.importorskip("fastapi")

@@ -14,10 +14,10 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from seehear.cli import main
 from seehear.commands.search import Serve
-from seehear.data.library import Clip, Library
-from seehear.data.workers import WorkerDied
 from seehear.demo import MEDIA
 from seehear.errors import SeehearError
+from seehear.library.tables import Clip, Library
+from seehear.library.workers import WorkerDied
 from seehear.serve import jobs, runs
 from seehear.serve.app import create_app
 from seehear.serve.config import ServeConfig, is_loopback

@@ -8,14 +8,14 @@ from datetime import datetime
 import pytest
 from starlette.testclient import TestClient
 
-from seehear.data.library import Library
-from seehear.data.locking import learning
-from seehear.recipes.choose import choose
+from seehear.library.locking import learning
+from seehear.library.tables import Library
+from seehear.runs.choose import choose
 from seehear.serve import catching, commands
 from seehear.serve.app import create_app
 from seehear.serve.config import ServeConfig
 from seehear.serve.verdicts import verdict_view
-from tests.recipes.test_verdict import FEW, make_library
+from tests.runs.test_verdict import FEW, make_library
 
 PROGRAM = """
 import json, signal, sys, time

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from seehear.data.library import Clip
-from seehear.data.records import Text
+from seehear.library.records import Text
+from seehear.library.tables import Clip
 from seehear.nn.unit import unit
 from seehear.search.background import Calibration
 from seehear.serve import naming

@@ -6,9 +6,9 @@ import shutil
 
 import pytest
 
-from seehear.data.edits import read_edits
-from seehear.data.library import Library
-from seehear.data.locking import writing
+from seehear.library.edits import read_edits
+from seehear.library.locking import writing
+from seehear.library.tables import Library
 from tests.serve import world
 
 TALK = f"{world.TRAIN}#5.000-11.000"

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from seehear.data.library import Library
 from seehear.demo import ASSETS, MEDIA
+from seehear.library.tables import Library
 from tests.serve import world
 from tests.serve.pages import (
     PHONE,
@@ -425,7 +425,7 @@ def test_a_library_that_cannot_be_searched_says_what_to_do_and_the_page_goes_on_
 
 
 def test_a_line_says_how_far_the_folder_is_indexed(browser, tmp_path):
-    from seehear.recipes.standing import Standing
+    from seehear.folders.standing import Standing
     from seehear.serve.config import ServeConfig
     from seehear.serve.server import serving
 

@@ -4,8 +4,8 @@ import shutil
 
 import pytest
 
-from seehear.data.edits import read_edits
-from seehear.data.library import Library
+from seehear.library.edits import read_edits
+from seehear.library.tables import Library
 from tests.serve import world
 from tests.serve.pages import accessible, go, opened, running, searched, shoot
 

@@ -15,9 +15,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from seehear.commands.search import Serve
-from seehear.data.library import Library
 from seehear.errors import SeehearError
-from seehear.recipes.standing import Standing
+from seehear.folders.standing import Standing
+from seehear.library.tables import Library
 from seehear.serve.app import PAGE, create_app
 from seehear.serve.cache import DiskCache, write
 from seehear.serve.config import ServeConfig

@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from seehear.data.library import Clip, Library, Text
+from seehear.library.tables import Clip, Library, Text
 from seehear.search.calibrate import PICTURES, Scale, heights
 from seehear.serve.suggest import Lookup, library_words, seen_words
 

@@ -6,15 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
-from seehear.data.clips import PrepareOptions
-from seehear.data.encode import encode_library
-from seehear.data.latents import load_latents
-from seehear.data.library import Library
-from seehear.data.prepare import prepare
-from seehear.recipes import closed_forms
-from seehear.recipes.data import LatentInputs
-from seehear.recipes.indexes import index_frozen
-from seehear.recipes.run import finish
+from seehear.folders.indexes import index_frozen
+from seehear.inputs.latents import load_latents
+from seehear.library.clips import PrepareOptions
+from seehear.library.encode import encode_library
+from seehear.library.prepare import prepare
+from seehear.library.tables import Library
+from seehear.runs import closed_forms
+from seehear.runs.data import LatentInputs
+from seehear.runs.run import finish
 from seehear.search import background
 from seehear.search.background import calibrate_index
 from seehear.search.calibrate import background_phrases

@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from seehear.data.latents import LatentData
-from seehear.data.library import Text
+from seehear.inputs.latents import LatentData
+from seehear.library.tables import Text
 from seehear.nn.transformer import Size
-from seehear.recipes.data import LatentInputs
-from seehear.recipes.run import recipe, recipes, train_on, train_run
-from tests.data.makers import film
-from tests.data.raw_library import PLAIN, clip, library
+from seehear.runs.data import LatentInputs
+from seehear.runs.run import recipe, recipes, train_on, train_run
+from tests.inputs.raw_library import PLAIN, clip, library
+from tests.library.makers import film
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "losses.json"
 LATENTS = ("fusemix.base", "fusemix.bind", "fusemix.paper", "mcn.base", "mcn.tiny", "mcn.paper")

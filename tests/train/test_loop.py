@@ -124,7 +124,7 @@ def test_resume_keeps_the_best_and_the_patience(tmp_path):
     assert (done.steps, done.best_step) == (10, 4)
 
 
-@pytest.mark.slow  # batches are the same: tests/data/test_loader.py
+@pytest.mark.slow  # batches are the same: tests/inputs/test_loader.py
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")
 def test_the_number_of_workers_does_not_matter(tmp_path):
     trained = {}

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from seehear.recipes import run
-from seehear.recipes.data import LatentInputs
+from seehear.runs import run
+from seehear.runs.data import LatentInputs
 from seehear.train import files
 from seehear.train.files import has_model, save_model
 from tests.faults.outcome import Command
-from tests.recipes.test_run import data, small
+from tests.runs.test_run import data, small
 from tests.toy import Toy
 
 

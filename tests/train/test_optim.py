@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seehear.data.loader import Loader
+from seehear.inputs.loader import Loader
 from seehear.train.optim import (
     OptimConfig,
     learning_rate,

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from seehear.cli import main
-from seehear.data.library import Clip, Library, Source, Text, Vectors, content_key
+from seehear.library.tables import Clip, Library, Source, Text, Vectors, content_key
 from seehear.train.files import Checkpoints, read_tensors
 from seehear.train.log import read_metrics
 

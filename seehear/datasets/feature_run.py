@@ -1,0 +1,260 @@
+"""Files of features into a library: clips, and the features as latents of encoders that were run elsewhere.
+
+One name's files are read at a time, and written in batches: clips first, their latents, then the note that the files
+are done. So a run that is ended at any moment goes on where it stopped, and a second one finds nothing to do.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from seehear.datasets.base import Importer, ImportOptions
+from seehear.datasets.feature_files import (
+    STREAMS,
+    FeatureFile,
+    FeatureIndex,
+    Features,
+    Stream,
+    VideoFeatures,
+    read_features,
+)
+from seehear.datasets.features import MEL_BANDS
+from seehear.datasets.pickled import PICKLES, PickledFeatures
+from seehear.errors import SeehearError
+from seehear.library.grouped import GroupedRows
+from seehear.library.manifest import Row
+from seehear.library.records import Clip, Reject, Source, content_key, digest
+from seehear.library.summary import Tally
+from seehear.library.tables import Library, Vectors, in_batches, quote, table_name
+from seehear.progress import Interrupted, progress, stop_requests
+
+_BATCH_CLIPS, _BATCH_BYTES = 4096, 2**26
+
+
+@dataclass(frozen=True)
+class _Video:
+    """All that is known of one name's files."""
+
+    source: Source
+    clips: list[Clip]
+    features: VideoFeatures
+
+
+def features_of(wanted: Importer, place: Path, options: ImportOptions, *, skip: str | Path) -> Features:
+    """What lies in a folder, or in a pickle."""
+    if place.suffix.lower() in PICKLES:
+        return PickledFeatures(place, wanted, options)
+    if not place.is_dir():
+        raise SeehearError(f"{place}: there is no such folder")
+    return FeatureIndex(place.resolve(), wanted, skip=skip)
+
+
+class FeatureUpdate:
+    """One set's features brought into the library."""
+
+    def __init__(
+        self,
+        library: Library,
+        wanted: Importer,
+        index: Features,
+        grouped: GroupedRows,
+        options: ImportOptions,
+        tally: Tally,
+    ):
+        self.library, self.wanted, self.index, self.grouped, self.tally = library, wanted, index, grouped, tally
+        self.mel_frames = options.mel_frames or wanted.mel_frames
+        self.known = library.sources()
+        self.widths = {
+            s.encoder: json.loads(about)["width"]
+            for s in STREAMS
+            if (about := library.about().get(f"encoder:{s.encoder}")) is not None
+        }
+        self.batch: list[_Video] = []
+        self.held = self.clips = 0
+        """Bytes and clips of the batch."""
+        self.rejects: list[Reject] = [replace(r, origin=wanted.name) for r in grouped.rejects]
+
+    def run(self) -> None:
+        """Raises `Interrupted` when it is asked to stop; what was read by then is in the library."""
+        seen = set()
+        with stop_requests() as stop, progress("reading features", len(self.grouped.sources), "videos") as bar:
+            for base, rows in self.grouped:
+                name = f"{self.wanted.name}/{base}"
+                seen.add(name)
+                self._one(name, base, rows)
+                bar.advance()
+                if stop:
+                    self._write()
+                    raise Interrupted(f"{stop.name} while reading features; the same command goes on from there")
+        self._write()
+        self._write_texts()
+        self._remove_gone(seen)
+        self._settle_rejects()
+
+    # -- reading -----------------------------------------------------------------------------------------------------
+
+    def _one(self, name: str, base: str, rows: list[Row]) -> None:
+        files = self.index.files(base)
+        recipe = digest(
+            f"{self.mel_frames}",
+            *(repr(replace(row, line=0)) for row in rows),
+            *(file.state for file in files.values()),
+        )
+        before = self.known.get(name)
+        if before is not None and before.info.get("recipe") == recipe:
+            self.tally.unchanged += 1
+            self._reject_again(before)
+            return
+        features = read_features(files, rows, self.wanted, self.mel_frames)
+        self._check_widths(features, files)
+        info = {"origin": self.wanted.name, "recipe": recipe, "kind": "features"}
+        if features.bad:
+            info["bad"] = json.dumps(features.bad, sort_keys=True)
+        content = digest(f"{self.mel_frames}", *(f"{kind}={files[kind].content}" for kind in sorted(files)))
+        size = sum(file.size for file in files.values())
+        source = Source(source=name, size=size, mtime_ns=0, fingerprint=content, duration=features.duration, info=info)
+        self._reject_again(source)
+        clips = [self._clip(name, row, number, features) for number, row in enumerate(rows)]
+        self.tally.changed += before is not None
+        self.tally.new += before is None
+        self.batch.append(_Video(source, clips, features))
+        self.held += sum(v.nbytes for own in features.vectors.values() for v in own if v is not None)
+        self.clips += len(clips)
+        if self.held >= _BATCH_BYTES or self.clips >= _BATCH_CLIPS:
+            self._write()
+
+    def _clip(self, name: str, row: Row, number: int, features: VideoFeatures) -> Clip:
+        start, end = row.start or 0.0, row.end if row.end is not None else features.duration
+        texts = tuple(replace(t, start=start, end=end) if row.end is not None else t for t in row.texts)
+        return Clip(
+            id=row.id,
+            source=name,
+            start=start,
+            end=end,
+            has_video=features.has("video", number),
+            has_audio=features.has("audio", number),
+            texts=texts,
+            labels=row.labels,
+            group=row.group or row.source,
+            split=row.split,
+            meta=row.meta,
+        )
+
+    def _check_widths(self, features: VideoFeatures, files: dict[str, FeatureFile]) -> None:
+        """The first file of a kind says how wide it is; one that differs is set aside."""
+        for stream in STREAMS:
+            width = next((len(v) for v in features.vectors.get(stream.encoder, ()) if v is not None), None)
+            if width is None:
+                continue
+            if stream.mel and self.widths.get(stream.encoder, width) != width:
+                self._forget(stream)
+            if self.widths.setdefault(stream.encoder, width) != width:
+                path = files[stream.suffix].name
+                features.bad[path] = f"{path}: has {width} columns, the others {self.widths[stream.encoder]}"
+                del features.vectors[stream.encoder]
+
+    def _forget(self, stream: Stream) -> None:
+        """Another number of frames is asked for: the old windows go, and all are made again."""
+        if table_name("latents", stream.encoder) in self.library.tables():
+            self.library.drop(table_name("latents", stream.encoder))
+        del self.widths[stream.encoder]
+
+    # -- writing -----------------------------------------------------------------------------------------------------
+
+    def _write(self) -> None:
+        batch, self.batch, self.held, self.clips = self.batch, [], 0, 0
+        if not batch:
+            return
+        clips = [clip for video in batch for clip in video.clips]
+        there = set(self.library.clip_ids([video.source.source for video in batch]))
+        self._remove(there - {clip.id for clip in clips})
+        self._remove_latents(there & {clip.id for clip in clips})
+        self.library.put_clips(clips)
+        for stream in STREAMS:
+            self._write_latents(stream, batch)
+        self.library.put_sources([video.source for video in batch])
+
+    def _write_latents(self, stream: Stream, batch: Sequence[_Video]) -> None:
+        rows = [
+            (clip.id, content_key(clip, stream.modality, 0, {video.source.source: video.source}), vector)
+            for video in batch
+            for clip, vector in zip(video.clips, video.features.vectors.get(stream.encoder, ()), strict=False)
+            if vector is not None
+        ]
+        if not rows:
+            return
+        ids, contents, vectors = zip(*rows, strict=True)
+        self._about(stream, len(vectors[0]))
+        self.library.vectors("latents", stream.encoder, width=len(vectors[0])).append(
+            Vectors(
+                ids=list(ids),
+                items=np.zeros(len(ids), dtype=np.int32),
+                modalities=[stream.modality] * len(ids),
+                vectors=np.stack(vectors),
+                makers=[stream.fingerprint] * len(ids),
+                contents=list(contents),
+            )
+        )
+
+    def _about(self, stream: Stream, width: int) -> None:
+        about = {"modality": stream.modality, "width": width, "fingerprint": stream.fingerprint, "external": True}
+        if stream.mel:
+            about["shape"] = [MEL_BANDS, self.mel_frames]
+        key, said = f"encoder:{stream.encoder}", json.dumps(about, sort_keys=True)
+        if self.library.about().get(key) != said:
+            self.library.set_about(key, said)
+
+    def _remove(self, ids: set[str]) -> None:
+        self.library.remove_clips(ids)
+        self.tally.removed_clips += len(ids)
+
+    def _remove_latents(self, ids: set[str]) -> None:
+        """Of clips that are written anew: a run before may have been ended between their latents and its note."""
+        tables = self.library.tables() if ids else []
+        for stream in STREAMS:
+            if table_name("latents", stream.encoder) in tables:
+                for some in in_batches(sorted(ids), 1000):
+                    where = f"id IN ({', '.join(map(quote, some))})"
+                    self.library.vectors("latents", stream.encoder).remove(where)
+
+    def _write_texts(self) -> None:
+        """Texts by themselves: the steps of a task."""
+        clips = [
+            Clip(id=row.id, texts=row.texts, labels=row.labels, group=row.group, split=row.split, meta=row.meta)
+            for row in self.grouped.texts()
+        ]
+        before = {id for id in self.library.clip_ids([""]) if id.startswith(f"{self.wanted.name}/")}
+        for some in in_batches(clips, _BATCH_CLIPS):
+            self.library.put_clips(some)
+        self._remove(before - {clip.id for clip in clips})
+
+    # -- what is gone, and what cannot be used -----------------------------------------------------------------------
+
+    def _remove_gone(self, seen: set[str]) -> None:
+        gone = [n for n, s in self.known.items() if s.info.get("origin") == self.wanted.name and n not in seen]
+        for some in in_batches(gone, 256):
+            self._remove(set(self.library.clip_ids(some)))
+            self.library.remove_sources(some)
+        self.tally.gone += len(gone)
+
+    def _reject_again(self, source: Source) -> None:
+        for path, reason in json.loads(source.info.get("bad", "{}")).items():
+            self.rejects.append(Reject(path=path, stage="import", reason=reason, origin=self.wanted.name))
+
+    def _settle_rejects(self) -> None:
+        now = {reject.path: reject for reject in self.rejects}
+        old = {r.path: r for r in self.library.rejects() if r.origin == self.wanted.name}
+        self.library.remove_rejects(path for path in old if path not in now)
+        self.library.put_rejects([r for path, r in now.items() if old.get(path) != r])
+
+
+def check_library(library: Library, wanted: Importer) -> None:
+    """Media and features of one set are different clips with the same ids."""
+    for source in library.sources().values():
+        if source.info.get("kind") != "features":
+            raise SeehearError(f"{library.uri} holds media: import the features of {wanted.name} into another library")

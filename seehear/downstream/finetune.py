@@ -1,0 +1,182 @@
+"""Fine-tune a tower of a trained run to labels, through the one training loop, and measure it on held-out clips.
+
+Validation clips choose the weights, where there are any; test clips are looked at once, in several views.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from seehear import distributed
+from seehear.downstream.data import LabelledMedia
+from seehear.downstream.labels import Labelled, labelled
+from seehear.downstream.measure import logits_of, result_of, scores
+from seehear.downstream.presets import FineTune
+from seehear.downstream.tower import Pretrained, classifier
+from seehear.errors import SeehearError
+from seehear.evaluation.multilabel import usable_classes
+from seehear.evaluation.report import Report, provenance
+from seehear.evaluation.results import TaskResult
+from seehear.inputs.raw import RawConfig, load_raw
+from seehear.library.tables import Library
+from seehear.methods.classifier import Classifier, modalities_of
+from seehear.progress import hushed, say
+from seehear.runs.evaluate import code_revision
+from seehear.runs.features import check_towers
+from seehear.space.towers import InputSpec
+from seehear.train.files import save_model
+from seehear.train.loop import TrainResult, fit
+
+_MANY = 500  # clips from which on processes that decode are worth their start
+
+
+def finetune(
+    model: Pretrained,
+    library: Library,
+    label: str,
+    settings: FineTune,
+    folder: str | Path,
+    *,
+    resume: bool = False,
+    command: str = "",
+) -> Report | None:
+    """The classifier is in `folder/model`, its report in `folder`; None without test clips, and of other processes than
+    the first."""
+    distributed.start()
+    folder, raw = Path(folder), settings.clips.of(model.raw)
+    tower, data = _data(model, library, label, settings, raw)
+    parts = data.parts(settings.fold)
+    train, classes, several = parts["train"], parts["train"].classes(), data.several
+    _check(train, classes, library, label)
+    made = classifier(
+        model,
+        raw,
+        classes,
+        tower=tower,
+        several=several,
+        learning=settings.learning,
+        settings=settings.clips.of_model(),
+        scratch=settings.scratch,
+        seed=settings.train.seed,
+    )
+    scored, tested = (_usable(parts[split], classes, several=several) for split in ("val", "test"))
+    if distributed.rank() == 0:
+        say(_about(made, parts, label))
+        if tested is None:
+            say("no test clips with these labels: the classifier is trained, and nothing is measured")
+    result = fit(
+        made,
+        LabelledMedia(train, classes, drawn=(settings.drawn or len(train)) if settings.balanced else 0),
+        config=settings.train,
+        optim=settings.optim,
+        folder=folder,
+        validate=partial(_validate, labelled=scored, settings=settings) if scored is not None else None,
+        settings=_noted(model, library, label, settings, raw),
+        resume=resume,
+    )
+    if distributed.rank() != 0:
+        return None
+    made.eval()
+    _save(folder, made, InputSpec(raw=raw, windows=settings.windows, crops=settings.crops), result, label)
+    if tested is None:
+        return None
+    found = measured(made, tested, settings, label=label)
+    about = provenance(command) | {"code_revision": code_revision(), "dataset_name": library.uri}
+    report = Report(split="test", results=(found,), about=about | {"model_name": str(folder)})
+    report.save(folder)
+    return report
+
+
+def measured(made: Classifier, tested: Labelled, settings: FineTune, *, label: str) -> TaskResult:
+    logits_NC = logits_of(
+        made,
+        tested,
+        windows=settings.windows,
+        crops=settings.crops,
+        workers=settings.train.workers,
+        precision=settings.train.precision,
+    )
+    details = {"preset": settings.preset, "windows": settings.windows, "crops": settings.crops}
+    return result_of(
+        logits_NC,
+        tested,
+        made.config.classes,
+        several=made.config.several,
+        task=f"{made.config.tower}->{label}",
+        model=f"{made.config.method} {'from scratch' if settings.scratch else 'fine-tuned'}",
+        details=details,
+    )
+
+
+def _data(model: Pretrained, library: Library, label: str, settings: FineTune, raw: RawConfig) -> tuple[str, Labelled]:
+    """(tower, labelled clips that have what it reads)"""
+    there = [m for m in model.modalities if any(clip.has(m) for clip in library.clips(settings.where))]
+    tower = settings.tower or "+".join(there)
+    check_towers((tower,), there)
+    only = {**asdict(raw), "modalities": modalities_of(tower)}
+    media = load_raw(library, RawConfig(**only), where=settings.where, cache=settings.cache)
+    return tower, labelled(library, media, label, tower=tower)
+
+
+def _check(train: Labelled, classes: tuple[str, ...], library: Library, label: str) -> None:
+    if len(classes) < 2:
+        found = f"all are {classes[0]!r}" if classes else "there are none"
+        raise SeehearError(f"{library.uri}: the training clips have no two classes of {label!r}: {found}")
+    if len(train) < 2:
+        raise SeehearError(f"{library.uri}: training needs two clips with a label {label!r}; there is {len(train)}")
+
+
+def _usable(part: Labelled, classes: tuple[str, ...], *, several: bool) -> Labelled | None:
+    """Clips to measure on; None where there are none, or, of several labels, no class that some have and some not."""
+    enough = len(usable_classes(part.truth(classes))) if several else len(part)
+    return part if enough else None
+
+
+def _validate(method: Any, *, labelled: Labelled, settings: FineTune) -> dict[str, float]:
+    """In one view, the middle of a clip."""
+    with hushed():
+        workers = settings.train.workers if len(labelled) > _MANY else 0
+        logits_NC = logits_of(method, labelled, workers=workers, precision=settings.train.precision)
+    return scores(logits_NC, labelled, method.config.classes, several=method.config.several)
+
+
+def _noted(model: Pretrained, library: Library, label: str, settings: FineTune, raw: RawConfig) -> dict[str, Any]:
+    """Settings that must not change when a run is resumed, beside those that `fit` checks."""
+    where = library.uri if "://" in library.uri else str(Path(library.uri).resolve())
+    names = ("preset", "balanced", "drawn", "scratch", "fold", "where")
+    return {
+        "recipe": f"finetune {settings.preset}",
+        "library": where,
+        "from": model.run,
+        "label": label,
+        "shown": asdict(raw),
+        "finetune": {name: getattr(settings, name) for name in names},
+    }
+
+
+def _save(folder: Path, made: Classifier, inputs: InputSpec, result: TrainResult, label: str) -> None:
+    training = {"step": result.best_step, "seconds": round(result.seconds, 1)}
+    facts = {"shown": inputs.plain(), "label": label, "metrics": result.metrics, "training": training}
+    save_model(folder / "model", made, facts, card=_card(made, label, result))
+
+
+def _card(made: Classifier, label: str, result: TrainResult) -> str:
+    metrics = "".join(f"| {name} | {value:.4f} |\n" for name, value in result.metrics.items())
+    return (
+        "---\nlibrary_name: seehear\ntags: [classification]\n---\n\n"
+        f"# {label} from {made.config.tower}\n\nA tower of {made.config.method} with a map to "
+        f"{len(made.config.classes)} classes: {', '.join(made.config.classes)}.\n\n"
+        "```python\nfrom seehear.space import load_method\n\n"
+        'classifier, config, inputs = load_method("path/to/this/folder")\n```\n\n'
+        "## Validation\n\n| metric | value |\n|---|---|\n" + metrics
+    )
+
+
+def _about(made: Classifier, parts: dict[str, Labelled], label: str) -> str:
+    counts = ", ".join(f"{len(part):,} {name}" for name, part in parts.items())
+    learning = sum(p.numel() for p in made.parameters() if p.requires_grad)
+    kind = "labels, several a clip" if made.config.several else "classes"
+    return f"{label}: {len(made.config.classes):,} {kind}, clips {counts}; {made.config.tower}, {learning:,} parameters"

@@ -1,0 +1,191 @@
+"""A picture of what is heard, said or seen: a query's vector in a run's space, carried to a picture generator (the
+audio-to-image application of FuseMix, arXiv 2312.10144). The generator is the run's own painter, or any pipeline of
+diffusers that takes embeddings. Beside what is painted stand the library's own pictures nearest to the query."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from seehear.downstream.carrier import Placed, placed, to_encoder, to_pictures
+from seehear.downstream.painting import load_painter, picture_of
+from seehear.downstream.pipelines import load_pipeline, paint
+from seehear.errors import DecodeError, SeehearError, check_range, require
+from seehear.library.tables import Library
+from seehear.media.files import AudioSpec, probe, read_window
+from seehear.nn.unit import unit
+from seehear.runs.evaluate import trained_on
+from seehear.space import SharedSpace
+from seehear.types import Modality
+
+KINDS: dict[str, Modality] = {"text": "text", "audio": "audio", "image": "video"}
+"""What can be asked with, and the modality of its vector."""
+_SHOWN = 256  # pixels of a side, of the library's pictures
+_RATE = 16_000  # of a drawn waveform
+_WORDS, _CAPTION = 24, 14  # letters of a line
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerateOptions:
+    n: int = 4
+    """Pictures to paint, and to show of the library."""
+    steps: int = 50
+    """Of diffusion, from noise to a picture."""
+    guidance: float = 3.0
+    """How strongly the query counts: 1 as learnt, more is plainer and less varied."""
+    seed: int = 0
+    """Of the noise."""
+    pipeline: str = ""
+    """Folder or hub id of a diffusers pipeline that takes embeddings; the run's own painter when not given."""
+    condition: str = ""
+    """The library's encoder whose latents the pipeline was trained with."""
+    size: int = 0
+    """Pixels of a side, for a pipeline that can be told; 0: its own."""
+
+    def __post_init__(self) -> None:
+        if self.n < 1 or self.steps < 1 or self.size < 0:
+            raise SeehearError("--n and --steps are 1 or more, --size is not negative")
+        check_range(self, "[0, inf)", "guidance")
+        if bool(self.pipeline) != bool(self.condition):
+            raise SeehearError("--pipeline and --condition go together: whose latents is the pipeline told?")
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """A picture of the library."""
+
+    id: str
+    path: str
+    start: float
+    end: float
+    score: float
+    """Cosine with the query, in the place of a picture."""
+    text: str
+
+
+@dataclass(frozen=True)
+class Generated:
+    query: dict[str, str]
+    """Words, and paths of files, by kind."""
+    pictures: np.ndarray
+    """(N, H, W, 3) uint8."""
+    nearest: tuple[Nearest, ...]
+    said: str
+    """How it was made."""
+
+
+def generate(
+    run: Path,
+    query: Mapping[str, str],
+    options: GenerateOptions | None = None,
+    *,
+    library: Library | None = None,
+    device: str = "auto",
+) -> Generated:
+    """`query`: words as 'text', files as 'audio' and 'image'; of several the mean. Without a library, the one that the
+    run was trained on."""
+    options = options or GenerateOptions()
+    if not query:
+        raise SeehearError("nothing to paint: give --audio, --text or --image")
+    space = SharedSpace.from_pretrained(run, device=device)
+    painter = None if options.pipeline else load_painter(run, space)
+    pipeline = load_pipeline(options.pipeline, space.device) if options.pipeline else None
+    parts = {KINDS[kind]: space.encode([{kind: value}]) for kind, value in query.items()}
+    library = library or Library.open(trained_on(run))
+    known = placed(space, library)
+    as_picture = to_pictures(known)
+    told: dict[str, Any] = {"steps": options.steps, "guidance": options.guidance, "seed": options.seed}
+    if painter is not None:
+        pictures = painter.paint(as_picture(parts).repeat(options.n, 1), **told).numpy()
+        said = f"painted by the run's own painter, {painter.config.size} pixels"
+    else:
+        carried = to_encoder(known, library, options.condition)(parts).repeat(options.n, 1)
+        pictures = paint(pipeline, carried, size=options.size, **told)
+        said = f"painted by {type(pipeline).__name__}, told in the place of {options.condition}"
+    said += f"; {options.steps} steps, guidance {options.guidance:g}, seed {options.seed}"
+    return Generated(dict(query), pictures, _nearest(known, library, as_picture(parts).numpy(), options.n), said)
+
+
+def _nearest(known: Placed, library: Library, query_1E: np.ndarray, k: int) -> tuple[Nearest, ...]:
+    own, roots = known.vectors["video"].one_each(), library.roots()
+    scores = unit(own.vectors) @ query_1E[0]
+    found = []
+    for row in np.argsort(-scores, kind="stable")[:k]:
+        clip = known.clips[own.owner[row]]
+        path, text = str(library.path_of(clip.source, roots)), clip.texts[0].text if clip.texts else ""
+        found.append(Nearest(clip.id, path, clip.start, clip.end, float(scores[row]), text))
+    return tuple(found)
+
+
+# -- files -----------------------------------------------------------------------------------------------------------
+
+
+def save_pictures(made: Generated, out: Path) -> list[Path]:
+    """The grid at `out`: the query at the left, what was painted above the nearest of the library; and each painted
+    picture beside it as `<out>.1.png` and so on."""
+    pillow = require("PIL.Image")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    draw_grid([made], out)
+    paths = [out]
+    for number, picture in enumerate(made.pictures, start=1):
+        paths.append(out.with_suffix(f".{number}.png"))
+        pillow.fromarray(picture).save(paths[-1])
+    return paths
+
+
+def draw_grid(rows: list[Generated], out: Path, *, dpi: int = 150) -> None:
+    """Several queries one below the other."""
+    figures = require("matplotlib.figure", "studies")
+    most = max(max(len(made.pictures), len(made.nearest)) for made in rows)
+    figure = figures.Figure(figsize=(1.3 * (most + 1), 2.8 * len(rows) + 0.3), layout="constrained")
+    for made, part in zip(rows, np.atleast_1d(figure.subfigures(len(rows), 1)), strict=True):
+        left, right = part.subfigures(1, 2, width_ratios=(1, most))
+        _draw_query(left, made.query)
+        axes = right.subplots(2, most, squeeze=False)
+        for axis in axes.flat:
+            axis.axis("off")
+        for axis, picture in zip(axes[0], made.pictures, strict=False):
+            axis.imshow(picture, interpolation="nearest")
+        for axis, near in zip(axes[1], made.nearest, strict=False):
+            _draw_nearest(axis, near)
+        axes[0][0].set_title("painted", fontsize=7, loc="left", pad=2)
+        axes[1][0].set_title("nearest in the library", fontsize=7, loc="left", pad=2)
+    figure.suptitle(rows[0].said, fontsize=7)
+    figure.savefig(out, dpi=dpi, format="png")
+
+
+def _draw_query(figure: Any, query: Mapping[str, str]) -> None:
+    import textwrap
+
+    for axis, (kind, value) in zip(figure.subplots(len(query), 1, squeeze=False)[:, 0], query.items(), strict=True):
+        axis.axis("off")
+        if kind == "text":
+            axis.text(0.5, 0.5, "\n".join(textwrap.wrap(value, _WORDS)), ha="center", va="center", fontsize=7)
+            continue
+        axis.set_title("\n".join(textwrap.wrap(Path(value).name, _WORDS)), fontsize=6, pad=2)
+        end = probe(value).duration
+        if kind == "image":
+            axis.imshow(picture_of(value, 0.0, end, _SHOWN))
+        else:
+            heard = read_window(value, 0.0, end, audio=AudioSpec(rate=_RATE)).waveform
+            axis.plot(np.zeros(1) if heard is None else heard[:: max(1, len(heard) // 4000)], linewidth=0.3)
+
+
+def _draw_nearest(axis: Any, near: Nearest) -> None:
+    try:
+        axis.imshow(picture_of(near.path, near.start, near.end, _SHOWN))
+    except DecodeError:
+        axis.text(0.5, 0.5, "cannot be read", ha="center", va="center", fontsize=5)
+    axis.text(
+        0.5,
+        -0.04,
+        f"{near.score:.2f}  {near.text[:_CAPTION]}",
+        transform=axis.transAxes,
+        fontsize=5.5,
+        ha="center",
+        va="top",
+    )

@@ -1,0 +1,108 @@
+"""What a library's clips are labelled with, by the name of a column of the user's own, of a prefix, or 'labels'."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from seehear.errors import SeehearError
+from seehear.evaluation.folds import official_folds
+from seehear.evaluation.multilabel import truth_of
+from seehear.inputs.raw.media import RawMedia
+from seehear.library.records import SPLITS, Clip
+from seehear.library.tables import Library
+from seehear.methods.classifier import modalities_of
+from seehear.types import Bool
+
+ALL = "labels"
+"""All labels of a clip, whatever they are called."""
+_SIGNS = ("=", ":")
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Clips with a label that have what a tower reads, in the order of the media."""
+
+    media: RawMedia
+    labels: list[tuple[str, ...]]
+    clips: list[Clip]
+    name: str
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def several(self) -> bool:
+        """Whether some clip has more than one."""
+        return any(len(own) > 1 for own in self.labels)
+
+    def classes(self) -> tuple[str, ...]:
+        return tuple(sorted({label for own in self.labels for label in own}))
+
+    @property
+    def groups(self) -> np.ndarray:
+        """Source recordings."""
+        return np.array([clip.recording for clip in self.clips], dtype=str)
+
+    @property
+    def ids(self) -> np.ndarray:
+        return np.array([clip.id for clip in self.clips], dtype=str)
+
+    def take(self, rows: Iterable[int] | np.ndarray) -> Labelled:
+        rows = np.fromiter(rows, np.int64)
+        return Labelled(self.media.take(rows), [self.labels[i] for i in rows], [self.clips[i] for i in rows], self.name)
+
+    def split(self, name: str) -> Labelled:
+        return self.take([i for i, clip in enumerate(self.clips) if clip.split == name])
+
+    def parts(self, fold: str = "") -> dict[str, Labelled]:
+        """train, val, test: the library's own, or those of one of its official folds ('fold 2', 'split1')."""
+        if not fold:
+            return {name: self.split(name) for name in SPLITS}
+        folds = {f.name: f for f in official_folds(self.clips)}
+        if fold not in folds:
+            raise SeehearError(f"no official fold {fold!r}; there are {', '.join(folds)}")
+        return {name: self.take(getattr(folds[fold], name)) for name in SPLITS}
+
+    def numbers(self, classes: Sequence[str]) -> list[tuple[int, ...]]:
+        """Labels as places among the classes; those that are none of them are left out."""
+        number = {name: c for c, name in enumerate(classes)}
+        return [tuple(number[label] for label in own if label in number) for own in self.labels]
+
+    def truth(self, classes: Sequence[str]) -> Bool[np.ndarray, "n c"]:
+        return truth_of(self.labels, classes)
+
+
+def labelled(library: Library, media: RawMedia, name: str, *, tower: str = "") -> Labelled:
+    """Of clips with what a tower reads; without one, all. Raises `SeehearError` for a label that no clip has, and says
+    which there are."""
+    by_id = {clip.id: clip for clip in library.clips()}
+    clips = [by_id[i] for i in media.ids]
+    labels = [labels_of(clip, name) for clip in clips]
+    if not any(labels):
+        raise SeehearError(f"{library.uri}: no clip has a label {name!r}; {_known(clips)}")
+    needed = modalities_of(tower) if tower else ()
+    here = [all(clip.has(m) for m in needed) for clip in clips]
+    rows = [i for i, own in enumerate(labels) if own and here[i]]
+    if not rows:
+        raise SeehearError(f"{library.uri}: no clip with a label {name!r} has {tower.replace('+', ' and ')}")
+    return Labelled(media, labels, clips, name).take(rows)
+
+
+def labels_of(clip: Clip, name: str) -> tuple[str, ...]:
+    """'labels': all; the value of a column; what stands behind 'NAME=' or 'NAME:' among the labels."""
+    if name == ALL:
+        return clip.labels
+    if value := clip.meta.get(name, ""):
+        return (value,)
+    prefixes = tuple(name + sign for sign in _SIGNS)
+    return tuple(label[len(name) + 1 :].strip() for label in clip.labels if label.startswith(prefixes))
+
+
+def _known(clips: Sequence[Clip]) -> str:
+    columns = {column for clip in clips for column, value in clip.meta.items() if value}
+    prefixes = {label.split(sign)[0] for clip in clips for label in clip.labels for sign in _SIGNS if sign in label}
+    names = [*sorted(columns | prefixes), *([ALL] if any(clip.labels for clip in clips) else [])]
+    return f"there are {', '.join(names)}" if names else "the clips have neither labels nor columns of their own"

@@ -1,0 +1,227 @@
+"""A run's own picture generator: learnt from the pictures of its training clips and where they lie in its space."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from seehear import distributed
+from seehear.downstream.carrier import Placed, placed, to_pictures
+from seehear.errors import DecodeError, SeehearError, check_range
+from seehear.library.tables import Library
+from seehear.media.files import VideoSpec, read_window
+from seehear.methods.painter import Painter, PainterConfig
+from seehear.nn.random import seed_of
+from seehear.progress import progress, say
+from seehear.space import SharedSpace, load_method
+from seehear.train.config import TrainConfig, TrainResult
+from seehear.train.files import has_model, save_model
+from seehear.train.loop import fit
+from seehear.train.optim import OptimConfig
+from seehear.types import Batch, Int, Tensor
+
+FOLDER = "painter"
+"""Of a run: a run folder of its own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PainterOptions:
+    size: int = 32
+    """Pixels of a side of its pictures."""
+    components: int = 256
+    """Principal components that it paints with; fewer are blurred."""
+    hidden: int = 512
+    """Width of its network."""
+    blocks: int = 4
+    """Of its network."""
+    steps: int = 6000
+    """Of learning."""
+    batch_size: int = 64
+    """Pictures of a step."""
+    lr: float = 1e-3
+    """Highest learning rate."""
+    jitter: float = 1.0
+    """Noise on the pictures' vectors, up to so many times their length."""
+    others: float = 0.5
+    """How often a picture is learnt from the sound or a text of its clip, in the place of a picture, instead of from
+    its own vector."""
+    most: int = 50_000
+    """So many training clips at most, drawn by the seed; all of them are held in memory."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_range(self, "[1, inf)", "size", "components", "hidden", "blocks", "steps", "most")
+        check_range(self, "[2, inf)", "batch_size")
+        check_range(self, "(0, inf)", "lr")
+        check_range(self, "[0, inf)", "jitter")
+        check_range(self, "[0, 1]", "others")
+
+    def config(self, width: int, pictures: int) -> PainterConfig:
+        """For so many pictures with vectors of this width."""
+        return PainterConfig(
+            width=width,
+            size=self.size,
+            components=min(self.components, pictures - 1, 3 * self.size**2),
+            hidden=self.hidden,
+            blocks=self.blocks,
+            jitter=self.jitter,
+        )
+
+    def training(self, device: str) -> TrainConfig:
+        return TrainConfig(steps=self.steps, batch_size=self.batch_size, seed=self.seed, device=device)
+
+
+class Pictures:
+    """Pictures (N, H, W, 3) uint8 with their vectors (N, E), as training reads them. `others` (R, E) are of what else
+    picture `owner` (R,), ascending, can be told by: in so large a share of the batches where it has any, one of them,
+    drawn anew each epoch, stands for its own."""
+
+    heavy = False
+    together = 1
+
+    def __init__(
+        self,
+        pictures: Tensor,
+        vectors: Tensor,
+        groups: Int[Tensor, " n"],
+        *,
+        others: Tensor | None = None,
+        owner: Int[Tensor, " r"] | None = None,
+        share: float = 0.5,
+    ):
+        self.pictures, self.vectors, self.groups, self.share = pictures, vectors, groups, share
+        self.others = torch.zeros(0, vectors.shape[1]) if others is None else others
+        owner = torch.zeros(0, dtype=torch.int64) if owner is None else owner
+        self.count = torch.bincount(owner, minlength=len(pictures))
+        self.first = self.count.cumsum(0) - self.count
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def batch(self, indices: Int[Tensor, " b"], *, seed: int = 0, epoch: int = 0) -> Batch:
+        generator = torch.Generator().manual_seed(seed_of(seed, "told by", epoch))
+        whether, which = torch.rand(2, len(self), generator=generator)[:, indices]
+        count, vectors_BE = self.count[indices], self.vectors[indices]
+        other = (whether < self.share) & (count > 0)
+        row = self.first[indices] + (which * count).long().clamp(max=count - 1)
+        vectors_BE[other] = self.others[row[other]]
+        return {"picture": self.pictures[indices], "vector": vectors_BE, "group": self.groups[indices]}
+
+
+def pictures_of(known: Placed, library: Library, options: PainterOptions) -> Pictures:
+    """The picture in the middle of each training clip that has one, and what it is told by."""
+    own = known.part("video", "train")
+    drawn = torch.randperm(len(own.owner), generator=torch.Generator().manual_seed(options.seed))[: options.most]
+    rows, pictures = _read(known, library, own.owner, drawn.sort().values.tolist(), options.size)
+    if len(rows) < 2:
+        raise SeehearError(f"{library.uri} has {len(rows)} training clips with a picture: a painter needs two at least")
+    if len(rows) < len(drawn):
+        say(f"{len(drawn) - len(rows):,} of {len(drawn):,} pictures cannot be read: left out")
+    clips = own.owner[rows]
+    others_RE, owner_R = _told_otherwise(known, clips)
+    return Pictures(
+        torch.stack(pictures),
+        torch.from_numpy(own.vectors[rows]),
+        known.data.groups[torch.from_numpy(clips)],
+        others=others_RE,
+        owner=owner_R,
+        share=options.others,
+    )
+
+
+def picture_of(path: str | Path, start: float, end: float, size: int) -> Int[np.ndarray, "h w c"]:
+    """A square from the middle of a clip. Raises `DecodeError`."""
+    frames = read_window(path, start, end, video=VideoSpec(num_frames=1, size=(size, size), fit="crop")).frames
+    if frames is None:
+        raise DecodeError(f"{path}: no picture there")
+    return frames[0]
+
+
+def _read(
+    known: Placed, library: Library, owner: np.ndarray, rows: list[int], size: int
+) -> tuple[list[int], list[Tensor]]:
+    """(those of the rows that can be read, their pictures)"""
+    roots, kept, pictures = library.roots(), [], []
+    with progress("reading pictures", len(rows)) as bar:
+        for row in rows:
+            bar.advance()
+            clip = known.clips[owner[row]]
+            try:
+                picture = picture_of(library.path_of(clip.source, roots), clip.start, clip.end, size)
+            except DecodeError:
+                continue
+            kept.append(row)
+            pictures.append(torch.tensor(picture))
+    return kept, pictures
+
+
+def _told_otherwise(known: Placed, clips: np.ndarray) -> tuple[Tensor, Tensor]:
+    """(R, E) the clips' sounds and texts in the place of pictures, and the number of the clip of each."""
+    carrier, found, owners = to_pictures(known), [torch.zeros(0, known.vectors["video"].vectors.shape[1])], []
+    number = {int(clip): n for n, clip in enumerate(clips)}
+    for m, one in known.vectors.items():
+        rows = [r for r, clip in enumerate(one.owner.tolist()) if clip in number] if m != "video" else []
+        found.append(carrier({m: one.vectors[rows]}))
+        owners += [number[int(clip)] for clip in one.owner[rows]]
+    owner_R = torch.tensor(owners, dtype=torch.int64)
+    order_R = owner_R.argsort(stable=True)
+    return torch.cat(found)[order_R], owner_R[order_R]
+
+
+def learn_painter(
+    run: Path,
+    library: Library,
+    options: PainterOptions | None = None,
+    *,
+    device: str = "auto",
+    resume: bool = False,
+    command: str = "",
+) -> TrainResult:
+    """Into `run/painter`. Training clips alone are looked at."""
+    options = options or PainterOptions()
+    space = SharedSpace.from_pretrained(run, device=device)
+    if "video" not in space.modalities:
+        raise SeehearError(f"{run} knows no pictures (its space holds {', '.join(space.modalities)}): nothing to paint")
+    pictures = pictures_of(placed(space, library), library, options)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(options.seed)
+        painter = Painter(options.config(space.dim, len(pictures)))
+    painter.fit(pictures.pictures, pictures.vectors, seed=options.seed)
+    of = {"of": space.fingerprint, "space": space.space}
+    settings = {"painter": asdict(options), "library": library.uri, "command": command, **of}
+    optim = OptimConfig(lr=options.lr, weight_decay=0.01, clip=1.0)
+    folder, config = run / FOLDER, options.training(device)
+    result = fit(painter, pictures, config=config, optim=optim, folder=folder, settings=settings, resume=resume)
+    facts: dict[str, Any] = {"encoders": {}, "pictures": len(pictures), "steps": result.steps, **of}
+    if distributed.rank() == 0:
+        save_model(folder / "model", painter, facts, card=_card(painter, len(pictures)))
+    return result
+
+
+def load_painter(run: Path, space: SharedSpace) -> Painter:
+    """The painter that was learnt for a run, on its device."""
+    if not has_model(run / FOLDER / "model"):
+        raise SeehearError(
+            f"{run} has no painter yet: 'seehear generate {run} --learn' makes one, or name a --pipeline"
+        )
+    painter: Any
+    painter, config, _ = load_method(run / FOLDER)
+    if config.get("of") != space.fingerprint:
+        raise SeehearError(
+            f"the painter in {run / FOLDER} was learnt for another state of the model: remove that folder, and learn "
+            f"it again with 'seehear generate {run} --learn'"
+        )
+    return painter.eval().requires_grad_(False).to(space.device)
+
+
+def _card(painter: Painter, pictures: int) -> str:
+    parameters, size = sum(p.numel() for p in painter.parameters()), painter.config.size
+    return (
+        "---\nlibrary_name: seehear\n---\n\n# painter\n\n"
+        f"Paints {size} x {size} pictures of vectors of a shared space; {parameters:,} parameters, learnt from "
+        f"{pictures:,} pictures. `seehear generate RUN --audio x.wav` uses it.\n"
+    )

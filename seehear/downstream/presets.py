@@ -1,0 +1,227 @@
+"""Published settings of fine-tuning, and ours. What a sheet does not say is left as the model was pre-trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from seehear.errors import check_range, unknown
+from seehear.inputs.raw import RawConfig
+from seehear.methods.classifier import Learning
+from seehear.train.config import TrainConfig
+from seehear.train.optim import OptimConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clips:
+    """How clips are shown to the tower. None: as the model was pre-trained."""
+
+    frames: int | None = None
+    """Pictures of a clip."""
+    fps: float | None = None
+    """Pictures a second."""
+    size: int | None = None
+    """Pixels of a side."""
+    rate: int | None = None
+    """Samples a second."""
+    seconds: float | None = None
+    """Of sound; 0: as long as the pictures."""
+    crop: tuple[float, float] | None = None
+    """Share of the picture's area that is cut out in training."""
+    aspect: tuple[float, float] | None = None
+    """Width over height of it."""
+    flip: float | None = None
+    """How often a clip is mirrored."""
+    jitter: float | None = None
+    """How often its colours change."""
+    noise: float | None = None
+    """In the sound."""
+    mel_mean: float | None = None
+    """Of the level of a spectrogram, for a model that has it in standard units (MAViL)."""
+    mel_std: float | None = None
+    """Its deviation."""
+
+    def __post_init__(self) -> None:
+        check_range(self, "(0, inf)", "frames", "fps", "size", "rate", "aspect", "mel_std")
+        check_range(self, "[0, inf)", "seconds", "noise")
+        check_range(self, "(0, 1]", "crop")
+        check_range(self, "[0, 1]", "flip", "jitter")
+
+    def of(self, raw: RawConfig) -> RawConfig:
+        """`raw` with what is said here."""
+        return replace(raw, **self._said({f.name for f in fields(RawConfig)}))
+
+    def of_model(self) -> dict[str, Any]:
+        """What a model's own settings are to be."""
+        return self._said({"mel_mean", "mel_std"})
+
+    def _said(self, names: set[str]) -> dict[str, Any]:
+        said = {f.name: getattr(self, f.name) for f in fields(self) if f.name in names}
+        return {name: value for name, value in said.items() if value is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FineTune:
+    preset: str = "base"
+    """The name it goes by."""
+    tower: str = ""
+    """video, audio or video+audio; what the model and the labelled clips have when empty."""
+    learning: Learning = Learning()
+    """The map behind the tower, its loss and its rates."""
+    clips: Clips = Clips()
+    """How clips are shown."""
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    balanced: bool = False
+    """Clips are drawn the more often the rarer their classes are."""
+    drawn: int = 0
+    """So many of them an epoch; 0: as many as there are."""
+    windows: int = 1
+    """Of a clip in the test."""
+    crops: int = 1
+    """Of each window in the test."""
+    scratch: bool = False
+    """Start from random weights: what the labels alone teach a tower of that size."""
+    fold: str = ""
+    """Of a set with official folds: the one that is test ('fold 2', 'split1'), in place of the library's splits."""
+    where: str | None = None
+    """Only the clips that meet this SQL condition over the library's columns."""
+    cache: Path | None = None
+    """A folder for decoded clips, shared by all runs."""
+
+    def __post_init__(self) -> None:
+        check_range(self, "[0, inf)", "drawn")
+        check_range(self, "[1, inf)", "windows", "crops")
+
+
+def base() -> FineTune:
+    """Ours, for sets of some hundred to some ten thousand clips."""
+    return FineTune(
+        learning=Learning(smoothing=0.1, layer_decay=0.75, drop_path=0.1),
+        clips=Clips(noise=0.0),
+        optim=OptimConfig(lr=5e-4, weight_decay=0.05, warmup=0.1),
+        train=TrainConfig(epochs=30, batch_size=64, evaluations=15),
+        windows=4,
+    )
+
+
+def vatt_video() -> FineTune:
+    """Actions, Kinetics and Moments in Time; the model is tested on 4 windows of 3 crops each."""
+    return FineTune(
+        preset="vatt.video",
+        tower="video",
+        learning=Learning(dropout=0.5, smoothing=0.1),
+        clips=Clips(frames=32, fps=12.5, size=320, crop=(0.08, 1.0), aspect=(0.5, 2.0), flip=0.5, jitter=0.8),
+        optim=_sgd(0.005, warmup_steps=2500, clip=0.75),
+        train=TrainConfig(steps=100_000, batch_size=64),
+        windows=4,
+        crops=3,
+    )
+
+
+def vatt_audio() -> FineTune:
+    """Events, AudioSet: 6.4 s at 24 kHz are as many samples as in pre-training."""
+    return FineTune(
+        preset="vatt.audio",
+        tower="audio",
+        learning=Learning(prior_bias=True, weighted=True, sum_classes=True, mixup=1.0, mixup_beta=5.0),
+        clips=Clips(rate=24_000, seconds=6.4, noise=0.0),
+        optim=_sgd(0.2, warmup_steps=5000),
+        train=TrainConfig(steps=50_000, batch_size=1024),
+        windows=4,
+    )
+
+
+def vatt_image() -> FineTune:
+    """ImageNet: a still, repeated to one patch in time."""
+    return FineTune(
+        preset="vatt.image",
+        tower="video",
+        learning=Learning(smoothing=0.1),
+        clips=Clips(frames=4, size=384, crop=(0.08, 1.0), flip=0.5),
+        optim=_sgd(0.08, warmup_steps=0),
+        train=TrainConfig(epochs=50, batch_size=512),
+    )
+
+
+def mavil_as2m() -> FineTune:
+    """AudioSet-2M: an epoch is 200,000 clips, drawn by the rarity of their classes."""
+    made = _mavil("mavil.as2m", lr=2e-4, epochs=100, warmup_epochs=20, batch=512)
+    return replace(made, balanced=True, drawn=200_000)
+
+
+def mavil_as20k() -> FineTune:
+    """AudioSet-20K."""
+    return _mavil("mavil.as20k", lr=1e-3, epochs=60, warmup_epochs=4, batch=64)
+
+
+def mavil_vggsound() -> FineTune:
+    """VGGSound."""
+    return replace(_mavil("mavil.vggsound", lr=2e-4, epochs=60, warmup_epochs=4, batch=256), balanced=True)
+
+
+def mavil_esc50() -> FineTune:
+    """ESC-50, 5 s: the spectrogram is half as long and has statistics of its own, and nothing is mixed."""
+    made = _mavil("mavil.esc50", lr=1e-3, epochs=60, warmup_epochs=4, batch=64)
+    learning = replace(made.learning, mixup=0.0, smoothing=0.1, mask_time=96, mask_bands=24)
+    clips = Clips(seconds=5.0, mel_mean=-6.6268077, mel_std=5.358466)
+    return replace(made, tower="audio", learning=learning, clips=clips)
+
+
+def mavil_speech_commands() -> FineTune:
+    """Speech Commands, 1 s."""
+    made = _mavil("mavil.speech-commands", lr=1e-3, epochs=60, warmup_epochs=4, batch=64)
+    learning = replace(made.learning, mixup=0.0, mask_time=0, mask_bands=0)
+    clips = Clips(seconds=1.0, mel_mean=-6.845978, mel_std=5.5654526)
+    return replace(made, tower="audio", learning=learning, clips=clips)
+
+
+def _sgd(lr: float, *, warmup_steps: int, clip: float | None = None) -> OptimConfig:
+    return OptimConfig(kind="sgd", lr=lr, floor=0.0, warmup_steps=warmup_steps, weight_decay=0.0, clip=clip)
+
+
+def _mavil(name: str, *, lr: float, epochs: int, warmup_epochs: int, batch: int) -> FineTune:
+    """`lr` is of 256 clips; the rate at the end is 1e-6 whatever the batch."""
+    return FineTune(
+        preset=name,
+        learning=Learning(
+            norm=True,
+            init_std=2e-5,
+            drop_path=0.1,
+            layer_decay=0.75,
+            mixup=0.5,
+            mixup_beta=10.0,
+            mask_time=192,
+            mask_bands=48,
+        ),
+        optim=OptimConfig(
+            lr=lr,
+            floor=1e-6 * 256 / batch,
+            lr_rows=256,
+            warmup=warmup_epochs / epochs,
+            weight_decay=1e-5,
+            betas=(0.9, 0.95),
+        ),
+        train=TrainConfig(epochs=epochs, batch_size=batch),
+    )
+
+
+PRESETS: dict[str, Callable[[], FineTune]] = {
+    "base": base,
+    "vatt.video": vatt_video,
+    "vatt.audio": vatt_audio,
+    "vatt.image": vatt_image,
+    "mavil.as2m": mavil_as2m,
+    "mavil.as20k": mavil_as20k,
+    "mavil.vggsound": mavil_vggsound,
+    "mavil.esc50": mavil_esc50,
+    "mavil.speech-commands": mavil_speech_commands,
+}
+
+
+def preset(name: str) -> FineTune:
+    if name not in PRESETS:
+        raise unknown("preset", name, PRESETS)
+    return PRESETS[name]()

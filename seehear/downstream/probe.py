@@ -1,0 +1,250 @@
+"""Probes on the frozen features of a trained run, beside the same network untrained.
+
+A probe learns from one view of each training clip, the middle, and says of a test clip the mean of what it says of its
+views. Over official folds each fold is the test once; else the library's splits are used.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from seehear import distributed
+from seehear.downstream.labels import Labelled, labelled
+from seehear.downstream.low_rank import STEPS, lrc_probe, lrc_scores
+from seehear.downstream.measure import classified, result_of
+from seehear.downstream.tower import Pretrained
+from seehear.errors import SeehearError, check_range, unknown
+from seehear.evaluation.bootstrap import compare, intervals
+from seehear.evaluation.classify import Labelled as Vectors
+from seehear.evaluation.classify import knn, linear_probe, svm_probe
+from seehear.evaluation.folds import FoldedProbe, Probe, official_folds, probe_folds
+from seehear.evaluation.multilabel import Marked, linear_scores
+from seehear.evaluation.report import Report, provenance
+from seehear.evaluation.results import TaskResult
+from seehear.inputs.raw import RawMedia, load_raw
+from seehear.library.tables import Library
+from seehear.methods.base import Method, seeded
+from seehear.progress import say
+from seehear.runs.evaluate import code_revision
+from seehear.runs.features import check_towers, features_of
+from seehear.train.files import write_text
+
+PROBES: dict[str, Probe] = {"linear": linear_probe, "knn": knn, "svm": svm_probe, "lrc": lrc_probe}
+_OF_SEVERAL = ("linear", "lrc")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeOptions:
+    probe: tuple[str, ...] = ("linear",)
+    """linear: logistic regression; knn; svm; lrc: VATT's map of low rank."""
+    tower: tuple[str, ...] = ()
+    """video, audio, video+audio; what the model and the clips have when empty."""
+    windows: int = 1
+    """Of a clip in the test, evenly spaced; 4 in VATT's paper."""
+    crops: int = 1
+    """Of each window, squares along the longer side of the picture."""
+    folds: bool = False
+    """Every official fold of the set is the test once, and the mean over them is what counts."""
+    untrained: bool = True
+    """Beside it the same network with random weights."""
+    steps: int = STEPS[-1]
+    """The most that lrc learns for; 50,000 in the paper."""
+    where: str | None = None
+    """Only the clips that meet this SQL condition over the library's columns."""
+    cache: Path | None = None
+    """A folder for decoded clips, shared by all runs."""
+    batch_size: int = 64
+    """Views that the model looks at together."""
+    workers: int = 0
+    """Processes that decode clips."""
+    seed: int = 0
+    """Of the untrained network, and of lrc."""
+
+    def __post_init__(self) -> None:
+        check_range(self, "[1, inf)", "windows", "crops", "steps", "batch_size")
+        check_range(self, "[0, inf)", "workers")
+        for name in self.probe:
+            if name not in PROBES:
+                raise unknown("probe", name, PROBES)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """Features of labelled clips that can be read."""
+
+    clips: Labelled
+    one_ND: np.ndarray
+    """Of the view in the middle."""
+    views_NWD: np.ndarray
+
+
+def probe(
+    model: Pretrained, library: Library, label: str, options: ProbeOptions, *, device: str = "auto", command: str = ""
+) -> Report:
+    """A result for each tower, probe and network."""
+    modalities = [m for m in model.modalities if any(clip.has(m) for clip in library.clips(options.where))]
+    towers = options.tower or tuple(modalities)
+    check_towers(towers, modalities)
+    raw = replace(model.raw, modalities=tuple(modalities))
+    media = load_raw(library, raw, where=options.where, cache=options.cache)
+    clips = labelled(library, media, label)
+    _check(clips, options, library)
+    networks = {model.method.name: model.method}
+    if options.untrained:
+        networks[f"{model.method.name} untrained"] = seeded(type(model.method), model.method.config, options.seed)
+    results: list[TaskResult] = []
+    for name, method in networks.items():
+        seen = _features(method.eval().to(distributed.device(device)), clips, towers, options)
+        for tower, one in seen.items():
+            results += _probed(one, tower, name, options)
+    about = provenance(command) | {"code_revision": code_revision(), "dataset_name": library.uri}
+    plain = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(options).items()}
+    about |= {"model_name": model.run, "options": plain}
+    return Report(split="test", results=tuple(_compared(results, model.method.name)), about=about)
+
+
+def save(report: Report, folder: str | Path, label: str) -> Path:
+    """In the run's folder, as probe-LABEL.json."""
+    safe = "".join(sign if sign.isalnum() or sign in "-_" else "-" for sign in label)
+    path = Path(folder) / f"probe-{safe}.json"
+    write_text(path, json.dumps(report.plain(), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    return path
+
+
+def _check(clips: Labelled, options: ProbeOptions, library: Library) -> None:
+    if clips.several and (wrong := [name for name in options.probe if name not in _OF_SEVERAL]):
+        raise SeehearError(
+            f"{library.uri}: clips have several labels {clips.name!r} each, which {', '.join(wrong)} cannot tell: "
+            f"take {' or '.join(_OF_SEVERAL)}"
+        )
+    if options.folds:
+        if clips.several:
+            raise SeehearError(f"{library.uri}: folds are for one label a clip, and clips have several {clips.name!r}")
+        official_folds(clips.clips)
+        return
+    sizes = {name: len(part) for name, part in clips.parts().items()}
+    if empty := [name for name, size in sizes.items() if not size]:
+        raise SeehearError(
+            f"{library.uri}: a probe learns on train, chooses on val and is tested on test; no clip with a label "
+            f"{clips.name!r} is in {', '.join(empty)}"
+        )
+    if len(classes := clips.split("train").classes()) < 2:
+        raise SeehearError(f"{library.uri}: all training clips are {classes[0]!r}: there is nothing to tell apart")
+
+
+def _features(method: Method, clips: Labelled, towers: tuple[str, ...], options: ProbeOptions) -> dict[str, _Seen]:
+    """By tower. Clips of which a view cannot be read are left out."""
+
+    def of(media: RawMedia, **views: Any) -> dict[str, np.ndarray]:
+        return features_of(
+            method, media, towers=towers, batch_size=options.batch_size, workers=options.workers, **views
+        )
+
+    one = of(clips.media)
+    many = one
+    if options.windows * options.crops > 1:
+        many = of(clips.media, windows=options.windows, crops=options.crops)
+    found = {}
+    for tower in towers:
+        here = np.flatnonzero(np.isfinite(one[tower]).all((1, 2)) & np.isfinite(many[tower]).all((1, 2)))
+        if lost := len(clips) - len(here):
+            say(f"{lost:,} of {len(clips):,} clips have no {tower.replace('+', ' and ')}, or it cannot be read")
+        found[tower] = _Seen(clips.take(here), one[tower][here, 0], many[tower][here])
+    return found
+
+
+def _probed(seen: _Seen, tower: str, model: str, options: ProbeOptions) -> Iterator[TaskResult]:
+    if not options.folds and (empty := [name for name, rows in _parts(seen).items() if not len(rows)]):
+        raise SeehearError(f"no labelled clip of {', '.join(empty)} has {tower.replace('+', ' and ')} that can be read")
+    for name in options.probe:
+        task = f"{tower} probe {name} ({seen.clips.name})"
+        of = PROBES[name]
+        if name == "lrc":  # with as many steps as are asked for; refitted, it is told how many
+            of = partial(lrc_probe, steps=_steps(options.steps), seed=options.seed)
+        details: dict[str, Any] = {"windows": options.windows, "crops": options.crops}
+        if options.folds:
+            yield _folded(seen, of, task, model, details)
+        elif seen.clips.several:
+            yield _several(seen, name, task, model, options)
+        else:
+            yield _split(seen, of, task, model, details)
+
+
+def _steps(most: int) -> tuple[int, ...]:
+    count = min(len(STEPS), most)
+    return tuple(most * n // count for n in range(1, count + 1))
+
+
+def _parts(seen: _Seen) -> dict[str, np.ndarray]:
+    splits = np.array([clip.split for clip in seen.clips.clips])
+    return {name: np.flatnonzero(splits == name) for name in ("train", "val", "test")}
+
+
+def _split(seen: _Seen, of: Probe, task: str, model: str, details: dict[str, Any]) -> TaskResult:
+    rows, labels = _parts(seen), np.array([own[0] for own in seen.clips.labels])
+    train = Vectors(seen.one_ND[rows["train"]], labels[rows["train"]].tolist())
+    val, test = (Vectors(seen.views_NWD[rows[n]], labels[rows[n]].tolist()) for n in ("val", "test"))
+    found = of(train, val, test)
+    return classified(found, seen.clips.take(rows["test"]), task=task, model=model, details=details)
+
+
+def _several(seen: _Seen, name: str, task: str, model: str, options: ProbeOptions) -> TaskResult:
+    rows = _parts(seen)
+    parts = {n: seen.clips.take(at) for n, at in rows.items()}
+    classes = parts["train"].classes()
+    truth = {n: part.truth(classes) for n, part in parts.items()}
+    one, views = seen.one_ND, seen.views_NWD
+    if name == "lrc":
+        val = views[rows["val"]], truth["val"]
+        scores_NC, chosen = lrc_scores(
+            one[rows["train"]], truth["train"], val, views[rows["test"]], classes,
+            steps=_steps(options.steps), seed=options.seed,
+        )  # fmt: skip
+    else:
+        tested = views[rows["test"]]
+        train, val_rows = (Marked(one[rows[n]], truth[n]) for n in ("train", "val"))
+        logits_NC, chosen = linear_scores(train, val_rows, tested.reshape(-1, tested.shape[2]))
+        scores_NC = (1 / (1 + np.exp(-logits_NC))).reshape(*tested.shape[:2], -1).mean(axis=1)
+    details = {"windows": options.windows, "crops": options.crops, "chosen": chosen}
+    return result_of(scores_NC, parts["test"], classes, several=True, task=task, model=model, details=details)
+
+
+def _folded(seen: _Seen, of: Probe, task: str, model: str, details: dict[str, Any]) -> TaskResult:
+    """Metrics are means over the folds; intervals of all test clips together."""
+    folds = official_folds(seen.clips.clips)
+    labels = [own[0] for own in seen.clips.labels]
+    found: FoldedProbe = probe_folds(seen.one_ND, labels, folds, probe=of, views=seen.views_NWD)
+    tested = seen.clips.take(np.concatenate([fold.test for fold in folds]))
+    each = list(found.folds.values())
+    per_query = {name: np.concatenate([one.per_query[name] for one in each]) for name in each[0].per_query}
+    shown = {fold: one.metrics["top1"] for fold, one in found.folds.items()}
+    return TaskResult(
+        task=task,
+        kind="classification",
+        model=model,
+        metrics=found.mean,
+        chance=each[0].chance,
+        intervals=intervals(per_query, tested.groups),
+        counts={"queries": len(tested), "classes": len(each[0].classes), "groups": len(set(tested.groups.tolist()))},
+        details=details | {"folds": shown, "deviation": found.deviation, "chosen": [one.chosen for one in each]},
+        per_query=per_query,
+        keys=tested.ids,
+        groups=tested.groups,
+    )
+
+
+def _compared(results: list[TaskResult], trained: str) -> Iterator[TaskResult]:
+    """The trained network's results say by how much they are better than the untrained one's."""
+    for result in results:
+        other = [r for r in results if r.task == result.task and r.model != trained and "top1" in r.per_query]
+        if result.model == trained and other and len(other[0].keys) == len(result.keys):
+            gain = compare(other[0].per_query["top1"], result.per_query["top1"], result.groups)
+            result = replace(result, details={**result.details, "top1 over untrained": str(gain)})
+        yield result

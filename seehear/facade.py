@@ -1,0 +1,163 @@
+"""A library in Python: what the commands do, a line each.
+
+    from seehear import Library
+
+    library = Library("lib")
+    library.prepare("~/recordings")
+    library.transcribe(); library.ocr(); library.encode(); library.index()
+
+    for hit in library.search("a dog barks", k=5):
+        print(hit.file, hit.start, hit.end, hit.why)
+
+`Library("lib").update("~/recordings")` is all of it, as `seehear find` does it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from seehear.library.tables import Library as Tables
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from seehear.library.summary import PrepareReport
+    from seehear.search.answer import Answer
+    from seehear.search.filters import Filters
+    from seehear.search.moments import MomentSearch
+    from seehear.space import SharedSpace
+
+Path_ = str | Path
+
+
+class Library:
+    """A searchable set of media, in one folder or on object storage; the media stay where they are.
+
+    uri: folder or address of the library, which need not exist yet.
+    device: 'auto', 'cpu', 'cuda' or 'mps', for the models.
+
+    Methods raise `SeehearError` with a line that says what to do. Those that read media resume after an interruption.
+    """
+
+    def __init__(self, uri: Path_, *, device: str = "auto"):
+        self.uri, self.device = str(uri), device
+        self._searching: tuple[Any, MomentSearch] | None = None
+
+    @classmethod
+    def open(cls, uri: Path_, *, device: str = "auto") -> Library:
+        """A library that exists; raises `SeehearError` where there is none."""
+        Tables.open(uri)
+        return cls(uri, device=device)
+
+    @property
+    def tables(self) -> Tables:
+        """The tables and rows of the library (`seehear.library.tables`)."""
+        return Tables.open(self.uri)
+
+    # -- filling it --------------------------------------------------------------------------------------------------
+
+    def update(self, folder: Path_, *, preset: str = "", seconds: float | None = None) -> bool:
+        """Makes a folder searchable, doing what is not done yet: clips, speech, text on screen, vectors, indexes. Stops
+        after `seconds`, and the next call resumes; returns whether all is done."""
+        from seehear.folders.find import bring_up_to_date
+
+        return bring_up_to_date(_home(folder), self.uri, preset=preset, device=self.device, seconds=seconds)
+
+    def prepare(self, *inputs: Path_, **options: Any) -> PrepareReport:
+        """Reads clips from folders or manifests. `options`: fields of `seehear.library.clips.PrepareOptions`."""
+        from seehear.library.clips import PrepareOptions
+        from seehear.library.prepare import prepare
+
+        return prepare([_home(path) for path in inputs], self.uri, PrepareOptions(**options))
+
+    def transcribe(self, **options: Any) -> Any:
+        """Transcribes speech, with times. `options`: `model`, `language`, `translate`, `workers`, `engine`."""
+        from seehear.library.transcribe import transcribe
+
+        return transcribe(self.tables, **options)
+
+    def ocr(self, **options: Any) -> Any:
+        """Reads text shown in films and pictures. `options`: `workers`, `engine`."""
+        from seehear.library.ocr import ocr
+
+        return ocr(self.tables, **options)
+
+    def encode(self, *encoders: str, preset: str = "", **options: Any) -> Any:
+        """Encodes the clips by frozen encoders: those of a preset ('light', 'strong', 'best'), or by name.
+        `options`: `where`, `workers`, `batch_size`, `engine`, `models`."""
+        from seehear.library.encode import encode_library
+
+        return encode_library(self.tables, encoders or None, preset=preset, device=self.device, **options)
+
+    def index(self, run: Path_ | None = None, *, name: str = "") -> Any:
+        """Indexes the library for search: in its frozen spaces, or in the space of a trained run."""
+        from seehear.folders.indexes import index_frozen, index_run
+
+        if run is None:
+            return index_frozen(self.tables, device=self.device)
+        return index_run(self.tables, _home(run), name=name, device=self.device)
+
+    def train(self, recipe: str = "", *, out: Path_ | None = None, resume: bool = False) -> SharedSpace | None:
+        """Trains on the library, and writes a run: by a recipe ('fusemix', 'mcn', 'vatt', 'mavil', ...), or by the one
+        that suits the library; then the run keeps the best model on validation clips, and None means that there is too
+        little to learn from. `out`: folder of the run; runs/RECIPE by default."""
+        from seehear.runs.choose import choose
+        from seehear.runs.run import recipe as preset
+        from seehear.runs.run import train_run
+        from seehear.space import SharedSpace
+
+        name = recipe or choose(self.tables).recipe
+        if not name:
+            return None
+        folder = _home(out) if out is not None else Path("runs") / name
+        command = f"Library({self.uri!r}).train({recipe!r})"
+        train_run(self.tables, preset(name), folder, resume=resume, command=command, keep_best=not recipe)
+        return SharedSpace.from_pretrained(folder, device=self.device)
+
+    # -- reading it --------------------------------------------------------------------------------------------------
+
+    def search(
+        self,
+        query: Any,
+        *,
+        k: int = 10,
+        kinds: Sequence[str] = (),
+        filters: Filters | None = None,
+        fulltext: bool = True,
+    ) -> Answer:
+        """The k best moments, best first: a sequence of `Moment`s that says in `words` how sure its first is.
+
+        query: words, {"audio": path}, {"image": path}, {"video": path}, {"clip": id}, or a list of these, each with a
+            "weight" if need be.
+        kinds: kinds of match to allow: seen, heard, spoken, screen, text; all by default.
+        """
+        return self._moments().search(query, k=k, kinds=kinds, filters=filters, fulltext=fulltext)
+
+    def clips(self, where: str | None = None) -> pa.Table:
+        """The clips as an Arrow table (`.to_pandas()`): id, source, start and end in seconds, texts, labels, split.
+        `where`: an SQL condition, as "split = 'test'"."""
+        query = self.tables.table("clips").search()
+        return (query.where(where) if where else query).limit(None).to_arrow()
+
+    def __len__(self) -> int:
+        return self.tables.count_clips()
+
+    def __repr__(self) -> str:
+        return f"Library({self.uri!r})"
+
+    def _moments(self) -> MomentSearch:
+        """The opened indexes, opened again when they have changed."""
+        from seehear.folders.find import open_library
+        from seehear.search.index import indexes, versions
+
+        tables = self.tables
+        made = versions(tables), {name: about.get("changed") for name, about in indexes(tables).items()}
+        if self._searching is None or self._searching[0] != made:
+            self._searching = made, open_library(tables, device=self.device)
+        return self._searching[1]
+
+
+def _home(path: Path_) -> Path:
+    return Path(path).expanduser()

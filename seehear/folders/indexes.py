@@ -1,0 +1,107 @@
+"""The indexes of a library: of its frozen spaces, and of trained runs, each with its calibration."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from seehear.errors import SeehearError
+from seehear.library.tables import Library
+from seehear.progress import say
+from seehear.search.background import calibrate_index
+from seehear.search.behind import behind
+from seehear.search.index import IndexReport, build_index, indexes
+from seehear.space import SharedSpace, model_of
+from seehear.space.frozen import FROZEN, frozen_towers
+from seehear.space.lance import embedding_metadata
+from seehear.space.saved import verdict_of
+
+
+@dataclass(frozen=True)
+class IndexReports:
+    indexes: tuple[IndexReport, ...]
+
+    def __str__(self) -> str:
+        return "\n".join(str(report) for report in self.indexes)
+
+
+def asked_together(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Names of the indexes, of what `indexes` says, that answer together: all frozen ones and the newest of a run."""
+    frozen = [name for name in found if found[name].get("model", "").startswith(FROZEN)]
+    runs = sorted(found.keys() - set(frozen), key=lambda n: found[n].get("made", ""))
+    return [*frozen, *runs[-1:]]
+
+
+def index_run(library: Library, run: str | Path, *, name: str = "", device: str = "auto") -> IndexReport:
+    """The vectors of a trained run."""
+    folder = Path(run).resolve()
+    space = SharedSpace.from_pretrained(folder, device=device)
+    space.encode_library(library)
+    name = name or folder.name
+    if verdict := verdict_of(folder):
+        say(f"{folder.name}: {verdict['words']}")
+    report = build_index(
+        library, space, name=name, model=str(folder), metadata=embedding_metadata(library.uri, str(folder))
+    )
+    calibrate_index(library, space, name)
+    return report
+
+
+def index_learned(library: Library, *, device: str = "auto") -> bool:
+    """Brings the index of the newest run up to date with what is encoded; False where it is, or there is none."""
+    found = indexes(library)
+    for name in asked_together(found):
+        if not found[name].get("model", "").startswith(FROZEN) and behind(library, name):
+            index_run(library, model_of(library.uri, name, found[name]), name=name, device=device)
+            return True
+    return False
+
+
+Spaces = dict[tuple[str, str], SharedSpace]
+"""Frozen spaces that are loaded, by name and fingerprints of their encoders."""
+
+
+def index_frozen(library: Library, *, device: str = "auto", spaces: Spaces | None = None) -> IndexReports:
+    """Indexes the library in every frozen space, without training. A caller that indexes repeatedly passes a dict of
+    `spaces`, which keeps them loaded."""
+    spaces = {} if spaces is None else spaces
+    if not library.count_clips():
+        raise SeehearError(f"{library.uri} has no clips: run 'seehear prepare FOLDER --library {library.uri}'")
+    reports = []
+    towers = frozen_towers(library.encoders())
+    first = datetime.now(UTC)
+    for n, name in enumerate(towers):  # joint ones first: words can be asked from the first index on
+        key = name, json.dumps(towers[name], sort_keys=True)
+        if key not in spaces:
+            spaces[key] = SharedSpace.from_pretrained(f"{FROZEN}{library.uri}#{name}", device=device)
+        space = spaces[key]
+        # Words find what is seen and heard in a joint space; what is said is compared by the encoder of texts.
+        modalities = [m for m in towers[name] if m != "text"] or ["text"]
+        index = f"frozen-{name}"
+        before = indexes(library).get(index, {})
+        # The newest index opens first: the others are dated before the joint one, and that stays as old as it is.
+        if n == 0 and before.get("maker") == space.fingerprint and before.get("made"):
+            first = datetime.fromisoformat(before["made"])
+        try:
+            report = build_index(
+                library,
+                space,
+                name=index,
+                model=f"{FROZEN}#{name}",
+                modalities=modalities,
+                frames=True,
+                made=(first - timedelta(microseconds=n)).isoformat(timespec="microseconds"),
+                metadata=embedding_metadata(library.uri, f"{FROZEN}#{name}"),
+            )
+        except SeehearError as error:
+            say(str(error))
+            continue
+        calibrate_index(library, space, report.name)
+        reports.append(report)
+    if not reports:
+        raise SeehearError(f"{library.uri} has no latents: run 'seehear encode {library.uri}'")
+    return IndexReports(tuple(reports))

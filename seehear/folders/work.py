@@ -1,0 +1,344 @@
+"""The work on a folder that `find` and `open` share: in parts and breadth first, so that what can be searched covers
+the folder early and grows. What is to be done next follows from the folder and its library alone: work that was ended
+at any moment goes on where it was, and a file that comes, changes or goes is met by the next part.
+
+    look     new and changed files into the library; of long ones a few short clips
+    encode   clips that are in no index yet, spread over the files
+    cut      scenes and pauses of long files, a few files at a time
+    settle   rows of all encoders brought up to date
+    read     speech, then text on screen, some recordings at a time
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+from seehear.encoders import Encoder
+from seehear.encoders.presets import preset_encoders, strongest_at_hand
+from seehear.errors import SeehearError, refusal
+from seehear.folders.indexes import Spaces, index_frozen, index_learned
+from seehear.folders.standing import Pace, Standing, State
+from seehear.library.encode import encode_library, load_all, modalities_of
+from seehear.library.portions import Portion
+from seehear.library.prepare import PrepareOptions, Share, prepare_share
+from seehear.library.records import COARSE, UNCUT, digest
+from seehear.library.scan import Folder, Found
+from seehear.library.tables import Clip, Library
+from seehear.library.transcripts import main_language, unread
+from seehear.library.vectors import one_of
+from seehear.progress import Interrupted, StatusLine, overheard
+from seehear.search.index import indexed_clips, versions
+
+REGISTERED, CUT = 1024, 16
+"""Clips of a part of looking, and of cutting, at least."""
+ENCODED = (16, 128)
+"""Clips of the first part of encoding, and of the largest: each is twice as large as the one before."""
+READ_SECONDS = 3600.0
+"""Media of a part of reading: to start the processes that read and load their models takes seconds."""
+_PAUSE = 4.0
+"""Indexing reads all vectors: between two times it pauses for so many times what the last one took."""
+_AGAIN = 10.0
+"""Seconds after which what went wrong is tried again."""
+_LOOK_AGAIN = 600.0
+"""Seconds after which a folder is looked through that nothing was heard of: not every disk tells of its changes."""
+_READERS: tuple[tuple[Literal["speech", "screen"], str, str, str, str], ...] = (
+    ("speech", "has_audio", "faster_whisper", "asr", "what is spoken"),
+    ("screen", "has_video", "rapidocr", "ocr", "what is written on screen"),
+)
+
+
+class Work:
+    """One folder and its library. `rest_seconds`: a file counts as complete when it has not changed for so long."""
+
+    def __init__(
+        self, folder: str | Path, uri: str, *, preset: str = "", device: str = "auto", rest_seconds: float = 0.0
+    ):
+        self.folder, self.uri, self.preset, self.device = Path(folder), uri, preset, device
+        self.rest_seconds = rest_seconds
+        self.changed = threading.Event()
+        """Set by whoever sees the folder change: it is to be looked through."""
+        self.changed.set()
+        self._restless = False
+        self._seen: dict[str, tuple[tuple[int, int], float]] = {}
+        """Files that were not complete: size and time, and since when they have been so."""
+        self._looked, self._uncut = False, True
+        self._tried: set[tuple[str, str]] = set()
+        """Clips that were given to the encoders, each with the content of its file."""
+        self._settled: list[int] = []
+        self._part = ENCODED[0]
+        self._towers: dict[str, list[Encoder]] = {}
+        self._spaces: Spaces = {}
+        self._due, self._indexed_at, self._index_took, self._found = False, 0.0, 0.0, 0
+        self._portions = {kind: Portion(seconds=READ_SECONDS) for kind, *_ in _READERS}
+        self._pace, self._standing, self._line = Pace(), Standing(), StatusLine(lambda: str(self.standing()))
+        self._noted: set[str] = set()
+
+    def step(self) -> bool:
+        """Does the next part; False where nothing is left to do."""
+        # After files were registered some are encoded first: in a folder of many, the first can be found early.
+        first = (self._encode, self._look) if self._looked else (self._look, self._encode)
+        for part in (*first, self._cut, self._settle, self._read):
+            if part():
+                self._looked = part == self._look
+                return True
+        if self._due:
+            self.index(learned=True)
+            return True
+        if self._standing.state == "working":
+            library = self._library()
+            self._found = len(indexed_clips(library)) if library else 0
+            self._stand("ready")
+        return False
+
+    def follow(self) -> None:
+        """Works, and goes on whenever the folder changes, until it is interrupted. What goes wrong is said and tried
+        again: the page stays."""
+        while True:
+            try:
+                if self.step():
+                    continue
+                seconds = self.rest_seconds if self._restless else _LOOK_AGAIN
+            except Interrupted:
+                raise
+            except Exception as error:
+                if not isinstance(error, SeehearError) and refusal(error) is None:
+                    raise
+                self._stand("waiting", note=str(error) if isinstance(error, SeehearError) else str(refusal(error)))
+                self._note(self._standing.note)
+                seconds = _AGAIN
+            self.changed.wait(seconds)
+            self.changed.set()
+
+    # -- the parts ---------------------------------------------------------------------------------------------------
+
+    def _look(self) -> bool:
+        if not self.changed.is_set():
+            return False
+        self.changed.clear()
+        self._restless = False
+        if next(iter(Folder(self.folder, language="", skip=self.uri)), None) is None:
+            # Nothing is taken out of the library: a drive that is not there looks like an empty folder.
+            what = "has no video, sound or picture yet" if self.folder.is_dir() else "is not there"
+            self._stand("waiting", note=f"{self.folder} {what}: waiting for files")
+            return False
+        if self._standing.state != "ready":  # to look again and find nothing is not worth a line
+            self._stand("working", "looking through the folder")
+        share = Share(coarse=True, clips=REGISTERED, rests=self._rests)
+        tally = prepare_share(self.folder, self.uri, PrepareOptions(), share)
+        if not self._found:  # what an earlier call indexed can be searched from the start
+            self._found = len(indexed_clips(Library.open(self.uri)))
+        if tally.written:
+            self._stand("working", "looking through the folder")
+        if tally.left:
+            self.changed.set()
+        self._uncut |= tally.written
+        self._due |= tally.written
+        return tally.written
+
+    def _rests(self, file: Found) -> bool:
+        """Whether a file is complete: by its time, or by what was seen of it where the clock of its disk is ahead."""
+        if self.rest_seconds <= time.time() - file.mtime_ns / 1e9:
+            return True
+        state, now = (file.size, file.mtime_ns), time.monotonic()
+        if self._seen.get(file.path, (None,))[0] != state:
+            self._seen[file.path] = state, now
+        rests = now - self._seen[file.path][1] >= self.rest_seconds
+        self._restless |= not rests
+        return rests
+
+    def _encode(self) -> bool:
+        library = self._library()
+        if library is None or not (left := self._unindexed(library)):
+            return False
+        some, self._part = left[: self._part], min(2 * self._part, ENCODED[1])
+        self._expect(library, sum(map(_seconds, left)))
+        self._stand("working", "looking and listening")
+        began = time.monotonic()
+        encoders = self._encoders(library)
+        encode_library(library, encoders, device=self.device, where=one_of("id", [clip.id for clip in some]))
+        self._pace.add("encode", time.monotonic() - began, sum(map(_seconds, some)))
+        self._tried |= set(_contents(library, some))
+        self._due = True
+        self._index_now_and_then()
+        return True
+
+    def _unindexed(self, library: Library) -> list[Clip]:
+        """Clips that no index has, and that were not tried: one of each file, then a second one of each, and so on."""
+        indexed = indexed_clips(library)
+        clips = [clip for clip in library.clips() if clip.id not in indexed]
+        files: dict[str, list[Clip]] = {}
+        for clip, key in zip(clips, _contents(library, clips), strict=True):
+            if key not in self._tried:
+                files.setdefault(clip.source or clip.id, []).append(clip)
+        ranked = [
+            (rank, digest(file), clip)
+            for file, own in files.items()
+            for rank, clip in enumerate(spread(sorted(own, key=lambda clip: clip.start)))
+        ]
+        return [clip for _, _, clip in sorted(ranked, key=lambda row: row[:2])]
+
+    def _encoders(self, library: Library) -> list[Encoder]:
+        """Encoders of the preset, loaded once."""
+        modalities = modalities_of(library.clips())
+        preset = self.preset or library.about().get("preset", "") or strongest_at_hand(modalities)
+        language = main_language(library)
+        key = " ".join((preset, language, *modalities))
+        if key not in self._towers:
+            names = [encoder.name for encoder in preset_encoders(preset, modalities, language)]
+            self._towers = {key: load_all(names, modalities, self.device)}
+        library.set_about("preset", preset)  # only now: one whose models cannot be had is not tried at every start
+        return self._towers[key]
+
+    def _cut(self) -> bool:
+        library = self._library()
+        if library is None or not self._uncut:
+            return False
+        before = self._expect(library)
+        self._stand("working", "finding scenes")
+        began = time.monotonic()
+        share = Share(coarse=False, clips=CUT, rests=self._rests, indexed=not self._due)
+        tally = prepare_share(self.folder, self.uri, PrepareOptions(), share)
+        self._pace.add("cut", time.monotonic() - began, max(0.0, before - self._expect(Library.open(self.uri))))
+        self._uncut = bool(tally.left or tally.coarse)
+        self._due |= tally.written
+        return tally.written or tally.removed_clips > 0
+
+    def _settle(self) -> bool:
+        """Rows of clips whose text or file has changed, which no part of encoding meets."""
+        library = self._library()
+        if library is None or not library.count_clips() or versions(library) == self._settled:
+            return False
+        self._expect(library)
+        self._stand("working", "bringing texts and changed files up to date")
+        self._settled = versions(library)
+        encode_library(library, self._encoders(library), device=self.device)
+        self._due = True
+        self._index_now_and_then()
+        return True
+
+    def _read(self) -> bool:
+        """Some speech or text on screen, with what is installed."""
+        from seehear.library.ocr import ocr
+        from seehear.library.transcribe import transcribe
+
+        library = self._library()
+        for kind, where, package, extra, what in _READERS if library else ():
+            assert library is not None
+            portion = self._portions[kind]
+            if not library.table("clips").count_rows(where):
+                continue
+            if find_spec(package) is None:
+                self._note(f"{what} is not read: pip install 'seehear[{extra}]'")
+                continue
+            self._expect(library)
+            self._stand("working", "reading speech" if kind == "speech" else "reading text on screen")
+            began, before = time.monotonic(), len(portion.tried)
+            try:
+                (transcribe if kind == "speech" else ocr)(library, portion=portion)
+            except Interrupted:
+                raise
+            except SeehearError as error:  # no model at hand: the rest can be found without
+                self._note(str(error))
+                continue
+            if len(portion.tried) > before:
+                self._pace.add(kind, time.monotonic() - began, portion.taken)
+                return True
+        return False
+
+    # -- what can be searched ----------------------------------------------------------------------------------------
+
+    def index(self, *, learned: bool = False) -> None:
+        """Indexes what is encoded; with `learned` for the newest trained run too, whose model must be loaded for it."""
+        library = self._library()
+        self._due = not learned
+        if library is None or not library.encoders():
+            return
+        began, loaded = time.monotonic(), bool(self._spaces)
+        try:
+            index_frozen(library, device=self.device, spaces=self._spaces)
+            if learned:
+                index_learned(library, device=self.device)
+        except SeehearError as error:  # nothing could be encoded, or the trained model is gone
+            self._note(str(error))
+        self._indexed_at = time.monotonic()
+        self._index_took = self._indexed_at - began if loaded else 0.0  # the first one loads models
+        self._found = len(indexed_clips(Library.open(self.uri)))
+        self._standing = replace(self._standing, found=self._found)
+
+    def _index_now_and_then(self) -> None:
+        if time.monotonic() - self._indexed_at >= _PAUSE * self._index_took:
+            self.index()
+
+    def _library(self) -> Library | None:
+        """The library as it is now; None where no file was registered yet."""
+        if "://" not in self.uri and not Path(self.uri, "clips.lance").is_dir():
+            return None
+        return Library.open(self.uri)
+
+    # -- what is said ------------------------------------------------------------------------------------------------
+
+    def standing(self) -> Standing:
+        if self._standing.state != "working":
+            return self._standing
+        done, left = self._pace.seconds()
+        return replace(self._standing, done=done, left=left)
+
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """One line on the terminal says where the work stands, in place of many."""
+        with overheard(lambda _: self._line.tell()):
+            try:
+                yield
+            finally:
+                self._line.end()
+
+    def _stand(self, state: State, step: str = "", *, note: str = "") -> None:
+        self._standing = Standing(state=state, step=step, note=note, found=self._found)
+        self._line.tell(now=state != "working")
+
+    def _note(self, message: str) -> None:
+        """A line for the user, once."""
+        if message not in self._noted:
+            self._noted.add(message)
+            self._line.note(message)
+
+    def _expect(self, library: Library, unindexed: float = 0.0) -> float:
+        """Notes how much is left, as far as the library tells; returns seconds of files whose scenes are not found."""
+        coarse = sum(s.duration for s in library.sources().values() if s.info.get(COARSE) == UNCUT)
+        left = {"cut": coarse, "encode": unindexed + coarse}
+        for kind, _, package, *_ in _READERS:
+            portion = self._portions[kind]
+            seconds = portion.left if portion.tried else sum(unread(library, kind).values())
+            left[kind] = seconds if find_spec(package) else 0.0
+        self._pace.expect(left)
+        return coarse
+
+
+def spread(items: Sequence[Clip]) -> list[Clip]:
+    """The middle one first, then those in the middle of what is left: any beginning of it covers the whole evenly."""
+    order: list[Clip] = []
+    spans = [(0, len(items))]
+    for low, high in spans:  # grows as it is gone through
+        if low < high:
+            middle = (low + high) // 2
+            order.append(items[middle])
+            spans += [(low, middle), (middle + 1, high)]
+    return order
+
+
+def _seconds(clip: Clip) -> float:
+    """As the pace counts: a picture or text as one second."""
+    return max(1.0, clip.end - clip.start)
+
+
+def _contents(library: Library, clips: Sequence[Clip]) -> list[tuple[str, str]]:
+    """(id, fingerprint of its file) of clips."""
+    sources = library.sources()
+    return [(c.id, sources[c.source].fingerprint if c.source in sources else "") for c in clips]

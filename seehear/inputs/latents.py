@@ -1,0 +1,349 @@
+"""Cached latents in memory, ready to train on and to evaluate: what frozen encoders said of each clip, joined by clip.
+
+Rows stay float16 as they are stored; a batch is float32. Training from a shard (`shards.py`) or from arrays needs
+torch, numpy and safetensors only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from seehear.errors import SeehearError
+from seehear.inputs.weights import TextWeights
+from seehear.library.current import read_current
+from seehear.library.records import Clip, Source, is_learned, learned_texts
+from seehear.library.vectors import Vectors, side_by_side
+from seehear.nn.random import seed_of, some_of
+from seehear.progress import say
+from seehear.types import MODALITIES, Batch, Float, Int, Modality, Tensor
+
+if TYPE_CHECKING:
+    from seehear.library.tables import Library
+
+EncoderInfo = dict[str, Any]
+"""{name, fingerprint, width, modality} of an encoder, and {shape} of one that gives sequences."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """The latents of one modality: clip n owns rows [first[n], first[n] + count[n]); several texts are several rows."""
+
+    vectors: Tensor
+    """(R, D), in the order of the clips."""
+    first: Tensor
+    """(N,) int64; some row where the clip has none."""
+    count: Tensor
+    """(N,) int64; 0 where the clip lacks the modality."""
+    encoders: tuple[EncoderInfo, ...]
+    """Whose vectors lie side by side, in this order."""
+    weights: TextWeights | None = None
+    """Of texts; None where all are certain."""
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        return tuple(int(e["width"]) for e in self.encoders)
+
+    def of(self, indices: Tensor) -> Rows:
+        at = indices.to(self.first.device)
+        return replace(self, first=self.first[at], count=self.count[at])
+
+
+class LatentData:
+    """Clips and their latents. Of several texts a clip gives one in a batch, drawn anew each epoch."""
+
+    heavy = False
+    together = 1
+
+    def __init__(self, rows: Mapping[Modality, Rows], *, ids: np.ndarray, splits: np.ndarray, groups: Tensor):
+        self.rows = {m: rows[m] for m in MODALITIES if m in rows}
+        self.ids, self.splits, self.groups = ids, splits, groups
+        self._several = {m: bool((r.count > 1).any()) for m, r in self.rows.items()}
+        self._draw: tuple[tuple[int, int], Tensor] | None = None
+
+    @classmethod
+    def from_arrays(
+        cls,
+        latents: Mapping[Modality, np.ndarray | Tensor],
+        *,
+        owner: Mapping[Modality, np.ndarray | Tensor] | None = None,
+        groups: np.ndarray | Tensor | None = None,
+        ids: Sequence[str] | np.ndarray | None = None,
+        splits: Sequence[str] | np.ndarray | None = None,
+        encoders: Mapping[Modality, Sequence[EncoderInfo]] | None = None,
+        confidence: np.ndarray | Tensor | None = None,
+    ) -> LatentData:
+        """From a (N, D) array a modality, row n being clip n; or, where `owner` names the modality, from (R, D) with
+        the clip number of each row: how clips lack a modality, or have several texts. `confidence`: weight of each row
+        of text, in [0, 1]."""
+        own = {m: torch.as_tensor(v, dtype=torch.int64) for m, v in (owner or {}).items()}
+        n = _number_of_clips(latents, own, [v for v in (groups, ids, splits) if v is not None])
+        rows = {}
+        for m, vectors in latents.items():
+            x_RD = torch.as_tensor(vectors)
+            if not len(x_RD):
+                raise SeehearError(f"no clip has {m}: leave that modality out, or add some")
+            unnamed = {"name": "unnamed", "modality": m, "width": x_RD.shape[1], "fingerprint": ""}
+            info = tuple(encoders[m]) if encoders else (unnamed,)
+            sure_R = torch.ones(len(x_RD)) if confidence is None or m != "text" else torch.as_tensor(confidence)
+            rows[m] = _rows(x_RD, own.get(m, torch.arange(n)), n, info, sure_R)
+        return cls(
+            rows,
+            ids=np.array([str(i) for i in range(n)] if ids is None else ids, dtype=object),
+            splits=np.array(["train"] * n if splits is None else splits, dtype=object),
+            groups=torch.arange(n) if groups is None else torch.as_tensor(groups, dtype=torch.int64),
+        )
+
+    # -- what there is -----------------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def modalities(self) -> tuple[Modality, ...]:
+        return tuple(self.rows)
+
+    @property
+    def widths(self) -> dict[Modality, tuple[int, ...]]:
+        """Widths of the encoders of each modality, side by side in its vectors."""
+        return {m: rows.widths for m, rows in self.rows.items()}
+
+    @property
+    def encoders(self) -> dict[Modality, tuple[EncoderInfo, ...]]:
+        return {m: rows.encoders for m, rows in self.rows.items()}
+
+    def has(self, modality: Modality) -> Tensor:
+        """(N,) bool."""
+        return self.rows[modality].count > 0
+
+    def owner(self, modality: Modality) -> Int[Tensor, " r"]:
+        """The number of the clip that each vector of `every` is of."""
+        count = self.rows[modality].count
+        return torch.repeat_interleave(torch.arange(len(self), device=count.device), count)
+
+    def every(self, modality: Modality) -> Tensor:
+        """All vectors of a modality, every text of every clip, in the order of the clips; as they are stored."""
+        return self.rows[modality].vectors[self.stored(modality)]
+
+    def stored(self, modality: Modality) -> Int[Tensor, " r"]:
+        """The number of each vector of `every` among those of `rows`, which clips that were left out may share."""
+        rows, owner = self.rows[modality], self.owner(modality)
+        within = torch.arange(len(owner), device=owner.device) - (rows.count.cumsum(0) - rows.count)[owner]
+        return rows.first[owner] + within
+
+    def one_each(self, modality: Modality) -> Float[np.ndarray, "n d"]:
+        """A float32 row a clip, the mean where it has several; zeros where it has none."""
+        vectors, owner = self.every(modality).float(), self.owner(modality)
+        total = torch.zeros(len(self), vectors.shape[1]).index_add_(0, owner, vectors)
+        return (total / self.rows[modality].count.clamp(min=1)[:, None]).numpy()
+
+    def aligned(self) -> tuple[dict[Modality, Tensor], dict[Modality, Tensor]]:
+        """(latents, present) of rows that belong together, as the closed forms take them: a row a text, the clip's
+        other modalities repeated beside it. The latents as they are stored."""
+        clip_R = self.aligned_owner()
+        within_R = torch.arange(len(clip_R), device=clip_R.device) - torch.searchsorted(clip_R, clip_R)
+        at = {m: r.first[clip_R] + within_R % r.count[clip_R].clamp(min=1) for m, r in self.rows.items()}
+        return {m: r.vectors[at[m]] for m, r in self.rows.items()}, {m: self.has(m)[clip_R] for m in self.rows}
+
+    def aligned_owner(self) -> Int[Tensor, " r"]:
+        """Clip number of each row of `aligned`, ascending."""
+        rows_N = torch.stack([r.count for r in self.rows.values()]).amax(0).clamp(min=1)
+        return torch.repeat_interleave(torch.arange(len(self), device=rows_N.device), rows_N)
+
+    # -- training ----------------------------------------------------------------------------------------------------
+
+    def batch(self, indices: Int[Tensor, " b"], *, seed: int = 0, epoch: int = 0) -> Batch:
+        batch: Batch = {}
+        for m, rows in self.rows.items():
+            at = indices.to(rows.first.device)
+            first, count = rows.first[at], rows.count[at]
+            if self._several[m]:
+                u = self._uniform(seed, epoch)[indices.cpu()].to(first.device)
+                first = first + (u * count).long()
+            x_BD = rows.vectors[first]
+            batch[m] = x_BD.float() if x_BD.dtype == torch.float16 else x_BD
+            batch[f"has_{m}"] = count > 0
+            if rows.weights is not None:
+                part_R = rows.weights.taking_part(seed, epoch)
+                batch[f"has_{m}"] &= part_R[first.cpu()].to(first.device)
+        batch["group"] = self.groups[indices.to(self.groups.device)]
+        return batch
+
+    def _uniform(self, seed: int, epoch: int) -> Tensor:
+        """(N,) in [0, 1): which of its texts a clip gives in this epoch."""
+        if self._draw is None or self._draw[0] != (seed, epoch):
+            generator = torch.Generator().manual_seed(seed_of(seed, "texts", epoch))
+            self._draw = ((seed, epoch), torch.rand(len(self), generator=generator))
+        return self._draw[1]
+
+    def to(self, device: torch.device | str) -> LatentData:
+        """Keep the latents on a device: no step then moves them."""
+        rows = {
+            m: replace(r, vectors=r.vectors.to(device), first=r.first.to(device), count=r.count.to(device))
+            for m, r in self.rows.items()
+        }
+        return LatentData(rows, ids=self.ids, splits=self.splits, groups=self.groups.to(device))
+
+    # -- parts -------------------------------------------------------------------------------------------------------
+
+    def take(self, keep: np.ndarray | Tensor) -> LatentData:
+        """Some clips, by a mask or by their numbers. The vectors are shared, not copied."""
+        at = torch.as_tensor(keep)
+        at = at.nonzero().squeeze(1) if at.dtype == torch.bool else at.long()
+        here = at.cpu().numpy()
+        groups = self.groups[at.to(self.groups.device)]
+        rows = {m: r.of(at) for m, r in self.rows.items()}
+        return LatentData(rows, ids=self.ids[here], splits=self.splits[here], groups=groups)
+
+    def only(self, modalities: Collection[Modality]) -> LatentData:
+        """All clips, with nothing but these modalities."""
+        rows = {m: r for m, r in self.rows.items() if m in modalities}
+        return LatentData(rows, ids=self.ids, splits=self.splits, groups=self.groups)
+
+    def sample(self, at_most: int, seed: int) -> LatentData:
+        """All clips, or where there are more than `at_most` so many of them, drawn by the seed, in their order."""
+        return self if len(self) <= at_most else self.take(some_of(len(self), at_most, seed))
+
+    def split(self, name: str) -> LatentData:
+        return self.take(self.splits == name)
+
+    def joined(self, at_least: int = 2) -> LatentData:
+        """The clips that have so many of the modalities: only they say how modalities belong together."""
+        have = torch.stack([self.has(m).long() for m in self.modalities]).sum(0)
+        return self.take(have >= at_least)
+
+
+def _number_of_clips(
+    latents: Mapping[Modality, np.ndarray | Tensor], owner: Mapping[Modality, Tensor], columns: Sequence[Any]
+) -> int:
+    exact = {len(column) for column in columns} | {len(v) for m, v in latents.items() if m not in owner}
+    if len(exact) > 1:
+        raise ValueError(f"arrays of one row a clip differ in length: {sorted(exact)}")
+    named = max((int(o.max()) + 1 for o in owner.values() if len(o)), default=0)
+    n = exact.pop() if exact else named
+    if named > n:
+        raise ValueError(f"`owner` names clip {named - 1}, but there are {n} clips")
+    return n
+
+
+def _rows(x_RD: Tensor, owner: Tensor, n: int, encoders: tuple[EncoderInfo, ...], sure_R: Tensor) -> Rows:
+    if len(owner) != len(x_RD):
+        raise ValueError(f"`owner` must have a clip number a row: {len(x_RD)} rows, {len(owner)} numbers")
+    if sure_R.shape != owner.shape:
+        raise ValueError(f"`confidence` must be a number a row of text: {len(owner)} rows, shape {tuple(sure_R.shape)}")
+    if not bool((owner[1:] >= owner[:-1]).all()):
+        order = owner.argsort(stable=True)
+        x_RD, owner, sure_R = x_RD[order], owner[order], sure_R[order]
+    count = torch.bincount(owner, minlength=n)
+    first = (count.cumsum(0) - count).clamp(max=len(x_RD) - 1)
+    weights = TextWeights(sure_R) if bool((sure_R < 1).any()) else None
+    return Rows(vectors=x_RD, first=first, count=count, encoders=encoders, weights=weights)
+
+
+# -- from a library ----------------------------------------------------------------------------------------------------
+
+
+def load_latents(
+    library: Library,
+    *,
+    encoders: Mapping[Modality, Sequence[str]] | None = None,
+    where: str | None = None,
+    prefix: str = "",
+    sequences: bool = False,
+) -> LatentData:
+    """The latents that the library's current encoders made, of all clips or those an SQL condition keeps; or of those
+    whose ids begin with `prefix`, however few of their modalities belong together: then no others are read.
+
+    `encoders`: their names by modality, several of one modality side by side; None takes every encoder that gives
+    vectors of its own (not those that map another's), or with `sequences` a modality's words or frames alone where it
+    has them. A text counts as present where all encoders of its modality have it, and so does a clip's video or audio.
+    """
+    chosen = _choose(library, encoders, sequences=sequences)
+    clips = library.clips(f"id LIKE '{prefix}%'" if prefix else where)
+    if not clips:
+        raise SeehearError(f"no clip of {library.uri}" + (f" meets {where!r}" if where else ": run 'seehear prepare'"))
+    by_id, sources = {clip.id: clip for clip in clips}, library.sources()
+    place = {clip.id: n for n, clip in enumerate(clips)}
+    latents, owner, sure = {}, {}, None
+    if any(clip.texts for clip in clips) and not any(map(learned_texts, clips)):
+        chosen.pop("text", None)
+    for m, infos in chosen.items():
+        rows = side_by_side([_read(library, info, by_id, sources, prefix) for info in infos])
+        latents[m], owner[m] = rows.vectors, np.fromiter((place[i] for i in rows.ids), np.int64, len(rows))
+        if m == "text":
+            texts = (by_id[i].texts[item] for i, item in zip(rows.ids, rows.items.tolist(), strict=True))
+            sure = np.fromiter((text.confidence for text in texts), np.float32, len(rows))
+        if not len(rows):
+            have = sum(clip.has(m) for clip in clips)
+            raise SeehearError(
+                f"{library.uri} has no {m} latents for these clips ({have:,} of {len(clips):,} have {m}): "
+                f"run 'seehear encode {library.uri}', or leave {m} out"
+            )
+    data = LatentData.from_arrays(
+        latents,
+        owner=owner,
+        ids=[clip.id for clip in clips],
+        splits=[clip.split for clip in clips],
+        groups=np.unique([clip.recording for clip in clips], return_inverse=True)[1],
+        encoders=chosen,
+        confidence=sure,
+    )
+    together = data.joined()
+    if len(together) < 2 and not prefix:
+        counts = ", ".join(f"{m} {int(data.has(m).sum()):,}" for m in data.modalities)
+        raise SeehearError(
+            f"{library.uri}: training needs at least two clips with two modalities each, and has {len(together)} "
+            f"(clips with latents: {counts})"
+        )
+    return data
+
+
+def _choose(
+    library: Library, encoders: Mapping[Modality, Sequence[str]] | None, *, sequences: bool
+) -> dict[Modality, list[EncoderInfo]]:
+    """What the library's `about` says of the encoders asked for, by modality."""
+    about = library.encoders()
+    if not any(encoders or not info.get("of_run") for info in about.values()):
+        raise SeehearError(f"{library.uri} has no latents yet: run 'seehear encode {library.uri}'")
+    if not encoders:
+        encoders = {m: encoders_of(about, m, sequences=sequences) for m in MODALITIES}
+    for name in (name for names in encoders.values() for name in names):
+        if name not in about:
+            made = ", ".join(sorted(about))
+            raise SeehearError(f"{library.uri} has no latents of encoder {name!r} (it has: {made})")
+    chosen = {m: [{"name": n, **about[n]} for n in names] for m, names in encoders.items() if names}
+    if len(chosen) < 2:
+        only = ", ".join(chosen)
+        raise SeehearError(f"{library.uri} has latents of {only} only, training joins two modalities: encode another")
+    return chosen
+
+
+def encoders_of(about: Mapping[str, EncoderInfo], modality: Modality, *, sequences: bool = False) -> list[str]:
+    """Names of the encoders whose latents are taken where nothing is said; `about` is that of `Library.encoders`."""
+    # a source: a function of other latents, which has nothing to add to them
+    free = {name: info for name, info in about.items() if not info.get("of_run") and not info.get("source")}
+    names = sorted(name for name, info in free.items() if info["modality"] == modality)
+    laid_flat = [name for name in names if about[name].get("shape")]
+    return laid_flat if sequences and laid_flat else [name for name in names if name not in laid_flat]
+
+
+def _read(
+    library: Library, info: EncoderInfo, clips: Mapping[str, Clip], sources: Mapping[str, Source], prefix: str
+) -> Vectors:
+    rows, stale = read_current(library, info, clips, sources, prefix=prefix)
+    if stale:
+        say(f"{stale:,} latents of {info['name']} are of files or texts that changed: left out until they are encoded")
+    if info["modality"] == "text":
+        keys = enumerate(zip(rows.ids, rows.items.tolist(), strict=True))
+        learned = [n for n, (i, item) in keys if is_learned(clips[i].texts[item])]
+        rows = rows.take(learned) if len(learned) < len(rows) else rows
+    if not (finite := np.isfinite(rows.vectors).all(axis=1)).all():
+        raise SeehearError(
+            f"encoder {info['name']!r} gave {int((~finite).sum()):,} vectors that are not finite, the first of clip "
+            f"{rows.ids[int(finite.argmin())]}: it cannot be trained on in float16"
+        )
+    return rows

@@ -1,0 +1,273 @@
+"""Batches in an order that depends on (seed, epoch) alone: the same with any number of workers and processes, and from
+any step on, so that a run resumed in the middle of an epoch sees exactly what it would have seen."""
+
+from __future__ import annotations
+
+import math
+import signal
+from bisect import bisect_right
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import accumulate, islice
+from typing import Any, Protocol
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from seehear import distributed
+from seehear.errors import SeehearError
+from seehear.library.workers import cores
+from seehear.nn.random import seed_of
+from seehear.types import Batch, Int, Tensor
+
+AHEAD = 3  # chunks each worker prepares before they are asked for
+
+
+class TrainingData(Protocol):
+    """What can be trained on. Must be picklable when `heavy`."""
+
+    heavy: bool
+    """Whether a sample costs enough (decoding) for worker processes to pay."""
+    together: int
+    """So many samples, clips of one recording, come in one batch, side by side as by index. 1: each by itself."""
+
+    @property
+    def groups(self) -> Tensor:
+        """(N,) int64: samples of one source recording share a number."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def batch(self, indices: Int[Tensor, " b"], *, seed: int, epoch: int) -> Batch:
+        """The samples in that order. How a sample is augmented is a function of (seed, epoch, its index); which keys
+        the batch has does not depend on the indices."""
+        ...
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in the data a global step is."""
+
+    epoch: int
+    within: int
+    """Steps of this epoch before this one."""
+    steps: int
+    """Steps in this epoch."""
+    rows: int
+    """Rows of its global batch."""
+
+
+def batches_of_epoch(
+    groups: Int[Tensor, " n"], rows: int, *, seed: int, epoch: int, distinct: bool = False
+) -> Int[Tensor, "steps b"]:
+    """One epoch's global batches of sample indices, a function of (seed, epoch). The remainder is left out.
+
+    `distinct`: at most one sample of a group in a batch. Samples in order of their group are dealt to the batches like
+    cards, so a group no larger than the number of batches never meets itself; of a larger one some sit out, other ones
+    each epoch.
+    """
+    generator = torch.Generator().manual_seed(seed_of(seed, "order", epoch))
+    order = torch.randperm(len(groups), generator=generator)
+    if not distinct:
+        steps = len(groups) // rows
+        return order[: steps * rows].view(steps, rows)
+    steps = _distinct_steps(groups, rows)
+    numbers, group = torch.unique(groups[order], return_inverse=True)
+    rank = torch.randperm(len(numbers), generator=generator)[group]
+    by_group = rank.argsort(stable=True)
+    order, rank = order[by_group], rank[by_group]
+    first_of_group = torch.searchsorted(rank, rank)
+    order = order[torch.arange(len(order)) - first_of_group < steps]
+    return order[: len(order) // steps * steps].view(-1, steps).T[:, :rows].contiguous()
+
+
+def _distinct_steps(groups: Tensor, rows: int) -> int:
+    """The most batches of `rows` different groups that can be dealt: a group gives one sample to a batch at most."""
+    sizes = torch.unique(groups, return_counts=True)[1]
+    steps = len(groups) // rows
+    while (possible := int(sizes.clamp(max=steps).sum()) // rows) < steps:
+        steps = possible
+    return steps
+
+
+def _check_enough(found: int, distinct: bool) -> None:
+    if found < 2:
+        what = "source recording" if distinct else "sample"
+        raise SeehearError(f"training compares samples with each other: it needs two at least, here is {found} {what}")
+
+
+def _check_sizes(sizes: tuple[int, ...], together: int) -> None:
+    for size in sizes:
+        if size % together:
+            raise SeehearError(
+                f"the {together} training clips of a recording come in one batch: batch_size must be a multiple of "
+                f"{together}, got {size}"
+            )
+
+
+class _Chunks(Dataset):
+    """The calls that worker processes make: (epoch, indices) -> batch."""
+
+    def __init__(self, data: TrainingData, seed: int):
+        self.data, self.seed = data, seed
+
+    def __getitem__(self, call: tuple[int, list[int]]) -> Batch:
+        epoch, indices = call
+        return self.data.batch(torch.tensor(indices), seed=self.seed, epoch=epoch)
+
+
+def _worker_starts(_: int) -> None:
+    """Ctrl-C reaches every process of the terminal; the main process decides when the workers end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _outlived(stream: DataLoader) -> Iterator[Batch]:
+    """What it yields; a worker that was killed ends the run with one line."""
+    try:
+        yield from stream
+    except RuntimeError as error:
+        if "DataLoader worker (pid" not in str(error):
+            raise
+        raise SeehearError(
+            "a process that loads batches died, most often of too little memory: go on with --resume, and fewer "
+            "--train.workers if it dies again"
+        ) from error
+
+
+def _as_is(batch: Any) -> Any:
+    return batch
+
+
+def _stream(
+    chunks: _Chunks, calls: Iterable[tuple[int, list[int]]], workers: int, device: torch.device
+) -> Iterator[Batch]:
+    """The batches of some calls, in their order, from worker processes."""
+    return _outlived(
+        DataLoader(
+            chunks,
+            sampler=calls,
+            batch_size=None,
+            collate_fn=_as_is,
+            worker_init_fn=_worker_starts,
+            multiprocessing_context="spawn",  # a fork would inherit the locks of threads it does not have
+            num_workers=min(workers, cores()),  # more only wait for each other, and torch warns of them
+            prefetch_factor=AHEAD,
+            pin_memory=device.type == "cuda",
+        )
+    )
+
+
+def in_order(data: TrainingData, *, rows: int, workers: int = 0, device: torch.device | None = None) -> Iterator[Batch]:
+    """All samples once, as by index, at most `rows` a batch: what an evaluation reads."""
+    device, workers = device or torch.device("cpu"), workers if data.heavy else 0
+    calls = [(0, part.tolist()) for part in torch.arange(len(data)).split(rows)]
+    chunks = _Chunks(data, seed=0)
+    for batch in _stream(chunks, calls, workers, device) if workers else map(chunks.__getitem__, calls):
+        yield {k: v.to(device, non_blocking=True) for k, v in batch.items()}
+
+
+class Loader:
+    """This rank's rows of every global batch of a run.
+
+    A set smaller than the batch trains with what it has; `even` leaves out one row where there is an odd number. The
+    length of the run is `steps`, or `epochs` where `steps` is None. `batch_size` may be one number for each epoch.
+    `distinct_groups`: at most one sample of a source recording in a batch; where samples come together, one such lot.
+    """
+
+    def __init__(
+        self,
+        data: TrainingData,
+        *,
+        batch_size: int | tuple[int, ...],
+        seed: int,
+        epochs: int = 1,
+        steps: int | None = None,
+        distinct_groups: bool = False,
+        even: bool = False,
+        workers: int = 0,
+        device: torch.device | None = None,
+    ):
+        self.data, self.seed, self.distinct = data, seed, distinct_groups
+        self.together = together = data.together
+        self.groups = data.groups.cpu()[::together]  # of what is dealt to batches
+        self.workers = workers if data.heavy else 0
+        self.device = device or torch.device("cpu")
+        most = together * (len(torch.unique(self.groups)) if distinct_groups else len(self.groups))
+        _check_enough(most // together if distinct_groups else most, distinct_groups)
+        sizes = (batch_size,) if isinstance(batch_size, int) else batch_size
+        _check_sizes(sizes, together)
+        unit = math.lcm(together, 1 + even)
+        self.rows = [min(size, most) // unit * unit for size in sizes]
+        if (small := min(self.rows)) < distributed.world_size():
+            raise SeehearError(f"a batch of {small} rows cannot be cut over {distributed.world_size()} processes")
+        dealt = [rows // together for rows in self.rows]
+        per_epoch = [_distinct_steps(self.groups, r) if distinct_groups else len(self.groups) // r for r in dealt]
+        if len(sizes) == 1:
+            epochs = epochs if steps is None else -(-steps // per_epoch[0])
+            per_epoch *= epochs
+            self.rows *= epochs
+        self._ends = list(accumulate(per_epoch))
+        self.steps = self._ends[-1] if steps is None else min(steps, self._ends[-1])
+        self._whole_epochs = steps is None
+        self._epoch: tuple[int, Tensor] | None = None
+
+    @property
+    def epochs(self) -> int:
+        return len(self._ends)
+
+    def place(self, step: int) -> Place:
+        epoch = bisect_right(self._ends, step)
+        start = self._ends[epoch - 1] if epoch else 0
+        return Place(epoch, step - start, self._ends[epoch] - start, self.rows[epoch])
+
+    def progress(self, step: int) -> float:
+        """How much of the run lies before this step, in [0, 1]. In epochs where batches change size between them."""
+        if step >= self.steps:
+            return 1.0
+        if not self._whole_epochs:
+            return step / self.steps
+        place = self.place(step)
+        return (place.epoch + place.within / place.steps) / self.epochs
+
+    def indices(self, step: int) -> Int[Tensor, " b"]:
+        """The samples of the global batch of a step."""
+        place = self.place(step)
+        if self._epoch is None or self._epoch[0] != place.epoch:
+            dealt = place.rows // self.together
+            order = batches_of_epoch(self.groups, dealt, seed=self.seed, epoch=place.epoch, distinct=self.distinct)
+            self._epoch = (place.epoch, order)
+        first = self._epoch[1][place.within] * self.together
+        return (first[:, None] + torch.arange(self.together)).flatten()
+
+    def batches(self, start: int = 0) -> Generator[Batch, None, None]:
+        """This rank's rows of the batches from a step on, on the device."""
+        return self._from_workers(start) if self.workers else self._from_here(start)
+
+    def _calls(self, start: int) -> Iterator[tuple[int, Tensor]]:
+        for step in range(start, self.steps):
+            indices = self.indices(step)
+            yield self.place(step).epoch, indices[distributed.share(len(indices))]
+
+    def _from_here(self, start: int) -> Generator[Batch, None, None]:
+        for epoch, indices in self._calls(start):
+            batch = self.data.batch(indices, seed=self.seed, epoch=epoch)
+            if self.device.type == "cuda":
+                batch = {k: v if v.is_cuda else v.pin_memory() for k, v in batch.items()}
+            yield self._arrive(batch)
+
+    def _from_workers(self, start: int) -> Generator[Batch, None, None]:
+        """Every worker prepares a part of each batch, so that little waits in memory; parts come back in order."""
+
+        def parts() -> Iterator[tuple[int, list[int]]]:
+            for epoch, indices in self._calls(start):
+                for part in indices.tensor_split(min(self.workers, len(indices))):
+                    yield epoch, part.tolist()
+
+        stream = _stream(_Chunks(self.data, self.seed), parts(), self.workers, self.device)
+        for step in range(start, self.steps):
+            share = distributed.share(self.place(step).rows)
+            chunks = [self._arrive(c) for c in islice(stream, min(self.workers, share.stop - share.start))]
+            yield {k: torch.cat([c[k] for c in chunks]) for k in chunks[0]}
+
+    def _arrive(self, batch: Batch) -> Batch:
+        return {k: v.to(self.device, non_blocking=True) for k, v in batch.items()}

@@ -1,0 +1,318 @@
+"""Clips decoded as they are trained on (`TrainingData`): a window of pictures, its sound, and the sentences around it.
+
+All that chance decides about a sample is a function of (seed, epoch, its index), whichever process reads it. What
+cannot be read is absent: one clip without one modality, or without any, and never the end of a run.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from seehear.errors import SeehearError
+from seehear.inputs.raw.config import EPSILON, RawConfig, Span, Starts, frames_part, reach, samples_part
+from seehear.inputs.raw.reading import Asked, ClipCache, Reader
+from seehear.inputs.raw.sample import Drawn, Viewed
+from seehear.inputs.raw.text import Sentences, Vocabulary, sentences_of
+from seehear.library.records import Clip, Source
+from seehear.nn.random import some_of
+from seehear.types import Batch, Int, Modality, Tensor
+
+if TYPE_CHECKING:
+    from seehear.library.tables import Library
+
+
+_LOOKED_FOR = 16  # files, before a run begins
+
+
+def load_raw(
+    library: Library,
+    config: RawConfig,
+    *,
+    vocabulary: Vocabulary | None = None,
+    where: str | None = None,
+    cache: str | Path | None = None,
+    cache_gb: float = 20.0,
+) -> RawMedia:
+    """The clips of a library, all or those an SQL condition keeps. `vocabulary` may lack where no text is read.
+
+    `cache`: a folder for small decoded clips, up to so many gigabytes; it may serve many runs, one after the other or
+    at the same time.
+    """
+    clips = library.clips(where)
+    if not clips:
+        raise SeehearError(f"no clip of {library.uri}" + (f" meets {where!r}" if where else ": run 'seehear prepare'"))
+    if "text" not in config.modalities:
+        vocabulary = Vocabulary((), lower=True)
+    elif vocabulary is None:
+        raise ValueError("texts are read: give the vocabulary that makes numbers of their words")
+    sentences = sentences_of(clips, recordings_of(clips), vocabulary, config.words)
+    made, files = columns(library, clips, config, sentences.has())
+    check(made, files, config, library.uri)
+    kept = ClipCache(cache, most_bytes=int(cache_gb * 1e9)) if cache is not None else None
+    return RawMedia(made, files, sentences, config, Reader(config, kept))
+
+
+class RawMedia:
+    """`load_raw` makes it from a library. Rows of `batch`, for the modalities of the config:
+
+    video (B, T, H, W, 3) uint8, audio (B, S) float32, text (B, K, L) int64; rows of zeros where `has_*` is False, and
+    sentences of zeros where a clip has fewer than K around it.
+    """
+
+    heavy = True
+    together = 1
+
+    def __init__(
+        self, clips: RawClips, files: tuple[str, ...], sentences: Sentences, config: RawConfig, reader: Reader
+    ):
+        self.clips, self.files, self.sentences, self.config = clips, files, sentences, config
+        self._reader = reader
+        self._views: tuple[int, int] | None = None
+
+    # -- what there is -----------------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self.clips) * self._per_clip
+
+    @property
+    def modalities(self) -> tuple[Modality, ...]:
+        return self.config.modalities
+
+    @property
+    def ids(self) -> np.ndarray:
+        """Of clips; where there are views, each clip has that many rows, one after the other."""
+        return self.clips.ids
+
+    @property
+    def splits(self) -> np.ndarray:
+        return self.clips.splits
+
+    @property
+    def groups(self) -> Tensor:
+        return torch.from_numpy(self.clips.groups).repeat_interleave(self._per_clip)
+
+    def has(self, modality: Modality) -> Tensor:
+        """(N,) bool, of clips, as the library has it."""
+        clips = self.clips
+        return torch.from_numpy(clips.has_text if modality == "text" else getattr(clips, modality) >= 0)
+
+    def first_sentences(self) -> Int[np.ndarray, "n l"]:
+        """Of every clip, the one in its middle; zeros where there is none."""
+        c, spans = self.clips, zip(self.clips.start, self.clips.end, strict=True)
+        rows = zip(c.number.tolist(), c.recording.tolist(), spans, strict=True)
+        found = [self.sentences.around(n, r, (start + end) / 2, 1, None) for n, r, (start, end) in rows]
+        return np.concatenate(found) if found else np.zeros((0, self.config.words), np.int64)
+
+    @property
+    def lost(self) -> int:
+        """Times that a clip's pictures or sound were to be read so far, by any process, and could not be."""
+        return self._reader.lost.samples
+
+    def unread(self) -> dict[str, str]:
+        """Files of which something could not be read so far, and why."""
+        return self._reader.lost.files()
+
+    # -- parts -------------------------------------------------------------------------------------------------------
+
+    def take(self, keep: np.ndarray | Tensor) -> RawMedia:
+        """Some clips, by a mask or by their numbers. The sentences around them stay."""
+        return self._with(clips=self.clips.take(np.asarray(keep)))
+
+    def sample(self, at_most: int, seed: int) -> RawMedia:
+        """All clips, or where there are more than `at_most` so many of them, drawn by the seed, in their order."""
+        return self if len(self) <= at_most else self.take(some_of(len(self), at_most, seed))
+
+    def split(self, name: str) -> RawMedia:
+        return self.take(self.splits == name)
+
+    def joined(self, at_least: int = 2) -> RawMedia:
+        """The clips that have so many of the modalities."""
+        return self.take(torch.stack([self.has(m).long() for m in self.modalities]).sum(0) >= at_least)
+
+    def views(self, *, windows: int = 1, crops: int = 1) -> RawMedia:
+        """For evaluation: of each clip so many windows, evenly spaced, and of each so many squares along the longer
+        side of the picture, without chance. Row clip * windows * crops + window * crops + crop; one window and one crop
+        are the middle of both."""
+        if windows < 1 or crops < 1:
+            raise SeehearError(f"windows and crops must be at least 1; got {windows} and {crops}")
+        return self._with(_views=(windows, crops))
+
+    @property
+    def _per_clip(self) -> int:
+        return 1 if self._views is None else self._views[0] * self._views[1]
+
+    def _with(self, **changed: object) -> RawMedia:
+        made = copy(self)
+        made.__dict__ |= changed
+        return made
+
+    # -- batches -----------------------------------------------------------------------------------------------------
+
+    def batch(self, indices: Int[Tensor, " b"], *, seed: int = 0, epoch: int = 0) -> Batch:
+        c, b = self.config, len(indices)
+        shapes = {"video": (c.frames, c.size, c.size, 3), "audio": (c.samples,), "text": (c.contexts, c.words)}
+        kinds = {"video": torch.uint8, "audio": torch.float32, "text": torch.int64}
+        batch: Batch = {m: torch.empty(b, *shapes[m], dtype=kinds[m]) for m in c.modalities}
+        batch |= {f"has_{m}": torch.zeros(b, dtype=torch.bool) for m in c.modalities}
+        reader = _Once(self._reader)
+        for row, index in enumerate(indices.tolist()):
+            sample = self._sample(index, seed, epoch, reader)
+            for m in c.modalities:
+                batch[m][row] = sample.get(m, 0)
+                batch[f"has_{m}"][row] = m in sample
+        batch["group"] = torch.from_numpy(self.clips.groups)[indices.cpu() // self._per_clip]
+        return batch
+
+    def _sample(self, index: int, seed: int, epoch: int, reader: _Once) -> dict[Modality, Tensor]:
+        """The modalities that it has and that can be read."""
+        c, (clip, view) = self.config, divmod(index, self._per_clip)
+        if self._views:
+            windows, crops = self._views
+            shown: Drawn | Viewed = Viewed(view // crops, windows, view % crops, crops)
+        else:
+            shown = Drawn(seed, epoch, index)
+        span = self.clips.span(clip, c.fps)
+        begin = shown.starts(span, c)
+        read = reader(span, self._asked(clip, span, begin), key=(clip, begin))
+        sample = {}
+        if "video" in read:
+            sample["video"] = shown.seen(read["video"], c)
+        if "audio" in read:
+            sample["audio"] = shown.heard(read["audio"], c)
+        if "text" in c.modalities and self.clips.has_text[clip]:
+            middle = span.start + begin.window / c.fps + min(c.window_seconds, span.seconds) / 2
+            number, recording = int(self.clips.number[clip]), int(self.clips.recording[clip])
+            weights = self.sentences.weights
+            part_R = None if weights is None or self._views else weights.taking_part(seed, epoch).numpy()
+            draws = shown.draws("text")
+            texts_KL = self.sentences.around(number, recording, middle, c.contexts, draws, part_R=part_R)
+            if texts_KL.any():
+                sample["text"] = torch.from_numpy(texts_KL)
+        return sample
+
+    def _asked(self, clip: int, span: Span, begin: Starts) -> dict[Modality, Asked]:
+        c, asked = self.config, {}
+        if (video := self.clips.video[clip]) >= 0:
+            asked["video"] = Asked(self.files[video], frames_part(span, begin.video, c.frames, loop=c.loop))
+        if (audio := self.clips.audio[clip]) >= 0:
+            part = samples_part(span, begin.audio, c.samples, c.rate, loop=c.loop)
+            asked["audio"] = Asked(self.files[audio], part)
+        return asked
+
+
+class _Once:
+    """Crops of one window follow each other: what they are cut out of is read once."""
+
+    def __init__(self, reader: Reader):
+        self._reader = reader
+        self._key: tuple[int, Starts] | None = None
+        self._read: dict[Modality, np.ndarray] = {}
+
+    def __call__(
+        self, span: Span, asked: dict[Modality, Asked], *, key: tuple[int, Starts]
+    ) -> dict[Modality, np.ndarray]:
+        if key != self._key:
+            self._key, self._read = key, self._reader(span, asked)
+        return self._read
+
+
+# -- clips as columns that go to worker processes ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class RawClips:
+    """A row a clip. Strings are kept once: files by number."""
+
+    ids: np.ndarray
+    splits: np.ndarray
+    groups: np.ndarray
+    """(N,) int64."""
+    video: np.ndarray
+    """(N,) int64: the number of its file, -1 for none."""
+    audio: np.ndarray
+    start: np.ndarray
+    """(N,) float64: seconds, of the stretch in which windows lie."""
+    end: np.ndarray
+    number: np.ndarray
+    """(N,) int64: of the clip, and below of its recording, among the sentences."""
+    recording: np.ndarray
+    has_text: np.ndarray
+    """(N,) bool."""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, at: np.ndarray) -> RawClips:
+        return replace(self, **{f.name: getattr(self, f.name)[at] for f in fields(self)})
+
+    def span(self, clip: int, fps: float) -> Span:
+        return Span(float(self.start[clip]), float(self.end[clip]), fps)
+
+
+def recordings_of(clips: Sequence[Clip]) -> np.ndarray:
+    """(N,) int64: clips of the same files share a number; those of text alone have one each."""
+    number: dict[tuple[str, ...], int] = {}
+    keys = ((clip.source, clip.audio_source) if clip.source else (clip.id,) for clip in clips)
+    return np.array([number.setdefault(key, len(number)) for key in keys], np.int64)
+
+
+def columns(
+    library: Library, clips: Sequence[Clip], config: RawConfig, has_text: np.ndarray
+) -> tuple[RawClips, tuple[str, ...]]:
+    """(columns, paths of the media files)."""
+    sources, number = library.sources(), dict[str, int]()
+    spans = np.array([_span(clip, sources, config) for clip in clips], np.float64).reshape(-1, 2)
+    files = {}
+    for m in ("video", "audio"):
+        named = [clip.source_of(m) if m in config.modalities and clip.has(m) else "" for clip in clips]
+        files[m] = np.array([number.setdefault(s, len(number)) if s else -1 for s in named], np.int64)
+    roots = library.roots()
+    made = RawClips(
+        ids=np.array([clip.id for clip in clips], dtype=object),
+        splits=np.array([clip.split for clip in clips], dtype=object),
+        groups=np.unique([clip.recording for clip in clips], return_inverse=True)[1],
+        **files,
+        start=spans[:, 0],
+        end=spans[:, 1],
+        number=np.arange(len(clips)),
+        recording=recordings_of(clips),
+        has_text=has_text,
+    )
+    return made, tuple(str(library.path_of(source, roots)) for source in number)
+
+
+def _span(clip: Clip, sources: Mapping[str, Source], config: RawConfig) -> tuple[float, float]:
+    if not config.extend or clip.end <= clip.start:
+        return clip.start, clip.end
+    named = {clip.source_of(m) for m in ("video", "audio") if m in config.modalities and clip.has(m)}
+    lengths = [sources[s].duration for s in named if s in sources and sources[s].duration > 0]
+    return reach(clip.start, clip.end, min(lengths, default=0.0), config.window_seconds)
+
+
+def check(clips: RawClips, files: Sequence[str], config: RawConfig, uri: str) -> None:
+    """Raises `SeehearError` for what can only be a mistake: a modality that no clip has, a window longer than every
+    clip, media that are not where they were."""
+    for m in config.modalities:
+        if not (clips.has_text if m == "text" else getattr(clips, m) >= 0).any():
+            raise SeehearError(f"{uri}: no clip has {m}: leave that modality out, or add some")
+    seconds = (clips.end - clips.start)[(clips.video >= 0) | (clips.audio >= 0)]
+    longest, asked = float(seconds.max(initial=0.0)), config.window_seconds
+    if longest > 0 and (longest + 1 / config.fps + EPSILON) * (1 + EPSILON) < asked:
+        raise SeehearError(
+            f"{uri}: a window of {asked:g} s is asked for, and the longest of {len(seconds):,} clips lasts "
+            f"{longest:.2f} s: take fewer frames, more of them a second, or fewer seconds of sound"
+        )
+    looked_for = [files[n] for n in np.unique(np.linspace(0, len(files) - 1, _LOOKED_FOR).astype(int))] if files else []
+    if looked_for and not any(os.path.exists(path) for path in looked_for):
+        raise SeehearError(
+            f"{uri}: its media are not where they were: there is no {looked_for[0]} and none of {len(looked_for)} "
+            "others that were looked for; run 'seehear prepare' on the folder they are in now"
+        )

@@ -1,0 +1,291 @@
+"""Parts of media files as arrays: from a cache of whole clips where there is one, else only what is asked for."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import tempfile
+import weakref
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from seehear.encoders.base import Sample
+from seehear.encoders.weights import write_cache
+from seehear.errors import DecodeError, SeehearError, refusal
+from seehear.inputs.raw.config import Part, RawConfig, Span, frames_part, reach, samples_part
+from seehear.inputs.raw.sample import Viewed, region_of
+from seehear.library.locking import locked
+from seehear.library.records import digest
+from seehear.media.files import AudioSpec, VideoSpec, probe, read_window
+from seehear.progress import say
+from seehear.types import Modality
+
+_LARGEST = 2**26
+"""Bytes of a decoded clip: a longer one is not cached, but read part by part."""
+_RULES = 1
+"""Another number makes all that is cached invalid."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A part of one modality of a clip."""
+
+    path: str
+    part: Part
+
+
+class Reader:
+    """Frames (T, h, w, 3) uint8 of `config.decoded_side`, only the region that is looked at; samples (S,) float32."""
+
+    def __init__(self, config: RawConfig, cache: ClipCache | None):
+        self.config, self.cache, self.lost = config, cache, Lost()
+
+    def __call__(self, span: Span, asked: dict[Modality, Asked]) -> dict[Modality, np.ndarray]:
+        """What can be read of what is asked for, laid out; a modality that cannot be is left out, and counted."""
+        found = self._cached(span, asked) if self.cache is not None else self._read(span, asked)
+        return {m: asked[m].part.laid_out(x) for m, x in found.items()}
+
+    def _cached(self, span: Span, asked: dict[Modality, Asked]) -> dict[Modality, np.ndarray]:
+        """Out of the cache. A clip that is not there is read whole and put there, unless it is large or damaged."""
+        assert self.cache is not None
+        keys = {m: self._key(span, m, one.path) for m, one in asked.items()}
+        found = {m: x for m, key in keys.items() if key and (x := self.cache.get(key)) is not None}
+        missing = {m: one for m, one in asked.items() if m not in found}
+        for m, one in missing.items():
+            whole = self._whole(span, m, one) if keys[m] else None
+            if whole is not None:
+                self.cache.put(keys[m], whole)
+                found[m] = whole
+        return {m: asked[m].part.out_of(x) for m, x in found.items()} | self._read(
+            span, {m: one for m, one in missing.items() if m not in found}
+        )
+
+    def _key(self, span: Span, m: Modality, path: str) -> str:
+        """'' for a file that is not there, or a clip that is too large."""
+        c = self.config
+        size = span.ticks * (c.decoded_side * 2) ** 2 * 3 if m == "video" else span.seconds * c.rate * 4
+        try:
+            stat = os.stat(path)
+        except OSError:
+            return ""
+        settings = (c.fps, c.decoded_side, c.region) if m == "video" else (c.rate,)
+        parts = (m, os.path.abspath(path), stat.st_size, stat.st_mtime_ns, span.start, span.end, *settings, _RULES)
+        return digest(*map(repr, parts)) if size <= _LARGEST else ""
+
+    def _whole(self, span: Span, m: Modality, one: Asked) -> np.ndarray | None:
+        """All of the clip; None where something of it is lost, as another part of the file may then be sound, and where
+        a window may lie beside all that the file has: such a one is absent, and the whole would hide it."""
+        count = span.ticks if m == "video" else round(span.seconds * self.config.rate) + 2
+        try:
+            found, corrupt = self._window(span, {m: Asked(one.path, Part(0, count))})
+            return found[m] if not corrupt and self._is_everywhere(span, m, one.path, found[m]) else None
+        except Exception:  # whoever reads the part alone meets it again, and says so
+            return None
+
+    def _is_everywhere(self, span: Span, m: Modality, path: str, whole: np.ndarray) -> bool:
+        """Whether the first and the last window have something; looked at again only where nothing changes in one."""
+        length = self.config.frames if m == "video" else self.config.samples
+        for first in (0, len(whole) - length) if len(whole) > length else ():
+            x = whole[first : first + length]
+            if (x == x[:1]).all() and m not in self._window(span, {m: Asked(path, Part(first, length))})[0]:
+                return False
+        return True
+
+    def _read(self, span: Span, asked: dict[Modality, Asked]) -> dict[Modality, np.ndarray]:
+        """From the files: at once what lies in the same stretch of the same file."""
+        if len(asked) == 2 and not self._side_by_side(asked):
+            return {k: x for m, one in asked.items() for k, x in self._read(span, {m: one}).items()}
+        if not asked:
+            return {}
+        path = next(iter(asked.values())).path
+        try:
+            found, corrupt = self._window(span, asked)
+        except DecodeError as error:
+            return self._lose(path, str(error).removeprefix(path).lstrip(": "), len(asked))
+        except SeehearError:
+            raise
+        except Exception as error:  # a damaged file finds ways that no one thought of
+            return self._lose(path, f"cannot be read ({error!r})", len(asked))
+        if lost := [m for m in asked if m not in found]:
+            self.lost.add(path, f"no {' and no '.join(lost)} where a clip has it", samples=len(lost))
+        elif corrupt:
+            self.lost.add(path, f"{corrupt:,} packets could not be decoded", samples=0)
+        return found
+
+    def _lose(self, path: str, why: str, samples: int) -> dict[Modality, np.ndarray]:
+        self.lost.add(path, why, samples=samples)
+        return {}
+
+    def _side_by_side(self, asked: dict[Modality, Asked]) -> bool:
+        """Whether one window gives both, to the sample."""
+        video, audio, c = asked["video"], asked["audio"], self.config
+        begin, length = video.part.first / c.fps * c.rate, video.part.count / c.fps * c.rate
+        near = abs(begin - audio.part.first) <= 1 and abs(length - audio.part.count) < 0.5
+        return video.path == audio.path and near
+
+    def _window(self, span: Span, asked: dict[Modality, Asked]) -> tuple[dict[Modality, np.ndarray], int]:
+        """(arrays, packets lost)"""
+        c = self.config
+        (path,) = {one.path for one in asked.values()}
+        video = audio = None
+        if "audio" in asked:
+            part, audio = asked["audio"].part, AudioSpec(rate=c.rate)
+            start = (round(span.start * c.rate) + part.first) / c.rate
+            end = start + part.count / c.rate
+        if "video" in asked:
+            part = asked["video"].part
+            video = VideoSpec(num_frames=part.count, size=c.decoded_side, enlarge=False)
+            start = span.start + part.first / c.fps
+            end = start + part.count / c.fps
+        window = read_window(path, start, end, video=video, audio=audio)
+        found = {"audio": window.waveform, "video": None if window.frames is None else self._looked_at(window.frames)}
+        return {m: x for m, x in found.items() if x is not None and m in asked}, window.corrupt
+
+    def _looked_at(self, frames: np.ndarray) -> np.ndarray:
+        box = region_of(frames.shape[1], frames.shape[2], self.config.region)
+        part = frames[:, box.top : box.top + box.height, box.left : box.left + box.width]
+        return np.require(part, requirements="W")  # Pillow's cannot be written, and torch wants what can
+
+
+def views_of(sample: Sample, m: Modality, config: RawConfig, *, windows: int = 1, crops: int = 1) -> np.ndarray:
+    """Pictures (V, T, H, W, 3) uint8 or sound (V, S) float32 of windows x crops views of one clip, which need not be in
+    a library; sound has no crops. A picture is a clip that stands still. Raises `DecodeError`."""
+    start, end = sample.start, sample.end
+    if config.extend and end > start:
+        start, end = reach(start, end, probe(sample.path).duration, config.window_seconds)
+    span, reader = Span(start, end, config.fps), Reader(config, None)
+    crops, found = crops if m == "video" else 1, []
+    for window in range(windows):  # all crops of a window are cut out of one reading
+        views = [Viewed(window, windows, crop, crops) for crop in range(crops)]
+        begin = views[0].starts(span, config)
+        if m == "video":
+            part = frames_part(span, begin.video, config.frames, loop=config.loop)
+        else:
+            part = samples_part(span, begin.audio, config.samples, config.rate, loop=config.loop)
+        read: dict[Modality, np.ndarray] = reader(span, {m: Asked(sample.path, part)})
+        if m not in read:
+            raise DecodeError(f"{sample.path}: {reader.lost.files().get(sample.path, f'no {m} there')}")
+        found += [view.seen(read[m], config) if m == "video" else view.heard(read[m], config) for view in views]
+    return np.stack([one.numpy() for one in found])
+
+
+# -- on disk -----------------------------------------------------------------------------------------------------------
+
+
+class ClipCache:
+    """Small decoded clips on disk, shared by workers, runs and users: what is decoded once is afterwards only copied.
+
+    One file an array, named by all that it depends on: the media file as it is now, the stretch, sizes and rates. Files
+    appear whole or not at all. When the folder is full, nothing more is stored; nothing is ever deleted.
+    """
+
+    def __init__(self, folder: str | Path, *, most_bytes: int):
+        self.folder, self.most_bytes = Path(folder), most_bytes
+        self._count = self.folder / ".bytes"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._reserve(0)
+        except OSError as error:
+            raise SeehearError(
+                f"{folder}: no clips can be cached there: {refusal(error) or error}: choose another --cache folder"
+            ) from error
+
+    def get(self, key: str) -> np.ndarray | None:
+        """In memory only where it is read. A file that is damaged counts as none, and is written again."""
+        try:
+            return np.load(self._path(key), mmap_mode="r", allow_pickle=False)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, EOFError):
+            with suppress(OSError):
+                self._path(key).unlink()
+            return None
+
+    def put(self, key: str, array: np.ndarray) -> None:
+        """Nothing happens where the folder is full, or the disk."""
+        content = io.BytesIO()
+        np.save(content, array)
+        with suppress(OSError):
+            if self._reserve(content.getbuffer().nbytes):
+                write_cache(self._path(key), content.getbuffer())
+
+    def bytes(self) -> int:
+        """Counted as used, by all processes together."""
+        self._reserve(0)
+        return int(self._count.read_text())
+
+    def _path(self, key: str) -> Path:
+        return self.folder / key[:2] / f"{key[2:]}.npy"
+
+    def _reserve(self, size: int) -> bool:
+        """Whether there is room; then it is taken, before anything is written: a kill leaves the count too high, never
+        too low."""
+        # On a file system without locks the count may miss some.
+        with locked(self.folder / ".lock", wait=True):
+            count = self._count.read_text() if self._count.exists() else ""
+            used = int(count) if count.isdecimal() else self._measured()
+            fits = used + size <= self.most_bytes
+            if fits or not count:
+                self._count.write_text(str(used + size if fits else used))
+            return fits
+
+    def _measured(self) -> int:
+        return sum(path.stat().st_size for path in self.folder.glob("*/*"))
+
+
+class Lost:
+    """Files that could not be read, over all processes of a run: each is reported and listed once, each sample counted.
+
+    A small folder that worker processes write to as well; it goes when the object that made it does.
+    """
+
+    def __init__(self) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="seehear-lost-"))
+        self._known: set[str] = set()
+        weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_folder": self._folder, "_known": set()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= state
+
+    def add(self, path: str, why: str, *, samples: int = 1) -> None:
+        """A file of which something cannot be read. Says so if no process has."""
+        with suppress(OSError):
+            with open(self._folder / "samples", "ab") as file:
+                file.write(b"." * samples)
+            if path not in self._known and self._is_first(path):
+                with open(self._folder / "files.jsonl", "a", encoding="utf-8") as file:
+                    file.write(json.dumps([path, why]) + "\n")
+                say(f"{path}: {why}; the run goes on without what cannot be read")
+        self._known.add(path)
+
+    def _is_first(self, path: str) -> bool:
+        known = self._folder / "known"
+        with locked(self._folder / "lock", wait=True):
+            if known.exists() and json.dumps(path) in known.read_text(encoding="utf-8").splitlines():
+                return False
+            with open(known, "a", encoding="utf-8") as file:
+                file.write(json.dumps(path) + "\n")
+            return True
+
+    @property
+    def samples(self) -> int:
+        """Times that a clip's pictures or sound were to be read and could not be."""
+        with suppress(FileNotFoundError):
+            return os.path.getsize(self._folder / "samples")
+        return 0
+
+    def files(self) -> dict[str, str]:
+        """Path -> what is wrong with it."""
+        with suppress(FileNotFoundError):
+            lines = (self._folder / "files.jsonl").read_text(encoding="utf-8").splitlines()
+            return dict(json.loads(line) for line in lines)
+        return {}

@@ -1,0 +1,54 @@
+"""Shards: latents in one file, for a machine that has no library. Reading them needs torch, numpy and safetensors."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from seehear.errors import SeehearError
+from seehear.inputs.latents import LatentData
+from seehear.npz import open_npz
+from seehear.types import MODALITIES
+
+
+def save_shard(data: LatentData, path: str | Path) -> None:
+    """One safetensors file with all of it, for a machine that has no library."""
+    from safetensors.torch import save_file
+
+    tensors = {"groups": data.groups.cpu()}
+    for m in data.modalities:
+        tensors |= {m: data.every(m).cpu().contiguous(), f"owner_{m}": data.owner(m).cpu()}
+        if (weights := data.rows[m].weights) is not None:
+            tensors["confidence"] = weights.confidence_R[data.stored(m).cpu()]
+    columns = {"ids": list(data.ids), "splits": list(data.splits), "encoders": data.encoders}
+    save_file(tensors, path, metadata={k: json.dumps(v) for k, v in columns.items()})
+
+
+def load_shard(path: str | Path) -> LatentData:
+    """A shard of `save_shard`, or any .npz or .safetensors with the arguments of `LatentData.from_arrays` by name:
+    `video`, `audio`, `text`, and where needed `owner_text`, `groups`, `ids`, `splits`, `confidence`."""
+    path = Path(path)
+    if not path.is_file():
+        raise SeehearError(f"no such file: {path}")
+    columns: dict[str, Any] = {}
+    try:
+        if path.suffix == ".npz":
+            with open_npz(path) as arrays:
+                columns = {name: arrays[name] for name in arrays.files}
+        else:
+            from safetensors import safe_open
+
+            with safe_open(path, framework="pt") as file:
+                columns = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                columns |= {k: json.loads(v) for k, v in (file.metadata() or {}).items() if k != "format"}
+    except Exception as error:  # each reader has its own
+        raise SeehearError(f"{path} is not a shard of latents: {str(error).splitlines()[0]}") from error
+    latents = {m: columns.pop(m) for m in MODALITIES if m in columns}
+    owner = {m: columns.pop(f"owner_{m}") for m in latents if f"owner_{m}" in columns}
+    if len(latents) < 2 or (extra := columns.keys() - {"groups", "ids", "splits", "encoders", "confidence"}):
+        what = f"unknown {', '.join(sorted(extra))}" if len(latents) >= 2 else "fewer than two modalities"
+        raise SeehearError(
+            f"{path}: {what} (a shard holds {', '.join(MODALITIES)}, owner_*, groups, ids, splits, confidence)"
+        )
+    return LatentData.from_arrays(latents, owner=owner, **columns)

@@ -1,0 +1,242 @@
+"""The user's own labels and corrected lines: one row an edit in the table `own`, which stays when clips are made anew.
+
+An edit is tied to a file by its content, or by its name where the content has changed, and to seconds of it: it goes
+with a renamed file, with clips cut elsewhere, and to the lines of another transcript. The clips' texts and labels
+follow from it as they do from transcripts (`transcripts.with_machine_texts`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from difflib import SequenceMatcher
+from typing import Any, Literal, Protocol, TypeVar
+
+from seehear.errors import require
+from seehear.library.locking import alone_with
+from seehear.library.records import Clip, Source, Text, digest
+from seehear.library.tables import Library
+from seehear.library.vectors import one_of
+
+What = Literal["label", "subtitle", "caption", "speech", "translation", "screen"]
+_TABLE = "own"
+_ALIKE = 0.5
+"""Least similarity, in [0, 1], at which a line read by another model counts as the corrected one."""
+
+
+class _Line(Protocol):
+    @property
+    def text(self) -> str: ...
+
+    @property
+    def start(self) -> float | None: ...
+
+    @property
+    def end(self) -> float | None: ...
+
+
+AnyLine = TypeVar("AnyLine", bound=_Line)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edit:
+    what: What
+    source: str = ""
+    """Edited file; '' for a row of text alone."""
+    content: str = ""
+    """Fingerprint of the file at the time of the edit."""
+    clip: str = ""
+    """Id of a row of text alone."""
+    start: float | None = None
+    """Seconds of the file: of a line its times, of a label its clip's; None for text without times."""
+    end: float | None = None
+    before: str = ""
+    """Line before the edit; label that is removed."""
+    text: str = ""
+    """Line after the edit, '' to remove it; label that is added."""
+    shown: str = ""
+    """Text of the line in clips that the edit has not been applied to, where it is not `before`."""
+    undone: bool = False
+    """Undone by the user: the row is deleted once the clips are restored."""
+    pending: bool = True
+    """Not yet applied to the clips."""
+
+    @property
+    def key(self) -> str:
+        place = self.content or self.source or self.clip
+        words = self.before + self.text if self.what == "label" else self.before
+        return digest(self.what, place, repr(self.start), repr(self.end), words)
+
+
+# -- the table ---------------------------------------------------------------------------------------------------------
+
+
+def read_edits(library: Library) -> list[Edit]:
+    """All edits, read anew."""
+    if _TABLE not in library.tables():
+        return []
+    table = library.table(_TABLE)
+    table.checkout_latest()  # a server writes them while others read
+    rows = table.search().limit(None).to_arrow().to_pylist()
+    return [Edit(**{field.name: row[field.name] for field in fields(Edit)}) for row in rows]
+
+
+def record(library: Library, edit: Edit) -> Edit:
+    """Stores an edit, and returns the stored one: a second edit of the same line or label replaces the first."""
+    with alone_with(library.uri, _TABLE):
+        known = next((old for old in read_edits(library) if _same_thing(old, edit)), None)
+        if known is not None:
+            edit = _again(known, edit)
+        _put(library, [edit])
+    return edit
+
+
+def undo(library: Library, key: str) -> Edit | None:
+    """Undoes an edit; None for an unknown key."""
+    with alone_with(library.uri, _TABLE):
+        known = next((edit for edit in read_edits(library) if edit.key == key), None)
+        if known is not None and not known.undone:
+            known = replace(known, undone=True, pending=True, shown=known.shown if known.pending else known.text)
+            _put(library, [known])
+    return known
+
+
+def settled(library: Library, edits: Iterable[Edit]) -> None:
+    """Marks edits as applied to the clips; those changed meanwhile stay pending."""
+    with alone_with(library.uri, _TABLE):
+        now = set(read_edits(library))
+        reached = [edit for edit in edits if edit in now]
+        _put(library, [replace(edit, pending=False, shown="") for edit in reached if not edit.undone])
+        if gone := [edit.key for edit in reached if edit.undone]:
+            library.table(_TABLE).delete(one_of("key", gone))
+
+
+def _same_thing(old: Edit, new: Edit) -> bool:
+    place = (old.what, old.content or old.source or old.clip, old.start, old.end)
+    if place != (new.what, new.content or new.source or new.clip, new.start, new.end):
+        return False
+    if new.what == "label":
+        return old.before + old.text == new.before + new.text
+    return new.before in (old.before if old.undone else old.text, old.before)
+
+
+def _again(old: Edit, new: Edit) -> Edit:
+    """The second edit of a line or label joined with the first, which keeps the original text."""
+    undone = old.text != new.text if new.what == "label" else old.before == new.text
+    if undone and old.undone:
+        return old
+    shown = old.shown if old.pending else old.text
+    text = old.text if undone or new.what == "label" else new.text
+    return replace(old, text=text, undone=undone, pending=True, shown=shown)
+
+
+def _put(library: Library, edits: Sequence[Edit]) -> None:
+    if edits:
+        rows = [{"key": edit.key, **asdict(edit)} for edit in edits]
+        data = require("pyarrow").Table.from_pylist(rows, schema=_schema())
+        table = library.ensure(_TABLE, _schema())
+        table.merge_insert("key").when_matched_update_all().when_not_matched_insert_all().execute(data)
+
+
+def _schema() -> Any:
+    pa = require("pyarrow")
+    kinds = {"float | None": pa.float64(), "bool": pa.bool_()}
+    return pa.schema([("key", pa.string()), *((f.name, kinds.get(str(f.type), pa.string())) for f in fields(Edit))])
+
+
+# -- applied to clips and lines ----------------------------------------------------------------------------------------
+
+
+def edits_by_file(edits: Iterable[Edit], sources: Mapping[str, Source]) -> dict[str, list[Edit]]:
+    """Edits of each file, found by its content, or by its name where no file has that content any more."""
+    of_content: dict[str, list[Edit]] = {}
+    of_name: dict[str, list[Edit]] = {}
+    for edit in edits:
+        if edit.source:  # not of a row of text alone
+            of_content.setdefault(edit.content, []).append(edit)
+            of_name.setdefault(edit.source, []).append(edit)
+    found: dict[str, list[Edit]] = {}
+    if not of_content:
+        return found
+    held = {source.fingerprint for source in sources.values()}
+    for name, source in sources.items():
+        own = of_content.get(source.fingerprint, []) + [e for e in of_name.get(name, ()) if e.content not in held]
+        if own:
+            found[name] = own
+    return found
+
+
+def edited(clips: Sequence[Clip], edits: Sequence[Edit], sources: Mapping[str, Source]) -> list[Clip]:
+    """The clips with their labels and with subtitles and captions as the user changed them. All clips of a file are to
+    be given together."""
+    if not edits:
+        return list(clips)
+    of_file = edits_by_file(edits, sources)
+    windows: dict[str, set[tuple[float, float]]] = {}
+    for clip in clips:
+        windows.setdefault(clip.source, set()).add((clip.start, clip.end))
+    of_row: dict[str, list[Edit]] = {}
+    for edit in edits:
+        if edit.clip:
+            of_row.setdefault(edit.clip, []).append(edit)
+    found = []
+    for clip in clips:
+        own = of_file.get(clip.source, []) if clip.source else of_row.get(clip.id, [])
+        for edit in own:
+            if edit.what == "label":
+                if _labels(edit, clip, windows[clip.source]):
+                    clip = replace(clip, labels=_with_label(clip.labels, edit))
+            elif edit.what in ("subtitle", "caption"):
+                clip = replace(clip, texts=_with_line(clip.texts, edit))
+        found.append(clip)
+    return found
+
+
+def affected(edit: Edit, lines: Sequence[AnyLine]) -> list[AnyLine]:
+    """Lines of its kind that an edit replaces: the corrected one; in another transcript those at the same time, or of
+    similar words."""
+    near = [line for line in lines if _covers(edit, line)]
+    exact = [line for line in near if line.text and line.text in (edit.before, edit.shown)]
+    if exact or edit.start is None or any(line.text == edit.text for line in near):
+        return exact
+    if edit.what == "speech":  # one thing is said at a time, while several lines are on screen
+        return near
+    return [line for line in near if max(_likeness(line.text, said) for said in (edit.before, edit.text)) >= _ALIKE]
+
+
+def _covers(edit: Edit, line: _Line) -> bool:
+    """True if at least half of a line lies within the times of an edit."""
+    if edit.start is None or edit.end is None or line.start is None:
+        return edit.start is None and line.start is None
+    end = line.start if line.end is None else line.end
+    return min(edit.end, end) - max(edit.start, line.start) >= (end - line.start) / 2
+
+
+def _likeness(one: str, other: str) -> float:
+    return SequenceMatcher(None, one.lower(), other.lower(), autojunk=False).ratio()
+
+
+def _labels(edit: Edit, clip: Clip, windows: set[tuple[float, float]]) -> bool:
+    """True if a label applies to the clip: its window is the same, or, where clips were cut anew, half of either window
+    is shared."""
+    if edit.start is None or edit.end is None:
+        return True
+    if (edit.start, edit.end) in windows:
+        return (edit.start, edit.end) == (clip.start, clip.end)
+    shared = min(edit.end, clip.end) - max(edit.start, clip.start)
+    return shared > 0 and shared >= min(edit.end - edit.start, clip.end - clip.start) / 2
+
+
+def _with_label(labels: tuple[str, ...], edit: Edit) -> tuple[str, ...]:
+    added, taken = (edit.before, edit.text) if edit.undone else (edit.text, edit.before)
+    kept = tuple(label for label in labels if label != taken)
+    return kept if not added or added in kept else (*kept, added)
+
+
+def _with_line(texts: tuple[Text, ...], edit: Edit) -> tuple[Text, ...]:
+    own = [text for text in texts if text.kind == edit.what]
+    if edit.undone:
+        changed, said = [text for text in own if text.text == edit.shown and _covers(edit, text)], edit.before
+    else:
+        changed, said = affected(edit, own), edit.text
+    return tuple(replace(text, text=said) if text in changed else text for text in texts)

@@ -1,0 +1,339 @@
+"""Text on screen to timed lines: `seehear ocr`.
+
+A frame every two seconds is looked at, and the one between two only where their texts differ: words that nobody has
+time to read are let go. Where the picture has changed, text is looked for at a small size, which is quick; only where
+what was found differs from the last frame that was read is a frame read, at a size where small print is legible. Lines
+are followed from frame to frame. What stands there throughout, a watermark or a clock, is kept once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from difflib import SequenceMatcher
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from seehear.encoders.screen import EXTRA, RapidScreen, ScreenReader, ScreenText, fingerprint
+from seehear.errors import DecodeError, require
+from seehear.library.encode import EngineName
+from seehear.library.portions import Portion, Recording
+from seehear.library.recordings import TextsReport, read_recordings
+from seehear.library.records import digest
+from seehear.library.tables import Library
+from seehear.library.transcripts import Line, Task, Transcript
+from seehear.media.files import read_window
+from seehear.media.frames import VideoSpec
+
+_VERSION = "3"
+"""Version of the reader: another one is another fingerprint, and all recordings are read again."""
+_RATE, _CHUNK = 1.0, 10.0
+"""Frames a second to read, and seconds to decode at a time."""
+_PART = 30.0
+"""Seconds of a part, of a film that is half as long again: a run that is stopped loses no more than that."""
+_SIDE = 720
+"""Shorter side of a frame as it is read, in pixels."""
+_IN_VAIN = 5.0
+"""Seconds for which boxes that gave no text are not read again, whatever moves in them: foliage, tiles, a crowd."""
+_STILL, _SAME = 6.0, 14.0
+"""Mean differences, of 255: of a block of the picture, up to which it has not changed; and of what is in a box."""
+_ALIKE = 0.75
+"""Share of letters in which two lines agree that are one, read twice."""
+_THROUGHOUT, _LONG, _ONCE = 0.8, 30.0, 5.0
+"""Share of a recording of so many seconds from which a line counts as always there, and seconds that it is kept for."""
+
+
+class Ocr:
+    """A reader of recordings (`recordings.Reader`)."""
+
+    command = "ocr"
+    tasks: tuple[Task, ...] = ("screen",)
+
+    def __init__(self, screen: ScreenReader, *, name: str, weights: str):
+        """`weights`: fingerprint of the models."""
+        self.screen, self.name, self.by = screen, name, digest(weights, _VERSION)
+
+    def time_limit(self, recording: Recording) -> float:
+        """Ten times as long as a film full of text takes."""
+        return 600.0 + 30.0 * recording.duration
+
+    def __call__(self, recording: Recording) -> list[Transcript]:
+        until = None
+        if recording.duration == 0:  # a picture
+            lines = self._of_picture(recording)
+        else:
+            start, end = recording.start, recording.duration
+            if start + 1.5 * _PART < end:
+                end = until = start + _PART
+            following = _Following(self.screen)
+            for time, frame in _frames(recording, end):
+                following.see(time, frame)
+                if time > end:  # the pictures begin after the part that was meant
+                    end = until = time
+            lines = following.lines(end, whole=until is None and start == 0)
+        return [
+            Transcript(
+                source=recording.source,
+                task="screen",
+                by=self.by,
+                content=recording.content,
+                lines=tuple(lines),
+                until=until,
+            )
+        ]
+
+    def joined(self, before: Transcript, part: Transcript, duration: float) -> tuple[Line, ...]:
+        """A line that stands where a part ends goes on in the next."""
+        lines = list(before.lines)
+        for line in part.lines:
+            begun = [n for n, other in enumerate(lines) if (other.text, other.end) == (line.text, line.start)]
+            if begun:
+                lines[begun[0]] = replace(lines[begun[0]], end=line.end)
+            else:
+                lines.append(line)
+        return tuple(lines if part.until is not None else _once(lines, duration))
+
+    def _of_picture(self, recording: Recording) -> list[Line]:
+        frames = read_window(recording.path, 0.0, 0.0, video=_SPEC).frames
+        if frames is None or not len(self.screen.find(frames[0])):
+            return []
+        text = " ".join(seen.text for seen in self.screen.read(frames[0]) if len(_letters(seen.text)) > 1)
+        return [Line(text)] if text else []
+
+
+def ocr(
+    library: Library, *, workers: int | None = None, engine: EngineName = "local", portion: Portion | None = None
+) -> TextsReport:
+    """Gives the library's clips what stands written in their pictures, as texts of the kind 'screen'."""
+    require("rapidocr", EXTRA)
+    require("onnxruntime", EXTRA)
+    return read_recordings(
+        library,
+        Ocr(RapidScreen(), name="RapidOCR", weights=fingerprint()),
+        workers=workers,
+        engine=engine,
+        portion=portion,
+    )
+
+
+# -- frames ------------------------------------------------------------------------------------------------------------
+
+_SPEC = VideoSpec(num_frames=1, size=_SIDE, enlarge=False)
+
+
+def _frames(recording: Recording, until: float) -> Iterator[tuple[float, np.ndarray]]:
+    """(seconds, (H, W, 3) RGB) of the frame in the centre of each second of a part, or of the first stretch after it
+    that has any."""
+    spec = VideoSpec(fps=_RATE, size=_SIDE, enlarge=False)
+    start, error, seen = recording.start, None, False
+    while start < (recording.duration if not seen else until):
+        end = min(start + _CHUNK, until if start < until else recording.duration)
+        try:
+            frames = read_window(recording.path, start, end, video=spec).frames
+        except DecodeError as wrong:  # a film whose pictures end before its sound
+            error, frames = error or wrong, None
+        if frames is not None:
+            seen = True
+            times = start + (np.arange(len(frames)) + 0.5) * (end - start) / len(frames)
+            yield from zip(times.tolist(), frames, strict=True)
+        start = end
+    if not seen and not recording.start and error is not None:
+        raise error
+
+
+# -- lines over time ---------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Track:
+    """A line as it is followed."""
+
+    best: ScreenText
+    start: float
+    end: float
+    place: int
+    """Among the lines of the frame in which it was first seen."""
+    sightings: int = field(default=1)
+
+
+class _Sight:
+    """A frame, and where there may be text in it."""
+
+    def __init__(self, screen: ScreenReader, frame: np.ndarray):
+        self.screen, self.frame, self.blocks = screen, frame, _block_means(frame)
+
+    @cached_property
+    def boxes(self) -> np.ndarray:
+        return self.screen.find(self.frame)
+
+    @property
+    def green(self) -> np.ndarray:
+        """Green channel, in place of brightness."""
+        return self.frame[:, :, 1]
+
+
+class _Following:
+    """Lines of text over the frames of a film."""
+
+    def __init__(self, screen: ScreenReader):
+        self.screen = screen
+        self.tracks: list[_Track] = []
+        self.shown: list[_Track] = []
+        """Tracks in the last frame that was looked at."""
+        self._waiting: tuple[float, _Sight] | None = None
+        """Frame that is read only if the text of the next one differs."""
+        self._last: _Sight | None = None
+        """The last frame that was read, or that had no text."""
+        self._read_at = -np.inf
+        self._blocks = np.empty(0)
+        """Brightness by block of the last frame that was searched for text."""
+
+    def see(self, time: float, frame: np.ndarray) -> None:
+        sight = _Sight(self.screen, frame)
+        if self._waiting is None:
+            self._waiting = time, sight
+            return
+        (before, between), self._waiting = self._waiting, None
+        if self._is_news(time, sight):
+            self._look(before, between)
+        else:
+            self._prolong(before)
+        self._look(time, sight)
+
+    def _look(self, time: float, sight: _Sight) -> None:
+        if not self._is_news(time, sight):
+            self._prolong(time)
+            return
+        self._last, self._read_at, self._blocks = sight, time, sight.blocks
+        self._follow(time, self.screen.read(sight.frame) if len(sight.boxes) else ())
+
+    def _prolong(self, time: float) -> None:
+        for track in self.shown:
+            track.end = time + 0.5 / _RATE
+            track.sightings += 1
+
+    def _is_news(self, time: float, sight: _Sight) -> bool:
+        """Whether text has come, gone, moved or changed since the last frame that was read."""
+        last = self._last
+        if last is None or last.frame.shape != sight.frame.shape:
+            return True
+        if _differ(sight.blocks, self._blocks) <= _STILL:
+            return False
+        if len(sight.boxes) != len(last.boxes):
+            return True
+        in_vain = not self.shown and time - self._read_at < _IN_VAIN
+        height, width = sight.green.shape
+        for box in sight.boxes:
+            if not any(_overlap(box, before) > 0.5 for before in last.boxes):
+                return True
+            left, top, right, bottom = (box * (width, height, width, height)).round().astype(int)
+            part = np.s_[max(0, top) : bottom + 1, max(0, left) : right + 1]
+            if not in_vain and np.abs(sight.green[part].astype(np.float32) - last.green[part]).mean() > _SAME:
+                return True
+        self._blocks = sight.blocks  # a picture that changes slowly is compared anew
+        return False
+
+    def _follow(self, time: float, seen: Sequence[ScreenText]) -> None:
+        before, self.shown = self.shown, []
+        for place, text in enumerate(seen):
+            if not _letters(text.text):
+                continue
+            track = next((track for track in before if _is_same(track.best, text)), None)
+            if track is None:
+                track = _Track(text, time - 0.5 / _RATE, time + 0.5 / _RATE, place)
+                self.tracks.append(track)
+            else:
+                before.remove(track)
+                track.end, track.sightings = time + 0.5 / _RATE, track.sightings + 1
+                if text.score > track.best.score:
+                    track.best = text
+            self.shown.append(track)
+
+    def lines(self, duration: float, *, whole: bool = True) -> list[Line]:
+        """Lines that come and go together are one, in the order in which they stand on the screen. What is there
+        throughout can be told of a `whole` recording only."""
+        if self._waiting is not None:
+            self._look(*self._waiting)
+            self._waiting = None
+        groups: dict[tuple[float, float], list[_Track]] = {}
+        for track in self._kept(duration if whole else 0.0):
+            groups.setdefault((track.start, track.end), []).append(track)
+        found = []
+        for (start, end), tracks in sorted(groups.items()):
+            text = " ".join(track.best.text for track in sorted(tracks, key=lambda track: track.place))
+            found.append(Line(text, round(max(0.0, start), 2), round(min(end, duration), 2)))
+        return found
+
+    def _kept(self, duration: float) -> list[_Track]:
+        """Tracks that are worth keeping: short ones that were seen in one frame alone are mostly noise. What is there
+        throughout is kept once."""
+        by_text: dict[str, list[_Track]] = {}
+        for track in self.tracks:
+            letters = _letters(track.best.text)
+            if len(letters) >= (2 if track.sightings > 1 else 4):
+                by_text.setdefault(_without_digits(letters), []).append(track)
+        return [track for tracks in by_text.values() for track in _unless_throughout(tracks, duration)]
+
+
+def _once(lines: Sequence[Line], duration: float) -> list[Line]:
+    """The lines of a recording that was read in parts; what is there throughout is kept once."""
+    by_text: dict[str, list[Line]] = {}
+    for line in lines:
+        by_text.setdefault(_without_digits(_letters(line.text)), []).append(line)
+    kept = [line for own in by_text.values() for line in _unless_throughout(own, duration)]
+    return sorted(kept, key=lambda line: (line.start, line.end))
+
+
+def _unless_throughout(stretches: list[Any], duration: float) -> list[Any]:
+    """Tracks or lines of one text; the first seconds alone where they make up nearly all of a long recording."""
+    first, seconds = stretches[0], sum(stretch.end - stretch.start for stretch in stretches)
+    if duration < _LONG or seconds < _THROUGHOUT * duration:
+        return stretches
+    return [replace(first, end=min(first.end, first.start + _ONCE))]
+
+
+def _is_same(one: ScreenText, other: ScreenText) -> bool:
+    """Whether two readings are of one line: nearly the same letters, or the same place and the same but for digits, as
+    of a clock."""
+    a, b = _letters(one.text), _letters(other.text)
+    if SequenceMatcher(None, a, b, autojunk=False).ratio() >= _ALIKE and _digits(a) == _digits(b):
+        return True
+    in_place = _overlap(np.array(one.box), np.array(other.box)) > 0.3
+    return in_place and _without_digits(a) == _without_digits(b)
+
+
+def _letters(text: str) -> str:
+    return "".join(re.findall(r"[^\W_]+", text.lower()))
+
+
+def _without_digits(letters: str) -> str:
+    return re.sub(r"\d", "0", letters)
+
+
+def _digits(text: str) -> str:
+    return "".join(re.findall(r"\d", text))
+
+
+def _overlap(one: np.ndarray, other: np.ndarray) -> float:
+    """Intersection over union of two boxes."""
+    sides = np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2])
+    common = float(np.prod(np.clip(sides, 0.0, None)))
+    area = float(np.prod(one[2:] - one[:2]) + np.prod(other[2:] - other[:2])) - common
+    return common / area if area > 0 else 0.0
+
+
+def _block_means(frame: np.ndarray) -> np.ndarray:
+    """(36, 64), or fewer: mean brightness of blocks: a line of small print changes a few of them by much."""
+    sides = zip(frame.shape[:2], (36, 64), strict=True)
+    rows, columns = (np.linspace(0, n, min(n, k) + 1).astype(int)[:-1] for n, k in sides)
+    green = frame[:, :, 1].astype(np.float32)
+    sums = np.add.reduceat(np.add.reduceat(green, rows, axis=0), columns, axis=1)
+    return sums * (len(rows) * len(columns) / green.size)
+
+
+def _differ(one: np.ndarray, other: np.ndarray) -> float:
+    """Largest change of a block."""
+    return float(np.abs(one - other).max())

@@ -1,0 +1,347 @@
+"""One media file to its clips: what a worker process of `prepare` does."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import PurePosixPath
+from typing import Any, TypeVar
+
+from seehear.errors import DecodeError, SeehearError
+from seehear.library.clips import (
+    COARSE_FROM,
+    PrepareOptions,
+    Said,
+    coarse_windows,
+    cut,
+    divided,
+    fixed_windows,
+    placed,
+    scene_windows,
+)
+from seehear.library.manifest import Row
+from seehear.library.records import COARSE, GIVEN, TIME_UP, UNCUT, Clip, Reject, Source, clip_id, fingerprint, printable
+from seehear.library.scan import Beside
+from seehear.library.subtitles import Sidecar, read_captions, read_embedded, read_json, read_subtitles
+from seehear.media.files import MediaInfo, SubtitleStream, probe
+from seehear.media.scenes import STEP, TimeUp, find_cuts, loudness
+
+T = TypeVar("T")
+_ROWS = " (rows "
+_LONGER = 1.0
+"""Seconds by which a part cut out of a recording may be longer than asked for: cuts fall on key frames."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class File:
+    """A media file as the file system shows it."""
+
+    source: str
+    path: str
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unit:
+    """A media file with all that its clips depend on: it is read as a whole or not at all."""
+
+    file: File
+    origin: str
+    """The folder or manifest it comes from."""
+    recipe: str
+    """Digest of the options, the text files beside it and its rows: another recipe is another set of clips."""
+    beside: Beside = field(default_factory=Beside)
+    rows: tuple[Row, ...] = ()
+    """Of a manifest; none means that the file stands in a folder."""
+    sounds: tuple[File, ...] = ()
+    """Second files that rows name for their sound."""
+    known: tuple[tuple[str, str], ...] = ()
+    """(source, fingerprint) when the recipe is the old one: if all contents are too, there is nothing to read."""
+    coarse: bool = False
+    """Whether a long file gets a few short clips, and its scenes and pauses are left for later."""
+
+    @property
+    def files(self) -> tuple[File, ...]:
+        return (self.file, *self.sounds)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Read:
+    """What came of a unit."""
+
+    unit: Unit
+    sources: tuple[Source, ...] = ()
+    clips: tuple[Clip, ...] = ()
+    rejects: tuple[Reject, ...] = ()
+    same: bool = False
+    """Only the file's time changed: the clips are those that the library has."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reader:
+    """A callable that goes to worker processes."""
+
+    options: PrepareOptions
+
+    def __call__(self, unit: Unit) -> Read:
+        try:
+            prints = {file.source: fingerprint(file.path) for file in unit.files}
+            if unit.known and dict(unit.known) == prints:
+                return Read(unit=unit, same=True, sources=tuple(_seen(file, prints) for file in unit.files))
+            info = probe(unit.file.path)
+        except (DecodeError, OSError) as error:
+            return Read(unit=unit, rejects=(refused(unit, "probe", _why(error, unit.file)),))
+        cutter = _Cutter(unit, info, self.options)
+        clips = cutter.clips()
+        if not clips:
+            reason = (
+                "gives no clip: none of its rows can be used" if unit.rows else "gives no clip: it has no subtitles"
+            )
+            return Read(unit=unit, rejects=(*cutter.rejects, refused(unit, "clips", reason)))
+        note = {"split": GIVEN} if cutter.given else {}
+        note |= {COARSE: UNCUT} if cutter.coarse else {}
+        note |= {TIME_UP: repr(self.options.time_limit)} if cutter.time_up else {}
+        sources = [_source(unit.file, prints, info, unit, cutter.rejects, note)]
+        sources += [_source(file, prints, cutter.heard[file.source], unit) for file in cutter.heard_files]
+        return Read(unit=unit, sources=tuple(sources), clips=tuple(clips), rejects=tuple(cutter.rejects))
+
+
+class _Cutter:
+    """Reads what stands beside a file, and cuts. What cannot be used collects in `rejects`; the rest goes on."""
+
+    def __init__(self, unit: Unit, info: MediaInfo, options: PrepareOptions):
+        self.unit, self.info, self.options = unit, info, options
+        self.rejects: list[Reject] = []
+        self.heard: dict[str, MediaInfo] = {}
+        self.coarse = False
+        """Whether scenes and pauses were left for later."""
+        self.time_up = False
+        """Whether they were not found in time."""
+        self._beside: Said | None = None
+
+    @property
+    def given(self) -> bool:
+        """Whether the user says which split clips of the file are in."""
+        return any(row.split for row in self.unit.rows) or bool(self._beside and self._beside.split)
+
+    @property
+    def heard_files(self) -> list[File]:
+        return [file for file in self.unit.sounds if file.source in self.heard]
+
+    def clips(self) -> list[Clip]:
+        if not self.unit.rows:
+            return cut(self._whole("", sound_only=False), self.beside(), self.options, self._scenes)
+        for file in self.unit.sounds:
+            self._hear(file)
+        clips: dict[str, Clip] = {}
+        for row in self.unit.rows:
+            try:
+                for clip in self._of_row(row):
+                    clips[clip.id] = _joined(clips[clip.id], clip) if clip.id in clips else clip
+            except SeehearError as error:
+                self._set_aside(row.place(self.unit.origin), "clips", str(error))
+        return list(clips.values())
+
+    def _hear(self, file: File) -> None:
+        try:
+            info = probe(file.path)
+            if not info.has_audio:
+                raise DecodeError("there is no sound in it")
+            self.heard[file.source] = info
+        except (DecodeError, OSError) as error:
+            self.rejects.append(replace(_refused(file, "probe", _why(error, file)), origin=self.unit.origin))
+
+    def _whole(self, audio_source: str, *, sound_only: bool) -> Clip:
+        """All of the file, with its own sound or that of a second file. A picture lasts as long as its sound."""
+        sound = self.heard.get(audio_source)
+        if sound_only and not self.info.has_audio:
+            raise SeehearError("names a file for its sound, and there is no sound in it")
+        return Clip(
+            id="",
+            source=self.unit.file.source,
+            audio_source=audio_source if sound else "",
+            end=sound.duration if sound and self.info.is_picture else self.info.duration,
+            has_video=self.info.has_video and not sound_only,
+            has_audio=self.info.has_audio or sound is not None,
+        )
+
+    def _of_row(self, row: Row) -> list[Clip]:
+        whole = self._whole(row.audio_source, sound_only=row.sound_only)
+        name = row.id or "+".join(file for file in (whole.source, whole.audio_source) if file)
+        if whole.end and (row.start is not None or row.end is not None):
+            start, end = _window(row, whole.end)
+            if start >= end:
+                raise SeehearError(f"starts at {start:g} s, and the file ends at {whole.end:g} s")
+            clip = replace(whole, id=row.id or clip_id(name, start, end), start=start, end=end)
+            clip = replace(clip, texts=row.texts, labels=row.labels, meta=row.meta)
+            return [placed(clip, row.group, row.split, self.options)]
+        said = _said(row, id=name)
+        if not row.texts:
+            said = replace(said, captions=self.beside().captions, lines=self.beside().lines)
+        # A caption is of the whole file, however long that is, unless the user asks for pieces.
+        whole_only = self.options.clips == "auto" and bool(row.texts) and not said.lines
+        return cut(whole, said, replace(self.options, clips="whole") if whole_only else self.options, self._scenes)
+
+    def _scenes(self, whole: Clip) -> list[tuple[float, float]]:
+        """Windows from cut to cut and from pause to pause; fixed ones where finding those takes too long."""
+        if self.unit.coarse and whole.end >= COARSE_FROM:
+            self.coarse = True
+            return coarse_windows(whole.end)
+        paths = {file.source: file.path for file in self.unit.files}
+        limit = self.options.time_limit
+        try:
+            film = whole.has_video and not self.info.is_picture
+            cuts = find_cuts(paths[whole.source], whole.end, seconds=limit / 2) if film else []
+            windows = scene_windows(whole.end, cuts, self.options)
+            longest = max(end - start for start, end in windows)
+            levels: Sequence[int] = ()
+            if whole.has_audio and longest > self.options.seconds:
+                heard = paths[whole.source_of("audio")]
+                levels = loudness(heard, whole.end, seconds=limit / 4).tolist()
+            return divided(windows, levels, STEP, self.options)
+        except (DecodeError, OSError) as error:
+            self.time_up = isinstance(error, TimeUp)
+            reason = f"is cut every {self.options.seconds:g} s: {_why(error, self.unit.file)}"
+            self._set_aside(f"{whole.source}#scenes", "scenes", reason)
+            return fixed_windows(whole.end, self.options)
+
+    def beside(self) -> Said:
+        """What the text files beside the media file and the streams inside it say; read once."""
+        if self._beside is None:
+            self._beside = self._read_beside()
+        return self._beside
+
+    def _read_beside(self) -> Said:
+        beside = self.unit.beside
+        facts = self._try(beside.facts, read_json) or Sidecar()
+        captions = self._try(beside.captions, read_captions) or []
+        lines = self._try(beside.subtitles, read_subtitles) or []
+        if not beside.subtitles and self.info.subtitles:
+            stream = min(self.info.subtitles, key=lambda s: _rank(s, self.options.language))
+            lines = self._try(self.unit.file.path, partial(read_embedded, index=stream.index)) or []
+        late = [line for line in lines if self.info.duration and (line.start or 0.0) >= self.info.duration]
+        if late:
+            many = f"{len(late)} of {len(lines)} lines come after the end of the file at {self.info.duration:.1f} s"
+            self._set_aside(self._name(beside.subtitles or self.unit.file.path), "subtitles", many)
+        said = _said(facts, id="")
+        return replace(said, captions=said.captions + tuple(captions), lines=said.lines + tuple(lines))
+
+    def _try(self, path: str, read: Callable[[str], T]) -> T | None:
+        if not path:
+            return None
+        try:
+            return read(path)
+        except SeehearError as error:
+            self._set_aside(self._name(path), "subtitles", printable(str(error).removeprefix(f"{path}: ")))
+            return None
+
+    def _name(self, path: str) -> str:
+        """What a file beside ours is called; '#text' for what is inside it, which is not the file set aside."""
+        if path == self.unit.file.path:
+            return f"{self.unit.file.source}#text"
+        return (PurePosixPath(self.unit.file.source).parent / printable(os.path.basename(path))).as_posix()
+
+    def _set_aside(self, path: str, stage: str, reason: str) -> None:
+        self.rejects.append(Reject(path=path, stage=stage, reason=reason, origin=self.unit.origin))
+
+
+def _window(row: Row, duration: float) -> tuple[float, float]:
+    """(start, end) in the file of what the row is about."""
+    start, end = row.start or 0.0, duration if row.end is None else row.end
+    if row.cut_out and duration <= end - start + _LONGER:
+        return 0.0, duration
+    return start, min(end, duration)
+
+
+def _said(spoken: Row | Sidecar, *, id: str) -> Said:
+    return Said(
+        captions=tuple(text for text in spoken.texts if text.start is None),
+        lines=tuple(text for text in spoken.texts if text.start is not None),
+        labels=spoken.labels,
+        group=spoken.group,
+        split=spoken.split,
+        meta=spoken.meta,
+        id=id,
+    )
+
+
+def _joined(one: Clip, other: Clip) -> Clip:
+    """Two rows about the same clip: several captions of one picture, say."""
+    if (one.start, one.end, one.audio_source) != (other.start, other.end, other.audio_source):
+        raise SeehearError(f"has the id {one.id!r} of another part of the same file")
+    return replace(
+        one,
+        has_video=one.has_video or other.has_video,
+        texts=tuple(dict.fromkeys(one.texts + other.texts)),
+        labels=tuple(dict.fromkeys(one.labels + other.labels)),
+        meta=other.meta | one.meta,
+    )
+
+
+def _rank(stream: SubtitleStream, language: str) -> int:
+    """Streams in the language asked for first; libav writes three letters where a user writes two."""
+    return 0 if language and stream.language[:2].lower() == language[:2].lower() else 1
+
+
+def refused(unit: Unit, stage: str, reason: str) -> Reject:
+    """The unit's file set aside, with the rows that are lost with it."""
+    if unit.rows:
+        places = [row.place("") if row.table else str(row.line) for row in unit.rows[:5]]
+        lines = ", ".join(places) + (", ..." if len(unit.rows) > 5 else "")
+        reason = f"{reason.partition(_ROWS)[0]}{_ROWS}{lines})"
+    return replace(_refused(unit.file, stage, reason), origin=unit.origin)
+
+
+def _refused(file: File, stage: str, reason: str) -> Reject:
+    return Reject(path=file.source, stage=stage, reason=reason, size=file.size, mtime_ns=file.mtime_ns)
+
+
+def _why(error: Exception, file: File) -> str:
+    if isinstance(error, OSError):
+        return f"cannot be read ({error.strerror})"
+    return printable(str(error).removeprefix(f"{file.path}: "))
+
+
+def _seen(file: File, prints: dict[str, str]) -> Source:
+    return Source(source=file.source, size=file.size, mtime_ns=file.mtime_ns, fingerprint=prints[file.source])
+
+
+def _source(
+    file: File,
+    prints: dict[str, str],
+    info: MediaInfo,
+    unit: Unit,
+    rejects: Sequence[Reject] = (),
+    note: Mapping[str, str] | None = None,
+) -> Source:
+    kind = "picture" if info.is_picture else "video" if info.has_video else "audio"
+    facts: dict[str, Any] = {"kind": kind, "width": info.width, "height": info.height, "rate": info.rate}
+    facts |= {"fps": round(info.fps, 3), "rotation": info.rotation, "damage": "; ".join(info.errors)}
+    known = {name: str(value) for name, value in facts.items() if value}
+    known |= {"origin": unit.origin}
+    if file is unit.file:
+        set_aside = [[_place(reject, unit), reject.stage, reject.reason] for reject in rejects]
+        known |= {"recipe": unit.recipe, "rejects": json.dumps(set_aside, ensure_ascii=False)}
+        known |= note or {}
+    return replace(_seen(file, prints), duration=info.duration, info=known)
+
+
+def _place(reject: Reject, unit: Unit) -> int | str:
+    """The number of a row in its unit, for its line may move; or the file."""
+    lines = {row.place(unit.origin): number for number, row in enumerate(unit.rows)}
+    return lines.get(reject.path, reject.path)
+
+
+def kept_rejects(unit: Unit, source: Source) -> list[Reject]:
+    """What was set aside when an unchanged unit was read, with the lines its rows have now."""
+    files = {file.source: file for file in unit.sounds}
+    kept = []
+    for place, stage, reason in json.loads(source.info.get("rejects", "[]")):
+        path = unit.rows[place].place(unit.origin) if isinstance(place, int) else place
+        bare = _refused(files[path], stage, reason) if path in files else Reject(path=path, stage=stage, reason=reason)
+        kept.append(replace(bare, origin=unit.origin))
+    return kept

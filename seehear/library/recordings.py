@@ -1,0 +1,338 @@
+"""Texts read out of recordings by a machine, speech or text on screen: every recording once, resumable at any kill.
+
+A reader turns one media file into transcripts, a long one part by part (`transcribe.py`, `ocr.py`). What is missing,
+set aside and written when is decided here for all of them. Transcripts are written before the clips' texts that follow
+from them, and every run first puts right what another left half done: a kill costs the parts that were being read, and
+no more than that.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from seehear.errors import DecodeError, SeehearError, refusal
+from seehear.library.backlog import at_their_place
+from seehear.library.edits import edits_by_file, read_edits, settled
+from seehear.library.encode import EngineName, started_engine
+from seehear.library.engines import Results
+from seehear.library.locking import writing
+from seehear.library.portions import Portion, Recording, seconds_of
+from seehear.library.records import Reject, Source
+from seehear.library.tables import Library
+from seehear.library.transcripts import (
+    KINDS,
+    Line,
+    Task,
+    Transcript,
+    file_of,
+    note_reader,
+    read_transcripts,
+    remove_transcripts,
+    with_machine_texts,
+    write_transcripts,
+)
+from seehear.library.workers import WorkerDied
+from seehear.progress import Interrupted, Progress, StopRequest, clock, counted, length, progress, say, stop_requests
+
+COMMIT_SECONDS = 5.0
+"""Between two commits, at least: a recording takes as long, or comes with many others."""
+
+
+class Reader(Protocol):
+    """Goes to worker processes, so it must pickle; a model is loaded there, at the first call."""
+
+    @property
+    def command(self) -> str:
+        """The command's name: the stage of what is set aside."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """The model, for the user."""
+        ...
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """All read the same modality."""
+        ...
+
+    @property
+    def by(self) -> str:
+        """Fingerprint of the model and its options."""
+        ...
+
+    def time_limit(self, recording: Recording) -> float:
+        """Seconds after which a recording is set aside."""
+        ...
+
+    def __call__(self, recording: Recording) -> list[Transcript]:
+        """Transcripts of the part that begins at `recording.start`, the same wherever a run was stopped. Raises
+        `DecodeError` for a file that cannot be read."""
+        ...
+
+    def joined(self, before: Transcript, part: Transcript, duration: float) -> tuple[Line, ...]:
+        """Lines of what has been read and the part after it, of a recording of so many seconds."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextsReport:
+    """Outcome of a run of `transcribe` or `ocr`, and contents of the library after it."""
+
+    library: str
+    command: str
+    model: str
+    made: int
+    """Recordings read in this run."""
+    kept: int
+    """Recordings that had been read before, by the same model with the same options."""
+    without: int
+    """Files without sound, or without a picture: nothing to read."""
+    rejected: int
+    """Recordings that could not be read; the library's rejects say why."""
+    hours: float
+    """Duration of the recordings read in this run."""
+    seconds: float
+    """Time that the run took."""
+    lines: int
+    """Lines in all transcripts of the library."""
+    clips_with: int
+    """Clips that have such texts."""
+    clips: int
+
+    def __str__(self) -> str:
+        what = "speech" if self.command == "transcribe" else "text on screen"
+        lacking = "sound" if self.command == "transcribe" else "a picture"
+        before = f", {self.kept:,} read before" if self.kept else ""
+        without = f", {self.without:,} without {lacking}" if self.without else ""
+        rejected = f", {self.rejected:,} set aside (seehear info {self.library} --rejects)" if self.rejected else ""
+        read = f"{counted(self.made, 'file')} ({length(3600 * self.hours)}) in {clock(self.seconds)}"
+        return (
+            f"{what} read by {self.model}: {read if self.made else 'nothing new'}{before}{without}{rejected}\n"
+            f"{counted(self.lines, 'line')}; {self.clips_with:,} of {counted(self.clips, 'clip')} have {what}\n"
+            f"next: seehear encode {self.library}"
+        )
+
+
+def read_recordings(
+    library: Library,
+    reader: Reader,
+    *,
+    workers: int | None = None,
+    engine: EngineName = "local",
+    portion: Portion | None = None,
+) -> TextsReport:
+    """Brings the transcripts of all recordings up to date, or of a `portion` of them, and the clips' texts with them.
+    Ctrl-C and SIGTERM save what is done and raise `Interrupted`."""
+    with writing(library.uri, "texts"), started_engine(engine, workers, models=0) as started, stop_requests() as stop:
+        library.upgrade()
+        note_reader(library, reader.by, reader.name)
+        run = _Run(library, reader, stop)
+        run.settle(forget=portion is None or not portion.tried)
+        jobs = run.jobs() if portion is None else portion.of(run.jobs())
+        name, command = reader.name, reader.command
+        if not jobs:
+            say(f"{command}: all {counted(run.kept, 'recording')} have been read, nothing to do")
+            return run.report()
+        seconds = sum(map(seconds_of, jobs))
+        with (
+            progress(f"{command} with {name}", seconds, "seconds of media") as bar,
+            started.results(reader, jobs, reader.time_limit, rest_of) as results,
+        ):
+            try:
+                run.take_all(results, bar)
+            finally:
+                run.flush()
+        for table in ("transcripts", "clips"):
+            library.table(table).optimize()
+        return run.report()
+
+
+def rest_of(recording: Recording, result: list[Transcript] | Exception) -> Recording | None:
+    """Rest of a recording after a part; None when it is done, or cannot be read."""
+    if isinstance(result, Exception) or result[0].until is None:
+        return None
+    languages = [part.language for part in result if part.task == "speech"]
+    return replace(recording, start=result[0].until, language=next(iter(languages), recording.language))
+
+
+class _Run:
+    """One reader over one library."""
+
+    def __init__(self, library: Library, reader: Reader, stop: StopRequest):
+        self.library, self.reader, self.stop = library, reader, stop
+        self.sources = library.sources()
+        self.clips = {clip.id: clip for clip in library.clips()}
+        if not self.clips:
+            raise SeehearError(f"{library.uri} has no clips: run 'seehear prepare FOLDER --library {library.uri}'")
+        self.transcripts = {(t.source, t.task): t for t in read_transcripts(library)}
+        self.by_file: dict[str, list[str]] = {}
+        """File -> the clips whose texts depend on it."""
+        for clip in self.clips.values():
+            for file in {clip.source, clip.audio_source}:
+                self.by_file.setdefault(file, []).append(clip.id)
+        self.began = self.flushed = time.monotonic()
+        self.pending: dict[tuple[str, Task], Transcript] = {}
+        """To be written: the whole of what has been read of a recording."""
+        self.read_until: dict[str, float] = {}
+        """Seconds of the recordings that this run is reading part by part."""
+        self.rejects: list[Reject] = []
+        self.made = self.kept = self.rejected = self.without = self.total = 0
+        self.media_seconds = 0.0
+
+    # -- what there is to do -----------------------------------------------------------------------------------------
+
+    def settle(self, *, forget: bool) -> None:
+        """Takes out transcripts of files that have left the library, and what was set aside if that is to be read
+        again; gives all clips the texts that follow from the transcripts, as a killed run may have left some
+        without."""
+        gone = {source for source, _ in self.transcripts if source not in self.sources}
+        remove_transcripts(self.library, gone)
+        self.transcripts = {key: t for key, t in self.transcripts.items() if key[0] not in gone}
+        stage = self.reader.command
+        if forget:
+            self.library.remove_rejects([r.path for r in self.library.rejects() if r.stage == stage])
+        self._give_texts(self.clips)
+
+    def jobs(self) -> list[Recording]:
+        """Recordings without a current transcript, the longest first: the last worker then ends soon after the rest."""
+        task, roots = self.reader.tasks[0], self.library.roots()
+        files = {file_of(clip, task) for clip in self.clips.values()} - {""}
+        files = {file for file in files if file in self.sources and self.sources[file].info.get("kind") != "features"}
+        media = {s for s, source in self.sources.items() if source.info.get("kind") in ("video", "audio", "picture")}
+        self.without = len(media - files)
+        jobs = []
+        for file in sorted(files):
+            missing = tuple(task for task in self.reader.tasks if not self._is_current(file, task))
+            if missing:
+                path, source = str(self.library.path_of(file, roots)), self.sources[file]
+                jobs.append(self._job(file, path, source, missing))
+        self.kept, self.total = len(files) - len(jobs), len(files)
+        jobs = at_their_place(self.library, jobs, lambda job: job.path, self._reject)
+        return sorted(jobs, key=lambda job: -job.duration)
+
+    def _job(self, file: str, path: str, source: Source, missing: tuple[Task, ...]) -> Recording:
+        parts = {self._part(file, task, source.fingerprint) for task in missing}
+        start = parts.pop() if len(parts) == 1 else 0.0  # a task that was asked for later begins anew, with the rest
+        spoken = self.transcripts.get((file, "speech")) if "speech" not in missing or start else None
+        return Recording(
+            source=file,
+            path=path,
+            duration=source.duration,
+            content=source.fingerprint,
+            tasks=missing,
+            language=spoken.language if spoken else "",
+            start=start,
+        )
+
+    def _part(self, file: str, task: Task, content: str) -> float:
+        """Seconds of a file that an unfinished run has read."""
+        known = self.transcripts.get((file, task))
+        return (known.until or 0.0) if known and (known.by, known.content) == (self.reader.by, content) else 0.0
+
+    def _is_current(self, file: str, task: Task) -> bool:
+        known = self.transcripts.get((file, task))
+        made = self.reader.by, self.sources[file].fingerprint
+        return known is not None and (known.by, known.content) == made and known.until is None
+
+    # -- doing it ----------------------------------------------------------------------------------------------------
+
+    def take_all(self, results: Iterator[Results], bar: Progress) -> None:
+        for batch in results:
+            for job, result in batch:
+                bar.advance(self._take(job, result))
+            if self.stop or time.monotonic() - self.flushed >= COMMIT_SECONDS:
+                self.flush()
+            if self.stop:
+                saved, left = self.kept + self.made, self.total - self.kept - self.made - self.rejected
+                raise Interrupted(
+                    f"{self.stop.name} during {self.reader.command}: {counted(saved, 'recording')} saved, {left:,} "
+                    "left; the same command goes on from there"
+                )
+
+    def _take(self, job: Recording, result: list[Transcript] | Exception) -> int:
+        """Seconds of media that are done with it."""
+        start = self.read_until.pop(job.source, job.start)  # Ray names the recording as it was at first
+        job = replace(job, start=start)
+        if isinstance(result, Exception):
+            self._reject(job, _reason(result, job))
+            return seconds_of(job)
+        until = result[0].until
+        if start:
+            result = [self._joined(part, job.duration) for part in result]
+        if until is None:
+            self.made += 1
+        else:
+            self.read_until[job.source] = until
+        self.media_seconds += (job.duration if until is None else until) - start
+        self.transcripts |= {(t.source, t.task): t for t in result}
+        self.pending |= {(t.source, t.task): t for t in result}
+        return seconds_of(job, until)
+
+    def _joined(self, part: Transcript, duration: float) -> Transcript:
+        before = self.transcripts[part.source, part.task]
+        return replace(part, lines=self.reader.joined(before, part, duration))
+
+    def flush(self) -> None:
+        """Writes what is ready: the transcripts, then the texts of the clips that depend on them."""
+        self.flushed = time.monotonic()
+        self.library.put_rejects(self.rejects)
+        self.rejects = []
+        ready = list(self.pending.values())
+        write_transcripts(self.library, ready)
+        self.pending = {}  # not before: a disk may have room again when the run ends
+        self._give_texts({id for t in ready for id in self.by_file.get(t.source, ())})
+
+    def _give_texts(self, ids: Iterable[str]) -> None:
+        """Brings the texts of some clips up to date, and of those that the user has edited meanwhile."""
+        edits = read_edits(self.library)
+        due = [edit for edit in edits if edit.pending]
+        files = edits_by_file(due, self.sources)
+        own = {id for file in files for id in self.by_file.get(file, ())} | {edit.clip for edit in due}
+        clips = [self.clips[id] for id in {*ids, *own} if id in self.clips]
+        read = {file for clip in clips for file in (clip.source, clip.audio_source)}
+        transcripts = [t for f in read for task in KINDS if (t := self.transcripts.get((f, task))) is not None]
+        texts = with_machine_texts(clips, transcripts, self.sources, edits)
+        changed = [new for old, new in zip(clips, texts, strict=True) if new != old]
+        self.library.put_clips(changed)
+        self.clips |= {clip.id: clip for clip in changed}
+        settled(self.library, due)
+
+    def _reject(self, job: Recording, reason: str) -> None:
+        self.rejected += 1
+        stage = self.reader.command
+        self.rejects.append(Reject(path=f"{job.source} ({stage})", stage=stage, reason=reason))
+
+    # -- what was done -----------------------------------------------------------------------------------------------
+
+    def report(self) -> TextsReport:
+        self.flush()
+        tasks, kind = self.reader.tasks, KINDS[self.reader.tasks[0]]
+        return TextsReport(
+            library=self.library.uri,
+            command=self.reader.command,
+            model=self.reader.name,
+            made=self.made,
+            kept=self.kept,
+            without=self.without,
+            rejected=self.rejected,
+            hours=self.media_seconds / 3600,
+            seconds=time.monotonic() - self.began,
+            lines=sum(len(t.lines) for t in self.transcripts.values() if t.task in tasks),
+            clips_with=sum(any(text.kind == kind and text.by for text in c.texts) for c in self.clips.values()),
+            clips=len(self.clips),
+        )
+
+
+def _reason(error: Exception, job: Recording) -> str:
+    """Why a recording is set aside. What is wrong with the machine and not with the file ends the run."""
+    if isinstance(error, DecodeError):
+        return str(error).removeprefix(f"{job.path}: ")
+    if isinstance(error, WorkerDied):
+        return f"reading it {error}"
+    if isinstance(error, SeehearError | ImportError):
+        raise error
+    return refusal(error) or f"{type(error).__name__}: {error}"

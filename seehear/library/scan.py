@@ -1,0 +1,176 @@
+"""The media files of a folder, and the text files that stand beside them."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from stat import S_ISREG
+
+from seehear.library.records import Reject, digest, printable
+from seehear.library.subtitles import SUFFIXES as SUBTITLES
+
+VIDEO = "mp4 m4v mov mkv webm avi mpg mpeg mpe m2v vob ts mts m2ts wmv asf flv f4v 3gp 3g2 ogv mxf gif y4m h264 hevc"
+AUDIO = "wav flac mp3 m4a aac ogg oga opus wma aif aiff au mka ac3 amr caf wv"
+PICTURES = "jpg jpeg jpe jfif png webp bmp tif tiff avif heic heif hif"
+UNREAD = "cr2 cr3 nef arw dng raf orf rw2 psd svg jxl jp2 heics avifs mid midi rm swf braw r3d"
+"""Media that no reader here knows."""
+MEDIA = frozenset(f".{suffix}" for suffix in f"{VIDEO} {AUDIO} {PICTURES}".split())
+_UNNAMED = frozenset(("", ".part", ".partial", ".crdownload", ".tmp", ".bak", ".bin"))
+"""Endings that say nothing of what is in a file: these files are opened to see."""
+_TRIES = 20
+"""Files of any other ending that are opened; after this many that are no media, no more: all would take minutes."""
+_MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"OggS", b"fLaC", b"ID3", b"\x1aE\xdf\xa3")
+_TEXTS = (*SUBTITLES, ".txt", ".json")
+_LANGUAGE = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*(-orig)?")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Beside:
+    """Text files that belong to a media file; '' where there is none."""
+
+    subtitles: str = ""
+    captions: str = ""
+    facts: str = ""
+
+    def state(self) -> str:
+        """Changes when one of them does."""
+        parts = []
+        for path in (self.subtitles, self.captions, self.facts):
+            stat = os.stat(path) if path else None
+            parts += [printable(path), f"{stat.st_size} {stat.st_mtime_ns}" if stat else ""]
+        return digest(*parts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """A media file as the file system shows it."""
+
+    name: str
+    """Path inside the folder, with forward slashes."""
+    path: str
+    size: int
+    mtime_ns: int
+    beside: Beside
+
+
+class Folder:
+    """Walks a folder; `unreadable` lists what of it could not be."""
+
+    def __init__(self, folder: str | Path, *, language: str, skip: str | Path = ""):
+        self.folder = str(Path(folder).resolve())
+        self.language = language
+        self.skip = str(Path(skip).resolve()) if skip else ""
+        self.unreadable: list[Reject] = []
+        self._opened: Counter[str] = Counter()
+        """Files by their ending that are no media."""
+
+    def __iter__(self) -> Iterator[Found]:
+        """Media files in order of their names, not the hidden ones. Links are followed, a loop of them once."""
+        visited: set[tuple[int, int]] = set()
+        for here, folders, files in os.walk(self.folder, followlinks=True, onerror=self._unreadable):
+            stat = os.stat(here)
+            if (stat.st_dev, stat.st_ino) in visited or here == self.skip:
+                folders.clear()
+                continue
+            visited.add((stat.st_dev, stat.st_ino))
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            listing = Listing(here, [name for name in files if not name.startswith(".")], language=self.language)
+            for name in listing.media:
+                found = self._found(os.path.join(here, name), listing)
+                if found is not None:
+                    yield found
+            for name in sorted(files):
+                self._look(os.path.join(here, name))
+
+    def _found(self, path: str, listing: Listing) -> Found | None:
+        name = PurePath(os.path.relpath(path, self.folder)).as_posix()
+        try:
+            stat = os.stat(path)
+            if not S_ISREG(stat.st_mode):  # a pipe, whose reader would wait for ever
+                self.unreadable.append(Reject(path=printable(name), stage="scan", reason="is no regular file"))
+                return None
+            beside = listing.beside(os.path.basename(path))
+            return Found(name=name, path=path, size=stat.st_size, mtime_ns=stat.st_mtime_ns, beside=beside)
+        except OSError as error:  # a link to nowhere, or gone since it was listed
+            self._unreadable(error)
+            return None
+
+    def _look(self, path: str) -> None:
+        """Lists a file that looks like media and is not read, with its reason."""
+        suffix, reason = os.path.splitext(path)[1].lower(), ""
+        if os.path.basename(path).startswith(".") or suffix in MEDIA:
+            return
+        if suffix[1:] in UNREAD.split():
+            reason = f"{suffix[1:]} files are not read: convert it to JPEG, MP4 or WAV"
+        elif (suffix in _UNNAMED or self._opened[suffix] < _TRIES) and os.path.isfile(path):
+            # Not a pipe, whose reader would wait for ever.
+            head = b""
+            with suppress(OSError), open(path, "rb") as file:
+                head = file.read(16)
+            if head.startswith(_MAGIC) or head[4:8] == b"ftyp":
+                reason = "looks like a media file that is not named as one: rename it, to .mp4, .wav or .jpg"
+            else:
+                self._opened[suffix] += 1
+        if reason:
+            name = PurePath(os.path.relpath(path, self.folder)).as_posix()
+            self.unreadable.append(Reject(path=printable(name), stage="scan", reason=reason))
+
+    def _unreadable(self, error: OSError) -> None:
+        name = PurePath(os.path.relpath(os.fsdecode(error.filename), self.folder)).as_posix()
+        self.unreadable.append(Reject(path=printable(name), stage="scan", reason=error.strerror or str(error)))
+
+
+class Listing:
+    """One directory: its media files, and which of its text files belongs to which of them."""
+
+    def __init__(self, directory: str, names: list[str], *, language: str):
+        self.directory, self.language = directory, language
+        self.media = sorted(name for name in names if os.path.splitext(name)[1].lower() in MEDIA)
+        stems = {os.path.splitext(name)[0] for name in self.media}
+        self._texts: dict[str, list[tuple[str, str]]] = {}
+        for name in sorted(names):
+            stem, suffix = os.path.splitext(name)
+            if suffix.lower() not in _TEXTS:
+                continue
+            base, dot, tag = stem.rpartition(".")
+            tagged = dot and stem not in stems and _LANGUAGE.fullmatch(tag) and f".{tag.lower()}" not in MEDIA
+            self._texts.setdefault(base if tagged else stem, []).append((tag if tagged else "", name))
+
+    @classmethod
+    def of(cls, directory: str, *, language: str) -> Listing:
+        return cls(directory, os.listdir(directory), language=language)
+
+    def beside(self, name: str) -> Beside:
+        """For a.mp4: a.srt, a.mp4.srt or a.en.srt (or .vtt, .ass, .ssa), a.txt, a.json."""
+        texts = self._texts.get(os.path.splitext(name)[0], []) + self._texts.get(name, [])
+        subtitles = sorted(
+            (self._rank(tag), suffix, text) for tag, text in texts if (suffix := _order(text)) is not None
+        )
+        plain = {os.path.splitext(text)[1].lower(): text for tag, text in texts if not tag}
+        return Beside(
+            subtitles=self._path(subtitles[0][2] if subtitles else None),
+            captions=self._path(plain.get(".txt")),
+            facts=self._path(plain.get(".json")),
+        )
+
+    def _rank(self, tag: str) -> tuple[int, str]:
+        """The language asked for, then the file without one, then English, then the others."""
+        language = re.split("[-_]", tag.lower())[0]
+        wanted = self.language.lower()
+        if wanted and wanted in (tag.lower(), language):
+            return 0, tag
+        return (1 if not tag else 2 if language in ("en", "eng") else 3), tag
+
+    def _path(self, name: str | None) -> str:
+        return os.path.join(self.directory, name) if name else ""
+
+
+def _order(name: str) -> int | None:
+    """Place of a subtitle file among the formats; None for other texts."""
+    suffix = os.path.splitext(name)[1].lower()
+    return SUBTITLES.index(suffix) if suffix in SUBTITLES else None

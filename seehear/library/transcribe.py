@@ -1,0 +1,226 @@
+"""Speech to timed lines: `seehear transcribe`.
+
+A recording is read in parts of about two minutes, cut where it is quiet: a run that is stopped loses no more than that,
+and an hour takes no more memory. What Whisper invents on music and noise is left out; the words of what remains become
+lines of a sentence or so, by pauses and punctuation.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import chain
+from statistics import fmean
+
+import numpy as np
+
+from seehear.encoders.whisper import EXTRA, RATE, Recogniser, Segment, SpokenWord, Whisper, find_weights, has_gpu
+from seehear.errors import DecodeError, SeehearError, require, unknown
+from seehear.library.encode import EngineName
+from seehear.library.portions import Portion, Recording
+from seehear.library.recordings import TextsReport, read_recordings
+from seehear.library.records import digest
+from seehear.library.tables import Library
+from seehear.library.transcripts import Line, Task, Transcript, Word
+from seehear.media.files import read_window
+from seehear.media.sound import AudioSpec
+
+_VERSION = "2"
+"""Of all that turns segments into lines: another one is another fingerprint, and all recordings are read again."""
+_PIECE, _TAIL = 120.0, 30.0
+"""Seconds of a part, and of its end in which it is cut."""
+_PAUSE = 1.0
+"""Seconds between two words that end a line."""
+_LINE, _LONG = 2.0, 10.0
+"""Seconds from which a line ends at the end of a sentence, and from which it ends at any word."""
+_LEAST_LOG, _LEAST_SURE, _LOOP = -1.0, -1.2, 2.4
+"""Bounds on the log-probability, on it less the probability of no speech, and on the compression; chosen on half of
+ESC-10 and spoken digits, so that noises give no words and short answers stay (`benchmarks/words.py`)."""
+_STOCK = {"thank you", "thanks", "thank you very much", "thanks for watching", "thank you for watching", "you", "bye"}
+_STOCK |= {"bye bye", "okay", "oh", "yeah", "the end", "so", "hmm", "i'm sorry"}
+"""What Whisper, trained on subtitles of the web, hears first in noise; kept where the sound surely is speech."""
+_CREDITS = ["thanks for watching", "thank you for watching", "subscribe", "subtitles by", "amara org"]
+_CREDITS += ["untertitel", "sous titres", "subtítulos"]
+_SENTENCE = re.compile(r"[.!?…。！？]['\"”»)\]]*$")
+
+
+class Transcriber:
+    """A reader of recordings (`recordings.Reader`)."""
+
+    command = "transcribe"
+
+    def __init__(self, recogniser: Recogniser, *, name: str, weights: str, language: str = "", translate: bool = False):
+        """`weights`: fingerprint of the model."""
+        self.recogniser, self.name, self.language = recogniser, name, language
+        self.tasks: tuple[Task, ...] = ("speech", "translation") if translate else ("speech",)
+        self.by = digest(weights, language, _VERSION)
+
+    def time_limit(self, recording: Recording) -> float:
+        """Ten times as long as a large model takes on one core."""
+        return 600.0 + 30.0 * recording.duration * len(recording.tasks)
+
+    def __call__(self, recording: Recording) -> list[Transcript]:
+        language = self.language or recording.language
+        segments: dict[Task, list[Segment]] = {task: [] for task in recording.tasks}
+        start, samples, end = _part(recording)
+        for task, so_far in segments.items():
+            if samples is None or (task == "translation" and language == "en"):
+                continue
+            heard, found = self.recogniser(samples, language=language, translate=task == "translation")
+            language = language or heard  # the first that is spoken holds for all of the recording
+            so_far += (_shifted(segment, start) for segment in found)
+        return [
+            Transcript(
+                source=recording.source,
+                task=task,
+                by=self.by,
+                content=recording.content,
+                language="en" if task == "translation" else language,
+                lines=tuple(lines_of(without_inventions(found))),
+                until=end if end < recording.duration else None,
+            )
+            for task, found in segments.items()
+        ]
+
+    def joined(self, before: Transcript, part: Transcript, duration: float) -> tuple[Line, ...]:
+        return before.lines + part.lines
+
+
+def transcribe(
+    library: Library,
+    *,
+    model: str = "",
+    language: str = "",
+    translate: bool = False,
+    workers: int | None = None,
+    engine: EngineName = "local",
+    portion: Portion | None = None,
+) -> TextsReport:
+    """Gives the library's clips what is said in them, as texts of the kind 'speech'. `model`: a name, or a folder; the
+    strongest at hand by default. `language`: a code such as 'de'; detected in each recording by default. `translate`
+    adds an English line beside each that is not."""
+    require("faster_whisper", EXTRA)
+    codes = require("faster_whisper.tokenizer", EXTRA)._LANGUAGE_CODES
+    if language and language not in codes:
+        raise unknown("language", language, codes)
+    gpu = has_gpu()
+    weights = find_weights(model, gpu=gpu)
+    if weights.name.endswith(".en") and (translate or language not in ("", "en")):
+        raise SeehearError(f"the speech model {weights.name} knows English only: --model base knows 99 languages")
+    reader = Transcriber(
+        Whisper(weights, gpu=gpu),
+        name=f"Whisper {weights.name}",
+        weights=weights.fingerprint,
+        language=language,
+        translate=translate,
+    )
+    workers = 1 if gpu and workers is None else workers
+    return read_recordings(library, reader, workers=workers, engine=engine, portion=portion)
+
+
+# -- sound -------------------------------------------------------------------------------------------------------------
+
+
+def _part(recording: Recording) -> tuple[float, np.ndarray | None, float]:
+    """(seconds at which it starts, (S,) samples at `RATE`, seconds at which it ends) of the next part that has sound;
+    None for the samples where there is none up to the end."""
+    start, error, duration = recording.start, None, recording.duration
+    while start < duration:
+        end = start + _PIECE if duration - start > _PIECE + _TAIL else duration
+        try:
+            samples = read_window(recording.path, start, end, audio=AudioSpec(rate=RATE)).waveform
+        except DecodeError as wrong:  # a stretch of a film without sound
+            error, samples = error or wrong, None
+        if samples is not None:
+            if end < duration:
+                samples = samples[: _quietest(samples)]
+                end = start + len(samples) / RATE
+            return start, samples, end
+        start = end
+    if not recording.start and error is not None:
+        raise error
+    return start, None, duration
+
+
+def _quietest(samples: np.ndarray) -> int:
+    """The sample in the last half minute of a part around which it is quietest for half a second."""
+    step = RATE // 10
+    tail = samples[-round(_TAIL * RATE) :]
+    energy = np.square(tail[: len(tail) // step * step]).reshape(-1, step).sum(axis=1, dtype=np.float64)
+    around = np.convolve(energy, np.ones(5), mode="valid")
+    return len(samples) - len(tail) + (int(around.argmin()) + 2) * step + step // 2
+
+
+def _shifted(segment: Segment, by: float) -> Segment:
+    words = tuple(replace(word, start=word.start + by, end=word.end + by) for word in segment.words)
+    return replace(segment, start=segment.start + by, end=segment.end + by, words=words)
+
+
+# -- what was not said -------------------------------------------------------------------------------------------------
+
+
+def without_inventions(segments: Sequence[Segment]) -> list[Segment]:
+    """Segments that are likely speech. A text that comes a third time in a row is a loop, and its copies go."""
+    kept: list[Segment] = []
+    for segment in segments:
+        looped = len(kept) > 1 and all(_plain(before.text) == _plain(segment.text) for before in kept[-2:])
+        if not looped and not is_invented(segment):
+            kept.append(segment)
+    return kept
+
+
+def is_invented(segment: Segment) -> bool:
+    """Whether a segment looks like what Whisper makes of music and noise."""
+    words = _plain(segment.text).split()
+    if not words:
+        return True
+    if segment.log_probability < _LEAST_LOG or segment.compression > _LOOP or _is_repetition(words):
+        return True
+    stock = " ".join(words) in _STOCK or any(phrase in " ".join(words) for phrase in _CREDITS)
+    return segment.log_probability - segment.no_speech < _LEAST_SURE or (stock and segment.no_speech > 0.3)
+
+
+def _is_repetition(words: Sequence[str]) -> bool:
+    """Whether one word, or a pair of words, makes up a segment of six words or more."""
+    return len(words) >= 6 and len(set(words)) <= 2
+
+
+def _plain(text: str) -> str:
+    return " ".join(re.findall(r"[^\W_]+", text.lower()))
+
+
+# -- lines -------------------------------------------------------------------------------------------------------------
+
+
+def lines_of(segments: Sequence[Segment]) -> list[Line]:
+    """Lines by pauses, ends of sentences and length; a segment without words is a line."""
+    lines: list[Line] = []
+    words: list[SpokenWord] = []
+    for segment in segments:
+        if not segment.words:
+            lines += [_line(words)] if words else []
+            words = []
+            text, sure = " ".join(segment.text.split()), round(segment.confidence, 3)
+            lines.append(Line(text, round(segment.start, 2), round(segment.end, 2), confidence=sure))
+        for word in segment.words:
+            if words and _ends(words, word):
+                lines.append(_line(words))
+                words = []
+            words.append(word)
+    return lines + ([_line(words)] if words else [])
+
+
+def _ends(words: Sequence[SpokenWord], following: SpokenWord) -> bool:
+    """Whether a line ends before a word."""
+    last, length = words[-1], words[-1].end - words[0].start
+    if following.start - last.end >= _PAUSE:
+        return True
+    return (length >= _LINE and bool(_SENTENCE.search(last.text.strip()))) or length >= _LONG
+
+
+def _line(words: Sequence[SpokenWord]) -> Line:
+    timed = tuple(Word(word.text.strip(), round(word.start, 2), round(word.end, 2)) for word in words)
+    text = " ".join("".join(chain(word.text for word in words)).split())
+    sure = round(fmean(word.confidence for word in words), 3)
+    return Line(text, timed[0].start, timed[-1].end, timed, sure)

@@ -1,0 +1,244 @@
+"""Evaluation set shared by all models of a comparison: a split's clips, their labels, the names of the classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from seehear.errors import SeehearError, unknown
+from seehear.evaluation import tasks
+from seehear.evaluation.classify import (
+    PROMPTS,
+    Classification,
+    Labelled,
+    class_vectors,
+    knn,
+    linear_probe,
+    prompted,
+    svm_probe,
+)
+from seehear.evaluation.corrections import GapRemoval, corrected_retrieval, tuned_corrections
+from seehear.evaluation.embedded import Classes, Embedded, device_of, embed_latents, within
+from seehear.evaluation.multilabel import Marked, linear_scores, truth_of, usable_classes
+from seehear.evaluation.protocol import evaluate_embeddings
+from seehear.evaluation.results import TaskResult
+from seehear.inputs.latents import LatentData
+from seehear.library.tables import SPLITS
+from seehear.methods.base import Method
+from seehear.runs.closed_forms import closed_forms, settings, vectors_only
+from seehear.types import Modality
+
+if TYPE_CHECKING:
+    from seehear.space import SharedSpace
+
+_PROBES: dict[str, Callable[[Labelled, Labelled, Labelled], Classification]] = {
+    "k-NN": knn,
+    "linear": linear_probe,
+    "SVM": svm_probe,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions:
+    split: str = "test"
+    """Whose clips the numbers are of."""
+    closed_forms: bool = True
+    """Also the frozen encoders and the closed forms, fitted on the training clips."""
+    probes: bool = True
+    """Also k-NN, logistic regression and linear SVM on the vectors, where clips have labels."""
+    corrections: bool = False
+    """Also the model with gap removal, NNN and QB-Norm, fitted on training and tuned on validation clips."""
+    prompts: tuple[str, ...] = ("plain",)
+    """Prompt sets for classification by name: plain, picture, sound, video."""
+    seed: int = 0
+    """Of the bootstrap."""
+
+    def __post_init__(self) -> None:
+        if self.split not in SPLITS:
+            raise unknown("split", self.split, SPLITS)
+        for name in self.prompts:
+            if name not in PROMPTS:
+                raise unknown("prompt set", name, PROMPTS)
+
+
+@dataclass(frozen=True)
+class Bench:
+    data: LatentData
+    labels: list[tuple[str, ...]]
+    """Of every clip of `data`, in its order."""
+    options: EvaluateOptions
+    space: SharedSpace | None
+    """The run's, whose encoders say the class names; None for closed forms alone."""
+
+    @cached_property
+    def test(self) -> LatentData:
+        test = self.data.split(self.options.split)
+        if not len(test):
+            raise SeehearError(f"no clip of the split {self.options.split!r} has latents: nothing to evaluate on")
+        return test
+
+    @cached_property
+    def test_labels(self) -> list[tuple[str, ...]]:
+        return [own for own, split in zip(self.labels, self.data.splits, strict=True) if split == self.options.split]
+
+    @cached_property
+    def class_names(self) -> tuple[str, ...]:
+        """Every label that any clip has: a test clip may have been any of them."""
+        return tuple(sorted({label for own in self.labels for label in own}))
+
+    @cached_property
+    def prompt_latents(self) -> dict[str, np.ndarray]:
+        """Text latents of the class names, by prompt set; none without labels or a text encoder."""
+        if self.space is None or "text" not in self.space.encoders or len(self.class_names) < 2:
+            return {}
+        spoken = [name.replace("_", " ") for name in self.class_names]
+        return {name: self.space.text_latents(prompted(spoken, PROMPTS[name])) for name in self.options.prompts}
+
+    def results(
+        self, name: str, vectors: Mapping[Modality, Embedded], classes: Sequence[Classes] = ()
+    ) -> tuple[TaskResult, ...]:
+        return evaluate_embeddings(
+            vectors,
+            self.test.ids.tolist(),
+            self.test.groups.tolist(),
+            labels=self.test_labels if classes else None,
+            classes=classes,
+            model=name,
+            split=self.options.split,
+            seed=self.options.seed,
+        ).results
+
+    def clips(self, name: str, *, whole: bool = False) -> tasks.Clips:
+        """For tasks made here; `whole`: rows are clips of all splits."""
+        data = self.data if whole else self.test
+        groups = data.groups.numpy().astype(str)
+        return tasks.Clips(data.ids.astype(str), groups, None, name, self.options.seed)
+
+    def classes(self, model: Any, space: str | None = None) -> list[Classes]:
+        """The class names in the space of a model that knows text."""
+        import torch
+
+        found = []
+        for prompts, latents in self.prompt_latents.items():
+            text = torch.from_numpy(latents).float().to(device_of(model))
+            with torch.inference_mode():
+                vectors = model.embed({"text": text, "has_text": torch.ones(len(text), dtype=torch.bool)}, space)
+            if "text" in vectors:
+                unit_CE = class_vectors(vectors["text"].cpu().numpy(), len(self.class_names))
+                found.append(Classes(self.class_names, unit_CE, prompts))
+        return found
+
+
+def model_results(bench: Bench) -> Iterator[TaskResult]:
+    """Of each space of the run's method."""
+    assert bench.space is not None
+    method = bench.space.method
+    for space, name in space_names(method).items():
+        vectors = embed_latents(bench.space, bench.data, space=space)
+        test = part(bench.data, vectors, bench.options.split)
+        yield from bench.results(name, test, bench.classes(bench.space, space))
+        chosen_on = part(bench.data, vectors, "val")
+        yield from tasks.weighted(test, chosen_on, bench.clips(f"{name}, weighted"))
+        if bench.options.corrections:
+            yield from _corrected(bench, name, vectors)
+        if bench.options.probes:
+            yield from _probes(bench, name, vectors)
+
+
+def space_names(method: Method) -> dict[str, str]:
+    """Name of each space of a method in a report: the method alone, where it has only one."""
+    return {s: method.name if len(method.spaces) == 1 else f"{method.name}/{s}" for s in method.spaces}
+
+
+def baseline_results(bench: Bench) -> Iterator[TaskResult]:
+    test = vectors_only(bench.test)
+    locked = bench.space.locked if bench.space else ()
+    for form in closed_forms(bench.data, locked=locked):
+        results = bench.results(form.name, embed_latents(form, test), bench.classes(form))
+        yield from (replace(r, details=r.details | settings(form)) for r in results)
+    if bench.options.probes:
+        data = vectors_only(bench.data)
+        every = {m: Embedded(data.every(m).float().numpy(), data.owner(m).numpy()) for m in data.modalities}
+        yield from _probes(bench, "frozen encoder", every)
+
+
+def part(data: LatentData, vectors: Mapping[Modality, Embedded], split: str) -> dict[Modality, Embedded]:
+    """One split's vectors; owners are then row numbers of that split."""
+    return within(vectors, data.splits == split)
+
+
+def _corrected(bench: Bench, name: str, vectors: Mapping[Modality, Embedded]) -> Iterator[TaskResult]:
+    """The same space with corrections: a direction needs training queries and validation pairs."""
+    train, val, test = (part(bench.data, vectors, split) for split in ("train", "val", bench.options.split))
+    yield from bench.results(f"{name} + gap removal", GapRemoval.fit(train)(test))
+    for query in test:
+        for gallery in test:
+            known = query in train and query in val and gallery in val
+            if query == gallery or not known or not np.isin(val[query].owner, val[gallery].owner).any():
+                continue
+            if not np.isin(test[query].owner, test[gallery].owner).any():
+                continue
+            found = tuned_corrections(train[query], val[query], val[gallery], test[gallery])
+            for kind, correction in found.items():
+                result = corrected_retrieval(correction, test[query], test[gallery])
+                details = {k: v for k, v in vars(correction).items() if isinstance(v, int | float)}
+                clips = bench.clips(f"{name} + {kind}")
+                yield tasks.retrieval_result(f"{query}->{gallery}", result, test[query], clips, details=details)
+
+
+# -- probes ----------------------------------------------------------------------------------------------------------
+
+
+def _probes(bench: Bench, model: str, vectors: Mapping[Modality, Embedded]) -> Iterator[TaskResult]:
+    """Of every modality but text, a vector a clip: clips with one label, and where some have several, all of them."""
+    count = np.array([len(own) for own in bench.labels])
+    for m, several in vectors.items():
+        own = several.one_each()
+        if m == "text":
+            continue
+        parts = {
+            split: np.flatnonzero((bench.data.splits[own.owner] == split) & (count[own.owner] == 1))
+            for split in ("train", "val", bench.options.split)
+        }
+        if all(len(rows) for rows in parts.values()):
+            yield from _one_label(bench, model, m, own, parts)
+        if (count[own.owner] > 1).any():
+            yield from _many_labels(bench, model, m, own, count)
+
+
+def _one_label(
+    bench: Bench, model: str, m: Modality, own: Embedded, parts: Mapping[str, np.ndarray]
+) -> Iterator[TaskResult]:
+    labelled = {
+        split: Labelled(own.vectors[rows], [bench.labels[c][0] for c in own.owner[rows]])
+        for split, rows in parts.items()
+    }
+    train, val, test = (labelled[split] for split in ("train", "val", bench.options.split))
+    if len(set(train.labels)) < 2:
+        return
+    owner, clips = own.owner[parts[bench.options.split]], bench.clips(model, whole=True)
+    for name, probe in _PROBES.items():
+        yield tasks.classification_result(f"{m} probe {name}", probe(train, val, test), clips, clips.ids[owner], owner)
+
+
+def _many_labels(bench: Bench, model: str, m: Modality, own: Embedded, count: np.ndarray) -> Iterator[TaskResult]:
+    """Logistic regression a label; nothing where a split has no label both present and absent."""
+    marked, owners = {}, {}
+    for split in ("train", "val", bench.options.split):
+        rows = np.flatnonzero((bench.data.splits[own.owner] == split) & (count[own.owner] > 0))
+        truth_NC = truth_of([bench.labels[clip] for clip in own.owner[rows]], bench.class_names)
+        if not len(usable_classes(truth_NC)):
+            return
+        marked[split], owners[split] = Marked(own.vectors[rows], truth_NC), own.owner[rows]
+    test = marked[bench.options.split]
+    scores_NC, chosen = linear_scores(marked["train"], marked["val"], test.vectors)
+    clips = bench.clips(model, whole=True)
+    groups = clips.groups[owners[bench.options.split]]
+    task = f"{m} probe linear, labels"
+    yield tasks.multilabel_result(
+        task, scores_NC, test.truth, groups, bench.class_names, clips, details={"chosen": chosen}
+    )

@@ -1,0 +1,172 @@
+"""The models that need no training, fitted on the training clips and tuned on the validation clips: the baselines of
+every trained model, and where a run of FuseMix starts.
+
+Both are fitted by `training_moments` and tuned on `validation_rows`, so that a trained model is never ahead of a
+baseline only because the baseline was tuned in another way. Of few validation clips the best setting is best by chance:
+then it is chosen over `folds` of the training and validation clips."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from itertools import combinations
+from typing import Any, Protocol
+
+import numpy as np
+
+from seehear.errors import SeehearError
+from seehear.inputs.latents import LatentData
+from seehear.methods import linear, tuning
+from seehear.methods.asif import Asif
+from seehear.methods.bound import bound, tuned_bound
+from seehear.methods.frozen import Frozen, FrozenConfig
+from seehear.nn.random import seed_of
+from seehear.types import Batch, Modality, Tensor
+
+_CLIPS = 200_000  # training clips that are plenty for covariances
+_VALIDATION_ROWS = 4096  # rows that are plenty to choose a setting by
+_ANCHORS = 20_000  # pairs that ASIF compares with
+_RANKS = (None, 256, 64)
+_DRAW = seed_of(0, "rows of the closed forms")
+FEW_CLIPS = 300
+"""Validation clips below which settings are chosen over folds."""
+_FOLDS, _FEWEST_OF_A_FOLD = 5, 2
+_FEW_SHRINKAGES = (0.1, 1.0, 10.0)  # for the eigenproblem over all modalities at once, which is the costly one
+
+
+class ClosedForm(Protocol):
+    @property
+    def name(self) -> str: ...
+    @property
+    def spaces(self) -> dict[str, tuple[Modality, ...]]: ...
+    def embed(self, batch: Batch, space: str | None = None) -> dict[Modality, Tensor]: ...
+
+
+def closed_forms(data: LatentData, *, locked: Sequence[Modality] = ()) -> Iterator[ClosedForm]:
+    """For each pair of modalities: the frozen space where the encoders share one, else ASIF; Procrustes, ridge, CCA.
+    For three or more, generalised CCA over all of them. Of `data` the splits train and val are read, no other.
+    Sequences (words, spectrograms) are no vectors that a closed form could map: their modalities have none. `locked`:
+    modalities whose latents are a space that the others are bound to as well."""
+    data = vectors_only(data)
+    for p, q in combinations(data.modalities, 2):
+        pair = _fit(data.only((p, q)).joined())
+        if pair is not None:
+            yield frozen_pair(data, p, q) if share_a_space(data, p, q) else pair.pop("asif")
+            yield from (pair[name] for name in ("procrustes", "ridge", "cca"))
+    if len(data.modalities) > 2:
+        whole = _canonical(data.joined())
+        if whole is not None:
+            yield whole
+    train, val = data.split("train").joined(), data.split("val").joined()
+    if locked and len(train) > 1:
+        moments = training_moments(train)
+        if len(val) > 1:
+            yield tuned_bound(moments, *validation_rows(val), locked=locked, folds=folds(data))
+        else:
+            yield bound(moments, locked=locked)
+
+
+def vectors_only(data: LatentData) -> LatentData:
+    """Without the modalities whose latents are sequences laid flat."""
+    return data.only([m for m, r in data.rows.items() if not any(e.get("shape") for e in r.encoders)])
+
+
+def share_a_space(data: LatentData, p: Modality, q: Modality) -> bool:
+    """Two towers of one model: the same model by name, and vectors of one width."""
+    one, other = data.encoders[p], data.encoders[q]
+    if len(one) != 1 or len(other) != 1:
+        return False
+    names = [str(info[0].get("name", "")).split("#")[0] for info in (one, other)]
+    return names[0] == names[1] != "" and one[0]["width"] == other[0]["width"]
+
+
+def frozen_pair(data: LatentData, p: Modality, q: Modality) -> Frozen:
+    """The latents of two towers as they are."""
+    return Frozen(FrozenConfig(widths={m: data.encoders[m][0]["width"] for m in (p, q)}))
+
+
+def settings(form: Any) -> dict[str, Any]:
+    """What it was made with and how sure that choice is, for a report."""
+    sure: linear.Sureness | None = getattr(form, "sure", None)
+    return dict(getattr(form, "settings", {})) | ({} if sure is None else asdict(sure))
+
+
+def training_moments(train: LatentData, *, pairs: linear.Pairs | None = None) -> linear.Moments:
+    """Moments of the standardised rows of training clips; of a draw that is always the same where there are many."""
+    return linear.moments(*train.sample(_CLIPS, _DRAW).aligned(), pairs=pairs).standardised()
+
+
+def validation_rows(val: LatentData) -> tuple[dict[Modality, Tensor], dict[Modality, Tensor], Tensor]:
+    """(latents, present, clip) to tune a closed form on: all texts of a clip are its right answers. Of many clips a
+    draw that is always the same."""
+    clips = val.sample(max(2, _VALIDATION_ROWS * len(val) // max(1, len(val.aligned_owner()))), _DRAW)
+    return *clips.aligned(), clips.aligned_owner()
+
+
+def folds(data: LatentData, *, pairs: linear.Pairs | None = None) -> list[tuning.Fold]:
+    """Moments of four fifths of the training and validation clips, and rows of the fifth that is left out, five times;
+    a recording is on one side. Empty where settings are chosen on the validation clips alone: they are many, or there
+    are none, or there are too few recordings, or a fold lacks a pair of modalities that the training clips have."""
+    if not 1 < (data.splits == "val").sum() < FEW_CLIPS:
+        return []
+    known = data.take((data.splits == "train") | (data.splits == "val")).joined()
+    fold_N = fold_of(known.groups.numpy())
+    if min(np.bincount(fold_N, minlength=_FOLDS)) < _FEWEST_OF_A_FOLD:
+        return []
+    try:
+        moments = [training_moments(known.take(fold_N != fold), pairs=pairs) for fold in range(_FOLDS)]
+    except SeehearError:  # no two modalities together
+        return []
+    needed = training_moments(known.split("train"), pairs=pairs).covariance.keys()
+    if not all(needed <= m.covariance.keys() for m in moments):
+        return []
+    return [tuning.Fold(m, *validation_rows(known.take(fold_N == fold))) for fold, m in enumerate(moments)]
+
+
+def fold_of(groups_N: np.ndarray) -> np.ndarray:
+    """(N,) fold of each clip: recordings, the largest first, go where the fewest clips are; equal ones as drawn."""
+    names, number_N, sizes = np.unique(groups_N, return_inverse=True, return_counts=True)
+    drawn = np.random.default_rng(_DRAW).permutation(len(names))
+    fold, filled = np.zeros(len(names), np.int64), np.zeros(_FOLDS, np.int64)
+    for group in drawn[np.argsort(-sizes[drawn], kind="stable")]:
+        fold[group] = filled.argmin()
+        filled[fold[group]] += sizes[group]
+    found: np.ndarray = fold[number_N]
+    return found
+
+
+def _fit(data: LatentData) -> dict[str, Any] | None:
+    """Of clips that have both modalities. None when there are not two of them to train on."""
+    train, val = data.split("train"), data.split("val")
+    if len(train) < 2:
+        return None
+    m, held_out = training_moments(train), folds(data)
+    anchors, _ = train.sample(_ANCHORS, _DRAW).aligned()
+    forms: dict[str, Callable[[linear.Moments], list[linear.LinearMaps]]] = {
+        "procrustes": lambda m: [linear.procrustes(m, rank=_at_most(m, r)) for r in _RANKS],
+        "ridge": lambda m: [linear.ridge(m, shrinkage=s, hub=h) for h in m.modalities for s in tuning.SHRINKAGES],
+    }
+    if len(val) > 1:
+        held_out = held_out or [tuning.Fold(m, *validation_rows(val))]
+        found = {name: tuning.chosen(family, m, held_out) for name, family in forms.items()}
+    else:  # the first of each: its own default
+        found = {name: family(m)[0] for name, family in forms.items()}
+    return found | {"asif": Asif(anchors), "cca": _canonical(data, m, held_out)}
+
+
+def _canonical(
+    data: LatentData, m: linear.Moments | None = None, held_out: list[tuning.Fold] | None = None
+) -> linear.LinearMaps | None:
+    train, val = data.split("train"), data.split("val")
+    if len(train) < 2:
+        return None
+    m = m or training_moments(train)
+    if len(val) < 2:
+        return linear.canonical(m)
+    shrinkages = tuning.SHRINKAGES if len(m.modalities) == 2 else _FEW_SHRINKAGES
+    held_out = folds(data) if held_out is None else held_out
+    return tuning.tuned(m, *validation_rows(val), shrinkages=shrinkages, folds=held_out)
+
+
+def _at_most(m: linear.Moments, rank: int | None) -> int | None:
+    return None if rank is None else min(rank, *(len(mean) for mean in m.mean.values()))

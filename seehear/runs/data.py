@@ -1,0 +1,303 @@
+"""What a run learns from: latents of frozen encoders, or the media themselves.
+
+A data configuration (`LatentsConfig`, `MediaConfig`) loads itself from a library and gives `Inputs`. Training,
+validation, estimates and saving see `Inputs` alone, so they are the same whatever a method reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import torch
+
+from seehear.errors import SeehearError, check_range
+from seehear.evaluation.embedded import Embedded, embed_latents
+from seehear.inputs.contexts import ContextConfig, ContextData, contexts
+from seehear.inputs.latents import EncoderInfo, LatentData, encoders_of, load_latents
+from seehear.inputs.loader import TrainingData
+from seehear.inputs.raw import RawConfig, RawMedia, load_raw
+from seehear.inputs.raw.text import VocabularyConfig, library_vocabulary
+from seehear.library.records import learned_texts
+from seehear.methods.base import Method, MethodConfig
+from seehear.nn.unit import unit
+from seehear.progress import counted, hushed
+from seehear.runs.features import features_of
+from seehear.space.frozen import Towers, joint_towers
+from seehear.space.towers import InputSpec
+from seehear.types import MODALITIES, Float, Modality
+
+if TYPE_CHECKING:
+    from seehear.library.tables import Library
+
+Vectors = dict[str, dict[Modality, Embedded]]
+"""Of clips, by space and modality."""
+_NOT_NOTED = ("cache", "cache_gb", "raw", "vocabulary")
+"""Of a data configuration: what does not decide what is learned, or stands in 'shown'."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    where: str | None = None
+    """Only the clips that meet this SQL condition over the library's columns."""
+    validate_at_most: int = 2000
+    """Clips of the validation split that are scored, a fixed draw where there are more."""
+
+    def __post_init__(self) -> None:
+        check_range(self, "[2, inf)", "validate_at_most")
+
+    def load(self, library: Library, method: MethodConfig) -> Inputs:
+        """The library's clips as the method reads them."""
+        raise NotImplementedError
+
+    @property
+    def keeps_clips(self) -> bool:
+        """Whether a second pass over the clips finds them decoded."""
+        return False
+
+    def cached_in(self, folder: Path) -> Self:
+        """The same with decoded clips kept in a folder, where clips are decoded."""
+        return self
+
+
+class Inputs:
+    """Clips at hand, and what training needs to know of them. Splits 'train' and 'val' are read, 'test' never."""
+
+    clips: Any
+    """`LatentData` or `RawMedia`."""
+    library: str
+    """Where they come from; evaluation and search find it there. Empty for arrays."""
+
+    @cached_property
+    def train(self) -> Any:
+        """The training clips with two modalities or more."""
+        return self.clips.split("train").joined()
+
+    @cached_property
+    def validation(self) -> Any:
+        """Likewise the validation clips."""
+        return self.clips.split("val").joined()
+
+    def learned_from(self, config: Any, device: torch.device) -> TrainingData:
+        """What steps are made of."""
+        raise NotImplementedError
+
+    def vectors(self, model: Method, clips: Any) -> Vectors:
+        """Where the model puts clips."""
+        raise NotImplementedError
+
+    def settings(self, config: Any) -> dict[str, Any]:
+        """What must not change when a run goes on, beside what `fit` knows."""
+        raise NotImplementedError
+
+    def facts(self, method: Method) -> dict[str, Any]:
+        """What the model's config.json says of its inputs."""
+        raise NotImplementedError
+
+    @property
+    def files(self) -> Mapping[str, str]:
+        """Text by the name of a file that is saved beside the model."""
+        return {}
+
+    def about(self, method: Method) -> str:
+        """What the method sees, in words."""
+        raise NotImplementedError
+
+    def lost(self) -> str:
+        """What could not be read so far, in words."""
+        return ""
+
+
+def library_place(library: Library) -> str:
+    return library.uri if "://" in library.uri else str(Path(library.uri).resolve())
+
+
+# -- latents -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentsConfig(DataConfig):
+    encoders: dict[Modality, tuple[str, ...]] = field(default_factory=dict)
+    """Names of the encoders by modality, several of one side by side. Empty: all that the library has latents of, but
+    sequences (words, spectrograms) only for a method that reads them, and then alone of their modality."""
+    contexts: ContextConfig = field(default_factory=lambda: ContextConfig(clips_per_video=0))
+    """Training clips made of a recording's clips and their neighbours, as MCN has them; without, and for validation
+    always, the library's clips are taken as they are."""
+    resident: bool = True
+    """Keep the latents on the device."""
+    joint: str | None = None
+    """Joint encoder whose space is kept and bound to, for FuseMix: its towers stand for their modalities, that of words
+    also where no clip has text. '' is the library's first, None is none."""
+
+    def load(self, library: Library, method: MethodConfig) -> LatentInputs:
+        locked = {} if self.joint is None else joint_towers(library, self.joint)
+        encoders = self._bound(library.encoders(), locked) if locked else self.encoders
+        data = load_latents(library, encoders=encoders or None, where=self.where, sequences=method.reads_sequences)
+        made = contexts(library, data.split("train"), self.contexts) if self.contexts.clips_per_video else None
+        return LatentInputs(data, contexts=made, library=library_place(library), locked=locked)
+
+    def _bound(self, known: Mapping[str, Any], locked: Towers) -> dict[Modality, list[str]]:
+        """Names by modality: towers of the joint encoder that the library has latents of, and what is bound to them."""
+        towers = {m: [info["name"] for info in infos if info["name"] in known] for m, infos in locked.items()}
+        rest = {m: list(self.encoders.get(m, ())) or encoders_of(known, m) for m in MODALITIES if m not in locked}
+        return {m: names for m, names in (towers | rest).items() if names}
+
+
+@dataclass(frozen=True)
+class LatentInputs(Inputs):
+    clips: LatentData
+    contexts: ContextData | None = None
+    """What is learned from where that is not the training clips themselves."""
+    library: str = ""
+    locked: Towers = field(default_factory=dict)
+    """Encoders of the space that is kept, by modality; those of words may be for queries only."""
+
+    @property
+    def encoders(self) -> dict[Modality, Sequence[EncoderInfo]]:
+        return {
+            m: self.clips.encoders.get(m) or self.locked[m]
+            for m in MODALITIES
+            if m in {*self.clips.encoders, *self.locked}
+        }
+
+    def learned_from(self, config: LatentsConfig, device: torch.device) -> TrainingData:
+        if config.joint is not None and not self.locked:
+            raise SeehearError("a recipe that binds needs a library: arrays do not say which encoder's space is kept")
+        learned: LatentData | ContextData = self.train if self.contexts is None else self.contexts
+        return learned.to(device) if config.resident else learned
+
+    def vectors(self, model: Method, clips: LatentData) -> Vectors:
+        return {space: embed_latents(model, clips, space=space) for space in model.spaces}
+
+    def settings(self, config: LatentsConfig) -> dict[str, Any]:
+        return {"data": asdict(config), "encoders": self.encoders}
+
+    def facts(self, method: Method) -> dict[str, Any]:
+        return {"encoders": self.encoders}
+
+    def about(self, method: Method) -> str:
+        made = "" if self.contexts is None else f"{len(self.contexts):,} clips an epoch made of them; "
+        widths = ", ".join(f"{m} {sum(own)}" for m, own in self.clips.widths.items())
+        kept = f"; the space of {', '.join(i[0]['name'] for i in self.locked.values())} stays" if self.locked else ""
+        return f"{made}{widths} -> {method.config.dim}{kept}"
+
+
+# -- media -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class MediaConfig(DataConfig):
+    raw: RawConfig = field(default_factory=RawConfig)
+    """What of a clip is shown."""
+    vocabulary: VocabularyConfig = field(default_factory=VocabularyConfig)
+    """How words become numbers."""
+    validate_at_most: int = 1000
+    """Clips of the validation split that are scored, a fixed draw where there are more."""
+    windows: int = 1
+    """Windows of a clip, evenly spaced, that its vector is the mean of: in validation, and of the trained model."""
+    crops: int = 1
+    """Squares of each window along the longer side of the picture, likewise."""
+    cache: Path | None = None
+    """A folder for decoded clips, shared by all runs; without one every epoch decodes the media anew."""
+    cache_gb: float = 20.0
+    """So much of it at most."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range(self, "[1, inf)", "windows", "crops")
+        check_range(self, "(0, inf)", "cache_gb")
+
+    def load(self, library: Library, method: MethodConfig) -> MediaInputs:
+        """Of the modalities that the library has, and with the words of its training texts."""
+        clips = library.clips(self.where)
+        asked = [m for m in self.raw.modalities if m in method.modalities]
+        has = {m: any(learned_texts(clip) if m == "text" else clip.has(m) for clip in clips) for m in asked}
+        raw = replace(self.raw, modalities=tuple(m for m in asked if has[m]))
+        words = library_vocabulary(library, self.vocabulary) if "text" in raw.modalities else None
+        spec = InputSpec(raw=raw, windows=self.windows, crops=self.crops, vocabulary=words)
+        media = load_raw(library, raw, vocabulary=words, where=self.where, cache=self.cache, cache_gb=self.cache_gb)
+        table = words.vectors(self.vocabulary.table) if words and self.vocabulary.table else None
+        return MediaInputs(media, spec=spec, table=table, library=library_place(library))
+
+    @property
+    def keeps_clips(self) -> bool:
+        return self.cache is not None
+
+    def cached_in(self, folder: Path) -> Self:
+        return replace(self, cache=folder)
+
+
+@dataclass(frozen=True)
+class MediaInputs(Inputs):
+    clips: RawMedia
+    spec: InputSpec
+    table: Float[np.ndarray, "v d"] | None = None
+    """Vectors that the vocabulary's words start from."""
+    library: str = ""
+
+    def learned_from(self, config: MediaConfig, device: torch.device) -> TrainingData:
+        found: RawMedia = self.train
+        return found
+
+    def vectors(self, model: Method, clips: RawMedia) -> Vectors:
+        """The mean of a clip's windows in each space."""
+        with hushed():
+            features = clip_features(model, clips, windows=self.spec.windows, crops=self.spec.crops)
+        return {space: placed(model, features, space) for space in model.spaces}
+
+    def settings(self, config: MediaConfig) -> dict[str, Any]:
+        data = {k: v for k, v in asdict(config).items() if k not in _NOT_NOTED}
+        return {"data": data, "shown": self.spec.plain()}
+
+    def facts(self, method: Method) -> dict[str, Any]:
+        return self.spec.facts(method)
+
+    @property
+    def files(self) -> Mapping[str, str]:
+        return self.spec.files
+
+    def about(self, method: Method) -> str:
+        raw, words, looked = self.spec.raw, self.spec.vocabulary, []
+        if "video" in raw.modalities:
+            whole = raw.region == (0.0, 0.0, 1.0, 1.0)
+            part = "" if whole else f" of the part {raw.region} (--data.raw.region) of each"
+            moves = ", what moves in them (--data.raw.motion)" if raw.motion else ""
+            looked.append(f"{raw.frames} pictures of {raw.size} pixels{part}, {raw.fps:g} a second{moves}")
+        if "audio" in raw.modalities:
+            looked.append(f"{raw.audio_seconds:g} s of sound")
+        return ", ".join([*looked, *([counted(len(words), "word")] if words else [])])
+
+    def lost(self) -> str:
+        times = self.train.lost
+        return f"; {counted(times, 'time')} something of a clip could not be read" if times else ""
+
+
+def clip_features(
+    model: Method, media: RawMedia, *, windows: int = 1, crops: int = 1
+) -> dict[Modality, Float[np.ndarray, "n w d"]]:
+    """Of every clip's views, and of its first sentence; NaN for what it has not or cannot be read."""
+    features = features_of(model, media, windows=windows, crops=crops)
+    if "text" in media.modalities:
+        numbers_NL = torch.from_numpy(media.first_sentences())
+        with torch.no_grad():
+            device = next(model.parameters()).device
+            parts = [model.features("text", x[:, None].to(device)).float().cpu() for x in numbers_NL.split(256)]
+        features["text"] = torch.cat(parts).masked_fill(~media.has("text")[:, None], torch.nan)[:, None].numpy()
+    return features
+
+
+@torch.no_grad()
+def placed(model: Method, features: Mapping[Modality, np.ndarray], space: str) -> dict[Modality, Embedded]:
+    """Where features (N, W, D) lie in a space: the mean of a clip's windows, made unit. Clips with NaN have none."""
+    device, found = next(model.parameters()).device, {}
+    for m in (m for m in model.spaces[space] if m in features):
+        there = np.flatnonzero(~np.isnan(features[m]).any(axis=(1, 2)))
+        x_NWD = torch.from_numpy(features[m][there]).to(device)
+        if len(there):
+            z_NE = model.place_windows(m, x_NWD, space)
+            found[m] = Embedded(unit(z_NE.float().cpu().numpy()), there)
+    return found

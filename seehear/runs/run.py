@@ -1,0 +1,260 @@
+"""From a library and a run to a trained model in a folder: one path, whatever the method reads."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from seehear import distributed
+from seehear.errors import SeehearError, unknown
+from seehear.inputs.loader import TrainingData
+from seehear.library.locking import learning
+from seehear.library.records import learned_texts
+from seehear.library.transcripts import machine_made
+from seehear.methods.base import Method
+from seehear.methods.registry import trained
+from seehear.nn.random import seed_of
+from seehear.progress import counted, say
+from seehear.runs.config import Run
+from seehear.runs.data import Inputs
+from seehear.runs.last_layer import add_last_layer
+from seehear.runs.scores import clip_scores, retrieval_scores
+from seehear.runs.verdict import (
+    CLOSED_FORM,
+    FROZEN_SPACE,
+    Directions,
+    Verdict,
+    closed_form_scores,
+    examples,
+    frozen_scores,
+    frozen_spaces,
+    judge,
+)
+from seehear.space.frozen import frozen_method
+from seehear.train.files import has_model, save_model
+from seehear.train.loop import TrainResult, Validate, fit
+from seehear.types import Modality
+
+if TYPE_CHECKING:
+    from seehear.library.tables import Library
+
+
+def presets(method: str) -> ModuleType:
+    """`seehear.recipes.METHOD`: its `PRESETS`, runs by name with the default first, and its `build`."""
+    return importlib.import_module(f"seehear.recipes.{method}")
+
+
+@cache
+def recipes() -> dict[str, Callable[[], Run[Any, Any]]]:
+    """All runs by name: 'fusemix.base', and 'fusemix' for the first preset of a method."""
+    found = {}
+    for method in trained():
+        made: dict[str, Callable[[], Run[Any, Any]]] = presets(method).PRESETS
+        found[method] = next(iter(made.values()))
+        found |= {f"{method}.{name}": make for name, make in made.items()}
+    return found
+
+
+def recipe(name: str) -> Run[Any, Any]:
+    if name not in recipes():
+        raise unknown("recipe", name, recipes())
+    return recipes()[name]()
+
+
+def train_run(
+    library: Library,
+    run: Run[Any, Any],
+    folder: str | Path,
+    *,
+    resume: bool = False,
+    command: str = "",
+    keep_best: bool = False,
+) -> TrainResult:
+    """Train on the library's latents, or on its media; the model is in `folder/model`. It is compared with the closed
+    form and the library's frozen spaces on the validation clips (`verdict.py`); `keep_best`: where a frozen space is
+    better, the folder holds that one. `command` is noted there."""
+    distributed.start()
+    # Only a recipe that `seehear train` chose takes the lock: recipes named by users may train side by side.
+    with learning(library.uri) if keep_best and distributed.rank() == 0 else nullcontext():
+        return _train_from(library, run, Path(folder), resume=resume, command=command, keep_best=keep_best)
+
+
+def _train_from(
+    library: Library, run: Run[Any, Any], folder: Path, *, resume: bool, command: str, keep_best: bool
+) -> TrainResult:
+    inputs = run.data.load(library, run.method)
+    texts = [text for clip in library.clips("split = 'train'") for text in learned_texts(clip)]
+    made = machine_made(library, texts) if "text" in inputs.clips.modalities else ""
+    if made and distributed.rank() == 0:
+        say(f"learns from machine-made texts: {made}")
+    return _train(inputs, run, folder, resume=resume, command=command, library=library, keep_best=keep_best)
+
+
+def train_on(
+    inputs: Inputs, run: Run[Any, Any], folder: str | Path, *, resume: bool = False, command: str = ""
+) -> TrainResult:
+    """The same for clips that are at hand, `LatentInputs` of a shard or of arrays: nothing to compare with."""
+    return _train(inputs, run, Path(folder), resume=resume, command=command)
+
+
+def _train(
+    inputs: Inputs,
+    run: Run[Any, Any],
+    folder: Path,
+    *,
+    resume: bool,
+    command: str,
+    library: Library | None = None,
+    keep_best: bool = False,
+) -> TrainResult:
+    ready = prepare(inputs, run)
+    run, first = ready.run, distributed.rank() == 0
+    if first:
+        say(_about(ready, inputs))
+        if ready.score is None:
+            say("no validation clips: training runs to its end, and its last weights are kept")
+    start = deepcopy(ready.method) if library is not None and run.method.starts_closed else None
+    result = fit(
+        ready.method,
+        ready.data,
+        config=run.train,
+        optim=run.optim,
+        folder=folder,
+        validate=ready.score,
+        settings=inputs.settings(run.data) | {"recipe": run.recipe, "library": inputs.library, "command": command},
+        resume=resume,
+    )
+    if first:
+        last = (
+            {}
+            if ready.score is None
+            else add_last_layer(ready.method.eval(), inputs, ready.drawn, run.method.pairs, seed=run.train.seed)
+        )
+        if last and ready.score is not None:
+            metrics = ready.score(ready.method)
+            result = replace(result, metrics=metrics, score=metrics["score"])
+            say("; ".join(f"{made['form']} as last layer of {space}" for space, made in last.items()))
+        training: dict[str, Any] = {"clips": ready.clips, "step": result.best_step, "seconds": round(result.seconds, 1)}
+        training |= {"last_layer": last} if last else {}
+        method, facts = ready.method.eval(), {"metrics": result.metrics, "training": {"recipe": run.recipe, **training}}
+        at = "" if result.score is None else f", validation score {100 * result.score:.1f} % at {result.best_step:,}"
+        say(f"trained {counted(result.steps, 'step')} in {result.seconds:.0f} s{at}{inputs.lost()}")
+        own: Mapping[str, Any] = inputs.facts(method)
+        if library is not None and ready.score is not None:
+            verdict, method, own = _compare(ready, inputs, library, start, keep_best=keep_best)
+            facts |= {} if verdict is None else {"verdict": verdict.plain()}
+        save_model(folder / "model", method, {**own, **facts}, files=inputs.files)
+    return result
+
+
+def _compare(
+    ready: Prepared, inputs: Inputs, library: Library, start: Method | None, *, keep_best: bool
+) -> tuple[Verdict | None, Method, Mapping[str, Any]]:
+    """(the verdict, the model that the run keeps, what its config.json says of its inputs)"""
+    clips, pairs, trained = ready.drawn, ready.run.method.pairs, ready.method
+
+    def scores(model: Method) -> Directions:
+        return clip_scores(model.spaces, inputs.vectors(model, clips), pairs)
+
+    if start is not None:
+        start.to(distributed.device(ready.run.train.device)).eval()
+        closed = scores(start)
+    else:
+        closed = closed_form_scores(library, ready.run.data.where, clips.ids)
+    spaces = {f"{FROZEN_SPACE} {name}": towers for name, towers in frozen_spaces(library).items()}
+    others = {CLOSED_FORM: closed} | {name: frozen_scores(library, t, clips.ids) for name, t in spaces.items()}
+    others, ours = {name: found for name, found in others.items() if found}, scores(trained)
+    verdict = judge(ours, others, np.asarray(clips.groups))
+    if verdict is None:
+        return None, trained, inputs.facts(trained)
+    learned = verdict.best == CLOSED_FORM and keep_best and start is not None
+    # Without learning the library is searched by its frozen spaces, each direction by the best that knows it.
+    before: Directions = {}
+    for standing in verdict.standings:
+        before = {**others[standing.name], **before} if standing.name in spaces else before
+    better, worse = examples(before, closed if learned else ours, clips.ids.tolist())
+    verdict = replace(verdict, better=better, worse=worse)
+    if keep_best and verdict.best in spaces:
+        towers = spaces[verdict.best]
+        return replace(verdict, kept=verdict.best), frozen_method(towers), {"encoders": towers}
+    if learned and start is not None:
+        return replace(verdict, kept=CLOSED_FORM), start, inputs.facts(start)
+    return verdict, trained, inputs.facts(trained)
+
+
+def finish(inputs: Inputs, run: Run[Any, Any], folder: Path) -> None:
+    """Train where the folder has no model yet; a run that was stopped goes on."""
+    if not has_model(folder / "model"):
+        train_on(inputs, run, folder, resume=(folder / "config.json").exists())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A run as it starts: what training and an estimate of what it costs (`estimate`) have in common."""
+
+    run: Run[Any, Any]
+    """The run with derived settings filled in: batch sizes that follow from a masking ratio."""
+    method: Method
+    data: TrainingData
+    """Training data."""
+    clips: int
+    """Clips of the split 'train'."""
+    validation: int
+    """Clips of the split 'val'."""
+    scored: int
+    """Number of validation clips that are scored."""
+    drawn: Any
+    """The validation clips that are scored."""
+    score: Validate | None
+    """Scores the model on `drawn`; None where there are too few clips."""
+
+
+def prepare(inputs: Inputs, run: Run[Any, Any], *, scored: int | None = None) -> Prepared:
+    """Model, data and validation of a run. `scored`: most validation clips to score; by default as the run sets it."""
+    run = run.method.scheduled(run)
+    if (clips := len(inputs.train)) < 2:
+        raise SeehearError(f"training needs two clips of the split 'train' with two modalities; there are {clips}")
+    drawn = inputs.validation.sample(scored or run.data.validate_at_most, seed_of(run.train.seed, "validation"))
+    return Prepared(
+        run=run,
+        method=build(inputs, run),
+        data=inputs.learned_from(run.data, distributed.device(run.train.device)),
+        clips=clips,
+        validation=len(inputs.validation),
+        scored=len(drawn),
+        drawn=drawn,
+        score=partial(validation_score, inputs=inputs, clips=drawn, pairs=run.method.pairs) if len(drawn) > 1 else None,
+    )
+
+
+def build(inputs: Inputs, run: Run[Any, Any]) -> Method:
+    """The run's model as training starts."""
+    sizes, config = run.train.batch_size, run.method
+    smallest = sizes if isinstance(sizes, int) else min(sizes)
+    made: Method = presets(config.name).build(config, inputs, seed=run.train.seed, batch_size=smallest)
+    return made
+
+
+def validation_score(
+    model: Method, *, inputs: Inputs, clips: Any, pairs: tuple[tuple[Modality, Modality], ...] = ()
+) -> dict[str, float]:
+    """`retrieval_scores` of clips of the inputs."""
+    return retrieval_scores(model.spaces, inputs.vectors(model, clips), pairs)
+
+
+def _about(ready: Prepared, inputs: Inputs) -> str:
+    model, spaces = ready.method, []
+    for name, held in ready.method.spaces.items():
+        spaces.append(f"{name} ({', '.join(held)})")
+    parameters = sum(p.numel() for p in model.parameters())
+    clips = f"{counted(ready.clips, 'clip')} to train on, {ready.validation:,} to validate"
+    return f"{clips}; {inputs.about(model)}; {', '.join(spaces)}; {parameters:,} parameters"

@@ -1,0 +1,183 @@
+"""Look for test clips among the training clips of a library: by file, by text, by latents, by picture and sound."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from seehear.errors import DecodeError, SeehearError, unknown
+from seehear.evaluation.fingerprints import (
+    AUDIO_RATE,
+    PICTURE,
+    SoundIndex,
+    audio_fingerprint,
+    matching_pictures,
+    picture_fingerprint,
+)
+from seehear.evaluation.leakage import NEAR, Leak, LeakageReport, equal_values, near_duplicates
+from seehear.library.tables import SPLITS, Clip, Library
+from seehear.progress import progress, say
+
+if TYPE_CHECKING:
+    from seehear.inputs.latents import LatentData
+
+_FRAMES = 3
+TIME_LIMIT = 300.0
+
+
+@dataclass(frozen=True)
+class MediaPrint:
+    pictures: tuple[int, ...]
+    sound: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Window:
+    """What a worker reads: a clip's files as paths."""
+
+    clip: str
+    video: str
+    audio: str
+    start: float
+    end: float
+
+
+def check_leakage(
+    library: Library | str | Path,
+    *,
+    split: str = "test",
+    latents: bool = True,
+    media: bool = False,
+    threshold: float = NEAR,
+    workers: int = 1,
+) -> LeakageReport:
+    """Clips of `split` against those of train and val. `latents` compares every pair of them by what frozen encoders
+    say. `media` also decodes every clip and compares pictures and sounds: found are copies that no file name, and no
+    encoder's idea of likeness, gives away."""
+    if split not in SPLITS:
+        raise unknown("split", split, SPLITS)
+    library = library if isinstance(library, Library) else Library.open(library)
+    clips = library.clips()
+    test = [clip for clip in clips if clip.split == split]
+    train = [clip for clip in clips if clip.split != split and clip.split != "test"]
+    if not test or not train:
+        raise SeehearError(
+            f"{library.uri} has {len(test)} clips of {split} and {len(train)} to train on: nothing to compare"
+        )
+    leaks = list(_by_name(library, test, train))
+    if latents:
+        leaks += _by_latents(library, test, train, threshold)
+    if media:
+        leaks += _by_media(library, test, train, workers)
+    return LeakageReport(split, len(test), tuple(leaks))
+
+
+def _by_name(library: Library, test: Sequence[Clip], train: Sequence[Clip]) -> Iterator[Leak]:
+    """The same recording, files with the same content, the same words."""
+    sources = library.sources()
+
+    def contents(clip: Clip) -> list[str]:
+        found = [sources[name] for name in {clip.source, clip.audio_source} if name in sources]
+        return [f"{source.fingerprint} {clip.start!r} {clip.end!r}" for source in found]
+
+    def texts(clip: Clip) -> list[str]:
+        return [" ".join(t.text.lower().split()) for t in clip.texts]
+
+    def group(clip: Clip) -> list[str]:
+        return [clip.group] if clip.group else []
+
+    kinds: dict[str, Callable[[Clip], list[str]]] = {"file": contents, "recording": group, "text": texts}
+    for kind, values in kinds.items():
+        yield from equal_values(kind, {c.id: values(c) for c in test}, {c.id: values(c) for c in train})
+
+
+def _by_latents(library: Library, test: Sequence[Clip], train: Sequence[Clip], threshold: float) -> Iterator[Leak]:
+    from seehear.inputs.latents import load_latents  # torch, which processes that make fingerprints do without
+
+    try:
+        data = load_latents(library)
+    except SeehearError as error:
+        say(f"latents are not compared: {error}")
+        return
+    names = {clip.id for clip in test}, {clip.id for clip in train}
+    for m in data.modalities:
+        (test_vectors, test_ids), (train_vectors, train_ids) = (_rows(data, m, own) for own in names)
+        yield from near_duplicates(
+            f"near {m}", test_vectors, train_vectors, test=test_ids, train=train_ids, threshold=threshold
+        )
+
+
+def _rows(data: LatentData, modality: str, names: set[str]) -> tuple[np.ndarray, list[str]]:
+    ids = data.ids[data.owner(modality).numpy()]
+    rows = np.flatnonzero([i in names for i in ids.tolist()])
+    return data.every(modality).float().numpy()[rows], ids[rows].tolist()
+
+
+# -- pictures and sounds ---------------------------------------------------------------------------------------------
+
+
+def _by_media(library: Library, test: Sequence[Clip], train: Sequence[Clip], workers: int) -> Iterator[Leak]:
+    prints = _prints(library, [*test, *train], workers)
+    test_ids, train_ids = ([c.id for c in own if c.id in prints] for own in (test, train))
+    pictures = [[(i, p) for i in own for p in prints[i].pictures] for own in (test_ids, train_ids)]
+    bits = [np.array([p for _, p in own], np.uint64) for own in pictures]
+    best: dict[str, Leak] = {}
+    for i, j, differ in matching_pictures(*bits) if len(bits[0]) and len(bits[1]) else []:
+        leak = Leak("same picture", pictures[0][i][0], pictures[1][j][0], 1 - differ / 63)
+        if leak.test not in best or leak.score > best[leak.test].score:
+            best[leak.test] = leak
+    yield from best.values()
+    index = SoundIndex([prints[i].sound for i in train_ids])
+    for name in test_ids:
+        matches = index.matches(prints[name].sound)
+        if matches:
+            match = min(matches, key=lambda m: m.differ)
+            yield Leak("same sound", name, train_ids[match.place], 1 - match.differ)
+
+
+def _prints(library: Library, clips: Sequence[Clip], workers: int) -> dict[str, MediaPrint]:
+    from seehear.library.workers import map_in_processes
+
+    roots, windows = library.roots(), []
+    for clip in clips:
+        if clip.has_video or clip.has_audio:
+            video = str(library.path_of(clip.source_of("video"), roots)) if clip.has_video else ""
+            audio = str(library.path_of(clip.source_of("audio"), roots)) if clip.has_audio else ""
+            windows.append(_Window(clip.id, video, audio, clip.start, clip.end))
+    found = {}
+    with progress("fingerprints of media", len(windows)) as bar:
+        for window, made in map_in_processes(read_print, windows, workers=workers, time_limit=TIME_LIMIT):
+            if isinstance(made, Exception):
+                say(f"{window.clip}: not compared ({made})")
+            else:
+                found[window.clip] = made
+            bar.advance()
+    return found
+
+
+def read_print(window: Any) -> MediaPrint:
+    """Fingerprints of one clip; a side that cannot be read is left out."""
+    from seehear.media.files import AudioSpec, VideoSpec, read_window
+
+    pictures: tuple[int, ...] = ()
+    sound = np.zeros(0, np.uint32)
+    if window.video:
+        spec = VideoSpec(num_frames=_FRAMES, size=(PICTURE, PICTURE), fit="squash")
+        try:
+            frames = read_window(window.video, window.start, window.end, video=spec).frames
+        except DecodeError:
+            frames = None
+        found = [picture_fingerprint(frame) for frame in frames] if frames is not None else []
+        pictures = tuple(dict.fromkeys(bits for bits in found if bits is not None))
+    if window.audio:
+        try:
+            waveform = read_window(window.audio, window.start, window.end, audio=AudioSpec(rate=AUDIO_RATE)).waveform
+        except DecodeError:
+            waveform = None
+        if waveform is not None:
+            sound = audio_fingerprint(waveform)
+    return MediaPrint(pictures, sound)

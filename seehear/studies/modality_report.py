@@ -1,0 +1,172 @@
+"""The study of modalities as tables, answers in words, and a figure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from seehear.evaluation.bootstrap import seeded_interval
+from seehear.studies.designs import Design, name_of
+from seehear.studies.figure import dots, save_figure
+from seehear.studies.grid import Result, cell_key
+from seehear.studies.modality_measures import Answered
+from seehear.studies.table import Estimate, Row, Study, Table, tabulate
+
+_SHOWN = ("text->video+audio", "text->video", "text->audio", "video->audio", "audio->video")
+_PROBES: tuple[str, ...] = ("video probe", "audio probe")
+_CLUSTERS: tuple[str, ...] = ("clusters NMI", "clusters purity")
+_NOTES = (
+    "R@10: share of held-out clips in the first 10; probes: right label by logistic regression; clusters: k-means on "
+    "the fused vectors, as many clusters as labels. V: video, A: audio, T: text.",
+)
+_FEW = 20  # clips among which the first 10 say little
+_INTERVAL = "95 % interval over recordings and seeds; of clusters the t interval over seeds"
+
+
+@dataclass(frozen=True)
+class Findings:
+    results: Sequence[Result]
+    queries: Mapping[str, Mapping[str, Answered]]
+    """By cell, by measure: what each query scored."""
+    groups: np.ndarray
+    """(N,) the recording of each clip."""
+
+    def runs(self, method: str, design: str, measure: str) -> list[Answered]:
+        """Of every seed that has the measure."""
+        wanted = {"method": method, "design": design}
+        cells = [r.cell for r in self.results if not r.error and {k: r.cell[k] for k in wanted} == wanted]
+        found = [self.queries[cell_key(cell)] for cell in cells]
+        return [own[measure] for own in found if measure in own]
+
+    def estimate(self, runs: Sequence[Answered], minus: Sequence[Answered] = ()) -> Estimate:
+        """The mean over queries and seeds, or the difference of two: queries are the same in all rows of a measure."""
+        scores, less = [r.scores for r in runs], [r.scores for r in minus]
+        mean = float(np.mean(scores)) - (float(np.mean(less)) if less else 0.0)
+        low, high = seeded_interval(scores, self.groups[runs[0].clips], minus=less)
+        return Estimate(mean, low, high, len(runs))
+
+
+@dataclass(frozen=True)
+class Answer:
+    question: str
+    measure: str
+    more: str
+    """The row, method and design, that has what is asked about."""
+    less: str
+    difference: Estimate
+    """more - less, on the same queries."""
+
+    def __str__(self) -> str:
+        e = self.difference
+        shown = f"{100 * e.mean:+.1f} points [{100 * e.low:+.1f}, {100 * e.high:+.1f}]"
+        told = "yes" if e.low > 0 else "no, it costs" if e.high < 0 else "not told apart here"
+        if math.isnan(e.low):
+            told = "one recording: nothing can be said"
+        return f"{self.question} {self.measure}, ({self.more}) - ({self.less}): {shown}: {told}"
+
+
+def write_report(folder: Path, found: Findings, rows: Sequence[Design], *, about: Mapping[str, Any]) -> Study:
+    """`study.json`, `table.md`, `modalities.png` (.svg, .pdf)."""
+    names = {name for result in found.results for name in result.values}
+    recalls = [f"{name} R@10" for name in _SHOWN if f"{name} R@10" in names]
+    measures = [*recalls, *(name for name in (*_PROBES, *_CLUSTERS) if name in names)]
+    gallery = int(about["data"]["test"])
+    notes = (*_NOTES, f"Chance in the first 10: {100 * min(1.0, 10 / gallery):.1f} % of {gallery:,} clips.")
+    few = f"The first 10 of {gallery:,} test clips say little: look at R@1 among all recalls, or find more test clips."
+    title = "What each modality, pair, term and space adds"
+    head = tabulate(found.results, measures=measures, title=title, notes=notes, percent=True)
+    head = replace(head, rows=tuple(_with_recordings(row, found) for row in head.rows), interval=_INTERVAL)
+    rest = tabulate(found.results, measures=sorted(n for n in names if "R@" in n), title="All recalls", percent=True)
+    ranks = tabulate(found.results, measures=sorted(n for n in names if "median" in n), title="Median ranks")
+    told = list(answers(found, rows))
+    plain = [{**vars(a), "difference": vars(a.difference)} for a in told]
+    said = (*([f"- {few}"] if gallery <= _FEW else []), *(f"- {a}" for a in told))
+    study = Study(folder, (head, rest, ranks), said, tuple(found.results), dict(about), {"answers": plain})
+    study.save()
+    tried = {result.cell["design"] for result in found.results}
+    _figure(folder, head, recalls, [d.name for d in rows if d.name in tried], chance=min(1.0, 10 / gallery))
+    return study
+
+
+def _with_recordings(row: Row, found: Findings) -> Row:
+    """Intervals that speak of other recordings too, where what each query scored is known."""
+    own = dict(row.estimates)
+    for measure in own:
+        if runs := found.runs(str(row.settings["method"]), str(row.settings["design"]), measure):
+            own[measure] = found.estimate(runs)
+    return replace(row, estimates=own)
+
+
+def answers(found: Findings, rows: Sequence[Design]) -> Iterator[Answer]:
+    """The differences that the questions ask for, of every method that has both rows; and between methods."""
+    methods = list(dict.fromkeys(str(result.cell["method"]) for result in found.results))
+    for question, measure, more, less in _questions(rows):
+        for method in methods:
+            one, other = found.runs(method, more, measure), found.runs(method, less, measure)
+            if one and other:
+                sides = (f"{method}, {more}", f"{method}, {less}")
+                yield Answer(question, measure, *sides, found.estimate(one, other))
+    full = _full(rows)
+    for k, less_method in enumerate(methods):
+        for method in methods[k + 1 :]:
+            one, other = (found.runs(name, full.name, _best(full)) for name in (method, less_method))
+            if one and other:
+                sides = (f"{method}, {full.name}", f"{less_method}, {full.name}")
+                yield Answer(f"Is {method} better than {less_method}?", _best(full), *sides, found.estimate(one, other))
+
+
+def _full(rows: Sequence[Design]) -> Design:
+    return [d for d in rows if d.plain][-1]
+
+
+def _best(full: Design) -> str:
+    """What the rows are compared by."""
+    if len(full.modalities) > 2:
+        return "text->video+audio R@10"
+    return f"{full.modalities[-1]}->{full.modalities[0]} R@10"
+
+
+def _questions(rows: Sequence[Design]) -> Iterator[tuple[str, str, str, str]]:
+    """(question, measure, the design with it, the design without)"""
+    full, best = _full(rows), _best(_full(rows))
+    for pair in [d for d in rows if d.plain][:-1]:
+        p, q = pair.modalities
+        for direction in (f"{p}->{q}", f"{q}->{p}"):
+            yield "Does a third modality help the first two?", f"{direction} R@10", full.name, pair.name
+    for row in rows:
+        if row.spaces == "joint" and len(row.pairs) < len(full.pairs) and row.modalities == full.modalities:
+            gone = next(p for p in full.pairs if p not in row.pairs)
+            yield f"Does aligning {name_of(gone, '-')} help?", best, full.name, row.name
+    contrast = f"{full.name}, contrast only"
+    yield "Does the whole loss help over contrast alone?", best, full.name, contrast
+    yield "Do clusters help?", best, f"{full.name}, no reconstruction", contrast
+    yield "Does reconstruction help?", best, f"{full.name}, no clusters", contrast
+    if len(full.modalities) > 2:
+        for measure in ("video->audio R@10", "audio->video R@10", *_PROBES, best):
+            yield "Does fine and coarse keep more than one space?", measure, f"{full.name}, fine and coarse", full.name
+            yield "Do disjoint spaces keep more than one?", measure, f"{full.name}, disjoint spaces", full.name
+
+
+def _figure(folder: Path, table: Table, measures: Sequence[str], lines: Sequence[str], *, chance: float) -> None:
+    """A panel a direction, a line a design, a colour a method; chance dotted."""
+
+    def draw(axes: Any) -> None:
+        figure = axes.figure
+        axes.remove()
+        panels = figure.subplots(1, len(measures), sharey=True, squeeze=False)[0]
+        for panel, measure in zip(panels, measures, strict=True):
+            name = measure.replace("->", " \N{RIGHTWARDS ARROW} ").replace(" R@10", "\nin the first 10, %")
+            style: dict[str, Any] = {"by": "method", "scale": 100.0, "title": name, "lines": lines}
+            dots(panel, table, measure, label=lambda settings: str(settings["design"]), **style)
+            panel.axvline(100 * chance, color="#888888", ls=":", lw=1)
+            handles, names = panel.get_legend_handles_labels()
+            panel.get_legend().remove()
+        panels[0].set_ylim(len(lines) - 0.5, -0.5)
+        figure.legend(handles, names, loc="outside upper center", ncols=len(names))
+
+    save_figure(folder / "modalities", draw, size=(2.0 + 1.9 * len(measures), 1.4 + 0.3 * len(lines)))

@@ -1,0 +1,282 @@
+"""Cost of each recipe on this library and this machine, estimated in about a minute.
+
+Every recipe is tried in a process of its own (`estimate.py`): its memory is then its own, it can be ended at any time,
+and one that is too large ends nothing else. The processes are forked from one that has imported what all of them need.
+All recipes share the time; what the small ones leave is for the large ones.
+"""
+
+from __future__ import annotations
+
+import io
+import multiprocessing
+import platform
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from seehear.errors import SeehearError
+from seehear.library.tables import Library
+from seehear.library.workers import cores
+from seehear.progress import StopRequest, counted, progress, say, set_quiet, stop_requests
+from seehear.runs.choose import Choice, choose
+from seehear.runs.config import Run
+from seehear.runs.run import recipe, recipes
+from seehear.studies.estimate import Estimate, estimates
+
+_START = 60.0  # seconds for the first process to import what all need
+_LATE = 5.0  # seconds beyond its time after which a process is killed: its output until then counts
+_SHARES = 4.0  # of the time that is left, for one recipe: most need less than one, or are refused at once
+_MORE = "more --seconds, or fewer --recipes, measure it"
+_LATER = f"not measured, the time was over: {_MORE}"
+_IMPORTED = ("seehear.studies.estimate", "torch._dynamo", "sympy", "pandas")
+"""Modules that every estimate imports, counting operations too. Not lancedb: its thread does not survive a fork."""
+_AT_ONCE = 600.0  # seconds: of what takes no longer, the first in the list of recipes is what to start with
+_NO_SEMAPHORES = "ignore:resource_tracker:UserWarning"
+"""Option of the interpreter: a process that is killed at the end of its time cannot give its semaphores back, which
+Python's own process for that would report."""
+_DAY = 86_400.0
+_UNITS = (("s", 1.0), ("min", 60.0), ("h", 3600.0), ("days", _DAY), ("months", 30.44 * _DAY), ("years", 365.25 * _DAY))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanOptions:
+    recipes: tuple[str, ...] = ()
+    """Which; all that there are when not given."""
+    steps_measured: int = 20
+    """Steps of the real loop, on the library's own clips; fewer where the time is too short for them."""
+    seconds: float = 50.0
+    """Time for all recipes together; what is not measured by then is scaled from what is, or left out."""
+    cache: Path | None = None
+    """A folder for decoded clips, as --data.cache of 'seehear train': only a first pass decodes then."""
+
+    def __post_init__(self) -> None:
+        if self.steps_measured < 1 or not self.seconds > 0:
+            raise SeehearError("--steps-measured and --seconds must be positive")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    library: str
+    machine: str
+    recipes: list[Estimate] = field(default_factory=list)
+    stopped: bool = False
+    """Whether it was interrupted before every recipe was tried."""
+    choice: Choice = field(default_factory=lambda: Choice("", ""))
+    """Recipe of 'seehear train' where none is named."""
+
+    def __str__(self) -> str:
+        parts = [_table(self.recipes)] if any(e.how for e in self.recipes) else []
+        reasons: dict[str, list[str]] = {}
+        for e in self.recipes:
+            if e.why_not:
+                reasons.setdefault(e.why_not, []).append(e.recipe)
+        parts += [f"{', '.join(names)}: {why}" for why, names in reasons.items()]
+        then = f"next: seehear {'train' if self.choice.recipe else 'index'} {self.library}"
+        return "\n".join([self.recommendation(), "", *parts, then])
+
+    def plain(self) -> dict[str, Any]:
+        found = {**asdict(self), "recommendation": self.recommendation()}
+        found["recipes"] = [{**asdict(e), "fits": e.fits} for e in self.recipes]
+        return found
+
+    def recommendation(self) -> str:
+        return " ".join(_words(self))
+
+
+def plan(library: Library, options: PlanOptions) -> Plan:
+    """Ctrl-C ends it with what is known by then."""
+    runs = {run.recipe: run for run in (recipe(name) for name in options.recipes or recipes())}
+    if options.cache is not None:
+        runs = {name: replace(run, data=run.data.cached_in(options.cache)) for name, run in runs.items()}
+    choice = choose(library)
+    taken = recipe(choice.recipe).recipe if choice.recipe else ""
+    order = sorted(runs, key=lambda name: name != taken)  # what is taken without a recipe first: it is surely measured
+    found: dict[str, Estimate] = {}
+    with stop_requests() as stop, progress("planning", len(runs), "recipes") as shown:
+        server = _server(stop)
+        until = time.monotonic() + options.seconds
+        for name in order:
+            left = until - time.monotonic()
+            share = left if name == taken else min(left, _SHARES * left / (len(runs) - len(found)))
+            one = _tried(library.uri, runs[name], options.steps_measured, share, stop, server)
+            if stop:
+                break
+            found[name] = one
+            say(f"{one.recipe}: {one.why_not or _line(one)}")
+            shown.advance()
+    tried = [found[name] for name in runs if name in found]
+    return Plan(library=library.uri, machine=machine(), recipes=tried, stopped=bool(stop), choice=choice)
+
+
+def machine() -> str:
+    """Name of the device."""
+    if torch.cuda.is_available():
+        properties = torch.cuda.get_device_properties(0)
+        return f"{properties.name}, {properties.total_memory / 1e9:.0f} GB"
+    if torch.backends.mps.is_available():
+        return f"{platform.processor() or 'Apple'} with its GPU"
+    usable, threads = cores(), torch.get_num_threads()
+    used = f", {threads} used" if threads < usable else ""
+    return f"CPU, {counted(usable, 'core')}{used}"
+
+
+def duration(seconds: float) -> str:
+    """40 -> '40 s', 5400 -> '1.5 h', 1e7 -> '3.8 months'."""
+    name, unit = next((n, u) for n, u in reversed(_UNITS) if seconds >= 1.5 * u or u == 1.0)
+    count = seconds / unit
+    return f"{count:,.0f} {name}" if count >= 10 or unit <= 60 else f"{count:.1f} {name}"
+
+
+# -- a process for each -----------------------------------------------------------------------------------------------
+
+
+def _server(stop: StopRequest) -> ForkServerContext:
+    """Forks processes that have everything imported. It is ready when this returns: no recipe pays for the imports."""
+    if _NO_SEMAPHORES not in sys.warnoptions:
+        sys.warnoptions.append(_NO_SEMAPHORES)
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload(list(_IMPORTED))
+    first = server.Process(target=set_quiet, args=(True,))
+    first.start()
+    until = time.monotonic() + _START
+    while first.is_alive() and not stop and time.monotonic() < until:
+        first.join(0.2)
+    first.kill()
+    first.join()
+    return server
+
+
+def _tried(
+    uri: str, run: Run[Any, Any], steps: int, seconds: float, stop: StopRequest, server: ForkServerContext
+) -> Estimate:
+    """The last and best of what the process says until its time is up."""
+    best = Estimate(recipe=run.recipe)
+    if seconds <= 0:
+        return replace(best, why_not=_LATER, unmeasured=True)
+    ours, theirs = server.Pipe(duplex=False)
+    child = server.Process(target=_work, args=(uri, run, steps, seconds, theirs), name=f"plan {run.recipe}")
+    child.start()
+    theirs.close()
+    until = time.monotonic() + seconds + _LATE
+    try:
+        for message in _messages(ours, stop, until):
+            best = message if isinstance(message, Estimate) else replace(best, why_not=message)
+    finally:
+        child.join(0 if stop or time.monotonic() > until else 5)
+        ended = child.exitcode
+        child.kill()
+        child.join()
+        ours.close()
+    if best.why_not or best.how:
+        return best
+    if ended is not None and ended < 0:
+        return replace(best, why_not="it was ended while it was tried, most often for too little memory")
+    if ended:
+        return replace(best, why_not="it failed while it was tried: its error is above")
+    return replace(best, why_not=f"not a step in {duration(seconds)}: {_MORE}", unmeasured=True)
+
+
+def _messages(ours: Connection, stop: StopRequest, until: float) -> Iterator[Estimate | str]:
+    while not stop and time.monotonic() < until:
+        if ours.poll(0.2):
+            try:
+                yield ours.recv()
+            except EOFError:
+                return
+
+
+def _work(uri: str, run: Run[Any, Any], steps: int, seconds: float, theirs: Connection) -> None:
+    """In the process: estimates as they come, or in words why there are none."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of the terminal; the first one decides
+    set_quiet(True)
+    try:
+        for one in estimates(Library.open(uri), run, steps=steps, seconds=seconds):
+            theirs.send(one)
+    except SeehearError as error:
+        theirs.send(str(error))
+    except torch.OutOfMemoryError:
+        theirs.send("a batch does not fit into the memory of the device: a smaller --train.micro-batch may")
+
+
+# -- words ------------------------------------------------------------------------------------------------------------
+
+
+def _line(one: Estimate) -> str:
+    return f"{duration(one.seconds)}, {one.how}"
+
+
+def _table(found: Sequence[Estimate]) -> str:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("recipe", box=None, pad_edge=False)
+    for name in ("parameters", "steps", "clips a step", "FLOP a step", "FLOP in all", "memory", "a step", "in all"):
+        table.add_column(name, justify="right")
+    table.add_column("time is")
+    for e in sorted((e for e in found if e.how), key=lambda e: e.seconds):
+        cells = [
+            f"{e.parameters / 1e6:,.1f} M",
+            f"{e.steps:,}",
+            f"{e.rows:,.0f}",
+            f"{e.flops_step:.1e}",
+            f"{e.flops:.1e}",
+        ]
+        cells += [f"{e.bytes / 1e9:.1f} GB", _short(e.step_seconds), duration(e.seconds), _basis(e)]
+        table.add_row(e.recipe, *cells)
+    out = io.StringIO()
+    Console(file=out, width=140, color_system=None).print(table)
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
+
+
+def _short(seconds: float) -> str:
+    return f"{1000 * seconds:,.0f} ms" if seconds < 1.5 else duration(seconds)
+
+
+def _basis(e: Estimate) -> str:
+    if e.how == "estimated":
+        return f"estimated: a forward pass of {e.measured_rows} clips"
+    steps = counted(e.measured_steps, "step")
+    return f"measured, {steps}" if e.how == "measured" else f"scaled from {steps} of {e.measured_rows} clips"
+
+
+def _words(plan: Plan) -> Iterator[str]:
+    able = sorted((e for e in plan.recipes if e.fits), key=lambda e: e.seconds)
+    soon, late = [e for e in able if e.seconds < _DAY], [e for e in able if e.seconds >= _DAY]
+    taken = recipe(plan.choice.recipe).recipe if plan.choice.recipe else ""
+    if soon:
+        quick = next((e for e in plan.recipes if e in soon and e.seconds < _AT_ONCE), soon[0])
+        first = next((e for e in soon if e.recipe == taken), quick)
+        soon = [first, *(e for e in soon if e is not first)]
+        yield f"On this machine ({plan.machine}) start with {first.recipe}: {duration(first.seconds)}."
+    elif late:
+        yield f"On this machine ({plan.machine}) nothing is done within a day."
+    elif any(e.unmeasured for e in plan.recipes):
+        yield f"Nothing was measured in the time on this machine ({plan.machine}): give it more --seconds."
+    else:
+        yield f"Nothing can be trained on {plan.library} on this machine as it is: the lines below say why."
+    if soon[1:]:
+        yield "Then " + ", ".join(f"{e.recipe}: {duration(e.seconds)}" for e in soon[1:]) + "."
+    if late:
+        yield ", ".join(f"{e.recipe} would take {duration(e.seconds)}" for e in late) + "."
+    for e in plan.recipes:
+        if e.how and not e.why_not and not e.fits:
+            yield (
+                f"{e.recipe} needs {e.bytes / 1e9:.0f} GB of memory, and {e.free_bytes / 1e9:.0f} are free: a smaller "
+                "--train.micro-batch or --train.batch-size may fit."
+            )
+    reading = [e.recipe for e in soon if e.waiting > 0.3]
+    if reading:
+        waits = "waits" if len(reading) == 1 else "wait"
+        yield f"{', '.join(reading)} {waits} for clips to be decoded: --data.cache FOLDER keeps them."
+    if plan.choice.why:
+        yield f"Without a recipe 'seehear train' {f'takes {taken}' if taken else 'trains nothing'}: {plan.choice.why}."
+    if plan.stopped:
+        yield "(Interrupted: recipes that were not tried are not listed.)"

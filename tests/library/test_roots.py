@@ -1,0 +1,245 @@
+"""Names of media files in libraries of several roots: unambiguous, and those of older libraries made so."""
+
+import os
+import shutil
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+
+import pytest
+
+from seehear.library import inputs
+from seehear.library.encode import encode_library
+from seehear.library.prepare import PrepareOptions, prepare
+from seehear.library.tables import Library
+from seehear.serve.files import Folders
+from tests.library.fake_encoders import FakeSound
+from tests.library.makers import sound
+
+HERE = PrepareOptions(workers=0)
+
+
+@pytest.fixture(scope="module")
+def sounds(tmp_path_factory):
+    """Eight sounds with different durations."""
+    folder = tmp_path_factory.mktemp("sounds")
+    for n in range(1, 9):
+        sound(folder / f"{n}.wav", seconds=float(n), rate=8_000)
+    return folder
+
+
+@pytest.fixture
+def put(tmp_path, sounds):
+    """Puts sound `n` at a path below `tmp_path`, and returns that path."""
+
+    def put(n, path):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        return shutil.copyfile(sounds / f"{n}.wav", tmp_path / path)
+
+    return put
+
+
+@pytest.fixture
+def old_names(monkeypatch):
+    """A context in which `prepare` names files as it did before names were unambiguous."""
+
+    @contextmanager
+    def old_names(uri):
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                inputs, "_name", lambda prefix, name: f"{prefix}/{name}" if prefix and name[0] != "/" else name
+            )
+            yield
+        Library.open(uri).forget("names")
+
+    return old_names
+
+
+def durations(library):
+    """Path -> duration of its clips, of the whole library."""
+    return {str(library.path_of(clip.source)): clip.end for clip in library.clips()}
+
+
+def latents_of(library):
+    """What is in the table of latents: (id, item, modality) -> (maker, content)."""
+    return library.vectors("latents", "fake-sound").keys()
+
+
+# -- new libraries -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", ["ab", "ba"])
+def test_a_folder_named_like_another_root(put, tmp_path, order):
+    """`a/@b/x.wav` and `b/x.wav` were both '@b/x.wav', and one of the clips was lost."""
+    expected = {put(1, "a/y.wav"): 1, put(2, "a/@b/x.wav"): 2, put(3, "b/x.wav"): 3, put(4, "b/@a/y.wav"): 4}
+    folders = [tmp_path / name for name in order]
+    assert prepare(folders, tmp_path / "lib", HERE).new == 4
+    library = Library.open(tmp_path / "lib")
+    assert durations(library) == pytest.approx({str(path): seconds for path, seconds in expected.items()})
+    served = Folders(library, library.roots())
+    assert {served.file(clip, "audio") for clip in library.clips()} == set(expected)
+    again = prepare(folders, tmp_path / "lib", HERE)
+    assert (again.unchanged, again.new, again.changed, again.gone) == (4, 0, 0, 0)
+
+
+def test_names_with_at_signs(put, tmp_path):
+    """Files, folders and roots with `@` in any place, an inner root, and roots of one name: no file is lost."""
+    paths = ["a/@b.wav", "a/@@b/x.wav", "a/b/@b/x.wav", "a/@b/x.wav", "@b/x.wav", "b/x.wav", "x/b/x.wav", "a/@/x.wav"]
+    for n, path in enumerate(paths):
+        put(n + 1, path)
+    roots = [tmp_path / name for name in ("a", "b", "@b", "x/b", "a/@b", "a/@")]
+    assert prepare(roots, tmp_path / "lib", HERE).new == len(paths) + 2
+    library = Library.open(tmp_path / "lib")
+    found = durations(library)
+    assert found.keys() == {str(tmp_path / path) for path in paths}
+    assert found == pytest.approx({str(tmp_path / path): n + 1 for n, path in enumerate(paths)})
+    # What two roots hold is one file in two places.
+    assert len(library.clips()) == len(library.sources()) - 2 == len(paths)
+    assert prepare(roots, tmp_path / "lib", HERE).unchanged == len(paths) + 2
+
+
+def test_names_of_an_ordinary_library_are_as_they_were(put, tmp_path):
+    put(1, "a/x@1.wav"), put(2, "b/@x/y.wav")
+    prepare([tmp_path / "a", tmp_path / "b"], tmp_path / "lib", HERE)
+    assert Library.open(tmp_path / "lib").sources().keys() == {"x@1.wav", "@b/@x/y.wav"}
+
+
+def test_manifests_named_like_another_root(put, tmp_path):
+    """Rows of text alone go by the name of their manifest."""
+    put(1, "a/@b/x.wav"), put(2, "b/x.wav")
+    for name in ("a/@b", "b"):
+        path = "x.wav" if name == "b" else "@b/x.wav"
+        (tmp_path / name / "m.csv").write_text(f"file,text\n{path},one\n,a line of {name}\n")
+    for _ in range(2):
+        prepare(tmp_path / "a/@b/m.csv", tmp_path / "lib", replace(HERE, media=tmp_path / "a"))
+        prepare(tmp_path / "b/m.csv", tmp_path / "lib", HERE)
+    library = Library.open(tmp_path / "lib")
+    files = {str(library.path_of(clip.source)): clip.end for clip in library.clips() if clip.source}
+    assert files == pytest.approx({str(tmp_path / "a/@b/x.wav"): 1.0, str(tmp_path / "b/x.wav"): 2.0})
+    assert {clip.texts[0].text for clip in library.clips() if not clip.source} == {"a line of b", "a line of a/@b"}
+
+
+def test_groups_and_splits_come_from_the_name_in_the_folder(put, tmp_path):
+    put(1, "a/@film-1.wav"), put(2, "a/@film-2.wav")
+    prepare(tmp_path / "a", tmp_path / "lib", replace(HERE, group=r"^([^-]+)-"))
+    assert {clip.group for clip in Library.open(tmp_path / "lib").clips()} == {"@film"}
+
+
+# -- older libraries ---------------------------------------------------------------------------------------------------
+
+
+def test_older_names_are_made_unambiguous(put, tmp_path, old_names):
+    """Clips keep their latents, groups and splits, and no file is read again."""
+    for n, path in enumerate(["a/y.wav", "a/@b/x.wav", "a/@c.wav", "b/z.wav"]):
+        put(n + 1, path)
+    (tmp_path / "a/@bad.wav").write_bytes(b"no sound")
+    folders = [tmp_path / "a", tmp_path / "b"]
+    with old_names(tmp_path / "lib"):
+        prepare(folders[0], tmp_path / "lib", HERE)
+        library = Library.open(tmp_path / "lib")
+        encode_library(library, [FakeSound()], workers=0)
+        before = {str(library.path_of(clip.source)): clip.split for clip in library.clips()}
+        prepare(folders[1], tmp_path / "lib", HERE)
+    made = latents_of(library)
+    again = prepare(folders, tmp_path / "lib", HERE)
+    assert (again.unchanged, again.new, again.changed, again.gone, again.removed_clips) == (4, 0, 0, 0, 0)
+    library = Library.open(tmp_path / "lib")
+    renamed = {"@b/x.wav": "./@b/x.wav", "@c.wav": "./@c.wav"}
+    assert library.sources().keys() == {"y.wav", "@b/z.wav", *renamed.values()}
+    now = {str(library.path_of(clip.source)): clip.split for clip in library.clips()}
+    assert now.pop(str(tmp_path / "b/z.wav"))
+    assert now == before
+    assert {clip.id for clip in library.clips()} == {clip.source for clip in library.clips()}
+    assert [reject.path for reject in library.rejects()] == ["./@bad.wav"]
+    assert latents_of(library) == {(renamed.get(id, id), item, m): row for (id, item, m), row in made.items()}
+    report = encode_library(library, [FakeSound()], workers=0).encoders[0]
+    assert (report.made, report.kept) == (1, 3)
+
+
+@pytest.mark.parametrize("order", ["ab", "ba"])
+def test_a_file_lost_in_an_older_library_comes_back(put, tmp_path, old_names, order):
+    expected = {str(put(1, "a/@b/x.wav")): 1, str(put(2, "b/x.wav")): 2, str(put(3, "a/y.wav")): 3}
+    uri = tmp_path / "lib"
+    with old_names(uri):
+        prepare(tmp_path / "a", uri, HERE)
+        for name in order:
+            prepare(tmp_path / name, uri, HERE)
+    assert len(Library.open(uri).clips()) == 2
+    encode_library(Library.open(uri), [FakeSound()], workers=0)
+    kept = tmp_path / order[1]
+    lost = tmp_path / ("a" if kept.name == "b" else "b")
+    report = prepare(kept, uri, HERE)
+    assert report.new == 0
+    assert any("@b/x.wav" in note and f"seehear prepare {lost}" in note for note in report.notes)
+    assert prepare(lost, uri, HERE).new == 1
+    assert durations(Library.open(uri)) == pytest.approx(expected)
+    report = prepare([tmp_path / "a", tmp_path / "b"], uri, HERE)
+    assert (report.unchanged, report.new, report.changed, report.gone) == (3, 0, 0, 0)
+    assert not any("@b/x.wav" in note for note in report.notes)
+    # An encoder that was given a name of two files read the later root's.
+    encode_library(Library.open(uri), [FakeSound()], workers=0)
+    prepare([tmp_path / "a", tmp_path / "b"], tmp_path / "fresh", HERE)
+    encode_library(Library.open(tmp_path / "fresh"), [FakeSound()], workers=0)
+    now, fresh = (Library.open(tmp_path / name).vectors("latents", "fake-sound").read() for name in ("lib", "fresh"))
+    assert (now.ids, now.contents, now.vectors.tolist()) == (fresh.ids, fresh.contents, fresh.vectors.tolist())
+
+
+def test_older_names_of_manifests(put, tmp_path, old_names):
+    """Rows, second files, rows of text alone and rejects of a manifest whose name begins with `@`."""
+    put(1, "a/@v.wav"), put(2, "a/@b/s.wav")
+    (tmp_path / "a/@m.csv").write_text("id,video,audio,text\n,@v.wav,@b/s.wav,one\n,,,alone\n,gone.wav,,lost\n")
+    uri = tmp_path / "lib"
+    with old_names(uri):
+        prepare(tmp_path / "a/@m.csv", uri, HERE)
+    prepare(tmp_path / "a/@m.csv", tmp_path / "fresh", HERE)
+    report = prepare(tmp_path / "a/@m.csv", uri, HERE)
+    assert (report.unchanged, report.new, report.changed, report.removed_clips) == (1, 0, 0, 0)
+    library, fresh = Library.open(uri), Library.open(tmp_path / "fresh")
+    assert library.clips() == fresh.clips()
+    assert library.sources() == fresh.sources()
+    assert library.rejects() == fresh.rejects()
+
+
+@pytest.mark.parametrize("step", range(7))
+def test_a_kill_while_names_are_changed(put, tmp_path, old_names, monkeypatch, step):
+    """The next run goes on where the killed one stopped."""
+    for n, path in enumerate(["a/@b/x.wav", "b/z.wav", "a/@c.wav"]):
+        put(n + 1, path)
+    folders, uri = [tmp_path / "a", tmp_path / "b"], tmp_path / "lib"
+    with old_names(uri):
+        prepare(tmp_path / "a", uri, HERE)
+        encode_library(Library.open(uri), [FakeSound()], workers=0)
+        Library.open(uri).add_root(tmp_path / "b")
+    made = len(latents_of(Library.open(uri)))
+    writes = []
+
+    def counted(name):
+        original = getattr(Library, name)
+
+        def write(self, *args):
+            if len(writes) == step:
+                raise KeyboardInterrupt
+            writes.append(name)
+            return original(self, *args)
+
+        return write
+
+    with monkeypatch.context() as patch:
+        for name in (
+            "rename_vectors",
+            "put_clips",
+            "remove_clips",
+            "put_sources",
+            "put_rejects",
+            "remove_sources",
+            "remove_rejects",
+        ):
+            patch.setattr(Library, name, counted(name))
+        with suppress(KeyboardInterrupt):
+            prepare(folders, uri, HERE)
+    report = prepare(folders, uri, HERE)
+    library = Library.open(uri)
+    assert (len(library.clips()), report.gone) == (3, 0)
+    assert {str(library.path_of(clip.source)) for clip in library.clips()} == {
+        os.path.join(tmp_path, path) for path in ("a/@b/x.wav", "b/z.wav", "a/@c.wav")
+    }
+    assert len(latents_of(library)) == made

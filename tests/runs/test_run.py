@@ -1,0 +1,215 @@
+"""From latents to a model in a folder: the recipes, the start, the validation score, what is saved."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from seehear.errors import SeehearError
+from seehear.inputs.latents import LatentData
+from seehear.library.tables import Clip, Library, Source, Text, Vectors, content_key
+from seehear.recipes import fusemix
+from seehear.runs.data import LatentInputs, LatentsConfig
+from seehear.runs.run import (
+    recipe,
+    recipes,
+    train_on,
+    train_run,
+    validation_score,
+)
+from seehear.space import load_model
+
+WIDTHS = {"video": 20, "audio": 12, "text": 16}
+
+
+def world(n: int = 120, *, modalities=("video", "text"), seed: int = 0, noise: float = 1.5) -> dict[str, np.ndarray]:
+    """Views of one hidden vector through fixed maps, with noise."""
+    rng = np.random.default_rng(seed)
+    hidden = rng.normal(size=(n, 8))
+    maps = {m: np.random.default_rng(99 + len(m)).normal(size=(8, d)) for m, d in WIDTHS.items()}
+    views = {m: hidden @ maps[m] + noise * rng.normal(size=(n, WIDTHS[m])) for m in WIDTHS}
+    return {m: views[m].astype(np.float16) for m in modalities}
+
+
+def data(n: int = 120, **options) -> LatentData:
+    splits = ["train"] * (n - 40) + ["val"] * 20 + ["test"] * 20
+    return LatentData.from_arrays(world(n, **options), splits=splits)
+
+
+def small(name: str = "fusemix", **train):
+    run = recipe(name)
+    method = replace(run.method, dim=8, depth=1, expansion=2, dropout=0.1)
+    settings = {"device": "cpu", "epochs": 20, "evaluations": 10, "fast_matmul": False} | train
+    return replace(run, method=method, train=replace(run.train, **settings))
+
+
+def test_recipes_by_name():
+    assert recipe("fusemix") == recipe("fusemix.base")
+    with pytest.raises(SeehearError, match=r"unknown recipe 'fusemix.bse'; did you mean 'fusemix.base'"):
+        recipe("fusemix.bse")
+    for name, make in recipes().items():
+        assert make().recipe.startswith(name)
+
+
+def test_the_paper_is_the_paper():
+    """Sections 3.1, 4 and 5.1 of the sheet."""
+    run = fusemix.paper()
+    method, optim = run.method, run.optim
+    assert (method.dim, method.depth, method.expansion, method.dropout) == (512, 4, 4, 0.6)
+    assert (method.mix, method.alpha, method.lambda_per, method.temperature) == ("halves", 1.0, "batch", 0.07)
+    assert (method.head, method.standardise) == ("adapter", False)
+    assert (optim.lr, optim.floor, optim.weight_decay, optim.betas, optim.clip) == (1e-3, 1e-6, 0.1, (0.9, 0.999), None)
+    assert (run.train.epochs, run.train.batch_size, run.train.precision, run.train.seed) == (500, 40_960, "fp32", 42)
+
+
+@pytest.mark.parametrize("name", ["fusemix.base", "fusemix.paper"])
+def test_a_trained_model_retrieves_and_is_saved_whole(name, tmp_path):
+    latents = data()
+    result = train_on(LatentInputs(latents), small(name, batch_size=64), tmp_path / "run")
+    assert result.score > 0.45  # chance is 0.275: 0.05 at R@1, 0.5 at R@10
+    config = json.loads((tmp_path / "run" / "model" / "config.json").read_text())
+    assert config["method"] == "fusemix"
+    assert config["metrics"] == result.metrics
+    assert config["training"]["recipe"] == name
+    model, _ = load_model(tmp_path / "run")
+    again = validation_score(model.eval(), inputs=LatentInputs(latents), clips=latents.split("val").joined())
+    assert again == result.metrics
+    assert again.keys() == {"score"} | {
+        f"{a}->{b} R@{k}" for a, b in (("video", "text"), ("text", "video")) for k in (1, 10)
+    }
+
+
+def test_before_the_first_step_the_default_is_the_closed_form_best_on_validation(tmp_path):
+    latents = data()
+    validation = latents.split("val").joined()
+    model = fusemix.build(small().method, LatentInputs(latents), seed=0)
+    batch = validation.batch(torch.arange(20))
+    rows = {m: batch[m] for m in latents.modalities}
+    closed = fusemix.start_of(small().method, latents)
+    expected, found = closed.truncated(8).embed(rows), model.embed(batch)
+    torch.testing.assert_close(
+        found["video"] @ found["text"].T, expected["video"] @ expected["text"].T, rtol=1e-4, atol=1e-4
+    )
+
+
+def test_training_never_ends_below_its_start(tmp_path):
+    """The starting point is scored too, so the worst learning rate costs nothing."""
+    latents = data()
+    wild = replace(small(), optim=replace(recipe("fusemix").optim, lr=0.3, clip=1.0))
+    model = fusemix.build(wild.method, LatentInputs(latents), seed=0)
+    start = validation_score(model, inputs=LatentInputs(latents), clips=latents.split("val"))["score"]
+    assert train_on(LatentInputs(latents), wild, tmp_path / "run").score >= start
+
+
+def test_three_modalities_some_missing(tmp_path):
+    views = world(modalities=("video", "audio", "text"))
+    has = {m: np.flatnonzero(np.random.default_rng(i).random(120) < 0.7) for i, m in enumerate(views)}
+    splits = ["train"] * 80 + ["val"] * 40
+    latents = LatentData.from_arrays({m: views[m][has[m]] for m in views}, owner=has, splits=splits)
+    result = train_on(LatentInputs(latents), small(), tmp_path / "all")
+    assert len(result.metrics) == 1 + 6 * 2
+    hub = small()
+    hub = replace(hub, method=replace(hub.method, pairs=(("video", "text"), ("audio", "text"))))
+    metrics = train_on(LatentInputs(latents), hub, tmp_path / "hub").metrics
+    assert not any("video" in k and "audio" in k for k in metrics)
+
+
+def test_encoders_side_by_side_get_an_equal_say(tmp_path):
+    views = world()
+    encoders = {"video": [{"name": "a", "width": 12}, {"name": "b", "width": 8}], "text": [{"name": "c", "width": 16}]}
+    latents = LatentData.from_arrays(views, encoders=encoders)
+    model = fusemix.build(small().method, LatentInputs(latents), seed=0)
+    assert model.config.widths == {"video": 20, "text": 16}
+    assert model.config.blocks == {"video": (12, 8)}
+    assert fusemix.build(small("fusemix.paper").method, LatentInputs(latents), seed=0).config.blocks == {}
+
+
+def test_no_validation_clips(tmp_path, capsys):
+    latents = LatentData.from_arrays(world())
+    result = train_on(LatentInputs(latents), small(epochs=4), tmp_path / "run")
+    assert (result.score, result.best_step, result.metrics) == (None, result.steps, {})
+    assert "no validation clips" in capsys.readouterr().err
+
+
+def test_no_training_clips(tmp_path):
+    latents = LatentData.from_arrays(world(), splits=["test"] * 120)
+    with pytest.raises(SeehearError, match="two clips of the split 'train' with two modalities; there are 0"):
+        train_on(LatentInputs(latents), small(), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_set_smaller_than_the_batch_trains(tmp_path):
+    latents = data(47)  # 7 to train on, 20 for validation
+    result = train_on(LatentInputs(latents), small(patience=None), tmp_path / "run")
+    assert result.steps == 20
+
+
+def test_the_same_run_twice_is_the_same_model(tmp_path):
+    for name in ("a", "b"):
+        torch.rand(3)  # the state of torch's own generator does not matter
+        train_on(LatentInputs(data()), small(), tmp_path / name)
+    files = [(tmp_path / n / "model" / "model.safetensors").read_bytes() for n in ("a", "b")]
+    assert files[0] == files[1]
+
+
+def test_other_data_or_encoders_are_refused_on_resume(tmp_path):
+    train_on(LatentInputs(data()), small(), tmp_path / "run")
+    train_on(LatentInputs(data()), small(), tmp_path / "run", resume=True)
+    with pytest.raises(SeehearError, match="started with samples = 80, now it is 81"):
+        train_on(LatentInputs(data(121)), small(), tmp_path / "run", resume=True)
+    other = replace(small(), data=LatentsConfig(where="split = 'x'"))
+    with pytest.raises(SeehearError, match=r"started with data.where = null"):
+        train_on(LatentInputs(data()), other, tmp_path / "run", resume=True)
+
+
+def test_a_run_from_before_a_setting_goes_on_while_it_is_off(tmp_path):
+    train_on(LatentInputs(data()), small(), tmp_path / "run")
+    path = tmp_path / "run" / "config.json"
+    settings = json.loads(path.read_text())
+    del settings["method"]["locked"], settings["data"]["joint"]
+    path.write_text(json.dumps(settings))
+    train_on(LatentInputs(data()), small(), tmp_path / "run", resume=True)
+    del settings["train"]["batch_size"]
+    path.write_text(json.dumps(settings))
+    with pytest.raises(SeehearError, match=r"was started with train\.batch_size = null"):
+        train_on(LatentInputs(data()), small(), tmp_path / "run", resume=True)
+
+
+def test_arrays_cannot_be_bound_without_a_space(tmp_path):
+    with pytest.raises(SeehearError, match="a recipe that binds needs a library"):
+        train_on(LatentInputs(data()), small("fusemix.bind"), tmp_path / "run")
+
+
+def test_from_a_library(tmp_path):
+    library = Library.create(tmp_path / "lib")
+    clips = [
+        Clip(
+            id=f"c{i:03d}",
+            source=f"v{i:03d}.mp4",
+            has_video=True,
+            texts=(Text(f"text {i}"),),
+            group=f"g{i}",
+            split=("train", "train", "train", "val")[i % 4],
+        )
+        for i in range(80)
+    ]
+    library.put_clips(clips)
+    library.put_sources([Source(source=c.source, size=1, mtime_ns=1, fingerprint=c.source) for c in clips])
+    views, sources = world(80), library.sources()
+    for name, m in (("eyes", "video"), ("words", "text")):
+        about = {"modality": m, "width": WIDTHS[m], "fingerprint": "f" * 16}
+        library.set_about(f"encoder:{name}", json.dumps(about))
+        contents = [content_key(c, m, 0, sources) for c in clips]
+        rows = Vectors([c.id for c in clips], np.zeros(80, np.int32), [m] * 80, views[m], ["f" * 16] * 80, contents)
+        library.vectors("latents", name, WIDTHS[m]).append(rows)
+    result = train_run(Library.open(tmp_path / "lib"), small(), tmp_path / "run")
+    assert result.score > 0.45
+    config = json.loads((tmp_path / "run" / "model" / "config.json").read_text())
+    assert config["encoders"]["text"] == [
+        {"name": "words", "modality": "text", "width": 16, "fingerprint": "ffffffffffffffff"}
+    ]
+    assert (tmp_path / "run" / "model" / "README.md").exists()

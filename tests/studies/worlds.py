@@ -1,0 +1,69 @@
+"""Views of hidden vectors, as latents and as a library; some encoders see better than others."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from seehear.inputs.latents import LatentData
+from seehear.library.tables import Clip, Library, Text, Vectors, content_key
+
+WIDTH = 16
+
+
+def views(n: int, noises: Sequence[float], *, seed: int = 0, hidden: int = 8) -> list[np.ndarray]:
+    """One (n, 16) for each noise, of the same hidden vectors."""
+    rng = np.random.default_rng(seed)
+    z = rng.normal(size=(n, hidden))
+    return [z @ rng.normal(size=(hidden, WIDTH)) + noise * rng.normal(size=(n, WIDTH)) for noise in noises]
+
+
+def data(
+    n: int = 400,
+    *,
+    video: Sequence[float] = (2.0,),
+    text: Sequence[float] = (2.0,),
+    held_out: int = 150,
+    clips_of_a_group: int = 2,
+    seed: int = 0,
+) -> LatentData:
+    """Encoders `video0`, `video1`, ... with so much noise each, side by side; the last clips are val and test."""
+    all_views = views(n, [*video, *text], seed=seed)
+    own = {"video": all_views[: len(video)], "text": all_views[len(video) :]}
+    info = {
+        m: [{"name": f"{m}{i}", "modality": m, "width": WIDTH, "fingerprint": str(i)} for i in range(len(own[m]))]
+        for m in own
+    }
+    half = held_out // 2
+    return LatentData.from_arrays(
+        {m: np.concatenate(v, axis=1).astype(np.float16) for m, v in own.items()},
+        splits=["train"] * (n - 2 * half) + ["val"] * half + ["test"] * half,
+        groups=np.arange(n) // clips_of_a_group,
+        encoders=info,
+    )
+
+
+def library(folder: Path, n: int = 200) -> Library:
+    """The same as a library, with one encoder of each modality."""
+    made = Library.create(folder)
+    splits = ["train"] * (n - 80) + ["val"] * 40 + ["test"] * 40
+    clips = [
+        Clip(id=f"c{i:03d}", texts=(Text(f"text {i}"),), has_video=True, group=f"g{i // 2}", split=splits[i])
+        for i in range(n)
+    ]
+    made.put_clips(clips)
+    for m, vectors in zip(("video", "text"), views(n, (1.0, 1.0)), strict=True):
+        rows = Vectors(
+            [c.id for c in clips],
+            np.zeros(n, np.int32),
+            [m] * n,
+            vectors,
+            [f"f-{m}"] * n,
+            [content_key(c, m, 0, {}) for c in clips],
+        )
+        made.vectors("latents", f"enc-{m}", WIDTH).append(rows)
+        made.set_about(f"encoder:enc-{m}", json.dumps({"fingerprint": f"f-{m}", "width": WIDTH, "modality": m}))
+    return made
