@@ -47,3 +47,13 @@ class Export:
         lines = [f"{path}: {count:,} row{'' if count == 1 else 's'}" for path, count in files.items()]
         show({"files": files} if self.json else "\n".join(lines), as_json=self.json)
 
+    def _model(self) -> None:
+        from seehear.space import SharedSpace
+
+        about = SharedSpace.from_pretrained(self.what, device="cpu").export_onnx(self.out)
+        lines = [
+            f"{self.out / graph['file']}: {', '.join(graph['inputs'])} -> {graph['output']}"
+            for graph in about["graphs"]
+        ]
+        lines += [f"not exported: {name}: {reason}" for name, reason in about["not_exported"].items()]
+        show(about if self.json else "\n".join(lines), as_json=self.json)

@@ -27,7 +27,7 @@ _ROWS = 8192  # of a part, which is a row group of the file
 
 def write_parquet(library: Library, folder: Path) -> dict[str, int]:
     """Number of rows by the path of each file that is written. Vectors that are out of date are left out."""
-    pa = require("pyarrow")
+    arrow = require("pyarrow")
     folder.mkdir(parents=True, exist_ok=True)
     makers = {table_name("latents", name): about["fingerprint"] for name, about in library.encoders().items()}
     makers |= {table_name("vectors", name): about["maker"] for name, about in indexes(library).items()}
@@ -39,7 +39,7 @@ def write_parquet(library: Library, folder: Path) -> dict[str, int]:
             not why_stale((maker, content), maker, current_content(clips.get(id), modality, item, sources))
             for id, modality, item, content in keys
         ]
-        return rows.select(schema.names).cast(schema).filter(pa.array(keep, pa.bool_()))
+        return rows.select(schema.names).cast(schema).filter(arrow.array(keep, arrow.bool_()))
 
     written = {}
     for name in ("clips", "sources", *sorted(makers.keys() & set(library.tables()))):
@@ -47,8 +47,12 @@ def write_parquet(library: Library, folder: Path) -> dict[str, int]:
         schema, query = table.schema.remove_metadata(), table.search()
         if name in makers:
             query = query.where(f"maker = {quote(makers[name])}")
-            vector = pa.list_(pa.float32(), schema.field("vector").type.list_size)  # half precision is rarely read
-            schema = pa.schema([*(schema.field(column) for column in ("id", "item", "modality")), ("vector", vector)])
+            vector = arrow.list_(
+                arrow.float32(), schema.field("vector").type.list_size
+            )  # half precision is rarely read
+            schema = arrow.schema(
+                [*(schema.field(column) for column in ("id", "item", "modality")), ("vector", vector)]
+            )
         parts: Iterable[Any] = query.limit(None).to_batches(_ROWS)
         if name in makers:
             parts = (current(part, makers[name], schema) for part in parts)
