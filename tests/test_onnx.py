@@ -11,7 +11,11 @@ from seehear.cli import main
 from seehear.encoders.base import Sample
 from seehear.encoders.registry import load_encoder
 from seehear.methods.fusemix import FuseMix, FuseMixConfig
+from seehear.space.model import SpaceModel
+from seehear.space.onnx import export_onnx
 from seehear.train.files import save_model
+from tests import methods_under_test as under_test
+from tests.clips import BANDS, WIDTH
 from tests.small_media import copy_photos, write_sound
 
 pytest.importorskip("onnxscript")
@@ -47,6 +51,23 @@ def test_the_head_of_a_fused_space(tmp_path, capsys):
     for count in (1, 7):
         latents = torch.randn(count, 5, generator=generator).numpy()
         close(run(out / "video.head.onnx", latents=latents), space.encode_latents({"video": latents})["video"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("method", "widths"),
+    [
+        (under_test.mcn_of_clips, {"video": WIDTH, "audio": BANDS, "text": WIDTH}),
+        (under_test.vatt, dict.fromkeys(("video", "audio", "text"), 16)),
+        (under_test.mavil, dict.fromkeys(("video", "audio"), 16)),
+    ],
+)
+def test_the_heads_of_every_family(method, widths, tmp_path):
+    encoders = {m: [{"name": "resnet152", "fingerprint": "f", "width": width}] for m, width in widths.items()}
+    space = SpaceModel(method(), encoders, device="cpu")
+    export_onnx(space, tmp_path)
+    for m, latents in {m: torch.rand(5, width).numpy() for m, width in widths.items() if m in space.encoders}.items():
+        close(run(tmp_path / f"{m}.head.onnx", latents=latents), space.encode_latents({m: latents})[m])
 
 
 @pytest.fixture(scope="module")
