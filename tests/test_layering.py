@@ -21,7 +21,7 @@ RANKS = [
     {"space"},
     {"recipes"},
     {"report", "library"},
-    {"demo", "serve"},
+    {"demo", "retrievers", "serve"},
     {"commands"},
     {"cli"},
     {"__init__", "__main__"},

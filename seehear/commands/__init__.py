@@ -37,6 +37,7 @@ GROUPS: dict[str, dict[str, Command]] = {
         "encode": Command("library.Encode", "lib", "frozen encoders, once for each clip; resumes"),
         "index": Command("search.Index", "lib", "makes it searchable: nothing trained, or a run beside it"),
         "info": Command("library.Info", "lib", "what the library holds"),
+        "export": Command("export.Export", "lib --out tables", "as Parquet; of a run, its model as ONNX"),
         "drop": Command("library.Drop", "lib vectors_old", "delete the vectors of a deleted run"),
     },
     "Learning": {
