@@ -141,6 +141,12 @@ class Library:
         query = self.tables.table("clips").search()
         return (query.where(where) if where else query).limit(None).to_arrow()
 
+    def to_parquet(self, folder: Path_) -> dict[str, int]:
+        """Writes clips, media files and current vectors as Parquet; number of rows by the path of each file."""
+        from seehear.folders.parquet import write_parquet
+
+        return write_parquet(self.tables, _home(folder))
+
     def __len__(self) -> int:
         return self.tables.count_clips()
 

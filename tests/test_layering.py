@@ -24,7 +24,7 @@ RANKS = [
     {"recipes"},
     {"studies", "downstream", "datasets", "folders"},
     {"report", "facade"},
-    {"doctor", "demo", "serve"},
+    {"doctor", "demo", "serve", "retrievers"},
     {"commands"},
     {"cli"},
     {"__init__", "__main__"},

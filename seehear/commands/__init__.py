@@ -37,6 +37,7 @@ GROUPS: dict[str, dict[str, Command]] = {
         "encode": Command("library.Encode", "lib", "frozen encoders, once for each clip; resumes"),
         "index": Command("search.Index", "lib", "makes it searchable: nothing trained, or a run beside it"),
         "info": Command("library.Info", "lib", "what the library holds"),
+        "export": Command("export.Export", "lib --out tables", "as Parquet; of a run, its model as ONNX"),
         "drop": Command("library.Drop", "lib vectors_old", "delete the vectors of a deleted run"),
     },
     "Learning": {
@@ -57,7 +58,9 @@ GROUPS: dict[str, dict[str, Command]] = {
             "downstream.Probe", "runs/vatt --label colour", "how well its frozen features tell labels apart"
         ),
         "finetune": Command("downstream.finetune", "runs/vatt --label colour", "a classifier that starts from it"),
-        "reconstruct": Command("downstream.Reconstruct", "runs/mavil clip.mp4", "a masked clip, as a model restores it"),
+        "reconstruct": Command(
+            "downstream.Reconstruct", "runs/mavil clip.mp4", "a masked clip, as a model restores it"
+        ),
         "generate": Command(
             "downstream.Generate", "runs/fusemix --audio x.wav", "a picture of a sound, words or a picture"
         ),

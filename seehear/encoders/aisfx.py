@@ -7,6 +7,7 @@ cut into windows of 2.3 s every 1.2 s; each gives one vector, and the vectors ar
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,7 +17,8 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from seehear.encoders.frozen import FrozenEncoder, run_parts, stacked
+from seehear.encoders.base import Graph
+from seehear.encoders.frozen import FrozenEncoder, PooledParts, run_parts, stacked
 from seehear.encoders.mel import MelSettings
 from seehear.encoders.options import full_name
 from seehear.encoders.pooling import pool_time, pooled_width
@@ -50,6 +52,8 @@ class AisfxNetwork(nn.Module):
         self.conv_block2 = ConvBlock(64, 128)
         self.conv_block3 = ConvBlock(128, 256)
         self.conv_block4 = ConvBlock(256, WIDTH)
+        # Half the time where the CPU multiplies bfloat16; the vectors' cosine with those of float32 is above 0.9997.
+        self.fast = torch.cpu._is_avx512_bf16_supported()
 
     def folded(self) -> AisfxNetwork:
         """The same function in a quarter less time: norms become part of convolutions, channels lie side by side."""
@@ -63,25 +67,25 @@ class AisfxNetwork(nn.Module):
 
     def forward(self, windows_NSF: Float[Tensor, "n 100 96"]) -> Float[Tensor, "n 512"]:
         x = windows_NSF[:, None]
-        # Half the time where the CPU multiplies bfloat16; the vectors' cosine with those of float32 is above 0.9997.
-        fast = x.device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
-        with torch.autocast("cpu", torch.bfloat16, enabled=fast):
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.fast and x.device.type == "cpu"):
             for block in (self.conv_block1, self.conv_block2, self.conv_block3):
                 x = F.max_pool2d(block(x), 2)
             x = self.conv_block4(x)
         return x.float().mean(3).amax(2)
 
 
-def windows_of(waveform_S: Float[Tensor, " s"]) -> Float[Tensor, "n 100 96"]:
+def windows_of(waveform_S: Float[Tensor, "*b s"]) -> Float[Tensor, "*b n 100 96"]:
     """Windows of the scaled log-mel spectrogram, the loudest sample being 1. They are spread evenly, at most STEP
     apart, so that all of the sound is in one; a sound below 2.3 s is followed by silence."""
-    waveform_S = waveform_S / waveform_S.abs().max().clamp(min=1e-9)
+    waveform_S = waveform_S / waveform_S.abs().amax(-1, keepdim=True).clamp(min=1e-9)
     mel_TF = torch.log10(10_000.0 * MEL(waveform_S) + 1.0) / LOUDEST
-    mel_TF = F.pad(mel_TF, (0, 0, 0, max(0, FRAMES - len(mel_TF))))
-    last = len(mel_TF) - FRAMES
-    count = -(-last // STEP) + 1
-    starts = [round(last * i / max(count - 1, 1)) for i in range(count)]
-    return torch.stack([mel_TF[start : start + FRAMES] for start in starts])
+    mel_TF = F.pad(mel_TF, (0, 0, 0, max(0, FRAMES - mel_TF.shape[-2])))
+    last = mel_TF.shape[-2] - FRAMES
+    # An exported graph computes this, too, and rounds quotients below zero the other way.
+    count = (last + STEP - 1) // STEP + 1
+    steps_N = torch.arange(count, device=mel_TF.device, dtype=torch.float64)
+    starts_N = (last * steps_N / max(count - 1, 1)).round().long()
+    return mel_TF[..., starts_N[:, None] + torch.arange(FRAMES, device=mel_TF.device), :]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +113,18 @@ class Aisfx(FrozenEncoder):
         network = AisfxNetwork()
         network.load_state_dict({name: x.float() if x.is_floating_point() else x for name, x in state.items()})
         return network.eval().folded()
+
+    def graph(self) -> Graph:
+        exact: Any = copy(self.network)
+        exact.fast = False
+        takes = f"mono sounds of one length, {MEL.rate} samples a second in [-1, 1]; shorter ones followed by zeros"
+        return Graph(
+            PooledParts(exact, windows_of, self.options.pool),
+            {"waveform": torch.sin(torch.arange(2 * 3 * MEL.rate) / 7).view(2, -1)},
+            {"waveform": {0: "batch", 1: "samples"}},
+            takes,
+            least={"samples": FRAMES * MEL.hop},
+        )
 
     def embed(self, network: nn.Module, prepared: Sequence[np.ndarray]) -> Tensor:
         sounds = [windows_of(torch.from_numpy(waveform).to(self.device)) for waveform in prepared]

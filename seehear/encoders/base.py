@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
 if TYPE_CHECKING:  # not at run time: decode workers import this file, and do without torch
-    from seehear.types import Modality
+    from torch import nn
+
+    from seehear.types import Modality, Tensor
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,23 @@ class SampleVectors:
     """Share of the window at which each of these frames is on show, ascending."""
 
 
+@dataclass(frozen=True)
+class Graph:
+    """An encoder as one network from named tensors to latents (B, width), for export."""
+
+    network: nn.Module
+    inputs: Mapping[str, Tensor]
+    """Examples by name, of two samples."""
+    axes: Mapping[str, Mapping[int, str]]
+    """Names of the axes of each input that may have another length; the first is the batch."""
+    takes: str
+    """Description of the inputs."""
+    least: Mapping[str, int] = field(default_factory=dict)
+    """Smallest length by the name of an axis, if above 2."""
+    files: Sequence[Path] = ()
+    """Files that making the inputs takes."""
+
+
 class Encoder(ABC):
     """A frozen encoder. `prepare` runs in worker processes (decoding, resizing: no model), `encode` where the model is.
     `encode` of a sample does not depend on what else is in the batch; threads may call it at the same time."""
@@ -50,6 +70,8 @@ class Encoder(ABC):
     their product."""
     of_run: bool = False
     """Whether it is a part of a trained model: then nothing takes its latents that does not ask for them by name."""
+    windows: int = 1
+    """Vectors of a clip that a row holds side by side."""
     model: str = ""
     """Of such a part: where the trained model lies."""
     device: str = "cpu"
@@ -79,6 +101,13 @@ class Encoder(ABC):
     def derive(self, latents: np.ndarray) -> np.ndarray:
         """(B, width) float32 from stored latents of `source`, equal to `encode` of what they were made from."""
         raise NotImplementedError
+
+    no_graph: ClassVar[str] = "it is no network that torch can export"
+    """Reason why there is no `graph`."""
+
+    def graph(self) -> Graph | None:
+        """The encoder for export; one with a `source` begins at the latents of that. None where it has none."""
+        return None
 
     def to(self, device: str) -> Self:
         """Move the model; encoders without one stay where they are."""

@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from seehear.encoders.base import SampleVectors
+from seehear.encoders.base import Graph, SampleVectors
 from seehear.encoders.film import like_runs, with_frames
-from seehear.encoders.frozen import FrozenEncoder, run_parts, stacked
+from seehear.encoders.frozen import FrozenEncoder, PooledParts, run_parts, stacked
 from seehear.encoders.options import full_name
 from seehear.encoders.pooling import pool_time, pooled_width
 from seehear.encoders.prepare import ReadFrames
@@ -54,10 +54,11 @@ class SameConv(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         (kernel, _), (stride, _) = self.kernel_size, self.stride
-        total = [max((-(-size // stride) - 1) * stride + kernel - size, 0) for size in x.shape[2:]]
-        if any(t % 2 for t in total):
-            x = F.pad(x, (0, total[1] % 2, 0, total[0] % 2))
-        return F.conv2d(x, self.weight, self.bias, self.stride, [t // 2 for t in total], groups=self.groups)
+        if stride == 1:
+            return F.conv2d(x, self.weight, self.bias, padding=kernel // 2, groups=self.groups)
+        tall, wide = (kernel - 1 - (size - 1) % stride for size in x.shape[2:])
+        x = F.pad(x, (wide // 2, wide - wide // 2, tall // 2, tall - tall // 2))
+        return F.conv2d(x, self.weight, self.bias, self.stride, groups=self.groups)
 
 
 def _norm(channels: int) -> nn.BatchNorm2d:
@@ -161,6 +162,16 @@ class EfficientNet(FrozenEncoder):
         network = EfficientNetLite0()
         network.load_state_dict({k: v for k, v in read_weights().items() if not k.startswith("_fc.")})
         return network.eval().folded()
+
+    def graph(self) -> Graph:
+        o = self.options
+        return Graph(
+            PooledParts(self.network, lambda frames: frames, o.pool),
+            {"frames": (torch.arange(2 * 3 * 127 * 160 * 3) % 251).to(torch.uint8).view(2, 3, 127, 160, 3)},
+            {"frames": {0: "batch", 1: "time", 2: "height", 3: "width"}},
+            f"RGB frames, {RATE:g} a second and at most {o.frames}, scaled to {o.size}² pixels in their own shape",
+            least={"height": 32, "width": 32},
+        )
 
     def embed(self, network: nn.Module, prepared: Sequence[np.ndarray]) -> Tensor:
         return stacked(pool_time(x_FD[runs_T], self.options.pool) for x_FD, runs_T in self._films(network, prepared))

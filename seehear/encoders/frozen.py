@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from seehear.encoders.base import Encoder, Sample
+from seehear.encoders.pooling import pool_time
 from seehear.types import Tensor
 
 _LOADING = RLock()
@@ -55,6 +56,18 @@ class FrozenEncoder(Encoder):
         network = self.network
         with torch.inference_mode():
             return self.embed(network, prepared).float().cpu().numpy()
+
+
+class PooledParts(nn.Module):
+    """Samples of one size at once, for export: `cut` into parts (B, T, ...), which the network sees one by one."""
+
+    def __init__(self, network: nn.Module, cut: Callable[[Tensor], Tensor], pool: str):
+        super().__init__()
+        self.network, self.cut, self.pool = network, cut, pool
+
+    def forward(self, samples: Tensor) -> Tensor:
+        parts = self.cut(samples)
+        return pool_time(self.network(parts.flatten(0, 1)).unflatten(0, parts.shape[:2]), self.pool)
 
 
 def run_parts(parts: Sequence[Tensor], function: Callable[[Tensor], Tensor], *, at_once: int) -> Iterator[Tensor]:

@@ -126,6 +126,8 @@ def _towers(config: Any, base: str) -> dict[str, type[HubTower]]:
 
 
 class HubEncoder(FrozenEncoder):
+    no_graph = "it is a model of transformers, which the package optimum exports"
+
     def __init__(self, base: str, tower: HubTower, options: HubOptions):
         self.tower, self.options = tower, options
         self.name, self.modality = full_name(base, options), tower.modality

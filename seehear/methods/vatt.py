@@ -175,7 +175,8 @@ class VATT(Method):
             if through:  # one map for both; its norm sees all that is trained
                 x = torch.cat([z["fine"][m] for m in through])
                 rows = torch.cat([valid[m] for m in through]) if valid else None
-                z["coarse"] |= dict(zip(through, self.coarsen(x, rows, seen).chunk(len(through)), strict=True))
+                sizes = [z["fine"][m].shape[0] for m in through]
+                z["coarse"] |= dict(zip(through, self.coarsen(x, rows, seen).split(sizes), strict=True))
         return z
 
     def _carry(self, seen: BatchStatistics) -> dict[str, Tensor]:

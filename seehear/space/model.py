@@ -167,7 +167,7 @@ class SpaceModel:
         parts = []
         for info in self.encoders[m]:
             with self._working:
-                encoder = self._encoder(m, info)
+                encoder = self.encoder(m, info)
             prepare = encoder.query_preparation() if query else encoder.preparation()
             inputs = [self.prepare(prepare, sample) for sample in samples]
             with self._working:
@@ -184,7 +184,8 @@ class SpaceModel:
             vectors.append(self.encode_latents({m: block})[m][: len(rows)])
         return np.concatenate(vectors)
 
-    def _encoder(self, m: Modality, info: Mapping[str, Any]) -> Encoder:
+    def encoder(self, m: Modality, info: Mapping[str, Any]) -> Encoder:
+        """One of `encoders[m]`, loaded."""
         from seehear.encoders.registry import load_encoder
 
         name = info["name"]

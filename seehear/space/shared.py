@@ -107,6 +107,12 @@ class SharedSpace(SpaceModel):
         save = partial(self.save_pretrained, licence=licence, where=repo_id)
         return upload(repo_id, save, private=private, message=commit_message, revision=revision, token=token)
 
+    def export_onnx(self, folder: str | os.PathLike[str]) -> dict[str, Any]:
+        """Writes the encoders and heads as ONNX graphs, and model.json, which lists them; returns what that says."""
+        from seehear.space.onnx import export_onnx
+
+        return export_onnx(self, Path(folder))
+
     # -- properties --------------------------------------------------------------------------------------------------
 
     @property

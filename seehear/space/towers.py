@@ -72,6 +72,7 @@ class Tower(Encoder):
     """One modality of a method that reads media."""
 
     of_run = True
+    no_graph = "it reads media itself: of such a model only the heads are exported"
 
     def __init__(self, method: Method, modality: Modality, inputs: InputSpec, *, model: str):
         """`model`: the fingerprint of all of it."""

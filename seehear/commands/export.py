@@ -1,0 +1,59 @@
+"""`export`: a library or a model in formats of other tools."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tyro.conf import Positional
+
+from seehear.commands.parsing import show
+from seehear.errors import SeehearError
+from seehear.space.frozen import FROZEN
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """Write a library as Parquet, or a model as ONNX.
+
+    Of a library: clips.parquet, sources.parquet, and a file of the current vectors of each encoder and index, which
+    DuckDB, pandas and Spark read. A name that is no library is a model: a run, a folder of a model, 'user/name' of a
+    model hub, 'frozen:LIBRARY', or 'frozen:ENCODER' for a packaged encoder (frozen:minilm, frozen:wordtower). A model
+    gives an ONNX graph of each encoder that can be exported and of the head of each modality; model.json lists
+    their inputs and outputs; that takes the extra 'onnx'.
+
+    Example: seehear export lib --out tables
+    """
+
+    what: Positional[str]
+    """A library or a model."""
+    out: Path
+    """New folder."""
+    json: bool = False
+    """Print what was written as JSON."""
+
+    def run(self) -> None:
+        if self.out.is_dir() and any(self.out.iterdir()):
+            raise SeehearError(f"{self.out} is not empty: name a new folder")
+        if (Path(self.what) / "clips.lance").is_dir() or ("://" in self.what and not self.what.startswith(FROZEN)):
+            self._library()
+        else:
+            self._model()
+
+    def _library(self) -> None:
+        from seehear.facade import Library
+
+        files = Library.open(self.what).to_parquet(self.out)
+        lines = [f"{path}: {count:,} row{'' if count == 1 else 's'}" for path, count in files.items()]
+        show({"files": files} if self.json else "\n".join(lines), as_json=self.json)
+
+    def _model(self) -> None:
+        from seehear.space import SharedSpace
+
+        about = SharedSpace.from_pretrained(self.what, device="cpu").export_onnx(self.out)
+        lines = [
+            f"{self.out / graph['file']}: {', '.join(graph['inputs'])} -> {graph['output']}"
+            for graph in about["graphs"]
+        ]
+        lines += [f"not exported: {name}: {reason}" for name, reason in about["not_exported"].items()]
+        show(about if self.json else "\n".join(lines), as_json=self.json)
