@@ -88,5 +88,10 @@ def test_the_site_builds_and_no_link_is_broken(tmp_path):
     )
     assert not loaded, "the site loads something from another server"
     reference = "".join(page.read_text(encoding="utf-8") for page in (tmp_path / "site" / "api").rglob("*.html"))
-    for name in ("SharedSpace.encode", "Library.search", "search.answer.Moment.why", "methods.vatt_config.VATTConfig.dim"):
-        assert f'id="seehear.{name}"' in reference, "docstrings make the reference"
+    for name in (
+        "SharedSpace.encode",
+        "Library.search",
+        "search.answer.Moment.why",
+        "methods.fusemix.FuseMixConfig.dim",
+    ):
+        assert f'id="seehear.{name}"' in reference
