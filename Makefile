@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: demo test test-all faults check docs clean
+.PHONY: demo test test-all faults check docs package clean
 
 demo: $(VENV)/.demo
 	$(BIN)/seehear demo
@@ -30,6 +30,10 @@ check: $(VENV)/.dev
 # The documentation site, in site/: fails on a broken link.
 docs: $(VENV)/.dev
 	$(BIN)/mkdocs build
+
+# Wheel and sdist, in dist/; the wheel in an empty environment, from pip install to a hit: some minutes, 2.5 GB for a while.
+package: $(VENV)/.dev
+	$(BIN)/python tools/package.py
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
