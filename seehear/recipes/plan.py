@@ -156,9 +156,7 @@ def _server(stop: StopRequest) -> Any:
     return server
 
 
-def _tried(
-    uri: str, run: Run[Any, Any], steps: int, seconds: float, stop: StopRequest, server: Any
-) -> Estimate:
+def _tried(uri: str, run: Run[Any, Any], steps: int, seconds: float, stop: StopRequest, server: Any) -> Estimate:
     """The last and best of what the process says until its time is up."""
     best = Estimate(recipe=run.recipe)
     if seconds <= 0:
