@@ -91,7 +91,7 @@ def test_the_site_builds_and_no_link_is_broken(tmp_path):
     for name in (
         "SharedSpace.encode",
         "Library.search",
-        "search.answer.Moment.why",
+        "search.answer.Moment.end",
         "methods.fusemix.FuseMixConfig.dim",
     ):
         assert f'id="seehear.{name}"' in reference
