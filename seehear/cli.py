@@ -45,8 +45,6 @@ def _status(words: Sequence[str], *, verbose: bool = False) -> int:
     try:
         if words[0] == "--version":
             return _version()
-        if sys.platform == "win32":  # file locks use fcntl
-            raise SeehearError("Windows is not supported yet: run seehear on Linux or macOS, or inside WSL 2")
         _run(words)
     except Interrupted as stopped:
         print(f"seehear: {stopped}", file=sys.stderr)

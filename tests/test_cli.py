@@ -65,14 +65,6 @@ def test_every_command_explains_itself_with_an_example(capsys, command):
     assert "Example" in out
 
 
-def test_windows_is_refused_in_one_line(capsys, monkeypatch):
-    monkeypatch.setattr("sys.platform", "win32")
-    status, _, err = run(capsys, "info", "lib")
-    assert status == 2
-    assert err == "seehear: Windows is not supported yet: run seehear on Linux or macOS, or inside WSL 2\n"
-    assert run(capsys, "--help")[0] == 0
-
-
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -1,6 +1,7 @@
 """The demo on a few of its media: questions and their answers fit the media, scores count what they say, it goes on."""
 
 import csv
+import json
 import re
 import shutil
 from pathlib import Path
@@ -138,6 +139,18 @@ def test_the_python_of_the_readme_runs(shown, monkeypatch, capsys):
     values = [float(value) for value in re.findall(r"-?\d\.\d+", similar)]
     assert values.index(max(values)) == 0, "a panda is a panda"
     assert modalities.endswith("True")
+
+
+def test_the_cells_of_the_notebook_run(shown, monkeypatch, capsys):
+    monkeypatch.chdir(shown[0].parent)
+    cells = json.loads((ROOT / "docs" / "quick-look.ipynb").read_text(encoding="utf-8"))["cells"]
+    names: dict = {}
+    for cell in cells:
+        if cell["cell_type"] == "code":
+            exec(compile("".join(cell["source"]), "quick-look.ipynb", "exec"), names)
+    assert names["answer"][0].file.endswith("panda.jpg")
+    assert capsys.readouterr().out.count("panda.jpg") == 2, "by words and by itself"
+    assert names["space"].similarity(names["photo"], names["words"]).argmax() == 0
 
 
 def test_a_second_time_gives_the_same(shown):

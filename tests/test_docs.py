@@ -76,7 +76,7 @@ def test_the_how_to_pages_run_from_the_first_line_to_the_last(home, monkeypatch,
 
 
 def test_the_site_builds_and_no_link_is_broken(tmp_path):
-    pytest.importorskip("mkdocs")
+    pytest.importorskip("mkdocstrings")
     from mkdocs.commands.build import build
     from mkdocs.config import load_config
 
@@ -87,3 +87,11 @@ def test_the_site_builds_and_no_link_is_broken(tmp_path):
         r'<(?:script|img)[^>]*src="(https?://[^"]+)|<link[^>]*stylesheet[^>]*href="(https?://[^"]+)', home_page
     )
     assert not loaded, "the site loads something from another server"
+    reference = "".join(page.read_text(encoding="utf-8") for page in (tmp_path / "site" / "api").rglob("*.html"))
+    for name in (
+        "SharedSpace.encode",
+        "Library.search",
+        "search.answer.Moment.end",
+        "methods.fusemix.FuseMixConfig.dim",
+    ):
+        assert f'id="seehear.{name}"' in reference

@@ -5,6 +5,7 @@ import ast
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -59,12 +60,45 @@ def test_the_steps_run_without_posix_modules(tmp_path):
     assert clip in done.stdout or "film" in done.stdout
 
 
+@cache
+def syntax():
+    """(file, node) of the whole package."""
+    trees = {path.relative_to(ROOT).as_posix(): ast.parse(path.read_text("utf-8")) for path in ROOT.rglob("*.py")}
+    return [(file, node) for file, tree in trees.items() for node in ast.walk(tree)]
+
+
+def nodes(kind):
+    return ((file, node) for file, node in syntax() if isinstance(node, kind))
+
+
 def test_no_name_is_used_that_windows_lacks():
-    found = set()
-    for path in ROOT.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-                module, name = node.value.id, node.attr
-                if name in POSIX_ONLY.get(module, "").split():
-                    found.add((path.relative_to(ROOT).as_posix(), f"{module}.{name}"))
+    found = {
+        (file, f"{node.value.id}.{node.attr}")
+        for file, node in nodes(ast.Attribute)
+        if isinstance(node.value, ast.Name) and node.attr in POSIX_ONLY.get(node.value.id, "").split()
+    }
     assert found == GUARDED
+    for file, node in nodes(ast.ImportFrom):
+        assert not {name.name for name in node.names} & {"ForkContext", "ForkServerContext"}, file
+    assert {file for file, node in nodes(ast.Constant) if node.value in ("fork", "forkserver")} == {"studies/plan.py"}
+
+
+def test_text_files_are_utf_8_in_every_locale():
+    wrong = []
+    for file, node in nodes(ast.Call):
+        if isinstance(node.func, ast.Attribute):
+            text = node.func.attr in ("read_text", "write_text") and len(node.args) <= (node.func.attr == "write_text")
+        else:
+            text = getattr(node.func, "id", "") == "open" and "b" not in ast.unparse(node.args[1:])
+        if text and "encoding" not in {keyword.arg for keyword in node.keywords}:
+            wrong.append(f"{file}:{node.lineno}")
+    assert not wrong
+
+
+def test_relative_paths_are_written_with_slashes():
+    """Where they become text: hashes and names of files are the same on every system."""
+    for file, node in nodes((ast.Call, ast.FormattedValue)):
+        if isinstance(node, ast.FormattedValue) or (isinstance(node.func, ast.Name) and node.func.id == "str"):
+            texts = [node.value] if isinstance(node, ast.FormattedValue) else node.args
+            calls = [text.func for text in texts if isinstance(text, ast.Call) and isinstance(text.func, ast.Attribute)]
+            assert "relative_to" not in {call.attr for call in calls}, f"{file}:{node.lineno}"

@@ -113,8 +113,8 @@ def weights_hash(folder: Path) -> str:
     if not weights:
         raise SeehearError(f"{folder} holds no weights (*.safetensors)")
     settings = sorted({path for pattern in _SETTINGS for path in folder.glob(pattern)})
-    parts = [f"{path.relative_to(folder)} {_remembered(path)}" for path in weights]
-    parts += [f"{path.relative_to(folder)} {file_hash(path)}" for path in settings if path.is_file()]
+    parts = [f"{path.relative_to(folder).as_posix()} {_remembered(path)}" for path in weights]
+    parts += [f"{path.relative_to(folder).as_posix()} {file_hash(path)}" for path in settings if path.is_file()]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -129,7 +128,7 @@ def find_weights(model: str = "", *, gpu: bool = False) -> WhisperWeights:
     if model in PACKAGED and _is_installed(PACKAGED[model]):
         return _packaged(model)
     if model not in known and (model.count("/") != 1 or model.startswith(("/", ".", "~"))):
-        if os.sep in model:
+        if len(Path(model).parts) > 1:
             raise SeehearError(f"no such folder: {model}; give a folder with model.bin, or a name: {', '.join(_ORDER)}")
         raise unknown("Whisper model", model, known)
     return _cached(model) or _downloaded(model)

@@ -212,4 +212,4 @@ def _name(prefix: str, name: str) -> str:
     if not prefix:
         # Without './' a folder '@b' of the first root would pass for the prefix of a later root `b`.
         return f"./{name}" if name.startswith("@") else name
-    return name if name.startswith("/") else f"{prefix}/{name}"
+    return name if os.path.isabs(name) else f"{prefix}/{name}"

@@ -35,7 +35,7 @@ def locked(path: Path, *, shared: bool = False, wait: bool = False) -> Iterator[
     locked file. Gives False on a file system without locks. Raises `Busy` unless `wait`, `OSError` where the file
     cannot be made."""
     flags = portalocker.LOCK_SH if shared else portalocker.LOCK_EX
-    with open(path, "a") as file:
+    with open(path, "ab") as file:
         try:
             portalocker.lock(file, flags if wait else flags | portalocker.LOCK_NB)
         except AlreadyLocked as error:

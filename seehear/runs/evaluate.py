@@ -203,5 +203,5 @@ def code_revision() -> str:
     folder = Path(__file__).parent.parent
     found = hashlib.blake2b(digest_size=8)
     for path in sorted(folder.rglob("*.py")):
-        found.update(str(path.relative_to(folder)).encode() + path.read_bytes())
+        found.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
     return found.hexdigest()

@@ -41,7 +41,8 @@ class Commands:
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=said or subprocess.PIPE,
-                    text=True,
+                    encoding="utf-8",
+                    env=os.environ | {"PYTHONUTF8": "1"},  # Windows has another encoding
                     start_new_session=True,
                 )
         with suppress(OSError, AttributeError):  # it may have ended; Windows has no priorities of this kind
@@ -49,7 +50,7 @@ class Commands:
         out, errors = process.communicate()
         if process.returncode == 0:
             return out
-        if process.returncode in (130, -signal.SIGTERM):
+        if self.stopping or process.returncode in (130, -signal.SIGTERM):
             raise Interrupted("stopped")
         errors = log.read_text(encoding="utf-8", errors="replace") if log else errors or ""
         raise SeehearError(_why(errors, process.returncode))

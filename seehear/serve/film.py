@@ -131,7 +131,8 @@ def routes(app: FastAPI) -> None:
         def make(out: Path) -> None:
             write(out, json.dumps(state.quick(loudness, str(path), seconds)).encode())
 
-        return Loudness(seconds=seconds, levels=json.loads(state.made(path, "loudness", seconds, make).read_text()))
+        levels = state.made(path, "loudness", seconds, make).read_text(encoding="utf-8")
+        return Loudness(seconds=seconds, levels=json.loads(levels))
 
     @app.get("/api/heard", tags=["media"])
     def heard(state: ServerState, file: FileParam) -> Heard:

@@ -274,7 +274,7 @@ class State:
 
         found = self.made(path, "peaks", (clip.start, clip.end), make)
         end = min(clip.end, clip.start + jobs.PEAKS_SECONDS)
-        return {"start": clip.start, "end": end, "peaks": json.loads(found.read_text())}
+        return {"start": clip.start, "end": end, "peaks": json.loads(found.read_text(encoding="utf-8"))}
 
     def preview(self, clip: Clip, start: float | None, end: float | None) -> Path:
         """The clip, or from `start` to `end` of its file, as MP4 that every browser plays."""
@@ -316,7 +316,7 @@ class State:
 
         where = (self.runs.uri, run.name, run.changed, run.space.fingerprint, version, method)
         try:
-            drawn = json.loads(self.cache.get("map of named groups", *where, make=make).read_text())
+            drawn = json.loads(self.cache.get("map of named groups", *where, make=make).read_text(encoding="utf-8"))
         except WorkerDied as error:
             raise Problem(503, "map", f"the map could not be drawn: {error}", "ask for pca") from error
         return MapView(run=run.name, method=method, total=library.count_clips(), **drawn)  # type: ignore[arg-type]

@@ -16,7 +16,6 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from multiprocessing.connection import Connection
-from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
@@ -137,8 +136,11 @@ def duration(seconds: float) -> str:
 # -- a process for each -----------------------------------------------------------------------------------------------
 
 
-def _server(stop: StopRequest) -> ForkServerContext:
-    """Forks processes that have everything imported. It is ready when this returns: no recipe pays for the imports."""
+def _server(stop: StopRequest) -> Any:
+    """Forks processes that have everything imported. It is ready when this returns: no recipe pays for the imports. On
+    Windows, which has no forks, each pays."""
+    if sys.platform == "win32":
+        return multiprocessing.get_context("spawn")
     if _NO_SEMAPHORES not in sys.warnoptions:
         sys.warnoptions.append(_NO_SEMAPHORES)
     server = multiprocessing.get_context("forkserver")
@@ -153,9 +155,7 @@ def _server(stop: StopRequest) -> ForkServerContext:
     return server
 
 
-def _tried(
-    uri: str, run: Run[Any, Any], steps: int, seconds: float, stop: StopRequest, server: ForkServerContext
-) -> CostEstimate:
+def _tried(uri: str, run: Run[Any, Any], steps: int, seconds: float, stop: StopRequest, server: Any) -> CostEstimate:
     """The last and best of what the process says until its time is up."""
     best = CostEstimate(recipe=run.recipe)
     if seconds <= 0:

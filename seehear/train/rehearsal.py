@@ -149,7 +149,7 @@ def available_bytes(device: torch.device) -> int:
         return psutil.virtual_memory().available + psutil.Process().memory_info().rss
     free = _field(_MEMINFO, "MemAvailable") or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     free += _field(_STATUS, "VmRSS")
-    limits = (path.read_text().strip() for path in _LIMITS if path.exists())
+    limits = (path.read_text(encoding="utf-8").strip() for path in _LIMITS if path.exists())
     return min([free, *(int(text) for text in limits if text.isdigit())])
 
 
@@ -173,5 +173,5 @@ def _field(path: Path, name: str) -> int:
     """Bytes of a field of /proc; 0 where there is none."""
     if not path.exists():
         return 0
-    lines = (line.split() for line in path.read_text().splitlines())
+    lines = (line.split() for line in path.read_text(encoding="utf-8").splitlines())
     return next((int(words[1]) * 1024 for words in lines if words and words[0] == f"{name}:"), 0)

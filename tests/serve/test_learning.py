@@ -4,12 +4,14 @@ import json
 import sys
 import time
 from datetime import datetime
+from threading import Thread
 
 import pytest
 from starlette.testclient import TestClient
 
 from seehear.library.locking import learning
 from seehear.library.tables import Library
+from seehear.progress import Interrupted
 from seehear.runs.choose import choose
 from seehear.serve import catching, commands
 from seehear.serve.app import create_app
@@ -233,6 +235,24 @@ def test_the_server_ends_with_what_it_learns(tmp_path, trial):
     trial.until(lambda _: (tmp_path / "waits").exists())
     trial.client.app.state.seehear.close()  # it would wait ten minutes
     assert trial.get()["state"] == "stopped"
+
+
+def test_a_command_that_is_ended_counts_as_stopped_whatever_its_status(tmp_path, monkeypatch):
+    """Windows has no signals: a program that is ended there has status 1."""
+    program = "import signal, sys; signal.signal(15, lambda *_: sys.exit(1)); print(flush=True); signal.pause()"
+    monkeypatch.setattr(commands, "_PROGRAM", [sys.executable, "-c", f"{program}; sys.exit(3)"])
+    running = commands.Commands()
+    Popen = commands.subprocess.Popen
+
+    def started(*words, **options):
+        process = Popen(*words, **options)
+        process.stdout.readline()
+        Thread(target=running.stop).start()
+        return process
+
+    monkeypatch.setattr(commands.subprocess, "Popen", started)
+    with pytest.raises(Interrupted):
+        running.run([])
 
 
 def test_a_verdict_says_what_could_not_be_asked_before():

@@ -218,7 +218,7 @@ class ClipCache:
     def bytes(self) -> int:
         """Counted as used, by all processes together."""
         self._reserve(0)
-        return int(self._count.read_text())
+        return int(self._count.read_text(encoding="utf-8"))
 
     def _path(self, key: str) -> Path:
         return self.folder / key[:2] / f"{key[2:]}.npy"
@@ -228,11 +228,11 @@ class ClipCache:
         too low."""
         # On a file system without locks the count may miss some.
         with locked(self.folder / ".lock", wait=True):
-            count = self._count.read_text() if self._count.exists() else ""
+            count = self._count.read_text(encoding="utf-8") if self._count.exists() else ""
             used = int(count) if count.isdecimal() else self._measured()
             fits = used + size <= self.most_bytes
             if fits or not count:
-                self._count.write_text(str(used + size if fits else used))
+                self._count.write_text(str(used + size if fits else used), encoding="utf-8")
             return fits
 
     def _measured(self) -> int:
