@@ -44,7 +44,7 @@ def prepared(paths: list[Path], folder: Path) -> Callable[..., RawMedia]:
     library = library_of(paths, folder)
     library.put_clips([replace(clip, texts=(Text(Path(clip.id).stem),)) for clip in library.clips()])
     words = library_vocabulary(library)
-    return lambda **where: load_raw(library, RUN.raw, vocabulary=words, **where)
+    return lambda **where: load_raw(library, RUN.data.raw, vocabulary=words, **where)
 
 
 def fed(loader: Iterator[Batch], steps: int) -> Callable[[], Rate]:
@@ -71,7 +71,7 @@ class Training:
 
     def __init__(self) -> None:
         config = CONFIGS["recipe"]
-        self.model, self.batch = model_of(config), batch_of(config, ROWS, RUN.raw.contexts)
+        self.model, self.batch = model_of(config), batch_of(config, ROWS, RUN.data.raw.contexts)
         self.step = stepper(self.model, self.batch)
 
     def ready(self, steps: int) -> Rate:

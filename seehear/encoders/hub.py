@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +132,7 @@ class HubEncoder(FrozenEncoder):
         self.tower, self.options = tower, options
         self.name, self.modality = full_name(base, options), tower.modality
         self.width = pooled_width(options.time, tower.width())
-        settings = asdict(options) | {"pool": tower.pool}
+        settings = options.for_fingerprint() | {"pool": tower.pool}
         del settings["query"]  # latents are of documents
         # 2: the folder's prompt for documents is put before them
         rules = 2 if tower.has_prompt() else 1

@@ -185,10 +185,10 @@ class QwenText(LanguageText):
         return "last"
 
     def preparation(self) -> ReadText:
-        return ReadText(*_chat(self.options.prefix or _INSTRUCTION))
+        return ReadText(*_chat(self.options.prefix or _INSTRUCTION), clean=self.options.clean)
 
     def query_preparation(self) -> ReadText:
-        return ReadText(*_chat(self.options.query or _QUERY))
+        return ReadText(*_chat(self.options.query or _QUERY), clean=self.options.clean)
 
 
 class QwenPictures(LanguagePictures):

@@ -18,7 +18,7 @@ from seehear.types import Tensor
 
 class TextTower(HubTower):
     modality = "text"
-    uses = ("prefix", "query", "length")
+    uses = ("prefix", "query", "length", "clean")
     pools: ClassVar[tuple[str, ...]] = ("mean", "cls", "last")
 
     def __init__(self, folder: Path, config: Any, options: HubOptions):
@@ -37,10 +37,10 @@ class TextTower(HubTower):
         return "last" if modes.get("pooling_mode_lasttoken") else self.pools[0]
 
     def preparation(self) -> ReadText:
-        return ReadText(self.prompt(self.options.prefix, "document", "passage"))
+        return ReadText(self.prompt(self.options.prefix, "document", "passage"), clean=self.options.clean)
 
     def query_preparation(self) -> ReadText:
-        return ReadText(self.prompt(self.options.query or self.options.prefix, "query"))
+        return ReadText(self.prompt(self.options.query or self.options.prefix, "query"), clean=self.options.clean)
 
     def prompt(self, given: str, *names: str) -> str:
         """The one given, else the first that sentence-transformers' settings in the folder have."""

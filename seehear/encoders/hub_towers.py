@@ -21,12 +21,13 @@ import torch
 from torch import nn
 
 from seehear.encoders.base import Sample
+from seehear.encoders.options import CaptionOptions
 from seehear.errors import SeehearError, read_json
 from seehear.types import Bool, Float, Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
-class HubOptions:
+class HubOptions(CaptionOptions):
     modality: str = ""
     """Which one, of a model that encodes several."""
     layer: int = -1

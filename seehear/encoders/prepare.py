@@ -45,15 +45,22 @@ class ReadWaveform:
         return waveform_S
 
 
+_MARKS = str.maketrans(dict.fromkeys('.!"()*#:;~', " "))
+_CAPTION = 50  # words
+
+
 @dataclass(frozen=True)
 class ReadText:
     before: str = ""
     """Put before every text, as it is."""
     after: str = ""
     """Put behind every text, as it is."""
+    clean: str = ""
+    """captions: lower case, without `. ! " ( ) * # : ; ~`, at most 50 words, as FuseMix's authors encode captions."""
 
     def __call__(self, sample: Sample) -> str:
-        text = " ".join(sample.text.split())
+        words = (sample.text.lower().translate(_MARKS) if self.clean else sample.text).split()
+        text = " ".join(words[:_CAPTION] if self.clean else words)
         if not text:
             raise DecodeError("the text is blank")
         return f"{self.before}{text}{self.after}"

@@ -203,6 +203,18 @@ class LatentData:
         rows = {m: r for m, r in self.rows.items() if m in modalities}
         return LatentData(rows, ids=self.ids, splits=self.splits, groups=self.groups)
 
+    def by_text(self) -> LatentData:
+        """A row for each text of a clip, beside it the clip's other modalities; a row for a clip without text."""
+        if "text" not in self.rows:
+            return self
+        count = self.rows["text"].count
+        owner_R = torch.repeat_interleave(torch.arange(len(self), device=count.device), count.clamp(min=1))
+        rows = self.take(owner_R)
+        within_R = torch.arange(len(owner_R), device=count.device) - torch.searchsorted(owner_R, owner_R)
+        text = rows.rows["text"]
+        one = replace(text, first=text.first + within_R, count=text.count.clamp(max=1))
+        return LatentData(rows.rows | {"text": one}, ids=rows.ids, splits=rows.splits, groups=rows.groups)
+
     def sample(self, at_most: int, seed: int) -> LatentData:
         """All clips, or where there are more than `at_most` so many of them, drawn by the seed, in their order."""
         return self if len(self) <= at_most else self.take(some_of(len(self), at_most, seed))

@@ -52,6 +52,9 @@ class MethodConfig:
     reads_sequences: ClassVar[bool] = False
     """Whether words and spectrograms are read as sequences where a library has them, and not vectors in their place."""
 
+    rounds: int = 1
+    """Trainings of a run, one after the other: each has the one before as its `teacher` and starts anew."""
+
     @property
     def modalities(self) -> tuple[Modality, ...]:
         """What of a clip the method can read."""

@@ -92,9 +92,12 @@ class MAViLConfig(MethodConfig):
     """Clips of one source recording are no negatives of each other. (In the paper they are.)"""
     teacher: str = ""
     """Stage 2: folder of the run or model that is the frozen teacher, of the same size. Empty: stage 1."""
+    rounds: int = 1
+    """Stage 2: rounds of the whole schedule, one after the other. The model of a round teaches the next, whose weights
+    start anew."""
     image_mae: str = ""
-    """Folder or name of an image MAE (safetensors) that the weights of video and fusion start from; `still` then gives
-    every picture the positions that it knows."""
+    """Image MAE that the weights of video and fusion start from: a folder or hub name with safetensors, a .safetensors
+    or a .pth file. `still` then gives every picture the positions that it knows."""
     image_mae_audio: bool = False
     """The weights of audio start from it too."""
     drop_path: float = 0.0
@@ -114,6 +117,7 @@ class MAViLConfig(MethodConfig):
         check_range(
             self, "[1, inf)", "frames", "patch", "mel_patch", "rate", "mel_frames", "mel_bands", "fusion_layers"
         )
+        check_range(self, "[1, inf)", "rounds")
         check_range(self, "[0, inf)", "video_weight", "inter_weight", "intra_weight")
         check_range(self, "(0, inf)", "mel_std")
         for m, count in ((m, self.counts(m)) for m in SIDES):

@@ -17,7 +17,8 @@ Of n tokens of width d, and an MLP of 4d:
 Not counted, as in the papers: normalisation, softmax, biases, and what is per batch. The backward pass costs twice the
 forward one, but once where a layer's input is data: nobody asks for the gradient of a pixel. Two floating-point
 operations are a multiply-add. `tests/methods/test_mavil_cost.py` holds this against numbers of the papers and against
-the counter of `nn/flops.py`.
+the counter of `nn/flops.py`. A formula and no count in its place: batches that follow the masking ratio need the cost
+at each of 20 ratios as a run starts, and counting one of ViT-B on tensors without values takes seconds.
 """
 
 from __future__ import annotations

@@ -92,8 +92,8 @@ class VATT(Method):
         return self._sentences(_first_sentence(x), rng)[:, 0] if m == "text" else self._seen(m, x, rng)
 
     def objective(self, encoded: Encoded, *, progress: float, rng: Randomness) -> StepOutput:
-        """Terms of pairs that two clips have at least; without any the loss is zero, and so is its gradient. Without
-        autocast: batch norm and 1/tau make what bf16 rounds off large."""
+        """Terms of pairs that a clip has, where another clip has one of the two: its negative. Without any the loss is
+        zero, and so is its gradient. Without autocast: batch norm and 1/tau make what bf16 rounds off large."""
         with torch.autocast(next(iter(encoded.features.values())).device.type, enabled=False):
             return self._objective(encoded)
 
@@ -107,7 +107,8 @@ class VATT(Method):
         terms, weights = {}, 0.0
         for name, space in self._spaces.items():
             for p, q in space.pairs:
-                if int((encoded.present[p] & encoded.present[q]).sum()) > 1:
+                either, both = encoded.present[p] | encoded.present[q], encoded.present[p] & encoded.present[q]
+                if both.any() and int(either.sum()) > 1:
                     terms[p, q] = self._term(z[name][p], z[name][q], valid[p], valid[q], exclude)
                     weight = self.config.text_weight if q == "text" else 1.0
                     total, weights = total + weight * terms[p, q], weights + weight
@@ -278,14 +279,13 @@ class HeadBatchNorm(nn.Module):
 
     def forward(self, x: Tensor, valid: Tensor | None = None, seen: BatchStatistics | None = None) -> Tensor:
         """(..., D), where `valid` (...) says which rows count (None: all). Normalised by them and noted in `seen`;
-        without it, or without a row that counts, by the running statistics."""
+        without it, or with fewer than two rows that count, by the running statistics."""
         x = x.to(self.weight.dtype)
         mean, variance = self.running_mean, self.running_var
         rows_ND = x.flatten(0, -2) if valid is None else x[valid]
-        if seen is not None and len(rows_ND):
+        if seen is not None and (count := len(rows_ND)) > 1:
             mean, variance = rows_ND.mean(dim=0), rows_ND.var(dim=0, unbiased=False)
-            if (count := len(rows_ND)) > 1:
-                seen.moments[self] = mean.detach(), variance.detach() * (count / (count - 1))
+            seen.moments[self] = mean.detach(), variance.detach() * (count / (count - 1))
         return (x - mean) * (variance + self.eps).rsqrt() * self.weight + self.bias
 
     @torch.no_grad()

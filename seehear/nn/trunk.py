@@ -88,7 +88,11 @@ class Trunk(nn.Module):
             tokens.project.weight.copy_(kernel_DP)
             tokens.project.bias.copy_(mae.bias)
             tokens.cls.copy_(mae.cls)
-            for block, state in zip(blocks, mae.blocks, strict=True):
+            for i, (block, state) in enumerate(zip(blocks, mae.blocks, strict=True)):
+                for name, own in block.state_dict().items():
+                    if own.shape != state[name].shape:
+                        there, here = tuple(state[name].shape), tuple(own.shape)
+                        raise SeehearError(f"the image MAE's blocks.{i}.{name} is {there} there and {here} here")
                 block.load_state_dict(state)
         for block in self.fusion.modules():
             if isinstance(block, Block):
@@ -207,14 +211,15 @@ class ImageMAE:
         else:
             names, block = _TIMM, "blocks"
             patch, token = "patch_embed.proj", "cls_token"
-        try:
-            count = len({name.split(".")[block.count(".") + 1] for name in tensors if name.startswith(f"{block}.")})
-            blocks = [_block(tensors, f"{block}.{i}", names) for i in range(count)]
-            return cls(tensors[f"{patch}.weight"], tensors[f"{patch}.bias"], tensors[token].flatten(), blocks)
-        except KeyError as missing:
-            raise SeehearError(
-                f"these are no weights of an image MAE or ViT: there is no {missing.args[0]!r}"
-            ) from None
+        count = len({name.split(".")[block.count(".") + 1] for name in tensors if name.startswith(f"{block}.")})
+        parts = [part for theirs in names.values() for part in ((theirs,) if isinstance(theirs, str) else theirs)]
+        layers = [patch, *(f"{block}.{i}.{part}" for i in range(count) for part in parts)]
+        needed = {token, *(f"{layer}.{kind}" for layer in layers for kind in ("weight", "bias"))}
+        if missing := sorted(needed - tensors.keys()):
+            more = f" and {len(missing) - 3} more" if missing[3:] else ""
+            raise SeehearError(f"no weights of an image MAE or ViT: missing {', '.join(missing[:3])}{more}")
+        blocks = [_block(tensors, f"{block}.{i}", names) for i in range(count)]
+        return cls(tensors[f"{patch}.weight"], tensors[f"{patch}.bias"], tensors[token].flatten(), blocks)
 
     def kernel(self, patch: Sequence[int], *, colours: bool) -> Tensor:
         """(D, P) for patches in the order of `tokens.cut`. A patch of (time, height, width) has the kernel at every

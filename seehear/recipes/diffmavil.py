@@ -49,9 +49,9 @@ control too, and needs no settings."""
 
 def base() -> Run[MediaConfig, DiffMAViLConfig]:
     """The published ingredients on MAViL-B, as far as they are known (docs/methods/diffmavil.md): for a corpus like
-    AudioSet on many GPUs.
+    AudioSet on many GPUs. As `mavil.base` it starts from random weights, or from an image MAE.
 
-    seehear train LIB diffmavil.base --data.cache CACHE
+    seehear train LIB diffmavil.base --method.image-mae facebook/vit-mae-base --data.cache CACHE
     """
     return diffused(mavil.base(), "diffmavil.base", batches=Batches(follow="compute"))
 

@@ -24,13 +24,15 @@ _ROWS_TO_FIT = 200_000  # clips are plenty for means, deviations and covariances
 
 
 def paper() -> Run[LatentsConfig, FuseMixConfig]:
-    """FuseMix as its authors released it: section 5.1 of arXiv 2312.10144's code. For millions of pairs.
+    """FuseMix as its authors released it: section 5.1 of arXiv 2312.10144's code. For millions of pairs, one for each
+    text; latents stay in the memory of the machine and not of the device, a card of 32 GB. Captions are encoded as the
+    authors cleaned them by an encoder with the option `clean=captions`.
 
     seehear train LIB fusemix.paper
     """
     return Run(
         recipe="fusemix.paper",
-        data=LatentsConfig(),
+        data=LatentsConfig(per_text=True, resident=False),
         method=FuseMixConfig(standardise=False, mask_duplicates=False),
         optim=OptimConfig(
             lr=1e-3, floor=1e-6, schedule="epoch_cosine", warmup_steps=100, warmup_from=1e-6, weight_decay=0.1

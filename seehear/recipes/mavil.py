@@ -5,7 +5,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import cast
+
+import torch
 
 from seehear.encoders.hub_files import model_folder
 from seehear.errors import SeehearError
@@ -16,6 +19,7 @@ from seehear.methods.mavil_config import SIDES, SIZES, MAViLConfig
 from seehear.methods.registry import method_class
 from seehear.nn.transformer import Size
 from seehear.nn.trunk import ImageMAE
+from seehear.progress import say
 from seehear.runs.config import Run
 from seehear.runs.data import MediaConfig, MediaInputs
 from seehear.space import load_model
@@ -32,9 +36,10 @@ _PLAIN = RawConfig(
 
 def base() -> Run[MediaConfig, MAViLConfig]:
     """Stage 1 of MAViL-B as in the paper (arXiv 2212.08071), as far as it is known (docs/methods/mavil.md): 8 frames of
-    224 pixels at 2 a second, 10 s of sound. For a corpus like AudioSet on many GPUs.
+    224 pixels at 2 a second, 10 s of sound. For a corpus like AudioSet on many GPUs. It starts from random weights; the
+    paper starts from an image MAE, which `--method.image-mae` names.
 
-    seehear train LIB mavil.base --data.cache CACHE
+    seehear train LIB mavil.base --method.image-mae facebook/vit-mae-base --data.cache CACHE
     """
     return Run(
         recipe="mavil.base",
@@ -43,6 +48,16 @@ def base() -> Run[MediaConfig, MAViLConfig]:
         optim=OptimConfig(lr=4e-4, floor=1e-6, warmup=0.2, weight_decay=1e-5, betas=(0.9, 0.95), lr_rows=512),
         train=TrainConfig(epochs=20, batch_size=512, precision="bf16", workers=16, evaluations=20),
     )
+
+
+def stage2() -> Run[MediaConfig, MAViLConfig]:
+    """Stage 2 of the paper: three rounds of 20 epochs, the first taught by a run of stage 1, each further one by the
+    round before. Weights start anew in each, from an image MAE where one is named.
+
+    seehear train LIB mavil.stage2 --method.teacher runs/mavil.base --data.cache CACHE
+    """
+    run = base()
+    return replace(run, recipe="mavil.stage2", method=replace(run.method, rounds=3))
 
 
 def small() -> Run[MediaConfig, MAViLConfig]:
@@ -75,11 +90,17 @@ def tiny() -> Run[MediaConfig, MAViLConfig]:
     )
 
 
-PRESETS = {"tiny": tiny, "small": small, "base": base}
+PRESETS = {"tiny": tiny, "small": small, "base": base, "stage2": stage2}
+_PUBLISHED = (SIZES["base"], SIZES["large"])
+"""Sizes of which image MAEs are published."""
 
 
 def build(config: MAViLConfig, inputs: MediaInputs, *, seed: int, batch_size: int) -> MAViL:
     """The model as training starts; DiffMAViL likewise."""
+    if config.rounds > 1 and not config.teacher:
+        raise SeehearError("stage 2 needs a teacher: --method.teacher RUN, the folder of a run of stage 1")
+    if config.size in _PUBLISHED and not config.image_mae:
+        say("starts from random weights, the paper's from an image MAE (--method.image-mae FOLDER, FILE or hub name)")
     kind = cast(type[MAViL], method_class(config.name))
     return started(seeded(kind, config.reading(inputs.spec.raw), seed))
 
@@ -90,7 +111,7 @@ def started(model: MAViL) -> MAViL:
     if config.image_mae:
         tensors: dict[str, Tensor] = {}
         for path in _weights(config.image_mae):
-            tensors |= read_tensors(path)[0]
+            tensors |= _read_torch(path) if path.suffix in (".pth", ".pt") else read_tensors(path)[0]
         model.start_from(ImageMAE.from_tensors(tensors))
     if config.teacher:
         model.teacher.load_state_dict(trunk_of(config.teacher, model))
@@ -107,6 +128,18 @@ def trunk_of(run: str, model: MAViL) -> dict[str, Tensor]:
     if {k: t.shape for k, t in trunk.items()} != {k: t.shape for k, t in own.items()}:
         raise SeehearError(f"the model in {run} is of another size or method than this one: it cannot be its teacher")
     return trunk
+
+
+def _read_torch(path: Path) -> dict[str, Tensor]:
+    """Tensors by name, as the authors of MAE publish them: under 'model' in a file of torch."""
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, EOFError, RuntimeError, UnpicklingError) as error:
+        raise SeehearError(f"{path} cannot be read as weights of torch: {str(error).splitlines()[0]}") from error
+    found = found.get("model", found) if isinstance(found, dict) else {}
+    if not found or not all(isinstance(value, torch.Tensor) for value in found.values()):
+        raise SeehearError(f"{path} holds no weights by name")
+    return found
 
 
 def _weights(source: str) -> list[Path]:

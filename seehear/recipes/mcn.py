@@ -25,17 +25,18 @@ _ROWS_A_CLUSTER = 4  # fewer rows than that a cluster: its centroid is hardly a 
 
 
 def paper() -> Run[LatentsConfig, MCNConfig]:
-    """MCN as in its authors' README (code of arXiv 2104.12671). For HowTo100M's features, or any library
-    of timed captions with word vectors and spectrograms; 224 million parameters.
+    """MCN as in its authors' README (code of arXiv 2104.12671). For HowTo100M's features, or any library of timed
+    captions with word vectors and spectrograms; 224 million parameters. Mixed precision on 4 GPUs, 1,024 clips on each,
+    as theirs; with fewer the results are the same, to rounding, in more memory and time.
 
-    seehear train LIB mcn.paper
+    torchrun --nproc-per-node 4 -m seehear train LIB mcn.paper
     """
     return Run(
         recipe="mcn.paper",
         method=MCNConfig(audio_norm="batch"),
         data=LatentsConfig(contexts=ContextConfig(clips_per_video=32, min_duration=10.0), resident=False),
         optim=OptimConfig(lr=1e-4, floor=0.0, weight_decay=0.0, warmup_steps=5000),
-        train=TrainConfig(epochs=30, batch_size=4096, evaluations=30, seed=1),
+        train=TrainConfig(epochs=30, batch_size=4096, precision="bf16", evaluations=30, seed=1),
     )
 
 

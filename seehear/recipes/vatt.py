@@ -28,9 +28,37 @@ def paper() -> Run[MediaConfig, VATTConfig]:
         recipe="vatt.paper",
         method=VATTConfig(video=SIZES["medium"], audio=SIZES["base"], text=SIZES["small"]),
         data=MediaConfig(raw=RawConfig(), windows=4),
-        optim=OptimConfig(lr=1e-4, floor=5e-5, weight_decay=0.0, warmup_steps=10_000, eps=1e-7),
+        optim=OptimConfig(
+            lr=1e-4, floor=5e-5, schedule="quarter_cosine", weight_decay=0.0, warmup_steps=10_000, eps=1e-7
+        ),
         train=TrainConfig(steps=500_000, batch_size=2048, precision="bf16", workers=16, evaluations=50),
     )
+
+
+def base() -> Run[MediaConfig, VATTConfig]:
+    """VATT-BBS of the paper: as `vatt.paper`, with a video encoder of size Base.
+
+    seehear train LIB vatt.base --data.vocabulary.table word2vec.bin
+    """
+    run = paper()
+    return replace(run, recipe="vatt.base", method=replace(run.method, video=SIZES["base"]))
+
+
+def medium() -> Run[MediaConfig, VATTConfig]:
+    """VATT-MBS of the paper under the name of its size: `vatt.paper`.
+
+    seehear train LIB vatt.medium --data.vocabulary.table word2vec.bin
+    """
+    return replace(paper(), recipe="vatt.medium")
+
+
+def shared_medium() -> Run[MediaConfig, VATTConfig]:
+    """VATT-MA-Medium of the paper: as `vatt.paper`, with one encoder of size Medium for all modalities.
+
+    seehear train LIB vatt-ma.medium --data.vocabulary.table word2vec.bin
+    """
+    run = paper()
+    return replace(run, recipe="vatt-ma.medium", method=replace(run.method, variant="agnostic", shared=SIZES["medium"]))
 
 
 def small() -> Run[MediaConfig, VATTConfig]:
@@ -109,7 +137,14 @@ def tiny() -> Run[MediaConfig, VATTConfig]:
     )
 
 
-PRESETS = {"tiny": tiny, "small": small, "paper": paper}
+PRESETS = {
+    "tiny": tiny,
+    "small": small,
+    "base": base,
+    "medium": medium,
+    "paper": paper,
+    "vatt-ma.medium": shared_medium,
+}
 
 
 def build(config: VATTConfig, inputs: MediaInputs, *, seed: int, batch_size: int) -> VATT:

@@ -39,12 +39,13 @@ def presets(method: str) -> ModuleType:
 
 @cache
 def recipes() -> dict[str, Callable[[], Run[Any, Any]]]:
-    """All runs by name: 'fusemix.base', and 'fusemix' for the first preset of a method."""
+    """All runs by name: 'fusemix.base', and 'fusemix' for the first preset of a method. A preset with a dot in its name
+    is a variant, and that is its whole name: 'vatt-ma.medium'."""
     found = {}
     for method in trained():
         made: dict[str, Callable[[], Run[Any, Any]]] = presets(method).PRESETS
         found[method] = next(iter(made.values()))
-        found |= {f"{method}.{name}": make for name, make in made.items()}
+        found |= {name if "." in name else f"{method}.{name}": make for name, make in made.items()}
     return found
 
 

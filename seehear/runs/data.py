@@ -127,11 +127,21 @@ class LatentsConfig(DataConfig):
     contexts: ContextConfig = field(default_factory=lambda: ContextConfig(clips_per_video=0))
     """Training clips made of a recording's clips and their neighbours, as MCN has them; without, and for validation
     always, the library's clips are taken as they are."""
+    per_text: bool = False
+    """A training row for each text of a clip, as sets of captions are published. Off: a row a clip, which gives another
+    of its texts each epoch. Validation is by clip in both."""
     resident: bool = True
     """Keep the latents on the device."""
     joint: str | None = None
     """Joint encoder whose space is kept and bound to, for FuseMix: its towers stand for their modalities, that of words
     also where no clip has text. '' is the library's first, None is none."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.per_text and self.contexts.clips_per_video:
+            raise SeehearError(
+                "per_text and contexts: a context joins the texts of its clips, leave one of the two out"
+            )
 
     def load(self, library: Library, method: MethodConfig) -> LatentInputs:
         locked = {} if self.joint is None else joint_towers(library, self.joint)
@@ -167,7 +177,8 @@ class LatentInputs(Inputs):
     def learned_from(self, config: LatentsConfig, device: torch.device) -> TrainingData:
         if config.joint is not None and not self.locked:
             raise SeehearError("a recipe that binds needs a library: arrays do not say which encoder's space is kept")
-        learned: LatentData | ContextData = self.train if self.contexts is None else self.contexts
+        clips: LatentData = self.train.by_text() if config.per_text else self.train
+        learned = clips if self.contexts is None else self.contexts
         return learned.to(device) if config.resident else learned
 
     def vectors(self, model: Method, clips: LatentData) -> Vectors:
@@ -180,10 +191,9 @@ class LatentInputs(Inputs):
         return {"encoders": self.encoders}
 
     def about(self, method: Method) -> str:
-        made = "" if self.contexts is None else f"{len(self.contexts):,} clips an epoch made of them; "
         widths = ", ".join(f"{m} {sum(own)}" for m, own in self.clips.widths.items())
         kept = f"; the space of {', '.join(i[0]['name'] for i in self.locked.values())} stays" if self.locked else ""
-        return f"{made}{widths} -> {method.config.dim}{kept}"
+        return f"{widths} -> {method.config.dim}{kept}"
 
 
 # -- media -------------------------------------------------------------------------------------------------------------

@@ -37,7 +37,7 @@ from seehear.runs.verdict import (
     judge,
 )
 from seehear.space.frozen import frozen_method
-from seehear.train.files import has_model, save_model
+from seehear.train.files import ROUNDS, has_model, save_model
 from seehear.train.loop import TrainResult, Validate, fit
 from seehear.types import Modality
 
@@ -82,6 +82,28 @@ def train_on(
 
 
 def _train(
+    inputs: Inputs,
+    run: Run[Any, Any],
+    folder: Path,
+    *,
+    resume: bool,
+    command: str,
+    library: Library | None = None,
+    keep_best: bool = False,
+) -> TrainResult:
+    """All rounds of a run; most runs have one. Rounds before the last are runs of their own, in `rounds` of the folder:
+    a resumed run passes through those that are done, which checks their settings and trains nothing."""
+    for number in range(1, run.method.rounds):
+        place = folder / ROUNDS / str(number)
+        if distributed.rank() == 0:
+            say(f"round {number} of {run.method.rounds}, in {place}")
+        _train_round(inputs, run, place, resume=resume, command=command)
+        distributed.barrier()  # the first process has written the model that teaches the next round
+        run = replace(run, method=replace(run.method, teacher=str(place.resolve())))
+    return _train_round(inputs, run, folder, resume=resume, command=command, library=library, keep_best=keep_best)
+
+
+def _train_round(
     inputs: Inputs,
     run: Run[Any, Any],
     folder: Path,
@@ -231,5 +253,6 @@ def _about(ready: Prepared, inputs: Inputs) -> str:
     for name, held in ready.method.spaces.items():
         spaces.append(f"{name} ({', '.join(held)})")
     parameters = sum(p.numel() for p in model.parameters())
-    clips = f"{counted(ready.clips, 'clip')} to train on, {ready.validation:,} to validate"
+    rows = "" if len(ready.data) == ready.clips else f" ({len(ready.data):,} rows an epoch)"
+    clips = f"{counted(ready.clips, 'clip')} to train on{rows}, {ready.validation:,} to validate"
     return f"{clips}; {inputs.about(model)}; {', '.join(spaces)}; {parameters:,} parameters"

@@ -104,7 +104,11 @@ def plan(library: Library, options: PlanOptions) -> CostPlan:
         for name in order:
             left = until - time.monotonic()
             share = left if name == taken else min(left, _SHARES * left / (len(runs) - len(found)))
-            one = _tried(library.uri, runs[name], options.steps_measured, share, stop, server)
+            same = [e for e in found.values() if replace(runs[e.recipe], recipe=name) == runs[name]]  # by another name
+            if same:
+                one = replace(same[0], recipe=name)
+            else:
+                one = _tried(library.uri, runs[name], options.steps_measured, share, stop, server)
             if stop:
                 break
             found[name] = one

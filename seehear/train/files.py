@@ -37,6 +37,8 @@ from seehear.progress import say
 from seehear.train.card import model_card
 from seehear.types import Tensor
 
+ROUNDS = "rounds"
+"""Folder in that of a run: the runs of its rounds before the last."""
 FREE = frozenset(
     f"train.{name}"
     for name in (
@@ -222,8 +224,9 @@ def open_run(folder: Path, settings: Mapping[str, Any], *, resume: bool) -> Iter
 
 
 def _holds_files(folder: Path) -> bool:
-    """Anything but the lock, and what a kill left of the first file of a run."""
-    return folder.is_dir() and any(path.name not in {".lock", ".config.json.part"} for path in folder.iterdir())
+    """Anything but the lock, what a kill left of the first file of a run, and rounds before this one."""
+    known = {".lock", ".config.json.part", ROUNDS}
+    return folder.is_dir() and any(path.name not in known for path in folder.iterdir())
 
 
 def _compare(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:

@@ -25,8 +25,9 @@ class OptimConfig:
     """Highest learning rate."""
     floor: float = 1e-6
     """Learning rate at the end of the run."""
-    schedule: Literal["cosine", "epoch_cosine", "constant"] = "cosine"
-    """How it gets there: half a cosine over the steps, or over the epochs (released FuseMix code), or not at all."""
+    schedule: Literal["cosine", "quarter_cosine", "epoch_cosine", "constant"] = "cosine"
+    """How it gets there: half a period of a cosine over the steps, a quarter (VATT's paper), half a period over the
+    epochs (released FuseMix code), or not at all."""
     warmup: float = 0.05
     """Part of the run, from 0 to 1, over which the rate rises linearly from `warmup_from`."""
     warmup_steps: int | None = None
@@ -69,11 +70,14 @@ def learning_rate(config: OptimConfig, loader: Loader, step: int) -> float:
     if risen < 1 and not (config.schedule == "epoch_cosine" and place.epoch > 0):
         return scale * (config.warmup_from + (config.lr - config.warmup_from) * risen)
     fallen = 0.0
-    if config.schedule == "cosine":
+    if config.schedule in ("cosine", "quarter_cosine"):
         fallen = (progress - warm) / max(1 - warm, 1e-12)
     elif config.schedule == "epoch_cosine":
         fallen = place.epoch / loader.epochs
-    height = 0.5 * (1 + math.cos(math.pi * fallen))
+    if config.schedule == "quarter_cosine":
+        height = math.cos(0.5 * math.pi * fallen)
+    else:
+        height = 0.5 * (1 + math.cos(math.pi * fallen))
     return scale * (config.floor + (config.lr - config.floor) * height)
 
 

@@ -253,6 +253,18 @@ def test_prefix_is_put_before_the_text(models):
     np.testing.assert_array_equal(vector, plain.encode(["query: a dog"]))
 
 
+def test_captions_are_cleaned_before_the_prefix(models):
+    plain, clean = load(models["bert"]), load(models["bert"], "#prefix=QUERY:,clean=captions")
+    assert clean.prepare(Sample(text="A Dog!")) == "QUERY: a dog"
+    assert clean.query_preparation()(Sample(text="A Dog!")) == "QUERY: a dog"
+    unclean = load(models["bert"], "#prefix=QUERY:")
+    assert len({plain.fingerprint, clean.fingerprint, unclean.fingerprint}) == 3
+    assert (
+        load(models["bert"], "#clean=captions,query=a:").fingerprint
+        == load(models["bert"], "#clean=captions").fingerprint
+    )
+
+
 def test_pooling_of_sentence_transformers_is_read(models, tmp_path):
     folder = shutil.copytree(models["bert"], tmp_path / "bge")
     (folder / "1_Pooling").mkdir()
@@ -303,6 +315,7 @@ def test_joint_model_must_be_told_which_modality(models):
         ("#layer=-9", "there are 3"),
         ("#frames=4", "unknown option of text encoder"),
         ("#layer=x", "layer must be int"),
+        ("#clean=all", "clean must be captions"),
         ("#pool", "key=value"),
     ],
 )

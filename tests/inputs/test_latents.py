@@ -312,3 +312,20 @@ fit(Toy(), data, config=TrainConfig(steps=2, batch_size=8, device="cpu"), optim=
 def test_training_from_arrays_needs_torch_numpy_and_safetensors_only(tmp_path):
     done = subprocess.run([sys.executable, "-c", BARE, str(tmp_path / "run")], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_a_row_for_each_text():
+    """As a caption data set numbers them: a clip's other modalities beside each of its texts, none drawn."""
+    data = LatentData.from_arrays(
+        {"video": np.arange(4.0)[:, None], "text": np.arange(10.0, 16)[:, None]},
+        owner={"text": np.array([0, 0, 2, 3, 3, 3])},
+        groups=np.array([7, 7, 8, 9]),
+    )
+    rows = data.by_text()
+    batch = rows.batch(torch.arange(len(rows)), seed=3, epoch=5)
+    assert batch["video"][:, 0].tolist() == [0, 0, 1, 2, 3, 3, 3]  # clip 1 has no text, and stays
+    assert batch["text"][:, 0][batch["has_text"]].tolist() == [10, 11, 12, 13, 14, 15]
+    assert batch["has_text"].tolist() == [True, True, False, True, True, True, True]
+    assert batch["group"].tolist() == [7, 7, 7, 8, 9, 9, 9]
+    assert rows.ids.tolist() == ["0", "0", "1", "2", "3", "3", "3"]
+    assert len(data.only({"video"}).by_text()) == 4

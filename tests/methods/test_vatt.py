@@ -9,7 +9,7 @@ from torch import nn
 
 from seehear.errors import SeehearError
 from seehear.inputs.raw import RawConfig
-from seehear.methods.vatt import SIZES, VATT, VATTConfig
+from seehear.methods.vatt import SIZES, VATT, BatchStatistics, VATTConfig
 from seehear.nn.random import Randomness
 from seehear.types import Encoded
 from tests.methods_under_test import vatt
@@ -310,6 +310,37 @@ def test_without_words_only_the_term_of_sound_is_left():
     expected.loss.backward()
     for n, p in alone.named_parameters():
         torch.testing.assert_close(model.get_parameter(n).grad, p.grad)
+
+
+@pytest.mark.parametrize("form", ["paper", "code"])
+def test_one_clip_with_words_keeps_the_term_of_text(form):
+    """Its negatives are the pictures of the other clips. Two sentences here: batch norm needs two rows."""
+    model = vatt(form=form).double()
+    given = encoded(model)
+    sentence = torch.zeros(6, 2, dtype=torch.bool)
+    sentence[2] = True
+    given = replace(given, present=given.present | {"text": sentence.any(dim=1)}, context={"sentence": sentence})
+    out = model.objective(given, progress=0.0, rng=draws(6))
+    assert out.metrics["loss/video-text"].item() == pytest.approx(by_loops(model, given, form)[1], abs=1e-9)
+    out.loss.backward()
+    assert given.features["text"].grad[2].any()
+
+
+def test_a_single_sentence_is_normalised_by_the_running_statistics():
+    """One row says nothing of a deviation: normalised by itself it would be zero, and its gradient wild."""
+    model = vatt().double()
+    given = encoded(model)
+    sentence = torch.zeros(6, 2, dtype=torch.bool)
+    sentence[2, 1] = True
+    given = replace(given, present=given.present | {"text": sentence.any(dim=1)}, context={"sentence": sentence})
+    head = model.heads["coarse"]["text"]
+    expected = head(given.features["text"][2, 1:].detach())[0]
+    z = model._project(given.features, {**given.present, "text": sentence}, BatchStatistics())["coarse"]["text"][2, 1]
+    torch.testing.assert_close(z, expected)
+    out = model.objective(given, progress=0.0, rng=draws(6))
+    assert not any("coarse.text" in name for name in out.carry)  # what moves no statistics
+    out.loss.backward()
+    assert 0 < given.features["text"].grad[2, 1].abs().max() < 100
 
 
 def test_the_length_of_a_vector_says_nothing():

@@ -106,5 +106,10 @@ def test_other_weights_are_refused():
         trunk(Size(layers=2, width=32, hidden=64, heads=2)).start_from(mae, {"video": (2, 4, 4)})
     with pytest.raises(SeehearError, match=r"patches of \(4, 4\), this model of \(8, 8\)"):
         trunk().start_from(mae, {"video": (2, 8, 8)})
-    with pytest.raises(SeehearError, match=r"no weights of an image MAE or ViT: there is no 'patch_embed.proj.weight'"):
+    with pytest.raises(SeehearError, match=r"blocks\.0\.up\.weight is \(64, 32\) there and \(96, 32\) here"):
+        trunk(Size(layers=3, width=32, hidden=96, heads=2)).start_from(mae, {"video": (2, 4, 4)})
+    with pytest.raises(SeehearError, match=r"no weights of an image MAE or ViT: missing cls_token, patch_embed"):
         ImageMAE.from_tensors({"text_model.weight": torch.zeros(1)})
+    part = {k: v for k, v in as_timm(tensors).items() if "blocks.1.attn.qkv" not in k}
+    with pytest.raises(SeehearError, match=r"missing blocks\.1\.attn\.qkv\.bias, blocks\.1\.attn\.qkv\.weight$"):
+        ImageMAE.from_tensors(part)

@@ -10,13 +10,19 @@ from safetensors.torch import save_file
 
 from seehear.errors import SeehearError
 from seehear.inputs.raw import RawConfig
-from seehear.methods.mavil import MAViLConfig
+from seehear.methods.mavil import SIDES, MAViL, MAViLConfig
+from seehear.progress import Interrupted, StopRequest
 from seehear.recipes import mavil as recipes
 from seehear.runs.config import recipe
+from seehear.runs.run import train_run
+from seehear.space import load_model
+from seehear.train import loop
 from seehear.train.files import save_model
 from seehear.train.optim import learning_rate
+from tests.inputs.raw_library import PLAIN
 from tests.methods_under_test import mavil
-from tests.nn.test_image_mae import published
+from tests.nn.test_image_mae import as_timm, published
+from tests.train import test_golden as golden
 
 
 def test_the_paper():
@@ -94,6 +100,84 @@ def test_an_image_mae_from_a_file_or_a_folder(tmp_path):
         given = {"image_mae": str(place), "image_mae_audio": True}
         model = recipes.started(type(mavil())(replace(config, **given)))
         assert torch.equal(model.trunk.tokens["audio"].cls, tensors["vit.embeddings.cls_token"].flatten())
+    torch.save({"model": as_timm(tensors)}, tmp_path / "mae.pth")  # as the authors of MAE publish theirs
+    model = recipes.started(type(mavil())(replace(config, image_mae=str(tmp_path / "mae.pth"))))
+    kernel = tensors["vit.embeddings.patch_embeddings.projection.weight"].permute(0, 2, 3, 1)
+    found = model.trunk.tokens["video"].project.weight.unflatten(1, (2, 4, 4, 3))
+    assert torch.equal(found[:, 0], kernel)
+    assert torch.equal(found[:, 1], kernel)
+    torch.save([1], tmp_path / "list.pth")
+    (tmp_path / "none.pth").write_bytes(b"nothing")
+    for name, message in (("list.pth", "holds no weights by name"), ("none.pth", "cannot be read as weights of torch")):
+        with pytest.raises(SeehearError, match=message):
+            recipes.started(type(mavil())(replace(config, image_mae=str(tmp_path / name))))
     (tmp_path / "model.safetensors").unlink()
     with pytest.raises(SeehearError, match=r"holds no \.safetensors file"):
         recipes.started(type(mavil())(replace(config, image_mae=str(tmp_path))))
+
+
+@pytest.mark.parametrize("name", ["mavil.base", "diffmavil.base", "mavil.tiny"])
+def test_a_start_from_random_weights_is_said_where_the_papers_differs(name, monkeypatch, capsys):
+    monkeypatch.setattr(recipes, "seeded", lambda kind, config, seed: mavil())  # the real one is large
+    run = recipe(name)
+    recipes.build(run.method, SimpleNamespace(spec=SimpleNamespace(raw=run.data.raw)), seed=0, batch_size=4)
+    said = "starts from random weights, the paper's from an image MAE" in capsys.readouterr().err
+    assert said == (name != "mavil.tiny")
+
+
+@pytest.fixture(scope="module")
+def rounds(tmp_path_factory):
+    """Films, and stage 2 made small: two rounds, taught at first by an untrained model."""
+    where = tmp_path_factory.mktemp("rounds")
+    films, run = golden.films(where / "films"), recipe("mavil.stage2")
+    small = {"size": golden.SMALL, "fusion_layers": 1, "decoder": golden.SMALL, "patch": (2, 4, 4)}
+    small |= {"mel_bands": 16, "mel_patch": (2, 4)}
+    raw = replace(PLAIN, modalities=SIDES, squash=True)
+    train = {"epochs": 2, "batch_size": 4, "precision": "fp32", "workers": 0, "evaluations": 1, "device": "cpu"}
+    method = replace(run.method, **small).reading(raw)
+    save_model(where / "first" / "model", MAViL(method), {})
+    method = replace(run.method, **small, rounds=2, teacher=str(where / "first"))
+    run = replace(run, method=method, data=replace(run.data, raw=raw), train=replace(run.train, log_every=1, **train))
+    train_run(films, run, where / "whole")
+    return films, run, where / "whole"
+
+
+def test_stage_two_is_rounds_of_stage_two(rounds, tmp_path):
+    """The second is taught by what the first ended with; its weights start anew."""
+    films, run, whole = rounds
+    first = whole / "rounds" / "1"
+    assert json.loads((first / "config.json").read_text())["method"]["teacher"] == run.method.teacher
+    train_run(films, replace(run, method=replace(run.method, rounds=1, teacher=str(first))), tmp_path / "second")
+    assert golden.losses_of(whole) == golden.losses_of(tmp_path / "second") != golden.losses_of(first)
+
+
+def test_stage_two_is_resumed_in_the_round_it_was_stopped_in(rounds, tmp_path, monkeypatch):
+    films, run, whole = rounds
+    stopped = tmp_path / "stopped"
+    update, steps = loop._Run._update, []
+
+    def stop_third(self, out, lr):
+        steps.append(lr)
+        if len(steps) == 3:  # the first of the second round
+            self._interrupt(StopRequest())
+        return update(self, out, lr)
+
+    monkeypatch.setattr(loop._Run, "_update", stop_third)
+    with pytest.raises(Interrupted):
+        train_run(films, run, stopped)
+    monkeypatch.undo()
+    with pytest.raises(SeehearError, match=r"rounds/1 is not empty.*--resume"):
+        train_run(films, run, stopped)
+    with pytest.raises(SeehearError, match=r"was started with optim.lr"):
+        train_run(films, replace(run, optim=replace(run.optim, lr=1.0)), stopped, resume=True)
+    train_run(films, run, stopped, resume=True)
+    assert golden.losses_of(stopped) == golden.losses_of(whole)
+    ours, theirs = (load_model(folder)[0].state_dict() for folder in (stopped, whole))
+    assert all(torch.equal(v, theirs[k]) for k, v in ours.items())
+
+
+def test_stage_two_without_a_teacher_is_refused():
+    run = recipe("mavil.stage2")
+    assert (run.method.rounds, run.train.epochs) == (3, 20)
+    with pytest.raises(SeehearError, match=r"needs a teacher: --method.teacher RUN"):
+        recipes.build(run.method, SimpleNamespace(spec=SimpleNamespace(raw=run.data.raw)), seed=0, batch_size=4)

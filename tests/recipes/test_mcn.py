@@ -77,6 +77,7 @@ def test_the_paper_is_the_paper():
     )
     assert run.data.contexts == ContextConfig(clips_per_video=32, min_duration=10.0, replacement=True)
     assert (run.train.epochs, run.train.batch_size, run.train.seed) == (30, 128 * 32, 1)
+    assert run.train.precision == "bf16"
 
 
 def test_data_fills_in_what_a_recipe_leaves_open():

@@ -1,11 +1,12 @@
 """Runs of VATT: what the paper says, and what a small run shows its model."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from seehear.methods.vatt import VATT, VATTConfig
+from seehear.methods.vatt import SIZES, VATT, VATTConfig
 from seehear.nn.tokens import grid
 from seehear.runs.config import recipe
 from seehear.train.optim import learning_rate
@@ -27,12 +28,36 @@ def test_the_paper():
     assert (run.train.steps, run.train.batch_size, run.optim.weight_decay, run.optim.clip) == (500_000, 2048, 0.0, None)
 
 
-@pytest.mark.parametrize(("step", "expected"), [(0, 0.0), (5000, 5e-5), (10_000, 1e-4), (255_000, 7.5e-5)])
+@pytest.mark.parametrize(
+    ("step", "expected"), [(0, 0.0), (5000, 5e-5), (10_000, 1e-4), (255_000, 8.535534e-5), (500_000, 5e-5)]
+)
 def test_the_rate_of_the_paper(step, expected):
-    """A warm-up as in the paper, then the code's half cosine between its two levels."""
+    """The warm-up and the quarter-period cosine of the paper."""
     place = SimpleNamespace(rows=2048, epoch=0)
     loader = SimpleNamespace(progress=lambda step: step / 500_000, place=lambda step: place)
-    assert learning_rate(recipe("vatt.paper").optim, loader, step) == pytest.approx(expected, abs=1e-12)
+    assert learning_rate(recipe("vatt.paper").optim, loader, step) == pytest.approx(expected, abs=1e-11)
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes"),
+    [
+        ("vatt.paper", ("medium", "base", "small")),
+        ("vatt.base", ("base", "base", "small")),
+        ("vatt.medium", ("medium", "base", "small")),
+    ],
+)
+def test_the_sizes_of_the_paper(name, sizes):
+    run = recipe(name)
+    assert (run.method.video, run.method.audio, run.method.text) == tuple(SIZES[size] for size in sizes)
+    assert run.method.variant == "specific"
+    assert replace(run, recipe="", method=recipe("vatt.paper").method) == replace(recipe("vatt.paper"), recipe="")
+
+
+def test_the_shared_encoder_of_the_paper():
+    run = recipe("vatt-ma.medium")
+    assert run.recipe == "vatt-ma.medium"
+    assert (run.method.variant, run.method.shared) == ("agnostic", SIZES["medium"])
+    assert replace(run, recipe="", method=recipe("vatt.paper").method) == replace(recipe("vatt.paper"), recipe="")
 
 
 @pytest.mark.parametrize("name", SMALL)

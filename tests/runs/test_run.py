@@ -10,12 +10,13 @@ import pytest
 import torch
 
 from seehear.errors import SeehearError
+from seehear.inputs.contexts import ContextConfig
 from seehear.inputs.latents import LatentData
 from seehear.library.tables import Clip, Library, Source, Text, Vectors, content_key
 from seehear.recipes import fusemix
 from seehear.runs.config import recipe, recipes
 from seehear.runs.data import LatentInputs, LatentsConfig
-from seehear.runs.run import train_on, train_run, validation_score
+from seehear.runs.run import prepare, train_on, train_run, validation_score
 from seehear.space import load_model
 
 WIDTHS = {"video": 20, "audio": 12, "text": 16}
@@ -59,6 +60,29 @@ def test_the_paper_is_the_paper():
     assert (method.head, method.standardise) == ("adapter", False)
     assert (optim.lr, optim.floor, optim.weight_decay, optim.betas, optim.clip) == (1e-3, 1e-6, 0.1, (0.9, 0.999), None)
     assert (run.train.epochs, run.train.batch_size, run.train.precision, run.train.seed) == (500, 40_960, "fp32", 42)
+    assert (run.data.per_text, run.data.resident) == (True, False)  # 5 million pairs: 26 GB in half precision
+
+
+def test_the_paper_trains_on_a_row_for_each_text(tmp_path, capsys):
+    """And is validated on clips, each with all of its texts: a text's siblings are no wrong answers."""
+    views = world(40)
+    text = np.repeat(views["text"], 2, axis=0)
+    data = LatentData.from_arrays(
+        {"video": views["video"], "text": text},
+        owner={"text": np.repeat(np.arange(40), 2)},
+        splits=["train"] * 30 + ["val"] * 10,
+    )
+    run = small("fusemix.paper", epochs=2, batch_size=20)
+    ready = prepare(LatentInputs(data), run)
+    assert (ready.clips, len(ready.data), len(ready.drawn)) == (30, 60, 10)
+    assert len(prepare(LatentInputs(data), small(batch_size=20)).data) == 30
+    assert train_on(LatentInputs(data), run, tmp_path / "run").steps == 6
+    assert "30 clips to train on (60 rows an epoch), 10 to validate" in capsys.readouterr().err
+
+
+def test_contexts_have_texts_of_their_own():
+    with pytest.raises(SeehearError, match="per_text and contexts"):
+        LatentsConfig(per_text=True, contexts=ContextConfig(clips_per_video=4))
 
 
 @pytest.mark.parametrize("name", ["fusemix.base", "fusemix.paper"])

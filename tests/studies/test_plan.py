@@ -247,6 +247,17 @@ def test_the_recipes_share_the_time_and_what_is_left_goes_to_the_next(monkeypatc
     assert "mcn.tiny, mcn.paper: not measured, the time was over: more --seconds" in str(found)
 
 
+def test_a_run_of_two_names_is_tried_once(monkeypatch):
+    tried = []
+    monkeypatch.setattr(planning, "_tried", lambda uri, run, *rest: tried.append(run.recipe) or one(run.recipe, 9.0))
+    monkeypatch.setattr(planning, "_server", lambda stop: None)
+    monkeypatch.setattr(planning, "choose", lambda library: planning.Choice("", ""))
+    names = ("vatt.medium", "vatt.paper", "vatt.base")
+    found = planning.plan(SimpleNamespace(uri="lib"), PlanOptions(recipes=names))
+    assert tried == ["vatt.medium", "vatt.base"]
+    assert [(e.recipe, e.seconds) for e in found.recipes] == [(name, 9.0) for name in names]
+
+
 def test_options_that_cannot_be():
     with pytest.raises(SeehearError, match="must be positive"):
         PlanOptions(seconds=0)
