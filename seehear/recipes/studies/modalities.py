@@ -144,8 +144,8 @@ def _study(
         cells += [{"method": name, "design": d, "seed": s} for d in able for s in range(options.seeds)]
     if options.test_on:
         cells = [{**cell, "tested on": options.test_on} for cell in cells]
-    read = [own for own in inputs.values() if own.trained is not None and own.tested is not None]
-    trained, tested = max(((own.trained, own.tested) for own in read), key=lambda pair: len(pair[1].modalities))
+    read = [(own.trained, own.tested) for own in inputs.values() if own.trained and own.tested]
+    trained, tested = max(read, key=lambda pair: len(pair[1].modalities))
     about = about_data(trained.clips) | {"recipes": {name: asdict(run) for name, run in runs.items()}}
     about["latents"] = {name: about_data(own.trained.clips)["encoders"] for name, own in inputs.items() if own.trained}
     if options.test_on:
