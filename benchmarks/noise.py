@@ -5,10 +5,11 @@
 
 Known noise and a known background are mixed into real clips (`noise_sets.py`). Frozen packaged encoders see them once;
 `mcn.tiny` trains on each combination of modalities, without reconstruction, without clusters too, and with fine and
-coarse spaces. Linear probes then tell noise, background and content from the vectors of sound and picture in every
-space: fitted on training clips, their strength chosen on validation clips, measured on test clips, which differ in
-content, in the stretch of the background and in the voices that babble. Beside them chance, the frozen latents (an
-upper bound) and the same heads untrained. Three seeds; 95 % intervals over recordings and seeds; differences paired by
+coarse spaces. Noise, background and content are then told from the vectors of sound and picture in every space, by a
+linear probe (is it still in there?) and by nearest neighbours (does it decide what lies together, as in a search?):
+fitted on training clips, their one setting chosen on validation clips, measured on test clips, which differ in content,
+in the stretch of the background and in the voices that babble. Beside them chance, the frozen latents (an upper bound
+of probes) and the same heads untrained. Three seeds; 95 % intervals over recordings and seeds; differences paired by
 clip.
 """
 
@@ -26,18 +27,20 @@ from common import DEVICE, RESULTS, write
 from noise_sets import ENCODERS, LEVELS, NEW_SPEAKER, SCENES, SETS, Mixed, mixed
 
 from seehear.evaluation.bootstrap import seeded_interval
-from seehear.evaluation.classify import Labelled, linear_probe
+from seehear.evaluation.classify import Labelled, knn, linear_probe
 from seehear.evaluation.embedded import embed_latents
+from seehear.nn.unit import unit
 from seehear.recipes.data import LatentInputs
 from seehear.recipes.run import build
 from seehear.recipes.studies.designs import Design, designs, latents_run, run_of
 from seehear.recipes.studies.grid import Cell, cell_key, run_grid
 from seehear.recipes.studies.trained import about_data, finished, remove_run
-from seehear.types import MODALITIES
+from seehear.types import MODALITIES, Modality
 
 RECIPE = "mcn.tiny"
 ROWS = ("V+A", "V+T", "A+T", "V+A+T", "V+A+T, no reconstruction", "V+A+T, contrast only", "V+A+T, fine and coarse")
 FROZEN, UNTRAINED = "frozen latents", "V+A+T, untrained"
+MEASURES = ("probe", "neighbours")
 STRENGTHS = (0.001, 0.01, 0.1, 1.0)
 CONTRASTS = (
     ("does text in place of the picture take it from the sound?", "audio", "A+T", "V+A"),
@@ -53,27 +56,23 @@ CONTRASTS = (
 """(question, modality probed, the row with it, the row without)"""
 
 
-def probed(vectors: np.ndarray, made: Mixed, factor: str) -> tuple[np.ndarray, np.ndarray]:
-    """(score of each test clip, its number); the clips of a new speaker follow those of known ones."""
-    labels, splits = made.factors[factor], made.data.splits
-    rows = {name: np.flatnonzero(splits == name) for name in ("train", "val", "test", "new")}
-    asked = rows["test"] if factor == "speaker" else np.concatenate([rows["test"], rows["new"]])
-    parts = [Labelled(vectors[own], labels[own].tolist()) for own in (rows["train"], rows["val"], asked)]
-    return linear_probe(*parts, strengths=STRENGTHS).per_query["top1"], asked
-
-
 def of_all(named: dict[str, np.ndarray], made: Mixed) -> dict[str, np.ndarray]:
-    """Scores by 'row/modality/factor' for every factor that the modality may hold."""
-    found = {}
+    """Scores of the test clips by 'measure/row/modality/factor', for every factor that the modality may hold."""
+    splits, found = made.data.splits, {}
+    rows = {name: np.flatnonzero(splits == name) for name in ("train", "val", "test", "new")}
     for name, vectors in named.items():
-        for factor in made.factors:
+        for factor, labels in made.factors.items():
             if name.endswith("video") and factor in ("noise", "speaker"):
                 continue  # in the sound only
-            scores, asked = probed(vectors, made, factor)
-            known = made.data.splits[asked] == "test"
-            found[f"{name}/{factor}"] = scores[known]
-            if not known.all():
-                found[f"{name}/{factor}, new speaker"] = scores[~known]
+            asked = rows["test"] if factor == "speaker" else np.concatenate([rows["test"], rows["new"]])
+            parts = [Labelled(vectors[own], labels[own].tolist()) for own in (rows["train"], rows["val"], asked)]
+            told = {"probe": linear_probe(*parts, strengths=STRENGTHS), "neighbours": knn(*parts)}
+            known = splits[asked] == "test"
+            for measure, result in told.items():
+                scores = result.per_query["top1"]
+                found[f"{measure}/{name}/{factor}"] = scores[known]
+                if not known.all():
+                    found[f"{measure}/{name}/{factor}, new speaker"] = scores[~known]
     return found
 
 
@@ -81,7 +80,7 @@ def measure(levels: dict[int, Mixed], folder: Path, cell: Cell) -> dict[str, flo
     made = levels[int(cell["level"] or 0)]
     design, seed = str(cell["design"]), int(cell["seed"] or 0)
     if design == FROZEN:
-        named = {f"{FROZEN}/{m}": made.data.one_each(m) for m in ("video", "audio")}
+        named = {f"{FROZEN}/{m}": frozen(made, m) for m in ("video", "audio")}
     else:
         rows = {d.name: d for d in designs(MODALITIES)}
         named = embedded(made, rows[design.replace(", untrained", "")], folder, cell, seed)
@@ -89,6 +88,15 @@ def measure(levels: dict[int, Mixed], folder: Path, cell: Cell) -> dict[str, flo
     (folder / "scores").mkdir(parents=True, exist_ok=True)
     np.savez(folder / "scores" / f"{cell_key(cell)}.npz", **{k.replace("/", "|"): v for k, v in scores.items()})
     return {key: float(own.mean()) for key, own in scores.items()}
+
+
+def frozen(made: Mixed, m: Modality) -> np.ndarray:
+    """The latents as the heads read them: standardised, the encoders with an equal say."""
+    x = made.data.one_each(m)
+    learned = x[made.data.splits == "train"]
+    x = (x - learned.mean(axis=0)) / (learned.std(axis=0) + 1e-6)
+    edges = np.cumsum(made.data.widths[m])[:-1]
+    return np.concatenate([unit(part) for part in np.split(x, edges, axis=1)], axis=1)
 
 
 def embedded(made: Mixed, design: Design, folder: Path, cell: Cell, seed: int) -> dict[str, np.ndarray]:
@@ -113,7 +121,7 @@ def embedded(made: Mixed, design: Design, folder: Path, cell: Cell, seed: int) -
 
 
 def summary(folder: Path, cells: list[Cell], made: Mixed) -> dict[str, Any]:
-    """Means with intervals by level and 'row/modality/factor', chance, and the contrasts."""
+    """Means with intervals by level and 'measure/row/modality/factor', chance, and the contrasts."""
     runs: dict[tuple[int, str], list[np.ndarray]] = {}
     for cell in cells:
         with np.load(folder / "scores" / f"{cell_key(cell)}.npz") as held:
@@ -133,16 +141,16 @@ def summary(folder: Path, cells: list[Cell], made: Mixed) -> dict[str, Any]:
     for (level, key), own in runs.items():
         rows.setdefault(str(level), {})[key] = estimate(key, own)
     told = []
-    for question, m, more, less in CONTRASTS:
-        for level, key in runs:
-            if key.startswith(f"{more}/{m}/") and (level, other := key.replace(more, less, 1)) in runs:
-                what = key.rpartition("/")[2]
-                difference = estimate(key, runs[level, key], runs[level, other])
-                told.append({"question": question, "of": m, "what": what, "level": level, "difference": difference})
-                told[-1] |= {"more": more, "less": less}
+    for (level, key), own in runs.items():
+        measure, row, m, what = key.split("/")
+        for question, of, more, less in CONTRASTS:
+            minus = runs.get((level, f"{measure}/{less}/{m}/{what}"))
+            if (row, m) == (more, of) and minus is not None:
+                names = {"question": question, "measure": measure, "of": of, "what": what, "level": level}
+                told.append(names | {"more": more, "less": less, "difference": estimate(key, own, minus)})
     chance = {k: round(100 / len(set(v[made.data.splits != "new"].tolist())), 1) for k, v in made.factors.items()}
     counts = {name: int((made.data.splits == name).sum()) for name in ("train", "val", "test", "new")}
-    return {"clips": counts, "chance": chance, "probes": rows, "contrasts": told}
+    return {"clips": counts, "chance": chance, "right": rows, "contrasts": told}
 
 
 def of_set(name: str, data: Path, work: Path, levels: list[int], seeds: int) -> dict[str, Any]:
@@ -161,26 +169,28 @@ def of_set(name: str, data: Path, work: Path, levels: list[int], seeds: int) -> 
 
 
 def as_tables(sets: dict[str, Any]) -> str:
-    """A table a set and modality: a line a row, columns by factor; levels between slashes."""
+    """A table a set and modality: a line a row, a column a factor: 'probe, neighbours', levels between slashes."""
     parts = []
     for name, own in sets.items():
-        levels = list(own["probes"])
-        keys = list(own["probes"][levels[0]])
-        rows = [FROZEN, UNTRAINED, *dict.fromkeys(k.split("/")[0] for k in keys)]
-        rows = list(dict.fromkeys(rows))
-        for m, of in (("audio", "sound"), ("video", "picture")):
-            factors = list(dict.fromkeys(k.split("/")[2] for k in keys if k.split("/")[1] == m))
-            lines = [f"| {name}, {of}, at {' / '.join(levels)} dB | " + " | ".join(factors) + " |"]
+        levels = list(own["right"])
+        keys = [key.split("/") for key in own["right"][levels[0]]]
+        rows = list(dict.fromkeys([FROZEN, UNTRAINED, *(row for _, row, _, _ in keys)]))
+        for m, title in (("audio", "sound"), ("video", "picture")):
+            factors = list(dict.fromkeys(factor for _, _, of, factor in keys if of == m))
+            lines = [f"| {name}, {title}, at {' / '.join(levels)} dB | " + " | ".join(factors) + " |"]
             lines.append("|---|" + "---:|" * len(factors))
-            chance = [f"{own['chance'][f.split(',')[0]]:.0f}" for f in factors]
-            lines.append("| chance | " + " | ".join(chance) + " |")
+            lines.append("| chance | " + " | ".join(f"{own['chance'][f.split(',')[0]]:.0f}" for f in factors) + " |")
             for row in rows:
+                if [row, m] not in [[r, of] for _, r, of, _ in keys]:
+                    continue
                 cells = [
-                    " / ".join(f"{own['probes'][level][key][0]:.0f}" for level in levels if key in own["probes"][level])
-                    for key in (f"{row}/{m}/{f}" for f in factors)
+                    " / ".join(
+                        ", ".join(f"{own['right'][level][f'{measure}/{row}/{m}/{f}'][0]:.0f}" for measure in MEASURES)
+                        for level in levels
+                    )
+                    for f in factors
                 ]
-                if any(cells):
-                    lines.append(f"| {row} | " + " | ".join(cells) + " |")
+                lines.append(f"| {row} | " + " | ".join(cells) + " |")
             parts.append("\n".join(lines))
     return "\n\n".join(parts)
 

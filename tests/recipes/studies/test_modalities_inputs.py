@@ -109,6 +109,15 @@ def test_arrays_have_no_neighbours(tmp_path):
         study.study_of(data, [""] * len(data), tmp_path / "out", study.ModalityOptions(methods=("mcn.paper",)))
 
 
+def test_a_recipe_that_binds_is_refused(tmp_path):
+    with pytest.raises(
+        SeehearError, match=r"recipe 'fusemix.bind' keeps a frozen space, which no row of the study does"
+    ):
+        study.study_modalities(
+            library(tmp_path / "lib"), tmp_path / "out", study.ModalityOptions(methods=("fusemix.bind",))
+        )
+
+
 # -- trained on one library, tested on another -------------------------------------------------------------------------
 
 
