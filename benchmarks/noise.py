@@ -39,6 +39,7 @@ from seehear.types import MODALITIES, Modality
 
 RECIPE = "mcn.tiny"
 ROWS = ("V+A", "V+T", "A+T", "V+A+T", "V+A+T, no reconstruction", "V+A+T, contrast only", "V+A+T, fine and coarse")
+FINE, COARSE = "V+A+T, fine and coarse: fine", "V+A+T, fine and coarse: coarse"
 FROZEN, UNTRAINED = "frozen latents", "V+A+T, untrained"
 MEASURES = ("probe", "neighbours")
 STRENGTHS = (0.001, 0.01, 0.1, 1.0)
@@ -48,8 +49,10 @@ CONTRASTS = (
     ("does a picture beside text bring it into the sound?", "audio", "V+A+T", "A+T"),
     ("does text in place of the sound take it from the picture?", "video", "V+T", "V+A"),
     ("does text beside the sound take it from the picture?", "video", "V+A+T", "V+A"),
-    ("does the fine space keep more than one space?", "audio", "V+A+T, fine and coarse: fine", "V+A+T"),
-    ("does the coarse space keep less than one space?", "audio", "V+A+T, fine and coarse: coarse", "V+A+T"),
+    ("does the fine space keep more than one space?", "audio", FINE, "V+A+T"),
+    ("does the coarse space keep less than one space?", "audio", COARSE, "V+A+T"),
+    ("does the fine space keep more than the coarse one?", "audio", FINE, COARSE),
+    ("does the fine space keep more than the coarse one?", "video", FINE, COARSE),
     ("does reconstruction keep it?", "audio", "V+A+T", "V+A+T, no reconstruction"),
     ("does training keep it?", "audio", "V+A+T", UNTRAINED),
 )
