@@ -5,6 +5,7 @@ import importlib
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from seehear.library.tables import Clip
@@ -39,3 +40,16 @@ def test_no_fold_trains_on_what_it_is_scored_on(tmp_path, monkeypatch):
         assert all(splits[c.id] == "test" for c in clips if folds._shown(c) or c.meta["fold"] == fold)
     own = {c.id: folds._split(c, "4", held_out=False) for c in clips}
     assert own == {c.id: c.split for c in clips}  # what `seehear evaluate` goes by
+
+
+def test_noise_lies_so_many_decibels_below_the_content(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    sets = importlib.import_module("noise_sets")
+    rng = np.random.default_rng(0)
+    sound, spoken = rng.normal(size=16_000), (rng.normal(size=4_000),)
+    for kind in sets.NOISES:
+        noise = sets.make_noise(kind, len(sound), rng, spoken)
+        mixed = sets.mix(sound, [noise], 10)
+        share = np.linalg.lstsq(np.stack([sound, noise], axis=1), mixed, rcond=None)[0]
+        below = 20 * np.log10(np.std(share[0] * sound) / np.std(share[1] * noise))
+        assert below == pytest.approx(10, abs=0.1), kind
