@@ -80,7 +80,8 @@ def verdict(rule: str | Mapping[str, str], figures: Mapping[str, float]) -> str:
 
 
 def row(claim: Mapping[str, Any], folder: Path) -> str:
-    texts, commands, figures = [], [], {}
+    texts, commands = [], []
+    figures: dict[str, float] = {}
     for result in claim["result"]:
         text, own = measured(result, folder)
         texts.append(text)
