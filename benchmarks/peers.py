@@ -26,6 +26,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +107,9 @@ def sentence_loss(x: Tensor, y: Tensor, tau: Tensor) -> Tensor:
     return loss.compute_loss_from_embeddings([x, y], torch.empty(0))
 
 
-LOSSES = {OFFICIAL: official_loss, "sentence-transformers": sentence_loss, "open_clip": clip_loss}
+LOSSES = {OFFICIAL: official_loss, "open_clip": clip_loss}
+if find_spec("sentence_transformers"):  # the other two are measured without it
+    LOSSES["sentence-transformers"] = sentence_loss
 CASES = (OURS, *LOSSES)
 
 
@@ -146,7 +149,7 @@ def memory(name: str, rows: int, first: int, second: int, kind: str) -> int:
     return peak_bytes(case(name, rows, (first, second), kind))
 
 
-def agreement(rows: int, widths: Sequence[int]) -> dict[str, float]:
+def agreement(rows: int, widths: Sequence[int], peers: Sequence[str] = tuple(LOSSES)) -> dict[str, float]:
     """Relative difference of each loss from ours on the same mixed rows and weights, without dropout."""
     model = FuseMix(replace(config_of(widths), dropout=0.0)).to(DEVICE)
     official = Official(widths, dropout=0.0).to(DEVICE)
@@ -158,7 +161,7 @@ def agreement(rows: int, widths: Sequence[int]) -> dict[str, float]:
         mixed, rng = assemble(model, loaded(rows, widths), rng)
         ours = float(model.objective(model.encode(mixed, rng=rng), progress=0.0, rng=rng).loss)
         z = official(mixed["video"], mixed["text"])
-        return {name: abs(float(loss(*z, official.tau)) / ours - 1) for name, loss in LOSSES.items()}
+        return {name: abs(float(LOSSES[name](*z, official.tau)) / ours - 1) for name in peers}
 
 
 def step(
