@@ -1,10 +1,10 @@
 """Write docs/claims.md from tools/claims.toml and benchmarks/results: python tools/make_claims_page.py
 
-A paper of the TOML has claims, a claim has results. A result is a command and a text whose figures are read from a JSON
-file: a path is keys, numbers of list items, tables that choose list items by their values, or a list of keys to
-average over. A figure is the mean over all that its path leads to. A result whose file or figure is missing reads "not
-measured" with its reason. A verdict is a text, or a rule `if` (two figures or numbers and a comparison) with a text for
-`yes` and one for `no`.
+A paper of the TOML has claims, a claim has results. A result is a command and a text whose figures are read from a
+JSON file: a path is keys, numbers of list items, tables that choose list items by their values ("none": null), or a list
+of keys to average over. A figure is the mean over all that its path leads to. A result whose file or figure is missing
+reads "not measured" with its reason `missing`, or is left out where it has none. A verdict is a text, or a rule `if`
+(two figures or numbers and a comparison) with a text for `yes` and one for `no`.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def _walk(data: Any, path: list[Any]) -> Iterator[float]:
         return
     step, rest = path[0], path[1:]
     if isinstance(step, Mapping):
-        chosen = [item for item in data if step.items() <= {k: item.get(k) for k in step}.items()]
+        chosen = [item for item in data if all(item.get(k) == (None if v == "none" else v) for k, v in step.items())]
     else:
         chosen = [data[key] for key in (step if isinstance(step, list) else [step])]
     for item in chosen:
@@ -64,7 +64,7 @@ def measured(result: Mapping[str, Any], folder: Path) -> tuple[str, dict[str, fl
         data = json.loads((folder / result["file"]).read_text(encoding="utf-8"))
         figures = {name: figure(data, path) for name, path in result["figures"].items()}
     except (OSError, LookupError, TypeError, ValueError):
-        return f"not measured: {result['missing']}", {}
+        return f"not measured: {result['missing']}" if "missing" in result else "", {}
     return result["text"].format(**figures), figures
 
 
@@ -84,6 +84,8 @@ def row(claim: Mapping[str, Any], folder: Path) -> str:
     figures: dict[str, float] = {}
     for result in claim["result"]:
         text, own = measured(result, folder)
+        if not text:
+            continue
         texts.append(text)
         figures |= own
         if f"`{result['command']}`" not in commands:
@@ -91,7 +93,7 @@ def row(claim: Mapping[str, Any], folder: Path) -> str:
     head, colon, reason = verdict(claim["verdict"], figures).partition(":")
     sentence = ", ".join(map(str, claim["sentence"])) or "-"
     cells = [sentence, claim["claim"], "<br>".join(f"`{place}`" for place in claim["code"])]
-    cells += ["<br>".join(texts), "<br>".join(commands), f"**{head}**{colon}{reason}"]
+    cells += ["<br>".join(texts) or "not measured", "<br>".join(commands), f"**{head}**{colon}{reason}"]
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
