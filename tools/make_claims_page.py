@@ -1,10 +1,10 @@
 """Write docs/claims.md from tools/claims.toml and benchmarks/results: python tools/make_claims_page.py
 
 A paper of the TOML has claims, a claim has results. A result is a command and a text whose figures are read from a
-JSON file: a path is keys, numbers of list items, tables that choose list items by their values ("none": null), or a list
-of keys to average over. A figure is the mean over all that its path leads to. A result whose file or figure is missing
-reads "not measured" with its reason `missing`, or is left out where it has none. A verdict is a text, or a rule `if`
-(two figures or numbers and a comparison) with a text for `yes` and one for `no`.
+JSON file: a path is keys, numbers of list items, tables that choose list items by their values ("none": null), or a
+list of keys to average over. A figure is the mean over all that its path leads to. A result whose file or figure is
+missing reads "not measured" with its reason `missing`, or is left out where it has none. A verdict is a text, or a
+rule `if` (two figures or numbers and a comparison) with a text for `yes` and one for `no`.
 """
 
 from __future__ import annotations
