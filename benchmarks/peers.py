@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 import os
 import tempfile
 import warnings
@@ -201,9 +200,13 @@ def own_space(name: str) -> SharedSpace:
     return SharedSpace(method, {m: [info]})
 
 
-def captions(count: int) -> list[str]:
-    with (DATA / "annotations" / "coco_captions_val2017.json").open(encoding="utf-8") as file:
-        return [str(c["caption"]) for c in json.load(file)["annotations"][:count]]
+def sentences(count: int) -> list[str]:
+    """Captions of sounds and films, and names with keywords, of different lengths; the first `count` of a fixed draw."""
+    columns = {"audiocaps_v1_test": "caption", "audiocaps_v2_test": "caption", "msrvtt_1ka_test": "sentence"}
+    columns |= {"youcook2_validation_milnce": "text"}
+    found = [r[c] for name, c in columns.items() for r in table(DATA / "annotations" / f"{name}.csv")]
+    found += [", ".join([r["text_en"], *r["tags_en"].split("|")]) for r in table(DATA / "emoji3d" / "metadata.csv")]
+    return [found[i] for i in np.random.default_rng(0).permutation(len(found))[:count]]
 
 
 def encode(texts: Sequence[str], *, repeats: int = 5) -> dict[str, Any]:
@@ -334,7 +337,7 @@ def main() -> None:
             found.append(row)
             write("peers-step", {"step": found}, options.out)
     if options.part in (None, "encode"):
-        write("peers-encode", {"encode": encode(captions(options.texts), repeats=options.repeats)}, options.out)
+        write("peers-encode", {"encode": encode(sentences(options.texts), repeats=options.repeats)}, options.out)
     if options.part in (None, "mteb"):
         scores = {}
         for name in TASKS:
