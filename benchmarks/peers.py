@@ -201,7 +201,7 @@ def own_space(name: str) -> SharedSpace:
 
 
 def sentences(count: int) -> list[str]:
-    """Captions of sounds and films, and names with keywords, of different lengths; the first `count` of a fixed draw."""
+    """Captions of sounds and films, and names with keywords; the first `count` of a fixed draw."""
     columns = {"audiocaps_v1_test": "caption", "audiocaps_v2_test": "caption", "msrvtt_1ka_test": "sentence"}
     columns |= {"youcook2_validation_milnce": "text"}
     found = [r[c] for name, c in columns.items() for r in table(DATA / "annotations" / f"{name}.csv")]
