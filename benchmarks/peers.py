@@ -50,7 +50,7 @@ from seehear.train.gradients import assemble
 from seehear.types import Batch, Tensor
 
 DATA = Path(os.environ.get("SEEHEAR_DATA", "../shared/data")).resolve()
-SIZES = ((1024, 384, 384), (8192, 384, 384))
+SIZES = ((1024, 384, 384), (4096, 384, 384))
 """Mixed pairs, width of pictures, width of texts."""
 PAPER = (20_480, 1536, 1024)
 TAU, DIM, DEPTH, EXPANSION, DROPOUT = 0.07, 512, 4, 4, 0.6
