@@ -9,12 +9,14 @@ rule `if` (two figures or numbers and a comparison) with a text for `yes` and on
 
 from __future__ import annotations
 
+import ast
 import json
 import operator
 import re
 import statistics
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +81,26 @@ def verdict(rule: str | Mapping[str, str], figures: Mapping[str, float]) -> str:
     return rule["yes"] if _COMPARISONS[sign](a, b) else rule["no"]
 
 
+@cache
+def symbols(path: Path) -> frozenset[str]:
+    """Names of a module: functions, classes and their methods."""
+    found = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+            found.add(node.name)
+            found |= {f"{node.name}.{inner.name}" for inner in ast.walk(node) if isinstance(inner, ast.FunctionDef)}
+    return frozenset(found)
+
+
+def located(place: str) -> str:
+    """'file.py: name' with the folder of the one file of that name that has it."""
+    file, name = place.split(": ")
+    paths = [path for path in sorted((ROOT / "seehear").rglob(file)) if name in symbols(path)]
+    if len(paths) != 1:
+        raise LookupError(f"{place}: {len(paths)} files of the package have it; change tools/claims.toml")
+    return f"{paths[0].relative_to(ROOT / 'seehear').as_posix()}: {name}"
+
+
 def row(claim: Mapping[str, Any], folder: Path) -> str:
     texts, commands = [], []
     figures: dict[str, float] = {}
@@ -92,7 +114,7 @@ def row(claim: Mapping[str, Any], folder: Path) -> str:
             commands.append(f"`{result['command']}`")
     head, colon, reason = verdict(claim["verdict"], figures).partition(":")
     sentence = ", ".join(map(str, claim["sentence"])) or "-"
-    cells = [sentence, claim["claim"], "<br>".join(f"`{place}`" for place in claim["code"])]
+    cells = [sentence, claim["claim"], "<br>".join(f"`{located(place)}`" for place in claim["code"])]
     cells += ["<br>".join(texts) or "not measured", "<br>".join(commands), f"**{head}**{colon}{reason}"]
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
