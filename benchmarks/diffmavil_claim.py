@@ -214,7 +214,7 @@ def rows_at(config: DiffMAViLConfig, ratio: float, rows: int) -> int:
     """Clips of a step, where batches follow the ratio."""
     if config.batches.follow == "nothing" or rows == 1:
         return rows
-    sizes = dict(zip(config.curriculum.ratios(), diffmavil.batches(config, rows), strict=True))
+    sizes = dict(zip(config.curriculum.ratios(), config.batch_sizes(rows), strict=True))
     return max(1, sizes[ratio])
 
 

@@ -1,4 +1,5 @@
-"""Benchmarks of which a number stands in the documentation train on nothing that they are scored on."""
+"""Benchmarks of which a number stands in the documentation: they train on nothing that they are scored on, and compare
+what is the same."""
 
 import csv
 import importlib
@@ -39,3 +40,18 @@ def test_no_fold_trains_on_what_it_is_scored_on(tmp_path, monkeypatch):
         assert all(splits[c.id] == "test" for c in clips if folds._shown(c) or c.meta["fold"] == fold)
     own = {c.id: folds._split(c, "4", held_out=False) for c in clips}
     assert own == {c.id: c.split for c in clips}  # what `seehear evaluate` goes by
+
+
+def test_the_peers_of_fusemix_have_its_loss(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    peers = importlib.import_module("peers")
+    own = peers.OFFICIAL, "open_clip"
+    assert peers.agreement(16, (8, 12), own) == pytest.approx(dict.fromkeys(own, 0.0), abs=1e-5)
+
+
+@pytest.mark.slow
+def test_sentence_transformers_loss_in_both_directions_is_ours(monkeypatch):
+    pytest.importorskip("sentence_transformers")
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    peers = importlib.import_module("peers")
+    assert peers.agreement(16, (8, 12))["sentence-transformers"] < 1e-5
