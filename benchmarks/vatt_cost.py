@@ -111,9 +111,9 @@ def paper_table() -> list[dict[str, float]]:
     return rows
 
 
-def wall_clock(name: str, repeats: int) -> dict[str, Any]:
+def wall_clock(name: str, repeats: int, rows: int = 0) -> dict[str, Any]:
     """Training steps at each keep rate, one after the other in each round."""
-    config, rows = CONFIGS[name], ROWS[name]
+    config, rows = CONFIGS[name], rows or ROWS[name]
     batch = batch_of(config, rows, SENTENCES[name])
     steps: dict[str, Callable[[], None]] = {str(k): stepper(model_of(kept(config, k)), batch) for k in KEEP}
     flops = {k: count_flops(work) for k, work in steps.items()}

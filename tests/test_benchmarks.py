@@ -1,4 +1,5 @@
-"""Benchmarks of which a number stands in the documentation train on nothing that they are scored on."""
+"""Benchmarks of which a number stands in the documentation: they train on nothing that they are scored on, and compare
+what is the same."""
 
 import csv
 import importlib
@@ -53,3 +54,18 @@ def test_noise_lies_so_many_decibels_below_the_content(monkeypatch):
         share = np.linalg.lstsq(np.stack([sound, noise], axis=1), mixed, rcond=None)[0]
         below = 20 * np.log10(np.std(share[0] * sound) / np.std(share[1] * noise))
         assert below == pytest.approx(10, abs=0.1), kind
+
+
+def test_the_peers_of_fusemix_have_its_loss(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    peers = importlib.import_module("peers")
+    own = peers.OFFICIAL, "open_clip"
+    assert peers.agreement(16, (8, 12), own) == pytest.approx(dict.fromkeys(own, 0.0), abs=1e-5)
+
+
+@pytest.mark.slow
+def test_sentence_transformers_loss_in_both_directions_is_ours(monkeypatch):
+    pytest.importorskip("sentence_transformers")
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    peers = importlib.import_module("peers")
+    assert peers.agreement(16, (8, 12))["sentence-transformers"] < 1e-5
