@@ -55,6 +55,8 @@ FINE_TUNED = (
 
 
 def forward(model: VATT, m: Modality, x: Tensor) -> Tensor:
+    if m == "text":  # every sentence by itself: `features` reads a clip's first one only
+        x = x.flatten(0, 1)[:, None]
     return model.features(m, x, rng=replace(draws(1), device=torch.device("cpu")))
 
 
