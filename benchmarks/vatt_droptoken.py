@@ -33,7 +33,7 @@ from seehear.recipes.run import train_run
 from seehear.recipes.studies.grid import Cell, Result, cell_key, run_grid
 from seehear.train.files import write_text
 
-STEPS = {"grid-s1": 240, "digits": 222}
+STEPS = {"grid-s1": 200, "digits": 222}
 BATCH, EVALUATIONS, BLOCKS = 64, 3, 8
 SHARED = {"shared": 3, "shared-8": BLOCKS}
 """Blocks of the one encoder."""
