@@ -32,6 +32,7 @@ from vatt_setting import CONFIGS, KEEP, SENTENCES, SIZE, batch_of, draws, kept, 
 from seehear.methods.vatt import SIZES, VATT, VATTConfig
 from seehear.nn.flops import count_flops
 from seehear.nn.tokens import grid, num_kept
+from seehear.nn.transformer import Size
 from seehear.types import MODALITIES, Encoded, Modality, Tensor
 
 PAPER = {1.0: 784.8, 0.75: 574.2, 0.5: 375.4, 0.25: 188.1}  # 10^9, the table of DropToken
@@ -63,10 +64,10 @@ def forward(model: VATT, m: Modality, x: Tensor) -> Tensor:
 def all_tokens(model: VATT, m: Modality, x: Tensor) -> Tensor:
     """The same where the last block computes every token too, as in the official code."""
     rng = replace(draws(1), device=torch.device("cpu"))
+    encoder = model.encoders["shared" if model.config.variant == "agnostic" else m]
     if m == "text":
-        tokens, mask = model.tokens[m](x.flatten(0, 1), rng=rng, name=m)
-        return model.encoders[m](tokens, mask)
-    return model.encoders[m](model.tokens[m](x if m == "video" else x[..., None], rng=rng, name=m))
+        return encoder(*model.tokens[m](x.flatten(0, 1), rng=rng, name=m))
+    return encoder(model.tokens[m](model._grid(m, x), rng=rng, name=m))
 
 
 def operations(config: VATTConfig, sentences: int) -> dict[str, float]:
@@ -89,10 +90,11 @@ def backward(model: VATT, m: Modality, x: Tensor) -> None:
 
 def heads(config: VATTConfig, sentences: int, rows: int = 64) -> float:
     """And losses, forward and backward, of each clip of a batch."""
-    shallow = {m: replace(config.size_of(m), layers=1) for m in MODALITIES}
+    shallow: dict[str, Size] = {m: replace(config.size_of(m), layers=1) for m in MODALITIES}
+    shallow["shared"] = replace(config.shared, layers=1)
     model = VATT(replace(config, vocabulary=2, **shallow))  # type: ignore[arg-type]
     features = {m: torch.randn(rows, config.size_of(m).width, requires_grad=True) for m in ("video", "audio")}
-    features["text"] = torch.randn(rows, sentences, config.text.width, requires_grad=True)
+    features["text"] = torch.randn(rows, sentences, config.size_of("text").width, requires_grad=True)
     has = torch.ones(rows, dtype=torch.bool)
     given = Encoded(features, dict.fromkeys(MODALITIES, has), {"sentence": has[:, None].expand(rows, sentences)})
     rng = replace(draws(rows), device=torch.device("cpu"))

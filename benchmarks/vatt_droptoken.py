@@ -25,10 +25,10 @@ from typing import Any
 
 import torch
 from common import interleaved, write
-from vatt_cost import operations
 from vatt_real import case, compare_networks, run_of
 from vatt_setting import KEEP, batch_of, kept, model_of, stepper
 
+from seehear.nn.flops import count_flops
 from seehear.recipes.run import train_run
 from seehear.recipes.studies.grid import Cell, Result, cell_key, run_grid
 from seehear.train.files import write_text
@@ -72,7 +72,8 @@ def measure(cell: Cell, pace: Mapping[str, float], data: Path, work: Path) -> di
     folder = work / "runs" / cell_key(cell)
     train_run(here.library, here.run, folder, resume=(folder / "config.json").exists())
     config = run.method.reading(run.data.raw, vocabulary=len(here.inputs.spec.vocabulary or ()))
-    found = {"steps": float(steps), "gflops": operations(config, 1)["step"] / 1e9} | compare_networks(here, folder)
+    flops = count_flops(stepper(model_of(config), batch_of(config, BATCH, 1)))
+    found = {"steps": float(steps), "gflops": flops / BATCH / 1e9} | compare_networks(here, folder)
     shutil.rmtree(folder)
     return found
 
