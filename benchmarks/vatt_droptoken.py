@@ -126,18 +126,22 @@ def main() -> None:
     parser.add_argument("--sets", nargs="*", default=["grid-s1"], choices=list(STEPS))
     parser.add_argument("--protocols", nargs="*", default=["steps", *SHARED, "time"])
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
+    parser.add_argument("--tables", action="store_true", help="train nothing: the finished cells")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
     pace = {name: paced(name, options.work) for name in options.sets}
-    results: list[Result] = []
-    for cell in (cell for name in options.sets for cell in cells_of(name, options.seeds, options.protocols)):
+    cells = [cell for name in options.sets for cell in cells_of(name, options.seeds, options.protocols)]
+    study, results = options.work / "droptoken", list[Result]()
+    if options.tables:
+        cells = [cell for cell in cells if (study / "cells" / f"{cell_key(cell)}.json").exists()]
+    for cell in cells:
         seconds = pace[str(cell["set"])]
 
         def one(cell: Cell, seconds: Mapping[str, float] = seconds) -> dict[str, float]:
             return measure(cell, seconds, options.data, options.work)
 
-        results += run_grid(options.work / "droptoken", [cell], one, about={"steps": STEPS}, verbose=True)
+        results += run_grid(study, [cell], one, about={"steps": STEPS}, verbose=True)
         rows = [{**result.cell, "values": result.values} for result in results]
         write("vatt_droptoken", {"seconds of a step": pace, "cells": rows}, options.out)
     print("\n".join(table(results)))

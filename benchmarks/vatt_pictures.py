@@ -218,6 +218,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--drawings", nargs="*", type=int, default=list(STEPS), choices=list(STEPS))
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
+    parser.add_argument("--tables", action="store_true", help="train nothing: the finished cells")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -227,15 +228,11 @@ def main() -> None:
         for source in ("scratch", *PRETRAINING)
         for count in options.drawings
     ]
-    results: list[Result] = []
+    study, results = options.work / "pictures", list[Result]()
+    if options.tables:
+        cells = [cell for cell in cells if (study / "cells" / f"{cell_key(cell)}.json").exists()]
     for cell in cells:
-        results += run_grid(
-            options.work / "pictures",
-            [cell],
-            lambda one: measure(one, options.data, options.work),
-            about={},
-            verbose=True,
-        )
+        results += run_grid(study, [cell], lambda c: measure(c, options.data, options.work), about={}, verbose=True)
         rows = [{**result.cell, "values": result.values} for result in results]
         write("vatt_pictures", {"steps": STEPS, "cells": rows}, options.out)
     print("\n".join(table(results)))
