@@ -11,11 +11,12 @@ import numpy as np
 from seehear.evaluation.bootstrap import compare
 from seehear.recipes.studies.grid import Cell, Result, cell_key
 
-GROUPS, CHANCE, VAL = " groups", " chance", " val"
+GROUPS, CHANCE, VAL, LAST = " groups", " chance", " val", ", last layer"
 _PROBES = ("audio command", "audio color", "audio digit", "esc10 kind")
+_GRID, _DIGITS = (tuple(f"{way} R@{k}" for way in ("audio->video", "video->audio")) for k in (10, 1))
 HEADLINES = {
-    "grid-s1": ("audio->video R@10", "video->audio R@10", *_PROBES),
-    "digits": ("audio->video R@1", "video->audio R@1", "audio digit", "video digit"),
+    "grid-s1": (*_GRID, *(f"{name}{LAST}" for name in _GRID), *_PROBES),
+    "digits": (*_DIGITS, *(f"{name}{LAST}" for name in _DIGITS), "audio digit", "video digit"),
 }
 """Measures of the summary, by set."""
 PerClip = dict[str, np.ndarray]
@@ -56,7 +57,7 @@ def against(
             gains = {
                 w.removesuffix(CHANCE): independent(pairs, w.removesuffix(CHANCE))
                 for w in own[0].values
-                if w.endswith(CHANCE)
+                if w.endswith(CHANCE) and all(w in old.values for old, _ in pairs)
             }
         else:
             continue
@@ -102,9 +103,9 @@ def summary(results: Sequence[Result], shares: Mapping[tuple[str, str], float]) 
             own = [r.values for r in of if r.cell["model"] == arm]
             cells = []
             for head in heads:
-                validation = [v[head + VAL] for v in own if head + VAL in v]
-                cells.append(f"{np.mean([v[head] for v in own]):.1f}")
-                cells[-1] += f" ({np.mean(validation):.1f})" if validation else ""
+                test, val = ([v[name] for v in own if name in v] for name in (head, head + VAL))
+                cells.append(f"{np.mean(test):.1f}" if test else "")
+                cells[-1] += f" ({np.mean(val):.1f})" if val else ""
             yield f"| {arm} | {len(own)} | {shares[name, arm]:.2f} | {' | '.join(cells)} |"
 
 

@@ -34,6 +34,9 @@ Of sounds from elsewhere, the kinds in fold 1 of ESC-10 are told by probes on th
 Each cell also keeps its numbers on validation clips (`val`), by which settings are chosen, and the operations of its
 training over those of `mavil`.
 
+Retrieval is measured by the trained vectors, and once more with the closed form that every training now ends with
+(`last layer`; the untrained network gets one too).
+
 Beside each number: chance, the same network untrained, an interval of 95 % over recordings, and the gain over the
 untrained network, clip by clip. At the end each arm is compared with `mavil` and with the untrained network, clip by
 clip over all seeds.
@@ -64,6 +67,7 @@ from mavil_arms import EPOCHS, operations, run_of, source
 from mavil_compare import (
     CHANCE,
     GROUPS,
+    LAST,
     VAL,
     PerClip,
     against,
@@ -87,6 +91,7 @@ from seehear.methods.base import Method
 from seehear.methods.mavil_config import SIDES
 from seehear.nn.random import Randomness
 from seehear.recipes.data import clip_features, placed
+from seehear.recipes.last_layer import add_last_layer
 from seehear.recipes.run import build, train_run
 from seehear.recipes.studies.grid import Cell, cell_key, run_grid
 from seehear.space import load_method
@@ -219,18 +224,30 @@ def on_test(here: Case, model: Method) -> PerClip:
             truth = {s: here.column(label, s) for s in splits}
             own = {s: f[m] for s, f in features.items()}
             found |= probes(f"{m} {label}", own, truth, groups)
-    results = {}
-    for split in ("val", "test"):
-        belongs, z = here.column(here.own.belongs, split), placed(model, features[split], "joint")
-        for query, gallery in permutations(SIDES):
+    last = model.last_layer
+    model.last_layer = nn.ModuleDict()
+    found |= retrieved(here, model, features, "")
+    model.last_layer = last
+    if not last:  # training alone adds one, and only where validation clips gain
+        run = here.run
+        add_last_layer(model, here.inputs, here.media.split("val"), run.method.pairs, seed=run.train.seed)
+    return found | retrieved(here, model, features, LAST)
+
+
+def retrieved(here: Case, model: Method, features: Mapping[str, Mapping[str, np.ndarray]], ending: str) -> PerClip:
+    """Retrieval between pictures and sound."""
+    groups, found = here.media.split("test").groups.numpy(), {}
+    for query, gallery in permutations(SIDES):
+        results = {}
+        for split in ("val", "test"):
+            belongs, z = here.column(here.own.belongs, split), placed(model, features[split], "joint")
             q, g = z[query], z[gallery]
-            results[split, query] = retrieval(q.vectors, g.vectors, belongs[q.owner], belongs[g.owner])
-            if split == "test":
-                of = groups[q.owner[results[split, query].rows]]
-                for k in ("R@1", "R@5", "R@10"):
-                    name, result = f"{query}->{gallery} {k}", results[split, query]
-                    found |= {name: result.per_query[k], name + GROUPS: of, name + CHANCE: np.array(result.chance[k])}
-                    found[name + VAL] = results["val", query].per_query[k].mean()
+            results[split] = retrieval(q.vectors, g.vectors, belongs[q.owner], belongs[g.owner])
+            of = groups[q.owner[results[split].rows]] if split == "test" else None
+        for k in ("R@1", "R@5", "R@10"):
+            name, result = f"{query}->{gallery} {k}{ending}", results["test"]
+            found |= {name: result.per_query[k], name + GROUPS: of, name + CHANCE: np.array(result.chance[k])}
+            found[name + VAL] = results["val"].per_query[k].mean()
     return found
 
 
