@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from seehear.data.latents import LatentData
 from seehear.data.raw.text import Vocabulary, bytes_of_texts
@@ -15,7 +16,8 @@ from seehear.errors import SeehearError
 from seehear.methods.base import seeded
 from seehear.methods.fusemix import FuseMix, FuseMixConfig
 from seehear.nn.random import seed_of
-from seehear.recipes.data import LatentInputs, MediaConfig, MediaInputs, clip_features
+from seehear.recipes.data import LatentInputs, MediaConfig, MediaInputs
+from seehear.recipes.features import features_of
 
 if TYPE_CHECKING:
     from seehear.data.library import Library
@@ -57,12 +59,27 @@ def frozen_start(config: FuseMixConfig, inputs: Any, seed: int) -> tuple[FuseMix
     model = seeded(FuseMix, config, seed).eval().to(pick_device())
     train = inputs.train.sample(_CLIPS, seed_of(seed, "clips of the start"))
     parts = [media for media in (train, inputs.validation) if len(media)]
-    views = {"windows": inputs.spec.windows, "crops": inputs.spec.crops}
-    features = [clip_features(model, media, **views) for media in parts]
     latents, owner = {}, {}
+    seen = [features_of(model, media, windows=inputs.spec.windows, crops=inputs.spec.crops) for media in parts]
     for m in encoders:
-        x_ND = np.concatenate([own[m].mean(axis=1) for own in features])
-        owner[m] = np.flatnonzero(np.isfinite(x_ND).all(axis=1))
-        latents[m] = x_ND[owner[m]]
+        if m != "text":
+            x_ND = np.concatenate([own[m].mean(axis=1) for own in seen])
+            owner[m] = np.flatnonzero(np.isfinite(x_ND).all(axis=1))
+            latents[m] = x_ND[owner[m]]
+    if "text" in encoders:  # all texts of a training clip; of a validation clip the one that it is scored by
+        numbers_RL, owner["text"] = train.own_sentences()
+        latents["text"] = _texts(model, numbers_RL)
+        if len(parts) > 1:
+            there = np.flatnonzero(inputs.validation.has("text").numpy())
+            owner["text"] = np.concatenate([owner["text"], len(train) + there])
+            own = _texts(model, inputs.validation.first_sentences()[there])
+            latents["text"] = np.concatenate([latents["text"], own])
     splits, groups, ids = (np.concatenate([getattr(x, k) for x in parts]) for k in ("splits", "groups", "ids"))
     return config, LatentInputs(LatentData.from_arrays(latents, owner=owner, splits=splits, groups=groups, ids=ids))
+
+
+@torch.no_grad()
+def _texts(model: FuseMix, numbers_RL: np.ndarray) -> np.ndarray:
+    device = next(model.parameters()).device
+    parts = [model.features("text", x[:, None].to(device)) for x in torch.from_numpy(numbers_RL).split(256)]
+    return torch.cat(parts).float().cpu().numpy()
