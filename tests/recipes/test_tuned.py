@@ -128,6 +128,14 @@ def test_caching_is_exact(untrained, inputs):
         assert float((found[3][n] - whole).abs().max()) < 1e-3 * scale, n
 
 
+def test_clips_of_one_text_are_no_negatives_of_each_other(untrained, inputs):
+    batch = inputs.train.batch(torch.arange(16))
+    batch["text"] = batch["text"][:1].expand(16, -1, -1)
+    rng = Randomness(seed=3, step=7, start=0, stop=16, total=16)
+    kind = {"progress": 0.25, "rng": rng, "micro_batch": 3, "autocast": nullcontext}
+    assert float(gradients(deepcopy(untrained), batch, **kind).loss) == pytest.approx(0.0, abs=1e-5)
+
+
 def test_a_saved_model_encodes_with_what_its_encoders_learned(moved, inputs, pictures):
     model, folder = moved
     weights = load_file(folder / "model" / "model.safetensors")
