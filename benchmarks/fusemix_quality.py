@@ -33,6 +33,7 @@ import torch
 from common import write
 from fusemix_real import a_run, interval
 from fusemix_sets import SETS, latents, split, table
+from safetensors.torch import load_file, save_file
 
 from seehear.data.latents import LatentData
 from seehear.encoders.base import Sample
@@ -93,15 +94,15 @@ def machine_tags(features_ND: Tensor) -> list[str]:
 @cache
 def whole_set(name: str, folder: Path, work: Path) -> tuple[LatentData, dict[str, Tensor]]:
     """(pictures, the vectors of each kind of text), in the order of the clips."""
-    data = latents(name, folder, work)
-    rows = {r["id"]: n for n, r in enumerate(table(folder / SETS[name].folder / "metadata.csv"))}
-    features_ND, order = data.every("video"), [rows[i] for i in data.ids.tolist()]
-    found = {}
-    for kind in NAMED[name]:
-        said = texts_of(name, kind, folder, features_ND)
-        said = said if kind == "machine" else [said[n] for n in order]
-        found[kind] = words(said)
-    return data, found
+    data, file = latents(name, folder, work), work / f"{name}-texts.safetensors"
+    if not file.exists():
+        rows = {r["id"]: n for n, r in enumerate(table(folder / SETS[name].folder / "metadata.csv"))}
+        features_ND, found = data.every("video"), {}
+        for kind in NAMED[name]:
+            said = texts_of(name, kind, folder, features_ND)
+            found[kind] = words(said if kind == "machine" else [said[rows[i]] for i in data.ids.tolist()])
+        save_file(found, file)
+    return data, load_file(file)
 
 
 @cache

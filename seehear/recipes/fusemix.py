@@ -70,7 +70,8 @@ def bind() -> Run[LatentsConfig, FuseMixConfig]:
 
 def tuned() -> Run[TunedConfig, FuseMixConfig]:
     """`fusemix.base` whose encoders learn too, from the media themselves: linear maps of hub models at low rank, the
-    last block of packaged encoders. Dear: every step decodes and encodes. What it gained: docs/methods/fusemix.md.
+    last block of packaged encoders. Dear: every step decodes and encodes. What it gains is not
+    measured yet (docs/methods/fusemix.md).
 
     seehear train LIB fusemix.tuned --data.cache CACHE
     """
