@@ -50,8 +50,8 @@ class _Train:
     library: Positional[str]
     recipe: Positional[str] = ""
     """On latents: fusemix (that is fusemix.base), fusemix.bind, fusemix.paper, mcn (mcn.base), mcn.tiny, mcn.paper. On
-    the media themselves: vatt, vatt.small, vatt.paper; mavil or diffmavil, also .small and .base; the name alone is the
-    tiny one, for a laptop. Without: what suits the library."""
+    the media themselves: fusemix.tuned, vatt, vatt.small, vatt.paper; mavil or diffmavil, also .small and .base; the
+    name alone is the tiny one, for a laptop. Without: what suits the library."""
     out: Path | None = None
     """Folder of the run; runs/RECIPE when not given."""
     resume: bool = False

@@ -111,6 +111,7 @@ class TextOptions:
 
 class MiniLM(FrozenEncoder):
     modality = "text"
+    last = (f"layers.{LAYERS - 1}",)
     width = WIDTH
 
     def __init__(self, options: TextOptions):
