@@ -80,7 +80,9 @@ ARMS = {
     "8 MAViL, constant 0.9": Arm(mavil_arms.ARMS["constant 0.9"]),
     "5 with 0.95-0.85": Arm(FOLLOWING | {"curriculum": Curriculum(end=0.85)}),
     "5 with cross audio": Arm(FOLLOWING | mavil_arms.ARMS["cross both"]),
-    "5 with cross audio, 0.90-0.80": Arm(FOLLOWING | mavil_arms.ARMS["cross both"] | {"curriculum": Curriculum(start=0.9)}),
+    "5 with cross audio, 0.90-0.80": Arm(
+        FOLLOWING | mavil_arms.ARMS["cross both"] | {"curriculum": Curriculum(start=0.9)}
+    ),
     "MAViL, fast": Arm(MAVIL, fast=True),
     "5, fast": Arm(FOLLOWING, fast=True),
     "ours, two views": Arm(mavil_arms.ARMS["lean, two views"], fast=True),
