@@ -13,6 +13,7 @@ from seehear.errors import SeehearError
 from seehear.library.encode import encode_library
 from seehear.library.tables import Clip, Library, Text, Vectors, content_key
 from seehear.recipes import mcn
+from seehear.runs import config as presets
 from seehear.runs import run
 from seehear.studies import modalities as study
 from seehear.studies import modality_report
@@ -31,10 +32,10 @@ def small(monkeypatch):
     train = replace(paper.train, epochs=1, batch_size=8, evaluations=1, device="cpu", precision="fp32")
     contexts = replace(paper.data.contexts, clips_per_video=4)
     tiny = replace(paper, method=method, train=train, data=replace(paper.data, contexts=contexts))
-    monkeypatch.setitem(run.recipes(), "mcn.paper", lambda: tiny)
-    fuse = run.recipe("fusemix")
+    monkeypatch.setitem(presets.recipes(), "mcn.paper", lambda: tiny)
+    fuse = presets.recipe("fusemix")
     head = replace(fuse.method, dim=8, head="linear")
-    monkeypatch.setitem(run.recipes(), "fusemix", lambda: replace(fuse, method=head, train=train))
+    monkeypatch.setitem(presets.recipes(), "fusemix", lambda: replace(fuse, method=head, train=train))
     monkeypatch.setattr(study, "designs", lambda m: [d for d in designs(m) if d.name in ("V+T", "V+A", "V+A+T")])
     monkeypatch.setattr(modality_report, "_figure", lambda *_, **__: None)
     learned, train_on = [], run.train_on

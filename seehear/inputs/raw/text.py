@@ -23,7 +23,8 @@ import numpy as np
 
 from seehear.encoders.weights import fingerprint
 from seehear.errors import SeehearError, read_json
-from seehear.library.records import Clip, TextWeights, learned_texts
+from seehear.inputs.weights import TextWeights
+from seehear.library.records import Clip, learned_texts
 from seehear.types import Float, Int
 
 if TYPE_CHECKING:
