@@ -1,6 +1,10 @@
 """A library of a million clips through prepare, encode, train, index and search: time and memory of each step.
 
     OMP_NUM_THREADS=1 python benchmarks/million.py [--clips N] [--work FOLDER] [--steps N] [--out FILE]
+    OMP_NUM_THREADS=1 python benchmarks/million.py --drawn --clips 10000000 [--work FOLDER] [--out FILE]
+
+With `--drawn` the vectors of the index are drawn, not made by a model, and the tables are written in large batches:
+what is measured is search at a size that the steps before it would take hours to reach.
 
 The clips are windows of a second, a tenth of a second apart, of sound files of a thousand windows each; a Parquet
 manifest names them, with a sentence, a label and a split. `prepare` reads every file and every row. Decoding and the
@@ -30,7 +34,7 @@ import numpy as np
 from seehear.encoders import Encoder, Sample
 from seehear.library.encode import encode_library
 from seehear.library.prepare import PrepareOptions, prepare
-from seehear.library.tables import Library
+from seehear.library.tables import Library, Vectors
 from seehear.progress import set_quiet
 
 PER_FILE, HOP, RATE = 1000, 0.1, 1000
@@ -169,13 +173,18 @@ def indexed(setting: Setting) -> dict[str, Any]:
 
 
 def _search(setting: Setting) -> dict[str, Any]:
+    from seehear.space import SharedSpace
+
+    return _times(setting, lambda: SharedSpace.from_pretrained(setting.run, device="cpu"))
+
+
+def _times(setting: Setting, space: Callable[[], Any]) -> dict[str, Any]:
     """By clips of the library: the same path as any query, but for the encoder."""
     from seehear.search.filters import Filters
     from seehear.search.query import Searcher
-    from seehear.space import SharedSpace
 
     began = time.perf_counter()
-    searcher = Searcher(Library.open(setting.library), SharedSpace.from_pretrained(setting.run, device="cpu"), "run")
+    searcher = Searcher(Library.open(setting.library), space(), "run")
     opened = time.perf_counter() - began
     ids = Library.open(setting.library).clip_ids(["000000.wav"])
     asked = [{"clip": clip} for clip in np.random.default_rng(1).choice(ids, QUERIES + 1, replace=False)]
@@ -212,10 +221,73 @@ def searched_approximate(setting: Setting) -> dict[str, Any]:
     return _search(setting)
 
 
+DRAWN_BATCH = 100_000
+
+
+def drawn(setting: Setting) -> dict[str, Any]:
+    """The tables `clips` and `vectors_run` of drawn clips: unit vectors near a plane of 32 dimensions, in float16."""
+    import pyarrow as pa
+
+    library = Library.create(setting.library)
+    library.add_root(setting.work)
+    vectors = library.vectors("vectors", "run", DIM)
+    plane = np.random.default_rng(0).standard_normal((HIDDEN, DIM)).astype(np.float32) / HIDDEN**0.5
+    for first in range(library.count_clips(), setting.clips, DRAWN_BATCH):
+        at = np.arange(first, min(first + DRAWN_BATCH, setting.clips))
+        rng = np.random.default_rng((1, first))
+        rows = rng.standard_normal((len(at), HIDDEN), np.float32) @ plane
+        rows += 0.5 * rng.standard_normal((len(at), DIM), np.float32)
+        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+        ids = [f"{n:016x}" for n in at]
+        table = library.table("clips")
+        columns = {
+            "id": ids,
+            "source": [f"{n // PER_FILE:06d}.wav" for n in at],
+            "audio_source": [""] * len(at),
+            "start": at % PER_FILE * HOP,
+            "end": at % PER_FILE * HOP + 1.0,
+            "has_video": [False] * len(at),
+            "has_audio": [True] * len(at),
+            "texts": [[]] * len(at),
+            "labels": [[f"kind{n % 100}"] for n in at],
+            "group": [f"{n // PER_FILE:06d}" for n in at],
+            "split": ["val" if n % 20 == 0 else "test" if n % 20 == 1 else "train" for n in at // PER_FILE],
+            "meta": ["{}"] * len(at),
+        }
+        vectors.append(Vectors(ids, np.zeros(len(at), np.int32), ["audio"] * len(at), rows, ["drawn"] * len(at), ids))
+        table.add(pa.table(columns, schema=table.schema))  # last: it says where to go on
+    return {"rows": len(vectors), "bytes_per_vector": 2 * DIM}
+
+
+def drawn_indexed(setting: Setting) -> dict[str, Any]:
+    """Inverted lists over the drawn vectors, with their recall against exact search."""
+    from seehear.search.index import build_approximate, index_ids, set_index
+
+    library = Library.open(setting.library)
+    index_ids(library)
+    recall, probes = build_approximate(library, "run")
+    about = {"made": "", "maker": "drawn", "modalities": ["audio"], "dim": DIM, "recall": recall, "probes": probes}
+    set_index(library, "run", about)
+    return {"recall_at_10": recall, "lists_read": probes}
+
+
+class DrawnSpace:
+    """A stand-in for the model: queries are clips of the library."""
+
+    fingerprint, dim, modalities, locked = "drawn", DIM, ("audio",), ()
+
+
+def drawn_searched(setting: Setting) -> dict[str, Any]:
+    return _times(setting, DrawnSpace)
+
+
 STEPS: dict[str, Callable[[Setting], dict[str, Any]]] = {
     step.__name__: step
     for step in (make, prepared, encoded, trained, indexed, searched, approximate, searched_approximate)
     + (prepared_again, encoded_again)
+}
+DRAWN: dict[str, Callable[[Setting], dict[str, Any]]] = {
+    step.__name__: step for step in (drawn, drawn_indexed, drawn_searched)
 }
 
 
@@ -226,7 +298,7 @@ def one(name: str, setting: Setting) -> None:
     """In a process of its own: its peak of memory is the step's."""
     found: dict[str, Any] = {}
     began, cpu = time.perf_counter(), time.process_time()
-    rise = common.peak_bytes(lambda: found.update(STEPS[name](setting)))
+    rise = common.peak_bytes(lambda: found.update((STEPS | DRAWN)[name](setting)))
     found |= {"seconds": round(time.perf_counter() - began, 1), "cpu_seconds": round(time.process_time() - cpu, 1)}
     found["peak_memory_gb"] = round(rise / 1e9, 2)
     (setting.work / f"{name}.json").write_text(json.dumps(found))
@@ -237,8 +309,9 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=1_000_000)
     parser.add_argument("--work", type=Path, default=Path("million"))
     parser.add_argument("--steps", type=int, default=300, help="of training")
+    parser.add_argument("--drawn", action="store_true", help="only search, over drawn vectors")
     parser.add_argument("--until", choices=STEPS, default=list(STEPS)[-1], help="the last step to do")
-    parser.add_argument("--one", choices=STEPS, help=argparse.SUPPRESS)
+    parser.add_argument("--one", choices=STEPS | DRAWN, help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     setting = Setting(given.clips, given.work.resolve(), given.steps)
@@ -246,7 +319,7 @@ def main() -> None:
         set_quiet(True)
         return one(given.one, setting)
     results: dict[str, Any] = {}
-    for name in list(STEPS)[: list(STEPS).index(given.until) + 1]:
+    for name in list(DRAWN) if given.drawn else list(STEPS)[: list(STEPS).index(given.until) + 1]:
         done = setting.work / f"{name}.json"
         if not done.exists():
             options = ["--clips", str(given.clips), "--work", str(setting.work), "--steps", str(given.steps)]
@@ -256,9 +329,9 @@ def main() -> None:
     size = {p.name: sum(f.stat().st_size for f in p.rglob("*") if f.is_file()) for p in setting.library.iterdir()}
     bytes_per_clip = {name: round(total / given.clips, 1) for name, total in sorted(size.items())}
     widths = {"widths": WIDTHS, "dim": DIM}
-    common.write(
-        "million", {"clips": given.clips, **widths, "steps": results, "bytes_per_clip": bytes_per_clip}, given.out
-    )
+    name = "million_drawn" if given.drawn else "million"
+    found = {"clips": given.clips, **widths, "steps": results, "bytes_per_clip": bytes_per_clip}
+    common.write(name, found, given.out)
 
 
 if __name__ == "__main__":

@@ -110,16 +110,18 @@ class ExactGallery:
 class ApproximateGallery:
     """For more vectors than are worth holding. Gap removal changes every vector, so it needs exact search."""
 
-    def __init__(self, library: Library, name: str, *, probes: int):
-        self.library, self.name, self.probes = library, name, probes
+    def __init__(self, library: Library, name: str, *, probes: int, kinds: Sequence[Modality] = ()):
+        self.library, self.name, self.probes, self.kinds = library, name, probes, frozenset(kinds)
 
     def rows(
         self, query_E: np.ndarray, k: int, modalities: Sequence[Modality], only: set[str] | None = None
     ) -> list[Found]:
-        table, where = self.library.table(table_name("vectors", self.name)), one_of("modality", modalities)
+        table, conditions = self.library.table(table_name("vectors", self.name)), []
+        if not self.kinds or self.kinds - set(modalities):  # a condition that all rows meet costs a pass over them
+            conditions.append(one_of("modality", modalities))
         if only is not None and len(only) <= 10_000:
-            where += f" AND {one_of('id', sorted(only))}" if only else " AND false"
-        return nearest_approximate(table, query_E, k, probes=self.probes, where=where)
+            conditions.append(one_of("id", sorted(only)) if only else "false")
+        return nearest_approximate(table, query_E, k, probes=self.probes, where=" AND ".join(conditions) or None)
 
     def vectors_of(self, clip: str) -> dict[Modality, np.ndarray]:
         rows = self.library.vectors("vectors", self.name).read(where=f"id = {quote(clip)}")

@@ -112,7 +112,7 @@ def _build(
     wanted = _wanted(library, space, modalities, frames)
     added, kept, removed = _update_rows(library, space, name, wanted, frames)
     texts = update_fulltext(library)
-    _index_ids(library)
+    index_ids(library)
     now = datetime.now(UTC).isoformat()
     about = {
         "made": made or now,
@@ -126,7 +126,7 @@ def _build(
     before = indexes(library).get(name, {})
     if before.get("maker") == space.fingerprint and "background" in before:
         about["background"] = before["background"]  # until it is calibrated again, others search by this
-    recall, probes = _approximate(library, name) if len(table) >= approximate_from else (None, 0)
+    recall, probes = build_approximate(library, name) if len(table) >= approximate_from else (None, 0)
     set_index(library, name, about | {"recall": recall, "probes": probes})
     return IndexReport(name, added, kept, removed, len(table), texts, recall)
 
@@ -156,7 +156,7 @@ def _update_rows(
     return missing, len(fresh), len(stale)
 
 
-def _index_ids(library: Library) -> None:
+def index_ids(library: Library) -> None:
     """Lance's index over the ids of many clips: what a search says of its hits, and what filters leave of them, is then
     read without going through all."""
     clips = library.table("clips")
@@ -269,7 +269,7 @@ def _embed(
 # -- approximate search ------------------------------------------------------------------------------------------------
 
 
-def _approximate(library: Library, name: str) -> tuple[float, int]:
+def build_approximate(library: Library, name: str) -> tuple[float, int]:
     """Builds an inverted-file index; returns its recall@10 and the fewest lists to read that reach `_RECALL`.
 
     Vectors in the lists are scalar-quantised, a byte a number; the best candidates are compared again by the exact

@@ -91,7 +91,10 @@ class Searcher:
             exact = ExactGallery(library, name, gap=remove_gap)
             self.gallery, self.means = exact, exact.means
         else:
-            self.gallery, self.means = ApproximateGallery(library, name, probes=about["probes"]), {}
+            self.gallery, self.means = (
+                ApproximateGallery(library, name, probes=about["probes"], kinds=about["modalities"]),
+                {},
+            )
 
     def renew(self, library: Library) -> None:
         """The library opened again: what others have written of its clips since is seen from here on."""
