@@ -1,4 +1,4 @@
-"""Request and answer bodies of the API, as OpenAPI documents them."""
+"""Request and response bodies of the API, with the descriptions for OpenAPI."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Modality = Literal["video", "audio", "text"]
 Kind = Literal["seen", "heard", "spoken", "screen", "text"]
 TextKind = Literal["spoken", "screen", "subtitle", "caption"]
 Words = Literal["strong", "fair", "weak", "nothing close"]
-NO_ZERO_BYTES = "^[^\\x00]*$"  # which no database takes
+NO_ZERO_BYTES = "^[^\\x00]*$"  # no database takes them
 Name = Annotated[str, Field(max_length=4096, pattern=NO_ZERO_BYTES)]
 """Id of a clip, name of a run, or words of a query."""
 
@@ -58,7 +58,7 @@ class QueryFilters(StrictModel):
 
 class Query(StrictModel):
     parts: list[TextPart | ClipPart | UploadPart] = Field(min_length=1, max_length=16)
-    run: Name = Field(default="", description="one index alone, by its cosines; all together when not given")
+    run: Name = Field(default="", description="one index alone, by its cosines; all together by default")
     k: int = Field(default=24, ge=1, le=200)
     kinds: list[Kind] = Field(
         default=[], max_length=5, description="of all together: kinds of match to allow; all by default"
