@@ -24,8 +24,8 @@ _INSTRUCTIONS = (
     "it is, and 'nothing close' means that there is no answer. Files are named by `file`, times are seconds."
 )
 _MOST_FRAMES = 8
+# Largest number of lines in one answer
 _LINES = 400
-"""Largest number of lines in one answer."""
 
 _Words = Annotated[str, Field(min_length=1, max_length=2000)]
 _File = Annotated[str, Field(max_length=4096, description="`file` of an answer of `search` or `list_films`")]

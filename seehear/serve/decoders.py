@@ -30,13 +30,13 @@ _PREVIEW, _PREVIEW_QUALITY = VideoSpec(fps=25.0, size=360, enlarge=False), 26
 _LISTS = (b"#EXTM3U", b"ffconcat", b"<", b"v=0")
 PARTS = 1000
 """Largest number of parts in a loudness curve."""
+# Shortest part of a loudness curve in seconds
 _SHORTEST = 0.01
-"""Shortest part of a loudness curve in seconds."""
+# Seconds of sound to decode for a loudness curve. In a longer file only the beginning of each part is measured, so
+# that a film of two hours takes seconds.
 _DECODED = 600.0
-"""Seconds of sound to decode for a loudness curve. In a longer file only the beginning of each part is measured, so
-that a film of two hours takes seconds."""
+# Seconds decoded and dropped before each beginning: after a seek a decoder is too quiet at first
 _PREROLL = 0.1
-"""Seconds decoded and dropped before each beginning: after a seek a decoder is too quiet at first."""
 _FLOOR = -60.0  # dB
 
 

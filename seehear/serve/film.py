@@ -34,8 +34,8 @@ from seehear.serve.schema import ProblemAnswer, TextKind
 _FACTS: dict[str, Any] = {"width": int, "height": int, "fps": float}
 PART = 20.0
 """Seconds of a converted part of a film: converting one takes less time than playing the part before it."""
+# Least confidence of a named sound: 'fair' or better, so that most of the names are right
 _NAMED = 0.5
-"""Least confidence of a named sound: 'fair' or better, so that most of the names are right."""
 
 
 class Scene(BaseModel):

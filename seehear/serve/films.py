@@ -28,8 +28,8 @@ Step = Literal["scenes", "index", "speech", "screen"]
 Order = Literal["date", "folder"]
 FilmKind = Literal["video", "picture", "sound", "aside"]
 _COLUMNS = ("id", "source", "audio_source", "start", "end", "has_video", "has_audio")
+# Pause between two readings of a library that changes, in multiples of the last reading's duration
 _PAUSE = 10.0
-"""Pause between two readings of a library that changes, in multiples of the last reading's duration."""
 
 
 class FilmEntry(BaseModel):

@@ -29,10 +29,10 @@ from seehear.serve.state import State
 
 MOST_LABELS, MOST_SAVED = 100, 200
 """Largest number of labels per clip, and of saved searches per library."""
+# Prefix of a saved search's key in the library's `about`
 _SAVED = "saved:"
-"""Prefix of a saved search's key in the library's `about`."""
+# One line, not only spaces
 _PRINTED = r"^[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$"
-"""One line, not only spaces."""
 Label = Annotated[str, Field(max_length=200, pattern=_PRINTED)]
 
 

@@ -36,8 +36,8 @@ from seehear.serve.uploads import Uploads
 
 _DRAW_SECONDS = 300.0
 _WARM_SECONDS = 20.0
+# Shortest preview in seconds: one frame
 _LEAST = 0.04
-"""Shortest preview in seconds: one frame."""
 _RUN = ("modalities", "dim", "recall")
 
 

@@ -36,32 +36,32 @@ Words = dict[str, dict[str, int]]
 _KINDS: tuple[WordKind, ...] = ("label", "seen", "spoken", "screen", "text")
 MOST = 50
 """Largest number of suggestions."""
+# Number of most frequent words to keep of each kind
 _KEPT = 20_000
-"""Number of most frequent words to keep of each kind."""
+# Pairs of words in memory above which those counted once are dropped: in a large library most never recur
 _MANY = 500_000
-"""Pairs of words in memory above which those counted once are dropped: in a large library most never recur."""
+# Largest share of the clips with texts of a kind that a suggested word may have, from `_ENOUGH` such clips on
 _COMMON = 0.1
-"""Largest share of the clips with texts of a kind that a suggested word may have, from `_ENOUGH` such clips on."""
 _ENOUGH = 200
+# Least number of clips for a phrase of two words
 _PAIRS = 3
-"""Least number of clips for a phrase of two words."""
+# Least confidence of a thing that counts as seen: seven of nine in the demo and in `shared/data/home` are right.
+# Between 0.5 and 0.7 half are wrong, since most nouns occur in no library.
 _SURE = 0.7
-"""Least confidence of a thing that counts as seen: seven of nine in the demo and in `shared/data/home` are right.
-Between 0.5 and 0.7 half are wrong, since most nouns occur in no library."""
+# Nouns in a batch: a stopping server waits for the current batch
 _NOUNS = 32
-"""Nouns in a batch: a stopping server waits for the current batch."""
+# Pause between two counts of a library that changes, in multiples of the last count's duration; seconds that the
+# first request waits for a count
 _PAUSE, _WAIT = 10.0, 2.0
-"""Pause between two counts of a library that changes, in multiples of the last count's duration; seconds that the first
-request waits for a count."""
 _TOKEN = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 _BREAK = re.compile(r"[^\w\s'’-]+")
+# Stop words of scikit-learn that people search films for
 _MEANT = "bill bottom computer cry fire front mill side system top"
-"""Stop words of scikit-learn that people search films for."""
+# Frequent spoken English words that scikit-learn's list lacks
 _SPEECH = """ain aren come couldn did didn does doesn don gave get gets getting give goes going gone gonna good got
 gotta hadn hasn haven hello hey isn just kind know let like little look lot mean need now okay people really right said
 say says see shouldn sort tell thank thanks thing things think time use wanna want wasn way went weren won wouldn yeah
 yes"""
-"""Frequent spoken English words that scikit-learn's list lacks."""
 
 
 class Suggestion(BaseModel):

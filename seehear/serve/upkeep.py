@@ -32,8 +32,8 @@ _NICE = 10  # searches have priority over background work
 _SECONDS = 20.0  # for a command to save its state
 LOOK = 15.0
 """Seconds between two looks. A library that changed between them is still being written, perhaps with its index."""
+# Seconds between two attempts to apply edits
 _AGAIN = 1.0
-"""Seconds between two attempts to apply edits."""
 
 
 class Commands:

@@ -15,15 +15,15 @@ from seehear.progress import counted
 from seehear.runs.config import recipe
 from seehear.runs.verdict import CLOSED_FORM, FROZEN_SPACE, TRAINING
 
+# Directions that people search in, with their names on the page
 _FOUND = {
     "text->video": "Pictures found by words",
     "text->audio": "Sounds found by words",
     "audio->video": "Pictures found by their sound",
     "video->audio": "Sounds found by their picture",
 }
-"""Directions that people search in, with their names on the page."""
+# Number of held-out clips below which first places are counted; of queries that a reported direction needs
 _FEW, _ASKED = 50, 5
-"""Number of held-out clips below which first places are counted; of queries that a reported direction needs."""
 _LEVEL = 0.005  # least share of searches that is reported as a difference
 _KEPT_BYTES = 36  # per parameter on disk: two checkpoints with optimiser state and best weights, and the model
 _VECTOR_BYTES = 8  # per dimension of a clip in the index, seen and heard
