@@ -72,6 +72,7 @@ def spread(ranks: np.ndarray, names: Sequence[str], count: int) -> np.ndarray:
     order = sorted(range(len(ranks)), key=lambda i: (ranks[i], digest("example", names[i])))
     if count >= len(order):
         return np.array(order)
+    # Quadratic spacing: small steps at the worst end.
     along = 1 - (1 - np.arange(count) / max(1, count - 1)) ** 2
     return np.array(order)[np.unique(np.round(along * (len(order) - 1)).astype(int))]
 
@@ -97,6 +98,7 @@ def examples(
         if not len(right):
             continue
         best = int(right[scores[right].argmax()])
+        # Stable: ties keep the order of the gallery on every machine.
         places = np.argsort(-scores, kind="stable")[:FIRST]
         first, *others = (
             replace(_item(gallery, int(g), answers, ids), score=float(scores[g]), right=g in right)
@@ -113,7 +115,7 @@ def example_card(example: Example, clips: Mapping[str, Clip], media: Excerpts, *
     items = [_shown(i, clips, media, f"{n}.", scored=scored) for n, i in enumerate(example.first, start=1)]
     if not any(item.right for item in example.first):
         right = _shown(example.right, clips, media, f"Right answer, rank {rank}:", scored=scored)
-        items.insert(0, right | {"marked": False})
+        items.insert(0, right | {"marked": False})  # its heading says that it is right
     return render(
         "example.html",
         found=example.found,

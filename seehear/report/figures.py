@@ -75,7 +75,7 @@ def legend(names: Mapping[str, str]) -> Markup:
 def histogram(series: Sequence[tuple[str, np.ndarray]], *, label: str, bins: int = 30) -> Markup:
     """Overlaid histograms, each as shares of its own total, with dashed means."""
     every = np.concatenate([values for _, values in series])
-    edges = np.histogram_bin_edges(every, bins)
+    edges = np.histogram_bin_edges(every, bins)  # common to all series
     shares = [np.histogram(values, edges)[0] / len(values) for _, values in series]
     top = max(float(s.max()) for s in shares)
     bars = [
@@ -106,7 +106,9 @@ def curve(
 ) -> Markup:
     """A line through the points, scaled to their range. `marked`: an x to mark with a ring."""
     low, high = min(y), max(y)
+    # `or 1.0`: a constant curve has no range.
     wide, tall = (max(x) - min(x)) or 1.0, (high - low) or 1.0
+    # y points down in SVG; 4 % at each end leave room for the line's width.
     at = [(100 * (a - min(x)) / wide, 96 - 92 * (b - low) / tall) for a, b in zip(x, y, strict=True)]
     points = " ".join(f"{a:.2f},{b:.2f}" for a, b in at)
     near = [p for p, a in zip(at, x, strict=True) if a == marked]

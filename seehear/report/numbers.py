@@ -78,6 +78,7 @@ def retrieval_section(report: EvaluationReport, own: Sequence[str], *, training:
         if row.closed is not None and _DECIDED in row.run.per_query and len(row.run.keys):
             both = compare_reports(report, report, task, model_a=row.closed.model, model_b=row.run.model)
             compared[task] = both[_DECIDED]
+    # Tasks with '+' (fused) or '|' (mixed) are folded, unless there are no others.
     pairs = [row for row in rows if not set("+|") & set(row.run.task)] or rows
     return render(
         "retrieval.html",
@@ -230,7 +231,7 @@ def similarities(x: Embedded, y: Embedded) -> tuple[np.ndarray, np.ndarray]:
     """(cosines of true pairs, of false pairs), one vector per clip, of at most a thousand evenly spaced clips."""
     one, other = x.one_each(), y.one_each()
     shared = np.intersect1d(one.owner, other.owner)
-    if len(shared) > _MOST:
+    if len(shared) > _MOST:  # evenly spaced, not drawn: the same page every time
         shared = shared[np.linspace(0, len(shared) - 1, _MOST).astype(int)]
     a, b = (part.vectors[np.searchsorted(part.owner, shared)] for part in (one, other))
     scores = a @ b.T

@@ -49,7 +49,7 @@ def _clean(value: Any) -> Any:
     return "" if value is None else value
 
 
-@cache
+@cache  # templates are parsed once
 def templates() -> Environment:
     return Environment(
         loader=FileSystemLoader(_FOLDER),
@@ -74,6 +74,7 @@ def page(title: str, lead: Markup, sections: Sequence[Section]) -> str:
     """A whole document. Sections without content are left out, also of the list of contents."""
     shown = [section for section in sections if section.content]
     style, script = (Markup(path.read_text(encoding="utf-8")) for path in (_STYLE, _SCRIPT))
+    # Style and script are inline: the page is one file that works offline.
     values = {"lead": lead, "sections": shown, "style": style, "script": script, "policy": Markup(_POLICY)}
     return f"{render('page.html', title=title, **values)}\n"
 

@@ -132,6 +132,7 @@ def _charts(report: EvaluationReport, published: Sequence[PublishedNumber]) -> I
                 mark = Mark("published", value, says=f"published {percent(value)}")
                 lines.append(PlotLine(row.method, [mark], percent(value), row.note))
             highest = max(mark.value for line in lines for mark in line.marks if mark.kind != "chance")
+            # The shortest of a few axes, so that charts of one page can be compared.
             most = next(m for m in (0.2, 0.4, 0.6, 0.8, 1.0) if m >= highest or m == 1.0)
             title = f"{direction(asked)}: {metric}" if asked else metric
             drawn = intervals(lines, label=f"{name}: this run and what is published", most=most)
@@ -190,6 +191,7 @@ def _videos(report: EvaluationReport) -> Markup:
         return NONE
     shares = {r.task: dict(zip(r.keys.tolist(), r.per_query["recall"].tolist(), strict=True)) for r in results}
     last = shares[results[-1].task]
+    # NaN (a video without steps of the task) differs from itself.
     known = sorted((name for name in last if last[name] == last[name]), key=lambda name: (last[name], name))
     rows = [[name, *(percent(share.get(name, np.nan)) for share in shares.values())] for name in known[:_WORST]]
     more = f" The {_WORST} worst of {len(known):,}." if len(known) > _WORST else ""

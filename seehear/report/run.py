@@ -162,6 +162,7 @@ def _open(run: Path, report: EvaluationReport, library: Library | str | Path | N
         named = str(report.about.get("dataset_name", ""))
         library = named if "://" in named or Path(named).is_dir() else trained_on(run)
     opened = library if isinstance(library, Library) else Library.open(library)
+    # The CPU: a report must not need the machine that trained.
     space = SharedSpace.from_pretrained(run, device="cpu")
     data = load_latents(opened, encoders=encoders_here(space, opened), where=f"split = {quote(report.split)}")
     same_encoders(data, space, opened)
@@ -273,6 +274,7 @@ def training_section(run: Path, method: Method, data: LatentData) -> Markup:
     best = noted.get("step")
     names = dict.fromkeys(k for entry in entries for k in entry if k == "val/score" or k.startswith("loss"))
     panels = []
+    # The total loss and the score first; a method may log many terms.
     for name in sorted(names, key=lambda n: (n != "loss", n != "val/score", n))[:_CURVES]:
         points = [(e["step"], e[name]) for e in entries if e.get(name) is not None]
         if len(points) > 1:
@@ -291,9 +293,10 @@ def flops_of_step(method: Method, data: LatentData) -> tuple[int, int] | None:
     """(floating-point operations, rows) of a training step, forward and backward, on the given clips. None for a method
     with towers for media, which latents bypass, and for fewer than two clips with two modalities."""
     data = data.joined()
-    rows = min(_ROWS, len(data)) // 2 * 2
+    rows = min(_ROWS, len(data)) // 2 * 2  # an even number; 0 for a single clip
     if type(method).encode is Method.encode or not rows:
         return None
+    # A copy: counting runs a step, which changes buffers and gradients.
     learner = deepcopy(method).cpu().train().requires_grad_(True)
     batch = data.batch(torch.arange(rows))
     rng = Randomness(0, 0, 0, rows, rows, torch.device("cpu"))

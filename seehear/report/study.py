@@ -79,7 +79,7 @@ def study_page(study: Study, *, kind: str, command: str = "") -> str:
 
 def _said(said: Sequence[str]) -> Markup:
     """Outcome in words. Answers of several rows to the same question are grouped below it."""
-    answers: dict[str, list[str]] = {}
+    answers: dict[str, list[str]] = {}  # question -> answers, in order
     for line in said:
         question, mark, answer = arrows(line.removeprefix("- ")).partition("? ")
         answers.setdefault(question + mark.rstrip(), []).append(answer)

@@ -64,7 +64,7 @@ def create_app(
         telemetry={"auto_configure": False},  # nothing is sent anywhere, whatever the environment says
         responses={code: {"model": schema.ProblemAnswer} for code in _REFUSED},
     )
-    app.state.seehear = state
+    app.state.seehear = state  # routes get it through `params.ServerState`
     app.add_middleware(Guard, token=config.token)
     for kind in (Problem, SeehearError, RequestValidationError, HTTPException, ClientDisconnect):
         app.add_exception_handler(kind, _refusal)
@@ -103,6 +103,7 @@ async def upload(state: ServerState, request: Request, run: NameParam = "") -> s
     """A sound, picture or video to search with: the request's body is the file, which is encoded and deleted before
     this answers. The id stands for its vectors, in searches of the same run, or of all indexes together if none is
     named."""
+    # Opening and encoding block: in the thread pool, other requests are answered meanwhile.
     opened = await run_in_threadpool(state.opened, run)
     path = await state.uploads.receive(request.stream(), request.headers.get("content-length"))
     try:
@@ -137,6 +138,7 @@ def media(state: ServerState, clip: NameParam, of: Literal["video", "audio"] = "
     """The file of a clip, whole or by ranges of bytes. `start` and `end` of the clip are seconds in it."""
     path = state.file(state.clip(clip), of)
     kind = TYPES.get(path.suffix.lower(), "application/octet-stream")
+    # no-cache: the file may be replaced, so browsers revalidate their copy.
     return FileResponse(path, media_type=kind, headers={"cache-control": "private, no-cache"})
 
 
@@ -162,6 +164,7 @@ def preview(state: ServerState, clip: NameParam, start: SecondParam = None, end:
 
 async def _static(request: Request, *, file: Path) -> Response:
     content, etag = _compressed(file)
+    # Revalidated by ETag each time, so that a new version of the page is used at once.
     headers = {"cache-control": "no-cache", "etag": etag, "vary": "accept-encoding"}
     if request.headers.get("if-none-match") == etag:
         return Response(status_code=304, headers=headers)

@@ -97,6 +97,7 @@ def assistant(library: str, config: ServeConfig) -> tuple[MCPServer, Callable[[]
 
 def _frame(state: State, scenes: Sequence[Scene], at: float) -> Image:
     nearest = min(scenes, key=lambda s: abs(s.start - at))
+    # Times between or after scenes get the nearest one.
     scene = next((s for s in scenes if s.start <= at < s.end), nearest)
     return Image(data=state.poster(state.clip(scene.id), at).read_bytes(), format="jpeg")
 

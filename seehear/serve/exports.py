@@ -79,6 +79,7 @@ def export(state: ServerState, query: ExportQuery) -> Response:
         return _download(state, moments[0])
     _check_size(moments)
     taken: set[str] = set()
+    # Numbered, so that the order of the selection survives in a folder.
     named = {unused_name(f"{n:02} {_name(state, m)}", taken): m for n, m in enumerate(moments, start=1)}
     headers = {"content-disposition": attachment(f"{name}.zip")}
     return StreamingResponse(_zipped(state, named), media_type="application/zip", headers=headers)
@@ -114,6 +115,7 @@ def _cut(state: State, moment: Listed) -> BinaryIO:
     """The moment as an open file without a name, so that closing it, in whatever way, deletes it."""
     path = state.cache.folder / f"cut-{uuid.uuid4().hex}"
     try:
+        # POSIX keeps the content of a deleted file until it is closed.
         state.slow(cut, moment.video, moment.audio, moment.start, moment.end, str(path))
         return path.open("rb")
     except (DecodeError, WorkerDied) as error:
@@ -193,5 +195,6 @@ def _edit_facts(state: State, path: str) -> EditFacts:
 
 def attachment(name: str) -> str:
     """Content-Disposition header that saves a file under this name, in plain ASCII whatever the name contains."""
+    # Old browsers read `filename`, all others prefer `filename*` (RFC 6266).
     plain = re.sub(r'[^ -~]|["\\%]', "_", name)
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"

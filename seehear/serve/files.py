@@ -54,6 +54,7 @@ class Folders:
             real = path.resolve(strict=True)
         except (OSError, RuntimeError, ValueError) as error:
             raise self._moved(source, path) from error
+        # Links are resolved first: a link in a media folder may lead anywhere.
         allowed: list[str | Path] = [*(unprintable(root) for root in self.roots.values()), *self.also]
         if not any(real.is_relative_to(os.path.realpath(folder)) for folder in allowed):
             message = f"{source} is, or is linked to, a place outside of the library's media folders"
@@ -94,6 +95,7 @@ class DiskCache:
         """The file of a key, written by `make` if missing, only once even for concurrent calls."""
         name = hashlib.blake2b("\x1f".join(map(repr, key)).encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
         path = self.folder / name
+        # A lock for each key: makers of other files do not wait.
         with self._lock:
             own = self._making.setdefault(name, threading.Lock())
         try:
@@ -111,7 +113,7 @@ class DiskCache:
     def _trim(self) -> None:
         with self._lock:
             self._made += 1
-            if self._made % _CHECK_EVERY:
+            if self._made % _CHECK_EVERY:  # listing a large folder takes longer than making a file
                 return
             files = sorted((f for f in self.folder.iterdir() if f.is_file()), key=lambda f: f.stat().st_mtime)
             size = sum(f.stat().st_size for f in files)

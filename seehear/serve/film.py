@@ -246,6 +246,7 @@ def named_sounds(search: MomentSearch, clips: Sequence[Clip]) -> list[NamedSound
         if sure < _NAMED:
             continue
         words: Any = in_words(sure)
+        # Half a second: scenes are cut on frames, and may not touch exactly.
         if named and named[-1].name == name and clip.start <= named[-1].end + 0.5:
             named[-1].end = max(named[-1].end, clip.end)
             named[-1].words = "strong" if "strong" in (words, named[-1].words) else "fair"

@@ -90,7 +90,7 @@ class Shelves:
                     films = list(_films(library))
                     self._lists = {order: _film_list(library, version, films, order) for order in ("date", "folder")}
                     self._due = time.monotonic() + _PAUSE * (time.monotonic() - began)
-                self._library = library
+                self._library = library  # the same object is the same snapshot
             return self._lists[by]
 
 

@@ -90,6 +90,7 @@ class Guard:
             tls = scope["scheme"] == "https"
             entered.set_cookie(COOKIE, self.session, secure=tls, httponly=True, samesite="strict", max_age=30 * 86400)
             return entered
+        # Programs send a header, browsers the cookie.
         bearer = headers.get("authorization", "")
         if bearer.lower().startswith("bearer ") and _equal(bearer[7:].strip(), self.token):
             return None

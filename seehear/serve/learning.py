@@ -161,12 +161,14 @@ class LibraryLearning:
         if last is None:
             return None
         verdict, index = verdict_of(last.folder), last.index if last.index in indexes(library) else ""
+        # Only the clips of the examples are read.
         names = [e["clip"] for key in ("better", "worse") for e in verdict.get(key, [])]
         clips = {clip.id: clip for clip in clips_in_order(library, names) if clip is not None}
         return verdict_view(verdict, made=last.made, index=index, clips=clips)
 
     def _goes_on(self, library: Library, last: Learned) -> bool:
         """Whether the next start resumes the last training: it was stopped, and the library is unchanged."""
+        # Trained and better, but stopped before its index was written.
         if last.trained:
             return last.better() and last.index not in indexes(library)
         started = (last.folder / "config.json").is_file()
@@ -180,7 +182,7 @@ class LibraryLearning:
         sizes = [library.table(table).count_rows() for table in input_tables(library)]
         key = f"{name} {[round(math.log(1 + rows, _MUCH)) for rows in sizes]}"
         with self._lock:
-            if key not in self._costs and None not in self._costs.values():
+            if key not in self._costs and None not in self._costs.values():  # one estimate at a time
                 self._costs[key] = None
                 threading.Thread(target=self._estimate, args=(key, name), daemon=True).start()
             return self._costs.get(key)
@@ -304,6 +306,7 @@ def _progress(folder: Path) -> tuple[int, int | None, float | None]:
         return 0, None, None
     total, first = (int(number.replace(",", "")) for number in starts[-1])
     done = int(entries[-1]["step"])
+    # Times of the files, since the log has none.
     taken = metrics.stat().st_mtime - began.stat().st_mtime  # a resumed run writes its settings again
     left = taken / (done - first) * (total - done) if done > first and taken > 0 else None
     return done, total, left

@@ -141,6 +141,7 @@ def delete(state: ServerState, name: _SavedName) -> Saved:
 
 def _answer(state: State, clip: str, edits: list[str]) -> Edited:
     """Applies pending edits. Returns the edited clip, or none if the id is ''."""
+    # A clip is answered with its edits even before they are applied.
     done = state.own.apply({clip} - {""})
     library = Library.open(state.runs.uri)
     view = views.clip_view(_clip(library, clip), state.runs.folders) if clip else None

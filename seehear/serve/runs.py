@@ -87,6 +87,7 @@ class OpenRun:
         vectors: dict[str, np.ndarray] = {}
         for m in known:
             key = "image" if kind == "picture" else m
+            # A picture has no time: its window is empty.
             item: dict[str, Any] = {key: path, "start": 0.0, "end": 0.0 if kind == "picture" else seconds}
             try:
                 vectors[m] = self.space.encode([item])[0]
@@ -116,6 +117,7 @@ class Runs:
         self._folders = Folders(self._library, {}, media)
         self._open: dict[str, OpenRun] = {}
         self._together: Together | None = None
+        # Two locks: models load for seconds, and the status must not wait for that.
         self._lock = threading.Lock()
         self._opening = threading.Lock()
 
@@ -211,6 +213,7 @@ class Runs:
             raise Problem(409, "model_gone", gone.message, gone.todo) from gone
         except SeehearError as error:
             raise Problem(409, "run_unusable", str(error), self._again(name)) from error
+        # Vectors of different models cannot be compared, even if their sizes are equal.
         if space.fingerprint != about.get("maker"):
             raise Problem(409, "run_unusable", f"index {name} was made by another model", self._again(name))
         encode = super(GuardedSpace, space).encode_query

@@ -50,6 +50,7 @@ def _server(
     progress: Callable[[], Standing] | None = None,
     edited: Callable[[], None] | None = None,
 ) -> tuple[uvicorn.Server, socket.socket, str]:
+    # Bound before the models load, so that a taken port is reported at once.
     listening = listen(config.host, config.port)
     app = create_app(library, config, progress, edited)
     host = f"[{config.host}]" if ":" in config.host else config.host

@@ -52,6 +52,7 @@ class State:
         """`progress`: progress of this process's indexing, if it does any. `edited`: wakes that work when the user has
         changed a text or label."""
         self.config, self.progress = config, progress
+        # Previews and maps take long: posters and waveforms must not wait behind them.
         self.quick = Decoders(2, config.decode_seconds)
         self.slow = Decoders(1, _DRAW_SECONDS, patience=60.0)
         self.runs = Runs(library, self.quick, media=config.media, device=config.device)
@@ -63,7 +64,7 @@ class State:
         self.background = ThreadPoolExecutor(1, "seehear")
         """Thread for work that no answer waits for; long jobs check `closing` regularly."""
         self.closing = threading.Event()
-        self._facets: tuple[int, Any] = (-1, {})
+        self._facets: tuple[int, Any] = (-1, {})  # (version of `clips`, facets)
         self._behind: dict[str, tuple[Any, str]] = {}
         self.catch_up = None if progress else CatchUp(self.runs, self._behind_of)
 
@@ -81,7 +82,7 @@ class State:
             return  # the first search reports it
 
     def close(self) -> None:
-        self.learning.close()
+        self.learning.close()  # first: a training needs time to save its state
         if self.catch_up:
             self.catch_up.close()
         self.closing.set()
@@ -124,7 +125,7 @@ class State:
             todo = f"seehear prepare FOLDER --library {library.uri}"
             problem = Problem(409, "empty", "the library has no clips yet: give it a folder of media", todo)
         elif not runs:
-            try:
+            try:  # the refusal of a search says what to do
                 self.runs.together()
             except Problem as unusable:
                 problem = unusable
@@ -285,6 +286,7 @@ class State:
 
     def made(self, path: Path, what: str, key: Any, make: Callable[[Path], None]) -> Path:
         """Cached file that `make` writes from a media file."""
+        # Keyed by size and time too, so that a replaced file is read again.
         stat = path.stat()
         try:
             return self.cache.get(what, str(path), stat.st_size, stat.st_mtime_ns, key, make=make)
@@ -306,6 +308,7 @@ class State:
             seen = self._things_found(library, run, of, method)
             write(out, json.dumps(maps.draw(ids, clips, xy, clusters, seen)).encode())
 
+        # Everything that the drawing depends on.
         where = (self.runs.uri, run.name, run.changed, run.space.fingerprint, version, method)
         try:
             drawn = json.loads(self.cache.get("map of named groups", *where, make=make).read_text(encoding="utf-8"))

@@ -158,6 +158,7 @@ def library_words(library: Library) -> Words:
     tallies: dict[str, _Tally] = {}
     labels: Counter[str] = Counter()
     rows = library.table("clips").search().select(["texts", "labels"]).limit(None).to_arrow()
+    # Batches: as Python objects, all texts of a large library would take gigabytes.
     for batch in rows.to_batches(max_chunksize=8192):
         for texts, own in zip(batch["texts"].to_pylist(), batch["labels"].to_pylist(), strict=True):
             labels.update(set(own or ()))
@@ -192,6 +193,7 @@ class _Tally:
         self._counts.update(words - {""})
         self._pairs.update(pairs)
         if len(self._pairs) > _MANY:
+            # An approximation: a dropped pair counts from one again.
             self._pairs = Counter({pair: count for pair, count in self._pairs.items() if count > 1})
 
     def _word(self, token: str) -> str:
@@ -259,6 +261,7 @@ class Lookup:
         names: dict[str, str] = {}
         same = _merged(*({names.setdefault(folded(text), text): found} for text, found in words.items()))
         self._all = {folded(text): Suggestion(text=text, found=found) for text, found in same.items()}  # type: ignore
+        # Sorted suffixes from each word on: a prefix of any word is found by bisection.
         starts = {(key[at:], key) for key in self._all for at in (0, *(m.end() for m in re.finditer(r"\s+", key)))}
         self._starts = sorted(starts)
         columns = []

@@ -136,6 +136,7 @@ class CatchUp:
         """Indexes missing rows, once for each state of an idle library. Returns whether it did."""
         about, library = self.runs.about(), self.runs.library
         now = _state(library)
+        # Unchanged since the last look, so nobody is writing; and not tried in this state before.
         rested, self._before = now == self._before, now
         if not rested or now == self._tried:
             return False
@@ -144,9 +145,11 @@ class CatchUp:
             return False
         most = max(lacking.values(), key=lambda line: int(line.split()[0].replace(",", "")))
         self.line = f"{most.partition(':')[0]}: indexing what can be"
+        # Texts need no decoding, so they are encoded here too.
         texts = [name for name, encoder in library.encoders().items() if encoder["modality"] == "text"]
         if texts:
             self._commands.run(["encode", library.uri, "--encoders", *texts])
+        # Indexes with the same command are built once.
         for words in {tuple(index_command(library.uri, name, about[name])) for name in lacking}:
             self._commands.run(words)
         self._tried = self._before = _state(Library.open(library.uri))

@@ -63,6 +63,7 @@ class Uploads:
         """The request's body as a file, which the caller deletes. Raises `Problem` (413) as soon as it is too large."""
         if length is not None and length.isdecimal() and int(length) > self.limit:
             raise self._too_large()
+        # The announced length may be wrong or missing, so the bytes are counted too.
         handle, name = tempfile.mkstemp(dir=self.folder.name)
         size = 0
         try:
@@ -92,6 +93,7 @@ class Uploads:
             for run in fitting or runs[:1]  # the first one reports why
         }
         models = {run.name: run.space.fingerprint for run in runs}
+        # An id that cannot be guessed: no client can search with another one's file.
         made = Uploaded(secrets.token_urlsafe(12), models, facts, seconds, by_run)
         with self._lock:
             self._known[made.id] = made

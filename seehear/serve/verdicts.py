@@ -101,6 +101,7 @@ def _directions(verdict: Mapping[str, Any], kept: str) -> list[DirectionView]:
     models, place = verdict["models"], 0 if _first(verdict) else 1
     frozen = [model["directions"] for name, model in models.items() if name.startswith(FROZEN_SPACE)]
     shares, asked = models[kept]["directions"], verdict["asked"]
+    # A share of very few queries says nothing, unless no direction has more.
     often = [d for d in _FOUND if d in shares and asked[d] >= min(_ASKED, max(asked.values()))]
     return [
         DirectionView(
@@ -162,6 +163,7 @@ def _example(example: Mapping[str, Any], clips: Mapping[str, Clip]) -> ExampleVi
         source=clip.source if clip else "",
         start=clip.start if clip else 0.0,
         picture=bool(clip and clip.has_video),
+        # Ranks of ties are fractions.
         before=None if example["before"] is None else round(example["before"]),
         after=round(example["after"]),
         of=example["gallery"],

@@ -22,6 +22,7 @@ from seehear.space.frozen import FROZEN
 
 _LABELS = 300
 _WAYS = {"video": "what is seen", "audio": "what is heard", "text": "words"}
+# The API and the page name kinds of text as users do, the library by their origin.
 _KINDS: Mapping[StoredKind, schema.TextKind] = {
     "speech": "spoken",
     "screen": "screen",
