@@ -64,9 +64,9 @@ def render(template: str, **values: Any) -> Markup:
     return Markup(templates().get_template(template).render(**values))
 
 
-def part(template: str, macro: str, *values: Any, **options: Any) -> Markup:
+def part(template: str, macro: str, *values: Any) -> Markup:
     """Output of a macro of a template."""
-    output: Markup = getattr(templates().get_template(template).module, macro)(*values, **options)
+    output: Markup = getattr(templates().get_template(template).module, macro)(*values)
     return output
 
 

@@ -27,8 +27,8 @@ from seehear.report.run import (
     HTML_NAME,
     NONE,
     ReportOptions,
-    evaluated_at,
     example_section,
+    lead,
     linked,
     open_evaluated,
     reproduce_section,
@@ -38,6 +38,10 @@ from seehear.train.files import write_text
 # Published measures to draw; the table has all
 _DRAWN = ("R@1", "R@10", "top1", "mAP", "recall")
 _WORST = 20
+_FUSIONS: dict[Fusion, str] = {
+    "sum": "the sum of the vectors that the method compares",
+    "unit": "the mean of unit vectors",
+}
 
 
 def write_protocol(run: str | Path, found: ProtocolReport, options: ReportOptions | None = None) -> Path:
@@ -48,13 +52,13 @@ def write_protocol(run: str | Path, found: ProtocolReport, options: ReportOption
 
 
 def protocol_page(run: Path, found: ProtocolReport, options: ReportOptions) -> str:
-    report = found.report
+    report, wanted = found.report, found.wanted
     opened, own, warnings = None, report.models()[:1], list(report.warnings)
-    if found.wanted.kind != "localisation":  # its clips are too many for memory
+    if wanted.kind != "localisation":  # its clips are too many for memory
         opened, own, warnings = open_evaluated(run, report)
     examples = space = data = NONE
     if opened is not None:
-        if found.wanted.kind == "retrieval":
+        if wanted.kind == "retrieval":
             fusion: Fusion = report.about["fusion"]
             spaces = {opened.space.method.name: protocol_vectors(opened.space, opened.data, fusion)}
             scored = "cosine" if fusion == "unit" else "score"
@@ -72,38 +76,16 @@ def protocol_page(run: Path, found: ProtocolReport, options: ReportOptions) -> s
         Section("data", "The data", data, folded=True),
         Section("reproduce", "How to reproduce", reproduce_section(run, report), folded=True),
     ]
-    return page(
-        f"{run.name}: {own[0].partition('/')[0]} on {found.wanted.title}", _lead(run, found, warnings), sections
-    )
-
-
-_FUSIONS: dict[Fusion, str] = {
-    "sum": "the sum of the vectors that the method compares",
-    "unit": "the mean of unit vectors",
-}
-
-
-def _lead(run: Path, found: ProtocolReport, warnings: Sequence[str]) -> Markup:
-    wanted, about = found.wanted, found.report.about
     known = {
-        "run": str(run),
-        "library": about.get("dataset_name"),
-        "split": f"{found.report.split}, {counted(found.checked.clips, 'clip')}",
+        "split": f"{report.split}, {counted(found.checked.clips, 'clip')}",
         "queries": wanted.queries,
         "against": wanted.gallery,
-        "seen and heard": _FUSIONS[about["fusion"]] if wanted.kind != "classification" else None,
-        "evaluated": evaluated_at(found.folder),
+        "seen and heard": _FUSIONS[report.about["fusion"]] if wanted.kind != "classification" else None,
         "files": linked(FILES),
     }
-    differs = [str(found.checked)] if found.checked.deviations else []
-    return render(
-        "lead.html",
-        verdict=found.report.verdict(),
-        warnings=[*differs, *warnings],
-        about="",
-        notes=wanted.notes,
-        known=known,
-    )
+    warnings = [str(found.checked)] * bool(found.checked.deviations) + warnings
+    title = f"{run.name}: {own[0].partition('/')[0]} on {wanted.title}"
+    return page(title, lead(run, found.folder, report, warnings, known, wanted.notes), sections)
 
 
 # -- published results -------------------------------------------------------------------------------------------------

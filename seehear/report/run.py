@@ -102,7 +102,8 @@ def run_page(
         space = shape_section(report, opened.vectors)
         training = training_section(run, opened.space.method, opened.data)
         data = health_section(opened.library, split=report.split)
-    verdict = report.about.get("verdict", "")
+    verdict, folder = report.about.get("verdict", ""), folder or run
+    files = linked(FILES | {os.path.relpath(run / "config.json", folder): "all settings"})
     sections = [
         Section("examples", "Examples", shown),
         Section("retrieval", "What training added", retrieval_section(report, own, training=verdict)),
@@ -116,7 +117,7 @@ def run_page(
     method = own[0].partition("/")[0]
     return page(
         f"{run.name}{'' if run.name == method else f' ({method})'} on the {report.split} clips",
-        _lead(run, folder or run, report, warnings),
+        lead(run, folder, report, warnings, {"files": files}),
         sections,
     )
 
@@ -151,52 +152,50 @@ def open_evaluated(
     """(data of the evaluation, names of the run's spaces in the report, warnings of the report). If the data cannot be
     read, there are none, and one more warning."""
     try:
-        opened = _open(run, report, library)
+        if library is None:
+            named = str(report.about.get("dataset_name", ""))
+            library = named if "://" in named or Path(named).is_dir() else trained_on(run)
+        opened = library if isinstance(library, Library) else Library.open(library)
+        # The CPU: a report must not need the machine that trained.
+        space = SharedSpace.from_pretrained(run, device="cpu")
+        data = load_latents(opened, encoders=encoders_here(space, opened), where=f"split = {quote(report.split)}")
+        same_encoders(data, space, opened)
     except SeehearError as error:
         return None, report.models()[:1], [*report.warnings, f"only the numbers could be shown: {error}"]
-    return opened, list(space_names(opened.space.method).values()), list(report.warnings)
-
-
-def _open(run: Path, report: EvaluationReport, library: Library | str | Path | None) -> Opened:
-    if library is None:
-        named = str(report.about.get("dataset_name", ""))
-        library = named if "://" in named or Path(named).is_dir() else trained_on(run)
-    opened = library if isinstance(library, Library) else Library.open(library)
-    # The CPU: a report must not need the machine that trained.
-    space = SharedSpace.from_pretrained(run, device="cpu")
-    data = load_latents(opened, encoders=encoders_here(space, opened), where=f"split = {quote(report.split)}")
-    same_encoders(data, space, opened)
     warnings = []
     if report.about.get("model_revision", space.fingerprint) != space.fingerprint:
         warnings.append("the model is not the one that was evaluated: evaluate again")
     if report.about.get("dataset_revision", "") != data_revision(data):
         warnings.append("the library has changed since the evaluation: examples and numbers may differ, evaluate again")
-    return Opened(opened, space, data, tuple(warnings))
+    spaces = list(space_names(space.method).values())
+    return Opened(opened, space, data, tuple(warnings)), spaces, list(report.warnings)
 
 
 # -- parts -------------------------------------------------------------------------------------------------------------
 
 
-def _lead(run: Path, folder: Path, report: EvaluationReport, warnings: Sequence[str]) -> Markup:
-    about = report.about
+def lead(
+    run: Path,
+    folder: Path,
+    report: EvaluationReport,
+    warnings: Sequence[str],
+    known: dict[str, Any],
+    notes: Sequence[str] = (),
+) -> Markup:
+    """Verdict, warnings, notes and sources of a page. `folder`: that of the report's numbers; `known`: more sources."""
+    about, numbers, evaluated = report.about, folder / JSON_NAME, None
+    if numbers.is_file():
+        evaluated = f"{datetime.fromtimestamp(numbers.stat().st_mtime, UTC):%Y-%m-%d %H:%M} UTC"
     clips = about.get("clips", {}).get(report.split)
     encoders = [f"{m} by {', '.join(e['name'] for e in infos)}" for m, infos in about.get("encoders", {}).items()]
-    known = {
+    sources = {
         "run": str(run),
         "library": about.get("dataset_name"),
         "split": f"{report.split}, {counted(clips, 'clip')}" if clips is not None else report.split,
         "encoders": "; ".join(encoders),
-        "evaluated": evaluated_at(folder),
-        "files": linked(FILES | {os.path.relpath(run / "config.json", folder): "all settings"}),
-    }
-    return render("lead.html", verdict=report.verdict(), warnings=warnings, about="", notes=(), known=known)
-
-
-def evaluated_at(folder: Path) -> str | None:
-    """Time of the evaluation, from the file of its numbers; None without one."""
-    if not (folder / JSON_NAME).is_file():
-        return None
-    return f"{datetime.fromtimestamp((folder / JSON_NAME).stat().st_mtime, UTC):%Y-%m-%d %H:%M} UTC"
+        "evaluated": evaluated,
+    } | known
+    return render("lead.html", verdict=report.verdict(), warnings=warnings, about="", notes=notes, known=sources)
 
 
 def linked(described: Mapping[str, str]) -> Markup:

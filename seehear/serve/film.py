@@ -29,7 +29,7 @@ from seehear.serve.files import Folders, played_by_browsers, write
 from seehear.serve.maps import SOUNDS
 from seehear.serve.params import KEPT, MEDIA, FileParam, ServerState
 from seehear.serve.problems import CONVERT, Problem
-from seehear.serve.schema import ProblemAnswer, TextKind
+from seehear.serve.schema import ProblemAnswer, TextView
 
 _FACTS: dict[str, Any] = {"width": int, "height": int, "fps": float}
 PART = 20.0
@@ -46,12 +46,7 @@ class Scene(BaseModel):
     labels: list[str]
 
 
-class TimedText(BaseModel):
-    text: str
-    kind: TextKind
-    start: float | None = Field(description="seconds of the file; null where it belongs to all of it")
-    end: float | None
-    machine: bool = Field(description="a machine heard or read it; else it is the user's own")
+class TimedText(TextView):
     confidence: float = Field(description="confidence of the machine, in [0, 1]")
     clip: str = Field(description="id of the first clip with this text")
 

@@ -117,7 +117,7 @@ class ProgressView(BaseModel):
 class TextView(BaseModel):
     text: str
     kind: TextKind
-    start: float | None
+    start: float | None = Field(description="seconds of the file; null for a text of the whole clip or file")
     end: float | None
     machine: bool = Field(description="a machine heard or read it; else it is the user's own")
 
