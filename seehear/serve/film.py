@@ -58,14 +58,14 @@ class FilmDetail(BaseModel):
     kind: Literal["video", "picture", "sound", "text"]
     seconds: float
     bytes: int | None
-    width: int | None = Field(description="pixels, of a film or photo; null where that is not known, as `fps` is")
+    width: int | None = Field(description="pixels; null if unknown, as `fps`")
     height: int | None
     fps: float | None = Field(description="frames a second on average")
-    changed: str = Field(description="when the file was last changed, ISO 8601; '' where that is not known")
+    changed: str = Field(description="time of the file's last change, ISO 8601; '' if unknown")
     has_sound: bool
-    separate_sound: bool = Field(description="the sound is in a file of its own")
+    separate_sound: bool = Field(description="the sound is in a separate file")
     played: bool = Field(description="browsers play files of this kind; else ask for /api/part, one after the other")
-    problem: ProblemAnswer | None = Field(description="why the file cannot be shown")
+    problem: ProblemAnswer | None = Field(description="why the file cannot be played")
     also: list[str] = Field(description="other places of the same file")
     scenes: list[Scene] = Field(description="by start")
     texts: list[TimedText] = Field(description="by start; those of the whole file first")
@@ -84,7 +84,7 @@ class NamedSound(BaseModel):
 
 
 class Heard(BaseModel):
-    sounds: list[NamedSound] = Field(description="by start; none where no index compares words with sounds")
+    sounds: list[NamedSound] = Field(description="by start; none if no index compares words with sounds")
 
 
 _Start = Annotated[float, Param(ge=0, le=1e9, allow_inf_nan=False)]
@@ -129,7 +129,7 @@ def loud(state: ServerState, file: FileParam) -> Loudness:
 
 @router.get("/api/heard", tags=["media"])
 def heard(state: ServerState, file: FileParam) -> Heard:
-    """Named sounds of a file, where an index is confident of them."""
+    """Named sounds of a file that an index is confident of."""
     clips = _clips(state.runs.library, file)
     try:
         search = state.runs.together().search

@@ -37,7 +37,7 @@ class FilmEntry(BaseModel):
     kind: FilmKind = Field(description="aside: the file could not be used; see `problem`")
     seconds: float = Field(description="length; 0 for a picture")
     folder: str = Field(description="folder below the media folder; '' for the media folder itself")
-    date: float | None = Field(description="when the file was last changed, in seconds since 1970; null if not known")
+    date: float | None = Field(description="time of the file's last change, in seconds since 1970; null if unknown")
     clip: str = Field(
         default="", description="id of its middle clip, for a poster or a preview; '' for a file set aside"
     )

@@ -58,9 +58,9 @@ class LearnView(BaseModel):
     state: Literal["ready", "few", "working", "stopping", "stopped", "elsewhere"] = Field(
         description="few: too little to learn from; stopped: POST resumes; elsewhere: another process learns"
     )
-    why: str = Field(description="data that is learned from, or why nothing is learned")
-    needed: str = Field(description="data that is still needed; '' where there is enough")
-    cost: CostView | None = Field(description="null while it is being estimated, and where nothing is learned")
+    why: str = Field(description="training data, or why training is not possible")
+    needed: str = Field(description="data that is still needed; '' if there is enough")
+    cost: CostView | None = Field(description="null during estimation, and if training is not possible")
     unknown: str = Field(description="why the cost cannot be estimated; '' otherwise")
     working: LearningView | None
     problem: str = Field(description="why the last training failed; '' if it did not")

@@ -61,7 +61,7 @@ class Edited(BaseModel):
     clip: ClipView | None = Field(description="the clip after the edit; null after an undo")
     edits: list[str] = Field(description="keys for `undo` of POST /api/texts")
     searchable: bool = Field(
-        description="full-text search knows it already; else once another process has ended writing"
+        description="full-text search has it already; else it follows when another process ends writing"
     )
 
 
@@ -97,7 +97,7 @@ def labels(state: ServerState, wanted: Labels) -> Edited:
 
 @router.post("/api/texts", tags=["own"])
 def texts(state: ServerState, wanted: Correction | Undo) -> Edited:
-    """Corrects a line of a clip, whoever wrote it, or undoes an edit."""
+    """Corrects a line of a clip, transcribed or written, or undoes an edit."""
     with _to_write(state) as library:
         if isinstance(wanted, Undo):
             if undo(library, wanted.undo) is None:

@@ -51,7 +51,7 @@ class ExampleView(BaseModel):
 
 class VerdictView(BaseModel):
     made: str
-    index: str = Field(description="name of the index of the trained model; '' where training improved nothing")
+    index: str = Field(description="name of the index of the trained model; '' if training improved nothing")
     better: bool
     headline: str
     lines: list[str] = Field(description="data it was measured on, and how certain the result is")

@@ -94,7 +94,7 @@ function transcript(clip, stage, query) {
     };
     return h("li", {}, h("button", { type: "button", class: "at", onclick: jump }, clock(text.start)), " ", words, correct);
   });
-  return h("details", { class: "transcript" }, h("summary", {}, clip.texts.length === 1 ? "Its words" : `All ${clip.texts.length} texts`), h("ul", {}, ...lines));
+  return h("details", { class: "transcript" }, h("summary", {}, clip.texts.length === 1 ? "Its text" : `All ${clip.texts.length} texts`), h("ul", {}, ...lines));
 }
 
 export async function copy(address) {

@@ -19,7 +19,7 @@ const ICONS = {
 export const KEYS = [
   [["Space", "k"], "play, pause"], [["j", "l"], "10 seconds back, forward"], [["←", "→"], "5 seconds back, forward; move a photo"], [[",", "."], "one frame back, forward"],
   [["0", "9"], "to the beginning, to nine tenths"], [["c", "C"], "next and previous scene"], [["↑", "↓"], "louder, quieter"], [["m"], "mute"], [["f"], "full screen"],
-  [["+", "−"], "zoom the timeline or the photo"], [["Esc"], "back to where you came from"],
+  [["+", "−"], "zoom the timeline or the photo"], [["Esc"], "go back"],
 ];
 
 const sized = (bytes) => {

@@ -61,7 +61,7 @@ class Head {
       const box = h("input", { type: "radio", name: "by", value: by, checked: by === kept.by, onchange: () => choose(by) });
       return h("label", {}, box, h("span", {}, by === "date" ? "By date" : "By folder"));
     });
-    this.ideas = h("ul", { id: "ideas", "aria-label": "Often in these recordings", hidden: true });
+    this.ideas = h("ul", { id: "ideas", "aria-label": "Frequent in these recordings", hidden: true });
     this.element = h("header", { class: "homehead" },
       h("div", { class: "told" }, this.count, this.state, this.bar),
       h("fieldset", { class: "switch" }, h("legend", { class: "unseen" }, "Order"), ...this.switch), this.ideas);
@@ -102,7 +102,7 @@ class Head {
   async suggest() {
     const found = await api.suggest("", 8).catch(() => []);
     const idea = (one) => h("li", {}, h("button", { type: "button", onclick: () => this.shell.search(one.text) }, one.text));
-    this.ideas.replaceChildren(h("li", { class: "soft", "aria-hidden": "true" }, "Often here"), ...found.map(idea));
+    this.ideas.replaceChildren(h("li", { class: "soft", "aria-hidden": "true" }, "Frequent here"), ...found.map(idea));
     this.ideas.hidden = !found.length;
   }
 }

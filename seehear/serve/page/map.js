@@ -13,7 +13,7 @@ const LISTED = 40, NEAR = 12, TOUCHED = 22, MARGIN = 24;
 const SLOW = 10_000, LONGEST = 330_000; // milliseconds until the page reports that drawing takes long, and that it failed
 
 export { cardKeys as keys };
-export const KEYS = [[["j", "k"], "next and previous clip of a group"], [["Enter"], "play it, or stop"], [["m"], "more like it"]];
+export const KEYS = [[["j", "k"], "next and previous clip of a group"], [["Enter"], "play or stop it"], [["m"], "more like it"]];
 
 export async function show(outlet, params, shell) {
   shell.title("Map");
@@ -259,7 +259,7 @@ class Sky {
     if (box && Math.hypot(box.x1 - box.x0, box.y1 - box.y0) > 6) {
       const [left, right] = [box.x0, box.x1].sort((a, b) => a - b), [top, bottom] = [box.y0, box.y1].sort((a, b) => a - b);
       const inside = this.drawn.ids.flatMap((_, n) => { const [px, py] = this.place(n); return px >= left && px <= right && py >= top && py <= bottom ? [n] : []; });
-      this.choose(inside, "the region");
+      this.choose(inside, "the selected area");
     } else {
       const n = this.nearest(x, y, drag.touch ? TOUCHED : NEAR);
       this.choose(n < 0 ? [] : [n], "one");

@@ -11,8 +11,8 @@ import { saveButton } from "./saved.js";
 
 export { cardKeys as keys };
 export const KEYS = [
-  [["j", "k"], "next and previous result"], [["Enter"], "play it, or stop; open a photo"], [["←", "→"], "moments on its timeline"],
-  [["x"], "select it, or no longer"], [["m"], "more like it"], [["l"], "copy a link to its moment"],
+  [["j", "k"], "next and previous result"], [["Enter"], "play or stop it; open a photo"], [["←", "→"], "moments on its timeline"],
+  [["x"], "select or deselect it"], [["m"], "more like it"], [["l"], "copy a link to its moment"],
 ];
 
 const K = 24, MOST = 192;
@@ -32,7 +32,7 @@ const called = (name) => {
 export async function show(outlet, params, given) {
   shell = given;
   outlet.append(
-    h("ul", { id: "parts", "aria-label": "What is searched for" }), filterForm(),
+    h("ul", { id: "parts", "aria-label": "Query" }), filterForm(),
     h("div", { class: "saying" }, h("p", { id: "said", role: "status", "aria-live": "polite" }), saveButton()),
     h("section", { id: "moment", "aria-label": "The moment", hidden: true }),
     h("section", { id: "results", "aria-label": "Results" }));
@@ -249,7 +249,7 @@ function face(part) {
 function sides(part) {
   if ((part.modalities?.length || 0) < 2) return null;
   const known = files.get(part.name);
-  const choice = h("select", { "aria-label": `What of ${part.name}`, onchange: () => { known.modality = choice.value; search(); } },
+  const choice = h("select", { "aria-label": `Picture or sound of ${part.name}`, onchange: () => { known.modality = choice.value; search(); } },
     ...[["", "seen and heard"], ["video", "seen"], ["audio", "heard"]].map(([value, name]) => h("option", { value, selected: (known.modality || "") === value }, name)));
   return choice;
 }

@@ -10,7 +10,7 @@ const ORDER = ["label", "seen", "spoken", "screen", "text"];
 // `choose(words)`: called with the chosen words.
 export function attach(input, form, choose) {
   const list = h("ul", { id: "suggestions", role: "listbox", "aria-label": "Words of these recordings" });
-  const lead = h("p", { class: "soft" }, "Often in these recordings");
+  const lead = h("p", { class: "soft" }, "Frequent in these recordings");
   const box = h("div", { class: "suggest", hidden: true }, lead, list);
   let found = [], at = -1, turn = 0, timer = 0;
   form.append(box);
