@@ -1,14 +1,13 @@
-"""Queries to look at and listen to: what was asked, the right answer with its rank, and what came before it.
+"""Example queries: the query, the right answer with its rank, and the first answers.
 
-Nobody picks them. The queries of a direction are put in order by their rank, those of one rank in an order drawn from
-their names; shown are the first, the last, and some between, nearer together towards the worst: what goes wrong tells
-more than what goes right.
+They are not hand-picked. Queries of a direction are sorted by rank, ties in a pseudo-random order by name. The page
+shows the best, the worst, and some between, more of them towards the worst, since failures are more informative.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,22 +23,22 @@ from seehear.report.page import render
 FOUND = 10
 """Rank up to which an answer counts as found."""
 FIRST = 3
-"""Of the ranking, shown beside the right answer."""
+"""Number of first answers to show."""
 _LETTERS = 220
 _SHOWN = {"video": "Still", "audio": "Sound"}
 
 
 @dataclass(frozen=True)
 class GalleryItem:
-    """A row of a gallery, or a query."""
+    """Row of a gallery, or query."""
 
     clip: str
     modality: str
-    """Or two of them, 'video+audio', where a row is of both."""
+    """'video+audio' for a row of two modalities."""
     number: int
-    """Which text of its clip; 0 where there is one."""
+    """Index of the text in its clip."""
     score: float = 1.0
-    """With the query."""
+    """Similarity to the query."""
     right: bool = False
 
     @property
@@ -51,11 +50,11 @@ class GalleryItem:
 class Example:
     direction: str
     rank: float
-    """Of the first right answer, from 1; between two where items tie."""
+    """Rank of the first right answer, from 1; fractional for ties."""
     gallery: int
     query: GalleryItem
     right: GalleryItem
-    """The right answer that came first."""
+    """The right answer with the best rank."""
     first: tuple[GalleryItem, ...]
 
     @property
@@ -64,7 +63,7 @@ class Example:
 
     @property
     def media(self) -> list[Key]:
-        """The pictures and sounds it shows."""
+        """Pictures and sounds to show."""
         return [key for item in (self.query, self.right, *self.first) for key in item.media]
 
 
@@ -73,6 +72,7 @@ def spread(ranks: np.ndarray, names: Sequence[str], count: int) -> np.ndarray:
     order = sorted(range(len(ranks)), key=lambda i: (ranks[i], digest("example", names[i])))
     if count >= len(order):
         return np.array(order)
+    # Quadratic spacing: small steps at the worst end.
     along = 1 - (1 - np.arange(count) / max(1, count - 1)) ** 2
     return np.array(order)[np.unique(np.round(along * (len(order) - 1)).astype(int))]
 
@@ -80,14 +80,17 @@ def spread(ranks: np.ndarray, names: Sequence[str], count: int) -> np.ndarray:
 def examples(
     result: TaskResult, query: Embedded, gallery: Embedded, ids: Sequence[str], *, count: int
 ) -> list[Example]:
-    """Of one direction between two modalities. Queries of clips that the library no longer has are passed over."""
+    """Examples of one direction between two modalities. Queries of clips missing from the library are skipped."""
     asks, answers = result.task.split("->")
-    row = {name: i for i, name in enumerate(_names(query, ids))}
+    # The evaluation names a query by its clip, and by its number where a clip has several.
+    within = np.arange(len(query.owner)) - np.searchsorted(query.owner, query.owner)
+    owners = zip(query.owner, within, strict=True)
+    row = {f"{ids[o]}|{n}" if n else str(ids[o]): i for i, (o, n) in enumerate(owners)}
     known = [i for i, name in enumerate(result.keys.tolist()) if name in row]
     if not known or not count:
         return []
     ranks, names = result.per_query["rank"][known], result.keys[known].tolist()
-    found = []
+    chosen = []
     for at in spread(ranks, names, count):
         q = row[names[at]]
         scores = gallery.vectors @ query.vectors[q]
@@ -95,20 +98,24 @@ def examples(
         if not len(right):
             continue
         best = int(right[scores[right].argmax()])
+        # Stable: ties keep the order of the gallery on every machine.
         places = np.argsort(-scores, kind="stable")[:FIRST]
-        made = [_item(gallery, int(g), answers, ids, float(scores[g]), g in right) for g in (best, *places)]
-        asked = _item(query, q, asks, ids, 1.0, False)
-        found.append(Example(result.task, float(ranks[at]), len(scores), asked, made[0], tuple(made[1:])))
-    return found
+        first, *others = (
+            replace(_item(gallery, int(g), answers, ids), score=float(scores[g]), right=g in right)
+            for g in (best, *places)
+        )
+        asked = _item(query, q, asks, ids)
+        chosen.append(Example(result.task, float(ranks[at]), len(scores), asked, first, tuple(others)))
+    return chosen
 
 
 def example_card(example: Example, clips: Mapping[str, Clip], media: Excerpts, *, scored: str = "cosine") -> Markup:
-    """`scored`: what a score is."""
+    """HTML of an example. `scored`: name of the score."""
     rank = f"{example.rank:,.0f}" if example.rank == int(example.rank) else f"{example.rank:,.1f}, tied"
     items = [_shown(i, clips, media, f"{n}.", scored=scored) for n, i in enumerate(example.first, start=1)]
     if not any(item.right for item in example.first):
         right = _shown(example.right, clips, media, f"Right answer, rank {rank}:", scored=scored)
-        items.insert(0, right | {"marked": False})
+        items.insert(0, right | {"marked": False})  # its heading says that it is right
     return render(
         "example.html",
         found=example.found,
@@ -119,22 +126,18 @@ def example_card(example: Example, clips: Mapping[str, Clip], media: Excerpts, *
     )
 
 
-def _item(rows: Embedded, row: int, modality: str, ids: Sequence[str], score: float, right: bool) -> GalleryItem:
+def _item(rows: Embedded, row: int, modality: str, ids: Sequence[str]) -> GalleryItem:
     first = int(np.searchsorted(rows.owner, rows.owner[row]))
-    return GalleryItem(str(ids[rows.owner[row]]), modality, row - first, score, right)
-
-
-def _names(rows: Embedded, ids: Sequence[str]) -> list[str]:
-    """As the evaluation names its queries: the clip, and which of its rows where it has several."""
-    within = np.arange(len(rows.owner)) - np.searchsorted(rows.owner, rows.owner)
-    return [f"{ids[o]}|{n}" if n else str(ids[o]) for o, n in zip(rows.owner, within, strict=True)]
+    return GalleryItem(str(ids[rows.owner[row]]), modality, row - first)
 
 
 def _shown(
     item: GalleryItem, clips: Mapping[str, Clip], media: Excerpts, head: str, *, scored: str = ""
 ) -> dict[str, Any]:
     clip = clips[item.clip]
-    said = texts_of(clip, item.number if item.modality == "text" else None)
+    single = item.modality == "text" and item.number < len(clip.texts)
+    said = clip.texts[item.number].text if single else " / ".join(t.text for t in clip.texts)
+    said = said if len(said) <= _LETTERS else f"{said[:_LETTERS].rstrip()}\N{HORIZONTAL ELLIPSIS}"
     right = item.right and bool(scored)
     return {
         "head": f"{head} {scored} {item.score:.2f}" if scored else head,
@@ -145,12 +148,3 @@ def _shown(
         "labels": ", ".join(clip.labels),
         "media": [media.show(key, f"{_SHOWN[key[1]]} of {said or clip.id}") for key in item.media],
     }
-
-
-def texts_of(clip: Clip, number: int | None) -> str:
-    """One text of a clip, or all of them."""
-    if number is not None and number < len(clip.texts):
-        said = clip.texts[number].text
-    else:
-        said = " / ".join(t.text for t in clip.texts)
-    return said if len(said) <= _LETTERS else f"{said[:_LETTERS].rstrip()}\N{HORIZONTAL ELLIPSIS}"

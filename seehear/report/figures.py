@@ -1,7 +1,7 @@
-"""Drawings as inline SVG that keep their letters' size on any width: places are in percent of it, words outside.
+"""Drawings as inline SVG whose text keeps its size at any width: coordinates are in percent, words are outside.
 
-The colours are those of Okabe and Ito, which people with any kind of colour vision tell apart; marks differ in shape
-too, and every drawing stands beside a table or a sentence with the same numbers.
+Colours are those of Okabe and Ito, distinguishable with any kind of colour vision. Marks differ in shape too, and a
+table or sentence beside each drawing has the same numbers.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from markupsafe import Markup
 
 from seehear.report.page import part
 
-KINDS = ("run", "closed", "frozen", "published", "chance")
-"""What a mark stands for; each has a colour in the style sheet and a shape."""
+_FIGURES = "figures.html"
 _LEVEL = {"frozen": "22%", "run": "50%", "closed": "78%", "published": "50%", "chance": "50%"}
 _PLOT = 150  # pixels of a curve or a histogram
 
@@ -24,7 +23,7 @@ _PLOT = 150  # pixels of a curve or a histogram
 @dataclass(frozen=True)
 class Mark:
     kind: str
-    """One of `KINDS`."""
+    """run, closed, frozen, published or chance: colour in the style sheet, and shape."""
     value: float
     low: float = math.nan
     high: float = math.nan
@@ -37,31 +36,46 @@ class PlotLine:
     name: str
     marks: Sequence[Mark]
     value: str = ""
-    """The number of the first mark in words."""
+    """The number of the first mark as text."""
     note: str = ""
-    """Small, after the name."""
+    """Small text after the name."""
     strong: bool = False
 
 
 def intervals(lines: Sequence[PlotLine], *, label: str, most: float = 1.0) -> Markup:
-    """A line each: its name, its marks with their intervals on an axis from 0 to `most`, its number."""
-    shown = [
-        vars(line) | {"spoken": _spoken(line), "marks": [_mark(m, most) for m in reversed(line.marks) if _known(m)]}
-        for line in lines
-    ]
+    """A row for each line: name, marks with intervals on an axis from 0 to `most`, number."""
+
+    def at(value: float) -> str:
+        return f"{100 * min(max(value / most, 0.0), 1.0):.2f}%"
+
+    shown = []
+    for line in lines:
+        known = [m for m in line.marks if math.isfinite(m.value)]
+        marks = [
+            {
+                "kind": m.kind,
+                "says": m.says,
+                "level": _LEVEL[m.kind],
+                "place": at(m.value),
+                "whisker": [at(m.low), at(m.high)] if math.isfinite(m.low) and math.isfinite(m.high) else None,
+            }
+            for m in reversed(known)  # the first mark is drawn last, on top
+        ]
+        spoken = "; ".join(m.says or f"{m.kind} {100 * m.value:.1f} %" for m in known)
+        shown.append(vars(line) | {"spoken": spoken, "marks": marks})
     grid = [(f"{100 * g:g}%", f"{100 * most * g:g}{'%' if g == 1.0 else ''}") for g in (0.0, 0.25, 0.5, 0.75, 1.0)]
-    return _figure("intervals", shown, grid, label)
+    return part(_FIGURES, "intervals", shown, grid, label)
 
 
 def legend(names: Mapping[str, str]) -> Markup:
-    """Kind of mark -> what it is called."""
-    return _figure("legend", names)
+    """Legend of kinds of marks: kind -> text."""
+    return part(_FIGURES, "legend", names)
 
 
 def histogram(series: Sequence[tuple[str, np.ndarray]], *, label: str, bins: int = 30) -> Markup:
-    """Shares of values by bin, each series over its own total, one before the other; its mean dashed."""
+    """Overlaid histograms, each as shares of its own total, with dashed means."""
     every = np.concatenate([values for _, values in series])
-    edges = np.histogram_bin_edges(every, bins)
+    edges = np.histogram_bin_edges(every, bins)  # common to all series
     shares = [np.histogram(values, edges)[0] / len(values) for _, values in series]
     top = max(float(s.max()) for s in shares)
     bars = [
@@ -79,7 +93,7 @@ def histogram(series: Sequence[tuple[str, np.ndarray]], *, label: str, bins: int
     ]
     means = [f"{100 * (float(np.mean(v)) - edges[0]) / (edges[-1] - edges[0]):.2f}%" for _, v in series]
     ends = (f"{edges[0]:.2f}", "cosine", f"{edges[-1]:.2f}")
-    return _figure("histogram", [name for name, _ in series], bars, means, ends, _PLOT, label)
+    return part(_FIGURES, "histogram", [name for name, _ in series], bars, means, ends, _PLOT, label)
 
 
 def curve(
@@ -90,40 +104,15 @@ def curve(
     show: Callable[[float], str] = "{:.3g}".format,
     marked: float | None = None,
 ) -> Markup:
-    """A line through the points, from the least value to the greatest; `marked`: an x to point out."""
+    """A line through the points, scaled to their range. `marked`: an x to mark with a ring."""
     low, high = min(y), max(y)
+    # `or 1.0`: a constant curve has no range.
     wide, tall = (max(x) - min(x)) or 1.0, (high - low) or 1.0
+    # y points down in SVG; 4 % at each end leave room for the line's width.
     at = [(100 * (a - min(x)) / wide, 96 - 92 * (b - low) / tall) for a, b in zip(x, y, strict=True)]
     points = " ".join(f"{a:.2f},{b:.2f}" for a, b in at)
     near = [p for p, a in zip(at, x, strict=True) if a == marked]
     ring = (f"{near[0][0]:.2f}%", f"{near[0][1]:.2f}%") if near else None
     ends = (f"{min(x):,.0f}", "step", f"{max(x):,.0f}")
     spoken = f"{label}: from {show(y[0])} to {show(y[-1])}, least {show(low)}, greatest {show(high)}"
-    return _figure("curve", points, ring, (show(high), show(low)), ends, _PLOT, spoken)
-
-
-def _figure(macro: str, *values: object) -> Markup:
-    return part("figures.html", macro, *values)
-
-
-def _spoken(line: PlotLine) -> str:
-    return "; ".join(m.says or f"{m.kind} {100 * m.value:.1f} %" for m in line.marks if _known(m))
-
-
-def _known(mark: Mark) -> bool:
-    return math.isfinite(mark.value)
-
-
-def _mark(mark: Mark, most: float) -> dict[str, object]:
-    bounded = math.isfinite(mark.low) and math.isfinite(mark.high)
-    return {
-        "kind": mark.kind,
-        "says": mark.says,
-        "level": _LEVEL[mark.kind],
-        "place": f"{_at(mark.value, most):.2f}%",
-        "whisker": [f"{_at(v, most):.2f}%" for v in (mark.low, mark.high)] if bounded else None,
-    }
-
-
-def _at(value: float, most: float) -> float:
-    return 100 * min(max(value / most, 0.0), 1.0)
+    return part(_FIGURES, "curve", points, ring, (show(high), show(low)), ends, _PLOT, spoken)

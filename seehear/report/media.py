@@ -1,5 +1,5 @@
-"""Stills and sounds small enough to lie inside a page. What cannot be read is told with its reason, and costs nothing
-else: files are opened in a process of their own, which may crash or hang."""
+"""Stills and sounds small enough to embed in a page. Files are read in separate processes, since a damaged file may
+crash or hang its reader; the page shows the reason for each that cannot be read."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from markupsafe import Markup
@@ -19,11 +19,11 @@ from seehear.library.workers import map_in_processes
 from seehear.media.files import AudioSpec, VideoSpec, read_window
 from seehear.report.page import part
 
-if TYPE_CHECKING:  # types.py imports torch, which the processes that read files do without
+if TYPE_CHECKING:  # types.py imports torch, which the reading processes do not need
     from seehear.types import Modality
 
 SECONDS = 4.0
-"""Of a sound, from the start of its clip."""
+"""Length of a sound in seconds, from the start of its clip."""
 _LARGEST = (256, 192)  # pixels, width and height
 _QUALITY = 72
 _RATE, _BITS = 24_000, 32_000
@@ -31,7 +31,7 @@ _TIME_LIMIT = 60.0
 _KINDS = {"video": "image/jpeg", "audio": "audio/mpeg"}
 
 Key = tuple[str, "Modality"]
-"""Clip id and what of it: video for a still, audio for a sound."""
+"""(clip id, modality): video for a still, audio for a sound."""
 
 
 @dataclass(frozen=True)
@@ -43,17 +43,17 @@ class _Wanted:
 
 
 class Excerpts:
-    """Excerpts by clip, and how much of them the page may still take in."""
+    """Excerpts by clip, with the number of bytes (`left`) that the page may still embed."""
 
     def __init__(self, excerpts: Mapping[Key, bytes | str], *, budget: int):
         self.excerpts, self.left = excerpts, budget
 
     def show(self, key: Key, alt: str) -> Markup:
-        """A picture or a player, or why there is none."""
-        found = self.excerpts.get(key, "not read")
-        if isinstance(found, str):
-            return part("parts.html", "gone", found)
-        address = f"data:{_KINDS[key[1]]};base64,{base64.b64encode(found).decode()}"
+        """Image or audio element, or the reason for its absence."""
+        excerpt = self.excerpts.get(key, "not read")
+        if isinstance(excerpt, str):
+            return part("parts.html", "gone", excerpt)
+        address = f"data:{_KINDS[key[1]]};base64,{base64.b64encode(excerpt).decode()}"
         if len(address) > self.left:
             return part("parts.html", "gone", "left out: the page has its full size")
         self.left -= len(address)
@@ -61,14 +61,15 @@ class Excerpts:
 
     @property
     def failed(self) -> int:
-        return sum(isinstance(found, str) for found in self.excerpts.values())
+        """Number of excerpts that could not be read."""
+        return sum(isinstance(excerpt, str) for excerpt in self.excerpts.values())
 
 
 def read_excerpts(
     library: Library, clips: Mapping[str, Clip], keys: Iterable[Key], *, workers: int = 1
 ) -> dict[Key, bytes | str]:
-    """JPEG or MP3 of each clip and modality that is asked for, or the reason why not."""
-    found: dict[Key, bytes | str] = {}
+    """JPEG or MP3 of each clip and modality, or the reason for its absence."""
+    excerpts: dict[Key, bytes | str] = {}
     roots, wanted = library.roots(), []
     for name, modality in dict.fromkeys(keys):
         clip = clips[name]
@@ -76,22 +77,22 @@ def read_excerpts(
             try:
                 path = str(library.path_of(source, roots))
             except SeehearError as error:
-                found[name, modality] = str(error)
+                excerpts[name, modality] = str(error)
             else:
                 wanted.append(_Wanted((name, modality), path, clip.start, clip.end))
         else:
-            found[name, modality] = "the library knows no file of it"
+            excerpts[name, modality] = "the library knows no file of it"
     for want, made in map_in_processes(excerpt, wanted, workers=workers, time_limit=_TIME_LIMIT):
-        found[want.key] = made if isinstance(made, bytes) else f"not shown: {made}"
-    return found
+        excerpts[want.key] = made if isinstance(made, bytes) else f"not shown: {made}"
+    return excerpts
 
 
-def excerpt(wanted: Any) -> bytes:
+def excerpt(wanted: _Wanted) -> bytes:
+    """JPEG or MP3 of a window of a file; runs in a worker."""
     if not Path(wanted.path).is_file():
         raise DecodeError(f"{wanted.path} is not there any more")
-    if wanted.key[1] == "video":
-        return still(wanted.path, wanted.start, wanted.end)
-    return sound(wanted.path, wanted.start, wanted.end)
+    read = still if wanted.key[1] == "video" else sound
+    return read(wanted.path, wanted.start, wanted.end)
 
 
 def still(path: str, start: float, end: float) -> bytes:
@@ -106,15 +107,10 @@ def still(path: str, start: float, end: float) -> bytes:
 
 
 def sound(path: str, start: float, end: float) -> bytes:
-    """MP3 of the first seconds of the window: what every browser plays."""
+    """MP3, which every browser plays, of the first seconds of the window."""
     waveform = read_window(path, start, min(end, start + SECONDS), audio=AudioSpec(rate=_RATE)).waveform
     assert waveform is not None
-    return mp3(waveform)
-
-
-def mp3(waveform: np.ndarray) -> bytes:
-    av = require("av")
-    file = io.BytesIO()
+    av, file = require("av"), io.BytesIO()
     try:
         with av.open(file, "w", format="mp3") as container:
             stream = container.add_stream("mp3", rate=_RATE, layout="mono")
@@ -122,6 +118,7 @@ def mp3(waveform: np.ndarray) -> bytes:
             samples = (np.clip(waveform, -1, 1) * 32767).astype(np.int16)
             frame = av.AudioFrame.from_ndarray(samples[None], format="s16", layout="mono")
             frame.rate = _RATE
+            # The encoder takes planar samples only.
             resampled = av.AudioResampler(format="s16p", layout="mono", rate=_RATE).resample(frame)
             for packet in [*(p for f in resampled for p in stream.encode(f)), *stream.encode(None)]:
                 container.mux(packet)

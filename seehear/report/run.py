@@ -1,7 +1,7 @@
-"""The report of an evaluated run: `report.html` beside its `evaluation.json`.
+"""Report of an evaluated run: `report.html` beside its `evaluation.json`.
 
-Numbers are those of the JSON. What else it shows is read now: the run's log, the library, vectors of the split that was
-evaluated, pictures and sounds. Where one of these is gone the page says so, and is made of the rest.
+Numbers come from the JSON. The run's log, the library, vectors of the evaluated split, pictures and sounds are read
+when the page is made; it states which of them are missing and shows the rest.
 """
 
 from __future__ import annotations
@@ -49,18 +49,20 @@ FILES = {JSON_NAME: "all numbers", QUERIES_NAME: "every query"}
 """Files of an evaluation, and their contents."""
 NONE = Markup()
 _MEGABYTE = 1_000_000
+# Megabytes reserved for everything but pictures and sounds: ten times the usual size
 _REST = 1.0
-"""Megabytes that are kept for what is neither picture nor sound; ten times what it needs."""
+_CURVES = 6
+_ROWS = 512  # largest batch for counting the operations of a step
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReportOptions:
     examples: int = 5
-    """Queries shown of each direction, from the best rank to the worst; 0: none."""
+    """Number of example queries per direction, from the best rank to the worst."""
     megabytes: float = 5.0
-    """The page has at most so many: pictures and sounds are left out beyond."""
+    """Largest size of the page; further pictures and sounds are left out."""
     workers: int = 1
-    """Processes that read pictures and sounds."""
+    """Number of processes that read pictures and sounds."""
 
     def __post_init__(self) -> None:
         check_range(self, "[0, inf)", "workers")
@@ -75,8 +77,8 @@ def write_report(
     *,
     out: str | Path | None = None,
 ) -> Path:
-    """Path of the page of an evaluated run, beside its numbers: in `out`, or in the run's folder. Without a library,
-    the one it was evaluated on."""
+    """Writes the page of an evaluated run beside its numbers, in `out` or the run's folder, and returns its path. The
+    default library is the one it was evaluated on."""
     run, options = Path(run), options or ReportOptions()
     folder = run if out is None else Path(out)
     text = run_page(run, EvaluationReport.load(folder), library, options, folder)
@@ -92,106 +94,112 @@ def run_page(
     folder: Path | None = None,
 ) -> str:
     """The page of a report whose numbers are in `folder`, by default the run's."""
-    warnings = list(report.warnings)
-    try:
-        opened: Opened | None = open_evaluated(run, report, library)
-        assert opened is not None
-        own = list(space_names(opened.space.method).values())
-        warnings += opened.warnings
-    except SeehearError as error:
-        opened, own = None, report.models()[:1]
-        warnings.append(f"only the numbers could be shown: {error}")
-    read: dict[str, Markup] = {}
+    opened, own, warnings = open_evaluated(run, report, library)
+    shown = space = training = data = NONE
     if opened is not None:
-        read["examples"] = example_section(opened, opened.vectors, report, options)
-        read["space"] = shape_section(report, opened.vectors)
-        read["training"] = training_section(run, opened.space.method, opened.data)
-        read["data"] = health_section(opened.library, split=report.split)
-    training = report.about.get("verdict", "")
+        warnings += opened.warnings
+        shown = example_section(opened, opened.vectors, report, options)
+        space = shape_section(report, opened.vectors)
+        training = training_section(run, opened.space.method, opened.data)
+        data = health_section(opened.library, split=report.split)
+    verdict, folder = report.about.get("verdict", ""), folder or run
+    files = linked(FILES | {os.path.relpath(run / "config.json", folder): "all settings"})
     sections = [
-        Section("examples", "Examples", read.get("examples", NONE)),
-        Section("retrieval", "What training added", retrieval_section(report, own, training=training)),
+        Section("examples", "Examples", shown),
+        Section("retrieval", "What training added", retrieval_section(report, own, training=verdict)),
         Section("others", "Classes, labels, correspondence", other_sections(report, own), folded=True),
-        Section("confusion", "What is taken for what", confusion_section(report, own), folded=True),
-        Section("space", "The space", read.get("space", NONE), folded=True),
-        Section("training", "Training", read.get("training", NONE), folded=True),
-        Section("data", "The data", read.get("data", NONE), folded=True),
-        Section("reproduce", "Make it again", reproduce_section(run, report), folded=True),
+        Section("confusion", "Confusions", confusion_section(report, own), folded=True),
+        Section("space", "The space", space, folded=True),
+        Section("training", "Training", training, folded=True),
+        Section("data", "The data", data, folded=True),
+        Section("reproduce", "How to reproduce", reproduce_section(run, report), folded=True),
     ]
     method = own[0].partition("/")[0]
     return page(
         f"{run.name}{'' if run.name == method else f' ({method})'} on the {report.split} clips",
-        _lead(run, folder or run, report, warnings),
+        lead(run, folder, report, warnings, {"files": files}),
         sections,
     )
 
 
-# -- what is read ------------------------------------------------------------------------------------------------------
+# -- data beside the numbers -------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Opened:
-    """Data that a page reads beside the numbers."""
+    """Library, model and clips of an evaluation."""
 
     library: Library
     space: SharedSpace
     data: LatentData
-    """The clips of the split that was evaluated."""
+    """Clips of the evaluated split."""
     warnings: tuple[str, ...]
 
     @cached_property
     def vectors(self) -> dict[str, dict[Modality, Embedded]]:
-        """By the name of a space in the report."""
+        """Vectors by the space's name in the report."""
         method = self.space.method
         return {name: embed_latents(self.space, self.data, space=s) for s, name in space_names(method).items()}
 
     def clips(self, names: Sequence[str]) -> dict[str, Clip]:
+        """Clips by id, of the existing ones."""
         return {clip.id: clip for clip in self.library.clips(one_of("id", dict.fromkeys(names)))} if names else {}
 
 
-def open_evaluated(run: Path, report: EvaluationReport, library: Library | str | Path | None = None) -> Opened:
-    if library is None:
-        named = str(report.about.get("dataset_name", ""))
-        library = named if "://" in named or Path(named).is_dir() else trained_on(run)
-    opened = library if isinstance(library, Library) else Library.open(library)
-    space = SharedSpace.from_pretrained(run, device="cpu")
-    data = load_latents(opened, encoders=encoders_here(space, opened), where=f"split = {quote(report.split)}")
-    same_encoders(data, space.encoders, opened)
+def open_evaluated(
+    run: Path, report: EvaluationReport, library: Library | str | Path | None = None
+) -> tuple[Opened | None, list[str], list[str]]:
+    """(data of the evaluation, names of the run's spaces in the report, warnings of the report). If the data cannot be
+    read, there are none, and one more warning."""
+    try:
+        if library is None:
+            named = str(report.about.get("dataset_name", ""))
+            library = named if "://" in named or Path(named).is_dir() else trained_on(run)
+        opened = library if isinstance(library, Library) else Library.open(library)
+        # The CPU: a report must not need the machine that trained.
+        space = SharedSpace.from_pretrained(run, device="cpu")
+        data = load_latents(opened, encoders=encoders_here(space, opened), where=f"split = {quote(report.split)}")
+        same_encoders(data, space.encoders, opened)
+    except SeehearError as error:
+        return None, report.models()[:1], [*report.warnings, f"only the numbers could be shown: {error}"]
     warnings = []
     if report.about.get("model_revision", space.fingerprint) != space.fingerprint:
         warnings.append("the model is not the one that was evaluated: evaluate again")
     if report.about.get("dataset_revision", "") != data_revision(data):
         warnings.append("the library has changed since the evaluation: examples and numbers may differ, evaluate again")
-    return Opened(opened, space, data, tuple(warnings))
+    spaces = list(space_names(space.method).values())
+    return Opened(opened, space, data, tuple(warnings)), spaces, list(report.warnings)
 
 
 # -- parts -------------------------------------------------------------------------------------------------------------
 
 
-def _lead(run: Path, folder: Path, report: EvaluationReport, warnings: Sequence[str]) -> Markup:
-    about = report.about
+def lead(
+    run: Path,
+    folder: Path,
+    report: EvaluationReport,
+    warnings: Sequence[str],
+    known: dict[str, Any],
+    notes: Sequence[str] = (),
+) -> Markup:
+    """Verdict, warnings, notes and sources of a page. `folder`: that of the report's numbers; `known`: more sources."""
+    about, numbers, evaluated = report.about, folder / JSON_NAME, None
+    if numbers.is_file():
+        evaluated = f"{datetime.fromtimestamp(numbers.stat().st_mtime, UTC):%Y-%m-%d %H:%M} UTC"
     clips = about.get("clips", {}).get(report.split)
     encoders = [f"{m} by {', '.join(e['name'] for e in infos)}" for m, infos in about.get("encoders", {}).items()]
-    known = {
+    sources = {
         "run": str(run),
         "library": about.get("dataset_name"),
         "split": f"{report.split}, {counted(clips, 'clip')}" if clips is not None else report.split,
         "encoders": "; ".join(encoders),
-        "evaluated": evaluated_at(folder),
-        "files": linked(FILES | {os.path.relpath(run / "config.json", folder): "all settings"}),
-    }
-    return render("lead.html", verdict=report.verdict(), warnings=warnings, about="", notes=(), known=known)
-
-
-def evaluated_at(folder: Path) -> str | None:
-    """When its numbers were written."""
-    if not (folder / JSON_NAME).is_file():
-        return None
-    return f"{datetime.fromtimestamp((folder / JSON_NAME).stat().st_mtime, UTC):%Y-%m-%d %H:%M} UTC"
+        "evaluated": evaluated,
+    } | known
+    return render("lead.html", verdict=report.verdict(), warnings=warnings, about="", notes=notes, known=sources)
 
 
 def linked(described: Mapping[str, str]) -> Markup:
-    """Files beside the page, and what is in them."""
+    """Links to files beside the page, with their contents."""
     return part("parts.html", "links", described)
 
 
@@ -203,32 +211,29 @@ def example_section(
     *,
     scored: str = "cosine",
 ) -> Markup:
-    """Queries of every direction between what `spaces` has vectors of, in the first space of the report that has it."""
+    """Example queries of every direction with vectors in `spaces`, in the first such space of the report."""
     ids: Any = opened.data.ids
-    found: dict[str, list[Example]] = {}
-    asked: dict[str, int] = {}
+    chosen: dict[str, list[Example]] = {}
+    groups: dict[str, int] = {}
     for result in report.results:
         sides = result.task.split("->")
         vectors = spaces.get(result.model, {})
-        if result.kind == "retrieval" and result.task not in found and len(sides) == 2 and set(sides) <= set(vectors):
+        if result.kind == "retrieval" and result.task not in chosen and len(sides) == 2 and set(sides) <= set(vectors):
             query, gallery = (vectors[m] for m in sides)
-            found[result.task] = examples(result, query, gallery, ids, count=options.examples)
-            asked[result.task] = result.counts["groups"]
-    shown = [e for some in found.values() for e in some]
+            chosen[result.task] = examples(result, query, gallery, ids, count=options.examples)
+            groups[result.task] = result.counts["groups"]
+    shown = [e for some in chosen.values() for e in some]
     if not shown:
         return NONE
     clips = opened.clips([item.clip for e in shown for item in (e.query, e.right, *e.first)])
     excerpts = read_excerpts(opened.library, clips, [k for e in shown for k in e.media], workers=options.workers)
     media = Excerpts(excerpts, budget=int((options.megabytes - _REST) * _MEGABYTE))
-    order = sorted(found, key=lambda task: (not task.startswith("text->"), -asked[task]))  # words first, as people ask
-    directions = [
-        (
-            f"{direction(task)} ({len(found[task])})",
-            [(e.found, example_card(e, clips, media, scored=scored)) for e in found[task]],
-        )
-        for task in order
-        if found[task]
-    ]
+    # Searches by words first, as most users search; the budget for media is spent in this order.
+    order = sorted(filter(chosen.get, chosen), key=lambda task: (not task.startswith("text->"), -groups[task]))
+    directions = []
+    for task in order:
+        cards = [(e.found, example_card(e, clips, media, scored=scored)) for e in chosen[task]]
+        directions.append((f"{direction(task)} ({len(cards)})", cards))
     return render(
         "examples.html", shown=options.examples, failed=media.failed, excerpts=len(excerpts), directions=directions
     )
@@ -258,20 +263,17 @@ def reproduce_section(run: Path, report: EvaluationReport) -> Markup:
     )
 
 
-# ----------------------------------------------------------------------------------------------------------------------
-# Training of the run: its curves, its speed, the cost of a step.
-
-_CURVES = 6
-_ROWS = 512  # of the step whose operations are counted
+# -- training ----------------------------------------------------------------------------------------------------------
 
 
 def training_section(run: Path, method: Method, data: LatentData) -> Markup:
-    """From `metrics.jsonl` and the model's own notes; nothing for a model that came without them."""
+    """Curves, speed and cost of a step, from `metrics.jsonl` and the model's notes as far as they exist."""
     entries = read_metrics(run / "metrics.jsonl") if (run / "metrics.jsonl").is_file() else []
     noted = read_config(model_folder(run)).get("training", {})
     best = noted.get("step")
     names = dict.fromkeys(k for entry in entries for k in entry if k == "val/score" or k.startswith("loss"))
     panels = []
+    # The total loss and the score first; a method may log many terms.
     for name in sorted(names, key=lambda n: (n != "loss", n != "val/score", n))[:_CURVES]:
         points = [(e["step"], e[name]) for e in entries if e.get(name) is not None]
         if len(points) > 1:
@@ -287,12 +289,13 @@ def training_section(run: Path, method: Method, data: LatentData) -> Markup:
 
 
 def flops_of_step(method: Method, data: LatentData) -> tuple[int, int] | None:
-    """(operations, rows) of one training step, forward and backward, on clips at hand; None of towers of a method that
-    reads media, which a latent no longer goes through, or where no two clips have two modalities."""
+    """(floating-point operations, rows) of a training step, forward and backward, on the given clips. None for a method
+    with towers for media, which latents bypass, and for fewer than two clips with two modalities."""
     data = data.joined()
-    rows = min(_ROWS, len(data)) // 2 * 2
+    rows = min(_ROWS, len(data)) // 2 * 2  # an even number; 0 for a single clip
     if type(method).encode is Method.encode or not rows:
         return None
+    # A copy: counting runs a step, which changes buffers and gradients.
     learner = deepcopy(method).cpu().train().requires_grad_(True)
     batch = data.batch(torch.arange(rows))
     rng = Randomness(0, 0, 0, rows, rows, torch.device("cpu"))
@@ -305,7 +308,7 @@ def _facts(entries: list[dict[str, Any]], noted: Mapping[str, Any], method: Meth
     speeds = [e["rows_per_second"] for e in entries if e.get("rows_per_second")]
     counted = flops_of_step(method, data)
     step = max((e["step"] for e in entries if "loss" in e), default=0)
-    found = {
+    facts = {
         "method": method.name,
         "parameters": f"{sum(p.numel() for p in method.parameters()):,}, beside its encoders",
         "training clips": f"{noted['clips']:,}" if "clips" in noted else "",
@@ -315,7 +318,7 @@ def _facts(entries: list[dict[str, Any]], noted: Mapping[str, Any], method: Meth
     }
     if counted:
         flops, rows = counted
-        found["a step's operations"] = (
+        facts["a step's operations"] = (
             f"{flops / 1e9:,.2f} GFLOP for {rows:,} clips, {flops / rows / 1e6:,.2f} MFLOP a clip, forward and backward"
         )
-    return found
+    return facts

@@ -1,5 +1,4 @@
-"""The report of a study: `report.html` in its folder, with the outcome in words, the figure, the tables, and every cell
-that was tried."""
+"""Report of a study: `report.html` in its folder, with the outcome in words, figures, tables, and all cells."""
 
 from __future__ import annotations
 
@@ -20,16 +19,17 @@ from seehear.studies.grid import Result
 from seehear.studies.table import Study, Table, in_words
 from seehear.train.files import write_text
 
+# {name of a study: (its question, limits of its answer)}
 _KINDS = {
     "encoders": (
         "Which encoders will fuse well?",
-        "Every pair of encoders, asked before anything is trained. What it cannot know: how good an encoder is at what "
-        "these clips do not show, and what a deep head could make of a pair that is not linearly alike.",
+        "Every pair of encoders, asked before anything is trained. It cannot tell how good an encoder is at content "
+        "that these clips lack, nor what a deep head could make of a pair that is not linearly alike.",
     ),
     "data": (
         "Would more clips help?",
         "Recall on held-out clips against the number of training clips. A forecast holds for more clips of the same "
-        "kind only, and knows of no bend that no measured size shows.",
+        "kind only, and misses any bend beyond the measured sizes.",
     ),
     "selection": (
         "Which clips to train on?",
@@ -42,27 +42,35 @@ _KINDS = {
         "otherwise.",
     ),
 }
-"""Name of a study -> what it asks, and how far its answer goes."""
-_WIDEST = 12  # measures that the list of cells shows
+_WIDEST = 12  # measures in the list of cells
 
 
 def write_study(study: Study, *, kind: str, command: str = "") -> Path:
-    """The file's path. `kind`: the study's name on the command line."""
+    """Writes the page, and returns its path. `kind`: name of the study on the command line."""
     write_text(study.folder / HTML_NAME, study_page(study, kind=kind, command=command))
     return study.folder / HTML_NAME
 
 
 def study_page(study: Study, *, kind: str, command: str = "") -> str:
+    """The page of a study in its folder."""
     title, about = _KINDS.get(kind, (kind, ""))
     head, *rest = study.tables
+    # Each drawing is an image of its own, so that no style of the page affects it.
+    drawings = [
+        {
+            "address": f"data:image/svg+xml;base64,{base64.b64encode(path.read_bytes()).decode()}",
+            "files": [n for e in (".png", ".svg", ".pdf") if (study.folder / (n := path.stem + e)).is_file()],
+        }
+        for path in sorted(study.folder.glob("*.svg"))
+    ]
     more = [_table(one) | {"title": one.title or "More numbers"} for one in rest]
     files = {"study.json": "all numbers", "table.md": "the tables"}
     sections = [
         Section("outcome", "The outcome", _said(study.said)),
-        Section("figures", "Figure", _figures(study.folder)),
+        Section("figures", "Figure", render("study/figures.html", drawings=drawings) if drawings else NONE),
         Section("numbers", head.title or "The numbers", render("study/numbers.html", first=_table(head), more=more)),
-        Section("tried", "What was tried", _tried(study.results), folded=True),
-        Section("reproduce", "Make it again", _reproduce(study, command), folded=True),
+        Section("tried", "All cells", _tried(study.results), folded=True),
+        Section("reproduce", "How to reproduce", _reproduce(study, command), folded=True),
     ]
     known = _data(study) | {"files": linked(files)}
     lead = render("lead.html", verdict=(), warnings=(), about=about, notes=(), known=known)
@@ -70,24 +78,12 @@ def study_page(study: Study, *, kind: str, command: str = "") -> str:
 
 
 def _said(said: Sequence[str]) -> Markup:
-    """A question that was asked of several rows has their answers below it."""
-    answers: dict[str, list[str]] = {}
+    """Outcome in words. Answers of several rows to the same question are grouped below it."""
+    answers: dict[str, list[str]] = {}  # question -> answers, in order
     for line in said:
         question, mark, answer = arrows(line.removeprefix("- ")).partition("? ")
         answers.setdefault(question + mark.rstrip(), []).append(answer)
     return render("study/said.html", answers=answers) if said else NONE
-
-
-def _figures(folder: Path) -> Markup:
-    """Each drawing of the folder, as a picture of its own: no style of the page reaches into it."""
-    drawings = [
-        {
-            "address": f"data:image/svg+xml;base64,{base64.b64encode(path.read_bytes()).decode()}",
-            "files": [n for e in (".png", ".svg", ".pdf") if (folder / (n := path.stem + e)).is_file()],
-        }
-        for path in sorted(folder.glob("*.svg"))
-    ]
-    return render("study/figures.html", drawings=drawings) if drawings else NONE
 
 
 def _table(one: Table) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Access to a library for assistants, over the Model Context Protocol: search, list of films, transcripts, frames."""
+"""Access to a library for assistants over the Model Context Protocol: search, list of films, transcripts, frames."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pydantic import Field
 
 from seehear.errors import SeehearError
 from seehear.serve.config import ServeConfig
-from seehear.serve.film import Scene, film_view
-from seehear.serve.films import FilmEntry, Shelves
+from seehear.serve.film import Scene, film_detail
+from seehear.serve.films import Shelves
 from seehear.serve.problems import Problem
 from seehear.serve.schema import Kind, Query, QueryFilters, TextPart
 from seehear.serve.state import State
@@ -24,8 +24,8 @@ _INSTRUCTIONS = (
     "it is, and 'nothing close' means that there is no answer. Files are named by `file`, times are seconds."
 )
 _MOST_FRAMES = 8
+# Largest number of lines in one answer
 _LINES = 400
-"""Most lines of a transcript in one answer."""
 
 _Words = Annotated[str, Field(min_length=1, max_length=2000)]
 _File = Annotated[str, Field(max_length=4096, description="`file` of an answer of `search` or `list_films`")]
@@ -42,13 +42,13 @@ def assistant(library: str, config: ServeConfig) -> tuple[MCPServer, Callable[[]
     def search(
         words: _Words, k: Annotated[int, Field(ge=1, le=50)] = 10, kinds: list[Kind] | None = None, file: _File = ""
     ) -> dict[str, Any]:
-        """The k best moments for words. `kinds`: how they may answer (seen, heard, spoken, screen, text); `file`: in
-        this file alone."""
+        """The k best moments for words. `kinds`: kinds of match to allow (seen, heard, spoken, screen, text); `file`:
+        only in this file."""
         # A filter has no escapes: a wildcard in a file's name is matched by `?`, any one character.
         source = "".join("?" if letter in "*?[" else letter for letter in file)
         filters = QueryFilters(source=source)
         query = Query(parts=[TextPart(text=words)], k=k, kinds=kinds or [], filters=filters)
-        answer = _told(lambda: state.search(query))
+        answer = _answered(lambda: state.search(query))
         hits = [
             {"file": hit.clip.source, "start": hit.start, "end": hit.end, "kind": hit.kind, "sure": hit.words}
             | {"text": hit.text, "labels": hit.clip.labels}
@@ -60,15 +60,19 @@ def assistant(library: str, config: ServeConfig) -> tuple[MCPServer, Callable[[]
     def list_films(
         folder: str = "", offset: Annotated[int, Field(ge=0)] = 0, limit: Annotated[int, Field(ge=1, le=500)] = 100
     ) -> dict[str, Any]:
-        """Films, photos and sounds, the newest first. `folder`: those in it and below it."""
-        found, inside = shelves.now().orders["date"][0], f"{folder.rstrip('/')}/"
-        films = [film for film in found if not folder or film.name.startswith(inside)]
-        return {"total": len(films), "films": [_entry(film) for film in films[offset : offset + limit]]}
+        """Films, photos and sounds, the newest first. `folder`: only those in it and below it."""
+        every, inside = shelves.now("date").films, f"{folder.rstrip('/')}/"
+        films = [film for film in every if not folder or film.name.startswith(inside)]
+        entries = [
+            {"file": film.name, "kind": film.kind, "seconds": film.seconds, "date": film.date}
+            for film in films[offset : offset + limit]
+        ]
+        return {"total": len(films), "films": entries}
 
     @server.tool()
     def transcript(file: _File, start: _Second = 0.0, end: _Second | None = None) -> dict[str, Any]:
-        """Lines that are said and written in a file between two times. `machine`: a machine read the line."""
-        film = _told(lambda: film_view(state.runs.library, state.runs.folders, file))
+        """Lines spoken or written in a file between two times. `machine`: transcribed by a machine."""
+        film = _answered(lambda: film_detail(state.runs.library, state.runs.folders, file))
         late = float("inf") if end is None else end
         lines = [t for t in film.texts if (t.start or 0.0) < late and (t.end is None or t.end >= start)]
         keys = {"start", "end", "kind", "text", "machine"}
@@ -83,9 +87,9 @@ def assistant(library: str, config: ServeConfig) -> tuple[MCPServer, Callable[[]
     def frames(
         file: _File, times: Annotated[list[_Second], Field(min_length=1, max_length=_MOST_FRAMES)]
     ) -> list[Image]:
-        """Frames of a film at some seconds of it, or a photo ([0]), as JPEG."""
-        film = _told(lambda: film_view(state.runs.library, state.runs.folders, file))
-        return [_told(partial(_frame, state, film.scenes, at)) for at in times]
+        """Frames of a film at the given seconds, or a photo ([0]), as JPEG."""
+        film = _answered(lambda: film_detail(state.runs.library, state.runs.folders, file))
+        return [_answered(partial(_frame, state, film.scenes, at)) for at in times]
 
     state.warm()
     return server, state.close
@@ -93,16 +97,13 @@ def assistant(library: str, config: ServeConfig) -> tuple[MCPServer, Callable[[]
 
 def _frame(state: State, scenes: Sequence[Scene], at: float) -> Image:
     nearest = min(scenes, key=lambda s: abs(s.start - at))
+    # Times between or after scenes get the nearest one.
     scene = next((s for s in scenes if s.start <= at < s.end), nearest)
     return Image(data=state.poster(state.clip(scene.id), at).read_bytes(), format="jpeg")
 
 
-def _entry(film: FilmEntry) -> dict[str, Any]:
-    return {"file": film.name, "kind": film.kind, "seconds": film.seconds, "date": film.date}
-
-
-def _told(ask: Callable[[], Any]) -> Any:
-    """The result of `ask`; a refusal becomes a `ToolError` with its one line."""
+def _answered(ask: Callable[[], Any]) -> Any:
+    """Result of `ask`; a refusal becomes a one-line `ToolError`."""
     try:
         return ask()
     except Problem as problem:

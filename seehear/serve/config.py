@@ -1,4 +1,4 @@
-"""What can be set of a server, and where it may listen."""
+"""Settings of a server, and the addresses it may listen on."""
 
 from __future__ import annotations
 
@@ -19,37 +19,43 @@ MIN_TOKEN = 16
 @dataclass(frozen=True, kw_only=True)
 class ServeConfig:
     host: str = "127.0.0.1"
-    """The address to listen on. Any but this machine's own needs a token."""
+    """Address to listen on. Any but this machine's own needs a token."""
     port: int = 8710
-    """0 takes a free one."""
+    """Port to listen on; 0 takes a free one."""
     token: Annotated[str, Fixed, Suppress] = field(default="", repr=False)  # no option: `ps` shows options to everyone
-    """Secret that gives access to the whole library, 16 characters or more; '' asks for none."""
+    """Secret of 16 characters or more that gives access to the whole library; '' for open access."""
     token_file: Path | None = None
     """File that holds the token, a secret of 16 characters or more that gives access to the whole library. Without a
     file the environment variable SEEHEAR_TOKEN is used, if it is set."""
     media: tuple[Path, ...] = ()
-    """Folders beside the library's own whose files may be shown: where links and absolute paths of it lead."""
+    """Further folders whose files may be shown, for libraries with links or absolute paths."""
     upload_mb: float = 200.0
-    """A larger sound, picture or video is refused as a query."""
+    """Largest file accepted as a query, in megabytes."""
     upload_seconds: float = 60.0
-    """Of a longer one the beginning is searched for."""
+    """Longest query file in seconds; only the beginning of a longer one is used."""
     decode_seconds: float = 30.0
-    """A file that takes longer to decode counts as broken."""
+    """Time limit for decoding a file; one that takes longer counts as broken."""
     preview_seconds: float = 60.0
-    """Of a clip that no browser plays, so much is made playable."""
+    """Longest preview in seconds of a clip that browsers cannot play."""
     cache_mb: float = 2000.0
-    """Posters, waveforms, previews and maps on disk; the oldest go first."""
+    """Size limit of the cache of posters, waveforms, previews and maps; the least recently used are deleted first."""
     cache: Path | None = None
-    """Their folder; one in the user's cache folder when not given."""
+    """Cache folder; by default one in the user's cache folder."""
     device: str = "auto"
-    """auto, cpu, cuda or mps."""
+    """Device of the models: auto, cpu, cuda or mps."""
 
     def __post_init__(self) -> None:
         check_range(self, "[0, 65535]", "port")
         check_range(self, "(0, inf)", "upload_mb", "upload_seconds", "decode_seconds", "preview_seconds")
         check_range(self, "[0, inf)", "cache_mb")
         if self.token_file is not None:
-            object.__setattr__(self, "token", _read_token(self.token_file))
+            try:
+                token = self.token_file.read_text(encoding="utf-8", errors="replace").strip()
+            except OSError as error:
+                raise SeehearError(f"cannot read the token in {self.token_file}: {error.strerror}") from error
+            if not token:
+                raise SeehearError(f"no token in {self.token_file}: write one with 'openssl rand -hex 16'")
+            object.__setattr__(self, "token", token)
         elif not self.token:
             object.__setattr__(self, "token", os.environ.get("SEEHEAR_TOKEN", ""))
         if self.token and len(self.token) < MIN_TOKEN:
@@ -60,6 +66,7 @@ class ServeConfig:
             raise SeehearError(f"other machines reach {self.host}: that needs a token (--token-file or SEEHEAR_TOKEN)")
 
     def cache_folder(self, library: str) -> Path:
+        """Cache folder of a library."""
         if self.cache is not None:
             return self.cache
         base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
@@ -67,18 +74,8 @@ class ServeConfig:
         return base / "seehear" / hashlib.blake2b(where.encode(), digest_size=8).hexdigest()
 
 
-def _read_token(path: Path) -> str:
-    try:
-        token = path.read_text(encoding="utf-8", errors="replace").strip()
-    except OSError as error:
-        raise SeehearError(f"cannot read the token in {path}: {error.strerror}") from error
-    if not token:
-        raise SeehearError(f"no token in {path}: write one with 'openssl rand -hex 16'")
-    return token
-
-
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches an address."""
+    """Whether an address is reachable from this machine only."""
     if host == "localhost":
         return True
     try:

@@ -1,4 +1,4 @@
-"""Download of moments: cut out as files, or listed for a player or an editor."""
+"""Downloads of moments: cut out as files, or listed for a player or an editor."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import math
 import re
 import uuid
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, Literal
+from typing import Annotated, BinaryIO, Literal
 from urllib.parse import quote
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
-from fastapi import FastAPI
+from fastapi import APIRouter
 from fastapi.responses import Response, StreamingResponse
 from pydantic import Field
 
@@ -23,17 +24,17 @@ from seehear.progress import counted
 from seehear.search.lists import EditFacts, Listed, edit_facts, list_text
 from seehear.serve import views
 from seehear.serve.files import TYPES
-from seehear.serve.params import NameParam, SecondParam, ServerState
+from seehear.serve.params import NameParam, Responses, SecondParam, ServerState
 from seehear.serve.problems import Problem
 from seehear.serve.runs import cause
 from seehear.serve.schema import Name, StrictModel
 from seehear.serve.state import State
 
 MOST_CLIPS, MOST_SECONDS = 100, 3600.0
-"""Largest download: a worker cuts it within minutes, and a browser can hold it."""
+"""Largest download: cut within minutes, and small enough for a browser."""
 _CHUNK = 2**20
 _LIST_TYPES = {"m3u": "audio/x-mpegurl", "csv": "text/csv", "edl": "text/plain", "otio": "application/json"}
-_FILE: dict[int | str, dict[str, Any]] = {200: {"content": {"*/*": {}}, "description": "a file to save"}}
+_FILE: Responses = {200: {"content": {"*/*": {}}, "description": "a file to save"}}
 
 
 class ExportHit(StrictModel):
@@ -52,31 +53,36 @@ class ExportQuery(StrictModel):
     title: Annotated[Name, Field(max_length=200)] = Field(default="", description="of the list and its file")
 
 
-def routes(app: FastAPI) -> None:
-    @app.get("/api/cut", tags=["media"], responses=_FILE, response_class=StreamingResponse)
-    def cut_out(
-        state: ServerState, clip: NameParam, start: SecondParam = None, end: SecondParam = None
-    ) -> StreamingResponse:
-        """A clip, or from `start` to `end` of its file, as a file to save: films as MP4, not encoded again where that
-        is possible, sounds and pictures in their own format."""
-        return _download(state, _moment(state, ExportHit(clip=clip, start=start, end=end)))
+router = APIRouter()
 
-    @app.post("/api/export", tags=["media"], responses=_FILE, response_class=Response)
-    def export(state: ServerState, query: ExportQuery) -> Response:
-        """Several moments: cut out, or in a list for a player (m3u), a table (csv) or an editor (edl, otio)."""
-        moments = [_moment(state, hit) for hit in query.hits]
-        name = safe_stem(query.title or "seehear")
-        if query.format != "mp4":
-            text = list_text(f".{query.format}", moments, title=query.title or "seehear", facts=_Facts(state))
-            headers = {"content-disposition": attachment(f"{name}.{query.format}")}
-            return Response(text.encode(), media_type=_LIST_TYPES[query.format], headers=headers)
-        if len(moments) == 1:
-            return _download(state, moments[0])
-        _check_size(moments)
-        taken: set[str] = set()
-        named = {unused_name(f"{n:02} {_name(state, m)}", taken): m for n, m in enumerate(moments, start=1)}
-        headers = {"content-disposition": attachment(f"{name}.zip")}
-        return StreamingResponse(_zipped(state, named), media_type="application/zip", headers=headers)
+
+@router.get("/api/cut", tags=["media"], responses=_FILE, response_class=StreamingResponse)
+def cut_out(
+    state: ServerState, clip: NameParam, start: SecondParam = None, end: SecondParam = None
+) -> StreamingResponse:
+    """A clip, or its file from `start` to `end`, as a file to save: films as MP4, without encoding again where
+    possible, sounds and pictures in their own format."""
+    return _download(state, _moment(state, ExportHit(clip=clip, start=start, end=end)))
+
+
+@router.post("/api/export", tags=["media"], responses=_FILE, response_class=Response)
+def export(state: ServerState, query: ExportQuery) -> Response:
+    """Several moments: cut out, or in a list for a player (m3u), a table (csv) or an editor (edl, otio)."""
+    moments = [_moment(state, hit) for hit in query.hits]
+    name = safe_stem(query.title or "seehear")
+    if query.format != "mp4":
+        facts = partial(_edit_facts, state)
+        text = list_text(f".{query.format}", moments, title=query.title or "seehear", facts=facts)
+        headers = {"content-disposition": attachment(f"{name}.{query.format}")}
+        return Response(text.encode(), media_type=_LIST_TYPES[query.format], headers=headers)
+    if len(moments) == 1:
+        return _download(state, moments[0])
+    _check_size(moments)
+    taken: set[str] = set()
+    # Numbered, so that the order of the selection survives in a folder.
+    named = {unused_name(f"{n:02} {_name(state, m)}", taken): m for n, m in enumerate(moments, start=1)}
+    headers = {"content-disposition": attachment(f"{name}.zip")}
+    return StreamingResponse(_zipped(state, named), media_type="application/zip", headers=headers)
 
 
 def _moment(state: State, hit: ExportHit) -> Listed:
@@ -106,9 +112,10 @@ def _check_size(moments: Sequence[Listed]) -> None:
 
 
 def _cut(state: State, moment: Listed) -> BinaryIO:
-    """The moment as an open file without a name: it is deleted when it is closed, however that happens."""
+    """The moment as an open file without a name, so that closing it, in whatever way, deletes it."""
     path = state.cache.folder / f"cut-{uuid.uuid4().hex}"
     try:
+        # POSIX keeps the content of a deleted file until it is closed.
         state.slow(cut, moment.video, moment.audio, moment.start, moment.end, str(path))
         return path.open("rb")
     except (DecodeError, WorkerDied) as error:
@@ -116,7 +123,7 @@ def _cut(state: State, moment: Listed) -> BinaryIO:
         raise Problem(422, "broken", message) from error
     finally:
         path.unlink(missing_ok=True)
-        path.with_name(f"{path.name}.part").unlink(missing_ok=True)  # left by a process that was killed
+        path.with_name(f"{path.name}.part").unlink(missing_ok=True)  # left by a killed process
 
 
 def _download(state: State, moment: Listed) -> StreamingResponse:
@@ -137,7 +144,7 @@ def _chunks(file: BinaryIO) -> Iterator[bytes]:
 
 
 class _Sink:
-    """A file for a ZIP archive that is sent as it is written."""
+    """Output file of a ZIP archive that is sent while it is written: memory holds one chunk."""
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []
@@ -147,7 +154,7 @@ class _Sink:
         return len(data)
 
     def flush(self) -> None:
-        """Does nothing: writing buffers nothing."""
+        """Does nothing: there is no buffer."""
 
     close = flush
 
@@ -157,9 +164,9 @@ class _Sink:
 
 
 def _zipped(state: State, named: dict[str, Listed]) -> Iterator[bytes]:
-    """Cuts and sends one clip after the other. A clip that cannot be cut is listed in a text file at the end."""
+    """Chunks of a ZIP of the clips, cut one by one. Clips that cannot be cut are listed in a text file at the end."""
     sink, failed = _Sink(), []
-    with ZipFile(sink, "w", ZIP_STORED) as archive:  # films are compressed already
+    with ZipFile(sink, "w", ZIP_STORED) as archive:  # films are already compressed
         for name, moment in named.items():
             try:
                 file = _cut(state, moment)
@@ -167,7 +174,7 @@ def _zipped(state: State, named: dict[str, Listed]) -> Iterator[bytes]:
                 failed.append(f"{name}: {problem.message}\n")
                 continue
             info = ZipInfo(name)
-            info.file_size = file.seek(0, 2)  # above 2 GB it needs another header
+            info.file_size = file.seek(0, 2)  # above 2 GB another header is needed
             file.seek(0)
             with archive.open(info, "w") as entry:
                 for chunk in _chunks(file):
@@ -178,20 +185,16 @@ def _zipped(state: State, named: dict[str, Listed]) -> Iterator[bytes]:
     yield sink.take()
 
 
-class _Facts:
-    """Reads the facts that editors need of a file, in a decoding process; empty for a file that cannot be read."""
-
-    def __init__(self, state: State):
-        self._state = state
-
-    def __call__(self, path: str) -> EditFacts:
-        try:
-            return self._state.quick(edit_facts, path)
-        except (DecodeError, WorkerDied, OSError):
-            return EditFacts()
+def _edit_facts(state: State, path: str) -> EditFacts:
+    """Facts about a file for an editor, read in a decoding process; empty for an unreadable file."""
+    try:
+        return state.quick(edit_facts, path)
+    except (DecodeError, WorkerDied, OSError):
+        return EditFacts()
 
 
 def attachment(name: str) -> str:
-    """Value of Content-Disposition for a file to be saved under this name: plain ASCII, whatever the name holds."""
+    """Content-Disposition header that saves a file under this name, in plain ASCII whatever the name contains."""
+    # Old browsers read `filename`, all others prefer `filename*` (RFC 6266).
     plain = re.sub(r'[^ -~]|["\\%]', "_", name)
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"

@@ -1,4 +1,4 @@
-"""One film, sound or photo as a whole: its scenes, all its texts, named sounds, and its loudness."""
+"""One film, sound or photo: its scenes, all its texts, named sounds, and its loudness."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from fastapi import FastAPI
+from fastapi import APIRouter
 from fastapi import Query as Param
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
@@ -24,19 +24,18 @@ from seehear.search.calibrate import confidence, in_words
 from seehear.search.index import indexes
 from seehear.search.moments import MomentSearch
 from seehear.serve import views
-from seehear.serve.cache import write
-from seehear.serve.files import Folders, played_by_browsers
-from seehear.serve.loudness import loudness
-from seehear.serve.naming import SOUNDS
-from seehear.serve.params import FileParam, ServerState
-from seehear.serve.problems import Problem
-from seehear.serve.schema import ProblemAnswer, TextKind
+from seehear.serve.decoders import loudness
+from seehear.serve.files import Folders, played_by_browsers, write
+from seehear.serve.maps import SOUNDS
+from seehear.serve.params import KEPT, MEDIA, FileParam, ServerState
+from seehear.serve.problems import CONVERT, Problem
+from seehear.serve.schema import ProblemAnswer, TextView
 
 _FACTS: dict[str, Any] = {"width": int, "height": int, "fps": float}
 PART = 20.0
-"""Seconds of a converted part of a film: converting takes a few seconds, while the part before it plays."""
+"""Seconds of a converted part of a film: converting one takes less time than playing the part before it."""
+# Least confidence of a named sound: 'fair' or better, so that most of the names are right
 _NAMED = 0.5
-"""Least confidence of a named sound: 'fair' or better, so that more of the names are right than wrong."""
 
 
 class Scene(BaseModel):
@@ -47,12 +46,7 @@ class Scene(BaseModel):
     labels: list[str]
 
 
-class TimedText(BaseModel):
-    text: str
-    kind: TextKind
-    start: float | None = Field(description="seconds of the file; null where it belongs to all of it")
-    end: float | None
-    machine: bool = Field(description="a machine heard or read it; else it is the user's own")
+class TimedText(TextView):
     confidence: float = Field(description="confidence of the machine, in [0, 1]")
     clip: str = Field(description="id of the first clip with this text")
 
@@ -64,14 +58,14 @@ class FilmDetail(BaseModel):
     kind: Literal["video", "picture", "sound", "text"]
     seconds: float
     bytes: int | None
-    width: int | None = Field(description="pixels, of a film or photo; null where that is not known, as `fps` is")
+    width: int | None = Field(description="pixels; null if unknown, as `fps`")
     height: int | None
     fps: float | None = Field(description="frames a second on average")
-    changed: str = Field(description="when the file was last changed, ISO 8601; '' where that is not known")
+    changed: str = Field(description="time of the file's last change, ISO 8601; '' if unknown")
     has_sound: bool
-    separate_sound: bool = Field(description="the sound is in a file of its own")
+    separate_sound: bool = Field(description="the sound is in a separate file")
     played: bool = Field(description="browsers play files of this kind; else ask for /api/part, one after the other")
-    problem: ProblemAnswer | None = Field(description="why the file cannot be shown")
+    problem: ProblemAnswer | None = Field(description="why the file cannot be played")
     also: list[str] = Field(description="other places of the same file")
     scenes: list[Scene] = Field(description="by start")
     texts: list[TimedText] = Field(description="by start; those of the whole file first")
@@ -90,65 +84,64 @@ class NamedSound(BaseModel):
 
 
 class Heard(BaseModel):
-    sounds: list[NamedSound] = Field(description="by start; none where no index compares words with sounds")
+    sounds: list[NamedSound] = Field(description="by start; none if no index compares words with sounds")
 
 
 _Start = Annotated[float, Param(ge=0, le=1e9, allow_inf_nan=False)]
-_PLAYABLE: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"*/*": {}}, "description": "the part"},
-    206: {"description": "the range asked for"},
-}
 
 
-def routes(app: FastAPI) -> None:
-    @app.get("/api/film", tags=["library"])
-    def film(state: ServerState, file: FileParam) -> FilmDetail:
-        """A file of the library with its scenes and all its texts."""
-        library, folders = state.runs.library, state.runs.folders
-        return film_view(library, folders, file)
+router = APIRouter()
 
-    @app.get("/api/part", tags=["media"], responses=_PLAYABLE, response_class=FileResponse)
-    def part(state: ServerState, file: FileParam, start: _Start = 0.0) -> FileResponse:
-        """20 seconds of a file from `start` on, as MP4 that begins at 0: for files that browsers do not play, and sound
-        in a file of its own."""
-        clips = _clips(state.runs.library, file)
-        seen, heard = (any(clip.has(modality) for clip in clips) for modality in ("video", "audio"))
-        end = _seconds(state.runs.library, clips)
-        whole = replace(clips[0], start=0.0, end=end, has_video=seen, has_audio=heard)
-        made = state.preview(whole, start, min(start + PART, whole.end))
-        return FileResponse(made, media_type="video/mp4", headers={"cache-control": "private, max-age=3600"})
 
-    @app.get("/api/loudness", tags=["media"])
-    def loud(state: ServerState, file: FileParam) -> Loudness:
-        """Loudness of a file from its start to its end: measured once, which takes some seconds for a long film."""
-        library, folders = state.runs.library, state.runs.folders
-        clips = _clips(library, file)
-        clip = next((clip for clip in clips if clip.has_audio), None)
-        if clip is None:
-            raise Problem(404, "no_media", f"there is no sound in {file}")
-        path, seconds = folders.file(clip, "audio"), _seconds(library, clips)
+@router.get("/api/film", tags=["library"])
+def film(state: ServerState, file: FileParam) -> FilmDetail:
+    """A file of the library with its scenes and all its texts."""
+    return film_detail(state.runs.library, state.runs.folders, file)
 
-        def make(out: Path) -> None:
-            write(out, json.dumps(state.quick(loudness, str(path), seconds)).encode())
 
-        levels = state.made(path, "loudness", seconds, make).read_text(encoding="utf-8")
-        return Loudness(seconds=seconds, levels=json.loads(levels))
+@router.get("/api/part", tags=["media"], responses=MEDIA, response_class=FileResponse)
+def part(state: ServerState, file: FileParam, start: _Start = 0.0) -> FileResponse:
+    """20 seconds of a file from `start` on, as MP4 that begins at 0: for files that browsers do not play, and sound
+    in a file of its own."""
+    clips = _clips(state.runs.library, file)
+    seen, heard = (any(clip.has(modality) for clip in clips) for modality in ("video", "audio"))
+    end = _seconds(state.runs.library, clips)
+    whole = replace(clips[0], start=0.0, end=end, has_video=seen, has_audio=heard)
+    converted = state.preview(whole, start, min(start + PART, whole.end))
+    return FileResponse(converted, media_type="video/mp4", headers=KEPT)
 
-    @app.get("/api/heard", tags=["media"])
-    def heard(state: ServerState, file: FileParam) -> Heard:
-        """Named sounds of a file, where an index is confident of them."""
-        clips = _clips(state.runs.library, file)
-        try:
-            search = state.runs.together().search
-        except Problem:  # nothing is indexed yet
-            return Heard(sounds=[])
-        return Heard(sounds=named_sounds(search, clips))
+
+@router.get("/api/loudness", tags=["media"])
+def loud(state: ServerState, file: FileParam) -> Loudness:
+    """Loudness of a file from its start to its end: measured once, which takes some seconds for a long film."""
+    clips = _clips(state.runs.library, file)
+    clip = next((clip for clip in clips if clip.has_audio), None)
+    if clip is None:
+        raise Problem(404, "no_media", f"there is no sound in {file}")
+    path, seconds = state.file(clip, "audio"), _seconds(state.runs.library, clips)
+
+    def make(out: Path) -> None:
+        write(out, json.dumps(state.quick(loudness, str(path), seconds)).encode())
+
+    levels = state.made(path, "loudness", seconds, make).read_text(encoding="utf-8")
+    return Loudness(seconds=seconds, levels=json.loads(levels))
+
+
+@router.get("/api/heard", tags=["media"])
+def heard(state: ServerState, file: FileParam) -> Heard:
+    """Named sounds of a file that an index is confident of."""
+    clips = _clips(state.runs.library, file)
+    try:
+        search = state.runs.together().search
+    except Problem:  # nothing is indexed yet
+        return Heard(sounds=[])
+    return Heard(sounds=named_sounds(search, clips))
 
 
 # -- facts and texts ---------------------------------------------------------------------------------------------------
 
 
-def film_view(library: Library, folders: Folders, file: str) -> FilmDetail:
+def film_detail(library: Library, folders: Folders, file: str) -> FilmDetail:
     clips = as_edited(library, _clips(library, file))
     first, entry = clips[0], _entry(library, file)
     files = {m: first.source_of(m) for m in ("video", "audio") if any(clip.has(m) for clip in clips)}
@@ -156,8 +149,8 @@ def film_view(library: Library, folders: Folders, file: str) -> FilmDetail:
     for modality in files:
         try:
             folders.file(next(clip for clip in clips if clip.has(modality)), modality)
-        except Problem as why:
-            problem = why
+        except Problem as refusal:
+            problem = refusal
     still, facts = views.is_still(first), json.loads(entry["info"]) if entry else {}
     path = PurePosixPath(file)
     changed = datetime.fromtimestamp(entry["mtime_ns"] / 1e9, UTC).isoformat(timespec="seconds") if entry else ""
@@ -176,22 +169,20 @@ def film_view(library: Library, folders: Folders, file: str) -> FilmDetail:
         problem=problem and problem.plain(),  # type: ignore[arg-type]  # made a ProblemAnswer
         also=sorted({first.source, *library.copies().get(first.source, ())} - {file}),
         scenes=_scenes(library, clips),
-        # Made of dicts at once: thousands of models one by one take a tenth of a second.
+        # Dicts, validated all at once: to make thousands of models one by one takes 0.1 s.
         texts=timed_texts(clips),  # type: ignore[arg-type]
     )
 
 
 def _clips(library: Library, file: str) -> list[Clip]:
-    """Clips of a file by start; for a copy, those of its original. Raises `Problem` where there are none."""
+    """Clips of a file by start; of a copy, those of its original. Raises `Problem` if there are none."""
     entry = _entry(library, file)
     source = json.loads(entry["info"]).get(COPY_OF, file) if entry else file
     clips = library.clips(f"source = {quote(source)}")
     if clips:
         return sorted(clips, key=lambda clip: (clip.start, clip.end))
-    refused = library.table("rejects").search().where(f"path = {quote(file)}").limit(1).to_list()
-    if refused:
-        todo = "play it on your machine; if that works, convert it to MP4, WAV or JPEG"
-        raise Problem(422, "broken", f"{file} cannot be read: {refused[0]['reason']}", todo)
+    if rejects := library.table("rejects").search().where(f"path = {quote(file)}").limit(1).to_list():
+        raise Problem(422, "broken", f"{file} cannot be read: {rejects[0]['reason']}", CONVERT)
     raise Problem(404, "no_film", f"the library has no file {file!r}", "search again: the library has changed")
 
 
@@ -208,23 +199,20 @@ def _seconds(library: Library, clips: Sequence[Clip]) -> float:
 
 
 def _scenes(library: Library, clips: Sequence[Clip]) -> list[Any]:
-    found: set[str] = set()
+    searchable: set[str] = set()
     for name in indexes(library):
-        # Read from the tables: to open the indexes may take seconds.
+        # Read from the tables: opening an index may take seconds.
         for ids in in_batches([clip.id for clip in clips], 1000):
             rows = library.table(table_name("vectors", name)).search().where(one_of("id", ids)).select(["id"])
-            found.update(rows.limit(None).to_arrow()["id"].to_pylist())
-    return [
-        {"id": c.id, "start": c.start, "end": c.end, "searchable": c.id in found, "labels": list(c.labels)}
-        for c in clips
-    ]
+            searchable.update(rows.limit(None).to_arrow()["id"].to_pylist())
+    return [vars(c) | {"searchable": c.id in searchable} for c in clips]
 
 
 def timed_texts(clips: Sequence[Clip]) -> list[dict[str, Any]]:
-    """Fields of `TimedText` of every text of the clips, each once even if several clips have it. A text without a time
-    that one clip alone has gets the time of that clip."""
+    """Fields of `TimedText` for every text of the clips, without duplicates, by start. A text without a time gets that
+    of its clip, unless other clips have it too."""
     shared = Counter((text.kind, text.text) for clip in clips for text in clip.texts if text.start is None)
-    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    lines: dict[tuple[Any, ...], dict[str, Any]] = {}
     for clip in clips:
         for text in clip.texts:
             start, end = text.start, text.end
@@ -232,18 +220,16 @@ def timed_texts(clips: Sequence[Clip]) -> list[dict[str, Any]]:
                 start, end = clip.start, clip.end
             line = {"text": text.text, "kind": views.text_kind(text), "start": start, "end": end}
             line |= {"machine": bool(text.by), "confidence": text.confidence, "clip": clip.id}
-            found.setdefault((text.kind, text.text, start, end), line)
-    return sorted(
-        found.values(), key=lambda line: (-1.0 if line["start"] is None else line["start"], line["end"] or 0.0)
-    )
+            lines.setdefault((text.kind, text.text, start, end), line)
+    return sorted(lines.values(), key=lambda t: (-1.0 if t["start"] is None else t["start"], t["end"] or 0.0))
 
 
 # -- sounds ------------------------------------------------------------------------------------------------------------
 
 
 def named_sounds(search: MomentSearch, clips: Sequence[Clip]) -> list[NamedSound]:
-    """The best name of each clip, where an index that compares words with sounds is confident of it; neighbours of one
-    name are joined."""
+    """The best name of each clip whose confidence suffices, by an index that compares words with sounds. Neighbours
+    with the same name are joined."""
     best: dict[str, tuple[float, str]] = {}
     for index in search.indexes:
         if index.calibration.scales.get("heard") and index.count("heard") and "text" in index.space.modalities:
@@ -255,6 +241,7 @@ def named_sounds(search: MomentSearch, clips: Sequence[Clip]) -> list[NamedSound
         if sure < _NAMED:
             continue
         words: Any = in_words(sure)
+        # Half a second: scenes are cut on frames, and may not touch exactly.
         if named and named[-1].name == name and clip.start <= named[-1].end + 0.5:
             named[-1].end = max(named[-1].end, clip.end)
             named[-1].words = "strong" if "strong" in (words, named[-1].words) else "fair"
@@ -264,7 +251,7 @@ def named_sounds(search: MomentSearch, clips: Sequence[Clip]) -> list[NamedSound
 
 
 def _best_names(index: OpenIndex, clips: set[str]) -> list[tuple[str, float, str]]:
-    """(clip, confidence, name) of the best name of each clip that the index has heard."""
+    """(clip, confidence, name) of the best name of each clip with sound in the index."""
     rows = index.rows("heard")
     own_N = np.flatnonzero(index.clips.mask(clips)[index.clips_N[rows]])
     if not len(own_N):
@@ -272,7 +259,5 @@ def _best_names(index: OpenIndex, clips: set[str]) -> list[tuple[str, float, str
     vectors_NE = index.vectors_NE[rows][own_N]
     words_SE = index.space.encode_query(list(SOUNDS))
     sure_SN = np.stack([confidence(index.calibration.words(vectors_NE, word_E, "heard")) for word_E in words_SE])
-    ids = index.clips.ids(index.clips_N[rows][own_N])
-    return [
-        (id, float(sure_SN[n, i]), SOUNDS[n]) for i, (id, n) in enumerate(zip(ids, sure_SN.argmax(axis=0), strict=True))
-    ]
+    ids, best_N = index.clips.ids(index.clips_N[rows][own_N]), sure_SN.argmax(axis=0)
+    return [(id, float(sure_SN[n, i]), SOUNDS[n]) for i, (id, n) in enumerate(zip(ids, best_N, strict=True))]

@@ -6,19 +6,18 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from os.path import splitext
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal, NamedTuple
 
-from fastapi import FastAPI
+from fastapi import APIRouter, Depends, Request
 from fastapi import Query as Param
 from pydantic import BaseModel, Field
 
 from seehear.library.records import COARSE, UNCUT, bare, digest
-from seehear.library.tables import Library, Reject, Source
+from seehear.library.tables import Library, Reject
 from seehear.library.transcripts import unread
 from seehear.search.behind import not_encodable
 from seehear.search.index import indexed_clips
@@ -29,8 +28,8 @@ Step = Literal["scenes", "index", "speech", "screen"]
 Order = Literal["date", "folder"]
 FilmKind = Literal["video", "picture", "sound", "aside"]
 _COLUMNS = ("id", "source", "audio_source", "start", "end", "has_video", "has_audio")
+# Pause between two readings of a library that changes, in multiples of the last reading's duration
 _PAUSE = 10.0
-"""Least time between two readings of a library that changes, in multiples of the time the last one took."""
 
 
 class FilmEntry(BaseModel):
@@ -38,15 +37,17 @@ class FilmEntry(BaseModel):
     kind: FilmKind = Field(description="aside: the file could not be used; see `problem`")
     seconds: float = Field(description="length; 0 for a picture")
     folder: str = Field(description="folder below the media folder; '' for the media folder itself")
-    date: float | None = Field(description="when the file was last changed, in seconds since 1970; null if not known")
-    clip: str = Field(description="id of its middle clip, for a poster or a preview; '' for a file set aside")
+    date: float | None = Field(description="time of the file's last change, in seconds since 1970; null if unknown")
+    clip: str = Field(
+        default="", description="id of its middle clip, for a poster or a preview; '' for a file set aside"
+    )
     start: float = Field(description="seconds in the file at which that clip begins")
     end: float
     clips: int
     found: int = Field(description="clips that can be searched")
     waiting: list[Step] = Field(
         description="steps to be done. scenes: cut it at scenes and pauses; index: make all clips searchable; "
-        "speech, screen: read what is spoken, and written on screen"
+        "speech, screen: read what is spoken, and written on screen",
     )
     played: bool = Field(description="browsers play files of this kind; else ask for /api/preview")
     problem: str = Field(description="why the file, or a part of it, could not be used; '' for none")
@@ -69,75 +70,47 @@ class FilmList(BaseModel):
     films: list[FilmEntry] = Field(description="the requested part of the list")
 
 
-@dataclass(frozen=True)
-class Shelf:
-    """Snapshot of all files of a library."""
-
-    version: str
-    root: str
-    kinds: dict[FilmKind, int]
-    waiting: dict[Step, int]
-    orders: dict[Order, tuple[list[FilmEntry], list[GroupView]]]
-
-    @classmethod
-    def read(cls, library: Library, version: str) -> Shelf:
-        films = list(_films(library))
-        first = library.roots().get("", "")
-        return cls(
-            version=version,
-            root=PurePosixPath(first.replace("\\", "/")).name,
-            kinds=dict(Counter(film.kind for film in films)),
-            waiting=dict(Counter(step for film in films for step in film.waiting)),
-            orders={"date": _ordered(films, "date"), "folder": _ordered(films, "folder")},
-        )
-
-    def part(self, by: Order, offset: int, limit: int) -> FilmList:
-        films, groups = self.orders[by]
-        return FilmList(
-            version=self.version,
-            root=self.root,
-            total=len(films),
-            kinds=self.kinds,
-            waiting=self.waiting,
-            groups=groups,
-            films=films[offset : offset + limit],
-        )
-
-
 class Shelves:
-    """The current shelf of a server's library, read again when the library has changed."""
+    """Complete list of a server's library in each order, read again when the library has changed."""
 
     def __init__(self, state: State):
         self._state = state
         self._lock = threading.Lock()
         self._library: Library | None = None
-        self._shelf: Shelf | None = None
+        self._lists: dict[Order, FilmList] = {}
         self._due = 0.0
 
-    def now(self) -> Shelf:
+    def now(self, by: Order) -> FilmList:
         library = self._state.runs.library
         with self._lock:
-            if self._shelf is None or (library is not self._library and time.monotonic() >= self._due):
+            if not self._lists or (library is not self._library and time.monotonic() >= self._due):
                 version = _version(library)
-                if self._shelf is None or self._shelf.version != version:
+                if not self._lists or self._lists[by].version != version:
                     began = time.monotonic()
-                    self._shelf = Shelf.read(library, version)
+                    films = list(_films(library))
+                    self._lists = {order: _film_list(library, version, films, order) for order in ("date", "folder")}
                     self._due = time.monotonic() + _PAUSE * (time.monotonic() - began)
-                self._library = library
-            return self._shelf
+                self._library = library  # the same object is the same snapshot
+            return self._lists[by]
 
 
-def routes(app: FastAPI) -> None:
-    shelves = Shelves(app.state.seehear)
+router = APIRouter()
 
-    @app.get("/api/films", tags=["library"])
-    def films(
-        by: Order = "date",
-        offset: Annotated[int, Param(ge=0, le=10**9)] = 0,
-        limit: Annotated[int, Param(ge=0, le=500)] = 100,
-    ) -> FilmList:
-        """Films, photos and sounds of the library, one entry a file: the newest first, or folder by folder."""
-        return shelves.now().part(by, offset, limit)
+
+def _shelves(request: Request) -> Shelves:
+    return request.app.state.shelves
+
+
+@router.get("/api/films", tags=["library"])
+def films(
+    shelves: Annotated[Shelves, Depends(_shelves)],
+    by: Order = "date",
+    offset: Annotated[int, Param(ge=0, le=10**9)] = 0,
+    limit: Annotated[int, Param(ge=0, le=500)] = 100,
+) -> FilmList:
+    """Films, photos and sounds of the library, one entry a file: the newest first, or folder by folder."""
+    whole = shelves.now(by)
+    return whole.model_copy(update={"films": whole.films[offset : offset + limit]})
 
 
 # -- reading -----------------------------------------------------------------------------------------------------------
@@ -151,7 +124,7 @@ def _version(library: Library) -> str:
 
 
 class _ClipRow(NamedTuple):
-    """Columns of a clip that the list needs: a tuple, since there are 10^5."""
+    """The columns of a clip that the list needs: a tuple is quick to make 10^5 times."""
 
     id: str
     start: float
@@ -160,18 +133,27 @@ class _ClipRow(NamedTuple):
 
 
 def _films(library: Library) -> Iterable[FilmEntry]:
-    sources, rejects = library.sources(), library.rejects()
-    waiting = _Waiting(library, sources, rejects)
-    also, files = library.copies(), _clips_by_file(library)
-    file_of: dict[str, str] = {}
-    for name, clips in files.items():
-        file_of |= {clip.id: name for clip in clips} | {name: name}
-    problems, aside = _problems(rejects, file_of)
+    sources, rejects, also = library.sources(), library.rejects(), library.copies()
+    indexed = indexed_clips(library)
+    settled = indexed | not_encodable(rejects)
+    to_read: dict[Step, Mapping[str, float]] = {
+        "speech": unread(library, "speech", sources),
+        "screen": unread(library, "screen", sources),
+    }
+    files: dict[str, list[_ClipRow]] = {}
+    rows = library.table("clips").search().select(list(_COLUMNS)).limit(None).to_arrow()
+    for id, source, audio, start, end, seen, heard in zip(*(rows[name].to_pylist() for name in _COLUMNS), strict=True):
+        if seen or heard:  # no row of text alone
+            files.setdefault(source or audio, []).append(_ClipRow(id, start, end, seen))
+    problems, aside = _problems(rejects, files)
     for name, clips in files.items():
         clips.sort(key=lambda clip: (clip.start, clip.end))
         middle, source = clips[len(clips) // 2], sources.get(name)
         kind = _kind(name, clips)
         seconds = (source.duration if source else 0.0) or max(clip.end for clip in clips)
+        # The same rules by which the work itself finds what to do.
+        waiting: list[Step] = ["scenes"] if source and source.info.get(COARSE) == UNCUT else []
+        waiting += ["index"] if any(clip.id not in settled for clip in clips) else []
         yield FilmEntry(
             name=name,
             kind=kind,
@@ -182,69 +164,34 @@ def _films(library: Library) -> Iterable[FilmEntry]:
             start=middle.start,
             end=middle.end,
             clips=len(clips),
-            found=sum(clip.id in waiting.indexed for clip in clips),
-            waiting=waiting.steps(name, clips),
+            found=sum(clip.id in indexed for clip in clips),
+            waiting=waiting + [step for step, names in to_read.items() if name in names],
             played=played_by_browsers(name),
             problem=problems.get(name, ""),
             also=list(also.get(name, ())),
         )
-    yield from map(_set_aside, aside)
+    for reject in aside:
+        name, date = reject.path, _date(reject.mtime_ns)
+        none: dict[str, Any] = {"clip": "", "start": 0, "end": 0, "clips": 0, "found": 0, "waiting": [], "also": []}
+        facts: dict[str, Any] = {"seconds": 0, "played": False, "problem": reject.reason}
+        yield FilmEntry(name=name, kind="aside", folder=_folder(name), date=date, **facts, **none)
 
 
-def _clips_by_file(library: Library) -> dict[str, list[_ClipRow]]:
-    rows = library.table("clips").search().select(list(_COLUMNS)).limit(None).to_arrow()
-    files: dict[str, list[_ClipRow]] = {}
-    columns = (rows[name].to_pylist() for name in _COLUMNS)
-    for id, source, audio, start, end, seen, heard in zip(*columns, strict=True):
-        if seen or heard:  # no row of text alone
-            files.setdefault(source or audio, []).append(_ClipRow(id, start, end, seen))
-    return files
-
-
-class _Waiting:
-    """Steps still to be done for each file, by the same rules as the work itself."""
-
-    def __init__(self, library: Library, sources: Mapping[str, Source], rejects: Sequence[Reject]):
-        self.sources, self.indexed = sources, indexed_clips(library)
-        self._settled = self.indexed | not_encodable(rejects)
-        self._unread: dict[Step, Mapping[str, float]] = {
-            "speech": unread(library, "speech", sources),
-            "screen": unread(library, "screen", sources),
-        }
-
-    def steps(self, name: str, clips: Sequence[_ClipRow]) -> list[Step]:
-        source = self.sources.get(name)
-        steps: list[Step] = ["scenes"] if source and source.info.get(COARSE) == UNCUT else []
-        steps += ["index"] if any(clip.id not in self._settled for clip in clips) else []
-        return steps + [step for step, files in self._unread.items() if name in files]
-
-
-def _problems(rejects: Sequence[Reject], file_of: Mapping[str, str]) -> tuple[dict[str, str], list[Reject]]:
-    """({file with clips: why a part of it could not be used}, rejects of other files). The reject of a part names the
-    file or clip, with the part in brackets."""
+def _problems(
+    rejects: Sequence[Reject], files: Mapping[str, Sequence[_ClipRow]]
+) -> tuple[dict[str, str], list[Reject]]:
+    """({file with clips: why a part of it could not be used}, rejects of other files)."""
+    file_of = {clip.id: name for name, clips in files.items() for clip in clips} | {name: name for name in files}
     problems: dict[str, str] = {}
     aside = []
     for reject in sorted(rejects, key=lambda reject: reject.path):
+        # The reject of a part names the file or clip, with the part in brackets.
         file = file_of.get(reject.path) or file_of.get(reject.path.rpartition(" (")[0])
         if file is None:
             aside.append(reject)
         else:
             problems.setdefault(file, reject.reason)
     return problems, aside
-
-
-def _set_aside(reject: Reject) -> FilmEntry:
-    facts: dict[str, Any] = {"clip": "", "start": 0.0, "end": 0.0, "clips": 0, "found": 0, "waiting": [], "also": []}
-    return FilmEntry(
-        name=reject.path,
-        kind="aside",
-        seconds=0.0,
-        folder=_folder(reject.path),
-        date=_date(reject.mtime_ns),
-        played=False,
-        problem=reject.reason,
-        **facts,
-    )
 
 
 def _kind(name: str, clips: Sequence[_ClipRow]) -> FilmKind:
@@ -268,27 +215,32 @@ def _date(mtime_ns: int) -> float | None:
 # -- order -------------------------------------------------------------------------------------------------------------
 
 
-def _ordered(films: Sequence[FilmEntry], by: Order) -> tuple[list[FilmEntry], list[GroupView]]:
-    """Sorted files, those set aside last, and their groups in the same order."""
+def _film_list(library: Library, version: str, films: Sequence[FilmEntry], by: Order) -> FilmList:
+    """All files in an order, those set aside last, with their groups in the same order."""
+
+    def place(film: FilmEntry) -> tuple[Any, ...]:
+        last, name = film.kind == "aside", _natural(film.name)
+        return (last, -(film.date or 0.0), name) if by == "date" else (last, _natural(film.folder), film.folder, name)
 
     def group(film: FilmEntry) -> tuple[str, Any]:
         if film.kind == "aside":
             return "", "aside"
-        return (film.folder, "folder") if by == "folder" else (_month(film.date), "date")
+        month = "" if film.date is None else datetime.fromtimestamp(film.date).strftime("%Y-%m")
+        return (film.folder if by == "folder" else month), by
 
-    orders: dict[Order, Callable[[FilmEntry], Any]] = {
-        "date": lambda film: (-(film.date or 0.0), _natural(film.name)),
-        "folder": lambda film: (_natural(film.folder), film.folder, _natural(film.name)),
-    }
-    found = sorted(films, key=lambda film: (film.kind == "aside", *orders[by](film)))
-    counts = Counter(map(group, found))  # in the order of the list
-    return found, [GroupView(key=key, by=kind, count=count) for (key, kind), count in counts.items()]
-
-
-def _month(date: float | None) -> str:
-    return "" if date is None else datetime.fromtimestamp(date).strftime("%Y-%m")
+    found = sorted(films, key=place)
+    counts = Counter(map(group, found))  # a Counter keeps the order of the list
+    return FilmList(
+        version=version,
+        root=PurePosixPath(library.roots().get("", "").replace("\\", "/")).name,
+        total=len(films),
+        kinds=dict(Counter(film.kind for film in films)),
+        waiting=dict(Counter(step for film in films for step in film.waiting)),
+        groups=[GroupView(key=key, by=kind, count=count) for (key, kind), count in counts.items()],
+        films=found,
+    )
 
 
 def _natural(name: str) -> list[Any]:
-    """Sort key by which film 2 comes before film 10: words and numbers alternate, so any two keys can be compared."""
+    """Sort key that puts film 2 before film 10: words and numbers alternate, so any two keys can be compared."""
     return [int(part) if n % 2 else part for n, part in enumerate(re.split(r"(\d{1,18})", name.casefold()))]

@@ -1,8 +1,8 @@
-"""Learning from the library's recordings: what it would cost, the training in the background, and what it changed.
+"""Training on the library's recordings: estimated cost, work in the background, result.
 
-`seehear train` chooses what to learn, and keeps it only where it is better; then it is indexed and joins the search.
-Every training has a folder `learned/DATE` in the library, with the command's messages in `DATE.log`: the state is read
-from there, so that it survives the server. Training stops with the server, saved, and can be resumed later.
+`seehear train` chooses the recipe, and keeps the model only if it is better; then the model is indexed and joins the
+search. Each training has a folder `learned/DATE` in the library, and its messages in `DATE.log`. All state is read from
+there, so that it survives the server. Training stops with the server and can be resumed later.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from fastapi import Depends, FastAPI, Request
+from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, Field
 
 from seehear.errors import SeehearError
@@ -26,22 +26,22 @@ from seehear.library.tables import Library
 from seehear.progress import Interrupted, clock
 from seehear.runs.choose import FEWEST_TRAINING, Choice, choose
 from seehear.search.index import indexes, input_tables
-from seehear.serve.cache import DiskCache, write
-from seehear.serve.commands import Commands
+from seehear.serve.files import DiskCache, write
+from seehear.serve.maps import clips_in_order
 from seehear.serve.problems import Problem
-from seehear.serve.projection import clips_in_order
 from seehear.serve.runs import Runs
+from seehear.serve.upkeep import Commands
 from seehear.serve.verdicts import CostView, VerdictView, cost_view, is_better, verdict_view
 from seehear.space.saved import verdict_of
 from seehear.train.files import has_model
 from seehear.train.log import read_metrics
 
 _STAMP = "%Y-%m-%d-%H%M%S"
-_TRIED = ("--seconds", "30", "--steps-measured", "5")  # of `seehear plan`: enough to tell minutes from hours
+_TRIED = ("--seconds", "30", "--steps-measured", "5")  # arguments of `seehear plan`: enough to tell minutes from hours
 _BUSY = "is being written by another process"
 _BUSY_NOW = "this machine is too busy now"
-_AGAIN = 5.0  # seconds
-_MUCH = 1.2  # times as many rows: the cost is estimated again
+_AGAIN = 5.0  # seconds between attempts to write the index
+_MUCH = 1.2  # growth of the library after which the cost is estimated again
 _STEPS = re.compile(r"training \S+: ([\d,]+) steps|going on from step ([\d,]+) of ([\d,]+)")
 Stage = Literal["", "learning", "indexing", "stopping"]
 
@@ -58,9 +58,9 @@ class LearnView(BaseModel):
     state: Literal["ready", "few", "working", "stopping", "stopped", "elsewhere"] = Field(
         description="few: too little to learn from; stopped: POST resumes; elsewhere: another process learns"
     )
-    why: str = Field(description="data that is learned from, or why nothing is learned")
-    needed: str = Field(description="data that is still needed; '' where there is enough")
-    cost: CostView | None = Field(description="null while it is being estimated, and where nothing is learned")
+    why: str = Field(description="training data, or why training is not possible")
+    needed: str = Field(description="data that is still needed; '' if there is enough")
+    cost: CostView | None = Field(description="null during estimation, and if training is not possible")
     unknown: str = Field(description="why the cost cannot be estimated; '' otherwise")
     working: LearningView | None
     problem: str = Field(description="why the last training failed; '' if it did not")
@@ -79,7 +79,7 @@ class Learned:
 
     @property
     def data(self) -> Path:
-        """File with the versions of the library's tables when it began."""
+        """File with the versions of the library's tables at the start."""
         return self.folder.with_suffix(".json")
 
     @property
@@ -104,7 +104,7 @@ class LibraryLearning:
     def __init__(self, runs: Runs, cache: DiskCache):
         self.runs, self.cache = runs, cache
         self.uri = runs.uri
-        # A library in object storage has no folder: its trained models are on this machine.
+        # A library in object storage has no folder: its trained models stay on this machine.
         self.home = cache.folder / "learned" if "://" in self.uri else Path(self.uri).resolve() / "learned"
         self.stage: Stage = ""
         self.problem = ""
@@ -129,7 +129,7 @@ class LibraryLearning:
             state = "stopped"
         if choice.recipe and not self.stage:
             cost = self.cost(library, choice.recipe)
-        fewest = round(1.3 * FEWEST_TRAINING, -1)  # of what `prepare` makes, a fifth is set aside
+        fewest = round(1.3 * FEWEST_TRAINING, -1)  # `prepare` sets a fifth of the clips aside
         needed = f"{fewest:.0f} clips with picture and sound, or with words of your own"
         return LearnView(
             state=state,
@@ -143,13 +143,14 @@ class LibraryLearning:
         )
 
     def choice(self, library: Library) -> Choice:
+        """The recipe for this library, or why there is none."""
         key = _key(library)
         if self._chosen is None or self._chosen[0] != key:
             self._chosen = key, choose(library)
         return self._chosen[1]
 
     def learnings(self) -> list[Learned]:
-        """All trainings that were started, the newest first."""
+        """All trainings started so far, the newest first."""
         return [Learned(path.with_suffix("")) for path in sorted(self.home.glob("*.json"), reverse=True)]
 
     def last(self) -> Learned | None:
@@ -160,26 +161,28 @@ class LibraryLearning:
         if last is None:
             return None
         verdict, index = verdict_of(last.folder), last.index if last.index in indexes(library) else ""
+        # Only the clips of the examples are read.
         names = [e["clip"] for key in ("better", "worse") for e in verdict.get(key, [])]
         clips = {clip.id: clip for clip in clips_in_order(library, names) if clip is not None}
         return verdict_view(verdict, made=last.made, index=index, clips=clips)
 
     def _goes_on(self, library: Library, last: Learned) -> bool:
         """Whether the next start resumes the last training: it was stopped, and the library is unchanged."""
+        # Trained and better, but stopped before its index was written.
         if last.trained:
             return last.better() and last.index not in indexes(library)
         started = (last.folder / "config.json").is_file()
         return started and last.data.read_text(encoding="utf-8") == _key(library)
 
-    # -- what it costs -----------------------------------------------------------------------------------------------
+    # -- cost --------------------------------------------------------------------------------------------------------
 
     def cost(self, library: Library, name: str) -> CostView | str | None:
-        """Estimated cost, or a string that says why it cannot be estimated; None while the estimate is being made in
-        the background. It is made again when the library has grown by much."""
+        """Estimated cost, or why it cannot be estimated; None while it is being estimated in the background. The
+        estimate is repeated when the library has grown by a fifth."""
         sizes = [library.table(table).count_rows() for table in input_tables(library)]
         key = f"{name} {[round(math.log(1 + rows, _MUCH)) for rows in sizes]}"
         with self._lock:
-            if key not in self._costs and None not in self._costs.values():
+            if key not in self._costs and None not in self._costs.values():  # one estimate at a time
                 self._costs[key] = None
                 threading.Thread(target=self._estimate, args=(key, name), daemon=True).start()
             return self._costs.get(key)
@@ -188,10 +191,10 @@ class LibraryLearning:
         words = ["--quiet", "plan", self.uri, "--recipes", name, *_TRIED, "--json"]
 
         def make(out: Path) -> None:
-            found = json.loads(self._estimating.run(words))["recipes"][0]
-            if found["why_not"]:  # not cached: there may be more memory, or time, another day
-                raise SeehearError(_BUSY_NOW if found["unmeasured"] else found["why_not"])
-            write(out, json.dumps(found).encode())
+            planned = json.loads(self._estimating.run(words))["recipes"][0]
+            if planned["why_not"]:  # not cached: there may be more memory, or time, another day
+                raise SeehearError(_BUSY_NOW if planned["unmeasured"] else planned["why_not"])
+            write(out, json.dumps(planned).encode())
 
         try:
             path = self.cache.get("cost of learning", self.uri, key, make=make)
@@ -204,6 +207,7 @@ class LibraryLearning:
     # -- the work ----------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
+        """Starts or resumes training in the background. Raises `Problem` (409) if that is impossible now."""
         library = self.runs.library
         with self._lock:
             if self.stage:
@@ -221,25 +225,26 @@ class LibraryLearning:
         try:
             last = self.last()
             resume = last is not None and self._goes_on(library, last)
-            one = last if resume and last is not None else self._new(library)
+            if resume and last is not None:
+                one = last
+            else:
+                one = Learned(self.home / datetime.now().strftime(_STAMP))
+                self.home.mkdir(parents=True, exist_ok=True)
+                one.data.write_text(_key(library), encoding="utf-8")
             if not one.trained:
                 words = ["train", self.uri, "--out", str(one.folder), "--json", *(["--resume"] if resume else [])]
                 self._commands.run(words, one.log)
             if one.better():
-                self._say("indexing")
+                with self._lock:
+                    if self.stage != "stopping":
+                        self.stage = "indexing"
                 self._index(one)
         except Interrupted:
-            pass  # GET reports it as stopped
+            pass  # the view reports it as stopped
         except (SeehearError, OSError) as error:
             self.problem = str(error)
         finally:
             self.stage = ""
-
-    def _new(self, library: Library) -> Learned:
-        one = Learned(self.home / datetime.now().strftime(_STAMP))
-        self.home.mkdir(parents=True, exist_ok=True)
-        one.data.write_text(_key(library), encoding="utf-8")
-        return one
 
     def _index(self, one: Learned) -> None:
         """Indexes the library with the trained model; waits while another process writes an index."""
@@ -253,11 +258,6 @@ class LibraryLearning:
                 if _BUSY not in str(error):
                     raise
                 time.sleep(_AGAIN)
-
-    def _say(self, stage: Stage) -> None:
-        with self._lock:
-            if self.stage != "stopping":
-                self.stage = stage
 
     def stop(self) -> None:
         """Stops the work; everything computed so far is kept."""
@@ -276,14 +276,14 @@ class LibraryLearning:
     def _working(self) -> LearningView | None:
         """Progress of the last training, read from its files."""
         if self.stage == "indexing":
-            line = "what was learned is being indexed"
+            line = "indexing with the trained model"
             return LearningView(step="indexing", done=0, total=None, seconds_left=None, line=line)
         last = self.last()
         done, total, left = _progress(last.folder) if last and not last.trained else (0, None, None)
         if last and last.trained:
-            line = "comparing it with what you had"
+            line = "comparing it with the search so far"
         elif not done:
-            line = "reading what there is to learn from"
+            line = "reading the training data"
         else:
             line = f"learning, {done:,} of {total:,} steps" + (f", at most {clock(left)} left" if left else "")
         if self.stage == "stopping":
@@ -292,7 +292,7 @@ class LibraryLearning:
 
 
 def _key(library: Library) -> str:
-    """Versions of the tables that are learned from."""
+    """Versions of the tables that training reads, as text."""
     return json.dumps({name: int(library.table(name).version) for name in input_tables(library)})
 
 
@@ -301,12 +301,13 @@ def _progress(folder: Path) -> tuple[int, int | None, float | None]:
     log, metrics, began = folder / "log.txt", folder / "metrics.jsonl", folder / "config.json"
     if not (log.is_file() and metrics.is_file()):
         return 0, None, None
-    said = [(a or c, b or "0") for a, b, c in _STEPS.findall(log.read_text(encoding="utf-8"))]
-    if not said or not (entries := read_metrics(metrics)):
+    starts = [(a or c, b or "0") for a, b, c in _STEPS.findall(log.read_text(encoding="utf-8"))]
+    if not starts or not (entries := read_metrics(metrics)):
         return 0, None, None
-    total, first = (int(number.replace(",", "")) for number in said[-1])
+    total, first = (int(number.replace(",", "")) for number in starts[-1])
     done = int(entries[-1]["step"])
-    taken = metrics.stat().st_mtime - began.stat().st_mtime  # the settings are written again when a run goes on
+    # Times of the files, since the log has none.
+    taken = metrics.stat().st_mtime - began.stat().st_mtime  # a resumed run writes its settings again
     left = taken / (done - first) * (total - done) if done > first and taken > 0 else None
     return done, total, left
 
@@ -314,23 +315,7 @@ def _progress(folder: Path) -> tuple[int, int | None, float | None]:
 # -- the API -----------------------------------------------------------------------------------------------------------
 
 
-def routes(app: FastAPI) -> None:
-    @app.get("/api/learn", tags=["learning"])
-    def learn(learning: _ServerLearning) -> LearnView:
-        """Data to learn from, cost and progress of training, and the result of the last one."""
-        return learning.view()
-
-    @app.post("/api/learn", tags=["learning"], status_code=202)
-    def start(learning: _ServerLearning) -> LearnView:
-        """Starts or resumes training in the background. A better model joins the search automatically."""
-        learning.start()
-        return learning.view()
-
-    @app.delete("/api/learn", tags=["learning"], status_code=202)
-    def stop(learning: _ServerLearning) -> LearnView:
-        """Stops after the current step; everything computed so far is kept."""
-        learning.stop()
-        return learning.view()
+router = APIRouter()
 
 
 def _learning(request: Request) -> LibraryLearning:
@@ -338,3 +323,23 @@ def _learning(request: Request) -> LibraryLearning:
 
 
 _ServerLearning = Annotated[LibraryLearning, Depends(_learning)]
+
+
+@router.get("/api/learn", tags=["learning"])
+def learn(learning: _ServerLearning) -> LearnView:
+    """Data to learn from, cost and progress of training, and the result of the last one."""
+    return learning.view()
+
+
+@router.post("/api/learn", tags=["learning"], status_code=202)
+def start(learning: _ServerLearning) -> LearnView:
+    """Starts or resumes training in the background. A better model joins the search automatically."""
+    learning.start()
+    return learning.view()
+
+
+@router.delete("/api/learn", tags=["learning"], status_code=202)
+def stop(learning: _ServerLearning) -> LearnView:
+    """Stops after the current step; everything computed so far is kept."""
+    learning.stop()
+    return learning.view()

@@ -1,7 +1,7 @@
-"""The user's own labels, corrected lines and saved searches: kept in the library, whatever else is writing it.
+"""The user's own labels, corrected lines and saved searches, stored in the library even while others write it.
 
-A label or line is stored at once. Clips and full text follow at once too, or when the process that is writing them has
-ended; the vectors of texts follow with the next indexing.
+A label or line is stored immediately. Clips and full text are updated immediately too, or when the process that is
+writing them ends; the vectors of texts are updated by the next indexing.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter
 from fastapi import Query as Param
 from pydantic import BaseModel, Field
 
@@ -28,11 +28,11 @@ from seehear.serve.schema import NO_ZERO_BYTES, ClipView, Name, StrictModel, Tex
 from seehear.serve.state import State
 
 MOST_LABELS, MOST_SAVED = 100, 200
-"""Most labels of a clip, and most saved searches of a library."""
+"""Largest number of labels per clip, and of saved searches per library."""
+# Prefix of a saved search's key in the library's `about`
 _SAVED = "saved:"
-"""Prefix of a saved search's key in the library's `about`."""
+# One line, not only spaces
 _PRINTED = r"^[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$"
-"""One line, not only spaces."""
 Label = Annotated[str, Field(max_length=200, pattern=_PRINTED)]
 
 
@@ -61,7 +61,7 @@ class Edited(BaseModel):
     clip: ClipView | None = Field(description="the clip after the edit; null after an undo")
     edits: list[str] = Field(description="keys for `undo` of POST /api/texts")
     searchable: bool = Field(
-        description="full-text search knows it already; else once another process has ended writing"
+        description="full-text search has it already; else it follows when another process ends writing"
     )
 
 
@@ -79,66 +79,69 @@ class Saved(BaseModel):
 _SavedName = Annotated[str, Param(max_length=200, pattern=_PRINTED)]
 
 
-def routes(app: FastAPI) -> None:
-    @app.post("/api/labels", tags=["own"])
-    def labels(state: ServerState, wanted: Labels) -> Edited:
-        """Adds labels of the user's own to a clip, and removes labels from it."""
-        with _to_write(state) as library:
-            clip = _clip(library, wanted.clip)
-            if len({*clip.labels, *wanted.add}) > MOST_LABELS:
-                raise Problem(409, "too_many", f"a clip has at most {MOST_LABELS} labels")
-            asked = [(name.strip(), True) for name in wanted.add] + [(name.strip(), False) for name in wanted.remove]
-            changes = [(name, added) for name, added in asked if (name in clip.labels) != added]
-            edits = [record(library, label_edit(library, clip, name, added=added)).key for name, added in changes]
-            return _answer(state, clip.id, edits)
-
-    @app.post("/api/texts", tags=["own"])
-    def texts(state: ServerState, wanted: Correction | Undo) -> Edited:
-        """Corrects a line of a clip, whoever wrote it, or undoes an edit."""
-        with _to_write(state) as library:
-            if isinstance(wanted, Undo):
-                if undo(library, wanted.undo) is None:
-                    raise Problem(404, "no_edit", "there is nothing to undo", "load the page again")
-                return _answer(state, "", [])
-            clip = _clip(library, wanted.clip)
-            line = next((text for text in clip.texts if _is_line(text, wanted)), None)
-            if line is None:
-                message = f"clip {clip.id!r} has no such line any more"
-                raise Problem(404, "no_line", message, "load the page again")
-            if (said := " ".join(wanted.text.split())) == line.text:
-                return _answer(state, clip.id, [])
-            return _answer(state, clip.id, [record(library, line_edit(library, clip, line, said)).key])
-
-    _saved_searches(app)
+router = APIRouter()
 
 
-def _saved_searches(app: FastAPI) -> None:
-    @app.get("/api/saved", tags=["own"])
-    def saved(state: ServerState) -> Saved:
-        """The saved searches."""
-        return Saved(saved=_saved(Library.open(state.runs.uri)))
+@router.post("/api/labels", tags=["own"])
+def labels(state: ServerState, wanted: Labels) -> Edited:
+    """Adds the user's own labels to a clip, and removes labels from it."""
+    with _to_write(state) as library:
+        clip = _clip(library, wanted.clip)
+        if len({*clip.labels, *wanted.add}) > MOST_LABELS:
+            raise Problem(409, "too_many", f"a clip has at most {MOST_LABELS} labels")
+        asked = [(name.strip(), True) for name in wanted.add] + [(name.strip(), False) for name in wanted.remove]
+        changes = [(name, added) for name, added in asked if (name in clip.labels) != added]
+        edits = [record(library, label_edit(library, clip, name, added=added)).key for name, added in changes]
+        return _answer(state, clip.id, edits)
 
-    @app.post("/api/saved", tags=["own"])
-    def save(state: ServerState, wanted: SavedSearch) -> Saved:
-        """Saves a search; one of the same name is replaced."""
-        with _to_write(state) as library:
-            names = {search.name for search in _saved(library)} | {wanted.name.strip()}
-            if len(names) > MOST_SAVED:
-                raise Problem(409, "too_many", f"a library has at most {MOST_SAVED} saved searches", "delete one first")
-            value = {"query": wanted.query, "made": datetime.now(UTC).isoformat()}
-            library.set_about(_SAVED + wanted.name.strip(), json.dumps(value))
-            return Saved(saved=_saved(library))
 
-    @app.delete("/api/saved", tags=["own"])
-    def delete(state: ServerState, name: _SavedName) -> Saved:
-        """Deletes a saved search; an unknown name is no error."""
-        with _to_write(state) as library:
-            library.forget(_SAVED + name.strip())
-            return Saved(saved=_saved(library))
+@router.post("/api/texts", tags=["own"])
+def texts(state: ServerState, wanted: Correction | Undo) -> Edited:
+    """Corrects a line of a clip, transcribed or written, or undoes an edit."""
+    with _to_write(state) as library:
+        if isinstance(wanted, Undo):
+            if undo(library, wanted.undo) is None:
+                raise Problem(404, "no_edit", "there is nothing to undo", "load the page again")
+            return _answer(state, "", [])
+        clip = _clip(library, wanted.clip)
+        line = next((text for text in clip.texts if _is_line(text, wanted)), None)
+        if line is None:
+            message = f"clip {clip.id!r} has no such line any more"
+            raise Problem(404, "no_line", message, "load the page again")
+        if (text := " ".join(wanted.text.split())) == line.text:
+            return _answer(state, clip.id, [])
+        return _answer(state, clip.id, [record(library, line_edit(library, clip, line, text)).key])
+
+
+@router.get("/api/saved", tags=["own"])
+def saved(state: ServerState) -> Saved:
+    """The saved searches."""
+    return Saved(saved=_saved(Library.open(state.runs.uri)))
+
+
+@router.post("/api/saved", tags=["own"])
+def save(state: ServerState, wanted: SavedSearch) -> Saved:
+    """Saves a search, replacing one of the same name."""
+    with _to_write(state) as library:
+        names = {search.name for search in _saved(library)} | {wanted.name.strip()}
+        if len(names) > MOST_SAVED:
+            raise Problem(409, "too_many", f"a library has at most {MOST_SAVED} saved searches", "delete one first")
+        value = {"query": wanted.query, "made": datetime.now(UTC).isoformat()}
+        library.set_about(_SAVED + wanted.name.strip(), json.dumps(value))
+        return Saved(saved=_saved(library))
+
+
+@router.delete("/api/saved", tags=["own"])
+def delete(state: ServerState, name: _SavedName) -> Saved:
+    """Deletes a saved search. An unknown name is no error."""
+    with _to_write(state) as library:
+        library.forget(_SAVED + name.strip())
+        return Saved(saved=_saved(library))
 
 
 def _answer(state: State, clip: str, edits: list[str]) -> Edited:
-    """Applies edits and answers with the edited clip; `clip` is '' where it is not known."""
+    """Applies pending edits. Returns the edited clip, or none if the id is ''."""
+    # A clip is answered with its edits even before they are applied.
     done = state.own.apply({clip} - {""})
     library = Library.open(state.runs.uri)
     view = views.clip_view(_clip(library, clip), state.runs.folders) if clip else None
@@ -147,7 +150,7 @@ def _answer(state: State, clip: str, edits: list[str]) -> Edited:
 
 @contextmanager
 def _to_write(state: State) -> Iterator[Library]:
-    """The library as it is now. Raises `Problem` where it cannot be written."""
+    """The library's current state. Raises `Problem` (403) if it cannot be written."""
     uri = state.runs.uri
     local = "://" not in uri
     todo = f"start seehear as a user who may write {uri}" if local else "start seehear with keys that may write"
@@ -172,6 +175,6 @@ def _is_line(text: Text, wanted: Correction) -> bool:
 
 def _saved(library: Library) -> list[SavedSearch]:
     about = {key.removeprefix(_SAVED): value for key, value in library.about().items() if key.startswith(_SAVED)}
-    found: list[tuple[str, dict[str, Any]]] = [(name, json.loads(value)) for name, value in about.items()]
-    found.sort(key=lambda item: item[1]["made"], reverse=True)
-    return [SavedSearch(name=name, query=value["query"]) for name, value in found]
+    searches: list[tuple[str, dict[str, Any]]] = [(name, json.loads(value)) for name, value in about.items()]
+    searches.sort(key=lambda item: item[1]["made"], reverse=True)
+    return [SavedSearch(name=name, query=value["query"]) for name, value in searches]

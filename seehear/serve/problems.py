@@ -1,10 +1,12 @@
-"""What goes wrong, as the page shows it: a code, a sentence, and what to do about it."""
+"""Refusals as the API and the page show them: a code, a sentence, and what to do."""
 
 from __future__ import annotations
 
+CONVERT = "play it on your machine; if that works, convert it to MP4, WAV or JPEG"
+
 
 class Problem(Exception):
-    """An answer that is not what was asked for. `todo`: a sentence, or a command to run."""
+    """A refused request. `todo`: a sentence, or a command to run."""
 
     def __init__(self, status: int, code: str, message: str, todo: str = ""):
         super().__init__(message)

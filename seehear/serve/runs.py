@@ -1,14 +1,14 @@
-"""The library's indexes, opened when they are first asked for: each space is loaded once, for searches of its index
-alone and of all indexes together."""
+"""The library's indexes, opened on first use. Each model is loaded once and shared by searches of its index alone and
+of all indexes together."""
 
 from __future__ import annotations
 
 import math
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,37 +24,31 @@ from seehear.search.moments import MomentSearch
 from seehear.search.query import Searcher
 from seehear.serve.decoders import Decoders
 from seehear.serve.files import Folders
-from seehear.serve.problems import Problem
+from seehear.serve.problems import CONVERT, Problem
 from seehear.space import ModelGone, SharedSpace, model_of
 from seehear.space.frozen import FROZEN
 
-_FRESH = 2.0  # seconds for which the library is not asked again what it holds
-_TEXTS = 4096  # vectors of words that are kept
+_FRESH = 2.0  # seconds until the library's state is read again
+_TEXTS = 4096  # cached vectors of words
 
 
 class GuardedSpace(SharedSpace):
-    """A space whose media are decoded in another process, for files that anybody may have sent, and which keeps the
-    vectors of the words it was asked for."""
+    """A space that decodes files in another process, since anybody may have sent them, and caches vectors of words."""
 
     decoders: Decoders
     lock: threading.Lock
-    """Held while `texts` is looked up and filled."""
-    texts: OrderedDict[str, np.ndarray]
+    words: Callable[[str], np.ndarray]
+    """(E,) vector of words, cached; called under `lock`, since fast tokenizers are not thread-safe."""
 
     def prepare(self, preparation: Callable[[Sample], Any], sample: Sample) -> Any:
         return self.decoders(preparation, sample) if sample.path else preparation(sample)
 
     def encode_query(self, inputs: Any, prompt_name: str | None = None, **options: Any) -> Any:
         one = inputs[0] if isinstance(inputs, list) and len(inputs) == 1 else None
-        text = one["text"] if isinstance(one, Mapping) and list(one) == ["text"] else None
-        if text is None or options:
+        if options or not (isinstance(one, Mapping) and list(one) == ["text"]):
             return super().encode_query(inputs, prompt_name, **options)
         with self.lock:
-            if text not in self.texts:
-                self.texts[text] = super().encode_query(inputs, prompt_name)[0]
-                while len(self.texts) > _TEXTS:
-                    self.texts.popitem(last=False)
-            return self.texts[text][None]
+            return self.words(one["text"])[None]
 
 
 @dataclass
@@ -62,7 +56,7 @@ class OpenRun:
     name: str
     space: GuardedSpace
     changed: str = ""
-    """Time at which the index of `searcher` was last written."""
+    """Time at which the open index was last written."""
     _searcher: Searcher | None = None
 
     @property
@@ -71,8 +65,8 @@ class OpenRun:
         assert self._searcher is not None, "opened by `Runs.get`"
         return self._searcher
 
-    def look(self, library: Library, changed: str) -> None:
-        """Brings the searcher up to date."""
+    def refresh(self, library: Library, changed: str) -> None:
+        """Brings the searcher up to date with the library."""
         if self._searcher is None or self.changed != changed:
             self._searcher, self.changed = Searcher(library, self.space, self.name), changed
         if self._searcher.library is not library:
@@ -87,30 +81,30 @@ class OpenRun:
         """One vector for each modality of a file that this space knows."""
         known = [m for m in modalities if m in self.space.modalities]
         if not known:
-            message = (
-                f"run {self.name} compares {', '.join(self.space.modalities)}; this file has {', '.join(modalities)}"
-            )
+            compares = ", ".join(self.space.modalities)
+            message = f"run {self.name} compares {compares}; this file has {', '.join(modalities)}"
             raise Problem(422, "not_comparable", message)
-        found = {}
+        vectors: dict[str, np.ndarray] = {}
         for m in known:
             key = "image" if kind == "picture" else m
+            # A picture has no time: its window is empty.
             item: dict[str, Any] = {key: path, "start": 0.0, "end": 0.0 if kind == "picture" else seconds}
             try:
-                found[m] = self.space.encode([item])[0]
+                vectors[m] = self.space.encode([item])[0]
             except (DecodeError, WorkerDied) as error:
-                if m == known[-1] and not found:
+                if m == known[-1] and not vectors:  # pictures or sound alone are enough to search with
                     raise broken(error, path) from error
-        return found
+        return vectors
 
 
 @dataclass(frozen=True)
 class Together:
-    """All indexes that are asked together."""
+    """Joint search of several indexes."""
 
     made: tuple[Any, ...]
-    """State of the library when they were opened."""
+    """Versions of the library, models and indexes at opening."""
     library: Library
-    """The library as it was last looked at."""
+    """Snapshot of the library for which `made` was last checked."""
     runs: tuple[OpenRun, ...]
     search: MomentSearch
 
@@ -123,6 +117,7 @@ class Runs:
         self._folders = Folders(self._library, {}, media)
         self._open: dict[str, OpenRun] = {}
         self._together: Together | None = None
+        # Two locks: models load for seconds, and the status must not wait for that.
         self._lock = threading.Lock()
         self._opening = threading.Lock()
 
@@ -137,24 +132,24 @@ class Runs:
         return self._folders
 
     def about(self) -> dict[str, dict[str, Any]]:
-        """Facts about the indexes, newest first. Read anew now and then: other processes write while this runs."""
+        """Facts about the indexes, newest first."""
         with self._lock:
-            if time.monotonic() - self._looked > _FRESH:
+            if time.monotonic() - self._looked > _FRESH:  # other processes write while this one runs
                 self._library = Library.open(self.uri)
                 self._folders = Folders(self._library, self._library.roots(), self.media)
-                found = indexes(self._library)
-                self._about = dict(sorted(found.items(), key=lambda item: item[1].get("made", ""), reverse=True))
+                about = indexes(self._library)
+                self._about = dict(sorted(about.items(), key=lambda item: item[1].get("made", ""), reverse=True))
                 self._looked = time.monotonic()
             return self._about
 
     def renew(self) -> None:
-        """Makes the next access read the library again: it was written just now."""
+        """Makes the next access read the library again."""
         with self._lock:
             self._looked = -math.inf
 
     def get(self, name: str = "") -> OpenRun:
-        """A run by name, the newest when none is said, a frozen index where there is no run; opened, or opened again
-        when its index was made anew. Of one that only grew, the model stays loaded."""
+        """A run by name, opened or refreshed; by default the newest trained one, else the newest frozen index. A model
+        stays loaded until another one writes the index."""
         about = self._some()
         name = name or min(about, key=lambda n: about[n].get("model", "").startswith(FROZEN))
         if name not in about:
@@ -162,20 +157,20 @@ class Runs:
         with self._opening:
             run = self._run(name, about[name])
             try:
-                run.look(self._library, _changed(about[name]))
+                run.refresh(self._library, _changed(about[name]))
             except SeehearError as error:
                 raise Problem(409, "run_unusable", str(error), self._again(name)) from error
             return run
 
     def together(self) -> Together:
-        """All frozen indexes and the newest of a run, as far as they can be used; opened again when the library or one
-        of them has changed. Models stay loaded."""
+        """Joint search of all usable frozen indexes and the newest trained one, refreshed when the library or an index
+        has changed. Raises `Problem` if none is usable."""
         about = self._some()
         if (known := self._together) is not None and known.library is self._library:
             return known
         unusable: Problem | None = None
         with self._opening:
-            known, runs = self._together, []  # others may have waited for the lock too
+            known, runs = self._together, []  # read again: another thread may have opened it meanwhile
             for name in asked_together(about):
                 try:
                     run = self._run(name, about[name])
@@ -184,7 +179,7 @@ class Runs:
                     continue
                 if "text" not in run.space.modalities or about[name].get("background"):
                     runs.append(run)
-                else:  # of one that is being made, the calibration comes last
+                else:  # indexing writes the calibration last
                     message = f"index {name} is not calibrated yet"
                     unusable = Problem(409, "run_unusable", message, self._again(name))
             if not runs:
@@ -200,14 +195,14 @@ class Runs:
             return self._together
 
     def _some(self) -> dict[str, dict[str, Any]]:
-        """`about`; raises `Problem` where there is no index."""
+        """`about`, not empty. Raises `Problem` (409) if there is no index."""
         if not (about := self.about()):
             todo = f"seehear encode {self.uri}; seehear index {self.uri}"
             raise Problem(409, "no_run", "there is nothing to search with yet", todo)
         return about
 
     def _run(self, name: str, about: Mapping[str, Any]) -> OpenRun:
-        """The run with its model loaded."""
+        """The run with its model loaded. Raises `Problem` (409) if the model is unusable."""
         known = self._open.get(name)
         if known is not None and known.space.fingerprint == about.get("maker"):
             return known
@@ -218,14 +213,17 @@ class Runs:
             raise Problem(409, "model_gone", gone.message, gone.todo) from gone
         except SeehearError as error:
             raise Problem(409, "run_unusable", str(error), self._again(name)) from error
+        # Vectors of different models cannot be compared, even if their sizes are equal.
         if space.fingerprint != about.get("maker"):
             raise Problem(409, "run_unusable", f"index {name} was made by another model", self._again(name))
-        space.decoders, space.lock, space.texts = self.decoders, threading.Lock(), OrderedDict()
+        encode = super(GuardedSpace, space).encode_query
+        space.decoders, space.lock = self.decoders, threading.Lock()
+        space.words = lru_cache(_TEXTS)(lambda text: encode([{"text": text}])[0])
         self._open[name] = OpenRun(name, space)
         return self._open[name]
 
     def _again(self, name: str) -> str:
-        """The command that makes an index again."""
+        """The command that rebuilds an index."""
         frozen = self._about[name].get("model", "").startswith(FROZEN)
         return f"seehear index {self.uri}" if frozen else f"seehear index {self.uri} RUN-FOLDER --name {name}"
 
@@ -236,13 +234,12 @@ def _changed(about: Mapping[str, Any]) -> str:
 
 
 def broken(error: Exception, path: str | Path) -> Problem:
-    """Refusal of a file that was sent, without the name it has here."""
-    todo = "play it on your machine; if that works, convert it to MP4, WAV or JPEG"
-    return Problem(422, "broken", f"no sound, picture or video that can be read: {cause(error, path)}", todo)
+    """Refusal of an uploaded file. Its temporary name is not shown."""
+    return Problem(422, "broken", f"no sound, picture or video that can be read: {cause(error, path)}", CONVERT)
 
 
 def cause(error: Exception, path: str | Path) -> str:
-    """Why a file cannot be decoded, without its name, and without the words of libav or Pillow."""
+    """Why a file cannot be decoded, for users: without its path and the messages of libav and Pillow."""
     words = str(error).replace(str(path), "it").removeprefix("it: ")
     if words.startswith(("cannot be read (", "is no picture that can be read (")):
         return "it is damaged, or of an unknown kind"

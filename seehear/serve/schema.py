@@ -1,4 +1,4 @@
-"""Request and answer bodies of the API, as OpenAPI documents them."""
+"""Request and response bodies of the API, with the descriptions for OpenAPI."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Modality = Literal["video", "audio", "text"]
 Kind = Literal["seen", "heard", "spoken", "screen", "text"]
 TextKind = Literal["spoken", "screen", "subtitle", "caption"]
 Words = Literal["strong", "fair", "weak", "nothing close"]
-NO_ZERO_BYTES = "^[^\\x00]*$"  # which no database takes
+NO_ZERO_BYTES = "^[^\\x00]*$"  # no database takes them
 Name = Annotated[str, Field(max_length=4096, pattern=NO_ZERO_BYTES)]
 """Id of a clip, name of a run, or words of a query."""
 
@@ -24,7 +24,7 @@ class StrictModel(BaseModel):
 class ProblemAnswer(BaseModel):
     code: str
     message: str
-    todo: str = Field(description="what to do about it; '' where nothing helps")
+    todo: str = Field(description="remedy: a sentence or a command; '' if there is none")
 
 
 # -- requests ----------------------------------------------------------------------------------------------------------
@@ -58,7 +58,7 @@ class QueryFilters(StrictModel):
 
 class Query(StrictModel):
     parts: list[TextPart | ClipPart | UploadPart] = Field(min_length=1, max_length=16)
-    run: Name = Field(default="", description="one index alone, by its cosines; all together when not given")
+    run: Name = Field(default="", description="one index alone, by its cosines; all together by default")
     k: int = Field(default=24, ge=1, le=200)
     kinds: list[Kind] = Field(
         default=[], max_length=5, description="of all together: kinds of match to allow; all by default"
@@ -89,7 +89,7 @@ class RunView(BaseModel):
     modalities: list[str]
     together: bool = Field(description="searched when no run is named")
     dim: int
-    recall: float | None = Field(description="recall@10 of an approximate index; null where search is exact")
+    recall: float | None = Field(description="recall@10 of an approximate index; null if search is exact")
     behind: str = Field(description="clips that are not indexed yet and the commands that index them; '' for none")
 
 
@@ -101,7 +101,7 @@ class Status(BaseModel):
     splits: dict[str, int]
     folders: list[str]
     upload_mb: float
-    problem: ProblemAnswer | None = Field(description="why nothing can be searched yet")
+    problem: ProblemAnswer | None = Field(description="why a search is not possible yet")
 
 
 class ProgressView(BaseModel):
@@ -117,9 +117,9 @@ class ProgressView(BaseModel):
 class TextView(BaseModel):
     text: str
     kind: TextKind
-    start: float | None
+    start: float | None = Field(description="seconds of the file; null for a text of the whole clip or file")
     end: float | None
-    machine: bool = Field(description="a machine heard or read it; else it is the user's own")
+    machine: bool = Field(description="transcribed by a machine, not written by the user")
 
 
 class ClipView(BaseModel):
@@ -129,9 +129,9 @@ class ClipView(BaseModel):
     start: float
     end: float
     has_sound: bool
-    separate_sound: bool = Field(description="the sound is in a file of its own")
+    separate_sound: bool = Field(description="the sound is in a separate file")
     played: bool = Field(description="browsers play files of this kind; else ask for /api/preview")
-    missing: bool = Field(description="the file is no longer there, or may not be served")
+    missing: bool = Field(description="the file has moved, or may not be served")
     texts: list[TextView]
     labels: list[str]
     group: str
@@ -151,7 +151,7 @@ class HitView(BaseModel):
     words: Words | None = Field(description="the confidence in words")
     modality: Modality = Field(description="modality of the clip that matched")
     start: float = Field(
-        description="seconds: the time of the matching text where it has one, else of the clip, around the matching "
+        description="seconds: the time of the matching text if it has one, else of the clip, around the matching "
         "frame where the clip is long; a moment extends over neighbours that look or sound alike"
     )
     end: float
@@ -185,8 +185,8 @@ class FilmAnswer(BaseModel):
 class SearchAnswer(BaseModel):
     run: str = Field(description="'' for all together")
     query: str
-    words: Words | None = Field(description="the highest confidence in words; null where no hit has one")
-    hits: list[HitView] = Field(description="empty where films are asked for")
+    words: Words | None = Field(description="the highest confidence in words; null if no hit has one")
+    hits: list[HitView] = Field(description="empty for queries by film")
     films: list[FilmAnswer] | None = Field(
         default=None, description="with `by`: 'film', in the order of their best moments"
     )

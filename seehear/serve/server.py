@@ -1,4 +1,4 @@
-"""Run the application until it is interrupted."""
+"""Running the application, in this thread or in one of its own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from seehear.serve.config import ServeConfig
 
 
 def serve(library: str, config: ServeConfig, *, ready: Callable[[str], None]) -> None:
-    """Runs it in this thread. `ready` is told the address once connections are taken."""
+    """Serves until interrupted. Calls `ready` with the address once connections are accepted."""
     server, listening, address = _server(library, config)
     with announced(library, Server(address=address, token=bool(config.token))):
         ready(address + (f"?token={quote(config.token, safe='')}" if config.token else ""))
@@ -31,8 +31,8 @@ def serve(library: str, config: ServeConfig, *, ready: Callable[[str], None]) ->
 def serving(
     library: str, config: ServeConfig, progress: Callable[[], Standing], edited: Callable[[], None] | None = None
 ) -> Iterator[str]:
-    """Runs it in a thread of its own, beside the work that `progress` reports and `edited` wakes; gives the address,
-    without a token."""
+    """Serves in another thread, beside the work that `progress` reports and `edited` wakes. Yields the address, without
+    a token."""
     server, listening, address = _server(library, config, progress, edited)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
@@ -50,6 +50,7 @@ def _server(
     progress: Callable[[], Standing] | None = None,
     edited: Callable[[], None] | None = None,
 ) -> tuple[uvicorn.Server, socket.socket, str]:
+    # Bound before the models load, so that a taken port is reported at once.
     listening = listen(config.host, config.port)
     app = create_app(library, config, progress, edited)
     host = f"[{config.host}]" if ":" in config.host else config.host
@@ -62,15 +63,15 @@ def _server(
 
 
 def _expected(record: logging.LogRecord) -> bool:
-    """Whether a message of a stopping server is about answers it breaks off: uvicorn logs a traceback for each."""
+    """Whether a message of a stopping server reports an aborted answer: uvicorn logs a traceback for each."""
     error = record.exc_info[1] if record.exc_info else None
     return error is None or isinstance(error, asyncio.CancelledError)
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that takes connections; port 0 is any free one."""
+    """A listening socket; port 0 is any free one."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # The protocol is named so that asyncio turns Nagle's algorithm off: answers would else wait 40 ms.
+    # asyncio turns Nagle's algorithm off only if the protocol is named; otherwise answers would wait 40 ms.
     listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

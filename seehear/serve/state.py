@@ -23,34 +23,22 @@ from seehear.search.behind import behind
 from seehear.search.calibrate import in_words
 from seehear.search.filters import Filters
 from seehear.search.index import versions
-from seehear.serve import jobs, projection, views
-from seehear.serve.cache import DiskCache, write
-from seehear.serve.catching import Applying, CatchUp
+from seehear.serve import decoders, maps, schema, views
 from seehear.serve.config import ServeConfig
 from seehear.serve.decoders import Decoders
-from seehear.serve.files import clip_of
+from seehear.serve.files import DiskCache, clip_of, write
 from seehear.serve.learning import LibraryLearning
-from seehear.serve.naming import SOUNDS, things, things_found
+from seehear.serve.maps import SOUNDS, things, things_in
 from seehear.serve.problems import Problem
 from seehear.serve.runs import OpenRun, Runs, cause
-from seehear.serve.schema import (
-    ClipPart,
-    ClipView,
-    MapView,
-    ProgressView,
-    Query,
-    RunView,
-    SearchAnswer,
-    Status,
-    TextPart,
-    UploadPart,
-)
+from seehear.serve.upkeep import Applying, CatchUp
 from seehear.serve.uploads import Uploads
 
 _DRAW_SECONDS = 300.0
 _WARM_SECONDS = 20.0
+# Shortest preview in seconds: one frame
 _LEAST = 0.04
-"""Seconds of a preview, at least: one frame."""
+_RUN = ("modalities", "dim", "recall")
 
 
 class State:
@@ -61,9 +49,10 @@ class State:
         progress: Callable[[], Standing] | None = None,
         edited: Callable[[], None] | None = None,
     ):
-        """`progress`: progress of the work on the library, if this process does any. `edited`: wakes that work when
-        the user has changed a text or label."""
+        """`progress`: progress of this process's indexing, if it does any. `edited`: wakes that work when the user has
+        changed a text or label."""
         self.config, self.progress = config, progress
+        # Previews and maps take long: posters and waveforms must not wait behind them.
         self.quick = Decoders(2, config.decode_seconds)
         self.slow = Decoders(1, _DRAW_SECONDS, patience=60.0)
         self.runs = Runs(library, self.quick, media=config.media, device=config.device)
@@ -73,36 +62,36 @@ class State:
         self.cache = DiskCache(config.cache_folder(library), config.cache_mb)
         self.learning = LibraryLearning(self.runs, self.cache)
         self.background = ThreadPoolExecutor(1, "seehear")
-        """Work that no answer waits for; a long job checks `closing` now and then."""
+        """Thread for work that no answer waits for; long jobs check `closing` regularly."""
         self.closing = threading.Event()
-        self._facets: tuple[int, Any] = (-1, {})
+        self._facets: tuple[int, Any] = (-1, {})  # (version of `clips`, facets)
         self._behind: dict[str, tuple[Any, str]] = {}
-        self.catching = None if progress else CatchUp(self.runs, self._behind_of)
+        self.catch_up = None if progress else CatchUp(self.runs, self._behind_of)
 
     def warm(self) -> None:
-        """Opens the indexes in the background, so that the first search is answered at once."""
+        """Opens the indexes in the background, so that the first search is fast."""
         self._warming = threading.Thread(target=self._warm, daemon=True)
         self._warming.start()
-        if self.catching:
-            self.catching.start()
+        if self.catch_up:
+            self.catch_up.start()
 
     def _warm(self) -> None:
         try:
             self.runs.together().search.search("a", k=1)
         except Exception:
-            return  # whoever asks is told
+            return  # the first search reports it
 
     def close(self) -> None:
-        self.learning.close()
-        if self.catching:
-            self.catching.close()
+        self.learning.close()  # first: a training needs time to save its state
+        if self.catch_up:
+            self.catch_up.close()
         self.closing.set()
         self.background.shutdown(cancel_futures=True)
         self.quick.close()
         self.slow.close()
         self.uploads.close()
         self.own.close()
-        # A thread that is inside of C++ when the interpreter ends aborts the process.
+        # A thread that still runs C++ code when the interpreter ends aborts the process.
         self._warming.join(timeout=_WARM_SECONDS)
 
     def _edited(self) -> None:
@@ -112,14 +101,14 @@ class State:
 
     # -- the library --------------------------------------------------------------------------------------------------
 
-    def status(self) -> Status:
+    def status(self) -> schema.Status:
         library, about = self.runs.library, self.runs.about()
         version = library.table("clips").version
         if self._facets[0] != version:
             self._facets = version, views.facets(library)
         clips, together, titles = library.count_clips(), asked_together(about), views.titles(about)
         runs = [
-            RunView(
+            schema.RunView(
                 name=n,
                 title=titles[n],
                 made=a.get("made", ""),
@@ -136,11 +125,11 @@ class State:
             todo = f"seehear prepare FOLDER --library {library.uri}"
             problem = Problem(409, "empty", "the library has no clips yet: give it a folder of media", todo)
         elif not runs:
-            try:
+            try:  # the refusal of a search says what to do
                 self.runs.together()
-            except Problem as said:
-                problem = said
-        return Status(
+            except Problem as unusable:
+                problem = unusable
+        return schema.Status(
             library=library.uri,
             clips=clips,
             runs=runs,
@@ -154,38 +143,40 @@ class State:
         return Problem(409, "indexing", "nothing can be searched yet: the folder is being indexed")
 
     def _behind_of(self, name: str, about: Mapping[str, Any], library: Library) -> str:
-        """The line of `behind`, counted again only after the index or the library was written."""
+        """The line of `behind`, cached until the index or the library is written: counting reads whole tables."""
         key = about.get("changed"), about.get("made"), versions(library), library.table("rejects").version
         if self._behind.get(name, (None, ""))[0] != key:
             self._behind[name] = key, behind(library, name)
         return self._behind[name][1]
 
-    def standing(self) -> ProgressView | None:
+    def standing(self) -> schema.ProgressView | None:
+        """Progress of the indexing, by this process or by catching up; None if idle."""
         if self.progress:
             return views.progress_view(self.progress())
-        if self.catching and (line := self.catching.line):
+        if self.catch_up and (line := self.catch_up.line):
             return views.progress_view(Standing(step=line))
         return None
 
     def clip(self, name: str) -> Clip:
+        """The clip of an id. Raises `Problem` (404) if there is none."""
         return clip_of(self.runs.library, name)
 
-    def views(self, ids: list[str]) -> list[ClipView]:
+    def views(self, ids: list[str]) -> list[schema.ClipView]:
         """Views of the clips that still exist, in the order of `ids`."""
-        clips, folders = projection.clips_in_order(self.runs.library, ids), self.runs.folders
-        known = as_edited(self.runs.library, [clip for clip in clips if clip is not None])
-        return [views.clip_view(clip, folders) for clip in known]
+        clips, folders = maps.clips_in_order(self.runs.library, ids), self.runs.folders
+        present = as_edited(self.runs.library, [clip for clip in clips if clip is not None])
+        return [views.clip_view(clip, folders) for clip in present]
 
     def file(self, clip: Clip, modality: str) -> Path:
         return self.runs.folders.file(clip, modality)
 
     def opened(self, run: str) -> Sequence[OpenRun]:
-        """One index by name, or all that are asked together."""
+        """One index by name, or all that are searched together."""
         return [self.runs.get(run)] if run else self.runs.together().runs
 
     # -- searching ---------------------------------------------------------------------------------------------------
 
-    def search(self, query: Query) -> SearchAnswer:
+    def search(self, query: schema.Query) -> schema.SearchAnswer:
         began = time.perf_counter()
         wanted = query.filters.model_dump()
         filters = Filters(**(wanted | {"labels": tuple(wanted["labels"]), "splits": tuple(wanted["splits"])}))
@@ -193,39 +184,39 @@ class State:
         answer.milliseconds = 1e3 * (time.perf_counter() - began)
         return answer
 
-    def _together(self, query: Query, filters: Filters) -> SearchAnswer:
+    def _together(self, query: schema.Query, filters: Filters) -> schema.SearchAnswer:
         try:
             opened = self.runs.together()
         except Problem as problem:
-            # Between the rows of the first index and its calibration, too: no command is needed.
+            # An index whose calibration is still being written is 'indexing' too: no command is needed.
             raise self._not_yet() if self.progress and problem.status == 409 else problem from problem
         clips, parts = opened.search.clips, []
         for part in query.parts:
             asked: dict[str, Any] = part.model_dump(exclude={"modality", "weight"}) | {"weight": part.weight}
-            if isinstance(part, UploadPart):
+            if isinstance(part, schema.UploadPart):
                 asked["vectors"] = self.uploads.get(part.upload, opened.runs).vectors(part.modality or "")
-            elif isinstance(part, ClipPart) and part.clip not in clips:
+            elif isinstance(part, schema.ClipPart) and part.clip not in clips:
                 raise Problem(404, "no_clip", f"the library has no clip {part.clip!r}")
             parts.append(asked)
-        found = opened.search.search(
+        answer = opened.search.search(
             parts, k=query.k, kinds=query.kinds, filters=filters, fulltext=query.fulltext, by=query.by
         )
-        folders, films = self.runs.folders, found.films if query.by == "film" else None
+        folders, films = self.runs.folders, answer.films if query.by == "film" else None
         seconds = opened.library.seconds_of([film.source for film in films or ()])
-        return SearchAnswer(
+        return schema.SearchAnswer(
             run="",
-            query=found.query,
-            words=found.words,  # type: ignore[arg-type]  # one of the four
-            hits=[] if films else [views.moment_view(hit, clips[hit.clip], folders) for hit in found.hits],
+            query=answer.query,
+            words=answer.words,  # type: ignore[arg-type]  # one of the four
+            hits=[] if films else [views.moment_view(hit, clips[hit.clip], folders) for hit in answer.hits],
             films=None
             if films is None
             else [views.film_view(f, clips[f.hits[0].clip], folders, seconds.get(f.source)) for f in films],
-            indexed=found.indexed,
-            clips=found.clips,
+            indexed=answer.indexed,
+            clips=answer.clips,
             milliseconds=0.0,
         )
 
-    def _one_index(self, query: Query, filters: Filters) -> SearchAnswer:
+    def _one_index(self, query: schema.Query, filters: Filters) -> schema.SearchAnswer:
         if query.by == "film":
             raise Problem(422, "by", "one index alone gives moments: ask for films without a run")
         run = self.runs.get(query.run)
@@ -233,25 +224,27 @@ class State:
         modalities = [m for m in query.modalities if m in run.space.modalities]
         if query.modalities and not modalities:
             raise Problem(422, "no_such_modality", f"run {run.name} has {', '.join(run.space.modalities)}")
-        found = run.searcher.search_clips(parts, k=query.k, modalities=modalities, filters=filters, hybrid=query.hybrid)
+        ranked = run.searcher.search_clips(
+            parts, k=query.k, modalities=modalities, filters=filters, hybrid=query.hybrid
+        )
         folders, about = self.runs.folders, self.runs.about().get(run.name, {})
-        words_alone = len(query.parts) == 1 and isinstance(query.parts[0], TextPart) and query.parts[0].weight > 0
-        # An approximate index would be read once more for each hit.
+        words_alone = [part.weight > 0 and isinstance(part, schema.TextPart) for part in query.parts] == [True]
+        # In an approximate index the calibration would read the index again for every hit.
         calibrated = words_alone and not query.hybrid and about.get("recall") is None
         calibration = Calibration(about if calibrated else {})
         hits = []
-        for hit, clip in found:
+        for hit, clip in ranked:
             sure = calibration.of_hit(hit, clip, run.searcher.gallery, parts[0].get("vector"))
             hits.append(views.hit_view(hit, clip, folders, sure))
         sures = [hit.confidence for hit in hits if hit.confidence is not None]
         words: Any = in_words(max(sures)) if sures else None
-        said = " + ".join(str(next(iter(part.model_dump(exclude={"weight"}).values()))) for part in query.parts)
-        return SearchAnswer(run=run.name, query=said, words=words, hits=hits, milliseconds=0.0)
+        asked = " + ".join(str(next(iter(part.model_dump(exclude={"weight"}).values()))) for part in query.parts)
+        return schema.SearchAnswer(run=run.name, query=asked, words=words, hits=hits, milliseconds=0.0)
 
-    def _part(self, part: TextPart | ClipPart | UploadPart, run: OpenRun) -> dict[str, Any]:
-        if isinstance(part, TextPart):
+    def _part(self, part: schema.TextPart | schema.ClipPart | schema.UploadPart, run: OpenRun) -> dict[str, Any]:
+        if isinstance(part, schema.TextPart):
             return {"text": part.text, "vector": run.encode_text(part.text), "weight": part.weight}
-        if isinstance(part, UploadPart):
+        if isinstance(part, schema.UploadPart):
             vector = self.uploads.get(part.upload, [run]).vector(run.name, part.modality or "")
             return {"vector": vector, "weight": part.weight}
         if not run.searcher.gallery.vectors_of(part.clip):
@@ -264,17 +257,17 @@ class State:
         path = self.file(clip, "video")
         first, last = (0.0, 0.0) if views.is_still(clip) else (clip.start, clip.end)
         at = (first + last) / 2 if at is None or not first <= at < last else at
-        return self.made(path, "poster", at, lambda out: write(out, self.quick(jobs.poster, str(path), at, last)))
+        return self.made(path, "poster", at, lambda out: write(out, self.quick(decoders.poster, str(path), at, last)))
 
-    def peaks(self, clip: Clip) -> dict[str, Any]:
+    def peaks(self, clip: Clip) -> schema.Peaks:
         path = self.file(clip, "audio")
 
         def make(out: Path) -> None:
-            write(out, json.dumps(self.quick(jobs.peaks, str(path), clip.start, clip.end)).encode())
+            write(out, json.dumps(self.quick(decoders.peaks, str(path), clip.start, clip.end)).encode())
 
-        found = self.made(path, "peaks", (clip.start, clip.end), make)
-        end = min(clip.end, clip.start + jobs.PEAKS_SECONDS)
-        return {"start": clip.start, "end": end, "peaks": json.loads(found.read_text(encoding="utf-8"))}
+        cached = self.made(path, "peaks", (clip.start, clip.end), make)
+        end = min(clip.end, clip.start + decoders.PEAKS_SECONDS)
+        return schema.Peaks(start=clip.start, end=end, peaks=json.loads(cached.read_text(encoding="utf-8")))
 
     def preview(self, clip: Clip, start: float | None, end: float | None) -> Path:
         """The clip, or from `start` to `end` of its file, as MP4 that every browser plays."""
@@ -287,12 +280,13 @@ class State:
             raise Problem(404, "no_media", f"clip {clip.id!r} has nothing to play")
 
         def make(out: Path) -> None:
-            self.slow(jobs.preview, video, audio, start, end, str(out))
+            self.slow(decoders.preview, video, audio, start, end, str(out))
 
         return self.made(Path(video or audio), "preview", (audio, start, end), make)
 
     def made(self, path: Path, what: str, key: Any, make: Callable[[Path], None]) -> Path:
         """Cached file that `make` writes from a media file."""
+        # Keyed by size and time too, so that a replaced file is read again.
         stat = path.stat()
         try:
             return self.cache.get(what, str(path), stat.st_size, stat.st_mtime_ns, key, make=make)
@@ -301,46 +295,44 @@ class State:
 
     # -- the map -----------------------------------------------------------------------------------------------------
 
-    def map(self, name: str, method: str) -> MapView:
+    def map(self, name: str, method: str) -> schema.MapView:
         run = self.runs.get(name)
         library = self.runs.library
         version = library.table("clips").version
 
         def make(out: Path) -> None:
-            ids, vectors_NE = projection.clip_vectors(library, run.name, projection.MOST[method])
-            clips = projection.clips_in_order(library, ids)
-            xy, clusters = self.slow(projection.project, vectors_NE, method) if ids else (np.zeros((0, 2)), np.zeros(0))
+            ids, vectors_NE = maps.clip_vectors(library, run.name, maps.MOST[method])
+            clips = maps.clips_in_order(library, ids)
+            xy, clusters = self.slow(maps.project, vectors_NE, method) if ids else (np.zeros((0, 2)), np.zeros(0))
             of = {clip: int(cluster) for clip, cluster in zip(ids, clusters, strict=True)}
-            found = self._things_found(library, run, of, method)
-            write(out, json.dumps(projection.draw(ids, clips, xy, clusters, found)).encode())
+            seen = self._things_found(library, run, of, method)
+            write(out, json.dumps(maps.draw(ids, clips, xy, clusters, seen)).encode())
 
+        # Everything that the drawing depends on.
         where = (self.runs.uri, run.name, run.changed, run.space.fingerprint, version, method)
         try:
             drawn = json.loads(self.cache.get("map of named groups", *where, make=make).read_text(encoding="utf-8"))
         except WorkerDied as error:
             raise Problem(503, "map", f"the map could not be drawn: {error}", "ask for pca") from error
-        return MapView(run=run.name, method=method, total=library.count_clips(), **drawn)  # type: ignore[arg-type]
+        return schema.MapView(run=run.name, method=method, total=library.count_clips(), **drawn)  # type: ignore[arg-type]
 
     def _things_found(
         self, library: Library, run: OpenRun, clusters: Mapping[str, int], method: str
     ) -> dict[int, list[str]]:
-        """Names of clusters by what is seen in them, else heard, where the run compares that with words."""
+        """Names of things seen in each cluster, else of sounds heard, if the run compares these with words."""
         calibration, found = Calibration(self.runs.about().get(run.name, {})), dict[int, list[str]]()
         if "text" not in run.space.modalities:
             return {}
         for kind, modality, names in (("seen", "video", things()), ("heard", "audio", SOUNDS)):
             rows = f"modality = '{modality}'"
-            ids, vectors_NE = projection.clip_vectors(library, run.name, projection.MOST[method], rows)
+            ids, vectors_NE = maps.clip_vectors(library, run.name, maps.MOST[method], rows)
             of_N = np.array([clusters.get(i, -1) for i in ids], np.int64)
             known_N = of_N >= 0
             if kind not in calibration.scales or not known_N.any():
                 continue
             try:
-                own = things_found(vectors_NE[known_N], of_N[known_N], names, run.space.encode_query, calibration, kind)
+                own = things_in(vectors_NE[known_N], of_N[known_N], names, run.space.encode_query, calibration, kind)
             except SeehearError:  # no encoder of words here: the map is drawn without such names
                 return {}
             found |= {cluster: named for cluster, named in own.items() if not found.get(cluster)}
         return found
-
-
-_RUN = ("modalities", "dim", "recall")

@@ -1,4 +1,4 @@
-"""Suggestions of the search box: words often said, written on screen, labelled or seen in this library."""
+"""Suggestions of the search box: frequent words of this library that are spoken, on screen, labels or seen."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
-from functools import lru_cache
+from functools import cache
 from itertools import islice, pairwise, zip_longest
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from fastapi import FastAPI
+from fastapi import APIRouter, Depends, Request
 from fastapi import Query as Param
 from pydantic import BaseModel, Field
 
@@ -26,42 +26,42 @@ from seehear.errors import SeehearError, require
 from seehear.library.tables import Library, Text, in_batches
 from seehear.search.background import OpenIndex, kind_of_text
 from seehear.search.calibrate import background_phrases
-from seehear.serve.cache import write
+from seehear.serve.files import write
 from seehear.serve.problems import Problem
 from seehear.serve.state import State
 
 WordKind = Literal["label", "seen", "spoken", "screen", "text"]
 Words = dict[str, dict[str, int]]
-"""{a word or phrase: {kind: clips that have it}}"""
+"""{word or phrase: {kind: number of clips}}"""
 _KINDS: tuple[WordKind, ...] = ("label", "seen", "spoken", "screen", "text")
 MOST = 50
-"""Most suggestions of an answer."""
+"""Largest number of suggestions."""
+# Number of most frequent words to keep of each kind
 _KEPT = 20_000
-"""Most frequent words of each kind to keep."""
+# Pairs of words in memory above which those counted once are dropped: in a large library most never recur
 _MANY = 500_000
-"""Pairs of words in memory above which those counted once are dropped: in a large library most never recur."""
+# Largest share of the clips with texts of a kind that a suggested word may have, from `_ENOUGH` such clips on
 _COMMON = 0.1
-"""Share of the clips with texts of a kind above which a word is not suggested, from `_ENOUGH` such clips on."""
 _ENOUGH = 200
+# Least number of clips for a phrase of two words
 _PAIRS = 3
-"""Least number of clips with a phrase of two words."""
+# Least confidence of a thing that counts as seen: seven of nine in the demo and in `shared/data/home` are right.
+# Between 0.5 and 0.7 half are wrong, since most nouns occur in no library.
 _SURE = 0.7
-"""Least confidence of a thing that counts as seen: of nine such in the demo and in `shared/data/home` seven are right.
-Between 0.5 and 0.7 half are wrong, since most nouns occur in no library."""
+# Nouns in a batch: a stopping server waits for the current batch
 _NOUNS = 32
-"""Nouns of a batch: a stopping server waits for the current batch."""
+# Pause between two counts of a library that changes, in multiples of the last count's duration; seconds that the
+# first request waits for a count
 _PAUSE, _WAIT = 10.0, 2.0
-"""Least time between two counts of a library that changes, in multiples of the time the last one took; seconds that the
-first request waits for a count."""
 _TOKEN = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 _BREAK = re.compile(r"[^\w\s'’-]+")
+# Stop words of scikit-learn that people search films for
 _MEANT = "bill bottom computer cry fire front mill side system top"
-"""Stop words of scikit-learn that people search films for."""
+# Frequent spoken English words that scikit-learn's list lacks
 _SPEECH = """ain aren come couldn did didn does doesn don gave get gets getting give goes going gone gonna good got
 gotta hadn hasn haven hello hey isn just kind know let like little look lot mean need now okay people really right said
 say says see shouldn sort tell thank thanks thing things think time use wanna want wasn way went weren won wouldn yeah
 yes"""
-"""Frequent spoken English words that scikit-learn's list lacks."""
 
 
 class Suggestion(BaseModel):
@@ -75,23 +75,11 @@ class SuggestAnswer(BaseModel):
     suggestions: list[Suggestion] = Field(description="for an empty text the most frequent of each kind, kinds in turn")
 
 
-def routes(app: FastAPI) -> None:
-    vocabulary = LibraryVocabulary(app.state.seehear)
-
-    @app.get("/api/suggest", tags=["search"])
-    def suggest(
-        q: Annotated[str, Param(max_length=200)] = "", limit: Annotated[int, Param(ge=1, le=MOST)] = 10
-    ) -> SuggestAnswer:
-        """Words and phrases of the library that begin with the text, or with its last word; accents and capitals are
-        ignored."""
-        return SuggestAnswer(suggestions=vocabulary.now().suggest(q, limit))
-
-
 # -- the vocabulary of a running server --------------------------------------------------------------------------------
 
 
 class LibraryVocabulary:
-    """Words of a server's library: counted in the background, and again when it has changed; cached on disk."""
+    """Words of a server's library, counted in the background again when it has changed, and cached on disk."""
 
     def __init__(self, state: State):
         self._state = state
@@ -103,31 +91,27 @@ class LibraryVocabulary:
 
     def now(self) -> Lookup:
         """The words counted so far."""
-        key = self._now()
+        runs, standing = self._state.runs, self._state.progress
+        about = runs.about()
+        # While the folder is indexed, the index changes every few seconds: counting would slow the indexing down.
+        settled = standing is None or standing().state != "working"
+        indexes = [(name, own.get("changed"), own.get("background", {}).get("made")) for name, own in about.items()]
+        key = (runs.uri, runs.library.table("clips").version, indexes if settled else None)
         with self._lock:
             idle = self._counting is None or self._counting.done()
             if key != self._key and idle and time.monotonic() >= self._due:
                 self._counting = self._state.background.submit(self._count, key)
             first = self._counting if self._key is None else None
         if first is not None:
-            with suppress(TimeoutError):  # the next letter typed may find them
+            with suppress(TimeoutError):  # the next letter typed may get them
                 first.result(timeout=_WAIT)
         return self._lookup
-
-    def _now(self) -> tuple[Any, ...]:
-        """Cache key that changes with the data to count."""
-        runs, standing = self._state.runs, self._state.progress
-        about = runs.about()
-        # While the folder is indexed the index changes every few seconds, and its words would cost what the work needs.
-        settled = standing is None or standing().state != "working"
-        indexes = [(name, own.get("changed"), own.get("background", {}).get("made")) for name, own in about.items()]
-        return runs.uri, runs.library.table("clips").version, indexes if settled else None
 
     def _count(self, key: tuple[Any, ...]) -> None:
         began, library = time.monotonic(), self._state.runs.library
         self._lookup = Lookup(words := self._kept("words", key[:2], lambda: library_words(library)))
         if key[2]:
-            with suppress(Problem, SeehearError):  # no index can be used: a search says why
+            with suppress(Problem, SeehearError):  # no usable index: a search says why
                 search = self._state.runs.together().search
                 seen = self._kept("seen", key, lambda: seen_words(search.indexes, self._state.closing))
                 self._lookup = Lookup(_merged(words, seen))
@@ -138,6 +122,23 @@ class LibraryVocabulary:
             write(out, json.dumps(count()).encode())
 
         return json.loads(self._state.cache.get("suggest", what, *key, make=make).read_text(encoding="utf-8"))
+
+
+router = APIRouter()
+
+
+def _vocabulary(request: Request) -> LibraryVocabulary:
+    return request.app.state.vocabulary
+
+
+@router.get("/api/suggest", tags=["search"])
+def suggest(
+    vocabulary: Annotated[LibraryVocabulary, Depends(_vocabulary)],
+    q: Annotated[str, Param(max_length=200)] = "",
+    limit: Annotated[int, Param(ge=1, le=MOST)] = 10,
+) -> SuggestAnswer:
+    """Words and phrases of the library that begin with the text, or with its last word, ignoring accents and case."""
+    return SuggestAnswer(suggestions=vocabulary.now().suggest(q, limit))
 
 
 def _merged(*parts: Words) -> Words:
@@ -157,6 +158,7 @@ def library_words(library: Library) -> Words:
     tallies: dict[str, _Tally] = {}
     labels: Counter[str] = Counter()
     rows = library.table("clips").search().select(["texts", "labels"]).limit(None).to_arrow()
+    # Batches: as Python objects, all texts of a large library would take gigabytes.
     for batch in rows.to_batches(max_chunksize=8192):
         for texts, own in zip(batch["texts"].to_pylist(), batch["labels"].to_pylist(), strict=True):
             labels.update(set(own or ()))
@@ -170,11 +172,11 @@ def library_words(library: Library) -> Words:
 
 
 class _Tally:
-    """Counts of the words of one kind of texts: in how many clips each occurs."""
+    """Numbers of clips in which the words and pairs of words of one kind of texts occur."""
 
     def __init__(self) -> None:
         self.clips = 0
-        self._stop = _stop_words()
+        self._stop = stop_words()
         self._counts: Counter[str] = Counter()
         self._pairs: Counter[tuple[str, str]] = Counter()
         self._spelled: dict[str, str] = {}
@@ -187,24 +189,25 @@ class _Tally:
         for part in (part for line in lines for part in _BREAK.split(line)):
             own = [self._word(token) for token in _TOKEN.findall(part)]
             words.update(own)
-            pairs.update(pair for pair in pairwise(own) if all(pair))
+            pairs.update(pair for pair in pairwise(own) if all(pair))  # not across a stop word
         self._counts.update(words - {""})
         self._pairs.update(pairs)
         if len(self._pairs) > _MANY:
+            # An approximation: a dropped pair counts from one again.
             self._pairs = Counter({pair: count for pair, count in self._pairs.items() if count > 1})
 
     def _word(self, token: str) -> str:
-        """Normal form of a word; '' for a stop word, or one too short or long."""
+        """Normal form of a word; '' for a stop word, and for one that is too short or long."""
         token = max(re.split("['’]", token), key=len)  # l'eau, dog's
         word = folded(token)
         if word in self._stop or not 3 <= len(word) <= 30:
             return ""
-        if word not in self._spelled or token.islower():  # as it stands inside of a sentence
+        if word not in self._spelled or token.islower():  # not the capital at the start of a sentence
             self._spelled[word] = token
         return word
 
     def words(self) -> Iterator[tuple[str, int]]:
-        """The most frequent words, and phrases whose words mostly occur together."""
+        """(text, clips) of the most frequent words, and of phrases whose words mostly occur together."""
         common = _COMMON * self.clips if self.clips >= _ENOUGH else self.clips + 1
         counts = {word: count for word, count in self._counts.items() if count <= common}
         for word, count in heapq.nlargest(_KEPT, counts.items(), key=lambda item: item[1]):
@@ -214,17 +217,18 @@ class _Tally:
                 yield f"{self._spelled[one]} {self._spelled[two]}", count
 
 
-@lru_cache
-def _stop_words() -> frozenset[str]:
+@cache
+def stop_words() -> frozenset[str]:
+    """English words that are no suggestion."""
     listed = require("sklearn.feature_extraction.text").ENGLISH_STOP_WORDS
     return frozenset((listed | set(_SPEECH.split())) - set(_MEANT.split()))
 
 
 def seen_words(indexes: Sequence[OpenIndex], ended: threading.Event) -> Words:
-    """Nouns that indexes find with confidence. They are taken from the background phrases: calibration was fitted to
-    these very words, so the confidence is that of a search for them."""
+    """Nouns that indexes find with confidence."""
+    # Background phrases: calibration was fitted to these very words, so the confidence is that of a search for them.
     nouns = [phrase for phrase in background_phrases() if phrase.isalpha()]
-    found: Words = {}
+    seen: Words = {}
     for index in indexes:
         if not (index.frozen and "text" in index.space.modalities and "seen" in index.calibration.scales):
             continue
@@ -234,15 +238,15 @@ def seen_words(indexes: Sequence[OpenIndex], ended: threading.Event) -> Words:
             counts = index.clips_found(index.space.encode_query(some), "seen", _SURE)
             for noun, clips in zip(some, counts, strict=True):
                 if clips:
-                    found[noun] = {"seen": max(clips, found.get(noun, {}).get("seen", 0))}
-    return found
+                    seen[noun] = {"seen": max(clips, seen.get(noun, {}).get("seen", 0))}
+    return seen
 
 
 # -- looking up --------------------------------------------------------------------------------------------------------
 
 
 def folded(text: str) -> str:
-    """The text without accents and capitals."""
+    """The text in lower case without accents."""
     if text.isascii():
         return text.lower()
     plain = unicodedata.normalize("NFKD", text)
@@ -250,48 +254,43 @@ def folded(text: str) -> str:
 
 
 class Lookup:
-    """Words and phrases by prefix."""
+    """Suggestions by prefix of a word or phrase."""
 
     def __init__(self, words: Words):
+        # Spellings that differ in accents and case only are one suggestion, under the first of them.
         names: dict[str, str] = {}
         same = _merged(*({names.setdefault(folded(text), text): found} for text, found in words.items()))
         self._all = {folded(text): Suggestion(text=text, found=found) for text, found in same.items()}  # type: ignore
+        # Sorted suffixes from each word on: a prefix of any word is found by bisection.
         starts = {(key[at:], key) for key in self._all for at in (0, *(m.end() for m in re.finditer(r"\s+", key)))}
         self._starts = sorted(starts)
-        self._frequent = self._most_frequent()
+        columns = []
+        for kind in _KINDS:
+            least = 1 if kind in ("label", "seen") else 2  # what is said or written only once is left out
+            counts = {key: word.found.get(kind, 0) for key, word in self._all.items()}
+            own = [(-count, key) for key, count in counts.items() if count >= least]
+            columns.append([key for _, key in heapq.nsmallest(MOST, own)])
+        turns = dict.fromkeys(key for turn in zip_longest(*columns) for key in turn if key is not None)
+        self._frequent = [self._all[key] for key in islice(turns, MOST)]
 
     def suggest(self, typed: str, limit: int) -> list[Suggestion]:
+        """Completions of the text, then of its last word; for an empty text the most frequent words of each kind."""
         wanted = folded(typed).lstrip()
         if not wanted:
             return self._frequent[:limit]
-        found = self._beginning(wanted, limit)
+        completions = self._beginning(wanted, limit)
         head, space, last = typed.rpartition(" ")
-        if space and len(last) > 1 and len(found) < limit:
+        if space and len(last) > 1 and len(completions) < limit:
             ends = self._beginning(folded(last), limit)
-            found += [Suggestion(text=f"{head} {end.text}".strip(), found=end.found) for end in ends]
-        return found[:limit]
+            completions += [Suggestion(text=f"{head} {end.text}".strip(), found=end.found) for end in ends]
+        return completions[:limit]
 
     def _beginning(self, wanted: str, limit: int) -> list[Suggestion]:
-        """Suggestions of which a word starts so: first those that match a whole word, then the most frequent."""
+        """Suggestions with a word that begins so: first matches of a whole word, then the most frequent."""
         keys: dict[str, bool] = {}
         for start, key in islice(self._starts, bisect_left(self._starts, (wanted,)), None):
             if not start.startswith(wanted):
                 break
             keys[key] = keys.get(key, False) or start == key
-        rank = {key: (whole, _total(self._all[key])) for key, whole in keys.items()}
-        return [self._all[key] for key in heapq.nsmallest(limit, rank, key=lambda k: (not rank[k][0], -rank[k][1], k))]
-
-    def _most_frequent(self) -> list[Suggestion]:
-        """The most frequent of each kind, kinds in turn, without words that are said or written only once."""
-        columns = []
-        for kind in _KINDS:
-            least = 1 if kind in ("label", "seen") else 2
-            counts = {key: word.found.get(kind, 0) for key, word in self._all.items()}
-            own = [(-count, key) for key, count in counts.items() if count >= least]
-            columns.append([key for _, key in heapq.nsmallest(MOST, own)])
-        turns = dict.fromkeys(key for turn in zip_longest(*columns) for key in turn if key is not None)
-        return [self._all[key] for key in islice(turns, MOST)]
-
-
-def _total(suggestion: Suggestion) -> int:
-    return sum(suggestion.found.values())
+        rank = {key: (not whole, -sum(self._all[key].found.values()), key) for key, whole in keys.items()}
+        return [self._all[key] for key in heapq.nsmallest(limit, rank, key=rank.__getitem__)]

@@ -1,4 +1,4 @@
-"""Sounds, pictures and videos sent as queries: into a temporary file, to vectors, and the file is gone."""
+"""Sounds, pictures and videos sent as queries: encoded from a temporary file, which is then deleted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import numpy as np
 from seehear.errors import DecodeError
 from seehear.library.workers import WorkerDied
 from seehear.nn.unit import unit
-from seehear.serve import jobs
+from seehear.serve import decoders
 from seehear.serve.decoders import Decoders
 from seehear.serve.problems import Problem
 from seehear.serve.runs import OpenRun, broken
@@ -28,30 +28,30 @@ _KEPT = 256  # queries whose vectors are kept
 class Uploaded:
     id: str
     models: dict[str, str]
-    """{run: fingerprint of its space} of those it was sent for."""
-    facts: jobs.Facts
+    """{run: fingerprint of its space} of the runs it was sent for."""
+    facts: decoders.Facts
     seconds: float
-    """How much of it was used."""
+    """Length of the encoded part."""
     by_run: dict[str, dict[str, np.ndarray]]
-    """{run: {modality: (E,)}} of the runs that it can be compared in."""
+    """{run: {modality: (E,)}} of the runs that know one of its modalities."""
 
     @property
     def modalities(self) -> list[str]:
         return list(dict.fromkeys(m for own in self.by_run.values() for m in own))
 
     def vectors(self, modality: str = "") -> dict[str, dict[str, np.ndarray]]:
-        """{run: {modality: (E,)}}, of one modality or of all."""
+        """{run: {modality: (E,)}}, limited to one modality unless ''."""
         if modality and modality not in self.modalities:
             raise Problem(422, "no_such_modality", f"the file gave {', '.join(self.modalities)}, not {modality}")
         return {name: {m: v for m, v in own.items() if modality in ("", m)} for name, own in self.by_run.items()}
 
     def vector(self, run: str, modality: str = "") -> np.ndarray:
-        """In the space of one run, of one modality or the mean of all, (E,)."""
+        """(E,) vector in the space of one run: of one modality, or the mean of all."""
         return unit(np.mean(list(self.vectors(modality)[run].values()), axis=0))
 
 
 class Uploads:
-    """`folder` is removed with the server; a file in it lives as long as its request."""
+    """Vectors of the last uploads. `folder` is deleted with the server, each file in it with its request."""
 
     def __init__(self, decoders: Decoders, *, megabytes: float, seconds: float):
         self.decoders, self.limit, self.seconds = decoders, int(megabytes * 1e6), seconds
@@ -60,9 +60,10 @@ class Uploads:
         self._lock = threading.Lock()
 
     async def receive(self, body: AsyncIterable[bytes], length: str | None) -> Path:
-        """The request's body as a file; the caller removes it. Stops reading where it is too large."""
+        """The request's body as a file, which the caller deletes. Raises `Problem` (413) as soon as it is too large."""
         if length is not None and length.isdecimal() and int(length) > self.limit:
             raise self._too_large()
+        # The announced length may be wrong or missing, so the bytes are counted too.
         handle, name = tempfile.mkstemp(dir=self.folder.name)
         size = 0
         try:
@@ -74,23 +75,25 @@ class Uploads:
                     file.write(part)
             if not size:
                 raise Problem(422, "empty", "the file is empty")
-        except BaseException:
+        except BaseException:  # also a cancelled request
             os.unlink(name)
             raise
         return Path(name)
 
     def encode(self, path: Path, runs: Sequence[OpenRun]) -> Uploaded:
-        """In the space of each run that knows a modality of the file; a `Problem` where none does."""
+        """The file's vectors in each run that knows one of its modalities. Raises `Problem` if none does."""
         try:
-            facts = self.decoders(jobs.look, str(path))
+            facts = self.decoders(decoders.look, str(path))
         except (DecodeError, WorkerDied) as error:
             raise broken(error, path) from error
         seconds = min(facts.seconds, self.seconds)
         fitting = [run for run in runs if set(facts.modalities) & set(run.space.modalities)]
         by_run = {
-            run.name: run.encode_file(str(path), facts.kind, seconds, facts.modalities) for run in fitting or runs[:1]
+            run.name: run.encode_file(str(path), facts.kind, seconds, facts.modalities)
+            for run in fitting or runs[:1]  # the first one reports why
         }
         models = {run.name: run.space.fingerprint for run in runs}
+        # An id that cannot be guessed: no client can search with another one's file.
         made = Uploaded(secrets.token_urlsafe(12), models, facts, seconds, by_run)
         with self._lock:
             self._known[made.id] = made
@@ -100,10 +103,10 @@ class Uploads:
 
     def get(self, name: str, runs: Sequence[OpenRun]) -> Uploaded:
         with self._lock:
-            found = self._known.get(name)
-        if found is None or any(found.models.get(run.name) != run.space.fingerprint for run in runs):
+            upload = self._known.get(name)
+        if upload is None or any(upload.models.get(run.name) != run.space.fingerprint for run in runs):
             raise Problem(404, "upload_gone", "that file is no longer known to this run", "send it again")
-        return found
+        return upload
 
     def close(self) -> None:
         self.folder.cleanup()

@@ -1,4 +1,5 @@
-"""Results of training for people, from the verdict that training saved (`runs/verdict.py`)."""
+"""Results and costs of training as the page shows them: from the saved verdict (`runs/verdict.py`), and from the output
+of `seehear plan` (`studies/estimate.py`)."""
 
 from __future__ import annotations
 
@@ -14,16 +15,18 @@ from seehear.progress import counted
 from seehear.runs.config import recipe
 from seehear.runs.verdict import CLOSED_FORM, FROZEN_SPACE, TRAINING
 
+# Directions that people search in, with their names on the page
 _FOUND = {
     "text->video": "Pictures found by words",
     "text->audio": "Sounds found by words",
     "audio->video": "Pictures found by their sound",
     "video->audio": "Sounds found by their picture",
 }
-"""Directions that people search in, with their names on the page."""
+# Number of held-out clips below which first places are counted; of queries that a reported direction needs
 _FEW, _ASKED = 50, 5
-"""Held-out clips below which first places are counted; queries that a direction needs to be reported."""
 _LEVEL = 0.005  # least share of searches that is reported as a difference
+_KEPT_BYTES = 36  # per parameter on disk: two checkpoints with optimiser state and best weights, and the model
+_VECTOR_BYTES = 8  # per dimension of a clip in the index, seen and heard
 
 
 class DirectionView(BaseModel):
@@ -48,7 +51,7 @@ class ExampleView(BaseModel):
 
 class VerdictView(BaseModel):
     made: str
-    index: str = Field(description="name of the index of the trained model; '' where training improved nothing")
+    index: str = Field(description="name of the index of the trained model; '' if training improved nothing")
     better: bool
     headline: str
     lines: list[str] = Field(description="data it was measured on, and how certain the result is")
@@ -60,27 +63,17 @@ class VerdictView(BaseModel):
 
 
 def is_better(verdict: Mapping[str, Any]) -> bool:
-    """Whether the trained model is kept: also where there is nothing to compare it with."""
+    """Whether the trained model is kept, as it is when there is nothing to compare it with."""
     return not str(verdict.get("kept", "")).startswith(FROZEN_SPACE)
 
 
 def verdict_view(verdict: Mapping[str, Any], *, made: str, index: str, clips: Mapping[str, Clip]) -> VerdictView:
-    """A saved verdict as the page shows it. `index`: name of the run's index, '' where there is none yet."""
+    """A saved verdict as the page shows it. `index`: name of the run's index, '' if there is none yet."""
     better = is_better(verdict)
     if not {"models", "asked", "gain"} <= verdict.keys():  # nothing to compare with, or of another version
         headline = "Learned. There were too few clips to set aside, so nothing says how much it helps."
-        return VerdictView(
-            made=made,
-            index=index,
-            better=True,
-            headline=headline,
-            lines=[],
-            first=False,
-            chance=0.0,
-            directions=[],
-            earlier=[],
-            later=[],
-        )
+        none: dict[str, Any] = {"lines": [], "directions": [], "earlier": [], "later": []}
+        return VerdictView(made=made, index=index, better=True, headline=headline, first=False, chance=0.0, **none)
     directions = _directions(verdict, verdict["kept"] if better else TRAINING)
     examples = {name: [_example(example, clips) for example in verdict.get(name, [])] for name in ("better", "worse")}
     aside = f"Measured on {counted(verdict['clips'], 'clip')} that were set aside and not learned from."
@@ -99,7 +92,7 @@ def verdict_view(verdict: Mapping[str, Any], *, made: str, index: str, clips: Ma
 
 
 def _first(verdict: Mapping[str, Any]) -> bool:
-    """Whether to count first places: of few clips most are among the first ten by chance."""
+    """Whether to count first places: in a small gallery most clips are among the first ten by chance."""
     return bool(verdict["clips"] < _FEW)
 
 
@@ -108,6 +101,7 @@ def _directions(verdict: Mapping[str, Any], kept: str) -> list[DirectionView]:
     models, place = verdict["models"], 0 if _first(verdict) else 1
     frozen = [model["directions"] for name, model in models.items() if name.startswith(FROZEN_SPACE)]
     shares, asked = models[kept]["directions"], verdict["asked"]
+    # A share of very few queries says nothing, unless no direction has more.
     often = [d for d in _FOUND if d in shares and asked[d] >= min(_ASKED, max(asked.values()))]
     return [
         DirectionView(
@@ -125,37 +119,37 @@ def _headline(directions: Sequence[DirectionView], *, better: bool, first: bool)
     new = [direction.what for direction in directions if direction.before is None]
     if not better:
         return "Nothing got better: your library is searched as before."
-    said = [f"New: {', '.join(new).lower()}."] if new else []
+    sentences = [f"New: {', '.join(new).lower()}."] if new else []
     if known:
         before, after = (sum(shares) / len(known) for shares in zip(*known, strict=True))
         what = "the right clip comes first" if first else "the right clip is among the first ten"
         now = f"{what} for {100 * after:.0f} of 100 searches, before for {100 * before:.0f}"
         gain = after - before
-        said.append(
+        sentences.append(
             f"It helped: {now}."
             if gain >= _LEVEL
-            else f"What could be asked before is found less well: {now}."
+            else f"Searches that were possible before got worse: {now}."
             if gain <= -_LEVEL
-            else "What could be asked before is found as well as before."
+            else "Searches that were possible before are as good as before."
         )
-    return " ".join(said)
+    return " ".join(sentences)
 
 
 def _sure(verdict: Mapping[str, Any]) -> list[str]:
-    """Sentences on how certain the difference is; none where the closest rival is not a frozen space."""
+    """Sentences on how certain the difference is; none if the closest rival is not a frozen space."""
     if verdict["kept"] == CLOSED_FORM:
         return ["A simple model, fitted to your recordings at once, was best: training longer did not improve it."]
     if not list(verdict["models"])[1].startswith(FROZEN_SPACE):
         return []
     gain, recordings = verdict["gain"], counted(verdict["gain"]["groups"], "recording")
     if gain["groups"] < 2:
-        return ["They are of one recording, so how sure that is cannot be said."]
+        return ["They are from one recording, so the certainty of this result is unknown."]
     if abs(gain["difference"]) < _LEVEL:
-        return [f"They are of {recordings}."]
+        return [f"They are from {recordings}."]
     if gain["low"] <= 0 <= gain["high"]:
-        return [f"They are of {recordings}: the difference may be chance."]
+        return [f"They are from {recordings}: the difference may be chance."]
     few = ", too few to be sure" if gain["groups"] < FEW_GROUPS else ", enough to tell the difference from chance"
-    return [f"They are of {recordings}{few}."]
+    return [f"They are from {recordings}{few}."]
 
 
 def _example(example: Mapping[str, Any], clips: Mapping[str, Clip]) -> ExampleView:
@@ -169,17 +163,11 @@ def _example(example: Mapping[str, Any], clips: Mapping[str, Clip]) -> ExampleVi
         source=clip.source if clip else "",
         start=clip.start if clip else 0.0,
         picture=bool(clip and clip.has_video),
+        # Ranks of ties are fractions.
         before=None if example["before"] is None else round(example["before"]),
         after=round(example["after"]),
         of=example["gallery"],
     )
-
-
-# ----------------------------------------------------------------------------------------------------------------------
-# Cost of a training for people, from the output of `seehear plan` (`studies/estimate.py`).
-
-_KEPT_BYTES = 36  # per parameter on disk: two checkpoints with optimiser state and best weights, and the model
-_VECTOR_BYTES = 8  # per dimension of a clip in the index, seen and heard
 
 
 class CostView(BaseModel):
@@ -190,20 +178,17 @@ class CostView(BaseModel):
     line: str = Field(description="all of the above as one line for the user")
 
 
-def cost_view(found: dict[str, Any], name: str) -> CostView:
-    disk = found["parameters"] * _KEPT_BYTES
-    disk += found["clips"] * getattr(recipe(name).method, "dim", 0) * _VECTOR_BYTES
-    fits, memory = bool(found["fits"]), found["bytes"]
-    line = f"{_minutes(found['seconds'])} at most, {_size(memory)} of memory and {_size(disk)} on disk"
+def cost_view(planned: dict[str, Any], name: str) -> CostView:
+    """Cost of training a recipe. `planned`: its entry in the output of `seehear plan`."""
+    disk = planned["parameters"] * _KEPT_BYTES
+    disk += planned["clips"] * getattr(recipe(name).method, "dim", 0) * _VECTOR_BYTES
+    fits, memory, seconds = bool(planned["fits"]), planned["bytes"], planned["seconds"]
+    long = f"about {seconds / 60:.0f} minutes" if seconds < 5400 else f"about {seconds / 3600:.1f} hours"
+    time = "about a minute" if seconds < 90 else long
+    line = f"{time} at most, {_size(memory)} of memory and {_size(disk)} on disk"
     if not fits:
-        line = f"it needs {_size(memory)} of memory, and {_size(found['free_bytes'])} are free: close other programs"
-    return CostView(seconds=found["seconds"], memory_bytes=memory, disk_bytes=disk, fits=fits, line=line)
-
-
-def _minutes(seconds: float) -> str:
-    if seconds < 90:
-        return "about a minute"
-    return f"about {seconds / 60:.0f} minutes" if seconds < 5400 else f"about {seconds / 3600:.1f} hours"
+        line = f"it needs {_size(memory)} of memory, and {_size(planned['free_bytes'])} are free: close other programs"
+    return CostView(seconds=seconds, memory_bytes=memory, disk_bytes=disk, fits=fits, line=line)
 
 
 def _size(size: float) -> str:

@@ -1,4 +1,4 @@
-"""Clips, hits and indexes as the API answers them (`schema.py`)."""
+"""Response bodies (`schema.py`) for clips, hits, films and indexes."""
 
 from __future__ import annotations
 
@@ -16,111 +16,79 @@ from seehear.search.answer import FilmHits, Moment
 from seehear.search.background import kind_of_hit
 from seehear.search.calibrate import in_words
 from seehear.search.query import Hit
+from seehear.serve import schema
 from seehear.serve.files import TYPES, Folders, played_by_browsers
-from seehear.serve.schema import (
-    ClipView,
-    FilmAnswer,
-    FilmMoment,
-    HitView,
-    Modality,
-    ProgressView,
-    TextKind,
-    TextView,
-)
 from seehear.space.frozen import FROZEN
 
 _LABELS = 300
 _WAYS = {"video": "what is seen", "audio": "what is heard", "text": "words"}
-_KINDS: Mapping[StoredKind, TextKind] = {
+# The API and the page name kinds of text as users do, the library by their origin.
+_KINDS: Mapping[StoredKind, schema.TextKind] = {
     "speech": "spoken",
     "screen": "screen",
     "subtitle": "subtitle",
     "caption": "caption",
 }
-_MODALITY_OF: Mapping[str, Modality] = {"seen": "video", "heard": "audio"}
+_MODALITY_OF: Mapping[str, schema.Modality] = {"seen": "video", "heard": "audio"}
 
 
-def clip_view(clip: Clip, folders: Folders) -> ClipView:
-    separate = bool(clip.has_audio and clip.audio_source and clip.audio_source != clip.source)
+def clip_view(clip: Clip, folders: Folders) -> schema.ClipView:
     files = [m for m in ("video", "audio") if clip.has(m)]
-    return ClipView(
-        id=clip.id,
-        source=clip.source or clip.audio_source,
-        kind=kind_of_clip(clip),
-        start=clip.start,
-        end=clip.end,
-        has_sound=clip.has_audio,
-        separate_sound=separate,
-        played=all(played_by_browsers(clip.source_of(m)) or (m == "video" and is_still(clip)) for m in files),
-        missing=not all(folders.has(clip, m) for m in files),
-        texts=[
-            TextView(text=t.text, kind=text_kind(t), start=t.start, end=t.end, machine=bool(t.by)) for t in clip.texts
-        ],
-        labels=list(clip.labels),
-        group=clip.group,
-        split=clip.split,
+    return schema.ClipView(
+        **vars(clip)  # fields that the view lacks are ignored
+        | {
+            "source": clip.source or clip.audio_source,
+            "kind": kind_of_clip(clip),
+            "has_sound": clip.has_audio,
+            "separate_sound": bool(clip.has_audio and clip.audio_source and clip.audio_source != clip.source),
+            "played": all(played_by_browsers(clip.source_of(m)) or (m == "video" and is_still(clip)) for m in files),
+            "missing": not all(folders.has(clip, m) for m in files),
+            "texts": [vars(text) | {"kind": text_kind(text), "machine": bool(text.by)} for text in clip.texts],
+        }
     )
 
 
-def text_kind(text: Text) -> TextKind:
+def text_kind(text: Text) -> schema.TextKind:
     return _KINDS[text.kind or "caption"]
 
 
-def hit_view(hit: Hit, clip: Clip, folders: Folders, sure: float | None) -> HitView:
-    """Hit of one index. `sure`: its confidence, where it has one."""
-    return HitView(
-        clip=clip_view(clip, folders),
-        kind=kind_of_hit(hit, clip),  # type: ignore[arg-type]  # one of the five
-        score=hit.score,
-        confidence=sure,
-        words=None if sure is None else in_words(sure),  # type: ignore[arg-type]  # one of the four
-        modality=hit.modality,  # type: ignore[arg-type]  # of the library's three
-        start=hit.start,
-        end=hit.end,
-        still=(hit.start + hit.end) / 2,
-        text=hit.text,
-        file=printable(hit.path),
-        also=[printable(place) for place in hit.also],
+def hit_view(hit: Hit, clip: Clip, folders: Folders, confidence: float | None) -> schema.HitView:
+    """Hit of one index, with its confidence if the index is calibrated for the query."""
+    return schema.HitView(
+        **vars(hit)
+        | {
+            "clip": clip_view(clip, folders),
+            "kind": kind_of_hit(hit, clip),
+            "confidence": confidence,
+            "words": None if confidence is None else in_words(confidence),
+            "still": (hit.start + hit.end) / 2,
+            "file": printable(hit.path),
+            "also": list(map(printable, hit.also)),
+        }
     )
 
 
-def moment_view(moment: Moment, clip: Clip, folders: Folders) -> HitView:
-    return HitView(
-        clip=clip_view(clip, folders),
-        kind=moment.kind,  # type: ignore[arg-type]  # one of the five
-        score=moment.score,
-        confidence=moment.confidence,
-        words=moment.words,  # type: ignore[arg-type]  # one of the four
-        modality=_MODALITY_OF.get(moment.kind, "text"),
-        start=moment.start,
-        end=moment.end,
-        still=moment.still,
-        text=moment.text,
-        file=printable(moment.file),
-        also=[printable(place) for place in moment.also],
+def moment_view(moment: Moment, clip: Clip, folders: Folders) -> schema.HitView:
+    return schema.HitView(
+        **vars(moment)
+        | {
+            "clip": clip_view(clip, folders),
+            "words": moment.words,
+            "modality": _MODALITY_OF.get(moment.kind, "text"),
+            "file": printable(moment.file),
+            "also": list(map(printable, moment.also)),
+        }
     )
 
 
-def film_view(film: FilmHits, clip: Clip, folders: Folders, seconds: float | None) -> FilmAnswer:
-    """Film with its moments. `clip`: that of the best moment. `seconds`: length of the film, where it is known."""
-    return FilmAnswer(
+def film_view(film: FilmHits, clip: Clip, folders: Folders, seconds: float | None) -> schema.FilmAnswer:
+    """Film with its moments. `clip`: that of the best moment. `seconds`: length of the film, if known."""
+    return schema.FilmAnswer(
         source=film.source,
         seconds=0.0 if is_still(clip) else seconds or max(hit.end for hit in film.hits),
         clip=clip_view(clip, folders),
-        hits=[
-            FilmMoment(
-                clip=hit.clip,
-                kind=hit.kind,  # type: ignore[arg-type]  # one of the five
-                start=hit.start,
-                end=hit.end,
-                still=hit.still,
-                text=hit.text,
-                confidence=hit.confidence,
-                words=hit.words,  # type: ignore[arg-type]  # one of the four
-            )
-            for hit in film.hits
-        ],
-        also=[printable(place) for place in film.hits[0].also],
+        hits=[schema.FilmMoment(**vars(hit) | {"words": hit.words}) for hit in film.hits],
+        also=list(map(printable, film.hits[0].also)),
     )
 
 
@@ -137,7 +105,8 @@ def kind_of_clip(clip: Clip) -> Literal["video", "picture", "sound", "text"]:
 
 
 def facets(library: Library) -> Mapping[str, Any]:
-    """Labels, splits and folders to filter by, without reading the clips' texts."""
+    """Labels, splits and folders to filter by."""
+    # Three columns and no clip objects: texts are most of a large library.
     rows = library.table("clips").search().select(["labels", "split", "source"]).limit(None).to_arrow()
     labels = Counter(rows["labels"].combine_chunks().flatten().to_pylist())
     folders = Counter("/".join(source.split("/")[:-1]) for source in rows["source"].to_pylist())
@@ -149,24 +118,23 @@ def facets(library: Library) -> Mapping[str, Any]:
 
 
 def titles(about: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """Titles of indexes for people, by name; equal titles are followed by the name."""
-    found = {}
+    """Title of each index on the page; equal titles get the index's name appended."""
+    named = {}
     for name, own in about.items():
         if str(own.get("model", "")).startswith(FROZEN):
-            what = ", ".join(_WAYS[m] for m in own["modalities"])
-            found[name] = f"As it came (frozen): {what}"
+            named[name] = f"As it came (frozen): {', '.join(_WAYS[m] for m in own['modalities'])}"
         else:
-            found[name] = "Learned from your recordings"
+            named[name] = "Learned from your recordings"
             if own.get("made"):
                 made = datetime.fromisoformat(own["made"]).astimezone()
-                found[name] += f", {made.day} {made:%b %Y}"
-    often = Counter(found.values())
-    return {name: f"{title} ({name})" if often[title] > 1 else title for name, title in found.items()}
+                named[name] += f", {made.day} {made:%b %Y}"  # not %d, which pads with a zero
+    often = Counter(named.values())
+    return {name: f"{title} ({name})" if often[title] > 1 else title for name, title in named.items()}
 
 
-def progress_view(standing: Standing) -> ProgressView:
+def progress_view(standing: Standing) -> schema.ProgressView:
     total = None if standing.left is None else standing.done + standing.left
-    return ProgressView(
+    return schema.ProgressView(
         state=standing.state,
         step=standing.step,
         done=round(standing.done, 1),

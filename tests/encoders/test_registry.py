@@ -85,7 +85,7 @@ import sys
 from seehear.encoders.prepare import ReadFrames, ReadWaveform, ReadText
 import seehear.library.engines, seehear.library.reading, seehear.library.workers
 import seehear.library.ocr, seehear.library.prepare, seehear.library.transcribe, seehear.studies.leakage
-import seehear.report.media, seehear.serve.decoders, seehear.serve.jobs, seehear.serve.projection
+import seehear.report.media, seehear.serve.decoders, seehear.serve.maps
 assert "torch" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True)

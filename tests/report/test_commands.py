@@ -39,7 +39,7 @@ def test_evaluate_writes_the_page_with_its_own_command(run, made, capsys):
     (run / "report.html").unlink()
     assert main(["report", str(run), "--examples", "1"]) == 0
     assert capsys.readouterr().out == f"{run / 'report.html'}\n"
-    assert "Nobody picked these" in (run / "report.html").read_text(encoding="utf-8")
+    assert "Not hand-picked" in (run / "report.html").read_text(encoding="utf-8")
 
 
 def test_numbers_without_a_page(run, capsys):

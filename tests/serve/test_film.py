@@ -10,7 +10,7 @@ from seehear.library.records import COPY_OF, Source, clip_id
 from seehear.library.tables import Clip, Library, Reject, Text
 from seehear.search.background import Calibration
 from seehear.serve.files import Folders
-from seehear.serve.film import NamedSound, film_view, named_sounds, timed_texts
+from seehear.serve.film import NamedSound, film_detail, named_sounds, timed_texts
 from seehear.serve.problems import Problem
 from tests.serve import world
 from tests.small_media import write_sound
@@ -91,14 +91,14 @@ def test_what_a_library_knows_of_a_file_without_clips_of_its_own(tmp_path):
     library.put_sources([Source(source="b.mp4", size=7, mtime_ns=0, fingerprint="0" * 16, info={COPY_OF: "a.mp4"})])
     library.put_rejects([Reject(path="c.mp4", stage="probe", reason="it is damaged")])
     folders = Folders(library, library.roots())
-    copy = film_view(library, folders, "b.mp4")
+    copy = film_detail(library, folders, "b.mp4")
     assert ([scene.id for scene in copy.scenes], copy.also) == (["a.mp4"], ["a.mp4"])
     assert not copy.scenes[0].searchable, "there is no index"
     assert copy.problem is not None
     assert "no longer at" in copy.problem.message
     for file, code, words in (("c.mp4", "broken", "it is damaged"), ("d'.mp4", "no_film", "d'.mp4")):
         with pytest.raises(Problem, match=words) as refusal:
-            film_view(library, folders, file)
+            film_detail(library, folders, file)
         assert refusal.value.code == code
 
 
@@ -120,7 +120,7 @@ def test_a_long_film_is_read_with_few_questions(tmp_path, monkeypatch):
     library.put_clips(clips)
     looked = []
     monkeypatch.setattr(Folders, "file", lambda self, clip, modality: looked.append(clip.id))
-    film = film_view(library, Folders(library, library.roots()), "long.mp4")
+    film = film_detail(library, Folders(library, library.roots()), "long.mp4")
     assert (len(film.scenes), len(film.texts), film.seconds) == (720, 2160, 7200.0)
     assert len(looked) == 1
 
@@ -139,7 +139,7 @@ def test_the_loudness_of_a_tone(client):
 
 
 def test_a_long_sound_is_measured_by_the_beginnings_of_its_parts(tmp_path, monkeypatch):
-    from seehear.serve import loudness
+    from seehear.serve import decoders as loudness
 
     times = np.arange(20 * RATE) / RATE
     wave = np.sin(2 * np.pi * 440 * times) * np.where(times < 10, 0.5, 0.005)

@@ -18,7 +18,7 @@ from seehear.demo import MEDIA
 from seehear.errors import SeehearError
 from seehear.library.tables import Clip, Library
 from seehear.library.workers import WorkerDied
-from seehear.serve import jobs, runs
+from seehear.serve import decoders, runs
 from seehear.serve.app import create_app
 from seehear.serve.config import ServeConfig, is_loopback
 from seehear.serve.decoders import Decoders
@@ -332,7 +332,7 @@ def test_a_decoder_that_crashes_or_hangs_costs_its_own_answer(client, monkeypatc
     state = client.app.state.seehear
     brief = Decoders(1, 6.0)
     monkeypatch.setattr(state.uploads, "decoders", brief)
-    monkeypatch.setattr(jobs, "look", getattr(crashing, name))
+    monkeypatch.setattr(decoders, "look", getattr(crashing, name))
     broken = client.post("/api/uploads", content=SOUND.read_bytes())
     assert (broken.status_code, broken.json()["code"]) == (422, "broken")
     assert ("crashed" if name == "crash" else "time limit") in broken.json()["message"]

@@ -13,7 +13,7 @@ from seehear.library.locking import learning
 from seehear.library.tables import Library
 from seehear.progress import Interrupted
 from seehear.runs.choose import choose
-from seehear.serve import catching, commands
+from seehear.serve import upkeep
 from seehear.serve.app import create_app
 from seehear.serve.config import ServeConfig
 from seehear.serve.verdicts import verdict_view
@@ -102,7 +102,7 @@ def trial_in(tmp_path, monkeypatch):
     (tmp_path / "plan.json").write_text(json.dumps({"recipes": [PLAN]}))
     plain = {"method": "fusemix", "config": {}, "encoders": {}, "verdict": verdict()}
     (tmp_path / "model.json").write_text(json.dumps(plain))
-    monkeypatch.setattr(commands, "_PROGRAM", [sys.executable, str(tmp_path / "program.py")])
+    monkeypatch.setattr(upkeep, "_PROGRAM", [sys.executable, str(tmp_path / "program.py")])
     monkeypatch.setattr("seehear.serve.learning._AGAIN", 0.01)
     make_library(tmp_path / "lib")
 
@@ -153,7 +153,7 @@ def test_what_is_learned_is_indexed_and_told_in_words(trial):
     assert found["problem"] == ""
     told = found["verdict"]
     assert told["headline"] == "It helped: the right clip is among the first ten for 88 of 100 searches, before for 61."
-    assert told["lines"][1] == "They are of 40 recordings, enough to tell the difference from chance."
+    assert told["lines"][1] == "They are from 40 recordings, enough to tell the difference from chance."
     assert told["directions"][0] == {
         "what": "Pictures found by words",
         "asked": 84,
@@ -240,9 +240,9 @@ def test_the_server_ends_with_what_it_learns(tmp_path, trial):
 def test_a_command_that_is_ended_counts_as_stopped_whatever_its_status(tmp_path, monkeypatch):
     """Windows has no signals: a program that is ended there has status 1."""
     program = "import signal, sys; signal.signal(15, lambda *_: sys.exit(1)); print(flush=True); signal.pause()"
-    monkeypatch.setattr(commands, "_PROGRAM", [sys.executable, "-c", f"{program}; sys.exit(3)"])
-    running = commands.Commands()
-    Popen = commands.subprocess.Popen
+    monkeypatch.setattr(upkeep, "_PROGRAM", [sys.executable, "-c", f"{program}; sys.exit(3)"])
+    running = upkeep.Commands()
+    Popen = upkeep.subprocess.Popen
 
     def started(*words, **options):
         process = Popen(*words, **options)
@@ -250,7 +250,7 @@ def test_a_command_that_is_ended_counts_as_stopped_whatever_its_status(tmp_path,
         Thread(target=running.stop).start()
         return process
 
-    monkeypatch.setattr(commands.subprocess, "Popen", started)
+    monkeypatch.setattr(upkeep.subprocess, "Popen", started)
     with pytest.raises(Interrupted):
         running.run([])
 
@@ -273,7 +273,7 @@ def test_of_few_clips_first_places_are_told_and_what_was_asked_too_rarely_is_lef
 def test_a_doubtful_gain_is_said_to_be_one():
     gain = {"difference": 0.01, "low": -0.1, "high": 0.1, "groups": 12}
     told = verdict_view(verdict(gain=gain), made="", index="", clips={})
-    assert told.lines[1] == "They are of 12 recordings: the difference may be chance."
+    assert told.lines[1] == "They are from 12 recordings: the difference may be chance."
 
 
 # -- indexes that catch up ---------------------------------------------------------------------------------------------
@@ -290,21 +290,21 @@ def test_an_index_that_is_behind_catches_up_once_the_library_rests(trial):
         create_app(library.uri, ServeConfig(cache=trial.folder / "cache2")), base_url="http://localhost"
     ) as client:
         state = client.app.state.seehear
-        look, said = state.catching.look, []
+        look, said = state.catch_up.look, []
         assert not look()
         assert not look(), "nothing is behind"
         library.put_clips([toy.clip(n) for n in range(24, 27)])
         state.runs._looked = -1e9
         assert not look(), "it is being written"
-        run = state.catching._commands.run
-        state.catching._commands.run = lambda words: (said.append(client.get("/api/progress").json()), run(words))
+        run = state.catch_up._commands.run
+        state.catch_up._commands.run = lambda words: (said.append(client.get("/api/progress").json()), run(words))
         assert look()
         assert not look(), "once for a state of the library"
     assert said[0]["state"] == "working"
     assert said[0]["line"] == "3 of 27 clips are not indexed yet: indexing what can be"
     assert trial.calls("index") == [["index", library.uri, str(trial.folder / "run")]]
     assert trial.calls("encode") == [["encode", library.uri, "--encoders", "toy-text"]]
-    assert catching.LOOK > 1000, "tests look themselves"
+    assert upkeep.LOOK > 1000, "tests look themselves"
 
 
 @pytest.mark.slow

@@ -7,9 +7,7 @@ from seehear.library.records import Text
 from seehear.library.tables import Clip
 from seehear.nn.unit import unit
 from seehear.search.background import Calibration
-from seehear.serve import naming
-from seehear.serve.naming import group_names, things, things_found
-from seehear.serve.projection import draw, project
+from seehear.serve.maps import draw, group_names, project, stopwords, things, things_in
 
 
 def clip(n, *texts, labels=(), kind="speech", **more):
@@ -76,16 +74,16 @@ def test_what_is_seen_in_a_group_and_not_elsewhere_names_it():
     about = {"mean": [0.0] * 64, "scales": {"seen": [0.0, 0.3, 0.1]}}
     rows = [unit(words_WE[w] + 0.15 * rng.normal(size=64)) for w in (beach,) * 20 + (desk,) * 20]
     calibration = Calibration({"background": about})
-    found = things_found(np.stack(rows), groups(20, 20), things(), lambda _: words_WE, calibration, "seen")
+    found = things_in(np.stack(rows), groups(20, 20), things(), lambda _: words_WE, calibration, "seen")
     assert (found[0][0], found[1][0]) == ("beach", "desk")
     noise_NE = unit(rng.normal(size=(40, 64)))
-    assert things_found(noise_NE, groups(20, 20), things(), lambda _: words_WE, calibration, "seen") == {0: [], 1: []}
+    assert things_in(noise_NE, groups(20, 20), things(), lambda _: words_WE, calibration, "seen") == {0: [], 1: []}
 
 
 def test_every_word_of_the_lists_is_usable():
     assert len(set(things())) == len(things()) > 300
-    assert all(word == word.strip().lower() for word in [*things(), *naming._stopwords()])
-    assert set(things()) & naming._stopwords() == {"people", "hat", "saw"}, "in speech they are no names"
+    assert all(word == word.strip().lower() for word in [*things(), *stopwords()])
+    assert set(things()) & stopwords() == {"people", "hat", "saw"}, "in speech they are no names"
 
 
 @pytest.mark.parametrize("how", ["pca", "tsne"])

@@ -469,12 +469,3 @@ def test_a_server_that_has_gone_is_said(browser, address):
         page.keyboard.press("Enter")
         page.wait_for_selector("#results .problem")
         assert "does not answer" in page.inner_text("#results .problem")
-
-
-def test_page_weight(browser, address):
-    with opened(browser, address) as page:
-        sizes = []
-        own = lambda answer: "/api/" not in answer.url  # noqa: E731  # posters are the library's, and come when they come
-        page.on("response", lambda answer: own(answer) and sizes.append(int(answer.headers.get("content-length", 0))))
-        go(page)
-        assert 10_000 < sum(sizes) < 100_000, "of 200,000 that a page may weigh"

@@ -54,7 +54,7 @@ def test_the_library_is_shown_by_file(browser, address):
         go(page)
         page.wait_for_selector("#films .tile img")
         assert page.inner_text("h1.count") == "10 films, 45 photos and 60 sounds"
-        assert page.inner_text(".state") == "All can be searched."
+        assert page.inner_text(".state") == "All files are searchable."
         page.get_by_label("By folder").check()
         expect(page.locator("#films h2").first).to_have_text("clips 8")
         assert tile(page, 0).get_attribute("href") == "/film?file=clips%2Ffilm-00.mp4"
@@ -84,13 +84,13 @@ def test_groups_names_lengths_and_what_waits(browser, address):
             "Without a date 2",
             "Files that could not be used 1",
         ]
-        assert page.inner_text(".state") == "2 files are not searchable in full yet; 1 file could not be used."
+        assert page.inner_text(".state") == "2 files are not fully searchable yet; 1 file could not be used."
         expect(page.locator("#progress")).to_have_text(working["line"])
         assert page.locator(".homehead progress").evaluate("bar => bar.value") == 0.25
         assert page.locator(".waits").all_inner_texts() == [
             "Not searchable yet",
             "50 % searchable",
-            "Speech not read yet",
+            "Speech not transcribed yet",
         ]
         assert page.locator(".picture .waits").count() == 2, "what can be searched keeps its picture free"
         assert tile(page, 0).locator(".name").inner_text() == "<img src=x onerror=alert(1)>.mp4"

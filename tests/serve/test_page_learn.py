@@ -98,7 +98,7 @@ def test_the_button_starts_and_stops_it(browser, address):
         accessible(page)
         shoot(page, "learning")
         page.click("text=Stop")
-        page.get_by_role("button", name="Go on learning").wait_for()
+        page.get_by_role("button", name="Resume learning").wait_for()
         assert [method for method in asked if method != "GET"] == ["POST", "DELETE"]
         shoot(page, "learning-stopped")
 

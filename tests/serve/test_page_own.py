@@ -59,7 +59,7 @@ def test_a_line_is_corrected_and_taken_back(browser, address, lib, viewport):
         shoot(page, f"own-corrected-{viewport['width']}")
         accessible(page, "#moment, #toast")
         page.click("#toast button")
-        page.wait_for_selector("text=The line is as it was.")
+        page.wait_for_selector("text=The correction is undone.")
         assert "the last train leaves the station" in line.inner_text()
         assert read_edits(Library.open(lib)) == []
 

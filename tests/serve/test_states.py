@@ -19,9 +19,9 @@ from seehear.errors import SeehearError
 from seehear.folders.standing import Standing
 from seehear.library.tables import Library
 from seehear.serve.app import PAGE, create_app
-from seehear.serve.cache import DiskCache, write
 from seehear.serve.config import ServeConfig
-from seehear.serve.projection import project
+from seehear.serve.files import DiskCache, write
+from seehear.serve.maps import project
 from seehear.serve.server import serve
 from seehear.serve.state import State
 

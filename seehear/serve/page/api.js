@@ -1,4 +1,4 @@
-// What the server is asked, and how it refuses.
+// Requests to the server, and its refusals.
 
 export class Problem extends Error {
   constructor(status, answer) {
@@ -50,21 +50,21 @@ export const mediaOf = (id, of = "video") => address("/api/media", { clip: id, o
 export const previewOf = (id, start, end) => address("/api/preview", { clip: id, start, end });
 export const posterOf = (id, at) => address("/api/poster", at == null ? { clip: id } : { clip: id, at });
 
-// Why an address gives no picture or sound: media elements do not say.
+// Reason for which an address gives no picture or sound, since media elements do not report it.
 export async function whyNot(path) {
   const response = await fetch(path, { headers: { range: "bytes=0-0" } }).catch(() => null);
   if (!response) return new Problem(0, { message: "The server does not answer." });
   return response.ok ? null : problemOf(response);
 }
 
-// The user's own: labels, corrected lines, saved searches.
+// The user's labels, corrected lines and saved searches.
 export const label = (change) => post("/api/labels", change);
 export const correct = (line) => post("/api/texts", line);
 export const undoEdit = (edit) => post("/api/texts", { undo: edit });
 export const savedSearches = () => ask("/api/saved");
 export const saveSearch = (search) => post("/api/saved", search);
 export const deleteSearch = (name) => ask(address("/api/saved", { name }), { method: "DELETE" });
-// Learning from the recordings.
+// Learning.
 export const learn = () => ask("/api/learn");
 export const startLearning = () => ask("/api/learn", { method: "POST" });
 export const stopLearning = () => ask("/api/learn", { method: "DELETE" });
@@ -73,14 +73,14 @@ export const film = (file) => ask(address("/api/film", { file }));
 export const loudness = (file) => ask(address("/api/loudness", { file }));
 export const heard = (file) => ask(address("/api/heard", { file }));
 export const partOf = (file, start) => address("/api/part", { file, start });
-// Home: the library by file, and the words it suggests.
+// Home: the files of the library, and suggested words.
 export const films = (by, offset, limit) => ask(address("/api/films", { by, offset, limit }));
 export const suggest = (q, limit) => ask(address("/api/suggest", { q, limit })).then((answer) => answer.suggestions);
-// -- select.js: clips and lists to save
+// Downloads of clips and lists.
 
 export const cutOf = (id, start, end) => address("/api/cut", { clip: id, start, end });
 
-// The file, and the name that the server gives it.
+// Content and name of a downloaded file.
 export async function exported(query) {
   const response = await fetch("/api/export", { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(query) })
     .catch(() => { throw new Problem(0, { message: "The server does not answer." }); });

@@ -1,4 +1,4 @@
-// A result as a card, and what can be done with it.
+// Results as cards, with their actions.
 
 import { clock, h, iconButton, KINDS, marked, toast } from "./dom.js";
 import * as own from "./own.js";
@@ -9,7 +9,7 @@ export { KINDS };
 const LINK = "M10 14a4 4 0 0 0 6 .5l3-3a4 4 0 0 0-5.7-5.7L12 7m2 3a4 4 0 0 0-6-.5l-3 3a4 4 0 0 0 5.7 5.7L12 17";
 const stages = new WeakMap();
 
-// The stage of a card; with `stage` it is set first.
+// Returns the stage of a card, after setting it to `stage` if given.
 export function cardOf(element, stage = null) {
   if (stage) {
     stages.set(element, stage);
@@ -18,7 +18,7 @@ export function cardOf(element, stage = null) {
   return stages.get(element);
 }
 
-// The address of a film, sound or photo, at a second; `query`: words whose hits are marked in it.
+// Address of a film, sound or photo at a second; `query`: words whose hits it marks.
 export function filmAddress(file, seconds = null, query = "") {
   const at = seconds == null ? {} : { t: String(Math.round(seconds * 100) / 100) };
   return `/film?${new URLSearchParams({ file, ...at, ...(query ? { q: query } : {}) })}`;
@@ -29,7 +29,7 @@ function momentLink(clip, start) {
   return new URL(address, location.href).href;
 }
 
-// What can be done with a clip, `first` before all else.
+// Buttons of a clip, `first` before the others.
 export function acts(clip, start, more, first = null) {
   return h("div", { class: "acts" }, first,
     h("button", { type: "button", class: "more", onclick: () => more(clip) }, "More like this"),
@@ -38,12 +38,12 @@ export function acts(clip, start, more, first = null) {
       iconButton("Copy link", LINK, { class: "link", onclick: () => copy(momentLink(clip, start)) })));
 }
 
-// Labels of a clip, and its split, which is a detail.
+// Tags of a clip: labels, and the split among the details.
 export function aside(clip) {
   return [...clip.labels.map((label) => h("span", { class: "tag" }, label)), clip.split ? h("span", { class: "tag split" }, clip.split) : null];
 }
 
-// `hit`: as /api/search gives it; of a clip alone {clip, start, end, text}.
+// Card of a hit from /api/search, or of a clip: {clip, start, end, text}.
 export function card(hit, { query = "", more, other = "", rank = 0, ranked = false } = {}) {
   const { clip } = hit;
   const stage = new Stage(clip, hit);
@@ -66,7 +66,7 @@ export function card(hit, { query = "", more, other = "", rank = 0, ranked = fal
   return element;
 }
 
-// How sure a hit is. Among others that are close, one that is not is unlikely.
+// Confidence of a hit in words: among close ones, a hit that is not close is 'unlikely'.
 export const sureness = (hit) => h("span", { class: "number", title: `confidence ${hit.confidence.toFixed(2)}` }, hit.words === "nothing close" ? "unlikely" : hit.words);
 
 function scored(hit, ranked) {
@@ -88,13 +88,13 @@ function transcript(clip, stage, query) {
     const correct = own.correction(words, line);
     if (text.start == null || !stage.playable) return h("li", {}, words, correct);
     const jump = () => {
-      Object.assign(stage, { start: text.start, end: text.end > text.start ? text.end : clip.end }); // that line is heard
+      Object.assign(stage, { start: text.start, end: text.end > text.start ? text.end : clip.end }); // plays that line
       if (stage.media) stage.media.currentTime = text.start - stage.offset;
       if (!stage.media || stage.media.paused) stage.toggle();
     };
     return h("li", {}, h("button", { type: "button", class: "at", onclick: jump }, clock(text.start)), " ", words, correct);
   });
-  return h("details", { class: "transcript" }, h("summary", {}, clip.texts.length === 1 ? "Its words" : `All ${clip.texts.length} texts`), h("ul", {}, ...lines));
+  return h("details", { class: "transcript" }, h("summary", {}, clip.texts.length === 1 ? "Its text" : `All ${clip.texts.length} texts`), h("ul", {}, ...lines));
 }
 
 export async function copy(address) {
@@ -107,7 +107,7 @@ export async function copy(address) {
   }
 }
 
-// What a key does with the card that has the focus, or to reach one; whether it did anything.
+// Handles a key for the focused card, or moves the focus to one. Returns whether the key was used.
 export function cardKeys(event) {
   const cards = [...document.querySelectorAll("main .card")].filter((one) => one.offsetParent);
   const here = document.activeElement.closest?.(".card");

@@ -1,4 +1,4 @@
-// Small helpers: elements, numbers as people write them.
+// Helpers: elements, and numbers in readable form.
 
 export const KINDS = { seen: "Seen", heard: "Heard", spoken: "Spoken", screen: "On screen", text: "Caption" };
 
@@ -24,7 +24,7 @@ export function svg(tag, attributes, ...children) {
   return element;
 }
 
-// A button that shows a drawing of lines; `name` is read out, and shown to who points at it.
+// Icon button; `name` is its label for screen readers and its tooltip.
 export function iconButton(name, drawing, attributes) {
   return h("button", { type: "button", "aria-label": name, title: name, ...attributes }, svg("svg", { viewBox: "0 0 24 24", "aria-hidden": "true" }, svg("path", { d: drawing })));
 }
@@ -46,7 +46,7 @@ export const many = (n, one, more = `${one}s`) => `${n.toLocaleString("en")} ${n
 
 const SMALL = new Set("a an and are as at be by for from has have he her his in is it its my of on or our she that the their they this to was we were what where who with you your".split(" "));
 
-// The text with those of its words marked that the query has.
+// The text with the words of the query marked.
 export function marked(text, query) {
   const wanted = new Set((query.toLowerCase().match(/[\p{L}\p{N}]+/gu) || []).filter((word) => word.length > 1 && !SMALL.has(word)));
   const parts = text.split(/([\p{L}\p{N}]+)/u);
@@ -64,12 +64,12 @@ export function problemBox(problem, attributes = {}) {
 }
 
 export function sentence(text, capital = true) {
-  const first = capital && /^\p{Ll}+[\s,:;]/u.test(text) ? text.charAt(0).toUpperCase() + text.slice(1) : text; // a file's name stays
+  const first = capital && /^\p{Ll}+[\s,:;]/u.test(text) ? text.charAt(0).toUpperCase() + text.slice(1) : text; // not the name of a file
   return /[.!?…]$/.test(first) ? first : `${first}.`;
 }
 
 let toastTimer;
-// `act`: {name, run} of a button in it.
+// `act`: {name, run} of its button.
 export function toast(text, act = null) {
   let box = $("toast");
   if (!box) document.body.append((box = h("p", { id: "toast", role: "status" })));
@@ -80,5 +80,5 @@ export function toast(text, act = null) {
   toastTimer = setTimeout(hide, act ? 10000 : 2500);
 }
 
-// A problem in a line.
+// A problem as one line.
 export const told = (problem) => `${problem.message}${problem.todo ? `: ${problem.todo}` : ""}.`;

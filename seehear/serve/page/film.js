@@ -1,4 +1,4 @@
-// One film, sound or photo: large, with everything that is seen, said, written and heard in it along its time.
+// One film, sound or photo, with a timeline of its scenes, texts, sounds and hits.
 
 import * as api from "./api.js";
 import { KINDS, copy, filmAddress } from "./cards.js";
@@ -19,7 +19,7 @@ const ICONS = {
 export const KEYS = [
   [["Space", "k"], "play, pause"], [["j", "l"], "10 seconds back, forward"], [["←", "→"], "5 seconds back, forward; move a photo"], [[",", "."], "one frame back, forward"],
   [["0", "9"], "to the beginning, to nine tenths"], [["c", "C"], "next and previous scene"], [["↑", "↓"], "louder, quieter"], [["m"], "mute"], [["f"], "full screen"],
-  [["+", "−"], "zoom the timeline or the photo"], [["Esc"], "back to where you came from"],
+  [["+", "−"], "zoom the timeline or the photo"], [["Esc"], "go back"],
 ];
 
 const sized = (bytes) => {
@@ -27,10 +27,10 @@ const sized = (bytes) => {
   return `${(bytes / unit).toFixed(bytes / unit < 10 ? 1 : 0)} ${name}`;
 };
 
-// The styles come with the view: who opens the page elsewhere does not wait for them.
+// The styles are loaded with the view: other views do not wait for them.
 const styled = new Promise((done) => { document.head.append(h("link", { rel: "stylesheet", href: "/film.css", onload: done, onerror: done })); });
 
-let view = null; // the file that is shown
+let view = null; // the current file
 
 export async function show(outlet, params, shell) {
   const [film] = await Promise.all([api.film(params.get("file") || ""), styled]);
@@ -39,7 +39,7 @@ export async function show(outlet, params, shell) {
   return () => view.close();
 }
 
-// Another moment, or another file.
+// Shows another moment of the file, or another file.
 export async function update(params) {
   if (params.get("file") === view.film.file) return view.begin(params);
   const { outlet, shell } = view;
@@ -77,7 +77,7 @@ class FilmAnswer {
         h("div", { class: "film-main" }, this.player, this.note, this.found, this.timeline?.element),
         this.transcript?.element || this.words(texts)),
       this.chapters || "");
-    // After a click the keys are the player's again; who walks by Tab keeps the focus.
+    // A click gives the keys back to the player; with Tab the focus stays.
     outlet.addEventListener("click", (event) => event.detail && event.target.closest("button")?.blur());
     shell.title(film.name);
     if (film.problem) this.fail(film.problem);
@@ -102,7 +102,7 @@ class FilmAnswer {
       h("div", {}, h("h2", {}, film.name), h("p", { class: "soft" }, facts.filter(Boolean).join(" · ")),
         this.tags,
         film.also.length ? h("p", { class: "soft" }, `also in ${film.also.join(", ")}`) : null,
-        waiting ? h("p", { class: "soft" }, film.scenes.length === 1 ? "Not indexed yet: no search finds it." : `${waiting} of ${many(film.scenes.length, "scene")} not indexed yet: no search finds them.`) : null),
+        waiting ? h("p", { class: "soft" }, film.scenes.length === 1 ? "Not indexed yet, so searches do not find it." : `${waiting} of ${many(film.scenes.length, "scene")} not indexed yet, so searches do not find them.`) : null),
       h("div", { class: "film-acts" }, this.like, h("button", { type: "button", onclick: (event) => this.label(event.currentTarget) }, "Labels"), film.problem || film.kind === "text" ? null : save, this.link));
   }
 
@@ -111,7 +111,7 @@ class FilmAnswer {
     this.tags.replaceChildren(...names.slice(0, 12).map((name) => h("span", { class: "tag" }, name)));
   }
 
-  // Of the scene on show.
+  // Labels of the current scene.
   label(from) {
     const { scenes } = this.film;
     const scene = scenes[this.lasts ? this.sceneAt(this.playback?.now || 0) : 0];
@@ -139,7 +139,7 @@ class FilmAnswer {
     return bar;
   }
 
-  // Chapters: a poster for each scene, which plays from there.
+  // Chapters: a poster for each scene, which plays it.
   scenes() {
     const { film } = this;
     this.current = -1;
@@ -150,10 +150,10 @@ class FilmAnswer {
     return h("section", { class: "chapters", "aria-label": "Scenes" }, h("h3", {}, many(film.scenes.length, "scene")), (this.reel = h("ol", { tabindex: "0", "aria-label": "Scenes" }, ...this.strip)));
   }
 
-  // What is written in a photo, or said of a file as a whole.
+  // Texts of a photo or of a file as a whole.
   words(texts) {
     if (!texts.length) return null;
-    const name = { screen: "Written in it", spoken: "Spoken", subtitle: "Subtitles", caption: "Caption" };
+    const name = { screen: "On screen", spoken: "Spoken", subtitle: "Subtitles", caption: "Caption" };
     const kinds = [...new Set(texts.map((text) => text.kind))];
     return h("section", { class: "said", "aria-label": "Texts" }, ...kinds.flatMap((kind) => [h("h3", { class: kind }, name[kind]), ...texts.filter((text) => text.kind === kind).map((text) => {
       const said = h("span", {}, text.text);
@@ -161,7 +161,7 @@ class FilmAnswer {
     })]));
   }
 
-  // -- what comes later --------------------------------------------------------------------------------------------------
+  // -- loaded later ---------------------------------------------------------------------------------------------------
 
   listen() {
     const { film, timeline } = this;
@@ -172,15 +172,15 @@ class FilmAnswer {
         this.stage.append(h("div", { class: "unplayed" }, waveform(levels)), this.played);
         this.moved(this.playback.now);
       }
-    }, () => {}); // the player says why
+    }, () => {}); // the player shows the reason
     api.heard(film.file).then(({ sounds }) => timeline.sounds(sounds), () => {});
   }
 
-  // Marks where a search finds something in this file.
+  // Marks the hits of a search in this file.
   async search(words) {
     if (!words || words === this.asked || !this.timeline) return;
     this.asked = words;
-    const source = this.film.file.replaceAll("*", "?"); // either would stand for other names too: those are left out below
+    const source = this.film.file.replaceAll("*", "?"); // a pattern, so other names may match: they are removed below
     const answer = await api.search({ parts: [{ text: words }], k: SHOWN, filters: { source } }).catch(() => null);
     if (!answer) return;
     const hits = answer.hits.filter((hit) => hit.clip.source === this.film.file && hit.words !== "nothing close").sort((one, other) => one.start - other.start);
@@ -223,7 +223,7 @@ class FilmAnswer {
     if (this.chapters) this.chapter(this.sceneAt(now));
   }
 
-  // The last scene that has begun.
+  // Returns the current scene.
   sceneAt(now) {
     return Math.max(0, this.film.scenes.findLastIndex((scene) => scene.start <= now + 0.05));
   }
@@ -252,7 +252,7 @@ class FilmAnswer {
     if (playing && !this.drawing) this.draw();
   }
 
-  // While it plays the playhead moves with every frame of the page: events alone come four times a second.
+  // The playhead moves with every frame of the page: media events come only four times a second.
   draw() {
     this.drawing = this.playback.playing && !this.playback.closed;
     if (!this.drawing) return;
@@ -288,14 +288,14 @@ class FilmAnswer {
     this.like.disabled = !this.film.scenes.some((scene) => scene.searchable);
   }
 
-  // -- going elsewhere ---------------------------------------------------------------------------------------------------
+  // -- other addresses ---------------------------------------------------------------------------------------------------
 
   address() {
     const now = this.lasts && this.playback ? Math.floor(this.playback.now * 10) / 10 : 0;
     return location.origin + filmAddress(this.film.file, now >= 1 ? now : null);
   }
 
-  // The scene that plays, as a file.
+  // Downloads the current scene.
   save() {
     const { id, start, end } = this.film.scenes[this.lasts ? this.sceneAt(this.playback?.now || 0) : 0];
     h("a", { href: api.cutOf(id, start, end), download: "" }).click();
@@ -324,7 +324,7 @@ class FilmAnswer {
     const { key } = event;
     if (key === "Escape") return this.leave() ?? true;
     const pressing = event.target.closest("button, a, summary") && (key === " " || key === "Enter");
-    if (pressing) return false; // it is pressed by that key
+    if (pressing) return false; // the key presses the focused button
     if (this.photo?.keys(key)) return true;
     if (["+", "="].includes(key) && this.timeline) return this.timeline.scale(2) ?? true;
     if (["-", "_"].includes(key) && this.timeline) return this.timeline.scale(0.5) ?? true;
@@ -344,7 +344,7 @@ class FilmAnswer {
       f: film.kind === "video" && (() => this.fullScreen()),
       c: scenes[at + 1] && (() => playback.seek(scenes[at + 1].start)),
       C: () => playback.seek(scenes[playback.now - scenes[at].start > 2 ? at : Math.max(at - 1, 0)].start),
-      // In a list that scrolls these keys scroll it.
+      // In a scrolling list these keys scroll.
       ArrowUp: !target.closest(".lines, .volume") && (() => this.louder(0.05)), ArrowDown: !target.closest(".lines, .volume") && (() => this.louder(-0.05)),
     }[key] || (/^\d$/.test(key) && (() => playback.seek((film.seconds * Number(key)) / 10)));
     if (act) act();

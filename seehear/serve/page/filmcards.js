@@ -1,4 +1,4 @@
-// Results by film: a card for each with its best moments and a timeline of all of them; photos and sounds in lists.
+// Results by film: a card for each film with its best moments and a timeline of all; photos and sounds in lists.
 
 import { acts, aside, cardOf, filmAddress, KINDS, sureness } from "./cards.js";
 import { clock, fileName, h, many, marked } from "./dom.js";
@@ -12,7 +12,7 @@ export function counted(films) {
   return Object.keys(grouped(films)).map((kind) => many(grouped(films)[kind].length, ...SECTIONS[kind])).join(", ");
 }
 
-// A list for each kind of file, the one with the best result first. `films`, `words`: as /api/search gives them.
+// A list for each kind of file, best results first. `films`, `words`: from /api/search.
 export function sections({ films, words }, { query, more }) {
   const options = { query, more, sure: words === "nothing close" ? () => null : sureness };
   const groups = Object.entries(grouped(films));
@@ -32,7 +32,7 @@ function grouped(films) {
 
 const folder = (path) => path.split("/").slice(0, -1).join("/");
 
-// The clip that a moment is in, as a player needs it: from the moment's start to its end.
+// A moment's clip for the player, from the moment's start to its end.
 function clipOf(film, hit) {
   const { start, end } = film.clip.id === hit.clip ? film.clip : hit;
   return { ...film.clip, id: hit.clip, start, end };
@@ -48,7 +48,7 @@ function filmCard(film, { query, more, sure }) {
   const use = (hit) => {
     stage?.media?.pause();
     const next = new Stage(clipOf(film, hit), hit);
-    next.note = note; // one place for it, whichever moment plays
+    next.note = note; // all moments share one place for notes
     note.hidden = true;
     if (stage) stage.element.replaceWith(next.element);
     stage = cardOf(element, next);
@@ -68,12 +68,12 @@ function filmCard(film, { query, more, sure }) {
   return element;
 }
 
-// An element that shows the text of a hit, and the button that corrects it.
+// The text of a hit, and the button to correct it.
 function correctable(element, hit, clip) {
   return ["seen", "heard"].includes(hit.kind) || !hit.text ? [element] : [element, correction(element, { clip, text: hit.text })];
 }
 
-// What is seen or heard is shown by the picture: the clip's text need not be about it.
+// Not for hits that are seen or heard: the clip's text need not be about them.
 function momentRow(hit, query, play, sure) {
   return h("button", { type: "button", class: "moment", onclick: () => play(hit) },
     h("span", { class: `mod ${hit.kind}` }, KINDS[hit.kind]), h("span", { class: "when" }, clock(Math.floor(hit.start))), sure(hit),
@@ -82,7 +82,7 @@ function momentRow(hit, query, play, sure) {
 
 const also = (film) => film.also.length ? h("p", { class: "also", title: film.also.join("\n") }, `also in ${film.also.map((path) => path.split("/").slice(-2).join("/")).join(", ")}`) : null;
 
-// A sound, a photo or a text of its own.
+// Card of a sound, a photo or a text.
 function fileCard(film, { query, more, sure }) {
   const { clip } = film, [hit] = film.hits;
   const title = fileName(film.source);
@@ -101,7 +101,7 @@ function fileCard(film, { query, more, sure }) {
   return element;
 }
 
-// All moments of a film along its length.
+// Timeline of all moments of a film.
 function strip(film, play) {
   const length = Math.max(film.seconds, ...film.hits.map((hit) => hit.end), 0.1);
   const now = h("i", { class: "now", hidden: true });
@@ -131,7 +131,7 @@ function strip(film, play) {
   return h("div", { class: "strip" }, track, h("span", { class: "soft" }, clock(Math.round(length))));
 }
 
-// The card that plays is large enough to watch, and its timeline shows where. (Events of media do not bubble.)
+// The playing card is enlarged, and its timeline shows the position. Media events do not bubble, so they are captured.
 function widens(element) {
   element.addEventListener("play", () => {
     for (const other of document.querySelectorAll(".card.playing")) other.classList.toggle("playing", other === element);

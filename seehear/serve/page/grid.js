@@ -1,19 +1,19 @@
-// The grid of films, photos and sounds. Of thousands only those that are in sight are in the document: the list lies in
-// its full height, and its tiles are put where they belong as it scrolls.
+// The grid of films, photos and sounds. Only tiles in or near the viewport are in the document: the list has its full
+// height, and tiles are placed in it as it scrolls.
 
 import * as api from "./api.js";
 import { h } from "./dom.js";
 import { faceOf, Preview } from "./tiles.js";
 
 export const PART = 200; // entries fetched at once
-export const kept = { by: "date", at: 0 }; // while the page is open: the order, and the place of the focus
-const GAP = 14, CAPTION = 52, HEAD = 58; // pixels; as home.css has them
-const NEAR = 600; // pixels above and below what is in sight
+export const kept = { by: "date", at: 0 }; // for the lifetime of the page: order, and place of the focus
+const GAP = 14, CAPTION = 52, HEAD = 58; // pixels, as in home.css
+const NEAR = 600; // pixels above and below the viewport
 
 export class Grid {
   constructor(shell) {
     this.shell = shell;
-    this.parts = new Map(); // number of a part -> its films, or the promise of them
+    this.parts = new Map(); // number of a part -> its films, or their promise
     this.tiles = new Map(); // place -> tile
     this.sections = new Map(); // group number -> its section and list
     this.element = h("div", { id: "films" });
@@ -49,7 +49,7 @@ export class Grid {
     return focused;
   }
 
-  // Where every group begins, for the width there is.
+  // Computes the position of every group for the current width.
   measure() {
     const width = this.element.clientWidth;
     if (!this.list || !width || width === this.width) return;
@@ -73,7 +73,7 @@ export class Grid {
     if (focused) this.focus(kept.at);
   }
 
-  // Puts what is in sight into the document, and takes out what is not.
+  // Adds the tiles near the viewport to the document, and removes the others.
   render() {
     this.asked = 0;
     if (!this.groups) return;
@@ -91,7 +91,7 @@ export class Grid {
     for (const n of [...wanted.keys()].sort((a, b) => a - b)) this.fill(n, wanted.get(n));
   }
 
-  // Number of the group that is at a height.
+  // Number of the group at a height.
   groupAt(height) {
     let low = 0, high = this.groups.length - 1;
     while (low < high) {
@@ -109,7 +109,7 @@ export class Grid {
     return Array.from({ length: Math.max(0, last - first) }, (_, i) => group.first + first + i);
   }
 
-  // Who moved away from the tile with the focus finds it again with the next arrow.
+  // The focused tile may be outside of the viewport and the document: the next arrow key brings it back.
   keepFocused(wanted) {
     const place = Number(document.activeElement.closest?.("#films .tile")?.dataset.place ?? NaN);
     if (!this.tiles.has(place)) return;
@@ -156,12 +156,12 @@ export class Grid {
     clearTimeout(tile?.timer);
     this.preview.leave(tile);
     const image = tile?.querySelector("img");
-    if (image && !image.complete) image.src = ""; // ends its request, with an error
+    if (image && !image.complete) image.src = ""; // aborts its request, with an error event
     tile?.remove();
     this.tiles.delete(place);
   }
 
-  // A tile where it belongs, filled as soon as what it shows is known.
+  // Places a tile, and fills it as soon as its entry is loaded.
   make(n, place) {
     const group = this.groups[n], at = place - group.first;
     const tile = h("li", { class: "tile", "data-place": place, "aria-setsize": group.count, "aria-posinset": at + 1 });
@@ -186,7 +186,7 @@ export class Grid {
     const found = await api.films(kept.by, number * PART, PART).catch(() => null);
     if (list !== this.list) return;
     if (!found) {
-      this.parts.delete(number); // asked again when it comes into sight
+      this.parts.delete(number); // requested again when it comes into view
       return;
     }
     this.parts.set(number, found.films);
@@ -226,7 +226,7 @@ export class Grid {
     return true;
   }
 
-  // The place some rows further down, in the same column as far as there is one.
+  // Place some rows further down, in the same column or the last one.
   down(place, rows) {
     let at = place;
     for (let n = Math.abs(rows), step = Math.sign(rows); n > 0; n--) at = this.next(at, step);

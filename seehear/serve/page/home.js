@@ -1,4 +1,4 @@
-// Home: what the library holds, what of it can be searched, and all of it as a grid by date or by folder.
+// Home: contents of the library, state of indexing, and a grid of all files by date or by folder.
 
 import * as api from "./api.js";
 import { h, many } from "./dom.js";
@@ -8,7 +8,7 @@ import { savedSearches } from "./saved.js";
 export const KEYS = [[["↑", "↓", "←", "→"], "move through the grid"], [["Enter"], "open the film or photo"]];
 
 const NAMES = { video: ["film"], picture: ["photo"], sound: ["sound"], aside: ["file could not be used", "files could not be used"] };
-let grid = null; // the one that is shown
+let grid = null; // the current one
 
 export const keys = (event) => Boolean(grid?.key(event));
 
@@ -30,11 +30,11 @@ export async function show(outlet, params, shell) {
     mine.draw(found, progress?.state === "working");
   }
 
-  // While the folder is indexed films come and change: the list is asked whether it is another one now.
+  // While the folder is indexed, files appear and change: poll for a new version of the list.
   async function watch() {
     let wait = 15_000;
     if (!document.hidden) {
-      if (head.ideas.hidden) head.suggest(); // the server may still have been counting
+      if (head.ideas.hidden) head.suggest(); // the server may have been counting still
       const working = await refresh(false).catch(() => false);
       if (working) wait = 2500;
     }
@@ -61,7 +61,7 @@ class Head {
       const box = h("input", { type: "radio", name: "by", value: by, checked: by === kept.by, onchange: () => choose(by) });
       return h("label", {}, box, h("span", {}, by === "date" ? "By date" : "By folder"));
     });
-    this.ideas = h("ul", { id: "ideas", "aria-label": "Often in these recordings", hidden: true });
+    this.ideas = h("ul", { id: "ideas", "aria-label": "Frequent in these recordings", hidden: true });
     this.element = h("header", { class: "homehead" },
       h("div", { class: "told" }, this.count, this.state, this.bar),
       h("fieldset", { class: "switch" }, h("legend", { class: "unseen" }, "Order"), ...this.switch), this.ideas);
@@ -79,15 +79,15 @@ class Head {
   }
 
   nothing() {
-    return this.shell.about.clips ? "This library holds texts alone" : "No films, photos or sounds yet";
+    return this.shell.about.clips ? "This library contains only texts" : "No films, photos or sounds yet";
   }
 
-  // What can be searched; what happens at the moment stands in the line above.
+  // Summary of the searchable files; current work is shown in the line above.
   said(list, now) {
     const waiting = list.waiting.index || 0;
     if (!list.total) return [this.empty(now)];
     const done = !this.shell.about.runs.length ? "Nothing can be searched yet"
-      : waiting ? `${many(waiting, "file is", "files are")} not searchable in full yet` : "All can be searched";
+      : waiting ? `${many(waiting, "file is", "files are")} not fully searchable yet` : "All files are searchable";
     const aside = list.kinds.aside ? `; ${many(list.kinds.aside, ...NAMES.aside)}` : "";
     return [`${done}${aside}.`];
   }
@@ -102,7 +102,7 @@ class Head {
   async suggest() {
     const found = await api.suggest("", 8).catch(() => []);
     const idea = (one) => h("li", {}, h("button", { type: "button", onclick: () => this.shell.search(one.text) }, one.text));
-    this.ideas.replaceChildren(h("li", { class: "soft", "aria-hidden": "true" }, "Often here"), ...found.map(idea));
+    this.ideas.replaceChildren(h("li", { class: "soft", "aria-hidden": "true" }, "Frequent here"), ...found.map(idea));
     this.ideas.hidden = !found.length;
   }
 }

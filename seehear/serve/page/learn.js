@@ -1,15 +1,15 @@
-// Learning from the recordings: what it would cost, how far it is, and what it changed, with examples.
+// Learning: cost, progress, and results with examples.
 
 import * as api from "./api.js";
 import { dated, fileName, h, many, problemBox, sentence } from "./dom.js";
 
 const WORKING = ["working", "stopping"];
-const SOON = 1000, LATER = 5000; // milliseconds between two looks
+const SOON = 1000, LATER = 5000; // milliseconds between two polls
 
 export async function show(outlet, params, shell) {
   shell.title("Learn");
-  const plan = h("section", { class: "panel", "aria-label": "What would be learned" });
-  const verdict = h("section", { class: "panel", "aria-label": "What it changed", hidden: true });
+  const plan = h("section", { class: "panel", "aria-label": "Training data" });
+  const verdict = h("section", { class: "panel", "aria-label": "Results", hidden: true });
   outlet.append(
     h("h2", { class: "big" }, "Learn from these recordings"),
     h("p", { class: "soft lead" }, "seehear can learn what belongs together in your own films: which sound goes with which picture, and what your words mean here. What it learns is kept only where it is better than what you have. Nothing leaves this machine."),
@@ -34,7 +34,7 @@ async function look(view) {
   view.timer = setTimeout(() => look(view), soon ? SOON : LATER);
 }
 
-// What is as before is left as it is, with the focus that may be in it.
+// Unchanged parts are left alone, since the focus may be in them.
 function draw(view, now) {
   const { verdict, ...rest } = now;
   const plan = JSON.stringify({ ...rest, working: now.working && now.state }), told = JSON.stringify(verdict);
@@ -59,18 +59,18 @@ function planned(view, now) {
   if (WORKING.includes(now.state)) {
     return [
       h("h3", {}, now.state === "stopping" ? "Stopping…" : "Learning…"),
-      h("progress", { id: "learned", "aria-label": "How far it is" }), h("p", { id: "learning", class: "soft" }),
-      now.state === "stopping" ? h("p", { class: "soft" }, "What is computed stays.") : act("Stop", api.stopLearning, { class: "edged" }),
+      h("progress", { id: "learned", "aria-label": "Progress" }), h("p", { id: "learning", class: "soft" }),
+      now.state === "stopping" ? h("p", { class: "soft" }, "Progress is kept.") : act("Stop", api.stopLearning, { class: "edged" }),
     ];
   }
-  const again = now.state === "stopped" ? "Go on learning" : now.verdict ? "Learn again" : "Learn from these recordings";
-  const cost = now.cost ? `${now.cost.fits ? "It takes " : ""}${now.cost.line}.` : now.unknown ? `What it takes could not be measured: ${sentence(now.unknown, false)}` : "Measuring what it would take…";
+  const again = now.state === "stopped" ? "Resume learning" : now.verdict ? "Learn again" : "Learn from these recordings";
+  const cost = now.cost ? `${now.cost.fits ? "It takes " : ""}${now.cost.line}.` : now.unknown ? `The cost could not be measured: ${sentence(now.unknown, false)}` : "Measuring time and memory…";
   return [
-    h("h3", {}, now.state === "stopped" ? "Learning was stopped" : "What would be learned"),
-    h("p", {}, now.state === "stopped" ? "What was computed is kept; it goes on from there." : `From ${now.why}.`),
+    h("h3", {}, now.state === "stopped" ? "Learning was stopped" : "Training data"),
+    h("p", {}, now.state === "stopped" ? "Its progress is kept; learning resumes from there." : `From ${now.why}.`),
     h("p", { id: "cost", class: "soft", role: "status" }, cost), problem,
     act(again, api.startLearning, { class: "go", disabled: Boolean(now.cost && !now.cost.fits) }),
-    h("p", { class: "soft small" }, "You can search meanwhile and stop at any time. If seehear ends, it is saved and goes on when you press the button again."),
+    h("p", { class: "soft small" }, "You can search meanwhile and stop at any time. If seehear ends, progress is saved; press the button again to resume."),
   ];
 }
 
@@ -95,15 +95,15 @@ async function press(view, button, call) {
 // -- afterwards ---------------------------------------------------------------------------------------------------------
 
 function judged(verdict) {
-  const used = verdict.index ? "Search uses it already." : verdict.better ? "It is not searched yet: go on learning, and it will be." : "";
+  const used = verdict.index ? "Search uses it already." : verdict.better ? "Not searched yet: resume learning to index it." : "";
   return [
     h("h3", {}, verdict.headline),
     h("p", { class: "soft" }, [`Learned on ${dated(Date.parse(verdict.made) / 1000)}.`, ...verdict.lines, used].filter(Boolean).join(" ")),
     verdict.directions.length ? shares(verdict) : null,
     ...listed("Found earlier than before", verdict.earlier.filter((one) => one.before != null)),
     ...listed("Found later than before", verdict.later),
-    ...listed("Could not be asked before: the best, the middle and the last", verdict.earlier.filter((one) => one.before == null)),
-    verdict.earlier.length + verdict.later.length ? h("p", { class: "soft small" }, "Examples among the clips that were set aside. A place is that of the right clip among all answers.") : null,
+    ...listed("Not possible before: the best, the middle and the worst", verdict.earlier.filter((one) => one.before == null)),
+    verdict.earlier.length + verdict.later.length ? h("p", { class: "soft small" }, "Examples from the clips that were set aside. A place is the rank of the right clip among all answers.") : null,
     verdict.index ? h("p", { class: "soft small dev" }, `Index ${verdict.index}`) : null,
   ].filter(Boolean);
 }
@@ -120,7 +120,7 @@ function shares(verdict) {
     h("td", {}, bar(one.before, "before"), percent(one.before)), h("td", {}, bar(one.after, "after"), percent(one.after)));
   return h("table", {},
     h("caption", {}, `${verdict.first ? "Searches whose first answer is the right one" : "Searches that find the right one among the first ten"}; by chance ${percent(verdict.chance)}`),
-    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "What is looked for"), h("th", { scope: "col" }, "Before"), h("th", { scope: "col" }, "Now"))),
+    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Kind of search"), h("th", { scope: "col" }, "Before"), h("th", { scope: "col" }, "Now"))),
     h("tbody", {}, ...verdict.directions.map(row)));
 }
 

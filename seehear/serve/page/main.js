@@ -1,4 +1,4 @@
-// The shell: the top bar, the views by address, the progress line, dropped files and keys.
+// The shell: top bar, views by address, progress line, dropped files, keys.
 
 import * as api from "./api.js";
 import { $, fileName, h, many, problemBox, toast } from "./dom.js";
@@ -9,19 +9,19 @@ import { attach } from "./suggest.js";
 
 const KEYS = [[["/"], "search for words"], [["Esc"], "stop, close"]];
 
-let about = null; // what the server says of the library
+let about = null; // answer of /api/status
 
 const shell = {
   get about() { return about; },
   go: router.go,
   toast,
-  // Asks the server again what there is: an index may have come.
+  // Reads the status again, for example for a new index.
   async refresh() {
     about = await api.status();
     prepare();
     follow(router.view().name, new URLSearchParams(location.search));
   },
-  // Searches for words with the filters of the results that are shown, if any.
+  // Searches for words with the filters of the current results, if any.
   search(words) {
     const params = asked();
     params.delete("q");
@@ -36,7 +36,7 @@ const shell = {
     return router.go(address(params));
   },
   problem(problem) {
-    const steps = ["empty", "no_run", "indexing"].includes(problem.code); // nothing went wrong: work is to be begun
+    const steps = ["empty", "no_run", "indexing"].includes(problem.code); // not an error: the user has to start the work
     const box = problemBox(problem, steps ? { class: "problem steps" } : {});
     $("view").replaceChildren(h("section", { id: "problem", "aria-label": "What to do" }, box));
   },
@@ -47,7 +47,7 @@ const shell = {
 
 const address = (params) => (params.size ? `/?${params}` : "/");
 
-// The parameters of the shown results without those of a single moment; of another view the chosen models alone.
+// Parameters of the current results without those of a single moment; in other views only the chosen models.
 function asked() {
   const params = new URLSearchParams(location.search);
   const kept = router.view().name === "results" ? [...params.keys()].filter((name) => !["clip", "t"].includes(name)) : ["run", "with"];
@@ -120,7 +120,7 @@ function prepare() {
   $("ask").hidden = Boolean(about.problem);
 }
 
-// Before a view is drawn the bar follows the address.
+// Updates the bar from the address, before each view is drawn.
 function follow(name, params) {
   for (const link of document.querySelectorAll("nav [data-view]")) {
     if (link.dataset.view === name) link.setAttribute("aria-current", "page");
@@ -134,7 +134,7 @@ function follow(name, params) {
   showBehind();
 }
 
-// Says how many clips the chosen index, or the one compared with it, lacks.
+// Shows how many clips are missing in the chosen index and the one compared with it.
 function showBehind() {
   const chosen = about.runs.filter((run) => run.behind && ([$("run").value, $("with").value].includes(run.name) || (run.together && !$("run").value)));
   const lines = new Map(chosen.map((run) => run.behind.replaceAll("`", "").split(": run ")).map(([said, command]) => [command, said])); // one for each command
@@ -142,7 +142,7 @@ function showBehind() {
   $("behind").hidden = !chosen.length;
 }
 
-// How far the folder is indexed, in a line at the top; nothing where this server indexes none.
+// Shows the progress of indexing in a line at the top, if this server indexes a folder.
 async function showProgress() {
   const now = await api.progress().catch((problem) => ({ line: `${problem.message} Is it still running?` }));
   if (!now) return;
@@ -185,7 +185,7 @@ async function main() {
   listen();
   showProgress();
   if (about.problem) setInterval(askAgain, 3000);
-  if (about.problem && about.problem.code !== "indexing") { // else home shows what there is by now
+  if (about.problem && about.problem.code !== "indexing") { // otherwise home shows the files found so far
     shell.title("");
     shell.problem(about.problem);
     $("problem").append(h("p", { class: "soft" }, "This page updates automatically."));

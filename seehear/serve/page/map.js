@@ -1,4 +1,4 @@
-// The map of the library: every clip a point on a canvas; pointing shows and plays, dragging selects.
+// The map of the library: each clip is a point on a canvas; hovering shows and plays it, dragging selects.
 
 import * as api from "./api.js";
 import { card, cardKeys } from "./cards.js";
@@ -10,23 +10,23 @@ const PLAIN = "#8b929b"; // of 'others' and 'none'
 const COLOURED = { cluster: "What is in it", label: "Label", source: "Folder", kind: "Seen or heard", split: "Split" };
 const WITHOUT = { label: "without a label", cluster: "without a name" };
 const LISTED = 40, NEAR = 12, TOUCHED = 22, MARGIN = 24;
-const SLOW = 10_000, LONGEST = 330_000; // milliseconds: after which it is said that it takes long, and that it does not come
+const SLOW = 10_000, LONGEST = 330_000; // milliseconds until the page reports that drawing takes long, and that it failed
 
 export { cardKeys as keys };
-export const KEYS = [[["j", "k"], "next and previous clip of a group"], [["Enter"], "play it, or stop"], [["m"], "more like it"]];
+export const KEYS = [[["j", "k"], "next and previous clip of a group"], [["Enter"], "play or stop it"], [["m"], "more like it"]];
 
 export async function show(outlet, params, shell) {
   shell.title("Map");
   outlet.append(...parts());
   const sky = new Sky({ more: shell.like });
-  sky.open(params.get("run") || ""); // who leaves meanwhile need not wait for it
+  sky.open(params.get("run") || ""); // not awaited: the user may leave meanwhile
   return () => sky.close();
 }
 
 function parts() {
   const check = (id, name, on) => h("label", { class: "check" }, h("input", { type: "checkbox", id, checked: on }), ` ${name}`);
   const button = (id, text, name = null) => h("button", { type: "button", id, "aria-label": name }, text);
-  const sky = "Every clip as a point; alike clips are near each other. The groups below select by keyboard.";
+  const sky = "Each point is a clip; similar clips are close together. The groups below select by keyboard.";
   return [
     h("div", { class: "map-tools" },
       h("label", {}, "Colour by ", h("select", { id: "colour" })),
@@ -47,7 +47,7 @@ class Sky {
     $("zoom-in").addEventListener("click", () => this.zoom(1.5));
     $("zoom-out").addEventListener("click", () => this.zoom(1 / 1.5));
     $("zoom-all").addEventListener("click", () => this.zoom(0));
-    this.touches = new Map(); // fingers on the canvas: where they are
+    this.touches = new Map(); // positions of fingers on the canvas
     this.watching = new ResizeObserver(() => this.paint());
     this.watching.observe(this.canvas);
     this.listen();
@@ -58,7 +58,7 @@ class Sky {
     this.fetch();
   }
 
-  // Draws the map, or says why it cannot; of two that are under way the later one counts.
+  // Draws the map, or shows why it cannot; of two concurrent calls the later one counts.
   async fetch() {
     this.pending?.abort();
     const pending = (this.pending = new AbortController());
@@ -72,7 +72,7 @@ class Sky {
     } catch (problem) {
       if (pending !== this.pending) return;
       const late = problem.name === "AbortError";
-      said.replaceChildren(problemBox(late ? { message: "the map has not come", todo: "Open this page again in a minute." } : problem));
+      said.replaceChildren(problemBox(late ? { message: "the map was not drawn in time", todo: "Open this page again in a minute." } : problem));
     } finally {
       clearTimeout(slow);
       clearTimeout(over);
@@ -154,7 +154,7 @@ class Sky {
     if (this.box) this.frame(context, style);
   }
 
-  // What has no group of its own lies below the rest.
+  // Points without a group are drawn first, below the rest.
   order() {
     const plain = [], rest = [];
     for (let n = 0; n < this.drawn.ids.length; n++) (this.colour(this.colours.of[n]) === PLAIN ? plain : rest).push(n);
@@ -174,14 +174,14 @@ class Sky {
     context.lineJoin = "round";
     context.strokeStyle = style.getPropertyValue("--card");
     context.fillStyle = style.getPropertyValue("--ink");
-    const taken = []; // of two names in one place the larger group's is shown
+    const taken = []; // of two overlapping names the larger group's is shown
     this.labels = [];
     this.shownNames().forEach((name, group) => {
       const [sx, sy, count] = sums[group];
       if (!count || this.colour(group) === PLAIN) return;
       const text = fitted(context, name, width * 0.4), half = context.measureText(text).width / 2 + 4;
       const x = Math.min(Math.max(sx / count, half), width - half), y = Math.min(Math.max(sy / count, 14), height - 34);
-      if (Math.abs(x - sx / count) > half || Math.abs(y - sy / count) > 60) return; // its group is out of sight
+      if (Math.abs(x - sx / count) > half || Math.abs(y - sy / count) > 60) return; // its group is outside of the view
       const place = [x - half, y - 12, x + half, y + 6];
       if (taken.some((t) => t[0] < place[2] && t[2] > place[0] && t[1] < place[3] && t[3] > place[1])) return;
       taken.push(place);
@@ -234,14 +234,14 @@ class Sky {
     });
     canvas.addEventListener("pointerup", (event) => {
       this.touches.delete(event.pointerId);
-      if (this.touches.size) this.drag = null; // the finger that stays does not jump
+      if (this.touches.size) this.drag = null; // otherwise the remaining finger would jump
       else this.dropped(...at(event));
     });
     canvas.addEventListener("pointercancel", () => { this.touches.clear(); this.drag = this.box = null; this.paint(); });
     canvas.addEventListener("pointerleave", () => { if (!this.drag) this.leave(); });
   }
 
-  // Two fingers: what lies between them stays there.
+  // Pinch: the point between the fingers stays in place.
   pinch(id, to) {
     if (!this.touches.has(id)) return;
     const between = () => { const [a, b] = [...this.touches.values()]; return [Math.hypot(a[0] - b[0], a[1] - b[1]), (a[0] + b[0]) / 2, (a[1] + b[1]) / 2]; };
@@ -259,7 +259,7 @@ class Sky {
     if (box && Math.hypot(box.x1 - box.x0, box.y1 - box.y0) > 6) {
       const [left, right] = [box.x0, box.x1].sort((a, b) => a - b), [top, bottom] = [box.y0, box.y1].sort((a, b) => a - b);
       const inside = this.drawn.ids.flatMap((_, n) => { const [px, py] = this.place(n); return px >= left && px <= right && py >= top && py <= bottom ? [n] : []; });
-      this.choose(inside, "the region");
+      this.choose(inside, "the selected area");
     } else {
       const n = this.nearest(x, y, drag.touch ? TOUCHED : NEAR);
       this.choose(n < 0 ? [] : [n], "one");
@@ -305,7 +305,7 @@ class Sky {
     const start = clip.start, of = clip.kind === "video" && !clip.separate_sound ? "video" : "audio";
     this.sound = new Audio(`${api.mediaOf(clip.id, of)}#t=${start},${clip.end}`);
     this.sound.volume = 0.7;
-    this.sound.play().catch(() => {}); // before the page is touched browsers refuse
+    this.sound.play().catch(() => {}); // browsers refuse until the page is touched
   }
 
   hush() {
@@ -346,7 +346,7 @@ class Sky {
   }
 }
 
-// A text that is no wider, its end cut if need be.
+// The text, shortened to a width.
 function fitted(context, text, width) {
   if (context.measureText(text).width <= width) return text;
   let length = text.length;

@@ -1,21 +1,21 @@
-// The user's own: labels of clips, corrected lines, "More like this" and "Not this".
+// The user's labels and corrected lines, "More like this" and "Not this".
 
 import * as api from "./api.js";
 import { h, iconButton, toast, told } from "./dom.js";
 import { nameClip } from "./query.js";
 import { go } from "./router.js";
 
-const LIKED = 1, DISLIKED = -0.05; // what all liked clips weigh together beside the words, and all disliked: benchmarks/refine.py
+const LIKED = 1, DISLIKED = -0.05; // total weight of all liked clips relative to the words, and of all disliked (benchmarks/refine.py)
 const MOST = 12; // liked and disliked clips of a query
 
 // -- more of this, not this ---------------------------------------------------------------------------------------------
 
-// The weight of each liked or disliked clip of so many.
+// Weight of each of `count` liked or disliked clips.
 export const weightOf = (how, count) => (how === "like" ? LIKED : DISLIKED) / count;
 
 const asked = () => new URLSearchParams(location.search);
 
-// Keeps what is searched for, and prefers what is like a clip ("like"), or leaves it out ("unlike").
+// Repeats the search with a preference for clips like this one ("like"), or without them ("unlike").
 function refine(clip, how) {
   const params = asked();
   if (params.getAll("like").length + params.getAll("unlike").length >= MOST) return toast(`A search takes at most ${MOST} clips: remove one first.`);
@@ -28,7 +28,7 @@ export const moreOf = (clip) => refine(clip, "like");
 
 export function notThis(clip) {
   if (location.pathname !== "/" || !["q", "like", "added"].some((name) => asked().has(name))) return null;
-  return h("button", { type: "button", class: "not-this", title: "Leave out this, and what is nearly the same", onclick: () => refine(clip, "unlike") }, "Not this");
+  return h("button", { type: "button", class: "not-this", title: "Leave out this clip and near copies of it", onclick: () => refine(clip, "unlike") }, "Not this");
 }
 
 // -- labels -------------------------------------------------------------------------------------------------------------
@@ -37,8 +37,8 @@ const TAG = "M4 4h7.5l8.5 8.5-7.5 7.5L4 11.5zM8 8h.01";
 
 export const labelButton = (clip) => iconButton("Labels", TAG, { class: "labels", onclick: (event) => labels(clip, event.currentTarget) });
 
-// A dialog for the labels of a clip {id, labels}. `from`: the button that opened it; the tags of its card are kept up to
-// date. `changed()` is called after each change.
+// Dialog for the labels of a clip {id, labels}. `from`: the button that opened it, whose card's tags are updated.
+// `changed()` is called after each change.
 export function labels(clip, from, { name = "Labels", changed = () => {} } = {}) {
   const known = h("datalist", { id: "own-known" });
   api.status().then(({ labels: all }) => known.append(...Object.keys(all).map((value) => h("option", { value }))), () => {});
@@ -89,9 +89,9 @@ function tags(from, clip) {
 
 // -- corrected lines ----------------------------------------------------------------------------------------------------
 
-// A button that lets the user correct a line. `words`: the element that shows it, in a part of class "words" or
-// "line-text" if there is one; `line`: {clip, text} and as far as known {kind, start, end, machine}, kept up to date. `opened()` is called before
-// it is edited, `changed()` after it was saved, or the saving undone.
+// Button to correct a line. `words`: the element that shows it, in a part of class "words" or "line-text" if there is
+// one; `line`: {clip, text} and, as far as known, {kind, start, end, machine}, kept up to date. `opened()` is called
+// before editing, `changed()` after saving or undoing.
 export function correction(words, line, { opened = () => {}, changed = () => {} } = {}) {
   const edit = () => { opened(); correct(words, line, button, changed); };
   const button = h("button", { type: "button", class: "correct", "aria-label": `Correct “${line.text}”`, title: "Correct", onclick: edit }, "✎");
@@ -99,7 +99,7 @@ export function correction(words, line, { opened = () => {}, changed = () => {} 
 }
 
 function correct(words, line, button, changed) {
-  const field = h("textarea", { rows: "3", maxlength: "2000", "aria-label": "The line as it is to be" });
+  const field = h("textarea", { rows: "3", maxlength: "2000", "aria-label": "Corrected line" });
   field.value = line.text;
   const hint = h("p", { class: "soft" }, line.machine ? "Enter saves, Escape cancels. Empty: the line is removed." : "Enter saves, Escape cancels.");
   const form = h("form", { class: "correcting" }, field, h("div", {}, h("button", { type: "submit", class: "go" }, "Save"), h("button", { type: "button", class: "plain", onclick: () => leave() }, "Cancel")), hint);
@@ -118,7 +118,7 @@ function correct(words, line, button, changed) {
       showLine(words, line, button);
       leave();
       changed();
-      const later = answer.searchable ? "" : " It can be found as soon as the indexing lets it.";
+      const later = answer.searchable ? "" : " Searches find it when indexing has finished.";
       toast(`${text ? "The line is corrected." : "The line is removed."}${later}`, { name: "Undo", run: () => undo(answer.edits[0], before, line, words, button, changed) });
     } catch (problem) {
       hint.textContent = told(problem);
@@ -128,7 +128,7 @@ function correct(words, line, button, changed) {
   };
   form.addEventListener("submit", (event) => { event.preventDefault(); save(); });
   form.addEventListener("keydown", (event) => {
-    event.stopPropagation(); // keys of the page
+    event.stopPropagation(); // the page has keys of its own
     if (event.key === "Escape") leave();
     else if (event.key === "Enter" && event.target === field && !event.isComposing) { event.preventDefault(); save(); }
   });
@@ -144,7 +144,7 @@ async function undo(edit, before, line, words, button, changed) {
     Object.assign(line, before);
     showLine(words, line, button);
     changed();
-    toast("The line is as it was.");
+    toast("The correction is undone.");
   } catch (problem) {
     toast(told(problem));
   }

@@ -1,15 +1,15 @@
-// A photo, as large as there is room, that zooms: wheel, pinch, double click, keys, buttons; it is dragged when it is larger.
+// A photo that fits the page and zooms by wheel, pinch, double click, keys and buttons; dragging pans it.
 
 import * as api from "./api.js";
 import { h } from "./dom.js";
 
-const MOST = 12; // times the size that fits
-const STEP = 60; // pixels that an arrow key moves it
+const MOST = 12; // largest zoom
+const STEP = 60; // pixels per arrow key
 
 export class Photo {
   constructor(film, { told, failed }) {
     this.scale = 1;
-    this.x = this.y = 0; // of its middle, from the middle of the frame
+    this.x = this.y = 0; // offset of its centre from that of the frame
     this.pointers = new Map();
     const original = api.mediaOf(film.scenes[0].id);
     this.image = h("img", { src: original, alt: film.texts[0]?.text || film.name, draggable: "false" });
@@ -21,14 +21,14 @@ export class Photo {
     this.listen();
   }
 
-  // What browsers do not show (HEIC) is shown as a small JPEG.
+  // Formats that browsers cannot show (HEIC) are replaced by a small JPEG.
   smaller(film, original, { told, failed }) {
     this.image.src = api.posterOf(film.scenes[0].id);
     this.image.addEventListener("error", async () => failed((await api.whyNot(original)) || (await api.whyNot(this.image.src)) || { message: "This browser cannot show it" }), { once: true });
-    this.image.addEventListener("load", () => told("Browsers do not show this kind of picture: this is a small preview made of it."), { once: true });
+    this.image.addEventListener("load", () => told("Browsers cannot show this kind of picture; this is a small preview."), { once: true });
   }
 
-  // By a factor about a point of the frame (its middle when not given); 0 fits it again.
+  // Zooms by a factor about a point of the frame, by default its centre; 0 fits the photo again.
   zoom(factor, x = 0, y = 0) {
     const before = this.scale;
     this.scale = factor ? Math.min(MOST, Math.max(1, before * factor)) : 1;
@@ -36,7 +36,7 @@ export class Photo {
     this.place(x - (x - this.x) * by, y - (y - this.y) * by);
   }
 
-  // It leaves no edge of the frame empty that it could fill.
+  // Keeps the photo over the frame as far as it is large enough.
   place(x, y) {
     const room = (frame, image) => Math.max(0, (image * this.scale - frame) / 2);
     const wide = room(this.element.clientWidth, this.image.clientWidth);

@@ -1,11 +1,11 @@
-// Plays a file: as it is, or, where browsers cannot, in playable parts one after the other.
+// Plays a file directly or, if the browser cannot, in converted parts one after the other.
 
 import * as api from "./api.js";
 import { h } from "./dom.js";
 
-const PART = 20; // seconds, as the server makes them
+const PART = 20; // seconds, as in seehear/serve/film.py
 
-// `moved(now)`, `changed()` (plays, pauses, is muted), `told(text)`, `failed(problem)`: what the view does then.
+// Callbacks: `moved(now)`, `changed()` (playing, pausing, muting), `told(text)`, `failed(problem)`.
 export class Playback {
   constructor(film, on) {
     Object.assign(this, { film, on, wanted: false, pending: null, part: -1, closed: false });
@@ -17,7 +17,7 @@ export class Playback {
     media.addEventListener("ended", () => this.ended());
     media.addEventListener("timeupdate", () => this.pending == null && this.on.moved(this.now));
     media.addEventListener("playing", () => this.ahead());
-    // Also by the keys of a keyboard or headset. What ends pauses first.
+    // Media keys pause too. The end of a file also fires a pause first.
     media.addEventListener("play", () => { this.wanted = true; });
     media.addEventListener("pause", () => { if (!media.ended) this.wanted = false; });
     for (const event of ["play", "pause", "volumechange"]) media.addEventListener(event, () => this.on.changed());
@@ -33,7 +33,7 @@ export class Playback {
   }
 
   told() {
-    this.on.told(this.film.played && this.film.separate_sound ? "Picture and sound, put together." : "Browsers do not play this kind of file: this is a preview made of it.");
+    this.on.told(this.film.played && this.film.separate_sound ? "Picture and sound, combined from two files." : "Browsers cannot play this kind of file; this is a converted preview.");
   }
 
   seek(seconds) {
@@ -51,7 +51,7 @@ export class Playback {
   }
 
   loaded() {
-    if (this.seen && !this.inParts && !this.media.videoWidth) return this.againInParts(); // sound alone: it lacks the codec
+    if (this.seen && !this.inParts && !this.media.videoWidth) return this.againInParts(); // sound alone: the browser lacks the video codec
     const at = this.pending ?? 0;
     this.pending = null;
     this.media.currentTime = at - (this.inParts ? this.part * PART : 0);
@@ -61,7 +61,7 @@ export class Playback {
 
   broke() {
     if (this.closed) return;
-    if (this.inParts) api.whyNot(this.source).then((problem) => this.on.failed(problem || { message: "This browser cannot show it", todo: "" }));
+    if (this.inParts) api.whyNot(this.source).then((problem) => this.on.failed(problem || { message: "This browser cannot play it", todo: "" }));
     else this.againInParts();
   }
 
@@ -81,7 +81,7 @@ export class Playback {
     }
   }
 
-  // The server makes the next part while this one plays.
+  // Requests the next part, to be converted while this one plays.
   ahead() {
     const next = (this.part + 1) * PART;
     if (this.inParts && next < this.film.seconds) fetch(api.partOf(this.film.file, next), { headers: { range: "bytes=0-0" } }).catch(() => {});
@@ -91,8 +91,8 @@ export class Playback {
     this.wanted = true;
     if (this.now >= this.film.seconds - 0.1) this.seek(0);
     this.media.play().catch((error) => {
-      if (error.name !== "NotAllowedError") return; // a part is being changed
-      this.wanted = false; // refused until the page is touched
+      if (error.name !== "NotAllowedError") return; // the source is being replaced
+      this.wanted = false; // browsers refuse until the page is touched
       this.on.changed();
     });
   }

@@ -1,15 +1,15 @@
-// A clip's stage: its picture or waveform at once, then a player that begins at the right second.
+// A clip's stage: a picture or waveform, replaced on demand by a player that begins at the right second.
 
 import * as api from "./api.js";
 import { clock, h, problemBox } from "./dom.js";
 
-let playing = null; // the one stage that plays
+let playing = null; // the stage that plays
 
 export function stop() {
   playing?.media?.pause();
 }
 
-// `start`, `end`: the moment, in seconds of the file; `still`: the frame that answers.
+// `start`, `end`: the moment in seconds of the file; `still`: the matching frame.
 export class Stage {
   constructor(clip, { start = clip.start, end = clip.end, still = (start + end) / 2, kind = "", text = "" } = {}) {
     Object.assign(this, { clip, start, end, moment: { clip, start, end, kind, text }, at: still, media: null, offset: 0 });
@@ -98,12 +98,12 @@ export class Stage {
     playing = this;
     if (this.media.currentTime + this.offset >= this.end - 0.05) this.media.currentTime = this.start - this.offset;
     this.past = false;
-    this.media.play().catch(() => {}); // refused until the page is touched, or gone by then
+    this.media.play().catch(() => {}); // browsers refuse until the page is touched; or the element is gone
   }
 
   load(preview) {
     const { clip } = this;
-    const from = Math.min(clip.start, this.start), to = Math.max(clip.end, this.end); // a moment goes on over neighbours
+    const from = Math.min(clip.start, this.start), to = Math.max(clip.end, this.end); // a moment may extend over neighbouring clips
     this.offset = preview ? from : 0;
     const source = preview ? api.previewOf(clip.id, from, to) : api.mediaOf(clip.id, this.seen ? "video" : "audio");
     const media = h(this.seen ? "video" : "audio", {
@@ -115,13 +115,13 @@ export class Stage {
     media.addEventListener("timeupdate", () => this.moved());
     for (const event of ["play", "pause", "ended"]) media.addEventListener(event, () => this.shown());
     this.media = media;
-    if (preview) this.tell(clip.played ? "Picture and sound, put together." : "Browsers do not play this kind of file: this is a preview made of it.");
+    if (preview) this.tell(clip.played ? "Picture and sound, combined from two files." : "Browsers cannot play this kind of file; this is a converted preview.");
     if (this.seen) this.element.replaceChildren(media);
     else this.element.append(media);
   }
 
   begin(media, preview) {
-    if (this.seen && !preview && !media.videoWidth) return this.again(); // sound alone: the pictures are in a codec it lacks
+    if (this.seen && !preview && !media.videoWidth) return this.again(); // sound alone: the browser lacks the video codec
     media.currentTime = Math.max(this.start - this.offset, 0);
     return undefined;
   }
@@ -136,7 +136,7 @@ export class Stage {
     const now = this.media.currentTime + this.offset;
     if (!this.past && now >= this.end && !this.media.paused) {
       this.media.pause();
-      this.past = true; // who plays on hears the rest
+      this.past = true; // playing on plays the rest
     }
     if (this.seek) {
       this.seek.value = now;
@@ -164,7 +164,7 @@ export class Stage {
   }
 
   async explain(path) {
-    this.explained((await api.whyNot(path)) || { message: "This browser cannot show it", todo: "" });
+    this.explained((await api.whyNot(path)) || { message: "This browser cannot play it", todo: "" });
   }
 
   explained(problem) {

@@ -1,14 +1,14 @@
-// Parts of a query as far as its address cannot hold them.
+// Parts of a query that its address cannot contain.
 
 import { clock, fileName } from "./dom.js";
 
-export const TOGETHER = "all together"; // of the models
+export const TOGETHER = "all together"; // the models
 
-export const files = new Map(); // those added, by name; a reload loses them
-const names = new Map(); // of clips that are searched by, by id
-export const weights = new Map(); // of the parts of a query, by their key
+export const files = new Map(); // added files by name, lost by a reload
+const names = new Map(); // names of clips in queries, by id
+export const weights = new Map(); // weights of the parts of a query, by key
 
-// Returns the name under which the address keeps a file.
+// Adds a file, and returns its name in the address.
 export function addFile(file) {
   const plain = file.name || "a file";
   let name = plain;
@@ -17,7 +17,7 @@ export function addFile(file) {
   return name;
 }
 
-// After a reload a clip's id is all that is known of it: a file, and mostly its seconds.
+// After a reload only the id of a clip is known: a file, and usually seconds.
 export function nameOf(id) {
   const [, file, start] = /^(.*?)(?:#([\d.]+)-[\d.]+)?$/.exec(id);
   return names.get(id) || fileName(file) + (start > 0 ? ` at ${clock(Math.floor(start))}` : "");

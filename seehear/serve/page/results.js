@@ -1,4 +1,4 @@
-// Results: what is asked, kept in the address; films of all indexes together, or clips of one, or two beside each other.
+// Results of the query in the address: films of all indexes together, clips of one index, or two indexes side by side.
 
 import * as api from "./api.js";
 import { card, cardKeys, cardOf, KINDS } from "./cards.js";
@@ -11,17 +11,17 @@ import { saveButton } from "./saved.js";
 
 export { cardKeys as keys };
 export const KEYS = [
-  [["j", "k"], "next and previous result"], [["Enter"], "play it, or stop; open a photo"], [["←", "→"], "moments on its timeline"],
-  [["x"], "select it, or no longer"], [["m"], "more like it"], [["l"], "copy a link to its moment"],
+  [["j", "k"], "next and previous result"], [["Enter"], "play or stop it; open a photo"], [["←", "→"], "moments on its timeline"],
+  [["x"], "select or deselect it"], [["m"], "more like it"], [["l"], "copy a link to its moment"],
 ];
 
 const K = 24, MOST = 192;
-const MODALITIES = { seen: "video", heard: "audio" }; // of one index; all else is text
+const MODALITIES = { seen: "video", heard: "audio" }; // for one index; all other kinds are text
 const FIELDS = ["label", "source", "says", "min", "max"];
 
 let shell = null;
 let parts = []; // {key, name, weight, text | clip | file}
-let pending = null; // aborts the search that is under way
+let pending = null; // controller of the running search
 let shownK = K;
 
 const called = (name) => {
@@ -32,7 +32,7 @@ const called = (name) => {
 export async function show(outlet, params, given) {
   shell = given;
   outlet.append(
-    h("ul", { id: "parts", "aria-label": "What is searched for" }), filterForm(),
+    h("ul", { id: "parts", "aria-label": "Query" }), filterForm(),
     h("div", { class: "saying" }, h("p", { id: "said", role: "status", "aria-live": "polite" }), saveButton()),
     h("section", { id: "moment", "aria-label": "The moment", hidden: true }),
     h("section", { id: "results", "aria-label": "Results" }));
@@ -73,7 +73,7 @@ function readFilters(params) {
     for (const box of $(name).querySelectorAll("input")) box.checked = on.includes(box.value);
   }
   $("hybrid").checked = params.has("hybrid");
-  $("hybrid-label").hidden = !$("run").value && !$("with").value; // of all together that is so anyway
+  $("hybrid-label").hidden = !$("run").value && !$("with").value; // searches of all together always do so
   const count = FIELDS.filter((name) => $(name).value).length + checked("kinds").length + checked("splits").length + Number($("hybrid").checked);
   $("filter-count").textContent = count ? `(${count})` : "";
   $("filters").open ||= count > 0 && matchMedia("(min-width: 40rem)").matches;
@@ -81,7 +81,7 @@ function readFilters(params) {
 
 const checked = (name) => [...$(name).querySelectorAll("input:checked")].map((box) => box.value);
 
-// Goes to the address of what is in the search box, the filters and the parts.
+// Goes to the address for the search box, the filters and the parts.
 function ask() {
   const given = new URLSearchParams();
   if ($("q").value.trim()) given.set("q", $("q").value.trim());
@@ -112,7 +112,7 @@ async function partFor(part, run, signal) {
   const { text, clip, weight } = part;
   if (text) return { text, weight };
   if (clip) return { clip, weight };
-  if (!part.file) throw new api.Problem(0, { message: `${part.name} is no longer known to this page`, todo: "Add it again: an address does not hold a file." });
+  if (!part.file) throw new api.Problem(0, { message: `${part.name} is no longer known to this page`, todo: "Add it again: links do not contain files." });
   part.sent[run] ||= await api.upload(part.file, run, signal).catch((problem) => {
     if (problem.message) problem.message = `${part.name}: ${problem.message}`;
     throw problem;
@@ -176,14 +176,14 @@ function showFound(found) {
   } else $("said").replaceChildren(...(fine.length ? summary(fine[0]) : []));
 }
 
-// What was found, in a sentence.
+// Summary of the results as a sentence.
 function summary({ hits, films, words, milliseconds }) {
   if (!hits.length && !films?.length) return [];
   if (words === "nothing close") return ["Nothing close to ", h("em", {}, asked()), "; the nearest are:"];
   return [`${films ? counted(films) : many(hits.length, "clip")}, best first`, h("span", { class: "detail" }, `, in ${Math.round(milliseconds)} ms`)];
 }
 
-// What is searched for, for a sentence.
+// The query, as part of a sentence.
 function asked() {
   return parts.map((part) => part.text || `${part.how === "unlike" ? "not" : "like"} ${part.name}`).join(" + ");
 }
@@ -233,7 +233,7 @@ function showParts() {
 
 function weightOf(part) {
   const number = h("output", {}, `×${Math.round(10 * part.weight) / 10}`);
-  const slider = h("input", { type: "range", min: "-1", max: "2", step: "0.1", value: part.weight, title: "How much it counts; below zero: less like it", "aria-label": `Weight of ${part.text ? "the words" : part.name}`,
+  const slider = h("input", { type: "range", min: "-1", max: "2", step: "0.1", value: part.weight, title: "Weight in the search; below zero: less like this", "aria-label": `Weight of ${part.text ? "the words" : part.name}`,
     oninput: () => { number.textContent = `×${slider.value}`; part.weight = Number(slider.value); weights.set(part.key, part.weight); }, onchange: () => search() });
   return h("span", { class: "weight" }, slider, number);
 }
@@ -245,11 +245,11 @@ function face(part) {
   return h("img", { src: known.address, alt: "" });
 }
 
-// Of a video: what was seen, what was heard, or both.
+// Choice for a video: search by its pictures, its sound, or both.
 function sides(part) {
   if ((part.modalities?.length || 0) < 2) return null;
   const known = files.get(part.name);
-  const choice = h("select", { "aria-label": `What of ${part.name}`, onchange: () => { known.modality = choice.value; search(); } },
+  const choice = h("select", { "aria-label": `Picture or sound of ${part.name}`, onchange: () => { known.modality = choice.value; search(); } },
     ...[["", "seen and heard"], ["video", "seen"], ["audio", "heard"]].map(([value, name]) => h("option", { value, selected: (known.modality || "") === value }, name)));
   return choice;
 }

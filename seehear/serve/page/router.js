@@ -1,6 +1,6 @@
 // Views by address. A view's module exports `show(outlet, params, shell)`, which may return a function that cleans up;
 // it may export `update(params)`, called instead when only the parameters of its address have changed, and `keys` and
-// `KEYS`: what it does with a key (true: handled) and [[keys, meaning], ...] for the help.
+// `KEYS`: handler of a key (true: handled), and [[keys, meaning], ...] for the help.
 
 import { h } from "./dom.js";
 import { stop } from "./player.js";
@@ -13,10 +13,10 @@ const VIEWS = {
   learn: () => import("./learn.js"),
 };
 const PATHS = { "/film": "film", "/map": "map", "/learn": "learn" };
-const MODELS = ["run", "with"]; // parameters that ask for nothing
+const MODELS = ["run", "with"]; // parameters that are no query
 
 let main, shell, changed; // set once
-let turn = 0; // counts navigations: a view that loads slowly must not replace a later one
+let turn = 0; // number of the navigation: a slowly loading view must not replace a later one
 let current = { name: "", module: null, leave: null };
 
 export const view = () => current;
@@ -48,15 +48,15 @@ export function go(address, { replace = false } = {}) {
   if (replace) history.replaceState(history.state, "", address);
   else {
     history.replaceState({ ...history.state, scroll: scrollY }, "");
-    history.pushState({ depth: (history.state?.depth || 0) + 1 }, "", address); // how many addresses of this page lie behind it
+    history.pushState({ depth: (history.state?.depth || 0) + 1 }, "", address); // number of earlier addresses of this page
   }
   return draw(replace ? null : 0);
 }
 
-// `scroll`: where the page is scrolled to; null leaves it.
+// `scroll`: scroll position; null leaves it unchanged.
 async function draw(scroll = null) {
   const params = new URLSearchParams(location.search);
-  if (params.get("view") === "map") { // an address of earlier versions
+  if (params.get("view") === "map") { // address of earlier versions
     params.delete("view");
     return go(`/map${params.size ? `?${params}` : ""}`, { replace: true });
   }
@@ -67,7 +67,7 @@ async function draw(scroll = null) {
   if (scroll === 0) scrollTo({ top: 0 });
   if (name === current.name && current.module?.update) await current.module.update(params);
   else await replaced(name, params, mine);
-  if (mine === turn && scroll) scrollTo({ top: scroll }); // only now the page is as long as it was
+  if (mine === turn && scroll) scrollTo({ top: scroll }); // only now the page has its full height
   return undefined;
 }
 
@@ -81,12 +81,12 @@ async function replaced(name, params, mine) {
     if (mine !== turn) return;
     current.module = module;
     main.replaceChildren(outlet);
-    // Whoever listens to the page hears that it has changed; who types goes on typing.
+    // The focus moves so that screen readers announce the view, except while the user is typing.
     if (moved && !document.activeElement?.closest("#ask")) main.focus({ preventScroll: true });
     const leave = await module.show(outlet, params, shell);
     if (mine === turn) current.leave = leave;
     else if (current.module !== module) leave?.();
-    else current.leave ||= leave; // its parameters changed while it was loading
+    else current.leave ||= leave; // parameters changed during loading
   } catch (problem) {
     if (mine === turn) shell.problem(problem);
   }

@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { $, h, told, toast } from "./dom.js";
 
-// A button that saves the search that the address holds.
+// Button that saves the search in the address.
 export function saveButton() {
   return h("button", { type: "button", id: "save", class: "plain", onclick: () => save() }, "Save this search");
 }
@@ -12,7 +12,7 @@ function save() {
   const params = new URLSearchParams(location.search);
   const field = h("input", { type: "text", maxlength: "200", required: true, "aria-label": "Name of the search" });
   field.value = params.get("q") || "";
-  const said = h("p", { class: "soft", role: "status" }, params.has("added") ? "A file that you added cannot be saved; all else is." : "");
+  const said = h("p", { class: "soft", role: "status" }, params.has("added") ? "Added files are not saved; the rest of the search is." : "");
   const dialog = h("dialog", { class: "own", "aria-label": "Save this search" }, h("h2", {}, "Save this search"),
     h("form", { onsubmit: (event) => { event.preventDefault(); send(); } }, field, h("button", { class: "go", type: "submit" }, "Save")), said,
     h("form", { method: "dialog" }, h("button", { class: "plain" }, "Cancel")));
@@ -33,7 +33,7 @@ function save() {
   field.select();
 }
 
-// The saved searches as an element, which is hidden where there are none.
+// List of the saved searches, hidden if there are none.
 export function savedSearches() {
   const list = h("ul", {});
   const box = h("section", { class: "saved", "aria-label": "Saved searches", hidden: true }, h("h2", {}, "Saved searches"), list);

@@ -1,16 +1,16 @@
-// Moments that are selected on any card, in any view, and what is done with all of them: saved, listed, linked.
+// Moments selected on cards of any view, and the actions for all of them: download, list, links.
 
 import * as api from "./api.js";
 import { $, clock, h, iconButton, many, toast } from "./dom.js";
 
 const LISTS = { edl: "Editor: EDL", otio: "Editor: OpenTimelineIO", m3u: "Player: M3U", csv: "Table: CSV" };
-const PRESS = 450; // milliseconds until a finger that rests selects
-const picked = new Map(); // {clip, start, end, kind, text, link} by the same as text, in the order of selection
+const PRESS = 450; // milliseconds of a long press
+const picked = new Map(); // {clip, start, end, kind, text, link}, in the order of selection
 
 const keyOf = ({ clip, start, end }) => `${clip.id} ${start} ${end}`;
 const savable = (clip) => clip.kind !== "text" && !clip.missing;
 
-// Puts a box on a card to select the moment of its stage by; `link`: its address. It is shown when the card is pointed at.
+// Adds a check box to a card, visible on hover, that selects the moment of its stage; `link`: address of the moment.
 export function selectable(card, { moment }, link) {
   card.querySelector(".pick")?.remove();
   if (!savable(moment.clip)) return;
@@ -21,13 +21,13 @@ export function selectable(card, { moment }, link) {
   card.prepend(h("label", { class: "pick" }, box));
 }
 
-// A button that saves the moment of a card's stage, whichever it is when it is pressed.
+// Button that downloads the current moment of a card's stage.
 export function saver(clip, stageOf) {
   if (!savable(clip)) return null;
   return iconButton("Download", "M12 4v11m-4.5-4.5L12 15l4.5-4.5M4.5 19.5h15", { class: "save", onclick: (event) => save(stageOf(event.currentTarget.closest(".card"))) });
 }
 
-// Selects the moment of a card, or no longer.
+// Selects or deselects the moment of a card.
 export function toggle(card) {
   card.querySelector(".pick input")?.click();
 }
@@ -98,13 +98,13 @@ async function copyLinks() {
     await navigator.clipboard.writeText(links.join("\n"));
     toast(`${many(links.length, "link")} copied.`);
   } catch {
-    $("picked-problem").textContent = "The browser did not let this page copy.";
+    $("picked-problem").textContent = "The browser refused to copy.";
   }
 }
 
 // -- fingers ------------------------------------------------------------------------------------------------------------
 
-let press = null; // {timer, x, y} of a finger that rests on a picture
+let press = null; // {timer, x, y} of a press on a picture
 
 function release() {
   clearTimeout(press?.timer);
@@ -125,6 +125,6 @@ document.addEventListener("pointermove", (event) => {
   if (press && Math.hypot(event.clientX - press.x, event.clientY - press.y) > 10) release();
 });
 for (const end of ["pointerup", "pointercancel"]) document.addEventListener(end, release);
-document.addEventListener("contextmenu", (event) => { // which a resting finger opens as well
+document.addEventListener("contextmenu", (event) => { // a long press opens it too
   if (event.pointerType === "touch" && event.target.closest?.(".card .stage")) event.preventDefault();
 });

@@ -1,4 +1,4 @@
-// Words of the library below the search box: a combobox whose list follows what is typed, as WAI-ARIA describes it.
+// Suggestions below the search box: a combobox with a list, following the WAI-ARIA pattern.
 
 import * as api from "./api.js";
 import { h, KINDS } from "./dom.js";
@@ -7,10 +7,10 @@ const WAIT = 80; // milliseconds after a letter
 const NAMES = { ...KINDS, label: "Label" };
 const ORDER = ["label", "seen", "spoken", "screen", "text"];
 
-// `choose(words)`: searches for them.
+// `choose(words)`: called with the chosen words.
 export function attach(input, form, choose) {
   const list = h("ul", { id: "suggestions", role: "listbox", "aria-label": "Words of these recordings" });
-  const lead = h("p", { class: "soft" }, "Often in these recordings");
+  const lead = h("p", { class: "soft" }, "Frequent in these recordings");
   const box = h("div", { class: "suggest", hidden: true }, lead, list);
   let found = [], at = -1, turn = 0, timer = 0;
   form.append(box);
@@ -70,7 +70,7 @@ export function attach(input, form, choose) {
     else if (event.key === "ArrowUp" && open) mark(at < 0 ? found.length - 1 : at - 1);
     else return;
     event.preventDefault();
-    event.stopPropagation(); // Escape would leave the box
+    event.stopPropagation(); // the page's Escape would leave the box
   }
 
   input.addEventListener("keydown", key);
@@ -82,7 +82,7 @@ export function attach(input, form, choose) {
   box.addEventListener("pointerdown", (event) => event.preventDefault()); // the box keeps the focus
 }
 
-// What is not typed yet stands out.
+// The part that is not typed yet is emphasised.
 function boldened(text, typed) {
   const same = typed.trim() && text.toLowerCase().startsWith(typed.toLowerCase());
   return same ? [text.slice(0, typed.length), h("b", {}, text.slice(typed.length))] : [text];

@@ -1,21 +1,20 @@
-// What a tile of the grid shows: a picture or waveform, asked for when it has come to rest, a name, a length, and a few
-// silent seconds under the pointer.
+// Contents of a grid tile: picture or waveform, loaded when scrolling stops, name, length, and a silent preview on hover.
 
 import * as api from "./api.js";
 import { clock, dated, fileName, h, svg } from "./dom.js";
 
-const BARS = 40; // of a waveform
-const AT_ONCE = 3; // pictures asked for: browsers keep six connections, and an answer must not wait behind pictures
-const SETTLED = 120; // milliseconds that a tile stays before its picture is asked for
+const BARS = 40; // in a waveform
+const AT_ONCE = 3; // concurrent pictures: browsers use six connections, and other answers must not wait for pictures
+const SETTLED = 120; // milliseconds in view before the picture is requested
 const HOVERED = 300, PREVIEW = 6; // milliseconds before a preview plays, and its seconds
-const WAITS = { scenes: "Scenes not found yet", speech: "Speech not read yet", screen: "Text on screen not read yet" };
+const WAITS = { scenes: "Scenes not detected yet", speech: "Speech not transcribed yet", screen: "Text on screen not read yet" };
 
-// `working`: the folder is being indexed; `some`: something of it can be searched.
+// `working`: the folder is being indexed; `some`: some files are searchable.
 export function faceOf(tile, film, { working, some, preview }) {
   const aside = film.kind === "aside";
   const length = film.seconds ? h("span", { class: "length" }, clock(Math.max(1, Math.round(film.seconds)))) : null;
   const waits = some && waitsFor(film, working) ? h("span", { class: "waits" }, waitsFor(film, working)) : null;
-  const over = film.waiting.includes("index") ? waits : null; // what cannot be searched is marked; all else is said below
+  const over = film.waiting.includes("index") ? waits : null; // shown over the picture; other steps are listed below it
   const told = aside ? film.folder : film.problem || [film.kind === "sound" ? "Sound" : "", dated(film.date)].filter(Boolean).join(" · ");
   const picture = h("span", { class: "picture" }, aside ? h("span", { class: "why" }, film.problem) : length, over);
   tile.classList.add(film.kind);
@@ -31,7 +30,7 @@ function waitsFor(film, working) {
   return working && film.waiting.length ? WAITS[film.waiting[0]] : "";
 }
 
-// The pictures of tiles, a few at once and the latest first, as long as their tile is in sight.
+// Queue of pictures: a few at once, the latest first, while their tile is in view.
 const queue = [];
 let busy = 0;
 
@@ -59,7 +58,7 @@ function poster(picture, film) {
 }
 
 async function waveform(picture, film) {
-  const found = await api.peaks(film.clip).catch(() => null); // without: a sound whose file has moved
+  const found = await api.peaks(film.clip).catch(() => null); // none for a sound whose file has moved
   if (!found || !picture.isConnected) return;
   const each = found.peaks.length / BARS;
   const tall = Array.from({ length: BARS }, (_, n) => Math.max(2, 80 * Math.max(...found.peaks.slice(Math.floor(n * each), Math.ceil((n + 1) * each)))));
@@ -70,7 +69,7 @@ async function waveform(picture, film) {
 
 // -- previews -----------------------------------------------------------------------------------------------------------
 
-// A few silent seconds of the film under the pointer.
+// Silent preview of the film under the pointer.
 export class Preview {
   constructor() {
     this.still = matchMedia("(prefers-reduced-motion: reduce)");
@@ -94,7 +93,7 @@ export class Preview {
     const start = film.start, end = Math.min(film.end, start + PREVIEW);
     const source = made ? api.previewOf(film.clip, start, end) : `${api.mediaOf(film.clip)}#t=${start},${end}`;
     const video = (this.video = h("video", { src: source, playsinline: true, "aria-hidden": "true", tabindex: "-1" }));
-    video.muted = true; // the attribute alone does not mute what is made by a script
+    video.muted = true; // the attribute alone does not mute elements made by scripts
     video.addEventListener("playing", () => video.classList.add("on"));
     video.addEventListener("error", () => {
       if (video !== this.video) return;
@@ -102,12 +101,12 @@ export class Preview {
       if (!made) this.play(picture, film, true);
     });
     picture.append(video);
-    video.play().catch(() => {}); // it is gone by then, or cannot be played
+    video.play().catch(() => {}); // removed meanwhile, or not playable
   }
 
   remove() {
     this.video?.remove();
-    this.video?.removeAttribute("src"); // else it loads on
+    this.video?.removeAttribute("src"); // otherwise it keeps loading
     this.video?.load();
     this.video = null;
   }

@@ -1,12 +1,12 @@
-// Lanes over the time of a file: scenes, texts, sound and hits, under one playhead; the axis zooms.
+// Timeline of a file with lanes for scenes, texts, sound and hits, one playhead and a zoomable axis.
 
 import { clock, h, svg } from "./dom.js";
 
 const STEPS = [0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600];
-const CLOSEST = 8; // seconds that the axis shows at least
-const AFTER = 4000; // milliseconds for which the axis is left where somebody scrolled it
+const CLOSEST = 8; // least seconds on the axis
+const AFTER = 4000; // milliseconds without following after the user scrolled
 
-// An area as high as the sound is loud, mirrored below; it stretches to any size.
+// Loudness as a mirrored area that stretches to any size.
 export function waveform(levels) {
   const top = Math.max(...levels, 0.01);
   const tall = levels.map((level) => Math.max(0.015, (level / top) ** 2.5 * 0.48));
@@ -36,7 +36,7 @@ export class Timeline {
     new ResizeObserver(() => this.mark()).observe(this.axis);
   }
 
-  // A lane of blocks {start, end, text (where the pointer rests), name (written on it), kind}; none where there are no blocks, unless `empty`.
+  // Lane of blocks {start, end, text (tooltip), name (label), kind}; omitted without blocks, unless `empty`.
   lane(name, kind, blocks, empty = false) {
     if (!blocks.length && !empty) return null;
     const row = h("div", { class: `lane ${kind}` }, ...blocks.map((block) => this.block(block)));
@@ -53,7 +53,7 @@ export class Timeline {
     return element;
   }
 
-  // What comes later: the loudness with named sounds, hits of a search.
+  // Lanes loaded later: loudness with named sounds, hits of a search.
   loudness(levels) {
     this.sound ||= this.lane("Sound", "heard", [], true);
     this.sound.prepend(waveform(levels));
@@ -71,7 +71,7 @@ export class Timeline {
 
   // -- zoom ------------------------------------------------------------------------------------------------------------
 
-  // By a factor about the playhead, or about a place on the axis; 0 shows all.
+  // Zooms by a factor about the playhead or a place on the axis; 0 shows all.
   scale(factor, at = null) {
     const { axis } = this;
     const most = Math.max(1, this.film.seconds / CLOSEST);
@@ -91,7 +91,7 @@ export class Timeline {
     const from = Math.max(0, Math.floor(((this.axis.scrollLeft - 400) / width) * seconds / step));
     const to = Math.min(seconds / step, ((this.axis.scrollLeft + this.axis.clientWidth + 400) / width) * seconds / step);
     const ticks = [];
-    for (let n = from; n <= to && (1 - (n * step) / seconds) * width > 30; n++) { // those in sight and a few; the last one needs room
+    for (let n = from; n <= to && (1 - (n * step) / seconds) * width > 30; n++) { // visible ones and a few more; the last one needs room
       const tick = h("span", {}, clock(n * step));
       tick.style.left = `${(100 * n * step) / seconds}%`;
       ticks.push(tick);
@@ -118,7 +118,7 @@ export class Timeline {
     const touched = () => { this.touched = performance.now(); };
     this.axis.addEventListener("wheel", (event) => {
       touched();
-      if (!event.ctrlKey && !event.metaKey) return; // the page, or the axis, scrolls
+      if (!event.ctrlKey && !event.metaKey) return; // plain scrolling
       event.preventDefault();
       this.scale(Math.exp(-event.deltaY / 150), event.clientX - this.axis.getBoundingClientRect().left);
     }, { passive: false });

@@ -1,4 +1,4 @@
-// The texts of a file by time: they follow the playback, are searched, and play where they are clicked.
+// Transcript of a file: follows the playback, can be searched, and plays a line on click.
 
 import { clock, h, many } from "./dom.js";
 import { correction } from "./own.js";
@@ -11,8 +11,8 @@ export class Transcript {
     this.texts = texts.filter((text) => text.start != null);
     this.following = true;
     this.active = [];
-    this.found = []; // marks of what is looked for
-    this.hidden = new Set(); // kinds
+    this.found = []; // marks of the search
+    this.hidden = new Set(); // hidden kinds
     this.items = this.texts.map((text) => this.item(text, seek));
     this.list = h("ol", { class: "lines", tabindex: "0", "aria-label": "Lines" }, ...this.items);
     this.back = h("button", { type: "button", class: "follow", hidden: true, onclick: () => this.follow(true) }, "Follow the film");
@@ -26,7 +26,7 @@ export class Transcript {
       h("div", { class: "find" }, this.field, this.count, step(-1, "Previous", "↑"), step(1, "Next", "↓")),
       this.chips(), this.list, this.back);
     for (const event of ["wheel", "touchmove"]) this.list.addEventListener(event, () => this.follow(false), { passive: true });
-    this.list.addEventListener("pointerdown", (event) => event.target === this.list && this.follow(false)); // its scroll bar
+    this.list.addEventListener("pointerdown", (event) => event.target === this.list && this.follow(false)); // the scroll bar
     this.list.addEventListener("keydown", (event) => /^(Page|Home|End|Arrow(Up|Down))/.test(event.key) && this.follow(false));
   }
 
@@ -39,7 +39,7 @@ export class Transcript {
     return h("li", { class: text.kind, "data-clip": text.clip }, row, correct);
   }
 
-  // One for each kind, where there are several: which lines are shown.
+  // Switches for the kinds of lines, if there are several.
   chips() {
     const kinds = Object.keys(KINDS).filter((kind) => this.texts.some((text) => text.kind === kind));
     if (kinds.length < 2) return h("p", { class: "soft" }, many(this.texts.length, "line"));
@@ -60,7 +60,7 @@ export class Transcript {
 
   move(now) {
     let last = this.texts.length - 1;
-    for (let first = 0; first <= last;) { // the last line that has begun
+    for (let first = 0; first <= last;) { // binary search for the current line
       const middle = (first + last) >> 1;
       if (this.texts[middle].start <= now) first = middle + 1;
       else last = middle - 1;
