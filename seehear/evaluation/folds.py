@@ -19,8 +19,8 @@ from seehear.types import Float
 
 Probe = Callable[..., Classification]
 """`linear_probe`, `svm_probe` or `knn`."""
+# What a probe chooses, and the argument that it chooses from.
 _SETTING = {"C": "strengths", "k": "ks", "steps": "steps"}
-"""What a probe chooses, and the argument that it chooses from."""
 
 
 @dataclass(frozen=True, kw_only=True)

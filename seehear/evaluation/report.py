@@ -27,8 +27,8 @@ from seehear.npz import open_npz
 FORMAT = "seehear-evaluation/1"
 JSON_NAME, QUERIES_NAME, HTML_NAME = "evaluation.json", "evaluation_queries.npz", "report.html"
 _SEPARATOR = "\x1f"
+# Errors that NumPy and missing or wrong fields raise.
 _DAMAGED = (OSError, EOFError, ValueError, TypeError, KeyError, AttributeError, BadZipFile, zlib.error)
-"""Errors that NumPy and missing or wrong fields raise."""
 
 
 @dataclass(frozen=True, kw_only=True)

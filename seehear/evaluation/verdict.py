@@ -17,8 +17,8 @@ WITH_WORDS = {"text->video": "by what is seen", "text->audio": "by what is heard
 WITH_MEDIA = {"audio->video": "sounds find the right pictures", "video->audio": "pictures find the right sounds"}
 """Retrieval tasks that the verdict names, in its words. Those with words come first: they are what people search by."""
 _WIDE = 0.1  # half the width of an interval from which the verdict mentions it
+# Outcomes of a comparison from the worst to the best; a 95 % interval does not decide the two in the middle.
 _STANDINGS = ("loses to", "is no better than", "is ahead of", "beats")
-"""Outcomes of a comparison from the worst to the best; a 95 % interval does not decide the two in the middle."""
 
 
 def verdict(results: Sequence[TaskResult], about: Mapping[str, Any]) -> list[str]:

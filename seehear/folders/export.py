@@ -17,10 +17,10 @@ from seehear.progress import counted, progress, say
 from seehear.search.answer import Moment
 from seehear.search.lists import Listed, check_list, list_text
 
+# Seconds after which saving a moment is given up.
 _SECONDS = 600.0
-"""Seconds after which saving a moment is given up."""
+# Most bytes of a film's name in the name of its moments; file systems allow 255 in all.
 _STEM = 120
-"""Most bytes of a film's name in the name of its moments; file systems allow 255 in all."""
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)", re.IGNORECASE)
 
 

@@ -10,10 +10,10 @@ from typing import Literal
 from seehear.progress import clock, counted
 
 State = Literal["working", "waiting", "ready"]
+# Seconds of work for a second of media, until it has been measured: on two cores, preset `light`.
 _PACE = {"cut": 0.008, "encode": 0.03, "speech": 0.02, "screen": 0.03}
-"""Seconds of work for a second of media, until it has been measured: on two cores, preset `light`."""
+# Seconds of media for which the above counts in what is measured.
 _MEASURED = 120.0
-"""Seconds of media for which the above counts in what is measured."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -41,12 +41,12 @@ ENCODED = (16, 128)
 """Clips of the first part of encoding, and of the largest: each is twice as large as the one before."""
 READ_SECONDS = 3600.0
 """Media of a part of reading: to start the processes that read and load their models takes seconds."""
+# Indexing reads all vectors: between two times it pauses for so many times what the last one took.
 _PAUSE = 4.0
-"""Indexing reads all vectors: between two times it pauses for so many times what the last one took."""
+# Seconds after which what went wrong is tried again.
 _AGAIN = 10.0
-"""Seconds after which what went wrong is tried again."""
+# Seconds after which a folder is looked through that nothing was heard of: not every disk tells of its changes.
 _LOOK_AGAIN = 600.0
-"""Seconds after which a folder is looked through that nothing was heard of: not every disk tells of its changes."""
 _READERS: tuple[tuple[Literal["speech", "screen"], str, str, str, str], ...] = (
     ("speech", "has_audio", "faster_whisper", "asr", "what is spoken"),
     ("screen", "has_video", "rapidocr", "ocr", "what is written on screen"),
@@ -61,15 +61,15 @@ class Work:
     ):
         self.folder, self.uri, self.preset, self.device = Path(folder), uri, preset, device
         self.rest_seconds = rest_seconds
+        # Set by whoever sees the folder change: it is to be looked through.
         self.changed = threading.Event()
-        """Set by whoever sees the folder change: it is to be looked through."""
         self.changed.set()
         self._restless = False
+        # Files that were not complete: size and time, and since when they have been so.
         self._seen: dict[str, tuple[tuple[int, int], float]] = {}
-        """Files that were not complete: size and time, and since when they have been so."""
         self._looked, self._uncut = False, True
+        # Clips that were given to the encoders, each with the content of its file.
         self._tried: set[tuple[str, str]] = set()
-        """Clips that were given to the encoders, each with the content of its file."""
         self._settled: list[int] = []
         self._part = ENCODED[0]
         self._towers: dict[str, list[Encoder]] = {}

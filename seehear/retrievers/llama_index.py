@@ -25,8 +25,8 @@ require("llama_index.core", "llama-index")
 from llama_index.core.retrievers import BaseRetriever  # noqa: E402  # after the advice on what brings it
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode  # noqa: E402
 
+# Metadata that repeat others: language models and encoders of text do not get them.
 _NOT_FOR_MODELS = ["score", "confidence", "why", "clip", "source", "also"]
-"""Metadata that repeat others: language models and encoders of text do not get them."""
 
 
 class SeehearIndexRetriever(BaseRetriever):

@@ -148,8 +148,8 @@ class OpenIndex:
             at += len(part)
         kept = order_N[: np.count_nonzero(kinds_N >= 0)]
         self.vectors_NE = vectors_NE[: len(kept)]
+        # Numbers in `clips`, items of the clip, numbers in `KINDS`.
         self.clips_N, self.items_N, self.kinds_N = clips_N[kept], items_N[kept], kinds_N[kept]
-        """Numbers in `clips`, items of the clip, numbers in `KINDS`."""
         bounds = np.searchsorted(self.kinds_N, np.arange(len(KINDS) + 1)).tolist()
         self._rows = {kind: slice(*bounds[n : n + 2]) for n, kind in enumerate(KINDS)}
 

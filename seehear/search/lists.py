@@ -19,10 +19,10 @@ from seehear.library.records import printable
 from seehear.media.container import frame_rate, opened
 from seehear.media.stills import is_picture
 
+# Seconds to show a picture.
 _STILL = 5.0
-"""Seconds to show a picture."""
+# Frames a second of a timeline without a film.
 _RATE = 25.0
-"""Frames a second of a timeline without a film."""
 _EVENT = re.compile(r"^(\d{3,}  AX       )V", re.MULTILINE)
 
 

@@ -38,18 +38,18 @@ from seehear.types import Modality
 _ROWS = 2000  # best rows of a channel that are looked at
 _DEPTH = 200  # clips of each ranking that are joined, at least
 _FIRST = 1000  # best clips that a filter is asked of before it is asked of all
+# Seconds around the frame that answers, of a longer clip.
 _WINDOW = 10.0
-"""Seconds around the frame that answers, of a longer clip."""
+# Seconds between clips of one file that are one moment. Chosen, as is the share, on half of `benchmarks/home.py`.
 _GAP = 5.0
-"""Seconds between clips of one file that are one moment. Chosen, as is the share, on half of `benchmarks/home.py`."""
+# Least evidence, in shares of the moment's, of a neighbour that makes it longer.
 _SHARE = 0.1
-"""Least evidence, in shares of the moment's, of a neighbour that makes it longer."""
+# Seconds up to which neighbours make a moment longer.
 _LONGEST = 30.0
-"""Seconds up to which neighbours make a moment longer."""
+# Most moments of a film, in a search for films.
 _OF_FILM = 24
-"""Most moments of a film, in a search for films."""
+# Least confidence of a film's other moments, as a share of its best; number of moments that may be below *weak*.
 _RELATED, _ANYHOW = 0.2, 3
-"""Least confidence of a film's other moments, as a share of its best; number of moments that may be below *weak*."""
 
 
 class NothingToCompare(SeehearError):

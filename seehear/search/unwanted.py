@@ -9,9 +9,9 @@ import numpy as np
 from seehear.search.background import SCENE, OpenIndex
 from seehear.search.query import Part, weight_of
 
+# Cosine of centred rows above which a clip is left out with one that is not wanted: a quarter of the drawings and emoji
+# of `benchmarks/refine.py` have such a twin; at 0.8 answers lose right hits.
 _SAME = 0.9
-"""Cosine of centred rows above which a clip is left out with one that is not wanted: a quarter of the drawings and
-emoji of `benchmarks/refine.py` have such a twin; at 0.8 answers lose right hits."""
 
 
 def unwanted(indexes: Sequence[OpenIndex], parts: Sequence[Part], *, gap: float) -> set[str]:

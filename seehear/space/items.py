@@ -113,6 +113,8 @@ class Items:
             return self._download(value, name)
         if isinstance(value, str | os.PathLike):
             return os.fspath(value)
+        if isinstance(value, Mapping) and "array" not in value and os.path.isfile(value.get("path") or ""):
+            return str(value["path"])  # an undecoded row of Hugging Face datasets
         try:
             return _WRITE[kind](value, self._path())
         except SeehearError as error:

@@ -57,8 +57,8 @@ class SpaceModel:
         self.encoders: _ENCODERS = {m: list(encoders[m]) for m in method.spaces[self.space] if encoders.get(m)}
         self._all_encoders = {m: list(infos) for m, infos in encoders.items()}
         self._loaded: dict[str, Encoder] = {tower.name: tower for tower in self._towers.values()}
+        # Facts about the training, from config.json.
         self._facts: dict[str, Any] = {}
-        """Facts about the training, from config.json."""
         self._evaluation: Path | None = None
         self._working = threading.Lock()  # the models serve one thread at a time; decoding holds up nobody
 

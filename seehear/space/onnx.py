@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from seehear.methods.base import Method
     from seehear.space.model import SpaceModel
 
+# Largest difference from torch, in shares of the largest number.
 _CLOSE = 1e-4
-"""Largest difference from torch, in shares of the largest number."""
 
 
 class _Head(nn.Module):
