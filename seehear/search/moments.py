@@ -252,13 +252,11 @@ class MomentSearch:
             if by == "film" and (len(of_film) == k if not own else len(own) == _OF_FILM):
                 continue
             match, sure = self._sure(clip, found.get(clip), *texts.get(clip, (0, 0.0)))
-            # Later moments of a film need a share of its best confidence, and after the first few more than *weak*.
-            if (
-                by == "film"
-                and own
-                and sure < max(_RELATED * hits[own[0]].confidence, 0.0 if len(own) < _ANYHOW else WORDS[-1][0])
-            ):
-                continue
+            if by == "film" and own:
+                # Later moments need a share of the best confidence, and after the first few at least that of *weak*.
+                least = 0.0 if len(own) < _ANYHOW else WORDS[-1][0]
+                if sure < max(_RELATED * hits[own[0]].confidence, least):
+                    continue
             hit = self._moment(self.clips[clip], match, sure)
             same = next((n for n in own if _one_moment(hit, match, hits[n], matches[n])), None)
             if same is None and by == "moment" and len(hits) == k:

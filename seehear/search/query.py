@@ -184,10 +184,11 @@ class Searcher:
             if matched is not None and matched.start is not None and matched.end is not None:
                 start, end = matched.start, matched.end
             source = clip.source_of(modality)
-            path, *also = (str(self.library.path_of(s, self._roots)) for s in (source, *self._copies.get(source, ())))
+            places = (source, *self._copies.get(source, ())) if source else ()
+            path, *also = [str(self.library.path_of(place, self._roots)) for place in places] or [""]
             words = text.text if text else ""
-            found = (path if source else "", start, end, score, modality, words, clip.labels, tuple(also))
-            hits.append((Hit(id, source, *found), clip))
+            hit = Hit(id, source, path, start, end, score, modality, words, clip.labels, tuple(also))
+            hits.append((hit, clip))
         return hits
 
 
