@@ -68,14 +68,17 @@ def table(scores: Sequence[Score]) -> str:
     return "\n".join([head, *map(str, scores)])
 
 
-def train(work: Path, data: Path = DATA) -> tuple[Library, Path]:
-    """The library of the media and the run of its own splits; what is there already is not done again."""
-    uri, run_folder = work / "library", work / "run"
-    prepare(hub_media.make(data, work / "media"), uri)
-    library = Library.open(uri)
+def make_library(work: Path, data: Path = DATA) -> Library:
+    """The library of the media; what is there already is not done again, nor by `train`."""
+    prepare(hub_media.make(data, work / "media"), work / "library")
+    library = Library.open(work / "library")
     encode_library(library)
-    finish(LatentInputs(load_latents(library), library=str(uri.resolve())), run(), run_folder)
-    return library, run_folder
+    return library
+
+
+def train(library: Library, folder: Path) -> None:
+    """The run of the library's own splits."""
+    finish(LatentInputs(load_latents(library), library=str(Path(library.uri).resolve())), run(), folder)
 
 
 def run() -> Run[LatentsConfig, FuseMixConfig]:
@@ -220,7 +223,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
-    library, run_folder = train(given.work, given.data)
+    library, run_folder = make_library(given.work, given.data), given.work / "run"
+    train(library, run_folder)
     clips = {clip.id: clip for clip in library.clips()}
     scores = measure(load_latents(library), clips, given.work / "folds", ready={_TEST_FOLD: run_folder})
     print(table(scores))

@@ -89,6 +89,15 @@ class Spied(Encoder):
         return vectors
 
 
+def make_library(folder: Path, clips: int) -> None:
+    """Films of a minute in clips of 4 s, as `folder`/lib."""
+    (folder / "media").mkdir()
+    film = make_film(folder / "film.mp4", gop=25)
+    for n in range(-(-clips // 15)):
+        shutil.copy(film, folder / "media" / f"{n}.mp4")
+    prepare(folder / "media", folder / "lib", PrepareOptions(clips="fixed", seconds=4.0))
+
+
 def measure(encoder: Encoder, folder: Path, *, workers: int, repeats: int) -> dict[str, float]:
     library = Library.open(folder / "lib")
     roots = library.roots()
@@ -124,11 +133,7 @@ def main() -> None:
     results: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "media").mkdir()
-        film = make_film(folder / "film.mp4", gop=25)
-        for n in range(-(-given.clips // 15)):  # each film is a minute, in clips of 4 s
-            shutil.copy(film, folder / "media" / f"{n}.mp4")
-        prepare(folder / "media", folder / "lib", PrepareOptions(clips="fixed", seconds=4.0))
+        make_library(folder, given.clips)
         for encoder_name in given.encoders:
             encoder = load_encoder(encoder_name, device=given.device)
             results[encoder_name] = measure(encoder, folder, workers=given.workers, repeats=given.repeats)

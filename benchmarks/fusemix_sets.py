@@ -116,11 +116,12 @@ def latents(name: str, data: Path, work: Path, *, more: bool = False) -> LatentD
     shard = work / f"{name}{'-more' if more else ''}.safetensors"
     if not shard.exists():
         encoders = own.encoders | (own.more if more else {})
-        save_shard(load_latents(_library(name, data, work), encoders=encoders), shard)
+        save_shard(load_latents(library_of(name, data, work), encoders=encoders), shard)
     return load_shard(shard)
 
 
-def _library(name: str, data: Path, work: Path) -> Library:
+def library_of(name: str, data: Path, work: Path) -> Library:
+    """The library of a set, made and encoded as far as it is not there."""
     own, folder = SETS[name], work / name
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "manifest.csv").open("w", newline="", encoding="utf-8") as file:
@@ -143,9 +144,8 @@ def split(data: LatentData, seed: int, *, folds: dict[str, str] | None = None) -
     of the groups validate. Validation and test clips have their first text alone."""
     drawn = {g: random.Random(f"{g} {seed}").random() for g in set(data.groups.tolist())}
     share = [drawn[g] for g in data.groups.tolist()]
-    if folds is None:
-        splits = ["train" if s < 0.72 else "val" if s < 0.82 else "test" for s in share]
-    else:
+    splits: list[str] | np.ndarray = split_of(data.groups.numpy(), seed)
+    if folds is not None:
         held_out = str(seed + 1)
         splits = [
             "test" if folds[i] == held_out else "val" if s < 0.125 else "train"
@@ -156,3 +156,10 @@ def split(data: LatentData, seed: int, *, folds: dict[str, str] | None = None) -
     texts = rows["text"]
     rows["text"] = replace(texts, count=torch.where(learned, texts.count, texts.count.clamp(max=1)))
     return LatentData(rows, ids=data.ids, splits=np.array(splits, dtype=object), groups=data.groups)
+
+
+def split_of(groups: np.ndarray, seed: int) -> np.ndarray:
+    """Of clips, by their group."""
+    drawn = {g: random.Random(f"{g} {seed}").random() for g in set(groups.tolist())}
+    share = [drawn[g] for g in groups.tolist()]
+    return np.array(["train" if s < 0.72 else "val" if s < 0.82 else "test" for s in share], dtype=object)

@@ -16,6 +16,7 @@ from common import DEVICE, PRECISIONS, gemm, interleaved, precision, write
 
 from seehear.methods.fusemix import FuseMix, FuseMixConfig
 from seehear.nn.random import Randomness
+from seehear.train.gradients import assemble
 from seehear.types import Batch
 
 SIZES = ((2048, 384), (2048, 768))
@@ -38,7 +39,7 @@ def stepper(config: FuseMixConfig, batch: Batch, name: str) -> Callable[[], obje
 
     def work() -> None:
         rng = Randomness(0, next(steps), 0, rows, rows, DEVICE)
-        mixed = model.assemble(batch, rng=rng)
+        mixed, rng = assemble(model, batch, rng)
         with precision(name):
             out = model.objective(model.encode(mixed, rng=rng), progress=0.0, rng=rng)
             out.loss.backward()

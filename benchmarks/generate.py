@@ -1,8 +1,14 @@
 """Pictures painted from held-out sounds, told apart by a frozen encoder: `python benchmarks/generate.py --work DIR`.
 
-The library and the run of `demo_folds.py` (in DIR, made if they are not there) and a painter that learns from the
-training clips. Test sounds of the classes that `hub_media.PICTURES_OF` has pictures for are painted; the class of a
-painted picture is that of the real picture nearest to it by latents of the frozen picture encoder, among those classes'
+The library of `demo_folds.py` (in DIR, made if it is not there), two runs, and for each a painter that learns from the
+training clips:
+
+    learned space   the run of `demo_folds.py`: sounds, pictures and words all have heads
+    fixed space     the route of the paper: `fusemix.bind` trains a head for sounds alone, from the sounds' titles, into
+                    the space of the packaged word tower, and the painter is told in that space
+
+Test sounds of the classes that `hub_media.PICTURES_OF` has pictures for are painted; the class of a painted picture is
+that of the real picture nearest to it by latents of the frozen picture encoder, among those classes'
 pictures alone. These pictures are in the training split, as in a library of one's own; the sounds are not, and sounds
 and pictures were never paired.
 
@@ -29,7 +35,7 @@ from typing import Any
 import numpy as np
 import torch
 from common import write
-from demo_folds import DATA, train
+from demo_folds import make_library, train
 from hub_media import PICTURES_OF
 from PIL import Image
 
@@ -40,10 +46,14 @@ from seehear.encoders.base import Sample
 from seehear.encoders.registry import load_encoder
 from seehear.evaluation.bootstrap import mean_interval
 from seehear.evaluation.embedded import unit
+from seehear.library.encode import encode_library
 from seehear.library.tables import Library
 from seehear.media.files import VideoSpec, read_window
 from seehear.methods.painter import Painter
+from seehear.runs.config import recipe
+from seehear.runs.run import train_run
 from seehear.space import SharedSpace
+from seehear.train.files import has_model
 from seehear.types import Tensor
 
 DEFAULTS = GenerateOptions()
@@ -86,7 +96,7 @@ def measure(run: Path, library: Library, *, n: int, told: dict[str, Any], split:
     painter, known = load_painter(run, space), placed(space, library)
     carrier = to_pictures(known)
     shown = [(f"pictures/{i}.jpg", label) for label, ids in PICTURES_OF.items() for i in ids]
-    media, classes = run.parent / "media", list(PICTURES_OF)
+    media, classes = Path(library.uri).parent / "media", list(PICTURES_OF)
     judge = Judge(media, [p for p, _ in shown], [c for _, c in shown], size=painter.config.size)
 
     heard, seen = known.vectors["audio"].one_each(), known.vectors["video"].one_each()
@@ -143,29 +153,51 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--figure", type=Path, default=FIGURE)
     parser.add_argument("--steps", type=int, default=PainterOptions().steps, help="of the painter's learning")
+    parser.add_argument("--routes", nargs="*", default=list(ROUTES), choices=list(ROUTES))
     parser.add_argument("--n", type=int, default=2, help="pictures painted of each query")
     given = parser.parse_args()
-    run, learnt = given.work / "run", PainterOptions(steps=given.steps)
-    if not (run / "model").is_dir():
-        train(given.work, DATA)
-    library, seconds = Library.open(given.work / "library"), given.work / "painter-seconds.json"
-    if not (run / FOLDER / "model").is_dir():
-        began = time.process_time()
-        learn_painter(run, library, learnt, device="cpu", resume=(run / FOLDER / "config.json").is_file())
-        seconds.write_text(json.dumps(time.process_time() - began))
     told = {"steps": DEFAULTS.steps, "guidance": DEFAULTS.guidance, "seed": DEFAULTS.seed}
-    arms = measure(run, library, n=given.n, told=told)
-    for name, row in arms.items():
-        print(f"{name:<11} {100 * row['right']:5.1f} % [{100 * row['low']:.0f}, {100 * row['high']:.0f}], chance "
-              f"{100 * row['chance']:.1f} %, {row['pictures']} pictures, {row['recordings']} recordings")  # fmt: skip
-    figure(run, library, given.figure)
-    config = json.loads((run / FOLDER / "config.json").read_text())
-    core = json.loads(seconds.read_text())
-    write(
-        "generate",
-        {"painter": config["painter"], "core_seconds": core, "told": told, "n": given.n, "arms": arms},
-        given.out,
-    )
+    options = PainterOptions(steps=given.steps)
+    found: dict[str, Any] = {"told": told, "n": given.n, "routes": {}}
+    library = make_library(given.work)
+    for name in given.routes:
+        run = ROUTES[name](library, given.work)
+        seconds = paint_like(run, library, options)
+        arms = measure(run, library, n=given.n, told=told)
+        found["routes"][name] = {"core_seconds": seconds, "arms": arms}
+        print(name)
+        for arm, row in arms.items():
+            low, high = 100 * row["low"], 100 * row["high"]
+            print(f"  {arm:<11} {100 * row['right']:5.1f} % [{low:.0f}, {high:.0f}], {row['recordings']} recordings")
+        if name == "learned space":
+            figure(run, library, given.figure)
+        found["painter"] = json.loads((run / FOLDER / "config.json").read_text())["painter"]
+        write("generate", found, given.out)
+
+
+def learned_space(library: Library, work: Path) -> Path:
+    train(library, work / "run")
+    return work / "run"
+
+
+def fixed_space(library: Library, work: Path) -> Path:
+    encode_library(library, ("wordtower",))
+    if not has_model(work / "bound" / "model"):
+        train_run(library, recipe("fusemix.bind"), work / "bound", resume=(work / "bound" / "config.json").is_file())
+    return work / "bound"
+
+
+ROUTES = {"learned space": learned_space, "fixed space": fixed_space}
+
+
+def paint_like(run: Path, library: Library, options: PainterOptions) -> float:
+    """Core seconds that the run's painter took to learn, which it does where there is none."""
+    seconds = run / "painter-seconds.json"
+    if not has_model(run / FOLDER / "model"):
+        began = time.process_time()
+        learn_painter(run, library, options, device="cpu", resume=(run / FOLDER / "config.json").is_file())
+        seconds.write_text(json.dumps(time.process_time() - began))
+    return float(json.loads(seconds.read_text()))
 
 
 if __name__ == "__main__":

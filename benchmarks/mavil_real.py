@@ -10,27 +10,51 @@
     reversed            diffmavil, 0.80 to 0.95 hidden
     lean, more hidden   lean, 0.95 to 0.80 hidden
 
+What the masking costs:
+
+    constant 0.8        diffmavil, 0.80 hidden throughout
+    0.85 to 0.75        diffmavil with that curriculum
+    equal cost          diffmavil for as many more epochs as cost what mavil does, in counted operations
+
+What saves more, or is kept at the same saving:
+
+    lean, quarter       lean, a quarter of the hidden patches decoded
+    lean, quarter 0.75  the same with 0.75 hidden
+    lean, all           lean, all hidden patches decoded
+
 Sets: grid-s1 (a mouth, and what it says) and digits (a drawn one, and a spoken one of the same kind), from
 `vatt_sets.py`. Models are smaller than `mavil.tiny`: a training takes a minute or two on a core. Each learns from
 'train' for all its epochs and its last weights are taken; 'val' chooses the strength of probes and the k of k-NN, and
 'test' is looked at once. Features are means over the patches of one encoder. Retrieval is between pictures and sound.
 Of sounds from elsewhere, the kinds in fold 1 of ESC-10 are told by probes on the audio encoder that grid-s1 trained.
 
+`digits-196` and `grid-s1-196` are the same clips in 196 patches a picture or film: 14 x 14 of 2 x 2 pixels, and
+4 x 7 x 7 of 7 frames and 6 x 6 pixels. With 0.95 hidden, 9 of them are visible, not 2.
+
+Each cell also keeps its numbers on validation clips (`val`), by which settings are chosen, and the operations of its
+training over those of `mavil`.
+
+Retrieval is measured by the trained vectors, and once more with the closed form that every training now ends with
+(`last layer`; the untrained network gets one too).
+
 Beside each number: chance, the same network untrained, an interval of 95 % over recordings, and the gain over the
 untrained network, clip by clip. At the end each arm is compared with `mavil` and with the untrained network, clip by
 clip over all seeds.
 
-Cells (a set, an arm, a seed) stay in the work folder: a second call goes on where the first stopped. What matters most
-comes first. --smoke tries everything on a few clips for one epoch.
+Cells (a set, an arm, a seed) stay in the work folder: a second call goes on where the first stopped, in the middle of a
+training too. What matters most comes first. --known takes cells of an earlier run from its JSON and does not measure
+them again; such cells have no numbers clip by clip, so differences from them have the wider interval of two independent
+means. --smoke tries everything on a few clips for one epoch.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
@@ -39,98 +63,54 @@ from typing import Any
 import numpy as np
 import torch
 from common import write
+from mavil_arms import EPOCHS, operations, run_of, source
+from mavil_compare import (
+    CHANCE,
+    GROUPS,
+    LAST,
+    VAL,
+    PerClip,
+    against,
+    differences,
+    measures,
+    per_clip,
+    per_clip_of,
+    save,
+    summary,
+)
 from torch import nn
 from torch.nn import functional as F
 from vatt_real import Case, compared, tables
 from vatt_sets import SETS, library_of
 
-from seehear.evaluation.bootstrap import compare
+from seehear.errors import SeehearError, read_json
 from seehear.evaluation.classify import Labelled, knn, linear_probe
 from seehear.evaluation.retrieval import retrieval
 from seehear.inputs.raw import load_raw
 from seehear.methods.base import Method
-from seehear.methods.mavil_config import SIDES, MAViLConfig
+from seehear.methods.mavil_config import SIDES
 from seehear.nn.random import Randomness
-from seehear.nn.transformer import Size
-from seehear.recipes import diffmavil, mavil
-from seehear.runs.config import Run
-from seehear.runs.data import MediaConfig, clip_features, placed
+from seehear.runs.data import clip_features, placed
+from seehear.runs.last_layer import add_last_layer
 from seehear.runs.run import build, train_run
 from seehear.space import load_method
-from seehear.studies.grid import Cell, Result, cell_key, run_grid
+from seehear.studies.grid import Cell, cell_key, run_grid
+from seehear.train.files import write_text
 from seehear.train.loop import fit
 from seehear.types import Batch, Encoded, StepOutput, Tensor
 
 FIRST = ("mavil", "diffmavil", "lean", "supervised")
 CONTROLS = ("without diffusion", "fewer epochs", "constant 0.9", "reversed", "lean, more hidden")
-EPOCHS = {"grid-s1": 36, "digits": 6}
-FEWER = 0.7
-ARMS = {"grid-s1": FIRST + CONTROLS, "digits": (*FIRST, "without diffusion", "constant 0.9")}
-SMOKE = {"grid-s1": "id LIKE '%n'", "digits": "id LIKE '%jackson%'"}
-SIZE = Size(layers=3, width=128, hidden=512, heads=2)
-DECODER = Size(layers=2, width=64, hidden=256, heads=2)
-INTER = 3.0
-"""alpha. With the published 0.1, and sounds turned round, what grid-s1 teaches in so few steps is near nothing; 3 was
-chosen on validation clips."""
-GROUPS, CHANCE = " groups", " chance"
-PerClip = dict[str, np.ndarray]
-"""By measure, of every test clip or query: right or not; and with these endings its recording, and chance."""
-
-
-# -- what is trained ---------------------------------------------------------------------------------------------------
-
-
-def grid_s1(run: Run[MediaConfig, MAViLConfig]) -> Run[MediaConfig, MAViLConfig]:
-    """40 tokens of 6 frames and 12 x 12 pixels of a mouth, without what does not move; 60 of 40 ms of sound."""
-    mouth = {"region": (0.44, 0.36, 0.88, 0.80), "crop": (0.8, 1.0), "aspect": (0.95, 1.05), "motion": 3.0}
-    raw = replace(run.data.raw, frames=60, fps=25.0, size=24, side=27, flip=0.5, **mouth)
-    return replace(
-        run,
-        data=replace(run.data, raw=raw),
-        method=replace(run.method, patch=(6, 12, 12), mel_bands=64, mel_patch=(4, 64)),
-    )
-
-
-def digits(run: Run[MediaConfig, MAViLConfig]) -> Run[MediaConfig, MAViLConfig]:
-    """49 tokens of 4 x 4 pixels; 32 of 40 ms and half of the bands."""
-    drawing = {"crop": (0.7, 1.0), "aspect": (0.9, 1.1), "flip": 0.0}
-    raw = replace(run.data.raw, frames=1, fps=1.0, size=28, side=28, rate=8000, seconds=0.6, loop=False, **drawing)
-    return replace(
-        run,
-        data=replace(run.data, raw=raw),
-        method=replace(run.method, patch=(1, 4, 4), mel_bands=40, mel_patch=(4, 20)),
-    )
-
-
-SHOWN = {"grid-s1": grid_s1, "digits": digits}
-
-
-def run_of(cell: Cell, work: Path, options: argparse.Namespace) -> Run[MediaConfig, Any]:
-    name, arm = str(cell["set"]), str(cell["model"])
-    run = mavil.tiny()
-    smaller = replace(run.method, size=SIZE, decoder=DECODER, inter_weight=INTER, roll=False)
-    run = SHOWN[name](replace(run, method=smaller))
-    epochs = 1 if options.smoke else round(EPOCHS[name] * options.epochs)
-    epochs = max(1, round(epochs * FEWER)) if arm == "fewer epochs" else epochs
-    where = SMOKE[name] if options.smoke else None
-    seed = int(cell["seed"] or 0)
-    run = replace(
-        run,
-        data=replace(run.data, cache=work / "cache", where=where),
-        train=replace(
-            run.train,
-            epochs=epochs,
-            batch_size=32,
-            evaluations=0,
-            workers=0,
-            device="cpu",
-            fast_matmul=True,
-            seed=seed,
-        ),
-    )
-    if arm in ("mavil", "fewer epochs", "supervised"):
-        return run
-    return diffmavil.arm(diffmavil.diffused(run, arm), arm)
+HIDDEN = ("constant 0.8", "0.85 to 0.75", "equal cost")
+THRIFT = ("lean, quarter", "lean, quarter 0.75", "lean, all")
+BASES = ("mavil", "untrained")
+EVERY = FIRST + CONTROLS + HIDDEN + THRIFT
+ARMS_OF = {
+    "grid-s1": FIRST + CONTROLS + HIDDEN + THRIFT,
+    "digits": (*FIRST, "without diffusion", "constant 0.9", *HIDDEN, *THRIFT),
+    "digits-196": ("mavil", "diffmavil", "lean", "constant 0.8", *THRIFT),
+    "grid-s1-196": ("mavil", "diffmavil", "lean", "constant 0.8", *THRIFT),
+}
 
 
 class Supervised(Method):
@@ -162,14 +142,14 @@ class Supervised(Method):
 
 
 def case(cell: Cell, work: Path, options: argparse.Namespace) -> Case:
-    library, columns = library_of(str(cell["set"]), options.data, work)
+    library, columns = library_of(source(cell), options.data, work)
     run = run_of(cell, work, options)
     run = run.method.scheduled(run)
     inputs = run.data.load(library, run.method)
     media = inputs.clips
     for part in torch.arange(len(media)).split(64):  # decoded once, before anything is measured
         media.batch(part)
-    return Case(SETS[str(cell["set"])], library, run, inputs, media, columns)
+    return Case(SETS[source(cell)], library, run, inputs, media, columns)
 
 
 # -- one cell ----------------------------------------------------------------------------------------------------------
@@ -186,6 +166,8 @@ def measure(cell: Cell, work: Path, options: argparse.Namespace) -> dict[str, fl
         steps = train_run(here.library, here.run, folder, resume=again).steps
         model = load_method(folder)[0]
     found = {"core seconds": time.process_time() - began, "seconds": time.monotonic() - wall, "steps": float(steps)}
+    if cell["model"] != "supervised":
+        found["operations of mavil's"] = operations(cell, work, options)
     found["parameters"] = float(sum(p.numel() for p in model.parameters()))
     before, after = untrained(cell, work, options), looked_at(here, model.eval(), cell, work, options)
     save(per_clip_of(cell, work), after)
@@ -205,13 +187,14 @@ def untrained(cell: Cell, work: Path, options: argparse.Namespace) -> PerClip:
 
 def looked_at(here: Case, model: Method, cell: Cell, work: Path, options: argparse.Namespace) -> PerClip:
     found = on_test(here, model)
-    return found | elsewhere(here, model, work, options) if cell["set"] == "grid-s1" else found
+    return found | elsewhere(here, model, work, options) if source(cell) == "grid-s1" else found
 
 
 def numbers(before: PerClip, after: PerClip) -> dict[str, float]:
     found = {}
-    for name in (n for n in after if not n.endswith((GROUPS, CHANCE))):
+    for name in measures(after):
         found |= compared(name, before[name], after[name], float(after[name + CHANCE]), after[name + GROUPS])
+        found[name + VAL] = round(100 * float(after[name + VAL]), 2)
     return found
 
 
@@ -241,14 +224,30 @@ def on_test(here: Case, model: Method) -> PerClip:
             truth = {s: here.column(label, s) for s in splits}
             own = {s: f[m] for s, f in features.items()}
             found |= probes(f"{m} {label}", own, truth, groups)
-    belongs, z = here.column(here.own.belongs, "test"), placed(model, features["test"], "joint")
+    last = model.last_layer
+    model.last_layer = nn.ModuleDict()
+    found |= retrieved(here, model, features, "")
+    model.last_layer = last
+    if not last:  # training alone adds one, and only where validation clips gain
+        run = here.run
+        add_last_layer(model, here.inputs, here.media.split("val"), run.method.pairs, seed=run.train.seed)
+    return found | retrieved(here, model, features, LAST)
+
+
+def retrieved(here: Case, model: Method, features: Mapping[str, Mapping[str, np.ndarray]], ending: str) -> PerClip:
+    """Retrieval between pictures and sound."""
+    groups, found = here.media.split("test").groups.numpy(), {}
     for query, gallery in permutations(SIDES):
-        q, g = z[query], z[gallery]
-        result = retrieval(q.vectors, g.vectors, belongs[q.owner], belongs[g.owner])
+        results = {}
+        for split in ("val", "test"):
+            belongs, z = here.column(here.own.belongs, split), placed(model, features[split], "joint")
+            q, g = z[query], z[gallery]
+            results[split] = retrieval(q.vectors, g.vectors, belongs[q.owner], belongs[g.owner])
+            of = groups[q.owner[results[split].rows]] if split == "test" else None
         for k in ("R@1", "R@5", "R@10"):
-            name = f"{query}->{gallery} {k}"
-            of = groups[q.owner[result.rows]]
+            name, result = f"{query}->{gallery} {k}{ending}", results["test"]
             found |= {name: result.per_query[k], name + GROUPS: of, name + CHANCE: np.array(result.chance[k])}
+            found[name + VAL] = results["val"].per_query[k].mean()
     return found
 
 
@@ -263,6 +262,7 @@ def probes(
     found: PerClip = {}
     for what, result in told.items():
         found |= {what: result.per_query["top1"], what + GROUPS: groups, what + CHANCE: chance}
+        found[what + VAL] = np.array(result.chosen["validation_top1"])
     return found
 
 
@@ -276,67 +276,34 @@ def elsewhere(here: Case, model: Method, work: Path, options: argparse.Namespace
     return probes("esc10 kind", features, truth, parts["test"].groups.numpy())
 
 
-def save(path: Path, kept: PerClip) -> None:
-    """Whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    with part.open("wb") as file:
-        np.savez(file, **kept)
-    part.replace(path)
-
-
 # -- all cells ---------------------------------------------------------------------------------------------------------
-
-
-def against(base: str, results: Sequence[Result], work: Path) -> list[dict[str, Any]]:
-    """Each arm minus `base` (an arm, or 'untrained'), in percent, the same test clips and seeds: means over seeds,
-    recordings resampled."""
-    found = []
-    cells = [result.cell for result in results if result.values]
-    for name, arm in dict.fromkeys((str(c["set"]), str(c["model"])) for c in cells if c["model"] != base):
-        own = [c for c in cells if (c["set"], c["model"]) == (name, arm)]
-        pairs = [
-            (per_clip(path), per_clip(per_clip_of(cell, work)))
-            for cell in own
-            if (path := per_clip_of({**cell, "model": base}, work)).exists()
-        ]
-        for what in (w for w in (pairs[0][1] if pairs else ()) if not w.endswith((GROUPS, CHANCE))):
-            old, new = (np.concatenate([pair[side][what] for pair in pairs]) for side in (0, 1))
-            groups = np.concatenate([pair[1][what + GROUPS] for pair in pairs])
-            gain = compare(old, new, groups)
-            values = {"difference": gain.difference, "low": gain.low, "high": gain.high}
-            rounded = {k: round(100 * float(v), 2) for k, v in values.items()}
-            found.append({"set": name, "arm": arm, "what": what, "seeds": len(pairs), **rounded})
-    return found
-
-
-def per_clip(path: Path) -> PerClip:
-    with np.load(path) as kept:
-        return dict(kept)
-
-
-def per_clip_of(cell: Cell, work: Path) -> Path:
-    untrained = f"untrained-{cell['set']}-{cell['seed']}"
-    return work / "clips" / f"{untrained if cell['model'] == 'untrained' else cell_key(cell)}.npz"
-
-
-def differences(base: str, found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    yield from ("", f"| set | arm | measure | minus {base} |", "|---|---|---|---|")
-    for one in found:
-        interval = f"{one['difference']:+.1f} [{one['low']:+.1f}, {one['high']:+.1f}]"
-        yield f"| {one['set']} | {one['arm']} | {one['what']} | {interval} |"
 
 
 def cells_of(options: argparse.Namespace) -> list[Cell]:
     """What matters most first: the first arms of all seeds, then the controls."""
     return [
         {"set": name, "model": arm, "seed": seed}
-        for arms in (FIRST, CONTROLS)
+        for arms in (FIRST, CONTROLS, HIDDEN, THRIFT)
         for name in options.sets
         for seed in options.seeds
         for arm in arms
-        if arm in options.arms and arm in ARMS[name]
+        if arm in options.arms and arm in ARMS_OF[name]
     ]
+
+
+def take_over(
+    known: Path, study: Path, cells: Sequence[Cell], about: Mapping[str, Any]
+) -> dict[str, list[dict[str, Any]]]:
+    """Finished cells of an earlier run, unless the study has them; its differences by base."""
+    (study / "cells").mkdir(parents=True, exist_ok=True)
+    plain = read_json(known, "it holds the cells of an earlier run")
+    if any(plain.get(k) != v for k, v in about.items()):
+        raise SeehearError(f"{known} was measured with other epochs: leave --known out")
+    for values, cell in ((c["values"], {k: v for k, v in c.items() if k != "values"}) for c in plain["cells"]):
+        path = study / "cells" / f"{cell_key(cell)}.json"
+        if cell in cells and not path.exists():
+            write_text(path, json.dumps({"cell": cell, "about": about, "values": values, "seconds": 0.0}))
+    return {base: plain[f"minus {base}"] for base in BASES}
 
 
 def main() -> None:
@@ -344,24 +311,28 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("SEEHEAR_DATA", "../shared/data")))
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--sets", nargs="+", choices=list(EPOCHS), default=list(EPOCHS))
-    parser.add_argument("--arms", nargs="+", choices=FIRST + CONTROLS, default=FIRST + CONTROLS)
+    parser.add_argument("--arms", nargs="+", choices=EVERY, default=EVERY)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument(
         "--epochs", type=float, default=1.0, help="so many times the epochs: 36 of grid-s1, 6 of digits"
     )
     parser.add_argument("--smoke", action="store_true", help="a few clips, one epoch, one seed")
     parser.add_argument("--tables", action="store_true", help="train nothing: what there is")
+    parser.add_argument("--known", type=Path, help="JSON of an earlier run: its cells are not measured again")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     options.seeds = options.seeds[:1] if options.smoke else options.seeds
     torch.set_num_threads(1)
     study, cells = options.work / "study", cells_of(options)
+    about = {"epochs": options.epochs, "smoke": options.smoke}
+    earlier = take_over(options.known, study, cells, about) if options.known else {base: [] for base in BASES}
     if options.tables:
         cells = [cell for cell in cells if (study / "cells" / f"{cell_key(cell)}.json").exists()]
-    about = {"epochs": options.epochs, "smoke": options.smoke}
     results = run_grid(study, cells, lambda cell: measure(cell, options.work, options), about=about, verbose=True)
-    found = {base: against(base, results, options.work) for base in ("mavil", "untrained")}
-    print("\n".join([*tables(results), *(line for base, own in found.items() for line in differences(base, own))]))
+    found = {base: against(base, results, options.work, known) for base, known in earlier.items()}
+    shares = {(str(c["set"]), str(c["model"])): operations(c, options.work, options) for c in cells}
+    lines = [*tables(results), *(line for base, own in found.items() for line in differences(base, own))]
+    print("\n".join([*lines, *summary(results, shares)]))
     plain = [{**result.cell, "values": result.values} for result in results]
     write("mavil_real", {**about, "cells": plain, **{f"minus {base}": own for base, own in found.items()}}, options.out)
 

@@ -10,7 +10,7 @@ import pytest
 from seehear.cli import main
 from seehear.encoders import presets, registry
 from seehear.encoders.presets import PresetEncoder
-from seehear.runs import run
+from seehear.runs import config as recipes
 from tests.faults.encoders import Grey, NoOptions
 from tests.small_media import films
 
@@ -30,9 +30,9 @@ def grey():
 @pytest.mark.parametrize("cheap", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_the_commands_of_the_readme_run(tmp_path, monkeypatch, capsys, cheap):
     if cheap:
-        full = run.recipe("fusemix")
+        full = recipes.recipe("fusemix")
         short = replace(full, train=replace(full.train, epochs=20, evaluations=4))
-        monkeypatch.setitem(run.recipes(), "fusemix", lambda: short)
+        monkeypatch.setitem(recipes.recipes(), "fusemix", lambda: short)
         cheap_ones = tuple(PresetEncoder(name, (m,)) for m, names in CHEAP.items() for name in names)
         monkeypatch.setitem(presets.PRESETS, "light", cheap_ones)
         monkeypatch.setenv("PYTHONPATH", str(ROOT))  # of the processes that encode with what the tests define

@@ -42,6 +42,15 @@ def library(tmp_path_factory, few_phrases):
     return library
 
 
+@pytest.fixture(autouse=True)
+def no_running_loop():
+    """A browser that other tests of this process opened keeps an event loop running in this thread."""
+    loop = asyncio.events._get_running_loop()
+    asyncio.events._set_running_loop(None)
+    yield
+    asyncio.events._set_running_loop(loop)
+
+
 @pytest.fixture(scope="module")
 def anyio_backend():
     return "asyncio"

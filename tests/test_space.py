@@ -109,6 +109,17 @@ def test_a_vector_does_not_depend_on_its_company(space):
     np.testing.assert_array_equal(space.encode([texts[33]])[0], together[33])
 
 
+def test_texts_of_like_length_go_through_the_encoder_together(space, monkeypatch):
+    """Or short ones would be padded to the length of a long one."""
+    batches = []
+    encode = Letters.encode
+    monkeypatch.setattr(Letters, "encode", lambda self, x: batches.append([len(t) for t, *_ in x]) or encode(self, x))
+    texts = ["a" * n for n in (9, 1, 8, 2, 7, 3)]
+    vectors = space.encode(texts, batch_size=2)
+    assert {tuple(sorted(lengths)) for lengths in batches} == {(1, 2), (3, 7), (8, 9)}
+    np.testing.assert_array_equal(vectors, [space.encode(text) for text in texts])
+
+
 def test_several_modalities_are_the_mean_of_unit_vectors(space):
     window = {"start": 0.5, "end": 2.0}
     both = space.encode([{"video": "a.mp4", "audio": "b.wav", **window}])[0]

@@ -51,9 +51,9 @@ class _Train:
     library: Positional[str]
     recipe: Positional[str] = ""
     """On latents: fusemix (that is fusemix.base), fusemix.bind, fusemix.paper, mcn (mcn.base), mcn.tiny, mcn.paper. On
-    the media themselves: vatt, also .small, .base, .medium and .paper, and vatt-ma.medium; mavil or diffmavil, also
-    .small and .base, and mavil.stage2; the name alone is the tiny one, for a laptop. Without: what suits the
-    library."""
+    the media themselves: fusemix.tuned; vatt, also .small, .base, .medium and .paper, and vatt-ma.medium; mavil or
+    diffmavil, also .small and .base, diffmavil.lean and mavil.stage2; the name alone is the tiny one, for a laptop.
+    Without: what suits the library."""
     out: Path | None = None
     """Folder of the run; runs/RECIPE when not given."""
     resume: bool = False

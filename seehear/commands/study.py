@@ -96,6 +96,8 @@ class Modalities(_Study):
     """What each modality adds: every combination of them, each pair and each term of MCN's loss dropped, one space or
     several, on the same clips, steps and seeds; retrieval, probes, clusters against labels, and answers in words.
 
+    With --test-on every row is trained on one library and tested, zero-shot, on another.
+
     Example: seehear study modalities lib --methods mcn fusemix --seeds 3
     """
 

@@ -138,7 +138,7 @@ class _Measured:
 
 def _on_clips(space: SharedSpace, library: Library, wanted: Protocol, fusion: Fusion) -> _Measured:
     data = load_latents(library, encoders=encoders_here(space, library))
-    same_encoders(data, space, library)
+    same_encoders(data, space.encoders, library)
     options = EvaluateOptions(split=wanted.split, closed_forms=False)
     bench = Bench(data, labels_of(library, data), options, space)
     warnings = group_warnings(bench.test.groups.tolist(), wanted.split)
@@ -224,7 +224,7 @@ def _of_task(
     if all(not clip.source for clip in clips.values()):
         return
     data = load_latents(library, encoders=encoders_here(space, library), prefix=prefix)
-    same_encoders(data, space, library)
+    same_encoders(data, space.encoders, library)
     vectors = _vectors(space, data, fusion)
     ids = data.ids.tolist()
     text = vectors["text"].one_each() if fusion == "unit" else vectors["text"]

@@ -96,6 +96,7 @@ class SoundOptions:
 
 class Aisfx(FrozenEncoder):
     modality = "audio"
+    last = ("conv_block4",)
 
     def __init__(self, options: SoundOptions):
         self.options = options

@@ -146,6 +146,7 @@ class FrameOptions:
 
 class EfficientNet(FrozenEncoder):
     modality = "video"
+    last = ("_blocks.15", "_conv_head")
 
     def __init__(self, options: FrameOptions):
         self.options = options

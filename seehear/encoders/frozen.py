@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from threading import RLock
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -23,6 +23,9 @@ class FrozenEncoder(Encoder):
     """Name, width and fingerprint are known from the start; the weights are read when the first batch comes, so a
     library that is encoded already costs no loading."""
 
+    last: ClassVar[tuple[str, ...]] = ()
+    """Names that the modules of its last block begin with: what learns of it where it is fine-tuned. Empty: every
+    linear map, at low rank."""
     _network: nn.Module | None = None
 
     @abstractmethod

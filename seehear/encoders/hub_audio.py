@@ -40,10 +40,16 @@ class ReadFeatures:
     seconds: float
     """Longest window of sound that becomes one input."""
 
+    @property
+    def rate(self) -> int:
+        return int(self.extractor.sampling_rate)
+
     def __call__(self, sample: Sample) -> Features:
-        rate = self.extractor.sampling_rate
-        windows_WS = equal_windows(ReadWaveform(rate=rate)(sample), round(self.seconds * rate))
-        features = dict(self.extractor(list(windows_WS), sampling_rate=rate, return_tensors="np"))
+        return self.of(ReadWaveform(rate=self.rate)(sample))
+
+    def of(self, waveform_S: np.ndarray) -> Features:
+        windows_WS = equal_windows(waveform_S, round(self.seconds * self.rate))
+        features = dict(self.extractor(list(windows_WS), sampling_rate=self.rate, return_tensors="np"))
         return features | {"samples": np.full(len(windows_WS), windows_WS.shape[1])}
 
 

@@ -124,6 +124,7 @@ class TextOptions(CaptionOptions):
 
 class MiniLM(FrozenEncoder):
     modality = "text"
+    last = (f"layers.{LAYERS - 1}",)
     width = WIDTH
 
     def __init__(self, options: TextOptions):

@@ -14,7 +14,8 @@ from seehear.media.files import AudioSpec, VideoSpec, read_window
 
 @dataclass(frozen=True, kw_only=True)
 class ReadFrames:
-    """Frames of the window, (T, H, W, 3) uint8. A picture has one."""
+    """Frames of the window, (T, H, W, 3) uint8. A picture has one. `of` here and below: the same of what is decoded
+    already."""
 
     spec: VideoSpec
     crop: tuple[int, int] | None = None
@@ -29,6 +30,16 @@ class ReadFrames:
         top, left = max(tall - height, 0) // 2, max(wide - width, 0) // 2
         return frames_THWC[:, top : top + height, left : left + width].copy()
 
+    @property
+    def side(self) -> int:
+        """Pixels of a side of square pictures."""
+        size = self.crop or self.spec.size
+        assert size is not None, "an encoder's pictures have a size"
+        return size if isinstance(size, int) else max(size)
+
+    def of(self, frames_THWC: np.ndarray) -> np.ndarray:
+        return frames_THWC
+
 
 @dataclass(frozen=True, kw_only=True)
 class ReadWaveform:
@@ -42,6 +53,9 @@ class ReadWaveform:
         end = sample.end if self.at_most is None else min(sample.end, sample.start + self.at_most)
         waveform_S = read_window(sample.path, sample.start, end, audio=AudioSpec(rate=self.rate)).waveform
         assert waveform_S is not None
+        return waveform_S
+
+    def of(self, waveform_S: np.ndarray) -> np.ndarray:
         return waveform_S
 
 
@@ -63,4 +77,7 @@ class ReadText:
         text = " ".join(words[:_CAPTION] if self.clean else words)
         if not text:
             raise DecodeError("the text is blank")
+        return self.of(text)
+
+    def of(self, text: str) -> str:
         return f"{self.before}{text}{self.after}"

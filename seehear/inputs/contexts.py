@@ -12,6 +12,7 @@ they lie. A row is a function of (seed, epoch, its index), and its index is reco
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from copy import copy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -74,9 +75,9 @@ class Timing:
     one is drawn."""
 
 
-def contexts(library: Library, data: LatentData, config: ContextConfig) -> ContextData:
+def contexts(library: Library, data: LatentData, config: ContextConfig, *, at_least: int = 2) -> ContextData:
     """Training clips of some latents, with the library's times. Give it all clips of a split, those with one modality
-    too: they complete their neighbours."""
+    too: they complete their neighbours. `at_least`: modalities that a training clip has."""
     clips = {clip.id: clip for clip in library.clips()}
     if missing := [str(i) for i in data.ids if i not in clips]:
         raise SeehearError(f"{library.uri} has no clip {missing[0]!r} ({len(missing):,} missing): no times to go by")
@@ -89,7 +90,7 @@ def contexts(library: Library, data: LatentData, config: ContextConfig) -> Conte
         end=np.array([clip.end for clip in here], np.float64),
         every_text=np.array([all(text.start is not None for text in learned_texts(clip)) for clip in here], bool),
     )
-    return ContextData(data, timing, config)
+    return ContextData(data, timing, config, at_least=at_least)
 
 
 class ContextData:
@@ -98,7 +99,7 @@ class ContextData:
 
     heavy = False
 
-    def __init__(self, data: LatentData, timing: Timing, config: ContextConfig):
+    def __init__(self, data: LatentData, timing: Timing, config: ContextConfig, *, at_least: int = 2):
         self.data, self.config, self.together = data, config, config.clips_per_video
         self._order = torch.from_numpy(np.lexsort((timing.end, timing.start, timing.video)))
         video_N, self._start, self._end = (
@@ -106,9 +107,10 @@ class ContextData:
         )
         self._low, self._high = extended(video_N, self._start, self._end, config.min_duration)
         self._joined = {m: _joined(m, rows, config, timing) for m, rows in data.rows.items()}
-        self._drawn = self._worth_drawing().nonzero().squeeze(1)
+        self._drawn = self._worth_drawing(at_least).nonzero().squeeze(1)
         if not len(self._drawn):
-            raise SeehearError("training needs clips with two modalities, by themselves or with their neighbours")
+            needed = "two" if at_least == 2 else "all"
+            raise SeehearError(f"training needs clips with {needed} modalities, by themselves or with their neighbours")
         _, self._video, self._count = torch.unique_consecutive(
             video_N[self._drawn], return_inverse=True, return_counts=True
         )
@@ -129,6 +131,13 @@ class ContextData:
         moved = copy(self)
         moved.data = self.data.to(device)
         return moved
+
+    def only(self, modalities: Collection[Modality]) -> ContextData:
+        """The same training clips, with nothing but these modalities."""
+        part = copy(self)
+        part.data = self.data.only(modalities)
+        part._joined = {m: join for m, join in self._joined.items() if m in modalities}
+        return part
 
     def batch(self, indices: Int[Tensor, " b"], *, seed: int = 0, epoch: int = 0) -> Batch:
         indices = indices.cpu()
@@ -170,13 +179,13 @@ class ContextData:
         place = low[row] + within
         return Members(count, row, self._order[place], self._start[place], self._end[place])
 
-    def _worth_drawing(self) -> Tensor:
-        """(N,) bool, in the order of time: extended, the clip has two modalities."""
+    def _worth_drawing(self, at_least: int) -> Tensor:
+        """(N,) bool, in the order of time: extended, the clip has so many modalities."""
         held = torch.zeros(len(self._order), dtype=torch.int64)
         for join in self._joined.values():
             before = torch.cat([torch.zeros(1, dtype=torch.int64), join.holds[self._order].cumsum(0)])
             held += before[self._high + 1] > before[self._low]
-        return held >= 2
+        return held >= at_least
 
 
 def _joined(m: Modality, rows: Rows, config: ContextConfig, timing: Timing) -> Joined:

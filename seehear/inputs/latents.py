@@ -14,8 +14,9 @@ import numpy as np
 import torch
 
 from seehear.errors import SeehearError
+from seehear.inputs.weights import TextWeights
 from seehear.library.current import read_current
-from seehear.library.records import Clip, Source, TextWeights, is_learned, learned_texts
+from seehear.library.records import Clip, Source, is_learned, learned_texts
 from seehear.library.vectors import Vectors, side_by_side
 from seehear.nn.random import seed_of, some_of
 from seehear.progress import say

@@ -8,131 +8,40 @@ ones, and their negatives are each other. A mixed row has a modality only if bot
 
 Bind: the latents of `locked` modalities, towers of one joint encoder, are the space: h is the identity there, without
 parameters. Heads lead the other modalities into it, learned from clips that have one of each.
+
+Tuned: `encoders` read raw media, and some of their weights learn with the heads (`encoders/learning.py`). z depends on
+them, so mixing is part of the objective: gradient caching then holds one micro-batch of the encoders' graph.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from itertools import combinations
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from seehear.errors import SeehearError, check_range, unknown
+from seehear.encoders.learning import LearningEncoder
+from seehear.errors import SeehearError
 from seehear.losses.contrastive import Overlap, PairLoss, info_nce, matryoshka, pairwise
 from seehear.methods import linear
-from seehear.methods.base import Method, MethodConfig, config_from
+from seehear.methods.base import Method
+from seehear.methods.fusemix_config import FuseMixConfig
 from seehear.nn.adapter import FusionAdapter, GatedSkip, Standardise, Temperature
 from seehear.nn.mixing import halves, mix, permutation, row_numbers
 from seehear.nn.random import Randomness, seed_of
 from seehear.nn.statistics import Latents, Present, statistics
 from seehear.types import Batch, Encoded, Modality, StepOutput, Tensor, group_numbers, presence
 
+__all__ = ["FuseMix", "FuseMixConfig"]
+
 _SOURCES: tuple[str, ...] = ("first", "second", "weight")
 """What `assemble` says of each mixed row: its sources, (B, N) int64 for N ways of being the same, and how much of the
 first it holds."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FuseMixConfig(MethodConfig):
-    name: ClassVar = "fusemix"
-    widths: dict[Modality, int] = field(default_factory=dict)
-    """Width of the cached latents, by modality; two modalities at least. A recipe leaves it empty: data fills it in."""
-    blocks: dict[Modality, tuple[int, ...]] = field(default_factory=dict)
-    """Widths of the concatenated encoders of a modality, where it has several: each then gets an equal say."""
-    standardise: bool = True
-    """Latents to zero mean and unit variance over the training rows before mixing. (The paper does not.)"""
-    dim: int = 512
-    """Width of the shared space."""
-    head: Literal["adapter", "skip", "linear"] = "adapter"
-    """'adapter' is the paper's; 'skip' a linear map from CCA with the adapter behind a gate that opens from zero;
-    'linear' that map alone."""
-    depth: int = 4
-    """Residual blocks of an adapter."""
-    expansion: int = 4
-    """Hidden width of a block, in widths of the latent."""
-    dropout: float = 0.6
-    """Probability, in every block."""
-    mix: Literal["halves", "permutation", "none"] = "halves"
-    """'halves' turns B loaded rows into B/2, each source used once; 'permutation' keeps B rows, for small sets."""
-    alpha: float = 1.0
-    """lam ~ Beta(alpha, alpha): 1 is uniform, towards 0 hardly any mixing."""
-    lambda_per: Literal["batch", "row"] = "batch"
-    """One lam for the whole batch (the paper's code), or one a row; always the same for all modalities."""
-    temperature: float = 0.07
-    """Where the learned tau starts; it stays in [0.001, 0.5]."""
-    pairs: tuple[tuple[Modality, Modality], ...] = ()
-    """Pairs of modalities to align; empty means all. With a hub, say text: (('video', 'text'), ('audio', 'text'))."""
-    weighting: Literal["pairs", "rows"] = "pairs"
-    """Whether every pair of modalities has an equal say, or every row."""
-    mask_same_group: bool = False
-    """Rows of one source recording are no negatives of each other."""
-    mask_duplicates: bool = True
-    """Rows with the same latent in a modality (one caption of many clips) are no negatives in its pairs."""
-    matryoshka: tuple[int, ...] = ()
-    """Widths of prefixes that must work on their own; empty means only the whole vector."""
-    locked: tuple[Modality, ...] = ()
-    """Modalities whose latents are the space as they are; `dim` is their width. A recipe leaves it empty: data fills it
-    in."""
-    linear_shrinkage: float = 0.1
-    """Shrinkage of the CCA that a 'skip' or 'linear' head starts from, when `fit` is given none."""
-    linear_lr: float = 1.0
-    """Learning rate of the linear map, relative to the rest."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "blocks", {m: tuple(b) for m, b in self.blocks.items()})
-        object.__setattr__(self, "pairs", tuple((p, q) for p, q in self.pairs))
-        object.__setattr__(self, "matryoshka", tuple(self.matryoshka))
-        object.__setattr__(self, "locked", tuple(self.locked))
-        if len(self.widths) == 1:
-            raise SeehearError(f"FuseMix aligns two modalities at least; got {', '.join(self.widths)}")
-        for m in [*self.blocks, *self.locked, *(m for pair in self.pairs for m in pair)] if self.widths else []:
-            if m not in self.widths:
-                raise unknown("modality", m, self.widths)
-        for m, blocks in self.blocks.items() if self.widths else ():
-            if sum(blocks) != self.widths[m] or not self.standardise:
-                raise SeehearError(
-                    f"blocks of {m} must add up to {self.widths[m]} and need standardise=True; got {blocks}"
-                )
-        if self.widths and self.locked:
-            self._check_locked()
-        check_range(self, "[1, inf)", "dim", "expansion")
-        check_range(self, "[0, inf)", "depth", "linear_shrinkage", "linear_lr")
-        check_range(self, "(0, inf)", "temperature")
-        if not self.alpha > 0 or not 0 <= self.dropout < 1:
-            raise SeehearError(f"alpha must be > 0 and dropout in [0, 1); got {self.alpha} and {self.dropout}")
-        if any(not 0 < d <= self.dim for d in self.matryoshka):
-            raise SeehearError(f"matryoshka widths must be in 1..{self.dim}; got {self.matryoshka}")
-
-    def _check_locked(self) -> None:
-        if set(self.locked) >= set(self.widths):
-            raise SeehearError(f"all of {', '.join(self.widths)} are locked: no head is left to train")
-        if wrong := [m for m in self.locked if self.widths[m] != self.dim]:
-            raise SeehearError(
-                f"locked latents are the space: {wrong[0]} is {self.widths[wrong[0]]} wide, dim is {self.dim}"
-            )
-
-        if self.pairs and all(set(pair) <= set(self.locked) for pair in self.pairs):
-            raise SeehearError("no pair binds a modality to a locked one: leave out --method.pairs")
-
-    @property
-    def trained(self) -> tuple[Modality, ...]:
-        """The modalities that have a head."""
-        return tuple(m for m in self.widths if m not in self.locked)
-
-    @property
-    def starts_closed(self) -> bool:
-        return self.head != "adapter"
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> FuseMixConfig:
-        """What `dataclasses.asdict`, or JSON made from it, gave."""
-        return config_from(cls, values, "FuseMix")
 
 
 class FuseMix(Method):
@@ -150,6 +59,9 @@ class FuseMix(Method):
         self.standardise = nn.ModuleDict({m: Standardise(config.widths[m]) for m in config.trained})
         self.heads = nn.ModuleDict({m: _head(config, config.widths[m]) for m in config.trained})
         self.logits = Temperature(config.temperature)
+        self.encoders = nn.ModuleDict({m: _encoder(config, m) for m in config.encoders})
+        self.assembles = not config.encoders  # type: ignore[misc]
+        self.reads_media = bool(config.encoders)  # type: ignore[misc]
 
     @torch.no_grad()
     def fit(
@@ -175,10 +87,19 @@ class FuseMix(Method):
         return self
 
     def lr_multiplier(self, parameter: str) -> float:
+        if parameter.startswith("encoders."):
+            return self.config.encoder_lr
         return self.config.linear_lr if ".linear." in parameter else 1.0
 
     @torch.no_grad()
     def assemble(self, batch: Batch, *, rng: Randomness) -> Batch:
+        return self._mixed(batch, rng)
+
+    def features(self, m: Modality, x: Tensor, *, rng: Randomness | None = None) -> Tensor:
+        z_BD: Tensor = self.encoders[m](x) if m in self.encoders else x
+        return z_BD
+
+    def _mixed(self, batch: Batch, rng: Randomness) -> Batch:
         """The mixed rows, and of which sources each is made."""
         held = self._held(batch)
         present = presence(batch, held)
@@ -198,12 +119,26 @@ class FuseMix(Method):
         return mixed
 
     def encode(self, batch: Batch, *, rng: Randomness | None) -> Encoded:
+        if not self.encoders:
+            return self._headed(batch, rng)
+        held = self._held(batch)
+        context = {"group": group_numbers(batch)} if self.config.mask_same_group else {}
+        if "text" in held:  # equal texts get latents that are equal but for rounding
+            context["text bytes"] = batch["text"].flatten(1)
+        return Encoded({m: self.features(m, batch[m]) for m in held}, presence(batch, held), context)
+
+    def _headed(self, batch: Batch, rng: Randomness | None) -> Encoded:
         held = self._held(batch)
         features = {m: F.normalize(self._project(m, batch[m], rng), dim=1) for m in held}
         context = {name: batch[name] for name in _SOURCES if name in batch}
         return Encoded(features, presence(batch, held), context)
 
     def objective(self, encoded: Encoded, *, progress: float, rng: Randomness) -> StepOutput:
+        if self.encoders:
+            present = {f"has_{m}": has_B for m, has_B in encoded.present.items()}
+            mixed = self._mixed({**encoded.features, **present, **encoded.context}, rng)
+            rows = len(next(iter(mixed.values())))
+            encoded = self._headed(mixed, rng.resized(0, rows, rows))
         held, locked = list(encoded.features), set(self.config.locked)
         pairs = [pair for pair in self.config.pairs or combinations(held, 2) if not locked.issuperset(pair)]
         aligned = pairwise(
@@ -253,7 +188,7 @@ class FuseMix(Method):
         """(B,) int64: rows with equal numbers are the same in this way."""
         if way == "group":
             return group_numbers(batch)
-        numbers_B = row_numbers(batch[way])
+        numbers_B = row_numbers(batch.get(f"{way} bytes", batch[way]).detach())
         return torch.where(present[way], numbers_B, torch.arange(len(numbers_B), device=numbers_B.device))
 
     def _overlap(self, context: dict[str, Tensor], ways: list[str], p: Modality, q: Modality) -> Overlap | None:
@@ -298,6 +233,11 @@ class FuseMix(Method):
             offset, scale = standardise.mean.double().cpu(), standardise.scale.double().cpu()
             weight_DE = (maps.weight[m][:, :rank] / scale[:, None]) @ spread_EK.T
             head.start_from((maps.mean[m] - offset) * scale, weight_DE)
+
+
+def _encoder(config: FuseMixConfig, m: Modality) -> LearningEncoder:
+    weights = {name.removeprefix(f"{m}/"): s for name, s in config.learned.items() if name.startswith(f"{m}/")}
+    return LearningEncoder(config.encoders[m], m, weights, rank=config.rank, fingerprint=config.fingerprints.get(m, ""))
 
 
 def _head(config: FuseMixConfig, width: int) -> nn.Module:

@@ -24,8 +24,8 @@ def mel_filters(
     """float64 filters, from `low` to `high` hertz, of the K = points / 2 + 1 frequencies of a transform. 'htk' is
     2595 log10(1 + f / 700), with triangles of height 1; 'slaney' is linear up to 1 kHz and logarithmic above, with
     triangles of unit area. Flanks are straight in hertz, or in mel as Kaldi and TensorFlow have them."""
-    lowest, highest = _mel(torch.tensor([low, high], dtype=torch.float64, device="cpu"), scale).tolist()
-    edges = torch.linspace(lowest, highest, bands + 2, dtype=torch.float64)
+    # Numbers, not tensors: a model is also made where tensors have no values, to count its operations.
+    edges = torch.linspace(_mel_of(low, scale), _mel_of(high, scale), bands + 2, dtype=torch.float64)
     bins = torch.linspace(0, rate / 2, points // 2 + 1, dtype=torch.float64)
     if straight_in_mel:
         bins = _mel(bins, scale)
@@ -34,6 +34,12 @@ def mel_filters(
     left, centre, right = edges[:-2, None], edges[1:-1, None], edges[2:, None]
     filters = torch.minimum((bins - left) / (centre - left), (right - bins) / (right - centre)).clamp(min=0)
     return filters * 2 / (right - left) if scale == "slaney" else filters
+
+
+def _mel_of(hertz: float, scale: Scale) -> float:
+    if scale == "htk":
+        return 2595.0 * math.log10(1.0 + hertz / 700.0)
+    return hertz * 3 / 200 if hertz < 1000 else _KNEE + math.log(hertz / 1000) / _STEP
 
 
 def _mel(hertz: Tensor, scale: Scale) -> Tensor:

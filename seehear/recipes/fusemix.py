@@ -6,15 +6,17 @@ from dataclasses import replace
 from typing import Any
 
 from seehear.inputs.latents import LatentData
+from seehear.inputs.raw import RawConfig
 from seehear.methods import linear, tuning
 from seehear.methods.base import seeded
 from seehear.methods.fusemix import FuseMix, FuseMixConfig
 from seehear.methods.tuning import bound, tuned_blocks, tuned_bound
 from seehear.nn.random import seed_of
 from seehear.progress import say
+from seehear.recipes.tuned import TunedConfig, frozen_start
 from seehear.runs.closed_forms import folds, training_moments, validation_rows
 from seehear.runs.config import Run
-from seehear.runs.data import LatentInputs, LatentsConfig
+from seehear.runs.data import LatentInputs, LatentsConfig, MediaInputs
 from seehear.space.frozen import Towers
 from seehear.train.loop import TrainConfig
 from seehear.train.optim import OptimConfig
@@ -67,12 +69,36 @@ def bind() -> Run[LatentsConfig, FuseMixConfig]:
     return replace(run, recipe="fusemix.bind", data=replace(run.data, joint=""))
 
 
-PRESETS = {"base": base, "bind": bind, "paper": paper}
+def tuned() -> Run[TunedConfig, FuseMixConfig]:
+    """`fusemix.base` whose encoders learn too, from the media themselves: linear maps of hub models at low rank, the
+    last block of packaged encoders. Dear: every step decodes and encodes. What it gains is not
+    measured yet (docs/methods/fusemix.md).
+
+    seehear train LIB fusemix.tuned --data.cache CACHE
+    """
+    run = base()
+    encoders: dict[Modality, str] = {"video": "efficientnet-lite0", "audio": "aisfx", "text": "minilm"}
+    still = RawConfig(
+        frames=4, fps=2.0, crop=(0.7, 1.0), aspect=(0.85, 1.18), jitter=0.0, noise=0.0, contexts=1, words=256
+    )
+    return Run(
+        recipe="fusemix.tuned",
+        data=TunedConfig(raw=still, windows=2),
+        method=replace(run.method, encoders=encoders),
+        optim=replace(run.optim, clip=1.0),
+        train=replace(run.train, epochs=20, batch_size=256, micro_batch=32, evaluations=20, patience=6),
+    )
 
 
-def build(config: FuseMixConfig, inputs: LatentInputs, *, seed: int, batch_size: int = 0) -> FuseMix:
+PRESETS = {"base": base, "bind": bind, "paper": paper, "tuned": tuned}
+
+
+def build(config: FuseMixConfig, inputs: LatentInputs | MediaInputs, *, seed: int, batch_size: int = 0) -> FuseMix:
     """The model as training starts: widths, standardisation and closed-form start from the training clips; the closed
     form's shrinkage and rank from the validation clips, where there are any."""
+    if config.encoders:
+        config, inputs = frozen_start(config, inputs, seed)
+    assert isinstance(inputs, LatentInputs)
     train, validation = inputs.train, inputs.validation
     blocks = {m: w for m, w in train.widths.items() if len(w) > 1} if config.standardise else {}
     config = replace(config, widths=_widths(inputs), blocks=blocks, **_locked(inputs))

@@ -156,7 +156,7 @@ def open_evaluated(run: Path, report: EvaluationReport, library: Library | str |
     opened = library if isinstance(library, Library) else Library.open(library)
     space = SharedSpace.from_pretrained(run, device="cpu")
     data = load_latents(opened, encoders=encoders_here(space, opened), where=f"split = {quote(report.split)}")
-    same_encoders(data, space, opened)
+    same_encoders(data, space.encoders, opened)
     warnings = []
     if report.about.get("model_revision", space.fingerprint) != space.fingerprint:
         warnings.append("the model is not the one that was evaluated: evaluate again")

@@ -21,7 +21,7 @@ from seehear.inputs.contexts import ContextConfig, ContextData, contexts
 from seehear.inputs.latents import EncoderInfo, LatentData, encoders_of, load_latents
 from seehear.inputs.loader import TrainingData
 from seehear.inputs.raw import RawConfig, RawMedia, load_raw
-from seehear.inputs.raw.text import VocabularyConfig, library_vocabulary
+from seehear.inputs.raw.text import Vocabulary, VocabularyConfig, library_vocabulary
 from seehear.library.records import learned_texts
 from seehear.methods.base import Method, MethodConfig
 from seehear.nn.unit import unit
@@ -227,11 +227,15 @@ class MediaConfig(DataConfig):
         asked = [m for m in self.raw.modalities if m in method.modalities]
         has = {m: any(learned_texts(clip) if m == "text" else clip.has(m) for clip in clips) for m in asked}
         raw = replace(self.raw, modalities=tuple(m for m in asked if has[m]))
-        words = library_vocabulary(library, self.vocabulary) if "text" in raw.modalities else None
+        words = self.words_of(library) if "text" in raw.modalities else None
         spec = InputSpec(raw=raw, windows=self.windows, crops=self.crops, vocabulary=words)
         media = load_raw(library, raw, vocabulary=words, where=self.where, cache=self.cache, cache_gb=self.cache_gb)
         table = words.vectors(self.vocabulary.table) if words and self.vocabulary.table else None
         return MediaInputs(media, spec=spec, table=table, library=library_place(library))
+
+    def words_of(self, library: Library) -> Vocabulary:
+        """How texts become numbers."""
+        return library_vocabulary(library, self.vocabulary)
 
     @property
     def keeps_clips(self) -> bool:

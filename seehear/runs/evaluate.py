@@ -8,7 +8,7 @@ validation split chooses their settings.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from seehear.evaluation.embedded import embed_latents
 from seehear.evaluation.protocol import group_warnings
 from seehear.evaluation.report import JSON_NAME, EvaluationReport, provenance
 from seehear.evaluation.results import TaskResult
-from seehear.inputs.latents import LatentData, load_latents
+from seehear.inputs.latents import EncoderInfo, LatentData, load_latents
 from seehear.library.records import learned_texts
 from seehear.library.tables import SPLITS, Library
 from seehear.library.transcripts import machine_made
@@ -26,6 +26,7 @@ from seehear.runs.bench import Bench, EvaluateOptions, baseline_results, model_r
 from seehear.runs.verdict import TRAINING
 from seehear.space.frozen import FROZEN, frozen_towers
 from seehear.space.saved import verdict_of
+from seehear.types import Modality
 
 if TYPE_CHECKING:
     from seehear.space import SharedSpace
@@ -136,12 +137,13 @@ def latents_of(library: Library, space: SharedSpace) -> LatentData:
     queries = {m for m, (first, *_) in space.encoders.items() if first["name"] not in known}
     used = {m: infos for m, infos in space.encoders.items() if m not in queries or any(c.has(m) for c in clips)}
     data = load_latents(library, encoders={m: [info["name"] for info in infos] for m, infos in used.items()})
-    same_encoders(data, space, library)
+    same_encoders(data, space.encoders, library)
     return data
 
 
-def same_encoders(data: LatentData, space: SharedSpace, library: Library) -> None:
-    for m, infos in space.encoders.items():
+def same_encoders(data: LatentData, trained_on: Mapping[Modality, Sequence[EncoderInfo]], library: Library) -> None:
+    """Raises `SeehearError` where the library's latents are of other encoders than a model was trained on."""
+    for m, infos in trained_on.items():
         if m not in data.encoders:
             continue
         now = {info["name"]: info["fingerprint"] for info in data.encoders[m]}

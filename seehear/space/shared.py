@@ -201,7 +201,8 @@ class SharedSpace(SpaceModel):
         """(N, E) mean over modalities of the vectors of each item, made unit."""
         total = np.zeros((len(samples), self.dim), np.float32)
         for m in self.encoders:
-            rows = [i for i, own in enumerate(samples) if m in own]
+            # Texts of like length together: a short one is not padded to the length of a long one.
+            rows = sorted((i for i, own in enumerate(samples) if m in own), key=lambda i: len(samples[i][m].text))
             for at in range(0, len(rows), batch_size):
                 some = rows[at : at + batch_size]
                 total[some] += self._encode_samples(m, [samples[i][m] for i in some], query=query)

@@ -63,6 +63,10 @@ def latents_run(name: str) -> Run[LatentsConfig, Any]:
     run = recipe(name)
     if not isinstance(run.data, LatentsConfig):
         raise SeehearError(f"recipe {name!r} trains on media, and not on latents: choose fusemix or mcn")
+    if run.data.joint is not None:
+        raise SeehearError(
+            f"recipe {name!r} keeps a frozen space, which no row of the study does: choose fusemix or mcn"
+        )
     return run
 
 

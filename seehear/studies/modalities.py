@@ -11,24 +11,29 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
 
 from seehear.errors import SeehearError
 from seehear.evaluation.embedded import embed_latents
-from seehear.inputs.latents import LatentData, load_latents
-from seehear.library.tables import Library
+from seehear.inputs.contexts import contexts
+from seehear.inputs.latents import LatentData, encoders_of, load_latents
+from seehear.library.tables import SPLITS, Library
 from seehear.npz import open_npz
 from seehear.progress import say
 from seehear.recipes import fusemix
+from seehear.runs.config import Run
+from seehear.runs.data import LatentInputs, LatentsConfig
+from seehear.runs.evaluate import data_revision, same_encoders
 from seehear.studies.designs import Design, designs, latents_run, possible, run_of
 from seehear.studies.grid import Cell, cell_key, run_grid
 from seehear.studies.modality_measures import Answered, Vectors, measures
 from seehear.studies.modality_report import Findings, write_report
 from seehear.studies.table import Study, require_figures
 from seehear.studies.trained import about_data, finished, remove_run
-from seehear.types import Modality
+from seehear.types import MODALITIES, Modality
 
 CLOSED = "closed form"
 """The method of rows without training: the closed form that is best on validation."""
@@ -39,9 +44,11 @@ class ModalityOptions:
     methods: tuple[str, ...] = ("mcn.tiny",)
     """Recipes by name, between spaces or commas. The closed form that is best on validation is always beside them."""
     seeds: int = 3
-    """So many runs of each row."""
+    """Number of runs of each row."""
     encoders: dict[Modality, tuple[str, ...]] = field(default_factory=dict)
-    """Encoders by modality; empty: all that the library has latents of."""
+    """Encoders by modality; empty: all that a recipe takes of the library, as `seehear train` does."""
+    test_on: str = ""
+    """Library whose test split every row is measured on, zero-shot; without it the library's own."""
     redo: bool = False
     """Measure again what is there of other data or settings."""
 
@@ -51,52 +58,139 @@ class ModalityOptions:
             raise SeehearError(f"seeds: a row needs one seed at least; got {self.seeds}")
 
 
+@dataclass(frozen=True)
+class MethodInputs:
+    """The study's clips as one method reads them."""
+
+    reads: tuple[Modality, ...]
+    """Modalities that the library has in a form the method reads; of fewer than two there are no latents here."""
+    trained: LatentInputs | None = None
+    tested: LatentData | None = None
+
+
 def study_modalities(library: Library, folder: str | Path, options: ModalityOptions | None = None) -> Study:
     """Measures what is not measured yet; writes `study.json`, `table.md` and the figure."""
     options = options or ModalityOptions()
-    data = load_latents(library, encoders=options.encoders or None)
-    one_label = {clip.id: clip.labels[0] for clip in library.clips("array_length(labels) = 1")}
-    return study_of(data, [one_label.get(i, "") for i in data.ids.tolist()], folder, options)
+    other = Library.open(options.test_on) if options.test_on else None
+    runs: dict[str, Run[LatentsConfig, Any] | None] = {CLOSED: None}
+    runs |= {name: latents_run(name) for name in options.methods}
+    chosen = {name: _encoders(library, run, options) for name, run in runs.items()}
+    data: dict[str, LatentData] = {}
+    for name, encoders in chosen.items():
+        same = next((n for n in data if chosen[n] == encoders), None)  # one copy in memory serves both
+        if same or len(encoders) > 1:
+            data[name] = data[same] if same else load_latents(library, encoders=encoders)
+    if not data:
+        load_latents(library, encoders=options.encoders or None, sequences=True)  # says what is missing
+    tested = {name: _elsewhere(other, own) for name, own in data.items()} if other else data
+    data = complete(data, ("train",) if other else SPLITS)
+    tested = complete(tested, ("test",)) if other else data
+    one_label = {clip.id: clip.labels[0] for clip in (other or library).clips("array_length(labels) = 1")}
+    inputs = {name: MethodInputs(tuple(encoders)) for name, encoders in chosen.items()}
+    for name, own in data.items():
+        made, run = None, runs[name]
+        if run is not None and run.data.contexts.clips_per_video:
+            # Neighbours are those among the study's clips, and every row draws the same ones.
+            train = own.split("train")
+            made = contexts(library, train, run.data.contexts, at_least=len(own.modalities))
+        inputs[name] = MethodInputs(own.modalities, LatentInputs(own, contexts=made), tested[name])
+    return _study(inputs, one_label, folder, options)
+
+
+def _encoders(
+    library: Library, run: Run[LatentsConfig, Any] | None, options: ModalityOptions
+) -> dict[Modality, list[str]]:
+    """Names of the encoders that a method is given, by modality; `run` None: the closed forms, which read vectors."""
+    about, sequences = library.encoders(), run is not None and run.method.reads_sequences
+    asked = options.encoders or (run.data.encoders if run else {})
+    names = {m: list(asked.get(m, ())) if asked else encoders_of(about, m, sequences=sequences) for m in MODALITIES}
+    read = {m: [n for n in own if sequences or not about.get(n, {}).get("shape")] for m, own in names.items()}
+    return {m: own for m, own in read.items() if own}
+
+
+def _elsewhere(library: Library, data: LatentData) -> LatentData:
+    """Latents of another library by the same encoders."""
+    names = {m: [info["name"] for info in infos] for m, infos in data.encoders.items()}
+    found = load_latents(library, encoders=names)
+    same_encoders(found, data.encoders, library)
+    return found
 
 
 def study_of(data: LatentData, labels: Sequence[str], folder: str | Path, options: ModalityOptions) -> Study:
     """The same of latents at hand; `labels` has one for each clip, '' where there is none."""
+    for name in options.methods:
+        if latents_run(name).data.contexts.clips_per_video:
+            raise SeehearError(
+                f"{name} makes training clips of neighbours (--data.contexts), which needs a library: latents at hand "
+                "have no times"
+            )
+    label_of = dict(zip(data.ids.tolist(), labels, strict=True))
+    whole = complete({CLOSED: data}, SPLITS)[CLOSED]
+    own = MethodInputs(whole.modalities, LatentInputs(whole), whole)
+    return _study(dict.fromkeys((CLOSED, *options.methods), own), label_of, folder, options)
+
+
+def _study(
+    inputs: Mapping[str, MethodInputs], label_of: Mapping[str, str], folder: str | Path, options: ModalityOptions
+) -> Study:
     require_figures()
-    folder, label_of = Path(folder), dict(zip(data.ids.tolist(), labels, strict=True))
-    data = complete(data)
-    labels = [label_of[i] for i in data.ids.tolist()]
-    rows, runs = designs(data.modalities), {name: latents_run(name) for name in options.methods}
+    folder = Path(folder)
+    modalities = tuple(m for m in MODALITIES if any(m in own.reads for own in inputs.values()))
+    rows, runs = designs(modalities), {name: latents_run(name) for name in options.methods}
     cells: list[Cell] = [{"method": CLOSED, "design": d.name, "seed": 0} for d in rows if d.plain]
     for name, run in runs.items():
         able = [d.name for d in rows if possible(d, run)]
         cells += [{"method": name, "design": d, "seed": s} for d in able for s in range(options.seeds)]
-    about = about_data(data) | {"recipes": {name: asdict(run) for name, run in runs.items()}}
-    measure = partial(_measure, data, labels, {d.name: d for d in rows}, folder)
+    if options.test_on:
+        cells = [{**cell, "tested on": options.test_on} for cell in cells]
+    read = [(own.trained, own.tested) for own in inputs.values() if own.trained and own.tested]
+    trained, tested = max(read, key=lambda pair: len(pair[1].modalities))
+    about = about_data(trained.clips) | {"recipes": {name: asdict(run) for name, run in runs.items()}}
+    about["latents"] = {name: about_data(own.trained.clips)["encoders"] for name, own in inputs.items() if own.trained}
+    if options.test_on:
+        about["data"] |= {"test": len(tested.split("test")), "tested on": data_revision(tested)}
+    labels = [label_of.get(i, "") for i in tested.ids.tolist()]
+    measure = partial(_measure, inputs, labels, {d.name: d for d in rows}, folder, len(modalities))
     results = run_grid(folder, cells, measure, about=about, redo=options.redo)
     queries = {cell_key(r.cell): _read(folder, r.cell) for r in results if not r.error}
-    return write_report(folder, Findings(results, queries, data.groups.numpy()), rows, about=about)
+    return write_report(folder, Findings(results, queries, tested.groups.numpy()), rows, about=about)
 
 
-def complete(data: LatentData) -> LatentData:
-    """The clips that have every modality: one list for all rows."""
-    whole = data.joined(at_least=len(data.modalities))
-    if left := len(data) - len(whole):
-        say(f"{left:,} of {len(data):,} clips lack a modality and are left out: every row is of the same clips")
-    for split in ("train", "val", "test"):
-        if (have := len(whole.split(split))) < 2:
-            needed = ", ".join(data.modalities)
-            raise SeehearError(f"the study needs two clips with {needed} in every split; {split} has {have}")
+def complete(data: Mapping[str, LatentData], splits: Sequence[str]) -> dict[str, LatentData]:
+    """The clips that have every modality of every method: one list for all rows."""
+    whole = {name: own.joined(at_least=len(own.modalities)) for name, own in data.items()}
+    shared = set.intersection(*(set(own.ids.tolist()) for own in whole.values()))
+    whole = {name: own.take(np.isin(own.ids, list(shared))) for name, own in whole.items()}
+    widest = max(data.values(), key=lambda own: len(own.modalities))
+    if left := len(widest) - len(shared):
+        say(f"{left:,} of {len(widest):,} clips lack a modality and are left out: every row is of the same clips")
+    held = next(iter(whole.values()))
+    for split in splits:
+        if (have := len(held.split(split))) < 2:
+            needed, where = ", ".join(widest.modalities), "every split" if len(splits) > 1 else f"split {split!r}"
+            raise SeehearError(f"the study needs two clips with {needed} in {where}; {split} has {have}")
     return whole
 
 
 def _measure(
-    data: LatentData, labels: Sequence[str], rows: Mapping[str, Design], folder: Path, cell: Cell
+    inputs: Mapping[str, MethodInputs],
+    labels: Sequence[str],
+    rows: Mapping[str, Design],
+    folder: Path,
+    of: int,
+    cell: Cell,
 ) -> dict[str, float]:
-    """What each query scored is noted beside the cell, for intervals over recordings."""
-    design, seed = rows[str(cell["design"])], int(cell["seed"] or 0)
-    part = data.only(design.modalities)
-    found = measures(_embedded(part, design, cell, folder, of=len(data.modalities)), part.splits, labels, seed=seed)
-    arrays = {f"{name}/{what}": a for name, own in found.queries.items() for what, a in vars(own).items()}
+    """The cell's numbers. The score of each query is noted beside it, for intervals over recordings."""
+    design, own = rows[str(cell["design"])], inputs[str(cell["method"])]
+    if missing := [m for m in design.modalities if m not in own.reads]:
+        raise SeehearError(
+            f"{cell['method']} reads vectors, and the library has {' and '.join(missing)} as words or frames only: "
+            "encode that with an encoder of vectors, too"
+        )
+    assert own.tested is not None
+    vectors = _embedded(own, design, cell, folder, of=of)
+    found = measures(vectors, own.tested.splits, labels, seed=int(cell["seed"] or 0))
+    arrays = {f"{name}/{what}": a for name, scored in found.queries.items() for what, a in vars(scored).items()}
     path = folder / "queries" / f"{cell_key(cell)}.npz"
     path.parent.mkdir(parents=True, exist_ok=True)
     np.savez(path, **arrays)
@@ -105,15 +199,17 @@ def _measure(
     return found.values
 
 
-def _embedded(part: LatentData, design: Design, cell: Cell, folder: Path, *, of: int) -> Vectors:
-    """The clips in every space of the cell's model, which is trained first where it must be."""
-    seed = int(cell["seed"] or 0)
+def _embedded(own: MethodInputs, design: Design, cell: Cell, folder: Path, *, of: int) -> Vectors:
+    """The tested clips in every space of the cell's model, which is trained first where it must be."""
+    assert own.trained is not None
+    assert own.tested is not None
+    part, tested = own.trained.clips.only(design.modalities), own.tested.only(design.modalities)
     if cell["method"] == CLOSED:
-        return {"joint": embed_latents(fusemix.start_of(fusemix.base().method, part), part)}
-    run_folder = folder / "runs" / cell_key(cell)
-    run = run_of(design, latents_run(str(cell["method"])), of=of, seed=seed)
-    model = finished(part, run, run_folder)
-    return {space: embed_latents(model, part, space=space) for space in model.spaces}
+        return {"joint": embed_latents(fusemix.start_of(fusemix.base().method, part), tested)}
+    made = own.trained.contexts and own.trained.contexts.only(design.modalities)
+    run = run_of(design, latents_run(str(cell["method"])), of=of, seed=int(cell["seed"] or 0))
+    model = finished(LatentInputs(part, contexts=made), run, folder / "runs" / cell_key(cell))
+    return {space: embed_latents(model, tested, space=space) for space in model.spaces}
 
 
 def _read(folder: Path, cell: Cell) -> dict[str, Answered]:

@@ -69,7 +69,7 @@ def trained(data: LatentData, model: str, *, seed: int, folder: Path) -> Embedde
         return fusemix.start_of(run.method, data)
     method = replace(run.method, head="linear") if model == "linear" else run.method
     run = replace(run, method=method, train=replace(run.train, seed=seed))
-    method_of_run = finished(data, run, folder)
+    method_of_run = finished(LatentInputs(data), run, folder)
     remove_run(folder)
     return method_of_run
 
@@ -82,9 +82,9 @@ def remove_run(folder: Path) -> None:
     shutil.rmtree(gone)
 
 
-def finished(data: LatentData, run: Run[Any, Any], folder: Path) -> Method:
+def finished(inputs: LatentInputs, run: Run[Any, Any], folder: Path) -> Method:
     """The run's model, trained now, or from where the folder's run was stopped."""
-    finish(LatentInputs(data), run, folder)
+    finish(inputs, run, folder)
     method, _, _ = load_method(folder)  # latents that were not made by encoders have no names of them
     return method.eval().requires_grad_(False).to(pick_device("auto"))
 

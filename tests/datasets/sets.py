@@ -1,4 +1,4 @@
-"""Folders that look like data sets: official files from `tests/data/formats` or made up in their format, tiny media."""
+"""Folders that look like data sets: official files from `tests/datasets/formats` or made up in their format."""
 
 from __future__ import annotations
 

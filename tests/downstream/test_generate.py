@@ -27,6 +27,7 @@ from seehear.library.prepare import prepare
 from seehear.library.tables import Library
 from seehear.methods.painter import Painter, PainterConfig
 from seehear.nn.unit import unit
+from seehear.runs.config import recipe
 from seehear.runs.data import LatentInputs
 from seehear.runs.run import finish
 from seehear.space import SharedSpace, load_method
@@ -65,6 +66,22 @@ def command(capsys, *words):
 def pixels(path):
     with Image.open(path) as picture:
         return np.asarray(picture)
+
+
+def test_a_head_into_a_fixed_space_drives_a_painter_of_that_space(world, tmp_path):
+    """The paper's route: sounds are bound to a joint encoder, and the painter is told in its space."""
+    library = Library.open(shutil.copytree(world / "lib", tmp_path / "lib"))
+    library.add_root(world)
+    encode_library(library, ["wordtower"], workers=0, device="cpu")
+    run = recipe("fusemix.bind")
+    method = replace(run.method, head="adapter", depth=0, pairs=(("audio", "text"),))
+    run = replace(run, method=method, train=replace(run.train, steps=2, device="cpu", fast_matmul=False))
+    finish(run.data.load(library, run.method), run, tmp_path / "run")
+    learn_painter(tmp_path / "run", library, SMALL, device="cpu")
+    made = generate(tmp_path / "run", {"audio": SOUND}, GenerateOptions(n=2, steps=2), library=library, device="cpu")
+    assert made.pictures.shape == (2, 8, 8, 3)
+    locked = SharedSpace.from_pretrained(tmp_path / "run", device="cpu").locked
+    assert set(locked) == {"video", "text"}, "pictures and words lie where their encoder puts them"
 
 
 # -- the painter -----------------------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ from seehear.library.manifest import read_manifest
 from seehear.library.subtitles import read_captions, read_json, read_subtitles
 from tests.faults.outcome import ROOT, Outcome, outcome
 
-FORMATS = Path(__file__).parent.parent / "data" / "formats"
+FORMATS = Path(__file__).parent.parent / "datasets" / "formats"
 _SRT = b"1\n00:00:01,000 --> 00:00:02,500\n<i>Hello</i> there\n\n2\n00:00:03,000 --> 00:00:04,000\none\ntwo\n"
 _VTT = b"WEBVTT\nKind: captions\n\n00:00:00.000 --> 00:00:02.000 align:start\nhello<00:00:00.500><c> world</c>\n"
 _ASS = (

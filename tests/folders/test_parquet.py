@@ -10,8 +10,8 @@ import pytest
 
 from seehear import Library
 from seehear.cli import main
+from seehear.folders import parquet
 from seehear.library.tables import Text
-from seehear.recipes import parquet
 from seehear.search.index import build_index
 from tests.search import toy
 

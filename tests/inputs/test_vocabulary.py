@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seehear.encoders.learning import text_of
 from seehear.errors import SeehearError
-from seehear.inputs.raw.text import PADDING, UNKNOWN, Vocabulary, VocabularyConfig, learn_vocabulary
+from seehear.inputs.raw.text import PADDING, UNKNOWN, Vocabulary, VocabularyConfig, bytes_of_texts, learn_vocabulary
 
 TEXTS = ["A dog barks, a DOG runs!", "the cat's dog", "a cat"]
 
@@ -163,3 +164,13 @@ def test_a_word_that_a_table_lacks_starts_as_the_mean(table):
 def test_a_table_of_other_words_is_one_clear_line(table):
     with pytest.raises(SeehearError, match="knows none of the vocabulary's 2 words"):
         learn_vocabulary(["quite different"]).vectors(table)
+
+
+def test_texts_as_bytes_come_back_as_they_were(tmp_path):
+    vocabulary = bytes_of_texts()
+    for text in ("A dog, 3 cats: 'né' 日本", "Ünïcode"):
+        assert text_of(vocabulary.encode(text, 64)) == text
+    assert text_of(vocabulary.encode("né", 2)) == "n"  # the second letter is cut in two
+    vocabulary.save(tmp_path / "vocabulary.json")
+    again = Vocabulary.load(tmp_path / "vocabulary.json", expected=vocabulary.fingerprint)
+    assert text_of(again.encode("né", 8)) == "né"

@@ -104,10 +104,15 @@ def test_an_odd_clip_among_whole_ones(media, name, variant):
 
 @pytest.mark.parametrize("form", ["paper", "code"])
 def test_a_batch_of_odd_clips_alone(media, form):
-    """No term has two clips that it could tell apart: nothing to learn, nothing broken."""
+    """The words of one clip are told apart from those of the others; a clip alone has nothing to be told apart from."""
     at = rows(media)
     batch = media.batch(torch.tensor([at[n] for n in ("no_film_at_all", "sound_alone", "still")]), seed=1)
     out, gradients = gradients_of(model_for(media, form=form), batch)
+    assert set(out.metrics) == {"loss/video-text"}
+    assert out.loss.isfinite()
+    assert all(g.isfinite().all() for g in gradients.values())
+    alone = media.batch(torch.tensor([at["still"]]), seed=1)
+    out, gradients = gradients_of(model_for(media, form=form), alone)
     assert (out.metrics, out.loss.item()) == ({}, 0.0)
     assert not any(g.any() for g in gradients.values())
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from seehear.errors import SeehearError
 from seehear.nn.mel import QUIETEST, KaldiMel, fitted
@@ -24,6 +25,12 @@ def sine(seconds=10.0, amplitude=0.5):
 @pytest.fixture(scope="module")
 def mel():
     return KaldiMel().double()
+
+
+def test_it_is_made_where_tensors_have_no_values():
+    """Operations are counted there (`benchmarks/diffmavil_claim.py`)."""
+    with FakeTensorMode():
+        assert KaldiMel(bands=40).filters.shape[1] == 40
 
 
 @pytest.mark.parametrize(("samples", "frames"), [(160_000, 998), (163_840, 1022), (80_000, 498), (16_000, 98)])

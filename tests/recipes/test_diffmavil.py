@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -10,8 +12,10 @@ from seehear.errors import SeehearError
 from seehear.methods.diffmavil import Batches, DiffMAViLConfig
 from seehear.methods.diffmavil_config import Curriculum
 from seehear.methods.mavil_config import SIDES, FastPaths
+from seehear.methods.mavil_cost import shape_of, training
 from seehear.recipes import diffmavil, mavil
 
+ROOT = Path(__file__).parents[2]
 PLAIN = FastPaths(visible_only=False, joined_views=False, needed_only=False)
 """As the sheet counts: all patches embedded, all tokens decoded."""
 TABLES = {
@@ -27,6 +31,10 @@ def config(start, end, **options):
 
 def scheduled(run):
     return run.method.scheduled(run)
+
+
+def with_(run, **changes):
+    return replace(run, method=replace(run.method, **changes))
 
 
 @pytest.mark.parametrize(("ends", "batches", "steps"), [(k, *v) for k, v in TABLES.items()])
@@ -55,7 +63,7 @@ def test_a_run_as_it_is_trained():
     assert made.train.batch_size[-1] == 512
     assert list(made.train.batch_size) == sorted(made.train.batch_size, reverse=True)
     assert scheduled(made) == made
-    fixed = scheduled(diffmavil.arm(run, "constant 0.9"))
+    fixed = scheduled(with_(run, curriculum=Curriculum(start=0.9, shape="constant")))
     assert set(fixed.method.curriculum.ratios()) == {0.9}
     back = scheduled(replace(run, method=replace(run.method, curriculum=Curriculum(reverse=True))))
     assert back.train.batch_size == scheduled(run).train.batch_size[::-1]
@@ -78,18 +86,28 @@ def test_recipes_are_those_of_mavil_but_for_the_ingredients():
         assert (run.method.size, run.method.decoder) == (plain.method.size, plain.method.decoder)
 
 
-def test_every_arm_can_be_run():
-    for name in diffmavil.ARMS:
-        scheduled(diffmavil.arm(diffmavil.tiny(), name))
-    only = diffmavil.arm(diffmavil.tiny(), "cross").method
+def test_every_arm_can_be_run(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    arms = importlib.import_module("mavil_arms").ARMS
+    for changes in arms.values():
+        scheduled(with_(diffmavil.tiny(), **changes))
+    only = with_(diffmavil.tiny(), **arms["cross"]).method
     assert (only.diffuse, only.decoders["video"], set(only.curriculum.ratios())) == ((), "cross", {0.8})
-    assert diffmavil.arm(diffmavil.tiny(), "curriculum").method.decoders == dict.fromkeys(SIDES, "joint")
-    with pytest.raises(SeehearError, match="did you mean 'cosine'"):
-        diffmavil.arm(diffmavil.tiny(), "cosin")
+    assert with_(diffmavil.tiny(), **arms["diffused"]).method.decoders == dict.fromkeys(SIDES, "joint")
+
+
+def test_lean_costs_less_than_half_of_mavil_and_hides_as_much():
+    plain, run = mavil.small(), scheduled(diffmavil.lean())
+    method = run.method.reading(run.data.raw)
+    assert (run.recipe, run.data, run.optim, run.train) == ("diffmavil.lean", plain.data, plain.optim, plain.train)
+    assert set(method.curriculum.ratios()) == set(plain.method.masking.values()) == {0.8}
+    cost = sum(training(shape_of(method), 0.8).values())
+    assert cost < 0.5 * sum(training(shape_of(plain.method.reading(plain.data.raw)), 0.8).values())
 
 
 def test_the_rate_follows_the_batch_where_batches_follow_the_ratio():
-    run = scheduled(diffmavil.arm(diffmavil.tiny(), "constant compute"))
+    tiny = diffmavil.tiny()
+    run = scheduled(with_(tiny, batches=replace(tiny.method.batches, follow="compute")))
     assert run.optim.lr_rows == diffmavil.tiny().train.batch_size
     assert run.train.batch_size[0] > run.train.batch_size[-1]
     assert all(rows % 8 == 0 for rows in run.train.batch_size)

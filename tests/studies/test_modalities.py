@@ -18,7 +18,7 @@ from seehear.inputs.latents import LatentData
 from seehear.nn.unit import unit
 from seehear.progress import Interrupted
 from seehear.recipes import mcn
-from seehear.runs import run
+from seehear.runs import config as presets
 from seehear.studies import modalities as study
 from seehear.studies.designs import designs, possible, run_of
 from seehear.studies.grid import Result, cell_key
@@ -45,11 +45,11 @@ def small():
     tiny = mcn.tiny()
     method = replace(tiny.method, dim=8, hidden=8, clusters=4, queue=32)
     train = replace(tiny.train, epochs=4, batch_size=25, evaluations=2, device="cpu", fast_matmul=False)
-    fuse = run.recipe("fusemix")
+    fuse = presets.recipe("fusemix")
     linear = replace(fuse.method, dim=8, head="linear")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(run.recipes(), "mcn.tiny", lambda: replace(tiny, method=method, train=train))
-        patch.setitem(run.recipes(), "fusemix", lambda: replace(fuse, method=linear, train=train))
+        patch.setitem(presets.recipes(), "mcn.tiny", lambda: replace(tiny, method=method, train=train))
+        patch.setitem(presets.recipes(), "fusemix", lambda: replace(fuse, method=linear, train=train))
         yield
 
 
@@ -85,7 +85,7 @@ def test_terms_weigh_the_same_with_two_modalities_as_with_three():
     assert rows["V+A+T, contrast only"].method.cluster_weight == 0
     assert {r.train.seed for r in rows.values()} == {5}
     assert {r.train.patience for r in rows.values()} == {None}
-    assert [possible(d, run.recipe("fusemix")) for d in designs(ALL)] == [True] * 7 + [False] * 5
+    assert [possible(d, presets.recipe("fusemix")) for d in designs(ALL)] == [True] * 7 + [False] * 5
 
 
 def test_measures_are_those_made_by_hand():

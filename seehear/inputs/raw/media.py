@@ -111,6 +111,13 @@ class RawMedia:
         found = [self.sentences.around(n, r, (start + end) / 2, 1, None) for n, r, (start, end) in rows]
         return np.concatenate(found) if found else np.zeros((0, self.config.words), np.int64)
 
+    def own_sentences(self) -> tuple[Int[np.ndarray, "r l"], Int[np.ndarray, " r"]]:
+        """(all of every clip's own, the number of the clip of each)"""
+        first, own = self.sentences.own_first, self.sentences.own
+        rows = [own[first[n] : first[n + 1]] for n in self.clips.number.tolist()]
+        owner = np.repeat(np.arange(len(rows)), [len(some) for some in rows])
+        return self.sentences.tokens[np.concatenate(rows)].astype(np.int64), owner
+
     @property
     def lost(self) -> int:
         """Times that a clip's pictures or sound were to be read so far, by any process, and could not be."""

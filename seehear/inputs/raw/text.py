@@ -23,7 +23,8 @@ import numpy as np
 
 from seehear.encoders.weights import fingerprint
 from seehear.errors import SeehearError, read_json
-from seehear.library.records import Clip, TextWeights, learned_texts
+from seehear.inputs.weights import TextWeights
+from seehear.library.records import Clip, learned_texts
 from seehear.types import Float, Int
 
 if TYPE_CHECKING:
@@ -70,8 +71,9 @@ class VocabularyConfig:
 class Vocabulary:
     """What is learnt or loaded once and then only looked up."""
 
-    def __init__(self, words: Sequence[str], *, lower: bool):
-        self.words, self.lower = tuple(words), lower
+    def __init__(self, words: Sequence[str], *, lower: bool, by_byte: bool = False):
+        """`by_byte`: texts are kept as they are, each byte a word: for encoders that split texts themselves."""
+        self.words, self.lower, self.by_byte = tuple(words), lower, by_byte
         self._number = {word: n for n, word in enumerate(self.words, start=len(_NAMES))}
         if len(self._number) != len(self.words):
             raise ValueError("a word comes twice")
@@ -82,10 +84,13 @@ class Vocabulary:
 
     @property
     def fingerprint(self) -> str:
-        return fingerprint(words=self.words, lower=self.lower, format=_FORMAT)
+        more = {"by_byte": True} if self.by_byte else {}
+        return fingerprint(words=self.words, lower=self.lower, format=_FORMAT, **more)
 
     def split(self, text: str) -> list[str]:
         """The words of a text, as the vocabulary spells them."""
+        if self.by_byte:
+            return list(" ".join(text.split()).encode().decode("latin-1"))
         text = unicodedata.normalize("NFC", text.lower() if self.lower else text)
         return [word for part in text.translate(_KEPT).split() if (word := part.strip("'"))]
 
@@ -123,6 +128,7 @@ class Vocabulary:
 
     def to_json(self) -> str:
         content = {"format": _FORMAT, "fingerprint": self.fingerprint, "lower": self.lower, "words": self.words}
+        content |= {"by_byte": True} if self.by_byte else {}
         return json.dumps(content, ensure_ascii=False, indent=0) + "\n"
 
     @classmethod
@@ -132,7 +138,8 @@ class Vocabulary:
             raise SeehearError(f"{path}: there is no such vocabulary; it is kept beside the model")
         try:
             content = read_json(path, "it is no vocabulary of seehear")
-            made = cls(_checked(content["words"]), lower=bool(content["lower"]))
+            by_byte = bool(content.get("by_byte", False))
+            made = cls(_checked(content["words"]), lower=bool(content["lower"]), by_byte=by_byte)
             said, version = content["fingerprint"], content["format"]
         except (ValueError, KeyError, TypeError) as error:
             raise SeehearError(f"{path}: is no vocabulary of seehear ({str(error).splitlines()[0]})") from error
@@ -152,6 +159,11 @@ def _checked(words: Any) -> list[str]:
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
         raise ValueError("`words` must be a list of text")
     return words
+
+
+def bytes_of_texts() -> Vocabulary:
+    """Texts as the bytes of their UTF-8 (`encoders/learning.py` reads them)."""
+    return Vocabulary([chr(byte) for byte in range(256)], lower=False, by_byte=True)
 
 
 # -- learning ----------------------------------------------------------------------------------------------------------
