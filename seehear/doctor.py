@@ -1,7 +1,5 @@
-"""What works on this machine: each part tried for real, and what to do about what does not.
-
-A check never raises: whatever goes wrong in it is what it says.
-"""
+"""Diagnosis of this machine: each part is tried, with advice on failures. A check never raises: it reports the
+error."""
 
 from __future__ import annotations
 
@@ -39,16 +37,17 @@ EXTRAS = {
     "mteb": ("mteb",),
     "trackers": ("tensorboard",),
 }
-"""Modules by the extra that brings them."""
+"""Modules of each extra."""
 _FILM = Path(__file__).parent / "assets" / "demo" / "media" / "films" / "rabbit.mp4"
-_ROOM_GB = 2.0  # of disk, below which it is said
+# Free disk space below which the check fails.
+_ROOM_GB = 2.0
 
 
 @dataclass(frozen=True)
 class Check:
     name: str
     state: State
-    """'missing': something optional that is not there. 'wrong': what seehear needs does not work."""
+    """'missing': an optional part is missing. 'wrong': a needed part does not work."""
     said: str
     todo: str = ""
 
@@ -75,8 +74,8 @@ class Diagnosis:
 
 
 def diagnose(library: str = "", *, device: str = "auto") -> Diagnosis:
-    """Versions, devices, extras; a decode, a library and training steps tried; and, where one is named, the state of a
-    library."""
+    """Checks of versions, devices and extras, trials of decoding, a library and training steps, and checks of a library
+    if one is named."""
     with hushed():
         free, here = (shutil.disk_usage(folder).free / 1e9 for folder in (tempfile.gettempdir(), "."))
         said = f"{free:.0f} GB free for temporary files, {here:.0f} GB here"
@@ -102,9 +101,6 @@ def _tried(name: str, trial: Callable[[], str], todo: str) -> Check:
         return Check(name, "wrong", said, "" if isinstance(error, SeehearError) else todo)
 
 
-# -- what there is -----------------------------------------------------------------------------------------------------
-
-
 def _versions() -> Check:
     found, missing = [], []
     for name in CORE:
@@ -120,7 +116,11 @@ def _versions() -> Check:
 
 def _devices() -> Iterator[Check]:
     threads = counted(torch.get_num_threads(), "thread")
-    yield Check("processor", "ok", f"{counted(cores(), 'core')}, {_memory():.0f} GB of memory; torch uses {threads}")
+    try:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
+    except (ValueError, OSError, AttributeError):  # Windows
+        memory = float("nan")
+    yield Check("processor", "ok", f"{counted(cores(), 'core')}, {memory:.0f} GB of memory; torch uses {threads}")
     for n in range(torch.cuda.device_count()):
         facts = torch.cuda.get_device_properties(n)
         yield Check(f"cuda:{n}", "ok", f"{facts.name}, {facts.total_memory / 1e9:.0f} GB")
@@ -132,13 +132,6 @@ def _devices() -> Iterator[Check]:
         yield Check("graphics processor", "missing", "none: everything runs on the processor", todo)
 
 
-def _memory() -> float:
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
-    except (ValueError, OSError, AttributeError):
-        return float("nan")
-
-
 def _extras() -> Iterator[Check]:
     for extra, modules in EXTRAS.items():
         lacking = [module for module in modules if find_spec(module) is None]
@@ -146,9 +139,6 @@ def _extras() -> Iterator[Check]:
             yield Check(f"extra [{extra}]", "missing", f"no {', '.join(lacking)}", f"pip install 'seehear[{extra}]'")
         else:
             yield Check(f"extra [{extra}]", "ok", "installed")
-
-
-# -- tried -------------------------------------------------------------------------------------------------------------
 
 
 def _decodes() -> str:
@@ -169,12 +159,12 @@ def _stores() -> str:
         library.put_clips([Clip(id="one", has_video=True)])
         found = len(library.clips())
     if found != 1:
-        raise SeehearError("what was written was not there again")
+        raise SeehearError("the written clip was not read back")
     return "written and read"
 
 
 def _trains(kind: str, device: str) -> str:
-    """Two steps, in the precision that the device is used with."""
+    """Trains two steps, in the usual precision of the device."""
     from seehear import distributed
     from seehear.train.config import TrainConfig
     from seehear.train.loop import fit
@@ -210,7 +200,7 @@ def _media() -> tuple[Any, Any]:
 
 
 class _Noise:
-    """Made-up clips."""
+    """Random clips as training data."""
 
     heavy, together = False, 1
 
@@ -222,13 +212,16 @@ class _Noise:
 
     def batch(self, indices: torch.Tensor, *, seed: int = 0, epoch: int = 0) -> dict[str, torch.Tensor]:
         draws, n = torch.Generator().manual_seed(0), len(indices)
-        there = torch.ones(n, dtype=torch.bool)
+        everywhere = torch.ones(n, dtype=torch.bool)
         video = torch.randint(0, 256, (n, *self.config.frames, 3), dtype=torch.uint8, generator=draws)
         audio = torch.randn(n, self.config.samples, generator=draws)
-        return {"video": video, "audio": audio, "has_video": there, "has_audio": there, "group": self.groups[indices]}
-
-
-# -- a library ---------------------------------------------------------------------------------------------------------
+        return {
+            "video": video,
+            "audio": audio,
+            "has_video": present,
+            "has_audio": present,
+            "group": self.groups[indices],
+        }
 
 
 def _library(uri: str) -> Iterator[Check]:

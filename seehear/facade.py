@@ -1,4 +1,4 @@
-"""A library in Python: what the commands do, a line each.
+"""A library in Python: one method for each command.
 
     from seehear import Library
 
@@ -9,7 +9,7 @@
     for hit in library.search("a dog barks", k=5):
         print(hit.file, hit.start, hit.end, hit.why)
 
-`Library("lib").update("~/recordings")` is all of it, as `seehear find` does it.
+`Library("lib").update("~/recordings")` does all of it, as `seehear find` does.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ Path_ = str | Path
 
 
 class Library:
-    """A searchable set of media, in one folder or on object storage; the media stay where they are.
+    """A searchable set of media, in one folder or on object storage; the media are not copied.
 
     uri: folder or address of the library, which need not exist yet.
-    device: 'auto', 'cpu', 'cuda' or 'mps', for the models.
+    device: device of the models: 'auto', 'cpu', 'cuda' or 'mps'.
 
-    Methods raise `SeehearError` with a line that says what to do. Those that read media resume after an interruption.
+    Methods raise `SeehearError` with a line on what to do. Those that read media resume after an interruption.
     """
 
     def __init__(self, uri: Path_, *, device: str = "auto"):
@@ -47,7 +47,7 @@ class Library:
 
     @classmethod
     def open(cls, uri: Path_, *, device: str = "auto") -> Library:
-        """A library that exists; raises `SeehearError` where there is none."""
+        """An existing library; raises `SeehearError` for a missing one."""
         Tables.open(uri)
         return cls(uri, device=device)
 
@@ -56,10 +56,8 @@ class Library:
         """The tables and rows of the library (`seehear.library.tables`)."""
         return Tables.open(self.uri)
 
-    # -- filling it --------------------------------------------------------------------------------------------------
-
     def update(self, folder: Path_, *, preset: str = "", seconds: float | None = None) -> bool:
-        """Makes a folder searchable, doing what is not done yet: clips, speech, text on screen, vectors, indexes. Stops
+        """Makes new and changed files of a folder searchable: clips, speech, text on screen, vectors, indexes. Stops
         after `seconds`, and the next call resumes; returns whether all is done."""
         from seehear.folders.find import bring_up_to_date
 
@@ -100,9 +98,9 @@ class Library:
         return index_run(self.tables, _home(run), name=name, device=self.device)
 
     def train(self, recipe: str = "", *, out: Path_ | None = None, resume: bool = False) -> SharedSpace | None:
-        """Trains on the library, and writes a run: by a recipe ('fusemix', 'mcn', 'vatt', 'mavil', ...), or by the one
-        that suits the library; then the run keeps the best model on validation clips, and None means that there is too
-        little to learn from. `out`: folder of the run; runs/RECIPE by default."""
+        """Trains on the library by a recipe ('fusemix', 'mcn', 'vatt', 'mavil', ...), and writes a run. Without a
+        recipe, trains one that suits the library and keeps the best model on validation clips; returns None for too
+        little data. `out`: folder of the run; runs/RECIPE by default."""
         from seehear.runs.choose import choose
         from seehear.runs.config import recipe as preset
         from seehear.runs.run import train_run
@@ -116,8 +114,6 @@ class Library:
         train_run(self.tables, preset(name), folder, resume=resume, command=command, keep_best=not recipe)
         return SharedSpace.from_pretrained(folder, device=self.device)
 
-    # -- reading it --------------------------------------------------------------------------------------------------
-
     def search(
         self,
         query: Any,
@@ -127,22 +123,30 @@ class Library:
         filters: Filters | None = None,
         fulltext: bool = True,
     ) -> Answer:
-        """The k best moments, best first: a sequence of `Moment`s that says in `words` how sure its first is.
+        """The k best moments, best first: a sequence of `Moment`s, with the confidence of the first in `words`.
 
-        query: words, {"audio": path}, {"image": path}, {"video": path}, {"clip": id}, or a list of these, each with a
-            "weight" if need be.
-        kinds: kinds of match to allow: seen, heard, spoken, screen, text; all by default.
+        query: words, {"audio": path}, {"image": path}, {"video": path}, {"clip": id}, or a list of these, optionally
+            with a "weight" each.
+        kinds: kinds of match: seen, heard, spoken, screen, text; all by default.
         """
-        return self._moments().search(query, k=k, kinds=kinds, filters=filters, fulltext=fulltext)
+        from seehear.folders.find import open_library
+        from seehear.search.index import indexes, versions
+
+        # Opened again only after a change of the library or of an index.
+        tables = self.tables
+        state = versions(tables), {name: about.get("changed") for name, about in indexes(tables).items()}
+        if self._searching is None or self._searching[0] != state:
+            self._searching = state, open_library(tables, device=self.device)
+        return self._searching[1].search(query, k=k, kinds=kinds, filters=filters, fulltext=fulltext)
 
     def clips(self, where: str | None = None) -> pa.Table:
         """The clips as an Arrow table (`.to_pandas()`): id, source, start and end in seconds, texts, labels, split.
-        `where`: an SQL condition, as "split = 'test'"."""
+        `where`: an SQL condition, such as "split = 'test'"."""
         query = self.tables.table("clips").search()
         return (query.where(where) if where else query).limit(None).to_arrow()
 
     def to_parquet(self, folder: Path_) -> dict[str, int]:
-        """Writes clips, media files and current vectors as Parquet; number of rows by the path of each file."""
+        """Writes clips, media files and current vectors as Parquet; returns the number of rows of each file by path."""
         from seehear.folders.parquet import write_parquet
 
         return write_parquet(self.tables, _home(folder))
@@ -152,17 +156,6 @@ class Library:
 
     def __repr__(self) -> str:
         return f"Library({self.uri!r})"
-
-    def _moments(self) -> MomentSearch:
-        """The opened indexes, opened again when they have changed."""
-        from seehear.folders.find import open_library
-        from seehear.search.index import indexes, versions
-
-        tables = self.tables
-        made = versions(tables), {name: about.get("changed") for name, about in indexes(tables).items()}
-        if self._searching is None or self._searching[0] != made:
-            self._searching = made, open_library(tables, device=self.device)
-        return self._searching[1]
 
 
 def _home(path: Path_) -> Path:

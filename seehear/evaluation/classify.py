@@ -1,7 +1,7 @@
-"""Classification with a shared space: by the names of the classes alone, and by probes on a few labels.
+"""Classification with a shared space: by the names of the classes (zero-shot), and by probes on frozen vectors.
 
-Zero-shot is retrieval among class names, so ties count as there. Probes (k-NN, logistic regression, linear SVM) see
-frozen vectors; what can be tuned is tuned on validation vectors, and test vectors are looked at once.
+Probes are k-NN, logistic regression and linear SVM. Their hyper-parameter is chosen on validation vectors; test vectors
+are read once.
 """
 
 from __future__ import annotations
@@ -25,29 +25,29 @@ PROMPTS: dict[str, tuple[str, ...]] = {
     "sound": ("the sound of {}", "this is a sound of {}", "a recording of {}"),
     "video": ("a video of {}", "a person {}"),
 }
-"""Templates by name. The vector of a class is the mean over the templates of a set."""
+"""Templates by the name of the set. The vector of a class is the mean over the templates of a set."""
 
 
 @dataclass(frozen=True)
 class Classification:
     metrics: dict[str, float]
-    """top1, top5, balanced: the mean over classes of their top1."""
+    """top1, top5, balanced (mean over classes of their top1)."""
     chance: dict[str, float]
-    """Of a random ranking of the classes."""
+    """Metrics of a random ranking of the classes."""
     classes: list[str]
     confusion: np.ndarray
-    """(classes, classes) int64: row = true, column = said."""
+    """(classes, classes) int64: row = true, column = predicted."""
     per_query: dict[str, np.ndarray]
     """(N,) top1 and top5 of each item, expected over ties."""
     truth: np.ndarray
-    """(N,) the label of each item."""
+    """(N,) label of each item."""
     said: np.ndarray
-    """(N,) the class it is taken for; of tied ones the first."""
+    """(N,) predicted class; the first of tied ones."""
     chosen: dict[str, float] = field(default_factory=dict)
-    """What validation chose, and the accuracy there."""
+    """Hyper-parameter chosen on validation, and the accuracy there."""
 
     def mistakes(self) -> list[tuple[str, str, int]]:
-        """(true, said, how often) of the five commonest confusions."""
+        """(true, predicted, count) of the five most frequent confusions."""
         off = self.confusion - np.diag(np.diag(self.confusion))
         worst = np.argsort(off, axis=None, kind="stable")[::-1][:5]
         pairs = [np.unravel_index(i, off.shape) for i in worst]
@@ -55,27 +55,25 @@ class Classification:
 
 
 def prompted(names: Sequence[str], templates: Sequence[str]) -> list[str]:
-    """Every class name in every template: the templates of the first class, then of the second, and so on."""
+    """Texts of every class name in every template, grouped by class."""
     return [template.format(name) for name in names for template in templates]
 
 
 def class_vectors(prompt_PE: Float[np.ndarray, "p e"], num_classes: int) -> Float[np.ndarray, "c e"]:
-    """Vectors of `prompted` texts -> one unit vector a class: the mean over its templates."""
+    """Unit vector of each class, the mean over its templates, from vectors of `prompted` texts."""
     return unit(np.asarray(prompt_PE, np.float32).reshape(num_classes, -1, prompt_PE.shape[-1]).mean(axis=1))
 
 
 def zero_shot(
     item_NE: Float[np.ndarray, "n e"], class_CE: Float[np.ndarray, "c e"], labels: Sequence[str], classes: Sequence[str]
 ) -> Classification:
-    """The class whose name lies nearest. Every label must be among the classes."""
+    """Classification by the nearest class name. Every label must be among the classes."""
     classes = list(classes)
     if missing := sorted(set(labels) - set(classes)):
         raise ValueError(f"labels without a class vector: {', '.join(missing)}")
-    found = retrieval(item_NE, class_CE, list(labels), classes, ks=(1, 5))
-    said = np.argmax(np.asarray(item_NE) @ np.asarray(class_CE).T, axis=1)
-    per_query = {"top1": found.per_query["R@1"], "top5": found.per_query["R@5"]}
-    chance = {"top1": found.chance["R@1"], "top5": found.chance["R@5"], "balanced": 1 / len(classes)}
-    return _result(per_query, chance, np.asarray(labels), said, classes)
+    found = retrieval(item_NE, class_CE, list(labels), classes, ks=(1, 5))  # ties count as in retrieval
+    predicted = np.argmax(np.asarray(item_NE) @ np.asarray(class_CE).T, axis=1)
+    return _result({"top1": found.per_query["R@1"], "top5": found.per_query["R@5"]}, labels, predicted, classes)
 
 
 @dataclass(frozen=True)
@@ -83,31 +81,32 @@ class Labelled:
     """Vectors of one split with a label each."""
 
     vectors: Float[np.ndarray, "n e"] | Float[np.ndarray, "n w e"]
-    """Of what a probe does not learn from there may be several views an item: it says the mean of what it says of each,
-    a logistic regression of its probabilities."""
+    """Validation and test items may have several views: their scores are averaged, those of a logistic regression as
+    probabilities."""
     labels: Sequence[str]
 
     def __len__(self) -> int:
         return len(self.labels)
 
 
+Scores = Callable[[np.ndarray], np.ndarray]
+"""Function from vectors (N, E) to scores (N, C)."""
+
+
 def knn(train: Labelled, val: Labelled, test: Labelled, *, ks: Sequence[int] = (1, 3, 5, 10, 20, 50)) -> Classification:
-    """Cosine-weighted vote of the k nearest training items; k by validation."""
+    """Cosine-weighted vote of the k nearest training items; k is chosen on validation."""
+    classes, class_N = _classes(train)
 
     def votes(k: int, queries: np.ndarray) -> np.ndarray:
         similarity_QN = unit(queries) @ unit(train.vectors).T
         nearest = np.argpartition(-similarity_QN, min(k, len(train)) - 1, axis=1)[:, :k]
         weight = np.take_along_axis(similarity_QN, nearest, axis=1) + 1.0  # cosine, [-1, 1]: every vote counts
         scores_QC = np.zeros((len(queries), len(classes)))
-        np.add.at(scores_QC, (np.arange(len(queries))[:, None], of_train[nearest]), weight)
+        np.add.at(scores_QC, (np.arange(len(queries))[:, None], class_N[nearest]), weight)
         return scores_QC
 
-    def shares(scores_NC: np.ndarray) -> np.ndarray:
-        return scores_NC / scores_NC.sum(axis=1, keepdims=True)
-
-    classes, of_train = _classes(train)
-    usable = [k for k in ks if k <= len(train)]
-    return _tuned(val, test, classes, {float(k): partial(votes, k) for k in usable}, "k", of_views=shares)
+    models: dict[float, Scores] = {float(k): partial(votes, k) for k in ks if k <= len(train)}
+    return _tuned(val, test, classes, models, "k", of_views=lambda scores: scores / scores.sum(axis=1, keepdims=True))
 
 
 def linear_probe(
@@ -117,7 +116,7 @@ def linear_probe(
     *,
     strengths: Sequence[float] = (0.01, 0.1, 1.0, 10.0, 100.0),
 ) -> Classification:
-    """Logistic regression on standardised vectors; its inverse regularisation C by validation."""
+    """Logistic regression on standardised vectors; its inverse regularisation C is chosen on validation."""
     logistic = require("sklearn.linear_model").LogisticRegression
 
     def fit(c: float, x: np.ndarray, y: np.ndarray) -> object:
@@ -133,29 +132,27 @@ def svm_probe(
     *,
     strengths: Sequence[float] = (0.001, 0.01, 0.1, 1.0, 10.0),
 ) -> Classification:
-    """Linear support vector machine, one class against the rest, as video papers do; C by validation."""
-    return _probe(train, val, test, _linear_svm, strengths, of_views=lambda scores_NC: scores_NC)
+    """Linear support vector machine, one class against the rest, as in video papers; C is chosen on validation."""
 
+    def fit(c: float, x: np.ndarray, y: np.ndarray) -> object:
+        svm = partial(require("sklearn.svm").LinearSVC, C=c, random_state=0)
+        # The dual problem is faster in more dimensions than rows, but takes millions of steps where rows are nearly
+        # dependent; the primal one has the same solution and then takes ten.
+        if len(x) < x.shape[1]:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", require("sklearn.exceptions").ConvergenceWarning)
+                model = svm(dual=True, max_iter=2000).fit(x, y)
+            if np.max(model.n_iter_) < model.max_iter:
+                return model
+        return svm(dual=False, max_iter=20000).fit(x, y)
 
-def _linear_svm(c: float, x: np.ndarray, y: np.ndarray) -> object:
-    """The dual problem is the quicker one in more dimensions than rows, but takes millions of steps where rows nearly
-    depend on each other; the primal one, with the same solution, then takes ten."""
-    svm = partial(require("sklearn.svm").LinearSVC, C=c, random_state=0)
-    if len(x) < x.shape[1]:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", require("sklearn.exceptions").ConvergenceWarning)
-            model = svm(dual=True, max_iter=2000).fit(x, y)
-        if np.max(model.n_iter_) < model.max_iter:
-            return model
-    return svm(dual=False, max_iter=20000).fit(x, y)
+    return _probe(train, val, test, fit, strengths, of_views=lambda scores_NC: scores_NC)
 
 
 def probabilities(logits_NC: Float[np.ndarray, "n c"]) -> Float[np.ndarray, "n c"]:
+    """Softmax over classes."""
     e_NC = np.exp(logits_NC - logits_NC.max(axis=1, keepdims=True))
     return e_NC / e_NC.sum(axis=1, keepdims=True)
-
-
-Scores = Callable[[np.ndarray], np.ndarray]
 
 
 def _probe(
@@ -167,11 +164,12 @@ def _probe(
     *,
     of_views: Scores,
 ) -> Classification:
-    classes, of_train = _classes(train)
+    """A scikit-learn model on standardised vectors, fitted for each C."""
+    classes, class_N = _classes(train)
     scaler = require("sklearn.preprocessing").StandardScaler().fit(np.asarray(train.vectors, np.float64))
 
     def fitted(strength: float) -> Scores:
-        model: Any = fit(strength, scaler.transform(train.vectors), of_train)
+        model: Any = fit(strength, scaler.transform(train.vectors), class_N)
 
         def scores(x: np.ndarray) -> np.ndarray:
             decided = model.decision_function(scaler.transform(x))
@@ -187,11 +185,12 @@ def _tuned(
     test: Labelled,
     classes: list[str],
     models: dict[float, Scores],
-    what: str,
+    setting: str,
     *,
     of_views: Scores,
 ) -> Classification:
-    """The model that is best on validation (the first of equals), measured on test."""
+    """Test result of the model that is best on validation (the first of equals). `of_views` makes scores of views
+    comparable before their mean."""
     if not len(val):
         raise ValueError("a probe chooses its hyper-parameter on validation rows, and there are none")
 
@@ -204,7 +203,7 @@ def _tuned(
     names, truth = np.asarray(classes), np.asarray(val.labels)
     accuracy = {key: float(np.mean(names[scores(m, val.vectors).argmax(1)] == truth)) for key, m in models.items()}
     best = max(accuracy, key=lambda key: accuracy[key])
-    chosen = {what: best, "validation_top1": accuracy[best]}
+    chosen = {setting: best, "validation_top1": accuracy[best]}
     return by_scores(scores(models[best], test.vectors), test.labels, classes, chosen=chosen)
 
 
@@ -215,39 +214,35 @@ def by_scores(
     *,
     chosen: dict[str, float] | None = None,
 ) -> Classification:
-    """The class of the highest score. A label that is none of the classes counts as missed."""
+    """Classification by the highest score. An item whose label is not among the classes is a miss."""
     names, truth = np.asarray(classes), np.asarray(labels)
-    said = scores_NC.argmax(axis=1)
+    predicted = scores_NC.argmax(axis=1)
     top5 = np.argsort(-scores_NC, axis=1, kind="stable")[:, :5]
-    per_query = {
-        "top1": (names[said] == truth).astype(float),
-        "top5": (names[top5] == truth[:, None]).any(1).astype(float),
-    }
-    chance = {"top1": 1 / len(classes), "top5": min(5 / len(classes), 1.0), "balanced": 1 / len(classes)}
-    return _result(per_query, chance, truth, said, classes, chosen)
+    hits = {"top1": names[predicted] == truth, "top5": (names[top5] == truth[:, None]).any(1)}
+    return _result({name: hit.astype(float) for name, hit in hits.items()}, labels, predicted, classes, chosen)
 
 
 def _result(
     per_query: dict[str, np.ndarray],
-    chance: dict[str, float],
-    truth: np.ndarray,
-    said: np.ndarray,
+    labels: Sequence[str],
+    predicted: np.ndarray,
     classes: list[str],
     chosen: dict[str, float] | None = None,
 ) -> Classification:
+    truth = np.asarray(labels)
+    chance = {"top1": 1 / len(classes), "top5": min(5 / len(classes), 1.0), "balanced": 1 / len(classes)}
     all_classes = classes + sorted(set(truth.tolist()) - set(classes))
-    number = {name: i for i, name in enumerate(all_classes)}
-    confusion = np.zeros((len(all_classes), len(all_classes)), np.int64)
-    np.add.at(confusion, (np.array([number[t] for t in truth.tolist()]), said), 1)
+    names, number = np.array(all_classes, dtype=str), {name: i for i, name in enumerate(all_classes)}
+    confusion = np.zeros((len(names), len(names)), np.int64)
+    np.add.at(confusion, ([number[label] for label in truth.tolist()], predicted), 1)
     per_class = [per_query["top1"][truth == name].mean() for name in sorted(set(truth.tolist()))]
-    metrics = {name: float(values.mean()) for name, values in per_query.items()} | {
-        "balanced": float(np.mean(per_class))
-    }
-    names = np.array(all_classes, dtype=str)
-    return Classification(metrics, chance, all_classes, confusion, per_query, truth, names[said], chosen or {})
+    metrics = {name: float(values.mean()) for name, values in per_query.items()}
+    metrics["balanced"] = float(np.mean(per_class))
+    return Classification(metrics, chance, all_classes, confusion, per_query, truth, names[predicted], chosen or {})
 
 
 def _classes(train: Labelled) -> tuple[list[str], np.ndarray]:
+    """Names of the classes, and the number of the class of each item."""
     classes, numbers = np.unique(np.asarray(train.labels), return_inverse=True)
     if len(classes) < 2:
         raise ValueError(f"a probe needs two classes in training; got {classes.tolist()}")

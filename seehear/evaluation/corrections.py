@@ -1,11 +1,11 @@
-"""Corrections at test time that train nothing, fitted on training clips only.
+"""Corrections of similarities at test time, fitted on training clips without training.
 
     gap removal  z <- unit(z - mean of its modality)                     (GR-CLIP, arXiv 2507.19054)
     NNN          score - alpha * mean of an item's k largest scores over a bank of training queries   (2410.24114)
     QB-Norm      exp(beta score) / sum over the bank of exp(beta score), for queries whose best item is one that the
                  bank finds too                                                                       (2112.12777)
 
-The last two change how items compete, so they matter where a few items are near everything (hubs).
+The last two lower the scores of hubs, items that are near to everything.
 """
 
 from __future__ import annotations
@@ -21,10 +21,12 @@ from seehear.nn.unit import unit
 from seehear.types import Float, Modality
 
 Scores = Callable[[int, int], np.ndarray]
-"""`scores(start, stop)`: the rows of these queries, (rows, G)."""
+"""`scores(start, stop)` returns the (rows, G) scores of these queries."""
 
-_BLOCK = 1 << 24  # scores held at once
-_BANK = 10_000  # training queries that are plenty
+# Scores held at once.
+_BLOCK = 1 << 24
+# Training queries of a bank at most: more change nothing.
+_BANK = 10_000
 NNN_ALPHAS, NNN_KS, BETAS = (0.0, 0.25, 0.5, 0.75, 1.0), (16, 64, 128), (5.0, 10.0, 20.0, 40.0)
 
 
@@ -34,7 +36,7 @@ class GapRemoval:
 
     @classmethod
     def fit(cls, train: Mapping[Modality, Embedded]) -> GapRemoval:
-        """The mean unit vector of each modality."""
+        """Correction by the mean unit vector of each modality."""
         return cls({m: part.vectors.mean(axis=0) for m, part in train.items()})
 
     def __call__(self, vectors: Mapping[Modality, Embedded]) -> dict[Modality, Embedded]:
@@ -46,12 +48,12 @@ class NNN:
     alpha: float
     k: int
     bias_G: np.ndarray
-    """What is taken off every score of an item, alpha included."""
+    """Amount subtracted from every score of an item, `alpha` included."""
 
     @classmethod
     def fit(cls, gallery_GE: np.ndarray, bank_BE: np.ndarray, *, alpha: float = 0.75, k: int = 16) -> NNN:
-        """`bank_BE`: vectors of training queries, of the modality that will ask."""
-        return cls(alpha, k, alpha * nearest_mean(_transposed(gallery_GE, bank_BE), len(gallery_GE), k))
+        """`bank_BE`: vectors of training queries in the modality of the test queries."""
+        return cls(alpha, k, alpha * nearest_mean(_similarity(gallery_GE, bank_BE), len(gallery_GE), k))
 
     def __call__(self, scores: Scores) -> Scores:
         return lambda start, stop: scores(start, stop) - self.bias_G
@@ -61,25 +63,28 @@ class NNN:
 class QueryBankNorm:
     beta: float
     log_total_G: np.ndarray
-    """Log of the sum over the bank of exp(beta * score) of each item."""
+    """Log of the sum of exp(beta * score) over the bank."""
     active_G: np.ndarray
-    """Whether the item is the best of some query of the bank."""
+    """True for items that are the best of some query of the bank."""
 
     @classmethod
     def fit(cls, gallery_GE: np.ndarray, bank_BE: np.ndarray, *, beta: float = 20.0) -> QueryBankNorm:
-        transposed, num_g = _transposed(gallery_GE, bank_BE), len(gallery_GE)
-        total = np.empty(num_g)
+        of_items, of_queries, num_g = (
+            _similarity(gallery_GE, bank_BE),
+            _similarity(bank_BE, gallery_GE),
+            len(gallery_GE),
+        )
+        total, active = np.empty(num_g), np.zeros(num_g, bool)
         for start, stop in _blocks(num_g, len(bank_BE)):
-            scaled = beta * transposed(start, stop).astype(np.float64)
+            scaled = beta * of_items(start, stop).astype(np.float64)
             most = scaled.max(axis=1)
             total[start:stop] = most + np.log(np.exp(scaled - most[:, None]).sum(axis=1))
-        active = np.zeros(num_g, bool)
         for start, stop in _blocks(len(bank_BE), num_g):
-            active[np.argmax(_product(bank_BE[start:stop], gallery_GE), axis=1)] = True
+            active[np.argmax(of_queries(start, stop), axis=1)] = True
         return cls(beta, total, active)
 
     def __call__(self, scores: Scores) -> Scores:
-        """Only the order within a query has a meaning afterwards."""
+        """Corrected scores; only their order within a query is meaningful."""
 
         def corrected(start: int, stop: int) -> np.ndarray:
             plain = scores(start, stop)
@@ -90,7 +95,7 @@ class QueryBankNorm:
 
 
 def nearest_mean(scores_of_items: Scores, num_items: int, k: int) -> Float[np.ndarray, " g"]:
-    """Mean of the k largest scores of each item over the bank (of all, where the bank is smaller)."""
+    """Mean of the k largest scores of each item over the bank (of all in a smaller bank)."""
     means = []
     size = scores_of_items(0, 1).shape[1]
     k = min(k, size)
@@ -101,17 +106,17 @@ def nearest_mean(scores_of_items: Scores, num_items: int, k: int) -> Float[np.nd
 
 
 def corrected_retrieval(correction: NNN | QueryBankNorm | None, query: Embedded, gallery: Embedded) -> RetrievalResult:
-    scores: Scores = lambda start, stop: _product(query.vectors[start:stop], gallery.vectors)  # noqa: E731
+    """`retrieval` with corrected scores."""
+    scores = _similarity(query.vectors, gallery.vectors)
     return rank_blocks(scores if correction is None else correction(scores), query.owner, gallery.owner)
 
 
 def tuned_corrections(
     train_query: Embedded, val_query: Embedded, val_gallery: Embedded, test_gallery: Embedded
 ) -> dict[str, NNN | QueryBankNorm]:
-    """NNN and QB-Norm for one direction, their settings chosen by MRR on validation clips, ready for the test gallery.
+    """NNN and QB-Norm for one direction and the test gallery; their settings are chosen by MRR on validation clips.
 
-    The bank is training queries. What is fitted on the test gallery is the popularity of its items among them: no test
-    query and no pairing is seen.
+    Fitting on the test gallery uses the popularity of its items among training queries, and no test query or pairing.
     """
     bank_BE = train_query.vectors
     if len(bank_BE) > _BANK:
@@ -120,10 +125,8 @@ def tuned_corrections(
     def score(correction: NNN | QueryBankNorm) -> float:
         return corrected_retrieval(correction, val_query, val_gallery).metrics["MRR"]
 
-    nnn = max(
-        (NNN.fit(val_gallery.vectors, bank_BE, alpha=a, k=k) for k in NNN_KS for a in NNN_ALPHAS),
-        key=score,
-    )
+    grid = [(alpha, k) for k in NNN_KS for alpha in NNN_ALPHAS]
+    nnn = max((NNN.fit(val_gallery.vectors, bank_BE, alpha=alpha, k=k) for alpha, k in grid), key=score)
     norm = max((QueryBankNorm.fit(val_gallery.vectors, bank_BE, beta=b) for b in BETAS), key=score)
     return {
         "NNN": NNN.fit(test_gallery.vectors, bank_BE, alpha=nnn.alpha, k=nnn.k),
@@ -131,13 +134,10 @@ def tuned_corrections(
     }
 
 
-def _transposed(gallery_GE: np.ndarray, bank_BE: np.ndarray) -> Scores:
-    """Scores of gallery rows against the bank."""
-    return lambda start, stop: _product(gallery_GE[start:stop], bank_BE)
-
-
-def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return np.asarray(a, np.float32) @ np.asarray(b, np.float32).T
+def _similarity(a_NE: np.ndarray, b_ME: np.ndarray) -> Scores:
+    """Inner products of rows of one with all rows of the other."""
+    a_NE, b_ME = np.asarray(a_NE, np.float32), np.asarray(b_ME, np.float32)
+    return lambda start, stop: a_NE[start:stop] @ b_ME.T
 
 
 def _blocks(rows: int, columns: int) -> list[tuple[int, int]]:

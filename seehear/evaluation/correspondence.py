@@ -1,12 +1,11 @@
-"""How well does a space know what belongs together, without any label: on held-out clips of the user's own media.
+"""Correspondence of the modalities of held-out clips, without labels.
 
-    AUC         chance that a clip's own other modality lies nearer than that of a clip from another recording
+    AUC         probability that a clip's own other modality is nearer than that of a clip from another recording
     AUC within  the same against other clips of its own recording: other moments, same place and voices
-    d'          the distance that AUC stands for
+    d'          distance of two unit normals with that AUC
 
-What it tells: whether the modalities are joined for media like these. What it does not tell: whether what they share is
-what you will ask for. A space can match clips by room, camera or speaker alone: then AUC is high, and AUC within is at
-chance.
+It shows whether the modalities are aligned for such media, and not whether by content: a space that matches clips by
+room, camera or speaker alone has a high AUC, and an AUC within at chance.
 """
 
 from __future__ import annotations
@@ -18,21 +17,22 @@ import numpy as np
 from seehear.evaluation.embedded import Embedded
 from seehear.evaluation.multilabel import d_prime
 
-_BLOCK = 1 << 24  # scores held at once
+# Scores held at once.
+_BLOCK = 1 << 24
 
 
 @dataclass(frozen=True)
 class Correspondence:
     metrics: dict[str, float]
-    """AUC, d', and 'AUC within' where a recording has several clips."""
+    """AUC and d'; 'AUC within' where a recording has several clips."""
     rows: np.ndarray
-    """(queries,) which query each value of `per_query` is of."""
+    """(queries,) number of the query of each value of `per_query`."""
     per_query: dict[str, np.ndarray]
     """AUC; 'AUC within', NaN where the recording has no other clip."""
 
 
 def correspondence(query: Embedded, gallery: Embedded, groups: np.ndarray) -> Correspondence:
-    """`groups[owner]` is the recording of a clip. Ties count half. Of several own items (texts) the mean."""
+    """`groups[owner]` is the recording of a clip. Ties count half; several own items (texts) are averaged."""
     groups = np.unique(np.asarray(groups), return_inverse=True)[1]
     gallery_group = groups[gallery.owner]
     rows = np.flatnonzero(np.isin(query.owner, gallery.owner))
@@ -57,9 +57,7 @@ def correspondence(query: Embedded, gallery: Embedded, groups: np.ndarray) -> Co
 
 
 def _above(own: np.ndarray, others: np.ndarray) -> float:
-    """Share of (own, other) pairs with own above other; NaN without others."""
-    if not len(others):
-        return float("nan")
+    """Share of (own, other) pairs with own above other."""
     ordered = np.sort(others)
     below, not_above = np.searchsorted(ordered, own, side="left"), np.searchsorted(ordered, own, side="right")
     return float((below + not_above).mean() / 2 / len(others))

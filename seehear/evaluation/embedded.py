@@ -1,4 +1,4 @@
-"""Vectors of clips in a shared space, by modality: what every evaluation starts from."""
+"""Vectors of clips in a shared space, by modality: the input of every evaluation."""
 
 from __future__ import annotations
 
@@ -15,25 +15,26 @@ from seehear.types import Batch, Bool, Float, Int, Modality, Tensor
 if TYPE_CHECKING:
     from seehear.inputs.latents import LatentData
 
+# Latents of a batch.
 _BATCH = 4096
 
 
 class Embedder(Protocol):
-    """A method, a trained space, a closed form: anything that maps latents to unit vectors of one space."""
+    """Map from latents to unit vectors of one space: a method, a trained space or a closed form."""
 
     def embed(self, batch: Batch, space: str | None = None) -> dict[Modality, Tensor]: ...
 
 
 @dataclass(frozen=True)
 class Embedded:
-    """Vectors of one modality; a clip with several texts has several."""
+    """Vectors of one modality; several where a clip has several texts."""
 
     vectors: Float[np.ndarray, "r e"]
     owner: Int[np.ndarray, " r"]
-    """The number of the clip that each vector is of, ascending."""
+    """Number of the clip of each vector, ascending."""
 
     def one_each(self) -> Embedded:
-        """The mean direction of each clip's vectors."""
+        """Mean direction of each clip's vectors."""
         clips, first = np.unique(self.owner, return_index=True)
         return Embedded(unit(np.add.reduceat(self.vectors, first, axis=0)), clips)
 
@@ -49,15 +50,15 @@ class Classes:
 def embed_latents(
     model: Embedder, data: LatentData, *, space: str | None = None, unit: bool = True
 ) -> dict[Modality, Embedded]:
-    """Every latent of the data through the model: {modality: vectors} for what the space holds. Without `unit` the
-    vectors are those of its `raw`, of any length."""
+    """Vectors of all latents of the data, by modality of the space. Without `unit` they are those of the model's `raw`,
+    of any length."""
     device = device_of(model)
     embed: Any = model.embed if unit else model.raw  # type: ignore[attr-defined]
     found = {}
     for m in data.modalities:
         latents = data.every(m)
         parts = []
-        with torch.no_grad():  # not inference_mode: a sharded method keeps what it is put together in
+        with torch.no_grad():  # not inference_mode: a sharded method keeps the tensors that it gathers
             for at in range(0, len(latents), _BATCH):
                 rows = latents[at : at + _BATCH].to(device).float()
                 vectors = embed({m: rows, f"has_{m}": torch.ones(len(rows), dtype=torch.bool)}, space)
@@ -75,7 +76,7 @@ def device_of(model: Any) -> torch.device:
 
 
 def within(vectors: Mapping[Modality, Embedded], inside: Bool[np.ndarray, " n"]) -> dict[Modality, Embedded]:
-    """The vectors of the clips that are inside, numbered anew; nothing of a modality that none of them has."""
+    """Vectors of the clips that are `inside`, renumbered, by modality that any of them has."""
     number = np.cumsum(inside) - 1
     found = {}
     for m, own in vectors.items():
@@ -86,14 +87,14 @@ def within(vectors: Mapping[Modality, Embedded], inside: Bool[np.ndarray, " n"])
 
 
 def smallest_space(spaces: Mapping[str, Collection[Modality]], *modalities: Modality) -> str | None:
-    """The space with the fewest modalities that holds all of these."""
+    """Name of the space with the fewest modalities that holds all of these; None where none does."""
     holding = [space for space, own in spaces.items() if set(modalities) <= set(own)]
     return min(holding, key=lambda space: len(spaces[space])) if holding else None
 
 
 def fuse(parts: Sequence[Embedded], weights: Sequence[float] | None = None, *, made_unit: bool = True) -> Embedded:
-    """One vector for each clip that has all the parts: the mean direction of unit vectors, or the plain sum of whatever
-    vectors there are, one a clip."""
+    """One vector for each clip that has all the parts: the weighted mean direction of unit vectors, or without
+    `made_unit` the weighted sum of vectors of any length, one a clip."""
     single = [part.one_each() for part in parts] if made_unit else list(parts)
     shared = single[0].owner
     for part in single[1:]:

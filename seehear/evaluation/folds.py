@@ -1,7 +1,7 @@
-"""Probes over official folds (ESC-50) or official lists (UCF101, HMDB51) on frozen vectors.
+"""Probes on frozen vectors over official folds (ESC-50) or official lists (UCF101, HMDB51).
 
-For each fold the hyper-parameter is chosen on validation rows that come from the fold's own training rows; then the
-probe is fitted once more on all of the training rows, as the published protocols do, and looks at the test rows once.
+In each fold the hyper-parameter is chosen on validation rows held out of the training rows. The probe is then fitted on
+all training rows, as in the published protocols, and reads the test rows once.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from seehear.types import Float
 
 Probe = Callable[..., Classification]
 """`linear_probe`, `svm_probe` or `knn`."""
+# Hyper-parameter of a probe -> its argument with the choices.
 _SETTING = {"C": "strengths", "k": "ks", "steps": "steps"}
-"""What a probe chooses, and the argument that it chooses from."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fold:
-    """Row numbers; no row is in two of the three."""
+    """Row numbers of the parts, which share no row."""
 
     name: str
     train: np.ndarray
     val: np.ndarray
-    """Held out of training to choose the hyper-parameter, and only for that."""
+    """Training rows that choose the hyper-parameter."""
     test: np.ndarray
 
 
 @dataclass(frozen=True, kw_only=True)
 class FoldedProbe:
     mean: dict[str, float]
-    """Over the folds, each of the same weight: what papers report."""
+    """Mean over the folds, equally weighted, as papers report."""
     deviation: dict[str, float]
     """Standard deviation over the folds."""
     folds: dict[str, Classification]
@@ -49,7 +49,7 @@ class FoldedProbe:
 
 
 def rotating_folds(numbers: Sequence[str | int]) -> list[Fold]:
-    """Each fold is the test set once; the one after it is validation."""
+    """Folds from fold numbers: each is the test set once, the next one validation."""
     own = np.asarray([int(number) for number in numbers])
     names = np.unique(own).tolist()
     if len(names) < 3:
@@ -67,13 +67,12 @@ def rotating_folds(numbers: Sequence[str | int]) -> list[Fold]:
 
 
 def listed_folds(lists: Mapping[str, Sequence[str]], groups: Sequence[str]) -> list[Fold]:
-    """Lists that say train, test or '' of each row. A fifth of the training groups is validation."""
+    """Folds from lists with train, test or '' for each row. A fifth of the training groups is validation."""
     held = np.array([split_of(group, (0.8, 0.2, 0.0), 0) == "val" for group in groups])
     folds = []
-    for name, said in lists.items():
-        uses = np.asarray(said)
-        train = uses == "train"
-        parts = {"train": train & ~held, "val": train & held, "test": uses == "test"}
+    for name, uses in lists.items():
+        train, test = (np.asarray(uses) == use for use in ("train", "test"))
+        parts = {"train": train & ~held, "val": train & held, "test": test}
         if empty := [part for part, rows in parts.items() if not rows.any()]:
             raise ValueError(f"{name} has no row of {', '.join(empty)}")
         folds.append(Fold(name=name, **{part: np.flatnonzero(rows) for part, rows in parts.items()}))
@@ -81,12 +80,12 @@ def listed_folds(lists: Mapping[str, Sequence[str]], groups: Sequence[str]) -> l
 
 
 def official_folds(clips: Sequence[Clip]) -> list[Fold]:
-    """Those that an import left in the clips' meta: `fold`, or `split1`, `split2`, ... Row i is clip i."""
+    """Folds that an import wrote into the clips' meta as `fold`, or `split1`, `split2`, ... Row i is clip i."""
     if all("fold" in clip.meta for clip in clips):
         return rotating_folds([clip.meta["fold"] for clip in clips])
     names = sorted({key for clip in clips for key in clip.meta if key.removeprefix("split").isdecimal()})
     if not names:
-        raise SeehearError("the clips have no folds: 'seehear import' leaves them where the set has some")
+        raise SeehearError("the clips have no folds: import them with 'seehear import' from a set that has folds")
     return listed_folds(
         {name: [clip.meta.get(name, "") for clip in clips] for name in names}, [clip.group or clip.id for clip in clips]
     )
@@ -100,11 +99,10 @@ def probe_folds(
     probe: Probe = linear_probe,
     views: Float[np.ndarray, "n w e"] | None = None,
 ) -> FoldedProbe:
-    """The probe on every fold. `views`: several vectors of each row, where it is tested."""
+    """Results of the probe on every fold. `views`: several vectors of each row, for testing."""
     if not folds or len(vectors) != len(labels):
         raise ValueError(f"need folds, and a label a vector; got {len(folds)}, {len(labels)} and {len(vectors)}")
     names = np.asarray(labels)
-
     learned, tested = np.asarray(vectors), np.asarray(vectors if views is None else views)
 
     def part(rows: np.ndarray, of: np.ndarray) -> Labelled:

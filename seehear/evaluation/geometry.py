@@ -1,4 +1,10 @@
-"""The shape of a shared space: how far its modalities lie apart, and whether a few items are everybody's neighbour."""
+"""Geometry of representations: the gap between modalities, hubs, similarity of two encoders, clusters against labels.
+
+mutual k-NN    share of the k nearest neighbours of a row in x that are also its neighbours in y, mean over rows;
+               k / (rows - 1) by chance                                                          (arXiv 2405.07987)
+CKA            <K, L> / sqrt(<K, K> <L, L>) of the Gram matrices K = XX', L = YY' with the U-centred inner product:
+               0 on average for unrelated representations, 1 for a rotation and a scale          (arXiv 2010.11775)
+"""
 
 from __future__ import annotations
 
@@ -11,31 +17,32 @@ from seehear.errors import require
 from seehear.nn.unit import unit
 from seehear.types import Float, Int
 
-_BLOCK = 1 << 24  # scores held at once
+# Scores held at once.
+_BLOCK = 1 << 24
 
 
 @dataclass(frozen=True)
 class Gap:
     distance: float
-    """Between the mean unit vectors of the two modalities: 0 where they mix, 2 at most."""
+    """Distance of the mean unit vectors of the two modalities, 0 to 2."""
     matched: float
-    """Mean cosine of pairs that belong together."""
+    """Mean cosine of matching pairs."""
     unmatched: float
-    """Mean cosine of pairs that do not."""
+    """Mean cosine of all other pairs."""
 
 
 @dataclass(frozen=True)
 class Hubness:
     skew: float
-    """Skewness of how often each gallery item is among the first k of a query: 0 where all are as popular."""
+    """Skewness of the number of queries whose first k hold an item: 0 where all items are equally popular."""
     largest: float
-    """Share of the queries whose first k hold the most popular item."""
+    """Share of queries whose first k hold the most popular item."""
     orphans: float
-    """Share of the gallery that is in no query's first k."""
+    """Share of items that are in no query's first k."""
 
 
 def modality_gap(x_NE: Float[np.ndarray, "n e"], y_NE: Float[np.ndarray, "n e"]) -> Gap:
-    """Of unit vectors whose rows belong together."""
+    """Gap between two modalities, of unit vectors with matching rows."""
     x_NE, y_NE = np.asarray(x_NE, np.float64), np.asarray(y_NE, np.float64)
     if x_NE.shape != y_NE.shape or len(x_NE) < 2:
         raise ValueError(f"rows must belong together, two at least; got {x_NE.shape} and {y_NE.shape}")
@@ -47,6 +54,7 @@ def modality_gap(x_NE: Float[np.ndarray, "n e"], y_NE: Float[np.ndarray, "n e"])
 
 
 def hubness(query_QE: Float[np.ndarray, "q e"], gallery_GE: Float[np.ndarray, "g e"], *, k: int = 10) -> Hubness:
+    """Hubness of a gallery among the first k of each query."""
     query_QE, gallery_GE = np.asarray(query_QE, np.float32), np.asarray(gallery_GE, np.float32)
     num_g = len(gallery_GE)
     k, times_G = min(k, num_g), np.zeros(num_g, np.int64)
@@ -59,70 +67,51 @@ def hubness(query_QE: Float[np.ndarray, "q e"], gallery_GE: Float[np.ndarray, "g
     return Hubness(skew, float(times_G.max() / len(query_QE)), float((times_G == 0).mean()))
 
 
-# ----------------------------------------------------------------------------------------------------------------------
-# How alike are two representations of the same things, before anything is trained to join them?
-#
-#     mutual k-NN    share of the k nearest neighbours of a row in x that are also its neighbours in y, mean over rows;
-# chance is k / (rows - 1)                                                          (arXiv 2405.07987) CKA
-# <K, L> / sqrt(<K, K> <L, L>) of the Gram matrices K = XX', L = YY', with the U-centred inner product: 0 on average
-# for unrelated representations, 1 for a rotation and a scale          (arXiv 2010.11775)
-#
-# The plain CKA (Gram matrices centred, diagonal kept) goes to 1 for any data with fewer rows than dimensions, which is
-# the usual case here; leaving out the diagonal removes that bias.
-
-
 def mutual_knn(
     x_ND: Float[np.ndarray, "n d"], y_NE: Float[np.ndarray, "n e"], *, k: int = 10, groups: np.ndarray | None = None
 ) -> float:
-    """By cosine, the means taken out. With `groups`, rows of one group (a recording) are no neighbours of each other:
-    they are alike in every representation."""
+    """Mutual k-NN by cosine of centred rows, in [0, 1]. With `groups`, rows of one group (a recording) are not counted
+    as neighbours: they are similar in every representation."""
     n = len(x_ND)
     if len(y_NE) != n or not 0 < k < n:
         raise ValueError(f"rows must belong together, more than k = {k}; got {n} and {len(y_NE)}")
     group_N = np.arange(n) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
     own_NN = group_N[:, None] == group_N[None, :]
-    near = [_neighbours(np.asarray(z, np.float32), own_NN, k) for z in (x_ND, y_NE)]
-    return float((near[0] & near[1]).sum() / (n * k))
+    both_NN = ~own_NN
+    for z in (x_ND, y_NE):
+        centred = unit(np.asarray(z, np.float32) - np.asarray(z, np.float32).mean(axis=0))
+        similar_NN = np.where(own_NN, -np.inf, centred @ centred.T)
+        near_NN = np.zeros((n, n), bool)
+        np.put_along_axis(near_NN, np.argpartition(-similar_NN, k - 1, axis=1)[:, :k], True, axis=1)
+        both_NN &= near_NN
+    return float(both_NN.sum() / (n * k))
 
 
 def cka(x_ND: Float[np.ndarray, "n d"], y_NE: Float[np.ndarray, "n e"]) -> float:
-    """Linear, unbiased. 0 where one of them does not vary."""
+    """Linear CKA, unbiased; 0 where one of them is constant."""
     n = len(x_ND)
     if len(y_NE) != n or n < 4:
         raise ValueError(f"rows must belong together, four at least; got {n} and {len(y_NE)}")
-    k_NN, l_NN = (_u_centred(np.asarray(z, np.float64)) for z in (x_ND, y_NE))
+
+    def u_centred(z_ND: np.ndarray) -> np.ndarray:
+        """Gram matrix with zero diagonal, and rows and columns that sum to zero."""
+        # With the diagonal kept, CKA goes to 1 for any data with fewer rows than dimensions, the usual case here.
+        gram = z_ND @ z_ND.T
+        np.fill_diagonal(gram, 0.0)
+        rows = gram.sum(axis=0)
+        gram += rows.sum() / ((n - 1) * (n - 2)) - (rows[:, None] + rows[None, :]) / (n - 2)
+        np.fill_diagonal(gram, 0.0)
+        return gram
+
+    k_NN, l_NN = (u_centred(z - z.mean(axis=0)) for z in (np.asarray(x_ND, np.float64), np.asarray(y_NE, np.float64)))
     scale = np.sqrt((k_NN**2).sum() * (l_NN**2).sum())
     return float((k_NN * l_NN).sum() / scale) if scale > 0 else 0.0
 
 
-def _neighbours(z_ND: np.ndarray, own_NN: np.ndarray, k: int) -> np.ndarray:
-    """(N, N) bool: the k nearest of each row."""
-    z_ND = unit(z_ND - z_ND.mean(axis=0))
-    similar = z_ND @ z_ND.T
-    similar[own_NN] = -np.inf
-    near = np.zeros(own_NN.shape, bool)
-    np.put_along_axis(near, np.argpartition(-similar, k - 1, axis=1)[:, :k], True, axis=1)
-    return near & ~own_NN
-
-
-def _u_centred(z_ND: np.ndarray) -> np.ndarray:
-    """The Gram matrix with zero diagonal, and rows and columns that sum to zero."""
-    z_ND = z_ND - z_ND.mean(axis=0)
-    gram, n = z_ND @ z_ND.T, len(z_ND)
-    np.fill_diagonal(gram, 0.0)
-    rows = gram.sum(axis=0)
-    gram += rows.sum() / ((n - 1) * (n - 2)) - (rows[:, None] + rows[None, :]) / (n - 2)
-    np.fill_diagonal(gram, 0.0)
-    return gram
-
-
-# ----------------------------------------------------------------------------------------------------------------------
-# How well clusters agree with labels that clustering never saw.
-
-
 def agreement(labels: Sequence[str], clusters: Int[np.ndarray, " n"]) -> dict[str, float]:
-    """NMI: mutual information over the mean of both entropies, 0 to 1. purity: share of items whose label is the
-    commonest of their cluster; it rises with the number of clusters, to 1 where every item has its own."""
+    """Agreement of clusters with labels that clustering did not use. NMI: mutual information over the mean of both
+    entropies, 0 to 1. purity: share of items with the most frequent label of their cluster; it rises with the number of
+    clusters."""
     if len(labels) != len(clusters):
         raise ValueError(f"a cluster a label: got {len(labels)} labels and {len(clusters)} clusters")
     nmi = require("sklearn.metrics").normalized_mutual_info_score(list(labels), clusters)

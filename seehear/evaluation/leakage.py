@@ -1,7 +1,7 @@
-"""What a test split shares with training: clips that are the same, or nearly, make numbers too good.
+"""Leaks from training into a test split, which make its numbers too high.
 
-Exact: one file or recording on both sides, or the same words. Near: vectors of a frozen encoder whose cosine is
-unlikely of different things, fingerprints of picture and sound (`fingerprints.py`).
+Exact: one file, recording or text on both sides. Near: a high cosine of vectors of a frozen encoder, equal perceptual
+fingerprints of pictures and sounds.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from seehear.types import Float
 
 NEAR = 0.95
 """Cosine of frozen latents from which two items count as near-duplicates."""
-_BLOCK = 1 << 24  # scores held at once
+# Scores held at once.
+_BLOCK = 1 << 24
 
 
 @dataclass(frozen=True)
 class Leak:
     kind: str
-    """file, recording, text, near video, near audio, near text, same picture or same sound."""
+    """file, recording, text, near video, near audio, near text, same picture, same sound."""
     test: str
     """Clip id."""
     train: str
@@ -38,17 +39,16 @@ class Leak:
 class LeakageReport:
     split: str
     clips: int
-    """In the test split."""
+    """Number of clips of the test split."""
     leaks: tuple[Leak, ...]
 
     def affected(self, kind: str | None = None) -> set[str]:
-        """Test clips with a leak."""
+        """Test clips with a leak, of one kind or any."""
         return {leak.test for leak in self.leaks if kind in (None, leak.kind)}
 
     def plain(self) -> dict[str, Any]:
         counts = {kind: len(self.affected(kind)) for kind in dict.fromkeys(leak.kind for leak in self.leaks)}
-        leaks = [asdict(leak) for leak in self.leaks]
-        return {"split": self.split, "clips": self.clips, "affected": counts, "leaks": leaks}
+        return asdict(self) | {"affected": counts}
 
     def __str__(self) -> str:
         if not self.leaks:
@@ -64,8 +64,8 @@ class LeakageReport:
 
 
 def equal_values(kind: str, test: dict[str, Sequence[str]], train: dict[str, Sequence[str]]) -> list[Leak]:
-    """Clips that share a value (a file's fingerprint, a text): {clip: its values}. One training clip is named for each
-    test clip."""
+    """One leak for each test clip that shares a value (a file's fingerprint, a text) with a training clip. `test`,
+    `train`: values by clip."""
     owner: dict[str, str] = {}
     for clip, values in train.items():
         for value in values:
@@ -87,12 +87,10 @@ def near_duplicates(
     train: Sequence[str],
     threshold: float = NEAR,
 ) -> list[Leak]:
-    """The nearest training row of each test row, where the cosine reaches the threshold; the best row of each clip.
-
-    Latents are centred on the training mean first: encoders whose vectors all point one way would call everything near.
-    """
+    """The nearest training row of each test clip whose cosine reaches the threshold. `test`, `train`: clips of rows."""
     if not len(test_NE) or not len(train_ME):
         return []
+    # Centred on the training mean: to encoders whose vectors all point one way, everything would be near.
     mean = np.asarray(train_ME, np.float32).mean(axis=0)
     test_NE, train_ME = unit(np.asarray(test_NE, np.float32) - mean), unit(np.asarray(train_ME, np.float32) - mean)
     best: dict[str, Leak] = {}
@@ -107,28 +105,26 @@ def near_duplicates(
     return list(best.values())
 
 
-# ----------------------------------------------------------------------------------------------------------------------
-# Perceptual fingerprints: the same picture or sound after another encoding, size or volume has (nearly) the same one.
-#
-# Pictures: signs of the 63 lowest frequencies of a 32 x 32 grey copy. Sounds: for each 23 ms the signs of how the
-# energy differences of neighbouring bands change in time, 32 bits (Haitsma and Kalker, ISMIR 2002); two stretches of
-# the same recording agree in most bits once aligned, and bits of different ones agree by half.
-
 AUDIO_RATE = 5512
-"""Samples a second that `audio_fingerprint` takes: music and speech are recognised below 2 kHz."""
+"""Sample rate of `audio_fingerprint`, Hz: music and speech are recognised below 2 kHz."""
 PICTURE = 32
-"""Pixels of a side that `picture_fingerprint` takes."""
-SAME_PICTURE = 8  # bits of 63 that may differ
-SAME_SOUND = 0.25  # share of bits that may differ
+"""Side of the pictures of `picture_fingerprint`, pixels."""
+# Largest number of bits of 63 in which two prints of a picture differ, and share of bits in those of a sound.
+_SAME_PICTURE, _SAME_SOUND = 8, 0.25
 _FRAME, _HOP, _BANDS = 2048, 128, 33
-_OVERLAP = 64  # frames that two sounds must share: 1.5 s
-_COMMON = 200  # places a value may stand at; more often it is silence or hum, and says nothing
-_FLAT = 2.0  # standard deviation of grey levels below which a picture is blank
-_SILENT = 1e-4  # mean square of a frame relative to the loudest, below which it is silence
+# Frames that two sounds must share: 1.5 s.
+_OVERLAP = 64
+# Largest number of places of a value; more frequent ones are silence or hum.
+_COMMON = 200
+# Standard deviation of grey levels below which a picture is blank.
+_FLAT = 2.0
+# Mean square of a frame relative to the loudest, below which it is silence.
+_SILENT = 1e-4
 
 
 def picture_fingerprint(frame_HWC: np.ndarray) -> int | None:
-    """63 bits of a 32 x 32 picture, (32, 32, 3) uint8; None for a blank one, which resembles every other."""
+    """63 bits of a picture, (32, 32, 3) uint8: signs of its 63 lowest frequencies; None for a blank one, which
+    resembles every other."""
     if frame_HWC.shape[:2] != (PICTURE, PICTURE):
         raise ValueError(f"a picture must be ({PICTURE}, {PICTURE}, 3); got {frame_HWC.shape}")
     grey = frame_HWC.astype(np.float64) @ np.array([0.299, 0.587, 0.114])
@@ -139,19 +135,21 @@ def picture_fingerprint(frame_HWC: np.ndarray) -> int | None:
     return int(np.packbits(np.append(bits, False)).view(">u8")[0])
 
 
-def matching_pictures(a: np.ndarray, b: np.ndarray, *, most: int = SAME_PICTURE) -> list[tuple[int, int, int]]:
-    """(place in a, place in b, bits that differ) of the fingerprints, uint64, that are nearly the same."""
+def matching_pictures(a: np.ndarray, b: np.ndarray) -> list[tuple[int, int, int]]:
+    """(row of a, row of b, different bits) of the uint64 fingerprints that are nearly equal."""
     found = []
     block = max(1, (1 << 22) // max(len(b), 1))
     for at in range(0, len(a), block):
         differ = np.bitwise_count(a[at : at + block, None] ^ b[None, :])
-        for i, j in np.argwhere(differ <= most):
+        for i, j in np.argwhere(differ <= _SAME_PICTURE):
             found.append((at + int(i), int(j), int(differ[i, j])))
     return found
 
 
 def audio_fingerprint(waveform_S: Float[np.ndarray, " s"]) -> np.ndarray:
-    """(T,) uint32 of a mono waveform at `AUDIO_RATE`; 0 for silence."""
+    """(T,) uint32 of a mono waveform at `AUDIO_RATE`, one each 23 ms; 0 for silence. Bits are signs of the change in
+    time of the energy differences of neighbouring bands (Haitsma and Kalker, ISMIR 2002): two prints of a recording
+    agree in most bits once aligned, those of different ones in half."""
     if len(waveform_S) < _FRAME + _HOP:
         return np.zeros(0, np.uint32)
     frames_TF = np.lib.stride_tricks.sliding_window_view(np.asarray(waveform_S, np.float64), _FRAME)[::_HOP]
@@ -168,15 +166,15 @@ def audio_fingerprint(waveform_S: Float[np.ndarray, " s"]) -> np.ndarray:
 @dataclass(frozen=True)
 class SoundMatch:
     place: int
-    """Place in the list that was searched."""
+    """Position in the list that was searched."""
     differ: float
-    """Share of bits that differ: 0 for the same, 0.5 for strangers."""
+    """Share of different bits: 0 for equal sounds, 0.5 for unrelated ones."""
     seconds: float
-    """How much later the query's sound comes in the other."""
+    """Delay of the query's sound in the other."""
 
 
 class SoundIndex:
-    """Fingerprints of many sounds, to find those that share a stretch with another."""
+    """Fingerprints of many sounds, searched for those that share a stretch with another."""
 
     def __init__(self, prints: list[np.ndarray]):
         self.prints = prints
@@ -187,16 +185,22 @@ class SoundIndex:
         self.frame = np.concatenate([np.arange(len(p)) for p in prints] or [np.zeros(0, int)])[order]
 
     def matches(self, query: np.ndarray) -> list[SoundMatch]:
-        """Sounds that agree with the query on at least 1.5 s, best alignment of each."""
+        """Sounds that agree with the query on at least 1.5 s, each in its best alignment."""
         found = []
         for place, shift in self._candidates(query):
-            differ = _difference(query, self.prints[place], shift)
-            if differ is not None and differ <= SAME_SOUND:
+            other = self.prints[place]
+            start, stop = max(0, -shift), min(len(query), len(other) - shift)
+            mine, theirs = query[start:stop], other[start + shift : stop + shift]
+            both = (mine != 0) & (theirs != 0)
+            if both.sum() < _OVERLAP:  # too short to tell
+                continue
+            differ = float(np.bitwise_count(mine[both] ^ theirs[both]).mean() / 32)
+            if differ <= _SAME_SOUND:
                 found.append(SoundMatch(place, differ, shift * _HOP / AUDIO_RATE))
         return found
 
     def _candidates(self, query: np.ndarray) -> list[tuple[int, int]]:
-        """(sound, shift) with most values in common, for each sound that shares two or more."""
+        """(sound, shift) with the most equal values, for each sound with two or more of them."""
         votes: dict[tuple[int, int], int] = {}
         low, high = np.searchsorted(self.values, query, "left"), np.searchsorted(self.values, query, "right")
         for t in np.flatnonzero((high > low) & (high - low <= _COMMON) & (query != 0)):
@@ -208,13 +212,3 @@ class SoundIndex:
             if count > 1 and count > best.get(place, (0, 0))[0]:
                 best[place] = (count, shift)
         return [(place, shift) for place, (_, shift) in best.items()]
-
-
-def _difference(query: np.ndarray, other: np.ndarray, shift: int) -> float | None:
-    """Share of bits that differ where both sound; None when that is too short to tell."""
-    start, stop = max(0, -shift), min(len(query), len(other) - shift)
-    mine, theirs = query[start:stop], other[start + shift : stop + shift]
-    both = (mine != 0) & (theirs != 0)
-    if both.sum() < _OVERLAP:
-        return None
-    return float(np.bitwise_count(mine[both] ^ theirs[both]).mean() / 32)

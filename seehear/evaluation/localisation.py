@@ -1,8 +1,8 @@
-"""Where in a video does each step of a task happen? Steps in a known order, one second each, found by their texts.
+"""Localisation of the steps of a task in a video: steps in a known order, one second each, found by their texts.
 
     scores_TK   how well second t fits step k
     chosen      t_1 < t_2 < ... < t_K with the largest sum of scores; the other seconds are background and cost nothing
-    recall      share of the steps that the video has whose chosen second lies inside the step
+    recall      share of the steps of the video whose chosen second lies inside the step
 
 Two means are published as recall: over the videos of a task, then over tasks (MCN), and over all steps of a task's
 videos together, then over tasks (CrossTask's own code).
@@ -19,11 +19,11 @@ from seehear.types import Bool, Float, Int
 
 
 def align(scores_TK: Float[np.ndarray, "t k"]) -> Int[np.ndarray, " k"]:
-    """The second of each step, ascending; of equal sums the one with the earliest seconds."""
+    """Second of each step, ascending: the largest sum of scores, among equal sums the earliest seconds."""
     seconds, steps = scores_TK.shape
     if seconds < steps:
         raise ValueError(f"{steps} steps of a second each do not fit into {seconds} seconds")
-    best_T = np.zeros(seconds)  # of the steps so far, the last of them at or before t
+    best_T = np.zeros(seconds)  # largest sum of the steps so far with the last one at or before t
     came_KT = np.zeros((steps, seconds), dtype=np.int64)
     for k in range(steps):
         here_T = np.full(seconds, -np.inf)
@@ -43,18 +43,18 @@ def align(scores_TK: Float[np.ndarray, "t k"]) -> Int[np.ndarray, " k"]:
 
 @dataclass(frozen=True)
 class Located:
-    """One video."""
+    """Result of one video."""
 
     task: str
     video: str
     hits: float
-    """Steps whose chosen second lies inside them."""
+    """Number of steps whose chosen second lies inside them."""
     steps: int
-    """Steps that the video has."""
+    """Number of steps of the video."""
 
 
 def located(task: str, video: str, scores_TK: Float[np.ndarray, "t k"], truth_TK: Bool[np.ndarray, "t k"]) -> Located:
-    """A video with fewer seconds than steps has no alignment: its steps are all missed."""
+    """Result of aligning one video; with fewer seconds than steps, all steps are missed."""
     steps = int(truth_TK.any(axis=0).sum())
     if len(scores_TK) < scores_TK.shape[1]:
         return Located(task, video, 0, steps)
@@ -63,10 +63,8 @@ def located(task: str, video: str, scores_TK: Float[np.ndarray, "t k"], truth_TK
 
 
 def chance(truth_TK: Bool[np.ndarray, "t k"]) -> float:
-    """Expected hits when all choices of seconds in order are equally likely.
-
-    Step k of K is at second t in C(t, k) C(T - 1 - t, K - 1 - k) of the C(T, K) choices.
-    """
+    """Expected hits when all choices of seconds in order are equally likely."""
+    # Step k of K is at second t in C(t, k) C(T - 1 - t, K - 1 - k) of the C(T, K) choices.
     from scipy.special import gammaln
 
     def log_choose(n: np.ndarray | int, k: np.ndarray | int) -> np.ndarray:
@@ -84,12 +82,12 @@ def chance(truth_TK: Bool[np.ndarray, "t k"]) -> float:
 
 
 def recall_by_video(videos: Sequence[Located]) -> float:
-    """Mean over videos within a task, then over tasks. Videos without a step do not count."""
+    """Mean recall over the videos of a task, then over tasks. Videos without a step do not count."""
     return _over_tasks([(v.task, v.hits / v.steps, 1.0) for v in videos if v.steps])
 
 
 def recall_pooled(videos: Sequence[Located]) -> float:
-    """Hits of a task's videos over their steps, then the mean over tasks."""
+    """Recall over all steps of a task's videos, then the mean over tasks."""
     return _over_tasks([(v.task, float(v.hits), float(v.steps)) for v in videos if v.steps])
 
 

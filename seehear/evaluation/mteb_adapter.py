@@ -1,67 +1,40 @@
 """A shared space as a model of MTEB (`pip install mteb`): its tasks over text, images, sounds and videos, our vectors.
 
-    space = SharedSpace.from_pretrained("runs/fusemix")
-    mteb.evaluate(MTEBModel(space, "me/my-space"), tasks)
-
-MTEB hands over decoded media, our encoders read files: each batch is written into a temporary folder first
-(`media/memory.py`).
+space = SharedSpace.from_pretrained("runs/fusemix")
+mteb.evaluate(MTEBModel(space, "me/my-space"), tasks)
 """
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import Any, Protocol
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
 from seehear.errors import SeehearError, require
-from seehear.media.memory import write_picture, write_sound, write_video
 from seehear.types import Float
-
-_THEIRS = {"text": "text", "image": "video", "audio": "audio", "video": "video"}
-"""A column of a batch -> our modality."""
-
-
-class EncodingSpace(Protocol):
-    fingerprint: str
-    dim: int
-
-    @property
-    def modalities(self) -> tuple[str, ...]: ...
-    def encode(self, inputs: Sequence[Any], /) -> np.ndarray: ...
-    def parameters(self) -> Iterable[Any]: ...
 
 
 class MTEBModel:
     """A space as an encoder of MTEB."""
 
-    def __init__(self, space: EncodingSpace, name: str = "seehear/space", *, licence: str | None = None):
-        """`name`: 'user/name', as on a hub. `licence`: of the weights, as MTEB spells it ('apache-2.0')."""
+    def __init__(self, space: Any, name: str = "seehear/space", *, licence: str | None = None):
+        """`space`: a `SharedSpace`. `name`: 'user/name', as on a hub. `licence`: licence of the weights in MTEB's
+        spelling ('apache-2.0')."""
         self.space, self.name, self.licence = space, name, licence
+        self.similarity, self.similarity_pairwise = space.similarity, space.similarity_pairwise
 
     def encode(self, inputs: Iterable[Mapping[str, Any]], **kwargs: Any) -> Float[np.ndarray, "n e"]:
         """(N, E) vectors; an item with several modalities has the mean of those that the space has. `kwargs`, about the
         task, are ignored: there are no instructions."""
-        parts = [self._batch(batch) for batch in inputs]
+        parts = [self.space.encode(self._items(batch)) for batch in inputs]
         return np.concatenate(parts) if parts else np.zeros((0, self.space.dim), np.float32)
-
-    def similarity(self, embeddings1: Any, embeddings2: Any) -> Any:
-        """Cosine of every row with every row, as a tensor, which MTEB works on."""
-        a, b = _unit_tensor(embeddings1), _unit_tensor(embeddings2)
-        return a @ b.T
-
-    def similarity_pairwise(self, embeddings1: Any, embeddings2: Any) -> Any:
-        a, b = _unit_tensor(embeddings1), _unit_tensor(embeddings2)
-        return (a * b).sum(dim=-1)
 
     @property
     def mteb_model_meta(self) -> Any:
         mteb = require("mteb", "mteb")
-        theirs = [name for name, ours in _THEIRS.items() if ours in self.space.modalities]
         weights = [*self.space.parameters()]
-        not_known = ("release_date", "languages", "max_tokens", "public_training_code", "training_datasets")
+        unknown = ("release_date", "languages", "max_tokens", "public_training_code", "training_datasets")
         return mteb.models.ModelMeta(
             loader=None,
             name=self.name,
@@ -75,38 +48,19 @@ class MTEBModel:
             framework=["PyTorch", "safetensors", "Sentence Transformers"],
             similarity_fn_name="cosine",
             use_instructions=False,
-            modalities=theirs,
+            modalities=[name for name in ("text", "image", "audio", "video") if name in self.space.modalities],
             extra_requirements_groups=["mteb"],
-            **dict.fromkeys(not_known),
+            **dict.fromkeys(unknown),
         )
 
-    def _batch(self, batch: Mapping[str, Any]) -> np.ndarray:
-        names = [name for name in batch if name in _THEIRS and _THEIRS[name] in self.space.modalities]
+    def _items(self, batch: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Columns of a batch as items of `SharedSpace.encode`."""
+        media = [name for name in batch if name in ("text", "image", "audio", "video")]
+        names = [name for name in media if name in self.space.modalities]
         if "image" in names and "video" in names:
-            names.remove("image")
+            names.remove("image")  # both are of one modality of the space
         if not names:
-            asked = ", ".join(name for name in batch if name in _THEIRS)
-            raise SeehearError(
-                f"the task gives {asked or 'no media'}, the space has {', '.join(self.space.modalities)}"
-            )
-        with tempfile.TemporaryDirectory() as folder:
-            items: list[dict[str, Any]] = [{} for _ in batch[names[0]]]
-            for name in names:
-                for number, (item, value) in enumerate(zip(items, batch[name], strict=True)):
-                    item[name] = _stored(name, value, Path(folder) / f"{name}{number}")
-            return self.space.encode(items)
-
-
-def _stored(name: str, value: Any, path: Path) -> str:
-    """A text as it is; of anything else the path of a file that holds it."""
-    if name == "text" or isinstance(value, str):
-        return str(value)
-    if isinstance(value, Mapping) and isinstance(value.get("path"), str) and Path(value["path"]).is_file():
-        return str(value["path"])
-    return {"image": write_picture, "audio": write_sound, "video": write_video}[name](value, path)
-
-
-def _unit_tensor(x: Any) -> Any:
-    import torch
-
-    return torch.nn.functional.normalize(torch.as_tensor(np.asarray(x)).float(), dim=-1)
+            has = ", ".join(self.space.modalities)
+            raise SeehearError(f"the task gives {', '.join(media) or 'no media'}, the space has {has}")
+        columns = (batch[name] for name in names)
+        return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]

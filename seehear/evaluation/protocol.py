@@ -1,7 +1,5 @@
-"""From embeddings to a report: every ordered pair of modalities, fused queries, mixed galleries, correspondence,
-classes by name.
-
-The caller gives embeddings of one split's clips; nothing here can see another split.
+"""Report of the embeddings of one split: every ordered pair of modalities, fused queries, mixed galleries,
+correspondence, classes by name.
 """
 
 from __future__ import annotations
@@ -32,7 +30,8 @@ def evaluate_embeddings(
     split: str = "test",
     seed: int = 0,
 ) -> EvaluationReport:
-    """`ids`, `groups` and `labels` are a row a clip; an owner in `embeddings` is a row number of them."""
+    """Results of all tasks that the embeddings allow. Row i of `ids`, `groups` and `labels` is clip i, the owner in
+    `embeddings`."""
     clips = tasks.ScoredClips(np.asarray(ids, dtype=str), np.asarray(groups).astype(str), labels, model, seed)
     results = [*tasks.pairs(embeddings, clips), *tasks.fused(embeddings, clips), *tasks.mixed(embeddings, clips)]
     results += tasks.correspond(embeddings, clips)

@@ -1,5 +1,4 @@
-"""Report of an evaluation: plain JSON with the fields MTEB uses where it has them, the per-query values beside it for
-later comparisons, and a table for people."""
+"""Report of an evaluation: JSON with the field names of MTEB, per-query values for later comparisons, and tables."""
 
 from __future__ import annotations
 
@@ -27,8 +26,8 @@ from seehear.npz import open_npz
 FORMAT = "seehear-evaluation/1"
 JSON_NAME, QUERIES_NAME, HTML_NAME = "evaluation.json", "evaluation_queries.npz", "report.html"
 _SEPARATOR = "\x1f"
+# Errors of NumPy, and of missing or wrong fields.
 _DAMAGED = (OSError, EOFError, ValueError, TypeError, KeyError, AttributeError, BadZipFile, zlib.error)
-"""Errors that NumPy and missing or wrong fields raise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,33 +45,24 @@ class EvaluationReport:
         return list(dict.fromkeys(r.model for r in self.results))
 
     def get(self, task: str, model: str | None = None) -> TaskResult:
-        """A task's result, of the first model that has it unless one is named."""
+        """Result of a task, by default of the first model that has one."""
         for result in self.results:
             if result.task == task and model in (None, result.model):
                 return result
         raise KeyError(f"no result of {model or 'any model'} on {task!r}; tasks: {', '.join(self.tasks())}")
 
-    # -- files ---------------------------------------------------------------------------------------------------------
-
     def plain(self) -> dict[str, Any]:
-        """Plain values, none of them a NaN: JSON has none."""
-        return _finite(
-            {
-                "format": FORMAT,
-                "split": self.split,
-                **self.about,
-                "warnings": list(self.warnings),
-                "results": [r.plain() for r in self.results],
-            }
-        )
+        """Content of `evaluation.json`; NaN is None, as JSON has no NaN."""
+        results = [r.plain() for r in self.results]
+        head = {"format": FORMAT, "split": self.split, **self.about}
+        return _finite(head | {"warnings": list(self.warnings), "results": results})
 
     def save(self, folder: str | Path) -> Path:
-        """Writes `evaluation.json`, whose path is returned, and `evaluation_queries.npz` with what `compare_reports`
-        needs. A page of older numbers is removed."""
+        """Writes `evaluation.json`, whose path is returned, and the per-query values in `evaluation_queries.npz`. A
+        page of an earlier evaluation is removed."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        if (folder / HTML_NAME).is_file():
-            (folder / HTML_NAME).unlink()
+        (folder / HTML_NAME).unlink(missing_ok=True)
         arrays: dict[str, np.ndarray] = {}
         for result in self.results:
             prefix = f"{result.model}{_SEPARATOR}{result.task}{_SEPARATOR}"
@@ -90,7 +80,7 @@ class EvaluationReport:
 
     @classmethod
     def load(cls, folder: str | Path) -> EvaluationReport:
-        """Reads what `save` wrote, per-query values included."""
+        """Report of a folder that `save` wrote, with per-query values."""
         folder = Path(folder)
         if not (folder / JSON_NAME).is_file():
             raise SeehearError(f"{folder} has no {JSON_NAME}: run 'seehear evaluate {folder}' first")
@@ -111,14 +101,12 @@ class EvaluationReport:
         del plain["format"]
         return cls(split=split, results=results, warnings=warnings, about=plain)
 
-    # -- for people ----------------------------------------------------------------------------------------------------
-
     def verdict(self) -> list[str]:
-        """Two or three sentences on the first model; none where nothing is found by words, sounds or pictures."""
+        """Two or three sentences on the first model; none without retrieval by words, sounds or pictures."""
         return verdict(self.results, self.about)
 
     def summary(self) -> str:
-        """The verdict, a sentence a line, and the warnings; the tables where there is no verdict."""
+        """The verdict, a sentence a line, and the warnings; the tables in place of a missing verdict."""
         said = self.verdict()
         return "\n".join([*said, *(f"warning: {w}" for w in self.warnings)]) if said else str(self)
 
@@ -133,7 +121,7 @@ class EvaluationReport:
 def compare_reports(
     a: EvaluationReport, b: EvaluationReport, task: str, *, model_a: str | None = None, model_b: str | None = None
 ) -> dict[str, Comparison]:
-    """B minus A on the queries both have, by metric. For two runs over one library, or two models in one report."""
+    """B minus A on their shared queries, by metric, for two runs over one library or two models of one report."""
     first, second = a.get(task, model_a), b.get(task, model_b)
     if not np.isin(first.keys, second.keys).any():
         raise SeehearError(f"the two evaluations share no query of {task}: they are of different clips")
@@ -147,8 +135,8 @@ Comparisons = dict[str, dict[str, Comparison]]
 def compare_runs(
     a: str | Path, b: str | Path, *, model_a: str | None = None, model_b: str | None = None
 ) -> Comparisons:
-    """B minus A for every task that both saved reports have per-query values of. Without a name: each report's first
-    model, which is the run's own."""
+    """B minus A for every task with per-query values in both saved reports; by default of the first model of each
+    report, the run's own."""
     first, second = EvaluationReport.load(a), EvaluationReport.load(b)
     named = model_a or first.models()[0], model_b or second.models()[0]
     for name, report in zip(named, (first, second), strict=True):
@@ -165,7 +153,7 @@ def compare_runs(
 
 
 def provenance(command: str = "") -> dict[str, Any]:
-    """Versions, the command and the kind of machine: what one must know to make the numbers again."""
+    """Versions, command and kind of machine, by which the numbers can be reproduced."""
     packages = {}
     for name in ("seehear", "torch", "numpy", "scikit-learn", "lancedb", "transformers"):
         try:
@@ -173,16 +161,15 @@ def provenance(command: str = "") -> dict[str, Any]:
         except metadata.PackageNotFoundError:
             continue
     versions = {"python": platform.python_version(), **packages}
-    return {"command": command, "versions": versions, "machine": _machine()}
-
-
-def _machine() -> dict[str, Any]:
-    """Not which one it is."""
-    kind = {"system": platform.system(), "cpu": platform.processor() or platform.machine(), "cores": os.cpu_count()}
-    return kind | ({"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {})
+    machine: dict[str, Any] = {"system": platform.system(), "cpu": platform.processor() or platform.machine()}
+    machine |= {"cores": os.cpu_count()} | ({"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {})
+    return {"command": command, "versions": versions, "machine": machine}
 
 
 def _result(plain: dict[str, Any], columns: Mapping[str, np.ndarray]) -> TaskResult:
+    def number(value: float | None) -> float:
+        return float("nan") if value is None else value
+
     prefix = f"{plain['model_name']}{_SEPARATOR}{plain['task_name']}{_SEPARATOR}"
     own = {name.removeprefix(prefix): values for name, values in columns.items() if name.startswith(prefix)}
     empty = np.array([], dtype=str)
@@ -190,9 +177,9 @@ def _result(plain: dict[str, Any], columns: Mapping[str, np.ndarray]) -> TaskRes
         task=plain["task_name"],
         kind=plain["task_type"],
         model=plain["model_name"],
-        metrics={name: _number(value) for name, value in plain["metrics"].items()},
-        chance={name: _number(value) for name, value in plain["chance"].items()},
-        intervals={n: (_number(low), _number(high)) for n, (low, high) in plain["intervals"].items()},
+        metrics={name: number(value) for name, value in plain["metrics"].items()},
+        chance={name: number(value) for name, value in plain["chance"].items()},
+        intervals={n: (number(low), number(high)) for n, (low, high) in plain["intervals"].items()},
         counts=plain["counts"],
         details=plain["details"],
         keys=own.pop("keys", empty),
@@ -201,10 +188,6 @@ def _result(plain: dict[str, Any], columns: Mapping[str, np.ndarray]) -> TaskRes
         said=own.pop("said", empty),
         per_query=own,
     )
-
-
-def _number(value: float | None) -> float:
-    return float("nan") if value is None else value
 
 
 def _finite(value: Any) -> Any:
@@ -230,7 +213,7 @@ def _table(results: list[TaskResult]) -> Iterable[str]:
 
 
 def cell(value: float, name: str, interval: tuple[float, float] | None = None) -> str:
-    """'48.8 [44.1, 53.2]': shares in per cent, ranks as they are."""
+    """Cell of a table, '48.8 [44.1, 53.2]': shares in per cent, ranks as they are."""
     scale = 1 if name in NOT_PERCENT else 100
     if interval is None or not math.isfinite(interval[0]):
         return f"{scale * value:.1f}"

@@ -1,4 +1,4 @@
-"""Results of a model on one task, with the values of every query, and the measures of each kind of task."""
+"""Result of a model on one task, with the values of every query."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from seehear.evaluation.bootstrap import Comparison, compare
 
 MAIN = {"retrieval": "nDCG@10", "classification": "top1", "multilabel": "mAP", "correspondence": "AUC"}
 MAIN |= {"localisation": "recall"}
-"""The metric that stands for a kind of task when one number is asked for."""
+"""Main metric of each kind of task."""
 SHOWN = {
     "retrieval": ("R@1", "R@5", "R@10", "median_rank", "mAP", "nDCG@10"),
     "classification": ("top1", "top5", "balanced"),
@@ -19,7 +19,7 @@ SHOWN = {
     "correspondence": ("AUC", "AUC within", "d'"),
     "localisation": ("recall", "recall (pooled)"),
 }
-"""The metrics of a kind of task that tables show."""
+"""Metrics of each kind of task in tables."""
 NOT_PERCENT = {"median_rank", "mean_rank", "d'"}
 
 
@@ -32,7 +32,7 @@ class TaskResult:
     kind: str
     """retrieval, classification, multilabel, correspondence or localisation."""
     model: str
-    """The run's method, or the baseline's name."""
+    """Method of the run, or name of the baseline."""
     metrics: dict[str, float]
     chance: dict[str, float] = field(default_factory=dict)
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
@@ -40,10 +40,10 @@ class TaskResult:
     counts: dict[str, int] = field(default_factory=dict)
     """queries, gallery, groups, skipped; classes."""
     details: dict[str, Any] = field(default_factory=dict)
-    """Settings chosen on validation, confusions: plain values."""
+    """Plain values: settings chosen on validation, confusions."""
     per_query: dict[str, np.ndarray] = field(default_factory=dict)
     keys: np.ndarray = field(default_factory=lambda: np.array([], dtype=str))
-    """(queries,) name of each query, the same in every run over the same library."""
+    """(queries,) name of each query, equal in all runs over one library."""
     groups: np.ndarray = field(default_factory=lambda: np.array([], dtype=str))
     """(queries,) source recording of each query."""
     truth: np.ndarray = field(default_factory=lambda: np.array([], dtype=str))
@@ -52,7 +52,7 @@ class TaskResult:
     """(queries,) predicted class."""
 
     def minus(self, other: TaskResult) -> dict[str, Comparison]:
-        """This result minus another on the queries both have, by measure; empty where they share none."""
+        """This result minus another on their shared queries, by measure; empty without shared queries."""
         place = {key: i for i, key in enumerate(other.keys.tolist())}
         shared = [(place[key], i) for i, key in enumerate(self.keys.tolist()) if key in place]
         if not shared:

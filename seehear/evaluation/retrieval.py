@@ -1,13 +1,22 @@
-"""Retrieval: how early in a ranked gallery does each query find what belongs to it?
+"""Retrieval measures of ranked galleries.
 
-Relevance is by id: the positives of a query are the gallery rows with its id, one or many (five captions of an image,
-all pictures of a class). Ties are averaged (`ties.py`), so a model with constant similarities scores chance, never
-100 %. Work goes in blocks of queries: 100,000 against 100,000 needs a few hundred MB.
+The positives of a query are the gallery rows with its id, one or many (five captions of an image, all pictures of a
+class).
 
     R@K        share of queries with a positive among the first K     (0 to 1)
-    rank       of the first positive, from 1; median and mean over queries
+    rank       rank of the first positive, from 1; median and mean over queries
     MRR        mean of 1 / rank                 mAP   mean over queries of the average precision
     nDCG@10    discounted gain of the first 10 places over the best possible one
+
+Tied items have no order. Any fixed rule for them gives numbers that cannot be compared, and counting only strictly
+better items lets a constant model score 100 %. So every measure is its exact expectation over all orders of the tied
+items, given
+
+    above  number of items with a higher score
+    block  number of items with the same score, the item itself included
+    right  number of relevant items in that block
+
+The chance level is the same expectation with everything tied: above = 0, block = gallery.
 """
 
 from __future__ import annotations
@@ -16,15 +25,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
-from seehear.evaluation import retrieval as ties
 from seehear.types import Float, Tensor
 
-_BLOCK = 1 << 25  # scores held at once
-_FEW = 48  # positives of a query up to which counting beats sorting the row
-_DEPTH = 10  # of nDCG
+# Scores held at once: 100,000 queries against 100,000 items need a few hundred MB.
+_BLOCK = 1 << 25
+# Positives of a query up to which counting beats sorting the row.
+_FEW = 48
+# Places that nDCG counts.
+_DEPTH = 10
 Array = np.ndarray | Tensor
+Ids = Sequence[str | int] | np.ndarray
 
 
 @dataclass(frozen=True)
@@ -32,16 +43,16 @@ class RetrievalResult:
     metrics: dict[str, float]
     """R@K, median_rank, mean_rank, MRR, mAP, nDCG@10."""
     chance: dict[str, float]
-    """The same under a random ranking of the same gallery: exact expectations (median: of the rank's distribution)."""
+    """Metrics of a random ranking of the same gallery: exact expectations (median: of the rank's distribution)."""
     queries: int
-    """Queries with a positive: those that count."""
+    """Queries with a positive; only these count."""
     gallery: int
     skipped: int
     """Queries without a positive in the gallery."""
     rows: np.ndarray
-    """(queries,) int64: which query each per-query value is of."""
+    """(queries,) int64 number of the query of each per-query value."""
     per_query: dict[str, np.ndarray]
-    """(queries,) float64 by name: R@K, rank, MRR, AP, nDCG@10; what a bootstrap resamples."""
+    """(queries,) float64 by name: R@K, rank, MRR, AP, nDCG@10."""
 
     @property
     def ranks(self) -> np.ndarray:
@@ -59,43 +70,54 @@ class RetrievalResult:
 def retrieval(
     query_QE: Float[Array, "q e"],
     gallery_GE: Float[Array, "g e"],
-    query_ids: Sequence[str | int] | np.ndarray,
-    gallery_ids: Sequence[str | int] | np.ndarray,
+    query_ids: Ids,
+    gallery_ids: Ids,
     *,
     ks: Sequence[int] = (1, 5, 10),
 ) -> RetrievalResult:
-    """Rank the gallery for every query by inner product (cosine, for the unit vectors of a shared space)."""
-    query_QE, gallery_GE = _float32(query_QE), _float32(gallery_GE)
+    """Ranks the gallery for every query by inner product (cosine, for the unit vectors of a shared space)."""
+    query_QE, gallery_GE = (
+        x.detach().float() if isinstance(x, Tensor) else np.asarray(x, np.float32) for x in (query_QE, gallery_GE)
+    )
     if query_QE.ndim != 2 or gallery_GE.ndim != 2 or query_QE.shape[1] != gallery_GE.shape[1]:
         shapes = f"{tuple(query_QE.shape)} and {tuple(gallery_GE.shape)}"
         raise ValueError(f"queries and gallery must be (Q, E) and (G, E); got {shapes}")
     # A BLAS may give equal rows scores that differ in the last bit: score each distinct row once, so that they tie.
-    unique_UE, copies = _distinct(gallery_GE)
-    transposed = unique_UE.T
+    plain = gallery_GE.cpu().numpy() if isinstance(gallery_GE, Tensor) else gallery_GE
+    number: dict[bytes, int] = {}
+    copies = np.array([number.setdefault(r.tobytes(), len(number)) for r in np.ascontiguousarray(plain)], np.int64)
+    if repeated := len(number) < len(copies):
+        first = np.unique(copies, return_index=True)[1]
+        gallery_GE = gallery_GE[first]
+    transposed = gallery_GE.T
 
     def scores(start: int, stop: int) -> np.ndarray:
         product = query_QE[start:stop] @ transposed
         product = product.cpu().numpy() if isinstance(product, Tensor) else product
-        return product if copies is None else product[:, copies]
+        return product[:, copies] if repeated else product
 
     return rank_blocks(scores, query_ids, gallery_ids, ks=ks)
 
 
 def rank_blocks(
     scores: Callable[[int, int], np.ndarray],
-    query_ids: Sequence[str | int] | np.ndarray,
-    gallery_ids: Sequence[str | int] | np.ndarray,
+    query_ids: Ids,
+    gallery_ids: Ids,
     *,
     ks: Sequence[int] = (1, 5, 10),
 ) -> RetrievalResult:
-    """The same for scores made on demand: `scores(start, stop)` gives the rows of these queries, (rows, G)."""
+    """`retrieval` with scores computed on demand: `scores(start, stop)` returns the (rows, G) of these queries."""
     num_q, num_g = len(query_ids), len(gallery_ids)
     first, columns = _positives(query_ids, gallery_ids)
     counts = np.diff(first)
     rows = np.flatnonzero(counts)
     if len(rows) == 0:
         raise ValueError("no query has a positive in the gallery: query_ids and gallery_ids share no id")
-    tables = ties.harmonic_numbers(num_g), ties.discount_sums(min(_DEPTH, num_g))
+    # [0, 1, 1 + 1/2, ...] and [0, 1/log2(2), 1/log2(2) + 1/log2(3), ...]
+    tables = tuple(
+        np.concatenate([[0.0], np.cumsum(terms)])
+        for terms in (1.0 / np.arange(1, num_g + 1), 1.0 / np.log2(np.arange(1, min(_DEPTH, num_g) + 1) + 1))
+    )
     block = max(1, _BLOCK // num_g)
     parts = []
     for start in range(0, num_q, block):
@@ -105,15 +127,12 @@ def rank_blocks(
             places = [columns[first[q] : first[q + 1]] for q in here]
             parts.append(_measure(scores(start, stop), here - start, places, ks, *tables))
     per_query = {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
-    metrics, chance = _averages(per_query), _chance(num_g, counts[rows], ks, *tables)
-    return RetrievalResult(metrics, chance, len(rows), num_g, num_q - len(rows), rows, per_query)
-
-
-def _averages(per_query: dict[str, np.ndarray]) -> dict[str, float]:
     means = {name: float(values.mean()) for name, values in per_query.items()}
-    recalls = {name: value for name, value in means.items() if name.startswith("R@")}
-    ranks = {"median_rank": float(np.median(per_query["rank"])), "mean_rank": means["rank"]}
-    return recalls | ranks | {"MRR": means["MRR"], "mAP": means["AP"], "nDCG@10": means["nDCG@10"]}
+    metrics = {name: value for name, value in means.items() if name.startswith("R@")}
+    metrics |= {"median_rank": float(np.median(per_query["rank"])), "mean_rank": means["rank"]}
+    metrics |= {"MRR": means["MRR"], "mAP": means["AP"], "nDCG@10": means["nDCG@10"]}
+    chance = _chance(num_g, counts[rows], ks, *tables)
+    return RetrievalResult(metrics, chance, len(rows), num_g, num_q - len(rows), rows, per_query)
 
 
 def _measure(
@@ -124,7 +143,7 @@ def _measure(
     harmonic: np.ndarray,
     discounts: np.ndarray,
 ) -> dict[str, np.ndarray]:
-    """Every measure for some rows of a block of scores. Positives of a row stand side by side, padded to the most."""
+    """Every measure of some rows of a block of scores. The positives of a row are padded to the longest row."""
     width = max(len(p) for p in places)
     above, block = np.zeros((len(rows), width), np.int64), np.ones((len(rows), width), np.int64)
     right_above, right = np.zeros_like(above), np.ones_like(above)
@@ -136,21 +155,20 @@ def _measure(
             right_above[i, : len(own)], right[i, : len(own)] = _higher_and_equal(own, own)
     count = real.sum(axis=1)
     best = above[:, 0], block[:, 0], right[:, 0]
-    gain = np.where(real, ties.discount_gain(above, block, discounts), 0.0).sum(axis=1)
-    precision = np.where(real, ties.precision_sum(above, block, right, right_above, harmonic), 0.0).sum(axis=1)
-    measures = {f"R@{k}": ties.recall(*best, k) for k in ks}
-    measures |= {"rank": ties.first_rank(*best), "MRR": ties.reciprocal_rank(*best)}
+    gain = np.where(real, discount_gain(above, block, discounts), 0.0).sum(axis=1)
+    precision = np.where(real, precision_sum(above, block, right, right_above, harmonic), 0.0).sum(axis=1)
+    measures = {f"R@{k}": recall(*best, k) for k in ks}
+    measures |= {"rank": first_rank(*best), "MRR": reciprocal_rank(*best)}
     measures["AP"] = precision / count
     measures["nDCG@10"] = gain / discounts[np.minimum(count, len(discounts) - 1)]
     return measures
 
 
 def _higher_and_equal(row: np.ndarray, own: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For each of `own` (descending, all of them values of the row): how many in the row are higher, how many equal."""
+    """Number of values of the row that are higher than, and equal to, each of `own` (values of the row)."""
     if len(own) <= _FEW:
         higher = np.array([np.count_nonzero(row > score) for score in own])
-        equal = np.array([np.count_nonzero(row == score) for score in own])
-        return higher, equal
+        return higher, np.array([np.count_nonzero(row == score) for score in own])
     ordered = np.sort(row)
     right = np.searchsorted(ordered, own, side="right")
     return len(row) - right, right - np.searchsorted(ordered, own, side="left")
@@ -159,25 +177,24 @@ def _higher_and_equal(row: np.ndarray, own: np.ndarray) -> tuple[np.ndarray, np.
 def _chance(
     gallery: int, counts: np.ndarray, ks: Sequence[int], harmonic: np.ndarray, discounts: np.ndarray
 ) -> dict[str, float]:
-    """Everything tied: one block that holds the whole gallery."""
+    """Metrics with everything tied: one block that holds the whole gallery."""
     above, block = np.zeros_like(counts), np.full_like(counts, gallery)
-    chance = {f"R@{k}": float(ties.recall(above, block, counts, k).mean()) for k in ks}
-    chance["median_rank"] = ties.chance_median(gallery, counts)
-    chance["mean_rank"] = float(ties.first_rank(above, block, counts).mean())
-    chance["MRR"] = float(ties.reciprocal_rank(above, block, counts).mean())
-    chance["mAP"] = float(ties.precision_sum(above, block, counts, above, harmonic).mean())
-    gain = counts * ties.discount_gain(above, block, discounts)
+    chance = {f"R@{k}": float(recall(above, block, counts, k).mean()) for k in ks}
+    chance["median_rank"] = chance_median(gallery, counts)
+    chance["mean_rank"] = float(first_rank(above, block, counts).mean())
+    chance["MRR"] = float(reciprocal_rank(above, block, counts).mean())
+    chance["mAP"] = float(precision_sum(above, block, counts, above, harmonic).mean())
+    gain = counts * discount_gain(above, block, discounts)
     chance["nDCG@10"] = float((gain / discounts[np.minimum(counts, len(discounts) - 1)]).mean())
     return chance
 
 
-def _positives(
-    query_ids: Sequence[str | int] | np.ndarray, gallery_ids: Sequence[str | int] | np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Compressed rows: the positives of query q are gallery columns `columns[first[q] : first[q + 1]]`."""
+def _positives(query_ids: Ids, gallery_ids: Ids) -> tuple[np.ndarray, np.ndarray]:
+    """(first, columns) as in compressed rows: the positives of query q are `columns[first[q] : first[q + 1]]`."""
+    queries, gallery = (i.tolist() if isinstance(i, np.ndarray | Tensor) else i for i in (query_ids, gallery_ids))
     number: dict[str | int, int] = {}
-    of_gallery = np.array([number.setdefault(i, len(number)) for i in _plain(gallery_ids)], np.int64)
-    of_query = np.array([number.get(i, -1) for i in _plain(query_ids)], np.int64)
+    of_gallery = np.array([number.setdefault(i, len(number)) for i in gallery], np.int64)
+    of_query = np.array([number.get(i, -1) for i in queries], np.int64)
     order = np.argsort(of_gallery, kind="stable")
     starts = np.searchsorted(of_gallery[order], np.arange(len(number) + 1))
     sizes = np.where(of_query >= 0, np.diff(starts)[of_query] if len(number) else 0, 0)
@@ -185,38 +202,6 @@ def _positives(
     within = np.arange(first[-1]) - np.repeat(first[:-1], sizes)
     return first, order[np.repeat(starts[of_query], sizes) + within]
 
-
-def _plain(ids: Sequence[str | int] | np.ndarray) -> Sequence[str | int]:
-    return ids.tolist() if isinstance(ids, np.ndarray | Tensor) else ids
-
-
-def _float32(x: Array) -> Array:
-    return x.detach().float() if isinstance(x, Tensor) else np.asarray(x, np.float32)
-
-
-def _distinct(rows_GE: Array) -> tuple[Array, np.ndarray | None]:
-    """The distinct rows, and for each row which of them it is; None when no row comes twice."""
-    plain = rows_GE.cpu().numpy() if isinstance(rows_GE, Tensor) else rows_GE
-    seen: dict[bytes, int] = {}
-    copies = np.array([seen.setdefault(row.tobytes(), len(seen)) for row in np.ascontiguousarray(plain)], np.int64)
-    if len(seen) == len(copies):
-        return rows_GE, None
-    keep = np.unique(copies, return_index=True)[1]
-    return rows_GE[torch.from_numpy(keep).to(rows_GE.device) if isinstance(rows_GE, Tensor) else keep], copies
-
-
-# ----------------------------------------------------------------------------------------------------------------------
-# What a ranking is worth when tied items come in random order, as exact expectations.
-#
-# A system that gives several items one score has not said which comes first. Any fixed rule (the code's order, the
-# optimist's, the pessimist's) makes numbers that cannot be compared, and counting only strictly better items lets a
-# constant model score 100 %. So every measure here is its mean over all orders of the tied items.
-#
-#     above  number of items with a higher score
-#     block  number of items with the same score, the item itself included
-#     right  number of relevant items in that block
-#
-# The chance level of a measure is the same expectation with everything tied: above = 0, block = gallery.
 
 Counts = np.ndarray
 
@@ -228,21 +213,28 @@ def first_rank(above: Counts, block: Counts, right: Counts) -> np.ndarray:
 
 def recall(above: Counts, block: Counts, right: Counts, k: int) -> np.ndarray:
     """Probability that the first k hold a relevant item: 1 - C(block - seen, right) / C(block, right)."""
-    return _once(lambda a, b, r: 1.0 - _all_missed(b, r, min(max(k - a, 0), b)), above, block, right)
+
+    def found(above: int, block: int, right: int) -> float:
+        seen = min(max(k - above, 0), block)
+        if block - seen < right:
+            return 1.0
+        few, many = min(seen, right), max(seen, right)  # the ratio is the same with `seen` and `right` swapped
+        i = np.arange(few)
+        return 1.0 - float(np.prod((block - many - i) / (block - i)))
+
+    return _once(found, above, block, right)
 
 
 def reciprocal_rank(above: Counts, block: Counts, right: Counts) -> np.ndarray:
     """Expected 1 / rank of the first relevant item."""
-    return _once(_reciprocal_rank, above, block, right)
 
+    def expected(above: int, block: int, right: int) -> float:
+        # P(first at position j of the block) = P(first is not before j) * right / (items left)
+        j = np.arange(1, block - right + 2)
+        ratios = np.concatenate([[1.0], (block - right - j[:-1] + 1) / (block - j[:-1] + 1)])
+        return float(np.sum(np.cumprod(ratios) * (right / (block - j + 1)) / (above + j)))
 
-def _reciprocal_rank(above: int, block: int, right: int) -> float:
-    if block == right:
-        return 1.0 / (above + 1)
-    # P(first at position j of the block) = P(first is not before j) * right / (items left)
-    j = np.arange(1, block - right + 2)
-    ratios = np.concatenate([[1.0], (block - right - j[:-1] + 1) / (block - j[:-1] + 1)])
-    return float(np.sum(np.cumprod(ratios) * (right / (block - j + 1)) / (above + j)))
+    return _once(expected, above, block, right)
 
 
 def precision_sum(above: Counts, block: Counts, right: Counts, right_above: Counts, harmonic: np.ndarray) -> np.ndarray:
@@ -260,20 +252,9 @@ def discount_gain(above: Counts, block: Counts, discounts: np.ndarray) -> np.nda
     return (discounts[np.minimum(above + block, last)] - discounts[np.minimum(above, last)]) / block
 
 
-def harmonic_numbers(n: int) -> np.ndarray:
-    return np.concatenate([[0.0], np.cumsum(1.0 / np.arange(1, n + 1))])
-
-
-def discount_sums(k: int) -> np.ndarray:
-    """[0, 1/log2(2), 1/log2(2) + 1/log2(3), ...] up to k places."""
-    return np.concatenate([[0.0], np.cumsum(1.0 / np.log2(np.arange(1, k + 1) + 1))])
-
-
 def chance_median(gallery: int, positives: np.ndarray) -> float:
-    """Median of the first relevant item's rank when every order is as likely, over queries with these many positives.
-
-    The middle of the median's interval where it is one: (gallery + 1) / 2 for one positive each.
-    """
+    """Median rank of the first relevant item when all orders are equally likely. `positives`: number of relevant items
+    of each query. The middle where the median is an interval: (gallery + 1) / 2 for one positive each."""
     sizes, weights = np.unique(positives, return_counts=True)
     places = np.arange(1, gallery + 1)
     beyond = np.zeros(gallery)  # P(rank > r)
@@ -285,16 +266,7 @@ def chance_median(gallery: int, positives: np.ndarray) -> float:
     return float(places[low] + places[high]) / 2
 
 
-def _all_missed(block: int, right: int, seen: int) -> float:
-    """C(block - seen, right) / C(block, right)"""
-    if block - seen < right:
-        return 0.0
-    few, many = min(seen, right), max(seen, right)  # the ratio is the same with `seen` and `right` swapped
-    i = np.arange(few)
-    return float(np.prod((block - many - i) / (block - i)))
-
-
 def _once(function: Callable[[int, int, int], float], above: Counts, block: Counts, right: Counts) -> np.ndarray:
-    """Apply a scalar function to each distinct triple."""
+    """A scalar function of each triple, computed once for equal ones."""
     triples, back = np.unique(np.stack([above, block, right], axis=1), axis=0, return_inverse=True)
     return np.array([function(int(a), int(b), int(r)) for a, b, r in triples])[back.reshape(-1)]

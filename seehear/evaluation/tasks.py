@@ -1,4 +1,4 @@
-"""The tasks a space is measured on, each a function from embeddings to results. Nothing here can see another split."""
+"""Evaluation tasks, functions from the embeddings of one split to results."""
 
 from __future__ import annotations
 
@@ -20,15 +20,17 @@ from seehear.evaluation.retrieval import RetrievalResult, retrieval
 from seehear.types import Modality
 
 Embeddings = Mapping[Modality, Embedded]
-_SAMPLE = 10_000  # rows that hubness and gap are measured on at most
-_SMALL = 2_000_000  # items times classes up to which multi-label measures get intervals
-_SHARES = tuple(i / 10 for i in range(11))  # of the first of two modalities that ask together
-_DRAWS = 100  # of those: each is a measurement anew
+# Largest number of queries that hubness is measured on.
+_SAMPLE = 10_000
+# Items times classes up to which multi-label measures get intervals, from so many draws: each draw measures anew.
+_SMALL, _DRAWS = 2_000_000, 100
+# Weights of the first of two modalities of a fused query.
+_SHARES = tuple(i / 10 for i in range(11))
 
 
 @dataclass(frozen=True)
 class ScoredClips:
-    """Clips of the embeddings, a row each, and the model that made them."""
+    """Clips of the embeddings by row, and the model that made the embeddings."""
 
     ids: np.ndarray
     groups: np.ndarray
@@ -39,7 +41,7 @@ class ScoredClips:
 
 
 def pairs(embeddings: Embeddings, clips: ScoredClips) -> Iterator[TaskResult]:
-    """Every ordered pair of modalities, with the gap between them and the hubs of the gallery among the details."""
+    """Retrieval for every ordered pair of modalities; details hold their gap and the hubness of the gallery."""
     for query in embeddings:
         for gallery in embeddings:
             if query != gallery:
@@ -48,7 +50,7 @@ def pairs(embeddings: Embeddings, clips: ScoredClips) -> Iterator[TaskResult]:
 
 
 def fused(embeddings: Embeddings, clips: ScoredClips) -> Iterator[TaskResult]:
-    """Several modalities ask together for another: the mean of their unit vectors, one query a clip."""
+    """Retrieval of one modality by several others: the query is the mean of their unit vectors, one a clip."""
     for gallery in embeddings:
         others = [m for m in embeddings if m != gallery]
         for size in range(2, len(others) + 1):
@@ -58,8 +60,8 @@ def fused(embeddings: Embeddings, clips: ScoredClips) -> Iterator[TaskResult]:
 
 
 def weighted(embeddings: Embeddings, chosen_on: Embeddings, clips: ScoredClips) -> Iterator[TaskResult]:
-    """Two modalities ask together for a third, one of them with more say: the weight that ranks best among the clips of
-    `chosen_on` (validation). A modality that knows little then no longer spoils the mean."""
+    """Retrieval of one modality by a weighted mean of two others, with the weights of the best MRR on `chosen_on`
+    (validation): a weak modality then no longer spoils the mean."""
     for gallery in embeddings:
         for pair in combinations([m for m in embeddings if m != gallery], 2):
             if not set(pair) | {gallery} <= chosen_on.keys():
@@ -79,7 +81,7 @@ def weighted(embeddings: Embeddings, chosen_on: Embeddings, clips: ScoredClips) 
 
 
 def mixed(embeddings: Embeddings, clips: ScoredClips) -> Iterator[TaskResult]:
-    """One modality asks a gallery that holds all the others: where a gap between modalities does its harm."""
+    """Retrieval by one modality in a gallery of all others, which a gap between modalities harms."""
     for query in embeddings:
         others = [m for m in embeddings if m != query]
         if len(others) > 1:
@@ -91,7 +93,7 @@ def mixed(embeddings: Embeddings, clips: ScoredClips) -> Iterator[TaskResult]:
 def retrieve(
     task: str, query: Embedded, gallery: Embedded, clips: ScoredClips, *, details: Mapping[str, Any] | None = None
 ) -> Iterator[TaskResult]:
-    """Nothing when no clip has both sides."""
+    """Retrieval result; none when no clip has both sides."""
     if len(np.intersect1d(query.owner, gallery.owner)):
         found = retrieval(query.vectors, gallery.vectors, query.owner, gallery.owner)
         yield retrieval_result(task, found, query, clips, details=details)
@@ -105,6 +107,7 @@ def retrieval_result(
     *,
     details: Mapping[str, Any] | None = None,
 ) -> TaskResult:
+    """Result of a retrieval with bootstrap intervals."""
     groups = clips.groups[query.owner[found.rows]]
     bounds = intervals(found.per_query, groups, seed=clips.seed)
     bounds |= {"mAP": bounds.pop("AP"), "mean_rank": bounds.pop("rank")}
@@ -126,7 +129,7 @@ def retrieval_result(
 
 
 def _shape(query: Embedded, gallery: Embedded) -> dict[str, Any]:
-    """Gap and hubness, on a sample where there are many."""
+    """Gap between two modalities, and hubness of the gallery, of a sample of many queries."""
     rng = np.random.default_rng(0)
     some = query.vectors
     if len(some) > _SAMPLE:
@@ -141,8 +144,7 @@ def _shape(query: Embedded, gallery: Embedded) -> dict[str, Any]:
 
 
 def correspond(embeddings: Embeddings, clips: ScoredClips) -> Iterator[TaskResult]:
-    """Without labels: does a clip's own other modality lie nearer than a stranger's? Both directions at once would say
-    the same twice, so the first modality of each pair asks."""
+    """Correspondence of every pair of modalities, in the direction of the first: the other one is nearly the same."""
     for p, q in combinations(embeddings, 2):
         query, gallery = embeddings[p], embeddings[q]
         if not np.isin(query.owner, gallery.owner).any() or len(set(clips.groups[gallery.owner].tolist())) < 2:
@@ -151,9 +153,9 @@ def correspond(embeddings: Embeddings, clips: ScoredClips) -> Iterator[TaskResul
         groups = clips.groups[query.owner[found.rows]]
         bounds: dict[str, tuple[float, float]] = {}
         for name, values in found.per_query.items():
-            there = np.isfinite(values)
-            if there.any():
-                bounds |= intervals({name: values[there]}, groups[there], seed=clips.seed)
+            finite = np.isfinite(values)
+            if finite.any():
+                bounds |= intervals({name: values[finite]}, groups[finite], seed=clips.seed)
         yield TaskResult(
             task=f"{p}~{q}",
             kind="correspondence",
@@ -169,7 +171,7 @@ def correspond(embeddings: Embeddings, clips: ScoredClips) -> Iterator[TaskResul
 
 
 def by_name(embeddings: Embeddings, classes: Classes, clips: ScoredClips) -> Iterator[TaskResult]:
-    """Classification by the names of the classes: clips with one label, and where some have several, all of them."""
+    """Classification by class names: of clips with one label, and multi-label where some clips have several."""
     known = set(classes.names)
     labels = [[label for label in own if label in known] for own in clips.labels or ()]
     count = np.array([len(own) for own in labels])
@@ -202,6 +204,7 @@ def classification_result(
     *,
     details: Mapping[str, Any] | None = None,
 ) -> TaskResult:
+    """Result of a classification with bootstrap intervals."""
     groups = clips.groups[owner]
     counts = {"queries": len(owner), "classes": len(found.classes), "groups": len(set(groups.tolist()))}
     return TaskResult(
@@ -231,6 +234,7 @@ def multilabel_result(
     *,
     details: Mapping[str, Any] | None = None,
 ) -> TaskResult:
+    """Result of (N, C) scores with several labels an item; without intervals where they would take too long."""
     found = multilabel(scores_NC, truth_NC, names)
     bounds: dict[str, tuple[float, float]] = {}
     if scores_NC.size <= _SMALL:
@@ -254,7 +258,7 @@ def multilabel_result(
 
 
 def _keys(ids: np.ndarray, owner: np.ndarray) -> np.ndarray:
-    """A name a row: the clip's id, and which of its rows it is where it has several."""
+    """Name of each row: the clip's id, with the number of the row from the second row of a clip on."""
     within = np.arange(len(owner)) - np.searchsorted(owner, owner)
     names = zip(ids[owner].tolist(), within.tolist(), strict=True)
     return np.array([f"{name}|{n}" if n else name for name, n in names], dtype=str)

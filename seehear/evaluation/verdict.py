@@ -1,5 +1,4 @@
-"""The verdict on an evaluation in two or three sentences, the same on the terminal and in the report: what the model
-finds, whether that beats what needs no training, and how sure it is."""
+"""Verdict on an evaluation in two or three sentences: retrieval rates, comparison with untrained models, certainty."""
 
 from __future__ import annotations
 
@@ -12,17 +11,18 @@ from seehear.evaluation.results import TaskResult
 from seehear.progress import counted
 
 UNTRAINED = ("frozen", "asif", "frozen encoder")
-"""Models that are the frozen encoders themselves."""
+"""Names of models that are the frozen encoders themselves."""
 WITH_WORDS = {"text->video": "by what is seen", "text->audio": "by what is heard"}
 WITH_MEDIA = {"audio->video": "sounds find the right pictures", "video->audio": "pictures find the right sounds"}
-"""Retrieval tasks that the verdict names, in its words. Those with words come first: they are what people search by."""
-_WIDE = 0.1  # half the width of an interval from which the verdict mentions it
+"""Retrieval tasks of the verdict and its phrases. Tasks with words have priority, as people search by words."""
+# Half the width of the intervals that the verdict mentions.
+_WIDE = 0.1
+# Outcomes of a comparison from the worst to the best; a 95 % interval does not decide the two in the middle.
 _STANDINGS = ("loses to", "is no better than", "is ahead of", "beats")
-"""Outcomes of a comparison from the worst to the best; a 95 % interval does not decide the two in the middle."""
 
 
 def verdict(results: Sequence[TaskResult], about: Mapping[str, Any]) -> list[str]:
-    """Sentences on the first model of an evaluation; none where no task is one of those named here."""
+    """Sentences on the first model of an evaluation; none without a task of `WITH_WORDS` or `WITH_MEDIA`."""
     own = {r.task: r for r in results if r.model == results[0].model}
     phrases = WITH_WORDS if own.keys() & WITH_WORDS.keys() else WITH_MEDIA
     asked = [own[task] for task in phrases if task in own]
@@ -33,7 +33,12 @@ def verdict(results: Sequence[TaskResult], about: Mapping[str, Any]) -> list[str
     sentences = [_found(asked, metric)]
     if kept := about.get("kept"):
         sentences.append(f"The model is {kept}: training did not beat it on the validation clips.")
-    return [*sentences, *_standing(results, asked, metric), *_doubt(asked, metric), *_machine_made(about)]
+    sentences += [*_standing(results, asked, metric), *_doubt(asked, metric)]
+    if made := about.get("machine_texts"):
+        sentences.append(
+            f"A machine made the words that are asked with ({made}): these numbers are no measure against the truth."
+        )
+    return sentences
 
 
 def percent(share: float) -> str:
@@ -41,16 +46,16 @@ def percent(share: float) -> str:
 
 
 def own_name(model: str, names: Sequence[str]) -> bool:
-    """True if a model of an evaluation belongs to the run: one of its spaces, or made of one ('fusemix, weighted',
-    'fusemix + NNN')."""
+    """True if a model of an evaluation is one of the run's spaces, or made of one ('fusemix, weighted', 'fusemix +
+    NNN')."""
     return any(model == name or model.startswith((f"{name},", f"{name} +")) for name in names)
 
 
 def rivals(
     results: Sequence[TaskResult], task: str, own: Sequence[str], metric: str
 ) -> tuple[TaskResult | None, TaskResult | None]:
-    """The best closed form and the best untrained space at a task, chosen on the evaluated split: that choice favours
-    them. `own`: names of the run's spaces."""
+    """(best closed form, best untrained space) at a task, or None. They are chosen on the evaluated split, which
+    favours them. `own`: names of the run's spaces."""
     others = [r for r in results if r.task == task and metric in r.metrics and not own_name(r.model, own)]
     others.sort(key=lambda r: -r.metrics[metric])
     frozen = [r for r in others if r.model in UNTRAINED or r.model.startswith("frozen ")]
@@ -78,7 +83,7 @@ def _chance(result: TaskResult, metric: str) -> str:
 
 
 def _standing(results: Sequence[TaskResult], asked: Sequence[TaskResult], metric: str) -> Iterator[str]:
-    """A sentence on the baselines, those that beat the model first."""
+    """A sentence on the baselines, ordered from those that beat the model."""
     base = asked[0].model.partition("/")[0]
     own = [r.model for r in results if r.model.partition("/")[0] == base]
     clauses = []
@@ -90,7 +95,8 @@ def _standing(results: Sequence[TaskResult], asked: Sequence[TaskResult], metric
                 found.setdefault(_compared(result, other, metric), []).append(name)
         if found:
             order = sorted(found, key=_STANDINGS.index)
-            parts = [f"{how} {' and '.join(found[how])}{_unsure(how)}" for how in order]
+            doubts = {"is ahead of": ", which may be chance"}
+            parts = [f"{how} {' and '.join(found[how])}{doubts.get(how, '')}" for how in order]
             where = (WITH_WORDS | WITH_MEDIA)[result.task]
             where = where if result.task in WITH_WORDS else f"where {where}"
             clauses.append(
@@ -111,10 +117,6 @@ def _compared(result: TaskResult, other: TaskResult, metric: str) -> str:
     return "is ahead of" if gain > 0 else "is no better than"
 
 
-def _unsure(standing: str) -> str:
-    return ", which may be chance" if standing == "is ahead of" else ""
-
-
 def _people(model: str) -> str:
     if model.startswith("frozen "):
         return f"the untrained space {model.removeprefix('frozen ')}"
@@ -122,18 +124,13 @@ def _people(model: str) -> str:
 
 
 def _doubt(asked: Sequence[TaskResult], metric: str) -> Iterator[str]:
-    """A sentence on how certain the first number is, where there are few recordings or queries."""
+    """A sentence on the uncertainty of the first number, for few recordings or queries."""
     first = asked[0]
     groups = first.counts.get("groups", FEW_GROUPS)
     low, high = first.intervals.get(metric, (math.nan, math.nan))
     if groups == 1:
-        yield "All queries are of one recording: how sure this is cannot be said."
+        yield "All queries are of one recording: the uncertainty is unknown."
     elif groups < FEW_GROUPS or high - low > 2 * _WIDE:
         few = "only " if groups < FEW_GROUPS else ""
         range_ = f": the {percent(first.metrics[metric])} may be {100 * low:.0f} to {percent(high)}"
         yield f"The queries are of {few}{counted(groups, 'recording')}{'' if math.isnan(low) else range_}."
-
-
-def _machine_made(about: Mapping[str, Any]) -> Iterator[str]:
-    if made := about.get("machine_texts"):
-        yield f"A machine made the words that are asked with ({made}): these numbers are no measure against the truth."

@@ -1,15 +1,15 @@
-"""Export of moments: each as a file, or all in a list for a player or an editor."""
+"""Export of moments as media files, or as a list for a player or an editor."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from seehear.errors import SeehearError
 from seehear.library.records import printable
-from seehear.library.tables import Clip, Library
+from seehear.library.tables import Library
 from seehear.library.vectors import one_of
 from seehear.library.workers import map_in_processes
 from seehear.media.remux import cut, suffix_of_cut
@@ -17,40 +17,35 @@ from seehear.progress import counted, progress, say
 from seehear.search.answer import Moment
 from seehear.search.lists import Listed, check_list, list_text
 
+# Time limit of saving a moment, seconds.
 _SECONDS = 600.0
-"""Seconds after which saving a moment is given up."""
+# Longest part of a film's name in the name of its moments, bytes; file systems allow 255 in all.
 _STEM = 120
-"""Most bytes of a film's name in the name of its moments; file systems allow 255 in all."""
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)", re.IGNORECASE)
 
 
 def listed(library: Library, moments: Sequence[Moment]) -> list[Listed]:
-    """The moments with their files of pictures and of sound; those of text alone are left out."""
+    """The moments with their files of pictures and of sound; moments of text alone are left out."""
     roots = library.roots()
     clips = {clip.id: clip for clip in library.clips(one_of("id", [m.clip for m in moments]))} if moments else {}
-    found = []
+    rows = []
     for moment in moments:
         clip = clips.get(moment.clip)
-        video, audio = (_file(library, roots, clip, modality) for modality in ("video", "audio"))
-        if video or audio:
-            times = {"start": moment.start, "end": moment.end}
-            found.append(Listed(video=video, audio=audio, kind=moment.kind, text=moment.text, **times))
-    return found
-
-
-def _file(library: Library, roots: dict[str, str], clip: Clip | None, modality: str) -> str:
-    return str(library.path_of(clip.source_of(modality), roots)) if clip is not None and clip.has(modality) else ""
+        files = {m: str(library.path_of(clip.source_of(m), roots)) for m in ("video", "audio") if clip and clip.has(m)}
+        if files:
+            rows.append(Listed(start=moment.start, end=moment.end, kind=moment.kind, text=moment.text, **files))
+    return rows
 
 
 def check_outputs(folder: Path | None, list_file: Path | None) -> None:
-    """Raises `SeehearError` for outputs that cannot be written, before the search."""
+    """Raises `SeehearError` for outputs that cannot be written; called before the search."""
     if folder is not None and folder.exists() and not folder.is_dir():
         raise SeehearError(f"{folder} is a file: give a folder to save clips in")
     if list_file is None:
         return
     check_list(list_file.suffix.lower())
     if list_file.exists():
-        raise SeehearError(f"{list_file} is there already: delete it, or give another name")
+        raise SeehearError(f"{list_file} exists already: delete it, or give another name")
     if not list_file.absolute().parent.is_dir():
         raise SeehearError(f"no folder {list_file.parent} for {list_file.name}: make it first")
 
@@ -64,8 +59,8 @@ def write_list(path: Path, moments: Sequence[Listed], *, title: str) -> None:
 
 
 def save_clips(folder: Path, moments: Sequence[Listed]) -> list[Path]:
-    """Writes a file for each moment, named by its rank, its film and its time. No file is overwritten; a moment that
-    cannot be cut is reported and left out."""
+    """Writes a file for each moment, named by rank, film and time, and returns their paths. No file is overwritten; a
+    moment that cannot be cut is reported and skipped."""
     folder.mkdir(parents=True, exist_ok=True)
     taken = {path.name.casefold() for path in folder.iterdir()}
     tasks, saved = [], []
@@ -89,7 +84,7 @@ def _save(task: tuple[Listed, str]) -> None:
 
 
 def clip_name(moment: Listed, suffix: str) -> str:
-    """Name of the file that a moment is cut to: 'morning 0h07m30s.mp4'."""
+    """File name of a moment: 'morning 0h07m30s.mp4'."""
     stem = safe_stem(Path(moment.file).stem)
     if moment.end > moment.start:
         minutes, seconds = divmod(int(moment.start), 60)
@@ -98,19 +93,20 @@ def clip_name(moment: Listed, suffix: str) -> str:
 
 
 def safe_stem(name: str) -> str:
-    """The beginning of a name with only characters that are visible and allowed by every file system."""
+    """Beginning of a name, with characters that are invisible or forbidden in a file system replaced by '_'."""
     stem = "".join(
         "_" if unicodedata.category(letter)[0] == "C" or letter in '<>:"/\\|?*' else letter
         for letter in unicodedata.normalize("NFC", printable(name))
     )
     stem = stem.encode()[:_STEM].decode(errors="ignore").strip(" .") or "clip"
-    return f"{stem}_" if _RESERVED.fullmatch(stem) else stem  # the name of a device on Windows
+    return f"{stem}_" if _RESERVED.fullmatch(stem) else stem  # names of devices on Windows
 
 
 def unused_name(name: str, taken: set[str]) -> str:
-    """The name, or the next one that is not among `taken` (in lower case), which it joins."""
-    path = Path(name)
-    tries: Iterable[str] = (f"{path.stem} ({n}){path.suffix}" if n > 1 else name for n in range(1, len(taken) + 2))
-    found = next(one for one in tries if one.casefold() not in taken)
-    taken.add(found.casefold())
-    return found
+    """The name, with a number if it is among `taken` (lower case), to which the result is added."""
+    path, n, unused = Path(name), 1, name
+    while unused.casefold() in taken:
+        n += 1
+        unused = f"{path.stem} ({n}){path.suffix}"
+    taken.add(unused.casefold())
+    return unused

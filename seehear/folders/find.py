@@ -1,4 +1,4 @@
-"""Search without training: a folder brought into a library as far as it is not yet, and all indexes opened together."""
+"""Search without training: bringing a folder into a library, and opening all indexes of the library."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from seehear.space import SharedSpace, model_of
 from seehear.space.frozen import FROZEN
 
 WORK_SECONDS = 45.0
-"""Seconds that a question waits for its library to be brought up to date."""
+"""Seconds that a search waits for its library to be brought up to date."""
 
 
 def bring_up_to_date(
     folder: str | Path, library_uri: str, *, preset: str = "", device: str = "auto", seconds: float | None = None
 ) -> bool:
-    """Prepare, encode and index a folder as far as it is not done, then read speech and text on screen, and index them
-    too. After `seconds` (None: never) it stops where the next call goes on, and what is encoded is indexed; returns
-    whether all is done. Where another process is at it already, nothing is done here."""
+    """Prepares, encodes and indexes new and changed files of a folder, then reads and indexes speech and text on
+    screen; returns whether all is done. After `seconds` (None: no limit) it indexes the latents and stops; the next
+    call continues. Does nothing while another process works on the library."""
     check_input(Path(folder), PrepareOptions(), skip=library_uri)
     with keeper(library_uri) as alone:
         if not alone:
@@ -52,18 +52,18 @@ def bring_up_to_date(
 
 
 class OutOfTime(Exception):
-    """The time for bringing a library up to date is over; what is done is saved."""
+    """The time limit of bringing a library up to date has passed; finished work is saved."""
 
 
 @contextmanager
 def time_limit(seconds: float | None) -> Iterator[None]:
-    """Asks the work to stop as Ctrl-C does, which every step can go on from; raises `OutOfTime` when it has."""
+    """Interrupts the work after `seconds` as Ctrl-C does, which every step can resume from; raises `OutOfTime`."""
     if seconds is None:
         yield
         return
     over = threading.Event()
     usual = signal.getsignal(signal.SIGINT)
-    if usual == signal.SIG_IGN:  # as a shell starts background jobs: the end of the time would go unheard
+    if usual == signal.SIG_IGN:  # as in background jobs of a shell, where the limit would have no effect
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def stop() -> None:
@@ -87,24 +87,21 @@ def time_limit(seconds: float | None) -> Iterator[None]:
 
 
 def open_library(library: Library, *, device: str = "auto") -> MomentSearch:
-    """Every index of a library that can be used as it is: all frozen ones and the newest of a run."""
-    spaces = dict(_spaces(library, device))
-    if not spaces:
-        raise SeehearError(f"{library.uri} has no index: run 'seehear index {library.uri}'")
-    return MomentSearch(library, spaces)
-
-
-def _spaces(library: Library, device: str) -> Iterator[tuple[str, SearchSpace]]:
-    found = indexes(library)
-    for name in asked_together(found):
+    """The usable indexes of a library: all frozen ones and the newest of a run."""
+    known = indexes(library)
+    spaces: dict[str, SearchSpace] = {}
+    for name in asked_together(known):
+        about = known[name]
         try:
-            space = SharedSpace.from_pretrained(model_of(library.uri, name, found[name]), device=device)
+            space = SharedSpace.from_pretrained(model_of(library.uri, name, about), device=device)
         except SeehearError as error:
             say(f"index {name} is left out: {error}")
             continue
-        if space.fingerprint != found[name]["maker"]:
-            frozen = found[name].get("model", "").startswith(FROZEN)
-            again = "" if frozen else f" RUN --name {name}"
-            say(f"index {name} was made by another model: run 'seehear index {library.uri}{again}'")
-            continue
-        yield name, space
+        if space.fingerprint == about["maker"]:
+            spaces[name] = space
+        else:
+            run = "" if about.get("model", "").startswith(FROZEN) else f" RUN --name {name}"
+            say(f"index {name} was made by another model: run 'seehear index {library.uri}{run}'")
+    if not spaces:
+        raise SeehearError(f"{library.uri} has no index: run 'seehear index {library.uri}'")
+    return MomentSearch(library, spaces)

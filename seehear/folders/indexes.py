@@ -1,4 +1,4 @@
-"""The indexes of a library: of its frozen spaces, and of trained runs, each with its calibration."""
+"""Building the indexes of a library: of its frozen spaces and of trained runs, each with its calibration."""
 
 from __future__ import annotations
 
@@ -30,14 +30,15 @@ class IndexReports:
 
 
 def asked_together(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Names of the indexes, of what `indexes` says, that answer together: all frozen ones and the newest of a run."""
+    """Names of the indexes that are searched together: all frozen ones and the newest of a run. `found`: result of
+    `indexes`."""
     frozen = [name for name in found if found[name].get("model", "").startswith(FROZEN)]
     runs = sorted(found.keys() - set(frozen), key=lambda n: found[n].get("made", ""))
     return [*frozen, *runs[-1:]]
 
 
 def index_run(library: Library, run: str | Path, *, name: str = "", device: str = "auto") -> IndexReport:
-    """The vectors of a trained run."""
+    """Indexes the library in the space of a trained run."""
     folder = Path(run).resolve()
     space = SharedSpace.from_pretrained(folder, device=device)
     space.encode_library(library)
@@ -52,7 +53,7 @@ def index_run(library: Library, run: str | Path, *, name: str = "", device: str 
 
 
 def index_learned(library: Library, *, device: str = "auto") -> bool:
-    """Brings the index of the newest run up to date with what is encoded; False where it is, or there is none."""
+    """Brings the index of the newest run up to date; returns False for a current index, or none."""
     found = indexes(library)
     for name in asked_together(found):
         if not found[name].get("model", "").startswith(FROZEN) and behind(library, name):
@@ -62,28 +63,27 @@ def index_learned(library: Library, *, device: str = "auto") -> bool:
 
 
 Spaces = dict[tuple[str, str], SharedSpace]
-"""Frozen spaces that are loaded, by name and fingerprints of their encoders."""
+"""Loaded frozen spaces, by name and JSON of their encoders."""
 
 
 def index_frozen(library: Library, *, device: str = "auto", spaces: Spaces | None = None) -> IndexReports:
-    """Indexes the library in every frozen space, without training. A caller that indexes repeatedly passes a dict of
-    `spaces`, which keeps them loaded."""
+    """Indexes the library in every frozen space. `spaces`: loaded spaces to use and to extend, for repeated calls."""
     spaces = {} if spaces is None else spaces
     if not library.count_clips():
         raise SeehearError(f"{library.uri} has no clips: run 'seehear prepare FOLDER --library {library.uri}'")
     reports = []
     towers = frozen_towers(library.encoders())
     first = datetime.now(UTC)
-    for n, name in enumerate(towers):  # joint ones first: words can be asked from the first index on
+    for n, name in enumerate(towers):  # joint ones first: words can be searched from the first index on
         key = name, json.dumps(towers[name], sort_keys=True)
         if key not in spaces:
             spaces[key] = SharedSpace.from_pretrained(f"{FROZEN}{library.uri}#{name}", device=device)
         space = spaces[key]
-        # Words find what is seen and heard in a joint space; what is said is compared by the encoder of texts.
+        # Joint spaces hold pictures and sounds; texts are compared by an encoder of texts.
         modalities = [m for m in towers[name] if m != "text"] or ["text"]
         index = f"frozen-{name}"
         before = indexes(library).get(index, {})
-        # The newest index opens first: the others are dated before the joint one, and that stays as old as it is.
+        # The newest index opens first: the others are dated before the joint one, which keeps its date.
         if n == 0 and before.get("maker") == space.fingerprint and before.get("made"):
             first = datetime.fromisoformat(before["made"])
         try:

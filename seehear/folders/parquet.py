@@ -10,9 +10,8 @@ Tables are read and written in parts of bounded size.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from seehear.errors import require
 from seehear.library.current import current_content, why_stale
@@ -22,11 +21,12 @@ from seehear.search.index import indexes
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_ROWS = 8192  # of a part, which is a row group of the file
+# Rows of a part, which is a row group of the file.
+_ROWS = 8192
 
 
 def write_parquet(library: Library, folder: Path) -> dict[str, int]:
-    """Number of rows by the path of each file that is written. Vectors that are out of date are left out."""
+    """Writes the files, and returns the number of rows of each by path. Outdated vectors are left out."""
     arrow = require("pyarrow")
     folder.mkdir(parents=True, exist_ok=True)
     makers = {table_name("latents", name): about["fingerprint"] for name, about in library.encoders().items()}
@@ -47,29 +47,20 @@ def write_parquet(library: Library, folder: Path) -> dict[str, int]:
         schema, query = table.schema.remove_metadata(), table.search()
         if name in makers:
             query = query.where(f"maker = {quote(makers[name])}")
-            vector = arrow.list_(
-                arrow.float32(), schema.field("vector").type.list_size
-            )  # half precision is rarely read
-            schema = arrow.schema(
-                [*(schema.field(column) for column in ("id", "item", "modality")), ("vector", vector)]
-            )
-        parts: Iterable[Any] = query.limit(None).to_batches(_ROWS)
-        if name in makers:
-            parts = (current(part, makers[name], schema) for part in parts)
-        path = folder / f"{name}.parquet"
-        written[str(path)] = _write(path, schema, parts)
+            # Few tools read half precision.
+            vector = arrow.list_(arrow.float32(), schema.field("vector").type.list_size)
+            columns = (schema.field(column) for column in ("id", "item", "modality"))
+            schema = arrow.schema([*columns, ("vector", vector)])
+        path, rows = folder / f"{name}.parquet", 0
+        part = path.with_name(f".{path.name}.part")  # an interruption leaves no half file
+        try:
+            with require("pyarrow.parquet").ParquetWriter(part, schema, compression="zstd") as writer:
+                for batch in query.limit(None).to_batches(_ROWS):
+                    batch = current(batch, makers[name], schema) if name in makers else batch
+                    writer.write_batch(batch)
+                    rows += len(batch)
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+        written[str(path)] = rows
     return written
-
-
-def _write(path: Path, schema: pa.Schema, parts: Iterable[pa.RecordBatch]) -> int:
-    """Number of rows of the file, which is there whole or not at all."""
-    part, rows = path.with_name(f".{path.name}.part"), 0
-    try:
-        with require("pyarrow.parquet").ParquetWriter(part, schema, compression="zstd") as writer:
-            for batch in parts:
-                writer.write_batch(batch)
-                rows += len(batch)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-    return rows

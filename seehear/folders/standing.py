@@ -1,4 +1,4 @@
-"""Where the work on a folder stands: what is done at the moment, what can be searched, and how long the rest takes."""
+"""Progress of the work on a folder: current step, searchable clips, remaining time."""
 
 from __future__ import annotations
 
@@ -10,29 +10,28 @@ from typing import Literal
 from seehear.progress import clock, counted
 
 State = Literal["working", "waiting", "ready"]
+# Initial estimate of the work for a second of media, seconds: on two cores, preset `light`.
 _PACE = {"cut": 0.008, "encode": 0.03, "speech": 0.02, "screen": 0.03}
-"""Seconds of work for a second of media, until it has been measured: on two cores, preset `light`."""
+# Weight of the initial estimate in the measured pace, seconds of media.
 _MEASURED = 120.0
-"""Seconds of media for which the above counts in what is measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """Where the work stands."""
+    """Progress of the work on a folder."""
 
     state: State = "working"
-    """waiting: for files, or for what `note` says; ready: all that is there is done."""
+    """waiting: for files, or for the reason in `note`; ready: all files are done."""
     step: str = "looking through the folder"
     done: float = 0.0
     """Seconds of work since the start."""
     left: float | None = None
-    """Seconds of work that are left, by what it took so far; None while that is not known."""
+    """Remaining seconds by the pace so far; None while unknown."""
     found: int = 0
-    """Clips that can be found."""
+    """Number of searchable clips."""
     note: str = ""
 
     def __str__(self) -> str:
-        """In a line."""
         can = f"{counted(self.found, 'clip')} can be searched"
         if self.state == "waiting":
             return self.note
@@ -43,7 +42,7 @@ class Standing:
 
 
 class Pace:
-    """How long the parts take, and so what is left of them."""
+    """Measured pace of the parts, and the remaining time by it."""
 
     def __init__(self) -> None:
         self._spent = {part: _MEASURED * pace for part, pace in _PACE.items()}
@@ -53,16 +52,16 @@ class Pace:
         self._left: float | None = None
 
     def add(self, part: str, seconds: float, media: float) -> None:
-        """What a part took, for so many seconds of media."""
+        """Adds a measurement: seconds of work of a part for seconds of media."""
         self._spent[part] += seconds
         self._media[part] += media
 
     def expect(self, left: Mapping[str, float]) -> None:
-        """What is left from now on: seconds of media a part."""
+        """Sets the remaining seconds of media of each part."""
         self._at = time.monotonic()
         self._left = sum(media * self._spent[part] / self._media[part] for part, media in left.items())
 
     def seconds(self) -> tuple[float, float | None]:
-        """(seconds since the start, seconds that are left; None while that is not known)."""
+        """(seconds since the start, remaining seconds or None while unknown)."""
         now = time.monotonic()
         return now - self._began, None if self._left is None else max(0.0, self._left - (now - self._at))

@@ -1,9 +1,9 @@
-"""The work on a folder that `find` and `open` share: in parts and breadth first, so that what can be searched covers
-the folder early and grows. What is to be done next follows from the folder and its library alone: work that was ended
-at any moment goes on where it was, and a file that comes, changes or goes is met by the next part.
+"""The work on a folder of `find` and `open`: in parts and breadth first, so that searchable clips cover the folder
+early. The next part follows from the folder and its library alone: interrupted work continues where it was, and new,
+changed and deleted files are handled by the next part.
 
-    look     new and changed files into the library; of long ones a few short clips
-    encode   clips that are in no index yet, spread over the files
+    look     new and changed files into the library, with a few short clips of long ones
+    encode   clips in no index, spread over the files
     cut      scenes and pauses of long files, a few files at a time
     settle   rows of all encoders brought up to date
     read     speech, then text on screen, some recordings at a time
@@ -36,17 +36,17 @@ from seehear.progress import Interrupted, StatusLine, overheard
 from seehear.search.index import indexed_clips, versions
 
 REGISTERED, CUT = 1024, 16
-"""Clips of a part of looking, and of cutting, at least."""
+"""Least number of clips of a part of looking, and of cutting."""
 ENCODED = (16, 128)
-"""Clips of the first part of encoding, and of the largest: each is twice as large as the one before."""
+"""Clips of the first and of the largest part of encoding; parts double in size."""
 READ_SECONDS = 3600.0
-"""Media of a part of reading: to start the processes that read and load their models takes seconds."""
+"""Media of a part of reading, seconds: starting the processes and loading their models takes seconds."""
+# Pause between two indexings, as a multiple of the time of the last one: indexing reads all vectors.
 _PAUSE = 4.0
-"""Indexing reads all vectors: between two times it pauses for so many times what the last one took."""
+# Seconds until a retry after an error.
 _AGAIN = 10.0
-"""Seconds after which what went wrong is tried again."""
+# Seconds until a folder without reported changes is scanned: not every file system reports changes.
 _LOOK_AGAIN = 600.0
-"""Seconds after which a folder is looked through that nothing was heard of: not every disk tells of its changes."""
 _READERS: tuple[tuple[Literal["speech", "screen"], str, str, str, str], ...] = (
     ("speech", "has_audio", "faster_whisper", "asr", "what is spoken"),
     ("screen", "has_video", "rapidocr", "ocr", "what is written on screen"),
@@ -54,22 +54,22 @@ _READERS: tuple[tuple[Literal["speech", "screen"], str, str, str, str], ...] = (
 
 
 class Work:
-    """One folder and its library. `rest_seconds`: a file counts as complete when it has not changed for so long."""
+    """One folder and its library. `rest_seconds`: time without changes after which a file counts as complete."""
 
     def __init__(
         self, folder: str | Path, uri: str, *, preset: str = "", device: str = "auto", rest_seconds: float = 0.0
     ):
         self.folder, self.uri, self.preset, self.device = Path(folder), uri, preset, device
         self.rest_seconds = rest_seconds
+        # Set by whoever sees the folder change: it is to be looked through.
         self.changed = threading.Event()
-        """Set by whoever sees the folder change: it is to be looked through."""
         self.changed.set()
         self._restless = False
+        # Files that were not complete: size and time, and since when they have been so.
         self._seen: dict[str, tuple[tuple[int, int], float]] = {}
-        """Files that were not complete: size and time, and since when they have been so."""
         self._looked, self._uncut = False, True
+        # Clips that were given to the encoders, each with the content of its file.
         self._tried: set[tuple[str, str]] = set()
-        """Clips that were given to the encoders, each with the content of its file."""
         self._settled: list[int] = []
         self._part = ENCODED[0]
         self._towers: dict[str, list[Encoder]] = {}
@@ -80,8 +80,8 @@ class Work:
         self._noted: set[str] = set()
 
     def step(self) -> bool:
-        """Does the next part; False where nothing is left to do."""
-        # After files were registered some are encoded first: in a folder of many, the first can be found early.
+        """Does the next part; returns False when all is done."""
+        # After registering files, some are encoded first: in a large folder, the first can be found early.
         first = (self._encode, self._look) if self._looked else (self._look, self._encode)
         for part in (*first, self._cut, self._settle, self._read):
             if part():
@@ -97,8 +97,8 @@ class Work:
         return False
 
     def follow(self) -> None:
-        """Works, and goes on whenever the folder changes, until it is interrupted. What goes wrong is said and tried
-        again: the page stays."""
+        """Works, and continues whenever the folder changes, until interrupted. Errors are reported and retried: the
+        page stays."""
         while True:
             try:
                 if self.step():
@@ -115,23 +115,21 @@ class Work:
             self.changed.wait(seconds)
             self.changed.set()
 
-    # -- the parts ---------------------------------------------------------------------------------------------------
-
     def _look(self) -> bool:
         if not self.changed.is_set():
             return False
         self.changed.clear()
         self._restless = False
         if next(iter(Folder(self.folder, language="", skip=self.uri)), None) is None:
-            # Nothing is taken out of the library: a drive that is not there looks like an empty folder.
+            # Nothing is deleted from the library: an unmounted drive looks like an empty folder.
             what = "has no video, sound or picture yet" if self.folder.is_dir() else "is not there"
             self._stand("waiting", note=f"{self.folder} {what}: waiting for files")
             return False
-        if self._standing.state != "ready":  # to look again and find nothing is not worth a line
+        if self._standing.state != "ready":  # a scan without changes is not worth a line
             self._stand("working", "looking through the folder")
         share = Share(coarse=True, clips=REGISTERED, rests=self._rests)
         tally = prepare_share(self.folder, self.uri, PrepareOptions(), share)
-        if not self._found:  # what an earlier call indexed can be searched from the start
+        if not self._found:  # clips indexed by an earlier call are searchable from the start
             self._found = len(indexed_clips(Library.open(self.uri)))
         if tally.written:
             self._stand("working", "looking through the folder")
@@ -142,7 +140,7 @@ class Work:
         return tally.written
 
     def _rests(self, file: ScannedFile) -> bool:
-        """Whether a file is complete: by its time, or by what was seen of it where the clock of its disk is ahead."""
+        """True if a file is complete, by its time, or by observation if the clock of its disk is ahead."""
         if self.rest_seconds <= time.time() - file.mtime_ns / 1e9:
             return True
         state, now = (file.size, file.mtime_ns), time.monotonic()
@@ -169,7 +167,7 @@ class Work:
         return True
 
     def _unindexed(self, library: Library) -> list[Clip]:
-        """Clips that no index has, and that were not tried: one of each file, then a second one of each, and so on."""
+        """Clips in no index that were not tried, in rounds with one clip of each file."""
         indexed = indexed_clips(library)
         clips = [clip for clip in library.clips() if clip.id not in indexed]
         files: dict[str, list[Clip]] = {}
@@ -192,7 +190,7 @@ class Work:
         if key not in self._towers:
             names = [encoder.name for encoder in preset_encoders(preset, modalities, language)]
             self._towers = {key: load_all(names, modalities, self.device)}
-        library.set_about("preset", preset)  # only now: one whose models cannot be had is not tried at every start
+        library.set_about("preset", preset)  # after loading: one without models is not tried at every start
         return self._towers[key]
 
     def _cut(self) -> bool:
@@ -210,7 +208,7 @@ class Work:
         return tally.written or tally.removed_clips > 0
 
     def _settle(self) -> bool:
-        """Rows of clips whose text or file has changed, which no part of encoding meets."""
+        """Brings rows of clips with a changed text or file up to date, which encoding does not cover."""
         library = self._library()
         if library is None or not library.count_clips() or versions(library) == self._settled:
             return False
@@ -223,7 +221,7 @@ class Work:
         return True
 
     def _read(self) -> bool:
-        """Some speech or text on screen, with what is installed."""
+        """Reads some speech or text on screen, with the installed packages."""
         from seehear.library.ocr import ocr
         from seehear.library.transcribe import transcribe
 
@@ -243,7 +241,7 @@ class Work:
                 (transcribe if kind == "speech" else ocr)(library, portion=portion)
             except Interrupted:
                 raise
-            except SeehearError as error:  # no model at hand: the rest can be found without
+            except SeehearError as error:  # no model: search works without
                 self._note(str(error))
                 continue
             if len(portion.tried) > before:
@@ -251,10 +249,8 @@ class Work:
                 return True
         return False
 
-    # -- what can be searched ----------------------------------------------------------------------------------------
-
     def index(self, *, learned: bool = False) -> None:
-        """Indexes what is encoded; with `learned` for the newest trained run too, whose model must be loaded for it."""
+        """Indexes the latents; with `learned` also for the newest trained run, whose model is loaded for it."""
         library = self._library()
         self._due = not learned
         if library is None or not library.encoders():
@@ -264,7 +260,7 @@ class Work:
             index_frozen(library, device=self.device, spaces=self._spaces)
             if learned:
                 index_learned(library, device=self.device)
-        except SeehearError as error:  # nothing could be encoded, or the trained model is gone
+        except SeehearError as error:  # no latents, or the trained model is missing
             self._note(str(error))
         self._indexed_at = time.monotonic()
         self._index_took = self._indexed_at - began if loaded else 0.0  # the first one loads models
@@ -276,12 +272,10 @@ class Work:
             self.index()
 
     def _library(self) -> Library | None:
-        """The library as it is now; None where no file was registered yet."""
+        """The library opened again; None before the first file is registered."""
         if "://" not in self.uri and not Path(self.uri, "clips.lance").is_dir():
             return None
         return Library.open(self.uri)
-
-    # -- what is said ------------------------------------------------------------------------------------------------
 
     def standing(self) -> Standing:
         if self._standing.state != "working":
@@ -291,7 +285,7 @@ class Work:
 
     @contextmanager
     def told(self) -> Iterator[None]:
-        """One line on the terminal says where the work stands, in place of many."""
+        """Shows the progress as one line on the terminal."""
         with overheard(lambda _: self._line.tell()):
             try:
                 yield
@@ -303,13 +297,13 @@ class Work:
         self._line.tell(now=state != "working")
 
     def _note(self, message: str) -> None:
-        """A line for the user, once."""
+        """Prints a line for the user, once."""
         if message not in self._noted:
             self._noted.add(message)
             self._line.note(message)
 
     def _expect(self, library: Library, unindexed: float = 0.0) -> float:
-        """Notes how much is left, as far as the library tells; returns seconds of files whose scenes are not found."""
+        """Estimates the remaining work from the library; returns seconds of files without scenes."""
         coarse = sum(s.duration for s in library.sources().values() if s.info.get(COARSE) == UNCUT)
         left = {"cut": coarse, "encode": unindexed + coarse}
         for kind, _, package, *_ in _READERS:
@@ -321,10 +315,10 @@ class Work:
 
 
 def spread(items: Sequence[Clip]) -> list[Clip]:
-    """The middle one first, then those in the middle of what is left: any beginning of it covers the whole evenly."""
+    """Items in breadth-first order of halving, so that any beginning covers the whole evenly."""
     order: list[Clip] = []
     spans = [(0, len(items))]
-    for low, high in spans:  # grows as it is gone through
+    for low, high in spans:  # grows during iteration
         if low < high:
             middle = (low + high) // 2
             order.append(items[middle])
@@ -333,7 +327,7 @@ def spread(items: Sequence[Clip]) -> list[Clip]:
 
 
 def _seconds(clip: Clip) -> float:
-    """As the pace counts: a picture or text as one second."""
+    """Seconds of a clip for the pace, at least one: pictures and texts have none."""
     return max(1.0, clip.end - clip.start)
 
 

@@ -1,4 +1,4 @@
-"""The answer to a query: moments of a library's media, the best first."""
+"""Answer to a query: moments of a library's media, best first."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ class Moment:
     file: str
     """Path of the file; '' for a clip of text alone."""
     start: float
-    """Seconds: of the text that answers where it has times, else of the clip, around the frame where it is long."""
+    """Seconds; of the matching text if it has times, else of the clip, or of a window around the matching frame."""
     end: float
     kind: str
-    """seen, heard, spoken, screen; text for a caption of the user's own."""
+    """seen, heard, spoken, screen; text for a caption by the user."""
     text: str
-    """The text that answers, else the clip's first."""
+    """Matching text, else the clip's first."""
     score: float
-    """Orders the moments; in [0, 1]."""
+    """Score in [0, 1] that falls with the rank."""
     confidence: float
     """Share of hits of this confidence that are right, in [0, 1]."""
     clip: str
     source: str
-    """The file as the library names it."""
+    """Name of the file in the library."""
     labels: tuple[str, ...] = ()
     also: tuple[str, ...] = ()
     """Other places of the same file."""
     still: float = 0.0
-    """Seconds: the frame that answers, else the middle."""
+    """Seconds of the matching frame, else the middle."""
     film: str = ""
-    """`source`, but the film where what is heard is in a file of its own."""
+    """`source`, but the film where its sound is a separate file."""
 
     @property
     def words(self) -> str:
@@ -48,16 +48,15 @@ class Moment:
 
     def plain(self) -> dict[str, Any]:
         names = ("file", "start", "end", "kind", "text", "score", "confidence", "words")
-        places = {"also": list(self.also)} if self.also else {}
-        return {name: getattr(self, name) for name in names} | places
+        return {name: getattr(self, name) for name in names} | ({"also": list(self.also)} if self.also else {})
 
 
 @dataclass(frozen=True)
 class FilmHits:
-    """Moments of one film, sound or picture, the best first."""
+    """Moments of one film, sound or picture, best first."""
 
     source: str
-    """The file as the library names it; '' for a clip of text alone."""
+    """Name of the file in the library; '' for a clip of text alone."""
     hits: list[Moment]
 
 
@@ -66,9 +65,9 @@ class Answer:
     query: str
     hits: list[Moment]
     indexed: int
-    """Clips that a search can find."""
+    """Number of indexed clips."""
     clips: int
-    """All clips of the library."""
+    """Number of clips in the library."""
 
     def __iter__(self) -> Iterator[Moment]:
         return iter(self.hits)
@@ -81,22 +80,17 @@ class Answer:
 
     @property
     def words(self) -> str:
-        """The confidence of its surest moment in words: 'nothing close' where the nearest is no answer."""
+        """Largest confidence in words; 'nothing close' where the best moment is no answer."""
         return in_words(max((hit.confidence for hit in self.hits), default=0.0))
 
     @property
     def films(self) -> list[FilmHits]:
-        """The moments by file, in the order of the best of each."""
-        found: dict[str, FilmHits] = {}
+        """Moments by file, ordered by the best of each."""
+        films: dict[str, FilmHits] = {}
         for hit in self.hits:
-            found.setdefault(hit.film or hit.clip, FilmHits(hit.film, [])).hits.append(hit)
-        return list(found.values())
+            films.setdefault(hit.film or hit.clip, FilmHits(hit.film, [])).hits.append(hit)
+        return list(films.values())
 
     def plain(self) -> dict[str, Any]:
-        return {
-            "query": self.query,
-            "words": self.words,
-            "hits": [hit.plain() for hit in self.hits],
-            "indexed": self.indexed,
-            "clips": self.clips,
-        }
+        hits = [hit.plain() for hit in self.hits]
+        return {"query": self.query, "words": self.words, "hits": hits, "indexed": self.indexed, "clips": self.clips}

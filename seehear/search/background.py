@@ -1,6 +1,5 @@
-"""The calibration of an index, kept with what the library says of it: the scale of each kind of row against the
-background queries (`search/calibrate.py`), made once so that a query costs one pass over the vectors; and an index
-opened with it."""
+"""Indexes in memory with their calibration: the scale of each kind of row against the background queries
+(`search/calibrate.py`), stored with the index so that a query costs one pass over the vectors."""
 
 from __future__ import annotations
 
@@ -15,6 +14,7 @@ from seehear.library.clip_table import ClipTable
 from seehear.library.locking import writing
 from seehear.library.records import Text, digest
 from seehear.library.tables import Clip, Library, table_name
+from seehear.library.vectors import VectorTable
 from seehear.nn.unit import unit
 from seehear.search.calibrate import (
     LIKENESS,
@@ -42,22 +42,24 @@ if TYPE_CHECKING:
 
 _KIND_OF = {"video": "seen", "audio": "heard"}
 _KIND_OF_TEXT = {"subtitle": "spoken", "speech": "spoken", "screen": "screen", "caption": "text"}
-_BANK = 500  # clips that sounds and pictures are calibrated by
-_AT_ONCE = 8192  # rows that are compared with many words
+# Clips that calibrate the likeness of sounds and pictures.
+_BANK = 500
+# Rows compared with many words at once.
+_AT_ONCE = 8192
 SCENE = 0.3
 """Cosine of two centred rows above which they are of one scene, chosen on half of `benchmarks/home.py`."""
 KINDS = ("seen", "heard", "spoken", "screen", "text")
-"""Kinds of match of a moment; `text` is a caption of the user's own."""
+"""Kinds of match of a moment; `text` is a caption by the user."""
 
 
 def _kind_numbers(names: pa.Array | pa.ChunkedArray, kinds: Mapping[str, str]) -> np.ndarray:
-    """(N,) int8 number in `KINDS` of the kind that each name stands for, -1 for any other name."""
-    found = require("pyarrow.compute").index_in(names, value_set=require("pyarrow").array(list(kinds)))
-    return np.array([*map(KINDS.index, kinds.values()), -1], np.int8)[found.fill_null(-1).to_numpy()]
+    """(N,) int8 index into `KINDS` of the kind of each name, -1 for a name without kind."""
+    places = require("pyarrow.compute").index_in(names, value_set=require("pyarrow").array(list(kinds)))
+    return np.array([*map(KINDS.index, kinds.values()), -1], np.int8)[places.fill_null(-1).to_numpy()]
 
 
 def kind_of_text(text: Text) -> str:
-    """The kind of moment that a text makes."""
+    """Kind of moment of a text."""
     return _KIND_OF_TEXT[str(text.kind)]
 
 
@@ -68,27 +70,22 @@ def kind_of_hit(hit: Hit, clip: Clip) -> str:
 
 
 def calibrate_index(library: Library, space: SearchSpace, name: str) -> None:
-    """Bring the calibration of an index up to date; nothing is done where the index and the phrases are the same."""
+    """Brings the calibration of an index up to date; does nothing for an unchanged index and unchanged phrases."""
     about = indexes(library)[name]
     phrases = background_phrases()
     made = digest(about["maker"], str(library.table(table_name("vectors", name)).version), str(OWN), "gumbel", *phrases)
     if "text" not in space.modalities or about.get("background", {}).get("made") == made:
         return
-    index, bank_BE = OpenIndex(library, space, name, ClipTable(library)), _bank(space, phrases)
+    index = OpenIndex(library, space, name, ClipTable(library))
+    bank_BE = _banks[space] if space in _banks else _banks.setdefault(space, space.encode_query(phrases))
     scales = {kind: fit_scale(index.vectors_NE[index.rows(kind)], bank_BE) for kind in KINDS if index.count(kind)}
     mean = [round(float(x), 6) for x in bank_BE.mean(axis=0)]
     with writing(library.uri, "vectors"):
         set_index(library, name, about | {"background": {"made": made, "mean": mean, "scales": scales}})
 
 
+# Vectors of the background phrases, kept by space: a growing index is calibrated many times.
 _banks: WeakKeyDictionary[SearchSpace, np.ndarray] = WeakKeyDictionary()
-
-
-def _bank(space: SearchSpace, phrases: list[str]) -> np.ndarray:
-    """Vectors of the background phrases: made once a space, for an index that grows is calibrated many times."""
-    if space not in _banks:
-        _banks[space] = space.encode_query(phrases)
-    return _banks[space]
 
 
 class Calibration:
@@ -100,12 +97,12 @@ class Calibration:
         self.scales = {kind: Scale(*scale) for kind, scale in about.get("scales", {}).items()}
 
     def words(self, vectors_NE: np.ndarray, text_E: np.ndarray, kind: str) -> np.ndarray:
-        """(N,) evidence that words mean rows of a kind; (N, W) of several words, as W vectors."""
-        found_N = heights(vectors_NE, text_E, self.mean_E, self.scales[kind])
-        return evidence(found_N, PICTURES if kind in _KIND_OF.values() else TEXTS)
+        """(N,) evidence that rows of a kind match words; (N, W) for (W, E) vectors of several words."""
+        heights_N = heights(vectors_NE, text_E, self.mean_E, self.scales[kind])
+        return evidence(heights_N, PICTURES if kind in _KIND_OF.values() else TEXTS)
 
     def of_hit(self, hit: Hit, clip: Clip, gallery: Gallery, text_E: np.ndarray | None) -> float | None:
-        """Confidence of a hit for words; None where nothing of its kind is calibrated."""
+        """Confidence of a hit for words; None for an uncalibrated kind."""
         kind = kind_of_hit(hit, clip)
         if kind not in self.scales or text_E is None:
             return None
@@ -114,28 +111,27 @@ class Calibration:
 
 
 class OpenIndex:
-    """An index in memory, with its calibration. Rows come by kind, then in the order of (id, item), so that the vectors
-    of a kind are one piece of memory; rows of deleted clips and texts are left out."""
+    """An index in memory, with its calibration. Rows are ordered by (kind, id, item), so that the vectors of a kind are
+    contiguous; rows of deleted clips and texts are left out."""
 
     def __init__(self, library: Library, space: SearchSpace, name: str, clips: ClipTable):
         self.space, self.name, self.clips = space, name, clips
-        self._read(library)
+        self._read(library.vectors("vectors", name))
         about = indexes(library)[name]
         self.frozen = str(about.get("model", "")).startswith("frozen:")
         self.calibration = Calibration(about)
         self._likeness: dict[tuple[Modality, str], Likeness] = {}
         self._means: dict[str, np.ndarray] = {}
 
-    def _read(self, library: Library) -> None:
-        """A million rows are columns of numbers, never a million objects; their vectors are copied once."""
-        table = library.vectors("vectors", self.name)
+    def _read(self, table: VectorTable) -> None:
+        """Reads a million rows as columns of numbers, never as a million objects; vectors are copied once."""
         rows = table.columns("id", "item", "modality", "vector")
         clips_N, items_N = self.clips.places(rows["id"]), rows["item"].to_numpy()
         kinds_N = _kind_numbers(rows["modality"], _KIND_OF)
         texts = np.flatnonzero(kinds_N < 0)
         kinds_N[texts] = _kind_numbers(self.clips.kinds_of_texts(clips_N[texts], items_N[texts]), _KIND_OF_TEXT)
         kinds_N[clips_N < 0] = -1
-        # As uint8, -1 is the last.
+        # As uint8, -1 sorts last.
         keys = rows.select(["id", "item"]).append_column("kind", [kinds_N.view(np.uint8)]).combine_chunks()
         by = [(column, "ascending") for column in ("kind", "id", "item")]
         order_N = require("pyarrow.compute").sort_indices(keys, sort_keys=by).to_numpy()
@@ -148,18 +144,18 @@ class OpenIndex:
             at += len(part)
         kept = order_N[: np.count_nonzero(kinds_N >= 0)]
         self.vectors_NE = vectors_NE[: len(kept)]
+        # Index into `clips`, item of the clip, index into `KINDS`.
         self.clips_N, self.items_N, self.kinds_N = clips_N[kept], items_N[kept], kinds_N[kept]
-        """Numbers in `clips`, items of the clip, numbers in `KINDS`."""
         bounds = np.searchsorted(self.kinds_N, np.arange(len(KINDS) + 1)).tolist()
         self._rows = {kind: slice(*bounds[n : n + 2]) for n, kind in enumerate(KINDS)}
 
     def rows(self, kind: str) -> slice:
-        """The rows of a kind."""
+        """Rows of a kind."""
         return self._rows[kind]
 
     def repeated_by(self, run: OpenIndex, kind: str) -> bool:
-        """Whether this is a frozen index that holds the rows of a kind of a run's index, which the run left as they
-        are."""
+        """True if this is a frozen index with the same vectors of a kind as a run's index, which locked that
+        modality."""
         modality = next((m for m, own in _KIND_OF.items() if own == kind), None)
         if modality is None or not self.frozen or run.frozen or modality not in run.space.locked:
             return False
@@ -171,13 +167,13 @@ class OpenIndex:
         return self._rows[kind].stop - self._rows[kind].start
 
     def words(self, text_E: np.ndarray, kind: str) -> np.ndarray:
-        """(rows of the kind,) evidence that words mean them."""
+        """(rows of the kind,) evidence that they match words."""
         if kind not in self.calibration.scales:
             raise SeehearError(f"index {self.name} is out of date: run 'seehear index' again")
         return self.calibration.words(self.vectors_NE[self.rows(kind)], text_E, kind)
 
     def clips_found(self, texts_WE: np.ndarray, kind: str, least: float) -> list[int]:
-        """Number of clips that each of W words finds among the rows of a kind, with this confidence at least."""
+        """Number of clips that each of W words finds among the rows of a kind, with at least this confidence."""
         pairs, rows = [np.empty((0, 2), np.int64)], self.rows(kind)
         for at in range(rows.start, rows.stop, _AT_ONCE):
             part = slice(at, min(at + _AT_ONCE, rows.stop))
@@ -188,23 +184,23 @@ class OpenIndex:
         return np.bincount(words, minlength=len(texts_WE)).tolist()
 
     def media(self, query_E: np.ndarray, modality: Modality, kind: str) -> np.ndarray:
-        """(rows of the kind,) evidence that a sound or picture is like them, by pairs of the library's clips."""
+        """(rows of the kind,) evidence that they resemble a sound or picture, calibrated by pairs of the library's
+        clips."""
         rows_NE = self.vectors_NE[self.rows(kind)]
         if (modality, kind) not in self._likeness:
             own_NE = self.vectors_NE[self.rows(_KIND_OF[modality])]
             self._likeness[modality, kind] = fit_likeness(rows_NE, own_NE[:: max(1, -(-len(own_NE) // _BANK))])
-        found_N = like_heights(np.vecdot(rows_NE, query_E), self._likeness[modality, kind])
-        return evidence(found_N, LIKENESS)
+        return evidence(like_heights(np.vecdot(rows_NE, query_E), self._likeness[modality, kind]), LIKENESS)
 
     def alike(self, row: int, other: int) -> bool:
-        """Whether two rows of one kind are of one scene: without what all rows of the kind share, they are near."""
+        """True if two rows of one kind are of one scene: near each other after the mean of the kind is subtracted."""
         mean_E = self._mean(KINDS[self.kinds_N[row]])
         one_E, other_E = (unit(self.vectors_NE[n] - mean_E) for n in (row, other))
         return bool(one_E @ other_E > SCENE)
 
     def likeness(self, clip: str, kind: str) -> np.ndarray | None:
-        """(clips of the library,) largest cosine between a row of this clip and one of each clip, among the rows of a
-        kind, centred; None where this clip has no such row."""
+        """(clips of the library,) largest cosine of centred rows of a kind between this clip and each clip; None for a
+        clip without such rows."""
         rows = self.rows(kind)
         clips_N, vectors_NE = self.clips_N[rows], self.vectors_NE[rows]
         own_KE = vectors_NE[clips_N == self.clips.place(clip)]
@@ -212,7 +208,7 @@ class OpenIndex:
             return None
         mean_E = self._mean(kind)
         own_KE = unit(own_KE - mean_E)
-        # The centred rows of a large library are not made: they would take its memory once more.
+        # Computed from the rows as they are: centred rows of a large library would take its memory once more.
         length_N = np.sqrt(np.maximum(1e-9, 1 - 2 * (vectors_NE @ mean_E) + mean_E @ mean_E))
         near_N = np.full(len(clips_N), -np.inf, np.float32)
         for own_E in own_KE:
@@ -228,7 +224,7 @@ class OpenIndex:
         return self._means[kind]
 
     def vector_of(self, clip: str, modality: Modality) -> np.ndarray | None:
-        """Unit vector of a clip; None where it has none of the modality."""
+        """Unit vector of a clip; None for a clip without the modality."""
         rows = self.rows(_KIND_OF[modality])
         own_NE = self.vectors_NE[rows][self.clips_N[rows] == self.clips.place(clip)]
         return unit(own_NE.mean(axis=0)) if len(own_NE) else None

@@ -1,4 +1,4 @@
-"""Clips of a library that an index has no current vector of: new, changed, or never encoded."""
+"""Clips of a library without a current vector in an index: new, changed or never encoded."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ from seehear.search.index import indexes, versions
 
 
 def behind(library: Library, name: str) -> str:
-    """Line with the number of clips that the index lacks and the commands that index them; '' where it has all.
+    """Line with the number of clips that the index lacks and the commands that index them; '' for a complete index.
 
-    Clips without any modality of the run, and those that could not be encoded, are not counted."""
-    about = indexes(library)[name]
-    count = _never_indexed(library, name, about["modalities"])
+    Clips without any modality of the run, and clips that could not be encoded, are not counted."""
+    about, pc = indexes(library)[name], require("pyarrow.compute")
+    has = " OR ".join("array_length(texts) > 0" if m == "text" else f"has_{m}" for m in about["modalities"])
+    ids, indexed = _ids(library.table("clips"), has), _ids(library.table(table_name("vectors", name)))
+    missing = ids.filter(pc.invert(pc.is_in(ids, value_set=indexed))).to_pylist()
+    count = len(set(missing) - not_encodable(library.rejects())) if missing else 0
     if about.get("read") != versions(library):  # reading all clips takes seconds of a large library
         count += _changed(library, name)
     if not count:
@@ -30,21 +33,11 @@ def behind(library: Library, name: str) -> str:
 
 
 def index_command(uri: str, name: str, about: Mapping[str, Any]) -> list[str]:
-    """Words of the command that brings an index up to date with what is encoded. `about`: what `indexes` says of it."""
+    """Words of the command that brings an index up to date with the latents. `about`: entry of `indexes`."""
     model = str(about.get("model", ""))
     if model.startswith("frozen:"):
         return ["index", uri]
     return ["index", uri, model or "RUN", *(["--name", name] if name != Path(model).name else [])]
-
-
-def _never_indexed(library: Library, name: str, modalities: list[str]) -> int:
-    has = " OR ".join("array_length(texts) > 0" if m == "text" else f"has_{m}" for m in modalities)
-    ids = _ids(library.table("clips"), has)
-    pc = require("pyarrow.compute")
-    missing = ids.filter(pc.invert(pc.is_in(ids, value_set=_ids(library.table(table_name("vectors", name))))))
-    if not len(missing):
-        return 0
-    return len(set(missing.to_pylist()) - not_encodable(library.rejects()))
 
 
 def not_encodable(rejects: Iterable[Reject]) -> set[str]:
@@ -58,7 +51,7 @@ def _ids(table: Any, where: str | None = None) -> Any:
 
 
 def _changed(library: Library, name: str) -> int:
-    """Clips that have a vector in the index of another text or file than theirs now."""
+    """Number of clips with a vector of an earlier version of their text or file."""
     clips, sources = {clip.id: clip for clip in library.clips()}, library.sources()
     rows = library.vectors("vectors", name).keys().items()
     return len(

@@ -1,10 +1,8 @@
-"""Exact search: the k best of N unit vectors by inner product, as fast as the memory can be read.
+"""Exact search: the k best of N unit vectors by inner product, at the speed of memory.
 
-One query is bound by reading N x E floats once, so nothing else may cost. The products are `np.vecdot`, one dot a row:
-it reads at the speed of memory, where the matrix-vector product of OpenBLAS and MKL reaches a third of it
-(`benchmarks/search.py`). The k best are found through the maxima of few scores each, one light pass over N numbers.
-Many queries are bound by the matrix product; rows then come in tiles, and a tile's scores are only looked at where they
-beat the k-th best so far.
+One query is bound by reading N x E floats once. `np.vecdot` reads at the speed of memory; the matrix-vector products of
+OpenBLAS and MKL reach a third of it (`benchmarks/search.py`). Many queries are bound by the matrix product: rows are
+read in tiles, and only scores above the k-th best so far are considered.
 """
 
 from __future__ import annotations
@@ -13,15 +11,18 @@ import numpy as np
 
 from seehear.types import Bool, Float, Int
 
-_TILE = 1 << 22  # scores of a tile of rows against all queries
-_GATHER = 1 << 12  # rows copied at once when a mask keeps few
-_FEW = 0.3  # share of rows kept below which only they are read
-_PRODUCT = 6  # queries from which one matrix product beats as many passes
-_ROWS = 32  # scores of a column, whose maximum stands for them
+# Scores of a tile of rows against all queries.
+_TILE = 1 << 22
+# A mask that keeps less than this share of rows: only these are read, copied in parts that stay in the cache.
+_FEW, _GATHER = 0.3, 1 << 12
+# Number of queries from which one matrix product is faster than a pass for each.
+_PRODUCT = 6
+# Scores of a column of the grid of `top`.
+_ROWS = 32
 
 
 class ExactSearch:
-    """Rows must be float32; for cosine, unit. They are kept as they are, a memory map too."""
+    """Search among float32 rows (unit vectors, for cosine), which are not copied: a memory map stays one."""
 
     def __init__(self, vectors_NE: Float[np.ndarray, "n e"]):
         if vectors_NE.dtype != np.float32 or vectors_NE.ndim != 2:
@@ -41,18 +42,21 @@ class ExactSearch:
         k = min(k, len(self) if rows is None else len(rows))
         if k <= 0:
             return np.zeros((len(query_QE), 0), np.float32), np.zeros((len(query_QE), 0), np.int64)
-        if len(query_QE) >= _PRODUCT:
-            return self._many(query_QE, k, rows)
-        found = [self._one(query_E, k, rows) for query_E in query_QE]
-        return np.stack([scores for scores, _ in found]), np.stack([places for _, places in found])
-
-    def _one(self, query_E: np.ndarray, k: int, rows: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-        scores_N = self._scores(query_E, rows)
-        best = top(scores_N, k)
-        return scores_N[best], best if rows is None else rows[best]
+        best = [_Best(k) for _ in query_QE]
+        if len(query_QE) < _PRODUCT:
+            for own, query_E in zip(best, query_QE, strict=True):
+                own.offer(self._scores(query_E, rows), 0)
+        else:
+            tile = max(_TILE // len(query_QE), 1)
+            for at in range(0, len(self) if rows is None else len(rows), tile):
+                part = slice(at, at + tile) if rows is None else rows[at : at + tile]
+                for own, scores_T in zip(best, query_QE @ self.vectors_NE[part].T, strict=True):
+                    own.offer(scores_T, at)
+        places = np.stack([own.places for own in best])
+        return np.stack([own.scores for own in best]), places if rows is None else rows[places]
 
     def _scores(self, query_E: np.ndarray, rows: np.ndarray | None) -> np.ndarray:
-        """Of all rows, or of the rows a mask keeps: copied in parts that stay in the cache, or picked from all."""
+        """Scores of all rows, or of some."""
         if rows is None:
             return np.vecdot(self.vectors_NE, query_E)
         if len(rows) > _FEW * len(self):
@@ -62,27 +66,16 @@ class ExactSearch:
             np.vecdot(self.vectors_NE[rows[at : at + _GATHER]], query_E, out=scores[at : at + _GATHER])
         return scores
 
-    def _many(self, query_QE: np.ndarray, k: int, rows: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-        num = len(self) if rows is None else len(rows)
-        tile = max(_TILE // len(query_QE), 1)
-        best = [_Best(k) for _ in query_QE]
-        for at in range(0, num, tile):
-            here = slice(at, at + tile) if rows is None else rows[at : at + tile]
-            for own, scores_T in zip(best, query_QE @ self.vectors_NE[here].T, strict=True):
-                own.offer(scores_T, at)
-        places = np.stack([own.places for own in best])
-        return np.stack([own.scores for own in best]), places if rows is None else rows[places]
-
 
 class _Best:
-    """The k best so far, best first, of scores that come in parts."""
+    """The k best so far, best first, of scores in parts."""
 
     def __init__(self, k: int):
         self.k = k
         self.scores, self.places = np.empty(0, np.float32), np.empty(0, np.int64)
 
     def offer(self, scores_N: np.ndarray, at: int) -> None:
-        """Scores of the rows from place `at` on. Of equal scores the earlier row stays."""
+        """Adds the scores of the rows from `at` on. Equal scores keep the earlier row."""
         if len(self.scores) == self.k and not scores_N.max() > self.scores[-1]:
             return
         own = top(scores_N, self.k)
@@ -92,11 +85,9 @@ class _Best:
 
 
 def top(scores_N: Float[np.ndarray, " n"], k: int) -> Int[np.ndarray, " k"]:
-    """Places of the k largest (all, if there are fewer), largest first, equal ones in their order.
-
-    Scores are laid out in rows of a grid. The k-th largest of its column maxima is a score that k places reach: only
-    places that reach it, all of them in columns whose maximum does, are sorted.
-    """
+    """Indices of the k largest (all of fewer), largest first, equal ones in their order."""
+    # Scores in rows of a grid: k scores reach the k-th largest of its column maxima, so only those that reach it, all
+    # in columns whose maximum does, are sorted.
     columns = len(scores_N) // _ROWS
     if columns >= 4 * k:
         whole = columns * _ROWS

@@ -1,4 +1,4 @@
-"""Which clips a search may find: one SQL condition over the columns of `clips`, and words that a text must hold."""
+"""Filters of a search: one SQL condition over the columns of `clips`, and words that a text must contain."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from seehear.search.fulltext import clips_that_say
 
 @dataclass(frozen=True, kw_only=True)
 class Filters:
-    """All that are given must hold."""
+    """Conditions on clips, all of which must hold."""
 
     source: str = ""
     """Pattern of the file's path in the library: '*' for anything, '?' for one character ('talks/*.mp4')."""
     labels: tuple[str, ...] = ()
-    """The clip has one of them."""
+    """Labels of which the clip has one."""
     splits: tuple[str, ...] = ()
-    """The clip is in one of them."""
+    """Splits of which the clip is in one."""
     min_seconds: float | None = None
     max_seconds: float | None = None
     says: str = ""
-    """One of the clip's texts holds all these words (full text)."""
+    """Words that one of the clip's texts contains (full text)."""
     meta: Mapping[str, str] = field(default_factory=dict)
-    """Columns of your own: name -> value."""
+    """Values of the user's own columns."""
     where: str = ""
-    """SQL over id, source, start, end, has_video, has_audio, texts, labels, group, split and meta."""
+    """SQL condition over id, source, start, end, has_video, has_audio, texts, labels, group, split and meta."""
 
     def __post_init__(self) -> None:
         check_range(self, "[0, inf)", "min_seconds", "max_seconds")
@@ -39,10 +39,12 @@ class Filters:
                 raise unknown("split", split, SPLITS)
 
     def sql(self) -> str | None:
-        """None when every clip may be found; `says` is not in it, for it asks the full text."""
+        """SQL condition of all but `says`, which uses the full text; None for no condition."""
         parts = []
         if self.source:
-            parts.append(f"regexp_like(source, {quote(_pattern(self.source))})")
+            # A regular expression for the whole path.
+            glob = "".join({"*": ".*", "?": "."}.get(c) or re.escape(c) for c in self.source)
+            parts.append(f"regexp_like(source, {quote(f'(?s)^{glob}$')})")
         if self.labels:
             parts.append("(" + " OR ".join(f"array_has(labels, {quote(name)})" for name in self.labels) + ")")
         if self.splits:
@@ -51,7 +53,7 @@ class Filters:
             parts.append(f"`end` - start >= {self.min_seconds!r}")
         if self.max_seconds is not None:
             parts.append(f"`end` - start <= {self.max_seconds!r}")
-        # `meta` is JSON with ': ' after a name. A value that holds this very text has its quotes escaped: no false hit.
+        # `meta` is JSON with ': ' after a name. Quotes in its values are escaped, so no value looks like this.
         for name, value in self.meta.items():
             text = f"{json.dumps(name, ensure_ascii=False)}: {json.dumps(value, ensure_ascii=False)}"
             parts.append(f"contains(meta, {quote(text)})")
@@ -60,27 +62,19 @@ class Filters:
         return " AND ".join(parts) or None
 
 
-def _pattern(glob: str) -> str:
-    """A regular expression for the whole path."""
-    parts = [{"*": ".*", "?": "."}.get(c) or re.escape(c) for c in glob]
-    return f"(?s)^{''.join(parts)}$"
-
-
-# ----------------------------------------------------------------------------------------------------------------------
-# The clips that filters leave, asked of the library as late and of as few clips as will do.
-
 ASKED = 4096
-"""Clips that are asked for by their ids; beyond that, reading the whole table is no dearer."""
+"""Largest number of clips that are filtered by their ids; for more, reading the whole table is as fast."""
 
 
 class Allowed:
-    """`says`: clips whose texts hold the words of a filter; None without such a filter."""
+    """Clips that pass filters, read from the library late and for few clips where possible. `says`: clips whose texts
+    contain the words of a filter; None without such a filter."""
 
     def __init__(self, library: Library, where: str | None, says: set[str] | None):
         self._library, self._where, self._says = library, where, says
 
     def of(self, clips: Collection[str]) -> set[str]:
-        """The clips among these that pass the filter."""
+        """Clips among these that pass the filter."""
         left = set(clips) if self._says is None else self._says.intersection(clips)
         if self._where is None or not left:
             return left
@@ -90,7 +84,7 @@ class Allowed:
 
     @cached_property
     def all(self) -> set[str]:
-        """Ids of all clips that may be found."""
+        """Ids of all clips that pass the filter."""
         if self._where is None:
             return self._says or set()
         found = self._read(self._where)
@@ -106,7 +100,7 @@ class Allowed:
 
 
 def allowed_clips(library: Library, filters: Filters | None) -> Allowed | None:
-    """None where every clip may be found."""
+    """Clips that pass the filters; None for no filter."""
     says = clips_that_say(library, filters.says) if filters and filters.says else None
     where = filters.sql() if filters else None
     return None if where is None and says is None else Allowed(library, where, says)

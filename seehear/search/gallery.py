@@ -1,4 +1,4 @@
-"""What a search looks through: the rows of an index, in memory and exact, or by Lance's approximate index."""
+"""Galleries of a search: the rows of an index, exact in memory, or by Lance's approximate index."""
 
 from __future__ import annotations
 
@@ -18,30 +18,29 @@ from seehear.search.index import nearest_approximate
 from seehear.types import Modality
 
 Found = tuple[str, int, Modality, float]
-"""Clip id, which text of it, the modality that matched, the score."""
-
-
-_FIRST = 256  # rows that are looked at first under a filter
+"""Clip id, item (number of the text), matching modality, score."""
+# Rows read first under a filter.
+_FIRST = 256
 
 
 class Gallery(Protocol):
     def rows(
         self, query_E: np.ndarray, k: int, modalities: Sequence[Modality], only: set[str] | None = None
     ) -> list[Found]:
-        """The k best rows, best first. `only`: the clips looked for; there may be rows of others where leaving them
-        out costs more than reading them."""
+        """The k best rows, best first. `only`: clips of the rows; rows of other clips may be among them where leaving
+        them out costs more than reading them."""
         ...
 
     def vectors_of(self, clip: str) -> dict[Modality, np.ndarray]:
-        """{modality: (rows, E)} of one clip."""
+        """(rows, E) vectors of one clip by modality."""
         ...
 
 
 def nearest_clips(
     gallery: Gallery, query_E: np.ndarray, k: int, modalities: Sequence[Modality], allowed: Allowed | None
 ) -> list[Found]:
-    """The best row of each of the k best clips, best first. Rows are asked for in growing numbers until they hold k
-    clips that may be found: what a filter leaves of a few rows is known sooner than what it leaves of all."""
+    """The best row of each of the k best clips, best first."""
+    # Rows are read in growing numbers until k of their clips pass: filtering a few rows is faster than filtering all.
     want, only = 4 * k if allowed is None else max(4 * k, _FIRST), None
     while True:
         rows = gallery.rows(query_E, want, modalities, only)
@@ -59,7 +58,8 @@ def nearest_clips(
 
 
 class ExactGallery:
-    """All vectors in memory. With `gap`, each modality's mean over the training clips is taken out of its vectors."""
+    """All vectors in memory. With `gap`, each modality's mean over the training clips is subtracted from its
+    vectors."""
 
     def __init__(self, library: Library, name: str, *, gap: bool = False):
         rows = library.vectors("vectors", name).read()

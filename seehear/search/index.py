@@ -1,9 +1,8 @@
 """The index of a run: its library's latents through its model, in the table `vectors_<run>`, and the library's texts in
 `fulltext`.
 
-Building again does what is new: a row is kept while the model (`maker`) and the file or text it was made from
-(`content`) are the same, and goes when its clip or latent is gone. A batch of rows is one commit: a kill loses one at
-most.
+Building again is incremental: a row is kept while its model (`maker`) and its file or text (`content`) are unchanged,
+and deleted with its clip or latent. A batch of rows is one commit, so that a kill loses at most one batch.
 """
 
 from __future__ import annotations
@@ -25,8 +24,10 @@ from seehear.progress import counted, progress, say
 from seehear.search.fulltext import update_fulltext
 from seehear.types import Modality
 
-APPROXIMATE_FROM = 1_000_000  # rows from which Lance's IVF index is built and used
-_IDS_FROM = 50_000  # clips from which looking through all ids takes longer than reading an index
+# Rows from which Lance's IVF index is built and used.
+APPROXIMATE_FROM = 1_000_000
+# Clips from which scanning all ids takes longer than reading an index of them.
+_IDS_FROM = 50_000
 _BATCH = 4096
 _CHECKED = 200  # queries that measure the recall of an approximate index
 _RECALL = 0.99  # what is aimed at
@@ -36,7 +37,7 @@ _ABOUT = "index:"
 
 
 class Indexer(Protocol):
-    """The trained model, as the index sees it (`seehear.SharedSpace` is one)."""
+    """Model of an index, such as `seehear.SharedSpace`."""
 
     @property
     def fingerprint(self) -> str:
@@ -48,11 +49,11 @@ class Indexer(Protocol):
 
     @property
     def encoders(self) -> Mapping[Modality, Sequence[Mapping[str, Any]]]:
-        """{name, fingerprint, width} of the encoders whose latents, side by side, the model takes."""
+        """{name, fingerprint, width} of the encoders by modality; their latents are concatenated for the model."""
         ...
 
     def encode_latents(self, latents: Mapping[Modality, np.ndarray]) -> dict[Modality, np.ndarray]:
-        """{modality: (B, E) float32 unit vectors}."""
+        """(B, E) float32 unit vectors by modality."""
         ...
 
 
@@ -86,11 +87,16 @@ def build_index(
     metadata: Mapping[str, str] | None = None,
     approximate_from: int = APPROXIMATE_FROM,
 ) -> IndexReport:
-    """Bring the index `name` up to date. `model` is where the run is: search finds it again by that. `modalities`: what
-    of the clips it holds; all that the space has by default. `frames`: a film has a row for each frame that its encoder
-    gave, in place of its own: right for spaces that need no training, as others have learned from whole clips. `made`:
-    time that decides which index is the newest; now by default. `metadata`: of the schema of a new table."""
-    with writing(library.uri, "vectors"):  # all of them share the index of the texts
+    """Brings the index `name` up to date.
+
+    model: address of the run, by which search loads it.
+    modalities: modalities of the rows; all of the space by default.
+    frames: a film has a row for each frame that its encoder gave, in place of one of its own; for spaces without
+        training, as others have learned from whole clips.
+    made: time that decides which index is the newest; now by default.
+    metadata: schema metadata of a new table.
+    """
+    with writing(library.uri, "vectors"):  # all indexes share the index of the texts
         if table_name("vectors", name) in library.tables() and library.vectors("vectors", name).width != space.dim:
             library.drop(table_name("vectors", name))
         library.vectors("vectors", name, space.dim, metadata)
@@ -125,7 +131,7 @@ def _build(
     }
     before = indexes(library).get(name, {})
     if before.get("maker") == space.fingerprint and "background" in before:
-        about["background"] = before["background"]  # until it is calibrated again, others search by this
+        about["background"] = before["background"]  # other processes search by it until the next calibration
     recall, probes = build_approximate(library, name) if len(table) >= approximate_from else (None, 0)
     set_index(library, name, about | {"recall": recall, "probes": probes})
     return IndexReport(name, added, kept, removed, len(table), texts, recall)
@@ -134,22 +140,26 @@ def _build(
 def _update_rows(
     library: Library, space: Indexer, name: str, wanted: dict[Key, tuple[str, str]], frames: bool
 ) -> tuple[int, int, int]:
-    """Makes the rows of an index those that are wanted; returns how many were added, kept and removed."""
+    """Makes the rows of an index those that are wanted; returns the numbers of added, kept and removed rows."""
     table = library.vectors("vectors", name)
     have = table.keys()
     fresh = {key for key, made in have.items() if wanted.get(key) == made}
-    # A film's rows go together.
+    # All rows of a film are made anew together: they are frames of one file.
     broken = {(clip, modality) for clip, _, modality in have.keys() - fresh if modality != "text"}
     fresh = {key for key in fresh if (key[0], key[2]) not in broken}
     stale, missing = have.keys() - fresh, len(wanted) - len(fresh)
-    for maker in sorted({maker for maker, _ in have.values()} - {space.fingerprint}):  # all of another model in one go
+    for maker in sorted({maker for maker, _ in have.values()} - {space.fingerprint}):  # one deletion a model is faster
         table.remove(f"maker = {quote(maker)}")
     table.remove_keys(sorted(stale))
     with progress(f"index {name}", missing, "vectors") as bar:
-        for part in _latents(library, space, {modality for _, _, modality in wanted}, frames):
-            rows = [i for i, key in enumerate(_keys(part)) if key in wanted and key not in fresh]
-            for some in in_batches(rows, _BATCH):
-                table.append(_embed(space, part, some, wanted))
+        for modality, latents in _latents(library, space, {modality for _, _, modality in wanted}, frames):
+            keys = [(id, n, modality) for id, n in zip(latents.ids, latents.items.tolist(), strict=True)]
+            for some in in_batches([i for i, key in enumerate(keys) if key in wanted and key not in fresh], _BATCH):
+                rows = latents.take(some)
+                makers, contents = zip(*(wanted[keys[i]] for i in some), strict=True)
+                vectors = space.encode_latents({modality: rows.vectors.astype(np.float32)})[modality]
+                about = {"modalities": [modality] * len(rows), "makers": list(makers), "contents": list(contents)}
+                table.append(replace(rows, vectors=vectors, **about))
                 bar.advance(len(some))
     if missing or stale:
         table.compact()
@@ -157,19 +167,18 @@ def _update_rows(
 
 
 def index_ids(library: Library) -> None:
-    """Lance's index over the ids of many clips: what a search says of its hits, and what filters leave of them, is then
-    read without going through all."""
+    """Brings Lance's index over the ids of many clips up to date: searches read their hits by id."""
     clips = library.table("clips")
     if clips.count_rows() < _IDS_FROM:
         return
     if clips.list_indices():
-        clips.optimize()  # what has been written since goes into it
+        clips.optimize()  # adds newer rows to the index
     else:
         clips.create_index("id", config=require("lancedb.index").BTree())
 
 
 def indexes(library: Library) -> dict[str, dict[str, Any]]:
-    """{name: {maker, model, modalities, dim, read, recall, probes}} of the indexes a library has."""
+    """{maker, model, modalities, dim, read, recall, probes} of the indexes of a library by name."""
     about = library.about()
     tables = set(library.tables())
     names = [key.removeprefix(_ABOUT) for key in about if key.startswith(_ABOUT)]
@@ -177,23 +186,23 @@ def indexes(library: Library) -> dict[str, dict[str, Any]]:
 
 
 def set_index(library: Library, name: str, about: Mapping[str, Any]) -> None:
-    """Write what `indexes` says of one."""
+    """Writes an entry of `indexes`."""
     library.set_about(_ABOUT + name, json.dumps(about))
 
 
 def indexed_clips(library: Library) -> set[str]:
-    """Ids of the clips that an index has."""
+    """Ids of the clips in any index."""
     tables = [library.vectors("vectors", name) for name in indexes(library)]
     return {id for table in tables for id in table.columns("id")["id"].unique().to_pylist()}
 
 
 def versions(library: Library) -> list[int]:
-    """Versions of the tables that say what the library's vectors are to be made from."""
+    """Versions of the tables that decide which vectors are current."""
     return [int(library.table(name).version) for name in ("clips", "sources")]
 
 
 def input_tables(library: Library) -> list[str]:
-    """Names of the tables that indexes are made from, and that training learns from."""
+    """Names of the tables that indexes and training read."""
     return sorted(name for name in library.tables() if name in ("clips", "sources") or name.startswith("latents_"))
 
 
@@ -205,14 +214,13 @@ Key = tuple[str, int, str]
 def _wanted(
     library: Library, space: Indexer, modalities: Sequence[Modality], frames: bool
 ) -> dict[Key, tuple[str, str]]:
-    """(id, item, modality) -> (maker, content) of every vector the index should hold: of latents by the encoders the
-    model was trained on, made from files and texts as they are now. With `frames`, of a film that has them not its
-    own."""
+    """(maker, content) by (id, item, modality) of every vector that the index should hold: of latents by the model's
+    encoders that are current for their file or text. With `frames`, a film with frames has no row of its own."""
     where = None if frames else NO_FRAMES
     clips, sources = {clip.id: clip for clip in library.clips()}, library.sources()
     wanted: dict[Key, tuple[str, str]] = {}
     for modality, infos in space.encoders.items():
-        # A modality of queries only.
+        # Some modalities are only queried.
         if modality not in modalities or not any(clip.has(modality) for clip in clips.values()):
             continue
         tables: dict[tuple[str, int], int] = {}
@@ -236,7 +244,7 @@ def _wanted(
 def _latents(
     library: Library, space: Indexer, modalities: set[str], frames: bool
 ) -> Iterator[tuple[Modality, Vectors]]:
-    """Latents by modality in parts; several encoders side by side are read whole and joined."""
+    """Latents by modality in parts; those of several encoders are read whole and concatenated."""
     for modality, infos in space.encoders.items():
         if modality not in modalities:
             continue
@@ -248,22 +256,6 @@ def _latents(
         else:
             tables = [latent_table(library, info["name"]).read(w) for info, w in zip(infos, where, strict=True)]
             yield modality, side_by_side(tables)
-
-
-def _keys(part: tuple[Modality, Vectors]) -> list[Key]:
-    modality, rows = part
-    return [(i, n, modality) for i, n in zip(rows.ids, rows.items.tolist(), strict=True)]
-
-
-def _embed(
-    space: Indexer, part: tuple[Modality, Vectors], rows: Sequence[int], wanted: dict[Key, tuple[str, str]]
-) -> Vectors:
-    modality, latents = part[0], part[1].take(rows)
-    makers, contents = zip(*(wanted[key] for key in _keys((modality, latents))), strict=True)
-    vectors = space.encode_latents({modality: latents.vectors.astype(np.float32)})[modality]
-    return replace(
-        latents, modalities=[modality] * len(latents), vectors=vectors, makers=list(makers), contents=list(contents)
-    )
 
 
 # -- approximate search ------------------------------------------------------------------------------------------------

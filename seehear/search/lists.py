@@ -1,7 +1,7 @@
 """Moments as a list for players and editors: M3U, CSV, EDL (CMX 3600) and OpenTimelineIO.
 
-EDL and OTIO place the moments one after the other on a timeline of the first film's rate. Times of files are counted as
-editors do: from the time code that a camera wrote, else from 0.
+EDL and OTIO place the moments one after the other on a timeline of the first film's rate. Times in files start at the
+time code of the camera, as in editors, else at 0.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from seehear.library.records import printable
 from seehear.media.container import frame_rate, opened
 from seehear.media.stills import is_picture
 
+# Seconds to show a picture.
 _STILL = 5.0
-"""Seconds to show a picture."""
+# Frames a second of a timeline without a film.
 _RATE = 25.0
-"""Frames a second of a timeline without a film."""
 _EVENT = re.compile(r"^(\d{3,}  AX       )V", re.MULTILINE)
 
 
@@ -52,7 +52,7 @@ class Listed:
 
 @dataclass(frozen=True, kw_only=True)
 class EditFacts:
-    """Facts about a file that editors ask for."""
+    """Facts about a file that editors need."""
 
     seconds: float = 0.0
     """Length of the file; 0 for a picture."""
@@ -78,7 +78,7 @@ Facts = Callable[[str], EditFacts]
 
 
 def check_list(suffix: str) -> None:
-    """Refuses a suffix that no list has, before any work is done."""
+    """Raises `SeehearError` for the suffix of an unknown or uninstalled format."""
     if suffix not in WRITERS:
         raise unknown("kind of list", suffix, WRITERS)
     if suffix in (".edl", ".otio"):
@@ -96,7 +96,7 @@ def list_text(suffix: str, moments: Sequence[Listed], *, title: str, facts: Fact
 
 
 def _m3u(moments: Sequence[Listed], title: str, facts: Facts) -> str:
-    """M3U with the options by which VLC plays only the moments. Files are URLs, since names may hold a line break."""
+    """M3U with the options by which VLC plays only the moments."""
     lines = ["#EXTM3U", f"#PLAYLIST:{_line(title)}"]
     for moment in moments:
         seconds = moment.end - moment.start or _STILL
@@ -104,7 +104,7 @@ def _m3u(moments: Sequence[Listed], title: str, facts: Facts) -> str:
         if moment.end > moment.start:
             lines.append(f"#EXTVLCOPT:start-time={moment.start:.3f}")
             lines.append(f"#EXTVLCOPT:stop-time={moment.end:.3f}")
-        lines.append(_address(moment.file))
+        lines.append(_address(moment.file))  # a URL, as names may contain a line break
     return "\n".join(lines) + "\n"
 
 
@@ -114,14 +114,14 @@ def _csv(moments: Sequence[Listed], title: str, facts: Facts) -> str:
     writer.writerow(["rank", "file", "start", "end", "kind", "text"])
     for rank, moment in enumerate(moments, start=1):
         times = f"{moment.start:.3f}", f"{moment.end:.3f}"
-        # A spreadsheet would run text that begins like this as a formula.
+        # A spreadsheet would run such text as a formula.
         text = f"'{moment.text}" if moment.text.startswith(("=", "+", "-", "@", "\t", "\r")) else moment.text
         writer.writerow([rank, printable(moment.file), *times, moment.kind, text])
     return "\ufeff" + out.getvalue()  # without the mark, Excel reads umlauts as Latin-1
 
 
 def _edl(moments: Sequence[Listed], title: str, facts: Facts) -> str:
-    """EDL (CMX 3600) of one track: the adapter writes no second one, so the channels are written here."""
+    """EDL (CMX 3600) of one track. The adapter writes only video, so the channels are written here."""
     otio, build = require("opentimelineio"), _Timeline(moments, facts)
     track = otio.schema.Track(name="V", children=[build.clip(moment, moment.file) for moment in moments])
     timeline = otio.schema.Timeline(name=_line(title), tracks=[track])
@@ -154,7 +154,7 @@ class _Timeline:
         self.rate = self._nominal(next((f.fps for f in self._facts.values() if f.fps), _RATE))
 
     def _nominal(self, fps: float) -> float:
-        """The rate of time codes next to that of a file, which may be any number."""
+        """Rate of time codes that is nearest to a file's rate, which may be any number."""
         return self._otio.opentime.RationalTime.nearest_smpte_timecode_rate(fps)
 
     def time(self, seconds: float) -> Any:
@@ -169,7 +169,7 @@ class _Timeline:
         rate = self._nominal(facts.fps or self.rate)
         try:
             begin = otio.opentime.from_timecode(facts.timecode, rate)
-        except ValueError:  # none, or no time code
+        except ValueError:  # empty, or no time code
             begin = otio.opentime.RationalTime(0, rate)
         begin = otio.opentime.RationalTime(round(begin.value * self.rate / rate), self.rate)
         whole = otio.opentime.TimeRange(begin, self.time(facts.seconds)) if facts.seconds else None
@@ -179,7 +179,7 @@ class _Timeline:
             name=_line(Path(path).name),
             media_reference=media,
             source_range=otio.opentime.TimeRange(begin + self.time(moment.start), self.length(moment)),
-            # AX: a file and no tape; editors then go by the clip's name.
+            # AX: a file and no tape; editors then use the clip's name.
             metadata={"cmx_3600": {"reel": "AX", "comments": comments}},
         )
 

@@ -1,13 +1,13 @@
-"""Moments of a library's media: where words are seen, heard, spoken or written, and what is like a sound or picture.
+"""Search for moments in all indexes of a library: by words that are seen, heard, spoken or written, by sounds and by
+pictures.
 
-Every index of the library (of its frozen spaces, of trained runs) is asked what it can answer. Its rows fall into
-channels by kind, and a row's similarity counts by the evidence that it is right, so that channels can be compared
-(`search/calibrate.py`). A clip counts by the sum over the ways in which it answers (seen, spoken, ...), of
-each the best row: "a man at a desk says hello" asks for two. The best of all says how it answers, and how surely. Texts
-that hold the words themselves join by reciprocal rank.
+The rows of an index form channels by kind (seen, spoken, ...). A similarity is converted to the evidence of a right
+match, which is comparable between channels (`search/calibrate.py`). The evidence of a clip is the sum over kinds of
+that of its best row: "a man at a desk says hello" matches two kinds. The best row of all gives the kind and the
+confidence. Texts that contain the words join by reciprocal rank.
 
-Of a film every frame that differs is a row, so a clip is seen by its best frame. Clips of one file that overlap are one
-moment, and so are those within a few seconds of each other that look, or sound, alike.
+A film has a row for each differing frame. Clips of one file are one moment if they overlap, or if they are within a few
+seconds of each other and look, or sound, alike.
 """
 
 from __future__ import annotations
@@ -29,31 +29,33 @@ from seehear.search.background import KINDS, OpenIndex, kind_of_text
 from seehear.search.calibrate import WORDS, confidence
 from seehear.search.exact import top
 from seehear.search.filters import Filters, allowed_clips
-from seehear.search.fulltext import search_fulltext
-from seehear.search.joining import joined, share_held, telling_words
-from seehear.search.query import PART_MODALITY, Part, SearchSpace, weight_of, words_of
+from seehear.search.fulltext import joined, search_fulltext, share_held, telling_words
+from seehear.search.query import PART_MODALITY, Part, SearchSpace, item_of, parts_of, weight_of, words_of
 from seehear.search.unwanted import unwanted
 from seehear.types import Modality
 
-_ROWS = 2000  # best rows of a channel that are looked at
-_DEPTH = 200  # clips of each ranking that are joined, at least
-_FIRST = 1000  # best clips that a filter is asked of before it is asked of all
+# Best rows of a channel that are considered.
+_ROWS = 2000
+# Least number of clips of each ranking that are joined.
+_DEPTH = 200
+# Best clips that a filter is applied to before it is applied to all.
+_FIRST = 1000
+# Seconds of a moment around the matching frame of a longer clip.
 _WINDOW = 10.0
-"""Seconds around the frame that answers, of a longer clip."""
+# Seconds between clips of one file that are one moment. Chosen, as is the share, on half of `benchmarks/home.py`.
 _GAP = 5.0
-"""Seconds between clips of one file that are one moment. Chosen, as is the share, on half of `benchmarks/home.py`."""
+# Least evidence, in shares of the moment's, of a neighbour that makes it longer.
 _SHARE = 0.1
-"""Least evidence, in shares of the moment's, of a neighbour that makes it longer."""
+# Seconds up to which neighbours make a moment longer.
 _LONGEST = 30.0
-"""Seconds up to which neighbours make a moment longer."""
+# Most moments of a film, in a search for films.
 _OF_FILM = 24
-"""Most moments of a film, in a search for films."""
+# Least confidence of a film's other moments, as a share of its best; number of moments that may be below *weak*.
 _RELATED, _ANYHOW = 0.2, 3
-"""Least confidence of a film's other moments, as a share of its best; number of moments that may be below *weak*."""
 
 
 class NothingToCompare(SeehearError):
-    """No part of a query can be compared with anything that the library holds."""
+    """No part of a query can be compared with any row of the library."""
 
 
 @dataclass(frozen=True)
@@ -64,13 +66,13 @@ class _Match:
     kind: str
     item: int
     others: float = 0.0
-    """Evidence of the best rows of other kinds, together."""
+    """Sum of the evidence of the best rows of other kinds."""
     index: OpenIndex | None = None
-    """Index of the row; None for a text found by its words."""
+    """Index of the row; None for a text that full text found."""
     row: int = -1
 
     def same_scene(self, other: _Match) -> bool:
-        """Whether two rows of one index look, or sound, alike."""
+        """True if two rows of one index look, or sound, alike."""
         return self.index is not None and self.index is other.index and self.index.alike(self.row, other.row)
 
 
@@ -79,7 +81,7 @@ Channel = tuple[OpenIndex, str, np.ndarray]
 
 
 class MomentSearch:
-    """The indexes of a library opened for searching. `spaces`: index name -> its space."""
+    """The indexes of a library in memory. `spaces`: space of each index by name."""
 
     def __init__(self, library: Library, spaces: Mapping[str, SearchSpace]):
         self.library = library
@@ -98,11 +100,9 @@ class MomentSearch:
         fulltext: bool = True,
         by: Literal["moment", "film"] = "moment",
     ) -> Answer:
-        """The k best moments, or those of the k best films, sounds and pictures. `kinds`: kinds of match to allow; all
-        by default. A part may also be {"vectors": {index: {modality: (E,)}}}, the vectors of one file."""
-        parts = [query] if isinstance(query, str | Mapping) else list(query)
-        if not parts:
-            raise SeehearError("nothing to search for: give words, a sound, a picture, a video or a clip")
+        """The k best moments, or those of the k best films, sounds and pictures. `kinds`: kinds of match; all by
+        default. A part may also be {"vectors": {index: {modality: (E,)}}}, the vectors of one file."""
+        parts = parts_of(query)
         for kind in kinds:
             if kind not in KINDS:
                 raise unknown("kind", kind, KINDS)
@@ -128,12 +128,10 @@ class MomentSearch:
         asked_for = " + ".join(part if isinstance(part, str) else str(next(iter(part.values()))) for part in parts)
         return Answer(asked_for, hits, self.indexed, len(self.clips))
 
-    # -- rankings ----------------------------------------------------------------------------------------------------
-
     def _by_vectors(
         self, parts: Sequence[Part], channels: Sequence[Sequence[Channel]], allowed: set[str] | None = None
     ) -> dict[str, _Match]:
-        """{clip: its best match}; of several parts the weighted mean of their evidences counts."""
+        """Best match of each clip; its evidence is the weighted mean over the parts."""
         allowed_C = None if allowed is None else self.clips.mask(allowed)
         asked_for = _whole(parts)
         total: dict[str, float] = {}
@@ -151,7 +149,7 @@ class MomentSearch:
         return {clip: replace(best[clip], evidence=total[clip], others=others[clip]) for clip in total}
 
     def _part(self, channels: Sequence[Channel], allowed_C: np.ndarray | None) -> dict[str, _Match]:
-        """{clip: its best match over all channels} of one part of a query, of the clips that come into question."""
+        """Best match of each allowed clip over all channels of one part of a query."""
         found: dict[str, dict[str, _Match]] = {}
         for index, kind, evidences in channels:
             rows = index.rows(kind)
@@ -173,38 +171,33 @@ class MomentSearch:
 
     def _channels(self, part: Part, kinds: Sequence[str]) -> Iterator[Channel]:
         """Every index and kind that a part can be compared with."""
-        item = {"text": part} if isinstance(part, str) else {n: v for n, v in part.items() if n != "weight"}
-        own = [name for name in (*PART_MODALITY, "clip", "vectors") if name in item]
-        if len(own) != 1:
-            listed = ", ".join(PART_MODALITY)
-            raise SeehearError(f"a part of a query is one of {listed} or clip; got {', '.join(item) or 'none'}")
-        if own == ["text"]:
-            yield from self._of_words(item, kinds)
-        else:
-            yield from self._of_media(item, own[0], kinds)
-
-    def _of_words(self, item: Mapping[str, Any], kinds: Sequence[str]) -> Iterator[Channel]:
+        item, name = item_of(part, (*PART_MODALITY, "clip", "vectors"))
+        if name != "text":
+            yield from self._of_media(item, name, kinds)
+            return
+        # Texts are compared by an encoder of texts alone where there is one: spaces learned for other modalities are
+        # weaker on words.
+        of_texts = [i for i in self.indexes if tuple(i.space.modalities) == ("text",)] or self.indexes
         for index in self.indexes:
-            # A kind that has just come to an index that grows is calibrated a moment later.
             scales = index.calibration.scales
-            known = [kind for kind in kinds if kind in scales or not scales]
-            here = [kind for kind in known if index.count(kind) and self._answers(index, kind)]
-            if "text" in index.space.modalities and here:
+            usable = [
+                kind
+                for kind in kinds
+                # A kind that is new in a growing index is calibrated a moment later.
+                if (kind in scales or not scales)
+                and index.count(kind)
+                and (kind in ("seen", "heard") or index in of_texts)
+                # The frozen index has the same rows of a modality that the run locked.
+                and not any(other.repeated_by(index, kind) for other in self.indexes)
+            ]
+            if "text" in index.space.modalities and usable:
                 vector_E = index.space.encode_query([item])[0]
-                for kind in here:
+                for kind in usable:
                     yield index, kind, index.words(vector_E, kind)
 
-    def _answers(self, index: OpenIndex, kind: str) -> bool:
-        """Whether words are compared with a kind of rows of an index. What a run left as it is answers in the frozen
-        index. Texts are compared by the encoder of texts alone, where the library has latents of one: a space learned
-        for other modalities knows less of words."""
-        if any(other.repeated_by(index, kind) for other in self.indexes):
-            return False
-        alone = [i for i in self.indexes if tuple(i.space.modalities) == ("text",)]
-        return kind in ("seen", "heard") or index in (alone or self.indexes)
-
     def _of_media(self, item: Mapping[str, Any], name: str, kinds: Sequence[str]) -> Iterator[Channel]:
-        """A frozen space finds its like; any space that has both modalities finds its counterparts."""
+        """Channels of a sound, picture, film or clip: frozen spaces find similar ones, any space with both modalities
+        counterparts of the other modality."""
         if name == "clip" and item["clip"] not in self.clips:
             raise SeehearError(f"no clip {item['clip']!r} in {self.library.uri}")
         asked = (PART_MODALITY[name],) if name in PART_MODALITY else ("video", "audio")
@@ -214,7 +207,7 @@ class MomentSearch:
             for index in self.indexes:
                 if modality not in index.space.modalities or not index.count(kind):
                     continue
-                # Training makes likeness worse: the nearest sound is of the same class less often than before.
+                # Training makes likeness worse: the nearest sound is less often of the same class.
                 if like and frozen and index not in frozen:
                     continue
                 vector_E = self._vector(index, item, name, modality)
@@ -222,7 +215,7 @@ class MomentSearch:
                     yield index, kind, index.media(vector_E, modality, kind)
 
     def _vector(self, index: OpenIndex, item: Mapping[str, Any], name: str, modality: Modality) -> np.ndarray | None:
-        """(E,) a sound, picture, film or clip in the space of an index; None where it has none there."""
+        """(E,) vector of a sound, picture, film or clip in the space of an index, or None."""
         if name == "clip":
             return index.vector_of(item["clip"], modality)
         if name == "vectors":
@@ -231,7 +224,7 @@ class MomentSearch:
         return index.space.encode_query([item])[0]
 
     def _by_words(self, words: str, kinds: Sequence[str]) -> dict[str, tuple[int, float]]:
-        """{clip: (its best text, share of the words that it holds)} by full text, best first."""
+        """(best text, share of the words that it contains) by clip, by full text, best first."""
         asked = telling_words(words)
         found: dict[str, tuple[int, float]] = {}
         for clip, item, _ in search_fulltext(self.library, words, 4 * _DEPTH) if asked else []:
@@ -241,8 +234,6 @@ class MomentSearch:
                 if share >= 0.5:
                     found[clip] = item, share
         return found
-
-    # -- moments -----------------------------------------------------------------------------------------------------
 
     def _moments(
         self,
@@ -254,15 +245,18 @@ class MomentSearch:
     ) -> list[Moment]:
         hits: list[Moment] = []
         matches: list[_Match] = []
-        of_film: dict[str, list[int]] = {}  # numbers of its hits
+        of_film: dict[str, list[int]] = {}  # indices into `hits`
         for clip in order:
             film = self.clips.film(clip)
             own = of_film.get(film, [])
             if by == "film" and (len(of_film) == k if not own else len(own) == _OF_FILM):
                 continue
             match, sure = self._sure(clip, found.get(clip), *texts.get(clip, (0, 0.0)))
-            if by == "film" and own and sure < _least([hits[n].confidence for n in own]):
-                continue
+            if by == "film" and own:
+                # Later moments need a share of the best confidence, and after the first few at least that of *weak*.
+                least = 0.0 if len(own) < _ANYHOW else WORDS[-1][0]
+                if sure < max(_RELATED * hits[own[0]].confidence, least):
+                    continue
             hit = self._moment(self.clips[clip], match, sure)
             same = next((n for n in own if _one_moment(hit, match, hits[n], matches[n])), None)
             if same is None and by == "moment" and len(hits) == k:
@@ -275,7 +269,7 @@ class MomentSearch:
                 start, end = min(hit.start, hits[same].start), max(hit.end, hits[same].end)
                 if end - start <= _LONGEST:
                     hits[same] = replace(hits[same], start=start, end=end)
-        # Ranks decide the order; a score that falls with them is the best confidence from there on.
+        # Ranks decide the order; a score that falls with the rank is the largest confidence from that rank on.
         best = 0.0
         for n in reversed(range(len(hits))):
             best = max(best, hits[n].confidence)
@@ -283,10 +277,10 @@ class MomentSearch:
         return hits
 
     def _sure(self, clip: str, match: _Match | None, item: int, share: float) -> tuple[_Match, float]:
-        """Best match of a clip, and its confidence. `item`, `share`: its text that holds words of the query, and the
-        share of the words that it holds."""
+        """Best match of a clip, and its confidence. `item`, `share`: its text with words of the query, and the share of
+        the words in it."""
         sure = float(confidence(np.array(max(0.0, match.evidence)))) if match else 0.0
-        # A text that holds every word that was typed is no weak answer, whatever its meaning.
+        # A text with every word of the query is no weak answer, whatever the vectors say.
         if match is None or (share == 1.0 and sure < 0.9):
             match = _Match(0.0, kind_of_text(self.clips[clip].texts[item]), item)
             sure = max(sure, 0.9 * share)
@@ -306,19 +300,16 @@ class MomentSearch:
             end = min(end, start + _WINDOW)
         source = clip.source_of("audio" if match.kind == "heard" else "video")
         path = str(self.library.path_of(source, self._roots)) if source else ""
-        said = text.text if text else ""
+        words = text.text if text else ""
         also = tuple(str(self.library.path_of(name, self._roots)) for name in self._copies.get(source, ()))
-        sure = round(sure, 4)
         film = clip.source or clip.audio_source
-        return Moment(path, start, end, match.kind, said, 0.0, sure, clip.id, source, clip.labels, also, still, film)
+        found = (path, start, end, match.kind, words, 0.0, round(sure, 4), clip.id, source, clip.labels)
+        return Moment(*found, also, still, film)
 
     def _why_nothing(self, parts: Sequence[Part]) -> str:
-        uri, has = (
-            self.library.uri,
-            sorted({m for i in self.indexes for m in i.space.modalities} - {"image"}),
-        )
+        uri, has = self.library.uri, sorted({m for i in self.indexes for m in i.space.modalities} - {"image"})
         if all(words_of(part) for part in parts):
-            preset = "light" if "video" in has else "strong"  # nothing that is packaged compares words with sounds
+            preset = "light" if "video" in has else "strong"  # no packaged encoder compares words with sounds
             return (
                 f"no words can be compared with {uri}: it has no text, and no encoder with a tower for words. Encode "
                 f"it with one ('seehear encode {uri} --preset {preset}'), or search by --audio, --image, --video or "
@@ -328,11 +319,6 @@ class MomentSearch:
             f"{uri} has vectors of {', '.join(has)} alone, which that cannot be compared with: encode it with an "
             f"encoder of that kind, then run 'seehear index {uri}'"
         )
-
-
-def _least(sures: Sequence[float]) -> float:
-    """Confidence that another moment of a film needs, given those of its moments so far, the best first."""
-    return max(_RELATED * sures[0], 0.0 if len(sures) < _ANYHOW else WORDS[-1][0])
 
 
 def _one_moment(one: Moment, match: _Match, other: Moment, its: _Match) -> bool:
@@ -345,5 +331,5 @@ def _one_moment(one: Moment, match: _Match, other: Moment, its: _Match) -> bool:
 
 
 def _whole(parts: Sequence[Part]) -> float:
-    """Sum of the weights of what is asked for."""
+    """Sum of the positive weights."""
     return sum(weight for weight in map(weight_of, parts) if weight > 0) or 1.0

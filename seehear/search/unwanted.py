@@ -1,4 +1,4 @@
-"""Clips left out of an answer because they resemble one that is not wanted."""
+"""Clips left out of an answer as they resemble unwanted ones."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 from seehear.search.background import SCENE, OpenIndex
 from seehear.search.query import Part, weight_of
 
+# Cosine of centred rows above which a clip is left out with one that is not wanted: a quarter of the drawings and emoji
+# of `benchmarks/refine.py` have such a twin; at 0.8 answers lose right hits.
 _SAME = 0.9
-"""Cosine of centred rows above which a clip is left out with one that is not wanted: a quarter of the drawings and
-emoji of `benchmarks/refine.py` have such a twin; at 0.8 answers lose right hits."""
 
 
 def unwanted(indexes: Sequence[OpenIndex], parts: Sequence[Part], *, gap: float) -> set[str]:
-    """Clips to leave out with those of negative weight: the rest of their scene, up to `gap` seconds away, and clips
+    """Clips to leave out with clips of negative weight: the rest of their scene, up to `gap` seconds away, and clips
     that look nearly the same in every frozen index; for sounds without picture, clips that sound nearly the same."""
     found: set[str] = set()
     for part in parts:

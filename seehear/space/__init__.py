@@ -14,7 +14,7 @@ __all__ = ["ModelGone", "SharedSpace", "load_method", "load_model", "model_folde
 
 
 def __getattr__(name: str) -> Any:
-    """Imports names on first use: `saved` imports torch, which takes seconds."""
+    """Name imported on first use: `saved` imports torch, which takes seconds."""
     if name == "SharedSpace":
         from seehear.space.shared import SharedSpace
 

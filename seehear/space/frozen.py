@@ -1,12 +1,12 @@
-"""The frozen spaces of a library: one for each joint encoder, and one for each single encoder, where like finds like.
+"""Frozen spaces of a library: one for each joint encoder, and one of a single modality for each other encoder.
 
-    SharedSpace.from_pretrained("frozen:lib")              the joint one of a library
-    SharedSpace.from_pretrained("frozen:lib#minilm")       a certain one
+    SharedSpace.from_pretrained("frozen:lib")              the joint space of a library
+    SharedSpace.from_pretrained("frozen:lib#minilm")       a named one
     SharedSpace.from_pretrained("frozen:hub:openai/clip-vit-base-patch32")     of a model, without a library
     SharedSpace.from_pretrained("frozen:strong")           of the model for words and pictures of a preset
 
-An encoder's towers bear its name with an option after '#' (`hub:clip#modality=text`), and have one width: then they are
-one space. A tower that only queries need, as that of words in a library without any text, is asked from the encoder.
+Encoders of one name (before '#', as in `hub:clip#modality=text`) and one width are towers of one space. A tower that
+only queries need, such as that of words in a library without text, is loaded from the encoder.
 """
 
 from __future__ import annotations
@@ -27,30 +27,40 @@ Towers = dict[Modality, list[dict[str, Any]]]
 
 
 def load_frozen(address: str) -> tuple[Frozen, Towers]:
-    """(the method, its encoders) of 'frozen:LIBRARY', 'frozen:LIBRARY#NAME' or 'frozen:ENCODER'. No model is loaded
-    before something is encoded."""
+    """(method, its encoders) of 'frozen:LIBRARY', 'frozen:LIBRARY#NAME' or 'frozen:ENCODER'. Models are loaded when
+    something is encoded."""
     rest = address.removeprefix(FROZEN)
     uri, _, name = rest.partition("#")
     if "://" in uri or Path(uri).is_dir():
-        found = frozen_towers(Library.open(uri).encoders())
-        if not found:
+        spaces = frozen_towers(Library.open(uri).encoders())
+        if not spaces:
             raise SeehearError(f"{uri} has no latents: run 'seehear encode {uri}'")
-        name = name or next(iter(found))
-        if name not in found:
-            raise unknown("frozen space", name, found)
-        towers = found[name]
-    else:
-        towers = _towers_of(_of_preset(rest))
+        name = name or next(iter(spaces))
+        if name not in spaces:
+            raise unknown("frozen space", name, spaces)
+        return frozen_method(spaces[name]), spaces[name]
+    # In a preset, the encoder of both words and pictures.
+    encoder = next((e.name for e in PRESETS.get(rest, ()) if {"video", "text"} <= set(e.modalities)), rest)
+    towers: Towers = {}
+    problem: SeehearError | None = None
+    for m in MODALITIES:
+        try:
+            towers[m] = [_tower(encoder, m)]
+        except SeehearError as error:
+            problem = error
+    if not towers and problem:
+        raise problem
     return frozen_method(towers), towers
 
 
 def frozen_method(towers: Towers) -> Frozen:
+    """Method that keeps latents as they are."""
     return Frozen(FrozenConfig(widths={m: infos[0]["width"] for m, infos in towers.items()}))
 
 
 def frozen_towers(encoders: Mapping[str, Mapping[str, Any]]) -> dict[str, Towers]:
-    """{name of a space: {modality: [encoder]}} of `Library.encoders`, joint ones first. Sequences (words, spectrograms)
-    and the towers of trained runs are no frozen vectors."""
+    """Towers of each frozen space by its name, joint spaces first. `encoders`: those of `Library.encoders`."""
+    # Sequences (words, spectrograms) and towers of trained runs are no frozen vectors.
     usable = {n: about for n, about in encoders.items() if not about.get("shape") and not about.get("of_run")}
     bases: dict[tuple[str, int], Towers] = {}
     for name, about in sorted(usable.items()):
@@ -59,10 +69,14 @@ def frozen_towers(encoders: Mapping[str, Mapping[str, Any]]) -> dict[str, Towers
     joint: dict[str, Towers] = {}
     single: dict[str, Towers] = {}
     for (base, width), towers in bases.items():
-        # Two versions of one tower are two encoders: they cannot both be compared with the other towers.
+        # Of two versions of one tower, only one can be compared with the other towers.
         own = {m: infos[:1] for m, infos in towers.items()}
-        if "text" not in own and (words := _words_tower(base, width)):
-            own["text"] = [words]
+        if "text" not in own:
+            try:  # a library without text has no latents of the tower for words
+                words = _tower(base, "text")
+                own |= {"text": [words]} if words["width"] == width else {}
+            except SeehearError:  # the encoder reads no text, or is not installed: a space without words
+                pass
         rest = [(m, info) for m, infos in towers.items() for info in (infos if len(own) == 1 else infos[1:])]
         single |= {info["name"]: {m: [info]} for m, info in rest}
         if len(own) > 1:
@@ -71,48 +85,20 @@ def frozen_towers(encoders: Mapping[str, Mapping[str, Any]]) -> dict[str, Towers
 
 
 def joint_towers(library: Library, name: str = "") -> Towers:
-    """The towers of a joint encoder that the library has latents of: the one called `name`, or the first that leaves
-    a modality of the library to others."""
+    """Towers of a joint encoder that lacks a modality of the library: the one called `name`, or the first."""
     known = library.encoders()
     spaces = {n: towers for n, towers in frozen_towers(known).items() if len(towers) > 1}
     if name and name not in spaces:
         raise unknown("joint encoder", name, spaces)
-    there = {info["modality"] for info in known.values()}
-    found = [towers for n, towers in spaces.items() if name in ("", n) and not there <= set(towers)]
-    if not found:
-        has = ", ".join(m for m in MODALITIES if m in there)
+    present = {info["modality"] for info in known.values()}
+    partial = [towers for n, towers in spaces.items() if name in ("", n) and not present <= set(towers)]
+    if not partial:
+        has = ", ".join(m for m in MODALITIES if m in present)
         raise SeehearError(
             f"{library.uri} has latents of {has}, and no joint encoder that leaves one of them to be bound: "
             f"run 'seehear encode {library.uri}', or train fusemix"
         )
-    return found[0]
-
-
-def _words_tower(base: str, width: int) -> dict[str, Any] | None:
-    """The tower for words of a model that has one: a library without text has no latents of it."""
-    try:
-        info = _tower(base, "text")
-    except SeehearError:  # the encoder reads no text, or is not at hand here: then the space goes without words
-        return None
-    return info if info["width"] == width else None
-
-
-def _of_preset(name: str) -> str:
-    """The encoder that gives words and pictures one space in a preset; another name as it is."""
-    return next((e.name for e in PRESETS.get(name, ()) if {"video", "text"} <= set(e.modalities)), name)
-
-
-def _towers_of(name: str) -> Towers:
-    towers: Towers = {}
-    problem: SeehearError | None = None
-    for m in MODALITIES:
-        try:
-            towers[m] = [_tower(name, m)]
-        except SeehearError as error:
-            problem = error
-    if not towers and problem:
-        raise problem
-    return towers
+    return partial[0]
 
 
 def _tower(name: str, modality: Modality) -> dict[str, Any]:

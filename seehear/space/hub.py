@@ -20,7 +20,7 @@ def is_hub_id(address: str) -> bool:
 
 
 def download(address: str, revision: str | None) -> Path:
-    """Folder of a model of the hub, in its cache. Raises `SeehearError` where there is none, or no network."""
+    """Folder of a hub model in the hub's cache. Raises `SeehearError` for an unknown model, or without network."""
     hub = require("huggingface_hub", "hub")
     try:
         return Path(hub.snapshot_download(address, revision=revision, allow_patterns=_FILES))
@@ -28,14 +28,14 @@ def download(address: str, revision: str | None) -> Path:
         raise SeehearError(f"{address} is neither a folder here nor a model of the hub") from error
     except hub.errors.RevisionNotFoundError as error:
         raise SeehearError(f"{address} has no revision {revision!r} on the hub") from error
-    except Exception as error:  # whatever its network library raises, which changes with its version
+    except Exception as error:  # of its network library, which changes with its version
         raise hub_unreachable(address, error, "train it, or try again with a network") from error
 
 
 def upload(
     repo_id: str, save: Callable[[Path], None], *, private: bool, message: str, revision: str | None, token: str | None
 ) -> str:
-    """Address of the commit that holds what `save` writes into a folder; the repository is made where it is missing."""
+    """Uploads the folder that `save` writes, and returns the address of the commit; creates a missing repository."""
     hub = require("huggingface_hub", "hub")
     api: Any = hub.HfApi(token=token)
     with tempfile.TemporaryDirectory(prefix="seehear-push-") as folder:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -28,7 +29,7 @@ from seehear.media.memory import write_picture, write_sound, write_video
 from seehear.types import Modality
 
 Item = Any
-"""Input for one vector: see above."""
+"""Input of one vector: see above."""
 
 KINDS: dict[str, Modality] = {"text": "text", "audio": "audio", "video": "video", "image": "video"}
 _SUFFIXES = {"video": VIDEO, "audio": AUDIO, "image": PICTURES}
@@ -38,7 +39,7 @@ _DOWNLOAD_SECONDS = 60.0
 
 
 def is_one(inputs: Any) -> bool:
-    """True for a single item; a list or another iterable is several."""
+    """True for a single item, False for a list or another iterable of items."""
     if isinstance(inputs, np.ndarray):
         return inputs.ndim == 0 or inputs.dtype.kind not in "UO"
     single = isinstance(inputs, str | Mapping | os.PathLike) or hasattr(inputs, "convert") or hasattr(inputs, "ndim")
@@ -46,10 +47,10 @@ def is_one(inputs: Any) -> bool:
 
 
 class Items:
-    """Samples of items. Media in memory and from URLs are kept in a temporary folder until this is closed."""
+    """Samples of items. Media in memory and from URLs are stored in a temporary folder until this is closed."""
 
     def __init__(self, encoders: Mapping[Modality, Any]):
-        """`encoders`: the encoders of the space by modality."""
+        """`encoders`: encoders of the space by modality."""
         self._encoders = encoders
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._written = 0
@@ -62,7 +63,7 @@ class Items:
             self._folder.cleanup()
 
     def samples(self, item: Item, name: str, before: str = "") -> dict[Modality, Sample]:
-        """{modality: sample for its encoders}. `name`: name of the item in errors. `before`: prefix of a text."""
+        """Sample for the encoders of each modality. `name`: name of the item in errors. `before`: prefix of texts."""
         given = self._by_kind(item, name)
         start, end = given.pop("start", None), given.pop("end", None)
         samples: dict[Modality, Sample] = {}
@@ -79,15 +80,24 @@ class Items:
                     raise SeehearError(f"{_where(name)}text must be a string, not {type(value).__name__}")
                 samples[m] = Sample(text=before + value)
             else:
-                samples[m] = _window(self._file(kind, value, name), kind, start, end)
+                path = self._file(kind, value, name)
+                if end is None and kind != "image":
+                    from seehear.media.files import probe
+
+                    end = probe(path).duration
+                samples[m] = Sample(path=path, start=float(start or 0.0), end=float(end or 0.0))
         if not samples:
             raise SeehearError(f"{name or 'the item'} is empty: give {', '.join(KINDS)}")
         return samples
 
     def _by_kind(self, item: Item, name: str) -> dict[str, Any]:
-        """{kind: value}, with "start" and "end" of an item that has them."""
+        """Values of an item by kind, with its "start" and "end" if given."""
         if isinstance(item, str):
-            kind = _kind_of_path(item)
+            suffix = os.path.splitext(item)[1]
+            if _is_url(item):
+                with suppress(ValueError):  # words that begin like a URL
+                    suffix = os.path.splitext(urlparse(item).path)[1]
+            kind = _KIND_OF.get(suffix.lower()) if _is_url(item) or os.path.isfile(item) else None
             return {kind if kind and KINDS[kind] in self._encoders else "text": item}
         if isinstance(item, os.PathLike):
             kind = _KIND_OF.get(Path(item).suffix.lower())
@@ -108,11 +118,13 @@ class Items:
         return {kind: item}
 
     def _file(self, kind: str, value: Any, name: str) -> str:
-        """Path of a file with the value."""
+        """Path of a file that holds the value."""
         if isinstance(value, str) and _is_url(value):
             return self._download(value, name)
         if isinstance(value, str | os.PathLike):
             return os.fspath(value)
+        if isinstance(value, Mapping) and "array" not in value and os.path.isfile(value.get("path") or ""):
+            return str(value["path"])  # an undecoded row of Hugging Face datasets
         try:
             return _WRITE[kind](value, self._path())
         except SeehearError as error:
@@ -145,23 +157,3 @@ def _where(name: str) -> str:
 
 def _is_url(text: str) -> bool:
     return text.startswith(("http://", "https://")) and " " not in text
-
-
-def _kind_of_path(text: str) -> str | None:
-    """Kind of the file that a string names; None for words."""
-    if _is_url(text):
-        try:
-            return _KIND_OF.get(os.path.splitext(urlparse(text).path)[1].lower())
-        except ValueError:
-            return None
-    kind = _KIND_OF.get(os.path.splitext(text)[1].lower())
-    return kind if kind and os.path.isfile(text) else None
-
-
-def _window(path: str, kind: str, start: float | None, end: float | None) -> Sample:
-    """Part of a file, by default from its beginning to its end."""
-    from seehear.media.files import probe
-
-    if end is None and kind != "image":
-        end = probe(path).duration
-    return Sample(path=path, start=float(start or 0.0), end=float(end or 0.0))

@@ -1,11 +1,11 @@
-"""The spaces of indexes as an embedding function of LanceDB, so that a table of vectors is searched by words in plain
-LanceDB once this module is imported:
+"""The spaces of indexes as an embedding function of LanceDB: importing this module makes tables of vectors searchable
+by words in plain LanceDB.
 
     import lancedb, seehear.space.lance
     lancedb.connect("lib").open_table("vectors_frozen-wordtower").search("a red truck").limit(5).to_pandas()
 
-Pictures (PIL) and media files are taken, too. Cosines are not calibrated there: `seehear.Library.search` says how sure
-a hit is.
+Queries may also be pictures (PIL) and media files. Cosines are not calibrated; `seehear.Library.search` returns
+confidences.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ def _space(address: str) -> SharedSpace:
 
 
 def embedding_metadata(library_uri: str, model: str) -> dict[str, str]:
-    """Schema metadata by which LanceDB finds the space of an index. `model`: address of the space in the library. A
-    library that was moved has to be indexed anew."""
+    """Schema metadata by which LanceDB loads the space of an index. `model`: address of the space in the library. A
+    moved library has to be indexed again."""
     if model.startswith(FROZEN):
         where = library_uri if "://" in library_uri else str(Path(library_uri).resolve())
         model = f"{FROZEN}{where}#{model.partition('#')[2]}"

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from seehear.space.towers import InputSpec, Tower
     from seehear.types import Tensor
 
-_BLOCK = 16  # rows the model always sees at once: a row's result then depends on that row alone
+# Rows of every forward pass: with a fixed number, the result of a row depends on that row alone.
+_BLOCK = 16
 _ENCODERS = dict[Modality, list[dict[str, Any]]]
 
 
@@ -57,14 +58,14 @@ class SpaceModel:
         self.encoders: _ENCODERS = {m: list(encoders[m]) for m in method.spaces[self.space] if encoders.get(m)}
         self._all_encoders = {m: list(infos) for m, infos in encoders.items()}
         self._loaded: dict[str, Encoder] = {tower.name: tower for tower in self._towers.values()}
+        # Facts about the training, from config.json.
         self._facts: dict[str, Any] = {}
-        """Facts about the training, from config.json."""
         self._evaluation: Path | None = None
-        self._working = threading.Lock()  # the models serve one thread at a time; decoding holds up nobody
+        self._working = threading.Lock()  # models serve one thread at a time; decoding needs no lock
 
     @property
     def locked(self) -> tuple[Modality, ...]:
-        """Modalities whose vectors are those of their encoders, which training kept as they are."""
+        """Modalities whose vectors are those of their encoders, unchanged by training."""
         return getattr(self.method.config, "locked", ())
 
     def get_embedding_dimension(self) -> int:
@@ -80,7 +81,7 @@ class SpaceModel:
 
     @cached_property
     def fingerprint(self) -> str:
-        """16 hex digits over the weights, the settings and the encoders: another one is another space."""
+        """16 hex digits over the weights, the settings and the encoders."""
         from seehear.encoders.weights import tensors_hash
 
         encoders = {m: [e["fingerprint"] for e in infos] for m, infos in sorted(self.encoders.items())}
@@ -88,17 +89,15 @@ class SpaceModel:
         return tensors_hash(self.method.state_dict(), about=json.dumps([settings, encoders], sort_keys=True))
 
     def encode_library(self, library: Library) -> None:
-        """Brings the library's latents of this model's own encoders up to date: a method that reads media is its own
-        encoder, others have none."""
+        """Brings the library's latents of this model's towers up to date; only a method that reads media has some."""
         from seehear.library.encode import encode_library
 
         clips = library.clips() if self._towers else []
-        there = [tower for m, tower in self._towers.items() if any(clip.has(m) for clip in clips)]
-        if there:
-            encode_library(library, there)
+        if towers := [tower for m, tower in self._towers.items() if any(clip.has(m) for clip in clips)]:
+            encode_library(library, towers)
 
     def encode_latents(self, latents: Mapping[Modality, Any]) -> dict[Modality, Float[np.ndarray, "b e"]]:
-        """Vectors of latents: {modality: (B, D)} -> {modality: (B, E) float32}."""
+        """(B, E) float32 vectors of (B, D) latents, by modality."""
         import torch
 
         found = {}
@@ -110,7 +109,7 @@ class SpaceModel:
         return found
 
     def embed(self, batch: Batch, space: str | None = None) -> dict[Modality, Tensor]:
-        """{modality: (B, E)} float32 unit vectors of latents as the library stores them: (B, W D) of W windows."""
+        """(B, E) float32 unit vectors of (B, W D) latents of W windows, as the library stores them, by modality."""
         from torch.nn.functional import normalize
 
         return {m: normalize(z, dim=-1, eps=self.method.shortest).float() for m, z in self.raw(batch, space).items()}
@@ -138,7 +137,7 @@ class SpaceModel:
         return self.method.state_dict()
 
     def to(self, device: str | torch.device) -> Self:
-        """Moves the method and its encoders; 'auto' is the best device at hand."""
+        """Moves the method and its encoders; 'auto' is the best available device."""
         from seehear.encoders.registry import pick_device
 
         self.device = pick_device(str(device))
@@ -149,7 +148,7 @@ class SpaceModel:
         return self
 
     def half(self) -> Self:
-        """The method in half precision: vectors move by about 0.001. Encoders stay as they are."""
+        """The space with its method in half precision, which moves vectors by about 0.001; encoders are unchanged."""
         self.method.half()
         return self
 
@@ -164,6 +163,7 @@ class SpaceModel:
         return preparation(sample)
 
     def _latents(self, m: Modality, samples: Sequence[Sample], *, query: bool = False) -> np.ndarray:
+        """(B, D) float16 latents of samples, of all encoders of the modality."""
         parts = []
         for info in self.encoders[m]:
             with self._working:
@@ -175,6 +175,7 @@ class SpaceModel:
         return np.concatenate(parts, axis=1).astype(np.float16)
 
     def _encode_samples(self, m: Modality, samples: Sequence[Sample], *, query: bool) -> np.ndarray:
+        """(B, E) float32 vectors of samples."""
         stored_BD = self._latents(m, samples, query=query)
         vectors = []
         for at in range(0, len(stored_BD), _BLOCK):

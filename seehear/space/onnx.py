@@ -1,10 +1,10 @@
-"""A space as ONNX graphs: one of each encoder that can be exported, and one of the head of each modality.
+"""Export of a space as ONNX graphs: one for each encoder that can be exported, and one for the head of each modality.
 
     text.minilm.onnx   input_ids, attention_mask -> latents
     text.head.onnx     latents                   -> embeddings, unit vectors of the space
 
 A head takes the latents of all encoders of its modality side by side, rounded to float16 as a library stores them.
-`model.json` lists the graphs, their inputs, and what could not be exported. Each graph is compared with torch.
+`model.json` lists the graphs, their inputs, and the encoders without a graph. Each graph is compared with torch.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from seehear.methods.base import Method
     from seehear.space.model import SpaceModel
 
+# Largest difference from torch, relative to the largest number.
 _CLOSE = 1e-4
-"""Largest difference from torch, in shares of the largest number."""
 
 
 class _Head(nn.Module):
@@ -46,7 +46,7 @@ class _Head(nn.Module):
 
 
 def export_onnx(space: SpaceModel, folder: Path) -> dict[str, Any]:
-    """Content of model.json. An encoder without a graph is listed there with the reason."""
+    """Writes the graphs and returns the content of model.json, which lists encoders without a graph with the reason."""
     for package in ("onnx", "onnxscript", "onnxruntime"):
         require(package, "onnx")
     folder.mkdir(parents=True, exist_ok=True)
@@ -57,7 +57,7 @@ def export_onnx(space: SpaceModel, folder: Path) -> dict[str, Any]:
         for info in infos:
             try:
                 encoder = space.encoder(m, info)
-            except SeehearError as error:  # of features that were computed elsewhere
+            except SeehearError as error:  # features computed elsewhere
                 missing[info["name"]] = str(error)
                 continue
             windows = encoder.windows
@@ -86,13 +86,13 @@ def _head(space: SpaceModel, m: Modality, windows: int) -> Graph:
 
 
 def _write(graph: Graph, path: Path, output: str) -> dict[str, Any]:
-    """Facts about the graph, which is written into a file."""
+    """Writes a graph into a file, and returns its entry of model.json."""
     network = graph.network.eval()
     device = next((x.device for x in network.state_dict().values()), torch.device("cpu"))
     inputs = {name: x.to(device) for name, x in graph.inputs.items()}
     checked = {name: torch.cat([x, x[:1]]) for name, x in inputs.items()}
     with torch.inference_mode():
-        # Before the export: what is computed once and kept (filters of a spectrogram) would be computed in its trace.
+        # Before the export: values that are computed once and kept (filters of a spectrogram) would enter its trace.
         wanted = network(*checked.values()).cpu().numpy()
     names = {name for axes in graph.axes.values() for name in axes.values()}
     sizes = {name: torch.export.Dim(name, min=graph.least.get(name, 1)) for name in names}
@@ -123,7 +123,7 @@ def _write(graph: Graph, path: Path, output: str) -> dict[str, Any]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what torch says of itself: missing torchvision, its own deprecated calls."""
+    """Suppresses torch's messages about itself: missing torchvision, its own deprecated calls."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

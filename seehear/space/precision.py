@@ -13,7 +13,7 @@ PRECISIONS = get_args(Precision)
 
 
 def quantized(vectors_NE: Float[np.ndarray, "n e"], precision: Precision) -> np.ndarray:
-    """float32: as they are. int8, uint8: (N, E), 256 steps between the smallest and largest value of each dimension
+    """float32: unchanged. int8, uint8: (N, E), 256 steps between the smallest and largest value of each dimension
     over these vectors. binary (int8), ubinary (uint8): (N, E / 8), the signs as bits."""
     if precision == "float32" or not len(vectors_NE):
         return vectors_NE

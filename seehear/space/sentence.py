@@ -1,5 +1,5 @@
 """A saved space as a model of sentence-transformers: `SentenceTransformer(folder, trust_remote_code=True)` gives the
-vectors of `SharedSpace.from_pretrained(folder)`. That option is asked for because the classes are not its own."""
+vectors of `SharedSpace.from_pretrained(folder)`. The option is needed for classes of other packages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from seehear.space.shared import SharedSpace
 
 
 class SharedSpaceModule(InputModule):
-    """The only module of such a model."""
+    """Only module of such a model."""
 
     def __init__(self, space: SharedSpace):
         super().__init__()

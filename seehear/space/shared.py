@@ -1,4 +1,4 @@
-"""One space for what is seen, heard and said.
+"""The shared space of words, pictures, films and sounds.
 
     space = SharedSpace.from_pretrained("runs/fusemix")
     v = space.encode([{"video": "clip.mp4", "start": 3.0, "end": 8.0}, "photo.jpg"])
@@ -7,8 +7,8 @@
 
 `encode` and its relatives follow sentence-transformers 6: the same inputs (`items.py`), options and names.
 
-A file or text has the same vector every time, whatever it is encoded with, and the one that the library's index holds
-to float16 rounding: latents are rounded as the library stores them, and the model runs on blocks of a fixed size.
+The vector of a file or text does not depend on the other inputs of a call, and equals that of the library's index up to
+float16 rounding: latents are rounded as the library stores them, and the model runs on blocks of a fixed size.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 class SharedSpace(SpaceModel):
-    """A space that encodes words, media and arrays, is loaded and saved, and compares vectors."""
+    """A trained or frozen space: loading, saving, encoding of words, media and arrays, similarities."""
 
     @classmethod
     def from_pretrained(
@@ -85,10 +85,10 @@ class SharedSpace(SpaceModel):
         from seehear.train.card import model_card
         from seehear.train.files import model_config, save_model
 
-        own = self._inputs
+        own, results = self._inputs, []
         facts = ({"encoders": self._all_encoders} if own is None else own.facts(self.method)) | self._facts
-        evaluation = self._evaluation
-        results = () if evaluation is None or not evaluation.is_file() else _results(evaluation)
+        if self._evaluation is not None and self._evaluation.is_file():
+            results = list(read_json(self._evaluation, "evaluate again").get("results", []))
         card = model_card(self.method, model_config(self.method, facts), where=where, licence=licence, results=results)
         save_model(Path(folder), self.method, facts, card=card, files=own.files if own else None)
 
@@ -102,18 +102,16 @@ class SharedSpace(SpaceModel):
         revision: str | None = None,
         token: str | None = None,
     ) -> str:
-        """Uploads what `save_pretrained` writes to 'user/name' of the model hub and gives the commit's address. The
-        repository is made where it is missing. Needs `hf auth login`, HF_TOKEN or `token`."""
+        """Uploads the folder of `save_pretrained` to 'user/name' of the model hub, and returns the commit's address. A
+        missing repository is created. Needs `hf auth login`, HF_TOKEN or `token`."""
         save = partial(self.save_pretrained, licence=licence, where=repo_id)
         return upload(repo_id, save, private=private, message=commit_message, revision=revision, token=token)
 
     def export_onnx(self, folder: str | os.PathLike[str]) -> dict[str, Any]:
-        """Writes the encoders and heads as ONNX graphs, and model.json, which lists them; returns what that says."""
+        """Writes the encoders and heads as ONNX graphs, and model.json, which lists them; returns its content."""
         from seehear.space.onnx import export_onnx
 
         return export_onnx(self, Path(folder))
-
-    # -- properties --------------------------------------------------------------------------------------------------
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -132,8 +130,6 @@ class SharedSpace(SpaceModel):
     def __repr__(self) -> str:
         return f"SharedSpace({self.method.name}, {', '.join(self.modalities)}, dim {self.dim})"
 
-    # -- encoding ----------------------------------------------------------------------------------------------------
-
     def encode(
         self,
         inputs: Any,
@@ -151,19 +147,18 @@ class SharedSpace(SpaceModel):
         """(N, E) float32 unit vectors of N inputs, (E,) of one: `items.py` lists the kinds of input.
 
         inputs: one, or a list. An input with several modalities has the mean of their vectors, made unit.
-        prompt: prefix of every text. `prompt_name` is 'query' or 'document': the prompt that the text encoders of this
-            space have for it; 'query' is `encode_query`.
-        batch_size: inputs that go through an encoder at once; the result does not depend on it.
+        prompt: prefix of every text. `prompt_name`, 'query' or 'document', selects the prompt of the text encoders;
+            `encode_query` is 'query'.
+        batch_size: number of inputs in a batch of an encoder; the result does not depend on it.
         show_progress_bar: shows progress on standard error.
         precision: 'int8', 'uint8', 'binary', 'ubinary' give smaller vectors as `quantize_embeddings` of
             sentence-transformers does; ranges are those of the inputs.
-        convert_to_tensor: gives a tensor on the device of the space; `convert_to_numpy=False` alone a list of tensors.
+        convert_to_tensor: returns a tensor on the device of the space; `convert_to_numpy=False` alone returns a list.
         device: moves the space there first.
-        normalize_embeddings: makes truncated vectors unit again; whole ones are.
-        truncate_dim: keeps the first numbers of each vector.
+        normalize_embeddings: makes truncated vectors unit again; others are unit.
+        truncate_dim: number of leading dimensions to keep.
 
-        Raises `SeehearError` for an input of a modality that the space does not have, `DecodeError` for media that
-        cannot be read.
+        Raises `SeehearError` for an input of a modality that the space lacks, `DecodeError` for unreadable media.
         """
         if batch_size < 1:
             raise SeehearError(f"batch_size must be 1 or more; got {batch_size}")
@@ -193,16 +188,17 @@ class SharedSpace(SpaceModel):
         return vectors[0] if one else vectors
 
     def encode_query(self, inputs: Any, prompt_name: str | None = None, **options: Any) -> Any:
-        """`encode` of a query: some text encoders have another prompt for it than for documents."""
+        """`encode` with the prompt of queries, which some text encoders have."""
         return self.encode(inputs, prompt_name or "query", **options)
 
     def encode_document(self, inputs: Any, prompt_name: str | None = None, **options: Any) -> Any:
-        """`encode` of a document: the same as `encode`."""
+        """`encode` with the prompt of documents."""
         return self.encode(inputs, prompt_name or "document", **options)
 
     def _encode(
         self, samples: Sequence[Mapping[Modality, Sample]], batch_size: int, *, query: bool, bar: Progress | None
     ) -> np.ndarray:
+        """(N, E) mean over modalities of the vectors of each item, made unit."""
         total = np.zeros((len(samples), self.dim), np.float32)
         for m in self.encoders:
             # Texts of like length together: a short one is not padded to the length of a long one.
@@ -225,10 +221,6 @@ class SharedSpace(SpaceModel):
         """(N,) cosine of row i of one with row i of the other."""
         a, b = (_unit_rows(x) for x in (embeddings1, embeddings2))
         return (a * b).sum(dim=-1)
-
-
-def _results(path: Path) -> list[dict[str, Any]]:
-    return list(read_json(path, "evaluate again").get("results", []))
 
 
 def _unit_rows(x: Any) -> Tensor:

@@ -1,8 +1,8 @@
-"""The towers of a trained method as frozen encoders of its own: then a library's latents, its index, evaluation and
-search are the same for methods that read media as for those that read latents.
+"""Towers of a trained method that reads media, as frozen encoders: latents, indexes, evaluation and search then work as
+for methods that read latents.
 
-A tower's latent is its features of each window of a clip, laid flat: (W D). `SharedSpace.embed` takes them through the
-heads, and a clip's vector is the mean of its windows there, made unit.
+The latent of a tower is its features of each window of a clip, flattened: (W D). `SharedSpace.embed` applies the heads;
+the vector of a clip is the mean over its windows, made unit.
 """
 
 from __future__ import annotations
@@ -26,13 +26,14 @@ from seehear.methods.base import Method
 from seehear.types import Modality, Tensor
 
 VOCABULARY = "vocabulary.json"
-"""In a model's folder: its words, where it reads texts."""
-_BLOCK = 16  # views the model always sees at once
+"""File of a model folder with the words of a method that reads texts."""
+# Views of every forward pass.
+_BLOCK = 16
 
 
 @dataclass(frozen=True, kw_only=True)
 class InputSpec:
-    """What of a clip a method is shown when it is used, and how its texts become numbers."""
+    """Input specification of a method that reads media: views of a clip, and the vocabulary of its texts."""
 
     raw: RawConfig
     windows: int = 1
@@ -40,28 +41,28 @@ class InputSpec:
     vocabulary: Vocabulary | None = None
 
     def plain(self) -> dict[str, Any]:
-        """For 'shown' in a model's config.json; the vocabulary lies beside it."""
+        """Entry 'shown' of a model's config.json; the vocabulary is a file of its own."""
         words = {"vocabulary": self.vocabulary.fingerprint} if self.vocabulary else {}
         return {"raw": asdict(self.raw), "windows": self.windows, "crops": self.crops} | words
 
     def facts(self, method: Method) -> dict[str, Any]:
-        """What `save_model` writes of a trained method that is shown this: its towers are its encoders."""
+        """Entries of config.json of a method with these inputs, whose encoders are its towers."""
         towers = towers_of(method, self)
         infos = {m: [{"name": t.name, "fingerprint": t.fingerprint, "width": t.width}] for m, t in towers.items()}
         return {"encoders": infos, "shown": self.plain()}
 
     @property
     def files(self) -> dict[str, str]:
-        """Text by the name of a file that lies beside the model."""
+        """Content of further files of the model folder by name."""
         return {} if self.vocabulary is None else {VOCABULARY: self.vocabulary.to_json()}
 
     @classmethod
-    def from_plain(cls, said: Mapping[str, Any], folder: Path) -> InputSpec:
-        """What `plain` gave, and the vocabulary of the model's folder."""
+    def from_plain(cls, plain: Mapping[str, Any], folder: Path) -> InputSpec:
+        """Specification from `plain` and the vocabulary of the model's folder."""
         try:
-            values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in said["raw"].items()}
+            values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in plain["raw"].items()}
             raw = RawConfig(**values)
-            windows, crops, expected = int(said["windows"]), int(said["crops"]), said.get("vocabulary", "")
+            windows, crops, expected = int(plain["windows"]), int(plain["crops"]), plain.get("vocabulary", "")
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise SeehearError(f"{folder / 'config.json'}: 'shown' is not as seehear writes it ({error})") from error
         words = Vocabulary.load(folder / VOCABULARY, expected=expected) if expected else None
@@ -75,12 +76,18 @@ class Tower(Encoder):
     no_graph = "it reads media itself: of such a model only the heads are exported"
 
     def __init__(self, method: Method, modality: Modality, inputs: InputSpec, *, model: str):
-        """`model`: the fingerprint of all of it."""
+        """`model`: fingerprint of the whole model."""
         self.method, self.modality, self.inputs = method, modality, inputs
         self.fingerprint = fingerprint(model=model, modality=modality)
         self.name = f"{method.name}-{model[:8]}.{modality}"
         self.windows = 1 if modality == "text" else inputs.windows * (inputs.crops if modality == "video" else 1)
-        self.width = self._rows(self._nothing()).shape[1] * self.windows
+        raw = inputs.raw
+        empty = {
+            "text": torch.zeros(1, 1, raw.words, dtype=torch.int64),
+            "audio": torch.zeros(1, raw.samples),
+            "video": torch.zeros(1, raw.frames, raw.size, raw.size, 3, dtype=torch.uint8),
+        }
+        self.width = self._rows(empty[modality]).shape[1] * self.windows
 
     def prepare(self, sample: Sample) -> np.ndarray:
         prepared: np.ndarray = self.preparation()(sample)
@@ -98,7 +105,7 @@ class Tower(Encoder):
 
     @torch.inference_mode()
     def _rows(self, x: Tensor) -> Tensor:
-        """(R, D) of views, always so many at a time: what a row gives depends on that row alone."""
+        """(R, D) features of views, in blocks of a fixed size: the result of a row then depends on that row alone."""
         device, found = next(self.method.parameters()).device, []
         for some in x.split(_BLOCK):
             block = torch.zeros(_BLOCK, *some.shape[1:], dtype=some.dtype)
@@ -107,18 +114,9 @@ class Tower(Encoder):
             found.append(features.flatten(1).float().cpu())
         return torch.cat(found)
 
-    def _nothing(self) -> Tensor:
-        """A view with nothing in it."""
-        raw = self.inputs.raw
-        if self.modality == "text":
-            return torch.zeros(1, 1, raw.words, dtype=torch.int64)
-        if self.modality == "audio":
-            return torch.zeros(1, raw.samples)
-        return torch.zeros(1, raw.frames, raw.size, raw.size, 3, dtype=torch.uint8)
-
 
 def towers_of(method: Method, inputs: InputSpec) -> dict[Modality, Tower]:
-    """The modalities in the order of the first space that holds them."""
+    """Towers by modality, in the order of the first space with the modality."""
     modalities = dict.fromkeys(m for held in method.spaces.values() for m in held)
     model = fingerprint(
         weights=tensors_hash(method.state_dict()), method=method.name, config=asdict(method.config), **inputs.plain()
@@ -127,5 +125,5 @@ def towers_of(method: Method, inputs: InputSpec) -> dict[Modality, Tower]:
 
 
 def _numbers(sample: Sample, *, vocabulary: Vocabulary, words: int) -> np.ndarray:
-    """(1, 1, L)"""
+    """(1, 1, L) word numbers of a text."""
     return vocabulary.encode(sample.text, words)[None, None]

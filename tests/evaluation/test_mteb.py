@@ -12,6 +12,8 @@ from seehear.evaluation.classify import zero_shot
 from seehear.evaluation.mteb_adapter import MTEBModel
 from seehear.evaluation.retrieval import retrieval
 from seehear.media.files import AudioSpec, VideoSpec, probe, read_window
+from seehear.space import SharedSpace
+from seehear.space.items import Items
 
 DIM = 8
 RATE = 16_000
@@ -21,7 +23,9 @@ class Space:
     """Reads the files it is given: the colour of a picture or film, the loudness of a sound, a number in a text; that
     many times round a circle, and noise in the other dimensions."""
 
-    fingerprint, dim, modalities = "0123456789abcdef", DIM, ("video", "audio", "text")
+    fingerprint, dim, modalities = "0123456789abcdef", DIM, ("video", "image", "audio", "text")
+    similarity = staticmethod(SharedSpace.similarity)
+    similarity_pairwise = staticmethod(SharedSpace.similarity_pairwise)
 
     def __init__(self):
         self.seen = []
@@ -30,22 +34,19 @@ class Space:
         return [torch.zeros(3, 5)]
 
     def encode(self, items):
-        return np.stack([self.one(item) for item in items])
+        with Items(dict.fromkeys(("video", "audio", "text"))) as reading:
+            return np.stack([self.one(reading.samples(item, "")) for item in items])
 
-    def one(self, item):
+    def one(self, samples):
         values = []
-        for kind, value in item.items():
-            if kind == "text":
-                values.append(float(value.split()[-1]))
-            elif kind == "audio":
-                wave = read_window(value, 0.0, probe(value).duration, audio=AudioSpec(rate=RATE)).waveform
-                values.append(float(np.abs(wave).max()))
-                self.seen.append(wave)
-            else:
-                info = probe(value)
-                frames = read_window(value, 0.0, info.duration, video=VideoSpec()).frames
-                values.append(float(frames[..., 0].mean()) / 255)
-                self.seen.append(frames)
+        for m, sample in samples.items():
+            if m == "text":
+                values.append(float(sample.text.split()[-1]))
+                continue
+            specs = {"audio": AudioSpec(rate=RATE)} if m == "audio" else {"video": VideoSpec()}
+            window = read_window(sample.path, 0.0, probe(sample.path).duration, **specs)
+            self.seen.append(window.waveform if m == "audio" else window.frames)
+            values.append(float(np.abs(window.waveform).max() if m == "audio" else window.frames[..., 0].mean() / 255))
         z = np.random.default_rng(int(1e5 * np.mean(values))).normal(size=DIM) * 0.25
         angle = 2 * np.pi * np.mean(values)
         z[:2] += np.cos(angle), np.sin(angle)

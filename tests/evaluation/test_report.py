@@ -95,7 +95,7 @@ def test_a_run_that_holds_what_training_did_not_beat_says_so_before_all_else():
     [
         (9, 0.85, 0.9, "The queries are of only 9 recordings: the 88 % may be 85 to 90 %."),
         (40, 0.6, 0.95, "The queries are of 40 recordings: the 88 % may be 60 to 95 %."),
-        (1, float("nan"), float("nan"), "All queries are of one recording: how sure this is cannot be said."),
+        (1, float("nan"), float("nan"), "All queries are of one recording: the uncertainty is unknown."),
     ],
 )
 def test_how_sure_it_is_is_said_where_the_test_set_is_small(groups, low, high, says):

@@ -186,7 +186,7 @@ def test_moments_are_saved_and_listed(folder, library, tmp_path, capsys):
     ("options", "line"),
     [
         (["--edl", "talk.srt"], "unknown kind of list '.srt' (known: .csv, .edl, .m3u, .otio)"),
-        (["--edl", "{folder}/0.csv"], "{folder}/0.csv is there already: delete it, or give another name"),
+        (["--edl", "{folder}/0.csv"], "{folder}/0.csv exists already: delete it, or give another name"),
         (["--edl", "nowhere/0.csv"], "no folder nowhere for 0.csv: make it first"),
         (["--save", "{folder}/0.csv"], "{folder}/0.csv is a file: give a folder to save clips in"),
         (

@@ -280,6 +280,35 @@ def test_rows_of_deleted_clips_are_not_found(tmp_path):
     assert animals(answer)[0] == "horse"
 
 
+@pytest.mark.parametrize(
+    ("kind", "spans", "expected"),
+    [
+        ("seen", [(0.0, 5.0), (9.9, 12.0)], [(0.0, 12.0)]),  # one scene, less than five seconds apart
+        ("seen", [(0.0, 5.0), (10.0, 12.0)], [(0.0, 5.0), (10.0, 12.0)]),
+        ("spoken", [(0.0, 5.0), (4.9, 8.0)], 1),
+        ("spoken", [(0.0, 5.0), (5.0, 8.0)], [(0.0, 5.0), (5.0, 8.0)]),  # lines that touch do not overlap
+        ("spoken", [(5.0, 5.0), (5.0, 8.0)], 1),  # a line without duration belongs to the one that it touches
+    ],
+)
+def test_when_two_matches_of_a_file_are_one_moment(tmp_path, kind, spans, expected):
+    library = toy.library(tmp_path)
+    clips = library.clips("id IN ('dog00', 'dog06')")
+    for number, (clip, (start, end)) in enumerate(zip(clips, spans, strict=True)):
+        if kind == "spoken":
+            texts = (Text("a dog" + " barks" * number, start, end, kind="speech"),)
+            library.put_clips([replace(clip, source="town/one.mp4", start=0.0, end=20.0, texts=texts)])
+        else:
+            library.put_clips([replace(clip, source="town/one.mp4", start=start, end=end, texts=())])
+    for m in ("video", "audio", "text"):
+        table = library.vectors("latents", f"toy-{m}")
+        table.remove("id IN ('dog00', 'dog06')")
+        if m == ("video" if kind == "seen" else "text"):
+            table.append(toy.rows(library.clips("id IN ('dog00', 'dog06')"), m))
+    hits = indexed(library).search("a dog", k=24, kinds=[kind], fulltext=False).hits
+    own = sorted((hit.start, hit.end) for hit in hits if hit.source == "town/one.mp4")
+    assert (len(own) if isinstance(expected, int) else own) == expected
+
+
 def test_overlapping_clips_of_a_file_are_one_moment(tmp_path):
     library = toy.library(tmp_path)
     first = library.clips("id = 'dog00'")[0]
