@@ -20,7 +20,7 @@ test-all: $(VENV)/.dev
 
 # Kills, damaged media, full disks, malicious files (docs/faults.md): half an hour of one core. FAULTS="--part kill-train" is a part.
 faults: $(VENV)/.dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults --out benchmarks/results/faults-cpu.json $(FAULTS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.faults --out benchmarks/results/faults-cpu.json $(FAULTS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check

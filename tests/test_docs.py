@@ -5,6 +5,7 @@ In the how-to pages an indented line is run; what needs a network, a large model
 """
 
 import csv
+import importlib
 import re
 import shlex
 from pathlib import Path
@@ -88,6 +89,10 @@ def test_the_site_builds_and_no_link_is_broken(tmp_path):
     )
     assert not loaded, "the site loads something from another server"
     reference = "".join(page.read_text(encoding="utf-8") for page in (tmp_path / "site" / "api").rglob("*.html"))
+    mcn = (tmp_path / "site" / "methods" / "mcn" / "index.html").read_text(encoding="utf-8")
+    anchor = re.search(r'href="\.\./\.\./source/(methods/mcn\.py\.html)#(L-\d+)"><code>MCN\.objective<', mcn)
+    source = (tmp_path / "site" / "source" / anchor[1]).read_text(encoding="utf-8")
+    assert "objective" in source.split(f'id="{anchor[2]}"')[1].split("\n")[0], "an equation leads to its line"
     for name in (
         "SharedSpace.encode",
         "Library.search",
@@ -95,3 +100,24 @@ def test_the_site_builds_and_no_link_is_broken(tmp_path):
         "methods.fusemix.FuseMixConfig.dim",
     ):
         assert f'id="seehear.{name}"' in reference
+
+
+LINKED = ["architecture.md", *(f"methods/{name}.md" for name in ("fusemix", "mcn", "vatt", "mavil", "diffmavil"))]
+
+
+@pytest.mark.parametrize("page", LINKED)
+def test_the_code_that_a_table_names_exists(page, monkeypatch):
+    """The site would not build without it; `tools/code_links.py` makes the links."""
+    markdown = pytest.importorskip("markdown")
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    linker = importlib.import_module("code_links").Linker(page)
+    html = markdown.markdown((ROOT / "docs" / page).read_text(encoding="utf-8"), extensions=["tables"])
+    assert linker.page_linked(html, "../").count('href="../source/') >= 5
+    with pytest.raises(LookupError, match="the package has no NoSuchName"):
+        list(linker.spans("<code>NoSuchName</code>", every_name=True))
+
+
+def test_the_floor_plan_shows_every_folder():
+    drawn = (ROOT / "docs" / "figures" / "floor-plan.svg").read_text(encoding="utf-8")
+    folders = {path.parent.name for path in (ROOT / "seehear").glob("*/__init__.py")}
+    assert folders == set(re.findall(r'class="n"[^>]*>(\w+)/<', drawn))

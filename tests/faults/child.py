@@ -35,7 +35,7 @@ PRELOADED = [
     "tyro",
     "seehear.runs.run",
 ]
-"""What takes long to import. None of it starts a thread that a fork would miss."""
+"""Modules slow to import. None starts a thread that a fork would miss."""
 # Every fork of the server would say so once more.
 warnings.filterwarnings("ignore", message="lancedb fork support")
 

@@ -1,4 +1,5 @@
-"""What a part of the campaign found, and running the command line as a user's shell does."""
+"""Commands run as a user's shell runs them, in processes that can be killed, and the outcome of a part of the campaign
+(`benchmarks/faults`)."""
 
 from __future__ import annotations
 
@@ -31,11 +32,11 @@ class Outcome:
     what: str
     tried: int = 0
     wrong: list[str] = field(default_factory=list)
-    """What did not go as it should, one line each; empty is what we want."""
+    """Failures, one line each."""
     numbers: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
     memory_mb: int = 0
-    """What the largest process came to need."""
+    """Peak memory of the largest process."""
 
     def check(self, right: bool, otherwise: str) -> None:
         if not right:
@@ -180,7 +181,7 @@ def run(
 
 
 def called(function: Callable[..., str], *given: Any, limits: Mapping[str, Any]) -> tuple[str, Ended]:
-    """What a function said in a process of its own, or how that ended instead."""
+    """Output of a function run in its own process, or how that process ended instead."""
     ended = Command(partial(_print, function, *given), group=True).ended_within(**limits)
     return (ended.out.strip() if ended.status == 0 else ended.err.strip()[-300:] or f"status {ended.status}"), ended
 
@@ -210,7 +211,7 @@ def _peak(pid: int) -> int:
 
 
 def run_alone(words: Sequence[str | Path], more: Mapping[str, str] | None = None) -> Ended:
-    """The same as a program of its own, for what must be true from the start of Python (locale)."""
+    """Like `run`, in a new Python, for settings that hold from its start (locale)."""
     command = [sys.executable, "-m", "tests.faults.child", *map(str, words)]
     began = time.monotonic()
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **(more or {})}
@@ -221,7 +222,7 @@ def run_alone(words: Sequence[str | Path], more: Mapping[str, str] | None = None
 
 
 def must(words: Sequence[str | Path], more: Mapping[str, str] | None = None) -> Ended:
-    """A command that has to end well."""
+    """Runs a command; AssertionError unless it succeeds."""
     done = run(words, more)
     if done.status:
         raise AssertionError(f"seehear {' '.join(map(str, words))}: status {done.status}: {done.err[-2000:]}")

@@ -1,4 +1,4 @@
-"""A small part of the campaign; all of it is `make faults`."""
+"""The fast core of the campaign in `benchmarks/faults`; all of it is `make faults`."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.faults import builders, fuzz, kills, malicious, mutants, together
-from tests.faults.mutate import mutants as make_mutants
+from benchmarks.faults import builders, fuzz, kills, malicious, mutants, together
+from benchmarks.faults.mutate import mutants as make_mutants
+from benchmarks.faults.stages import STAGES, Reference
 from tests.faults.outcome import Outcome
-from tests.faults.stages import STAGES, Reference
 
 
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory):
-    """Of the stages that come before training."""
-    return Reference(tmp_path_factory.mktemp("faults"), files=12, stages=STAGES[:2])
+    """Results of `prepare` alone: what the default suite can afford."""
+    return Reference(tmp_path_factory.mktemp("faults"), files=12, stages=STAGES[:1])
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +50,9 @@ def killed_and_resumed(reference: Reference, stage: str) -> None:
     assert reference.differences(stage) == []
 
 
-def test_two_that_encode_at_once(reference):
-    right(together._same(reference, "encode", 1))
+@pytest.mark.slow
+def test_two_that_encode_at_once(whole):
+    right(together._same(whole, "encode", 1))
 
 
 @pytest.mark.slow
@@ -75,8 +76,8 @@ def test_readers_bear_with_anything(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_study_killed_inside_save_model_completes(reference):
-    right(*kills.studies(reference, times=1, seed=1))
+def test_a_study_killed_inside_save_model_completes(whole):
+    right(*kills.studies(whole, times=1, seed=1))
 
 
 def test_a_large_member_is_what_it_says(tmp_path):

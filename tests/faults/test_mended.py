@@ -1,4 +1,4 @@
-"""What the campaign found and was mended: each of these failed on the code of before."""
+"""Faults found by the campaign and mended: each test failed on the code of before."""
 
 from __future__ import annotations
 

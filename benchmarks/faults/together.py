@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from benchmarks.faults.stages import Reference
 from tests.faults.outcome import Command, Ended, Outcome, outcome, run
-from tests.faults.stages import Reference
 
 _BUSY = "is being written by another process"
 

@@ -16,8 +16,8 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+from benchmarks.faults.stages import STAGES, Reference
 from tests.faults.outcome import ROOT, Outcome, outcome, run
-from tests.faults.stages import STAGES, Reference
 
 _DISK = 64 * 2**20
 _NAMESPACE = ["unshare", "--mount", *(["--map-root-user"] if os.geteuid() else [])]
@@ -32,7 +32,8 @@ def full_disk(folder: Path, *, each: int, seed: int) -> list[Outcome]:
         able = False
     disk = folder / "disk"
     disk.mkdir(parents=True)
-    inside = [sys.executable, "-m", "tests.faults.full", str(disk), str(each), str(seed), "disk" if able else "size"]
+    kind = "disk" if able else "size"
+    inside = [sys.executable, "-m", "benchmarks.faults.full", str(disk), str(each), str(seed), kind]
     command = [*_NAMESPACE, "sh", "-c", f'{mount} "$1" && shift && exec "$@"', "sh", str(disk)] if able else []
     done = subprocess.run([*command, *inside], cwd=ROOT, capture_output=True, text=True)
     if done.returncode:

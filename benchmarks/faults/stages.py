@@ -17,7 +17,7 @@ from tests.library.makers import film, picture, sound, srt
 
 STAGES = ("prepare", "encode", "train", "index")
 _FLEETING = {"seconds", "rows_per_second", "made"}
-"""What a clock says."""
+"""Fields that hold a time."""
 
 
 def make_media(folder: Path, *, files: int = 24) -> Path:
@@ -69,7 +69,7 @@ class Work:
 
 
 class Reference:
-    """What an undisturbed run of `stages`, the first few of all, leaves behind: a copy of the folder before each stage,
+    """Results of an undisturbed run of `stages`, the first few of all: a copy of the folder before each stage,
     the digests after it, and how long it took. All later work happens at the same place, so that paths agree."""
 
     def __init__(self, folder: Path, *, files: int = 24, place: Path | None = None, stages: tuple[str, ...] = STAGES):
@@ -95,7 +95,7 @@ class Reference:
         return self.before[following[0]] if following else self.folder / "finished"
 
     def differences(self, stage: str) -> list[str]:
-        """What of the work folder is not as it was after the undisturbed stage."""
+        """Names of the parts of the work folder that differ from the undisturbed stage."""
         now, then = digests(self.work), self.after[stage]
         return sorted(name for name in now.keys() | then.keys() if now.get(name) != then.get(name))
 
@@ -130,7 +130,7 @@ def run_digests(run: Path) -> dict[str, str]:
 
 
 def _timeless(value: Any) -> Any:
-    """Without what a clock says, in JSON inside JSON too."""
+    """The value without times, in JSON inside JSON too."""
     if isinstance(value, dict):
         return {k: _timeless(v) for k, v in value.items() if k not in _FLEETING}
     if isinstance(value, list):

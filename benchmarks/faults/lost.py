@@ -12,8 +12,8 @@ import sys
 import time
 from pathlib import Path
 
+from benchmarks.faults.stages import Reference, run_digests
 from tests.faults.outcome import ROOT, TIME_LIMIT, Outcome, outcome
-from tests.faults.stages import Reference, run_digests
 
 _STEPS = 300
 
@@ -69,7 +69,7 @@ def loader(folder: Path, *, times: int, seed: int) -> list[Outcome]:
 
 
 def _heavy(run: Path) -> subprocess.Popen[bytes]:
-    return _program([sys.executable, "-m", "tests.faults.heavy", str(run)])
+    return _program([sys.executable, "-m", "benchmarks.faults.heavy", str(run)])
 
 
 def _program(command: list[str]) -> subprocess.Popen[bytes]:
@@ -93,5 +93,5 @@ def _children(pid: int) -> list[int]:
 
 
 def _workers(pid: int) -> list[int]:
-    """Of the children the ones that load: `spawn` has a process of its own besides, to count what is shared."""
+    """Child processes that load batches: `spawn` has a process of its own besides, to count what is shared."""
     return [child for child in _children(pid) if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]

@@ -11,12 +11,12 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from benchmarks.faults.mutate import mutants
 from seehear.encoders import load_encoder
 from seehear.library.encode import encode_library
 from seehear.library.prepare import PrepareOptions, prepare
 from seehear.library.tables import Library
 from tests.faults.encoders import Grey, NoOptions
-from tests.faults.mutate import mutants
 from tests.faults.outcome import Outcome, called, outcome, run
 from tests.library.makers import film
 

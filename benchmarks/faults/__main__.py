@@ -1,4 +1,4 @@
-"""The whole campaign: `make faults`, or `python -m tests.faults [--part kill-train ...] [--seed 1] [--out FILE]`.
+"""The whole campaign: `make faults`, or `python -m benchmarks.faults [--part kill-train ...] [--seed 1] [--out FILE]`.
 
 Prints a line as each part ends and a table at last; the status is 1 when anything went wrong. What is done is kept in
 the file of `--out` after every part, and a second run with `--resume` and the same seed does the rest.
@@ -17,20 +17,20 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import machine
+from benchmarks.faults import bombs, clocks, full, fuzz, kills, lost, malicious, mutants, together
+from benchmarks.faults.stages import STAGES, Reference
 from seehear.train.files import write_text
-from tests.faults import bombs, clocks, full, fuzz, kills, lost, malicious, mutants, together
 from tests.faults.outcome import Outcome
-from tests.faults.stages import STAGES, Reference
 
 
 @dataclass
 class Campaign:
-    """What the parts share."""
+    """State shared by the parts."""
 
     folder: Path
     seed: int
     scale: float
-    """Of all counts: 1 is the campaign as it is documented."""
+    """Factor of all counts: 1 is the campaign as documented."""
 
     @cached_property
     def reference(self) -> Reference:
@@ -62,10 +62,10 @@ PARTS: dict[str, Callable[[Campaign], list[Outcome]]] = {
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.faults", description=__doc__.splitlines()[0])
     parser.add_argument("--part", nargs="*", choices=PARTS, default=list(PARTS), help="only these")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--scale", type=float, default=1.0, help="of all counts")
+    parser.add_argument("--scale", type=float, default=1.0, help="factor of all counts")
     parser.add_argument("--out", type=Path, help="JSON, written after every part")
     parser.add_argument("--resume", action="store_true", help="leave out the parts that --out holds already")
     options = parser.parse_args()
@@ -93,7 +93,7 @@ def _held(out: Path, settings: Mapping[str, Any]) -> dict[str, list[dict[str, An
 
 
 def _largest(done: Mapping[str, list[dict[str, Any]]]) -> int:
-    """Of all parts, what the largest process came to need."""
+    """Peak memory of the largest process of all parts, MB."""
     return max((found.get("memory_mb", 0) for part in done.values() for found in part), default=0)
 
 

@@ -15,15 +15,15 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.faults import builders
+from benchmarks.faults.stages import Reference
 from seehear.datasets.features import opened
 from seehear.datasets.pickles import read_pickle
 from seehear.encoders.wordfiles import open_word_file
 from seehear.errors import SeehearError
 from seehear.inputs.shards import load_shard
 from seehear.library.tables import Library
-from tests.faults import builders
 from tests.faults.outcome import Command, Ended, Outcome, called, outcome, run
-from tests.faults.stages import Reference
 from tests.library.makers import picture
 
 MOST_MEMORY = 1200 << 20
@@ -60,7 +60,7 @@ def note(found: Outcome, name: str, kind: str, *ended: Ended, allowed: int = MOS
 
 
 def _prepared(media: Path, good: str, bad: str) -> tuple[str, list[Ended]]:
-    """What became of a file among the media, and the commands that read it."""
+    """Fate of a file among the media, and the commands that read it."""
     library = media.parent / f"{media.name} lib"
     words: list[str | Path] = ["prepare", media, "--library", library, "--workers", "1", "--time-limit", "30"]
     ended = [run(words, limits=_LIMITS)]

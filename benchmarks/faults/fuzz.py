@@ -31,7 +31,7 @@ from seehear.library.manifest import read_manifest
 from seehear.library.subtitles import read_captions, read_json, read_subtitles
 from tests.faults.outcome import ROOT, Outcome, outcome
 
-FORMATS = Path(__file__).parent.parent / "datasets" / "formats"
+FORMATS = ROOT / "tests" / "datasets" / "formats"
 _SRT = b"1\n00:00:01,000 --> 00:00:02,500\n<i>Hello</i> there\n\n2\n00:00:03,000 --> 00:00:04,000\none\ntwo\n"
 _VTT = b"WEBVTT\nKind: captions\n\n00:00:00.000 --> 00:00:02.000 align:start\nhello<00:00:00.500><c> world</c>\n"
 _ASS = (
@@ -60,7 +60,7 @@ _PIECES += [b"\\", b"{\\p1}", b"0:00:01.00", b"Dialogue: ", b"Format: ", b"#", b
 @dataclass(frozen=True)
 class Target:
     name: str
-    """Of the file, which says by its suffix what it is meant to be."""
+    """Name of the file; its suffix is its format."""
     sample: bytes
     """A file as it should be."""
     read: Callable[[Path], object]
@@ -191,7 +191,7 @@ def _atheris(folder: Path, runs: int) -> Outcome:
             corpus = folder / f"corpus {number}"
             corpus.mkdir(parents=True, exist_ok=True)
             (corpus / "sample").write_bytes(target.sample)
-            command = [sys.executable, "-m", "tests.faults.guided", str(number), str(folder), str(corpus)]
+            command = [sys.executable, "-m", "benchmarks.faults.guided", str(number), str(folder), str(corpus)]
             command += [f"-runs={runs}", "-max_len=4096", "-timeout=20", f"-artifact_prefix={corpus}/"]
             done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
             found.tried += runs

@@ -15,8 +15,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from benchmarks.faults.stages import STAGES, Reference
 from tests.faults.outcome import Command, Outcome, must, outcome, run
-from tests.faults.stages import STAGES, Reference
 
 _ROW = 4
 """Kills one after the other, at most, before a command is left to end."""

@@ -42,14 +42,14 @@ def flip(content: bytearray, chance: random.Random, _: list[bytes]) -> bytes:
 
 
 def flip_head(content: bytearray, chance: random.Random, _: list[bytes]) -> bytes:
-    """Where sizes, times and codecs are declared."""
+    """Part of the file that declares sizes, times and codecs."""
     for _n in range(chance.choice([1, 2, 5])):
         content[chance.randrange(min(200, len(content)))] ^= 1 << chance.randrange(8)
     return bytes(content)
 
 
 def flip_tail(content: bytearray, chance: random.Random, _: list[bytes]) -> bytes:
-    """Where an MP4 has its tables."""
+    """Position of the tables of an MP4."""
     for _n in range(chance.choice([1, 2, 5])):
         content[-chance.randrange(1, min(2000, len(content)))] ^= 1 << chance.randrange(8)
     return bytes(content)
@@ -78,7 +78,7 @@ def doubled(content: bytearray, chance: random.Random, _: list[bytes]) -> bytes:
 
 
 def blanked(content: bytearray, chance: random.Random, _: list[bytes]) -> bytes:
-    """What a disk gives back for a block that it lost."""
+    """Content of a block lost by a disk."""
     begin = chance.randrange(len(content))
     end = min(len(content), begin + chance.choice([16, 512, 4096]))
     content[begin:end] = bytes(end - begin)

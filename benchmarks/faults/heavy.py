@@ -1,4 +1,4 @@
-"""`python -m tests.faults.heavy FOLDER` trains a toy on data that two worker processes load, or goes on with that."""
+"""`python -m benchmarks.faults.heavy FOLDER` trains a toy on data that two worker processes load, or resumes it."""
 
 from __future__ import annotations
 

@@ -7,12 +7,12 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from benchmarks.faults.stages import STAGES, Reference, Work, digests, make_media
 from tests.faults.outcome import Outcome, outcome, run, run_alone
-from tests.faults.stages import STAGES, Reference, Work, digests, make_media
 
 _YEARS = 365.25 * 86400
 _SHIFTS = (-10 * _YEARS, 10 * _YEARS, -3600.0, 30 * 86400.0)
-"""Of the wall clock, one stage after the other."""
+"""Offsets of the wall clock, one for each stage."""
 _ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 _BUILT = {"tr_TR.UTF-8": ("tr_TR", "UTF-8"), "de_DE.ISO-8859-1": ("de_DE", "ISO-8859-1")}
 
@@ -77,7 +77,7 @@ def _strange(folder: Path) -> Work:
 
 
 def _locales(folder: Path) -> dict[str, dict[str, str]]:
-    """Those that can be had: ASCII always, others where the system can build them."""
+    """Available locales: ASCII always, others where the system can build them."""
     found = {"ASCII": _ASCII}
     built = folder / "built"
     built.mkdir(exist_ok=True)

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.faults.stages import Reference
 from seehear.library.tables import Library
 from tests.faults.outcome import Ended, Outcome, outcome, run
-from tests.faults.stages import Reference
 from tests.library.makers import film, picture, sound
 
 MOST_MEMORY = 3 * 2**30

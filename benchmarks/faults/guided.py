@@ -1,5 +1,5 @@
-"""`python -m tests.faults.guided NUMBER FOLDER CORPUS ...`: atheris on one reader. It looks for files that reach new
-branches of the reader's code."""
+"""`python -m benchmarks.faults.guided NUMBER FOLDER CORPUS ...`: atheris on one reader, looking for files that reach
+new branches of its code."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["seehear.library", "seehear.datasets", "seehear.inputs", "pysubs2"]):
-    from tests.faults.fuzz import read, targets
+    from benchmarks.faults.fuzz import read, targets
 
 
 def main() -> None:
