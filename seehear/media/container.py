@@ -1,4 +1,4 @@
-"""An open media file that bears with damage: seeks that miss, packets that do not decode, times that are missing.
+"""An open media file that tolerates damage: seeks that miss, packets that do not decode, times that are missing.
 
 libav is asked for one packet after the other, so that a damaged one costs itself and not the rest of the file. Times
 are seconds from the start of the file as a player shows them.
@@ -16,10 +16,10 @@ from seehear.errors import DecodeError, require
 
 EPSILON = 1e-6
 """Seconds: times nearer than this are the same."""
+# Seconds before the target that a seek aims at, in turn, while it lands behind the target.
 _BACK = (0.0, 2.0, 10.0)
-"""Seconds before the target that a seek aims at, in turn, while it lands behind the target."""
+# Reading stops after so many errors without a packet in between.
 _MAX_FAILURES = 10
-"""Reading stops after so many errors without a packet in between."""
 MAX_PIXELS = 2**27
 """16384 x 8192: a still picture that claims to be larger is damage, or an attack on memory."""
 MAX_FRAME_PIXELS = 8192 * 4352
@@ -28,9 +28,9 @@ TOO_LARGE = f"its frames have more than {MAX_FRAME_PIXELS / 1e6:.0f} million pix
 _LIMITS = {"max_pixels": str(MAX_FRAME_PIXELS)}
 
 
+# Bytes: a file ends, for libav, where it has so many zeros and no packet among them. It would look through all of a
+# sparse file for one.
 _HOLE = 2**25
-"""Bytes: a file ends, for libav, where it has so many zeros and no packet among them. It would look through all of a
-sparse file for one."""
 _ZEROS = bytes(2**20)
 
 
@@ -83,7 +83,9 @@ class Media:
         except BaseException:
             self._file.close()
             raise
-        films = [s for s in self.container.streams.video if _is_film(s)]
+        # The cover of a song is a video stream, too, but no film.
+        cover = require("av.stream").Disposition.attached_pic
+        films = [s for s in self.container.streams.video if s.codec_context is not None and not s.disposition & cover]
         self.video: Any = next((s for s in films if 0 <= _pixels(s) <= MAX_FRAME_PIXELS), None)
         if self.video is not None:
             self.video.codec_context.options = _LIMITS
@@ -117,22 +119,36 @@ class Media:
         return timestamp * base[0] / base[1] - self.origin
 
     def decode(self, kind: str, target: float, *, skip: Skip | None = None) -> Iterator[tuple[float, Any]]:
-        """(seconds, frame) in the order of decoding, from a frame at or before `target` (or the stream's first).
-
-        Where seeking fails or lands too late, an earlier place is tried, at last the start of the file.
-        """
+        """(seconds, frame) in the order of decoding, from a frame at or before `target` (or the stream's first)."""
         yield from self._from(kind, target, partial(self._frames, kind, skip))
 
     def keyed(self, kind: str, target: float) -> Iterator[tuple[float, Any]]:
         """(seconds, packet) in the order of decoding, from a keyframe at or before `target` (or the stream's first).
         Raises `DecodeError` at a packet that does not say when it is shown."""
-        yield from self._from(kind, target, partial(self._keyed, kind))
+
+        def read(*, from_start: bool = False) -> Iterator[tuple[float, Any]]:
+            stream, began = self.stream(kind), False
+            for packet in self.packets(stream):
+                began = began or packet.is_keyframe
+                if not began or not packet.size:  # an empty one ends the stream
+                    continue
+                if packet.pts is None:
+                    raise DecodeError(f"{self.path}: its packets have no time stamps")
+                yield self.seconds(packet.pts, stream), packet
+
+        yield from self._from(kind, target, read)
 
     def _from(self, kind: str, target: float, read: Callable[..., Iterator[tuple[float, Any]]]) -> Iterator[Any]:
-        """Results of `read` after a seek that lands at or before `target`."""
+        """Results of `read` after a seek that lands at or before `target`. Some demuxers land behind it: an earlier
+        place is tried then, at last the start of the file, which is opened again for that."""
         lost, latest = self.corrupt, max(target, self.start(kind)) + EPSILON
         for back in _BACK:
-            if not self._seek(kind, max(target, self.start(kind)) - back):
+            # Floor, with a grain of tolerance: 1.2 s is timestamp 15360 of 12800 and not 15359.
+            seconds = max(target, self.start(kind)) - back + self.origin + EPSILON
+            stream = self.stream(kind)
+            try:
+                self.container.seek(int(seconds / float(stream.time_base)), stream=stream, backward=True)
+            except (require("av").FFmpegError, OverflowError):
                 break
             self.corrupt = lost
             items = read()
@@ -145,26 +161,6 @@ class Media:
         self._open()
         self.corrupt = lost
         yield from read(from_start=True)
-
-    def _keyed(self, kind: str, *, from_start: bool = False) -> Iterator[tuple[float, Any]]:
-        stream, began = self.stream(kind), False
-        for packet in self.packets(stream):
-            began = began or packet.is_keyframe
-            if not began or not packet.size:  # an empty one ends the stream
-                continue
-            if packet.pts is None:
-                raise DecodeError(f"{self.path}: its packets have no time stamps")
-            yield self.seconds(packet.pts, stream), packet
-
-    def _seek(self, kind: str, seconds: float) -> bool:
-        stream = self.stream(kind)
-        # Floor, with a grain of tolerance: 1.2 s is timestamp 15360 of 12800 and not 15359.
-        timestamp = int((seconds + self.origin + EPSILON) / float(stream.time_base))
-        try:
-            self.container.seek(timestamp, stream=stream, backward=True)
-        except (require("av").FFmpegError, OverflowError):
-            return False
-        return True
 
     def _frames(self, kind: str, skip: Skip | None, *, from_start: bool = False) -> Iterator[tuple[float, Any]]:
         """Decoded frames with their times. A frame without one follows the last, or is dropped if there is none."""
@@ -236,11 +232,6 @@ class _File:
         data = self._file.read(size)
         self.zeros = self.zeros + len(data) if _ZEROS.startswith(data) else 0
         return data
-
-
-def _is_film(stream: Any) -> bool:
-    """False for the cover of a song."""
-    return stream.codec_context is not None and not stream.disposition & type(stream.disposition).attached_pic
 
 
 def _pixels(stream: Any) -> int:

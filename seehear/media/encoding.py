@@ -25,12 +25,12 @@ from seehear.media.sound import channels
 Track = Iterator[Any]
 """Packets of one stream, in the order of their `dts`."""
 _TOP_FPS = 60.0
+# Samples a second of sound whose own rate a codec does not have.
 _USUAL_RATE = 48_000
-"""Samples a second of sound whose own rate a codec does not have."""
+# Seconds decoded and thrown away before a window, in which a decoder's memory settles.
 _PREROLL = 0.5
-"""Seconds decoded and thrown away before a window, in which a decoder's memory settles."""
+# Seconds by which time stamps of sound may be rounded (Matroska's to 1 ms) without a gap being heard.
 _JITTER = 0.002
-"""Seconds by which time stamps of sound may be rounded (Matroska's to 1 ms) without a gap being heard."""
 
 
 @contextmanager
@@ -86,21 +86,21 @@ def encoded_film(file: Any, media: Media, start: float, end: float, spec: VideoS
         return iter(())
     coder = file.add_stream("libx264", rate=rate, options={"preset": "veryfast", "crf": str(quality)})
     coder.height, coder.width = (max(2, n // 2 * 2) for n in first[1].shape[:2])
-    return _encoded_pictures(coder, rate, (picture for _, picture in chain([first], pictures)))
 
+    # A generator inside: the stream must be in the file before the first packet of any track is written.
+    def packets() -> Track:
+        for number, (_, picture) in enumerate(chain([first], pictures)):
+            frame = require("av").VideoFrame.from_ndarray(picture, format="rgb24")
+            frame = frame.reformat(width=coder.width, height=coder.height, format="yuv420p")
+            frame.pts, frame.time_base = number, 1 / rate
+            yield from coder.encode(frame)
+        yield from coder.encode()
 
-def _encoded_pictures(coder: Any, rate: Fraction, pictures: Iterator[np.ndarray]) -> Track:
-    av = require("av")
-    for number, picture in enumerate(pictures):
-        frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
-        frame = frame.reformat(width=coder.width, height=coder.height, format="yuv420p")
-        frame.pts, frame.time_base = number, 1 / rate
-        yield from coder.encode(frame)
-    yield from coder.encode()
+    return packets()
 
 
 def encoded_sound(file: Any, media: Media, start: float, end: float, codec: str) -> Track:
-    """Mono or stereo; of more channels libav mixes two."""
+    """Sound as mono or stereo; libav mixes more channels down to two."""
     if media.audio is None:
         return iter(())
     frames = media.decode("audio", start - _PREROLL)
@@ -110,19 +110,19 @@ def encoded_sound(file: Any, media: Media, start: float, end: float, codec: str)
     rates = require("av").Codec(codec, "w").audio_rates or [first[1].sample_rate]
     coder = file.add_stream(codec, rate=first[1].sample_rate if first[1].sample_rate in rates else _USUAL_RATE)
     coder.layout = "mono" if first[1].layout.nb_channels == 1 else "stereo"
-    return _encoded_samples(coder, first[1], _continuous(media, chain([first], frames), start, end))
 
+    def packets() -> Track:
+        like, position = first[1], 0  # the coder converts the decoder's format, rate and layout to its own
+        form, layout = like.format.name.rstrip("p") + "p", like.layout.name
+        for samples_CS in _continuous(media, chain([first], frames), start, end):
+            part = np.ascontiguousarray(samples_CS)
+            frame = require("av").AudioFrame.from_ndarray(part, format=form, layout=layout)
+            frame.sample_rate, frame.pts, frame.time_base = like.sample_rate, position, Fraction(1, like.sample_rate)
+            position += samples_CS.shape[1]
+            yield from coder.encode(frame)
+        yield from coder.encode()
 
-def _encoded_samples(coder: Any, like: Any, parts: Iterator[np.ndarray]) -> Track:
-    """`like`: a frame as they come from the decoder; the coder converts to its own format, rate and layout."""
-    av, position = require("av"), 0
-    planar = like.format.name.rstrip("p") + "p"
-    for samples_CS in parts:
-        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples_CS), format=planar, layout=like.layout.name)
-        frame.sample_rate, frame.pts, frame.time_base = like.sample_rate, position, Fraction(1, like.sample_rate)
-        position += samples_CS.shape[1]
-        yield from coder.encode(frame)
-    yield from coder.encode()
+    return packets()
 
 
 def _continuous(media: Media, frames: Iterator[tuple[float, Any]], start: float, end: float) -> Iterator[np.ndarray]:

@@ -21,17 +21,17 @@ from seehear.media.stills import is_picture, picture_size, read_picture
 
 __all__ = ["AudioSpec", "MediaInfo", "SubtitleStream", "VideoSpec", "Window", "probe", "read_window"]
 
+# Seconds: no file lasts longer, or longer than it has bytes; time stamps that say so are damaged.
 _LONGEST = 1e6
-"""Seconds: no file lasts longer, or longer than it has bytes; time stamps that say so are damaged."""
+# Seconds between two packets of a stream that are always believed, and the longest that one packet may last: a picture
+# may stand still, and packets of film are not in the order of their times.
 _PAUSE = {"video": 1800.0, "audio": 60.0}
-"""Seconds between two packets of a stream that are always believed, and the longest that one packet may last: a picture
-may stand still, and packets of film are not in the order of their times."""
 TEXT_CODECS = {"subrip", "srt", "ass", "ssa", "mov_text", "webvtt", "text"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """What a file holds in [start, end)."""
+    """Frames and sound of [start, end) seconds of a file."""
 
     frames: np.ndarray | None = None
     """(T, H, W, 3) uint8, RGB, upright; None when there is no picture or none was asked for."""
@@ -57,7 +57,7 @@ class SubtitleStream:
 
 @dataclass(frozen=True, kw_only=True)
 class MediaInfo:
-    """What `probe` found out about a file by decoding its first frames."""
+    """Properties of a media file, found by decoding its first frames."""
 
     duration: float = 0.0
     """Seconds that can be read; 0 for a picture."""
@@ -76,7 +76,7 @@ class MediaInfo:
     subtitles: tuple[SubtitleStream, ...] = ()
     """Streams of text; subtitles that are pictures are not listed."""
     errors: tuple[str, ...] = field(default=())
-    """What is wrong with a file that can still be used in part."""
+    """Damage of a file that can still be used in part."""
 
 
 def read_window(
@@ -87,11 +87,8 @@ def read_window(
     video: VideoSpec | None = None,
     audio: AudioSpec | None = None,
 ) -> Window:
-    """Frames and waveform of [start, end) seconds of a file. For a picture start = end = 0: one frame and no sound.
-
-    Times are seconds from the start of the file as a player shows it. Raises `DecodeError` when nothing of what was
-    asked for is there.
-    """
+    """Frames and waveform of [start, end) seconds, as a player counts them. A picture (start = end = 0) is one frame
+    without sound. Raises `DecodeError` when the window has neither of the streams asked for."""
     where = f"{path} [{start:g}, {end:g}) s"
     try:
         if is_picture(path):
@@ -99,7 +96,16 @@ def read_window(
         elif end <= start:
             raise DecodeError(f"{where}: the window is empty")
         else:
-            window = _read_window(path, start, end, video=video, audio=audio)
+            frames = times = waveform = None
+            with opened(path) as media:
+                if video is not None and media.video is not None:
+                    frames, times = read_frames(media, start, end, video) or (None, None)
+                if audio is not None and media.audio is not None:
+                    waveform = read_waveform(media, start, end, audio)
+                if video is not None and media.too_large and frames is None and waveform is None:
+                    raise DecodeError(f"{path}: {TOO_LARGE}")
+            rate = audio.rate if audio is not None else 0
+            window = Window(frames=frames, times=times, waveform=waveform, rate=rate, corrupt=media.corrupt)
     except OSError as error:
         raise DecodeError(f"{path}: cannot be read ({reason(error)})") from error
     if window.frames is None and window.waveform is None:
@@ -109,27 +115,8 @@ def read_window(
     return window
 
 
-def _read_window(
-    path: str | Path, start: float, end: float, *, video: VideoSpec | None, audio: AudioSpec | None
-) -> Window:
-    frames = times = waveform = None
-    with opened(path) as media:
-        if video is not None and media.video is not None:
-            found = read_frames(media, start, end, video)
-            frames, times = found if found is not None else (None, None)
-        if audio is not None and media.audio is not None:
-            waveform = read_waveform(media, start, end, audio)
-        if video is not None and media.too_large and frames is None and waveform is None:
-            raise DecodeError(f"{path}: {TOO_LARGE}")
-        rate = audio.rate if audio is not None else 0
-        return Window(frames=frames, times=times, waveform=waveform, rate=rate, corrupt=media.corrupt)
-
-
-# -- probe -------------------------------------------------------------------------------------------------------------
-
-
 def probe(path: str | Path) -> MediaInfo:
-    """What a file holds, found by decoding a first frame of each stream. Raises `DecodeError` when there is nothing."""
+    """Properties of a file, found by decoding a first frame of each stream. Raises `DecodeError` if none decodes."""
     try:
         if is_picture(path):
             height, width = picture_size(path)
@@ -137,51 +124,51 @@ def probe(path: str | Path) -> MediaInfo:
     except OSError as error:
         raise DecodeError(f"{path}: cannot be read ({reason(error)})") from error
     with opened(path) as media:
-        return _probe(media)
-
-
-def _probe(media: Media) -> MediaInfo:
-    facts: dict[str, Any] = {}
-    errors, first = [], 0.0
-    for kind in ("video", "audio"):
-        if media.stream(kind) is None:
-            continue
-        head = next(media.decode(kind, 0.0), None)
-        if head is None:
-            errors.append(f"nothing of the {kind} stream can be decoded")
-        else:
-            first = max(first, head[0] + lasts(head[1], media.stream(kind)))
-            facts |= _video_facts(head[1], media) if kind == "video" else _audio_facts(head[1])
-    if media.too_large and "has_video" not in facts:
-        errors.insert(0, TOO_LARGE)
-    if not facts:
-        raise DecodeError(f"{media.path}: {errors[0] if errors else 'there is no video and no audio in it'}")
-    kinds = [kind for kind in ("video", "audio") if f"has_{kind}" in facts]
-    claimed, duration = (media.container.duration or 0) / 1e6, max(first, _duration(media, kinds))
-    if claimed - duration > 1.0:
-        errors.append(f"the file claims {claimed:.1f} s but ends after {duration:.1f} s")
-    return MediaInfo(duration=duration, subtitles=_subtitles(media), errors=tuple(errors), **facts)
-
-
-def _video_facts(frame: Any, media: Media) -> dict[str, Any]:
-    rotation = round(frame.rotation / 90) * 90 % 360
-    width, height = (frame.height, frame.width) if rotation % 180 else (frame.width, frame.height)
-    return {"has_video": True, "width": width, "height": height, "rotation": rotation, "fps": frame_rate(media.video)}
-
-
-def _audio_facts(frame: Any) -> dict[str, Any]:
-    return {"has_audio": True, "rate": frame.sample_rate}
+        facts: dict[str, Any] = {}
+        errors, kinds, first = [], [], 0.0
+        for kind in ("video", "audio"):
+            if media.stream(kind) is None:
+                continue
+            head = next(media.decode(kind, 0.0), None)
+            if head is None:
+                errors.append(f"nothing of the {kind} stream can be decoded")
+                continue
+            time, frame = head
+            kinds.append(kind)
+            first = max(first, time + lasts(frame, media.stream(kind)))
+            if kind == "audio":
+                facts |= {"has_audio": True, "rate": frame.sample_rate}
+            else:
+                rotation = round(frame.rotation / 90) * 90 % 360
+                width, height = (frame.height, frame.width) if rotation % 180 else (frame.width, frame.height)
+                facts |= {"has_video": True, "width": width, "height": height, "rotation": rotation}
+                facts |= {"fps": frame_rate(media.video)}
+        if media.too_large and "video" not in kinds:
+            errors.insert(0, TOO_LARGE)
+        if not facts:
+            raise DecodeError(f"{path}: {errors[0] if errors else 'there is no video and no audio in it'}")
+        claimed, duration = (media.container.duration or 0) / 1e6, max(first, _duration(media, kinds))
+        if claimed - duration > 1.0:
+            errors.append(f"the file claims {claimed:.1f} s but ends after {duration:.1f} s")
+        subtitles = tuple(
+            SubtitleStream(index=s.index, codec=s.codec_context.name, language=s.language or "")
+            for s in media.container.streams.subtitles
+            if s.codec_context is not None and s.codec_context.name in TEXT_CODECS
+        )
+        return MediaInfo(duration=duration, subtitles=subtitles, errors=tuple(errors), **facts)
 
 
 def _duration(media: Media, kinds: list[str]) -> float:
-    """Seconds to the end of the last packet that is really there, whatever the container claims.
-
-    A file cut short still claims its old length, and one damaged time stamp may claim an hour.
-    """
+    """Seconds to the end of the last packet in the file, whatever the container claims."""
     claimed = (media.container.duration or 0) / 1e6
     believable = min(_LONGEST, media.container.size)
     tail = max(_last_packet(media, kind, from_=claimed - 1.0, known=claimed) for kind in kinds)
-    if claimed and claimed - 1.0 <= tail <= believable and _has_middle(media, kinds, claimed):
+    # A file cut short still claims its old length, and one damaged time stamp may claim an hour: the claim is believed
+    # only if there are packets in the middle of that time, too, and not at its two ends alone.
+    whole = claimed <= min(_PAUSE.values()) or any(
+        _has_packet(media, kind, claimed * share) for share in (0.5, 0.75) for kind in kinds
+    )
+    if claimed and claimed - 1.0 <= tail <= believable and whole:
         return max(tail, claimed)
     end = 0.0
     for kind in kinds:
@@ -189,15 +176,8 @@ def _duration(media: Media, kinds: list[str]) -> float:
     return min(end, believable)
 
 
-def _has_middle(media: Media, kinds: list[str], claimed: float) -> bool:
-    """Whether there are packets in the middle of the time that a file claims, and not at its two ends alone."""
-    if claimed <= min(_PAUSE.values()):
-        return True
-    return any(_has_packet(media, kind, claimed * share) for share in (0.5, 0.75) for kind in kinds)
-
-
 def _has_packet(media: Media, kind: str, at: float) -> bool:
-    """Whether a packet begins at a time, or a pause before it at most. Reads no more than it must."""
+    """Whether a packet begins at a time, or a pause before it at most. Stops at the first packet that decides."""
     for start, _ in _packet_times(media, kind, at):
         if start > at:
             return False
@@ -207,11 +187,8 @@ def _has_packet(media: Media, kind: str, at: float) -> bool:
 
 
 def _last_packet(media: Media, kind: str, *, from_: float, known: float) -> float:
-    """Seconds to the end of the last packet at or after `from_`.
-
-    A gap before a packet is believed when it is a pause, or no longer than all that comes before: `known` seconds, and
-    what is read.
-    """
+    """Seconds to the end of the last packet at or after `from_`. A gap before a packet is believed when it is a pause,
+    or no longer than everything before it: `known` seconds, and the packets read."""
     end = 0.0
     for start, stop in _packet_times(media, kind, from_):
         reach = max(known, end)
@@ -231,11 +208,3 @@ def _packet_times(media: Media, kind: str, from_: float) -> Iterator[tuple[float
         stamp = packet.pts if packet.pts is not None else packet.dts
         if stamp is not None:
             yield media.seconds(stamp, stream), media.seconds(stamp + (packet.duration or 0), stream)
-
-
-def _subtitles(media: Media) -> tuple[SubtitleStream, ...]:
-    return tuple(
-        SubtitleStream(index=s.index, codec=s.codec_context.name, language=s.language or "")
-        for s in media.container.streams.subtitles
-        if s.codec_context is not None and s.codec_context.name in TEXT_CODECS
-    )

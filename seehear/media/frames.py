@@ -13,12 +13,12 @@ import numpy as np
 from seehear.errors import DecodeError, require
 from seehear.media.container import EPSILON, Media, Skip, frame_rate, lasts
 
+# Codecs whose frames come out the same when unreferenced frames before and between them are not decoded (tested).
 _SKIPPABLE = {"h264", "hevc", "mpeg4", "mpeg2video"}
-"""Codecs whose frames come out the same when unreferenced frames before and between them are not decoded (tested)."""
+# Seconds by which the times that a file gives its frames may be off.
 _ROUNDING = 0.01
-"""Seconds by which the times that a file gives its frames may be off."""
+# Pixels up to which a frame is enlarged: 4096 x 2048.
 _MOST_ENLARGED = 2**23
-"""Pixels up to which a frame is enlarged: 4096 x 2048."""
 
 _LONGEST_SHAPE = 3.0
 
@@ -83,33 +83,25 @@ class VideoSpec:
         return picture[top : top + tall, left : left + wide]
 
 
-# -- films -------------------------------------------------------------------------------------------------------------
-
-
 def read_frames(media: Media, start: float, end: float, spec: VideoSpec) -> tuple[np.ndarray, np.ndarray] | None:
     """((T, H, W, 3) uint8, (T,) seconds), or None when the film shows nothing in the window."""
     targets = spec.times(start, end)
-    skip, lost = _skip(media, start, targets), media.corrupt
-    pictures, times, whole = _read(media, start, end, spec, targets, skip)
-    if not whole and skip is not None:
-        media.corrupt = lost
-        pictures, times, _ = _read(media, start, end, spec, targets, None)
-    return (np.stack(pictures), np.array(times)) if times else None
-
-
-def _skip(media: Media, start: float, targets: np.ndarray | None) -> Skip | None:
-    """True for frames that are on show before the window, or between the targets."""
-    if media.video.codec_context.name not in _SKIPPABLE:
-        return None
     early, wanted = start - max(0.25, 2.0 / frame_rate(media.video)), [] if targets is None else targets.tolist()
 
     def skip(at: float, seconds: float) -> bool:
+        """True for frames that are on show before the window, or between the targets."""
         if at < early or targets is None or seconds <= 0:
             return at < early
         following = bisect_left(wanted, at - seconds)  # a frame's length to either side: times may be rounded
         return following == len(wanted) or wanted[following] > at + 2 * seconds
 
-    return skip
+    skippable, lost = media.video.codec_context.name in _SKIPPABLE, media.corrupt
+    pictures, times, whole = _read(media, start, end, spec, targets, skip if skippable else None)
+    if skippable and not whole:
+        # A frame that was skipped may be the one on show: all are decoded, and lost packets are counted once.
+        media.corrupt = lost
+        pictures, times, _ = _read(media, start, end, spec, targets, None)
+    return (np.stack(pictures), np.array(times)) if times else None
 
 
 def _read(
@@ -142,17 +134,16 @@ def _picked(
     media: Media, start: float, end: float, targets: np.ndarray | None, skip: Skip | None
 ) -> Iterator[tuple[float, Any]]:
     """(seconds, frame) of each target, or of all frames that begin in the window."""
-    frames = _forward(media.decode("video", start, skip=skip))
-    return _all(frames, media, start, end) if targets is None else _nearest(frames, media, start, end, targets)
 
+    def forward() -> Iterator[tuple[float, Any]]:
+        """Frames whose time goes back are left out."""
+        latest = -math.inf
+        for time, frame in media.decode("video", start, skip=skip):
+            if time > latest:
+                latest = time
+                yield time, frame
 
-def _forward(frames: Iterator[tuple[float, Any]]) -> Iterator[tuple[float, Any]]:
-    """Frames whose time goes back are left out."""
-    latest = -math.inf
-    for time, frame in frames:
-        if time > latest:
-            latest = time
-            yield time, frame
+    return _all(forward(), media, start, end) if targets is None else _nearest(forward(), media, start, end, targets)
 
 
 def _all(frames: Iterator[tuple[float, Any]], media: Media, start: float, end: float) -> Iterator[tuple[float, Any]]:

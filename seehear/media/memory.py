@@ -4,6 +4,7 @@ decoding and resizing as any other."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,15 @@ def write_sound(value: Any, path: Path) -> str:
         array = array / float(np.iinfo(array.dtype).max)
     if array.ndim not in (1, 2) or not array.size:
         raise SeehearError(f"sound must be (samples,) or (channels, samples); got {array.shape}")
-    return _write_wav(path.with_suffix(".wav"), (array if array.ndim == 1 else array.mean(axis=0)), rate)
+    plane = np.ascontiguousarray(array if array.ndim == 1 else array.mean(axis=0), np.float32)[None]
+    av, out = require("av"), str(path.with_suffix(".wav"))
+    with av.open(out, "w") as file:
+        stream = file.add_stream("pcm_f32le", rate=rate, layout="mono")
+        frame = av.AudioFrame.from_ndarray(plane, format="flt", layout="mono")
+        frame.sample_rate, frame.pts = rate, 0
+        file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+    return out
 
 
 def write_video(value: Any, path: Path) -> str:
@@ -56,7 +65,14 @@ def write_video(value: Any, path: Path) -> str:
         frames = [_pixels(frame) for frame in array]
     if not frames:
         raise SeehearError("a video without frames")
-    return _write_mkv(path.with_suffix(".mkv"), frames, fps)
+    av, out = require("av"), str(path.with_suffix(".mkv"))
+    with av.open(out, "w") as file:
+        stream = file.add_stream("ffv1", rate=Fraction(fps).limit_denominator(1001))
+        stream.height, stream.width, stream.pix_fmt = *frames[0].shape[:2], "bgr0"
+        for pixels in frames:
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        file.mux(stream.encode(None))
+    return out
 
 
 def _pixels(value: Any) -> np.ndarray:
@@ -71,28 +87,3 @@ def _pixels(value: Any) -> np.ndarray:
     if np.issubdtype(pixels.dtype, np.floating):
         pixels = np.rint(pixels.clip(0, 1) * 255)
     return np.ascontiguousarray(pixels, dtype=np.uint8)
-
-
-def _write_wav(path: Path, waveform_S: np.ndarray, rate: int) -> str:
-    av = require("av")
-    with av.open(str(path), "w") as out:
-        stream = out.add_stream("pcm_f32le", rate=rate, layout="mono")
-        plane = np.ascontiguousarray(waveform_S[None], np.float32)
-        frame = av.AudioFrame.from_ndarray(plane, format="flt", layout="mono")
-        frame.sample_rate, frame.pts = rate, 0
-        out.mux(stream.encode(frame))
-        out.mux(stream.encode(None))
-    return str(path)
-
-
-def _write_mkv(path: Path, frames: Sequence[np.ndarray], fps: float) -> str:
-    av = require("av")
-    from fractions import Fraction
-
-    with av.open(str(path), "w") as out:
-        stream = out.add_stream("ffv1", rate=Fraction(fps).limit_denominator(1001))
-        stream.height, stream.width, stream.pix_fmt = *frames[0].shape[:2], "bgr0"
-        for pixels in frames:
-            out.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
-        out.mux(stream.encode(None))
-    return str(path)

@@ -21,6 +21,7 @@ from seehear.media.encoding import Track, encoded_film, encoded_sound, write_tra
 from seehear.media.frames import VideoSpec
 from seehear.media.stills import is_picture
 
+# Containers that sounds stay in, with the codec of what cannot be copied; all others become .m4a.
 _SOUNDS = {
     ".m4a": ("ipod", "aac"),
     ".mp3": ("mp3", "libmp3lame"),
@@ -29,7 +30,8 @@ _SOUNDS = {
     ".ogg": ("ogg", "libopus"),
     ".opus": ("opus", "libopus"),
 }
-"""Containers that sounds stay in, with the codec of what cannot be copied; all others become .m4a."""
+# Codecs that players expect in a container (libav would put more there). WAV and FLAC lose nothing by being encoded
+# again, and are cut to the sample so; packets of FLAC would keep the length of the whole file in their header.
 _COPIED = {
     "mp4": {"h264", "hevc", "av1", "vp9", "mpeg4", "aac", "mp3", "opus", "flac", "alac", "ac3", "eac3"},
     "ipod": {"aac", "alac"},
@@ -37,18 +39,16 @@ _COPIED = {
     "ogg": {"opus", "vorbis"},
     "opus": {"opus"},
 }
-"""Codecs that players expect in a container (libav would put more there). WAV and FLAC lose nothing by being encoded
-again, and are cut to the sample so; packets of FLAC would keep the length of the whole file in their header."""
 _PCM = {"pcm_u8", "pcm_s16le", "pcm_s24le", "pcm_s32le", "pcm_f32le"}
 _EDIT_LISTS = {"mp4", "ipod"}
+# Seconds of sound before the start in which a decoder's memory settles, where an edit list hides them.
 _PREROLL = 0.1
-"""Seconds of sound before the start in which a decoder's memory settles, where an edit list hides them."""
+# Seconds between the keyframe and the start: with more to hide, a film is encoded again.
 _MOST_BEFORE = 60.0
-"""Seconds between the keyframe and the start: with more to hide, a film is encoded again."""
+# Packets whose time of decoding may be unknown behind a seek: H.264 and HEVC reorder 16 at most.
 _MOST_REORDERED = 32
-"""Packets whose time of decoding may be unknown behind a seek: H.264 and HEVC reorder 16 at most."""
+# Constant rate factor of H.264: hardly to be told from the source.
 _QUALITY = 20
-"""Constant rate factor of H.264: hardly to be told from the source."""
 
 
 @dataclass(frozen=True)
@@ -135,10 +135,22 @@ class _CutWriter:
         if not self._copies(media.video) or jumbled:
             self.encoded.append("video")
             self.tracks.append(encoded_film(self.file, media, self.start, self.end, VideoSpec(), _QUALITY))
-        elif (landed := _landing(media, self.start)) is not None:
+            return
+        shown, keyframe, until = -math.inf, -math.inf, -math.inf
+        for time, packet in media.keyed("video", self.start):
+            if time <= self.start + EPSILON:
+                shown, keyframe = max(shown, time), time if packet.is_keyframe else keyframe
+            until = max(until, time + _lasts(packet))
+            if packet.dts is not None and media.seconds(packet.dts, media.video) > self.start:
+                break
+        if until <= self.start:  # the film is over
+            return
+        if shown > -math.inf:  # else the film begins later
+            if self.start - keyframe > _MOST_BEFORE:
+                raise _NotCopied
             # The start moves to the frame that is on show: between two frames, players would disagree.
-            self.start, self.keyframe = landed
-            self._add_copied(media, "video", self.keyframe)
+            self.start, self.keyframe = shown, keyframe
+        self._add_copied(media, "video", self.keyframe)
 
     def add_sound(self, media: Media, codec: str) -> None:
         if media.audio is None:
@@ -148,7 +160,7 @@ class _CutWriter:
             self.encoded.append("audio")
             codec = own if self.container == "wav" and own in _PCM else codec
             self.tracks.append(encoded_sound(self.file, media, self.start, self.end, codec))
-        elif _has_sound(media, self.start):
+        elif any(time + _lasts(packet) > self.start for time, packet in media.keyed("audio", self.start)):
             hidden = _PREROLL if self.container in _EDIT_LISTS else 0.0
             self._add_copied(media, "audio", self.start - hidden)
 
@@ -175,29 +187,6 @@ def _codec(stream: Any) -> str:
 
 Timed = Iterator[tuple[float, Any]]
 """(seconds at which it is shown, packet)."""
-
-
-def _landing(media: Media, start: float) -> tuple[float, float] | None:
-    """Seconds of the frame on show at `start`, and of the keyframe that it needs; None where the film is over."""
-    shown, keyframe, until = -math.inf, -math.inf, -math.inf
-    for time, packet in media.keyed("video", start):
-        if time <= start + EPSILON:
-            shown, keyframe = max(shown, time), time if packet.is_keyframe else keyframe
-        until = max(until, time + _lasts(packet))
-        if packet.dts is not None and media.seconds(packet.dts, media.video) > start:
-            break
-    if until <= start:
-        return None
-    if shown == -math.inf:  # the film begins later
-        return start, start
-    if start - keyframe > _MOST_BEFORE:
-        raise _NotCopied
-    return shown, keyframe
-
-
-def _has_sound(media: Media, start: float) -> bool:
-    """True if a packet of sound ends after `start`."""
-    return any(time + _lasts(packet) > start for time, packet in media.keyed("audio", start))
 
 
 def _lasts(packet: Any) -> float:

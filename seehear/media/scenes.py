@@ -17,35 +17,36 @@ import numpy as np
 
 from seehear.errors import DecodeError, require
 from seehear.media.container import Media, frame_rate, opened
+from seehear.media.sound import channels, mono
 
 STEP = 0.1
 """Seconds of a value of `loudness`."""
 SILENCE = -96
 """Decibels where there is no sound; what is quieter counts as this."""
+# Frames of sound that are summed at once: one has a few hundred samples in codecs for speech.
 _TOGETHER = 256
-"""Frames of sound that are summed at once: one has a few hundred samples in codecs for speech."""
+# Averages a picture has in each direction, each of 2 x 2 pixels: a grid costs less than a scaled picture.
 _GRID = 32
-"""Averages a picture has in each direction, each of 2 x 2 pixels: a grid costs less than a scaled picture."""
 _PLANES = {f"yuv{j}{kind}p" for j in ("", "j") for kind in (420, 422, 444)}
+# Seconds: key frames nearer to the last are not looked at (there are codecs of nothing else); between those that are
+# farther apart, all is.
 _APART, _FAR = 1.0, 12.0
-"""Seconds: key frames nearer to the last are not looked at (there are codecs of nothing else); between those that are
-farther apart, all is."""
+# Two key frames may be of two scenes when the mean difference of their pixels (of three planes, in 256ths) or of their
+# histograms (in [0, 3]) is this large. Chosen so that no cut of 11 films was lost; the frames between decide.
 _KEYS_DIFFER, _COLOURS_DIFFER = 24, 0.4
-"""Two key frames may be of two scenes when the mean difference of their pixels (of three planes, in 256ths) or of their
-histograms (in [0, 3]) is this large. Chosen so that no cut of 11 films was lost; the frames between decide."""
+# A cut is a difference of two frames of at least `_CUT` that is `_OVER` times the mean of its neighbours.
 _CUT, _OVER = 12, 3
-"""A cut is a difference of two frames of at least `_CUT` that is `_OVER` times the mean of its neighbours."""
 _NEIGHBOURS = 8  # frames on either side
+# Pixels of one film that are decoded between key frames: some 100 s of one core, 40 minutes of restless 1080p. In what
+# is left, key frames that clearly differ are cuts. A bound on time alone would cut differently on slower machines.
 _MOST_PIXELS = 10**11
-"""Pixels of one film that are decoded between key frames: some 100 s of one core, 40 minutes of restless 1080p. In what
-is left, key frames that clearly differ are cuts. A bound on time alone would cut differently on slower machines."""
+# Times `_KEYS_DIFFER` and `_COLOURS_DIFFER`.
 _CLEARLY = 2
-"""Times `_KEYS_DIFFER` and `_COLOURS_DIFFER`."""
 _LONGEST = 60.0  # seconds of a stretch
 _CONTEXT = 0.5  # seconds read behind a stretch, so that its last cut has neighbours
 
+# `_difference` of two pictures of which every pixel differs by one in one plane.
 _SCALE = _GRID * _GRID * 4
-"""`_difference` of two pictures of which every pixel differs by one in one plane."""
 
 Grid = np.ndarray
 """(3, 32, 32) int32: sums of four pixels of each plane."""
@@ -68,7 +69,14 @@ def find_cuts(path: str | Path, duration: float, *, seconds: float = float("inf"
         found: list[tuple[float, float]] = []
         for begin, end in _stretches(keys, duration):
             left -= end - begin
-            found += _cuts_within(media, begin, end, until) if left >= 0 else _cuts_at(keys, begin, end)
+            if left >= 0:
+                found += _cuts_within(media, begin, end, until)
+            else:
+                found += [
+                    (at, _difference(before, grid) / _SCALE)
+                    for (_, before), (at, grid) in pairwise(keys)
+                    if begin < at <= end and _differ(before, grid, _CLEARLY)
+                ]
         return found
 
 
@@ -98,9 +106,7 @@ def _stretches(keys: list[tuple[float, Grid]], duration: float) -> list[tuple[fl
     """[begin, end] seconds in which there may be cuts, of at most a minute where one follows another. The last key
     frame is closed by none: what follows it is always looked at."""
     found: list[tuple[float, float]] = []
-    start: list[tuple[float, Grid | None]] = [(0.0, None)]
-    ends = [*(keys or start), (duration, None)]
-    for (begin, grid), (end, following) in pairwise(ends):
+    for (begin, grid), (end, following) in pairwise([*(keys or [(0.0, None)]), (duration, None)]):
         if grid is None or following is None or end - begin > _FAR or _differ(grid, following, 1):
             if found and found[-1][1] == begin and end - found[-1][0] <= _LONGEST:
                 found[-1] = found[-1][0], end
@@ -110,19 +116,11 @@ def _stretches(keys: list[tuple[float, Grid]], duration: float) -> list[tuple[fl
 
 
 def _differ(one: Grid, other: Grid, times: float) -> bool:
+    """Whether two pictures may be of two scenes (`times` 1: pixels or colours differ), or surely are (both do)."""
     bins = [[np.bincount((plane // 64).ravel(), minlength=16) for plane in grid] for grid in (one, other)]
     colours = np.abs(np.array(bins[0]) - np.array(bins[1])).sum() >= times * _COLOURS_DIFFER * 2 * one[0].size
     pixels = _difference(one, other) >= times * _KEYS_DIFFER * _SCALE
     return bool(colours or pixels) if times == 1 else bool(colours and pixels)
-
-
-def _cuts_at(keys: list[tuple[float, Grid]], begin: float, end: float) -> list[tuple[float, float]]:
-    """Key frames in (begin, end] that clearly differ from the one before."""
-    return [
-        (at, _difference(before, grid) / _SCALE)
-        for (_, before), (at, grid) in pairwise(keys)
-        if begin < at <= end and _differ(before, grid, _CLEARLY)
-    ]
 
 
 def _cuts_within(media: Media, begin: float, end: float, until: float) -> list[tuple[float, float]]:
@@ -141,18 +139,13 @@ def _cuts_within(media: Media, begin: float, end: float, until: float) -> list[t
             steps.append(_difference(before, grid))
             times.append(at)
         before = grid
-    peaks = _peaks(np.array(steps, np.int64))
-    return [(times[n], steps[n] / _SCALE) for n in peaks if begin < times[n] <= end + 1e-6]
-
-
-def _peaks(steps_F: np.ndarray) -> list[int]:
-    found = []
-    for n in np.flatnonzero(steps_F >= _CUT * _SCALE).tolist():
-        near = np.concatenate([steps_F[max(0, n - _NEIGHBOURS) : n], steps_F[n + 1 : n + 1 + _NEIGHBOURS]])
-        alone = not len(near) or steps_F[n] * len(near) >= _OVER * near.sum()
-        if alone and steps_F[n] >= near.max(initial=0):
-            found.append(n)
-    return found
+    cuts = []
+    for n in (n for n, step in enumerate(steps) if step >= _CUT * _SCALE and begin < times[n] <= end + 1e-6):
+        near = steps[max(0, n - _NEIGHBOURS) : n] + steps[n + 1 : n + 1 + _NEIGHBOURS]
+        # One change that stands out from its neighbours: a shaking camera changes every frame as much.
+        if steps[n] * len(near) >= _OVER * sum(near) and steps[n] >= max(near, default=0):
+            cuts.append((times[n], steps[n] / _SCALE))
+    return cuts
 
 
 def _grid(frame: Any) -> Grid:
@@ -182,28 +175,14 @@ def loudness(path: str | Path, duration: float, *, seconds: float = float("inf")
         frames = media.decode("audio", 0.0) if media.audio is not None else iter(())
         while some := list(islice(frames, _TOGETHER)):
             _check(until)
-            heard = [_mono(frame) for _, frame in some]
-            times = [at + np.arange(len(mono_S)) / f.sample_rate for (at, f), mono_S in zip(some, heard, strict=True)]
+            # Clipped: damage can decode to any number.
+            heard = [np.clip(mono(channels(frame)), -1.0, 1.0, dtype=np.float64) for _, frame in some]
+            times = [at + np.arange(len(x_S)) / f.sample_rate for (at, f), x_S in zip(some, heard, strict=True)]
             bins = np.clip((np.concatenate(times) / STEP).astype(np.int64), 0, count - 1)
             power_N += np.bincount(bins, np.concatenate(heard) ** 2, count)
             samples_N += np.bincount(bins, minlength=count)
     mean_N = np.divide(power_N, samples_N, out=np.zeros(count), where=samples_N > 0)
     return np.rint(10 * np.log10(np.maximum(mean_N, 10 ** (SILENCE / 10)))).astype(int)
-
-
-def _mono(frame: Any) -> np.ndarray:
-    """(S,)"""
-    samples = frame.to_ndarray()
-    return _scaled(samples if frame.format.is_planar else samples.reshape(frame.samples, -1).T).mean(axis=0)
-
-
-def _scaled(samples_CS: np.ndarray) -> np.ndarray:
-    """(C, S) float64 in [-1, 1]; damage can decode to what is no number."""
-    if samples_CS.dtype == np.uint8:
-        return (samples_CS - 128.0) / 128.0
-    if samples_CS.dtype.kind == "i":
-        return samples_CS / -float(np.iinfo(samples_CS.dtype).min)
-    return np.clip(np.nan_to_num(samples_CS.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0), -1.0, 1.0)
 
 
 def _check(until: float) -> None:

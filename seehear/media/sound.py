@@ -18,12 +18,12 @@ import numpy as np
 from seehear.errors import DecodeError, require
 from seehear.media.container import Media
 
+# Seconds decoded and thrown away before the window, in which a decoder's memory settles.
 _PREROLL = 0.5
-"""Seconds decoded and thrown away before the window, in which a decoder's memory settles."""
+# 12 hours at 48 kHz, 8 GB: a longer window is damage, or must be cut.
 _MOST_SAMPLES = 2**31
-"""12 hours at 48 kHz, 8 GB: a longer window is damage, or must be cut."""
+# Samples of the lower of two rates on each side that libav's resampler looks at, and a few more.
 _HALF_WIDTH = 20
-"""Samples of the lower of two rates on each side that libav's resampler looks at, and a few more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,26 +50,26 @@ def read_waveform(media: Media, start: float, end: float, spec: AudioSpec) -> np
     below, above = meeting * down, math.ceil(((first + count) / spec.rate + margin) * rate)
     if above - below > _MOST_SAMPLES:
         raise DecodeError(f"{media.path}: {(end - start) / 3600:.0f} hours of sound are too long for one clip")
-    native, heard = _gather(chain([head], frames), media, rate, below, above)
-    if not heard[0] < (start + count / spec.rate) * rate or not heard[1] > start * rate:
-        return None
-    waveform = native if up == down else _resampled(native, rate, spec.rate)
-    return np.clip(waveform[first - meeting * up :][:count], -1.0, 1.0)
-
-
-def _gather(
-    frames: Iterator[tuple[float, Any]], media: Media, rate: int, below: int, above: int
-) -> tuple[np.ndarray, tuple[float, float]]:
-    """Samples [below, above) of the stream at its own rate, and the range of sample numbers that it really had."""
-    samples = np.zeros(above - below, np.float32)
-    low, high = math.inf, -math.inf
-    for run in _runs(frames, media, rate, above):
+    waveform = np.zeros(above - below, np.float32)
+    low, high = math.inf, -math.inf  # range of the samples that the stream really has
+    for run in _runs(chain([head], frames), media, rate, above):
         position = run.position()
         begin, stop = max(position, below), min(position + run.length, above)
         if begin < stop:
-            samples[begin - below : stop - below] = run.mono()[begin - position : stop - position]
+            samples = mono(np.concatenate(run.parts, axis=1))
+            waveform[begin - below : stop - below] = samples[begin - position : stop - position]
             low, high = min(low, begin), max(high, stop)
-    return samples, (low, high)
+    if not low < (start + count / spec.rate) * rate or not high > start * rate:
+        return None
+    if up != down:
+        # libav's polyphase filter; its first output is the first input.
+        av = require("av")
+        resampler = av.AudioResampler(format="flt", layout="mono", rate=spec.rate)
+        frame = av.AudioFrame.from_ndarray(waveform[None], format="flt", layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
+        parts = resampler.resample(frame) + resampler.resample(None)
+        waveform = np.concatenate([part.to_ndarray()[0] for part in parts])
+    return np.clip(waveform[first - meeting * up :][:count], -1.0, 1.0)
 
 
 def _runs(frames: Iterator[tuple[float, Any]], media: Media, rate: int, above: int) -> Iterator[_Stretch]:
@@ -99,7 +99,7 @@ class _Stretch:
         """(C, S) of each frame, numbers as they were decoded."""
         self.length = 0
         self._shifts: list[int] = []
-        """Of each frame: where its timestamp puts the first sample of the run."""
+        """Position of the run's first sample by the timestamp of each frame."""
         self._stream_start = round(media.start("audio") * rate)
         self._rounding = max(1, math.ceil(float(media.audio.time_base) * rate))
 
@@ -114,19 +114,16 @@ class _Stretch:
         self.length += part_CS.shape[1]
 
     def position(self) -> int:
-        """The number of the first sample: the median over the frames, so that a badly rounded one does not count; moved
-        to where whole frames counted from the start of the stream end, if that is within the rounding. Every seek finds
-        the same numbers so."""
+        """Number of the run's first sample, the same after every seek."""
+        # The median: a badly rounded frame does not count.
         position = sorted(self._shifts)[len(self._shifts) // 2]
         inner = {part.shape[1] for part in self.parts[1:-1]}
         if len(inner) != 1:
             return position
+        # Moved to where whole frames counted from the start of the stream end, if that is within the rounding.
         size, after_first = inner.pop(), position + self.parts[0].shape[1] - self._stream_start
         off = round(after_first / size) * size - after_first
         return position + off if abs(off) <= self._rounding else position
-
-    def mono(self) -> np.ndarray:
-        return mono(np.concatenate(self.parts, axis=1))
 
 
 def mono(samples_CS: np.ndarray) -> np.ndarray:
@@ -145,12 +142,3 @@ def channels(frame: Any) -> np.ndarray:
     """(C, S)."""
     samples = frame.to_ndarray()
     return samples if frame.format.is_planar else samples.reshape(frame.samples, -1).T
-
-
-def _resampled(samples: np.ndarray, rate: int, wanted: int) -> np.ndarray:
-    """The samples resampled by libav's polyphase filter, whose first output is the first input."""
-    av = require("av")
-    resampler = av.AudioResampler(format="flt", layout="mono", rate=wanted)
-    frame = av.AudioFrame.from_ndarray(samples[None], format="flt", layout="mono")
-    frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
-    return np.concatenate([part.to_ndarray()[0] for part in resampler.resample(frame) + resampler.resample(None)])

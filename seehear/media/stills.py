@@ -22,14 +22,14 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"BM", b"II*\0", b"MM\0*")
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"mif1")
+# Memory of one picture while it is decoded, estimated from its header before anything is decoded.
 _MOST_BYTES = 580_000_000
-"""Memory of one picture while it is decoded, estimated from its header before anything is decoded."""
+# Pixels: pictures up to this size are scaled in one step from all their pixels, larger ones are reduced first.
 _LARGE = 2**25
-"""Pixels: pictures up to this size are scaled in one step from all their pixels, larger ones are reduced first."""
+# Pixels that are converted to RGB at once.
 _STRIP = 2**22
-"""Pixels that are converted to RGB at once."""
+# Bytes of a pixel in Pillow's memory; 4 for all other modes.
 _BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}
-"""Bytes of a pixel in Pillow's memory; 4 for all other modes."""
 _STDERR = threading.Lock()
 
 
@@ -80,6 +80,7 @@ def _decoded(path: str | Path, spec: VideoSpec) -> tuple[Any, tuple[int, int]]:
             factor = _fit(path, file, spec)
             with _silent_stderr() if file.format == "TIFF" else nullcontext():
                 file.load()
+            # EXIF 0x0112 is the orientation; 5 to 8 swap height and width. Other tags would cost memory, and are left.
             turn = Image.Exif()
             turn[0x0112] = file.getexif().get(0x0112, 1)
             image = _on_white(file, factor)
@@ -139,7 +140,7 @@ def _fit(path: str | Path, file: Any, spec: VideoSpec) -> int:
 
 
 def _decoder_bytes(file: Any) -> int:
-    """What the decoder of a format holds besides the picture."""
+    """Memory that the decoder of a format holds besides the picture, in bytes."""
     pixels = file.width * file.height
     if file.format == "WEBP":
         return 14 * pixels  # two canvases, and a copy of one
@@ -192,14 +193,13 @@ def _on_white(image: Any, factor: int) -> Any:
     return out
 
 
-# ----------------------------------------------------------------------------------------------------------------------
-# HEIC and HEIF pictures: libav decodes their tiles, and the boxes of the file say how these make the picture.
-#
-# ISO/IEC 23008-12. A picture is one coded item, or a grid of them (every telephone's), then cropped, turned and
-# mirrored by properties of the item. Alpha and depth are other items, and are not looked at.
+# -- HEIC and HEIF -----------------------------------------------------------------------------------------------------
 
+# ISO/IEC 23008-12. libav decodes the tiles, the boxes of the file say how these make the picture: it is one coded item,
+# or a grid of them (every telephone's), then cropped, turned and mirrored. Alpha and depth are other items, not read.
+
+# Bytes at the start of a file that are searched for its `meta` box.
 _HEAD = 2**20
-"""Bytes at the start of a file that are searched for its `meta` box."""
 
 
 @dataclass(frozen=True)
@@ -252,17 +252,14 @@ class Heif:
                 )
             image = Image.new("RGB", (self.width, self.height))
             for i, item in enumerate(self.tiles):
-                image.paste(self._tile(media, streams[item]), (i % columns * wide, i // columns * tall))
+                media.container.seek(0, stream=streams[item])
+                frames = (frame for packet in media.packets(streams[item]) for frame in packet.decode())
+                if (tile := next(frames, None)) is None:
+                    raise DecodeError(f"{self.path}: a part of the picture cannot be decoded")
+                image.paste(tile.to_image(), (i % columns * wide, i // columns * tall))
         for kind, body in self.changes:
             image = _changed(image, kind, body)
         return image
-
-    def _tile(self, media: Any, stream: Any) -> Any:
-        media.container.seek(0, stream=stream)
-        for packet in media.packets(stream):
-            for frame in packet.decode():
-                return frame.to_image()
-        raise DecodeError(f"{self.path}: a part of the picture cannot be decoded")
 
 
 def _changed(image: Any, kind: bytes, body: bytes) -> Any:
@@ -280,9 +277,6 @@ def _changed(image: Any, kind: bytes, body: bytes) -> Any:
     if not (0 <= left < box[2] <= image.width and 0 <= top < box[3] <= image.height):
         raise ValueError("it is cropped to what lies outside of it")
     return image.crop(box)
-
-
-# -- boxes -------------------------------------------------------------------------------------------------------------
 
 
 def _number(data: bytes, at: int, size: int) -> int:
