@@ -136,5 +136,5 @@ def test_a_run_resumes_without_options_that_were_removed_unless_it_used_them(tmp
             pass
     with open_run(tmp_path / "plain", {"method": {"dim": 8}}, resume=True):
         pass
-    with pytest.raises(SeehearError, match="was started with method.matryoshka"):
+    with pytest.raises(SeehearError, match=r"was started with method\.matryoshka"):
         open_run(tmp_path / "used", {"method": {"dim": 8}}, resume=True).__enter__()
