@@ -142,8 +142,8 @@ class MAViLConfig(MethodConfig):
         return (("video", "audio"),)
 
     def reading(self, raw: RawConfig, *, vocabulary: int = 0) -> Self:
-        """These settings for clips of the sizes of `raw`. The spectrogram is a multiple of four tokens long: 1024 frames for
-        10 s, 512 for 5 s, 128 for a second, as in Audio-MAE. Words are not used."""
+        """These settings for clips of the sizes of `raw`; words are not used. The spectrogram is a multiple of four
+        tokens long: 1024 frames for 10 s, 512 for 5 s, 128 for a second, as in Audio-MAE."""
         if missing := [m for m in SIDES if m not in raw.modalities]:
             raise SeehearError(
                 f"MAViL learns from clips with pictures and sound: there is no {' and no '.join(missing)}"

@@ -397,12 +397,12 @@ def test_as_a_compiler_sees_it_it_is_the_same():
     ("changes", "message"),
     [
         ({"masking": {"video": 0.8}}, "masking needs a value for video and one for audio"),
-        ({"masking": {"video": 1.0, "audio": 0.8}}, "masking is between 0 and 1"),
+        ({"masking": {"video": 1.0, "audio": 0.8}}, r"masking must be in \(0, 1\)"),
         ({"decoded": {"video": 0.5, "audio": 1.0}}, "a joint decoder decodes all"),
         ({"frames": (1, 224, 224)}, "video has no whole patch"),
         ({"mel_frames": 8}, "audio has no whole patch"),
         ({"inter_temperature": 0.0}, "temperatures must be"),
-        ({"drop_path": 1.0}, "drop_path and drop_tokens are parts"),
+        ({"drop_path": 1.0}, "drop_path and drop_tokens must be in"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(changes, message):
