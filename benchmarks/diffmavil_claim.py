@@ -32,8 +32,7 @@ import torch
 from common import DEVICE, interleaved, memory_apart, peak_bytes, write
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from seehear.methods.diffmavil import DiffMAViL, DiffMAViLConfig
-from seehear.methods.diffmavil_config import Curriculum
+from seehear.methods.diffmavil import Curriculum, DiffMAViL, DiffMAViLConfig
 from seehear.methods.mavil_config import SIDES, FastPaths
 from seehear.methods.mavil_cost import CostShape, mean, shape_of, training
 from seehear.nn.flops import count_flops

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from seehear.methods.diffmavil_config import Batches, Curriculum, DiffMAViLConfig
+from seehear.methods.diffmavil import Batches, Curriculum, DiffMAViLConfig
 from seehear.methods.mavil_config import SIDES, MAViLConfig
 from seehear.methods.mavil_cost import mean, shape_of
 from seehear.nn.transformer import Size

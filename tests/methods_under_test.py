@@ -13,8 +13,7 @@ import torch
 from seehear.inputs.latents import LatentData
 from seehear.inputs.loader import TrainingData
 from seehear.methods.base import Method
-from seehear.methods.diffmavil import DiffMAViL, DiffMAViLConfig
-from seehear.methods.diffmavil_config import Curriculum
+from seehear.methods.diffmavil import Curriculum, DiffMAViL, DiffMAViLConfig
 from seehear.methods.fusemix import FuseMix, FuseMixConfig
 from seehear.methods.mavil import SIDES, MAViL, MAViLConfig
 from seehear.methods.mcn import MCN, MCNConfig
@@ -98,7 +97,7 @@ def mavil(**options: Any) -> MAViL:
         torch.manual_seed(0)
         model = MAViL(MAViLConfig(**(small | options)))
         if model.config.teacher:
-            model.learn_from(MAViL(replace(model.config, teacher="")))
+            model.teacher.load_state_dict(MAViL(replace(model.config, teacher="")).trunk.state_dict())
     return model
 
 

@@ -22,11 +22,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch.autograd.function import once_differentiable
-from torch.nn import functional as F
 
 from seehear.losses.overlap import Overlap, join, same_group
 from seehear.losses.zero import zero_of
@@ -37,7 +36,6 @@ __all__ = [
     "Pairwise",
     "info_nce",
     "join",
-    "matryoshka",
     "pairwise",
     "same_group",
 ]
@@ -80,23 +78,12 @@ def info_nce(
     return tiled_info_nce(x_BE, y_BE, tau, tiles)
 
 
-def matryoshka(
-    loss: Callable[[Tensor, Tensor], Tensor],
-    x_BE: Float[Tensor, "b e"],
-    y_BE: Float[Tensor, "b e"],
-    dims: Sequence[int],
-) -> Float[Tensor, ""]:
-    """Mean of a loss over prefixes of the vectors, each made unit again (arXiv 2205.13147)."""
-    parts = [loss(F.normalize(x_BE[:, :d], dim=1), F.normalize(y_BE[:, :d], dim=1)) for d in dims]
-    return torch.stack(parts).mean()
-
-
 @dataclass(frozen=True)
 class Pairwise:
     """A loss over pairs of modalities."""
 
     total: Tensor
-    """Weighted mean of the terms; zero, with a zero gradient, when no pair had two rows."""
+    """Mean of the terms; zero, with a zero gradient, when no pair had two rows."""
     terms: dict[tuple[Modality, Modality], Tensor]
     """By pair of modalities, those that had two rows at least."""
 
@@ -107,15 +94,14 @@ def pairwise(
     loss: PairLoss,
     *,
     pairs: Sequence[tuple[Modality, Modality]] | None = None,
-    weighting: Literal["pairs", "rows"] = "pairs",
     exclude: Callable[[Modality, Modality], Overlap | None] | None = None,
 ) -> Pairwise:
-    """The loss of each pair of modalities over the rows that have both, averaged with equal say of every pair, or of
-    every row. All pairs by default, or only those given (a hub). Pairs with fewer than two rows are skipped: they have
+    """The loss of each pair of modalities over the rows that have both, averaged with equal say of every
+    pair. All pairs by default, or only those given (a hub). Pairs with fewer than two rows are skipped: they have
     no negatives. Absent rows are dropped before anything is computed, so whatever they hold has no influence.
     """
     total = zero_of(z.values())
-    terms, weights = {}, 0.0
+    terms = {}
     for p, q in pairs or combinations(z, 2):
         rows = (present[p] & present[q]).nonzero().squeeze(1)
         if len(rows) < 2:
@@ -126,10 +112,9 @@ def pairwise(
         if overlap is not None and not whole:
             overlap = overlap.select(rows)
         term = loss(x, y, exclude=overlap)
-        weight = 1.0 if weighting == "pairs" else float(len(rows))
-        total, weights = total + weight * term, weights + weight
+        total = total + term
         terms[p, q] = term
-    return Pairwise(total / weights if terms else total, terms)
+    return Pairwise(total / len(terms) if terms else total, terms)
 
 
 def _check(x_BE: Tensor, y_BE: Tensor, exclude: Overlap | None) -> None:

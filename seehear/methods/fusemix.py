@@ -15,10 +15,11 @@ them, so mixing is part of the objective: gradient caching then holds one micro-
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import combinations
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -26,22 +27,120 @@ from torch import nn
 from torch.nn import functional as F
 
 from seehear.encoders.learning import LearningEncoder
-from seehear.errors import SeehearError
-from seehear.losses.contrastive import Overlap, PairLoss, info_nce, matryoshka, pairwise
+from seehear.errors import SeehearError, check_range, unknown
+from seehear.losses.contrastive import Overlap, info_nce, pairwise
 from seehear.methods import linear
-from seehear.methods.base import Method
-from seehear.methods.fusemix_config import FuseMixConfig
+from seehear.methods.base import Method, MethodConfig, config_from
 from seehear.nn.adapter import FusionAdapter, GatedSkip, Standardise, Temperature
 from seehear.nn.mixing import halves, mix, permutation, row_numbers
 from seehear.nn.random import Randomness, seed_of
 from seehear.nn.statistics import Latents, Present, statistics
 from seehear.types import Batch, Encoded, Modality, StepOutput, Tensor, group_numbers, presence
 
-__all__ = ["FuseMix", "FuseMixConfig"]
+# Options of earlier versions. They only concerned training: a model saved with any of them embeds as before.
+_REMOVED = ("matryoshka", "weighting", "linear_shrinkage")
 
-_SOURCES: tuple[str, ...] = ("first", "second", "weight")
-"""What `assemble` says of each mixed row: its sources, (B, N) int64 for N ways of being the same, and how much of the
-first it holds."""
+
+@dataclass(frozen=True, kw_only=True)
+class FuseMixConfig(MethodConfig):
+    name: ClassVar = "fusemix"
+    widths: dict[Modality, int] = field(default_factory=dict)
+    """Width of the cached latents, by modality; two modalities at least. A recipe leaves it empty: data fills it in."""
+    blocks: dict[Modality, tuple[int, ...]] = field(default_factory=dict)
+    """Widths of the concatenated encoders of a modality, where it has several: each then gets an equal say."""
+    standardise: bool = True
+    """Latents to zero mean and unit variance over the training rows before mixing. (The paper does not.)"""
+    dim: int = 512
+    """Width of the shared space."""
+    head: Literal["adapter", "skip", "linear"] = "adapter"
+    """'adapter' is the paper's; 'skip' a linear map from CCA with the adapter behind a gate that opens from zero;
+    'linear' that map alone."""
+    depth: int = 4
+    """Residual blocks of an adapter."""
+    expansion: int = 4
+    """Hidden width of a block, in widths of the latent."""
+    dropout: float = 0.6
+    """Probability, in every block."""
+    mix: Literal["halves", "permutation", "none"] = "halves"
+    """'halves' turns B loaded rows into B/2, each source used once; 'permutation' keeps B rows, for small sets."""
+    alpha: float = 1.0
+    """lam ~ Beta(alpha, alpha): 1 is uniform, towards 0 hardly any mixing."""
+    lambda_per: Literal["batch", "row"] = "batch"
+    """One lam for the whole batch (the paper's code), or one a row; always the same for all modalities."""
+    temperature: float = 0.07
+    """Initial value of the learned tau, which stays in [0.001, 0.5]."""
+    pairs: tuple[tuple[Modality, Modality], ...] = ()
+    """Pairs of modalities to align; empty means all. With a hub, say text: (('video', 'text'), ('audio', 'text'))."""
+    mask_same_group: bool = False
+    """Rows of one source recording are no negatives of each other."""
+    mask_duplicates: bool = True
+    """Rows with the same latent in a modality (one caption of many clips) are no negatives in its pairs."""
+    locked: tuple[Modality, ...] = ()
+    """Modalities whose latents are the space as they are; `dim` is their width. A recipe leaves it empty: data fills it
+    in."""
+    linear_lr: float = 1.0
+    """Learning rate of the linear map, relative to the rest."""
+    encoders: dict[Modality, str] = field(default_factory=dict)
+    """Encoders that learn with the heads, by modality. Empty: latents of frozen encoders are read."""
+    rank: int = 8
+    """Rank of the changes of a hub encoder that learns; a packaged encoder learns its last block whole."""
+    encoder_lr: float = 0.1
+    """Learning rate of the encoders, relative to the rest."""
+    learned: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    """Shapes of the weights that learn, by 'modality/module'. A recipe leaves it empty: the encoders fill it in."""
+    fingerprints: dict[Modality, str] = field(default_factory=dict)
+    """Fingerprints of the encoders, filled in likewise."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "blocks", {m: tuple(b) for m, b in self.blocks.items()})
+        object.__setattr__(self, "pairs", tuple((p, q) for p, q in self.pairs))
+        object.__setattr__(self, "locked", tuple(self.locked))
+        object.__setattr__(self, "learned", {name: tuple(shape) for name, shape in self.learned.items()})
+        if self.widths:
+            self._check_modalities()
+        check_range(self, "[1, inf)", "dim", "expansion")
+        check_range(self, "[0, inf)", "depth", "linear_lr", "rank", "encoder_lr")
+        check_range(self, "(0, inf)", "temperature")
+        if not self.alpha > 0 or not 0 <= self.dropout < 1:
+            raise SeehearError(f"alpha must be > 0 and dropout in [0, 1); got {self.alpha} and {self.dropout}")
+
+    def _check_modalities(self) -> None:
+        """Raises `SeehearError` where the options name modalities, or widths of them, that do not fit `widths`."""
+        if len(self.widths) == 1:
+            raise SeehearError(f"FuseMix aligns two modalities at least; got {', '.join(self.widths)}")
+        for m in [*self.blocks, *self.locked, *(m for pair in self.pairs for m in pair)]:
+            if m not in self.widths:
+                raise unknown("modality", m, self.widths)
+        for m, blocks in self.blocks.items():
+            if sum(blocks) != self.widths[m] or not self.standardise:
+                raise SeehearError(
+                    f"blocks of {m} must add up to {self.widths[m]} and need standardise=True; got {blocks}"
+                )
+        if not self.trained:
+            raise SeehearError(f"all of {', '.join(self.widths)} are locked: no head is left to train")
+        if wrong := [m for m in self.locked if self.widths[m] != self.dim]:
+            raise SeehearError(
+                f"locked latents are the space: {wrong[0]} is {self.widths[wrong[0]]} wide, dim is {self.dim}"
+            )
+        if self.locked and self.pairs and all(set(pair) <= set(self.locked) for pair in self.pairs):
+            raise SeehearError("no pair binds a modality to a locked one: leave out --method.pairs")
+
+    @property
+    def modalities(self) -> tuple[Modality, ...]:
+        return tuple(self.encoders) or super().modalities
+
+    @property
+    def trained(self) -> tuple[Modality, ...]:
+        """The modalities that have a head."""
+        return tuple(m for m in self.widths if m not in self.locked)
+
+    @property
+    def starts_closed(self) -> bool:
+        return self.head != "adapter"
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> FuseMixConfig:
+        return config_from(cls, {k: v for k, v in values.items() if k not in _REMOVED}, "FuseMix")
 
 
 class FuseMix(Method):
@@ -59,7 +158,11 @@ class FuseMix(Method):
         self.standardise = nn.ModuleDict({m: Standardise(config.widths[m]) for m in config.trained})
         self.heads = nn.ModuleDict({m: _head(config, config.widths[m]) for m in config.trained})
         self.logits = Temperature(config.temperature)
-        self.encoders = nn.ModuleDict({m: _encoder(config, m) for m in config.encoders})
+        self.encoders = nn.ModuleDict()
+        for m, name in config.encoders.items():
+            weights = {k.removeprefix(f"{m}/"): s for k, s in config.learned.items() if k.startswith(f"{m}/")}
+            fingerprint = config.fingerprints.get(m, "")
+            self.encoders[m] = LearningEncoder(name, m, weights, rank=config.rank, fingerprint=fingerprint)
         self.assembles = not config.encoders  # type: ignore[misc]
         self.reads_media = bool(config.encoders)  # type: ignore[misc]
 
@@ -68,7 +171,7 @@ class FuseMix(Method):
         self, latents: Latents, present: Present | None = None, *, start: linear.LinearMaps | None = None
     ) -> FuseMix:
         """Take from the training latents what is set once: the standardisation, and the linear map of a head that has
-        one. That is `start` (a closed form tuned on validation rows), or CCA with the configured shrinkage: embeddings
+        one. That is `start` (a closed form tuned on validation rows), or CCA with the default shrinkage: embeddings
         are then, before the first step, those of the closed form."""
         latents = {m: latents[m] for m in self._held(latents)}
         for m, z in latents.items():
@@ -81,42 +184,84 @@ class FuseMix(Method):
             if start is None and self.config.locked:
                 raise ValueError("a locked space is entered from a closed form: give `start` (methods/tuning.py)")
             if start is None:
-                moments = linear.moments(latents, present, pairs=self.config.pairs or None).standardised()
-                start = linear.canonical(moments, shrinkage=self.config.linear_shrinkage)
+                start = linear.canonical(
+                    linear.moments(latents, present, pairs=self.config.pairs or None).standardised()
+                )
             self._start_from(start)
         return self
+
+    def _start_from(self, maps: linear.LinearMaps) -> None:
+        dim, rank = self.config.dim, min(self.config.dim, next(iter(maps.weight.values())).shape[1])
+        spread_EK = torch.eye(dim, dtype=torch.float64)
+        if rank < dim:
+            # A fixed rotation spreads the few coordinates over all dimensions. Padded with zeros, the rest would get
+            # no gradient and stay zero.
+            draws = torch.randn(dim, rank, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+            spread_EK = torch.linalg.qr(draws).Q
+        for m, head in self.heads.items():
+            assert isinstance(head, GatedSkip)
+            # The maps act on raw latents, a head on standardised ones: the difference is folded into its weight.
+            standardise = self._standardise(m)
+            offset, scale = standardise.mean.double().cpu(), standardise.scale.double().cpu()
+            weight_DE = (maps.weight[m][:, :rank] / scale[:, None]) @ spread_EK.T
+            head.start_from((maps.mean[m] - offset) * scale, weight_DE)
 
     def lr_multiplier(self, parameter: str) -> float:
         if parameter.startswith("encoders."):
             return self.config.encoder_lr
         return self.config.linear_lr if ".linear." in parameter else 1.0
 
+    # -- a step ------------------------------------------------------------------------------------------------------
+
     @torch.no_grad()
     def assemble(self, batch: Batch, *, rng: Randomness) -> Batch:
         return self._mixed(batch, rng)
 
-    def features(self, m: Modality, x: Tensor, *, rng: Randomness | None = None) -> Tensor:
-        z_BD: Tensor = self.encoders[m](x) if m in self.encoders else x
-        return z_BD
-
     def _mixed(self, batch: Batch, rng: Randomness) -> Batch:
-        """The mixed rows, and of which sources each is made."""
+        """The mixed rows, and of which sources each is made: `first` and `second` (B, N) int64 number a row's sources
+        in N ways of being the same, `weight` (B,) is lam."""
         held = self._held(batch)
         present = presence(batch, held)
         device = next(iter(batch.values())).device
         first_R, second_R = (rows.to(device) for rows in self._partners(present, rng))
         if len(first_R) < 2:
             raise SeehearError(f"{len(first_R)} row after mixing: a contrastive loss needs 2, take more training clips")
-        weight_R = self._weights(len(first_R), rng).to(device)
+        lam_R = self._lambdas(len(first_R), rng).to(device)
         mixed: Batch = {}
         for m, has_B in present.items():
             z_BD = batch[m].to(self.logits.tau.dtype)
-            mixed[m] = z_BD if self.config.mix == "none" else mix(z_BD, first_R, second_R, weight_R)
+            mixed[m] = z_BD if self.config.mix == "none" else mix(z_BD, first_R, second_R, lam_R)
             mixed[f"has_{m}"] = has_B[first_R] & has_B[second_R]
-        if ways := self._ways(held):
-            same_BN = torch.stack([self._numbers(batch, present, way) for way in ways], dim=1)
-            mixed |= zip(_SOURCES, (same_BN[first_R], same_BN[second_R], weight_R), strict=True)
+        numbers = [group_numbers(batch)] if self.config.mask_same_group else []
+        for m in held if self.config.mask_duplicates else []:
+            numbers_B = row_numbers(batch.get(f"{m} bytes", batch[m]).detach())
+            # Absent latents may be equal; their rows are not.
+            numbers.append(torch.where(present[m], numbers_B, torch.arange(len(numbers_B), device=device)))
+        if numbers:
+            same_BN = torch.stack(numbers, dim=1)
+            mixed |= {"first": same_BN[first_R], "second": same_BN[second_R], "weight": lam_R}
         return mixed
+
+    def _partners(self, present: Mapping[Modality, Tensor], rng: Randomness) -> tuple[Tensor, Tensor]:
+        """Row numbers of the two sources of each mixed row."""
+        present_BM = torch.stack([has_B.cpu() for has_B in present.values()], dim=1)
+        if self.config.mix == "permutation":
+            return permutation(present_BM, rng.shared("fusemix/partner"))
+        if self.config.mix == "none":
+            return torch.arange(len(present_BM)), torch.arange(len(present_BM))
+        if len(present_BM) % 2:
+            raise SeehearError(
+                f"mixing halves needs an even number of loaded rows; got {len(present_BM)}: "
+                "take an even batch size, or mix='permutation'"
+            )
+        return halves(present_BM)
+
+    def _lambdas(self, rows: int, rng: Randomness) -> Tensor:
+        if self.config.mix == "none":
+            return torch.ones(rows)
+        draw = np.random.default_rng(seed_of(rng.seed, rng.step, "fusemix/weight"))
+        lam = draw.beta(self.config.alpha, self.config.alpha, rows if self.config.lambda_per == "row" else 1)
+        return torch.from_numpy(lam).float().expand(rows).clone()
 
     def encode(self, batch: Batch, *, rng: Randomness | None) -> Encoded:
         if not self.encoders:
@@ -130,7 +275,7 @@ class FuseMix(Method):
     def _headed(self, batch: Batch, rng: Randomness | None) -> Encoded:
         held = self._held(batch)
         features = {m: F.normalize(self._project(m, batch[m], rng), dim=1) for m in held}
-        context = {name: batch[name] for name in _SOURCES if name in batch}
+        context = {name: batch[name] for name in ("first", "second", "weight") if name in batch}
         return Encoded(features, presence(batch, held), context)
 
     def objective(self, encoded: Encoded, *, progress: float, rng: Randomness) -> StepOutput:
@@ -139,69 +284,39 @@ class FuseMix(Method):
             mixed = self._mixed({**encoded.features, **present, **encoded.context}, rng)
             rows = len(next(iter(mixed.values())))
             encoded = self._headed(mixed, rng.resized(0, rows, rows))
-        held, locked = list(encoded.features), set(self.config.locked)
+        held, locked, context = list(encoded.features), set(self.config.locked), encoded.context
         pairs = [pair for pair in self.config.pairs or combinations(held, 2) if not locked.issuperset(pair)]
+        ways = ["group"] * self.config.mask_same_group + held * self.config.mask_duplicates
+
+        def overlap(p: Modality, q: Modality) -> Overlap | None:
+            if "weight" not in context:
+                return None
+            at = [i for i, way in enumerate(ways) if way in ("group", p, q)]
+            return Overlap(context["first"][:, at].T, context["second"][:, at].T, context["weight"])
+
         aligned = pairwise(
             encoded.features,
             encoded.present,
-            self._pair_loss(),
+            partial(info_nce, temperature=self.logits()),
             pairs=[pair for pair in pairs if set(pair) <= set(held)],
-            weighting=self.config.weighting,
-            exclude=partial(self._overlap, encoded.context, self._ways(held)),
+            exclude=overlap,
         )
         metrics = {f"loss/{p}-{q}": term.detach() for (p, q), term in aligned.terms.items()}
         metrics["temperature"] = self.logits.tau.detach().clone()
         return StepOutput(aligned.total, metrics)
 
+    # -- use ---------------------------------------------------------------------------------------------------------
+
+    def features(self, m: Modality, x: Tensor, *, rng: Randomness | None = None) -> Tensor:
+        z_BD: Tensor = self.encoders[m](x) if m in self.encoders else x
+        return z_BD
+
     def place(self, features: Mapping[Modality, Tensor], space: str | None = None) -> dict[Modality, Tensor]:
         return {m: self._project(m, z_BD, None) for m, z_BD in features.items() if m in self.config.widths}
-
-    def _partners(self, present: Mapping[Modality, Tensor], rng: Randomness) -> tuple[Tensor, Tensor]:
-        present_BM = torch.stack([has_B.cpu() for has_B in present.values()], dim=1)
-        if self.config.mix == "permutation":
-            return permutation(present_BM, rng.shared("fusemix/partner"))
-        if self.config.mix == "none":
-            return torch.arange(len(present_BM)), torch.arange(len(present_BM))
-        if len(present_BM) % 2:
-            raise SeehearError(
-                f"mixing halves needs an even number of loaded rows; got {len(present_BM)}: "
-                "take an even batch size, or mix='permutation'"
-            )
-        return halves(present_BM)
-
-    def _weights(self, rows: int, rng: Randomness) -> Tensor:
-        if self.config.mix == "none":
-            return torch.ones(rows)
-        draw = np.random.default_rng(seed_of(rng.seed, rng.step, "fusemix/weight"))
-        each = draw.beta(self.config.alpha, self.config.alpha, rows if self.config.lambda_per == "row" else 1)
-        return torch.from_numpy(each).float().expand(rows).clone()
 
     def _held(self, batch: Mapping[str, Any]) -> list[Modality]:
         """The model's modalities, but for locked ones that only queries have: words where no clip has text."""
         return [m for m in self.config.widths if m in batch or m not in self.config.locked]
-
-    def _ways(self, held: Sequence[Modality]) -> list[str]:
-        duplicates = list(held) if self.config.mask_duplicates else []
-        return (["group"] if self.config.mask_same_group else []) + duplicates
-
-    def _numbers(self, batch: Batch, present: Mapping[Modality, Tensor], way: str) -> Tensor:
-        """(B,) int64: rows with equal numbers are the same in this way."""
-        if way == "group":
-            return group_numbers(batch)
-        numbers_B = row_numbers(batch.get(f"{way} bytes", batch[way]).detach())
-        return torch.where(present[way], numbers_B, torch.arange(len(numbers_B), device=numbers_B.device))
-
-    def _overlap(self, context: dict[str, Tensor], ways: list[str], p: Modality, q: Modality) -> Overlap | None:
-        if "weight" not in context:
-            return None
-        at = [i for i, way in enumerate(ways) if way in ("group", p, q)]
-        return Overlap(context["first"][:, at].T, context["second"][:, at].T, context["weight"])
-
-    def _pair_loss(self) -> PairLoss:
-        loss: PairLoss = partial(info_nce, temperature=self.logits())
-        if not self.config.matryoshka:
-            return loss
-        return lambda x, y, exclude: matryoshka(partial(loss, exclude=exclude), x, y, self.config.matryoshka)
 
     def _project(self, m: Modality, x_BD: Tensor, rng: Randomness | None) -> Tensor:
         """The head's vectors of latents, of any length."""
@@ -223,34 +338,9 @@ class FuseMix(Method):
                 f"latents of {m} are {width} wide, this model was made for {self.config.widths[m]}: another encoder?"
             )
 
-    def _start_from(self, maps: linear.LinearMaps) -> None:
-        """The maps act on raw latents, a head on standardised ones: fold the difference into its weight."""
-        rank = min(self.config.dim, next(iter(maps.weight.values())).shape[1])
-        spread_EK = _isometry(self.config.dim, rank)
-        for m, head in self.heads.items():
-            assert isinstance(head, GatedSkip)
-            standardise = self._standardise(m)
-            offset, scale = standardise.mean.double().cpu(), standardise.scale.double().cpu()
-            weight_DE = (maps.weight[m][:, :rank] / scale[:, None]) @ spread_EK.T
-            head.start_from((maps.mean[m] - offset) * scale, weight_DE)
-
-
-def _encoder(config: FuseMixConfig, m: Modality) -> LearningEncoder:
-    weights = {name.removeprefix(f"{m}/"): s for name, s in config.learned.items() if name.startswith(f"{m}/")}
-    return LearningEncoder(config.encoders[m], m, weights, rank=config.rank, fingerprint=config.fingerprints.get(m, ""))
-
 
 def _head(config: FuseMixConfig, width: int) -> nn.Module:
     if config.head == "linear":
         return GatedSkip(width, config.dim)
     adapter = FusionAdapter(width, config.dim, depth=config.depth, expansion=config.expansion, dropout=config.dropout)
     return adapter if config.head == "adapter" else GatedSkip(width, config.dim, adapter)
-
-
-def _isometry(dim: int, rank: int) -> Tensor:
-    """(dim, rank) with orthonormal columns: the identity when square, else a fixed rotation that spreads the few
-    coordinates over all dimensions. Padded with zeros, the rest would get no gradient and stay zero."""
-    if dim == rank:
-        return torch.eye(dim, dtype=torch.float64)
-    generator = torch.Generator().manual_seed(0)
-    return torch.linalg.qr(torch.randn(dim, rank, generator=generator, dtype=torch.float64)).Q

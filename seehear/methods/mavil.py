@@ -1,7 +1,7 @@
 """MAViL: Masked Audio-Video Learners (arXiv 2212.08071).
 
-One ViT hears, one sees, and each is shown a fifth of its patches; what is missing has to be told from both:
-    patches      a of the spectrogram, v of the film (2 x 16 x 16), in standard units; a', v' what a random mask leaves
+One ViT reads sound, one pictures, each a random fifth of its patches; the hidden ones are reconstructed from both:
+    patches      a of the spectrogram, v of the film (2 x 16 x 16), in standard units; a', v' the visible ones
     encoders     a_um = f_a(a'), v_um = f_v(v');   p_a, p_v their means over patches
     fusion       (a_mm, v_mm) = g(a_um, v_um)
     decoders     a^ = d_a(a_mm, places of the hidden patches), v^ = d_v(v_mm, ...)
@@ -11,10 +11,10 @@ One ViT hears, one sees, and each is shown a fifth of its patches; what is missi
     L_intra      mean of InfoNCE(p_a, q_a) and InfoNCE(p_v, q_v), tau 1;  q of a second mask of the same clip
     L            L_raw + alpha L_inter + beta L_intra
 
-In stage 2 a frozen teacher, a model of stage 1 or of an earlier round, is shown all of the clip, and the decoders have
-to tell its LN(g_T(f_T(.))) at the hidden places in place of pixels. The teacher is part of the model's state.
+In stage 2 a frozen teacher, a model of stage 1 or of an earlier round, reads the whole clip, and the decoders predict
+its LN(g_T(f_T(.))) at the hidden places instead of pixels. The teacher is part of the model's state.
 
-All of it but the contrasts is of one clip: `encode` gives the errors of reconstruction clip by clip.
+Only the contrasts compare clips: `encode` returns the reconstruction error of each clip.
 """
 
 from __future__ import annotations
@@ -47,30 +47,30 @@ _COLOURS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # mean and deviation of
 
 @dataclass(frozen=True)
 class MaskedViews:
-    """What the encoders know of one modality of a masked batch."""
+    """One modality of a masked batch, encoded and fused."""
 
     patches_BNP: Tensor
-    """All of them, before they are in standard units."""
+    """All patches, before they are in standard units."""
     kept_BM: Tensor
-    """Numbers of those seen in the first view."""
+    """Numbers of the visible patches of the first view."""
     hidden_BM: Tensor
-    """Numbers of those to be decoded."""
+    """Numbers of the hidden patches to decode."""
     pooled_BVD: Tensor
     """Means over patches, one for each view."""
     fused_BLD: Tensor
-    """CLS and the seen patches of the first view, after fusion."""
+    """CLS and the visible patches of the first view, after fusion."""
 
 
 class MAViL(Method):
-    """`places`: by modality, a module (hidden patches, rng=, name=) -> (B, M, width of the decoder) that says what
-    stands at the hidden places; a learned token by default."""
+    """`places`: by modality, a module (hidden patches, rng=, name=) -> (B, M, width of the decoder) that makes the
+    decoder's input at the hidden places; a learned token by default."""
 
     name = "mavil"
     reads_media = True
     config_type = MAViLConfig
     config: MAViLConfig
     masking: dict[Modality, float]
-    """The part that is hidden; a schedule may change it before a step."""
+    """Share of the patches that is hidden; a schedule may change it before a step."""
 
     def __init__(self, config: MAViLConfig, *, places: Mapping[Modality, nn.Module] | None = None):
         super().__init__()
@@ -84,13 +84,6 @@ class MAViL(Method):
         self.places = nn.ModuleDict(dict(places))
         self.decoders = nn.ModuleDict({m: _decoder(config, m) for m in SIDES})
 
-    def learn_from(self, teacher: MAViL) -> MAViL:
-        """Take the teacher of stage 2, as it is now."""
-        if not self.config.teacher:
-            raise SeehearError("this model has no teacher: say in its settings which one")
-        self.teacher.load_state_dict(teacher.trunk.state_dict())
-        return self
-
     def start_from(self, mae: ImageMAE) -> MAViL:
         """Take an image MAE's weights for video and fusion, and for audio if the settings say so."""
         sides = SIDES if self.config.image_mae_audio else ("video",)
@@ -100,8 +93,8 @@ class MAViL(Method):
     # -- a step ------------------------------------------------------------------------------------------------------
 
     def encode(self, batch: Batch, *, rng: Randomness | None) -> Encoded:
-        """(B, D) 'video', 'audio' and, of the second view, 'video again', 'audio again'; (B,) 'video error', 'audio
-        error'. Masks are random, so there is no encoding without `rng`."""
+        """Returns pooled features (B, D) 'video', 'audio' and, of the second view, 'video again', 'audio again';
+        reconstruction errors (B,) 'video error', 'audio error'. Masks are random, so `rng` is required."""
         if rng is None:
             raise ValueError("MAViL hides patches at random: encode needs rng; features and embed see all")
         seen, present = self.see(batch, rng=rng), presence(batch, SIDES)
@@ -115,19 +108,26 @@ class MAViL(Method):
         return Encoded(features, present, context)
 
     def see(self, batch: Batch, *, rng: Randomness) -> dict[Modality, MaskedViews]:
-        """Mask, encode and fuse; every view masked by draws of its own, the first one fused."""
-        present = presence(batch, SIDES)
-        patches = {m: self.patches(m, self._augmented(m, batch[m], rng))[0] for m in SIDES}
-        orders = {m: self._orders(m, patches[m].shape[1], rng) for m in SIDES}
+        """Mask, encode and fuse. Every view has a mask of its own; only the first is fused and decoded."""
+        present, patches, orders = presence(batch, SIDES), {}, {}
+        for m in SIDES:
+            x = rolled(batch[m], rng, "audio/roll") if m == "audio" and self.config.roll else batch[m]
+            patches[m] = self.patches(m, x)[0]
+            total = patches[m].shape[1]
+            visible, views = num_visible(total, self.masking[m]), 2 if self.config.intra_weight else 1
+            orders[m] = [shuffle(rng.uniform(f"{m}/mask/{view}", total), visible) for view in range(views)]
         encoded = {m: self._encoded(m, patches[m], orders[m], rng) for m in SIDES}
         fused = self.trunk.fusion({m: x_BVLD[:, 0] for m, x_BVLD in encoded.items()}, present, rng=rng)
-        return {
-            m: MaskedViews(patches[m], first.kept, self._decoded(m, first), encoded[m][:, :, 1:].mean(dim=2), fused[m])
-            for m, (first, *_) in orders.items()
-        }
+        seen = {}
+        for m, (first, *_) in orders.items():
+            # The order is random, so its first hidden patches are a random share of them.
+            decoded = max(1, int(self.config.decoded[m] * first.hidden.shape[1] + 1e-6))
+            pooled_BVD = encoded[m][:, :, 1:].mean(dim=2)
+            seen[m] = MaskedViews(patches[m], first.kept, first.hidden[:, :decoded], pooled_BVD, fused[m])
+        return seen
 
     def decode(self, m: Modality, seen: MaskedViews, *, rng: Randomness | None) -> Tensor:
-        """(B, M, P): the hidden patches, or what the teacher makes of them."""
+        """Predictions (B, M, P) of the hidden patches, or (B, M, D) of the teacher's tokens."""
         hidden_BMP = self.standard[m](take(seen.patches_BNP, seen.hidden_BM))
         place_BMD = self.places[m](hidden_BMP, rng=rng, name=f"{m}/places")
         return self.decoders[m](seen.fused_BLD, seen.kept_BM, seen.hidden_BM, place_BMD)
@@ -136,16 +136,17 @@ class MAViL(Method):
     def targets(
         self, seen: Mapping[Modality, MaskedViews], present: Mapping[Modality, Tensor]
     ) -> dict[Modality, Tensor]:
-        """What the decoders have to tell of the hidden places."""
+        """Targets of `decode` at the hidden places."""
         if self.config.teacher:
             whole = {m: self.standard[m](s.patches_BNP) for m, s in seen.items()}
-            told = self.teacher(whole, present)
-            return {m: take(F.layer_norm(x[:, 1:], x.shape[-1:]), seen[m].hidden_BM) for m, x in told.items()}
+            tokens = self.teacher(whole, present)
+            return {m: take(F.layer_norm(x[:, 1:], x.shape[-1:]), seen[m].hidden_BM) for m, x in tokens.items()}
         hidden = {m: self.standard[m](take(s.patches_BNP, s.hidden_BM)) for m, s in seen.items()}
         return {m: standardised(x) if self.config.standardise else x for m, x in hidden.items()}
 
     def objective(self, encoded: Encoded, *, progress: float, rng: Randomness) -> StepOutput:
-        """Without autocast. A term that no clip of the batch has is left out."""
+        """The sum of the terms that a clip of the batch has."""
+        # 1/tau would make the rounding errors of bf16 large.
         with torch.autocast(next(iter(encoded.features.values())).device.type, enabled=False):
             return self._objective(encoded)
 
@@ -166,45 +167,48 @@ class MAViL(Method):
             terms["intra"] = (both, config.intra_temperature, config.intra_weight)
         for name, (pairs, tau, weight) in terms.items():
             loss = partial(info_nce, temperature=tau)
-            found = pairwise(z, present, loss, pairs=pairs, exclude=lambda p, q: overlap)
-            if found.terms:
-                metrics[f"loss/{name}"] = found.total
-                total = total + weight * found.total
+            contrast = pairwise(z, present, loss, pairs=pairs, exclude=lambda p, q: overlap)
+            if contrast.terms:
+                metrics[f"loss/{name}"] = contrast.total
+                total = total + weight * contrast.total
         return StepOutput(total, {k: v.detach() for k, v in metrics.items()})
 
     # -- use ---------------------------------------------------------------------------------------------------------
 
     def features(self, m: Modality, x: Tensor, *, rng: Randomness | None = None) -> Tensor:
-        """(B, D): mean over the patch tokens of the encoder by itself. With `rng`, as in fine-tuning: `drop_path`, and
-        `drop_tokens` left out."""
-        patches_BNP, counts = self.patches(m, x)
-        keep_BM = None if rng is None else self._keep(m, counts, rng)
-        if keep_BM is not None:
-            patches_BNP = take(patches_BNP, keep_BM)
-        tokens_BLD = self.trunk.encode(m, self.standard[m](patches_BNP), keep_BM, counts=counts, rng=rng)
-        return tokens_BLD[:, 1:].mean(dim=1)
+        """(B, D): mean over the patch tokens of the modality's encoder, before fusion. With `rng`, as in fine-tuning:
+        with `drop_path`, and without `drop_tokens`."""
+        return self._tokens(m, x, rng)[:, 1:].mean(dim=1)
 
     def fused(
         self, batch: Batch, modalities: Sequence[Modality] = SIDES, *, rng: Randomness | None = None
     ) -> dict[Modality, Tensor]:
-        """The same after both have met in the fusion encoder."""
-        tokens = {}
-        for m in SIDES:
-            patches_BNP, counts = self.patches(m, batch[m])
-            keep_BM = None if rng is None else self._keep(m, counts, rng)
-            chosen = patches_BNP if keep_BM is None else take(patches_BNP, keep_BM)
-            tokens[m] = self.trunk.encode(m, self.standard[m](chosen), keep_BM, counts=counts, rng=rng)
-        met = self.trunk.fusion(tokens, presence(batch, SIDES), rng=rng)
-        return {m: met[m][:, 1:].mean(dim=1) for m in modalities}
+        """The same after the fusion encoder, which needs both modalities."""
+        tokens = {m: self._tokens(m, batch[m], rng) for m in SIDES}
+        fused = self.trunk.fusion(tokens, presence(batch, SIDES), rng=rng)
+        return {m: fused[m][:, 1:].mean(dim=1) for m in modalities}
+
+    def _tokens(self, m: Modality, x: Tensor, rng: Randomness | None) -> Tensor:
+        """(B, 1 + N, D) tokens of the modality's encoder, CLS first."""
+        patches_BNP, counts = self.patches(m, x)
+        keep_BM, (time, band, tube) = None, self.config.drop_tokens
+        if rng is not None and m == "audio" and (time or band):
+            keep_BM = keep_lines(rng, "audio/drop", counts, (time, band))
+        elif rng is not None and m == "video" and tube:
+            total = patches_BNP.shape[1]
+            keep_BM = keep_set(rng, "video/drop", total, rate=1 - tube, per_sample=True, device=rng.device)
+        if keep_BM is not None:
+            patches_BNP = take(patches_BNP, keep_BM)
+        return self.trunk.encode(m, self.standard[m](patches_BNP), keep_BM, counts=counts, rng=rng)
 
     # -- parts -------------------------------------------------------------------------------------------------------
 
     def patches(self, m: Modality, x: Tensor) -> tuple[Tensor, tuple[int, ...]]:
-        """(B, N, P) in the grid's order, not yet in standard units, and the counts of the grid. Film as it is; of a
-        waveform its spectrogram."""
-        axes, what = (5, "(clips, frames, height, width, 3)") if m == "video" else (2, "(clips, samples)")
+        """Patches (B, N, P) of frames, or of the spectrogram of samples, in the order of their grid and before they are
+        in standard units; and the counts of the grid."""
+        axes, expected = (5, "(clips, frames, height, width, 3)") if m == "video" else (2, "(clips, samples)")
         if x.dim() != axes or (m == "video" and x.shape[-1] != 3):
-            raise SeehearError(f"{m} must be {what}; got {tuple(x.shape)}")
+            raise SeehearError(f"{m} must be {expected}; got {tuple(x.shape)}")
         if m == "audio":
             x = self.spectrogram(x)[..., None]
         counts, patch = grid(x.shape[1:-1], self.config.patch_of(m)), self.config.patch_of(m)
@@ -213,19 +217,12 @@ class MAViL(Method):
         return cut(x, patch), counts
 
     def spectrogram(self, sound_BN: Tensor) -> Tensor:
-        """(B, S, F) levels, of the length that the model reads."""
+        """Log-mel levels (B, S, F), cut or padded to the model's length."""
         level = torch.tensor(QUIETEST).log().item() if self.config.mel_padding == "silence" else 0.0
         return fitted(self.mel(sound_BN), self.config.mel_frames, padding=level)
 
-    def _augmented(self, m: Modality, x: Tensor, rng: Randomness) -> Tensor:
-        return rolled(x, rng, "audio/roll") if m == "audio" and self.config.roll else x
-
-    def _orders(self, m: Modality, total: int, rng: Randomness) -> list[Shuffle]:
-        views, visible = 2 if self.config.intra_weight else 1, num_visible(total, self.masking[m])
-        return [shuffle(rng.uniform(f"{m}/mask/{view}", total), visible) for view in range(views)]
-
     def _encoded(self, m: Modality, patches_BNP: Tensor, orders: list[Shuffle], rng: Randomness) -> Tensor:
-        """(B, V, 1 + M, D) of every view."""
+        """Tokens (B, V, 1 + M, D) of every view, CLS first."""
         kept_BVM, fast, standard = torch.stack([o.kept for o in orders], dim=1), self.config.fast, self.standard[m]
         if not fast.visible_only:
             all_BLD = self.trunk.tokens[m](standard(patches_BNP))
@@ -237,20 +234,6 @@ class MAViL(Method):
         chosen_BMP = standard(take(patches_BNP, kept_BVM.flatten(1))).unflatten(1, kept_BVM.shape[1:])
         joined = self.trunk.encode(m, chosen_BMP.flatten(0, 1), kept_BVM.flatten(0, 1), rng=rng)
         return joined.unflatten(0, kept_BVM.shape[:2])
-
-    def _decoded(self, m: Modality, order: Shuffle) -> Tensor:
-        """Numbers of the hidden patches that are decoded: the first ones of a random order."""
-        hidden_BM = order.hidden
-        return hidden_BM[:, : max(1, int(self.config.decoded[m] * hidden_BM.shape[1] + 1e-6))]
-
-    def _keep(self, m: Modality, counts: tuple[int, ...], rng: Randomness) -> Tensor | None:
-        time, band, tube = self.config.drop_tokens
-        if m == "audio" and (time or band):
-            return keep_lines(rng, "audio/drop", counts, (time, band))
-        if m == "video" and tube:
-            total, rate = torch.Size(counts).numel(), 1 - tube
-            return keep_set(rng, "video/drop", total, rate=rate, per_sample=True, device=rng.device)
-        return None
 
 
 def _trunk(config: MAViLConfig) -> Trunk:

@@ -27,10 +27,10 @@ DECODER = Size(layers=8, width=512, hidden=2048, heads=16)
 
 @dataclass(frozen=True, kw_only=True)
 class FastPaths:
-    """How the same numbers are computed; all off, as the ancestors' code does."""
+    """Short cuts with the same results; MAE and Audio-MAE, whose code MAViL follows, take none of them."""
 
     visible_only: bool = True
-    """Only patches that are seen are embedded. Off: all are, and then most are thrown away."""
+    """Only visible patches are embedded. Off: all are, and then most are thrown away."""
     joined_views: bool = True
     """Both masked views pass the encoder as one batch."""
     needed_only: bool = True
@@ -41,17 +41,17 @@ class FastPaths:
 class MAViLConfig(MethodConfig):
     name: ClassVar = "mavil"
     size: Size = SIZES["base"]
-    """Of the encoder of either modality."""
+    """Size of each modality's encoder."""
     fusion: Literal["joint", "bottleneck"] = "joint"
     """One Transformer over the tokens of both, or one each and a few tokens that they share."""
     fusion_layers: int = 2
-    """Of the encoders' size."""
+    """Layers of the fusion encoder, of the encoders' width."""
     decoder: Size = DECODER
-    """Of either modality."""
+    """Size of each modality's decoder."""
     decoders: dict[Modality, DecoderKind] = field(default_factory=lambda: dict.fromkeys(SIDES, "joint"))
-    """How hidden patches see the seen ones, and each other."""
+    """Attention of hidden patches: to all patches (joint), or to the visible ones only (cross)."""
     decoded: dict[Modality, float] = field(default_factory=lambda: dict.fromkeys(SIDES, 1.0))
-    """The part of the hidden patches that is decoded; a joint decoder decodes all."""
+    """Share of the hidden patches that is decoded; a joint decoder decodes all."""
     frames: tuple[int, int, int] = (8, 224, 224)
     """Frames, height and width of the pictures."""
     patch: tuple[int, int, int] = (2, 16, 16)
@@ -61,21 +61,21 @@ class MAViLConfig(MethodConfig):
     rate: int = 16_000
     """Samples a second."""
     mel_frames: int = 1024
-    """Of the spectrogram, one every 10 ms: longer sounds are cut, shorter ones padded."""
+    """Frames of the spectrogram, one every 10 ms: longer sounds are cut, shorter ones padded."""
     mel_bands: int = 128
-    """Of the spectrogram."""
+    """Bands of the spectrogram."""
     mel_patch: tuple[int, int] = (16, 16)
     """Frames and bands of a token."""
     mel_mean: float = -4.2677393
-    """Of the level of a spectrogram; here AudioSet's."""
+    """Mean level of a spectrogram; here AudioSet's."""
     mel_std: float = 4.5689974
-    """Its deviation. Levels are divided by twice as much."""
+    """Standard deviation of the levels, which are divided by twice as much."""
     mel_padding: Literal["zero", "silence"] = "zero"
-    """What a short sound is padded with: zero as the official code does, which is louder than silence."""
+    """Padding of a short sound: zero as in the official code, which is louder than silence, or silence."""
     roll: bool = True
-    """In pre-training sounds are turned round by a random offset, and made louder or softer by 0.5 + Beta(10, 10)."""
+    """In pre-training sounds are rotated by a random offset, and scaled by 0.5 + Beta(10, 10)."""
     masking: dict[Modality, float] = field(default_factory=lambda: dict.fromkeys(SIDES, 0.8))
-    """The part of the patches that is hidden."""
+    """Share of the patches that is hidden."""
     standardise: bool = True
     """Patches to be reconstructed are standardised one by one (norm_pix)."""
     video_weight: float = 1.0
@@ -101,19 +101,18 @@ class MAViLConfig(MethodConfig):
     image_mae_audio: bool = False
     """The weights of audio start from it too."""
     drop_path: float = 0.0
-    """Of the encoders, in fine-tuning."""
+    """Stochastic depth of the encoders, in fine-tuning."""
     drop_tokens: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    """In fine-tuning: the part that is left out of the times of a spectrogram, of its bands, and of the tokens of
-    video."""
+    """Shares left out in fine-tuning: of the times of a spectrogram, of its bands, and of the tokens of video."""
     fast: FastPaths = FastPaths()
-    """Short cuts that keep the numbers."""
+    """Short cuts with the same results."""
 
     def __post_init__(self) -> None:
         for name in ("frames", "patch", "mel_patch", "drop_tokens"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         for name in ("masking", "decoded", "decoders"):
-            if set(given := getattr(self, name)) != set(SIDES):
-                raise SeehearError(f"{name} says something of video and of audio; got {given}")
+            if set(options := getattr(self, name)) != set(SIDES):
+                raise SeehearError(f"{name} needs a value for video and one for audio; got {options}")
         check_range(
             self, "[1, inf)", "frames", "patch", "mel_patch", "rate", "mel_frames", "mel_bands", "fusion_layers"
         )
@@ -126,13 +125,13 @@ class MAViLConfig(MethodConfig):
             if self.decoders[m] not in get_args(DecoderKind):
                 raise unknown("decoder", self.decoders[m], get_args(DecoderKind))
             if not 0 < self.masking[m] < 1 or not 0 < self.decoded[m] <= 1:
-                raise SeehearError(f"masking is between 0 and 1, decoded above 0 and up to 1; {m} has others")
+                raise SeehearError(f"masking must be in (0, 1), decoded in (0, 1]; {m} has other values")
             if self.decoders[m] == "joint" and self.decoded[m] < 1:
                 raise SeehearError(f"a joint decoder decodes all hidden patches: set decoders.{m} to cross")
         if not (self.inter_temperature >= 0.001 and self.intra_temperature >= 0.001):
             raise SeehearError("temperatures must be 0.001 at least: inter_temperature and intra_temperature")
         if not 0 <= self.drop_path < 1 or not all(0 <= rate < 1 for rate in self.drop_tokens):
-            raise SeehearError("drop_path and drop_tokens are parts, from 0 to below 1")
+            raise SeehearError("drop_path and drop_tokens must be in [0, 1)")
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
@@ -143,8 +142,8 @@ class MAViLConfig(MethodConfig):
         return (("video", "audio"),)
 
     def reading(self, raw: RawConfig, *, vocabulary: int = 0) -> Self:
-        """The same for clips as `raw` shows them. The spectrogram is a multiple of four tokens long: 1024 frames for
-        10 s, 512 for 5 s, 128 for a second, as in Audio-MAE. Words are not read."""
+        """These settings for clips of the sizes of `raw`; words are not used. The spectrogram is a multiple of four
+        tokens long: 1024 frames for 10 s, 512 for 5 s, 128 for a second, as in Audio-MAE."""
         if missing := [m for m in SIDES if m not in raw.modalities]:
             raise SeehearError(
                 f"MAViL learns from clips with pictures and sound: there is no {' and no '.join(missing)}"
@@ -156,7 +155,7 @@ class MAViLConfig(MethodConfig):
 
     @property
     def diffuse(self) -> tuple[Modality, ...]:
-        """Modalities whose hidden patches are given diffused: none, but for DiffMAViL."""
+        """Modalities whose hidden patches enter the decoder diffused: none, except in DiffMAViL."""
         return ()
 
     def grid(self, m: Modality) -> tuple[int, ...]:
@@ -178,5 +177,4 @@ class MAViLConfig(MethodConfig):
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> MAViLConfig:
-        """What `dataclasses.asdict`, or JSON made from it, gave."""
         return config_from(cls, values, "MAViL", size=Size, decoder=Size, fast=FastPaths)

@@ -1,6 +1,6 @@
-"""What MAViL and DiffMAViL cost, in closed form: multiply-adds of one clip, by component.
+"""Cost of MAViL and DiffMAViL in closed form: multiply-adds of one clip, by component.
 
-Of n tokens of width d, and an MLP of 4d:
+For n tokens of width d, and an MLP of 4d:
 
     block        12 n d^2 + 2 n^2 d
     cross        10 q d^2 + 2 k d^2 + 2 q k d         q queries read k tokens: no attention among queries
@@ -15,16 +15,16 @@ Of n tokens of width d, and an MLP of 4d:
     sound        F (n / 2 + 1) S: the mel filters on S spectra of n points
 
 Not counted, as in the papers: normalisation, softmax, biases, and what is per batch. The backward pass costs twice the
-forward one, but once where a layer's input is data: nobody asks for the gradient of a pixel. Two floating-point
-operations are a multiply-add. `tests/methods/test_mavil_cost.py` holds this against numbers of the papers and against
-the counter of `nn/flops.py`. A formula and no count in its place: batches that follow the masking ratio need the cost
-at each of 20 ratios as a run starts, and counting one of ViT-B on tensors without values takes seconds.
+forward one, but once where a layer's input is data: the gradient of a pixel is not computed. Two floating-point
+operations are a multiply-add. `tests/methods/test_mavil_cost.py` checks this against numbers of the papers and against
+the counter of `nn/flops.py`. The counter cannot replace it: batches that follow the masking ratio need the cost at each
+of 20 ratios as a run starts, and counting one of ViT-B on tensors without values takes seconds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod
 
 from seehear.methods.mavil_config import MAViLConfig
@@ -35,31 +35,31 @@ from seehear.nn.transformer import Size
 from seehear.types import Modality
 
 SIDES: tuple[Modality, ...] = ("audio", "video")
-_SINUSOIDS = 256  # that a diffusion step is written in (nn/diffusion.py)
+_SINUSOIDS = 256  # width of the embedding of a diffusion step (nn/diffusion.py)
 _SHARED = 4  # tokens of a bottleneck (nn/masked.py)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Side:
-    """What is special to a modality."""
+    """Numbers of one modality that the cost depends on."""
 
     tokens: int
     """N: patches of a clip."""
     values: int
     """p: numbers of a patch."""
     decoder: DecoderKind = "joint"
-    """Whether masked patches see each other, and how they see the visible ones."""
+    """Attention of masked patches."""
     decoded: float = 1.0
-    """The part of the masked patches that is decoded; a joint decoder decodes all."""
+    """Share of the masked patches that is decoded; a joint decoder decodes all."""
     noised: bool = False
-    """Masked patches are given diffused, and not as one learned token."""
+    """Masked patches enter the decoder diffused, and not as one learned token."""
 
     def kept(self, ratio: float) -> int:
-        """k: the patches that stay visible at a masking ratio."""
+        """k: visible patches at a masking ratio."""
         return num_visible(self.tokens, ratio)
 
     def queries(self, ratio: float) -> int:
-        """Masked patches that are decoded."""
+        """q: masked patches that are decoded."""
         return max(1, int(self.decoded * (self.tokens - self.kept(ratio)) + 1e-6))
 
 
@@ -70,17 +70,17 @@ class CostShape:
     audio: Side = Side(tokens=512, values=256)
     video: Side = Side(tokens=784, values=1536)
     encoder: Size = Size(layers=12, width=768, hidden=3072, heads=12)
-    """Of each modality."""
+    """Size of each modality's encoder."""
     fusion_layers: int = 2
-    """Of the encoder's size, over both modalities' tokens."""
+    """Layers of the encoder's size over both modalities' tokens."""
     decoders: Size = Size(layers=8, width=512, hidden=2048, heads=16)
-    """Of each modality."""
+    """Size of each modality's decoder."""
     bottleneck: int = 0
     """Tokens through which modalities meet in fusion; 0: all of theirs meet."""
     spectra: tuple[int, int, int] = (0, 0, 0)
     """(S, n / 2 + 1, F) of the log-mel front end, where it is counted."""
     sinusoids: int = 0
-    """Width in which a diffusion step is written, where its two layers are counted."""
+    """Width of the embedding of a diffusion step, where its two layers are counted."""
     views: int = 2
     """2: encoded once more under another mask, for the contrast of views."""
     visible_only: bool = False
@@ -96,7 +96,7 @@ class CostShape:
 
 
 def shape_of(config: MAViLConfig, *, samples: int = 0) -> CostShape:
-    """Of a model's settings; with the front end, where `samples` says how long a clip's sound is."""
+    """The shape of a model with these settings; with the log-mel front end for `samples` above 0."""
     mel = KaldiMel(rate=config.rate, bands=config.mel_bands)
 
     def side(m: Modality) -> Side:
@@ -137,7 +137,7 @@ def forward(shape: CostShape, ratio: float) -> dict[str, int]:
 
 
 def training(shape: CostShape, ratio: float) -> dict[str, int]:
-    """The same of forward and backward pass together."""
+    """Multiply-adds of the forward and backward pass of one clip, by component."""
     return {name: _PASSES.get(name, 3) * macs for name, macs in forward(shape, ratio).items()}
 
 
@@ -146,25 +146,24 @@ _PASSES = {"mel": 1, "teacher": 1} | {f"{m} {what}": 2 for m in SIDES for what i
 
 
 def mean(shape: CostShape, ratios: Iterable[float], *, backward: bool = False) -> float:
-    """Of a clip, over a curriculum of one ratio an epoch."""
+    """Mean multiply-adds of a clip over a curriculum of one ratio an epoch."""
     count = training if backward else forward
     totals = [sum(count(shape, ratio).values()) for ratio in ratios]
     return sum(totals) / len(totals)
 
 
-def inference(shape: CostShape, *, fusion_layers: int | None = None) -> dict[str, int]:
-    """Nothing masked, nothing decoded: features of a clip, and what a teacher of stage 2 does."""
-    size, layers = shape.encoder, shape.fusion_layers if fusion_layers is None else fusion_layers
-    parts = {}
+def inference(shape: CostShape) -> dict[str, int]:
+    """Multiply-adds of the features of a whole clip, by component; also the pass of a teacher of stage 2."""
+    size, parts = shape.encoder, {}
     for m in SIDES:
         side = shape.side(m)
         parts[f"{m} encoder"] = side.tokens * side.values * size.width + size.layers * block(side.tokens + 1, size)
-    parts["fusion"] = _fused(replace(shape, fusion_layers=layers), {m: shape.side(m).tokens for m in SIDES})
+    parts["fusion"] = _fused(shape, {m: shape.side(m).tokens for m in SIDES})
     return parts
 
 
 def activations(shape: CostShape, ratio: float) -> int:
-    """Tokens x width, summed over layers: what memory of a training step follows."""
+    """Tokens x width, summed over layers: the memory of a training step is proportional to it."""
     size, decoders = shape.encoder, shape.decoders
     visible = sum(shape.side(m).kept(ratio) + 1 for m in SIDES)
     total = (shape.views * size.layers + shape.fusion_layers) * visible * size.width
@@ -179,19 +178,19 @@ def activations(shape: CostShape, ratio: float) -> int:
 
 
 def block(n: int, size: Size) -> int:
-    """Of n tokens that attend to each other."""
+    """Cost of a layer in which n tokens attend to each other."""
     d = size.width
     return n * (4 * d**2 + 2 * d * size.hidden) + 2 * n**2 * d
 
 
 def cross_block(q: int, k: int, size: Size) -> int:
-    """Of q queries that attend to k tokens."""
+    """Cost of a layer in which q queries attend to k tokens."""
     d = size.width
     return q * (2 * d**2 + 2 * d * size.hidden) + 2 * k * d**2 + 2 * q * k * d
 
 
 def cross_self_block(q: int, k: int, size: Size) -> int:
-    """The same, and queries attend to each other before."""
+    """Cost of `cross_block` after a self-attention of the queries."""
     return cross_block(q, k, size) + 4 * q * size.width**2 + 2 * q**2 * size.width
 
 

@@ -286,16 +286,6 @@ class Shuffle:
         """(B, N - M) numbers of the others."""
         return self.order_BN[:, self.visible :]
 
-    @property
-    def restore(self) -> Tensor:
-        """(B, N): where in the order each token stands; taken from [kept, hidden] it gives the order of the grid."""
-        return self.order_BN.argsort(dim=1)
-
-    @property
-    def mask_BN(self) -> Tensor:
-        """1 = hidden, 0 = seen, in the order of the grid."""
-        return self.restore >= self.visible
-
 
 def shuffle(draws_BN: Tensor, visible: int) -> Shuffle:
     """By independent draws, one a token. Equal draws stay in the order of their tokens, on any device."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-from seehear.methods.diffmavil_config import Batches, Curriculum, DiffMAViLConfig
+from seehear.methods.diffmavil import Batches, Curriculum, DiffMAViLConfig
 from seehear.methods.mavil_config import SIDES, MAViLConfig
 from seehear.nn.masked import DecoderKind
 from seehear.recipes import mavil

@@ -39,6 +39,8 @@ from seehear.types import Tensor
 
 ROUNDS = "rounds"
 """Folder in that of a run: the runs of its rounds before the last."""
+REMOVED = {"method.matryoshka": [], "method.weighting": "pairs", "method.linear_shrinkage": 0.1}
+"""Settings that only older runs have, and the values at which training is the same without them."""
 FREE = frozenset(
     f"train.{name}"
     for name in (
@@ -233,7 +235,8 @@ def _compare(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) ->
     old, new = dict(flat(before)), dict(flat(now))
     for name in sorted(old.keys() | new.keys()):
         came_later = name not in old and not new[name]  # a setting that an older seehear did not have, and that is off
-        if name not in FREE and not came_later and old.get(name) != new.get(name):
+        removed = name not in new and old[name] == REMOVED.get(name, object())
+        if name not in FREE and not came_later and not removed and old.get(name) != new.get(name):
             raise SeehearError(
                 f"{folder} was started with {name} = {json.dumps(old.get(name))}, now it is "
                 f"{json.dumps(new.get(name))}: resume with the old value, or start in another folder"

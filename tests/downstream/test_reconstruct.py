@@ -14,8 +14,7 @@ from seehear.downstream.reconstruct import ReconstructOptions, reconstruction, s
 from seehear.downstream.restore import restore
 from seehear.errors import SeehearError
 from seehear.inputs.raw import RawConfig
-from seehear.methods.diffmavil import DiffMAViL
-from seehear.methods.diffmavil_config import Curriculum
+from seehear.methods.diffmavil import Curriculum, DiffMAViL
 from seehear.methods.mavil import SIDES
 from seehear.nn.diffusion import sample
 from seehear.nn.random import Randomness

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seehear.errors import SeehearError
-from seehear.methods.diffmavil_config import Curriculum, rows_for
+from seehear.methods.diffmavil import Batches, Curriculum
 
 LINEAR = Curriculum(start=0.9, end=0.8)
 COST = {0.95: 45.699, 0.9: 57.465, 0.85: 69.203, 0.8: 81.293}
@@ -62,19 +62,17 @@ def test_a_grain_makes_few_shapes():
 
 def test_batches_of_the_sheet():
     def batches(multiple, reference):
-        return rows_for(
-            (0.95, 0.9, 0.85, 0.8), COST.__getitem__, reference=reference, reference_ratio=0.8, multiple=multiple
-        )
+        return Batches(multiple=multiple).rows((0.95, 0.9, 0.85, 0.8), COST.__getitem__, reference)
 
     assert batches(64, 512) == (896, 704, 576, 512)
     assert batches(8, 64) == (112, 88, 72, 64)
     assert batches(1, 2) == (3, 2, 2, 2)
-    assert rows_for((0.95,), COST.__getitem__, reference=20, reference_ratio=0.8, multiple=64) == (64,)
+    assert Batches().rows((0.95,), COST.__getitem__, 20) == (64,)
 
 
 @given(st.floats(0.1, 10), st.integers(64, 4096))
 def test_no_batch_costs_more_than_the_reference(cost, reference):
-    (rows,) = rows_for((0.9,), {0.9: cost, 0.8: 1.0}.__getitem__, reference=reference, reference_ratio=0.8, multiple=4)
+    (rows,) = Batches(multiple=4).rows((0.9,), {0.9: cost, 0.8: 1.0}.__getitem__, reference)
     assert rows % 4 == 0
     assert rows * cost <= reference * (1 + 1e-6) < (rows + 4) * cost * (1 + 2e-6)
 

@@ -103,7 +103,7 @@ def test_objective_is_the_loss_over_pairs(mix):
     z = {m: v.double() for m, v in model.embed(mixed).items()}
     rows = {m: [v if has else None for v, has in zip(z[m].tolist(), mixed[f"has_{m}"], strict=True)] for m in z}
     out = model.objective(model.encode(mixed, rng=None), progress=0.0, rng=draws(12))
-    assert out.loss.item() == pytest.approx(slow.pairwise(rows, 0.07, "pairs"), rel=1e-5)
+    assert out.loss.item() == pytest.approx(slow.pairwise(rows, 0.07), rel=1e-5)
     assert set(out.metrics) == {"loss/video-audio", "loss/video-text", "loss/audio-text", "temperature"}
     assert out.loss.item() == pytest.approx(
         np.mean([v.item() for k, v in out.metrics.items() if "loss" in k]), rel=1e-5
@@ -164,8 +164,7 @@ def test_mixed_rows_that_share_most_of_their_sources_are_masked(mix):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"matryoshka": (8, 16)},
-        {"mix": "none", "weighting": "rows"},
+        {"mix": "none"},
         pytest.param({"lambda_per": "row"}, marks=pytest.mark.slow),
         {"standardise": True, "blocks": {"video": (8, 4)}},
         pytest.param({"head": "skip"}, marks=pytest.mark.slow),
@@ -256,9 +255,9 @@ def test_before_training_a_linear_start_is_the_closed_form(dim, standardise, hea
 def test_three_modalities_start_from_generalised_cca():
     batch = batch_of(80, absent=0.3)
     latents, present = {m: batch[m] for m in WIDTHS}, {m: batch[f"has_{m}"] for m in WIDTHS}
-    model = made(head="skip", standardise=True, linear_shrinkage=0.2, dim=7)
+    model = made(head="skip", standardise=True, dim=7)
     found = model.fit(latents, present).embed(batch)
-    expected = canonical(moments(latents, present).standardised(), shrinkage=0.2).embed(batch)
+    expected = canonical(moments(latents, present).standardised()).embed(batch)
     for p, q in (("video", "audio"), ("audio", "text")):
         torch.testing.assert_close(found[p] @ found[q].T, expected[p] @ expected[q].T, atol=1e-5, rtol=0)
 
@@ -276,9 +275,7 @@ def test_paper_size_with_its_temperature():
 
 
 def test_config_survives_json_and_state_loads_strictly():
-    config = replace(
-        SMALL, pairs=(("video", "text"),), matryoshka=(3, 6), standardise=True, blocks={"video": (8, 4)}, head="skip"
-    )
+    config = replace(SMALL, pairs=(("video", "text"),), standardise=True, blocks={"video": (8, 4)}, head="skip")
     again = FuseMix.from_config(json.loads(json.dumps(asdict(config))))
     assert again.config == config
     model, batch = FuseMix(config), batch_of(30)
@@ -295,12 +292,16 @@ def test_config_survives_json_and_state_loads_strictly():
         ({"blocks": {"video": (3, 3)}, "standardise": True}, "blocks of video must add up to 12"),
         ({"alpha": 0.0}, "alpha must be > 0"),
         ({"dropout": 1.0}, r"dropout in \[0, 1\)"),
-        ({"matryoshka": (3, 7)}, r"must be in 1\.\.6"),
     ],
 )
 def test_bad_configs_are_named(changes, words):
     with pytest.raises(SeehearError, match=words):
         replace(SMALL, **changes)
+
+
+def test_options_of_earlier_versions_are_read_and_left_out():
+    saved = asdict(SMALL) | {"matryoshka": [3, 6], "weighting": "pairs", "linear_shrinkage": 0.1}
+    assert FuseMix.from_config(json.loads(json.dumps(saved))).config == SMALL
 
 
 def test_widths_may_be_left_to_the_data_but_not_by_the_model():

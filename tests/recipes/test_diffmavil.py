@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from seehear.errors import SeehearError
-from seehear.methods.diffmavil import Batches, DiffMAViLConfig
-from seehear.methods.diffmavil_config import Curriculum
+from seehear.methods.diffmavil import Batches, Curriculum, DiffMAViLConfig
 from seehear.methods.mavil_config import SIDES, FastPaths
 from seehear.methods.mavil_cost import shape_of, training
 from seehear.recipes import diffmavil, mavil

@@ -56,10 +56,10 @@ def excluded_pairs(ways, threshold=0.5):
     return found
 
 
-def pairwise(vectors, tau, weighting):
+def pairwise(vectors, tau):
     """12.9 (a): `vectors` {modality: list of vector or None}; InfoNCE of each pair over the rows that have both."""
     names = list(vectors)
-    total = weights = 0.0
+    total, terms = 0.0, 0
     for k, p in enumerate(names):
         for q in names[k + 1 :]:
             rows = [n for n in range(len(vectors[p])) if vectors[p][n] is not None and vectors[q][n] is not None]
@@ -68,6 +68,5 @@ def pairwise(vectors, tau, weighting):
             x = [np.array(vectors[p][n]) / np.linalg.norm(vectors[p][n]) for n in rows]
             y = [np.array(vectors[q][n]) / np.linalg.norm(vectors[q][n]) for n in rows]
             s = [[float(a @ b) for b in y] for a in x]
-            w = 1.0 if weighting == "pairs" else len(rows)
-            total, weights = total + w * info_nce(s, tau), weights + w
-    return total / weights
+            total, terms = total + info_nce(s, tau), terms + 1
+    return total / terms

@@ -13,7 +13,7 @@ import pytest
 from seehear.commands.parsing import show
 from seehear.errors import SeehearError
 from seehear.library.tables import Clip, Library, Source, Text, Vectors, content_key
-from seehear.methods.diffmavil_config import Batches, Curriculum, DiffMAViLConfig
+from seehear.methods.diffmavil import Batches, Curriculum, DiffMAViLConfig
 from seehear.methods.mavil_config import MAViLConfig
 from seehear.methods.mavil_cost import mean, shape_of
 from seehear.nn.transformer import Size
