@@ -49,9 +49,9 @@ def assistant(library: str, config: ServeConfig) -> tuple[MCPServer, Callable[[]
         filters = QueryFilters(source=source)
         query = Query(parts=[TextPart(text=words)], k=k, kinds=kinds or [], filters=filters)
         answer = _answered(lambda: state.search(query))
+        names = {"start", "end", "kind", "text"}
         hits = [
-            {"file": hit.clip.source, "start": hit.start, "end": hit.end, "kind": hit.kind, "sure": hit.words}
-            | {"text": hit.text, "labels": hit.clip.labels}
+            {"file": hit.clip.source, "sure": hit.words, "labels": hit.clip.labels} | hit.model_dump(include=names)
             for hit in answer.hits
         ]
         return {"words": answer.words, "hits": hits, "indexed": answer.indexed, "clips": answer.clips}
@@ -63,10 +63,8 @@ def assistant(library: str, config: ServeConfig) -> tuple[MCPServer, Callable[[]
         """Films, photos and sounds, the newest first. `folder`: only those in it and below it."""
         every, inside = shelves.now("date").films, f"{folder.rstrip('/')}/"
         films = [film for film in every if not folder or film.name.startswith(inside)]
-        entries = [
-            {"file": film.name, "kind": film.kind, "seconds": film.seconds, "date": film.date}
-            for film in films[offset : offset + limit]
-        ]
+        some = films[offset : offset + limit]
+        entries = [{"file": f.name, "kind": f.kind, "seconds": f.seconds, "date": f.date} for f in some]
         return {"total": len(films), "films": entries}
 
     @server.tool()

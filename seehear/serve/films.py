@@ -136,10 +136,7 @@ def _films(library: Library) -> Iterable[FilmEntry]:
     sources, rejects, also = library.sources(), library.rejects(), library.copies()
     indexed = indexed_clips(library)
     settled = indexed | not_encodable(rejects)
-    to_read: dict[Step, Mapping[str, float]] = {
-        "speech": unread(library, "speech", sources),
-        "screen": unread(library, "screen", sources),
-    }
+    speech, screen = unread(library, "speech", sources), unread(library, "screen", sources)
     files: dict[str, list[_ClipRow]] = {}
     rows = library.table("clips").search().select(list(_COLUMNS)).limit(None).to_arrow()
     for id, source, audio, start, end, seen, heard in zip(*(rows[name].to_pylist() for name in _COLUMNS), strict=True):
@@ -148,12 +145,13 @@ def _films(library: Library) -> Iterable[FilmEntry]:
     problems, aside = _problems(rejects, files)
     for name, clips in files.items():
         clips.sort(key=lambda clip: (clip.start, clip.end))
-        middle, source = clips[len(clips) // 2], sources.get(name)
-        kind = _kind(name, clips)
+        middle, source, kind = clips[len(clips) // 2], sources.get(name), _kind(name, clips)
         seconds = (source.duration if source else 0.0) or max(clip.end for clip in clips)
         # The same rules by which the work itself finds what to do.
         waiting: list[Step] = ["scenes"] if source and source.info.get(COARSE) == UNCUT else []
         waiting += ["index"] if any(clip.id not in settled for clip in clips) else []
+        waiting += ["speech"] if name in speech else []
+        waiting += ["screen"] if name in screen else []
         yield FilmEntry(
             name=name,
             kind=kind,
@@ -165,16 +163,15 @@ def _films(library: Library) -> Iterable[FilmEntry]:
             end=middle.end,
             clips=len(clips),
             found=sum(clip.id in indexed for clip in clips),
-            waiting=waiting + [step for step, names in to_read.items() if name in names],
+            waiting=waiting,
             played=played_by_browsers(name),
             problem=problems.get(name, ""),
             also=list(also.get(name, ())),
         )
     for reject in aside:
-        name, date = reject.path, _date(reject.mtime_ns)
-        none: dict[str, Any] = {"clip": "", "start": 0, "end": 0, "clips": 0, "found": 0, "waiting": [], "also": []}
-        facts: dict[str, Any] = {"seconds": 0, "played": False, "problem": reject.reason}
-        yield FilmEntry(name=name, kind="aside", folder=_folder(name), date=date, **facts, **none)
+        facts: dict[str, Any] = {"clip": "", "start": 0, "end": 0, "clips": 0, "found": 0, "waiting": [], "also": []}
+        facts |= {"seconds": 0, "played": False, "folder": _folder(reject.path), "date": _date(reject.mtime_ns)}
+        yield FilmEntry(name=reject.path, kind="aside", problem=reject.reason, **facts)
 
 
 def _problems(
