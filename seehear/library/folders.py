@@ -1,4 +1,4 @@
-"""Where the library of a folder is."""
+"""Default place of the library of a folder."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from seehear.library.records import digest
 
 
 def library_of(folder: str | Path) -> str:
-    """Where the library of a folder is when none is given: in the user's cache, so that nothing is written among the
+    """Path of the library of a folder, if none is given: in the user's cache, so that nothing is written among the
     media."""
     folder = Path(folder).resolve()
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "seehear" / "libraries"

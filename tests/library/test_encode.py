@@ -90,6 +90,7 @@ def test_workers_and_batch_sizes_give_the_same_table(library, tmp_path, original
     assert table(other) == table(library)
 
 
+@pytest.mark.slow  # tests/encoders/test_packaged.py has the rows of every packaged encoder
 def test_default_encoders_encode_media_bit_for_bit(library, tmp_path, originals):
     """float16 of an encoder that gives media the same to the last bit, whatever they are batched with."""
     where = "source = 'b.mp4'"
