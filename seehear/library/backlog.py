@@ -33,7 +33,7 @@ class Job:
 
 
 def set_aside_reason(error: Exception, path: str = "") -> str:
-    """Reason for which an item is set aside. Raises errors of the machine, which are none of the item."""
+    """Reason for which an item is set aside. Raises the error if the machine, and not the item, is at fault."""
     if isinstance(error, DecodeError):
         return str(error).removeprefix(f"{path}: ")
     if isinstance(error, WorkerDied):

@@ -20,7 +20,7 @@ class ClipTable(Mapping[str, Clip]):
     """Snapshot of the clips by id; a clip is built when it is read."""
 
     def __init__(self, library: Library):
-        self._rows = library.table("clips").search().limit(None).to_arrow().combine_chunks()
+        self._rows = library.rows("clips").combine_chunks()
         self._place = {id: n for n, id in enumerate(self._rows["id"].to_pylist())}
         texts = self._rows["texts"].combine_chunks()
         self._first = np.append(texts.offsets.to_numpy()[: len(texts)], 0)
@@ -60,7 +60,7 @@ class ClipTable(Mapping[str, Clip]):
         return np.asarray(places.fill_null(-1).to_numpy())
 
     def mask(self, ids: Collection[str]) -> np.ndarray:
-        """(C,) True for these clips."""
+        """(C,) mask of these clips."""
         mask_C = np.zeros(len(self), bool)
         mask_C[[self._place[id] for id in ids if id in self._place]] = True
         return mask_C
@@ -71,6 +71,6 @@ class ClipTable(Mapping[str, Clip]):
         return ids
 
     def kinds_of_texts(self, places: np.ndarray, items: np.ndarray) -> pa.Array:
-        """The kind of each text of clips by their numbers, null for deleted clips and texts."""
+        """Kinds of texts by the numbers of their clips; null for deleted clips and texts."""
         numbers = require("pyarrow").array(self._first[places] + items, mask=items >= self._counts[places])
         return self._kinds.take(numbers)

@@ -1,4 +1,4 @@
-"""Windows of the clips of a file, and the split of each: pure functions of what was read."""
+"""Windows of the clips of a file, and the split of each: pure functions of the file's contents."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ _COARSE_CLIPS, _COARSE_SECONDS = 6, 2.0
 
 @dataclass(frozen=True, kw_only=True)
 class PrepareOptions:
-    """How media become clips. Another value of anything but `workers` and `time_limit` cuts the library anew."""
+    """Options of cutting media into clips. A change of any but `workers` and `time_limit` cuts the library anew."""
 
     clips: Literal["auto", "subtitles", "scenes", "fixed", "whole"] = "auto"
-    """subtitles: a clip a line; scenes: films where the picture changes, long scenes and sounds at pauses; fixed: every
-    `seconds`; whole: a clip a file; auto: lines where there are any, whole files up to `max_seconds` where a caption or
-    label is about all of them, else scenes."""
+    """subtitles: a clip for each line; scenes: films at cuts, long scenes and sounds at pauses; fixed: pieces of
+    `seconds`; whole: a clip for each file; auto: lines if there are any, whole files up to `max_seconds` that have a
+    caption or label, else scenes."""
     seconds: float = 10.0
-    """Length of fixed clips; the longest of scenes and of pieces of sound. Shorter sounds stay whole, and films of half
-    of it."""
+    """Length of fixed clips; longest scene or piece of sound. Under `auto`, sounds up to this length and films up to
+    half of it stay whole."""
     min_seconds: float = 1.0
-    """A clip of a shorter subtitle line is widened to this; a shorter scene is part of its neighbour; a shorter rest of
-    a file is left out."""
+    """Shortest clip: a shorter subtitle line is widened, a shorter scene joins its neighbour, a shorter rest of a file
+    is left out."""
     max_seconds: float = 30.0
     """Longest whole file under `auto` with a caption or label; a longer subtitle line ends here."""
     pad: float = 0.0
     """Seconds added on each side of a subtitle line."""
     language: str = ""
-    """Language of the subtitles ('de'), where a file has several. Empty: those without a language, else English."""
+    """Language of the subtitles ('de') of a file with several. Empty: those without a language, else English."""
     group: str = ""
-    """Regular expression over paths: files for which it finds the same text (its first bracket, if it has one) are one
-    recording, and never on both sides of a split. Empty: every file is its own."""
+    """Regular expression over paths: files with the same match (its first bracket, if it has one) are one recording,
+    and in one split. Empty: every file is its own."""
     splits: tuple[float, float, float] = (0.8, 0.1, 0.1)
     """Shares of train, val and test among the clips. A recording falls into one as a whole, and stays there when files
     are added; three recordings or fewer are each divided in time (`splits.py`)."""

@@ -15,13 +15,13 @@ from seehear.library.clips import PrepareOptions
 from seehear.library.inputs import Input
 from seehear.library.reading import File, Unit
 from seehear.library.records import COARSE, COPY_OF, digest
-from seehear.library.scan import Beside
+from seehear.library.scan import Sidecars
 from seehear.library.tables import Library, Source
 
 
 def plain_recipe(options: PrepareOptions) -> str:
     """Recipe of a file in a folder without text files beside it."""
-    return digest(options.recipe(), Beside().state())
+    return digest(options.recipe(), Sidecars().state())
 
 
 def settle_copies(library: Library, options: PrepareOptions) -> list[Source]:

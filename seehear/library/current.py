@@ -47,7 +47,7 @@ def why_stale(made: tuple[str, str], maker: str, current: str | None) -> str:
     if made[0] != maker:
         return OTHER_MAKER
     if current is None:
-        return "the clip is gone"
+        return "the clip was deleted"
     return "" if made[1] == current else "the file, window or text has changed"
 
 

@@ -64,9 +64,8 @@ def read_edits(library: Library) -> list[Edit]:
     """All edits, from the newest version of the table."""
     if _TABLE not in library.tables():
         return []
-    table = library.table(_TABLE)
-    table.checkout_latest()  # a server writes them while others read
-    rows = table.search().limit(None).to_arrow().to_pylist()
+    library.table(_TABLE).checkout_latest()  # a server writes them while others read
+    rows = library.rows(_TABLE).to_pylist()
     return [Edit(**{field.name: row[field.name] for field in fields(Edit)}) for row in rows]
 
 
@@ -130,7 +129,7 @@ def _put(library: Library, edits: Sequence[Edit]) -> None:
 def _schema() -> Any:
     pa = require("pyarrow")
     kinds = {"float | None": pa.float64(), "bool": pa.bool_()}
-    return pa.schema([("key", pa.string()), *((f.name, kinds.get(str(f.type), pa.string())) for f in fields(Edit))])
+    return pa.schema({"key": pa.string()} | {f.name: kinds.get(str(f.type), pa.string()) for f in fields(Edit)})
 
 
 # -- applied to clips and lines ----------------------------------------------------------------------------------------

@@ -153,7 +153,7 @@ class _Encoding:
         # Rejects of an earlier run are tried again.
         self.library.remove_rejects([r.path for r in self.library.rejects() if r.stage == self.stage])
         if not self.backlog.jobs:
-            say(f"{name}: all {self.backlog.kept:,} rows are there, nothing to encode")
+            say(f"{name}: all {self.backlog.kept:,} rows are current, nothing to encode")
             return self._report()
         source, jobs = self.encoder.source, self.backlog.jobs
         if source is not None and table_name("latents", source.name) in self.library.tables():
@@ -219,7 +219,7 @@ class _Encoding:
             vectors = np.stack([made.vector, *made.frames])
             if not np.isfinite(vectors).all():
                 self._reject(job, "the encoder gave numbers that are not finite")
-            elif np.abs(vectors).max() > _LARGEST:
+            elif np.abs(vectors).max() > _LARGEST:  # float16 would store infinity
                 self._reject(job, f"the encoder gave numbers beyond float16 ({np.abs(vectors).max():.3g})")
             else:
                 seconds = job.sample.end - job.sample.start

@@ -52,6 +52,7 @@ class Local:
     @contextmanager
     def vectors(self, encoder: Encoder, jobs: Sequence[Job], batch_size: int) -> Iterator[Iterator[list[Done]]]:
         """Lists of results, in any order; an empty list means only that time has passed."""
+        # Texts are not decoded, and a process would cost more than their tokens.
         workers = 0 if encoder.modality == "text" else min(self.workers, len(jobs))
         prepare = partial(_prepared, encoder.preparation())
         prepared = map_in_processes(prepare, jobs, workers=workers, time_limit=TIME_LIMIT)

@@ -16,7 +16,7 @@ from seehear.library.manifest import SUFFIXES as MANIFESTS
 from seehear.library.manifest import ManifestRow, read_manifest
 from seehear.library.reading import File, Unit
 from seehear.library.records import bare, digest, fingerprint, printable, unprintable
-from seehear.library.scan import MEDIA, Beside, Folder, Listing, ScannedFile
+from seehear.library.scan import MEDIA, Folder, Listing, ScannedFile, Sidecars
 from seehear.library.tables import Library, Reject
 
 
@@ -94,8 +94,8 @@ class FolderInput(Input):
             source = _name(prefix, printable(file.name))
             if rests(file):
                 entry = File(source=source, path=file.path, size=file.size, mtime_ns=file.mtime_ns)
-                state = digest(recipe, file.beside.state())
-                self._units.append(Unit(file=entry, origin=self.origin, recipe=state, beside=file.beside))
+                state = digest(recipe, file.sidecars.state())
+                self._units.append(Unit(file=entry, origin=self.origin, recipe=state, sidecars=file.sidecars))
             else:
                 self._incomplete.add(source)
         self.rejects = [replace(r, path=_name(prefix, r.path)) for r in walk.unreadable]
@@ -117,7 +117,8 @@ class RowsInput(Input):
         self._prefix, self._recipe = library.add_root(root), options.recipe()
         self.rejects = [Reject(path=r.path, stage=r.stage, reason=r.reason) for r in rows.rejects]
         self._primary = {_name(self._prefix, name) for name in rows.sources}
-        self._listing = lru_cache(64)(lambda directory: Listing.of(directory, language=options.language))
+        language = options.language
+        self._listing = lru_cache(64)(lambda folder: Listing(folder, os.listdir(folder), language=language))
 
     def __len__(self) -> int:
         return len(self._rows.sources)
@@ -149,17 +150,17 @@ class RowsInput(Input):
         rows = [
             replace(row, audio_source=sound.source if (sound := sounds.get(row.audio_source)) else "") for row in rows
         ]
-        beside = Beside()
+        sidecars = Sidecars()
         if any(not row.texts and row.start is None for row in rows):
             directory, name = os.path.split(file.path)
-            beside = self._listing(directory).beside(name)
+            sidecars = self._listing(directory).sidecars(name)
         # Line numbers may move, and './' is a matter of the library: neither changes the clips.
         states = [repr(replace(row, line=0, audio_source=bare(row.audio_source))) for row in rows]
         return Unit(
             file=file,
             origin=self.origin,
-            recipe=digest(self._recipe, beside.state(), *states),
-            beside=beside,
+            recipe=digest(self._recipe, sidecars.state(), *states),
+            sidecars=sidecars,
             rows=tuple(rows),
             sounds=tuple(sound for sound in sounds.values() if sound is not None),
         )

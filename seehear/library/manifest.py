@@ -108,6 +108,7 @@ def _lines(path: Path) -> Iterator[str]:
 def _csv(path: Path) -> Iterator[Record]:
     lines = _lines(path)
     first = next(lines, "")
+    # The delimiter of a .csv file is the most frequent candidate in its header: spreadsheets write ";" or tabs, too.
     reader = csv.reader(
         chain([first], lines), delimiter=max("\t,;" if path.suffix.lower() == ".csv" else "\t", key=first.count)
     )

@@ -47,7 +47,7 @@ _THROUGHOUT, _LONG, _ONCE = 0.8, 30.0, 5.0
 
 
 class OcrReader:
-    """A reader of recordings (`recordings.Reader`)."""
+    """A reader of recordings (`recordings.TextReader`)."""
 
     command = "ocr"
     tasks: tuple[Task, ...] = ("screen",)
@@ -200,6 +200,7 @@ class LineTracker:
     def see(self, time: float, frame: np.ndarray) -> None:
         sight = _Sight(self.screen, frame)
         if self._waiting is None:
+            # Read later, only if the text of the next frame differs: words shown for a second are too short to read.
             self._waiting = time, sight
             return
         (before, between), self._waiting = self._waiting, None
@@ -217,6 +218,7 @@ class LineTracker:
         self._follow(time, self.screen.read(sight.frame) if len(sight.boxes) else ())
 
     def _prolong(self, time: float) -> None:
+        # A frame stands for half an interval before and after it.
         for track in self.shown:
             track.end = time + 0.5 / _RATE
             track.sightings += 1
@@ -304,7 +306,7 @@ def _is_same(one: ScreenText, other: ScreenText) -> bool:
     """True for two readings of one line: nearly the same letters, or the same place and equal but for digits, as of a
     clock."""
     a, b = _letters(one.text), _letters(other.text)
-    if SequenceMatcher(None, a, b, autojunk=False).ratio() >= _ALIKE and _digits(a) == _digits(b):
+    if SequenceMatcher(None, a, b, autojunk=False).ratio() >= _ALIKE and re.findall(r"\d", a) == re.findall(r"\d", b):
         return True
     in_place = _overlap(np.array(one.box), np.array(other.box)) > 0.3
     return in_place and _without_digits(a) == _without_digits(b)
@@ -316,10 +318,6 @@ def _letters(text: str) -> str:
 
 def _without_digits(letters: str) -> str:
     return re.sub(r"\d", "0", letters)
-
-
-def _digits(text: str) -> str:
-    return "".join(re.findall(r"\d", text))
 
 
 def _overlap(one: np.ndarray, other: np.ndarray) -> float:

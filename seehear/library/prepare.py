@@ -22,7 +22,7 @@ from seehear.library.edits import edited, read_edits
 from seehear.library.inputs import FolderInput, Input, ManifestInput, check_input
 from seehear.library.locking import writing
 from seehear.library.own import settle_edits
-from seehear.library.reading import File, MediaReader, Read, Unit, kept_rejects, refused
+from seehear.library.reading import File, MediaReader, ReadResult, Unit, kept_rejects, refused
 from seehear.library.records import COARSE, TIME_UP, UNCUT, digest
 from seehear.library.renaming import settle_names
 from seehear.library.scan import ScannedFile
@@ -130,7 +130,7 @@ class Update:
         """All rejects of this input, from this run or before."""
         self.seen: set[str] = set()
         """All files of this input."""
-        self.batch: list[Read] = []
+        self.batch: list[ReadResult] = []
         self.begun = time.monotonic()
         # Another input may have given the same id to another clip.
         self.shared = any(source.info.get("origin") != media.origin for source in self.known.values())
@@ -192,11 +192,11 @@ class Update:
         self.tally.unchanged += 1
         self.rejects |= {reject.path: reject for reject in kept_rejects(unit, self.known[unit.file.source])}
 
-    def _take(self, unit: Unit, result: Read | Exception) -> None:
+    def _take(self, unit: Unit, result: ReadResult | Exception) -> None:
         if isinstance(result, Exception):
             why = str(result) if isinstance(result, WorkerDied) else None
             why = why or refusal(result) or f"{type(result).__name__}: {result}"
-            result = Read(unit=unit, rejects=(refused(unit, "probe", why),))
+            result = ReadResult(unit=unit, rejects=(refused(unit, "probe", why),))
         if result.same:
             self._leave(unit)
         elif result.clips:
@@ -224,6 +224,7 @@ class Update:
         kept = self._kept_coarse(batch, stale)
         stale -= {id for ids in kept.values() for id in ids}
         failed = [read.unit.file.source for read in batch if not read.same and not read.clips]
+        # New clips come before stale ones go, so that a search finds the file; sources last, as they mark it as read.
         self.library.put_clips(clips)
         self._remove(stale)
         self.library.remove_sources(source for source in failed if source in self.known)
@@ -234,7 +235,7 @@ class Update:
             sources[name] = replace(sources[name], info={**sources[name].info, COARSE: json.dumps(ids)})
         self.library.put_sources(list(sources.values()))
 
-    def _kept_coarse(self, batch: list[Read], stale: set[str]) -> dict[str, list[str]]:
+    def _kept_coarse(self, batch: list[ReadResult], stale: set[str]) -> dict[str, list[str]]:
         """Short clips of the files cut in this batch, by file: they stay until the new ones can be found."""
         cut = {
             name
@@ -248,7 +249,7 @@ class Update:
                 kept.setdefault(name, []).append(id)
         return kept
 
-    def _to_keep(self, read: Read) -> Iterator[Source]:
+    def _to_keep(self, read: ReadResult) -> Iterator[Source]:
         """Rows of `sources` for the unit's files, but for a second file that has a unit of its own."""
         for source in read.sources:
             before = self.known.get(source.source)

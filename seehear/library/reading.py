@@ -35,7 +35,7 @@ from seehear.library.records import (
     fingerprint,
     printable,
 )
-from seehear.library.scan import Beside
+from seehear.library.scan import Sidecars
 from seehear.library.subtitles import read_captions, read_embedded, read_json, read_subtitles
 from seehear.media.files import MediaInfo, SubtitleStream, probe
 from seehear.media.scenes import STEP, TimeUp, find_cuts, loudness
@@ -65,7 +65,7 @@ class Unit:
     """Folder or manifest that the file comes from."""
     recipe: str
     """Digest of the options, the text files beside it and its rows: another recipe gives other clips."""
-    beside: Beside = field(default_factory=Beside)
+    sidecars: Sidecars = field(default_factory=Sidecars)
     rows: tuple[ManifestRow, ...] = ()
     """Rows of a manifest; empty for a file of a folder."""
     sounds: tuple[File, ...] = ()
@@ -81,7 +81,7 @@ class Unit:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Read:
+class ReadResult:
     """Result of reading a unit."""
 
     unit: Unit
@@ -98,26 +98,26 @@ class MediaReader:
 
     options: PrepareOptions
 
-    def __call__(self, unit: Unit) -> Read:
+    def __call__(self, unit: Unit) -> ReadResult:
         try:
             prints = {file.source: fingerprint(file.path) for file in unit.files}
             if unit.known and dict(unit.known) == prints:
-                return Read(unit=unit, same=True, sources=tuple(_seen(file, prints) for file in unit.files))
+                return ReadResult(unit=unit, same=True, sources=tuple(_seen(file, prints) for file in unit.files))
             info = probe(unit.file.path)
         except (DecodeError, OSError) as error:
-            return Read(unit=unit, rejects=(refused(unit, "probe", _why(error, unit.file)),))
+            return ReadResult(unit=unit, rejects=(refused(unit, "probe", _why(error, unit.file)),))
         cutter = _Cutter(unit, info, self.options)
         clips = cutter.clips()
         if not clips:
             reason = "none of its rows can be used" if unit.rows else "it has no subtitles"
-            return Read(unit=unit, rejects=(*cutter.rejects, refused(unit, "clips", f"gives no clip: {reason}")))
+            return ReadResult(unit=unit, rejects=(*cutter.rejects, refused(unit, "clips", f"gives no clip: {reason}")))
         note = {"split": GIVEN} if cutter.given else {}
         note |= {COARSE: UNCUT} if cutter.coarse else {}
         note |= {TIME_UP: repr(self.options.time_limit)} if cutter.time_up else {}
         sources = [_source(unit.file, prints, info, unit, cutter.rejects, note)]
         heard = ((file, cutter.heard.get(file.source)) for file in unit.sounds)
         sources += [_source(file, prints, sound, unit) for file, sound in heard if sound is not None]
-        return Read(unit=unit, sources=tuple(sources), clips=tuple(clips), rejects=tuple(cutter.rejects))
+        return ReadResult(unit=unit, sources=tuple(sources), clips=tuple(clips), rejects=tuple(cutter.rejects))
 
 
 class _Cutter:
@@ -135,12 +135,13 @@ class _Cutter:
     @property
     def given(self) -> bool:
         """True if the user gave a split for clips of the file."""
-        # Texts beside the file are not read for the answer: rows with texts of their own do without.
-        return any(row.split for row in self.unit.rows) or ("beside" in vars(self) and bool(self.beside.split))
+        # Rows with texts of their own do without the texts beside the file, which are then not read.
+        read: Annotations | None = vars(self).get("annotations")
+        return any(row.split for row in self.unit.rows) or bool(read and read.split)
 
     def clips(self) -> list[Clip]:
         if not self.unit.rows:
-            return cut(self._whole("", sound_only=False), self.beside, self.options, self._scenes)
+            return cut(self._whole("", sound_only=False), self.annotations, self.options, self._scenes)
         for file in self.unit.sounds:
             try:
                 info = probe(file.path)
@@ -185,7 +186,7 @@ class _Cutter:
             clip = replace(clip, texts=row.texts, labels=row.labels, meta=row.meta)
             return [placed(clip, row.group, row.split, self.options)]
         given = Annotations(
-            texts=row.texts or self.beside.texts,
+            texts=row.texts or self.annotations.texts,
             labels=row.labels,
             group=row.group,
             split=row.split,
@@ -220,19 +221,19 @@ class _Cutter:
             return fixed_windows(whole.end, self.options)
 
     @cached_property
-    def beside(self) -> Annotations:
+    def annotations(self) -> Annotations:
         """Contents of the text files beside the media file, and of the text streams inside it."""
-        beside = self.unit.beside
-        facts = self._try(beside.facts, read_json) or Annotations()
-        captions = self._try(beside.captions, read_captions) or []
-        lines = self._try(beside.subtitles, read_subtitles) or []
-        if not beside.subtitles and self.info.subtitles:
+        sidecars = self.unit.sidecars
+        facts = self._try(sidecars.facts, read_json) or Annotations()
+        captions = self._try(sidecars.captions, read_captions) or []
+        lines = self._try(sidecars.subtitles, read_subtitles) or []
+        if not sidecars.subtitles and self.info.subtitles:
             stream = min(self.info.subtitles, key=lambda s: _rank(s, self.options.language))
             lines = self._try(self.unit.file.path, partial(read_embedded, index=stream.index)) or []
         late = [line for line in lines if self.info.duration and (line.start or 0.0) >= self.info.duration]
         if late:
             many = f"{len(late)} of {len(lines)} lines come after the end of the file at {self.info.duration:.1f} s"
-            self._set_aside(self._name(beside.subtitles or self.unit.file.path), "subtitles", many)
+            self._set_aside(self._name(sidecars.subtitles or self.unit.file.path), "subtitles", many)
         return replace(facts, texts=(*facts.texts, *captions, *lines))
 
     def _try(self, path: str, read: Callable[[str], T]) -> T | None:

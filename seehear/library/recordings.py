@@ -258,7 +258,7 @@ class _Reading:
         self.rejects = []
         ready = list(self.pending.values())
         write_transcripts(self.library, ready)
-        self.pending = {}  # not before: a disk may have room again when the run ends
+        self.pending = {}  # not before: after a full disk, the last flush of the run tries again
         self._give_texts({id for t in ready for id in self.by_file.get(t.source, ())})
 
     def _give_texts(self, ids: Iterable[str]) -> None:

@@ -240,25 +240,15 @@ def fingerprint(path: str | Path) -> str:
 def schemas() -> dict[str, pa.Schema]:
     """Columns of the tables that every library has, by table."""
     pa = require("pyarrow")
-    text = [("text", pa.string()), ("start", pa.float64()), ("end", pa.float64())]
-    text = pa.struct([*text, ("kind", pa.string()), ("by", pa.string()), ("confidence", pa.float64())])
-    return {
-        "about": pa.schema([("key", pa.string()), ("value", pa.string())]),
-        "sources": pa.schema(
-            [("source", pa.string()), ("size", pa.int64()), ("mtime_ns", pa.int64()), ("fingerprint", pa.string())]
-            + [("duration", pa.float64()), ("info", pa.string())]
-        ),
-        "clips": pa.schema(
-            [("id", pa.string()), ("source", pa.string()), ("audio_source", pa.string())]
-            + [("start", pa.float64()), ("end", pa.float64())]
-            + [("has_video", pa.bool_()), ("has_audio", pa.bool_()), ("texts", pa.list_(text))]
-            + [("labels", pa.list_(pa.string())), ("group", pa.string()), ("split", pa.string()), ("meta", pa.string())]
-        ),
-        "rejects": pa.schema(
-            [("path", pa.string()), ("stage", pa.string()), ("reason", pa.string())]
-            + [("size", pa.int64()), ("mtime_ns", pa.int64()), ("origin", pa.string())]
-        ),
-    }
+    string, real, integer, boolean = pa.string(), pa.float64(), pa.int64(), pa.bool_()
+    text = {"text": string, "start": real, "end": real, "kind": string, "by": string, "confidence": real}
+    clip = {"id": string, "source": string, "audio_source": string, "start": real, "end": real, "has_video": boolean}
+    clip |= {"has_audio": boolean, "texts": pa.list_(pa.struct(text)), "labels": pa.list_(string)}
+    clip |= {"group": string, "split": string, "meta": string}
+    source = {"source": string, "size": integer, "mtime_ns": integer, "fingerprint": string, "duration": real}
+    reject = {"path": string, "stage": string, "reason": string, "size": integer, "mtime_ns": integer, "origin": string}
+    tables = {"about": {"key": string, "value": string}, "sources": source | {"info": string}}
+    return {name: pa.schema(columns) for name, columns in (tables | {"clips": clip, "rejects": reject}).items()}
 
 
 def row_of_clip(clip: Clip) -> dict[str, Any]:

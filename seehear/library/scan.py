@@ -30,7 +30,7 @@ _LANGUAGE = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*(-orig)?")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Beside:
+class Sidecars:
     """Paths of the text files of a media file; '' for a missing one."""
 
     subtitles: str = ""
@@ -55,7 +55,7 @@ class ScannedFile:
     path: str
     size: int
     mtime_ns: int
-    beside: Beside
+    sidecars: Sidecars
 
 
 class Folder:
@@ -94,8 +94,8 @@ class Folder:
             if not S_ISREG(stat.st_mode):  # a pipe, whose reader would wait for ever
                 self._reject(path, "is no regular file")
                 return None
-            beside = listing.beside(os.path.basename(path))
-            return ScannedFile(name=name, path=path, size=stat.st_size, mtime_ns=stat.st_mtime_ns, beside=beside)
+            sidecars = listing.sidecars(os.path.basename(path))
+            return ScannedFile(name=name, path=path, size=stat.st_size, mtime_ns=stat.st_mtime_ns, sidecars=sidecars)
         except OSError as error:  # a link to nowhere, or gone since it was listed
             self._unreadable(error)
             return None
@@ -145,17 +145,13 @@ class Listing:
             tagged = dot and stem not in stems and _LANGUAGE.fullmatch(tag) and f".{tag.lower()}" not in MEDIA
             self._texts.setdefault(base if tagged else stem, []).append((tag if tagged else "", name))
 
-    @classmethod
-    def of(cls, directory: str, *, language: str) -> Listing:
-        return cls(directory, os.listdir(directory), language=language)
-
-    def beside(self, name: str) -> Beside:
+    def sidecars(self, name: str) -> Sidecars:
         """Text files of a.mp4: a.srt, a.mp4.srt or a.en.srt (or .vtt, .ass, .ssa), a.txt, a.json."""
         texts = self._texts.get(os.path.splitext(name)[0], []) + self._texts.get(name, [])
         suffixes = [(tag, os.path.splitext(text)[1].lower(), text) for tag, text in texts]
         subtitles = [(self._rank(tag), SUBTITLES.index(end), text) for tag, end, text in suffixes if end in SUBTITLES]
         plain = {end: os.path.join(self.directory, text) for tag, end, text in suffixes if not tag}
-        return Beside(
+        return Sidecars(
             subtitles=os.path.join(self.directory, min(subtitles)[2]) if subtitles else "",
             captions=plain.get(".txt", ""),
             facts=plain.get(".json", ""),

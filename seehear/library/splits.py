@@ -92,7 +92,7 @@ def _groups(library: Library) -> dict[str, list[dict[str, Any]]]:
     """Rows of the clips with files (id, source, start, end, split) by recording, in order of time."""
     columns = ["id", "source", "start", "end", "split", "group"]
     groups: dict[str, list[dict[str, Any]]] = {}
-    rows = library.table("clips").search().where("source != ''").select(columns).limit(None).to_arrow()
+    rows = library.rows("clips", "source != ''", columns)
     for row in rows.to_pylist():
         groups.setdefault(row.pop("group"), []).append(row)
     return {name: sorted(own, key=lambda r: (r["source"], r["start"], r["end"])) for name, own in groups.items()}

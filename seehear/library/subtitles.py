@@ -173,7 +173,7 @@ def decode_text(content: bytes) -> str:
             return content.decode(encoding)
         except UnicodeDecodeError:
             continue
-    return content.decode("latin-1")
+    return content.decode("latin-1")  # cp1252 leaves five bytes undefined
 
 
 # -- fields ------------------------------------------------------------------------------------------------------------
@@ -215,7 +215,7 @@ def seconds(value: Any) -> float | None:
     except ValueError:
         parts = [math.nan]
     total = sum(part * 60.0**i for i, part in enumerate(reversed(parts)))
-    if not (0.0 <= total < 1e9) or len(parts) > 3 or isinstance(value, bool):
+    if not (0.0 <= total < 1e9) or len(parts) > 3:
         raise SeehearError(f"{value!r} is no time: expected seconds, or hours:minutes:seconds")
     return total
 

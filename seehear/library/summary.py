@@ -63,7 +63,7 @@ class PrepareReport:
             counted(self.new, "new file") if self.new else "",
             f"{self.changed:,} changed" if self.changed else "",
             f"{self.unchanged:,} unchanged" if self.unchanged else "",
-            f"{self.gone:,} gone ({removed})" if self.gone else removed if self.removed_clips else "",
+            f"{self.gone:,} deleted ({removed})" if self.gone else removed if self.removed_clips else "",
         ]
         held = [f"{counted(count, 'clip')} with {name}" for name, count in self.modalities.items()]
         places = ", ".join(f"{count:,} {name}" for name, count in self.splits.items())
@@ -97,8 +97,7 @@ class PrepareReport:
 
 
 def report(library: Library, tally: Tally) -> PrepareReport:
-    columns = ["start", "end", "has_video", "has_audio", "split"]
-    rows = library.table("clips").search().select(columns).limit(None).to_arrow()
+    rows = library.rows("clips", columns=["start", "end", "has_video", "has_audio", "split"])
     seconds = sum(rows["end"].to_numpy()) - sum(rows["start"].to_numpy())
     sources = library.sources().values()
     splits = Counter(rows["split"].to_pylist())

@@ -31,18 +31,19 @@ from seehear.library.records import (
     clip_id,
     clip_of_row,
     content_key,
+    digest,
     printable,
     row_of_clip,
     schemas,
     unprintable,
 )
-from seehear.library.vectors import Vectors, VectorTable, in_batches, one_of, quote
+from seehear.library.vectors import Vectors, VectorTable, in_batches, one_of, quote, rows_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = ["SPLITS", "Clip", "Library", "Reject", "Source", "Text", "VectorTable", "Vectors"]
-__all__ += ["clip_id", "content_key", "in_batches", "one_of", "quote", "table_name"]
+__all__ += ["clip_id", "content_key", "in_batches", "library_of", "one_of", "quote", "table_name"]
 
 FORMAT, _READABLE = "3", ("1", "2", "3")
 """2: texts have `kind` and `by`. 3: and `confidence`. An older library is read as it is, and converted by the next
@@ -141,6 +142,10 @@ class Library:
             self._open[name] = self._db.open_table(name)
         return self._open[name]
 
+    def rows(self, name: str, where: str | None = None, columns: Sequence[str] | None = None) -> pa.Table:
+        """Rows of a table that meet an SQL condition."""
+        return rows_of(self.table(name), where, columns)
+
     def drop(self, name: str) -> None:
         self._open.pop(name, None)
         self._whole.discard(name)
@@ -213,6 +218,7 @@ class Library:
     def remove_clips(self, ids: Iterable[str]) -> None:
         """Removes clips and all their vectors."""
         ids = list(ids)
+        # Vectors first: a run that is killed in between still knows the clips, and repeats it.
         for name in [n for n in self.tables() if n.startswith(("latents_", "vectors_"))] if ids else []:
             self._remove(name, ids)
         self._remove("clips", ids)
@@ -222,7 +228,7 @@ class Library:
         pa = require("pyarrow")
         for name in [n for n in self.tables() if n.startswith(("latents_", "vectors_")) or n == "fulltext"]:
             for batch in in_batches(list(ids), 1000):
-                rows = self.table(name).search().where(one_of("id", batch)).limit(None).to_arrow()
+                rows = self.rows(name, one_of("id", batch))
                 old = rows["id"].to_pylist()
                 renamed = pa.array([ids[id] for id in old], pa.string())
                 # A killed run may have added some of them already.
@@ -242,8 +248,7 @@ class Library:
     def _ids_and_sources(self, column: str, values: Iterable[str]) -> dict[str, str]:
         sources: dict[str, str] = {}
         for batch in in_batches(sorted(values), 1000):
-            query = self.table("clips").search().where(one_of(column, batch))
-            rows = query.select(["id", "source"]).limit(None).to_arrow().to_pydict()
+            rows = self.rows("clips", one_of(column, batch), ["id", "source"]).to_pydict()
             sources |= dict(zip(rows["id"], rows["source"], strict=True))
         return sources
 
@@ -252,11 +257,8 @@ class Library:
 
     def clips(self, where: str | None = None) -> list[Clip]:
         """Clips in order of their ids: all, or those that meet an SQL condition ("array_has(labels, 'dog')")."""
-        query = self.table("clips").search()
-        if where:
-            query = query.where(where)
         try:
-            rows = query.limit(None).to_arrow()
+            rows = self.rows("clips", where)
         except (RuntimeError, ValueError, OSError) as error:
             if not where:
                 raise
@@ -279,15 +281,14 @@ class Library:
         wanted = ", ".join(map(quote, sources))
         if not wanted:
             return {}
-        query = self.table("sources").search().where(f"duration > 0 AND source IN ({wanted})")
-        rows = query.select(["source", "duration"]).limit(None).to_arrow().to_pylist()
+        rows = self.rows("sources", f"duration > 0 AND source IN ({wanted})", ["source", "duration"]).to_pylist()
         return {row["source"]: row["duration"] for row in rows}
 
     def copies(self) -> dict[str, tuple[str, ...]]:
         """Other files with the content of a source, and no clips of their own, by source."""
-        query = self.table("sources").search().where(f"info LIKE '%\"{COPY_OF}\"%'").select(["source", "info"])
+        rows = self.rows("sources", f"info LIKE '%\"{COPY_OF}\"%'", ["source", "info"]).to_pylist()
         copies: dict[str, tuple[str, ...]] = {}
-        for row in sorted(query.limit(None).to_arrow().to_pylist(), key=lambda row: row["source"]):
+        for row in sorted(rows, key=lambda row: row["source"]):
             first = json.loads(row["info"]).get(COPY_OF, "")
             copies[first] = (*copies.get(first, ()), row["source"])
         return copies
@@ -318,8 +319,8 @@ class Library:
             if width is None:
                 raise SeehearError(f"{self.uri} has no table {name}")
             pa = require("pyarrow")
-            columns = [("id", pa.string()), ("item", pa.int32()), ("modality", pa.string())]
-            columns += [("vector", pa.list_(pa.float16(), width)), ("maker", pa.string()), ("content", pa.string())]
+            columns = {"id": pa.string(), "item": pa.int32(), "modality": pa.string()}
+            columns |= {"vector": pa.list_(pa.float16(), width), "maker": pa.string(), "content": pa.string()}
             self.ensure(name, pa.schema(columns, metadata=metadata))
         return VectorTable(self.table(name))
 
@@ -333,3 +334,10 @@ class Library:
         """Writes a LanceDB table in place of any other of that name."""
         self._open.pop(name, None)
         self._db.create_table(name, data=rows, mode="overwrite" if name in self.tables() else "create")
+
+
+def library_of(folder: str | Path) -> str:
+    """Default path of the library of a folder: in the user's cache, so that nothing is written among the media."""
+    folder = Path(folder).resolve()
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "seehear" / "libraries"
+    return str(base / f"{re.sub(r'[^A-Za-z0-9_.-]+', '-', folder.name)}-{digest(str(folder))[:8]}")

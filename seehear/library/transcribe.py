@@ -44,7 +44,7 @@ _SENTENCE = re.compile(r"[.!?…。！？]['\"”»)\]]*$")
 
 
 class Transcriber:
-    """A reader of recordings (`recordings.Reader`)."""
+    """A reader of recordings (`recordings.TextReader`)."""
 
     command = "transcribe"
 

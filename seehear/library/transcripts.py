@@ -16,7 +16,7 @@ from typing import Any, Literal
 from seehear.errors import require
 from seehear.library.edits import Edit, affected, edited, edits_by_file, read_edits
 from seehear.library.records import COPY_OF, Clip, Source, Text, TextKind, TimedLine, Word, unprintable
-from seehear.library.tables import Library, in_batches, quote
+from seehear.library.tables import Library, in_batches, one_of, quote
 from seehear.progress import counted
 
 Task = Literal["speech", "translation", "screen"]
@@ -53,14 +53,8 @@ def read_transcripts(library: Library, sources: Iterable[str] | None = None) -> 
     """Transcripts of all or some media files, by source and task."""
     if _TABLE not in library.tables():
         return []
-    query = library.table(_TABLE).search()
-    if sources is None:
-        rows = query.limit(None).to_arrow().to_pylist()
-    else:
-        rows = []
-        for batch in in_batches(sorted(set(sources)), 1000):
-            query = library.table(_TABLE).search().where(f"source IN ({', '.join(map(quote, batch))})")
-            rows += query.limit(None).to_arrow().to_pylist()
+    batches = [None] if sources is None else [one_of("source", b) for b in in_batches(sorted(set(sources)), 1000)]
+    rows = [row for where in batches for row in library.rows(_TABLE, where).to_pylist()]
     transcripts = []
     for row in rows:
         lines = []
@@ -80,8 +74,7 @@ def unread(
     `sources`: those of the library, if the caller has them."""
     read: set[tuple[str, str]] = set()
     if _TABLE in library.tables():
-        query = library.table(_TABLE).search().where(f"task = {quote(task)}").select(["source", "content"])
-        rows = query.limit(None).to_arrow().to_pydict()
+        rows = library.rows(_TABLE, f"task = {quote(task)}", ["source", "content"]).to_pydict()
         read = set(zip(rows["source"], rows["content"], strict=True))
     kinds, fact = (("video", "audio"), "rate") if task == "speech" else (("video", "picture"), "width")
     return {
@@ -96,8 +89,7 @@ def main_language(library: Library) -> str:
     """Language of most lines of speech; '' if nothing has been transcribed."""
     if _TABLE not in library.tables():
         return ""
-    query = library.table(_TABLE).search().where("task = 'speech'").select(["language", "lines"])
-    rows = query.limit(None).to_arrow()
+    rows = library.rows(_TABLE, "task = 'speech'", ["language", "lines"])
     counts: Counter[str] = Counter()
     lengths = require("pyarrow.compute").list_value_length(rows["lines"])
     for language, count in zip(rows["language"].to_pylist(), lengths.to_pylist(), strict=True):
@@ -116,7 +108,7 @@ def write_transcripts(library: Library, transcripts: Sequence[Transcript]) -> No
 
 def remove_transcripts(library: Library, sources: Iterable[str]) -> None:
     for batch in in_batches(sorted(sources), 1000):
-        library.table(_TABLE).delete(f"source IN ({', '.join(map(quote, batch))})")
+        library.table(_TABLE).delete(one_of("source", batch))
 
 
 def write_subtitles(library: Library, folder: Path) -> int:
@@ -148,10 +140,10 @@ def _srt_stem(source: str) -> Path:
 
 def _schema() -> Any:
     pa = require("pyarrow")
-    timed = [("text", pa.string()), ("start", pa.float64()), ("end", pa.float64())]
-    line = pa.struct([*timed, ("words", pa.list_(pa.struct(timed))), ("confidence", pa.float64())])
+    timed = {"text": pa.string(), "start": pa.float64(), "end": pa.float64()}
+    line = pa.struct(timed | {"words": pa.list_(pa.struct(timed)), "confidence": pa.float64()})
     names = ("key", "source", "task", "by", "content", "language")
-    return pa.schema([*((name, pa.string()) for name in names), ("lines", pa.list_(line)), ("until", pa.float64())])
+    return pa.schema(dict.fromkeys(names, pa.string()) | {"lines": pa.list_(line), "until": pa.float64()})
 
 
 def _rows(transcripts: Sequence[Transcript]) -> Any:

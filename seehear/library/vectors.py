@@ -64,14 +64,9 @@ class VectorTable:
     def __len__(self) -> int:
         return int(self._table.count_rows())
 
-    def _query(self, where: str | None) -> Any:
-        query = self._table.search()
-        return query.where(where) if where else query
-
     def keys(self, where: str | None = None) -> dict[tuple[str, int, str], tuple[str, str]]:
         """(maker, content) of every row by (id, item, modality)."""
-        query = self._query(where).select(["id", "item", "modality", "maker", "content"])
-        rows = query.limit(None).to_arrow().to_pydict()
+        rows = rows_of(self._table, where, ["id", "item", "modality", "maker", "content"]).to_pydict()
         keys = zip(rows["id"], rows["item"], rows["modality"], strict=True)
         return dict(zip(keys, zip(rows["maker"], rows["content"], strict=True), strict=True))
 
@@ -91,18 +86,17 @@ class VectorTable:
         self._table.add(pa.Table.from_arrays(data, schema=self._table.schema))
 
     def read(self, where: str | None = None) -> Vectors:
-        query = self._query(where)
-        return self._vectors(query.limit(None).to_arrow().sort_by([("id", "ascending"), ("item", "ascending")]))
+        return self._vectors(rows_of(self._table, where).sort_by([("id", "ascending"), ("item", "ascending")]))
 
     def columns(self, *names: str) -> Any:
         """Some columns of all rows as an Arrow table, in the table's own order."""
-        return self._table.search().select(list(names)).limit(None).to_arrow()
+        return rows_of(self._table, columns=names)
 
     def scan(self, where: str | None = None, *, size: int = 8192) -> Iterator[Vectors]:
         """All rows in parts of bounded size, in the table's own order."""
-        query = self._query(where)
+        query = self._table.search()
         pa = require("pyarrow")
-        for batch in query.limit(None).to_batches(size):
+        for batch in (query.where(where) if where else query).limit(None).to_batches(size):
             if len(batch):
                 yield self._vectors(pa.Table.from_batches([batch]))
 
@@ -134,6 +128,14 @@ class VectorTable:
     def compact(self) -> None:
         """Joins the small files of many commits; safe at any time."""
         self._table.optimize()
+
+
+def rows_of(table: Any, where: str | None = None, columns: Sequence[str] | None = None) -> Any:
+    """Rows of a LanceDB table that meet an SQL condition, as an Arrow table."""
+    query = table.search()
+    query = query.where(where) if where else query
+    query = query.select(list(columns)) if columns else query
+    return query.limit(None).to_arrow()  # without it, LanceDB returns ten rows
 
 
 def quote(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Where files are cut, and which split the pieces fall into."""
+"""Windows of the clips of a file, and their splits."""
 
 from itertools import pairwise
 

@@ -182,7 +182,7 @@ def test_texts_are_items_and_equal_ones_are_read_once(library):
     again = FakeText()
     report = encode_library(library, [again]).encoders[0]
     assert again.read == ["a cat sleeps"]
-    assert report.removed == {"the file, window or text has changed": 1, "the clip is gone": 1}
+    assert report.removed == {"the file, window or text has changed": 1, "the clip was deleted": 1}
 
 
 def test_where_encodes_a_part_and_keeps_the_rest(library):

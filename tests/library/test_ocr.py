@@ -207,7 +207,7 @@ def test_workers_give_the_same(library, tmp_path, originals):
 
 
 def test_a_run_that_ends_in_the_middle_goes_on_to_the_same(library, tmp_path, originals, monkeypatch):
-    """As after a kill: what was written stays, and the rest is read."""
+    """Written parts stay and the rest is read, like after a kill."""
 
     class Dying(FakeScreen):
         def read(self, frame):

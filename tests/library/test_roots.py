@@ -60,7 +60,7 @@ def durations(library):
 
 
 def latents_of(library):
-    """What is in the table of latents: (id, item, modality) -> (maker, content)."""
+    """(maker, content) of each row of the latents, by (id, item, modality)."""
     return library.vectors("latents", "fake-sound").keys()
 
 
