@@ -14,10 +14,9 @@ from tyro.conf import Positional
 from seehear.commands.parsing import Flat, ask_server
 from seehear.commands.search import QueryOptions, behind_lines, one_each, show_answer
 from seehear.errors import SeehearError, near, require
-from seehear.library.folders import library_of
 from seehear.library.locking import keeper, writing
 from seehear.library.serving import server_of
-from seehear.library.tables import Library
+from seehear.library.tables import Library, library_of
 from seehear.library.watching import watched
 from seehear.progress import Interrupted, counted, say
 from seehear.search.answer import Answer

@@ -25,7 +25,7 @@ from seehear.library.grouped import GroupedRows
 from seehear.library.inputs import RowsInput
 from seehear.library.locking import writing
 from seehear.library.manifest import ManifestRow
-from seehear.library.prepare import update
+from seehear.library.prepare import Update
 from seehear.library.records import Reject, Text
 from seehear.library.renaming import settle_names
 from seehear.library.summary import PrepareReport, Tally, report
@@ -133,7 +133,7 @@ def _prepare(grouped: GroupedRows, library: Library, folder: Path, name: str, op
             f"{library.uri} already holds media of {name} through {', '.join(sorted(map(str, others)))}: "
             "import into another library"
         )
-    update(library, given, cutting, tally)
+    Update(library, given, cutting, tally).run()
     if tally.written:
         library.compact()
     return report(library, tally)

@@ -1,3 +1,3 @@
-"""The library of a folder: its tables, what fills them (prepare, transcribe, ocr, encode), locks and worker processes.
-Imports: encoders, media.
+"""The library of a folder: its tables, the runs that fill them (prepare, transcribe, ocr, encode), locks and worker
+processes. Imports: encoders, media.
 """

@@ -1,63 +1,57 @@
-"""What an encoder has left to do in a library: rows that are missing, once those that are out of date are taken out."""
+"""Work that an encoder has left in a library: missing rows, after stale ones are removed."""
 
 from __future__ import annotations
 
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TypeVar
 
 from seehear.encoders.base import Encoder, Sample
-from seehear.errors import SeehearError
+from seehear.errors import DecodeError, SeehearError, refusal
 from seehear.library.current import NO_FRAMES, OTHER_MAKER, why_stale
 from seehear.library.records import Clip, Source, content_key, unprintable
 from seehear.library.tables import Library, VectorTable, table_name
+from seehear.library.workers import WorkerDied
 from seehear.progress import say
 
 Work = TypeVar("Work")
 Key = tuple[str, int]
-"""Clip id, and which of its texts (0 for video and audio)."""
+"""(clip id, number of its text; 0 for video and audio)."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One thing to encode, and all rows that it gives: equal texts, or one picture under several ids, are done once."""
+    """A sample to encode, with all rows that it gives: equal texts or equal windows are encoded once."""
 
     sample: Sample
     content: str
     keys: list[Key] = field(default_factory=list)
 
 
-def _wanted_rows(library: Library, modality: str, clips: Sequence[Clip]) -> dict[Key, tuple[Sample, str]]:
-    """(clip, item) -> what to read, and the content its vector is to be made from."""
-    sources, roots = library.sources(), library.roots()
-    paths: dict[str, str] = {}  # of many clips of one file
-    wanted = {}
-    for clip in clips:
-        for item in range(clip.count(modality)):
-            if modality == "text":
-                sample = Sample(text=clip.texts[item].text)
-            else:
-                name = clip.source_of(modality)
-                if name not in paths:
-                    paths[name] = "" if _only_features(sources.get(name)) else str(library.path_of(name, roots))
-                sample = Sample(path=paths[name], start=clip.start, end=clip.end)
-            wanted[clip.id, item] = sample, content_key(clip, modality, item, sources)
-    return wanted
+def set_aside_reason(error: Exception, path: str = "") -> str:
+    """Reason for which an item is set aside. Raises the error if the machine, and not the item, is at fault."""
+    if isinstance(error, DecodeError):
+        return str(error).removeprefix(f"{path}: ")
+    if isinstance(error, WorkerDied):
+        return f"reading it {error}"
+    if isinstance(error, SeehearError | ImportError):
+        raise error
+    return refusal(error) or f"{type(error).__name__}: {error}"
 
 
-def _only_features(source: Source | None) -> bool:
-    """Whether there is no media file behind a source."""
+def _has_no_media(source: Source | None) -> bool:
     return source is not None and source.info.get("kind") == "features"
 
 
 def at_their_place(
     library: Library, jobs: list[Work], path_of: Callable[[Work], str], reject: Callable[[Work, str], None]
 ) -> list[Work]:
-    """Jobs without those of media folders that do not exist: these are rejected, with one line a folder. Raises
-    `SeehearError` where one such folder has them all."""
+    """Jobs whose media folder exists; the others are rejected, with one message a folder. Raises `SeehearError` if one
+    missing folder has them all."""
     left = jobs
     for folder in map(unprintable, library.roots().values()):
         lost = [] if os.path.isdir(folder) else [job for job in left if path_of(job).startswith(folder + os.sep)]
@@ -77,26 +71,47 @@ def at_their_place(
 
 
 class Backlog:
-    """Made once per run; making it takes the stale rows out and writes the encoder's fingerprint into `about`."""
+    """Rows that an encoder has to make. Its creation removes stale rows and writes the encoder to `about`."""
 
     def __init__(self, library: Library, encoder: Encoder, clips: Sequence[Clip], chosen: set[str] | None):
-        if encoder.modality != "text" and any(map(_only_features, library.sources().values())):
+        sources = library.sources()
+        if encoder.modality != "text" and any(map(_has_no_media, sources.values())):
             raise SeehearError(
                 f"{library.uri} holds features of videos, and no media: {encoder.name!r} has nothing to encode there; "
                 f"encode its texts: seehear encode {library.uri} --encoders minilm"
             )
         self.removed: Counter[str] = Counter()
-        """Rows taken out, by the reason."""
+        """Removed rows by reason."""
         self.table = self._table(library, encoder)
-        wanted = _wanted_rows(library, encoder.modality, clips)
-        current = self._current(encoder.fingerprint, wanted)
-        missing = {key: row for key, row in wanted.items() if key not in current}
-        if chosen is not None:
-            missing = {key: row for key, row in missing.items() if key[0] in chosen}
-        self.kept, self.missing, self.jobs = len(current), len(missing), _jobs(missing)
+        roots = library.roots()
+        paths = cache(lambda name: "" if _has_no_media(sources.get(name)) else str(library.path_of(name, roots)))
+        wanted: dict[Key, tuple[Sample, str]] = {}
+        for clip in clips:
+            for item in range(clip.count(encoder.modality)):
+                if encoder.modality == "text":
+                    sample = Sample(text=clip.texts[item].text)
+                else:
+                    path = paths(clip.source_of(encoder.modality))
+                    sample = Sample(path=path, start=clip.start, end=clip.end)
+                wanted[clip.id, item] = sample, content_key(clip, encoder.modality, item, sources)
+        current, stale = set(), []
+        for row, made in self.table.keys(NO_FRAMES).items():
+            key = row[:2]  # frames of a film are kept and removed with it
+            if why := why_stale(made, encoder.fingerprint, wanted[key][1] if key in wanted else None):
+                self.removed[why] += 1
+                stale.append(row)
+            else:
+                current.add(key)
+        self.table.remove_keys(stale)
+        jobs: dict[tuple[str, str], Job] = {}
+        for key, (sample, content) in wanted.items():
+            if key not in current and (chosen is None or key[0] in chosen):
+                jobs.setdefault((content, sample.path), Job(sample, content)).keys.append(key)
+        self.jobs = list(jobs.values())
+        self.kept, self.missing = len(current), sum(len(job.keys) for job in self.jobs)
 
     def _table(self, library: Library, encoder: Encoder) -> VectorTable:
-        """`about` names the encoder as it is now, so readers pass over rows of another version from here on."""
+        """The encoder's table. `about` names its present version, so that readers skip rows of others from here on."""
         about = {"modality": encoder.modality, "width": encoder.width, "fingerprint": encoder.fingerprint}
         about |= {"shape": encoder.shape} if encoder.shape else {}
         about |= {"of_run": True, "model": encoder.model} if encoder.of_run else {}
@@ -110,24 +125,3 @@ class Backlog:
             self.removed[OTHER_MAKER] += len(table)
             library.drop(name)
         return library.vectors("latents", encoder.name, width=encoder.width)
-
-    def _current(self, maker: str, wanted: Mapping[Key, tuple[Sample, str]]) -> set[Key]:
-        """Clips and texts whose rows are kept, a film's frames with it; all others are taken out."""
-        current, stale = set(), []
-        for row, made in self.table.keys(NO_FRAMES).items():
-            key = row[:2]
-            if why := why_stale(made, maker, wanted[key][1] if key in wanted else None):
-                self.removed[why] += 1
-                stale.append(row)
-            else:
-                current.add(key)
-        self.table.remove_keys(stale)
-        return current
-
-
-def _jobs(missing: dict[Key, tuple[Sample, str]]) -> list[Job]:
-    """Rows of equal content from one file (or none: texts) share a job."""
-    jobs: dict[tuple[str, str], Job] = {}
-    for key, (sample, content) in missing.items():
-        jobs.setdefault((content, sample.path), Job(sample, content)).keys.append(key)
-    return list(jobs.values())

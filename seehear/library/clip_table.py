@@ -1,5 +1,5 @@
-"""All clips of a library by id, as columns: a million clips as objects take gigabytes and half a minute, and a question
-looks at a few hundred of them."""
+"""Clips of a library as columns: a million clips as objects take gigabytes and half a minute, and a query reads a few
+hundred of them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 class ClipTable(Mapping[str, Clip]):
-    """The clips as they are when it is made. Each is put together when it is asked for."""
+    """Snapshot of the clips by id; a clip is built when it is read."""
 
     def __init__(self, library: Library):
-        self._rows = library.table("clips").search().limit(None).to_arrow().combine_chunks()
+        self._rows = library.rows("clips").combine_chunks()
         self._place = {id: n for n, id in enumerate(self._rows["id"].to_pylist())}
         texts = self._rows["texts"].combine_chunks()
         self._first = np.append(texts.offsets.to_numpy()[: len(texts)], 0)
-        """Number, among all texts, of the first of each clip; a last entry for a clip that is gone, as below."""
+        """Number, among all texts, of the first of each clip; the last entry stands for deleted clips (place -1)."""
         self._counts = np.append(texts.value_lengths().fill_null(0).to_numpy(zero_copy_only=False), 0)
         self._kinds = texts.values.field("kind")
 
@@ -41,13 +41,13 @@ class ClipTable(Mapping[str, Clip]):
         return id in self._place
 
     def film(self, id: str) -> str:
-        """The file that a clip is of; the clip's id where it is of text alone."""
+        """File of a clip; the clip's id for a clip of text alone."""
         columns, place = self._rows, self._place[id]
         return columns["source"][place].as_py() or columns["audio_source"][place].as_py() or id
 
     @property
     def has_texts(self) -> bool:
-        """Whether any clip has one."""
+        """True if any clip has text."""
         return bool(self._counts.any())
 
     def place(self, id: str) -> int:
@@ -56,11 +56,11 @@ class ClipTable(Mapping[str, Clip]):
 
     def places(self, ids: pa.Array | pa.ChunkedArray) -> np.ndarray:
         """(N,) int32 number of each of N clips, -1 for deleted ones."""
-        found = require("pyarrow.compute").index_in(ids, value_set=self._rows["id"])
-        return np.asarray(found.fill_null(-1).to_numpy())
+        places = require("pyarrow.compute").index_in(ids, value_set=self._rows["id"])
+        return np.asarray(places.fill_null(-1).to_numpy())
 
     def mask(self, ids: Collection[str]) -> np.ndarray:
-        """(C,) True for these clips."""
+        """(C,) mask of these clips."""
         mask_C = np.zeros(len(self), bool)
         mask_C[[self._place[id] for id in ids if id in self._place]] = True
         return mask_C
@@ -71,6 +71,6 @@ class ClipTable(Mapping[str, Clip]):
         return ids
 
     def kinds_of_texts(self, places: np.ndarray, items: np.ndarray) -> pa.Array:
-        """The kind of each text of clips by their numbers, null for deleted clips and texts."""
+        """Kinds of texts by the numbers of their clips; null for deleted clips and texts."""
         numbers = require("pyarrow").array(self._first[places] + items, mask=items >= self._counts[places])
         return self._kinds.take(numbers)

@@ -1,4 +1,4 @@
-"""Where a file is cut into clips, and which split each falls into. Pure functions of what was read."""
+"""Windows of the clips of a file, and the split of each: pure functions of the file's contents."""
 
 from __future__ import annotations
 
@@ -13,47 +13,47 @@ from pathlib import Path
 from typing import Literal
 
 from seehear.errors import SeehearError, check_range
-from seehear.library.records import SPLITS, Clip, Text, bare, clip_id, digest
+from seehear.library.records import SPLITS, Annotations, Clip, Text, bare, clip_id, digest
 from seehear.library.workers import cores
 
 COARSE_FROM = 60.0
-"""Seconds from which a file is long: finding its scenes and pauses takes a while."""
+"""Seconds from which a file is long, so that finding its scenes and pauses takes a while."""
+# Largest number of clips of a long file before that, and their length: a twentieth of the cost of the file.
 _COARSE_CLIPS, _COARSE_SECONDS = 6, 2.0
-"""Most clips of a long file before that, and the length of each: they cost a twentieth of what the file does."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PrepareOptions:
-    """How media become clips. Another value of anything but `workers` and `time_limit` cuts the library anew."""
+    """Options of cutting media into clips. A change of any but `workers` and `time_limit` cuts the library anew."""
 
     clips: Literal["auto", "subtitles", "scenes", "fixed", "whole"] = "auto"
-    """subtitles: a clip a line; scenes: films where the picture changes, long scenes and sounds at pauses; fixed: every
-    `seconds`; whole: a clip a file; auto: lines where there are any, whole files up to `max_seconds` where a caption or
-    label is about all of them, else scenes."""
+    """subtitles: a clip for each line; scenes: films at cuts, long scenes and sounds at pauses; fixed: pieces of
+    `seconds`; whole: a clip for each file; auto: lines if there are any, whole files up to `max_seconds` that have a
+    caption or label, else scenes."""
     seconds: float = 10.0
-    """Length of fixed clips; the longest of scenes and of pieces of sound. Shorter sounds stay whole, and films of half
-    of it."""
+    """Length of fixed clips; longest scene or piece of sound. Under `auto`, sounds up to this length and films up to
+    half of it stay whole."""
     min_seconds: float = 1.0
-    """A clip of a shorter subtitle line is widened to this; a shorter scene is part of its neighbour; a shorter rest of
-    a file is left out."""
+    """Shortest clip: a shorter subtitle line is widened, a shorter scene joins its neighbour, a shorter rest of a file
+    is left out."""
     max_seconds: float = 30.0
     """Longest whole file under `auto` with a caption or label; a longer subtitle line ends here."""
     pad: float = 0.0
     """Seconds added on each side of a subtitle line."""
     language: str = ""
-    """Language of the subtitles ('de'), where a file has several. Empty: those without a language, else English."""
+    """Language of the subtitles ('de') of a file with several. Empty: those without a language, else English."""
     group: str = ""
-    """Regular expression over paths: files for which it finds the same text (its first bracket, if it has one) are one
-    recording, and never on both sides of a split. Empty: every file is its own."""
+    """Regular expression over paths: files with the same match (its first bracket, if it has one) are one recording,
+    and in one split. Empty: every file is its own."""
     splits: tuple[float, float, float] = (0.8, 0.1, 0.1)
     """Shares of train, val and test among the clips. A recording falls into one as a whole, and stays there when files
     are added; three recordings or fewer are each divided in time (`splits.py`)."""
     seed: int = 0
-    """Of the splits."""
+    """Seed of the splits."""
     columns: dict[str, str] = field(default_factory=dict)
-    """Manifest columns by role, where their names do not say it: {"text": "title_en"}."""
+    """Manifest columns by role, for other names than the usual ones: {"text": "title_en"}."""
     media: Path | None = None
-    """Folder that the paths in a manifest begin in; its own when not given."""
+    """Folder that the paths in a manifest begin in; by default the manifest's own."""
     workers: int = field(default_factory=cores)
     """Processes that read files. 0: this one, unprotected from files that crash a decoder."""
     time_limit: float = 300.0
@@ -72,87 +72,55 @@ class PrepareOptions:
             raise SeehearError(f"group {self.group!r} is no regular expression: {error}") from error
 
     def recipe(self) -> str:
-        """16 hex digits over all that decides what clips a file gives."""
+        """16 hex digits over all options that decide the clips of a file."""
         return digest(repr(replace(self, workers=0, time_limit=1.0, media=None)))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Said:
-    """What is known of a file or a row besides its content."""
-
-    captions: tuple[Text, ...] = ()
-    """Of the whole."""
-    lines: tuple[Text, ...] = ()
-    """With times: subtitles, narration."""
-    labels: tuple[str, ...] = ()
-    group: str = ""
-    split: str = ""
-    meta: dict[str, str] = field(default_factory=dict)
-    id: str = ""
-    """Given by the user."""
 
 
 def cut(
     whole: Clip,
-    said: Said,
+    given: Annotations,
     options: PrepareOptions,
     scenes: Callable[[Clip], list[tuple[float, float]]] | None = None,
 ) -> list[Clip]:
-    """The clips of one file. `whole` is all of it: its files, its modalities and [0, duration). Lines behind its end
-    are left out; there is no clip only where subtitles are asked for and there are none. `scenes` finds windows, and is
-    called where they are wanted."""
-    said = replace(said, lines=tuple(line for line in said.lines if whole.end == 0 or _start(line) < whole.end))
-    whole = replace(whole, labels=said.labels, meta=said.meta)
-    whole = placed(whole, said.group, said.split, options)
-    name = said.id or whole.source
-    how = _how(whole, said, options)
-    if how == "whole":
-        return [replace(whole, id=name, texts=said.captions + said.lines)]
-    if how == "subtitles":
-        return _by_line(whole, said, name, options)
-    windows = scenes(whole) if how == "scenes" and scenes is not None else fixed_windows(whole.end, options)
-    if how == "scenes" and len(windows) == 1:
-        return [replace(whole, id=name, texts=said.captions + said.lines)]
-    return [
-        replace(
-            whole, id=clip_id(name, start, end), start=start, end=end, texts=said.captions + _within(said, start, end)
-        )
-        for start, end in windows
-    ]
-
-
-def _how(whole: Clip, said: Said, options: PrepareOptions) -> str:
+    """The clips of one file; none only where subtitles are asked for and it has no lines. `whole` is all of it: its
+    files, modalities and [0, duration). Lines after its end are left out. `scenes` finds windows, if needed."""
+    captions = given.captions
+    lines = [line for line in given.lines if whole.end == 0 or _times(line)[0] < whole.end]
+    whole = replace(whole, labels=given.labels, meta=given.meta)
+    whole = placed(whole, given.group, given.split, options)
+    name = given.id or whole.source
+    how: str = options.clips
     if whole.end == 0:  # a picture
-        return "whole"
-    if options.clips != "auto":
-        return options.clips
-    if said.lines:
-        return "subtitles"
-    # A cut that no one sees in a file of a few seconds is not worth a search.
-    short = options.seconds / 2 if whole.has_video else options.seconds
-    return "whole" if whole.end <= (options.max_seconds if said.captions or said.labels else short) else "scenes"
-
-
-def _by_line(whole: Clip, said: Said, name: str, options: PrepareOptions) -> list[Clip]:
-    """A clip a line; lines with the same window, after padding, share one."""
-    texts: dict[tuple[float, float], tuple[Text, ...]] = {}
-    for line in said.lines:
-        window = line_window(_start(line), _end(line), whole.end, options)
-        texts[window] = (*texts.get(window, ()), line)
+        how = "whole"
+    elif how == "auto" and lines:
+        how = "subtitles"
+    elif how == "auto":
+        # In a file of a few seconds the search for scenes costs more than it gives.
+        short = options.seconds / 2 if whole.has_video else options.seconds
+        how = "whole" if whole.end <= (options.max_seconds if captions or given.labels else short) else "scenes"
+    texts: dict[tuple[float, float], list[Text]] = {}
+    if how == "subtitles":
+        for line in lines:  # lines with the same window, after padding, share a clip
+            texts.setdefault(line_window(*_times(line), whole.end, options), []).append(line)
+    elif how != "whole":
+        windows = scenes(whole) if how == "scenes" and scenes is not None else fixed_windows(whole.end, options)
+        if how == "fixed" or len(windows) > 1:
+            for start, end in windows:
+                inside = [line for line in lines if start <= sum(_times(line)) / 2 < end]
+                texts[start, end] = [*captions, *inside]
+    if not texts and how != "subtitles":
+        return [replace(whole, id=name, texts=(*captions, *lines))]
     return [
-        replace(whole, id=clip_id(name, start, end), start=start, end=end, texts=lines)
-        for (start, end), lines in texts.items()
+        replace(whole, id=clip_id(name, start, end), start=start, end=end, texts=tuple(own))
+        for (start, end), own in texts.items()
     ]
 
 
-def _start(line: Text) -> float:
-    assert line.start is not None, "a line has times"
-    return line.start
-
-
-def _end(line: Text) -> float:
-    assert line.end is not None, "a line has times"
-    return line.end
+def _times(line: Text) -> tuple[float, float]:
+    start, end = line.start, line.end
+    assert start is not None, "a line has times"
+    assert end is not None, "a line has times"
+    return start, end
 
 
 def line_window(start: float, end: float, duration: float, options: PrepareOptions) -> tuple[float, float]:
@@ -178,7 +146,7 @@ def fixed_windows(duration: float, options: PrepareOptions) -> list[tuple[float,
 
 
 def coarse_windows(duration: float) -> list[tuple[float, float]]:
-    """Short windows spread evenly over a long file: what it is searched by until it is cut."""
+    """Short windows spread evenly over a long file: its clips until it is cut."""
     count = min(_COARSE_CLIPS, max(2, int(duration / COARSE_FROM)))
     starts = [round((n + 0.5) * duration / count - _COARSE_SECONDS / 2, 3) for n in range(count)]
     return [(start, round(start + _COARSE_SECONDS, 3)) for start in starts]
@@ -187,8 +155,8 @@ def coarse_windows(duration: float) -> list[tuple[float, float]]:
 def scene_windows(
     duration: float, cuts: Sequence[tuple[float, float]], options: PrepareOptions
 ) -> list[tuple[float, float]]:
-    """The scenes between cuts (time, strength), in whole milliseconds. The strongest cuts come first, and none leaves a
-    scene that is shorter than `min_seconds`."""
+    """Scenes between cuts (time, strength), in whole milliseconds. The strongest cuts are taken first; a cut that would
+    leave a scene shorter than `min_seconds` is dropped."""
     edges = [0.0, duration]
     for at, _ in sorted(cuts, key=lambda cut: (-cut[1], cut[0])):
         at = round(at, 3)
@@ -201,14 +169,14 @@ def scene_windows(
 def divided(
     windows: Sequence[tuple[float, float]], loudness_N: Sequence[int], step: float, options: PrepareOptions
 ) -> list[tuple[float, float]]:
-    """Windows of at most `seconds`: longer ones end at the quietest moment of the second half of that, or in equal
-    parts where there is no sound. `loudness_N`: one value every `step` seconds of the file, none without sound."""
-    found: list[tuple[float, float]] = []
+    """Windows of at most `seconds`: longer ones are cut at the quietest moment of the second half of that, without
+    sound into equal parts. `loudness_N`: one value every `step` seconds of the file, none without sound."""
+    pieces: list[tuple[float, float]] = []
     for begin, end in windows:
         parts = math.ceil((end - begin) / options.seconds - 1e-6)
         if parts > 1 and not len(loudness_N):
             edges = [round(begin + (end - begin) * n / parts, 3) for n in range(1, parts)]
-            found += pairwise([begin, *edges, end])
+            pieces += pairwise([begin, *edges, end])
             continue
         while end - begin > options.seconds + 1e-6:
             low, high = begin + options.seconds / 2, min(begin + options.seconds, end - options.min_seconds)
@@ -220,40 +188,36 @@ def divided(
                 default=0,
             )
             at = round(quiet * step if quiet else max(low, high), 3)
-            found.append((begin, at))
+            pieces.append((begin, at))
             begin = at
-        found.append((begin, end))
-    return found
-
-
-def _within(said: Said, start: float, end: float) -> tuple[Text, ...]:
-    """Lines whose middle lies in the window."""
-    return tuple(line for line in said.lines if start <= (_start(line) + _end(line)) / 2 < end)
+        pieces.append((begin, end))
+    return pieces
 
 
 # -- groups and splits -------------------------------------------------------------------------------------------------
 
 
 def placed(clip: Clip, group: str, split: str, options: PrepareOptions) -> Clip:
-    """The clip in its group and split: those given, else by `options`."""
+    """The clip with its group and split: those given, else by `options`."""
     group = group or group_of(clip.source, options) or clip.id
     return replace(clip, group=group, split=split or split_of(bare(group), options.splits, options.seed))
 
 
 def group_of(source: str, options: PrepareOptions) -> str:
-    found = re.search(options.group, bare(source)) if options.group else None
-    if found is None:
+    """Recording that a file belongs to: the first bracket, or the match, of `options.group`; by default the file."""
+    match = re.search(options.group, bare(source)) if options.group else None
+    if match is None:
         return source
-    return next((part for part in found.groups() if part is not None), found[0]) or source
+    return next((part for part in match.groups() if part is not None), match[0]) or source
 
 
 def hash_of(group: str, seed: int) -> bytes:
-    """8 bytes spread evenly: the order of groups, and the split that one falls into by its name alone."""
+    """8 uniform bytes: the order of groups, and the split of one by its name alone."""
     return hashlib.blake2b(f"{seed}\x1f{group}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
 
 
 def split_of(group: str, shares: Sequence[float], seed: int) -> str:
-    """A function of the group's name and the seed: a hash spread evenly over [0, 1), cut into the shares."""
+    """The split of a group by its name and the seed: a uniform hash in [0, 1), divided by the shares."""
     at = int.from_bytes(hash_of(group, seed), "big") / 2**64 * sum(shares)
     for name, share in zip(SPLITS[::-1], shares[::-1], strict=True):
         if at < share:

@@ -1,33 +1,31 @@
 """Files with the same content: the first of them gives the clips, the others are further places of these.
 
-A file is a copy when its size, its fingerprint and at last every byte are another's, both stand in folders, and no text
-beside either says something of it. What is known of a copy is in its entry of `sources`, which names the file that it
-is a copy of. When that file goes or changes, the copy is read as any other file.
+A copy has the size, the fingerprint and every byte of another file; both stand in folders, without text files beside
+them. Its entry of `sources` names the original. When the original changes or is deleted, the copy is read like any
+other file.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from dataclasses import replace
 from filecmp import cmp
 
 from seehear.library.clips import PrepareOptions
-from seehear.library.manifest import ManifestRow
+from seehear.library.inputs import Input
 from seehear.library.reading import File, Unit
 from seehear.library.records import COARSE, COPY_OF, digest
-from seehear.library.scan import Beside
-from seehear.library.tables import Library, Reject, Source
+from seehear.library.scan import Sidecars
+from seehear.library.tables import Library, Source
 
 
 def plain_recipe(options: PrepareOptions) -> str:
-    """Recipe of a file in a folder that no text stands beside."""
-    return digest(options.recipe(), Beside().state())
+    """Recipe of a file in a folder without text files beside it."""
+    return digest(options.recipe(), Sidecars().state())
 
 
 def settle_copies(library: Library, options: PrepareOptions) -> list[Source]:
-    """Takes out the clips of files that are copies of others. Returns copies whose original is no longer what it was:
-    they are to be read."""
+    """Removes the clips of copies. Returns copies whose original has changed or is deleted: they are to be read."""
     groups: dict[tuple[str, int, str], list[Source]] = {}
     for source in library.sources().values():
         if source.info.get("recipe") == plain_recipe(options) or COPY_OF in source.info:
@@ -46,10 +44,14 @@ def settle_copies(library: Library, options: PrepareOptions) -> list[Source]:
         for source in group:
             if COPY_OF in source.info:
                 (copies if source.info[COPY_OF] in names else orphans).append(source)
-        same = [source for source in own[1:] if _same(library, roots, own[0].source, source.source)]
-        for source in same:
-            facts = {name: value for name, value in source.info.items() if name != COARSE}
-            new.append(replace(source, info=facts | {COPY_OF: own[0].source}))
+        for source in own[1:]:
+            try:
+                same = cmp(library.path_of(own[0].source, roots), library.path_of(source.source, roots), shallow=False)
+            except OSError:
+                same = False
+            if same:
+                facts = {name: value for name, value in source.info.items() if name != COARSE}
+                new.append(replace(source, info=facts | {COPY_OF: own[0].source}))
     # Noted before their clips go: a run that is killed in between takes them out when it is repeated.
     if new:
         library.put_sources(new)
@@ -57,21 +59,12 @@ def settle_copies(library: Library, options: PrepareOptions) -> list[Source]:
     return orphans
 
 
-def _same(library: Library, roots: dict[str, str], one: str, other: str) -> bool:
-    try:
-        return cmp(library.path_of(one, roots), library.path_of(other, roots), shallow=False)
-    except OSError:
-        return False
-
-
-class OrphanInput:
-    """Copies whose original is gone, of one folder, to be read; all else that was found there stays as it is."""
+class OrphanInput(Input):
+    """Copies of one folder that have lost their original. All other files of the folder stay as they are."""
 
     def __init__(self, library: Library, orphans: list[Source], options: PrepareOptions):
+        super().__init__()
         self.origin = orphans[0].info["origin"]
-        self.rejects: list[Reject] = []
-        self.notes: list[str] = []
-        self._units = []
         roots, recipe = library.roots(), plain_recipe(options)
         for orphan in orphans:
             path = str(library.path_of(orphan.source, roots))
@@ -79,23 +72,8 @@ class OrphanInput:
                 stat = os.stat(path)
                 file = File(source=orphan.source, path=path, size=stat.st_size, mtime_ns=stat.st_mtime_ns)
                 self._units.append(Unit(file=file, origin=self.origin, recipe=recipe))
-        # What is not known is read; nothing of a copy is lost, for it has no clips.
+        # An unknown file is read, and a copy has no clips to lose.
         library.remove_sources(unit.file.source for unit in self._units)
 
-    def __len__(self) -> int:
-        return len(self._units)
-
-    def units(self) -> Iterator[Unit]:
-        return iter(self._units)
-
-    def texts(self) -> Iterator[ManifestRow]:
-        return iter(())
-
-    def fingerprint(self) -> str:
-        return ""
-
     def is_hidden(self, source: str) -> bool:
-        return True
-
-    def is_primary(self, source: str) -> bool:
         return True

@@ -1,8 +1,8 @@
-"""The one rule of which stored vectors are current: made by the encoder as it is now, of the clip's file or text as it
-is now. What is not current is encoded again, and no reader takes it.
+"""The rule for current vectors: made by the present version of the encoder, from the present content of the clip's file
+or text. Stale vectors are encoded again, and no reader uses them.
 
-A film has a vector of its own as item 0 and, by encoders that see frames, one of each frame that differs: its item is
-1 + the milliseconds from the start of the clip. They are made together and go together.
+A film has one vector as item 0 and, from encoders of frames, one for each distinct frame: its item is 1 + the
+milliseconds from the start of the clip. All are made and removed together.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from seehear.library.tables import Library, Vectors, VectorTable, quote, table_n
 
 OTHER_MAKER = "another version of the encoder"
 NO_FRAMES = "(modality = 'text' OR item = 0)"
-"""SQL condition over a table of vectors: those of clips and texts alone."""
+"""SQL condition over a table of vectors that leaves frames out."""
 
 
 def frame_item(seconds: float) -> int:
-    """Item of the frame that is on show so many seconds after the start of its clip."""
+    """Item of the frame at some seconds after the start of its clip."""
     return 1 + round(1000 * seconds)
 
 
@@ -29,30 +29,30 @@ def is_frame(modality: str, item: int) -> bool:
 
 
 def frame_seconds(clip: Clip, item: int) -> float:
-    """Time in its file of the frame with that item."""
+    """Time of a frame in its file, in seconds."""
     return clip.start + (item - 1) / 1000
 
 
 def current_content(clip: Clip | None, modality: str, item: int, sources: Mapping[str, Source]) -> str | None:
-    """Content that a vector of the clip is to be made from; None where the clip has no such file or text any more."""
+    """Fingerprint of the present content for a vector; None if the clip no longer has that file, frame or text."""
     if clip is None or not clip.has(modality):
         return None
-    there = frame_seconds(clip, item) <= clip.end if is_frame(modality, item) else item < clip.count(modality)
-    return content_key(clip, modality, item, sources) if there else None
+    exists = frame_seconds(clip, item) <= clip.end if is_frame(modality, item) else item < clip.count(modality)
+    return content_key(clip, modality, item, sources) if exists else None
 
 
 def why_stale(made: tuple[str, str], maker: str, current: str | None) -> str:
-    """Reason why a stored vector, `made` by (maker, content), is out of date; '' for a current one. `maker` is the
-    encoder's fingerprint now, `current` the `current_content`."""
+    """Reason for which a vector, `made` by (maker, content), is stale; '' for a current one. `maker` is the encoder's
+    present fingerprint, `current` the `current_content`."""
     if made[0] != maker:
         return OTHER_MAKER
     if current is None:
-        return "the clip is gone"
+        return "the clip was deleted"
     return "" if made[1] == current else "the file, window or text has changed"
 
 
 def latent_table(library: Library, name: str) -> VectorTable:
-    """The latents of an encoder. Raises `SeehearError` where there are none."""
+    """Table of an encoder's latents. Raises `SeehearError` if there is none."""
     if table_name("latents", name) not in library.tables():
         raise SeehearError(f"{library.uri} has no latents of {name}: run 'seehear encode {library.uri}' with it")
     return library.vectors("latents", name)
@@ -66,8 +66,8 @@ def read_current(
     *,
     prefix: str = "",
 ) -> tuple[Vectors, int]:
-    """(current latents that `encoder`, {name, fingerprint}, made of these clips; number of its stale ones). One row a
-    clip or text: frames are left out."""
+    """(current latents of the clips by `encoder`, {name, fingerprint}; number of stale ones). One row a clip or text,
+    none for frames."""
     where = f"maker = {quote(encoder['fingerprint'])} AND {NO_FRAMES}" + (f" AND id LIKE '{prefix}%'" if prefix else "")
     rows = latent_table(library, encoder["name"]).read(where)
     keep, stale = [], 0

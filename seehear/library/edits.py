@@ -1,8 +1,8 @@
-"""The user's own labels and corrected lines: one row an edit in the table `own`, which stays when clips are made anew.
+"""The user's own labels and corrected lines: one row an edit in the table `own`, which outlasts the clips.
 
-An edit is tied to a file by its content, or by its name where the content has changed, and to seconds of it: it goes
-with a renamed file, with clips cut elsewhere, and to the lines of another transcript. The clips' texts and labels
-follow from it as they do from transcripts (`transcripts.with_machine_texts`).
+An edit belongs to a file by its content, or by its name if no file has that content, and to seconds of it. So it holds
+for a renamed file, for clips cut anew, and for the lines of another transcript. The texts and labels of clips are
+derived from it as from transcripts (`transcripts.with_machine_texts`).
 """
 
 from __future__ import annotations
@@ -10,37 +10,26 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from difflib import SequenceMatcher
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, TypeVar
 
 from seehear.errors import require
 from seehear.library.locking import alone_with
-from seehear.library.records import Clip, Source, Text, digest
+from seehear.library.records import Clip, Source, Text, TimedLine, digest
 from seehear.library.tables import Library
 from seehear.library.vectors import one_of
 
-What = Literal["label", "subtitle", "caption", "speech", "translation", "screen"]
+EditKind = Literal["label", "subtitle", "caption", "speech", "translation", "screen"]
 _TABLE = "own"
+# Least similarity, in [0, 1], of a corrected line and the same line as another model read it.
 _ALIKE = 0.5
-"""Least similarity, in [0, 1], at which a line read by another model counts as the corrected one."""
 
 
-class _Line(Protocol):
-    @property
-    def text(self) -> str: ...
-
-    @property
-    def start(self) -> float | None: ...
-
-    @property
-    def end(self) -> float | None: ...
-
-
-AnyLine = TypeVar("AnyLine", bound=_Line)
+AnyLine = TypeVar("AnyLine", Text, TimedLine)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Edit:
-    what: What
+    what: EditKind
     source: str = ""
     """Edited file; '' for a row of text alone."""
     content: str = ""
@@ -48,14 +37,14 @@ class Edit:
     clip: str = ""
     """Id of a row of text alone."""
     start: float | None = None
-    """Seconds of the file: of a line its times, of a label its clip's; None for text without times."""
+    """Seconds of the file: times of the line, or of the clip of a label; None for text without times."""
     end: float | None = None
     before: str = ""
     """Line before the edit; label that is removed."""
     text: str = ""
     """Line after the edit, '' to remove it; label that is added."""
     shown: str = ""
-    """Text of the line in clips that the edit has not been applied to, where it is not `before`."""
+    """Text of the line in clips without the edit, if it differs from `before`."""
     undone: bool = False
     """Undone by the user: the row is deleted once the clips are restored."""
     pending: bool = True
@@ -72,17 +61,16 @@ class Edit:
 
 
 def read_edits(library: Library) -> list[Edit]:
-    """All edits, read anew."""
+    """All edits, from the newest version of the table."""
     if _TABLE not in library.tables():
         return []
-    table = library.table(_TABLE)
-    table.checkout_latest()  # a server writes them while others read
-    rows = table.search().limit(None).to_arrow().to_pylist()
+    library.table(_TABLE).checkout_latest()  # a server writes them while others read
+    rows = library.rows(_TABLE).to_pylist()
     return [Edit(**{field.name: row[field.name] for field in fields(Edit)}) for row in rows]
 
 
 def record(library: Library, edit: Edit) -> Edit:
-    """Stores an edit, and returns the stored one: a second edit of the same line or label replaces the first."""
+    """Stores an edit and returns the stored one: a second edit of a line or label replaces the first."""
     with alone_with(library.uri, _TABLE):
         known = next((old for old in read_edits(library) if _same_thing(old, edit)), None)
         if known is not None:
@@ -104,11 +92,11 @@ def undo(library: Library, key: str) -> Edit | None:
 def settled(library: Library, edits: Iterable[Edit]) -> None:
     """Marks edits as applied to the clips; those changed meanwhile stay pending."""
     with alone_with(library.uri, _TABLE):
-        now = set(read_edits(library))
-        reached = [edit for edit in edits if edit in now]
-        _put(library, [replace(edit, pending=False, shown="") for edit in reached if not edit.undone])
-        if gone := [edit.key for edit in reached if edit.undone]:
-            library.table(_TABLE).delete(one_of("key", gone))
+        stored = set(read_edits(library))
+        applied = [edit for edit in edits if edit in stored]
+        _put(library, [replace(edit, pending=False, shown="") for edit in applied if not edit.undone])
+        if undone := [edit.key for edit in applied if edit.undone]:
+            library.table(_TABLE).delete(one_of("key", undone))
 
 
 def _same_thing(old: Edit, new: Edit) -> bool:
@@ -121,7 +109,7 @@ def _same_thing(old: Edit, new: Edit) -> bool:
 
 
 def _again(old: Edit, new: Edit) -> Edit:
-    """The second edit of a line or label joined with the first, which keeps the original text."""
+    """The first edit of a line or label, which keeps the original text, with the result of the second."""
     undone = old.text != new.text if new.what == "label" else old.before == new.text
     if undone and old.undone:
         return old
@@ -141,34 +129,33 @@ def _put(library: Library, edits: Sequence[Edit]) -> None:
 def _schema() -> Any:
     pa = require("pyarrow")
     kinds = {"float | None": pa.float64(), "bool": pa.bool_()}
-    return pa.schema([("key", pa.string()), *((f.name, kinds.get(str(f.type), pa.string())) for f in fields(Edit))])
+    return pa.schema({"key": pa.string()} | {f.name: kinds.get(str(f.type), pa.string()) for f in fields(Edit)})
 
 
 # -- applied to clips and lines ----------------------------------------------------------------------------------------
 
 
 def edits_by_file(edits: Iterable[Edit], sources: Mapping[str, Source]) -> dict[str, list[Edit]]:
-    """Edits of each file, found by its content, or by its name where no file has that content any more."""
+    """Edits of each file, by its content, or by its name if no file has that content any more."""
     of_content: dict[str, list[Edit]] = {}
     of_name: dict[str, list[Edit]] = {}
     for edit in edits:
         if edit.source:  # not of a row of text alone
             of_content.setdefault(edit.content, []).append(edit)
             of_name.setdefault(edit.source, []).append(edit)
-    found: dict[str, list[Edit]] = {}
+    by_file: dict[str, list[Edit]] = {}
     if not of_content:
-        return found
+        return by_file
     held = {source.fingerprint for source in sources.values()}
     for name, source in sources.items():
         own = of_content.get(source.fingerprint, []) + [e for e in of_name.get(name, ()) if e.content not in held]
         if own:
-            found[name] = own
-    return found
+            by_file[name] = own
+    return by_file
 
 
 def edited(clips: Sequence[Clip], edits: Sequence[Edit], sources: Mapping[str, Source]) -> list[Clip]:
-    """The clips with their labels and with subtitles and captions as the user changed them. All clips of a file are to
-    be given together."""
+    """The clips with the user's labels, subtitles and captions. All clips of a file must be given together."""
     if not edits:
         return list(clips)
     of_file = edits_by_file(edits, sources)
@@ -179,32 +166,34 @@ def edited(clips: Sequence[Clip], edits: Sequence[Edit], sources: Mapping[str, S
     for edit in edits:
         if edit.clip:
             of_row.setdefault(edit.clip, []).append(edit)
-    found = []
+    changed = []
     for clip in clips:
-        own = of_file.get(clip.source, []) if clip.source else of_row.get(clip.id, [])
-        for edit in own:
-            if edit.what == "label":
-                if _labels(edit, clip, windows[clip.source]):
-                    clip = replace(clip, labels=_with_label(clip.labels, edit))
+        for edit in of_file.get(clip.source, []) if clip.source else of_row.get(clip.id, []):
+            if edit.what == "label" and _labels(edit, clip, windows[clip.source]):
+                added, taken = (edit.before, edit.text) if edit.undone else (edit.text, edit.before)
+                kept = tuple(label for label in clip.labels if label != taken)
+                clip = replace(clip, labels=kept if not added or added in kept else (*kept, added))
             elif edit.what in ("subtitle", "caption"):
                 clip = replace(clip, texts=_with_line(clip.texts, edit))
-        found.append(clip)
-    return found
+        changed.append(clip)
+    return changed
 
 
 def affected(edit: Edit, lines: Sequence[AnyLine]) -> list[AnyLine]:
-    """Lines of its kind that an edit replaces: the corrected one; in another transcript those at the same time, or of
-    similar words."""
+    """Lines that an edit of their kind replaces: the corrected one; in another transcript those at the same time or
+    with similar words."""
     near = [line for line in lines if _covers(edit, line)]
     exact = [line for line in near if line.text and line.text in (edit.before, edit.shown)]
     if exact or edit.start is None or any(line.text == edit.text for line in near):
         return exact
-    if edit.what == "speech":  # one thing is said at a time, while several lines are on screen
+    if edit.what == "speech":  # one line at a time is spoken, several are on screen
         return near
-    return [line for line in near if max(_likeness(line.text, said) for said in (edit.before, edit.text)) >= _ALIKE]
+    words = edit.before.lower(), edit.text.lower()
+    ratios = [max(SequenceMatcher(None, line.text.lower(), w, autojunk=False).ratio() for w in words) for line in near]
+    return [line for line, ratio in zip(near, ratios, strict=True) if ratio >= _ALIKE]
 
 
-def _covers(edit: Edit, line: _Line) -> bool:
+def _covers(edit: Edit, line: Text | TimedLine) -> bool:
     """True if at least half of a line lies within the times of an edit."""
     if edit.start is None or edit.end is None or line.start is None:
         return edit.start is None and line.start is None
@@ -212,13 +201,9 @@ def _covers(edit: Edit, line: _Line) -> bool:
     return min(edit.end, end) - max(edit.start, line.start) >= (end - line.start) / 2
 
 
-def _likeness(one: str, other: str) -> float:
-    return SequenceMatcher(None, one.lower(), other.lower(), autojunk=False).ratio()
-
-
 def _labels(edit: Edit, clip: Clip, windows: set[tuple[float, float]]) -> bool:
-    """True if a label applies to the clip: its window is the same, or, where clips were cut anew, half of either window
-    is shared."""
+    """True if a label applies to a clip: they have the same window or, where clips were cut anew, share half of either
+    window."""
     if edit.start is None or edit.end is None:
         return True
     if (edit.start, edit.end) in windows:
@@ -227,16 +212,10 @@ def _labels(edit: Edit, clip: Clip, windows: set[tuple[float, float]]) -> bool:
     return shared > 0 and shared >= min(edit.end - edit.start, clip.end - clip.start) / 2
 
 
-def _with_label(labels: tuple[str, ...], edit: Edit) -> tuple[str, ...]:
-    added, taken = (edit.before, edit.text) if edit.undone else (edit.text, edit.before)
-    kept = tuple(label for label in labels if label != taken)
-    return kept if not added or added in kept else (*kept, added)
-
-
 def _with_line(texts: tuple[Text, ...], edit: Edit) -> tuple[Text, ...]:
     own = [text for text in texts if text.kind == edit.what]
     if edit.undone:
-        changed, said = [text for text in own if text.text == edit.shown and _covers(edit, text)], edit.before
+        changed, new = [text for text in own if text.text == edit.shown and _covers(edit, text)], edit.before
     else:
-        changed, said = affected(edit, own), edit.text
-    return tuple(replace(text, text=said) if text in changed else text for text in texts)
+        changed, new = affected(edit, own), edit.text
+    return tuple(replace(text, text=new) if text in changed else text for text in texts)

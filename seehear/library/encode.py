@@ -1,45 +1,42 @@
-"""Frozen encoders over a library: every clip once, resumable at any kill, nothing stale left in.
+"""Frozen encoders over a library: every clip once, resumable at any kill, without stale rows.
 
-For each encoder: the rows that are there and current stay; rows of other weights, settings, files or texts are taken
-out; the rest is decoded in worker processes, encoded in batches where the model is, and appended about a thousand rows
-a commit. So a kill loses the last commit's worth at most, and a second run has nothing to do.
+For each encoder, current rows stay and rows of other weights, settings, files or texts are removed. Missing rows are
+decoded in worker processes, encoded in batches, and appended about a thousand rows a commit, so a kill loses one commit
+at most.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from seehear.encoders import Encoder, load_towers
 from seehear.encoders.base import SampleVectors
 from seehear.encoders.presets import describe, preset_encoders, strongest_at_hand
-from seehear.errors import DecodeError, SeehearError, refusal
-from seehear.library.backlog import Backlog, Job, Key, at_their_place
+from seehear.errors import SeehearError
+from seehear.library.backlog import Backlog, Job, Key, at_their_place, set_aside_reason
 from seehear.library.current import frame_item, is_frame
-from seehear.library.engines import Done, Engine, Local
+from seehear.library.engines import Done, Engine, EngineName, Local, started_engine
 from seehear.library.locking import writing
 from seehear.library.records import Clip, Reject
 from seehear.library.tables import Library, Vectors, in_batches, one_of, quote, table_name
 from seehear.library.transcripts import main_language
-from seehear.library.workers import WorkerDied
 from seehear.progress import Interrupted, Progress, StopRequest, clock, counted, progress, say, stop_requests
 from seehear.types import MODALITIES, Modality
 
 COMMIT_ROWS, COMMIT_SECONDS = 1000, 30.0
-EngineName = Literal["local", "ray"]
 BATCH = {"video": 16, "audio": 16, "text": 256}
-_CLIPS_READ = 256  # at once, where their latents are mapped
+# Clips whose latents are read at once to be mapped.
+_CLIPS_READ = 256
 _LARGEST = float(np.finfo(np.float16).max)
 
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderReport:
-    """What one encoder did to the library."""
+    """Changes of the library by one encoder."""
 
     name: str
     modality: str
@@ -48,9 +45,9 @@ class EncoderReport:
     made: int
     """Rows added."""
     kept: int
-    """Rows that were there, and are as they should be."""
+    """Rows made before, and current."""
     removed: dict[str, int]
-    """Rows taken out, by the reason."""
+    """Removed rows by reason."""
     rejected: int
     """Rows that could not be made; the library's rejects say why."""
     seconds: float
@@ -87,13 +84,13 @@ def encode_library(
     models: int = 1,
     preset: str = "",
 ) -> EncodeReport:
-    """Bring the latents of some encoders up to date. A joint encoder without '#modality=' stands for its towers of all
-    modalities that the library has. Without names the encoders are those of a preset: the one given, the one that the
-    library was encoded with before, or the strongest on this machine.
+    """Brings the latents of encoders up to date. A joint encoder without '#modality=' stands for its towers of all
+    modalities in the library. Without names the encoders are those of a preset: `preset`, else the one that the library
+    was encoded with before, else the strongest on this machine.
 
-    `workers`: processes that decode, one a core by default; 0 decodes in this one. `where`: an SQL condition over the
-    clips. `engine` 'ray' works on a Ray cluster, with so many `models` there. Ctrl-C and SIGTERM save what is done and
-    raise `Interrupted`.
+    `workers`: processes that decode, by default one a core; 0 decodes in this process. `where`: an SQL condition over
+    the clips. `engine`: 'ray' works on a Ray cluster, with `models` copies of each encoder. Ctrl-C and SIGTERM save the
+    finished rows and raise `Interrupted`.
     """
     clips = library.clips()
     if not clips:
@@ -108,24 +105,14 @@ def encode_library(
     if preset:
         library.set_about("preset", preset)
     chosen = None if where is None else {clip.id for clip in library.clips(where)}
-    # Ray takes the signals when it starts: what is asked of a run must be asked of us.
+    # Ray installs its signal handlers when it starts, so ours come after it.
     tables = [table_name("latents", encoder.name) for encoder in encoders]
     with writing(library.uri, *tables), started_engine(engine, workers, models) as started, stop_requests() as stop:
-        done = [
-            _Encoding(library, encoder, Backlog(library, encoder, clips, chosen), stop).run(
-                started, batch_size or BATCH[encoder.modality]
-            )
-            for encoder in encoders
-        ]
-    return EncodeReport(encoders=tuple(done), library=library.uri)
-
-
-def started_engine(name: EngineName, workers: int | None, models: int) -> AbstractContextManager[Engine]:
-    if name == "local":
-        return nullcontext(Local(workers))
-    from seehear.library.engines import on_ray
-
-    return on_ray(workers=workers, models=models)
+        reports = []
+        for encoder in encoders:
+            run = _Encoding(library, encoder, Backlog(library, encoder, clips, chosen), stop)
+            reports.append(run.run(started, batch_size or BATCH[encoder.modality]))
+    return EncodeReport(encoders=tuple(reports), library=library.uri)
 
 
 def modalities_of(clips: Sequence[Clip]) -> list[Modality]:
@@ -134,7 +121,7 @@ def modalities_of(clips: Sequence[Clip]) -> list[Modality]:
 
 
 def load_all(names: Sequence[str | Encoder], modalities: Sequence[str], device: str) -> list[Encoder]:
-    """The encoders asked for, each with at least one clip to encode; those that map others' latents last."""
+    """The encoders by name; those that map the latents of others last. Raises `SeehearError` for one without clips."""
     encoders: list[Encoder] = []
     for name in names:
         encoders += load_towers(name, modalities, device=device) if isinstance(name, str) else [name]
@@ -157,56 +144,39 @@ class _Encoding:
         self.pending: list[tuple[Key, str, np.ndarray]] = []
         self.made = self.rejected = 0
         self.unit = "texts" if encoder.modality == "text" else "clips"
-
-    # -- doing it ----------------------------------------------------------------------------------------------------
+        self.stage = f"encode:{encoder.name}"
 
     def run(self, engine: Engine, batch_size: int) -> EncoderReport:
         name = self.encoder.name
         for why, count in self.backlog.removed.items():
             say(f"{name}: {counted(count, 'row')} removed: {why}")
-        self._forget_rejects()
+        # Rejects of an earlier run are tried again.
+        self.library.remove_rejects([r.path for r in self.library.rejects() if r.stage == self.stage])
         if not self.backlog.jobs:
-            say(f"{name}: all {self.backlog.kept:,} rows are there, nothing to encode")
+            say(f"{name}: all {self.backlog.kept:,} rows are current, nothing to encode")
             return self._report()
-        self._derive()
-        if not self.backlog.jobs:
-            return self._finished()
-        # On a cluster, the media need not be where this process is.
-        jobs = self.backlog.jobs
-        if isinstance(engine, Local):
+        source, jobs = self.encoder.source, self.backlog.jobs
+        if source is not None and table_name("latents", source.name) in self.library.tables():
+            waiting = {job.keys[0]: job for job in jobs}
+            with progress(f"{name} from {source.name}", self.backlog.missing, self.unit) as bar:
+                self._take_all(self._derived(source, waiting), bar)
+            jobs = list(waiting.values())
+        if jobs and isinstance(engine, Local):  # on a cluster, the media need not be where this process is
             jobs = at_their_place(self.library, jobs, lambda job: job.sample.path, self._reject)
-        with (
-            progress(f"encoding with {name}", self.backlog.missing - self.made - self.rejected, self.unit) as bar,
-            engine.vectors(self.encoder, jobs, batch_size) as batches,
-        ):
-            try:
+        if jobs or self.rejects:
+            with (
+                progress(f"encoding with {name}", self.backlog.missing - self.made - self.rejected, self.unit) as bar,
+                engine.vectors(self.encoder, jobs, batch_size) as batches,
+            ):
                 self._take_all(batches, bar)
-            finally:
-                self._flush()
-        return self._finished()
-
-    def _finished(self) -> EncoderReport:
         self.backlog.table.compact()
         return self._report()
 
-    def _derive(self) -> None:
-        """Rows that are functions of another encoder's current latents: no media are read for them."""
-        source = self.encoder.source
-        if source is None or table_name("latents", source.name) not in self.library.tables():
-            return
-        waiting = {job.keys[0]: job for job in self.backlog.jobs}
-        with progress(f"{self.encoder.name} from {source.name}", self.backlog.missing, self.unit) as bar:
-            try:
-                self._take_all(self._derived(source, waiting), bar)
-            finally:
-                self._flush()
-        self.backlog.jobs = list(waiting.values())
-
     def _derived(self, source: Encoder, waiting: dict[Key, Job]) -> Iterator[list[Done]]:
-        """Takes what it gives out of `waiting`. Clips are read by their ids: a film's frames come with it."""
+        """Vectors mapped from another encoder's current latents, without reading media. Their jobs leave `waiting`."""
         table = self.library.vectors("latents", source.name)
-        for some in in_batches(sorted({clip for clip, _ in waiting}), _CLIPS_READ):
-            rows = table.read(f"maker = {quote(source.fingerprint)} AND {one_of('id', some)}")
+        for ids in in_batches(sorted({clip for clip, _ in waiting}), _CLIPS_READ):
+            rows = table.read(f"maker = {quote(source.fingerprint)} AND {one_of('id', ids)}")
             at: dict[Key, list[int]] = {}
             for n, (clip, item) in enumerate(zip(rows.ids, rows.items.tolist(), strict=True)):
                 key = clip, 0 if is_frame(self.encoder.modality, item) else item
@@ -214,39 +184,42 @@ class _Encoding:
                     at.setdefault(key, []).append(n)
             mapped = self.encoder.derive(rows.vectors[[n for own in at.values() for n in own]]) if at else ()
             vectors = iter(mapped)
-            done: list[Done] = []
+            batch: list[Done] = []
             for key, own in at.items():
                 job = waiting.pop(key)
                 seconds = job.sample.end - job.sample.start
                 places = [(int(rows.items[n]) - 1) / 1000 / seconds for n in own[1:]]
-                done.append((job, SampleVectors(next(vectors), [next(vectors) for _ in places], places)))
-            yield done
+                batch.append((job, SampleVectors(next(vectors), [next(vectors) for _ in places], places)))
+            yield batch
 
     def _take_all(self, batches: Iterator[list[Done]], bar: Progress) -> None:
-        for batch in batches:
-            if batch:
-                self._take(batch)
-                bar.advance(sum(len(job.keys) for job, _ in batch))
-            if self.stop or len(self.pending) >= COMMIT_ROWS or time.monotonic() - self.flushed > COMMIT_SECONDS:
-                self._flush()
-            if self.stop:
-                left = self.backlog.missing - self.made - self.rejected
-                saved = self.backlog.kept + self.made
-                raise Interrupted(
-                    f"{self.stop.name} while encoding with {self.encoder.name}: {counted(saved, 'row')} saved, "
-                    f"{left:,} left; the same command goes on from there"
-                )
+        try:
+            for batch in batches:
+                if batch:
+                    self._take(batch)
+                    bar.advance(sum(len(job.keys) for job, _ in batch))
+                if self.stop or len(self.pending) >= COMMIT_ROWS or time.monotonic() - self.flushed > COMMIT_SECONDS:
+                    self._flush()
+                if self.stop:
+                    left = self.backlog.missing - self.made - self.rejected
+                    saved = self.backlog.kept + self.made
+                    raise Interrupted(
+                        f"{self.stop.name} while encoding with {self.encoder.name}: {counted(saved, 'row')} saved, "
+                        f"{left:,} left; the same command goes on from there"
+                    )
+        finally:
+            self._flush()
 
     def _take(self, batch: Sequence[Done]) -> None:
-        """Keep the vectors, set aside what has none or one that cannot be stored."""
+        """Keeps the vectors; a job without one, or with one that cannot be stored, is set aside."""
         for job, made in batch:
             if isinstance(made, Exception):
-                self._reject(job, _reason(made))
+                self._reject(job, set_aside_reason(made))
                 continue
             vectors = np.stack([made.vector, *made.frames])
             if not np.isfinite(vectors).all():
                 self._reject(job, "the encoder gave numbers that are not finite")
-            elif np.abs(vectors).max() > _LARGEST:
+            elif np.abs(vectors).max() > _LARGEST:  # float16 would store infinity
                 self._reject(job, f"the encoder gave numbers beyond float16 ({np.abs(vectors).max():.3g})")
             else:
                 seconds = job.sample.end - job.sample.start
@@ -256,7 +229,7 @@ class _Encoding:
                     self.pending += zip(keys, [job.content] * len(keys), vectors.astype(np.float16), strict=True)
 
     def _flush(self) -> None:
-        """One commit of what is ready. The list is emptied first: whatever interrupts, no row is written twice."""
+        """Commits the finished rows. The list is emptied first, so that an interruption writes no row twice."""
         self.flushed = time.monotonic()
         rejects, self.rejects = self.rejects, []
         self.library.put_rejects(rejects)
@@ -275,21 +248,11 @@ class _Encoding:
         self.backlog.table.append(rows)
         self.made += sum(not is_frame(self.encoder.modality, item) for _, item in keys)
 
-    # -- what cannot be encoded --------------------------------------------------------------------------------------
-
-    @property
-    def _stage(self) -> str:
-        return f"encode:{self.encoder.name}"
-
-    def _forget_rejects(self) -> None:
-        """Those of this encoder: what is still wrong is found again."""
-        self.library.remove_rejects([r.path for r in self.library.rejects() if r.stage == self._stage])
-
     def _reject(self, job: Job, reason: str) -> None:
         self.rejected += len(job.keys)
         for clip, item in job.keys:
             text = f", text {item}" if self.encoder.modality == "text" else ""
-            self.rejects.append(Reject(path=f"{clip} ({self.encoder.name}{text})", stage=self._stage, reason=reason))
+            self.rejects.append(Reject(path=f"{clip} ({self.encoder.name}{text})", stage=self.stage, reason=reason))
 
     def _report(self) -> EncoderReport:
         encoder = self.encoder
@@ -308,14 +271,3 @@ class _Encoding:
             rejected=self.rejected,
             seconds=time.monotonic() - self.began,
         )
-
-
-def _reason(error: Exception) -> str:
-    """Why a clip is set aside. What is wrong with the machine and not with the clip ends the run."""
-    if isinstance(error, DecodeError):
-        return str(error)
-    if isinstance(error, WorkerDied):
-        return f"reading it {error}"
-    if isinstance(error, SeehearError | ImportError):
-        raise error
-    return refusal(error) or f"{type(error).__name__}: {error}"

@@ -1,7 +1,7 @@
-"""Engines that decode and encode jobs: on this machine, or on a Ray cluster (`ray_engine.py`).
+"""Engines that decode and encode jobs: on this machine, or on a Ray cluster.
 
-An engine only turns jobs into vectors. What is missing, what is set aside and what is committed when is decided in one
-place for all of them (`encode.py`), so that every engine leaves the same rows and resumes in the same way.
+An engine only turns jobs into vectors. `encode.py` decides for all of them which rows are missing, set aside and
+committed, so that every engine leaves the same rows and resumes in the same way.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import threading
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
-from typing import Any, Protocol
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from typing import Any, Literal
 
 import numpy as np
 
@@ -25,60 +25,37 @@ from seehear.errors import SeehearError, require
 from seehear.library.backlog import Job
 from seehear.library.workers import Isolated, call, cores, drawn_ahead, map_in_processes
 
+EngineName = Literal["local", "ray"]
+
 Done = tuple[Job, SampleVectors | Exception]
-"""A job and its vectors, or why it has none."""
+"""A job with its vectors or its error."""
 
 Results = list[tuple[Any, Any]]
-"""Items and what came of each: its result, or the exception that it raised."""
+"""Items, each with its result or the exception that it raised."""
 
 EncodeParts = Callable[[Sequence[Any]], list[SampleVectors]]
 """`Encoder.encode_parts` of one encoder."""
 
 Following = Callable[[Any, Any], Any]
-"""What is left of an item, from the item and its result; None for nothing."""
+"""The rest of an item, from the item and its result; None when it is finished."""
 
 TIME_LIMIT = 300.0
-"""Seconds for one clip to be decoded: beyond it the file hangs its reader."""
-
-
-class Engine(Protocol):
-    def vectors(
-        self, encoder: Encoder, jobs: Sequence[Job], batch_size: int
-    ) -> AbstractContextManager[Iterator[list[Done]]]:
-        """Lists of results, in any order. An empty list only tells that time has passed."""
-        ...
-
-    def results(
-        self,
-        function: Callable[[Any], Any],
-        items: Sequence[Any],
-        time_limit: Callable[[Any], float],
-        following: Following,
-    ) -> AbstractContextManager[Iterator[Results]]:
-        """The same of any function, which is called in worker processes; what follows from an item is done after it."""
-        ...
-
-
-@dataclass(frozen=True)
-class JobPreparation:
-    """Work on one job."""
-
-    preparation: Any
-
-    def __call__(self, job: Job) -> Any:
-        return self.preparation(job.sample)
+"""Seconds for one clip to be decoded: a file that takes longer hangs its reader."""
 
 
 class Local:
-    """Processes of this machine decode, the model is in this one."""
+    """Decoding in processes of this machine, the model in this process."""
 
     def __init__(self, workers: int | None = None):
         self.workers = cores() if workers is None else workers
 
     @contextmanager
     def vectors(self, encoder: Encoder, jobs: Sequence[Job], batch_size: int) -> Iterator[Iterator[list[Done]]]:
+        """Lists of results, in any order; an empty list means only that time has passed."""
+        # Texts are not decoded, and a process would cost more than their tokens.
         workers = 0 if encoder.modality == "text" else min(self.workers, len(jobs))
-        prepared = map_in_processes(JobPreparation(encoder.preparation()), jobs, workers=workers, time_limit=TIME_LIMIT)
+        prepare = partial(_prepared, encoder.preparation())
+        prepared = map_in_processes(prepare, jobs, workers=workers, time_limit=TIME_LIMIT)
         with _sample_a_thread(encoder) as encode_parts, drawn_ahead(prepared, room=2 * batch_size) as batches:
             yield (encoded(encode_parts, batch) for batch in batches)
 
@@ -90,6 +67,7 @@ class Local:
         time_limit: Callable[[Any], float],
         following: Following,
     ) -> Iterator[Iterator[Results]]:
+        """Results of any function, called in worker processes; the rest of an item is done right after it."""
         stopped, workers = threading.Event(), min(self.workers, len(items))
         made = map_in_processes(
             function, items, workers=workers, time_limit=time_limit, stopped=stopped, following=following
@@ -104,16 +82,20 @@ class Local:
 def encoded(
     encode_parts: EncodeParts, prepared: Sequence[tuple[Any, Any]]
 ) -> list[tuple[Any, SampleVectors | Exception]]:
-    """(job, what was decoded or why not) -> (job, its vectors or why not)."""
+    """(job, its vectors or error) from (job, decoded sample or error)."""
     good = [sample for _, sample in prepared if not isinstance(sample, Exception)]
     vectors = iter(encode_parts(good) if good else ())
     return [(job, sample if isinstance(sample, Exception) else next(vectors)) for job, sample in prepared]
 
 
+def _prepared(preparation: Any, job: Job) -> Any:
+    return preparation(job.sample)
+
+
 @contextmanager
 def _sample_a_thread(encoder: Encoder) -> Iterator[EncodeParts]:
-    """`encode_parts` with every sample on a thread of its own, where each goes through the network alone: media on a
-    CPU. torch's own threads share each layer and wait for each other at its end, longest for one whose core decodes."""
+    """`encode_parts` of media on a CPU with one sample a thread. torch's own threads share each layer and wait for each
+    other at its end, longest for one whose core decodes."""
     if encoder.modality == "text" or encoder.device != "cpu" or encoder.of_run:
         yield encoder.encode_parts
         return
@@ -131,31 +113,24 @@ def _sample_a_thread(encoder: Encoder) -> Iterator[EncodeParts]:
         torch.set_num_threads(threads)
 
 
-# ----------------------------------------------------------------------------------------------------------------------
-# Encoding on a Ray cluster: processes on any machine decode, others hold the model, this one commits.
-#
-#     jobs -> decode (workers, a CPU each) -> model (models, a GPU each where there are any) -> rows, committed here
-#
-# Files are read where they are decoded: every machine sees the media under the paths that the library's roots name (a
-# shared file system). Each decoder works in a process of its own below Ray's, so a file that crashes or hangs its
-# reader costs itself and nothing else. RAY_ADDRESS names a cluster; without it one is started on this machine.
+# -- on a Ray cluster --------------------------------------------------------------------------------------------------
 
 _BLOCK = 64  # jobs that one decoder takes at a time
 Columns = dict[str, Any]
 
 
 class OnRay:
-    """Made by `on_ray`, which connects to the cluster."""
+    """Decoding on any machine of a cluster, a CPU a worker; models on others, a GPU each if there are any.
+
+    Every machine must see the media under the paths of the library's roots (a shared file system). Each decoder works
+    in a process of its own below Ray's, so that a file which crashes or hangs it costs only itself.
+    """
 
     def __init__(self, ray: Any, *, workers: int, models: int):
         self.ray, self.workers, self.models = ray, workers, models
 
     @contextmanager
     def vectors(self, encoder: Encoder, jobs: Sequence[Job], batch_size: int) -> Iterator[Iterator[list[Done]]]:
-        with drawn_ahead(self._stream(encoder, jobs, batch_size), room=2 * batch_size) as batches:
-            yield batches
-
-    def _stream(self, encoder: Encoder, jobs: Sequence[Job], batch_size: int) -> Generator[Done, None, None]:
         pool, text = self.ray.data.ActorPoolStrategy, encoder.modality == "text"
         rows = self.ray.data.from_arrow(_blocks([job.sample for job in jobs], _BLOCK))
         if not text:
@@ -170,7 +145,8 @@ class OnRay:
             num_gpus=1 if self.ray.cluster_resources().get("GPU") else 0,
             compute=pool(size=self.models),
         )
-        yield from self._drawn(made, jobs)
+        with drawn_ahead(self._drawn(made, jobs), room=2 * batch_size) as batches:
+            yield batches
 
     @contextmanager
     def results(
@@ -199,7 +175,7 @@ class OnRay:
 
 
 class DecodingActor:
-    """A Ray actor: windows of media to what the model takes, or recordings to texts, one after the other."""
+    """Ray actor that decodes windows of media, or reads recordings, one after the other."""
 
     def __init__(
         self,
@@ -218,7 +194,7 @@ class DecodingActor:
 
 
 class Model:
-    """A Ray actor: the frozen encoder. Texts are prepared here, there is nothing to decode."""
+    """Ray actor with the frozen encoder; it also prepares texts, which need no decoding."""
 
     def __init__(self, encoder: Encoder, prepare: Callable[[Sample], Any] | None):
         self.encoder, self.prepare = encoder, prepare
@@ -231,7 +207,7 @@ class Model:
 
 
 def _blocks(samples: Sequence[Any], size: int) -> list[Any]:
-    """Arrow tables of (number, value): a sample is pickled, for Arrow has no type for it."""
+    """Arrow tables of (number, value); samples are pickled, as Arrow has no type for them."""
     pa = require("pyarrow")
     tables = []
     for at in range(0, len(samples), size):
@@ -242,7 +218,7 @@ def _blocks(samples: Sequence[Any], size: int) -> list[Any]:
 
 
 def _rows(block: Columns) -> list[tuple[int, Any]]:
-    """(number, what `_blocks` or `_columns` pickled)."""
+    """(number, value) as pickled by `_blocks` or `_columns`."""
     return [(n, pickle.loads(value)) for n, value in zip(block["number"].tolist(), block["value"], strict=True)]
 
 
@@ -252,15 +228,30 @@ def _columns(rows: Sequence[tuple[int, Any]]) -> Columns:
     return {"number": np.array([number for number, _ in rows], dtype=np.int64), "value": values}
 
 
+Engine = Local | OnRay
+
+
+def started_engine(name: EngineName, workers: int | None, models: int) -> AbstractContextManager[Engine]:
+    return nullcontext(Local(workers)) if name == "local" else on_ray(workers=workers, models=models)
+
+
 @contextmanager
 def on_ray(*, workers: int | None, models: int) -> Iterator[OnRay]:
-    """Join the cluster, or start one here and end it afterwards. `workers`: all CPUs that the models leave."""
+    """Joins the cluster of RAY_ADDRESS, or starts one on this machine and ends it afterwards. `workers`: by default all
+    CPUs that the models leave."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
     ray = require("ray", "ray")
     require("ray.data", "ray")
     mine = not ray.is_initialized()
     if mine:
-        _join(ray, workers, models)
+        quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
+        if "RAY_ADDRESS" not in os.environ:
+            cpus = models + max(1, cores() if workers is None else workers)
+            quiet |= {"num_cpus": cpus, "include_dashboard": False}
+        with warnings.catch_warnings():
+            # Ray starts its programs with exec, so LanceDB's threads are never forked.
+            warnings.filterwarnings("ignore", message="lancedb fork", category=RuntimeWarning)
+            ray.init(**quiet)
     ray.data.DataContext.get_current().enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     try:
@@ -274,14 +265,3 @@ def on_ray(*, workers: int | None, models: int) -> Iterator[OnRay]:
     finally:
         if mine:
             ray.shutdown()
-
-
-def _join(ray: Any, workers: int | None, models: int) -> None:
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="lancedb fork", category=RuntimeWarning)  # Ray's programs are exec'ed
-        if "RAY_ADDRESS" in os.environ:
-            ray.init(**quiet)
-        else:
-            cpus = models + max(1, cores() if workers is None else workers)
-            ray.init(num_cpus=cpus, include_dashboard=False, **quiet)

@@ -1,4 +1,4 @@
-"""What `prepare` is given, a folder or a manifest, as units to read one after the other."""
+"""Inputs of `prepare`, a folder or a manifest, as units to read one after the other."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from seehear.library.manifest import SUFFIXES as MANIFESTS
 from seehear.library.manifest import ManifestRow, read_manifest
 from seehear.library.reading import File, Unit
 from seehear.library.records import bare, digest, fingerprint, printable, unprintable
-from seehear.library.scan import MEDIA, Beside, Folder, Listing, ScannedFile
+from seehear.library.scan import MEDIA, Folder, Listing, ScannedFile, Sidecars
 from seehear.library.tables import Library, Reject
 
 
 def check_input(path: Path, options: PrepareOptions, skip: str | Path) -> None:
-    """Raises `SeehearError` when there is nothing in it to read. Looks no further than the first file or row, and
-    at the columns: JSONL is read whole for them."""
+    """Raises `SeehearError` when there is nothing to read. Stops at the first file or row; JSONL is read whole for its
+    columns."""
     if path.is_dir():
         if next(iter(Folder(path, language=options.language, skip=skip)), None) is None:
             raise SeehearError(f"{path}: there is no video, sound or picture in this folder")
@@ -36,8 +36,45 @@ def check_input(path: Path, options: PrepareOptions, skip: str | Path) -> None:
         raise SeehearError(f"{path}: is neither a folder nor a manifest ({', '.join(MANIFESTS)})")
 
 
-class FolderInput:
-    """All media of a folder, each with the texts beside it."""
+class Input:
+    """Media files of one origin, as units in a fixed order."""
+
+    origin: str
+    """Folder prefix or manifest name that its sources and rejects are stored under."""
+
+    def __init__(self) -> None:
+        self.rejects: list[Reject] = []
+        self.notes: list[str] = []
+        self._units: list[Unit] = []
+
+    def __len__(self) -> int:
+        return len(self._units)
+
+    def units(self) -> Iterator[Unit]:
+        return iter(self._units)
+
+    def texts(self) -> Iterator[ManifestRow]:
+        """Rows without a media file."""
+        return iter(())
+
+    def fingerprint(self) -> str:
+        """Fingerprint of the rows without a media file."""
+        return ""
+
+    def is_hidden(self, source: str) -> bool:
+        """True for a missing file that may still exist: in an unreadable part of the folder, or incomplete."""
+        return False
+
+    def is_primary(self, source: str) -> bool:
+        """True for a file with a unit of its own; False for the second file of another unit."""
+        return True
+
+    def close(self) -> None:
+        self._units = []
+
+
+class FolderInput(Input):
+    """All media of a folder, each with the text files beside it."""
 
     def __init__(
         self,
@@ -47,71 +84,47 @@ class FolderInput:
         *,
         rests: Callable[[ScannedFile], bool] = lambda _: True,
     ):
-        """`rests` says whether a file is complete: one that is still being copied is left as it was."""
+        """`rests` returns True for a complete file; one that is still being copied is left as it was."""
+        super().__init__()
         walk = Folder(folder, language=options.language, skip="" if "://" in library.uri else library.uri)
-        self._prefix = library.add_root(walk.folder)
-        self.origin = self._prefix or "."
-        self._recipe = options.recipe()
-        self._found, self._restless = [], set()
-        for found in walk:
-            if rests(found):
-                self._found.append(found)
+        prefix, recipe = library.add_root(walk.folder), options.recipe()
+        self.origin = prefix or "."
+        self._incomplete: set[str] = set()
+        for file in walk:
+            source = _name(prefix, printable(file.name))
+            if rests(file):
+                entry = File(source=source, path=file.path, size=file.size, mtime_ns=file.mtime_ns)
+                state = digest(recipe, file.sidecars.state())
+                self._units.append(Unit(file=entry, origin=self.origin, recipe=state, sidecars=file.sidecars))
             else:
-                self._restless.add(_name(self._prefix, printable(found.name)))
-        self.rejects = [
-            Reject(path=_name(self._prefix, r.path), stage=r.stage, reason=r.reason) for r in walk.unreadable
-        ]
+                self._incomplete.add(source)
+        self.rejects = [replace(r, path=_name(prefix, r.path)) for r in walk.unreadable]
         tables = sorted(p.name for p in Path(walk.folder).iterdir() if p.suffix.lower() in MANIFESTS)
-        self.notes = (
-            [f"{tables[0]} lies in the folder and was not read: give it instead to use its columns"] if tables else []
-        )
-
-    def __len__(self) -> int:
-        return len(self._found)
-
-    def units(self) -> Iterator[Unit]:
-        for found in self._found:
-            source = _name(self._prefix, printable(found.name))
-            file = File(source=source, path=found.path, size=found.size, mtime_ns=found.mtime_ns)
-            recipe = digest(self._recipe, found.beside.state())
-            yield Unit(file=file, origin=self.origin, recipe=recipe, beside=found.beside)
-
-    def texts(self) -> Iterator[ManifestRow]:
-        return iter(())
-
-    def fingerprint(self) -> str:
-        return ""
+        if tables:
+            self.notes = [f"{tables[0]} lies in the folder and was not read: give it instead to use its columns"]
 
     def is_hidden(self, source: str) -> bool:
-        """Whether a file that was not found may still be there: in a part of the folder that cannot be read,
-        or not complete."""
-        hidden = any(source == r.path or source.startswith(f"{r.path}/") for r in self.rejects)
-        return hidden or source in self._restless
-
-    def is_primary(self, source: str) -> bool:
-        return True
-
-    def close(self) -> None:
-        self._found = []
+        unreadable = any(source == r.path or source.startswith(f"{r.path}/") for r in self.rejects)
+        return unreadable or source in self._incomplete
 
 
-class RowsInput:
-    """Rows by media file, wherever they come from. Closes them."""
+class RowsInput(Input):
+    """Manifest rows grouped by media file. Closing the input closes them."""
 
     def __init__(self, rows: GroupedRows, library: Library, options: PrepareOptions, *, root: Path, origin: str):
+        super().__init__()
         self._rows, self._root, self.origin = rows, root, origin
-        self._prefix = library.add_root(root)
-        self._recipe = options.recipe()
+        self._prefix, self._recipe = library.add_root(root), options.recipe()
         self.rejects = [Reject(path=r.path, stage=r.stage, reason=r.reason) for r in rows.rejects]
-        self.notes: list[str] = []
         self._primary = {_name(self._prefix, name) for name in rows.sources}
-        self._listing = lru_cache(64)(lambda directory: Listing.of(directory, language=options.language))
+        language = options.language
+        self._listing = lru_cache(64)(lambda folder: Listing(folder, os.listdir(folder), language=language))
 
     def __len__(self) -> int:
         return len(self._rows.sources)
 
     def units(self) -> Iterator[Unit]:
-        """One a media file; rows whose file is not there are set aside on the way."""
+        """One a media file; rows whose file is missing are set aside on the way."""
         for source, rows in self._rows:
             file = self._file(source)
             if file is None:
@@ -120,15 +133,7 @@ class RowsInput:
                 yield self._unit(file, rows)
 
     def texts(self) -> Iterator[ManifestRow]:
-        """The rows without a media file."""
         return self._rows.texts()
-
-    def fingerprint(self) -> str:
-        """Of the rows without a media file."""
-        return ""
-
-    def is_hidden(self, source: str) -> bool:
-        return False
 
     def is_primary(self, source: str) -> bool:
         return source in self._primary
@@ -145,16 +150,17 @@ class RowsInput:
         rows = [
             replace(row, audio_source=sound.source if (sound := sounds.get(row.audio_source)) else "") for row in rows
         ]
-        beside = self._beside(file) if any(not row.texts and row.start is None for row in rows) else Beside()
+        sidecars = Sidecars()
+        if any(not row.texts and row.start is None for row in rows):
+            directory, name = os.path.split(file.path)
+            sidecars = self._listing(directory).sidecars(name)
+        # Line numbers may move, and './' is a matter of the library: neither changes the clips.
+        states = [repr(replace(row, line=0, audio_source=bare(row.audio_source))) for row in rows]
         return Unit(
             file=file,
             origin=self.origin,
-            recipe=digest(
-                self._recipe,
-                beside.state(),
-                *(repr(replace(row, line=0, audio_source=bare(row.audio_source))) for row in rows),
-            ),
-            beside=beside,
+            recipe=digest(self._recipe, sidecars.state(), *states),
+            sidecars=sidecars,
             rows=tuple(rows),
             sounds=tuple(sound for sound in sounds.values() if sound is not None),
         )
@@ -170,22 +176,20 @@ class RowsInput:
         source = _name(self._prefix, name)
         return File(source=source, path=path, size=stat.st_size, mtime_ns=stat.st_mtime_ns)
 
-    def _beside(self, file: File) -> Beside:
-        directory, name = os.path.split(file.path)
-        return self._listing(directory).beside(name)
-
     def _missing(self, name: str, rows: list[ManifestRow]) -> None:
         reason = f"{name}: there is no such file in {printable(str(self._root))}"
         self.rejects += [Reject(path=row.place(self.origin), stage="manifest", reason=reason) for row in rows]
 
 
 class ManifestInput(RowsInput):
-    """The rows of a manifest, by media file."""
+    """The rows of a manifest file."""
 
     def __init__(self, path: Path, library: Library, options: PrepareOptions):
         self._path = path
-        root = (options.media or path.parent).resolve()
-        origin = self._origin(path.resolve(), root, library)
+        root, full = (options.media or path.parent).resolve(), path.resolve()
+        prefix, origin = library.add_root(root), printable(str(full))
+        if full.is_relative_to(root):
+            origin = _name(prefix, printable(full.relative_to(root).as_posix()))
         rows = GroupedRows(read_manifest(path, options.columns, name=origin), name=origin)
         super().__init__(rows, library, options, root=root, origin=origin)
         if len(self) and not any(self._file(source) for source in self._rows.sources):
@@ -195,19 +199,12 @@ class ManifestInput(RowsInput):
                 "say with --media which folder their paths begin in"
             )
 
-    @staticmethod
-    def _origin(path: Path, root: Path, library: Library) -> str:
-        prefix = library.add_root(root)
-        if not path.is_relative_to(root):
-            return printable(str(path))
-        return _name(prefix, printable(path.relative_to(root).as_posix()))
-
     def fingerprint(self) -> str:
         return fingerprint(self._path)
 
 
 def _name(prefix: str, name: str) -> str:
-    """A file's name in the library: its path below the media root, after the root's prefix. One outside of the root
+    """Name of a file in the library: its path below the media root, after the root's prefix. A file outside the root
     keeps its absolute path."""
     if not prefix:
         # Without './' a folder '@b' of the first root would pass for the prefix of a later root `b`.

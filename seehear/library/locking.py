@@ -1,11 +1,11 @@
-"""Locks between processes, on every system: a lock goes with its process, however that ends. One writer at a time holds
-a library or the folder of a run, and one process keeps a library up to date with its folder."""
+"""Locks between processes, on every system; a lock ends with its process. One writer at a time holds a library or the
+folder of a run, and one process keeps a library up to date with its folder."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import portalocker
@@ -14,11 +14,10 @@ from portalocker.exceptions import AlreadyLocked, LockException
 from seehear.errors import SeehearError
 from seehear.progress import say
 
-_LEARNING = ".learning"
 PATIENCE = 3.0
 """Seconds to wait for a lock: a server holds one for a moment when its user corrects a line."""
+# Seconds between two attempts.
 _LOOK = 0.02
-"""Seconds between two attempts."""
 
 
 class Busy(Exception):
@@ -31,9 +30,8 @@ class BeingWritten(SeehearError):
 
 @contextmanager
 def locked(path: Path, *, shared: bool = False, wait: bool = False) -> Iterator[bool]:
-    """Holds a lock file, which is made where it is missing and never holds data: Windows lets no other process read a
-    locked file. Gives False on a file system without locks. Raises `Busy` unless `wait`, `OSError` where the file
-    cannot be made."""
+    """Holds a lock file, which never has data: on Windows no other process can read a locked file. Yields False on a
+    file system without locks. Raises `Busy` unless `wait`, and `OSError` if the file cannot be made."""
     flags = portalocker.LOCK_SH if shared else portalocker.LOCK_EX
     with open(path, "ab") as file:
         try:
@@ -49,8 +47,7 @@ def locked(path: Path, *, shared: bool = False, wait: bool = False) -> Iterator[
 @contextmanager
 def writing(uri: str | Path, *tables: str, patience: float | None = None) -> Iterator[None]:
     """Exclusive lock on a folder, or on some tables of a library while others write other tables. Raises `BeingWritten`
-    when another process holds it for longer than `patience` seconds, by default `PATIENCE`. Object storage has no such
-    lock."""
+    if another process holds it for `patience` seconds, by default `PATIENCE`. Object storage has no such lock."""
     with ExitStack() as held:
         if "://" not in str(uri):
             Path(uri).mkdir(parents=True, exist_ok=True)
@@ -62,7 +59,7 @@ def writing(uri: str | Path, *tables: str, patience: float | None = None) -> Ite
 
 @contextmanager
 def alone_with(uri: str | Path, table: str) -> Iterator[None]:
-    """Exclusive lock on a table that may be written at any time: to be held for moments only, as others wait."""
+    """Exclusive lock on a table that any process may write at any time; held for moments only, as others wait."""
     with ExitStack() as held:
         if "://" not in str(uri):
             held.enter_context(locked(Path(uri) / f".lock.{table}", wait=True))
@@ -71,8 +68,8 @@ def alone_with(uri: str | Path, table: str) -> Iterator[None]:
 
 @contextmanager
 def keeper(uri: str | Path) -> Iterator[bool]:
-    """Lock of the process that keeps a library up to date with its folder; gives False where another process holds it.
-    Object storage has no lock for it, so every process gets True there."""
+    """Lock of the process that keeps a library up to date with its folder. Yields False if another process holds it;
+    True on object storage, which has no locks."""
     with ExitStack() as held:
         alone = True
         if "://" not in str(uri):
@@ -86,19 +83,15 @@ def keeper(uri: str | Path) -> Iterator[bool]:
 
 @contextmanager
 def learning(uri: str | Path) -> Iterator[None]:
-    """Lock of training on a library: raises `SeehearError` while another process holds it."""
-    if "://" in str(uri):  # no lock
-        yield
-        return
+    """Lock of training on a library. Raises `SeehearError` while another process holds it."""
     with ExitStack() as held:
-        try:
-            held.enter_context(locked(Path(uri) / _LEARNING))
-        except Busy as error:
-            raise SeehearError(
-                f"another process is learning from {uri}: wait until it has ended, or stop it there"
-            ) from error
-        except OSError:
-            pass  # a library that cannot be written
+        with suppress(OSError):  # a library that this user may only read
+            try:
+                if "://" not in str(uri):
+                    held.enter_context(locked(Path(uri) / ".learning"))
+            except Busy as error:
+                message = f"another process is learning from {uri}: wait until it has ended, or stop it there"
+                raise SeehearError(message) from error
         yield
 
 

@@ -1,9 +1,10 @@
-"""A table of clips: CSV (or TSV), JSONL or Parquet in, one `Row` a line out; a bad line is set aside with its number.
+"""Manifests: tables of clips as CSV, TSV, JSONL or Parquet, read into one `ManifestRow` a line. A bad line is set aside
+with its number.
 
-Columns, in any order and case: a media file (`file`, `path` or `source`; or `video`, `image`, `audio`, of which a
-picture and a sound may stand in one row), `start`, `end` (seconds or h:m:s), `text`, `caption` or `texts`, `labels` or
-`label`, `group`, `split`, `id`. Any other column is kept with the clip. In a cell, `texts` and `labels` are divided by
-"|" or are a JSON list; `columns={"text": "title_en"}` says that a role is played by a column of another name.
+Columns, in any order and case: a media file (`file`, `path` or `source`; or `video`, `image`, `audio`, with a picture
+and a sound in one row), `start`, `end` (seconds or h:m:s), `text`, `caption` or `texts`, `labels` or `label`, `group`,
+`split`, `id`. Any other column is kept with the clip. In a cell, `texts` and `labels` are divided by "|" or are a JSON
+list. `columns={"text": "title_en"}` gives a role to a column of another name.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 ROLES = ("id", "file", "video", "image", "audio", "start", "end", "text", "texts", "labels", "group", "split")
 _JSONL = (".jsonl", ".ndjson")
 MEDIA_ROLES = ("file", "video", "image", "audio")
+# Other names of roles, used if the column of that role is missing; else they are columns like any other.
 _SYNONYMS = {"path": "file", "source": "file", "caption": "text", "label": "labels"}
-"""Used when the column they stand for is missing; otherwise they are columns like any other."""
+# Largest number of columns without a role kept for messages: JSONL may have new ones in every line.
 _OTHERS = 100
-"""Columns without a role that are remembered, for messages: JSONL may have a new one in every line."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,19 +38,19 @@ class ManifestRow:
     """One line of a manifest."""
 
     line: int
-    """As an editor counts: the header of a CSV is line 1. In Parquet the number of the row, from 1."""
+    """Line number in an editor: the header of a CSV is line 1. In Parquet the row number, from 1."""
     table: str = ""
-    """Of an input made of several files, the one the line is in; '' for the manifest itself."""
+    """File of the line, in an input of several files; '' for the manifest itself."""
     source: str = ""
     """The media file as written, with forward slashes; '' for a row of text alone."""
     audio_source: str = ""
     """A second file, for the sound."""
     sound_only: bool = False
-    """The file stands in the column `audio`: its pictures, if it has any, are not meant."""
+    """True for a file in the column `audio`: its pictures are ignored."""
     start: float | None = None
     end: float | None = None
     cut_out: bool = False
-    """The file may be this part already, cut out of its recording: one that is no longer than the part is."""
+    """True if the file may already be this part of its recording: a file no longer than the part is."""
     texts: tuple[Text, ...] = ()
     labels: tuple[str, ...] = ()
     id: str = ""
@@ -58,21 +59,19 @@ class ManifestRow:
     meta: dict[str, str] = field(default_factory=dict)
 
     def place(self, origin: str) -> str:
-        """'manifest.csv:17', what the row is called where it is set aside."""
+        """Name of the row in rejects: 'manifest.csv:17'."""
         return f"{self.table or origin}:{self.line}"
 
 
 Record = tuple[int, "dict[str, Any] | SeehearError"]
-"""Line number, and the values by column or what is wrong with the line."""
+"""Line number, and the values by column or the error of the line."""
 
 
 def read_manifest(
     path: str | Path, columns: Mapping[str, str] | None = None, *, name: str = ""
 ) -> Iterator[ManifestRow | Reject]:
-    """The rows in order, read as they are asked for. Raises `SeehearError` for a file that is no manifest.
-
-    `name`: what the manifest is called where a row is set aside; its file name when not given.
-    """
+    """Rows in order, read on demand. Raises `SeehearError` for a file that is no manifest. `name`: name of the manifest
+    in rejects, by default its file name."""
     path = Path(path)
     name = name or printable(path.name)
     if path.suffix.lower() not in SUFFIXES:
@@ -92,7 +91,7 @@ def read_manifest(
 
 
 def _lines(path: Path) -> Iterator[str]:
-    """Line by line, each in UTF-8 or else in the western Windows encoding; UTF-16 by its mark."""
+    """Lines of text, each in UTF-8 or else in the western Windows encoding; UTF-16 by its mark."""
     try:
         with open(path, "rb") as file:
             marked = file.read(2) in (b"\xff\xfe", b"\xfe\xff")
@@ -109,6 +108,7 @@ def _lines(path: Path) -> Iterator[str]:
 def _csv(path: Path) -> Iterator[Record]:
     lines = _lines(path)
     first = next(lines, "")
+    # The delimiter of a .csv file is the most frequent candidate in its header: spreadsheets write ";" or tabs, too.
     reader = csv.reader(
         chain([first], lines), delimiter=max("\t,;" if path.suffix.lower() == ".csv" else "\t", key=first.count)
     )
@@ -155,18 +155,14 @@ def _parquet(path: Path) -> Iterator[Record]:
         raise SeehearError(f"{path}: is no Parquet file that can be read ({str(error).splitlines()[0]})") from error
 
 
-_READERS: dict[str, Callable[[Path], Iterator[Record]]] = {
-    ".csv": _csv,
-    ".tsv": _csv,
-    ".jsonl": _jsonl,
-    ".ndjson": _jsonl,
-    ".parquet": _parquet,
-}
+_READERS: dict[str, Callable[[Path], Iterator[Record]]] = dict(
+    zip(SUFFIXES, (_csv, _csv, _jsonl, _jsonl, _parquet), strict=True)
+)
 
 
 def _columns(path: Path, columns: Mapping[str, str]) -> list[str]:
-    """Names of the columns. All of a JSONL file is read for them: a line may lack some, and a row would be misread
-    without a column that first comes after it."""
+    """Names of the columns. JSONL is read to its end for them: a line may lack some, and a row would be misread without
+    a column that first appears after it."""
     kept = {*ROLES, *_SYNONYMS}
     names: dict[str, None] = {}
     empty = True
@@ -188,7 +184,7 @@ def _columns(path: Path, columns: Mapping[str, str]) -> list[str]:
 
 
 def _roles(path: Path, names: list[str], columns: Mapping[str, str]) -> dict[str, str]:
-    """{role: column}: as the user says, else by name, else by a synonym."""
+    """{role: column}: given by the user, else by name, else by a synonym."""
     for role, column in columns.items():
         if role not in ROLES:
             raise unknown("role of a column", role, ROLES)
@@ -208,13 +204,17 @@ def _roles(path: Path, names: list[str], columns: Mapping[str, str]) -> dict[str
 
 
 def _row(line: int, values: dict[str, Any], roles: Mapping[str, str]) -> ManifestRow:
-    said = {role: values.get(column) for role, column in roles.items()}
-    source, audio_source, sound_only = _files({role: _file(said.get(role)) for role in MEDIA_ROLES})
-    start, end = _time(said.get("start")), _time(said.get("end"))
+    cells = {role: values.get(column) for role, column in roles.items()}
+    files = {role: _file(cells.get(role)) for role in MEDIA_ROLES}
+    pictures = [files[role] for role in ("file", "video", "image") if files[role]]
+    if len(pictures) > 1:
+        raise SeehearError(f"names two files to look at, {pictures[0]!r} and {pictures[1]!r}: one row is one clip")
+    source = pictures[0] if pictures else files["audio"]
+    start, end = _time(cells.get("start")), _time(cells.get("end"))
     if end is not None and end <= (start or 0.0):
         raise SeehearError(f"ends at {end:g} s, but starts at {start or 0.0:g} s")
-    texts = [t for role in ("text", "texts") for t in as_texts(_items(said.get(role), split=role == "texts"))]
-    labels = as_strings(_items(said.get("labels"), split=True))
+    texts = [t for role in ("text", "texts") for t in as_texts(_items(cells.get(role), split=role == "texts"))]
+    labels = as_strings(_items(cells.get("labels"), split=True))
     if not source and not texts:
         raise SeehearError("has neither a media file nor a text")
     used = set(roles.values())
@@ -222,27 +222,17 @@ def _row(line: int, values: dict[str, Any], roles: Mapping[str, str]) -> Manifes
     return ManifestRow(
         line=line,
         source=source,
-        audio_source=audio_source,
-        sound_only=sound_only,
+        audio_source="" if files["audio"] == source else files["audio"],
+        sound_only=bool(source) and not pictures,
         start=start,
         end=end,
         texts=tuple(dict.fromkeys(texts)),
         labels=labels,
-        id=_text(said.get("id")),
-        group=_text(said.get("group")),
-        split=split_name(_text(said.get("split"))),
+        id=_text(cells.get("id")),
+        group=_text(cells.get("group")),
+        split=split_name(_text(cells.get("split"))),
         meta=meta,
     )
-
-
-def _files(named: Mapping[str, str]) -> tuple[str, str, bool]:
-    """(source, audio source, whether only its sound is meant) from the files of a row."""
-    shown = [named[role] for role in ("file", "video", "image") if named[role]]
-    if len(shown) > 1:
-        raise SeehearError(f"names two files to look at, {shown[0]!r} and {shown[1]!r}: one row is one clip")
-    if not shown:
-        return named["audio"], "", bool(named["audio"])
-    return shown[0], "" if named["audio"] == shown[0] else named["audio"], False
 
 
 def _file(value: Any) -> str:
@@ -269,12 +259,12 @@ def _text(value: Any) -> str:
 
 
 def _absent(value: Any) -> bool:
-    """Empty, or the not-a-number that tables write for it."""
+    """True for an empty cell, or the not-a-number that tables write for it."""
     return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
 
 
 def _items(value: Any, *, split: bool) -> Any:
-    """A list from a JSON list in a cell, or from what stands between "|" when `split`; other values as they are."""
+    """A list from a cell with a JSON list or, if `split`, with "|" between items; other values unchanged."""
     if _absent(value):
         return None
     if not isinstance(value, str):

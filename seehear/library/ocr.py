@@ -1,9 +1,9 @@
 """Text on screen to timed lines: `seehear ocr`.
 
-A frame every two seconds is looked at, and the one between two only where their texts differ: words that nobody has
-time to read are let go. Where the picture has changed, text is looked for at a small size, which is quick; only where
-what was found differs from the last frame that was read is a frame read, at a size where small print is legible. Lines
-are followed from frame to frame. What stands there throughout, a watermark or a clock, is kept once.
+A frame every two seconds is examined, and the one between two only if their texts differ: words shown for less are too
+short to read. In a changed picture, text is located at a small size, which is quick; a frame is read, at a size where
+small print is legible, only if the located boxes differ from those of the last one read. Lines are followed from frame
+to frame. A line that stays throughout, a watermark or a clock, is kept once.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 
 from seehear.encoders.screen import EXTRA, RapidScreen, ScreenReader, ScreenText, fingerprint
 from seehear.errors import DecodeError, require
-from seehear.library.encode import EngineName
+from seehear.library.engines import EngineName
 from seehear.library.recordings import TextsReport, read_recordings
 from seehear.library.records import digest
 from seehear.library.tables import Library
@@ -27,26 +27,27 @@ from seehear.library.transcripts import Portion, Recording, Task, TimedLine, Tra
 from seehear.media.files import read_window
 from seehear.media.frames import VideoSpec
 
+# Version of the reader. Another version reads all recordings again.
 _VERSION = "3"
-"""Version of the reader: another one is another fingerprint, and all recordings are read again."""
+# Frames per second, and seconds to decode at a time.
 _RATE, _CHUNK = 1.0, 10.0
-"""Frames a second to read, and seconds to decode at a time."""
+# Length in seconds of a part: a stopped run loses one part. The last may be half as long again.
 _PART = 30.0
-"""Seconds of a part, of a film that is half as long again: a run that is stopped loses no more than that."""
+# Shorter side of a frame as it is read, in pixels.
 _SIDE = 720
-"""Shorter side of a frame as it is read, in pixels."""
+# Seconds for which boxes without text are not read again, whatever moves in them: foliage, tiles, a crowd.
 _IN_VAIN = 5.0
-"""Seconds for which boxes that gave no text are not read again, whatever moves in them: foliage, tiles, a crowd."""
+# Largest mean differences, of 255, of an unchanged block of the picture and of an unchanged box.
 _STILL, _SAME = 6.0, 14.0
-"""Mean differences, of 255: of a block of the picture, up to which it has not changed; and of what is in a box."""
+# Least share of equal letters of two readings of one line.
 _ALIKE = 0.75
-"""Share of letters in which two lines agree that are one, read twice."""
+# Share of a recording from which a line counts as permanent, the least length in seconds of such a recording, and the
+# seconds for which the line is kept.
 _THROUGHOUT, _LONG, _ONCE = 0.8, 30.0, 5.0
-"""Share of a recording of so many seconds from which a line counts as always there, and seconds that it is kept for."""
 
 
 class OcrReader:
-    """A reader of recordings (`recordings.Reader`)."""
+    """A reader of recordings (`recordings.TextReader`)."""
 
     command = "ocr"
     tasks: tuple[Task, ...] = ("screen",)
@@ -62,17 +63,21 @@ class OcrReader:
     def __call__(self, recording: Recording) -> list[Transcript]:
         until = None
         if recording.duration == 0:  # a picture
-            lines = self._of_picture(recording)
+            frames = read_window(recording.path, 0.0, 0.0, video=_SPEC).frames
+            has_text = frames is not None and len(self.screen.find(frames[0])) > 0
+            seen = self.screen.read(frames[0]) if frames is not None and has_text else ()
+            text = " ".join(line.text for line in seen if len(_letters(line.text)) > 1)
+            lines = [TimedLine(text)] if text else []
         else:
             start, end = recording.start, recording.duration
             if start + 1.5 * _PART < end:
                 end = until = start + _PART
-            following = _Following(self.screen)
+            tracker = LineTracker(self.screen)
             for time, frame in _frames(recording, end):
-                following.see(time, frame)
-                if time > end:  # the pictures begin after the part that was meant
+                tracker.see(time, frame)
+                if time > end:  # the pictures begin after this part
                     end = until = time
-            lines = following.lines(end, whole=until is None and start == 0)
+            lines = tracker.lines(end, whole=until is None and start == 0)
         return [
             Transcript(
                 source=recording.source,
@@ -85,7 +90,7 @@ class OcrReader:
         ]
 
     def joined(self, before: Transcript, part: Transcript, duration: float) -> tuple[TimedLine, ...]:
-        """A line that stands where a part ends goes on in the next."""
+        """Lines of both parts; one at the end of a part continues in the next."""
         lines = list(before.lines)
         for line in part.lines:
             begun = [n for n, other in enumerate(lines) if (other.text, other.end) == (line.text, line.start)]
@@ -95,18 +100,11 @@ class OcrReader:
                 lines.append(line)
         return tuple(lines if part.until is not None else _once(lines, duration))
 
-    def _of_picture(self, recording: Recording) -> list[TimedLine]:
-        frames = read_window(recording.path, 0.0, 0.0, video=_SPEC).frames
-        if frames is None or not len(self.screen.find(frames[0])):
-            return []
-        text = " ".join(seen.text for seen in self.screen.read(frames[0]) if len(_letters(seen.text)) > 1)
-        return [TimedLine(text)] if text else []
-
 
 def ocr(
     library: Library, *, workers: int | None = None, engine: EngineName = "local", portion: Portion | None = None
 ) -> TextsReport:
-    """Gives the library's clips what stands written in their pictures, as texts of the kind 'screen'."""
+    """Adds the text in the pictures of the clips of a library as texts of the kind 'screen'."""
     require("rapidocr", EXTRA)
     require("onnxruntime", EXTRA)
     return read_recordings(
@@ -124,8 +122,8 @@ _SPEC = VideoSpec(num_frames=1, size=_SIDE, enlarge=False)
 
 
 def _frames(recording: Recording, until: float) -> Iterator[tuple[float, np.ndarray]]:
-    """(seconds, (H, W, 3) RGB) of the frame in the centre of each second of a part, or of the first stretch after it
-    that has any."""
+    """(seconds, (H, W, 3) RGB) of the frame in the centre of each second of a part; if it has no pictures, of the first
+    stretch after it that has any."""
     spec = VideoSpec(fps=_RATE, size=_SIDE, enlarge=False)
     start, error, seen = recording.start, None, False
     while start < (recording.duration if not seen else until):
@@ -148,21 +146,21 @@ def _frames(recording: Recording, until: float) -> Iterator[tuple[float, np.ndar
 
 @dataclass
 class _Track:
-    """A line as it is followed."""
+    """A line of text followed over frames."""
 
     best: ScreenText
     start: float
     end: float
     place: int
-    """Among the lines of the frame in which it was first seen."""
+    """Position among the lines of its first frame."""
     sightings: int = field(default=1)
 
 
 class _Sight:
-    """A frame, and where there may be text in it."""
+    """A frame, with the boxes that may hold text."""
 
     def __init__(self, screen: ScreenReader, frame: np.ndarray):
-        self.screen, self.frame, self.blocks = screen, frame, _block_means(frame)
+        self.screen, self.frame = screen, frame
 
     @cached_property
     def boxes(self) -> np.ndarray:
@@ -173,26 +171,36 @@ class _Sight:
         """Green channel, in place of brightness."""
         return self.frame[:, :, 1]
 
+    @cached_property
+    def blocks(self) -> np.ndarray:
+        """(36, 64), or fewer: mean brightness of blocks. A line of small print changes a few of them by much."""
+        sides = zip(self.green.shape, (36, 64), strict=True)
+        rows, columns = (np.linspace(0, n, min(n, k) + 1).astype(int)[:-1] for n, k in sides)
+        green = self.green.astype(np.float32)
+        sums = np.add.reduceat(np.add.reduceat(green, rows, axis=0), columns, axis=1)
+        return sums * (len(rows) * len(columns) / green.size)
 
-class _Following:
-    """Lines of text over the frames of a film."""
+
+class LineTracker:
+    """Tracks the lines of text over the frames of a film."""
 
     def __init__(self, screen: ScreenReader):
         self.screen = screen
         self.tracks: list[_Track] = []
         self.shown: list[_Track] = []
-        """Tracks in the last frame that was looked at."""
+        """Tracks in the last examined frame."""
         self._waiting: tuple[float, _Sight] | None = None
-        """Frame that is read only if the text of the next one differs."""
+        """Frame to read only if the text of the next one differs."""
         self._last: _Sight | None = None
-        """The last frame that was read, or that had no text."""
+        """Last frame that was read, or had no text."""
         self._read_at = -np.inf
         self._blocks = np.empty(0)
-        """Brightness by block of the last frame that was searched for text."""
+        """Brightness by block of the last frame searched for text."""
 
     def see(self, time: float, frame: np.ndarray) -> None:
         sight = _Sight(self.screen, frame)
         if self._waiting is None:
+            # Read later, only if the text of the next frame differs: words shown for a second are too short to read.
             self._waiting = time, sight
             return
         (before, between), self._waiting = self._waiting, None
@@ -210,16 +218,17 @@ class _Following:
         self._follow(time, self.screen.read(sight.frame) if len(sight.boxes) else ())
 
     def _prolong(self, time: float) -> None:
+        # A frame stands for half an interval before and after it.
         for track in self.shown:
             track.end = time + 0.5 / _RATE
             track.sightings += 1
 
     def _is_news(self, time: float, sight: _Sight) -> bool:
-        """Whether text has come, gone, moved or changed since the last frame that was read."""
+        """True if text has appeared, disappeared, moved or changed since the last frame that was read."""
         last = self._last
         if last is None or last.frame.shape != sight.frame.shape:
             return True
-        if _differ(sight.blocks, self._blocks) <= _STILL:
+        if np.abs(sight.blocks - self._blocks).max() <= _STILL:
             return False
         if len(sight.boxes) != len(last.boxes):
             return True
@@ -252,23 +261,22 @@ class _Following:
             self.shown.append(track)
 
     def lines(self, duration: float, *, whole: bool = True) -> list[TimedLine]:
-        """Lines that come and go together are one, in the order in which they stand on the screen. What is there
-        throughout can be told of a `whole` recording only."""
+        """Lines in order of time; those that appear and disappear together are joined in reading order. Permanent lines
+        are known of a `whole` recording only."""
         if self._waiting is not None:
             self._look(*self._waiting)
             self._waiting = None
         groups: dict[tuple[float, float], list[_Track]] = {}
         for track in self._kept(duration if whole else 0.0):
             groups.setdefault((track.start, track.end), []).append(track)
-        found = []
+        lines = []
         for (start, end), tracks in sorted(groups.items()):
             text = " ".join(track.best.text for track in sorted(tracks, key=lambda track: track.place))
-            found.append(TimedLine(text, round(max(0.0, start), 2), round(min(end, duration), 2)))
-        return found
+            lines.append(TimedLine(text, round(max(0.0, start), 2), round(min(end, duration), 2)))
+        return lines
 
     def _kept(self, duration: float) -> list[_Track]:
-        """Tracks that are worth keeping: short ones that were seen in one frame alone are mostly noise. What is there
-        throughout is kept once."""
+        """Tracks without noise, which is mostly short text in a single frame; permanent ones once."""
         by_text: dict[str, list[_Track]] = {}
         for track in self.tracks:
             letters = _letters(track.best.text)
@@ -278,7 +286,7 @@ class _Following:
 
 
 def _once(lines: Sequence[TimedLine], duration: float) -> list[TimedLine]:
-    """The lines of a recording that was read in parts; what is there throughout is kept once."""
+    """Lines of a recording that was read in parts; permanent ones once."""
     by_text: dict[str, list[TimedLine]] = {}
     for line in lines:
         by_text.setdefault(_without_digits(_letters(line.text)), []).append(line)
@@ -287,7 +295,7 @@ def _once(lines: Sequence[TimedLine], duration: float) -> list[TimedLine]:
 
 
 def _unless_throughout(stretches: list[Any], duration: float) -> list[Any]:
-    """Tracks or lines of one text; the first seconds alone where they make up nearly all of a long recording."""
+    """Tracks or lines of one text; only the first seconds if they make up nearly all of a long recording."""
     first, seconds = stretches[0], sum(stretch.end - stretch.start for stretch in stretches)
     if duration < _LONG or seconds < _THROUGHOUT * duration:
         return stretches
@@ -295,10 +303,10 @@ def _unless_throughout(stretches: list[Any], duration: float) -> list[Any]:
 
 
 def _is_same(one: ScreenText, other: ScreenText) -> bool:
-    """Whether two readings are of one line: nearly the same letters, or the same place and the same but for digits, as
-    of a clock."""
+    """True for two readings of one line: nearly the same letters, or the same place and equal but for digits, as of a
+    clock."""
     a, b = _letters(one.text), _letters(other.text)
-    if SequenceMatcher(None, a, b, autojunk=False).ratio() >= _ALIKE and _digits(a) == _digits(b):
+    if SequenceMatcher(None, a, b, autojunk=False).ratio() >= _ALIKE and re.findall(r"\d", a) == re.findall(r"\d", b):
         return True
     in_place = _overlap(np.array(one.box), np.array(other.box)) > 0.3
     return in_place and _without_digits(a) == _without_digits(b)
@@ -312,27 +320,9 @@ def _without_digits(letters: str) -> str:
     return re.sub(r"\d", "0", letters)
 
 
-def _digits(text: str) -> str:
-    return "".join(re.findall(r"\d", text))
-
-
 def _overlap(one: np.ndarray, other: np.ndarray) -> float:
     """Intersection over union of two boxes."""
     sides = np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2])
     common = float(np.prod(np.clip(sides, 0.0, None)))
     area = float(np.prod(one[2:] - one[:2]) + np.prod(other[2:] - other[:2])) - common
     return common / area if area > 0 else 0.0
-
-
-def _block_means(frame: np.ndarray) -> np.ndarray:
-    """(36, 64), or fewer: mean brightness of blocks: a line of small print changes a few of them by much."""
-    sides = zip(frame.shape[:2], (36, 64), strict=True)
-    rows, columns = (np.linspace(0, n, min(n, k) + 1).astype(int)[:-1] for n, k in sides)
-    green = frame[:, :, 1].astype(np.float32)
-    sums = np.add.reduceat(np.add.reduceat(green, rows, axis=0), columns, axis=1)
-    return sums * (len(rows) * len(columns) / green.size)
-
-
-def _differ(one: np.ndarray, other: np.ndarray) -> float:
-    """Largest change of a block."""
-    return float(np.abs(one - other).max())

@@ -1,8 +1,8 @@
-"""Folders and manifests of media into a library: read what is new or changed, set aside what cannot be read, take out
-what is gone, leave the rest as it is.
+"""Folders and manifests of media into a library: new and changed files are read, unreadable ones set aside, deleted
+ones removed, all others left as they are.
 
-Files are read by worker processes and written in batches. What marks a file as read is written last: a run ended at any
-moment loses one batch, and the next run ends with the library that an undisturbed one makes.
+Worker processes read the files; batches of them are written. The mark of a read file is written last, so a killed run
+loses one batch at most, and the next run ends with the same library as an undisturbed one.
 """
 
 from __future__ import annotations
@@ -19,11 +19,10 @@ from seehear.errors import refusal
 from seehear.library.clips import PrepareOptions, placed
 from seehear.library.copies import OrphanInput, settle_copies
 from seehear.library.edits import edited, read_edits
-from seehear.library.inputs import FolderInput, ManifestInput, RowsInput, check_input
+from seehear.library.inputs import FolderInput, Input, ManifestInput, check_input
 from seehear.library.locking import writing
-from seehear.library.manifest import ManifestRow
 from seehear.library.own import settle_edits
-from seehear.library.reading import File, MediaReader, Read, Unit, kept_rejects, refused
+from seehear.library.reading import File, MediaReader, ReadResult, Unit, kept_rejects, refused
 from seehear.library.records import COARSE, TIME_UP, UNCUT, digest
 from seehear.library.renaming import settle_names
 from seehear.library.scan import ScannedFile
@@ -34,10 +33,10 @@ from seehear.library.transcripts import read_transcripts, with_machine_texts
 from seehear.library.workers import WorkerDied, map_in_processes
 from seehear.progress import Progress, progress
 
-__all__ = ["PrepareOptions", "PrepareReport", "Share", "prepare", "prepare_share"]
+__all__ = ["PrepareOptions", "PrepareReport", "Share", "Update", "prepare", "prepare_share"]
 
+# Files, clips and age of a batch at which it is written.
 _BATCH_FILES, _BATCH_CLIPS, _BATCH_SECONDS = 256, 4096, 20.0
-"""A batch is written when it has so many files or clips, or is so old."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,22 +44,22 @@ class Share:
     """Limits of one of many calls on a folder that is searchable long before all of it is read."""
 
     coarse: bool
-    """Long files get a few short clips, and their scenes and pauses are left for a call without this."""
+    """Give long files a few short clips; scenes and pauses are left for a call without this."""
     clips: int
     """Number of new clips after which no further file is read."""
     rests: Callable[[ScannedFile], bool] = lambda _: True
-    """Whether a file is complete; one that is still being copied is left for a later call."""
+    """True for a complete file; one that is still being copied is left for a later call."""
     indexed: bool = False
-    """Whether all clips can be found: then the short ones of files that have been cut go."""
+    """All clips can be found: remove the short ones of files that have been cut."""
 
 
 def prepare(
     inputs: str | Path | Sequence[str | Path], library_uri: str | Path, options: PrepareOptions | None = None
 ) -> PrepareReport:
-    """Bring a library up to date with folders of media and with manifests, making it where there is none.
+    """Brings a library up to date with folders of media and manifests; makes a missing library.
 
-    Raises `SeehearError` when one of them holds nothing to read; a file or row that cannot be used is set aside
-    instead, with the reason, and tried again when it has changed.
+    Raises `SeehearError` when one of them holds nothing to read. A file or row that cannot be used is set aside with
+    its reason, and tried again when it has changed.
     """
     options = options or PrepareOptions()
     paths = [Path(p) for p in ([inputs] if isinstance(inputs, str | Path) else inputs)]
@@ -72,24 +71,30 @@ def prepare(
         tally = Tally(notes=settle_names(library))
         for path in paths:
             kind = FolderInput if path.is_dir() else ManifestInput
-            with closing(kind(path, library, options)) as given:
-                update(library, given, options, tally)
+            with closing(kind(path, library, options)) as media:
+                Update(library, media, options, tally).run()
         _settle(library, options, tally)
         return report(library, tally)
 
 
 def prepare_share(folder: Path, library_uri: str, options: PrepareOptions, share: Share) -> Tally:
-    """Brings a library nearer to a folder of media: files that are gone leave it, and as many as the share allows of
-    those that are new or changed are read. Calls until none is `left` do what `prepare` does."""
+    """Brings a library nearer to a folder of media: removes deleted files and reads as many new or changed ones as the
+    share allows. Calls until none is `left` do what `prepare` does."""
     check_input(folder, options, skip=library_uri)
     with writing(library_uri):
         library = Library.create(library_uri)
         begin(library)
         tally = Tally(notes=settle_names(library))
-        with closing(FolderInput(folder, library, options, rests=share.rests)) as given:
-            if share.indexed:
-                _remove_coarse(library, tally)
-            update(library, given, options, tally, share)
+        with closing(FolderInput(folder, library, options, rests=share.rests)) as media:
+            for source in library.sources().values() if share.indexed else ():
+                if source.info.get(COARSE, UNCUT) != UNCUT:
+                    ids = json.loads(source.info[COARSE])
+                    library.remove_clips(ids)
+                    tally.removed_clips += len(ids)
+                    # The mark that names the short clips goes last: a killed run is repeated.
+                    facts = {name: value for name, value in source.info.items() if name != COARSE}
+                    library.put_sources([replace(source, info=facts)])
+            Update(library, media, options, tally, share).run()
         marks = [source.info.get(COARSE, UNCUT) for source in library.sources().values()]
         tally.coarse = sum(mark != UNCUT for mark in marks)
         # A few clips of a long file say nothing of its share of the splits.
@@ -97,23 +102,12 @@ def prepare_share(folder: Path, library_uri: str, options: PrepareOptions, share
         return tally
 
 
-def _remove_coarse(library: Library, tally: Tally) -> None:
-    """Short clips of files that have been cut since. The mark that names them goes last: a killed run is repeated."""
-    for source in library.sources().values():
-        if source.info.get(COARSE, UNCUT) != UNCUT:
-            ids = json.loads(source.info[COARSE])
-            library.remove_clips(ids)
-            tally.removed_clips += len(ids)
-            facts = {name: value for name, value in source.info.items() if name != COARSE}
-            library.put_sources([replace(source, info=facts)])
-
-
 def _settle(library: Library, options: PrepareOptions, tally: Tally, *, splits: bool = True) -> None:
-    """Copies and splits, which follow from all files together; and edits that the user made meanwhile."""
+    """Settles copies and splits, which depend on all files, and edits that the user made meanwhile."""
     if orphans := settle_copies(library, options):
         for origin in sorted({source.info["origin"] for source in orphans}):
             own = [source for source in orphans if source.info["origin"] == origin]
-            update(library, OrphanInput(library, own, options), options, tally)
+            Update(library, OrphanInput(library, own, options), options, tally).run()
         settle_copies(library, options)
     if splits:
         tally.notes += settle_splits(library, options, changed=tally.written)
@@ -122,61 +116,43 @@ def _settle(library: Library, options: PrepareOptions, tally: Tally, *, splits: 
         library.compact()
 
 
-def update(
-    library: Library,
-    given: FolderInput | RowsInput | OrphanInput,
-    options: PrepareOptions,
-    tally: Tally,
-    share: Share | None = None,
-) -> None:
-    """Bring a library up to date with one input, as far as a `share` allows, and count what was done in `tally`."""
-    _Update(library, given, options, tally, share).run()
-
-
-class _Update:
-    """One input brought into the library."""
+class Update:
+    """Brings a library up to date with one input, as far as a `share` allows, and counts the work in `tally`."""
 
     def __init__(
-        self,
-        library: Library,
-        given: FolderInput | RowsInput | OrphanInput,
-        options: PrepareOptions,
-        tally: Tally,
-        share: Share | None = None,
+        self, library: Library, media: Input, options: PrepareOptions, tally: Tally, share: Share | None = None
     ):
-        self.library, self.given, self.options, self.tally = library, given, options, tally
+        self.library, self.media, self.options, self.tally = library, media, options, tally
         self.share, self.made = share, 0
         self.known = library.sources()
         self.refused = {reject.path: reject for reject in library.rejects()}
         self.rejects: dict[str, Reject] = {}
-        """All that is set aside of this input, found in this run or before."""
+        """All rejects of this input, from this run or before."""
         self.seen: set[str] = set()
         """All files of this input."""
-        self.batch: list[Read] = []
+        self.batch: list[ReadResult] = []
         self.begun = time.monotonic()
         # Another input may have given the same id to another clip.
-        self.shared = any(source.info.get("origin") != given.origin for source in self.known.values())
+        self.shared = any(source.info.get("origin") != media.origin for source in self.known.values())
 
     def run(self) -> None:
         workers, limit = self.options.workers, self.options.time_limit
-        with progress("reading media", len(self.given), "files") as bar:
-            todo = self._to_read(bar)
-            for unit, result in map_in_processes(
-                MediaReader(options=self.options), todo, workers=workers, time_limit=limit
-            ):
+        with progress("reading media", len(self.media), "files") as bar:
+            reader, units = MediaReader(options=self.options), self._to_read(bar)
+            for unit, result in map_in_processes(reader, units, workers=workers, time_limit=limit):
                 self._take(unit, result)
                 bar.advance()
         self._write()
         self._write_texts()
         self._remove_gone()
         self._settle_rejects()
-        self.tally.notes += self.given.notes
+        self.tally.notes += self.media.notes
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
     def _to_read(self, bar: Progress) -> Iterator[Unit]:
-        """The units that are new or may have changed, as many as the share allows."""
-        for unit in self.given.units():
+        """Units that are new or may have changed, as many as the share allows."""
+        for unit in self.media.units():
             self.seen |= {file.source for file in unit.files}
             due = self._due(unit)
             if due is not None and (self.share is None or self.made < self.share.clips):
@@ -189,7 +165,7 @@ class _Update:
             bar.advance()
 
     def _due(self, unit: Unit) -> Unit | None:
-        """The unit as it is to be read; None where that is not needed."""
+        """The unit as it is to be read; None for a current one."""
         coarse = self.share is not None and self.share.coarse
         known, before = self.known.get(unit.file.source), self.refused.get(unit.file.source)
         if before is not None and before.stage == "probe" and self._looks_same(unit.file):
@@ -197,7 +173,7 @@ class _Update:
             return None
         if known is None or known.info.get("recipe") != unit.recipe:
             return replace(unit, coarse=coarse)
-        # Who asks for the whole folder wants no short clips, also of files that were cut since.
+        # A call for the whole folder wants no short clips, not even of files that were cut since.
         if COARSE in known.info and (self.share is None or (known.info[COARSE] == UNCUT and not coarse)):
             return unit
         if float(known.info.get(TIME_UP, "inf")) < self.options.time_limit:
@@ -216,11 +192,11 @@ class _Update:
         self.tally.unchanged += 1
         self.rejects |= {reject.path: reject for reject in kept_rejects(unit, self.known[unit.file.source])}
 
-    def _take(self, unit: Unit, result: Read | Exception) -> None:
+    def _take(self, unit: Unit, result: ReadResult | Exception) -> None:
         if isinstance(result, Exception):
             why = str(result) if isinstance(result, WorkerDied) else None
             why = why or refusal(result) or f"{type(result).__name__}: {result}"
-            result = Read(unit=unit, rejects=(refused(unit, "probe", why),))
+            result = ReadResult(unit=unit, rejects=(refused(unit, "probe", why),))
         if result.same:
             self._leave(unit)
         elif result.clips:
@@ -236,18 +212,19 @@ class _Update:
     # -- writing -----------------------------------------------------------------------------------------------------
 
     def _write(self) -> None:
-        """The batch, in an order in which a kill between any two steps leaves files that will be read again."""
+        """Writes the batch; a kill between any two steps leaves files that will be read again."""
         batch, self.batch, self.begun = self.batch, [], time.monotonic()
         touched = [read.unit.file.source for read in batch if not read.same]
         clips = self._with_own_ids([clip for read in batch for clip in read.clips])
         fresh = {source.source: source for read in batch for source in read.sources}
-        # Options or subtitles have changed, and not the file: what machines read out of it still holds.
+        # When only options or subtitles have changed, transcripts of the file still hold.
         edits = read_edits(self.library)
         clips = with_machine_texts(clips, read_transcripts(self.library, fresh), fresh, edits)
         stale = set(self.library.clip_ids(touched)) - {clip.id for clip in clips}
         kept = self._kept_coarse(batch, stale)
         stale -= {id for ids in kept.values() for id in ids}
         failed = [read.unit.file.source for read in batch if not read.same and not read.clips]
+        # New clips come before stale ones go, so that a search finds the file; sources last, as they mark it as read.
         self.library.put_clips(clips)
         self._remove(stale)
         self.library.remove_sources(source for source in failed if source in self.known)
@@ -258,8 +235,8 @@ class _Update:
             sources[name] = replace(sources[name], info={**sources[name].info, COARSE: json.dumps(ids)})
         self.library.put_sources(list(sources.values()))
 
-    def _kept_coarse(self, batch: list[Read], stale: set[str]) -> dict[str, list[str]]:
-        """Short clips of the files that were cut now, which stay until the new ones can be found."""
+    def _kept_coarse(self, batch: list[ReadResult], stale: set[str]) -> dict[str, list[str]]:
+        """Short clips of the files cut in this batch, by file: they stay until the new ones can be found."""
         cut = {
             name
             for read in batch
@@ -272,12 +249,11 @@ class _Update:
                 kept.setdefault(name, []).append(id)
         return kept
 
-    def _to_keep(self, read: Read) -> Iterator[Source]:
-        """What the library shall know of the unit's files. A second file may be the first of another unit, which then
-        says what is known of it."""
+    def _to_keep(self, read: ReadResult) -> Iterator[Source]:
+        """Rows of `sources` for the unit's files, but for a second file that has a unit of its own."""
         for source in read.sources:
             before = self.known.get(source.source)
-            if source.source == read.unit.file.source or not self.given.is_primary(source.source):
+            if source.source == read.unit.file.source or not self.media.is_primary(source.source):
                 if read.same and before:
                     source = replace(source, duration=before.duration, info=before.info)
                 yield kept_note(source, before)
@@ -287,36 +263,38 @@ class _Update:
         self.tally.removed_clips += len(ids)
 
     def _with_own_ids(self, clips: list[Clip]) -> list[Clip]:
-        """Clips whose id belongs to another input, or to another file of this batch, get one that says where from."""
+        """The clips; an id that another input or another file of this batch uses gets the origin as a prefix."""
+        origin = self.media.origin
         owners = self.library.clip_sources([clip.id for clip in clips]) if self.shared else {}
-        elsewhere = {id: source for id, source in owners.items() if self._is_foreign(source)}
+        origins = {name: self.known[name].info.get("origin") for name in owners.values() if name in self.known}
+        elsewhere = {id: name for id, name in owners.items() if origins.get(name, origin) != origin}
         taken: dict[str, str] = {}
         own = []
         for clip in clips:
             source = elsewhere.get(clip.id, taken.setdefault(clip.id, clip.source))
-            own.append(clip if source == clip.source else replace(clip, id=f"{self.given.origin}#{clip.id}"))
+            own.append(clip if source == clip.source else replace(clip, id=f"{origin}#{clip.id}"))
         return own
 
-    def _is_foreign(self, source: str) -> bool:
-        known = self.known.get(source)
-        return known is not None and known.info.get("origin") != self.given.origin
-
     def _write_texts(self) -> None:
-        """Rows without media, all of them when the manifest has changed: their ids begin with its name."""
-        origin, rows = self.given.origin, self.given.texts()
+        """Writes the rows without media, all of them when the manifest has changed: their ids begin with its name."""
+        origin, rows = self.media.origin, self.media.texts()
         first = next(rows, None)
         before = self.known.get(origin)
         if first is None and before is None:
             return
-        state = digest(self.options.recipe(), self.given.fingerprint())
+        state = digest(self.options.recipe(), self.media.fingerprint())
         self.seen.add(origin)
         if before is not None and before.fingerprint == state:
             return
         old = {id for id in self.library.clip_ids([""]) if id.startswith(f"{origin}#")}
         edits = read_edits(self.library)
         rows = chain([first] if first else [], rows)
-        while some := list(islice(rows, _BATCH_CLIPS)):
-            clips = {clip.id: clip for clip in (self._of_text(row) for row in some)}
+        while batch := list(islice(rows, _BATCH_CLIPS)):
+            clips = {}
+            for row in batch:
+                id = f"{origin}#{row.id or digest(*(text.text for text in row.texts))}"
+                clip = Clip(id=id, texts=row.texts, labels=row.labels, meta=row.meta)
+                clips[id] = placed(clip, row.group, row.split, self.options)
             self.library.put_clips(edited(list(clips.values()), edits, {}))
             old -= set(clips)
         self._remove(old)
@@ -327,26 +305,21 @@ class _Update:
             self.library.put_sources([Source(source=origin, size=0, mtime_ns=0, fingerprint=state, info=info)])
         self.tally.texts_changed = True
 
-    def _of_text(self, row: ManifestRow) -> Clip:
-        name = row.id or digest(*(text.text for text in row.texts))
-        clip = Clip(id=f"{self.given.origin}#{name}", texts=row.texts, labels=row.labels, meta=row.meta)
-        return placed(clip, row.group, row.split, self.options)
-
-    # -- what is gone ------------------------------------------------------------------------------------------------
+    # -- deleted files -----------------------------------------------------------------------------------------------
 
     def _remove_gone(self) -> None:
-        origin = self.given.origin
-        gone = [name for name, source in self.known.items() if source.info.get("origin") == origin]
-        gone = [name for name in gone if name not in self.seen and not self.given.is_hidden(name)]
-        for some in in_batches(gone, _BATCH_FILES):
-            self._remove(set(self.library.clip_ids(some)))
-            self.library.remove_sources(some)
-        self.tally.gone += sum("recipe" in self.known[name].info for name in gone)
+        origin = self.media.origin
+        deleted = [name for name, source in self.known.items() if source.info.get("origin") == origin]
+        deleted = [name for name in deleted if name not in self.seen and not self.media.is_hidden(name)]
+        for batch in in_batches(deleted, _BATCH_FILES):
+            self._remove(set(self.library.clip_ids(batch)))
+            self.library.remove_sources(batch)
+        self.tally.gone += sum("recipe" in self.known[name].info for name in deleted)
 
     def _settle_rejects(self) -> None:
-        """The library's rejects of this input become those found: new ones in, those that no longer hold out."""
-        origin = self.given.origin
-        self.rejects |= {reject.path: replace(reject, origin=origin) for reject in self.given.rejects}
+        """Replaces the library's rejects of this input by those of this run."""
+        origin = self.media.origin
+        self.rejects |= {reject.path: replace(reject, origin=origin) for reject in self.media.rejects}
         old = [path for path, reject in self.refused.items() if reject.origin == origin]
-        self.library.remove_rejects(p for p in old if p not in self.rejects and not self.given.is_hidden(p))
+        self.library.remove_rejects(p for p in old if p not in self.rejects and not self.media.is_hidden(p))
         self.library.put_rejects([r for path, r in self.rejects.items() if self.refused.get(path) != r])

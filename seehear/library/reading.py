@@ -1,4 +1,4 @@
-"""One media file to its clips: what a worker process of `prepare` does."""
+"""Clips of one media file: the work of a worker process of `prepare`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
@@ -14,7 +14,6 @@ from seehear.errors import DecodeError, SeehearError
 from seehear.library.clips import (
     COARSE_FROM,
     PrepareOptions,
-    Said,
     coarse_windows,
     cut,
     divided,
@@ -23,16 +22,28 @@ from seehear.library.clips import (
     scene_windows,
 )
 from seehear.library.manifest import ManifestRow
-from seehear.library.records import COARSE, GIVEN, TIME_UP, UNCUT, Clip, Reject, Source, clip_id, fingerprint, printable
-from seehear.library.scan import Beside
-from seehear.library.subtitles import Sidecar, read_captions, read_embedded, read_json, read_subtitles
+from seehear.library.records import (
+    COARSE,
+    GIVEN,
+    TIME_UP,
+    UNCUT,
+    Annotations,
+    Clip,
+    Reject,
+    Source,
+    clip_id,
+    fingerprint,
+    printable,
+)
+from seehear.library.scan import Sidecars
+from seehear.library.subtitles import read_captions, read_embedded, read_json, read_subtitles
 from seehear.media.files import MediaInfo, SubtitleStream, probe
 from seehear.media.scenes import STEP, TimeUp, find_cuts, loudness
 
 T = TypeVar("T")
 _ROWS = " (rows "
+# Seconds by which a part cut out of a recording may be too long: cuts fall on key frames.
 _LONGER = 1.0
-"""Seconds by which a part cut out of a recording may be longer than asked for: cuts fall on key frames."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,22 +58,22 @@ class File:
 
 @dataclass(frozen=True, kw_only=True)
 class Unit:
-    """A media file with all that its clips depend on: it is read as a whole or not at all."""
+    """A media file with all data that its clips depend on; read as a whole."""
 
     file: File
     origin: str
-    """The folder or manifest it comes from."""
+    """Folder or manifest that the file comes from."""
     recipe: str
-    """Digest of the options, the text files beside it and its rows: another recipe is another set of clips."""
-    beside: Beside = field(default_factory=Beside)
+    """Digest of the options, the text files beside it and its rows: another recipe gives other clips."""
+    sidecars: Sidecars = field(default_factory=Sidecars)
     rows: tuple[ManifestRow, ...] = ()
-    """Of a manifest; none means that the file stands in a folder."""
+    """Rows of a manifest; empty for a file of a folder."""
     sounds: tuple[File, ...] = ()
-    """Second files that rows name for their sound."""
+    """Second files, for the sound of rows."""
     known: tuple[tuple[str, str], ...] = ()
-    """(source, fingerprint) when the recipe is the old one: if all contents are too, there is nothing to read."""
+    """(source, fingerprint) in the library, for an unchanged recipe: with equal contents nothing is read."""
     coarse: bool = False
-    """Whether a long file gets a few short clips, and its scenes and pauses are left for later."""
+    """Give a long file a few short clips; its scenes and pauses are left for later."""
 
     @property
     def files(self) -> tuple[File, ...]:
@@ -70,73 +81,75 @@ class Unit:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Read:
-    """What came of a unit."""
+class ReadResult:
+    """Result of reading a unit."""
 
     unit: Unit
     sources: tuple[Source, ...] = ()
     clips: tuple[Clip, ...] = ()
     rejects: tuple[Reject, ...] = ()
     same: bool = False
-    """Only the file's time changed: the clips are those that the library has."""
+    """Only the file's time changed: the clips in the library are current."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MediaReader:
-    """A callable that goes to worker processes."""
+    """Reads units in worker processes."""
 
     options: PrepareOptions
 
-    def __call__(self, unit: Unit) -> Read:
+    def __call__(self, unit: Unit) -> ReadResult:
         try:
             prints = {file.source: fingerprint(file.path) for file in unit.files}
             if unit.known and dict(unit.known) == prints:
-                return Read(unit=unit, same=True, sources=tuple(_seen(file, prints) for file in unit.files))
+                return ReadResult(unit=unit, same=True, sources=tuple(_seen(file, prints) for file in unit.files))
             info = probe(unit.file.path)
         except (DecodeError, OSError) as error:
-            return Read(unit=unit, rejects=(refused(unit, "probe", _why(error, unit.file)),))
+            return ReadResult(unit=unit, rejects=(refused(unit, "probe", _why(error, unit.file)),))
         cutter = _Cutter(unit, info, self.options)
         clips = cutter.clips()
         if not clips:
-            reason = (
-                "gives no clip: none of its rows can be used" if unit.rows else "gives no clip: it has no subtitles"
-            )
-            return Read(unit=unit, rejects=(*cutter.rejects, refused(unit, "clips", reason)))
+            reason = "none of its rows can be used" if unit.rows else "it has no subtitles"
+            return ReadResult(unit=unit, rejects=(*cutter.rejects, refused(unit, "clips", f"gives no clip: {reason}")))
         note = {"split": GIVEN} if cutter.given else {}
         note |= {COARSE: UNCUT} if cutter.coarse else {}
         note |= {TIME_UP: repr(self.options.time_limit)} if cutter.time_up else {}
         sources = [_source(unit.file, prints, info, unit, cutter.rejects, note)]
-        sources += [_source(file, prints, cutter.heard[file.source], unit) for file in cutter.heard_files]
-        return Read(unit=unit, sources=tuple(sources), clips=tuple(clips), rejects=tuple(cutter.rejects))
+        heard = ((file, cutter.heard.get(file.source)) for file in unit.sounds)
+        sources += [_source(file, prints, sound, unit) for file, sound in heard if sound is not None]
+        return ReadResult(unit=unit, sources=tuple(sources), clips=tuple(clips), rejects=tuple(cutter.rejects))
 
 
 class _Cutter:
-    """Reads what stands beside a file, and cuts. What cannot be used collects in `rejects`; the rest goes on."""
+    """Reads the texts of a file, and cuts it. Unusable rows and texts are collected in `rejects`."""
 
     def __init__(self, unit: Unit, info: MediaInfo, options: PrepareOptions):
         self.unit, self.info, self.options = unit, info, options
         self.rejects: list[Reject] = []
         self.heard: dict[str, MediaInfo] = {}
         self.coarse = False
-        """Whether scenes and pauses were left for later."""
+        """True once scenes and pauses were left for later."""
         self.time_up = False
-        """Whether they were not found in time."""
-        self._beside: Said | None = None
+        """True once the search for them ran out of time."""
 
     @property
     def given(self) -> bool:
-        """Whether the user says which split clips of the file are in."""
-        return any(row.split for row in self.unit.rows) or bool(self._beside and self._beside.split)
-
-    @property
-    def heard_files(self) -> list[File]:
-        return [file for file in self.unit.sounds if file.source in self.heard]
+        """True if the user gave a split for clips of the file."""
+        # Rows with texts of their own do without the texts beside the file, which are then not read.
+        read: Annotations | None = vars(self).get("annotations")
+        return any(row.split for row in self.unit.rows) or bool(read and read.split)
 
     def clips(self) -> list[Clip]:
         if not self.unit.rows:
-            return cut(self._whole("", sound_only=False), self.beside(), self.options, self._scenes)
+            return cut(self._whole("", sound_only=False), self.annotations, self.options, self._scenes)
         for file in self.unit.sounds:
-            self._hear(file)
+            try:
+                info = probe(file.path)
+                if not info.has_audio:
+                    raise DecodeError("there is no sound in it")
+                self.heard[file.source] = info
+            except (DecodeError, OSError) as error:
+                self.rejects.append(replace(_refused(file, "probe", _why(error, file)), origin=self.unit.origin))
         clips: dict[str, Clip] = {}
         for row in self.unit.rows:
             try:
@@ -146,17 +159,8 @@ class _Cutter:
                 self._set_aside(row.place(self.unit.origin), "clips", str(error))
         return list(clips.values())
 
-    def _hear(self, file: File) -> None:
-        try:
-            info = probe(file.path)
-            if not info.has_audio:
-                raise DecodeError("there is no sound in it")
-            self.heard[file.source] = info
-        except (DecodeError, OSError) as error:
-            self.rejects.append(replace(_refused(file, "probe", _why(error, file)), origin=self.unit.origin))
-
     def _whole(self, audio_source: str, *, sound_only: bool) -> Clip:
-        """All of the file, with its own sound or that of a second file. A picture lasts as long as its sound."""
+        """The whole file, with its own sound or that of a second file. A picture lasts as long as its sound."""
         sound = self.heard.get(audio_source)
         if sound_only and not self.info.has_audio:
             raise SeehearError("names a file for its sound, and there is no sound in it")
@@ -173,21 +177,28 @@ class _Cutter:
         whole = self._whole(row.audio_source, sound_only=row.sound_only)
         name = row.id or "+".join(file for file in (whole.source, whole.audio_source) if file)
         if whole.end and (row.start is not None or row.end is not None):
-            start, end = _window(row, whole.end)
+            start, end = row.start or 0.0, whole.end if row.end is None else row.end
+            is_part = row.cut_out and whole.end <= end - start + _LONGER
+            start, end = (0.0, whole.end) if is_part else (start, min(end, whole.end))
             if start >= end:
                 raise SeehearError(f"starts at {start:g} s, and the file ends at {whole.end:g} s")
             clip = replace(whole, id=row.id or clip_id(name, start, end), start=start, end=end)
             clip = replace(clip, texts=row.texts, labels=row.labels, meta=row.meta)
             return [placed(clip, row.group, row.split, self.options)]
-        said = _said(row, id=name)
-        if not row.texts:
-            said = replace(said, captions=self.beside().captions, lines=self.beside().lines)
+        given = Annotations(
+            texts=row.texts or self.annotations.texts,
+            labels=row.labels,
+            group=row.group,
+            split=row.split,
+            meta=row.meta,
+            id=name,
+        )
         # A caption is of the whole file, however long that is, unless the user asks for pieces.
-        whole_only = self.options.clips == "auto" and bool(row.texts) and not said.lines
-        return cut(whole, said, replace(self.options, clips="whole") if whole_only else self.options, self._scenes)
+        whole_only = self.options.clips == "auto" and bool(row.texts) and not given.lines
+        return cut(whole, given, replace(self.options, clips="whole") if whole_only else self.options, self._scenes)
 
     def _scenes(self, whole: Clip) -> list[tuple[float, float]]:
-        """Windows from cut to cut and from pause to pause; fixed ones where finding those takes too long."""
+        """Windows between cuts and pauses; fixed ones where the search takes too long."""
         if self.unit.coarse and whole.end >= COARSE_FROM:
             self.coarse = True
             return coarse_windows(whole.end)
@@ -209,26 +220,21 @@ class _Cutter:
             self._set_aside(f"{whole.source}#scenes", "scenes", reason)
             return fixed_windows(whole.end, self.options)
 
-    def beside(self) -> Said:
-        """What the text files beside the media file and the streams inside it say; read once."""
-        if self._beside is None:
-            self._beside = self._read_beside()
-        return self._beside
-
-    def _read_beside(self) -> Said:
-        beside = self.unit.beside
-        facts = self._try(beside.facts, read_json) or Sidecar()
-        captions = self._try(beside.captions, read_captions) or []
-        lines = self._try(beside.subtitles, read_subtitles) or []
-        if not beside.subtitles and self.info.subtitles:
+    @cached_property
+    def annotations(self) -> Annotations:
+        """Contents of the text files beside the media file, and of the text streams inside it."""
+        sidecars = self.unit.sidecars
+        facts = self._try(sidecars.facts, read_json) or Annotations()
+        captions = self._try(sidecars.captions, read_captions) or []
+        lines = self._try(sidecars.subtitles, read_subtitles) or []
+        if not sidecars.subtitles and self.info.subtitles:
             stream = min(self.info.subtitles, key=lambda s: _rank(s, self.options.language))
             lines = self._try(self.unit.file.path, partial(read_embedded, index=stream.index)) or []
         late = [line for line in lines if self.info.duration and (line.start or 0.0) >= self.info.duration]
         if late:
             many = f"{len(late)} of {len(lines)} lines come after the end of the file at {self.info.duration:.1f} s"
-            self._set_aside(self._name(beside.subtitles or self.unit.file.path), "subtitles", many)
-        said = _said(facts, id="")
-        return replace(said, captions=said.captions + tuple(captions), lines=said.lines + tuple(lines))
+            self._set_aside(self._name(sidecars.subtitles or self.unit.file.path), "subtitles", many)
+        return replace(facts, texts=(*facts.texts, *captions, *lines))
 
     def _try(self, path: str, read: Callable[[str], T]) -> T | None:
         if not path:
@@ -240,7 +246,7 @@ class _Cutter:
             return None
 
     def _name(self, path: str) -> str:
-        """What a file beside ours is called; '#text' for what is inside it, which is not the file set aside."""
+        """Library name of a text file; '#text' for a text stream, as the media file itself is not set aside."""
         if path == self.unit.file.path:
             return f"{self.unit.file.source}#text"
         return (PurePosixPath(self.unit.file.source).parent / printable(os.path.basename(path))).as_posix()
@@ -249,28 +255,8 @@ class _Cutter:
         self.rejects.append(Reject(path=path, stage=stage, reason=reason, origin=self.unit.origin))
 
 
-def _window(row: ManifestRow, duration: float) -> tuple[float, float]:
-    """(start, end) in the file of what the row is about."""
-    start, end = row.start or 0.0, duration if row.end is None else row.end
-    if row.cut_out and duration <= end - start + _LONGER:
-        return 0.0, duration
-    return start, min(end, duration)
-
-
-def _said(spoken: ManifestRow | Sidecar, *, id: str) -> Said:
-    return Said(
-        captions=tuple(text for text in spoken.texts if text.start is None),
-        lines=tuple(text for text in spoken.texts if text.start is not None),
-        labels=spoken.labels,
-        group=spoken.group,
-        split=spoken.split,
-        meta=spoken.meta,
-        id=id,
-    )
-
-
 def _joined(one: Clip, other: Clip) -> Clip:
-    """Two rows about the same clip: several captions of one picture, say."""
+    """Two rows of the same clip as one: several captions of a picture."""
     if (one.start, one.end, one.audio_source) != (other.start, other.end, other.audio_source):
         raise SeehearError(f"has the id {one.id!r} of another part of the same file")
     return replace(
@@ -283,12 +269,12 @@ def _joined(one: Clip, other: Clip) -> Clip:
 
 
 def _rank(stream: SubtitleStream, language: str) -> int:
-    """Streams in the language asked for first; libav writes three letters where a user writes two."""
+    """Order of text streams, the language asked for first: libav writes three letters where a user writes two."""
     return 0 if language and stream.language[:2].lower() == language[:2].lower() else 1
 
 
 def refused(unit: Unit, stage: str, reason: str) -> Reject:
-    """The unit's file set aside, with the rows that are lost with it."""
+    """Reject of the unit's file, with the rows that are lost with it."""
     if unit.rows:
         places = [row.place("") if row.table else str(row.line) for row in unit.rows[:5]]
         lines = ", ".join(places) + (", ..." if len(unit.rows) > 5 else "")
@@ -331,13 +317,13 @@ def _source(
 
 
 def _place(reject: Reject, unit: Unit) -> int | str:
-    """The number of a row in its unit, for its line may move; or the file."""
+    """Number of a row in its unit, as its line may move; or the file."""
     lines = {row.place(unit.origin): number for number, row in enumerate(unit.rows)}
     return lines.get(reject.path, reject.path)
 
 
 def kept_rejects(unit: Unit, source: Source) -> list[Reject]:
-    """What was set aside when an unchanged unit was read, with the lines its rows have now."""
+    """Rejects from the reading of an unchanged unit, with the current lines of its rows."""
     files = {file.source: file for file in unit.sounds}
     kept = []
     for place, stage, reason in json.loads(source.info.get("rejects", "[]")):

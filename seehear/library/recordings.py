@@ -1,9 +1,9 @@
-"""Texts read out of recordings by a machine, speech or text on screen: every recording once, resumable at any kill.
+"""Speech and text on screen, read from recordings by models: every recording once, resumable at any kill.
 
-A reader turns one media file into transcripts, a long one part by part (`transcribe.py`, `ocr.py`). What is missing,
-set aside and written when is decided here for all of them. Transcripts are written before the clips' texts that follow
-from them, and every run first puts right what another left half done: a kill costs the parts that were being read, and
-no more than that.
+A reader turns one media file into transcripts, a long one part by part (`transcribe.py`, `ocr.py`). Here it is decided
+for all readers which recordings are missing and set aside, and when transcripts are written. The clips' texts are
+written after them, and every run first completes those that a killed run left out, so a kill costs only the parts that
+were being read.
 """
 
 from __future__ import annotations
@@ -13,13 +13,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from seehear.errors import DecodeError, SeehearError, refusal
-from seehear.library.backlog import at_their_place
+from seehear.errors import SeehearError
+from seehear.library.backlog import at_their_place, set_aside_reason
 from seehear.library.edits import edits_by_file, read_edits, settled
-from seehear.library.encode import EngineName, started_engine
-from seehear.library.engines import Results
+from seehear.library.engines import EngineName, Results, started_engine
 from seehear.library.locking import writing
-from seehear.library.records import Reject, Source
+from seehear.library.records import Reject
 from seehear.library.tables import Library
 from seehear.library.transcripts import (
     KINDS,
@@ -36,35 +35,23 @@ from seehear.library.transcripts import (
     with_machine_texts,
     write_transcripts,
 )
-from seehear.library.workers import WorkerDied
 from seehear.progress import Interrupted, Progress, StopRequest, clock, counted, length, progress, say, stop_requests
 
 COMMIT_SECONDS = 5.0
-"""Between two commits, at least: a recording takes as long, or comes with many others."""
+"""Shortest time between two commits."""
 
 
 class TextReader(Protocol):
-    """Goes to worker processes, so it must pickle; a model is loaded there, at the first call."""
+    """Reader of one recording at a time. It is pickled to worker processes, and loads its model at the first call."""
 
-    @property
-    def command(self) -> str:
-        """The command's name: the stage of what is set aside."""
-        ...
-
-    @property
-    def name(self) -> str:
-        """The model, for the user."""
-        ...
-
-    @property
-    def tasks(self) -> tuple[Task, ...]:
-        """All read the same modality."""
-        ...
-
-    @property
-    def by(self) -> str:
-        """Fingerprint of the model and its options."""
-        ...
+    command: str
+    """Name of the command, and stage of its rejects."""
+    name: str
+    """Name of the model, for the user."""
+    tasks: tuple[Task, ...]
+    """Tasks of the reader, all of the same modality."""
+    by: str
+    """Fingerprint of the model and its options."""
 
     def time_limit(self, recording: Recording) -> float:
         """Seconds after which a recording is set aside."""
@@ -76,7 +63,7 @@ class TextReader(Protocol):
         ...
 
     def joined(self, before: Transcript, part: Transcript, duration: float) -> tuple[TimedLine, ...]:
-        """Lines of what has been read and the part after it, of a recording of so many seconds."""
+        """Lines of two successive parts of a recording of `duration` seconds."""
         ...
 
 
@@ -92,7 +79,7 @@ class TextsReport:
     kept: int
     """Recordings that had been read before, by the same model with the same options."""
     without: int
-    """Files without sound, or without a picture: nothing to read."""
+    """Files without sound, or without a picture."""
     rejected: int
     """Recordings that could not be read; the library's rejects say why."""
     hours: float
@@ -127,8 +114,8 @@ def read_recordings(
     engine: EngineName = "local",
     portion: Portion | None = None,
 ) -> TextsReport:
-    """Brings the transcripts of all recordings up to date, or of a `portion` of them, and the clips' texts with them.
-    Ctrl-C and SIGTERM save what is done and raise `Interrupted`."""
+    """Brings the transcripts of all recordings, or of a `portion`, up to date, and the texts of clips with them. Ctrl-C
+    and SIGTERM save the finished parts and raise `Interrupted`."""
     with writing(library.uri, "texts"), started_engine(engine, workers, models=0) as started, stop_requests() as stop:
         library.upgrade()
         note_reader(library, reader.by, reader.name)
@@ -154,7 +141,7 @@ def read_recordings(
 
 
 def rest_of(recording: Recording, result: list[Transcript] | Exception) -> Recording | None:
-    """Rest of a recording after a part; None when it is done, or cannot be read."""
+    """Rest of a recording after a part; None when it is finished or cannot be read."""
     if isinstance(result, Exception) or result[0].until is None:
         return None
     languages = [part.language for part in result if part.task == "speech"]
@@ -172,28 +159,25 @@ class _Reading:
             raise SeehearError(f"{library.uri} has no clips: run 'seehear prepare FOLDER --library {library.uri}'")
         self.transcripts = {(t.source, t.task): t for t in read_transcripts(library)}
         self.by_file: dict[str, list[str]] = {}
-        """File -> the clips whose texts depend on it."""
+        """Ids of the clips whose texts depend on a file, by file."""
         for clip in self.clips.values():
             for file in {clip.source, clip.audio_source}:
                 self.by_file.setdefault(file, []).append(clip.id)
         self.began = self.flushed = time.monotonic()
         self.pending: dict[tuple[str, Task], Transcript] = {}
-        """To be written: the whole of what has been read of a recording."""
+        """Transcripts to write, each of all parts read so far."""
         self.read_until: dict[str, float] = {}
-        """Seconds of the recordings that this run is reading part by part."""
+        """Seconds read of the recordings that this run reads part by part."""
         self.rejects: list[Reject] = []
         self.made = self.kept = self.rejected = self.without = self.total = 0
         self.media_seconds = 0.0
 
-    # -- what there is to do -----------------------------------------------------------------------------------------
-
     def settle(self, *, forget: bool) -> None:
-        """Takes out transcripts of files that have left the library, and what was set aside if that is to be read
-        again; gives all clips the texts that follow from the transcripts, as a killed run may have left some
-        without."""
-        gone = {source for source, _ in self.transcripts if source not in self.sources}
-        remove_transcripts(self.library, gone)
-        self.transcripts = {key: t for key, t in self.transcripts.items() if key[0] not in gone}
+        """Removes transcripts of deleted files and, with `forget`, the rejects, which are then tried again. Completes
+        the texts of all clips, as a killed run may have left some without."""
+        deleted = {source for source, _ in self.transcripts if source not in self.sources}
+        remove_transcripts(self.library, deleted)
+        self.transcripts = {key: t for key, t in self.transcripts.items() if key[0] not in deleted}
         stage = self.reader.command
         if forget:
             self.library.remove_rejects([r.path for r in self.library.rejects() if r.stage == stage])
@@ -201,46 +185,35 @@ class _Reading:
 
     def jobs(self) -> list[Recording]:
         """Recordings without a current transcript, the longest first: the last worker then ends soon after the rest."""
-        task, roots = self.reader.tasks[0], self.library.roots()
-        files = {file_of(clip, task) for clip in self.clips.values()} - {""}
+        tasks, roots = self.reader.tasks, self.library.roots()
+        files = {file_of(clip, tasks[0]) for clip in self.clips.values()} - {""}
         files = {file for file in files if file in self.sources and self.sources[file].info.get("kind") != "features"}
         media = {s for s, source in self.sources.items() if source.info.get("kind") in ("video", "audio", "picture")}
         self.without = len(media - files)
         jobs = []
         for file in sorted(files):
-            missing = tuple(task for task in self.reader.tasks if not self._is_current(file, task))
-            if missing:
-                path, source = str(self.library.path_of(file, roots)), self.sources[file]
-                jobs.append(self._job(file, path, source, missing))
+            source = self.sources[file]
+            known = {task: self.transcripts[file, task] for task in tasks if (file, task) in self.transcripts}
+            until = {t: k.until for t, k in known.items() if (k.by, k.content) == (self.reader.by, source.fingerprint)}
+            missing = tuple(task for task in tasks if until.get(task, 0.0) is not None)
+            if not missing:
+                continue
+            starts = {until.get(task) or 0.0 for task in missing}
+            start = starts.pop() if len(starts) == 1 else 0.0  # a task asked for later begins anew, with the rest
+            spoken = self.transcripts.get((file, "speech")) if "speech" not in missing or start else None
+            job = Recording(
+                source=file,
+                path=str(self.library.path_of(file, roots)),
+                duration=source.duration,
+                content=source.fingerprint,
+                tasks=missing,
+                language=spoken.language if spoken else "",
+                start=start,
+            )
+            jobs.append(job)
         self.kept, self.total = len(files) - len(jobs), len(files)
         jobs = at_their_place(self.library, jobs, lambda job: job.path, self._reject)
         return sorted(jobs, key=lambda job: -job.duration)
-
-    def _job(self, file: str, path: str, source: Source, missing: tuple[Task, ...]) -> Recording:
-        parts = {self._part(file, task, source.fingerprint) for task in missing}
-        start = parts.pop() if len(parts) == 1 else 0.0  # a task that was asked for later begins anew, with the rest
-        spoken = self.transcripts.get((file, "speech")) if "speech" not in missing or start else None
-        return Recording(
-            source=file,
-            path=path,
-            duration=source.duration,
-            content=source.fingerprint,
-            tasks=missing,
-            language=spoken.language if spoken else "",
-            start=start,
-        )
-
-    def _part(self, file: str, task: Task, content: str) -> float:
-        """Seconds of a file that an unfinished run has read."""
-        known = self.transcripts.get((file, task))
-        return (known.until or 0.0) if known and (known.by, known.content) == (self.reader.by, content) else 0.0
-
-    def _is_current(self, file: str, task: Task) -> bool:
-        known = self.transcripts.get((file, task))
-        made = self.reader.by, self.sources[file].fingerprint
-        return known is not None and (known.by, known.content) == made and known.until is None
-
-    # -- doing it ----------------------------------------------------------------------------------------------------
 
     def take_all(self, results: Iterator[Results], bar: Progress) -> None:
         for batch in results:
@@ -256,15 +229,19 @@ class _Reading:
                 )
 
     def _take(self, job: Recording, result: list[Transcript] | Exception) -> int:
-        """Seconds of media that are done with it."""
+        """Keeps a result, and returns the seconds of media that it finishes."""
         start = self.read_until.pop(job.source, job.start)  # Ray names the recording as it was at first
         job = replace(job, start=start)
         if isinstance(result, Exception):
-            self._reject(job, _reason(result, job))
+            self._reject(job, set_aside_reason(result, job.path))
             return seconds_of(job)
         until = result[0].until
         if start:
-            result = [self._joined(part, job.duration) for part in result]
+            before = self.transcripts
+            result = [
+                replace(part, lines=self.reader.joined(before[part.source, part.task], part, job.duration))
+                for part in result
+            ]
         if until is None:
             self.made += 1
         else:
@@ -274,22 +251,18 @@ class _Reading:
         self.pending |= {(t.source, t.task): t for t in result}
         return seconds_of(job, until)
 
-    def _joined(self, part: Transcript, duration: float) -> Transcript:
-        before = self.transcripts[part.source, part.task]
-        return replace(part, lines=self.reader.joined(before, part, duration))
-
     def flush(self) -> None:
-        """Writes what is ready: the transcripts, then the texts of the clips that depend on them."""
+        """Writes the finished transcripts, then the texts of the clips that depend on them."""
         self.flushed = time.monotonic()
         self.library.put_rejects(self.rejects)
         self.rejects = []
         ready = list(self.pending.values())
         write_transcripts(self.library, ready)
-        self.pending = {}  # not before: a disk may have room again when the run ends
+        self.pending = {}  # not before: after a full disk, the last flush of the run tries again
         self._give_texts({id for t in ready for id in self.by_file.get(t.source, ())})
 
     def _give_texts(self, ids: Iterable[str]) -> None:
-        """Brings the texts of some clips up to date, and of those that the user has edited meanwhile."""
+        """Brings the texts of some clips up to date, and of clips that the user has edited meanwhile."""
         edits = read_edits(self.library)
         due = [edit for edit in edits if edit.pending]
         files = edits_by_file(due, self.sources)
@@ -308,8 +281,6 @@ class _Reading:
         stage = self.reader.command
         self.rejects.append(Reject(path=f"{job.source} ({stage})", stage=stage, reason=reason))
 
-    # -- what was done -----------------------------------------------------------------------------------------------
-
     def report(self) -> TextsReport:
         self.flush()
         tasks, kind = self.reader.tasks, KINDS[self.reader.tasks[0]]
@@ -327,14 +298,3 @@ class _Reading:
             clips_with=sum(any(text.kind == kind and text.by for text in c.texts) for c in self.clips.values()),
             clips=len(self.clips),
         )
-
-
-def _reason(error: Exception, job: Recording) -> str:
-    """Why a recording is set aside. What is wrong with the machine and not with the file ends the run."""
-    if isinstance(error, DecodeError):
-        return str(error).removeprefix(f"{job.path}: ")
-    if isinstance(error, WorkerDied):
-        return f"reading it {error}"
-    if isinstance(error, SeehearError | ImportError):
-        raise error
-    return refusal(error) or f"{type(error).__name__}: {error}"

@@ -1,4 +1,4 @@
-"""What a library's rows are: a text, a clip, a media file, something set aside; and the names that tie them."""
+"""Rows of a library: texts, clips, media files and rejects, and the names that connect them."""
 
 from __future__ import annotations
 
@@ -18,51 +18,92 @@ if TYPE_CHECKING:
 TextKind = Literal["subtitle", "caption", "speech", "screen"]
 SPLITS = ("train", "val", "test")
 COPY_OF = "copy_of"
-"""In a source's entry: the file with the same content that gives its clips (`copies.py`)."""
+"""Key of `Source.info`: the file with the same content that gives its clips (`copies.py`)."""
 COARSE, UNCUT = "coarse", "yes"
-"""In a source's entry: of a long file that has a few short clips until its scenes and pauses are found, `UNCUT`; of one
-that was cut then, the ids of the short clips, which are kept until the others can be found (JSON)."""
+"""Key of `Source.info`: `UNCUT` for a long file with few short clips until its scenes and pauses are found; once it
+is cut, the ids of the short clips, which stay until the others can be found (JSON)."""
 TIME_UP = "time_up"
-"""In a source's entry: the time limit within which its scenes and pauses were not found; a higher one tries again."""
+"""Key of `Source.info`: time limit in which its scenes and pauses were not found; a higher one tries again."""
 GIVEN = "given"
-"""In a source's entry, in place of its split: the user says for its clips where they belong."""
-_SPLIT_NAMES = {name: name for name in SPLITS} | {
-    "training": "train",
-    "validation": "val",
-    "valid": "val",
-    "dev": "val",
-}
+"""Value in place of a source's split: the user gave the splits of its clips."""
+_SPLIT_NAMES = {name: name for name in SPLITS}
+_SPLIT_NAMES |= {"training": "train", "validation": "val", "valid": "val", "dev": "val"}
 _BYTES = {0xDC00 + byte: 0xF700 + byte for byte in range(0x80, 0x100)}
 _PRIVATE = {private: surrogate for surrogate, private in _BYTES.items()}
 
 
 @dataclass(frozen=True)
 class Text:
-    """A caption, subtitle line or narration; times in seconds of the source, None when it belongs to the whole clip."""
+    """A caption, subtitle line or narration; times in seconds of the source, None for a text of the whole clip."""
 
     text: str
     start: float | None = None
     end: float | None = None
     kind: TextKind | None = None
-    """speech and screen are read by machines; else a subtitle if it has times, a caption if it has none."""
+    """Origin: speech and screen are read by models; by default a subtitle with times, a caption without."""
     by: str = ""
-    """Fingerprint of the model and options that made it; empty for the user's own."""
+    """Fingerprint of the model and options that read it; empty for the user's own."""
     confidence: float = 1.0
-    """How sure the model is of it, in [0, 1]: its weight in training (`weights.py`)."""
+    """Confidence of the model, in [0, 1]; weight of the text in training (`TextWeights`)."""
 
     def __post_init__(self) -> None:
         if self.kind is None:
             object.__setattr__(self, "kind", "caption" if self.start is None else "subtitle")
 
 
+@dataclass(frozen=True)
+class Word:
+    """A spoken word and its time in seconds."""
+
+    text: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True)
+class TimedLine:
+    """A stretch of speech, or a line of text on screen; times in seconds, None in a picture."""
+
+    text: str
+    start: float | None = None
+    end: float | None = None
+    words: tuple[Word, ...] = ()
+    confidence: float = 1.0
+    """Confidence of the model, in [0, 1]."""
+    own: bool = False
+    """Corrected by the user; never in the table."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Annotations:
+    """Information about a media file or a manifest row besides its content, given by the user."""
+
+    texts: tuple[Text, ...] = ()
+    labels: tuple[str, ...] = ()
+    group: str = ""
+    split: str = ""
+    meta: dict[str, str] = field(default_factory=dict)
+    id: str = ""
+
+    @property
+    def captions(self) -> tuple[Text, ...]:
+        """Texts of the whole file."""
+        return tuple(text for text in self.texts if text.start is None)
+
+    @property
+    def lines(self) -> tuple[Text, ...]:
+        """Texts with times: subtitles, narration."""
+        return tuple(text for text in self.texts if text.start is not None)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Clip:
     id: str
-    """Stable: the same source and times give the same id in every run (`clip_id`)."""
+    """Stable id: the same source and times give the same id in every run (`clip_id`)."""
     source: str = ""
     """Path relative to its media root, after the root's prefix (`Library.roots`); '' for a row of text alone."""
     audio_source: str = ""
-    """The file its sound comes from, when that is not `source`."""
+    """File of its sound, if that is not `source`."""
     start: float = 0.0
     end: float = 0.0
     """Seconds, of both files if there are two; start = end = 0 for a picture without sound."""
@@ -71,37 +112,37 @@ class Clip:
     texts: tuple[Text, ...] = ()
     labels: tuple[str, ...] = ()
     group: str = ""
-    """The source recording: splits never cut through a group."""
+    """Recording of the clip: all clips of a group are in one split."""
     split: str = "train"
     meta: dict[str, str] = field(default_factory=dict)
     """The user's own columns."""
 
     @property
     def recording(self) -> str:
-        """Clips of one recording are never told apart by where they are from: one side of a split holds all of them."""
+        """Name of the recording: all its clips are on one side of a split."""
         return self.group or self.source or self.id
 
     def has(self, modality: str) -> bool:
         return bool(self.texts) if modality == "text" else bool(getattr(self, f"has_{modality}"))
 
     def count(self, modality: str) -> int:
-        """Number of vectors it gives of a modality: one a text, one of its video, one of its audio."""
+        """Number of its vectors in a modality: one a text, one of its video, one of its audio."""
         return len(self.texts) if modality == "text" else int(self.has(modality))
 
     def source_of(self, modality: str) -> str:
-        """The file that a modality is read from; a picture's window is the picture, whatever start and end say."""
+        """File that a modality is read from."""
         return self.audio_source or self.source if modality == "audio" else self.source
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A media file as it was when it was read. A change of size or time makes `prepare` read it again."""
+    """A media file when it was read. A change of size or time makes `prepare` read it again."""
 
     source: str
     size: int
     mtime_ns: int
     fingerprint: str
-    """16 hex digits over the size and samples of the content: what latents are checked against."""
+    """16 hex digits over the size and samples of the content, which latents are checked against."""
     duration: float = 0.0
     info: dict[str, str] = field(default_factory=dict)
 
@@ -113,10 +154,10 @@ class Reject:
     stage: str
     reason: str
     size: int = 0
-    """Of the file when it was set aside, with the time it was changed: it is tried again when either differs."""
+    """Size and modification time of the file when it was set aside. It is tried again when either differs."""
     mtime_ns: int = 0
     origin: str = ""
-    """The folder or manifest it was found through."""
+    """Folder or manifest of the file or row."""
 
 
 def learned_texts(clip: Clip) -> tuple[Text, ...]:
@@ -125,16 +166,16 @@ def learned_texts(clip: Clip) -> tuple[Text, ...]:
 
 
 def is_learned(text: Text) -> bool:
-    """Whether models learn from a text: not from one on screen, which says what a sign says and not what is seen or
-    heard, and not from one of no confidence."""
+    """True for a text that models learn from: not for text on screen, which repeats a sign and does not describe the
+    picture or sound, and not without confidence."""
     return text.kind != "screen" and text.confidence > 0
 
 
-def split_name(said: str) -> str:
-    """'Validation' -> 'val'; '' when nothing is said. Raises `SeehearError` for what is no split."""
-    name = said.strip().lower()
+def split_name(text: str) -> str:
+    """'Validation' -> 'val', '' -> ''. Raises `SeehearError` for an unknown split."""
+    name = text.strip().lower()
     if name and name not in _SPLIT_NAMES:
-        raise unknown("split", said.strip(), SPLITS)
+        raise unknown("split", text.strip(), SPLITS)
     return _SPLIT_NAMES.get(name, "")
 
 
@@ -144,13 +185,13 @@ def clip_id(source: str, start: float | None = None, end: float | None = None) -
 
 
 def bare(source: str) -> str:
-    """A source without the './' that stands before an '@' at the start of its path."""
+    """A source without the './' before an '@' at the start of its path."""
     return source[2:] if source.startswith("./@") else source
 
 
 def content_key(clip: Clip, modality: str, item: int, sources: Mapping[str, Source]) -> str:
-    """16 hex digits over what a vector of the clip is made from: its text `item`, or the content of its file and the
-    window. A file that is in no row of `sources` counts as empty."""
+    """16 hex digits over the input of a vector: text `item` of the clip, or the content of its file and the window. A
+    file missing in `sources` counts as empty."""
     if modality == "text":
         return digest("text", clip.texts[item].text)
     source = sources.get(clip.source_of(modality))
@@ -163,8 +204,7 @@ def digest(*parts: str) -> str:
 
 
 def printable(name: str) -> str:
-    """A file name as valid Unicode, the same in every locale: its bytes as UTF-8, and those that are none as private
-    characters."""
+    """A file name as valid Unicode, the same in every locale: its bytes as UTF-8, invalid ones as private letters."""
     try:
         content = os.fsencode(name)
     except UnicodeEncodeError:  # words, not a name, in a locale without their letters
@@ -189,32 +229,21 @@ def fingerprint(path: str | Path) -> str:
     return hashed.hexdigest()
 
 
-# ----------------------------------------------------------------------------------------------------------------------
-# Rows of a library's tables, as LanceDB keeps them, and clips made of them.
+# -- rows of LanceDB ---------------------------------------------------------------------------------------------------
 
 
 def schemas() -> dict[str, pa.Schema]:
-    """Columns of the tables that every library has, by name."""
+    """Columns of the tables that every library has, by table."""
     pa = require("pyarrow")
-    text = [("text", pa.string()), ("start", pa.float64()), ("end", pa.float64())]
-    text = pa.struct([*text, ("kind", pa.string()), ("by", pa.string()), ("confidence", pa.float64())])
-    return {
-        "about": pa.schema([("key", pa.string()), ("value", pa.string())]),
-        "sources": pa.schema(
-            [("source", pa.string()), ("size", pa.int64()), ("mtime_ns", pa.int64()), ("fingerprint", pa.string())]
-            + [("duration", pa.float64()), ("info", pa.string())]
-        ),
-        "clips": pa.schema(
-            [("id", pa.string()), ("source", pa.string()), ("audio_source", pa.string())]
-            + [("start", pa.float64()), ("end", pa.float64())]
-            + [("has_video", pa.bool_()), ("has_audio", pa.bool_()), ("texts", pa.list_(text))]
-            + [("labels", pa.list_(pa.string())), ("group", pa.string()), ("split", pa.string()), ("meta", pa.string())]
-        ),
-        "rejects": pa.schema(
-            [("path", pa.string()), ("stage", pa.string()), ("reason", pa.string())]
-            + [("size", pa.int64()), ("mtime_ns", pa.int64()), ("origin", pa.string())]
-        ),
-    }
+    string, real, integer, boolean = pa.string(), pa.float64(), pa.int64(), pa.bool_()
+    text = {"text": string, "start": real, "end": real, "kind": string, "by": string, "confidence": real}
+    clip = {"id": string, "source": string, "audio_source": string, "start": real, "end": real, "has_video": boolean}
+    clip |= {"has_audio": boolean, "texts": pa.list_(pa.struct(text)), "labels": pa.list_(string)}
+    clip |= {"group": string, "split": string, "meta": string}
+    source = {"source": string, "size": integer, "mtime_ns": integer, "fingerprint": string, "duration": real}
+    reject = {"path": string, "stage": string, "reason": string, "size": integer, "mtime_ns": integer, "origin": string}
+    tables = {"about": {"key": string, "value": string}, "sources": source | {"info": string}}
+    return {name: pa.schema(columns) for name, columns in (tables | {"clips": clip, "rejects": reject}).items()}
 
 
 def row_of_clip(clip: Clip) -> dict[str, Any]:
@@ -224,7 +253,6 @@ def row_of_clip(clip: Clip) -> dict[str, Any]:
 
 
 def clip_of_row(row: dict[str, Any]) -> Clip:
-    """A clip from its row of the table."""
     absent = {"by": "", "confidence": 1.0}  # in what an older seehear wrote
     texts = tuple(
         Text(**(t | {name: value for name, value in absent.items() if t.get(name) is None}))

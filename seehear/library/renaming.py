@@ -1,5 +1,5 @@
-"""Names of older libraries made unambiguous: a name that begins with '@' stood for a file below the first root, for one
-of a later root, or for both. Now the first kind begins with './@' (`inputs._name`)."""
+"""Migration of names in older libraries: a name that begins with '@' stood for a file below the first root, of a later
+root, or both. Names below the first root now begin with './@' (`inputs._name`)."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from pathlib import Path
 from seehear.library.records import Clip, Reject, Source, unprintable
 from seehear.library.tables import Library
 
+# Entry of `about` in a library whose names are unambiguous.
 _KEY, _SCHEME = "names", "2"
-"""Entry of `about` in a library whose names are unambiguous."""
 
 
 def settle_names(library: Library) -> list[str]:
-    """Renames what needs it, once a library, and returns notes on files that may be missing. To be called by a writer,
+    """Renames ambiguous names, once a library, and returns notes on files that may be missing. To be called by a writer
     before it adds a root.
 
-    Vectors are renamed with their clips, so that nothing is encoded again. Sources, from which it is decided what to
-    rename, come last: a killed run is repeated by the next one.
+    Vectors are renamed with their clips, so that nothing is encoded again. The sources decide about the names and are
+    written last, so the next run repeats a killed one.
     """
     if library.about().get(_KEY) == _SCHEME:
         return []
@@ -43,23 +43,23 @@ def _rename_clips(library: Library, names: _Names) -> None:
     clips = library.clips("id LIKE '@%' OR source LIKE '@%' OR audio_source LIKE '@%'")
     changed = [(clip, new) for clip in clips if (new := names.clip(clip)) != clip]
     moved = [(clip, new) for clip, new in changed if new.id != clip.id]
-    # Where a later root had a file of the same name, encoders read that one: those vectors go.
+    # If a later root had a file of the same name, encoders read that one: those vectors are deleted.
     library.rename_vectors({clip.id: new.id for clip, new in moved if not names.is_doubled(clip)})
     library.put_clips([new for _, new in changed])
     library.remove_clips(clip.id for clip, _ in moved)
 
 
 class _Names:
-    """The files and origins (manifests) that belong to the first root, out of those whose name begins with '@'."""
+    """Files and origins (manifests) of the first root, among those whose names begin with '@'."""
 
     def __init__(self, library: Library, sources: dict[str, Source], rejects: Iterable[Reject]):
         self._library, self._roots, self._sources = library, library.roots(), sources
         self._first = Path(unprintable(self._roots.get("", "")))
         self._doubtful = {prefix for prefix in self._roots if prefix and (self._first / unprintable(prefix)).is_dir()}
         """Prefixes that are also folders of the first root."""
-        said = {source.info.get("origin", "") for source in sources.values()} | {r.origin for r in rejects}
-        said = {origin for origin in said if origin.startswith("@") and origin not in self._roots}
-        self.origins = {origin for origin in said if self._is_first(origin)}
+        origins = {source.info.get("origin", "") for source in sources.values()} | {r.origin for r in rejects}
+        origins = {origin for origin in origins if origin.startswith("@") and origin not in self._roots}
+        self.origins = {origin for origin in origins if self._is_first(origin)}
         self.files = {
             name
             for name, s in sources.items()
@@ -75,7 +75,7 @@ class _Names:
             return True
         if prefix not in self._doubtful or origin in self._roots:
             return False
-        # A manifest does not say which root it is of: the file that still looks as it did when it was read decides.
+        # The root of a manifest is unknown: the file with the size and time of the reading decides.
         first, later = self._stats(name)
         if size < 0:
             return later is None and first is not None
@@ -83,10 +83,10 @@ class _Names:
         return first is not None and _look(first) == seen and (later is None or _look(later) != seen)
 
     def _stats(self, name: str) -> tuple[os.stat_result | None, os.stat_result | None]:
-        """The file of that name below the first root, and that of the later root."""
+        """Files of a name below the first root and in the later root."""
         return _stat(self._first / unprintable(name)), _stat(self._library.path_of(name, self._roots))
 
-    # -- new rows ----------------------------------------------------------------------------------------------------
+    # -- renamed rows ------------------------------------------------------------------------------------------------
 
     def _file(self, name: str) -> str:
         return f"./{name}" if name in self.files else name
@@ -111,14 +111,14 @@ class _Names:
         return replace(clip, id=id, source=source, audio_source=audio_source, group=group)
 
     def is_doubled(self, clip: Clip) -> bool:
-        """Whether a file of the clip has the name of a file of a later root."""
+        """True if a file of the clip has the name of a file of a later root."""
         names = [
             n for n in (clip.source, clip.audio_source) if n in self.files and n.partition("/")[0] in self._doubtful
         ]
         return any(self._stats(name)[1] is not None for name in names)
 
     def sets_aside(self, reject: Reject) -> bool:
-        """Whether it belongs to the first root: a file, a line of a manifest, or a clip that an encoder set aside."""
+        """True for a reject of the first root: a file, a line of a manifest, or a clip that an encoder set aside."""
         path = reject.path
         if not path.startswith("@"):
             return False
@@ -144,10 +144,8 @@ class _Names:
             info["rejects"] = json.dumps(rows, ensure_ascii=False)
         return replace(source, source=name, info=info)
 
-    # -- what was lost -----------------------------------------------------------------------------------------------
-
     def notes(self) -> list[str]:
-        """A line for each root of which files may be missing: those whose name was that of another file too."""
+        """A note for each root with files that may be missing, as another file had the same name."""
         lost: dict[str, list[str]] = {}
         for name in self._sources:
             prefix = name.partition("/")[0]

@@ -1,4 +1,4 @@
-"""The media files of a folder, and the text files that stand beside them."""
+"""Media files of a folder, and the text files beside them."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ VIDEO = "mp4 m4v mov mkv webm avi mpg mpeg mpe m2v vob ts mts m2ts wmv asf flv f
 AUDIO = "wav flac mp3 m4a aac ogg oga opus wma aif aiff au mka ac3 amr caf wv"
 PICTURES = "jpg jpeg jpe jfif png webp bmp tif tiff avif heic heif hif"
 UNREAD = "cr2 cr3 nef arw dng raf orf rw2 psd svg jxl jp2 heics avifs mid midi rm swf braw r3d"
-"""Media that no reader here knows."""
+"""Suffixes of media that no reader supports."""
 MEDIA = frozenset(f".{suffix}" for suffix in f"{VIDEO} {AUDIO} {PICTURES}".split())
+# Suffixes without information about the content: these files are opened.
 _UNNAMED = frozenset(("", ".part", ".partial", ".crdownload", ".tmp", ".bak", ".bin"))
-"""Endings that say nothing of what is in a file: these files are opened to see."""
+# Number of files of any other suffix that are opened: to open all would take minutes.
 _TRIES = 20
-"""Files of any other ending that are opened; after this many that are no media, no more: all would take minutes."""
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"OggS", b"fLaC", b"ID3", b"\x1aE\xdf\xa3")
 _TEXTS = (*SUBTITLES, ".txt", ".json")
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*(-orig)?")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Beside:
-    """Text files that belong to a media file; '' where there is none."""
+class Sidecars:
+    """Paths of the text files of a media file; '' for a missing one."""
 
     subtitles: str = ""
     captions: str = ""
     facts: str = ""
 
     def state(self) -> str:
-        """Changes when one of them does."""
+        """Digest of their names, sizes and times."""
         parts = []
         for path in (self.subtitles, self.captions, self.facts):
             stat = os.stat(path) if path else None
@@ -48,18 +48,18 @@ class Beside:
 
 @dataclass(frozen=True, kw_only=True)
 class ScannedFile:
-    """A media file as the file system shows it."""
+    """Entry of a media file in the file system."""
 
     name: str
     """Path inside the folder, with forward slashes."""
     path: str
     size: int
     mtime_ns: int
-    beside: Beside
+    sidecars: Sidecars
 
 
 class Folder:
-    """Walks a folder; `unreadable` lists what of it could not be."""
+    """Media files of a folder. `unreadable` lists the entries that cannot be read."""
 
     def __init__(self, folder: str | Path, *, language: str, skip: str | Path = ""):
         self.folder = str(Path(folder).resolve())
@@ -67,10 +67,10 @@ class Folder:
         self.skip = str(Path(skip).resolve()) if skip else ""
         self.unreadable: list[Reject] = []
         self._opened: Counter[str] = Counter()
-        """Files by their ending that are no media."""
+        """Opened files that are no media, by suffix."""
 
     def __iter__(self) -> Iterator[ScannedFile]:
-        """Media files in order of their names, not the hidden ones. Links are followed, a loop of them once."""
+        """Media files in order of their names, without hidden ones. Links are followed, loops of links once."""
         visited: set[tuple[int, int]] = set()
         for here, folders, files in os.walk(self.folder, followlinks=True, onerror=self._unreadable):
             stat = os.stat(here)
@@ -81,27 +81,27 @@ class Folder:
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             listing = Listing(here, [name for name in files if not name.startswith(".")], language=self.language)
             for name in listing.media:
-                found = self._found(os.path.join(here, name), listing)
-                if found is not None:
-                    yield found
+                file = self._scanned(os.path.join(here, name), listing)
+                if file is not None:
+                    yield file
             for name in sorted(files):
                 self._look(os.path.join(here, name))
 
-    def _found(self, path: str, listing: Listing) -> ScannedFile | None:
-        name = PurePath(os.path.relpath(path, self.folder)).as_posix()
+    def _scanned(self, path: str, listing: Listing) -> ScannedFile | None:
+        name = self._name(path)
         try:
             stat = os.stat(path)
             if not S_ISREG(stat.st_mode):  # a pipe, whose reader would wait for ever
-                self.unreadable.append(Reject(path=printable(name), stage="scan", reason="is no regular file"))
+                self._reject(path, "is no regular file")
                 return None
-            beside = listing.beside(os.path.basename(path))
-            return ScannedFile(name=name, path=path, size=stat.st_size, mtime_ns=stat.st_mtime_ns, beside=beside)
+            sidecars = listing.sidecars(os.path.basename(path))
+            return ScannedFile(name=name, path=path, size=stat.st_size, mtime_ns=stat.st_mtime_ns, sidecars=sidecars)
         except OSError as error:  # a link to nowhere, or gone since it was listed
             self._unreadable(error)
             return None
 
     def _look(self, path: str) -> None:
-        """Lists a file that looks like media and is not read, with its reason."""
+        """Lists a file that looks like media but is not read, with the reason."""
         suffix, reason = os.path.splitext(path)[1].lower(), ""
         if os.path.basename(path).startswith(".") or suffix in MEDIA:
             return
@@ -117,16 +117,20 @@ class Folder:
             else:
                 self._opened[suffix] += 1
         if reason:
-            name = PurePath(os.path.relpath(path, self.folder)).as_posix()
-            self.unreadable.append(Reject(path=printable(name), stage="scan", reason=reason))
+            self._reject(path, reason)
 
     def _unreadable(self, error: OSError) -> None:
-        name = PurePath(os.path.relpath(os.fsdecode(error.filename), self.folder)).as_posix()
-        self.unreadable.append(Reject(path=printable(name), stage="scan", reason=error.strerror or str(error)))
+        self._reject(os.fsdecode(error.filename), error.strerror or str(error))
+
+    def _reject(self, path: str, reason: str) -> None:
+        self.unreadable.append(Reject(path=printable(self._name(path)), stage="scan", reason=reason))
+
+    def _name(self, path: str) -> str:
+        return PurePath(os.path.relpath(path, self.folder)).as_posix()
 
 
 class Listing:
-    """One directory: its media files, and which of its text files belongs to which of them."""
+    """Media files of one directory, each with its text files."""
 
     def __init__(self, directory: str, names: list[str], *, language: str):
         self.directory, self.language = directory, language
@@ -141,36 +145,22 @@ class Listing:
             tagged = dot and stem not in stems and _LANGUAGE.fullmatch(tag) and f".{tag.lower()}" not in MEDIA
             self._texts.setdefault(base if tagged else stem, []).append((tag if tagged else "", name))
 
-    @classmethod
-    def of(cls, directory: str, *, language: str) -> Listing:
-        return cls(directory, os.listdir(directory), language=language)
-
-    def beside(self, name: str) -> Beside:
-        """For a.mp4: a.srt, a.mp4.srt or a.en.srt (or .vtt, .ass, .ssa), a.txt, a.json."""
+    def sidecars(self, name: str) -> Sidecars:
+        """Text files of a.mp4: a.srt, a.mp4.srt or a.en.srt (or .vtt, .ass, .ssa), a.txt, a.json."""
         texts = self._texts.get(os.path.splitext(name)[0], []) + self._texts.get(name, [])
-        subtitles = sorted(
-            (self._rank(tag), suffix, text) for tag, text in texts if (suffix := _order(text)) is not None
-        )
-        plain = {os.path.splitext(text)[1].lower(): text for tag, text in texts if not tag}
-        return Beside(
-            subtitles=self._path(subtitles[0][2] if subtitles else None),
-            captions=self._path(plain.get(".txt")),
-            facts=self._path(plain.get(".json")),
+        suffixes = [(tag, os.path.splitext(text)[1].lower(), text) for tag, text in texts]
+        subtitles = [(self._rank(tag), SUBTITLES.index(end), text) for tag, end, text in suffixes if end in SUBTITLES]
+        plain = {end: os.path.join(self.directory, text) for tag, end, text in suffixes if not tag}
+        return Sidecars(
+            subtitles=os.path.join(self.directory, min(subtitles)[2]) if subtitles else "",
+            captions=plain.get(".txt", ""),
+            facts=plain.get(".json", ""),
         )
 
     def _rank(self, tag: str) -> tuple[int, str]:
-        """The language asked for, then the file without one, then English, then the others."""
+        """Order of languages: the preferred one, none, English, others."""
         language = re.split("[-_]", tag.lower())[0]
         wanted = self.language.lower()
         if wanted and wanted in (tag.lower(), language):
             return 0, tag
         return (1 if not tag else 2 if language in ("en", "eng") else 3), tag
-
-    def _path(self, name: str | None) -> str:
-        return os.path.join(self.directory, name) if name else ""
-
-
-def _order(name: str) -> int | None:
-    """Place of a subtitle file among the formats; None for other texts."""
-    suffix = os.path.splitext(name)[1].lower()
-    return SUBTITLES.index(suffix) if suffix in SUBTITLES else None

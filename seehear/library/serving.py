@@ -1,4 +1,4 @@
-"""Address of the server of a library, for commands that ask it instead of loading models themselves."""
+"""Address of the server of a library, for commands that use it instead of loading models themselves."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ class Server:
     address: str
     """Address with a slash at its end."""
     token: bool = False
-    """Whether it asks for one."""
+    """True if it requires one."""
     follows: bool = False
-    """Whether it keeps the library up to date with its folder."""
+    """True if it keeps the library up to date with its folder."""
     version: str = field(default_factory=lambda: version("seehear"))
 
 
 @contextmanager
 def announced(uri: str | Path, server: Server) -> Iterator[None]:
-    """Says where a library is served, as long as this lasts. Nothing is said where another server is announced, the
-    library cannot be written, or it is in object storage."""
+    """Publishes the address of a library's server, unless another is published, the library is read-only or it is on
+    object storage."""
     with ExitStack() as held:
         if "://" not in str(uri):
             path = Path(uri) / _FILE
@@ -41,7 +41,7 @@ def announced(uri: str | Path, server: Server) -> Iterator[None]:
 
 
 def server_of(uri: str | Path) -> Server | None:
-    """The running server of a library, of any version of seehear."""
+    """Running server of a library, of any version of seehear; None without one."""
     path = Path(uri) / _FILE
     if "://" in str(uri) or not path.is_file():
         return None

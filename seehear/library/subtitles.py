@@ -1,7 +1,7 @@
 """Timed texts of a media file: subtitle files beside it, text streams inside it, captions in .txt and .json files.
 
-Subtitle files of the real world come in any encoding, with markup, and, where a machine wrote them, with every line
-shown two or three times while it rolls up. `tidy` makes of them what was said, once, with its time.
+Subtitle files come in any encoding, with markup, and machine-written ones show every line two or three times while it
+rolls up. `tidy` keeps each line once, with its time.
 """
 
 from __future__ import annotations
@@ -13,55 +13,43 @@ import re
 import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from seehear.errors import DecodeError, SeehearError, require
-from seehear.library.records import Text, split_name
+from seehear.library.records import Annotations, Text, split_name
 from seehear.media.container import opened
 
 SUFFIXES = (".srt", ".vtt", ".ass", ".ssa")
 _MAX_BYTES = 64 * 2**20
 _MAX_LINES = 500_000
+# Largest sum of squared line lengths, in characters: pysubs2 may read a line once from each of its characters on.
 _MAX_WORK = 10**10
-"""Sum of the squared lengths of lines, in characters: pysubs2 may read a line once from each of its characters on."""
+# Largest number of lines of a cue that the next may repeat.
 _ROLLED = 100
-"""Most lines of a cue that the next may repeat."""
+# Formats that pysubs2 reads line by line; files beside a film are in no other.
 _FORMATS = ("srt", "vtt", "ass", "ssa", "microdvd", "mpl2", "tmp")
-"""Formats of pysubs2 that it reads line by line; files beside a film are in no other."""
+# Largest gap in seconds between two cues of which the second may repeat the first.
 _ADJACENT = 0.2
-"""Seconds between two cues up to which the second may repeat the first."""
 _TAG = re.compile(r"</?[A-Za-z][^<>]*>|<\d[\d:.]*>|<[ /]+(?:[bisu]|font) *>")
 _SCALE = re.compile(r"\\p(\d)")
 
 
 @dataclass(frozen=True)
 class Cue:
-    """What is on the screen from start to end, line by line."""
+    """Lines shown from start to end, in seconds."""
 
     start: float
     end: float
     lines: tuple[str, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sidecar:
-    """What a .json file beside a media file may say: `texts` or `captions` (strings, or {text, start, end}), `labels`,
-    `group`, `split`; any other value is kept with the clip."""
-
-    texts: tuple[Text, ...] = ()
-    labels: tuple[str, ...] = ()
-    group: str = ""
-    split: str = ""
-    meta: dict[str, str] = field(default_factory=dict)
-
-
 # -- files -------------------------------------------------------------------------------------------------------------
 
 
 def read_subtitles(path: str | Path) -> list[Text]:
-    """The lines of a .srt, .vtt, .ass or .ssa file. Raises `SeehearError` when it is none."""
+    """Lines of a .srt, .vtt, .ass or .ssa file. Raises `SeehearError` for another file."""
     pysubs2 = require("pysubs2")
     content = decode_text(_bytes(path))
     if not content.strip():
@@ -78,24 +66,24 @@ def read_subtitles(path: str | Path) -> list[Text]:
 
 
 def _events(content: str, suffix: str) -> Any:
-    """By what the content looks like; by the file's suffix where it looks like nothing known, if that finds any."""
+    """Events of pysubs2, by the format of the content; if that is unknown, by the suffix, if it gives any."""
     pysubs2 = require("pysubs2")
     content = re.sub(r"\n{3,}", "\n\n", content)  # pysubs2 reads a run of line feeds once from each of them on
     try:
-        name, known = pysubs2.formats.autodetect_format(content[:10_000]), True
+        name, is_known = pysubs2.formats.autodetect_format(content[:10_000]), True
     except pysubs2.FormatAutodetectionError:
-        name, known = suffix[1:], False
+        name, is_known = suffix[1:], False
     if name not in _FORMATS:
         raise ValueError(f"a file of the format {name!r}")
     events = pysubs2.SSAFile.from_string(content, format_=name, keep_html_tags=True)  # `clean` takes them out
-    if not known and not len(events):
+    if not is_known and not len(events):
         raise ValueError("no format that is known")
     return events
 
 
 def _plain(text: str) -> str:
-    """The text of an event of pysubs2 without override tags; '' for a drawing. One pass, where pysubs2's own
-    `plaintext` and `is_drawing` read the text, or all tags so far, again for each tag."""
+    """Text of an event of pysubs2 without override tags; '' for a drawing."""
+    # One pass: pysubs2's own `plaintext` and `is_drawing` read the text, or all tags so far, again for each tag.
     *blocks, rest = text.split("}")
     shown = []
     for block in blocks:
@@ -108,7 +96,7 @@ def _plain(text: str) -> str:
 
 
 def _check_lines(path: str | Path, lengths: Sequence[int]) -> None:
-    """Raises `SeehearError` for lines that no subtitles have, which could take the time of the whole film."""
+    """Raises `SeehearError` for lines that no subtitles have: reading them could take hours."""
     if len(lengths) > _MAX_LINES:
         raise SeehearError(f"{path}: has {len(lengths):,} lines: no subtitles have more than {_MAX_LINES:,}")
     if sum(n * n for n in lengths) > _MAX_WORK:
@@ -116,8 +104,8 @@ def _check_lines(path: str | Path, lengths: Sequence[int]) -> None:
 
 
 def read_embedded(path: str | Path, index: int) -> list[Text]:
-    """The lines of a stream of text inside a media file. Raises `DecodeError`, and `SeehearError` for lines that no
-    subtitles have."""
+    """Lines of a text stream inside a media file. Raises `DecodeError`, and `SeehearError` for lines that no subtitles
+    have."""
     av = require("av")
     cues: list[Cue] = []
     lengths: list[int] = []
@@ -128,40 +116,41 @@ def read_embedded(path: str | Path, index: int) -> list[Text]:
                 continue
             start = media.seconds(packet.pts, stream)
             try:
-                said = [shown.dialogue for shown in packet.decode() if shown.type in (b"ass", b"text")]
+                lines = [event.dialogue for event in packet.decode() if event.type in (b"ass", b"text")]
             except av.FFmpegError:
                 continue
-            lengths.append(sum(map(len, said)))
-            if lengths[-1] ** 2 > _MAX_WORK or len(lengths) > _MAX_LINES:  # not only when all have been read
+            lengths.append(sum(map(len, lines)))
+            if lengths[-1] ** 2 > _MAX_WORK or len(lengths) > _MAX_LINES:  # refused below, without reading the rest
                 break
-            text = "\n".join(_plain(line.decode("utf-8", "replace")) for line in said)
+            text = "\n".join(_plain(line.decode("utf-8", "replace")) for line in lines)
             cues.append(Cue(start, start + float(packet.duration * stream.time_base), _lines(text)))
     _check_lines(path, lengths)
     return tidy(cues)
 
 
 def read_captions(path: str | Path) -> list[Text]:
-    """Each line of a .txt file that is not empty: a caption of the whole media file."""
+    """Captions of the whole media file: the lines of a .txt file that are not empty."""
     lines = (clean(line) for line in decode_text(_bytes(path)).splitlines())
     return [Text(line) for line in dict.fromkeys(lines) if line]
 
 
-def read_json(path: str | Path) -> Sidecar:
-    """Raises `SeehearError` that says which field is wrong."""
+def read_json(path: str | Path) -> Annotations:
+    """A .json file beside a media file: `texts` or `captions` (strings, or {text, start, end}), `labels`, `group`,
+    `split`; any other value is kept with the clip. Raises `SeehearError` that names the wrong field."""
     try:
-        said = json.loads(decode_text(_bytes(path)))
+        facts = json.loads(decode_text(_bytes(path)))
     except (ValueError, RecursionError) as error:
         raise SeehearError(f"{path}: is no JSON ({error})") from error
-    if not isinstance(said, dict):
-        raise SeehearError(f"{path}: expected an object {{...}}; got {type(said).__name__}")
+    if not isinstance(facts, dict):
+        raise SeehearError(f"{path}: expected an object {{...}}; got {type(facts).__name__}")
     try:
-        texts = [text for name in ("texts", "captions") for text in as_texts(said.pop(name, None))]
-        labels = as_strings(said.pop("labels", None))
-        group, split = as_string(said.pop("group", None)), split_name(as_string(said.pop("split", None)))
+        texts = [text for name in ("texts", "captions") for text in as_texts(facts.pop(name, None))]
+        labels = as_strings(facts.pop("labels", None))
+        group, split = as_string(facts.pop("group", None)), split_name(as_string(facts.pop("split", None)))
     except SeehearError as error:
         raise SeehearError(f"{path}: {error}") from error
-    meta = {str(name): as_string(value) for name, value in said.items() if value is not None}
-    return Sidecar(texts=tuple(dict.fromkeys(texts)), labels=labels, group=group, split=split, meta=meta)
+    meta = {str(name): as_string(value) for name, value in facts.items() if value is not None}
+    return Annotations(texts=tuple(dict.fromkeys(texts)), labels=labels, group=group, split=split, meta=meta)
 
 
 def _bytes(path: str | Path) -> bytes:
@@ -176,7 +165,7 @@ def _bytes(path: str | Path) -> bytes:
 
 
 def decode_text(content: bytes) -> str:
-    """UTF-8 or UTF-16 if it is that, else the western Windows encoding, which most other subtitle files are in."""
+    """Text in UTF-8 or UTF-16, else in the western Windows encoding of most other subtitle files."""
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         return content.decode("utf-16", "replace")
     for encoding in ("utf-8-sig", "cp1252"):
@@ -184,14 +173,14 @@ def decode_text(content: bytes) -> str:
             return content.decode(encoding)
         except UnicodeDecodeError:
             continue
-    return content.decode("latin-1")
+    return content.decode("latin-1")  # cp1252 leaves five bytes undefined
 
 
 # -- fields ------------------------------------------------------------------------------------------------------------
 
 
 def as_texts(value: Any) -> list[Text]:
-    """A string, or a list of strings and {text, start, end}."""
+    """Texts from a string, or a list of strings and {text, start, end}."""
     texts = []
     for item in value if isinstance(value, list | tuple) else [value]:
         fields = item if isinstance(item, dict) else {"text": item}
@@ -210,15 +199,15 @@ def as_strings(value: Any) -> tuple[str, ...]:
 
 
 def as_string(value: Any) -> str:
-    """Any value of JSON as a text: lists and objects as JSON."""
+    """A JSON value as text; lists and objects as JSON."""
     if value is None:
         return ""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    return text.encode("utf-8", "replace").decode()  # JSON can spell characters that are none
+    return text.encode("utf-8", "replace").decode()  # JSON can spell surrogates
 
 
 def seconds(value: Any) -> float | None:
-    """12.5, '12.5' or '0:12.5' -> 12.5; None and '' -> None."""
+    """Seconds of a time: 12.5, '12.5' or '0:12.5' -> 12.5; None and '' -> None."""
     if value is None or value == "":
         return None
     try:
@@ -226,13 +215,13 @@ def seconds(value: Any) -> float | None:
     except ValueError:
         parts = [math.nan]
     total = sum(part * 60.0**i for i, part in enumerate(reversed(parts)))
-    if not (0.0 <= total < 1e9) or len(parts) > 3 or isinstance(value, bool):
+    if not (0.0 <= total < 1e9) or len(parts) > 3:
         raise SeehearError(f"{value!r} is no time: expected seconds, or hours:minutes:seconds")
     return total
 
 
 def clean(text: str) -> str:
-    """One line, without markup."""
+    """Text in one line, without markup."""
     if "<" in text or "&" in text:
         text = _TAG.sub("", text)
         with suppress(ValueError):  # Python reads no number of more than 4,300 digits
@@ -248,8 +237,8 @@ def _lines(text: str) -> tuple[str, ...]:
 
 
 def tidy(cues: Iterable[Cue]) -> list[Text]:
-    """What the cues say, each thing once, in order of time. Cues of the same time become one text; a cue that repeats
-    the last lines of the one before (captions that roll up, or grow word by word) adds only what is new."""
+    """Texts of cues without repetitions, in order of time. Cues with the same times become one text; a cue that repeats
+    the last lines of the one before (captions that roll up, or grow word by word) adds only its new lines."""
     texts: list[Text] = []
     shown: tuple[str, ...] = ()
     for cue in _by_time(cues):
@@ -257,18 +246,18 @@ def tidy(cues: Iterable[Cue]) -> list[Text]:
         follows = last is not None and last.end is not None and cue.start - last.end <= _ADJACENT
         new = cue.lines[_overlap(shown, cue.lines) :] if follows else cue.lines
         shown = cue.lines
-        said = " ".join(new)
+        text = " ".join(new)
         if last is not None and not new:
             texts[-1] = Text(last.text, last.start, max(last.end or 0.0, cue.end))
-        elif last is not None and follows and said.startswith(last.text + " "):
-            texts[-1] = Text(said, last.start, max(last.end or 0.0, cue.end))
+        elif last is not None and follows and text.startswith(last.text + " "):
+            texts[-1] = Text(text, last.start, max(last.end or 0.0, cue.end))
         else:
-            texts.append(Text(said, cue.start, cue.end))
+            texts.append(Text(text, cue.start, cue.end))
     return texts
 
 
 def _by_time(cues: Iterable[Cue]) -> list[Cue]:
-    """Sorted, without empty ones, those of exactly the same time joined."""
+    """Cues in order of time, without empty ones; cues with exactly the same times joined."""
     joined: dict[tuple[float, float], list[str]] = {}
     known: dict[tuple[float, float], set[str]] = {}
     for cue in cues:
@@ -281,6 +270,6 @@ def _by_time(cues: Iterable[Cue]) -> list[Cue]:
 
 
 def _overlap(before: tuple[str, ...], lines: tuple[str, ...]) -> int:
-    """How many of the first lines repeat the last lines of the cue before."""
+    """Number of first lines that repeat the last lines of the cue before."""
     most = min(len(before), len(lines), _ROLLED)
     return next((n for n in range(most, 0, -1) if before[-n:] == lines[:n]), 0)

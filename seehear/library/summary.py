@@ -1,10 +1,9 @@
-"""What a run of `prepare` did, and what the library holds now, in numbers and in a few lines."""
+"""Results of a run of `prepare`, and contents of the library after it."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
 
 from seehear.library.records import COPY_OF, SPLITS
 from seehear.library.tables import Library
@@ -13,7 +12,7 @@ from seehear.progress import counted, length
 
 @dataclass
 class Tally:
-    """Counts kept while `prepare` runs. Files, if nothing else is said."""
+    """Counts of files in a run of `prepare`."""
 
     new: int = 0
     changed: int = 0
@@ -21,9 +20,9 @@ class Tally:
     gone: int = 0
     removed_clips: int = 0
     left: int = 0
-    """That a later call reads."""
+    """Files left for a later call."""
     coarse: int = 0
-    """That have been cut, and still have their short clips."""
+    """Files that still have their short clips."""
     texts_changed: bool = False
     """Rows of text alone were written or removed."""
     notes: list[str] = field(default_factory=list)
@@ -37,21 +36,21 @@ class Tally:
 class PrepareReport:
     library: str
     clips: int
-    """In the library now, as are the counts that follow."""
+    """Clips in the library; the counts up to `copies` are of the library, too."""
     files: int
     hours: float
-    """Of all clips, where they overlap counted twice."""
+    """Hours of all clips; overlaps count twice."""
     modalities: dict[str, int]
-    """Clips that have it: video (films and pictures), audio, text."""
+    """Clips by modality: video (films and pictures), audio, text."""
     splits: dict[str, int]
     rejects: dict[str, int]
     """Files and rows set aside, by reason."""
     damaged: int
     """Files read in part."""
     copies: int = 0
-    """Files with the content of another, which gives their clips."""
+    """Files with the content of another file, which gives their clips."""
     new: int
-    """Files of this run, as are the counts that follow."""
+    """New files in this run; the counts below are of this run, too."""
     changed: int
     unchanged: int
     gone: int
@@ -59,13 +58,20 @@ class PrepareReport:
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
+        removed = f"{counted(self.removed_clips, 'clip')} removed"
+        done = [
+            counted(self.new, "new file") if self.new else "",
+            f"{self.changed:,} changed" if self.changed else "",
+            f"{self.unchanged:,} unchanged" if self.unchanged else "",
+            f"{self.gone:,} deleted ({removed})" if self.gone else removed if self.removed_clips else "",
+        ]
         held = [f"{counted(count, 'clip')} with {name}" for name, count in self.modalities.items()]
         places = ", ".join(f"{count:,} {name}" for name, count in self.splits.items())
         lines = [
             f"library {self.library}: {counted(self.clips, 'clip')} from {counted(self.files, 'file')}, "
             f"{length(3600 * self.hours)}",
             f"  {', '.join(held)}; {places}",
-            f"  this run: {self._this_run()}",
+            f"  this run: {', '.join(filter(None, done)) or 'no file'}",
         ]
         if self.damaged:
             lines.append(f"  damaged, read in part: {counted(self.damaged, 'file')}")
@@ -89,20 +95,9 @@ class PrepareReport:
         )
         return "\n".join(lines)
 
-    def _this_run(self) -> str:
-        gone = f"{self.gone:,} gone ({counted(self.removed_clips, 'clip')} removed)" if self.gone else ""
-        parts = [
-            counted(self.new, "new file") if self.new else "",
-            f"{self.changed:,} changed" if self.changed else "",
-            f"{self.unchanged:,} unchanged" if self.unchanged else "",
-            gone or (f"{counted(self.removed_clips, 'clip')} removed" if self.removed_clips else ""),
-        ]
-        return ", ".join(filter(None, parts)) or "no file"
-
 
 def report(library: Library, tally: Tally) -> PrepareReport:
-    columns = ["start", "end", "has_video", "has_audio", "split"]
-    rows = library.table("clips").search().select(columns).limit(None).to_arrow()
+    rows = library.rows("clips", columns=["start", "end", "has_video", "has_audio", "split"])
     seconds = sum(rows["end"].to_numpy()) - sum(rows["start"].to_numpy())
     sources = library.sources().values()
     splits = Counter(rows["split"].to_pylist())
@@ -122,7 +117,8 @@ def report(library: Library, tally: Tally) -> PrepareReport:
         hours=float(seconds) / 3600,
         modalities=modalities,
         splits={name: splits[name] for name in SPLITS},
-        rejects=dict(Counter(_reason(reject) for reject in library.rejects())),
+        # Without the rows, which differ from file to file.
+        rejects=dict(Counter(f"{r.stage}: {r.reason.partition(' (rows ')[0]}" for r in library.rejects())),
         damaged=sum("damage" in source.info for source in sources),
         copies=sum(COPY_OF in source.info for source in sources),
         new=tally.new,
@@ -132,8 +128,3 @@ def report(library: Library, tally: Tally) -> PrepareReport:
         removed_clips=tally.removed_clips,
         notes=tuple(notes),
     )
-
-
-def _reason(reject: Any) -> str:
-    """Without what differs from file to file, so that reasons can be counted."""
-    return f"{reject.stage}: {reject.reason.partition(' (rows ')[0]}"

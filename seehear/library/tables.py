@@ -1,10 +1,10 @@
-"""The library: all that is known of a set of media, in one LanceDB database. The media files stay where they are.
+"""The library: data about a set of media in one LanceDB database. The media files stay where they are.
 
 Tables   about      key, value: format version, media roots, the current fingerprint of each encoder
-         sources    one row a media file: where it is and what it looked like when it was read
+         sources    one row a media file: its place, and its size and time when it was read
          clips      one row a clip (`Clip`)
-         transcripts  one row a media file and task: what a machine read out of it (`transcripts.py`)
-         own        one row an edit: labels and corrected lines of the user's own (`edits.py`)
+         transcripts  one row a media file and task: its text as a model read it (`transcripts.py`)
+         own        one row an edit: the user's labels and corrected lines (`edits.py`)
          rejects    media and rows set aside, with stage and reason
          latents_*  one table an encoder, vectors_* one a run: append-only batches, so a kill loses one batch at most
 """
@@ -31,39 +31,48 @@ from seehear.library.records import (
     clip_id,
     clip_of_row,
     content_key,
+    digest,
     printable,
     row_of_clip,
     schemas,
     unprintable,
 )
-from seehear.library.vectors import Vectors, VectorTable, in_batches, one_of, quote
+from seehear.library.vectors import Vectors, VectorTable, in_batches, one_of, quote, rows_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = ["SPLITS", "Clip", "Library", "Reject", "Source", "Text", "VectorTable", "Vectors"]
-__all__ += ["clip_id", "content_key", "in_batches", "one_of", "quote", "table_name"]
+__all__ += ["clip_id", "content_key", "in_batches", "library_of", "one_of", "quote", "table_name"]
 
 FORMAT, _READABLE = "3", ("1", "2", "3")
-"""2: texts have `kind` and `by`. 3: and `confidence`. An older library is read as it is, and changed when it is next
-written to."""
-
-
+"""2: texts have `kind` and `by`. 3: and `confidence`. An older library is read as it is, and converted by the next
+writer of clips."""
 _KEYS = {"about": "key", "sources": "source", "clips": "id", "rejects": "path"}
 
 
 def table_name(kind: str, name: str) -> str:
-    """`latents` + an encoder's name -> a name that LanceDB takes on every file system."""
+    """Name of a table of vectors, valid in LanceDB on every file system."""
     return f"{kind}_" + re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-.")
 
 
 class Library:
-    """Open with `Library.open`, make with `Library.create`. A path, or an address on object storage that LanceDB knows
-    (s3://, gs://, az://), with keys and endpoint from the environment."""
+    """The tables at a path, or at an address on object storage (s3://, gs://, az://) with keys and endpoint from the
+    environment. Opened with `open`, made with `create`."""
 
     def __init__(self, uri: str | Path):
         self.uri = str(uri)
-        self._db = _connect(self.uri)
+        # A server of one's own that is named without encryption is meant so; LanceDB wants it said twice.
+        plain = "://" in self.uri and os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
+        lancedb = require("lancedb")
+        try:
+            self._db = lancedb.connect(self.uri, storage_options={"allow_http": "true"} if plain else None)
+        except (ValueError, OSError, RuntimeError) as error:
+            if "://" not in self.uri:
+                raise
+            message = re.search(r'<Message>([^<]+)</Message>|message: "([^"]+)"', str(error))  # out of a page of it
+            cause = next(filter(None, message.groups())) if message else str(error)[:200]
+            raise SeehearError(f"cannot reach {uri}: {cause} (see docs/scaling.md)") from error
         self._open: dict[str, Any] = {}
         self._whole: set[str] = set()
 
@@ -71,13 +80,13 @@ class Library:
 
     @classmethod
     def create(cls, uri: str | Path) -> Library:
-        """Open a library, making an empty one where there is none."""
+        """Opens a library; makes an empty one if it is missing."""
         library = cls(uri)
         library.upgrade()
         return library
 
     def upgrade(self) -> None:
-        """Makes what a library of an older format lacks, or all of a new one. To be called by a writer of clips."""
+        """Creates missing tables and converts an older format. To be called by a writer of clips."""
         names, tables = self.tables(), schemas()
         for name, schema in tables.items():
             if name not in names:
@@ -85,7 +94,7 @@ class Library:
         if self.about().get("format") != FORMAT:
             self.set_about("format", FORMAT)
         if self.table("clips").schema != tables["clips"]:
-            # One commit. The format is said first: an older seehear must refuse the library from here on.
+            # One commit. The format is written first: an older seehear must refuse the library from here on.
             rows = self.table("clips").to_arrow().cast(tables["clips"])
             self._open["clips"] = self._db.create_table("clips", data=rows, mode="overwrite")
 
@@ -100,10 +109,10 @@ class Library:
             raise SeehearError(
                 f"{uri} is not a seehear library: make one with 'seehear prepare FOLDER --library {uri}'"
             )
-        made = library.about().get("format", FORMAT)
-        if made not in _READABLE:
+        version = library.about().get("format", FORMAT)
+        if version not in _READABLE:
             raise SeehearError(
-                f"{uri} has library format {made}, this seehear reads {', '.join(_READABLE)}: use the seehear that "
+                f"{uri} has library format {version}, this seehear reads {', '.join(_READABLE)}: use the seehear that "
                 "made it"
             )
         return library
@@ -119,7 +128,7 @@ class Library:
                 return [name for name in names if self._is_whole(name)]
 
     def _is_whole(self, name: str) -> bool:
-        """False for what a kill, or a full disk, left of a table that was being made: it counts as not there."""
+        """False for the remains of a table whose creation was killed or met a full disk: it counts as missing."""
         if name not in self._whole:
             try:
                 self._db.open_table(name)
@@ -133,21 +142,25 @@ class Library:
             self._open[name] = self._db.open_table(name)
         return self._open[name]
 
+    def rows(self, name: str, where: str | None = None, columns: Sequence[str] | None = None) -> pa.Table:
+        """Rows of a table that meet an SQL condition."""
+        return rows_of(self.table(name), where, columns)
+
     def drop(self, name: str) -> None:
         self._open.pop(name, None)
         self._whole.discard(name)
         self._db.drop_table(name)
 
     def _put(self, name: str, rows: Sequence[dict[str, Any]]) -> None:
-        """Insert or replace by the table's key, in one commit."""
+        """Inserts or replaces rows by the table's key, in one commit."""
         if rows:
             data = require("pyarrow").Table.from_pylist(list(rows), schema=schemas()[name])
             merge = self.table(name).merge_insert(_KEYS[name])
             merge.when_matched_update_all().when_not_matched_insert_all().execute(data)
 
     def _remove(self, name: str, keys: Iterable[str]) -> None:
-        for some in in_batches(list(keys), 1000):
-            self.table(name).delete(one_of(_KEYS.get(name, "id"), some))
+        for batch in in_batches(list(keys), 1000):
+            self.table(name).delete(one_of(_KEYS.get(name, "id"), batch))
 
     # -- about -------------------------------------------------------------------------------------------------------
 
@@ -155,8 +168,8 @@ class Library:
         return {row["key"]: row["value"] for row in self.table("about").to_arrow().to_pylist()}
 
     def set_about(self, key: str, value: str) -> None:
-        # Processes that write different tables write this one, too; a merge into an old version of it would insert a
-        # key twice that another process has inserted since.
+        # Writers of different tables share this one: a merge into an old version of it would insert a key twice if
+        # another process has inserted it since.
         with alone_with(self.uri, "about"):
             self.table("about").checkout_latest()
             self._put("about", [{"key": key, "value": value}])
@@ -166,17 +179,17 @@ class Library:
         self._remove("about", [key])
 
     def encoders(self) -> dict[str, dict[str, Any]]:
-        """{name: {modality, width, fingerprint, ...}} of the encoders that were run on the library, as they are now."""
+        """{name: {modality, width, fingerprint, ...}}: the present version of each encoder of the library."""
         head = "encoder:"
         return {k.removeprefix(head): json.loads(v) for k, v in self.about().items() if k.startswith(head)}
 
     def roots(self) -> dict[str, str]:
-        """Prefix -> folder. The first root has the prefix '', and a source of it whose path begins with '@' begins with
-        './@'; sources of a later root begin with '@name/'."""
+        """Folder of each media root by prefix: '' for the first, '@name' for later ones. Sources of a later root begin
+        with '@name/'; sources of the first whose path begins with '@' begin with './@'."""
         return json.loads(self.about().get("roots", "{}"))
 
     def add_root(self, folder: str | Path) -> str:
-        """The prefix of a media root, added if it is new."""
+        """Prefix of a media root, which is added if it is new."""
         roots, folder = self.roots(), printable(str(Path(folder).resolve()))
         for prefix, known in roots.items():
             if known == folder:
@@ -188,7 +201,7 @@ class Library:
         return prefix
 
     def path_of(self, source: str, roots: dict[str, str] | None = None) -> Path:
-        """The media file of a source. Pass `roots()` when asking for many."""
+        """Path of a media file. Callers with many sources pass `roots()`."""
         roots = self.roots() if roots is None else roots
         head, _, rest = source.partition("/")
         if head.startswith("@") and head in roots:
@@ -203,18 +216,19 @@ class Library:
         self._put("clips", [row_of_clip(clip) for clip in clips])
 
     def remove_clips(self, ids: Iterable[str]) -> None:
-        """Clips, and every vector made from them."""
+        """Removes clips and all their vectors."""
         ids = list(ids)
+        # Vectors first: a run that is killed in between still knows the clips, and repeats it.
         for name in [n for n in self.tables() if n.startswith(("latents_", "vectors_"))] if ids else []:
             self._remove(name, ids)
         self._remove("clips", ids)
 
     def rename_vectors(self, ids: Mapping[str, str]) -> None:
-        """Old -> new clip ids, in all that was made from the clips."""
+        """Replaces old by new clip ids in the tables derived from the clips."""
         pa = require("pyarrow")
         for name in [n for n in self.tables() if n.startswith(("latents_", "vectors_")) or n == "fulltext"]:
-            for some in in_batches(list(ids), 1000):
-                rows = self.table(name).search().where(one_of("id", some)).limit(None).to_arrow()
+            for batch in in_batches(list(ids), 1000):
+                rows = self.rows(name, one_of("id", batch))
                 old = rows["id"].to_pylist()
                 renamed = pa.array([ids[id] for id in old], pa.string())
                 # A killed run may have added some of them already.
@@ -224,31 +238,27 @@ class Library:
                 self._remove(name, set(old))
 
     def clip_ids(self, sources: Iterable[str]) -> list[str]:
-        """The clips of some media files; of '' those of text alone."""
+        """Ids of the clips of some media files; '' stands for clips of text alone."""
         return list(self._ids_and_sources("source", sources))
 
     def clip_sources(self, ids: Iterable[str]) -> dict[str, str]:
-        """id -> source of those clips that are there."""
+        """Source of each existing clip, by id."""
         return self._ids_and_sources("id", ids)
 
     def _ids_and_sources(self, column: str, values: Iterable[str]) -> dict[str, str]:
-        found: dict[str, str] = {}
-        for some in in_batches(sorted(values), 1000):
-            query = self.table("clips").search().where(one_of(column, some))
-            rows = query.select(["id", "source"]).limit(None).to_arrow().to_pydict()
-            found |= dict(zip(rows["id"], rows["source"], strict=True))
-        return found
+        sources: dict[str, str] = {}
+        for batch in in_batches(sorted(values), 1000):
+            rows = self.rows("clips", one_of(column, batch), ["id", "source"]).to_pydict()
+            sources |= dict(zip(rows["id"], rows["source"], strict=True))
+        return sources
 
     def count_clips(self) -> int:
         return int(self.table("clips").count_rows())
 
     def clips(self, where: str | None = None) -> list[Clip]:
-        """All clips, or those that an SQL condition over the columns keeps ("array_has(labels, 'dog')"), by id."""
-        query = self.table("clips").search()
-        if where:
-            query = query.where(where)
+        """Clips in order of their ids: all, or those that meet an SQL condition ("array_has(labels, 'dog')")."""
         try:
-            rows = query.limit(None).to_arrow()
+            rows = self.rows("clips", where)
         except (RuntimeError, ValueError, OSError) as error:
             if not where:
                 raise
@@ -267,23 +277,24 @@ class Library:
         return {r["source"]: Source(**(r | {"info": json.loads(r["info"])})) for r in rows}
 
     def seconds_of(self, sources: Sequence[str]) -> dict[str, float]:
-        """Length of media files, of those that have one and are known."""
+        """Duration in seconds of the known media files that have one."""
         wanted = ", ".join(map(quote, sources))
-        rows = self.table("sources").search().where(f"duration > 0 AND source IN ({wanted})") if wanted else None
-        found = rows.select(["source", "duration"]).limit(None).to_arrow().to_pylist() if rows else []
-        return {row["source"]: row["duration"] for row in found}
+        if not wanted:
+            return {}
+        rows = self.rows("sources", f"duration > 0 AND source IN ({wanted})", ["source", "duration"]).to_pylist()
+        return {row["source"]: row["duration"] for row in rows}
 
     def copies(self) -> dict[str, tuple[str, ...]]:
-        """Source -> the other files of the library that have its content and no clips of their own."""
-        query = self.table("sources").search().where(f"info LIKE '%\"{COPY_OF}\"%'").select(["source", "info"])
-        found: dict[str, tuple[str, ...]] = {}
-        for row in sorted(query.limit(None).to_arrow().to_pylist(), key=lambda row: row["source"]):
+        """Other files with the content of a source, and no clips of their own, by source."""
+        rows = self.rows("sources", f"info LIKE '%\"{COPY_OF}\"%'", ["source", "info"]).to_pylist()
+        copies: dict[str, tuple[str, ...]] = {}
+        for row in sorted(rows, key=lambda row: row["source"]):
             first = json.loads(row["info"]).get(COPY_OF, "")
-            found[first] = (*found.get(first, ()), row["source"])
-        return found
+            copies[first] = (*copies.get(first, ()), row["source"])
+        return copies
 
     def compact(self) -> None:
-        """Join the small files that many commits left; safe at any time."""
+        """Joins the small files of many commits; safe at any time."""
         for name in _KEYS:
             self.table(name).optimize()
 
@@ -301,39 +312,32 @@ class Library:
     def vectors(
         self, kind: str, name: str, width: int | None = None, metadata: Mapping[str, str] | None = None
     ) -> VectorTable:
-        """`latents` of an encoder or `vectors` of a run. With a width, the table is made when it is not there, its
-        schema with `metadata`."""
+        """Table of the `latents` of an encoder or the `vectors` of a run. With a width, a missing table is made, with
+        `metadata` in its schema."""
         name = table_name(kind, name)
         if name not in self.tables():
             if width is None:
                 raise SeehearError(f"{self.uri} has no table {name}")
             pa = require("pyarrow")
-            columns = [("id", pa.string()), ("item", pa.int32()), ("modality", pa.string())]
-            columns += [("vector", pa.list_(pa.float16(), width)), ("maker", pa.string()), ("content", pa.string())]
+            columns = {"id": pa.string(), "item": pa.int32(), "modality": pa.string()}
+            columns |= {"vector": pa.list_(pa.float16(), width), "maker": pa.string(), "content": pa.string()}
             self.ensure(name, pa.schema(columns, metadata=metadata))
         return VectorTable(self.table(name))
 
     def ensure(self, name: str, schema: pa.Schema) -> Any:
-        """The LanceDB table of that name, made empty when it is not there."""
+        """The LanceDB table of that name; made empty if it is missing."""
         if name not in self.tables():
             self._db.create_table(name, schema=schema)
         return self.table(name)
 
     def replace(self, name: str, rows: pa.Table) -> None:
-        """A LanceDB table of these rows alone, in place of what had that name."""
+        """Writes a LanceDB table in place of any other of that name."""
         self._open.pop(name, None)
         self._db.create_table(name, data=rows, mode="overwrite" if name in self.tables() else "create")
 
 
-def _connect(uri: str) -> Any:
-    lancedb = require("lancedb")
-    if "://" not in uri:
-        return lancedb.connect(uri)
-    # A server of one's own that is named without encryption is meant so; LanceDB wants it said twice.
-    plain = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
-    try:
-        return lancedb.connect(uri, storage_options={"allow_http": "true"} if plain else None)
-    except (ValueError, OSError, RuntimeError) as error:
-        said = re.search(r'<Message>([^<]+)</Message>|message: "([^"]+)"', str(error))  # out of a page of it
-        cause = next(filter(None, said.groups())) if said else str(error)[:200]
-        raise SeehearError(f"cannot reach {uri}: {cause} (see docs/scaling.md)") from error
+def library_of(folder: str | Path) -> str:
+    """Default path of the library of a folder: in the user's cache, so that nothing is written among the media."""
+    folder = Path(folder).resolve()
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "seehear" / "libraries"
+    return str(base / f"{re.sub(r'[^A-Za-z0-9_.-]+', '-', folder.name)}-{digest(str(folder))[:8]}")

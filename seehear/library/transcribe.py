@@ -1,8 +1,8 @@
 """Speech to timed lines: `seehear transcribe`.
 
-A recording is read in parts of about two minutes, cut where it is quiet: a run that is stopped loses no more than that,
-and an hour takes no more memory. What Whisper invents on music and noise is left out; the words of what remains become
-lines of a sentence or so, by pauses and punctuation.
+A recording is read in parts of about two minutes, cut where it is quiet: a stopped run loses one part, and memory is
+bounded. Segments that Whisper invents on music and noise are dropped; the words of the others become lines of about a
+sentence, by pauses and punctuation.
 """
 
 from __future__ import annotations
@@ -10,14 +10,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import chain
 from statistics import fmean
 
 import numpy as np
 
 from seehear.encoders.whisper import EXTRA, RATE, Recogniser, Segment, SpokenWord, Whisper, find_weights, has_gpu
 from seehear.errors import DecodeError, SeehearError, require, unknown
-from seehear.library.encode import EngineName
+from seehear.library.engines import EngineName
 from seehear.library.recordings import TextsReport, read_recordings
 from seehear.library.records import digest
 from seehear.library.tables import Library
@@ -25,27 +24,27 @@ from seehear.library.transcripts import Portion, Recording, Task, TimedLine, Tra
 from seehear.media.files import read_window
 from seehear.media.sound import AudioSpec
 
+# Version of the code that turns segments into lines. Another version reads all recordings again.
 _VERSION = "2"
-"""Of all that turns segments into lines: another one is another fingerprint, and all recordings are read again."""
+# Length of a part, and of the stretch at its end in which it is cut, in seconds.
 _PIECE, _TAIL = 120.0, 30.0
-"""Seconds of a part, and of its end in which it is cut."""
+# Seconds between two words that end a line.
 _PAUSE = 1.0
-"""Seconds between two words that end a line."""
+# Seconds from which a line ends at the end of a sentence, and from which it ends at any word.
 _LINE, _LONG = 2.0, 10.0
-"""Seconds from which a line ends at the end of a sentence, and from which it ends at any word."""
+# Bounds on the log-probability, on it less the probability of no speech, and on the compression; chosen on half of
+# ESC-10 and spoken digits, so that noises give no words and short answers stay (`benchmarks/words.py`).
 _LEAST_LOG, _LEAST_SURE, _LOOP = -1.0, -1.2, 2.4
-"""Bounds on the log-probability, on it less the probability of no speech, and on the compression; chosen on half of
-ESC-10 and spoken digits, so that noises give no words and short answers stay (`benchmarks/words.py`)."""
 _STOCK = {"thank you", "thanks", "thank you very much", "thanks for watching", "thank you for watching", "you", "bye"}
 _STOCK |= {"bye bye", "okay", "oh", "yeah", "the end", "so", "hmm", "i'm sorry"}
-"""What Whisper, trained on subtitles of the web, hears first in noise; kept where the sound surely is speech."""
+"""Phrases that Whisper, trained on subtitles of the web, reads in noise; kept where the sound surely is speech."""
 _CREDITS = ["thanks for watching", "thank you for watching", "subscribe", "subtitles by", "amara org"]
 _CREDITS += ["untertitel", "sous titres", "subtítulos"]
 _SENTENCE = re.compile(r"[.!?…。！？]['\"”»)\]]*$")
 
 
 class Transcriber:
-    """A reader of recordings (`recordings.Reader`)."""
+    """A reader of recordings (`recordings.TextReader`)."""
 
     command = "transcribe"
 
@@ -66,9 +65,12 @@ class Transcriber:
         for task, so_far in segments.items():
             if samples is None or (task == "translation" and language == "en"):
                 continue
-            heard, found = self.recogniser(samples, language=language, translate=task == "translation")
-            language = language or heard  # the first that is spoken holds for all of the recording
-            so_far += (_shifted(segment, start) for segment in found)
+            detected, new = self.recogniser(samples, language=language, translate=task == "translation")
+            language = language or detected  # the first language holds for all of the recording
+            for segment in new:  # times from the start of the file, not of the part
+                begin, stop = segment.start + start, segment.end + start
+                words = tuple(replace(w, start=w.start + start, end=w.end + start) for w in segment.words)
+                so_far.append(replace(segment, start=begin, end=stop, words=words))
         return [
             Transcript(
                 source=recording.source,
@@ -76,10 +78,10 @@ class Transcriber:
                 by=self.by,
                 content=recording.content,
                 language="en" if task == "translation" else language,
-                lines=tuple(lines_of(without_inventions(found))),
+                lines=tuple(lines_of(without_inventions(new))),
                 until=end if end < recording.duration else None,
             )
-            for task, found in segments.items()
+            for task, new in segments.items()
         ]
 
     def joined(self, before: Transcript, part: Transcript, duration: float) -> tuple[TimedLine, ...]:
@@ -96,9 +98,9 @@ def transcribe(
     engine: EngineName = "local",
     portion: Portion | None = None,
 ) -> TextsReport:
-    """Gives the library's clips what is said in them, as texts of the kind 'speech'. `model`: a name, or a folder; the
-    strongest at hand by default. `language`: a code such as 'de'; detected in each recording by default. `translate`
-    adds an English line beside each that is not."""
+    """Adds the speech of the clips of a library as texts of the kind 'speech'. `model`: a name or a folder, by default
+    the strongest at hand. `language`: a code such as 'de', by default detected in each recording. `translate` adds an
+    English line beside each line in another language."""
     require("faster_whisper", EXTRA)
     codes = require("faster_whisper.tokenizer", EXTRA)._LANGUAGE_CODES
     if language and language not in codes:
@@ -122,8 +124,8 @@ def transcribe(
 
 
 def _part(recording: Recording) -> tuple[float, np.ndarray | None, float]:
-    """(seconds at which it starts, (S,) samples at `RATE`, seconds at which it ends) of the next part that has sound;
-    None for the samples where there is none up to the end."""
+    """(start in seconds, (S,) samples at `RATE`, end in seconds) of the next part that has sound; the samples are None
+    if there is no more sound up to the end."""
     start, error, duration = recording.start, None, recording.duration
     while start < duration:
         end = start + _PIECE if duration - start > _PIECE + _TAIL else duration
@@ -143,7 +145,7 @@ def _part(recording: Recording) -> tuple[float, np.ndarray | None, float]:
 
 
 def _quietest(samples: np.ndarray) -> int:
-    """The sample in the last half minute of a part around which it is quietest for half a second."""
+    """Number of the sample in the last `_TAIL` seconds of a part around which half a second is quietest."""
     step = RATE // 10
     tail = samples[-round(_TAIL * RATE) :]
     energy = np.square(tail[: len(tail) // step * step]).reshape(-1, step).sum(axis=1, dtype=np.float64)
@@ -151,16 +153,11 @@ def _quietest(samples: np.ndarray) -> int:
     return len(samples) - len(tail) + (int(around.argmin()) + 2) * step + step // 2
 
 
-def _shifted(segment: Segment, by: float) -> Segment:
-    words = tuple(replace(word, start=word.start + by, end=word.end + by) for word in segment.words)
-    return replace(segment, start=segment.start + by, end=segment.end + by, words=words)
-
-
-# -- what was not said -------------------------------------------------------------------------------------------------
+# -- invented segments -------------------------------------------------------------------------------------------------
 
 
 def without_inventions(segments: Sequence[Segment]) -> list[Segment]:
-    """Segments that are likely speech. A text that comes a third time in a row is a loop, and its copies go."""
+    """Segments that are likely speech. The third and later copies of a text in a row are a loop, and dropped."""
     kept: list[Segment] = []
     for segment in segments:
         looped = len(kept) > 1 and all(_plain(before.text) == _plain(segment.text) for before in kept[-2:])
@@ -170,19 +167,15 @@ def without_inventions(segments: Sequence[Segment]) -> list[Segment]:
 
 
 def is_invented(segment: Segment) -> bool:
-    """Whether a segment looks like what Whisper makes of music and noise."""
+    """True if a segment looks like an invention on music or noise."""
     words = _plain(segment.text).split()
     if not words:
         return True
-    if segment.log_probability < _LEAST_LOG or segment.compression > _LOOP or _is_repetition(words):
+    repeats = len(words) >= 6 and len(set(words)) <= 2  # one word, or a pair of words, over and over
+    if segment.log_probability < _LEAST_LOG or segment.compression > _LOOP or repeats:
         return True
     stock = " ".join(words) in _STOCK or any(phrase in " ".join(words) for phrase in _CREDITS)
     return segment.log_probability - segment.no_speech < _LEAST_SURE or (stock and segment.no_speech > 0.3)
-
-
-def _is_repetition(words: Sequence[str]) -> bool:
-    """Whether one word, or a pair of words, makes up a segment of six words or more."""
-    return len(words) >= 6 and len(set(words)) <= 2
 
 
 def _plain(text: str) -> str:
@@ -211,7 +204,7 @@ def lines_of(segments: Sequence[Segment]) -> list[TimedLine]:
 
 
 def _ends(words: Sequence[SpokenWord], following: SpokenWord) -> bool:
-    """Whether a line ends before a word."""
+    """True if a line ends before the following word."""
     last, length = words[-1], words[-1].end - words[0].start
     if following.start - last.end >= _PAUSE:
         return True
@@ -220,6 +213,6 @@ def _ends(words: Sequence[SpokenWord], following: SpokenWord) -> bool:
 
 def _line(words: Sequence[SpokenWord]) -> TimedLine:
     timed = tuple(Word(word.text.strip(), round(word.start, 2), round(word.end, 2)) for word in words)
-    text = " ".join("".join(chain(word.text for word in words)).split())
+    text = " ".join("".join(word.text for word in words).split())
     sure = round(fmean(word.confidence for word in words), 3)
     return TimedLine(text, timed[0].start, timed[-1].end, timed, sure)

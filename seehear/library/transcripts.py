@@ -1,7 +1,7 @@
-"""Texts that machines read from recordings: a transcript for each media file and task, and clips' texts made from it.
+"""Texts that models read from recordings: a transcript of each media file and task, and the texts of clips from it.
 
-The table is the truth and the texts of clips a function of it. So clips that are cut anew from an unchanged file get
-their texts without the file being read again, and what a killed run left half done is put right by the next.
+The texts of clips are a function of the table. So clips cut anew from an unchanged file get their texts without another
+reading of the file, and a run completes what a killed one left out.
 """
 
 from __future__ import annotations
@@ -15,87 +15,66 @@ from typing import Any, Literal
 
 from seehear.errors import require
 from seehear.library.edits import Edit, affected, edited, edits_by_file, read_edits
-from seehear.library.records import COPY_OF, Clip, Source, Text, TextKind, unprintable
-from seehear.library.tables import Library, in_batches, quote
+from seehear.library.records import COPY_OF, Clip, Source, Text, TextKind, TimedLine, Word, unprintable
+from seehear.library.tables import Library, in_batches, one_of, quote
 from seehear.progress import counted
 
 Task = Literal["speech", "translation", "screen"]
 KINDS: dict[Task, TextKind] = {"speech": "speech", "translation": "speech", "screen": "screen"}
-"""Kind of text that each task gives, in the order in which they stand in a clip, after the user's own."""
+"""Kind of text of each task, in their order in a clip, after the user's own texts."""
 _TABLE = "transcripts"
+# Prefix of a fingerprint as a key of the library's `about`.
 _READER = "reader:"
-"""Before a fingerprint, in the library's `about`."""
+# Least seconds of a line inside a clip that has it; half of the line if that is shorter.
 _LEAST = 0.1
-"""Seconds of a line that a clip must hold to be given it, or half of a line that is shorter than twice that."""
-
-
-@dataclass(frozen=True)
-class Word:
-    """A spoken word and its time in seconds."""
-
-    text: str
-    start: float
-    end: float
-
-
-@dataclass(frozen=True)
-class TimedLine:
-    """A stretch of speech, or a line of text on screen; times in seconds, None in a picture."""
-
-    text: str
-    start: float | None = None
-    end: float | None = None
-    words: tuple[Word, ...] = ()
-    """Language of speech; '' for translations and text on screen."""
-    confidence: float = 1.0
-    """Confidence of the model, in [0, 1]."""
-    own: bool = False
-    """Corrected by the user; never in the table."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Transcript:
-    """All that a machine read out of one media file in one task."""
+    """Text of one media file as a model read it, in one task."""
 
     source: str
     task: Task
     by: str
     """Fingerprint of the model and its options."""
     content: str
-    """Fingerprint of the file that was read: a transcript of another content is out of date."""
+    """Fingerprint of the file that was read. A transcript of other content is stale."""
     language: str = ""
+    """Language of speech; '' for text on screen."""
     lines: tuple[TimedLine, ...] = ()
     until: float | None = None
-    """Seconds of the file that have been read; None for all of it."""
+    """Seconds of the file read so far; None for the whole file."""
 
 
 # -- the table ---------------------------------------------------------------------------------------------------------
 
 
 def read_transcripts(library: Library, sources: Iterable[str] | None = None) -> list[Transcript]:
-    """Transcripts of all media files, or of some; by source and task."""
+    """Transcripts of all or some media files, by source and task."""
     if _TABLE not in library.tables():
         return []
-    query = library.table(_TABLE).search()
-    if sources is None:
-        rows = query.limit(None).to_arrow().to_pylist()
-    else:
-        rows = []
-        for some in in_batches(sorted(set(sources)), 1000):
-            query = library.table(_TABLE).search().where(f"source IN ({', '.join(map(quote, some))})")
-            rows += query.limit(None).to_arrow().to_pylist()
-    return sorted(map(_transcript, rows), key=lambda t: (t.source, t.task))
+    batches = [None] if sources is None else [one_of("source", b) for b in in_batches(sorted(set(sources)), 1000)]
+    rows = [row for where in batches for row in library.rows(_TABLE, where).to_pylist()]
+    transcripts = []
+    for row in rows:
+        lines = []
+        for line in row.pop("lines") or ():
+            sure = line.get("confidence")  # absent in what an older seehear wrote
+            words = tuple(Word(**word) for word in line["words"] or ())
+            lines.append(TimedLine(line["text"], line["start"], line["end"], words, 1.0 if sure is None else sure))
+        del row["key"]
+        transcripts.append(Transcript(**row, lines=tuple(lines)))
+    return sorted(transcripts, key=lambda t: (t.source, t.task))
 
 
 def unread(
     library: Library, task: Literal["speech", "screen"], sources: Mapping[str, Source] | None = None
 ) -> dict[str, float]:
-    """Media files that have no transcript of a task by any model, with their seconds, a picture counting as one.
-    `sources`: the library's, where they have been read."""
+    """Seconds of the media files without a transcript of a task by any model; a picture counts as one second.
+    `sources`: those of the library, if the caller has them."""
     read: set[tuple[str, str]] = set()
     if _TABLE in library.tables():
-        query = library.table(_TABLE).search().where(f"task = {quote(task)}").select(["source", "content"])
-        rows = query.limit(None).to_arrow().to_pydict()
+        rows = library.rows(_TABLE, f"task = {quote(task)}", ["source", "content"]).to_pydict()
         read = set(zip(rows["source"], rows["content"], strict=True))
     kinds, fact = (("video", "audio"), "rate") if task == "speech" else (("video", "picture"), "width")
     return {
@@ -107,11 +86,10 @@ def unread(
 
 
 def main_language(library: Library) -> str:
-    """The language that most lines of speech are in; '' where nothing has been transcribed."""
+    """Language of most lines of speech; '' if nothing has been transcribed."""
     if _TABLE not in library.tables():
         return ""
-    query = library.table(_TABLE).search().where("task = 'speech'").select(["language", "lines"])
-    rows = query.limit(None).to_arrow()
+    rows = library.rows(_TABLE, "task = 'speech'", ["language", "lines"])
     counts: Counter[str] = Counter()
     lengths = require("pyarrow.compute").list_value_length(rows["lines"])
     for language, count in zip(rows["language"].to_pylist(), lengths.to_pylist(), strict=True):
@@ -120,7 +98,7 @@ def main_language(library: Library) -> str:
 
 
 def write_transcripts(library: Library, transcripts: Sequence[Transcript]) -> None:
-    """Inserts or replaces them by source and task, in one commit."""
+    """Inserts or replaces transcripts by source and task, in one commit."""
     if transcripts:
         if library.ensure(_TABLE, _schema()).schema != _schema():  # of an older library
             library.replace(_TABLE, _rows(read_transcripts(library)))
@@ -129,13 +107,13 @@ def write_transcripts(library: Library, transcripts: Sequence[Transcript]) -> No
 
 
 def remove_transcripts(library: Library, sources: Iterable[str]) -> None:
-    for some in in_batches(sorted(sources), 1000):
-        library.table(_TABLE).delete(f"source IN ({', '.join(map(quote, some))})")
+    for batch in in_batches(sorted(sources), 1000):
+        library.table(_TABLE).delete(one_of("source", batch))
 
 
 def write_subtitles(library: Library, folder: Path) -> int:
-    """Writes an .srt file for each transcript of speech with lines, as the user corrected them, in the folders of the
-    media; returns their number. A translation is named like English subtitles: talk.en.srt beside talk.srt."""
+    """Writes an .srt file for each transcript of speech, with the user's corrections, below a folder; returns their
+    number. A translation is named like English subtitles: talk.en.srt beside talk.srt."""
     pysubs2 = require("pysubs2")
     read = corrected(read_transcripts(library), library.sources(), read_edits(library))
     spoken = sorted((t for t in read if KINDS[t.task] == "speech" and t.lines), key=lambda t: (t.source, t.task))
@@ -162,24 +140,15 @@ def _srt_stem(source: str) -> Path:
 
 def _schema() -> Any:
     pa = require("pyarrow")
-    timed = [("text", pa.string()), ("start", pa.float64()), ("end", pa.float64())]
-    line = pa.struct([*timed, ("words", pa.list_(pa.struct(timed))), ("confidence", pa.float64())])
+    timed = {"text": pa.string(), "start": pa.float64(), "end": pa.float64()}
+    line = pa.struct(timed | {"words": pa.list_(pa.struct(timed)), "confidence": pa.float64()})
     names = ("key", "source", "task", "by", "content", "language")
-    return pa.schema([*((name, pa.string()) for name in names), ("lines", pa.list_(line)), ("until", pa.float64())])
+    return pa.schema(dict.fromkeys(names, pa.string()) | {"lines": pa.list_(line), "until": pa.float64()})
 
 
 def _rows(transcripts: Sequence[Transcript]) -> Any:
     rows = [{"key": f"{t.task}:{t.source}", **asdict(t)} for t in transcripts]
     return require("pyarrow").Table.from_pylist(rows, schema=_schema())
-
-
-def _transcript(row: dict[str, Any]) -> Transcript:
-    lines = []
-    for line in row["lines"] or ():
-        sure = line.get("confidence")  # absent in what an older seehear wrote
-        words = tuple(Word(**word) for word in line["words"] or ())
-        lines.append(TimedLine(line["text"], line["start"], line["end"], words, 1.0 if sure is None else sure))
-    return Transcript(**{n: v for n, v in row.items() if n not in ("key", "lines")}, lines=tuple(lines))
 
 
 # -- texts of clips ----------------------------------------------------------------------------------------------------
@@ -191,48 +160,42 @@ def with_machine_texts(
     sources: Mapping[str, Source],
     edits: Sequence[Edit] = (),
 ) -> list[Clip]:
-    """The clips with the texts that came with their media first, and then those that follow from the transcripts of the
-    files as they are now, all as the user edited them. A line goes to each clip that it overlaps, with its own times.
-    All clips of a file are to be given together."""
+    """The clips with the texts that came with their media, then the lines of current transcripts, all with the user's
+    edits. A line goes to each clip that it overlaps, with its own times. All clips of a file must be given together."""
     read = [t for t in transcripts if t.source in sources and sources[t.source].fingerprint == t.content]
     current = {(t.source, t.task): _ByTime(t) for t in corrected(read, sources, edits)}
     clips = edited(clips, edits, sources)
-    return [replace(clip, texts=_given_texts(clip) + _machine_texts(clip, current)) for clip in clips]
+    given = ([t for t in clip.texts if not t.by and t.kind not in KINDS.values()] for clip in clips)
+    return [replace(c, texts=(*own, *_machine_texts(c, current))) for c, own in zip(clips, given, strict=True)]
 
 
 def corrected(
     transcripts: Iterable[Transcript], sources: Mapping[str, Source], edits: Sequence[Edit]
 ) -> list[Transcript]:
-    """Current transcripts with the lines that the user corrected in the place of those that machines read; of files
-    without a transcript, those lines alone."""
-    found = {(t.source, t.task): t for t in transcripts}
+    """Current transcripts with the user's corrections; for a file without a transcript, the corrections alone."""
+    by_task = {(t.source, t.task): t for t in transcripts}
     for name, own in edits_by_file([edit for edit in edits if edit.what in KINDS and not edit.undone], sources).items():
         for edit in own:
             task: Task = edit.what  # type: ignore[assignment]  # one of `KINDS`
             empty = Transcript(source=name, task=task, by="", content=sources[name].fingerprint)
-            transcript = found.get((name, task), empty)
+            transcript = by_task.get((name, task), empty)
             replaced = affected(edit, transcript.lines)
             lines = [line for line in transcript.lines if line not in replaced]
             if edit.text:
                 lines.append(TimedLine(edit.text, edit.start, edit.end, own=True))
                 lines.sort(key=lambda line: line.start or 0.0)
-            found[name, task] = replace(transcript, lines=tuple(lines))
-    return list(found.values())
-
-
-def _given_texts(clip: Clip) -> tuple[Text, ...]:
-    """Texts that came with the media: what machines read, corrected or not, is joined anew."""
-    return tuple(text for text in clip.texts if not text.by and text.kind not in KINDS.values())
+            by_task[name, task] = replace(transcript, lines=tuple(lines))
+    return list(by_task.values())
 
 
 def note_reader(library: Library, by: str, name: str) -> None:
-    """Writes down what the fingerprint `by` of machine texts stands for."""
+    """Stores the name of the model with the fingerprint `by`."""
     if library.about().get(_READER + by) != name:
         library.set_about(_READER + by, name)
 
 
 def machine_made(library: Library, texts: Sequence[Text]) -> str:
-    """Summary of the texts that no user wrote: '46 of 50 texts transcribed by Whisper tiny.en'; '' for none."""
+    """Summary of the texts by models: '46 of 50 texts transcribed by Whisper tiny.en'; '' for none."""
     readers = {k.removeprefix(_READER): v for k, v in library.about().items() if k.startswith(_READER)}
     verbs: dict[TextKind | None, str] = {"speech": "transcribed", "screen": "read on screen"}
     made = Counter(
@@ -243,28 +206,26 @@ def machine_made(library: Library, texts: Sequence[Text]) -> str:
 
 
 def file_of(clip: Clip, task: Task) -> str:
-    """The file that a task reads for a clip; '' where the clip lacks the modality."""
+    """File that a task reads for a clip; '' if the clip lacks the modality."""
     modality = "video" if task == "screen" else "audio"
     return clip.source_of(modality) if clip.has(modality) else ""
 
 
-def _machine_texts(clip: Clip, current: Mapping[tuple[str, Task], _ByTime]) -> tuple[Text, ...]:
-    found: list[tuple[TextKind, float, Text]] = []
+def _machine_texts(clip: Clip, current: Mapping[tuple[str, Task], _ByTime]) -> list[Text]:
+    texts: list[Text] = []
     for task, kind in KINDS.items():
-        lines = current.get((file_of(clip, task), task))
-        if lines is not None:
-            texts = (
-                Text(line.text, line.start, line.end, kind, "" if line.own else lines.by, line.confidence)
-                for line in lines.within(clip)
-            )
-            found += ((kind, text.start or 0.0, text) for text in texts)
+        transcript = current.get((file_of(clip, task), task))
+        if transcript is not None:
+            for line in transcript.within(clip):
+                by = "" if line.own else transcript.by
+                texts.append(Text(line.text, line.start, line.end, kind, by, line.confidence))
     # A stable sort: a translation follows the original that begins at the same time.
     order = list(dict.fromkeys(KINDS.values()))
-    return tuple(text for _, _, text in sorted(found, key=lambda item: (order.index(item[0]), item[1])))
+    return sorted(texts, key=lambda text: (order.index(text.kind), text.start or 0.0))  # type: ignore[arg-type]
 
 
 class _ByTime:
-    """The lines of a transcript, to be asked for by window: a long recording has thousands of lines and of clips."""
+    """Lines of a transcript by window: a long recording has thousands of lines and of clips."""
 
     def __init__(self, transcript: Transcript):
         self.by = transcript.by
@@ -276,20 +237,19 @@ class _ByTime:
 
     def within(self, clip: Clip) -> list[TimedLine]:
         first, last = bisect_left(self._starts, clip.start - self._longest), bisect_left(self._starts, clip.end)
-        found = []
-        for start, end, line in self._timed[first:last]:
-            if min(end, clip.end) - max(start, clip.start) >= min(_LEAST, (end - start) / 2):
-                found.append(line)
-        return self._whole + found
+        return self._whole + [
+            line
+            for start, end, line in self._timed[first:last]
+            if min(end, clip.end) - max(start, clip.start) >= min(_LEAST, (end - start) / 2)
+        ]
 
 
-# ----------------------------------------------------------------------------------------------------------------------
-# Recordings that are to be read, and how many of them one call reads.
+# -- recordings to read ------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recording:
-    """One media file to read, and the tasks that its transcripts are missing for."""
+    """A media file to read, with the tasks of its missing transcripts."""
 
     source: str
     path: str
@@ -299,28 +259,28 @@ class Recording:
     """Fingerprint of the file."""
     tasks: tuple[Task, ...]
     language: str = ""
-    """Known from an earlier transcript or part."""
+    """Language from an earlier transcript or part; '' if unknown."""
     start: float = 0.0
-    """Seconds of the file that have been read before."""
+    """Seconds of the file read before."""
 
 
 def seconds_of(recording: Recording, until: float | None = None) -> int:
-    """As the progress counts: a picture as one second."""
+    """Seconds of a recording in the progress bar; a picture counts as one."""
     return max(1, round(recording.duration if until is None else until) - round(recording.start))
 
 
 @dataclass(kw_only=True)
 class Portion:
-    """What one of several calls reads, so that other work can be done in between."""
+    """Share of the recordings that one of several calls reads, so that other work can be done in between."""
 
     seconds: float
-    """Of media, roughly: the shortest recordings first, one at least."""
+    """Approximate seconds of media: the shortest recordings first, at least one."""
     tried: set[tuple[str, str]] = field(default_factory=set)
-    """(source, fingerprint) of the recordings that such calls were given: none is tried twice."""
+    """(source, fingerprint) of the recordings of earlier calls: none is tried twice."""
     taken: float = 0.0
-    """Seconds of media that the last call was given."""
+    """Seconds of media of the last call."""
     left: float = 0.0
-    """Seconds of media that it left."""
+    """Seconds of media left after it."""
 
     def of(self, jobs: list[Recording]) -> list[Recording]:
         """The recordings of the next call."""

@@ -17,7 +17,7 @@ class Vectors:
 
     ids: list[str]
     items: np.ndarray
-    """(N,) int32: which text of the clip; 0 for its audio and its video, frames as `library/current.py` says."""
+    """(N,) int32: number of the text in its clip; 0 for audio and video, 1 and more for frames (`current.py`)."""
     modalities: list[str]
     vectors: np.ndarray
     """(N, width) float16."""
@@ -42,7 +42,7 @@ class Vectors:
 
 
 def side_by_side(tables: Sequence[Vectors]) -> Vectors:
-    """Rows whose (id, item) every table has, in the order of the first; each vector is those of all tables, joined."""
+    """Rows with an (id, item) in all tables, in the order of the first, with the vectors of all tables joined."""
     if len(tables) == 1:
         return tables[0]
     places = [{key: i for i, key in enumerate(zip(t.ids, t.items.tolist(), strict=True))} for t in tables]
@@ -52,7 +52,7 @@ def side_by_side(tables: Sequence[Vectors]) -> Vectors:
 
 
 class VectorTable:
-    """An append-only table of vectors. A row's key is (id, item, modality); `maker` and `content` say what it is of."""
+    """An append-only table of vectors. The key of a row is (id, item, modality)."""
 
     def __init__(self, table: Any):
         self._table = table
@@ -65,16 +65,13 @@ class VectorTable:
         return int(self._table.count_rows())
 
     def keys(self, where: str | None = None) -> dict[tuple[str, int, str], tuple[str, str]]:
-        """(id, item, modality) -> (maker, content) of every row: what a resumed job need not do again."""
-        query = self._table.search().select(["id", "item", "modality", "maker", "content"])
-        if where:
-            query = query.where(where)
-        rows = query.limit(None).to_arrow().to_pydict()
+        """(maker, content) of every row by (id, item, modality)."""
+        rows = rows_of(self._table, where, ["id", "item", "modality", "maker", "content"]).to_pydict()
         keys = zip(rows["id"], rows["item"], rows["modality"], strict=True)
         return dict(zip(keys, zip(rows["maker"], rows["content"], strict=True), strict=True))
 
     def append(self, rows: Vectors) -> None:
-        """One commit: after it returns the rows survive a kill."""
+        """Adds rows in one commit: from its return on they survive a kill."""
         pa = require("pyarrow")
         vectors = np.ascontiguousarray(rows.vectors, dtype=np.float16)
         if vectors.shape != (len(rows.ids), self.width):
@@ -89,22 +86,17 @@ class VectorTable:
         self._table.add(pa.Table.from_arrays(data, schema=self._table.schema))
 
     def read(self, where: str | None = None) -> Vectors:
-        query = self._table.search()
-        if where:
-            query = query.where(where)
-        return self._vectors(query.limit(None).to_arrow().sort_by([("id", "ascending"), ("item", "ascending")]))
+        return self._vectors(rows_of(self._table, where).sort_by([("id", "ascending"), ("item", "ascending")]))
 
     def columns(self, *names: str) -> Any:
-        """Some columns of all rows as an Arrow table, in the table's own order: no Python object a row."""
-        return self._table.search().select(list(names)).limit(None).to_arrow()
+        """Some columns of all rows as an Arrow table, in the table's own order."""
+        return rows_of(self._table, columns=names)
 
     def scan(self, where: str | None = None, *, size: int = 8192) -> Iterator[Vectors]:
         """All rows in parts of bounded size, in the table's own order."""
         query = self._table.search()
-        if where:
-            query = query.where(where)
         pa = require("pyarrow")
-        for batch in query.limit(None).to_batches(size):
+        for batch in (query.where(where) if where else query).limit(None).to_batches(size):
             if len(batch):
                 yield self._vectors(pa.Table.from_batches([batch]))
 
@@ -124,18 +116,26 @@ class VectorTable:
         self._table.delete(where)
 
     def remove_keys(self, keys: Iterable[tuple[str, int, str]]) -> None:
-        """Rows by (id, item, modality). A film goes with all of its frames: they are made together."""
+        """Removes rows by (id, item, modality); a film with all its frames, which are made together."""
         ids: dict[tuple[str, str], dict[str, None]] = {}
         for id, item, modality in keys:
-            which = f"item = {item}" if modality == "text" else "item >= 0"
-            ids.setdefault((which, modality), {})[id] = None
-        for (which, modality), own in ids.items():
-            for some in in_batches(list(own), 1000):
-                self.remove(f"modality = {quote(modality)} AND {which} AND {one_of('id', some)}")
+            items = f"item = {item}" if modality == "text" else "item >= 0"
+            ids.setdefault((items, modality), {})[id] = None
+        for (items, modality), own in ids.items():
+            for batch in in_batches(list(own), 1000):
+                self.remove(f"modality = {quote(modality)} AND {items} AND {one_of('id', batch)}")
 
     def compact(self) -> None:
-        """Join the small files that appending left; safe at any time."""
+        """Joins the small files of many commits; safe at any time."""
         self._table.optimize()
+
+
+def rows_of(table: Any, where: str | None = None, columns: Sequence[str] | None = None) -> Any:
+    """Rows of a LanceDB table that meet an SQL condition, as an Arrow table."""
+    query = table.search()
+    query = query.where(where) if where else query
+    query = query.select(list(columns)) if columns else query
+    return query.limit(None).to_arrow()  # without it, LanceDB returns ten rows
 
 
 def quote(text: str) -> str:
@@ -144,7 +144,7 @@ def quote(text: str) -> str:
 
 
 def one_of(column: str, values: Iterable[str]) -> str:
-    """SQL condition that a column holds one of these; give it some thousand values at most."""
+    """SQL condition that a column holds one of some values, a few thousand at most."""
     return f"{column} IN ({', '.join(map(quote, values))})"
 
 

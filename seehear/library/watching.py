@@ -10,42 +10,41 @@ from pathlib import Path
 
 from seehear.errors import require
 
+# Milliseconds between two scans of a folder whose disk reports no changes.
 _POLL = 10_000
-"""Milliseconds between two looks at a folder whose disk tells nothing."""
 
 
 @contextmanager
 def watched(folder: Path, changed: threading.Event, *, skip: str) -> Iterator[None]:
-    """Sets `changed` when something below the folder does, but for the hidden and for what lies in `skip`."""
+    """Sets `changed` at each change below the folder, but for hidden files and the folder `skip`."""
     stop = threading.Event()
-    thread = threading.Thread(target=_watch, args=(folder, changed, stop, skip), daemon=True)
+    own = str(Path(skip).resolve()) + os.sep
+
+    def counts(_: object, path: str) -> bool:
+        return not path.startswith(own) and not os.path.basename(path).startswith(".")
+
+    def watch() -> None:
+        polling: bool | None = None
+        while not stop.is_set():
+            try:
+                for _ in require("watchfiles", "serve").watch(
+                    folder.resolve(),
+                    watch_filter=counts,
+                    stop_event=stop,
+                    rust_timeout=500,
+                    force_polling=polling,
+                    poll_delay_ms=_POLL,
+                    ignore_permission_denied=True,
+                ):
+                    changed.set()
+            except (OSError, RuntimeError):  # more folders than the system watches, or a missing folder
+                polling = True
+                stop.wait(_POLL / 1000)
+
+    thread = threading.Thread(target=watch, daemon=True)
     thread.start()
     try:
         yield
     finally:
         stop.set()
         thread.join()
-
-
-def _watch(folder: Path, changed: threading.Event, stop: threading.Event, skip: str) -> None:
-    own = str(Path(skip).resolve()) + os.sep
-
-    def counts(_: object, path: str) -> bool:
-        return not path.startswith(own) and not os.path.basename(path).startswith(".")
-
-    polling: bool | None = None
-    while not stop.is_set():
-        try:
-            for _ in require("watchfiles", "serve").watch(
-                folder.resolve(),
-                watch_filter=counts,
-                stop_event=stop,
-                rust_timeout=500,
-                force_polling=polling,
-                poll_delay_ms=_POLL,
-                ignore_permission_denied=True,
-            ):
-                changed.set()
-        except (OSError, RuntimeError):  # more folders than the system watches, or the folder is not there
-            polling = True
-            stop.wait(_POLL / 1000)

@@ -1,7 +1,7 @@
-"""A function over many items in worker processes that may crash or hang: each costs its own item and no other.
+"""Worker processes that may crash or hang: a failure costs one item, and no other.
 
-Workers are started as programs of their own, not forked (the database has threads) and not spawned (which would run the
-user's script again). They end when the parent does, however it does.
+Workers are programs of their own, not forked (the database has threads) and not spawned (which would run the user's
+script again). They end with the parent, however it ends.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import islice
 from multiprocessing.connection import Pipe, wait
 from queue import Empty, Full, Queue
 from typing import Any, Generic, TypeVar
@@ -22,11 +23,12 @@ from seehear.errors import require
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+# Seconds between two checks of `stopped`.
 _LOOK = 0.25
-"""Seconds after which it is looked whether the work is to be stopped."""
 _CODE = "from seehear.library.workers import _serve; _serve()"
+# Settings of glibc that keep freed memory for the next item: without page faults, 4 s of sound are decoded a
+# quarter faster.
 _MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**25), "MALLOC_TRIM_THRESHOLD_": str(2**28)}
-"""For glibc: keep freed memory for the next item. Without its page faults 4 s of sound are decoded a quarter faster."""
 
 
 def cores() -> int:
@@ -35,7 +37,7 @@ def cores() -> int:
 
 
 class WorkerDied(Exception):
-    """The process died, or was ended after the time limit, while it worked on an item."""
+    """The process died during an item, or was killed after the time limit."""
 
 
 def map_in_processes(
@@ -47,40 +49,36 @@ def map_in_processes(
     stopped: threading.Event | None = None,
     following: Callable[[Item, Result | Exception], Item | None] | None = None,
 ) -> Generator[tuple[Item, Result | Exception], None, None]:
-    """(item, result or the exception) as they are done, at most a few items ahead of the consumer.
+    """(item, result or exception) in order of completion, at most a few items ahead of the consumer.
 
-    `function` and items must pickle; the function must live in a module, not in the script that runs. With
-    `workers=0` all happens in this process, one after the other: no crash is survived. `stopped` ends the workers
-    where they are, for items that take minutes. `following` gives what is left of an item after its result, None for
-    nothing: it is an item of its own, which the same worker does next.
+    `function` and items must pickle; the function must be in a module, not in the script that runs. `workers=0` works
+    in this process, without protection from crashes. `stopped` kills the workers at once, for items that take minutes.
+    `following` returns the rest of an item after its result, which the same worker does next, or None.
     """
     limit = time_limit if callable(time_limit) else lambda _: time_limit
+    rest = following if following is not None else lambda item, result: None
     if workers == 0:
-        for item in items:
-            yield from _one_by_one(function, item, following)
+        yield from _in_this_process(function, items, rest)
         return
     waiting = iter(items)
     pool: list[_Worker] = []
     try:
-        for item in waiting:
+        for item in islice(waiting, workers):
             pool.append(_Worker(function))
             pool[-1].give(item, limit(item))
-            if len(pool) == workers:
-                break
         while pool:
             for worker in _ready(pool, stopped):
                 item, result = worker.take()
-                if not worker.alive:
-                    pool.remove(worker)
-                    worker = _Worker(function)
-                    pool.append(worker)
-                left = following(item, result) if following is not None else None
-                upcoming = next(waiting, worker) if left is None else left
-                if upcoming is worker:
+                left = rest(item, result)
+                upcoming = [left] if left is not None else list(islice(waiting, 1))
+                if not upcoming or not worker.alive:
                     pool.remove(worker)
                     worker.end()
-                else:
-                    worker.give(upcoming, limit(upcoming))  # type: ignore[arg-type]
+                if upcoming:
+                    if not worker.alive:
+                        worker = _Worker(function)
+                        pool.append(worker)
+                    worker.give(upcoming[0], limit(upcoming[0]))
                 yield item, result
             if stopped is not None and stopped.is_set():
                 return
@@ -89,21 +87,19 @@ def map_in_processes(
             worker.end()
 
 
-def _one_by_one(
-    function: Callable[[Item], Result],
-    item: Item,
-    following: Callable[[Item, Result | Exception], Item | None] | None,
+def _in_this_process(
+    function: Callable[[Item], Result], items: Iterable[Item], rest: Callable[[Item, Any], Item | None]
 ) -> Iterator[tuple[Item, Result | Exception]]:
-    """An item, then what follows from it."""
-    left: Item | None = item
-    while left is not None:
-        item, result = left, call(function, left)
-        yield item, result
-        left = following(item, result) if following is not None else None
+    for item in items:
+        left: Item | None = item
+        while left is not None:
+            item, result = left, call(function, left)
+            yield item, result
+            left = rest(item, result)
 
 
 class Isolated(Generic[Item, Result]):
-    """A function that is called one item at a time in a process of its own, made anew after a crash or a hang."""
+    """A function in a process of its own, one item at a time; the process is replaced after a crash or a hang."""
 
     def __init__(self, function: Callable[[Item], Result], time_limit: float | Callable[[Item], float]):
         self._function = function
@@ -123,7 +119,7 @@ class Isolated(Generic[Item, Result]):
 
 
 def _ready(pool: list[_Worker], stopped: threading.Event | None = None) -> list[_Worker]:
-    """Workers that have an answer, are dead, or are out of time; waits for the first, or until `stopped`."""
+    """Workers that have an answer, are dead or out of time; waits for the first, or until `stopped`."""
     soonest = min(worker.deadline for worker in pool)
     while True:
         left = max(0.0, soonest - time.monotonic())
@@ -139,7 +135,13 @@ class _Worker:
         self.pipe, theirs = Pipe()
         handle = theirs.fileno()
         command, environment = [sys.executable, "-c", _CODE, str(handle)], _MEMORY | os.environ
-        self._process = subprocess.Popen(command, env=environment, **_inheriting(handle))
+        # The child inherits one end of the pipe, and no other handle of this process.
+        if sys.platform == "win32":
+            os.set_handle_inheritable(handle, True)
+            inherited = subprocess.STARTUPINFO(lpAttributeList={"handle_list": [handle]})
+            self._process = subprocess.Popen(command, env=environment, startupinfo=inherited)
+        else:
+            self._process = subprocess.Popen(command, env=environment, pass_fds=[handle])
         theirs.close()
         self.alive = True
         self.pipe.send(function)
@@ -149,7 +151,7 @@ class _Worker:
         try:
             self.pipe.send(item)
         except OSError:
-            self.deadline = 0.0  # it died before it was asked: `take` says so
+            self.deadline = 0.0  # it died before the item: `take` reports it
 
     def take(self) -> tuple[Any, Any]:
         try:
@@ -168,16 +170,8 @@ class _Worker:
         self.pipe.close()
 
 
-def _inheriting(handle: int) -> dict[str, Any]:
-    """Options of `Popen` by which the child has one end of a pipe, and nothing else of this process."""
-    if sys.platform != "win32":
-        return {"pass_fds": [handle]}
-    os.set_handle_inheritable(handle, True)
-    return {"startupinfo": subprocess.STARTUPINFO(lpAttributeList={"handle_list": [handle]})}
-
-
 def call(function: Callable[[Any], Any], item: Any) -> Any:
-    """What the function gives, or the exception it raises."""
+    """Result of the function, or the exception that it raises."""
     try:
         return function(item)
     except Exception as error:
@@ -185,10 +179,10 @@ def call(function: Callable[[Any], Any], item: Any) -> Any:
 
 
 def _serve() -> None:
-    """What a worker does until its parent is gone. Ctrl-C reaches it too, and is the parent's to act on."""
+    """Main loop of a worker, until its parent has ended."""
     import signal
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent acts on it
     if sys.platform == "win32":
         from multiprocessing.connection import PipeConnection as Connection
     else:
@@ -203,27 +197,38 @@ def _serve() -> None:
         return
 
 
-# ----------------------------------------------------------------------------------------------------------------------
-# Work ahead of the consumer: a thread draws from an iterator while the main thread is busy with a model.
-
-_WAIT = 0.25  # seconds after which either side looks whether the other has stopped
-
-
-class _End:
-    """Put last, with what went wrong, if anything did."""
-
-    def __init__(self, error: BaseException | None):
-        self.error = error
+# -- work ahead of the consumer ----------------------------------------------------------------------------------------
 
 
 @contextmanager
 def drawn_ahead(items: Generator[Any, None, None], *, room: int) -> Iterator[Iterator[list[Any]]]:
-    """Batches of what `items` yields, drawn in a thread, at most `room` ahead. A batch is what is there when the
-    consumer asks, `room // 2` at most: a slow model meets full batches, a fast one does not wait for them. An empty
-    batch says only that time has passed. On leaving, `items` is closed in its own thread."""
-    queue: Queue[Any] = Queue(maxsize=room)
+    """Batches of `items`, drawn in a thread while the consumer is busy, at most `room` ahead.
+
+    A batch has the items at hand, `room // 2` at most: a slow model meets full batches, a fast one does not wait for
+    them. An empty batch means only that time has passed. On exit, `items` is closed in its own thread.
+    """
+    queue: Queue[tuple[str, Any]] = Queue(maxsize=room)
     stopped = threading.Event()
-    thread = threading.Thread(target=_draw, args=(items, queue, stopped), daemon=True)
+
+    def put(kind: str, value: Any) -> None:
+        while not stopped.is_set():
+            with suppress(Full):
+                return queue.put((kind, value), timeout=_LOOK)
+
+    def draw() -> None:
+        error: BaseException | None = None
+        try:
+            for item in items:
+                put("item", item)
+                if stopped.is_set():
+                    break
+        except BaseException as raised:
+            error = raised
+        finally:
+            items.close()
+        put("end", error)
+
+    thread = threading.Thread(target=draw, daemon=True)
     thread.start()
     try:
         yield _batches(queue, max(1, room // 2))
@@ -232,40 +237,19 @@ def drawn_ahead(items: Generator[Any, None, None], *, room: int) -> Iterator[Ite
         thread.join()
 
 
-def _draw(items: Generator[Any, None, None], queue: Queue[Any], stopped: threading.Event) -> None:
-    end = _End(None)
-    try:
-        for item in items:
-            _put(queue, item, stopped)
-            if stopped.is_set():
-                break
-    except BaseException as error:
-        end = _End(error)
-    finally:
-        items.close()
-    _put(queue, end, stopped)
-
-
-def _put(queue: Queue[Any], item: Any, stopped: threading.Event) -> None:
-    while not stopped.is_set():
-        try:
-            return queue.put(item, timeout=_WAIT)
-        except Full:
-            continue
-
-
-def _batches(queue: Queue[Any], size: int) -> Iterator[list[Any]]:
+def _batches(queue: Queue[tuple[str, Any]], size: int) -> Iterator[list[Any]]:
     while True:
         batch: list[Any] = []
-        try:
-            batch.append(queue.get(timeout=_WAIT))
-            while len(batch) < size and not isinstance(batch[-1], _End):
-                batch.append(queue.get_nowait())
-        except Empty:
-            pass
-        end = batch.pop() if batch and isinstance(batch[-1], _End) else None
+        kind, value = "item", None
+        with suppress(Empty):
+            kind, value = queue.get(timeout=_LOOK)
+            while kind == "item":
+                batch.append(value)
+                if len(batch) == size:
+                    break
+                kind, value = queue.get_nowait()
         yield batch
-        if end is not None:
-            if end.error is not None:
-                raise end.error
+        if kind == "end":
+            if value is not None:
+                raise value
             return

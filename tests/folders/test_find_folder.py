@@ -12,8 +12,7 @@ from seehear.cli import main
 from seehear.demo import MEDIA
 from seehear.errors import SeehearError
 from seehear.folders import find, work
-from seehear.library.folders import library_of
-from seehear.library.tables import Library
+from seehear.library.tables import Library, library_of
 from seehear.media.files import probe
 from seehear.progress import Interrupted
 from tests.library.makers import film

@@ -1,4 +1,4 @@
-"""Where files are cut, and which split the pieces fall into."""
+"""Windows of the clips of a file, and their splits."""
 
 from itertools import pairwise
 
@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from seehear.errors import SeehearError
 from seehear.library.clips import (
     PrepareOptions,
-    Said,
     cut,
     divided,
     fixed_windows,
@@ -18,7 +17,7 @@ from seehear.library.clips import (
     scene_windows,
     split_of,
 )
-from seehear.library.records import Clip, Source, Text, content_key, printable, unprintable
+from seehear.library.records import Annotations, Clip, Source, Text, content_key, printable, unprintable
 
 
 def whole(duration: float) -> Clip:
@@ -33,7 +32,7 @@ LINES = (Text("one", 1.0, 2.5), Text("two", 3.0, 3.2), Text("late", 12.0, 13.0))
 
 
 def test_auto_follows_the_subtitles():
-    clips = cut(whole(10.0), Said(lines=LINES, captions=(Text("all"),)), PrepareOptions())
+    clips = cut(whole(10.0), Annotations(texts=(*LINES, Text("all"))), PrepareOptions())
     assert windows(clips) == [(1.0, 2.5), (2.6, 3.6)]  # 0.2 s is widened to 1 s; the third lies behind the end
     assert [clip.texts for clip in clips] == [LINES[:1], LINES[1:2]]
     assert clips[0].id == "a.mp4#1.000-2.500"
@@ -41,32 +40,32 @@ def test_auto_follows_the_subtitles():
 
 
 def test_auto_without_subtitles_is_whole_up_to_a_length():
-    said = Said(captions=(Text("all"),), labels=("dog",), meta={"mood": "glad"})
-    (clip,) = cut(whole(30.0), said, PrepareOptions())
-    assert (clip.id, clip.start, clip.end, clip.texts) == ("a.mp4", 0.0, 30.0, said.captions)
+    given = Annotations(texts=(Text("all"),), labels=("dog",), meta={"mood": "glad"})
+    (clip,) = cut(whole(30.0), given, PrepareOptions())
+    assert (clip.id, clip.start, clip.end, clip.texts) == ("a.mp4", 0.0, 30.0, given.captions)
     assert (clip.labels, clip.meta) == (("dog",), {"mood": "glad"})
-    clips = cut(whole(31.0), said, PrepareOptions())
+    clips = cut(whole(31.0), given, PrepareOptions())
     assert windows(clips) == [(0, 10), (10, 20), (20, 30), (30, 31)]
-    assert all(clip.texts == said.captions for clip in clips)
+    assert all(clip.texts == given.captions for clip in clips)
 
 
 def test_subtitles_behind_the_end_count_as_none():
-    (clip,) = cut(whole(5.0), Said(lines=LINES[2:]), PrepareOptions())
+    (clip,) = cut(whole(5.0), Annotations(texts=LINES[2:]), PrepareOptions())
     assert windows([clip]) == [(0.0, 5.0)]
-    assert cut(whole(5.0), Said(lines=LINES[2:]), PrepareOptions(clips="subtitles")) == []
+    assert cut(whole(5.0), Annotations(texts=LINES[2:]), PrepareOptions(clips="subtitles")) == []
 
 
 def test_fixed_and_whole_keep_the_lines_inside():
-    clips = cut(whole(10.0), Said(lines=LINES), PrepareOptions(clips="fixed", seconds=3.0))
+    clips = cut(whole(10.0), Annotations(texts=LINES), PrepareOptions(clips="fixed", seconds=3.0))
     assert windows(clips) == [(0, 3), (3, 6), (6, 9), (9, 10)]
     assert [clip.texts for clip in clips] == [LINES[:1], LINES[1:2], (), ()]
-    (clip,) = cut(whole(10.0), Said(lines=LINES), PrepareOptions(clips="whole"))
+    (clip,) = cut(whole(10.0), Annotations(texts=LINES), PrepareOptions(clips="whole"))
     assert clip.texts == LINES[:2]
 
 
 def test_a_picture_is_one_clip():
     (clip,) = cut(
-        Clip(id="", source="a.jpg", has_video=True), Said(captions=(Text("x"),)), PrepareOptions(clips="fixed")
+        Clip(id="", source="a.jpg", has_video=True), Annotations(texts=(Text("x"),)), PrepareOptions(clips="fixed")
     )
     assert (clip.id, clip.start, clip.end, clip.texts) == ("a.jpg", 0.0, 0.0, (Text("x"),))
 
@@ -126,7 +125,7 @@ def test_groups():
     assert group_of("talks/anna_01.mp4", PrepareOptions(group=r"(\w+)_\d+")) == "anna"
     assert group_of("talks/anna_01.mp4", PrepareOptions(group=r"^[^/]+")) == "talks"
     assert group_of("other.mp4", PrepareOptions(group=r"(\w+)_\d+")) == "other.mp4"
-    (clip,) = cut(whole(3.0), Said(group="given", split="test"), PrepareOptions(group="a"))
+    (clip,) = cut(whole(3.0), Annotations(group="given", split="test"), PrepareOptions(group="a"))
     assert (clip.group, clip.split) == ("given", "test")
 
 
@@ -208,14 +207,14 @@ def test_auto_looks_for_scenes_where_nothing_is_said_of_the_whole():
         return [(0.0, 4.0), (4.0, clip.end)]
 
     options = PrepareOptions()
-    assert windows(cut(whole(12.0), Said(), options, scenes)) == [(0.0, 4.0), (4.0, 12.0)]
-    assert windows(cut(whole(12.0), Said(labels=("dog",)), options, scenes)) == [(0.0, 12.0)]
-    assert windows(cut(whole(12.0), Said(lines=LINES[:1]), options, scenes)) == [(1.0, 2.5)]
-    assert windows(cut(whole(5.0), Said(), options, scenes)) == [(0.0, 5.0)]
+    assert windows(cut(whole(12.0), Annotations(), options, scenes)) == [(0.0, 4.0), (4.0, 12.0)]
+    assert windows(cut(whole(12.0), Annotations(labels=("dog",)), options, scenes)) == [(0.0, 12.0)]
+    assert windows(cut(whole(12.0), Annotations(texts=LINES[:1]), options, scenes)) == [(1.0, 2.5)]
+    assert windows(cut(whole(5.0), Annotations(), options, scenes)) == [(0.0, 5.0)]
     sound = Clip(id="", source="a.wav", end=10.0, has_audio=True)
-    assert windows(cut(sound, Said(), options, scenes)) == [(0.0, 10.0)]
+    assert windows(cut(sound, Annotations(), options, scenes)) == [(0.0, 10.0)]
     assert asked == [12.0]
-    (one,) = cut(whole(12.0), Said(), options, lambda clip: [(0.0, clip.end)])
+    (one,) = cut(whole(12.0), Annotations(), options, lambda clip: [(0.0, clip.end)])
     assert one.id == "a.mp4"
 
 

@@ -42,7 +42,7 @@ def test_the_item_of_a_frame_says_when_it_is_on_show():
         (("e1", "c1"), "c1", ""),
         (("e0", "c1"), "c1", "another version of the encoder"),
         (("e0", "c1"), None, "another version of the encoder"),
-        (("e1", "c1"), None, "the clip is gone"),
+        (("e1", "c1"), None, "the clip was deleted"),
         (("e1", "c0"), "c1", "the file, window or text has changed"),
     ],
 )

@@ -90,6 +90,7 @@ def test_workers_and_batch_sizes_give_the_same_table(library, tmp_path, original
     assert table(other) == table(library)
 
 
+@pytest.mark.slow  # tests/encoders/test_packaged.py has the rows of every packaged encoder
 def test_default_encoders_encode_media_bit_for_bit(library, tmp_path, originals):
     """float16 of an encoder that gives media the same to the last bit, whatever they are batched with."""
     where = "source = 'b.mp4'"
@@ -181,7 +182,7 @@ def test_texts_are_items_and_equal_ones_are_read_once(library):
     again = FakeText()
     report = encode_library(library, [again]).encoders[0]
     assert again.read == ["a cat sleeps"]
-    assert report.removed == {"the file, window or text has changed": 1, "the clip is gone": 1}
+    assert report.removed == {"the file, window or text has changed": 1, "the clip was deleted": 1}
 
 
 def test_where_encodes_a_part_and_keeps_the_rest(library):

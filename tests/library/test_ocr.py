@@ -15,7 +15,7 @@ import pytest
 from seehear.cli import main
 from seehear.encoders.screen import ScreenText
 from seehear.library import recordings
-from seehear.library.ocr import OcrReader, _Following, ocr
+from seehear.library.ocr import LineTracker, OcrReader, ocr
 from seehear.library.prepare import PrepareOptions, prepare
 from seehear.library.recordings import read_recordings
 from seehear.library.tables import Library
@@ -58,7 +58,7 @@ class Script:
 
 def follow(script, frames):
     """Lines of frames a second apart."""
-    following = _Following(script)
+    following = LineTracker(script)
     for n, frame in enumerate(frames):
         following.see(n + 0.5, frame)
     return following.lines(len(frames))
@@ -198,6 +198,7 @@ def test_films_and_pictures_once(library):
     assert (read(library).made, state(library)) == (0, before)
 
 
+@pytest.mark.slow  # test_transcribe.py has it for the other reader
 def test_workers_give_the_same(library, tmp_path, originals):
     read(library)
     shutil.copytree(originals / "lib", tmp_path / "other")
@@ -206,7 +207,7 @@ def test_workers_give_the_same(library, tmp_path, originals):
 
 
 def test_a_run_that_ends_in_the_middle_goes_on_to_the_same(library, tmp_path, originals, monkeypatch):
-    """As after a kill: what was written stays, and the rest is read."""
+    """Written parts stay and the rest is read, like after a kill."""
 
     class Dying(FakeScreen):
         def read(self, frame):

@@ -558,9 +558,7 @@ def prepare_and_die(folder: Path, uri: Path, writes: int) -> int:
     return 0
 
 
-@pytest.mark.parametrize(
-    "writes", [3, pytest.param(9, marks=pytest.mark.slow), 14, pytest.param(20, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("writes", [3, *(pytest.param(n, marks=pytest.mark.slow) for n in (9, 14, 20))])
 def test_killed_and_run_again_equals_one_run(tmp_path, originals, writes):
     """SIGKILL before the n-th write, when half of the library was there already and some of it had changed."""
     folder, lib = tmp_path / "m", tmp_path / "lib"

@@ -1,4 +1,4 @@
-"""Which files a folder holds, and what belongs to which."""
+"""Media files of a folder, each with its text files."""
 
 import os
 
@@ -75,7 +75,7 @@ def test_texts_beside_a_file():
     listing = Listing("/m", ["a.mp4", "b.mp4", "c.mp4", "d.mp4", "d.final.mp4", "e.wav", "e.mp4", *texts], language="")
 
     def beside(name):
-        found = listing.beside(name)
+        found = listing.sidecars(name)
         return [os.path.basename(path) for path in (found.subtitles, found.captions, found.facts)]
 
     assert beside("a.mp4") == ["a.srt", "a.txt", "a.json"]
@@ -91,11 +91,11 @@ def test_texts_beside_a_file():
 )
 def test_the_language_asked_for(language, chosen):
     listing = Listing("/m", ["a.mp4", "a.srt", "a.de.srt", "a.en.srt", "a.fr-FR.vtt"], language=language)
-    assert os.path.basename(listing.beside("a.mp4").subtitles) == chosen
+    assert os.path.basename(listing.sidecars("a.mp4").subtitles) == chosen
 
 
 def test_media_with_endings_that_no_one_knows_are_listed(tmp_path, monkeypatch):
-    """Of documents only the first few are opened."""
+    """Only the first few documents are opened."""
     (tmp_path / "a.jpg_large").write_bytes(b"\xff\xd8\xff\xe0 and so on")
     (tmp_path / "b.xyz").write_bytes(b"\0\0\0\x18ftypheic")
     for n in range(100):

@@ -35,7 +35,7 @@ def split_of_clips(uri):
 
 
 def test_every_split_has_its_share_of_the_clips(tmp_path, originals):
-    """Of 30 recordings of very different length; by their names alone a split can come out with nearly nothing."""
+    """30 recordings of very different length: by their names alone, a split could be nearly empty."""
     recordings(tmp_path / "m", originals, [1, 7, 1, 7, 7, 40] * 5)
     for seed in range(3):
         report = prepare(tmp_path / "m", tmp_path / f"lib{seed}", replace(HERE, seed=seed))

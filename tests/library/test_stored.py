@@ -1,4 +1,4 @@
-"""Whose the tables of a library are, and how they are taken out."""
+"""Tables of a library: their owners and their removal."""
 
 import json
 
