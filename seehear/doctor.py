@@ -212,16 +212,10 @@ class _Noise:
 
     def batch(self, indices: torch.Tensor, *, seed: int = 0, epoch: int = 0) -> dict[str, torch.Tensor]:
         draws, n = torch.Generator().manual_seed(0), len(indices)
-        everywhere = torch.ones(n, dtype=torch.bool)
+        has = torch.ones(n, dtype=torch.bool)
         video = torch.randint(0, 256, (n, *self.config.frames, 3), dtype=torch.uint8, generator=draws)
         audio = torch.randn(n, self.config.samples, generator=draws)
-        return {
-            "video": video,
-            "audio": audio,
-            "has_video": present,
-            "has_audio": present,
-            "group": self.groups[indices],
-        }
+        return {"video": video, "audio": audio, "has_video": has, "has_audio": has, "group": self.groups[indices]}
 
 
 def _library(uri: str) -> Iterator[Check]:

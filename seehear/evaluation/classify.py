@@ -234,7 +234,7 @@ def _result(
     all_classes = classes + sorted(set(truth.tolist()) - set(classes))
     names, number = np.array(all_classes, dtype=str), {name: i for i, name in enumerate(all_classes)}
     confusion = np.zeros((len(names), len(names)), np.int64)
-    np.add.at(confusion, ([number[label] for label in truth.tolist()], predicted), 1)
+    np.add.at(confusion, (np.array([number[label] for label in truth.tolist()]), predicted), 1)
     per_class = [per_query["top1"][truth == name].mean() for name in sorted(set(truth.tolist()))]
     metrics = {name: float(values.mean()) for name, values in per_query.items()}
     metrics["balanced"] = float(np.mean(per_class))

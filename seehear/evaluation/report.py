@@ -62,7 +62,8 @@ class EvaluationReport:
         page of an earlier evaluation is removed."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / HTML_NAME).unlink(missing_ok=True)
+        if (folder / HTML_NAME).is_file():  # of a folder in its place, the numbers are written all the same
+            (folder / HTML_NAME).unlink()
         arrays: dict[str, np.ndarray] = {}
         for result in self.results:
             prefix = f"{result.model}{_SEPARATOR}{result.task}{_SEPARATOR}"

@@ -158,8 +158,9 @@ def _update_rows(
                 rows = latents.take(some)
                 makers, contents = zip(*(wanted[keys[i]] for i in some), strict=True)
                 vectors = space.encode_latents({modality: rows.vectors.astype(np.float32)})[modality]
-                about = {"modalities": [modality] * len(rows), "makers": list(makers), "contents": list(contents)}
-                table.append(replace(rows, vectors=vectors, **about))
+                kinds = [modality] * len(rows)
+                rows = replace(rows, modalities=kinds, vectors=vectors, makers=list(makers), contents=list(contents))
+                table.append(rows)
                 bar.advance(len(some))
     if missing or stale:
         table.compact()

@@ -238,6 +238,7 @@ def test_an_answer_that_has_to_wait_says_so(folder, tmp_path, monkeypatch, capsy
     assert line == f"seehear: speech and text are not all read, and words find nothing {wait}\n"
 
 
+@pytest.mark.slow
 def test_photos_alone(tmp_path, capsys):
     """Words find them; nothing else has to be there."""
     copy_photos(tmp_path / "photos", "panda", "coffee", "giraffe")
@@ -248,6 +249,7 @@ def test_photos_alone(tmp_path, capsys):
     assert {hit["kind"] for hit in answer["hits"]} == {"seen"}
 
 
+@pytest.mark.slow
 def test_sounds_alone(tmp_path, capsys):
     """Sounds find their like; that words find nothing is one line that says what can be done."""
     (tmp_path / "sounds").mkdir()
