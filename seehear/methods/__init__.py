@@ -1,3 +1,3 @@
-"""One file a paper, with its settings beside it; closed forms; the protocol of a method (`base.py`) and the registry.
+"""One file a paper, its settings in it or beside it; closed forms; the protocol of a method (`base.py`); the registry.
 Imports: inputs, nn, losses.
 """

@@ -2,7 +2,7 @@
 
 One step, for every method (`train/loop.py`):
 
-    before_step(progress)             what the schedule sets before encoding (a masking ratio)
+    before_step(progress)             schedules that encoding depends on (a masking ratio)
     batch   = assemble(batch)         only if `assembles`: the whole global batch, no gradient (FuseMix's mixing)
     encoded = encode(batch)           heavy, per sample: may be run on micro-batches and repeated
     encoded = gather over processes   one mechanism for cross-process negatives
@@ -34,44 +34,44 @@ AnyMethod = TypeVar("AnyMethod", bound="Method")
 
 
 def config_from(kind: type[Config], values: Mapping[str, Any], name: str, **nested: type) -> Config:
-    """A frozen dataclass from what `dataclasses.asdict`, or JSON made from it, gave; `nested` are the fields that are
-    dataclasses themselves. Raises `SeehearError` for a field that `name`'s settings do not have."""
+    """A frozen dataclass from the plain values of `dataclasses.asdict`, or from JSON of them; `nested` are the classes
+    of the fields that are dataclasses themselves. Raises `SeehearError` for an option that `name` does not have."""
     known = [f.name for f in fields(kind)]  # type: ignore[arg-type]
-    for given in values:
-        if given not in known:
-            raise unknown(f"{name} option", given, known)
-    made = {k: nested[k](**v) for k, v in values.items() if k in nested and isinstance(v, Mapping)}
-    return kind(**{**values, **made})
+    for option in values:
+        if option not in known:
+            raise unknown(f"{name} option", option, known)
+    parts = {k: nested[k](**v) for k, v in values.items() if k in nested and isinstance(v, Mapping)}
+    return kind(**{**values, **parts})
 
 
 class MethodConfig:
     """Settings of a method: its subclasses are frozen dataclasses of plain values."""
 
     name: ClassVar[str]
-    """Of the method, as in `registry.METHODS`."""
+    """Name of the method in `registry.METHODS`."""
     reads_sequences: ClassVar[bool] = False
-    """Whether words and spectrograms are read as sequences where a library has them, and not vectors in their place."""
+    """Whether words and spectrograms are read as sequences where a library has them, and not as single vectors."""
 
     rounds: int = 1
-    """Trainings of a run, one after the other: each has the one before as its `teacher` and starts anew."""
+    """Successive trainings of a run; the model of each is the `teacher` of the next, which starts anew."""
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
-        """What of a clip the method can read."""
+        """Modalities that the method can read."""
         return MODALITIES
 
     @property
     def starts_closed(self) -> bool:
-        """Whether the untrained model is a closed form already."""
+        """Whether the untrained model is a closed form."""
         return False
 
     def scheduled(self, run: AnyRun) -> AnyRun:
-        """A run of these settings (`recipes.config.Run`) with what follows from them filled in."""
+        """The run (`runs.config.Run`) with the options filled in that follow from these settings."""
         return run
 
 
 def seeded(kind: type[AnyMethod], config: Any, seed: int) -> AnyMethod:
-    """An untrained method whose weights are a function of the seed; torch's own generator stays as it is."""
+    """An untrained method whose weights are a function of the seed; torch's global generator is not advanced."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(seed, "weights"))
         return kind(config)
@@ -93,37 +93,37 @@ class Affine(nn.Module):
 
 
 class Method(nn.Module):
-    """All state lives in parameters and buffers: a state dict is the whole truth."""
+    """Base class of all methods. All state is in parameters and buffers: config and state dict rebuild the model."""
 
     name: ClassVar[str]
     assembles: ClassVar[bool] = False
-    """Whether `assemble` must see the whole global batch before it is cut into micro-batches. It then has an even
-    number of rows, so that it can be combined half with half."""
+    """Whether `assemble` needs the whole global batch before it is cut into micro-batches. The batch then has an even
+    number of rows, so that its halves can be combined."""
     reads_media: ClassVar[bool] = False
-    """Whether a batch holds frames, samples and word numbers (`inputs/raw`), and not latents of frozen encoders."""
+    """Whether a batch holds frames, samples and word numbers (`inputs/raw`) instead of latents of frozen encoders."""
     compares_unit: ClassVar[bool] = True
-    """Whether the losses compare unit vectors; if not, `place` gives the vectors that they compare."""
+    """Whether the losses compare unit vectors; if not, they compare the vectors of `place`."""
     shortest: ClassVar[float] = 1e-12
     """Smallest norm that `embed` divides by."""
     config_type: ClassVar[type]
     """Class of `config`; its `from_dict` reads plain values."""
 
     config: Any
-    """A frozen dataclass of plain values: with it and a state dict the model can be rebuilt."""
+    """A frozen dataclass of plain values."""
     spaces: dict[str, tuple[Modality, ...]]
-    """The shared spaces and the modalities each holds. One space is called 'joint' where there is only one."""
+    """Modalities of each shared space; a single space is called 'joint'."""
 
     def __init__(self, config: Any = None):
         super().__init__()
-        self.last_layer = nn.ModuleDict()  # by space and modality; empty but where training added one
+        self.last_layer = nn.ModuleDict()  # by space and modality; empty unless training added one
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """An untrained method from the plain values that `dataclasses.asdict` makes of its configuration."""
+        """An untrained method from its configuration as plain values (`dataclasses.asdict`)."""
         return cls(cls.config_type.from_dict(config))  # type: ignore[attr-defined]
 
     def current_name(self, saved: str) -> str:
-        """Today's name of a tensor in a saved model; another than `saved` where an older version named it otherwise."""
+        """Current name of a tensor that a saved model calls `saved`; it differs for models of older versions."""
         return saved
 
     def lr_multiplier(self, parameter: str) -> float:
@@ -131,14 +131,14 @@ class Method(nn.Module):
         return 1.0
 
     def before_step(self, progress: float) -> None:
-        """Called before the step, without gradient: set what `encode` needs of the schedule. `progress` in [0, 1)."""
+        """Called before the step, without gradient: sets the schedules that `encode` needs. `progress` in [0, 1)."""
 
     def assemble(self, batch: Batch, *, rng: Randomness) -> Batch:
-        """Rows of the whole batch combined with each other, without gradient. May return fewer rows."""
+        """Combines rows of the whole batch, without gradient. May return fewer rows."""
         return batch
 
     def encode(self, batch: Batch, *, rng: Randomness | None) -> Encoded:
-        """Per-sample features: row i depends on row i of the batch only. `rng` None means no randomness at all."""
+        """Per-sample features: row i depends on row i of the batch only. `rng` None: no randomness."""
         raise NotImplementedError
 
     def objective(self, encoded: Encoded, *, progress: float, rng: Randomness) -> StepOutput:
@@ -146,29 +146,29 @@ class Method(nn.Module):
         raise NotImplementedError
 
     def after_step(self, out: StepOutput, progress: float) -> None:
-        """Called after the update, without gradient: move teachers, queues, centroids."""
+        """Called after the update, without gradient: updates teachers, queues, centroids."""
 
     # -- use ---------------------------------------------------------------------------------------------------------
 
     def features(self, m: Modality, x: Tensor, *, rng: Randomness | None = None) -> Tensor:
-        """(B, D) before any head: what a probe or a classifier starts from. Latents are their own features; of media x
-        is (B, T, H, W, C) frames, (B, S) samples or (B, K, L) word numbers of K sentences, the clip's own first."""
+        """(B, D) before any head: the input of a probe or classifier. Latents are their own features; media are
+        (B, T, H, W, C) frames, (B, S) samples or (B, K, L) word numbers of K sentences, the clip's own first."""
         return x
 
     def fused(
         self, batch: Batch, modalities: Sequence[Modality], *, rng: Randomness | None = None
     ) -> dict[Modality, Tensor]:
-        """Features (B, D) by modality, after the modalities have met in the model where it lets them meet."""
+        """Features (B, D) by modality, after fusion in models that fuse modalities."""
         return {m: self.features(m, batch[m], rng=rng) for m in modalities}
 
     def place(self, features: Mapping[Modality, Tensor], space: str | None = None) -> dict[Modality, Tensor]:
-        """{modality: (N, E)} vectors, of any length, of features (N, D) in a space; `space` None means the method's
+        """{modality: (N, E)} vectors of features (N, D) in a space, not normalised; `space` None means the method's
         first. Without heads the features are the vectors."""
         return {m: x for m, x in features.items() if m in self.spaces[self.space_name(space)]}
 
     @torch.no_grad()
     def raw(self, batch: Batch, space: str | None = None) -> dict[Modality, Tensor]:
-        """{modality: (B, E)} vectors of any length for the modalities of the space that the batch holds."""
+        """{modality: (B, E)} vectors, not normalised, for the modalities of the space that the batch holds."""
         space = self.space_name(space)
         placed = self.place({m: self.features(m, batch[m]) for m in self.spaces[space] if m in batch}, space)
         return {m: self.finished(m, z_BE, space) for m, z_BE in placed.items()}
@@ -180,14 +180,14 @@ class Method(nn.Module):
 
     @torch.no_grad()
     def place_windows(self, m: Modality, x_NWD: Tensor, space: str | None = None) -> Tensor:
-        """(N, E) vectors of clips, of any length: the mean of their W windows in a space, before it is made unit."""
+        """(N, E) vectors of clips, not normalised: the mean over their W windows."""
         z_NE = self.place({m: x_NWD.flatten(0, 1)}, space)[m]
         return self.finished(m, z_NE.unflatten(0, x_NWD.shape[:2]).mean(1), space)
 
     # -- a closed form behind the trained model (`runs/last_layer.py`) ----------------------------------------------
 
     def finished(self, m: Modality, z_NE: Tensor, space: str | None = None) -> Tensor:
-        """What `place` gave, through the last layer where the space has one: that takes unit vectors."""
+        """Vectors of `place` through the last layer, where the space has one; its input is normalised first."""
         if (space := self.space_name(space)) not in self.last_layer:
             return z_NE
         layers = self.last_layer[space]
@@ -196,18 +196,18 @@ class Method(nn.Module):
         return unit_NE
 
     def set_last_layer(self, space: str, mean: Mapping[Modality, Tensor], weight: Mapping[Modality, Tensor]) -> None:
-        """`mean` (E,) and `weight` (E, K) of each modality of a space."""
+        """Set the last layer of a space: `mean` (E,) and `weight` (E, K) by modality."""
         self.last_layer[space] = nn.ModuleDict({m: Affine(mean[m], weight[m]) for m in weight})
         if (parameter := next(iter(self.parameters()), None)) is not None:
             self.last_layer[space].to(parameter.device)
 
     def own_state(self) -> dict[str, Tensor]:
-        """The state dict without the last layer: what another model of these settings can take over."""
+        """The state dict without the last layer: another model of these settings can load it."""
         return {name: x for name, x in self.state_dict().items() if not name.startswith("last_layer.")}
 
     @property
     def last_sizes(self) -> dict[str, dict[Modality, tuple[int, int]]]:
-        """Sizes of the last layers by space and modality: with them `set_last_sizes` makes room for a state dict."""
+        """Sizes of the last layers by space and modality; `set_last_sizes` needs them before a state dict is loaded."""
         sizes: dict[str, dict[Modality, tuple[int, int]]] = {}
         for name, tensor in self.last_layer.state_dict().items():
             if name.endswith(".weight"):
@@ -221,7 +221,7 @@ class Method(nn.Module):
             self.set_last_layer(self.space_name(space), {m: x[:, 0] for m, x in weight.items()}, weight)
 
     def space_name(self, space: str | None) -> str:
-        """`space`, or the first one for None. Raises `SeehearError` for a space that the method does not have."""
+        """`space`, or the first space for None. Raises `SeehearError` for a space that the method does not have."""
         if space is not None and space not in self.spaces:
             raise unknown("space", space, self.spaces)
         return space or next(iter(self.spaces))

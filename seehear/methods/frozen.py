@@ -1,10 +1,9 @@
-"""Frozen: what joint encoders give without training.
+"""Frozen: the space of a joint encoder, without training.
 
     z_m = x_m / |x_m|
 
-x are latents of encoders whose towers were trained together (SigLIP, CLAP, PE-AV, a packaged word tower), so that their
-cosines mean something as they are. A single encoder is the same with one modality: like is compared with like. There is
-no parameter and no `fit`.
+x are latents of towers that were trained together (SigLIP, CLAP, PE-AV, a packaged word tower), so that their cosines
+are comparable. A single encoder is a space with one modality. There is no parameter and no `fit`.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ class FrozenConfig(MethodConfig):
     name: ClassVar[str] = "frozen"
 
     widths: Mapping[Modality, int]
-    """Width of each tower's latents; all the same."""
+    """Width of each tower's latents; all are equal."""
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> FrozenConfig:
@@ -41,7 +40,7 @@ class FrozenConfig(MethodConfig):
 
 
 class Frozen(Method):
-    """`embed` is the whole method: features and place are the identity, and `embed` makes them unit."""
+    """`features` and `place` are the identity, `embed` normalises."""
 
     name: ClassVar[str] = "frozen"
     config_type: ClassVar[type] = FrozenConfig

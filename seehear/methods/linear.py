@@ -1,5 +1,5 @@
-"""Closed forms: linear maps into one space found from covariances in seconds. The floor every trained method must beat,
-the fallback for tiny data, and where a trained head may start.
+"""Closed forms: linear maps into one space, computed from covariances in seconds. They are the baseline of every
+trained method, the fallback for tiny data, and the start of trained heads.
 
     CCA           C_x^-1/2 C_xy C_y^-1/2 = U diag(rho) V',  W_x = C_x^-1/2 U_k,  W_y = C_y^-1/2 V_k
                   C = X'X/N + shrinkage * mean eigenvalue * I;  columns times sqrt(rho) (CSA, arXiv 2410.07610)
@@ -35,29 +35,29 @@ class Moments:
 
     mean: dict[Modality, Tensor]
     scale: dict[Modality, Tensor]
-    """What each dimension is divided by before a closed form sees it; the maps undo it."""
+    """Divisor of each dimension before a closed form is fitted; the maps undo it."""
     covariance: dict[tuple[Modality, Modality], Tensor]
-    """(D_p, D_q) by pair, in the order of the modalities, and (p, p). A pair without common rows is missing."""
+    """(D_p, D_q) by pair, in the order of the modalities, and by (p, p). A pair without common rows is missing."""
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
         return tuple(self.mean)
 
     def standardised(self) -> Moments:
-        """Those of latents with unit variance in every dimension."""
+        """The moments of latents with unit variance in every dimension."""
         std = {m: deviation(self.covariance[m, m].diagonal()) for m in self.mean}
         covariance = {(p, q): c / torch.outer(std[p], std[q]) for (p, q), c in self.covariance.items()}
         return Moments(self.mean, {m: self.scale[m] * std[m] for m in self.mean}, covariance)
 
     def only(self, *modalities: Modality) -> Moments:
-        """Those of some modalities, with the spectra that are known."""
+        """The moments of some modalities; they share the spectra that are computed."""
         covariance = {pair: c for pair, c in self.covariance.items() if set(pair) <= set(modalities)}
         part = Moments({m: self.mean[m] for m in modalities}, {m: self.scale[m] for m in modalities}, covariance)
         part.__dict__["spectra"] = self.spectra
         return part
 
     def cross(self, p: Modality, hub: Modality) -> Tensor:
-        """(D_p, D_hub)"""
+        """The covariance (D_p, D_hub); raises `SeehearError` for a pair without common rows."""
         if (p, hub) in self.covariance:
             return self.covariance[p, hub]
         if (hub, p) in self.covariance:
@@ -65,8 +65,8 @@ class Moments:
         raise SeehearError(f"no training row has both {p} and {hub}: take another hub")
 
     def whitened_axes(self, modality: Modality, shrinkage: float) -> Tensor:
-        """(D, R) eigenvectors of C over the roots of those of C + shrinkage * mean eigenvalue * I; directions without
-        variance are left out, so that there are no more than there were rows."""
+        """(D, R) eigenvectors of C over the roots of the eigenvalues of C + shrinkage * mean eigenvalue * I, without
+        directions of zero variance: R is at most the number of rows."""
         values, vectors = self.spectra[modality]
         return (vectors * self.shrunk(modality, shrinkage).rsqrt())[:, values > values[-1] * 1e-12]
 
@@ -83,7 +83,7 @@ class Moments:
 
 
 class _Spectra(dict[Modality, tuple[Tensor, Tensor]]):
-    """Worked out when asked for: a ridge needs none of its target, and that may be the widest of all."""
+    """Computed on use: a ridge does not need the spectrum of its target, which may be the widest modality."""
 
     def __init__(self, covariance: Mapping[tuple[Modality, Modality], Tensor]):
         self._covariance = covariance
@@ -94,16 +94,14 @@ class _Spectra(dict[Modality, tuple[Tensor, Tensor]]):
 
 
 def moments(latents: Latents, present: Present | None = None, *, pairs: Pairs | None = None) -> Moments:
-    """Covariances of every modality and of every pair, or only of the pairs that training may use."""
+    """Covariances of every modality and of every pair, or only of `pairs`."""
     check(latents, present)
     mean = {m: mean for m, (mean, _) in statistics(latents, present).items()}
     covariance = {(m, m): _covariance(latents, present, mean, m, m) for m in mean}
-    allowed = None if pairs is None else {frozenset(pair) for pair in pairs}
+    allowed = {frozenset(pair) for pair in (combinations(mean, 2) if pairs is None else pairs)}
     for p, q in combinations(mean, 2):
-        if allowed is None or frozenset((p, q)) in allowed:
-            found = _covariance(latents, present, mean, p, q)
-            if found is not None:
-                covariance[p, q] = found
+        if frozenset((p, q)) in allowed and (c := _covariance(latents, present, mean, p, q)) is not None:
+            covariance[p, q] = c
     if len(mean) > 1 and len(covariance) == len(mean):
         raise SeehearError(f"no training row has two of {', '.join(mean)}: there are no pairs to learn from")
     return Moments(mean, {m: torch.ones_like(x) for m, x in mean.items()}, covariance)  # type: ignore[arg-type]
@@ -111,17 +109,17 @@ def moments(latents: Latents, present: Present | None = None, *, pairs: Pairs | 
 
 @dataclass(frozen=True)
 class Sureness:
-    """How sure a choice over folds is."""
+    """Uncertainty of a choice over folds."""
 
     folds: int
     clips: int
-    """Clips that settings were judged by, in all folds."""
+    """Clips that the settings were scored on, in all folds."""
     reciprocal_rank: float
-    """Mean over the folds."""
+    """Mean reciprocal rank over the folds."""
     error: float
-    """Its standard error over the folds."""
+    """Standard error of the mean over the folds."""
     others_as_good: int
-    """Other settings whose mean is no more than a standard error of the difference behind."""
+    """Number of other settings at most one standard error of the difference behind."""
 
     def __str__(self) -> str:
         rank = f"{self.reciprocal_rank:.3f} ± {self.error:.3f}"
@@ -130,20 +128,20 @@ class Sureness:
 
 @dataclass(frozen=True)
 class LinearMaps:
-    """(z - mean) @ weight, made unit: stands where a trained method does, through `embed`."""
+    """normalize((z - mean) @ weight); used like a trained method, through `embed`."""
 
     name: str
     mean: dict[Modality, Tensor]
     weight: dict[Modality, Tensor]
     """(D, E), strongest column first."""
     strength: Tensor | None = None
-    """(E,) the correlation each column reaches, where the method knows it."""
+    """(E,) correlation of each column, in forms that compute it."""
     settings: dict[str, float | int | str] = field(default_factory=dict)
-    """What it was made with."""
+    """Settings that it was fitted with."""
     sure: Sureness | None = field(default=None, compare=False)
-    """Of settings that were chosen over folds (`tuning.chosen`)."""
+    """Uncertainty of settings that were chosen over folds (`tuning.chosen`)."""
     again: Callable[[Moments], LinearMaps] | None = field(default=None, compare=False, repr=False)
-    """Of a tuned form: the same settings fitted to other moments."""
+    """Fits the same settings to other moments; for tuned forms."""
 
     @property
     def spaces(self) -> dict[str, tuple[Modality, ...]]:
@@ -157,13 +155,13 @@ class LinearMaps:
 
     def embed(self, batch: Latents, space: str | None = None) -> dict[Modality, Tensor]:
         """{modality: (B, E) unit vectors} for those modalities of the batch that have a map."""
-        found = {}
+        vectors = {}
         for m in self.weight:
             if m in batch:
                 z = torch.as_tensor(batch[m])
                 z = z if z.dtype == torch.float64 else z.float()
-                found[m] = F.normalize((z - self.mean[m].to(z)) @ self.weight[m].to(z), dim=1)
-        return found
+                vectors[m] = F.normalize((z - self.mean[m].to(z)) @ self.weight[m].to(z), dim=1)
+        return vectors
 
 
 def cca(m: Moments, *, shrinkage: float = 0.1, rank: int | None = None, root: bool = True) -> LinearMaps:
@@ -238,7 +236,8 @@ def ridge(m: Moments, *, shrinkage: float | Mapping[Modality, float] = 0.1, hub:
 
 
 def _eigh(c: Tensor) -> tuple[Tensor, Tensor]:
-    """Ascending eigenvalues and eigenvectors; numpy's LAPACK takes half the time of torch's."""
+    """Ascending eigenvalues, and eigenvectors."""
+    # numpy's LAPACK takes half the time of torch's.
     values, vectors = np.linalg.eigh(c.numpy())
     return torch.from_numpy(values), torch.from_numpy(vectors)
 
@@ -272,7 +271,7 @@ def _maps(
 def _covariance(
     latents: Latents, present: Present | None, mean: dict[Modality, Tensor], p: Modality, q: Modality
 ) -> Tensor | None:
-    """None when no row has both."""
+    """The covariance (D_p, D_q) of the rows that have both; None without any."""
     product, of_p, of_q, rows = torch.zeros(()), torch.zeros(()), torch.zeros(()), 0
     for x, y in chunks(latents, present, p, q):
         x, y = x - mean[p], y - mean[q]

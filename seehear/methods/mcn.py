@@ -6,8 +6,8 @@ Frozen features x of video, audio and text; small branches h give z_x = h(x) in 
                  L_x = -mean_i log softmax_k(z_x,i . C_k - delta [k = k_i])_{k_i};      L_clu = mean (paper: sum) of L_x
     reconstruct  L_rec = sum over modalities of mean_i MSE(decode(z_x,i), x_i)
     loss         L_con + L_clu + 50 L_rec
-C are k-means centroids of the m of this batch and of a queue of earlier ones, refitted every so many steps from where
-they were; they carry no gradient. A modality that a clip lacks is in no term of that clip.
+C are k-means centroids of the m of this batch and of a queue of earlier ones, refitted every `refit_every` steps from
+their last values; they carry no gradient. A modality that a clip lacks is in no term of that clip.
 
 Spaces: one for all ('joint'); one for each pair ('disjoint'); or video and audio in a fine one, from which a map leads
 into a coarse one that holds the text ('fine_coarse'): clusters are then coarse, reconstruction of sight and sound fine.
@@ -29,7 +29,7 @@ from seehear.losses.contrastive import mms, pairwise, same_group
 from seehear.losses.overlap import Overlap
 from seehear.losses.zero import zero_of
 from seehear.methods.base import Method
-from seehear.methods.mcn_config import MCNConfig, MCNSpace, Pair, plan
+from seehear.methods.mcn_config import MCNConfig, MCNSpace, plan
 from seehear.nn.adapter import Standardise, Temperature
 from seehear.nn.davenet import DaveMel, DaveNet, Sound, valid_frames
 from seehear.nn.kmeans import OnlineClusters, assign, evenly
@@ -66,7 +66,7 @@ class MCN(Method):
 
     @torch.no_grad()
     def fit(self, latents: Latents, present: Present | None = None) -> MCN:
-        """Take the standardisation, where there is one, from the training latents."""
+        """Set the standardisation, where there is one, from the training latents."""
         if self.config.normalise == "standardise":
             chosen = {m: latents[m] for m in self.config.widths if self.config.input_of(m) == "latents"}
             for m, (mean, deviation) in statistics(chosen, present).items():
@@ -76,8 +76,8 @@ class MCN(Method):
         return self
 
     def encode(self, batch: Batch, *, rng: Randomness | None) -> Encoded:
-        """The branches, and how well each clip's features are rebuilt. `rng` None: batch norm by its running
-        statistics."""
+        """Vectors 'space/modality' (B, E) and errors 'reconstruct/modality' (B,). `rng` None: batch norm uses its
+        running statistics."""
         present, features = presence(batch, self.config.widths), dict[str, Tensor]()
         for m in self.config.widths:
             f_BD = self._stem(batch, m, learning=rng is not None)
@@ -96,13 +96,15 @@ class MCN(Method):
             z = {m: encoded.features[f"{name}/{m}"] for m in space.modalities}
             present = {m: encoded.present[m] for m in space.modalities}
             if config.contrast_weight and space.pairs:
-                terms = self._contrast(name, z, encoded)
+                contrast = partial(mms, margin=config.margin, temperature=self._temperature(name))
+                exclude = partial(self._overlap, encoded.context)
+                terms = pairwise(z, encoded.present, contrast, pairs=space.pairs, exclude=exclude).terms
                 loss = loss + config.contrast_weight * sum(terms.values(), loss.new_zeros(()))
                 metrics |= {f"loss/{p}-{q}": term.detach() for (p, q), term in terms.items()}
             if name in self.clusters:
-                pulled, found, kept = self._cluster(name, z, present, rng)
-                loss = loss + config.cluster_weight / len(self.clusters) * pulled
-                metrics, carry = metrics | found, carry | kept
+                term = self._cluster(name, z, present, rng)
+                loss = loss + config.cluster_weight / len(self.clusters) * term.loss
+                metrics, carry = metrics | term.metrics, carry | term.carry
             if name in self.temperatures:
                 metrics[f"temperature/{name}"] = torch.as_tensor(self._temperature(name)).detach().clone()
         for m in config.widths:
@@ -114,14 +116,14 @@ class MCN(Method):
         return StepOutput(loss, metrics, carry)
 
     def place(self, features: Mapping[Modality, Tensor], space: str | None = None) -> dict[Modality, Tensor]:
-        """The vectors that the losses compare: the paper ranks by their products."""
+        """The vectors that the losses compare; the paper ranks by their products."""
         space = self.space_name(space)
-        here = [m for m in self.spaces[space] if m in features]
-        return {m: self._embed(m, self._stem(features, m, learning=False))[space] for m in here}
+        present = [m for m in self.spaces[space] if m in features]
+        return {m: self._embed(m, self._stem(features, m, learning=False))[space] for m in present}
 
     @torch.no_grad()
     def raw(self, batch: Batch, space: str | None = None) -> dict[Modality, Tensor]:
-        """With the lengths of its sounds, where the batch has them."""
+        # `place` on the batch itself, and not on its features: sounds may have lengths there.
         return {m: self.finished(m, z_BE, space) for m, z_BE in self.place(batch, space).items()}
 
     @torch.no_grad()
@@ -131,17 +133,16 @@ class MCN(Method):
             clusters.advance(out.carry.get(f"{name}/centroids"), out.carry[f"{name}/rows"])
         running = [x for m in self.modules() if isinstance(m, DaveNet) for x in m.running_statistics()]
         if running and world_size() > 1:
-            mean = gather(torch.cat(running)[None]).mean(dim=0)  # every process saw other rows
+            mean = gather(torch.cat(running)[None]).mean(dim=0)  # each process has the statistics of its own rows
             for x, part in zip(running, mean.split([len(x) for x in running]), strict=True):
                 x.copy_(part)
 
     # -- branches ----------------------------------------------------------------------------------------------------
 
     def _stem(self, batch: Mapping[str, Tensor], m: Modality, *, learning: bool) -> Tensor:
-        """(B, D): what a head begins with, and a decoder has to rebuild."""
+        """f (B, D): input of the heads, target of the decoders."""
         dtype, stem = next(self.parameters()).dtype, self._branch(m).stem
         x, length_B = self._unfolded(m, batch[m].to(dtype)), batch.get("length_audio")
-        self._check_shape(m, x)
         if isinstance(stem, Sound):
             if length_B is None and self.config.input_of(m) == "mel":
                 length_B = valid_frames(x)
@@ -149,25 +150,21 @@ class MCN(Method):
         return stem(x).to(dtype)
 
     def _unfolded(self, m: Modality, x: Tensor) -> Tensor:
-        """(B, L, D) or (B, F, S) of what lies flat in a library."""
+        """The input in its own shape: words (B, L, D) and mel (B, F, S) lie flat in a library. Raises `SeehearError`
+        for any other shape."""
         kind, width = self.config.input_of(m), self.config.widths[m]
-        if x.dim() != 2 or kind not in ("words", "mel") or x.shape[1] % width:
-            return x
-        return x.unflatten(1, (-1, width) if kind == "words" else (width, -1))
-
-    def _check_shape(self, m: Modality, x: Tensor) -> None:
-        kind, width = self.config.input_of(m), self.config.widths[m]
+        if x.dim() == 2 and kind in ("words", "mel") and x.shape[1] % width == 0:
+            x = x.unflatten(1, (-1, width) if kind == "words" else (width, -1))
         expected = {"latents": (width,), "words": (None, width), "mel": (width, None), "waveform": (None,)}[kind]
         shape = tuple(x.shape[1:])
         if len(shape) != len(expected) or any(e not in (None, s) for e, s in zip(expected, shape, strict=True)):
             wanted = " x ".join("any" if e is None else str(e) for e in expected)
-            found = " x ".join(str(s) for s in shape)
-            raise SeehearError(
-                f"{m} of a clip is {found}, this model was made for {kind} of {wanted}: another encoder?"
-            )
+            size = " x ".join(str(s) for s in shape)
+            raise SeehearError(f"{m} of a clip is {size}, this model was made for {kind} of {wanted}: another encoder?")
+        return x
 
     def _embed(self, m: Modality, f_BD: Tensor) -> dict[str, Tensor]:
-        """Its vectors in every space that holds the modality."""
+        """z (B, E) in every space that holds the modality."""
         z = self._branch(m)(f_BD)
         if "fine" in z:
             z["coarse"] = self.coarsen(z["fine"].relu())
@@ -177,15 +174,10 @@ class MCN(Method):
 
     # -- terms -------------------------------------------------------------------------------------------------------
 
-    def _contrast(self, name: str, z: Mapping[Modality, Tensor], encoded: Encoded) -> dict[Pair, Tensor]:
-        loss = partial(mms, margin=self.config.margin, temperature=self._temperature(name))
-        exclude = partial(self._overlap, encoded.context)
-        return pairwise(z, encoded.present, loss, pairs=self._spaces[name].pairs, exclude=exclude).terms
-
     def _cluster(
         self, name: str, z: Mapping[Modality, Tensor], present: Mapping[Modality, Tensor], rng: Randomness
-    ) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
-        """L_clu in a space, what to log of it, and what `after_step` keeps."""
+    ) -> StepOutput:
+        """L_clu in a space, its metrics, and the rows and centroids for `after_step`."""
         online, config = self.clusters[name], self.config
         assert isinstance(online, OnlineClusters)
         fused_BE, any_B = fuse({m: z_BE.detach() for m, z_BE in z.items()}, present)
@@ -193,7 +185,7 @@ class MCN(Method):
         carry = {f"{name}/rows": rows_NE[evenly(len(rows_NE), config.enqueue, rows_NE.device)]}
         centroids_KE = online.at(rows_NE, rng.shared(f"mcn/clusters/{name}"))
         if centroids_KE is None:
-            return fused_BE.new_zeros(()), {}, carry
+            return StepOutput(fused_BE.new_zeros(()), {}, carry)
         carry[f"{name}/centroids"] = centroids_KE
         label_B = assign(fused_BE, centroids_KE)
         loss = clustering(
@@ -206,20 +198,18 @@ class MCN(Method):
             temperature=self._temperature(name),
         )
         used = torch.tensor(len(label_B[any_B].unique()), device=loss.device)
-        return loss, {f"loss/cluster-{name}": loss.detach(), f"clusters/{name}": used}, carry
+        return StepOutput(loss, {f"loss/cluster-{name}": loss.detach(), f"clusters/{name}": used}, carry)
 
     def _temperature(self, name: str) -> Tensor | float:
         return self.temperatures[name]() if name in self.temperatures else 1.0
 
     def _same(self, batch: Batch) -> dict[str, Tensor]:
-        """Numbers (B,) that are equal where rows are no negatives of each other."""
-        found = {}
-        if self.config.mask_same_group:
-            found["same/group"] = group_numbers(batch)
+        """Numbers (B,) that are equal for rows which are no negatives of each other."""
+        same = {"same/group": group_numbers(batch)} if self.config.mask_same_group else {}
         if self.config.mask_duplicates:
-            given = [m for m in self.config.widths if self.config.input_of(m) in ("latents", "words")]
-            found |= {f"same/{m}": row_numbers(batch[m].flatten(1)) for m in given}
-        return found
+            compared = [m for m in self.config.widths if self.config.input_of(m) in ("latents", "words")]
+            same |= {f"same/{m}": row_numbers(batch[m].flatten(1)) for m in compared}
+        return same
 
     def _overlap(self, context: Mapping[str, Tensor], p: Modality, q: Modality) -> Overlap | None:
         numbers = [context[f"same/{way}"] for way in ("group", p, q) if f"same/{way}" in context]
@@ -253,13 +243,11 @@ def _branch(config: MCNConfig, m: Modality, spaces: Mapping[str, MCNSpace]) -> B
     )
 
 
-# ----------------------------------------------------------------------------------------------------------------------
-# The small parts of MCN's branches (arXiv 2104.12671): unit latents, words pooled by maximum, gated units, decoders,
-# and a branch of them. Rows never see each other.
+# -- layers of a branch: each row by itself ----------------------------------------------------------------------------
 
 
 class UnitBlocks(nn.Module):
-    """The latents of each encoder to unit length, side by side."""
+    """Concatenated latents, those of each encoder at unit length."""
 
     def __init__(self, blocks: tuple[int, ...]):
         super().__init__()
@@ -270,7 +258,7 @@ class UnitBlocks(nn.Module):
 
 
 class GatedUnit(nn.Module):
-    """y = W1 x + b1,   out = y * sigmoid(W2 y + b2): every dimension gated by what all the others hold."""
+    """y = W1 x + b1,   out = y * sigmoid(W2 y + b2): every dimension is gated by all the others."""
 
     def __init__(self, width: int, dim: int):
         super().__init__()
@@ -283,7 +271,7 @@ class GatedUnit(nn.Module):
 
 
 class MaxWords(nn.Module):
-    """max over words of ReLU(W x + b). A row of zeros is no word; without any word all is zero."""
+    """max over words of ReLU(W x + b). A row of zeros is padding; a text without words gives zeros."""
 
     def __init__(self, width: int, dim: int):
         super().__init__()
@@ -296,7 +284,7 @@ class MaxWords(nn.Module):
 
 
 class FeatureDecoder(nn.Sequential):
-    """Linear, ReLU, Linear, and one more ReLU where what it rebuilds is never negative."""
+    """Linear, ReLU, Linear, and one more ReLU where the target is never negative."""
 
     def __init__(self, dim: int, hidden: int, width: int, *, nonnegative: bool):
         last = [nn.ReLU()] if nonnegative else []
@@ -304,13 +292,13 @@ class FeatureDecoder(nn.Sequential):
 
 
 class Branch(nn.Module):
-    """One modality: a stem that makes one vector f of the input, heads from f into spaces, and decoders back to f."""
+    """One modality: a stem from the input to one vector f, heads from f into spaces, and decoders back to f."""
 
     def __init__(
         self, stem: nn.Module, width: int, dims: Mapping[str, int], *, narrow: bool, hidden: int, nonnegative: bool
     ):
-        """`width` is f's, `dims` those of the spaces by name. `narrow`: gate f before it is widened, which is steadier
-        in half precision. `hidden` 0: no decoders. `nonnegative`: f never has a value below zero."""
+        """`width` is that of f, `dims` those of the spaces by name. `narrow`: gate f before it is widened, which is
+        steadier in half precision. `hidden` 0: no decoders. `nonnegative`: f has no value below zero."""
         super().__init__()
         self.stem = stem
         self.heads = nn.ModuleDict(
@@ -325,10 +313,10 @@ class Branch(nn.Module):
         )
 
     def forward(self, f_BD: Float[Tensor, "b d"]) -> dict[str, Tensor]:
-        """(B, E) by space."""
+        """z (B, E) by space."""
         return {name: head(f_BD) for name, head in self.heads.items()}
 
     def errors(self, z: Mapping[str, Tensor], f_BD: Float[Tensor, "b d"]) -> list[Tensor]:
-        """(B,) for each space: the mean squared error of f as it is rebuilt from there."""
+        """Mean squared reconstruction errors of f (B,), one for each space."""
         rebuilt = [decoder(z[name]) for name, decoder in self.decoders.items()]
         return [(r_BD.to(f_BD.dtype) - f_BD).square().mean(dim=1) for r_BD in rebuilt]

@@ -25,10 +25,10 @@ class MCNConfig(MethodConfig):
     """Width of the features by modality (of a word vector, for words; number of bands, for sound); two modalities at
     least. A recipe leaves it empty: data fills it in."""
     inputs: dict[Modality, Input] = field(default_factory=dict)
-    """What a batch holds of a modality. 'latents': (B, D), where nothing is said; 'words': (B, L, D), rows of zeros are
-    padding; 'mel': (B, F, S) in decibels, or 'waveform': (B, N) at 16 kHz, which go through DAVEnet. Words and mel may
-    come flat, (B, L D) or (B, F S), as a library stores them. Of sound padded to a common length the batch also holds
-    `length_audio` (B,): frames, or samples, that are the clip's own; without it: up to the last frame above -120 dB."""
+    """Input of a modality. 'latents', the default: (B, D); 'words': (B, L, D), rows of zeros are padding; 'mel':
+    (B, F, S) in decibels, or 'waveform': (B, N) at 16 kHz, which go through DAVEnet. Words and mel may be flat,
+    (B, L D) or (B, F S), as a library stores them. For sound padded to a common length the batch also holds
+    `length_audio` (B,): frames, or samples, of the clip itself; without it: up to the last frame above -120 dB."""
     blocks: dict[Modality, tuple[int, ...]] = field(default_factory=dict)
     """Widths of the concatenated encoders of a modality, where its latents come from several: each has an equal say."""
     normalise: Literal["l2", "standardise", "none"] = "l2"
@@ -46,9 +46,9 @@ class MCNConfig(MethodConfig):
     similarity: Literal["dot", "cosine"] = "dot"
     """'dot': raw products (the paper); 'cosine': of unit vectors, over a learned temperature for each space."""
     temperature: float = 0.07
-    """Where the temperatures start; raw products have none."""
+    """Initial value of the temperatures; raw products have none."""
     margin: float = 0.001
-    """delta, taken off the logit of a match."""
+    """delta, subtracted from the logit of a match."""
     pairs: tuple[Pair, ...] = ()
     """Pairs of modalities to align; empty means all."""
     mask_same_group: bool = False
@@ -56,29 +56,30 @@ class MCNConfig(MethodConfig):
     mask_duplicates: bool = False
     """Clips with the same latents or words of a modality are no negatives in its pairs. (In the paper they are.)"""
     contrast_weight: float = 1.0
-    """Of L_con; 0 leaves it out, as for the next two."""
+    """Weight of L_con; 0 leaves the term out, as for the next two."""
     cluster_weight: float = 1.0
-    """Of L_clu."""
+    """Weight of L_clu."""
     reconstruct_weight: float = 50.0
-    """Of L_rec."""
+    """Weight of L_rec."""
     cluster_over: Over = "mean"
     """L_clu: mean of the L_x (the code), their sum (the paper), or that of the fused vector m alone (a variant)."""
     clusters: int = 256
-    """K."""
+    """K: number of clusters."""
     queue: int = 40_960
     """Rows of earlier batches that are clustered with the present one."""
     enqueue: float = 0.5
     """Share of a batch that enters the queue, evenly over its rows."""
     refit_every: int = 20
-    """Steps between two runs of k-means."""
+    """Steps between two fits of k-means."""
     iterations: int = 100
-    """Of k-means, at most."""
+    """Largest number of iterations of k-means."""
     hidden: int = 1024
     """Width inside a decoder."""
     channels: tuple[int, ...] = (128, 256, 512, 1024)
-    """DAVEnet's stages."""
+    """Channels of DAVEnet's stages."""
     audio_norm: NormKind = "group"
-    """DAVEnet's. 'batch' is the paper's, of the rows at hand: then results depend on micro-batches and processes."""
+    """DAVEnet's norm. 'batch' is the paper's, over the rows at hand: results then depend on micro-batches and
+    processes."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "blocks", {m: tuple(b) for m, b in self.blocks.items()})
@@ -118,7 +119,6 @@ class MCNConfig(MethodConfig):
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> MCNConfig:
-        """What `dataclasses.asdict`, or JSON made from it, gave."""
         return config_from(cls, values, "MCN")
 
 
@@ -128,12 +128,12 @@ class MCNSpace:
     dim: int
     pairs: tuple[Pair, ...]
     own: tuple[Modality, ...]
-    """The modalities whose heads lead here, and which are rebuilt from here; the others come from another space."""
+    """Modalities whose heads lead here, and which are reconstructed from here; others come through another space."""
     clustered: bool = True
 
 
 def plan(config: MCNConfig) -> dict[str, MCNSpace]:
-    """The spaces by name, the one that holds most first."""
+    """The spaces by name, the one with most modalities first."""
     modalities = tuple(m for m in MODALITIES if m in config.widths)
     pairs = config.pairs or tuple(combinations(modalities, 2))
     if config.spaces == "joint":

@@ -1,4 +1,4 @@
-"""A small picture generator: diffusion (DDPM, arXiv 2006.11239) of pictures that a vector describes.
+"""A small picture generator: diffusion (DDPM, arXiv 2006.11239) of pictures, conditioned on a vector.
 
     z = P'(x - mean),   P the first K principal components of the pictures, lambda_k their variances, 1 on average
     z_t = a_t z + s_t eps,   a_t^2 + s_t^2 = 1,   eps ~ N(0, I),   c a unit vector of the picture in a space
@@ -6,9 +6,9 @@
     L = |z - z^|^2 / max(s_t^2, 0.1)
     guidance   c is left out for some rows; then z^ = z^(nothing) + w (z^(c) - z^(nothing))    (arXiv 2207.12598)
 
-With f = 0, z^ is the best guess if pictures were Gaussian: f, a perceptron with residuals, learns the rest (arXiv
-2206.00364 for each component). It learns from pictures and vectors that stand for them, as decoders of image embeddings
-do (unCLIP, arXiv 2204.06125): whatever else has a place in that space can then be painted.
+With f = 0, z^ is the optimal estimate for Gaussian pictures: f, a perceptron with residuals, learns the rest (arXiv
+2206.00364 for each component). It is trained on pictures and their vectors, as decoders of image embeddings are
+(unCLIP, arXiv 2204.06125), and paints any vector of that space.
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ from seehear.nn.random import Randomness, seed_of
 from seehear.nn.transformer import glorot
 from seehear.types import Batch, Encoded, Float, Int, StepOutput, Tensor
 
-_LEAST = 0.1  # of s_t^2 in the loss
-_ENOUGH = 10_000  # pictures to find the components from
-_AT_ONCE = 256  # pictures that are painted side by side
+_LEAST = 0.1  # smallest s_t^2 in the loss
+_ENOUGH = 10_000  # pictures for the principal components
+_AT_ONCE = 256  # pictures painted in one batch
 
 
 @dataclass(frozen=True, kw_only=True)
 class PainterConfig:
     width: int
-    """Of the vectors, which have unit length."""
+    """Width of the vectors, which have unit length."""
     size: int = 32
-    """Pixels of a side."""
+    """Side of a picture, in pixels."""
     components: int = 256
-    """K."""
+    """K: number of principal components."""
     hidden: int = 512
     """Width of the network."""
     blocks: int = 4
-    """Its residual blocks."""
+    """Residual blocks of the network."""
     schedule: Schedule = field(default_factory=lambda: Schedule(shape="cosine", rho=1.0))
     drop: float = 0.1
-    """How often a picture is learnt without its vector."""
+    """Probability of training on a picture without its vector."""
     jitter: float = 1.0
-    """Vectors in training are led aside by noise of up to so many times their length: those of sounds and words lie
-    farther from any picture's than pictures do from each other."""
+    """Largest noise on the vectors in training, relative to their length: vectors of sounds and words are farther from
+    any picture's than those of pictures from each other."""
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> PainterConfig:
@@ -85,8 +85,8 @@ class Painter(Method):
 
     @torch.no_grad()
     def fit(self, pictures: Int[Tensor, "n h w c"], vectors_NE: Float[Tensor, "n e"], *, seed: int = 0) -> Self:
-        """Find the pictures' components, and where the vectors lie; before training. `axes` take z to pixels from -1 to
-        1, with the scale that makes the variances 1 on average."""
+        """Compute the pictures' components, and mean and spread of the vectors; before training. `axes` map z to pixels
+        from -1 to 1, with the scale that makes the variances 1 on average."""
         k = self.config.components
         x_NP = _flat(pictures[:: -(-len(pictures) // _ENOUGH)])
         if k >= len(x_NP):
@@ -104,18 +104,21 @@ class Painter(Method):
         return self
 
     def encode(self, batch: Batch, *, rng: Randomness | None) -> Encoded:
-        """'error' (B,): of `picture` (B, H, W, 3) uint8 with `vector` (B, E)."""
+        """'error' (B,): the loss L of `picture` (B, H, W, 3) uint8 with `vector` (B, E)."""
         if rng is None:
             raise ValueError("diffusion draws its noise: encode needs rng")
         centred_BP = _flat(batch["picture"]).to(self.axes) - self.mean
         z_BK = centred_BP @ self.axes / self.axes.square().sum(0).clamp(min=1e-12)
         eps_BK, t_B = rng.normal("noise", self.config.components).to(z_BK), self.diffusion.draw(rng, "time")
         a_B1, s_B1 = self._levels(t_B)
-        told_B1 = rng.uniform("told", 1) >= self.config.drop
-        c_BE = self._standard(self._aside(batch["vector"], rng)) * told_B1
+        kept_B1 = rng.uniform("told", 1) >= self.config.drop
+        # At the largest noise the cosine of vector and noisy vector is about 1 / (1 + jitter^2)^1/2.
+        far_B1, noise_BE = self.config.jitter * rng.uniform("far", 1), rng.normal("aside", self.config.width)
+        noisy_BE = F.normalize(batch["vector"] + far_B1 * noise_BE / self.config.width**0.5, dim=1)
+        c_BE = self._standard(noisy_BE) * kept_B1
         clean_BK = self.clean(a_B1 * z_BK + s_B1 * eps_BK, t_B, c_BE)
         error_BK = F.mse_loss(clean_BK, z_BK, reduction="none") / s_B1.square().clamp(min=_LEAST)
-        return Encoded({"error": error_BK.mean(1)}, {"error": torch.ones_like(told_B1[:, 0])})
+        return Encoded({"error": error_BK.mean(1)}, {"error": torch.ones_like(kept_B1[:, 0])})
 
     def objective(self, encoded: Encoded, *, progress: float, rng: Randomness) -> StepOutput:
         loss = encoded.features["error"].mean()
@@ -124,42 +127,37 @@ class Painter(Method):
     def clean(
         self, z_BK: Float[Tensor, "b k"], t_B: Int[Tensor, " b"], c_BE: Float[Tensor, "b e"]
     ) -> Float[Tensor, "b k"]:
-        """z^ of z_t. Of c the distance from the mean counts, in units of the usual one; zeros say nothing."""
+        """z^ (B, K) of z_t, for standardised vectors c; zeros stand for no vector."""
         a_B1, s_B1 = self._levels(t_B)
         total_BK = a_B1.square() * self.variance + s_B1.square()
-        known_BH = self.time(t_B) + self.told(c_BE.to(self.told.weight))
+        condition_BH = self.time(t_B) + self.told(c_BE.to(self.told.weight))
         h_BH = self.into(z_BK / total_BK.sqrt())
         for block in self.blocks:
-            h_BH = block(h_BH, known_BH)
-        said_BK = self.out(self.norm(h_BH))
-        return a_B1 * self.variance / total_BK * z_BK + s_B1 * (self.variance / total_BK).sqrt() * said_BK
+            h_BH = block(h_BH, condition_BH)
+        f_BK = self.out(self.norm(h_BH))
+        return a_B1 * self.variance / total_BK * z_BK + s_B1 * (self.variance / total_BK).sqrt() * f_BK
 
     @torch.no_grad()
     def paint(
         self, c_BE: Float[Tensor, "b e"], *, steps: int = 50, guidance: float = 3.0, seed: int = 0
     ) -> Int[Tensor, "b h w c"]:
-        """Pictures (B, H, W, 3) uint8 of unit vectors, by DDIM. The noise that row i starts from is a function of
-        (seed, i)."""
+        """Pictures (B, H, W, 3) uint8 of unit vectors, by DDIM. The initial noise of row i is a function of seed, i."""
         c_BE = self._standard(c_BE)
         starts = range(0, len(c_BE), _AT_ONCE)
         return torch.cat([self._paint(c_BE[at : at + _AT_ONCE], at, steps, guidance, seed) for at in starts])
 
     def _paint(self, c_BE: Tensor, at: int, steps: int, guidance: float, seed: int) -> Tensor:
-        start_BK = torch.stack([_normal(seed_of(seed, at + i), self.config.components) for i in range(len(c_BE))])
+        draws = [torch.Generator().manual_seed(seed_of(seed, at + i)) for i in range(len(c_BE))]
+        start_BK = torch.stack([torch.randn(self.config.components, generator=draw) for draw in draws])
 
         def denoise(z_BK: Tensor, t_B: Tensor) -> Tensor:
             both = torch.cat([torch.zeros_like(c_BE), c_BE])
-            without, told = self.clean(z_BK.repeat(2, 1), t_B.repeat(2), both).chunk(2)
-            return without + guidance * (told - without)
+            free_BK, guided_BK = self.clean(z_BK.repeat(2, 1), t_B.repeat(2), both).chunk(2)
+            return free_BK + guidance * (guided_BK - free_BK)
 
         z_BK = sample(denoise, lambda _: start_BK.to(self.mean), self.config.schedule, steps=steps)
         x_BP = (self.mean + z_BK @ self.axes.T).clamp(-1, 1)
         return ((x_BP + 1) * 127.5).round().to(torch.uint8).cpu().view(-1, self.config.size, self.config.size, 3)
-
-    def _aside(self, c_BE: Tensor, rng: Randomness) -> Tensor:
-        """Unit vectors; at the most noise their cosine with c is 1 / (1 + jitter^2)^1/2, about."""
-        far_B1 = self.config.jitter * rng.uniform("far", 1)
-        return F.normalize(c_BE + far_B1 * rng.normal("aside", self.config.width) / self.config.width**0.5, dim=1)
 
     def _standard(self, c_BE: Tensor) -> Tensor:
         return (c_BE.to(self.centre) - self.centre) / self.reach
@@ -175,15 +173,11 @@ class _PainterBlock(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.up, self.down = glorot(nn.Linear(width, width)), glorot(nn.Linear(width, width))
 
-    def forward(self, h_BH: Tensor, known_BH: Tensor) -> Tensor:
-        added: Tensor = self.down(F.silu(self.up(self.norm(h_BH) + known_BH)))
+    def forward(self, h_BH: Tensor, condition_BH: Tensor) -> Tensor:
+        added: Tensor = self.down(F.silu(self.up(self.norm(h_BH) + condition_BH)))
         return h_BH + added
 
 
 def _flat(pictures_NHWC: Tensor) -> Tensor:
-    """(N, P), from -1 to 1."""
+    """Pixels (N, P), from -1 to 1."""
     return pictures_NHWC.flatten(1).float() / 127.5 - 1
-
-
-def _normal(seed: int, width: int) -> Tensor:
-    return torch.randn(width, generator=torch.Generator().manual_seed(seed))

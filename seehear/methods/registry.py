@@ -1,6 +1,6 @@
-"""The methods by name: the one list that the space, the recipes and the command line read.
+"""The methods by name, for the space, the recipes and the command line.
 
-A class is imported when it is asked for: a search loads the method of its run and no other.
+A class is imported on use: a search loads only the method of its run.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ _NOT_TRAINED = ("classifier", "painter", "frozen")
 
 
 def trained() -> list[str]:
-    """The methods that 'seehear train' trains: each has its presets in `seehear.recipes.NAME`. The others learn for a
-    run that is there, or not at all."""
+    """Methods of 'seehear train', with presets in `seehear.recipes.NAME`. The others learn from a finished run, or do
+    not learn."""
     return [name for name in METHODS if name not in _NOT_TRAINED]
 
 
@@ -36,8 +36,8 @@ def method_class(name: str) -> type[Method]:
     if name not in METHODS:
         raise unknown("method", name, METHODS)
     module, _, attribute = METHODS[name].partition(".")
-    found: type[Method] = getattr(importlib.import_module(f"seehear.methods.{module}"), attribute)
-    return found
+    kind: type[Method] = getattr(importlib.import_module(f"seehear.methods.{module}"), attribute)
+    return kind
 
 
 def make_method(name: str, settings: Mapping[str, Any]) -> Method:

@@ -1,5 +1,5 @@
-"""Settings of the closed forms (`linear.py`), chosen by how well they retrieve rows that they were not fitted to: those
-of validation clips, or of several folds where validation clips are few."""
+"""Choice of the settings of closed forms (`linear.py`) by retrieval on rows that they were not fitted to: validation
+clips, or several folds where validation clips are few. Also the closed forms of FuseMix's start: bound and blocks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import numpy as np
 import torch
 
 from seehear.errors import SeehearError
-from seehear.methods import linear, tuning
 from seehear.methods.linear import LinearMaps, Moments, Pairs, Sureness, canonical, ridge
 from seehear.nn.statistics import Latents, Present, check, present_rows
 from seehear.types import Modality, Tensor
@@ -22,7 +21,7 @@ SHRINKAGES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 
 @dataclass(frozen=True)
 class TuningFold:
-    """Moments of some clips, and rows of others that settings are judged by."""
+    """Moments of some clips, and rows of others that settings are scored on."""
 
     train: Moments
     rows: Latents
@@ -85,13 +84,13 @@ def chosen(
     *,
     pairs: Pairs | None = None,
 ) -> LinearMaps:
-    """The member of a family, fitted to `train`, whose like retrieve best on rows that they were not fitted to; the
-    first of equals. Of several folds the mean decides, and `sure` says how sure that is."""
+    """The member of a family, fitted to `train`, whose settings retrieve best on the rows of the folds; the first of
+    equals. With several folds the mean decides, and `sure` holds its uncertainty."""
     scores_FKP = np.stack([_scores(family(f.train), f.rows, f.present, f.clip, pairs, train) for f in folds])
     known_P = ~np.isnan(scores_FKP).all(axis=(0, 1))
     if not known_P.any():
         raise SeehearError("no two validation rows have the same two modalities: nothing to choose by")
-    # Of few clips a fold may hold no two rows of the same two modalities: it says nothing.
+    # A fold of few clips may have no two rows of the same two modalities: it has no score.
     telling_F = ~np.isnan(scores_FKP).all(axis=(1, 2))
     folds = [fold for fold, telling in zip(folds, telling_F, strict=True) if telling]
     scores_FKP = scores_FKP[telling_F][:, :, known_P]
@@ -140,8 +139,8 @@ def reciprocal_ranks(
 ) -> dict[tuple[Modality, Modality], float]:
     """By pair, over both directions, the mean reciprocal rank of each row's own clip among the clips of the first 4,096
     rows that have both modalities; ties share their ranks. `clip` is the clip number of each row, ascending (default:
-    every row is a clip). A clip ranks by its best row, and every clip has the same weight. (Evaluation proper is
-    elsewhere: this only ranks candidates.)"""
+    every row is a clip). A clip ranks by its best row, and every clip has the same weight. This only ranks candidates;
+    evaluation proper is `evaluation`."""
     scores = _reciprocal_ranks(maps, latents, present, clip, pairs)
     if not scores:
         raise SeehearError("no two validation rows have the same two modalities: nothing to choose by")
@@ -191,13 +190,12 @@ def _reciprocal_rank(similar_RR: np.ndarray, clip_R: np.ndarray) -> float:
     return float(np.average(1 / rank_R, weights=1 / rows_C[number_R]))
 
 
-# ----------------------------------------------------------------------------------------------------------------------
-# Bound: the closed form of `fusemix.bind`, ridge regression into a space that stays as a joint encoder made it.
+# -- bound: the closed form of `fusemix.bind` --------------------------------------------------------------------------
 
 
 def bound(m: Moments, *, locked: Sequence[Modality], shrinkage: float | Mapping[Modality, float] = 0.1) -> LinearMaps:
-    """Ridge into a space that stays as it is. Locked modalities keep their own vectors, means included; each other one
-    is regressed on those it occurs with, and where these are several on all of them with equal say."""
+    """Ridge regression into the space of a joint encoder. Locked modalities keep their own vectors, means included;
+    each other one is regressed on the mean of the locked ones that it occurs with."""
     mean, weight, settings = dict(m.mean), {}, dict[str, float | int | str](locked=" ".join(locked))
     for p in m.modalities:
         if p in locked:
@@ -212,7 +210,7 @@ def bound(m: Moments, *, locked: Sequence[Modality], shrinkage: float | Mapping[
         weight[p] = vectors @ (inverse[:, None] * (vectors.T @ cross)) / m.scale[p][:, None]
         settings[f"shrinkage of {p}"] = r
     width = next(iter(weight.values())).shape[1]
-    for q in (q for q in locked if q not in m.modalities):  # words that only queries have
+    for q in (q for q in locked if q not in m.modalities):  # words, where only queries have them
         mean[q], weight[q] = torch.zeros(width, dtype=torch.float64), torch.eye(width, dtype=torch.float64)
     return LinearMaps("bound", mean, weight, settings=settings)
 
@@ -224,8 +222,8 @@ def tuned_bound(
     clip: Tensor | None = None,
     *,
     locked: Sequence[Modality],
-    shrinkages: Sequence[float] = tuning.SHRINKAGES,
-    folds: Sequence[tuning.TuningFold] = (),
+    shrinkages: Sequence[float] = SHRINKAGES,
+    folds: Sequence[TuningFold] = (),
 ) -> LinearMaps:
     """`bound` with the shrinkage of each modality that retrieves best between it and the locked ones."""
     best_of: dict[Modality, float] = {}
@@ -238,44 +236,38 @@ def tuned_bound(
             return [bound(part, locked=hubs, shrinkage=r) for r in shrinkages]
 
         pairs = tuple((p, q) for q in hubs)
-        found = tuning.chosen(
-            family, train, folds or [tuning.TuningFold(train, validation, present, clip)], pairs=pairs
-        )
+        found = chosen(family, train, folds or [TuningFold(train, validation, present, clip)], pairs=pairs)
         best_of[p], sure = float(found.settings[f"shrinkage of {p}"]), found.sure
     return replace(bound(train, locked=locked, shrinkage=best_of), sure=sure)
 
 
-# ----------------------------------------------------------------------------------------------------------------------
-# A closed form for three or more modalities in which no pair pays for another.
-#
-# Every pair (p, q) has a block of coordinates of its own, CCA of that pair alone. A modality is the blocks of its pairs
-# side by side, and zero elsewhere:
+# -- blocks: three or more modalities, each pair with coordinates of its own -------------------------------------------
 #
 #     audio  [ W_a^(va)   W_a^(at)   0        ]
 #     text   [ 0          W_t^(at)   W_t^(vt) ]      x_p . x_q  =  the product in block (p, q) alone
 #     video  [ W_v^(va)   0          W_v^(vt) ]
 #
-# One map a modality (generalised CCA, ridge onto a hub) must trade pairs off: where sound and words agree well, what a
-# face and its voice share is lost.
+# One map a modality (generalised CCA, ridge onto a hub) trades pairs off: where sound and words agree well, it loses
+# what a face and its voice share. In blocks, each the CCA of one pair, no pair loses to another.
 
 
 def tuned_blocks(
-    train: linear.Moments,
+    train: Moments,
     validation: Latents,
     present: Present | None = None,
     clip: Tensor | None = None,
     *,
     dim: int,
-    shrinkages: Sequence[float] = tuning.SHRINKAGES,
-    folds: Sequence[tuning.TuningFold] = (),
-) -> linear.LinearMaps:
-    """Blocks for the pairs that `train` knows, of `dim` coordinates in all; the shrinkage and rank of each are those
-    that retrieve best between its two modalities, over `folds` where there are some."""
+    shrinkages: Sequence[float] = SHRINKAGES,
+    folds: Sequence[TuningFold] = (),
+) -> LinearMaps:
+    """Blocks for the pairs of `train`, of `dim` coordinates in all; the shrinkage and rank of each are those that
+    retrieve best between its two modalities, over `folds` where there are some."""
     pairs = [pair for pair in combinations(train.modalities, 2) if pair in train.covariance]
     rank = dim // len(pairs)
-    chosen: dict[tuple[Modality, Modality], tuple[float, int]] = {}
+    settings: dict[tuple[Modality, Modality], tuple[float, int]] = {}
     for p, q in pairs:
-        found = tuning.tuned(
+        best = tuned(
             train.only(p, q),
             validation,
             present,
@@ -285,28 +277,22 @@ def tuned_blocks(
             pairs=((p, q),),
             folds=[replace(fold, train=fold.train.only(p, q)) for fold in folds],
         )
-        chosen[p, q] = float(found.settings["shrinkage"]), int(found.settings["rank"])
-    return replace(blocks(train, chosen), again=partial(blocks, chosen=chosen))
+        settings[p, q] = float(best.settings["shrinkage"]), int(best.settings["rank"])
+    return replace(blocks(train, settings), again=partial(blocks, chosen=settings))
 
 
-def blocks(train: linear.Moments, chosen: Mapping[tuple[Modality, Modality], tuple[float, int]]) -> linear.LinearMaps:
-    """Blocks of the pairs with their (shrinkage, rank). In a modality every block has the same mean square length."""
+def blocks(train: Moments, chosen: Mapping[tuple[Modality, Modality], tuple[float, int]]) -> LinearMaps:
+    """Blocks of the pairs with their (shrinkage, rank). In a modality every block has a mean square length of 1."""
     parts: dict[Modality, list[Tensor]] = {m: [] for m in train.modalities}
     settings: dict[str, float | int | str] = {}
     for (p, q), (shrinkage, rank) in chosen.items():
-        found = linear.canonical(train.only(p, q), shrinkage=shrinkage, rank=rank)
+        weight = canonical(train.only(p, q), shrinkage=shrinkage, rank=rank).weight
         settings[f"shrinkage of {p}-{q}"] = shrinkage
-        for m, own in parts.items():
-            own.append(_even(train, m, found.weight[m]) if m in (p, q) else _nothing(train, m, found.weight[p]))
-    weight = {m: torch.cat(own, dim=1) for m, own in parts.items()}
-    return linear.LinearMaps("blocks", train.mean, weight, None, settings)
-
-
-def _even(train: linear.Moments, m: Modality, weight_DK: Tensor) -> Tensor:
-    """Scaled to a mean square length of 1 over the training rows."""
-    standardised_DK = weight_DK * train.scale[m][:, None]
-    return weight_DK / (standardised_DK * (train.covariance[m, m] @ standardised_DK)).sum().sqrt()
-
-
-def _nothing(train: linear.Moments, m: Modality, like_DK: Tensor) -> Tensor:
-    return like_DK.new_zeros(len(train.mean[m]), like_DK.shape[1])
+        for m, block in parts.items():
+            if m not in (p, q):
+                block.append(weight[p].new_zeros(len(train.mean[m]), weight[p].shape[1]))
+                continue
+            unscaled_DK = weight[m] * train.scale[m][:, None]
+            square = (unscaled_DK * (train.covariance[m, m] @ unscaled_DK)).sum()
+            block.append(weight[m] / square.sqrt())
+    return LinearMaps("blocks", train.mean, {m: torch.cat(b, dim=1) for m, b in parts.items()}, None, settings)

@@ -1,22 +1,20 @@
 """VATT: Transformers for Multimodal Self-Supervised Learning from Raw Video, Audio and Text (arXiv 2104.11178).
 
-Nothing but linear maps stands between a signal and a Transformer, and all of it is learnt without labels:
+Only linear maps stand between a signal and a Transformer, and everything is trained without labels:
     tokens       4 x 16 x 16 voxels x_n -> x_n W + e_t + e_v + e_h;  128 samples -> x_n W + e_n;  words -> their vectors
-    DropToken    in training a random part of the tokens of video and audio is not computed
+    DropToken    in training a random share of the tokens of video and audio is not computed
     encode       z_in = [x_AGG; tokens];  z' = MHA(LN(z)) + z;  z'' = MLP(LN(z')) + z';  f = LN(z_last) at AGG
     heads        z_v,va = BN W ReLU BN W f_v,  z_a,va = BN W f_a         fine space of video and audio, S_va
                  z_v,vt = BN W ReLU z_v,va,    z_t,vt = BN W f_t         coarse space with text, reached from S_va
     loss         NCE(z_v,va, z_a,va) + lambda MIL-NCE(z_v,vt, {z_t,vt}), of cosines over tau
-Matches of a clip are its sound, and the K sentences said around it; all of the rest of a batch is not.
+Positives of a clip are its sound, and the K sentences spoken around it; negatives are the rest of the batch.
 
 'specific' has an encoder for each modality, that of text with relative positions; 'agnostic' one for all, through which
 each passes by itself between maps of its own.
 
-The encoders look at one clip at a time. Heads have batch norm: they are part of the objective, and see the whole batch.
-
-Batch norm here changes nothing while it works: what it saw is handed out (`Seen`) and moves its running statistics when
-the step is done. So statistics are those of the whole batch, on any number of processes and with micro-batches, and
-rows that lack the modality are in none.
+Encoders read one clip at a time. Heads have batch norm: they are part of the objective, and read the whole batch. Their
+batch norm collects the moments of a step in `BatchStatistics`, and its running statistics move after the step. So they
+are those of the whole batch on any number of processes and with micro-batches, without rows that lack the modality.
 """
 
 from __future__ import annotations
@@ -42,7 +40,7 @@ from seehear.types import Batch, Encoded, Modality, StepOutput, Tensor, group_nu
 
 __all__ = ["SIZES", "VATT", "VATTConfig"]
 
-_AGG = slice(0, 1)  # where it stands
+_AGG = slice(0, 1)  # position of the aggregation token
 
 
 class VATT(Method):
@@ -70,15 +68,19 @@ class VATT(Method):
             self.coarsen = Head((config.dim, self._spaces["coarse"].dim), norm=True, relu_first=True)
 
     def load_words(self, table_VD: Tensor) -> VATT:
-        """Take word vectors, those of word2vec in the paper; row 0 for padding."""
-        self._words().load(table_VD)
+        """Set the word vectors, word2vec's in the paper; row 0 is padding."""
+        if "text" not in self.config.modalities:
+            raise SeehearError("this model reads no text: it takes no word table")
+        tokens = self.tokens["text"]
+        assert isinstance(tokens, WordTokens)
+        tokens.load(table_VD)
         return self
 
     def encode(self, batch: Batch, *, rng: Randomness | None) -> Encoded:
         """Features before the heads: (B, D), of text (B, K, D). `rng` None: all tokens, and no dropout."""
         names = self.config.modalities
         present = presence(batch, names)
-        features = {m: self._sentences(batch[m], rng) if m == "text" else self._seen(m, batch[m], rng) for m in names}
+        features = {m: self._sentences(batch[m], rng) if m == "text" else self._signal(m, batch[m], rng) for m in names}
         context = {}
         if "text" in names:
             context["sentence"] = (batch["text"] != 0).any(dim=2) & present["text"][:, None]
@@ -88,21 +90,27 @@ class VATT(Method):
         return Encoded(features, present, context)
 
     def features(self, m: Modality, x: Tensor, *, rng: Randomness | None = None) -> Tensor:
-        """f at AGG (B, D); of text that of the first sentence that is not empty."""
-        return self._sentences(_first_sentence(x), rng)[:, 0] if m == "text" else self._seen(m, x, rng)
+        """f at AGG (B, D); for text that of the first sentence that is not empty."""
+        if m != "text":
+            return self._signal(m, x, rng)
+        _check_axes("text", x, 3, "(clips, sentences, words)")
+        # A clip's own sentence comes first, and may be empty.
+        first_B = (x != 0).any(dim=2).to(torch.uint8).argmax(dim=1)
+        return self._sentences(x[torch.arange(len(x), device=x.device), first_B][:, None], rng)[:, 0]
 
     def objective(self, encoded: Encoded, *, progress: float, rng: Randomness) -> StepOutput:
-        """Terms of pairs that a clip has, where another clip has one of the two: its negative. Without any the loss is
-        zero, and so is its gradient. Without autocast: batch norm and 1/tau make what bf16 rounds off large."""
+        """The weighted sum of the pairs' terms. A pair needs a clip with both modalities and, as its negative, another
+        with one of them; without any such pair the loss and its gradient are zero."""
+        # Batch norm and 1/tau would make the rounding errors of bf16 large.
         with torch.autocast(next(iter(encoded.features.values())).device.type, enabled=False):
             return self._objective(encoded)
 
     def _objective(self, encoded: Encoded) -> StepOutput:
-        seen, valid = BatchStatistics(), dict(encoded.present)
+        config, statistics, valid = self.config, BatchStatistics(), dict(encoded.present)
         if "text" in valid:
             valid["text"] = encoded.context["sentence"]  # (B, K)
-        z = self._project(encoded.features, valid, seen)
-        exclude = same_group(encoded.context["group"]) if self.config.mask_same_group else None
+        z = self._project(encoded.features, valid, statistics)
+        exclude = same_group(encoded.context["group"]) if config.mask_same_group else None
         total = zero_of(encoded.features.values())
         terms, weights = {}, 0.0
         for name, space in self._spaces.items():
@@ -110,12 +118,15 @@ class VATT(Method):
                 either, both = encoded.present[p] | encoded.present[q], encoded.present[p] & encoded.present[q]
                 if both.any() and int(either.sum()) > 1:
                     terms[p, q] = self._term(z[name][p], z[name][q], valid[p], valid[q], exclude)
-                    weight = self.config.text_weight if q == "text" else 1.0
+                    weight = config.text_weight if q == "text" else 1.0
                     total, weights = total + weight * terms[p, q], weights + weight
-        if self.config.form != "paper" and weights:
+        if config.form != "paper" and weights:
             total = total / weights
         metrics = {f"loss/{p}-{q}": term.detach() for (p, q), term in terms.items()}
-        return StepOutput(total, metrics, self._carry(seen))
+        names, carry = {module: name for name, module in self.named_modules()}, dict[str, Tensor]()
+        for norm, (mean, variance) in statistics.moments.items():
+            carry |= {f"{names[norm]}/mean": mean, f"{names[norm]}/variance": variance}
+        return StepOutput(total, metrics, carry)
 
     def _term(self, x: Tensor, y: Tensor, has_x: Tensor, has_y: Tensor, exclude: Overlap | None) -> Tensor:
         """NCE, or MIL-NCE where y holds sentences."""
@@ -126,7 +137,7 @@ class VATT(Method):
         return nce(x, y, config.temperature, has_x_B=has_x, has_y_B=has_y, form=config.form, exclude=exclude)
 
     def place(self, features: Mapping[Modality, Tensor], space: str | None = None) -> dict[Modality, Tensor]:
-        """Audio comes into the coarse space by video's map, whether it was trained there or not (as MMV does)."""
+        """Audio enters the coarse space by video's map, even where it was not trained there (as in MMV)."""
         return self._project(features, {}, None)[self.space_name(space)]
 
     @torch.no_grad()
@@ -137,12 +148,15 @@ class VATT(Method):
 
     # -- parts -------------------------------------------------------------------------------------------------------
 
-    def _seen(self, m: Modality, x: Tensor, rng: Randomness | None) -> Tensor:
-        """(B, D) of video (B, T, H, W, C) or audio (B, S)."""
-        return self._aggregated(m, self.tokens[m](self._grid(m, x), rng=rng, name=m), None, rng)
+    def _signal(self, m: Modality, x: Tensor, rng: Randomness | None) -> Tensor:
+        """Features (B, D) of video (B, T, H, W, C) or audio (B, S)."""
+        if m == "audio":
+            _check_axes(m, x, 2, "(clips, samples)")
+            x = (self.mel(x) if self.config.sound == "spectrogram" else x)[..., None]
+        return self._aggregated(m, self.tokens[m](x, rng=rng, name=m), None, rng)
 
     def _sentences(self, text_BKL: Tensor, rng: Randomness | None) -> Tensor:
-        """(B, K, D)"""
+        """Features (B, K, D) of sentences."""
         _check_axes("text", text_BKL, 3, "(clips, sentences, words)")
         x_NLD, mask = self.tokens["text"](text_BKL.flatten(0, 1), rng=rng, name="text")
         return self._aggregated("text", x_NLD, mask, rng).unflatten(0, text_BKL.shape[:2])
@@ -155,44 +169,23 @@ class VATT(Method):
             f_ND = F.gelu(self.after[m](f_ND))
         return f_ND.to(next(self.parameters()).dtype)
 
-    def _grid(self, m: Modality, x: Tensor) -> Tensor:
-        """Frames as they are; samples, or their spectrogram, with one channel."""
-        if m == "video":
-            return x
-        _check_axes(m, x, 2, "(clips, samples)")
-        return self.mel(x)[..., None] if self.config.sound == "spectrogram" else x[..., None]
-
     def _project(
-        self, features: Mapping[Modality, Tensor], valid: Mapping[Modality, Tensor], seen: BatchStatistics | None
+        self, features: Mapping[Modality, Tensor], valid: Mapping[Modality, Tensor], statistics: BatchStatistics | None
     ) -> dict[str, dict[Modality, Tensor]]:
         """z by space and modality, of any length."""
         z: dict[str, dict[Modality, Tensor]] = {}
         for name, heads in self.heads.items():
             assert isinstance(heads, nn.ModuleDict)
-            z[name] = {m: head(features[m], valid.get(m), seen) for m, head in heads.items() if m in features}
+            z[name] = {m: head(features[m], valid.get(m), statistics) for m, head in heads.items() if m in features}
         if "coarse" in z:
             trained = {m for pair in self._spaces["coarse"].pairs for m in pair}
-            through = [m for m in z["fine"] if seen is None or m in trained]
-            if through:  # one map for both; its norm sees all that is trained
+            through = [m for m in z["fine"] if statistics is None or m in trained]
+            if through:  # one map for both: its batch norm needs the rows of both together
                 x = torch.cat([z["fine"][m] for m in through])
                 rows = torch.cat([valid[m] for m in through]) if valid else None
                 sizes = [z["fine"][m].shape[0] for m in through]
-                z["coarse"] |= dict(zip(through, self.coarsen(x, rows, seen).split(sizes), strict=True))
+                z["coarse"] |= dict(zip(through, self.coarsen(x, rows, statistics).split(sizes), strict=True))
         return z
-
-    def _carry(self, seen: BatchStatistics) -> dict[str, Tensor]:
-        names = {module: name for name, module in self.named_modules()}
-        found: dict[str, Tensor] = {}
-        for norm, (mean, variance) in seen.moments.items():
-            found |= {f"{names[norm]}/mean": mean, f"{names[norm]}/variance": variance}
-        return found
-
-    def _words(self) -> WordTokens:
-        if "text" not in self.config.modalities:
-            raise SeehearError("this model reads no text: it takes no word table")
-        tokens = self.tokens["text"]
-        assert isinstance(tokens, WordTokens)
-        return tokens
 
 
 def _tokens(config: VATTConfig, m: Modality) -> nn.Module:
@@ -222,15 +215,15 @@ def _tokens(config: VATTConfig, m: Modality) -> nn.Module:
 
 
 def _encoder(config: VATTConfig, name: str) -> Transformer:
-    """Of a modality, or the 'shared' one."""
+    """The encoder of a modality, or the 'shared' one."""
     size = config.shared if name == "shared" else config.size_of(name)
     style: Style = "t5" if name == "text" else "vit"
     return Transformer(size, style=style, dropout=config.dropout, drop_path=config.drop_path)
 
 
 def _heads(config: VATTConfig, name: str, space: VATTSpace) -> nn.ModuleDict:
-    """Those that lead into a space from features: two maps of video, one of the others; in a joint space one of each,
-    behind a ReLU."""
+    """Heads from features into a space: two maps for video, one for the others; in a joint space one for each, behind a
+    ReLU."""
     norm, heads = config.batch_norm == "all", nn.ModuleDict()
     for m in space.modalities:
         width = config.size_of(m).width
@@ -243,25 +236,18 @@ def _heads(config: VATTConfig, name: str, space: VATTSpace) -> nn.ModuleDict:
     return heads
 
 
-def _first_sentence(text_BKL: Tensor) -> Tensor:
-    """(B, 1, L): a clip's own sentence comes first, and may be empty."""
-    _check_axes("text", text_BKL, 3, "(clips, sentences, words)")
-    first_B = (text_BKL != 0).any(dim=2).to(torch.uint8).argmax(dim=1)
-    return text_BKL[torch.arange(len(text_BKL), device=text_BKL.device), first_B][:, None]
-
-
-def _check_axes(m: Modality, x: Tensor, axes: int, what: str) -> None:
+def _check_axes(m: Modality, x: Tensor, axes: int, expected: str) -> None:
     if x.dim() != axes:
-        raise SeehearError(f"{m} must be {what}; got {tuple(x.shape)}")
+        raise SeehearError(f"{m} must be {expected}; got {tuple(x.shape)}")
 
 
 # -- heads -------------------------------------------------------------------------------------------------------------
 
 
 class BatchStatistics:
-    """Mean and unbiased variance by norm, of those that saw two rows at least. (A class and not a dict: a sharded
-    module is called with copies of dicts.)"""
+    """Mean and unbiased variance by norm, where a batch had two valid rows at least."""
 
+    # A class and not a dict: a sharded module is called with copies of dicts.
     def __init__(self) -> None:
         self.moments: dict[nn.Module, tuple[Tensor, Tensor]] = {}
 
@@ -277,15 +263,15 @@ class HeadBatchNorm(nn.Module):
         self.register_buffer("running_mean", torch.zeros(width))
         self.register_buffer("running_var", torch.ones(width))
 
-    def forward(self, x: Tensor, valid: Tensor | None = None, seen: BatchStatistics | None = None) -> Tensor:
-        """(..., D), where `valid` (...) says which rows count (None: all). Normalised by them and noted in `seen`;
-        without it, or with fewer than two rows that count, by the running statistics."""
+    def forward(self, x: Tensor, valid: Tensor | None = None, statistics: BatchStatistics | None = None) -> Tensor:
+        """(..., D) normalised by the moments of the `valid` (...) rows (None: all), which are added to `statistics`;
+        without it, or with fewer than two valid rows, by the running statistics."""
         x = x.to(self.weight.dtype)
         mean, variance = self.running_mean, self.running_var
         rows_ND = x.flatten(0, -2) if valid is None else x[valid]
-        if seen is not None and (count := len(rows_ND)) > 1:
+        if statistics is not None and (count := len(rows_ND)) > 1:
             mean, variance = rows_ND.mean(dim=0), rows_ND.var(dim=0, unbiased=False)
-            seen.moments[self] = mean.detach(), variance.detach() * (count / (count - 1))
+            statistics.moments[self] = mean.detach(), variance.detach() * (count / (count - 1))
         return (x - mean) * (variance + self.eps).rsqrt() * self.weight + self.bias
 
     @torch.no_grad()
@@ -295,8 +281,8 @@ class HeadBatchNorm(nn.Module):
 
 
 class Head(nn.Module):
-    """Linear maps from `widths[0]` through the others, a ReLU before each but the first (`relu_first`: before it too).
-    `norm`: batch norm after each, whose offset then stands for the bias."""
+    """Linear maps from `widths[0]` through the others, with a ReLU before each but the first (`relu_first`: before it
+    too). `norm`: batch norm after each, whose offset replaces the bias."""
 
     def __init__(self, widths: Sequence[int], *, norm: bool, relu_first: bool = False):
         super().__init__()
@@ -305,9 +291,9 @@ class Head(nn.Module):
         self.maps = nn.ModuleList(glorot(nn.Linear(a, b, bias=not norm)) for a, b in steps)
         self.norms = nn.ModuleList(HeadBatchNorm(b) for _, b in steps) if norm else None
 
-    def forward(self, x: Tensor, valid: Tensor | None = None, seen: BatchStatistics | None = None) -> Tensor:
+    def forward(self, x: Tensor, valid: Tensor | None = None, statistics: BatchStatistics | None = None) -> Tensor:
         for i, linear in enumerate(self.maps):
             x = linear(x.relu() if i or self.relu_first else x)
             if self.norms is not None:
-                x = self.norms[i](x, valid, seen)
+                x = self.norms[i](x, valid, statistics)
         return x

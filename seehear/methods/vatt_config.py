@@ -30,7 +30,7 @@ SIZES = {
 class VATTConfig(MethodConfig):
     name: ClassVar = "vatt"
     modalities: tuple[Modality, ...] = MODALITIES
-    """What a batch holds; two at least."""
+    """Modalities of a batch; two at least."""
     variant: Literal["specific", "agnostic"] = "specific"
     """An encoder for each modality, or one for all, through which each passes by itself."""
     video: Size = SIZES["medium"]
@@ -42,43 +42,43 @@ class VATTConfig(MethodConfig):
     shared: Size = SIZES["medium"]
     """Size of the one encoder of 'agnostic', in place of the three."""
     frames: tuple[int, int, int] = (32, 224, 224)
-    """Frames, height and width that positions are learnt for; clips of other sizes are read by interpolation."""
+    """Frames, height and width of the learned positions; they are interpolated for clips of other sizes."""
     channels: int = 3
-    """Of a frame."""
+    """Channels of a frame."""
     patch: tuple[int, int, int] = (4, 16, 16)
     """Frames, height and width of a video token."""
     sound: Literal["waveform", "spectrogram"] = "waveform"
-    """Audio tokens are runs of samples, or patches of a log-mel spectrogram that the model makes of them."""
+    """Audio tokens: runs of samples, or patches of their log-mel spectrogram."""
     rate: int = 48_000
     """Samples a second."""
     samples: int = 153_600
-    """Of a clip, that positions are learnt for."""
+    """Samples of the learned positions."""
     sound_patch: int = 128
     """Samples of an audio token."""
     mel: MelConfig = MelConfig()
-    """The spectrogram."""
+    """Settings of the spectrogram."""
     mel_patch: tuple[int, int] = (16, 5)
     """Frames and bands of a token of the spectrogram."""
     vocabulary: int = 65_536
     """Words with their vectors; number 0 is padding."""
     word_width: int = 300
-    """Of a word vector."""
+    """Width of a word vector."""
     words: int = 16
-    """Of a sentence at most. ('specific' reads sentences of any length.)"""
+    """Longest sentence of 'agnostic', in words; 'specific' reads any length."""
     train_words: bool = False
-    """Whether word vectors learn; in the paper they are word2vec's and do not."""
+    """Whether word vectors are trained; the paper's are word2vec's, frozen."""
     position_norm: bool = True
-    """LayerNorm of position vectors, as in the official code. Without it (the paper) they start small, and do not drown
-    tokens that are small themselves, as those of waveforms are."""
+    """LayerNorm of position vectors, as in the official code. Without it (the paper) they start small, and do not
+    outweigh the small tokens of waveforms."""
     keep: dict[Modality, float] = field(default_factory=dict)
-    """DropToken: the part of the tokens that a training step looks at; 0.5 of video and of waveforms, all of a
-    spectrogram, where nothing is said. Text is never dropped."""
+    """DropToken: share of the tokens that a training step reads; by default 0.5 of video and of waveforms, all of a
+    spectrogram. Text is never dropped."""
     keep_per_sample: bool = False
     """A keep set of its own for each clip, not one for the whole batch."""
     dropout: float = 0.1
-    """Of tokens, in each MLP, at the end of each branch and of each encoder."""
+    """Dropout of tokens, in each MLP, at the end of each branch and of each encoder."""
     drop_path: float = 0.0
-    """How often the last block's branches are left out for a clip; earlier ones less."""
+    """Stochastic depth: probability for the last block's branches; lower for earlier blocks."""
     spaces: Literal["joint", "disjoint", "fine_coarse"] = "fine_coarse"
     """A fine space of video and audio, and behind it a coarse one of all (the paper); one for all; one a pair."""
     dim: int = 512
@@ -92,10 +92,10 @@ class VATTConfig(MethodConfig):
     text_weight: float = 1.0
     """lambda, of the pairs with text."""
     temperature: float = 0.07
-    """tau; it does not learn."""
+    """tau; it is not learned."""
     form: Form = "paper"
-    """Of the losses. 'code' and 'symmetric' are the official code's two: with them the total is the mean of the terms
-    and not their sum."""
+    """Form of the losses. 'code' and 'symmetric' are the official code's two: with them the total is the mean of the
+    terms and not their sum."""
     mask_same_group: bool = False
     """Clips of one source recording are no negatives of each other. (In the paper they are.)"""
 
@@ -120,7 +120,7 @@ class VATTConfig(MethodConfig):
                 raise SeehearError(f"{m} of a clip is {shape}, a patch alone {patch}: take longer or larger clips")
         for m, rate in self.keep.items():
             if m not in ("video", "audio") or not 0 < rate <= 1:
-                raise SeehearError(f"keep is a part, above 0 and up to 1, of video or audio; got {rate} of {m}")
+                raise SeehearError(f"keep must be in (0, 1], for video or audio; got {rate} for {m}")
         if not self.temperature >= 0.001 or not 0 <= self.dropout < 1 or not 0 <= self.drop_path < 1:
             raise SeehearError(
                 "temperature must be 0.001 at least, dropout and drop_path in [0, 1); got "
@@ -135,7 +135,7 @@ class VATTConfig(MethodConfig):
         return modalities
 
     def reading(self, raw: RawConfig, *, vocabulary: int) -> VATTConfig:
-        """The same for clips as `raw` shows them, and so many words."""
+        """These settings for clips of the sizes of `raw` and a vocabulary of `vocabulary` words."""
         modalities = tuple(m for m in self.modalities if m in raw.modalities)
         return replace(
             self,
@@ -156,7 +156,7 @@ class VATTConfig(MethodConfig):
         return self.keep.get(m, 1.0 if m == "audio" and self.sound == "spectrogram" else 0.5)
 
     def grid_of(self, m: Modality) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """(what positions of video or audio are learnt for, a patch of it)"""
+        """(size of the learned positions of video or audio, size of a patch)"""
         if m == "video":
             return self.frames, self.patch
         if self.sound == "waveform":
@@ -164,13 +164,12 @@ class VATTConfig(MethodConfig):
         return (self.mel.frames(self.samples, self.rate), self.mel.bands), self.mel_patch
 
     def pairs_here(self) -> tuple[Pair, ...]:
-        """Those whose modalities there are."""
-        asked = self.pairs or tuple(combinations(MODALITIES, 2))
-        return tuple((p, q) for p, q in asked if p in self.modalities and q in self.modalities)
+        """The pairs whose modalities are used."""
+        pairs = self.pairs or tuple(combinations(MODALITIES, 2))
+        return tuple((p, q) for p, q in pairs if p in self.modalities and q in self.modalities)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> VATTConfig:
-        """What `dataclasses.asdict`, or JSON made from it, gave."""
         return config_from(cls, values, "VATT", video=Size, audio=Size, text=Size, shared=Size, mel=MelConfig)
 
 
@@ -179,11 +178,11 @@ class VATTSpace:
     modalities: tuple[Modality, ...]
     dim: int
     pairs: tuple[Pair, ...]
-    """Those that are aligned in it."""
+    """Pairs that are aligned in it."""
 
 
 def plan(config: VATTConfig) -> dict[str, VATTSpace]:
-    """The spaces by name, the one that holds most first."""
+    """The spaces by name, the one with most modalities first."""
     pairs, coarse_dim = config.pairs_here(), config.coarse_dim or config.dim // 2
     if config.spaces == "joint":
         return {"joint": VATTSpace(config.modalities, config.dim, pairs)}

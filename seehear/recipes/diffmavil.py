@@ -1,4 +1,4 @@
-"""Runs of DiffMAViL: those of MAViL with its ingredients, and `lean`, our own savings. The arms of the ablations are in
+"""Runs of DiffMAViL: those of MAViL with DiffMAViL's changes, and `lean`, our own savings. Ablations:
 `benchmarks/mavil_arms.py`."""
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ and MAViL's constant masking ratio. No diffusion."""
 
 
 def base() -> Run[MediaConfig, DiffMAViLConfig]:
-    """The published ingredients on MAViL-B, as far as they are known (docs/methods/diffmavil.md): for a corpus like
-    AudioSet on many GPUs. As `mavil.base` it starts from random weights, or from an image MAE.
+    """The published changes on MAViL-B, as far as they are known (docs/methods/diffmavil.md): for a corpus like
+    AudioSet on many GPUs. Like `mavil.base` it starts from random weights, or from an image MAE.
 
     seehear train LIB diffmavil.base --method.image-mae facebook/vit-mae-base --data.cache CACHE
     """
@@ -37,7 +37,7 @@ def base() -> Run[MediaConfig, DiffMAViLConfig]:
 
 
 def small() -> Run[MediaConfig, DiffMAViLConfig]:
-    """The same for one GPU.
+    """`diffmavil.base` for one GPU, on `mavil.small`.
 
     seehear train LIB diffmavil.small --data.cache CACHE
     """
@@ -45,7 +45,7 @@ def small() -> Run[MediaConfig, DiffMAViLConfig]:
 
 
 def tiny() -> Run[MediaConfig, DiffMAViLConfig]:
-    """The same on two cores: the method to be looked at. With so few and small patches it saves little.
+    """`diffmavil.base` on two cores, for a first try. With so few and small patches it saves little.
 
     seehear train LIB diffmavil.tiny --data.cache CACHE
     """
@@ -61,10 +61,10 @@ def lean() -> Run[MediaConfig, DiffMAViLConfig]:
 
 
 def diffused(run: Run[MediaConfig, MAViLConfig], name: str, **options: Any) -> Run[MediaConfig, DiffMAViLConfig]:
-    """A run of MAViL with the ingredients; `options` of DiffMAViL on top."""
+    """A run of MAViL with the published changes, and then `options` of DiffMAViL."""
     plain = {f.name: getattr(run.method, f.name) for f in fields(run.method) if f.name not in ("decoders", "masking")}
-    made = {f.name: getattr(run, f.name) for f in fields(run)}
-    return Run(**{**made, "recipe": name, "method": DiffMAViLConfig(**(plain | options))})
+    parts = {f.name: getattr(run, f.name) for f in fields(run)}
+    return Run(**{**parts, "recipe": name, "method": DiffMAViLConfig(**(plain | options))})
 
 
 PRESETS = {"tiny": tiny, "small": small, "base": base, "lean": lean}

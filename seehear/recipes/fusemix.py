@@ -1,4 +1,4 @@
-"""Runs of FuseMix, and how its model is made from data."""
+"""Runs of FuseMix, and its model before training."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from seehear.train.loop import TrainConfig
 from seehear.train.optim import OptimConfig
 from seehear.types import Modality
 
-_ROWS_TO_FIT = 200_000  # clips are plenty for means, deviations and covariances
+_ROWS_TO_FIT = 200_000  # enough clips for means, deviations and covariances
 
 
 def paper() -> Run[LatentsConfig, FuseMixConfig]:
@@ -44,8 +44,8 @@ def paper() -> Run[LatentsConfig, FuseMixConfig]:
 
 
 def base() -> Run[LatentsConfig, FuseMixConfig]:
-    """FuseMix on a head that starts as the closed form best on validation and learns what is missing, slowly: for
-    hundreds to a million pairs. Why these settings, and what they reached: docs/methods/fusemix.md.
+    """FuseMix on a head that starts as the closed form best on validation, with a low learning rate: for hundreds to a
+    million pairs. Reasons and results: docs/methods/fusemix.md.
 
     seehear train LIB fusemix
     """
@@ -59,8 +59,8 @@ def base() -> Run[LatentsConfig, FuseMixConfig]:
 
 
 def bind() -> Run[LatentsConfig, FuseMixConfig]:
-    """Sounds bound to the space of pictures and words of a joint encoder, from what is seen and heard together in the
-    library; no text is needed. That space stays as it is, so words find sounds that none described. What was measured:
+    """Sounds bound to the space of pictures and words of a joint encoder, from pictures and sounds that occur together
+    in the library; no text is needed. That space is frozen, so words find sounds without descriptions. Results:
     docs/methods/fusemix.md.
 
     seehear train LIB fusemix.bind
@@ -71,8 +71,8 @@ def bind() -> Run[LatentsConfig, FuseMixConfig]:
 
 def tuned() -> Run[TunedConfig, FuseMixConfig]:
     """`fusemix.base` whose encoders learn too, from the media themselves: linear maps of hub models at low rank, the
-    last block of packaged encoders. Dear: every step decodes and encodes. What it gains is not
-    measured yet (docs/methods/fusemix.md).
+    last block of packaged encoders. Slow: every step decodes and encodes. Its gain is not measured
+    yet (docs/methods/fusemix.md).
 
     seehear train LIB fusemix.tuned --data.cache CACHE
     """
@@ -109,14 +109,14 @@ def build(config: FuseMixConfig, inputs: LatentInputs | MediaInputs, *, seed: in
         start = bound(training_moments(train, pairs=config.pairs or None), locked=config.locked)
     elif config.head != "adapter" and len(validation) > 1:
         start = _closed_start(config, inputs)
-        made = ", ".join(f"{k} {v}" for k, v in start.settings.items())
-        say(f"starts from {start.name}, {made}: best on validation{f', {start.sure}' if start.sure else ''}")
+        settings = ", ".join(f"{k} {v}" for k, v in start.settings.items())
+        say(f"starts from {start.name}, {settings}: best on validation{f', {start.sure}' if start.sure else ''}")
     return model.fit(latents, present, start=start)
 
 
 def start_of(config: FuseMixConfig, data: LatentData, *, locked: Towers | None = None) -> linear.LinearMaps:
-    """The closed form that a run on this data starts from, alone: what training must improve on. `locked`: towers of
-    the space that is kept, where one is."""
+    """The closed form that a run on this data starts from: the baseline of its training. `locked`: towers of a frozen
+    joint space."""
     inputs = LatentInputs(data, locked=locked or {})
     config = replace(config, widths=_widths(inputs), **_locked(inputs))
     return _closed_start(config, inputs)
@@ -127,7 +127,7 @@ def _widths(inputs: LatentInputs) -> dict[Modality, int]:
 
 
 def _locked(inputs: LatentInputs) -> dict[str, Any]:
-    """What the space that is kept, where one is, decides."""
+    """Options that a frozen joint space decides."""
     if not inputs.locked:
         return {}
     return {"locked": tuple(inputs.locked), "dim": int(next(iter(inputs.locked.values()))[0]["width"])}
@@ -137,8 +137,8 @@ def _closed_start(config: FuseMixConfig, inputs: LatentInputs) -> linear.LinearM
     """The closed form that retrieves best on the validation clips, or in folds where these are few: CCA (for three
     modalities a block of coordinates a pair, so that none pays for another) or ridge onto the hub, each with its own
     tuned shrinkage. Where pairs are given and have a hub it is ridge: the hub's own vectors are then the space, so that
-    modalities which were never paired meet in it, and that no validation pair can show. Into a space that is kept leads
-    ridge alone."""
+    modalities which were never paired meet in it, and no validation pair can measure that. Into a frozen joint space it
+    is ridge."""
     pairs = config.pairs or None
     moments, rows = training_moments(inputs.train, pairs=pairs), validation_rows(inputs.validation)
     held_out = folds(inputs.clips, pairs=pairs)

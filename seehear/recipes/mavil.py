@@ -1,5 +1,5 @@
-"""Runs of MAViL, and how its model is made from weights that are there. Sizes of clips come from what the loader is
-told, not from here."""
+"""Runs of MAViL, and its model before training, from an image MAE or a teacher. The sizes of clips in a model are those
+of `data.raw`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from seehear.types import Tensor
 _PLAIN = RawConfig(
     modalities=SIDES, rate=16_000, crop=(0.5, 1.0), aspect=(0.75, 4 / 3), squash=True, jitter=0.0, noise=0.0
 )
-"""Crops and mirrored pictures, no other colours; sounds are turned round and made louder or softer by the method."""
+"""Crops and mirrored pictures, without colour changes; the method itself rotates and scales sounds."""
 
 
 def base() -> Run[MediaConfig, MAViLConfig]:
@@ -51,8 +51,8 @@ def base() -> Run[MediaConfig, MAViLConfig]:
 
 
 def stage2() -> Run[MediaConfig, MAViLConfig]:
-    """Stage 2 of the paper: three rounds of 20 epochs, the first taught by a run of stage 1, each further one by the
-    round before. Weights start anew in each, from an image MAE where one is named.
+    """Stage 2 of the paper: three rounds of 20 epochs. The teacher of the first is a run of stage 1, that of the others
+    the round before. Each round starts from new weights, from an image MAE where one is named.
 
     seehear train LIB mavil.stage2 --method.teacher runs/mavil.base --data.cache CACHE
     """
@@ -76,7 +76,7 @@ def small() -> Run[MediaConfig, MAViLConfig]:
 
 
 def tiny() -> Run[MediaConfig, MAViLConfig]:
-    """Minutes on two cores: 4 layers, 24 frames of 48 pixels and 3 s of sound. A first try of one's own material.
+    """Minutes on two cores: 4 layers, 24 frames of 48 pixels and 3 s of sound. For a first try.
 
     seehear train LIB mavil.tiny --data.cache CACHE
     """
@@ -92,7 +92,7 @@ def tiny() -> Run[MediaConfig, MAViLConfig]:
 
 PRESETS = {"tiny": tiny, "small": small, "base": base, "stage2": stage2}
 _PUBLISHED = (SIZES["base"], SIZES["large"])
-"""Sizes of which image MAEs are published."""
+"""Sizes of published image MAEs."""
 
 
 def build(config: MAViLConfig, inputs: MediaInputs, *, seed: int, batch_size: int) -> MAViL:
@@ -106,7 +106,7 @@ def build(config: MAViLConfig, inputs: MediaInputs, *, seed: int, batch_size: in
 
 
 def started(model: MAViL) -> MAViL:
-    """With the weights that its settings name: an image MAE's, a teacher's."""
+    """The model with the weights that its settings name: an image MAE's, a teacher's."""
     config = model.config
     if config.image_mae:
         tensors: dict[str, Tensor] = {}
@@ -119,7 +119,7 @@ def started(model: MAViL) -> MAViL:
 
 
 def trunk_of(run: str, model: MAViL) -> dict[str, Tensor]:
-    """What the model's teacher takes of a trained MAViL or DiffMAViL, by the folder of its run or model."""
+    """State of the model's teacher, from the folder of a run or model of MAViL or DiffMAViL."""
     folder = Path(run) / "model" if (Path(run) / "model").is_dir() else Path(run)
     if not has_model(folder):
         raise SeehearError(f"{run} holds no trained model to learn from: train stage 1 there first")
@@ -131,20 +131,20 @@ def trunk_of(run: str, model: MAViL) -> dict[str, Tensor]:
 
 
 def _read_torch(path: Path) -> dict[str, Tensor]:
-    """Tensors by name, as the authors of MAE publish them: under 'model' in a file of torch."""
+    """Tensors by name from a torch file; the authors of MAE publish them under 'model'."""
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, EOFError, RuntimeError, UnpicklingError) as error:
         raise SeehearError(f"{path} cannot be read as weights of torch: {str(error).splitlines()[0]}") from error
-    found = found.get("model", found) if isinstance(found, dict) else {}
-    if not found or not all(isinstance(value, torch.Tensor) for value in found.values()):
+    tensors = content.get("model", content) if isinstance(content, dict) else {}
+    if not tensors or not all(isinstance(value, torch.Tensor) for value in tensors.values()):
         raise SeehearError(f"{path} holds no weights by name")
-    return found
+    return tensors
 
 
 def _weights(source: str) -> list[Path]:
     if (path := Path(source)).is_file():
         return [path]
-    if found := sorted(model_folder(source).glob("*.safetensors")):
-        return found
+    if paths := sorted(model_folder(source).glob("*.safetensors")):
+        return paths
     raise SeehearError(f"{source} holds no .safetensors file")

@@ -1,4 +1,4 @@
-"""Runs of MCN, and how its model is made from data."""
+"""Runs of MCN, and its model before training."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from seehear.train.loop import TrainConfig
 from seehear.train.optim import OptimConfig
 from seehear.types import Modality
 
-_ROWS_TO_FIT = 200_000  # clips are plenty for means and deviations
-_ROWS_TO_LOOK_AT = 2000  # whether latents are ever negative shows in a few
-_ROWS_A_CLUSTER = 4  # fewer rows than that a cluster: its centroid is hardly a mean
+_ROWS_TO_FIT = 200_000  # enough clips for means and deviations
+_ROWS_TO_LOOK_AT = 2000  # enough clips to find out whether latents are ever negative
+_ROWS_A_CLUSTER = 4  # with fewer rows a cluster, centroids are hardly means
 
 
 def paper() -> Run[LatentsConfig, MCNConfig]:
@@ -42,7 +42,7 @@ def paper() -> Run[LatentsConfig, MCNConfig]:
 
 def base() -> Run[LatentsConfig, MCNConfig]:
     """MCN on the latents of any encoders: unit vectors and a learned temperature in place of raw products, and clips as
-    they are in the library. For thousands to millions of clips. What was measured: docs/methods/mcn.md.
+    they are in the library. For thousands to millions of clips. Results: docs/methods/mcn.md.
 
     seehear train LIB mcn
     """
@@ -56,7 +56,7 @@ def base() -> Run[LatentsConfig, MCNConfig]:
 
 
 def tiny() -> Run[LatentsConfig, MCNConfig]:
-    """The same, small: minutes on two cores.
+    """`mcn.base`, smaller: minutes on two cores.
 
     seehear train LIB mcn.tiny
     """
@@ -88,7 +88,7 @@ def build(config: MCNConfig, inputs: LatentInputs, *, seed: int, batch_size: int
 
 
 def _inputs(config: MCNConfig, data: LatentData) -> dict[str, Any]:
-    """What the encoders decide: widths, blocks, which modality comes as words or frames, which is never negative."""
+    """Options that the encoders decide: widths, blocks, sequences of words or frames, modalities without negative values."""
     widths: dict[Modality, int] = {}
     inputs: dict[Modality, Input] = {}
     blocks: dict[Modality, tuple[int, ...]] = {}

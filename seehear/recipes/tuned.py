@@ -1,4 +1,4 @@
-"""FuseMix on raw media: clips as its encoders want them, and the frozen latents that its heads start from."""
+"""FuseMix on raw media: clips of the sizes of its encoders, and the frozen latents that its heads start from."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from seehear.runs.features import features_of
 if TYPE_CHECKING:
     from seehear.library.tables import Library
 
-_CLIPS = 4_000  # of training, that are decoded once for the heads' start
+_CLIPS = 4_000  # training clips that are decoded once for the start of the heads
 
 
 @dataclass(frozen=True, kw_only=True)
 class TunedConfig(MediaConfig):
-    """The size of pictures and the rate of sound are the encoders', and texts reach them as they are."""
+    """The size of pictures and the rate of sound are the encoders', and texts are their bytes."""
 
     def load(self, library: Library, method: Any) -> MediaInputs:
         prepares: dict[str, Any] = {m: learning(name, m).preparation() for m, name in method.encoders.items()}
@@ -44,7 +44,7 @@ class TunedConfig(MediaConfig):
 
 
 def frozen_start(config: FuseMixConfig, inputs: Any, seed: int) -> tuple[FuseMixConfig, LatentInputs]:
-    """(the settings with what their encoders decide, what these give before they learn anything)"""
+    """(settings with the options that their encoders decide, latents of the untrained encoders)"""
     if not isinstance(inputs, MediaInputs):
         raise SeehearError("encoders learn from raw media: take the recipe fusemix.tuned, or leave out method.encoders")
     encoders = {m: learning(name, m) for m, name in config.encoders.items() if m in inputs.clips.modalities}
@@ -60,19 +60,19 @@ def frozen_start(config: FuseMixConfig, inputs: Any, seed: int) -> tuple[FuseMix
     train = inputs.train.sample(_CLIPS, seed_of(seed, "clips of the start"))
     parts = [media for media in (train, inputs.validation) if len(media)]
     latents, owner = {}, {}
-    seen = [features_of(model, media, windows=inputs.spec.windows, crops=inputs.spec.crops) for media in parts]
+    features = [features_of(model, media, windows=inputs.spec.windows, crops=inputs.spec.crops) for media in parts]
     for m in encoders:
         if m != "text":
-            x_ND = np.concatenate([own[m].mean(axis=1) for own in seen])
+            x_ND = np.concatenate([own[m].mean(axis=1) for own in features])
             owner[m] = np.flatnonzero(np.isfinite(x_ND).all(axis=1))
             latents[m] = x_ND[owner[m]]
-    if "text" in encoders:  # all texts of a training clip; of a validation clip the one that it is scored by
+    if "text" in encoders:  # all texts of a training clip, but only the text that a validation clip is scored by
         numbers_RL, owner["text"] = train.own_sentences()
         latents["text"] = _texts(model, numbers_RL)
         if len(parts) > 1:
-            there = np.flatnonzero(inputs.validation.has("text").numpy())
-            owner["text"] = np.concatenate([owner["text"], len(train) + there])
-            own = _texts(model, inputs.validation.first_sentences()[there])
+            present = np.flatnonzero(inputs.validation.has("text").numpy())
+            owner["text"] = np.concatenate([owner["text"], len(train) + present])
+            own = _texts(model, inputs.validation.first_sentences()[present])
             latents["text"] = np.concatenate([latents["text"], own])
     splits, groups, ids = (np.concatenate([getattr(x, k) for x in parts]) for k in ("splits", "groups", "ids"))
     return config, LatentInputs(LatentData.from_arrays(latents, owner=owner, splits=splits, groups=groups, ids=ids))

@@ -1,4 +1,4 @@
-"""Runs of VATT. Sizes of clips and of the vocabulary come from what the loader is told, not from here."""
+"""Runs of VATT, and its model before training. The sizes of clips and vocabulary in a model are those of the data."""
 
 from __future__ import annotations
 
@@ -89,8 +89,8 @@ def small() -> Run[MediaConfig, VATTConfig]:
 
 def tiny() -> Run[MediaConfig, VATTConfig]:
     """Talking heads, in minutes on two cores: 60 pictures, 25 a second, of 24 pixels around the mouth; log-mel tokens;
-    3 layers. It looks at the middle of the lower half of the picture alone, where a face has its mouth: widen
-    `data.raw.region` for anything else. What was measured: docs/methods/vatt.md.
+    3 layers. It reads only the middle of the lower half of the picture, the mouth of a face: widen `data.raw.region`
+    for other material. Results: docs/methods/vatt.md.
 
     seehear train LIB vatt.tiny --data.cache CACHE
     """
@@ -148,7 +148,7 @@ PRESETS = {
 
 
 def build(config: VATTConfig, inputs: MediaInputs, *, seed: int, batch_size: int) -> VATT:
-    """The model as training starts: for clips as they are shown, and the words that there are."""
+    """The model as training starts, for the clip sizes and vocabulary of the data."""
     words, table = inputs.spec.vocabulary, inputs.table
     config = config.reading(inputs.spec.raw, vocabulary=len(words) if words else 2)
     if table is None:
