@@ -196,8 +196,10 @@ def test_every_command_that_prints_a_result_prints_it_as_json_too(capsys, comman
     assert "--json" in run(capsys, *command.split(), "--help")[1]
 
 
-@pytest.mark.parametrize("shell", ["bash", pytest.param("zsh", marks=pytest.mark.slow), "fish"])
+@pytest.mark.slow
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_names_commands_options_and_recipes(capsys, shell):
+    """Slow, as each script is made anew: below, bash completes from one script."""
     _, out, _ = run(capsys, "completion", shell)
     for word in (*" ".join(COMMANDS).split(), "fusemix", "clotho"):
         assert word in out

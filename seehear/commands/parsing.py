@@ -1,4 +1,4 @@
-"""From words to a command's dataclass, and from a result to what is printed."""
+"""Parsing words into a command's dataclass, and printing results."""
 
 from __future__ import annotations
 
@@ -102,10 +102,10 @@ def show(result: Any, *, as_json: bool) -> None:
 
 
 # ----------------------------------------------------------------------------------------------------------------------
-# A question to the running server of a library: the command then loads neither models nor the database.
+# A query to the running server of a library: the command then loads neither models nor the database.
 
 _SECONDS = 3.0
-"""Seconds that a server may take; the command takes about as long itself."""
+"""Time limit of a server, seconds: the command itself takes about as long."""
 
 
 @dataclass(frozen=True)
@@ -114,9 +114,9 @@ class Served:
 
     answer: Answer
     behind: tuple[str, ...]
-    """Lines that say what each index lacks."""
+    """Missing parts of each index, a line each."""
     working: bool
-    """Whether it indexes the folder and has not done all."""
+    """Whether it is still indexing the folder."""
 
 
 def ask_server(uri: str, query: Mapping[str, Any], *, follows: bool = False) -> Served | None:
@@ -136,7 +136,7 @@ def ask_server(uri: str, query: Mapping[str, Any], *, follows: bool = False) -> 
         answer = Answer(found["query"], hits, found["indexed"], found["clips"])
         return Served(answer, behind, progress is not None and progress["state"] != "ready")
     except (OSError, HTTPException, ValueError, KeyError, TypeError):
-        return None  # whatever it is, the command does the work itself
+        return None  # the command then does the work itself
 
 
 def _ask(server: Server, token: str, path: str, body: Mapping[str, Any] | None = None) -> Any:

@@ -25,20 +25,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Index:
-    """Make a library searchable: the vectors of its clips, its texts, and what scores are calibrated by. A second run
-    adds only what is new.
+    """Make a library searchable: vectors of its clips, full text, and the calibration of scores. A second call adds
+    only new clips.
 
-    Without a run nothing has to be trained: joint encoders (a packaged word tower, CLIP, CLAP) let words find what is
-    seen and heard, texts are found by meaning and by their words, and sounds and pictures find their like.
+    Without a run nothing has to be trained: joint encoders (the packaged word tower, CLIP, CLAP) let words find what is
+    seen and heard, texts are found by meaning and by their words, and sounds and pictures find similar ones.
 
     Example: seehear index lib
     """
 
     library: Positional[str]
     run_folder: Positional[Path | None] = None
-    """A trained run, whose vectors are searched as well."""
+    """Trained run to index."""
     name: str = ""
-    """Name of the index of a run; by default the name of its folder."""
+    """Name of the index of a run; the name of its folder by default."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     json: bool = False
@@ -50,7 +50,7 @@ class Index:
         library = Library.open(self.library)
         if self.run_folder is None:
             if self.name:
-                raise SeehearError("--name names the index of a run: give a run folder too, or leave it out")
+                raise SeehearError("--name is for the index of a run: add the run's folder, or leave --name out")
             show(index_frozen(library, device=self.device), as_json=self.json)
         else:
             show(index_run(library, self.run_folder, name=self.name, device=self.device), as_json=self.json)
@@ -63,25 +63,24 @@ class QueryOptions:
     """Options of a query and of its answers."""
 
     audio: tuple[Path, ...] = ()
-    """Sounds: what is like them, and what they are heard with."""
+    """Sounds: finds similar sounds, and pictures that go with them."""
     image: tuple[Path, ...] = ()
-    """Pictures."""
+    """Pictures to search by."""
     video: tuple[Path, ...] = ()
-    """Films."""
+    """Films to search by."""
     like: tuple[str, ...] = ()
-    """Ids of clips: more like these."""
+    """Ids of clips to search by."""
     k: int = 10
     """Number of moments to list."""
     kinds: tuple[Literal["seen", "heard", "spoken", "screen", "text"], ...] = ()
     """Kinds of match to allow; all by default. text: captions of your own."""
     fulltext: bool = True
-    """Also by the words themselves of what is spoken or written, joined with the rest."""
+    """Full-text search of spoken and written words too."""
     save: Path | None = None
-    """Folder to save the moments in, each as a file: films as MP4, without encoding them again where that is possible,
-    sounds and pictures in their own format."""
+    """Folder to save each moment in as a file: films as MP4, not encoded again where possible, sounds and pictures in
+    their own format."""
     edl: Path | None = None
-    """New file that lists the moments; its suffix chooses the format, for an editor (.edl, .otio), a player (.m3u) or a
-    table (.csv)."""
+    """New file that lists the moments, for an editor (.edl, .otio), a player (.m3u) or as a table (.csv)."""
     filters: Annotated[Filters, Flat] = field(default_factory=Filters)
 
     def __post_init__(self) -> None:
@@ -112,7 +111,7 @@ class QueryOptions:
         return parts + [{"clip": name} for name in self.like]
 
     def for_server(self, words: str) -> dict[str, Any] | None:
-        """The same as a server is asked; None for what it does not take: files, whose copies it cuts, and SQL."""
+        """Body of the request to a server; None for queries it does not take: by files, and with SQL."""
         parts: list[dict[str, str]] = [{"text": words}] if words else []
         parts += [{"clip": name} for name in self.like]
         filters = asdict(self.filters)
@@ -131,20 +130,20 @@ class Search(QueryOptions):
     """Find moments by words, by a sound, a picture, a video or a clip of the library, or by several at once: what is
     seen, heard, spoken or written there.
 
-    Everything that 'seehear index' made is asked. With --index, one trained run alone, by the cosines of its space.
+    Searches every index of the library; with --index one alone, ranked by the cosines of its space.
 
     Example: seehear search lib "in the rain" --image street.jpg --kinds seen
     """
 
     library: Positional[str]
     words: Positional[str] = ""
-    """What to look for."""
+    """Words to search for."""
     index: str = ""
-    """One index alone, ranked by the cosines of its space: the name of a run, as 'seehear index' gave it."""
+    """Index of one run to search alone, ranked by cosine."""
     modalities: tuple[str, ...] = ()
     """With --index: modalities of a clip that may match: video, audio, text. All by default."""
     hybrid: bool = False
-    """With --index: also full-text search, the two rankings joined."""
+    """With --index: join the ranking with full-text search."""
     remove_gap: bool = False
     """With --index: subtract the mean of each modality from its vectors, where one modality crowds out the others."""
     device: str = "auto"
@@ -155,11 +154,11 @@ class Search(QueryOptions):
     def run(self) -> None:
         if self.index:
             if self.save or self.edl:
-                raise SeehearError("--save and --edl are of all indexes together: leave out --index")
+                raise SeehearError("--save and --edl do not go with --index: leave one of them out")
             self._one_index(Library.open(self.library))
             return
         if self.modalities or self.hybrid or self.remove_gap:
-            raise SeehearError("--modalities, --hybrid and --remove-gap are of one index: name it with --index")
+            raise SeehearError("--modalities, --hybrid and --remove-gap need one index: add --index NAME")
         query = self.for_server(self.words)
         if query and (served := ask_server(self.library, query)):
             for line in one_each(served.behind):
@@ -203,25 +202,25 @@ class Search(QueryOptions):
 
 
 def _check_example(kind: str, path: Path) -> None:
-    """Refuses a file that cannot be asked with, before a folder is indexed or a model loaded for it."""
+    """Refuses a file that cannot be searched by, before a folder is indexed or a model loaded."""
     from seehear.media.files import probe
 
     if not path.is_file():
         raise SeehearError(f"no file {path}")
     info = probe(path)
     if kind == "image" and not info.is_picture:
-        raise SeehearError(f"{path} is no picture: give it by {'--video' if info.has_video else '--audio'}")
+        raise SeehearError(f"--image {path} is no picture: use {'--video' if info.has_video else '--audio'}")
     if kind == "audio" and not info.has_audio:
         raise SeehearError(f"{path} has no sound")
 
 
 def show_answer(answer: Answer, *, as_json: bool) -> None:
-    """The moments in lines, the verdict first, or as JSON in the documented shape."""
+    """Prints the moments, the verdict first, or as JSON (docs/search.md)."""
     if as_json:
         show(answer.plain(), as_json=True)
         return
     if not answer.hits:
-        print("nothing found: no clip that the filters leave can answer this")
+        print("nothing found: no clip passes the filters")
     elif answer.words == "nothing close":
         print(f"Nothing close to '{answer.query}'; the nearest are:")
     for number, hit in enumerate(answer.hits, start=1):
@@ -245,8 +244,8 @@ def one_each(lines: Iterable[str]) -> list[str]:
 class Serve:
     """Search a library on a page in the browser: by words, by a dropped sound, picture or video, by more like this.
 
-    Listens on this machine alone; for others give --host, and a token in a file (--token-file)
-    or in the environment variable SEEHEAR_TOKEN. Ctrl-C ends it.
+    Listens on this machine only; for others set --host, and a token in a file (--token-file) or in SEEHEAR_TOKEN.
+    Ctrl-C stops it.
 
     Example: seehear serve lib --port 8710
     """
@@ -271,7 +270,7 @@ class Serve:
             raise Interrupted("stopped") from None
 
     def _ready(self, address: str) -> None:
-        say(f"{self.library} is at {address}  (Ctrl-C ends it)")
+        say(f"{self.library} is at {address}  (Ctrl-C stops it)")
         if self.open:
             import webbrowser
 
@@ -280,8 +279,8 @@ class Serve:
 
 @dataclass(frozen=True, kw_only=True)
 class Mcp:
-    """Let an assistant ask a library, over the Model Context Protocol on standard input and output: it searches, lists
-    films, reads transcripts and looks at frames. The assistant starts this command; its settings name it:
+    """Serve a library to an assistant over the Model Context Protocol (standard input and output): search, films,
+    transcripts, frames. The assistant starts this command, from its settings:
 
         {"mcpServers": {"seehear": {"command": "seehear", "args": ["mcp", "/home/me/lib"]}}}
 

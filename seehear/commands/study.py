@@ -1,4 +1,4 @@
-"""`study NAME LIB` and `select`: what the data of a library say of encoders, of more data, of which clips to take."""
+"""`study NAME LIB` and `select`: experiments on the data of a library."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ from seehear.studies.table import Study
 class _Study:
     library: Positional[str]
     out: Path
-    """Folder of the study; what is measured there already is not measured again."""
+    """Folder of the study; finished measurements there are not repeated."""
     options: Any
     details: bool = False
-    """Print all tables, as the report has them."""
+    """Print all tables of the report."""
     kind = ""
     then = "train {library}"
-    """The command that follows."""
+    """Next command."""
     measure: ClassVar[Callable[..., Study]]
 
     def run(self) -> None:
-        """Prints the outcome, and the path of the page with tables, the figure and everything tried."""
+        """Prints the outcome and the path of the report."""
         study = type(self).measure(Library.open(self.library), self.out, self.options)
         print(study if self.details else study.summary())
         say(f"report: {write_study(study, kind=self.kind, command=command_line(self))}")
@@ -52,10 +52,10 @@ class _Study:
 
 @dataclass(frozen=True, kw_only=True)
 class Encoders(_Study):
-    """Which encoders of the library will fuse well: mutual k-NN, CKA and cross-validated CCA retrieval of every pair of
-    encoders of two modalities (layers by name: 'encode --encoders x#layer=9'), on training clips, in seconds.
+    """Predict which encoders of the library fuse well: mutual k-NN, CKA and cross-validated CCA retrieval of every pair
+    of encoders of two modalities (layers by name: 'encode --encoders x#layer=9'), on training clips, in seconds.
 
-    With --check every pair is trained and the prediction compared with what training found.
+    --check trains every pair and compares the prediction with the result.
 
     Example: seehear study encoders lib --check
     """
@@ -67,8 +67,8 @@ class Encoders(_Study):
 
 @dataclass(frozen=True, kw_only=True)
 class Data(_Study):
-    """Would more pairs help? Recall against number of training clips, nested by recording, and what twice and ten times
-    as many would bring, with intervals, after a back-test on the sizes that are known.
+    """Predict whether more pairs help: recall by number of training clips, nested by recording, extrapolated to twice
+    and ten times as many, with intervals, after a back-test on the measured sizes.
 
     Example: seehear study data lib --model closed
     """
@@ -80,8 +80,8 @@ class Data(_Study):
 
 @dataclass(frozen=True, kw_only=True)
 class SelectionStudy(_Study):
-    """Which clips to train on: diverse (k-DPP on each modality), of agreeing modalities, or drawn; at several numbers
-    of clips, each way trained and measured on held-out clips.
+    """Compare choices of training clips: diverse (k-DPP on each modality), of agreeing modalities, or random, at
+    several numbers of clips, each trained and measured on held-out clips.
 
     Example: seehear study selection lib --sizes 200 400 800
     """
@@ -93,10 +93,10 @@ class SelectionStudy(_Study):
 
 @dataclass(frozen=True, kw_only=True)
 class Modalities(_Study):
-    """What each modality adds: every combination of them, each pair and each term of MCN's loss dropped, one space or
-    several, on the same clips, steps and seeds; retrieval, probes, clusters against labels, and answers in words.
+    """Measure what each modality adds: every combination, each pair and each term of MCN's loss dropped, one space or
+    several, on the same clips, steps and seeds; retrieval, probes, clusters against labels, and a verdict in words.
 
-    With --test-on every row is trained on one library and tested, zero-shot, on another.
+    --test-on tests every row, zero-shot, on another library.
 
     Example: seehear study modalities lib --methods mcn fusemix --seeds 3
     """
@@ -108,10 +108,10 @@ class Modalities(_Study):
 
 @dataclass(frozen=True, kw_only=True)
 class Select:
-    """Choose training clips: a diverse subset (greedy k-DPP), those whose modalities agree best, or a fixed draw.
+    """Choose training clips: a diverse subset (greedy k-DPP), those whose modalities agree best, or a random draw.
 
-    Prints their ids in the order of choice, or writes them to --out. With --column the choice is noted in the clips,
-    and the condition that trains on it is printed; held-out clips are neither looked at nor left out.
+    Prints their ids in the order of choice, or writes them to --out. --column marks them in the library and prints the
+    command that trains on them. Held-out clips are not used and stay.
 
     Example: seehear select lib --clips 1000 --by kdpp --out subset.txt --column diverse
     """
@@ -123,7 +123,7 @@ class Select:
     out: Path | None = None
     """File for the ids, one a line."""
     column: str = ""
-    """Note the choice in this column of the clips, replacing an earlier choice there."""
+    """Column of the clips to mark the choice in, replacing an earlier one."""
     json: bool = False
     """Print as JSON."""
 

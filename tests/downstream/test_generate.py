@@ -373,7 +373,7 @@ def test_learning_that_was_stopped_goes_on(world, tmp_path, capsys):
     assert "--resume" in err.splitlines()[-1]
     status, out, _ = command(capsys, tmp_path / "run", "--learn", "--resume", *options)
     assert status == 0
-    assert out == f"learnt {tmp_path / 'run' / 'painter' / 'model'}\n"
+    assert out == f"painter: {tmp_path / 'run' / 'painter' / 'model'}\n"
     before, after = (load_method(at / "painter")[0].state_dict() for at in (world / "run", tmp_path / "run"))
     assert all(torch.equal(before[k], after[k]) for k in before)
 
@@ -398,7 +398,7 @@ def test_what_the_space_does_not_know_is_said_before_a_painter_is_learned(world,
     monkeypatch.setattr(f"{module}.read_config", lambda folder: {"encoders": {"video": [], "text": []}})
     status, _, err = command(capsys, world / "run", "--learn", "--audio", SOUND)
     assert status == 2
-    assert err.endswith("knows no audio (it has video, text)\n")
+    assert err.endswith("was trained without audio, on video, text\n")
 
 
 def test_a_run_without_sound_says_so(world, tmp_path):

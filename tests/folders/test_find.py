@@ -198,7 +198,7 @@ def test_what_cannot_be_searched_is_told_in_one_line(library, tmp_path, capsys):
     assert "has no latents: run 'seehear encode" in capsys.readouterr().err
     index_frozen(library)
     assert main(["search", library.uri, "a dog", "--hybrid"]) == 2
-    assert "name it with --index" in capsys.readouterr().err
+    assert "add --index NAME" in capsys.readouterr().err
 
 
 def test_sounds_alone(tmp_path, capsys):

@@ -106,7 +106,10 @@ def test_without_wait_it_answers_from_what_is_indexed(folder, library, tmp_path,
     finally:
         there.remove_clips(["new"])
     said = capsys.readouterr()
-    assert "1 of 4 clips are not indexed yet: the same command goes on, --wait finishes it" in said.err
+    assert (
+        "1 of 4 clips are not indexed yet: run the same command again to continue, or with --wait to finish first"
+        in said.err
+    )
     assert "talk.mp4" in said.out
 
 
@@ -147,7 +150,7 @@ def test_the_library_of_a_folder_is_in_the_cache(folder, tmp_path, monkeypatch):
         ([".", "--audio", "/no/such.wav"], "no file /no/such.wav"),
         ([__file__, "a dog"], f"{__file__} is a file: give its folder, and --source test_find_folder.py for it alone"),
         ([".", "--audio", str(PANDA)], f"{PANDA} has no sound"),
-        ([".", "--image", str(SOUND)], f"{SOUND} is no picture: give it by --audio"),
+        ([".", "--image", str(SOUND)], f"--image {SOUND} is no picture: use --audio"),
         ([".", "--video", __file__], f"{__file__}: cannot be read (Invalid data found when processing input)"),
         (
             [".", "a", "dog"],
@@ -190,7 +193,7 @@ def test_moments_are_saved_and_listed(folder, library, tmp_path, capsys):
         (["--save", "{folder}/0.csv"], "{folder}/0.csv is a file: give a folder to save clips in"),
         (
             ["--save", "{folder}/out"],
-            "{folder}/out is inside {folder}, and would be searched too: save clips elsewhere",
+            "--save {folder}/out is inside {folder} and would be searched too: choose another folder",
         ),
     ],
 )
@@ -210,8 +213,8 @@ def test_a_folder_of_damaged_files_is_one_line(tmp_path, capsys):
     assert main(["find", str(tmp_path / "damaged"), "a dog", "--library", str(lib), "--quiet"]) == 2
     said = capsys.readouterr().err
     assert said == (
-        f"seehear: {tmp_path / 'damaged'}: nothing to search, 2 files cannot be read: 'seehear info {lib} --rejects' "
-        "says why\n"
+        f"seehear: nothing to search in {tmp_path / 'damaged'}: 2 files cannot be read; 'seehear info {lib} --rejects' "
+        "lists the reasons\n"
     )
 
 
@@ -225,7 +228,7 @@ def test_an_answer_that_has_to_wait_says_so(folder, tmp_path, monkeypatch, capsy
     with monkeypatch.context() as patch:
         patch.setattr(work, "encode_library", time_is_up)  # by the clock, it could be up in the middle of an import
         assert main(words) == 2
-    wait = "yet: the same command goes on, --wait finishes it"
+    wait = "yet: run the same command again to continue, or with --wait to finish first"
     assert capsys.readouterr().err == f"seehear: nothing of {folder} is indexed {wait}\n"
 
     (tmp_path / "sounds").mkdir()
@@ -235,7 +238,7 @@ def test_an_answer_that_has_to_wait_says_so(folder, tmp_path, monkeypatch, capsy
     monkeypatch.setattr(find, "bring_up_to_date", lambda *a, **k: bring(*a, **k | {"seconds": None}) and False)
     assert main([*words, "--preset", "light"]) == 2
     line = capsys.readouterr().err
-    assert line == f"seehear: speech and text are not all read, and words find nothing {wait}\n"
+    assert line == f"seehear: words find nothing before speech and text are read, which is not done {wait}\n"
 
 
 @pytest.mark.slow

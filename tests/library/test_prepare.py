@@ -100,7 +100,7 @@ def test_the_report_names_what_happened_and_info_what_is_damaged(tmp_path, capsy
     assert "\n  this run: 2 new files\n" in str(prepare(tmp_path / "media", lib, HERE))
     assert "\n  this run: 2 unchanged\n" in str(prepare(tmp_path / "media", lib, HERE))
     assert main(["info", lib]) == 0
-    assert capsys.readouterr().out.endswith(f"which and why: seehear info {lib} --rejects\n")
+    assert capsys.readouterr().out.endswith(f"names and reasons: seehear info {lib} --rejects\n")
     assert main(["info", lib, "--rejects"]) == 0
     assert "\n  cut.mkv: read in part: the file claims 8.0 s but ends after " in capsys.readouterr().out
 

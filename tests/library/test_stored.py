@@ -33,8 +33,8 @@ def test_the_tables_of_a_run_that_is_gone_are_told(made, tmp_path, capsys):
     assert Stored(table="latents_eyes", rows=1) in stored(made)
     assert main(["info", made.uri]) == 0
     said = capsys.readouterr().out
-    assert f"of {tmp_path / 'gone'}, which is gone: seehear drop {made.uri} vectors_old" in said
-    assert said.count("which is gone") == 2
+    assert f"of the deleted run {tmp_path / 'gone'}: seehear drop {made.uri} vectors_old" in said
+    assert said.count("of the deleted run") == 2
     assert main(["info", made.uri, "--json"]) == 0
     assert set(json.loads(capsys.readouterr().out)["gone"]) == {"latents_vatt-2.video", "vectors_old"}
 
