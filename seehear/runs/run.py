@@ -37,6 +37,7 @@ from seehear.runs.verdict import (
     judge,
 )
 from seehear.space.frozen import frozen_method
+from seehear.train.config import RunFolder
 from seehear.train.files import ROUNDS, has_model, save_model
 from seehear.train.loop import TrainResult, Validate, fit
 from seehear.types import Modality
@@ -125,10 +126,12 @@ def _train_round(
         ready.data,
         config=run.train,
         optim=run.optim,
-        folder=folder,
+        folder=RunFolder(
+            folder,
+            settings=inputs.settings(run.data) | {"recipe": run.recipe, "library": inputs.library, "command": command},
+            resume=resume,
+        ),
         validate=ready.score,
-        settings=inputs.settings(run.data) | {"recipe": run.recipe, "library": inputs.library, "command": command},
-        resume=resume,
     )
     if first:
         last = (

@@ -14,7 +14,7 @@ from seehear.errors import SeehearError
 from seehear.inputs.contexts import ContextConfig, ContextData, Timing, contexts, extended
 from seehear.inputs.joining import sequence_shape
 from seehear.inputs.latents import LatentData
-from seehear.inputs.loader import Loader
+from seehear.inputs.loader import Loader, Sampling
 from seehear.library.tables import Clip, Library, Text
 from tests.reference import contexts as reference
 
@@ -336,9 +336,9 @@ def test_a_sequence_stands_alone():
 # -- in training -------------------------------------------------------------------------------------------------------
 
 
-def loader(kind=ContextData, **options):
+def loader(kind=ContextData, *, workers=0, **options):
     data = kind(*toy(videos=9, absent=0.1), ContextConfig(clips_per_video=4))
-    return Loader(data, **({"batch_size": 12, "seed": 1, "epochs": 3} | options))
+    return Loader(data, Sampling(**{"batch_size": 12, "seed": 1, "epochs": 3} | options), workers=workers)
 
 
 def test_the_clips_of_a_recording_come_in_one_batch():

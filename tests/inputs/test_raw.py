@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from seehear.errors import SeehearError
-from seehear.inputs.loader import Loader, in_order
+from seehear.inputs.loader import Loader, Sampling, in_order
 from seehear.inputs.raw import RawConfig, load_raw
 from seehear.inputs.raw.text import VocabularyConfig, library_vocabulary
 from seehear.library.tables import Text
@@ -231,7 +231,7 @@ def test_workers_and_resumption_change_nothing(long, tmp_path):
     data = load(long, cache=tmp_path / "cache")
 
     def batches(workers, start=0):
-        return list(Loader(data, batch_size=2, seed=5, epochs=2, workers=workers).batches(start))
+        return list(Loader(data, Sampling(batch_size=2, seed=5, epochs=2), workers=workers).batches(start))
 
     here, away, later = batches(0), batches(2), batches(0, start=3)
     assert len(here) == len(away) == len(later) + 3 == 4
