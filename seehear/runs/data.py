@@ -294,7 +294,7 @@ def clip_features(
     model: Method, media: RawMedia, *, windows: int = 1, crops: int = 1
 ) -> dict[Modality, Float[np.ndarray, "n w d"]]:
     """Of every clip's views, and of its first sentence; NaN for what it has not or cannot be read."""
-    features = features_of(model, media, windows=windows, crops=crops)
+    features = features_of(model, media.views(windows=windows, crops=crops))
     if "text" in media.modalities:
         numbers_NL = torch.from_numpy(media.first_sentences())
         with torch.no_grad():
