@@ -121,10 +121,6 @@ class ContextData:
     def __len__(self) -> int:
         return len(self.groups)
 
-    @property
-    def videos(self) -> int:
-        return len(self._count)
-
     def to(self, device: torch.device | str) -> ContextData:
         """Keep the latents on a device: no step then moves them."""
         moved = copy(self)

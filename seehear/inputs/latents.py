@@ -48,10 +48,6 @@ class Rows:
     def widths(self) -> tuple[int, ...]:
         return tuple(int(e["width"]) for e in self.encoders)
 
-    def of(self, indices: Tensor) -> Rows:
-        at = indices.to(self.first.device)
-        return replace(self, first=self.first[at], count=self.count[at])
-
 
 class LatentData:
     """Clips and their latents. A batch has one of a clip's texts, drawn anew each epoch."""
@@ -101,8 +97,6 @@ class LatentData:
             splits=np.array(["train"] * n if splits is None else splits, dtype=object),
             groups=torch.arange(n) if groups is None else torch.as_tensor(groups, dtype=torch.int64),
         )
-
-    # -- what there is -----------------------------------------------------------------------------------------------
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -180,13 +174,9 @@ class LatentData:
 
     def to(self, device: torch.device | str) -> LatentData:
         """Keep the latents on a device: no step then moves them."""
-        rows = {
-            m: replace(r, vectors=r.vectors.to(device), first=r.first.to(device), count=r.count.to(device))
-            for m, r in self.rows.items()
-        }
+        moved = ("vectors", "first", "count")
+        rows = {m: replace(r, **{k: getattr(r, k).to(device) for k in moved}) for m, r in self.rows.items()}
         return LatentData(rows, ids=self.ids, splits=self.splits, groups=self.groups.to(device))
-
-    # -- parts -------------------------------------------------------------------------------------------------------
 
     def take(self, keep: np.ndarray | Tensor) -> LatentData:
         """Clips chosen by a mask or by number. The vectors are shared, not copied."""
@@ -194,7 +184,10 @@ class LatentData:
         at = at.nonzero().squeeze(1) if at.dtype == torch.bool else at.long()
         here = at.cpu().numpy()
         groups = self.groups[at.to(self.groups.device)]
-        rows = {m: r.of(at) for m, r in self.rows.items()}
+        rows = {}
+        for m, r in self.rows.items():
+            own = at.to(r.first.device)
+            rows[m] = replace(r, first=r.first[own], count=r.count[own])
         return LatentData(rows, ids=self.ids[here], splits=self.splits[here], groups=groups)
 
     def only(self, modalities: Collection[Modality]) -> LatentData:
@@ -320,12 +313,12 @@ def _choose(
         encoders = {m: encoders_of(about, m, sequences=sequences) for m in MODALITIES}
     for name in (name for names in encoders.values() for name in names):
         if name not in about:
-            made = ", ".join(sorted(about))
-            raise SeehearError(f"{library.uri} has no latents of encoder {name!r} (it has: {made})")
+            raise SeehearError(f"{library.uri} has no latents of encoder {name!r} (it has: {', '.join(sorted(about))})")
     chosen = {m: [{"name": n, **about[n]} for n in names] for m, names in encoders.items() if names}
     if len(chosen) < 2:
-        only = ", ".join(chosen)
-        raise SeehearError(f"{library.uri} has latents of {only} only, training joins two modalities: encode another")
+        raise SeehearError(
+            f"{library.uri} has latents of {', '.join(chosen)} only, training joins two modalities: encode another"
+        )
     return chosen
 
 

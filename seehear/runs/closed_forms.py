@@ -1,5 +1,5 @@
-"""Closed forms fitted on the training clips and tuned on the validation clips: baselines of trained models, and the start
-of FuseMix.
+"""Closed forms fitted on the training clips and tuned on the validation clips: baselines of trained models, and the
+start of FuseMix.
 
 Both uses share `training_moments` and `validation_rows`: a trained model is never ahead only by better tuning. With few
 validation clips the best setting is chance: then it is chosen over `folds` of the training and validation clips."""

@@ -216,7 +216,19 @@ class _Run:
     def _finish_step(self, out: StepOutput, began: float, shown: Progress | None) -> None:
         counters, place = self.counters, self.loader.place(self.counters.step)
         lr = learning_rate(self.optim, self.loader, counters.step)
-        values = self._update(out, lr)
+        learning = [p for p in self.method.parameters() if p.grad is not None]
+        norm = gradient_norm(p.grad for p in learning if p.grad is not None)
+        scalars = {"loss": out.loss, **out.metrics, "grad_norm": norm}
+        numbers = torch.stack([v.detach().to(norm) for v in scalars.values()]).tolist()  # one copy from the device
+        values = dict(zip(scalars, numbers, strict=True))
+        watched = {k: v for k, v in values.items() if k.startswith("loss") or k == "grad_norm"}
+        if not all(math.isfinite(v) for v in watched.values()):  # before the update: the weights stay as they were
+            raise self._not_finite(watched)
+        if self.optim.clip is not None:
+            clip_gradients(learning, self.optim.clip, norm)
+        set_learning_rate(self.optimizer, lr)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
         with torch.no_grad():
             self.method.after_step(out, self.loader.progress(counters.step))
         seconds = time.monotonic() - began
@@ -229,23 +241,6 @@ class _Run:
             epoch = place.epoch + (place.within + 1) / place.steps
             values |= {"lr": lr, "epoch": epoch, "seconds": seconds, "rows_per_second": place.rows / seconds}
             self.log.log(counters.step, values)
-
-    def _update(self, out: StepOutput, lr: float) -> dict[str, float]:
-        """Updates the weights and returns the step's scalars; raises where one is not finite, the weights unchanged."""
-        learning = [p for p in self.method.parameters() if p.grad is not None]
-        norm = gradient_norm(p.grad for p in learning if p.grad is not None)
-        scalars = {"loss": out.loss, **out.metrics, "grad_norm": norm}
-        numbers = torch.stack([v.detach().to(norm) for v in scalars.values()]).tolist()
-        values = dict(zip(scalars, numbers, strict=True))
-        watched = {k: v for k, v in values.items() if k.startswith("loss") or k == "grad_norm"}
-        if not all(math.isfinite(v) for v in watched.values()):
-            raise self._not_finite(watched)
-        if self.optim.clip is not None:
-            clip_gradients(learning, self.optim.clip, norm)
-        set_learning_rate(self.optimizer, lr)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        return values
 
     def _not_finite(self, values: Mapping[str, float]) -> SeehearError:
         wrong = [f"{k} = {v}" for k, v in values.items() if not math.isfinite(v)]
