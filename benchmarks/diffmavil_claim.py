@@ -22,7 +22,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -41,9 +40,7 @@ from seehear.nn.random import Randomness
 from seehear.recipes import diffmavil
 from seehear.runs.config import Run
 from seehear.runs.data import MediaConfig
-from seehear.train.config import autocast
-from seehear.train.gradients import gradients
-from seehear.train.optim import OptimConfig, optimizer_of
+from seehear.train.optim import Computation, OptimConfig, gradients, optimizer_of
 from seehear.types import Batch, StepOutput
 
 EPOCHS, CLIPS = 20, 2_000_000
@@ -206,15 +203,11 @@ class Timed:
 
     def __call__(self) -> StepOutput:
         self.model.masking = dict.fromkeys(SIDES, self.ratio)
-        rows, precision = self.rows, "bf16" if DEVICE.type == "cuda" else "fp32"
-        out = gradients(
-            self.model,
-            self.batch,
-            progress=0.0,
-            rng=Randomness(0, 0, 0, rows, rows, DEVICE),
-            micro_batch=None,
-            autocast=partial(autocast, precision, DEVICE),
+        rng, how = (
+            Randomness(0, 0, 0, self.rows, self.rows, DEVICE),
+            Computation(precision="bf16" if DEVICE.type == "cuda" else "fp32"),
         )
+        out = gradients(self.model, self.batch, progress=0.0, rng=rng, how=how)
         self.model.zero_grad(set_to_none=False)
         return out
 

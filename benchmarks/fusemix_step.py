@@ -16,7 +16,7 @@ from common import DEVICE, PRECISIONS, gemm, interleaved, precision, write
 
 from seehear.methods.fusemix import FuseMix, FuseMixConfig
 from seehear.nn.random import Randomness
-from seehear.train.gradients import assemble
+from seehear.train.optim import assemble
 from seehear.types import Batch
 
 SIZES = ((2048, 384), (2048, 768))

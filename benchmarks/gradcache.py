@@ -9,7 +9,6 @@ Two transformer towers (width 192, 4 layers; 49 and 102 tokens) and InfoNCE over
 from __future__ import annotations
 
 import argparse
-from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -22,7 +21,7 @@ from torch.nn import functional as F
 from seehear.losses.contrastive import info_nce
 from seehear.methods.base import Method
 from seehear.nn.random import Randomness
-from seehear.train.gradients import gradients
+from seehear.train.optim import Computation, gradients
 from seehear.types import Batch, Encoded, StepOutput, Tensor, presence
 
 TOKENS = {"video": 49, "audio": 102}
@@ -69,7 +68,7 @@ def prepared(rows: int) -> tuple[Towers, Batch, Randomness]:
 def step(method: Towers, batch: Batch, rng: Randomness, micro_batch: int | None) -> Tensor:
     """All gradients of one batch, as one vector."""
     method.zero_grad()
-    gradients(method, batch, progress=0.0, rng=rng, micro_batch=micro_batch, autocast=nullcontext)
+    gradients(method, batch, progress=0.0, rng=rng, how=Computation(micro_batch=micro_batch))
     return torch.cat([p.grad.flatten() for p in method.parameters() if p.grad is not None])
 
 

@@ -15,7 +15,7 @@ import common
 import torch
 
 from seehear.inputs.latents import LatentData
-from seehear.inputs.loader import Loader
+from seehear.inputs.loader import Loader, Sampling
 
 ROWS, WIDTH, GROUP = 1024, 64, 10
 AT = (100, 1000)
@@ -32,7 +32,7 @@ def measure(data: LatentData, *, distinct: bool, repeats: int) -> dict[str, Any]
     for at in AT:
         # A new one each time: a loader keeps the order of the epoch it is in.
         def fresh() -> Loader:
-            return Loader(data, batch_size=ROWS, seed=0, epochs=100, distinct_groups=distinct)
+            return Loader(data, Sampling(batch_size=ROWS, seed=0, epochs=100, distinct_groups=distinct))
 
         cases[f"jump to {at}"] = lambda at=at, fresh=fresh: next(fresh().batches(at))  # type: ignore[misc]
         cases[f"replay to {at}"] = lambda at=at, fresh=fresh: replay(fresh(), at)  # type: ignore[misc]

@@ -95,6 +95,7 @@ from seehear.runs.last_layer import add_last_layer
 from seehear.runs.run import build, train_run
 from seehear.space import load_method
 from seehear.studies.grid import Cell, cell_key, run_grid
+from seehear.train.config import RunFolder
 from seehear.train.files import write_text
 from seehear.train.loop import fit
 from seehear.types import Batch, Encoded, StepOutput, Tensor
@@ -210,7 +211,9 @@ def supervised(here: Case, folder: Path, *, resume: bool) -> tuple[Method, int]:
     with torch.random.fork_rng():
         torch.manual_seed(run.train.seed)
         method = Supervised(model, truth_GL, counts)
-    result = fit(method, media.split("train"), config=run.train, optim=run.optim, folder=folder, resume=resume)
+    result = fit(
+        method, media.split("train"), config=run.train, optim=run.optim, folder=RunFolder(folder, resume=resume)
+    )
     return model, result.steps
 
 

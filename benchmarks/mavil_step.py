@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from seehear.methods.mavil import FastPaths, MAViL
 from seehear.nn.random import Randomness
 from seehear.recipes import mavil
 from seehear.runs.config import Run
-from seehear.train.gradients import gradients
+from seehear.train.optim import gradients
 from seehear.types import Batch
 
 ROWS = {"tiny": 16, "small": 2, "base": 32}
@@ -54,7 +53,7 @@ def stepper(run: Run, fast: FastPaths, batch: Batch) -> Callable[[], object]:
 
     def work() -> object:
         model.zero_grad()
-        return gradients(model, batch, progress=0.0, rng=rng, micro_batch=None, autocast=nullcontext)
+        return gradients(model, batch, progress=0.0, rng=rng)
 
     return work
 

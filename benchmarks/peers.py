@@ -46,7 +46,7 @@ from seehear.methods.fusemix import FuseMix, FuseMixConfig
 from seehear.nn.random import Randomness
 from seehear.recipes import fusemix
 from seehear.space import SharedSpace
-from seehear.train.gradients import assemble
+from seehear.train.optim import assemble
 from seehear.types import Batch, Tensor
 
 DATA = Path(os.environ.get("SEEHEAR_DATA", "../shared/data")).resolve()

@@ -27,7 +27,7 @@ import av
 import torch
 from common import write
 
-from seehear.inputs.loader import AHEAD, Loader
+from seehear.inputs.loader import AHEAD, Loader, Sampling
 from seehear.inputs.raw import RawConfig, RawMedia, load_raw
 from seehear.library.tables import Clip, Library, Source
 from seehear.media.files import probe
@@ -99,7 +99,7 @@ def fill(data: RawMedia) -> float:
 
 
 def batches(data: RawMedia, workers: int) -> Iterator[Batch]:
-    return Loader(data, batch_size=ROWS, seed=0, epochs=10_000, workers=workers).batches()
+    return Loader(data, Sampling(batch_size=ROWS, seed=0, epochs=10_000), workers=workers).batches()
 
 
 def measure(library: Library, paths: list[Path], cache: Path, *, rows: int, rounds: int) -> dict[str, Any]:

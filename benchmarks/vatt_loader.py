@@ -27,7 +27,7 @@ from common import DEVICE, write
 from raw_loader import Rate, decoding, library_of, processor_seconds, timed
 from vatt_setting import CONFIGS, batch_of, model_of, stepper
 
-from seehear.inputs.loader import AHEAD, Loader
+from seehear.inputs.loader import AHEAD, Loader, Sampling
 from seehear.inputs.raw import RawMedia, load_raw
 from seehear.inputs.raw.text import library_vocabulary
 from seehear.library.tables import Text
@@ -101,7 +101,7 @@ def measure(paths: list[Path], folder: Path, *, steps: int, rounds: int) -> dict
     cached = load(cache=folder / "cache")
     filling = timed(lambda: sum(len(cached.batch(part)["group"]) for part in torch.arange(len(cached)).split(ROWS)))[1]
     loaders = {
-        f"{name}, {n}": Loader(data, batch_size=ROWS, seed=0, epochs=10_000, workers=n).batches()
+        f"{name}, {n}": Loader(data, Sampling(batch_size=ROWS, seed=0, epochs=10_000), workers=n).batches()
         for name, data in (("decoded", load()), ("cached", cached))
         for n in (1, 2)
     }

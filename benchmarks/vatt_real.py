@@ -44,6 +44,7 @@ from seehear.runs.data import MediaConfig, MediaInputs, clip_features, placed
 from seehear.runs.run import build, train_run
 from seehear.space import load_method
 from seehear.studies.grid import Cell, Result, cell_key, run_grid
+from seehear.train.config import RunFolder
 from seehear.train.loop import fit
 from seehear.types import Batch, Encoded, Modality, StepOutput, Tensor
 
@@ -246,7 +247,12 @@ def supervised(here: Case, folder: Path, again: bool) -> dict[str, float]:
 
     run, began = here.run, time.process_time()
     result = fit(
-        method, media.split("train"), config=run.train, optim=run.optim, folder=folder, validate=validate, resume=again
+        method,
+        media.split("train"),
+        config=run.train,
+        optim=run.optim,
+        folder=RunFolder(folder, resume=again),
+        validate=validate,
     )
     found = {"core seconds": time.process_time() - began, "steps": float(result.steps)}
     groups = media.split("test").groups.numpy()

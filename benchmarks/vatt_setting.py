@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 
 import torch
 from common import DEVICE
@@ -20,9 +19,7 @@ from seehear.nn.random import Randomness
 from seehear.recipes import vatt
 from seehear.runs.config import Run
 from seehear.runs.data import MediaConfig
-from seehear.train.config import autocast
-from seehear.train.gradients import Encode, gradients
-from seehear.train.optim import OptimConfig, optimizer_of
+from seehear.train.optim import Computation, Encode, OptimConfig, gradients, optimizer_of
 from seehear.types import MODALITIES, Batch, StepOutput
 
 KEEP = (1.0, 0.75, 0.5, 0.25)
@@ -87,15 +84,8 @@ def add_gradients(
     model: VATT, batch: Batch, *, step: int = 0, micro_batch: int | None = None, encode: Encode | None = None
 ) -> StepOutput:
     """In bf16 on a GPU, else in fp32."""
-    return gradients(
-        model,
-        batch,
-        progress=0.0,
-        rng=draws(len(batch["group"]), step),
-        micro_batch=micro_batch,
-        autocast=partial(autocast, "bf16" if DEVICE.type == "cuda" else "fp32", DEVICE),
-        encode=encode,
-    )
+    how = Computation(micro_batch=micro_batch, precision="bf16" if DEVICE.type == "cuda" else "fp32", encode=encode)
+    return gradients(model, batch, progress=0.0, rng=draws(len(batch["group"]), step), how=how)
 
 
 def stepper(

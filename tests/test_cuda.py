@@ -3,9 +3,7 @@ compare it with itself, say that these tests start."""
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import pytest
@@ -14,8 +12,7 @@ import torch
 from seehear.losses.contrastive import info_nce
 from seehear.nn.kmeans import kmeans
 from seehear.nn.random import Randomness, _draw
-from seehear.train.config import autocast
-from seehear.train.gradients import gradients
+from seehear.train.optim import Computation, gradients
 from tests.methods_under_test import METHODS
 
 ROWS = 20
@@ -44,8 +41,7 @@ def step(name, device, *, precision=None, micro_batch=None):
         {k: v.to(device) for k, v in batch.items()},
         progress=0.25,
         rng=DrawnOnCPU(seed=3, step=7, start=0, stop=ROWS, total=ROWS, device=device),
-        micro_batch=micro_batch,
-        autocast=nullcontext if precision is None else partial(autocast, precision, device),
+        how=Computation(micro_batch=micro_batch, precision=precision or "fp32"),
     )
     return float(out.loss), {n: p.grad.cpu() for n, p in method.named_parameters() if p.grad is not None}
 

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from seehear.errors import SeehearError
+from seehear.train.config import RunFolder
 from seehear.train.files import write_tensors
 from seehear.train.loop import OptimConfig, TrainConfig, fit
 from seehear.types import Batch, Tensor
@@ -25,7 +26,13 @@ def main(folder: Path) -> int:
     config = TrainConfig(steps=60, batch_size=8, workers=2, save_minutes=0.0, device="cpu", seed=3)
     method = Toy()
     try:
-        fit(method, Slow(40), config=config, optim=OptimConfig(lr=1e-2), folder=folder, resume=folder.exists())
+        fit(
+            method,
+            Slow(40),
+            config=config,
+            optim=OptimConfig(lr=1e-2),
+            folder=RunFolder(folder, resume=folder.exists()),
+        )
     except SeehearError as error:
         print(f"seehear: {error}", file=sys.stderr)
         return 2

@@ -27,6 +27,7 @@ from seehear.progress import hushed, say
 from seehear.runs.evaluate import code_revision
 from seehear.runs.features import check_towers
 from seehear.space.towers import InputSpec
+from seehear.train.config import RunFolder
 from seehear.train.files import save_model
 from seehear.train.loop import TrainResult, fit
 
@@ -72,10 +73,8 @@ def finetune(
         LabelledMedia(train, classes, drawn=(settings.drawn or len(train)) if settings.balanced else 0),
         config=settings.train,
         optim=settings.optim,
-        folder=folder,
+        folder=RunFolder(folder, settings=_noted(model, library, label, settings, raw), resume=resume),
         validate=partial(_validate, labelled=scored, settings=settings) if scored is not None else None,
-        settings=_noted(model, library, label, settings, raw),
-        resume=resume,
     )
     if distributed.rank() != 0:
         return None

@@ -42,10 +42,8 @@ def logits_of(
     tower = classifier.config.tower
     views_NWD = features_of(
         classifier.model,
-        labelled.media,
+        labelled.media.views(windows=windows, crops=crops),
         towers=(tower,),
-        windows=windows,
-        crops=crops,
         workers=workers,
         precision=precision,
     )[tower]

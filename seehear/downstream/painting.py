@@ -18,7 +18,7 @@ from seehear.methods.painter import Painter, PainterConfig
 from seehear.nn.random import seed_of
 from seehear.progress import progress, say
 from seehear.space import SharedSpace, load_method
-from seehear.train.config import TrainConfig, TrainResult
+from seehear.train.config import RunFolder, TrainConfig, TrainResult
 from seehear.train.files import has_model, save_model
 from seehear.train.loop import fit
 from seehear.train.optim import OptimConfig
@@ -194,11 +194,11 @@ def learn_painter(
     of = {"of": space.fingerprint, "space": space.space}
     settings = {"painter": asdict(options), "library": library.uri, "command": command, **of}
     optim = OptimConfig(lr=options.lr, weight_decay=0.01, clip=1.0)
-    folder, config = run / FOLDER, options.training(device)
-    result = fit(painter, pictures, config=config, optim=optim, folder=folder, settings=settings, resume=resume)
+    place, config = RunFolder(run / FOLDER, settings, resume), options.training(device)
+    result = fit(painter, pictures, config=config, optim=optim, folder=place)
     facts: dict[str, Any] = {"encoders": {}, "pictures": len(pictures), "steps": result.steps, **of}
     if distributed.rank() == 0:
-        save_model(folder / "model", painter, facts, card=_card(painter, len(pictures)))
+        save_model(place.path / "model", painter, facts, card=_card(painter, len(pictures)))
     return result
 
 

@@ -141,15 +141,13 @@ def _check(clips: LabelledClips, options: ProbeOptions, library: Library) -> Non
 def _features(method: Method, clips: LabelledClips, towers: tuple[str, ...], options: ProbeOptions) -> dict[str, _Seen]:
     """By tower. Clips of which a view cannot be read are left out."""
 
-    def of(media: RawMedia, **views: Any) -> dict[str, np.ndarray]:
-        return features_of(
-            method, media, towers=towers, batch_size=options.batch_size, workers=options.workers, **views
-        )
+    def of(media: RawMedia) -> dict[str, np.ndarray]:
+        return features_of(method, media, towers=towers, batch_size=options.batch_size, workers=options.workers)
 
     one = of(clips.media)
     many = one
     if options.windows * options.crops > 1:
-        many = of(clips.media, windows=options.windows, crops=options.crops)
+        many = of(clips.media.views(windows=options.windows, crops=options.crops))
     found = {}
     for tower in towers:
         here = np.flatnonzero(np.isfinite(one[tower]).all((1, 2)) & np.isfinite(many[tower]).all((1, 2)))

@@ -1,13 +1,12 @@
 """Training clips made of a recording's clips and their neighbours, as MCN makes them (arXiv 2104.12671).
 
-Of every recording so many clips are drawn anew each epoch. One that is shorter than `min_duration` is extended: by the
-neighbour that makes the smaller span, the earlier one of two that make the same, until it lasts so long or the
-recording has no more. The latents of all its members become one row: vectors by maximum or mean, words and frames of
-sound one after the other in the order of time. (The official code puts the words of an earlier caption behind those of
-later ones, and gives a clip that starts at 0 s no sound.)
+Each epoch draws clips of every recording. A clip shorter than `min_duration` is extended by the neighbour that makes
+the smaller span (the earlier of equal ones) until it is long enough or the recording ends. The latents of its members
+become one row: vectors by maximum or mean, words and frames of sound in the order of time. (The official code puts the
+words of an earlier caption behind those of later ones, and gives a clip that starts at 0 s no sound.)
 
-What a clip is extended to does not depend on chance: it is worked out once, and a batch is gathered from the latents as
-they lie. A row is a function of (seed, epoch, its index), and its index is recording * clips_per_video + draw.
+Extension is not random, and computed once. A row is a function of (seed, epoch, index), index = recording *
+clips_per_video + draw.
 """
 
 from __future__ import annotations
@@ -34,15 +33,15 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class ContextConfig:
     clips_per_video: int = 32
-    """Training clips drawn of each recording in an epoch; they come in one batch. 0: none are made, the library's clips
-    are trained on as they are."""
+    """Training clips drawn of each recording in an epoch, all in one batch. 0: the library's clips are used as they
+    are."""
     min_duration: float = 10.0
-    """Seconds. A shorter clip is extended by its neighbours; 0: clips as they are."""
+    """Seconds below which a clip is extended by its neighbours."""
     replacement: bool = True
-    """Each drawn by itself (the paper). False: none twice before every other of its recording was drawn."""
+    """Draw with replacement (the paper). False: no clip twice before all others of its recording."""
     pool: dict[Modality, Pool] = field(default_factory=dict)
-    """How vectors of several clips become one, 'max' or 'mean'; where nothing is said the maximum of video (the paper),
-    the mean of audio and text. Words and frames are joined instead."""
+    """Pooling of vectors, 'max' or 'mean'; by default the maximum of video (the paper), the mean of audio and text.
+    Words and frames are concatenated instead."""
 
     def __post_init__(self) -> None:
         if self.clips_per_video < 0 or not 0 <= self.min_duration < float("inf"):
@@ -62,22 +61,22 @@ class ContextConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
-    """Where each clip of some latents lies."""
+    """Recording and time of each clip of some latents."""
 
     video: np.ndarray
-    """(N,) int64: the recording. Clips of different ones are no neighbours."""
+    """(N,) int64: recording; only clips of one are neighbours."""
     start: np.ndarray
     """(N,) float64, seconds."""
     end: np.ndarray
-    """(N,) float64; of a picture its start."""
+    """(N,) float64, seconds; a picture ends at its start."""
     every_text: np.ndarray
-    """(N,) bool: the clip's texts follow each other, and all are taken. Else they are several ways to say the same, and
-    one is drawn."""
+    """(N,) bool: the clip's texts follow each other in time, and all are used; else they are alternatives, and one is
+    drawn."""
 
 
 def contexts(library: Library, data: LatentData, config: ContextConfig, *, at_least: int = 2) -> ContextData:
-    """Training clips of some latents, with the library's times. Give it all clips of a split, those with one modality
-    too: they complete their neighbours. `at_least`: modalities that a training clip has."""
+    """Training clips of some latents, with the library's times. `data` should have all clips of a split: clips of one
+    modality complete their neighbours. `at_least`: modalities that a training clip has."""
     clips = {clip.id: clip for clip in library.clips()}
     if missing := [str(i) for i in data.ids if i not in clips]:
         raise SeehearError(f"{library.uri} has no clip {missing[0]!r} ({len(missing):,} missing): no times to go by")
@@ -94,8 +93,8 @@ def contexts(library: Library, data: LatentData, config: ContextConfig, *, at_le
 
 
 class ContextData:
-    """What can be trained on (`TrainingData`); what is evaluated stays `LatentData`. Text without a known word, and
-    sound without a frame, are absent here. Recordings of which no training clip has two modalities are left out."""
+    """Training clips (`TrainingData`); evaluation uses `LatentData`. Text without a known word, and sound without a
+    frame, are absent. Recordings without a training clip of two modalities are left out."""
 
     heavy = False
 
@@ -122,10 +121,6 @@ class ContextData:
     def __len__(self) -> int:
         return len(self.groups)
 
-    @property
-    def videos(self) -> int:
-        return len(self._count)
-
     def to(self, device: torch.device | str) -> ContextData:
         """Keep the latents on a device: no step then moves them."""
         moved = copy(self)
@@ -133,7 +128,7 @@ class ContextData:
         return moved
 
     def only(self, modalities: Collection[Modality]) -> ContextData:
-        """The same training clips, with nothing but these modalities."""
+        """The same training clips, with these modalities only."""
         part = copy(self)
         part.data = self.data.only(modalities)
         part._joined = {m: join for m, join in self._joined.items() if m in modalities}
@@ -152,12 +147,12 @@ class ContextData:
         return batch
 
     def clips(self, indices: Int[Tensor, " b"], *, seed: int = 0, epoch: int = 0) -> list[list[int]]:
-        """The numbers of the clips in `data` that each row is made of, in the order of time."""
+        """Clip numbers in `data` of each row's members, in the order of time."""
         members = self._members(self._draws(indices.cpu(), seed, epoch)[0])
         return [clips.tolist() for clips in members.clip.split(members.count.tolist())]
 
     def _draws(self, indices: Tensor, seed: int, epoch: int) -> tuple[Tensor, Tensor]:
-        """(place in time of the clip that each row begins with, the number in [0, 1) that picks among texts)"""
+        """Returns (position in time of each row's first clip, draw in [0, 1) of its text)."""
         if self._draw is None or self._draw[0] != (seed, epoch):
             generator = torch.Generator().manual_seed(seed_of(seed, "contexts", epoch))
             text = torch.rand(len(self), generator=generator)
@@ -180,7 +175,7 @@ class ContextData:
         return Members(count, row, self._order[place], self._start[place], self._end[place])
 
     def _worth_drawing(self, at_least: int) -> Tensor:
-        """(N,) bool, in the order of time: extended, the clip has so many modalities."""
+        """(N,) bool, in the order of time: clips with so many modalities once extended."""
         held = torch.zeros(len(self._order), dtype=torch.int64)
         for join in self._joined.values():
             before = torch.cat([torch.zeros(1, dtype=torch.int64), join.holds[self._order].cumsum(0)])
@@ -199,8 +194,8 @@ def _joined(m: Modality, rows: Rows, config: ContextConfig, timing: Timing) -> J
 def extended(
     video_N: Int[Tensor, " n"], start_N: Float[Tensor, " n"], end_N: Float[Tensor, " n"], least: float
 ) -> tuple[Int[Tensor, " n"], Int[Tensor, " n"]]:
-    """(first, last) of what each clip is extended to, clips in the order of (video, start, end). One that lasts 0 s, a
-    picture, stays alone."""
+    """Returns (first, last) member of each extended clip, clips in the order of (video, start, end). A picture, of 0 s,
+    is not extended."""
     n = len(video_N)
     low, high = torch.arange(n), torch.arange(n)
     until = end_N.clone()  # the latest end of all members: a clip may outlast one that begins after it

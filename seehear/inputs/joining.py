@@ -1,6 +1,6 @@
-"""How the latents of several clips become one: vectors by maximum or mean, sequences one after the other.
+"""Joining the latents of several clips: vectors by maximum or mean, sequences by concatenation.
 
-Which latents those are is worked out on the CPU; they are gathered where they lie. What a clip lacks adds nothing.
+Indices are computed on the CPU; latents are gathered on their device. An absent modality adds nothing.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from seehear.types import Bool, Float, Int, Modality, Tensor
 
 Pool = Literal["max", "mean"]
 _FRAMES_A_SECOND = 100
-_AT_ONCE = 2**24  # numbers looked through at a time for where sequences end
+_AT_ONCE = 2**24  # numbers scanned at a time for the ends of sequences: bounds memory
 
 
 @dataclass(frozen=True)
 class Members:
-    """The clips that the rows of a batch are made of, row by row, each row's in the order of time."""
+    """Member clips of the rows of a batch, row by row, in the order of time."""
 
     count: Int[Tensor, " b"]
     row: Int[Tensor, " p"]
-    """Whose each is."""
+    """Row of each member."""
     clip: Int[Tensor, " p"]
     start: Float[Tensor, " p"]
     """Seconds."""
     end: Float[Tensor, " p"]
 
     def heard_before(self, heard_P: Bool[Tensor, " p"]) -> Float[Tensor, " p"]:
-        """Until when those before each member reach that are heard; minus infinity where there are none."""
+        """Latest end of the heard members before each one in its row; minus infinity where there are none."""
         within = torch.arange(len(self.row)) - (self.count.cumsum(0) - self.count)[self.row]
         end_BK = torch.full((len(self.count), int(self.count.max()) + 1), -torch.inf, dtype=self.end.dtype)
         end_BK[self.row[heard_P], within[heard_P] + 1] = self.end[heard_P]
@@ -45,7 +45,7 @@ class Members:
 
 
 def sequence_shape(modality: Modality, encoders: Sequence[EncoderInfo]) -> tuple[int, int] | None:
-    """(L, D) of words, (F, S) of a spectrogram; None for vectors. A sequence stands alone in its modality."""
+    """(L, D) of words, (F, S) of a spectrogram; None for vectors. Raises for a sequence beside another encoder."""
     shapes = [e["shape"] for e in encoders if e.get("shape")]
     if not shapes:
         return None
@@ -57,7 +57,7 @@ def sequence_shape(modality: Modality, encoders: Sequence[EncoderInfo]) -> tuple
 
 
 def expand(count_B: Int[Tensor, " b"]) -> tuple[Tensor, Tensor]:
-    """Of so many things a row: (whose each is, which of its row's it is)."""
+    """Returns (row, position in its row) of each item, for so many items a row."""
     row = torch.repeat_interleave(torch.arange(len(count_B)), count_B)
     return row, torch.arange(len(row)) - (count_B.cumsum(0) - count_B)[row]
 
@@ -66,12 +66,12 @@ class Joined(ABC):
     """One modality of the rows of a batch."""
 
     def __init__(self, rows: Rows, every_N: Bool[Tensor, " n"]):
-        """`every_N`: all of a clip's latents are taken; else one is drawn."""
+        """`every_N`: clips of which all latents are used; of others one is drawn."""
         self.first, self.count, self.every = rows.first.cpu(), rows.count.cpu(), every_N
 
     @cached_property
     def holds(self) -> Bool[Tensor, " n"]:
-        """Which clips add something."""
+        """Clips with a latent."""
         return self.count > 0
 
     @abstractmethod
@@ -82,11 +82,11 @@ class Joined(ABC):
         draw_B: Float[Tensor, " b"],
         part_R: Bool[Tensor, " r"] | None = None,
     ) -> tuple[Tensor, Bool[Tensor, " b"]]:
-        """((B, D) float32, whether each row has the modality). `draw_B`, in [0, 1), picks one of several texts.
-        `part_R`: the latents that take part, all by default."""
+        """Returns ((B, D) float32, rows with the modality). `draw_B`, in [0, 1), picks one of several texts. `part_R`:
+        latents that take part, all by default."""
 
     def sources(self, members: Members, draw_B: Tensor, part_R: Tensor | None) -> tuple[Tensor, Tensor]:
-        """(member, latent) of all that is joined, in order."""
+        """Returns (member, latent) of everything that is joined, in order."""
         every, count = self.every[members.clip], self.count[members.clip]
         member, within = expand(count.where(every, count.clamp(max=1)))
         drawn = (draw_B[members.row].double() * count).long()
@@ -98,7 +98,7 @@ class Joined(ABC):
 
 
 class Pooled(Joined):
-    """Vectors. Where there is none, zeros."""
+    """Maximum or mean of vectors; zeros where there is none."""
 
     def __init__(self, rows: Rows, every_N: Tensor, pool: Pool):
         super().__init__(rows, every_N)
@@ -109,17 +109,16 @@ class Pooled(Joined):
     ) -> tuple[Tensor, Tensor]:
         member, latent = self.sources(members, draw_B, part_R)
         count_B = torch.bincount(members.row[member], minlength=len(members.count))
-        join = _maximum if self.pool == "max" else _mean
-        return _as_batch(join(vectors_RD, latent, count_B)), (count_B > 0).to(vectors_RD.device)
-
-
-def _mean(vectors_RD: Tensor, latent_P: Tensor, count_B: Tensor) -> Tensor:
-    begin_B = (count_B.cumsum(0) - count_B).to(vectors_RD.device)
-    return F.embedding_bag(latent_P.to(vectors_RD.device), vectors_RD, begin_B, mode="mean")
+        if self.pool == "max":
+            joined_BD = _maximum(vectors_RD, latent, count_B)
+        else:
+            begin_B = (count_B.cumsum(0) - count_B).to(vectors_RD.device)
+            joined_BD = F.embedding_bag(latent.to(vectors_RD.device), vectors_RD, begin_B, mode="mean")
+        return _as_batch(joined_BD), (count_B > 0).to(vectors_RD.device)
 
 
 def _maximum(vectors_RD: Tensor, latent_P: Tensor, count_B: Tensor) -> Tensor:
-    """Rows of many latents first, so that those with a k-th one are the first few."""
+    # Rows with many latents first: those with a k-th one are then a prefix.
     order = count_B.argsort(descending=True, stable=True)
     begin_B = (count_B.cumsum(0) - count_B)[order]
     found_BD = vectors_RD.new_zeros(len(order), vectors_RD.shape[1])
@@ -131,7 +130,7 @@ def _maximum(vectors_RD: Tensor, latent_P: Tensor, count_B: Tensor) -> Tensor:
 
 
 class _Sequences(Joined):
-    """Steps of sequences that lie flat: those of each latent behind those of the one before, cut at `room`."""
+    """Concatenated steps of flattened sequences, cut at `room`."""
 
     def __init__(self, rows: Rows, every_N: Tensor, shape: tuple[int, int], length: Callable[[Tensor], Tensor]):
         super().__init__(rows, every_N)
@@ -147,8 +146,7 @@ class _Sequences(Joined):
     def steps(
         self, members: Members, draw_B: Tensor, part_R: Tensor | None, *, room: int, once: bool
     ) -> Int[Tensor, "b room"]:
-        """latent * room + step of what each slot holds; -1: nothing. `once`: of members that overlap, what the earlier
-        ones had is left out."""
+        """latent * room + step of each slot; -1: empty. `once`: the overlap with earlier members is left out."""
         member, latent = self.sources(members, draw_B, part_R)
         length, skip = self.length[latent], torch.zeros_like(latent)
         if once:
@@ -167,7 +165,7 @@ class _Sequences(Joined):
 
 
 class WordSequences(_Sequences):
-    """(L, D): the words of a text behind those of an earlier one, the first L of them."""
+    """(L, D): the first L words of texts in the order of time."""
 
     def __init__(self, rows: Rows, every_N: Tensor, shape: tuple[int, int]):
         super().__init__(rows, every_N, shape, _words)
@@ -182,7 +180,7 @@ class WordSequences(_Sequences):
 
 
 class Frames(_Sequences):
-    """(F, S): the sound of a clip behind that of an earlier one, the first S frames; where they overlap, once."""
+    """(F, S): the first S frames of sound in the order of time, overlaps once."""
 
     def __init__(self, rows: Rows, every_N: Tensor, shape: tuple[int, int]):
         super().__init__(rows, every_N, shape, valid_frames)
@@ -200,11 +198,11 @@ class Frames(_Sequences):
 
 
 def _words(x_RLD: Float[Tensor, "r l d"]) -> Int[Tensor, " r"]:
-    """Up to the last row that is not all zeros."""
+    """Number of words: padding is rows of zeros at the end."""
     word_RL = (x_RLD != 0).any(dim=2)
     return (word_RL * torch.arange(1, word_RL.shape[1] + 1, device=x_RLD.device)).amax(dim=1)
 
 
 def _as_batch(x: Tensor) -> Tensor:
-    """As `LatentData` gives it: stored in float16, float32 in a batch."""
+    """float32 of float16, as in batches of `LatentData`."""
     return x.float() if x.dtype == torch.float16 else x

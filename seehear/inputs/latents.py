@@ -1,4 +1,4 @@
-"""Cached latents in memory, ready to train on and to evaluate: what frozen encoders said of each clip, joined by clip.
+"""Cached latents of frozen encoders in memory, joined by clip, to train on and to evaluate.
 
 Rows stay float16 as they are stored; a batch is float32. Training from a shard (`shards.py`) or from arrays needs
 torch, numpy and safetensors only.
@@ -40,21 +40,17 @@ class Rows:
     count: Tensor
     """(N,) int64; 0 where the clip lacks the modality."""
     encoders: tuple[EncoderInfo, ...]
-    """Whose vectors lie side by side, in this order."""
+    """Encoders of the vectors, concatenated in this order."""
     weights: TextWeights | None = None
-    """Of texts; None where all are certain."""
+    """Confidence of texts; None where all are certain."""
 
     @property
     def widths(self) -> tuple[int, ...]:
         return tuple(int(e["width"]) for e in self.encoders)
 
-    def of(self, indices: Tensor) -> Rows:
-        at = indices.to(self.first.device)
-        return replace(self, first=self.first[at], count=self.count[at])
-
 
 class LatentData:
-    """Clips and their latents. Of several texts a clip gives one in a batch, drawn anew each epoch."""
+    """Clips and their latents. A batch has one of a clip's texts, drawn anew each epoch."""
 
     heavy = False
     together = 1
@@ -75,13 +71,18 @@ class LatentData:
         ids: Sequence[str] | np.ndarray | None = None,
         splits: Sequence[str] | np.ndarray | None = None,
         encoders: Mapping[Modality, Sequence[EncoderInfo]] | None = None,
-        confidence: np.ndarray | Tensor | None = None,
     ) -> LatentData:
-        """From a (N, D) array a modality, row n being clip n; or, where `owner` names the modality, from (R, D) with
-        the clip number of each row: how clips lack a modality, or have several texts. `confidence`: weight of each row
-        of text, in [0, 1]."""
+        """Data of a (N, D) array a modality, row n being clip n; or, where `owner` names the modality, of (R, D) with
+        the clip number of each row: clips may then lack the modality, or have several texts."""
         own = {m: torch.as_tensor(v, dtype=torch.int64) for m, v in (owner or {}).items()}
-        n = _number_of_clips(latents, own, [v for v in (groups, ids, splits) if v is not None])
+        exact = {len(v) for v in (groups, ids, splits) if v is not None}
+        exact |= {len(v) for m, v in latents.items() if m not in own}
+        if len(exact) > 1:
+            raise ValueError(f"arrays of one row a clip differ in length: {sorted(exact)}")
+        named = max((int(o.max()) + 1 for o in own.values() if len(o)), default=0)
+        n = exact.pop() if exact else named
+        if named > n:
+            raise ValueError(f"`owner` names clip {named - 1}, but there are {n} clips")
         rows = {}
         for m, vectors in latents.items():
             x_RD = torch.as_tensor(vectors)
@@ -89,16 +90,13 @@ class LatentData:
                 raise SeehearError(f"no clip has {m}: leave that modality out, or add some")
             unnamed = {"name": "unnamed", "modality": m, "width": x_RD.shape[1], "fingerprint": ""}
             info = tuple(encoders[m]) if encoders else (unnamed,)
-            sure_R = torch.ones(len(x_RD)) if confidence is None or m != "text" else torch.as_tensor(confidence)
-            rows[m] = _rows(x_RD, own.get(m, torch.arange(n)), n, info, sure_R)
+            rows[m] = _rows(x_RD, own.get(m, torch.arange(n)), n, info)
         return cls(
             rows,
             ids=np.array([str(i) for i in range(n)] if ids is None else ids, dtype=object),
             splits=np.array(["train"] * n if splits is None else splits, dtype=object),
             groups=torch.arange(n) if groups is None else torch.as_tensor(groups, dtype=torch.int64),
         )
-
-    # -- what there is -----------------------------------------------------------------------------------------------
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -121,29 +119,28 @@ class LatentData:
         return self.rows[modality].count > 0
 
     def owner(self, modality: Modality) -> Int[Tensor, " r"]:
-        """The number of the clip that each vector of `every` is of."""
+        """Clip number of each vector of `every`."""
         count = self.rows[modality].count
         return torch.repeat_interleave(torch.arange(len(self), device=count.device), count)
 
     def every(self, modality: Modality) -> Tensor:
-        """All vectors of a modality, every text of every clip, in the order of the clips; as they are stored."""
+        """All vectors of a modality as stored, every text of every clip, clip by clip."""
         return self.rows[modality].vectors[self.stored(modality)]
 
     def stored(self, modality: Modality) -> Int[Tensor, " r"]:
-        """The number of each vector of `every` among those of `rows`, which clips that were left out may share."""
+        """Row in `rows` of each vector of `every`: `rows` may also hold those of clips left out."""
         rows, owner = self.rows[modality], self.owner(modality)
         within = torch.arange(len(owner), device=owner.device) - (rows.count.cumsum(0) - rows.count)[owner]
         return rows.first[owner] + within
 
     def one_each(self, modality: Modality) -> Float[np.ndarray, "n d"]:
-        """A float32 row a clip, the mean where it has several; zeros where it has none."""
+        """A float32 row a clip: the mean of several, zeros for none."""
         vectors, owner = self.every(modality).float(), self.owner(modality)
         total = torch.zeros(len(self), vectors.shape[1]).index_add_(0, owner, vectors)
         return (total / self.rows[modality].count.clamp(min=1)[:, None]).numpy()
 
     def aligned(self) -> tuple[dict[Modality, Tensor], dict[Modality, Tensor]]:
-        """(latents, present) of rows that belong together, as the closed forms take them: a row a text, the clip's
-        other modalities repeated beside it. The latents as they are stored."""
+        """(latents as stored, present) for the closed forms: a row a text, the clip's other modalities repeated."""
         clip_R = self.aligned_owner()
         within_R = torch.arange(len(clip_R), device=clip_R.device) - torch.searchsorted(clip_R, clip_R)
         at = {m: r.first[clip_R] + within_R % r.count[clip_R].clamp(min=1) for m, r in self.rows.items()}
@@ -162,8 +159,10 @@ class LatentData:
             at = indices.to(rows.first.device)
             first, count = rows.first[at], rows.count[at]
             if self._several[m]:
-                u = self._uniform(seed, epoch)[indices.cpu()].to(first.device)
-                first = first + (u * count).long()
+                if self._draw is None or self._draw[0] != (seed, epoch):  # one draw an epoch, for all clips
+                    generator = torch.Generator().manual_seed(seed_of(seed, "texts", epoch))
+                    self._draw = ((seed, epoch), torch.rand(len(self), generator=generator))
+                first = first + (self._draw[1][indices.cpu()].to(first.device) * count).long()
             x_BD = rows.vectors[first]
             batch[m] = x_BD.float() if x_BD.dtype == torch.float16 else x_BD
             batch[f"has_{m}"] = count > 0
@@ -173,39 +172,43 @@ class LatentData:
         batch["group"] = self.groups[indices.to(self.groups.device)]
         return batch
 
-    def _uniform(self, seed: int, epoch: int) -> Tensor:
-        """(N,) in [0, 1): which of its texts a clip gives in this epoch."""
-        if self._draw is None or self._draw[0] != (seed, epoch):
-            generator = torch.Generator().manual_seed(seed_of(seed, "texts", epoch))
-            self._draw = ((seed, epoch), torch.rand(len(self), generator=generator))
-        return self._draw[1]
-
     def to(self, device: torch.device | str) -> LatentData:
         """Keep the latents on a device: no step then moves them."""
-        rows = {
-            m: replace(r, vectors=r.vectors.to(device), first=r.first.to(device), count=r.count.to(device))
-            for m, r in self.rows.items()
-        }
+        moved = ("vectors", "first", "count")
+        rows = {m: replace(r, **{k: getattr(r, k).to(device) for k in moved}) for m, r in self.rows.items()}
         return LatentData(rows, ids=self.ids, splits=self.splits, groups=self.groups.to(device))
 
-    # -- parts -------------------------------------------------------------------------------------------------------
-
     def take(self, keep: np.ndarray | Tensor) -> LatentData:
-        """Some clips, by a mask or by their numbers. The vectors are shared, not copied."""
+        """Clips chosen by a mask or by number. The vectors are shared, not copied."""
         at = torch.as_tensor(keep)
         at = at.nonzero().squeeze(1) if at.dtype == torch.bool else at.long()
         here = at.cpu().numpy()
         groups = self.groups[at.to(self.groups.device)]
-        rows = {m: r.of(at) for m, r in self.rows.items()}
+        rows = {}
+        for m, r in self.rows.items():
+            own = at.to(r.first.device)
+            rows[m] = replace(r, first=r.first[own], count=r.count[own])
         return LatentData(rows, ids=self.ids[here], splits=self.splits[here], groups=groups)
 
     def only(self, modalities: Collection[Modality]) -> LatentData:
-        """All clips, with nothing but these modalities."""
-        rows = {m: r for m, r in self.rows.items() if m in modalities}
+        """All clips, with these modalities only."""
+        return self._with({m: r for m, r in self.rows.items() if m in modalities})
+
+    def weighted(self, confidence_R: np.ndarray | Tensor) -> LatentData:
+        """The data with a confidence in [0, 1] for each text, in the order of `every("text")`."""
+        sure_R, text = torch.as_tensor(confidence_R), self.rows["text"]
+        if sure_R.shape != (len(text.vectors),):
+            raise ValueError(
+                f"`confidence` must be a number a row of text: {len(text.vectors)} rows, got {len(sure_R)}"
+            )
+        weights = TextWeights(sure_R) if bool((sure_R < 1).any()) else None
+        return self._with(self.rows | {"text": replace(text, weights=weights)})
+
+    def _with(self, rows: Mapping[Modality, Rows]) -> LatentData:
         return LatentData(rows, ids=self.ids, splits=self.splits, groups=self.groups)
 
     def by_text(self) -> LatentData:
-        """A row for each text of a clip, beside it the clip's other modalities; a row for a clip without text."""
+        """A row for each text, with the clip's other modalities repeated, and one for each clip without text."""
         if "text" not in self.rows:
             return self
         count = self.rows["text"].count
@@ -214,46 +217,30 @@ class LatentData:
         within_R = torch.arange(len(owner_R), device=count.device) - torch.searchsorted(owner_R, owner_R)
         text = rows.rows["text"]
         one = replace(text, first=text.first + within_R, count=text.count.clamp(max=1))
-        return LatentData(rows.rows | {"text": one}, ids=rows.ids, splits=rows.splits, groups=rows.groups)
+        return rows._with(rows.rows | {"text": one})
 
     def sample(self, at_most: int, seed: int) -> LatentData:
-        """All clips, or where there are more than `at_most` so many of them, drawn by the seed, in their order."""
+        """At most `at_most` clips, drawn by the seed, in their order."""
         return self if len(self) <= at_most else self.take(some_of(len(self), at_most, seed))
 
     def split(self, name: str) -> LatentData:
         return self.take(self.splits == name)
 
     def joined(self, at_least: int = 2) -> LatentData:
-        """The clips that have so many of the modalities: only they say how modalities belong together."""
+        """Clips with at least so many of the modalities."""
         have = torch.stack([self.has(m).long() for m in self.modalities]).sum(0)
         return self.take(have >= at_least)
 
 
-def _number_of_clips(
-    latents: Mapping[Modality, np.ndarray | Tensor], owner: Mapping[Modality, Tensor], columns: Sequence[Any]
-) -> int:
-    exact = {len(column) for column in columns} | {len(v) for m, v in latents.items() if m not in owner}
-    if len(exact) > 1:
-        raise ValueError(f"arrays of one row a clip differ in length: {sorted(exact)}")
-    named = max((int(o.max()) + 1 for o in owner.values() if len(o)), default=0)
-    n = exact.pop() if exact else named
-    if named > n:
-        raise ValueError(f"`owner` names clip {named - 1}, but there are {n} clips")
-    return n
-
-
-def _rows(x_RD: Tensor, owner: Tensor, n: int, encoders: tuple[EncoderInfo, ...], sure_R: Tensor) -> Rows:
+def _rows(x_RD: Tensor, owner: Tensor, n: int, encoders: tuple[EncoderInfo, ...]) -> Rows:
     if len(owner) != len(x_RD):
         raise ValueError(f"`owner` must have a clip number a row: {len(x_RD)} rows, {len(owner)} numbers")
-    if sure_R.shape != owner.shape:
-        raise ValueError(f"`confidence` must be a number a row of text: {len(owner)} rows, shape {tuple(sure_R.shape)}")
     if not bool((owner[1:] >= owner[:-1]).all()):
         order = owner.argsort(stable=True)
-        x_RD, owner, sure_R = x_RD[order], owner[order], sure_R[order]
+        x_RD, owner = x_RD[order], owner[order]
     count = torch.bincount(owner, minlength=n)
     first = (count.cumsum(0) - count).clamp(max=len(x_RD) - 1)
-    weights = TextWeights(sure_R) if bool((sure_R < 1).any()) else None
-    return Rows(vectors=x_RD, first=first, count=count, encoders=encoders, weights=weights)
+    return Rows(vectors=x_RD, first=first, count=count, encoders=encoders)
 
 
 # -- from a library ----------------------------------------------------------------------------------------------------
@@ -267,12 +254,12 @@ def load_latents(
     prefix: str = "",
     sequences: bool = False,
 ) -> LatentData:
-    """The latents that the library's current encoders made, of all clips or those an SQL condition keeps; or of those
-    whose ids begin with `prefix`, however few of their modalities belong together: then no others are read.
+    """Latents of the library's current encoders for all clips, or those that meet an SQL condition; or only of clips
+    whose ids begin with `prefix`, with any number of modalities.
 
-    `encoders`: their names by modality, several of one modality side by side; None takes every encoder that gives
-    vectors of its own (not those that map another's), or with `sequences` a modality's words or frames alone where it
-    has them. A text counts as present where all encoders of its modality have it, and so does a clip's video or audio.
+    `encoders`: names by modality, several of one concatenated; None takes every encoder with vectors of its own (not
+    those that map another's), or with `sequences` a modality's words or frames alone where it has them. A text, a
+    video or a sound is present where all encoders of its modality have it.
     """
     chosen = _choose(library, encoders, sequences=sequences)
     clips = library.clips(f"id LIKE '{prefix}%'" if prefix else where)
@@ -280,7 +267,7 @@ def load_latents(
         raise SeehearError(f"no clip of {library.uri}" + (f" meets {where!r}" if where else ": run 'seehear prepare'"))
     by_id, sources = {clip.id: clip for clip in clips}, library.sources()
     place = {clip.id: n for n, clip in enumerate(clips)}
-    latents, owner, sure = {}, {}, None
+    latents, owner, confidence = {}, {}, None
     if any(clip.texts for clip in clips) and not any(map(learned_texts, clips)):
         chosen.pop("text", None)
     for m, infos in chosen.items():
@@ -288,7 +275,7 @@ def load_latents(
         latents[m], owner[m] = rows.vectors, np.fromiter((place[i] for i in rows.ids), np.int64, len(rows))
         if m == "text":
             texts = (by_id[i].texts[item] for i, item in zip(rows.ids, rows.items.tolist(), strict=True))
-            sure = np.fromiter((text.confidence for text in texts), np.float32, len(rows))
+            confidence = np.fromiter((text.confidence for text in texts), np.float32, len(rows))
         if not len(rows):
             have = sum(clip.has(m) for clip in clips)
             raise SeehearError(
@@ -302,8 +289,9 @@ def load_latents(
         splits=[clip.split for clip in clips],
         groups=np.unique([clip.recording for clip in clips], return_inverse=True)[1],
         encoders=chosen,
-        confidence=sure,
     )
+    if confidence is not None:
+        data = data.weighted(confidence[np.argsort(owner["text"], kind="stable")])
     together = data.joined()
     if len(together) < 2 and not prefix:
         counts = ", ".join(f"{m} {int(data.has(m).sum()):,}" for m in data.modalities)
@@ -317,7 +305,7 @@ def load_latents(
 def _choose(
     library: Library, encoders: Mapping[Modality, Sequence[str]] | None, *, sequences: bool
 ) -> dict[Modality, list[EncoderInfo]]:
-    """What the library's `about` says of the encoders asked for, by modality."""
+    """Records of the chosen encoders, by modality."""
     about = library.encoders()
     if not any(encoders or not info.get("of_run") for info in about.values()):
         raise SeehearError(f"{library.uri} has no latents yet: run 'seehear encode {library.uri}'")
@@ -325,18 +313,18 @@ def _choose(
         encoders = {m: encoders_of(about, m, sequences=sequences) for m in MODALITIES}
     for name in (name for names in encoders.values() for name in names):
         if name not in about:
-            made = ", ".join(sorted(about))
-            raise SeehearError(f"{library.uri} has no latents of encoder {name!r} (it has: {made})")
+            raise SeehearError(f"{library.uri} has no latents of encoder {name!r} (it has: {', '.join(sorted(about))})")
     chosen = {m: [{"name": n, **about[n]} for n in names] for m, names in encoders.items() if names}
     if len(chosen) < 2:
-        only = ", ".join(chosen)
-        raise SeehearError(f"{library.uri} has latents of {only} only, training joins two modalities: encode another")
+        raise SeehearError(
+            f"{library.uri} has latents of {', '.join(chosen)} only, training joins two modalities: encode another"
+        )
     return chosen
 
 
 def encoders_of(about: Mapping[str, EncoderInfo], modality: Modality, *, sequences: bool = False) -> list[str]:
-    """Names of the encoders whose latents are taken where nothing is said; `about` is that of `Library.encoders`."""
-    # a source: a function of other latents, which has nothing to add to them
+    """Names of the default encoders of a modality; `about` as of `Library.encoders`."""
+    # Encoders with a source map other latents, and add nothing to them.
     free = {name: info for name, info in about.items() if not info.get("of_run") and not info.get("source")}
     names = sorted(name for name, info in free.items() if info["modality"] == modality)
     laid_flat = [name for name in names if about[name].get("shape")]

@@ -24,12 +24,12 @@ AHEAD = 3  # chunks each worker prepares before they are asked for
 
 
 class TrainingData(Protocol):
-    """What can be trained on. Must be picklable when `heavy`."""
+    """Samples to train on; picklable when `heavy`."""
 
     heavy: bool
-    """Whether a sample costs enough (decoding) for worker processes to pay."""
+    """Whether samples are decoded, so that worker processes pay."""
     together: int
-    """So many samples, clips of one recording, come in one batch, side by side as by index. 1: each by itself."""
+    """Number of consecutive samples, clips of one recording, that share a batch. 1: samples are independent."""
 
     @property
     def groups(self) -> Tensor:
@@ -39,14 +39,14 @@ class TrainingData(Protocol):
     def __len__(self) -> int: ...
 
     def batch(self, indices: Int[Tensor, " b"], *, seed: int, epoch: int) -> Batch:
-        """The samples in that order. How a sample is augmented is a function of (seed, epoch, its index); which keys
-        the batch has does not depend on the indices."""
+        """Samples in that order. Augmentation is a function of (seed, epoch, index); the batch's keys are always the
+        same."""
         ...
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where in the data a global step is."""
+    """Position of a global step in the data."""
 
     epoch: int
     within: int
@@ -60,7 +60,7 @@ class Place:
 def batches_of_epoch(
     groups: Int[Tensor, " n"], rows: int, *, seed: int, epoch: int, distinct: bool = False
 ) -> Int[Tensor, "steps b"]:
-    """One epoch's global batches of sample indices, a function of (seed, epoch). The remainder is left out.
+    """Global batches of sample indices of one epoch, a function of (seed, epoch). The remainder is left out.
 
     `distinct`: at most one sample of a group in a batch. Samples in order of their group are dealt to the batches like
     cards, so a group no larger than the number of batches never meets itself; of a larger one some sit out, other ones
@@ -82,7 +82,7 @@ def batches_of_epoch(
 
 
 def _distinct_steps(groups: Tensor, rows: int) -> int:
-    """The most batches of `rows` different groups that can be dealt: a group gives one sample to a batch at most."""
+    """Largest number of batches of `rows` different groups: a group gives at most one sample to a batch."""
     sizes = torch.unique(groups, return_counts=True)[1]
     steps = len(groups) // rows
     while (possible := int(sizes.clamp(max=steps).sum()) // rows) < steps:
@@ -90,23 +90,8 @@ def _distinct_steps(groups: Tensor, rows: int) -> int:
     return steps
 
 
-def _check_enough(found: int, distinct: bool) -> None:
-    if found < 2:
-        what = "source recording" if distinct else "sample"
-        raise SeehearError(f"training compares samples with each other: it needs two at least, here is {found} {what}")
-
-
-def _check_sizes(sizes: tuple[int, ...], together: int) -> None:
-    for size in sizes:
-        if size % together:
-            raise SeehearError(
-                f"the {together} training clips of a recording come in one batch: batch_size must be a multiple of "
-                f"{together}, got {size}"
-            )
-
-
 class _Chunks(Dataset):
-    """The calls that worker processes make: (epoch, indices) -> batch."""
+    """Dataset of worker processes: (epoch, indices) -> batch."""
 
     def __init__(self, data: TrainingData, seed: int):
         self.data, self.seed = data, seed
@@ -116,15 +101,32 @@ class _Chunks(Dataset):
         return self.data.batch(torch.tensor(indices), seed=self.seed, epoch=epoch)
 
 
-def _worker_starts(_: int) -> None:
-    """Ctrl-C reaches every process of the terminal; the main process decides when the workers end."""
+def _ignore_interrupts(_: int) -> None:
+    # Ctrl-C reaches every process of the terminal; the main process decides when the workers end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _outlived(stream: DataLoader) -> Iterator[Batch]:
-    """What it yields; a worker that was killed ends the run with one line."""
+def _unchanged(batch: Any) -> Any:  # pickled by name: a lambda would not be
+    return batch
+
+
+def _stream(
+    chunks: _Chunks, calls: Iterable[tuple[int, list[int]]], workers: int, device: torch.device
+) -> Iterator[Batch]:
+    """Batches of some calls, in their order, from worker processes."""
+    loader = DataLoader(
+        chunks,
+        sampler=calls,
+        batch_size=None,
+        collate_fn=_unchanged,
+        worker_init_fn=_ignore_interrupts,
+        multiprocessing_context="spawn",  # a fork would inherit the locks of threads it does not have
+        num_workers=min(workers, cores()),  # more only wait for each other, and torch warns of them
+        prefetch_factor=AHEAD,
+        pin_memory=device.type == "cuda",
+    )
     try:
-        yield from stream
+        yield from loader
     except RuntimeError as error:
         if "DataLoader worker (pid" not in str(error):
             raise
@@ -134,31 +136,8 @@ def _outlived(stream: DataLoader) -> Iterator[Batch]:
         ) from error
 
 
-def _as_is(batch: Any) -> Any:
-    return batch
-
-
-def _stream(
-    chunks: _Chunks, calls: Iterable[tuple[int, list[int]]], workers: int, device: torch.device
-) -> Iterator[Batch]:
-    """The batches of some calls, in their order, from worker processes."""
-    return _outlived(
-        DataLoader(
-            chunks,
-            sampler=calls,
-            batch_size=None,
-            collate_fn=_as_is,
-            worker_init_fn=_worker_starts,
-            multiprocessing_context="spawn",  # a fork would inherit the locks of threads it does not have
-            num_workers=min(workers, cores()),  # more only wait for each other, and torch warns of them
-            prefetch_factor=AHEAD,
-            pin_memory=device.type == "cuda",
-        )
-    )
-
-
 def in_order(data: TrainingData, *, rows: int, workers: int = 0, device: torch.device | None = None) -> Iterator[Batch]:
-    """All samples once, as by index, at most `rows` a batch: what an evaluation reads."""
+    """All samples once, in order, at most `rows` a batch: for evaluation."""
     device, workers = device or torch.device("cpu"), workers if data.heavy else 0
     calls = [(0, part.tolist()) for part in torch.arange(len(data)).split(rows)]
     chunks = _Chunks(data, seed=0)
@@ -166,44 +145,52 @@ def in_order(data: TrainingData, *, rows: int, workers: int = 0, device: torch.d
         yield {k: v.to(device, non_blocking=True) for k, v in batch.items()}
 
 
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """Batches of a run."""
+
+    batch_size: int | tuple[int, ...]
+    """Rows of a global batch, or one number for each epoch; a smaller set trains with what it has."""
+    seed: int
+    epochs: int = 1
+    steps: int | None = None
+    """Number of steps; overrides `epochs`."""
+    distinct_groups: bool = False
+    """At most one sample of a source recording in a batch, or one lot where samples come together."""
+    even: bool = False
+    """Leave out one row of a batch with an odd number."""
+
+
 class Loader:
-    """This rank's rows of every global batch of a run.
+    """This rank's rows of every global batch of a run."""
 
-    A set smaller than the batch trains with what it has; `even` leaves out one row where there is an odd number. The
-    length of the run is `steps`, or `epochs` where `steps` is None. `batch_size` may be one number for each epoch.
-    `distinct_groups`: at most one sample of a source recording in a batch; where samples come together, one such lot.
-    """
-
-    def __init__(
-        self,
-        data: TrainingData,
-        *,
-        batch_size: int | tuple[int, ...],
-        seed: int,
-        epochs: int = 1,
-        steps: int | None = None,
-        distinct_groups: bool = False,
-        even: bool = False,
-        workers: int = 0,
-        device: torch.device | None = None,
-    ):
-        self.data, self.seed, self.distinct = data, seed, distinct_groups
+    def __init__(self, data: TrainingData, sampling: Sampling, *, workers: int = 0, device: torch.device | None = None):
+        self.data, self.seed, self.distinct = data, sampling.seed, sampling.distinct_groups
         self.together = together = data.together
         self.groups = data.groups.cpu()[::together]  # of what is dealt to batches
         self.workers = workers if data.heavy else 0
         self.device = device or torch.device("cpu")
-        most = together * (len(torch.unique(self.groups)) if distinct_groups else len(self.groups))
-        _check_enough(most // together if distinct_groups else most, distinct_groups)
-        sizes = (batch_size,) if isinstance(batch_size, int) else batch_size
-        _check_sizes(sizes, together)
-        unit = math.lcm(together, 1 + even)
-        self.rows = [min(size, most) // unit * unit for size in sizes]
+        lots = len(torch.unique(self.groups)) if self.distinct else len(self.groups)
+        if (count := lots if self.distinct else lots * together) < 2:
+            what = "source recording" if self.distinct else "sample"
+            raise SeehearError(
+                f"training compares samples with each other: it needs two at least, here is {count} {what}"
+            )
+        sizes = (sampling.batch_size,) if isinstance(sampling.batch_size, int) else sampling.batch_size
+        if uneven := [size for size in sizes if size % together]:
+            raise SeehearError(
+                f"the {together} training clips of a recording come in one batch: batch_size must be a multiple of "
+                f"{together}, got {uneven[0]}"
+            )
+        unit = math.lcm(together, 1 + sampling.even)
+        self.rows = [min(size, lots * together) // unit * unit for size in sizes]
         if (small := min(self.rows)) < distributed.world_size():
             raise SeehearError(f"a batch of {small} rows cannot be cut over {distributed.world_size()} processes")
         dealt = [rows // together for rows in self.rows]
-        per_epoch = [_distinct_steps(self.groups, r) if distinct_groups else len(self.groups) // r for r in dealt]
+        per_epoch = [_distinct_steps(self.groups, r) if self.distinct else len(self.groups) // r for r in dealt]
+        steps = sampling.steps
         if len(sizes) == 1:
-            epochs = epochs if steps is None else -(-steps // per_epoch[0])
+            epochs = sampling.epochs if steps is None else -(-steps // per_epoch[0])
             per_epoch *= epochs
             self.rows *= epochs
         self._ends = list(accumulate(per_epoch))
@@ -221,7 +208,8 @@ class Loader:
         return Place(epoch, step - start, self._ends[epoch] - start, self.rows[epoch])
 
     def progress(self, step: int) -> float:
-        """How much of the run lies before this step, in [0, 1]. In epochs where batches change size between them."""
+        """Fraction of the run before this step, in [0, 1]; counted in epochs where the length is, as batches may change
+        size between them."""
         if step >= self.steps:
             return 1.0
         if not self._whole_epochs:
@@ -241,33 +229,29 @@ class Loader:
 
     def batches(self, start: int = 0) -> Generator[Batch, None, None]:
         """This rank's rows of the batches from a step on, on the device."""
-        return self._from_workers(start) if self.workers else self._from_here(start)
+        if not self.workers:
+            for epoch, indices in self._calls(start):
+                batch = self.data.batch(indices, seed=self.seed, epoch=epoch)
+                if self.device.type == "cuda":
+                    batch = {k: v if v.is_cuda else v.pin_memory() for k, v in batch.items()}
+                yield self._arrive(batch)
+            return
+        # Every worker prepares a part of each batch, so that little waits in memory; parts come back in order.
+        parts = (
+            (epoch, part.tolist())
+            for epoch, indices in self._calls(start)
+            for part in indices.tensor_split(min(self.workers, len(indices)))
+        )
+        stream = _stream(_Chunks(self.data, self.seed), parts, self.workers, self.device)
+        for step in range(start, self.steps):
+            share = distributed.share(self.place(step).rows)
+            chunks = [self._arrive(c) for c in islice(stream, min(self.workers, share.stop - share.start))]
+            yield {k: torch.cat([c[k] for c in chunks]) for k in chunks[0]}
 
     def _calls(self, start: int) -> Iterator[tuple[int, Tensor]]:
         for step in range(start, self.steps):
             indices = self.indices(step)
             yield self.place(step).epoch, indices[distributed.share(len(indices))]
-
-    def _from_here(self, start: int) -> Generator[Batch, None, None]:
-        for epoch, indices in self._calls(start):
-            batch = self.data.batch(indices, seed=self.seed, epoch=epoch)
-            if self.device.type == "cuda":
-                batch = {k: v if v.is_cuda else v.pin_memory() for k, v in batch.items()}
-            yield self._arrive(batch)
-
-    def _from_workers(self, start: int) -> Generator[Batch, None, None]:
-        """Every worker prepares a part of each batch, so that little waits in memory; parts come back in order."""
-
-        def parts() -> Iterator[tuple[int, list[int]]]:
-            for epoch, indices in self._calls(start):
-                for part in indices.tensor_split(min(self.workers, len(indices))):
-                    yield epoch, part.tolist()
-
-        stream = _stream(_Chunks(self.data, self.seed), parts(), self.workers, self.device)
-        for step in range(start, self.steps):
-            share = distributed.share(self.place(step).rows)
-            chunks = [self._arrive(c) for c in islice(stream, min(self.workers, share.stop - share.start))]
-            yield {k: torch.cat([c[k] for c in chunks]) for k in chunks[0]}
 
     def _arrive(self, batch: Batch) -> Batch:
         return {k: v.to(self.device, non_blocking=True) for k, v in batch.items()}

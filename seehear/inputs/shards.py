@@ -1,10 +1,12 @@
-"""Shards: latents in one file, for a machine that has no library. Reading them needs torch, numpy and safetensors."""
+"""Shards: latents in one file, for a machine without the library. Reading one needs torch, numpy and safetensors."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from seehear.errors import SeehearError
 from seehear.inputs.latents import LatentData
@@ -13,7 +15,7 @@ from seehear.types import MODALITIES
 
 
 def save_shard(data: LatentData, path: str | Path) -> None:
-    """One safetensors file with all of it, for a machine that has no library."""
+    """Saves all data as one safetensors file."""
     from safetensors.torch import save_file
 
     tensors = {"groups": data.groups.cpu()}
@@ -26,8 +28,8 @@ def save_shard(data: LatentData, path: str | Path) -> None:
 
 
 def load_shard(path: str | Path) -> LatentData:
-    """A shard of `save_shard`, or any .npz or .safetensors with the arguments of `LatentData.from_arrays` by name:
-    `video`, `audio`, `text`, and where needed `owner_text`, `groups`, `ids`, `splits`, `confidence`."""
+    """Loads a shard of `save_shard`, or any .npz or .safetensors with arguments of `LatentData.from_arrays` by name:
+    `video`, `audio`, `text`, and optionally `owner_text`, `groups`, `ids`, `splits`, `confidence` of each text."""
     path = Path(path)
     if not path.is_file():
         raise SeehearError(f"no such file: {path}")
@@ -51,4 +53,9 @@ def load_shard(path: str | Path) -> LatentData:
         raise SeehearError(
             f"{path}: {what} (a shard holds {', '.join(MODALITIES)}, owner_*, groups, ids, splits, confidence)"
         )
-    return LatentData.from_arrays(latents, owner=owner, **columns)
+    confidence = columns.pop("confidence", None)
+    data = LatentData.from_arrays(latents, owner=owner, **columns)
+    if confidence is None:
+        return data
+    sure_R = torch.as_tensor(confidence)
+    return data.weighted(sure_R[torch.as_tensor(owner["text"]).argsort(stable=True)] if "text" in owner else sure_R)

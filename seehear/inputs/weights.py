@@ -1,8 +1,8 @@
-"""How sure a machine is of a text, as the weight of the text in training.
+"""Confidence of machine-made texts as their weight in training.
 
-A text takes part in an epoch with the probability that is its confidence: over many epochs it weighs that much, in
-every loss alike. A clip whose texts sit out lacks text in that epoch. A user's own texts are certain and always take
-part. Closed forms and validation count every text once.
+A text takes part in an epoch with a probability equal to its confidence, so that it weighs that much over many epochs,
+in every loss. Without any of its texts a clip lacks text in that epoch. A user's texts always take part. Closed forms
+and validation count every text once.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class TextWeights:
         self._drawn: tuple[tuple[int, int], Tensor] | None = None
 
     def taking_part(self, seed: int, epoch: int) -> Bool[Tensor, " r"]:
-        """The texts that take part in an epoch, a function of both numbers."""
+        """Texts that take part in an epoch."""
         if self._drawn is None or self._drawn[0] != (seed, epoch):
             generator = torch.Generator().manual_seed(seed_of(seed, "confidence", epoch))
             chance_R = torch.rand(len(self.confidence_R), generator=generator)  # [0, 1): never below 0, always below 1

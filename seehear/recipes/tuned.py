@@ -60,7 +60,9 @@ def frozen_start(config: FuseMixConfig, inputs: Any, seed: int) -> tuple[FuseMix
     train = inputs.train.sample(_CLIPS, seed_of(seed, "clips of the start"))
     parts = [media for media in (train, inputs.validation) if len(media)]
     latents, owner = {}, {}
-    features = [features_of(model, media, windows=inputs.spec.windows, crops=inputs.spec.crops) for media in parts]
+    features = [
+        features_of(model, media.views(windows=inputs.spec.windows, crops=inputs.spec.crops)) for media in parts
+    ]
     for m in encoders:
         if m != "text":
             x_ND = np.concatenate([own[m].mean(axis=1) for own in features])

@@ -10,7 +10,6 @@ import json
 import os
 import statistics
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -41,8 +40,8 @@ from seehear.runs.bench import space_names
 from seehear.runs.evaluate import data_revision, same_encoders, trained_on
 from seehear.space import SharedSpace, model_folder, read_config
 from seehear.train.files import write_text
-from seehear.train.gradients import gradients
 from seehear.train.log import read_metrics
+from seehear.train.optim import gradients
 from seehear.types import Modality
 
 FILES = {JSON_NAME: "all numbers", QUERIES_NAME: "every query"}
@@ -299,9 +298,7 @@ def flops_of_step(method: Method, data: LatentData) -> tuple[int, int] | None:
     learner = deepcopy(method).cpu().train().requires_grad_(True)
     batch = data.batch(torch.arange(rows))
     rng = Randomness(0, 0, 0, rows, rows, torch.device("cpu"))
-    return count_flops(
-        lambda: gradients(learner, batch, progress=0.0, rng=rng, micro_batch=None, autocast=nullcontext)
-    ), rows
+    return count_flops(lambda: gradients(learner, batch, progress=0.0, rng=rng)), rows
 
 
 def _facts(entries: list[dict[str, Any]], noted: Mapping[str, Any], method: Method, data: LatentData) -> dict[str, str]:

@@ -45,7 +45,7 @@ _PROBES: dict[str, Callable[[Labelled, Labelled, Labelled], Classification]] = {
 @dataclass(frozen=True, kw_only=True)
 class EvaluateOptions:
     split: str = "test"
-    """Whose clips the numbers are of."""
+    """Split that is evaluated."""
     closed_forms: bool = True
     """Also the frozen encoders and the closed forms, fitted on the training clips."""
     probes: bool = True
@@ -55,7 +55,7 @@ class EvaluateOptions:
     prompts: tuple[str, ...] = ("plain",)
     """Prompt sets for classification by name: plain, picture, sound, video."""
     seed: int = 0
-    """Of the bootstrap."""
+    """Seed of the bootstrap."""
 
     def __post_init__(self) -> None:
         if self.split not in SPLITS:
@@ -69,10 +69,10 @@ class EvaluateOptions:
 class Bench:
     data: LatentData
     labels: list[tuple[str, ...]]
-    """Of every clip of `data`, in its order."""
+    """Labels of every clip of `data`."""
     options: EvaluateOptions
     space: SharedSpace | None
-    """The run's, whose encoders say the class names; None for closed forms alone."""
+    """Space of the run, which encodes the class names; None for closed forms alone."""
 
     @cached_property
     def test(self) -> LatentData:
@@ -87,7 +87,7 @@ class Bench:
 
     @cached_property
     def class_names(self) -> tuple[str, ...]:
-        """Every label that any clip has: a test clip may have been any of them."""
+        """Labels of all clips: a test clip may have any of them."""
         return tuple(sorted({label for own in self.labels for label in own}))
 
     @cached_property
@@ -95,8 +95,8 @@ class Bench:
         """Text latents of the class names, by prompt set; none without labels or a text encoder."""
         if self.space is None or "text" not in self.space.encoders or len(self.class_names) < 2:
             return {}
-        spoken = [name.replace("_", " ") for name in self.class_names]
-        return {name: self.space.text_latents(prompted(spoken, PROMPTS[name])) for name in self.options.prompts}
+        names = [name.replace("_", " ") for name in self.class_names]
+        return {name: self.space.text_latents(prompted(names, PROMPTS[name])) for name in self.options.prompts}
 
     def results(
         self, name: str, vectors: Mapping[Modality, Embedded], classes: Sequence[Classes] = ()
@@ -113,7 +113,7 @@ class Bench:
         ).results
 
     def clips(self, name: str, *, whole: bool = False) -> tasks.ScoredClips:
-        """For tasks made here; `whole`: rows are clips of all splits."""
+        """Clips of a task's result; `whole`: rows are clips of all splits."""
         data = self.data if whole else self.test
         groups = data.groups.numpy().astype(str)
         return tasks.ScoredClips(data.ids.astype(str), groups, None, name, self.options.seed)
@@ -134,7 +134,7 @@ class Bench:
 
 
 def model_results(bench: Bench) -> Iterator[TaskResult]:
-    """Of each space of the run's method."""
+    """Results of each space of the run's method."""
     assert bench.space is not None
     method = bench.space.method
     for space, name in space_names(method).items():
@@ -172,7 +172,7 @@ def part(data: LatentData, vectors: Mapping[Modality, Embedded], split: str) -> 
 
 
 def _corrected(bench: Bench, name: str, vectors: Mapping[Modality, Embedded]) -> Iterator[TaskResult]:
-    """The same space with corrections: a direction needs training queries and validation pairs."""
+    """Results with corrections: a direction needs training queries and validation pairs."""
     train, val, test = (part(bench.data, vectors, split) for split in ("train", "val", bench.options.split))
     yield from bench.results(f"{name} + gap removal", GapRemoval.fit(train)(test))
     for query in test:
@@ -194,7 +194,7 @@ def _corrected(bench: Bench, name: str, vectors: Mapping[Modality, Embedded]) ->
 
 
 def _probes(bench: Bench, model: str, vectors: Mapping[Modality, Embedded]) -> Iterator[TaskResult]:
-    """Of every modality but text, a vector a clip: clips with one label, and where some have several, all of them."""
+    """Probes on a vector a clip of every modality but text: clips with one label, and all if some have several."""
     count = np.array([len(own) for own in bench.labels])
     for m, several in vectors.items():
         own = several.one_each()
@@ -226,7 +226,7 @@ def _one_label(
 
 
 def _many_labels(bench: Bench, model: str, m: Modality, own: Embedded, count: np.ndarray) -> Iterator[TaskResult]:
-    """Logistic regression a label; nothing where a split has no label both present and absent."""
+    """Logistic regression a label; none where a split has no label both present and absent."""
     marked, owners = {}, {}
     for split in ("train", "val", bench.options.split):
         rows = np.flatnonzero((bench.data.splits[own.owner] == split) & (count[own.owner] > 0))

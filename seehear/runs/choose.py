@@ -1,5 +1,4 @@
-"""What to learn from a library where no recipe is named: from the user's own words where there are enough, from what is
-seen and heard together where there are none, nothing where there is too little."""
+"""Default recipe of a library: the user's words where there are enough, else pictures with sound, else none."""
 
 from __future__ import annotations
 
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from seehear.library.tables import Clip, Library
 
 FEWEST_TRAINING, FEWEST_VALIDATION = 100, 10
-"""Clips with two modalities below which nothing is learned: with fewer validation clips all is among the first ten."""
+"""Fewest clips with two modalities to learn from: with fewer validation clips everything is among the first ten."""
 OWN_WORDS, BIND = "fusemix", "fusemix.bind"
 
 

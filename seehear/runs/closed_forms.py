@@ -1,9 +1,8 @@
-"""The models that need no training, fitted on the training clips and tuned on the validation clips: the baselines of
-every trained model, and where a run of FuseMix starts.
+"""Closed forms fitted on the training clips and tuned on the validation clips: baselines of trained models, and the
+start of FuseMix.
 
-Both are fitted by `training_moments` and tuned on `validation_rows`, so that a trained model is never ahead of a
-baseline only because the baseline was tuned in another way. Of few validation clips the best setting is best by chance:
-then it is chosen over `folds` of the training and validation clips."""
+Both uses share `training_moments` and `validation_rows`: a trained model is never ahead only by better tuning. With few
+validation clips the best setting is chance: then it is chosen over `folds` of the training and validation clips."""
 
 from __future__ import annotations
 
@@ -88,19 +87,19 @@ def frozen_pair(data: LatentData, p: Modality, q: Modality) -> Frozen:
 
 
 def settings(form: Any) -> dict[str, Any]:
-    """What it was made with and how sure that choice is, for a report."""
+    """Settings of a closed form and the certainty of their choice, for a report."""
     sure: linear.Sureness | None = getattr(form, "sure", None)
     return dict(getattr(form, "settings", {})) | ({} if sure is None else asdict(sure))
 
 
 def training_moments(train: LatentData, *, pairs: linear.Pairs | None = None) -> linear.Moments:
-    """Moments of the standardised rows of training clips; of a draw that is always the same where there are many."""
+    """Moments of the standardised rows of training clips, a fixed draw of many."""
     return linear.moments(*train.sample(_CLIPS, _DRAW).aligned(), pairs=pairs).standardised()
 
 
 def validation_rows(val: LatentData) -> tuple[dict[Modality, Tensor], dict[Modality, Tensor], Tensor]:
-    """(latents, present, clip) to tune a closed form on: all texts of a clip are its right answers. Of many clips a
-    draw that is always the same."""
+    """Returns (latents, present, clip) to tune a closed form on, a fixed draw of many clips; all texts of a clip are
+    right answers."""
     clips = val.sample(max(2, _VALIDATION_ROWS * len(val) // max(1, len(val.aligned_owner()))), _DRAW)
     return *clips.aligned(), clips.aligned_owner()
 
@@ -126,7 +125,7 @@ def folds(data: LatentData, *, pairs: linear.Pairs | None = None) -> list[tuning
 
 
 def fold_of(groups_N: np.ndarray) -> np.ndarray:
-    """(N,) fold of each clip: recordings, the largest first, go where the fewest clips are; equal ones as drawn."""
+    """(N,) fold of each clip: recordings, the largest first, go to the fold with the fewest clips."""
     names, number_N, sizes = np.unique(groups_N, return_inverse=True, return_counts=True)
     drawn = np.random.default_rng(_DRAW).permutation(len(names))
     fold, filled = np.zeros(len(names), np.int64), np.zeros(_FOLDS, np.int64)
@@ -138,7 +137,7 @@ def fold_of(groups_N: np.ndarray) -> np.ndarray:
 
 
 def _fit(data: LatentData) -> dict[str, Any] | None:
-    """Of clips that have both modalities. None when there are not two of them to train on."""
+    """Closed forms of clips with both modalities; None with fewer than two training clips."""
     train, val = data.split("train"), data.split("val")
     if len(train) < 2:
         return None

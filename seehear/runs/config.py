@@ -1,4 +1,4 @@
-"""What a run is: a method's configuration, data, optimiser, training. Recipes are functions that return one."""
+"""Configuration of a run: method, data, optimiser, training. Recipes are functions that return one."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ Settings = TypeVar("Settings", bound=MethodConfig)
 @dataclass(frozen=True, kw_only=True)
 class Run(Generic[Data, Settings]):
     recipe: str
-    """The name it goes by."""
+    """Name of the recipe."""
     method: Settings
-    """The method and its settings; what depends on the data is filled in."""
+    """Method settings; those that depend on the data are filled in."""
     data: Data
-    """What it learns from."""
+    """Training data."""
     optim: OptimConfig = field(default_factory=OptimConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
 
@@ -40,7 +40,7 @@ def presets(method: str) -> ModuleType:
 @cache
 def recipes() -> dict[str, Callable[[], Run[Any, Any]]]:
     """All runs by name: 'fusemix.base', and 'fusemix' for the first preset of a method. A preset with a dot in its name
-    is a variant, and that is its whole name: 'vatt-ma.medium'."""
+    is a variant with that full name: 'vatt-ma.medium'."""
     found = {}
     for method in trained():
         made: dict[str, Callable[[], Run[Any, Any]]] = presets(method).PRESETS

@@ -1,7 +1,7 @@
-"""What a run learns from: latents of frozen encoders, or the media themselves.
+"""Inputs of a run: latents of frozen encoders, or the media themselves.
 
-A data configuration (`LatentsConfig`, `MediaConfig`) loads itself from a library and gives `Inputs`. Training,
-validation, estimates and saving see `Inputs` alone, so they are the same whatever a method reads.
+A data configuration (`LatentsConfig`, `MediaConfig`) loads `Inputs` from a library. Training, validation, estimates and
+saving use `Inputs` only, whatever a method reads.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from seehear.library.tables import Library
 
 Vectors = dict[str, dict[Modality, Embedded]]
-"""Of clips, by space and modality."""
+"""Vectors of clips, by space and modality."""
 _NOT_NOTED = ("cache", "cache_gb", "raw", "vocabulary")
-"""Of a data configuration: what does not decide what is learned, or stands in 'shown'."""
+"""Data settings that do not change what is learned, or that are part of 'shown'."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,32 +45,32 @@ class DataConfig:
     where: str | None = None
     """Only the clips that meet this SQL condition over the library's columns."""
     validate_at_most: int = 2000
-    """Clips of the validation split that are scored, a fixed draw where there are more."""
+    """Validation clips that are scored, a fixed draw of more."""
 
     def __post_init__(self) -> None:
         check_range(self, "[2, inf)", "validate_at_most")
 
     def load(self, library: Library, method: MethodConfig) -> Inputs:
-        """The library's clips as the method reads them."""
+        """Loads the library's clips as the method reads them."""
         raise NotImplementedError
 
     @property
     def keeps_clips(self) -> bool:
-        """Whether a second pass over the clips finds them decoded."""
+        """Whether decoded clips are cached."""
         return False
 
     def cached_in(self, folder: Path) -> Self:
-        """The same with decoded clips kept in a folder, where clips are decoded."""
+        """The same settings with decoded clips cached in a folder."""
         return self
 
 
 class Inputs:
-    """Clips at hand, and what training needs to know of them. Splits 'train' and 'val' are read, 'test' never."""
+    """Loaded clips. The splits 'train' and 'val' are read, 'test' never."""
 
     clips: Any
     """`LatentData` or `RawMedia`."""
     library: str
-    """Where they come from; evaluation and search find it there. Empty for arrays."""
+    """Address of the library; empty for arrays."""
 
     @cached_property
     def train(self) -> Any:
@@ -83,32 +83,32 @@ class Inputs:
         return self.clips.split("val").joined()
 
     def learned_from(self, config: Any, device: torch.device) -> TrainingData:
-        """What steps are made of."""
+        """Training data of a run."""
         raise NotImplementedError
 
     def vectors(self, model: Method, clips: Any) -> Vectors:
-        """Where the model puts clips."""
+        """Vectors of clips in the model's spaces."""
         raise NotImplementedError
 
     def settings(self, config: Any) -> dict[str, Any]:
-        """What must not change when a run goes on, beside what `fit` knows."""
+        """Settings that a resumed run must share, beside those of `fit`."""
         raise NotImplementedError
 
     def facts(self, method: Method) -> dict[str, Any]:
-        """What the model's config.json says of its inputs."""
+        """Record of the inputs in the model's config.json."""
         raise NotImplementedError
 
     @property
     def files(self) -> Mapping[str, str]:
-        """Text by the name of a file that is saved beside the model."""
+        """Text by name of the files saved beside the model."""
         return {}
 
     def about(self, method: Method) -> str:
-        """What the method sees, in words."""
+        """Description of the method's inputs."""
         raise NotImplementedError
 
     def lost(self) -> str:
-        """What could not be read so far, in words."""
+        """Description of unreadable clips so far."""
         return ""
 
 
@@ -122,19 +122,19 @@ def library_place(library: Library) -> str:
 @dataclass(frozen=True, kw_only=True)
 class LatentsConfig(DataConfig):
     encoders: dict[Modality, tuple[str, ...]] = field(default_factory=dict)
-    """Names of the encoders by modality, several of one side by side. Empty: all that the library has latents of, but
+    """Names of the encoders by modality, several of one concatenated. Empty: all that the library has latents of, but
     sequences (words, spectrograms) only for a method that reads them, and then alone of their modality."""
     contexts: ContextConfig = field(default_factory=lambda: ContextConfig(clips_per_video=0))
-    """Training clips made of a recording's clips and their neighbours, as MCN has them; without, and for validation
-    always, the library's clips are taken as they are."""
+    """Training clips made of a recording's clips and their neighbours, as in MCN; validation uses the library's
+    clips."""
     per_text: bool = False
-    """A training row for each text of a clip, as sets of captions are published. Off: a row a clip, which gives another
-    of its texts each epoch. Validation is by clip in both."""
+    """A training row for each text of a clip, as caption sets are published. Off: a row a clip, with one of its texts
+    each epoch. Validation is by clip in both."""
     resident: bool = True
     """Keep the latents on the device."""
     joint: str | None = None
-    """Joint encoder whose space is kept and bound to, for FuseMix: its towers stand for their modalities, that of words
-    also where no clip has text. '' is the library's first, None is none."""
+    """Joint encoder whose space is kept and bound to, for FuseMix: its towers encode their modalities, words also where
+    no clip has text. '' is the library's first, None is none."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -151,7 +151,7 @@ class LatentsConfig(DataConfig):
         return LatentInputs(data, contexts=made, library=library_place(library), locked=locked)
 
     def _bound(self, known: Mapping[str, Any], locked: Towers) -> dict[Modality, list[str]]:
-        """Names by modality: towers of the joint encoder that the library has latents of, and what is bound to them."""
+        """Encoder names by modality: towers of the joint encoder with latents, and those bound to them."""
         towers = {m: [info["name"] for info in infos if info["name"] in known] for m, infos in locked.items()}
         rest = {m: list(self.encoders.get(m, ())) or encoders_of(known, m) for m in MODALITIES if m not in locked}
         return {m: names for m, names in (towers | rest).items() if names}
@@ -161,10 +161,10 @@ class LatentsConfig(DataConfig):
 class LatentInputs(Inputs):
     clips: LatentData
     contexts: ContextData | None = None
-    """What is learned from where that is not the training clips themselves."""
+    """Training data in place of the training clips."""
     library: str = ""
     locked: Towers = field(default_factory=dict)
-    """Encoders of the space that is kept, by modality; those of words may be for queries only."""
+    """Encoders of the kept space, by modality; that of words may be for queries only."""
 
     @property
     def encoders(self) -> dict[Modality, Sequence[EncoderInfo]]:
@@ -202,19 +202,19 @@ class LatentInputs(Inputs):
 @dataclass(frozen=True, kw_only=True)
 class MediaConfig(DataConfig):
     raw: RawConfig = field(default_factory=RawConfig)
-    """What of a clip is shown."""
+    """Input of the model."""
     vocabulary: VocabularyConfig = field(default_factory=VocabularyConfig)
-    """How words become numbers."""
+    """Vocabulary of the texts."""
     validate_at_most: int = 1000
-    """Clips of the validation split that are scored, a fixed draw where there are more."""
+    """Validation clips that are scored, a fixed draw of more."""
     windows: int = 1
-    """Windows of a clip, evenly spaced, that its vector is the mean of: in validation, and of the trained model."""
+    """Evenly spaced windows whose mean is a clip's vector, in validation and in the trained model."""
     crops: int = 1
     """Squares of each window along the longer side of the picture, likewise."""
     cache: Path | None = None
-    """A folder for decoded clips, shared by all runs; without one every epoch decodes the media anew."""
+    """Folder of decoded clips, shared by runs; without one every epoch decodes the media."""
     cache_gb: float = 20.0
-    """So much of it at most."""
+    """Largest size of the cache."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -222,7 +222,7 @@ class MediaConfig(DataConfig):
         check_range(self, "(0, inf)", "cache_gb")
 
     def load(self, library: Library, method: MethodConfig) -> MediaInputs:
-        """Of the modalities that the library has, and with the words of its training texts."""
+        """Loads the modalities that the library has, with a vocabulary of its training texts."""
         clips = library.clips(self.where)
         asked = [m for m in self.raw.modalities if m in method.modalities]
         has = {m: any(learned_texts(clip) if m == "text" else clip.has(m) for clip in clips) for m in asked}
@@ -234,7 +234,7 @@ class MediaConfig(DataConfig):
         return MediaInputs(media, spec=spec, table=table, library=library_place(library))
 
     def words_of(self, library: Library) -> Vocabulary:
-        """How texts become numbers."""
+        """Vocabulary of the run."""
         return library_vocabulary(library, self.vocabulary)
 
     @property
@@ -258,7 +258,7 @@ class MediaInputs(Inputs):
         return found
 
     def vectors(self, model: Method, clips: RawMedia) -> Vectors:
-        """The mean of a clip's windows in each space."""
+        """Mean of a clip's windows in each space."""
         with hushed():
             features = clip_features(model, clips, windows=self.spec.windows, crops=self.spec.crops)
         return {space: placed(model, features, space) for space in model.spaces}
@@ -293,8 +293,8 @@ class MediaInputs(Inputs):
 def clip_features(
     model: Method, media: RawMedia, *, windows: int = 1, crops: int = 1
 ) -> dict[Modality, Float[np.ndarray, "n w d"]]:
-    """Of every clip's views, and of its first sentence; NaN for what it has not or cannot be read."""
-    features = features_of(model, media, windows=windows, crops=crops)
+    """Features of every clip's views and of its middle sentence; NaN for absent or unreadable ones."""
+    features = features_of(model, media.views(windows=windows, crops=crops))
     if "text" in media.modalities:
         numbers_NL = torch.from_numpy(media.first_sentences())
         with torch.no_grad():
@@ -306,7 +306,7 @@ def clip_features(
 
 @torch.no_grad()
 def placed(model: Method, features: Mapping[Modality, np.ndarray], space: str) -> dict[Modality, Embedded]:
-    """Where features (N, W, D) lie in a space: the mean of a clip's windows, made unit. Clips with NaN have none."""
+    """Unit vectors in a space of features (N, W, D): the mean of a clip's windows. Clips with NaN have none."""
     device, found = next(model.parameters()).device, {}
     for m in (m for m in model.spaces[space] if m in features):
         there = np.flatnonzero(~np.isnan(features[m]).any(axis=(1, 2)))

@@ -1,8 +1,7 @@
-"""Evaluate a run, or the closed forms alone, on a library: the report, in the run's folder, or below it where library
-or split are not the run's own (`evaluation_folder`).
+"""Evaluation of a run, or of the closed forms alone, on a library: a report in the folder of `evaluation_folder`.
 
-Numbers come from the split that is asked for and no other. The training split fits the closed forms and the probes, the
-validation split chooses their settings.
+Numbers come from the chosen split only. The training split fits the closed forms and the probes, the validation split
+chooses their settings.
 """
 
 from __future__ import annotations
@@ -77,8 +76,8 @@ def evaluate_run(
 
 
 def frozen_results(library: Library, bench: Bench) -> Iterator[TaskResult]:
-    """What the library's joint encoders give without training, on the clips of `bench`; those that `bench` reads itself
-    are among its closed forms."""
+    """Results of the library's joint encoders without training, on the clips of `bench`; encoders of `bench` itself are
+    among its closed forms."""
     from seehear.space import SharedSpace
 
     known, used = library.encoders(), {info["name"] for infos in bench.data.encoders.values() for info in infos}
@@ -94,8 +93,8 @@ def frozen_results(library: Library, bench: Bench) -> Iterator[TaskResult]:
 
 
 def evaluation_folder(run: str | Path, library: Library | str | Path | None, split: str) -> Path:
-    """The run's folder for the test split of the library it was trained on; else RUN/evaluations/LIBRARY, /SPLIT or
-    /LIBRARY-SPLIT, so that no other numbers take the place of the run's own."""
+    """The run's folder for the test split of its own library; else RUN/evaluations/LIBRARY, /SPLIT or /LIBRARY-SPLIT,
+    so that other numbers never replace those of the run."""
     run = Path(run)
     uri = library.uri if isinstance(library, Library) else None if library is None else str(library)
     own = uri is None or _place(uri) == _place(_settings(run).get("library") or "")

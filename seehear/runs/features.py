@@ -1,7 +1,6 @@
 """Features of clips in several views: windows along time, and squares along the longer side of the picture.
 
-A tower is what one starts from: 'video', 'audio', or 'video+audio', their features side by side, or what a model that
-fuses the two makes of them.
+A tower is 'video', 'audio', or 'video+audio': their concatenated features, or those of a model that fuses the two.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from seehear.methods.base import Method
 from seehear.methods.classifier import TOWERS, modalities_of, tower_features
 from seehear.progress import progress
 from seehear.train.config import Precision, autocast
-from seehear.types import Batch, Float, Modality, Tensor
+from seehear.types import Float, Modality
 
 
 def features_of(
@@ -26,17 +25,16 @@ def features_of(
     media: RawMedia,
     *,
     towers: Sequence[str] = (),
-    windows: int = 1,
-    crops: int = 1,
     batch_size: int = 64,
     workers: int = 0,
     precision: Precision = "fp32",
 ) -> dict[str, Float[np.ndarray, "n w d"]]:
-    """Of every clip, float32: W views of a tower that sees, window by window and in each crop by crop; W windows of
-    audio. NaN where a clip has not what the tower reads, or it cannot be read. `towers`: the media's own when empty.
-    About `batch_size` views at a time, all those of a clip together, on the device that the model is on."""
+    """float32 features of every clip in the views of `media.views(...)`: a row a window and crop, for sound a row a
+    window; NaN where the tower's input is absent or unreadable. `towers`: by default those of the media. About
+    `batch_size` views at a time, those of a clip together, on the model's device."""
     towers = tuple(towers) or tuple(m for m in media.modalities if m != "text")
     check_towers(towers, media.modalities)
+    windows, crops = media.windows, media.crops
     views, device = windows * crops, next(method.parameters()).device
     rows = max(1, batch_size // views) * views
     parts: dict[str, list[np.ndarray]] = {}
@@ -45,7 +43,8 @@ def features_of(
             for tower in towers:
                 part = batch if "video" in tower else {k: x[::crops] for k, x in batch.items()}  # crops sound alike
                 with torch.no_grad(), autocast(precision, device):
-                    x_BD = _where_present(tower_features(method, tower, part), part, tower)
+                    has_B = torch.stack([part[f"has_{m}"] for m in modalities_of(tower)]).all(dim=0)
+                    x_BD = tower_features(method, tower, part).masked_fill(~has_B[:, None], torch.nan)
                 x_NWD = x_BD.unflatten(0, (-1, views if "video" in tower else windows))
                 parts.setdefault(tower, []).append(x_NWD.float().cpu().numpy())
             bar.advance(len(batch["group"]) // views)
@@ -53,14 +52,9 @@ def features_of(
 
 
 def check_towers(towers: Sequence[str], modalities: Sequence[Modality]) -> None:
-    """Raises `SeehearError` for a tower that there is not, or that needs what a model or its data have not."""
+    """Raises `SeehearError` for an unknown tower, or one whose modalities are missing."""
     for tower in towers:
         if tower not in TOWERS:
             raise unknown("tower", tower, TOWERS)
         if missing := [m for m in modalities_of(tower) if m not in modalities]:
             raise SeehearError(f"tower {tower!r} needs {', '.join(missing)}; there is {', '.join(modalities)}")
-
-
-def _where_present(x_BD: Tensor, batch: Batch, tower: str) -> Tensor:
-    has_B = torch.stack([batch[f"has_{m}"] for m in modalities_of(tower)]).all(dim=0)
-    return x_BD.masked_fill(~has_B[:, None], torch.nan)

@@ -1,8 +1,8 @@
-"""A closed form behind a trained model: CCA or ridge between the vectors that it gives its training clips, as one more
-linear map a modality. Training by batches leaves much of what vectors share linearly to be had (VATT above all).
+"""Linear last layer of a trained model: CCA or ridge between its vectors of the training clips, a map a modality.
+Training by batches leaves linear structure unused (VATT above all).
 
-The model has seen the training clips, so that they cannot tell which setting is best, nor whether there should be any:
-validation clips decide, and each by a setting that was chosen without its own recording."""
+Validation clips decide on the layer and its settings, as the model was fitted to the training clips; each clip is
+scored by the setting chosen without its own recording."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ _FEWEST = 20  # validation clips below which nothing is chosen
 def add_last_layer(
     method: Method, inputs: Inputs, validation: Any, pairs: tuple[Pair, ...], *, seed: int
 ) -> dict[str, dict[str, Any]]:
-    """Gives each space of the method the last layer that its validation clips speak for, if any: {space: settings, and
-    the gain on the validation clips}. A space that must stay as it is has none."""
+    """Adds a last layer to each space of the method where it helps on the validation clips; returns {space: settings
+    and gain}. A locked space gets none."""
     if len(validation) < _FEWEST or getattr(inputs, "locked", None):
         return {}
     at_most = _MEDIA if method.reads_media else _LATENTS
@@ -54,7 +54,7 @@ def add_last_layer(
 def _best(
     train: LatentData, judged: Mapping[Modality, Embedded], pairs: tuple[Pair, ...], groups: np.ndarray
 ) -> tuple[linear.LinearMaps, float] | None:
-    """(the maps that retrieve best, their gain in score), where there is one."""
+    """Returns (best maps, their gain in score); None without a gain."""
     if len(train.joined()) < 2:
         return None
     candidates = list(_candidates(training_moments(train.joined())))

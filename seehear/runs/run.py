@@ -37,6 +37,7 @@ from seehear.runs.verdict import (
     judge,
 )
 from seehear.space.frozen import frozen_method
+from seehear.train.config import RunFolder
 from seehear.train.files import ROUNDS, has_model, save_model
 from seehear.train.loop import TrainResult, Validate, fit
 from seehear.types import Modality
@@ -54,30 +55,25 @@ def train_run(
     command: str = "",
     keep_best: bool = False,
 ) -> TrainResult:
-    """Train on the library's latents, or on its media; the model is in `folder/model`. It is compared with the closed
-    form and the library's frozen spaces on the validation clips (`verdict.py`); `keep_best`: where a frozen space is
-    better, the folder holds that one. `command` is noted there."""
+    """Trains on the library's latents or media; the model is in `folder/model`, compared on the validation clips with
+    the closed form and the library's frozen spaces (`verdict.py`). `keep_best`: the folder holds a frozen space that is
+    better. `command` is noted in config.json."""
     distributed.start()
     # Only a recipe that `seehear train` chose takes the lock: recipes named by users may train side by side.
     with learning(library.uri) if keep_best and distributed.rank() == 0 else nullcontext():
-        return _train_from(library, run, Path(folder), resume=resume, command=command, keep_best=keep_best)
-
-
-def _train_from(
-    library: Library, run: Run[Any, Any], folder: Path, *, resume: bool, command: str, keep_best: bool
-) -> TrainResult:
-    inputs = run.data.load(library, run.method)
-    texts = [text for clip in library.clips("split = 'train'") for text in learned_texts(clip)]
-    made = machine_made(library, texts) if "text" in inputs.clips.modalities else ""
-    if made and distributed.rank() == 0:
-        say(f"learns from machine-made texts: {made}")
-    return _train(inputs, run, folder, resume=resume, command=command, library=library, keep_best=keep_best)
+        inputs = run.data.load(library, run.method)
+        texts = [text for clip in library.clips("split = 'train'") for text in learned_texts(clip)]
+        made = machine_made(library, texts) if "text" in inputs.clips.modalities else ""
+        if made and distributed.rank() == 0:
+            say(f"learns from machine-made texts: {made}")
+        rivals = Rivals(library, keep_best=keep_best)
+        return _train(inputs, run, Path(folder), resume=resume, command=command, rivals=rivals)
 
 
 def train_on(
     inputs: Inputs, run: Run[Any, Any], folder: str | Path, *, resume: bool = False, command: str = ""
 ) -> TrainResult:
-    """The same for clips that are at hand, `LatentInputs` of a shard or of arrays: nothing to compare with."""
+    """Trains on loaded clips, such as `LatentInputs` of a shard or of arrays, without a comparison."""
     return _train(inputs, run, Path(folder), resume=resume, command=command)
 
 
@@ -88,11 +84,10 @@ def _train(
     *,
     resume: bool,
     command: str,
-    library: Library | None = None,
-    keep_best: bool = False,
+    rivals: Rivals | None = None,
 ) -> TrainResult:
-    """All rounds of a run; most runs have one. Rounds before the last are runs of their own, in `rounds` of the folder:
-    a resumed run passes through those that are done, which checks their settings and trains nothing."""
+    """Trains all rounds; most runs have one. Earlier rounds are runs in the subfolder `rounds`: a resumed run passes
+    through finished ones, which checks their settings and trains nothing."""
     for number in range(1, run.method.rounds):
         place = folder / ROUNDS / str(number)
         if distributed.rank() == 0:
@@ -100,7 +95,7 @@ def _train(
         _train_round(inputs, run, place, resume=resume, command=command)
         distributed.barrier()  # the first process has written the model that teaches the next round
         run = replace(run, method=replace(run.method, teacher=str(place.resolve())))
-    return _train_round(inputs, run, folder, resume=resume, command=command, library=library, keep_best=keep_best)
+    return _train_round(inputs, run, folder, resume=resume, command=command, rivals=rivals)
 
 
 def _train_round(
@@ -110,8 +105,7 @@ def _train_round(
     *,
     resume: bool,
     command: str,
-    library: Library | None = None,
-    keep_best: bool = False,
+    rivals: Rivals | None = None,
 ) -> TrainResult:
     ready = prepare(inputs, run)
     run, first = ready.run, distributed.rank() == 0
@@ -119,23 +113,23 @@ def _train_round(
         say(_about(ready, inputs))
         if ready.score is None:
             say("no validation clips: training runs to its end, and its last weights are kept")
-    start = deepcopy(ready.method) if library is not None and run.method.starts_closed else None
+    start = deepcopy(ready.method) if rivals is not None and run.method.starts_closed else None
     result = fit(
         ready.method,
         ready.data,
         config=run.train,
         optim=run.optim,
-        folder=folder,
+        folder=RunFolder(
+            folder,
+            settings=inputs.settings(run.data) | {"recipe": run.recipe, "library": inputs.library, "command": command},
+            resume=resume,
+        ),
         validate=ready.score,
-        settings=inputs.settings(run.data) | {"recipe": run.recipe, "library": inputs.library, "command": command},
-        resume=resume,
     )
     if first:
-        last = (
-            {}
-            if ready.score is None
-            else add_last_layer(ready.method.eval(), inputs, ready.drawn, run.method.pairs, seed=run.train.seed)
-        )
+        last: dict[str, dict[str, Any]] = {}
+        if ready.score is not None:
+            last = add_last_layer(ready.method.eval(), inputs, ready.drawn, run.method.pairs, seed=run.train.seed)
         if last and ready.score is not None:
             metrics = ready.score(ready.method)
             result = replace(result, metrics=metrics, score=metrics["score"])
@@ -146,17 +140,27 @@ def _train_round(
         at = "" if result.score is None else f", validation score {100 * result.score:.1f} % at {result.best_step:,}"
         say(f"trained {counted(result.steps, 'step')} in {result.seconds:.0f} s{at}{inputs.lost()}")
         own: Mapping[str, Any] = inputs.facts(method)
-        if library is not None and ready.score is not None:
-            verdict, method, own = _compare(ready, inputs, library, start, keep_best=keep_best)
+        if rivals is not None and ready.score is not None:
+            verdict, method, own = _compare(ready, inputs, rivals, start)
             facts |= {} if verdict is None else {"verdict": verdict.plain()}
         save_model(folder / "model", method, {**own, **facts}, files=inputs.files)
     return result
 
 
+@dataclass(frozen=True)
+class Rivals:
+    """Models of a library that a trained one is compared with."""
+
+    library: Library
+    keep_best: bool = False
+    """The run holds the best of them where training is no better."""
+
+
 def _compare(
-    ready: Prepared, inputs: Inputs, library: Library, start: Method | None, *, keep_best: bool
+    ready: Prepared, inputs: Inputs, rivals: Rivals, start: Method | None
 ) -> tuple[Verdict | None, Method, Mapping[str, Any]]:
-    """(the verdict, the model that the run keeps, what its config.json says of its inputs)"""
+    """Returns (verdict, model that the run keeps, its record of encoders for config.json)."""
+    library, keep_best = rivals.library, rivals.keep_best
     clips, pairs, trained = ready.drawn, ready.run.method.pairs, ready.method
 
     def scores(model: Method) -> Directions:
@@ -189,14 +193,14 @@ def _compare(
 
 
 def finish(inputs: Inputs, run: Run[Any, Any], folder: Path) -> None:
-    """Train where the folder has no model yet; a run that was stopped goes on."""
+    """Trains or resumes unless the folder has a model."""
     if not has_model(folder / "model"):
         train_on(inputs, run, folder, resume=(folder / "config.json").exists())
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """A run as it starts: what training and an estimate of what it costs (`estimate`) have in common."""
+    """A run ready to start, for training and for an estimate of its cost (`estimate`)."""
 
     run: Run[Any, Any]
     """The run with derived settings filled in: batch sizes that follow from a masking ratio."""
@@ -234,7 +238,7 @@ def prepare(inputs: Inputs, run: Run[Any, Any], *, scored: int | None = None) ->
 
 
 def build(inputs: Inputs, run: Run[Any, Any]) -> Method:
-    """The run's model as training starts."""
+    """The run's model before training."""
     sizes, config = run.train.batch_size, run.method
     smallest = sizes if isinstance(sizes, int) else min(sizes)
     made: Method = presets(config.name).build(config, inputs, seed=run.train.seed, batch_size=smallest)

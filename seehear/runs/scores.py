@@ -1,4 +1,4 @@
-"""The one number that training chooses its weights by: retrieval between the modalities of held-out clips."""
+"""Validation score of training: retrieval between the modalities of held-out clips."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ def retrieval_scores(
 
 @dataclass(frozen=True)
 class ClipScores:
-    """One direction of retrieval, clip by clip: what two models of the same clips are compared by."""
+    """Retrieval in one direction, clip by clip, to compare two models."""
 
     clips: np.ndarray
-    """(C,) clip numbers, ascending: those that ask."""
+    """(C,) clip numbers of the queries, ascending."""
     first: np.ndarray
-    """(C,) share of the clip's queries that find it first; ties share their place."""
+    """(C,) share of the clip's queries that find it first; ties share their rank."""
     ten: np.ndarray
     """(C,) the same among the first ten."""
     gallery: int
-    """Clips that are looked through."""
+    """Number of clips searched."""
     rank: np.ndarray | None = None
     """(C,) mean rank, over the clip's queries, of the first right answer, from 1."""
 

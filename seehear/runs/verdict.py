@@ -1,5 +1,5 @@
-"""Whether learning was worth it: the trained model, the closed form and the frozen spaces, on the same validation clips
-by the same score. Nothing here reads the split 'test'."""
+"""Verdict on training: the trained model, the closed form and the frozen spaces, by one score on the same validation
+clips. The split 'test' is never read."""
 
 from __future__ import annotations
 
@@ -93,13 +93,13 @@ class Verdict:
 
     @property
     def best(self) -> str:
-        """Name of the best model, a rival where training is no better. A rival that lacks a direction in which training
-        found something is never the best: keeping it would lose that direction."""
+        """Name of the best model, a rival where training is no better. A rival without a direction in which training is
+        above chance is never the best: keeping it would lose that direction."""
         ahead = [s for s in self.standings[1:] if s.lead >= -_EPSILON and not s.lacks]
         return ahead[0].name if ahead else TRAINING
 
     def __str__(self) -> str:
-        """Two or three sentences."""
+        """Verdict in two or three sentences."""
         trained, rival, *_ = self.standings
         helped = rival.lead < -_EPSILON
         begin = "Training helped" if helped else f"Training did not beat {_people(rival.name)}"
@@ -166,8 +166,8 @@ def _beyond(rival: Contender) -> str:
 
 
 def judge(trained: Directions, others: Mapping[str, Directions], groups: np.ndarray) -> Verdict | None:
-    """`groups`: the recording of every clip. None where there is nothing to compare with or by. Every other model is
-    compared with the trained one over the directions and clips that both know."""
+    """Compares every other model with the trained one over the directions and clips that both know. `groups`: recording
+    of every clip. None without a common direction."""
     rivals = {name: shared for name, scores in others.items() if (shared := _shared(trained, scores))}
     if not rivals:
         return None
@@ -290,11 +290,9 @@ def scores_on(model: Method, data: LatentData, ids: np.ndarray) -> Directions:
     number = {clip: n for n, clip in enumerate(ids.tolist())}
     data = data.take(np.array([clip in number for clip in data.ids.tolist()], dtype=bool))
     at = np.array([number[clip] for clip in data.ids.tolist()], np.int64)
-    vectors = {m: _renumbered(v, at) for m, v in embed_latents(model, data).items() if len(v.owner)}
+    vectors = {}
+    for m, own in embed_latents(model, data).items():
+        if len(owner := at[own.owner]):
+            order = np.argsort(owner, kind="stable")
+            vectors[m] = Embedded(own.vectors[order], owner[order])
     return clip_scores(model.spaces, {"joint": vectors})
-
-
-def _renumbered(own: Embedded, at: np.ndarray) -> Embedded:
-    owner = at[own.owner]
-    order = np.argsort(owner, kind="stable")
-    return Embedded(own.vectors[order], owner[order])

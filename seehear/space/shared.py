@@ -82,8 +82,7 @@ class SharedSpace(SpaceModel):
     ) -> None:
         """The model as a folder that `from_pretrained` and sentence-transformers load, with a model card. `licence`:
         of the weights, as model hubs spell it ('apache-2.0'). `where`: address in the card's examples."""
-        from seehear.train.card import model_card
-        from seehear.train.files import model_config, save_model
+        from seehear.train.files import model_card, model_config, save_model
 
         own, results = self._inputs, []
         facts = ({"encoders": self._all_encoders} if own is None else own.facts(self.method)) | self._facts

@@ -22,7 +22,8 @@ from typing import Any
 
 from seehear.errors import SeehearError, read_json
 from seehear.progress import Interrupted, clock, counted, hushed, say, stop_requests
-from seehear.train.files import flat, write_text
+from seehear.train.config import flat
+from seehear.train.files import write_text
 
 Value = str | int | float | bool | None
 Cell = Mapping[str, Value]

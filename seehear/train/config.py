@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
-from seehear.errors import SeehearError, check_range, unknown
+from seehear.errors import SeehearError, check_range, read_json, unknown
+from seehear.library.locking import writing
+from seehear.train.files import ROUNDS, write_text
 from seehear.train.log import TRACKERS
 
 Precision = Literal["fp32", "bf16"]
+_REMOVED = {"method.matryoshka": [], "method.weighting": "pairs", "method.linear_shrinkage": 0.1}
+"""Settings that only older runs have, and the values at which training is the same without them."""
+_FREE = ["workers", "device", "micro_batch", "keep", "save_minutes", "log_every", "trackers", "compile", "shard"]
+FREE = {*(f"train.{name}" for name in _FREE), "seehear", "library", "command"}
+"""Settings that may change when a run is resumed: they change the model by rounding at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,23 +30,23 @@ class TrainConfig:
     epochs: int = 100
     """Passes over the training samples."""
     steps: int | None = None
-    """So many steps instead, however many passes that is."""
+    """Number of steps; overrides `epochs`."""
     batch_size: int | tuple[int, ...] = 1024
     """Samples of a step over all processes, or one number for each epoch; a smaller set trains with what it has."""
     distinct_groups: bool = False
     """At most one sample of a source recording in a batch."""
     micro_batch: int | None = None
-    """Encode so many samples at a time: exact gradients in the memory of a small batch, one more encoding a step."""
+    """Samples encoded at a time: exact gradients in the memory of a small batch, for one more encoding a step."""
     seed: int = 0
-    """Of the order, the augmentation and every draw."""
+    """Seed of the order, the augmentation and every draw."""
     precision: Precision = "fp32"
-    """bf16: products in bfloat16 where that is safe (autocast)."""
+    """bf16: matrix products in bfloat16 (autocast)."""
     fast_matmul: bool = False
     """Twice as fast float32 products on many CPUs; on chips with AMX, and on CUDA, with fewer digits."""
     compile: bool = False
     """torch.compile the encoding: pays on CUDA for long runs."""
     shard: bool = False
-    """Cut parameters and optimiser state over the processes of torchrun (FSDP2): for methods too large for one."""
+    """Shard parameters and optimiser state over the processes of torchrun (FSDP2): for methods too large for one."""
     deterministic: bool = False
     """Only deterministic kernels: on CUDA, two runs then agree bit for bit. On a CPU they do anyway."""
     device: str = "auto"
@@ -48,7 +56,7 @@ class TrainConfig:
     evaluations: int = 50
     """Validation scores taken, evenly over the run, beside the one before it."""
     patience: int | None = None
-    """Stop after so many evaluations without a better score; None: never."""
+    """Evaluations without a better score before training stops; None: it runs to its end."""
     score: str = "score"
     """The validation metric to choose the best weights by; higher is better."""
     save_minutes: float = 10.0
@@ -85,13 +93,13 @@ class TrainResult:
     score: float | None
     """Its validation score; None without validation."""
     metrics: dict[str, float]
-    """All that `validate` said of it."""
+    """All its validation metrics."""
     seconds: float
-    """Of training, over all sessions."""
+    """Training time over all sessions."""
 
 
 def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[None]:
-    """bf16 where torch holds it safe; parameters, gradients and the optimiser stay float32."""
+    """bf16 where torch considers it safe; parameters, gradients and the optimiser stay float32."""
     if precision == "fp32":
         return nullcontext()
     return torch.autocast(device.type, torch.bfloat16)
@@ -99,7 +107,7 @@ def autocast(precision: Precision, device: torch.device) -> AbstractContextManag
 
 @contextmanager
 def numerics(config: TrainConfig) -> Iterator[None]:
-    """The process computes as the settings say, and as before afterwards."""
+    """Sets the numerics of the process; the previous ones come back at the end."""
     matmul = torch.get_float32_matmul_precision()
     strict, warn = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     if config.fast_matmul:
@@ -108,16 +116,73 @@ def numerics(config: TrainConfig) -> Iterator[None]:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA makes its first product
         torch.use_deterministic_algorithms(True)
     try:
-        with _room_for_shapes() if config.compile else nullcontext():
+        with ExitStack() as patched:
+            if config.compile:
+                import torch._dynamo as dynamo  # takes seconds to import
+
+                # A masking ratio that changes compiles a version a shape; torch gives up after 8.
+                patched.enter_context(dynamo.config.patch(recompile_limit=64))
             yield
     finally:
         torch.set_float32_matmul_precision(matmul)
         torch.use_deterministic_algorithms(strict, warn_only=warn)
 
 
-def _room_for_shapes() -> AbstractContextManager[None]:
-    """More compiled versions of a function: a masking ratio that changes has a shape each, and torch expects 8."""
-    import torch._dynamo  # seconds, for those who compile only
+# -- the run folder ----------------------------------------------------------------------------------------------------
 
-    room: AbstractContextManager[None] = torch._dynamo.config.patch(recompile_limit=64)
-    return room
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Folder of a run, new or to be resumed."""
+
+    location: str | Path
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Contents of config.json, beside what `fit` adds; a resumed run must have the same, but for `FREE`."""
+    resume: bool = False
+
+    @property
+    def path(self) -> Path:
+        return Path(self.location)
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """Creates the folder, or checks that the run in it has these settings; locked until the end."""
+        config = self.path / "config.json"
+        settings = json.loads(json.dumps(self.settings))  # tuples become lists, as they will be read back
+        if not self.resume:
+            if self._holds_files():
+                raise SeehearError(
+                    f"{self.path} is not empty: choose another folder, or go on with the run there by --resume"
+                )
+        elif config.exists():
+            self._compare(read_json(config, "start in another folder"), settings)
+        elif self._holds_files():
+            raise SeehearError(f"{self.path} holds no run to resume (no config.json): choose another folder")
+        with writing(self.path):
+            write_text(config, json.dumps(settings, indent=2, ensure_ascii=False) + "\n")
+            yield
+
+    def _holds_files(self) -> bool:
+        # The lock, the rest of a kill during the first file, and earlier rounds do not make a run.
+        known = {".lock", ".config.json.part", ROUNDS}
+        return self.path.is_dir() and any(path.name not in known for path in self.path.iterdir())
+
+    def _compare(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+        old, new = dict(flat(before)), dict(flat(now))
+        for name in sorted(old.keys() | new.keys()):
+            came_later = name not in old and not new[name]  # an option newer than the run, and off
+            removed = name not in new and old[name] == _REMOVED.get(name, object())
+            if name not in FREE and not came_later and not removed and old.get(name) != new.get(name):
+                raise SeehearError(
+                    f"{self.path} was started with {name} = {json.dumps(old.get(name))}, now it is "
+                    f"{json.dumps(new.get(name))}: resume with the old value, or start in another folder"
+                )
+
+
+def flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Leaves of nested settings by dotted name."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

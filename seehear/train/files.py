@@ -19,58 +19,34 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from seehear.errors import SeehearError, read_json
-from seehear.library.locking import writing
+from seehear.errors import SeehearError
 from seehear.methods.base import Method
 from seehear.progress import say
-from seehear.train.card import model_card
 from seehear.types import Tensor
 
 ROUNDS = "rounds"
-"""Folder in that of a run: the runs of its rounds before the last."""
-REMOVED = {"method.matryoshka": [], "method.weighting": "pairs", "method.linear_shrinkage": 0.1}
-"""Settings that only older runs have, and the values at which training is the same without them."""
-FREE = frozenset(
-    f"train.{name}"
-    for name in (
-        "workers",
-        "device",
-        "micro_batch",
-        "keep",
-        "save_minutes",
-        "log_every",
-        "trackers",
-        "compile",
-        "shard",
-    )
-) | {"seehear", "library", "command"}
-"""Settings that may change when a run goes on: they do not change what is trained, but for rounding."""
+"""Subfolder of a run with its earlier rounds."""
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
-    """All or nothing: a temporary name, flushed to the disk, then renamed."""
+    """Writes atomically: to a temporary name, flushed to the disk, then renamed."""
     part = path.with_name(f".{path.name}.part")
     storages, whole = set(), {}
     for name, tensor in tensors.items():
         storage = tensor.untyped_storage().data_ptr()
-        tied = storage in storages  # the format wants tensors that share no memory
+        whole[name] = tensor.detach().cpu().contiguous()
+        if storage in storages:  # tied weights: the format forbids tensors that share memory
+            whole[name] = whole[name].clone()
         storages.add(storage)
-        whole[name] = (
-            tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-            if tied
-            else tensor.detach().cpu().contiguous()
-        )
     try:
         save_file(whole, part, metadata=dict(metadata or {}) | {"format": "pt"})
         with part.open("rb+") as file:
@@ -83,7 +59,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
 
 
 def write_text(path: Path, text: str) -> None:
-    """`write_tensors` for text."""
+    """Writes text atomically."""
     part = path.with_name(f".{path.name}.part")
     try:
         with part.open("w", encoding="utf-8") as file:
@@ -106,7 +82,7 @@ def flush_folder(folder: Path) -> None:
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """(tensors, header)"""
+    """Returns (tensors, header)."""
     try:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
@@ -178,78 +154,27 @@ class Checkpoints:
         return None
 
     def _clean(self, newest: int) -> None:
-        """Older ones, those that no run can go on from, and what kills left of files that were being written."""
-        for step in self.steps():
-            if step > newest:  # they were passed over as damaged when the run went on
+        """Removes checkpoints beyond `keep`, damaged ones, unused best weights and partial files of a kill."""
+        steps, kept = self.steps(), set()
+        last = [step for step in steps if step <= newest][-self.keep :]  # later ones were damaged, and skipped
+        for step in steps:
+            if step not in last:
                 self.path(step).unlink()
-        for step in self.steps()[: -self.keep]:
-            self.path(step).unlink()
-        kept = {self._best_of(step) for step in self.steps()}
+                continue
+            try:
+                with safe_open(self.path(step), framework="pt") as file:
+                    kept.add(int(json.loads(file.metadata()["counters"])["best_step"]))
+            except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+                self.path(step).unlink()
         for path in self.folder.glob("best-*.safetensors"):
             if int(path.stem.removeprefix("best-")) not in kept:
                 path.unlink()
         for path in self.folder.glob(".*.part"):
             path.unlink()
 
-    def _best_of(self, step: int) -> int | None:
-        """The best step that a checkpoint speaks of; a damaged one is removed."""
-        try:
-            with safe_open(self.path(step), framework="pt") as file:
-                return int(json.loads(file.metadata()["counters"])["best_step"])
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError):
-            self.path(step).unlink()
-            return None
-
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-
-
-# -- the run folder ----------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def open_run(folder: Path, settings: Mapping[str, Any], *, resume: bool) -> Iterator[None]:
-    """Make the folder of a new run, or check that the run there is the one that is asked for; and be alone with it."""
-    config = folder / "config.json"
-    settings = json.loads(json.dumps(settings))  # tuples become lists, as they will be read back
-    if not resume:
-        if _holds_files(folder):
-            raise SeehearError(f"{folder} is not empty: choose another folder, or go on with the run there by --resume")
-    elif config.exists():
-        _compare(read_json(config, "start in another folder"), settings, folder)
-    elif _holds_files(folder):
-        raise SeehearError(f"{folder} holds no run to resume (no config.json): choose another folder")
-    with writing(folder):
-        write_text(config, json.dumps(settings, indent=2, ensure_ascii=False) + "\n")
-        yield
-
-
-def _holds_files(folder: Path) -> bool:
-    """Anything but the lock, what a kill left of the first file of a run, and rounds before this one."""
-    known = {".lock", ".config.json.part", ROUNDS}
-    return folder.is_dir() and any(path.name not in known for path in folder.iterdir())
-
-
-def _compare(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
-    old, new = dict(flat(before)), dict(flat(now))
-    for name in sorted(old.keys() | new.keys()):
-        came_later = name not in old and not new[name]  # a setting that an older seehear did not have, and that is off
-        removed = name not in new and old[name] == REMOVED.get(name, object())
-        if name not in FREE and not came_later and not removed and old.get(name) != new.get(name):
-            raise SeehearError(
-                f"{folder} was started with {name} = {json.dumps(old.get(name))}, now it is "
-                f"{json.dumps(new.get(name))}: resume with the old value, or start in another folder"
-            )
-
-
-def flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The leaves of nested settings by their dotted names."""
-    for key, value in tree.items():
-        if isinstance(value, Mapping) and value:
-            yield from flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 # -- the trained model -------------------------------------------------------------------------------------------------
@@ -265,7 +190,7 @@ _SENTENCE_FILES = {
     "config_sentence_transformers.json": json.dumps(_SENTENCE_CONFIG, indent=2) + "\n",
     "modules.json": json.dumps(_SENTENCE_MODULES, indent=2) + "\n",
 }
-"""Files that make the folder a model of sentence-transformers, too."""
+"""Files by which sentence-transformers loads the folder."""
 
 
 def version() -> str:
@@ -276,7 +201,7 @@ def version() -> str:
 
 
 def has_model(folder: Path) -> bool:
-    """Whether a folder holds a whole model. `config.json` is what `save_model` completes a folder with."""
+    """Whether a folder holds a complete model: `save_model` writes config.json last."""
     return (folder / "config.json").is_file() and (folder / "model.safetensors").is_file()
 
 
@@ -295,8 +220,8 @@ def save_model(
     card: str = "",
     files: Mapping[str, str] | None = None,
 ) -> None:
-    """`extra` goes into config.json: `encoders`, and what else is known of the model (metrics, sizes of the data).
-    `card`: in place of that of a space. `files`: text by the name of a file, written beside the model."""
+    """Saves a model folder atomically. `extra`: more of config.json: `encoders`, metrics, sizes of the data. `card`:
+    replaces the model card of a space. `files`: text by file name, written beside the model."""
     folder = Path(folder)
     part = folder / ".part" if folder.is_dir() else folder.with_name(f".{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)  # what a kill left
@@ -318,3 +243,71 @@ def save_model(
         os.replace(path, folder / path.name)
     part.rmdir()
     flush_folder(folder)
+
+
+# -- the model card ----------------------------------------------------------------------------------------------------
+
+
+_LOADED = """```python
+from seehear import SharedSpace
+
+space = SharedSpace.from_pretrained("{where}")
+space.similarity(space.encode_query("a dog barks"), space.encode([{{"video": "clip.mp4", "start": 3.0, "end": 8.0}}]))
+```
+
+With sentence-transformers: `SentenceTransformer("{where}", trust_remote_code=True)`; seehear must be installed.
+"""
+
+
+def model_card(
+    method: Method,
+    config: Mapping[str, Any],
+    *,
+    where: str = "path/to/this/folder",
+    licence: str = "other",
+    results: Iterable[Mapping[str, Any]] = (),
+) -> str:
+    """Text of the model card (README.md) that model hubs show. `config`: contents of config.json. `where`: address of
+    the model in its examples. `results`: of an evaluation, as in evaluation.json; those of the method are shown."""
+    modalities = sorted({m for names in method.spaces.values() for m in names})
+    encoders = [(m, e) for m, infos in config["encoders"].items() for e in infos]
+    about = [[m, e["name"], str(e["width"]), f"`{e['fingerprint']}`"] for m, e in encoders]
+    parameters = sum(p.numel() for p in method.parameters())
+    hubs = [e["name"].removeprefix("hub:").split("#")[0] for _, e in encoders if e["name"].startswith("hub:")]
+    # ids on a model hub, not paths
+    hub_ids = list(dict.fromkeys(name for name in hubs if name.count("/") == 1 and not name.startswith((".", "/"))))
+    head = ["library_name: seehear", f"license: {licence}", "pipeline_tag: feature-extraction"]
+    head += ["tags:", *(f"- {tag}" for tag in ("seehear", "sentence-transformers", "multimodal", "retrieval"))]
+    head += ["base_model:", *(f"- {name}" for name in hub_ids)] if hub_ids else []
+    parts = [
+        "---\n" + "\n".join(head) + "\n---",
+        f"# {method.name} over {', '.join(modalities)}",
+        f"One space for {', '.join(modalities)}, trained with seehear {config['seehear']} by the method "
+        f"`{method.name}`; {parameters:,} parameters beside its encoders.",
+        _LOADED.format(where=where).strip(),
+        "## Encoders\n\n" + _table(["modality", "encoder", "width", "fingerprint"], about),
+    ]
+    if training := config.get("training"):
+        facts = {"recipe": training.get("recipe"), "step": training.get("step"), "seconds": training.get("seconds")}
+        rows = [[name, str(value)] for name, value in facts.items() if value is not None]
+        clips = training.get("clips") or {}  # a number in runs, by split in studies
+        clips = {"train": clips} if isinstance(clips, int) else clips
+        rows += [[f"clips, {split}", f"{n:,}"] for split, n in clips.items()]
+        parts.append("## Training\n\n" + _table(["", ""], rows))
+    if words := (config.get("verdict") or {}).get("words"):
+        parts.append(f"On validation clips: {words}")
+    if metrics := config.get("metrics"):
+        parts.append("## Validation\n\n" + _table(["metric", "value"], ([k, f"{v:.4f}"] for k, v in metrics.items())))
+    own = [r for r in results if r["model_name"] == method.name and r["task_type"] == "retrieval"]
+    if own:
+        shown = ("R@1", "R@5", "R@10", "median_rank")
+        rows = [[r["task_name"], *(f"{r['metrics'][k]:.3g}" for k in shown), str(r["counts"]["queries"])] for r in own]
+        parts.append(
+            "## Test\n\nClips of recordings that training never saw.\n\n" + _table(["task", *shown, "queries"], rows)
+        )
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(head: list[str], rows: Iterable[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,4 +1,4 @@
-"""What a run says: `metrics.jsonl` always, `log.txt`, and experiment trackers by name where they are asked for."""
+"""Log of a run: `metrics.jsonl`, `log.txt`, and experiment trackers by name."""
 
 from __future__ import annotations
 
@@ -79,8 +79,7 @@ TRACKERS: dict[str, Callable[[Path, Mapping[str, Any]], Tracker]] = {
 
 
 class RunLog:
-    """Appends to the run's files. A resumed run first drops the lines it is about to write again: those after `step`,
-    the one it goes on from; -1 where nothing was saved."""
+    """Appends to the run's files. A resumed run first drops the metrics after `step`, its checkpoint (-1: none)."""
 
     def __init__(self, folder: Path, *, step: int, trackers: Sequence[str], settings: Mapping[str, Any]):
         self.text, self.metrics = folder / "log.txt", folder / "metrics.jsonl"
@@ -94,12 +93,12 @@ class RunLog:
         self.note(message)
 
     def note(self, message: str) -> None:
-        """Into log.txt only."""
+        """Writes to log.txt only."""
         with self.text.open("a", encoding="utf-8") as file:
             file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {message}\n")
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        """Not a number and infinity become null: JSON has no name for them."""
+        # JSON has no NaN and no infinity: both become null.
         entry = {k: v if math.isfinite(v) else None for k, v in values.items()}
         with self.metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, **entry}) + "\n")
@@ -112,7 +111,7 @@ class RunLog:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The entries of a metrics.jsonl; a line cut by a kill is left out."""
+    """Entries of a metrics.jsonl; a line cut short by a kill is skipped."""
     entries = []
     for line in path.read_text(encoding="utf-8").splitlines():
         try:

@@ -1,6 +1,6 @@
 """The one training loop. It knows a method by the calls of `methods/base.py` only.
 
-    seed -> step (`gradients.py`) -> finite? (else stop, naming the step and each term) -> clip -> update
+    seed -> step (`optim.py`) -> finite? (else stop, naming the step and each term) -> clip -> update
          -> after_step -> log / evaluate / save
 
 A run can be stopped at any moment and goes on exactly: the order of samples, their augmentation and every draw are
@@ -14,38 +14,35 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing, nullcontext
-from dataclasses import asdict
-from functools import partial
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from seehear import distributed
 from seehear.errors import SeehearError
-from seehear.inputs.loader import Loader, TrainingData
+from seehear.inputs.loader import Loader, Sampling, TrainingData
 from seehear.methods.base import Method
 from seehear.nn.random import Randomness
 from seehear.progress import Interrupted, Progress, StopRequest, progress, stop_requests
-from seehear.train.config import TrainConfig, TrainResult, autocast, numerics
-from seehear.train.files import Checkpoints, Counters, open_run, version
-from seehear.train.gradients import (
+from seehear.train.config import RunFolder, TrainConfig, TrainResult, numerics
+from seehear.train.files import Checkpoints, Counters, version
+from seehear.train.log import RunLog
+from seehear.train.optim import (
+    Computation,
+    OptimConfig,
     clip_gradients,
     gradient_norm,
     gradients,
     is_finite,
-    load_whole,
-    sharded_copy,
-    whole_tensors,
-)
-from seehear.train.log import RunLog
-from seehear.train.optim import (
-    OptimConfig,
     learning_rate,
     load_state_by_name,
+    load_whole,
     optimizer_of,
     set_learning_rate,
+    sharded_copy,
     state_by_name,
+    whole_tensors,
 )
 from seehear.types import Batch, StepOutput, Tensor
 
@@ -58,29 +55,32 @@ def fit(
     *,
     config: TrainConfig,
     optim: OptimConfig,
-    folder: str | Path,
+    folder: str | Path | RunFolder,
     validate: Validate | None = None,
-    settings: Mapping[str, Any] | None = None,
-    resume: bool = False,
 ) -> TrainResult:
-    """Train in place. `settings`: what else belongs in config.json and must not change when the run is resumed."""
-    folder, loader = Path(folder), loader_of(method, data, config)
-    device = loader.device
+    """Trains in place. `folder`: a path for a new run, a `RunFolder` for one with settings of its own or to resume."""
+    run_folder = folder if isinstance(folder, RunFolder) else RunFolder(folder)
+    loader = loader_of(method, data, config)
     everything = {
         "method": {"name": method.name, **asdict(method.config)},
         "train": asdict(config),
         "optim": asdict(optim),
         "samples": len(data),
         "seehear": version(),
-        **(settings or {}),
+        **run_folder.settings,
     }
     with ExitStack() as alone, numerics(config):
-        distributed.from_first(lambda: alone.enter_context(open_run(folder, everything, resume=resume)))
-        held = _held(method, config, device)
-        run = _Run(held, loader, config=config, optim=optim, folder=folder, validate=validate)
+        opened = replace(run_folder, settings=everything)
+        distributed.from_first(lambda: alone.enter_context(opened.open()))
+        if config.shard and distributed.world_size() > 1:
+            held = sharded_copy(method, loader.device)
+        else:
+            held = method.to(loader.device)
+            distributed.broadcast_module(method)
+        run = _Run(held, loader, config=config, optim=optim, folder=opened.path, validate=validate)
         run.restore()
         if distributed.rank() == 0:
-            run.log = RunLog(folder, step=run.saved_step, trackers=config.trackers, settings=everything)
+            run.log = RunLog(opened.path, step=run.saved_step, trackers=config.trackers, settings=everything)
         try:
             result = run.train()
             if held is not method:
@@ -96,34 +96,23 @@ def fit(
 
 
 def loader_of(method: Method, data: TrainingData, config: TrainConfig, *, steps: int | None = None) -> Loader:
-    """The batches of a run, or of fewer `steps`."""
-    return Loader(
-        data,
+    """Loader of a run, or of its first `steps`."""
+    sampling = Sampling(
         batch_size=config.batch_size,
         seed=config.seed,
         epochs=config.epochs,
         steps=config.steps if steps is None else steps,
         distinct_groups=config.distinct_groups,
         even=method.assembles,
-        workers=config.workers,
-        device=distributed.device(config.device),
     )
-
-
-def _held(method: Method, config: TrainConfig, device: torch.device) -> Method:
-    """The method as it is trained: itself on the device, or a copy cut over the processes."""
-    if config.shard and distributed.world_size() > 1:
-        return sharded_copy(method, device)
-    method.to(device)
-    distributed.broadcast_module(method)
-    return method
+    return Loader(data, sampling, workers=config.workers, device=distributed.device(config.device))
 
 
 class _Run:
-    """What `fit` holds while it works."""
+    """State of a training run."""
 
     best: dict[str, Tensor] | None = None
-    """The weights of the best score, on the CPU."""
+    """Weights of the best score, on the CPU."""
 
     def __init__(
         self,
@@ -141,8 +130,7 @@ class _Run:
         self.folder, self.checkpoints = folder, Checkpoints(folder / "checkpoints", config.keep)
         self.counters = Counters()
         self.log: RunLog | None = None
-        self.encode = torch.compile(method.encode) if config.compile else method.encode
-        self.autocast = partial(autocast, config.precision, loader.device)
+        self.how = Computation.of(method, config)
         self.saved_step, self.saved_at = -1, time.monotonic()
 
     # -- state -------------------------------------------------------------------------------------------------------
@@ -169,7 +157,7 @@ class _Run:
         self.saved_step = self.counters.step
 
     def lost(self) -> str:
-        """What to say when another process of the run is gone: nothing can be saved any more, the step is half done."""
+        """Message when another process of the run has ended: nothing more can be saved, the step is half done."""
         kept = f"step {self.saved_step:,} is saved" if self.saved_step > 0 else "nothing is saved yet"
         return (
             f"another process of the run ended at step {self.counters.step:,}: {kept} in {self.folder}; "
@@ -200,7 +188,7 @@ class _Run:
                     self._interrupt(stop)
                 began = time.monotonic()
                 out = self._gradients(batch)
-                batch = next(batches, None)  # the device is still busy with this step
+                batch = next(batches, None)  # loaded while the device still computes this step
                 self._finish_step(out, began, shown)
                 self._evaluate_if_due()
                 if distributed.any_rank(time.monotonic() - self.saved_at > 60 * self.config.save_minutes):
@@ -222,15 +210,25 @@ class _Run:
             batch,
             progress=self.loader.progress(step),
             rng=Randomness(self.config.seed, step, share.start, share.stop, rows, self.loader.device),
-            micro_batch=self.config.micro_batch,
-            autocast=self.autocast,
-            encode=self.encode,
+            how=self.how,
         )
 
     def _finish_step(self, out: StepOutput, began: float, shown: Progress | None) -> None:
         counters, place = self.counters, self.loader.place(self.counters.step)
         lr = learning_rate(self.optim, self.loader, counters.step)
-        values = self._update(out, lr)
+        learning = [p for p in self.method.parameters() if p.grad is not None]
+        norm = gradient_norm(p.grad for p in learning if p.grad is not None)
+        scalars = {"loss": out.loss, **out.metrics, "grad_norm": norm}
+        numbers = torch.stack([v.detach().to(norm) for v in scalars.values()]).tolist()  # one copy from the device
+        values = dict(zip(scalars, numbers, strict=True))
+        watched = {k: v for k, v in values.items() if k.startswith("loss") or k == "grad_norm"}
+        if not all(math.isfinite(v) for v in watched.values()):  # before the update: the weights stay as they were
+            raise self._not_finite(watched)
+        if self.optim.clip is not None:
+            clip_gradients(learning, self.optim.clip, norm)
+        set_learning_rate(self.optimizer, lr)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
         with torch.no_grad():
             self.method.after_step(out, self.loader.progress(counters.step))
         seconds = time.monotonic() - began
@@ -243,23 +241,6 @@ class _Run:
             epoch = place.epoch + (place.within + 1) / place.steps
             values |= {"lr": lr, "epoch": epoch, "seconds": seconds, "rows_per_second": place.rows / seconds}
             self.log.log(counters.step, values)
-
-    def _update(self, out: StepOutput, lr: float) -> dict[str, float]:
-        """Move the weights, unless something is not finite: then they stay as they are, and the run ends."""
-        learning = [p for p in self.method.parameters() if p.grad is not None]
-        norm = gradient_norm(p.grad for p in learning if p.grad is not None)
-        scalars = {"loss": out.loss, **out.metrics, "grad_norm": norm}
-        numbers = torch.stack([v.detach().to(norm) for v in scalars.values()]).tolist()
-        values = dict(zip(scalars, numbers, strict=True))
-        watched = {k: v for k, v in values.items() if k.startswith("loss") or k == "grad_norm"}
-        if not all(math.isfinite(v) for v in watched.values()):
-            raise self._not_finite(watched)
-        if self.optim.clip is not None:
-            clip_gradients(learning, self.optim.clip, norm)
-        set_learning_rate(self.optimizer, lr)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        return values
 
     def _not_finite(self, values: Mapping[str, float]) -> SeehearError:
         wrong = [f"{k} = {v}" for k, v in values.items() if not math.isfinite(v)]
@@ -310,10 +291,10 @@ class _Run:
 
     @torch.no_grad()
     def _scores(self, validate: Validate) -> dict[str, float]:
-        """Of the first process, the same for all. A sharded method is put together by all, so all of them validate."""
+        """Validation scores of the first process, the same for all."""
         self.method.eval()
         try:
-            if self.config.shard:
+            if self.config.shard:  # a sharded method is gathered by all processes: all of them must validate
                 scores = validate(self.method)
                 return distributed.from_first(lambda: {k: float(v) for k, v in scores.items()})
             return distributed.from_first(lambda: {k: float(v) for k, v in validate(self.method).items()})

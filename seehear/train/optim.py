@@ -1,52 +1,70 @@
-"""The optimiser and the learning rate of every step."""
+"""One step: its loss and gradients, the optimiser, and the learning rate.
+
+Gradient caching (`micro_batch`): encode micro-batches without graph and keep only the features; take the objective of
+the whole batch and its gradient with respect to them; encode each micro-batch again, now with graph, and send that
+gradient back through it. Randomness is a function of a row's position (`nn/random.py`), so both passes draw the same,
+and the result equals the full batch to rounding. Memory: one micro-batch's graph and the features. Time: one more
+encoding.
+
+Sharding (`shard`): parameters, gradients and optimiser state are split over the processes (FSDP2), for methods too
+large for each of them. A method is no single `forward`: `encode`, `objective` and `embed` call its parts. So the parts
+are sharded: the blocks of every ModuleList (a transformer's layers), and elsewhere each module that has parameters of
+its own. Parameters of the method itself and numbers without a dimension (temperatures) stay whole on every process.
+Checkpoints hold whole tensors: any number of processes, sharded or not, goes on from them.
+"""
 
 from __future__ import annotations
 
+import copy
 import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import nn
+from torch.nn.utils import get_total_norm
 
-from seehear.distributed import is_sharded
+from seehear import distributed
+from seehear.distributed import gather_tree, is_sharded, share
 from seehear.errors import SeehearError, check_range
 from seehear.inputs.loader import Loader
 from seehear.methods.base import Method
-from seehear.train.gradients import cut_as
-from seehear.types import Tensor
+from seehear.nn.random import Randomness
+from seehear.train.config import Precision, TrainConfig, autocast
+from seehear.types import Batch, Encoded, StepOutput, Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
 class OptimConfig:
     kind: Literal["adamw", "sgd"] = "adamw"
-    """sgd: plain descent with `momentum`, as published fine-tuning has it."""
+    """sgd: SGD with `momentum`, as published fine-tuning uses."""
     lr: float = 1e-3
     """Highest learning rate."""
     floor: float = 1e-6
     """Learning rate at the end of the run."""
     schedule: Literal["cosine", "quarter_cosine", "epoch_cosine", "constant"] = "cosine"
-    """How it gets there: half a period of a cosine over the steps, a quarter (VATT's paper), half a period over the
-    epochs (released FuseMix code), or not at all."""
+    """Decay: half a cosine period over the steps, a quarter (VATT's paper), half a period over the epochs (released
+    FuseMix code), or none."""
     warmup: float = 0.05
-    """Part of the run, from 0 to 1, over which the rate rises linearly from `warmup_from`."""
+    """Fraction of the run over which the rate rises linearly from `warmup_from`."""
     warmup_steps: int | None = None
-    """The same in steps; counts instead of `warmup` where it is given."""
+    """Warm-up in steps; overrides `warmup`."""
     warmup_from: float = 0.0
     """Learning rate of the first step, if there is a warm-up."""
     lr_rows: int | None = None
-    """The batch that `lr` and `floor` are meant for: they scale with the rows of each batch. None: no scaling."""
+    """Batch size that `lr` and `floor` are meant for: they scale with the rows of each batch. None: no scaling."""
     lr_power: float = 1.0
-    """How they scale: as (rows / lr_rows) to this power, 0.5 for the square root."""
+    """Exponent of that scaling, (rows / lr_rows) ** lr_power."""
     weight_decay: float = 0.1
-    """Decoupled (of sgd: added to the gradient), and only of parameters with two or more dimensions: no biases, norms,
+    """Decoupled (with sgd: added to the gradient), for parameters with two or more dimensions only: no biases, norms,
     temperatures."""
     betas: tuple[float, float] = (0.9, 0.999)
     """Decay of AdamW's first and second moments."""
     eps: float = 1e-8
     """Added to AdamW's denominator."""
     momentum: float = 0.9
-    """Of sgd."""
+    """Momentum of sgd."""
     clip: float | None = None
     """Largest norm of the whole gradient; None: no clipping."""
 
@@ -79,6 +97,178 @@ def learning_rate(config: OptimConfig, loader: Loader, step: int) -> float:
     else:
         height = 0.5 * (1 + math.cos(math.pi * fallen))
     return scale * (config.floor + (config.lr - config.floor) * height)
+
+
+# -- gradients ---------------------------------------------------------------------------------------------------------
+
+
+Encode = Callable[..., Encoded]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Computation:
+    """How a step is computed; the result is the same but for rounding."""
+
+    micro_batch: int | None = None
+    """Rows encoded at a time (gradient caching); None: the whole batch."""
+    precision: Precision = "fp32"
+    encode: Encode | None = None
+    """Replacement of `method.encode`: the compiled one, say."""
+
+    @classmethod
+    def of(cls, method: Method, config: TrainConfig) -> Computation:
+        encode = torch.compile(method.encode) if config.compile else None
+        return cls(micro_batch=config.micro_batch, precision=config.precision, encode=encode)
+
+
+def gradients(
+    method: Method, batch: Batch, *, progress: float, rng: Randomness, how: Computation | None = None
+) -> StepOutput:
+    """Adds the gradient of one global batch, of which `batch` is this rank's rows, to `.grad`: the mean over ranks."""
+    how = how or Computation()
+    encode = how.encode or method.encode
+    if method.assembles:
+        batch, rng = assemble(method, batch, rng)
+    rows = len(first(batch))
+
+    def encoded(start: int, stop: int) -> Encoded:
+        with autocast(how.precision, rng.device):
+            return encode({k: v[start:stop] for k, v in batch.items()}, rng=rng.narrow(start, stop))
+
+    def objective(features: Encoded) -> StepOutput:
+        with autocast(how.precision, rng.device):
+            out = method.objective(gather_tree(features, total=rng.total), progress=progress, rng=rng.whole())
+        out.loss.backward()
+        return out
+
+    if how.micro_batch is not None and how.micro_batch < rows:
+        _check_equal_shares(method, rng.total)
+        cuts = [(at, min(at + how.micro_batch, rows)) for at in range(0, rows, how.micro_batch)]
+        out = _cached(cuts, encoded, objective)
+    else:
+        out = objective(encoded(0, rows))
+    distributed.average_gradients(method.parameters())
+    return StepOutput(out.loss.detach(), {k: v.detach() for k, v in out.metrics.items()}, out.carry)
+
+
+def _cached(
+    cuts: list[tuple[int, int]], encoded: Callable[[int, int], Encoded], objective: Callable[[Encoded], StepOutput]
+) -> StepOutput:
+    """Loss and gradients of a batch in micro-batches (start, stop), with one more encoding."""
+    with torch.no_grad():
+        parts = [encoded(*cut) for cut in cuts]
+
+    def joined(field: str) -> dict[str, Tensor]:
+        trees = [getattr(part, field) for part in parts]
+        return {k: torch.cat([tree[k] for tree in trees]) for k in trees[0]}
+
+    leaves = {k: v.detach().requires_grad_(v.is_floating_point()) for k, v in joined("features").items()}
+    out = objective(Encoded(leaves, joined("present"), joined("context")))
+    for start, stop in cuts:
+        features = encoded(start, stop).features
+        used = [k for k, f in features.items() if f.requires_grad and leaves[k].grad is not None]
+        if not used:  # nothing in `encode` learns
+            break
+        torch.autograd.backward([features[k] for k in used], [leaves[k].grad[start:stop] for k in used])  # type: ignore[index]
+    return out
+
+
+def _check_equal_shares(method: Method, total: int) -> None:
+    # FSDP gathers the parameters for every micro-batch anew: processes with fewer of them would deadlock the rest.
+    processes = distributed.world_size()
+    if total % processes and any(is_sharded(p) for p in method.parameters()):
+        raise SeehearError(
+            f"a sharded method with micro-batches needs batches that can be cut alike: {total} rows do not go over "
+            f"{processes} processes, choose another --train.batch-size"
+        )
+
+
+@torch.no_grad()
+def assemble(method: Method, batch: Batch, rng: Randomness) -> tuple[Batch, Randomness]:
+    """Returns this rank's rows of the batch that the method makes of the whole one, and the draws for them."""
+    whole = method.assemble(gather_tree(batch, total=rng.total), rng=rng.whole())
+    total = len(first(whole))
+    own = share(total)
+    return {k: v[own] for k, v in whole.items()}, rng.resized(own.start, own.stop, total)
+
+
+def first(batch: Batch) -> Tensor:
+    return next(iter(batch.values()))
+
+
+# -- sharding ------------------------------------------------------------------------------------------------
+
+
+def sharded_copy(method: Method, device: torch.device) -> Method:
+    """Returns a sharded copy for training; the method itself stays whole and takes the result in the end."""
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    mesh = init_device_mesh(device.type, (distributed.world_size(),))
+    copied = copy.deepcopy(method).to(device)
+    distributed.broadcast_module(copied)
+    for part in reversed(list(_parts(copied))):  # from the inside outwards
+        fully_shard(part, mesh=mesh, ignored_params={p for p in part.parameters() if p.ndim == 0})
+    return copied
+
+
+def _parts(module: nn.Module) -> Iterator[nn.Module]:
+    """Blocks of lists, and elsewhere each module with parameters of its own."""
+    for child in module.children():
+        own = any(p.ndim for p in child.parameters(recurse=isinstance(module, nn.ModuleList)))
+        if own:
+            yield child
+        if not (own and isinstance(module, nn.ModuleList)):
+            yield from _parts(child)
+
+
+def whole_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Returns whole tensors on the CPU, gathered where they are sharded: all processes must call it together."""
+    return {name: _full(tensor).detach().cpu() for name, tensor in tensors.items()}
+
+
+def _full(tensor: Tensor) -> Tensor:
+    return tensor.full_tensor() if is_sharded(tensor) else tensor  # type: ignore[attr-defined]
+
+
+def cut_as(like: Tensor, tensor: Tensor) -> Tensor:
+    """Returns a whole tensor, the same on all processes, sharded as `like` is."""
+    if not is_sharded(like) or tensor.ndim == 0:
+        return tensor
+    from torch.distributed.tensor import distribute_tensor
+
+    return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements)  # type: ignore[attr-defined]
+
+
+def load_whole(method: Method, state: Mapping[str, Tensor]) -> None:
+    """Loads a state dict of whole tensors into a method that may be sharded."""
+    own = method.state_dict()
+    method.load_state_dict({name: cut_as(own[name], t) if name in own else t for name, t in state.items()})
+
+
+def gradient_norm(gradients: Iterable[Tensor]) -> Tensor:
+    """Norm of all gradients together, over all processes."""
+    kinds: dict[bool, list[Tensor]] = {}  # torch takes no norm over sharded and whole tensors at once
+    for gradient in gradients:
+        kinds.setdefault(is_sharded(gradient), []).append(gradient)
+    norms = [_full(get_total_norm(same)) for same in kinds.values()]
+    return norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.stack(norms))
+
+
+@torch.no_grad()
+def clip_gradients(parameters: Iterable[nn.Parameter], most: float, norm: Tensor) -> None:
+    """Scales the gradients so that their norm is `most` at most."""
+    scale = (most / (norm + 1e-6)).clamp(max=1.0)  # as torch's clip_grads_with_norm_
+    for gradient in (p.grad for p in parameters if p.grad is not None):
+        own = gradient.to_local() if is_sharded(gradient) else gradient  # type: ignore[attr-defined]
+        own.mul_(scale)
+
+
+def is_finite(gradient: Tensor) -> bool:
+    return bool(_full(gradient).isfinite().all())
+
+
+# -- the optimiser -----------------------------------------------------------------------------------------------------
 
 
 def optimizer_of(method: Method, config: OptimConfig) -> torch.optim.Optimizer:

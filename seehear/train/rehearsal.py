@@ -1,8 +1,7 @@
-"""Some steps of a run that is never kept: what a step takes and computes, before anything is spent.
+"""Measured cost of a training step, before a run: time, operations, memory.
 
-The same loader, gradients and optimiser as in `loop.py`, on fewer clips where that is asked. Steps are spread over the
-whole run: what a schedule makes cheap or dear (a masking ratio) counts with its share. Memory is that of the process on
-a CPU, of the device on any other.
+Steps use the loader, gradients and optimiser of `loop.py`, on fewer clips if asked, and are spread over the whole run,
+so that a schedule (a masking ratio) counts with its share. Memory is that of the process on a CPU, else of the device.
 """
 
 from __future__ import annotations
@@ -11,8 +10,7 @@ import os
 import sys
 import time
 from contextlib import closing
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -22,18 +20,24 @@ from seehear.methods.base import Method
 from seehear.nn.flops import count_flops
 from seehear.nn.random import Randomness
 from seehear.train.config import TrainConfig, autocast, numerics
-from seehear.train.gradients import Encode, assemble, gradients
 from seehear.train.loop import loader_of
-from seehear.train.optim import OptimConfig, learning_rate, optimizer_of, set_learning_rate
+from seehear.train.optim import (
+    Computation,
+    OptimConfig,
+    assemble,
+    gradients,
+    learning_rate,
+    optimizer_of,
+    set_learning_rate,
+)
 from seehear.types import Batch, StepOutput
 
 PLACES = (0.0, 0.5, 0.999)
 """Moments of a run at which operations are counted."""
 
-
 _MEMINFO, _STATUS = Path("/proc/meminfo"), Path("/proc/self/status")
 _LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
-"""Of a container, in two generations of Linux. (Their own count of what is used holds cached files too.)"""
+"""Memory limits of a container, cgroup v2 and v1. (Their own count of used memory includes cached files.)"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,9 +45,9 @@ class Rehearsal:
     rows: int
     """Clips of a step."""
     seconds: tuple[float, ...]
-    """Of each step; one before them is not counted."""
+    """Time of each step, after one warm-up step."""
     waiting: tuple[float, ...]
-    """Of these, for the next batch: reading that is not hidden behind computing."""
+    """Part of each step's time spent waiting for the next batch."""
 
     @property
     def per_row(self) -> float:
@@ -51,18 +55,18 @@ class Rehearsal:
 
     @property
     def waited(self) -> float:
-        """The share of the time that goes into waiting for clips."""
+        """Fraction of the time spent waiting for clips."""
         return sum(self.waiting) / sum(self.seconds)
 
 
 def rehearse(
     method: Method, data: TrainingData, *, config: TrainConfig, optim: OptimConfig, steps: int, until: float
 ) -> Rehearsal:
-    """`config.batch_size` is one number here. Ends early, after a counted step, when `time.monotonic()` is `until`."""
+    """Times up to `steps` steps, until `time.monotonic()` is `until`. `config.batch_size` must be one number."""
     loader = loader_of(method, data, config, steps=steps + 2)  # the last step, too, waits for a batch after it
     method.to(loader.device).train()
     optimizer = optimizer_of(method, optim)
-    encode = torch.compile(method.encode) if config.compile else method.encode
+    how = Computation.of(method, config)
     seconds, waiting = list[float](), list[float]()
     with numerics(config), closing(loader.batches()) as batches:
         batch = next(batches)
@@ -70,7 +74,10 @@ def rehearse(
             if seconds and time.monotonic() > until:
                 break
             began = time.monotonic()
-            out = step_gradients(method, batch, config, progress=max(0.0, step - 0.5) / steps, step=step, encode=encode)
+            rng, moment = _randomness(method, batch, config, step), max(0.0, step - 0.5) / steps
+            with torch.no_grad():
+                method.before_step(moment)
+            out = gradients(method, batch, progress=moment, rng=rng, how=how)
             asked = time.monotonic()
             batch = next(batches)
             arrived = time.monotonic()
@@ -86,35 +93,21 @@ def rehearse(
     return Rehearsal(rows=loader.place(0).rows, seconds=tuple(seconds), waiting=tuple(waiting))
 
 
-def step_gradients(
-    method: Method, batch: Batch, config: TrainConfig, *, progress: float, step: int = 0, encode: Encode | None = None
-) -> StepOutput:
-    """One step's gradients, at a moment of the run."""
+def step_flops(method: Method, batch: Batch, config: TrainConfig, *, progress: float) -> int:
+    """Operations of one training step on a batch, forward and backward."""
     with torch.no_grad():
         method.before_step(progress)
-    return gradients(
-        method,
-        batch,
-        progress=progress,
-        rng=_randomness(method, batch, config, step),
-        micro_batch=config.micro_batch,
-        autocast=partial(autocast, config.precision, _device(method)),
-        encode=encode,
-    )
-
-
-def step_flops(method: Method, batch: Batch, config: TrainConfig, *, progress: float) -> int:
-    """Of one training step on a batch, forward and backward."""
+    rng, how = _randomness(method, batch, config, 0), replace(Computation.of(method, config), encode=None)
     try:
         with numerics(config):
-            return count_flops(lambda: step_gradients(method, batch, config, progress=progress))
+            return count_flops(lambda: gradients(method, batch, progress=progress, rng=rng, how=how))
     finally:
         method.zero_grad()
 
 
 @torch.no_grad()
 def forward_flops(method: Method, batch: Batch, config: TrainConfig, *, progress: float) -> int:
-    """Of the forward pass of a training step: about a third of it."""
+    """Operations of the forward pass of a training step: about a third of the step."""
     method.before_step(progress)
     rng = _randomness(method, batch, config, 0)
     if method.assembles:
@@ -140,7 +133,7 @@ def _device(method: Method) -> torch.device:
 
 
 def available_bytes(device: torch.device) -> int:
-    """Memory available to this process; on a CPU, memory that it already holds counts as available."""
+    """Memory available to this process; on a CPU, including what it already holds."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)
     if sys.platform == "win32":
@@ -154,14 +147,14 @@ def available_bytes(device: torch.device) -> int:
 
 
 def peak_bytes(device: torch.device) -> int:
-    """The most at once, since the process began."""
+    """Peak memory since the process began."""
     if device.type == "cuda":
         return torch.cuda.max_memory_reserved(device)
     if sys.platform == "win32":
         import psutil
 
         return psutil.Process().memory_info().peak_wset
-    # Before getrusage: on Linux that gives the parent's peak, too.
+    # Not getrusage on Linux: its peak includes that of the parent process.
     if peak := _field(_STATUS, "VmHWM"):
         return peak
     import resource

@@ -18,7 +18,7 @@ from seehear.downstream.presets import PRESETS, ClipOptions, FineTune, preset
 from seehear.downstream.tower import Pretrained, classifier
 from seehear.errors import SeehearError
 from seehear.evaluation.report import EvaluationReport
-from seehear.inputs.loader import Loader
+from seehear.inputs.loader import Loader, Sampling
 from seehear.inputs.raw import RawConfig, load_raw
 from seehear.methods.classifier import Classifier, Learning
 from seehear.progress import Interrupted
@@ -213,7 +213,7 @@ def test_a_window_longer_than_every_clip_and_channels_that_do_not_fit(model, tmp
 def test_the_published_rate_of_video():
     """Base 0.005: half of it after 1,250 steps, all after 2,500, half again in the middle of the rest, 0 at the end."""
     settings = preset("vatt.video")
-    run = Loader(Empty(192), batch_size=64, seed=0, steps=100_000)
+    run = Loader(Empty(192), Sampling(batch_size=64, seed=0, steps=100_000))
     rates = [learning_rate(settings.optim, run, s) for s in (1250, 2500, 51_250, 100_000)]
     assert rates == pytest.approx([2.5e-3, 5e-3, 2.5e-3, 0.0], abs=1e-9)
     assert settings.windows * settings.crops == 12
@@ -221,7 +221,7 @@ def test_the_published_rate_of_video():
 
 def test_the_published_rate_of_mavil_follows_the_batch():
     settings = preset("mavil.as2m")
-    run = Loader(Empty(5120), batch_size=512, seed=0, epochs=100)
+    run = Loader(Empty(5120), Sampling(batch_size=512, seed=0, epochs=100))
     rates = [learning_rate(settings.optim, run, int(10 * epoch)) for epoch in (0, 10, 20, 99.9)]
     assert rates == pytest.approx([0.0, 2e-4, 4e-4, 1e-6], abs=3e-9)
 

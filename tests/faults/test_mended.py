@@ -23,7 +23,8 @@ from seehear.library.tables import Library
 from seehear.media.files import probe
 from seehear.methods.fusemix import FuseMix, FuseMixConfig
 from seehear.space import SharedSpace
-from seehear.train.files import Checkpoints, Counters, open_run, save_model
+from seehear.train.config import RunFolder
+from seehear.train.files import Checkpoints, Counters, save_model
 from seehear.train.log import read_metrics
 from seehear.train.loop import fit
 from tests.faults.outcome import ROOT
@@ -92,14 +93,14 @@ def test_a_full_disk_is_one_line(error, monkeypatch, capsys):
 
 def test_a_kill_while_the_first_file_of_a_run_is_written_leaves_a_folder_of_use(tmp_path):
     (tmp_path / ".config.json.part").write_text("{")
-    with open_run(tmp_path, {"a": 1}, resume=True):
+    with RunFolder(tmp_path, {"a": 1}, resume=True).open():
         pass
     (tmp_path / "config.json").unlink()
     (tmp_path / ".config.json.part").write_text("{")
-    with open_run(tmp_path, {"a": 1}, resume=False):
+    with RunFolder(tmp_path, {"a": 1}, resume=False).open():
         pass
     (tmp_path / "config.json").write_bytes(b"\x80\x04")
-    with pytest.raises(SeehearError, match="is not JSON"), open_run(tmp_path, {"a": 1}, resume=True):
+    with pytest.raises(SeehearError, match="is not JSON"), RunFolder(tmp_path, {"a": 1}, resume=True).open():
         pass
 
 
@@ -129,7 +130,7 @@ def test_a_run_killed_before_its_first_checkpoint_logs_its_start_once(tmp_path):
 
     with pytest.raises(Killed):
         fit(Toy(), DiesAt(Data(20), 2), config=CONFIG, optim=OPTIM, folder=tmp_path, validate=validate)
-    fit(Toy(), Data(20), config=CONFIG, optim=OPTIM, folder=tmp_path, validate=validate, resume=True)
+    fit(Toy(), Data(20), config=CONFIG, optim=OPTIM, folder=RunFolder(tmp_path, resume=True), validate=validate)
     scores = [entry["step"] for entry in read_metrics(tmp_path / "metrics.jsonl") if "val/score" in entry]
     assert scores == sorted(set(scores))
 

@@ -40,7 +40,7 @@ def test_from_files_to_a_step_of_mcn(library):
     data = load_latents(library, encoders=ENCODERS)
     assert [e["shape"] for infos in data.encoders.values() for e in infos] == [[40, 400], [8, 384]]
     made = contexts(library, data, ContextConfig(clips_per_video=4, min_duration=3.0))
-    assert (made.videos, len(made)) == (2, 8)
+    assert (len(made) // made.together, len(made)) == (2, 8)
     batch = made.batch(torch.arange(8), seed=1, epoch=2)
     _check_rows(library, data, made, batch)
     inputs = {"widths": {"audio": 40, "text": 384}, "inputs": {"audio": "mel", "text": "words"}}

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from seehear.errors import SeehearError
 from seehear.inputs import loader as module
-from seehear.inputs.loader import Loader, batches_of_epoch
+from seehear.inputs.loader import Loader, Sampling, batches_of_epoch
 from tests.toy import Data, HeavyData
 
 
 def loader(n: int = 10, **options):
-    return Loader(Data(n), **({"batch_size": 4, "seed": 1, "epochs": 3} | options))
+    return Loader(Data(n), Sampling(**{"batch_size": 4, "seed": 1, "epochs": 3} | options))
 
 
 def test_an_epoch_is_a_permutation_without_its_remainder():
@@ -72,8 +72,8 @@ def test_a_run_can_start_at_any_step():
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")
 def test_workers_give_the_same_batches_in_order():
-    here = list(Loader(HeavyData(13), batch_size=5, seed=1, epochs=3).batches(1))
-    away = list(Loader(HeavyData(13), batch_size=5, seed=1, epochs=3, workers=2).batches(1))
+    here = list(Loader(HeavyData(13), Sampling(batch_size=5, seed=1, epochs=3)).batches(1))
+    away = list(Loader(HeavyData(13), Sampling(batch_size=5, seed=1, epochs=3), workers=2).batches(1))
     assert len(here) == len(away) == 5
     for a, b in zip(here, away, strict=True):
         assert a.keys() == b.keys()
@@ -130,9 +130,9 @@ def test_progress_rises_from_0_to_1():
 
 def test_too_few_to_compare():
     with pytest.raises(SeehearError, match="two at least, here is 1 sample"):
-        Loader(Data(1), batch_size=4, seed=0)
+        Loader(Data(1), Sampling(batch_size=4, seed=0))
     with pytest.raises(SeehearError, match="two at least, here is 1 source recording"):
-        Loader(Data(6, per_group=6), batch_size=4, seed=0, distinct_groups=True)
+        Loader(Data(6, per_group=6), Sampling(batch_size=4, seed=0, distinct_groups=True))
 
 
 class Together(Data):
@@ -141,7 +141,7 @@ class Together(Data):
 
 def together(n: int = 40, **options):
     data = Together(n, per_group=options.pop("per_group", 4))
-    return Loader(data, **({"batch_size": 12, "seed": 1, "epochs": 3} | options))
+    return Loader(data, Sampling(**{"batch_size": 12, "seed": 1, "epochs": 3} | options))
 
 
 def test_samples_that_come_together():

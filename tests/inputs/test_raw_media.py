@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from seehear.inputs.loader import Loader
+from seehear.inputs.loader import Loader, Sampling
 from seehear.inputs.raw import RawConfig, load_raw
 from seehear.inputs.raw.text import library_vocabulary
 from seehear.methods.vatt import VATT, VATTConfig
@@ -36,7 +36,7 @@ def test_from_files_to_a_step_of_vatt(tmp_path):
         dim=8,
     )
     model = VATT(config)
-    for step, batch in enumerate(Loader(data, batch_size=4, seed=0, steps=2).batches()):
+    for step, batch in enumerate(Loader(data, Sampling(batch_size=4, seed=0, steps=2)).batches()):
         rng = Randomness(0, step, 0, 4, 4)
         out = model.objective(model.encode(batch, rng=rng), progress=0.0, rng=rng)
         out.loss.backward()

@@ -28,12 +28,12 @@ def latents(confidence=None) -> LatentData:
     rng = np.random.default_rng(0)
     owner = rng.permutation(np.repeat(np.arange(CLIPS), 2))
     said = owner[:, None] + rng.normal(size=(2 * CLIPS, 4))
-    return LatentData.from_arrays(
+    data = LatentData.from_arrays(
         {"video": rng.normal(size=(CLIPS, 3)).astype(np.float32), "text": said.astype(np.float32)},
         owner={"text": owner},
         splits=["train"] * 16 + ["val"] * 8,
-        confidence=confidence,
     )
+    return data if confidence is None else data.weighted(confidence)
 
 
 def test_a_text_takes_part_as_often_as_it_is_sure_and_its_clip_lacks_text_else():
@@ -50,9 +50,7 @@ def test_of_two_texts_only_the_one_with_weight_is_learned_from():
     rows = latents()
     sure = np.zeros(2 * CLIPS)
     sure[np.unique(rows.owner("text").numpy(), return_index=True)[1]] = 1.0  # of rows in the order of clips
-    data = LatentData.from_arrays(
-        {m: rows.every(m) for m in rows.modalities}, owner={"text": rows.owner("text")}, confidence=sure
-    )
+    data = rows.weighted(sure)
     first = rows.every("text")[0::2]
     for epoch in range(5):
         batch = data.batch(ALL, epoch=epoch)
@@ -82,9 +80,7 @@ def test_with_their_context_clips_are_given_the_texts_that_take_part(pool):
     config = ContextConfig(clips_per_video=4, min_duration=5.0, pool={"text": pool})
     rows = latents()
     sure = np.tile([1.0, 0.0], CLIPS)
-    weighted = LatentData.from_arrays(
-        {m: rows.every(m) for m in rows.modalities}, owner={"text": rows.owner("text")}, confidence=sure
-    )
+    weighted = rows.weighted(sure)
     without = LatentData.from_arrays({"video": rows.every("video"), "text": rows.every("text")[0::2]})
     expected, found = (ContextData(data, timing, config).batch(ALL, epoch=2) for data in (without, weighted))
     torch.testing.assert_close(found, expected)

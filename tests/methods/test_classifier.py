@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import nullcontext
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -24,7 +23,7 @@ from seehear.methods.classifier import (
     unneeded,
 )
 from seehear.nn.random import Randomness
-from seehear.train.gradients import gradients
+from seehear.train.optim import Computation, gradients
 from tests.downstream.small import SIZE, vatt
 
 
@@ -265,7 +264,7 @@ def test_micro_batches_give_the_gradient_of_the_whole():
     found = []
     for micro_batch in (None, 3):
         tower = fine_tuned("audio", sound="spectrogram", mel_patch=(2, 8), several=True, **options)
-        gradients(tower, batch, progress=0.0, rng=rng(8), micro_batch=micro_batch, autocast=nullcontext)
+        gradients(tower, batch, progress=0.0, rng=rng(8), how=Computation(micro_batch=micro_batch))
         found.append({name: p.grad for name, p in tower.named_parameters()})
     assert all(torch.allclose(found[0][k], found[1][k], atol=1e-6) for k in found[0] if found[0][k] is not None)
     assert any(g is not None and g.any() for g in found[0].values())

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from seehear.errors import SeehearError
-from seehear.inputs.loader import Loader
+from seehear.inputs.loader import Loader, Sampling
 from seehear.inputs.raw import RawConfig
 from seehear.methods.diffmavil import Batches, Curriculum, DiffMAViL, DiffMAViLConfig
 from seehear.methods.mavil import SIDES, MAViL, MAViLConfig
@@ -256,7 +256,7 @@ def test_parameters_of_the_sheet():
 
 
 def test_clips_seen_in_an_epoch_are_the_same_up_to_the_last_batch():
-    arms = [Loader(RawClips(40), batch_size=b, seed=0, epochs=3) for b in (8, (16, 12, 8))]
+    arms = [Loader(RawClips(40), Sampling(batch_size=b, seed=0, epochs=3)) for b in (8, (16, 12, 8))]
     for run, least in zip(arms, (40, 32), strict=True):
         clips_of = [0] * 3
         for step in range(run.steps):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import replace
 
@@ -26,7 +25,7 @@ from seehear.runs.data import LatentInputs
 from seehear.runs.run import build, train_run
 from seehear.space import SharedSpace, load_method
 from seehear.train.files import save_model
-from seehear.train.gradients import gradients
+from seehear.train.optim import Computation, gradients
 from tests.encoders.tiny import make
 from tests.inputs.raw_library import clip, library
 
@@ -118,8 +117,7 @@ def test_caching_is_exact(untrained, inputs):
             inputs.train.batch(torch.arange(16)),
             progress=0.25,
             rng=Randomness(seed=3, step=7, start=0, stop=16, total=16),
-            micro_batch=micro_batch,
-            autocast=nullcontext,
+            how=Computation(micro_batch=micro_batch),
         )
         found[micro_batch] = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
     assert found[3].keys() == found[None].keys()
@@ -133,8 +131,8 @@ def test_clips_of_one_text_are_no_negatives_of_each_other(untrained, inputs):
     batch = inputs.train.batch(torch.arange(16))
     batch["text"] = batch["text"][:1].expand(16, -1, -1)
     rng = Randomness(seed=3, step=7, start=0, stop=16, total=16)
-    kind = {"progress": 0.25, "rng": rng, "micro_batch": 3, "autocast": nullcontext}
-    assert float(gradients(deepcopy(untrained), batch, **kind).loss) == pytest.approx(0.0, abs=1e-5)
+    out = gradients(deepcopy(untrained), batch, progress=0.25, rng=rng, how=Computation(micro_batch=3))
+    assert float(out.loss) == pytest.approx(0.0, abs=1e-5)
 
 
 def test_a_saved_model_encodes_with_what_its_encoders_learned(moved, inputs, pictures):

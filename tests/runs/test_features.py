@@ -27,7 +27,7 @@ def model():
 
 
 def test_views_are_the_rows_of_the_data_one_by_one(media, model):
-    found = features_of(model, media, windows=3, crops=2, batch_size=8)
+    found = features_of(model, media.views(windows=3, crops=2), batch_size=8)
     views = media.views(windows=3, crops=2)
     assert found["video"].shape == (5, 6, 16)
     assert found["audio"].shape == (5, 3, 16)
@@ -51,14 +51,14 @@ def test_what_is_not_there_is_nan(media, model):
 
 
 def test_batches_hold_whole_clips_in_order(media, model, monkeypatch):
-    whole, sizes = features_of(model, media, windows=2, batch_size=64)["video"], []
+    whole, sizes = features_of(model, media.views(windows=2), batch_size=64)["video"], []
 
     def seen(method, tower, batch):
         sizes.append(len(batch["group"]))
         return tower_features(method, tower, batch)
 
     monkeypatch.setattr("seehear.runs.features.tower_features", seen)
-    found = features_of(model, media, towers=("video",), windows=2, batch_size=5)["video"]
+    found = features_of(model, media.views(windows=2), towers=("video",), batch_size=5)["video"]
     assert sizes == [4, 4, 2]
     assert np.allclose(found, whole, atol=1e-5)
 

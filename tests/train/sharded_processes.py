@@ -12,8 +12,9 @@ import torch
 from seehear import distributed
 from seehear.errors import SeehearError
 from seehear.methods.base import Method
-from seehear.train.gradients import gradient_norm, sharded_copy
+from seehear.train.config import RunFolder
 from seehear.train.loop import TrainConfig, fit
+from seehear.train.optim import gradient_norm, sharded_copy
 from tests.methods_under_test import METHODS
 from tests.train.test_loop import CONFIG, OPTIM
 
@@ -34,7 +35,7 @@ def trained(name: str, folder: Path, config: TrainConfig, *, resume: bool = Fals
         embedded = method.embed(batch, next(iter(method.spaces)))
         return {"score": float(sum(z.double().sum() for z in embedded.values()))}
 
-    fit(method, make_data(40), config=config, optim=CLIPPED, folder=folder, validate=validate, resume=resume)
+    fit(method, make_data(40), config=config, optim=CLIPPED, folder=RunFolder(folder, resume=resume), validate=validate)
     return [p.detach() for p in method.parameters()]
 
 

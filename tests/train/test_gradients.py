@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-
 import pytest
 import torch
 
 from seehear.nn.random import Randomness
-from seehear.train.gradients import gradients
+from seehear.train.optim import Computation, gradients
 from tests.methods_under_test import EACH, METHODS
 
 ROWS = 20
 
 
-def gradient(name, *, micro_batch=None, dtype=torch.float64, autocast=nullcontext):
+def gradient(name, *, dtype=torch.float64, **how):
     make_method, make_data = METHODS[name]
     data = make_data(ROWS)
     method = make_method().to(dtype)
@@ -23,8 +21,7 @@ def gradient(name, *, micro_batch=None, dtype=torch.float64, autocast=nullcontex
         data.batch(torch.arange(ROWS), seed=0, epoch=0),
         progress=0.25,
         rng=Randomness(seed=3, step=7, start=0, stop=ROWS, total=ROWS),
-        micro_batch=micro_batch,
-        autocast=autocast,
+        how=Computation(**how),
     )
     return out, {n: p.grad for n, p in method.named_parameters() if p.grad is not None}
 
@@ -43,12 +40,8 @@ def test_caching_is_exact(name, micro_batch):
 @pytest.mark.parametrize("name", EACH)
 def test_caching_is_exact_under_autocast(name):
     """Products in bf16 still see the same rows, so the two differ by the order of sums only."""
-
-    def bf16():
-        return torch.autocast("cpu", torch.bfloat16)
-
-    _, expected = gradient(name, dtype=torch.float32, autocast=bf16)
-    _, found = gradient(name, micro_batch=4, dtype=torch.float32, autocast=bf16)
+    _, expected = gradient(name, dtype=torch.float32, precision="bf16")
+    _, found = gradient(name, micro_batch=4, dtype=torch.float32, precision="bf16")
     assert found.keys() == expected.keys()
     for n in expected:
         scale = expected[n].abs().max().clamp(min=1e-3)
@@ -69,8 +62,6 @@ def test_a_micro_batch_of_the_whole_batch_encodes_once():
             make_data(ROWS).batch(torch.arange(ROWS), seed=0, epoch=0),
             progress=0.0,
             rng=Randomness(seed=0, step=0, start=0, stop=ROWS, total=ROWS),
-            micro_batch=micro_batch,
-            autocast=nullcontext,
-            encode=counted,
+            how=Computation(micro_batch=micro_batch, encode=counted),
         )
     assert calls == [20, 8, 8, 4, 8, 8, 4]

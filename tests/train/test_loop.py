@@ -16,6 +16,7 @@ import torch
 
 from seehear.errors import SeehearError
 from seehear.progress import Interrupted
+from seehear.train.config import RunFolder
 from seehear.train.files import Checkpoints
 from seehear.train.log import read_metrics
 from seehear.train.loop import OptimConfig, TrainConfig, fit
@@ -87,7 +88,7 @@ def test_5_steps_and_5_more_are_10_steps_bit_for_bit(name, tmp_path):
     assert Checkpoints(tmp_path / "half" / "checkpoints").steps()[-1] == 5
     again = make_method()
     torch.nn.init.zeros_(next(again.parameters()))  # whatever it was, the checkpoint replaces it
-    result = fit(again, make_data(20), config=CONFIG, optim=OPTIM, folder=tmp_path / "half", resume=True)
+    result = fit(again, make_data(20), config=CONFIG, optim=OPTIM, folder=RunFolder(tmp_path / "half", resume=True))
     assert result.steps == 10
     assert same(whole.state_dict(), again.state_dict())
     assert losses(tmp_path / "half") == losses(tmp_path / "whole")
@@ -114,13 +115,17 @@ def test_resume_keeps_the_best_and_the_patience(tmp_path):
     assert first.metrics == {"score": 0.0, "other": 1.0}
     with pytest.raises(Killed):
         fit(half, DiesAt(Data(20), 8), config=config, optim=OPTIM, folder=tmp_path / "half", validate=score)
-    second = fit(again, Data(20), config=config, optim=OPTIM, folder=tmp_path / "half", validate=score, resume=True)
+    second = fit(
+        again, Data(20), config=config, optim=OPTIM, folder=RunFolder(tmp_path / "half", resume=True), validate=score
+    )
     assert (second.steps, second.best_step, second.metrics) == (10, 4, first.metrics)
     assert same(whole.state_dict(), again.state_dict())
     assert whole.counted == 4
     files = sorted(p.name for p in (tmp_path / "half" / "checkpoints").iterdir())
     assert files == ["best-00000004.safetensors", "step-00000009.safetensors", "step-00000010.safetensors"]
-    done = fit(again, Data(20), config=config, optim=OPTIM, folder=tmp_path / "half", validate=score, resume=True)
+    done = fit(
+        again, Data(20), config=config, optim=OPTIM, folder=RunFolder(tmp_path / "half", resume=True), validate=score
+    )
     assert (done.steps, done.best_step) == (10, 4)
 
 
@@ -198,22 +203,22 @@ def test_a_folder_with_something_in_it_is_left_alone(tmp_path):
     with pytest.raises(SeehearError, match=r"is not empty: choose another folder, or go on .* --resume"):
         fit(Toy(), Data(20), config=CONFIG, optim=OPTIM, folder=tmp_path / "run")
     with pytest.raises(SeehearError, match="holds no run to resume"):
-        fit(Toy(), Data(20), config=CONFIG, optim=OPTIM, folder=tmp_path / "run", resume=True)
+        fit(Toy(), Data(20), config=CONFIG, optim=OPTIM, folder=RunFolder(tmp_path / "run", resume=True))
     assert [p.name for p in (tmp_path / "run").iterdir()] == ["notes.txt"]
 
 
 def test_two_do_not_train_one_run_at_once(tmp_path):
     def meanwhile(method):
-        fit(Toy(), Data(20), config=CONFIG, optim=OPTIM, folder=tmp_path / "run", resume=True)
+        fit(Toy(), Data(20), config=CONFIG, optim=OPTIM, folder=RunFolder(tmp_path / "run", resume=True))
 
     with pytest.raises(SeehearError, match=r"run is being written by another process: run the same command again when"):
         fit(Toy(), Data(20), config=CONFIG, optim=OPTIM, folder=tmp_path / "run", validate=meanwhile)
-    fit(Toy(), Data(20), config=CONFIG, optim=OPTIM, folder=tmp_path / "run", resume=True)
+    fit(Toy(), Data(20), config=CONFIG, optim=OPTIM, folder=RunFolder(tmp_path / "run", resume=True))
 
 
 def test_a_changed_setting_is_refused_on_resume(tmp_path):
     fit(Toy(), Data(20), config=CONFIG, optim=OPTIM, folder=tmp_path / "run")
-    again = {"config": CONFIG, "optim": OPTIM, "folder": tmp_path / "run", "resume": True}
+    again = {"config": CONFIG, "optim": OPTIM, "folder": RunFolder(tmp_path / "run", resume=True)}
     with pytest.raises(SeehearError, match=r"started with optim.lr = 0.01, now it is 0.001"):
         fit(Toy(), Data(20), **(again | {"optim": replace(OPTIM, lr=1e-3)}))
     with pytest.raises(SeehearError, match=r"started with samples = 20, now it is 21"):
@@ -221,7 +226,7 @@ def test_a_changed_setting_is_refused_on_resume(tmp_path):
     with pytest.raises(SeehearError, match=r"started with method.dim = 8, now it is 9"):
         fit(Toy(replace(Toy().config, dim=9)), Data(20), **again)
     with pytest.raises(SeehearError, match=r"started with encoders.text = null, now it is \"e5\""):
-        fit(Toy(), Data(20), settings={"encoders": {"text": "e5"}}, **again)
+        fit(Toy(), Data(20), **(again | {"folder": replace(again["folder"], settings={"encoders": {"text": "e5"}})}))
     fit(Toy(), Data(20), **(again | {"config": replace(CONFIG, workers=3, log_every=7, micro_batch=4)}))
 
 
@@ -237,7 +242,7 @@ def test_a_signal_saves_and_says_how_to_go_on(tmp_path):
         fit(Sends(), Data(20), config=CONFIG, optim=OPTIM, folder=tmp_path / "run")
     assert signal.getsignal(signal.SIGTERM) is usual
     whole, again = Toy(), Toy()
-    fit(again, Data(20), config=CONFIG, optim=OPTIM, folder=tmp_path / "run", resume=True)
+    fit(again, Data(20), config=CONFIG, optim=OPTIM, folder=RunFolder(tmp_path / "run", resume=True))
     fit(whole, Data(20), config=CONFIG, optim=OPTIM, folder=tmp_path / "whole")
     assert same(whole.state_dict(), again.state_dict())
 
@@ -250,7 +255,7 @@ class Slow(Data):
 
 def train_slowly(folder: Path, resume: bool) -> int:
     config = replace(CONFIG, steps=30, save_minutes=0)
-    fit(Toy(), Slow(20), config=config, optim=OPTIM, folder=folder, resume=resume)
+    fit(Toy(), Slow(20), config=config, optim=OPTIM, folder=RunFolder(folder, resume=resume))
     return 0
 
 
@@ -292,7 +297,7 @@ def test_the_best_weights_come_back(tmp_path):
 
 
 def test_the_run_folder_says_what_was_trained(tmp_path):
-    fit(Toy(), Data(20), config=CONFIG, optim=OPTIM, folder=tmp_path / "run", settings={"recipe": "toy"})
+    fit(Toy(), Data(20), config=CONFIG, optim=OPTIM, folder=RunFolder(tmp_path / "run", settings={"recipe": "toy"}))
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["train"]["batch_size"] == 8
     assert config["optim"]["lr"] == 0.01

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seehear.inputs.loader import Loader
+from seehear.inputs.loader import Loader, Sampling
 from seehear.train.optim import (
     OptimConfig,
     learning_rate,
@@ -38,7 +38,7 @@ class Empty:
 
 
 def loader(per_epoch: int, epochs: int = 1, batch_size=2, **options):
-    return Loader(Empty(2 * per_epoch), batch_size=batch_size, seed=0, epochs=epochs, **options)
+    return Loader(Empty(2 * per_epoch), Sampling(batch_size=batch_size, seed=0, epochs=epochs, **options))
 
 
 FUSEMIX = OptimConfig(lr=1e-3, floor=1e-6, schedule="epoch_cosine", warmup_steps=100, warmup_from=1e-6)
@@ -72,7 +72,7 @@ def test_warm_up_and_half_cosine_of_mcn(step, expected):
 )
 def test_two_levels_of_vatt(step, expected):
     config = OptimConfig(lr=1e-4, floor=5e-5, warmup_steps=5000)
-    run = Loader(Empty(10), batch_size=2, seed=0, steps=500_000)
+    run = Loader(Empty(10), Sampling(batch_size=2, seed=0, steps=500_000))
     assert learning_rate(config, run, step) == pytest.approx(expected, rel=1e-6)
 
 
@@ -86,7 +86,7 @@ def test_constant_after_the_warm_up():
 def test_the_rate_follows_the_batch_in_fractional_epochs():
     """Batches of 4 rows, then of 8, for a rate meant for 8: half of it first; the cosine runs over epochs."""
     config = OptimConfig(lr=1.0, floor=0.0, warmup=0.0, lr_rows=8)
-    run = Loader(Empty(16), batch_size=(4, 8), seed=0, epochs=2)
+    run = Loader(Empty(16), Sampling(batch_size=(4, 8), seed=0, epochs=2))
     heights = [0.5 * (1 + math.cos(math.pi * p)) for p in (0, 1 / 8, 2 / 8, 3 / 8, 1 / 2, 3 / 4)]
     expected = [h * scale for h, scale in zip(heights, (0.5, 0.5, 0.5, 0.5, 1, 1), strict=True)]
     assert [learning_rate(config, run, s) for s in range(run.steps)] == pytest.approx(expected)
@@ -98,7 +98,7 @@ def test_the_rate_follows_the_batch_in_fractional_epochs():
 def test_peak_rates_of_diffmavil(power, rates):
     """2e-4 for 256 clips, for the batches that its sheet has in a run (section 5.2); or by their square root."""
     config = OptimConfig(lr=2e-4, schedule="constant", warmup=0.0, lr_rows=256, lr_power=power)
-    run = Loader(Empty(704), batch_size=(704, 640, 512), seed=0, epochs=3)
+    run = Loader(Empty(704), Sampling(batch_size=(704, 640, 512), seed=0, epochs=3))
     assert [learning_rate(config, run, s) for s in range(run.steps)] == pytest.approx(rates, rel=1e-6)
 
 

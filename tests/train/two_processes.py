@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +10,9 @@ import torch
 
 from seehear import distributed
 from seehear.nn.random import Randomness
-from seehear.train.gradients import gradients
+from seehear.train.config import RunFolder
 from seehear.train.loop import TrainConfig, fit
+from seehear.train.optim import Computation, gradients
 from tests.methods_under_test import METHODS
 from tests.train.test_loop import CONFIG, OPTIM
 
@@ -27,7 +27,7 @@ def trained(name: str, folder: Path, config: TrainConfig, *, resume: bool = Fals
         assert distributed.rank() == 0
         return {"score": float(next(method.parameters()).detach().double().sum())}
 
-    fit(method, make_data(40), config=config, optim=OPTIM, folder=folder, validate=validate, resume=resume)
+    fit(method, make_data(40), config=config, optim=OPTIM, folder=RunFolder(folder, resume=resume), validate=validate)
     return [p.detach() for p in method.parameters()]
 
 
@@ -41,8 +41,7 @@ def gradient(name: str, micro_batch: int | None) -> dict[str, torch.Tensor]:
         make_data(rows).batch(torch.arange(rows)[share], seed=0, epoch=0),
         progress=0.5,
         rng=Randomness(seed=1, step=2, start=share.start, stop=share.stop, total=rows),
-        micro_batch=micro_batch,
-        autocast=nullcontext,
+        how=Computation(micro_batch=micro_batch),
     )
     return {n: p.grad for n, p in method.named_parameters() if p.grad is not None}
 

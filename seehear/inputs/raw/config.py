@@ -1,8 +1,8 @@
-"""Settings of raw media, and where in a clip the model looks: arithmetic in ticks of 1 / fps, without media.
+"""Settings of raw media, and windows of clips: arithmetic in ticks of 1 / fps, without media.
 
-A clip's `Span` is the stretch of its file that may be shown. Windows begin on the grid of ticks from the start of the
-span, so a cache that holds the whole span gives the same pictures as decoding the window alone. What is shorter than a
-window is repeated with one period for pictures and sound, which stay side by side.
+A clip's `Span` is the stretch of its file that may be read. Windows begin on the grid of ticks from the start of the
+span, so that a cache of the whole span gives the same pictures as decoding the window alone. A span shorter than the
+window is repeated with one period for pictures and sound, which stay synchronous.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from seehear.errors import SeehearError, unknown
 from seehear.types import MODALITIES, Modality
 
 EPSILON = 1e-6
-"""Part of a tick or a sample that rounding may not lose."""
+"""Tolerance of rounding, as part of a tick or a sample."""
 Place = Callable[[int], int]
 """Chooses one of the places from 0 to the given number."""
 
@@ -27,56 +27,55 @@ class RawConfig:
     """The input of a model that starts from raw media."""
 
     modalities: tuple[Modality, ...] = MODALITIES
-    """What is read; the rest is neither opened nor part of a batch."""
+    """Modalities read; others are neither opened nor part of a batch."""
     frames: int = 32
     """Pictures of a clip."""
     fps: float = 10.0
-    """Pictures a second. Windows begin on this grid too, counted from the start of the clip."""
+    """Pictures a second, and the grid on which windows begin, from the start of the clip."""
     size: int = 224
-    """Pixels of a side of the square pictures that the model sees."""
+    """Pixels of a side of the square pictures."""
     side: int = 0
-    """Pixels of the shorter side that films are scaled down to as they are decoded, and cached at; crops are cut out of
-    that. 0: 8/7 of `size`, which is 256 for 224."""
+    """Pixels of the shorter side at which films are decoded and cached; crops are cut out of that. 0: 8/7 of `size`,
+    which is 256 for 224."""
     region: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
-    """(top, left, bottom, right) of the part of every picture that is looked at, as fractions of its sides; `side` is
-    of this part."""
+    """(top, left, bottom, right) of the part of every picture that is read, as fractions of its sides; `side` is of
+    this part."""
     rate: int = 48_000
     """Samples a second of the waveform."""
     seconds: float = 0.0
-    """Of sound. 0: just as long as the pictures. Of two lengths the shorter lies within the longer."""
+    """Length of the sound; 0: that of the pictures. The shorter of two lengths lies within the longer."""
     extend: bool = True
-    """A clip shorter than the window is extended by what stands around it in its file; only where the file is too short
-    as well something has to be made up."""
+    """Extend a clip shorter than the window by its surroundings in the file; only a file too short is repeated."""
     loop: bool = True
-    """What is too short is repeated from its start. False: its last picture stays, and silence follows."""
+    """Repeat a short file from its start. False: its last picture stays, and silence follows."""
     crop: tuple[float, float] = (0.08, 1.0)
-    """Share of the picture's area that is cut out, drawn anew for each clip. (1, 1) with an aspect of (1, 1): the
+    """Range of the area of a crop as part of the picture, drawn for each clip. (1, 1) with an aspect of (1, 1): the
     centre square."""
     aspect: tuple[float, float] = (0.5, 2.0)
-    """Width over height of what is cut out and then squeezed to a square, drawn evenly in its logarithm."""
+    """Range of width / height of a crop before it is resized to a square, drawn evenly in its logarithm."""
     squash: bool = False
-    """In evaluation the whole picture is squeezed to a square. False: the square in its middle is shown."""
+    """Resize the whole picture to a square in evaluation. False: its middle square."""
     flip: float = 0.5
-    """How often a clip is mirrored."""
+    """Probability of mirroring a clip."""
     jitter: float = 0.8
-    """How often the colours of a clip are changed, by the next four."""
+    """Probability of changing the colours of a clip, by the next four."""
     brightness: float = 32 / 255
-    """Up to so much of full white is added or taken away."""
+    """Largest change of brightness, as part of full white."""
     contrast: float = 0.4
-    """Distances from the mean colour grow or shrink by up to this share."""
+    """Largest relative change of distances from the mean colour."""
     saturation: float = 0.4
-    """Distances from grey grow or shrink by up to this share."""
+    """Largest relative change of distances from grey."""
     hue: float = 0.2
-    """Up to so many turns of the colour circle."""
+    """Largest turn of the colour circle, in turns."""
     motion: float = 0.0
-    """So many times the distance of every pixel from its mean over the clip is shown, around middle grey: what stays
-    the same in a clip is gone. 0: pictures as they are."""
+    """Gain of every pixel's difference from its mean over the clip, shown around middle grey: what does not move
+    vanishes. 0: pictures as they are."""
     noise: float = 0.01
-    """Gaussian noise in the sound: its standard deviation over the loudest sample of the clip."""
+    """Gaussian noise of the sound: standard deviation over the loudest sample of the clip."""
     contexts: int = 5
     """Sentences of a clip: its own first, then those nearest in time in the same recording."""
     words: int = 16
-    """Of a sentence; later ones are cut."""
+    """Words of a sentence; later ones are cut."""
 
     def __post_init__(self) -> None:
         for m in self.modalities:
@@ -108,7 +107,7 @@ class RawConfig:
 
     @property
     def samples(self) -> int:
-        """Of a clip's waveform."""
+        """Samples of a clip's waveform."""
         return int(self.audio_seconds * self.rate + 0.5 + EPSILON)
 
     @property
@@ -119,7 +118,7 @@ class RawConfig:
 
     @property
     def window_seconds(self) -> float:
-        """Of all that is read of a clip."""
+        """Length of the window of a clip."""
         return max(self.lengths)
 
     @property
@@ -140,7 +139,7 @@ def _check(name: str, given: object, holds: bool, must: str) -> None:
 
 @dataclass(frozen=True)
 class Span:
-    """A stretch of a file, and how many whole ticks it has: one at least."""
+    """Stretch of a file, in seconds, with a grid of ticks."""
 
     start: float
     end: float
@@ -156,13 +155,13 @@ class Span:
 
     @property
     def period(self) -> float:
-        """Seconds after which it is repeated."""
+        """Seconds after which a short span is repeated."""
         return min(self.ticks / self.fps, self.seconds) if self.seconds > 0 else 0.0
 
 
 def reach(start: float, end: float, file_seconds: float, length: float) -> tuple[float, float]:
-    """[start, end) made at least `length` long by what stands around it, evenly on both sides, within its file; as it
-    is where it is long enough or no one knows how long the file is (0)."""
+    """Returns [start, end) extended to `length`, evenly on both sides and within its file; unchanged where it is long
+    enough or the length of the file is unknown (0)."""
     if end - start >= length - EPSILON or file_seconds <= 0:
         return start, end
     file_seconds = max(file_seconds, end)
@@ -171,18 +170,18 @@ def reach(start: float, end: float, file_seconds: float, length: float) -> tuple
 
 
 def latest(span: Span, length: float) -> int:
-    """The last tick at which a window of so many seconds can begin and end in the span; 0 where it is too short."""
+    """Last tick at which a window of so many seconds fits in the span; 0 where the span is too short."""
     return max(0, math.floor((span.seconds - length) * span.fps + EPSILON))
 
 
 def spaced(number: int, count: int, last: int) -> int:
-    """Window `number` of `count` that begin evenly spaced from 0 to `last`; one alone lies in the middle."""
+    """First tick of window `number` of `count`, evenly spaced from 0 to `last`; a single one lies in the middle."""
     return round(last / 2) if count == 1 else round(number * last / (count - 1))
 
 
 @dataclass(frozen=True)
 class Starts:
-    """The ticks at which the window of a clip, and in it that of each modality, begins."""
+    """First ticks of the window of a clip, and in it of each modality."""
 
     window: int
     video: int
@@ -190,8 +189,8 @@ class Starts:
 
 
 def starts(span: Span, video: float, audio: float, *, window: Place, inside: Place) -> Starts:
-    """Of a window in which pictures and sound take so many seconds; the shorter lies within the longer, and as far as
-    it can within the span. `window` and `inside` choose the places of the two."""
+    """First ticks of a window with so many seconds of pictures and sound; the shorter lies within the longer, and in
+    the span where it can. `window` and `inside` choose the places of the two."""
     whole = max(video, audio)
     begin = window(latest(span, whole))
     room = Span(0.0, min(whole, span.seconds), span.fps)
@@ -204,20 +203,21 @@ def starts(span: Span, video: float, audio: float, *, window: Place, inside: Pla
 
 @dataclass(frozen=True)
 class Part:
-    """What is to be read of a span for one modality, counted in frames or samples, and how it is laid out."""
+    """Frames or samples to read of a span, and their layout."""
 
     first: int
     count: int
     pick: np.ndarray | None = None
-    """(n,) which of those read stands at each place, -1 for nothing; None: as they are read."""
+    """(n,) index into those read for each place, -1: empty; None: as read."""
 
     def out_of(self, whole: np.ndarray) -> np.ndarray:
-        """What is to be read, copied from all of the span. A picture is one frame, wherever the window begins."""
+        """Copies the part out of the whole span."""
+        # A picture is one frame, wherever the window begins.
         first = min(self.first, len(whole) - 1)
         return np.array(whole[first : first + self.count])
 
     def laid_out(self, x: np.ndarray) -> np.ndarray:
-        """Of what was read: a frame or sample too few is made up by the last one."""
+        """Lays out what was read; the last frame or sample stands in for missing ones."""
         if self.pick is None and len(x) == self.count:
             return x
         pick = np.arange(self.count) if self.pick is None else self.pick
@@ -227,14 +227,15 @@ class Part:
 
 
 def frames_part(span: Span, first: int, frames: int, *, loop: bool) -> Part:
-    """Ticks are frames."""
+    """Part of pictures: a tick is a frame."""
     if first + frames <= span.ticks:
         return Part(first, frames)
     return _repeated(first, frames, span.ticks, loop=loop, hold=True)
 
 
 def samples_part(span: Span, first: int, samples: int, rate: int, *, loop: bool) -> Part:
-    """`first` is a tick. A sample too many at the end of the span is no reason to repeat."""
+    """Part of sound from a tick on."""
+    # Rounding may ask for a sample beyond the span: no reason to repeat.
     begin = sample_of(span, first, rate)
     if begin + samples <= round(span.seconds * rate) + 1:
         return Part(begin, samples)
@@ -242,7 +243,7 @@ def samples_part(span: Span, first: int, samples: int, rate: int, *, loop: bool)
 
 
 def sample_of(span: Span, tick: int, rate: int) -> int:
-    """The sample of the span at which a tick begins, counted on the grid of the file: on that it is read."""
+    """First sample of a tick in its span, on the sample grid of the file."""
     return round((span.start + tick / span.fps) * rate) - round(span.start * rate)
 
 

@@ -1,13 +1,13 @@
-"""Clips decoded as they are trained on (`TrainingData`): a window of pictures, its sound, and the sentences around it.
+"""Media of a library to train on (`TrainingData`): a window of pictures, its sound, and the sentences around it.
 
-All that chance decides about a sample is a function of (seed, epoch, its index), whichever process reads it. What
-cannot be read is absent: one clip without one modality, or without any, and never the end of a run.
+Every draw is a function of (seed, epoch, index), whichever process reads the sample. An unreadable modality is absent
+from its clip, and never ends a run.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -21,7 +21,7 @@ from seehear.inputs.raw.config import EPSILON, RawConfig, Span, Starts, frames_p
 from seehear.inputs.raw.reading import Asked, ClipCache, ClipReader
 from seehear.inputs.raw.sample import Drawn, Viewed
 from seehear.inputs.raw.text import Sentences, Vocabulary, sentences_of
-from seehear.library.records import Clip, Source
+from seehear.library.records import Clip
 from seehear.nn.random import some_of
 from seehear.types import Batch, Int, Modality, Tensor
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from seehear.library.tables import Library
 
 
-_LOOKED_FOR = 16  # files, before a run begins
+_LOOKED_FOR = 16  # files whose presence is checked before a run
 
 
 def load_raw(
@@ -41,11 +41,8 @@ def load_raw(
     cache: str | Path | None = None,
     cache_gb: float = 20.0,
 ) -> RawMedia:
-    """The clips of a library, all or those an SQL condition keeps. `vocabulary` may lack where no text is read.
-
-    `cache`: a folder for small decoded clips, up to so many gigabytes; it may serve many runs, one after the other or
-    at the same time.
-    """
+    """The clips of a library, or those that meet an SQL condition. `vocabulary` is needed where text is read. `cache`:
+    a folder for small decoded clips, at most `cache_gb` gigabytes, which several runs may share."""
     clips = library.clips(where)
     if not clips:
         raise SeehearError(f"no clip of {library.uri}" + (f" meets {where!r}" if where else ": run 'seehear prepare'"))
@@ -61,7 +58,7 @@ def load_raw(
 
 
 class RawMedia:
-    """`load_raw` makes it from a library. Rows of `batch`, for the modalities of the config:
+    """Clips of a library, decoded when they are asked for. Rows of `batch`, for the modalities of the config:
 
     video (B, T, H, W, 3) uint8, audio (B, S) float32, text (B, K, L) int64; rows of zeros where `has_*` is False, and
     sentences of zeros where a clip has fewer than K around it.
@@ -75,7 +72,7 @@ class RawMedia:
     ):
         self.clips, self.files, self.sentences, self.config = clips, files, sentences, config
         self._reader = reader
-        self._views: tuple[int, int] | None = None
+        self._views: tuple[int, int] | None = None  # (windows, crops) of evaluation; None: draws of training
 
     # -- what there is -----------------------------------------------------------------------------------------------
 
@@ -88,7 +85,7 @@ class RawMedia:
 
     @property
     def ids(self) -> np.ndarray:
-        """Of clips; where there are views, each clip has that many rows, one after the other."""
+        """Ids of the clips; with views, each clip has consecutive rows, one a view."""
         return self.clips.ids
 
     @property
@@ -100,19 +97,19 @@ class RawMedia:
         return torch.from_numpy(self.clips.groups).repeat_interleave(self._per_clip)
 
     def has(self, modality: Modality) -> Tensor:
-        """(N,) bool, of clips, as the library has it."""
+        """(N,) bool: clips with the modality in the library."""
         clips = self.clips
         return torch.from_numpy(clips.has_text if modality == "text" else getattr(clips, modality) >= 0)
 
     def first_sentences(self) -> Int[np.ndarray, "n l"]:
-        """Of every clip, the one in its middle; zeros where there is none."""
+        """Middle sentence of every clip; zeros where it has none."""
         c, spans = self.clips, zip(self.clips.start, self.clips.end, strict=True)
         rows = zip(c.number.tolist(), c.recording.tolist(), spans, strict=True)
         found = [self.sentences.around(n, r, (start + end) / 2, 1, None) for n, r, (start, end) in rows]
         return np.concatenate(found) if found else np.zeros((0, self.config.words), np.int64)
 
     def own_sentences(self) -> tuple[Int[np.ndarray, "r l"], Int[np.ndarray, " r"]]:
-        """(all of every clip's own, the number of the clip of each)"""
+        """(sentences of all clips, clip number of each)"""
         first, own = self.sentences.own_first, self.sentences.own
         rows = [own[first[n] : first[n + 1]] for n in self.clips.number.tolist()]
         owner = np.repeat(np.arange(len(rows)), [len(some) for some in rows])
@@ -120,41 +117,44 @@ class RawMedia:
 
     @property
     def lost(self) -> int:
-        """Times that a clip's pictures or sound were to be read so far, by any process, and could not be."""
+        """Number of failed readings of pictures or sound so far, over all processes."""
         return self._reader.lost.samples
-
-    def unread(self) -> dict[str, str]:
-        """Files of which something could not be read so far, and why."""
-        return self._reader.lost.files()
 
     # -- parts -------------------------------------------------------------------------------------------------------
 
     def take(self, keep: np.ndarray | Tensor) -> RawMedia:
-        """Some clips, by a mask or by their numbers. The sentences around them stay."""
+        """Clips chosen by a mask or by number. The sentences around them stay."""
         return self._with(clips=self.clips.take(np.asarray(keep)))
 
     def sample(self, at_most: int, seed: int) -> RawMedia:
-        """All clips, or where there are more than `at_most` so many of them, drawn by the seed, in their order."""
+        """At most `at_most` clips, drawn by the seed, in their order."""
         return self if len(self) <= at_most else self.take(some_of(len(self), at_most, seed))
 
     def split(self, name: str) -> RawMedia:
         return self.take(self.splits == name)
 
     def joined(self, at_least: int = 2) -> RawMedia:
-        """The clips that have so many of the modalities."""
+        """Clips with at least so many of the modalities."""
         return self.take(torch.stack([self.has(m).long() for m in self.modalities]).sum(0) >= at_least)
 
     def views(self, *, windows: int = 1, crops: int = 1) -> RawMedia:
-        """For evaluation: of each clip so many windows, evenly spaced, and of each so many squares along the longer
-        side of the picture, without chance. Row clip * windows * crops + window * crops + crop; one window and one crop
-        are the middle of both."""
+        """Clips for evaluation, without chance: evenly spaced windows, and in each evenly spaced squares along the
+        longer side of the picture. Row (clip * windows + window) * crops + crop; one window or crop is the middle."""
         if windows < 1 or crops < 1:
             raise SeehearError(f"windows and crops must be at least 1; got {windows} and {crops}")
         return self._with(_views=(windows, crops))
 
     @property
+    def windows(self) -> int:
+        return 1 if self._views is None else self._views[0]
+
+    @property
+    def crops(self) -> int:
+        return 1 if self._views is None else self._views[1]
+
+    @property
     def _per_clip(self) -> int:
-        return 1 if self._views is None else self._views[0] * self._views[1]
+        return self.windows * self.crops
 
     def _with(self, **changed: object) -> RawMedia:
         made = copy(self)
@@ -179,7 +179,7 @@ class RawMedia:
         return batch
 
     def _sample(self, index: int, seed: int, epoch: int, reader: _Once) -> dict[Modality, Tensor]:
-        """The modalities that it has and that can be read."""
+        """Modalities that the clip has and that can be read."""
         c, (clip, view) = self.config, divmod(index, self._per_clip)
         if self._views:
             windows, crops = self._views
@@ -216,7 +216,7 @@ class RawMedia:
 
 
 class _Once:
-    """Crops of one window follow each other: what they are cut out of is read once."""
+    """Reader of consecutive crops: the window that they are cut out of is read once."""
 
     def __init__(self, reader: ClipReader):
         self._reader = reader
@@ -236,7 +236,7 @@ class _Once:
 
 @dataclass(frozen=True, kw_only=True)
 class RawClips:
-    """A row a clip. Strings are kept once: files by number."""
+    """A row a clip, in arrays that are cheap to send to worker processes; files by number."""
 
     ids: np.ndarray
     splits: np.ndarray
@@ -246,10 +246,10 @@ class RawClips:
     """(N,) int64: the number of its file, -1 for none."""
     audio: np.ndarray
     start: np.ndarray
-    """(N,) float64: seconds, of the stretch in which windows lie."""
+    """(N,) float64: start in seconds of the stretch in which windows lie."""
     end: np.ndarray
     number: np.ndarray
-    """(N,) int64: of the clip, and below of its recording, among the sentences."""
+    """(N,) int64: number of the clip among the sentences."""
     recording: np.ndarray
     has_text: np.ndarray
     """(N,) bool."""
@@ -265,7 +265,7 @@ class RawClips:
 
 
 def recordings_of(clips: Sequence[Clip]) -> np.ndarray:
-    """(N,) int64: clips of the same files share a number; those of text alone have one each."""
+    """(N,) int64: clips of the same files share a number; clips of text alone have one each."""
     number: dict[tuple[str, ...], int] = {}
     keys = ((clip.source, clip.audio_source) if clip.source else (clip.id,) for clip in clips)
     return np.array([number.setdefault(key, len(number)) for key in keys], np.int64)
@@ -274,9 +274,14 @@ def recordings_of(clips: Sequence[Clip]) -> np.ndarray:
 def columns(
     library: Library, clips: Sequence[Clip], config: RawConfig, has_text: np.ndarray
 ) -> tuple[RawClips, tuple[str, ...]]:
-    """(columns, paths of the media files)."""
+    """Returns (columns, paths of the media files)."""
     sources, number = library.sources(), dict[str, int]()
-    spans = np.array([_span(clip, sources, config) for clip in clips], np.float64).reshape(-1, 2)
+    spans = np.array([(clip.start, clip.end) for clip in clips], np.float64).reshape(-1, 2)
+    for n, clip in enumerate(clips):
+        if config.extend and clip.end > clip.start:  # by what the shortest of its files has around it
+            own = {clip.source_of(m) for m in ("video", "audio") if m in config.modalities and clip.has(m)}
+            lengths = [sources[s].duration for s in own if s in sources and sources[s].duration > 0]
+            spans[n] = reach(clip.start, clip.end, min(lengths, default=0.0), config.window_seconds)
     files = {}
     for m in ("video", "audio"):
         named = [clip.source_of(m) if m in config.modalities and clip.has(m) else "" for clip in clips]
@@ -296,17 +301,8 @@ def columns(
     return made, tuple(str(library.path_of(source, roots)) for source in number)
 
 
-def _span(clip: Clip, sources: Mapping[str, Source], config: RawConfig) -> tuple[float, float]:
-    if not config.extend or clip.end <= clip.start:
-        return clip.start, clip.end
-    named = {clip.source_of(m) for m in ("video", "audio") if m in config.modalities and clip.has(m)}
-    lengths = [sources[s].duration for s in named if s in sources and sources[s].duration > 0]
-    return reach(clip.start, clip.end, min(lengths, default=0.0), config.window_seconds)
-
-
 def check(clips: RawClips, files: Sequence[str], config: RawConfig, uri: str) -> None:
-    """Raises `SeehearError` for what can only be a mistake: a modality that no clip has, a window longer than every
-    clip, media that are not where they were."""
+    """Raises `SeehearError` for a modality that no clip has, a window longer than every clip, or moved media."""
     for m in config.modalities:
         if not (clips.has_text if m == "text" else getattr(clips, m) >= 0).any():
             raise SeehearError(f"{uri}: no clip has {m}: leave that modality out, or add some")

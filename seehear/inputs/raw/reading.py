@@ -1,4 +1,4 @@
-"""Parts of media files as arrays: from a cache of whole clips where there is one, else only what is asked for."""
+"""Parts of media files as arrays, from a cache of whole clips or straight from the file."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from seehear.progress import say
 from seehear.types import Modality
 
 _LARGEST = 2**26
-"""Bytes of a decoded clip: a longer one is not cached, but read part by part."""
+"""Largest decoded clip that is cached, in bytes."""
 _RULES = 1
-"""Another number makes all that is cached invalid."""
+"""Version of cached clips: another number makes them invalid."""
 
 
 @dataclass(frozen=True)
@@ -41,18 +41,18 @@ class Asked:
 
 
 class ClipReader:
-    """Frames (T, h, w, 3) uint8 of `config.decoded_side`, only the region that is looked at; samples (S,) float32."""
+    """Frames (T, h, w, 3) uint8 of the region at `config.decoded_side`; samples (S,) float32."""
 
     def __init__(self, config: RawConfig, cache: ClipCache | None):
         self.config, self.cache, self.lost = config, cache, Lost()
 
     def __call__(self, span: Span, asked: dict[Modality, Asked]) -> dict[Modality, np.ndarray]:
-        """What can be read of what is asked for, laid out; a modality that cannot be is left out, and counted."""
+        """Returns the parts asked for; an unreadable modality is left out, and counted."""
         found = self._cached(span, asked) if self.cache is not None else self._read(span, asked)
         return {m: asked[m].part.laid_out(x) for m, x in found.items()}
 
     def _cached(self, span: Span, asked: dict[Modality, Asked]) -> dict[Modality, np.ndarray]:
-        """Out of the cache. A clip that is not there is read whole and put there, unless it is large or damaged."""
+        """Parts out of the cache. A missing clip is read whole and cached, unless it is large or damaged."""
         assert self.cache is not None
         keys = {m: self._key(span, m, one.path) for m, one in asked.items()}
         found = {m: x for m, key in keys.items() if key and (x := self.cache.get(key)) is not None}
@@ -67,7 +67,7 @@ class ClipReader:
         )
 
     def _key(self, span: Span, m: Modality, path: str) -> str:
-        """'' for a file that is not there, or a clip that is too large."""
+        """Key in the cache; '' for a missing file, or a clip that is too large."""
         c = self.config
         size = span.ticks * (c.decoded_side * 2) ** 2 * 3 if m == "video" else span.seconds * c.rate * 4
         try:
@@ -79,8 +79,8 @@ class ClipReader:
         return digest(*map(repr, parts)) if size <= _LARGEST else ""
 
     def _whole(self, span: Span, m: Modality, one: Asked) -> np.ndarray | None:
-        """All of the clip; None where something of it is lost, as another part of the file may then be sound, and where
-        a window may lie beside all that the file has: such a one is absent, and the whole would hide it."""
+        """The whole clip; None where it is damaged (parts may still be readable), or where the file may end before the
+        clip: a window beyond the end is absent, which padding of the whole would hide."""
         count = span.ticks if m == "video" else round(span.seconds * self.config.rate) + 2
         try:
             found, corrupt = self._window(span, {m: Asked(one.path, Part(0, count))})
@@ -89,7 +89,7 @@ class ClipReader:
             return None
 
     def _is_everywhere(self, span: Span, m: Modality, path: str, whole: np.ndarray) -> bool:
-        """Whether the first and the last window have something; looked at again only where nothing changes in one."""
+        """Whether the first and the last window exist; read again only where a window is constant, as padding is."""
         length = self.config.frames if m == "video" else self.config.samples
         for first in (0, len(whole) - length) if len(whole) > length else ():
             x = whole[first : first + length]
@@ -98,7 +98,8 @@ class ClipReader:
         return True
 
     def _read(self, span: Span, asked: dict[Modality, Asked]) -> dict[Modality, np.ndarray]:
-        """From the files: at once what lies in the same stretch of the same file."""
+        """Parts straight from the files."""
+        # One reading for both modalities where they are the same stretch of one file.
         if len(asked) == 2 and not self._side_by_side(asked):
             return {k: x for m, one in asked.items() for k, x in self._read(span, {m: one}).items()}
         if not asked:
@@ -110,7 +111,7 @@ class ClipReader:
             return self._lose(path, str(error).removeprefix(path).lstrip(": "), len(asked))
         except SeehearError:
             raise
-        except Exception as error:  # a damaged file finds ways that no one thought of
+        except Exception as error:  # decoders raise anything on damaged files
             return self._lose(path, f"cannot be read ({error!r})", len(asked))
         if lost := [m for m in asked if m not in found]:
             self.lost.add(path, f"no {' and no '.join(lost)} where a clip has it", samples=len(lost))
@@ -123,14 +124,14 @@ class ClipReader:
         return {}
 
     def _side_by_side(self, asked: dict[Modality, Asked]) -> bool:
-        """Whether one window gives both, to the sample."""
+        """Whether one window gives both modalities, to the sample."""
         video, audio, c = asked["video"], asked["audio"], self.config
         begin, length = video.part.first / c.fps * c.rate, video.part.count / c.fps * c.rate
         near = abs(begin - audio.part.first) <= 1 and abs(length - audio.part.count) < 0.5
         return video.path == audio.path and near
 
     def _window(self, span: Span, asked: dict[Modality, Asked]) -> tuple[dict[Modality, np.ndarray], int]:
-        """(arrays, packets lost)"""
+        """Returns (arrays, number of lost packets)."""
         c = self.config
         (path,) = {one.path for one in asked.values()}
         video = audio = None
@@ -144,18 +145,17 @@ class ClipReader:
             start = span.start + part.first / c.fps
             end = start + part.count / c.fps
         window = read_window(path, start, end, video=video, audio=audio)
-        found = {"audio": window.waveform, "video": None if window.frames is None else self._looked_at(window.frames)}
+        found = {"audio": window.waveform, "video": window.frames}
+        if (frames := window.frames) is not None:
+            box = region_of(frames.shape[1], frames.shape[2], c.region)
+            region = frames[:, box.top : box.top + box.height, box.left : box.left + box.width]
+            found["video"] = np.require(region, requirements="W")  # Pillow's arrays are read-only: torch warns of them
         return {m: x for m, x in found.items() if x is not None and m in asked}, window.corrupt
-
-    def _looked_at(self, frames: np.ndarray) -> np.ndarray:
-        box = region_of(frames.shape[1], frames.shape[2], self.config.region)
-        part = frames[:, box.top : box.top + box.height, box.left : box.left + box.width]
-        return np.require(part, requirements="W")  # Pillow's cannot be written, and torch wants what can
 
 
 def views_of(sample: Sample, m: Modality, config: RawConfig, *, windows: int = 1, crops: int = 1) -> np.ndarray:
-    """Pictures (V, T, H, W, 3) uint8 or sound (V, S) float32 of windows x crops views of one clip, which need not be in
-    a library; sound has no crops. A picture is a clip that stands still. Raises `DecodeError`."""
+    """Pictures (V, T, H, W, 3) uint8 or sound (V, S) float32 of windows x crops views of one clip, in a library or not;
+    sound has no crops. Raises `DecodeError`."""
     start, end = sample.start, sample.end
     if config.extend and end > start:
         start, end = reach(start, end, probe(sample.path).duration, config.window_seconds)
@@ -179,10 +179,10 @@ def views_of(sample: Sample, m: Modality, config: RawConfig, *, windows: int = 1
 
 
 class ClipCache:
-    """Small decoded clips on disk, shared by workers, runs and users: what is decoded once is afterwards only copied.
+    """Small decoded clips on disk, shared by workers, runs and users.
 
-    One file an array, named by all that it depends on: the media file as it is now, the stretch, sizes and rates. Files
-    appear whole or not at all. When the folder is full, nothing more is stored; nothing is ever deleted.
+    One file an array, named by a hash of the media file's state, the stretch, sizes and rates, and written atomically.
+    A full folder stores nothing more; nothing is deleted.
     """
 
     def __init__(self, folder: str | Path, *, most_bytes: int):
@@ -197,7 +197,7 @@ class ClipCache:
             ) from error
 
     def get(self, key: str) -> np.ndarray | None:
-        """In memory only where it is read. A file that is damaged counts as none, and is written again."""
+        """Memory-mapped array; None where it is missing or damaged."""
         try:
             return np.load(self._path(key), mmap_mode="r", allow_pickle=False)
         except FileNotFoundError:
@@ -208,41 +208,33 @@ class ClipCache:
             return None
 
     def put(self, key: str, array: np.ndarray) -> None:
-        """Nothing happens where the folder is full, or the disk."""
+        """Stores an array, unless the folder or the disk is full."""
         content = io.BytesIO()
         np.save(content, array)
         with suppress(OSError):
             if self._reserve(content.getbuffer().nbytes):
                 write_cache(self._path(key), content.getbuffer())
 
-    def bytes(self) -> int:
-        """Counted as used, by all processes together."""
-        self._reserve(0)
-        return int(self._count.read_text(encoding="utf-8"))
-
     def _path(self, key: str) -> Path:
         return self.folder / key[:2] / f"{key[2:]}.npy"
 
     def _reserve(self, size: int) -> bool:
-        """Whether there is room; then it is taken, before anything is written: a kill leaves the count too high, never
-        too low."""
-        # On a file system without locks the count may miss some.
+        """Whether there is room; if so it is counted as used."""
+        # Counted before anything is written: a kill leaves the count too high, never too low. On a file system without
+        # locks it may miss some.
         with locked(self.folder / ".lock", wait=True):
             count = self._count.read_text(encoding="utf-8") if self._count.exists() else ""
-            used = int(count) if count.isdecimal() else self._measured()
+            used = int(count) if count.isdecimal() else sum(p.stat().st_size for p in self.folder.glob("*/*"))
             fits = used + size <= self.most_bytes
             if fits or not count:
                 self._count.write_text(str(used + size if fits else used), encoding="utf-8")
             return fits
 
-    def _measured(self) -> int:
-        return sum(path.stat().st_size for path in self.folder.glob("*/*"))
-
 
 class Lost:
-    """Files that could not be read, over all processes of a run: each is reported and listed once, each sample counted.
+    """Unreadable files over all processes of a run: each is reported once, each sample counted.
 
-    A small folder that worker processes write to as well; it goes when the object that made it does.
+    A temporary folder that worker processes write to as well; it lives as long as the object that made it.
     """
 
     def __init__(self) -> None:
@@ -257,7 +249,7 @@ class Lost:
         self.__dict__ |= state
 
     def add(self, path: str, why: str, *, samples: int = 1) -> None:
-        """A file of which something cannot be read. Says so if no process has."""
+        """Counts unreadable samples of a file, and reports the file if no process has."""
         with suppress(OSError):
             with open(self._folder / "samples", "ab") as file:
                 file.write(b"." * samples)
@@ -278,13 +270,13 @@ class Lost:
 
     @property
     def samples(self) -> int:
-        """Times that a clip's pictures or sound were to be read and could not be."""
+        """Number of failed readings of pictures or sound."""
         with suppress(FileNotFoundError):
             return os.path.getsize(self._folder / "samples")
         return 0
 
     def files(self) -> dict[str, str]:
-        """Path -> what is wrong with it."""
+        """Errors by path."""
         with suppress(FileNotFoundError):
             lines = (self._folder / "files.jsonl").read_text(encoding="utf-8").splitlines()
             return dict(json.loads(line) for line in lines)

@@ -1,4 +1,4 @@
-"""One clip as the model is shown it: by chance in training, by the rules of a view in evaluation.
+"""Views of one clip: random ones for training, fixed ones for evaluation.
 
 All frames of a clip get the same crop and the same colours. Colours change by one matrix for all pixels: saturation and
 hue are a stretch and a turn of the colour plane of YIQ. (VATT's code turns each pixel in HSV, which costs twenty times
@@ -27,7 +27,7 @@ _PIXELS = 8  # multiplied at once: a product of 24 x 24 takes a fifth of the tim
 
 @dataclass(frozen=True)
 class Drawn:
-    """Training: every choice a function of (seed, epoch, index), and that of one modality of nothing in another."""
+    """Training view: every draw is a function of (seed, epoch, index), and independent for each modality."""
 
     seed: int
     epoch: int
@@ -45,13 +45,13 @@ class Drawn:
         return starts(span, *config.lengths, window=place, inside=place)
 
     def seen(self, frames_THWC: Int[np.ndarray, "t h w c"], config: RawConfig) -> Int[Tensor, "t s s c"]:
-        """Cut, mirrored and recoloured: all frames alike."""
+        """Crop, mirror image and colours, the same for all frames."""
         draws = self.draws("video")
         colours, mirrored = draw_colours(config, draws), draws.random() < config.flip
         _, height, width, _ = frames_THWC.shape
         x = cut(frames_THWC, random_box(height, width, config, draws))
         enlarged = x.shape[1] * x.shape[2] < config.size**2
-        x = x if enlarged else squared(x, config.size)  # what is left to do is done where there are fewer pixels
+        x = x if enlarged else squared(x, config.size)  # the rest is done at whichever size has fewer pixels
         x = x.flip(2) if mirrored else x
         x = recoloured(x, colours) if colours is not None else x
         x = squared(x, config.size) if enlarged else x
@@ -66,7 +66,7 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Viewed:
-    """Evaluation: one of so many windows, one of so many crops; one of either is the middle."""
+    """Evaluation view: one of evenly spaced windows and crops; a single one is the middle."""
 
     window: int
     windows: int
@@ -106,7 +106,7 @@ class Box:
 
 @dataclass(frozen=True)
 class ColourJitter:
-    """How the colours of a clip change."""
+    """Change of the colours of a clip."""
 
     brightness: float = 0.0
     """Added, white being 255."""
@@ -117,13 +117,13 @@ class ColourJitter:
 
 
 def region_of(height: int, width: int, region: tuple[float, float, float, float]) -> Box:
-    """The part of a picture that is looked at: a pixel at least."""
+    """Region of a picture in pixels: one at least."""
     top, left = min(round(region[0] * height), height - 1), min(round(region[1] * width), width - 1)
     return Box(top, left, max(round(region[2] * height) - top, 1), max(round(region[3] * width) - left, 1))
 
 
 def random_box(height: int, width: int, config: RawConfig, draws: np.random.Generator) -> Box:
-    """A share of the area with a shape, both drawn, at a place that is drawn; the centre square where nothing fits."""
+    """Crop of random area, shape and place; the centre square where none fits."""
     low, high = math.log(config.aspect[0]), math.log(config.aspect[1])
     for _ in range(_ATTEMPTS):
         area = height * width * draws.uniform(*config.crop)
@@ -136,8 +136,7 @@ def random_box(height: int, width: int, config: RawConfig, draws: np.random.Gene
 
 
 def view_box(height: int, width: int, number: int, count: int) -> Box:
-    """Square `number` of `count`, as large as the picture allows, evenly spaced along its longer side; one alone lies
-    in the centre."""
+    """Square `number` of `count`, evenly spaced along the longer side of the picture; a single one is the centre."""
     side = min(height, width)
     down, across = height - side, width - side
     where = 0.5 if count == 1 else number / (count - 1)
@@ -145,12 +144,12 @@ def view_box(height: int, width: int, number: int, count: int) -> Box:
 
 
 def cut(frames_THWC: Int[np.ndarray, "t h w c"], box: Box) -> Int[Tensor, "t h w c"]:
-    """The box of every frame, not copied."""
+    """The box of every frame, as a view."""
     return torch.from_numpy(frames_THWC)[:, box.top : box.top + box.height, box.left : box.left + box.width]
 
 
 def squared(x_THWC: Int[Tensor, "t h w c"], size: int) -> Int[Tensor, "t s s c"]:
-    """uint8: pictures of any shape as squares of `size` pixels."""
+    """uint8: pictures resized to squares of `size` pixels."""
     if x_THWC.shape[1:3] == (size, size):
         return x_THWC
     x = F.interpolate(x_THWC.permute(0, 3, 1, 2), (size, size), mode="bilinear", antialias=True)
@@ -158,13 +157,13 @@ def squared(x_THWC: Int[Tensor, "t h w c"], size: int) -> Int[Tensor, "t s s c"]
 
 
 def moving(x_THWC: Int[Tensor, "t h w c"], gain: float) -> Int[Tensor, "t h w c"]:
-    """uint8: the distance of every pixel from its mean over the clip, `gain` times, around middle grey."""
+    """uint8: difference of every pixel from its mean over the clip, `gain` times, around middle grey."""
     x = x_THWC.float()
     return (gain * (x - x.mean(dim=0)) + 128.5).clamp_(0, 255).to(torch.uint8)
 
 
 def draw_colours(config: RawConfig, draws: np.random.Generator) -> ColourJitter | None:
-    """None where the colours stay as they are."""
+    """Random change of colours; None: none."""
     changed = draws.random() < config.jitter
     b, s, c, h = draws.uniform(-1.0, 1.0, 4)
     if not changed:
@@ -178,32 +177,27 @@ def draw_colours(config: RawConfig, draws: np.random.Generator) -> ColourJitter 
 
 
 def recoloured(frames_THWC: Int[Tensor, "t h w c"], colours: ColourJitter) -> Int[Tensor, "t h w c"]:
-    """Brightness, saturation, contrast around the clip's mean colour, hue, in this order; at the end cut to 0..255."""
+    """Frames after brightness, saturation, contrast around the clip's mean colour and hue, clipped to 0..255."""
     turn, added = 2 * math.pi * colours.hue, torch.full((3,), float(colours.brightness))
     stretched = _plane(colours.saturation, 0.0)
     turned = _plane(1.0, turn)
     matrix = colours.contrast * turned @ stretched
-    every = max(1, frames_THWC.shape[1] // 32)  # the mean of some pixels is the mean of all, near enough
+    every = max(1, frames_THWC.shape[1] // 32)  # the mean of some pixels is close to that of all
     mean = frames_THWC[:, ::every, ::every].double().mean(dim=(0, 1, 2)).float()
     middle = stretched @ (mean + added)
     offset = matrix @ added + (1 - colours.contrast) * (turned @ middle)
-    return _mapped(frames_THWC, matrix, offset)
+    together = math.gcd(frames_THWC[0].numel() // 3, _PIXELS)
+    blocks, offsets = torch.block_diag(*[matrix.T] * together), (offset + 0.5).repeat(together)  # 0.5: uint8 truncates
+    out = torch.empty(frames_THWC.shape, dtype=torch.uint8)
+    for frame, changed in zip(frames_THWC, out, strict=True):  # frame by frame: float32 of a whole clip is large
+        values = torch.addmm(offsets, frame.reshape(-1, 3 * together).float(), blocks)
+        changed.view(-1, 3 * together).copy_(values.clamp_(0, 255))
+    return out
 
 
 def _plane(stretch: float, turn: float) -> Float[Tensor, "3 3"]:
-    """Of RGB: brightness stays, the colour plane is stretched and turned."""
+    """RGB matrix that keeps brightness, and stretches and turns the colour plane."""
     plane = torch.eye(3)
     c, s = stretch * math.cos(turn), stretch * math.sin(turn)
     plane[1:, 1:] = torch.tensor([[c, -s], [s, c]])
     return _RGB @ plane @ _YIQ
-
-
-def _mapped(x_THWC: Tensor, matrix: Tensor, offset: Tensor) -> Tensor:
-    """matrix @ pixel + offset for all pixels, rounded."""
-    together = math.gcd(x_THWC[0].numel() // 3, _PIXELS)
-    blocks, offsets = torch.block_diag(*[matrix.T] * together), (offset + 0.5).repeat(together)
-    out = torch.empty(x_THWC.shape, dtype=torch.uint8)
-    for frame, changed in zip(x_THWC, out, strict=True):
-        values = torch.addmm(offsets, frame.reshape(-1, 3 * together).float(), blocks)
-        changed.view(-1, 3 * together).copy_(values.clamp_(0, 255))
-    return out

@@ -1,11 +1,11 @@
 """Words as numbers, and the sentences of a library by recording and time.
 
-Words are what stands between white space, punctuation and symbols; apostrophes inside a word are kept. 0 is padding, 1
-any word that is not known, and the rest are in the order of how often they came: the same texts give the same numbers.
+Words are separated by white space, punctuation and symbols; apostrophes inside a word are kept. 0 is padding, 1 an
+unknown word, and the rest are in the order of frequency: the same texts give the same numbers.
 
-A clip's texts come first: lines with times in the order of their distance from the window, captions of the whole clip
-in an order that is drawn. Behind them stand the sentences of the same recording nearest in time. All of them are
-positives for methods that learn from several (MIL-NCE), and rows of zeros mean that there are no more.
+A clip's texts come first: timed lines by distance from the window, captions of the whole clip in random order; then the
+sentences of the recording nearest in time. All are positives for methods that learn from several (MIL-NCE); rows of
+zeros pad their number.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -28,7 +28,6 @@ from seehear.library.records import Clip, learned_texts
 from seehear.types import Float, Int
 
 if TYPE_CHECKING:
-    from seehear.encoders.wordfiles import WordFile
     from seehear.library.tables import Library
 
 
@@ -38,7 +37,7 @@ _FORMAT = 1
 
 
 class _Kept(dict[int, int | str | None]):
-    """For `str.translate`: letters, marks and digits of any script stay, invisible signs go, all else parts words."""
+    """Table for `str.translate`: keeps letters, marks and digits, drops invisible signs, makes all else a space."""
 
     def __missing__(self, code: int) -> int | str | None:
         kind = unicodedata.category(chr(code))
@@ -52,14 +51,14 @@ _KEPT = _Kept({ord(c): "'" for c in "'\u2018\u2019\u02bc"})
 @dataclass(frozen=True, kw_only=True)
 class VocabularyConfig:
     words: int = 65_534
-    """The most that are kept; with padding and the unknown word the paper's 2^16."""
+    """Largest number of words; 2^16 with padding and the unknown word, as in the paper."""
     min_count: int = 1
-    """A word of the library's texts that comes less often is unknown."""
+    """Frequency in the library's texts below which a word is unknown."""
     lower: bool = True
-    """Capital letters count as small ones."""
+    """Ignore case."""
     table: str = ""
-    """A file of word vectors (word2vec .bin or .txt, .npz, .safetensors). Then the words are those that it knows: the
-    library's own, and as many more of the table's first ones as there is room for."""
+    """File of word vectors (word2vec .bin or .txt, .npz, .safetensors). The words are then those of the library that it
+    knows, filled up with its first ones."""
 
     def __post_init__(self) -> None:
         if self.words < 1 or self.min_count < 1:
@@ -69,17 +68,17 @@ class VocabularyConfig:
 
 
 class Vocabulary:
-    """What is learnt or loaded once and then only looked up."""
+    """Numbers of words."""
 
     def __init__(self, words: Sequence[str], *, lower: bool, by_byte: bool = False):
-        """`by_byte`: texts are kept as they are, each byte a word: for encoders that split texts themselves."""
+        """`by_byte`: each byte of a text is a word, for encoders that split texts themselves."""
         self.words, self.lower, self.by_byte = tuple(words), lower, by_byte
         self._number = {word: n for n, word in enumerate(self.words, start=len(_NAMES))}
         if len(self._number) != len(self.words):
             raise ValueError("a word comes twice")
 
     def __len__(self) -> int:
-        """With padding and the unknown word: the rows of an embedding."""
+        """Rows of an embedding: the words, padding and the unknown word."""
         return len(_NAMES) + len(self.words)
 
     @property
@@ -95,7 +94,7 @@ class Vocabulary:
         return [word for part in text.translate(_KEPT).split() if (word := part.strip("'"))]
 
     def encode(self, text: str, length: int) -> Int[np.ndarray, " l"]:
-        """int64: the numbers of its first `length` words, then padding."""
+        """int64: numbers of the first `length` words, then padding."""
         row = np.full(length, PADDING, np.int64)
         for at, word in enumerate(self.split(text)[:length]):
             row[at] = self._number.get(word, UNKNOWN)
@@ -107,7 +106,7 @@ class Vocabulary:
         return " ".join(names[int(n)] for n in numbers if int(n) != PADDING)
 
     def vectors(self, table: str | Path) -> Float[np.ndarray, "v d"]:
-        """float32, a row a number: those of a file of word vectors. Padding is zero; the unknown word, and words that
+        """float32 vectors of a file of word vectors, a row a number. Padding is zero; the unknown word, and words that
         the file lacks, are the mean of all others."""
         from seehear.encoders.wordfiles import open_word_file
 
@@ -123,7 +122,6 @@ class Vocabulary:
     # -- on disk -----------------------------------------------------------------------------------------------------
 
     def save(self, path: str | Path) -> None:
-        """As JSON."""
         Path(path).write_text(self.to_json(), encoding="utf-8")
 
     def to_json(self) -> str:
@@ -133,36 +131,33 @@ class Vocabulary:
 
     @classmethod
     def load(cls, path: str | Path, *, expected: str = "") -> Vocabulary:
-        """`expected`: the fingerprint of the vocabulary that a model was trained with."""
+        """Loads the JSON of `save`. `expected`: fingerprint of the vocabulary that a model was trained with."""
         if not Path(path).is_file():
             raise SeehearError(f"{path}: there is no such vocabulary; it is kept beside the model")
         try:
             content = read_json(path, "it is no vocabulary of seehear")
             by_byte = bool(content.get("by_byte", False))
-            made = cls(_checked(content["words"]), lower=bool(content["lower"]), by_byte=by_byte)
-            said, version = content["fingerprint"], content["format"]
+            words = content["words"]
+            if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+                raise ValueError("`words` must be a list of text")
+            made = cls(words, lower=bool(content["lower"]), by_byte=by_byte)
+            recorded, version = content["fingerprint"], content["format"]
         except (ValueError, KeyError, TypeError) as error:
             raise SeehearError(f"{path}: is no vocabulary of seehear ({str(error).splitlines()[0]})") from error
         if version != _FORMAT:
             raise SeehearError(f"{path}: is a vocabulary of format {version}, this seehear reads {_FORMAT}")
-        if made.fingerprint != said:
+        if made.fingerprint != recorded:
             raise SeehearError(f"{path}: was changed by hand or is damaged: its words are not those it was saved with")
         if expected and made.fingerprint != expected:
             raise SeehearError(
-                f"{path}: is another vocabulary (of {len(made):,} words, {said}) than the one the model was trained "
-                f"with ({expected}): use the file that was saved beside the model"
+                f"{path}: is another vocabulary (of {len(made):,} words, {recorded}) than the one the model was "
+                f"trained with ({expected}): use the file that was saved beside the model"
             )
         return made
 
 
-def _checked(words: Any) -> list[str]:
-    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-        raise ValueError("`words` must be a list of text")
-    return words
-
-
 def bytes_of_texts() -> Vocabulary:
-    """Texts as the bytes of their UTF-8 (`encoders/learning.py` reads them)."""
+    """Vocabulary of UTF-8 bytes, which `encoders/learning.py` reads."""
     return Vocabulary([chr(byte) for byte in range(256)], lower=False, by_byte=True)
 
 
@@ -170,7 +165,7 @@ def bytes_of_texts() -> Vocabulary:
 
 
 def learn_vocabulary(texts: Iterable[str], config: VocabularyConfig | None = None) -> Vocabulary:
-    """The most frequent words of some texts; of words as frequent the first in the alphabet."""
+    """The most frequent words of some texts, equal ones in alphabetical order."""
     config = config or VocabularyConfig()
     splitter = Vocabulary((), lower=config.lower)
     count = Counter(word for text in texts for word in splitter.split(text))
@@ -178,7 +173,11 @@ def learn_vocabulary(texts: Iterable[str], config: VocabularyConfig | None = Non
     if config.table:
         from seehear.encoders.wordfiles import open_word_file
 
-        frequent = _with_table(frequent, open_word_file(Path(config.table).expanduser()), splitter, config.words)
+        table = open_word_file(Path(config.table).expanduser())
+        frequent = [word for word in frequent if table.knows(word)]
+        if len(frequent) < config.words:  # filled up with words of the table that texts can have
+            more = (word for word in table.in_order() if splitter.split(word) == [word])
+            frequent = list(islice(dict.fromkeys((*frequent, *more)), config.words))
     if not frequent:
         where = f" that {config.table} knows" if config.table else ""
         raise SeehearError(f"vocabulary: the texts hold no word{where} at least {config.min_count} times")
@@ -186,16 +185,9 @@ def learn_vocabulary(texts: Iterable[str], config: VocabularyConfig | None = Non
 
 
 def library_vocabulary(library: Library, config: VocabularyConfig | None = None) -> Vocabulary:
-    """Of the texts of a library's training clips: those of other splits are not looked at."""
+    """Vocabulary of the texts of a library's training clips."""
     clips = library.clips("split = 'train'")
     return learn_vocabulary((text.text for clip in clips for text in learned_texts(clip)), config)
-
-
-def _with_table(own: list[str], table: WordFile, splitter: Vocabulary, most: int) -> list[str]:
-    """Of our words those that the table knows, then its own in its order, as far as texts can have them."""
-    known = [word for word in own if table.knows(word)]
-    more = (word for word in table.in_order() if splitter.split(word) == [word])
-    return list(islice(dict.fromkeys((*known, *more)), most)) if len(known) < most else known[:most]
 
 
 # -- sentences ---------------------------------------------------------------------------------------------------------
@@ -203,7 +195,7 @@ def _with_table(own: list[str], table: WordFile, splitter: Vocabulary, most: int
 
 @dataclass(frozen=True, kw_only=True)
 class Sentences:
-    """Those with a known word, in the order of (recording, time of their middle)."""
+    """Sentences with a known word, in the order of (recording, time of their middle)."""
 
     tokens: np.ndarray
     """(R, L) int32."""
@@ -218,7 +210,7 @@ class Sentences:
     timed: np.ndarray
     """(N,) bool: the texts of the clip follow each other in time."""
     weights: TextWeights | None = None
-    """Of the rows; None where all are certain."""
+    """Confidence of the rows; None where all are certain."""
 
     def has(self) -> np.ndarray:
         """(N,) bool."""
@@ -234,8 +226,8 @@ class Sentences:
         *,
         part_R: np.ndarray | None = None,
     ) -> Int[np.ndarray, "k l"]:
-        """int64: the clip's own, then its neighbours, as they lie around `middle`; nothing for a clip without text.
-        `part_R`: the rows that take part, all by default."""
+        """int64: the clip's own sentences, then those of its recording nearest to `middle`; zeros without text.
+        `part_R`: rows that take part, all by default."""
         own = self.own[self.own_first[clip] : self.own_first[clip + 1]]
         found = np.zeros((count, self.tokens.shape[1]), np.int64)
         if part_R is not None:
@@ -256,7 +248,7 @@ class Sentences:
     def _near(
         self, own: np.ndarray, recording: int, middle: float, count: int, part_R: np.ndarray | None
     ) -> np.ndarray:
-        """Rows of a recording that are not the clip's own, the nearest first; of two as near the earlier."""
+        """Rows of a recording that are not the clip's own, the nearest first; of equal ones the earlier."""
         low, high = self.first[recording : recording + 2]
         place, reach = low + np.searchsorted(self.middle[low:high], middle), count + len(own)
         rows = np.arange(max(low, place - reach), min(high, place + reach))
@@ -266,7 +258,7 @@ class Sentences:
 
 
 def sentences_of(clips: Sequence[Clip], recordings: np.ndarray, vocabulary: Vocabulary, words: int) -> Sentences:
-    """Of clips and the number of each one's recording. A text of the whole clip lies in its middle."""
+    """Sentences of clips, given the number of each one's recording. An untimed text lies in the clip's middle."""
     tokens, middle, clip, sure = [], [], [], []
     timed = np.zeros(len(clips), bool)
     for n, c in enumerate(clips):
