@@ -29,18 +29,19 @@ _WHOLE = 12
 
 
 def damaged(folder: Path, *, count: int, seed: int) -> list[Outcome]:
+    """All four commands on damaged media."""
+    library = folder / "lib"
+    return [*read(folder, count=count, seed=seed), _trained(folder, library), _searched(library, folder)]
+
+
+def read(folder: Path, *, count: int, seed: int) -> list[Outcome]:
+    """`prepare` and `encode` alone."""
     media, library = folder / "media", folder / "lib"
     shutil.rmtree(folder, ignore_errors=True)
     files = mutants(media, count=count, seed=seed)
     for n in range(_WHOLE):
         film(media / f"whole {n}.mp4", seconds=0.4 + 0.05 * n, fps=10, rate=16_000)
-    total = len(files) + _WHOLE
-    return [
-        _prepared(media, library, total),
-        _encoded(library),
-        _trained(folder, library),
-        _searched(library, folder),
-    ]
+    return [_prepared(media, library, len(files) + _WHOLE), _encoded(library)]
 
 
 def _prepared(media: Path, library: Path, total: int) -> Outcome:

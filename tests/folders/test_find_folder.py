@@ -106,10 +106,7 @@ def test_without_wait_it_answers_from_what_is_indexed(folder, library, tmp_path,
     finally:
         there.remove_clips(["new"])
     said = capsys.readouterr()
-    assert (
-        "1 of 4 clips are not indexed yet: run the same command again to continue, or with --wait to finish first"
-        in said.err
-    )
+    assert "1 of 4 clips are not indexed yet: run the same command again to continue, or with --wait" in said.err
     assert "talk.mp4" in said.out
 
 
