@@ -1,5 +1,4 @@
-"""LabelledClips clips as they are trained on: media or features, with labels, drawn evenly or by the rarity of their
-classes."""
+"""Labelled clips as training data: media or features with labels, drawn evenly or by the rarity of their classes."""
 
 from __future__ import annotations
 
@@ -15,8 +14,8 @@ from seehear.types import Batch, Bool, Float, Int, Tensor
 
 
 class LabelledMedia:
-    """`TrainingData`. `drawn`: so many clips an epoch, each the more often the rarer its classes are; of fewer than
-    there are no clip comes twice in an epoch. 0: each clip once."""
+    """`TrainingData` of decoded clips. `drawn`: clips per epoch, sampled by the rarity of their classes, without
+    replacement if there are enough; 0: each clip once."""
 
     heavy = True
     together = 1
@@ -33,7 +32,7 @@ class LabelledMedia:
 
     @property
     def groups(self) -> Tensor:
-        """Of clips that are drawn anew each epoch a number each."""
+        """Group of each sample; clips that are drawn anew each epoch have one each."""
         return torch.arange(self.drawn) if self.drawn else self.media.groups
 
     def batch(self, indices: Int[Tensor, " b"], *, seed: int = 0, epoch: int = 0) -> Batch:
@@ -44,7 +43,7 @@ class LabelledMedia:
         return self.media.batch(clips, seed=seed, epoch=epoch) | {"label": labels}
 
     def clips(self, seed: int, epoch: int) -> Int[Tensor, " n"]:
-        """Which clip each sample of an epoch is."""
+        """Clip of each sample of an epoch."""
         if self.weights is None:
             return torch.arange(len(self.numbers))
         if self._epoch is None or self._epoch[0] != (seed, epoch):
@@ -53,7 +52,7 @@ class LabelledMedia:
 
 
 class LabelledFeatures:
-    """The same for features that are at hand."""
+    """`TrainingData` of features in memory."""
 
     heavy = False
     together = 1
@@ -72,16 +71,17 @@ class LabelledFeatures:
 
 
 def class_weights(numbers: Sequence[tuple[int, ...]], classes: int) -> Float[np.ndarray, " n"]:
-    """How often a clip is to be drawn: the sum over its labels of 1000 / (clips that have it + 0.01)."""
+    """Sampling weight of each clip: the sum over its labels of 1000 / (clips with the label + 0.01)."""
     count_C = np.bincount([c for own in numbers for c in own], minlength=classes)
     weight_C = 1000.0 / (count_C + 0.01)
     return np.array([weight_C[list(own)].sum() for own in numbers])
 
 
 def drawn_by(weights_N: Float[np.ndarray, " n"], count: int, seed: int) -> Int[Tensor, " count"]:
-    """Rows by weight: without putting back where that gives enough of them."""
+    """`count` rows by weight: without replacement if there are enough with weight, else with."""
     rng = np.random.default_rng(seed)
     if count < np.count_nonzero(weights_N):
+        # Exponential races: the first `count` arrivals are a weighted sample without replacement.
         with np.errstate(divide="ignore"):
             first = np.argsort(rng.exponential(size=len(weights_N)) / weights_N, kind="stable")[:count]
         return torch.from_numpy(rng.permutation(first))

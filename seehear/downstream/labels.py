@@ -1,4 +1,4 @@
-"""What a library's clips are labelled with, by the name of a column of the user's own, of a prefix, or 'labels'."""
+"""Labels of a library's clips, by the name of a user's column, of a prefix of labels, or 'labels'."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from seehear.methods.classifier import modalities_of
 from seehear.types import Bool
 
 ALL = "labels"
-"""All labels of a clip, whatever they are called."""
+"""Name for all labels of a clip."""
 _SIGNS = ("=", ":")
 
 
 @dataclass(frozen=True)
 class LabelledClips:
-    """Clips with a label that have what a tower reads, in the order of the media."""
+    """Clips with a label and the modalities of a tower, in order of the media."""
 
     media: RawMedia
     labels: list[tuple[str, ...]]
@@ -35,7 +35,7 @@ class LabelledClips:
 
     @property
     def several(self) -> bool:
-        """Whether some clip has more than one."""
+        """True if some clip has more than one label."""
         return any(len(own) > 1 for own in self.labels)
 
     def classes(self) -> tuple[str, ...]:
@@ -60,7 +60,7 @@ class LabelledClips:
         return self.take([i for i, clip in enumerate(self.clips) if clip.split == name])
 
     def parts(self, fold: str = "") -> dict[str, LabelledClips]:
-        """train, val, test: the library's own, or those of one of its official folds ('fold 2', 'split1')."""
+        """The splits train, val and test, of the library or of one of its official folds ('fold 2', 'split1')."""
         if not fold:
             return {name: self.split(name) for name in SPLITS}
         folds = {f.name: f for f in official_folds(self.clips)}
@@ -69,7 +69,7 @@ class LabelledClips:
         return {name: self.take(getattr(folds[fold], name)) for name in SPLITS}
 
     def numbers(self, classes: Sequence[str]) -> list[tuple[int, ...]]:
-        """Labels as places among the classes; those that are none of them are left out."""
+        """Labels of each clip as positions in `classes`; other labels are left out."""
         number = {name: c for c, name in enumerate(classes)}
         return [tuple(number[label] for label in own if label in number) for own in self.labels]
 
@@ -78,8 +78,8 @@ class LabelledClips:
 
 
 def labelled(library: Library, media: RawMedia, name: str, *, tower: str = "") -> LabelledClips:
-    """Of clips with what a tower reads; without one, all. Raises `SeehearError` for a label that no clip has, and says
-    which there are."""
+    """The labelled clips with the modalities of a tower; by default all. Raises `SeehearError` for a label that no clip
+    has, with the known ones."""
     by_id = {clip.id: clip for clip in library.clips()}
     clips = [by_id[i] for i in media.ids]
     labels = [labels_of(clip, name) for clip in clips]
@@ -94,7 +94,7 @@ def labelled(library: Library, media: RawMedia, name: str, *, tower: str = "") -
 
 
 def labels_of(clip: Clip, name: str) -> tuple[str, ...]:
-    """'labels': all; the value of a column; what stands behind 'NAME=' or 'NAME:' among the labels."""
+    """Labels of a clip: all for 'labels', the value of a column, or the rest of labels with prefix 'NAME=', 'NAME:'."""
     if name == ALL:
         return clip.labels
     if value := clip.meta.get(name, ""):

@@ -1,10 +1,9 @@
-"""The hidden patches of clips as a masked autoencoder tells them.
+"""Hidden patches of clips, restored by a masked autoencoder.
 
-MAViL tells them in one pass. DiffMAViL starts from noise at their places and goes back step by step; what is seen is
-encoded once.
+MAViL predicts them in one pass. DiffMAViL denoises them step by step; the visible patches are encoded once.
 
-A model that tells standardised patches (norm_pix) does not say how bright or loud a patch is. What it tells is then
-given the mean and deviation of the original patches: pictures flatter it by that much.
+A model of standardised patches (norm_pix) does not predict how bright or loud a patch is. Its output is given the mean
+and deviation of the original patches, so pictures look better than the model is.
 """
 
 from __future__ import annotations
@@ -29,24 +28,32 @@ _EPS = 1e-12
 
 @dataclass(frozen=True, kw_only=True)
 class Restored:
-    """One modality of a batch, in patches of the grid's order and in units of the data set."""
+    """One modality of a batch, as patches in grid order and in units of the data set."""
 
     original_BNP: Float[Tensor, "b n p"]
     restored_BNP: Float[Tensor, "b n p"]
-    """The seen patches as they were."""
+    """Predicted hidden patches between the original visible ones."""
     hidden_BN: Bool[Tensor, "b n"]
     """1 = hidden."""
     error_B: Float[Tensor, " b"]
-    """Squared error of the hidden patches, over that of patches that are flat at the mean of the original ones."""
+    """Squared error of the hidden patches, relative to constant patches with the original means."""
 
 
 @torch.no_grad()
 def restore(
     method: Method, batch: Batch, *, mask: float, steps: int = 50, eta: float = 0.0, seed: int = 0
 ) -> dict[Modality, Restored]:
-    """Hide a random part `mask` of each modality, and let the model tell it. `steps` and `eta` are of diffusion: eta 0
-    is DDIM, 1 with all steps DDPM."""
-    model, rows = _without_chance(masked_autoencoder(method)), len(batch["video"])
+    """Prediction of a random share `mask` of each modality. `steps` and `eta` are of diffusion: eta 0 is DDIM, 1 with
+    all steps DDPM."""
+    trained, rows = masked_autoencoder(method), len(batch["video"])
+    if trained.config.teacher:
+        raise SeehearError(
+            "a model of stage 2 predicts its teacher's tokens, not pictures or sounds: use one of stage 1"
+        )
+    # The same weights with one view, no augmentation of the sound, and all hidden patches decoded.
+    config = replace(trained.config, roll=False, intra_weight=0.0, decoded=dict.fromkeys(SIDES, 1.0))
+    model = type(trained).from_config(asdict(config)).to(next(trained.parameters()).device)
+    model.load_state_dict(trained.own_state())
     rng = Randomness(seed, 0, 0, rows, rows, next(model.parameters()).device)
     model.masking = dict.fromkeys(SIDES, mask)
     found = {}
@@ -66,7 +73,7 @@ def restore(
 def _told(
     model: MAViL, m: Modality, seen: MaskedViews, hidden_BMP: Tensor, *, rng: Randomness, steps: int, eta: float
 ) -> Tensor:
-    """(B, M, P) in units of the data set."""
+    """(B, M, P) predicted hidden patches in units of the data set."""
     place, config = model.places[m], model.config
     back = partial(unstandardised, like_BMP=hidden_BMP) if config.standardise else torch.Tensor.clone
     if not isinstance(place, DiffusedPatches):
@@ -88,19 +95,7 @@ def _flat(x_BMP: Tensor) -> Tensor:
 
 
 def masked_autoencoder(method: Method) -> MAViL:
-    """The method as what it must be. Raises `SeehearError` for any other."""
+    """The method if it is a masked autoencoder; raises `SeehearError` otherwise."""
     if not isinstance(method, MAViL):
-        raise SeehearError(f"{method.name} hides nothing and tells nothing: MAViL and DiffMAViL do")
+        raise SeehearError(f"{method.name} is no masked autoencoder: use a run of MAViL or DiffMAViL")
     return method
-
-
-def _without_chance(method: MAViL) -> MAViL:
-    """The same weights with one view, no change of the sound, and all hidden patches decoded."""
-    if method.config.teacher:
-        raise SeehearError(
-            "a model of stage 2 tells its teacher's tokens, and no pictures or sounds: take one of stage 1"
-        )
-    config = replace(method.config, roll=False, intra_weight=0.0, decoded=dict.fromkeys(SIDES, 1.0))
-    plain = type(method).from_config(asdict(config)).to(next(method.parameters()).device)
-    plain.load_state_dict(method.own_state())
-    return plain
