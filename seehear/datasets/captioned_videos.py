@@ -44,6 +44,7 @@ def msrvtt_1ka(files: Files, options: ImportOptions) -> Items:
     test = files.need(*_TEST_1KA)
     infos = _videodatainfo(files)
     recordings = {row["video"]: row["youtube_id"] for path in infos for _, row in _videos(path)}
+    # Filled while the test list is read, which `of_train` relies on.
     tested: set[str] = set()
 
     def of_test(row: dict[str, str]) -> DatasetItem:
@@ -192,6 +193,7 @@ def _of_ucf101(row: dict[str, str], split: str, classes: set[str], places: dict[
     name, stem = PurePosixPath(said).parent.name, PurePosixPath(said).stem
     if name not in classes:
         raise SeehearError(f"{said!r} is of no class of classInd.txt")
+    # Clips c01, c02, ... of a group are cut from one recording.
     group = stem.rpartition("_c")[0] or stem
     labels, meta = (spaced(name),), {"class": name} | places[said]
     return DatasetItem(keys=(stem,), id=stem, split=split, group=group, start=0.0, labels=labels, meta=meta)
@@ -267,6 +269,7 @@ _UNSEEN = ("s1", "s2", "s20", "s22")  # speakers of the test split, as in LipNet
 def grid(files: Files, options: ImportOptions) -> Items:
     """Clips by the names of the media files, which encode the sentences; there is no other list."""
     assert isinstance(files.media, MediaIndex)
+    # A sentence has a video and a sound file: one clip.
     known: set[str] = set()
     for place, path in enumerate(files.media, start=1):
         for key in by_speaker(str(PurePosixPath(path).with_suffix(""))):

@@ -102,6 +102,7 @@ class FeatureUpdate:
 
     def _one(self, name: str, base: str, rows: list[ManifestRow]) -> None:
         files = self.index.files(base)
+        # Line numbers are left out: rows that moved in their table have not changed.
         recipe = digest(
             f"{self.mel_frames}",
             *(repr(replace(row, line=0)) for row in rows),
@@ -180,6 +181,7 @@ class FeatureUpdate:
         self.library.put_clips(clips)
         for stream in STREAMS:
             self._write_latents(stream, batch)
+        # Last: a source marks its clips and latents as complete.
         self.library.put_sources([video.source for video in batch])
 
     def _write_latents(self, stream: Stream, batch: Sequence[_Video]) -> None:

@@ -126,6 +126,7 @@ def _split(plain: Iterable[str], delimiter: str, start: int = 1) -> Iterator[tup
             values = [value.strip() for value in next(reader)]
         except StopIteration:
             return
+        # One bad line must not end the table.
         except csv.Error as error:
             yield line, SeehearError(f"is no line of CSV ({error})")
             continue

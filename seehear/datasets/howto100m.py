@@ -104,6 +104,7 @@ def _checked(said: Any) -> dict[str, Any] | SeehearError:
 
 def read_captions(path: Path) -> Captions:
     """Videos of a JSON file {video: {"start": [], "end": [], "text": []}}, one in memory at a time."""
+    # The file has several GB: values are decoded from a buffer that grows until one is whole.
     decoder, place, buffer = json.JSONDecoder(), 0, ""
     try:
         with open(path, encoding="utf-8-sig") as file:
@@ -194,6 +195,7 @@ def _of_task(files: Files, task: Task, video: str, split: str, line: int, lost: 
     if found is None:
         yield whole
         return
+    # Every second is a row, with a step or without: steps are located among all of them.
     seconds = index.seconds(found.name)
     try:
         marked = read_annotation(annotation, steps=len(task.steps), seconds=seconds)

@@ -33,6 +33,7 @@ class MediaIndex:
         self._kind = {f".{suffix}": i for i, kind in enumerate(kinds) for suffix in _SUFFIXES[kind].split()}
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 (closed by `close`)
         self._count = 0
+        # Two integers a file in memory; names of millions of files stay in the temporary file.
         hashes, places = array("q"), array("q")
         for name in _walk(folder, str(Path(skip).resolve()) if skip else ""):
             stem, suffix = os.path.splitext(name)
@@ -69,6 +70,7 @@ class MediaIndex:
         while at < len(self._hashes) and self._hashes[at] == hashed:
             names.append(self._name(int(self._places[at])))
             at += 1
+        # Different keys may share a hash.
         return [name for name in names if _same(key, self._keys(os.path.splitext(name)[0]))]
 
     def locate(self, item: DatasetItem) -> MatchedMedia | None:
@@ -106,6 +108,7 @@ def _walk(folder: Path, skip: str) -> Iterator[str]:
         if (stat.st_dev, stat.st_ino) in visited or here == skip:
             folders.clear()
             continue
+        # Device and inode: links to a folder above would be walked forever.
         visited.add((stat.st_dev, stat.st_ino))
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         inside = PurePath(os.path.relpath(here, folder)).as_posix()
@@ -131,6 +134,7 @@ def cut_out_at(stem: str, start: float | None) -> bool | None:
 
 
 def _same(key: str, keys: tuple[str, ...]) -> bool:
+    # macOS stores file names decomposed (NFD), annotation files have them composed.
     return unicodedata.normalize("NFC", key) in (unicodedata.normalize("NFC", k) for k in keys)
 
 

@@ -97,6 +97,7 @@ class _Array:
 
 def _from_bytes(data: Any, kind: _Kind, shape: tuple[int, ...], order: str) -> np.ndarray:
     raw = data.encode("latin1") if isinstance(data, str) else bytes(data)
+    # Checked before NumPy sees it: a claimed shape must not read beyond the bytes.
     if kind.objects or math.prod(shape) * kind.dtype.itemsize != len(raw):
         raise ValueError(f"{len(raw)} bytes are no array of shape {shape}")
     return np.frombuffer(raw, kind.dtype).reshape(shape, order="F" if order == "F" else "C")
@@ -151,6 +152,7 @@ def _counted(load: Callable[[Any], None]) -> Callable[[Any], None]:
 
 
 for _opcode in (pickle.EMPTY_TUPLE, pickle.TUPLE, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3):
+    # A copy of the dispatch table: the standard unpickler stays as it is.
     _Reader.dispatch[_opcode[0]] = _counted(_Reader.dispatch[_opcode[0]])
 
 

@@ -235,6 +235,7 @@ def _of_task(
             for t, clip in enumerate(sorted(seconds, key=lambda c: c.start)):
                 if (at := row.get(place[clip.id])) is not None:
                     scores_TK[t] = steps_KE @ gallery.vectors[at]
+                # Seconds without features keep a score of 0.
                 truth_TK[t, [int(k) for k in clip.meta["marked"].split()]] = True
             yield f"steps->{name}", (located(number, video, scores_TK, truth_TK), chance(truth_TK))
 

@@ -47,6 +47,7 @@ def esc50(files: Files, options: ImportOptions, *, only_esc10: bool) -> Items:
 
 def speech_commands(files: Files, options: ImportOptions) -> Items:
     """Clips of the validation and test lists; every other clip below a word's folder is train."""
+    # There is no list of training clips, only of the held-out ones.
     listed: set[str] = set()
     for split, name in (("val", "validation_list.txt"), ("test", "testing_list.txt")):
         path = files.need(name)
@@ -64,6 +65,7 @@ def speech_commands(files: Files, options: ImportOptions) -> Items:
 
 def _of_speech(row: dict[str, str], split: str) -> DatasetItem:
     word, _, name = row["clip"].partition("/")
+    # The speaker is the group: none is in two splits.
     speaker, marked, _ = name.partition("_nohash_")
     if not marked:
         raise SeehearError(f"{row['clip']!r} is no clip: expected WORD/SPEAKER_nohash_NUMBER.wav")

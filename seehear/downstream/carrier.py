@@ -62,6 +62,7 @@ class Carrier:
         z_NE = torch.from_numpy(unit(np.mean(moved, axis=0)))
         if self.maps is None:
             return z_NE
+        # In float64, as the map was fitted.
         y_ND = self.maps.mean[_TO] + (z_NE.double() - self.maps.mean[_FROM]) @ self.maps.weight[_FROM]
         return (self.length * torch.nn.functional.normalize(y_ND, dim=1)).float()
 

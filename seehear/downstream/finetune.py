@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from seehear import distributed
-from seehear.downstream.data import LabelledMedia
-from seehear.downstream.labels import LabelledClips, labelled
+from seehear.downstream.labels import LabelledClips, LabelledMedia, labelled
 from seehear.downstream.measure import logits_of, result_of, scores
 from seehear.downstream.presets import FineTune
 from seehear.downstream.tower import Pretrained, classifier
@@ -77,6 +76,7 @@ def finetune(
         settings=_noted(model, library, label, settings, raw),
         resume=resume,
     )
+    # Only one process evaluates and writes.
     if distributed.rank() != 0:
         return None
     made.eval()

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from seehear.downstream.data import LabelledFeatures
-from seehear.downstream.labels import LabelledClips
+from seehear.downstream.labels import LabelledClips, LabelledFeatures
 from seehear.errors import SeehearError
 from seehear.evaluation.classify import Classification, Labelled, by_scores, probabilities
 from seehear.evaluation.multilabel import multilabel
@@ -176,6 +175,7 @@ def _fitted(
     made = seeded(Classifier, config, seed)
     validate = partial(_validate, views=val[0], truth=val[1])
     choosing = len(steps) > 1
+    # Candidates are evenly spaced, so evaluations of one run cover them all; the folder is temporary: no checkpoints.
     train = TrainConfig(
         steps=max(steps), batch_size=64, seed=seed, device="cpu", workers=0, save_minutes=1e9,
         evaluations=len(steps) if choosing else 0,

@@ -106,6 +106,7 @@ class TrainingPictures:
         whether, which = torch.rand(2, len(self), generator=generator)[:, indices]
         count, vectors_BE = self.count[indices], self.vectors[indices]
         other = (whether < self.share) & (count > 0)
+        # `which` is below 1, but its product with a large count may round up to the count.
         row = self.first[indices] + (which * count).long().clamp(max=count - 1)
         vectors_BE[other] = self.others[row[other]]
         return {"picture": self.pictures[indices], "vector": vectors_BE, "group": self.groups[indices]}
@@ -186,6 +187,7 @@ def learn_painter(
     if "video" not in space.modalities:
         raise SeehearError(f"{run} has no pictures in its space ({', '.join(space.modalities)}): nothing to paint")
     pictures = pictures_of(placed(space, library), library, options)
+    # The initialisation depends on the seed alone and leaves the caller's generator as it was.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
         painter = Painter(options.config(space.dim, len(pictures)))

@@ -68,6 +68,7 @@ def paint(
     call |= {name: size for name in ("height", "width") if size and name in takes}
     if "num_inference_steps" in takes:
         call["num_inference_steps"] = steps
+    # On the CPU, so that the noise is the same on every device.
     call["generator"] = [torch.Generator().manual_seed(seed_of(seed, i)) for i in range(len(vectors_BD))]
     try:
         found = pipeline(**call, output_type="np").images

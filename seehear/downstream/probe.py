@@ -147,6 +147,7 @@ def _features(method: Method, clips: LabelledClips, towers: tuple[str, ...], opt
         )
 
     one = of(clips.media)
+    # With one view the middle one serves both.
     many = one
     if options.windows * options.crops > 1:
         many = of(clips.media, windows=options.windows, crops=options.crops)

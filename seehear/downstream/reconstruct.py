@@ -1,10 +1,17 @@
-"""Reconstruction of a masked clip by a masked autoencoder, as a picture and sounds."""
+"""Reconstruction of a masked clip by a masked autoencoder, as a picture and sounds.
+
+MAViL predicts hidden patches in one pass. DiffMAViL denoises them step by step; the visible patches are encoded once.
+
+A model of standardised patches (norm_pix) does not predict how bright or loud a patch is. Its output is given the mean
+and deviation of the original patches, so pictures look better than the model is.
+"""
 
 from __future__ import annotations
 
 import math
 import wave
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +20,22 @@ import torch
 from torch.nn import functional as F
 
 from seehear.distributed import device as pick
-from seehear.downstream.restore import Restored, masked_autoencoder, restore
 from seehear.encoders.base import Sample
 from seehear.errors import SeehearError, require
 from seehear.inputs.raw import RawConfig
 from seehear.inputs.raw.reading import views_of
+from seehear.losses.reconstruction import patch_error, unstandardised
 from seehear.media.files import probe
 from seehear.methods.base import Method
-from seehear.methods.mavil import SIDES, MAViL
+from seehear.methods.diffmavil import DiffusedPatches
+from seehear.methods.mavil import SIDES, MaskedViews, MAViL
+from seehear.nn.diffusion import sample
 from seehear.nn.masked import Standard
 from seehear.nn.mel import EMPHASIS, QUIETEST, KaldiMel
-from seehear.nn.tokens import joined
+from seehear.nn.random import Randomness
+from seehear.nn.tokens import joined, take
 from seehear.space import load_method
-from seehear.types import Batch, Float, Modality, Tensor
+from seehear.types import Batch, Bool, Float, Modality, Tensor
 
 _HIDDEN = "#b8b8b8"
 _MOST_FRAMES = 8  # columns of the picture
@@ -84,10 +94,11 @@ def reconstruct(run: str | Path, clip: Sample, options: ReconstructOptions, *, d
 def reconstruction(method: Method, batch: Batch, options: ReconstructOptions) -> Reconstruction:
     """Reconstruction of a batch of one clip."""
     method = masked_autoencoder(method)
-    found = restore(method, batch, mask=options.mask, steps=options.steps, eta=options.eta, seed=options.seed)
+    found = restore(method, batch, options)
     shots = {m: _shots(method, m, batch[m], found[m]) for m in SIDES if bool(batch[f"has_{m}"])}
     sounds = {}
     if "audio" in shots:
+        # Levels are padded to whole patches; only frames of the sound are inverted.
         frames = min(method.mel.frames(batch["audio"].shape[1]), len(shots["audio"].original))
         for name in ("original", "restored"):
             level = torch.from_numpy(getattr(shots["audio"], name)[:frames]).to(batch["audio"].device)
@@ -249,3 +260,75 @@ def _signal(spectrum_SK: Tensor, mel: KaldiMel) -> Tensor:
 def _overlapped(frames_SN: Tensor, mel: KaldiMel) -> Tensor:
     length, window = (len(frames_SN) - 1) * mel.hop + len(mel.window), len(mel.window)
     return F.fold(frames_SN.T[None], (1, length), (1, window), stride=(1, mel.hop)).flatten()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Restored:
+    """One modality of a batch, as patches in grid order and in units of the data set."""
+
+    original_BNP: Float[Tensor, "b n p"]
+    restored_BNP: Float[Tensor, "b n p"]
+    """Predicted hidden patches between the original visible ones."""
+    hidden_BN: Bool[Tensor, "b n"]
+    """1 = hidden."""
+    error_B: Float[Tensor, " b"]
+    """Squared error of the hidden patches, relative to constant patches with the original means."""
+
+
+@torch.no_grad()
+def restore(method: Method, batch: Batch, options: ReconstructOptions) -> dict[Modality, Restored]:
+    """Prediction of a randomly masked share of each modality."""
+    trained, rows = masked_autoencoder(method), len(batch["video"])
+    if trained.config.teacher:
+        raise SeehearError(
+            "a model of stage 2 predicts its teacher's tokens, not pictures or sounds: use one of stage 1"
+        )
+    # The same weights with one view, no augmentation of the sound, and all hidden patches decoded.
+    config = replace(trained.config, roll=False, intra_weight=0.0, decoded=dict.fromkeys(SIDES, 1.0))
+    model = type(trained).from_config(asdict(config)).to(next(trained.parameters()).device)
+    model.load_state_dict(trained.own_state())
+    rng = Randomness(options.seed, 0, 0, rows, rows, next(model.parameters()).device)
+    model.masking = dict.fromkeys(SIDES, options.mask)
+    found = {}
+    for m, seen in model.see(batch, rng=rng).items():
+        original_BNP = model.standard[m](seen.patches_BNP)
+        hidden_BMP, at_BMP = take(original_BNP, seen.hidden_BM), seen.hidden_BM[:, :, None]
+        told_BMP = _predict(model, m, seen, hidden_BMP, rng, options).to(original_BNP.dtype)
+        found[m] = Restored(
+            original_BNP=original_BNP,
+            restored_BNP=original_BNP.scatter(1, at_BMP.expand_as(told_BMP), told_BMP),
+            hidden_BN=torch.zeros_like(original_BNP[..., 0], dtype=torch.bool).scatter(1, seen.hidden_BM, True),
+            error_B=patch_error(told_BMP, hidden_BMP) / patch_error(_flat(hidden_BMP), hidden_BMP).clamp(min=_TINY),
+        )
+    return found
+
+
+def _predict(
+    model: MAViL, m: Modality, seen: MaskedViews, hidden_BMP: Tensor, rng: Randomness, options: ReconstructOptions
+) -> Tensor:
+    """(B, M, P) predicted hidden patches in units of the data set."""
+    place, config = model.places[m], model.config
+    back = partial(unstandardised, like_BMP=hidden_BMP) if config.standardise else torch.Tensor.clone
+    if not isinstance(place, DiffusedPatches):
+        return back(model.decode(m, seen, rng=rng))
+
+    def denoise(x_BMP: Tensor, t_B: Tensor) -> Tensor:
+        told_BMP = model.decoders[m](seen.fused_BLD, seen.kept_BM, seen.hidden_BM, place.tokens(x_BMP, t_B))
+        return told_BMP if place.standardise else back(told_BMP)
+
+    def draw(step: int) -> Tensor:
+        return rng.normal(f"{m}/back/{step}", *hidden_BMP.shape[1:])
+
+    x0_BMP = sample(denoise, draw, place.schedule, steps=options.steps, eta=options.eta)
+    return back(x0_BMP) if place.standardise else x0_BMP
+
+
+def _flat(x_BMP: Tensor) -> Tensor:
+    return x_BMP.mean(dim=-1, keepdim=True).expand_as(x_BMP)
+
+
+def masked_autoencoder(method: Method) -> MAViL:
+    """The method if it is a masked autoencoder; raises `SeehearError` otherwise."""
+    if not isinstance(method, MAViL):
+        raise SeehearError(f"{method.name} is no masked autoencoder: use a run of MAViL or DiffMAViL")
+    return method

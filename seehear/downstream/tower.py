@@ -75,6 +75,7 @@ def classifier(
         if not scratch:
             adopt(made, model.method)
         clip = nothing(raw, modalities_of(tower))
+        # The width of the features follows from a dry run: towers do not state it.
         with torch.no_grad():
             width = tower_features(made, tower, clip).shape[1]
         described = ClassifierConfig(

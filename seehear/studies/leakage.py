@@ -127,6 +127,7 @@ def _by_media(library: Library, test: Sequence[Clip], train: Sequence[Clip], wor
         if leak.test not in best or leak.score > best[leak.test].score:
             best[leak.test] = leak
     yield from best.values()
+    # Sounds are compared by an index over time offsets: a copy may start elsewhere.
     index = SoundIndex([prints[i].sound for i in train_ids])
     for name in test_ids:
         matches = index.matches(prints[name].sound)

@@ -138,6 +138,7 @@ def _forecasts(
     if len(back) >= FEWEST:
         told = fit_curve(points[: len(back)], values[: len(back)]).at(largest)
         found["back-test"] = {"fitted up to": back[-1], "factor": largest / back[-1], **asdict(told), "was": now.mean}
+        # One seed has no interval.
         low, high = (now.mean, now.mean) if math.isnan(now.low) else (now.low, now.high)
         found["back-test"]["held"] = told.low - _CLOSE <= high and low <= told.high + _CLOSE
     return found

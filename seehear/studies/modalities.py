@@ -138,6 +138,7 @@ def _study(
     if options.test_on:
         cells = [{**cell, "tested on": options.test_on} for cell in cells]
     read = [(own.trained, own.tested) for own in inputs.values() if own.trained and own.tested]
+    # Facts are those of the method with the most modalities.
     trained, tested = max(read, key=lambda pair: len(pair[1].modalities))
     about = about_data(trained.clips) | {"recipes": {name: asdict(run) for name, run in runs.items()}}
     about["latents"] = {name: about_data(own.trained.clips)["encoders"] for name, own in inputs.items() if own.trained}

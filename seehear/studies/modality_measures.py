@@ -96,6 +96,7 @@ def _probed(found: Measured, vectors: Vectors, splits: np.ndarray, labels: Seque
 
 def _clustered(vectors: Vectors, splits: np.ndarray, labels: Sequence[str], seed: int) -> dict[str, float]:
     """Agreement of labels and clusters of the test clips: k-means on the training clips' fused vectors, k labels."""
+    # The space with the most modalities.
     space = max(vectors, key=lambda name: len(vectors[name]))
     fused = fuse(list(vectors[space].values()))
     known = np.array([bool(labels[c]) for c in fused.owner])

@@ -188,6 +188,7 @@ def selection_study(library: Library, folder: Path, options: SelectionStudyOptio
     if max(sizes) > (fewest := min(map(len, pools))):
         raise SeehearError(f"{max(sizes):,} clips cannot be chosen among the {fewest:,} that a seed sees")
 
+    # Selections are nested: the longest one is computed once for all sizes.
     @cache
     def ordered(way: str, seed: int) -> np.ndarray:
         return choose(data, pools[seed], max(sizes), replace(ways[way], seed=seed))

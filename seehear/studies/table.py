@@ -179,6 +179,7 @@ class Study:
         plain = {"said": list(self.said), "about": self.about, **provenance(str(self.about.get("command", "")))}
         plain |= {"tables": [table.plain() for table in self.tables], **self.details}
         plain |= {"cells": [asdict(result) for result in self.results]}
+        # JSON has no NaN: a round trip turns it into null.
         finite = json.loads(json.dumps(plain), parse_constant=lambda _: None)
         write_text(self.folder / "study.json", json.dumps(finite, indent=1, ensure_ascii=False) + "\n")
         write_text(self.folder / "table.md", self.markdown())

@@ -95,6 +95,7 @@ def held_out(model: Embedder, data: LatentData) -> dict[str, float]:
     embedded = embed_latents(model, data)
     metrics = []
     for pair in combinations(embedded, 2):
+        # Pairs of modalities that no clip shares have nothing to retrieve.
         for query, gallery in (pair, pair[::-1]):
             q, g = embedded[query], embedded[gallery]
             if np.intersect1d(q.owner, g.owner).size:
