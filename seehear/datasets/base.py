@@ -1,7 +1,7 @@
-"""What an importer is: a reader of one data set's own files, and how the set's media are named on disk.
+"""Importers: readers of a data set's own files, and the names of its media on disk.
 
-An importer yields an `Item` a row, in the order of the files, and never touches the media: which file an item means is
-found afterwards (`media.py`), what the file holds by `prepare`.
+An importer yields a `DatasetItem` per row, in order of the files, and never opens media: `media.py` finds the file of
+an item, and `prepare` reads it.
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ from seehear.library.workers import cores
 
 @dataclass(frozen=True, kw_only=True)
 class ImportOptions:
-    """Which part of a set is imported, and from where."""
+    """Part of a set to import, and the places of its files."""
 
     media: Path | None = None
-    """Folder that the media lie in, at any depth; the set's root when not given."""
+    """Folder of the media, at any depth; by default the set's root."""
     splits: tuple[str, ...] = ()
-    """Only these of train, val and test; all when empty."""
+    """Splits to import, of train, val and test; all when empty."""
     fold: int = 1
-    """Of sets with folds or several official lists: which one is the test split. 0: everything is train, and the folds
-    stand in the clips' meta alone, for probes of frozen encoders over all of them."""
+    """Official fold or list that is the test split. 0: everything is train, and clips carry the folds in their meta,
+    for probes over all folds."""
     val: float = 0.0
-    """Share of the training recordings that become validation where the set has none of its own. Published protocols
-    train on all of them."""
+    """Share of the training recordings for validation, in sets without a validation split. Published protocols train
+    on all of them."""
     workers: int = field(default_factory=cores)
     """Processes that read files. 0: this one, unprotected from files that crash a decoder."""
     time_limit: float = 300.0
     """Seconds after which a file that is still being read is set aside."""
     features: Path | None = None
-    """Folder with features in place of media, by a clip's or a video's name: X_2d, X_3d and X_spec, each .npy, .npz or
-    .h5. Of sets that come as features it need not be said when they lie below the root."""
+    """Folder of features instead of media, by name of a clip or video: X_2d, X_3d and X_spec, each .npy, .npz or .h5.
+    Sets that come as features are also found below the root."""
     mel_frames: int = 0
-    """Frames of 10 ms kept of a clip's X_spec; 0: as the set's protocol has it."""
+    """Frames of 10 ms kept of a clip's X_spec; 0: as in the set's protocol."""
     pickles: bool = False
-    """Read pickles of captions and features too, by a reader that never runs what they say."""
+    """Also read pickles of captions and features, by a reader that never runs their code."""
 
     def __post_init__(self) -> None:
         for split in self.splits:
@@ -60,26 +60,26 @@ class DatasetItem:
     """One row of a set's files."""
 
     keys: tuple[str, ...]
-    """What its media file is found by; the first that exists. None for a text by itself."""
+    """Keys of its media file, the first that exists counts; none for a text without media."""
     split: str
     id: str
-    """Rows with the same id are one clip: their texts and labels are joined."""
+    """Id of the clip; texts and labels of rows with the same id are joined."""
     group: str = ""
-    """The recording; '' when every file is one."""
+    """Recording; '' if every file is one."""
     start: float | None = None
     end: float | None = None
-    """Seconds of the recording; the file may be the recording or this part of it. None: all of the file."""
+    """Seconds of the recording, which the file holds in full or cut to this part; None: the whole file."""
     texts: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     meta: dict[str, str] = field(default_factory=dict)
     table: str = ""
     line: int = 0
-    """Where it stands, filled in by `Files.rows`."""
+    """Line in the table, filled in by `Files.rows`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bad:
-    """A row that cannot be used."""
+    """An unusable row."""
 
     table: str
     line: int
@@ -96,20 +96,20 @@ class Importer:
     read: Callable[..., Items]
     """`Files` and `ImportOptions` -> the set's rows."""
     annotations: tuple[str, ...]
-    """The official files that are looked for, for people."""
+    """Names of the official files, for messages."""
     media: str
-    """How the media files may be called, for people."""
+    """Names of the media files, for messages."""
     kinds: tuple[str, ...]
-    """Of video, audio and image: what counts as its media, and which is taken when there are several."""
+    """Kinds of media (video, audio, image, features), preferred first."""
     keys: Callable[[str], tuple[str, ...]]
-    """Path without suffix -> what a file can be found by."""
+    """Path without suffix -> keys of the file."""
     folds: int = 0
-    """Of the official folds or lists; 0 when there is one split."""
+    """Number of official folds or lists; 0 with one split."""
     has_val: bool = True
     mel_frames: int = 1000
-    """Frames of sound kept of a clip where features are imported."""
+    """Frames of sound kept of a clip when features are imported."""
     seconds: bool = False
-    """Items are seconds of a video: its rows of features are shared among them evenly, its sound is 8 s around each."""
+    """Items are seconds of a video: they share its rows of features evenly, and get 8 s of sound around each."""
 
     @property
     def only_features(self) -> bool:
@@ -130,18 +130,18 @@ _YOUTUBE = re.compile(r"Y?([A-Za-z0-9_-]{11})(?:[_.-].*)?")
 
 
 def by_youtube_id(path: str) -> tuple[str, ...]:
-    """'audio/Yglz-2b3uJss_30.000_40.000' -> 'glz-2b3uJss': what downloaders make of an id of 11 signs."""
+    """'audio/Yglz-2b3uJss_30.000_40.000' -> 'glz-2b3uJss': names that downloaders make of an id of 11 characters."""
     found = _YOUTUBE.fullmatch(path.rpartition("/")[2])
     return (found[1],) if found else ()
 
 
 def after_youtube_id(path: str) -> str:
-    """What a file's name says besides the id: '_30.000_40.000'."""
+    """Rest of a file's name behind the id: '_30.000_40.000'."""
     stem = path.rpartition("/")[2]
     found = _YOUTUBE.fullmatch(stem)
     return stem[found.end(1) :] if found else ""
 
 
 def spaced(name: str) -> str:
-    """'brush_hair' and 'BrushHair' as words, as a prompt needs them."""
+    """'brush_hair' and 'BrushHair' as words, for prompts."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name.replace("_", " ")).strip()

@@ -1,4 +1,4 @@
-"""Videos with captions: MSR-VTT, whole or by the 1k-A split, and YouCook2."""
+"""Videos with captions (MSR-VTT, YouCook2), of actions (Kinetics, UCF101, HMDB51) and of talking faces (GRID)."""
 
 from __future__ import annotations
 
@@ -40,10 +40,11 @@ def _msrvtt_item(video: str, split: str, texts: Any, youtube_id: str) -> Dataset
 
 
 def msrvtt_1ka(files: Files, options: ImportOptions) -> Items:
-    """Test: a caption a clip. Train: the other clips, with all their captions, where their JSON is there."""
+    """Test: a caption per clip. Train: the other clips with all their captions, if their JSON exists."""
     test = files.need(*_TEST_1KA)
     infos = _videodatainfo(files)
     recordings = {row["video"]: row["youtube_id"] for path in infos for _, row in _videos(path)}
+    # Filled while the test list is read, which `of_train` relies on.
     tested: set[str] = set()
 
     def of_test(row: dict[str, str]) -> DatasetItem:
@@ -64,31 +65,33 @@ def msrvtt_1ka(files: Files, options: ImportOptions) -> Items:
     for info in infos:
         yield from files.rows(info, _videos(info), of_train)
     if not infos and options.wants("train"):
-        files.notes.append(f"no {_MSRVTT[0]} or {_BOTH[0]}: no training split, and of no clip the recording is known")
+        files.notes.append(f"no {_MSRVTT[0]} or {_BOTH[0]}: no training split, and clips without their recordings")
 
 
 def _videodatainfo(files: Files) -> list[Path]:
-    """Either the one file with all videos or the two of them."""
+    """The one file with all videos, or the two by split."""
     both = files.find(*_BOTH)
     return [both] if both else [path for path in map(files.find, _MSRVTT) if path is not None]
 
 
 def _videos(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """{"videos": [{"video_id", "url", "split"}], "sentences": [{"video_id", "caption"}]}; the number of the video
-    stands for the line."""
+    """Videos of {"videos": [{"video_id", "url", "split"}], "sentences": [{"video_id", "caption"}]}, numbered."""
     found = read_json(path, "videos")
-    said: dict[str, list[str]] = {}
+    texts: dict[str, list[str]] = {}
     for sentence in objects(found, "sentences"):
-        said.setdefault(str(sentence.get("video_id")), []).append(sentence.get("caption", ""))
+        texts.setdefault(str(sentence.get("video_id")), []).append(sentence.get("caption", ""))
     for place, video in enumerate(found["videos"], start=1):
         video = video if isinstance(video, dict) else {}
         name = str(video.get("video_id", ""))
-        address = parse_qs(urlsplit(str(video.get("url", ""))).query).get("v", [""])[0]
-        yield place, {"video": name, "split": video.get("split"), "texts": said.get(name, []), "youtube_id": address}
+        youtube_id = parse_qs(urlsplit(str(video.get("url", ""))).query).get("v", [""])[0]
+        yield (
+            place,
+            {"video": name, "split": video.get("split"), "texts": texts.get(name, []), "youtube_id": youtube_id},
+        )
 
 
 def youcook2(files: Files, options: ImportOptions) -> Items:
-    """Test: the validation clips that papers report on. Train: the training clips of the JSON, where it is there."""
+    """Test: the validation clips that papers report on. Train: the training clips of the JSON, if it exists."""
     test = files.find("validation_youcook.csv", "youcook2_validation_milnce.csv", "youcook_val.csv")
     trainval = files.find("youcookii_annotations_trainval.json")
     if test is None and trainval is None:
@@ -118,8 +121,8 @@ def _of_youcook2(row: dict[str, str]) -> DatasetItem:
 
 
 def _segments(path: Path, wanted: dict[str, str]) -> Iterator[Record]:
-    """{"database": {video: {"subset", "recipe_type", "annotations": [{"segment": [41, 54], "sentence"}]}}}; the number
-    of the segment stands for the line."""
+    """Segments of {"database": {video: {"subset", "recipe_type", "annotations": [{"segment": [41, 54], "sentence"}]}}},
+    numbered."""
     database = read_json(path, "database", dict)["database"]
     place = 0
     for video, facts in database.items():
@@ -135,10 +138,7 @@ def _segments(path: Path, wanted: dict[str, str]) -> Iterator[Record]:
                 yield place, SeehearError(f"{video}: is no segment with a sentence ({error!r})")
 
 
-# ----------------------------------------------------------------------------------------------------------------------
-# What people do in videos: Kinetics, UCF101 and HMDB51.
-
-_LISTS = 3
+_LISTS = 3  # official splits of UCF101 and HMDB51
 
 
 def kinetics(files: Files, options: ImportOptions, *, size: str) -> Items:
@@ -166,7 +166,7 @@ def _of_kinetics(row: dict[str, str], split: str) -> DatasetItem:
 
 
 def ucf101(files: Files, options: ImportOptions) -> Items:
-    """`fold` says which of the three lists is used; what the others say is in the meta: split1, split2, split3."""
+    """Clips of list `fold`; their use in all three lists is in the meta: split1, split2, split3."""
     index = files.need("classInd.txt", "ucfTrainTestlist/classInd.txt")
     classes = {name for _, said in words(index) for name in said.split()[1:]}
     names = {(n, split): f"{split}list{n:02d}.txt" for n in range(1, _LISTS + 1) for split in ("train", "test")}
@@ -180,7 +180,7 @@ def ucf101(files: Files, options: ImportOptions) -> Items:
             places.setdefault(said.split()[0], {})[f"split{fold}"] = split
     fold = options.fold or 1
     if not any(listed == fold for listed, _ in lists):
-        raise SeehearError(f"{files.root}: there is no trainlist{fold:02d}.txt or testlist{fold:02d}.txt")
+        raise SeehearError(f"{files.root}: neither trainlist{fold:02d}.txt nor testlist{fold:02d}.txt exists")
     for (listed, split), path in lists.items():
         if listed == fold:
             make = partial(_of_ucf101, split=split if options.fold else "train", classes=classes, places=places)
@@ -188,18 +188,19 @@ def ucf101(files: Files, options: ImportOptions) -> Items:
 
 
 def _of_ucf101(row: dict[str, str], split: str, classes: set[str], places: dict[str, dict[str, str]]) -> DatasetItem:
-    """'ApplyEyeMakeup/v_ApplyEyeMakeup_g08_c01.avi 1', without the number in a test list."""
+    """Item of 'ApplyEyeMakeup/v_ApplyEyeMakeup_g08_c01.avi 1'; test lists have no number."""
     said = row["said"].split()[0]
     name, stem = PurePosixPath(said).parent.name, PurePosixPath(said).stem
     if name not in classes:
         raise SeehearError(f"{said!r} is of no class of classInd.txt")
+    # Clips c01, c02, ... of a group are cut from one recording.
     group = stem.rpartition("_c")[0] or stem
     labels, meta = (spaced(name),), {"class": name} | places[said]
     return DatasetItem(keys=(stem,), id=stem, split=split, group=group, start=0.0, labels=labels, meta=meta)
 
 
 def hmdb51(files: Files, options: ImportOptions) -> Items:
-    """A clip that list `fold` uses neither for training nor for test is left out."""
+    """Clips that list `fold` uses for training or test; the others are left out."""
     table = files.find("hmdb51.csv", "hmdb51_splits.csv")
     make = partial(_of_hmdb51, fold=options.fold)
     if table is not None:
@@ -214,7 +215,7 @@ def hmdb51(files: Files, options: ImportOptions) -> Items:
 
 
 def _hmdb_rows(path: Path) -> Iterator[tuple[int, dict[str, str] | SeehearError]]:
-    """The rows of a class's first list, with what the two others say of the same clip; all three name the same."""
+    """Rows of a class's first list with the clip's use in the other two; all three list the same clips."""
     label = path.name.removesuffix("_split1.txt")
     others = [path.with_name(f"{label}_split{n}.txt") for n in range(2, _LISTS + 1)]
     uses = [dict(_use(said) for _, said in words(other)) if other.is_file() else {} for other in others]
@@ -249,9 +250,7 @@ def _of_hmdb51(row: dict[str, str], fold: int) -> DatasetItem | None:
     return DatasetItem(keys=(stem,), id=stem, split=split, group=group, start=0.0, labels=(spaced(label),), meta=meta)
 
 
-# ----------------------------------------------------------------------------------------------------------------------
-# Talking faces: the GRID corpus, 34 speakers with a thousand sentences each of a fixed grammar.
-
+# GRID: 34 speakers with a thousand sentences each of a fixed grammar.
 _SPEAKER = re.compile(r"s\d{1,2}")
 _SENTENCE = re.compile(r"([blps])([bgrw])([abiw])([a-z])([z1-9])([anps])")
 _NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -263,14 +262,14 @@ _WORDS: dict[str, dict[str, str]] = {
     "digit": dict(zip("z123456789", _NUMBERS, strict=True)),
     "adverb": {"a": "again", "n": "now", "p": "please", "s": "soon"},
 }
-"""By the sign in a file's name; letters stand for themselves."""
-_UNSEEN = ("s1", "s2", "s20", "s22")
-"""Speakers whom the test alone knows, as LipNet parts the corpus."""
+"""Words by part of the sentence and character in the file's name; letters are themselves."""
+_UNSEEN = ("s1", "s2", "s20", "s22")  # speakers of the test split, as in LipNet
 
 
 def grid(files: Files, options: ImportOptions) -> Items:
-    """What is said stands in the names of the files, and nowhere else is a list of them."""
+    """Clips by the names of the media files, which encode the sentences; there is no other list."""
     assert isinstance(files.media, MediaIndex)
+    # A sentence has a video and a sound file: one clip.
     known: set[str] = set()
     for place, path in enumerate(files.media, start=1):
         for key in by_speaker(str(PurePosixPath(path).with_suffix(""))):

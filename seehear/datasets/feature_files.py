@@ -1,7 +1,7 @@
-"""Files of features below a folder: which of them an item means, and what its clips are in the words of encoders.
+"""Files of features below a folder: the files of an item, and their rows as latents of its clips.
 
-A clip's or video's name X stands before the kind of features: X_2d, X_3d and X_spec (the layout of HowTo100M and of the
-sets evaluated with it), or X alone (CrossTask's own, three kinds side by side).
+Files are named by a clip or video X and the kind of features: X_2d, X_3d and X_spec (the layout of HowTo100M and of the
+sets evaluated with it), or X alone (CrossTask, three kinds side by side).
 """
 
 from __future__ import annotations
@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from seehear.types import Modality
 
 _LARGEST = float(np.finfo(np.float16).max)
-_SOUND_AROUND = 4.0
-"""Seconds on both sides of a second whose sound stands for it."""
+_SOUND_AROUND = 4.0  # seconds before and after the start of a second that make up its sound
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,9 +41,9 @@ class Stream:
     """Rows a second."""
     first: int = 0
     last: int | None = None
-    """Its columns, where several lie side by side."""
+    """Its columns in a file of several kinds."""
     of: int = 0
-    """Columns that the file must have; 0 for any."""
+    """Required number of columns; 0 for any."""
 
     @property
     def columns(self) -> slice:
@@ -56,7 +55,7 @@ class Stream:
 
     @property
     def fingerprint(self) -> str:
-        """Of what is done to the files: their own content is in each row's."""
+        """Fingerprint of the processing; that of a file's content is in each row."""
         return digest("features", self.encoder, self.suffix, f"{self.rate:g}")
 
 
@@ -73,12 +72,12 @@ _KINDS = ("_2d", "_3d", "_spec")
 
 @dataclass(frozen=True)
 class FeatureFile:
-    """One array of features, wherever it lies."""
+    """One array of features, in a file or in memory."""
 
     name: str
-    """The path, or what an array inside a pickle is called where it is set aside."""
+    """Path, or the name of an array in a pickle for messages."""
     array: np.ndarray | None = None
-    """Where there is no file of its own."""
+    """Array in memory, if it has no file of its own."""
 
     def open(self) -> AbstractContextManager[Any]:
         return opened(self.name) if self.array is None else nullcontext(self.array)
@@ -89,7 +88,7 @@ class FeatureFile:
 
     @property
     def state(self) -> str:
-        """Changes when the file does."""
+        """Key that changes with the file."""
         if self.array is not None:
             return self.content
         stat = os.stat(self.name)
@@ -97,14 +96,14 @@ class FeatureFile:
 
     @cached_property
     def content(self) -> str:
-        """16 hex digits."""
+        """Fingerprint of the content, 16 hex digits."""
         if self.array is None:
             return fingerprint(self.name)
         return digest(f"{self.array.shape}", np.ascontiguousarray(self.array).tobytes().decode("latin1"))
 
 
 class Features(Protocol):
-    """Where features are looked for: a folder, or what a pickle held."""
+    """Index of features: a folder, or the content of a pickle."""
 
     folder: Path
 
@@ -134,12 +133,12 @@ class FeatureIndex(MediaIndex):
         super().__init__(folder, ("features",), lambda stem: wanted.keys(_base(stem)), skip=skip)
 
     def _candidates(self, key: str) -> Iterator[tuple[int, str, str]]:
-        """The names under which features lie, whatever their kinds."""
+        """Names of features with this key, of any kind."""
         for base in {_base(os.path.splitext(name)[0]) for name in self.find(key)}:
             yield 0, base, base
 
     def files(self, base: str) -> dict[str, FeatureFile]:
-        """Kind of features -> file, of a name that `locate` gave."""
+        """Files by kind of features, for a name from `locate`."""
         found: dict[str, FeatureFile] = {}
         for key in self._keys(base):
             for name in self.find(key):
@@ -153,7 +152,7 @@ class FeatureIndex(MediaIndex):
         return wanted
 
     def seconds(self, base: str) -> int:
-        """How many seconds a video's features last, by the kind that says it best; 0 when none can be read."""
+        """Duration of a video's features, by the first readable kind; 0 without one."""
         files = self.files(base)
         for stream in STREAMS:
             if stream.suffix in files:
@@ -167,13 +166,13 @@ class FeatureIndex(MediaIndex):
 
 @dataclass
 class VideoFeatures:
-    """What the files of one name say of its rows."""
+    """Features of the rows of one name."""
 
     vectors: dict[str, list[np.ndarray | None]] = field(default_factory=dict)
-    """By encoder, one a row; None where the stretch has no features."""
+    """Vectors by encoder, one per row; None for a row without features."""
     duration: float = 0.0
     bad: dict[str, str] = field(default_factory=dict)
-    """File, or clip and encoder -> why it cannot be used."""
+    """Reason of a failure, by file, or by clip and encoder."""
 
     def has(self, modality: str, row: int) -> bool:
         streams = [s for s in STREAMS if s.modality == modality]
@@ -183,7 +182,7 @@ class VideoFeatures:
 def read_features(
     files: dict[str, FeatureFile], rows: Sequence[ManifestRow], wanted: Importer, mel_frames: int
 ) -> VideoFeatures:
-    """One name's files at a time are open; of a damaged one only its reason is kept."""
+    """Features of the rows of one name; a damaged file contributes only its reason."""
     found = VideoFeatures()
     with ExitStack() as stack:
         arrays: dict[str, Any] = {}
@@ -203,7 +202,7 @@ def read_features(
                         f"has {array.shape[1]} columns, expected {stream.of}; or name the file by what is in it (_2d)"
                     )
                 vectors = [_vector(stream, array, row, wanted, mel_frames, found.duration) for row in rows]
-            except Exception as error:  # a damaged file may fail only when its numbers are read
+            except Exception as error:  # a damaged file may fail only when its rows are read, with any error
                 reason = str(error).splitlines()[0] if str(error) else repr(error)
                 found.bad[path] = reason if path in reason else f"{path}: {reason}"
                 continue
@@ -232,7 +231,7 @@ def _vector(
 
 
 def _finite(vector: np.ndarray | None, what: str, found: VideoFeatures) -> np.ndarray | None:
-    """A vector that float16 can hold, or None and the reason."""
+    """The vector in float16; None, with the reason in `found.bad`, if it is not finite there."""
     if vector is None:
         return None
     if not np.isfinite(vector).all():

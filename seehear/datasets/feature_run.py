@@ -1,7 +1,7 @@
-"""Files of features into a library: clips, and the features as latents of encoders that were run elsewhere.
+"""Import of feature files: clips, and the features as latents of encoders that were run elsewhere.
 
-One name's files are read at a time, and written in batches: clips first, their latents, then the note that the files
-are done. So a run that is ended at any moment goes on where it stopped, and a second one finds nothing to do.
+Files are read name by name and written in batches: clips, their latents, then the source that marks them as done. A run
+that is killed at any moment resumes, and a second run finds nothing to do.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _BATCH_CLIPS, _BATCH_BYTES = 4096, 2**26
 
 @dataclass(frozen=True)
 class _Video:
-    """All that is known of one name's files."""
+    """Source, clips and features of one name."""
 
     source: Source
     clips: list[Clip]
@@ -46,7 +46,7 @@ class _Video:
 
 
 def features_of(wanted: Importer, place: Path, options: ImportOptions, *, skip: str | Path) -> Features:
-    """What lies in a folder, or in a pickle."""
+    """The index of a folder or pickle."""
     if place.suffix.lower() in PICKLES:
         return PickledFeatures(place, wanted, options)
     if not place.is_dir():
@@ -76,11 +76,11 @@ class FeatureUpdate:
         }
         self.batch: list[_Video] = []
         self.held = self.clips = 0
-        """Bytes and clips of the batch."""
+        """Size of the batch in bytes, and its number of clips."""
         self.rejects: list[Reject] = [replace(r, origin=wanted.name) for r in grouped.rejects]
 
     def run(self) -> None:
-        """Raises `Interrupted` when it is asked to stop; what was read by then is in the library."""
+        """Imports all names; raises `Interrupted` on request, after writing those read so far."""
         seen = set()
         with stop_requests() as stop, progress("reading features", len(self.grouped.sources), "videos") as bar:
             for base, rows in self.grouped:
@@ -93,13 +93,16 @@ class FeatureUpdate:
                     raise Interrupted(f"{stop.name} while reading features; the same command goes on from there")
         self._write()
         self._write_texts()
-        self._remove_gone(seen)
+        deleted = [n for n, s in self.known.items() if s.info.get("origin") == self.wanted.name and n not in seen]
+        for some in in_batches(deleted, 256):
+            self._remove(set(self.library.clip_ids(some)))
+            self.library.remove_sources(some)
+        self.tally.gone += len(deleted)
         self._settle_rejects()
-
-    # -- reading -----------------------------------------------------------------------------------------------------
 
     def _one(self, name: str, base: str, rows: list[ManifestRow]) -> None:
         files = self.index.files(base)
+        # Line numbers are left out: rows that moved in their table have not changed.
         recipe = digest(
             f"{self.mel_frames}",
             *(repr(replace(row, line=0)) for row in rows),
@@ -146,37 +149,39 @@ class FeatureUpdate:
         )
 
     def _check_widths(self, features: VideoFeatures, files: dict[str, FeatureFile]) -> None:
-        """The first file of a kind says how wide it is; one that differs is set aside."""
+        """Sets files aside whose width differs from the first of their kind."""
         for stream in STREAMS:
             width = next((len(v) for v in features.vectors.get(stream.encoder, ()) if v is not None), None)
             if width is None:
                 continue
             if stream.mel and self.widths.get(stream.encoder, width) != width:
-                self._forget(stream)
+                # `mel_frames` has changed: the old windows are deleted, and all are made again.
+                if table_name("latents", stream.encoder) in self.library.tables():
+                    self.library.drop(table_name("latents", stream.encoder))
+                del self.widths[stream.encoder]
             if self.widths.setdefault(stream.encoder, width) != width:
                 path = files[stream.suffix].name
                 features.bad[path] = f"{path}: has {width} columns, the others {self.widths[stream.encoder]}"
                 del features.vectors[stream.encoder]
-
-    def _forget(self, stream: Stream) -> None:
-        """Another number of frames is asked for: the old windows go, and all are made again."""
-        if table_name("latents", stream.encoder) in self.library.tables():
-            self.library.drop(table_name("latents", stream.encoder))
-        del self.widths[stream.encoder]
-
-    # -- writing -----------------------------------------------------------------------------------------------------
 
     def _write(self) -> None:
         batch, self.batch, self.held, self.clips = self.batch, [], 0, 0
         if not batch:
             return
         clips = [clip for video in batch for clip in video.clips]
-        there = set(self.library.clip_ids([video.source.source for video in batch]))
-        self._remove(there - {clip.id for clip in clips})
-        self._remove_latents(there & {clip.id for clip in clips})
+        stored, ids = set(self.library.clip_ids([v.source.source for v in batch])), {clip.id for clip in clips}
+        self._remove(stored - ids)
+        # A killed run may have written latents without the source: those of rewritten clips are deleted first.
+        tables = self.library.tables() if stored & ids else []
+        for stream in STREAMS:
+            if table_name("latents", stream.encoder) in tables:
+                for some in in_batches(sorted(stored & ids), 1000):
+                    where = f"id IN ({', '.join(map(quote, some))})"
+                    self.library.vectors("latents", stream.encoder).remove(where)
         self.library.put_clips(clips)
         for stream in STREAMS:
             self._write_latents(stream, batch)
+        # Last: a source marks its clips and latents as complete.
         self.library.put_sources([video.source for video in batch])
 
     def _write_latents(self, stream: Stream, batch: Sequence[_Video]) -> None:
@@ -213,17 +218,8 @@ class FeatureUpdate:
         self.library.remove_clips(ids)
         self.tally.removed_clips += len(ids)
 
-    def _remove_latents(self, ids: set[str]) -> None:
-        """Of clips that are written anew: a run before may have been ended between their latents and its note."""
-        tables = self.library.tables() if ids else []
-        for stream in STREAMS:
-            if table_name("latents", stream.encoder) in tables:
-                for some in in_batches(sorted(ids), 1000):
-                    where = f"id IN ({', '.join(map(quote, some))})"
-                    self.library.vectors("latents", stream.encoder).remove(where)
-
     def _write_texts(self) -> None:
-        """Texts by themselves: the steps of a task."""
+        """Writes texts without media: the steps of a task."""
         clips = [
             Clip(id=row.id, texts=row.texts, labels=row.labels, group=row.group, split=row.split, meta=row.meta)
             for row in self.grouped.texts()
@@ -232,15 +228,6 @@ class FeatureUpdate:
         for some in in_batches(clips, _BATCH_CLIPS):
             self.library.put_clips(some)
         self._remove(before - {clip.id for clip in clips})
-
-    # -- what is gone, and what cannot be used -----------------------------------------------------------------------
-
-    def _remove_gone(self, seen: set[str]) -> None:
-        gone = [n for n, s in self.known.items() if s.info.get("origin") == self.wanted.name and n not in seen]
-        for some in in_batches(gone, 256):
-            self._remove(set(self.library.clip_ids(some)))
-            self.library.remove_sources(some)
-        self.tally.gone += len(gone)
 
     def _reject_again(self, source: Source) -> None:
         for path, reason in json.loads(source.info.get("bad", "{}")).items():
@@ -254,7 +241,7 @@ class FeatureUpdate:
 
 
 def check_library(library: Library, wanted: Importer) -> None:
-    """Media and features of one set are different clips with the same ids."""
+    """Raises `SeehearError` for a library of media: media and features of a set are different clips with equal ids."""
     for source in library.sources().values():
         if source.info.get("kind") != "features":
             raise SeehearError(f"{library.uri} holds media: import the features of {wanted.name} into another library")

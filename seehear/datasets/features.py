@@ -1,9 +1,9 @@
-"""Features that others computed, as files of one array a video: what of them belongs to a stretch of the video.
+"""Precomputed features, one array per video: the part that belongs to a clip.
 
-    video   (T, D), `rate` rows a second; a clip is the maximum of rows int(start rate) to int(end rate), both included
+    video   (T, D), `rate` rows a second; a clip is the maximum of rows int(start rate) to int(end rate), inclusive
     sound   (40, T) log-mel in decibels, 100 frames a second at 16 kHz; a clip is its frames, padded to a fixed number
 
-A stretch without rows has no vector: it is absent, and never zeros.
+A clip without rows has no vector: it is missing, never zeros.
 """
 
 from __future__ import annotations
@@ -22,23 +22,19 @@ from seehear.npz import check_size, mapped, open_npz
 
 MEL_BANDS = 40
 _RATE, _HOP, _WINDOW = 16_000, 160, 400
-_NAMES = ("features", "arr_0")
-"""How the array is called in a file that may hold several."""
+_NAMES = ("features", "arr_0")  # of the array in a file that may hold several
 
 
 @contextmanager
 def opened(path: str | Path) -> Iterator[Any]:
-    """The array of a .npy, .npz or .h5 file, (T, D) or (40, T); only the slices taken are read, but all of a .npz that
-    is packed.
-
-    Raises `SeehearError` for a file that is damaged, or holds no array of two dimensions.
-    """
+    """The array of a .npy, .npz or .h5 file, (T, D) or (40, T); only its slices are read, except from a packed .npz.
+    Raises `SeehearError` for a damaged file and for one without an array of two dimensions."""
     with ExitStack() as stack:
         try:
             array = _array(path, stack)
         except SeehearError:
             raise
-        except Exception as error:  # each reader has its own
+        except Exception as error:  # each library raises its own
             raise SeehearError(f"{path}: is no file of features ({str(error).splitlines()[0] or error!r})") from error
         yield array
 
@@ -56,7 +52,7 @@ def _array(path: str | Path, stack: ExitStack) -> Any:
 
 
 def _inside(path: str | Path, file: Any) -> Any:
-    """The array of a .h5 file, if it is in the file: links and storage elsewhere could name any file of the machine."""
+    """The array of a .h5 file. Links and external storage are refused: they could name any file of the machine."""
     h5py = require("h5py", "features")
     name = _name(path, list(file))
     if not isinstance(file.get(name, getlink=True), h5py.HardLink):
@@ -85,37 +81,31 @@ def _checked(path: str | Path, array: Any) -> Any:
     return array
 
 
-# -- video -------------------------------------------------------------------------------------------------------------
-
-
 def rows_of(start: float, end: float, rate: float) -> slice:
-    """The rows of a stretch, in seconds; that of its end is one of them."""
+    """Rows from `start` to `end` in seconds, inclusive."""
     return slice(int(max(start, 0.0) * rate), int(end * rate) + 1)
 
 
 def rows_of_second(second: int, seconds: int, rows: int) -> slice:
-    """Those of one of so many seconds that share the rows evenly; neighbours may share a row."""
+    """Rows of one second of a video whose `seconds` share the rows evenly; neighbours may share a row."""
     return slice(second * rows // seconds, -(-(second + 1) * rows // seconds))
 
 
 def pooled(x_TD: Any, rows: slice, columns: slice = slice(None)) -> np.ndarray | None:
-    """(D,) float32, the maximum over rows; None where there are none."""
+    """(D,) float32 maximum over rows; None without rows."""
     part_TD = np.asarray(x_TD[rows])[:, columns]
     return part_TD.max(axis=0).astype(np.float32) if len(part_TD) else None
 
 
-# -- sound -------------------------------------------------------------------------------------------------------------
-
-
 def mel_frame(seconds: float) -> int:
-    """The frame whose window is around a time, from 0 on. (The official code gives frame -2 for the first moment, and
-    such clips then no sound at all.)"""
+    """Frame whose window is centred on a time, at least 0."""
+    # The official code gives frame -2 for time 0, and such clips then have no sound at all.
     return max(0, (int(_RATE * seconds) - _WINDOW // 2) // _HOP)
 
 
 def mel_window(mel_FT: Any, start: float, end: float, frames: int) -> np.ndarray | None:
-    """(40 * frames,) float16, band by band: the first `frames` frames of a stretch, then padding far below any real
-    level; None where there are none. (The official code pads with 0 dB, which is the loudest.)"""
+    """(40 * frames,) float16, band by band: the first `frames` frames from `start` to `end`, then padding far below any
+    real level; None without frames."""
     if mel_FT.shape[0] != MEL_BANDS:
         raise SeehearError(f"expected {MEL_BANDS} mel bands by frames; got {tuple(mel_FT.shape)}")
     from seehear.nn.davenet import PADDING_DB
@@ -124,6 +114,7 @@ def mel_window(mel_FT: Any, start: float, end: float, frames: int) -> np.ndarray
     part_FS = np.asarray(mel_FT[:, first : min(mel_frame(end), first + frames)], np.float16)
     if not part_FS.shape[1]:
         return None
+    # The official code pads with 0 dB, which is the loudest level.
     window_FS = np.full((MEL_BANDS, frames), PADDING_DB, np.float16)
     window_FS[:, : part_FS.shape[1]] = part_FS
     return window_FS.reshape(-1)

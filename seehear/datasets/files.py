@@ -1,4 +1,4 @@
-"""The annotation files under a set's root: where they usually lie, and their rows one at a time."""
+"""Annotation files below a set's root: their usual places, and their rows one at a time."""
 
 from __future__ import annotations
 
@@ -20,58 +20,52 @@ if TYPE_CHECKING:
     from seehear.datasets.feature_files import Features
 
 _FOLDERS = ("", "annotations", "annotation", "meta", "metadata", "csv", "data", "splits", "labels")
-"""Where in the root a file is looked for."""
+"""Folders below the root that are searched for a file."""
 
 Record = tuple[int, "dict[str, str] | SeehearError"]
-"""Line number, and the fields by column or what is wrong with the line."""
+"""Line number, and the fields by column or the error in the line."""
 
 
 class Files:
-    """A set's root. `notes` collects what a user should know of what was found."""
+    """The annotation files of a set. `notes` collects remarks for the user."""
 
     def __init__(self, importer: Importer, root: Path, media: MediaIndex | Features):
         self.importer, self.root, self.media = importer, root, media
         self.notes: list[str] = []
 
-    # -- finding -----------------------------------------------------------------------------------------------------
-
     def find(self, *names: str) -> Path | None:
-        """The first of some names that is there, in the root or one of its usual folders."""
+        """The first of these names that exists in the root or one of its usual folders."""
         places = (self.root / folder / name for name in names for folder in _FOLDERS)
         return next((path for path in places if path.is_file()), None)
 
     def need(self, *names: str) -> Path:
-        return self.find(*names) or self._raise()
+        """The same; raises `SeehearError` without one."""
+        if (path := self.find(*names)) is None:
+            raise self.expected()
+        return path
 
     def of_splits(self, names: Mapping[str, Sequence[str]], options: ImportOptions) -> dict[str, Path]:
-        """The file of each split that is wanted; a note for each that is not there. At least one must be."""
+        """Files of the wanted splits, with a note on missing ones. Raises `SeehearError` without any."""
         paths = {split: self.find(*files) for split, files in names.items() if options.wants(split)}
         found = {split: path for split, path in paths.items() if path is not None}
         if not found:
-            self._raise()
-        missing = [f"{names[split][0]} ({split})" for split in paths if split not in found]
-        if missing:
+            raise self.expected()
+        if missing := [f"{names[split][0]} ({split})" for split in paths if split not in found]:
             self.notes.append(f"not there, and so not imported: {', '.join(missing)}")
         return found
 
     def expected(self) -> SeehearError:
-        """The error for a root that is not the set's."""
+        """The error for a root without the set's files."""
         wanted = "; ".join(self.importer.annotations)
         folders = ", ".join(name for name in _FOLDERS if name)
         return SeehearError(
             f"{self.root} does not look like {self.importer.title}: expected {wanted} (in it, or in its {folders})"
         )
 
-    def _raise(self) -> Any:
-        raise self.expected()
-
-    # -- reading -----------------------------------------------------------------------------------------------------
-
     def rows(
         self, path: Path, records: Iterable[Record], make: Callable[[dict[str, str]], DatasetItem | None]
     ) -> Items:
-        """`make` of every line; a line for which it raises `SeehearError` is bad, one for which it returns None is of
-        another set."""
+        """Items that `make` returns for every line: None skips a line, a `SeehearError` makes it `Bad`."""
         table = self.table(path)
         for line, values in records:
             try:
@@ -84,12 +78,12 @@ class Files:
                 yield Bad(table=table, line=line, reason=str(error))
 
     def table(self, path: Path) -> str:
-        """What a file is called where its rows are set aside: 'audiocaps/dataset/test.csv'."""
+        """Name of a file in messages: 'audiocaps/dataset/test.csv'."""
         return f"{self.importer.name}/{printable(path.relative_to(self.root).as_posix())}"
 
 
 def lines(path: Path) -> Iterator[str]:
-    """In UTF-8, or where that fails in the western Windows encoding (Clotho's metadata)."""
+    """Lines in UTF-8 or, for those that are not, in the western Windows encoding (Clotho's metadata)."""
     try:
         with open(path, "rb") as file:
             yield from (decode_text(line) for line in file)
@@ -98,7 +92,7 @@ def lines(path: Path) -> Iterator[str]:
 
 
 def with_header(path: Path, needed: Sequence[str], *, delimiter: str = ",") -> Iterator[Record]:
-    """Lines of a table whose first line names the columns; more than the needed ones are kept."""
+    """Lines of a table whose first line names the columns, the needed ones among them."""
     records = _split(lines(path), delimiter)
     _, names = next(records, (0, []))
     names = names if isinstance(names, list) else []
@@ -111,8 +105,7 @@ def with_header(path: Path, needed: Sequence[str], *, delimiter: str = ",") -> I
 def without_header(
     path: Path, names: Sequence[str], *, delimiter: str = ",", first: Sequence[str] = ()
 ) -> Iterator[Record]:
-    """Lines of a table that starts at once, but for comments with "#"; copies with a header that begins with one of
-    `first` are read too."""
+    """Lines of a table without a header, after "#" comments; a header that begins with one of `first` is skipped."""
     plain = lines(path)
     number, line = 1, next(plain, "")
     while line.startswith("#"):
@@ -133,6 +126,7 @@ def _split(plain: Iterable[str], delimiter: str, start: int = 1) -> Iterator[tup
             values = [value.strip() for value in next(reader)]
         except StopIteration:
             return
+        # One bad line must not end the table.
         except csv.Error as error:
             yield line, SeehearError(f"is no line of CSV ({error})")
             continue
@@ -151,18 +145,17 @@ def _named(records: Iterable[tuple[int, list[str] | SeehearError]], names: list[
 
 
 def words(path: Path) -> Iterator[tuple[int, str]]:
-    """The lines of a list that are not empty, with their numbers."""
+    """Non-empty lines of a list, with their numbers."""
     for number, line in enumerate(lines(path), start=1):
         if line.strip():
             yield number, line.strip()
 
 
 def read_json(path: Path, needed: str, kind: type = list) -> dict[str, Any]:
-    """An object with a list, or what `kind` says, under `needed`. Captions cut into words, half of such a file, are
-    not kept."""
+    """A JSON object with a value of type `kind` under `needed`."""
 
     def without_tokens(values: dict[str, Any]) -> dict[str, Any]:
-        values.pop("tokens", None)
+        values.pop("tokens", None)  # captions cut into words: half of the memory of such a file
         return values
 
     try:
@@ -178,13 +171,13 @@ def read_json(path: Path, needed: str, kind: type = list) -> dict[str, Any]:
 
 
 def objects(found: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
-    """The objects of a list of a JSON file; what else stands in the list is left out."""
+    """Objects in the list `name`; other entries are left out."""
     listed = found.get(name)
     return [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
 
 
 def number(values: Mapping[str, str], column: str) -> float:
-    """Seconds, from 0 on."""
+    """A time in seconds, at least 0, from a column."""
     try:
         value = float(values[column])
     except ValueError:
@@ -209,7 +202,7 @@ def given(values: Mapping[str, str], column: str) -> str:
 
 
 def captions(*said: Any) -> tuple[str, ...]:
-    """Those that are there."""
+    """Non-empty texts; raises `SeehearError` without any."""
     texts = tuple(text.strip() for text in said if isinstance(text, str) and text.strip())
     if not texts:
         raise SeehearError("has no caption")

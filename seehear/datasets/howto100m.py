@@ -1,4 +1,5 @@
-"""HowTo100M: videos known by features computed from them, with the recognised speech as timed captions."""
+"""Videos that come as features: HowTo100M, with recognised speech as timed captions, and CrossTask, second by second,
+with the ordered steps of each task as texts."""
 
 from __future__ import annotations
 
@@ -24,12 +25,19 @@ _LISTS = ("HowTo100M_1166_videopaths.txt", "HowTo100M_336_videopaths.txt", "HowT
 _CHUNK = 2**20
 
 Captions = Iterator[tuple[str, "dict[str, Any] | SeehearError"]]
-"""Video, and its captions or what is wrong with them."""
+"""Video, and its captions or the error in them."""
 
 
 def howto100m(files: Files, options: ImportOptions) -> Items:
     table, every = _captions(files, options)
-    listed = _listed(files)
+    listed: set[str] | None = None
+    if (path := files.find(*_LISTS)) is not None:  # a column video_id, or paths that end in the id
+        reader = csv.DictReader(lines(path), skipinitialspace=True)
+        column = next((name for name in ("video_id", "path") if name in (reader.fieldnames or ())), None)
+        if column is None:
+            raise SeehearError(f"{path}: has no column video_id or path")
+        files.notes.append(f"only the videos that {path.name} lists")
+        listed = {row[column].rpartition("/")[2] for row in reader if row[column]}
     for video, said in every:
         if listed is not None and video not in listed:
             continue
@@ -43,7 +51,7 @@ def howto100m(files: Files, options: ImportOptions) -> Items:
 
 
 def _of_video(video: str, said: dict[str, Any], table: str) -> Items:
-    """A clip a caption; its number in the video stands for the line."""
+    """A clip per caption; its number in the video is its line."""
     columns = [own for name in ("start", "end", "text") if isinstance(own := said.get(name), list)]
     where = f"{table}/{video}"
     if len(columns) < 3 or len(set(map(len, columns))) > 1:
@@ -76,13 +84,10 @@ def _seconds(value: Any) -> float:
         return math.nan
 
 
-# -- captions ----------------------------------------------------------------------------------------------------------
-
-
 def _captions(files: Files, options: ImportOptions) -> tuple[str, Captions]:
-    """What rows are called after, and the captions video by video."""
+    """Name of the table, and the captions video by video."""
     if (path := files.find(*_JSON)) is not None:
-        return files.table(path), _of_json(path)
+        return files.table(path), read_captions(path)
     folder = next((files.root / name for name in _FOLDERS if (files.root / name).is_dir()), None)
     if folder is not None and next(folder.glob("*.csv"), None) is not None:
         return files.table(folder), _of_folder(folder)
@@ -97,8 +102,9 @@ def _checked(said: Any) -> dict[str, Any] | SeehearError:
     return said if isinstance(said, dict) else SeehearError("expected start, end and text")
 
 
-def _of_json(path: Path) -> Captions:
-    """{video: {"start": [], "end": [], "text": []}}, one video in memory at a time."""
+def read_captions(path: Path) -> Captions:
+    """Videos of a JSON file {video: {"start": [], "end": [], "text": []}}, one in memory at a time."""
+    # The file has several GB: values are decoded from a buffer that grows until one is whole.
     decoder, place, buffer = json.JSONDecoder(), 0, ""
     try:
         with open(path, encoding="utf-8-sig") as file:
@@ -128,40 +134,19 @@ def _of_json(path: Path) -> Captions:
 
 
 def _of_folder(folder: Path) -> Captions:
-    """A table start,end,text a video."""
+    """Videos of a folder with a table start,end,text for each."""
     for path in sorted(folder.glob("*.csv")):
+        columns: dict[str, list[Any]] = {"start": [], "end": [], "text": []}
         try:
-            yield path.stem, _of_table(path)
+            reader = csv.DictReader(lines(path), skipinitialspace=True)
+            if missing := [name for name in columns if name not in (reader.fieldnames or ())]:
+                raise SeehearError(f"{path}: has no column {', '.join(missing)}")
+            for row in reader:
+                for name, values in columns.items():
+                    values.append(row[name])
+            yield path.stem, columns
         except (SeehearError, csv.Error) as error:
             yield path.stem, SeehearError(str(error))
-
-
-def _of_table(path: Path) -> dict[str, Any]:
-    reader = csv.DictReader(lines(path), skipinitialspace=True)
-    said: dict[str, list[Any]] = {"start": [], "end": [], "text": []}
-    if missing := [name for name in said if name not in (reader.fieldnames or ())]:
-        raise SeehearError(f"{path}: has no column {', '.join(missing)}")
-    for row in reader:
-        for name in said:
-            said[name].append(row[name])
-    return said
-
-
-def _listed(files: Files) -> set[str] | None:
-    """The videos of a list, when there is one: a column video_id, or paths that end in the id."""
-    path = files.find(*_LISTS)
-    if path is None:
-        return None
-    reader = csv.DictReader(lines(path), skipinitialspace=True)
-    column = next((name for name in ("video_id", "path") if name in (reader.fieldnames or ())), None)
-    if column is None:
-        raise SeehearError(f"{path}: has no column video_id or path")
-    files.notes.append(f"only the videos that {path.name} lists")
-    return {row[column].rpartition("/")[2] for row in reader if row[column]}
-
-
-# ----------------------------------------------------------------------------------------------------------------------
-# CrossTask: how-to videos known by features, second by second, and the ordered steps of each task as texts.
 
 
 @dataclass(frozen=True)
@@ -172,10 +157,14 @@ class Task:
 
 
 def crosstask(files: Files, options: ImportOptions) -> Items:
-    """Of the primary tasks: the steps, and every second of the annotated videos."""
+    """Steps of the primary tasks, and every second of their annotated videos."""
     path, videos = files.need("tasks_primary.txt"), files.need("videos.csv")
     tasks = {task.number: task for task in read_tasks(path)}
-    validation = _validation(files)
+    validation: set[tuple[str, ...]] = set()
+    if (val := files.find("videos_val.csv")) is None:
+        files.notes.append("no videos_val.csv: every video is of the test split")
+    else:
+        validation = {tuple(part.strip() for part in line.split(",")[:2]) for line in lines(val)}
     for task in tasks.values():
         for step, text in enumerate(task.steps):
             name = f"crosstask/{task.number}/{step:02d}"
@@ -206,6 +195,7 @@ def _of_task(files: Files, task: Task, video: str, split: str, line: int, lost: 
     if found is None:
         yield whole
         return
+    # Every second is a row, with a step or without: steps are located among all of them.
     seconds = index.seconds(found.name)
     try:
         marked = read_annotation(annotation, steps=len(task.steps), seconds=seconds)
@@ -234,7 +224,7 @@ def _of_task(files: Files, task: Task, video: str, split: str, line: int, lost: 
 
 
 def read_tasks(path: Path) -> list[Task]:
-    """Blocks of five lines: number, title, address, number of steps, the steps with commas between them."""
+    """Tasks of a file of five-line blocks: number, title, address, number of steps, comma-separated steps."""
     blocks = [line for _, line in words(path)]
     if len(blocks) % 5:
         raise SeehearError(f"{path}: expected blocks of five lines (number, title, address, number of steps, steps)")
@@ -249,7 +239,7 @@ def read_tasks(path: Path) -> list[Task]:
 
 
 def read_annotation(path: Path, *, steps: int, seconds: int) -> list[set[int]]:
-    """The steps of every second, from 0: step,start,end a line, marked from floor(start) to before ceil(end)."""
+    """Steps, from 0, of every second. A line step,start,end marks the seconds floor(start) to ceil(end) - 1."""
     marked: list[set[int]] = [set() for _ in range(seconds)]
     for line, values in without_header(path, ("step", "start", "end"), first=("step",)):
         try:
@@ -263,12 +253,3 @@ def read_annotation(path: Path, *, steps: int, seconds: int) -> list[set[int]]:
         for second in range(math.floor(start), min(math.ceil(end), seconds)):
             marked[second].add(step)
     return marked
-
-
-def _validation(files: Files) -> set[tuple[str, str]]:
-    path = files.find("videos_val.csv")
-    if path is None:
-        files.notes.append("no videos_val.csv: every video is of the test split")
-        return set()
-    rows = (line.split(",") for line in lines(path))
-    return {(row[0].strip(), row[1].strip()) for row in rows if len(row) > 1}

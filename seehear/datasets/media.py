@@ -1,4 +1,4 @@
-"""Which media files lie under a folder, and which of them a row means, in 16 bytes of memory a file."""
+"""Index of the media files below a folder, and the file of an item, in 16 bytes of memory a file."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from seehear.library.scan import AUDIO, PICTURES, VIDEO
 
 _SUFFIXES = {"video": VIDEO, "audio": AUDIO, "image": PICTURES, "features": "npy npz h5 hdf5"}
 _TIMES = re.compile(r"[_.-](\d+(?:\.\d+)?)(?:[_-]\d+(?:\.\d+)?)?")
-"""'_000030', '_30.000_40.000', '_30000_40000': where a file was cut out, in seconds or milliseconds."""
+"""Start and end of a cut file in its name, in seconds or milliseconds: '_000030', '_30.000_40.000', '_30000_40000'."""
 
 
 class MediaIndex:
-    """All media of some kinds below a folder, by what `keys` makes of their paths. Names lie in a temporary file."""
+    """Media of some kinds below a folder, by the `keys` of their paths. Names lie in a temporary file."""
 
     def __init__(
         self, folder: Path, kinds: Sequence[str], keys: Callable[[str], tuple[str, ...]], *, skip: str | Path = ""
@@ -33,6 +33,7 @@ class MediaIndex:
         self._kind = {f".{suffix}": i for i, kind in enumerate(kinds) for suffix in _SUFFIXES[kind].split()}
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 (closed by `close`)
         self._count = 0
+        # Two integers a file in memory; names of millions of files stay in the temporary file.
         hashes, places = array("q"), array("q")
         for name in _walk(folder, str(Path(skip).resolve()) if skip else ""):
             stem, suffix = os.path.splitext(name)
@@ -69,10 +70,11 @@ class MediaIndex:
         while at < len(self._hashes) and self._hashes[at] == hashed:
             names.append(self._name(int(self._places[at])))
             at += 1
+        # Different keys may share a hash.
         return [name for name in names if _same(key, self._keys(os.path.splitext(name)[0]))]
 
     def locate(self, item: DatasetItem) -> MatchedMedia | None:
-        """The media file of an item; of several the one of the first kind, then one that is the part itself."""
+        """The media file of an item: the first kind is preferred, then a file that is cut to the item."""
         for key in item.keys:
             fits = []
             for rank, name, stem in self._candidates(key):
@@ -85,7 +87,7 @@ class MediaIndex:
         return None
 
     def _candidates(self, key: str) -> Iterator[tuple[int, str, str]]:
-        """(place of its kind among the kinds, name, name without suffix) of each file with this key."""
+        """(position of its kind, name, name without suffix) of each file with this key."""
         for name in self.find(key):
             stem, suffix = os.path.splitext(name)
             yield self._kind[suffix.lower()], name, stem
@@ -99,13 +101,14 @@ class MediaIndex:
 
 
 def _walk(folder: Path, skip: str) -> Iterator[str]:
-    """Files below a folder in order, not the hidden ones. Links are followed, a loop of them once."""
+    """Visible files below a folder, in order. Links are followed; a loop of them is walked once."""
     visited: set[tuple[int, int]] = set()
     for here, folders, files in os.walk(folder, followlinks=True):
         stat = os.stat(here)
         if (stat.st_dev, stat.st_ino) in visited or here == skip:
             folders.clear()
             continue
+        # Device and inode: links to a folder above would be walked forever.
         visited.add((stat.st_dev, stat.st_ino))
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         inside = PurePath(os.path.relpath(here, folder)).as_posix()
@@ -118,19 +121,20 @@ def _walk(folder: Path, skip: str) -> Iterator[str]:
 class MatchedMedia:
     name: str
     cut_out: bool
-    """Its name says that it is the part asked for and no more."""
+    """True if the file is cut to the item, by its name."""
 
 
 def cut_out_at(stem: str, start: float | None) -> bool | None:
-    """Whether a file called so is the part of a recording that begins at `start`; None when it is another part."""
+    """True for a file cut at `start` by its name, None for one cut elsewhere, False for a whole recording."""
     times = _TIMES.fullmatch(after_youtube_id(stem)) if start is not None else None
     if times is None or start is None:
         return False
-    said = float(times[1])
-    return True if abs(said - start) < 1 or abs(said - 1000 * start) < 1 else None
+    time = float(times[1])
+    return True if abs(time - start) < 1 or abs(time - 1000 * start) < 1 else None
 
 
 def _same(key: str, keys: tuple[str, ...]) -> bool:
+    # macOS stores file names decomposed (NFD), annotation files have them composed.
     return unicodedata.normalize("NFC", key) in (unicodedata.normalize("NFC", k) for k in keys)
 
 

@@ -1,8 +1,7 @@
-"""Pickles of numbers, text, lists, dictionaries and NumPy arrays, and nothing else: reading one never runs its code.
+"""Pickles of numbers, text, lists, dictionaries and NumPy arrays only: reading one never runs its code.
 
-A pickle is a program that may call any function by name. Here every name it can call is a stand-in of ours: arrays are
-first kept as what the file says of them (shape, kind, bytes) and become arrays when all of it has been read. Any other
-name is refused, with the name.
+A pickle is a program that may call any function by name. Here every allowed name is a stand-in of ours, and any other
+name is refused. Arrays are first kept as descriptions (shape, kind, bytes) and built when the whole file has been read.
 """
 
 from __future__ import annotations
@@ -28,16 +27,14 @@ from seehear.errors import SeehearError
 _KINDS = re.compile(r"[<>|=]?(?:[biuf][1248]|[SU]\d{1,6}|O8?)")
 _BROKEN = (ValueError, TypeError, LookupError, AttributeError, EOFError, OverflowError, RecursionError, struct.error)
 _MAX_PARTS = 1_000_000
-"""Of a tuple with all tuples inside it, each counted as often as it stands there."""
+"""Largest number of parts of a tuple, nested tuples counted at every occurrence."""
 
 
 def read_pickle(path: str | Path) -> Any:
-    """What the file holds: dictionaries, lists, tuples, text, bytes, numbers and arrays of them.
-
-    Raises `SeehearError` for anything else, by its name.
-    """
+    """Content of the file: dictionaries, lists, tuples, text, bytes, numbers and arrays. Raises `SeehearError` with the
+    name of anything else."""
     try:
-        # A map reads no more than there is, whatever size the file says.
+        # A memory map never reads or allocates more than the file has, whatever sizes it claims.
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             reader = _Reader(data, encoding="latin1")
             found = reader.load()
@@ -54,7 +51,7 @@ def read_pickle(path: str | Path) -> Any:
 
 
 class _Refused(Exception):
-    """Not a subclass of what broken files raise."""
+    """Content that is not allowed; not a subclass of errors that broken files raise."""
 
 
 class _Kind:
@@ -100,16 +97,16 @@ class _Array:
 
 def _from_bytes(data: Any, kind: _Kind, shape: tuple[int, ...], order: str) -> np.ndarray:
     raw = data.encode("latin1") if isinstance(data, str) else bytes(data)
+    # Checked before NumPy sees it: a claimed shape must not read beyond the bytes.
     if kind.objects or math.prod(shape) * kind.dtype.itemsize != len(raw):
         raise ValueError(f"{len(raw)} bytes are no array of shape {shape}")
     return np.frombuffer(raw, kind.dtype).reshape(shape, order="F" if order == "F" else "C")
 
 
 class _Reader(pickle._Unpickler):
-    """Names become stand-ins, each a fresh object that a file cannot change.
+    """Unpickler whose names are stand-ins, each a fresh object that a file cannot change."""
 
-    The reader in Python, since that in C makes a table as long as the largest index that the file says.
-    """
+    # The Python unpickler: that in C allocates a table as long as the largest index in the file.
 
     arrays = False
     dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)
@@ -120,7 +117,7 @@ class _Reader(pickle._Unpickler):
     def __init__(self, *given: Any, **named: Any):
         super().__init__(*given, **named)
         self._parts: dict[int, tuple[Any, int]] = {}
-        """Every tuple, which keeps its id from being given again, and how many parts it has."""
+        """Every tuple with its number of parts, by id; holding it keeps the id from being reused."""
 
     def find_class(self, module: str, name: str) -> Any:
         plain = module.replace("numpy._core", "numpy.core")
@@ -133,14 +130,14 @@ class _Reader(pickle._Unpickler):
         raise _Refused("a reference to something outside the file")
 
     def count(self, made: tuple[Any, ...]) -> None:
-        """Refuses a tuple that holds others so often that a walk, or a hash of it as a key, would not end."""
+        """Refuses a tuple with so many nested parts that walking or hashing it would not end."""
         parts = len(made) + sum(self._parts[id(item)][1] for item in made if isinstance(item, tuple))
         if parts > _MAX_PARTS:
             raise _Refused(f"tuples of more than {_MAX_PARTS:,} parts")
         self._parts[id(made)] = (made, parts)
 
     def load_bytearray8(self) -> None:
-        """Without zeros of the size that the file says before there is anything to put there."""
+        """Reads a bytearray without first allocating the size that the file claims."""
         self.append(bytearray(self.read(int.from_bytes(self.read(8), "little"))))
 
     dispatch[pickle.BYTEARRAY8[0]] = load_bytearray8
@@ -155,11 +152,12 @@ def _counted(load: Callable[[Any], None]) -> Callable[[Any], None]:
 
 
 for _opcode in (pickle.EMPTY_TUPLE, pickle.TUPLE, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3):
+    # A copy of the dispatch table: the standard unpickler stays as it is.
     _Reader.dispatch[_opcode[0]] = _counted(_Reader.dispatch[_opcode[0]])
 
 
 class _StandIn:
-    """Calls one function of ours. Without attributes of its own, so the file cannot give it any."""
+    """Callable that calls one function of ours; without attributes, so that the file cannot set any."""
 
     __slots__ = ("function",)
 
@@ -188,10 +186,6 @@ def _kind(text: Any, *_: Any) -> _Kind:
     return _Kind(text)
 
 
-def _scalar(kind: _Kind, data: Any = b"") -> Any:
-    return _from_bytes(data, kind, (1,), "C")[0].item()
-
-
 def _empty(*given: Any) -> bytes:
     if given:
         raise _Refused("bytes made in an unknown way")
@@ -208,25 +202,21 @@ def _no_class(*_: Any) -> Any:
     raise _Refused("a NumPy array made in an unknown way")
 
 
-def _ordered(pairs: Any = ()) -> dict[Any, Any]:
-    return dict(pairs)
-
-
 _STAND_INS: dict[tuple[str, str], Any] = {
     ("numpy.core.multiarray", "_reconstruct"): _array,
     ("numpy.core.numeric", "_frombuffer"): _from_bytes,
-    ("numpy.core.multiarray", "scalar"): _scalar,
+    ("numpy.core.multiarray", "scalar"): lambda kind, data=b"": _from_bytes(data, kind, (1,), "C")[0].item(),
     ("numpy", "dtype"): _kind,
     ("numpy", "ndarray"): _no_class,
     ("_codecs", "encode"): _bytes,
     ("builtins", "bytes"): _empty,
     ("__builtin__", "bytes"): _empty,
-    ("collections", "OrderedDict"): _ordered,
+    ("collections", "OrderedDict"): lambda pairs=(): dict(pairs),
 }
 
 
 def _resolved(value: Any, seen: dict[int, Any]) -> Any:
-    """With every description of an array made into the array; lists and dictionaries are changed in place."""
+    """The value with arrays in place of their descriptions; lists and dictionaries are changed in place."""
     if isinstance(value, _Array):
         if id(value) not in seen:
             seen[id(value)] = made = value.made()
@@ -245,23 +235,21 @@ def _resolved(value: Any, seen: dict[int, Any]) -> Any:
     return value
 
 
-# ----------------------------------------------------------------------------------------------------------------------
-# Clips and their features from one pickle: a list of {"id", "2d", "3d", "audio", "caption" or "eval_caption"}, as
-# YouCook2 and MSR-VTT are handed on by the code of HowTo100M and what grew out of it.
-
+# Clips and features in one pickle: a list of {"id", "2d", "3d", "audio", "caption" or "eval_caption"}, as the code of
+# HowTo100M and its successors distribute YouCook2 and MSR-VTT.
 PICKLES = (".pkl", ".pickle")
 _SUFFIXES = {"_2d": ("2d", "2d_pooled"), "_3d": ("3d", "3d_pooled"), "_spec": ("audio",)}
 
 
 def pickle_of(path: Path, options: ImportOptions) -> Any:
-    """What a pickle holds, where the user has said that pickles are to be read."""
+    """Content of a pickle; raises `SeehearError` unless the user allows pickles."""
     if not options.pickles:
         raise SeehearError(f"{path}: is a pickle; --pickles reads it, without running what it says")
     return read_pickle(path)
 
 
 class PickledFeatures:
-    """The whole of it is in memory."""
+    """Index of the features of one pickle, all in memory."""
 
     def __init__(self, path: Path, wanted: Importer, options: ImportOptions):
         if not path.is_file():

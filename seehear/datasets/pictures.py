@@ -1,8 +1,7 @@
-"""Pictures with captions: Flickr30K and COCO, by Karpathy's splits, or COCO by its own files."""
+"""Pictures with captions: Flickr30K and COCO by Karpathy's splits, or COCO by its own files."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -29,7 +28,7 @@ def coco(files: Files, options: ImportOptions) -> Items:
 
 
 def _karpathy(files: Files, path: Path, dataset: str) -> Items:
-    """{"images": [{"filename", "split", "sentences": [{"raw", "tokens"}], "cocoid"}], "dataset"}"""
+    """Items of {"images": [{"filename", "split", "sentences": [{"raw", "tokens"}], "cocoid"}], "dataset"}."""
     found = read_json(path, "images")
     if found.get("dataset", dataset) != dataset:
         raise SeehearError(f"{path}: is of {found['dataset']!r}, expected {dataset!r}")
@@ -52,7 +51,7 @@ def _of_karpathy(image: dict[str, Any]) -> DatasetItem:
 
 
 def _captions_json(files: Files, path: Path, split: str) -> Items:
-    """{"images": [{"id", "file_name"}], "annotations": [{"image_id", "caption"}]}"""
+    """Items of {"images": [{"id", "file_name"}], "annotations": [{"image_id", "caption"}]}."""
     found = read_json(path, "images")
     said: dict[str, list[str]] = {}
     for annotation in objects(found, "annotations"):
@@ -66,10 +65,7 @@ def _captions_json(files: Files, path: Path, split: str) -> Items:
 
 
 def _each(files: Files, path: Path, images: list[dict[str, Any]], make: Any) -> Items:
-    """`make` of every image of a JSON list; its number stands for the line."""
-
-    def records() -> Iterator[tuple[int, Any]]:
-        yield from enumerate(images, start=1)
+    """Items that `make` returns for every image of a JSON list; its number is its line."""
 
     def checked(image: Any) -> DatasetItem:
         try:
@@ -79,4 +75,5 @@ def _each(files: Files, path: Path, images: list[dict[str, Any]], make: Any) -> 
         assert isinstance(made, DatasetItem)
         return made
 
-    yield from files.rows(path, records(), checked)
+    records: Any = enumerate(images, start=1)  # whatever the JSON holds: `checked` turns it into an item or an error
+    yield from files.rows(path, records, checked)

@@ -1,4 +1,4 @@
-"""A trained run under a protocol by name: what it reaches, beside what is published, and where the library differs."""
+"""Evaluation of a trained run by a named protocol, with the published numbers and the library's deviations."""
 
 from __future__ import annotations
 
@@ -27,10 +27,9 @@ from seehear.space import SharedSpace
 from seehear.types import Modality
 
 Fusion = Literal["sum", "unit"]
-"""Video and sound of a clip: the sum of the vectors that the method itself compares, or the mean of unit vectors."""
+"""Fusion of video and sound: sum of the vectors that the method compares, or mean of unit vectors."""
 _FOLDER = "protocols"
-_TASKS = 18
-"""Of CrossTask, primary ones."""
+_TASKS = 18  # primary tasks of CrossTask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +61,7 @@ class ProtocolReport:
     def _text(self, measured: str) -> str:
         lines = [measured, f"{self.wanted.title}: {self.checked}"]
         if self.published:
-            lines += ["", "published, not measured here (per cent; how each was seen: docs/protocols.md)"]
+            lines += ["", "published, not measured here (per cent; sources: docs/protocols.md)"]
             width = max(len(row.method) for row in self.published)
             for row in self.published:
                 values = "  ".join(f"{name} {value:g}" for name, value in row.values.items())
@@ -79,7 +78,8 @@ def evaluate_protocol(
     device: str = "auto",
     command: str = "",
 ) -> ProtocolReport:
-    """Saved in the run's folder under protocols/NAME. Without a library, on the one it was trained on."""
+    """The report, also saved in the run's folder under protocols/NAME. The default library is the one that the run was
+    trained on."""
     run, wanted = Path(run), protocol(name)
     if wanted.folds:
         raise SeehearError(
@@ -88,7 +88,7 @@ def evaluate_protocol(
         )
     library = library if isinstance(library, Library) else Library.open(library or trained_on(run))
     space = SharedSpace.from_pretrained(run, device=device)
-    measure = _localised if wanted.kind == "localisation" else _on_clips
+    measure = _localise if wanted.kind == "localisation" else _on_clips
     measured = measure(space, library, wanted, fusion)
     about = provenance(command) | {"model_name": str(run), "model_revision": space.fingerprint, "fusion": fusion}
     about |= {"protocol": wanted.name, "dataset_name": library.uri, "code_revision": code_revision()}
@@ -101,24 +101,24 @@ def evaluate_protocol(
 
 
 def encoders_here(space: SharedSpace, library: Library) -> dict[Modality, list[str]]:
-    """The run's, of the modalities that the library has latents of."""
+    """Names of the run's encoders, for modalities that the library has latents of."""
     known = library.encoders()
     names = {m: [info["name"] for info in infos] for m, infos in space.encoders.items()}
     return {m: own for m, own in names.items() if known.keys() >= set(own)}
 
 
 def protocol_vectors(space: SharedSpace, data: LatentData, fusion: Fusion) -> dict[str, Embedded]:
-    """What a protocol compares: of each modality, and of 'video+audio'."""
+    """Embeddings of each modality, and of 'video+audio'."""
     vectors = _vectors(space, data, fusion)
-    return vectors | _seen_and_heard(vectors, fusion)
+    return vectors | _galleries(vectors, fusion)
 
 
 def _vectors(space: SharedSpace, data: LatentData, fusion: Fusion) -> dict[Modality, Embedded]:
     return embed_latents(space, data, unit=fusion == "unit" or space.method.compares_unit)
 
 
-def _seen_and_heard(vectors: Mapping[Modality, Embedded], fusion: Fusion) -> dict[str, Embedded]:
-    """Galleries by name: video, audio, and the two of a clip together."""
+def _galleries(vectors: Mapping[Modality, Embedded], fusion: Fusion) -> dict[str, Embedded]:
+    """Galleries by name: video, audio, and both fused."""
     galleries: dict[str, Embedded] = {m: vectors[m] for m in ("video", "audio") if m in vectors}
     if len(galleries) == 2:
         galleries["video+audio"] = fuse(list(galleries.values()), made_unit=fusion == "unit")
@@ -130,10 +130,7 @@ class _Measured:
     results: tuple[TaskResult, ...]
     warnings: tuple[str, ...]
     revision: str | None = None
-    """Of the data; None where they are never in memory together."""
-
-
-# -- retrieval, and classes --------------------------------------------------------------------------------------------
+    """Revision of the data; None if it is never in memory as a whole."""
 
 
 def _on_clips(space: SharedSpace, library: Library, wanted: Protocol, fusion: Fusion) -> _Measured:
@@ -153,11 +150,11 @@ def _on_clips(space: SharedSpace, library: Library, wanted: Protocol, fusion: Fu
 def _retrieved(
     vectors: Mapping[Modality, Embedded], clips: tasks.ScoredClips, wanted: Protocol, fusion: Fusion
 ) -> Iterator[TaskResult]:
-    """Text against what is seen, heard and both, and back. Where queries have no item, also with those as failures."""
+    """Text against video, audio and both, and back; also with queries without an item counted as failures."""
     if "text" not in vectors:
         raise SeehearError(f"{wanted.name} asks by text, and this run has none")
     text = vectors["text"]
-    for name, gallery in _seen_and_heard(vectors, fusion).items():
+    for name, gallery in _galleries(vectors, fusion).items():
         for result in tasks.retrieve(f"text->{name}", text, gallery, clips):
             yield result
             asked = max(len(text.owner), wanted.texts)
@@ -167,8 +164,8 @@ def _retrieved(
 
 
 def counting_failures(result: TaskResult, asked: int) -> TaskResult:
-    """The same over `asked` queries, of which those without an item find nothing: shares are of all, ranks of those
-    that have one (MCN's way with the clips of MSR-VTT that have no sound)."""
+    """The result over `asked` queries, where those without an item count as failures: shares are of all queries, ranks
+    of those with an item. MCN evaluates clips of MSR-VTT without sound so."""
     share = result.counts["queries"] / asked
 
     def of_all(values: Mapping[str, float]) -> dict[str, float]:
@@ -190,11 +187,8 @@ def counting_failures(result: TaskResult, asked: int) -> TaskResult:
     )
 
 
-# -- steps in videos ---------------------------------------------------------------------------------------------------
-
-
-def _localised(space: SharedSpace, library: Library, wanted: Protocol, fusion: Fusion) -> _Measured:
-    """One task in memory at a time."""
+def _localise(space: SharedSpace, library: Library, wanted: Protocol, fusion: Fusion) -> _Measured:
+    """Recall of steps in videos, with one task in memory at a time."""
     if "text" not in space.encoders:
         raise SeehearError(f"{wanted.name} asks by text, and this run has none")
     steps = library.clips("source = '' AND id LIKE 'crosstask/%'")
@@ -218,7 +212,7 @@ def _localised(space: SharedSpace, library: Library, wanted: Protocol, fusion: F
 def _of_task(
     space: SharedSpace, library: Library, number: str, split: str, fusion: Fusion
 ) -> Iterator[tuple[str, tuple[Located, float]]]:
-    """(what was looked at, a video and its hits by chance)"""
+    """Yields (name of the task, (a video, its hits by chance))."""
     prefix = f"crosstask/{number}/"
     clips = {clip.id: clip for clip in library.clips(f"id LIKE '{prefix}%' AND split = {quote(split)}")}
     if all(not clip.source for clip in clips.values()):
@@ -234,13 +228,14 @@ def _of_task(
         if clip.source:
             videos.setdefault(clip.meta["video"], []).append(clip)
     place = {name: n for n, name in enumerate(ids)}
-    for name, gallery in _seen_and_heard(vectors, fusion).items():
+    for name, gallery in _galleries(vectors, fusion).items():
         row = dict(zip(gallery.owner.tolist(), range(len(gallery.owner)), strict=True))
         for video, seconds in videos.items():
             scores_TK, truth_TK = np.zeros((len(seconds), len(steps_KE))), np.zeros((len(seconds), len(steps_KE)), bool)
             for t, clip in enumerate(sorted(seconds, key=lambda c: c.start)):
                 if (at := row.get(place[clip.id])) is not None:
                     scores_TK[t] = steps_KE @ gallery.vectors[at]
+                # Seconds without features keep a score of 0.
                 truth_TK[t, [int(k) for k in clip.meta["marked"].split()]] = True
             yield f"steps->{name}", (located(number, video, scores_TK, truth_TK), chance(truth_TK))
 

@@ -1,7 +1,6 @@
-"""Evaluation protocols by name, a library held against one, and the page of them.
+"""Evaluation protocols by name, from assets/protocols.toml; the check of a library; the page docs/protocols.md.
 
-The table is assets/protocols.toml; docs/protocols.md is made from it (`to_markdown`). `check` says where a library that
-was imported for a protocol is not what the protocol is about: a number over fewer clips is another number.
+`check` reports where a library deviates from a protocol: a number over fewer clips is another number.
 """
 
 from __future__ import annotations
@@ -29,11 +28,11 @@ TAGS = {
 class PublishedNumber:
     method: str
     values: dict[str, float]
-    """By metric, with the direction where there are two: {"text->audio R@1": 43.1}."""
+    """Values by metric, with the direction of retrieval: {"text->audio R@1": 43.1}."""
     source: str
-    """The paper (arXiv number) or repository that prints it."""
+    """Paper (arXiv number) or repository that prints it."""
     tag: str
-    """How it was seen, one of `TAGS`."""
+    """Kind of evidence, one of `TAGS`."""
     note: str = ""
 
     def __post_init__(self) -> None:
@@ -50,21 +49,21 @@ class Protocol:
     kind: Literal["retrieval", "classification", "multilabel", "localisation"]
     queries: str
     gallery: str
-    """Or the classes."""
+    """Gallery or classes."""
     metrics: tuple[str, ...]
     split: str = "test"
-    """'' for all of the set, where folds decide."""
+    """Split; '' for the whole set, with folds."""
     clips: tuple[int, ...] = ()
-    """Number of clips in the split; several where there are several ways to count, none when that is not fixed."""
+    """Possible numbers of clips in the split; none if not fixed."""
     texts: int = 0
-    """Captions of the split; 0 when that is not fixed."""
+    """Captions of the split; 0 if not fixed."""
     classes: int = 0
     needs: tuple[str, ...] = ()
-    """Modalities that a clip must have to take part."""
+    """Modalities that every clip must have."""
     folds: int = 0
     """Official folds or lists over which the numbers are averaged."""
     notes: tuple[str, ...] = ()
-    """Reasons why numbers differ that look alike."""
+    """Reasons why similar numbers are not comparable."""
     published: tuple[PublishedNumber, ...] = ()
 
 
@@ -79,31 +78,28 @@ PROTOCOLS = {name: _read(name, fields) for name, fields in tomllib.loads(_TABLE.
 
 
 def protocol(name: str) -> Protocol:
-    """By name, in any case: papers write msrvtt-1kA."""
+    """The protocol of a name, in any case: papers write msrvtt-1kA."""
     if name.lower() not in PROTOCOLS:
         raise unknown("protocol", name, PROTOCOLS)
     return PROTOCOLS[name.lower()]
 
 
 def protocols_of(importer: str) -> tuple[Protocol, ...]:
-    """Those that a set is imported for."""
+    """Protocols of an importer's set."""
     return tuple(p for p in PROTOCOLS.values() if p.importer == importer)
-
-
-# -- a library against a protocol --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProtocolCheck:
     protocol: str
     clips: int
-    """In the protocol's split, as are the counts that follow."""
+    """Clips of the protocol's split; the other counts are of the same split."""
     texts: int
     classes: int
     lacking: dict[str, int]
-    """Modality that the protocol needs -> clips without it."""
+    """Number of clips without a needed modality, by modality."""
     deviations: tuple[str, ...]
-    """Where the library is not what published numbers are about; empty when it is."""
+    """Differences to the set of published numbers."""
 
     def __str__(self) -> str:
         if not self.deviations:
@@ -112,7 +108,7 @@ class ProtocolCheck:
 
 
 def check(wanted: Protocol | str, library: Library | str | Path) -> ProtocolCheck:
-    """Count what a library has for a protocol, and say what deviates."""
+    """Counts and deviations of a library under a protocol."""
     wanted = protocol(wanted) if isinstance(wanted, str) else wanted
     library = library if isinstance(library, Library) else Library.open(library)
     clips = texts = 0
@@ -155,42 +151,36 @@ def _deviations(wanted: Protocol, clips: int, texts: int, classes: int, lacking:
             yield f"{counted(count, 'clip')} without {modality}"
 
 
-# -- the page ----------------------------------------------------------------------------------------------------------
-
-
 def to_markdown() -> str:
-    """docs/protocols.md"""
+    """Text of docs/protocols.md."""
     lines = [
         "# Protocols and data sets",
         "",
         "Made from `seehear/assets/protocols.toml` by `python tools/make_protocols_page.py`.",
         "",
-        "Numbers below are published ones, in per cent, none of them measured by seehear. How each was seen:",
+        "Numbers below are published ones, in per cent, none of them measured by seehear. The evidence for each:",
         "",
         *(f"- **{tag}**: {meaning}" for tag, meaning in TAGS.items()),
         "",
         "`seehear import NAME --root DIR --library LIB` reads a set's own files and looks for its media below DIR. It",
-        "downloads nothing, and says what is missing. A picture is a video of one frame: reports call it so.",
+        "downloads nothing and reports missing files. Reports call a picture a video of one frame.",
     ]
     for wanted in PROTOCOLS.values():
-        lines += ["", *_section(wanted)]
-    lines += ["", "## What import looks for", ""]
+        split = f"Split: {wanted.split}." if wanted.split else f"Mean over {wanted.folds} official folds or lists."
+        lines += [
+            "",
+            f"## {wanted.title}",
+            "",
+            f"`{wanted.name}`, imported as `{wanted.importer}`. Queries: {wanted.queries}. Against: {wanted.gallery}.",
+            f"Metrics: {', '.join(wanted.metrics)}. {split}",
+            "",
+            *(f"- {note}" for note in wanted.notes),
+            *(("", *_table(wanted.published)) if wanted.published else ()),
+        ]
+    lines += ["", "## Files of the sets", ""]
     lines += ["| set | files, in DIR or its usual folders | media, at any depth |", "|---|---|---|"]
     lines += [f"| `{i.name}`: {i.title} | {'; '.join(i.annotations)} | {i.media} |" for i in IMPORTERS.values()]
     return "\n".join(lines) + "\n"
-
-
-def _section(wanted: Protocol) -> Iterator[str]:
-    yield f"## {wanted.title}"
-    yield ""
-    yield f"`{wanted.name}`, imported as `{wanted.importer}`. Queries: {wanted.queries}. Against: {wanted.gallery}."
-    which = f"Split: {wanted.split}." if wanted.split else f"Mean over {wanted.folds} official folds or lists."
-    yield f"Metrics: {', '.join(wanted.metrics)}. {which}"
-    yield ""
-    yield from (f"- {note}" for note in wanted.notes)
-    if wanted.published:
-        yield ""
-        yield from _table(wanted.published)
 
 
 def _table(published: tuple[PublishedNumber, ...]) -> Iterator[str]:
@@ -206,5 +196,5 @@ def _table(published: tuple[PublishedNumber, ...]) -> Iterator[str]:
 
 
 def _cell(value: float) -> str:
-    """One digit after the point, as papers have; d' has three."""
+    """One decimal, as in papers; d' has three."""
     return f"{value:.1f}" if round(value, 1) == value else f"{value:g}"

@@ -1,4 +1,4 @@
-"""Every set that can be imported, by name: assets/datasets.toml, and the functions that read the sets' files."""
+"""Data sets that can be imported, by name: assets/datasets.toml with the functions that read their files."""
 
 from __future__ import annotations
 
@@ -43,13 +43,10 @@ _READERS: dict[str, Callable[..., Items]] = {
 }
 
 
-def _importer(name: str, fields: dict[str, Any]) -> Importer:
-    keys = _KEYS[fields.pop("keys")]
-    plain: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()}
-    return Importer(name=name, read=_READERS[name], keys=keys, **plain)
-
-
-IMPORTERS = {name: _importer(name, fields) for name, fields in tomllib.loads(_TABLE.read_text("utf-8")).items()}
+IMPORTERS: dict[str, Importer] = {}
+for _name, _fields in tomllib.loads(_TABLE.read_text("utf-8")).items():
+    _own: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in _fields.items()}
+    IMPORTERS[_name] = Importer(name=_name, read=_READERS[_name], **_own | {"keys": _KEYS[_fields["keys"]]})
 
 
 def importer(name: str) -> Importer:

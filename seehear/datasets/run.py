@@ -1,8 +1,8 @@
-"""A data set that lies on disk into a library, by its own files and splits. Nothing is downloaded.
+"""Import of a data set from disk into a library, by its own files and splits. Nothing is downloaded.
 
-The rows go the way of a manifest's (`prepare`): probed, cut, set aside with their place when they cannot be used. Rows
-whose media are not on disk are set aside too, the first thousand one by one and the rest by their number, so that a
-table of two million rows of which few are there costs little memory.
+Rows are prepared like those of a manifest (`prepare`): probed, cut, or set aside with their line. Rows without media on
+disk are set aside too, the first thousand one by one and the rest as a count, so that a table of millions of rows with
+few media costs little memory.
 """
 
 from __future__ import annotations
@@ -32,8 +32,7 @@ from seehear.library.summary import PrepareReport, Tally, report
 from seehear.library.tables import Library
 from seehear.progress import counted, say
 
-_LISTED = 1000
-"""Rows of each kind that are set aside one by one; the rest are counted."""
+_LISTED = 1000  # rows of each kind that are set aside one by one; the rest are counted
 _SHOWN = 5
 
 
@@ -41,16 +40,16 @@ _SHOWN = 5
 class ImportReport:
     name: str
     rows: int
-    """Of the set's files, those of splits that are not wanted left out."""
+    """Rows of the wanted splits."""
     bad_rows: int
     media: int
-    """Media files that rows mean and that are on disk."""
+    """Media files of the rows that are on disk."""
     missing: int
-    """Media files that rows mean and that are not."""
+    """Media files of the rows that are not."""
     missing_first: tuple[str, ...]
-    """How the first of them are called in the set's files."""
+    """Names of the first missing files."""
     prepared: PrepareReport
-    """What came of the files, and what the library holds now."""
+    """Outcome of `prepare`, and the content of the library."""
     what: str = "media files"
     notes: tuple[str, ...] = ()
 
@@ -66,7 +65,7 @@ class ImportReport:
             )
         lines += [f"  note: {note}" for note in self.notes]
         prepared, command = str(self.prepared), f"encode {self.prepared.library}"
-        if self.what != "media files":  # there is nothing to encode but texts
+        if self.what != "media files":  # only texts remain to be encoded
             prepared = prepared.replace(command, f"{command} --encoders minilm")
         return "\n".join([*lines, prepared])
 
@@ -74,9 +73,9 @@ class ImportReport:
 def import_dataset(
     name: str, root: str | Path, library_uri: str | Path, options: ImportOptions | None = None
 ) -> ImportReport:
-    """Bring a library up to date with a data set below `root`, making the library where there is none.
+    """Updates a library from a data set below `root`; creates the library if needed.
 
-    Raises `SeehearError` for an unknown name, a root without the set's files, and one without any of its media.
+    Raises `SeehearError` for an unknown name, and for a root without the set's files or without any of its media.
     """
     wanted, options, root = importer(name), options or ImportOptions(), Path(root).resolve()
     _check(wanted, root, options)
@@ -97,7 +96,7 @@ def import_dataset(
 def _import_features(
     wanted: Importer, root: Path, library_uri: str | Path, options: ImportOptions, *, skip: str | Path
 ) -> ImportReport:
-    """The same where the media are not at hand, but what frozen encoders made of them is."""
+    """The same with features by frozen encoders in place of media."""
     from seehear.datasets.feature_run import FeatureUpdate, check_library, features_of
 
     with closing(features_of(wanted, options.features or root, options, skip=skip)) as index:
@@ -140,7 +139,7 @@ def _prepare(grouped: GroupedRows, library: Library, folder: Path, name: str, op
 
 
 class _Rows:
-    """The rows of a set whose media are on disk, one after the other; the others as what is set aside."""
+    """Rows of a set: those with media on disk, and a `Reject` for every other."""
 
     def __init__(
         self,
@@ -162,11 +161,22 @@ class _Rows:
         for item in self._items():
             self.rows += 1
             if isinstance(item, Bad):
-                yield from self._set_aside(item)
+                self.bad += 1
+                self.first_bad = self.first_bad or f"{item.table}:{item.line}: {item.reason}"
+                if self.bad <= _LISTED:
+                    yield Reject(path=f"{item.table}:{item.line}", stage="import", reason=item.reason)
             elif (row := self._row(item)) is not None:
                 yield row
             else:
-                yield from self._not_there(item)
+                self.missing_rows += 1
+                name = item.keys[0]
+                self.missing.append(hash(name))  # 8 bytes a row: several rows may miss the same file
+                if len(self.missing_first) < _SHOWN:
+                    self.missing_first[name] = None
+                if self.missing_rows <= _LISTED:
+                    lost = "media file is" if self.what == "media" else "features are"
+                    reason = f"its {lost} not on disk (rows of {name})"
+                    yield Reject(path=f"{item.table}:{item.line}", stage="import", reason=reason)
         for count, what in (
             (self.bad, "that cannot be used"),
             (self.missing_rows, f"whose {self.what} are not on disk"),
@@ -176,16 +186,16 @@ class _Rows:
                 yield Reject(path=f"{self.wanted.name}: rows {what}", stage="import", reason=reason)
 
     def _items(self) -> Items:
-        for item in self.wanted.read(self.files, self.options):
-            if isinstance(item, Bad) or self.options.wants((item := self._with_split(item)).split):
-                yield item
-
-    def _with_split(self, item: DatasetItem) -> DatasetItem:
-        """With some of the training recordings as validation, where that is asked for."""
+        """Items of the wanted splits, with a share of the training recordings as validation if requested."""
         share = 0.0 if self.wanted.has_val else self.options.val
-        if item.split == "train" and share and split_of(item.group or item.id, (1 - share, share, 0.0), 0) == "val":
-            return replace(item, split="val")
-        return item
+        splits = (1 - share, share, 0.0)
+        for item in self.wanted.read(self.files, self.options):
+            if not isinstance(item, Bad):
+                if item.split == "train" and share and split_of(item.group or item.id, splits, 0) == "val":
+                    item = replace(item, split="val")
+                if not self.options.wants(item.split):
+                    continue
+            yield item
 
     def _row(self, item: DatasetItem) -> ManifestRow | None:
         found = self.locate(item) if item.keys else MatchedMedia(name="", cut_out=False)
@@ -206,25 +216,8 @@ class _Rows:
             meta=item.meta,
         )
 
-    def _set_aside(self, item: Bad) -> Iterator[Reject]:
-        self.bad += 1
-        self.first_bad = self.first_bad or f"{item.table}:{item.line}: {item.reason}"
-        if self.bad <= _LISTED:
-            yield Reject(path=f"{item.table}:{item.line}", stage="import", reason=item.reason)
-
-    def _not_there(self, item: DatasetItem) -> Iterator[Reject]:
-        self.missing_rows += 1
-        name = item.keys[0]
-        self.missing.append(hash(name))
-        if len(self.missing_first) < _SHOWN:
-            self.missing_first[name] = None
-        if self.missing_rows <= _LISTED:
-            lost = "media file is" if self.what == "media" else "features are"
-            reason = f"its {lost} not on disk (rows of {name})"
-            yield Reject(path=f"{item.table}:{item.line}", stage="import", reason=reason)
-
     def check_any(self, grouped: GroupedRows) -> None:
-        """Raises `SeehearError` when no row can be used at all."""
+        """Raises `SeehearError` if no row can be used."""
         if grouped.sources:
             return
         if self.rows and self.bad == self.rows:
@@ -232,19 +225,16 @@ class _Rows:
         if not self.rows:
             raise SeehearError(f"{self.files.root}: the files of {self.wanted.title} have no rows of these splits")
         folder, first = self.files.media.folder, ", ".join(self.missing_first)
+        own = self.what == "media" or self.wanted.only_features
+        expected = self.wanted.media if own else "X_2d.npy, X_3d.npy, X_spec.npy"
         raise SeehearError(
             f"none of the {self._num_missing():,} {self._files} of {self.wanted.title} is below {folder} "
-            f"(first: {first}): expected {self._expected}; --{self.what} says where they are"
+            f"(first: {first}): expected {expected}; --{self.what} says where they are"
         )
 
     @property
     def _files(self) -> str:
         return "media files" if self.what == "media" else "files of features"
-
-    @property
-    def _expected(self) -> str:
-        own = self.what == "media" or self.wanted.only_features
-        return self.wanted.media if own else "X_2d.npy, X_3d.npy, X_spec.npy"
 
     def _num_missing(self) -> int:
         return int(np.unique(np.asarray(self.missing)).size) if self.missing else 0

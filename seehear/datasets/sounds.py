@@ -1,4 +1,5 @@
-"""Labelled sounds: ESC-50, ESC-10 and Speech Commands."""
+"""Sounds with labels (ESC-50, ESC-10, Speech Commands, AudioSet, VGGSound, VGGSounder), with captions (AudioCaps,
+Clotho) and with timed events (AVE, LLP)."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ _FOLDS = 5
 
 
 def esc50(files: Files, options: ImportOptions, *, only_esc10: bool) -> Items:
-    """`fold` is test and the next one validation; the rest is train."""
+    """Clips with fold `fold` as test and the next one as validation; the rest is train."""
     path = files.need("esc50.csv")
 
     def item(row: dict[str, str]) -> DatasetItem | None:
@@ -28,11 +29,12 @@ def esc50(files: Files, options: ImportOptions, *, only_esc10: bool) -> Items:
             raise SeehearError(f"fold {row['fold']!r} is none of 1 to {_FOLDS}")
         if only_esc10 and row["esc10"].lower() != "true":
             return None
-        name = given(row, "filename").rpartition(".")[0]
+        name, test = given(row, "filename").rpartition(".")[0], options.fold
+        splits = {test: "test", test % _FOLDS + 1: "val"} if test else {}
         return DatasetItem(
             keys=(name,),
             id=name,
-            split=_of_fold(int(row["fold"]), options.fold),
+            split=splits.get(int(row["fold"]), "train"),
             group=given(row, "src_file"),
             start=0.0,
             labels=(spaced(given(row, "category")),),
@@ -43,14 +45,9 @@ def esc50(files: Files, options: ImportOptions, *, only_esc10: bool) -> Items:
     yield from files.rows(path, with_header(path, columns), item)
 
 
-def _of_fold(fold: int, test: int) -> str:
-    if test == 0:
-        return "train"
-    return {test: "test", test % _FOLDS + 1: "val"}.get(fold, "train")
-
-
 def speech_commands(files: Files, options: ImportOptions) -> Items:
-    """The lists name the clips of validation and test; every other clip below a word's folder is train."""
+    """Clips of the validation and test lists; every other clip below a word's folder is train."""
+    # There is no list of training clips, only of the held-out ones.
     listed: set[str] = set()
     for split, name in (("val", "validation_list.txt"), ("test", "testing_list.txt")):
         path = files.need(name)
@@ -68,17 +65,14 @@ def speech_commands(files: Files, options: ImportOptions) -> Items:
 
 def _of_speech(row: dict[str, str], split: str) -> DatasetItem:
     word, _, name = row["clip"].partition("/")
+    # The speaker is the group: none is in two splits.
     speaker, marked, _ = name.partition("_nohash_")
     if not marked:
         raise SeehearError(f"{row['clip']!r} is no clip: expected WORD/SPEAKER_nohash_NUMBER.wav")
     return DatasetItem(keys=(row["clip"],), id=row["clip"], split=split, group=speaker, start=0.0, labels=(word,))
 
 
-# ----------------------------------------------------------------------------------------------------------------------
-# Sounds with captions: AudioCaps and Clotho.
-
-_SECONDS = 10.0
-"""Of an AudioCaps clip, as of the AudioSet segment it is."""
+_CLIP_SECONDS = 10.0  # of AudioSet, and of AudioCaps and VGGSound, which are segments of it or like it
 _CLOTHO = {"train": "development", "val": "validation", "test": "evaluation"}
 
 
@@ -100,7 +94,7 @@ def _of_audiocaps(row: dict[str, str], split: str) -> DatasetItem:
         split=split,
         group=video,
         start=start,
-        end=start + _SECONDS,
+        end=start + _CLIP_SECONDS,
         texts=captions(row["caption"]),
         meta={"youtube_id": video, "start_time": f"{start:g}"},
     )
@@ -119,14 +113,11 @@ def _of_clotho(row: dict[str, str], split: str) -> DatasetItem:
     return DatasetItem(keys=(stem,), id=stem, split=split, start=0.0, texts=texts)
 
 
-# ----------------------------------------------------------------------------------------------------------------------
-# Events that are seen and heard, with their times: AVE and LLP (AVVP).
-
 _AVE = ("class", "video_id", "quality", "start", "end")
 
 
 def ave(files: Files, options: ImportOptions) -> Items:
-    """The clip is all of the file; when its event begins and ends is in the meta."""
+    """Clips are whole files; the times of their events are in the meta."""
     names = {split: (f"{split}Set.txt",) for split in ("train", "val", "test")}
     for split, path in files.of_splits(names, options).items():
         records = without_header(path, _AVE, delimiter="&", first=("category",))
@@ -141,7 +132,7 @@ def _of_ave(row: dict[str, str], split: str) -> DatasetItem:
 
 
 def llp(files: Files, options: ImportOptions) -> Items:
-    """What is heard and what is seen, second by second, is known of validation and test: a JSON list in the meta."""
+    """Clips of LLP (AVVP). Those of validation and test have timed events as JSON lists in the meta."""
     names = {"train": ("AVVP_train.csv",), "val": ("AVVP_val_pd.csv",), "test": ("AVVP_test_pd.csv",)}
     events = {f"events_{m}": _events(files, f"AVVP_eval_{said}.csv") for m, said in _EVENTS.items()}
     for split, path in files.of_splits(names, options).items():
@@ -153,7 +144,7 @@ _EVENTS = {"heard": "audio", "seen": "visual"}
 
 
 def _events(files: Files, name: str) -> dict[str, list[tuple[float, float, str]]]:
-    """Clip -> (onset, offset, label) of each event."""
+    """(onset, offset, label) of each event, by clip."""
     path = files.find(name)
     found: dict[str, list[tuple[float, float, str]]] = {}
     if path is None:
@@ -172,7 +163,7 @@ def _events(files: Files, name: str) -> dict[str, list[tuple[float, float, str]]
 def _of_llp(
     row: dict[str, str], split: str, events: Mapping[str, Mapping[str, list[tuple[float, float, str]]]]
 ) -> DatasetItem:
-    """'4YdbENYcIyE_23_33' -> seconds 23 to 33 of a video."""
+    """Item of a clip: '4YdbENYcIyE_23_33' is seconds 23 to 33 of a video."""
     name = given(row, "filename")
     video, *times = name.rsplit("_", 2)
     if len(times) != 2:
@@ -183,10 +174,6 @@ def _of_llp(
     return DatasetItem(keys=(video,), id=name, split=split, group=video, start=start, end=end, labels=labels, meta=meta)
 
 
-# ----------------------------------------------------------------------------------------------------------------------
-# AudioSet, VGGSound and VGGSounder: ten seconds of YouTube videos, with labels.
-
-_CLIP_SECONDS = 10.0
 _SEGMENTS = ("youtube_id", "start_seconds", "end_seconds", "positive_labels")
 _SUBSETS = {"balanced": "balanced_train", "unbalanced": "unbalanced_train", "eval": "eval"}
 _VGGSOUND = re.compile(r"(.{11})_(\d{6})(\.\w+)?")
@@ -274,13 +261,13 @@ _VGGSOUNDER = ("video_id", "label", "modality", "background_music", "static_imag
 
 
 def vggsounder(files: Files, options: ImportOptions) -> Items:
-    """Several rows a clip, one below the other: its labels, each heard (A), seen (V) or both (AV)."""
+    """Clips with several labels, each audible (A), visible (V) or both (AV); consecutive rows are one clip."""
     path = files.need("vggsounder.csv")
     yield from files.rows(path, _clips(with_header(path, _VGGSOUNDER)), _of_vggsounder)
 
 
 def _clips(records: Iterable[Record]) -> Iterator[tuple[int, dict[str, str] | SeehearError]]:
-    """The rows of a clip as one, with the line of the first."""
+    """Rows of each clip joined into one, with the line of the first."""
     numbered = ((line, row, row if isinstance(row, SeehearError) else row["video_id"]) for line, row in records)
     for _, group in groupby(numbered, key=itemgetter(2)):
         rows = list(group)

@@ -1,4 +1,4 @@
-"""From a run's shared space to the space in which a picture generator is told what to paint."""
+"""Maps from a run's shared space to the conditioning space of a picture generator."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ _FROM, _TO = "shared space", "condition"
 
 @dataclass(frozen=True)
 class Placed:
-    """A library's clips where a run puts them."""
+    """A library's clips embedded by a run."""
 
     data: LatentData
     clips: list[Clip]
     vectors: dict[Modality, Embedded]
-    """Of what the run's space holds and the library has."""
+    """Embeddings of the modalities that both the run and the library have."""
 
     def part(self, m: Modality, split: str) -> Embedded:
-        """One vector for each clip of a split."""
+        """One vector per clip of a split."""
         one = self.vectors[m].one_each()
         inside = self.data.splits[one.owner] == split
         return Embedded(one.vectors[inside], one.owner[inside])
@@ -47,33 +47,34 @@ def placed(space: SharedSpace, library: Library) -> Placed:
 
 @dataclass(frozen=True)
 class Carrier:
-    """A vector of any modality takes the place of one of `modality`: the mean of its own modality is taken out, that
-    one's put in. Then, where there is a map, it is carried to another encoder's latents and given their mean length."""
+    """Map of a vector of any modality to where one of `modality` would be: its modality's mean is replaced by that of
+    `modality`. With `maps`, the result is mapped to an encoder's latents and scaled to their mean length."""
 
     modality: Modality
     means: Mapping[Modality, np.ndarray]
-    """(E,) of the training clips' vectors, by modality."""
+    """(E,) mean of the training clips' vectors, by modality."""
     maps: LinearMaps | None = None
     length: float = 1.0
 
     def __call__(self, parts: Mapping[Modality, Float[np.ndarray, "n e"]]) -> Float[Tensor, "n d"]:
-        """Of unit vectors by modality; of several modalities of the same rows their mean."""
-        placed = [unit(z_NE - self.means[m] + self.means[self.modality]) for m, z_NE in parts.items()]
-        z_NE = torch.from_numpy(unit(np.mean(placed, axis=0)))
+        """Conditions of unit vectors; several modalities of the same rows are averaged."""
+        moved = [unit(z_NE - self.means[m] + self.means[self.modality]) for m, z_NE in parts.items()]
+        z_NE = torch.from_numpy(unit(np.mean(moved, axis=0)))
         if self.maps is None:
             return z_NE
+        # In float64, as the map was fitted.
         y_ND = self.maps.mean[_TO] + (z_NE.double() - self.maps.mean[_FROM]) @ self.maps.weight[_FROM]
         return (self.length * torch.nn.functional.normalize(y_ND, dim=1)).float()
 
 
 def to_pictures(known: Placed) -> Carrier:
-    """To where pictures lie in the shared space."""
+    """Map to the pictures of the shared space."""
     return Carrier("video", _means(known, "video"))
 
 
 def to_encoder(known: Placed, library: Library, name: str) -> Carrier:
-    """To the latents of an encoder of the library, by ridge regression on training clips; validation clips choose its
-    strength."""
+    """Map to the latents of an encoder of the library: ridge regression on training clips, its strength chosen on
+    validation clips."""
     infos = library.encoders()
     if name not in infos:
         raise unknown(f"encoder of {library.uri}", name, infos)
@@ -98,5 +99,5 @@ def _means(known: Placed, target: Modality) -> dict[Modality, np.ndarray]:
     found = {m: known.part(m, "train") for m in known.vectors}
     if not len(found[target].owner):
         raise SeehearError(f"no training clip of the library has {target}: there is nothing to carry a query to")
-    # A modality without training clips has no mean that is known: it is taken as it is.
+    # The mean of a modality without training clips is unknown: its vectors stay where they are.
     return {m: (one if len(one.owner) else found[target]).vectors.mean(axis=0) for m, one in found.items()}

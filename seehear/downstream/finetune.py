@@ -1,6 +1,6 @@
-"""Fine-tune a tower of a trained run to labels, through the one training loop, and measure it on held-out clips.
+"""Fine-tuning of a tower of a trained run to labels, and its evaluation on held-out clips.
 
-Validation clips choose the weights, where there are any; test clips are looked at once, in several views.
+Validation clips, if any, choose the weights; test clips are evaluated once, in several views.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from seehear import distributed
-from seehear.downstream.data import LabelledMedia
-from seehear.downstream.labels import LabelledClips, labelled
+from seehear.downstream.labels import LabelledClips, LabelledMedia, labelled
 from seehear.downstream.measure import logits_of, result_of, scores
 from seehear.downstream.presets import FineTune
 from seehear.downstream.tower import Pretrained, classifier
@@ -31,7 +30,7 @@ from seehear.train.config import RunFolder
 from seehear.train.files import save_model
 from seehear.train.loop import TrainResult, fit
 
-_MANY = 500  # clips from which on processes that decode are worth their start
+_MANY = 500  # clips above which decoding processes are worth their start
 
 
 def finetune(
@@ -44,8 +43,8 @@ def finetune(
     resume: bool = False,
     command: str = "",
 ) -> EvaluationReport | None:
-    """The classifier is in `folder/model`, its report in `folder`; None without test clips, and of other processes than
-    the first."""
+    """The report on the test clips; None without any, and in other processes than the first. Saves the classifier in
+    `folder/model` and the report in `folder`."""
     distributed.start()
     folder, raw = Path(folder), settings.clips.of(model.raw)
     tower, data = _data(model, library, label, settings, raw)
@@ -76,6 +75,7 @@ def finetune(
         folder=RunFolder(folder, settings=_noted(model, library, label, settings, raw), resume=resume),
         validate=partial(_validate, labelled=scored, settings=settings) if scored is not None else None,
     )
+    # Only one process evaluates and writes.
     if distributed.rank() != 0:
         return None
     made.eval()
@@ -131,13 +131,13 @@ def _check(train: LabelledClips, classes: tuple[str, ...], library: Library, lab
 
 
 def _usable(part: LabelledClips, classes: tuple[str, ...], *, several: bool) -> LabelledClips | None:
-    """Clips to measure on; None where there are none, or, of several labels, no class that some have and some not."""
+    """The clips of a split; None without any or, with several labels a clip, without a class that only some have."""
     enough = len(usable_classes(part.truth(classes))) if several else len(part)
     return part if enough else None
 
 
 def _validate(method: Any, *, labelled: LabelledClips, settings: FineTune) -> dict[str, float]:
-    """In one view, the middle of a clip."""
+    """Validation metrics from one view, the middle of a clip."""
     with hushed():
         workers = settings.train.workers if len(labelled) > _MANY else 0
         logits_NC = logits_of(method, labelled, workers=workers, precision=settings.train.precision)
@@ -145,7 +145,7 @@ def _validate(method: Any, *, labelled: LabelledClips, settings: FineTune) -> di
 
 
 def _noted(model: Pretrained, library: Library, label: str, settings: FineTune, raw: RawConfig) -> dict[str, Any]:
-    """Settings that must not change when a run is resumed, beside those that `fit` checks."""
+    """Settings that must not change when a run is resumed, besides those that `fit` checks."""
     where = library.uri if "://" in library.uri else str(Path(library.uri).resolve())
     names = ("preset", "balanced", "drawn", "scratch", "fold", "where")
     return {

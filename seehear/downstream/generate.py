@@ -1,6 +1,6 @@
-"""A picture of what is heard, said or seen: a query's vector in a run's space, carried to a picture generator (the
-audio-to-image application of FuseMix, arXiv 2312.10144). The generator is the run's own painter, or any pipeline of
-diffusers that takes embeddings. Beside what is painted stand the library's own pictures nearest to the query."""
+"""Picture generation from sound, text or a picture: the query's vector in a run's space conditions a generator (the
+audio-to-image application of FuseMix, arXiv 2312.10144), the run's own painter or any pipeline of diffusers that takes
+embeddings. The library's pictures nearest to the query are shown with the result."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from seehear.space import SharedSpace
 from seehear.types import Modality
 
 KINDS: dict[str, Modality] = {"text": "text", "audio": "audio", "image": "video"}
-"""What can be asked with, and the modality of its vector."""
-_SHOWN = 256  # pixels of a side, of the library's pictures
-_RATE = 16_000  # of a drawn waveform
-_WORDS, _CAPTION = 24, 14  # letters of a line
+"""Modality of the vector, by kind of query."""
+_SHOWN = 256  # side of the library's pictures, in pixels
+_RATE = 16_000  # samples a second of a drawn waveform
+_WORDS, _CAPTION = 24, 14  # characters of a line
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,24 +34,24 @@ class GenerateOptions:
     n: int = 4
     """Pictures to paint, and to show of the library."""
     steps: int = 50
-    """Of diffusion, from noise to a picture."""
+    """Diffusion steps, from noise to a picture."""
     guidance: float = 3.0
-    """How strongly the query counts: 1 as learnt, more is plainer and less varied."""
+    """Weight of the query: 1 as trained; more is plainer and less varied."""
     seed: int = 0
-    """Of the noise."""
+    """Seed of the noise."""
     pipeline: str = ""
     """Folder or hub id of a diffusers pipeline that takes embeddings; the run's own painter when not given."""
     condition: str = ""
     """The library's encoder whose latents the pipeline was trained with."""
     size: int = 0
-    """Pixels of a side, for a pipeline that can be told; 0: its own."""
+    """Side of the pictures in pixels, for pipelines with that option; 0: the pipeline's own."""
 
     def __post_init__(self) -> None:
         if self.n < 1 or self.steps < 1 or self.size < 0:
             raise SeehearError("--n and --steps are 1 or more, --size is not negative")
         check_range(self, "[0, inf)", "guidance")
         if bool(self.pipeline) != bool(self.condition):
-            raise SeehearError("--pipeline and --condition go together: whose latents is the pipeline told?")
+            raise SeehearError("--pipeline and --condition go together: name the encoder that the pipeline reads")
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Nearest:
     start: float
     end: float
     score: float
-    """Cosine with the query, in the place of a picture."""
+    """Cosine with the query, mapped to the pictures."""
     text: str
 
 
@@ -86,8 +86,8 @@ def generate(
     library: Library | None = None,
     device: str = "auto",
 ) -> Generated:
-    """`query`: words as 'text', files as 'audio' and 'image'; of several the mean. Without a library, the one that the
-    run was trained on."""
+    """Pictures of a query: words as 'text', files as 'audio' and 'image'; several are averaged. The default library is
+    the one that the run was trained on."""
     options = options or GenerateOptions()
     if not query:
         raise SeehearError("nothing to paint: give --audio, --text or --image")
@@ -105,7 +105,7 @@ def generate(
     else:
         carried = to_encoder(known, library, options.condition)(parts).repeat(options.n, 1)
         pictures = paint(pipeline, carried, size=options.size, **told)
-        said = f"painted by {type(pipeline).__name__}, told in the place of {options.condition}"
+        said = f"painted by {type(pipeline).__name__}, conditioned on {options.condition}"
     said += f"; {options.steps} steps, guidance {options.guidance:g}, seed {options.seed}"
     return Generated(dict(query), pictures, _nearest(known, library, as_picture(parts).numpy(), options.n), said)
 
@@ -121,12 +121,9 @@ def _nearest(known: Placed, library: Library, query_1E: np.ndarray, k: int) -> t
     return tuple(found)
 
 
-# -- files -----------------------------------------------------------------------------------------------------------
-
-
 def save_pictures(made: Generated, out: Path) -> list[Path]:
-    """The grid at `out`: the query at the left, what was painted above the nearest of the library; and each painted
-    picture beside it as `<out>.1.png` and so on."""
+    """Writes the grid to `out` (the query at the left, generated pictures above the library's nearest) and each picture
+    to `<out>.1.png` and so on; returns the paths."""
     pillow = require("PIL.Image")
     out.parent.mkdir(parents=True, exist_ok=True)
     draw_grid([made], out)
@@ -138,7 +135,7 @@ def save_pictures(made: Generated, out: Path) -> list[Path]:
 
 
 def draw_grid(rows: list[Generated], out: Path, *, dpi: int = 150) -> None:
-    """Several queries one below the other."""
+    """Draws several queries below each other."""
     figures = require("matplotlib.figure", "studies")
     most = max(max(len(made.pictures), len(made.nearest)) for made in rows)
     figure = figures.Figure(figsize=(1.3 * (most + 1), 2.8 * len(rows) + 0.3), layout="constrained")
@@ -151,7 +148,12 @@ def draw_grid(rows: list[Generated], out: Path, *, dpi: int = 150) -> None:
         for axis, picture in zip(axes[0], made.pictures, strict=False):
             axis.imshow(picture, interpolation="nearest")
         for axis, near in zip(axes[1], made.nearest, strict=False):
-            _draw_nearest(axis, near)
+            try:
+                axis.imshow(picture_of(near.path, near.start, near.end, _SHOWN))
+            except DecodeError:
+                axis.text(0.5, 0.5, "cannot be read", ha="center", va="center", fontsize=5)
+            caption = f"{near.score:.2f}  {near.text[:_CAPTION]}"
+            axis.text(0.5, -0.04, caption, transform=axis.transAxes, fontsize=5.5, ha="center", va="top")
         axes[0][0].set_title("painted", fontsize=7, loc="left", pad=2)
         axes[1][0].set_title("nearest in the library", fontsize=7, loc="left", pad=2)
     figure.suptitle(rows[0].said, fontsize=7)
@@ -173,19 +175,3 @@ def _draw_query(figure: Any, query: Mapping[str, str]) -> None:
         else:
             heard = read_window(value, 0.0, end, audio=AudioSpec(rate=_RATE)).waveform
             axis.plot(np.zeros(1) if heard is None else heard[:: max(1, len(heard) // 4000)], linewidth=0.3)
-
-
-def _draw_nearest(axis: Any, near: Nearest) -> None:
-    try:
-        axis.imshow(picture_of(near.path, near.start, near.end, _SHOWN))
-    except DecodeError:
-        axis.text(0.5, 0.5, "cannot be read", ha="center", va="center", fontsize=5)
-    axis.text(
-        0.5,
-        -0.04,
-        f"{near.score:.2f}  {near.text[:_CAPTION]}",
-        transform=axis.transAxes,
-        fontsize=5.5,
-        ha="center",
-        va="top",
-    )

@@ -1,4 +1,5 @@
-"""What a library's clips are labelled with, by the name of a column of the user's own, of a prefix, or 'labels'."""
+"""Labels of a library's clips, by the name of a user's column, of a prefix of labels, or 'labels'; and
+labelled clips as training data."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from seehear.errors import SeehearError
 from seehear.evaluation.folds import official_folds
@@ -14,16 +16,17 @@ from seehear.inputs.raw.media import RawMedia
 from seehear.library.records import SPLITS, Clip
 from seehear.library.tables import Library
 from seehear.methods.classifier import modalities_of
-from seehear.types import Bool
+from seehear.nn.random import seed_of
+from seehear.types import Batch, Bool, Float, Int, Tensor
 
 ALL = "labels"
-"""All labels of a clip, whatever they are called."""
+"""Name for all labels of a clip."""
 _SIGNS = ("=", ":")
 
 
 @dataclass(frozen=True)
 class LabelledClips:
-    """Clips with a label that have what a tower reads, in the order of the media."""
+    """Clips with a label and the modalities of a tower, in order of the media."""
 
     media: RawMedia
     labels: list[tuple[str, ...]]
@@ -35,7 +38,7 @@ class LabelledClips:
 
     @property
     def several(self) -> bool:
-        """Whether some clip has more than one."""
+        """True if some clip has more than one label."""
         return any(len(own) > 1 for own in self.labels)
 
     def classes(self) -> tuple[str, ...]:
@@ -60,7 +63,7 @@ class LabelledClips:
         return self.take([i for i, clip in enumerate(self.clips) if clip.split == name])
 
     def parts(self, fold: str = "") -> dict[str, LabelledClips]:
-        """train, val, test: the library's own, or those of one of its official folds ('fold 2', 'split1')."""
+        """The splits train, val and test, of the library or of one of its official folds ('fold 2', 'split1')."""
         if not fold:
             return {name: self.split(name) for name in SPLITS}
         folds = {f.name: f for f in official_folds(self.clips)}
@@ -69,7 +72,7 @@ class LabelledClips:
         return {name: self.take(getattr(folds[fold], name)) for name in SPLITS}
 
     def numbers(self, classes: Sequence[str]) -> list[tuple[int, ...]]:
-        """Labels as places among the classes; those that are none of them are left out."""
+        """Labels of each clip as positions in `classes`; other labels are left out."""
         number = {name: c for c, name in enumerate(classes)}
         return [tuple(number[label] for label in own if label in number) for own in self.labels]
 
@@ -78,8 +81,8 @@ class LabelledClips:
 
 
 def labelled(library: Library, media: RawMedia, name: str, *, tower: str = "") -> LabelledClips:
-    """Of clips with what a tower reads; without one, all. Raises `SeehearError` for a label that no clip has, and says
-    which there are."""
+    """The labelled clips with the modalities of a tower; by default all. Raises `SeehearError` for a label that no clip
+    has, with the known ones."""
     by_id = {clip.id: clip for clip in library.clips()}
     clips = [by_id[i] for i in media.ids]
     labels = [labels_of(clip, name) for clip in clips]
@@ -94,7 +97,7 @@ def labelled(library: Library, media: RawMedia, name: str, *, tower: str = "") -
 
 
 def labels_of(clip: Clip, name: str) -> tuple[str, ...]:
-    """'labels': all; the value of a column; what stands behind 'NAME=' or 'NAME:' among the labels."""
+    """Labels of a clip: all for 'labels', the value of a column, or the rest of labels with prefix 'NAME=', 'NAME:'."""
     if name == ALL:
         return clip.labels
     if value := clip.meta.get(name, ""):
@@ -108,3 +111,79 @@ def _known(clips: Sequence[Clip]) -> str:
     prefixes = {label.split(sign)[0] for clip in clips for label in clip.labels for sign in _SIGNS if sign in label}
     names = [*sorted(columns | prefixes), *([ALL] if any(clip.labels for clip in clips) else [])]
     return f"there are {', '.join(names)}" if names else "the clips have neither labels nor columns of their own"
+
+
+class LabelledMedia:
+    """`TrainingData` of decoded clips. `drawn`: clips per epoch, sampled by the rarity of their classes, without
+    replacement if there are enough; 0: each clip once."""
+
+    heavy = True
+    together = 1
+
+    def __init__(self, labelled: LabelledClips, classes: Sequence[str], *, drawn: int = 0):
+        self.media: RawMedia = labelled.media
+        self.numbers = labelled.numbers(classes)
+        self.num_classes, self.drawn = len(classes), drawn
+        self.weights = class_weights(self.numbers, len(classes)) if drawn else None
+        self._epoch: tuple[tuple[int, int], Tensor] | None = None
+
+    def __len__(self) -> int:
+        return self.drawn or len(self.numbers)
+
+    @property
+    def groups(self) -> Tensor:
+        """Group of each sample; clips that are drawn anew each epoch have one each."""
+        return torch.arange(self.drawn) if self.drawn else self.media.groups
+
+    def batch(self, indices: Int[Tensor, " b"], *, seed: int = 0, epoch: int = 0) -> Batch:
+        clips = self.clips(seed, epoch)[indices.cpu()]
+        labels = torch.zeros(len(clips), self.num_classes)
+        for row, clip in enumerate(clips.tolist()):
+            labels[row, list(self.numbers[clip])] = 1.0
+        return self.media.batch(clips, seed=seed, epoch=epoch) | {"label": labels}
+
+    def clips(self, seed: int, epoch: int) -> Int[Tensor, " n"]:
+        """Clip of each sample of an epoch."""
+        if self.weights is None:
+            return torch.arange(len(self.numbers))
+        # Drawn once an epoch: batches ask for it again and again.
+        if self._epoch is None or self._epoch[0] != (seed, epoch):
+            self._epoch = (seed, epoch), drawn_by(self.weights, self.drawn, seed_of(seed, "classes", epoch))
+        return self._epoch[1]
+
+
+class LabelledFeatures:
+    """`TrainingData` of features in memory."""
+
+    heavy = False
+    together = 1
+
+    def __init__(self, features: Float[np.ndarray, "n d"], truth_NC: Bool[np.ndarray, "n c"]):
+        self.features = torch.from_numpy(np.ascontiguousarray(features, dtype=np.float32))
+        self.labels = torch.from_numpy(truth_NC.astype(np.float32))
+        self.groups = torch.arange(len(features))
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def batch(self, indices: Int[Tensor, " b"], *, seed: int = 0, epoch: int = 0) -> Batch:
+        here = torch.ones(len(indices), dtype=torch.bool)
+        return {"features": self.features[indices], "has_features": here, "label": self.labels[indices]}
+
+
+def class_weights(numbers: Sequence[tuple[int, ...]], classes: int) -> Float[np.ndarray, " n"]:
+    """Sampling weight of each clip: the sum over its labels of 1000 / (clips with the label + 0.01)."""
+    count_C = np.bincount([c for own in numbers for c in own], minlength=classes)
+    weight_C = 1000.0 / (count_C + 0.01)
+    return np.array([weight_C[list(own)].sum() for own in numbers])
+
+
+def drawn_by(weights_N: Float[np.ndarray, " n"], count: int, seed: int) -> Int[Tensor, " count"]:
+    """`count` rows by weight: without replacement if there are enough with weight, else with."""
+    rng = np.random.default_rng(seed)
+    if count < np.count_nonzero(weights_N):
+        # Exponential races: the first `count` arrivals are a weighted sample without replacement.
+        with np.errstate(divide="ignore"):
+            first = np.argsort(rng.exponential(size=len(weights_N)) / weights_N, kind="stable")[:count]
+        return torch.from_numpy(rng.permutation(first))
+    return torch.from_numpy(rng.choice(len(weights_N), size=count, p=weights_N / weights_N.sum()))

@@ -1,4 +1,4 @@
-"""Measures of a classifier, or of scores by other means, on labelled clips."""
+"""Evaluation of classifiers, and of scores from elsewhere, on labelled clips; VATT's low-rank probe."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from seehear.downstream.data import LabelledFeatures
-from seehear.downstream.labels import LabelledClips
+from seehear.downstream.labels import LabelledClips, LabelledFeatures
 from seehear.errors import SeehearError
 from seehear.evaluation.classify import Classification, Labelled, by_scores, probabilities
 from seehear.evaluation.multilabel import multilabel
@@ -37,7 +36,7 @@ def logits_of(
     workers: int = 0,
     precision: Precision = "fp32",
 ) -> Float[np.ndarray, "n c"]:
-    """The mean of the logits of a clip's views; NaN where one of them cannot be read."""
+    """Mean logits over the views of each clip; NaN if one of them cannot be read."""
     assert classifier.model is not None, "the classifier is of a tower"
     tower = classifier.config.tower
     views_NWD = features_of(
@@ -52,7 +51,7 @@ def logits_of(
 
 @torch.no_grad()
 def head_logits(classifier: Classifier, views_NWD: Float[np.ndarray, "n w d"]) -> Float[np.ndarray, "n w c"]:
-    """Of features at hand."""
+    """Logits of features in memory."""
     x = torch.from_numpy(views_NWD).flatten(0, 1).to(classifier.last.weight.device)
     logits = torch.cat([classifier.classify(some) for some in x.split(8192)])
     return logits.float().cpu().numpy().reshape(*views_NWD.shape[:2], -1)
@@ -61,7 +60,7 @@ def head_logits(classifier: Classifier, views_NWD: Float[np.ndarray, "n w d"]) -
 def scores(
     logits_NC: np.ndarray, labelled: LabelledClips, classes: Sequence[str], *, several: bool
 ) -> dict[str, float]:
-    """Metrics alone, and `score`, the one to choose weights by: top1, or mAP where clips have several labels."""
+    """Metrics, and `score`, the one that chooses weights: top1, or mAP with several labels a clip."""
     here = np.flatnonzero(np.isfinite(logits_NC).all(axis=1))
     if several:
         found = multilabel(logits_NC[here], labelled.truth(classes)[here], classes).metrics
@@ -80,7 +79,7 @@ def result_of(
     model: str,
     details: dict[str, Any] | None = None,
 ) -> TaskResult:
-    """Measures with intervals over source recordings. Clips that cannot be read are left out, and counted."""
+    """Metrics with intervals over source recordings. Unreadable clips are left out and counted."""
     here = np.flatnonzero(np.isfinite(logits_NC).all(axis=1))
     if not len(here):
         raise SeehearError("no clip of the test could be read")
@@ -110,14 +109,11 @@ def _only(labelled: LabelledClips, rows: np.ndarray) -> list[str]:
     return [labelled.labels[i][0] for i in rows]
 
 
-# ----------------------------------------------------------------------------------------------------------------------
-# VATT's probe (LRC): a linear map of frozen features through few numbers, of which training drops most.
+# VATT's low-rank classifier (LRC) on frozen features, with the signature of the probes in `evaluation/classify.py`:
 #
 #     logits = V dropout_0.9(U f),  U (128 x d), V (C x 128);  Adam at 5e-4, batches of 64, 0.1 |V|^2 added to the loss
 #
-# It has the signature of the other probes (`evaluation/classify.py`), and learns by the one training loop. Validation
-# says after how many steps it stops.
-
+# Validation chooses the number of steps.
 STEPS = tuple(range(250, 5001, 250))
 LEARNING = Learning(rank=128, dropout=0.9, l2=0.1)
 _OPTIM = OptimConfig(lr=5e-4, schedule="constant", warmup=0.0, weight_decay=0.0)
@@ -126,7 +122,7 @@ _OPTIM = OptimConfig(lr=5e-4, schedule="constant", warmup=0.0, weight_decay=0.0)
 def lrc_probe(
     train: Labelled, val: Labelled, test: Labelled, *, steps: Sequence[int] = STEPS, seed: int = 0
 ) -> Classification:
-    """`steps`: evenly spaced numbers that validation chooses from; of one there is no choice."""
+    """Classification of the test clips. `steps`: evenly spaced candidates for the number of steps."""
     classes = sorted(set(train.labels))
     made, best, score = _fitted(
         np.asarray(train.vectors), _truth(train.labels, classes), classes, steps=steps, seed=seed,
@@ -146,13 +142,13 @@ def lrc_scores(
     steps: Sequence[int] = STEPS,
     seed: int = 0,
 ) -> tuple[Float[np.ndarray, "n c"], dict[str, float]]:
-    """The same where clips have several labels: probabilities of the test, and what validation mAP chose."""
+    """The same with several labels a clip: probabilities of the test clips, and the choice by validation mAP."""
     made, best, score = _fitted(features_ND, truth_NC, classes, steps=steps, seed=seed, val=val, several=True)
     return of_views(made, test_NWD), {"steps": best, "validation_mAP": score}
 
 
 def of_views(made: Classifier, views_NWD: Float[np.ndarray, "n w d"]) -> Float[np.ndarray, "n c"]:
-    """The mean of the probabilities of a clip's views."""
+    """Mean probabilities over the views of each clip."""
     logits_NWC = head_logits(made, views_NWD.astype(np.float32))
     if made.config.several:
         return (1 / (1 + np.exp(-logits_NWC))).mean(axis=1)
@@ -170,13 +166,14 @@ def _fitted(
     seed: int,
     several: bool,
 ) -> tuple[Classifier, int, float]:
-    """(the map, steps that it learnt for, its score on validation)"""
+    """(classifier, chosen number of steps, validation score)"""
     config = ClassifierConfig(
         classes=tuple(classes), width=features_ND.shape[1], several=several, tower="video", learning=LEARNING
     )
     made = seeded(Classifier, config, seed)
     validate = partial(_validate, views=val[0], truth=val[1])
     choosing = len(steps) > 1
+    # Candidates are evenly spaced, so evaluations of one run cover them all; the folder is temporary: no checkpoints.
     train = TrainConfig(
         steps=max(steps), batch_size=64, seed=seed, device="cpu", workers=0, save_minutes=1e9,
         evaluations=len(steps) if choosing else 0,
@@ -191,8 +188,6 @@ def _fitted(
 
 @torch.no_grad()
 def _validate(method: Any, *, views: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-    from seehear.evaluation.multilabel import multilabel
-
     found = of_views(method, views)
     if method.config.several:
         return {"score": multilabel(found, truth, method.config.classes).metrics["mAP"]}

@@ -1,4 +1,4 @@
-"""A run's own picture generator: learnt from the pictures of its training clips and where they lie in its space."""
+"""A run's own picture generator, trained on the pictures of its training clips and their vectors."""
 
 from __future__ import annotations
 
@@ -25,32 +25,31 @@ from seehear.train.optim import OptimConfig
 from seehear.types import Batch, Int, Tensor
 
 FOLDER = "painter"
-"""Of a run: a run folder of its own."""
+"""Run folder of the painter, in the folder of its run."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PainterOptions:
     size: int = 32
-    """Pixels of a side of its pictures."""
+    """Side of the pictures in pixels."""
     components: int = 256
-    """Principal components that it paints with; fewer are blurred."""
+    """Principal components of the pictures; fewer blur them."""
     hidden: int = 512
-    """Width of its network."""
+    """Width of the network."""
     blocks: int = 4
-    """Of its network."""
+    """Blocks of the network."""
     steps: int = 6000
-    """Of learning."""
+    """Training steps."""
     batch_size: int = 64
-    """Pictures of a step."""
+    """Pictures per step."""
     lr: float = 1e-3
     """Highest learning rate."""
     jitter: float = 1.0
-    """Noise on the pictures' vectors, up to so many times their length."""
+    """Largest noise on the pictures' vectors, relative to their length."""
     others: float = 0.5
-    """How often a picture is learnt from the sound or a text of its clip, in the place of a picture, instead of from
-    its own vector."""
+    """Share of the batches in which a picture is conditioned on the sound or a text of its clip, not on itself."""
     most: int = 50_000
-    """So many training clips at most, drawn by the seed; all of them are held in memory."""
+    """Maximal number of training clips, a random sample of more; all are held in memory."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -61,7 +60,7 @@ class PainterOptions:
         check_range(self, "[0, 1]", "others")
 
     def config(self, width: int, pictures: int) -> PainterConfig:
-        """For so many pictures with vectors of this width."""
+        """Configuration for a number of pictures with vectors of this width."""
         return PainterConfig(
             width=width,
             size=self.size,
@@ -76,9 +75,9 @@ class PainterOptions:
 
 
 class TrainingPictures:
-    """Pictures (N, H, W, 3) uint8 with their vectors (N, E), as training reads them. `others` (R, E) are of what else
-    picture `owner` (R,), ascending, can be told by: in so large a share of the batches where it has any, one of them,
-    drawn anew each epoch, stands for its own."""
+    """Pictures (N, H, W, 3) uint8 with their vectors (N, E), as training data. `others` (R, E): vectors of sounds and
+    texts of picture `owner` (R,), ascending; with probability `share`, drawn anew each epoch, one of them replaces the
+    picture's own."""
 
     heavy = False
     together = 1
@@ -107,13 +106,14 @@ class TrainingPictures:
         whether, which = torch.rand(2, len(self), generator=generator)[:, indices]
         count, vectors_BE = self.count[indices], self.vectors[indices]
         other = (whether < self.share) & (count > 0)
+        # `which` is below 1, but its product with a large count may round up to the count.
         row = self.first[indices] + (which * count).long().clamp(max=count - 1)
         vectors_BE[other] = self.others[row[other]]
         return {"picture": self.pictures[indices], "vector": vectors_BE, "group": self.groups[indices]}
 
 
 def pictures_of(known: Placed, library: Library, options: PainterOptions) -> TrainingPictures:
-    """The picture in the middle of each training clip that has one, and what it is told by."""
+    """The middle picture of each training clip that has one, with its vectors."""
     own = known.part("video", "train")
     drawn = torch.randperm(len(own.owner), generator=torch.Generator().manual_seed(options.seed))[: options.most]
     rows, pictures = _read(known, library, own.owner, drawn.sort().values.tolist(), options.size)
@@ -134,7 +134,7 @@ def pictures_of(known: Placed, library: Library, options: PainterOptions) -> Tra
 
 
 def picture_of(path: str | Path, start: float, end: float, size: int) -> Int[np.ndarray, "h w c"]:
-    """A square from the middle of a clip. Raises `DecodeError`."""
+    """A square of the middle frame of a clip. Raises `DecodeError`."""
     frames = read_window(path, start, end, video=VideoSpec(num_frames=1, size=(size, size), fit="crop")).frames
     if frames is None:
         raise DecodeError(f"{path}: no picture there")
@@ -144,7 +144,7 @@ def picture_of(path: str | Path, start: float, end: float, size: int) -> Int[np.
 def _read(
     known: Placed, library: Library, owner: np.ndarray, rows: list[int], size: int
 ) -> tuple[list[int], list[Tensor]]:
-    """(those of the rows that can be read, their pictures)"""
+    """(readable rows, their pictures)"""
     roots, kept, pictures = library.roots(), [], []
     with progress("reading pictures", len(rows)) as bar:
         for row in rows:
@@ -160,7 +160,7 @@ def _read(
 
 
 def _told_otherwise(known: Placed, clips: np.ndarray) -> tuple[Tensor, Tensor]:
-    """(R, E) the clips' sounds and texts in the place of pictures, and the number of the clip of each."""
+    """(R, E) vectors of the clips' sounds and texts, mapped to pictures, and the positions of their clips."""
     carrier, found, owners = to_pictures(known), [torch.zeros(0, known.vectors["video"].vectors.shape[1])], []
     number = {int(clip): n for n, clip in enumerate(clips)}
     for m, one in known.vectors.items():
@@ -181,12 +181,13 @@ def learn_painter(
     resume: bool = False,
     command: str = "",
 ) -> TrainResult:
-    """Into `run/painter`. Training clips alone are looked at."""
+    """Trains a painter on the training clips, into `run/painter`."""
     options = options or PainterOptions()
     space = SharedSpace.from_pretrained(run, device=device)
     if "video" not in space.modalities:
-        raise SeehearError(f"{run} knows no pictures (its space holds {', '.join(space.modalities)}): nothing to paint")
+        raise SeehearError(f"{run} has no pictures in its space ({', '.join(space.modalities)}): nothing to paint")
     pictures = pictures_of(placed(space, library), library, options)
+    # The initialisation depends on the seed alone and leaves the caller's generator as it was.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
         painter = Painter(options.config(space.dim, len(pictures)))
@@ -203,7 +204,7 @@ def learn_painter(
 
 
 def load_painter(run: Path, space: SharedSpace) -> Painter:
-    """The painter that was learnt for a run, on its device."""
+    """The painter of a run, on its device."""
     if not has_model(run / FOLDER / "model"):
         raise SeehearError(
             f"{run} has no painter yet: 'seehear generate {run} --learn' makes one, or name a --pipeline"
@@ -212,7 +213,7 @@ def load_painter(run: Path, space: SharedSpace) -> Painter:
     painter, config, _ = load_method(run / FOLDER)
     if config.get("of") != space.fingerprint:
         raise SeehearError(
-            f"the painter in {run / FOLDER} was learnt for another state of the model: remove that folder, and learn "
+            f"the painter in {run / FOLDER} was trained for another state of the model: remove that folder, and train "
             f"it again with 'seehear generate {run} --learn'"
         )
     return painter.eval().requires_grad_(False).to(space.device)

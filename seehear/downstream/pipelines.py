@@ -1,9 +1,9 @@
-"""Pictures from any pipeline of diffusers that takes embeddings in place of words.
+"""Pictures from any pipeline of diffusers that takes embeddings in place of text.
 
     image_embeds, image_embeddings   (B, D)      decoders of picture vectors: unCLIP, Kandinsky
     prompt_embeds                    (B, 1, D)   a text of one token; `pooled_prompt_embeds` (B, D) beside it
 
-What stands for "nothing" in guidance is zeros.
+The unconditional input of guidance is zeros.
 """
 
 from __future__ import annotations
@@ -26,17 +26,27 @@ _MASKS = ("prompt_attention_mask", "negative_prompt_attention_mask")
 
 
 def load_pipeline(name: str, device: str) -> Any:
-    """By a folder or a hub id; weights are read from safetensors only. Raises `SeehearError` for one that takes no
-    embeddings."""
+    """The pipeline of a folder or hub id, weights from safetensors only. Raises `SeehearError` for one that takes no
+    embeddings or needs custom code."""
     diffusers = require("diffusers", "generate")
     diffusers.utils.logging.disable_progress_bar()
-    _refuse_custom_pipeline(Path(name).expanduser())
+    path = Path(name).expanduser() / "model_index.json"
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except ValueError as error:
+        raise SeehearError(f"{path} is not JSON ({error}): download the pipeline again") from error
+    # diffusers would run the Python file of a local folder that names its own class.
+    if isinstance(settings, dict) and isinstance(settings.get("_class_name"), list):
+        raise SeehearError(
+            f"{path.parent} wants custom code to be run (_class_name in {path.name}), which seehear never does: choose "
+            "a pipeline that diffusers itself has"
+        )
     try:
         # low_cpu_mem_usage needs one more package
         pipeline = diffusers.DiffusionPipeline.from_pretrained(
             name, use_safetensors=True, low_cpu_mem_usage=False, trust_remote_code=False
         )
-    except Exception as error:  # whatever the network library, the hub's and the pipeline's own code raise
+    except Exception as error:  # the network library, the hub and the pipeline each raise their own
         raise SeehearError(f"no pipeline of diffusers at {name!r}: {_first_line(error)}") from error
     takes = _takes(pipeline)
     if not {*_PICTURE, "prompt_embeds"} & takes:
@@ -48,31 +58,17 @@ def load_pipeline(name: str, device: str) -> Any:
     return pipeline.to(device)
 
 
-def _refuse_custom_pipeline(folder: Path) -> None:
-    """Raises `SeehearError` for a local folder whose pipeline is a class of a Python file in it: diffusers would run
-    that file."""
-    path = folder / "model_index.json"
-    try:
-        settings = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except ValueError as error:
-        raise SeehearError(f"{path} is not JSON ({error}): download the pipeline again") from error
-    if isinstance(settings, dict) and isinstance(settings.get("_class_name"), list):
-        raise SeehearError(
-            f"{folder} wants custom code to be run (_class_name in {path.name}), which seehear never does: choose a "
-            "pipeline that diffusers itself has"
-        )
-
-
 def paint(
     pipeline: Any, vectors_BD: Float[Tensor, "b d"], *, steps: int, guidance: float, seed: int, size: int
 ) -> np.ndarray:
-    """(B, H, W, 3) uint8. The noise of row i is a function of (seed, i). `size` 0: the pipeline's own."""
+    """(B, H, W, 3) uint8 pictures. The noise of row i is a function of (seed, i). `size` 0: the pipeline's own."""
     takes = _takes(pipeline)
-    call = _embeddings(vectors_BD.to(pipeline.device, pipeline.dtype), takes)
+    call = conditions(vectors_BD.to(pipeline.device, pipeline.dtype), takes)
     call |= {name: guidance for name in _GUIDANCE if name in takes}
     call |= {name: size for name in ("height", "width") if size and name in takes}
     if "num_inference_steps" in takes:
         call["num_inference_steps"] = steps
+    # On the CPU, so that the noise is the same on every device.
     call["generator"] = [torch.Generator().manual_seed(seed_of(seed, i)) for i in range(len(vectors_BD))]
     try:
         found = pipeline(**call, output_type="np").images
@@ -85,7 +81,8 @@ def paint(
     return pictures
 
 
-def _embeddings(c_BD: Tensor, takes: set[str]) -> dict[str, Any]:
+def conditions(c_BD: Float[Tensor, "b d"], takes: set[str]) -> dict[str, Any]:
+    """Arguments that condition a pipeline with these parameters on vectors."""
     for name in _PICTURE:
         if name in takes:
             words = {"prompt": [""] * len(c_BD)} if "prompt" in takes else {}

@@ -1,4 +1,4 @@
-"""Published settings of fine-tuning, and ours. What a sheet does not say is left as the model was pre-trained."""
+"""Published settings of fine-tuning, and ours. Settings that a paper does not give stay as in pre-training."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ from seehear.train.optim import OptimConfig
 
 @dataclass(frozen=True, kw_only=True)
 class ClipOptions:
-    """How clips are shown to the tower. None: as the model was pre-trained."""
+    """Input specification of the tower. None: as in pre-training."""
 
     frames: int | None = None
-    """Pictures of a clip."""
+    """Frames of a clip."""
     fps: float | None = None
-    """Pictures a second."""
+    """Frames per second."""
     size: int | None = None
-    """Pixels of a side."""
+    """Height and width in pixels."""
     rate: int | None = None
-    """Samples a second."""
+    """Samples of sound per second."""
     seconds: float | None = None
-    """Of sound; 0: as long as the pictures."""
+    """Seconds of sound; 0: as long as the frames."""
     crop: tuple[float, float] | None = None
-    """Share of the picture's area that is cut out in training."""
+    """Range of the share of the frame's area that is cropped in training."""
     aspect: tuple[float, float] | None = None
-    """Width over height of it."""
+    """Range of width over height of the crop."""
     flip: float | None = None
-    """How often a clip is mirrored."""
+    """Probability of mirroring a clip."""
     jitter: float | None = None
-    """How often its colours change."""
+    """Probability of changing its colours."""
     noise: float | None = None
-    """In the sound."""
+    """Level of noise in the sound."""
     mel_mean: float | None = None
-    """Of the level of a spectrogram, for a model that has it in standard units (MAViL)."""
+    """Mean level of a spectrogram, for a model that standardises it (MAViL)."""
     mel_std: float | None = None
-    """Its deviation."""
+    """Standard deviation of the level."""
 
     def __post_init__(self) -> None:
         check_range(self, "(0, inf)", "frames", "fps", "size", "rate", "aspect", "mel_std")
@@ -50,11 +50,11 @@ class ClipOptions:
         check_range(self, "[0, 1]", "flip", "jitter")
 
     def of(self, raw: RawConfig) -> RawConfig:
-        """`raw` with what is said here."""
+        """`raw` with these options."""
         return replace(raw, **self._said({f.name for f in fields(RawConfig)}))
 
     def of_model(self) -> dict[str, Any]:
-        """What a model's own settings are to be."""
+        """Options that are settings of the model."""
         return self._said({"mel_mean", "mel_std"})
 
     def _said(self, names: set[str]) -> dict[str, Any]:
@@ -65,31 +65,31 @@ class ClipOptions:
 @dataclass(frozen=True, kw_only=True)
 class FineTune:
     preset: str = "base"
-    """The name it goes by."""
+    """Name of the preset."""
     tower: str = ""
-    """video, audio or video+audio; what the model and the labelled clips have when empty."""
+    """video, audio or video+audio; by default all that the model and the clips have."""
     learning: Learning = Learning()
-    """The map behind the tower, its loss and its rates."""
+    """Classification layer, its loss and regularisation."""
     clips: ClipOptions = ClipOptions()
-    """How clips are shown."""
+    """Input specification of clips."""
     optim: OptimConfig = field(default_factory=OptimConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     balanced: bool = False
-    """Clips are drawn the more often the rarer their classes are."""
+    """Sample clips by the rarity of their classes."""
     drawn: int = 0
-    """So many of them an epoch; 0: as many as there are."""
+    """Sampled clips per epoch; 0: the number of training clips."""
     windows: int = 1
-    """Of a clip in the test."""
+    """Windows of a test clip."""
     crops: int = 1
-    """Of each window in the test."""
+    """Crops of each window."""
     scratch: bool = False
-    """Start from random weights: what the labels alone teach a tower of that size."""
+    """Start from random weights, as a baseline."""
     fold: str = ""
-    """Of a set with official folds: the one that is test ('fold 2', 'split1'), in place of the library's splits."""
+    """Official fold that is the test split ('fold 2', 'split1'); by default the library's splits."""
     where: str | None = None
-    """Only the clips that meet this SQL condition over the library's columns."""
+    """SQL condition over the library's columns that clips must meet."""
     cache: Path | None = None
-    """A folder for decoded clips, shared by all runs."""
+    """Folder for decoded clips, shared by all runs."""
 
     def __post_init__(self) -> None:
         check_range(self, "[0, inf)", "drawn")
@@ -97,7 +97,7 @@ class FineTune:
 
 
 def base() -> FineTune:
-    """Ours, for sets of some hundred to some ten thousand clips."""
+    """Ours, for sets of a few hundred to a few ten thousand clips."""
     return FineTune(
         learning=Learning(smoothing=0.1, layer_decay=0.75, drop_path=0.1),
         clips=ClipOptions(noise=0.0),
@@ -108,7 +108,7 @@ def base() -> FineTune:
 
 
 def vatt_video() -> FineTune:
-    """Actions, Kinetics and Moments in Time; the model is tested on 4 windows of 3 crops each."""
+    """Actions, Kinetics and Moments in Time; tested on 4 windows of 3 crops."""
     return FineTune(
         preset="vatt.video",
         tower="video",
@@ -147,7 +147,7 @@ def vatt_image() -> FineTune:
 
 
 def mavil_as2m() -> FineTune:
-    """AudioSet-2M: an epoch is 200,000 clips, drawn by the rarity of their classes."""
+    """AudioSet-2M: an epoch is 200,000 clips, sampled by the rarity of their classes."""
     made = _mavil("mavil.as2m", lr=2e-4, epochs=100, warmup_epochs=20, batch=512)
     return replace(made, balanced=True, drawn=200_000)
 
@@ -163,7 +163,7 @@ def mavil_vggsound() -> FineTune:
 
 
 def mavil_esc50() -> FineTune:
-    """ESC-50, 5 s: the spectrogram is half as long and has statistics of its own, and nothing is mixed."""
+    """ESC-50, 5 s: the spectrogram is half as long with its own statistics; no mixup."""
     made = _mavil("mavil.esc50", lr=1e-3, epochs=60, warmup_epochs=4, batch=64)
     learning = replace(made.learning, mixup=0.0, smoothing=0.1, mask_time=96, mask_bands=24)
     clips = ClipOptions(seconds=5.0, mel_mean=-6.6268077, mel_std=5.358466)
@@ -183,7 +183,7 @@ def _sgd(lr: float, *, warmup_steps: int, clip: float | None = None) -> OptimCon
 
 
 def _mavil(name: str, *, lr: float, epochs: int, warmup_epochs: int, batch: int) -> FineTune:
-    """`lr` is of 256 clips; the rate at the end is 1e-6 whatever the batch."""
+    """MAViL's settings; `lr` is for 256 clips, and the final rate is 1e-6 for any batch size."""
     return FineTune(
         preset=name,
         learning=Learning(

@@ -1,7 +1,7 @@
-"""Probes on the frozen features of a trained run, beside the same network untrained.
+"""Probes on the frozen features of a trained run, compared with the same network untrained.
 
-A probe learns from one view of each training clip, the middle, and says of a test clip the mean of what it says of its
-views. Over official folds each fold is the test once; else the library's splits are used.
+A probe is fitted on the middle view of each training clip; its scores of a test clip are means over views. Official
+folds are each the test split once; without them the library's splits are used.
 """
 
 from __future__ import annotations
@@ -42,29 +42,29 @@ _OF_SEVERAL = ("linear", "lrc")
 @dataclass(frozen=True, kw_only=True)
 class ProbeOptions:
     probe: tuple[str, ...] = ("linear",)
-    """linear: logistic regression; knn; svm; lrc: VATT's map of low rank."""
+    """linear: logistic regression; knn; svm; lrc: VATT's low-rank classifier."""
     tower: tuple[str, ...] = ()
-    """video, audio, video+audio; what the model and the clips have when empty."""
+    """video, audio, video+audio; by default all that the model and the clips have."""
     windows: int = 1
-    """Of a clip in the test, evenly spaced; 4 in VATT's paper."""
+    """Windows of a test clip, evenly spaced; 4 in VATT's paper."""
     crops: int = 1
-    """Of each window, squares along the longer side of the picture."""
+    """Crops of each window, squares along the longer side of the frame."""
     folds: bool = False
-    """Every official fold of the set is the test once, and the mean over them is what counts."""
+    """Test on every official fold of the set, and average."""
     untrained: bool = True
-    """Beside it the same network with random weights."""
+    """Also probe the same network with random weights."""
     steps: int = STEPS[-1]
-    """The most that lrc learns for; 50,000 in the paper."""
+    """Largest number of training steps of lrc; 50,000 in the paper."""
     where: str | None = None
-    """Only the clips that meet this SQL condition over the library's columns."""
+    """SQL condition over the library's columns that clips must meet."""
     cache: Path | None = None
-    """A folder for decoded clips, shared by all runs."""
+    """Folder for decoded clips, shared by all runs."""
     batch_size: int = 64
-    """Views that the model looks at together."""
+    """Views per batch."""
     workers: int = 0
     """Processes that decode clips."""
     seed: int = 0
-    """Of the untrained network, and of lrc."""
+    """Seed of the untrained network and of lrc."""
 
     def __post_init__(self) -> None:
         check_range(self, "[1, inf)", "windows", "crops", "steps", "batch_size")
@@ -76,18 +76,18 @@ class ProbeOptions:
 
 @dataclass(frozen=True)
 class _Seen:
-    """Features of labelled clips that can be read."""
+    """Features of readable labelled clips."""
 
     clips: LabelledClips
     one_ND: np.ndarray
-    """Of the view in the middle."""
+    """Features of the middle view."""
     views_NWD: np.ndarray
 
 
 def probe(
     model: Pretrained, library: Library, label: str, options: ProbeOptions, *, device: str = "auto", command: str = ""
 ) -> EvaluationReport:
-    """A result for each tower, probe and network."""
+    """The report with a result for each tower, probe and network."""
     modalities = [m for m in model.modalities if any(clip.has(m) for clip in library.clips(options.where))]
     towers = options.tower or tuple(modalities)
     check_towers(towers, modalities)
@@ -110,7 +110,7 @@ def probe(
 
 
 def save(report: EvaluationReport, folder: str | Path, label: str) -> Path:
-    """In the run's folder, as probe-LABEL.json."""
+    """Writes the report to probe-LABEL.json in the run's folder; returns the path."""
     safe = "".join(sign if sign.isalnum() or sign in "-_" else "-" for sign in label)
     path = Path(folder) / f"probe-{safe}.json"
     write_text(path, json.dumps(report.plain(), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
@@ -120,8 +120,8 @@ def save(report: EvaluationReport, folder: str | Path, label: str) -> Path:
 def _check(clips: LabelledClips, options: ProbeOptions, library: Library) -> None:
     if clips.several and (wrong := [name for name in options.probe if name not in _OF_SEVERAL]):
         raise SeehearError(
-            f"{library.uri}: clips have several labels {clips.name!r} each, which {', '.join(wrong)} cannot tell: "
-            f"take {' or '.join(_OF_SEVERAL)}"
+            f"{library.uri}: clips have several labels {clips.name!r} each, which {', '.join(wrong)} cannot learn: "
+            f"use {' or '.join(_OF_SEVERAL)}"
         )
     if options.folds:
         if clips.several:
@@ -131,20 +131,21 @@ def _check(clips: LabelledClips, options: ProbeOptions, library: Library) -> Non
     sizes = {name: len(part) for name, part in clips.parts().items()}
     if empty := [name for name, size in sizes.items() if not size]:
         raise SeehearError(
-            f"{library.uri}: a probe learns on train, chooses on val and is tested on test; no clip with a label "
-            f"{clips.name!r} is in {', '.join(empty)}"
+            f"{library.uri}: a probe needs clips in train, val and test; no clip with a label {clips.name!r} is in "
+            f"{', '.join(empty)}"
         )
     if len(classes := clips.split("train").classes()) < 2:
         raise SeehearError(f"{library.uri}: all training clips are {classes[0]!r}: there is nothing to tell apart")
 
 
 def _features(method: Method, clips: LabelledClips, towers: tuple[str, ...], options: ProbeOptions) -> dict[str, _Seen]:
-    """By tower. Clips of which a view cannot be read are left out."""
+    """Features by tower, without clips of which a view cannot be read."""
 
     def of(media: RawMedia) -> dict[str, np.ndarray]:
         return features_of(method, media, towers=towers, batch_size=options.batch_size, workers=options.workers)
 
     one = of(clips.media)
+    # With one view the middle one serves both.
     many = one
     if options.windows * options.crops > 1:
         many = of(clips.media.views(windows=options.windows, crops=options.crops))
@@ -163,7 +164,7 @@ def _probed(seen: _Seen, tower: str, model: str, options: ProbeOptions) -> Itera
     for name in options.probe:
         task = f"{tower} probe {name} ({seen.clips.name})"
         of = PROBES[name]
-        if name == "lrc":  # with as many steps as are asked for; refitted, it is told how many
+        if name == "lrc":
             of = partial(lrc_probe, steps=_steps(options.steps), seed=options.seed)
         details: dict[str, Any] = {"windows": options.windows, "crops": options.crops}
         if options.folds:
@@ -214,7 +215,7 @@ def _several(seen: _Seen, name: str, task: str, model: str, options: ProbeOption
 
 
 def _folded(seen: _Seen, of: Probe, task: str, model: str, details: dict[str, Any]) -> TaskResult:
-    """Metrics are means over the folds; intervals of all test clips together."""
+    """Result over official folds: metrics are means over folds, intervals are of all test clips together."""
     folds = official_folds(seen.clips.clips)
     labels = [own[0] for own in seen.clips.labels]
     found: FoldedProbe = probe_folds(seen.one_ND, labels, folds, probe=of, views=seen.views_NWD)
@@ -238,7 +239,7 @@ def _folded(seen: _Seen, of: Probe, task: str, model: str, details: dict[str, An
 
 
 def _compared(results: list[TaskResult], trained: str) -> Iterator[TaskResult]:
-    """The trained network's results say by how much they are better than the untrained one's."""
+    """The results, those of the trained network with their gain over the untrained one."""
     for result in results:
         other = [r for r in results if r.task == result.task and r.model != trained and "top1" in r.per_query]
         if result.model == trained and other and len(other[0].keys) == len(result.keys):

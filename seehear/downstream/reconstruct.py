@@ -1,10 +1,17 @@
-"""Reconstruction of a masked clip by a masked autoencoder: a picture to look at, sounds to listen to."""
+"""Reconstruction of a masked clip by a masked autoencoder, as a picture and sounds.
+
+MAViL predicts hidden patches in one pass. DiffMAViL denoises them step by step; the visible patches are encoded once.
+
+A model of standardised patches (norm_pix) does not predict how bright or loud a patch is. Its output is given the mean
+and deviation of the original patches, so pictures look better than the model is.
+"""
 
 from __future__ import annotations
 
 import math
 import wave
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,34 +20,37 @@ import torch
 from torch.nn import functional as F
 
 from seehear.distributed import device as pick
-from seehear.downstream.restore import Restored, masked_autoencoder, restore
 from seehear.encoders.base import Sample
 from seehear.errors import SeehearError, require
 from seehear.inputs.raw import RawConfig
 from seehear.inputs.raw.reading import views_of
+from seehear.losses.reconstruction import patch_error, unstandardised
 from seehear.media.files import probe
 from seehear.methods.base import Method
-from seehear.methods.mavil import SIDES, MAViL
+from seehear.methods.diffmavil import DiffusedPatches
+from seehear.methods.mavil import SIDES, MaskedViews, MAViL
+from seehear.nn.diffusion import sample
 from seehear.nn.masked import Standard
 from seehear.nn.mel import EMPHASIS, QUIETEST, KaldiMel
-from seehear.nn.tokens import joined
+from seehear.nn.random import Randomness
+from seehear.nn.tokens import joined, take
 from seehear.space import load_method
-from seehear.types import Batch, Float, Modality, Tensor
+from seehear.types import Batch, Bool, Float, Modality, Tensor
 
 _HIDDEN = "#b8b8b8"
-_MOST_FRAMES = 8  # of a picture's width
+_MOST_FRAMES = 8  # columns of the picture
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReconstructOptions:
     mask: float = 0.8
-    """The part of the patches that is hidden."""
+    """Share of patches that is masked."""
     steps: int = 50
-    """Of diffusion, from noise to patches; MAViL has none."""
+    """Diffusion steps, from noise to patches; MAViL has none."""
     eta: float = 0.0
-    """New noise on the way: 0 none (DDIM), 1 as much as DDPM has."""
+    """Noise added in each step: 0 none (DDIM), 1 as much as DDPM."""
     seed: int = 0
-    """Of the mask and the noise."""
+    """Seed of the mask and the noise."""
 
     def __post_init__(self) -> None:
         if not 0 < self.mask < 1 or not 0 <= self.eta <= 1 or self.steps < 1:
@@ -49,46 +59,46 @@ class ReconstructOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Shots:
-    """One modality of a clip, thrice: frames (T, H, W, 3) from 0 to 1, or levels (S, F)."""
+    """One modality of a clip in several versions: frames (T, H, W, 3) from 0 to 1, or levels (S, F)."""
 
     original: np.ndarray
     restored: np.ndarray
     hidden: np.ndarray
-    """1 = hidden, of the same shape but for colours."""
+    """1 = hidden, of the same shape without colours."""
     lent: np.ndarray | None
-    """With every hidden patch flat at its mean: what of the restored picture the model did not have to tell. None where
-    it tells all."""
+    """Version with every hidden patch constant at its mean, which the model is given; None if it predicts the mean."""
     error: float
-    """As `Restored.error_B`."""
+    """Relative error of hidden patches, as `Restored.error_B`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reconstruction:
     shots: dict[Modality, Shots]
-    """Of what the clip has."""
+    """Shots by modality of the clip."""
     sounds: dict[str, np.ndarray]
-    """Name -> samples: what Griffin and Lim's way makes of the original spectrogram, and of the restored one."""
+    """Samples by name: Griffin-Lim inversions of the original and the restored spectrogram."""
     rate: int
     said: str
-    """How it was made."""
+    """Description of the model, the mask and the steps."""
 
 
 def reconstruct(run: str | Path, clip: Sample, options: ReconstructOptions, *, device: str = "auto") -> Reconstruction:
-    """Of a trained model and a window of a file."""
+    """Reconstruction of a window of a file by a trained model."""
     method, _, shown = load_method(run)
     if shown is None:
-        raise SeehearError(f"{method.name} reads the latents of encoders: it has no pictures or sounds to tell")
+        raise SeehearError(f"{method.name} reads the latents of encoders: it cannot reconstruct pictures or sounds")
     method, at = masked_autoencoder(method), pick(device)
     return reconstruction(method.eval().to(at), _batch(clip, shown.raw, at), options)
 
 
 def reconstruction(method: Method, batch: Batch, options: ReconstructOptions) -> Reconstruction:
-    """Of a batch of one clip."""
+    """Reconstruction of a batch of one clip."""
     method = masked_autoencoder(method)
-    found = restore(method, batch, mask=options.mask, steps=options.steps, eta=options.eta, seed=options.seed)
+    found = restore(method, batch, options)
     shots = {m: _shots(method, m, batch[m], found[m]) for m in SIDES if bool(batch[f"has_{m}"])}
     sounds = {}
     if "audio" in shots:
+        # Levels are padded to whole patches; only frames of the sound are inverted.
         frames = min(method.mel.frames(batch["audio"].shape[1]), len(shots["audio"].original))
         for name in ("original", "restored"):
             level = torch.from_numpy(getattr(shots["audio"], name)[:frames]).to(batch["audio"].device)
@@ -136,18 +146,16 @@ def _said(method: Method, options: ReconstructOptions) -> str:
     how = "one pass"
     if method.config.diffuse:
         how = f"{options.steps} steps from noise ({' and '.join(method.config.diffuse)})"
-    lent = "; mean and contrast of every hidden patch are lent from the original" if method.config.standardise else ""
+    lent = "; mean and contrast of hidden patches are the original's" if method.config.standardise else ""
     return f"{method.name}, {100 * options.mask:.0f} % hidden, {how}{lent}"
 
 
-# -- files -----------------------------------------------------------------------------------------------------------
-
-
 def save_reconstruction(made: Reconstruction, out: Path) -> list[Path]:
-    """The picture at `out`, and beside it sounds as `<out>.original.wav` and `<out>.restored.wav`."""
+    """Writes the picture to `out`, the sounds to `<out>.original.wav` and `<out>.restored.wav`; returns the paths."""
     figures = require("matplotlib.figure", "studies")
     out.parent.mkdir(parents=True, exist_ok=True)
-    figure = figures.Figure(figsize=_size(made), layout="constrained")
+    rows = sum(len(_rows(shots)) for shots in made.shots.values())
+    figure = figures.Figure(figsize=(10.0, 0.4 + 1.4 * rows), layout="constrained")
     parts = figure.subfigures(len(made.shots), 1)
     for m, part in zip(made.shots, np.atleast_1d(parts), strict=True):
         (_draw_frames if m == "video" else _draw_levels)(part, made.shots[m])
@@ -156,16 +164,17 @@ def save_reconstruction(made: Reconstruction, out: Path) -> list[Path]:
     paths = [out]
     for name, samples in made.sounds.items():
         paths.append(out.with_suffix(f".{name}.wav"))
-        _write_sound(paths[-1], samples, made.rate)
+        loudest = max(1.0, float(np.abs(samples).max(initial=0.0)))
+        with wave.open(str(paths[-1]), "wb") as file:
+            file.setnchannels(1)
+            file.setsampwidth(2)
+            file.setframerate(made.rate)
+            file.writeframes((samples / loudest * 32767).astype("<i2").tobytes())
     return paths
 
 
-def _size(made: Reconstruction) -> tuple[float, float]:
-    return 10.0, 0.4 + 1.4 * sum(len(_rows(shots)) for shots in made.shots.values())
-
-
 def _draw_frames(figure: Any, shots: Shots) -> None:
-    """A row of frames for each way to see them."""
+    """Draws a row of frames for each version."""
     chosen = np.linspace(0, len(shots.original) - 1, min(_MOST_FRAMES, len(shots.original))).round().astype(int)
     rows = _rows(shots)
     axes = figure.subplots(len(rows), len(chosen), squeeze=False)
@@ -178,7 +187,7 @@ def _draw_frames(figure: Any, shots: Shots) -> None:
 
 
 def _draw_levels(figure: Any, shots: Shots) -> None:
-    """Spectrograms one below the other, with the same colours."""
+    """Draws a spectrogram for each version, with the same colours."""
     low, high = np.percentile(shots.original, [1, 99.5])
     rows = _rows(shots)
     axes = figure.subplots(len(rows), 1, sharex=True)
@@ -191,7 +200,7 @@ def _draw_levels(figure: Any, shots: Shots) -> None:
 
 
 def _rows(shots: Shots) -> dict[str, np.ndarray]:
-    """What is shown, from top to bottom. Hidden pixels are transparent, hidden levels masked."""
+    """Versions by name, from top to bottom. Hidden pixels are transparent, hidden levels masked."""
     if shots.original.ndim == 2:
         seen: np.ndarray = np.ma.masked_array(shots.original, shots.hidden)
     else:
@@ -202,59 +211,47 @@ def _rows(shots: Shots) -> dict[str, np.ndarray]:
     return rows | {"restored": shots.restored}
 
 
-def _write_sound(path: Path, samples: np.ndarray, rate: int) -> None:
-    loudest = max(1.0, float(np.abs(samples).max(initial=0.0)))
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(rate)
-        file.writeframes((samples / loudest * 32767).astype("<i2").tobytes())
-
-
-# ----------------------------------------------------------------------------------------------------------------------
-# From a Kaldi log-mel spectrogram back to sound: to listen to what a model made of it.
+# Inversion of a Kaldi log-mel spectrogram:
 #
-#     power        P >= 0 with P M = exp(level), M the mel filters: a few steps of non-negative least squares, each of
-#                  which multiplies P by (E M^T) / (P M M^T)
-#     phases       Griffin and Lim's: transform and back again, keeping the angles only, with momentum
-#     emphasis     y[n] = x[n] + 0.97 y[n - 1] takes back what the spectrogram had done first
+#     power        P >= 0 with P M = E = exp(level), M the mel filters: non-negative least squares by multiplicative
+#                  updates, P <- P (E M^T) / (P M M^T)
+#     phases       Griffin and Lim: transform back and forth, keeping only the angles, with momentum
+#     emphasis     y[n] = x[n] + 0.97 y[n - 1] undoes the pre-emphasis
 #
-# Bands are wider than the harmonics of a voice, so it sounds hoarse; what it sounds of is to be heard.
+# Bands are wider than the harmonics of a voice, so voices sound hoarse.
 
-_FITS = 200  # steps of non-negative least squares
+_FITS = 200  # multiplicative updates
 _MOMENTUM = 0.99
 _TINY = 1e-12
 
 
 @torch.no_grad()
 def sound_of(level_SF: Float[Tensor, "s f"], mel: KaldiMel, *, rounds: int = 60, seed: int = 0) -> Float[Tensor, " n"]:
-    """A waveform whose spectrogram is near `level_SF`."""
-    goal_SK = _power((level_SF.float().exp() - QUIETEST).clamp(min=0), mel.filters).sqrt()
+    """A waveform whose spectrogram approximates `level_SF`."""
+    energy_SF = (level_SF.float().exp() - QUIETEST).clamp(min=0)
+    wanted_SK, square_KK = energy_SF @ mel.filters.T, mel.filters @ mel.filters.T
+    power_SK = wanted_SK + _TINY
+    for _ in range(_FITS):
+        power_SK = power_SK * wanted_SK / (power_SK @ square_KK + _TINY)
+    goal_SK = power_SK.sqrt()
     generator = torch.Generator(goal_SK.device).manual_seed(seed)
     turn = torch.rand(goal_SK.shape, generator=generator, device=goal_SK.device)
     angle, before = torch.polar(torch.ones_like(turn), 2 * math.pi * turn), torch.zeros_like(turn, dtype=torch.cfloat)
     for _ in range(rounds):
-        now = _spectrum(_signal(goal_SK * angle, mel), mel)
+        sound_N = _signal(goal_SK * angle, mel)
+        now = torch.fft.rfft(sound_N.unfold(0, len(mel.window), mel.hop) * mel.window, mel.points)
         angle = now + _MOMENTUM * (now - before)
         angle, before = angle / angle.abs().clamp(min=_TINY), now
-    return _without_emphasis(_signal(goal_SK * angle, mel))
-
-
-def _power(energy_SF: Tensor, filters_KF: Tensor) -> Tensor:
-    """P >= 0, (S, K): of bins that are in no band nothing."""
-    power_SK = energy_SF @ filters_KF.T + _TINY
-    wanted_SK, square_KK = energy_SF @ filters_KF.T, filters_KF @ filters_KF.T
-    for _ in range(_FITS):
-        power_SK = power_SK * wanted_SK / (power_SK @ square_KK + _TINY)
-    return power_SK
-
-
-def _spectrum(sound_N: Tensor, mel: KaldiMel) -> Tensor:
-    return torch.fft.rfft(sound_N.unfold(0, len(mel.window), mel.hop) * mel.window, mel.points)
+    sound_N = _signal(goal_SK * angle, mel)
+    # De-emphasis by division in the frequency domain; the padding lets the filter's circular response die away.
+    length = len(sound_N) + 1024
+    turns = torch.arange(length // 2 + 1, device=sound_N.device, dtype=torch.float64) * (2 * math.pi / length)
+    filtered = torch.fft.rfft(sound_N.double(), length) / (1 - EMPHASIS * torch.exp(-1j * turns))
+    return torch.fft.irfft(filtered, length)[: len(sound_N)].float()
 
 
 def _signal(spectrum_SK: Tensor, mel: KaldiMel) -> Tensor:
-    """The sound whose frames are nearest to these, overlapping."""
+    """The sound whose overlapping frames are nearest to these."""
     frames_SN = torch.fft.irfft(spectrum_SK, mel.points)[:, : len(mel.window)] * mel.window
     weight_SN = mel.window.square().expand_as(frames_SN)
     return _overlapped(frames_SN, mel) / _overlapped(weight_SN, mel).clamp(min=1e-3)
@@ -265,9 +262,73 @@ def _overlapped(frames_SN: Tensor, mel: KaldiMel) -> Tensor:
     return F.fold(frames_SN.T[None], (1, length), (1, window), stride=(1, mel.hop)).flatten()
 
 
-def _without_emphasis(sound_N: Tensor) -> Tensor:
-    """Divided in the frequency domain, long enough that what comes round has died away."""
-    length = len(sound_N) + 1024
-    turns = torch.arange(length // 2 + 1, device=sound_N.device, dtype=torch.float64) * (2 * math.pi / length)
-    filtered = torch.fft.rfft(sound_N.double(), length) / (1 - EMPHASIS * torch.exp(-1j * turns))
-    return torch.fft.irfft(filtered, length)[: len(sound_N)].float()
+@dataclass(frozen=True, kw_only=True)
+class Restored:
+    """One modality of a batch, as patches in grid order and in units of the data set."""
+
+    original_BNP: Float[Tensor, "b n p"]
+    restored_BNP: Float[Tensor, "b n p"]
+    """Predicted hidden patches between the original visible ones."""
+    hidden_BN: Bool[Tensor, "b n"]
+    """1 = hidden."""
+    error_B: Float[Tensor, " b"]
+    """Squared error of the hidden patches, relative to constant patches with the original means."""
+
+
+@torch.no_grad()
+def restore(method: Method, batch: Batch, options: ReconstructOptions) -> dict[Modality, Restored]:
+    """Prediction of a randomly masked share of each modality."""
+    trained, rows = masked_autoencoder(method), len(batch["video"])
+    if trained.config.teacher:
+        raise SeehearError(
+            "a model of stage 2 predicts its teacher's tokens, not pictures or sounds: use one of stage 1"
+        )
+    # The same weights with one view, no augmentation of the sound, and all hidden patches decoded.
+    config = replace(trained.config, roll=False, intra_weight=0.0, decoded=dict.fromkeys(SIDES, 1.0))
+    model = type(trained).from_config(asdict(config)).to(next(trained.parameters()).device)
+    model.load_state_dict(trained.own_state())
+    rng = Randomness(options.seed, 0, 0, rows, rows, next(model.parameters()).device)
+    model.masking = dict.fromkeys(SIDES, options.mask)
+    found = {}
+    for m, seen in model.see(batch, rng=rng).items():
+        original_BNP = model.standard[m](seen.patches_BNP)
+        hidden_BMP, at_BMP = take(original_BNP, seen.hidden_BM), seen.hidden_BM[:, :, None]
+        told_BMP = _predict(model, m, seen, hidden_BMP, rng, options).to(original_BNP.dtype)
+        found[m] = Restored(
+            original_BNP=original_BNP,
+            restored_BNP=original_BNP.scatter(1, at_BMP.expand_as(told_BMP), told_BMP),
+            hidden_BN=torch.zeros_like(original_BNP[..., 0], dtype=torch.bool).scatter(1, seen.hidden_BM, True),
+            error_B=patch_error(told_BMP, hidden_BMP) / patch_error(_flat(hidden_BMP), hidden_BMP).clamp(min=_TINY),
+        )
+    return found
+
+
+def _predict(
+    model: MAViL, m: Modality, seen: MaskedViews, hidden_BMP: Tensor, rng: Randomness, options: ReconstructOptions
+) -> Tensor:
+    """(B, M, P) predicted hidden patches in units of the data set."""
+    place, config = model.places[m], model.config
+    back = partial(unstandardised, like_BMP=hidden_BMP) if config.standardise else torch.Tensor.clone
+    if not isinstance(place, DiffusedPatches):
+        return back(model.decode(m, seen, rng=rng))
+
+    def denoise(x_BMP: Tensor, t_B: Tensor) -> Tensor:
+        told_BMP = model.decoders[m](seen.fused_BLD, seen.kept_BM, seen.hidden_BM, place.tokens(x_BMP, t_B))
+        return told_BMP if place.standardise else back(told_BMP)
+
+    def draw(step: int) -> Tensor:
+        return rng.normal(f"{m}/back/{step}", *hidden_BMP.shape[1:])
+
+    x0_BMP = sample(denoise, draw, place.schedule, steps=options.steps, eta=options.eta)
+    return back(x0_BMP) if place.standardise else x0_BMP
+
+
+def _flat(x_BMP: Tensor) -> Tensor:
+    return x_BMP.mean(dim=-1, keepdim=True).expand_as(x_BMP)
+
+
+def masked_autoencoder(method: Method) -> MAViL:
+    """The method if it is a masked autoencoder; raises `SeehearError` otherwise."""
+    if not isinstance(method, MAViL):
+        raise SeehearError(f"{method.name} is no masked autoencoder: use a run of MAViL or DiffMAViL")
+    return method

@@ -1,4 +1,4 @@
-"""A tower of a trained run as a classifier starts from it: for clips of other sizes, without what it does not need."""
+"""A classifier from a tower of a trained run: for clips of other sizes, without the parts that it does not need."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class Pretrained:
 
     method: Method
     raw: RawConfig
-    """What it was shown of clips."""
+    """Input specification of its training."""
     run: str
-    """Where it comes from."""
+    """Run that it was loaded from."""
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
-        """That a tower can be of."""
+        """Modalities that a tower can have."""
         return tuple(m for m in self.raw.modalities if m != "text")
 
     @classmethod
@@ -48,7 +48,7 @@ class Pretrained:
         if isinstance(method, Classifier):
             raise SeehearError(f"{run} is a classifier already: name the run that it was made from")
         if shown is None:
-            raise SeehearError(f"{run}: {method.name} reads latents and not media: 'seehear evaluate' has its probes")
+            raise SeehearError(f"{run}: {method.name} reads latents, not media: 'seehear evaluate' has its probes")
         return cls(method, shown.raw, str(run))
 
 
@@ -64,8 +64,8 @@ def classifier(
     scratch: bool = False,
     seed: int = 0,
 ) -> Classifier:
-    """A classifier of clips as `raw` shows them. `settings`: of the model, to be other ones; `scratch`: its weights are
-    random, and not the trained ones."""
+    """A classifier of clips read by `raw`. `settings`: changed settings of the model; `scratch`: random weights instead
+    of the trained ones."""
     from seehear.methods.registry import make_method
 
     config = _settings(model, raw, learning, settings or {})
@@ -75,6 +75,7 @@ def classifier(
         if not scratch:
             adopt(made, model.method)
         clip = nothing(raw, modalities_of(tower))
+        # The width of the features follows from a dry run: towers do not state it.
         with torch.no_grad():
             width = tower_features(made, tower, clip).shape[1]
         described = ClassifierConfig(
@@ -91,7 +92,7 @@ def classifier(
 
 
 def _settings(model: Pretrained, raw: RawConfig, learning: Learning, settings: dict[str, Any]) -> Any:
-    """The model's own, for clips as they are shown now."""
+    """The model's configuration for clips read by `raw`, with changed settings."""
     config = model.method.config
     names = {f.name for f in fields(config)}
     changed = dict(settings)
@@ -110,7 +111,7 @@ def _settings(model: Pretrained, raw: RawConfig, learning: Learning, settings: d
 
 @torch.no_grad()
 def adopt(model: Method, trained: Method) -> None:
-    """Take the weights of the same model with other sizes: positions are interpolated to its own number of places."""
+    """Copies the weights of the same model with other sizes; positions are interpolated to its own grid."""
     state = trained.own_state()
     old = dict(trained.named_modules())
     for name, module in model.named_modules():
@@ -123,7 +124,7 @@ def adopt(model: Method, trained: Method) -> None:
 
 
 def nothing(raw: RawConfig, modalities: Sequence[Modality]) -> Batch:
-    """A batch of one clip with nothing in it."""
+    """A batch of one clip of zeros."""
     found: dict[Modality, Tensor] = {
         "video": torch.zeros(1, raw.frames, raw.size, raw.size, 3, dtype=torch.uint8),
         "audio": torch.zeros(1, raw.samples),

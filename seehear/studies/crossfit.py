@@ -1,5 +1,5 @@
-"""A closed form that never saw the clips it judges: CCA fitted on some groups, its shrinkage chosen on others, applied
-to the rest; every clip is in the rest once."""
+"""Cross-fitted CCA: fitted on some groups, its shrinkage chosen on others, applied to a held-out fold. Every clip is
+held out once, so the map never saw the clips that it judges."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from seehear.types import Float
 _SHRINKAGES = (0.1, 1.0, 10.0)
 _RANK = 128
 _COMPONENTS = 256
-_MOST = 5_000  # rows to fit on: plenty for a covariance of some hundred dimensions
+_MOST = 5_000  # rows of a fit: enough for a covariance of a few hundred dimensions
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """One fold through the map of the others."""
+    """One fold, embedded by a map fitted on the others."""
 
     rows: np.ndarray
-    """Which rows they are."""
+    """(F,) row numbers of the fold."""
     x: Float[np.ndarray, "f e"]
     y: Float[np.ndarray, "f e"]
 
@@ -36,10 +36,10 @@ class HeldOut:
 def cross_fitted(
     x_ND: np.ndarray, y_NE: np.ndarray, groups: np.ndarray, *, folds: int = 5, seed: int = 0
 ) -> Iterator[HeldOut]:
-    """Whole groups are held out; with fewer than three groups there is nothing to fit, choose and judge with. Of each
-    side the leading principal components of all rows are kept, which looks at no pairing: the rest costs far more time
-    than it tells."""
+    """Yields each held-out fold. Whole groups are held out; at least three are needed: to fit, to choose, to judge."""
     fold_N = folds_of(groups, folds=folds, seed=seed)
+    # Principal components of all rows use no pairing, so held-out rows may take part. Trailing ones cost more than they
+    # contribute.
     x_ND, y_NE = leading(x_ND), leading(y_NE)
     for fold in range(int(fold_N.max()) + 1):
         rows = np.flatnonzero(fold_N == fold)
@@ -52,7 +52,7 @@ def cross_fitted(
 
 
 def leading(x_ND: np.ndarray) -> Float[np.ndarray, "n e"]:
-    """Rows with unit variance in every dimension, by at most 256 of their principal components."""
+    """Rows standardised in every dimension, projected to at most 256 principal components."""
     x_ND = (x_ND - x_ND.mean(axis=0)).astype(np.float64)
     deviation_D = x_ND.std(axis=0)
     x_ND /= np.where(deviation_D > 0, deviation_D, 1.0)
@@ -63,7 +63,7 @@ def leading(x_ND: np.ndarray) -> Float[np.ndarray, "n e"]:
 
 
 def folds_of(groups: np.ndarray, *, folds: int, seed: int) -> np.ndarray:
-    """(N,) fold of each row: groups in a drawn order, dealt out one by one."""
+    """(N,) fold of each row: groups in random order, assigned in turn."""
     names, group_N = np.unique(np.asarray(groups), return_inverse=True)
     folds = min(folds, len(names))
     if folds < 3:
@@ -84,18 +84,20 @@ def held_out_retrieval(x_ND: np.ndarray, y_NE: np.ndarray, groups: np.ndarray) -
 
 
 def agreement(data: LatentData, *, seed: int = 0) -> Float[np.ndarray, " n"]:
-    """How well the modalities of each clip agree: the cosine of its two vectors under maps that other groups made, less
-    its mean cosine with the other clips of its fold. Mean over pairs of modalities; NaN for a clip with one only."""
-    found = np.full((len(list(combinations(data.modalities, 2))), len(data)), np.nan)
-    for own_N, (p, q) in zip(found, combinations(data.modalities, 2), strict=True):
+    """(N,) agreement of the modalities of each clip: the cosine of its two vectors under cross-fitted maps, minus its
+    mean cosine with the clips of its fold. Mean over pairs of modalities; NaN for a clip with only one."""
+    pairs = list(combinations(data.modalities, 2))
+    scores = np.full((len(pairs), len(data)), np.nan)
+    for own_N, (p, q) in zip(scores, pairs, strict=True):
         rows = np.flatnonzero((data.has(p) & data.has(q)).numpy())
         if len(rows):
             x, y, groups = data.one_each(p)[rows], data.one_each(q)[rows], data.groups.numpy()[rows]
             for part in cross_fitted(x, y, groups, seed=seed):
                 usual = (part.x @ part.y.mean(axis=0) + part.y @ part.x.mean(axis=0)) / 2
                 own_N[rows[part.rows]] = np.vecdot(part.x, part.y) - usual
-    known = np.isfinite(found)
-    total = np.where(known, found, 0.0).sum(axis=0)
+    known = np.isfinite(scores)
+    # nanmean warns about clips without any pair.
+    total = np.where(known, scores, 0.0).sum(axis=0)
     return np.where(known.any(axis=0), total / known.sum(axis=0).clip(min=1), np.nan)
 
 

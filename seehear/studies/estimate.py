@@ -1,11 +1,11 @@
-"""Cost of one run on one library on this machine: better and better estimates, so that one can stop any time.
+"""Cost of one run on one library on this machine: estimates that improve until the time is up.
 
-    estimated   forward passes of a few clips, two where they are decoded; a step is three of them
-    scaled      steps of the real loop on fewer clips than a batch has, scaled by clips
+    estimated   forward passes of a few clips, two if they are decoded; a step is three passes
+    scaled      steps of the real loop with smaller batches, scaled by clips
     measured    steps of the real loop
 
-Operations are counted at the start, middle and end of a run and integrated over it (Simpson), and measured steps
-are spread over the run: a masking ratio that changes, and batches that follow it, are in both.
+Operations are integrated over the run (Simpson) and measured steps are spread over it, so that both account for a
+changing masking ratio and for batches that follow it.
 """
 
 from __future__ import annotations
@@ -80,7 +80,8 @@ class CostEstimate:
 
 
 def estimates(library: Library, run: Run[Any, Any], *, steps: int, seconds: float) -> Iterator[CostEstimate]:
-    """At most so many measured steps, and about so many seconds. Raises `SeehearError` for what the library lacks."""
+    """Yields better estimates with at most `steps` measured steps, in about `seconds`. Raises `SeehearError` if the
+    library lacks what the run needs."""
     began = time.monotonic()
     inputs = run.data.load(library, run.method)
     job = prepare(inputs, run, scored=_SCORED if inputs.clips.heavy else None)
@@ -95,14 +96,8 @@ def estimates(library: Library, run: Run[Any, Any], *, steps: int, seconds: floa
         yield found.scored()
 
 
-def _scorings(job: Prepared) -> float:
-    """How many times the clips that are scored here are scored in a run."""
-    times = job.run.train.evaluations + 1 if job.run.train.evaluations else 0
-    return times * min(job.validation, job.run.data.validate_at_most) / max(1, job.scored)
-
-
 class _Estimating:
-    """`now` is the best that is known; each call makes it better."""
+    """`now` is the best estimate so far; each method improves and returns it."""
 
     def __init__(self, job: Prepared, *, setup: float, until: float):
         self.run, self.job, self.setup, self.until = job.run, job, setup, until
@@ -118,7 +113,7 @@ class _Estimating:
         self.memory = [(0, peak_bytes(self.device) + rest)]  # (clips in memory at once, the most that was held)
 
     def forward(self) -> CostEstimate:
-        """Of a few clips, at every place."""
+        """Estimate from forward passes of a few clips at the start, middle and end of the run."""
         batch, config = self._batch(), self._config(self.rows)
         began = time.monotonic()
         flops = [forward_flops(self.job.method, batch, config, progress=p) for p in PLACES]
@@ -128,36 +123,46 @@ class _Estimating:
         return self._time(3 * per_row, "estimated", rows=self.rows, steps=0)
 
     def few(self) -> CostEstimate:
-        """Two steps of a few clips."""
+        """Estimate from two steps of a few clips."""
         config = self._config(self.rows)
-        if 3 * self.forward_row * self.rows < _COUNTED * (self.until - time.monotonic()):  # else three forward passes
+        # A counted step is slow; without time for it, three forward passes remain the estimate of its operations.
+        if 3 * self.forward_row * self.rows < _COUNTED * (self.until - time.monotonic()):
             self._count(step_flops(self.job.method, self._batch(), config, progress=PLACES[1]) / self.rows)
         self.tried = self._rehearse(replace(config, workers=0), 2)
         return self._time(self.tried.per_row, "scaled", rows=self.rows, steps=len(self.tried.seconds))
 
     def many(self, steps: int) -> CostEstimate:
-        rows, steps = self._affordable(steps)
+        """Estimate from as many steps as time and memory allow: whole batches of fewer steps before smaller batches."""
+        left = max(0.0, self.until - time.monotonic()) / (2 if self.passes > 1 else 1)
+        clips = left / self.tried.per_row
+        steps = max(1, min(steps, max(_FEWEST_STEPS, int(clips / self.full))))
+        rows = min(self.full, int(clips / steps))
+        while rows > self.rows and self._bytes(rows) > _SPARE * self.now.free_bytes:
+            rows //= 2
+        # Whole multiples of `self.rows`: some methods need their clips in groups.
+        rows = self.full if rows == self.full else max(self.rows, rows // self.rows * self.rows)
+        steps = max(1, min(steps, int(clips / rows)))
         config = self._config(rows)
         done = self._rehearse(config, steps)
         per_row = done.per_row
-        if self.passes > 1:  # the same clips again, as later passes over them go
+        if self.passes > 1:  # with a cache only the first pass decodes: the same clips again are a later pass
             done = self._rehearse(config, steps)
             per_row += (done.per_row - per_row) * (1 - 1 / self.passes)
         self.now = replace(self.now, waiting=done.waited)
         return self._time(per_row, "measured" if rows == self.full else "scaled", rows, len(done.seconds))
 
     def scored(self) -> CostEstimate:
-        began = time.monotonic()
-        assert self.job.score is not None
-        self.job.score(self.job.method)
-        taken = (time.monotonic() - began) * _scorings(self.job)
-        self.now = replace(self.now, seconds=self.now.seconds + taken)
+        """The estimate with the run's evaluations, from one of fewer clips."""
+        job, began = self.job, time.monotonic()
+        assert job.score is not None
+        job.score(job.method)
+        evaluations = job.run.train.evaluations + 1 if job.run.train.evaluations else 0
+        times = evaluations * min(job.validation, job.run.data.validate_at_most) / max(1, job.scored)
+        self.now = replace(self.now, seconds=self.now.seconds + times * (time.monotonic() - began))
         return self.now
 
-    # -- pieces ------------------------------------------------------------------------------------------------------
-
     def _config(self, rows: int) -> TrainConfig:
-        """For batches of so many clips, with gradient caching where the run has it."""
+        """Training settings for batches of `rows` clips, with gradient caching if the run has it."""
         micro = self.run.train.micro_batch
         if micro is not None and micro < self.full:
             micro = max(1, min(micro, rows // 2))
@@ -175,32 +180,20 @@ class _Estimating:
         return done
 
     def _graph(self, rows: int, config: TrainConfig) -> int:
-        """Clips that are in memory at once."""
+        """Number of clips with a graph in memory at once."""
         return min(rows, config.micro_batch or rows)
 
-    def _affordable(self, steps: int) -> tuple[int, int]:
-        """(clips, steps) that time and memory allow: whole batches of fewer steps before smaller batches."""
-        left = max(0.0, self.until - time.monotonic()) / (2 if self.passes > 1 else 1)
-        clips = left / self.tried.per_row
-        steps = max(1, min(steps, max(_FEWEST_STEPS, int(clips / self.full))))
-        rows = min(self.full, int(clips / steps))
-        while rows > self.rows and self._bytes(rows) > _SPARE * self.now.free_bytes:
-            rows //= 2
-        unit = self.rows
-        rows = self.full if rows == self.full else max(unit, rows // unit * unit)
-        return rows, max(1, min(steps, int(clips / rows)))
-
     def _bytes(self, rows: int) -> float:
-        """The peak with so many clips: measured, or on the line through what was measured."""
+        """Peak memory with `rows` clips: measured, or extrapolated linearly from the measurements."""
         (none, least), (many, most) = self.memory[0], self.memory[-1]
         slope = max(0.0, most - least) / max(1, many - none)
         return most + slope * max(0, self._graph(rows, self._config(rows)) - many)
 
     def _count(self, per_row: float) -> None:
-        """Operations of a clip in the middle of the run -> of the run."""
+        """Notes the operations of the run, given those of one clip in the middle of it."""
         first, middle, last = self.ratios
-        seen = self.now.rows * self.now.steps
-        flops = per_row * seen * (first + 4 * middle + last) / 6
+        # Simpson's rule over the run: exact for costs up to cubic in the progress.
+        flops = per_row * self.now.rows * self.now.steps * (first + 4 * middle + last) / 6
         self.now = replace(self.now, flops=flops, flops_step=flops / self.now.steps)
 
     def _time(self, per_row: float, how: Any, rows: int, steps: int) -> CostEstimate:
@@ -221,24 +214,19 @@ def _known(recipe: str, job: Prepared, loader: Loader) -> CostEstimate:
     """The part of an estimate that needs no measurement."""
     parameters = sum(p.numel() for p in job.method.parameters())
     state, free = _STATE * parameters, available_bytes(loader.device)
-    alone = f"weights, gradients and optimiser alone need {state / 1e9:.1f} GB, and {free / 1e9:.1f} are free"
-    return CostEstimate(
-        recipe=recipe,
-        why_not=alone if state > free else "",
-        parameters=parameters,
-        clips=job.clips,
-        steps=loader.steps,
-        rows=_seen(loader) / loader.steps,
-        bytes=state,
-        free_bytes=free,
-    )
-
-
-def _seen(loader: Loader) -> int:
-    """Clips of a whole run, one that is seen twice counted twice."""
-    step, seen = 0, 0
+    too_large = f"weights, gradients and optimiser alone need {state / 1e9:.1f} GB, and {free / 1e9:.1f} are free"
+    step, clips = 0, 0  # clips of the whole run, counted once an epoch; batch sizes may change from epoch to epoch
     while step < loader.steps:
         place = loader.place(step)
         steps = min(place.steps, loader.steps - step)
-        step, seen = step + steps, seen + steps * place.rows
-    return seen
+        step, clips = step + steps, clips + steps * place.rows
+    return CostEstimate(
+        recipe=recipe,
+        why_not=too_large if state > free else "",
+        parameters=parameters,
+        clips=job.clips,
+        steps=loader.steps,
+        rows=clips / loader.steps,
+        bytes=state,
+        free_bytes=free,
+    )

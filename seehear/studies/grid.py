@@ -1,11 +1,11 @@
-"""A study is a list of cells, each a handful of settings, and a function that measures one cell.
+"""Grid of a study: a list of cells, each a few settings, and a function that measures one cell.
 
-    STUDY/cells/KEY.json     one finished cell: its settings, what all cells share, the numbers, the seconds
-    STUDY/failed/KEY.json    one that could not be measured, and why; tried again by the next call
+    STUDY/cells/KEY.json     a finished cell: settings, facts shared by all cells, numbers, seconds
+    STUDY/failed/KEY.json    a cell that could not be measured, and the error; the next call tries it again
 
-A cell is written whole or not at all, and never measured twice: a study that was stopped, by Ctrl-C, a scheduler or
-kill -9, goes on where it was, and one that is given more cells measures those. What all cells share (the data's
-revision, the options) is noted in every cell: a folder whose cells are of other data is refused, or measured anew.
+A cell is written atomically and never measured twice: a study resumes after Ctrl-C or kill -9, and one with more cells
+measures only the new ones. Every cell notes the shared facts (data revision, options), so that a folder with cells of
+other data is refused or measured again.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ Measure = Callable[[Cell], Mapping[str, float]]
 
 @dataclass(frozen=True)
 class Result:
-    """What is known of one cell."""
+    """Outcome of one cell."""
 
     cell: dict[str, Value]
     values: dict[str, float] = field(default_factory=dict)
-    """What was measured; empty where it failed."""
+    """Numbers by measure; empty for a failed cell."""
     seconds: float = 0.0
     error: str = ""
-    """Why there is nothing, where there is nothing."""
+    """Reason of a failure."""
 
 
 def run_grid(
@@ -52,19 +52,19 @@ def run_grid(
     redo: bool = False,
     verbose: bool = False,
 ) -> list[Result]:
-    """Measure the cells that `folder` does not hold yet; the results of all of them, in their order.
+    """Results of all cells in order; those that `folder` lacks are measured.
 
-    `about` is what the cells share and the numbers depend on. Finished cells of another `about` are refused with the
-    setting that differs, or with `redo` measured again. A cell that raises `SeehearError` is set aside and counted.
-    `verbose` lets a cell say what it does; else there is a line a cell. Seeds of one setting are best neighbours in
-    `cells`: a study that is stopped then has whole rows.
+    `about`: facts that all cells share and the numbers depend on. Finished cells with another `about` are an error that
+    names the difference, or measured again with `redo`. A cell that raises `SeehearError` counts as failed. `verbose`:
+    cells print their own output, besides the line per cell. Keep the seeds of a setting together in `cells`: a stopped
+    study then has complete rows.
     """
     folder, keys = Path(folder), [cell_key(cell) for cell in cells]
     if twice := [dict(cell) for cell, key in zip(cells, keys, strict=True) if keys.count(key) > 1]:
         raise ValueError(f"a cell is in the study twice: {twice[0]}")
-    about = json.loads(json.dumps(about))  # as it will be read back
-    read = {key: _read(folder / "cells" / f"{key}.json", about, redo=redo) for key in keys}
-    found = {key: result for key, result in read.items() if result is not None}
+    about = json.loads(json.dumps(about))  # tuples become lists, as in the files that it is compared with
+    stored = {key: _read(folder / "cells" / f"{key}.json", about, redo=redo) for key in keys}
+    found = {key: result for key, result in stored.items() if result is not None}
     todo = [(key, cell) for key, cell in zip(keys, cells, strict=True) if key not in found]
     for part in ("cells", "failed"):
         (folder / part).mkdir(parents=True, exist_ok=True)
@@ -86,7 +86,7 @@ def run_grid(
 
 
 def cell_key(cell: Cell) -> str:
-    """A file name that people can read and that no other settings have: 'pairs=500.seed=0-1f2e3d4c'."""
+    """Readable and unique file name of the settings: 'pairs=500.seed=0-1f2e3d4c'."""
     plain = json.dumps(dict(cell), sort_keys=True, ensure_ascii=False)
     words = ".".join(f"{name}={cell[name]}" for name in sorted(cell))
     readable = re.sub(r"[^A-Za-z0-9=.+-]+", "-", words)[:100].strip(".-")
@@ -123,7 +123,7 @@ def _write(path: Path, result: Result, about: Mapping[str, Any]) -> None:
 
 
 def _read(path: Path, about: Mapping[str, Any], *, redo: bool) -> Result | None:
-    """None where there is none, where it is broken, or where it is of something else and to be done anew."""
+    """The stored result; None if there is none, it is damaged, or it is outdated and `redo`."""
     if not path.is_file():
         return None
     try:

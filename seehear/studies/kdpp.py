@@ -1,14 +1,13 @@
-"""Greedy k-DPP: the items that differ most from each other, one after the other.
+"""Greedy k-DPP: repeatedly the item that differs most from those chosen.
 
-    L_ij = (1 + cos(z_i, z_j))^2                         rank far above the width of z, where the cosine alone has it
+    L_ij = (1 + cos(z_i, z_j))^2                         rank far above the width of z, unlike the cosine alone
     next j = argmax det L[S + j] / det L[S] = argmax d_j^2
     e_i = (L_ji - <c_j, c_i>) / d_j,   c_i <- (c_i, e_i),   d_i^2 <- d_i^2 - e_i^2     (arXiv 1709.05135)
 
-This is the greedy choice exactly, as FuseMix's authors select pairs; of equal gains the first item wins. What is not
-theirs is when the work is done: d_i^2 can only fall, so an old value is an upper bound. After each choice only the few
-hundred most promising items are brought up to date; the rest waits until the best of those falls to the bound of the
-rest, and is then brought up to date for all choices at once, by matrix products. No kernel matrix is ever held:
-memory is n x (D + k) numbers.
+This is exactly the greedy choice, as FuseMix's authors select pairs; ties go to the first item. Unlike theirs, updates
+are lazy: d_i^2 only falls, so an old value is an upper bound. After each choice only a few hundred promising items are
+updated; the rest follows for all choices at once, by matrix products, when the best of them falls to the bound of the
+rest. No kernel matrix is held: memory is n x (D + k) numbers.
 """
 
 from __future__ import annotations
@@ -20,21 +19,21 @@ import numpy as np
 from seehear.progress import progress
 from seehear.types import Float, Int
 
-_PROMISING = 512  # items that are kept up to date after each choice
-_CHUNK = 8192  # rows brought up to date at a time
-_NOTHING = 1e-5  # gain, of 4 at most, from which an item adds only rounding in float32
+_PROMISING = 512  # items that are updated after each choice
+_CHUNK = 8192  # rows of a lazy update at a time
+_NOTHING = 1e-5  # gain, at most 4, below which only float32 rounding is left
 
 
 @dataclass(frozen=True)
 class Diverse:
     chosen: Int[np.ndarray, " k"]
-    """Row numbers in the order of choice; fewer than asked for where the rest only repeats what was chosen."""
+    """Row numbers in order of choice; fewer than k if all other rows repeat chosen ones."""
     gains: Float[np.ndarray, " k"]
-    """d^2 of each when it was chosen: the log determinant grows by its logarithm."""
+    """d^2 of each at its choice; its logarithm is the growth of the log determinant."""
 
 
 def greedy_kdpp(latents_ND: Float[np.ndarray, "n d"], k: int) -> Diverse:
-    """The greedy maximum of det L[S] over k of the rows. float64 in, float64 throughout; else float32."""
+    """Greedy maximum of det L[S] over k rows, computed in float64 for float64 latents, else in float32."""
     if not 0 < k <= len(latents_ND):
         raise ValueError(f"k must be in 1..{len(latents_ND)}; got {k}")
     state = _State(latents_ND, k)
@@ -45,7 +44,7 @@ def greedy_kdpp(latents_ND: Float[np.ndarray, "n d"], k: int) -> Diverse:
 
 
 class _State:
-    """`synced` choices are in all rows of `c` and `d2`; all `count` of them in those of `near`."""
+    """Rows of `c` and `d2` account for the first `synced` choices, those in `near` for all `count` of them."""
 
     def __init__(self, latents_ND: np.ndarray, k: int):
         dtype: type = np.float64 if latents_ND.dtype == np.float64 else np.float32
@@ -57,10 +56,10 @@ class _State:
         self.chosen, self.gains = np.zeros(k, np.int64), np.zeros(k, np.float64)
         self.count = self.synced = 0
         self.near = np.empty(0, np.int64)
-        self.bound = np.inf  # no row outside `near` has more
+        self.bound = np.inf  # largest d2 outside `near`
 
     def choose(self) -> bool:
-        """One more; False when no row would add anything."""
+        """Chooses one more row; False if none adds anything."""
         best = int(self.near[self.d2[self.near].argmax()]) if len(self.near) else -1
         if best < 0 or self.d2[best] <= self.bound:
             self._sync()
@@ -68,28 +67,24 @@ class _State:
         gain = float(self.d2[best])
         if gain <= _NOTHING:
             return False
-        self.chosen[self.count], self.gains[self.count] = best, gain
-        self._append(best, gain)
+        t = self.count
+        self.chosen[t], self.gains[t] = best, gain
+        if best not in self.near:
+            self.near = np.sort(np.append(self.near, best))
+        kernel: np.ndarray = (1 + self.x[self.near] @ self.x[best]) ** 2
+        e = (kernel - self.c[self.near, :t] @ self.c[best, :t]) / np.sqrt(gain)
+        self.c[self.near, t] = e
+        self.d2[self.near] -= e**2
+        self.d2[best] = -np.inf  # never again
         self.count += 1
         return True
 
-    def _append(self, j: int, gain: float) -> None:
-        """The new choice into the promising rows, `j` among them."""
-        if j not in self.near:
-            self.near = np.sort(np.append(self.near, j))
-        near, t = self.near, self.count
-        kernel: np.ndarray = (1 + self.x[near] @ self.x[j]) ** 2
-        e = (kernel - self.c[near, :t] @ self.c[j, :t]) / np.sqrt(gain)
-        self.c[near, t] = e
-        self.d2[near] -= e**2
-        self.d2[j] = -np.inf  # never again
-
     def _sync(self) -> None:
-        """All rows up to date, and the promising ones chosen anew, in their order so that ties go to the first."""
+        """Updates all rows for all choices, and selects the promising ones, sorted so that ties go to the first."""
         s, t = self.synced, self.count
         if t > s:
             block = self.chosen[s:t]
-            # The choices' own rows: a triangle whose solution is what one step after the other would have given.
+            # The chosen rows of c are triangular: solving with them equals one step after the other.
             inverse = np.linalg.inv(self.c[block, s:t].astype(np.float64)).T.astype(self.c.dtype)
             stale = np.ones(len(self.x), bool)
             stale[self.near] = False

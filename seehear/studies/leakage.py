@@ -1,8 +1,9 @@
-"""Look for test clips among the training clips of a library: by file, by text, by latents, by picture and sound."""
+"""Copies of test clips among the training clips of a library: by file, text, latents, picture and sound."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,7 +42,7 @@ class MediaPrint:
 
 @dataclass(frozen=True)
 class _Window:
-    """What a worker reads: a clip's files as paths."""
+    """Media of a clip for a worker process; '' for a side that it lacks."""
 
     clip: str
     video: str
@@ -59,9 +60,9 @@ def check_leakage(
     threshold: float = NEAR,
     workers: int = 1,
 ) -> LeakageReport:
-    """Clips of `split` against those of train and val. `latents` compares every pair of them by what frozen encoders
-    say. `media` also decodes every clip and compares pictures and sounds: found are copies that no file name, and no
-    encoder's idea of likeness, gives away."""
+    """Clips of `split` compared with those of train and val: by recording, content and text; with `latents` by the
+    cosine of frozen encoders; with `media` by fingerprints of decoded pictures and sounds, which finds copies that no
+    file name shows."""
     if split not in SPLITS:
         raise unknown("split", split, SPLITS)
     library = library if isinstance(library, Library) else Library.open(library)
@@ -72,7 +73,20 @@ def check_leakage(
         raise SeehearError(
             f"{library.uri} has {len(test)} clips of {split} and {len(train)} to train on: nothing to compare"
         )
-    leaks = list(_by_name(library, test, train))
+    sources = library.sources()
+
+    def contents(clip: Clip) -> list[str]:
+        own = [sources[name] for name in {clip.source, clip.audio_source} if name in sources]
+        return [f"{source.fingerprint} {clip.start!r} {clip.end!r}" for source in own]
+
+    keys: dict[str, Callable[[Clip], list[str]]] = {
+        "file": contents,
+        "recording": lambda clip: [clip.group] if clip.group else [],
+        "text": lambda clip: [" ".join(t.text.lower().split()) for t in clip.texts],
+    }
+    leaks: list[Leak] = []
+    for kind, key in keys.items():
+        leaks += equal_values(kind, {c.id: key(c) for c in test}, {c.id: key(c) for c in train})
     if latents:
         leaks += _by_latents(library, test, train, threshold)
     if media:
@@ -80,27 +94,8 @@ def check_leakage(
     return LeakageReport(split, len(test), tuple(leaks))
 
 
-def _by_name(library: Library, test: Sequence[Clip], train: Sequence[Clip]) -> Iterator[Leak]:
-    """The same recording, files with the same content, the same words."""
-    sources = library.sources()
-
-    def contents(clip: Clip) -> list[str]:
-        found = [sources[name] for name in {clip.source, clip.audio_source} if name in sources]
-        return [f"{source.fingerprint} {clip.start!r} {clip.end!r}" for source in found]
-
-    def texts(clip: Clip) -> list[str]:
-        return [" ".join(t.text.lower().split()) for t in clip.texts]
-
-    def group(clip: Clip) -> list[str]:
-        return [clip.group] if clip.group else []
-
-    kinds: dict[str, Callable[[Clip], list[str]]] = {"file": contents, "recording": group, "text": texts}
-    for kind, values in kinds.items():
-        yield from equal_values(kind, {c.id: values(c) for c in test}, {c.id: values(c) for c in train})
-
-
 def _by_latents(library: Library, test: Sequence[Clip], train: Sequence[Clip], threshold: float) -> Iterator[Leak]:
-    from seehear.inputs.latents import load_latents  # torch, which processes that make fingerprints do without
+    from seehear.inputs.latents import load_latents  # imports torch, which the fingerprint processes do without
 
     try:
         data = load_latents(library)
@@ -121,9 +116,6 @@ def _rows(data: LatentData, modality: str, names: set[str]) -> tuple[np.ndarray,
     return data.every(modality).float().numpy()[rows], ids[rows].tolist()
 
 
-# -- pictures and sounds ---------------------------------------------------------------------------------------------
-
-
 def _by_media(library: Library, test: Sequence[Clip], train: Sequence[Clip], workers: int) -> Iterator[Leak]:
     prints = _prints(library, [*test, *train], workers)
     test_ids, train_ids = ([c.id for c in own if c.id in prints] for own in (test, train))
@@ -135,6 +127,7 @@ def _by_media(library: Library, test: Sequence[Clip], train: Sequence[Clip], wor
         if leak.test not in best or leak.score > best[leak.test].score:
             best[leak.test] = leak
     yield from best.values()
+    # Sounds are compared by an index over time offsets: a copy may start elsewhere.
     index = SoundIndex([prints[i].sound for i in train_ids])
     for name in test_ids:
         matches = index.matches(prints[name].sound)
@@ -164,24 +157,17 @@ def _prints(library: Library, clips: Sequence[Clip], workers: int) -> dict[str, 
 
 
 def read_print(window: Any) -> MediaPrint:
-    """Fingerprints of one clip; a side that cannot be read is left out."""
+    """Fingerprints of one clip; empty for a side that cannot be read."""
     from seehear.media.files import AudioSpec, VideoSpec, read_window
 
-    pictures: tuple[int, ...] = ()
-    sound = np.zeros(0, np.uint32)
+    frames = waveform = None
     if window.video:
         spec = VideoSpec(num_frames=_FRAMES, size=(PICTURE, PICTURE), fit="squash")
-        try:
+        with suppress(DecodeError):
             frames = read_window(window.video, window.start, window.end, video=spec).frames
-        except DecodeError:
-            frames = None
-        found = [picture_fingerprint(frame) for frame in frames] if frames is not None else []
-        pictures = tuple(dict.fromkeys(bits for bits in found if bits is not None))
     if window.audio:
-        try:
+        with suppress(DecodeError):
             waveform = read_window(window.audio, window.start, window.end, audio=AudioSpec(rate=AUDIO_RATE)).waveform
-        except DecodeError:
-            waveform = None
-        if waveform is not None:
-            sound = audio_fingerprint(waveform)
-    return MediaPrint(pictures, sound)
+    bits = [picture_fingerprint(frame) for frame in frames] if frames is not None else []
+    pictures = tuple(dict.fromkeys(b for b in bits if b is not None))
+    return MediaPrint(pictures, np.zeros(0, np.uint32) if waveform is None else audio_fingerprint(waveform))

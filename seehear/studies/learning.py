@@ -1,8 +1,7 @@
-"""Would more pairs help? Recall against number of pairs, and what ten times as many would bring.
+"""Learning curve: recall against number of training clips, and a forecast for ten times as many.
 
-Each seed puts the training recordings in an order of its own; its subsets are the first so many of them, each inside
-the next. What is learned from each is measured on the same test clips. Curves are fitted to the means (`curve.py`), and
-tried first on what is known: fitted to the smaller sizes, do they foretell the largest?
+Each seed orders the training recordings; its subsets are prefixes of that order, all measured on the same test clips.
+Curves are fitted to the means, and back-tested: fitted to the smaller sizes, they should predict the largest.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from seehear.inputs.latents import LatentData
 from seehear.library.tables import Library
 from seehear.nn.random import seed_of
 from seehear.studies import table as figure
-from seehear.studies.grid import Cell, Result, run_grid
+from seehear.studies.grid import Cell, run_grid
 from seehear.studies.table import SeedEstimate, Study, estimate, tabulate
 from seehear.studies.trained import (
     MEASURES,
@@ -34,11 +33,11 @@ from seehear.studies.trained import (
     training_rows,
 )
 
-_SMALLEST = 30  # pairs that a covariance can be taken of at all
+_SMALLEST = 30  # clips, fewer than that have no usable covariance
 _TIMES = 10
-_WIDE = 0.25  # of recall: an interval that says nothing one could act on
-_NO_GAIN = 0.01
-_CLOSE = 0.005  # of recall: what a forecast may miss by and still be right
+_WIDE = 0.25  # of recall: width of an interval too wide to act on
+_NO_GAIN = 0.01  # of recall
+_CLOSE = 0.005  # of recall: tolerance of the back-test
 _FULL = 0.97
 
 
@@ -72,7 +71,7 @@ def data_study(library: Library, folder: Path, options: DataStudyOptions | None 
 
 
 def learning_curve(data: LatentData, folder: Path, options: DataStudyOptions) -> Study:
-    """The same for latents that are at hand."""
+    """The study of latents in memory."""
     check_held_out(data)
     rows = training_rows(data)
     halved = (len(rows) // 2**i for i in reversed(range(6)))
@@ -97,7 +96,16 @@ def learning_curve(data: LatentData, folder: Path, options: DataStudyOptions) ->
         "mean of both directions.",
     )
     table = tabulate(results, measures=MEASURES, title="Recall against number of pairs", notes=notes, percent=True)
-    points, values = _points(results, sizes, options.measure)
+    points, values = [], []
+    for n in sizes:
+        own = [
+            r.values for r in results if r.cell["clips"] == n and math.isfinite(r.values.get(options.measure, math.nan))
+        ]
+        if own:
+            values.append([v[options.measure] for v in own])
+            points.append((float(np.mean([v["clips"] for v in own])), estimate(values[-1])))
+    if len(points) < FEWEST:
+        raise SeehearError(f"only {len(points)} numbers of clips could be measured, a curve needs {FEWEST}")
     whole = fit_curve(points, values)
     forecasts = _forecasts(points, values, whole)
     study = Study(folder, (table,), tuple(_words(forecasts, options)), tuple(results), about, {"forecasts": forecasts})
@@ -107,8 +115,8 @@ def learning_curve(data: LatentData, folder: Path, options: DataStudyOptions) ->
 
 
 def nested(data: LatentData, rows: np.ndarray, n: int, seed: int) -> np.ndarray:
-    """The clips of the first recordings in an order drawn by the seed, n or a few more; a smaller n gives a part of
-    what a larger one does."""
+    """Rows of the first recordings in an order drawn by the seed: n clips or a few more. Nested: a smaller n gives a
+    subset."""
     groups = data.groups.numpy()[rows]
     names, count = np.unique(groups, return_counts=True)
     order = np.random.default_rng(seed_of(seed, "order of recordings")).permutation(len(names))
@@ -116,26 +124,10 @@ def nested(data: LatentData, rows: np.ndarray, n: int, seed: int) -> np.ndarray:
     return rows[np.isin(groups, names[order[:enough]])]
 
 
-def _points(
-    results: Sequence[Result], sizes: Sequence[int], measure: str
-) -> tuple[list[tuple[float, SeedEstimate]], list[list[float]]]:
-    """(clips, mean) and the single values, of the sizes that were measured."""
-    points, values = [], []
-    for n in sizes:
-        own = [r.values for r in results if r.cell["clips"] == n and math.isfinite(r.values.get(measure, math.nan))]
-        if own:
-            values.append([v[measure] for v in own])
-            points.append((float(np.mean([v["clips"] for v in own])), estimate(values[-1])))
-    if len(points) < FEWEST:
-        raise SeehearError(f"only {len(points)} numbers of clips could be measured, a curve needs {FEWEST}")
-    return points, values
-
-
 def _forecasts(
     points: Sequence[tuple[float, SeedEstimate]], values: Sequence[Sequence[float]], whole: LearningCurve
 ) -> dict[str, Any]:
-    """What more would bring; and, where there are sizes enough, whether the curve of the smaller sizes foretold the
-    largest."""
+    """Forecasts for more clips and, with enough sizes, the back-test, as plain values for `study.json`."""
     largest, now = points[-1]
     found: dict[str, Any] = {"now": {"pairs": largest, **asdict(now)}, "families": whole.families}
     found |= {"misfit": whole.misfit}
@@ -146,6 +138,7 @@ def _forecasts(
     if len(back) >= FEWEST:
         told = fit_curve(points[: len(back)], values[: len(back)]).at(largest)
         found["back-test"] = {"fitted up to": back[-1], "factor": largest / back[-1], **asdict(told), "was": now.mean}
+        # One seed has no interval.
         low, high = (now.mean, now.mean) if math.isnan(now.low) else (now.low, now.high)
         found["back-test"]["held"] = told.low - _CLOSE <= high and low <= told.high + _CLOSE
     return found
@@ -153,35 +146,32 @@ def _forecasts(
 
 def _words(found: dict[str, Any], options: DataStudyOptions) -> list[str]:
     name, now = options.measure, found["now"]
-    said = [f"With {now['pairs']:,.0f} training clips {name} is {100 * now['mean']:.1f} %."]
+    sentences = [f"With {now['pairs']:,.0f} training clips {name} is {100 * now['mean']:.1f} %."]
     if now["mean"] > _FULL:
-        said.append(
-            f"{name} has no room left to grow here: ask for a harder measure (--measure R@1) or more test clips."
-        )
+        sentences.append(f"{name} is close to its maximum: use a harder measure (--measure R@1) or more test clips.")
     for times in (2, _TIMES):
-        said.append(_outlook(times, Forecast(**found[f"times {times}"]), Forecast(**found[f"gain of times {times}"])))
+        forecast, gain = Forecast(**found[f"times {times}"]), Forecast(**found[f"gain of times {times}"])
+        sentences.append(outlook(times, forecast, gain))
     test = found.get("back-test")
     if test is None:
-        said.append("There are too few sizes to try the forecast on what is known: take it as a guess.")
-    else:
-        told = f"{100 * test['value']:.1f} % ({100 * test['low']:.1f} to {100 * test['high']:.1f})"
-        said.append(
-            f"Tried on what is known: fitted on up to {test['fitted up to']:,.0f} clips, the curve foretold {told} for "
-            f"{now['pairs']:,.0f}; measured were {100 * test['was']:.1f} %, "
-            + ("in keeping with it." if test["held"] else "not in keeping with it: do not build on the forecast.")
-        )
-        said.append(
-            f"That step is {test['factor']:.0f} times; {_TIMES} times lies further out than anything here can check, "
-            "and holds for more clips of the same kind only."
-        )
-    return said
+        return [*sentences, "There are too few sizes for a back-test of the forecast: it is a guess."]
+    predicted = f"{100 * test['value']:.1f} % ({100 * test['low']:.1f} to {100 * test['high']:.1f})"
+    return [
+        *sentences,
+        f"Back-test: fitted on up to {test['fitted up to']:,.0f} clips, the curve predicted {predicted} for "
+        f"{now['pairs']:,.0f}; {100 * test['was']:.1f} % was measured, "
+        + ("within the forecast." if test["held"] else "outside the forecast: do not rely on it."),
+        f"The back-test spans a factor of {test['factor']:.0f}; no factor of {_TIMES} can be checked here, and the "
+        "forecast is for clips of the same kind.",
+    ]
 
 
-def _outlook(times: int, then: Forecast, gain: Forecast) -> str:
-    interval = f"{100 * then.low:.0f} to {100 * then.high:.0f} %"
-    head = f"{times} times as many ({then.pairs:,.0f}) would bring it to {100 * then.value:.0f} % ({interval})"
-    if then.high - then.low > _WIDE:
-        return f"{head}: the fit cannot tell, measure more sizes or more seeds."
+def outlook(times: int, forecast: Forecast, gain: Forecast) -> str:
+    """Verdict on `times` as many clips, from the forecast of recall and of its gain."""
+    interval = f"{100 * forecast.low:.0f} to {100 * forecast.high:.0f} %"
+    head = f"{times} times as many ({forecast.pairs:,.0f}) would bring it to {100 * forecast.value:.0f} % ({interval})"
+    if forecast.high - forecast.low > _WIDE:
+        return f"{head}: too uncertain, measure more sizes or more seeds."
     if gain.high < _NO_GAIN:
         return f"{head}: no gain worth having."
     if gain.low < _NO_GAIN:
@@ -204,17 +194,15 @@ def _draw(
     axes.set_xticks(ticks, [f"{n:,.0f}" for n in ticks])
 
 
-# ----------------------------------------------------------------------------------------------------------------------
-# A learning curve: what was measured at some numbers of pairs, curves that fit it, and what they say of more pairs.
+# Three families of curves:
 #
 #     power      R(n) = c - a n^-b            0 < c <= 1: levels off below 1, which few sizes can show
-#     certain    R(n) = 1 - a n^-b            errors fall as a power of n, to none in the end
+#     certain    R(n) = 1 - a n^-b            errors fall to zero as a power of n
 #     logistic   R(n) = 1 / (1 + exp(-(a + b log n)))
 #
-# No data says which of them holds beyond the largest size, so what they say together is the forecast: each is fitted to
-# many redrawn sets of means (the means, plus noise of the size that seeds and misfit show), and the interval is the
-# range of all curves of all families whose fit is not clearly worse than the best. An interval so made is only as good
-# as the families: it cannot know of a change of slope that no measured size shows.
+# No data shows which of them holds beyond the largest size, so the forecast pools them: each is fitted to many redrawn
+# sets of means (noise of the size of the seeds' spread and the misfit), and the interval covers all families whose fit
+# is not clearly worse than the best. It cannot foresee a change of slope that no measured size shows.
 
 FEWEST = 4  # sizes that three parameters need
 _DRAWS = 100
@@ -227,26 +215,26 @@ class Forecast:
     pairs: float
     value: float
     low: float
-    """95 %: over redrawn means and families."""
+    """95 % interval over redrawn means and families."""
     high: float
 
 
 @dataclass(frozen=True)
 class LearningCurve:
-    """Fitted; ask it for any number of pairs."""
+    """Fitted curves, to be evaluated at any number of pairs."""
 
     curves: tuple[tuple[str, np.ndarray], ...]
     """(family, parameters) of every redrawn fit that counts."""
     families: tuple[str, ...]
-    """Those that fit."""
+    """Families that fit."""
     misfit: float
-    """Root mean square of what the best family leaves, of recall."""
+    """Root mean square residual of the best family, of recall."""
 
     def at(self, pairs: float) -> Forecast:
         return _forecast(pairs, [_FAMILIES[name].of(np.log(pairs), p) for name, p in self.curves])
 
     def gain(self, start: float, end: float) -> Forecast:
-        """What going from `start` to `end` pairs brings, curve by curve: sharper than a difference of intervals."""
+        """Gain from `start` to `end` pairs, curve by curve: sharper than a difference of intervals."""
         gains = [_FAMILIES[n].of(np.log(end), p) - _FAMILIES[n].of(np.log(start), p) for n, p in self.curves]
         return _forecast(end, gains)
 
@@ -264,18 +252,13 @@ class _Family:
     bounds: tuple[list[float], list[float]]
 
 
-def _logit(y: np.ndarray) -> np.ndarray:
-    y = np.clip(y, 1e-3, 1 - 1e-3)
-    return np.log(y / (1 - y))
-
-
 def _line(x: np.ndarray, y: np.ndarray) -> list[float]:
     slope, level = np.polyfit(x, y, 1)
     return [float(level), float(slope)]
 
 
 def _falling(x: np.ndarray, y: np.ndarray, top: float) -> list[float]:
-    """(log a, b) of top - a n^-b through the points, roughly."""
+    """Approximate (log a, b) of top - a n^-b: a start for the fit."""
     level, slope = _line(x, np.log(np.clip(top - y, 1e-3, None)))
     return [level, min(max(-slope, 0.02), 1.9)]
 
@@ -290,7 +273,9 @@ _FAMILIES: dict[str, _Family] = {
         lambda x, p: 1 - np.exp(p[0] - p[1] * x), lambda x, y: _falling(x, y, 1.0), ([-30.0, 0.0], [30.0, 2.0])
     ),
     "logistic": _Family(
-        lambda x, p: 1 / (1 + np.exp(-(p[0] + p[1] * x))), lambda x, y: _line(x, _logit(y)), ([-50.0, 0.0], [50.0, 8.0])
+        lambda x, p: 1 / (1 + np.exp(-(p[0] + p[1] * x))),
+        lambda x, y: _line(x, -np.log(1 / np.clip(y, 1e-3, 1 - 1e-3) - 1)),
+        ([-50.0, 0.0], [50.0, 8.0]),
     ),
 }
 
@@ -298,8 +283,7 @@ _FAMILIES: dict[str, _Family] = {
 def fit_curve(
     points: Sequence[tuple[float, SeedEstimate]], values: Sequence[Sequence[float]], *, seed: int = 0
 ) -> LearningCurve:
-    """`points` are (pairs, mean over seeds), `values` what each seed gave: their spread, shared over sizes, is the
-    noise of a mean. Every size has the same weight."""
+    """The curves through `points`, (pairs, mean over seeds), all of equal weight; `values` are those of each seed."""
     if len(points) < FEWEST:
         raise ValueError(f"a curve needs {FEWEST} numbers of pairs; got {len(points)}")
     x, y = np.log([n for n, _ in points]), np.array([e.mean for _, e in points])
@@ -309,7 +293,10 @@ def fit_curve(
         name: math.sqrt(((_FAMILIES[name].of(x, p) - y) ** 2).sum() / max(1, len(x) - len(p)))
         for name, p in fits.items()
     }
-    noise = _noise(values)
+    # One deviation for all sizes: the few seeds of a size say little about their own spread.
+    deviations = [np.var(own, ddof=1) for own in values if len(own) > 1]
+    pooled = math.sqrt(float(np.mean(deviations))) if deviations else 0.02
+    noise = np.array([max(_CERTAIN, pooled / math.sqrt(len(own))) for own in values])
     best = min(misfits.values())
     kept = [name for name, misfit in misfits.items() if misfit <= _WORSE * max(best, noise.max(), _CERTAIN)]
     spread = np.sqrt(noise**2 + best**2)
@@ -319,16 +306,11 @@ def fit_curve(
     return LearningCurve(curves, tuple(kept), best)
 
 
-def _noise(values: Sequence[Sequence[float]]) -> np.ndarray:
-    """Standard error of each mean, by one deviation for all sizes: few seeds give none of their own."""
-    deviations = [np.var(own, ddof=1) for own in values if len(own) > 1]
-    pooled = math.sqrt(float(np.mean(deviations))) if deviations else 0.02
-    return np.array([max(_CERTAIN, pooled / math.sqrt(len(own))) for own in values])
-
-
 def _fitted(family: _Family, x: np.ndarray, y: np.ndarray, start: np.ndarray | None = None) -> np.ndarray:
-    from scipy.optimize import least_squares
+    from scipy import optimize
 
     low, high = (np.array(bound) for bound in family.bounds)
     at = np.clip(family.start(x, y) if start is None else start, low + 1e-6, high - 1e-6)
-    return least_squares(lambda p: family.of(x, p) - y, at, bounds=(low, high), ftol=1e-6, xtol=1e-5, max_nfev=60).x
+    return optimize.least_squares(
+        lambda p: family.of(x, p) - y, at, bounds=(low, high), ftol=1e-6, xtol=1e-5, max_nfev=60
+    ).x

@@ -1,8 +1,7 @@
-"""What does each modality, each pair, each term of the loss and each shared space add?
+"""Contribution of each modality, pair, term of the loss and shared space.
 
-Every row is trained on the same clips, those that have all modalities, with the same steps and seeds, and is measured
-on the same held-out clips (`modality_measures.py`). Answers are differences between rows, paired by seed
-(`modality_report.py`).
+Every row is trained with the same steps and seeds on the same clips, those with all modalities, and measured on the
+same held-out clips (`modality_measures.py`). Answers are differences between rows (`modality_report.py`).
 """
 
 from __future__ import annotations
@@ -36,21 +35,21 @@ from seehear.studies.trained import about_data, finished, remove_run
 from seehear.types import MODALITIES, Modality
 
 CLOSED = "closed form"
-"""The method of rows without training: the closed form that is best on validation."""
+"""Method of the rows without training: the closed form that is best on validation."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModalityOptions:
     methods: tuple[str, ...] = ("mcn.tiny",)
-    """Recipes by name, between spaces or commas. The closed form that is best on validation is always beside them."""
+    """Recipes by name, separated by spaces or commas. The best closed form is always included."""
     seeds: int = 3
     """Number of runs of each row."""
     encoders: dict[Modality, tuple[str, ...]] = field(default_factory=dict)
-    """Encoders by modality; empty: all that a recipe takes of the library, as `seehear train` does."""
+    """Encoders by modality; empty: all that the recipe reads, as in `seehear train`."""
     test_on: str = ""
-    """Library whose test split every row is measured on, zero-shot; without it the library's own."""
+    """Library whose test split is used instead, zero-shot."""
     redo: bool = False
-    """Measure again what is there of other data or settings."""
+    """Measure again what the folder holds of other data or settings."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "methods", tuple(n for name in self.methods for n in name.split(",") if n))
@@ -63,13 +62,13 @@ class MethodInputs:
     """The study's clips as one method reads them."""
 
     reads: tuple[Modality, ...]
-    """Modalities that the library has in a form the method reads; of fewer than two there are no latents here."""
+    """Modalities that the library has in a form that the method reads; fewer than two: no latents."""
     trained: LatentInputs | None = None
     tested: LatentData | None = None
 
 
 def study_modalities(library: Library, folder: str | Path, options: ModalityOptions | None = None) -> Study:
-    """Measures what is not measured yet; writes `study.json`, `table.md` and the figure."""
+    """Measures missing cells; writes `study.json`, `table.md` and the figure."""
     options = options or ModalityOptions()
     other = Library.open(options.test_on) if options.test_on else None
     runs: dict[str, Run[LatentsConfig, Any] | None] = {CLOSED: None}
@@ -81,8 +80,11 @@ def study_modalities(library: Library, folder: str | Path, options: ModalityOpti
         if same or len(encoders) > 1:
             data[name] = data[same] if same else load_latents(library, encoders=encoders)
     if not data:
-        load_latents(library, encoders=options.encoders or None, sequences=True)  # says what is missing
-    tested = {name: _elsewhere(other, own) for name, own in data.items()} if other else data
+        load_latents(library, encoders=options.encoders or None, sequences=True)  # raises with the missing modality
+    tested = dict(data)
+    for name, own in data.items() if other else ():
+        tested[name] = load_latents(other, encoders={m: [e["name"] for e in es] for m, es in own.encoders.items()})
+        same_encoders(tested[name], own.encoders, other)
     data = complete(data, ("train",) if other else SPLITS)
     tested = complete(tested, ("test",)) if other else data
     one_label = {clip.id: clip.labels[0] for clip in (other or library).clips("array_length(labels) = 1")}
@@ -90,7 +92,7 @@ def study_modalities(library: Library, folder: str | Path, options: ModalityOpti
     for name, own in data.items():
         made, run = None, runs[name]
         if run is not None and run.data.contexts.clips_per_video:
-            # Neighbours are those among the study's clips, and every row draws the same ones.
+            # Computed once, from the study's clips only: every row draws the same neighbours.
             train = own.split("train")
             made = contexts(library, train, run.data.contexts, at_least=len(own.modalities))
         inputs[name] = MethodInputs(own.modalities, LatentInputs(own, contexts=made), tested[name])
@@ -100,7 +102,7 @@ def study_modalities(library: Library, folder: str | Path, options: ModalityOpti
 def _encoders(
     library: Library, run: Run[LatentsConfig, Any] | None, options: ModalityOptions
 ) -> dict[Modality, list[str]]:
-    """Names of the encoders that a method is given, by modality; `run` None: the closed forms, which read vectors."""
+    """Names of the encoders of a method, by modality; `run` None: the closed forms, which read vectors."""
     about, sequences = library.encoders(), run is not None and run.method.reads_sequences
     asked = options.encoders or (run.data.encoders if run else {})
     names = {m: list(asked.get(m, ())) if asked else encoders_of(about, m, sequences=sequences) for m in MODALITIES}
@@ -108,21 +110,13 @@ def _encoders(
     return {m: own for m, own in read.items() if own}
 
 
-def _elsewhere(library: Library, data: LatentData) -> LatentData:
-    """Latents of another library by the same encoders."""
-    names = {m: [info["name"] for info in infos] for m, infos in data.encoders.items()}
-    found = load_latents(library, encoders=names)
-    same_encoders(found, data.encoders, library)
-    return found
-
-
 def study_of(data: LatentData, labels: Sequence[str], folder: str | Path, options: ModalityOptions) -> Study:
-    """The same of latents at hand; `labels` has one for each clip, '' where there is none."""
+    """The study of latents in memory; `labels` has one per clip, '' for none."""
     for name in options.methods:
         if latents_run(name).data.contexts.clips_per_video:
             raise SeehearError(
-                f"{name} makes training clips of neighbours (--data.contexts), which needs a library: latents at hand "
-                "have no times"
+                f"{name} makes training clips of neighbours (--data.contexts), which needs a library: latents in "
+                "memory have no times"
             )
     label_of = dict(zip(data.ids.tolist(), labels, strict=True))
     whole = complete({CLOSED: data}, SPLITS)[CLOSED]
@@ -144,6 +138,7 @@ def _study(
     if options.test_on:
         cells = [{**cell, "tested on": options.test_on} for cell in cells]
     read = [(own.trained, own.tested) for own in inputs.values() if own.trained and own.tested]
+    # Facts are those of the method with the most modalities.
     trained, tested = max(read, key=lambda pair: len(pair[1].modalities))
     about = about_data(trained.clips) | {"recipes": {name: asdict(run) for name, run in runs.items()}}
     about["latents"] = {name: about_data(own.trained.clips)["encoders"] for name, own in inputs.items() if own.trained}
@@ -157,13 +152,13 @@ def _study(
 
 
 def complete(data: Mapping[str, LatentData], splits: Sequence[str]) -> dict[str, LatentData]:
-    """The clips that have every modality of every method: one list for all rows."""
+    """The clips with every modality of every method, the same for all rows."""
     whole = {name: own.joined(at_least=len(own.modalities)) for name, own in data.items()}
     shared = set.intersection(*(set(own.ids.tolist()) for own in whole.values()))
     whole = {name: own.take(np.isin(own.ids, list(shared))) for name, own in whole.items()}
     widest = max(data.values(), key=lambda own: len(own.modalities))
     if left := len(widest) - len(shared):
-        say(f"{left:,} of {len(widest):,} clips lack a modality and are left out: every row is of the same clips")
+        say(f"{left:,} of {len(widest):,} clips lack a modality and are left out: every row uses the same clips")
     held = next(iter(whole.values()))
     for split in splits:
         if (have := len(held.split(split))) < 2:
@@ -180,12 +175,12 @@ def _measure(
     of: int,
     cell: Cell,
 ) -> dict[str, float]:
-    """The cell's numbers. The score of each query is noted beside it, for intervals over recordings."""
+    """Numbers of the cell. Writes the scores of its queries to `queries`, for intervals over recordings."""
     design, own = rows[str(cell["design"])], inputs[str(cell["method"])]
     if missing := [m for m in design.modalities if m not in own.reads]:
         raise SeehearError(
-            f"{cell['method']} reads vectors, and the library has {' and '.join(missing)} as words or frames only: "
-            "encode that with an encoder of vectors, too"
+            f"{cell['method']} reads vectors, and the library has {' and '.join(missing)} only as words or frames: "
+            "encode them with an encoder of vectors, too"
         )
     assert own.tested is not None
     vectors = _embedded(own, design, cell, folder, of=of)
@@ -200,7 +195,7 @@ def _measure(
 
 
 def _embedded(own: MethodInputs, design: Design, cell: Cell, folder: Path, *, of: int) -> Vectors:
-    """The tested clips in every space of the cell's model, which is trained first where it must be."""
+    """The tested clips in every space of the cell's model, which is trained unless it is a closed form."""
     assert own.trained is not None
     assert own.tested is not None
     part, tested = own.trained.clips.only(design.modalities), own.tested.only(design.modalities)

@@ -1,4 +1,4 @@
-"""What a row of the study of modalities is measured by, from the vectors of all clips in every space of a model."""
+"""Measures of a row of the study of modalities, from the vectors of all clips in every space of a model."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ _FUSED = "text->video+audio"
 
 @dataclass(frozen=True)
 class Answered:
-    """What each query, or each clip that a probe judged, scored."""
+    """Score of each query, or of each clip that a probe classified."""
 
     scores: np.ndarray
     """(Q,) float64."""
     clips: np.ndarray
-    """(Q,) int64: the number of the clip it is of."""
+    """(Q,) int64 numbers of their clips."""
 
 
 @dataclass(frozen=True)
 class Measured:
     values: dict[str, float]
     queries: dict[str, Answered]
-    """Of the measures that are means over queries."""
+    """Scores by measure, for measures that are means over queries."""
 
 
 def measures(vectors: Vectors, splits: np.ndarray, labels: Sequence[str], *, seed: int) -> Measured:
-    """Retrieval among the test clips; where two labels or more are known ('' is none) probes of each modality and the
-    clusters. Fitted on train, chosen on val, measured on test."""
+    """Retrieval among the test clips and, with two labels or more ('' is none), probes of each modality and clusters.
+    Fitted on train, chosen on val, measured on test."""
     found = Measured({}, {})
     inside = splits == "test"
     _retrieved(found, {space: within(own, inside) for space, own in vectors.items()}, np.flatnonzero(inside))
@@ -54,7 +54,7 @@ def measures(vectors: Vectors, splits: np.ndarray, labels: Sequence[str], *, see
 
 
 def _retrieved(found: Measured, vectors: Vectors, clips: np.ndarray) -> None:
-    """Every direction, in the smallest space that holds both; and text against sight and sound together."""
+    """Adds every direction, in the smallest space that holds both, and text against video and audio together."""
     modalities = list(dict.fromkeys(m for own in vectors.values() for m in own))
     for query, gallery in permutations(modalities, 2):
         if space := smallest_space(vectors, query, gallery):
@@ -64,7 +64,7 @@ def _retrieved(found: Measured, vectors: Vectors, clips: np.ndarray) -> None:
 
 
 def _fused(vectors: Vectors) -> tuple[Embedded, Embedded]:
-    """In one space the mean direction of sight and sound; in two the sum of both cosines, as one product."""
+    """(text, video+audio): the mean direction in one space, or the sum of the cosines of two as one product."""
     if space := smallest_space(vectors, "video", "audio", "text"):
         return vectors[space]["text"], fuse([vectors[space]["video"], vectors[space]["audio"]])
     sides = [(m, smallest_space(vectors, m, "text")) for m in ("video", "audio")]
@@ -80,7 +80,7 @@ def _scores(found: Measured, name: str, query: Embedded, gallery: Embedded, clip
 
 
 def _probed(found: Measured, vectors: Vectors, splits: np.ndarray, labels: Sequence[str]) -> None:
-    """Logistic regression on the vectors of each modality but text, in the smallest space that holds it."""
+    """Adds logistic regression on the vectors of video and of audio, in the smallest space that holds each."""
     for m in ("video", "audio"):
         if (space := smallest_space(vectors, m)) is None:
             continue
@@ -95,7 +95,8 @@ def _probed(found: Measured, vectors: Vectors, splits: np.ndarray, labels: Seque
 
 
 def _clustered(vectors: Vectors, splits: np.ndarray, labels: Sequence[str], seed: int) -> dict[str, float]:
-    """As many clusters as there are labels, of the training clips' fused vectors; agreement on the test clips."""
+    """Agreement of labels and clusters of the test clips: k-means on the training clips' fused vectors, k labels."""
+    # The space with the most modalities.
     space = max(vectors, key=lambda name: len(vectors[name]))
     fused = fuse(list(vectors[space].values()))
     known = np.array([bool(labels[c]) for c in fused.owner])

@@ -14,7 +14,7 @@ from seehear.evaluation.bootstrap import seeded_interval
 from seehear.studies.designs import Design, name_of
 from seehear.studies.grid import Result, cell_key
 from seehear.studies.modality_measures import Answered
-from seehear.studies.table import SeedEstimate, Study, Table, TableRow, dots, save_figure, tabulate
+from seehear.studies.table import SeedEstimate, Study, Table, dots, save_figure, tabulate
 
 _SHOWN = ("text->video+audio", "text->video", "text->audio", "video->audio", "audio->video")
 _PROBES: tuple[str, ...] = ("video probe", "audio probe")
@@ -31,19 +31,19 @@ _INTERVAL = "95 % interval over recordings and seeds; of clusters the t interval
 class Findings:
     results: Sequence[Result]
     queries: Mapping[str, Mapping[str, Answered]]
-    """By cell, by measure: what each query scored."""
+    """Scores of each query, by cell and measure."""
     groups: np.ndarray
-    """(N,) the recording of each clip."""
+    """(N,) recording of each clip."""
 
     def runs(self, method: str, design: str, measure: str) -> list[Answered]:
-        """Of every seed that has the measure."""
+        """Scores of every seed that has the measure."""
         wanted = {"method": method, "design": design}
         cells = [r.cell for r in self.results if not r.error and {k: r.cell[k] for k in wanted} == wanted]
         found = [self.queries[cell_key(cell)] for cell in cells]
         return [own[measure] for own in found if measure in own]
 
     def estimate(self, runs: Sequence[Answered], minus: Sequence[Answered] = ()) -> SeedEstimate:
-        """The mean over queries and seeds, or the difference of two: queries are the same in all rows of a measure."""
+        """Mean over queries and seeds, or its difference to `minus`: all rows of a measure have the same queries."""
         scores, less = [r.scores for r in runs], [r.scores for r in minus]
         mean = float(np.mean(scores)) - (float(np.mean(less)) if less else 0.0)
         low, high = seeded_interval(scores, self.groups[runs[0].clips], minus=less)
@@ -55,7 +55,7 @@ class StudyAnswer:
     question: str
     measure: str
     more: str
-    """The row, method and design, that has what is asked about."""
+    """Row (method and design) with the modality, pair, term or space in question; `less` is the row without."""
     less: str
     difference: SeedEstimate
     """more - less, on the same queries."""
@@ -63,14 +63,14 @@ class StudyAnswer:
     def __str__(self) -> str:
         e = self.difference
         shown = f"{100 * e.mean:+.1f} points [{100 * e.low:+.1f}, {100 * e.high:+.1f}]"
-        told = "yes" if e.low > 0 else "no, it costs" if e.high < 0 else "not told apart here"
+        verdict = "yes" if e.low > 0 else "no, it costs" if e.high < 0 else "not told apart here"
         if math.isnan(e.low):
-            told = "one recording: nothing can be said"
-        return f"{self.question} {self.measure}, ({self.more}) - ({self.less}): {shown}: {told}"
+            verdict = "one recording: nothing can be said"
+        return f"{self.question} {self.measure}, ({self.more}) - ({self.less}): {shown}: {verdict}"
 
 
 def write_report(folder: Path, found: Findings, rows: Sequence[Design], *, about: Mapping[str, Any]) -> Study:
-    """`study.json`, `table.md`, `modalities.png` (.svg, .pdf)."""
+    """Writes `study.json`, `table.md` and `modalities.png` (.svg, .pdf)."""
     names = {name for result in found.results for name in result.values}
     recalls = [f"{name} R@10" for name in _SHOWN if f"{name} R@10" in names]
     measures = [*recalls, *(name for name in (*_PROBES, *_CLUSTERS) if name in names)]
@@ -79,7 +79,12 @@ def write_report(folder: Path, found: Findings, rows: Sequence[Design], *, about
     few = f"The first 10 of {gallery:,} test clips say little: look at R@1 among all recalls, or find more test clips."
     title = "What each modality, pair, term and space adds"
     head = tabulate(found.results, measures=measures, title=title, notes=notes, percent=True)
-    head = replace(head, rows=tuple(_with_recordings(row, found) for row in head.rows), interval=_INTERVAL)
+    head_rows = []
+    for row in head.rows:  # with intervals over recordings too, for measures that have scores of queries
+        own = {m: found.runs(str(row.settings["method"]), str(row.settings["design"]), m) for m in row.estimates}
+        estimates = {m: found.estimate(own[m]) if own[m] else e for m, e in row.estimates.items()}
+        head_rows.append(replace(row, estimates=estimates))
+    head = replace(head, rows=tuple(head_rows), interval=_INTERVAL)
     rest = tabulate(found.results, measures=sorted(n for n in names if "R@" in n), title="All recalls", percent=True)
     ranks = tabulate(found.results, measures=sorted(n for n in names if "median" in n), title="Median ranks")
     told = list(answers(found, rows))
@@ -92,17 +97,8 @@ def write_report(folder: Path, found: Findings, rows: Sequence[Design], *, about
     return study
 
 
-def _with_recordings(row: TableRow, found: Findings) -> TableRow:
-    """Intervals that speak of other recordings too, where what each query scored is known."""
-    own = dict(row.estimates)
-    for measure in own:
-        if runs := found.runs(str(row.settings["method"]), str(row.settings["design"]), measure):
-            own[measure] = found.estimate(runs)
-    return replace(row, estimates=own)
-
-
 def answers(found: Findings, rows: Sequence[Design]) -> Iterator[StudyAnswer]:
-    """The differences that the questions ask for, of every method that has both rows; and between methods."""
+    """Differences between the two rows of each question, for every method that has both; then between methods."""
     methods = list(dict.fromkeys(str(result.cell["method"]) for result in found.results))
     for question, measure, more, less in _questions(rows):
         for method in methods:
@@ -126,7 +122,7 @@ def _full(rows: Sequence[Design]) -> Design:
 
 
 def _best(full: Design) -> str:
-    """What the rows are compared by."""
+    """Measure that rows are compared by."""
     if len(full.modalities) > 2:
         return "text->video+audio R@10"
     return f"{full.modalities[-1]}->{full.modalities[0]} R@10"
@@ -154,7 +150,7 @@ def _questions(rows: Sequence[Design]) -> Iterator[tuple[str, str, str, str]]:
 
 
 def _figure(folder: Path, table: Table, measures: Sequence[str], lines: Sequence[str], *, chance: float) -> None:
-    """A panel a direction, a line a design, a colour a method; chance dotted."""
+    """Draws a panel per direction, a line per design, a colour per method; chance is dotted."""
 
     def draw(axes: Any) -> None:
         figure = axes.figure

@@ -1,8 +1,7 @@
 """Cost of each recipe on this library and this machine, estimated in about a minute.
 
-Every recipe is tried in a process of its own (`estimate.py`): its memory is then its own, it can be ended at any time,
-and one that is too large ends nothing else. The processes are forked from one that has imported what all of them need.
-All recipes share the time; what the small ones leave is for the large ones.
+Every recipe is tried in its own process (`estimate.py`), so that its memory is measured alone, it can be killed at any
+time, and running out of memory ends only itself. All recipes share the time; the large ones get what small ones leave.
 """
 
 from __future__ import annotations
@@ -29,17 +28,16 @@ from seehear.runs.choose import Choice, choose
 from seehear.runs.config import Run, recipe, recipes
 from seehear.studies.estimate import CostEstimate, estimates
 
-_START = 60.0  # seconds for the first process to import what all need
-_LATE = 5.0  # seconds beyond its time after which a process is killed: its output until then counts
-_SHARES = 4.0  # of the time that is left, for one recipe: most need less than one, or are refused at once
-_MORE = "more --seconds, or fewer --recipes, measure it"
+_START = 60.0  # seconds for the first process to import the shared modules
+_LATE = 5.0  # seconds of grace before a process is killed; estimates sent by then count
+_SHARES = 4.0  # equal shares of the remaining time for one recipe: most need less than one, or are refused at once
+_MORE = "use more --seconds, or fewer --recipes"
 _LATER = f"not measured, the time was over: {_MORE}"
+# Modules that every estimate imports. Not lancedb: its thread does not survive a fork.
 _IMPORTED = ("seehear.studies.estimate", "torch._dynamo", "sympy", "pandas")
-"""Modules that every estimate imports, counting operations too. Not lancedb: its thread does not survive a fork."""
-_AT_ONCE = 600.0  # seconds: of what takes no longer, the first in the list of recipes is what to start with
+_AT_ONCE = 600.0  # seconds: the first listed recipe that takes no longer is recommended
+# A killed process leaves its semaphores behind, which Python's resource tracker would warn about.
 _NO_SEMAPHORES = "ignore:resource_tracker:UserWarning"
-"""Option of the interpreter: a process that is killed at the end of its time cannot give its semaphores back, which
-Python's own process for that would report."""
 _DAY = 86_400.0
 _UNITS = (("s", 1.0), ("min", 60.0), ("h", 3600.0), ("days", _DAY), ("months", 30.44 * _DAY), ("years", 365.25 * _DAY))
 
@@ -47,13 +45,13 @@ _UNITS = (("s", 1.0), ("min", 60.0), ("h", 3600.0), ("days", _DAY), ("months", 3
 @dataclass(frozen=True, kw_only=True)
 class PlanOptions:
     recipes: tuple[str, ...] = ()
-    """Which; all that there are when not given."""
+    """Names of recipes; all when not given."""
     steps_measured: int = 20
-    """Steps of the real loop, on the library's own clips; fewer where the time is too short for them."""
+    """Steps of the real loop on the library's clips; fewer if the time is short."""
     seconds: float = 50.0
-    """Time for all recipes together; what is not measured by then is scaled from what is, or left out."""
+    """Time for all recipes together; the rest is scaled from measurements or left out."""
     cache: Path | None = None
-    """A folder for decoded clips, as --data.cache of 'seehear train': only a first pass decodes then."""
+    """Folder for decoded clips, as --data.cache of 'seehear train': only the first pass decodes."""
 
     def __post_init__(self) -> None:
         if self.steps_measured < 1 or not self.seconds > 0:
@@ -66,9 +64,9 @@ class CostPlan:
     machine: str
     recipes: list[CostEstimate] = field(default_factory=list)
     stopped: bool = False
-    """Whether it was interrupted before every recipe was tried."""
+    """True if it was interrupted before every recipe was tried."""
     choice: Choice = field(default_factory=lambda: Choice("", ""))
-    """Recipe of 'seehear train' where none is named."""
+    """Recipe that 'seehear train' uses by default."""
 
     def __str__(self) -> str:
         parts = [_table(self.recipes)] if any(e.how for e in self.recipes) else []
@@ -90,13 +88,13 @@ class CostPlan:
 
 
 def plan(library: Library, options: PlanOptions) -> CostPlan:
-    """Ctrl-C ends it with what is known by then."""
+    """The plan of all recipes; Ctrl-C ends it with the estimates so far."""
     runs = {run.recipe: run for run in (recipe(name) for name in options.recipes or recipes())}
     if options.cache is not None:
         runs = {name: replace(run, data=run.data.cached_in(options.cache)) for name, run in runs.items()}
     choice = choose(library)
     taken = recipe(choice.recipe).recipe if choice.recipe else ""
-    order = sorted(runs, key=lambda name: name != taken)  # what is taken without a recipe first: it is surely measured
+    order = sorted(runs, key=lambda name: name != taken)  # the default recipe first: it must be measured
     found: dict[str, CostEstimate] = {}
     with stop_requests() as stop, progress("planning", len(runs), "recipes") as shown:
         server = _server(stop)
@@ -104,7 +102,7 @@ def plan(library: Library, options: PlanOptions) -> CostPlan:
         for name in order:
             left = until - time.monotonic()
             share = left if name == taken else min(left, _SHARES * left / (len(runs) - len(found)))
-            same = [e for e in found.values() if replace(runs[e.recipe], recipe=name) == runs[name]]  # by another name
+            same = [e for e in found.values() if replace(runs[e.recipe], recipe=name) == runs[name]]  # an alias
             if same:
                 one = replace(same[0], recipe=name)
             else:
@@ -112,7 +110,7 @@ def plan(library: Library, options: PlanOptions) -> CostPlan:
             if stop:
                 break
             found[name] = one
-            say(f"{one.recipe}: {one.why_not or _line(one)}")
+            say(f"{one.recipe}: {one.why_not or f'{duration(one.seconds)}, {one.how}'}")
             shown.advance()
     tried = [found[name] for name in runs if name in found]
     return CostPlan(library=library.uri, machine=machine(), recipes=tried, stopped=bool(stop), choice=choice)
@@ -137,12 +135,9 @@ def duration(seconds: float) -> str:
     return f"{count:,.0f} {name}" if count >= 10 or unit <= 60 else f"{count:.1f} {name}"
 
 
-# -- a process for each -----------------------------------------------------------------------------------------------
-
-
 def _server(stop: StopRequest) -> Any:
-    """Forks processes that have everything imported. It is ready when this returns: no recipe pays for the imports. On
-    Windows, which has no forks, each pays."""
+    """Context whose processes start with everything imported; ready on return, so that no recipe's time goes into
+    imports. On Windows, which cannot fork, it does."""
     if sys.platform == "win32":
         return multiprocessing.get_context("spawn")
     if _NO_SEMAPHORES not in sys.warnoptions:
@@ -160,7 +155,7 @@ def _server(stop: StopRequest) -> Any:
 
 
 def _tried(uri: str, run: Run[Any, Any], steps: int, seconds: float, stop: StopRequest, server: Any) -> CostEstimate:
-    """The last and best of what the process says until its time is up."""
+    """The last and best estimate of a process that tries the run until its time is up."""
     best = CostEstimate(recipe=run.recipe)
     if seconds <= 0:
         return replace(best, why_not=_LATER, unmeasured=True)
@@ -170,8 +165,12 @@ def _tried(uri: str, run: Run[Any, Any], steps: int, seconds: float, stop: StopR
     theirs.close()
     until = time.monotonic() + seconds + _LATE
     try:
-        for message in _messages(ours, stop, until):
-            best = message if isinstance(message, CostEstimate) else replace(best, why_not=message)
+        while not stop and time.monotonic() < until:
+            if ours.poll(0.2):
+                message = ours.recv()
+                best = message if isinstance(message, CostEstimate) else replace(best, why_not=message)
+    except EOFError:  # the process is done
+        pass
     finally:
         child.join(0 if stop or time.monotonic() > until else 5)
         ended = child.exitcode
@@ -181,24 +180,15 @@ def _tried(uri: str, run: Run[Any, Any], steps: int, seconds: float, stop: StopR
     if best.why_not or best.how:
         return best
     if ended is not None and ended < 0:
-        return replace(best, why_not="it was ended while it was tried, most often for too little memory")
+        return replace(best, why_not="its process was killed, most likely for lack of memory")
     if ended:
-        return replace(best, why_not="it failed while it was tried: its error is above")
+        return replace(best, why_not="its process failed: see the error above")
     return replace(best, why_not=f"not a step in {duration(seconds)}: {_MORE}", unmeasured=True)
 
 
-def _messages(ours: Connection, stop: StopRequest, until: float) -> Iterator[CostEstimate | str]:
-    while not stop and time.monotonic() < until:
-        if ours.poll(0.2):
-            try:
-                yield ours.recv()
-            except EOFError:
-                return
-
-
 def _work(uri: str, run: Run[Any, Any], steps: int, seconds: float, theirs: Connection) -> None:
-    """In the process: estimates as they come, or in words why there are none."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of the terminal; the first one decides
+    """Body of the process: sends estimates as they improve, or the reason why there are none."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of the terminal; the parent handles it
     set_quiet(True)
     try:
         for one in estimates(Library.open(uri), run, steps=steps, seconds=seconds):
@@ -207,13 +197,6 @@ def _work(uri: str, run: Run[Any, Any], steps: int, seconds: float, theirs: Conn
         theirs.send(str(error))
     except torch.OutOfMemoryError:
         theirs.send("a batch does not fit into the memory of the device: a smaller --train.micro-batch may")
-
-
-# -- words ------------------------------------------------------------------------------------------------------------
-
-
-def _line(one: CostEstimate) -> str:
-    return f"{duration(one.seconds)}, {one.how}"
 
 
 def _table(found: Sequence[CostEstimate]) -> str:
@@ -225,29 +208,27 @@ def _table(found: Sequence[CostEstimate]) -> str:
         table.add_column(name, justify="right")
     table.add_column("time is")
     for e in sorted((e for e in found if e.how), key=lambda e: e.seconds):
-        cells = [
+        steps = counted(e.measured_steps, "step")
+        basis = {
+            "estimated": f"estimated: a forward pass of {e.measured_rows} clips",
+            "scaled": f"scaled from {steps} of {e.measured_rows} clips",
+            "measured": f"measured, {steps}",
+        }
+        table.add_row(
+            e.recipe,
             f"{e.parameters / 1e6:,.1f} M",
             f"{e.steps:,}",
             f"{e.rows:,.0f}",
             f"{e.flops_step:.1e}",
             f"{e.flops:.1e}",
-        ]
-        cells += [f"{e.bytes / 1e9:.1f} GB", _short(e.step_seconds), duration(e.seconds), _basis(e)]
-        table.add_row(e.recipe, *cells)
+            f"{e.bytes / 1e9:.1f} GB",
+            f"{1000 * e.step_seconds:,.0f} ms" if e.step_seconds < 1.5 else duration(e.step_seconds),
+            duration(e.seconds),
+            basis[e.how],
+        )
     out = io.StringIO()
     Console(file=out, width=140, color_system=None).print(table)
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
-
-
-def _short(seconds: float) -> str:
-    return f"{1000 * seconds:,.0f} ms" if seconds < 1.5 else duration(seconds)
-
-
-def _basis(e: CostEstimate) -> str:
-    if e.how == "estimated":
-        return f"estimated: a forward pass of {e.measured_rows} clips"
-    steps = counted(e.measured_steps, "step")
-    return f"measured, {steps}" if e.how == "measured" else f"scaled from {steps} of {e.measured_rows} clips"
 
 
 def _words(plan: CostPlan) -> Iterator[str]:

@@ -1,11 +1,11 @@
-"""Which clips to train on? Diverse ones, those whose modalities agree, or any: the choice, and a study of it.
+"""Selection of training clips, and a study that compares the ways to select.
 
-    kdpp      the greedy k-DPP on the latents of one modality, as FuseMix's authors select pairs (`kdpp.py`)
-    quality   the clips whose modalities agree best under a closed form that never saw them (`crossfit.agreement`)
-    random    a fixed draw
+    kdpp      greedy k-DPP on the latents of one modality, as FuseMix's authors select pairs (`kdpp.py`)
+    quality   clips whose modalities agree best under cross-fitted maps (`crossfit.agreement`)
+    random    a fixed random draw
 
-The study trains on every choice at every size and measures on clips that are held out from all of it: FuseMix's study
-of quantity, quality and diversity, on your own data.
+The study trains on every selection at every size and measures on held-out clips: FuseMix's study of quantity, quality
+and diversity on the user's data.
 """
 
 from __future__ import annotations
@@ -48,15 +48,15 @@ _GIB = 2**30
 @dataclass(frozen=True, kw_only=True)
 class SelectOptions:
     by: By = "kdpp"
-    """kdpp: diverse clips. quality: clips whose modalities agree. random: a fixed draw, the control."""
+    """kdpp: diverse clips. quality: clips whose modalities agree. random: a fixed random draw, the control."""
     modality: Modality = ""
-    """Modality whose latents are to be diverse; by default the first of video, audio, text that the library has."""
+    """Modality whose latents should be diverse; by default the first of video, audio, text in the library."""
     pool: int = 100_000
-    """Choose among at most so many training clips, a fixed draw where there are more (k-DPP)."""
+    """Maximal number of candidates for the k-DPP; a fixed random sample of more training clips."""
     encoders: tuple[str, ...] = ()
     """Names of encoders; all that the library has latents of when not given."""
     seed: int = 0
-    """Of every draw."""
+    """Seed of every draw."""
 
     def __post_init__(self) -> None:
         check_range(self, "[1, inf)", "pool")
@@ -65,7 +65,7 @@ class SelectOptions:
 @dataclass(frozen=True)
 class Selection:
     ids: list[str]
-    """In the order of choice: the first half of it is the choice of half as many (quality and k-DPP)."""
+    """Clips in order of choice: the first half is the selection of half as many."""
     said: str
 
     def plain(self) -> dict[str, Any]:
@@ -76,7 +76,7 @@ class Selection:
 
 
 def select(library: Library, clips: int, options: SelectOptions | None = None) -> Selection:
-    """So many of the training clips that have two modalities; held-out clips are not looked at."""
+    """Selection among the training clips with two modalities; held-out clips are not read."""
     options = options or SelectOptions()
     data = latents_of(library, options.encoders)
     rows = choose(data, training_rows(data), clips, options)
@@ -85,7 +85,7 @@ def select(library: Library, clips: int, options: SelectOptions | None = None) -
 
 
 def choose(data: LatentData, rows: np.ndarray, k: int, options: SelectOptions) -> np.ndarray:
-    """k of `rows`, which number clips of `data`, in the order of choice."""
+    """k of `rows`, row numbers of `data`, in order of choice."""
     if not 0 < k <= len(rows):
         raise SeehearError(f"{k:,} clips are asked for, there are {len(rows):,} training clips with two modalities")
     rng = np.random.default_rng(seed_of(options.seed, "selection"))
@@ -100,8 +100,8 @@ def choose(data: LatentData, rows: np.ndarray, k: int, options: SelectOptions) -
 
 
 def mark(library: Library, ids: Sequence[str], column: str) -> str:
-    """Note the choice in the clips' own column `column`; the SQL condition that trains on it and keeps all held-out
-    clips."""
+    """Stores the selection in the clips' column `column`; returns the SQL condition that trains on it and keeps all
+    held-out clips."""
     chosen, changed = set(ids), []
     for clip in library.clips():
         meta = {name: value for name, value in clip.meta.items() if name != column}
@@ -114,7 +114,7 @@ def mark(library: Library, ids: Sequence[str], column: str) -> str:
 
 
 def write_ids(path: Path, selection: Selection) -> None:
-    """One id a line, in the order of choice."""
+    """Writes one id per line, in order of choice."""
     write_text(path, "\n".join(selection.ids) + "\n")
 
 
@@ -130,7 +130,7 @@ def _diverse(
         pool = np.sort(rng.permutation(pool)[: options.pool])
     if k > len(pool):
         raise SeehearError(
-            f"{k:,} clips are asked for, {len(pool):,} can be chosen among: raise --pool, or ask for fewer"
+            f"{k:,} clips are asked for, there are {len(pool):,} candidates: raise --pool, or ask for fewer"
         )
     width = sum(data.widths[modality])
     if (size := 4 * len(pool) * (2 * width + k)) > 64 * _GIB:
@@ -150,9 +150,9 @@ class SelectionStudyOptions:
     sizes: tuple[int, ...] = ()
     """Numbers of training clips; an eighth, a quarter and half of all when not given."""
     seeds: int = 3
-    """Each sees its own draw of `share` of the training recordings, and trains with its own seed."""
+    """Number of runs; each selects among its own random `share` of the training recordings."""
     share: float = 0.8
-    """Of the training recordings that a seed chooses among: without it every k-DPP would be the same."""
+    """Share of the training recordings that a seed selects among; with 1 every k-DPP is the same."""
     encoders: tuple[str, ...] = ()
     """Names of encoders; all that the library has latents of when not given."""
     model: str = "linear"
@@ -167,7 +167,7 @@ class SelectionStudyOptions:
 
 
 def selection_study(library: Library, folder: Path, options: SelectionStudyOptions | None = None) -> Study:
-    """Recall on the test split against number of training clips, by way of choosing them."""
+    """Recall on the test split against number of training clips, for each way to select them."""
     figure.require_figures()
     options = options or SelectionStudyOptions()
     data = latents_of(library, options.encoders)
@@ -179,10 +179,16 @@ def selection_study(library: Library, folder: Path, options: SelectionStudyOptio
     diverse = {f"k-DPP on {m}": SelectOptions(by="kdpp", modality=m) for m in data.modalities}
     ways = {"random": SelectOptions(by="random"), **diverse, "quality": SelectOptions(by="quality")}
     seeds = range(options.seeds)
-    pools = [_pool(data, rows, options.share, seed) for seed in seeds]
+    groups = data.groups.numpy()[rows]
+    names = np.unique(groups)
+    pools = []  # the clips of a random share of the recordings, by seed
+    for seed in seeds:
+        order = np.random.default_rng(seed_of(seed, "pool")).permutation(names)
+        pools.append(rows[np.isin(groups, order[: max(1, round(options.share * len(names)))])])
     if max(sizes) > (fewest := min(map(len, pools))):
         raise SeehearError(f"{max(sizes):,} clips cannot be chosen among the {fewest:,} that a seed sees")
 
+    # Selections are nested: the longest one is computed once for all sizes.
     @cache
     def ordered(way: str, seed: int) -> np.ndarray:
         return choose(data, pools[seed], max(sizes), replace(ways[way], seed=seed))
@@ -219,16 +225,8 @@ def _table(results: Sequence[Result], options: SelectionStudyOptions, *, test: i
     return tabulate(results, measures=_SHOWN, title="Which clips to train on", notes=notes, percent=True)
 
 
-def _pool(data: LatentData, rows: np.ndarray, share: float, seed: int) -> np.ndarray:
-    """The clips of a drawn share of the recordings."""
-    groups = data.groups.numpy()[rows]
-    names = np.unique(groups)
-    drawn = np.random.default_rng(seed_of(seed, "pool")).permutation(names)[: max(1, round(share * len(names)))]
-    return rows[np.isin(groups, drawn)]
-
-
 def _words(table: Table, sizes: Sequence[int]) -> list[str]:
-    """Each way against the random draw, where it can be told apart: the intervals do not meet."""
+    """Comparison of each way with the random draw; they differ if their intervals do not overlap."""
     said = []
     for n in sizes:
         here: dict[str, Value] = {"chosen by": "random", "clips": n}

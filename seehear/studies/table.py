@@ -1,9 +1,8 @@
-"""The table of a study: a row a setting, a column a measure, each with the mean over seeds and how sure it is.
+"""Table of a study, with a row per setting and a column per measure, and its figures.
 
     mean +- t(0.975, n - 1) s / sqrt(n)     n seeds, s their standard deviation
 
-The t interval is the one for few numbers: with 3 seeds it is 4.3 standard errors wide, with 5 it is 2.8. It speaks of
-what the seeds change (the draw of clips, the start, the order), not of other data. One seed has no interval.
+The interval covers the variation by seeds (draw of clips, initialisation, order), not by other data. One seed has none.
 """
 
 from __future__ import annotations
@@ -33,13 +32,13 @@ class SeedEstimate:
 
     mean: float
     low: float
-    """nan with one seed, as is `high`."""
+    """Bounds of the interval; nan with one seed."""
     high: float
     count: int
     """Seeds."""
 
     def within(self, least: float, most: float) -> SeedEstimate:
-        """The interval cut to what a measure can be: the t interval of a share may reach beyond 0 and 1."""
+        """The interval clipped to the range of the measure: a t interval of a share may exceed 0 or 1."""
         return self if math.isnan(self.low) else replace(self, low=max(self.low, least), high=min(self.high, most))
 
     def shown(self, scale: float = 1.0, digits: int = 3) -> str:
@@ -83,11 +82,11 @@ class Table:
 
     @property
     def settings(self) -> list[str]:
-        """Their columns come before those of the measures."""
+        """Names of the settings; their columns precede those of the measures."""
         return list(dict.fromkeys(name for row in self.rows for name in row.settings))
 
     def lines(self) -> list[list[str]]:
-        """What it says, its head first."""
+        """Cells as text, the header first."""
         scale, digits = (100.0, 1) if self.percent else (1.0, 3)
         lines = [[*self.settings, *(f"{c}, %" if self.percent else c for c in self.columns)]]
         for row in self.rows:
@@ -98,7 +97,7 @@ class Table:
 
     @property
     def sentences(self) -> list[str]:
-        """Its notes, and what its intervals and gaps are."""
+        """Notes, then the definition of the intervals and the number of failed cells."""
         counts = sorted({e.count for row in self.rows for e in row.estimates.values()})
         failed = sum(row.failed for row in self.rows)
         seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}" if counts else "no"
@@ -113,13 +112,13 @@ class Table:
         return "\n\n".join([*parts, "\n".join(table), *self.sentences]) + "\n"
 
     def plain(self) -> dict[str, Any]:
-        """Plain values for JSON: numbers that are not finite are null."""
+        """Plain values for JSON, with null for numbers that are not finite."""
         plain = {**asdict(self), "level": LEVEL, "notes": self.sentences}
         return json.loads(json.dumps(plain), parse_constant=lambda _: None)
 
 
 def estimate(values: Sequence[float]) -> SeedEstimate:
-    """Mean and t interval. Equal values have an interval of width zero; no value at all is nan."""
+    """Mean and t interval; nan without any value."""
     x = np.asarray(values, np.float64)
     if not len(x):
         return SeedEstimate(math.nan, math.nan, math.nan, 0)
@@ -141,8 +140,8 @@ def tabulate(
     notes: Sequence[str] = (),
     percent: bool = False,
 ) -> Table:
-    """One row for all cells that differ only in the settings `over`, in the order of the cells; a measure is left out
-    of a row where no cell has it. Without `measures`, all there are."""
+    """One row for all cells that differ only in the settings `over`, in order of the cells, with the `measures` (by
+    default all) that some cell of it has."""
     groups: dict[str, list[Result]] = {}
     for result in results:
         settings = {name: value for name, value in result.cell.items() if name not in over}
@@ -173,14 +172,14 @@ class Study:
     """More for `study.json`."""
 
     def save(self) -> None:
-        """Writes `study.json`: tables, cells, what they share and the versions; and `table.md`: the tables to read,
-        and what is said of them."""
+        """Writes `study.json` (tables, cells, shared facts, versions) and `table.md` (tables and sentences)."""
         if all(result.error for result in self.results):
             first = self.results[0].error if self.results else "none"
             raise SeehearError(f"{self.folder}: no cell could be measured, the first: {first}")
         plain = {"said": list(self.said), "about": self.about, **provenance(str(self.about.get("command", "")))}
         plain |= {"tables": [table.plain() for table in self.tables], **self.details}
         plain |= {"cells": [asdict(result) for result in self.results]}
+        # JSON has no NaN: a round trip turns it into null.
         finite = json.loads(json.dumps(plain), parse_constant=lambda _: None)
         write_text(self.folder / "study.json", json.dumps(finite, indent=1, ensure_ascii=False) + "\n")
         write_text(self.folder / "table.md", self.markdown())
@@ -189,7 +188,7 @@ class Study:
         return "\n".join([*(table.markdown() for table in self.tables), *(f"{line}\n" for line in self.said)])
 
     def summary(self) -> str:
-        """The first of what is said; the tables where nothing is."""
+        """The first sentences, or the tables if there are none."""
         if not self.said:
             return str(self)
         more = len(self.said) - _SENTENCES
@@ -203,18 +202,13 @@ class Study:
 
 
 def in_words(value: Value) -> str:
-    """A setting as tables show it."""
+    """Text of a setting in a table."""
     if value is None:
         return ""
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
-# ----------------------------------------------------------------------------------------------------------------------
-# Figures of studies, to be put in a paper: means with their intervals, and nothing that does not say something.
-#
-# Each function draws into one axis that the caller may own; `save_figure` writes PNG to look at and SVG and PDF to
-# print. The colours are those of Okabe and Ito, which people with any kind of colour vision tell apart.
-
+# Okabe and Ito's colours, distinguishable with any kind of colour vision.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKS = "osD^vPX"
 _STYLE = {
@@ -235,12 +229,12 @@ Series = Mapping[str, Sequence[tuple[float, SeedEstimate]]]
 
 
 def require_figures() -> None:
-    """Called before a study starts, not after its last cell."""
+    """Raises `SeehearError` without matplotlib; called before a study starts, not after its last cell."""
     require("matplotlib", "studies")
 
 
 def save_figure(stem: str | Path, draw: Callable[[Any], None], *, size: tuple[float, float] = (5.2, 3.4)) -> list[Path]:
-    """`stem`.png, .svg and .pdf of what `draw(axes)` draws. The same numbers give the same files."""
+    """Writes `stem`.png, .svg and .pdf of what `draw(axes)` draws. The same numbers give the same files."""
     matplotlib, figures = require("matplotlib", "studies"), require("matplotlib.figure", "studies")
     paths = [Path(f"{stem}{ending}") for ending in (".png", ".svg", ".pdf")]
     with matplotlib.rc_context(_STYLE):
@@ -264,9 +258,9 @@ def dots(
     title: str = "",
     lines: Sequence[str] = (),
 ) -> None:
-    """A line a row of the table: a dot with its interval. Rows that differ only in the setting `by` share a line, side
-    by side, in colours that the legend names. `lines`: the labels from top to bottom, for panels side by side; else
-    only those rows have one that have the measure."""
+    """Draws a dot with its interval per row of the table. Rows that differ only in the setting `by` share a line, in
+    colours that the legend names. `lines`: labels from top to bottom, for panels side by side; by default those of the
+    rows with the measure."""
     names: dict[str, list[tuple[str, SeedEstimate]]] = {line: [] for line in lines}
     for row in table.rows:
         if measure in row.estimates:
@@ -290,10 +284,10 @@ def dots(
 
 
 def curves(axes: Any, series: Series, *, x: str, y: str, scale: float = 1.0, lines: bool = True) -> None:
-    """Means over numbers of pairs, on a logarithmic axis, with their intervals; a colour a series."""
+    """Draws means with intervals over a logarithmic axis, a colour per series."""
     places = sorted({at for points in series.values() for at, _ in points})
     for k, (name, points) in enumerate(series.items()):
-        shift = 1 + 0.025 * (k - (len(series) - 1) / 2)  # intervals side by side
+        shift = 1 + 0.025 * (k - (len(series) - 1) / 2)  # so that intervals do not overlap
         at = np.array([p[0] for p in points]) * shift
         means = scale * np.array([e.mean for _, e in points])
         bars = scale * np.array([_bars(e) for _, e in points]).T
@@ -309,13 +303,13 @@ def curves(axes: Any, series: Series, *, x: str, y: str, scale: float = 1.0, lin
 
 
 def band(axes: Any, x: np.ndarray, middle: np.ndarray, low: np.ndarray, high: np.ndarray, *, name: str) -> None:
-    """A fitted curve with what it may as well be."""
+    """Draws a fitted curve with its interval."""
     axes.plot(x, middle, color=COLOURS[0], lw=1.2, ls="--")
     axes.fill_between(x, low, high, color=COLOURS[0], alpha=0.15, lw=0, label=name)
 
 
 def cloud(axes: Any, points: Sequence[tuple[str, str, float, SeedEstimate]], *, x: str, y: str) -> None:
-    """(colour, mark, prediction, outcome): does the one go with the other? The legend names colours, then marks."""
+    """Draws outcome against prediction of (colour, mark, prediction, outcome). The legend names colours, then marks."""
     colours = list(dict.fromkeys(point[0] for point in points))
     marks = list(dict.fromkeys(point[1] for point in points))
     for colour, mark, at, e in points:
@@ -331,5 +325,5 @@ def cloud(axes: Any, points: Sequence[tuple[str, str, float, SeedEstimate]], *, 
 
 
 def _bars(e: SeedEstimate) -> tuple[float, float]:
-    """How far down and up the interval goes; nothing where there is none."""
+    """Lengths of the interval below and above the mean; zero without one."""
     return (e.mean - e.low, e.high - e.mean) if math.isfinite(e.low) else (0.0, 0.0)

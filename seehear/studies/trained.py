@@ -1,4 +1,4 @@
-"""Training and measures of a cell of a study."""
+"""Training and evaluation of one cell of a study."""
 
 from __future__ import annotations
 
@@ -43,23 +43,23 @@ def check_model(model: str) -> None:
 
 
 def check_held_out(data: LatentData) -> None:
-    """Raises `SeehearError` where no cell could be measured: before the first is trained."""
-    have = np.sum([data.has(m).numpy() for m in data.modalities], axis=0) > 1
-    counts = {split: int((have & (data.splits == split)).sum()) for split in ("train", "val", "test")}
+    """Raises `SeehearError` if a split is too small to measure any cell: called before the first is trained."""
+    paired = np.sum([data.has(m).numpy() for m in data.modalities], axis=0) > 1
+    counts = {split: int((paired & (data.splits == split)).sum()) for split in ("train", "val", "test")}
     if min(counts.values()) < 2:
-        there = ", ".join(f"{split} has {n:,}" for split, n in counts.items())
+        sizes = ", ".join(f"{split} has {n:,}" for split, n in counts.items())
         raise SeehearError(
-            f"a study needs two clips with latents of two modalities in every split; {there}: encode more recordings "
-            "of which the clips have picture and sound, or words"
+            f"a study needs two clips with latents of two modalities in every split; {sizes}: encode more recordings "
+            "that have pictures with sound or texts"
         )
 
 
 def measured(data: LatentData, model: str, *, seed: int, folder: Path) -> dict[str, float]:
-    """Train on the split train, choose on val, and say what val and test then are: the mean of R@1, R@10 and MRR over
-    ordered pairs of modalities. `folder` holds the run while it trains, to go on with after a stop, and then goes."""
-    found = trained(data, model, seed=seed, folder=folder)
-    validation = held_out(found, data.split("val"))
-    return {**held_out(found, data.split("test")), **{f"validation {name}": v for name, v in validation.items()}}
+    """R@1, R@10 and MRR on test, and on val as 'validation R@1': means over ordered pairs of modalities, of a model
+    trained on train. `folder` holds the run until it is done, so that it resumes after a stop."""
+    embedder = trained(data, model, seed=seed, folder=folder)
+    validation = held_out(embedder, data.split("val"))
+    return {**held_out(embedder, data.split("test")), **{f"validation {name}": v for name, v in validation.items()}}
 
 
 def trained(data: LatentData, model: str, *, seed: int, folder: Path) -> Embedder:
@@ -69,42 +69,44 @@ def trained(data: LatentData, model: str, *, seed: int, folder: Path) -> Embedde
         return fusemix.start_of(run.method, data)
     method = replace(run.method, head="linear") if model == "linear" else run.method
     run = replace(run, method=method, train=replace(run.train, seed=seed))
-    method_of_run = finished(LatentInputs(data), run, folder)
+    trained_method = finished(LatentInputs(data), run, folder)
     remove_run(folder)
-    return method_of_run
+    return trained_method
 
 
 def remove_run(folder: Path) -> None:
-    """Renamed first: a kill inside `rmtree` would leave a folder that is neither a run nor empty."""
-    gone = folder.with_name(f".{folder.name}.gone")
-    shutil.rmtree(gone, ignore_errors=True)
-    folder.replace(gone)
-    shutil.rmtree(gone)
+    """Removes a run's folder; a kill at any moment leaves either a whole run or none."""
+    # Renamed first: a kill inside `rmtree` would leave a folder that is neither a run nor empty.
+    deleted = folder.with_name(f".{folder.name}.gone")
+    shutil.rmtree(deleted, ignore_errors=True)
+    folder.replace(deleted)
+    shutil.rmtree(deleted)
 
 
 def finished(inputs: LatentInputs, run: Run[Any, Any], folder: Path) -> Method:
-    """The run's model, trained now, or from where the folder's run was stopped."""
+    """The run's model, trained now or resumed from the folder's checkpoint."""
     finish(inputs, run, folder)
-    method, _, _ = load_method(folder)  # latents that were not made by encoders have no names of them
+    method, _, _ = load_method(folder)  # not SharedSpace: latents from memory may name no encoders
     return method.eval().requires_grad_(False).to(pick_device("auto"))
 
 
 def held_out(model: Embedder, data: LatentData) -> dict[str, float]:
-    """R@1, R@10 and MRR, the mean over ordered pairs of modalities that clips of `data` have."""
+    """R@1, R@10 and MRR: means over ordered pairs of the modalities in `data`."""
     embedded = embed_latents(model, data)
-    found = []
+    metrics = []
     for pair in combinations(embedded, 2):
+        # Pairs of modalities that no clip shares have nothing to retrieve.
         for query, gallery in (pair, pair[::-1]):
             q, g = embedded[query], embedded[gallery]
             if np.intersect1d(q.owner, g.owner).size:
-                found.append(retrieval(q.vectors, g.vectors, q.owner, g.owner).metrics)
-    if not found:
+                metrics.append(retrieval(q.vectors, g.vectors, q.owner, g.owner).metrics)
+    if not metrics:
         raise SeehearError("no held-out clip has two modalities: there is nothing to measure on")
-    return {name: float(np.mean([metrics[name] for metrics in found])) for name in MEASURES}
+    return {name: float(np.mean([m[name] for m in metrics])) for name in MEASURES}
 
 
 def latents_of(library: Library, encoders: Sequence[str]) -> LatentData:
-    """The latents of some encoders by name, whatever their modality, or of all there are."""
+    """The library's latents, of the encoders with these names or of all."""
     kinds = {name: info["modality"] for name, info in library.encoders().items()}
     chosen: dict[Modality, list[str]] = {}
     for name in encoders:
@@ -115,30 +117,32 @@ def latents_of(library: Library, encoders: Sequence[str]) -> LatentData:
 
 
 def training_part(data: LatentData, rows: np.ndarray) -> LatentData:
-    """The data with only these training clips; the other splits are unchanged."""
+    """The data with only these training clips and all held-out clips."""
     keep = data.splits != "train"
     keep[rows] = True
     return data.take(keep)
 
 
 def training_rows(data: LatentData) -> np.ndarray:
-    """Numbers of the training clips that have two modalities: those that a model learns from."""
-    have = np.sum([data.has(m).numpy() for m in data.modalities], axis=0)
-    return np.flatnonzero((data.splits == "train") & (have > 1))
+    """Row numbers of the training clips with two modalities or more: the clips that a model learns from."""
+    count = np.sum([data.has(m).numpy() for m in data.modalities], axis=0)
+    return np.flatnonzero((data.splits == "train") & (count > 1))
 
 
-def only(data: LatentData, encoders: Mapping[Modality, int]) -> LatentData:
-    """The data with one encoder of each of these modalities, by its position among those side by side."""
+def only(data: LatentData, encoders: Mapping[Modality, str]) -> LatentData:
+    """The data with one encoder, by name, of each of these modalities."""
     rows = {}
-    for m, place in encoders.items():
-        start = sum(data.rows[m].widths[:place])
-        part = data.rows[m].vectors[:, start : start + data.rows[m].widths[place]]
-        rows[m] = replace(data.rows[m], vectors=part.contiguous(), encoders=(data.rows[m].encoders[place],))
+    for m, name in encoders.items():
+        own = data.rows[m]
+        place = [info["name"] for info in own.encoders].index(name)
+        start = sum(own.widths[:place])
+        part = own.vectors[:, start : start + own.widths[place]]
+        rows[m] = replace(own, vectors=part.contiguous(), encoders=(own.encoders[place],))
     return LatentData(rows, ids=data.ids, splits=data.splits, groups=data.groups)
 
 
 def about_data(data: LatentData) -> dict[str, Any]:
-    """Facts that the numbers of every study depend on."""
+    """Facts that the numbers of every study depend on: data, splits, encoders, version."""
     counts = {name: int((data.splits == name).sum()) for name in ("train", "val", "test")}
     splits = seed_of("\n".join([*data.splits.tolist(), *map(str, data.groups.tolist())]))
     return {

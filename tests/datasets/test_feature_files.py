@@ -11,7 +11,7 @@ import pytest
 
 from seehear.cli import main
 from seehear.datasets import ImportOptions, import_dataset
-from seehear.datasets.howto100m import _of_json
+from seehear.datasets.howto100m import read_captions
 from seehear.encoders.registry import load_encoder
 from seehear.errors import SeehearError
 from seehear.inputs.latents import load_latents
@@ -147,11 +147,11 @@ def test_a_large_file_of_captions_is_read_in_parts(tmp_path, monkeypatch):
     for indent in (None, 1):
         path = tmp_path / "caption.json"
         path.write_text(json.dumps(said, indent=indent))
-        assert dict(_of_json(path)) == said
+        assert dict(read_captions(path)) == said
         path.write_text(json.dumps(said, indent=indent)[:-20])
         with pytest.raises(SeehearError, match="is no whole JSON"):
-            list(_of_json(path))
-    assert list(_of_json(_with(path, "{}"))) == []
+            list(read_captions(path))
+    assert list(read_captions(_with(path, "{}"))) == []
 
 
 def _with(path, content):

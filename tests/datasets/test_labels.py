@@ -228,7 +228,7 @@ def test_ucf101(ucf):
     }
     clips, _ = imported("ucf101", ucf, fold=2)
     assert splits(clips) == dict(zip(UCF, ("train", "train", "test"), strict=True))
-    with pytest.raises(SeehearError, match="there is no trainlist03"):
+    with pytest.raises(SeehearError, match="neither trainlist03"):
         imported("ucf101", ucf, fold=3)
     assert any("--val 0.1" in note for note in report.notes)
 

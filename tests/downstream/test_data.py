@@ -11,8 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seehear.downstream.data import LabelledFeatures, LabelledMedia, class_weights, drawn_by
-from seehear.downstream.labels import labelled, labels_of
+from seehear.downstream.labels import LabelledFeatures, LabelledMedia, class_weights, drawn_by, labelled, labels_of
 from seehear.inputs.raw import load_raw
 from seehear.library.records import Clip
 from tests.downstream.small import pictures

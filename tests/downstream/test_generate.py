@@ -305,7 +305,7 @@ def test_a_pipeline_that_wants_custom_code_is_refused_and_not_run(tmp_path):
     ],
 )
 def test_a_pipeline_gets_what_its_call_takes(takes, shapes):
-    found = pipelines._embeddings(torch.ones(2, 3), takes)
+    found = pipelines.conditions(torch.ones(2, 3), takes)
     assert {name: tuple(x.shape) for name, x in found.items()} == shapes
     assert all(not x.any() for name, x in found.items() if name.startswith("negative"))
 
@@ -360,7 +360,7 @@ def test_the_painter_is_of_training_pictures_and_of_this_model(world, tmp_path):
     shutil.copytree(world / "run", tmp_path / "run")
     path = tmp_path / "run" / "painter" / "model" / "config.json"
     path.write_text(path.read_text().replace(space.fingerprint, "0" * 16))
-    with pytest.raises(SeehearError, match="learnt for another state of the model"):
+    with pytest.raises(SeehearError, match="trained for another state of the model"):
         generate(tmp_path / "run", {"text": "a dog"}, library=Library.open(world / "lib"), device="cpu")
 
 

@@ -57,7 +57,7 @@ def test_several_labels_a_clip(tmp_path, model, name):
     assert found.kind == "multilabel"
     assert found.counts["classes"] == 3
     assert found.metrics["mAP"] > found.chance["mAP"]
-    with pytest.raises(SeehearError, match="which knn cannot tell: take linear or lrc"):
+    with pytest.raises(SeehearError, match="which knn cannot learn: use linear or lrc"):
         probe(model, made, "labels", replace(options, probe=("knn",)))
 
 

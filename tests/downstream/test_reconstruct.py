@@ -10,8 +10,7 @@ import pytest
 import torch
 
 from seehear.cli import main
-from seehear.downstream.reconstruct import ReconstructOptions, reconstruction, save_reconstruction
-from seehear.downstream.restore import restore
+from seehear.downstream.reconstruct import ReconstructOptions, reconstruction, restore, save_reconstruction
 from seehear.errors import SeehearError
 from seehear.inputs.raw import RawConfig
 from seehear.methods.diffmavil import Curriculum, DiffMAViL
@@ -69,7 +68,7 @@ def test_from_noise_back_to_a_clip_learnt_by_heart(m, standardise, learning):
     """Patches of film are many numbers, most of them noise: the decoder is longer in finding where one belongs."""
     model = memorised(**learning, standardise=standardise)
     for options in ({"steps": 1}, {"steps": 10}, {"steps": 20, "eta": 1.0}):
-        found = restore(model, pattern(8), mask=0.5, seed=3, **options)[m]
+        found = restore(model, pattern(8), ReconstructOptions(mask=0.5, seed=3, **options))[m]
         assert float(found.error_B.median()) < 0.1  # single patches may be taken for others
 
 
@@ -77,7 +76,7 @@ def test_from_noise_back_to_a_clip_learnt_by_heart(m, standardise, learning):
 def test_what_is_seen_stays_and_nothing_depends_on_what_is_hidden(make):
     """But for mean and deviation, where they are lent."""
     model, batch = make(standardise=False), clips()
-    found = restore(model, batch, mask=0.5, steps=4)
+    found = restore(model, batch, ReconstructOptions(mask=0.5, steps=4))
     for m in SIDES:
         one = found[m]
         assert one.hidden_BN.sum(dim=1).tolist() == [4, 4]
@@ -87,7 +86,7 @@ def test_what_is_seen_stays_and_nothing_depends_on_what_is_hidden(make):
     hidden = found["video"].hidden_BN.view(2, 2, 2, 2)  # patches of (2, 4, 4)
     pixels = hidden.repeat_interleave(2, 1).repeat_interleave(4, 2).repeat_interleave(4, 3)[..., None]
     other = torch.where(pixels, 255 - batch["video"], batch["video"])
-    again = restore(model, batch | {"video": other}, mask=0.5, steps=4)
+    again = restore(model, batch | {"video": other}, ReconstructOptions(mask=0.5, steps=4))
     for m in SIDES:
         told = found[m].hidden_BN
         torch.testing.assert_close(found[m].restored_BNP[told], again[m].restored_BNP[told])
@@ -95,7 +94,9 @@ def test_what_is_seen_stays_and_nothing_depends_on_what_is_hidden(make):
 
 def test_the_same_seed_the_same_picture():
     model = diffmavil()
-    first, same, other = (restore(model, clips(), mask=0.5, steps=3, seed=seed) for seed in (0, 0, 1))
+    first, same, other = (
+        restore(model, clips(), ReconstructOptions(mask=0.5, steps=3, seed=seed)) for seed in (0, 0, 1)
+    )
     for m in SIDES:
         assert torch.equal(first[m].restored_BNP, same[m].restored_BNP)
         assert not torch.equal(first[m].hidden_BN, other[m].hidden_BN)
@@ -106,7 +107,7 @@ def test_an_error_of_1_is_flat_patches():
     model = mavil()
     for m in SIDES:
         torch.nn.init.zeros_(model.decoders[m].head.weight)
-    found = restore(model, clips(), mask=0.5)
+    found = restore(model, clips(), ReconstructOptions(mask=0.5))
     for m in SIDES:
         torch.testing.assert_close(found[m].error_B, torch.ones(2))
 
@@ -120,19 +121,19 @@ def test_noise_space_patch_needs_no_loan_on_the_way(monkeypatch):
         seen.append(made.std().item())
         return made
 
-    monkeypatch.setattr("seehear.downstream.restore.sample", spied)
+    monkeypatch.setattr("seehear.downstream.reconstruct.sample", spied)
     loud = clips() | {"audio": clips()["audio"] * 100}
-    restore(diffmavil(noise_space="patch"), loud, mask=0.5, steps=3)
-    restore(diffmavil(), loud, mask=0.5, steps=3)
+    restore(diffmavil(noise_space="patch"), loud, ReconstructOptions(mask=0.5, steps=3))
+    restore(diffmavil(), loud, ReconstructOptions(mask=0.5, steps=3))
     assert len(seen) == 4
     assert all(np.isfinite(seen))
 
 
 def test_methods_that_tell_nothing():
-    with pytest.raises(SeehearError, match="mcn hides nothing"):
-        restore(mcn(), clips(), mask=0.5)
-    with pytest.raises(SeehearError, match="take one of stage 1"):
-        restore(mavil(teacher="runs/before"), clips(), mask=0.5)
+    with pytest.raises(SeehearError, match="mcn is no masked autoencoder"):
+        restore(mcn(), clips(), ReconstructOptions(mask=0.5))
+    with pytest.raises(SeehearError, match="use one of stage 1"):
+        restore(mavil(teacher="runs/before"), clips(), ReconstructOptions(mask=0.5))
     with pytest.raises(SeehearError, match="--mask is between 0 and 1"):
         ReconstructOptions(mask=1.0)
 
@@ -150,7 +151,7 @@ def test_picture_and_sounds(make, tmp_path):
         assert np.allclose(shots.lent[~shots.hidden], shots.original[~shots.hidden])
         assert not np.allclose(shots.lent[shots.hidden], shots.original[shots.hidden])
     assert ("steps from noise" in made.said) == (make is diffmavil)
-    assert "lent from the original" in made.said
+    assert "mean and contrast of hidden patches are the original's" in made.said
     paths = save_reconstruction(made, tmp_path / "deep" / "clip.png")
     assert [p.name for p in paths] == ["clip.png", "clip.original.wav", "clip.restored.wav"]
     assert paths[0].read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
@@ -163,7 +164,7 @@ def test_a_clip_without_sound():
     made = reconstruction(diffmavil(standardise=False), batch, ReconstructOptions(mask=0.5, steps=2))
     assert (list(made.shots), made.sounds) == (["video"], {})
     assert made.shots["video"].lent is None
-    assert "lent" not in made.said
+    assert "mean and contrast" not in made.said
 
 
 def test_the_command_on_a_run_and_a_file(tmp_path, capsys):

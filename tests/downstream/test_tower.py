@@ -97,5 +97,5 @@ def test_what_a_method_has_not(model, tmp_path):
         classifier(model, RAW, ("a", "b"), tower="audio", several=False, learning=Learning(keep=0.5))
     infos = {m: [{"name": "x", "fingerprint": "x", "width": 4}] for m in ("video", "text")}
     save_model(tmp_path, FuseMix(FuseMixConfig(widths={"video": 4, "text": 4})), {"encoders": infos})
-    with pytest.raises(SeehearError, match="fusemix reads latents and not media: 'seehear evaluate' has its probes"):
+    with pytest.raises(SeehearError, match="fusemix reads latents, not media: 'seehear evaluate' has its probes"):
         Pretrained.load(tmp_path)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from seehear.errors import SeehearError
-from seehear.studies.learning import DataStudyOptions, Forecast, _outlook, fit_curve, learning_curve, nested
+from seehear.studies.learning import DataStudyOptions, Forecast, fit_curve, learning_curve, nested, outlook
 from seehear.studies.table import estimate
 from seehear.studies.trained import training_rows
 from tests.studies import worlds
@@ -94,7 +94,7 @@ def test_small_sizes_foretell_a_large_one_that_is_then_measured(tmp_path):
     assert told.high - told.low < 0.4
     back = large.details["forecasts"]["back-test"]
     assert (back["fitted up to"], back["factor"], back["was"]) == (320, 4, measured)
-    assert ("in keeping with it." in str(large)) == back["held"]
+    assert ("within the forecast." in str(large)) == back["held"]
     assert "10 times as many (12,800)" in str(large)
 
 
@@ -103,7 +103,7 @@ def test_ends_in_a_table_and_a_figure_and_says_what_it_cannot(tmp_path):
     study = learning_curve(data, tmp_path, DataStudyOptions(sizes=(20, 40, 80, 150), seeds=2, model="closed"))
     assert (tmp_path / "data.png").stat().st_size > 5000
     assert json.loads((tmp_path / "study.json").read_text())["forecasts"]["times 10"]["pairs"] == 1500
-    assert "too few sizes to try the forecast" in str(study)
+    assert "too few sizes for a back-test" in str(study)
     assert [row.settings["clips"] for row in study.tables[0].rows] == [20, 40, 80, 150]
 
 
@@ -117,7 +117,7 @@ def test_too_few_clips_are_an_error(tmp_path):
 @pytest.mark.parametrize(
     ("then", "gain", "verdict"),
     [
-        ((0.3, 0.6), (0.1, 0.3), "cannot tell"),
+        ((0.3, 0.6), (0.1, 0.3), "too uncertain"),
         ((0.5, 0.6), (-0.01, 0.009), "no gain worth having"),
         ((0.5, 0.6), (0.0, 0.011), "a gain is likely, none at all is possible"),
         ((0.5, 0.6), (0.009, 0.1), "a gain is likely, none at all is possible"),
@@ -126,4 +126,4 @@ def test_too_few_clips_are_an_error(tmp_path):
 )
 def test_the_verdict_follows_the_interval_of_the_gain(then, gain, verdict):
     forecast = [Forecast(pairs=10_000, value=sum(ends) / 2, low=ends[0], high=ends[1]) for ends in (then, gain)]
-    assert _outlook(10, *forecast).split(": ", 1)[1].startswith(("the fit " + verdict, verdict))
+    assert outlook(10, *forecast).split(": ", 1)[1].startswith(verdict)

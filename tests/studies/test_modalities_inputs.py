@@ -99,7 +99,7 @@ def test_a_recipe_is_trained_as_it_is_and_what_it_cannot_read_is_said(tmp_path, 
     wanted = {(method, design) for method in ("closed form", "fusemix") for design in ("V+A", "V+A+T")}
     assert set(failed) == wanted
     assert set(failed.values()) == {
-        f"{name} reads vectors, and the library has audio as words or frames only: encode that with an encoder of "
+        f"{name} reads vectors, and the library has audio only as words or frames: encode them with an encoder of "
         "vectors, too"
         for name in ("closed form", "fusemix")
     }
@@ -113,7 +113,7 @@ def test_arrays_have_no_neighbours(tmp_path):
 
 def test_a_recipe_that_binds_is_refused(tmp_path):
     with pytest.raises(
-        SeehearError, match=r"recipe 'fusemix.bind' keeps a frozen space, which no row of the study does"
+        SeehearError, match=r"recipe 'fusemix.bind' extends a frozen space, which the study cannot"
     ):
         study.study_modalities(
             library(tmp_path / "lib"), tmp_path / "out", study.ModalityOptions(methods=("fusemix.bind",))

@@ -23,7 +23,7 @@ from seehear.runs.data import MediaConfig
 from seehear.runs.run import build, train_run
 from seehear.studies import estimate
 from seehear.studies import plan as planning
-from seehear.studies.estimate import CostEstimate, _Estimating, estimates
+from seehear.studies.estimate import CostEstimate, estimates
 from seehear.studies.plan import CostPlan, PlanOptions, duration, plan
 from seehear.train.config import TrainConfig
 from tests.faults.outcome import fork_server
@@ -220,7 +220,7 @@ def test_it_can_be_interrupted(latents):
 def test_what_takes_too_long_is_ended(latents, monkeypatch):
     monkeypatch.setattr(planning, "_LATE", -0.2)
     found = planning._tried(latents.uri, recipe("fusemix"), 20, 0.3, StopRequest(), fork_server())
-    assert found.why_not == "not a step in 0 s: more --seconds, or fewer --recipes, measure it"
+    assert found.why_not == "not a step in 0 s: use more --seconds, or fewer --recipes"
     assert not active_children()
 
 
@@ -244,7 +244,7 @@ def test_the_recipes_share_the_time_and_what_is_left_goes_to_the_next(monkeypatc
     order = ["fusemix.base", "fusemix.bind", "mcn.base", "mcn.tiny", "mcn.paper"]
     assert [e.recipe for e in found.recipes] == order
     assert [e.unmeasured for e in found.recipes] == [False, False, False, True, True]  # mcn.base was tried first
-    assert "mcn.tiny, mcn.paper: not measured, the time was over: more --seconds" in str(found)
+    assert "mcn.tiny, mcn.paper: not measured, the time was over: use more --seconds" in str(found)
 
 
 def test_a_run_of_two_names_is_tried_once(monkeypatch):
@@ -315,10 +315,11 @@ def test_every_recipe_says_what_it_is():
     assert {make().recipe for make in recipes().values()} <= set(recipes())
 
 
-def test_operations_of_a_run_are_the_integral_over_it():
+def test_operations_of_a_run_are_the_integral_over_it(latents, monkeypatch):
     """Simpson's rule is exact up to cubes: 1 + p + p^3 over [0, 1] is 1.75."""
-    cost = [1 + p + p**3 for p in (0.0, 0.5, 1.0)]
-    trial = SimpleNamespace(ratios=[c / cost[1] for c in cost], now=CostEstimate(recipe="toy", steps=10, rows=4.0))
-    _Estimating._count(trial, cost[1])
-    assert trial.now.flops == pytest.approx(1.75 * 40)
-    assert trial.now.flops_step == pytest.approx(1.75 * 4)
+    monkeypatch.setattr(estimate, "forward_flops", lambda *_, progress: 60 * (1 + progress + progress**3))
+    _, forward, *_ = estimates(latents, small(), steps=1, seconds=60)
+    clips = forward.rows * forward.steps
+    assert forward.measured_rows == 60
+    assert forward.flops == pytest.approx(3 * 1.75 * clips, rel=1e-3)
+    assert forward.flops_step == pytest.approx(3 * 1.75 * forward.rows, rel=1e-3)
