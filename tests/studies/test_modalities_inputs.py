@@ -112,9 +112,7 @@ def test_arrays_have_no_neighbours(tmp_path):
 
 
 def test_a_recipe_that_binds_is_refused(tmp_path):
-    with pytest.raises(
-        SeehearError, match=r"recipe 'fusemix.bind' extends a frozen space, which the study cannot"
-    ):
+    with pytest.raises(SeehearError, match=r"recipe 'fusemix.bind' extends a frozen space, which the study cannot"):
         study.study_modalities(
             library(tmp_path / "lib"), tmp_path / "out", study.ModalityOptions(methods=("fusemix.bind",))
         )
