@@ -88,7 +88,7 @@ def build(config: MCNConfig, inputs: LatentInputs, *, seed: int, batch_size: int
 
 
 def _inputs(config: MCNConfig, data: LatentData) -> dict[str, Any]:
-    """Options that the encoders decide: widths, blocks, sequences of words or frames, modalities without negative values."""
+    """Options that the encoders decide: widths, blocks, sequence inputs, modalities without negative values."""
     widths: dict[Modality, int] = {}
     inputs: dict[Modality, Input] = {}
     blocks: dict[Modality, tuple[int, ...]] = {}

@@ -164,7 +164,7 @@ def test_mixed_rows_that_share_most_of_their_sources_are_masked(mix):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"mix": "none"},
+        pytest.param({"mix": "none"}, marks=pytest.mark.slow),
         pytest.param({"lambda_per": "row"}, marks=pytest.mark.slow),
         {"standardise": True, "blocks": {"video": (8, 4)}},
         pytest.param({"head": "skip"}, marks=pytest.mark.slow),

@@ -165,7 +165,7 @@ variant = partial(pytest.param, marks=pytest.mark.slow)
     [
         {},
         {"spaces": "fine_coarse", "similarity": "cosine"},
-        {"queue": 0, "refit_every": 1},
+        variant({"queue": 0, "refit_every": 1}),
         variant({"mask_duplicates": True, "normalise": "none"}),
         variant({"cluster_over": "sum"}),
         variant({"cluster_over": "fused"}),

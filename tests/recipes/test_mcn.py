@@ -97,7 +97,10 @@ def test_few_clips_get_few_clusters():
     assert (model.config.clusters, model.config.queue) == (10, 20)  # (20 + 20) / 4
 
 
-@pytest.mark.parametrize("spaces", ["joint", "disjoint", "fine_coarse"])
+@pytest.mark.parametrize(
+    "spaces",
+    ["joint", pytest.param("disjoint", marks=pytest.mark.slow), pytest.param("fine_coarse", marks=pytest.mark.slow)],
+)
 def test_a_run_trains_is_saved_whole_and_validated(spaces, tmp_path):
     latents = data(modalities=("video", "audio", "text"), noise=0.5)
     result = train_on(LatentInputs(latents), small(spaces=spaces), tmp_path / "run")
