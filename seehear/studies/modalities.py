@@ -82,9 +82,10 @@ def study_modalities(library: Library, folder: str | Path, options: ModalityOpti
     if not data:
         load_latents(library, encoders=options.encoders or None, sequences=True)  # raises with the missing modality
     tested = dict(data)
-    for name, own in data.items() if other else ():
-        tested[name] = load_latents(other, encoders={m: [e["name"] for e in es] for m, es in own.encoders.items()})
-        same_encoders(tested[name], own.encoders, other)
+    if other:
+        for name, own in data.items():
+            tested[name] = load_latents(other, encoders={m: [e["name"] for e in es] for m, es in own.encoders.items()})
+            same_encoders(tested[name], own.encoders, other)
     data = complete(data, ("train",) if other else SPLITS)
     tested = complete(tested, ("test",)) if other else data
     one_label = {clip.id: clip.labels[0] for clip in (other or library).clips("array_length(labels) = 1")}
