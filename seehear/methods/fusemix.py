@@ -275,8 +275,7 @@ class FuseMix(Method):
     def _headed(self, batch: Batch, rng: Randomness | None) -> Encoded:
         held = self._held(batch)
         features = {m: F.normalize(self._project(m, batch[m], rng), dim=1) for m in held}
-        names: tuple[str, ...] = ("first", "second", "weight")
-        context = {name: batch[name] for name in names if name in batch}
+        context = {name: x for name, x in batch.items() if name in ("first", "second", "weight")}
         return Encoded(features, presence(batch, held), context)
 
     def objective(self, encoded: Encoded, *, progress: float, rng: Randomness) -> StepOutput:
