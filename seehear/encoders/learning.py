@@ -18,7 +18,6 @@ from torch.nn.utils.parametrize import register_parametrization
 from seehear.encoders.frozen import FrozenEncoder
 from seehear.encoders.registry import load_encoder
 from seehear.errors import SeehearError
-from seehear.nn.change import Change
 from seehear.types import Modality, Tensor
 
 FIRST_BYTE = 2
@@ -94,3 +93,23 @@ def weights_to_learn(encoder: FrozenEncoder) -> dict[str, tuple[int, ...]]:
     if not used:
         raise SeehearError(f"encoder {encoder.name!r} has no weights that can learn: take a frozen recipe")
     return {n: tuple(x.weight.shape) for n, x in named.items() if x in used}
+
+
+class Change(nn.Module):
+    """weight -> weight + up @ down of a rank; of rank 0, or where that has no fewer numbers, a whole tensor is added.
+    A convolution counts as the matrix of its output channels. Zero at first: training starts from the pretrained
+    function."""
+
+    def __init__(self, shape: Sequence[int], rank: int):
+        super().__init__()
+        rows, columns = shape[0], int(torch.Size(shape[1:]).numel())
+        self.low = 0 < rank * (rows + columns) < rows * columns
+        if self.low:
+            self.down = nn.Parameter(torch.randn(rank, columns) / columns**0.5)
+            self.up = nn.Parameter(torch.zeros(rows, rank))
+        else:
+            self.whole = nn.Parameter(torch.zeros(*shape))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        change = (self.up @ self.down).view_as(weight) if self.low else self.whole
+        return weight + change.to(weight.dtype)

@@ -1,11 +1,10 @@
 """Contrastive losses between two sets of unit vectors whose rows belong together, and over several modalities.
 
-Every loss takes rows of unit length (or says so); all else in a batch is a negative but for the pairs that an `Overlap`
-excludes.
-Products are formed in the autocast type where autocast is on, in the type of the inputs otherwise; exponentials and
-sums in fp32.
+Every loss takes rows of unit length (or says so). All other rows of a batch are negatives but for the pairs that an
+`Overlap` excludes. Products are formed in the autocast type where autocast is on, in the type of the inputs otherwise;
+exponentials and sums in fp32.
 
-Symmetric InfoNCE of many rows is worked off in tiles, without the B x B matrix: exact, O(B * tile) memory, and faster
+Symmetric InfoNCE of many rows is computed in tiles, without the B x B matrix: exact, O(B * tile) memory, and faster
 than the plain form, which is bound by its traffic over B x B numbers.
 
     l_ij = x_i . y_j / tau,   loss = 1/2 [ mean_i (r_i - l_ii) + mean_j (c_j - l_jj) ]
@@ -70,14 +69,15 @@ def info_nce(
     _check(x_BE, y_BE, exclude)
     tau = torch.as_tensor(temperature, dtype=_sum_dtype(x_BE), device=x_BE.device)
     if tile is None and len(x_BE) <= max(_DENSE_UP_TO, x_BE.shape[1]):
-        logits_BB = _products(x_BE, y_BE) / tau
+        product = _product_dtype(x_BE)
+        logits_BB = (x_BE.to(product) @ y_BE.to(product).T).to(tau.dtype) / tau
         logits_BB.diagonal().sub_(margin)
         if exclude is not None:
             logits_BB[exclude.pairs(slice(0, len(x_BE)))] = -torch.inf
         return ((logits_BB.logsumexp(dim=1) + logits_BB.logsumexp(dim=0)) / 2 - logits_BB.diagonal()).mean()
     tile = tile or (max(_TILE, _CUDA_TILE_NUMBERS // len(x_BE)) if x_BE.is_cuda else _TILE)
     tiles = Tiles(tile, _product_dtype(x_BE), margin, unit, exclude)
-    return tiled_info_nce(x_BE, y_BE, tau, tiles)
+    return _Tiled.apply(x_BE, y_BE, tau, tiles)
 
 
 def matryoshka(
@@ -139,11 +139,6 @@ def _check(x_BE: Tensor, y_BE: Tensor, exclude: Overlap | None) -> None:
         raise ValueError(f"the exclusion is of {len(exclude)} rows, the batch has {len(x_BE)}")
 
 
-def _products(x_TE: Tensor, y_BE: Tensor) -> Tensor:
-    product = _product_dtype(x_TE)
-    return (x_TE.to(product) @ y_BE.to(product).T).to(_sum_dtype(x_TE))
-
-
 def _product_dtype(x: Tensor) -> torch.dtype:
     kind = x.device.type
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
@@ -158,23 +153,17 @@ def _sum_dtype(x: Tensor) -> torch.dtype:
 
 @dataclass(frozen=True)
 class Tiles:
-    """How the matrix is worked off."""
+    """Settings of the tiled computation."""
 
     rows: int
-    """Of a tile."""
+    """Rows of a tile."""
     product: torch.dtype
     """The type in which x_i . y_j is formed; sums and exponentials stay in fp32 (fp64 for fp64)."""
     margin: float
-    """Taken off the logits of matches."""
+    """Subtracted from the logits of matches."""
     unit: bool
     """Whether rows have length 1."""
     exclude: Overlap | None
-
-
-def tiled_info_nce(
-    x_BE: Float[Tensor, "b e"], y_BE: Float[Tensor, "b e"], temperature: Float[Tensor, ""], tiles: Tiles
-) -> Float[Tensor, ""]:
-    return _Tiled.apply(x_BE, y_BE, temperature, tiles)
 
 
 class _Tiled(torch.autograd.Function):

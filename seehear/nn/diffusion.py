@@ -1,5 +1,5 @@
-"""Diffusion of patches (DDPM; DiffMAE, arXiv 2304.03283): a clean x_0 is mixed with noise by step t, a model says x_0
-from the mixture, and from pure noise a few such steps lead back to a sample.
+"""Diffusion of patches (DDPM; DiffMAE, arXiv 2304.03283): a model predicts the clean x_0 from its mixture with noise at
+step t; reverse diffusion turns pure noise into a sample in a few such steps.
 
     x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) eps,   eps ~ N(0, I),   abar_t = prod_{s <= t} (1 - beta_s)
     beta_t = (line from first to last)_t ^ rho       all beta < 1, so rho < 1 makes them larger: more noise
@@ -85,7 +85,7 @@ class Diffusion(nn.Module):
 
 
 class TimeEmbedding(nn.Module):
-    """W SiLU(W [cos, sin](t)): what is added to every noised token."""
+    """W SiLU(W [cos, sin](t)), added to every noised token."""
 
     def __init__(self, width: int, *, sinusoids: int = 256):
         super().__init__()
@@ -128,7 +128,7 @@ def sample(denoise: Denoise, draw: Draw, schedule: Schedule, *, steps: int, eta:
 
 
 def visited(total: int, steps: int) -> list[int]:
-    """The steps a sampler stops at, from T - 1 down to 0; one step is T - 1 alone."""
+    """Steps of a sampler, from T - 1 down to 0; one step is T - 1 alone."""
     if not 1 <= steps <= total:
         raise ValueError(f"between 1 and {total} sampling steps; got {steps}")
     if steps == 1:

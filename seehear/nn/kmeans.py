@@ -46,8 +46,18 @@ def kmeans(
     length_N = torch.cat([x_TE.norm(dim=1) for x_TE in x_NE.split(_chunk_rows(x_NE, 1))])
     centroids_KE, cost, done = start_KE.to(x_NE.dtype), float("inf"), 0
     while done < iterations:
-        sums_KE, count_K, along_N = _assigned(x_NE, centroids_KE)
-        cost_N = (length_N - along_N).clamp_(min=0)
+        sums_KE, count_K = torch.zeros_like(centroids_KE), centroids_KE.new_zeros(len(centroids_KE))
+        along: list[Tensor] = []
+        for x_TE, label_T, along_T in _chunks(x_NE, centroids_KE):
+            if x_TE.is_cuda:  # adding by index is not deterministic there, a product is
+                member_KT = F.one_hot(label_T, len(centroids_KE)).to(x_TE.dtype).T
+                sums_KE.addmm_(member_KT, x_TE)
+                count_K += member_KT.sum(dim=1)
+            else:
+                sums_KE.index_add_(0, label_T, x_TE)
+                count_K += torch.bincount(label_T, minlength=len(count_K))
+            along.append(along_T)
+        cost_N = (length_N - torch.cat(along)).clamp_(min=0)
         centroids_KE = sums_KE / count_K.clamp(min=1)[:, None]
         empty = (count_K == 0).nonzero().squeeze(1)
         if len(empty):
@@ -110,7 +120,7 @@ class OnlineClusters(nn.Module):
         self.register_buffer("fitted", torch.zeros((), dtype=torch.int64))
 
     def known(self, rows_NE: Float[Tensor, "n e"]) -> Float[Tensor, "m e"]:
-        """What is clustered: the queue as far as it is filled, and these rows."""
+        """Rows to cluster: those in the queue, and these."""
         filled = min(int(self.written), len(self.queue))
         return torch.cat([self.queue[:filled], rows_NE.to(self.queue)])
 
@@ -148,7 +158,7 @@ class OnlineClusters(nn.Module):
 
 
 def evenly(rows: int, share: float, device: torch.device) -> Int[Tensor, " n"]:
-    """The numbers of so many of the rows, evenly spread: of every video's clips, where they lie side by side."""
+    """Numbers of a share of the rows, evenly spread: where clips of a video are neighbours, each video has some."""
     return (torch.arange(round(rows * share), device=device) / share).long()
 
 
@@ -166,19 +176,3 @@ def _chunks(x_NE: Tensor, centroids_KE: Tensor) -> Iterator[tuple[Tensor, Tensor
         for x_TE in parts:
             along_T, label_T = torch.mm(x_TE, unit_EK, out=buffer_TK[: len(x_TE)]).max(dim=1)
             yield x_TE, label_T, along_T
-
-
-def _assigned(x_NE: Tensor, centroids_KE: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Sums and numbers of the rows of each cluster, and how far each row reaches in the direction of its centroid."""
-    sums_KE, count_K = torch.zeros_like(centroids_KE), centroids_KE.new_zeros(len(centroids_KE))
-    reached = []
-    for x_TE, label_T, along_T in _chunks(x_NE, centroids_KE):
-        if x_TE.is_cuda:  # adding by index is not deterministic there, a product is
-            member_KT = F.one_hot(label_T, len(centroids_KE)).to(x_TE.dtype).T
-            sums_KE.addmm_(member_KT, x_TE)
-            count_K += member_KT.sum(dim=1)
-        else:
-            sums_KE.index_add_(0, label_T, x_TE)
-            count_K += torch.bincount(label_T, minlength=len(count_K))
-        reached.append(along_T)
-    return sums_KE, count_K, torch.cat(reached)

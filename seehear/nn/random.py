@@ -112,9 +112,9 @@ def _draw(
     return drawn[start - first * block : stop - first * block]
 
 
+# For torch.compile, an operation that it does not look into: a generator would end the graph at every draw, and what
+# follows would be compiled anew for every name.
 _draw_compiled = torch.library.custom_op("seehear::draw", _draw, mutates_args=())
-"""The same to torch.compile: one operation that it does not look into. A generator would end the graph at every draw,
-and what comes after be compiled anew for every name."""
 
 
 @_draw_compiled.register_fake
