@@ -62,15 +62,16 @@ def info_nce(
 ) -> Float[Tensor, ""]:
     """Mean of the cross-entropies of rows and of columns of x y' / temperature; log(B) when all similarities are equal.
 
-    With few rows the matrix is formed, with many (or a given `tile` of rows) it is worked off in tiles: the same number
-    to rounding. Excluded pairs are in neither sum. `margin` is taken off the logits of matches; `unit` says that rows
-    have length 1, so that no logit can be large.
+    With few rows the matrix is formed, with many (or a given `tile` of rows) it is computed in tiles: the same number
+    to rounding. Excluded pairs are in neither sum. `margin` is subtracted from the logits of matches; `unit`: rows have
+    length 1, so that no logit can be large.
     """
     _check(x_BE, y_BE, exclude)
-    tau = torch.as_tensor(temperature, dtype=_sum_dtype(x_BE), device=x_BE.device)
+    sums = torch.promote_types(x_BE.dtype, torch.float32)
+    tau = torch.as_tensor(temperature, dtype=sums, device=x_BE.device)
     if tile is None and len(x_BE) <= max(_DENSE_UP_TO, x_BE.shape[1]):
         product = _product_dtype(x_BE)
-        logits_BB = (x_BE.to(product) @ y_BE.to(product).T).to(tau.dtype) / tau
+        logits_BB = (x_BE.to(product) @ y_BE.to(product).T).to(sums) / tau
         logits_BB.diagonal().sub_(margin)
         if exclude is not None:
             logits_BB[exclude.pairs(slice(0, len(x_BE)))] = -torch.inf
@@ -144,10 +145,6 @@ def _product_dtype(x: Tensor) -> torch.dtype:
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
 
 
-def _sum_dtype(x: Tensor) -> torch.dtype:
-    return torch.float64 if x.dtype == torch.float64 else torch.float32
-
-
 # -- in tiles ----------------------------------------------------------------------------------------------------------
 
 
@@ -190,7 +187,7 @@ class _Work:
     """The tiles of one batch."""
 
     def __init__(self, x: Tensor, y: Tensor, tau: Tensor, tiles: Tiles):
-        self.sum = torch.float64 if x.dtype == torch.float64 else torch.float32
+        self.sum = torch.promote_types(x.dtype, torch.float32)
         self.x, self.tau = x.to(self.sum), tau.to(self.sum)
         self.exclude, self.tile, self.margin = tiles.exclude, tiles.rows, tiles.margin
         self.scaled = (self.x if bool(self.tau == 1) else self.x / self.tau).to(tiles.product)  # raw products: no copy
@@ -261,11 +258,11 @@ def mms(
     exclude: Overlap | None = None,
     tile: int | None = None,
 ) -> Float[Tensor, ""]:
-    """Cross-entropies of rows and of columns of S - margin I, S = x y' / temperature: the mean of each, added. Rows of
-    any length. 2 log(B) when all similarities are equal and there is no margin, 0 for one row.
+    """Masked margin softmax: the mean cross-entropies of rows and of columns of S - margin I, S = x y' / temperature,
+    added. Rows of any length. 2 log(B) when all similarities are equal and there is no margin, 0 for one row.
 
-    `exclude` is what the name calls masked: other captions of the same clip are then no negatives (MCN excludes none).
-    Products are formed without autocast: raw ones have no bound, and bf16 would keep three digits of them.
+    `exclude`: pairs that are no negatives, such as other captions of the same clip (MCN excludes none).
     """
+    # Without autocast: raw products have no bound, and bf16 would keep three digits of them.
     with torch.autocast(x_BE.device.type, enabled=False):
         return 2 * info_nce(x_BE, y_BE, temperature, margin=margin, unit=False, exclude=exclude, tile=tile)

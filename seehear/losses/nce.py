@@ -26,7 +26,8 @@ from seehear.losses.zero import zero_of
 from seehear.types import Bool, Float, Tensor
 
 Form = Literal["paper", "code", "symmetric"]
-_NOTHING = -1e4  # of a sum without terms: e^-10000 is 0, and unlike that of -inf its gradient is 0 and not NaN
+# Logit of a term that does not count: e^-10000 is 0, and unlike that of -inf its gradient is 0 and not NaN.
+_NOTHING = -1e4
 
 
 def mil_nce(

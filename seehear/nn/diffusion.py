@@ -26,7 +26,7 @@ from seehear.nn.random import Randomness
 from seehear.nn.transformer import glorot
 from seehear.types import Float, Int, Tensor
 
-_SLOWEST = 10_000.0  # of the sinusoids of a step
+_SINUSOIDS, _SLOWEST = 256, 10_000.0  # numbers that embed a step, and their longest wave over 2 pi
 _OFFSET, _LARGEST = 0.008, 0.999  # of the cosine schedule: its start, and its largest beta
 
 
@@ -87,13 +87,12 @@ class Diffusion(nn.Module):
 class TimeEmbedding(nn.Module):
     """W SiLU(W [cos, sin](t)), added to every noised token."""
 
-    def __init__(self, width: int, *, sinusoids: int = 256):
+    def __init__(self, width: int):
         super().__init__()
-        self.sinusoids = sinusoids
-        self.up, self.down = glorot(nn.Linear(sinusoids, width)), glorot(nn.Linear(width, width))
+        self.up, self.down = glorot(nn.Linear(_SINUSOIDS, width)), glorot(nn.Linear(width, width))
 
     def forward(self, t_B: Int[Tensor, " b"]) -> Float[Tensor, "b d"]:
-        return self.down(F.silu(self.up(sinusoid(t_B, self.sinusoids).to(self.up.weight.dtype))))
+        return self.down(F.silu(self.up(sinusoid(t_B, _SINUSOIDS).to(self.up.weight.dtype))))
 
 
 def sinusoid(t_B: Int[Tensor, " b"], width: int) -> Float[Tensor, "b d"]:

@@ -2,8 +2,8 @@
 
     k_i = argmax_k cos(x_i, C_k),   C_k = mean of the x_i with k_i = k
 
-Long rows weigh more: both steps lower  sum_i |x_i| (1 - cos(x_i, C_{k_i})),  which is the cost reported here. Rows are
-worked off in chunks. Nothing depends on the order of the rows but the last digits of sums.
+Long rows weigh more: both steps lower  sum_i |x_i| (1 - cos(x_i, C_{k_i})),  which is the cost reported here. Rows go
+through in chunks. Only the last digits of sums depend on the order of the rows.
 """
 
 from __future__ import annotations
@@ -78,10 +78,8 @@ def assign(x_NE: Float[Tensor, "n e"], centroids_KE: Float[Tensor, "k e"]) -> In
 def starting_points(
     x_NE: Float[Tensor, "n e"], clusters: int, generator: torch.Generator
 ) -> Float[Tensor, "clusters e"]:
-    """Rows far from each other (k-means++ with the cost above), among a sample of them.
-
-    Rows are drawn by their place along a random direction, not by their place in the batch.
-    """
+    """Rows far from each other: k-means++ with the cost above, among a sample of the rows."""
+    # Drawn by their place along a random direction, so that the order of the rows does not matter.
     direction_E = torch.randn(x_NE.shape[1], generator=generator, dtype=torch.float64)
     along_N = torch.cat([x_TE.cpu().double() @ direction_E for x_TE in x_NE.split(_chunk_rows(x_NE, 1))])
     sample = torch.randperm(len(x_NE), generator=generator)[: _START_ROWS * clusters].sort().values
@@ -100,8 +98,8 @@ def starting_points(
 
 
 class OnlineClusters(nn.Module):
-    """Centroids of the last rows of a stream, all of it in buffers: fitted every so many steps to the rows of this step
-    and those in the queue, from where they were."""
+    """Centroids of the last rows of a stream: fitted every `every` steps, from the last centroids, to the rows of that
+    step and those of a queue. All state is in buffers."""
 
     centroids: Tensor
     queue: Tensor
@@ -168,11 +166,13 @@ def _chunk_rows(x_NE: Tensor, columns: int) -> int:
 
 
 def _chunks(x_NE: Tensor, centroids_KE: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Rows, their labels, and how far each reaches in the direction of its centroid."""
+    """(rows, labels, length of each row along its centroid) of each chunk"""
+    # bf16 products would assign rows to wrong clusters.
     with torch.autocast(x_NE.device.type, enabled=False):
         unit_EK = F.normalize(centroids_KE.to(x_NE.dtype), dim=1).T
         parts = x_NE.split(_chunk_rows(x_NE, len(centroids_KE)))
-        buffer_TK = x_NE.new_empty(len(parts[0]), len(centroids_KE))  # memory that is new each time costs page faults
+        # One buffer: new memory for each chunk costs page faults.
+        buffer_TK = x_NE.new_empty(len(parts[0]), len(centroids_KE))
         for x_TE in parts:
             along_T, label_T = torch.mm(x_TE, unit_EK, out=buffer_TK[: len(x_TE)]).max(dim=1)
             yield x_TE, label_T, along_T

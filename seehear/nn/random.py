@@ -124,10 +124,8 @@ def _undrawn(kind: str, *given: Any) -> Tensor:
 
 
 def dropout(x: Tensor, p: float, rng: Randomness | None, name: str) -> Tensor:
-    """Inverted dropout over rows of a batch. Off when `rng` is None: there is no train/eval switch to forget.
-
-    `p` is kept to the nearest multiple of 2^-16.
-    """
+    """Inverted dropout over rows of a batch, `p` to the nearest multiple of 2^-16; off without `rng`."""
+    # No train/eval switch that a caller may forget.
     if rng is None or p == 0.0:
         return x
     dropped = round(p * 2**16)

@@ -60,8 +60,8 @@ class PatchTokens(nn.Module):
     def forward(self, x: Tensor, *, rng: Randomness | None, name: str) -> Float[Tensor, "b m d"]:
         counts = self._grid(x, name)
         patches_BNP, place_ND = cut(x, self.patch), self.positions(counts)
-        options = {"rate": self.keep, "per_sample": self.keep_per_sample, "device": x.device}
-        keep = keep_set(rng, f"{name}/keep", patches_BNP.shape[1], **options)
+        rate, each = self.keep, self.keep_per_sample
+        keep = keep_set(rng, f"{name}/keep", patches_BNP.shape[1], rate=rate, per_sample=each, device=x.device)
         if keep is not None:  # dropped before they are projected
             patches_BNP, place_ND = take(patches_BNP, keep), place_ND[keep]
         x_BMD = self.project(signal(patches_BNP, self.aggregate.dtype))

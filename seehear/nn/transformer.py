@@ -27,6 +27,8 @@ from seehear.types import Bool, Float, Tensor
 
 Style = Literal["vit", "t5"]
 _EPS = 1e-6
+# T5's buckets of distances, and the distance from which on all are alike.
+_BUCKETS, _LONGEST = 32, 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,24 +146,22 @@ class Attention(nn.Module):
 class RelativeBias(nn.Module):
     """Bias of the logits by head and bucket of the signed distance from query to key."""
 
-    def __init__(self, heads: int, *, buckets: int = 32, longest: int = 64):
+    def __init__(self, heads: int):
         super().__init__()
-        self.buckets, self.longest = buckets, longest
-        self.table = nn.Embedding(buckets, heads)
+        self.table = nn.Embedding(_BUCKETS, heads)
         nn.init.uniform_(self.table.weight, -0.05, 0.05)
 
     def forward(self, length: int) -> Float[Tensor, "h l l"]:
         place = torch.arange(length, device=self.table.weight.device)
-        bucket_LL = bucket(place[None, :] - place[:, None], buckets=self.buckets, longest=self.longest)
-        return self.table(bucket_LL).permute(2, 0, 1)
+        return self.table(bucket(place[None, :] - place[:, None])).permute(2, 0, 1)
 
 
-def bucket(offset: Tensor, *, buckets: int = 32, longest: int = 64) -> Tensor:
-    """Bucket of key position - query position: half of them for later keys; of each half, half for single distances,
-    the rest in even steps of the logarithm up to `longest`, which the last one includes all beyond of."""
-    half, exact = buckets // 2, buckets // 4
+def bucket(offset: Tensor) -> Tensor:
+    """Bucket, 0 to 31, of key position - query position: half of them for later keys; of each half, half for single
+    distances, the rest in even steps of the logarithm up to 64; the last one holds all that is farther."""
+    half, exact = _BUCKETS // 2, _BUCKETS // 4
     distance = offset.abs()
-    steps = torch.log(distance.clamp(min=exact) / exact) / math.log(longest / exact) * (half - exact)
+    steps = torch.log(distance.clamp(min=exact) / exact) / math.log(_LONGEST / exact) * (half - exact)
     far = (exact + steps.long()).clamp(max=half - 1)
     return torch.where(distance < exact, distance, far) + half * (offset > 0)
 

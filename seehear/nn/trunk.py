@@ -25,6 +25,7 @@ from seehear.nn.transformer import Block, Size, Transformer
 from seehear.types import Bool, Modality, Tensor
 
 _EPS, _STD = 1e-6, 0.02
+_SHARED = 4  # tokens of a bottleneck
 Tokens = dict[Modality, Tensor]
 """(B, L, D) by modality, L its own."""
 
@@ -118,11 +119,11 @@ class JointFusion(nn.Module):
 
 
 class BottleneckFusion(nn.Module):
-    """Fusion through `count` tokens that the modalities share."""
+    """Fusion through a few tokens that the modalities share."""
 
-    def __init__(self, size: Size, modalities: tuple[Modality, ...], *, layers: int, count: int = 4):
+    def __init__(self, size: Size, modalities: tuple[Modality, ...], *, layers: int):
         super().__init__()
-        self.shared = SharedTokens(count, size.width)
+        self.shared = SharedTokens(_SHARED, size.width)
         self.layers = nn.ModuleList(BottleneckLayer(size, modalities) for _ in range(layers))
         self.norm = nn.LayerNorm(size.width, eps=_EPS)
 
@@ -174,7 +175,7 @@ def _real(present: Mapping[Modality, Tensor]) -> dict[Modality, Tensor]:
 
 
 # Layers of a block by our name -> theirs; several are stacked.
-_HUGGING_FACE = {
+_HUGGING_FACE: dict[str, tuple[str, ...]] = {
     "norm1": ("layernorm_before",),
     "norm2": ("layernorm_after",),
     "attention.into": ("attention.attention.query", "attention.attention.key", "attention.attention.value"),
@@ -182,7 +183,7 @@ _HUGGING_FACE = {
     "up": ("intermediate.dense",),
     "down": ("output.dense",),
 }
-_TIMM = {
+_TIMM: dict[str, tuple[str, ...]] = {
     "norm1": ("norm1",),
     "norm2": ("norm2",),
     "attention.into": ("attn.qkv",),
@@ -231,6 +232,7 @@ class ImageMAE:
         time; without colours it is summed over them."""
         if (found := tuple(self.weight_DCHW.shape[2:])) != tuple(patch[-2:]):
             raise SeehearError(f"the image MAE has patches of {found}, this model of {tuple(patch[-2:])}")
+        # A grey spectrogram is a picture whose three colours are equal: their kernels add up.
         weight_DCHW = self.weight_DCHW if colours else self.weight_DCHW.sum(dim=1, keepdim=True)
         kernel_DHWC = weight_DCHW.movedim(1, -1)
         times = patch[0] if len(patch) == 3 else 1
