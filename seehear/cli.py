@@ -34,8 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _status([w for w in words if w != "--quiet"], verbose=verbose)
 
 
-def _status(words: Sequence[str], *, verbose: bool = False) -> int:
-    """Run a command; its exit status, and a line where it could not be done."""
+def _status(words: Sequence[str], *, verbose: bool) -> int:
+    """Exit status of a command; an error is printed as one line."""
     if not words or words[0] in _HELP:
         print(_USAGE.format(commands=every_usage()))
         return 0
@@ -44,7 +44,10 @@ def _status(words: Sequence[str], *, verbose: bool = False) -> int:
         return 0
     try:
         if words[0] == "--version":
-            return _version()
+            from importlib.metadata import version
+
+            print(f"seehear {version('seehear')}")
+            return 0
         _run(words)
     except Interrupted as stopped:
         print(f"seehear: {stopped}", file=sys.stderr)
@@ -73,10 +76,3 @@ def _run(words: Sequence[str]) -> None:
 
     name, rest = find(words)
     parse(load(name, rest), rest, prog=f"seehear {name}").run()
-
-
-def _version() -> int:
-    from importlib.metadata import version
-
-    print(f"seehear {version('seehear')}")
-    return 0

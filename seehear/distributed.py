@@ -24,7 +24,7 @@ def world_size() -> int:
 
 
 def start() -> None:
-    """Join the process group that torchrun describes; nothing when there is none, or when it is joined already."""
+    """Joins the process group that torchrun describes, if there is one."""
     if "WORLD_SIZE" in os.environ and not dist.is_initialized():
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
         if torch.cuda.is_available():
@@ -57,8 +57,8 @@ def share(total: int, of: int | None = None) -> slice:
 
 
 class _Gather(torch.autograd.Function):
-    """Rows of all ranks, in rank order. Every rank goes on to compute the same loss from them, so the gradient of the
-    mean over ranks is `world_size` times the gradient of the own rows: no communication in the backward pass."""
+    """Rows of all ranks, in rank order. Every rank computes the same loss from them, so the gradient of the mean over
+    ranks is `world_size` times the gradient of the own rows: no communication in the backward pass."""
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, total: int) -> Tensor:
@@ -81,10 +81,11 @@ class _Gather(torch.autograd.Function):
 def gather(rows: Tensor, *, total: int | None = None) -> Tensor:
     """The rows of all ranks, the same on all; gradients are exact once ranks average theirs.
 
-    With `total`, each rank holds its `share` of so many rows; without, all hold equally many. The gradient holds only
-    while everything after it is the same on every rank: no rank-dependent randomness there. (torch's own
-    differentiable all_gather gives wrong gradients on gloo when the incoming one is strided: pytorch issue 192920.)
+    With `total`, each rank holds its `share` of these rows; without, all hold equally many. The gradient is right only
+    if the computation after it is the same on every rank: no rank-dependent randomness.
     """
+    # Not torch's own differentiable all_gather: on gloo its gradient is wrong where the incoming one is strided
+    # (pytorch issue 192920).
     if world_size() == 1:
         return rows
     total = rows.shape[0] * world_size() if total is None else total
@@ -107,7 +108,7 @@ def gather_tree(tree: Tree, *, total: int | None = None) -> Tree:
 
 
 def from_first(make: Callable[[], Result]) -> Result:
-    """Run `make` on rank 0 alone and give its result (any plain value) to every rank: decisions all must share."""
+    """Result of `make` on rank 0 (any plain value), the same on every rank."""
     if world_size() == 1:
         return make()
     box = [make() if rank() == 0 else None]
@@ -126,7 +127,7 @@ def any_rank(flag: bool) -> bool:
 
 
 def is_lost(error: BaseException) -> bool:
-    """Whether a collective failed because another process of the run is gone, or waits no more."""
+    """Whether a collective failed because another process of the run ended, or timed out."""
     if not dist.is_initialized() or not isinstance(error, RuntimeError):
         return False
     said = ("closed by peer", "reset by peer", "Broken pipe", "Timed out", "timed out", "remote process exited")
@@ -147,14 +148,15 @@ def is_sharded(tensor: Tensor) -> bool:
 
 
 def average_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
-    """Mean of `.grad` over ranks, in one flat message per dtype. A parameter without gradient counts as zero, so that
-    ranks need not agree on which parameters a step touched. Sharded parameters have their mean already."""
+    """Averages `.grad` over ranks. A parameter without gradient counts as zero, so that ranks need not agree on which
+    parameters a step touched. Sharded parameters are averaged already."""
     if world_size() == 1:
         return
     by_dtype: dict[torch.dtype, list[torch.nn.Parameter]] = {}
     for p in parameters:
         if p.requires_grad and not is_sharded(p):
             by_dtype.setdefault(p.dtype, []).append(p)
+    # One flat message per dtype: many small ones would cost their latency each.
     for same in by_dtype.values():
         grads = [p.grad if p.grad is not None else torch.zeros_like(p) for p in same]
         flat = torch.cat([g.reshape(-1) for g in grads])

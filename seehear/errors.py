@@ -24,8 +24,8 @@ class DecodeError(SeehearError):
 
 
 def check_range(options: object, interval: str, *names: str) -> None:
-    """Refuses numbers outside of an interval, '[0, 1)' say, in these fields. Of several numbers each must be inside;
-    None is no number."""
+    """Raises `SeehearError` where one of these fields lies outside of an interval, '[0, 1)' say. Each number of a tuple
+    or mapping must be inside; None is allowed."""
     low, high = map(float, interval[1:-1].split(","))
     for name in names:
         value = getattr(options, name)
@@ -43,8 +43,8 @@ def check_range(options: object, interval: str, *names: str) -> None:
 
 
 def unknown(kind: str, name: str, known: Iterable[str], *, listed: str = "") -> SeehearError:
-    """The error for a name that does not exist, with the nearest one that does. `listed`: what lists the known ones;
-    without it they are all said."""
+    """The error for a name that does not exist, with the nearest one that does. `listed`: command that lists the known
+    names; without it the message lists them."""
     known = sorted(known)
     # An abbreviation first: difflib takes '--open' to be nearer to '--token' than '--token-file' is.
     near = sorted((k for k in known if name and k.startswith(name)), key=len) or difflib.get_close_matches(
@@ -55,7 +55,7 @@ def unknown(kind: str, name: str, known: Iterable[str], *, listed: str = "") -> 
 
 
 def near(path: str | os.PathLike[str]) -> str:
-    """For the error about a path that is not there: the one beside it with nearly that name, if there is one."""
+    """Hint of an error about a missing path: the file beside it with nearly that name; '' without one."""
     folder, name = os.path.split(os.path.normpath(path))
     try:
         names = os.listdir(folder or ".")
@@ -79,14 +79,12 @@ def read_json(path: str | os.PathLike[str], advice: str) -> dict[str, Any]:
 
 
 _REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE}
-
-
 _NO_MEMORY = re.compile(r"(not enough|out of|cannot allocate|can't allocate) memory", re.IGNORECASE)
 
 
 def refusal(error: BaseException) -> str | None:
-    """What the system says when it has no memory, no room for a write, or forbids it; None for any other error. The
-    database wraps such errors in its own, with the number in their text; PyTorch says "memory" in a RuntimeError."""
+    """Message of an error for want of memory, of room for a write or of permission; None for any other error."""
+    # PyTorch says "memory" in a RuntimeError; the database wraps errors of the system, with their number in the text.
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError | OSError) and _NO_MEMORY.search(str(error))):
         why = str(error).partition("\n")[0]
         return f"not enough memory{f' ({why})' if why else ''}: free some, raise the limit, or ask for less at a time"

@@ -25,8 +25,8 @@ _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0
 
 @contextmanager
 def open_npz(path: str | Path) -> Iterator[Any]:
-    """The arrays by their names, as `np.load` gives them. Raises `ValueError`, in one line, for members that are no
-    arrays of numbers or text, or declare another size than they have."""
+    """Arrays by name, as `np.load` gives them. Raises `ValueError`, in one line, for members that are no arrays of
+    numbers or text, or declare another size than they have."""
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
         check_size(sum(member.file_size for member in members), os.path.getsize(path))
@@ -38,14 +38,13 @@ def open_npz(path: str | Path) -> Iterator[Any]:
 
 
 def check_size(size: int, stored: int) -> None:
-    """Raises `ValueError` for arrays that no real data could be packed into a file so small."""
+    """Raises `ValueError` for arrays too large for the file that holds them: real data do not compress that much."""
     if size > _LARGE and size > _MOST * stored:
         raise ValueError(f"arrays of {size / 2**20:,.0f} MB in a file of {stored / 2**20:,.0f} MB, which is not read")
 
 
 def mapped(path: str | Path, name: str) -> np.ndarray | None:
-    """An array in memory only where it is read; None for one that is packed, or empty. The file is one that `open_npz`
-    has checked."""
+    """A memory-mapped array of a file that `open_npz` has checked; None for one that is compressed, or empty."""
     with zipfile.ZipFile(path) as archive, open(path, "rb") as file:
         member = archive.getinfo(f"{name}.npy")
         shape, columns_first, dtype, begin = _header(archive, member)

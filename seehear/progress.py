@@ -29,7 +29,7 @@ def set_quiet(quiet: bool) -> None:
 
 @contextmanager
 def hushed() -> Iterator[None]:
-    """Nothing that is done inside says anything: for work of many parts, which says a line a part itself."""
+    """Silences progress inside, for work of many parts that prints a line a part itself."""
     before = _quiet
     set_quiet(True)
     try:
@@ -40,7 +40,7 @@ def hushed() -> Iterator[None]:
 
 @contextmanager
 def overheard(listener: Callable[[Progress], None]) -> Iterator[None]:
-    """Nothing inside says anything to the user; `listener` is called whenever a job advances."""
+    """Silences progress inside; `listener` is called whenever a job advances."""
     global _listener
     before, _listener = _listener, listener
     try:
@@ -57,7 +57,7 @@ def say(message: str) -> None:
 
 
 class Progress:
-    """Call `advance` as work is done; `done` counts it. `what` may be changed as it goes ("training, loss 1.2")."""
+    """Counter of a job: `advance` adds to `done`. `what` may change as the job runs ("training, loss 1.2")."""
 
     def __init__(self, what: str, total: int, unit: str):
         self.what, self.total, self.unit, self.done = what, total, unit, 0
@@ -69,7 +69,8 @@ class Progress:
         if _listener is not None:
             _listener(self)
         now = time.monotonic()
-        if now - self._said >= _EVERY and self.done < self.total:  # the end is said once, with the time it took
+        # The last line comes from `progress`, with the time taken.
+        if now - self._said >= _EVERY and self.done < self.total:
             self._said = now
             say(f"{self.what}: {self.status()}")
 
@@ -104,13 +105,14 @@ class _Bar(Progress):
 
 @contextmanager
 def progress(what: str, total: int, unit: str = "clips") -> Iterator[Progress]:
-    """`with progress("encoding", len(clips)) as p: ... p.advance()`; ends with a line that says what was done."""
+    """`with progress("encoding", len(clips)) as p: ... p.advance()`; ends with a line of the work done."""
     bar = not _quiet and sys.stderr.isatty()
     p: Progress = _Bar(what, total, unit) if bar else Progress(what, total, unit)
     try:
         yield p
     finally:
-        p.ended = True  # also before the total: training that stops early has nothing left
+        # Also before the total is reached: training that stops early has no time left.
+        p.ended = True
         if isinstance(p, _Bar):
             p.bar.stop()
         elif p.done:
@@ -125,7 +127,7 @@ class StatusLine:
         self._quiet, self._terminal = _quiet, sys.stderr.isatty()
 
     def tell(self, *, now: bool = False) -> None:
-        """Says it, if that must be now or the last time is long enough ago."""
+        """Writes the line, `now` or if the last time is long enough ago."""
         if self._quiet or (not now and time.monotonic() - self._said < (0.2 if self._terminal else _EVERY)):
             return
         line = self.text()
@@ -136,20 +138,20 @@ class StatusLine:
         self._said, self._last = time.monotonic(), line
 
     def note(self, message: str) -> None:
-        """A line of its own, which stays."""
+        """Writes a line that stays."""
         if not self._quiet:
             self.end()
             print(message, file=sys.stderr, flush=True)
 
     def end(self) -> None:
-        """Takes the line away."""
+        """Removes the line."""
         if self._terminal and self._last:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
 @contextmanager
 def took() -> Iterator[None]:
-    """At the end a line of what was used: time, processor time of this process and those it started, memory."""
+    """Prints at the end the time, processor time and memory of this process and its children."""
     began = time.monotonic()
     try:
         yield
@@ -195,7 +197,7 @@ class Interrupted(SeehearError):
 
 
 class StopRequest:
-    """True once a signal came."""
+    """True after a signal."""
 
     def __init__(self) -> None:
         self.name = ""
@@ -206,9 +208,9 @@ class StopRequest:
 
 @contextmanager
 def stop_requests() -> Iterator[StopRequest]:
-    """The first signal only asks; a second one acts as usual. In a thread other than the main one nothing is caught."""
+    """A request that the first SIGINT or SIGTERM sets; a second one acts as usual."""
     request = StopRequest()
-    if threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is not threading.main_thread():  # Python allows handlers there only
         yield request
         return
     usual = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}

@@ -38,7 +38,8 @@ value and are masked."""
 
 
 def __getattr__(name: str) -> Any:
-    """`Tensor`, when it is asked for: importing torch takes seconds, and worker processes that decode do without."""
+    """`Tensor`, imported on first use."""
+    # Importing torch takes seconds, and worker processes that decode do without it.
     if name == "Tensor":
         from torch import Tensor
 
@@ -48,7 +49,7 @@ def __getattr__(name: str) -> Any:
 
 @dataclass(frozen=True)
 class Encoded:
-    """What `Method.encode` knows of each sample, before anything looks across samples. Every tensor has B rows."""
+    """Result of `Method.encode`, which looks at each sample alone. Every tensor has B rows."""
 
     features: dict[str, Tensor]
     """Tensors that carry gradient, by name: usually one a modality."""
@@ -63,7 +64,7 @@ class Encoded:
 
 @dataclass(frozen=True)
 class StepOutput:
-    """What `Method.objective` returns."""
+    """Result of `Method.objective`."""
 
     loss: Tensor
     """Scalar, with gradient."""

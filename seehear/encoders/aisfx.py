@@ -17,11 +17,9 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from seehear.encoders.base import Graph
-from seehear.encoders.frozen import FrozenEncoder, PooledParts, run_parts, stacked
+from seehear.encoders.base import Graph, full_name
+from seehear.encoders.frozen import FrozenEncoder, PooledParts, pool_time, pooled_width, run_parts, stacked
 from seehear.encoders.mel import MelSettings
-from seehear.encoders.options import full_name
-from seehear.encoders.pooling import pool_time, pooled_width
 from seehear.encoders.prepare import ReadWaveform
 from seehear.encoders.weights import ASSETS, fingerprint, pinned
 from seehear.types import Float, Tensor
@@ -75,13 +73,13 @@ class AisfxNetwork(nn.Module):
 
 
 def windows_of(waveform_S: Float[Tensor, "*b s"]) -> Float[Tensor, "*b n 100 96"]:
-    """Windows of the scaled log-mel spectrogram, the loudest sample being 1. They are spread evenly, at most STEP
-    apart, so that all of the sound is in one; a sound below 2.3 s is followed by silence."""
+    """Windows of the scaled log-mel spectrogram, the loudest sample being 1; silence follows a sound below 2.3 s."""
     waveform_S = waveform_S / waveform_S.abs().amax(-1, keepdim=True).clamp(min=1e-9)
     mel_TF = torch.log10(10_000.0 * MEL(waveform_S) + 1.0) / LOUDEST
     mel_TF = F.pad(mel_TF, (0, 0, 0, max(0, FRAMES - mel_TF.shape[-2])))
     last = mel_TF.shape[-2] - FRAMES
-    # An exported graph computes this, too, and rounds quotients below zero the other way.
+    # Spread evenly, at most STEP apart, so that all of the sound is in a window. (last + STEP - 1) // STEP, not
+    # -(-last // STEP): an exported graph computes this, too, and rounds quotients below zero the other way.
     count = (last + STEP - 1) // STEP + 1
     steps_N = torch.arange(count, device=mel_TF.device, dtype=torch.float64)
     starts_N = (last * steps_N / max(count - 1, 1)).round().long()
@@ -95,6 +93,8 @@ class SoundOptions:
 
 
 class Aisfx(FrozenEncoder):
+    """Vectors of windows of a sound, pooled over time."""
+
     modality = "audio"
     last = ("conv_block4",)
 

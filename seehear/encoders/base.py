@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 import numpy as np
 
-if TYPE_CHECKING:  # not at run time: decode workers import this file, and do without torch
+from seehear.errors import SeehearError, unknown
+
+if TYPE_CHECKING:
     from torch import nn
 
     from seehear.types import Modality, Tensor
@@ -54,7 +56,7 @@ class Graph:
     least: Mapping[str, int] = field(default_factory=dict)
     """Smallest length by the name of an axis, if above 2."""
     files: Sequence[Path] = ()
-    """Files that making the inputs takes."""
+    """Files needed to make the inputs, such as a tokenizer."""
 
 
 class Encoder(ABC):
@@ -66,14 +68,13 @@ class Encoder(ABC):
     modality: Modality
     width: int
     shape: tuple[int, int] | None = None
-    """Of an encoder that gives a sequence, which is stored flat: (L, D) of words, (F, S) of a spectrogram; the width is
-    their product."""
+    """Shape of a sequence that is stored flat: (L, D) of words, (F, S) of a spectrogram; the width is their product."""
     of_run: bool = False
-    """Whether it is a part of a trained model: then nothing takes its latents that does not ask for them by name."""
+    """Whether it is a part of a trained model: its latents are used only where they are asked for by name."""
     windows: int = 1
     """Vectors of a clip that a row holds side by side."""
     model: str = ""
-    """Of such a part: where the trained model lies."""
+    """Folder of the trained model, if `of_run`."""
     device: str = "cpu"
     """Device of the model."""
     fingerprint: str
@@ -91,11 +92,11 @@ class Encoder(ABC):
         """(B, width) float32, one row a prepared sample."""
 
     def encode_parts(self, prepared: Sequence[Any]) -> list[SampleVectors]:
-        """`encode`, with the vectors of frames by encoders that see them one by one."""
+        """`encode`, with the vectors of single frames where the encoder has them."""
         return [SampleVectors(vector) for vector in self.encode(prepared)]
 
     def query_preparation(self) -> Callable[[Sample], Any]:
-        """`preparation` for what is searched with: some text encoders want another prompt there than for documents."""
+        """`preparation` of a query: some text encoders want another prompt there than for documents."""
         return self.preparation()
 
     def derive(self, latents: np.ndarray) -> np.ndarray:
@@ -106,7 +107,7 @@ class Encoder(ABC):
     """Reason why there is no `graph`."""
 
     def graph(self) -> Graph | None:
-        """The encoder for export; one with a `source` begins at the latents of that. None where it has none."""
+        """The encoder for export, from the latents of its `source` if it has one. None: see `no_graph`."""
         return None
 
     def to(self, device: str) -> Self:
@@ -117,3 +118,61 @@ class Encoder(ABC):
         """`prepare` as something that pickles: it goes to the worker processes. Encoders with a large model hand out
         the decoding alone."""
         return self.prepare
+
+
+# -- names with options: 'aisfx#pool=mean+std', 'hub:facebook/dinov2-base#layer=-2,pool=mean' --------------------------
+
+Options = TypeVar("Options")
+_READERS = {"int": int, "float": float, "str": str}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptionOptions:
+    """Options shared by the encoders of texts."""
+
+    clean: str = ""
+    """captions: texts are cleaned as FuseMix's authors clean captions (`prepare.ReadText`)."""
+
+    def __post_init__(self) -> None:
+        if self.clean not in ("", "captions"):
+            raise SeehearError(f"clean must be captions, or left out; got {self.clean!r}")
+
+    def for_fingerprint(self) -> dict[str, Any]:
+        """All options that change the vectors."""
+        # `clean` came later: where it is off, fingerprints must be those from before it.
+        return {name: value for name, value in asdict(self).items() if name != "clean" or value}
+
+
+def split_name(name: str) -> tuple[str, dict[str, str]]:
+    """'a#k=v,l=w' -> ('a', {'k': 'v', 'l': 'w'})."""
+    base, _, rest = name.partition("#")
+    given: dict[str, str] = {}
+    for item in filter(None, rest.split(",")):
+        key, equals, value = item.partition("=")
+        if not equals or not value:
+            raise SeehearError(f"encoder {name!r}: options are written NAME#key=value,key=value; got {item!r}")
+        given[key.strip()] = value.strip()
+    return base.strip(), given
+
+
+def read_options(kind: type[Options], base: str, given: dict[str, str]) -> Options:
+    """The options dataclass of an encoder, from text; unknown names and values of the wrong type are refused."""
+    types = {f.name: str(f.type) for f in fields(kind)}  # type: ignore[arg-type]
+    values: dict[str, Any] = {}
+    for key, text in given.items():
+        if key not in types:
+            raise unknown(f"option of encoder {base!r}:", key, types)
+        try:
+            values[key] = _READERS[types[key]](text)
+        except ValueError as error:
+            raise SeehearError(f"encoder {base!r}: {key} must be {types[key]}; got {text!r}") from error
+    return kind(**values)
+
+
+def full_name(base: str, options: Any) -> str:
+    """Canonical name of an encoder: sorted options, without those at their default."""
+    values = {f.name: getattr(options, f.name) for f in fields(options)}
+    changed = sorted((f.name, values[f.name]) for f in fields(options) if values[f.name] != f.default)
+    return (
+        base + "#" * bool(changed) + ",".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in changed)
+    )

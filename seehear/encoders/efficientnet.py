@@ -15,11 +15,17 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from seehear.encoders.base import Graph, SampleVectors
-from seehear.encoders.film import like_runs, with_frames
-from seehear.encoders.frozen import FrozenEncoder, PooledParts, run_parts, stacked
-from seehear.encoders.options import full_name
-from seehear.encoders.pooling import pool_time, pooled_width
+from seehear.encoders.base import Graph, SampleVectors, full_name
+from seehear.encoders.frozen import (
+    FrozenEncoder,
+    PooledParts,
+    like_runs,
+    pool_time,
+    pooled_width,
+    run_parts,
+    stacked,
+    with_frames,
+)
 from seehear.encoders.prepare import ReadFrames
 from seehear.encoders.weights import fingerprint, package_folder, pinned
 from seehear.errors import SeehearError
@@ -36,6 +42,7 @@ STAGES = (  # repeats, kernel, stride, expansion, channels
     (4, 5, 2, 6, 192),
     (1, 3, 1, 6, 320),
 )
+# Convolutions and the norms behind them, in the network and in its blocks.
 _NORMED = (
     ("_conv_stem", "_bn0"),
     ("_conv_head", "_bn1"),
@@ -43,7 +50,6 @@ _NORMED = (
     ("_depthwise_conv", "_bn1"),
     ("_project_conv", "_bn2"),
 )
-"""Convolutions and the norms behind them, in the network and in its blocks."""
 WIDTH = 1280
 RATE = 2.0
 """Frames a second of a film."""
@@ -89,6 +95,8 @@ class MBConvBlock(nn.Module):
 
 
 class EfficientNetLite0(nn.Module):
+    """uint8 frames (T, H, W, 3) in, features (T, 1280) out."""
+
     def __init__(self) -> None:
         super().__init__()
         self._conv_stem = SameConv(3, 32, 3, 2, bias=False)
@@ -113,7 +121,6 @@ class EfficientNetLite0(nn.Module):
         return self
 
     def forward(self, frames_THWC: Tensor) -> Float[Tensor, "t 1280"]:
-        """uint8 frames in, features out."""
         x = (frames_THWC.permute(0, 3, 1, 2).float() - 127.0) / 128.0
         x = F.relu6(self._bn0(self._conv_stem(x)))
         for block in self._blocks:
@@ -145,6 +152,8 @@ class FrameOptions:
 
 
 class EfficientNet(FrozenEncoder):
+    """Features of the frames of a clip, pooled over time."""
+
     modality = "video"
     last = ("_blocks.15", "_conv_head")
 
@@ -178,14 +187,15 @@ class EfficientNet(FrozenEncoder):
         return stacked(pool_time(x_FD[runs_T], self.options.pool) for x_FD, runs_T in self._films(network, prepared))
 
     def encode_parts(self, prepared: Sequence[np.ndarray]) -> list[SampleVectors]:
-        if self.width != WIDTH:  # a frame is not comparable with such a clip
+        if self.width != WIDTH:  # pooled otherwise than by the mean, a clip is not comparable with one of its frames
             return super().encode_parts(prepared)
         with torch.inference_mode():
             films = [(x_FD.float().cpu(), runs_T) for x_FD, runs_T in self._films(self.network, prepared)]
         return [with_frames(pool_time(x_FD[runs_T], self.options.pool), x_FD, runs_T) for x_FD, runs_T in films]
 
     def _films(self, network: nn.Module, prepared: Sequence[np.ndarray]) -> Iterator[tuple[Tensor, np.ndarray]]:
-        """(features of the frames that differ, run of each frame): what stands still goes through the network once."""
+        """(features of the frames that differ, run of each frame)"""
+        # A still picture goes through the network once: slides and interviews are mostly that.
         runs = [like_runs(frames_THWC) for frames_THWC in prepared]
         firsts = [np.unique(runs_T, return_index=True)[1] for runs_T in runs]
         films = [torch.from_numpy(f[first]).to(self.device) for f, first in zip(prepared, firsts, strict=True)]

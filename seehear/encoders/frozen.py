@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import pairwise
 from threading import RLock
 from typing import Any, ClassVar, Self
 
@@ -11,21 +13,20 @@ import numpy as np
 import torch
 from torch import nn
 
-from seehear.encoders.base import Encoder, Sample
-from seehear.encoders.pooling import pool_time
-from seehear.types import Tensor
+from seehear.encoders.base import Encoder, Sample, SampleVectors
+from seehear.errors import SeehearError
+from seehear.types import Float, Int, Tensor
 
+# Threads that encode at the same time load a network once; one encoder may load another.
 _LOADING = RLock()
-"""Threads that encode at the same time load a network once; one encoder may load another."""
 
 
 class FrozenEncoder(Encoder):
-    """Name, width and fingerprint are known from the start; the weights are read when the first batch comes, so a
-    library that is encoded already costs no loading."""
+    """Encoder around a network, whose weights are read with the first batch: a library that is encoded already costs no
+    loading. Name, width and fingerprint are known before."""
 
     last: ClassVar[tuple[str, ...]] = ()
-    """Names that the modules of its last block begin with: what learns of it where it is fine-tuned. Empty: every
-    linear map, at low rank."""
+    """Prefixes of the modules of the last block, which learns in fine-tuning. Empty: every linear map, at low rank."""
     _network: nn.Module | None = None
 
     @abstractmethod
@@ -62,7 +63,7 @@ class FrozenEncoder(Encoder):
 
 
 class PooledParts(nn.Module):
-    """Samples of one size at once, for export: `cut` into parts (B, T, ...), which the network sees one by one."""
+    """Network for export: samples of one size, `cut` into parts (B, T, ...), encoded part by part and pooled."""
 
     def __init__(self, network: nn.Module, cut: Callable[[Tensor], Tensor], pool: str):
         super().__init__()
@@ -74,9 +75,9 @@ class PooledParts(nn.Module):
 
 
 def run_parts(parts: Sequence[Tensor], function: Callable[[Tensor], Tensor], *, at_once: int) -> Iterator[Tensor]:
-    """`function` over the rows of several tensors, one result a part. On a GPU rows of different parts go through
-    together, `at_once` at a time. On a CPU each part goes alone: it is a batch already, and a sample's vector is then
-    the same to the last bit whatever it is encoded with."""
+    """`function` over the rows of several tensors, `at_once` at a time; one result a part."""
+    # On a CPU each part goes alone: it is a batch already, and a sample's vector is then the same to the last bit
+    # whatever it is encoded with. On a GPU small batches waste the device.
     if not parts or parts[0].device.type == "cpu":
         for part in parts:
             yield torch.cat([function(rows) for rows in part.split(at_once)])
@@ -98,9 +99,10 @@ def stacked(rows: Iterable[Tensor]) -> Tensor:
 def padded_batches(
     rows: Sequence[Tensor], function: Callable[[Tensor, Tensor], Tensor], *, device: str, at_once: int, pad: int = 0
 ) -> Tensor:
-    """`function(tokens_BL, seen_BL)` over token rows of any length, rows of like length together; in the order given.
-    Texts are short, so they share batches on a CPU too (4 times the speed): a vector then depends on its neighbours
-    by a float32 rounding, which float16 storage shows in about one number of a thousand, by one unit."""
+    """`function(tokens_BL, seen_BL)` over token rows of any length; results in the order of `rows`."""
+    # Texts are short, so they share batches on a CPU too, those of like length together (4 times the speed): a vector
+    # then depends on its neighbours by a float32 rounding, which float16 storage shows in about one number of a
+    # thousand, by one unit.
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
     done: list[Tensor | None] = [None] * len(rows)
     for at in range(0, len(order), at_once):
@@ -111,3 +113,60 @@ def padded_batches(
         for i, vector in zip(chosen, function(tokens_BL.to(device), seen_BL.to(device)), strict=True):
             done[i] = vector
     return torch.stack([vector for vector in done if vector is not None])
+
+
+# -- pooling over time: the option `pool` of every encoder with a time axis --------------------------------------------
+
+
+def pooled_width(how: str, width: int) -> int:
+    """Numbers of a pooled vector: `width` for 'mean', twice that for 'mean+std', K times for 'segments:K' (the means of
+    K equal parts in time, which keep the order of events). Raises `SeehearError` for any other pooling."""
+    if how not in ("mean", "mean+std") and not re.fullmatch(r"segments:[1-9]\d?", how):
+        raise SeehearError(f"unknown pooling {how!r}; known: mean, mean+std, segments:K with K from 1 to 99")
+    if how.startswith("segments:"):
+        return width * int(how.split(":")[1])
+    return width * 2 if how == "mean+std" else width
+
+
+def pool_time(x_TD: Float[Tensor, "*b t d"], how: str) -> Float[Tensor, "*b p"]:
+    """(..., T, D) -> (..., pooled_width). Segment i covers steps [i T / k, (i + 1) T / k), at least the one it starts
+    in, so one step (a picture) fills every segment. The deviation is the population's: 0 for one step."""
+    if how == "mean":
+        return x_TD.mean(-2)
+    if how == "mean+std":
+        return torch.cat([x_TD.mean(-2), x_TD.std(-2, correction=0)], -1)
+    steps, parts = x_TD.shape[-2], int(how.split(":")[1])
+    edges = [i * steps // parts for i in range(parts + 1)]
+    return torch.cat([x_TD[..., a : max(b, a + 1), :].mean(-2) for a, b in pairwise(edges)], -1)
+
+
+# -- still pictures of a film: encoded, stored and searched once -------------------------------------------------------
+
+STILL = 2.0
+"""Mean difference of blocks of pixels, of 255, up to which a frame counts as the one before: the cosine of their
+features is then above 0.95."""
+_BLOCKS = 16  # along each side
+
+
+def like_runs(frames_THWC: np.ndarray) -> Int[np.ndarray, " t"]:
+    """Number of the run of like frames that each frame belongs to, from 0."""
+    _, height, width, _ = frames_THWC.shape
+    tall, wide = max(1, height // _BLOCKS), max(1, width // _BLOCKS)
+    blocks = frames_THWC[:, : height // tall * tall, : width // wide * wide]
+    blocks = blocks.reshape(len(blocks), height // tall, tall, width // wide, wide, 3).mean((2, 4), dtype=np.float32)
+    runs_T = np.zeros(len(blocks), np.int64)
+    first = 0
+    # Compared with the first of the run, not with the frame before: a slow change would make a run without end.
+    for t in range(1, len(blocks)):
+        differs = np.abs(blocks[t] - blocks[first]).mean() > STILL
+        first = t if differs else first
+        runs_T[t] = runs_T[t - 1] + differs
+    return runs_T
+
+
+def with_frames(vector_D: Tensor, x_FD: Float[Tensor, "f d"], runs_T: np.ndarray) -> SampleVectors:
+    """A film's vector with those of the first frame of each run; without, where all is one run."""
+    if len(x_FD) < 2:
+        return SampleVectors(vector_D.numpy())
+    places = (np.unique(runs_T, return_index=True)[1] + 0.5) / len(runs_T)
+    return SampleVectors(vector_D.numpy(), list(x_FD.numpy()), places.tolist())

@@ -1,7 +1,7 @@
 """Any transformers model as an encoder: 'hub:FOLDER' or 'hub:OWNER/NAME', with options after '#'.
 
-A model is known by its type, or else by what its forward pass takes; `hub_video`, `hub_audio`, `hub_text` and `hub_pe`
-hold what is particular to a family. Weights are read when the first batch comes.
+A model is known by its type, or else by the input of its forward pass; `hub_towers` (texts), `hub_video`, `hub_audio`
+and `hub_language` hold what is particular to a family. Weights are read with the first batch.
 """
 
 from __future__ import annotations
@@ -16,60 +16,47 @@ import numpy as np
 import torch
 from torch import nn
 
-from seehear.encoders import hub_audio, hub_language, hub_pe, hub_text, hub_video
-from seehear.encoders.base import Sample, SampleVectors
-from seehear.encoders.film import like_runs, with_frames
-from seehear.encoders.frozen import FrozenEncoder, stacked
+from seehear.encoders import hub_audio, hub_language, hub_towers, hub_video
+from seehear.encoders.base import Sample, SampleVectors, full_name, read_options
+from seehear.encoders.frozen import FrozenEncoder, like_runs, pool_time, pooled_width, stacked, with_frames
 from seehear.encoders.hub_files import model_folder, refuse_custom_code, weights_hash
 from seehear.encoders.hub_towers import HubOptions, HubTower
-from seehear.encoders.options import full_name, read_options
-from seehear.encoders.pooling import pool_time, pooled_width
 from seehear.encoders.weights import fingerprint
 from seehear.errors import SeehearError, require, unknown
 from seehear.types import Tensor
 
-_CLIP: dict[str, type[HubTower]] = {"video": hub_video.ClipPictures, "text": hub_text.ClipText}
-_SIGLIP: dict[str, type[HubTower]] = {"video": hub_video.SiglipPictures, "text": hub_text.SiglipText}
-_T5: dict[str, type[HubTower]] = {"text": hub_text.T5Text}
-_PE_AUDIO: dict[str, type[HubTower]] = {"audio": hub_pe.PeSounds, "text": hub_pe.PeText}
-_PE_VIDEO: dict[str, type[HubTower]] = {"video": hub_pe.PeFilms, "text": hub_pe.PeText}
-_GEMMA: dict[str, type[HubTower]] = {
-    "video": hub_language.GemmaPictures,
-    "audio": hub_language.GemmaSounds,
-    "text": hub_language.GemmaText,
-}
-
-FAMILIES: dict[str, dict[str, type[HubTower]]] = {
+Towers = tuple[type[HubTower], ...]
+_CLIP: Towers = (hub_video.ClipPictures, hub_towers.ClipText)
+_PE_SOUNDS, _PE_FILMS, _PE_TEXT = hub_language.PeSounds, hub_language.PeFilms, hub_language.PeText
+FAMILIES: dict[str, Towers] = {
     "clip": _CLIP,
     "metaclip_2": _CLIP,
-    "siglip": _SIGLIP,
-    "siglip2": _SIGLIP | {"video": hub_video.NaflexPictures},
-    "siglip_vision_model": {"video": hub_video.SiglipPictures},
-    "videomae": {"video": hub_video.FilmTower},
-    "vivit": {"video": hub_video.Vivit},
-    "vjepa2": {"video": hub_video.Vjepa2},
-    "clap": {"audio": hub_audio.ClapSounds, "text": hub_text.ClipText},
-    "audio-spectrogram-transformer": {"audio": hub_audio.SpectrogramTower},
-    "whisper": {"audio": hub_audio.WhisperSounds},
-    "t5": _T5,
-    "mt5": _T5,
-    "umt5": _T5,
-    "embedding_gemma2": _GEMMA,
-    "qwen3_vl": {"video": hub_language.QwenPictures, "text": hub_language.QwenText},
-    "pe_audio": _PE_AUDIO,
-    "pe_video": _PE_VIDEO,
-    "pe_audio_video": _PE_AUDIO | _PE_VIDEO,
+    "siglip": (hub_video.SiglipPictures, hub_towers.SiglipText),
+    "siglip2": (hub_video.NaflexPictures, hub_towers.SiglipText),
+    "siglip_vision_model": (hub_video.SiglipPictures,),
+    "videomae": (hub_video.FilmTower,),
+    "vivit": (hub_video.Vivit,),
+    "vjepa2": (hub_video.Vjepa2,),
+    "clap": (hub_audio.ClapSounds, hub_towers.ClipText),
+    "audio-spectrogram-transformer": (hub_audio.SpectrogramTower,),
+    "whisper": (hub_audio.WhisperSounds,),
+    "t5": (hub_towers.T5Text,),
+    "mt5": (hub_towers.T5Text,),
+    "umt5": (hub_towers.T5Text,),
+    "embedding_gemma2": (hub_language.GemmaPictures, hub_language.GemmaSounds, hub_language.GemmaText),
+    "qwen3_vl": (hub_language.QwenPictures, hub_language.QwenText),
+    "pe_audio": (_PE_SOUNDS, _PE_TEXT),
+    "pe_video": (_PE_FILMS, _PE_TEXT),
+    "pe_audio_video": (_PE_SOUNDS, _PE_TEXT, _PE_FILMS),
 }
-"""By `model_type`. All others go by what they take."""
-
-BY_INPUT: dict[str, dict[str, type[HubTower]]] = {
-    "pixel_values": {"video": hub_video.PictureTower},
-    "input_values": {"audio": hub_audio.WaveTower},
-    "input_ids": {"text": hub_text.TextTower},
+"""Towers by `model_type`. All other models go by their input."""
+BY_INPUT: dict[str, type[HubTower]] = {
+    "pixel_values": hub_video.PictureTower,
+    "input_values": hub_audio.WaveTower,
+    "input_ids": hub_towers.TextTower,
 }
-
+# Parts of the names of weights that may be missing from a folder: they are not used.
 _MAY_MISS = ("pooler", "masked_spec_embed", "position_ids", "mask_token", "predictor", "decoder", "logit_scale")
-"""Parts of a weight's name that may be missing from a folder: nothing of them is used."""
 
 
 def load_hub_encoder(base: str, given: dict[str, str], *, modality: str | None = None) -> HubEncoder:
@@ -114,15 +101,15 @@ def _config(folder: Path) -> Any:
 def _towers(config: Any, base: str) -> dict[str, type[HubTower]]:
     if config.model_type in FAMILIES:
         parts = {"video": "vision_config", "audio": "audio_config"}  # None in folders that were made without them
-        family = FAMILIES[config.model_type].items()
-        return {m: tower for m, tower in family if getattr(config, parts.get(m, ""), config) is not None}
+        family = FAMILIES[config.model_type]
+        return {t.modality: t for t in family if getattr(config, parts.get(t.modality, ""), config) is not None}
     transformers = require("transformers", "hub")
     kind = transformers.MODEL_MAPPING.get(type(config), None)
     kind = kind[0] if isinstance(kind, tuple) else kind
     takes = getattr(kind, "main_input_name", "")
     if takes not in BY_INPUT:
         raise SeehearError(f"{base!r} is a {config.model_type} model, which seehear does not know how to feed")
-    return BY_INPUT[takes]
+    return {BY_INPUT[takes].modality: BY_INPUT[takes]}
 
 
 class HubEncoder(FrozenEncoder):
@@ -134,7 +121,7 @@ class HubEncoder(FrozenEncoder):
         self.width = pooled_width(options.time, tower.width())
         settings = options.for_fingerprint() | {"pool": tower.pool}
         del settings["query"]  # latents are of documents
-        # 2: the folder's prompt for documents is put before them
+        # 2: the folder's prompt for documents is put before them. Fingerprints without one must stay.
         rules = 2 if tower.has_prompt() else 1
         self.fingerprint = fingerprint(weights=weights_hash(tower.folder), rules=rules, **settings)
 
@@ -182,7 +169,7 @@ class HubEncoder(FrozenEncoder):
 
 
 def _precision(device: str) -> Any:
-    """Half precision on a GPU: bfloat16 where it has it, float16 elsewhere. float32 on a CPU."""
+    """Half precision on a GPU (bfloat16, else float16); float32 on a CPU."""
     if not device.startswith("cuda"):
         return torch.autocast("cpu", enabled=False)
     return torch.autocast("cuda", dtype=torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16)
@@ -190,7 +177,7 @@ def _precision(device: str) -> Any:
 
 @contextmanager
 def _quiet(transformers: Any) -> Iterator[None]:
-    """No bars and warnings while weights are read; what they would say is checked."""
+    """Suppresses transformers' bars and warnings while weights are read; missing weights are checked by `load`."""
     log = transformers.utils.logging
     level, bars = log.get_verbosity(), log.is_progress_bar_enabled()
     log.set_verbosity_error()

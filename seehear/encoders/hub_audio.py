@@ -60,6 +60,8 @@ class SpectrogramTower(HubTower):
     uses: ClassVar[tuple[str, ...]] = ("time",)
     pools: ClassVar[tuple[str, ...]] = ("cls", "mean")
     extractor: ClassVar[str] = "ASTFeatureExtractor"
+    key: ClassVar[str] = "input_values"
+    """Name of the spectrogram among the features."""
 
     def __init__(self, folder: Path, config: Any, options: HubOptions):
         super().__init__(folder, config, options)
@@ -73,11 +75,8 @@ class SpectrogramTower(HubTower):
         return ReadFeatures(self.features, self.seconds())
 
     def steps(self, model: nn.Module, prepared: Sequence[Features], device: str) -> list[Tensor]:
-        parts = [self.tensors(features, device) for features in prepared]
+        parts = [torch.from_numpy(np.asarray(f[self.key], np.float32)).to(device) for f in prepared]
         return list(run_parts(parts, lambda x: self.listen(model, x), at_once=32))
-
-    def tensors(self, features: Features, device: str) -> Tensor:
-        return torch.from_numpy(np.asarray(features["input_values"], dtype=np.float32)).to(device)
 
     def listen(self, model: Any, x: Tensor) -> Tensor:
         output = model(input_values=x, **self.wants)
@@ -89,15 +88,13 @@ class ClapSounds(SpectrogramTower):
 
     pools = ("projected", "mean")
     extractor = "ClapFeatureExtractor"
+    key = "input_features"
 
     def own_config(self, config: Any) -> Any:
         return config.audio_config
 
     def seconds(self) -> float:
         return self.features.max_length_s
-
-    def tensors(self, features: Features, device: str) -> Tensor:
-        return torch.from_numpy(features["input_features"].astype(np.float32)).to(device)
 
     def listen(self, model: Any, x: Tensor) -> Tensor:
         whole = torch.zeros(len(x), 1, dtype=torch.bool, device=x.device)  # no window is longer than the model takes
@@ -106,7 +103,7 @@ class ClapSounds(SpectrogramTower):
 
 
 class WhisperSounds(SpectrogramTower):
-    """The encoder over 30 s, of which silence filled in at the end is left out; the steps are its moments of 20 ms."""
+    """The encoder over 30 s; the steps are its moments of 20 ms, without those of the silence filled in at the end."""
 
     pools = ("mean",)
     extractor = "WhisperFeatureExtractor"
@@ -119,17 +116,15 @@ class WhisperSounds(SpectrogramTower):
 
     def steps(self, model: nn.Module, prepared: Sequence[Features], device: str) -> list[Tensor]:
         parts = [torch.from_numpy(features["input_features"]).to(device) for features in prepared]
-        heard = run_parts(parts, lambda x: self.listen(model, x), at_once=16)
+        encoder = model.get_encoder()  # type: ignore[operator]
+        heard = run_parts(parts, lambda x: self.states(encoder(x, **self.wants)), at_once=16)
         per_step = self.features.n_samples / self.config.max_source_positions
         counts = [max(1, math.ceil(features["samples"][0] / per_step)) for features in prepared]
         return [x_WTD[:, :count].flatten(0, 1) for x_WTD, count in zip(heard, counts, strict=True)]
 
-    def listen(self, model: Any, x: Tensor) -> Tensor:
-        return self.states(model.get_encoder()(x, **self.wants))
-
 
 class WaveTower(HubTower):
-    """Straight from the waveform: wav2vec 2.0, HuBERT, WavLM. The steps are moments of about 20 ms."""
+    """Models that read the waveform: wav2vec 2.0, HuBERT, WavLM. The steps are moments of about 20 ms."""
 
     modality = "audio"
     uses = ("time",)
@@ -139,19 +134,19 @@ class WaveTower(HubTower):
 
     def __init__(self, folder: Path, config: Any, options: HubOptions):
         super().__init__(folder, config, options)
-        said = read_settings(folder, "feature_extractor")
-        self.rate, self.normalise = int(said.get("sampling_rate", 16_000)), bool(said.get("do_normalize", True))
+        settings = read_settings(folder, "feature_extractor")
+        self.rate, self.normalise = int(settings.get("sampling_rate", 16_000)), bool(settings.get("do_normalize", True))
 
     def preparation(self) -> ReadWaveform:
         return ReadWaveform(rate=self.rate)
 
     def steps(self, model: nn.Module, prepared: Sequence[np.ndarray], device: str) -> list[Tensor]:
-        return [self.listen(model, waveform, device).flatten(0, 1) for waveform in prepared]
-
-    def listen(self, model: Any, waveform_S: np.ndarray, device: str) -> Tensor:
-        missing = max(0, round(self.shortest * self.rate) - len(waveform_S))
-        windows = equal_windows(np.pad(waveform_S, (0, missing)), round(self.seconds * self.rate))
-        x_WS = torch.from_numpy(windows).to(device)
-        if self.normalise:
-            x_WS = (x_WS - x_WS.mean(1, keepdim=True)) / (x_WS.var(1, correction=0, keepdim=True) + 1e-7).sqrt()
-        return self.states(model(input_values=x_WS, **self.wants))
+        steps = []
+        for waveform_S in prepared:
+            missing = max(0, round(self.shortest * self.rate) - len(waveform_S))
+            windows = equal_windows(np.pad(waveform_S, (0, missing)), round(self.seconds * self.rate))
+            x_WS = torch.from_numpy(windows).to(device)
+            if self.normalise:
+                x_WS = (x_WS - x_WS.mean(1, keepdim=True)) / (x_WS.var(1, correction=0, keepdim=True) + 1e-7).sqrt()
+            steps.append(self.states(model(input_values=x_WS, **self.wants)).flatten(0, 1))
+        return steps

@@ -12,25 +12,15 @@ from seehear.encoders.weights import file_hash, remembered_hash
 from seehear.errors import SeehearError, hub_unreachable, require
 
 _SETTINGS = ("*.json", "*.txt", "*.model", "1_Pooling/*.json")
-_MAY_NAME_CLASSES = (
-    "config",
-    "tokenizer_config",
-    "preprocessor_config",
-    "video_preprocessor_config",
-    "processor_config",
-)
-_CLASSES = (
-    "tokenizer_class",
-    "image_processor_type",
-    "feature_extractor_type",
-    "video_processor_type",
-    "processor_class",
-)
+# Settings files that may name Python classes, and their keys that do.
+_NAMING = ("config", "tokenizer_config", "preprocessor_config", "video_preprocessor_config", "processor_config")
+_CLASSES: tuple[str, ...] = ("tokenizer_class", "image_processor_type", "feature_extractor_type")
+_CLASSES += ("video_processor_type", "processor_class")
 _SECONDS = 5.0  # for the hub to answer
 
 
 def model_folder(source: str) -> Path:
-    """A folder that exists is taken as it is, else the name is one of the hub's, asked for only if not in its cache."""
+    """Folder of a model: `source` itself if it is one, else that of the hub's cache, downloaded only if not there."""
     if not source:
         raise SeehearError("'hub:' needs a folder or a hub id after it, as in hub:facebook/dinov2-base")
     folder = Path(source).expanduser()
@@ -75,18 +65,17 @@ def _download(hub: Any, source: str) -> Path:
 
 def refuse_custom_code(folder: Path) -> None:
     """Raises `SeehearError` for a folder that needs Python code of its own to be loaded: transformers would ask on the
-    terminal and run it, or pass over it in silence and give vectors of another model.
-
-    `auto_map` alone is no sign of that, models that transformers has taken in since still carry it. Those are loaded
-    with transformers' own classes."""
+    terminal and run it, or ignore it silently and give vectors of another model."""
     all_settings = {}
-    for path in (folder / f"{name}.json" for name in _MAY_NAME_CLASSES):
+    for path in (folder / f"{name}.json" for name in _NAMING):
         try:
             settings = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
         except ValueError as error:
             raise SeehearError(f"{path} is not JSON ({error}): download the model again") from error
         all_settings[path.name] = settings if isinstance(settings, dict) else {}
     model_type = all_settings["config.json"].get("model_type")
+    # `auto_map` alone is no sign of custom code: models that transformers has adopted since still carry it, and are
+    # loaded with transformers' own classes.
     for name, settings in all_settings.items():
         if settings.get("auto_map") and (missing := _unknown_class(settings, model_type)):
             raise SeehearError(
@@ -96,7 +85,7 @@ def refuse_custom_code(folder: Path) -> None:
 
 
 def _unknown_class(settings: dict[str, Any], model_type: Any) -> str:
-    """The first name in a settings file that transformers has no class of its own for; '' where it has all."""
+    """First class named in a settings file that transformers does not have; '' if it has all of them."""
     transformers = require("transformers", "hub")
     if str(model_type) not in transformers.CONFIG_MAPPING:
         return f"model type {model_type!r}"
@@ -108,17 +97,15 @@ def _unknown_class(settings: dict[str, Any], model_type: Any) -> str:
 
 
 def weights_hash(folder: Path) -> str:
-    """Over the content of the weights and settings of a folder; the same wherever it lies."""
+    """SHA-256 over the content of the weights and settings of a folder; the same wherever it lies."""
     weights = _weights(folder)
     if not weights:
         raise SeehearError(f"{folder} holds no weights (*.safetensors)")
+    parts = []
+    for path in weights:
+        blob = path.resolve()  # the hub's cache names files by their hash
+        known = re.fullmatch(r"[0-9a-f]{64}", blob.name)
+        parts.append(f"{path.relative_to(folder).as_posix()} {blob.name if known else remembered_hash(blob)}")
     settings = sorted({path for pattern in _SETTINGS for path in folder.glob(pattern)})
-    parts = [f"{path.relative_to(folder).as_posix()} {_remembered(path)}" for path in weights]
     parts += [f"{path.relative_to(folder).as_posix()} {file_hash(path)}" for path in settings if path.is_file()]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
-
-def _remembered(path: Path) -> str:
-    """The hub's cache names files by their hash."""
-    blob = path.resolve()
-    return blob.name if re.fullmatch(r"[0-9a-f]{64}", blob.name) else remembered_hash(blob)

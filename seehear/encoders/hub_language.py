@@ -1,7 +1,8 @@
-"""Towers of language models that read pictures and sounds as tokens: EmbeddingGemma 2, Qwen3-VL-Embedding.
+"""Towers of joint models: language models that read pictures and sounds as tokens (EmbeddingGemma 2,
+Qwen3-VL-Embedding), and PE-AV.
 
-Every frame and every window of sound is one input, and one step. Pictures go through the model's own processor, in its
-form without torchvision; the tokens around them are put together here.
+For a language model every frame and every window of sound is one input, and one step. Pictures go through the model's
+own processor, in its form without torchvision; the tokens around them are put together here.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ import torch
 from torch import nn
 
 from seehear.encoders.base import Sample
-from seehear.encoders.hub_audio import Features, ReadFeatures
-from seehear.encoders.hub_text import TextTower
-from seehear.encoders.hub_towers import HubOptions, HubTower, pool_tokens, read_settings
-from seehear.encoders.prepare import ReadFrames, ReadText
+from seehear.encoders.hub_audio import Features, ReadFeatures, equal_windows
+from seehear.encoders.hub_towers import HubOptions, HubTower, TextTower, pool_tokens, read_settings
+from seehear.encoders.hub_video import PictureSettings
+from seehear.encoders.prepare import ReadFrames, ReadText, ReadWaveform
 from seehear.errors import read_json, require
 from seehear.media.files import VideoSpec
 from seehear.types import Float, Int, Tensor
@@ -153,18 +154,18 @@ class GemmaSounds(LanguageMedia):
         return ReadFeatures(self.features, self.seconds)
 
     def steps(self, model: nn.Module, prepared: Sequence[Features], device: str) -> list[Tensor]:
-        return [self.listen(model, features, device) for features in prepared]
-
-    def listen(self, model: nn.Module, features: Features, device: str) -> Float[Tensor, "w d"]:
-        heard_WF = torch.as_tensor(np.asarray(features["input_features_mask"]), device=device).bool()
-        marks, count = self.whole, int(heard_WF[0].sum())  # windows of one sound are of one length
-        for _ in range(2):  # the encoder's two convolutions, of stride 2
-            count = math.ceil(count / 2)
-        body = [marks.boa_token_id, *[marks.audio_token_id] * count, marks.eoa_token_index]
-        tokens_L = torch.tensor(self.around(body), device=device)
-        mel_WFB = torch.as_tensor(np.asarray(features["input_features"]), device=device).float()
-        media = {"input_features": mel_WFB, "input_features_mask": heard_WF}
-        return self.vectors(model, tokens_L, len(heard_WF), **media)
+        steps, marks = [], self.whole
+        for features in prepared:
+            heard_WF = torch.as_tensor(np.asarray(features["input_features_mask"]), device=device).bool()
+            count = int(heard_WF[0].sum())  # windows of one sound are of one length
+            for _ in range(2):  # the encoder's two convolutions, of stride 2
+                count = math.ceil(count / 2)
+            body = [marks.boa_token_id, *[marks.audio_token_id] * count, marks.eoa_token_index]
+            tokens_L = torch.tensor(self.around(body), device=device)
+            mel_WFB = torch.as_tensor(np.asarray(features["input_features"]), device=device).float()
+            media = {"input_features": mel_WFB, "input_features_mask": heard_WF}
+            steps.append(self.vectors(model, tokens_L, len(heard_WF), **media))
+        return steps
 
 
 # -- Qwen3-VL-Embedding: the last token of a chat ----------------------------------------------------------------------
@@ -206,3 +207,85 @@ class QwenPictures(LanguagePictures):
         kinds_TL = (tokens_L == marks.image_token_id).int().expand(len(grid_T3), -1)
         media = {"pixel_values": patches["pixel_values"].float(), "image_grid_thw": grid_T3}
         return self.vectors(model, tokens_L, len(grid_T3), mm_token_type_ids=kinds_TL, **media)
+
+
+# -- PE-AV: Meta's Perception Encoder for sound, film and text in one space --------------------------------------------
+
+
+class PeMedia(HubTower):
+    """Sound or film; `projected` is the vector in the space shared with text."""
+
+    pools = ("projected", "mean")
+
+    def own_config(self, config: Any) -> Any:
+        return getattr(getattr(config, "audio_video_config", config), f"{self.modality}_config")
+
+    def width(self) -> int:
+        return int(self.whole.text_config.hidden_size if self.pool == "projected" else self.config.hidden_size)
+
+    def step(self, model: nn.Module, **inputs: Tensor) -> Tensor:
+        side: Any = getattr(model, f"{self.modality}_model", model)
+        output = getattr(side, f"{self.modality}_encoder")(**inputs, **self.wants)
+        if self.pool == "projected":
+            return getattr(side, f"{self.modality}_head")(output.pooler_output)
+        return self.states(output).mean(1)
+
+
+class PeSounds(PeMedia):
+    """Windows of up to 30 s, one step each."""
+
+    modality = "audio"
+    uses = ("time",)
+    seconds = 30.0
+
+    def __init__(self, folder: Path, config: Any, options: HubOptions):
+        super().__init__(folder, config, options)
+        settings = read_settings(folder, "feature_extractor")
+        self.rate, self.hop = int(settings.get("sampling_rate", 48_000)), int(settings.get("hop_length", 1920))
+
+    def preparation(self) -> Callable[[Sample], Any]:
+        return ReadWaveform(rate=self.rate)
+
+    def steps(self, model: nn.Module, prepared: Sequence[np.ndarray], device: str) -> list[Tensor]:
+        steps = []
+        for waveform_S in prepared:
+            windows_WS = equal_windows(waveform_S, round(self.seconds * self.rate))
+            short = -windows_WS.shape[1] % self.hop
+            padded = np.pad(windows_WS, ((0, 0), (0, short)), "reflect" if windows_WS.shape[1] > short else "constant")
+            steps.append(self.step(model, input_values=torch.from_numpy(padded).to(device)[:, None]))
+        return steps
+
+
+class PeFilms(PeMedia):
+    """A film, one step. The published weights hold a timm model: timm must be installed."""
+
+    modality = "video"
+    uses = ("frames",)
+
+    def __init__(self, folder: Path, config: Any, options: HubOptions):
+        super().__init__(folder, config, options)
+        self.settings = PictureSettings.read(folder)
+
+    def preparation(self) -> Callable[[Sample], Any]:
+        return self.settings.reader(self.options.frames)
+
+    def steps(self, model: nn.Module, prepared: Sequence[np.ndarray], device: str) -> list[Tensor]:
+        pixels = (self.settings.normalised(torch.from_numpy(frames).to(device))[None] for frames in prepared)
+        return [self.step(model, pixel_values_videos=pixels_1TCHW) for pixels_1TCHW in pixels]
+
+
+class PeText(TextTower):
+    """`projected` lies in the space of sound and film together, or of the one that the model has."""
+
+    pools = ("projected", "mean", "cls")
+
+    def width(self) -> int:
+        return int(self.config.hidden_size)
+
+    def read(self, model: Any, tokens_BL: Tensor, seen_BL: Tensor) -> Tensor:
+        if self.pool != "projected":
+            return super().read(model, tokens_BL, seen_BL)
+        output = model.text_model(input_ids=tokens_BL, attention_mask=seen_BL.long(), output_hidden_states=True)
+        heads = ("text_audio_video_head", "text_audio_head", "text_video_head")
+        head = next(getattr(model, name) for name in heads if hasattr(model, name))
+        return head(output.hidden_states[-1][:, 0])

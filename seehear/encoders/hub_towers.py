@@ -1,7 +1,7 @@
-"""One modality of a transformers model: what it is fed, and what is taken from it.
+"""One modality of a transformers model: its inputs and its outputs; and the towers for text.
 
-Every tower gives steps, (T, D) a sample: frames, windows of sound, moments of speech, or one for a text. What becomes
-of the tokens of a step is the option `pool`:
+Every tower gives steps, (T, D) a sample: frames, windows of sound, moments of speech, or one for a text. The option
+`pool` makes one vector of the tokens of a step:
 
     projected   the model's own vector for comparing modalities, or of its attention head
     cls         its first token
@@ -14,46 +14,48 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from torch import nn
 
-from seehear.encoders.base import Sample
-from seehear.encoders.options import CaptionOptions
-from seehear.errors import SeehearError, read_json
+from seehear.encoders.base import CaptionOptions, Sample
+from seehear.encoders.frozen import padded_batches
+from seehear.encoders.prepare import ReadText
+from seehear.errors import SeehearError, read_json, require
 from seehear.types import Bool, Float, Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
 class HubOptions(CaptionOptions):
     modality: str = ""
-    """Which one, of a model that encodes several."""
+    """Modality to encode, for a model that has several."""
     layer: int = -1
-    """Of the hidden states: -1 the last, 0 the embeddings."""
+    """Hidden layer to read: -1 is the last, 0 the embeddings."""
     pool: str = ""
-    """Over the tokens of a step; '' takes the family's own."""
+    """Pooling over the tokens of a step; '' is the family's own."""
     time: str = "mean"
-    """Over steps: mean, mean+std or segments:K."""
+    """Pooling over steps: mean, mean+std or segments:K."""
     frames: int = 8
     """Frames of a clip, where the model does not fix how many."""
     prefix: str = ""
-    """Put before every text, with a space, instead of the folder's own prompt for documents: E5 wants 'passage:'."""
+    """Prompt before every text, instead of the folder's own prompt for documents: E5 wants 'passage:'."""
     query: str = ""
-    """The same for the words of a search: E5 wants 'query:'."""
+    """Prompt before a search: E5 wants 'query:'."""
     length: int = 512
-    """Tokens; a longer text is cut there, or where the model ends."""
+    """Most tokens of a text; fewer where the model has fewer positions."""
 
 
 class HubTower(ABC):
-    """Knows its width and its preprocessing before any weight is read."""
+    """One modality of a model; its width and preprocessing are known before any weight is read."""
 
     modality: ClassVar[str]
     uses: ClassVar[tuple[str, ...]]
-    """Options that mean something here, besides layer, pool and modality."""
+    """Options that apply to this tower, besides layer, pool and modality."""
     pools: ClassVar[tuple[str, ...]]
-    """The first is the default."""
+    """Poolings; the first is the default."""
     by_frame: ClassVar[bool] = False
     """Whether each step is the vector of one frame, alone."""
 
@@ -76,7 +78,7 @@ class HubTower(ABC):
         return self.pools[0]
 
     def width(self) -> int:
-        """Of a step."""
+        """Numbers of a step."""
         return int(self.whole.projection_dim if self.pool == "projected" else self.config.hidden_size)
 
     @abstractmethod
@@ -119,13 +121,114 @@ def pool_tokens(
 
 
 def read_settings(folder: Path, *kinds: str) -> dict[str, Any]:
-    """The preprocessing that came with the weights: its own file, or a part of processor_config.json."""
-    joint = folder / "processor_config.json"
-    parts = read_json(joint, "download the folder again") if joint.is_file() else {}
+    """Preprocessing that came with the weights: a part of processor_config.json, or a file of its own."""
+    parts = _optional_json(folder / "processor_config.json")
     for kind in kinds:
         if isinstance(parts.get(kind), dict):
             return parts[kind]
     for name in ("preprocessor_config.json", "video_preprocessor_config.json"):
         if (folder / name).is_file():
-            return read_json(folder / name, "download the folder again")
+            return _optional_json(folder / name)
     raise SeehearError(f"{folder} has no preprocessor_config.json: it says how media are prepared for the model")
+
+
+def _optional_json(path: Path) -> dict[str, Any]:
+    return read_json(path, "download the folder again") if path.is_file() else {}
+
+
+# -- texts -------------------------------------------------------------------------------------------------------------
+
+
+class TextTower(HubTower):
+    """BERT and its kind: BGE, E5, sentence-transformers; base of the text sides of joint models."""
+
+    modality = "text"
+    uses = ("prefix", "query", "length", "clean")
+    pools: ClassVar[tuple[str, ...]] = ("mean", "cls", "last")
+
+    def own_config(self, config: Any) -> Any:
+        return getattr(config, "text_config", config)
+
+    def default_pool(self) -> str:
+        """Pooling of sentence-transformers' settings in the folder, else the first of `pools`."""
+        modes = _optional_json(self.folder / "1_Pooling" / "config.json")
+        if modes.get("pooling_mode_cls_token"):
+            return "cls"
+        return "last" if modes.get("pooling_mode_lasttoken") else self.pools[0]
+
+    def preparation(self) -> ReadText:
+        return ReadText(self.prompt(self.options.prefix, "document", "passage"), clean=self.options.clean)
+
+    def query_preparation(self) -> ReadText:
+        return ReadText(self.prompt(self.options.query or self.options.prefix, "query"), clean=self.options.clean)
+
+    def prompt(self, given: str, *names: str) -> str:
+        """`given`, else the first of these prompts in sentence-transformers' settings of the folder."""
+        prompts = _optional_json(self.folder / "config_sentence_transformers.json").get("prompts") or {}
+        return f"{given} " if given else next((prompts[name] for name in names if prompts.get(name)), "")
+
+    def has_prompt(self) -> bool:
+        return bool(self.prompt("", "document", "passage"))
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        auto = require("transformers", "hub").AutoTokenizer
+        try:
+            return auto.from_pretrained(self.folder, local_files_only=True, trust_remote_code=False)
+        except (OSError, ValueError) as error:
+            raise SeehearError(f"{self.folder} has no tokenizer that can be read: {error}") from error
+
+    def steps(self, model: nn.Module, prepared: Sequence[str], device: str) -> list[Tensor]:
+        positions = getattr(self.config, "max_position_embeddings", None) or self.options.length
+        length = min(self.options.length, self.tokenizer.model_max_length, positions)
+        ids = self.tokenizer(list(prepared), truncation=True, max_length=length)["input_ids"]
+        rows, pad = [torch.tensor(row) for row in ids], self.tokenizer.pad_token_id or 0
+        read = lambda tokens, seen: self.read(model, tokens, seen)  # noqa: E731
+        return list(padded_batches(rows, read, device=device, at_once=64, pad=pad)[:, None])
+
+    def read(self, model: Any, tokens_BL: Tensor, seen_BL: Tensor) -> Tensor:
+        output = self.part(model)(input_ids=tokens_BL, attention_mask=seen_BL.long(), **self.wants)
+        if self.pool == "projected":
+            return model.text_projection(output.pooler_output)
+        return pool_tokens(self.states(output), self.pool, seen_NL=seen_BL)
+
+    def part(self, model: Any) -> nn.Module:
+        return getattr(model, "text_model", model)
+
+
+class T5Text(TextTower):
+    """The encoder of T5, without its decoder."""
+
+    pools = ("mean", "last")
+
+    def width(self) -> int:
+        return int(self.config.d_model)
+
+    def part(self, model: Any) -> nn.Module:
+        return model.get_encoder()
+
+
+class ClipText(TextTower):
+    """CLIP and CLAP."""
+
+    pools = ("projected", "mean", "last")
+
+
+class SiglipText(TextTower):
+    """SigLIP was trained on texts filled up to its full length, without a mask: its vector needs the same."""
+
+    pools = ("projected", "mean")
+
+    def width(self) -> int:
+        return int(getattr(self.config, "projection_size", 0) or self.config.hidden_size)
+
+    def steps(self, model: Any, prepared: Sequence[str], device: str) -> list[Tensor]:
+        length = self.config.max_position_embeddings
+        texts = self.tokenizer(list(prepared), truncation=True, max_length=length, padding="max_length")
+        tokens = torch.tensor(texts["input_ids"], device=device)
+        steps: list[Tensor] = []
+        for tokens_BL in tokens.split(64):
+            output = model.text_model(input_ids=tokens_BL, **self.wants)
+            projected = self.pool == "projected"
+            steps += (output.pooler_output if projected else pool_tokens(self.states(output), self.pool))[:, None]
+        return steps

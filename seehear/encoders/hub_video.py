@@ -6,7 +6,7 @@ Resizing and normalising follow the model's preprocessor_config.json; nothing im
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -26,10 +26,10 @@ _FILTERS = {1: "lanczos", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 
 @dataclass(frozen=True)
 class PictureSettings:
-    """What a preprocessor_config.json says."""
+    """Settings of a preprocessor_config.json."""
 
     size: int | tuple[int, int]
-    """One number: the shorter side becomes that. Two: height and width, whatever the shape was."""
+    """One number: pixels of the shorter side. Two: height and width, whatever the shape was."""
     crop: tuple[int, int] | None
     interpolation: str
     scale: float
@@ -38,21 +38,21 @@ class PictureSettings:
 
     @classmethod
     def read(cls, folder: Path) -> PictureSettings:
-        said = read_settings(folder, "image_processor", "video_processor")
-        size = said.get("size", 224)
-        crop = _pair(said.get("crop_size", size)) if said.get("do_center_crop") else None
+        settings = read_settings(folder, "image_processor", "video_processor")
+        size = settings.get("size", 224)
+        crop = _pair(settings.get("crop_size", size)) if settings.get("do_center_crop") else None
         if isinstance(size, dict):
             size = size.get("shortest_edge") or _pair(size)
         if isinstance(size, int) and crop is None:  # frames of one batch must have one shape
             size = (size, size)
-        normalise = said.get("do_normalize", True)
+        normalise = settings.get("do_normalize", True)
         return cls(
             size=size,
             crop=crop,
-            interpolation=_FILTERS.get(said.get("resample", 2), "bilinear"),
-            scale=said.get("rescale_factor", 1 / 255) if said.get("do_rescale", True) else 1.0,
-            mean=tuple(said["image_mean"]) if normalise else (0.0, 0.0, 0.0),
-            std=tuple(said["image_std"]) if normalise else (1.0, 1.0, 1.0),
+            interpolation=_FILTERS.get(settings.get("resample", 2), "bilinear"),
+            scale=settings.get("rescale_factor", 1 / 255) if settings.get("do_rescale", True) else 1.0,
+            mean=tuple(settings["image_mean"]) if normalise else (0.0, 0.0, 0.0),
+            std=tuple(settings["image_std"]) if normalise else (1.0, 1.0, 1.0),
         )
 
     def reader(self, frames: int) -> ReadFrames:
@@ -72,7 +72,7 @@ def _pair(size: Any) -> tuple[int, int]:
 
 
 class PictureTower(HubTower):
-    """One picture at a time; the steps are the frames. For ViT, DINOv2, DINOv3 and any other with `pixel_values`."""
+    """One picture at a time, one step a frame: ViT, DINOv2, DINOv3 and any other model with `pixel_values`."""
 
     modality = "video"
     uses = ("frames", "time")
@@ -133,12 +133,11 @@ class NaflexPictures(SiglipPictures):
 
     def __init__(self, folder: Path, config: Any, options: HubOptions):
         super().__init__(folder, config, options)
-        said = read_settings(folder, "image_processor")
-        self.patch = int(said.get("patch_size", self.config.patch_size))
-        self.grid = int(said.get("max_num_patches", self.config.num_patches) ** 0.5)
+        settings = read_settings(folder, "image_processor")
+        self.patch = int(settings.get("patch_size", self.config.patch_size))
+        self.grid = int(settings.get("max_num_patches", self.config.num_patches) ** 0.5)
         side = self.grid * self.patch
-        s = self.settings
-        self.settings = PictureSettings((side, side), None, s.interpolation, s.scale, s.mean, s.std)
+        self.settings = replace(self.settings, size=(side, side), crop=None)
 
     def look(self, model: Any, pixels_TCHW: Tensor) -> Tensor:
         x = pixels_TCHW.unfold(2, self.patch, self.patch).unfold(3, self.patch, self.patch)
@@ -161,6 +160,7 @@ class FilmTower(HubTower):
     pools: ClassVar[tuple[str, ...]] = ("mean", "last")
     special = 0
     argument = "pixel_values"
+    extra: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, folder: Path, config: Any, options: HubOptions):
         super().__init__(folder, config, options)
@@ -168,10 +168,6 @@ class FilmTower(HubTower):
 
     def frames(self) -> int:
         return int(self.config.num_frames)
-
-    def moments(self) -> int:
-        tubelet = self.config.tubelet_size
-        return self.frames() // (tubelet if isinstance(tubelet, int) else tubelet[0])
 
     def preparation(self) -> ReadFrames:
         return self.settings.reader(self.frames())
@@ -183,14 +179,13 @@ class FilmTower(HubTower):
         return [steps[0] for steps in run_parts(parts, lambda pixels: self.watch(model, pixels), at_once=16)]
 
     def watch(self, model: Any, pixels_NTCHW: Tensor) -> Float[Tensor, "n t d"]:
-        output = model(**{self.argument: pixels_NTCHW}, **self.wants, **self.extra())
+        output = model(**{self.argument: pixels_NTCHW}, **self.wants, **self.extra)
         x_NLD = self.states(output)
         if self.pool != "mean":
             return pool_tokens(x_NLD, self.pool)[:, None]
-        return x_NLD[:, self.special :].unflatten(1, (self.moments(), -1)).mean(2)
-
-    def extra(self) -> dict[str, Any]:
-        return {}
+        tubelet = self.config.tubelet_size
+        moments = self.frames() // (tubelet if isinstance(tubelet, int) else tubelet[0])
+        return x_NLD[:, self.special :].unflatten(1, (moments, -1)).mean(2)
 
 
 class Vivit(FilmTower):
@@ -199,16 +194,14 @@ class Vivit(FilmTower):
 
 
 class Vjepa2(FilmTower):
-    """The predictor is not run. The number of frames is free; 16 of them where it is not said."""
+    """V-JEPA 2 without its predictor; any even number of frames."""
 
     uses = ("frames", "time")
     argument = "pixel_values_videos"
+    extra: ClassVar[dict[str, Any]] = {"skip_predictor": True}
 
     def frames(self) -> int:
         tubelet = int(self.config.tubelet_size)
         if self.options.frames % tubelet:
             raise SeehearError(f"frames must be a multiple of {tubelet} for this model; got {self.options.frames}")
         return self.options.frames
-
-    def extra(self) -> dict[str, Any]:
-        return {"skip_predictor": True}

@@ -18,7 +18,6 @@ from torch.nn.utils.parametrize import register_parametrization
 from seehear.encoders.frozen import FrozenEncoder
 from seehear.encoders.registry import load_encoder
 from seehear.errors import SeehearError
-from seehear.nn.change import Change
 from seehear.types import Modality, Tensor
 
 FIRST_BYTE = 2
@@ -26,10 +25,11 @@ FIRST_BYTE = 2
 
 
 class LearningEncoder(nn.Module):
+    """`weights`: shapes of the weights that learn, by the name of their module. `fingerprint`: the encoder's."""
+
     def __init__(
         self, name: str, m: Modality, weights: Mapping[str, Sequence[int]], *, rank: int = 0, fingerprint: str = ""
     ):
-        """`weights`: shapes of the weights that learn, by the name of their module. `fingerprint`: of the encoder."""
         super().__init__()
         self.name, self.modality, self.fingerprint = name, m, fingerprint
         self.changes = nn.ModuleDict({key.replace(".", "/"): Change(shape, rank) for key, shape in weights.items()})
@@ -77,12 +77,12 @@ def learning(name: str, m: Modality) -> FrozenEncoder:
 
 
 def weights_to_learn(encoder: FrozenEncoder) -> dict[str, tuple[int, ...]]:
-    """Shapes by module: of the encoder's last block, where it names one, else of all linear maps that an input passes
-    through: a joint model also holds those of its other towers."""
+    """Shapes by module: of the encoder's last block, where it names one, else of all linear maps that it uses."""
     network, used = encoder.network, set[nn.Module]()
     named = {n: x for n, x in network.named_modules() if isinstance(x, nn.Linear | nn.Conv2d)}
     if encoder.last:
         return {n: tuple(x.weight.shape) for n, x in named.items() if n.startswith(encoder.last)}
+    # A joint model also holds the maps of its other towers: a blank input shows which of them are used.
     hooks = [x.register_forward_hook(lambda own, *_: used.add(own)) for x in named.values() if isinstance(x, nn.Linear)]
     prepare: Any = encoder.preparation()
     blank = {"text": lambda: "a", "audio": lambda: np.zeros(prepare.rate, np.float32)}
@@ -94,3 +94,23 @@ def weights_to_learn(encoder: FrozenEncoder) -> dict[str, tuple[int, ...]]:
     if not used:
         raise SeehearError(f"encoder {encoder.name!r} has no weights that can learn: take a frozen recipe")
     return {n: tuple(x.weight.shape) for n, x in named.items() if x in used}
+
+
+class Change(nn.Module):
+    """weight -> weight + up @ down of a rank; of rank 0, or where that has no fewer numbers, a whole tensor is added.
+    A convolution counts as the matrix of its output channels. Zero at first: training starts from the pretrained
+    function."""
+
+    def __init__(self, shape: Sequence[int], rank: int):
+        super().__init__()
+        rows, columns = shape[0], int(torch.Size(shape[1:]).numel())
+        self.low = 0 < rank * (rows + columns) < rows * columns
+        if self.low:
+            self.down = nn.Parameter(torch.randn(rank, columns) / columns**0.5)
+            self.up = nn.Parameter(torch.zeros(rows, rank))
+        else:
+            self.whole = nn.Parameter(torch.zeros(*shape))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        change = (self.up @ self.down).view_as(weight) if self.low else self.whole
+        return weight + change.to(weight.dtype)

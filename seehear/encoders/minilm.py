@@ -17,9 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from seehear.encoders.base import Graph
+from seehear.encoders.base import CaptionOptions, Graph, full_name
 from seehear.encoders.frozen import FrozenEncoder, padded_batches
-from seehear.encoders.options import CaptionOptions, full_name
 from seehear.encoders.prepare import ReadText
 from seehear.encoders.weights import fingerprint, package_folder, pinned
 from seehear.errors import SeehearError, require
@@ -55,7 +54,8 @@ class MiniLMNetwork(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.words, self.positions = nn.Embedding(WORDS, WIDTH), nn.Embedding(POSITIONS, WIDTH)
-        self.segment = nn.Parameter(torch.zeros(WIDTH))  # of the first sentence: there is no second
+        # BERT tells two sentences apart by a vector each; here there is only a first.
+        self.segment = nn.Parameter(torch.zeros(WIDTH))
         self.norm = _norm()
         self.layers = nn.ModuleList(Layer() for _ in range(LAYERS))
 

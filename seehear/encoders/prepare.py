@@ -1,5 +1,5 @@
-"""The half of encoding that runs in worker processes: media in, small arrays out. Imports no torch, so a worker
-starts at once and stays small."""
+"""Preparation of samples in worker processes: media in, small arrays out. Imports no torch, so that a worker starts at
+once and stays small."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from seehear.media.files import AudioSpec, VideoSpec, read_window
 
 @dataclass(frozen=True, kw_only=True)
 class ReadFrames:
-    """Frames of the window, (T, H, W, 3) uint8. A picture has one. `of` here and below: the same of what is decoded
-    already."""
+    """Frames of the window, (T, H, W, 3) uint8; one of a picture. `of`, here and below: the same for decoded media."""
 
     spec: VideoSpec
     crop: tuple[int, int] | None = None
@@ -25,7 +24,8 @@ class ReadFrames:
         frames_THWC = read_window(sample.path, sample.start, sample.end, video=self.spec).frames
         assert frames_THWC is not None
         if self.crop is None:
-            return frames_THWC if frames_THWC.flags.writeable else frames_THWC.copy()  # torch wants to own them
+            # torch warns of arrays that it may not write to.
+            return frames_THWC if frames_THWC.flags.writeable else frames_THWC.copy()
         (tall, wide), (height, width) = frames_THWC.shape[1:3], self.crop
         top, left = max(tall - height, 0) // 2, max(wide - width, 0) // 2
         return frames_THWC[:, top : top + height, left : left + width].copy()
@@ -66,9 +66,9 @@ _CAPTION = 50  # words
 @dataclass(frozen=True)
 class ReadText:
     before: str = ""
-    """Put before every text, as it is."""
+    """Prefix of every text."""
     after: str = ""
-    """Put behind every text, as it is."""
+    """Suffix of every text."""
     clean: str = ""
     """captions: lower case, without `. ! " ( ) * # : ; ~`, at most 50 words, as FuseMix's authors encode captions."""
 

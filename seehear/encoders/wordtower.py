@@ -28,12 +28,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from seehear.encoders.base import Encoder, Graph, Sample, SampleVectors
+from seehear.encoders.base import Encoder, Graph, Sample, SampleVectors, full_name
 from seehear.encoders.efficientnet import SHA256 as PICTURES_SHA256
 from seehear.encoders.efficientnet import EfficientNet, FrameOptions, read_weights
 from seehear.encoders.frozen import FrozenEncoder
 from seehear.encoders.minilm import MiniLM, TextOptions
-from seehear.encoders.options import full_name
 from seehear.encoders.weights import ASSETS, fingerprint, pinned
 from seehear.errors import SeehearError
 from seehear.types import Float, Int, Tensor
@@ -121,7 +120,8 @@ class WordMap(nn.Module):
 
 
 def _joined(*parts: Tensor) -> Tensor:
-    """The weights are shared by both sides: a cosine has the product of two square roots of 1 / spread."""
+    """Unit vectors of the weighted parts."""
+    # Both sides have the same weights: a cosine has the product of two square roots of 1 / spread.
     weighed = [part * spread**-0.5 for part, spread in zip(parts, SPREADS, strict=True)]
     return F.normalize(torch.cat(weighed, 1), dim=1)
 
@@ -137,7 +137,7 @@ class WordTowerOptions:
 
 
 class WordTower(FrozenEncoder):
-    """One side of the word tower. `source` makes the latents that it maps, and does all of the work."""
+    """One side of the word tower: a map of the latents of its `source`."""
 
     width = WIDTH
 

@@ -31,8 +31,9 @@ def cluster_loss(
     margin: float = 0.001,
     temperature: Float[Tensor, ""] | float = 1.0,
 ) -> Float[Tensor, " b"]:
-    """By row, the cross-entropy of x C' / temperature with the margin taken off the own cluster's logit: log(K) when
-    all are equal and there is no margin. The centroids get no gradient. As in MMS, products know no autocast."""
+    """Cross-entropy of x C' / temperature by row, with the margin subtracted from the own cluster's logit: log(K) when
+    all are equal and there is no margin. The centroids get no gradient."""
+    # Without autocast, as in MMS.
     with torch.autocast(x_BE.device.type, enabled=False):
         logits_BK = x_BE @ centroids_KE.detach().to(x_BE.dtype).T / temperature
     own_BK = F.one_hot(label_B, len(centroids_KE)).to(logits_BK.dtype)
@@ -49,8 +50,8 @@ def clustering(
     margin: float = 0.001,
     temperature: Float[Tensor, ""] | float = 1.0,
 ) -> Float[Tensor, ""]:
-    """Mean of the loss over the rows that have a modality; of these the mean, or the sum. Or the loss of the fused rows
-    alone. A modality that no row has is left out; without any the loss is zero, with a zero gradient."""
+    """Mean or sum over modalities of the mean loss of the rows that have it, or the loss of the fused rows alone. A
+    modality that no row has is left out; without any the loss is zero, with a zero gradient."""
     if over == "fused":
         fused_BE, any_B = fuse(z, present)
         z, present = {"fused": fused_BE}, {"fused": any_B}

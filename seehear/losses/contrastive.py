@@ -1,11 +1,10 @@
 """Contrastive losses between two sets of unit vectors whose rows belong together, and over several modalities.
 
-Every loss takes rows of unit length (or says so); all else in a batch is a negative but for the pairs that an `Overlap`
-excludes.
-Products are formed in the autocast type where autocast is on, in the type of the inputs otherwise; exponentials and
-sums in fp32.
+Every loss takes rows of unit length (or says so). All other rows of a batch are negatives but for the pairs that an
+`Overlap` excludes. Products are formed in the autocast type where autocast is on, in the type of the inputs otherwise;
+exponentials and sums in fp32.
 
-Symmetric InfoNCE of many rows is worked off in tiles, without the B x B matrix: exact, O(B * tile) memory, and faster
+Symmetric InfoNCE of many rows is computed in tiles, without the B x B matrix: exact, O(B * tile) memory, and faster
 than the plain form, which is bound by its traffic over B x B numbers.
 
     l_ij = x_i . y_j / tau,   loss = 1/2 [ mean_i (r_i - l_ii) + mean_j (c_j - l_jj) ]
@@ -61,21 +60,23 @@ def info_nce(
 ) -> Float[Tensor, ""]:
     """Mean of the cross-entropies of rows and of columns of x y' / temperature; log(B) when all similarities are equal.
 
-    With few rows the matrix is formed, with many (or a given `tile` of rows) it is worked off in tiles: the same number
-    to rounding. Excluded pairs are in neither sum. `margin` is taken off the logits of matches; `unit` says that rows
-    have length 1, so that no logit can be large.
+    With few rows the matrix is formed, with many (or a given `tile` of rows) it is computed in tiles: the same number
+    to rounding. Excluded pairs are in neither sum. `margin` is subtracted from the logits of matches; `unit`: rows have
+    length 1, so that no logit can be large.
     """
     _check(x_BE, y_BE, exclude)
-    tau = torch.as_tensor(temperature, dtype=_sum_dtype(x_BE), device=x_BE.device)
+    sums = torch.promote_types(x_BE.dtype, torch.float32)
+    tau = torch.as_tensor(temperature, dtype=sums, device=x_BE.device)
     if tile is None and len(x_BE) <= max(_DENSE_UP_TO, x_BE.shape[1]):
-        logits_BB = _products(x_BE, y_BE) / tau
+        product = _product_dtype(x_BE)
+        logits_BB = (x_BE.to(product) @ y_BE.to(product).T).to(sums) / tau
         logits_BB.diagonal().sub_(margin)
         if exclude is not None:
             logits_BB[exclude.pairs(slice(0, len(x_BE)))] = -torch.inf
         return ((logits_BB.logsumexp(dim=1) + logits_BB.logsumexp(dim=0)) / 2 - logits_BB.diagonal()).mean()
     tile = tile or (max(_TILE, _CUDA_TILE_NUMBERS // len(x_BE)) if x_BE.is_cuda else _TILE)
     tiles = Tiles(tile, _product_dtype(x_BE), margin, unit, exclude)
-    return tiled_info_nce(x_BE, y_BE, tau, tiles)
+    return _Tiled.apply(x_BE, y_BE, tau, tiles)
 
 
 @dataclass(frozen=True)
@@ -124,18 +125,9 @@ def _check(x_BE: Tensor, y_BE: Tensor, exclude: Overlap | None) -> None:
         raise ValueError(f"the exclusion is of {len(exclude)} rows, the batch has {len(x_BE)}")
 
 
-def _products(x_TE: Tensor, y_BE: Tensor) -> Tensor:
-    product = _product_dtype(x_TE)
-    return (x_TE.to(product) @ y_BE.to(product).T).to(_sum_dtype(x_TE))
-
-
 def _product_dtype(x: Tensor) -> torch.dtype:
     kind = x.device.type
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
-
-
-def _sum_dtype(x: Tensor) -> torch.dtype:
-    return torch.float64 if x.dtype == torch.float64 else torch.float32
 
 
 # -- in tiles ----------------------------------------------------------------------------------------------------------
@@ -143,23 +135,17 @@ def _sum_dtype(x: Tensor) -> torch.dtype:
 
 @dataclass(frozen=True)
 class Tiles:
-    """How the matrix is worked off."""
+    """Settings of the tiled computation."""
 
     rows: int
-    """Of a tile."""
+    """Rows of a tile."""
     product: torch.dtype
     """The type in which x_i . y_j is formed; sums and exponentials stay in fp32 (fp64 for fp64)."""
     margin: float
-    """Taken off the logits of matches."""
+    """Subtracted from the logits of matches."""
     unit: bool
     """Whether rows have length 1."""
     exclude: Overlap | None
-
-
-def tiled_info_nce(
-    x_BE: Float[Tensor, "b e"], y_BE: Float[Tensor, "b e"], temperature: Float[Tensor, ""], tiles: Tiles
-) -> Float[Tensor, ""]:
-    return _Tiled.apply(x_BE, y_BE, temperature, tiles)
 
 
 class _Tiled(torch.autograd.Function):
@@ -186,7 +172,7 @@ class _Work:
     """The tiles of one batch."""
 
     def __init__(self, x: Tensor, y: Tensor, tau: Tensor, tiles: Tiles):
-        self.sum = torch.float64 if x.dtype == torch.float64 else torch.float32
+        self.sum = torch.promote_types(x.dtype, torch.float32)
         self.x, self.tau = x.to(self.sum), tau.to(self.sum)
         self.exclude, self.tile, self.margin = tiles.exclude, tiles.rows, tiles.margin
         self.scaled = (self.x if bool(self.tau == 1) else self.x / self.tau).to(tiles.product)  # raw products: no copy
@@ -257,11 +243,11 @@ def mms(
     exclude: Overlap | None = None,
     tile: int | None = None,
 ) -> Float[Tensor, ""]:
-    """Cross-entropies of rows and of columns of S - margin I, S = x y' / temperature: the mean of each, added. Rows of
-    any length. 2 log(B) when all similarities are equal and there is no margin, 0 for one row.
+    """Masked margin softmax: the mean cross-entropies of rows and of columns of S - margin I, S = x y' / temperature,
+    added. Rows of any length. 2 log(B) when all similarities are equal and there is no margin, 0 for one row.
 
-    `exclude` is what the name calls masked: other captions of the same clip are then no negatives (MCN excludes none).
-    Products are formed without autocast: raw ones have no bound, and bf16 would keep three digits of them.
+    `exclude`: pairs that are no negatives, such as other captions of the same clip (MCN excludes none).
     """
+    # Without autocast: raw products have no bound, and bf16 would keep three digits of them.
     with torch.autocast(x_BE.device.type, enabled=False):
         return 2 * info_nce(x_BE, y_BE, temperature, margin=margin, unit=False, exclude=exclude, tile=tile)

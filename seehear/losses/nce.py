@@ -26,7 +26,8 @@ from seehear.losses.zero import zero_of
 from seehear.types import Bool, Float, Tensor
 
 Form = Literal["paper", "code", "symmetric"]
-_NOTHING = -1e4  # of a sum without terms: e^-10000 is 0, and unlike that of -inf its gradient is 0 and not NaN
+# Logit of a term that does not count: e^-10000 is 0, and unlike that of -inf its gradient is 0 and not NaN.
+_NOTHING = -1e4
 
 
 def mil_nce(
@@ -39,9 +40,9 @@ def mil_nce(
     form: Form = "paper",
     exclude: Overlap | None = None,
 ) -> Float[Tensor, ""]:
-    """Of rows of unit length, 1/temperature at most 1000. Absent rows and sentences are dropped before anything is
-    computed, whatever they hold; zero, with a zero gradient, where no clip has both. Excluded pairs of clips are no
-    negatives of each other. With K = 1 this is NCE."""
+    """MIL-NCE of unit rows, 1/temperature at most 1000; with K = 1 this is NCE. Absent rows and sentences are dropped
+    before anything is computed; zero, with a zero gradient, where no clip has both. Excluded pairs of clips are no
+    negatives of each other."""
     _check(x_BE, y_BKE, exclude)
     has_x_B = x_BE.new_ones(len(x_BE), dtype=torch.bool) if has_x_B is None else has_x_B
     has_y_BK = y_BKE.new_ones(y_BKE.shape[:2], dtype=torch.bool) if has_y_BK is None else has_y_BK
@@ -59,7 +60,14 @@ def mil_nce(
         other_XY &= ~excluded_BB[clip_X][:, owner_Y]
     match, row = _log_sum(s_XY, match_XY, dim=1), _log_sum(s_XY, other_XY, dim=1)
     column = _log_sum(_log_sum(s_XY, other_XY, dim=0).expand_as(s_XY), match_XY, dim=1)
-    return _loss(row - match, column - match, form)[both_X].mean()
+    row, column = row - match, column - match
+    # softplus(a) is log(1 + e^a); above its threshold it is a itself.
+    if form == "symmetric":
+        loss = F.softplus(row, threshold=50) + F.softplus(column, threshold=50)
+    else:
+        twice = math.log(2) if form == "code" else 0.0
+        loss = F.softplus(torch.logaddexp(row, column) - twice, threshold=50) + twice
+    return loss[both_X].mean()
 
 
 def nce(
@@ -79,16 +87,6 @@ def nce(
 
 def _log_sum(s: Tensor, counted: Tensor, *, dim: int) -> Tensor:
     return s.masked_fill(~counted, _NOTHING).logsumexp(dim=dim)
-
-
-def _loss(row: Tensor, column: Tensor, form: Form) -> Tensor:
-    """Of log-sums that have the one of the matches taken off."""
-    if form == "symmetric":
-        return F.softplus(row, threshold=50) + F.softplus(column, threshold=50)
-    negatives = torch.logaddexp(row, column)
-    if form == "paper":
-        return F.softplus(negatives, threshold=50)
-    return F.softplus(negatives - math.log(2), threshold=50) + math.log(2)
 
 
 def _check(x_BE: Tensor, y_BKE: Tensor, exclude: Overlap | None) -> None:

@@ -41,7 +41,7 @@ class Overlap:
         return len(self.weight_B)
 
     def select(self, rows: Tensor) -> Overlap:
-        """The same for a part of the rows, by their numbers."""
+        """The overlap of some rows, given by their numbers."""
         return Overlap(self.first_NB[:, rows], self.second_NB[:, rows], self.weight_B[rows], self.threshold)
 
     def pairs(self, rows: slice) -> tuple[Tensor, Tensor]:
@@ -77,11 +77,11 @@ class _Way:
     """All sources, first ones then second ones, found again by their number."""
 
     source_2B: Tensor
-    """Which of the distinct sources each is."""
+    """Index of each among the distinct sources."""
     order_2B: Tensor
-    """Positions, all of one source side by side."""
+    """Positions sorted by their source."""
     start: Tensor
-    """By source, where its positions start in `order_2B`."""
+    """Start of each source's positions in `order_2B`."""
     count: Tensor
 
     @classmethod
@@ -97,7 +97,7 @@ def same_group(*group_B: Int[Tensor, " b"]) -> Overlap:
 
 
 def join(overlaps: Sequence[Overlap]) -> Overlap | None:
-    """Excluded by any of these; all of the same rows and weights. None when there is none."""
+    """Union of the exclusions of the same rows and weights; None without any."""
     if not overlaps:
         return None
     first, second = (torch.cat([getattr(o, name) for o in overlaps]) for name in ("first_NB", "second_NB"))

@@ -96,7 +96,8 @@ class Media:
         self._bases: dict[int, tuple[int, int]] = {}
         for stream in (self.video, self.audio):
             if stream is not None:
-                stream.codec_context.thread_type = "NONE"  # one process per core is faster, and a seek restarts threads
+                # One process per core is faster, and every seek would restart the threads.
+                stream.codec_context.thread_type = "NONE"
         # Sound that begins before zero is what the encoder primed its decoder with, not a start to count from.
         self.origin = max(self.container.start_time or 0, 0) / 1e6
 
@@ -114,7 +115,8 @@ class Media:
 
     def seconds(self, timestamp: int, stream: Any) -> float:
         base = self._bases.get(stream.index)
-        if base is None:  # asking libav costs more than the rest
+        if base is None:
+            # Asking libav costs more than the rest, and this is called for every packet.
             base = self._bases[stream.index] = (stream.time_base.numerator, stream.time_base.denominator)
         return timestamp * base[0] / base[1] - self.origin
 
@@ -197,7 +199,8 @@ class Media:
     def packets(self, stream: Any) -> Iterator[Any]:
         """Packets from where the file stands to its end, then an empty one that drains the decoder."""
         discard = require("av.stream").Discard
-        for other in self.container.streams:  # what is discarded need not even be read
+        # libav skips discarded packets without reading them.
+        for other in self.container.streams:
             other.discard = discard.default if other.index == stream.index else discard.all
         failures = 0
         while failures < _MAX_FAILURES:

@@ -37,13 +37,14 @@ _JITTER = 0.002
 def written(out: str, container: str) -> Iterator[Any]:
     """A new media file, open; it is at `out` only when the block ends without an error."""
     part = Path(out + ".part")
+    # The index in front: a browser plays before all of the file has arrived.
     options = {"movflags": "faststart"} if container in ("mp4", "ipod") else {}
     try:
         with require("av").open(str(part), "w", format=container, options=options) as file:
             yield file
         part.replace(out)
     except (require("av").FFmpegError, OSError) as error:
-        if (why := refusal(error)) is not None:  # else it is the source that is at fault
+        if (why := refusal(error)) is not None:  # any other error is the source's
             raise SeehearError(f"{out} cannot be written: {why}") from error
         raise
     finally:
@@ -76,15 +77,18 @@ def encoded_film(file: Any, media: Media, start: float, end: float, spec: VideoS
     """H.264 at `spec.fps` frames a second, at the film's own rate where it is None."""
     if media.video is None:
         return iter(())
+    # NTSC's rates are multiples of 1 / 1001.
     rate = Fraction(spec.fps or min(frame_rate(media.video), _TOP_FPS)).limit_denominator(1001)
     claimed = (media.container.duration or 0) / 1e6
-    end = min(end, claimed) if claimed > start else end  # behind the film's end its last picture would be repeated
+    # Behind the film's end its last picture would be repeated.
+    end = min(end, claimed) if claimed > start else end
     end = max(end, start + float(1 / rate))
     pictures = stream_pictures(media, start, end, replace(spec, fps=float(rate)))
     first = next(pictures, None)
     if first is None:
         return iter(())
     coder = file.add_stream("libx264", rate=rate, options={"preset": "veryfast", "crf": str(quality)})
+    # 4:2:0 halves the sides of the colour planes: they must be even.
     coder.height, coder.width = (max(2, n // 2 * 2) for n in first[1].shape[:2])
 
     # A generator inside: the stream must be in the file before the first packet of any track is written.
@@ -126,14 +130,14 @@ def encoded_sound(file: Any, media: Media, start: float, end: float, codec: str)
 
 
 def _continuous(media: Media, frames: Iterator[tuple[float, Any]], start: float, end: float) -> Iterator[np.ndarray]:
-    """(C, S) parts without a gap from `start` on: silence where the stream has nothing, up to where it ends."""
+    """(C, S) parts without a gap, from `start` to the end of the stream: silence where it has nothing."""
     kind: tuple[int, int, np.dtype[Any]] | None = None
     for time, frame in frames:
         samples_CS = channels(frame)
         alike = frame.sample_rate, len(samples_CS), samples_CS.dtype
         if kind is None:
             kind, rate, position, stop = alike, alike[0], round(start * alike[0]), round(end * alike[0])
-        if alike != kind:  # a stream that changes its mind: what came first is kept
+        if alike != kind:  # a stream whose format changes: the first one is kept
             media.corrupt += 1
             continue
         at = round(time * rate)

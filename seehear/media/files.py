@@ -1,7 +1,7 @@
 """Read any window of any media file: frames and waveform of [start, end) seconds, the same every time.
 
-`read_window` is the one function that turns a file into pixels and samples; `probe` says what a file holds. Both bear
-with damage: what can be read is read, what was lost is counted, and a file that gives nothing raises `DecodeError`.
+`read_window` is the one function that turns a file into pixels and samples; `probe` gives a file's properties. Both
+tolerate damage: lost packets are counted, and a file of which nothing can be read raises `DecodeError`.
 """
 
 from __future__ import annotations
@@ -135,6 +135,7 @@ def probe(path: str | Path) -> MediaInfo:
                 continue
             time, frame = head
             kinds.append(kind)
+            # A packet may have no duration; its frame has one by the frame rate.
             first = max(first, time + lasts(frame, media.stream(kind)))
             if kind == "audio":
                 facts |= {"has_audio": True, "rate": frame.sample_rate}

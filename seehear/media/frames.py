@@ -1,4 +1,4 @@
-"""The pictures of a window: frames of a film by their timestamps."""
+"""Frames of a window of a film, by their timestamps."""
 
 from __future__ import annotations
 
@@ -107,12 +107,13 @@ def read_frames(media: Media, start: float, end: float, spec: VideoSpec) -> tupl
 def _read(
     media: Media, start: float, end: float, spec: VideoSpec, targets: np.ndarray | None, skip: Skip | None
 ) -> tuple[list[np.ndarray], list[float], bool]:
-    """Pictures, their times, and whether each is so new that no newer one can have been skipped."""
+    """(pictures, times, whether no picture was skipped that should be on show)"""
     shaper, last, whole = _Shaper(spec, media), None, True
     pictures: list[np.ndarray] = []
     times: list[float] = []
     for time, frame in _picked(media, start, end, targets, skip):
         asked = start if targets is None else targets[len(times)]
+        # A picture older than it lasts: a newer one was skipped.
         whole &= asked - time <= lasts(frame, media.video) + _ROUNDING
         pictures.append(pictures[-1] if frame is last else shaper(frame))
         times.append(time)
@@ -147,7 +148,7 @@ def _picked(
 
 
 def _all(frames: Iterator[tuple[float, Any]], media: Media, start: float, end: float) -> Iterator[tuple[float, Any]]:
-    """The frames that begin in the window; if none does, the one on show."""
+    """Frames that begin in the window; if none does, the one on show."""
     shown = None
     for time, frame in frames:
         if time >= end - EPSILON:
@@ -167,7 +168,7 @@ def _all(frames: Iterator[tuple[float, Any]], media: Media, start: float, end: f
 def _nearest(
     frames: Iterator[tuple[float, Any]], media: Media, start: float, end: float, targets: np.ndarray
 ) -> Iterator[tuple[float, Any]]:
-    """For each target the frame on show then; the first frame for targets before it, the last for those after it."""
+    """Frame on show at each target; the first frame for targets before it, the last for targets after it."""
     wanted, shown = list(targets), None
     for time, frame in frames:
         if shown is None and time >= end - EPSILON:

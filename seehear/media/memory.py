@@ -68,6 +68,7 @@ def write_video(value: Any, path: Path) -> str:
     av, out = require("av"), str(path.with_suffix(".mkv"))
     with av.open(out, "w") as file:
         stream = file.add_stream("ffv1", rate=Fraction(fps).limit_denominator(1001))
+        # RGB: conversion to YUV would round.
         stream.height, stream.width, stream.pix_fmt = *frames[0].shape[:2], "bgr0"
         for pixels in frames:
             file.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))

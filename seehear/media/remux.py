@@ -1,7 +1,7 @@
-"""Cut a window out of media files: packets are copied as they are where the new file can hold them, encoded otherwise.
+"""Cut a window out of media files: packets are copied where the new file can hold them, encoded otherwise.
 
-What is copied begins at the keyframe at or before the start. An edit list tells players to show nothing before the
-frame that is on show at the start; the few that know no edit lists begin at the keyframe.
+A copy begins at the keyframe at or before the start. An edit list tells players to begin with the frame on show at the
+start; the few that ignore edit lists begin at the keyframe.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ class _CutWriter:
         packets = _decodable(_stamped(media.keyed(kind, first)), first)
         if kind == "audio":
             packets = _by_samples(packets, source)
-        self.tracks.append(_moved(_until(packets, media.origin, self.end), stream, self.start + media.origin))
+        self.tracks.append(_moved(packets, stream, media.origin, self.start, self.end))
 
 
 def _codec(stream: Any) -> str:
@@ -194,8 +194,9 @@ def _lasts(packet: Any) -> float:
 
 
 def _stamped(packets: Timed) -> Timed:
-    """Packets with times of decoding. libav does not know those of the first ones behind a seek: any will do that rise
-    and are before the times of showing."""
+    """Packets that all have times of decoding."""
+    # libav does not know those of the first packets behind a seek: any will do that rise and precede the times of
+    # showing.
     unknown: list[tuple[float, Any]] = []
     last = None
     for time, packet in packets:
@@ -239,21 +240,17 @@ def _by_samples(packets: Timed, stream: Any) -> Timed:
         yield time, packet
 
 
-def _until(packets: Timed, origin: float, end: float) -> Timed:
-    """Packets that are shown before `end`, and later ones that these need."""
-    later: list[tuple[float, Any]] = []
+def _moved(packets: Timed, stream: Any, origin: float, start: float, end: float) -> Track:
+    """Packets of `stream` that are shown before `end` seconds, with times from `start` on; earlier ones are negative,
+    which an edit list hides."""
+    later: list[Any] = []  # shown behind the end; written only if one that is shown before it follows, and needs them
     for time, packet in packets:
         if float(packet.dts * packet.time_base) - origin >= end:
             return
-        later.append((time, packet))
+        later.append(packet)
         if time < end - EPSILON:
-            yield from later
+            for each in later:
+                zero = round((start + origin) / each.time_base)
+                each.pts, each.dts, each.stream = each.pts - zero, each.dts - zero, stream
+                yield each
             later.clear()
-
-
-def _moved(packets: Timed, stream: Any, zero: float) -> Track:
-    """`zero`: seconds that become 0. An edit list hides what is before."""
-    for _, packet in packets:
-        stamp = round(zero / packet.time_base)
-        packet.pts, packet.dts, packet.stream = packet.pts - stamp, packet.dts - stamp, stream
-        yield packet

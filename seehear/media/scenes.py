@@ -53,7 +53,7 @@ Grid = np.ndarray
 
 
 class TimeUp(DecodeError):
-    """Scenes and pauses were not found in the time that was given."""
+    """The search for scenes and pauses took longer than allowed."""
 
 
 def find_cuts(path: str | Path, duration: float, *, seconds: float = float("inf")) -> list[tuple[float, float]]:
@@ -106,7 +106,8 @@ def _stretches(keys: list[tuple[float, Grid]], duration: float) -> list[tuple[fl
     """[begin, end] seconds in which there may be cuts, of at most a minute where one follows another. The last key
     frame is closed by none: what follows it is always looked at."""
     found: list[tuple[float, float]] = []
-    for (begin, grid), (end, following) in pairwise([*(keys or [(0.0, None)]), (duration, None)]):
+    start: list[tuple[float, Grid | None]] = [(0.0, None)]
+    for (begin, grid), (end, following) in pairwise([*(keys or start), (duration, None)]):
         if grid is None or following is None or end - begin > _FAR or _differ(grid, following, 1):
             if found and found[-1][1] == begin and end - found[-1][0] <= _LONGEST:
                 found[-1] = found[-1][0], end

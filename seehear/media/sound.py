@@ -79,7 +79,7 @@ def _runs(frames: Iterator[tuple[float, Any]], media: Media, rate: int, above: i
         position = round(time * rate)
         if position >= above:
             break
-        if frame.sample_rate != rate:  # a stream that changes its mind: what came first is kept
+        if frame.sample_rate != rate:  # a stream whose rate changes: the first one is kept
             media.corrupt += 1
             continue
         part = channels(frame)
@@ -127,14 +127,14 @@ class _Stretch:
 
 
 def mono(samples_CS: np.ndarray) -> np.ndarray:
-    """(S,) float32 in [-1, 1] of numbers as they were decoded. Damage can decode to anything: what is no number becomes
-    silence."""
+    """(S,) float32, mean of the channels of decoded samples of any type; [-1, 1] but for damage in floats."""
     kind = samples_CS.dtype
     if kind == np.uint8:
         samples_CS = (samples_CS.astype(np.float32) - 128.0) / 128.0
     elif kind.kind == "i":
         samples_CS = samples_CS.astype(np.float32) / -float(np.iinfo(kind).min)
     averaged = samples_CS.mean(axis=0, dtype=np.float32)
+    # Damage can decode to anything: NaN and infinity become silence.
     return np.nan_to_num(averaged, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
 
 

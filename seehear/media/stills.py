@@ -34,7 +34,7 @@ _STDERR = threading.Lock()
 
 
 def is_picture(path: str | Path) -> bool:
-    """By its first bytes, whatever its name. A GIF that moves is a film."""
+    """Whether a file is a still picture, by its first bytes. An animated GIF is a film."""
     with open(path, "rb") as file:
         head = file.read(16)
     if head.startswith(b"GIF8"):
@@ -48,7 +48,7 @@ def is_picture(path: str | Path) -> bool:
 
 
 def is_heif(head: bytes) -> bool:
-    """By the first 12 bytes. Sequences of pictures (`hevc`, `msf1`) are films."""
+    """Whether the first 12 bytes are those of a HEIF picture. Sequences of pictures (`hevc`, `msf1`) are films."""
     return head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS
 
 
@@ -73,14 +73,14 @@ def _decoded(path: str | Path, spec: VideoSpec) -> tuple[Any, tuple[int, int]]:
         with open(path, "rb") as opened:
             heif = is_heif(opened.read(16))
         if heif:
-            image = Heif.of(path).decode(_MOST_BYTES)
+            image = Heif.of(path).decode()
             return image, (image.height, image.width)
         with Image.open(path) as file:
             width, height = file.size
             factor = _fit(path, file, spec)
             with _silent_stderr() if file.format == "TIFF" else nullcontext():
                 file.load()
-            # EXIF 0x0112 is the orientation; 5 to 8 swap height and width. Other tags would cost memory, and are left.
+            # EXIF tag 0x0112 is the orientation; 5 to 8 swap height and width.
             turn = Image.Exif()
             turn[0x0112] = file.getexif().get(0x0112, 1)
             image = _on_white(file, factor)
@@ -96,7 +96,8 @@ def _decoded(path: str | Path, spec: VideoSpec) -> tuple[Any, tuple[int, int]]:
 
 @contextmanager
 def _silent_stderr() -> Iterator[None]:
-    """Nothing of what libtiff prints, which does not name the file, reaches the terminal. Pillow raises its errors."""
+    """Keeps libtiff's messages off the terminal: they do not name the file, and Pillow raises the errors."""
+    # The C library writes to the descriptor, which all threads share.
     with _STDERR, open(os.devnull, "wb") as nowhere:
         try:
             stderr = os.dup(2)
@@ -112,14 +113,15 @@ def _silent_stderr() -> Iterator[None]:
 
 
 def _fit(path: str | Path, file: Any, spec: VideoSpec) -> int:
-    """The factor to reduce a picture by after decoding. Raises `DecodeError` where it needs too much memory."""
+    """Factor to reduce a picture by after decoding. Raises `DecodeError` where it needs too much memory."""
     width, height = file.size
     if width * height > MAX_PIXELS:
         raise DecodeError(
             f"{path}: {width} x {height} pixels are too many: shrink it to {MAX_PIXELS / 1e6:.0f} million"
         )
     tall, wide = spec.shape(height, width)
-    side = max(spec.shape(width, height))  # EXIF data, which may turn the picture, are not read yet
+    # Both orientations count: EXIF data, which may turn the picture, are not read yet.
+    side = max(spec.shape(width, height))
     work = _decoder_bytes(file)
     if width * height > _LARGE and file.format in ("JPEG", "MPO"):
         file.draft(None, (2 * max(wide, side), 2 * max(wide, side)))
@@ -177,7 +179,8 @@ def _has_several_scans(jpeg: Any) -> bool:
 
 
 def _on_white(image: Any, factor: int) -> Any:
-    """RGB, reduced by a factor, strip by strip: a second copy of a large picture would not fit."""
+    """RGB picture on white, reduced by a factor."""
+    # Strip by strip: a second copy of a large picture would not fit in memory.
     Image = require("PIL.Image")
     if image.mode == "RGB" and not image.has_transparency_data and factor == 1:
         return image.copy() if image.width * image.height <= _STRIP else image
@@ -229,7 +232,7 @@ class Heif:
         changes = tuple((kind, body) for kind, body in properties if kind in (b"clap", b"irot", b"imir"))
         return cls(path, _number(size, 4, 4), _number(size, 8, 4), tiles, changes)
 
-    def decode(self, most_bytes: int) -> Any:
+    def decode(self) -> Any:
         """An RGB image of Pillow, upright. Raises `DecodeError` where it needs more memory than allowed."""
         Image = require("PIL.Image")
         with opened(self.path) as media:
@@ -241,10 +244,10 @@ class Heif:
             sizes = [s.width * s.height for s in streams.values()]
             # The picture and a turned copy; what every decoder keeps; a tile in YUV and RGB.
             need = 8 * self.width * self.height + 3 * sum(sizes) + 9 * max(sizes)
-            if need > most_bytes:
+            if need > _MOST_BYTES:
                 raise DecodeError(
                     f"{self.path}: {self.width} x {self.height} pixels need {need / 1e6:,.0f} MB to read, and a picture"
-                    f" may need {most_bytes / 1e6:.0f} MB: shrink it, or save it as JPEG"
+                    f" may need {_MOST_BYTES / 1e6:.0f} MB: shrink it, or save it as JPEG"
                 )
             if columns * rows != len(self.tiles):
                 raise DecodeError(

@@ -51,7 +51,7 @@ class FusionAdapter(nn.Module):
 
 
 class Standardise(nn.Module):
-    """Buffers, not parameters: they are set once from the training latents."""
+    """(z - mean) * scale, set once from the training latents: buffers, not parameters."""
 
     mean: Tensor
     scale: Tensor
@@ -74,7 +74,7 @@ class Standardise(nn.Module):
 
 
 class GatedSkip(nn.Module):
-    """P (z - mean), and behind a gate a dimension that opens from zero, an adapter if there is one."""
+    """P (z - mean), plus an adapter behind a gate for each dimension, which opens from zero."""
 
     mean: Tensor
 
@@ -88,7 +88,7 @@ class GatedSkip(nn.Module):
 
     @torch.no_grad()
     def start_from(self, mean_D: Tensor, weight_DE: Tensor) -> None:
-        """Begin as (z - mean) @ weight."""
+        """Sets the linear map to (z - mean) @ weight."""
         self.mean.copy_(mean_D)
         self.linear.weight.copy_(weight_DE.T)
 
@@ -102,8 +102,7 @@ class GatedSkip(nn.Module):
 
 
 class Temperature(nn.Module):
-    """tau itself, a divisor, pulled back into [lowest, highest] before every use. A clamp inside the graph would give
-    no gradient outside the bounds, and tau would never return."""
+    """tau itself, a divisor, pulled back into [lowest, highest] before every use."""
 
     def __init__(self, start: float = 0.07, *, lowest: float = 0.001, highest: float = 0.5):
         super().__init__()
@@ -111,5 +110,6 @@ class Temperature(nn.Module):
         self.tau = nn.Parameter(torch.tensor(start))
 
     def forward(self) -> Tensor:
+        # On the data: a clamp inside the graph would give no gradient outside the bounds, and tau would never return.
         self.tau.data.clamp_(self.lowest, self.highest)
         return self.tau

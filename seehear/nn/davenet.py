@@ -67,13 +67,13 @@ class DaveNet(nn.Module):
         return x_BCS
 
     def frames_left(self, frames: Tensor) -> Tensor:
-        """Of so many frames."""
+        """Frames after all strides."""
         for _ in range(len(self.blocks) // 2):
             frames = (frames + 1) // 2
         return frames
 
     def running_statistics(self) -> Iterator[Tensor]:
-        """Those of batch norm, if there is any."""
+        """Running means and variances of batch norm; none with group norm."""
         for module in self.modules():
             if isinstance(module, ValidBatchNorm):
                 yield from (module.running_mean, module.running_var)
@@ -137,21 +137,18 @@ class ValidBatchNorm(nn.Module):
             valid_B1S = torch.ones_like(x_BCS[:, :1], dtype=torch.bool)
         mean_C1, variance_C1 = self.running_mean[:, None], self.running_var[:, None]
         if learning:
-            mean_C1, variance_C1 = self._of_these(x_BCS, valid_B1S)
+            frames = valid_B1S.sum()
+            count = frames.clamp(min=1)
+            mean_C = (x_BCS * valid_B1S).sum(dim=(0, 2)) / count
+            variance_C = ((x_BCS - mean_C[:, None]) * valid_B1S).square().sum(dim=(0, 2)) / count
+            mean_C1, variance_C1 = mean_C[:, None], variance_C[:, None]
+            if torch.is_grad_enabled():  # gradient caching encodes every row once without
+                with torch.no_grad():
+                    momentum = (0.1 * (frames > 1)).to(mean_C)
+                    self.running_mean.lerp_(mean_C, momentum)
+                    self.running_var.lerp_(variance_C * count / (count - 1).clamp(min=1), momentum)
         y_BCS = (x_BCS - mean_C1) * (variance_C1 + 1e-5).rsqrt()
         return (y_BCS * self.weight[:, None] + self.bias[:, None]) * valid_B1S
-
-    def _of_these(self, x_BCS: Tensor, valid_B1S: Tensor) -> tuple[Tensor, Tensor]:
-        frames = valid_B1S.sum()
-        count = frames.clamp(min=1)
-        mean_C = (x_BCS * valid_B1S).sum(dim=(0, 2)) / count
-        variance_C = ((x_BCS - mean_C[:, None]) * valid_B1S).square().sum(dim=(0, 2)) / count
-        if torch.is_grad_enabled():  # gradient caching encodes every row once without
-            with torch.no_grad():
-                momentum = (0.1 * (frames > 1)).to(mean_C)
-                self.running_mean.lerp_(mean_C, momentum)
-                self.running_var.lerp_(variance_C * count / (count - 1).clamp(min=1), momentum)
-        return mean_C[:, None], variance_C[:, None]
 
 
 class _ConvBlock(nn.Module):
@@ -178,12 +175,11 @@ def _norm(kind: NormKind, channels: int) -> nn.Module:
     return GroupNorm(channels) if kind == "group" else ValidBatchNorm(channels)
 
 
-# ----------------------------------------------------------------------------------------------------------------------
-# The spectrogram that DAVEnet was made for, of whole batches of waveforms on their device.
+# -- its spectrogram ---------------------------------------------------------------------------------------------------
 
 
 class DaveMel(nn.Module):
-    """Waveforms to what DAVEnet sees: 40 mel bands in decibels below the loudest of the clip, down to -80.
+    """Spectrogram that DAVEnet was made for: 40 mel bands in decibels below the clip's loudest, down to -80.
 
     Mean taken off, pre-emphasis 0.97, Hamming windows of 25 ms every 10 ms, power, Slaney's bands from 20 Hz. A frame
     lies wholly inside its clip, so padding changes nothing. (MCN counts its decibels from the loudest of the file.)
@@ -200,7 +196,7 @@ class DaveMel(nn.Module):
         self.register_buffer("filters", bank_FK.float(), persistent=False)
 
     def frames(self, samples: Tensor) -> Tensor:
-        """Of so many samples; at least one."""
+        """Frames of a sound; at least one."""
         return ((samples - self.size) // self.hop + 1).clamp(min=1)
 
     @torch.no_grad()
@@ -223,7 +219,7 @@ class DaveMel(nn.Module):
 
 
 PADDING_DB = -120.0
-"""What a spectrogram is padded with where its length is not stored beside it: no real frame goes below -80 dB."""
+"""Padding of a spectrogram whose length is not stored: no real frame goes below -80 dB."""
 
 
 def valid_frames(mel_BFS: Float[Tensor, "b f s"]) -> Int[Tensor, " b"]:

@@ -1,5 +1,5 @@
-"""Diffusion of patches (DDPM; DiffMAE, arXiv 2304.03283): a clean x_0 is mixed with noise by step t, a model says x_0
-from the mixture, and from pure noise a few such steps lead back to a sample.
+"""Diffusion of patches (DDPM; DiffMAE, arXiv 2304.03283): a model predicts the clean x_0 from its mixture with noise at
+step t; reverse diffusion turns pure noise into a sample in a few such steps.
 
     x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) eps,   eps ~ N(0, I),   abar_t = prod_{s <= t} (1 - beta_s)
     beta_t = (line from first to last)_t ^ rho       all beta < 1, so rho < 1 makes them larger: more noise
@@ -26,7 +26,7 @@ from seehear.nn.random import Randomness
 from seehear.nn.transformer import glorot
 from seehear.types import Float, Int, Tensor
 
-_SLOWEST = 10_000.0  # of the sinusoids of a step
+_SINUSOIDS, _SLOWEST = 256, 10_000.0  # numbers that embed a step, and their longest wave over 2 pi
 _OFFSET, _LARGEST = 0.008, 0.999  # of the cosine schedule: its start, and its largest beta
 
 
@@ -85,15 +85,14 @@ class Diffusion(nn.Module):
 
 
 class TimeEmbedding(nn.Module):
-    """W SiLU(W [cos, sin](t)): what is added to every noised token."""
+    """W SiLU(W [cos, sin](t)), added to every noised token."""
 
-    def __init__(self, width: int, *, sinusoids: int = 256):
+    def __init__(self, width: int):
         super().__init__()
-        self.sinusoids = sinusoids
-        self.up, self.down = glorot(nn.Linear(sinusoids, width)), glorot(nn.Linear(width, width))
+        self.up, self.down = glorot(nn.Linear(_SINUSOIDS, width)), glorot(nn.Linear(width, width))
 
     def forward(self, t_B: Int[Tensor, " b"]) -> Float[Tensor, "b d"]:
-        return self.down(F.silu(self.up(sinusoid(t_B, self.sinusoids).to(self.up.weight.dtype))))
+        return self.down(F.silu(self.up(sinusoid(t_B, _SINUSOIDS).to(self.up.weight.dtype))))
 
 
 def sinusoid(t_B: Int[Tensor, " b"], width: int) -> Float[Tensor, "b d"]:
@@ -128,7 +127,7 @@ def sample(denoise: Denoise, draw: Draw, schedule: Schedule, *, steps: int, eta:
 
 
 def visited(total: int, steps: int) -> list[int]:
-    """The steps a sampler stops at, from T - 1 down to 0; one step is T - 1 alone."""
+    """Steps of a sampler, from T - 1 down to 0; one step is T - 1 alone."""
     if not 1 <= steps <= total:
         raise ValueError(f"between 1 and {total} sampling steps; got {steps}")
     if steps == 1:

@@ -29,7 +29,7 @@ def count_flops(work: Callable[[], object]) -> int:
 
 
 class _Everywhere(nullcontext[None]):
-    """In place of torch's notion of which module is at work: it fails on some that run without gradient."""
+    """Replaces torch's tracker of the running module, which fails on some modules that run without gradient."""
 
     parents = ("Global",)
 
@@ -39,12 +39,9 @@ def _forward(query: tuple[int, ...], key: tuple[int, ...], value: tuple[int, ...
     return 2 * batch * heads * queries * key[2] * (width + value[3])
 
 
-def _backward(
-    grad_out: tuple[int, ...], query: tuple[int, ...], key: tuple[int, ...], value: tuple[int, ...], *_: Any, **__: Any
-) -> int:
-    return 2 * _forward(query, key, value)
-
-
-_FORMULAS = {getattr(_aten, f"_scaled_dot_product_{kernel}"): _forward for kernel in _KERNELS} | {
-    getattr(_aten, f"_scaled_dot_product_{kernel}_backward"): _backward for kernel in _KERNELS
+_FORMULAS: dict[Any, Any] = {getattr(_aten, f"_scaled_dot_product_{kernel}"): _forward for kernel in _KERNELS}
+# The first argument of a backward pass is the incoming gradient.
+_FORMULAS |= {
+    getattr(_aten, f"_scaled_dot_product_{kernel}_backward"): lambda _grad, *shapes, **__: 2 * _forward(*shapes)
+    for kernel in _KERNELS
 }

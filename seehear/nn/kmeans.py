@@ -2,8 +2,8 @@
 
     k_i = argmax_k cos(x_i, C_k),   C_k = mean of the x_i with k_i = k
 
-Long rows weigh more: both steps lower  sum_i |x_i| (1 - cos(x_i, C_{k_i})),  which is the cost reported here. Rows are
-worked off in chunks. Nothing depends on the order of the rows but the last digits of sums.
+Long rows weigh more: both steps lower  sum_i |x_i| (1 - cos(x_i, C_{k_i})),  which is the cost reported here. Rows go
+through in chunks. Only the last digits of sums depend on the order of the rows.
 """
 
 from __future__ import annotations
@@ -46,8 +46,18 @@ def kmeans(
     length_N = torch.cat([x_TE.norm(dim=1) for x_TE in x_NE.split(_chunk_rows(x_NE, 1))])
     centroids_KE, cost, done = start_KE.to(x_NE.dtype), float("inf"), 0
     while done < iterations:
-        sums_KE, count_K, along_N = _assigned(x_NE, centroids_KE)
-        cost_N = (length_N - along_N).clamp_(min=0)
+        sums_KE, count_K = torch.zeros_like(centroids_KE), centroids_KE.new_zeros(len(centroids_KE))
+        along: list[Tensor] = []
+        for x_TE, label_T, along_T in _chunks(x_NE, centroids_KE):
+            if x_TE.is_cuda:  # adding by index is not deterministic there, a product is
+                member_KT = F.one_hot(label_T, len(centroids_KE)).to(x_TE.dtype).T
+                sums_KE.addmm_(member_KT, x_TE)
+                count_K += member_KT.sum(dim=1)
+            else:
+                sums_KE.index_add_(0, label_T, x_TE)
+                count_K += torch.bincount(label_T, minlength=len(count_K))
+            along.append(along_T)
+        cost_N = (length_N - torch.cat(along)).clamp_(min=0)
         centroids_KE = sums_KE / count_K.clamp(min=1)[:, None]
         empty = (count_K == 0).nonzero().squeeze(1)
         if len(empty):
@@ -68,10 +78,8 @@ def assign(x_NE: Float[Tensor, "n e"], centroids_KE: Float[Tensor, "k e"]) -> In
 def starting_points(
     x_NE: Float[Tensor, "n e"], clusters: int, generator: torch.Generator
 ) -> Float[Tensor, "clusters e"]:
-    """Rows far from each other (k-means++ with the cost above), among a sample of them.
-
-    Rows are drawn by their place along a random direction, not by their place in the batch.
-    """
+    """Rows far from each other: k-means++ with the cost above, among a sample of the rows."""
+    # Drawn by their place along a random direction, so that the order of the rows does not matter.
     direction_E = torch.randn(x_NE.shape[1], generator=generator, dtype=torch.float64)
     along_N = torch.cat([x_TE.cpu().double() @ direction_E for x_TE in x_NE.split(_chunk_rows(x_NE, 1))])
     sample = torch.randperm(len(x_NE), generator=generator)[: _START_ROWS * clusters].sort().values
@@ -90,8 +98,8 @@ def starting_points(
 
 
 class OnlineClusters(nn.Module):
-    """Centroids of the last rows of a stream, all of it in buffers: fitted every so many steps to the rows of this step
-    and those in the queue, from where they were."""
+    """Centroids of the last rows of a stream: fitted every `every` steps, from the last centroids, to the rows of that
+    step and those of a queue. All state is in buffers."""
 
     centroids: Tensor
     queue: Tensor
@@ -110,7 +118,7 @@ class OnlineClusters(nn.Module):
         self.register_buffer("fitted", torch.zeros((), dtype=torch.int64))
 
     def known(self, rows_NE: Float[Tensor, "n e"]) -> Float[Tensor, "m e"]:
-        """What is clustered: the queue as far as it is filled, and these rows."""
+        """Rows to cluster: those in the queue, and these."""
         filled = min(int(self.written), len(self.queue))
         return torch.cat([self.queue[:filled], rows_NE.to(self.queue)])
 
@@ -148,7 +156,7 @@ class OnlineClusters(nn.Module):
 
 
 def evenly(rows: int, share: float, device: torch.device) -> Int[Tensor, " n"]:
-    """The numbers of so many of the rows, evenly spread: of every video's clips, where they lie side by side."""
+    """Numbers of a share of the rows, evenly spread: where clips of a video are neighbours, each video has some."""
     return (torch.arange(round(rows * share), device=device) / share).long()
 
 
@@ -158,27 +166,13 @@ def _chunk_rows(x_NE: Tensor, columns: int) -> int:
 
 
 def _chunks(x_NE: Tensor, centroids_KE: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Rows, their labels, and how far each reaches in the direction of its centroid."""
+    """(rows, labels, length of each row along its centroid) of each chunk"""
+    # bf16 products would assign rows to wrong clusters.
     with torch.autocast(x_NE.device.type, enabled=False):
         unit_EK = F.normalize(centroids_KE.to(x_NE.dtype), dim=1).T
         parts = x_NE.split(_chunk_rows(x_NE, len(centroids_KE)))
-        buffer_TK = x_NE.new_empty(len(parts[0]), len(centroids_KE))  # memory that is new each time costs page faults
+        # One buffer: new memory for each chunk costs page faults.
+        buffer_TK = x_NE.new_empty(len(parts[0]), len(centroids_KE))
         for x_TE in parts:
             along_T, label_T = torch.mm(x_TE, unit_EK, out=buffer_TK[: len(x_TE)]).max(dim=1)
             yield x_TE, label_T, along_T
-
-
-def _assigned(x_NE: Tensor, centroids_KE: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Sums and numbers of the rows of each cluster, and how far each row reaches in the direction of its centroid."""
-    sums_KE, count_K = torch.zeros_like(centroids_KE), centroids_KE.new_zeros(len(centroids_KE))
-    reached = []
-    for x_TE, label_T, along_T in _chunks(x_NE, centroids_KE):
-        if x_TE.is_cuda:  # adding by index is not deterministic there, a product is
-            member_KT = F.one_hot(label_T, len(centroids_KE)).to(x_TE.dtype).T
-            sums_KE.addmm_(member_KT, x_TE)
-            count_K += member_KT.sum(dim=1)
-        else:
-            sums_KE.index_add_(0, label_T, x_TE)
-            count_K += torch.bincount(label_T, minlength=len(count_K))
-        reached.append(along_T)
-    return sums_KE, count_K, torch.cat(reached)

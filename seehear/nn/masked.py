@@ -6,14 +6,14 @@ Positions are sines and cosines, half of the numbers each:
 2-D, width d    d/2 for the second axis (columns), then d/2 for the first (rows)
 3-D, width d    d/4 for time, then 3 d/4 as in 2-D for the picture
 
-A decoder leads from what is seen of a clip to what is hidden, narrower than the encoder:
+A decoder, narrower than the encoder, predicts hidden patches from the tokens of seen ones:
 
 joint        seen and hidden tokens attend to all of them
 cross        q' = q + CA(norm(q), norm(m));  q'' = q' + MLP(norm(q')): hidden tokens read the seen ones (DiffMAE)
 cross-self   before it q <- q + SA(norm(q)): hidden tokens read each other, too
 
-Tokens stand in the order of their mask, seen before hidden, each with its position: attention does not care, and
-nothing has to be put back in place.
+Tokens stand in the order of their mask, seen before hidden, each with its position: attention ignores order, so nothing
+has to be put back in place.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Standard(nn.Module):
         return ((x_BNP / 255 if patches_BNP.dtype == torch.uint8 else x_BNP) - self.mean) / self.deviation
 
     def inverse(self, standard_BNP: Float[Tensor, "b n p"]) -> Float[Tensor, "b n p"]:
-        """Bytes do not come back: 0 to 1."""
+        """Patches in [0, 1], also those that came as bytes."""
         return standard_BNP * self.deviation + self.mean
 
 
@@ -92,13 +92,13 @@ class FixedTokens(nn.Module):
         *,
         counts: Sequence[int] | None = None,
     ) -> Float[Tensor, "b l d"]:
-        """Of patches with the numbers `ids_BM`, or all of a grid in its order. CLS has no position."""
+        """Tokens of the patches numbered `ids_BM`, or of all patches of a grid; CLS in front, without a position."""
         x_BMD = self.project(patches_BMP) + self.places(ids_BM, counts=counts)
         return torch.cat([self.cls.to(x_BMD.dtype).expand(len(x_BMD), 1, -1), x_BMD], dim=1)
 
 
 class MaskToken(nn.Module):
-    """One learned vector at every place that is hidden."""
+    """One learned vector for every hidden patch."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -111,24 +111,20 @@ class MaskToken(nn.Module):
 # -- fixed positions ---------------------------------------------------------------------------------------------------
 
 
-def sincos(counts: Sequence[int], width: int) -> Float[Tensor, "n d"]:
-    """Positions of a grid of one, two or three axes in the order of `tokens.cut`, float32 on the CPU."""
-    return _sincos(tuple(counts), width)
-
-
 def line(place: Float[Tensor, " n"], width: int) -> Float[Tensor, "n d"]:
-    """Of places along one axis, in their own precision."""
+    """Sines and cosines of places along one axis, in their own precision."""
     half = torch.arange(width // 2, dtype=place.dtype) / (width / 2)
     angle_NK = place[:, None] * _SLOWEST**-half
     return torch.cat([angle_NK.sin(), angle_NK.cos()], dim=1)
 
 
 @lru_cache(maxsize=32)
-def _sincos(counts: tuple[int, ...], width: int) -> Tensor:
+def sincos(counts: tuple[int, ...], width: int) -> Float[Tensor, "n d"]:
+    """Positions of a grid of one, two or three axes in the order of `tokens.cut`, float32 on the CPU."""
     parts = {1: (width,), 2: (width // 2,) * 2, 3: (width // 4, width * 3 // 8, width * 3 // 8)}[len(counts)]
     if sum(parts) != width or any(part % 2 for part in parts):
         raise ValueError(f"width {width} cannot be shared among {len(counts)} axes, with sines and cosines of each")
-    with torch.device("cpu"):  # it is kept: whatever device is the default at the moment
+    with torch.device("cpu"):  # the cached table must not lie on the device that happens to be the default now
         axes = torch.meshgrid(*(torch.arange(n, dtype=torch.float64) for n in counts), indexing="ij")
         *before, rows, columns = (None, *axes) if len(counts) == 1 else axes
         order = [a for a in (*before, columns, rows) if a is not None]
@@ -139,7 +135,7 @@ def _sincos(counts: tuple[int, ...], width: int) -> Tensor:
 
 
 class CrossTransformer(nn.Module):
-    """`talk`: queries also attend to each other."""
+    """Blocks of cross attention. `talk`: queries also attend to each other."""
 
     def __init__(self, size: Size, *, talk: bool = False):
         super().__init__()
@@ -172,7 +168,7 @@ class CrossBlock(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Of a sequence to another one."""
+    """Attention of one sequence to another one."""
 
     def __init__(self, width: int, heads: int):
         super().__init__()
@@ -188,8 +184,8 @@ class CrossAttention(nn.Module):
 
 
 class MaskedDecoder(nn.Module):
-    """Reads tokens of width `source`, gives `values` numbers a patch. `needed_only`: a joint decoder computes nothing
-    of seen tokens that no hidden one reads."""
+    """Decoder from tokens of width `source` to `values` numbers a patch. `needed_only`: a joint decoder skips what it
+    would compute of seen tokens and no hidden token reads."""
 
     def __init__(
         self,

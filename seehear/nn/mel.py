@@ -1,4 +1,4 @@
-"""Mel filter banks: triangles that overlap by half, evenly spaced on a scale of pitch."""
+"""Mel filter banks (triangles that overlap by half, evenly spaced on a scale of pitch), and two spectrograms."""
 
 from __future__ import annotations
 
@@ -29,8 +29,10 @@ def mel_filters(
     bins = torch.linspace(0, rate / 2, points // 2 + 1, dtype=torch.float64)
     if straight_in_mel:
         bins = _mel(bins, scale)
+    elif scale == "htk":
+        edges = 700.0 * (10.0 ** (edges / 2595.0) - 1.0)
     else:
-        edges = _hertz(edges, scale)
+        edges = torch.where(edges < _KNEE, edges * 200 / 3, 1000 * torch.exp(_STEP * (edges - _KNEE)))
     left, centre, right = edges[:-2, None], edges[1:-1, None], edges[2:, None]
     filters = torch.minimum((bins - left) / (centre - left), (right - bins) / (right - centre)).clamp(min=0)
     return filters * 2 / (right - left) if scale == "slaney" else filters
@@ -48,14 +50,7 @@ def _mel(hertz: Tensor, scale: Scale) -> Tensor:
     return torch.where(hertz < 1000, hertz * 3 / 200, _KNEE + (hertz / 1000).log() / _STEP)
 
 
-def _hertz(mel: Tensor, scale: Scale) -> Tensor:
-    if scale == "htk":
-        return 700.0 * (10.0 ** (mel / 2595.0) - 1.0)
-    return torch.where(mel < _KNEE, mel * 200 / 3, 1000 * torch.exp(_STEP * (mel - _KNEE)))
-
-
-# ----------------------------------------------------------------------------------------------------------------------
-# Log-mel spectrograms of whole batches of waveforms, on their device, as VATT takes them in place of samples.
+# -- VATT's spectrogram, of whole batches on their device --------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,11 +60,11 @@ class MelConfig:
     hop: float = 0.02134
     """Seconds from one frame to the next."""
     bands: int = 80
-    """On the mel scale."""
+    """Bands of equal width in mel."""
     low: float = 80.0
-    """Where the first band begins, in hertz."""
+    """Lower end of the first band, in hertz."""
     high: float = 7600.0
-    """Where the last band ends."""
+    """Upper end of the last band, in hertz."""
 
     def __post_init__(self) -> None:
         check_range(self, "(0, inf)", "window", "hop", "bands", "high")
@@ -80,7 +75,7 @@ class MelConfig:
         return int(self.window * rate), int(self.hop * rate)
 
     def frames(self, samples: int, rate: int) -> int:
-        """One begins at every hop inside the clip."""
+        """Frames of a sound: one begins at every hop inside it."""
         return -(-samples // self.sizes(rate)[1])
 
 
@@ -113,23 +108,22 @@ class LogMel(nn.Module):
             return (level_BSF - lowest) / torch.where(highest > lowest, highest - lowest, 1.0)
 
 
-# ----------------------------------------------------------------------------------------------------------------------
-# The log-mel spectrogram of Kaldi, as Audio-MAE and MAViL set it, of whole batches of waveforms on their device.
-#
-#     frames     25 ms every 10 ms, only those that lie wholly inside the sound: 1 + floor((n - 400) / 160)
-#     a frame    less its mean;  y[n] = x[n] - 0.97 x[n - 1], x[-1] = x[0];  times 0.5 - 0.5 cos(2 pi n / 399)
-#     power      |rfft|^2 of 512 points
-#     mel        triangles side by side from 20 Hz to half the rate, straight in mel, of height 1; last point in none
-#     level      ln(max(energy, 2^-23))
-#
-# With 128 bands at 16 kHz band 3 lies between two points of the transform: it is ln 2^-23 in every frame of every
-# sound.
+# -- Kaldi's spectrogram, as Audio-MAE and MAViL set it ----------------------------------------------------------------
 
 QUIETEST = torch.finfo(torch.float32).eps
 _WINDOW, _HOP, _LOW, EMPHASIS = 0.025, 0.010, 20.0, 0.97
 
 
 class KaldiMel(nn.Module):
+    """Kaldi's log-mel spectrogram of whole batches on their device.
+
+    frames     25 ms every 10 ms, only those that lie wholly inside the sound: 1 + floor((n - 400) / 160)
+    a frame    less its mean;  y[n] = x[n] - 0.97 x[n - 1], x[-1] = x[0];  times 0.5 - 0.5 cos(2 pi n / 399)
+    power      |rfft|^2 of 512 points
+    mel        triangles side by side from 20 Hz to half the rate, straight in mel, of height 1; last point in none
+    level      ln(max(energy, 2^-23))
+    """
+
     window: Tensor
     filters: Tensor
 
@@ -138,6 +132,7 @@ class KaldiMel(nn.Module):
         size, self.hop = int(_WINDOW * rate), int(_HOP * rate)
         self.points = 1 << (size - 1).bit_length()
         bank_FK = mel_filters(rate, self.points, bands, low=_LOW, high=rate / 2, straight_in_mel=True)
+        # 128 bands at 16 kHz leave band 3 between two points of the transform: it is ln 2^-23 in every frame.
         bank_FK[:, -1] = 0
         window = torch.hann_window(size, periodic=False, dtype=torch.float64)
         self.register_buffer("window", window.float(), persistent=False)
@@ -165,7 +160,7 @@ def fitted(mel_BSF: Float[Tensor, "b s f"], frames: int, *, padding: float) -> F
 
 
 def rolled(sound_BN: Float[Tensor, "b n"], rng: Randomness, name: str) -> Float[Tensor, "b n"]:
-    """Each turned round by a random offset and multiplied by 0.5 + Beta(10, 10) (Audio-MAE's "roll + magnitude")."""
+    """Sounds rotated by a random offset and multiplied by 0.5 + Beta(10, 10) (Audio-MAE's "roll + magnitude")."""
     total = sound_BN.shape[1]
     offset_B1 = (rng.uniform(f"{name}/offset", 1) * total).long().clamp(max=total - 1).to(sound_BN.device)
     place_BN = (torch.arange(total, device=sound_BN.device) - offset_B1) % total

@@ -1,4 +1,4 @@
-"""Mixing rows of a batch in straight lines, and which rows to mix with which when some lack modalities."""
+"""Linear mixing of rows of a batch, and the choice of pairs when some rows lack modalities."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def mix(
 
 
 def halves(present_BM: Bool[Tensor, "b m"]) -> tuple[Tensor, Tensor]:
-    """Every row in exactly one pair: the first half of the rows with the second, among rows that have the same
-    modalities. Rows left over, one at most for each such set, go with the nearest set that is left."""
+    """(first, second) row numbers, every row in one pair: the first half with the second among rows that have the same
+    modalities. One row of each such set may be left over; these pair with the row that shares most modalities."""
     first, second, left = [], [], []
     for rows in _alike(present_BM):
         half = len(rows) // 2
@@ -35,8 +35,8 @@ def halves(present_BM: Bool[Tensor, "b m"]) -> tuple[Tensor, Tensor]:
 
 
 def permutation(present_BM: Bool[Tensor, "b m"], generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Every row kept, with a partner drawn by a uniformly random permutation of the rows that have the same modalities.
-    (A flip or a roll by half a batch would put each pair in twice, with the weights swapped: false negatives.)"""
+    """(all rows, their partners): a uniformly random permutation of the rows that have the same modalities."""
+    # A flip or a roll by half a batch would put each pair in twice, with the weights swapped: false negatives.
     partner = torch.empty(len(present_BM), dtype=torch.int64)
     for rows in _alike(present_BM):
         partner[rows] = rows[torch.randperm(len(rows), generator=generator)]
@@ -47,6 +47,7 @@ def row_numbers(z_BD: Float[Tensor, "b d"]) -> Int[Tensor, " b"]:
     """Equal rows get equal numbers (63-bit sums of their bits; the chance of a false match is about B^2 / 2^64)."""
     bits_BD = z_BD.float().contiguous().view(torch.int32).to(torch.int64)
     generator = torch.Generator().manual_seed(0)
+    # Odd factors: a product with an odd number keeps all of 64 bits.
     factors_D = torch.randint(2**62, (z_BD.shape[1],), generator=generator, dtype=torch.int64) * 2 + 1
     return (bits_BD * factors_D.to(z_BD.device)).sum(dim=1)
 

@@ -112,9 +112,9 @@ def _draw(
     return drawn[start - first * block : stop - first * block]
 
 
+# For torch.compile, an operation that it does not look into: a generator would end the graph at every draw, and what
+# follows would be compiled anew for every name.
 _draw_compiled = torch.library.custom_op("seehear::draw", _draw, mutates_args=())
-"""The same to torch.compile: one operation that it does not look into. A generator would end the graph at every draw,
-and what comes after be compiled anew for every name."""
 
 
 @_draw_compiled.register_fake
@@ -124,10 +124,8 @@ def _undrawn(kind: str, *given: Any) -> Tensor:
 
 
 def dropout(x: Tensor, p: float, rng: Randomness | None, name: str) -> Tensor:
-    """Inverted dropout over rows of a batch. Off when `rng` is None: there is no train/eval switch to forget.
-
-    `p` is kept to the nearest multiple of 2^-16.
-    """
+    """Inverted dropout over rows of a batch, `p` to the nearest multiple of 2^-16; off without `rng`."""
+    # No train/eval switch that a caller may forget.
     if rng is None or p == 0.0:
         return x
     dropped = round(p * 2**16)

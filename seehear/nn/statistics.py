@@ -27,6 +27,7 @@ def statistics(latents: Latents, present: Present | None = None) -> dict[Modalit
             total, rows = total + x.sum(dim=0), rows + len(x)
         if rows < 2:
             raise SeehearError(f"{rows} training rows have {m}: at least 2 are needed to fit anything to it")
+        # Two passes: in one, the mean of the squares less the square of the mean would cancel.
         mean = total / rows
         if not mean.isfinite().all():
             raise SeehearError(f"the latents of {m} hold NaN or infinite values: encode them again")

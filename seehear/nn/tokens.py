@@ -31,9 +31,9 @@ _EPS = 1e-6
 
 
 class PatchTokens(nn.Module):
-    """Of a grid (B, n_1, ..., C): frames, samples or a spectrogram. `shape` is the grid that positions are learnt for;
-    any other one is read by interpolation. `mix`: a second map with GELU, for tokens that others share a Transformer
-    with. Patches that are dropped are not even projected."""
+    """Tokens of a grid (B, n_1, ..., C): frames, samples or a spectrogram. `shape` is the grid that positions are
+    learnt for, any other one is interpolated; `mix` adds a second map with GELU, for a Transformer shared by several
+    modalities."""
 
     def __init__(
         self,
@@ -60,15 +60,9 @@ class PatchTokens(nn.Module):
     def forward(self, x: Tensor, *, rng: Randomness | None, name: str) -> Float[Tensor, "b m d"]:
         counts = self._grid(x, name)
         patches_BNP, place_ND = cut(x, self.patch), self.positions(counts)
-        keep = keep_set(
-            rng,
-            f"{name}/keep",
-            patches_BNP.shape[1],
-            rate=self.keep,
-            per_sample=self.keep_per_sample,
-            device=x.device,
-        )
-        if keep is not None:
+        rate, each = self.keep, self.keep_per_sample
+        keep = keep_set(rng, f"{name}/keep", patches_BNP.shape[1], rate=rate, per_sample=each, device=x.device)
+        if keep is not None:  # dropped before they are projected
             patches_BNP, place_ND = take(patches_BNP, keep), place_ND[keep]
         x_BMD = self.project(signal(patches_BNP, self.aggregate.dtype))
         if self.mix is not None:
@@ -89,8 +83,8 @@ class PatchTokens(nn.Module):
 
 
 class WordTokens(nn.Module):
-    """Of word numbers (N, L), 0 is padding; the table is trained or left as it is. `absolute`: so many positions, for a
-    Transformer that others share; None: for one with relative positions."""
+    """Tokens of word numbers (N, L), 0 is padding. `absolute`: number of learnt positions, for a Transformer shared by
+    several modalities; None: for one with relative positions. `trained`: whether the word vectors learn."""
 
     def __init__(
         self,
@@ -149,12 +143,12 @@ class WordTokens(nn.Module):
 
 
 def signal(x: Tensor, dtype: torch.dtype) -> Tensor:
-    """Bytes from -1 to 1; anything else as it is."""
+    """Bytes scaled to [-1, 1]; other types unchanged but for the dtype."""
     return x.to(dtype) * (2 / 255) - 1 if x.dtype == torch.uint8 else x.to(dtype)
 
 
 def aggregation(width: int) -> nn.Parameter:
-    """AGG: what a sequence is summed up in."""
+    """AGG, the token whose output stands for the sequence."""
     return nn.Parameter(torch.randn(width) * width**-0.5)
 
 
@@ -162,7 +156,7 @@ def aggregation(width: int) -> nn.Parameter:
 
 
 def grid(shape: Sequence[int], patch: Sequence[int]) -> tuple[int, ...]:
-    """How many blocks fit along each axis; what is left over at an end is left out."""
+    """Number of whole blocks along each axis; the rest at the end is left out."""
     return tuple(n // p for n, p in zip(shape, patch, strict=True))
 
 
@@ -178,7 +172,7 @@ def cut(x: Tensor, patch: Sequence[int]) -> Tensor:
 
 
 def joined(x_BNP: Tensor, counts: Sequence[int], patch: Sequence[int]) -> Tensor:
-    """(B, n_1, ..., n_k, C) again of what `cut` made."""
+    """(B, n_1, ..., n_k, C): the inverse of `cut`."""
     axes = len(patch)
     x = x_BNP.reshape(len(x_BNP), *counts, *patch, -1)
     order = [place for axis in range(axes) for place in (1 + axis, 1 + axes + axis)]
@@ -221,23 +215,19 @@ def resampled(table_ND: Float[Tensor, "n d"], count: int) -> Float[Tensor, "m d"
 @lru_cache(maxsize=64)
 def resampling(old: int, new: int) -> Float[Tensor, "m n"]:
     """The linear map from `old` knots to `new` places, float64. One knot is a constant."""
-    with torch.device("cpu"):  # it is kept: whatever device is the default at the moment
-        return _spline(old, new)
+    with torch.device("cpu"):  # the cached map must not lie on the device that happens to be the default now
+        if old == 1:
+            return torch.ones(new, 1, dtype=torch.float64)
+        knot, place = torch.arange(old, dtype=torch.float64), torch.arange(new, dtype=torch.float64) * old / new
+        middle = knot.mean()  # the spline does not depend on origin and scale, its rounding does
 
+        def terms(u: Tensor) -> tuple[Tensor, Tensor]:
+            return (u[:, None] - knot).abs() ** 3, torch.stack([torch.ones_like(u), u - middle], dim=1)
 
-def _spline(old: int, new: int) -> Tensor:
-    if old == 1:
-        return torch.ones(new, 1, dtype=torch.float64)
-    knot, place = torch.arange(old, dtype=torch.float64), torch.arange(new, dtype=torch.float64) * old / new
-    middle = knot.mean()  # the spline does not depend on origin and scale, its rounding does
-
-    def terms(u: Tensor) -> tuple[Tensor, Tensor]:
-        return (u[:, None] - knot).abs() ** 3, torch.stack([torch.ones_like(u), u - middle], dim=1)
-
-    cubes, line = terms(knot)
-    system = torch.cat([torch.cat([cubes, line], dim=1), torch.cat([line.T, torch.zeros(2, 2).double()], dim=1)])
-    values = torch.cat([torch.eye(old, dtype=torch.float64), torch.zeros(2, old, dtype=torch.float64)])
-    return torch.cat(terms(place), dim=1) @ torch.linalg.solve(system, values)
+        cubes, line = terms(knot)
+        system = torch.cat([torch.cat([cubes, line], dim=1), torch.cat([line.T, torch.zeros(2, 2).double()], dim=1)])
+        values = torch.cat([torch.eye(old, dtype=torch.float64), torch.zeros(2, old, dtype=torch.float64)])
+        return torch.cat(terms(place), dim=1) @ torch.linalg.solve(system, values)
 
 
 # -- which tokens are kept ---------------------------------------------------------------------------------------------

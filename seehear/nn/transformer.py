@@ -27,6 +27,8 @@ from seehear.types import Bool, Float, Tensor
 
 Style = Literal["vit", "t5"]
 _EPS = 1e-6
+# T5's buckets of distances, and the distance from which on all are alike.
+_BUCKETS, _LONGEST = 32, 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,11 +36,11 @@ class Size:
     layers: int
     """Blocks, one after the other."""
     width: int
-    """Of a token."""
+    """Numbers of a token; a multiple of `heads`."""
     hidden: int
     """Width inside a block's MLP."""
     heads: int
-    """Of attention; `width` is a multiple."""
+    """Heads of attention."""
 
     def __post_init__(self) -> None:
         if min(self.layers, self.width, self.hidden, self.heads) < 1 or self.width % self.heads:
@@ -75,23 +77,19 @@ class Transformer(nn.Module):
         name: str = "transformer",
         asked: slice | None = None,
     ) -> Float[Tensor, "b m d"]:
-        """`mask_BL`: 1 = a token, 0 = padding that nobody looks at; one token a row at least. Several rows may belong
-        to each row of `rng` (the sentences of a clip). `name` tells these draws from those of others. `asked`: what
-        comes out is these tokens alone, and the last block computes no others."""
-        bias = self._bias(mask_BL, x_BLD.shape[1])
+        """`mask_BL`: 1 = a token, 0 = padding, which is not attended to; one token a row at least. Several rows may
+        belong to each row of `rng` (the sentences of a clip). `name` tells these draws from those of others. `asked`:
+        the tokens that come out; the last block computes no others."""
+        # Added to all logits, or a mask of them: (B or 1, H or 1, L or 1, L).
+        bias = mask = None if mask_BL is None else mask_BL[:, None, None]
+        if self.relative is not None:
+            bias = self.relative(x_BLD.shape[1])[None]
+            bias = bias if mask is None else bias.masked_fill(~mask, -torch.inf)
         x_BLD = x_BLD.to(next(self.parameters()).dtype)  # sums over many layers, under autocast too
         for i, block in enumerate(self.blocks):
             here = asked if i == len(self.blocks) - 1 else None
             x_BLD = block(x_BLD, bias, rng=rng, name=f"{name}/{i}", asked=here)
         return folded_dropout(self.norm(x_BLD), self.dropout, rng, f"{name}/end")
-
-    def _bias(self, mask_BL: Tensor | None, length: int) -> Tensor | None:
-        """What is added to all logits, or which of them count: (B or 1, H or 1, L or 1, L)."""
-        mask = None if mask_BL is None else mask_BL[:, None, None]
-        if self.relative is None:
-            return mask
-        bias = self.relative(length)[None]
-        return bias if mask is None else bias.masked_fill(~mask, -torch.inf)
 
 
 class Block(nn.Module):
@@ -123,7 +121,7 @@ class Block(nn.Module):
 
 
 class Attention(nn.Module):
-    """Of a sequence to itself."""
+    """Attention of a sequence to itself."""
 
     def __init__(self, width: int, heads: int, *, bias: bool, scaled: bool):
         super().__init__()
@@ -134,7 +132,7 @@ class Attention(nn.Module):
     def forward(
         self, x_BLD: Float[Tensor, "b l d"], bias: Tensor | None = None, *, asked: slice | None = None
     ) -> Float[Tensor, "b m d"]:
-        """What each token reads in all of them; with `asked`, only these do."""
+        """Outputs of all tokens, or of those `asked` for."""
         q, k, v = self.into(x_BLD).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # each (B, H, L, d)
         if bias is not None and bias.dtype != torch.bool:
             bias = bias.to(q.dtype)
@@ -146,26 +144,24 @@ class Attention(nn.Module):
 
 
 class RelativeBias(nn.Module):
-    """A number for each head and bucket of distances from query to key, that before and after told apart."""
+    """Bias of the logits by head and bucket of the signed distance from query to key."""
 
-    def __init__(self, heads: int, *, buckets: int = 32, longest: int = 64):
+    def __init__(self, heads: int):
         super().__init__()
-        self.buckets, self.longest = buckets, longest
-        self.table = nn.Embedding(buckets, heads)
+        self.table = nn.Embedding(_BUCKETS, heads)
         nn.init.uniform_(self.table.weight, -0.05, 0.05)
 
     def forward(self, length: int) -> Float[Tensor, "h l l"]:
         place = torch.arange(length, device=self.table.weight.device)
-        bucket_LL = bucket(place[None, :] - place[:, None], buckets=self.buckets, longest=self.longest)
-        return self.table(bucket_LL).permute(2, 0, 1)
+        return self.table(bucket(place[None, :] - place[:, None])).permute(2, 0, 1)
 
 
-def bucket(offset: Tensor, *, buckets: int = 32, longest: int = 64) -> Tensor:
-    """The bucket of key position - query position: half of them for keys that come later; of each half, half for single
-    distances, the rest in even steps of the logarithm up to `longest`, and all that is farther in the last."""
-    half, exact = buckets // 2, buckets // 4
+def bucket(offset: Tensor) -> Tensor:
+    """Bucket, 0 to 31, of key position - query position: half of them for later keys; of each half, half for single
+    distances, the rest in even steps of the logarithm up to 64; the last one holds all that is farther."""
+    half, exact = _BUCKETS // 2, _BUCKETS // 4
     distance = offset.abs()
-    steps = torch.log(distance.clamp(min=exact) / exact) / math.log(longest / exact) * (half - exact)
+    steps = torch.log(distance.clamp(min=exact) / exact) / math.log(_LONGEST / exact) * (half - exact)
     far = (exact + steps.long()).clamp(max=half - 1)
     return torch.where(distance < exact, distance, far) + half * (offset > 0)
 

@@ -1,4 +1,4 @@
-"""What is kept of a masked audio-video model when its decoders are thrown away: tokens, encoders, fusion.
+"""The part of a masked audio-video model that outlives pretraining: tokens, encoders, fusion.
 
 Tokens of two modalities meet in a fusion:
 
@@ -25,6 +25,7 @@ from seehear.nn.transformer import Block, Size, Transformer
 from seehear.types import Bool, Modality, Tensor
 
 _EPS, _STD = 1e-6, 0.02
+_SHARED = 4  # tokens of a bottleneck
 Tokens = dict[Modality, Tensor]
 """(B, L, D) by modality, L its own."""
 
@@ -73,8 +74,8 @@ class Trunk(nn.Module):
 
     @torch.no_grad()
     def start_from(self, mae: ImageMAE, patches: Mapping[Modality, Sequence[int]]) -> None:
-        """Of the modalities that `patches` names the size of: the kernel of pictures at every time of a tube, undivided
-        (of a spectrogram: summed over colours); CLS; all blocks. Every block of the fusion is its last one."""
+        """Copies an image MAE into the modalities whose patch sizes `patches` gives: kernel (at every time of a tube,
+        undivided; summed over colours for a spectrogram), CLS and blocks. Blocks of the fusion begin as its last."""
         for m, patch in patches.items():
             tokens, encoder = self.tokens[m], self.encoders[m]
             assert isinstance(tokens, FixedTokens)
@@ -118,11 +119,11 @@ class JointFusion(nn.Module):
 
 
 class BottleneckFusion(nn.Module):
-    """`count` shared tokens."""
+    """Fusion through a few tokens that the modalities share."""
 
-    def __init__(self, size: Size, modalities: tuple[Modality, ...], *, layers: int, count: int = 4):
+    def __init__(self, size: Size, modalities: tuple[Modality, ...], *, layers: int):
         super().__init__()
-        self.shared = SharedTokens(count, size.width)
+        self.shared = SharedTokens(_SHARED, size.width)
         self.layers = nn.ModuleList(BottleneckLayer(size, modalities) for _ in range(layers))
         self.norm = nn.LayerNorm(size.width, eps=_EPS)
 
@@ -165,7 +166,7 @@ class SharedTokens(nn.Module):
 
 
 def _real(present: Mapping[Modality, Tensor]) -> dict[Modality, Tensor]:
-    """Who is attended to: who is there, or all where nobody is, for a softmax of nothing is not a number."""
+    """Modalities to attend to: the present ones, or all in a row without any, as a softmax over nothing is NaN."""
     nobody = ~torch.stack(list(present.values())).any(dim=0)
     return {m: has | nobody for m, has in present.items()}
 
@@ -173,23 +174,22 @@ def _real(present: Mapping[Modality, Tensor]) -> dict[Modality, Tensor]:
 # -- published weights -------------------------------------------------------------------------------------------------
 
 
-_Names = Mapping[str, str | tuple[str, ...]]
-
-_HUGGING_FACE: _Names = {
-    "norm1": "layernorm_before",
-    "norm2": "layernorm_after",
+# Layers of a block by our name -> theirs; several are stacked.
+_HUGGING_FACE: dict[str, tuple[str, ...]] = {
+    "norm1": ("layernorm_before",),
+    "norm2": ("layernorm_after",),
     "attention.into": ("attention.attention.query", "attention.attention.key", "attention.attention.value"),
-    "attention.out": "attention.output.dense",
-    "up": "intermediate.dense",
-    "down": "output.dense",
+    "attention.out": ("attention.output.dense",),
+    "up": ("intermediate.dense",),
+    "down": ("output.dense",),
 }
-_TIMM: _Names = {
-    "norm1": "norm1",
-    "norm2": "norm2",
-    "attention.into": "attn.qkv",
-    "attention.out": "attn.proj",
-    "up": "mlp.fc1",
-    "down": "mlp.fc2",
+_TIMM: dict[str, tuple[str, ...]] = {
+    "norm1": ("norm1",),
+    "norm2": ("norm2",),
+    "attention.into": ("attn.qkv",),
+    "attention.out": ("attn.proj",),
+    "up": ("mlp.fc1",),
+    "down": ("mlp.fc2",),
 }
 
 
@@ -212,13 +212,19 @@ class ImageMAE:
             names, block = _TIMM, "blocks"
             patch, token = "patch_embed.proj", "cls_token"
         count = len({name.split(".")[block.count(".") + 1] for name in tensors if name.startswith(f"{block}.")})
-        parts = [part for theirs in names.values() for part in ((theirs,) if isinstance(theirs, str) else theirs)]
-        layers = [patch, *(f"{block}.{i}.{part}" for i in range(count) for part in parts)]
+        layers = [patch, *(f"{block}.{i}.{part}" for i in range(count) for parts in names.values() for part in parts)]
         needed = {token, *(f"{layer}.{kind}" for layer in layers for kind in ("weight", "bias"))}
         if missing := sorted(needed - tensors.keys()):
             more = f" and {len(missing) - 3} more" if missing[3:] else ""
             raise SeehearError(f"no weights of an image MAE or ViT: missing {', '.join(missing[:3])}{more}")
-        blocks = [_block(tensors, f"{block}.{i}", names) for i in range(count)]
+        blocks: list[dict[str, Tensor]] = []
+        for i in range(count):
+            state = {
+                f"{own}.{kind}": torch.cat([tensors[f"{block}.{i}.{part}.{kind}"] for part in theirs])
+                for own, theirs in names.items()
+                for kind in ("weight", "bias")
+            }
+            blocks.append(state)
         return cls(tensors[f"{patch}.weight"], tensors[f"{patch}.bias"], tensors[token].flatten(), blocks)
 
     def kernel(self, patch: Sequence[int], *, colours: bool) -> Tensor:
@@ -226,16 +232,8 @@ class ImageMAE:
         time; without colours it is summed over them."""
         if (found := tuple(self.weight_DCHW.shape[2:])) != tuple(patch[-2:]):
             raise SeehearError(f"the image MAE has patches of {found}, this model of {tuple(patch[-2:])}")
+        # A grey spectrogram is a picture whose three colours are equal: their kernels add up.
         weight_DCHW = self.weight_DCHW if colours else self.weight_DCHW.sum(dim=1, keepdim=True)
         kernel_DHWC = weight_DCHW.movedim(1, -1)
         times = patch[0] if len(patch) == 3 else 1
         return kernel_DHWC[:, None].expand(-1, times, -1, -1, -1).flatten(1)
-
-
-def _block(tensors: Mapping[str, Tensor], at: str, names: _Names) -> dict[str, Tensor]:
-    state = {}
-    for own, theirs in names.items():
-        for kind in ("weight", "bias"):
-            parts = (theirs,) if isinstance(theirs, str) else theirs
-            state[f"{own}.{kind}"] = torch.cat([tensors[f"{at}.{part}.{kind}"] for part in parts])
-    return state

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from seehear.encoders import Sample, load_encoder
-from seehear.encoders.film import like_runs
+from seehear.encoders.frozen import like_runs
 from seehear.media.files import VideoSpec
 from tests.library.makers import film
 

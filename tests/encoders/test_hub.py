@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from seehear.encoders import Sample, load_encoder
-from seehear.encoders.hub_pe import PeFilms, PeText
+from seehear.encoders.hub_language import PeFilms, PeText
 from seehear.encoders.hub_towers import HubOptions
 from seehear.errors import SeehearError
 from seehear.methods.fusemix import FuseMix, FuseMixConfig

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seehear.encoders.pooling import pool_time, pooled_width
+from seehear.encoders.frozen import pool_time, pooled_width
 from seehear.errors import SeehearError
 
 X = torch.tensor([[0.0, 1.0], [2.0, 1.0], [4.0, 7.0], [6.0, 7.0]])

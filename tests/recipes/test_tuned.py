@@ -18,7 +18,7 @@ from seehear.encoders.registry import load_encoder
 from seehear.errors import SeehearError
 from seehear.inputs.latents import LatentData
 from seehear.library.tables import Text
-from seehear.nn.change import Change
+from seehear.encoders.learning import Change
 from seehear.nn.random import Randomness
 from seehear.runs.config import recipe
 from seehear.runs.data import LatentInputs
