@@ -13,12 +13,11 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from seehear.encoders.base import Sample
-from seehear.encoders.learning import weights_to_learn
+from seehear.encoders.learning import Change, weights_to_learn
 from seehear.encoders.registry import load_encoder
 from seehear.errors import SeehearError
 from seehear.inputs.latents import LatentData
 from seehear.library.tables import Text
-from seehear.encoders.learning import Change
 from seehear.nn.random import Randomness
 from seehear.runs.config import recipe
 from seehear.runs.data import LatentInputs
