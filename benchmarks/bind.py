@@ -45,7 +45,7 @@ from seehear.inputs.latents import LatentData, load_latents
 from seehear.library.clips import PrepareOptions
 from seehear.library.encode import encode_library
 from seehear.library.prepare import prepare
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from seehear.progress import hushed
 from seehear.recipes.fusemix import start_of
 from seehear.runs.config import recipe
@@ -75,7 +75,7 @@ WORDS = "wordtower#modality=text"
 # -- sounds with pictures ----------------------------------------------------------------------------------------------
 
 
-def make_library(folder: Path) -> Library:
+def make_library(folder: Path) -> LibraryTables:
     """Clips of a picture and a sound, with no text."""
     folder.mkdir(parents=True, exist_ok=True)
     columns = ("id", "image", "audio", "labels", "group", "title", "fold")
@@ -84,7 +84,7 @@ def make_library(folder: Path) -> Library:
         writer.writeheader()
         writer.writerows(rows())
     prepare(folder / "manifest.csv", folder / "library", PrepareOptions(media=Path("/")))
-    library = Library.open(folder / "library")
+    library = LibraryTables.open(folder / "library")
     encode_library(library, ("efficientnet-lite0", "wordtower", "aisfx"))
     return library
 
@@ -116,7 +116,7 @@ class Fold:
     locked: Towers
 
 
-def folds(library: Library) -> Iterator[Fold]:
+def folds(library: LibraryTables) -> Iterator[Fold]:
     clips = {clip.id: clip for clip in library.clips()}
     silent = load_latents(library, encoders={"video": ["wordtower#modality=video"], "audio": ["aisfx"]})
     own = [clips[i] for i in silent.ids.tolist()]
@@ -162,7 +162,7 @@ MODELS: dict[str, Model] = {
 }
 
 
-def sounds(library: Library, work: Path) -> dict[str, Any]:
+def sounds(library: LibraryTables, work: Path) -> dict[str, Any]:
     clips = {clip.id: clip for clip in library.clips()}
     names = sorted({clip.labels[0] for clip in clips.values()})
     vectors = torch.from_numpy(words(names)).float()
@@ -205,7 +205,7 @@ def measures(scores_NC: np.ndarray, truth: np.ndarray, groups: np.ndarray, sizes
 # -- what could choose without text ------------------------------------------------------------------------------------
 
 
-def signals(library: Library, work: Path) -> dict[str, dict[str, float]]:
+def signals(library: LibraryTables, work: Path) -> dict[str, dict[str, float]]:
     """Scores of the folds' validation clips, pooled: of sounds against their own pictures, and against what the words
     of the joint encoder say of these. The words are the phrases that search is calibrated by. Last the truth, which
     no training has: the share of sounds whose class is named."""
@@ -251,7 +251,7 @@ def _alike(one_NP: torch.Tensor, other_NP: torch.Tensor) -> torch.Tensor:
 # -- films of one's own ------------------------------------------------------------------------------------------------
 
 
-def films(library: Library, half: str, work: Path) -> dict[str, Any]:
+def films(library: LibraryTables, half: str, work: Path) -> dict[str, Any]:
     """The queries of 'heard', by what is heard alone and by all, before and after the sounds are bound."""
     wanted = home.queries(half)
 
@@ -278,7 +278,7 @@ def main() -> None:
     parser.add_argument("--half", choices=("choose", "report"), default="choose")
     options = parser.parse_args()
     if options.home:
-        found = films(Library.open(options.home), options.half, options.work)
+        found = films(LibraryTables.open(options.home), options.half, options.work)
         for when in ("before", "after"):
             print(when, {name: {k: own.get(k) for k in ("heard", "seen", "all")} for name, own in found[when].items()})
         if options.half == "report":

@@ -27,7 +27,7 @@ from seehear.evaluation.retrieval import retrieval
 from seehear.inputs.latents import LatentData, load_latents
 from seehear.library.encode import encode_library
 from seehear.library.prepare import prepare
-from seehear.library.tables import Clip, Library
+from seehear.library.tables import Clip, LibraryTables
 from seehear.methods.fusemix import FuseMixConfig
 from seehear.nn.random import seed_of
 from seehear.recipes import fusemix
@@ -68,15 +68,15 @@ def table(scores: Sequence[Score]) -> str:
     return "\n".join([head, *map(str, scores)])
 
 
-def make_library(work: Path, data: Path = DATA) -> Library:
+def make_library(work: Path, data: Path = DATA) -> LibraryTables:
     """The library of the media; what is there already is not done again, nor by `train`."""
     prepare(hub_media.make(data, work / "media"), work / "library")
-    library = Library.open(work / "library")
+    library = LibraryTables.open(work / "library")
     encode_library(library)
     return library
 
 
-def train(library: Library, folder: Path) -> None:
+def train(library: LibraryTables, folder: Path) -> None:
     """The run of the library's own splits."""
     finish(LatentInputs(load_latents(library), library=str(Path(library.uri).resolve())), run(), folder)
 

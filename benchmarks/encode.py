@@ -32,7 +32,7 @@ from decode import make_film
 from seehear.encoders import Encoder, Sample, load_encoder
 from seehear.library.encode import encode_library
 from seehear.library.prepare import PrepareOptions, prepare
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from seehear.progress import set_quiet
 
 ENCODERS = ("efficientnet-lite0", "aisfx", "logmel")
@@ -99,7 +99,7 @@ def make_library(folder: Path, clips: int) -> None:
 
 
 def measure(encoder: Encoder, folder: Path, *, workers: int, repeats: int) -> dict[str, float]:
-    library = Library.open(folder / "lib")
+    library = LibraryTables.open(folder / "lib")
     roots = library.roots()
     samples = [Sample(str(library.path_of(c.source, roots)), c.start, c.end) for c in library.clips()]
     encoder.encode([encoder.prepare(samples[0])])  # weights are read here
@@ -108,7 +108,7 @@ def measure(encoder: Encoder, folder: Path, *, workers: int, repeats: int) -> di
         copy = folder / f"copy{turn}"
         shutil.copytree(folder / "lib", copy)
         seconds = alone(encoder, samples)
-        spied, work = Spied(encoder), Library.open(copy)
+        spied, work = Spied(encoder), LibraryTables.open(copy)
         cpu, wall = timed(lambda work=work, spied=spied: encode_library(work, [spied], workers=workers))  # type: ignore[misc]
         rounds.append(seconds | {"pipeline_cpu": cpu, "pipeline_wall": wall, "model_busy": spied.seconds / wall})
         shutil.rmtree(copy)

@@ -28,7 +28,7 @@ from seehear.library.backlog import Backlog, Job
 from seehear.library.encode import BATCH
 from seehear.library.engines import Engine, Local, OnRay, on_ray
 from seehear.library.prepare import PrepareOptions, prepare
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from seehear.progress import set_quiet
 
 WORKERS = (1, 2)
@@ -90,7 +90,7 @@ def main() -> None:
         for n in range(-(-given.clips // 15)):  # each film is a minute, in clips of 4 s
             shutil.copy(film, folder / "media" / f"{n}.mp4")
         prepare(folder / "media", folder / "lib", PrepareOptions(clips="fixed", seconds=4.0))
-        library = Library.open(folder / "lib")
+        library = LibraryTables.open(folder / "lib")
         cluster = stack.enter_context(on_ray(workers=max(WORKERS), models=1))
         engines: dict[str, Engine] = {f"here, {n}": Local(n) for n in WORKERS}
         engines |= {f"Ray, {n}": OnRay(cluster.ray, workers=n, models=1) for n in WORKERS}

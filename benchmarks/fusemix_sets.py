@@ -26,7 +26,7 @@ from seehear.inputs.shards import load_shard, save_shard
 from seehear.library.clips import PrepareOptions
 from seehear.library.encode import encode_library
 from seehear.library.prepare import prepare
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 
 Row = dict[str, str]
 COLUMNS = ("id", "video", "image", "audio", "texts", "labels", "group", "fold")
@@ -120,7 +120,7 @@ def latents(name: str, data: Path, work: Path, *, more: bool = False) -> LatentD
     return load_shard(shard)
 
 
-def library_of(name: str, data: Path, work: Path) -> Library:
+def library_of(name: str, data: Path, work: Path) -> LibraryTables:
     """The library of a set, made and encoded as far as it is not there."""
     own, folder = SETS[name], work / name
     folder.mkdir(parents=True, exist_ok=True)
@@ -129,7 +129,7 @@ def library_of(name: str, data: Path, work: Path) -> Library:
         writer.writeheader()
         writer.writerows(own.rows(data.resolve() / own.folder))
     prepare(folder / "manifest.csv", folder / "library", PrepareOptions(media=Path("/")))
-    library = Library.open(folder / "library")
+    library = LibraryTables.open(folder / "library")
     encode_library(library, sorted({e for made in (own.encoders, own.more) for names in made.values() for e in names}))
     return library
 

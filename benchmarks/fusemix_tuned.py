@@ -35,7 +35,7 @@ from fusemix_sets import library_of, split_of
 from seehear.encoders.weights import package_folder
 from seehear.evaluation.embedded import Embedded
 from seehear.evaluation.retrieval import retrieval
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from seehear.methods.base import seeded
 from seehear.methods.fusemix import FuseMix
 from seehear.recipes.fusemix import base, tuned
@@ -63,7 +63,7 @@ def a_run(arm: str, seed: int, *, epochs: int, encoder_lr: float) -> Run:
     return replace(run, data=data, method=method, train=train)
 
 
-def measure(cell: Cell, library: Library, work: Path) -> dict[str, float]:
+def measure(cell: Cell, library: LibraryTables, work: Path) -> dict[str, float]:
     """Percent, mean of both directions, on the test clips; CPU seconds."""
     arm, seed = str(cell["arm"]), int(cell["seed"] or 0)
     run = a_run(arm, seed, epochs=int(cell["epochs"] or 1), encoder_lr=float(cell["encoder_lr"] or 0))

@@ -47,7 +47,7 @@ from seehear.encoders.registry import load_encoder
 from seehear.evaluation.bootstrap import mean_interval
 from seehear.evaluation.embedded import unit
 from seehear.library.encode import encode_library
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from seehear.media.files import VideoSpec, read_window
 from seehear.methods.painter import Painter
 from seehear.runs.config import recipe
@@ -91,7 +91,7 @@ def accuracy(right: np.ndarray, groups: Sequence[str], classes: int) -> Row:
     return found | {"pictures": len(right), "recordings": len(set(groups))}
 
 
-def measure(run: Path, library: Library, *, n: int, told: dict[str, Any], split: str = "test") -> dict[str, Row]:
+def measure(run: Path, library: LibraryTables, *, n: int, told: dict[str, Any], split: str = "test") -> dict[str, Row]:
     space = SharedSpace.from_pretrained(run, device="cpu")
     painter, known = load_painter(run, space), placed(space, library)
     carrier = to_pictures(known)
@@ -132,7 +132,7 @@ def another_class(labels: np.ndarray) -> np.ndarray:
     return np.array([rng.choice(labels[labels != label]) for label in labels])
 
 
-def figure(run: Path, library: Library, out: Path) -> None:
+def figure(run: Path, library: LibraryTables, out: Path) -> None:
     """A test sound of each of some classes, and words."""
     sounds = {c.labels[0]: c for c in reversed(library.clips("split = 'test'")) if c.has_audio and c.labels}
     queries = [{"audio": str(library.path_of(sounds[name].source_of("audio")))} for name in SHOWN]
@@ -175,12 +175,12 @@ def main() -> None:
         write("generate", found, given.out)
 
 
-def learned_space(library: Library, work: Path) -> Path:
+def learned_space(library: LibraryTables, work: Path) -> Path:
     train(library, work / "run")
     return work / "run"
 
 
-def fixed_space(library: Library, work: Path) -> Path:
+def fixed_space(library: LibraryTables, work: Path) -> Path:
     encode_library(library, ("wordtower",))
     if not has_model(work / "bound" / "model"):
         train_run(library, recipe("fusemix.bind"), work / "bound", resume=(work / "bound" / "config.json").is_file())
@@ -190,7 +190,7 @@ def fixed_space(library: Library, work: Path) -> Path:
 ROUTES = {"learned space": learned_space, "fixed space": fixed_space}
 
 
-def paint_like(run: Path, library: Library, options: PainterOptions) -> float:
+def paint_like(run: Path, library: LibraryTables, options: PainterOptions) -> float:
     """Core seconds that the run's painter took to learn, which it does where there is none."""
     seconds = run / "painter-seconds.json"
     if not has_model(run / FOLDER / "model"):

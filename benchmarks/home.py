@@ -30,7 +30,7 @@ import numpy as np
 from common import write
 
 from seehear.folders.find import bring_up_to_date, open_library
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from seehear.search.background import OpenIndex
 from seehear.search.calibrate import background_phrases
 from seehear.search.moments import MomentSearch
@@ -211,7 +211,7 @@ def main() -> None:
     options = parser.parse_args()
     if not options.no_update:
         bring_up_to_date(DATA / "files", options.library, preset="light")
-    searcher = open_library(Library.open(options.library))
+    searcher = open_library(LibraryTables.open(options.library))
     wanted, none = queries(options.half), absent(options.half)
     answers = {name: asked(searcher, wanted, kinds) for name, kinds in CHANNELS.items()}
     found = {name: score(own) for name, own in answers.items()}

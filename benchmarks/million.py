@@ -34,7 +34,7 @@ import numpy as np
 from seehear.encoders import Encoder, Sample
 from seehear.library.encode import encode_library
 from seehear.library.prepare import PrepareOptions, prepare
-from seehear.library.tables import Library, Vectors
+from seehear.library.tables import LibraryTables, Vectors
 from seehear.progress import set_quiet
 
 PER_FILE, HOP, RATE = 1000, 0.1, 1000
@@ -130,12 +130,12 @@ def prepared_again(setting: Setting) -> dict[str, Any]:
 
 
 def encoded(setting: Setting) -> dict[str, Any]:
-    report = encode_library(Library.open(setting.library), [Drawn("audio"), Drawn("text")], workers=0)
+    report = encode_library(LibraryTables.open(setting.library), [Drawn("audio"), Drawn("text")], workers=0)
     return {"seconds_of": {e.name: round(e.seconds, 1) for e in report.encoders}}
 
 
 def encoded_again(setting: Setting) -> dict[str, Any]:
-    report = encode_library(Library.open(setting.library), [Drawn("audio"), Drawn("text")], workers=0)
+    report = encode_library(LibraryTables.open(setting.library), [Drawn("audio"), Drawn("text")], workers=0)
     assert all(e.made == 0 and e.kept == setting.clips for e in report.encoders)
     return {}
 
@@ -149,7 +149,7 @@ def trained(setting: Setting) -> dict[str, Any]:
     run = replace(run, train=train, method=replace(run.method, dim=DIM))
     began = time.perf_counter()
     resume = (setting.run / "config.json").exists()
-    result = train_run(Library.open(setting.library), run, setting.run, resume=resume)
+    result = train_run(LibraryTables.open(setting.library), run, setting.run, resume=resume)
     wall = time.perf_counter() - began
     return {
         "steps": result.steps,
@@ -164,7 +164,7 @@ def _index(setting: Setting, **options: Any) -> dict[str, Any]:
     from seehear.space import SharedSpace
 
     space = SharedSpace.from_pretrained(setting.run, device="cpu")
-    report = build_index(Library.open(setting.library), space, name="run", model=str(setting.run), **options)
+    report = build_index(LibraryTables.open(setting.library), space, name="run", model=str(setting.run), **options)
     return {"rows": report.rows, "recall_at_10": report.recall}
 
 
@@ -184,9 +184,9 @@ def _times(setting: Setting, space: Callable[[], Any]) -> dict[str, Any]:
     from seehear.search.query import Searcher
 
     began = time.perf_counter()
-    searcher = Searcher(Library.open(setting.library), space(), "run")
+    searcher = Searcher(LibraryTables.open(setting.library), space(), "run")
     opened = time.perf_counter() - began
-    ids = Library.open(setting.library).clip_ids(["000000.wav"])
+    ids = LibraryTables.open(setting.library).clip_ids(["000000.wav"])
     asked = [{"clip": clip} for clip in np.random.default_rng(1).choice(ids, QUERIES + 1, replace=False)]
     filters = {
         "no filter": None,
@@ -228,7 +228,7 @@ def drawn(setting: Setting) -> dict[str, Any]:
     """The tables `clips` and `vectors_run` of drawn clips: unit vectors near a plane of 32 dimensions, in float16."""
     import pyarrow as pa
 
-    library = Library.create(setting.library)
+    library = LibraryTables.create(setting.library)
     library.add_root(setting.work)
     vectors = library.vectors("vectors", "run", DIM)
     plane = np.random.default_rng(0).standard_normal((HIDDEN, DIM)).astype(np.float32) / HIDDEN**0.5
@@ -263,7 +263,7 @@ def drawn_indexed(setting: Setting) -> dict[str, Any]:
     """Inverted lists over the drawn vectors, with their recall against exact search."""
     from seehear.search.index import build_approximate, index_ids, set_index
 
-    library = Library.open(setting.library)
+    library = LibraryTables.open(setting.library)
     index_ids(library)
     recall, probes = build_approximate(library, "run")
     about = {"made": "", "maker": "drawn", "modalities": ["audio"], "dim": DIM, "recall": recall, "probes": probes}

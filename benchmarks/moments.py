@@ -22,7 +22,7 @@ from typing import Any
 import common
 import numpy as np
 
-from seehear.library.tables import Library, Vectors
+from seehear.library.tables import LibraryTables, Vectors
 from seehear.progress import set_quiet
 from seehear.search.background import calibrate_index
 from seehear.search.calibrate import background_phrases
@@ -54,7 +54,7 @@ def make(path: Path, clips: int) -> None:
     """The library, with one index of a row a clip."""
     import pyarrow as pa
 
-    library, draw = Library.create(path), np.random.default_rng(0)
+    library, draw = LibraryTables.create(path), np.random.default_rng(0)
     library.add_root(str(path))
     table, schema = library.table("clips"), library.table("clips").schema
     vectors = library.vectors("vectors", "drawn", WIDTH)
@@ -89,7 +89,7 @@ def since(start: tuple[float, float]) -> dict[str, float]:
 
 def calibrated(path: Path) -> dict[str, Any]:
     """Opening is a part of it."""
-    library, start = Library.open(path), cpu()
+    library, start = LibraryTables.open(path), cpu()
     about = {"made": "", "maker": "f", "model": "frozen:#drawn", "modalities": ["video"], "dim": WIDTH}
     set_index(library, "drawn", about | {"read": [], "recall": None, "probes": 0})
     size = common.peak_bytes(lambda: calibrate_index(library, Drawn(), "drawn"))  # type: ignore[arg-type]
@@ -97,7 +97,7 @@ def calibrated(path: Path) -> dict[str, Any]:
 
 
 def searched(path: Path) -> dict[str, Any]:
-    library, start = Library.open(path), cpu()
+    library, start = LibraryTables.open(path), cpu()
     opened: list[MomentSearch] = []
     size = common.peak_bytes(lambda: opened.append(MomentSearch(library, {"drawn": Drawn()})))  # type: ignore[dict-item]
     found: dict[str, Any] = {"open": since(start) | {"GB": size / 1e9}}

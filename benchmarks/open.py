@@ -31,7 +31,7 @@ from home import DATA, is_right, queries
 
 from seehear.errors import SeehearError
 from seehear.folders.find import open_library
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from seehear.search.filters import Filters
 from seehear.search.index import indexes
 
@@ -96,7 +96,7 @@ def tasks(parts: list[dict[str, Any]]) -> list[tuple[str, str, str, list[tuple[s
 
 
 def measure(library: Path, asked: list[Any], films: int) -> dict[str, Any]:
-    opened = Library.open(library)
+    opened = LibraryTables.open(library)
     if not indexes(opened):
         return {"clips indexed": 0, "R@10 in its film": 0.0, "R@10 in all films": 0.0}
     searcher = open_library(opened, device="cpu")

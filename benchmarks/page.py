@@ -24,7 +24,7 @@ import numpy as np
 from serve import Server, at, page_weight
 
 from seehear.demo import MEDIA
-from seehear.library.tables import Clip, Library, Source, Text, Vectors, in_batches
+from seehear.library.tables import Clip, LibraryTables, Source, Text, Vectors, in_batches
 from seehear.search.calibrate import background_phrases
 from seehear.search.index import set_index
 
@@ -45,9 +45,9 @@ SCROLL = """async ([step, frames]) => {
 }"""
 
 
-def build(folder: Path, files: int) -> Library:
+def build(folder: Path, files: int) -> LibraryTables:
     """Folders of 50 files over ten years; each clip says three of the background phrases."""
-    library = Library.create(folder / "lib")
+    library = LibraryTables.create(folder / "lib")
     library.add_root(folder / "media")
     films, photos = sorted((MEDIA / "films").iterdir()), sorted((MEDIA / "photos").iterdir())
     phrases, rng = background_phrases(), np.random.default_rng(0)

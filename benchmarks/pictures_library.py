@@ -18,7 +18,7 @@ from fusemix_sets import Row, table
 from seehear.library.clips import PrepareOptions
 from seehear.library.encode import encode_library
 from seehear.library.prepare import prepare
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 
 
 def split(group: str) -> str:
@@ -51,7 +51,7 @@ def main() -> None:
         writer.writeheader()
         writer.writerows(rows(options.data.resolve()))
     prepare(manifest, options.work / "library", PrepareOptions(media=Path("/")))
-    encode_library(Library.open(options.work / "library"), ("efficientnet-lite0", "minilm"))
+    encode_library(LibraryTables.open(options.work / "library"), ("efficientnet-lite0", "minilm"))
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ from seehear.inputs.latents import LatentData, load_latents
 from seehear.library.clips import PrepareOptions
 from seehear.library.encode import encode_library
 from seehear.library.prepare import prepare
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from seehear.nn.unit import unit
 from seehear.runs.choose import choose
 from seehear.runs.config import recipe
@@ -127,7 +127,7 @@ SETS: dict[str, Callable[[Path, Path], Iterator[Row]]] = {
 COLUMNS = ("id", "video", "image", "audio", "texts", "labels", "group", "split")
 
 
-def make_library(name: str, work: Path, clips: int) -> Library:
+def make_library(name: str, work: Path, clips: int) -> LibraryTables:
     """The library of a set, made and encoded as far as it is not there."""
     folder = work / name
     folder.mkdir(parents=True, exist_ok=True)
@@ -137,7 +137,7 @@ def make_library(name: str, work: Path, clips: int) -> Library:
         writer.writeheader()
         writer.writerows(row | {"split": _split(row["group"])} for row in rows)
     prepare(folder / "manifest.csv", folder / "library", PrepareOptions(media=Path("/"), clips="whole"))
-    library = Library.open(folder / "library")
+    library = LibraryTables.open(folder / "library")
     own = {m for clip in library.clips() for m in ("video", "audio", "text") if clip.has(m)}
     encode_library(library, [encoder.name for encoder in preset_encoders("light", own)])
     return library
@@ -155,7 +155,7 @@ def _split(group: str) -> str:
 # -- measured ----------------------------------------------------------------------------------------------------------
 
 
-def learn(library: Library, folder: Path) -> dict[str, Any]:
+def learn(library: LibraryTables, folder: Path) -> dict[str, Any]:
     """What `seehear train LIB` does, and what it says of it."""
     choice = choose(library)
     found: dict[str, Any] = {"recipe": choice.recipe, "why": choice.why}
@@ -169,7 +169,7 @@ def learn(library: Library, folder: Path) -> dict[str, Any]:
 
 
 def spaces(
-    library: Library, learned: dict[str, Any], folder: Path
+    library: LibraryTables, learned: dict[str, Any], folder: Path
 ) -> Iterator[tuple[str, dict[Modality, Embedded], LatentData]]:
     """(name, vectors of all clips, their clips) of everything that is compared; of frozen ones there are several."""
     known = library.encoders()
@@ -189,7 +189,7 @@ def spaces(
         yield "learned", embed_latents(space, own_data := latents_of(library, space)), own_data
 
 
-def measure(library: Library, learned: dict[str, Any], folder: Path, *, by_label: bool) -> dict[str, Any]:
+def measure(library: LibraryTables, learned: dict[str, Any], folder: Path, *, by_label: bool) -> dict[str, Any]:
     """{direction: {model: R@1 and R@10}}, in percent, with chance and the number of queries."""
     found: dict[str, Any] = {}
     for model, vectors, data in spaces(library, learned, folder):
@@ -237,7 +237,7 @@ def _percent(metrics: dict[str, float]) -> dict[str, float]:
 def films(work: Path) -> dict[str, Any]:
     """`home`: typed words to moments, before and after what is learned is indexed too."""
     bring_up_to_date(home.DATA / "files", str(work / "home" / "library"), preset="light")
-    library, folder = Library.open(work / "home" / "library"), work / "home" / "run"
+    library, folder = LibraryTables.open(work / "home" / "library"), work / "home" / "run"
     rows: dict[str, Any] = {}
     learned = learn(library, folder)
     wanted = home.queries("report")

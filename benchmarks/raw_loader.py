@@ -29,7 +29,7 @@ from common import write
 
 from seehear.inputs.loader import AHEAD, Loader, Sampling
 from seehear.inputs.raw import RawConfig, RawMedia, load_raw
-from seehear.library.tables import Clip, Library, Source
+from seehear.library.tables import Clip, LibraryTables, Source
 from seehear.media.files import probe
 from seehear.types import Batch
 
@@ -54,8 +54,8 @@ def bare(path: str) -> None:
                 pass
 
 
-def library_of(paths: list[Path], folder: Path) -> Library:
-    library = Library.create(folder / "library")
+def library_of(paths: list[Path], folder: Path) -> LibraryTables:
+    library = LibraryTables.create(folder / "library")
     library.add_root(paths[0].parent)
     ends = {path.name: probe(path).duration for path in paths}
     library.put_clips(
@@ -102,7 +102,7 @@ def batches(data: RawMedia, workers: int) -> Iterator[Batch]:
     return Loader(data, Sampling(batch_size=ROWS, seed=0, epochs=10_000), workers=workers).batches()
 
 
-def measure(library: Library, paths: list[Path], cache: Path, *, rows: int, rounds: int) -> dict[str, Any]:
+def measure(library: LibraryTables, paths: list[Path], cache: Path, *, rows: int, rounds: int) -> dict[str, Any]:
     files = [str(path) for path in paths][:rows]
     context = multiprocessing.get_context("spawn")
     pools = {n: context.Pool(n) for n in (1, 2)}

@@ -28,7 +28,7 @@ from seehear.folders.find import open_library
 from seehear.folders.indexes import index_frozen
 from seehear.library.encode import encode_library
 from seehear.library.prepare import prepare
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from seehear.search.filters import Filters
 from seehear.search.moments import MomentSearch
 
@@ -96,13 +96,13 @@ def measure(
     return dict(zip(names, mean, strict=True)) | changes
 
 
-def library(work: Path) -> Library:
+def library(work: Path) -> LibraryTables:
     """The pictures of both sets, indexed as far as not done."""
     for name in SETS:
         if not (work / "media" / name).is_dir():
             shutil.copytree(DATA / name / "images", work / "media" / name)
     prepare(work / "media", work / "lib")
-    made = Library.open(work / "lib")
+    made = LibraryTables.open(work / "lib")
     encode_library(made, preset="light", device="cpu")
     index_frozen(made, device="cpu")
     return made

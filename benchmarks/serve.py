@@ -32,7 +32,7 @@ import common
 import numpy as np
 
 import seehear.serve.app
-from seehear.library.tables import Clip, Library, Text, Vectors, content_key, in_batches
+from seehear.library.tables import Clip, LibraryTables, Text, Vectors, content_key, in_batches
 from seehear.methods.fusemix import FuseMix, FuseMixConfig
 from seehear.search.exact import ExactSearch
 from seehear.search.index import build_index
@@ -62,9 +62,9 @@ class Untouched(SharedSpace):
         return {m: np.asarray(x, np.float32) for m, x in latents.items()}
 
 
-def build(folder: Path, x: np.ndarray) -> Library:
+def build(folder: Path, x: np.ndarray) -> LibraryTables:
     """A library of clips of text alone, their latents written as they are, and an untrained run."""
-    library = Library.create(folder / "lib")
+    library = LibraryTables.create(folder / "lib")
     library.add_root(folder)
     library.vectors("latents", "made-audio", WIDTH)
     latents = library.vectors("latents", "made-text", WIDTH)
@@ -92,7 +92,7 @@ def clip(n: int) -> Clip:
     return Clip(id=f"clip{n:07d}", texts=(Text(f"a made-up clip, number {n}"),), labels=(f"label {n % 50}",))
 
 
-def index(library: Library, folder: Path, *, indexed: bool) -> dict[str, float]:
+def index(library: LibraryTables, folder: Path, *, indexed: bool) -> dict[str, float]:
     """Made, or given its inverted files; what that took."""
     space = Untouched.from_pretrained(folder / "run", device="cpu")
     began, worked = time.perf_counter(), time.process_time()

@@ -34,7 +34,7 @@ from seehear.evaluation.classify import Labelled, linear_probe
 from seehear.evaluation.embedded import smallest_space
 from seehear.evaluation.retrieval import retrieval
 from seehear.inputs.raw import RawMedia
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from seehear.methods.base import Method
 from seehear.methods.vatt import VATT, VATTConfig
 from seehear.nn.random import Randomness
@@ -113,7 +113,7 @@ class Case:
     """A set as a run sees it."""
 
     own: DataSet
-    library: Library
+    library: LibraryTables
     run: Run[MediaConfig, VATTConfig]
     inputs: MediaInputs
     media: RawMedia

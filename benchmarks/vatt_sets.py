@@ -22,7 +22,7 @@ from PIL import Image
 
 from seehear.library.clips import PrepareOptions
 from seehear.library.prepare import prepare
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ SETS = {
 """By the name of its folder in the folder of data."""
 
 
-def library_of(name: str, data: Path, work: Path) -> tuple[Library, dict[str, Row]]:
+def library_of(name: str, data: Path, work: Path) -> tuple[LibraryTables, dict[str, Row]]:
     """The library, made at the first call, and its rows by clip."""
     folder = work / name
     rows = list(SETS[name].rows(data.resolve() / name, folder / "files"))
@@ -84,4 +84,4 @@ def library_of(name: str, data: Path, work: Path) -> tuple[Library, dict[str, Ro
             writer.writeheader()
             writer.writerows(rows)
         prepare(folder / "manifest.csv", folder / "library", PrepareOptions(media=Path("/")))
-    return Library.open(folder / "library"), {row["id"]: row for row in rows}
+    return LibraryTables.open(folder / "library"), {row["id"]: row for row in rows}

@@ -20,7 +20,7 @@ import numpy as np
 from seehear.errors import SeehearError
 from seehear.folders.find import bring_up_to_date, open_library
 from seehear.folders.indexes import index_run
-from seehear.library.tables import Clip, Library
+from seehear.library.tables import Clip, LibraryTables
 from seehear.progress import say
 from seehear.runs.config import recipe
 from seehear.runs.run import train_run
@@ -140,7 +140,7 @@ def demo(folder: Path) -> DemoReport:
     if not media.is_dir():
         shutil.copytree(MEDIA, media)
     stage("reading", lambda: bring_up_to_date(media, uri))
-    library, asked = Library.open(uri), questions()
+    library, asked = LibraryTables.open(uri), questions()
     scores, hits = stage("asking", lambda: ask(frozen_search(library), asked))
     learnt = stage("learning", lambda: learn(library, folder / "run", asked))
     files = len({source for clip in library.clips() for source in (clip.source, clip.audio_source) if source})
@@ -149,7 +149,7 @@ def demo(folder: Path) -> DemoReport:
     return report
 
 
-def learn(library: Library, folder: Path, asked: Sequence[Question]) -> Score | None:
+def learn(library: LibraryTables, folder: Path, asked: Sequence[Question]) -> Score | None:
     """Trains on the library as `seehear train` does, indexes the run, and scores sounds again; None for too little
     data."""
     if not (folder / "model").is_dir():
@@ -175,7 +175,7 @@ def questions() -> list[Question]:
     return [Question(row["way"], row["query"], tuple(map(place, row["answers"].split("|")))) for row in rows]
 
 
-def frozen_search(library: Library) -> MomentSearch:
+def frozen_search(library: LibraryTables) -> MomentSearch:
     """Search in the frozen indexes alone, also after training."""
     spaces = {index.name: index.space for index in open_library(library).indexes if index.frozen}
     return MomentSearch(library, spaces)

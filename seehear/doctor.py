@@ -152,10 +152,10 @@ def _decodes() -> str:
 
 
 def _stores() -> str:
-    from seehear.library.tables import Clip, Library
+    from seehear.library.tables import Clip, LibraryTables
 
     with tempfile.TemporaryDirectory(prefix="seehear-doctor-") as folder:
-        library = Library.create(Path(folder) / "lib")
+        library = LibraryTables.create(Path(folder) / "lib")
         library.put_clips([Clip(id="one", has_video=True)])
         found = len(library.clips())
     if found != 1:
@@ -219,10 +219,10 @@ class _Noise:
 
 
 def _library(uri: str) -> Iterator[Check]:
-    from seehear.library.tables import Library
+    from seehear.library.tables import LibraryTables
 
     try:
-        library = Library.open(uri)
+        library = LibraryTables.open(uri)
         clips, rejects = library.clips(), library.rejects()
     except SeehearError as error:
         yield Check(uri, "wrong", str(error))

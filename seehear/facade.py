@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seehear.library.tables import Library as Tables
+from seehear.library.tables import LibraryTables as Tables
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -16,7 +16,7 @@ import matplotlib.pyplot as plt
 from PIL import Image
 
 from seehear.folders.find import open_library
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from seehear.media.files import VideoSpec, read_window
 from seehear.search.moments import Moment
 
@@ -34,7 +34,7 @@ def tile(axes: Any, hit: Moment) -> None:
 
 
 def main() -> None:
-    searcher = open_library(Library.open(Path(sys.argv[1]) / "library"))
+    searcher = open_library(LibraryTables.open(Path(sys.argv[1]) / "library"))
     figure, grid = plt.subplots(len(ASKED), SHOWN + 1, figsize=(7.6, 1.35 * len(ASKED)), dpi=110)
     for words, line in zip(ASKED, grid, strict=True):
         for axes in line:

@@ -22,7 +22,7 @@ from seehear.datasets.pickles import read_pickle
 from seehear.encoders.wordfiles import open_word_file
 from seehear.errors import SeehearError
 from seehear.inputs.shards import load_shard
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from tests.faults.outcome import Command, Ended, Outcome, called, outcome, run
 from tests.library.makers import picture
 
@@ -69,7 +69,7 @@ def _prepared(media: Path, good: str, bad: str) -> tuple[str, list[Ended]]:
         ended.append(run(words, limits=_LIMITS))
     if ended[-1].status:
         return f"status {ended[-1].status}: {ended[-1].complaint.splitlines()[-1]}", ended
-    made = Library.open(library)
+    made = LibraryTables.open(library)
     sources, rejects = {clip.source for clip in made.clips()}, {r.path: r.reason for r in made.rejects()}
     if good not in sources:
         return f"{good} was lost: {rejects.get(good, 'not counted')}", ended

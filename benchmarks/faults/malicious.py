@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.faults.stages import Reference
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from tests.faults.outcome import Ended, Outcome, outcome, run
 from tests.library.makers import film, picture, sound
 
@@ -115,7 +115,7 @@ def _paths(folder: Path) -> Outcome:
         done = run(["prepare", media / "m.jsonl", "--library", folder / "lib", "--workers", "1", "--time-limit", "20"])
         found.tried = len(rows)
         found.check(done.status == 0, f"status {done.status}: {done.complaint}")
-        library = Library.open(folder / "lib")
+        library = LibraryTables.open(folder / "lib")
         found.check([clip.source for clip in library.clips()] == ["a.wav"], f"{[c.source for c in library.clips()]}")
         found.numbers["set aside"] = len(library.rejects())
         found.check(len(library.rejects()) == len(rows) - 1, f"{len(library.rejects())} set aside of {len(rows) - 1}")
@@ -141,7 +141,7 @@ def _sizes(folder: Path) -> Outcome:
         found.check(done.status == 0, f"prepare: status {done.status}: {done.complaint}")
         encoded = run(["encode", library, "--encoders", "grey", "logmel", "--workers", "1"])
         found.check(encoded.status == 0, f"encode: status {encoded.status}: {encoded.complaint}")
-        made = Library.open(library)
+        made = LibraryTables.open(library)
         sources = {clip.source for clip in made.clips()}
         refused = {reject.path for reject in made.rejects()}
         found.tried = files

@@ -15,7 +15,7 @@ from benchmarks.faults.mutate import mutants
 from seehear.encoders import load_encoder
 from seehear.library.encode import encode_library
 from seehear.library.prepare import PrepareOptions, prepare
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from tests.faults.encoders import Grey, NoOptions
 from tests.faults.outcome import Outcome, called, outcome, run
 from tests.library.makers import film
@@ -48,7 +48,7 @@ def _prepared(media: Path, library: Path, total: int) -> Outcome:
     with outcome("damaged media: prepare") as found:
         began = time.monotonic()
         prepare(media, library, PrepareOptions(workers=1, time_limit=TIME_LIMIT))
-        made = Library.open(library)
+        made = LibraryTables.open(library)
         sources = {clip.source for clip in made.clips()}
         sources |= {copy for copies in made.copies().values() for copy in copies}
         refused = {reject.path for reject in made.rejects() if reject.stage in ("probe", "clips")}
@@ -81,7 +81,7 @@ def _bugs(reasons: Counter[str]) -> list[str]:
 
 def _encoded(library: Path) -> Outcome:
     with outcome("damaged media: encode") as found:
-        made = Library.open(library)
+        made = LibraryTables.open(library)
         said, ended = called(_encode, library, limits={"seconds": 3600, "memory": MOST_MEMORY})
         clips = made.clips()
         for name, (modality, done, rejected) in json.loads(said).items():
@@ -101,7 +101,7 @@ def _encode(library: Path) -> str:
     """In a process of its own: Linux counts for a child what its parent held when it started it, and here that is all
     that other tests left behind."""
     encoders = [Grey(NoOptions()), load_encoder("logmel", device="cpu")]
-    report = encode_library(Library.open(library), encoders, workers=1, device="cpu")
+    report = encode_library(LibraryTables.open(library), encoders, workers=1, device="cpu")
     return json.dumps({e.name: (e.modality, e.made, e.rejected) for e in report.encoders})
 
 

@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from seehear.train.files import Checkpoints, read_tensors
 from seehear.train.log import read_metrics
 from tests.faults.outcome import must
@@ -104,7 +104,7 @@ def digests(work: Work) -> dict[str, str]:
     """Every table's rows, without their order; of a run its model, last checkpoint and metrics, without the times."""
     found: dict[str, str] = {}
     if (work.library / "clips.lance").exists():
-        library = Library.open(work.library)
+        library = LibraryTables.open(work.library)
         found |= {name: _digest(_rows(library, name)) for name in library.tables()}
     if (work.run / "model" / "config.json").exists():
         found |= run_digests(work.run)
@@ -112,7 +112,7 @@ def digests(work: Work) -> dict[str, str]:
     return found | ({"left behind": ", ".join(sorted(parts))} if parts else {})
 
 
-def _rows(library: Library, name: str) -> list[str]:
+def _rows(library: LibraryTables, name: str) -> list[str]:
     rows = library.table(name).to_arrow().to_pylist()
     return sorted(json.dumps(_timeless(row), sort_keys=True) for row in rows)
 

@@ -20,7 +20,7 @@ from seehear.downstream.reconstruct import ReconstructOptions, reconstruct, save
 from seehear.downstream.tower import Pretrained
 from seehear.encoders.base import Sample
 from seehear.errors import SeehearError, check_range, near, require
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from seehear.runs.evaluate import trained_on
 from seehear.space import model_folder, read_config
 
@@ -52,7 +52,7 @@ class _FineTune:
         folder = self.out or self.run_folder.with_name(f"{self.run_folder.name}-{self.label}")
         report = fine_tune(
             Pretrained.load(self.run_folder),
-            Library.open(self.library or trained_on(self.run_folder)),
+            LibraryTables.open(self.library or trained_on(self.run_folder)),
             self.label,
             self.options,  # type: ignore[attr-defined]  # added by `finetune`
             folder,
@@ -104,7 +104,7 @@ class Probe:
     """Print the report as JSON."""
 
     def run(self) -> None:
-        library = Library.open(self.library or trained_on(self.run_folder))
+        library = LibraryTables.open(self.library or trained_on(self.run_folder))
         model = Pretrained.load(self.run_folder)
         report = probe(model, library, self.label, self.options, device=self.device, command=command_line(self))
         save(report, self.run_folder, self.label)
@@ -154,7 +154,7 @@ class Generate:
         _check_picture(self.out)
 
     def run(self) -> None:
-        query, library = self._query(), Library.open(self.library or trained_on(self.run_folder))
+        query, library = self._query(), LibraryTables.open(self.library or trained_on(self.run_folder))
         plain: dict[str, Any] = {}
         if self.learn:
             learn_painter(

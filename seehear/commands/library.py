@@ -15,7 +15,7 @@ from seehear.datasets.base import ImportOptions
 from seehear.errors import SeehearError, check_range, unknown
 from seehear.library.clips import PrepareOptions
 from seehear.library.locking import writing
-from seehear.library.tables import Library, table_name
+from seehear.library.tables import LibraryTables, table_name
 from seehear.progress import counted
 
 
@@ -85,7 +85,7 @@ class Encode:
         if self.encoders and self.preset:
             raise SeehearError("--preset chooses the encoders: give it or --encoders, not both")
         report = encode_library(
-            Library.open(self.library),
+            LibraryTables.open(self.library),
             self.encoders or None,
             workers=self.workers,
             batch_size=self.batch_size,
@@ -114,7 +114,7 @@ class Info:
     def run(self) -> None:
         from seehear.library.summary import Tally, report
 
-        library = Library.open(self.library)
+        library = LibraryTables.open(self.library)
         summary, tables = report(library, Tally()), stored(library)
         rejects = library.rejects() if self.rejects else []
         if self.json:
@@ -153,7 +153,7 @@ class Drop:
     """Print the deleted tables as JSON."""
 
     def run(self) -> None:
-        library = Library.open(self.library)
+        library = LibraryTables.open(self.library)
         for table in self.tables:
             drop(library, table)
         show({"dropped": self.tables} if self.json else f"dropped {', '.join(self.tables)}", as_json=self.json)
@@ -233,7 +233,7 @@ class Transcribe:
 
         if self.export and (self.export[0] != "srt" or len(self.export) > 2):
             raise SeehearError(f"--export takes 'srt' and a folder; got {' '.join(self.export)}")
-        library = Library.open(self.library)
+        library = LibraryTables.open(self.library)
         report = transcribe(
             library,
             model=self.model,
@@ -270,7 +270,7 @@ class Ocr:
     def run(self) -> None:
         from seehear.library.ocr import ocr
 
-        show(ocr(Library.open(self.library), workers=self.workers, engine=self.engine), as_json=self.json)
+        show(ocr(LibraryTables.open(self.library), workers=self.workers, engine=self.engine), as_json=self.json)
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -292,7 +292,7 @@ class Stored:
         return bool(self.run) and not self.run.startswith("frozen:") and not os.path.exists(self.run)
 
 
-def stored(library: Library) -> list[Stored]:
+def stored(library: LibraryTables) -> list[Stored]:
     runs = _runs(library)
     return [
         Stored(table=name, rows=library.table(name).count_rows(), run=runs.get(name, ("", ""))[1])
@@ -300,7 +300,7 @@ def stored(library: Library) -> list[Stored]:
     ]
 
 
-def drop(library: Library, table: str) -> None:
+def drop(library: LibraryTables, table: str) -> None:
     """Deletes a table and its entry in `about`. Its vectors can be made again from the media."""
     if table not in (tables := _names(library)):
         raise unknown("table", table, tables)
@@ -310,11 +310,11 @@ def drop(library: Library, table: str) -> None:
         library.forget(key)
 
 
-def _names(library: Library) -> list[str]:
+def _names(library: LibraryTables) -> list[str]:
     return [name for name in library.tables() if name.startswith(tuple(f"{kind}_" for kind in _KINDS.values()))]
 
 
-def _runs(library: Library) -> dict[str, tuple[str, str]]:
+def _runs(library: LibraryTables) -> dict[str, tuple[str, str]]:
     """{table: (key in `about`, folder of its run)}"""
     found = {}
     for key, value in library.about().items():

@@ -18,7 +18,7 @@ from seehear.errors import SeehearError, check_range, unknown
 from seehear.evaluation.report import JSON_NAME, compare_runs
 from seehear.evaluation.report import EvaluationReport as Evaluated
 from seehear.evaluation.results import MAIN
-from seehear.library.tables import SPLITS, Library
+from seehear.library.tables import SPLITS, LibraryTables
 from seehear.library.workers import cores
 from seehear.progress import counted, say
 from seehear.report.protocol import write_protocol
@@ -60,7 +60,7 @@ class _Train:
     """Print the result as JSON."""
 
     def run(self) -> None:
-        library = Library.open(self.library)
+        library = LibraryTables.open(self.library)
         options: Run[Any, Any] | None = getattr(self, "options", None)  # added by `train` where a recipe is named
         name = self.recipe
         if options is None:
@@ -82,7 +82,7 @@ class _Train:
             words = f"{verdict['words']}\n" if verdict else ""
             print(f"{words}model: {folder / 'model'}\nnext: {_next_commands(library, folder)}")
 
-    def _nothing(self, library: Library, choice: Choice) -> None:
+    def _nothing(self, library: LibraryTables, choice: Choice) -> None:
         if self.json:
             show({"folder": None, "verdict": {"words": choice.why}}, as_json=True)
         else:
@@ -104,7 +104,7 @@ def train(words: Sequence[str]) -> type[_Train]:
     return made
 
 
-def _next_commands(library: Library, folder: Path) -> str:
+def _next_commands(library: LibraryTables, folder: Path) -> str:
     """Next commands: `index`, and `evaluate` where the library has the clips it needs."""
     modalities = read_config(model_folder(folder))["encoders"] or ("video", "audio", "text")
     has = ["array_length(texts) > 0" if m == "text" else f"has_{m}" for m in modalities]
@@ -133,7 +133,7 @@ class Plan:
     """Print as JSON."""
 
     def run(self) -> None:
-        show(plan(Library.open(self.library), self.options), as_json=self.json)
+        show(plan(LibraryTables.open(self.library), self.options), as_json=self.json)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from seehear.commands.search import QueryOptions, behind_lines, one_each, show_a
 from seehear.errors import SeehearError, near, require
 from seehear.library.locking import keeper, writing
 from seehear.library.serving import server_of
-from seehear.library.tables import Library, library_of
+from seehear.library.tables import LibraryTables, library_of
 from seehear.library.watching import watched
 from seehear.progress import Interrupted, counted, say
 from seehear.search.answer import Answer
@@ -76,7 +76,7 @@ class Open:
         from seehear.serve.server import serving
 
         with writing(uri):
-            Library.create(uri)
+            LibraryTables.create(uri)
         work = Work(self.folder, uri, preset=self.preset, device=self.config.device, rest_seconds=_REST_SECONDS)
         with serving(uri, self.config, work.standing, work.changed.set) as address:
             self._show(f"{self.folder} can be searched at", address)
@@ -145,7 +145,7 @@ class Find(QueryOptions):
         Path(uri).parent.mkdir(parents=True, exist_ok=True)
         seconds = None if self.wait else find.WORK_SECONDS
         done = find.bring_up_to_date(self.folder, uri, preset=self.preset, device=self.device, seconds=seconds)
-        library = Library.create(uri)  # the time may have ended before there was a whole one
+        library = LibraryTables.create(uri)  # the time may have ended before there was a whole one
         if done and not library.count_clips():
             files, why = counted(len(library.rejects()), "file"), f"'seehear info {uri} --rejects' lists the reasons"
             raise SeehearError(f"nothing to search in {self.folder}: {files} cannot be read; {why}")

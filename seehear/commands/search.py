@@ -11,7 +11,7 @@ from tyro.conf import Positional
 
 from seehear.commands.parsing import Flat, ask_server, show
 from seehear.errors import SeehearError, check_range, require, unknown
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from seehear.progress import Interrupted, say
 from seehear.search.answer import Answer
 from seehear.search.behind import behind
@@ -47,7 +47,7 @@ class Index:
     def run(self) -> None:
         from seehear.folders.indexes import index_frozen, index_run
 
-        library = Library.open(self.library)
+        library = LibraryTables.open(self.library)
         if self.run_folder is None:
             if self.name:
                 raise SeehearError("--name is for the index of a run: add the run's folder, or leave --name out")
@@ -96,7 +96,7 @@ class QueryOptions:
             return
         from seehear.folders.export import listed, save_clips, write_list
 
-        moments = listed(Library.open(uri), answer.hits)
+        moments = listed(LibraryTables.open(uri), answer.hits)
         if self.edl is not None:
             write_list(self.edl, moments, title=answer.query)
         if self.save is not None:
@@ -155,7 +155,7 @@ class Search(QueryOptions):
         if self.index:
             if self.save or self.edl:
                 raise SeehearError("--save and --edl do not go with --index: leave one of them out")
-            self._one_index(Library.open(self.library))
+            self._one_index(LibraryTables.open(self.library))
             return
         if self.modalities or self.hybrid or self.remove_gap:
             raise SeehearError("--modalities, --hybrid and --remove-gap need one index: add --index NAME")
@@ -166,7 +166,7 @@ class Search(QueryOptions):
             show_answer(served.answer, as_json=self.json)
             self.take_out(self.library, served.answer)
             return
-        library = Library.open(self.library)
+        library = LibraryTables.open(self.library)
         from seehear.folders.find import open_library
 
         searcher = open_library(library, device=self.device)
@@ -176,7 +176,7 @@ class Search(QueryOptions):
         show_answer(answer, as_json=self.json)
         self.take_out(self.library, answer)
 
-    def _one_index(self, library: Library) -> None:
+    def _one_index(self, library: LibraryTables) -> None:
         from seehear.search.query import Searcher
         from seehear.space import SharedSpace, model_of
 
@@ -230,7 +230,7 @@ def show_answer(answer: Answer, *, as_json: bool) -> None:
             print(f"     also {place}")
 
 
-def behind_lines(library: Library, names: Sequence[str]) -> list[str]:
+def behind_lines(library: LibraryTables, names: Sequence[str]) -> list[str]:
     """Missing parts of the indexes: one line for each command that adds them."""
     return one_each(behind(library, name) for name in names)
 
@@ -262,7 +262,7 @@ class Serve:
             # A browser is started with the address, token and all, and every user sees the arguments of a process.
             raise SeehearError("--open would show the token in the process list: open the printed address yourself")
         try:
-            Library.open(self.library)
+            LibraryTables.open(self.library)
             from seehear.serve.server import serve
 
             serve(self.library, self.config, ready=self._ready)
@@ -294,7 +294,7 @@ class Mcp:
     def run(self) -> None:
         require("mcp", "mcp")
         require("fastapi", "serve")
-        Library.open(self.library)
+        LibraryTables.open(self.library)
         from seehear.serve.assistant import assistant
 
         server, close = assistant(self.library, ServeConfig(device=self.device))

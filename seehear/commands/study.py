@@ -12,7 +12,7 @@ from tyro.conf import Positional
 
 from seehear.commands.parsing import Flat, command_line, show
 from seehear.errors import SeehearError, check_range
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from seehear.progress import say
 from seehear.report.study import write_study
 from seehear.studies.encoders import EncoderStudyOptions, encoder_study
@@ -44,7 +44,7 @@ class _Study:
 
     def run(self) -> None:
         """Prints the outcome and the path of the report."""
-        study = type(self).measure(Library.open(self.library), self.out, self.options)
+        study = type(self).measure(LibraryTables.open(self.library), self.out, self.options)
         print(study if self.details else study.summary())
         say(f"report: {write_study(study, kind=self.kind, command=command_line(self))}")
         say(f"next: seehear {self.then.format(library=shlex.quote(self.library))}")
@@ -133,7 +133,7 @@ class Select:
     def run(self) -> None:
         if self.column and not self.column.isidentifier():
             raise SeehearError(f"--column {self.column!r}: a name of letters, digits and underscores")
-        library = Library.open(self.library)
+        library = LibraryTables.open(self.library)
         found = select(library, self.clips, self.options)
         if self.out is not None:
             write_ids(self.out, found)

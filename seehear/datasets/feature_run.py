@@ -30,7 +30,7 @@ from seehear.library.grouped import GroupedRows
 from seehear.library.manifest import ManifestRow
 from seehear.library.records import Clip, Reject, Source, content_key, digest
 from seehear.library.summary import Tally
-from seehear.library.tables import Library, Vectors, in_batches, quote, table_name
+from seehear.library.tables import LibraryTables, Vectors, in_batches, quote, table_name
 from seehear.progress import Interrupted, progress, stop_requests
 
 _BATCH_CLIPS, _BATCH_BYTES = 4096, 2**26
@@ -59,7 +59,7 @@ class FeatureUpdate:
 
     def __init__(
         self,
-        library: Library,
+        library: LibraryTables,
         wanted: Importer,
         index: Features,
         grouped: GroupedRows,
@@ -240,7 +240,7 @@ class FeatureUpdate:
         self.library.put_rejects([r for path, r in now.items() if old.get(path) != r])
 
 
-def check_library(library: Library, wanted: Importer) -> None:
+def check_library(library: LibraryTables, wanted: Importer) -> None:
     """Raises `SeehearError` for a library of media: media and features of a set are different clips with equal ids."""
     for source in library.sources().values():
         if source.info.get("kind") != "features":

@@ -19,7 +19,7 @@ from seehear.evaluation.protocol import group_warnings
 from seehear.evaluation.report import EvaluationReport, provenance
 from seehear.evaluation.results import TaskResult
 from seehear.inputs.latents import LatentData, load_latents
-from seehear.library.tables import Clip, Library, quote
+from seehear.library.tables import Clip, LibraryTables, quote
 from seehear.progress import progress
 from seehear.runs.bench import Bench, EvaluateOptions, model_results, part
 from seehear.runs.evaluate import code_revision, data_revision, labels_of, same_encoders, trained_on
@@ -72,7 +72,7 @@ class ProtocolReport:
 def evaluate_protocol(
     run: str | Path,
     name: str,
-    library: Library | str | Path | None = None,
+    library: LibraryTables | str | Path | None = None,
     *,
     fusion: Fusion = "sum",
     device: str = "auto",
@@ -86,7 +86,7 @@ def evaluate_protocol(
             f"{wanted.name} is a mean over {wanted.folds} folds, each with its own training: train and evaluate a run "
             "for each (--fold of 'seehear import'), and take their mean"
         )
-    library = library if isinstance(library, Library) else Library.open(library or trained_on(run))
+    library = library if isinstance(library, LibraryTables) else LibraryTables.open(library or trained_on(run))
     space = SharedSpace.from_pretrained(run, device=device)
     measure = _localise if wanted.kind == "localisation" else _on_clips
     measured = measure(space, library, wanted, fusion)
@@ -100,7 +100,7 @@ def evaluate_protocol(
     return ProtocolReport(wanted=wanted, checked=check(wanted, library), report=report, folder=folder)
 
 
-def encoders_here(space: SharedSpace, library: Library) -> dict[Modality, list[str]]:
+def encoders_here(space: SharedSpace, library: LibraryTables) -> dict[Modality, list[str]]:
     """Names of the run's encoders, for modalities that the library has latents of."""
     known = library.encoders()
     names = {m: [info["name"] for info in infos] for m, infos in space.encoders.items()}
@@ -133,7 +133,7 @@ class _Measured:
     """Revision of the data; None if it is never in memory as a whole."""
 
 
-def _on_clips(space: SharedSpace, library: Library, wanted: Protocol, fusion: Fusion) -> _Measured:
+def _on_clips(space: SharedSpace, library: LibraryTables, wanted: Protocol, fusion: Fusion) -> _Measured:
     data = load_latents(library, encoders=encoders_here(space, library))
     same_encoders(data, space.encoders, library)
     options = EvaluateOptions(split=wanted.split, closed_forms=False)
@@ -187,7 +187,7 @@ def counting_failures(result: TaskResult, asked: int) -> TaskResult:
     )
 
 
-def _localise(space: SharedSpace, library: Library, wanted: Protocol, fusion: Fusion) -> _Measured:
+def _localise(space: SharedSpace, library: LibraryTables, wanted: Protocol, fusion: Fusion) -> _Measured:
     """Recall of steps in videos, with one task in memory at a time."""
     if "text" not in space.encoders:
         raise SeehearError(f"{wanted.name} asks by text, and this run has none")
@@ -210,7 +210,7 @@ def _localise(space: SharedSpace, library: Library, wanted: Protocol, fusion: Fu
 
 
 def _of_task(
-    space: SharedSpace, library: Library, number: str, split: str, fusion: Fusion
+    space: SharedSpace, library: LibraryTables, number: str, split: str, fusion: Fusion
 ) -> Iterator[tuple[str, tuple[Located, float]]]:
     """Yields (name of the task, (a video, its hits by chance))."""
     prefix = f"crosstask/{number}/"

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from seehear.datasets.registry import IMPORTERS
 from seehear.errors import unknown
-from seehear.library.tables import Library, quote
+from seehear.library.tables import LibraryTables, quote
 from seehear.progress import counted
 
 TAGS = {
@@ -107,10 +107,10 @@ class ProtocolCheck:
         return f"{self.protocol}: differs from what is published: {'; '.join(self.deviations)}"
 
 
-def check(wanted: Protocol | str, library: Library | str | Path) -> ProtocolCheck:
+def check(wanted: Protocol | str, library: LibraryTables | str | Path) -> ProtocolCheck:
     """Counts and deviations of a library under a protocol."""
     wanted = protocol(wanted) if isinstance(wanted, str) else wanted
-    library = library if isinstance(library, Library) else Library.open(library)
+    library = library if isinstance(library, LibraryTables) else LibraryTables.open(library)
     clips = texts = 0
     labels: set[str] = set()
     lacking = dict.fromkeys(wanted.needs, 0)
@@ -130,7 +130,7 @@ def check(wanted: Protocol | str, library: Library | str | Path) -> ProtocolChec
     )
 
 
-def _batches(library: Library, split: str) -> Iterator[list[dict[str, Any]]]:
+def _batches(library: LibraryTables, split: str) -> Iterator[list[dict[str, Any]]]:
     query = library.table("clips").search()
     if split:
         query = query.where(f"split = {quote(split)}")

@@ -29,7 +29,7 @@ from seehear.library.prepare import Update
 from seehear.library.records import Reject, Text
 from seehear.library.renaming import settle_names
 from seehear.library.summary import PrepareReport, Tally, report
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from seehear.progress import counted, say
 
 _LISTED = 1000  # rows of each kind that are set aside one by one; the rest are counted
@@ -89,7 +89,7 @@ def import_dataset(
         with closing(GroupedRows(rows, name=name)) as grouped:
             rows.check_any(grouped)
             with writing(library_uri):
-                prepared = _prepare(grouped, Library.create(library_uri), folder, name, options)
+                prepared = _prepare(grouped, LibraryTables.create(library_uri), folder, name, options)
             return rows.report(grouped, prepared)
 
 
@@ -106,7 +106,7 @@ def _import_features(
         with closing(GroupedRows(rows, name=wanted.name)) as grouped:
             rows.check_any(grouped)
             with writing(library_uri):
-                library, tally = Library.create(library_uri), Tally()
+                library, tally = LibraryTables.create(library_uri), Tally()
                 check_library(library, wanted)
                 FeatureUpdate(library, wanted, index, grouped, options, tally).run()
                 if tally.written:
@@ -122,7 +122,9 @@ def _check(wanted: Importer, root: Path, options: ImportOptions) -> None:
         raise SeehearError(f"{wanted.title} has folds 1 to {wanted.folds}, 0 for all; got {options.fold}")
 
 
-def _prepare(grouped: GroupedRows, library: Library, folder: Path, name: str, options: ImportOptions) -> PrepareReport:
+def _prepare(
+    grouped: GroupedRows, library: LibraryTables, folder: Path, name: str, options: ImportOptions
+) -> PrepareReport:
     cutting = PrepareOptions(clips="whole", workers=options.workers, time_limit=options.time_limit)
     tally = Tally(notes=settle_names(library))
     given = RowsInput(grouped, library, cutting, root=folder, origin=name)

@@ -11,7 +11,7 @@ import torch
 from seehear.errors import SeehearError, unknown
 from seehear.evaluation.embedded import Embedded, embed_latents
 from seehear.inputs.latents import LatentData, load_latents
-from seehear.library.tables import Clip, Library
+from seehear.library.tables import Clip, LibraryTables
 from seehear.methods.linear import LinearMaps, moments, ridge
 from seehear.methods.tuning import tuned_ridge
 from seehear.nn.unit import unit
@@ -38,7 +38,7 @@ class Placed:
         return Embedded(one.vectors[inside], one.owner[inside])
 
 
-def placed(space: SharedSpace, library: Library) -> Placed:
+def placed(space: SharedSpace, library: LibraryTables) -> Placed:
     space.encode_library(library)
     data = latents_of(library, space)
     clips = {clip.id: clip for clip in library.clips()}
@@ -72,7 +72,7 @@ def to_pictures(known: Placed) -> Carrier:
     return Carrier("video", _means(known, "video"))
 
 
-def to_encoder(known: Placed, library: Library, name: str) -> Carrier:
+def to_encoder(known: Placed, library: LibraryTables, name: str) -> Carrier:
     """Map to the latents of an encoder of the library: ridge regression on training clips, its strength chosen on
     validation clips."""
     infos = library.encoders()

@@ -20,7 +20,7 @@ from seehear.evaluation.multilabel import usable_classes
 from seehear.evaluation.report import EvaluationReport, provenance
 from seehear.evaluation.results import TaskResult
 from seehear.inputs.raw import RawConfig, load_raw
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from seehear.methods.classifier import Classifier, modalities_of
 from seehear.progress import hushed, say
 from seehear.runs.evaluate import code_revision
@@ -35,7 +35,7 @@ _MANY = 500  # clips above which decoding processes are worth their start
 
 def finetune(
     model: Pretrained,
-    library: Library,
+    library: LibraryTables,
     label: str,
     settings: FineTune,
     folder: str | Path,
@@ -111,7 +111,7 @@ def measured(made: Classifier, tested: LabelledClips, settings: FineTune, *, lab
 
 
 def _data(
-    model: Pretrained, library: Library, label: str, settings: FineTune, raw: RawConfig
+    model: Pretrained, library: LibraryTables, label: str, settings: FineTune, raw: RawConfig
 ) -> tuple[str, LabelledClips]:
     """(tower, labelled clips that have what it reads)"""
     there = [m for m in model.modalities if any(clip.has(m) for clip in library.clips(settings.where))]
@@ -122,7 +122,7 @@ def _data(
     return tower, labelled(library, media, label, tower=tower)
 
 
-def _check(train: LabelledClips, classes: tuple[str, ...], library: Library, label: str) -> None:
+def _check(train: LabelledClips, classes: tuple[str, ...], library: LibraryTables, label: str) -> None:
     if len(classes) < 2:
         found = f"all are {classes[0]!r}" if classes else "there are none"
         raise SeehearError(f"{library.uri}: the training clips have no two classes of {label!r}: {found}")
@@ -144,7 +144,7 @@ def _validate(method: Any, *, labelled: LabelledClips, settings: FineTune) -> di
     return scores(logits_NC, labelled, method.config.classes, several=method.config.several)
 
 
-def _noted(model: Pretrained, library: Library, label: str, settings: FineTune, raw: RawConfig) -> dict[str, Any]:
+def _noted(model: Pretrained, library: LibraryTables, label: str, settings: FineTune, raw: RawConfig) -> dict[str, Any]:
     """Settings that must not change when a run is resumed, besides those that `fit` checks."""
     where = library.uri if "://" in library.uri else str(Path(library.uri).resolve())
     names = ("preset", "balanced", "drawn", "scratch", "fold", "where")

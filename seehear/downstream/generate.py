@@ -15,7 +15,7 @@ from seehear.downstream.carrier import Placed, placed, to_encoder, to_pictures
 from seehear.downstream.painting import load_painter, picture_of
 from seehear.downstream.pipelines import load_pipeline, paint
 from seehear.errors import DecodeError, SeehearError, check_range, require
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from seehear.media.files import AudioSpec, probe, read_window
 from seehear.nn.unit import unit
 from seehear.runs.evaluate import trained_on
@@ -83,7 +83,7 @@ def generate(
     query: Mapping[str, str],
     options: GenerateOptions | None = None,
     *,
-    library: Library | None = None,
+    library: LibraryTables | None = None,
     device: str = "auto",
 ) -> Generated:
     """Pictures of a query: words as 'text', files as 'audio' and 'image'; several are averaged. The default library is
@@ -95,7 +95,7 @@ def generate(
     painter = None if options.pipeline else load_painter(run, space)
     pipeline = load_pipeline(options.pipeline, space.device) if options.pipeline else None
     parts = {KINDS[kind]: space.encode([{kind: value}]) for kind, value in query.items()}
-    library = library or Library.open(trained_on(run))
+    library = library or LibraryTables.open(trained_on(run))
     known = placed(space, library)
     as_picture = to_pictures(known)
     told: dict[str, Any] = {"steps": options.steps, "guidance": options.guidance, "seed": options.seed}
@@ -110,7 +110,7 @@ def generate(
     return Generated(dict(query), pictures, _nearest(known, library, as_picture(parts).numpy(), options.n), said)
 
 
-def _nearest(known: Placed, library: Library, query_1E: np.ndarray, k: int) -> tuple[Nearest, ...]:
+def _nearest(known: Placed, library: LibraryTables, query_1E: np.ndarray, k: int) -> tuple[Nearest, ...]:
     own, roots = known.vectors["video"].one_each(), library.roots()
     scores = unit(own.vectors) @ query_1E[0]
     found = []

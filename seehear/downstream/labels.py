@@ -14,7 +14,7 @@ from seehear.evaluation.folds import official_folds
 from seehear.evaluation.multilabel import truth_of
 from seehear.inputs.raw.media import RawMedia
 from seehear.library.records import SPLITS, Clip
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from seehear.methods.classifier import modalities_of
 from seehear.nn.random import seed_of
 from seehear.types import Batch, Bool, Float, Int, Tensor
@@ -80,7 +80,7 @@ class LabelledClips:
         return truth_of(self.labels, classes)
 
 
-def labelled(library: Library, media: RawMedia, name: str, *, tower: str = "") -> LabelledClips:
+def labelled(library: LibraryTables, media: RawMedia, name: str, *, tower: str = "") -> LabelledClips:
     """The labelled clips with the modalities of a tower; by default all. Raises `SeehearError` for a label that no clip
     has, with the known ones."""
     by_id = {clip.id: clip for clip in library.clips()}

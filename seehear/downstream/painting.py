@@ -12,7 +12,7 @@ import torch
 from seehear import distributed
 from seehear.downstream.carrier import Placed, placed, to_pictures
 from seehear.errors import DecodeError, SeehearError, check_range
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from seehear.media.files import VideoSpec, read_window
 from seehear.methods.painter import Painter, PainterConfig
 from seehear.nn.random import seed_of
@@ -112,7 +112,7 @@ class TrainingPictures:
         return {"picture": self.pictures[indices], "vector": vectors_BE, "group": self.groups[indices]}
 
 
-def pictures_of(known: Placed, library: Library, options: PainterOptions) -> TrainingPictures:
+def pictures_of(known: Placed, library: LibraryTables, options: PainterOptions) -> TrainingPictures:
     """The middle picture of each training clip that has one, with its vectors."""
     own = known.part("video", "train")
     drawn = torch.randperm(len(own.owner), generator=torch.Generator().manual_seed(options.seed))[: options.most]
@@ -142,7 +142,7 @@ def picture_of(path: str | Path, start: float, end: float, size: int) -> Int[np.
 
 
 def _read(
-    known: Placed, library: Library, owner: np.ndarray, rows: list[int], size: int
+    known: Placed, library: LibraryTables, owner: np.ndarray, rows: list[int], size: int
 ) -> tuple[list[int], list[Tensor]]:
     """(readable rows, their pictures)"""
     roots, kept, pictures = library.roots(), [], []
@@ -174,7 +174,7 @@ def _told_otherwise(known: Placed, clips: np.ndarray) -> tuple[Tensor, Tensor]:
 
 def learn_painter(
     run: Path,
-    library: Library,
+    library: LibraryTables,
     options: PainterOptions | None = None,
     *,
     device: str = "auto",

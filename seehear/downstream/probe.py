@@ -28,7 +28,7 @@ from seehear.evaluation.multilabel import Marked, linear_scores
 from seehear.evaluation.report import EvaluationReport, provenance
 from seehear.evaluation.results import TaskResult
 from seehear.inputs.raw import RawMedia, load_raw
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from seehear.methods.base import Method, seeded
 from seehear.progress import say
 from seehear.runs.evaluate import code_revision
@@ -85,7 +85,13 @@ class _Seen:
 
 
 def probe(
-    model: Pretrained, library: Library, label: str, options: ProbeOptions, *, device: str = "auto", command: str = ""
+    model: Pretrained,
+    library: LibraryTables,
+    label: str,
+    options: ProbeOptions,
+    *,
+    device: str = "auto",
+    command: str = "",
 ) -> EvaluationReport:
     """The report with a result for each tower, probe and network."""
     modalities = [m for m in model.modalities if any(clip.has(m) for clip in library.clips(options.where))]
@@ -117,7 +123,7 @@ def save(report: EvaluationReport, folder: str | Path, label: str) -> Path:
     return path
 
 
-def _check(clips: LabelledClips, options: ProbeOptions, library: Library) -> None:
+def _check(clips: LabelledClips, options: ProbeOptions, library: LibraryTables) -> None:
     if clips.several and (wrong := [name for name in options.probe if name not in _OF_SEVERAL]):
         raise SeehearError(
             f"{library.uri}: clips have several labels {clips.name!r} each, which {', '.join(wrong)} cannot learn: "

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from seehear.errors import SeehearError
 from seehear.library.records import printable
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from seehear.library.vectors import one_of
 from seehear.library.workers import map_in_processes
 from seehear.media.remux import cut, suffix_of_cut
@@ -24,7 +24,7 @@ _STEM = 120
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)", re.IGNORECASE)
 
 
-def listed(library: Library, moments: Sequence[Moment]) -> list[Listed]:
+def listed(library: LibraryTables, moments: Sequence[Moment]) -> list[Listed]:
     """The moments with their files of pictures and of sound; moments of text alone are left out."""
     roots = library.roots()
     clips = {clip.id: clip for clip in library.clips(one_of("id", [m.clip for m in moments]))} if moments else {}

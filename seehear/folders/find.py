@@ -15,7 +15,7 @@ from seehear.library.inputs import check_input
 from seehear.library.locking import keeper
 from seehear.library.prepare import PrepareOptions
 from seehear.library.serving import server_of
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from seehear.progress import Interrupted, hushed, say
 from seehear.search.index import indexes
 from seehear.search.moments import MomentSearch
@@ -86,7 +86,7 @@ def time_limit(seconds: float | None) -> Iterator[None]:
         signal.signal(signal.SIGINT, usual)
 
 
-def open_library(library: Library, *, device: str = "auto") -> MomentSearch:
+def open_library(library: LibraryTables, *, device: str = "auto") -> MomentSearch:
     """The usable indexes of a library: all frozen ones and the newest of a run."""
     known = indexes(library)
     spaces: dict[str, SearchSpace] = {}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from seehear.errors import SeehearError
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from seehear.progress import say
 from seehear.search.background import calibrate_index
 from seehear.search.behind import behind
@@ -37,7 +37,7 @@ def asked_together(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return [*frozen, *runs[-1:]]
 
 
-def index_run(library: Library, run: str | Path, *, name: str = "", device: str = "auto") -> IndexReport:
+def index_run(library: LibraryTables, run: str | Path, *, name: str = "", device: str = "auto") -> IndexReport:
     """Indexes the library in the space of a trained run."""
     folder = Path(run).resolve()
     space = SharedSpace.from_pretrained(folder, device=device)
@@ -52,7 +52,7 @@ def index_run(library: Library, run: str | Path, *, name: str = "", device: str 
     return report
 
 
-def index_learned(library: Library, *, device: str = "auto") -> bool:
+def index_learned(library: LibraryTables, *, device: str = "auto") -> bool:
     """Brings the index of the newest run up to date; returns False for a current index, or none."""
     found = indexes(library)
     for name in asked_together(found):
@@ -66,7 +66,7 @@ Spaces = dict[tuple[str, str], SharedSpace]
 """Loaded frozen spaces, by name and JSON of their encoders."""
 
 
-def index_frozen(library: Library, *, device: str = "auto", spaces: Spaces | None = None) -> IndexReports:
+def index_frozen(library: LibraryTables, *, device: str = "auto", spaces: Spaces | None = None) -> IndexReports:
     """Indexes the library in every frozen space. `spaces`: loaded spaces to use and to extend, for repeated calls."""
     spaces = {} if spaces is None else spaces
     if not library.count_clips():

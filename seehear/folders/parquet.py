@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from seehear.errors import require
 from seehear.library.current import current_content, why_stale
-from seehear.library.tables import Library, quote, table_name
+from seehear.library.tables import LibraryTables, quote, table_name
 from seehear.search.index import indexes
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _ROWS = 8192
 
 
-def write_parquet(library: Library, folder: Path) -> dict[str, int]:
+def write_parquet(library: LibraryTables, folder: Path) -> dict[str, int]:
     """Writes the files, and returns the number of rows of each by path. Outdated vectors are left out."""
     arrow = require("pyarrow")
     folder.mkdir(parents=True, exist_ok=True)

@@ -29,7 +29,7 @@ from seehear.library.encode import encode_library, load_all, modalities_of
 from seehear.library.prepare import PrepareOptions, Share, prepare_share
 from seehear.library.records import COARSE, UNCUT, digest
 from seehear.library.scan import Folder, ScannedFile
-from seehear.library.tables import Clip, Library
+from seehear.library.tables import Clip, LibraryTables
 from seehear.library.transcripts import Portion, main_language, unread
 from seehear.library.vectors import one_of
 from seehear.progress import Interrupted, StatusLine, overheard
@@ -130,7 +130,7 @@ class Work:
         share = Share(coarse=True, clips=REGISTERED, rests=self._rests)
         tally = prepare_share(self.folder, self.uri, PrepareOptions(), share)
         if not self._found:  # clips indexed by an earlier call are searchable from the start
-            self._found = len(indexed_clips(Library.open(self.uri)))
+            self._found = len(indexed_clips(LibraryTables.open(self.uri)))
         if tally.written:
             self._stand("working", "looking through the folder")
         if tally.left:
@@ -166,7 +166,7 @@ class Work:
         self._index_now_and_then()
         return True
 
-    def _unindexed(self, library: Library) -> list[Clip]:
+    def _unindexed(self, library: LibraryTables) -> list[Clip]:
         """Clips in no index that were not tried, in rounds with one clip of each file."""
         indexed = indexed_clips(library)
         clips = [clip for clip in library.clips() if clip.id not in indexed]
@@ -181,7 +181,7 @@ class Work:
         ]
         return [clip for _, _, clip in sorted(ranked, key=lambda row: row[:2])]
 
-    def _encoders(self, library: Library) -> list[Encoder]:
+    def _encoders(self, library: LibraryTables) -> list[Encoder]:
         """Encoders of the preset, loaded once."""
         modalities = modalities_of(library.clips())
         preset = self.preset or library.about().get("preset", "") or strongest_at_hand(modalities)
@@ -202,7 +202,7 @@ class Work:
         began = time.monotonic()
         share = Share(coarse=False, clips=CUT, rests=self._rests, indexed=not self._due)
         tally = prepare_share(self.folder, self.uri, PrepareOptions(), share)
-        self._pace.add("cut", time.monotonic() - began, max(0.0, before - self._expect(Library.open(self.uri))))
+        self._pace.add("cut", time.monotonic() - began, max(0.0, before - self._expect(LibraryTables.open(self.uri))))
         self._uncut = bool(tally.left or tally.coarse)
         self._due |= tally.written
         return tally.written or tally.removed_clips > 0
@@ -264,18 +264,18 @@ class Work:
             self._note(str(error))
         self._indexed_at = time.monotonic()
         self._index_took = self._indexed_at - began if loaded else 0.0  # the first one loads models
-        self._found = len(indexed_clips(Library.open(self.uri)))
+        self._found = len(indexed_clips(LibraryTables.open(self.uri)))
         self._standing = replace(self._standing, found=self._found)
 
     def _index_now_and_then(self) -> None:
         if time.monotonic() - self._indexed_at >= _PAUSE * self._index_took:
             self.index()
 
-    def _library(self) -> Library | None:
+    def _library(self) -> LibraryTables | None:
         """The library opened again; None before the first file is registered."""
         if "://" not in self.uri and not Path(self.uri, "clips.lance").is_dir():
             return None
-        return Library.open(self.uri)
+        return LibraryTables.open(self.uri)
 
     def standing(self) -> Standing:
         if self._standing.state != "working":
@@ -302,7 +302,7 @@ class Work:
             self._noted.add(message)
             self._line.note(message)
 
-    def _expect(self, library: Library, unindexed: float = 0.0) -> float:
+    def _expect(self, library: LibraryTables, unindexed: float = 0.0) -> float:
         """Estimates the remaining work from the library; returns seconds of files without scenes."""
         coarse = sum(s.duration for s in library.sources().values() if s.info.get(COARSE) == UNCUT)
         left = {"cut": coarse, "encode": unindexed + coarse}
@@ -331,7 +331,7 @@ def _seconds(clip: Clip) -> float:
     return max(1.0, clip.end - clip.start)
 
 
-def _contents(library: Library, clips: Sequence[Clip]) -> list[tuple[str, str]]:
+def _contents(library: LibraryTables, clips: Sequence[Clip]) -> list[tuple[str, str]]:
     """(id, fingerprint of its file) of clips."""
     sources = library.sources()
     return [(c.id, sources[c.source].fingerprint if c.source in sources else "") for c in clips]

@@ -27,7 +27,7 @@ from seehear.nn.random import seed_of
 from seehear.types import MODALITIES, Batch, Float, Int, Modality, Tensor
 
 if TYPE_CHECKING:
-    from seehear.library.tables import Library
+    from seehear.library.tables import LibraryTables
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +74,7 @@ class Timing:
     drawn."""
 
 
-def contexts(library: Library, data: LatentData, config: ContextConfig, *, at_least: int = 2) -> ContextData:
+def contexts(library: LibraryTables, data: LatentData, config: ContextConfig, *, at_least: int = 2) -> ContextData:
     """Training clips of some latents, with the library's times. `data` should have all clips of a split: clips of one
     modality complete their neighbours. `at_least`: modalities that a training clip has."""
     clips = {clip.id: clip for clip in library.clips()}

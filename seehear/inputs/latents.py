@@ -23,7 +23,7 @@ from seehear.progress import say
 from seehear.types import MODALITIES, Batch, Float, Int, Modality, Tensor
 
 if TYPE_CHECKING:
-    from seehear.library.tables import Library
+    from seehear.library.tables import LibraryTables
 
 EncoderInfo = dict[str, Any]
 """{name, fingerprint, width, modality} of an encoder, and {shape} of one that gives sequences."""
@@ -247,7 +247,7 @@ def _rows(x_RD: Tensor, owner: Tensor, n: int, encoders: tuple[EncoderInfo, ...]
 
 
 def load_latents(
-    library: Library,
+    library: LibraryTables,
     *,
     encoders: Mapping[Modality, Sequence[str]] | None = None,
     where: str | None = None,
@@ -303,7 +303,7 @@ def load_latents(
 
 
 def _choose(
-    library: Library, encoders: Mapping[Modality, Sequence[str]] | None, *, sequences: bool
+    library: LibraryTables, encoders: Mapping[Modality, Sequence[str]] | None, *, sequences: bool
 ) -> dict[Modality, list[EncoderInfo]]:
     """Records of the chosen encoders, by modality."""
     about = library.encoders()
@@ -332,7 +332,7 @@ def encoders_of(about: Mapping[str, EncoderInfo], modality: Modality, *, sequenc
 
 
 def _read(
-    library: Library, info: EncoderInfo, clips: Mapping[str, Clip], sources: Mapping[str, Source], prefix: str
+    library: LibraryTables, info: EncoderInfo, clips: Mapping[str, Clip], sources: Mapping[str, Source], prefix: str
 ) -> Vectors:
     rows, stale = read_current(library, info, clips, sources, prefix=prefix)
     if stale:

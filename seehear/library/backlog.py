@@ -14,7 +14,7 @@ from seehear.encoders.base import Encoder, Sample
 from seehear.errors import DecodeError, SeehearError, refusal
 from seehear.library.current import NO_FRAMES, OTHER_MAKER, why_stale
 from seehear.library.records import Clip, Source, content_key, unprintable
-from seehear.library.tables import Library, VectorTable, table_name
+from seehear.library.tables import LibraryTables, VectorTable, table_name
 from seehear.library.workers import WorkerDied
 from seehear.progress import say
 
@@ -48,7 +48,7 @@ def _has_no_media(source: Source | None) -> bool:
 
 
 def at_their_place(
-    library: Library, jobs: list[Work], path_of: Callable[[Work], str], reject: Callable[[Work, str], None]
+    library: LibraryTables, jobs: list[Work], path_of: Callable[[Work], str], reject: Callable[[Work, str], None]
 ) -> list[Work]:
     """Jobs whose media folder exists; the others are rejected, with one message a folder. Raises `SeehearError` if one
     missing folder has them all."""
@@ -73,7 +73,7 @@ def at_their_place(
 class Backlog:
     """Rows that an encoder has to make. Its creation removes stale rows and writes the encoder to `about`."""
 
-    def __init__(self, library: Library, encoder: Encoder, clips: Sequence[Clip], chosen: set[str] | None):
+    def __init__(self, library: LibraryTables, encoder: Encoder, clips: Sequence[Clip], chosen: set[str] | None):
         sources = library.sources()
         if encoder.modality != "text" and any(map(_has_no_media, sources.values())):
             raise SeehearError(
@@ -110,7 +110,7 @@ class Backlog:
         self.jobs = list(jobs.values())
         self.kept, self.missing = len(current), sum(len(job.keys) for job in self.jobs)
 
-    def _table(self, library: Library, encoder: Encoder) -> VectorTable:
+    def _table(self, library: LibraryTables, encoder: Encoder) -> VectorTable:
         """The encoder's table. `about` names its present version, so that readers skip rows of others from here on."""
         about = {"modality": encoder.modality, "width": encoder.width, "fingerprint": encoder.fingerprint}
         about |= {"shape": encoder.shape} if encoder.shape else {}

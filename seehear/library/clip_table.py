@@ -10,7 +10,7 @@ import numpy as np
 
 from seehear.errors import require
 from seehear.library.records import Clip, clip_of_row
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class ClipTable(Mapping[str, Clip]):
     """Snapshot of the clips by id; a clip is built when it is read."""
 
-    def __init__(self, library: Library):
+    def __init__(self, library: LibraryTables):
         self._rows = library.rows("clips").combine_chunks()
         self._place = {id: n for n, id in enumerate(self._rows["id"].to_pylist())}
         texts = self._rows["texts"].combine_chunks()

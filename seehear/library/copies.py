@@ -16,7 +16,7 @@ from seehear.library.inputs import Input
 from seehear.library.reading import File, Unit
 from seehear.library.records import COARSE, COPY_OF, digest
 from seehear.library.scan import Sidecars
-from seehear.library.tables import Library, Source
+from seehear.library.tables import LibraryTables, Source
 
 
 def plain_recipe(options: PrepareOptions) -> str:
@@ -24,7 +24,7 @@ def plain_recipe(options: PrepareOptions) -> str:
     return digest(options.recipe(), Sidecars().state())
 
 
-def settle_copies(library: Library, options: PrepareOptions) -> list[Source]:
+def settle_copies(library: LibraryTables, options: PrepareOptions) -> list[Source]:
     """Removes the clips of copies. Returns copies whose original has changed or is deleted: they are to be read."""
     groups: dict[tuple[str, int, str], list[Source]] = {}
     for source in library.sources().values():
@@ -62,7 +62,7 @@ def settle_copies(library: Library, options: PrepareOptions) -> list[Source]:
 class OrphanInput(Input):
     """Copies of one folder that have lost their original. All other files of the folder stay as they are."""
 
-    def __init__(self, library: Library, orphans: list[Source], options: PrepareOptions):
+    def __init__(self, library: LibraryTables, orphans: list[Source], options: PrepareOptions):
         super().__init__()
         self.origin = orphans[0].info["origin"]
         roots, recipe = library.roots(), plain_recipe(options)

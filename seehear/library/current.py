@@ -12,7 +12,7 @@ from typing import Any
 
 from seehear.errors import SeehearError
 from seehear.library.records import Clip, Source, content_key
-from seehear.library.tables import Library, Vectors, VectorTable, quote, table_name
+from seehear.library.tables import LibraryTables, Vectors, VectorTable, quote, table_name
 
 OTHER_MAKER = "another version of the encoder"
 NO_FRAMES = "(modality = 'text' OR item = 0)"
@@ -51,7 +51,7 @@ def why_stale(made: tuple[str, str], maker: str, current: str | None) -> str:
     return "" if made[1] == current else "the file, window or text has changed"
 
 
-def latent_table(library: Library, name: str) -> VectorTable:
+def latent_table(library: LibraryTables, name: str) -> VectorTable:
     """Table of an encoder's latents. Raises `SeehearError` if there is none."""
     if table_name("latents", name) not in library.tables():
         raise SeehearError(f"{library.uri} has no latents of {name}: run 'seehear encode {library.uri}' with it")
@@ -59,7 +59,7 @@ def latent_table(library: Library, name: str) -> VectorTable:
 
 
 def read_current(
-    library: Library,
+    library: LibraryTables,
     encoder: Mapping[str, Any],
     clips: Mapping[str, Clip],
     sources: Mapping[str, Source],

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar
 from seehear.errors import require
 from seehear.library.locking import alone_with
 from seehear.library.records import Clip, Source, Text, TimedLine, digest
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from seehear.library.vectors import one_of
 
 EditKind = Literal["label", "subtitle", "caption", "speech", "translation", "screen"]
@@ -60,7 +60,7 @@ class Edit:
 # -- the table ---------------------------------------------------------------------------------------------------------
 
 
-def read_edits(library: Library) -> list[Edit]:
+def read_edits(library: LibraryTables) -> list[Edit]:
     """All edits, from the newest version of the table."""
     if _TABLE not in library.tables():
         return []
@@ -69,7 +69,7 @@ def read_edits(library: Library) -> list[Edit]:
     return [Edit(**{field.name: row[field.name] for field in fields(Edit)}) for row in rows]
 
 
-def record(library: Library, edit: Edit) -> Edit:
+def record(library: LibraryTables, edit: Edit) -> Edit:
     """Stores an edit and returns the stored one: a second edit of a line or label replaces the first."""
     with alone_with(library.uri, _TABLE):
         known = next((old for old in read_edits(library) if _same_thing(old, edit)), None)
@@ -79,7 +79,7 @@ def record(library: Library, edit: Edit) -> Edit:
     return edit
 
 
-def undo(library: Library, key: str) -> Edit | None:
+def undo(library: LibraryTables, key: str) -> Edit | None:
     """Undoes an edit; None for an unknown key."""
     with alone_with(library.uri, _TABLE):
         known = next((edit for edit in read_edits(library) if edit.key == key), None)
@@ -89,7 +89,7 @@ def undo(library: Library, key: str) -> Edit | None:
     return known
 
 
-def settled(library: Library, edits: Iterable[Edit]) -> None:
+def settled(library: LibraryTables, edits: Iterable[Edit]) -> None:
     """Marks edits as applied to the clips; those changed meanwhile stay pending."""
     with alone_with(library.uri, _TABLE):
         stored = set(read_edits(library))
@@ -118,7 +118,7 @@ def _again(old: Edit, new: Edit) -> Edit:
     return replace(old, text=text, undone=undone, pending=True, shown=shown)
 
 
-def _put(library: Library, edits: Sequence[Edit]) -> None:
+def _put(library: LibraryTables, edits: Sequence[Edit]) -> None:
     if edits:
         rows = [{"key": edit.key, **asdict(edit)} for edit in edits]
         data = require("pyarrow").Table.from_pylist(rows, schema=_schema())

@@ -22,7 +22,7 @@ from seehear.library.current import frame_item, is_frame
 from seehear.library.engines import Done, Engine, EngineName, Local, started_engine
 from seehear.library.locking import writing
 from seehear.library.records import Clip, Reject
-from seehear.library.tables import Library, Vectors, in_batches, one_of, quote, table_name
+from seehear.library.tables import LibraryTables, Vectors, in_batches, one_of, quote, table_name
 from seehear.library.transcripts import main_language
 from seehear.progress import Interrupted, Progress, StopRequest, clock, counted, progress, say, stop_requests
 from seehear.types import MODALITIES, Modality
@@ -73,7 +73,7 @@ class EncodeReport:
 
 
 def encode_library(
-    library: Library,
+    library: LibraryTables,
     names: Sequence[str | Encoder] | None = None,
     *,
     workers: int | None = None,
@@ -137,7 +137,7 @@ def load_all(names: Sequence[str | Encoder], modalities: Sequence[str], device: 
 class _Encoding:
     """One encoder over one library."""
 
-    def __init__(self, library: Library, encoder: Encoder, backlog: Backlog, stop: StopRequest):
+    def __init__(self, library: LibraryTables, encoder: Encoder, backlog: Backlog, stop: StopRequest):
         self.library, self.encoder, self.backlog, self.stop = library, encoder, backlog, stop
         self.began = self.flushed = time.monotonic()
         self.rejects: list[Reject] = []

@@ -17,7 +17,7 @@ from seehear.library.manifest import ManifestRow, read_manifest
 from seehear.library.reading import File, Unit
 from seehear.library.records import bare, digest, fingerprint, printable, unprintable
 from seehear.library.scan import MEDIA, Folder, Listing, ScannedFile, Sidecars
-from seehear.library.tables import Library, Reject
+from seehear.library.tables import LibraryTables, Reject
 
 
 def check_input(path: Path, options: PrepareOptions, skip: str | Path) -> None:
@@ -79,7 +79,7 @@ class FolderInput(Input):
     def __init__(
         self,
         folder: Path,
-        library: Library,
+        library: LibraryTables,
         options: PrepareOptions,
         *,
         rests: Callable[[ScannedFile], bool] = lambda _: True,
@@ -111,7 +111,7 @@ class FolderInput(Input):
 class RowsInput(Input):
     """Manifest rows grouped by media file. Closing the input closes them."""
 
-    def __init__(self, rows: GroupedRows, library: Library, options: PrepareOptions, *, root: Path, origin: str):
+    def __init__(self, rows: GroupedRows, library: LibraryTables, options: PrepareOptions, *, root: Path, origin: str):
         super().__init__()
         self._rows, self._root, self.origin = rows, root, origin
         self._prefix, self._recipe = library.add_root(root), options.recipe()
@@ -184,7 +184,7 @@ class RowsInput(Input):
 class ManifestInput(RowsInput):
     """The rows of a manifest file."""
 
-    def __init__(self, path: Path, library: Library, options: PrepareOptions):
+    def __init__(self, path: Path, library: LibraryTables, options: PrepareOptions):
         self._path = path
         root, full = (options.media or path.parent).resolve(), path.resolve()
         prefix, origin = library.add_root(root), printable(str(full))

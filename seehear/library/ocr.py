@@ -22,7 +22,7 @@ from seehear.errors import DecodeError, require
 from seehear.library.engines import EngineName
 from seehear.library.recordings import TextsReport, read_recordings
 from seehear.library.records import digest
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from seehear.library.transcripts import Portion, Recording, Task, TimedLine, Transcript
 from seehear.media.files import read_window
 from seehear.media.frames import VideoSpec
@@ -102,7 +102,7 @@ class OcrReader:
 
 
 def ocr(
-    library: Library, *, workers: int | None = None, engine: EngineName = "local", portion: Portion | None = None
+    library: LibraryTables, *, workers: int | None = None, engine: EngineName = "local", portion: Portion | None = None
 ) -> TextsReport:
     """Adds the text in the pictures of the clips of a library as texts of the kind 'screen'."""
     require("rapidocr", EXTRA)

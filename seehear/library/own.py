@@ -12,18 +12,18 @@ from dataclasses import replace
 from seehear.errors import SeehearError
 from seehear.library.edits import Edit, EditKind, edits_by_file, read_edits, settled
 from seehear.library.records import Clip, Text
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from seehear.library.transcripts import KINDS, read_transcripts, with_machine_texts
 from seehear.library.vectors import one_of
 
 
-def label_edit(library: Library, clip: Clip, label: str, *, added: bool) -> Edit:
+def label_edit(library: LibraryTables, clip: Clip, label: str, *, added: bool) -> Edit:
     """The edit that adds a label to a clip, or removes it."""
     edit = Edit(what="label", text=label) if added else Edit(what="label", before=label)
     return _placed(library, replace(edit, source=clip.source, start=clip.start, end=clip.end), clip)
 
 
-def line_edit(library: Library, clip: Clip, line: Text, text: str) -> Edit:
+def line_edit(library: LibraryTables, clip: Clip, line: Text, text: str) -> Edit:
     """The edit that replaces a line of a clip by a text; '' removes a line that a machine read. Raises `SeehearError`
     if the clip has no such line."""
     if line not in clip.texts:
@@ -42,7 +42,7 @@ def line_edit(library: Library, clip: Clip, line: Text, text: str) -> Edit:
     return _placed(library, edit, clip)
 
 
-def _placed(library: Library, edit: Edit, clip: Clip) -> Edit:
+def _placed(library: LibraryTables, edit: Edit, clip: Clip) -> Edit:
     """The edit with the fingerprint of its file; one of a row of text alone with the clip instead."""
     if not edit.source:
         return replace(edit, clip=clip.id, start=None, end=None)
@@ -50,7 +50,7 @@ def _placed(library: Library, edit: Edit, clip: Clip) -> Edit:
     return replace(edit, content=known.fingerprint if known else "")
 
 
-def settle_edits(library: Library) -> list[str]:
+def settle_edits(library: LibraryTables) -> list[str]:
     """Applies pending edits to the clips and returns the ids of the changed ones. The caller holds the lock."""
     due, changed = _due(library)
     library.put_clips(changed)
@@ -58,13 +58,13 @@ def settle_edits(library: Library) -> list[str]:
     return [clip.id for clip in changed]
 
 
-def as_edited(library: Library, clips: Sequence[Clip]) -> list[Clip]:
+def as_edited(library: LibraryTables, clips: Sequence[Clip]) -> list[Clip]:
     """The clips with pending edits applied."""
     changed = {clip.id: clip for clip in _due(library)[1]}
     return [changed.get(clip.id, clip) for clip in clips]
 
 
-def _due(library: Library) -> tuple[list[Edit], list[Clip]]:
+def _due(library: LibraryTables) -> tuple[list[Edit], list[Clip]]:
     """(pending edits, clips changed by them)."""
     edits = read_edits(library)
     due = [edit for edit in edits if edit.pending]

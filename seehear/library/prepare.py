@@ -28,7 +28,7 @@ from seehear.library.renaming import settle_names
 from seehear.library.scan import ScannedFile
 from seehear.library.splits import begin, kept_note, settle_splits
 from seehear.library.summary import PrepareReport, Tally, report
-from seehear.library.tables import Clip, Library, Reject, Source, in_batches
+from seehear.library.tables import Clip, LibraryTables, Reject, Source, in_batches
 from seehear.library.transcripts import read_transcripts, with_machine_texts
 from seehear.library.workers import WorkerDied, map_in_processes
 from seehear.progress import Progress, progress
@@ -66,7 +66,7 @@ def prepare(
     for path in paths:
         check_input(path, options, skip=library_uri)
     with writing(library_uri):
-        library = Library.create(library_uri)
+        library = LibraryTables.create(library_uri)
         begin(library)
         tally = Tally(notes=settle_names(library))
         for path in paths:
@@ -82,7 +82,7 @@ def prepare_share(folder: Path, library_uri: str, options: PrepareOptions, share
     share allows. Calls until none is `left` do what `prepare` does."""
     check_input(folder, options, skip=library_uri)
     with writing(library_uri):
-        library = Library.create(library_uri)
+        library = LibraryTables.create(library_uri)
         begin(library)
         tally = Tally(notes=settle_names(library))
         with closing(FolderInput(folder, library, options, rests=share.rests)) as media:
@@ -102,7 +102,7 @@ def prepare_share(folder: Path, library_uri: str, options: PrepareOptions, share
         return tally
 
 
-def _settle(library: Library, options: PrepareOptions, tally: Tally, *, splits: bool = True) -> None:
+def _settle(library: LibraryTables, options: PrepareOptions, tally: Tally, *, splits: bool = True) -> None:
     """Settles copies and splits, which depend on all files, and edits that the user made meanwhile."""
     if orphans := settle_copies(library, options):
         for origin in sorted({source.info["origin"] for source in orphans}):
@@ -120,7 +120,7 @@ class Update:
     """Brings a library up to date with one input, as far as a `share` allows, and counts the work in `tally`."""
 
     def __init__(
-        self, library: Library, media: Input, options: PrepareOptions, tally: Tally, share: Share | None = None
+        self, library: LibraryTables, media: Input, options: PrepareOptions, tally: Tally, share: Share | None = None
     ):
         self.library, self.media, self.options, self.tally = library, media, options, tally
         self.share, self.made = share, 0

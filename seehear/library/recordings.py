@@ -19,7 +19,7 @@ from seehear.library.edits import edits_by_file, read_edits, settled
 from seehear.library.engines import EngineName, Results, started_engine
 from seehear.library.locking import writing
 from seehear.library.records import Reject
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from seehear.library.transcripts import (
     KINDS,
     Portion,
@@ -107,7 +107,7 @@ class TextsReport:
 
 
 def read_recordings(
-    library: Library,
+    library: LibraryTables,
     reader: TextReader,
     *,
     workers: int | None = None,
@@ -151,7 +151,7 @@ def rest_of(recording: Recording, result: list[Transcript] | Exception) -> Recor
 class _Reading:
     """One reader over one library."""
 
-    def __init__(self, library: Library, reader: TextReader, stop: StopRequest):
+    def __init__(self, library: LibraryTables, reader: TextReader, stop: StopRequest):
         self.library, self.reader, self.stop = library, reader, stop
         self.sources = library.sources()
         self.clips = {clip.id: clip for clip in library.clips()}

@@ -10,13 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from seehear.library.records import Clip, Reject, Source, unprintable
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 
 # Entry of `about` in a library whose names are unambiguous.
 _KEY, _SCHEME = "names", "2"
 
 
-def settle_names(library: Library) -> list[str]:
+def settle_names(library: LibraryTables) -> list[str]:
     """Renames ambiguous names, once a library, and returns notes on files that may be missing. To be called by a writer
     before it adds a root.
 
@@ -39,7 +39,7 @@ def settle_names(library: Library) -> list[str]:
     return names.notes()
 
 
-def _rename_clips(library: Library, names: _Names) -> None:
+def _rename_clips(library: LibraryTables, names: _Names) -> None:
     clips = library.clips("id LIKE '@%' OR source LIKE '@%' OR audio_source LIKE '@%'")
     changed = [(clip, new) for clip in clips if (new := names.clip(clip)) != clip]
     moved = [(clip, new) for clip, new in changed if new.id != clip.id]
@@ -52,7 +52,7 @@ def _rename_clips(library: Library, names: _Names) -> None:
 class _Names:
     """Files and origins (manifests) of the first root, among those whose names begin with '@'."""
 
-    def __init__(self, library: Library, sources: dict[str, Source], rejects: Iterable[Reject]):
+    def __init__(self, library: LibraryTables, sources: dict[str, Source], rejects: Iterable[Reject]):
         self._library, self._roots, self._sources = library, library.roots(), sources
         self._first = Path(unprintable(self._roots.get("", "")))
         self._doubtful = {prefix for prefix in self._roots if prefix and (self._first / unprintable(prefix)).is_dir()}

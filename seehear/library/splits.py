@@ -18,7 +18,7 @@ from typing import Any
 
 from seehear.library.clips import PrepareOptions, hash_of
 from seehear.library.records import COPY_OF, GIVEN, SPLITS, Source, bare
-from seehear.library.tables import Library, in_batches
+from seehear.library.tables import LibraryTables, in_batches
 from seehear.library.vectors import one_of
 from seehear.progress import counted
 
@@ -33,7 +33,7 @@ _FEW, _DIVISIBLE = 3, 10  # recordings, and clips that one must have to be divid
 _GROUPS_A_WRITE, _IDS_A_WRITE = 4096, 5000
 
 
-def begin(library: Library) -> None:
+def begin(library: LibraryTables) -> None:
     """Marks a library without files as one with splits of this kind."""
     if not library.table("sources").count_rows():
         library.set_about(_KEY, _SCHEME)
@@ -47,7 +47,7 @@ def kept_note(source: Source, before: Source | None) -> Source:
     return replace(source, info={**source.info, _NOTE: note}) if note else source
 
 
-def settle_splits(library: Library, options: PrepareOptions, *, changed: bool) -> list[str]:
+def settle_splits(library: LibraryTables, options: PrepareOptions, *, changed: bool) -> list[str]:
     """Puts the clips of new files into splits, and returns notes. `changed`: there may be new files."""
     if library.about().get(_KEY) != _SCHEME:
         return []
@@ -88,7 +88,7 @@ def settle_splits(library: Library, options: PrepareOptions, *, changed: bool) -
     return [note] if divided else []
 
 
-def _groups(library: Library) -> dict[str, list[dict[str, Any]]]:
+def _groups(library: LibraryTables) -> dict[str, list[dict[str, Any]]]:
     """Rows of the clips with files (id, source, start, end, split) by recording, in order of time."""
     columns = ["id", "source", "start", "end", "split", "group"]
     groups: dict[str, list[dict[str, Any]]] = {}

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from seehear.library.records import COPY_OF, SPLITS
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from seehear.progress import counted, length
 
 
@@ -96,7 +96,7 @@ class PrepareReport:
         return "\n".join(lines)
 
 
-def report(library: Library, tally: Tally) -> PrepareReport:
+def report(library: LibraryTables, tally: Tally) -> PrepareReport:
     rows = library.rows("clips", columns=["start", "end", "has_video", "has_audio", "split"])
     seconds = sum(rows["end"].to_numpy()) - sum(rows["start"].to_numpy())
     sources = library.sources().values()

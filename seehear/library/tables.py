@@ -42,7 +42,7 @@ from seehear.library.vectors import Vectors, VectorTable, in_batches, one_of, qu
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["SPLITS", "Clip", "Library", "Reject", "Source", "Text", "VectorTable", "Vectors"]
+__all__ = ["SPLITS", "Clip", "LibraryTables", "Reject", "Source", "Text", "VectorTable", "Vectors"]
 __all__ += ["clip_id", "content_key", "in_batches", "library_of", "one_of", "quote", "table_name"]
 
 FORMAT, _READABLE = "3", ("1", "2", "3")
@@ -56,7 +56,7 @@ def table_name(kind: str, name: str) -> str:
     return f"{kind}_" + re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-.")
 
 
-class Library:
+class LibraryTables:
     """The tables at a path, or at an address on object storage (s3://, gs://, az://) with keys and endpoint from the
     environment. Opened with `open`, made with `create`."""
 
@@ -79,7 +79,7 @@ class Library:
     # -- the database ------------------------------------------------------------------------------------------------
 
     @classmethod
-    def create(cls, uri: str | Path) -> Library:
+    def create(cls, uri: str | Path) -> LibraryTables:
         """Opens a library; makes an empty one if it is missing."""
         library = cls(uri)
         library.upgrade()
@@ -99,7 +99,7 @@ class Library:
             self._open["clips"] = self._db.create_table("clips", data=rows, mode="overwrite")
 
     @classmethod
-    def open(cls, uri: str | Path) -> Library:
+    def open(cls, uri: str | Path) -> LibraryTables:
         if "://" not in str(uri) and not Path(uri).is_dir():
             raise SeehearError(
                 f"no library at {uri}{near(uri)}: make one with 'seehear prepare FOLDER --library {uri}'"

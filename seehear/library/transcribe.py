@@ -19,7 +19,7 @@ from seehear.errors import DecodeError, SeehearError, require, unknown
 from seehear.library.engines import EngineName
 from seehear.library.recordings import TextsReport, read_recordings
 from seehear.library.records import digest
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from seehear.library.transcripts import Portion, Recording, Task, TimedLine, Transcript, Word
 from seehear.media.files import read_window
 from seehear.media.sound import AudioSpec
@@ -89,7 +89,7 @@ class Transcriber:
 
 
 def transcribe(
-    library: Library,
+    library: LibraryTables,
     *,
     model: str = "",
     language: str = "",

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from seehear.errors import require
 from seehear.library.edits import Edit, affected, edited, edits_by_file, read_edits
 from seehear.library.records import COPY_OF, Clip, Source, Text, TextKind, TimedLine, Word, unprintable
-from seehear.library.tables import Library, in_batches, one_of, quote
+from seehear.library.tables import LibraryTables, in_batches, one_of, quote
 from seehear.progress import counted
 
 Task = Literal["speech", "translation", "screen"]
@@ -49,7 +49,7 @@ class Transcript:
 # -- the table ---------------------------------------------------------------------------------------------------------
 
 
-def read_transcripts(library: Library, sources: Iterable[str] | None = None) -> list[Transcript]:
+def read_transcripts(library: LibraryTables, sources: Iterable[str] | None = None) -> list[Transcript]:
     """Transcripts of all or some media files, by source and task."""
     if _TABLE not in library.tables():
         return []
@@ -68,7 +68,7 @@ def read_transcripts(library: Library, sources: Iterable[str] | None = None) -> 
 
 
 def unread(
-    library: Library, task: Literal["speech", "screen"], sources: Mapping[str, Source] | None = None
+    library: LibraryTables, task: Literal["speech", "screen"], sources: Mapping[str, Source] | None = None
 ) -> dict[str, float]:
     """Seconds of the media files without a transcript of a task by any model; a picture counts as one second.
     `sources`: those of the library, if the caller has them."""
@@ -85,7 +85,7 @@ def unread(
     }
 
 
-def main_language(library: Library) -> str:
+def main_language(library: LibraryTables) -> str:
     """Language of most lines of speech; '' if nothing has been transcribed."""
     if _TABLE not in library.tables():
         return ""
@@ -97,7 +97,7 @@ def main_language(library: Library) -> str:
     return max(counts, key=lambda language: (counts[language], language), default="") if counts.total() else ""
 
 
-def write_transcripts(library: Library, transcripts: Sequence[Transcript]) -> None:
+def write_transcripts(library: LibraryTables, transcripts: Sequence[Transcript]) -> None:
     """Inserts or replaces transcripts by source and task, in one commit."""
     if transcripts:
         if library.ensure(_TABLE, _schema()).schema != _schema():  # of an older library
@@ -106,12 +106,12 @@ def write_transcripts(library: Library, transcripts: Sequence[Transcript]) -> No
         merge.when_matched_update_all().when_not_matched_insert_all().execute(_rows(transcripts))
 
 
-def remove_transcripts(library: Library, sources: Iterable[str]) -> None:
+def remove_transcripts(library: LibraryTables, sources: Iterable[str]) -> None:
     for batch in in_batches(sorted(sources), 1000):
         library.table(_TABLE).delete(one_of("source", batch))
 
 
-def write_subtitles(library: Library, folder: Path) -> int:
+def write_subtitles(library: LibraryTables, folder: Path) -> int:
     """Writes an .srt file for each transcript of speech, with the user's corrections, below a folder; returns their
     number. A translation is named like English subtitles: talk.en.srt beside talk.srt."""
     pysubs2 = require("pysubs2")
@@ -188,13 +188,13 @@ def corrected(
     return list(by_task.values())
 
 
-def note_reader(library: Library, by: str, name: str) -> None:
+def note_reader(library: LibraryTables, by: str, name: str) -> None:
     """Stores the name of the model with the fingerprint `by`."""
     if library.about().get(_READER + by) != name:
         library.set_about(_READER + by, name)
 
 
-def machine_made(library: Library, texts: Sequence[Text]) -> str:
+def machine_made(library: LibraryTables, texts: Sequence[Text]) -> str:
     """Summary of the texts by models: '46 of 50 texts transcribed by Whisper tiny.en'; '' for none."""
     readers = {k.removeprefix(_READER): v for k, v in library.about().items() if k.startswith(_READER)}
     verbs: dict[TextKind | None, str] = {"speech": "transcribed", "screen": "read on screen"}

@@ -20,7 +20,7 @@ from seehear.runs.data import LatentInputs, MediaConfig, MediaInputs
 from seehear.runs.features import features_of
 
 if TYPE_CHECKING:
-    from seehear.library.tables import Library
+    from seehear.library.tables import LibraryTables
 
 _CLIPS = 4_000  # training clips that are decoded once for the start of the heads
 
@@ -29,7 +29,7 @@ _CLIPS = 4_000  # training clips that are decoded once for the start of the head
 class TunedConfig(MediaConfig):
     """The size of pictures and the rate of sound are the encoders', and texts are their bytes."""
 
-    def load(self, library: Library, method: Any) -> MediaInputs:
+    def load(self, library: LibraryTables, method: Any) -> MediaInputs:
         prepares: dict[str, Any] = {m: learning(name, m).preparation() for m, name in method.encoders.items()}
         sizes: dict[str, Any] = {}
         if "video" in prepares:
@@ -39,7 +39,7 @@ class TunedConfig(MediaConfig):
             sizes["rate"] = prepares["audio"].rate
         return super(TunedConfig, replace(self, raw=replace(self.raw, **sizes))).load(library, method)
 
-    def words_of(self, library: Library) -> Vocabulary:
+    def words_of(self, library: LibraryTables) -> Vocabulary:
         return bytes_of_texts()
 
 

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from seehear.errors import SeehearError
 from seehear.library.summary import Tally, report
-from seehear.library.tables import SPLITS, Library
+from seehear.library.tables import SPLITS, LibraryTables
 from seehear.library.transcripts import machine_made
 from seehear.progress import counted, length
 from seehear.report.page import render
@@ -23,7 +23,7 @@ _LISTED = 20
 _PAIRS = 1_000_000_000
 
 
-def health_section(library: Library, *, split: str) -> Markup:
+def health_section(library: LibraryTables, *, split: str) -> Markup:
     summary, rejects = report(library, Tally()), library.rejects()
     # A manifest has no content of its own that could be repeated.
     sources = [s for s in library.sources().values() if s.fingerprint and s.info.get("kind") != "manifest"]
@@ -59,7 +59,7 @@ def health_section(library: Library, *, split: str) -> Markup:
     )
 
 
-def _by_modalities(library: Library) -> list[list[str]]:
+def _by_modalities(library: LibraryTables) -> list[list[str]]:
     """A row for each set of modalities that some clip has, the largest sets first."""
     rows = []
     for size in range(len(MODALITIES), -1, -1):
@@ -73,7 +73,7 @@ def _by_modalities(library: Library) -> list[list[str]]:
     return rows
 
 
-def _leaks(library: Library, split: str) -> dict[str, Any]:
+def _leaks(library: LibraryTables, split: str) -> dict[str, Any]:
     """Leakage of the split into the training clips: sentences, and a row for each kind of similarity."""
     held_out = library.table("clips").count_rows(f"split = '{split}'")
     latents = held_out * library.count_clips() <= _PAIRS  # the cost grows with the product

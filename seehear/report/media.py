@@ -14,7 +14,7 @@ import numpy as np
 from markupsafe import Markup
 
 from seehear.errors import DecodeError, SeehearError, require
-from seehear.library.tables import Clip, Library
+from seehear.library.tables import Clip, LibraryTables
 from seehear.library.workers import map_in_processes
 from seehear.media.files import AudioSpec, VideoSpec, read_window
 from seehear.report.page import part
@@ -66,7 +66,7 @@ class Excerpts:
 
 
 def read_excerpts(
-    library: Library, clips: Mapping[str, Clip], keys: Iterable[Key], *, workers: int = 1
+    library: LibraryTables, clips: Mapping[str, Clip], keys: Iterable[Key], *, workers: int = 1
 ) -> dict[Key, bytes | str]:
     """JPEG or MP3 of each clip and modality, or the reason for its absence."""
     excerpts: dict[Key, bytes | str] = {}

@@ -25,7 +25,7 @@ from seehear.errors import SeehearError, check_range, read_json
 from seehear.evaluation.embedded import Embedded, embed_latents
 from seehear.evaluation.report import HTML_NAME, JSON_NAME, QUERIES_NAME, EvaluationReport
 from seehear.inputs.latents import LatentData, load_latents
-from seehear.library.tables import Clip, Library, one_of, quote
+from seehear.library.tables import Clip, LibraryTables, one_of, quote
 from seehear.methods.base import Method
 from seehear.nn.flops import count_flops
 from seehear.nn.random import Randomness
@@ -71,7 +71,7 @@ class ReportOptions:
 
 def write_report(
     run: str | Path,
-    library: Library | str | Path | None = None,
+    library: LibraryTables | str | Path | None = None,
     options: ReportOptions | None = None,
     *,
     out: str | Path | None = None,
@@ -88,7 +88,7 @@ def write_report(
 def run_page(
     run: Path,
     report: EvaluationReport,
-    library: Library | str | Path | None,
+    library: LibraryTables | str | Path | None,
     options: ReportOptions,
     folder: Path | None = None,
 ) -> str:
@@ -128,7 +128,7 @@ def run_page(
 class Opened:
     """Library, model and clips of an evaluation."""
 
-    library: Library
+    library: LibraryTables
     space: SharedSpace
     data: LatentData
     """Clips of the evaluated split."""
@@ -146,7 +146,7 @@ class Opened:
 
 
 def open_evaluated(
-    run: Path, report: EvaluationReport, library: Library | str | Path | None = None
+    run: Path, report: EvaluationReport, library: LibraryTables | str | Path | None = None
 ) -> tuple[Opened | None, list[str], list[str]]:
     """(data of the evaluation, names of the run's spaces in the report, warnings of the report). If the data cannot be
     read, there are none, and one more warning."""
@@ -154,7 +154,7 @@ def open_evaluated(
         if library is None:
             named = str(report.about.get("dataset_name", ""))
             library = named if "://" in named or Path(named).is_dir() else trained_on(run)
-        opened = library if isinstance(library, Library) else Library.open(library)
+        opened = library if isinstance(library, LibraryTables) else LibraryTables.open(library)
         # The CPU: a report must not need the machine that trained.
         space = SharedSpace.from_pretrained(run, device="cpu")
         data = load_latents(opened, encoders=encoders_here(space, opened), where=f"split = {quote(report.split)}")

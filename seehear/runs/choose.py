@@ -12,7 +12,7 @@ from seehear.runs.config import recipes
 from seehear.space.frozen import frozen_towers
 
 if TYPE_CHECKING:
-    from seehear.library.tables import Clip, Library
+    from seehear.library.tables import Clip, LibraryTables
 
 FEWEST_TRAINING, FEWEST_VALIDATION = 100, 10
 """Fewest clips with two modalities to learn from: with fewer validation clips everything is among the first ten."""
@@ -26,7 +26,7 @@ class Choice:
     why: str
 
 
-def choose(library: Library) -> Choice:
+def choose(library: LibraryTables) -> Choice:
     clips = library.clips()
     worded = [c for c in clips if any(not text.by for text in learned_texts(c)) and (c.has_video or c.has_audio)]
     sounding = [c for c in clips if c.has_video and c.has_audio]

@@ -32,7 +32,7 @@ from seehear.space.towers import InputSpec
 from seehear.types import MODALITIES, Float, Modality
 
 if TYPE_CHECKING:
-    from seehear.library.tables import Library
+    from seehear.library.tables import LibraryTables
 
 Vectors = dict[str, dict[Modality, Embedded]]
 """Vectors of clips, by space and modality."""
@@ -50,7 +50,7 @@ class DataConfig:
     def __post_init__(self) -> None:
         check_range(self, "[2, inf)", "validate_at_most")
 
-    def load(self, library: Library, method: MethodConfig) -> Inputs:
+    def load(self, library: LibraryTables, method: MethodConfig) -> Inputs:
         """Loads the library's clips as the method reads them."""
         raise NotImplementedError
 
@@ -112,7 +112,7 @@ class Inputs:
         return ""
 
 
-def library_place(library: Library) -> str:
+def library_place(library: LibraryTables) -> str:
     return library.uri if "://" in library.uri else str(Path(library.uri).resolve())
 
 
@@ -143,7 +143,7 @@ class LatentsConfig(DataConfig):
                 "per_text and contexts: a context joins the texts of its clips, leave one of the two out"
             )
 
-    def load(self, library: Library, method: MethodConfig) -> LatentInputs:
+    def load(self, library: LibraryTables, method: MethodConfig) -> LatentInputs:
         locked = {} if self.joint is None else joint_towers(library, self.joint)
         encoders = self._bound(library.encoders(), locked) if locked else self.encoders
         data = load_latents(library, encoders=encoders or None, where=self.where, sequences=method.reads_sequences)
@@ -221,7 +221,7 @@ class MediaConfig(DataConfig):
         check_range(self, "[1, inf)", "windows", "crops")
         check_range(self, "(0, inf)", "cache_gb")
 
-    def load(self, library: Library, method: MethodConfig) -> MediaInputs:
+    def load(self, library: LibraryTables, method: MethodConfig) -> MediaInputs:
         """Loads the modalities that the library has, with a vocabulary of its training texts."""
         clips = library.clips(self.where)
         asked = [m for m in self.raw.modalities if m in method.modalities]
@@ -233,7 +233,7 @@ class MediaConfig(DataConfig):
         table = words.vectors(self.vocabulary.table) if words and self.vocabulary.table else None
         return MediaInputs(media, spec=spec, table=table, library=library_place(library))
 
-    def words_of(self, library: Library) -> Vocabulary:
+    def words_of(self, library: LibraryTables) -> Vocabulary:
         """Vocabulary of the run."""
         return library_vocabulary(library, self.vocabulary)
 

@@ -18,7 +18,7 @@ from seehear.evaluation.report import JSON_NAME, EvaluationReport, provenance
 from seehear.evaluation.results import TaskResult
 from seehear.inputs.latents import EncoderInfo, LatentData, load_latents
 from seehear.library.records import learned_texts
-from seehear.library.tables import SPLITS, Library
+from seehear.library.tables import SPLITS, LibraryTables
 from seehear.library.transcripts import machine_made
 from seehear.progress import counted
 from seehear.runs.bench import Bench, EvaluateOptions, baseline_results, model_results
@@ -35,7 +35,7 @@ __all__ = ["EvaluateOptions", "code_revision", "data_revision", "evaluate_run"]
 
 def evaluate_run(
     run: str | Path,
-    library: Library | str | Path | None = None,
+    library: LibraryTables | str | Path | None = None,
     options: EvaluateOptions | None = None,
     *,
     device: str = "auto",
@@ -48,7 +48,7 @@ def evaluate_run(
 
     run, options = Path(run), options or EvaluateOptions()
     folder = evaluation_folder(run, library, options.split) if out is None else Path(out)
-    library = library if isinstance(library, Library) else Library.open(library or trained_on(run))
+    library = library if isinstance(library, LibraryTables) else LibraryTables.open(library or trained_on(run))
     space = SharedSpace.from_pretrained(run, device=device)
     space.encode_library(library)
     data = latents_of(library, space)
@@ -75,7 +75,7 @@ def evaluate_run(
     return report
 
 
-def frozen_results(library: Library, bench: Bench) -> Iterator[TaskResult]:
+def frozen_results(library: LibraryTables, bench: Bench) -> Iterator[TaskResult]:
     """Results of the library's joint encoders without training, on the clips of `bench`; encoders of `bench` itself are
     among its closed forms."""
     from seehear.space import SharedSpace
@@ -92,11 +92,11 @@ def frozen_results(library: Library, bench: Bench) -> Iterator[TaskResult]:
             yield from frozen.results(f"frozen {name}", embed_latents(space, frozen.test), frozen.classes(space))
 
 
-def evaluation_folder(run: str | Path, library: Library | str | Path | None, split: str) -> Path:
+def evaluation_folder(run: str | Path, library: LibraryTables | str | Path | None, split: str) -> Path:
     """The run's folder for the test split of its own library; else RUN/evaluations/LIBRARY, /SPLIT or /LIBRARY-SPLIT,
     so that other numbers never replace those of the run."""
     run = Path(run)
-    uri = library.uri if isinstance(library, Library) else None if library is None else str(library)
+    uri = library.uri if isinstance(library, LibraryTables) else None if library is None else str(library)
     own = uri is None or _place(uri) == _place(_settings(run).get("library") or "")
     names = [*([] if own else [_place(str(uri)).rsplit("/", 1)[-1]]), *([] if split == "test" else [split])]
     if not names:
@@ -130,7 +130,7 @@ def _settings(run: Path) -> dict[str, Any]:
     return read_json(path, "copy it again from where the run was trained") if path.is_file() else {}
 
 
-def latents_of(library: Library, space: SharedSpace) -> LatentData:
+def latents_of(library: LibraryTables, space: SharedSpace) -> LatentData:
     """The latents of a run's encoders, but for those that only queries need: words where no clip has text."""
     known, clips = library.encoders(), library.clips()
     queries = {m for m, (first, *_) in space.encoders.items() if first["name"] not in known}
@@ -140,7 +140,9 @@ def latents_of(library: Library, space: SharedSpace) -> LatentData:
     return data
 
 
-def same_encoders(data: LatentData, trained_on: Mapping[Modality, Sequence[EncoderInfo]], library: Library) -> None:
+def same_encoders(
+    data: LatentData, trained_on: Mapping[Modality, Sequence[EncoderInfo]], library: LibraryTables
+) -> None:
     """Raises `SeehearError` where the library's latents are of other encoders than a model was trained on."""
     for m, infos in trained_on.items():
         if m not in data.encoders:
@@ -154,12 +156,12 @@ def same_encoders(data: LatentData, trained_on: Mapping[Modality, Sequence[Encod
                 )
 
 
-def labels_of(library: Library, data: LatentData) -> list[tuple[str, ...]]:
+def labels_of(library: LibraryTables, data: LatentData) -> list[tuple[str, ...]]:
     labels = {clip.id: clip.labels for clip in library.clips("array_length(labels) > 0")}
     return [labels.get(i, ()) for i in data.ids.tolist()]
 
 
-def _machine_texts(bench: Bench, library: Library) -> str:
+def _machine_texts(bench: Bench, library: LibraryTables) -> str:
     """Description of the clips evaluated."""
     if "text" not in bench.test.modalities:
         return ""
@@ -182,7 +184,7 @@ def _warnings(bench: Bench) -> Iterator[str]:
         yield f"numbers on the split {bench.options.split!r} say nothing of new data: training has seen or chosen by it"
 
 
-def _about(library: Library, data: LatentData, options: EvaluateOptions, command: str) -> dict[str, Any]:
+def _about(library: LibraryTables, data: LatentData, options: EvaluateOptions, command: str) -> dict[str, Any]:
     encoders = {
         m: [{k: e[k] for k in ("name", "fingerprint", "width")} for e in data.encoders[m]] for m in data.encoders
     }

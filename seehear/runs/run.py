@@ -43,11 +43,11 @@ from seehear.train.loop import TrainResult, Validate, fit
 from seehear.types import Modality
 
 if TYPE_CHECKING:
-    from seehear.library.tables import Library
+    from seehear.library.tables import LibraryTables
 
 
 def train_run(
-    library: Library,
+    library: LibraryTables,
     run: Run[Any, Any],
     folder: str | Path,
     *,
@@ -151,7 +151,7 @@ def _train_round(
 class Rivals:
     """Models of a library that a trained one is compared with."""
 
-    library: Library
+    library: LibraryTables
     keep_best: bool = False
     """The run holds the best of them where training is no better."""
 

@@ -24,7 +24,7 @@ from seehear.runs.scores import ClipScores, clip_scores, flat_scores
 from seehear.space.frozen import Towers, frozen_method, frozen_towers
 
 if TYPE_CHECKING:
-    from seehear.library.tables import Library
+    from seehear.library.tables import LibraryTables
 
 TRAINING, CLOSED_FORM, FROZEN_SPACE = "training", "the closed form", "the frozen space"
 """Names of the compared models; the name of a frozen space follows the last."""
@@ -249,7 +249,7 @@ def examples(
 # -- rivals of training ------------------------------------------------------------------------------------------------
 
 
-def frozen_spaces(library: Library) -> dict[str, Towers]:
+def frozen_spaces(library: LibraryTables) -> dict[str, Towers]:
     """Towers by name of the joint encoders whose latents the library has in two modalities or more."""
     known = library.encoders()
     return {
@@ -259,7 +259,7 @@ def frozen_spaces(library: Library) -> dict[str, Towers]:
     }
 
 
-def frozen_scores(library: Library, towers: Towers, ids: np.ndarray) -> Directions:
+def frozen_scores(library: LibraryTables, towers: Towers, ids: np.ndarray) -> Directions:
     """A frozen space on the validation clips of these ids."""
     known = library.encoders()  # a tower may be there for queries alone
     encoders = {m: [infos[0]["name"]] for m, infos in towers.items() if infos[0]["name"] in known}
@@ -270,7 +270,7 @@ def frozen_scores(library: Library, towers: Towers, ids: np.ndarray) -> Directio
     return scores_on(frozen_method(towers), data, ids)
 
 
-def closed_form_scores(library: Library, where: str | None, ids: np.ndarray) -> Directions:
+def closed_form_scores(library: LibraryTables, where: str | None, ids: np.ndarray) -> Directions:
     """The closed form on the library's latents that a run of FuseMix would start from."""
     try:
         data = vectors_only(load_latents(library, where=where))

@@ -13,7 +13,7 @@ from seehear.errors import SeehearError, require
 from seehear.library.clip_table import ClipTable
 from seehear.library.locking import writing
 from seehear.library.records import Text, digest
-from seehear.library.tables import Clip, Library, table_name
+from seehear.library.tables import Clip, LibraryTables, table_name
 from seehear.library.vectors import VectorTable
 from seehear.nn.unit import unit
 from seehear.search.calibrate import (
@@ -69,7 +69,7 @@ def kind_of_hit(hit: Hit, clip: Clip) -> str:
     return _KIND_OF.get(hit.modality, kind_of_text(text) if text else "text")
 
 
-def calibrate_index(library: Library, space: SearchSpace, name: str) -> None:
+def calibrate_index(library: LibraryTables, space: SearchSpace, name: str) -> None:
     """Brings the calibration of an index up to date; does nothing for an unchanged index and unchanged phrases."""
     about = indexes(library)[name]
     phrases = background_phrases()
@@ -114,7 +114,7 @@ class OpenIndex:
     """An index in memory, with its calibration. Rows are ordered by (kind, id, item), so that the vectors of a kind are
     contiguous; rows of deleted clips and texts are left out."""
 
-    def __init__(self, library: Library, space: SearchSpace, name: str, clips: ClipTable):
+    def __init__(self, library: LibraryTables, space: SearchSpace, name: str, clips: ClipTable):
         self.space, self.name, self.clips = space, name, clips
         self._read(library.vectors("vectors", name))
         about = indexes(library)[name]

@@ -9,11 +9,11 @@ from typing import Any
 
 from seehear.errors import require
 from seehear.library.current import current_content
-from seehear.library.tables import Library, Reject, table_name
+from seehear.library.tables import LibraryTables, Reject, table_name
 from seehear.search.index import indexes, versions
 
 
-def behind(library: Library, name: str) -> str:
+def behind(library: LibraryTables, name: str) -> str:
     """Line with the number of clips that the index lacks and the commands that index them; '' for a complete index.
 
     Clips without any modality of the run, and clips that could not be encoded, are not counted."""
@@ -50,7 +50,7 @@ def _ids(table: Any, where: str | None = None) -> Any:
     return (query.where(where) if where else query).to_arrow()["id"].combine_chunks()
 
 
-def _changed(library: Library, name: str) -> int:
+def _changed(library: LibraryTables, name: str) -> int:
     """Number of clips with a vector of an earlier version of their text or file."""
     clips, sources = {clip.id: clip for clip in library.clips()}, library.sources()
     rows = library.vectors("vectors", name).keys().items()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from seehear.errors import SeehearError, check_range, unknown
-from seehear.library.tables import SPLITS, Library, one_of, quote
+from seehear.library.tables import SPLITS, LibraryTables, one_of, quote
 from seehear.search.fulltext import clips_that_say
 
 
@@ -70,7 +70,7 @@ class Allowed:
     """Clips that pass filters, read from the library late and for few clips where possible. `says`: clips whose texts
     contain the words of a filter; None without such a filter."""
 
-    def __init__(self, library: Library, where: str | None, says: set[str] | None):
+    def __init__(self, library: LibraryTables, where: str | None, says: set[str] | None):
         self._library, self._where, self._says = library, where, says
 
     def of(self, clips: Collection[str]) -> set[str]:
@@ -99,7 +99,7 @@ class Allowed:
         return set(rows["id"].to_pylist())
 
 
-def allowed_clips(library: Library, filters: Filters | None) -> Allowed | None:
+def allowed_clips(library: LibraryTables, filters: Filters | None) -> Allowed | None:
     """Clips that pass the filters; None for no filter."""
     says = clips_that_say(library, filters.says) if filters and filters.says else None
     where = filters.sql() if filters else None

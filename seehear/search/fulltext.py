@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from seehear.errors import require
-from seehear.library.tables import Library, in_batches, one_of
+from seehear.library.tables import LibraryTables, in_batches, one_of
 
 FULLTEXT = "fulltext"
 # Constant of reciprocal rank fusion.
@@ -22,7 +22,7 @@ _FUNCTION_WORDS = set(
 )
 
 
-def update_fulltext(library: Library, ids: Collection[str] | None = None) -> int:
+def update_fulltext(library: LibraryTables, ids: Collection[str] | None = None) -> int:
     """Brings `fulltext` up to date, a row (id, item, text) for each text of a clip, and returns the number of texts.
     `ids`: clips whose rows are updated; all by default."""
     pa = require("pyarrow")
@@ -48,7 +48,7 @@ def update_fulltext(library: Library, ids: Collection[str] | None = None) -> int
     return len(want)
 
 
-def search_fulltext(library: Library, words: str, k: int) -> list[tuple[str, int, float]]:
+def search_fulltext(library: LibraryTables, words: str, k: int) -> list[tuple[str, int, float]]:
     """(id, item, BM25 score), best first. Punctuation is ignored: it would be query language."""
     table, words = _fulltext(library), " ".join(re.findall(r"\w+", words))
     if table is None or not words:
@@ -57,7 +57,7 @@ def search_fulltext(library: Library, words: str, k: int) -> list[tuple[str, int
     return [(row["id"], row["item"], row["_score"]) for row in rows]
 
 
-def clips_that_say(library: Library, words: str) -> set[str]:
+def clips_that_say(library: LibraryTables, words: str) -> set[str]:
     """Ids of the clips with a text that contains all these words."""
     table, words, query = _fulltext(library), " ".join(re.findall(r"\w+", words)), require("lancedb.query")
     if table is None or not words:
@@ -67,7 +67,7 @@ def clips_that_say(library: Library, words: str) -> set[str]:
     return set(rows.to_arrow()["id"].to_pylist())
 
 
-def _fulltext(library: Library) -> Any:
+def _fulltext(library: LibraryTables) -> Any:
     """Table of texts; None before it is indexed."""
     if FULLTEXT not in library.tables() or not library.table(FULLTEXT).list_indices():
         return None

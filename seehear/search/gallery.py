@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from seehear.errors import SeehearError
-from seehear.library.tables import Library, Vectors, one_of, quote, table_name
+from seehear.library.tables import LibraryTables, Vectors, one_of, quote, table_name
 from seehear.nn.unit import unit
 from seehear.search.exact import ExactSearch
 from seehear.search.filters import ASKED, Allowed
@@ -61,7 +61,7 @@ class ExactGallery:
     """All vectors in memory. With `gap`, each modality's mean over the training clips is subtracted from its
     vectors."""
 
-    def __init__(self, library: Library, name: str, *, gap: bool = False):
+    def __init__(self, library: LibraryTables, name: str, *, gap: bool = False):
         rows = library.vectors("vectors", name).read()
         self.ids = np.asarray(rows.ids, dtype=object)
         self.items = rows.items
@@ -110,7 +110,7 @@ class ExactGallery:
 class ApproximateGallery:
     """For more vectors than are worth holding. Gap removal changes every vector, so it needs exact search."""
 
-    def __init__(self, library: Library, name: str, *, probes: int, kinds: Sequence[Modality] = ()):
+    def __init__(self, library: LibraryTables, name: str, *, probes: int, kinds: Sequence[Modality] = ()):
         self.library, self.name, self.probes, self.kinds = library, name, probes, frozenset(kinds)
 
     def rows(
@@ -132,7 +132,7 @@ def _by_modality(modalities: np.ndarray, vectors: np.ndarray) -> dict[Modality, 
     return {m: vectors[modalities == m] for m in dict.fromkeys(modalities.tolist())}
 
 
-def _means(library: Library, rows: Vectors, vectors_NE: np.ndarray) -> dict[Modality, np.ndarray]:
+def _means(library: LibraryTables, rows: Vectors, vectors_NE: np.ndarray) -> dict[Modality, np.ndarray]:
     """Mean unit vector of each modality over the clips of the training split."""
     query = library.table("clips").search().where("split = 'train'").select(["id"])
     train = set(query.limit(None).to_arrow()["id"].to_pylist())

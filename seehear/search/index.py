@@ -18,7 +18,7 @@ import numpy as np
 from seehear.errors import SeehearError, require
 from seehear.library.current import NO_FRAMES, current_content, is_frame, latent_table, why_stale
 from seehear.library.locking import writing
-from seehear.library.tables import Library, Vectors, VectorTable, in_batches, quote, table_name
+from seehear.library.tables import LibraryTables, Vectors, VectorTable, in_batches, quote, table_name
 from seehear.library.vectors import side_by_side
 from seehear.progress import counted, progress, say
 from seehear.search.fulltext import update_fulltext
@@ -76,7 +76,7 @@ class IndexReport:
 
 
 def build_index(
-    library: Library,
+    library: LibraryTables,
     space: Indexer,
     *,
     name: str,
@@ -104,7 +104,7 @@ def build_index(
 
 
 def _build(
-    library: Library,
+    library: LibraryTables,
     space: Indexer,
     name: str,
     model: str,
@@ -138,7 +138,7 @@ def _build(
 
 
 def _update_rows(
-    library: Library, space: Indexer, name: str, wanted: dict[Key, tuple[str, str]], frames: bool
+    library: LibraryTables, space: Indexer, name: str, wanted: dict[Key, tuple[str, str]], frames: bool
 ) -> tuple[int, int, int]:
     """Makes the rows of an index those that are wanted; returns the numbers of added, kept and removed rows."""
     table = library.vectors("vectors", name)
@@ -167,7 +167,7 @@ def _update_rows(
     return missing, len(fresh), len(stale)
 
 
-def index_ids(library: Library) -> None:
+def index_ids(library: LibraryTables) -> None:
     """Brings Lance's index over the ids of many clips up to date: searches read their hits by id."""
     clips = library.table("clips")
     if clips.count_rows() < _IDS_FROM:
@@ -178,7 +178,7 @@ def index_ids(library: Library) -> None:
         clips.create_index("id", config=require("lancedb.index").BTree())
 
 
-def indexes(library: Library) -> dict[str, dict[str, Any]]:
+def indexes(library: LibraryTables) -> dict[str, dict[str, Any]]:
     """{maker, model, modalities, dim, read, recall, probes} of the indexes of a library by name."""
     about = library.about()
     tables = set(library.tables())
@@ -186,23 +186,23 @@ def indexes(library: Library) -> dict[str, dict[str, Any]]:
     return {n: json.loads(about[_ABOUT + n]) for n in sorted(names) if table_name("vectors", n) in tables}
 
 
-def set_index(library: Library, name: str, about: Mapping[str, Any]) -> None:
+def set_index(library: LibraryTables, name: str, about: Mapping[str, Any]) -> None:
     """Writes an entry of `indexes`."""
     library.set_about(_ABOUT + name, json.dumps(about))
 
 
-def indexed_clips(library: Library) -> set[str]:
+def indexed_clips(library: LibraryTables) -> set[str]:
     """Ids of the clips in any index."""
     tables = [library.vectors("vectors", name) for name in indexes(library)]
     return {id for table in tables for id in table.columns("id")["id"].unique().to_pylist()}
 
 
-def versions(library: Library) -> list[int]:
+def versions(library: LibraryTables) -> list[int]:
     """Versions of the tables that decide which vectors are current."""
     return [int(library.table(name).version) for name in ("clips", "sources")]
 
 
-def input_tables(library: Library) -> list[str]:
+def input_tables(library: LibraryTables) -> list[str]:
     """Names of the tables that indexes and training read."""
     return sorted(name for name in library.tables() if name in ("clips", "sources") or name.startswith("latents_"))
 
@@ -213,7 +213,7 @@ Key = tuple[str, int, str]
 
 
 def _wanted(
-    library: Library, space: Indexer, modalities: Sequence[Modality], frames: bool
+    library: LibraryTables, space: Indexer, modalities: Sequence[Modality], frames: bool
 ) -> dict[Key, tuple[str, str]]:
     """(maker, content) by (id, item, modality) of every vector that the index should hold: of latents by the model's
     encoders that are current for their file or text. With `frames`, a film with frames has no row of its own."""
@@ -243,7 +243,7 @@ def _wanted(
 
 
 def _latents(
-    library: Library, space: Indexer, modalities: set[str], frames: bool
+    library: LibraryTables, space: Indexer, modalities: set[str], frames: bool
 ) -> Iterator[tuple[Modality, Vectors]]:
     """Latents by modality in parts; those of several encoders are read whole and concatenated."""
     for modality, infos in space.encoders.items():
@@ -262,7 +262,7 @@ def _latents(
 # -- approximate search ------------------------------------------------------------------------------------------------
 
 
-def build_approximate(library: Library, name: str) -> tuple[float, int]:
+def build_approximate(library: LibraryTables, name: str) -> tuple[float, int]:
     """Builds an inverted-file index; returns its recall@10 and the fewest lists to read that reach `_RECALL`.
 
     Vectors in the lists are scalar-quantised, a byte a number; the best candidates are compared again by the exact

@@ -23,7 +23,7 @@ import numpy as np
 from seehear.errors import SeehearError, unknown
 from seehear.library.clip_table import ClipTable
 from seehear.library.current import frame_seconds, is_frame
-from seehear.library.tables import Clip, Library
+from seehear.library.tables import Clip, LibraryTables
 from seehear.search.answer import Answer, Moment
 from seehear.search.background import KINDS, OpenIndex, kind_of_text
 from seehear.search.calibrate import WORDS, confidence
@@ -83,7 +83,7 @@ Channel = tuple[OpenIndex, str, np.ndarray]
 class MomentSearch:
     """The indexes of a library in memory. `spaces`: space of each index by name."""
 
-    def __init__(self, library: Library, spaces: Mapping[str, SearchSpace]):
+    def __init__(self, library: LibraryTables, spaces: Mapping[str, SearchSpace]):
         self.library = library
         self.clips = ClipTable(library)
         self.indexes = [OpenIndex(library, space, name, self.clips) for name, space in spaces.items()]

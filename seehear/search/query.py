@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from seehear.errors import SeehearError, unknown
-from seehear.library.tables import Clip, Library, one_of
+from seehear.library.tables import Clip, LibraryTables, one_of
 from seehear.nn.unit import unit
 from seehear.search.filters import Allowed, Filters, allowed_clips
 from seehear.search.fulltext import RANK, search_fulltext
@@ -74,7 +74,7 @@ class Hit:
 class Searcher:
     """One index in memory."""
 
-    def __init__(self, library: Library, space: SearchSpace, name: str, *, remove_gap: bool = False):
+    def __init__(self, library: LibraryTables, space: SearchSpace, name: str, *, remove_gap: bool = False):
         known = indexes(library)
         if not known:
             raise SeehearError(f"{library.uri} has no index: run 'seehear index {library.uri} RUN'")
@@ -97,7 +97,7 @@ class Searcher:
                 {},
             )
 
-    def renew(self, library: Library) -> None:
+    def renew(self, library: LibraryTables) -> None:
         """Replaces the library by a newer version of it."""
         self.library, self._roots, self._copies = library, library.roots(), library.copies()
 

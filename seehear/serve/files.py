@@ -11,7 +11,7 @@ from pathlib import Path
 
 from seehear.errors import SeehearError
 from seehear.library.records import unprintable
-from seehear.library.tables import Clip, Library, quote
+from seehear.library.tables import Clip, LibraryTables, quote
 from seehear.serve.problems import Problem
 
 # Own table: that of the standard library depends on the system.
@@ -26,7 +26,7 @@ _CHECK_EVERY = 64  # new files between two checks of the cache's size
 _PLAYED = {".mp4", ".m4v", ".mov", ".webm", ".mp3", ".m4a", ".aac", ".wav", ".ogg", ".oga", ".opus", ".flac"}
 
 
-def clip_of(library: Library, name: str) -> Clip:
+def clip_of(library: LibraryTables, name: str) -> Clip:
     clips = library.clips(f"id = {quote(name)}")
     if not clips:
         raise Problem(404, "no_clip", f"the library has no clip {name!r}", "search again: the library has changed")
@@ -37,7 +37,7 @@ def clip_of(library: Library, name: str) -> Clip:
 class Folders:
     """Media folders of a library, and further folders (`also`) that may be served."""
 
-    library: Library
+    library: LibraryTables
     roots: dict[str, str]
     also: tuple[Path, ...] = ()
 

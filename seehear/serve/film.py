@@ -18,7 +18,7 @@ from pydantic import BaseModel, Field
 
 from seehear.library.own import as_edited
 from seehear.library.records import COPY_OF
-from seehear.library.tables import Clip, Library, in_batches, one_of, quote, table_name
+from seehear.library.tables import Clip, LibraryTables, in_batches, one_of, quote, table_name
 from seehear.search.background import OpenIndex
 from seehear.search.calibrate import confidence, in_words
 from seehear.search.index import indexes
@@ -141,7 +141,7 @@ def heard(state: ServerState, file: FileParam) -> Heard:
 # -- facts and texts ---------------------------------------------------------------------------------------------------
 
 
-def film_detail(library: Library, folders: Folders, file: str) -> FilmDetail:
+def film_detail(library: LibraryTables, folders: Folders, file: str) -> FilmDetail:
     clips = as_edited(library, _clips(library, file))
     first, entry = clips[0], _entry(library, file)
     files = {m: first.source_of(m) for m in ("video", "audio") if any(clip.has(m) for clip in clips)}
@@ -174,7 +174,7 @@ def film_detail(library: Library, folders: Folders, file: str) -> FilmDetail:
     )
 
 
-def _clips(library: Library, file: str) -> list[Clip]:
+def _clips(library: LibraryTables, file: str) -> list[Clip]:
     """Clips of a file by start; of a copy, those of its original. Raises `Problem` if there are none."""
     entry = _entry(library, file)
     source = json.loads(entry["info"]).get(COPY_OF, file) if entry else file
@@ -186,19 +186,19 @@ def _clips(library: Library, file: str) -> list[Clip]:
     raise Problem(404, "no_film", f"the library has no file {file!r}", "search again: the library has changed")
 
 
-def _entry(library: Library, file: str) -> dict[str, Any] | None:
+def _entry(library: LibraryTables, file: str) -> dict[str, Any] | None:
     """The row of a media file in `sources`."""
     rows = library.table("sources").search().where(f"source = {quote(file)}").limit(1).to_list()
     return rows[0] if rows else None
 
 
-def _seconds(library: Library, clips: Sequence[Clip]) -> float:
+def _seconds(library: LibraryTables, clips: Sequence[Clip]) -> float:
     """Length of the file; 0 for a photo."""
     entry = _entry(library, clips[0].source)
     return max([clip.end for clip in clips] + [entry["duration"] if entry and not views.is_still(clips[0]) else 0.0])
 
 
-def _scenes(library: Library, clips: Sequence[Clip]) -> list[Any]:
+def _scenes(library: LibraryTables, clips: Sequence[Clip]) -> list[Any]:
     searchable: set[str] = set()
     for name in indexes(library):
         # Read from the tables: opening an index may take seconds.

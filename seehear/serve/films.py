@@ -17,7 +17,7 @@ from fastapi import Query as Param
 from pydantic import BaseModel, Field
 
 from seehear.library.records import COARSE, UNCUT, bare, digest
-from seehear.library.tables import Library, Reject
+from seehear.library.tables import LibraryTables, Reject
 from seehear.library.transcripts import unread
 from seehear.search.behind import not_encodable
 from seehear.search.index import indexed_clips
@@ -76,7 +76,7 @@ class Shelves:
     def __init__(self, state: State):
         self._state = state
         self._lock = threading.Lock()
-        self._library: Library | None = None
+        self._library: LibraryTables | None = None
         self._lists: dict[Order, FilmList] = {}
         self._due = 0.0
 
@@ -116,7 +116,7 @@ def films(
 # -- reading -----------------------------------------------------------------------------------------------------------
 
 
-def _version(library: Library) -> str:
+def _version(library: LibraryTables) -> str:
     """Hash of the versions of the tables that the list is made from."""
     read = ("clips", "sources", "rejects", "transcripts")
     names = [name for name in library.tables() if name in read or name.startswith("vectors_")]
@@ -132,7 +132,7 @@ class _ClipRow(NamedTuple):
     has_video: bool
 
 
-def _films(library: Library) -> Iterable[FilmEntry]:
+def _films(library: LibraryTables) -> Iterable[FilmEntry]:
     sources, rejects, also = library.sources(), library.rejects(), library.copies()
     indexed = indexed_clips(library)
     settled = indexed | not_encodable(rejects)
@@ -212,7 +212,7 @@ def _date(mtime_ns: int) -> float | None:
 # -- order -------------------------------------------------------------------------------------------------------------
 
 
-def _film_list(library: Library, version: str, films: Sequence[FilmEntry], by: Order) -> FilmList:
+def _film_list(library: LibraryTables, version: str, films: Sequence[FilmEntry], by: Order) -> FilmList:
     """All files in an order, those set aside last, with their groups in the same order."""
 
     def place(film: FilmEntry) -> tuple[Any, ...]:

@@ -22,7 +22,7 @@ from pydantic import BaseModel, Field
 
 from seehear.errors import SeehearError
 from seehear.library.locking import is_learning
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from seehear.progress import Interrupted, clock
 from seehear.runs.choose import FEWEST_TRAINING, Choice, choose
 from seehear.search.index import indexes, input_tables
@@ -142,7 +142,7 @@ class LibraryLearning:
             verdict=verdict,
         )
 
-    def choice(self, library: Library) -> Choice:
+    def choice(self, library: LibraryTables) -> Choice:
         """The recipe for this library, or why there is none."""
         key = _key(library)
         if self._chosen is None or self._chosen[0] != key:
@@ -156,7 +156,7 @@ class LibraryLearning:
     def last(self) -> Learned | None:
         return next(iter(self.learnings()), None)
 
-    def _verdict(self, library: Library) -> VerdictView | None:
+    def _verdict(self, library: LibraryTables) -> VerdictView | None:
         last = next((one for one in self.learnings() if one.trained), None)
         if last is None:
             return None
@@ -166,7 +166,7 @@ class LibraryLearning:
         clips = {clip.id: clip for clip in clips_in_order(library, names) if clip is not None}
         return verdict_view(verdict, made=last.made, index=index, clips=clips)
 
-    def _goes_on(self, library: Library, last: Learned) -> bool:
+    def _goes_on(self, library: LibraryTables, last: Learned) -> bool:
         """Whether the next start resumes the last training: it was stopped, and the library is unchanged."""
         # Trained and better, but stopped before its index was written.
         if last.trained:
@@ -176,7 +176,7 @@ class LibraryLearning:
 
     # -- cost --------------------------------------------------------------------------------------------------------
 
-    def cost(self, library: Library, name: str) -> CostView | str | None:
+    def cost(self, library: LibraryTables, name: str) -> CostView | str | None:
         """Estimated cost, or why it cannot be estimated; None while it is being estimated in the background. The
         estimate is repeated when the library has grown by a fifth."""
         sizes = [library.table(table).count_rows() for table in input_tables(library)]
@@ -221,7 +221,7 @@ class LibraryLearning:
             self._thread = threading.Thread(target=self._learn, args=(library,), daemon=True)
             self._thread.start()
 
-    def _learn(self, library: Library) -> None:
+    def _learn(self, library: LibraryTables) -> None:
         try:
             last = self.last()
             resume = last is not None and self._goes_on(library, last)
@@ -291,7 +291,7 @@ class LibraryLearning:
         return LearningView(step="learning", done=done, total=total, seconds_left=left, line=line)
 
 
-def _key(library: Library) -> str:
+def _key(library: LibraryTables) -> str:
     """Versions of the tables that training reads, as text."""
     return json.dumps({name: int(library.table(name).version) for name in input_tables(library)})
 

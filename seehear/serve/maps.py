@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from seehear.errors import require
-from seehear.library.tables import Clip, Library, in_batches, one_of
+from seehear.library.tables import Clip, LibraryTables, in_batches, one_of
 from seehear.nn.unit import unit
 from seehear.search.background import Calibration
 from seehear.search.calibrate import PICTURES, WORDS, confidence, evidence, heights
@@ -59,7 +59,9 @@ _SENSES = {(True, True): "seen and heard", (True, False): "seen", (False, True):
 # -- coordinates -------------------------------------------------------------------------------------------------------
 
 
-def clip_vectors(library: Library, name: str, most: int, where: str | None = None) -> tuple[list[str], np.ndarray]:
+def clip_vectors(
+    library: LibraryTables, name: str, most: int, where: str | None = None
+) -> tuple[list[str], np.ndarray]:
     """(ids, (N, E) mean unit vector of each clip) of the index rows that an SQL condition keeps."""
     table = library.vectors("vectors", name)
     every = max(1, math.ceil(library.count_clips() / most))
@@ -94,7 +96,7 @@ def project(vectors_NE: np.ndarray, how: str) -> tuple[np.ndarray, np.ndarray]:
     return (xy - low) / np.maximum(high - low, 1e-9), kmeans.fit_predict(reduced)
 
 
-def clips_in_order(library: Library, ids: Sequence[str]) -> list[Clip | None]:
+def clips_in_order(library: LibraryTables, ids: Sequence[str]) -> list[Clip | None]:
     """The clip of each id; None if it no longer exists."""
     clips: dict[str, Clip] = {}
     for some in in_batches(ids, 1000):

@@ -19,7 +19,7 @@ from pydantic import BaseModel, Field
 
 from seehear.library.edits import record, undo
 from seehear.library.own import as_edited, label_edit, line_edit
-from seehear.library.tables import Clip, Library, Text
+from seehear.library.tables import Clip, LibraryTables, Text
 from seehear.serve import views
 from seehear.serve.files import clip_of
 from seehear.serve.params import ServerState
@@ -116,7 +116,7 @@ def texts(state: ServerState, wanted: Correction | Undo) -> Edited:
 @router.get("/api/saved", tags=["own"])
 def saved(state: ServerState) -> Saved:
     """The saved searches."""
-    return Saved(saved=_saved(Library.open(state.runs.uri)))
+    return Saved(saved=_saved(LibraryTables.open(state.runs.uri)))
 
 
 @router.post("/api/saved", tags=["own"])
@@ -143,13 +143,13 @@ def _answer(state: State, clip: str, edits: list[str]) -> Edited:
     """Applies pending edits. Returns the edited clip, or none if the id is ''."""
     # A clip is answered with its edits even before they are applied.
     done = state.own.apply({clip} - {""})
-    library = Library.open(state.runs.uri)
+    library = LibraryTables.open(state.runs.uri)
     view = views.clip_view(_clip(library, clip), state.runs.folders) if clip else None
     return Edited(clip=view, edits=edits, searchable=done)
 
 
 @contextmanager
-def _to_write(state: State) -> Iterator[Library]:
+def _to_write(state: State) -> Iterator[LibraryTables]:
     """The library's current state. Raises `Problem` (403) if it cannot be written."""
     uri = state.runs.uri
     local = "://" not in uri
@@ -157,12 +157,12 @@ def _to_write(state: State) -> Iterator[Library]:
     if local and not os.access(uri, os.W_OK):
         raise Problem(403, "read_only", f"{uri} may only be read", todo)
     try:
-        yield Library.open(uri)
+        yield LibraryTables.open(uri)
     except OSError as error:
         raise Problem(403, "read_only", f"{uri} cannot be written: {error.strerror or error}", todo) from error
 
 
-def _clip(library: Library, id: str) -> Clip:
+def _clip(library: LibraryTables, id: str) -> Clip:
     return as_edited(library, [clip_of(library, id)])[0]
 
 
@@ -173,7 +173,7 @@ def _is_line(text: Text, wanted: Correction) -> bool:
     return text.text == wanted.before and wanted.kind in (None, views.text_kind(text))
 
 
-def _saved(library: Library) -> list[SavedSearch]:
+def _saved(library: LibraryTables) -> list[SavedSearch]:
     about = {key.removeprefix(_SAVED): value for key, value in library.about().items() if key.startswith(_SAVED)}
     searches: list[tuple[str, dict[str, Any]]] = [(name, json.loads(value)) for name, value in about.items()]
     searches.sort(key=lambda item: item[1]["made"], reverse=True)

@@ -17,7 +17,7 @@ import numpy as np
 from seehear.encoders.base import Sample
 from seehear.errors import DecodeError, SeehearError
 from seehear.folders.indexes import asked_together
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from seehear.library.workers import WorkerDied
 from seehear.search.index import indexes, versions
 from seehear.search.moments import MomentSearch
@@ -65,7 +65,7 @@ class OpenRun:
         assert self._searcher is not None, "opened by `Runs.get`"
         return self._searcher
 
-    def refresh(self, library: Library, changed: str) -> None:
+    def refresh(self, library: LibraryTables, changed: str) -> None:
         """Brings the searcher up to date with the library."""
         if self._searcher is None or self.changed != changed:
             self._searcher, self.changed = Searcher(library, self.space, self.name), changed
@@ -103,7 +103,7 @@ class Together:
 
     made: tuple[Any, ...]
     """Versions of the library, models and indexes at opening."""
-    library: Library
+    library: LibraryTables
     """Snapshot of the library for which `made` was last checked."""
     runs: tuple[OpenRun, ...]
     search: MomentSearch
@@ -112,7 +112,7 @@ class Together:
 class Runs:
     def __init__(self, uri: str, decoders: Decoders, *, media: tuple[Path, ...] = (), device: str = "auto"):
         self.uri, self.decoders, self.media, self.device = uri, decoders, media, device
-        self._library, self._looked = Library.open(uri), -_FRESH
+        self._library, self._looked = LibraryTables.open(uri), -_FRESH
         self._about: dict[str, dict[str, Any]] = {}
         self._folders = Folders(self._library, {}, media)
         self._open: dict[str, OpenRun] = {}
@@ -122,7 +122,7 @@ class Runs:
         self._opening = threading.Lock()
 
     @property
-    def library(self) -> Library:
+    def library(self) -> LibraryTables:
         self.about()
         return self._library
 
@@ -135,7 +135,7 @@ class Runs:
         """Facts about the indexes, newest first."""
         with self._lock:
             if time.monotonic() - self._looked > _FRESH:  # other processes write while this one runs
-                self._library = Library.open(self.uri)
+                self._library = LibraryTables.open(self.uri)
                 self._folders = Folders(self._library, self._library.roots(), self.media)
                 about = indexes(self._library)
                 self._about = dict(sorted(about.items(), key=lambda item: item[1].get("made", ""), reverse=True))

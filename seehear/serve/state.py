@@ -16,7 +16,7 @@ from seehear.errors import DecodeError, SeehearError
 from seehear.folders.indexes import asked_together
 from seehear.folders.standing import Standing
 from seehear.library.own import as_edited
-from seehear.library.tables import Clip, Library
+from seehear.library.tables import Clip, LibraryTables
 from seehear.library.workers import WorkerDied
 from seehear.search.background import Calibration
 from seehear.search.behind import behind
@@ -142,7 +142,7 @@ class State:
     def _not_yet() -> Problem:
         return Problem(409, "indexing", "nothing can be searched yet: the folder is being indexed")
 
-    def _behind_of(self, name: str, about: Mapping[str, Any], library: Library) -> str:
+    def _behind_of(self, name: str, about: Mapping[str, Any], library: LibraryTables) -> str:
         """The line of `behind`, cached until the index or the library is written: counting reads whole tables."""
         key = about.get("changed"), about.get("made"), versions(library), library.table("rejects").version
         if self._behind.get(name, (None, ""))[0] != key:
@@ -317,7 +317,7 @@ class State:
         return schema.MapView(run=run.name, method=method, total=library.count_clips(), **drawn)  # type: ignore[arg-type]
 
     def _things_found(
-        self, library: Library, run: OpenRun, clusters: Mapping[str, int], method: str
+        self, library: LibraryTables, run: OpenRun, clusters: Mapping[str, int], method: str
     ) -> dict[int, list[str]]:
         """Names of things seen in each cluster, else of sounds heard, if the run compares these with words."""
         calibration, found = Calibration(self.runs.about().get(run.name, {})), dict[int, list[str]]()

@@ -23,7 +23,7 @@ from fastapi import Query as Param
 from pydantic import BaseModel, Field
 
 from seehear.errors import SeehearError, require
-from seehear.library.tables import Library, Text, in_batches
+from seehear.library.tables import LibraryTables, Text, in_batches
 from seehear.search.background import OpenIndex, kind_of_text
 from seehear.search.calibrate import background_phrases
 from seehear.serve.files import write
@@ -153,7 +153,7 @@ def _merged(*parts: Words) -> Words:
 # -- counting ----------------------------------------------------------------------------------------------------------
 
 
-def library_words(library: Library) -> Words:
+def library_words(library: LibraryTables) -> Words:
     """Words and phrases of a library's texts, and its labels."""
     tallies: dict[str, _Tally] = {}
     labels: Counter[str] = Counter()

@@ -20,7 +20,7 @@ from seehear.errors import SeehearError
 from seehear.folders.indexes import asked_together
 from seehear.library.locking import BeingWritten, writing
 from seehear.library.own import settle_edits
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from seehear.progress import Interrupted
 from seehear.search.behind import index_command
 from seehear.search.fulltext import FULLTEXT, update_fulltext
@@ -102,7 +102,7 @@ def _why(errors: str, status: int) -> str:
 class CatchUp:
     """Indexes missing rows. `behind`: missing rows of an index as a line of text (`search/behind.py`)."""
 
-    def __init__(self, runs: Runs, behind: Callable[[str, Mapping[str, Any], Library], str]):
+    def __init__(self, runs: Runs, behind: Callable[[str, Mapping[str, Any], LibraryTables], str]):
         self.runs, self.behind = runs, behind
         self.line = ""
         """Current work as a line for the user; '' when idle."""
@@ -152,11 +152,11 @@ class CatchUp:
         # Indexes with the same command are built once.
         for words in {tuple(index_command(library.uri, name, about[name])) for name in lacking}:
             self._commands.run(words)
-        self._tried = self._before = _state(Library.open(library.uri))
+        self._tried = self._before = _state(LibraryTables.open(library.uri))
         return True
 
 
-def _state(library: Library) -> list[int]:
+def _state(library: LibraryTables) -> list[int]:
     """Versions of the tables that indexes are made from."""
     return [int(library.table(name).version) for name in input_tables(library)]
 
@@ -190,7 +190,7 @@ class Applying:
             self._thread.join()
 
     def _try(self) -> bool:
-        library = Library.open(self._uri)
+        library = LibraryTables.open(self._uri)
         try:
             with writing(self._uri, "texts", patience=0.0):  # an answer waits for this: never for the lock
                 self._stale.update(settle_edits(library))

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from seehear.folders.standing import Standing
 from seehear.library.records import TextKind as StoredKind
 from seehear.library.records import printable
-from seehear.library.tables import Clip, Library, Text
+from seehear.library.tables import Clip, LibraryTables, Text
 from seehear.search.answer import FilmHits, Moment
 from seehear.search.background import kind_of_hit
 from seehear.search.calibrate import in_words
@@ -104,7 +104,7 @@ def kind_of_clip(clip: Clip) -> Literal["video", "picture", "sound", "text"]:
     return "video" if clip.has_video else "sound" if clip.has_audio else "text"
 
 
-def facets(library: Library) -> Mapping[str, Any]:
+def facets(library: LibraryTables) -> Mapping[str, Any]:
     """Labels, splits and folders to filter by."""
     # Three columns and no clip objects: texts are most of a large library.
     rows = library.table("clips").search().select(["labels", "split", "source"]).limit(None).to_arrow()

@@ -18,7 +18,7 @@ from typing import Any
 from seehear.encoders.presets import PRESETS
 from seehear.encoders.registry import load_encoder
 from seehear.errors import SeehearError, unknown
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from seehear.methods.frozen import Frozen, FrozenConfig
 from seehear.types import MODALITIES, Modality
 
@@ -32,7 +32,7 @@ def load_frozen(address: str) -> tuple[Frozen, Towers]:
     rest = address.removeprefix(FROZEN)
     uri, _, name = rest.partition("#")
     if "://" in uri or Path(uri).is_dir():
-        spaces = frozen_towers(Library.open(uri).encoders())
+        spaces = frozen_towers(LibraryTables.open(uri).encoders())
         if not spaces:
             raise SeehearError(f"{uri} has no latents: run 'seehear encode {uri}'")
         name = name or next(iter(spaces))
@@ -84,7 +84,7 @@ def frozen_towers(encoders: Mapping[str, Mapping[str, Any]]) -> dict[str, Towers
     return joint | single
 
 
-def joint_towers(library: Library, name: str = "") -> Towers:
+def joint_towers(library: LibraryTables, name: str = "") -> Towers:
     """Towers of a joint encoder that lacks a modality of the library: the one called `name`, or the first."""
     known = library.encoders()
     spaces = {n: towers for n, towers in frozen_towers(known).items() if len(towers) > 1}

@@ -19,7 +19,7 @@ from seehear.types import Batch, Float, Modality
 if TYPE_CHECKING:
     import torch
 
-    from seehear.library.tables import Library
+    from seehear.library.tables import LibraryTables
     from seehear.methods.base import Method
     from seehear.space.towers import InputSpec, Tower
     from seehear.types import Tensor
@@ -88,7 +88,7 @@ class SpaceModel:
         settings = {"method": self.method.name, "config": asdict(self.method.config), "space": self.space}
         return tensors_hash(self.method.state_dict(), about=json.dumps([settings, encoders], sort_keys=True))
 
-    def encode_library(self, library: Library) -> None:
+    def encode_library(self, library: LibraryTables) -> None:
         """Brings the library's latents of this model's towers up to date; only a method that reads media has some."""
         from seehear.library.encode import encode_library
 

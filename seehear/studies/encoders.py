@@ -23,7 +23,7 @@ import numpy as np
 from seehear.errors import SeehearError, check_range
 from seehear.evaluation.geometry import cka, mutual_knn
 from seehear.inputs.latents import LatentData
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from seehear.nn.random import seed_of
 from seehear.studies import table as figure
 from seehear.studies.crossfit import held_out_retrieval
@@ -56,7 +56,7 @@ class EncoderStudyOptions:
         check_model(self.model)
 
 
-def encoder_study(library: Library, folder: Path, options: EncoderStudyOptions | None = None) -> Study:
+def encoder_study(library: LibraryTables, folder: Path, options: EncoderStudyOptions | None = None) -> Study:
     """The study of all pairs of encoders that the library has latents of, best first."""
     figure.require_figures()
     options = options or EncoderStudyOptions()

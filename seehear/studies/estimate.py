@@ -32,7 +32,7 @@ from seehear.train.rehearsal import (
 from seehear.types import Batch
 
 if TYPE_CHECKING:
-    from seehear.library.tables import Library
+    from seehear.library.tables import LibraryTables
 
 _FEW_CLIPS, _FEW_LATENTS = 2, 64  # that can be tried anywhere
 _FEWEST_STEPS = 5  # before batches are made smaller than they are
@@ -79,7 +79,7 @@ class CostEstimate:
         return not self.why_not and bool(self.how) and self.bytes <= self.free_bytes
 
 
-def estimates(library: Library, run: Run[Any, Any], *, steps: int, seconds: float) -> Iterator[CostEstimate]:
+def estimates(library: LibraryTables, run: Run[Any, Any], *, steps: int, seconds: float) -> Iterator[CostEstimate]:
     """Yields better estimates with at most `steps` measured steps, in about `seconds`. Raises `SeehearError` if the
     library lacks what the run needs."""
     began = time.monotonic()

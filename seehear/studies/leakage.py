@@ -24,7 +24,7 @@ from seehear.evaluation.leakage import (
     near_duplicates,
     picture_fingerprint,
 )
-from seehear.library.tables import SPLITS, Clip, Library
+from seehear.library.tables import SPLITS, Clip, LibraryTables
 from seehear.progress import progress, say
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class _Window:
 
 
 def check_leakage(
-    library: Library | str | Path,
+    library: LibraryTables | str | Path,
     *,
     split: str = "test",
     latents: bool = True,
@@ -65,7 +65,7 @@ def check_leakage(
     file name shows."""
     if split not in SPLITS:
         raise unknown("split", split, SPLITS)
-    library = library if isinstance(library, Library) else Library.open(library)
+    library = library if isinstance(library, LibraryTables) else LibraryTables.open(library)
     clips = library.clips()
     test = [clip for clip in clips if clip.split == split]
     train = [clip for clip in clips if clip.split != split and clip.split != "test"]
@@ -94,7 +94,9 @@ def check_leakage(
     return LeakageReport(split, len(test), tuple(leaks))
 
 
-def _by_latents(library: Library, test: Sequence[Clip], train: Sequence[Clip], threshold: float) -> Iterator[Leak]:
+def _by_latents(
+    library: LibraryTables, test: Sequence[Clip], train: Sequence[Clip], threshold: float
+) -> Iterator[Leak]:
     from seehear.inputs.latents import load_latents  # imports torch, which the fingerprint processes do without
 
     try:
@@ -116,7 +118,7 @@ def _rows(data: LatentData, modality: str, names: set[str]) -> tuple[np.ndarray,
     return data.every(modality).float().numpy()[rows], ids[rows].tolist()
 
 
-def _by_media(library: Library, test: Sequence[Clip], train: Sequence[Clip], workers: int) -> Iterator[Leak]:
+def _by_media(library: LibraryTables, test: Sequence[Clip], train: Sequence[Clip], workers: int) -> Iterator[Leak]:
     prints = _prints(library, [*test, *train], workers)
     test_ids, train_ids = ([c.id for c in own if c.id in prints] for own in (test, train))
     pictures = [[(i, p) for i in own for p in prints[i].pictures] for own in (test_ids, train_ids)]
@@ -136,7 +138,7 @@ def _by_media(library: Library, test: Sequence[Clip], train: Sequence[Clip], wor
             yield Leak("same sound", name, train_ids[match.place], 1 - match.differ)
 
 
-def _prints(library: Library, clips: Sequence[Clip], workers: int) -> dict[str, MediaPrint]:
+def _prints(library: LibraryTables, clips: Sequence[Clip], workers: int) -> dict[str, MediaPrint]:
     from seehear.library.workers import map_in_processes
 
     roots, windows = library.roots(), []

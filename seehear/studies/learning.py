@@ -17,7 +17,7 @@ import numpy as np
 
 from seehear.errors import SeehearError, check_range
 from seehear.inputs.latents import LatentData
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from seehear.nn.random import seed_of
 from seehear.studies import table as figure
 from seehear.studies.grid import Cell, run_grid
@@ -63,7 +63,7 @@ class DataStudyOptions:
             raise SeehearError(f"unknown measure {self.measure!r} (known: {', '.join(MEASURES)})")
 
 
-def data_study(library: Library, folder: Path, options: DataStudyOptions | None = None) -> Study:
+def data_study(library: LibraryTables, folder: Path, options: DataStudyOptions | None = None) -> Study:
     """Recall on the test split against number of training clips, and what more would bring."""
     figure.require_figures()
     options = options or DataStudyOptions()

@@ -19,7 +19,7 @@ from seehear.errors import SeehearError
 from seehear.evaluation.embedded import embed_latents
 from seehear.inputs.contexts import contexts
 from seehear.inputs.latents import LatentData, encoders_of, load_latents
-from seehear.library.tables import SPLITS, Library
+from seehear.library.tables import SPLITS, LibraryTables
 from seehear.npz import open_npz
 from seehear.progress import say
 from seehear.recipes import fusemix
@@ -67,10 +67,10 @@ class MethodInputs:
     tested: LatentData | None = None
 
 
-def study_modalities(library: Library, folder: str | Path, options: ModalityOptions | None = None) -> Study:
+def study_modalities(library: LibraryTables, folder: str | Path, options: ModalityOptions | None = None) -> Study:
     """Measures missing cells; writes `study.json`, `table.md` and the figure."""
     options = options or ModalityOptions()
-    other = Library.open(options.test_on) if options.test_on else None
+    other = LibraryTables.open(options.test_on) if options.test_on else None
     runs: dict[str, Run[LatentsConfig, Any] | None] = {CLOSED: None}
     runs |= {name: latents_run(name) for name in options.methods}
     chosen = {name: _encoders(library, run, options) for name, run in runs.items()}
@@ -101,7 +101,7 @@ def study_modalities(library: Library, folder: str | Path, options: ModalityOpti
 
 
 def _encoders(
-    library: Library, run: Run[LatentsConfig, Any] | None, options: ModalityOptions
+    library: LibraryTables, run: Run[LatentsConfig, Any] | None, options: ModalityOptions
 ) -> dict[Modality, list[str]]:
     """Names of the encoders of a method, by modality; `run` None: the closed forms, which read vectors."""
     about, sequences = library.encoders(), run is not None and run.method.reads_sequences

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 
 from seehear.errors import SeehearError
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from seehear.library.workers import cores
 from seehear.progress import StopRequest, counted, progress, say, set_quiet, stop_requests
 from seehear.runs.choose import Choice, choose
@@ -87,7 +87,7 @@ class CostPlan:
         return " ".join(_words(self))
 
 
-def plan(library: Library, options: PlanOptions) -> CostPlan:
+def plan(library: LibraryTables, options: PlanOptions) -> CostPlan:
     """The plan of all recipes; Ctrl-C ends it with the estimates so far."""
     runs = {run.recipe: run for run in (recipe(name) for name in options.recipes or recipes())}
     if options.cache is not None:
@@ -191,7 +191,7 @@ def _work(uri: str, run: Run[Any, Any], steps: int, seconds: float, theirs: Conn
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of the terminal; the parent handles it
     set_quiet(True)
     try:
-        for one in estimates(Library.open(uri), run, steps=steps, seconds=seconds):
+        for one in estimates(LibraryTables.open(uri), run, steps=steps, seconds=seconds):
             theirs.send(one)
     except SeehearError as error:
         theirs.send(str(error))

@@ -20,7 +20,7 @@ import numpy as np
 
 from seehear.errors import SeehearError, check_range, unknown
 from seehear.inputs.latents import LatentData
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from seehear.nn.random import seed_of
 from seehear.progress import say
 from seehear.studies import table as figure
@@ -75,7 +75,7 @@ class Selection:
         return "\n".join(self.ids)
 
 
-def select(library: Library, clips: int, options: SelectOptions | None = None) -> Selection:
+def select(library: LibraryTables, clips: int, options: SelectOptions | None = None) -> Selection:
     """Selection among the training clips with two modalities; held-out clips are not read."""
     options = options or SelectOptions()
     data = latents_of(library, options.encoders)
@@ -99,7 +99,7 @@ def choose(data: LatentData, rows: np.ndarray, k: int, options: SelectOptions) -
     return _diverse(data, rows, k, options, rng)
 
 
-def mark(library: Library, ids: Sequence[str], column: str) -> str:
+def mark(library: LibraryTables, ids: Sequence[str], column: str) -> str:
     """Stores the selection in the clips' column `column`; returns the SQL condition that trains on it and keeps all
     held-out clips."""
     chosen, changed = set(ids), []
@@ -166,7 +166,7 @@ class SelectionStudyOptions:
         check_model(self.model)
 
 
-def selection_study(library: Library, folder: Path, options: SelectionStudyOptions | None = None) -> Study:
+def selection_study(library: LibraryTables, folder: Path, options: SelectionStudyOptions | None = None) -> Study:
     """Recall on the test split against number of training clips, for each way to select them."""
     figure.require_figures()
     options = options or SelectionStudyOptions()

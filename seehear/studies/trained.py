@@ -16,7 +16,7 @@ from seehear.errors import SeehearError, unknown
 from seehear.evaluation.embedded import Embedder, embed_latents
 from seehear.evaluation.retrieval import retrieval
 from seehear.inputs.latents import LatentData, load_latents
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from seehear.methods.base import Method
 from seehear.nn.random import seed_of
 from seehear.recipes import fusemix
@@ -105,7 +105,7 @@ def held_out(model: Embedder, data: LatentData) -> dict[str, float]:
     return {name: float(np.mean([m[name] for m in metrics])) for name in MEASURES}
 
 
-def latents_of(library: Library, encoders: Sequence[str]) -> LatentData:
+def latents_of(library: LibraryTables, encoders: Sequence[str]) -> LatentData:
     """The library's latents, of the encoders with these names or of all."""
     kinds = {name: info["modality"] for name, info in library.encoders().items()}
     chosen: dict[Modality, list[str]] = {}

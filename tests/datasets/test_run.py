@@ -11,7 +11,7 @@ from seehear.datasets.media import MediaIndex
 from seehear.datasets.run import _Rows
 from seehear.errors import SeehearError
 from seehear.library.prepare import PrepareOptions, prepare
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from tests.datasets.sets import imported, official, originals, put, rejects, write
 
 
@@ -134,7 +134,7 @@ def test_media_elsewhere_and_a_library_inside_them(root, media, tmp_path):
     for _ in range(2):
         report = import_dataset("audiocaps", root, library, options)
         assert (report.media, report.prepared.clips) == (1, 1)
-    assert Library.open(library).clips()[0].source == "deep/down/7fmOlUlwoNg.wav"
+    assert LibraryTables.open(library).clips()[0].source == "deep/down/7fmOlUlwoNg.wav"
 
 
 def test_a_set_that_moved_is_the_same_set(audiocaps, tmp_path):

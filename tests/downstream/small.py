@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from seehear.methods.vatt import VATT, VATTConfig
 from seehear.nn.transformer import Size
 from tests.inputs.raw_library import clip, library
@@ -24,7 +24,7 @@ def vatt(**changed) -> VATT:
     return VATT(VATTConfig(**(given | changed)))
 
 
-def films(folder: Path, count: int, *, silent: tuple[int, ...] = (), splits: tuple[str, ...] = ()) -> Library:
+def films(folder: Path, count: int, *, silent: tuple[int, ...] = (), splits: tuple[str, ...] = ()) -> LibraryTables:
     """Of 4 s each, in recordings of their own; of two kinds, by a column."""
     clips = []
     for n in range(count):
@@ -34,7 +34,7 @@ def films(folder: Path, count: int, *, silent: tuple[int, ...] = (), splits: tup
     return library(folder, folder, clips)
 
 
-def pictures(folder: Path, counts: dict[str, int], *, several: bool = False) -> Library:
+def pictures(folder: Path, counts: dict[str, int], *, several: bool = False) -> LibraryTables:
     """Stills, half of them red and half blue, in recordings of their own; `counts` of each split. Labelled by a column,
     'colour', and among the labels by 'colour=red'; `several`: every second one is 'loud' as well."""
     from PIL import Image

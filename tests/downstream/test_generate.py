@@ -24,7 +24,7 @@ from seehear.inputs.latents import LatentData, load_latents
 from seehear.library.clips import PrepareOptions
 from seehear.library.encode import encode_library
 from seehear.library.prepare import prepare
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from seehear.methods.painter import Painter, PainterConfig
 from seehear.nn.unit import unit
 from seehear.runs.config import recipe
@@ -48,7 +48,7 @@ def world(tmp_path_factory):
         row["split"] = "val" if n % 4 == 3 else "train"
     small_media.write_manifest(folder, rows)
     prepare(folder / "manifest.csv", folder / "lib", PrepareOptions(workers=0))
-    library = Library.open(folder / "lib")
+    library = LibraryTables.open(folder / "lib")
     encode_library(library, ["efficientnet-lite0", "logmel", "minilm"], workers=0, device="cpu")
     run = small_media.hub_run()
     short = replace(run, method=replace(run.method, dim=8, head="adapter"))  # a linear head is costly to begin
@@ -70,7 +70,7 @@ def pixels(path):
 
 def test_a_head_into_a_fixed_space_drives_a_painter_of_that_space(world, tmp_path):
     """The paper's route: sounds are bound to a joint encoder, and the painter is told in its space."""
-    library = Library.open(shutil.copytree(world / "lib", tmp_path / "lib"))
+    library = LibraryTables.open(shutil.copytree(world / "lib", tmp_path / "lib"))
     library.add_root(world)
     encode_library(library, ["wordtower"], workers=0, device="cpu")
     run = recipe("fusemix.bind")
@@ -340,7 +340,7 @@ def test_a_sound_is_painted(world, tmp_path, capsys):
 
 
 def test_a_picture_finds_itself(world):
-    library = Library.open(world / "lib")
+    library = LibraryTables.open(world / "lib")
     own = next(clip for clip in library.clips() if clip.has_video)
     path = str(library.path_of(own.source))
     made = generate(world / "run", {"image": path}, GenerateOptions(n=2, steps=2), library=library, device="cpu")
@@ -353,7 +353,7 @@ def test_the_painter_is_of_training_pictures_and_of_this_model(world, tmp_path):
     assert config["pictures"] == 11
     assert painter.config.components == 4
     space = SharedSpace.from_pretrained(world / "run", device="cpu")
-    known = placed(space, Library.open(world / "lib"))
+    known = placed(space, LibraryTables.open(world / "lib"))
     torch.testing.assert_close(painter.centre, torch.from_numpy(known.part("video", "train").vectors).mean(0))
     with pytest.raises(SeehearError, match="no space that is searched"):
         SharedSpace.from_pretrained(world / "run" / "painter")
@@ -361,7 +361,7 @@ def test_the_painter_is_of_training_pictures_and_of_this_model(world, tmp_path):
     path = tmp_path / "run" / "painter" / "model" / "config.json"
     path.write_text(path.read_text().replace(space.fingerprint, "0" * 16))
     with pytest.raises(SeehearError, match="trained for another state of the model"):
-        generate(tmp_path / "run", {"text": "a dog"}, library=Library.open(world / "lib"), device="cpu")
+        generate(tmp_path / "run", {"text": "a dog"}, library=LibraryTables.open(world / "lib"), device="cpu")
 
 
 def test_learning_that_was_stopped_goes_on(world, tmp_path, capsys):
@@ -403,7 +403,7 @@ def test_what_the_space_does_not_know_is_said_before_a_painter_is_learned(world,
 
 def test_a_run_without_sound_says_so(world, tmp_path):
     model = tmp_path / "run" / "model"
-    data = load_latents(Library.open(world / "lib")).only(("video", "text"))
+    data = load_latents(LibraryTables.open(world / "lib")).only(("video", "text"))
     run = small_media.hub_run()
     short = replace(run, train=replace(run.train, epochs=1))
     finish(
@@ -416,4 +416,4 @@ def test_a_run_without_sound_says_so(world, tmp_path):
     own = SharedSpace.from_pretrained(model, device="cpu").fingerprint
     path.write_text(json.dumps(json.loads(path.read_text()) | {"of": own}))
     with pytest.raises(SeehearError, match="this space has no audio"):
-        generate(tmp_path / "run", {"audio": SOUND}, library=Library.open(world / "lib"), device="cpu")
+        generate(tmp_path / "run", {"audio": SOUND}, library=LibraryTables.open(world / "lib"), device="cpu")

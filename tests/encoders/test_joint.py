@@ -11,7 +11,7 @@ from seehear.encoders import Sample, load_encoder, load_towers, presets
 from seehear.errors import SeehearError
 from seehear.library.encode import encode_library
 from seehear.library.prepare import PrepareOptions, prepare
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from seehear.space import SharedSpace
 from tests.encoders.tiny import make
 from tests.library.makers import film
@@ -51,7 +51,7 @@ def originals(tmp_path_factory):
 @pytest.fixture
 def library(tmp_path, originals):
     shutil.copytree(originals, tmp_path / "lib")
-    return Library.open(tmp_path / "lib")
+    return LibraryTables.open(tmp_path / "lib")
 
 
 @pytest.fixture(autouse=True)
@@ -124,7 +124,7 @@ def test_the_readme_s_strong_command_runs_word_for_word(library, models, tmp_pat
         shutil.copytree(models[family], tmp_path / name)
     monkeypatch.chdir(tmp_path)
     assert main(["encode", "lib", "--encoders", *(f"hub:{name}" for name in STRONG.values()), "--workers", "0"]) == 0
-    assert sorted(Library.open(tmp_path / "lib").encoders()) == sorted(
+    assert sorted(LibraryTables.open(tmp_path / "lib").encoders()) == sorted(
         [
             "hub:BAAI/bge-base-en-v1.5",
             "hub:google/siglip2-base-patch16-224#modality=text",

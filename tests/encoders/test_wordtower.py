@@ -15,7 +15,7 @@ from seehear.errors import SeehearError
 from seehear.inputs.latents import load_latents
 from seehear.library.encode import encode_library
 from seehear.library.prepare import PrepareOptions, prepare
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from tests.library.makers import film
 
 
@@ -88,7 +88,7 @@ def library(tmp_path):
     film(root / "media" / "a.mp4", seconds=3.0, colours=True)
     (root / "media" / "a.txt").write_text("a red square\n")
     prepare(root / "media", root / "lib", PrepareOptions(workers=0, clips="fixed", seconds=1.0))
-    return Library.open(root / "lib")
+    return LibraryTables.open(root / "lib")
 
 
 def test_latents_in_the_library_are_mapped_and_no_picture_is_read_again(library, monkeypatch):

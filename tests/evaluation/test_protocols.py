@@ -18,7 +18,7 @@ from seehear.datasets.protocols import (
 )
 from seehear.errors import SeehearError
 from seehear.library.records import Clip, Text
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 
 ROOT = Path(__file__).parent.parent.parent
 ASKED_FOR = "flickr30k coco-5k audiocaps clotho msrvtt-1ka msrvtt-full youcook2-clips crosstask esc50"
@@ -107,7 +107,7 @@ TOY = Protocol(
 
 @pytest.fixture
 def library(tmp_path):
-    library = Library.create(tmp_path / "library")
+    library = LibraryTables.create(tmp_path / "library")
     texts = (Text("a"), Text("b"))
     clips = [
         Clip(

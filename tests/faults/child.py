@@ -72,10 +72,10 @@ class Writes:
         setattr(owner, name, write)
 
     def watch(self) -> None:
-        from seehear.library.tables import Library, VectorTable
+        from seehear.library.tables import LibraryTables, VectorTable
 
         for name in ("_put", "_remove", "drop", "ensure", "compact"):
-            self.watched(Library, name)
+            self.watched(LibraryTables, name)
         for name in ("append", "remove", "compact"):
             self.watched(VectorTable, name)
         for name in ("replace", "fsync", *(("rename", "mkdir", "unlink", "rmdir") if self.only_in else ())):

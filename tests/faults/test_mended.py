@@ -19,7 +19,7 @@ from seehear.errors import SeehearError, refusal
 from seehear.library.locking import writing
 from seehear.library.manifest import read_manifest
 from seehear.library.prepare import PrepareOptions, prepare
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from seehear.media.files import probe
 from seehear.methods.fusemix import FuseMix, FuseMixConfig
 from seehear.space import SharedSpace
@@ -40,11 +40,11 @@ def save(checkpoints: Checkpoints, step: int) -> None:
 def test_a_table_that_a_kill_left_half_made_is_made_again(tmp_path):
     """LanceDB lists a folder without a version as a table, and then cannot open it."""
     (tmp_path / "clips.lance" / "data").mkdir(parents=True)
-    library = Library.create(tmp_path)
+    library = LibraryTables.create(tmp_path)
     assert library.count_clips() == 0
     (tmp_path / "latents_x.lance").mkdir()
-    assert "latents_x" not in Library.open(tmp_path).tables()
-    assert len(Library.open(tmp_path).vectors("latents", "x", 4)) == 0
+    assert "latents_x" not in LibraryTables.open(tmp_path).tables()
+    assert len(LibraryTables.open(tmp_path).vectors("latents", "x", 4)) == 0
 
 
 def test_a_library_has_one_writer(tmp_path):
@@ -171,7 +171,7 @@ def test_a_pipe_in_a_folder_is_set_aside_at_once(tmp_path):
     os.mkfifo(media / "pipe.wav")
     report = prepare(media, tmp_path / "lib", PrepareOptions(workers=1, time_limit=60.0))
     assert report.clips == 1
-    assert [reject.reason for reject in Library.open(tmp_path / "lib").rejects()] == ["is no regular file"]
+    assert [reject.reason for reject in LibraryTables.open(tmp_path / "lib").rejects()] == ["is no regular file"]
     assert Path(media / "pipe.wav").exists()
 
 

@@ -10,7 +10,7 @@ from seehear.cli import main
 from seehear.errors import SeehearError
 from seehear.folders.find import open_library
 from seehear.folders.indexes import index_frozen
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from seehear.search.index import build_index, indexes
 from seehear.serve.runs import Runs
 from seehear.space import SharedSpace, frozen
@@ -103,7 +103,7 @@ def test_a_frozen_space_is_a_shared_space(library):
 
 def test_a_library_is_searched_without_a_run(library, capsys):
     assert main(["index", library.uri, "--quiet"]) == 0
-    assert list(indexes(Library.open(library.uri))) == ["frozen-toy", "frozen-toy-audio", "frozen-toy-text"]
+    assert list(indexes(LibraryTables.open(library.uri))) == ["frozen-toy", "frozen-toy-audio", "frozen-toy-text"]
     capsys.readouterr()
     assert main(["search", library.uri, "a dog", "--k", "3", "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
@@ -161,7 +161,7 @@ def test_an_index_that_is_built_again_keeps_its_calibration_meanwhile(library):
     space = SharedSpace.from_pretrained(f"frozen:{library.uri}#toy")
     build_index(library, space, name="frozen-toy", model="frozen:#toy", modalities=["video"])
     assert indexes(library)["frozen-toy"]["background"] == before
-    assert open_library(Library.open(library.uri)).search("a cat", k=1).hits[0].clip.startswith("cat")
+    assert open_library(LibraryTables.open(library.uri)).search("a cat", k=1).hits[0].clip.startswith("cat")
 
 
 def test_an_index_that_grows_is_served_as_it_grows(library, monkeypatch):
@@ -183,14 +183,14 @@ def test_an_index_that_grows_is_served_as_it_grows(library, monkeypatch):
 def test_a_library_that_has_moved_is_searched(library, tmp_path):
     index_frozen(library)
     (tmp_path / "lib").rename(tmp_path / "moved")
-    answer = open_library(Library.open(tmp_path / "moved")).search("a cat", k=1)
+    answer = open_library(LibraryTables.open(tmp_path / "moved")).search("a cat", k=1)
     assert answer.hits[0].clip.startswith("cat")
 
 
 def test_what_cannot_be_searched_is_told_in_one_line(library, tmp_path, capsys):
     assert main(["search", library.uri, "a dog"]) == 2
     assert "has no index: run 'seehear index" in capsys.readouterr().err
-    empty = Library.create(tmp_path / "empty")
+    empty = LibraryTables.create(tmp_path / "empty")
     assert main(["index", empty.uri]) == 2
     assert "has no clips: run 'seehear prepare" in capsys.readouterr().err
     empty.put_clips(library.clips())

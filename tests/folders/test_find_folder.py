@@ -12,7 +12,7 @@ from seehear.cli import main
 from seehear.demo import MEDIA
 from seehear.errors import SeehearError
 from seehear.folders import find, work
-from seehear.library.tables import Library, library_of
+from seehear.library.tables import LibraryTables, library_of
 from seehear.media.files import probe
 from seehear.progress import Interrupted
 from tests.library.makers import film
@@ -99,7 +99,7 @@ def test_search_is_the_same_on_a_library(folder, library, capsys):
 def test_without_wait_it_answers_from_what_is_indexed(folder, library, tmp_path, monkeypatch, capsys):
     """Time is up before anything is done: yesterday's index answers, and what it lacks is said."""
     monkeypatch.setattr(find, "bring_up_to_date", lambda *_, **__: False)
-    there = Library.open(library)
+    there = LibraryTables.open(library)
     there.put_clips([there.clips()[0].__class__(id="new", source="0.jpg", has_video=True)])
     try:
         assert main(["find", str(folder), "a harbour", "--library", library]) == 0

@@ -26,7 +26,7 @@ from seehear.library.locking import keeper, writing
 from seehear.library.prepare import prepare
 from seehear.library.records import COARSE, COPY_OF, UNCUT
 from seehear.library.serving import Server, announced, server_of
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from seehear.library.watching import watched
 from seehear.progress import Interrupted
 from seehear.search.index import indexes
@@ -67,7 +67,7 @@ def whole(folder, uri):
 
 def state(uri):
     """Clips with their splits, what each encoder and index has, and what is set aside."""
-    library = Library.open(uri)
+    library = LibraryTables.open(uri)
     tables = {name: sorted(library.vectors("vectors", name).keys().items()) for name in indexes(library)}
     clips = [(clip.id, clip.start, clip.end, clip.split) for clip in library.clips()]
     latents = sorted(library.vectors("latents", "fake-sound").keys().items())
@@ -75,7 +75,7 @@ def state(uri):
 
 
 def found(uri):
-    rows = Library.open(uri).vectors("vectors", "frozen-fake-sound").keys()
+    rows = LibraryTables.open(uri).vectors("vectors", "frozen-fake-sound").keys()
     return sorted({clip for clip, _, _ in rows})
 
 
@@ -86,7 +86,7 @@ def test_a_long_film_can_be_searched_before_it_is_cut(folder, tmp_path):
     assert one.step()  # encodes
     early = found(uri)
     assert early == ["a.wav", "b.wav", "film.mkv#0.500-2.500", "film.mkv#3.500-5.500"]
-    assert Library.open(uri).sources()["film.mkv"].info[COARSE] == UNCUT
+    assert LibraryTables.open(uri).sources()["film.mkv"].info[COARSE] == UNCUT
     while one.step():  # the film can be found all the time
         assert any("film" in id for id in found(uri))
     scenes = ["film.mkv#0.000-2.040", "film.mkv#2.040-4.000", "film.mkv#4.000-6.000"]
@@ -99,7 +99,7 @@ def test_the_library_is_that_of_prepare(folder, tmp_path):
     os.link(folder / "film.mkv", folder / "copy.mkv")
     whole(folder, str(tmp_path / "lib"))
     prepare(folder, tmp_path / "other", PrepareOptions(workers=0))
-    own, other = (Library.open(tmp_path / name) for name in ("lib", "other"))
+    own, other = (LibraryTables.open(tmp_path / name) for name in ("lib", "other"))
     assert own.clips() == other.clips()
     assert own.sources() == other.sources()
     assert COPY_OF in own.sources()["film.mkv"].info
@@ -109,7 +109,7 @@ def test_work_that_ends_after_any_part_goes_on(folder, tmp_path):
     """Each part by a process of its own, as it were."""
     whole(folder, str(tmp_path / "at once"))
     uri, parts = str(tmp_path / "lib"), 0
-    while not parts or any(COARSE in source.info for source in Library.open(uri).sources().values()):
+    while not parts or any(COARSE in source.info for source in LibraryTables.open(uri).sources().values()):
         assert Work(folder, uri).step()
         parts += 1
     assert parts >= 3
@@ -171,10 +171,10 @@ def test_a_file_that_is_being_copied_is_waited_for(folder, tmp_path, monkeypatch
     sound(folder / "b.wav", seconds=1.2, rate=8000)
     os.utime(folder / "b.wav", (begun + 1000, begun + 1000))
     assert "b.wav" in go_on()
-    assert Library.open(uri).clips("id = 'b.wav'")[0].end == 2.0
+    assert LibraryTables.open(uri).clips("id = 'b.wav'")[0].end == 2.0
     now = 15.0
     assert "b.wav" in go_on()
-    assert Library.open(uri).clips("id = 'b.wav'")[0].end == 1.2
+    assert LibraryTables.open(uri).clips("id = 'b.wav'")[0].end == 1.2
 
 
 def test_nothing_is_written_among_the_media(folder, tmp_path):
@@ -256,7 +256,7 @@ def test_a_preset_that_cannot_be_had_is_not_remembered(folder, tmp_path, monkeyp
     """Else every later call, which names none, would fail by it."""
     uri = str(tmp_path / "lib")
     whole(folder, uri)
-    usual = Library.open(uri).about()["preset"]
+    usual = LibraryTables.open(uri).about()["preset"]
 
     def offline(*_):
         raise SeehearError("the hub cannot be asked")
@@ -266,7 +266,7 @@ def test_a_preset_that_cannot_be_had_is_not_remembered(folder, tmp_path, monkeyp
         one = Work(folder, uri, preset="strong")
         with pytest.raises(SeehearError, match="the hub cannot be asked"):
             list(iter(one.step, False))
-    assert Library.open(uri).about()["preset"] == usual
+    assert LibraryTables.open(uri).about()["preset"] == usual
 
 
 def test_a_second_start_counts_from_its_beginning_what_can_be_searched(folder, tmp_path):

@@ -9,7 +9,7 @@ import torch
 
 from seehear.inputs.raw import RawConfig, load_raw
 from seehear.inputs.raw.text import library_vocabulary
-from seehear.library.tables import Clip, Library, Source, Text
+from seehear.library.tables import Clip, LibraryTables, Source, Text
 from tests.library.makers import film
 
 TINY = RawConfig(frames=4, fps=5, size=16, rate=8000, contexts=3, words=4)
@@ -22,8 +22,8 @@ def clip(id: str, **what) -> Clip:
     return Clip(id=id, **(given | what))
 
 
-def library(folder, media, clips) -> Library:
-    made = Library.create(folder / "lib")
+def library(folder, media, clips) -> LibraryTables:
+    made = LibraryTables.create(folder / "lib")
     made.add_root(media)
     made.put_clips(clips)
     ends = {}
@@ -37,7 +37,7 @@ def library(folder, media, clips) -> Library:
     return made
 
 
-def long_library(folder: Path) -> Library:
+def long_library(folder: Path) -> LibraryTables:
     """Four lines of one recording of 6 s, and a film of 4 s."""
     film(folder / "plain.mp4", gop=100)
     film(folder / "long.mp4", seconds=6.0)

@@ -15,7 +15,7 @@ from seehear.inputs.contexts import ContextConfig, ContextData, Timing, contexts
 from seehear.inputs.joining import sequence_shape
 from seehear.inputs.latents import LatentData
 from seehear.inputs.loader import Loader, Sampling
-from seehear.library.tables import Clip, Library, Text
+from seehear.library.tables import Clip, LibraryTables, Text
 from tests.reference import contexts as reference
 
 L, D, F, S = 6, 3, 2, 30
@@ -283,7 +283,7 @@ def clip(name, start, end, *texts, audio_source=""):
 
 @pytest.fixture
 def library(tmp_path):
-    made = Library.create(tmp_path / "lib")
+    made = LibraryTables.create(tmp_path / "lib")
     made.put_clips(
         [
             clip("b.mp4", 5.0, 9.0, Text("third", 5.0, 6.0), Text("fourth", 7.0, 8.0)),

@@ -10,7 +10,7 @@ from seehear.inputs.contexts import ContextConfig, contexts
 from seehear.inputs.latents import load_latents
 from seehear.library.encode import encode_library
 from seehear.library.prepare import PrepareOptions, prepare
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from seehear.methods.mcn import MCN, MCNConfig
 from seehear.nn.davenet import valid_frames
 from seehear.nn.random import Randomness
@@ -31,7 +31,7 @@ def library(tmp_path_factory):
         film(root / "media" / f"{name}.mp4", seconds=6.0)
         srt(root / "media" / f"{name}.srt", lines)
     prepare(root / "media", root / "lib", PrepareOptions(workers=0, clips="subtitles", min_seconds=0.5))
-    made = Library.open(root / "lib")
+    made = LibraryTables.open(root / "lib")
     encode_library(made, [name for names in ENCODERS.values() for name in names], workers=0)
     return made
 

@@ -17,7 +17,7 @@ from seehear.errors import SeehearError
 from seehear.inputs.latents import LatentData, load_latents
 from seehear.inputs.raw.text import UNKNOWN, library_vocabulary
 from seehear.inputs.shards import load_shard, save_shard
-from seehear.library.tables import Clip, Library, Source, Text, Vectors, content_key
+from seehear.library.tables import Clip, LibraryTables, Source, Text, Vectors, content_key
 
 WIDTHS = {"eyes": 3, "more-eyes": 2, "words": 4}
 MODALITY = {"eyes": "video", "more-eyes": "video", "words": "text"}
@@ -44,7 +44,7 @@ def make_clips(n: int) -> list[Clip]:
     ]
 
 
-def add_latents(library: Library, encoder: str, *, fingerprint: str = "f1", only=lambda clip, item: True) -> None:
+def add_latents(library: LibraryTables, encoder: str, *, fingerprint: str = "f1", only=lambda clip, item: True) -> None:
     """Append what an encoder would, in two batches, last clips first."""
     m, width = MODALITY[encoder], WIDTHS[encoder]
     library.set_about(f"encoder:{encoder}", json.dumps({"modality": m, "width": width, "fingerprint": fingerprint}))
@@ -74,7 +74,7 @@ def add_latents(library: Library, encoder: str, *, fingerprint: str = "f1", only
 
 @pytest.fixture
 def library(tmp_path):
-    made = Library.create(tmp_path / "lib")
+    made = LibraryTables.create(tmp_path / "lib")
     clips = make_clips(20)
     made.put_clips(clips)
     made.put_sources([Source(source=c.source, size=1, mtime_ns=1, fingerprint=c.source) for c in clips])
@@ -215,7 +215,7 @@ def test_what_is_wrong_is_said(library):
 
 
 def test_no_text_at_all(tmp_path):
-    library = Library.create(tmp_path / "lib")
+    library = LibraryTables.create(tmp_path / "lib")
     library.put_clips([Clip(id=f"c{i:02d}", source=f"v{i:02d}.mp4", has_video=True) for i in range(4)])
     for encoder in ("eyes", "words"):
         add_latents(library, encoder)

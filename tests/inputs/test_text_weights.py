@@ -12,7 +12,7 @@ from seehear.inputs.contexts import ContextConfig, ContextData, Timing
 from seehear.inputs.latents import LatentData, load_latents
 from seehear.inputs.raw.text import library_vocabulary, sentences_of
 from seehear.inputs.shards import load_shard, save_shard
-from seehear.library.tables import Library, Source, Text
+from seehear.library.tables import LibraryTables, Source, Text
 from seehear.runs.config import recipe
 from seehear.runs.data import LatentInputs
 from seehear.runs.run import train_on
@@ -87,7 +87,7 @@ def test_with_their_context_clips_are_given_the_texts_that_take_part(pool):
 
 
 def test_a_text_of_no_confidence_is_no_text_to_latents_words_and_sentences(tmp_path):
-    made = Library.create(tmp_path / "lib")
+    made = LibraryTables.create(tmp_path / "lib")
     clips = [replace(c, texts=(*c.texts, Text("nonsense", 0.0, 1.0, "speech", "w", 0.0))) for c in make_clips(20)]
     made.put_clips(clips)
     made.put_sources([Source(source=c.source, size=1, mtime_ns=1, fingerprint=c.source) for c in clips])

@@ -14,10 +14,10 @@ from seehear.encoders import Encoder, Sample
 from seehear.encoders.prepare import ReadText, ReadWaveform
 from seehear.errors import SeehearError
 from seehear.library.current import read_current
-from seehear.library.tables import Library, Vectors
+from seehear.library.tables import LibraryTables, Vectors
 
 
-def latents(library: Library, name: str) -> Vectors:
+def latents(library: LibraryTables, name: str) -> Vectors:
     """The current rows of an encoder, of all clips."""
     encoder = library.encoders().get(name, {"fingerprint": ""})
     clips = {clip.id: clip for clip in library.clips()}

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from seehear.library.prepare import PrepareOptions, prepare
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from tests.library.makers import film, picture, sound, srt
 
 HERE = PrepareOptions(workers=0)
@@ -34,7 +34,7 @@ def folder(tmp_path, originals):
 
 
 def clips_and_copies(uri):
-    library = Library.open(uri)
+    library = LibraryTables.open(uri)
     return [clip.id for clip in library.clips()], library.copies()
 
 
@@ -109,7 +109,7 @@ def test_equal_fingerprints_are_checked_byte_by_byte(tmp_path):
     content[(len(content) - 2**16) * 7 // 15 + 2**16 + 20_000] ^= 1
     (folder / "b.wav").write_bytes(content)
     prepare(folder, tmp_path / "lib", PrepareOptions(workers=0, clips="whole"))
-    library = Library.open(tmp_path / "lib")
+    library = LibraryTables.open(tmp_path / "lib")
     assert len({source.fingerprint for source in library.sources().values()}) == 1, "the test changes a sampled byte"
     assert clips_and_copies(tmp_path / "lib") == (["a.wav", "b.wav"], {})
 
@@ -122,7 +122,7 @@ def test_a_run_that_ends_between_noting_copies_and_taking_out_their_clips(folder
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(Library, "remove_clips", ended)
+        patched.setattr(LibraryTables, "remove_clips", ended)
         with pytest.raises(KeyboardInterrupt):
             prepare(folder, tmp_path / "ended", HERE)
     prepare(folder, tmp_path / "ended", HERE)

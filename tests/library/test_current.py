@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from seehear.library.current import current_content, frame_item, frame_seconds, read_current, why_stale
-from seehear.library.tables import Clip, Library, Source, Text, Vectors, content_key
+from seehear.library.tables import Clip, LibraryTables, Source, Text, Vectors, content_key
 from seehear.library.vectors import side_by_side
 
 CLIP = Clip(id="a", source="a.mp4", end=3.0, has_video=True, texts=(Text("one"), Text("two")))
@@ -57,7 +57,7 @@ def rows(keys, contents, values):
 
 
 def test_latents_of_changed_texts_are_left_out_and_counted(tmp_path):
-    library = Library.create(tmp_path / "lib")
+    library = LibraryTables.create(tmp_path / "lib")
     keys = [("a", 0), ("a", 1), ("a", 2), ("other", 0)]
     contents = [content_key(CLIP, "text", 0, {}), "changed", content_key(CLIP, "text", 1, {}), "of no clip"]
     library.vectors("latents", "words", width=1).append(rows(keys, contents, [1, 2, 3, 4]))
@@ -76,7 +76,7 @@ def test_side_by_side_holds_what_every_table_has():
 
 
 def test_frames_are_no_latents_of_clips(tmp_path):
-    library = Library.create(tmp_path / "lib")
+    library = LibraryTables.create(tmp_path / "lib")
     content = content_key(CLIP, "video", 0, SOURCES)
     made = rows([("a", 0), ("a", frame_item(0.5)), ("a", frame_item(1.5))], [content] * 3, [1, 2, 3])
     library.vectors("latents", "pictures", width=1).append(replace(made, modalities=["video"] * 3))
@@ -85,7 +85,7 @@ def test_frames_are_no_latents_of_clips(tmp_path):
 
 
 def test_a_film_goes_with_its_frames(tmp_path):
-    table = Library.create(tmp_path / "lib").vectors("latents", "pictures", width=1)
+    table = LibraryTables.create(tmp_path / "lib").vectors("latents", "pictures", width=1)
     keys = [("a", 0), ("a", frame_item(0.5)), ("b", 0), ("b", frame_item(0.5))]
     table.append(replace(rows(keys, ["x"] * 4, [1, 2, 3, 4]), modalities=["video"] * 4))
     table.append(rows([("a", 0), ("a", 1)], ["x", "y"], [5, 6]))

@@ -18,7 +18,7 @@ from seehear.errors import SeehearError
 from seehear.library import encode
 from seehear.library.encode import encode_library
 from seehear.library.prepare import PrepareOptions, prepare
-from seehear.library.tables import Library, Text, VectorTable
+from seehear.library.tables import LibraryTables, Text, VectorTable
 from seehear.progress import counted
 from tests.faults.outcome import Command
 from tests.library.fake_encoders import Broken, FakeSound, FakeText, latents
@@ -42,7 +42,7 @@ def originals(tmp_path_factory):
 @pytest.fixture
 def library(tmp_path, originals):
     shutil.copytree(originals / "lib", tmp_path / "lib")
-    return Library.open(tmp_path / "lib")
+    return LibraryTables.open(tmp_path / "lib")
 
 
 def table(library, name="fake-sound"):
@@ -85,7 +85,7 @@ def test_second_run_computes_nothing(library, capsys):
 def test_workers_and_batch_sizes_give_the_same_table(library, tmp_path, originals):
     encode_library(library, [FakeSound()], workers=0, batch_size=1)
     shutil.copytree(originals / "lib", tmp_path / "other")
-    other = Library.open(tmp_path / "other")
+    other = LibraryTables.open(tmp_path / "other")
     encode_library(other, [FakeSound()], workers=3, batch_size=5)
     assert table(other) == table(library)
 
@@ -95,7 +95,7 @@ def test_default_encoders_encode_media_bit_for_bit(library, tmp_path, originals)
     """float16 of an encoder that gives media the same to the last bit, whatever they are batched with."""
     where = "source = 'b.mp4'"
     shutil.copytree(originals / "lib", tmp_path / "other")
-    other = Library.open(tmp_path / "other")
+    other = LibraryTables.open(tmp_path / "other")
     names = ["aisfx", "efficientnet-lite0"]
     encode_library(library, names, workers=2, where=where, device="cpu")
     encode_library(other, names, workers=0, batch_size=1, where=where, device="cpu")
@@ -153,7 +153,7 @@ def test_changed_file_and_text_are_encoded_again(tmp_path, originals):
     shutil.copytree(originals / "media", tmp_path / "media")
     options = PrepareOptions(workers=0, clips="fixed", seconds=1.0)
     prepare(tmp_path / "media", tmp_path / "lib", options)
-    library = Library.open(tmp_path / "lib")
+    library = LibraryTables.open(tmp_path / "lib")
     encode_library(library, [FakeSound(), FakeText()], workers=0)
     before = table(library)
     text = next(clip for clip in library.clips() if clip.texts)
@@ -161,8 +161,8 @@ def test_changed_file_and_text_are_encoded_again(tmp_path, originals):
     sound(tmp_path / "media" / "a.wav", seconds=2.0, rate=16_000)
     prepare(tmp_path / "media", tmp_path / "lib", options)
     encoder = FakeSound()
-    report = encode_library(Library.open(tmp_path / "lib"), [encoder], workers=0).encoders[0]
-    after = table(Library.open(tmp_path / "lib"))
+    report = encode_library(LibraryTables.open(tmp_path / "lib"), [encoder], workers=0).encoders[0]
+    after = table(LibraryTables.open(tmp_path / "lib"))
     kept = {key for key in before if key[0].startswith("b.mp4")}
     assert (report.made, report.kept) == (2, len(kept))
     assert {key: after[key] for key in kept} == {key: before[key] for key in kept}
@@ -241,7 +241,7 @@ def test_a_media_folder_that_has_moved_is_one_line(tmp_path, originals, capsys):
         folder.mkdir(exist_ok=True)
         sound(folder / "c.wav", seconds=1.0 if folder == media else 1.25, rate=8000)
         prepare(folder, lib, PrepareOptions(workers=0, clips="whole"))
-    library = Library.open(lib)
+    library = LibraryTables.open(lib)
     media.rename(tmp_path / "moved")
     report = encode_library(library, [FakeSound()], workers=0).encoders[0]
     assert (report.made, report.rejected) == (1, 3)
@@ -260,7 +260,7 @@ def test_bad_requests_are_one_line(library, tmp_path):
     with pytest.raises(SeehearError, match="no latents of fake-sound"):
         latents(library, "fake-sound")
     with pytest.raises(SeehearError, match="no clips"):
-        encode_library(Library.create(tmp_path / "empty"))
+        encode_library(LibraryTables.create(tmp_path / "empty"))
     library.put_clips([replace(clip, texts=()) for clip in library.clips()])
     with pytest.raises(SeehearError, match=r"encodes text, and no clip .* \(there is: video, audio\)"):
         encode_library(library, [FakeText()])
@@ -279,7 +279,7 @@ def test_an_engine_that_is_not_installed_is_one_line(library, monkeypatch):
 
 def encode_slowly(uri: str) -> int:
     encode.COMMIT_ROWS = 2
-    encode_library(Library.open(uri), [FakeSound(delay=0.15)], workers=2, batch_size=1)
+    encode_library(LibraryTables.open(uri), [FakeSound(delay=0.15)], workers=2, batch_size=1)
     return 0
 
 
@@ -288,7 +288,9 @@ def started(library) -> Command:
     process = Command(partial(encode_slowly, library.uri))
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        if "latents_fake-sound" in library.tables() and len(Library.open(library.uri).vectors("latents", "fake-sound")):
+        if "latents_fake-sound" in library.tables() and len(
+            LibraryTables.open(library.uri).vectors("latents", "fake-sound")
+        ):
             return process
         assert not process.wait(0.05), process.ended().err
     raise AssertionError("no row was committed within a minute")
@@ -299,13 +301,13 @@ def test_kill_in_the_middle_and_resume(library, tmp_path, originals):
     children = process.family()[1:]
     process.send(signal.SIGKILL)
     process.ended()
-    done = len(Library.open(library.uri).vectors("latents", "fake-sound"))
+    done = len(LibraryTables.open(library.uri).vectors("latents", "fake-sound"))
     assert 0 < done < SECONDS + 2
-    resumed = Library.open(library.uri)
+    resumed = LibraryTables.open(library.uri)
     report = encode_library(resumed, [FakeSound()], workers=0).encoders[0]
     assert (report.kept, report.made) == (done, SECONDS + 2 - done)
     shutil.copytree(originals / "lib", tmp_path / "plain")
-    plain = Library.open(tmp_path / "plain")
+    plain = LibraryTables.open(tmp_path / "plain")
     encode_library(plain, [FakeSound()], workers=0)
     assert table(resumed) == table(plain)
     deadline = time.monotonic() + 120
@@ -319,7 +321,7 @@ def test_stop_saves_what_is_done_and_says_so(library, number):
     process = started(library)
     process.send(number)
     said = process.ended().err
-    rows = len(Library.open(library.uri).vectors("latents", "fake-sound"))
+    rows = len(LibraryTables.open(library.uri).vectors("latents", "fake-sound"))
     assert 0 < rows < SECONDS + 2
     assert f"{number.name} while encoding with fake-sound: {counted(rows, 'row')} saved" in said
     assert f"{SECONDS + 2 - rows} left; the same command goes on" in said

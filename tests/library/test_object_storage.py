@@ -11,7 +11,7 @@ import soundfile
 
 from seehear.cli import main
 from seehear.errors import SeehearError
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 
 server = pytest.importorskip("moto.server", reason="no S3 server to test against: pip install 'seehear[dev]'")
 
@@ -75,7 +75,7 @@ def test_every_command(bucket, recordings, tmp_path, capsys, few_phrases):
     found = json.loads(said(capsys, "info", library, "--json"))
     assert (found["clips"], found["tables"]) == (24, {"latents_logmel": 24, "latents_minilm": 24, "vectors_run": 48})
     said(capsys, "prepare", str(recordings / "clips.csv"), "--library", library)  # nothing to do, nothing lost
-    assert Library.open(library).count_clips() == 24
+    assert LibraryTables.open(library).count_clips() == 24
 
 
 def test_the_rows_are_those_of_a_library_on_disk(bucket, recordings, tmp_path, capsys):
@@ -83,7 +83,7 @@ def test_the_rows_are_those_of_a_library_on_disk(bucket, recordings, tmp_path, c
     for library in (f"{bucket}/same", str(tmp_path / "lib")):
         said(capsys, "prepare", str(recordings / "clips.csv"), "--library", library)
         said(capsys, "encode", library, "--encoders", "logmel", "--workers", "0")
-        tables.append(Library.open(library).vectors("latents", "logmel").read())
+        tables.append(LibraryTables.open(library).vectors("latents", "logmel").read())
     assert tables[0].ids == tables[1].ids
     assert np.array_equal(tables[0].vectors, tables[1].vectors)
     assert tables[0].contents == tables[1].contents
@@ -91,6 +91,6 @@ def test_the_rows_are_those_of_a_library_on_disk(bucket, recordings, tmp_path, c
 
 def test_what_cannot_be_reached_is_one_line(bucket):
     with pytest.raises(SeehearError, match=r"cannot reach s3://nobody/lib: The specified bucket does not exist"):
-        Library.open("s3://nobody/lib")
+        LibraryTables.open("s3://nobody/lib")
     with pytest.raises(SeehearError, match=r"s3://media/empty is not a seehear library: make one with 'seehear prep"):
-        Library.open(f"{bucket}/empty")
+        LibraryTables.open(f"{bucket}/empty")

@@ -18,7 +18,7 @@ from seehear.library import recordings
 from seehear.library.ocr import LineTracker, OcrReader, ocr
 from seehear.library.prepare import PrepareOptions, prepare
 from seehear.library.recordings import read_recordings
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from seehear.library.transcripts import TimedLine, read_transcripts
 from tests.library.fake_readers import FakeScreen
 from tests.library.makers import film, picture, sound
@@ -174,7 +174,7 @@ def originals(tmp_path_factory):
 @pytest.fixture
 def library(tmp_path, originals):
     shutil.copytree(originals / "lib", tmp_path / "lib")
-    return Library.open(tmp_path / "lib")
+    return LibraryTables.open(tmp_path / "lib")
 
 
 def read(library, *, workers=0):
@@ -182,7 +182,7 @@ def read(library, *, workers=0):
 
 
 def state(library):
-    library = Library.open(library.uri)
+    library = LibraryTables.open(library.uri)
     return read_transcripts(library), {clip.id: clip.texts for clip in library.clips()}
 
 
@@ -202,8 +202,8 @@ def test_films_and_pictures_once(library):
 def test_workers_give_the_same(library, tmp_path, originals):
     read(library)
     shutil.copytree(originals / "lib", tmp_path / "other")
-    read(Library.open(tmp_path / "other"), workers=2)
-    assert state(Library.open(tmp_path / "other")) == state(library)
+    read(LibraryTables.open(tmp_path / "other"), workers=2)
+    assert state(LibraryTables.open(tmp_path / "other")) == state(library)
 
 
 def test_a_run_that_ends_in_the_middle_goes_on_to_the_same(library, tmp_path, originals, monkeypatch):
@@ -221,8 +221,8 @@ def test_a_run_that_ends_in_the_middle_goes_on_to_the_same(library, tmp_path, or
     assert 0 < done < 6
     assert read(library).made == 6 - done
     shutil.copytree(originals / "lib", tmp_path / "plain")
-    read(Library.open(tmp_path / "plain"))
-    assert state(library) == state(Library.open(tmp_path / "plain"))
+    read(LibraryTables.open(tmp_path / "plain"))
+    assert state(library) == state(LibraryTables.open(tmp_path / "plain"))
 
 
 def test_a_full_disk_loses_nothing_that_was_read(library, tmp_path, originals, monkeypatch):
@@ -245,8 +245,8 @@ def test_a_full_disk_loses_nothing_that_was_read(library, tmp_path, originals, m
     monkeypatch.undo()
     assert read(library).made == 6 - len(refused)
     shutil.copytree(originals / "lib", tmp_path / "plain")
-    read(Library.open(tmp_path / "plain"))
-    assert state(library) == state(Library.open(tmp_path / "plain"))
+    read(LibraryTables.open(tmp_path / "plain"))
+    assert state(library) == state(LibraryTables.open(tmp_path / "plain"))
 
 
 def test_a_long_film_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
@@ -270,18 +270,20 @@ def test_a_long_film_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
                 raise KeyboardInterrupt
             return super().__call__(recording)
 
-    read_recordings(Library.open(tmp_path / "plain"), OcrReader(Watermark(), name="fake", weights="w1"), workers=0)
-    (whole,) = read_transcripts(Library.open(tmp_path / "plain"))
+    read_recordings(
+        LibraryTables.open(tmp_path / "plain"), OcrReader(Watermark(), name="fake", weights="w1"), workers=0
+    )
+    (whole,) = read_transcripts(LibraryTables.open(tmp_path / "plain"))
     assert whole.lines == (TimedLine("SeehearTV", 0.0, 5.0),)
 
-    library = Library.open(tmp_path / "lib")
+    library = LibraryTables.open(tmp_path / "lib")
     with pytest.raises(KeyboardInterrupt):
         read_recordings(library, Stopped(Watermark(), name="fake", weights="w1"), workers=0)
     (unfinished,) = read_transcripts(library)
     assert unfinished.until == 20.0
     assert unfinished.lines == (TimedLine("SeehearTV", 0.0, 20.0),)
     read_recordings(library, OcrReader(Watermark(), name="fake", weights="w1"), workers=0)
-    assert state(library) == state(Library.open(tmp_path / "plain"))
+    assert state(library) == state(LibraryTables.open(tmp_path / "plain"))
 
 
 def test_speech_and_screen_live_side_by_side(library):
@@ -323,7 +325,7 @@ def test_rapidocr_reads_a_title_card_and_a_picture(tmp_path, capsys):
             out.mux(stream.encode(av.VideoFrame.from_image(image)))
         out.mux(stream.encode(None))
     prepare(tmp_path / "media", tmp_path / "lib", PrepareOptions(workers=0))
-    library = Library.open(tmp_path / "lib")
+    library = LibraryTables.open(tmp_path / "lib")
     ocr(library, workers=0)
     film_lines, sign_lines = (t.lines for t in read_transcripts(library))
     assert [line.text for line in sign_lines] == ["Emergency exit"]

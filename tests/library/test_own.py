@@ -15,7 +15,7 @@ from seehear.library.own import as_edited, label_edit, line_edit, settle_edits
 from seehear.library.prepare import PrepareOptions, prepare
 from seehear.library.recordings import read_recordings
 from seehear.library.records import is_learned
-from seehear.library.tables import Clip, Library, Text
+from seehear.library.tables import Clip, LibraryTables, Text
 from seehear.library.transcribe import Transcriber
 from seehear.library.transcripts import TimedLine, machine_made, read_transcripts, write_subtitles
 from tests.library.fake_encoders import FakeSound, FakeText
@@ -43,18 +43,18 @@ def originals(tmp_path_factory):
 def folder(tmp_path, originals):
     for name in ("media", "lib"):
         shutil.copytree(originals / name, tmp_path / name)
-    Library.open(tmp_path / "lib").set_about("roots", '{"": "%s"}' % (tmp_path / "media"))
+    LibraryTables.open(tmp_path / "lib").set_about("roots", '{"": "%s"}' % (tmp_path / "media"))
     return tmp_path
 
 
 @pytest.fixture
 def library(folder):
-    return Library.open(folder / "lib")
+    return LibraryTables.open(folder / "lib")
 
 
 def transcribe(lib, weights="w1", **options):
     reader = Transcriber(FakeRecogniser(**options), name="fake", weights=weights)
-    return read_recordings(Library.open(lib), reader, workers=0)
+    return read_recordings(LibraryTables.open(lib), reader, workers=0)
 
 
 def clip_of(library, id):
@@ -72,11 +72,11 @@ def label(library, id, name, *, added=True):
 
 
 def said(lib):
-    return {clip.id: [text.text for text in clip.texts] for clip in Library.open(lib).clips()}
+    return {clip.id: [text.text for text in clip.texts] for clip in LibraryTables.open(lib).clips()}
 
 
 def labels(lib):
-    return {clip.id: list(clip.labels) for clip in Library.open(lib).clips()}
+    return {clip.id: list(clip.labels) for clip in LibraryTables.open(lib).clips()}
 
 
 # -- lines -------------------------------------------------------------------------------------------------------------
@@ -85,7 +85,7 @@ def labels(lib):
 def test_a_corrected_line_is_the_users_own_and_takes_the_place_of_the_machines(folder, library):
     correct(library, FIRST, "tone 1.", "Tom won")
     assert settle_edits(library) == [FIRST]
-    own = Library.open(folder / "lib").clips()[0].texts
+    own = LibraryTables.open(folder / "lib").clips()[0].texts
     assert own[1:] == (
         Text("tone 0.", 0.0, 0.9, "speech", own[1].by),
         Text("Tom won", 1.0, 1.9, "speech", by="", confidence=1.0),
@@ -103,9 +103,9 @@ def test_training_reads_the_corrected_words_and_only_they_are_encoded_again(fold
     correct(library, FIRST, "tone 1.", "Tom has won")
     settle_edits(library)
     encoder.read.clear()
-    encode_library(Library.open(folder / "lib"), [encoder], workers=0, device="cpu")
+    encode_library(LibraryTables.open(folder / "lib"), [encoder], workers=0, device="cpu")
     assert encoder.read == ["Tom has won"]
-    rows = load_latents(Library.open(folder / "lib")).rows["text"]
+    rows = load_latents(LibraryTables.open(folder / "lib")).rows["text"]
     assert rows.vectors[:3].tolist() == [[11, 2], [7, 2], [11, 3]]  # characters and words
 
 
@@ -119,7 +119,7 @@ def test_a_second_correction_goes_on_from_the_first_and_undoing_brings_the_machi
     undo(library, first.key)
     assert settle_edits(library) == [FIRST]
     assert said(folder / "lib")[FIRST] == ["grey frames", "tone 0.", "tone 1."]
-    assert Library.open(folder / "lib").clips()[0].texts[2].by
+    assert LibraryTables.open(folder / "lib").clips()[0].texts[2].by
     assert read_edits(library) == []
     assert undo(library, first.key) is None
 
@@ -129,7 +129,7 @@ def test_to_write_what_stood_there_is_to_undo(folder, library):
     settle_edits(library)
     correct(library, FIRST, "Tom won", "tone 1.")
     settle_edits(library)
-    assert Library.open(folder / "lib").clips()[0].texts[2].by
+    assert LibraryTables.open(folder / "lib").clips()[0].texts[2].by
     assert read_edits(library) == []
 
 
@@ -145,7 +145,7 @@ def test_a_line_can_be_taken_away_and_put_back(folder, library):
 def test_captions_and_subtitles_of_the_users_are_corrected_twice_and_back(folder):
     srt(folder / "media" / "a.srt", [(0.5, 1.8, "a subtitel"), (2.0, 3.5, "another subtitle")])
     prepare(folder / "media", folder / "lib", replace(FIXED, clips="auto"))
-    library = Library.open(folder / "lib")
+    library = LibraryTables.open(folder / "lib")
     id = "a.mp4#0.500-1.800"
     correct(library, id, "a subtitel", "a subtitle")
     settle_edits(library)
@@ -203,7 +203,7 @@ def test_edits_of_a_row_of_text_outlive_its_manifest(folder, library):
     table = folder / "media" / "rows.csv"
     table.write_text("id,file,text\nr1,,a dog barks\n")
     prepare(table, folder / "lib", FIXED)
-    library = Library.open(folder / "lib")
+    library = LibraryTables.open(folder / "lib")
     label(library, "rows.csv#r1", "dog")
     correct(library, "rows.csv#r1", "a dog barks", "two dogs bark")
     assert settle_edits(library) == ["rows.csv#r1"]
@@ -267,7 +267,7 @@ def test_an_edit_made_while_speech_is_read_reaches_the_clips_in_that_run(folder,
     prepare(folder / "media", folder / "lib", FIXED)
 
     def hears(recogniser, samples, **options):
-        library = Library.open(folder / "lib")
+        library = LibraryTables.open(folder / "lib")
         if read_edits(library) == [replace(undone, pending=False)]:
             correct(library, FIRST, "tone 1.", "Tom won")
             undo(library, undone.key)

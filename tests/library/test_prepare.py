@@ -16,7 +16,7 @@ from seehear.errors import DecodeError, SeehearError
 from seehear.library import prepare as module
 from seehear.library import reading
 from seehear.library.prepare import PrepareOptions, prepare
-from seehear.library.tables import Library, Text, Vectors
+from seehear.library.tables import LibraryTables, Text, Vectors
 from seehear.media.files import AudioSpec, VideoSpec, read_window
 from tests.faults.outcome import Command
 from tests.library.makers import film, picture, shots, sound, srt, with_subtitles
@@ -54,7 +54,7 @@ def media(tmp_path, originals):
 
 def state(uri):
     """All that a library says, without the order in which it was written."""
-    library = Library.open(uri)
+    library = LibraryTables.open(uri)
     rejects = sorted(library.rejects(), key=lambda reject: reject.path)
     return library.clips(), dict(sorted(library.sources().items())), rejects
 
@@ -75,7 +75,7 @@ def touch_later(path):
 
 def test_a_folder(media, tmp_path):
     report = prepare(media, tmp_path / "lib", HERE)
-    clips = {clip.id: clip for clip in Library.open(tmp_path / "lib").clips()}
+    clips = {clip.id: clip for clip in LibraryTables.open(tmp_path / "lib").clips()}
     assert set(clips) == {"film.mp4#0.500-1.700", "film.mp4#2.000-3.500", "picture.jpg", "sub/sound.wav"}
     line = clips["film.mp4#0.500-1.700"]
     assert (line.has_video, line.has_audio, line.texts) == (True, True, (Text("first line", 0.5, 1.7),))
@@ -107,7 +107,7 @@ def test_the_report_names_what_happened_and_info_what_is_damaged(tmp_path, capsy
 
 def test_what_is_listed_can_be_read(media, tmp_path):
     prepare(media, tmp_path / "lib", HERE)
-    library = Library.open(tmp_path / "lib")
+    library = LibraryTables.open(tmp_path / "lib")
     for clip in library.clips():
         path = library.path_of(clip.source)
         window = read_window(path, clip.start, clip.end, video=VideoSpec(num_frames=2), audio=AudioSpec(rate=8000))
@@ -117,11 +117,11 @@ def test_what_is_listed_can_be_read(media, tmp_path):
 def test_a_second_run_changes_nothing(media, tmp_path):
     prepare(media, tmp_path / "lib", HERE)
     before = state(tmp_path / "lib")
-    version = Library.open(tmp_path / "lib").table("clips").version
+    version = LibraryTables.open(tmp_path / "lib").table("clips").version
     report = prepare(media, tmp_path / "lib", HERE)
     assert (report.new, report.changed, report.unchanged, report.gone) == (0, 0, 3, 0)
     assert state(tmp_path / "lib") == before
-    assert Library.open(tmp_path / "lib").table("clips").version == version
+    assert LibraryTables.open(tmp_path / "lib").table("clips").version == version
 
 
 def test_only_what_changed_is_read(media, tmp_path, originals):
@@ -159,14 +159,14 @@ def test_other_options_cut_anew(media, tmp_path):
 
 def test_vectors_go_with_their_clips(media, tmp_path):
     prepare(media, tmp_path / "lib", HERE)
-    library = Library.open(tmp_path / "lib")
+    library = LibraryTables.open(tmp_path / "lib")
     ids = [clip.id for clip in library.clips()]
     n = len(ids)
     rows = Vectors(ids, np.zeros(n, np.int32), ["video"] * n, np.ones((n, 4), np.float16), ["m"] * n, ["c"] * n)
     library.vectors("latents", "toy", 4).append(rows)
     (media / "film.mp4").unlink()
     prepare(media, tmp_path / "lib", HERE)
-    left = Library.open(tmp_path / "lib").vectors("latents", "toy").read().ids
+    left = LibraryTables.open(tmp_path / "lib").vectors("latents", "toy").read().ids
     assert left == ["picture.jpg", "sub/sound.wav"]
 
 
@@ -176,11 +176,11 @@ def test_splits_stay_when_files_are_added(tmp_path, originals):
     for n in range(8):
         shutil.copy(originals / "picture.jpg", folder / f"{n}.jpg")
     prepare(folder, tmp_path / "lib", HERE)
-    before = {clip.id: clip.split for clip in Library.open(tmp_path / "lib").clips()}
+    before = {clip.id: clip.split for clip in LibraryTables.open(tmp_path / "lib").clips()}
     for n in range(8, 16):
         shutil.copy(originals / "picture.jpg", folder / f"{n}.jpg")
     prepare(folder, tmp_path / "lib", HERE)
-    after = {clip.id: clip.split for clip in Library.open(tmp_path / "lib").clips()}
+    after = {clip.id: clip.split for clip in LibraryTables.open(tmp_path / "lib").clips()}
     assert {id: after[id] for id in before} == before
 
 
@@ -190,11 +190,11 @@ def test_embedded_subtitles_and_languages(tmp_path, originals):
     text = srt(tmp_path / "t.srt", [(0.5, 1.5, "inside")])
     with_subtitles(folder / "a.mkv", originals / "silent.mp4", text)
     prepare(folder, tmp_path / "lib", HERE)
-    (clip,) = Library.open(tmp_path / "lib").clips()
+    (clip,) = LibraryTables.open(tmp_path / "lib").clips()
     assert [t.text for t in clip.texts] == ["inside"]
     srt(folder / "a.de.srt", [(0.2, 1.2, "daneben")])
     prepare(folder, tmp_path / "lib", replace(HERE, language="de"))
-    (clip,) = Library.open(tmp_path / "lib").clips()
+    (clip,) = LibraryTables.open(tmp_path / "lib").clips()
     assert [t.text for t in clip.texts] == ["daneben"]
 
 
@@ -247,7 +247,7 @@ def test_films_are_cut_at_scenes_and_sounds_at_pauses(tmp_path, monkeypatch):
     sound(folder / "noise.wav", seconds=21.0, rate=8_000)
     sound(folder / "short.wav", seconds=9.0, rate=8_000)
     prepare(folder, tmp_path / "lib", HERE)
-    clips = {clip.id: (clip.start, clip.end) for clip in Library.open(tmp_path / "lib").clips()}
+    clips = {clip.id: (clip.start, clip.end) for clip in LibraryTables.open(tmp_path / "lib").clips()}
     assert clips["film.mkv#0.000-3.000"] == (0.0, 3.0)
     assert clips["film.mkv#3.000-10.400"] == (3.0, 10.4)
     assert clips["short.wav"] == (0.0, 9.0)
@@ -260,7 +260,7 @@ def test_films_are_cut_at_scenes_and_sounds_at_pauses(tmp_path, monkeypatch):
     monkeypatch.setattr(reading, "find_cuts", lambda path, duration, *, seconds: _too_slow(path))
     report = prepare(folder, tmp_path / "slow", HERE)
     assert any("scenes: is cut every 10 s" in reason for reason in report.rejects)
-    clips = Library.open(tmp_path / "slow").clips("source = 'film.mkv'")
+    clips = LibraryTables.open(tmp_path / "slow").clips("source = 'film.mkv'")
     assert [(clip.start, clip.end) for clip in clips] == [(0.0, 10.0), (10.0, 17.0)]
     before = state(tmp_path / "slow")
     prepare(folder, tmp_path / "slow", HERE)
@@ -281,7 +281,7 @@ def test_scenes_that_took_too_long_are_looked_for_again_with_more_time(tmp_path,
     for limit, searches in ((200.0, 1), (200.0, 1), (100.0, 1), (400.0, 2), (800.0, 3), (1600.0, 3), (200.0, 3)):
         report = prepare(tmp_path / "folder", tmp_path / "lib", replace(HERE, time_limit=limit))
         assert len(asked) == searches
-        clips = [(clip.start, clip.end) for clip in Library.open(tmp_path / "lib").clips()]
+        clips = [(clip.start, clip.end) for clip in LibraryTables.open(tmp_path / "lib").clips()]
         if searches < 3:
             assert clips == fixed
             assert any("film.mkv#scenes" in place or "every 10 s" in place for place in map(str, report.rejects))
@@ -302,7 +302,7 @@ def test_broken_files_are_set_aside_and_tried_again_when_they_change(media, tmp_
     (media / "sub" / "sound.srt").write_text("no subtitles at all")
     report = prepare(media, tmp_path / "lib", HERE)
     assert report.new == 3
-    rejects = {reject.path: reject for reject in Library.open(tmp_path / "lib").rejects()}
+    rejects = {reject.path: reject for reject in LibraryTables.open(tmp_path / "lib").rejects()}
     assert set(rejects) == {"empty.mp4", "letter.mp4", "cut.mp4", "sub/sound.srt"}
     assert rejects["letter.mp4"].stage == "probe"
     assert "Invalid data" in rejects["letter.mp4"].reason
@@ -315,7 +315,7 @@ def test_broken_files_are_set_aside_and_tried_again_when_they_change(media, tmp_
     (media / "empty.mp4").unlink()
     report = prepare(media, tmp_path / "lib", HERE)
     assert report.new == 1
-    assert {reject.path for reject in Library.open(tmp_path / "lib").rejects()} == {"cut.mp4", "sub/sound.srt"}
+    assert {reject.path for reject in LibraryTables.open(tmp_path / "lib").rejects()} == {"cut.mp4", "sub/sound.srt"}
     shutil.copy(originals / "picture.jpg", media / "film.mp4")
     (media / "sub" / "sound.wav").write_bytes(b"now it is broken")
     prepare(media, tmp_path / "lib", HERE)
@@ -332,7 +332,7 @@ def test_a_subtitle_that_no_parser_should_see_costs_itself_alone(tmp_path, origi
     with_subtitles(tmp_path / "media" / "inside.mkv", tmp_path / "media" / "inside.mp4", text)
     (tmp_path / "media" / "inside.mp4").unlink()
     prepare(tmp_path / "media", tmp_path / "lib", HERE)
-    library = Library.open(tmp_path / "lib")
+    library = LibraryTables.open(tmp_path / "lib")
     assert {clip.source for clip in library.clips()} == {"beside.mp4", "inside.mkv"}
     rejects = {reject.path: reject.reason for reject in library.rejects()}
     assert set(rejects) == {"beside.srt", "inside.mkv#text"}
@@ -347,19 +347,19 @@ def test_a_file_that_takes_too_much_memory_is_set_aside(media, tmp_path, monkeyp
 
     monkeypatch.setattr(reading, "probe", probe)
     assert prepare(media, tmp_path / "lib", HERE).clips > 0
-    reasons = {reject.path: reject.reason for reject in Library.open(tmp_path / "lib").rejects()}
+    reasons = {reject.path: reject.reason for reject in LibraryTables.open(tmp_path / "lib").rejects()}
     assert reasons["film.mp4"].startswith("not enough memory (Unable to allocate 4.00 TiB)")
 
 
 def test_late_subtitles_are_told(media, tmp_path):
     srt(media / "film.srt", [(0.5, 1.7, "in time"), (60.0, 61.0, "late"), (70.0, 71.0, "later")])
     prepare(media, tmp_path / "lib", HERE)
-    (reject,) = Library.open(tmp_path / "lib").rejects()
+    (reject,) = LibraryTables.open(tmp_path / "lib").rejects()
     assert reject.path == "film.srt"
     assert reject.reason.startswith("2 of 3 lines come after the end of the file")
     report = prepare(media, tmp_path / "lib", replace(HERE, clips="subtitles"))
     assert report.clips == 2  # the picture is one clip anyway; the sound has no subtitles
-    assert {r.path for r in Library.open(tmp_path / "lib").rejects()} == {"film.srt", "sub/sound.wav"}
+    assert {r.path for r in LibraryTables.open(tmp_path / "lib").rejects()} == {"film.srt", "sub/sound.wav"}
 
 
 def test_names_that_are_no_unicode(tmp_path, originals):
@@ -372,7 +372,7 @@ def test_names_that_are_no_unicode(tmp_path, originals):
     with open(os.path.join(folder, b"caf\xe9.txt"), "w") as file:
         file.write("a caption")
     prepare(os.fsdecode(folder), tmp_path / "lib", replace(HERE, workers=1))
-    library = Library.open(tmp_path / "lib")
+    library = LibraryTables.open(tmp_path / "lib")
     (clip,) = library.clips()
     assert clip.texts == (Text("a caption"),)
     assert library.path_of(clip.source).exists()
@@ -392,7 +392,9 @@ def test_a_closed_folder_loses_nothing(media, tmp_path, monkeypatch):
     monkeypatch.setattr(os, "scandir", closed)
     report = prepare(media, tmp_path / "lib", HERE)
     assert (report.gone, report.clips) == (0, 4)
-    assert [(r.path, r.reason) for r in Library.open(tmp_path / "lib").rejects()] == [("sub", "Permission denied")]
+    assert [(r.path, r.reason) for r in LibraryTables.open(tmp_path / "lib").rejects()] == [
+        ("sub", "Permission denied")
+    ]
     monkeypatch.undo()
     assert prepare(media, tmp_path / "lib", HERE).rejects == {}
 
@@ -419,7 +421,7 @@ def test_a_manifest(table, tmp_path):
         ["t", "", "", "", "words alone", "", "", "train", ""],
     )
     report = prepare(path, tmp_path / "lib", HERE)
-    clips = {clip.id: clip for clip in Library.open(tmp_path / "lib").clips()}
+    clips = {clip.id: clip for clip in LibraryTables.open(tmp_path / "lib").clips()}
     assert set(clips) == {"x", "film.mp4", "long.wav", "sound.wav#2.000-3.000", "m.csv#t"}
     x = clips["x"]
     assert (x.start, x.end, x.labels, x.group, x.split, x.meta) == (1.0, 2.5, ("a", "b"), "g", "val", {"mood": "glad"})
@@ -445,7 +447,7 @@ def test_a_bad_row_is_set_aside_and_the_rest_goes_on(table, tmp_path):
     with open(path, "a") as file:
         file.write("broken.mp4,,,\n")
     prepare(path, tmp_path / "lib", HERE)
-    rejects = {reject.path: reject.reason for reject in Library.open(tmp_path / "lib").rejects()}
+    rejects = {reject.path: reject.reason for reject in LibraryTables.open(tmp_path / "lib").rejects()}
     assert set(rejects) == {"m.csv:3", "m.csv:4", "m.csv:5", "m.csv:6", "m.csv:7", "broken.mp4"}
     assert "starts at 5 s, and the file ends at 4 s" in rejects["m.csv:3"]
     assert "gone.mp4: there is no such file" in rejects["m.csv:4"]
@@ -472,7 +474,7 @@ def test_picture_and_sound_from_two_files(table, tmp_path):
         ["picture.jpg", "silent.mp4", "no sound in it"],
     )
     prepare(path, tmp_path / "lib", HERE)
-    library = Library.open(tmp_path / "lib")
+    library = LibraryTables.open(tmp_path / "lib")
     clips = {clip.id: clip for clip in library.clips()}
     assert set(clips) == {"picture.jpg+sound.wav", "picture.jpg+long.wav", "picture.jpg", "film.mp4"}
     both = clips["picture.jpg+sound.wav"]
@@ -489,7 +491,7 @@ def test_picture_and_sound_from_two_files(table, tmp_path):
     assert state(tmp_path / "lib") == before
     shutil.copy(tmp_path / "long.wav", tmp_path / "sound.wav")
     assert prepare(path, tmp_path / "lib", HERE).changed == 1
-    clips = {clip.id: clip for clip in Library.open(tmp_path / "lib").clips()}
+    clips = {clip.id: clip for clip in LibraryTables.open(tmp_path / "lib").clips()}
     assert clips["picture.jpg+sound.wav"].end == pytest.approx(45.0)
 
 
@@ -499,7 +501,7 @@ def test_rows_that_go(table, tmp_path):
     prepare(path, tmp_path / "lib", HERE)
     report = prepare(table(head, rows[0], rows[2]), tmp_path / "lib", HERE)
     assert (report.unchanged, report.gone, report.removed_clips) == (1, 1, 2)
-    assert [clip.texts[0].text for clip in Library.open(tmp_path / "lib").clips()] == ["a", "words"]
+    assert [clip.texts[0].text for clip in LibraryTables.open(tmp_path / "lib").clips()] == ["a", "words"]
     prepare(table(head, rows[0]), tmp_path / "lib", HERE)
     prepare(path, tmp_path / "fresh", HERE)
     assert state(tmp_path / "lib") == state(tmp_path / "fresh")
@@ -510,7 +512,7 @@ def test_media_elsewhere(media, tmp_path):
     with pytest.raises(SeehearError, match="say with --media"):
         prepare(write_csv(tmp_path / "n.csv", ["file"], ["sub/sound.wav"]), tmp_path / "x", HERE)
     prepare(path, tmp_path / "lib", replace(HERE, media=media))
-    library = Library.open(tmp_path / "lib")
+    library = LibraryTables.open(tmp_path / "lib")
     assert sorted({clip.source for clip in library.clips()}) == sorted([str(media / "film.mp4"), "sub/sound.wav"])
     assert all(library.path_of(clip.source).exists() for clip in library.clips())
 
@@ -522,7 +524,7 @@ def test_two_inputs_and_ids_that_meet(tmp_path, originals):
         write_csv(tmp_path / name / "m.csv", ["id", "file", "text"], ["1", "s.wav", name], ["2", "none.wav", ""])
     both = [tmp_path / "a" / "m.csv", tmp_path / "b" / "m.csv"]
     prepare(both, tmp_path / "lib", HERE)
-    library = Library.open(tmp_path / "lib")
+    library = LibraryTables.open(tmp_path / "lib")
     assert {(c.id, c.source, c.texts[0].text) for c in library.clips()} == {
         ("1", "s.wav", "a"),
         ("@b/m.csv#1", "@b/s.wav", "b"),
@@ -553,7 +555,7 @@ def prepare_and_die(folder: Path, uri: Path, writes: int) -> int:
         return call
 
     for name in ("_put", "_remove"):
-        setattr(Library, name, counted(getattr(Library, name)))
+        setattr(LibraryTables, name, counted(getattr(LibraryTables, name)))
     prepare(folder, uri, HERE)
     return 0
 
@@ -597,7 +599,7 @@ def test_real_clips(tmp_path):
     report = prepare(some_rows(tmp_path, "grid-s1", 100), tmp_path / "lib", speech)
     assert report.modalities == {"video": 113, "audio": 113, "text": 113}
     assert report.rejects == {}
-    library = Library.open(tmp_path / "lib")
+    library = LibraryTables.open(tmp_path / "lib")
     roots = library.roots()
     for clip in library.clips()[::10]:
         path = library.path_of(clip.source, roots)

@@ -14,7 +14,7 @@ import pytest
 from seehear.errors import SeehearError
 from seehear.library.encode import encode_library
 from seehear.library.prepare import PrepareOptions, prepare
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from seehear.progress import counted
 from tests.library.fake_encoders import FakeSound, FakeText
 from tests.library.makers import film, sound
@@ -44,7 +44,7 @@ def originals(tmp_path_factory):
 def plain(originals):
     """The library as the plain engine encodes it."""
     shutil.copytree(originals / "lib", originals / "plain")
-    library = Library.open(originals / "plain")
+    library = LibraryTables.open(originals / "plain")
     encode_library(library, [FakeSound(), FakeText(), "logmel"], workers=1)
     return library
 
@@ -52,7 +52,7 @@ def plain(originals):
 @pytest.fixture
 def library(tmp_path, originals):
     shutil.copytree(originals / "lib", tmp_path / "lib")
-    return Library.open(tmp_path / "lib")
+    return LibraryTables.open(tmp_path / "lib")
 
 
 def reasons(library):
@@ -75,7 +75,7 @@ def test_the_same_rows_and_rejects_as_the_plain_engine(library, plain):
 RUN = """
 import sys
 from seehear.library import encode
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from tests.library.fake_encoders import FakeSound
 
 encode.COMMIT_ROWS = 2
@@ -92,10 +92,10 @@ def test_a_stopped_run_is_saved_and_the_next_one_does_the_rest(library, plain):
         assert process.poll() is None, process.stderr.read()
         assert time.monotonic() < deadline, "no row was committed in two minutes"
         time.sleep(0.1)
-        library = Library.open(library.uri)
+        library = LibraryTables.open(library.uri)
     process.send_signal(signal.SIGTERM)
     said = process.communicate(timeout=120)[1]
-    library = Library.open(library.uri)
+    library = LibraryTables.open(library.uri)
     done = len(library.vectors("latents", "fake-sound"))
     assert 0 < done < SECONDS + 2
     assert f"SIGTERM while encoding with fake-sound: {counted(done, 'row')} saved" in said
@@ -109,7 +109,7 @@ def test_what_the_machine_lacks_ends_the_run(tmp_path):
     sound(tmp_path / "media" / "unready.wav", seconds=2, rate=8000)
     prepare(tmp_path / "media", tmp_path / "lib", PrepareOptions(workers=0))
     with pytest.raises(SeehearError, match="this needs the package 'decoder'"):
-        encode_library(Library.open(tmp_path / "lib"), [FakeSound()], workers=1, engine="ray")
+        encode_library(LibraryTables.open(tmp_path / "lib"), [FakeSound()], workers=1, engine="ray")
 
 
 def test_recordings_are_transcribed_as_the_plain_engine_does(tmp_path, originals):
@@ -121,7 +121,7 @@ def test_recordings_are_transcribed_as_the_plain_engine_does(tmp_path, originals
     states = []
     for engine in ("local", "ray"):
         shutil.copytree(originals / "lib", tmp_path / engine)
-        one = Library.open(tmp_path / engine)
+        one = LibraryTables.open(tmp_path / engine)
         reader = Transcriber(FakeRecogniser(), name="fake", weights="w1")
         assert read_recordings(one, reader, workers=2, engine=engine).made == 4
         states.append(state(one))

@@ -10,7 +10,7 @@ import pytest
 from seehear.library import inputs
 from seehear.library.encode import encode_library
 from seehear.library.prepare import PrepareOptions, prepare
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from seehear.serve.files import Folders
 from tests.library.fake_encoders import FakeSound
 from tests.library.makers import sound
@@ -49,7 +49,7 @@ def old_names(monkeypatch):
                 inputs, "_name", lambda prefix, name: f"{prefix}/{name}" if prefix and name[0] != "/" else name
             )
             yield
-        Library.open(uri).forget("names")
+        LibraryTables.open(uri).forget("names")
 
     return old_names
 
@@ -73,7 +73,7 @@ def test_a_folder_named_like_another_root(put, tmp_path, order):
     expected = {put(1, "a/y.wav"): 1, put(2, "a/@b/x.wav"): 2, put(3, "b/x.wav"): 3, put(4, "b/@a/y.wav"): 4}
     folders = [tmp_path / name for name in order]
     assert prepare(folders, tmp_path / "lib", HERE).new == 4
-    library = Library.open(tmp_path / "lib")
+    library = LibraryTables.open(tmp_path / "lib")
     assert durations(library) == pytest.approx({str(path): seconds for path, seconds in expected.items()})
     served = Folders(library, library.roots())
     assert {served.file(clip, "audio") for clip in library.clips()} == set(expected)
@@ -88,7 +88,7 @@ def test_names_with_at_signs(put, tmp_path):
         put(n + 1, path)
     roots = [tmp_path / name for name in ("a", "b", "@b", "x/b", "a/@b", "a/@")]
     assert prepare(roots, tmp_path / "lib", HERE).new == len(paths) + 2
-    library = Library.open(tmp_path / "lib")
+    library = LibraryTables.open(tmp_path / "lib")
     found = durations(library)
     assert found.keys() == {str(tmp_path / path) for path in paths}
     assert found == pytest.approx({str(tmp_path / path): n + 1 for n, path in enumerate(paths)})
@@ -100,7 +100,7 @@ def test_names_with_at_signs(put, tmp_path):
 def test_names_of_an_ordinary_library_are_as_they_were(put, tmp_path):
     put(1, "a/x@1.wav"), put(2, "b/@x/y.wav")
     prepare([tmp_path / "a", tmp_path / "b"], tmp_path / "lib", HERE)
-    assert Library.open(tmp_path / "lib").sources().keys() == {"x@1.wav", "@b/@x/y.wav"}
+    assert LibraryTables.open(tmp_path / "lib").sources().keys() == {"x@1.wav", "@b/@x/y.wav"}
 
 
 def test_manifests_named_like_another_root(put, tmp_path):
@@ -112,7 +112,7 @@ def test_manifests_named_like_another_root(put, tmp_path):
     for _ in range(2):
         prepare(tmp_path / "a/@b/m.csv", tmp_path / "lib", replace(HERE, media=tmp_path / "a"))
         prepare(tmp_path / "b/m.csv", tmp_path / "lib", HERE)
-    library = Library.open(tmp_path / "lib")
+    library = LibraryTables.open(tmp_path / "lib")
     files = {str(library.path_of(clip.source)): clip.end for clip in library.clips() if clip.source}
     assert files == pytest.approx({str(tmp_path / "a/@b/x.wav"): 1.0, str(tmp_path / "b/x.wav"): 2.0})
     assert {clip.texts[0].text for clip in library.clips() if not clip.source} == {"a line of b", "a line of a/@b"}
@@ -121,7 +121,7 @@ def test_manifests_named_like_another_root(put, tmp_path):
 def test_groups_and_splits_come_from_the_name_in_the_folder(put, tmp_path):
     put(1, "a/@film-1.wav"), put(2, "a/@film-2.wav")
     prepare(tmp_path / "a", tmp_path / "lib", replace(HERE, group=r"^([^-]+)-"))
-    assert {clip.group for clip in Library.open(tmp_path / "lib").clips()} == {"@film"}
+    assert {clip.group for clip in LibraryTables.open(tmp_path / "lib").clips()} == {"@film"}
 
 
 # -- older libraries ---------------------------------------------------------------------------------------------------
@@ -135,14 +135,14 @@ def test_older_names_are_made_unambiguous(put, tmp_path, old_names):
     folders = [tmp_path / "a", tmp_path / "b"]
     with old_names(tmp_path / "lib"):
         prepare(folders[0], tmp_path / "lib", HERE)
-        library = Library.open(tmp_path / "lib")
+        library = LibraryTables.open(tmp_path / "lib")
         encode_library(library, [FakeSound()], workers=0)
         before = {str(library.path_of(clip.source)): clip.split for clip in library.clips()}
         prepare(folders[1], tmp_path / "lib", HERE)
     made = latents_of(library)
     again = prepare(folders, tmp_path / "lib", HERE)
     assert (again.unchanged, again.new, again.changed, again.gone, again.removed_clips) == (4, 0, 0, 0, 0)
-    library = Library.open(tmp_path / "lib")
+    library = LibraryTables.open(tmp_path / "lib")
     renamed = {"@b/x.wav": "./@b/x.wav", "@c.wav": "./@c.wav"}
     assert library.sources().keys() == {"y.wav", "@b/z.wav", *renamed.values()}
     now = {str(library.path_of(clip.source)): clip.split for clip in library.clips()}
@@ -163,23 +163,25 @@ def test_a_file_lost_in_an_older_library_comes_back(put, tmp_path, old_names, or
         prepare(tmp_path / "a", uri, HERE)
         for name in order:
             prepare(tmp_path / name, uri, HERE)
-    assert len(Library.open(uri).clips()) == 2
-    encode_library(Library.open(uri), [FakeSound()], workers=0)
+    assert len(LibraryTables.open(uri).clips()) == 2
+    encode_library(LibraryTables.open(uri), [FakeSound()], workers=0)
     kept = tmp_path / order[1]
     lost = tmp_path / ("a" if kept.name == "b" else "b")
     report = prepare(kept, uri, HERE)
     assert report.new == 0
     assert any("@b/x.wav" in note and f"seehear prepare {lost}" in note for note in report.notes)
     assert prepare(lost, uri, HERE).new == 1
-    assert durations(Library.open(uri)) == pytest.approx(expected)
+    assert durations(LibraryTables.open(uri)) == pytest.approx(expected)
     report = prepare([tmp_path / "a", tmp_path / "b"], uri, HERE)
     assert (report.unchanged, report.new, report.changed, report.gone) == (3, 0, 0, 0)
     assert not any("@b/x.wav" in note for note in report.notes)
     # An encoder that was given a name of two files read the later root's.
-    encode_library(Library.open(uri), [FakeSound()], workers=0)
+    encode_library(LibraryTables.open(uri), [FakeSound()], workers=0)
     prepare([tmp_path / "a", tmp_path / "b"], tmp_path / "fresh", HERE)
-    encode_library(Library.open(tmp_path / "fresh"), [FakeSound()], workers=0)
-    now, fresh = (Library.open(tmp_path / name).vectors("latents", "fake-sound").read() for name in ("lib", "fresh"))
+    encode_library(LibraryTables.open(tmp_path / "fresh"), [FakeSound()], workers=0)
+    now, fresh = (
+        LibraryTables.open(tmp_path / name).vectors("latents", "fake-sound").read() for name in ("lib", "fresh")
+    )
     assert (now.ids, now.contents, now.vectors.tolist()) == (fresh.ids, fresh.contents, fresh.vectors.tolist())
 
 
@@ -193,7 +195,7 @@ def test_older_names_of_manifests(put, tmp_path, old_names):
     prepare(tmp_path / "a/@m.csv", tmp_path / "fresh", HERE)
     report = prepare(tmp_path / "a/@m.csv", uri, HERE)
     assert (report.unchanged, report.new, report.changed, report.removed_clips) == (1, 0, 0, 0)
-    library, fresh = Library.open(uri), Library.open(tmp_path / "fresh")
+    library, fresh = LibraryTables.open(uri), LibraryTables.open(tmp_path / "fresh")
     assert library.clips() == fresh.clips()
     assert library.sources() == fresh.sources()
     assert library.rejects() == fresh.rejects()
@@ -207,13 +209,13 @@ def test_a_kill_while_names_are_changed(put, tmp_path, old_names, monkeypatch, s
     folders, uri = [tmp_path / "a", tmp_path / "b"], tmp_path / "lib"
     with old_names(uri):
         prepare(tmp_path / "a", uri, HERE)
-        encode_library(Library.open(uri), [FakeSound()], workers=0)
-        Library.open(uri).add_root(tmp_path / "b")
-    made = len(latents_of(Library.open(uri)))
+        encode_library(LibraryTables.open(uri), [FakeSound()], workers=0)
+        LibraryTables.open(uri).add_root(tmp_path / "b")
+    made = len(latents_of(LibraryTables.open(uri)))
     writes = []
 
     def counted(name):
-        original = getattr(Library, name)
+        original = getattr(LibraryTables, name)
 
         def write(self, *args):
             if len(writes) == step:
@@ -233,11 +235,11 @@ def test_a_kill_while_names_are_changed(put, tmp_path, old_names, monkeypatch, s
             "remove_sources",
             "remove_rejects",
         ):
-            patch.setattr(Library, name, counted(name))
+            patch.setattr(LibraryTables, name, counted(name))
         with suppress(KeyboardInterrupt):
             prepare(folders, uri, HERE)
     report = prepare(folders, uri, HERE)
-    library = Library.open(uri)
+    library = LibraryTables.open(uri)
     assert (len(library.clips()), report.gone) == (3, 0)
     assert {str(library.path_of(clip.source)) for clip in library.clips()} == {
         os.path.join(tmp_path, path) for path in ("a/@b/x.wav", "b/z.wav", "a/@c.wav")

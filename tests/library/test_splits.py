@@ -8,7 +8,7 @@ import pytest
 
 from seehear.library import splits
 from seehear.library.prepare import PrepareOptions, prepare
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from tests.library.makers import picture, sound, srt
 
 HERE = PrepareOptions(workers=0, clips="fixed", seconds=1.0)
@@ -31,7 +31,7 @@ def recordings(folder, originals, lengths, *, first=0):
 
 
 def split_of_clips(uri):
-    return {clip.id: clip.split for clip in Library.open(uri).clips()}
+    return {clip.id: clip.split for clip in LibraryTables.open(uri).clips()}
 
 
 def test_every_split_has_its_share_of_the_clips(tmp_path, originals):
@@ -43,7 +43,7 @@ def test_every_split_has_its_share_of_the_clips(tmp_path, originals):
         assert 20 <= report.splits["val"] <= 75
         assert 20 <= report.splits["test"] <= 75
         by_recording = {}
-        for clip in Library.open(tmp_path / f"lib{seed}").clips():
+        for clip in LibraryTables.open(tmp_path / f"lib{seed}").clips():
             by_recording.setdefault(clip.group, set()).add(clip.split)
         assert all(len(found) == 1 for found in by_recording.values())
     assert split_of_clips(tmp_path / "lib0") != split_of_clips(tmp_path / "lib1")
@@ -67,7 +67,7 @@ def test_new_files_and_changed_ones_move_none(tmp_path, originals):
 def test_one_recording_is_divided_in_time_with_gaps(tmp_path, originals):
     recordings(tmp_path / "m", originals, [40])
     report = prepare(tmp_path / "m", tmp_path / "lib", HERE)
-    clips = sorted(Library.open(tmp_path / "lib").clips(), key=lambda clip: clip.start)
+    clips = sorted(LibraryTables.open(tmp_path / "lib").clips(), key=lambda clip: clip.start)
     runs = "".join({"train": "t", "val": "v", "test": "e", "gap": "-"}[clip.split] for clip in clips)
     assert runs == "t" * 30 + "-" + "v" * 4 + "-" + "e" * 4
     assert "parts of each in time" in str(report)
@@ -90,7 +90,7 @@ def test_lines_that_overlap_a_part_before_the_gap_belong_to_the_gap(tmp_path, or
     recordings(tmp_path / "m", originals, [40])
     srt(tmp_path / "m" / "rec00.srt", [(n, n + 3.5, f"line {n}") for n in range(36)])
     prepare(tmp_path / "m", tmp_path / "lib", replace(HERE, clips="auto"))
-    clips = Library.open(tmp_path / "lib").clips()
+    clips = LibraryTables.open(tmp_path / "lib").clips()
     ends = {name: max(clip.end for clip in clips if clip.split == name) for name in ("train", "val")}
     starts = {name: min(clip.start for clip in clips if clip.split == name) for name in ("val", "test")}
     assert ends["train"] <= starts["val"]
@@ -109,7 +109,7 @@ def test_a_kill_while_splits_are_settled_changes_nothing(tmp_path, originals, mo
     recordings(tmp_path / "m", originals, [1, 7, 7, 1, 7, 1, 7, 40])
     prepare(tmp_path / "m", tmp_path / "whole", HERE)
     monkeypatch.setattr(splits, "_GROUPS_A_WRITE", 2)
-    real, left = Library.put_sources, [4]
+    real, left = LibraryTables.put_sources, [4]
 
     def stops(library, sources):
         left[0] -= 1
@@ -117,11 +117,11 @@ def test_a_kill_while_splits_are_settled_changes_nothing(tmp_path, originals, mo
             raise KeyboardInterrupt
         real(library, sources)
 
-    monkeypatch.setattr(Library, "put_sources", stops)
+    monkeypatch.setattr(LibraryTables, "put_sources", stops)
     with pytest.raises(KeyboardInterrupt):
         prepare(tmp_path / "m", tmp_path / "cut", HERE)
     assert split_of_clips(tmp_path / "cut") != split_of_clips(tmp_path / "whole")
-    monkeypatch.setattr(Library, "put_sources", real)
+    monkeypatch.setattr(LibraryTables, "put_sources", real)
     prepare(tmp_path / "m", tmp_path / "cut", HERE)
     assert split_of_clips(tmp_path / "cut") == split_of_clips(tmp_path / "whole")
 
@@ -129,7 +129,7 @@ def test_a_kill_while_splits_are_settled_changes_nothing(tmp_path, originals, mo
 def test_a_library_of_an_older_version_keeps_its_way(tmp_path, originals):
     recordings(tmp_path / "m", originals, [1, 7, 7])
     prepare(tmp_path / "m", tmp_path / "lib", HERE)
-    library = Library.open(tmp_path / "lib")
+    library = LibraryTables.open(tmp_path / "lib")
     library.forget("splits")
     before = split_of_clips(tmp_path / "lib")
     recordings(tmp_path / "m", originals, [40], first=3)

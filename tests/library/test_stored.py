@@ -7,13 +7,13 @@ import pytest
 
 from seehear.cli import main
 from seehear.commands.library import Stored, stored
-from seehear.library.tables import Library, Vectors
+from seehear.library.tables import LibraryTables, Vectors
 
 
 @pytest.fixture
 def made(tmp_path):
     """An encoder's latents, a tower's of a run that is there, and latents and an index of one that is not."""
-    library = Library.create(tmp_path / "lib")
+    library = LibraryTables.create(tmp_path / "lib")
     (tmp_path / "there").mkdir()
     about = {
         ("latents", "eyes"): {},
@@ -41,7 +41,7 @@ def test_the_tables_of_a_run_that_is_gone_are_told(made, tmp_path, capsys):
 
 def test_a_dropped_table_leaves_nothing(made, capsys):
     assert main(["drop", made.uri, "latents_vatt-2.video", "vectors_old"]) == 0
-    left = Library.open(made.uri)
+    left = LibraryTables.open(made.uri)
     assert [s.table for s in stored(left)] == ["latents_eyes", "latents_vatt-1.video"]
     assert set(left.about()) == {"encoder:eyes", "encoder:vatt-1.video", "format"}
     assert main(["drop", made.uri, "latents_eye"]) == 2

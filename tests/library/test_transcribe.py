@@ -22,7 +22,7 @@ from seehear.library import recordings
 from seehear.library import transcribe as module
 from seehear.library.prepare import PrepareOptions, prepare
 from seehear.library.recordings import read_recordings
-from seehear.library.tables import Library, Text
+from seehear.library.tables import LibraryTables, Text
 from seehear.library.transcribe import Transcriber, lines_of, transcribe, without_inventions
 from seehear.library.transcripts import Portion, TimedLine, Word, main_language, read_transcripts
 from seehear.progress import length
@@ -49,7 +49,7 @@ def originals(tmp_path_factory):
 @pytest.fixture
 def library(tmp_path, originals):
     shutil.copytree(originals / "lib", tmp_path / "lib")
-    return Library.open(tmp_path / "lib")
+    return LibraryTables.open(tmp_path / "lib")
 
 
 def read(library, recogniser=None, *, workers=0, weights="w1", portion=None, **options):
@@ -59,7 +59,7 @@ def read(library, recogniser=None, *, workers=0, weights="w1", portion=None, **o
 
 def state(library):
     """All that a run leaves: transcripts, and the texts of clips."""
-    library = Library.open(library.uri)
+    library = LibraryTables.open(library.uri)
     return read_transcripts(library), {clip.id: clip.texts for clip in library.clips()}
 
 
@@ -90,7 +90,7 @@ def test_second_run_reads_nothing(library, capsys):
 def test_workers_give_the_same(library, tmp_path, originals):
     read(library)
     shutil.copytree(originals / "lib", tmp_path / "other")
-    other = Library.open(tmp_path / "other")
+    other = LibraryTables.open(tmp_path / "other")
     read(other, workers=3)
     assert state(other) == state(library)
 
@@ -151,7 +151,7 @@ def test_portions_read_each_recording_once_the_shortest_first(library, tmp_path,
     shutil.copytree(originals / "lib", tmp_path / "at once")
     (originals / "media" / "0.wav").rename(tmp_path / "0.wav")
     try:
-        read(Library.open(tmp_path / "at once"))
+        read(LibraryTables.open(tmp_path / "at once"))
         portion, made = Portion(seconds=5.0), []
         for left in (12.5, 4.5, 0.0, 0.0):
             done = read(library, portion=portion)
@@ -162,7 +162,7 @@ def test_portions_read_each_recording_once_the_shortest_first(library, tmp_path,
     assert made[0] == (2, 1)
     assert sum(count for count, _ in made) == FILES - 1
     assert made[-1] == (0, 0)
-    assert state(library) == state(Library.open(tmp_path / "at once"))
+    assert state(library) == state(LibraryTables.open(tmp_path / "at once"))
     assert [reject.path for reject in library.rejects()] == ["0.wav (transcribe)"]
 
 
@@ -184,7 +184,7 @@ def test_a_media_folder_that_has_moved_is_one_line(library):
 
 def test_a_library_without_clips_is_one_line(tmp_path):
     with pytest.raises(SeehearError, match="has no clips: run 'seehear prepare"):
-        read(Library.create(tmp_path / "empty"))
+        read(LibraryTables.create(tmp_path / "empty"))
 
 
 def test_long_recordings_are_read_in_pieces_cut_where_it_is_quiet(tmp_path, monkeypatch):
@@ -198,12 +198,12 @@ def test_long_recordings_are_read_in_pieces_cut_where_it_is_quiet(tmp_path, monk
     soundfile.write(tmp_path / "media" / "long.wav", samples, RATE)
     prepare(tmp_path / "media", tmp_path / "lib", PrepareOptions(workers=0))
     recogniser = FakeRecogniser()
-    read(Library.open(tmp_path / "lib"), recogniser)
+    read(LibraryTables.open(tmp_path / "lib"), recogniser)
     lengths = [seconds for seconds, *_ in recogniser.heard]
     assert lengths[0] == pytest.approx(4.5, abs=0.15)
     assert sum(lengths) == pytest.approx(20.0, abs=1e-3)
     assert max(lengths) <= 9.0
-    starts = [line.start for line in read_transcripts(Library.open(tmp_path / "lib"))[0].lines]
+    starts = [line.start for line in read_transcripts(LibraryTables.open(tmp_path / "lib"))[0].lines]
     assert starts[:4] == [0.0, 1.0, 2.0, 3.0]
     assert starts[5] == pytest.approx(lengths[0] + 1, abs=0.02)
 
@@ -216,7 +216,7 @@ def test_a_long_recording_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
     sound(tmp_path / "media" / "long.wav", seconds=20.0, rate=8000)
     prepare(tmp_path / "media", tmp_path / "lib", PrepareOptions(workers=0, clips="fixed", seconds=5.0))
     shutil.copytree(tmp_path / "lib", tmp_path / "plain")
-    read(Library.open(tmp_path / "plain"), FakeRecogniser(language="de"))
+    read(LibraryTables.open(tmp_path / "plain"), FakeRecogniser(language="de"))
 
     class Dying(FakeRecogniser):
         def __call__(self, samples, **options):
@@ -224,7 +224,7 @@ def test_a_long_recording_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
                 raise KeyboardInterrupt
             return super().__call__(samples, **options)
 
-    library = Library.open(tmp_path / "lib")
+    library = LibraryTables.open(tmp_path / "lib")
     with pytest.raises(KeyboardInterrupt):
         read(library, Dying(language="de"))
     (unfinished,) = read_transcripts(library)
@@ -234,7 +234,7 @@ def test_a_long_recording_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
     assert read(library, rest).made == 1
     assert sum(seconds for seconds, *_ in rest.heard) == pytest.approx(20.0 - unfinished.until, abs=0.01)
     assert {language for _, language, _ in rest.heard} == {"de"}, "the language that was detected holds"
-    assert state(library) == state(Library.open(tmp_path / "plain"))
+    assert state(library) == state(LibraryTables.open(tmp_path / "plain"))
 
 
 # -- kills and stops ---------------------------------------------------------------------------------------------------
@@ -243,7 +243,7 @@ def test_a_long_recording_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
 def read_slowly(uri):
     recordings.COMMIT_SECONDS = 0.0
     reader = Transcriber(FakeRecogniser(delay=0.6), name="fake", weights="w1")
-    recordings.read_recordings(Library.open(uri), reader, workers=1)
+    recordings.read_recordings(LibraryTables.open(uri), reader, workers=1)
     return 0
 
 
@@ -252,7 +252,7 @@ def started(library):
     process = Command(partial(read_slowly, library.uri))
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
-        if read_transcripts(Library.open(library.uri)):
+        if read_transcripts(LibraryTables.open(library.uri)):
             return process
         assert not process.wait(0.05), process.said_so_far()
     raise AssertionError("no transcript was written within two minutes")
@@ -262,17 +262,17 @@ def test_kill_in_the_middle_and_resume(library, tmp_path, originals):
     process = started(library)
     process.kill_group()
     process.ended()
-    done = len(read_transcripts(Library.open(library.uri)))
+    done = len(read_transcripts(LibraryTables.open(library.uri)))
     assert 0 < done < FILES
-    report = read(Library.open(library.uri))
+    report = read(LibraryTables.open(library.uri))
     assert (report.kept, report.made) == (done, FILES - done)
     shutil.copytree(originals / "lib", tmp_path / "plain")
-    read(Library.open(tmp_path / "plain"))
-    assert state(library) == state(Library.open(tmp_path / "plain"))
+    read(LibraryTables.open(tmp_path / "plain"))
+    assert state(library) == state(LibraryTables.open(tmp_path / "plain"))
 
 
 def test_a_kill_between_transcripts_and_clips_is_mended(library, monkeypatch):
-    monkeypatch.setattr(Library, "put_clips", lambda self, clips: None)
+    monkeypatch.setattr(LibraryTables, "put_clips", lambda self, clips: None)
     read(library)
     assert not any(clip.texts for clip in library.clips())
     monkeypatch.undo()
@@ -287,7 +287,7 @@ def test_stop_saves_what_is_done_and_says_so(library, number):
     process = started(library)
     process.send(number)
     said = process.ended().err
-    done = len(read_transcripts(Library.open(library.uri)))
+    done = len(read_transcripts(LibraryTables.open(library.uri)))
     assert 0 < done < FILES
     assert f"{number.name} during transcribe: {done} recording" in said
     assert f"{FILES - done} left; the same command goes on" in said
@@ -450,7 +450,7 @@ def test_music_noise_and_silence_give_no_words(tmp_path):
     for name, samples in (("music", 0.1 * chord), ("noise", 0.1 * noise), ("silence", 0.0 * noise)):
         soundfile.write(tmp_path / "media" / f"{name}.wav", samples.astype(np.float32), RATE)
     prepare(tmp_path / "media", tmp_path / "lib", PrepareOptions(workers=0))
-    library = Library.open(tmp_path / "lib")
+    library = LibraryTables.open(tmp_path / "lib")
     report = transcribe(library, model="tiny.en", workers=0)
     assert (report.made, report.lines, report.clips_with) == (3, 0, 0)
 
@@ -471,7 +471,7 @@ def test_a_film_is_read_and_exported(tmp_path, monkeypatch, capsys):
     assert "1 subtitle file in lib-srt" in capsys.readouterr().out
     text = (tmp_path / "lib-srt" / "nasa_13013.srt").read_text()
     assert "Webb Space Telescope" in text
-    clips = Library.open(tmp_path / "lib").clips()
+    clips = LibraryTables.open(tmp_path / "lib").clips()
     assert "clean rooms" in " ".join(text.text for text in clips[1].texts)
 
 
@@ -491,7 +491,7 @@ def test_two_languages_are_told_apart_and_translated(tmp_path):
         command = [ESPEAK, "-v", language, "-s", "140", "-w", str(tmp_path / "media" / f"{language}.wav"), sentence]
         subprocess.run(command, check=True)
     prepare(tmp_path / "media", tmp_path / "lib", PrepareOptions(workers=0))
-    library = Library.open(tmp_path / "lib")
+    library = LibraryTables.open(tmp_path / "lib")
     transcribe(library, model="base", translate=True, workers=0)
     found = {(t.source, t.task): t for t in read_transcripts(library)}
     words = {key: " ".join(line.text for line in transcript.lines).lower() for key, transcript in found.items()}

@@ -10,7 +10,7 @@ import pytest
 from seehear.errors import SeehearError
 from seehear.library.prepare import PrepareOptions, prepare
 from seehear.library.recordings import read_recordings
-from seehear.library.tables import FORMAT, Clip, Library, Source, Text
+from seehear.library.tables import FORMAT, Clip, LibraryTables, Source, Text
 from seehear.library.transcribe import Transcriber
 from seehear.library.transcripts import (
     TimedLine,
@@ -102,7 +102,7 @@ def test_a_picture_is_given_all_that_stands_in_it():
 
 
 def test_the_table_gives_back_what_was_written(tmp_path):
-    library = Library.create(tmp_path / "lib")
+    library = LibraryTables.create(tmp_path / "lib")
     assert read_transcripts(library) == []
     words = (Word("guten", 1.0, 1.4), Word("Tag", 1.5, 2.0))
     one = spoken(TimedLine("guten Tag", 1.0, 2.0, words), language="de")
@@ -119,7 +119,7 @@ def test_the_table_gives_back_what_was_written(tmp_path):
 
 
 def test_subtitle_files_lie_as_the_media_do(tmp_path):
-    library = Library.create(tmp_path / "lib")
+    library = LibraryTables.create(tmp_path / "lib")
     line = TimedLine("guten Tag", 1.0, 2.5)
     write_transcripts(
         library,
@@ -160,18 +160,18 @@ def originals(tmp_path_factory):
 def folder(tmp_path, originals):
     for name in ("media", "lib"):
         shutil.copytree(originals / name, tmp_path / name)
-    library = Library.open(tmp_path / "lib")
+    library = LibraryTables.open(tmp_path / "lib")
     library.set_about("roots", '{"": "%s"}' % (tmp_path / "media"))
     return tmp_path
 
 
 def transcribe(lib, recogniser=None):
     recogniser = recogniser or FakeRecogniser()
-    return read_recordings(Library.open(lib), Transcriber(recogniser, name="fake", weights="w1"), workers=0)
+    return read_recordings(LibraryTables.open(lib), Transcriber(recogniser, name="fake", weights="w1"), workers=0)
 
 
 def said(lib):
-    return {clip.id: [text.text for text in clip.texts] for clip in Library.open(lib).clips()}
+    return {clip.id: [text.text for text in clip.texts] for clip in LibraryTables.open(lib).clips()}
 
 
 BEFORE = {
@@ -214,7 +214,7 @@ def test_a_file_that_has_left_takes_its_transcript_with_it(folder):
     sound(folder / "media" / "c.wav", seconds=1.0)
     prepare(folder / "media", folder / "lib", FIXED)
     transcribe(folder / "lib")
-    assert [t.source for t in read_transcripts(Library.open(folder / "lib"))] == ["c.wav"]
+    assert [t.source for t in read_transcripts(LibraryTables.open(folder / "lib"))] == ["c.wav"]
 
 
 # -- libraries of format 1 ---------------------------------------------------------------------------------------------
@@ -224,7 +224,7 @@ def as_format_1(lib):
     """The library as an older seehear wrote it."""
     import pyarrow as pa
 
-    library = Library.open(lib)
+    library = LibraryTables.open(lib)
     rows = library.table("clips").to_arrow()
     text = pa.struct([("text", pa.string()), ("start", pa.float64()), ("end", pa.float64())])
     own = [[t for t in texts or () if not t["by"]] for texts in rows["texts"].to_pylist()]
@@ -239,11 +239,11 @@ def test_a_library_of_format_1_is_read_and_then_written_in_format_2(folder):
     as_format_1(lib)
     own = {id: [text for text in texts if not text.startswith("tone")] for id, texts in BEFORE.items()}
     assert said(lib) == own
-    assert Library.open(lib).clips()[0].texts == (Text("grey frames"),)
-    assert Library.open(lib).about()["format"] == "1"
+    assert LibraryTables.open(lib).clips()[0].texts == (Text("grey frames"),)
+    assert LibraryTables.open(lib).about()["format"] == "1"
     transcribe(lib)
     assert said(lib) == BEFORE
-    assert Library.open(lib).about()["format"] == FORMAT
+    assert LibraryTables.open(lib).about()["format"] == FORMAT
     assert transcribe(lib).made == 0
 
 
@@ -251,15 +251,15 @@ def test_prepare_brings_a_library_of_format_1_up_to_date(folder):
     as_format_1(folder / "lib")
     sound(folder / "media" / "c.wav", seconds=1.0)
     prepare(folder / "media", folder / "lib", FIXED)
-    assert Library.open(folder / "lib").about()["format"] == FORMAT
-    assert len(Library.open(folder / "lib").clips()) == 4
+    assert LibraryTables.open(folder / "lib").about()["format"] == FORMAT
+    assert len(LibraryTables.open(folder / "lib").clips()) == 4
 
 
 def as_format_2(lib):
     """The library as seehear wrote it before texts had a confidence."""
     import pyarrow as pa
 
-    library = Library.open(lib)
+    library = LibraryTables.open(lib)
     for name, column in (("clips", "texts"), ("transcripts", "lines")):
         rows = library.table(name).to_arrow()
         at = rows.schema.get_field_index(column)
@@ -272,14 +272,14 @@ def as_format_2(lib):
 def test_texts_of_format_2_are_certain_and_new_ones_keep_how_sure_the_model_was(folder):
     transcribe(folder / "lib")
     as_format_2(folder / "lib")
-    library = Library.open(folder / "lib")
+    library = LibraryTables.open(folder / "lib")
     before, old = said(folder / "lib"), read_transcripts(library)
     assert {text.confidence for clip in library.clips() for text in clip.texts} == {1.0}
     assert {line.confidence for t in old for line in t.lines} == {1.0}
     library.upgrade()
     unsure = [replace(t, lines=tuple(replace(line, confidence=0.25) for line in t.lines)) for t in old[:1]]
     write_transcripts(library, unsure)
-    library = Library.open(folder / "lib")
+    library = LibraryTables.open(folder / "lib")
     assert (library.about()["format"], said(folder / "lib")) == (FORMAT, before)
     assert read_transcripts(library) == unsure + old[1:]
     clips = with_machine_texts(library.clips(), read_transcripts(library), library.sources())
@@ -289,16 +289,16 @@ def test_texts_of_format_2_are_certain_and_new_ones_keep_how_sure_the_model_was(
 
 
 def test_a_library_of_a_later_format_is_refused_in_one_line(folder):
-    Library.open(folder / "lib").set_about("format", "4")
+    LibraryTables.open(folder / "lib").set_about("format", "4")
     with pytest.raises(SeehearError, match="has library format 4, this seehear reads 1, 2, 3"):
-        Library.open(folder / "lib")
+        LibraryTables.open(folder / "lib")
 
 
 # -- what a machine made -----------------------------------------------------------------------------------------------
 
 
 def test_who_made_texts_is_said_by_name_and_a_user_s_own_are_not_counted(tmp_path):
-    library = Library.create(tmp_path / "lib")
+    library = LibraryTables.create(tmp_path / "lib")
     note_reader(library, "w1", "Whisper tiny.en")
     mixed = replace(CLIP, texts=(Text("mine"), machine("said", 11.0, 12.0), machine("heard", 13.0, 14.0)))
     sign = replace(CLIP, id="b", texts=(machine("EXIT", 1.0, 2.0, kind="screen", by="of another library"),))

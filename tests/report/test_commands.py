@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from seehear.cli import main
 from seehear.evaluation.report import EvaluationReport
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from tests.report.pages import parse
 
 
@@ -149,7 +149,7 @@ def refused(capsys, *words):
 def test_a_split_without_pairs_is_refused_and_nothing_is_written(run, made, tmp_path, capsys):
     library = tmp_path / "lib"
     shutil.copytree(made[0].uri, library)
-    opened = Library.open(library)
+    opened = LibraryTables.open(library)
     silent = [replace(clip, texts=(), has_audio=False, labels=()) for clip in opened.clips("split = 'test'")]
     opened.put_clips(silent)
     line = refused(capsys, "evaluate", str(run), "--library", str(library), *WORDS)

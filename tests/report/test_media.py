@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from seehear.library.tables import Clip, Library
+from seehear.library.tables import Clip, LibraryTables
 from seehear.media.files import AudioSpec, probe, read_window
 from seehear.report.media import Excerpts, read_excerpts, sound, still
 from tests.report.pages import parse
@@ -39,7 +39,7 @@ def test_each_is_read_once_in_a_process_of_its_own_and_reasons_are_kept(tmp_path
     (tmp_path / "media").mkdir()
     put_sound(tmp_path / "media" / "a.wav", 0.5, 440)
     (tmp_path / "media" / "b.wav").write_bytes(b"RIFFbroken")
-    library = Library.create(tmp_path / "lib")
+    library = LibraryTables.create(tmp_path / "lib")
     library.add_root(tmp_path / "media")
     window = {"start": 0.0, "end": 0.5, "has_audio": True}
     clips = {n: Clip(id=n, source=f"{n}.wav", **window) for n in "abc"} | {"d": Clip(id="d", **window)}

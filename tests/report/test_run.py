@@ -11,7 +11,7 @@ import pytest
 from seehear.errors import SeehearError
 from seehear.evaluation.report import EvaluationReport
 from seehear.inputs.latents import LatentData
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from seehear.methods.fusemix import FuseMix, FuseMixConfig
 from seehear.report.run import ReportOptions, flops_of_step, run_page, write_report
 from tests.report import world
@@ -29,9 +29,9 @@ def copied(made, tmp_path):
     """The run and its library in a folder of their own, to be harmed."""
     library, run, _ = made
     shutil.copytree(run.parent, tmp_path / "copy")
-    own = Library.open(tmp_path / "copy" / "lib")
+    own = LibraryTables.open(tmp_path / "copy" / "lib")
     own.set_about("roots", library.about()["roots"].replace(str(run.parent), str(tmp_path / "copy")))
-    return Library.open(tmp_path / "copy" / "lib"), tmp_path / "copy" / "run", tmp_path / "copy" / "media"
+    return LibraryTables.open(tmp_path / "copy" / "lib"), tmp_path / "copy" / "run", tmp_path / "copy" / "media"
 
 
 def test_it_is_whole_and_can_be_read_by_a_machine(page):

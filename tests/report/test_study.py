@@ -8,7 +8,7 @@ import pytest
 
 from seehear.cli import main
 from seehear.commands.study import SelectionStudy
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from seehear.report.study import write_study
 from seehear.studies.grid import Result
 from seehear.studies.table import Study, tabulate
@@ -92,7 +92,7 @@ def test_every_cell_is_listed(study):
 def test_the_command_says_the_outcome_and_has_the_tables_for_who_asks(study, monkeypatch, capsys):
     said = tuple(f"- answer {n}" for n in range(5))
     monkeypatch.setattr(SelectionStudy, "measure", lambda *_: replace(study, said=said))
-    monkeypatch.setattr(Library, "open", lambda uri: uri)
+    monkeypatch.setattr(LibraryTables, "open", lambda uri: uri)
     assert main(["study", "selection", "my lib"]) == 0
     out, err = capsys.readouterr()
     assert out.splitlines() == ["answer 0", "answer 1", "answer 2", "(2 more sentences in the report.)"]

@@ -11,7 +11,7 @@ from PIL import Image
 
 from seehear.encoders.base import Encoder
 from seehear.library.records import fingerprint
-from seehear.library.tables import Clip, Library, Reject, Source, Text, Vectors, content_key
+from seehear.library.tables import Clip, LibraryTables, Reject, Source, Text, Vectors, content_key
 from seehear.runs.config import recipe
 from seehear.runs.run import train_run
 
@@ -87,11 +87,11 @@ def latents(clips, m, sources):
     return Vectors([c.id for c, _ in keys], items, [m] * len(keys), x, [f"f-{m}"] * len(keys), contents)
 
 
-def make_library(folder: Path) -> Library:
+def make_library(folder: Path) -> LibraryTables:
     media = folder / "media"
     clips = [clip(n) for n in range(CLIPS)]
     put_media(media, clips)
-    library = Library.create(folder / "lib")
+    library = LibraryTables.create(folder / "lib")
     library.add_root(media)
     paths = dict.fromkeys(p for c in clips for p in (c.source, c.audio_source) if p)
     library.put_sources(
@@ -106,7 +106,7 @@ def make_library(folder: Path) -> Library:
     return library
 
 
-def train(library: Library, folder: Path) -> Path:
+def train(library: LibraryTables, folder: Path) -> Path:
     run = recipe("fusemix")
     method = replace(run.method, dim=6, head="linear", dropout=0.1)
     training = replace(run.train, device="cpu", epochs=6, evaluations=3, batch_size=32, fast_matmul=False, log_every=1)

@@ -12,7 +12,7 @@ import torch
 from seehear.errors import SeehearError
 from seehear.folders.indexes import index_run
 from seehear.inputs.latents import LatentData
-from seehear.library.tables import Clip, Library, Source, Text, Vectors, content_key
+from seehear.library.tables import Clip, LibraryTables, Source, Text, Vectors, content_key
 from seehear.library.transcripts import note_reader
 from seehear.methods.linear import moments
 from seehear.methods.tuning import bound
@@ -42,8 +42,8 @@ def world() -> dict[str, np.ndarray]:
     return {name: view.astype(np.float16) for name, view in views.items()}
 
 
-def library(folder, names, *, text: tuple[Text, ...] = ()) -> Library:
-    made = Library.create(folder)
+def library(folder, names, *, text: tuple[Text, ...] = ()) -> LibraryTables:
+    made = LibraryTables.create(folder)
     clips = [
         Clip(
             id=f"{i}",
@@ -68,7 +68,7 @@ def library(folder, names, *, text: tuple[Text, ...] = ()) -> Library:
         ids, items = [c.id for c in clips], np.zeros(CLIPS, np.int32)
         rows = Vectors(ids, items, [m] * CLIPS, views[name], ["f" * 16] * CLIPS, contents)
         made.vectors("latents", name, WIDTHS[name]).append(rows)
-    return Library.open(folder)
+    return LibraryTables.open(folder)
 
 
 def small():

@@ -13,7 +13,7 @@ from seehear.encoders import registry
 from seehear.encoders.base import Encoder
 from seehear.errors import SeehearError
 from seehear.evaluation.report import EvaluationReport, compare_reports
-from seehear.library.tables import Clip, Library, Text, Vectors, content_key
+from seehear.library.tables import Clip, LibraryTables, Text, Vectors, content_key
 from seehear.runs import evaluate
 from seehear.runs.bench import Bench, baseline_results
 from seehear.runs.closed_forms import closed_forms, share_a_space
@@ -80,7 +80,7 @@ def latent_rows(clips, m):
 
 
 def make_library(folder):
-    library = Library.create(folder / "lib")
+    library = LibraryTables.create(folder / "lib")
     clips = [clip(n) for n in range(220)]
     library.put_clips(clips)
     for m, width in WIDTHS.items():

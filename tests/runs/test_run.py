@@ -12,7 +12,7 @@ import torch
 from seehear.errors import SeehearError
 from seehear.inputs.contexts import ContextConfig
 from seehear.inputs.latents import LatentData
-from seehear.library.tables import Clip, Library, Source, Text, Vectors, content_key
+from seehear.library.tables import Clip, LibraryTables, Source, Text, Vectors, content_key
 from seehear.recipes import fusemix
 from seehear.runs.config import recipe, recipes
 from seehear.runs.data import LatentInputs, LatentsConfig
@@ -204,7 +204,7 @@ def test_arrays_cannot_be_bound_without_a_space(tmp_path):
 
 
 def test_from_a_library(tmp_path):
-    library = Library.create(tmp_path / "lib")
+    library = LibraryTables.create(tmp_path / "lib")
     clips = [
         Clip(
             id=f"c{i:03d}",
@@ -225,7 +225,7 @@ def test_from_a_library(tmp_path):
         contents = [content_key(c, m, 0, sources) for c in clips]
         rows = Vectors([c.id for c in clips], np.zeros(80, np.int32), [m] * 80, views[m], ["f" * 16] * 80, contents)
         library.vectors("latents", name, WIDTHS[m]).append(rows)
-    result = train_run(Library.open(tmp_path / "lib"), small(), tmp_path / "run")
+    result = train_run(LibraryTables.open(tmp_path / "lib"), small(), tmp_path / "run")
     assert result.score > 0.45
     config = json.loads((tmp_path / "run" / "model" / "config.json").read_text())
     assert config["encoders"]["text"] == [

@@ -11,7 +11,7 @@ import pytest
 
 from seehear.cli import main
 from seehear.folders import indexes
-from seehear.library.tables import Clip, Library, Source, Text, Vectors, content_key
+from seehear.library.tables import Clip, LibraryTables, Source, Text, Vectors, content_key
 from seehear.recipes import fusemix
 from seehear.runs import choose as choosing
 from seehear.runs import config as presets
@@ -39,7 +39,7 @@ def put_latents(library, name, m, rows, **about):
 def make_library(folder, *, n=N, noise=1.5, frozen=None, text=TEXT):
     """Latents of pictures and words that noise keeps apart, and where `frozen` is a number two towers of one encoder
     that agree up to so much of it. As a word tower's, they are functions of other latents: no run learns from them."""
-    library = Library.create(folder)
+    library = LibraryTables.create(folder)
     clips = [
         Clip(id=f"c{i:03d}", source=f"v{i:03d}.mp4", has_video=True, texts=(text,), group=f"g{i}", split=SPLITS[i])
         for i in range(n)

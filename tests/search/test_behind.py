@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from seehear.commands.search import Search
-from seehear.library.tables import Library, Reject, Text
+from seehear.library.tables import LibraryTables, Reject, Text
 from seehear.search.behind import behind
 from seehear.search.index import build_index, indexes
 from tests.search import toy
@@ -45,7 +45,7 @@ def test_changed_clips_are_counted_once_and_gone_ones_are_not(library, tmp_path,
     assert behind(library, "run") == ""
     library.put_clips([replace(toy.clip(n), texts=(Text("other words"), Text("twice"))) for n in (3, 5)])
     library.remove_clips([toy.clip(8).id])
-    again = Library.open(tmp_path / "lib")
+    again = LibraryTables.open(tmp_path / "lib")
     assert behind(again, "run").startswith("2 of 23 clips are not indexed yet: ")
 
 
@@ -57,7 +57,7 @@ def test_clips_that_the_run_cannot_take_or_that_were_set_aside_are_not_counted(l
 
 
 def test_clips_are_read_whole_only_after_they_were_written(library, monkeypatch):
-    monkeypatch.setattr(Library, "clips", lambda *_: pytest.fail("all clips were read"))
+    monkeypatch.setattr(LibraryTables, "clips", lambda *_: pytest.fail("all clips were read"))
     assert behind(library, "run") == ""
 
 

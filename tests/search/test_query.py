@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seehear.errors import SeehearError
-from seehear.library.tables import Clip, Library, Source
+from seehear.library.tables import Clip, LibraryTables, Source
 from seehear.search.filters import Filters
 from seehear.search.index import build_index
 from seehear.search.query import Searcher
@@ -133,7 +133,7 @@ awkward = st.text(st.sampled_from(list("ab\"'\\:,{}%_*?[](). é\n")), max_size=6
 @settings(max_examples=15)
 @given(st.lists(st.tuples(awkward, awkward), min_size=2, max_size=6, unique=True))
 def test_meta_filters_match_the_value_and_no_other(tmp_path_factory, pairs):
-    library = Library.create(tmp_path_factory.mktemp("meta") / "lib")
+    library = LibraryTables.create(tmp_path_factory.mktemp("meta") / "lib")
     library.put_clips([Clip(id=f"c{n}", meta={"x" + key: value}) for n, (key, value) in enumerate(pairs)])
     key, value = pairs[0]
     expected = {f"c{n}" for n, (k, v) in enumerate(pairs) if (k, v) == (key, value)}
@@ -141,7 +141,7 @@ def test_meta_filters_match_the_value_and_no_other(tmp_path_factory, pairs):
 
 
 def test_globs_are_literal_but_for_star_and_question_mark(tmp_path):
-    library = Library.create(tmp_path / "lib")
+    library = LibraryTables.create(tmp_path / "lib")
     names = ["a[1].mp4", "a1.mp4", "a+b (c).mp4", "deep/er/a1.mp4"]
     library.put_clips([Clip(id=str(n), source=s) for n, s in enumerate(names)])
 
@@ -241,7 +241,7 @@ def test_hits_come_with_their_clips(library, searcher):
 
 
 def test_words_search_a_library_without_any_text(tmp_path):
-    made = Library.create(tmp_path / "lib")
+    made = LibraryTables.create(tmp_path / "lib")
     made.add_root(tmp_path)
     clips = [replace(toy.clip(n), texts=()) for n in range(6)]
     made.put_clips(clips)

@@ -13,7 +13,7 @@ from seehear.encoders import load_encoder
 from seehear.library.clips import PrepareOptions
 from seehear.library.encode import encode_library
 from seehear.library.prepare import prepare
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from seehear.methods.fusemix import FuseMix, FuseMixConfig
 from seehear.search.index import build_index
 from seehear.search.query import Searcher
@@ -35,7 +35,7 @@ def test_indexed_vectors_are_those_of_the_space(tmp_path):
         shutil.copy(path, media)
         (media / f"{path.stem}.txt").write_text(f"this is {path.stem}")
     prepare((media,), tmp_path / "lib", PrepareOptions(workers=0, clips="fixed", seconds=2.5))
-    library = Library.open(tmp_path / "lib")
+    library = LibraryTables.open(tmp_path / "lib")
     encode_library(library, list(ENCODERS.values()), workers=0, device="cpu")
     encoders = {m: [load_encoder(name, device="cpu")] for m, name in ENCODERS.items()}
     torch.manual_seed(0)

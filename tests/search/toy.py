@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from seehear.library.tables import Clip, Library, Text, Vectors, content_key
+from seehear.library.tables import Clip, LibraryTables, Text, Vectors, content_key
 
 WIDTH = 8
 ANIMALS = ["dog", "cat", "bird", "horse", "bell", "rain"]
@@ -85,7 +85,7 @@ def rows(clips, modality, maker="f1"):
 
 
 def library(folder, num=24):
-    made = Library.create(folder / "lib")
+    made = LibraryTables.create(folder / "lib")
     made.add_root(folder)
     clips = [clip(n) for n in range(num)]
     made.put_clips(clips)

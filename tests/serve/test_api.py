@@ -10,7 +10,7 @@ import pytest
 
 from seehear.demo import MEDIA
 from seehear.folders.find import open_library
-from seehear.library.tables import Clip, Library, Text
+from seehear.library.tables import Clip, LibraryTables, Text
 from seehear.search.background import calibrate_index
 from seehear.search.index import indexes, set_index
 from seehear.search.query import Searcher
@@ -44,7 +44,7 @@ def send(client, path, run="late"):
 
 @pytest.fixture(scope="module")
 def library(built):
-    return Library.open(built / "lib")
+    return LibraryTables.open(built / "lib")
 
 
 def test_the_status_says_what_there_is(client, library):
@@ -393,14 +393,14 @@ def test_a_new_index_is_seen_without_a_restart(client, built, monkeypatch):
     from seehear.search.index import build_index
 
     space = SharedSpace.from_pretrained(built / "runs" / "early", device="cpu")
-    build_index(Library.open(built / "lib"), space, name="again", model=str(built / "runs" / "early"))
+    build_index(LibraryTables.open(built / "lib"), space, name="again", model=str(built / "runs" / "early"))
     monkeypatch.setattr(runs, "_FRESH", -1.0)  # the server looks at the library whenever it is asked
     try:
         assert client.get("/api/status").json()["runs"][0]["name"] == "again"
         assert together(client, {"text": "rain"})["hits"], "until it is calibrated the others answer"
         assert ids(search(client, {"text": "rain"}, run="again")) == ids(search(client, {"text": "rain"}, run="early"))
     finally:
-        Library.open(built / "lib").drop("vectors_again")
+        LibraryTables.open(built / "lib").drop("vectors_again")
     assert [run["name"] for run in client.get("/api/status").json()["runs"]] == [*FROZEN, "late", "early"]
 
 

@@ -7,7 +7,7 @@ from zipfile import ZIP_STORED, ZipFile
 
 import pytest
 
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from seehear.media.files import probe
 from seehear.serve import exports
 from tests.serve import world
@@ -37,7 +37,7 @@ def file_of(tmp_path, content, name="x"):
 @pytest.fixture(scope="module")
 def train(built):
     """The id of the first clip of a film."""
-    return next(c.id for c in Library.open(built / "lib").clips() if c.source == world.TRAIN and c.start == 0)
+    return next(c.id for c in LibraryTables.open(built / "lib").clips() if c.source == world.TRAIN and c.start == 0)
 
 
 def test_a_moment_is_cut_out_of_its_film(client, train, tmp_path):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from seehear.library.records import COPY_OF, Source, clip_id
-from seehear.library.tables import Clip, Library, Reject, Text
+from seehear.library.tables import Clip, LibraryTables, Reject, Text
 from seehear.search.background import Calibration
 from seehear.serve.files import Folders
 from seehear.serve.film import NamedSound, film_detail, named_sounds, timed_texts
@@ -85,7 +85,7 @@ def test_a_text_in_two_clips_is_one_line():
 
 def test_what_a_library_knows_of_a_file_without_clips_of_its_own(tmp_path):
     """A copy has the clips of its original; of a broken file the reason is told; another is not there."""
-    library = Library.create(tmp_path / "lib")
+    library = LibraryTables.create(tmp_path / "lib")
     library.add_root(tmp_path)
     library.put_clips([Clip(id="a.mp4", source="a.mp4", end=3.0, has_video=True)])
     library.put_sources([Source(source="b.mp4", size=7, mtime_ns=0, fingerprint="0" * 16, info={COPY_OF: "a.mp4"})])
@@ -104,7 +104,7 @@ def test_what_a_library_knows_of_a_file_without_clips_of_its_own(tmp_path):
 
 def test_a_long_film_is_read_with_few_questions(tmp_path, monkeypatch):
     """720 scenes and 2,000 lines: the library is asked a fixed number of times, and no file is looked up twice."""
-    library = Library.create(tmp_path / "lib")
+    library = LibraryTables.create(tmp_path / "lib")
     library.add_root(tmp_path)
     clips = [
         Clip(

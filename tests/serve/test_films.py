@@ -5,7 +5,7 @@ from datetime import datetime
 import numpy as np
 import pytest
 
-from seehear.library.tables import Clip, Library, Reject, Source, Text, Vectors
+from seehear.library.tables import Clip, LibraryTables, Reject, Source, Text, Vectors
 from seehear.library.transcripts import Transcript, write_transcripts
 from seehear.search.index import set_index
 
@@ -42,7 +42,7 @@ def index(library, *ids):
 
 @pytest.fixture
 def library(tmp_path):
-    library = Library.create(tmp_path / "lib")
+    library = LibraryTables.create(tmp_path / "lib")
     library.add_root(tmp_path / "Holidays")
     library.put_sources(
         [
@@ -168,7 +168,7 @@ def test_files_set_aside_stand_last_with_their_reason(client, library, by, monke
 def test_an_unchanged_library_is_read_once(client, library, monkeypatch):
     monkeypatch.setattr("seehear.serve.runs._FRESH", -1.0)
     first = films(client)
-    monkeypatch.setattr(Library, "rejects", lambda self: pytest.fail("read again"))
+    monkeypatch.setattr(LibraryTables, "rejects", lambda self: pytest.fail("read again"))
     assert films(client, by="folder")["version"] == first["version"]
 
 

@@ -16,7 +16,7 @@ from seehear.cli import main
 from seehear.commands.search import Serve
 from seehear.demo import MEDIA
 from seehear.errors import SeehearError
-from seehear.library.tables import Clip, Library
+from seehear.library.tables import Clip, LibraryTables
 from seehear.library.workers import WorkerDied
 from seehear.serve import decoders, runs
 from seehear.serve.app import create_app
@@ -189,7 +189,7 @@ def test_a_path_is_no_clip(client, name):
 @pytest.fixture
 def planted(built, client, monkeypatch):
     """Clips whose files lie outside of the media folder, by their path and by a link; one that is no file."""
-    library = Library.open(built / "lib")
+    library = LibraryTables.open(built / "lib")
     secret = built / "secret.mp4"
     secret.write_bytes((MEDIA / "films" / "rabbit.mp4").read_bytes())
     (built / "media" / "linked.mp4").symlink_to(secret)
@@ -219,7 +219,7 @@ def test_files_outside_of_the_media_folders_are_never_served(client, planted):
 
 
 def test_folders_that_are_named_are_served_too(built, tmp_path):
-    library = Library.open(built / "lib")
+    library = LibraryTables.open(built / "lib")
     (tmp_path / "a.mp4").write_bytes(b"content")
     (tmp_path / "linked.mp4").symlink_to(tmp_path / "a.mp4")
     clip = Clip(id="x", source=str(tmp_path / "linked.mp4"), end=1.0, has_video=True)
@@ -229,7 +229,7 @@ def test_folders_that_are_named_are_served_too(built, tmp_path):
 
 
 def test_a_file_that_has_moved_says_so(client, built):
-    library = Library.open(built / "lib")
+    library = LibraryTables.open(built / "lib")
     clip = next(c for c in library.clips() if c.source.startswith("pictures/"))
     path = library.path_of(clip.source)
     away = built / "away.jpg"

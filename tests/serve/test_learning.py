@@ -10,7 +10,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from seehear.library.locking import learning
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from seehear.progress import Interrupted
 from seehear.runs.choose import choose
 from seehear.serve import upkeep
@@ -120,7 +120,7 @@ def app_of(folder):
 
 def test_what_it_costs_is_said_before_it_starts(trial):
     found = trial.until(lambda now: now["cost"])
-    assert (found["state"], found["why"]) == ("ready", choose(Library.open(trial.folder / "lib")).why)
+    assert (found["state"], found["why"]) == ("ready", choose(LibraryTables.open(trial.folder / "lib")).why)
     assert found["cost"]["line"] == "about 4 minutes at most, 900 MB of memory and 36 MB on disk"
     assert (found["working"], found["verdict"], found["problem"]) == (None, None, "")
     trial.get()
@@ -208,7 +208,7 @@ def test_a_library_that_changed_is_learned_from_anew(trial):
     trial.until(lambda _: (trial.folder / "waits").exists())
     trial.client.delete("/api/learn")
     trial.until(lambda now: now["state"] == "stopped")
-    library = Library.open(trial.folder / "lib")
+    library = LibraryTables.open(trial.folder / "lib")
     library.put_clips(library.clips()[:1])
     trial.client.app.state.seehear.runs._looked = -1e9  # it looks at the library again
     assert trial.get()["state"] == "ready"

@@ -8,7 +8,7 @@ import pytest
 
 from seehear.library.edits import read_edits
 from seehear.library.locking import writing
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from tests.serve import world
 
 TALK = f"{world.TRAIN}#5.000-11.000"
@@ -55,7 +55,7 @@ def test_a_corrected_line_is_found_by_its_words_at_once_and_undone(client, lib):
         "clip": None, "edits": [], "searchable": True,
     }  # fmt: skip
     assert LINE["before"] in lines(client.get("/api/clip", params={"id": TALK}).json())
-    assert read_edits(Library.open(lib)) == []
+    assert read_edits(LibraryTables.open(lib)) == []
     again = client.post("/api/texts", json={"undo": said["edits"][0]})
     assert (again.status_code, again.json()["message"]) == (404, "there is nothing to undo")
 
@@ -153,7 +153,7 @@ def test_another_sites_page_may_not_write(client, lib):
         assert client.post("/api/labels", content=body, headers=as_json | headers).status_code == 403
     for kind in ("text/plain", "application/x-www-form-urlencoded", ""):  # what a form can send without being asked
         assert client.post("/api/labels", content=body, headers={"content-type": kind}).status_code == 422
-    assert read_edits(Library.open(lib)) == []
+    assert read_edits(LibraryTables.open(lib)) == []
 
 
 def test_a_library_that_may_only_be_read_says_so(client, lib, monkeypatch):

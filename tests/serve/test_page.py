@@ -5,7 +5,7 @@ import re
 import pytest
 
 from seehear.demo import ASSETS, MEDIA
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from tests.serve import world
 from tests.serve.pages import (
     PHONE,
@@ -389,7 +389,7 @@ def test_on_a_phone(path, there, name, browser, address):
 
 
 def test_a_file_that_has_moved(browser, address, built):
-    library = Library.open(built / "lib")
+    library = LibraryTables.open(built / "lib")
     clip = next(c for c in library.clips() if c.source.startswith("pictures/"))
     path = library.path_of(clip.source)
     path.rename(built / "moved.jpg")
@@ -411,7 +411,7 @@ def test_a_file_that_has_moved(browser, address, built):
 def test_a_library_that_cannot_be_searched_says_what_to_do_and_the_page_goes_on_by_itself(browser, tmp_path):
     from tests.search import toy
 
-    Library.create(tmp_path / "lib")
+    LibraryTables.create(tmp_path / "lib")
     with running(tmp_path / "lib", tmp_path / "cache") as address, opened(browser, address) as page:
         go(page)
         assert "seehear prepare" in page.inner_text("#problem code >> nth=0")
@@ -429,7 +429,7 @@ def test_a_line_says_how_far_the_folder_is_indexed(browser, tmp_path):
     from seehear.serve.config import ServeConfig
     from seehear.serve.server import serving
 
-    Library.create(tmp_path / "lib")
+    LibraryTables.create(tmp_path / "lib")
     standing = Standing(step="finding scenes", left=90.0, found=7)
     config = ServeConfig(port=0, cache=tmp_path / "cache", device="cpu")
     with (

@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from seehear.library.edits import read_edits
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from tests.serve import world
 from tests.serve.pages import accessible, go, opened, running, searched, shoot
 
@@ -55,13 +55,13 @@ def test_a_line_is_corrected_and_taken_back(browser, address, lib, viewport):
         assert HTML in line.inner_text()
         assert line.locator("img, b").count() == 0
         assert page.title() != "mine"
-        assert [edit.text for edit in read_edits(Library.open(lib))] == [HTML]
+        assert [edit.text for edit in read_edits(LibraryTables.open(lib))] == [HTML]
         shoot(page, f"own-corrected-{viewport['width']}")
         accessible(page, "#moment, #toast")
         page.click("#toast button")
         page.wait_for_selector("text=The correction is undone.")
         assert "the last train leaves the station" in line.inner_text()
-        assert read_edits(Library.open(lib)) == []
+        assert read_edits(LibraryTables.open(lib)) == []
 
 
 @BOTH
@@ -177,10 +177,10 @@ def test_lines_and_labels_of_a_film_are_the_users_to_change(browser, address, li
         page.locator(".lines li", has_text="the last tram").wait_for()
         page.locator(".film-head .tag", has_text="tram").wait_for()
         shoot(page, f"own-film-corrected-{viewport['width']}")
-        for edit in read_edits(Library.open(lib)):
+        for edit in read_edits(LibraryTables.open(lib)):
             page.evaluate(
                 """undo => fetch("/api/texts", {method: "POST", headers: {"content-type": "application/json"},
                                             body: JSON.stringify({undo})})""",
                 edit.key,
             )
-        assert read_edits(Library.open(lib)) == []
+        assert read_edits(LibraryTables.open(lib)) == []

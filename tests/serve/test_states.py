@@ -17,7 +17,7 @@ from starlette.testclient import TestClient
 from seehear.commands.search import Serve
 from seehear.errors import SeehearError
 from seehear.folders.standing import Standing
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from seehear.serve.app import PAGE, create_app
 from seehear.serve.config import ServeConfig
 from seehear.serve.files import DiskCache, write
@@ -33,7 +33,7 @@ def status_of(library, tmp_path):
 
 
 def test_an_empty_library_says_how_to_fill_it(tmp_path):
-    Library.create(tmp_path / "lib")
+    LibraryTables.create(tmp_path / "lib")
     status, search = status_of(tmp_path / "lib", tmp_path / "cache")
     assert status["problem"]["code"] == "empty"
     assert status["problem"]["todo"] == f"seehear prepare FOLDER --library {tmp_path / 'lib'}"
@@ -58,7 +58,7 @@ def test_no_time_is_left_of_the_last_second():
 
 def test_a_server_that_indexes_says_how_far_it_is(tmp_path):
     """And names no command to run: it is at work. A server that does not has nothing to say."""
-    Library.create(tmp_path / "lib")
+    LibraryTables.create(tmp_path / "lib")
     standing = Standing(step="finding scenes", done=60.0, left=90.0, found=7)
     app = create_app(str(tmp_path / "lib"), ServeConfig(cache=tmp_path / "cache"), lambda: standing)
     with TestClient(app, base_url="http://localhost") as client:
@@ -153,7 +153,7 @@ def test_a_server_ends_after_the_run_that_it_opens(tmp_path, monkeypatch):
     """A thread inside a library of C++ at the interpreter's end aborts the process."""
     ended = []
     monkeypatch.setattr(State, "_warm", lambda self: time.sleep(0.3) or ended.append(self))
-    Library.create(tmp_path / "lib")
+    LibraryTables.create(tmp_path / "lib")
     status_of(tmp_path / "lib", tmp_path / "cache")
     assert len(ended) == 1
 

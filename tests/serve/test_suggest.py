@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from seehear.library.tables import Clip, Library, Text
+from seehear.library.tables import Clip, LibraryTables, Text
 from seehear.search.calibrate import PICTURES, Scale, heights
 from seehear.serve.suggest import Lookup, library_words, seen_words
 
@@ -20,7 +20,7 @@ def says(n, *lines, kind="speech", labels=()):
 
 @pytest.fixture
 def library(tmp_path):
-    library = Library.create(tmp_path / "lib")
+    library = LibraryTables.create(tmp_path / "lib")
     library.put_clips(
         [
             says(1, "The birthday cake is on the table", "And there is the birthday cake again"),
@@ -46,7 +46,7 @@ def test_words_are_counted_by_clips_with_phrases_and_labels(library):
 
 
 def test_words_of_every_second_line_say_nothing(tmp_path):
-    library = Library.create(tmp_path / "lib")
+    library = LibraryTables.create(tmp_path / "lib")
     names = [chr(97 + n // 26) * 3 + chr(97 + n % 26) for n in range(200)]
     library.put_clips([says(n, f"nicht {name}" if n % 2 else name) for n, name in enumerate(names)])
     assert library_words(library).keys() == set(names)

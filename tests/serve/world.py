@@ -11,7 +11,7 @@ from seehear.inputs.latents import load_latents
 from seehear.library.clips import PrepareOptions
 from seehear.library.encode import encode_library
 from seehear.library.prepare import prepare
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from seehear.runs import closed_forms
 from seehear.runs.data import LatentInputs
 from seehear.runs.run import finish
@@ -57,7 +57,7 @@ def build(folder: Path) -> Path:
         rows.append(dict.fromkeys(rows[0], "") | told)
     write_manifest(media, rows)
     prepare(media / "manifest.csv", folder / "lib", PrepareOptions(workers=0))
-    library = Library.open(folder / "lib")
+    library = LibraryTables.open(folder / "lib")
     encode_library(library, ["efficientnet-lite0", "logmel", "minilm"], workers=0, device="cpu")
     data = load_latents(library)
     for name, dim in (("early", 64), ("late", 256)):

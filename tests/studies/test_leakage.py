@@ -11,7 +11,7 @@ import pytest
 
 from seehear.cli import main
 from seehear.errors import SeehearError
-from seehear.library.tables import Clip, Library, Source, Text
+from seehear.library.tables import Clip, LibraryTables, Source, Text
 from seehear.studies.leakage import check_leakage
 from tests.evaluation.test_leakage import picture, tune
 
@@ -37,7 +37,7 @@ def write_picture(path, frame, size):
 @pytest.fixture(scope="module")
 def library(tmp_path_factory):
     folder = tmp_path_factory.mktemp("leakage")
-    made = Library.create(folder / "lib")
+    made = LibraryTables.create(folder / "lib")
     made.add_root(folder)
     clips, sources = [], []
     for n in range(12):
@@ -97,4 +97,4 @@ def test_what_cannot_be_compared_is_told(library, tmp_path):
     with pytest.raises(SeehearError, match="did you mean 'test'"):
         check_leakage(library, split="tests")
     with pytest.raises(SeehearError, match="nothing to compare"):
-        check_leakage(Library.create(tmp_path / "empty"))
+        check_leakage(LibraryTables.create(tmp_path / "empty"))

@@ -11,7 +11,7 @@ import pytest
 from seehear.datasets import ImportOptions, import_dataset
 from seehear.errors import SeehearError
 from seehear.library.encode import encode_library
-from seehear.library.tables import Clip, Library, Text, Vectors, content_key
+from seehear.library.tables import Clip, LibraryTables, Text, Vectors, content_key
 from seehear.recipes import mcn
 from seehear.runs import config as presets
 from seehear.runs import run
@@ -43,9 +43,9 @@ def small(monkeypatch):
     return learned
 
 
-def library(folder) -> Library:
+def library(folder) -> LibraryTables:
     """Ten recordings of three clips of 4 s, in every split; text as words and as a vector, sound as frames alone."""
-    made = Library.create(folder)
+    made = LibraryTables.create(folder)
     clips = [
         Clip(
             id=f"r{r}-{n}",
@@ -148,7 +148,7 @@ def youcook(tmp_path):
 
 def import_as(name, root):
     import_dataset(name, root, root / "library", ImportOptions(workers=0, features=root / "features"))
-    return Library.open(root / "library")
+    return LibraryTables.open(root / "library")
 
 
 def encoded(made, table):

@@ -12,7 +12,7 @@ import pytest
 
 from seehear.commands.parsing import show
 from seehear.errors import SeehearError
-from seehear.library.tables import Clip, Library, Source, Text, Vectors, content_key
+from seehear.library.tables import Clip, LibraryTables, Source, Text, Vectors, content_key
 from seehear.methods.diffmavil import Batches, Curriculum, DiffMAViLConfig
 from seehear.methods.mavil_config import MAViLConfig
 from seehear.methods.mavil_cost import mean, shape_of
@@ -37,7 +37,7 @@ WIDTHS = {"video": 12, "text": 16}
 def latents(tmp_path_factory):
     """80 clips without media, latents of two modalities; 60 to train on."""
     folder = tmp_path_factory.mktemp("latents") / "lib"
-    made, rng = Library.create(folder), np.random.default_rng(0)
+    made, rng = LibraryTables.create(folder), np.random.default_rng(0)
     clips = [
         Clip(
             id=f"c{i:03d}",
@@ -59,7 +59,7 @@ def latents(tmp_path_factory):
         ids = [c.id for c in clips]
         vectors = Vectors(ids, np.zeros(80, np.int32), [m] * 80, rows, ["f" * 16] * 80, contents)
         made.vectors("latents", name, WIDTHS[m]).append(vectors)
-    return Library.open(folder)
+    return LibraryTables.open(folder)
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def masked(**options) -> Run:
     return Run(recipe="masked", method=method, data=MediaConfig(raw=raw), train=train)
 
 
-def best(made: Library, run, **options) -> CostEstimate:
+def best(made: LibraryTables, run, **options) -> CostEstimate:
     return list(estimates(made, run, **({"steps": 3, "seconds": 60.0} | options)))[-1]
 
 

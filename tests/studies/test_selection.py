@@ -10,7 +10,7 @@ import pytest
 from seehear.cli import main
 from seehear.errors import SeehearError
 from seehear.inputs.latents import LatentData, load_latents
-from seehear.library.tables import Library
+from seehear.library.tables import LibraryTables
 from seehear.studies.selection import (
     SelectionStudyOptions,
     SelectOptions,
@@ -96,7 +96,7 @@ def test_the_command_writes_ids_and_says_how_to_train(tmp_path, capsys):
     said = capsys.readouterr().out
     assert "12 of 120 training clips by kdpp" in said
     assert "--data.where" in said
-    marked = [c.id for c in Library.open(tmp_path / "lib").clips() if c.meta.get("diverse") == "yes"]
+    marked = [c.id for c in LibraryTables.open(tmp_path / "lib").clips() if c.meta.get("diverse") == "yes"]
     assert sorted(out.read_text().split()) == marked
     assert main(["select", str(tmp_path / "lib"), "--clips", "3", "--json", "--quiet"]) == 0
     assert len(json.loads(capsys.readouterr().out)["clips"]) == 3

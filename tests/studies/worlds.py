@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from seehear.inputs.latents import LatentData
-from seehear.library.tables import Clip, Library, Text, Vectors, content_key
+from seehear.library.tables import Clip, LibraryTables, Text, Vectors, content_key
 
 WIDTH = 16
 
@@ -46,9 +46,9 @@ def data(
     )
 
 
-def library(folder: Path, n: int = 200) -> Library:
+def library(folder: Path, n: int = 200) -> LibraryTables:
     """The same as a library, with one encoder of each modality."""
-    made = Library.create(folder)
+    made = LibraryTables.create(folder)
     splits = ["train"] * (n - 80) + ["val"] * 40 + ["test"] * 40
     clips = [
         Clip(id=f"c{i:03d}", texts=(Text(f"text {i}"),), has_video=True, group=f"g{i // 2}", split=splits[i])

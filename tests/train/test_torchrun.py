@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from seehear.cli import main
-from seehear.library.tables import Clip, Library, Source, Text, Vectors, content_key
+from seehear.library.tables import Clip, LibraryTables, Source, Text, Vectors, content_key
 from seehear.train.files import Checkpoints, read_tensors
 from seehear.train.log import read_metrics
 
@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 @pytest.fixture(scope="module")
 def library(tmp_path_factory):
     """Eighty clips with a film and a text each, and latents of both."""
-    made = Library.create(tmp_path_factory.mktemp("library") / "lib")
+    made = LibraryTables.create(tmp_path_factory.mktemp("library") / "lib")
     splits = ("train", "train", "train", "val")
     clips = [
         Clip(id=f"{n:02d}", source=f"{n}.mp4", has_video=True, texts=(Text(f"text {n}"),), split=splits[n % 4])

@@ -26,14 +26,14 @@ from seehear.nn.random import some_of
 from seehear.types import Batch, Int, Modality, Tensor
 
 if TYPE_CHECKING:
-    from seehear.library.tables import Library
+    from seehear.library.tables import LibraryTables
 
 
 _LOOKED_FOR = 16  # files whose presence is checked before a run
 
 
 def load_raw(
-    library: Library,
+    library: LibraryTables,
     config: RawConfig,
     *,
     vocabulary: Vocabulary | None = None,
@@ -272,7 +272,7 @@ def recordings_of(clips: Sequence[Clip]) -> np.ndarray:
 
 
 def columns(
-    library: Library, clips: Sequence[Clip], config: RawConfig, has_text: np.ndarray
+    library: LibraryTables, clips: Sequence[Clip], config: RawConfig, has_text: np.ndarray
 ) -> tuple[RawClips, tuple[str, ...]]:
     """Returns (columns, paths of the media files)."""
     sources, number = library.sources(), dict[str, int]()

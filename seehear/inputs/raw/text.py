@@ -28,7 +28,7 @@ from seehear.library.records import Clip, learned_texts
 from seehear.types import Float, Int
 
 if TYPE_CHECKING:
-    from seehear.library.tables import Library
+    from seehear.library.tables import LibraryTables
 
 
 PADDING, UNKNOWN = 0, 1
@@ -184,7 +184,7 @@ def learn_vocabulary(texts: Iterable[str], config: VocabularyConfig | None = Non
     return Vocabulary(frequent[: config.words], lower=config.lower)
 
 
-def library_vocabulary(library: Library, config: VocabularyConfig | None = None) -> Vocabulary:
+def library_vocabulary(library: LibraryTables, config: VocabularyConfig | None = None) -> Vocabulary:
     """Vocabulary of the texts of a library's training clips."""
     clips = library.clips("split = 'train'")
     return learn_vocabulary((text.text for clip in clips for text in learned_texts(clip)), config)
