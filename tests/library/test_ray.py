@@ -79,7 +79,7 @@ from seehear.library.tables import LibraryTables
 from tests.library.fake_encoders import FakeSound
 
 encode.COMMIT_ROWS = 2
-encode.encode_library(Library.open(sys.argv[1]), [FakeSound(delay=0.2)], workers=2, batch_size=2, engine="ray")
+encode.encode_library(LibraryTables.open(sys.argv[1]), [FakeSound(delay=0.2)], workers=2, batch_size=2, engine="ray")
 """
 
 
