@@ -67,7 +67,9 @@ def all_tokens(model: VATT, m: Modality, x: Tensor) -> Tensor:
     encoder = model.encoders["shared" if model.config.variant == "agnostic" else m]
     if m == "text":
         return encoder(*model.tokens[m](x.flatten(0, 1), rng=rng, name=m))
-    return encoder(model.tokens[m](model._grid(m, x), rng=rng, name=m))
+    if m == "audio":
+        x = (model.mel(x) if model.config.sound == "spectrogram" else x)[..., None]
+    return encoder(model.tokens[m](x, rng=rng, name=m))
 
 
 def operations(config: VATTConfig, sentences: int) -> dict[str, float]:

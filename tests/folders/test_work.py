@@ -245,7 +245,7 @@ def test_two_share_the_work(folder, tmp_path, monkeypatch, capsys):
         assert not find.bring_up_to_date(folder, uri)
         assert main(["open", str(folder), "--library", uri]) == 0
         said = capsys.readouterr().err
-        assert "is open already at http://127.0.0.1:1/" in said
+        assert "is already open at http://127.0.0.1:1/" in said
         assert shown == ["http://127.0.0.1:1/"]
     with keeper(uri) as alone:
         assert alone
@@ -323,7 +323,7 @@ def test_the_command_is_opened_killed_opened_again_and_shared(tmp_path):
     first.communicate()
     again, address = opened(2)
     second = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert second.stderr == f"{tmp_path / 'photos'} is open already at {address}\n"
+    assert second.stderr == f"{tmp_path / 'photos'} is already open at {address}\n"
     again.send_signal(signal.SIGINT)
     said = again.communicate()[1]
     assert again.returncode == 130

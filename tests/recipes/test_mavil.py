@@ -154,15 +154,15 @@ def test_stage_two_is_rounds_of_stage_two(rounds, tmp_path):
 def test_stage_two_is_resumed_in_the_round_it_was_stopped_in(rounds, tmp_path, monkeypatch):
     films, run, whole = rounds
     stopped = tmp_path / "stopped"
-    update, steps = loop._Run._update, []
+    finish_step, steps = loop._Run._finish_step, []
 
-    def stop_third(self, out, lr):
-        steps.append(lr)
+    def stop_third(self, out, began, shown):
+        steps.append(began)
         if len(steps) == 3:  # the first of the second round
             self._interrupt(StopRequest())
-        return update(self, out, lr)
+        return finish_step(self, out, began, shown)
 
-    monkeypatch.setattr(loop._Run, "_update", stop_third)
+    monkeypatch.setattr(loop._Run, "_finish_step", stop_third)
     with pytest.raises(Interrupted):
         train_run(films, run, stopped)
     monkeypatch.undo()

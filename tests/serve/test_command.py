@@ -66,7 +66,7 @@ def test_the_server_answers_as_the_command_does(running, built, capsys, monkeypa
         alone.setattr(command, "ask_server", lambda *_: None)
         expected = said(capsys, *words)
     with monkeypatch.context() as asked:
-        asked.setattr(command, "Library", None)
+        asked.setattr(command, "LibraryTables", None)
         assert said(capsys, *words) == expected
 
 
@@ -82,12 +82,12 @@ def test_find_is_answered_by_the_server_that_indexes_its_folder(running, built, 
     folder, lib = str(built / "media"), str(built / "lib")
     words = ["find", folder, "the last train leaves the station", "--library", lib, "--k", "1"]
     monkeypatch.setitem(STANDING, "now", Standing(step="reading speech"))
-    monkeypatch.setattr("seehear.commands.moments.Library", None)
+    monkeypatch.setattr("seehear.commands.moments.LibraryTables", None)
     assert cli.main(words) == 0
     shown = capsys.readouterr()
     assert "strong" in shown.out
     assert world.TRAIN in shown.out
-    assert "the same command goes on" in shown.err
+    assert "run the same command again" in shown.err
 
 
 def test_a_server_that_only_serves_is_not_asked_by_find(tmp_path):

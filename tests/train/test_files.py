@@ -11,7 +11,8 @@ import torch
 
 from seehear.errors import SeehearError
 from seehear.train import files
-from seehear.train.files import Checkpoints, Counters, open_run, read_tensors, save_model, write_tensors
+from seehear.train.config import RunFolder
+from seehear.train.files import Checkpoints, Counters, read_tensors, save_model, write_tensors
 from seehear.train.log import RunLog, read_metrics
 from tests.toy import Toy
 
@@ -132,9 +133,9 @@ def test_a_tracker_that_is_not_installed(tmp_path, monkeypatch):
 def test_a_run_resumes_without_options_that_were_removed_unless_it_used_them(tmp_path):
     old = {"method": {"dim": 8, "matryoshka": [], "weighting": "pairs", "linear_shrinkage": 0.1}}
     for name, settings in (("plain", old), ("used", {"method": old["method"] | {"matryoshka": [4, 8]}})):
-        with open_run(tmp_path / name, settings, resume=False):
+        with RunFolder(tmp_path / name, settings).open():
             pass
-    with open_run(tmp_path / "plain", {"method": {"dim": 8}}, resume=True):
+    with RunFolder(tmp_path / "plain", {"method": {"dim": 8}}, resume=True).open():
         pass
     with pytest.raises(SeehearError, match=r"was started with method\.matryoshka"):
-        open_run(tmp_path / "used", {"method": {"dim": 8}}, resume=True).__enter__()
+        RunFolder(tmp_path / "used", {"method": {"dim": 8}}, resume=True).open().__enter__()
