@@ -179,6 +179,7 @@ def test_a_validation_split_of_training_recordings_where_there_is_none(root, med
     assert 3 <= sum(clip.split == "val" for clip in held.values()) <= 16
 
 
+@pytest.mark.slow
 def test_a_table_of_many_rows_costs_little_memory(root, media, monkeypatch):
     """Rows of which two are on disk: the peak is far below what the rows would take."""
     rows = 20_000

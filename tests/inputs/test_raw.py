@@ -226,6 +226,7 @@ def test_sound_that_ends_early_is_absent_with_a_cache_too(media, tmp_path):
     assert torch.equal(a["video"], b["video"])
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")
 def test_workers_and_resumption_change_nothing(long, tmp_path):
     data = load(long, cache=tmp_path / "cache")

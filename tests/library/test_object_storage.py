@@ -57,6 +57,7 @@ def said(capsys, *words):
     return capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_every_command(bucket, recordings, tmp_path, capsys, few_phrases):
     library, run = f"{bucket}/libraries/small", str(tmp_path / "run")

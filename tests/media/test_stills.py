@@ -32,6 +32,7 @@ def chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has another unit")
 def test_a_small_png_of_many_pixels_stays_within_600_mb(tmp_path: Path):
     width, height = 16384, 8191

@@ -80,6 +80,7 @@ def test_a_report_needs_an_evaluation(tmp_path, capsys):
 WORDS = ["--device", "cpu", "--no-closed-forms", "--no-probes", "--examples", "0"]
 
 
+@pytest.mark.slow
 def test_other_evaluations_leave_the_run_its_own(run, made, tmp_path, capsys):
     """Another library, another split, a folder of one's own: numbers and page go there, and `report` finds them."""
     assert main(["evaluate", str(run), *WORDS]) == 0
