@@ -17,16 +17,13 @@ from pathlib import Path
 import uvicorn
 from playwright.sync_api import sync_playwright
 
-from seehear.demo import MEDIA
 from seehear.serve.app import create_app
 from seehear.serve.config import ServeConfig
 from seehear.serve.server import listen
 
 OUT = Path(__file__).parent.parent / "docs" / "figures" / "serve.jpg"
-ASKED = "/?q=in+the+snow&run=frozen-wordtower&modalities=video"
-PICTURE = MEDIA / "photos" / "panda.jpg"
-SHOWN = """[...document.querySelectorAll('.stage img, .stage canvas')].filter(e => e.getBoundingClientRect().top < 900)
-    .every(e => e.naturalWidth || (e.tagName === "CANVAS" && e.width !== 300))"""
+ASKED = "/?q=eggs"
+SHOWN = "[...document.images].filter(e => e.getBoundingClientRect().top < 900).every(e => e.naturalWidth)"
 
 
 def main(library: str) -> None:
@@ -54,9 +51,7 @@ def photograph(address: str) -> None:
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         for _ in range(2):  # the second time pictures and waveforms are made, and the model is loaded
             page.goto(address + ASKED)
-            page.set_input_files("#file", PICTURE)
-            page.wait_for_selector("#parts li[data-text]")
-            page.wait_for_selector("#results:not([aria-busy]) .card")
+            page.wait_for_selector(".moment")
             while not page.evaluate(SHOWN):
                 page.wait_for_timeout(100)
             page.wait_for_timeout(500)
