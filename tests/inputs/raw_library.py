@@ -52,6 +52,11 @@ def load(library, config=TINY, **options):
     return load_raw(library, config, vocabulary=library_vocabulary(library), **options)
 
 
+def unread_files(said):
+    """Names of the media that a run listed on standard error as not readable."""
+    return {line.split(": ")[0].rsplit("/", 1)[1] for line in said.splitlines() if "the run goes on" in line}
+
+
 def rows(data):
     return {name: n for n, name in enumerate(data.ids)}
 

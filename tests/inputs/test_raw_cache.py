@@ -30,16 +30,20 @@ def test_no_more_than_it_may(tmp_path):
         cache.put(f"{n:04d}", np.zeros(200, np.uint8))
     kept = [n for n in range(10) if cache.get(f"{n:04d}") is not None]
     assert kept == [0, 1, 2]
-    assert sum(p.stat().st_size for p in tmp_path.glob("*/*")) <= 1000
+    counted = int((tmp_path / ".bytes").read_text())
+    assert sum(p.stat().st_size for p in tmp_path.glob("*/*")) == counted <= 1000
 
 
 def test_a_lost_count_is_made_anew(tmp_path):
-    cache = ClipCache(tmp_path, most_bytes=1000)
-    for n in range(3):
-        cache.put(f"{n:04d}", np.zeros(200, np.uint8))
-    (tmp_path / ".bytes").write_text("nonsense")
+    cache, count = ClipCache(tmp_path, most_bytes=1000), tmp_path / ".bytes"
     cache.put("abcd", np.zeros(200, np.uint8))
-    assert cache.get("abcd") is None, "the folder is still full"
+    used = int(count.read_text())
+    count.write_text("nonsense")
+    cache.put("abce", np.zeros(200, np.uint8))
+    assert int(count.read_text()) == 2 * used
+    cache.put("abcf", np.zeros(200, np.uint8))
+    cache.put("abcg", np.zeros(200, np.uint8))
+    assert cache.get("abcg") is None, "the folder is full"
 
 
 @pytest.mark.parametrize("damage", [b"", b"\x93NUMPY", b"nothing"])

@@ -14,7 +14,7 @@ from seehear.nn.random import Randomness
 from seehear.nn.transformer import Size
 from seehear.train.log import read_metrics
 from seehear.train.loop import OptimConfig, TrainConfig, fit
-from tests.inputs.raw_library import clip, library, load, rows
+from tests.inputs.raw_library import clip, library, load, rows, unread_files
 from tests.library.makers import film, picture, sound
 
 SMALL = Size(layers=1, width=16, hidden=32, heads=2)
@@ -42,7 +42,7 @@ LACKS = {
 
 
 @pytest.fixture(scope="module")
-def media(tmp_path_factory):
+def films(tmp_path_factory):
     folder = tmp_path_factory.mktemp("media")
     film(folder / "plain.mp4", gop=100)
     film(folder / "silent.mp4", audio=None)
@@ -58,7 +58,12 @@ def media(tmp_path_factory):
     begin, length = len(content) * 4 // 10, len(content) * 3 // 10
     content[begin : begin + length] = np.random.default_rng(0).bytes(length)
     damaged.write_bytes(bytes(content))
-    return load(library(tmp_path_factory.mktemp("lib"), folder, CLIPS))
+    return library(tmp_path_factory.mktemp("lib"), folder, CLIPS)
+
+
+@pytest.fixture(scope="module")
+def media(films):
+    return load(films)
 
 
 def model_for(data, **options):
@@ -117,13 +122,16 @@ def test_a_batch_of_odd_clips_alone(media, form):
     assert not any(g.any() for g in gradients.values())
 
 
-def test_a_run_over_all_of_them(media, tmp_path):
+def test_a_run_over_all_of_them(films, tmp_path, capsys):
+    media = load(films)  # of its own: a file that cannot be read is listed once
     config = TrainConfig(batch_size=6, steps=3, device="cpu", log_every=1, workers=0)
     fit(model_for(media), media, config=config, optim=OptimConfig(), folder=tmp_path / "run")
     losses = [row["loss"] for row in read_metrics(tmp_path / "run" / "metrics.jsonl") if "loss" in row]
     assert len(losses) == 3
     assert np.isfinite(losses).all()
     assert media.lost > 0
+    unread = unread_files(capsys.readouterr().err)
+    assert {"no_film_at_all.mp4"} <= unread <= {"no_film_at_all.mp4", "corrupt_in_the_middle.mp4"}
 
 
 def test_clips_that_this_model_cannot_read_are_one_clear_line(media):
