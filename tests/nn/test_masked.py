@@ -79,12 +79,16 @@ def test_the_mask_of_the_sheet():
 
 
 @given(u=st.lists(st.floats(0, 1, width=32), min_size=3, max_size=20), data=st.data())
-def test_masks_are_those_of_loops(u, data):
+def test_masks_are_those_of_loops_and_come_back(u, data):
     keep = data.draw(st.integers(1, len(u) - 1))
     order = shuffle(torch.tensor([u]), keep)
-    every, _, kept, mask = slow.masked(u, keep)  # sorted() keeps equal draws in order, too
-    assert (order.order_BN[0].tolist(), order.kept[0].tolist()) == (list(every), list(kept))
-    assert sorted(order.hidden[0].tolist()) == [i for i, hidden in enumerate(mask) if hidden]
+    expected = slow.masked(u, keep)  # sorted() keeps equal draws in order, too
+    restore = order.order_BN.argsort(dim=1)
+    found = (order.order_BN, restore, order.kept, (restore >= keep).long())
+    assert [x[0].tolist() for x in found] == [list(e) for e in expected]
+    x = torch.arange(len(u))[None, :, None].float()
+    back = torch.cat([take(x, order.kept), take(x, order.hidden)], dim=1)
+    assert torch.equal(take(back, restore), x)
 
 
 @pytest.mark.parametrize(
