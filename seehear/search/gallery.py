@@ -110,14 +110,14 @@ class ExactGallery:
 class ApproximateGallery:
     """For more vectors than are worth holding. Gap removal changes every vector, so it needs exact search."""
 
-    def __init__(self, library: LibraryTables, name: str, *, probes: int, kinds: Sequence[Modality] = ()):
+    def __init__(self, library: LibraryTables, name: str, *, probes: int, kinds: Sequence[Modality]):
         self.library, self.name, self.probes, self.kinds = library, name, probes, frozenset(kinds)
 
     def rows(
         self, query_E: np.ndarray, k: int, modalities: Sequence[Modality], only: set[str] | None = None
     ) -> list[Found]:
         table, conditions = self.library.table(table_name("vectors", self.name)), []
-        if not self.kinds or self.kinds - set(modalities):  # a condition that all rows meet costs a pass over them
+        if self.kinds - set(modalities):  # a condition that all rows meet costs a pass over them
             conditions.append(one_of("modality", modalities))
         if only is not None and len(only) <= 10_000:
             conditions.append(one_of("id", sorted(only)) if only else "false")
