@@ -261,10 +261,10 @@ def drawn(setting: Setting) -> dict[str, Any]:
 
 def drawn_indexed(setting: Setting) -> dict[str, Any]:
     """Inverted lists over the drawn vectors, with their recall against exact search."""
-    from seehear.search.index import build_approximate, index_ids, set_index
+    from seehear.search.index import build_approximate, index_clips, set_index
 
     library = LibraryTables.open(setting.library)
-    index_ids(library)
+    index_clips(library)
     recall, probes = build_approximate(library, "run")
     about = {"made": "", "maker": "drawn", "modalities": ["audio"], "dim": DIM, "recall": recall, "probes": probes}
     set_index(library, "run", about)

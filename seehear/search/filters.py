@@ -42,9 +42,7 @@ class Filters:
         """SQL condition of all but `says`, which uses the full text; None for no condition."""
         parts = []
         if self.source:
-            # A regular expression for the whole path.
-            glob = "".join({"*": ".*", "?": "."}.get(c) or re.escape(c) for c in self.source)
-            parts.append(f"regexp_like(source, {quote(f'(?s)^{glob}$')})")
+            parts.append(_matches("source", self.source))
         if self.labels:
             parts.append("(" + " OR ".join(f"array_has(labels, {quote(name)})" for name in self.labels) + ")")
         if self.splits:
@@ -60,6 +58,14 @@ class Filters:
         if self.where:
             parts.append(f"({self.where})")
         return " AND ".join(parts) or None
+
+
+def _matches(column: str, pattern: str) -> str:
+    """SQL condition that a whole text matches a pattern with '*' and '?'."""
+    if not set(pattern) & set("*?"):
+        return f"{column} = {quote(pattern)}"  # the index over the column answers this, and no regular expression
+    glob = "".join({"*": ".*", "?": "."}.get(c) or re.escape(c) for c in pattern)
+    return f"regexp_like({column}, {quote(f'(?s)^{glob}$')})"
 
 
 ASKED = 4096

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from functools import cached_property
+from math import ceil
 from typing import Protocol
 
 import numpy as np
@@ -21,6 +22,8 @@ Found = tuple[str, int, Modality, float]
 """Clip id, item (number of the text), matching modality, score."""
 # Rows read first under a filter.
 _FIRST = 256
+# Clips that pass a filter up to which an approximate gallery reads their rows by id.
+_READ_BY_ID = 10_000
 
 
 class Gallery(Protocol):
@@ -52,7 +55,8 @@ def nearest_clips(
             found = {clip: row for clip, row in found.items() if clip in fitting}
         if len(found) >= k or len(rows) < want:
             return list(found.values())[:k]
-        want *= 4
+        # As many rows as should hold k fitting clips, by the share of those that were read, and half as many more.
+        want = ceil(1.5 * want * k / max(len(found), 0.5))
         if allowed is not None and want > ASKED:
             only = allowed.all
 
@@ -116,12 +120,21 @@ class ApproximateGallery:
     def rows(
         self, query_E: np.ndarray, k: int, modalities: Sequence[Modality], only: set[str] | None = None
     ) -> list[Found]:
-        table, conditions = self.library.table(table_name("vectors", self.name)), []
-        if self.kinds - set(modalities):  # a condition that all rows meet costs a pass over them
-            conditions.append(one_of("modality", modalities))
-        if only is not None and len(only) <= 10_000:
-            conditions.append(one_of("id", sorted(only)) if only else "false")
-        return nearest_approximate(table, query_E, k, probes=self.probes, where=" AND ".join(conditions) or None)
+        if only is not None and len(only) <= _READ_BY_ID:
+            return self._exact(query_E, k, modalities, sorted(only))
+        table = self.library.table(table_name("vectors", self.name))
+        # A condition that all rows meet costs a pass over them.
+        where = one_of("modality", modalities) if self.kinds - set(modalities) else None
+        return nearest_approximate(table, query_E, k, probes=self.probes, where=where)
+
+    def _exact(self, query_E: np.ndarray, k: int, modalities: Sequence[Modality], clips: list[str]) -> list[Found]:
+        """Rows of a few clips, by their own vectors: the lists would be read for mostly other clips."""
+        if not clips:
+            return []
+        rows = self.library.vectors("vectors", self.name).read(where=one_of("id", clips))
+        scores_N = unit(rows.vectors) @ query_E
+        fitting = [n for n in np.argsort(-scores_N, kind="stable").tolist() if rows.modalities[n] in modalities]
+        return [(rows.ids[n], int(rows.items[n]), rows.modalities[n], float(scores_N[n])) for n in fitting[:k]]
 
     def vectors_of(self, clip: str) -> dict[Modality, np.ndarray]:
         rows = self.library.vectors("vectors", self.name).read(where=f"id = {quote(clip)}")

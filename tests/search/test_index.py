@@ -6,7 +6,7 @@ import pytest
 from seehear.errors import SeehearError
 from seehear.library.tables import Clip, Text, Vectors, content_key, quote
 from seehear.search.fulltext import search_fulltext, update_fulltext
-from seehear.search.index import build_index, indexes
+from seehear.search.index import build_approximate, build_index, indexes
 from tests.search import toy
 
 
@@ -135,6 +135,16 @@ def test_the_approximate_index_measures_its_recall(tmp_path, capsys):
     assert report.recall >= 0.95
     assert "recall@10" in capsys.readouterr().err
     assert indexes(library)["run"]["probes"] > 0
+
+
+def test_a_width_that_does_not_pack_into_bytes_has_an_approximate_index(tmp_path):
+    library = toy.library(tmp_path, 4)
+    vectors_NE = toy.unit(np.random.default_rng(0).normal(size=(600, 9)))
+    ids = [f"x{i:03d}" for i in range(len(vectors_NE))]
+    rows = Vectors(ids, np.zeros(len(ids), np.int32), ["video"] * len(ids), vectors_NE, ["f1"] * len(ids), ids)
+    library.vectors("vectors", "odd", 9).append(rows)
+    recall, _ = build_approximate(library, "odd")
+    assert recall >= 0.95
 
 
 def test_full_text_follows_the_clips(library):

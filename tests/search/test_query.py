@@ -263,12 +263,13 @@ def test_a_filter_finds_clips_that_come_late_in_the_ranking(searcher, monkeypatc
         assert [h.id for h in searcher.search("dog", k=2, filters=Filters(where=f"id IN ({listed})"))] == wanted[:2]
 
 
-def test_the_ids_of_many_clips_have_an_index_of_their_own(tmp_path, monkeypatch):
-    monkeypatch.setattr("seehear.search.index._IDS_FROM", 10)
+def test_columns_of_many_clips_have_indexes(tmp_path, monkeypatch):
+    monkeypatch.setattr("seehear.search.index._INDEXED_FROM", 10)
     made = toy.library(tmp_path)
     for _ in range(2):
         build_index(made, toy.Space(), name="run")
-        assert [own.columns for own in made.table("clips").list_indices()] == [["id"]]
+        own = made.table("clips").list_indices()
+        assert sorted(column for index in own for column in index.columns) == ["id", "labels", "source"]
     made.put_clips([replace(clip, labels=("renamed",)) for clip in made.clips("id = 'dog06'")])
     hits = Searcher(made, toy.Space(), "run").search("dog", k=1, filters=Filters(labels=("renamed",)))
     assert [(h.id, h.labels) for h in hits] == [("dog06", ("renamed",))]
