@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -33,9 +34,8 @@ _CHECKED = 200  # queries that measure the recall of an approximate index
 _RECALL = 0.99  # what is aimed at
 _PROBES = (8, 16, 32, 64, 128, 256)
 _ROWS_PER_LIST = 8192
-# Candidates that are compared again by their exact vectors, and at least so many for each row that is asked for. Codes
-# of a bit a number rank roughly: recall@10 of a million drawn vectors was 0.85 with 100 candidates, 0.997 with 1,000.
-_CANDIDATES, _PER_ROW = 1000, 4
+# Candidates that are compared again by their exact vectors: twice the rows that are asked for, and at least so many.
+_CANDIDATES = 200
 _ABOUT = "index:"
 
 
@@ -272,18 +272,19 @@ def _latents(
 def build_approximate(library: LibraryTables, name: str) -> tuple[float, int]:
     """Builds an inverted-file index; returns its recall@10 and the fewest lists to read that reach `_RECALL`.
 
-    Vectors in the lists are quantised to a bit a number (RaBitQ); the best candidates are compared again by the exact
-    vectors. Lists of a byte a number answered ten times slower, and lists of whole vectors built ten times slower.
+    Vectors in the lists are quantised to four bits a number (RaBitQ); the best candidates are compared again by the
+    exact vectors. One bit needs twenty times the candidates for the same recall; a byte answers ten times slower, and
+    lists of whole vectors build ten times slower.
     """
     index = require("lancedb.index")
     raw, table = library.table(table_name("vectors", name)), library.vectors("vectors", name)
     rows = len(table)
-    # RaBitQ packs eight numbers into a byte and refuses other widths. Fewer samples and rounds of k-means than Lance's
+    # RaBitQ refuses widths that are not a multiple of eight. Fewer samples and rounds of k-means than Lance's
     # defaults make coarser lists, which cost nothing here: how many of them are read is measured below.
-    ivf = index.IvfSq if table.width % 8 else index.IvfRq
     parts = max(1, rows // _ROWS_PER_LIST)
-    config = ivf(distance_type="dot", num_partitions=parts, max_iterations=20, sample_rate=64)
-    raw.create_index("vector", config=config, replace=True)
+    lists: dict[str, Any] = {"num_partitions": parts, "max_iterations": 20, "sample_rate": 64}
+    codes = index.IvfSq if table.width % 8 else partial(index.IvfRq, num_bits=4)
+    raw.create_index("vector", config=codes(distance_type="dot", **lists), replace=True)
     raw.create_index("id", config=index.BTree(), replace=True)  # rows of one clip, and of the few that pass a filter
     offsets = np.random.default_rng(0).choice(rows, min(_CHECKED, rows), replace=False)
     queries_QE = vectors_at(raw, offsets)
@@ -320,7 +321,7 @@ def nearest_approximate(
     raw: Any, query_E: np.ndarray, k: int, *, probes: int, where: str | None = None
 ) -> list[tuple[str, int, str, float]]:
     """(id, item, modality, inner product), best first, by the table's index."""
-    refine = max(_PER_ROW, -(-_CANDIDATES // k))
+    refine = max(2, _CANDIDATES // k)
     search = raw.search(np.asarray(query_E, np.float32)).distance_type("dot").nprobes(probes).refine_factor(refine)
     if where:
         search = search.where(where, prefilter=True)
