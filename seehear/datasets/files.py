@@ -6,6 +6,7 @@ import csv
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,8 +20,8 @@ from seehear.library.subtitles import decode_text
 if TYPE_CHECKING:
     from seehear.datasets.feature_files import Features
 
+# Folders below the root that are searched for a file: where the sets' own archives and their mirrors put it.
 _FOLDERS = ("", "annotations", "annotation", "meta", "metadata", "csv", "data", "splits", "labels")
-"""Folders below the root that are searched for a file."""
 
 Record = tuple[int, "dict[str, str] | SeehearError"]
 """Line number, and the fields by column or the error in the line."""
@@ -76,6 +77,17 @@ class Files:
                     yield replace(item, table=table, line=line)
             except SeehearError as error:
                 yield Bad(table=table, line=line, reason=str(error))
+
+    def rows_of_splits(
+        self,
+        names: Mapping[str, Sequence[str]],
+        options: ImportOptions,
+        records: Callable[[Path], Iterable[Record]],
+        make: Callable[[str, dict[str, str]], DatasetItem | None],
+    ) -> Items:
+        """Items of the wanted splits, one file each: `make` gets the split and every line."""
+        for split, path in self.of_splits(names, options).items():
+            yield from self.rows(path, records(path), partial(make, split))
 
     def table(self, path: Path) -> str:
         """Name of a file in messages: 'audiocaps/dataset/test.csv'."""
