@@ -32,7 +32,9 @@ from seehear.library.summary import PrepareReport, Tally, report
 from seehear.library.tables import LibraryTables
 from seehear.progress import counted, say
 
-_LISTED = 1000  # rows of each kind that are set aside one by one; the rest are counted
+# Rows of each kind that are set aside one by one; the rest are counted: a table may have millions without media.
+_LISTED = 1000
+# Names of missing files in a report.
 _SHOWN = 5
 
 
@@ -78,7 +80,11 @@ def import_dataset(
     Raises `SeehearError` for an unknown name, and for a root without the set's files or without any of its media.
     """
     wanted, options, root = importer(name), options or ImportOptions(), Path(root).resolve()
-    _check(wanted, root, options)
+    for path in (root, options.media or root):
+        if not path.is_dir():
+            raise SeehearError(f"{path}: there is no such folder")
+    if wanted.folds and not 0 <= options.fold <= wanted.folds:
+        raise SeehearError(f"{wanted.title} has folds 1 to {wanted.folds}, 0 for all; got {options.fold}")
     skip = "" if "://" in str(library_uri) else library_uri
     folder = (options.media or root).resolve()
     if wanted.only_features or options.features is not None:
@@ -89,8 +95,18 @@ def import_dataset(
         with closing(GroupedRows(rows, name=name)) as grouped:
             rows.check_any(grouped)
             with writing(library_uri):
-                prepared = _prepare(grouped, LibraryTables.create(library_uri), folder, name, options)
-            return rows.report(grouped, prepared)
+                library = LibraryTables.create(library_uri)
+                cutting = PrepareOptions(clips="whole", workers=options.workers, time_limit=options.time_limit)
+                tally = Tally(notes=settle_names(library))
+                media = RowsInput(grouped, library, cutting, root=folder, origin=name)
+                held = (s.info.get("origin") for source, s in library.sources().items() if media.is_primary(source))
+                if others := set(held) - {name}:
+                    raise SeehearError(
+                        f"{library.uri} already holds media of {name} through {', '.join(sorted(map(str, others)))}: "
+                        "import into another library"
+                    )
+                Update(library, media, cutting, tally).run()
+                return _finished(library, rows, grouped, tally)
 
 
 def _import_features(
@@ -109,35 +125,13 @@ def _import_features(
                 library, tally = LibraryTables.create(library_uri), Tally()
                 check_library(library, wanted)
                 FeatureUpdate(library, wanted, index, grouped, options, tally).run()
-                if tally.written:
-                    library.compact()
-                return rows.report(grouped, report(library, tally))
+                return _finished(library, rows, grouped, tally)
 
 
-def _check(wanted: Importer, root: Path, options: ImportOptions) -> None:
-    for folder in (root, options.media or root):
-        if not folder.is_dir():
-            raise SeehearError(f"{folder}: there is no such folder")
-    if wanted.folds and not 0 <= options.fold <= wanted.folds:
-        raise SeehearError(f"{wanted.title} has folds 1 to {wanted.folds}, 0 for all; got {options.fold}")
-
-
-def _prepare(
-    grouped: GroupedRows, library: LibraryTables, folder: Path, name: str, options: ImportOptions
-) -> PrepareReport:
-    cutting = PrepareOptions(clips="whole", workers=options.workers, time_limit=options.time_limit)
-    tally = Tally(notes=settle_names(library))
-    given = RowsInput(grouped, library, cutting, root=folder, origin=name)
-    others = {s.info.get("origin") for source, s in library.sources().items() if given.is_primary(source)} - {name}
-    if others:
-        raise SeehearError(
-            f"{library.uri} already holds media of {name} through {', '.join(sorted(map(str, others)))}: "
-            "import into another library"
-        )
-    Update(library, given, cutting, tally).run()
+def _finished(library: LibraryTables, rows: _Rows, grouped: GroupedRows, tally: Tally) -> ImportReport:
     if tally.written:
         library.compact()
-    return report(library, tally)
+    return rows.report(grouped, report(library, tally))
 
 
 class _Rows:

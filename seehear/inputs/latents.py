@@ -1,7 +1,6 @@
 """Cached latents of frozen encoders in memory, joined by clip, to train on and to evaluate.
 
-Rows stay float16 as they are stored; a batch is float32. Training from a shard (`shards.py`) or from arrays needs
-torch, numpy and safetensors only.
+Rows stay float16 as they are stored; a batch is float32. Training from arrays needs torch, numpy and safetensors only.
 """
 
 from __future__ import annotations
@@ -125,13 +124,10 @@ class LatentData:
 
     def every(self, modality: Modality) -> Tensor:
         """All vectors of a modality as stored, every text of every clip, clip by clip."""
-        return self.rows[modality].vectors[self.stored(modality)]
-
-    def stored(self, modality: Modality) -> Int[Tensor, " r"]:
-        """Row in `rows` of each vector of `every`: `rows` may also hold those of clips left out."""
+        # Not all rows as they lie: after `take`, `rows` may also hold those of clips left out.
         rows, owner = self.rows[modality], self.owner(modality)
         within = torch.arange(len(owner), device=owner.device) - (rows.count.cumsum(0) - rows.count)[owner]
-        return rows.first[owner] + within
+        return rows.vectors[rows.first[owner] + within]
 
     def one_each(self, modality: Modality) -> Float[np.ndarray, "n d"]:
         """A float32 row a clip: the mean of several, zeros for none."""

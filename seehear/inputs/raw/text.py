@@ -100,11 +100,6 @@ class Vocabulary:
             row[at] = self._number.get(word, UNKNOWN)
         return row
 
-    def decode(self, numbers: Iterable[int]) -> str:
-        """The words behind some numbers, without padding."""
-        names = _NAMES + self.words
-        return " ".join(names[int(n)] for n in numbers if int(n) != PADDING)
-
     def vectors(self, table: str | Path) -> Float[np.ndarray, "v d"]:
         """float32 vectors of a file of word vectors, a row a number. Padding is zero; the unknown word, and words that
         the file lacks, are the mean of all others."""
