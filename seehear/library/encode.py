@@ -7,22 +7,34 @@ at most.
 
 from __future__ import annotations
 
+import json
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
 from seehear.encoders import Encoder, load_towers
-from seehear.encoders.base import SampleVectors
+from seehear.encoders.base import Sample, SampleVectors
 from seehear.encoders.presets import describe, preset_encoders, strongest_at_hand
 from seehear.errors import SeehearError
-from seehear.library.backlog import Backlog, Job, Key, at_their_place, set_aside_reason
-from seehear.library.current import frame_item, is_frame
-from seehear.library.engines import Done, Engine, EngineName, Local, started_engine
+from seehear.library.current import NO_FRAMES, OTHER_MAKER, frame_item, is_frame, why_stale
+from seehear.library.engines import (
+    Done,
+    Engine,
+    EngineName,
+    Job,
+    Key,
+    Local,
+    at_their_place,
+    set_aside_reason,
+    started_engine,
+)
 from seehear.library.locking import writing
-from seehear.library.records import Clip, Reject
-from seehear.library.tables import LibraryTables, Vectors, in_batches, one_of, quote, table_name
+from seehear.library.records import Clip, Reject, content_key
+from seehear.library.tables import LibraryTables, Vectors, VectorTable, in_batches, one_of, quote, table_name
 from seehear.library.transcripts import main_language
 from seehear.progress import Interrupted, Progress, StopRequest, clock, counted, progress, say, stop_requests
 from seehear.types import MODALITIES, Modality
@@ -132,6 +144,63 @@ def load_all(names: Sequence[str | Encoder], modalities: Sequence[str], device: 
                 f"(there is: {', '.join(modalities)})"
             )
     return sorted({encoder.name: encoder for encoder in encoders}.values(), key=lambda e: e.source is not None)
+
+
+class Backlog:
+    """Rows that an encoder has to make. Its creation removes stale rows and writes the encoder to `about`."""
+
+    def __init__(self, library: LibraryTables, encoder: Encoder, clips: Sequence[Clip], chosen: set[str] | None):
+        sources = library.sources()
+        if encoder.modality != "text" and any(source.info.get("kind") == "features" for source in sources.values()):
+            raise SeehearError(
+                f"{library.uri} holds features of videos, and no media: {encoder.name!r} has nothing to encode there; "
+                f"encode its texts: seehear encode {library.uri} --encoders minilm"
+            )
+        self.removed: Counter[str] = Counter()
+        """Removed rows by reason."""
+        self.table = self._table(library, encoder)
+        roots = library.roots()
+        paths = cache(lambda name: str(library.path_of(name, roots)))
+        wanted: dict[Key, tuple[Sample, str]] = {}
+        for clip in clips:
+            for item in range(clip.count(encoder.modality)):
+                if encoder.modality == "text":
+                    sample = Sample(text=clip.texts[item].text)
+                else:
+                    path = paths(clip.source_of(encoder.modality))
+                    sample = Sample(path=path, start=clip.start, end=clip.end)
+                wanted[clip.id, item] = sample, content_key(clip, encoder.modality, item, sources)
+        current, stale = set(), []
+        for row, made in self.table.keys(NO_FRAMES).items():
+            key = row[:2]  # frames of a film are kept and removed with it
+            if why := why_stale(made, encoder.fingerprint, wanted[key][1] if key in wanted else None):
+                self.removed[why] += 1
+                stale.append(row)
+            else:
+                current.add(key)
+        self.table.remove_keys(stale)
+        jobs: dict[tuple[str, str], Job] = {}
+        for key, (sample, content) in wanted.items():
+            if key not in current and (chosen is None or key[0] in chosen):
+                jobs.setdefault((content, sample.path), Job(sample, content)).keys.append(key)
+        self.jobs = list(jobs.values())
+        self.kept, self.missing = len(current), sum(len(job.keys) for job in self.jobs)
+
+    def _table(self, library: LibraryTables, encoder: Encoder) -> VectorTable:
+        """The encoder's table. `about` names its present version, so that readers skip rows of others from here on."""
+        about = {"modality": encoder.modality, "width": encoder.width, "fingerprint": encoder.fingerprint}
+        about |= {"shape": encoder.shape} if encoder.shape else {}
+        about |= {"of_run": True, "model": encoder.model} if encoder.of_run else {}
+        about |= {"source": encoder.source.name} if encoder.source else {}
+        library.set_about(f"encoder:{encoder.name}", json.dumps(about, sort_keys=True))
+        name = table_name("latents", encoder.name)
+        if name in library.tables():
+            table = library.vectors("latents", encoder.name)
+            if table.width == encoder.width:
+                return table
+            self.removed[OTHER_MAKER] += len(table)
+            library.drop(name)
+        return library.vectors("latents", encoder.name, width=encoder.width)
 
 
 class _Encoding:

@@ -14,18 +14,34 @@ import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
 from seehear.encoders import Encoder, Sample
 from seehear.encoders.base import SampleVectors
-from seehear.errors import SeehearError, require
-from seehear.library.backlog import Job
-from seehear.library.workers import Isolated, call, cores, drawn_ahead, map_in_processes
+from seehear.errors import DecodeError, SeehearError, refusal, require
+from seehear.library.records import unprintable
+from seehear.library.tables import LibraryTables
+from seehear.library.workers import Isolated, WorkerDied, call, cores, drawn_ahead, map_in_processes
+from seehear.progress import say
 
+Work = TypeVar("Work")
+Key = tuple[str, int]
+"""(clip id, number of its text; 0 for video and audio)."""
 EngineName = Literal["local", "ray"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A sample to encode, with all rows that it gives: equal texts or equal windows are encoded once."""
+
+    sample: Sample
+    content: str
+    keys: list[Key] = field(default_factory=list)
+
 
 Done = tuple[Job, SampleVectors | Exception]
 """A job with its vectors or its error."""
@@ -54,8 +70,9 @@ class Local:
         """Lists of results, in any order; an empty list means only that time has passed."""
         # Texts are not decoded, and a process would cost more than their tokens.
         workers = 0 if encoder.modality == "text" else min(self.workers, len(jobs))
-        prepare = partial(_prepared, encoder.preparation())
-        prepared = map_in_processes(prepare, jobs, workers=workers, time_limit=TIME_LIMIT)
+        prepared = map_in_processes(
+            partial(_prepared, encoder.preparation()), jobs, workers=workers, time_limit=TIME_LIMIT
+        )
         with _sample_a_thread(encoder) as encode_parts, drawn_ahead(prepared, room=2 * batch_size) as batches:
             yield (encoded(encode_parts, batch) for batch in batches)
 
@@ -89,6 +106,7 @@ def encoded(
 
 
 def _prepared(preparation: Any, job: Job) -> Any:
+    # A function of the module, and no lambda: it is pickled to the processes that decode.
     return preparation(job.sample)
 
 
@@ -111,6 +129,43 @@ def _sample_a_thread(encoder: Encoder) -> Iterator[EncodeParts]:
             yield encode_parts
     finally:
         torch.set_num_threads(threads)
+
+
+# -- items that cannot be read -----------------------------------------------------------------------------------------
+
+
+def set_aside_reason(error: Exception, path: str = "") -> str:
+    """Reason for which an item is set aside. Raises the error if the machine, and not the item, is at fault."""
+    if isinstance(error, DecodeError):
+        return str(error).removeprefix(f"{path}: ")
+    if isinstance(error, WorkerDied):
+        return f"reading it {error}"
+    if isinstance(error, SeehearError | ImportError):
+        raise error
+    return refusal(error) or f"{type(error).__name__}: {error}"
+
+
+def at_their_place(
+    library: LibraryTables, jobs: list[Work], path_of: Callable[[Work], str], reject: Callable[[Work, str], None]
+) -> list[Work]:
+    """Jobs whose media folder exists; the others are rejected, with one message a folder. Raises `SeehearError` if one
+    missing folder has them all."""
+    left = jobs
+    for folder in map(unprintable, library.roots().values()):
+        lost = [] if os.path.isdir(folder) else [job for job in left if path_of(job).startswith(folder + os.sep)]
+        if not lost:
+            continue
+        message = (
+            f"the media folder {folder} no longer exists: put it back, or prepare it where it is now (seehear "
+            f"prepare FOLDER --library {library.uri})"
+        )
+        if len(lost) == len(jobs):
+            raise SeehearError(message)
+        say(message)
+        for job in lost:
+            reject(job, f"its media folder {folder} no longer exists")
+        left = [job for job in left if not path_of(job).startswith(folder + os.sep)]
+    return left
 
 
 # -- on a Ray cluster --------------------------------------------------------------------------------------------------

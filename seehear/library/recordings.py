@@ -14,9 +14,8 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from seehear.errors import SeehearError
-from seehear.library.backlog import at_their_place, set_aside_reason
 from seehear.library.edits import edits_by_file, read_edits, settled
-from seehear.library.engines import EngineName, Results, started_engine
+from seehear.library.engines import EngineName, Results, at_their_place, set_aside_reason, started_engine
 from seehear.library.locking import writing
 from seehear.library.records import Reject
 from seehear.library.tables import LibraryTables
