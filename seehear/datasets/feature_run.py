@@ -26,7 +26,7 @@ from seehear.datasets.feature_files import (
 from seehear.datasets.features import MEL_BANDS
 from seehear.datasets.pickles import PICKLES, PickledFeatures
 from seehear.errors import SeehearError
-from seehear.library.grouped import GroupedRows
+from seehear.library.inputs import GroupedRows
 from seehear.library.manifest import ManifestRow
 from seehear.library.records import Clip, Reject, Source, content_key, digest
 from seehear.library.summary import Tally

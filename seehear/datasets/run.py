@@ -21,13 +21,11 @@ from seehear.datasets.media import MatchedMedia, MediaIndex
 from seehear.datasets.registry import importer
 from seehear.errors import SeehearError
 from seehear.library.clips import PrepareOptions, split_of
-from seehear.library.grouped import GroupedRows
-from seehear.library.inputs import RowsInput
+from seehear.library.inputs import GroupedRows, RowsInput, settle_names
 from seehear.library.locking import writing
 from seehear.library.manifest import ManifestRow
 from seehear.library.prepare import Update
 from seehear.library.records import Reject, Text
-from seehear.library.renaming import settle_names
 from seehear.library.summary import PrepareReport, Tally, report
 from seehear.library.tables import LibraryTables
 from seehear.progress import counted, say

@@ -12,9 +12,8 @@ from seehear.errors import SeehearError
 from seehear.folders.indexes import asked_together
 from seehear.folders.work import Work
 from seehear.library.inputs import check_input
-from seehear.library.locking import keeper
+from seehear.library.locking import keeper, server_of
 from seehear.library.prepare import PrepareOptions
-from seehear.library.serving import server_of
 from seehear.library.tables import LibraryTables
 from seehear.progress import Interrupted, hushed, say
 from seehear.search.index import indexes

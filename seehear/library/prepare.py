@@ -19,12 +19,11 @@ from seehear.errors import refusal
 from seehear.library.clips import PrepareOptions, placed
 from seehear.library.copies import OrphanInput, settle_copies
 from seehear.library.edits import edited, read_edits
-from seehear.library.inputs import FolderInput, Input, ManifestInput, check_input
+from seehear.library.inputs import FolderInput, Input, ManifestInput, check_input, settle_names
 from seehear.library.locking import writing
 from seehear.library.own import settle_edits
 from seehear.library.reading import File, MediaReader, ReadResult, Unit, kept_rejects, refused
 from seehear.library.records import COARSE, TIME_UP, UNCUT, digest
-from seehear.library.renaming import settle_names
 from seehear.library.scan import ScannedFile
 from seehear.library.splits import begin, kept_note, settle_splits
 from seehear.library.summary import PrepareReport, Tally, report

@@ -223,20 +223,6 @@ class LibraryTables:
             self._remove(name, ids)
         self._remove("clips", ids)
 
-    def rename_vectors(self, ids: Mapping[str, str]) -> None:
-        """Replaces old by new clip ids in the tables derived from the clips."""
-        pa = require("pyarrow")
-        for name in [n for n in self.tables() if n.startswith(("latents_", "vectors_")) or n == "fulltext"]:
-            for batch in in_batches(list(ids), 1000):
-                rows = self.rows(name, one_of("id", batch))
-                old = rows["id"].to_pylist()
-                renamed = pa.array([ids[id] for id in old], pa.string())
-                # A killed run may have added some of them already.
-                self._remove(name, {ids[id] for id in old})
-                if old:
-                    self.table(name).add(rows.set_column(rows.schema.get_field_index("id"), "id", renamed))
-                self._remove(name, set(old))
-
     def clip_ids(self, sources: Iterable[str]) -> list[str]:
         """Ids of the clips of some media files; '' stands for clips of text alone."""
         return list(self._ids_and_sources("source", sources))

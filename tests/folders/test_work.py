@@ -25,7 +25,7 @@ from seehear.library.clips import PrepareOptions, coarse_windows
 from seehear.library.locking import keeper, writing
 from seehear.library.prepare import prepare
 from seehear.library.records import COARSE, COPY_OF, UNCUT
-from seehear.library.serving import Server, announced, server_of
+from seehear.library.locking import Server, announced, server_of
 from seehear.library.tables import LibraryTables
 from seehear.library.watching import watched
 from seehear.progress import Interrupted
