@@ -149,7 +149,8 @@ def kinetics(files: Files, options: ImportOptions, *, size: str) -> Items:
 
     def item(split: str, row: dict[str, str]) -> DatasetItem:
         video, (start, end) = given(row, "youtube_id"), span(row, "time_start", "time_end")
-        label = row.get("label", "")  # test lists have none
+        # Test lists have none.
+        label = row.get("label", "")
         return DatasetItem(
             keys=(video,),
             id=f"{video}_{start:06.0f}_{end:06.0f}",
@@ -182,7 +183,8 @@ def ucf101(files: Files, options: ImportOptions) -> Items:
         raise SeehearError(f"{files.root}: neither trainlist{fold:02d}.txt nor testlist{fold:02d}.txt exists")
 
     def item(split: str, row: dict[str, str]) -> DatasetItem:
-        clip = row["line"].split()[0]  # 'ApplyEyeMakeup/v_ApplyEyeMakeup_g08_c01.avi 1'; test lists have no number
+        # 'ApplyEyeMakeup/v_ApplyEyeMakeup_g08_c01.avi 1'; test lists have no number.
+        clip = row["line"].split()[0]
         name, stem = PurePosixPath(clip).parent.name, PurePosixPath(clip).stem
         if name not in classes:
             raise SeehearError(f"{clip!r} is of no class of classInd.txt")
@@ -237,7 +239,8 @@ def _hmdb_rows(path: Path) -> Iterator[Record]:
     for n in range(1, _LISTS + 1):
         own = path.with_name(f"{label}_split{n}.txt")
         lines = (line.rpartition(" ") for _, line in words(own)) if own.is_file() else ()
-        uses.append({name.strip(): use for name, _, use in lines})  # 'a clip.avi 1': names have spaces
+        # 'a clip.avi 1': names have spaces.
+        uses.append({name.strip(): use for name, _, use in lines})
     for number, line in words(path):
         name = line.rpartition(" ")[0].strip()
         splits = {f"split{n}": use.get(name, "") for n, use in enumerate(uses, start=1)}
@@ -248,6 +251,7 @@ def _hmdb_rows(path: Path) -> Iterator[Record]:
 _SPEAKER = re.compile(r"s\d{1,2}")
 _SENTENCE = re.compile(r"([blps])([bgrw])([abiw])([a-z])([z1-9])([anps])")
 _NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+# Words by part of the sentence and character in the file's name; letters are themselves.
 _WORDS: dict[str, dict[str, str]] = {
     "command": {"b": "bin", "l": "lay", "p": "place", "s": "set"},
     "color": {"b": "blue", "g": "green", "r": "red", "w": "white"},
@@ -256,8 +260,8 @@ _WORDS: dict[str, dict[str, str]] = {
     "digit": dict(zip("z123456789", _NUMBERS, strict=True)),
     "adverb": {"a": "again", "n": "now", "p": "please", "s": "soon"},
 }
-"""Words by part of the sentence and character in the file's name; letters are themselves."""
-_UNSEEN = ("s1", "s2", "s20", "s22")  # speakers of the test split, as in LipNet
+# Speakers of the test split, as in LipNet.
+_UNSEEN = ("s1", "s2", "s20", "s22")
 
 
 def grid(files: Files, options: ImportOptions) -> Items:

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from seehear.types import Modality
 
 _LARGEST = float(np.finfo(np.float16).max)
-_SOUND_AROUND = 4.0  # seconds before and after the start of a second that make up its sound
+# Seconds before and after the start of a second that make up its sound.
+_SOUND_AROUND = 4.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,7 +203,8 @@ def read_features(
                         f"has {array.shape[1]} columns, expected {stream.of}; or name the file by what is in it (_2d)"
                     )
                 vectors = [_vector(stream, array, row, wanted, mel_frames, found.duration) for row in rows]
-            except Exception as error:  # a damaged file may fail only when its rows are read, with any error
+            except Exception as error:
+                # A damaged file may fail only when its rows are read, with any error.
                 reason = str(error).splitlines()[0] if str(error) else repr(error)
                 found.bad[path] = reason if path in reason else f"{path}: {reason}"
                 continue

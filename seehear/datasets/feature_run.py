@@ -75,8 +75,8 @@ class FeatureUpdate:
             if (about := library.about().get(f"encoder:{s.encoder}")) is not None
         }
         self.batch: list[_Video] = []
+        # Size of the batch in bytes, and its number of clips.
         self.held = self.clips = 0
-        """Size of the batch in bytes, and its number of clips."""
         self.rejects: list[Reject] = [replace(r, origin=wanted.name) for r in grouped.rejects]
 
     def run(self) -> None:

@@ -35,7 +35,8 @@ def opened(path: str | Path) -> Iterator[Any]:
             array = _array(path, stack)
         except SeehearError:
             raise
-        except Exception as error:  # each library raises its own
+        except Exception as error:
+            # NumPy, zipfile and h5py each raise errors of their own.
             raise SeehearError(f"{path}: is no file of features ({str(error).splitlines()[0] or error!r})") from error
         yield array
 

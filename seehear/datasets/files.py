@@ -167,7 +167,8 @@ def read_json(path: Path, needed: str, kind: type = list) -> dict[str, Any]:
     """A JSON object with a value of type `kind` under `needed`."""
 
     def without_tokens(values: dict[str, Any]) -> dict[str, Any]:
-        values.pop("tokens", None)  # captions cut into words: half of the memory of such a file
+        # Captions cut into words would take half of the memory of such a file.
+        values.pop("tokens", None)
         return values
 
     try:

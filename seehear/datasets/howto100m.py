@@ -31,7 +31,8 @@ Captions = Iterator[tuple[str, "dict[str, Any] | SeehearError"]]
 def howto100m(files: Files, options: ImportOptions) -> Items:
     table, every = _captions(files, options)
     listed: set[str] | None = None
-    if (path := files.find(*_LISTS)) is not None:  # a column video_id, or paths that end in the id
+    # The lists have a column video_id, or paths that end in the id.
+    if (path := files.find(*_LISTS)) is not None:
         reader = csv.DictReader(lines(path), skipinitialspace=True)
         column = next((name for name in ("video_id", "path") if name in (reader.fieldnames or ())), None)
         if column is None:

@@ -26,8 +26,8 @@ from seehear.errors import SeehearError
 
 _KINDS = re.compile(r"[<>|=]?(?:[biuf][1248]|[SU]\d{1,6}|O8?)")
 _BROKEN = (ValueError, TypeError, LookupError, AttributeError, EOFError, OverflowError, RecursionError, struct.error)
+# Largest number of parts of a tuple, nested tuples counted at every occurrence.
 _MAX_PARTS = 1_000_000
-"""Largest number of parts of a tuple, nested tuples counted at every occurrence."""
 
 
 def read_pickle(path: str | Path) -> Any:
@@ -116,8 +116,8 @@ class _Reader(pickle._Unpickler):
 
     def __init__(self, *given: Any, **named: Any):
         super().__init__(*given, **named)
+        # Every tuple with its number of parts, by id; holding it keeps the id from being reused.
         self._parts: dict[int, tuple[Any, int]] = {}
-        """Every tuple with its number of parts, by id; holding it keeps the id from being reused."""
 
     def find_class(self, module: str, name: str) -> Any:
         plain = module.replace("numpy._core", "numpy.core")

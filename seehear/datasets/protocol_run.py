@@ -29,7 +29,8 @@ from seehear.types import Modality
 Fusion = Literal["sum", "unit"]
 """Fusion of video and sound: sum of the vectors that the method compares, or mean of unit vectors."""
 _FOLDER = "protocols"
-_TASKS = 18  # primary tasks of CrossTask
+# Primary tasks of CrossTask.
+_TASKS = 18
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -65,7 +65,8 @@ class ImportReport:
             )
         lines += [f"  note: {note}" for note in self.notes]
         prepared, command = str(self.prepared), f"encode {self.prepared.library}"
-        if self.what != "media files":  # only texts remain to be encoded
+        # Features are latents already: only texts remain to be encoded.
+        if self.what != "media files":
             prepared = prepared.replace(command, f"{command} --encoders minilm")
         return "\n".join([*lines, prepared])
 
@@ -164,7 +165,8 @@ class _Rows:
             else:
                 self.missing_rows += 1
                 name = item.keys[0]
-                self.missing.append(hash(name))  # 8 bytes a row: several rows may miss the same file
+                # 8 bytes a row: several rows may miss the same file.
+                self.missing.append(hash(name))
                 if len(self.missing_first) < _SHOWN:
                     self.missing_first[name] = None
                 if self.missing_rows <= _LISTED:

@@ -133,7 +133,8 @@ def llp(files: Files, options: ImportOptions) -> Items:
 
     def item(split: str, row: dict[str, str]) -> DatasetItem:
         name = given(row, "filename")
-        video, *times = name.rsplit("_", 2)  # '4YdbENYcIyE_23_33': seconds 23 to 33 of a video
+        # '4YdbENYcIyE_23_33': seconds 23 to 33 of a video.
+        video, *times = name.rsplit("_", 2)
         if len(times) != 2:
             raise SeehearError(f"{name!r} is no clip: expected ID_START_END, as in 4YdbENYcIyE_23_33")
         start, end = (number({"filename": time}, "filename") for time in times)

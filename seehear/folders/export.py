@@ -99,7 +99,8 @@ def safe_stem(name: str) -> str:
         for letter in unicodedata.normalize("NFC", printable(name))
     )
     stem = stem.encode()[:_STEM].decode(errors="ignore").strip(" .") or "clip"
-    return f"{stem}_" if _RESERVED.fullmatch(stem) else stem  # names of devices on Windows
+    # Windows opens a device in place of a file of such a name.
+    return f"{stem}_" if _RESERVED.fullmatch(stem) else stem
 
 
 def unused_name(name: str, taken: set[str]) -> str:

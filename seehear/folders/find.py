@@ -62,14 +62,16 @@ def time_limit(seconds: float | None) -> Iterator[None]:
         return
     over = threading.Event()
     usual = signal.getsignal(signal.SIGINT)
-    if usual == signal.SIG_IGN:  # as in background jobs of a shell, where the limit would have no effect
+    # As in background jobs of a shell, where the limit would have no effect.
+    if usual == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def stop() -> None:
         over.set()
         if hasattr(signal, "pthread_kill"):
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-        else:  # Windows
+        else:
+            # Windows has no signals to threads.
             signal.raise_signal(signal.SIGINT)
 
     timer = threading.Timer(seconds, stop)

@@ -125,11 +125,13 @@ class Work:
             what = "has no video, sound or picture yet" if self.folder.is_dir() else "is not there"
             self._stand("waiting", note=f"{self.folder} {what}: waiting for files")
             return False
-        if self._standing.state != "ready":  # a scan without changes is not worth a line
+        # A scan without changes is not worth a line.
+        if self._standing.state != "ready":
             self._stand("working", "looking through the folder")
         share = Share(coarse=True, clips=REGISTERED, rests=self._rests)
         tally = prepare_share(self.folder, self.uri, PrepareOptions(), share)
-        if not self._found:  # clips indexed by an earlier call are searchable from the start
+        # Clips indexed by an earlier call are searchable from the start.
+        if not self._found:
             self._found = len(indexed_clips(LibraryTables.open(self.uri)))
         if tally.written:
             self._stand("working", "looking through the folder")
@@ -190,7 +192,8 @@ class Work:
         if key not in self._towers:
             names = [encoder.name for encoder in preset_encoders(preset, modalities, language)]
             self._towers = {key: load_all(names, modalities, self.device)}
-        library.set_about("preset", preset)  # after loading: one without models is not tried at every start
+        # Noted after loading: a preset without models must not be tried at every start.
+        library.set_about("preset", preset)
         return self._towers[key]
 
     def _cut(self) -> bool:
@@ -241,7 +244,8 @@ class Work:
                 (transcribe if kind == "speech" else ocr)(library, portion=portion)
             except Interrupted:
                 raise
-            except SeehearError as error:  # no model: search works without
+            except SeehearError as error:
+                # Without a model for it, search works by the other ways.
                 self._note(str(error))
                 continue
             if len(portion.tried) > before:
@@ -260,10 +264,12 @@ class Work:
             index_frozen(library, device=self.device, spaces=self._spaces)
             if learned:
                 index_learned(library, device=self.device)
-        except SeehearError as error:  # no latents, or the trained model is missing
+        except SeehearError as error:
+            # No latents, or the trained model is missing.
             self._note(str(error))
         self._indexed_at = time.monotonic()
-        self._index_took = self._indexed_at - began if loaded else 0.0  # the first one loads models
+        # The first indexing also loads models, and says nothing of the next.
+        self._index_took = self._indexed_at - began if loaded else 0.0
         self._found = len(indexed_clips(LibraryTables.open(self.uri)))
         self._standing = replace(self._standing, found=self._found)
 
@@ -318,7 +324,8 @@ def spread(items: Sequence[Clip]) -> list[Clip]:
     """Items in breadth-first order of halving, so that any beginning covers the whole evenly."""
     order: list[Clip] = []
     spans = [(0, len(items))]
-    for low, high in spans:  # grows during iteration
+    # The list grows while it is read: breadth first.
+    for low, high in spans:
         if low < high:
             middle = (low + high) // 2
             order.append(items[middle])

@@ -159,7 +159,8 @@ class ContextData:
             size = len(self) if self.config.replacement else len(self._drawn)
             chance = torch.rand(size, generator=generator).double()
             if not self.config.replacement:
-                chance = (self._video + chance).argsort()  # shuffled within each recording
+                # The whole part sorts by recording, the fraction shuffles within it.
+                chance = (self._video + chance).argsort()
             self._draw = ((seed, epoch), chance, text)
         _, chance, text = self._draw
         video, draw = indices // self.together, indices % self.together
@@ -198,7 +199,8 @@ def extended(
     is not extended."""
     n = len(video_N)
     low, high = torch.arange(n), torch.arange(n)
-    until = end_N.clone()  # the latest end of all members: a clip may outlast one that begins after it
+    # The latest end of all members: a clip may outlast one that begins after it.
+    until = end_N.clone()
     growing = ((end_N > start_N) & (end_N - start_N < least)).nonzero().squeeze(1)
     while len(growing):
         before, after = (low[growing] - 1).clamp(min=0), (high[growing] + 1).clamp(max=n - 1)

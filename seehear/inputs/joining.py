@@ -21,7 +21,8 @@ from seehear.types import Bool, Float, Int, Modality, Tensor
 
 Pool = Literal["max", "mean"]
 _FRAMES_A_SECOND = 100
-_AT_ONCE = 2**24  # numbers scanned at a time for the ends of sequences: bounds memory
+# Numbers scanned at a time for the ends of sequences, which bounds memory.
+_AT_ONCE = 2**24
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,8 @@ class _Sequences(Joined):
         row, length = members.row[member], length - skip
         behind = length.cumsum(0) - length
         before_B = torch.zeros_like(members.count).scatter_add_(0, row, length)
-        begin = behind - (before_B.cumsum(0) - before_B)[row]  # slots that its row has filled
+        # First slot of each latent: the slots before it are filled.
+        begin = behind - (before_B.cumsum(0) - before_B)[row]
         which, within = expand(length.minimum((room - begin).clamp(min=0)))
         found_BL = torch.full((len(members.count), room), -1)
         found_BL[row[which], begin[which] + within] = latent[which] * room + skip[which] + within

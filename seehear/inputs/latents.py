@@ -155,7 +155,8 @@ class LatentData:
             at = indices.to(rows.first.device)
             first, count = rows.first[at], rows.count[at]
             if self._several[m]:
-                if self._draw is None or self._draw[0] != (seed, epoch):  # one draw an epoch, for all clips
+                # One draw an epoch, for all clips.
+                if self._draw is None or self._draw[0] != (seed, epoch):
                     generator = torch.Generator().manual_seed(seed_of(seed, "texts", epoch))
                     self._draw = ((seed, epoch), torch.rand(len(self), generator=generator))
                 first = first + (self._draw[1][indices.cpu()].to(first.device) * count).long()

@@ -20,7 +20,8 @@ from seehear.library.workers import cores
 from seehear.nn.random import seed_of
 from seehear.types import Batch, Int, Tensor
 
-AHEAD = 3  # chunks each worker prepares before they are asked for
+# Chunks each worker prepares before they are asked for.
+AHEAD = 3
 
 
 class TrainingData(Protocol):
@@ -106,7 +107,8 @@ def _ignore_interrupts(_: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _unchanged(batch: Any) -> Any:  # pickled by name: a lambda would not be
+# Processes of the loader get this function pickled, by name: a lambda has none.
+def _unchanged(batch: Any) -> Any:
     return batch
 
 
@@ -120,8 +122,10 @@ def _stream(
         batch_size=None,
         collate_fn=_unchanged,
         worker_init_fn=_ignore_interrupts,
-        multiprocessing_context="spawn",  # a fork would inherit the locks of threads it does not have
-        num_workers=min(workers, cores()),  # more only wait for each other, and torch warns of them
+        # A fork would inherit the locks of threads it does not have.
+        multiprocessing_context="spawn",
+        # More only wait for each other, and torch warns of them.
+        num_workers=min(workers, cores()),
         prefetch_factor=AHEAD,
         pin_memory=device.type == "cuda",
     )
@@ -167,7 +171,8 @@ class Loader:
     def __init__(self, data: TrainingData, sampling: Sampling, *, workers: int = 0, device: torch.device | None = None):
         self.data, self.seed, self.distinct = data, sampling.seed, sampling.distinct_groups
         self.together = together = data.together
-        self.groups = data.groups.cpu()[::together]  # of what is dealt to batches
+        # One group for each lot that is dealt to batches.
+        self.groups = data.groups.cpu()[::together]
         self.workers = workers if data.heavy else 0
         self.device = device or torch.device("cpu")
         lots = len(torch.unique(self.groups)) if self.distinct else len(self.groups)

@@ -90,7 +90,8 @@ def cut(
     whole = placed(whole, given.group, given.split, options)
     name = given.id or whole.source
     how: str = options.clips
-    if whole.end == 0:  # a picture
+    # A picture has no duration.
+    if whole.end == 0:
         how = "whole"
     elif how == "auto" and lines:
         how = "subtitles"
@@ -100,7 +101,8 @@ def cut(
         how = "whole" if whole.end <= (options.max_seconds if captions or given.labels else short) else "scenes"
     texts: dict[tuple[float, float], list[Text]] = {}
     if how == "subtitles":
-        for line in lines:  # lines with the same window, after padding, share a clip
+        # Lines with the same window, after padding, share a clip.
+        for line in lines:
             texts.setdefault(line_window(*_times(line), whole.end, options), []).append(line)
     elif how != "whole":
         windows = scenes(whole) if how == "scenes" and scenes is not None else fixed_windows(whole.end, options)

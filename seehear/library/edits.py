@@ -64,7 +64,8 @@ def read_edits(library: LibraryTables) -> list[Edit]:
     """All edits, from the newest version of the table."""
     if _TABLE not in library.tables():
         return []
-    library.table(_TABLE).checkout_latest()  # a server writes them while others read
+    # A server writes them while others read.
+    library.table(_TABLE).checkout_latest()
     rows = library.rows(_TABLE).to_pylist()
     return [Edit(**{field.name: row[field.name] for field in fields(Edit)}) for row in rows]
 
@@ -140,7 +141,8 @@ def edits_by_file(edits: Iterable[Edit], sources: Mapping[str, Source]) -> dict[
     of_content: dict[str, list[Edit]] = {}
     of_name: dict[str, list[Edit]] = {}
     for edit in edits:
-        if edit.source:  # not of a row of text alone
+        # Edits of a row of text alone have no file.
+        if edit.source:
             of_content.setdefault(edit.content, []).append(edit)
             of_name.setdefault(edit.source, []).append(edit)
     by_file: dict[str, list[Edit]] = {}
@@ -186,7 +188,8 @@ def affected(edit: Edit, lines: Sequence[AnyLine]) -> list[AnyLine]:
     exact = [line for line in near if line.text and line.text in (edit.before, edit.shown)]
     if exact or edit.start is None or any(line.text == edit.text for line in near):
         return exact
-    if edit.what == "speech":  # one line at a time is spoken, several are on screen
+    # One line at a time is spoken, several are on screen.
+    if edit.what == "speech":
         return near
     words = edit.before.lower(), edit.text.lower()
     ratios = [max(SequenceMatcher(None, line.text.lower(), w, autojunk=False).ratio() for w in words) for line in near]

@@ -156,8 +156,8 @@ class Backlog:
                 f"{library.uri} holds features of videos, and no media: {encoder.name!r} has nothing to encode there; "
                 f"encode its texts: seehear encode {library.uri} --encoders minilm"
             )
+        # Removed rows by reason.
         self.removed: Counter[str] = Counter()
-        """Removed rows by reason."""
         self.table = self._table(library, encoder)
         roots = library.roots()
         paths = cache(lambda name: str(library.path_of(name, roots)))
@@ -172,7 +172,8 @@ class Backlog:
                 wanted[clip.id, item] = sample, content_key(clip, encoder.modality, item, sources)
         current, stale = set(), []
         for row, made in self.table.keys(NO_FRAMES).items():
-            key = row[:2]  # frames of a film are kept and removed with it
+            # Frames of a film are kept and removed with it.
+            key = row[:2]
             if why := why_stale(made, encoder.fingerprint, wanted[key][1] if key in wanted else None):
                 self.removed[why] += 1
                 stale.append(row)
@@ -230,7 +231,8 @@ class _Encoding:
             with progress(f"{name} from {source.name}", self.backlog.missing, self.unit) as bar:
                 self._take_all(self._derived(source, waiting), bar)
             jobs = list(waiting.values())
-        if jobs and isinstance(engine, Local):  # on a cluster, the media need not be where this process is
+        # On a cluster the media need not be visible from here, so that their absence says nothing.
+        if jobs and isinstance(engine, Local):
             jobs = at_their_place(self.library, jobs, lambda job: job.sample.path, self._reject)
         if jobs or self.rejects:
             with (
@@ -288,7 +290,8 @@ class _Encoding:
             vectors = np.stack([made.vector, *made.frames])
             if not np.isfinite(vectors).all():
                 self._reject(job, "the encoder gave numbers that are not finite")
-            elif np.abs(vectors).max() > _LARGEST:  # float16 would store infinity
+            elif np.abs(vectors).max() > _LARGEST:
+                # float16 would store infinity, and training on it gives no finite loss.
                 self._reject(job, f"the encoder gave numbers beyond float16 ({np.abs(vectors).max():.3g})")
             else:
                 seconds = job.sample.end - job.sample.start

@@ -117,13 +117,15 @@ def _sample_a_thread(encoder: Encoder) -> Iterator[EncodeParts]:
     if encoder.modality == "text" or encoder.device != "cpu" or encoder.of_run:
         yield encoder.encode_parts
         return
-    import torch  # not above: processes that only decode import this file, and do without
+    # Not at the head: processes that only decode import this file, and torch takes them seconds and memory.
+    import torch
 
     def encode_parts(prepared: Sequence[Any]) -> list[SampleVectors]:
         return [parts[0] for parts in pool.map(lambda sample: encoder.encode_parts([sample]), prepared)]
 
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # of each thread that is started from here on
+    # The setting holds for threads that are started from here on.
+    torch.set_num_threads(1)
     try:
         with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             yield encode_parts
@@ -170,7 +172,8 @@ def at_their_place(
 
 # -- on a Ray cluster --------------------------------------------------------------------------------------------------
 
-_BLOCK = 64  # jobs that one decoder takes at a time
+# Jobs that one decoder takes at a time.
+_BLOCK = 64
 Columns = dict[str, Any]
 
 
@@ -294,7 +297,8 @@ def started_engine(name: EngineName, workers: int | None, models: int) -> Abstra
 def on_ray(*, workers: int | None, models: int) -> Iterator[OnRay]:
     """Joins the cluster of RAY_ADDRESS, or starts one on this machine and ends it afterwards. `workers`: by default all
     CPUs that the models leave."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
+    # Ray reports its use to its makers unless it is told not to.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     ray = require("ray", "ray")
     require("ray.data", "ray")
     mine = not ray.is_initialized()

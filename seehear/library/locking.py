@@ -112,7 +112,8 @@ def learning(uri: str | Path) -> Iterator[None]:
             message = f"another process is learning from {uri}: wait until it has ended, or stop it there"
             raise SeehearError(message) from error
         except OSError:
-            pass  # a library that this user may only read
+            # A library that this user may only read.
+            pass
         yield
 
 
@@ -172,5 +173,6 @@ def server_of(uri: str | Path) -> Server | None:
         with suppress(OSError, ValueError, TypeError):
             return Server(**json.loads(path.read_text(encoding="utf-8")))
     except OSError:
-        pass  # a library that this user may only read
+        # A library that this user may only read.
+        pass
     return None

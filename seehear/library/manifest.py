@@ -173,7 +173,8 @@ def _columns(path: Path, columns: Mapping[str, str]) -> list[str]:
         for name in values:
             if name not in names and (len(names) < _OTHERS or name.lower() in kept or name in columns.values()):
                 names[name] = None
-        if path.suffix.lower() not in _JSONL:  # a row of any other table has all columns
+        # A row of any other table has all columns.
+        if path.suffix.lower() not in _JSONL:
             break
     if empty:
         raise SeehearError(f"{path}: holds no rows")

@@ -125,10 +125,10 @@ class Update:
         self.share, self.made = share, 0
         self.known = library.sources()
         self.refused = {reject.path: reject for reject in library.rejects()}
+        # All rejects of this input, from this run or before.
         self.rejects: dict[str, Reject] = {}
-        """All rejects of this input, from this run or before."""
+        # All files of this input.
         self.seen: set[str] = set()
-        """All files of this input."""
         self.batch: list[ReadResult] = []
         self.begun = time.monotonic()
         # Another input may have given the same id to another clip.

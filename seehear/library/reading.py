@@ -127,10 +127,10 @@ class _Cutter:
         self.unit, self.info, self.options = unit, info, options
         self.rejects: list[Reject] = []
         self.heard: dict[str, MediaInfo] = {}
+        # True once scenes and pauses were left for later.
         self.coarse = False
-        """True once scenes and pauses were left for later."""
+        # True once the search for them ran out of time.
         self.time_up = False
-        """True once the search for them ran out of time."""
 
     @property
     def given(self) -> bool:

@@ -157,16 +157,16 @@ class _Reading:
         if not self.clips:
             raise SeehearError(f"{library.uri} has no clips: run 'seehear prepare FOLDER --library {library.uri}'")
         self.transcripts = {(t.source, t.task): t for t in read_transcripts(library)}
+        # Ids of the clips whose texts depend on a file, by file.
         self.by_file: dict[str, list[str]] = {}
-        """Ids of the clips whose texts depend on a file, by file."""
         for clip in self.clips.values():
             for file in {clip.source, clip.audio_source}:
                 self.by_file.setdefault(file, []).append(clip.id)
         self.began = self.flushed = time.monotonic()
+        # Transcripts to write, each of all parts read so far.
         self.pending: dict[tuple[str, Task], Transcript] = {}
-        """Transcripts to write, each of all parts read so far."""
+        # Seconds read of the recordings that this run reads part by part.
         self.read_until: dict[str, float] = {}
-        """Seconds read of the recordings that this run reads part by part."""
         self.rejects: list[Reject] = []
         self.made = self.kept = self.rejected = self.without = self.total = 0
         self.media_seconds = 0.0
@@ -198,7 +198,8 @@ class _Reading:
             if not missing:
                 continue
             starts = {until.get(task) or 0.0 for task in missing}
-            start = starts.pop() if len(starts) == 1 else 0.0  # a task asked for later begins anew, with the rest
+            # A task asked for later begins anew, with the rest.
+            start = starts.pop() if len(starts) == 1 else 0.0
             spoken = self.transcripts.get((file, "speech")) if "speech" not in missing or start else None
             job = Recording(
                 source=file,
@@ -229,7 +230,8 @@ class _Reading:
 
     def _take(self, job: Recording, result: list[Transcript] | Exception) -> int:
         """Keeps a result, and returns the seconds of media that it finishes."""
-        start = self.read_until.pop(job.source, job.start)  # Ray names the recording as it was at first
+        # Ray names the recording as it was at first.
+        start = self.read_until.pop(job.source, job.start)
         job = replace(job, start=start)
         if isinstance(result, Exception):
             self._reject(job, set_aside_reason(result, job.path))
@@ -257,7 +259,8 @@ class _Reading:
         self.rejects = []
         ready = list(self.pending.values())
         write_transcripts(self.library, ready)
-        self.pending = {}  # not before: after a full disk, the last flush of the run tries again
+        # Not before: after a full disk, the last flush of the run tries again.
+        self.pending = {}
         self._give_texts({id for t in ready for id in self.by_file.get(t.source, ())})
 
     def _give_texts(self, ids: Iterable[str]) -> None:

@@ -207,7 +207,8 @@ def printable(name: str) -> str:
     """A file name as valid Unicode, the same in every locale: its bytes as UTF-8, invalid ones as private letters."""
     try:
         content = os.fsencode(name)
-    except UnicodeEncodeError:  # words, not a name, in a locale without their letters
+    except UnicodeEncodeError:
+        # Words, not a name, in a locale without their letters.
         content = name.encode("utf-8", "surrogateescape")
     return content.decode("utf-8", "surrogateescape").translate(_BYTES)
 
@@ -253,7 +254,8 @@ def row_of_clip(clip: Clip) -> dict[str, Any]:
 
 
 def clip_of_row(row: dict[str, Any]) -> Clip:
-    absent = {"by": "", "confidence": 1.0}  # in what an older seehear wrote
+    # Rows of an older seehear lack these.
+    absent = {"by": "", "confidence": 1.0}
     texts = tuple(
         Text(**(t | {name: value for name, value in absent.items() if t.get(name) is None}))
         for t in row.pop("texts") or ()

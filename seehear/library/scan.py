@@ -66,8 +66,8 @@ class Folder:
         self.language = language
         self.skip = str(Path(skip).resolve()) if skip else ""
         self.unreadable: list[Reject] = []
+        # Opened files that are no media, by suffix.
         self._opened: Counter[str] = Counter()
-        """Opened files that are no media, by suffix."""
 
     def __iter__(self) -> Iterator[ScannedFile]:
         """Media files in order of their names, without hidden ones. Links are followed, loops of links once."""
@@ -91,12 +91,14 @@ class Folder:
         name = self._name(path)
         try:
             stat = os.stat(path)
-            if not S_ISREG(stat.st_mode):  # a pipe, whose reader would wait for ever
+            # A pipe, whose reader would wait for ever.
+            if not S_ISREG(stat.st_mode):
                 self._reject(path, "is no regular file")
                 return None
             sidecars = listing.sidecars(os.path.basename(path))
             return ScannedFile(name=name, path=path, size=stat.st_size, mtime_ns=stat.st_mtime_ns, sidecars=sidecars)
-        except OSError as error:  # a link to nowhere, or gone since it was listed
+        except OSError as error:
+            # A link to nowhere, or gone since it was listed.
             self._unreadable(error)
             return None
 

@@ -29,7 +29,8 @@ BLOCKS = "blocks"
 _NOTE = "split"
 # Entry of `about`. A library of an older version keeps its splits, which followed from names alone.
 _KEY, _SCHEME = "splits", "shares of clips"
-_FEW, _DIVISIBLE = 3, 10  # recordings, and clips that one must have to be divided
+# Recordings up to which they are divided in time, and clips that one must have for it.
+_FEW, _DIVISIBLE = 3, 10
 _GROUPS_A_WRITE, _IDS_A_WRITE = 4096, 5000
 
 

@@ -70,7 +70,8 @@ class LibraryTables:
         except (ValueError, OSError, RuntimeError) as error:
             if "://" not in self.uri:
                 raise
-            message = re.search(r'<Message>([^<]+)</Message>|message: "([^"]+)"', str(error))  # out of a page of it
+            # The error is a page of XML or Rust; its message is one line of it.
+            message = re.search(r'<Message>([^<]+)</Message>|message: "([^"]+)"', str(error))
             cause = next(filter(None, message.groups())) if message else str(error)[:200]
             raise SeehearError(f"cannot reach {uri}: {cause} (see docs/scaling.md)") from error
         self._open: dict[str, Any] = {}
@@ -249,7 +250,8 @@ class LibraryTables:
             if not where:
                 raise
             raise SeehearError(f"cannot filter by {where!r}: {str(error).splitlines()[0]}") from error
-        parts = rows.to_batches(max_chunksize=8192)  # a row as a dict takes several times what the clip takes
+        # A row as a dict takes several times what the clip takes.
+        parts = rows.to_batches(max_chunksize=8192)
         return sorted((clip_of_row(row) for part in parts for row in part.to_pylist()), key=lambda clip: clip.id)
 
     def put_sources(self, sources: Sequence[Source]) -> None:

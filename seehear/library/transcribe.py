@@ -66,8 +66,10 @@ class Transcriber:
             if samples is None or (task == "translation" and language == "en"):
                 continue
             detected, new = self.recogniser(samples, language=language, translate=task == "translation")
-            language = language or detected  # the first language holds for all of the recording
-            for segment in new:  # times from the start of the file, not of the part
+            # The first language holds for all of the recording.
+            language = language or detected
+            # Times from the start of the file, not of the part.
+            for segment in new:
                 begin, stop = segment.start + start, segment.end + start
                 words = tuple(replace(w, start=w.start + start, end=w.end + start) for w in segment.words)
                 so_far.append(replace(segment, start=begin, end=stop, words=words))
@@ -131,7 +133,8 @@ def _part(recording: Recording) -> tuple[float, np.ndarray | None, float]:
         end = start + _PIECE if duration - start > _PIECE + _TAIL else duration
         try:
             samples = read_window(recording.path, start, end, audio=AudioSpec(rate=RATE)).waveform
-        except DecodeError as wrong:  # a stretch of a film without sound
+        except DecodeError as wrong:
+            # A film may have stretches without sound: the next piece is tried.
             error, samples = error or wrong, None
         if samples is not None:
             if end < duration:
@@ -171,7 +174,8 @@ def is_invented(segment: Segment) -> bool:
     words = _plain(segment.text).split()
     if not words:
         return True
-    repeats = len(words) >= 6 and len(set(words)) <= 2  # one word, or a pair of words, over and over
+    # Whisper repeats one word, or a pair of words, over and over on music.
+    repeats = len(words) >= 6 and len(set(words)) <= 2
     if segment.log_probability < _LEAST_LOG or segment.compression > _LOOP or repeats:
         return True
     stock = " ".join(words) in _STOCK or any(phrase in " ".join(words) for phrase in _CREDITS)

@@ -59,7 +59,8 @@ def read_transcripts(library: LibraryTables, sources: Iterable[str] | None = Non
     for row in rows:
         lines = []
         for line in row.pop("lines") or ():
-            sure = line.get("confidence")  # absent in what an older seehear wrote
+            # Rows of an older seehear lack it.
+            sure = line.get("confidence")
             words = tuple(Word(**word) for word in line["words"] or ())
             lines.append(TimedLine(line["text"], line["start"], line["end"], words, 1.0 if sure is None else sure))
         del row["key"]
@@ -100,7 +101,8 @@ def main_language(library: LibraryTables) -> str:
 def write_transcripts(library: LibraryTables, transcripts: Sequence[Transcript]) -> None:
     """Inserts or replaces transcripts by source and task, in one commit."""
     if transcripts:
-        if library.ensure(_TABLE, _schema()).schema != _schema():  # of an older library
+        # The table of an older library lacks columns: it is rewritten once.
+        if library.ensure(_TABLE, _schema()).schema != _schema():
             library.replace(_TABLE, _rows(read_transcripts(library)))
         merge = library.table(_TABLE).merge_insert("key")
         merge.when_matched_update_all().when_not_matched_insert_all().execute(_rows(transcripts))
@@ -120,7 +122,8 @@ def write_subtitles(library: LibraryTables, folder: Path) -> int:
     stems = Counter(_srt_stem(source) for source in {t.source for t in spoken})
     for transcript in spoken:
         stem = _srt_stem(transcript.source)
-        if stems[stem] > 1:  # a.mp4 and a.wav
+        # The transcripts of a.mp4 and a.wav must not share a file.
+        if stems[stem] > 1:
             stem = Path(f"{stem}{PurePosixPath(transcript.source).suffix}")
         path = folder / f"{stem}{'.en' if transcript.task == 'translation' else ''}.srt"
         file = pysubs2.SSAFile()

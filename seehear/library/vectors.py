@@ -135,7 +135,8 @@ def rows_of(table: Any, where: str | None = None, columns: Sequence[str] | None 
     query = table.search()
     query = query.where(where) if where else query
     query = query.select(list(columns)) if columns else query
-    return query.limit(None).to_arrow()  # without it, LanceDB returns ten rows
+    # Without it, LanceDB returns ten rows.
+    return query.limit(None).to_arrow()
 
 
 def quote(text: str) -> str:

@@ -37,7 +37,8 @@ def watched(folder: Path, changed: threading.Event, *, skip: str) -> Iterator[No
                     ignore_permission_denied=True,
                 ):
                     changed.set()
-            except (OSError, RuntimeError):  # more folders than the system watches, or a missing folder
+            except (OSError, RuntimeError):
+                # More folders than the system watches, or a missing folder.
                 polling = True
                 stop.wait(_POLL / 1000)
 

@@ -151,7 +151,8 @@ class _Worker:
         try:
             self.pipe.send(item)
         except OSError:
-            self.deadline = 0.0  # it died before the item: `take` reports it
+            # It died before the item: `take` reports it.
+            self.deadline = 0.0
 
     def take(self) -> tuple[Any, Any]:
         try:
@@ -182,7 +183,8 @@ def _serve() -> None:
     """Main loop of a worker, until its parent has ended."""
     import signal
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent acts on it
+    # Ctrl-C reaches all; the parent acts on it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "win32":
         from multiprocessing.connection import PipeConnection as Connection
     else:

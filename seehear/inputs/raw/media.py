@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from seehear.library.tables import LibraryTables
 
 
-_LOOKED_FOR = 16  # files whose presence is checked before a run
+# Files whose presence is checked before a run.
+_LOOKED_FOR = 16
 
 
 def load_raw(
@@ -72,7 +73,8 @@ class RawMedia:
     ):
         self.clips, self.files, self.sentences, self.config = clips, files, sentences, config
         self._reader = reader
-        self._views: tuple[int, int] | None = None  # (windows, crops) of evaluation; None: draws of training
+        # (windows, crops) of evaluation; None: draws of training.
+        self._views: tuple[int, int] | None = None
 
     # -- what there is -----------------------------------------------------------------------------------------------
 
@@ -278,7 +280,8 @@ def columns(
     sources, number = library.sources(), dict[str, int]()
     spans = np.array([(clip.start, clip.end) for clip in clips], np.float64).reshape(-1, 2)
     for n, clip in enumerate(clips):
-        if config.extend and clip.end > clip.start:  # by what the shortest of its files has around it
+        # The shorter of two files limits the stretch: both must reach to its end.
+        if config.extend and clip.end > clip.start:
             own = {clip.source_of(m) for m in ("video", "audio") if m in config.modalities and clip.has(m)}
             lengths = [sources[s].duration for s in own if s in sources and sources[s].duration > 0]
             spans[n] = reach(clip.start, clip.end, min(lengths, default=0.0), config.window_seconds)

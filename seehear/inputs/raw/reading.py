@@ -26,10 +26,10 @@ from seehear.media.files import AudioSpec, VideoSpec, probe, read_window
 from seehear.progress import say
 from seehear.types import Modality
 
+# Largest decoded clip that is cached, in bytes.
 _LARGEST = 2**26
-"""Largest decoded clip that is cached, in bytes."""
+# Version of cached clips: another number makes them invalid.
 _RULES = 1
-"""Version of cached clips: another number makes them invalid."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,8 @@ class ClipReader:
         try:
             found, corrupt = self._window(span, {m: Asked(one.path, Part(0, count))})
             return found[m] if not corrupt and self._is_everywhere(span, m, one.path, found[m]) else None
-        except Exception:  # whoever reads the part alone meets it again, and says so
+        except Exception:
+            # Reading the part alone meets the error again, and reports it.
             return None
 
     def _is_everywhere(self, span: Span, m: Modality, path: str, whole: np.ndarray) -> bool:
@@ -111,7 +112,8 @@ class ClipReader:
             return self._lose(path, str(error).removeprefix(path).lstrip(": "), len(asked))
         except SeehearError:
             raise
-        except Exception as error:  # decoders raise anything on damaged files
+        except Exception as error:
+            # Decoders raise anything on damaged files.
             return self._lose(path, f"cannot be read ({error!r})", len(asked))
         if lost := [m for m in asked if m not in found]:
             self.lost.add(path, f"no {' and no '.join(lost)} where a clip has it", samples=len(lost))
@@ -149,7 +151,8 @@ class ClipReader:
         if (frames := window.frames) is not None:
             box = region_of(frames.shape[1], frames.shape[2], c.region)
             region = frames[:, box.top : box.top + box.height, box.left : box.left + box.width]
-            found["video"] = np.require(region, requirements="W")  # Pillow's arrays are read-only: torch warns of them
+            # Pillow's arrays are read-only: torch warns of them.
+            found["video"] = np.require(region, requirements="W")
         return {m: x for m, x in found.items() if x is not None and m in asked}, window.corrupt
 
 
@@ -161,7 +164,8 @@ def views_of(sample: Sample, m: Modality, config: RawConfig, *, windows: int = 1
         start, end = reach(start, end, probe(sample.path).duration, config.window_seconds)
     span, reader = Span(start, end, config.fps), ClipReader(config, None)
     crops, found = crops if m == "video" else 1, []
-    for window in range(windows):  # all crops of a window are cut out of one reading
+    # All crops of a window are cut out of one reading.
+    for window in range(windows):
         views = [Viewed(window, windows, crop, crops) for crop in range(crops)]
         begin = views[0].starts(span, config)
         if m == "video":

@@ -170,7 +170,8 @@ def learn_vocabulary(texts: Iterable[str], config: VocabularyConfig | None = Non
 
         table = open_word_file(Path(config.table).expanduser())
         frequent = [word for word in frequent if table.knows(word)]
-        if len(frequent) < config.words:  # filled up with words of the table that texts can have
+        # Filled up with words of the table; those that no text can have are left out.
+        if len(frequent) < config.words:
             more = (word for word in table.in_order() if splitter.split(word) == [word])
             frequent = list(islice(dict.fromkeys((*frequent, *more)), config.words))
     if not frequent:
