@@ -126,6 +126,7 @@ def by_folder(path: str) -> tuple[str, ...]:
     return ("/".join(path.split("/")[-2:]),)
 
 
+# Some downloaders of AudioSet put a Y before the id.
 _YOUTUBE = re.compile(r"Y?([A-Za-z0-9_-]{11})(?:[_.-].*)?")
 
 

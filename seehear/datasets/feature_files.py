@@ -60,6 +60,7 @@ class Stream:
         return digest("features", self.encoder, self.suffix, f"{self.rate:g}")
 
 
+# Rates and columns are those of the released features.
 STREAMS = (
     Stream(suffix="_2d", encoder="resnet152", modality="video", rate=1.0),
     Stream(suffix="_3d", encoder="resnext101", modality="video", rate=1.5),

@@ -134,4 +134,5 @@ def _same(key: str, keys: tuple[str, ...]) -> bool:
 
 def _hash(key: str) -> int:
     normal = unicodedata.normalize("NFC", key).encode("utf-8", "surrogatepass")
+    # Eight bytes in place of a name; `find` compares the names themselves.
     return int.from_bytes(hashlib.blake2b(normal, digest_size=8).digest(), "big", signed=True)

@@ -187,6 +187,7 @@ class _Rows:
         splits = (1 - share, share, 0.0)
         for item in self.wanted.read(self.files, self.options):
             if not isinstance(item, Bad):
+                # By a hash of the recording: its clips are on one side, and stay there when rows are added.
                 if item.split == "train" and share and split_of(item.group or item.id, splits, 0) == "val":
                     item = replace(item, split="val")
                 if not self.options.wants(item.split):

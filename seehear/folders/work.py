@@ -177,6 +177,7 @@ class Work:
             if key not in self._tried:
                 files.setdefault(clip.source or clip.id, []).append(clip)
         ranked = [
+            # By a hash of the name: the first clips are from all over the folder, and always the same ones.
             (rank, digest(file), clip)
             for file, own in files.items()
             for rank, clip in enumerate(spread(sorted(own, key=lambda clip: clip.start)))

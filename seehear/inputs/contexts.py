@@ -157,6 +157,7 @@ class ContextData:
             generator = torch.Generator().manual_seed(seed_of(seed, "contexts", epoch))
             text = torch.rand(len(self), generator=generator)
             size = len(self) if self.config.replacement else len(self._drawn)
+            # float64: in float32 a number just below 1 times the count may round up to the count.
             chance = torch.rand(size, generator=generator).double()
             if not self.config.replacement:
                 # The whole part sorts by recording, the fraction shuffles within it.

@@ -41,6 +41,7 @@ class Members:
         """Latest end of the heard members before each one in its row; minus infinity where there are none."""
         within = torch.arange(len(self.row)) - (self.count.cumsum(0) - self.count)[self.row]
         end_BK = torch.full((len(self.count), int(self.count.max()) + 1), -torch.inf, dtype=self.end.dtype)
+        # One place further: a member is not heard before itself.
         end_BK[self.row[heard_P], within[heard_P] + 1] = self.end[heard_P]
         return end_BK.cummax(dim=1).values[self.row, within]
 
@@ -90,6 +91,7 @@ class Joined(ABC):
         """Returns (member, latent) of everything that is joined, in order."""
         every, count = self.every[members.clip], self.count[members.clip]
         member, within = expand(count.where(every, count.clamp(max=1)))
+        # float64, so that a number just below 1 times the count stays below the count.
         drawn = (draw_B[members.row].double() * count).long()
         latent = self.first[members.clip[member]] + within.where(every[member], drawn[member])
         if part_R is None:
@@ -195,6 +197,7 @@ class Frames(_Sequences):
         latent_B1S, frame_B1S = at_BS.clamp(min=0)[:, None] // room, at_BS.clamp(min=0)[:, None] % room
         band_F1 = torch.arange(bands, device=at_BS.device)[:, None]
         found_BFS = vectors_RD.unflatten(1, self.shape)[latent_B1S, band_F1, frame_B1S]
+        # Silence is far below any level: 0 dB would be the loudest.
         found_BFS.masked_fill_(at_BS[:, None] < 0, PADDING_DB)
         return _as_batch(found_BFS.flatten(1)), at_BS[:, 0] >= 0
 

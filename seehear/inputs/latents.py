@@ -138,6 +138,7 @@ class LatentData:
     def aligned(self) -> tuple[dict[Modality, Tensor], dict[Modality, Tensor]]:
         """(latents as stored, present) for the closed forms: a row a text, the clip's other modalities repeated."""
         clip_R = self.aligned_owner()
+        # Position of each row within its clip, as `clip_R` is sorted.
         within_R = torch.arange(len(clip_R), device=clip_R.device) - torch.searchsorted(clip_R, clip_R)
         at = {m: r.first[clip_R] + within_R % r.count[clip_R].clamp(min=1) for m, r in self.rows.items()}
         return {m: r.vectors[at[m]] for m, r in self.rows.items()}, {m: self.has(m)[clip_R] for m in self.rows}
@@ -236,6 +237,7 @@ def _rows(x_RD: Tensor, owner: Tensor, n: int, encoders: tuple[EncoderInfo, ...]
         order = owner.argsort(stable=True)
         x_RD, owner = x_RD[order], owner[order]
     count = torch.bincount(owner, minlength=n)
+    # Clips without a row point to some row; their count says that it is not theirs.
     first = (count.cumsum(0) - count).clamp(max=len(x_RD) - 1)
     return Rows(vectors=x_RD, first=first, count=count, encoders=encoders)
 
@@ -266,6 +268,7 @@ def load_latents(
     place = {clip.id: n for n, clip in enumerate(clips)}
     latents, owner, confidence = {}, {}, None
     if any(clip.texts for clip in clips) and not any(map(learned_texts, clips)):
+        # All texts are read on screen or without confidence: models learn from none of them.
         chosen.pop("text", None)
     for m, infos in chosen.items():
         rows = side_by_side([_read(library, info, by_id, sources, prefix) for info in infos])

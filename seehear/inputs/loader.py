@@ -238,6 +238,7 @@ class Loader:
             for epoch, indices in self._calls(start):
                 batch = self.data.batch(indices, seed=self.seed, epoch=epoch)
                 if self.device.type == "cuda":
+                    # From pinned memory the copy runs beside the computation.
                     batch = {k: v if v.is_cuda else v.pin_memory() for k, v in batch.items()}
                 yield self._arrive(batch)
             return

@@ -26,6 +26,7 @@ def plain_recipe(options: PrepareOptions) -> str:
 
 def settle_copies(library: LibraryTables, options: PrepareOptions) -> list[Source]:
     """Removes the clips of copies. Returns copies whose original has changed or is deleted: they are to be read."""
+    # These facts are known without reading: only files that share them are compared byte by byte.
     groups: dict[tuple[str, int, str], list[Source]] = {}
     for source in library.sources().values():
         if source.info.get("recipe") == plain_recipe(options) or COPY_OF in source.info:
@@ -48,6 +49,7 @@ def settle_copies(library: LibraryTables, options: PrepareOptions) -> list[Sourc
             try:
                 same = cmp(library.path_of(own[0].source, roots), library.path_of(source.source, roots), shallow=False)
             except OSError:
+                # A file that has vanished is no copy; the next run finds it deleted.
                 same = False
             if same:
                 facts = {name: value for name, value in source.info.items() if name != COARSE}

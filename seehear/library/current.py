@@ -21,6 +21,7 @@ NO_FRAMES = "(modality = 'text' OR item = 0)"
 
 def frame_item(seconds: float) -> int:
     """Item of the frame at some seconds after the start of its clip."""
+    # Item 0 is the vector of the whole clip.
     return 1 + round(1000 * seconds)
 
 
@@ -68,6 +69,7 @@ def read_current(
 ) -> tuple[Vectors, int]:
     """(current latents of the clips by `encoder`, {name, fingerprint}; number of stale ones). One row a clip or text,
     none for frames."""
+    # Rows of another maker are stale in any case: they are not even read.
     where = f"maker = {quote(encoder['fingerprint'])} AND {NO_FRAMES}" + (f" AND id LIKE '{prefix}%'" if prefix else "")
     rows = latent_table(library, encoder["name"]).read(where)
     keep, stale = [], 0

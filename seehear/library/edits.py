@@ -93,6 +93,7 @@ def undo(library: LibraryTables, key: str) -> Edit | None:
 def settled(library: LibraryTables, edits: Iterable[Edit]) -> None:
     """Marks edits as applied to the clips; those changed meanwhile stay pending."""
     with alone_with(library.uri, _TABLE):
+        # Compared as a whole: an edit that the user has changed since it was applied is not among them.
         stored = set(read_edits(library))
         applied = [edit for edit in edits if edit in stored]
         _put(library, [replace(edit, pending=False, shown="") for edit in applied if not edit.undone])
@@ -115,6 +116,7 @@ def _again(old: Edit, new: Edit) -> Edit:
     if undone and old.undone:
         return old
     shown = old.shown if old.pending else old.text
+    # An undone label keeps its text, by which it is found and put back.
     text = old.text if undone or new.what == "label" else new.text
     return replace(old, text=text, undone=undone, pending=True, shown=shown)
 
@@ -150,6 +152,7 @@ def edits_by_file(edits: Iterable[Edit], sources: Mapping[str, Source]) -> dict[
         return by_file
     held = {source.fingerprint for source in sources.values()}
     for name, source in sources.items():
+        # By content first: a renamed or moved file keeps its edits.
         own = of_content.get(source.fingerprint, []) + [e for e in of_name.get(name, ()) if e.content not in held]
         if own:
             by_file[name] = own
@@ -191,7 +194,9 @@ def affected(edit: Edit, lines: Sequence[AnyLine]) -> list[AnyLine]:
     # One line at a time is spoken, several are on screen.
     if edit.what == "speech":
         return near
+    # Another model may read the line as it was, or as the user corrected it.
     words = edit.before.lower(), edit.text.lower()
+    # Without `autojunk`, which ignores frequent letters of long lines.
     ratios = [max(SequenceMatcher(None, line.text.lower(), w, autojunk=False).ratio() for w in words) for line in near]
     return [line for line, ratio in zip(near, ratios, strict=True) if ratio >= _ALIKE]
 

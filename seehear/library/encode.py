@@ -39,6 +39,7 @@ from seehear.library.transcripts import main_language
 from seehear.progress import Interrupted, Progress, StopRequest, clock, counted, progress, say, stop_requests
 from seehear.types import MODALITIES, Modality
 
+# A kill loses what is not committed; a commit is a version of the table, with files of its own.
 COMMIT_ROWS, COMMIT_SECONDS = 1000, 30.0
 BATCH = {"video": 16, "audio": 16, "text": 256}
 # Clips whose latents are read at once to be mapped.
@@ -143,6 +144,7 @@ def load_all(names: Sequence[str | Encoder], modalities: Sequence[str], device: 
                 f"{encoder.name!r} encodes {encoder.modality}, and no clip of the library has any "
                 f"(there is: {', '.join(modalities)})"
             )
+    # Encoders that map the latents of others come last, when those are stored.
     return sorted({encoder.name: encoder for encoder in encoders}.values(), key=lambda e: e.source is not None)
 
 
@@ -179,10 +181,12 @@ class Backlog:
                 stale.append(row)
             else:
                 current.add(key)
+        # Before new rows are made: no reader finds two rows of one key.
         self.table.remove_keys(stale)
         jobs: dict[tuple[str, str], Job] = {}
         for key, (sample, content) in wanted.items():
             if key not in current and (chosen is None or key[0] in chosen):
+                # Texts that many clips share are encoded once.
                 jobs.setdefault((content, sample.path), Job(sample, content)).keys.append(key)
         self.jobs = list(jobs.values())
         self.kept, self.missing = len(current), sum(len(job.keys) for job in self.jobs)
@@ -197,6 +201,7 @@ class Backlog:
         name = table_name("latents", encoder.name)
         if name in library.tables():
             table = library.vectors("latents", encoder.name)
+            # The vectors of a table have one width for ever: a table of another width is dropped.
             if table.width == encoder.width:
                 return table
             self.removed[OTHER_MAKER] += len(table)

@@ -93,6 +93,7 @@ class Local:
             try:
                 yield batches
             finally:
+                # Kills the workers at once: one recording may take minutes.
                 stopped.set()
 
 

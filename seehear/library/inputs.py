@@ -105,6 +105,7 @@ class FolderInput(Input):
             else:
                 self._incomplete.add(source)
         self.rejects = [replace(r, path=_name(prefix, r.path)) for r in walk.unreadable]
+        # The user may have meant the table, whose texts a folder of media lacks.
         tables = sorted(p.name for p in Path(walk.folder).iterdir() if p.suffix.lower() in MANIFESTS)
         if tables:
             self.notes = [f"{tables[0]} lies in the folder and was not read: give it instead to use its columns"]
@@ -124,6 +125,7 @@ class RowsInput(Input):
         self.rejects = list(rows.rejects)
         self._primary = {_name(self._prefix, name) for name in rows.sources}
         language = options.language
+        # Rows usually come folder by folder: a few listings are enough.
         self._listing = lru_cache(64)(lambda folder: Listing(folder, os.listdir(folder), language=language))
 
     def __len__(self) -> int:
@@ -197,6 +199,7 @@ class ManifestInput(RowsInput):
             origin = _name(prefix, printable(full.relative_to(root).as_posix()))
         rows = GroupedRows(read_manifest(path, options.columns, name=origin), name=origin)
         super().__init__(rows, library, options, root=root, origin=origin)
+        # A wrong --media would set aside every row of the manifest, one by one.
         if len(self) and not any(self._file(source) for source in self._rows.sources):
             self.close()
             raise SeehearError(
@@ -296,6 +299,7 @@ class GroupedRows:
                 self.rejects.append(row)
             else:
                 owner = self._sources.setdefault(row.source, len(self._sources))
+                # Bytes, as SQLite refuses text with lone surrogates.
                 yield owner, row.id.encode("utf-8", "surrogatepass"), pickle.dumps(row)
 
     def close(self) -> None:

@@ -97,6 +97,7 @@ def _lines(path: Path) -> Iterator[str]:
             marked = file.read(2) in (b"\xff\xfe", b"\xfe\xff")
             file.seek(0)
             if not marked:
+                # Line by line: one in another encoding spoils no other.
                 yield from (decode_text(line) for line in file)
                 return
         with open(path, encoding="utf-16", errors="replace", newline="") as text:
@@ -192,6 +193,7 @@ def _roles(path: Path, names: list[str], columns: Mapping[str, str]) -> dict[str
         if column not in names:
             raise unknown(f"column of {path}", column, names)
     roles = dict(columns)
+    # Of two columns that differ in case only, the first counts.
     by_name = {name.lower(): name for name in reversed(names) if name not in columns.values()}
     for name, role in [(role, role) for role in ROLES] + list(_SYNONYMS.items()):
         if role not in roles and name in by_name:
@@ -274,6 +276,7 @@ def _items(value: Any, *, split: bool) -> Any:
         try:
             listed = json.loads(value)
         except (ValueError, RecursionError):
+            # A text that merely begins like a JSON list stays a text.
             listed = None
         if isinstance(listed, list):
             return listed

@@ -71,6 +71,7 @@ class OcrReader:
             lines = [TimedLine(text)] if text else []
         else:
             start, end = recording.start, recording.duration
+            # A rest of up to half a part belongs to the last part.
             if start + 1.5 * _PART < end:
                 end = until = start + _PART
             tracker = LineTracker(self.screen)
@@ -310,6 +311,7 @@ def _is_same(one: ScreenText, other: ScreenText) -> bool:
     """True for two readings of one line: nearly the same letters, or the same place and equal but for digits, as of a
     clock."""
     a, b = _letters(one.text), _letters(other.text)
+    # Prices and scores differ in digits alone, and are different lines.
     if SequenceMatcher(None, a, b, autojunk=False).ratio() >= _ALIKE and re.findall(r"\d", a) == re.findall(r"\d", b):
         return True
     in_place = _overlap(np.array(one.box), np.array(other.box)) > 0.3

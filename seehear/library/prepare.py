@@ -63,6 +63,7 @@ def prepare(
     options = options or PrepareOptions()
     paths = [Path(p) for p in ([inputs] if isinstance(inputs, str | Path) else inputs)]
     for path in paths:
+        # Before anything is written: a mistyped path must not leave an empty library.
         check_input(path, options, skip=library_uri)
     with writing(library_uri):
         library = LibraryTables.create(library_uri)
@@ -167,6 +168,7 @@ class Update:
         """The unit as it is to be read; None for a current one."""
         coarse = self.share is not None and self.share.coarse
         known, before = self.known.get(unit.file.source), self.refused.get(unit.file.source)
+        # A file that could not be opened is not opened again until it changes.
         if before is not None and before.stage == "probe" and self._looks_same(unit.file):
             self.rejects[before.path] = refused(unit, before.stage, before.reason)
             return None
@@ -180,6 +182,7 @@ class Update:
         if all(self._looks_same(file) for file in unit.files):
             self._leave(unit)
             return None
+        # Another time and the same recipe: the worker compares the content first.
         prints = [(f.source, self.known[f.source].fingerprint) for f in unit.files if f.source in self.known]
         return replace(unit, coarse=coarse, known=tuple(prints))
 

@@ -100,6 +100,7 @@ class MediaReader:
 
     def __call__(self, unit: Unit) -> ReadResult:
         try:
+            # Far cheaper than opening it: a file that was only touched is not decoded.
             prints = {file.source: fingerprint(file.path) for file in unit.files}
             if unit.known and dict(unit.known) == prints:
                 return ReadResult(unit=unit, same=True, sources=tuple(_seen(file, prints) for file in unit.files))
@@ -205,6 +206,7 @@ class _Cutter:
         paths = {file.source: file.path for file in self.unit.files}
         limit = self.options.time_limit
         try:
+            # The search may take half of the time limit, and pauses a quarter: the file itself has to be read, too.
             film = whole.has_video and not self.info.is_picture
             cuts = find_cuts(paths[whole.source], whole.end, seconds=limit / 2) if film else []
             windows = scene_windows(whole.end, cuts, self.options)
@@ -215,6 +217,7 @@ class _Cutter:
                 levels = loudness(heard, whole.end, seconds=limit / 4).tolist()
             return divided(windows, levels, STEP, self.options)
         except (DecodeError, OSError) as error:
+            # Noted in the source, so that a higher limit tries again.
             self.time_up = isinstance(error, TimeUp)
             reason = f"is cut every {self.options.seconds:g} s: {_why(error, self.unit.file)}"
             self._set_aside(f"{whole.source}#scenes", "scenes", reason)
@@ -230,6 +233,7 @@ class _Cutter:
         if not sidecars.subtitles and self.info.subtitles:
             stream = min(self.info.subtitles, key=lambda s: _rank(s, self.options.language))
             lines = self._try(self.unit.file.path, partial(read_embedded, index=stream.index)) or []
+        # Such lines are of another edition: the times of all others are in doubt.
         late = [line for line in lines if self.info.duration and (line.start or 0.0) >= self.info.duration]
         if late:
             many = f"{len(late)} of {len(lines)} lines come after the end of the file at {self.info.duration:.1f} s"

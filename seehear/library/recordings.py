@@ -116,9 +116,11 @@ def read_recordings(
     """Brings the transcripts of all recordings, or of a `portion`, up to date, and the texts of clips with them. Ctrl-C
     and SIGTERM save the finished parts and raise `Interrupted`."""
     with writing(library.uri, "texts"), started_engine(engine, workers, models=0) as started, stop_requests() as stop:
+        # The texts have columns that the clips of an older library lack.
         library.upgrade()
         note_reader(library, reader.by, reader.name)
         run = _Reading(library, reader, stop)
+        # Every portion is a call: only the first tries again what was set aside.
         run.settle(forget=portion is None or not portion.tried)
         jobs = run.jobs() if portion is None else portion.of(run.jobs())
         name, command = reader.name, reader.command

@@ -28,6 +28,7 @@ GIVEN = "given"
 """Value in place of a source's split: the user gave the splits of its clips."""
 _SPLIT_NAMES = {name: name for name in SPLITS}
 _SPLIT_NAMES |= {"training": "train", "validation": "val", "valid": "val", "dev": "val"}
+# Bytes of file names that are not UTF-8: Python spells them as surrogates, and LanceDB stores valid Unicode only.
 _BYTES = {0xDC00 + byte: 0xF700 + byte for byte in range(0x80, 0x100)}
 _PRIVATE = {private: surrogate for surrogate, private in _BYTES.items()}
 
@@ -200,6 +201,7 @@ def content_key(clip: Clip, modality: str, item: int, sources: Mapping[str, Sour
 
 def digest(*parts: str) -> str:
     """16 hex digits, the same on every machine."""
+    # A separator that texts do not have: ("a", "bc") and ("ab", "c") differ.
     return hashlib.blake2b("\x1f".join(parts).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
@@ -220,6 +222,7 @@ def unprintable(source: str) -> str:
 
 def fingerprint(path: str | Path) -> str:
     """16 hex digits over a file's size and up to 16 samples of 64 KB spread over it (all of a file of 1 MB)."""
+    # Samples spread over it: all of a film would take as long as decoding it.
     chunk, chunks = 2**16, 16
     size = os.path.getsize(path)
     hashed = hashlib.blake2b(str(size).encode(), digest_size=8)

@@ -73,11 +73,13 @@ class Folder:
         """Media files in order of their names, without hidden ones. Links are followed, loops of links once."""
         visited: set[tuple[int, int]] = set()
         for here, folders, files in os.walk(self.folder, followlinks=True, onerror=self._unreadable):
+            # Device and inode tell a folder that a link leads to a second time.
             stat = os.stat(here)
             if (stat.st_dev, stat.st_ino) in visited or here == self.skip:
                 folders.clear()
                 continue
             visited.add((stat.st_dev, stat.st_ino))
+            # In place, as `os.walk` goes on with this list; its order is that of the clips.
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             listing = Listing(here, [name for name in files if not name.startswith(".")], language=self.language)
             for name in listing.media:
@@ -144,6 +146,7 @@ class Listing:
             if suffix.lower() not in _TEXTS:
                 continue
             base, dot, tag = stem.rpartition(".")
+            # a.en.srt belongs to a.mp4, unless there is a film a.en.mp4.
             tagged = dot and stem not in stems and _LANGUAGE.fullmatch(tag) and f".{tag.lower()}" not in MEDIA
             self._texts.setdefault(base if tagged else stem, []).append((tag if tagged else "", name))
 

@@ -119,7 +119,9 @@ def _splits(rows: Sequence[dict[str, Any]], whole: str | None, shares: Sequence[
     parts = [(name, share) for name, share in zip(SPLITS, shares, strict=True) if share]
     if len(rows) < 2 * len(parts) - 1:
         return [parts[0][0]] * len(rows)
+    # A clip between two parts is their gap.
     usable = len(rows) - (len(parts) - 1)
+    # Every part has a clip; train takes the rest.
     sizes = [max(1, round(usable * share / sum(shares))) for _, share in parts[1:]]
     sizes = [usable - sum(sizes), *sizes]
     splits: list[str] = []

@@ -266,6 +266,7 @@ def tidy(cues: Iterable[Cue]) -> list[Text]:
 def _by_time(cues: Iterable[Cue]) -> list[Cue]:
     """Cues in order of time, without empty ones; cues with exactly the same times joined."""
     joined: dict[tuple[float, float], list[str]] = {}
+    # Sets beside the lists: a damaged file may have all of its lines at one time.
     known: dict[tuple[float, float], set[str]] = {}
     for cue in cues:
         time = (max(cue.start, 0.0), cue.end)

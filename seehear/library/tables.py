@@ -119,6 +119,7 @@ class LibraryTables:
         return library
 
     def tables(self) -> list[str]:
+        # LanceDB lists the tables in pages.
         names: list[str] = []
         token = None
         while True:
@@ -197,6 +198,7 @@ class LibraryTables:
                 return prefix
         prefix = "" if not roots else f"@{Path(folder).name}"
         while prefix in roots:
+            # Two roots may be folders of one name.
             prefix += "_"
         self.set_about("roots", json.dumps(roots | {prefix: folder}))
         return prefix
@@ -321,6 +323,7 @@ class LibraryTables:
     def replace(self, name: str, rows: pa.Table) -> None:
         """Writes a LanceDB table in place of any other of that name."""
         self._open.pop(name, None)
+        # An overwrite is one commit: readers see the old table or the new one.
         self._db.create_table(name, data=rows, mode="overwrite" if name in self.tables() else "create")
 
 
@@ -328,4 +331,5 @@ def library_of(folder: str | Path) -> str:
     """Default path of the library of a folder: in the user's cache, so that nothing is written among the media."""
     folder = Path(folder).resolve()
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "seehear" / "libraries"
+    # With a digest of the path, as two folders may have one name.
     return str(base / f"{re.sub(r'[^A-Za-z0-9_.-]+', '-', folder.name)}-{digest(str(folder))[:8]}")

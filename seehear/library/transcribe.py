@@ -63,6 +63,7 @@ class Transcriber:
         segments: dict[Task, list[Segment]] = {task: [] for task in recording.tasks}
         start, samples, end = _part(recording)
         for task, so_far in segments.items():
+            # English needs no translation.
             if samples is None or (task == "translation" and language == "en"):
                 continue
             detected, new = self.recogniser(samples, language=language, translate=task == "translation")
@@ -104,6 +105,7 @@ def transcribe(
     the strongest at hand. `language`: a code such as 'de', by default detected in each recording. `translate` adds an
     English line beside each line in another language."""
     require("faster_whisper", EXTRA)
+    # faster-whisper has no public list of them.
     codes = require("faster_whisper.tokenizer", EXTRA)._LANGUAGE_CODES
     if language and language not in codes:
         raise unknown("language", language, codes)
@@ -118,6 +120,7 @@ def transcribe(
         language=language,
         translate=translate,
     )
+    # Each process loads the model: several would share the memory of one GPU.
     workers = 1 if gpu and workers is None else workers
     return read_recordings(library, reader, workers=workers, engine=engine, portion=portion)
 

@@ -239,6 +239,7 @@ class _ByTime:
         self._longest = max((end - start for start, end, _ in self._timed), default=0.0)
 
     def within(self, clip: Clip) -> list[TimedLine]:
+        # A line that begins before the clip reaches into it by the longest line at most.
         first, last = bisect_left(self._starts, clip.start - self._longest), bisect_left(self._starts, clip.end)
         return self._whole + [
             line

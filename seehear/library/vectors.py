@@ -102,6 +102,7 @@ class VectorTable:
 
     def _vectors(self, rows: Any) -> Vectors:
         vectors = rows["vector"].combine_chunks()
+        # Arrow combines the chunks of a table into an array, or into a chunked array of one.
         vectors = vectors.chunk(0) if hasattr(vectors, "num_chunks") else vectors
         return Vectors(
             ids=rows["id"].to_pylist(),

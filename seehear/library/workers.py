@@ -63,6 +63,7 @@ def map_in_processes(
     waiting = iter(items)
     pool: list[_Worker] = []
     try:
+        # No more processes than items: each takes the time of importing the package.
         for item in islice(waiting, workers):
             pool.append(_Worker(function))
             pool[-1].give(item, limit(item))
@@ -134,6 +135,7 @@ class _Worker:
     def __init__(self, function: Callable[[Any], Any]):
         self.pipe, theirs = Pipe()
         handle = theirs.fileno()
+        # The settings of the user come after ours, and win.
         command, environment = [sys.executable, "-c", _CODE, str(handle)], _MEMORY | os.environ
         # The child inherits one end of the pipe, and no other handle of this process.
         if sys.platform == "win32":

@@ -108,6 +108,7 @@ class RawConfig:
     @property
     def samples(self) -> int:
         """Samples of a clip's waveform."""
+        # Half up: `round` takes halves to the even number.
         return int(self.audio_seconds * self.rate + 0.5 + EPSILON)
 
     @property

@@ -213,6 +213,7 @@ class ClipCache:
 
     def put(self, key: str, array: np.ndarray) -> None:
         """Stores an array, unless the folder or the disk is full."""
+        # In memory first: the size is known before room is taken.
         content = io.BytesIO()
         np.save(content, array)
         with suppress(OSError):
@@ -247,6 +248,7 @@ class Lost:
         weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
 
     def __getstate__(self) -> dict[str, Any]:
+        # Without the finaliser: only the process that made the folder removes it.
         return {"_folder": self._folder, "_known": set()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -255,6 +257,7 @@ class Lost:
     def add(self, path: str, why: str, *, samples: int = 1) -> None:
         """Counts unreadable samples of a file, and reports the file if no process has."""
         with suppress(OSError):
+            # Processes count by appending, which needs no lock.
             with open(self._folder / "samples", "ab") as file:
                 file.write(b"." * samples)
             if path not in self._known and self._is_first(path):

@@ -21,6 +21,7 @@ from seehear.types import Float, Int, Tensor
 
 _ATTEMPTS = 10
 _YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])
+# Inverted in float64: its rounding would be in every pixel.
 _RGB = torch.linalg.inv(_YIQ.double()).float()
 # Multiplied at once: a product of 24 x 24 takes a fifth of the time of eight of 3 x 3.
 _PIXELS = 8
@@ -161,12 +162,14 @@ def squared(x_THWC: Int[Tensor, "t h w c"], size: int) -> Int[Tensor, "t s s c"]
 def moving(x_THWC: Int[Tensor, "t h w c"], gain: float) -> Int[Tensor, "t h w c"]:
     """uint8: difference of every pixel from its mean over the clip, `gain` times, around middle grey."""
     x = x_THWC.float()
+    # 128 is middle grey; the half rounds, as uint8 truncates.
     return (gain * (x - x.mean(dim=0)) + 128.5).clamp_(0, 255).to(torch.uint8)
 
 
 def draw_colours(config: RawConfig, draws: np.random.Generator) -> ColourJitter | None:
     """Random change of colours; None: none."""
     changed = draws.random() < config.jitter
+    # Drawn in any case: later draws must not depend on the outcome of this one.
     b, s, c, h = draws.uniform(-1.0, 1.0, 4)
     if not changed:
         return None

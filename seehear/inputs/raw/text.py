@@ -83,6 +83,7 @@ class Vocabulary:
 
     @property
     def fingerprint(self) -> str:
+        # Only where it holds: the fingerprints of older vocabularies stay as they are.
         more = {"by_byte": True} if self.by_byte else {}
         return fingerprint(words=self.words, lower=self.lower, format=_FORMAT, **more)
 
