@@ -151,7 +151,7 @@ def _of_folder(folder: Path) -> Captions:
 
 
 @dataclass(frozen=True)
-class Task:
+class _Task:
     number: str
     title: str
     steps: tuple[str, ...]
@@ -160,7 +160,7 @@ class Task:
 def crosstask(files: Files, options: ImportOptions) -> Items:
     """Steps of the primary tasks, and every second of their annotated videos."""
     path, videos = files.need("tasks_primary.txt"), files.need("videos.csv")
-    tasks = {task.number: task for task in read_tasks(path)}
+    tasks = {task.number: task for task in _read_tasks(path)}
     validation: set[tuple[str, ...]] = set()
     if (val := files.find("videos_val.csv")) is None:
         files.notes.append("no videos_val.csv: every video is of the test split")
@@ -184,7 +184,7 @@ def crosstask(files: Files, options: ImportOptions) -> Items:
         files.notes.append(f"{lost['annotation']:,} videos have no annotation, and are not imported")
 
 
-def _of_task(files: Files, task: Task, video: str, split: str, line: int, lost: Counter[str]) -> Items:
+def _of_task(files: Files, task: _Task, video: str, split: str, line: int, lost: Counter[str]) -> Items:
     table, index = f"crosstask/videos/{video}", files.media
     assert isinstance(index, FeatureIndex)
     whole = DatasetItem(keys=(video,), id=video, split=split, group=video, table=table, line=line)
@@ -199,7 +199,7 @@ def _of_task(files: Files, task: Task, video: str, split: str, line: int, lost: 
     # Every second is a row, with a step or without: steps are located among all of them.
     seconds = index.seconds(found.name)
     try:
-        marked = read_annotation(annotation, steps=len(task.steps), seconds=seconds)
+        marked = _read_annotation(annotation, steps=len(task.steps), seconds=seconds)
     except SeehearError as error:
         yield Bad(table=files.table(annotation), line=0, reason=str(error))
         return
@@ -224,7 +224,7 @@ def _of_task(files: Files, task: Task, video: str, split: str, line: int, lost: 
         )
 
 
-def read_tasks(path: Path) -> list[Task]:
+def _read_tasks(path: Path) -> list[_Task]:
     """Tasks of a file of five-line blocks: number, title, address, number of steps, comma-separated steps."""
     blocks = [line for _, line in words(path)]
     if len(blocks) % 5:
@@ -235,11 +235,11 @@ def read_tasks(path: Path) -> list[Task]:
         steps = tuple(step.strip() for step in listed.split(","))
         if count != f"{len(steps)}" or not all(steps):
             raise SeehearError(f"{path}: task {number} says {count} steps and lists {len(steps)}")
-        tasks.append(Task(number, title, steps))
+        tasks.append(_Task(number, title, steps))
     return tasks
 
 
-def read_annotation(path: Path, *, steps: int, seconds: int) -> list[set[int]]:
+def _read_annotation(path: Path, *, steps: int, seconds: int) -> list[set[int]]:
     """Steps, from 0, of every second. A line step,start,end marks the seconds floor(start) to ceil(end) - 1."""
     marked: list[set[int]] = [set() for _ in range(seconds)]
     for line, values in without_header(path, ("step", "start", "end"), first=("step",)):

@@ -119,13 +119,21 @@ def check(wanted: Protocol | str, library: LibraryTables | str | Path) -> Protoc
         labels.update(label for row in batch for label in row["labels"] or ())
         for need in wanted.needs:
             lacking[need] += sum(not row["texts" if need == "text" else f"has_{need}"] for row in batch)
+    deviations = []
+    if wanted.clips and clips not in wanted.clips:
+        deviations.append(f"{clips:,} clips, expected {' or '.join(f'{count:,}' for count in wanted.clips)}")
+    if wanted.texts and texts != wanted.texts:
+        deviations.append(f"{texts:,} captions, expected {wanted.texts:,}")
+    if wanted.classes and len(labels) != wanted.classes:
+        deviations.append(f"{counted(len(labels), 'class')}, expected {wanted.classes:,}")
+    deviations += [f"{counted(count, 'clip')} without {modality}" for modality, count in lacking.items() if count]
     return ProtocolCheck(
         protocol=wanted.name,
         clips=clips,
         texts=texts,
         classes=len(labels),
         lacking=lacking,
-        deviations=tuple(_deviations(wanted, clips, texts, len(labels), lacking)),
+        deviations=tuple(deviations),
     )
 
 
@@ -136,15 +144,3 @@ def _batches(library: LibraryTables, split: str) -> Iterator[list[dict[str, Any]
     columns = ["texts", "labels", "has_video", "has_audio"]
     for batch in query.select(columns).limit(None).to_batches(8192):
         yield batch.to_pylist()
-
-
-def _deviations(wanted: Protocol, clips: int, texts: int, classes: int, lacking: dict[str, int]) -> Iterator[str]:
-    if wanted.clips and clips not in wanted.clips:
-        yield f"{clips:,} clips, expected {' or '.join(f'{count:,}' for count in wanted.clips)}"
-    if wanted.texts and texts != wanted.texts:
-        yield f"{texts:,} captions, expected {wanted.texts:,}"
-    if wanted.classes and classes != wanted.classes:
-        yield f"{counted(classes, 'class')}, expected {wanted.classes:,}"
-    for modality, count in lacking.items():
-        if count:
-            yield f"{counted(count, 'clip')} without {modality}"

@@ -153,8 +153,25 @@ class Work:
         return rests
 
     def _encode(self) -> bool:
+        """Encodes some of the clips in no index that were not tried."""
         library = self._library()
-        if library is None or not (left := self._unindexed(library)):
+        if library is None:
+            return False
+        indexed = indexed_clips(library)
+        clips = [clip for clip in library.clips() if clip.id not in indexed]
+        files: dict[str, list[Clip]] = {}
+        for clip, key in zip(clips, _contents(library, clips), strict=True):
+            if key not in self._tried:
+                files.setdefault(clip.source or clip.id, []).append(clip)
+        # In rounds with one clip of each file; by a hash of the name, so that the first clips are from all over the
+        # folder, and always the same ones.
+        ranked = [
+            (rank, digest(file), clip)
+            for file, own in files.items()
+            for rank, clip in enumerate(spread(sorted(own, key=lambda clip: clip.start)))
+        ]
+        left = [clip for _, _, clip in sorted(ranked, key=lambda row: row[:2])]
+        if not left:
             return False
         some, self._part = left[: self._part], min(2 * self._part, ENCODED[1])
         self._expect(library, sum(map(_seconds, left)))
@@ -167,22 +184,6 @@ class Work:
         self._due = True
         self._index_now_and_then()
         return True
-
-    def _unindexed(self, library: LibraryTables) -> list[Clip]:
-        """Clips in no index that were not tried, in rounds with one clip of each file."""
-        indexed = indexed_clips(library)
-        clips = [clip for clip in library.clips() if clip.id not in indexed]
-        files: dict[str, list[Clip]] = {}
-        for clip, key in zip(clips, _contents(library, clips), strict=True):
-            if key not in self._tried:
-                files.setdefault(clip.source or clip.id, []).append(clip)
-        ranked = [
-            # By a hash of the name: the first clips are from all over the folder, and always the same ones.
-            (rank, digest(file), clip)
-            for file, own in files.items()
-            for rank, clip in enumerate(spread(sorted(own, key=lambda clip: clip.start)))
-        ]
-        return [clip for _, _, clip in sorted(ranked, key=lambda row: row[:2])]
 
     def _encoders(self, library: LibraryTables) -> list[Encoder]:
         """Encoders of the preset, loaded once."""

@@ -106,7 +106,12 @@ class ContextData:
         )
         self._low, self._high = extended(video_N, self._start, self._end, config.min_duration)
         self._joined = {m: _joined(m, rows, config, timing) for m, rows in data.rows.items()}
-        self._drawn = self._worth_drawing(at_least).nonzero().squeeze(1)
+        # Modalities of each clip, in the order of time, once it is extended.
+        held = torch.zeros(len(self._order), dtype=torch.int64)
+        for join in self._joined.values():
+            before = torch.cat([torch.zeros(1, dtype=torch.int64), join.holds[self._order].cumsum(0)])
+            held += before[self._high + 1] > before[self._low]
+        self._drawn = (held >= at_least).nonzero().squeeze(1)
         if not len(self._drawn):
             needed = "two" if at_least == 2 else "all"
             raise SeehearError(f"training needs clips with {needed} modalities, by themselves or with their neighbours")
@@ -175,14 +180,6 @@ class ContextData:
         row, within = expand(count)
         place = low[row] + within
         return Members(count, row, self._order[place], self._start[place], self._end[place])
-
-    def _worth_drawing(self, at_least: int) -> Tensor:
-        """(N,) bool, in the order of time: clips with so many modalities once extended."""
-        held = torch.zeros(len(self._order), dtype=torch.int64)
-        for join in self._joined.values():
-            before = torch.cat([torch.zeros(1, dtype=torch.int64), join.holds[self._order].cumsum(0)])
-            held += before[self._high + 1] > before[self._low]
-        return held >= at_least
 
 
 def _joined(m: Modality, rows: Rows, config: ContextConfig, timing: Timing) -> Joined:

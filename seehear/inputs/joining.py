@@ -112,24 +112,20 @@ class Pooled(Joined):
     ) -> tuple[Tensor, Tensor]:
         member, latent = self.sources(members, draw_B, part_R)
         count_B = torch.bincount(members.row[member], minlength=len(members.count))
-        if self.pool == "max":
-            joined_BD = _maximum(vectors_RD, latent, count_B)
-        else:
-            begin_B = (count_B.cumsum(0) - count_B).to(vectors_RD.device)
-            joined_BD = F.embedding_bag(latent.to(vectors_RD.device), vectors_RD, begin_B, mode="mean")
+        begin_B = count_B.cumsum(0) - count_B
+        if self.pool == "mean":
+            offsets_B = begin_B.to(vectors_RD.device)
+            joined_BD = F.embedding_bag(latent.to(vectors_RD.device), vectors_RD, offsets_B, mode="mean")
+            return _as_batch(joined_BD), (count_B > 0).to(vectors_RD.device)
+        # Rows with many latents first: those with a k-th one are then a prefix.
+        order = count_B.argsort(descending=True, stable=True)
+        joined_BD = vectors_RD.new_zeros(len(order), vectors_RD.shape[1])
+        for k in range(int(count_B.max())):
+            n = int((count_B > k).sum())
+            kth_ND = vectors_RD[latent[begin_B[order[:n]] + k].to(vectors_RD.device)]
+            joined_BD[:n] = torch.maximum(joined_BD[:n], kth_ND) if k else kth_ND
+        joined_BD = joined_BD[order.argsort().to(vectors_RD.device)]
         return _as_batch(joined_BD), (count_B > 0).to(vectors_RD.device)
-
-
-def _maximum(vectors_RD: Tensor, latent_P: Tensor, count_B: Tensor) -> Tensor:
-    # Rows with many latents first: those with a k-th one are then a prefix.
-    order = count_B.argsort(descending=True, stable=True)
-    begin_B = (count_B.cumsum(0) - count_B)[order]
-    found_BD = vectors_RD.new_zeros(len(order), vectors_RD.shape[1])
-    for k in range(int(count_B.max())):
-        n = int((count_B > k).sum())
-        kth_ND = vectors_RD[latent_P[begin_B[:n] + k].to(vectors_RD.device)]
-        found_BD[:n] = torch.maximum(found_BD[:n], kth_ND) if k else kth_ND
-    return found_BD[order.argsort().to(vectors_RD.device)]
 
 
 class _Sequences(Joined):

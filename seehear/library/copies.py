@@ -19,7 +19,7 @@ from seehear.library.scan import Sidecars
 from seehear.library.tables import LibraryTables, Source
 
 
-def plain_recipe(options: PrepareOptions) -> str:
+def _plain_recipe(options: PrepareOptions) -> str:
     """Recipe of a file in a folder without text files beside it."""
     return digest(options.recipe(), Sidecars().state())
 
@@ -29,7 +29,7 @@ def settle_copies(library: LibraryTables, options: PrepareOptions) -> list[Sourc
     # These facts are known without reading: only files that share them are compared byte by byte.
     groups: dict[tuple[str, int, str], list[Source]] = {}
     for source in library.sources().values():
-        if source.info.get("recipe") == plain_recipe(options) or COPY_OF in source.info:
+        if source.info.get("recipe") == _plain_recipe(options) or COPY_OF in source.info:
             groups.setdefault((source.fingerprint, source.size, source.info["recipe"]), []).append(source)
     copies: list[Source] = []
     new: list[Source] = []
@@ -67,7 +67,7 @@ class OrphanInput(Input):
     def __init__(self, library: LibraryTables, orphans: list[Source], options: PrepareOptions):
         super().__init__()
         self.origin = orphans[0].info["origin"]
-        roots, recipe = library.roots(), plain_recipe(options)
+        roots, recipe = library.roots(), _plain_recipe(options)
         for orphan in orphans:
             path = str(library.path_of(orphan.source, roots))
             if os.path.isfile(path):

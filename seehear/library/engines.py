@@ -74,7 +74,7 @@ class Local:
             partial(_prepared, encoder.preparation()), jobs, workers=workers, time_limit=TIME_LIMIT
         )
         with _sample_a_thread(encoder) as encode_parts, drawn_ahead(prepared, room=2 * batch_size) as batches:
-            yield (encoded(encode_parts, batch) for batch in batches)
+            yield (_encoded(encode_parts, batch) for batch in batches)
 
     @contextmanager
     def results(
@@ -97,7 +97,7 @@ class Local:
                 stopped.set()
 
 
-def encoded(
+def _encoded(
     encode_parts: EncodeParts, prepared: Sequence[tuple[Any, Any]]
 ) -> list[tuple[Any, SampleVectors | Exception]]:
     """(job, its vectors or error) from (job, decoded sample or error)."""
@@ -196,9 +196,9 @@ class OnRay:
             workers = min(self.workers, -(-len(jobs) // _BLOCK))
             decoder = {"function": encoder.preparation(), "time_limit": TIME_LIMIT}
             compute = pool(size=workers)
-            rows = rows.map_batches(DecodingActor, fn_constructor_kwargs=decoder, batch_size=_BLOCK, compute=compute)
+            rows = rows.map_batches(_DecodingActor, fn_constructor_kwargs=decoder, batch_size=_BLOCK, compute=compute)
         made = rows.map_batches(
-            Model,
+            _Model,
             fn_constructor_kwargs={"encoder": encoder, "prepare": encoder.preparation() if text else None},
             batch_size=batch_size,
             num_gpus=1 if self.ray.cluster_resources().get("GPU") else 0,
@@ -216,7 +216,7 @@ class OnRay:
         following: Following,
     ) -> Iterator[Iterator[Results]]:
         made = self.ray.data.from_arrow(_blocks(items, 1)).map_batches(
-            DecodingActor,
+            _DecodingActor,
             fn_constructor_kwargs={"function": function, "time_limit": time_limit, "following": following},
             batch_size=1,
             compute=self.ray.data.ActorPoolStrategy(size=min(self.workers, len(items))),
@@ -233,7 +233,7 @@ class OnRay:
             raise SeehearError(f"the work on Ray ended: {str(error).strip().splitlines()[-1]}") from error
 
 
-class DecodingActor:
+class _DecodingActor:
     """Ray actor that decodes windows of media, or reads recordings, one after the other."""
 
     def __init__(
@@ -252,7 +252,7 @@ class DecodingActor:
                 sample = self.following(sample, result) if self.following is not None else None
 
 
-class Model:
+class _Model:
     """Ray actor with the frozen encoder; it also prepares texts, which need no decoding."""
 
     def __init__(self, encoder: Encoder, prepare: Callable[[Sample], Any] | None):
@@ -262,7 +262,7 @@ class Model:
         rows = _rows(block)
         if self.prepare is not None:
             rows = [(number, call(self.prepare, sample)) for number, sample in rows]
-        return _columns(encoded(self.encoder.encode_parts, rows))
+        return _columns(_encoded(self.encoder.encode_parts, rows))
 
 
 def _blocks(samples: Sequence[Any], size: int) -> list[Any]:

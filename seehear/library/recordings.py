@@ -130,7 +130,7 @@ def read_recordings(
         seconds = sum(map(seconds_of, jobs))
         with (
             progress(f"{command} with {name}", seconds, "seconds of media") as bar,
-            started.results(reader, jobs, reader.time_limit, rest_of) as results,
+            started.results(reader, jobs, reader.time_limit, _rest_of) as results,
         ):
             try:
                 run.take_all(results, bar)
@@ -141,7 +141,7 @@ def read_recordings(
         return run.report()
 
 
-def rest_of(recording: Recording, result: list[Transcript] | Exception) -> Recording | None:
+def _rest_of(recording: Recording, result: list[Transcript] | Exception) -> Recording | None:
     """Rest of a recording after a part; None when it is finished or cannot be read."""
     if isinstance(result, Exception) or result[0].until is None:
         return None

@@ -83,26 +83,21 @@ class Folder:
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             listing = Listing(here, [name for name in files if not name.startswith(".")], language=self.language)
             for name in listing.media:
-                file = self._scanned(os.path.join(here, name), listing)
-                if file is not None:
-                    yield file
+                path = os.path.join(here, name)
+                try:
+                    stat, sidecars = os.stat(path), listing.sidecars(name)
+                except OSError as error:
+                    # A link to nowhere, or gone since it was listed.
+                    self._unreadable(error)
+                    continue
+                if not S_ISREG(stat.st_mode):
+                    # A pipe, whose reader would wait for ever.
+                    self._reject(path, "is no regular file")
+                    continue
+                size, mtime_ns = stat.st_size, stat.st_mtime_ns
+                yield ScannedFile(name=self._name(path), path=path, size=size, mtime_ns=mtime_ns, sidecars=sidecars)
             for name in sorted(files):
                 self._look(os.path.join(here, name))
-
-    def _scanned(self, path: str, listing: Listing) -> ScannedFile | None:
-        name = self._name(path)
-        try:
-            stat = os.stat(path)
-            # A pipe, whose reader would wait for ever.
-            if not S_ISREG(stat.st_mode):
-                self._reject(path, "is no regular file")
-                return None
-            sidecars = listing.sidecars(os.path.basename(path))
-            return ScannedFile(name=name, path=path, size=stat.st_size, mtime_ns=stat.st_mtime_ns, sidecars=sidecars)
-        except OSError as error:
-            # A link to nowhere, or gone since it was listed.
-            self._unreadable(error)
-            return None
 
     def _look(self, path: str) -> None:
         """Lists a file that looks like media but is not read, with the reason."""

@@ -163,26 +163,24 @@ def _quietest(samples: np.ndarray) -> int:
 
 
 def without_inventions(segments: Sequence[Segment]) -> list[Segment]:
-    """Segments that are likely speech. The third and later copies of a text in a row are a loop, and dropped."""
+    """Segments that are likely speech, and no inventions on music or noise. The third and later copies of a text in a
+    row are a loop, and dropped."""
     kept: list[Segment] = []
     for segment in segments:
-        looped = len(kept) > 1 and all(_plain(before.text) == _plain(segment.text) for before in kept[-2:])
-        if not looped and not is_invented(segment):
+        words = _plain(segment.text).split()
+        text = " ".join(words)
+        looped = len(kept) > 1 and all(_plain(before.text) == text for before in kept[-2:])
+        # Whisper repeats one word, or a pair of words, over and over on music.
+        repeats = len(words) >= 6 and len(set(words)) <= 2
+        unlikely = (
+            segment.log_probability < _LEAST_LOG
+            or segment.log_probability - segment.no_speech < _LEAST_SURE
+            or segment.compression > _LOOP
+        )
+        stock = segment.no_speech > 0.3 and (text in _STOCK or any(phrase in text for phrase in _CREDITS))
+        if words and not (looped or repeats or unlikely or stock):
             kept.append(segment)
     return kept
-
-
-def is_invented(segment: Segment) -> bool:
-    """True if a segment looks like an invention on music or noise."""
-    words = _plain(segment.text).split()
-    if not words:
-        return True
-    # Whisper repeats one word, or a pair of words, over and over on music.
-    repeats = len(words) >= 6 and len(set(words)) <= 2
-    if segment.log_probability < _LEAST_LOG or segment.compression > _LOOP or repeats:
-        return True
-    stock = " ".join(words) in _STOCK or any(phrase in " ".join(words) for phrase in _CREDITS)
-    return segment.log_probability - segment.no_speech < _LEAST_SURE or (stock and segment.no_speech > 0.3)
 
 
 def _plain(text: str) -> str:

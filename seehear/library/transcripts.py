@@ -117,7 +117,7 @@ def write_subtitles(library: LibraryTables, folder: Path) -> int:
     """Writes an .srt file for each transcript of speech, with the user's corrections, below a folder; returns their
     number. A translation is named like English subtitles: talk.en.srt beside talk.srt."""
     pysubs2 = require("pysubs2")
-    read = corrected(read_transcripts(library), library.sources(), read_edits(library))
+    read = _corrected(read_transcripts(library), library.sources(), read_edits(library))
     spoken = sorted((t for t in read if KINDS[t.task] == "speech" and t.lines), key=lambda t: (t.source, t.task))
     stems = Counter(_srt_stem(source) for source in {t.source for t in spoken})
     for transcript in spoken:
@@ -166,13 +166,13 @@ def with_machine_texts(
     """The clips with the texts that came with their media, then the lines of current transcripts, all with the user's
     edits. A line goes to each clip that it overlaps, with its own times. All clips of a file must be given together."""
     read = [t for t in transcripts if t.source in sources and sources[t.source].fingerprint == t.content]
-    current = {(t.source, t.task): _ByTime(t) for t in corrected(read, sources, edits)}
+    current = {(t.source, t.task): _ByTime(t) for t in _corrected(read, sources, edits)}
     clips = edited(clips, edits, sources)
     given = ([t for t in clip.texts if not t.by and t.kind not in KINDS.values()] for clip in clips)
     return [replace(c, texts=(*own, *_machine_texts(c, current))) for c, own in zip(clips, given, strict=True)]
 
 
-def corrected(
+def _corrected(
     transcripts: Iterable[Transcript], sources: Mapping[str, Source], edits: Sequence[Edit]
 ) -> list[Transcript]:
     """Current transcripts with the user's corrections; for a file without a transcript, the corrections alone."""

@@ -51,9 +51,9 @@ def load_raw(
         vocabulary = Vocabulary((), lower=True)
     elif vocabulary is None:
         raise ValueError("texts are read: give the vocabulary that makes numbers of their words")
-    sentences = sentences_of(clips, recordings_of(clips), vocabulary, config.words)
-    made, files = columns(library, clips, config, sentences.has())
-    check(made, files, config, library.uri)
+    sentences = sentences_of(clips, _recordings_of(clips), vocabulary, config.words)
+    made, files = _columns(library, clips, config, sentences.has())
+    _check(made, files, config, library.uri)
     kept = ClipCache(cache, most_bytes=int(cache_gb * 1e9)) if cache is not None else None
     return RawMedia(made, files, sentences, config, ClipReader(config, kept))
 
@@ -190,7 +190,13 @@ class RawMedia:
             shown = Drawn(seed, epoch, index)
         span = self.clips.span(clip, c.fps)
         begin = shown.starts(span, c)
-        read = reader(span, self._asked(clip, span, begin), key=(clip, begin))
+        asked: dict[Modality, Asked] = {}
+        if (video := self.clips.video[clip]) >= 0:
+            asked["video"] = Asked(self.files[video], frames_part(span, begin.video, c.frames, loop=c.loop))
+        if (audio := self.clips.audio[clip]) >= 0:
+            part = samples_part(span, begin.audio, c.samples, c.rate, loop=c.loop)
+            asked["audio"] = Asked(self.files[audio], part)
+        read = reader(span, asked, key=(clip, begin))
         sample = {}
         if "video" in read:
             sample["video"] = shown.seen(read["video"], c)
@@ -206,15 +212,6 @@ class RawMedia:
             if texts_KL.any():
                 sample["text"] = torch.from_numpy(texts_KL)
         return sample
-
-    def _asked(self, clip: int, span: Span, begin: Starts) -> dict[Modality, Asked]:
-        c, asked = self.config, {}
-        if (video := self.clips.video[clip]) >= 0:
-            asked["video"] = Asked(self.files[video], frames_part(span, begin.video, c.frames, loop=c.loop))
-        if (audio := self.clips.audio[clip]) >= 0:
-            part = samples_part(span, begin.audio, c.samples, c.rate, loop=c.loop)
-            asked["audio"] = Asked(self.files[audio], part)
-        return asked
 
 
 class _Once:
@@ -266,14 +263,14 @@ class RawClips:
         return Span(float(self.start[clip]), float(self.end[clip]), fps)
 
 
-def recordings_of(clips: Sequence[Clip]) -> np.ndarray:
+def _recordings_of(clips: Sequence[Clip]) -> np.ndarray:
     """(N,) int64: clips of the same files share a number; clips of text alone have one each."""
     number: dict[tuple[str, ...], int] = {}
     keys = ((clip.source, clip.audio_source) if clip.source else (clip.id,) for clip in clips)
     return np.array([number.setdefault(key, len(number)) for key in keys], np.int64)
 
 
-def columns(
+def _columns(
     library: LibraryTables, clips: Sequence[Clip], config: RawConfig, has_text: np.ndarray
 ) -> tuple[RawClips, tuple[str, ...]]:
     """Returns (columns, paths of the media files)."""
@@ -298,13 +295,13 @@ def columns(
         start=spans[:, 0],
         end=spans[:, 1],
         number=np.arange(len(clips)),
-        recording=recordings_of(clips),
+        recording=_recordings_of(clips),
         has_text=has_text,
     )
     return made, tuple(str(library.path_of(source, roots)) for source in number)
 
 
-def check(clips: RawClips, files: Sequence[str], config: RawConfig, uri: str) -> None:
+def _check(clips: RawClips, files: Sequence[str], config: RawConfig, uri: str) -> None:
     """Raises `SeehearError` for a modality that no clip has, a window longer than every clip, or moved media."""
     for m in config.modalities:
         if not (clips.has_text if m == "text" else getattr(clips, m) >= 0).any():

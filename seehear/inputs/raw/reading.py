@@ -82,27 +82,31 @@ class ClipReader:
         """The whole clip; None where it is damaged (parts may still be readable), or where the file may end before the
         clip: a window beyond the end is absent, which padding of the whole would hide."""
         count = span.ticks if m == "video" else round(span.seconds * self.config.rate) + 2
+        length = self.config.frames if m == "video" else self.config.samples
         try:
-            found, corrupt = self._window(span, {m: Asked(one.path, Part(0, count))})
-            return found[m] if not corrupt and self._is_everywhere(span, m, one.path, found[m]) else None
+            arrays, corrupt = self._window(span, {m: Asked(one.path, Part(0, count))})
+            whole = arrays[m]
+            if corrupt:
+                return None
+            for first in (0, len(whole) - length) if len(whole) > length else ():
+                x = whole[first : first + length]
+                # The first and the last window are read again only where they are constant, as padding is.
+                if (x == x[:1]).all() and m not in self._window(span, {m: Asked(one.path, Part(first, length))})[0]:
+                    return None
+            return whole
         except Exception:
             # Reading the part alone meets the error again, and reports it.
             return None
 
-    def _is_everywhere(self, span: Span, m: Modality, path: str, whole: np.ndarray) -> bool:
-        """Whether the first and the last window exist; read again only where a window is constant, as padding is."""
-        length = self.config.frames if m == "video" else self.config.samples
-        for first in (0, len(whole) - length) if len(whole) > length else ():
-            x = whole[first : first + length]
-            if (x == x[:1]).all() and m not in self._window(span, {m: Asked(path, Part(first, length))})[0]:
-                return False
-        return True
-
     def _read(self, span: Span, asked: dict[Modality, Asked]) -> dict[Modality, np.ndarray]:
         """Parts straight from the files."""
-        # One reading for both modalities where they are the same stretch of one file.
-        if len(asked) == 2 and not self._side_by_side(asked):
-            return {k: x for m, one in asked.items() for k, x in self._read(span, {m: one}).items()}
+        if len(asked) == 2:
+            video, audio, c = asked["video"], asked["audio"], self.config
+            begin, length = video.part.first / c.fps * c.rate, video.part.count / c.fps * c.rate
+            near = abs(begin - audio.part.first) <= 1 and abs(length - audio.part.count) < 0.5
+            # One reading for both modalities only where they are the same stretch of one file, to the sample.
+            if video.path != audio.path or not near:
+                return {k: x for m, one in asked.items() for k, x in self._read(span, {m: one}).items()}
         if not asked:
             return {}
         path = next(iter(asked.values())).path
@@ -124,13 +128,6 @@ class ClipReader:
     def _lose(self, path: str, why: str, samples: int) -> dict[Modality, np.ndarray]:
         self.lost.add(path, why, samples=samples)
         return {}
-
-    def _side_by_side(self, asked: dict[Modality, Asked]) -> bool:
-        """Whether one window gives both modalities, to the sample."""
-        video, audio, c = asked["video"], asked["audio"], self.config
-        begin, length = video.part.first / c.fps * c.rate, video.part.count / c.fps * c.rate
-        near = abs(begin - audio.part.first) <= 1 and abs(length - audio.part.count) < 0.5
-        return video.path == audio.path and near
 
     def _window(self, span: Span, asked: dict[Modality, Asked]) -> tuple[dict[Modality, np.ndarray], int]:
         """Returns (arrays, number of lost packets)."""
