@@ -276,6 +276,7 @@ fit(Toy(), data, config=TrainConfig(steps=2, batch_size=8, device="cpu"), optim=
 """
 
 
+@pytest.mark.slow
 def test_training_from_arrays_needs_torch_numpy_and_safetensors_only(tmp_path):
     done = subprocess.run([sys.executable, "-c", BARE, str(tmp_path / "run")], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
