@@ -156,6 +156,7 @@ class FeatureIndex(MediaIndex):
     def seconds(self, base: str) -> int:
         """Duration of a video's features, by the first readable kind; 0 without one."""
         files = self.files(base)
+        # The first kind that can be read: a damaged file is reported when its rows are.
         for stream in STREAMS:
             if stream.suffix in files:
                 try:
@@ -224,6 +225,8 @@ def _vector(
     if stream.mel:
         if wanted.seconds:
             start, end = max(0.0, start - _SOUND_AROUND), min(duration, start + _SOUND_AROUND)
+        # A frame stands at the centre of its window: without a tenth of a second more, a whole file would lose its
+        # last.
         return mel_window(array, start, end + (0.1 if whole else 0.0), mel_frames)
     if whole:
         return pooled(array, slice(None), stream.columns)

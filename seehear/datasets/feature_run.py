@@ -69,6 +69,7 @@ class FeatureUpdate:
         self.library, self.wanted, self.index, self.grouped, self.tally = library, wanted, index, grouped, tally
         self.mel_frames = options.mel_frames or wanted.mel_frames
         self.known = library.sources()
+        # Widths of earlier runs count, so that a file of another width is set aside, whenever it comes.
         self.widths = {
             s.encoder: json.loads(about)["width"]
             for s in STREAMS
@@ -211,6 +212,7 @@ class FeatureUpdate:
         if stream.mel:
             about["shape"] = [MEL_BANDS, self.mel_frames]
         key, said = f"encoder:{stream.encoder}", json.dumps(about, sort_keys=True)
+        # A write is a version of the table, whether or not it changes anything.
         if self.library.about().get(key) != said:
             self.library.set_about(key, said)
 

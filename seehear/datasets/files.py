@@ -131,6 +131,7 @@ def without_header(
 
 
 def _split(plain: Iterable[str], delimiter: str, start: int = 1) -> Iterator[tuple[int, list[str] | SeehearError]]:
+    # The tables of AudioSet have a space after each comma.
     reader = csv.reader(plain, delimiter=delimiter, skipinitialspace=True)
     while True:
         line = reader.line_num + start
@@ -172,6 +173,7 @@ def read_json(path: Path, needed: str, kind: type = list) -> dict[str, Any]:
         return values
 
     try:
+        # A file saved on Windows may begin with a mark of its encoding.
         with open(path, encoding="utf-8-sig") as file:
             found = json.load(file, object_hook=without_tokens)
     except OSError as error:

@@ -43,6 +43,7 @@ def howto100m(files: Files, options: ImportOptions) -> Items:
         if listed is not None and video not in listed:
             continue
         whole = DatasetItem(keys=(video,), id=video, split="train", group=video, table=table)
+        # A video without features is one row: a row for each of its captions would fill the rejects.
         if files.media.locate(whole) is None:
             yield whole
         elif isinstance(said, SeehearError):
@@ -82,6 +83,7 @@ def _seconds(value: Any) -> float:
     try:
         return float(value)
     except (TypeError, ValueError):
+        # It fails every comparison, and so the check of the times.
         return math.nan
 
 

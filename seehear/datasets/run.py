@@ -202,6 +202,7 @@ class _Rows:
             line=item.line,
             table=item.table,
             source=found.name,
+            # A file that is cut to the item begins with it.
             start=0.0 if found.cut_out else item.start,
             end=None if found.cut_out else item.end,
             cut_out=item.end is not None and not found.cut_out,
@@ -248,6 +249,7 @@ class _Rows:
             missing=self._num_missing(),
             missing_first=tuple(self.missing_first),
             what=self._files,
+            # `prepare` advises to give splits, which a data set has.
             prepared=replace(prepared, notes=tuple(n for n in prepared.notes if not n.startswith("no clip fell"))),
             notes=tuple(notes),
         )

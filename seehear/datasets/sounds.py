@@ -17,6 +17,7 @@ from seehear.datasets.files import Files, Record, captions, given, number, span,
 from seehear.datasets.media import MediaIndex
 from seehear.errors import SeehearError
 
+# Official folds of ESC-50 and ESC-10.
 _FOLDS = 5
 
 
@@ -74,6 +75,7 @@ def _of_speech(row: dict[str, str], split: str) -> DatasetItem:
 
 # Clips of AudioSet, and of AudioCaps and VGGSound, which are segments of it or like it.
 _CLIP_SECONDS = 10.0
+# Names of the splits in the names of the files of Clotho.
 _CLOTHO = {"train": "development", "val": "validation", "test": "evaluation"}
 
 

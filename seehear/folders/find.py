@@ -44,6 +44,7 @@ def bring_up_to_date(
                 while work.step():
                     pass
         except OutOfTime:
+            # What has been encoded can be found at once; the next call goes on.
             with hushed():
                 work.index()
             return False

@@ -100,6 +100,7 @@ class ContextData:
 
     def __init__(self, data: LatentData, timing: Timing, config: ContextConfig, *, at_least: int = 2):
         self.data, self.config, self.together = data, config, config.clips_per_video
+        # In the order of time, the members of an extended clip are a range.
         self._order = torch.from_numpy(np.lexsort((timing.end, timing.start, timing.video)))
         video_N, self._start, self._end = (
             torch.from_numpy(x)[self._order] for x in (timing.video, timing.start, timing.end)
@@ -158,6 +159,7 @@ class ContextData:
 
     def _draws(self, indices: Tensor, seed: int, epoch: int) -> tuple[Tensor, Tensor]:
         """Returns (position in time of each row's first clip, draw in [0, 1) of its text)."""
+        # For the whole epoch at once: a row must not depend on the batch that asks for it.
         if self._draw is None or self._draw[0] != (seed, epoch):
             generator = torch.Generator().manual_seed(seed_of(seed, "contexts", epoch))
             text = torch.rand(len(self), generator=generator)

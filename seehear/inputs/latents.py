@@ -161,6 +161,7 @@ class LatentData:
                     generator = torch.Generator().manual_seed(seed_of(seed, "texts", epoch))
                     self._draw = ((seed, epoch), torch.rand(len(self), generator=generator))
                 first = first + (self._draw[1][indices.cpu()].to(first.device) * count).long()
+            # Stored in half the memory; layers and losses compute in float32.
             x_BD = rows.vectors[first]
             batch[m] = x_BD.float() if x_BD.dtype == torch.float16 else x_BD
             batch[f"has_{m}"] = count > 0

@@ -74,11 +74,13 @@ def batches_of_epoch(
         return order[: steps * rows].view(steps, rows)
     steps = _distinct_steps(groups, rows)
     numbers, group = torch.unique(groups[order], return_inverse=True)
+    # Groups in random order, each in one piece.
     rank = torch.randperm(len(numbers), generator=generator)[group]
     by_group = rank.argsort(stable=True)
     order, rank = order[by_group], rank[by_group]
     first_of_group = torch.searchsorted(rank, rank)
     order = order[torch.arange(len(order)) - first_of_group < steps]
+    # Dealt like cards: neighbours go to different batches.
     return order[: len(order) // steps * steps].view(-1, steps).T[:, :rows].contiguous()
 
 
@@ -86,6 +88,7 @@ def _distinct_steps(groups: Tensor, rows: int) -> int:
     """Largest number of batches of `rows` different groups: a group gives at most one sample to a batch."""
     sizes = torch.unique(groups, return_counts=True)[1]
     steps = len(groups) // rows
+    # With fewer batches large groups give fewer samples, which may mean fewer batches still.
     while (possible := int(sizes.clamp(max=steps).sum()) // rows) < steps:
         steps = possible
     return steps

@@ -20,6 +20,7 @@ class ClipTable(Mapping[str, Clip]):
     """Snapshot of the clips by id; a clip is built when it is read."""
 
     def __init__(self, library: LibraryTables):
+        # In one chunk, where a row is found without a search through chunks.
         self._rows = library.rows("clips").combine_chunks()
         self._place = {id: n for n, id in enumerate(self._rows["id"].to_pylist())}
         texts = self._rows["texts"].combine_chunks()

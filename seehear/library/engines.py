@@ -218,6 +218,7 @@ class OnRay:
         made = self.ray.data.from_arrow(_blocks(items, 1)).map_batches(
             _DecodingActor,
             fn_constructor_kwargs={"function": function, "time_limit": time_limit, "following": following},
+            # One recording at a time: a block of several would wait for the longest.
             batch_size=1,
             compute=self.ray.data.ActorPoolStrategy(size=min(self.workers, len(items))),
         )

@@ -112,6 +112,7 @@ class MediaReader:
         if not clips:
             reason = "none of its rows can be used" if unit.rows else "it has no subtitles"
             return ReadResult(unit=unit, rejects=(*cutter.rejects, refused(unit, "clips", f"gives no clip: {reason}")))
+        # Splits that the user gave stay as they are.
         note = {"split": GIVEN} if cutter.given else {}
         note |= {COARSE: UNCUT} if cutter.coarse else {}
         note |= {TIME_UP: repr(self.options.time_limit)} if cutter.time_up else {}
@@ -176,6 +177,7 @@ class _Cutter:
 
     def _of_row(self, row: ManifestRow) -> list[Clip]:
         whole = self._whole(row.audio_source, sound_only=row.sound_only)
+        # A clip of two files is named by both.
         name = row.id or "+".join(file for file in (whole.source, whole.audio_source) if file)
         if whole.end and (row.start is not None or row.end is not None):
             start, end = row.start or 0.0, whole.end if row.end is None else row.end

@@ -136,6 +136,7 @@ def read_recordings(
                 run.take_all(results, bar)
             finally:
                 run.flush()
+        # Many small commits leave many small files, which slow down every later reading.
         for table in ("transcripts", "clips"):
             library.table(table).optimize()
         return run.report()

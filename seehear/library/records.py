@@ -27,6 +27,7 @@ TIME_UP = "time_up"
 GIVEN = "given"
 """Value in place of a source's split: the user gave the splits of its clips."""
 _SPLIT_NAMES = {name: name for name in SPLITS}
+# Names that data sets and manifests have for the three.
 _SPLIT_NAMES |= {"training": "train", "validation": "val", "valid": "val", "dev": "val"}
 # Bytes of file names that are not UTF-8: Python spells them as surrogates, and LanceDB stores valid Unicode only.
 _BYTES = {0xDC00 + byte: 0xF700 + byte for byte in range(0x80, 0x100)}
@@ -49,6 +50,7 @@ class Text:
 
     def __post_init__(self) -> None:
         if self.kind is None:
+            # A frozen class sets a field of its own in this way only.
             object.__setattr__(self, "kind", "caption" if self.start is None else "subtitle")
 
 

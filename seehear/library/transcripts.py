@@ -95,6 +95,7 @@ def main_language(library: LibraryTables) -> str:
     lengths = require("pyarrow.compute").list_value_length(rows["lines"])
     for language, count in zip(rows["language"].to_pylist(), lengths.to_pylist(), strict=True):
         counts[language] += count or 0
+    # Among equal ones by name, so that the same encoders are chosen every time.
     return max(counts, key=lambda language: (counts[language], language), default="") if counts.total() else ""
 
 

@@ -144,6 +144,7 @@ class _Worker:
             self._process = subprocess.Popen(command, env=environment, startupinfo=inherited)
         else:
             self._process = subprocess.Popen(command, env=environment, pass_fds=[handle])
+        # With it open in this process, the death of the child would not be noticed.
         theirs.close()
         self.alive = True
         self.pipe.send(function)

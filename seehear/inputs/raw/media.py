@@ -175,6 +175,7 @@ class RawMedia:
         for row, index in enumerate(indices.tolist()):
             sample = self._sample(index, seed, epoch, reader)
             for m in c.modalities:
+                # Zeros for an absent modality: keys and shapes of a batch never change.
                 batch[m][row] = sample.get(m, 0)
                 batch[f"has_{m}"][row] = m in sample
         batch["group"] = torch.from_numpy(self.clips.groups)[indices.cpu() // self._per_clip]
@@ -206,6 +207,7 @@ class RawMedia:
             middle = span.start + begin.window / c.fps + min(c.window_seconds, span.seconds) / 2
             number, recording = int(self.clips.number[clip]), int(self.clips.recording[clip])
             weights = self.sentences.weights
+            # Evaluation counts every text once.
             part_R = None if weights is None or self._views else weights.taking_part(seed, epoch).numpy()
             draws = shown.draws("text")
             texts_KL = self.sentences.around(number, recording, middle, c.contexts, draws, part_R=part_R)
@@ -288,6 +290,7 @@ def _columns(
         files[m] = np.array([number.setdefault(s, len(number)) if s else -1 for s in named], np.int64)
     roots = library.roots()
     made = RawClips(
+        # Strings as objects: an array of strings takes the length of the longest for each.
         ids=np.array([clip.id for clip in clips], dtype=object),
         splits=np.array([clip.split for clip in clips], dtype=object),
         groups=np.unique([clip.recording for clip in clips], return_inverse=True)[1],

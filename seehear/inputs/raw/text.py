@@ -90,7 +90,9 @@ class Vocabulary:
     def split(self, text: str) -> list[str]:
         """The words of a text, as the vocabulary spells them."""
         if self.by_byte:
+            # latin-1 gives each byte a letter of its own.
             return list(" ".join(text.split()).encode().decode("latin-1"))
+        # One spelling for letters that are composed or decomposed.
         text = unicodedata.normalize("NFC", text.lower() if self.lower else text)
         return [word for part in text.translate(_KEPT).split() if (word := part.strip("'"))]
 
@@ -112,6 +114,7 @@ class Vocabulary:
             raise SeehearError(f"{table} knows none of the vocabulary's {len(self.words):,} words")
         found_VD = np.zeros((len(self), file.width), np.float32)
         found_VD[known] = file.vectors([self.words[n - len(_NAMES)] for n in known])
+        # The mean and not zeros, which are padding.
         found_VD[np.setdiff1d(np.arange(1, len(self)), known)] = found_VD[known].mean(axis=0)
         return found_VD
 
@@ -248,6 +251,7 @@ class Sentences:
         """Rows of a recording that are not the clip's own, the nearest first; of equal ones the earlier."""
         low, high = self.first[recording : recording + 2]
         place, reach = low + np.searchsorted(self.middle[low:high], middle), count + len(own)
+        # The nearest lie in this window even if it holds all of the own ones: a recording may have thousands.
         rows = np.arange(max(low, place - reach), min(high, place + reach))
         rows = rows[~np.isin(rows, own)]
         rows = rows if part_R is None else rows[part_R[rows]]
@@ -272,6 +276,7 @@ def sentences_of(clips: Sequence[Clip], recordings: np.ndarray, vocabulary: Voca
                 sure.append(text.confidence)
     clip_R, middle_R = np.array(clip, np.int64), np.array(middle, np.float64)
     video_R = np.asarray(recordings, np.int64)[clip_R]
+    # By clip in the end, so that lines of the same time have one order in every run.
     order = np.lexsort((clip_R, middle_R, video_R))
     clip_R = clip_R[order]
     many = int(np.max(recordings, initial=-1)) + 1
