@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 # Folders below the root that are searched for a file: where the sets' own archives and their mirrors put it.
 _FOLDERS = ("", "annotations", "annotation", "meta", "metadata", "csv", "data", "splits", "labels")
 
+# Line number, and the fields by column or the error in the line.
 Record = tuple[int, "dict[str, str] | SeehearError"]
-"""Line number, and the fields by column or the error in the line."""
 
 
 class Files:

@@ -24,8 +24,8 @@ _FOLDERS = ("captions", "caption", "howto100m_captions", "csv")
 _LISTS = ("HowTo100M_1166_videopaths.txt", "HowTo100M_336_videopaths.txt", "HowTo100M_v1.csv", "videos.csv")
 _CHUNK = 2**20
 
+# Video, and its captions or the error in them.
 Captions = Iterator[tuple[str, "dict[str, Any] | SeehearError"]]
-"""Video, and its captions or the error in them."""
 
 
 def howto100m(files: Files, options: ImportOptions) -> Items:

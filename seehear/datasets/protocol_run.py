@@ -26,8 +26,8 @@ from seehear.runs.evaluate import code_revision, data_revision, labels_of, same_
 from seehear.space import SharedSpace
 from seehear.types import Modality
 
+# Fusion of video and sound: sum of the vectors that the method compares, or mean of unit vectors.
 Fusion = Literal["sum", "unit"]
-"""Fusion of video and sound: sum of the vectors that the method compares, or mean of unit vectors."""
 _FOLDER = "protocols"
 # Primary tasks of CrossTask.
 _TASKS = 18

@@ -23,8 +23,8 @@ from seehear.search.query import SearchSpace
 from seehear.space import SharedSpace, model_of
 from seehear.space.frozen import FROZEN
 
+# Seconds that a search waits for its library to be brought up to date.
 WORK_SECONDS = 45.0
-"""Seconds that a search waits for its library to be brought up to date."""
 
 
 def bring_up_to_date(

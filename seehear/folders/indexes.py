@@ -62,8 +62,8 @@ def index_learned(library: LibraryTables, *, device: str = "auto") -> bool:
     return False
 
 
+# Loaded frozen spaces, by name and JSON of their encoders.
 Spaces = dict[tuple[str, str], SharedSpace]
-"""Loaded frozen spaces, by name and JSON of their encoders."""
 
 
 def index_frozen(library: LibraryTables, *, device: str = "auto", spaces: Spaces | None = None) -> IndexReports:

@@ -35,12 +35,12 @@ from seehear.library.vectors import one_of
 from seehear.progress import Interrupted, StatusLine, overheard
 from seehear.search.index import indexed_clips, versions
 
+# Least number of clips of a part of looking, and of cutting.
 REGISTERED, CUT = 1024, 16
-"""Least number of clips of a part of looking, and of cutting."""
+# Clips of the first and of the largest part of encoding; parts double in size.
 ENCODED = (16, 128)
-"""Clips of the first and of the largest part of encoding; parts double in size."""
+# Media of a part of reading, seconds: starting the processes and loading their models takes seconds.
 READ_SECONDS = 3600.0
-"""Media of a part of reading, seconds: starting the processes and loading their models takes seconds."""
 # Pause between two indexings, as a multiple of the time of the last one: indexing reads all vectors.
 _PAUSE = 4.0
 # Seconds until a retry after an error.

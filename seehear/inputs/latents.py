@@ -24,8 +24,8 @@ from seehear.types import MODALITIES, Batch, Float, Int, Modality, Tensor
 if TYPE_CHECKING:
     from seehear.library.tables import LibraryTables
 
+# {name, fingerprint, width, modality} of an encoder, and {shape} of one that gives sequences.
 EncoderInfo = dict[str, Any]
-"""{name, fingerprint, width, modality} of an encoder, and {shape} of one that gives sequences."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,8 +16,8 @@ from seehear.errors import SeehearError, check_range
 from seehear.library.records import SPLITS, Annotations, Clip, Text, bare, clip_id, digest
 from seehear.library.workers import cores
 
+# Seconds from which a file is long, so that finding its scenes and pauses takes a while.
 COARSE_FROM = 60.0
-"""Seconds from which a file is long, so that finding its scenes and pauses takes a while."""
 # Largest number of clips of a long file before that, and their length: a twentieth of the cost of the file.
 _COARSE_CLIPS, _COARSE_SECONDS = 6, 2.0
 

@@ -15,8 +15,8 @@ from seehear.library.records import Clip, Source, content_key
 from seehear.library.tables import LibraryTables, Vectors, VectorTable, quote, table_name
 
 OTHER_MAKER = "another version of the encoder"
+# SQL condition over a table of vectors that leaves frames out.
 NO_FRAMES = "(modality = 'text' OR item = 0)"
-"""SQL condition over a table of vectors that leaves frames out."""
 
 
 def frame_item(seconds: float) -> int:

@@ -29,8 +29,8 @@ from seehear.library.workers import Isolated, WorkerDied, call, cores, drawn_ahe
 from seehear.progress import say
 
 Work = TypeVar("Work")
+# (clip id, number of its text; 0 for video and audio).
 Key = tuple[str, int]
-"""(clip id, number of its text; 0 for video and audio)."""
 EngineName = Literal["local", "ray"]
 
 
@@ -43,20 +43,20 @@ class Job:
     keys: list[Key] = field(default_factory=list)
 
 
+# A job with its vectors or its error.
 Done = tuple[Job, SampleVectors | Exception]
-"""A job with its vectors or its error."""
 
+# Items, each with its result or the exception that it raised.
 Results = list[tuple[Any, Any]]
-"""Items, each with its result or the exception that it raised."""
 
+# `Encoder.encode_parts` of one encoder.
 EncodeParts = Callable[[Sequence[Any]], list[SampleVectors]]
-"""`Encoder.encode_parts` of one encoder."""
 
+# The rest of an item, from the item and its result; None when it is finished.
 Following = Callable[[Any, Any], Any]
-"""The rest of an item, from the item and its result; None when it is finished."""
 
+# Seconds for one clip to be decoded: a file that takes longer hangs its reader.
 TIME_LIMIT = 300.0
-"""Seconds for one clip to be decoded: a file that takes longer hangs its reader."""
 
 
 class Local:

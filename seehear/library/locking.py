@@ -17,8 +17,8 @@ from portalocker.exceptions import AlreadyLocked, LockException
 from seehear.errors import SeehearError
 from seehear.progress import say
 
+# Seconds to wait for a lock: a server holds one for a moment when its user corrects a line.
 PATIENCE = 3.0
-"""Seconds to wait for a lock: a server holds one for a moment when its user corrects a line."""
 # Seconds between two attempts.
 _LOOK = 0.02
 

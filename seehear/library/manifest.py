@@ -63,8 +63,8 @@ class ManifestRow:
         return f"{self.table or origin}:{self.line}"
 
 
+# Line number, and the values by column or the error of the line.
 Record = tuple[int, "dict[str, Any] | SeehearError"]
-"""Line number, and the values by column or the error of the line."""
 
 
 def read_manifest(

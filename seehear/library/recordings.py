@@ -36,8 +36,8 @@ from seehear.library.transcripts import (
 )
 from seehear.progress import Interrupted, Progress, StopRequest, clock, counted, length, progress, say, stop_requests
 
+# Shortest time between two commits.
 COMMIT_SECONDS = 5.0
-"""Shortest time between two commits."""
 
 
 class TextReader(Protocol):

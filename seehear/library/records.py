@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 TextKind = Literal["subtitle", "caption", "speech", "screen"]
 SPLITS = ("train", "val", "test")
+# Key of `Source.info`: the file with the same content that gives its clips (`copies.py`).
 COPY_OF = "copy_of"
-"""Key of `Source.info`: the file with the same content that gives its clips (`copies.py`)."""
+# Key of `Source.info`: `UNCUT` for a long file with few short clips until its scenes and pauses are found; once it is
+# cut, the ids of the short clips, which stay until the others can be found (JSON).
 COARSE, UNCUT = "coarse", "yes"
-"""Key of `Source.info`: `UNCUT` for a long file with few short clips until its scenes and pauses are found; once it
-is cut, the ids of the short clips, which stay until the others can be found (JSON)."""
+# Key of `Source.info`: time limit in which its scenes and pauses were not found; a higher one tries again.
 TIME_UP = "time_up"
-"""Key of `Source.info`: time limit in which its scenes and pauses were not found; a higher one tries again."""
+# Value in place of a source's split: the user gave the splits of its clips.
 GIVEN = "given"
-"""Value in place of a source's split: the user gave the splits of its clips."""
 _SPLIT_NAMES = {name: name for name in SPLITS}
 # Names that data sets and manifests have for the three.
 _SPLIT_NAMES |= {"training": "train", "validation": "val", "valid": "val", "dev": "val"}

@@ -17,8 +17,8 @@ from seehear.library.subtitles import SUFFIXES as SUBTITLES
 VIDEO = "mp4 m4v mov mkv webm avi mpg mpeg mpe m2v vob ts mts m2ts wmv asf flv f4v 3gp 3g2 ogv mxf gif y4m h264 hevc"
 AUDIO = "wav flac mp3 m4a aac ogg oga opus wma aif aiff au mka ac3 amr caf wv"
 PICTURES = "jpg jpeg jpe jfif png webp bmp tif tiff avif heic heif hif"
+# Suffixes of media that no reader supports.
 UNREAD = "cr2 cr3 nef arw dng raf orf rw2 psd svg jxl jp2 heics avifs mid midi rm swf braw r3d"
-"""Suffixes of media that no reader supports."""
 MEDIA = frozenset(f".{suffix}" for suffix in f"{VIDEO} {AUDIO} {PICTURES}".split())
 # Suffixes without information about the content: these files are opened.
 _UNNAMED = frozenset(("", ".part", ".partial", ".crdownload", ".tmp", ".bak", ".bin"))

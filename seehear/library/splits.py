@@ -22,8 +22,8 @@ from seehear.library.tables import LibraryTables, in_batches
 from seehear.library.vectors import one_of
 from seehear.progress import counted
 
+# Split of the clips between two parts of a recording: searched, but not used in training or evaluation.
 GAP = "gap"
-"""Split of the clips between two parts of a recording: searched, but not used in training or evaluation."""
 BLOCKS = "blocks"
 # Key of `Source.info`: split of the file, `GIVEN` by the user, or `BLOCKS` of time.
 _NOTE = "split"

@@ -45,9 +45,9 @@ if TYPE_CHECKING:
 __all__ = ["SPLITS", "Clip", "LibraryTables", "Reject", "Source", "Text", "VectorTable", "Vectors"]
 __all__ += ["clip_id", "content_key", "in_batches", "library_of", "one_of", "quote", "table_name"]
 
+# 2: texts have `kind` and `by`. 3: and `confidence`. An older library is read as it is, and converted by the next
+# writer of clips.
 FORMAT, _READABLE = "3", ("1", "2", "3")
-"""2: texts have `kind` and `by`. 3: and `confidence`. An older library is read as it is, and converted by the next
-writer of clips."""
 _KEYS = {"about": "key", "sources": "source", "clips": "id", "rejects": "path"}
 
 

@@ -20,8 +20,8 @@ from seehear.library.tables import LibraryTables, in_batches, one_of, quote
 from seehear.progress import counted
 
 Task = Literal["speech", "translation", "screen"]
+# Kind of text of each task, in their order in a clip, after the user's own texts.
 KINDS: dict[Task, TextKind] = {"speech": "speech", "translation": "speech", "screen": "screen"}
-"""Kind of text of each task, in their order in a clip, after the user's own texts."""
 _TABLE = "transcripts"
 # Prefix of a fingerprint as a key of the library's `about`.
 _READER = "reader:"

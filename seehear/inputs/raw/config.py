@@ -16,10 +16,10 @@ import numpy as np
 from seehear.errors import SeehearError, unknown
 from seehear.types import MODALITIES, Modality
 
+# Tolerance of rounding, as part of a tick or a sample.
 EPSILON = 1e-6
-"""Tolerance of rounding, as part of a tick or a sample."""
+# Chooses one of the places from 0 to the given number.
 Place = Callable[[int], int]
-"""Chooses one of the places from 0 to the given number."""
 
 
 @dataclass(frozen=True, kw_only=True)
