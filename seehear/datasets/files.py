@@ -36,6 +36,7 @@ class Files:
 
     def find(self, *names: str) -> Path | None:
         """The first of these names that exists in the root or one of its usual folders."""
+        # By name first: the usual spelling wins, in whichever folder it is.
         places = (self.root / folder / name for name in names for folder in _FOLDERS)
         return next((path for path in places if path.is_file()), None)
 

@@ -116,6 +116,7 @@ def _walk(folder: Path, skip: str) -> Iterator[str]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         inside = PurePath(os.path.relpath(here, folder)).as_posix()
         for name in sorted(files):
+            # The file of names has one a line.
             if not name.startswith(".") and "\n" not in name:
                 yield printable(name if inside == "." else f"{inside}/{name}")
 

@@ -279,6 +279,7 @@ class PickledFeatures:
         for kind, names in _SUFFIXES.items():
             array = next((record[n] for n in names if isinstance(record.get(n), np.ndarray)), None)
             if array is not None:
+                # Pooled features are a single row.
                 found[kind] = FeatureFile(f"{self.path}: {base}{kind}", np.atleast_2d(array))
         return found
 

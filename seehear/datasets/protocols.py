@@ -142,5 +142,6 @@ def _batches(library: LibraryTables, split: str) -> Iterator[list[dict[str, Any]
     if split:
         query = query.where(f"split = {quote(split)}")
     columns = ["texts", "labels", "has_video", "has_audio"]
+    # In parts: AudioSet has two million clips.
     for batch in query.select(columns).limit(None).to_batches(8192):
         yield batch.to_pylist()

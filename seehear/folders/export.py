@@ -63,6 +63,7 @@ def save_clips(folder: Path, moments: Sequence[Listed]) -> list[Path]:
     """Writes a file for each moment, named by rank, film and time, and returns their paths. No file is overwritten; a
     moment that cannot be cut is reported and skipped."""
     folder.mkdir(parents=True, exist_ok=True)
+    # The file systems of Windows and macOS ignore case.
     taken = {path.name.casefold() for path in folder.iterdir()}
     tasks, saved = [], []
     for rank, moment in enumerate(moments, start=1):

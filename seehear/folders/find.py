@@ -71,6 +71,7 @@ def time_limit(seconds: float | None) -> Iterator[None]:
     def stop() -> None:
         over.set()
         if hasattr(signal, "pthread_kill"):
+            # To the main thread: the work is there, and Python handles signals in no other.
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
         else:
             # Windows has no signals to threads.

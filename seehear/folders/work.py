@@ -258,6 +258,7 @@ class Work:
     def index(self, *, learned: bool = False) -> None:
         """Indexes the latents; with `learned` also for the newest trained run, whose model is loaded for it."""
         library = self._library()
+        # An index of the frozen spaces alone leaves the trained run to be indexed in the end.
         self._due = not learned
         if library is None or not library.encoders():
             return

@@ -134,6 +134,7 @@ class _Sequences(Joined):
     def __init__(self, rows: Rows, every_N: Tensor, shape: tuple[int, int], length: Callable[[Tensor], Tensor]):
         super().__init__(rows, every_N)
         self.shape = shape
+        # Once and not in every batch: the end of a sequence shows only in its values.
         parts = rows.vectors.split(max(1, _AT_ONCE // rows.vectors.shape[1]))
         self.length = torch.cat([length(part.unflatten(1, shape)).cpu() for part in parts])
 

@@ -102,6 +102,7 @@ def settled(library: LibraryTables, edits: Iterable[Edit]) -> None:
 
 
 def _same_thing(old: Edit, new: Edit) -> bool:
+    # Files with one content are one thing to edit.
     place = (old.what, old.content or old.source or old.clip, old.start, old.end)
     if place != (new.what, new.content or new.source or new.clip, new.start, new.end):
         return False

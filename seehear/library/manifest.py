@@ -150,6 +150,7 @@ def _parquet(path: Path) -> Iterator[Record]:
     pa, parquet = require("pyarrow"), require("pyarrow.parquet")
     try:
         with parquet.ParquetFile(path) as file:
+            # In parts: a table may be larger than memory.
             rows = (row for batch in file.iter_batches(1024) for row in batch.to_pylist())
             yield from enumerate(rows, start=1)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:

@@ -67,6 +67,7 @@ class OcrReader:
             frames = read_window(recording.path, 0.0, 0.0, video=_SPEC).frames
             has_text = frames is not None and len(self.screen.find(frames[0])) > 0
             seen = self.screen.read(frames[0]) if frames is not None and has_text else ()
+            # A single letter is mostly noise of the picture.
             text = " ".join(line.text for line in seen if len(_letters(line.text)) > 1)
             lines = [TimedLine(text)] if text else []
         else:

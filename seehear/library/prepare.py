@@ -291,6 +291,7 @@ class Update:
         old = {id for id in self.library.clip_ids([""]) if id.startswith(f"{origin}#")}
         edits = read_edits(self.library)
         rows = chain([first] if first else [], rows)
+        # A manifest may have millions of rows of text.
         while batch := list(islice(rows, _BATCH_CLIPS)):
             clips = {}
             for row in batch:

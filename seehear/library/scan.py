@@ -24,6 +24,7 @@ MEDIA = frozenset(f".{suffix}" for suffix in f"{VIDEO} {AUDIO} {PICTURES}".split
 _UNNAMED = frozenset(("", ".part", ".partial", ".crdownload", ".tmp", ".bak", ".bin"))
 # Number of files of any other suffix that are opened: to open all would take minutes.
 _TRIES = 20
+# First bytes of JPEG, PNG, GIF, WAV and AVI, Ogg, FLAC, MP3 and Matroska; MP4 has its mark further on.
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"OggS", b"fLaC", b"ID3", b"\x1aE\xdf\xa3")
 _TEXTS = (*SUBTITLES, ".txt", ".json")
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*(-orig)?")

@@ -58,6 +58,7 @@ def settle_splits(library: LibraryTables, options: PrepareOptions, *, changed: b
         return []
     groups = _groups(library)
     noted = {name: _noted(rows, sources) for name, rows in groups.items()}
+    # In the order of a hash: neither names nor the order of reading decide.
     free = sorted((name for name in groups if not noted[name]), key=lambda name: hash_of(bare(name), options.seed))
     chosen = {name: note for name, note in noted.items() if note in SPLITS}
     divided = {name for name in free if len(groups) <= _FEW and len(groups[name]) >= _DIVISIBLE}

@@ -22,6 +22,7 @@ from seehear.library.records import Annotations, Text, split_name
 from seehear.media.container import opened
 
 SUFFIXES = (".srt", ".vtt", ".ass", ".ssa")
+# A film that is named like subtitles must not fill the memory.
 _MAX_BYTES = 64 * 2**20
 _MAX_LINES = 500_000
 # Largest sum of squared line lengths, in characters: pysubs2 may read a line once from each of its characters on.
@@ -33,6 +34,7 @@ _FORMATS = ("srt", "vtt", "ass", "ssa", "microdvd", "mpl2", "tmp")
 # Largest gap in seconds between two cues of which the second may repeat the first.
 _ADJACENT = 0.2
 _TAG = re.compile(r"</?[A-Za-z][^<>]*>|<\d[\d:.]*>|<[ /]+(?:[bisu]|font) *>")
+# Scale of a drawing in an .ass line; 0 ends it.
 _SCALE = re.compile(r"\\p(\d)")
 
 

@@ -140,6 +140,7 @@ class LibraryTables:
         return True
 
     def table(self, name: str) -> Any:
+        # Opening a table reads its newest version from the disk, or from object storage.
         if name not in self._open:
             self._open[name] = self._db.open_table(name)
         return self._open[name]
@@ -157,6 +158,7 @@ class LibraryTables:
         """Inserts or replaces rows by the table's key, in one commit."""
         if rows:
             data = require("pyarrow").Table.from_pylist(list(rows), schema=schemas()[name])
+            # By key: a run that is repeated after a kill writes no row twice.
             merge = self.table(name).merge_insert(_KEYS[name])
             merge.when_matched_update_all().when_not_matched_insert_all().execute(data)
 
@@ -254,6 +256,7 @@ class LibraryTables:
             raise SeehearError(f"cannot filter by {where!r}: {str(error).splitlines()[0]}") from error
         # A row as a dict takes several times what the clip takes.
         parts = rows.to_batches(max_chunksize=8192)
+        # LanceDB returns rows in the order of its files, which every compaction changes.
         return sorted((clip_of_row(row) for part in parts for row in part.to_pylist()), key=lambda clip: clip.id)
 
     def put_sources(self, sources: Sequence[Source]) -> None:

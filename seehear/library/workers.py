@@ -230,6 +230,7 @@ def drawn_ahead(items: Generator[Any, None, None], *, room: int) -> Iterator[Ite
         except BaseException as raised:
             error = raised
         finally:
+            # In this thread: a generator cannot be closed while it runs in another.
             items.close()
         put("end", error)
 

@@ -200,11 +200,13 @@ class ClipCache:
     def get(self, key: str) -> np.ndarray | None:
         """Memory-mapped array; None where it is missing or damaged."""
         try:
+            # Mapped: only the pages of the window are read, and processes share them.
             return np.load(self._path(key), mmap_mode="r", allow_pickle=False)
         except FileNotFoundError:
             return None
         except (OSError, ValueError, EOFError):
             with suppress(OSError):
+                # Removed, and made again by whoever needs it next.
                 self._path(key).unlink()
             return None
 

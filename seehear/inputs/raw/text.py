@@ -45,6 +45,7 @@ class _Kept(dict[int, int | str | None]):
         return self[code]
 
 
+# Apostrophes of all kinds are one.
 _KEPT = _Kept({ord(c): "'" for c in "'\u2018\u2019\u02bc"})
 
 
@@ -168,6 +169,7 @@ def learn_vocabulary(texts: Iterable[str], config: VocabularyConfig | None = Non
     config = config or VocabularyConfig()
     splitter = Vocabulary((), lower=config.lower)
     count = Counter(word for text in texts for word in splitter.split(text))
+    # Ties by letter: the same texts give the same numbers.
     frequent = sorted((w for w, n in count.items() if n >= config.min_count), key=lambda w: (-count[w], w))
     if config.table:
         from seehear.encoders.wordfiles import open_word_file
