@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from seehear.datasets.base import DatasetItem, ImportOptions, Items, spaced
+from seehear.datasets.base import DatasetItem, ImportOptions, Items, spaced, youtube_clip
 from seehear.datasets.files import Files, Record, captions, given, objects, read_json, span, with_header, words
 from seehear.datasets.media import MediaIndex
 from seehear.errors import SeehearError
@@ -107,16 +108,9 @@ def youcook2(files: Files, options: ImportOptions) -> Items:
 
 def _of_youcook2(row: dict[str, str]) -> DatasetItem:
     video, (start, end) = given(row, "video_id"), span(row, "start", "end")
-    return DatasetItem(
-        keys=(video,),
-        id=f"{video}_{start:g}_{end:g}",
-        split=row.get("split", "test"),
-        group=video,
-        start=start,
-        end=end,
-        texts=captions(row["text"]),
-        meta={"youtube_id": video, "recipe": row["task"]},
-    )
+    name, split = f"{video}_{start:g}_{end:g}", row.get("split", "test")
+    clip = youtube_clip(video, name, split, (start, end), {"recipe": row["task"]})
+    return replace(clip, texts=captions(row["text"]))
 
 
 def _segments(path: Path, wanted: dict[str, str]) -> Iterator[Record]:
@@ -151,16 +145,8 @@ def kinetics(files: Files, options: ImportOptions, *, size: str) -> Items:
         video, (start, end) = given(row, "youtube_id"), span(row, "time_start", "time_end")
         # Test lists have none.
         label = row.get("label", "")
-        return DatasetItem(
-            keys=(video,),
-            id=f"{video}_{start:06.0f}_{end:06.0f}",
-            split=split,
-            group=video,
-            start=start,
-            end=end,
-            labels=(label,) if label else (),
-            meta={"youtube_id": video},
-        )
+        clip = youtube_clip(video, f"{video}_{start:06.0f}_{end:06.0f}", split, (start, end), {})
+        return replace(clip, labels=(label,) if label else ())
 
     yield from files.rows_of_splits(names, options, lambda path: with_header(path, columns), item)
 

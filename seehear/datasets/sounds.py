@@ -12,7 +12,7 @@ from itertools import groupby
 from operator import itemgetter
 from pathlib import PurePosixPath
 
-from seehear.datasets.base import DatasetItem, ImportOptions, Items, spaced
+from seehear.datasets.base import DatasetItem, ImportOptions, Items, spaced, youtube_clip
 from seehear.datasets.files import Files, Record, captions, given, number, span, with_header, without_header, words
 from seehear.datasets.media import MediaIndex
 from seehear.errors import SeehearError
@@ -86,16 +86,9 @@ def audiocaps(files: Files, options: ImportOptions, *, folder: str, version: str
 
     def item(split: str, row: dict[str, str]) -> DatasetItem:
         video, start = given(row, "youtube_id"), number(row, "start_time")
-        return DatasetItem(
-            keys=(video,),
-            id=f"{video}_{start:g}",
-            split=split,
-            group=video,
-            start=start,
-            end=start + _CLIP_SECONDS,
-            texts=captions(row["caption"]),
-            meta={"youtube_id": video, "start_time": f"{start:g}"},
-        )
+        times, meta = (start, start + _CLIP_SECONDS), {"start_time": f"{start:g}"}
+        clip = youtube_clip(video, f"{video}_{start:g}", split, times, meta)
+        return replace(clip, texts=captions(row["caption"]))
 
     yield from files.rows_of_splits(names, options, lambda path: with_header(path, columns), item)
 
@@ -140,11 +133,9 @@ def llp(files: Files, options: ImportOptions) -> Items:
         if len(times) != 2:
             raise SeehearError(f"{name!r} is no clip: expected ID_START_END, as in 4YdbENYcIyE_23_33")
         start, end = (number({"filename": time}, "filename") for time in times)
-        meta = {"youtube_id": video} | {key: json.dumps(clips[name]) for key, clips in events.items() if name in clips}
+        meta = {key: json.dumps(clips[name]) for key, clips in events.items() if name in clips}
         labels = tuple(label.strip().replace("_", " ") for label in given(row, "event_labels").split(","))
-        return DatasetItem(
-            keys=(video,), id=name, split=split, group=video, start=start, end=end, labels=labels, meta=meta
-        )
+        return replace(youtube_clip(video, name, split, (start, end), meta), labels=labels)
 
     yield from files.rows_of_splits(
         names, options, lambda path: with_header(path, ("filename", "event_labels"), delimiter="\t"), item
@@ -190,11 +181,8 @@ def audioset(files: Files, options: ImportOptions, *, subsets: tuple[str, ...]) 
         mids = given(row, "positive_labels").replace(" ", "").split(",")
         if unknown := [mid for mid in mids if mid not in classes]:
             raise SeehearError(f"label {unknown[0]!r} is not in class_labels_indices.csv")
-        labels, meta = tuple(classes[mid] for mid in mids), {"youtube_id": video, "subset": subset}
-        name = f"{video}_{start:g}"
-        return DatasetItem(
-            keys=(video,), id=name, split=split, group=video, start=start, end=end, labels=labels, meta=meta
-        )
+        clip = youtube_clip(video, f"{video}_{start:g}", split, (start, end), {"subset": subset})
+        return replace(clip, labels=tuple(classes[mid] for mid in mids))
 
     for subset, path in paths.items():
         split = "test" if subset == "eval" else "train"
@@ -236,16 +224,8 @@ def _clip_of(name: str) -> tuple[str, float]:
 def _ten_seconds(clip: tuple[str, float], split: str, labels: tuple[str, ...], meta: dict[str, str]) -> DatasetItem:
     """Item of the ten seconds of a video that begin at a time: (video, seconds)."""
     video, start = clip
-    return DatasetItem(
-        keys=(video,),
-        id=f"{video}_{start:06.0f}",
-        split=split,
-        group=video,
-        start=start,
-        end=start + _CLIP_SECONDS,
-        labels=labels,
-        meta={"youtube_id": video} | meta,
-    )
+    item = youtube_clip(video, f"{video}_{start:06.0f}", split, (start, start + _CLIP_SECONDS), meta)
+    return replace(item, labels=labels)
 
 
 def vggsounder(files: Files, options: ImportOptions) -> Items:
