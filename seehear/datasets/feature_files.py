@@ -101,6 +101,7 @@ class FeatureFile:
         """Fingerprint of the content, 16 hex digits."""
         if self.array is None:
             return fingerprint(self.name)
+        # `digest` takes text; latin1 has a character for each byte.
         return digest(f"{self.array.shape}", np.ascontiguousarray(self.array).tobytes().decode("latin1"))
 
 

@@ -48,6 +48,7 @@ def _array(path: str | Path, stack: ExitStack) -> Any:
     if kind not in (".h5", ".hdf5"):
         arrays = stack.enter_context(open_npz(path))
         name = _name(path, arrays.files)
+        # An array that is stored unpacked is mapped: only the rows of a clip are read.
         array = mapped(path, name)
         return _checked(path, arrays[name] if array is None else array)
     h5py = require("h5py", "features")

@@ -125,6 +125,7 @@ def read_captions(path: Path) -> Captions:
                     place += len(buffer[place:]) - len(buffer[place:].lstrip())
                     said, place = decoder.raw_decode(buffer, place)
                 except ValueError:
+                    # The buffer doubles, so that a long value is not decoded again for every chunk.
                     if not (more := file.read(max(_CHUNK, len(buffer)))):
                         raise
                     buffer, place = buffer + more, 0

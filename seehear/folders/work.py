@@ -173,6 +173,7 @@ class Work:
         left = [clip for _, _, clip in sorted(ranked, key=lambda row: row[:2])]
         if not left:
             return False
+        # Parts double: the first clips can be found early, and later ones need fewer indexings.
         some, self._part = left[: self._part], min(2 * self._part, ENCODED[1])
         self._expect(library, sum(map(_seconds, left)))
         self._stand("working", "looking and listening")

@@ -147,6 +147,7 @@ def in_order(data: TrainingData, *, rows: int, workers: int = 0, device: torch.d
     """All samples once, in order, at most `rows` a batch: for evaluation."""
     device, workers = device or torch.device("cpu"), workers if data.heavy else 0
     calls = [(0, part.tolist()) for part in torch.arange(len(data)).split(rows)]
+    # Evaluation draws nothing: every seed gives the same.
     chunks = _Chunks(data, seed=0)
     for batch in _stream(chunks, calls, workers, device) if workers else map(chunks.__getitem__, calls):
         yield {k: v.to(device, non_blocking=True) for k, v in batch.items()}

@@ -115,6 +115,7 @@ def _csv(path: Path) -> Iterator[Record]:
     )
     names: list[str] = []
     while True:
+        # Before reading, as a quoted field may span several lines.
         line = reader.line_num + 1
         try:
             values = next(reader)

@@ -54,6 +54,7 @@ def settle_splits(library: LibraryTables, options: PrepareOptions, *, changed: b
         return []
     sources = library.sources()
     media = [source.info for source in sources.values() if "recipe" in source.info]
+    # Nothing to settle: the clips need not be read.
     if not changed and all(_NOTE in info or COPY_OF in info for info in media):
         return []
     groups = _groups(library)
@@ -69,6 +70,7 @@ def settle_splits(library: LibraryTables, options: PrepareOptions, *, changed: b
         chosen[name] = _neediest(counts, len(groups[name]), options.splits)
         counts[chosen[name]] += len(groups[name])
     settled = [name for name in sorted(groups.keys() - set(free)) if noted[name] != GIVEN]
+    # Settled recordings, too: a file that was read again has new clips, which lack the split.
     for batch in in_batches([*free, *settled], _GROUPS_A_WRITE):
         moved: dict[str, list[str]] = {}
         for name in batch:

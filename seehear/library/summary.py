@@ -81,6 +81,7 @@ class PrepareReport:
         if self.rejects:
             listed = f"seehear info {self.library} --rejects lists them"
             lines.append(f"  set aside: {sum(self.rejects.values()):,} ({listed})")
+            # The most frequent reasons first, equal ones by name.
             shown = sorted(self.rejects.items(), key=lambda item: (-item[1], item[0]))
             lines += [f"    {count:,} x {reason}" for reason, count in shown[:5]]
             lines += ["    ..."] if len(shown) > 5 else []

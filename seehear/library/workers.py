@@ -124,6 +124,7 @@ def _ready(pool: list[_Worker], stopped: threading.Event | None = None) -> list[
     soonest = min(worker.deadline for worker in pool)
     while True:
         left = max(0.0, soonest - time.monotonic())
+        # The pipe of a dead worker counts as readable: a crash is noticed at once.
         answered = wait([worker.pipe for worker in pool], timeout=left if stopped is None else min(left, _LOOK))
         now = time.monotonic()
         if answered or now >= soonest or (stopped is not None and stopped.is_set()):
