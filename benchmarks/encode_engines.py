@@ -24,8 +24,7 @@ from common import write
 from decode import make_film
 
 from seehear.encoders import Encoder, load_encoder
-from seehear.library.backlog import Backlog, Job
-from seehear.library.encode import BATCH
+from seehear.library.encode import BATCH, Backlog
 from seehear.library.engines import Engine, Local, OnRay, on_ray
 from seehear.library.prepare import PrepareOptions, prepare
 from seehear.library.tables import LibraryTables

@@ -22,7 +22,6 @@ import numpy as np
 import torch
 
 from seehear.inputs.latents import LatentData, load_latents
-from seehear.inputs.shards import load_shard, save_shard
 from seehear.library.clips import PrepareOptions
 from seehear.library.encode import encode_library
 from seehear.library.prepare import prepare
@@ -113,11 +112,13 @@ SETS: dict[str, DataSet] = {
 def latents(name: str, data: Path, work: Path, *, more: bool = False) -> LatentData:
     """All of a set, encoded at the first call; later calls read a file."""
     own = SETS[name]
-    shard = work / f"{name}{'-more' if more else ''}.safetensors"
-    if not shard.exists():
+    path = work / f"{name}{'-more' if more else ''}.pt"
+    if not path.exists():
         encoders = own.encoders | (own.more if more else {})
-        save_shard(load_latents(library_of(name, data, work), encoders=encoders), shard)
-    return load_shard(shard)
+        torch.save(load_latents(library_of(name, data, work), encoders=encoders), path)
+    # A file that this function wrote: the arrays of ids are Python objects, which the safe reader refuses.
+    loaded: LatentData = torch.load(path, weights_only=False)
+    return loaded
 
 
 def library_of(name: str, data: Path, work: Path) -> LibraryTables:

@@ -12,7 +12,6 @@ from numpy.lib import format as npy
 from seehear.datasets.features import opened
 from seehear.encoders.wordfiles import open_word_file
 from seehear.errors import SeehearError
-from seehear.inputs.shards import load_shard
 from seehear.npz import open_npz
 
 
@@ -45,7 +44,7 @@ def read_features(path):
         return array[:2]
 
 
-READERS = [(read_features, ("features",)), (load_shard, ("video", "text")), (open_word_file, ("words", "vectors"))]
+READERS = [(read_features, ("features",)), (open_word_file, ("words", "vectors"))]
 
 
 @pytest.mark.parametrize("packed", [zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED])

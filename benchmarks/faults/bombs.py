@@ -21,7 +21,6 @@ from seehear.datasets.features import opened
 from seehear.datasets.pickles import read_pickle
 from seehear.encoders.wordfiles import open_word_file
 from seehear.errors import SeehearError
-from seehear.inputs.shards import load_shard
 from seehear.library.tables import LibraryTables
 from tests.faults.outcome import Command, Ended, Outcome, called, outcome, run
 from tests.library.makers import picture
@@ -179,11 +178,6 @@ def of_pickle(path: Path) -> str:
     return "survived"
 
 
-def of_shard(path: Path) -> str:
-    load_shard(path)
-    return "read"
-
-
 def of_words(path: Path) -> str:
     open_word_file(path)
     return "read"
@@ -204,7 +198,7 @@ def _readers(_: Reference, folder: Path) -> Outcome:
             path = folder / f"{number}.pkl"
             path.write_bytes(content())
             _one(found, f"pickle: {name}", of_pickle, path)
-        for member, read in (("features", two_rows), ("video", of_shard), ("words", of_words)):
+        for member, read in (("features", two_rows), ("words", of_words)):
             for held in (True, False):
                 path = builders.npz(folder / f"{member}.npz", member, held=held)
                 _one(found, f"npz: {member} of 8 GB{'' if held else ', by its header alone'}", read, path)

@@ -14,10 +14,9 @@ from tyro.conf import Positional
 from seehear.commands.parsing import Flat, ask_server
 from seehear.commands.search import QueryOptions, behind_lines, one_each, show_answer
 from seehear.errors import SeehearError, near, require
-from seehear.library.locking import keeper, writing
-from seehear.library.serving import server_of
+from seehear.folders.find import watched
+from seehear.library.locking import keeper, server_of, writing
 from seehear.library.tables import LibraryTables, library_of
-from seehear.library.watching import watched
 from seehear.progress import Interrupted, counted, say
 from seehear.search.answer import Answer
 from seehear.search.index import indexes

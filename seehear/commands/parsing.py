@@ -19,8 +19,8 @@ from urllib.request import ProxyHandler, Request, build_opener
 import tyro
 
 from seehear.errors import SeehearError, unknown
+from seehear.library.locking import Server, server_of
 from seehear.library.records import unprintable
-from seehear.library.serving import Server, server_of
 from seehear.search.answer import Answer, Moment
 
 _CONFIG = (tyro.conf.FlagCreatePairsOff,)

@@ -77,6 +77,13 @@ class DatasetItem:
     """Line in the table, filled in by `Files.rows`."""
 
 
+def youtube_clip(video: str, id: str, split: str, times: tuple[float, float], meta: dict[str, str]) -> DatasetItem:
+    """Item of a part of a video, in seconds; the video is its recording."""
+    start, end = times
+    own = {"youtube_id": video} | meta
+    return DatasetItem(keys=(video,), id=id, split=split, group=video, start=start, end=end, meta=own)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Bad:
     """An unusable row."""
@@ -126,6 +133,7 @@ def by_folder(path: str) -> tuple[str, ...]:
     return ("/".join(path.split("/")[-2:]),)
 
 
+# Some downloaders of AudioSet put a Y before the id.
 _YOUTUBE = re.compile(r"Y?([A-Za-z0-9_-]{11})(?:[_.-].*)?")
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from seehear.datasets.base import DatasetItem, ImportOptions, Items, spaced
+from seehear.datasets.base import DatasetItem, ImportOptions, Items, spaced, youtube_clip
 from seehear.datasets.files import Files, Record, captions, given, objects, read_json, span, with_header, words
 from seehear.datasets.media import MediaIndex
 from seehear.errors import SeehearError
@@ -22,14 +23,13 @@ _SPLITS = {"train": "train", "validate": "val", "test": "test"}
 
 
 def msrvtt(files: Files, options: ImportOptions) -> Items:
+    def item(row: dict[str, Any]) -> DatasetItem:
+        if row["split"] not in _SPLITS:
+            raise SeehearError(f"split {row['split']!r} is none of {', '.join(_SPLITS)}")
+        return _msrvtt_item(row["video"], _SPLITS[row["split"]], row["texts"], row["youtube_id"])
+
     for path in _videodatainfo(files) or [files.need(*_MSRVTT)]:
-        yield from files.rows(path, _videos(path), _of_msrvtt)
-
-
-def _of_msrvtt(row: dict[str, Any]) -> DatasetItem:
-    if row["split"] not in _SPLITS:
-        raise SeehearError(f"split {row['split']!r} is none of {', '.join(_SPLITS)}")
-    return _msrvtt_item(row["video"], _SPLITS[row["split"]], row["texts"], row["youtube_id"])
+        yield from files.rows(path, _videos(path), item)
 
 
 def _msrvtt_item(video: str, split: str, texts: Any, youtube_id: str) -> DatasetItem:
@@ -108,16 +108,9 @@ def youcook2(files: Files, options: ImportOptions) -> Items:
 
 def _of_youcook2(row: dict[str, str]) -> DatasetItem:
     video, (start, end) = given(row, "video_id"), span(row, "start", "end")
-    return DatasetItem(
-        keys=(video,),
-        id=f"{video}_{start:g}_{end:g}",
-        split=row.get("split", "test"),
-        group=video,
-        start=start,
-        end=end,
-        texts=captions(row["text"]),
-        meta={"youtube_id": video, "recipe": row["task"]},
-    )
+    name, split = f"{video}_{start:g}_{end:g}", row.get("split", "test")
+    clip = youtube_clip(video, name, split, (start, end), {"recipe": row["task"]})
+    return replace(clip, texts=captions(row["text"]))
 
 
 def _segments(path: Path, wanted: dict[str, str]) -> Iterator[Record]:
@@ -138,122 +131,113 @@ def _segments(path: Path, wanted: dict[str, str]) -> Iterator[Record]:
                 yield place, SeehearError(f"{video}: is no segment with a sentence ({error!r})")
 
 
-_LISTS = 3  # official splits of UCF101 and HMDB51
+# Official splits of UCF101 and HMDB51.
+_LISTS = 3
 
 
 def kinetics(files: Files, options: ImportOptions, *, size: str) -> Items:
-    said = {"train": ("train",), "val": ("val", "validate"), "test": ("test",)}
-    prefixes = (f"kinetics-{size}_", f"kinetics{size}_", f"kinetics_{size}_", f"k{size}_", "")
-    names = {split: tuple(f"{p}{name}.csv" for p in prefixes for name in names) for split, names in said.items()}
-    for split, path in files.of_splits(names, options).items():
-        records = with_header(path, ("youtube_id", "time_start", "time_end"))
-        yield from files.rows(path, records, partial(_of_kinetics, split=split))
+    spellings = {"train": ("train",), "val": ("val", "validate"), "test": ("test",)}
+    heads = (f"kinetics-{size}_", f"kinetics{size}_", f"kinetics_{size}_", f"k{size}_", "")
+    names = {split: tuple(f"{h}{name}.csv" for h in heads for name in own) for split, own in spellings.items()}
+    columns = ("youtube_id", "time_start", "time_end")
 
+    def item(split: str, row: dict[str, str]) -> DatasetItem:
+        video, (start, end) = given(row, "youtube_id"), span(row, "time_start", "time_end")
+        # Test lists have none.
+        label = row.get("label", "")
+        clip = youtube_clip(video, f"{video}_{start:06.0f}_{end:06.0f}", split, (start, end), {})
+        return replace(clip, labels=(label,) if label else ())
 
-def _of_kinetics(row: dict[str, str], split: str) -> DatasetItem:
-    video, (start, end) = given(row, "youtube_id"), span(row, "time_start", "time_end")
-    label = row.get("label", "")
-    return DatasetItem(
-        keys=(video,),
-        id=f"{video}_{start:06.0f}_{end:06.0f}",
-        split=split,
-        group=video,
-        start=start,
-        end=end,
-        labels=(label,) if label else (),
-        meta={"youtube_id": video},
-    )
+    yield from files.rows_of_splits(names, options, lambda path: with_header(path, columns), item)
 
 
 def ucf101(files: Files, options: ImportOptions) -> Items:
     """Clips of list `fold`; their use in all three lists is in the meta: split1, split2, split3."""
     index = files.need("classInd.txt", "ucfTrainTestlist/classInd.txt")
-    classes = {name for _, said in words(index) for name in said.split()[1:]}
+    classes = {name for _, line in words(index) for name in line.split()[1:]}
     names = {(n, split): f"{split}list{n:02d}.txt" for n in range(1, _LISTS + 1) for split in ("train", "test")}
-    found = {key: files.find(name, f"ucfTrainTestlist/{name}") for key, name in names.items()}
-    lists = {key: path for key, path in found.items() if path is not None}
+    paths = {key: files.find(name, f"ucfTrainTestlist/{name}") for key, name in names.items()}
+    lists = {key: path for key, path in paths.items() if path is not None}
     if not lists:
         raise files.expected()
-    places: dict[str, dict[str, str]] = {}
+    uses: dict[str, dict[str, str]] = {}
     for (fold, split), path in lists.items():
-        for _, said in words(path):
-            places.setdefault(said.split()[0], {})[f"split{fold}"] = split
+        for _, line in words(path):
+            uses.setdefault(line.split()[0], {})[f"split{fold}"] = split
     fold = options.fold or 1
     if not any(listed == fold for listed, _ in lists):
         raise SeehearError(f"{files.root}: neither trainlist{fold:02d}.txt nor testlist{fold:02d}.txt exists")
+
+    def item(split: str, row: dict[str, str]) -> DatasetItem:
+        # 'ApplyEyeMakeup/v_ApplyEyeMakeup_g08_c01.avi 1'; test lists have no number.
+        clip = row["line"].split()[0]
+        name, stem = PurePosixPath(clip).parent.name, PurePosixPath(clip).stem
+        if name not in classes:
+            raise SeehearError(f"{clip!r} is of no class of classInd.txt")
+        # Clips c01, c02, ... of a group are cut from one recording.
+        group = stem.rpartition("_c")[0] or stem
+        labels, meta = (spaced(name),), {"class": name} | uses[clip]
+        return DatasetItem(keys=(stem,), id=stem, split=split, group=group, start=0.0, labels=labels, meta=meta)
+
     for (listed, split), path in lists.items():
         if listed == fold:
-            make = partial(_of_ucf101, split=split if options.fold else "train", classes=classes, places=places)
-            yield from files.rows(path, ((line, {"said": said}) for line, said in words(path)), make)
+            records = ((number, {"line": line}) for number, line in words(path))
+            yield from files.rows(path, records, partial(item, split if options.fold else "train"))
 
 
-def _of_ucf101(row: dict[str, str], split: str, classes: set[str], places: dict[str, dict[str, str]]) -> DatasetItem:
-    """Item of 'ApplyEyeMakeup/v_ApplyEyeMakeup_g08_c01.avi 1'; test lists have no number."""
-    said = row["said"].split()[0]
-    name, stem = PurePosixPath(said).parent.name, PurePosixPath(said).stem
-    if name not in classes:
-        raise SeehearError(f"{said!r} is of no class of classInd.txt")
-    # Clips c01, c02, ... of a group are cut from one recording.
-    group = stem.rpartition("_c")[0] or stem
-    labels, meta = (spaced(name),), {"class": name} | places[said]
-    return DatasetItem(keys=(stem,), id=stem, split=split, group=group, start=0.0, labels=labels, meta=meta)
+# Use of a clip in a list of HMDB51: 0 unused, 1 train, 2 test.
+_USES = {"0": "", "1": "train", "2": "test", "": ""}
 
 
 def hmdb51(files: Files, options: ImportOptions) -> Items:
     """Clips that list `fold` uses for training or test; the others are left out."""
-    table = files.find("hmdb51.csv", "hmdb51_splits.csv")
-    make = partial(_of_hmdb51, fold=options.fold)
-    if table is not None:
-        columns = ("video_id", "label", *(f"split{n}" for n in range(1, _LISTS + 1)))
-        yield from files.rows(table, with_header(table, columns), make)
+    columns = tuple(f"split{n}" for n in range(1, _LISTS + 1))
+
+    def item(row: dict[str, str]) -> DatasetItem | None:
+        name = given(row, "video_id")
+        uses = {key: row[key] for key in columns}
+        if not set(uses.values()) <= set(_USES):
+            raise SeehearError(f"{name}: a list says 0 (unused), 1 (train) or 2 (test); got {', '.join(uses.values())}")
+        split = _USES[uses[f"split{options.fold}"]] if options.fold else "train"
+        if not split:
+            return None
+        label, stem = row["label"].removesuffix("_test"), PurePosixPath(name).stem
+        meta = {"class": label} | {key: _USES[use] for key, use in uses.items() if _USES[use]}
+        # Names are MOVIE_CLASS_BODY_CAMERA_PEOPLE_VIEW_QUALITY_NUMBER: clips of one movie are one recording.
+        group = stem.rpartition(f"_{label}_")[0] or stem
+        labels = (spaced(label),)
+        return DatasetItem(keys=(stem,), id=stem, split=split, group=group, start=0.0, labels=labels, meta=meta)
+
+    if (table := files.find("hmdb51.csv", "hmdb51_splits.csv")) is not None:
+        yield from files.rows(table, with_header(table, ("video_id", "label", *columns)), item)
         return
     lists = sorted(files.root.rglob("*_test_split1.txt"))
     if not lists:
         raise files.expected()
     for path in lists:
-        yield from files.rows(path, _hmdb_rows(path), make)
+        yield from files.rows(path, _hmdb_rows(path), item)
 
 
-def _hmdb_rows(path: Path) -> Iterator[tuple[int, dict[str, str] | SeehearError]]:
+def _hmdb_rows(path: Path) -> Iterator[Record]:
     """Rows of a class's first list with the clip's use in the other two; all three list the same clips."""
     label = path.name.removesuffix("_split1.txt")
-    others = [path.with_name(f"{label}_split{n}.txt") for n in range(2, _LISTS + 1)]
-    uses = [dict(_use(said) for _, said in words(other)) if other.is_file() else {} for other in others]
-    for line, said in words(path):
-        name, use = _use(said)
-        row = {"video_id": name, "label": label, "split1": use}
-        yield line, row | {f"split{n}": also.get(name, "") for n, also in enumerate(uses, start=2)}
-
-
-def _use(said: str) -> tuple[str, str]:
-    """'a clip.avi 1' -> ('a clip.avi', '1')"""
-    name, _, use = said.rpartition(" ")
-    return name.strip(), use
-
-
-_USES = {"0": "", "1": "train", "2": "test", "": ""}
-
-
-def _of_hmdb51(row: dict[str, str], fold: int) -> DatasetItem | None:
-    name = given(row, "video_id")
-    lists = {f"split{n}": row[f"split{n}"] for n in range(1, _LISTS + 1)}
-    if not set(lists.values()) <= set(_USES):
-        raise SeehearError(f"{name}: a list says 0 (unused), 1 (train) or 2 (test); got {', '.join(lists.values())}")
-    split = _USES[lists[f"split{fold}"]] if fold else "train"
-    if not split:
-        return None
-    label = row["label"].removesuffix("_test")
-    stem = PurePosixPath(name).stem
-    meta = {"class": label} | {key: _USES[said] for key, said in lists.items() if _USES[said]}
-    # MOVIE_CLASS_BODY_CAMERA_PEOPLE_VIEW_QUALITY_NUMBER
-    group = stem.rpartition(f"_{label}_")[0] or stem
-    return DatasetItem(keys=(stem,), id=stem, split=split, group=group, start=0.0, labels=(spaced(label),), meta=meta)
+    uses: list[dict[str, str]] = []
+    for n in range(1, _LISTS + 1):
+        own = path.with_name(f"{label}_split{n}.txt")
+        lines = (line.rpartition(" ") for _, line in words(own)) if own.is_file() else ()
+        # 'a clip.avi 1': names have spaces.
+        uses.append({name.strip(): use for name, _, use in lines})
+    for number, line in words(path):
+        name = line.rpartition(" ")[0].strip()
+        splits = {f"split{n}": use.get(name, "") for n, use in enumerate(uses, start=1)}
+        yield number, {"video_id": name, "label": label} | splits
 
 
 # GRID: 34 speakers with a thousand sentences each of a fixed grammar.
 _SPEAKER = re.compile(r"s\d{1,2}")
 _SENTENCE = re.compile(r"([blps])([bgrw])([abiw])([a-z])([z1-9])([anps])")
 _NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+# Words by part of the sentence and character in the file's name; letters are themselves.
 _WORDS: dict[str, dict[str, str]] = {
     "command": {"b": "bin", "l": "lay", "p": "place", "s": "set"},
     "color": {"b": "blue", "g": "green", "r": "red", "w": "white"},
@@ -262,8 +246,8 @@ _WORDS: dict[str, dict[str, str]] = {
     "digit": dict(zip("z123456789", _NUMBERS, strict=True)),
     "adverb": {"a": "again", "n": "now", "p": "please", "s": "soon"},
 }
-"""Words by part of the sentence and character in the file's name; letters are themselves."""
-_UNSEEN = ("s1", "s2", "s20", "s22")  # speakers of the test split, as in LipNet
+# Speakers of the test split, as in LipNet.
+_UNSEEN = ("s1", "s2", "s20", "s22")
 
 
 def grid(files: Files, options: ImportOptions) -> Items:

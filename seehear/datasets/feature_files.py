@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from seehear.types import Modality
 
 _LARGEST = float(np.finfo(np.float16).max)
-_SOUND_AROUND = 4.0  # seconds before and after the start of a second that make up its sound
+# Seconds before and after the start of a second that make up its sound.
+_SOUND_AROUND = 4.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +60,7 @@ class Stream:
         return digest("features", self.encoder, self.suffix, f"{self.rate:g}")
 
 
+# Rates and columns are those of the released features.
 STREAMS = (
     Stream(suffix="_2d", encoder="resnet152", modality="video", rate=1.0),
     Stream(suffix="_3d", encoder="resnext101", modality="video", rate=1.5),
@@ -99,6 +101,7 @@ class FeatureFile:
         """Fingerprint of the content, 16 hex digits."""
         if self.array is None:
             return fingerprint(self.name)
+        # `digest` takes text; latin1 has a character for each byte.
         return digest(f"{self.array.shape}", np.ascontiguousarray(self.array).tobytes().decode("latin1"))
 
 
@@ -154,6 +157,7 @@ class FeatureIndex(MediaIndex):
     def seconds(self, base: str) -> int:
         """Duration of a video's features, by the first readable kind; 0 without one."""
         files = self.files(base)
+        # The first kind that can be read: a damaged file is reported when its rows are.
         for stream in STREAMS:
             if stream.suffix in files:
                 try:
@@ -202,7 +206,8 @@ def read_features(
                         f"has {array.shape[1]} columns, expected {stream.of}; or name the file by what is in it (_2d)"
                     )
                 vectors = [_vector(stream, array, row, wanted, mel_frames, found.duration) for row in rows]
-            except Exception as error:  # a damaged file may fail only when its rows are read, with any error
+            except Exception as error:
+                # A damaged file may fail only when its rows are read, with any error.
                 reason = str(error).splitlines()[0] if str(error) else repr(error)
                 found.bad[path] = reason if path in reason else f"{path}: {reason}"
                 continue
@@ -221,6 +226,8 @@ def _vector(
     if stream.mel:
         if wanted.seconds:
             start, end = max(0.0, start - _SOUND_AROUND), min(duration, start + _SOUND_AROUND)
+        # A frame stands at the centre of its window: without a tenth of a second more, a whole file would lose its
+        # last.
         return mel_window(array, start, end + (0.1 if whole else 0.0), mel_frames)
     if whole:
         return pooled(array, slice(None), stream.columns)

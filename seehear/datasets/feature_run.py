@@ -26,7 +26,7 @@ from seehear.datasets.feature_files import (
 from seehear.datasets.features import MEL_BANDS
 from seehear.datasets.pickles import PICKLES, PickledFeatures
 from seehear.errors import SeehearError
-from seehear.library.grouped import GroupedRows
+from seehear.library.inputs import GroupedRows
 from seehear.library.manifest import ManifestRow
 from seehear.library.records import Clip, Reject, Source, content_key, digest
 from seehear.library.summary import Tally
@@ -69,14 +69,15 @@ class FeatureUpdate:
         self.library, self.wanted, self.index, self.grouped, self.tally = library, wanted, index, grouped, tally
         self.mel_frames = options.mel_frames or wanted.mel_frames
         self.known = library.sources()
+        # Widths of earlier runs count, so that a file of another width is set aside, whenever it comes.
         self.widths = {
             s.encoder: json.loads(about)["width"]
             for s in STREAMS
             if (about := library.about().get(f"encoder:{s.encoder}")) is not None
         }
         self.batch: list[_Video] = []
+        # Size of the batch in bytes, and its number of clips.
         self.held = self.clips = 0
-        """Size of the batch in bytes, and its number of clips."""
         self.rejects: list[Reject] = [replace(r, origin=wanted.name) for r in grouped.rejects]
 
     def run(self) -> None:
@@ -211,6 +212,7 @@ class FeatureUpdate:
         if stream.mel:
             about["shape"] = [MEL_BANDS, self.mel_frames]
         key, said = f"encoder:{stream.encoder}", json.dumps(about, sort_keys=True)
+        # A write is a version of the table, whether or not it changes anything.
         if self.library.about().get(key) != said:
             self.library.set_about(key, said)
 

@@ -22,7 +22,8 @@ from seehear.npz import check_size, mapped, open_npz
 
 MEL_BANDS = 40
 _RATE, _HOP, _WINDOW = 16_000, 160, 400
-_NAMES = ("features", "arr_0")  # of the array in a file that may hold several
+# Names of the array in a file that may hold several: those that the sets use, and NumPy's own.
+_NAMES = ("features", "arr_0")
 
 
 @contextmanager
@@ -34,27 +35,26 @@ def opened(path: str | Path) -> Iterator[Any]:
             array = _array(path, stack)
         except SeehearError:
             raise
-        except Exception as error:  # each library raises its own
+        except Exception as error:
+            # NumPy, zipfile and h5py each raise errors of their own.
             raise SeehearError(f"{path}: is no file of features ({str(error).splitlines()[0] or error!r})") from error
         yield array
 
 
 def _array(path: str | Path, stack: ExitStack) -> Any:
     kind = os.path.splitext(path)[1].lower()
-    if kind in (".h5", ".hdf5"):
-        return _checked(path, _inside(path, stack.enter_context(require("h5py", "features").File(path, "r"))))
     if kind == ".npy":
         return _checked(path, np.load(path, mmap_mode="r", allow_pickle=False))
-    arrays = stack.enter_context(open_npz(path))
-    name = _name(path, arrays.files)
-    array = mapped(path, name)
-    return _checked(path, arrays[name] if array is None else array)
-
-
-def _inside(path: str | Path, file: Any) -> Any:
-    """The array of a .h5 file. Links and external storage are refused: they could name any file of the machine."""
+    if kind not in (".h5", ".hdf5"):
+        arrays = stack.enter_context(open_npz(path))
+        name = _name(path, arrays.files)
+        # An array that is stored unpacked is mapped: only the rows of a clip are read.
+        array = mapped(path, name)
+        return _checked(path, arrays[name] if array is None else array)
     h5py = require("h5py", "features")
+    file = stack.enter_context(h5py.File(path, "r"))
     name = _name(path, list(file))
+    # Links and external storage are refused: they could name any file of the machine.
     if not isinstance(file.get(name, getlink=True), h5py.HardLink):
         raise SeehearError(f"{path}: {name} is a link, which is not followed; copy the array into the file")
     array = file[name]
@@ -62,9 +62,10 @@ def _inside(path: str | Path, file: Any) -> Any:
         if array.is_virtual or array.external:
             what = "parts of other files" if array.is_virtual else "external storage"
             raise SeehearError(f"{path}: {name} is {what}, which is not read; copy the array into the file")
-        numbers = max(math.prod(array.shape), math.prod(array.chunks or ()))  # a chunk is read whole
+        # A chunk is read whole, however few of its rows are asked for.
+        numbers = max(math.prod(array.shape), math.prod(array.chunks or ()))
         check_size(numbers * array.dtype.itemsize, os.path.getsize(path))
-    return array
+    return _checked(path, array)
 
 
 def _name(path: str | Path, names: list[str]) -> str:

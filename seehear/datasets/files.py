@@ -6,6 +6,7 @@ import csv
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,11 +20,11 @@ from seehear.library.subtitles import decode_text
 if TYPE_CHECKING:
     from seehear.datasets.feature_files import Features
 
+# Folders below the root that are searched for a file: where the sets' own archives and their mirrors put it.
 _FOLDERS = ("", "annotations", "annotation", "meta", "metadata", "csv", "data", "splits", "labels")
-"""Folders below the root that are searched for a file."""
 
+# Line number, and the fields by column or the error in the line.
 Record = tuple[int, "dict[str, str] | SeehearError"]
-"""Line number, and the fields by column or the error in the line."""
 
 
 class Files:
@@ -35,6 +36,7 @@ class Files:
 
     def find(self, *names: str) -> Path | None:
         """The first of these names that exists in the root or one of its usual folders."""
+        # By name first: the usual spelling wins, in whichever folder it is.
         places = (self.root / folder / name for name in names for folder in _FOLDERS)
         return next((path for path in places if path.is_file()), None)
 
@@ -76,6 +78,17 @@ class Files:
                     yield replace(item, table=table, line=line)
             except SeehearError as error:
                 yield Bad(table=table, line=line, reason=str(error))
+
+    def rows_of_splits(
+        self,
+        names: Mapping[str, Sequence[str]],
+        options: ImportOptions,
+        records: Callable[[Path], Iterable[Record]],
+        make: Callable[[str, dict[str, str]], DatasetItem | None],
+    ) -> Items:
+        """Items of the wanted splits, one file each: `make` gets the split and every line."""
+        for split, path in self.of_splits(names, options).items():
+            yield from self.rows(path, records(path), partial(make, split))
 
     def table(self, path: Path) -> str:
         """Name of a file in messages: 'audiocaps/dataset/test.csv'."""
@@ -119,6 +132,7 @@ def without_header(
 
 
 def _split(plain: Iterable[str], delimiter: str, start: int = 1) -> Iterator[tuple[int, list[str] | SeehearError]]:
+    # The tables of AudioSet have a space after each comma.
     reader = csv.reader(plain, delimiter=delimiter, skipinitialspace=True)
     while True:
         line = reader.line_num + start
@@ -155,10 +169,12 @@ def read_json(path: Path, needed: str, kind: type = list) -> dict[str, Any]:
     """A JSON object with a value of type `kind` under `needed`."""
 
     def without_tokens(values: dict[str, Any]) -> dict[str, Any]:
-        values.pop("tokens", None)  # captions cut into words: half of the memory of such a file
+        # Captions cut into words would take half of the memory of such a file.
+        values.pop("tokens", None)
         return values
 
     try:
+        # A file saved on Windows may begin with a mark of its encoding.
         with open(path, encoding="utf-8-sig") as file:
             found = json.load(file, object_hook=without_tokens)
     except OSError as error:

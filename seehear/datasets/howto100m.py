@@ -24,14 +24,15 @@ _FOLDERS = ("captions", "caption", "howto100m_captions", "csv")
 _LISTS = ("HowTo100M_1166_videopaths.txt", "HowTo100M_336_videopaths.txt", "HowTo100M_v1.csv", "videos.csv")
 _CHUNK = 2**20
 
+# Video, and its captions or the error in them.
 Captions = Iterator[tuple[str, "dict[str, Any] | SeehearError"]]
-"""Video, and its captions or the error in them."""
 
 
 def howto100m(files: Files, options: ImportOptions) -> Items:
     table, every = _captions(files, options)
     listed: set[str] | None = None
-    if (path := files.find(*_LISTS)) is not None:  # a column video_id, or paths that end in the id
+    # The lists have a column video_id, or paths that end in the id.
+    if (path := files.find(*_LISTS)) is not None:
         reader = csv.DictReader(lines(path), skipinitialspace=True)
         column = next((name for name in ("video_id", "path") if name in (reader.fieldnames or ())), None)
         if column is None:
@@ -42,6 +43,7 @@ def howto100m(files: Files, options: ImportOptions) -> Items:
         if listed is not None and video not in listed:
             continue
         whole = DatasetItem(keys=(video,), id=video, split="train", group=video, table=table)
+        # A video without features is one row: a row for each of its captions would fill the rejects.
         if files.media.locate(whole) is None:
             yield whole
         elif isinstance(said, SeehearError):
@@ -81,6 +83,7 @@ def _seconds(value: Any) -> float:
     try:
         return float(value)
     except (TypeError, ValueError):
+        # It fails every comparison, and so the check of the times.
         return math.nan
 
 
@@ -122,6 +125,7 @@ def read_captions(path: Path) -> Captions:
                     place += len(buffer[place:]) - len(buffer[place:].lstrip())
                     said, place = decoder.raw_decode(buffer, place)
                 except ValueError:
+                    # The buffer doubles, so that a long value is not decoded again for every chunk.
                     if not (more := file.read(max(_CHUNK, len(buffer)))):
                         raise
                     buffer, place = buffer + more, 0
@@ -150,7 +154,7 @@ def _of_folder(folder: Path) -> Captions:
 
 
 @dataclass(frozen=True)
-class Task:
+class _Task:
     number: str
     title: str
     steps: tuple[str, ...]
@@ -159,7 +163,7 @@ class Task:
 def crosstask(files: Files, options: ImportOptions) -> Items:
     """Steps of the primary tasks, and every second of their annotated videos."""
     path, videos = files.need("tasks_primary.txt"), files.need("videos.csv")
-    tasks = {task.number: task for task in read_tasks(path)}
+    tasks = {task.number: task for task in _read_tasks(path)}
     validation: set[tuple[str, ...]] = set()
     if (val := files.find("videos_val.csv")) is None:
         files.notes.append("no videos_val.csv: every video is of the test split")
@@ -183,7 +187,7 @@ def crosstask(files: Files, options: ImportOptions) -> Items:
         files.notes.append(f"{lost['annotation']:,} videos have no annotation, and are not imported")
 
 
-def _of_task(files: Files, task: Task, video: str, split: str, line: int, lost: Counter[str]) -> Items:
+def _of_task(files: Files, task: _Task, video: str, split: str, line: int, lost: Counter[str]) -> Items:
     table, index = f"crosstask/videos/{video}", files.media
     assert isinstance(index, FeatureIndex)
     whole = DatasetItem(keys=(video,), id=video, split=split, group=video, table=table, line=line)
@@ -198,7 +202,7 @@ def _of_task(files: Files, task: Task, video: str, split: str, line: int, lost: 
     # Every second is a row, with a step or without: steps are located among all of them.
     seconds = index.seconds(found.name)
     try:
-        marked = read_annotation(annotation, steps=len(task.steps), seconds=seconds)
+        marked = _read_annotation(annotation, steps=len(task.steps), seconds=seconds)
     except SeehearError as error:
         yield Bad(table=files.table(annotation), line=0, reason=str(error))
         return
@@ -223,7 +227,7 @@ def _of_task(files: Files, task: Task, video: str, split: str, line: int, lost: 
         )
 
 
-def read_tasks(path: Path) -> list[Task]:
+def _read_tasks(path: Path) -> list[_Task]:
     """Tasks of a file of five-line blocks: number, title, address, number of steps, comma-separated steps."""
     blocks = [line for _, line in words(path)]
     if len(blocks) % 5:
@@ -234,11 +238,11 @@ def read_tasks(path: Path) -> list[Task]:
         steps = tuple(step.strip() for step in listed.split(","))
         if count != f"{len(steps)}" or not all(steps):
             raise SeehearError(f"{path}: task {number} says {count} steps and lists {len(steps)}")
-        tasks.append(Task(number, title, steps))
+        tasks.append(_Task(number, title, steps))
     return tasks
 
 
-def read_annotation(path: Path, *, steps: int, seconds: int) -> list[set[int]]:
+def _read_annotation(path: Path, *, steps: int, seconds: int) -> list[set[int]]:
     """Steps, from 0, of every second. A line step,start,end marks the seconds floor(start) to ceil(end) - 1."""
     marked: list[set[int]] = [set() for _ in range(seconds)]
     for line, values in without_header(path, ("step", "start", "end"), first=("step",)):

@@ -19,8 +19,8 @@ from seehear.library.records import printable
 from seehear.library.scan import AUDIO, PICTURES, VIDEO
 
 _SUFFIXES = {"video": VIDEO, "audio": AUDIO, "image": PICTURES, "features": "npy npz h5 hdf5"}
+# Start and end of a cut file in its name, in seconds or milliseconds: '_000030', '_30.000_40.000', '_30000_40000'.
 _TIMES = re.compile(r"[_.-](\d+(?:\.\d+)?)(?:[_-]\d+(?:\.\d+)?)?")
-"""Start and end of a cut file in its name, in seconds or milliseconds: '_000030', '_30.000_40.000', '_30000_40000'."""
 
 
 class MediaIndex:
@@ -78,9 +78,12 @@ class MediaIndex:
         for key in item.keys:
             fits = []
             for rank, name, stem in self._candidates(key):
-                cut_out = cut_out_at(stem, None if item.end is None else item.start)
-                if cut_out is not None:
-                    fits.append((rank, not cut_out, name))
+                times = _TIMES.fullmatch(after_youtube_id(stem)) if item.end is not None else None
+                if times is None or item.start is None:
+                    fits.append((rank, True, name))
+                # A file cut elsewhere out of the same recording does not hold the item.
+                elif min(abs(float(times[1]) - item.start), abs(float(times[1]) - 1000 * item.start)) < 1:
+                    fits.append((rank, False, name))
             if fits:
                 _, whole, name = min(fits)
                 return MatchedMedia(name=name, cut_out=not whole)
@@ -113,6 +116,7 @@ def _walk(folder: Path, skip: str) -> Iterator[str]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         inside = PurePath(os.path.relpath(here, folder)).as_posix()
         for name in sorted(files):
+            # The file of names has one a line.
             if not name.startswith(".") and "\n" not in name:
                 yield printable(name if inside == "." else f"{inside}/{name}")
 
@@ -124,15 +128,6 @@ class MatchedMedia:
     """True if the file is cut to the item, by its name."""
 
 
-def cut_out_at(stem: str, start: float | None) -> bool | None:
-    """True for a file cut at `start` by its name, None for one cut elsewhere, False for a whole recording."""
-    times = _TIMES.fullmatch(after_youtube_id(stem)) if start is not None else None
-    if times is None or start is None:
-        return False
-    time = float(times[1])
-    return True if abs(time - start) < 1 or abs(time - 1000 * start) < 1 else None
-
-
 def _same(key: str, keys: tuple[str, ...]) -> bool:
     # macOS stores file names decomposed (NFD), annotation files have them composed.
     return unicodedata.normalize("NFC", key) in (unicodedata.normalize("NFC", k) for k in keys)
@@ -140,4 +135,5 @@ def _same(key: str, keys: tuple[str, ...]) -> bool:
 
 def _hash(key: str) -> int:
     normal = unicodedata.normalize("NFC", key).encode("utf-8", "surrogatepass")
+    # Eight bytes in place of a name; `find` compares the names themselves.
     return int.from_bytes(hashlib.blake2b(normal, digest_size=8).digest(), "big", signed=True)

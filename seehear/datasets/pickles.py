@@ -24,10 +24,11 @@ from seehear.datasets.files import Files, captions
 from seehear.datasets.media import MatchedMedia
 from seehear.errors import SeehearError
 
+# Kinds of arrays that are read: numbers, text and objects, no records.
 _KINDS = re.compile(r"[<>|=]?(?:[biuf][1248]|[SU]\d{1,6}|O8?)")
 _BROKEN = (ValueError, TypeError, LookupError, AttributeError, EOFError, OverflowError, RecursionError, struct.error)
+# Largest number of parts of a tuple, nested tuples counted at every occurrence.
 _MAX_PARTS = 1_000_000
-"""Largest number of parts of a tuple, nested tuples counted at every occurrence."""
 
 
 def read_pickle(path: str | Path) -> Any:
@@ -38,6 +39,7 @@ def read_pickle(path: str | Path) -> Any:
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             reader = _Reader(data, encoding="latin1")
             found = reader.load()
+            # Without arrays there is nothing to resolve, and a walk over all captions takes a while.
             return _resolved(found, {}) if reader.arrays else found
     except OSError as error:
         raise SeehearError(f"{path}: cannot be read ({error.strerror})") from error
@@ -96,6 +98,7 @@ class _Array:
 
 
 def _from_bytes(data: Any, kind: _Kind, shape: tuple[int, ...], order: str) -> np.ndarray:
+    # Python 2 wrote bytes as text.
     raw = data.encode("latin1") if isinstance(data, str) else bytes(data)
     # Checked before NumPy sees it: a claimed shape must not read beyond the bytes.
     if kind.objects or math.prod(shape) * kind.dtype.itemsize != len(raw):
@@ -116,8 +119,8 @@ class _Reader(pickle._Unpickler):
 
     def __init__(self, *given: Any, **named: Any):
         super().__init__(*given, **named)
+        # Every tuple with its number of parts, by id; holding it keeps the id from being reused.
         self._parts: dict[int, tuple[Any, int]] = {}
-        """Every tuple with its number of parts, by id; holding it keeps the id from being reused."""
 
     def find_class(self, module: str, name: str) -> Any:
         plain = module.replace("numpy._core", "numpy.core")
@@ -276,6 +279,7 @@ class PickledFeatures:
         for kind, names in _SUFFIXES.items():
             array = next((record[n] for n in names if isinstance(record.get(n), np.ndarray)), None)
             if array is not None:
+                # Pooled features are a single row.
                 found[kind] = FeatureFile(f"{self.path}: {base}{kind}", np.atleast_2d(array))
         return found
 

@@ -26,10 +26,11 @@ from seehear.runs.evaluate import code_revision, data_revision, labels_of, same_
 from seehear.space import SharedSpace
 from seehear.types import Modality
 
+# Fusion of video and sound: sum of the vectors that the method compares, or mean of unit vectors.
 Fusion = Literal["sum", "unit"]
-"""Fusion of video and sound: sum of the vectors that the method compares, or mean of unit vectors."""
 _FOLDER = "protocols"
-_TASKS = 18  # primary tasks of CrossTask
+# Primary tasks of CrossTask.
+_TASKS = 18
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,6 +135,7 @@ class _Measured:
 
 
 def _on_clips(space: SharedSpace, library: LibraryTables, wanted: Protocol, fusion: Fusion) -> _Measured:
+    # Latents of the run's own encoders: others of the library would widen the vectors.
     data = load_latents(library, encoders=encoders_here(space, library))
     same_encoders(data, space.encoders, library)
     options = EvaluateOptions(split=wanted.split, closed_forms=False)
@@ -159,6 +161,7 @@ def _retrieved(
             yield result
             asked = max(len(text.owner), wanted.texts)
             if result.counts["queries"] < asked:
+                # Papers print both: clips without the modality left out, and counted as failures.
                 yield counting_failures(result, asked)
         yield from tasks.retrieve(f"{name}->text", gallery, text, clips)
 
@@ -203,6 +206,7 @@ def _localise(space: SharedSpace, library: LibraryTables, wanted: Protocol, fusi
             bar.advance()
     if not found:
         raise SeehearError(f"{library.uri} has no annotated video of the split {wanted.split}")
+    # The number is a mean over tasks.
     done = {video.task for video, _ in next(iter(found.values()))}
     warnings = () if len(done) == _TASKS else (f"{len(done)} tasks, expected {_TASKS}: another number",)
     results = tuple(_located_result(name, rows, space.method.name) for name, rows in found.items())
@@ -243,6 +247,7 @@ def _of_task(
 def _located_result(task: str, rows: list[tuple[Located, float]], model: str) -> TaskResult:
     videos = [video for video, _ in rows]
     by_chance = [replace(video, hits=hits) for video, hits in rows]
+    # Resampled by video: the seconds of one video are not independent.
     names = np.array([f"{v.task}/{v.video}" for v in videos])
     measures = {"recall": recall_by_video, "recall (pooled)": recall_pooled}
     bounds: dict[str, tuple[float, float]] = {}

@@ -1,4 +1,4 @@
-"""Evaluation protocols by name, from assets/protocols.toml; the check of a library; the page docs/protocols.md.
+"""Evaluation protocols by name, from assets/protocols.toml, and the check of a library.
 
 `check` reports where a library deviates from a protocol: a number over fewer clips is another number.
 """
@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from seehear.datasets.registry import IMPORTERS
 from seehear.errors import unknown
 from seehear.library.tables import LibraryTables, quote
 from seehear.progress import counted
@@ -120,13 +119,21 @@ def check(wanted: Protocol | str, library: LibraryTables | str | Path) -> Protoc
         labels.update(label for row in batch for label in row["labels"] or ())
         for need in wanted.needs:
             lacking[need] += sum(not row["texts" if need == "text" else f"has_{need}"] for row in batch)
+    deviations = []
+    if wanted.clips and clips not in wanted.clips:
+        deviations.append(f"{clips:,} clips, expected {' or '.join(f'{count:,}' for count in wanted.clips)}")
+    if wanted.texts and texts != wanted.texts:
+        deviations.append(f"{texts:,} captions, expected {wanted.texts:,}")
+    if wanted.classes and len(labels) != wanted.classes:
+        deviations.append(f"{counted(len(labels), 'class')}, expected {wanted.classes:,}")
+    deviations += [f"{counted(count, 'clip')} without {modality}" for modality, count in lacking.items() if count]
     return ProtocolCheck(
         protocol=wanted.name,
         clips=clips,
         texts=texts,
         classes=len(labels),
         lacking=lacking,
-        deviations=tuple(_deviations(wanted, clips, texts, len(labels), lacking)),
+        deviations=tuple(deviations),
     )
 
 
@@ -135,66 +142,6 @@ def _batches(library: LibraryTables, split: str) -> Iterator[list[dict[str, Any]
     if split:
         query = query.where(f"split = {quote(split)}")
     columns = ["texts", "labels", "has_video", "has_audio"]
+    # In parts: AudioSet has two million clips.
     for batch in query.select(columns).limit(None).to_batches(8192):
         yield batch.to_pylist()
-
-
-def _deviations(wanted: Protocol, clips: int, texts: int, classes: int, lacking: dict[str, int]) -> Iterator[str]:
-    if wanted.clips and clips not in wanted.clips:
-        yield f"{clips:,} clips, expected {' or '.join(f'{count:,}' for count in wanted.clips)}"
-    if wanted.texts and texts != wanted.texts:
-        yield f"{texts:,} captions, expected {wanted.texts:,}"
-    if wanted.classes and classes != wanted.classes:
-        yield f"{counted(classes, 'class')}, expected {wanted.classes:,}"
-    for modality, count in lacking.items():
-        if count:
-            yield f"{counted(count, 'clip')} without {modality}"
-
-
-def to_markdown() -> str:
-    """Text of docs/protocols.md."""
-    lines = [
-        "# Protocols and data sets",
-        "",
-        "Made from `seehear/assets/protocols.toml` by `python tools/make_protocols_page.py`.",
-        "",
-        "Numbers below are published ones, in per cent, none of them measured by seehear. The evidence for each:",
-        "",
-        *(f"- **{tag}**: {meaning}" for tag, meaning in TAGS.items()),
-        "",
-        "`seehear import NAME --root DIR --library LIB` reads a set's own files and looks for its media below DIR. It",
-        "downloads nothing and reports missing files. Reports call a picture a video of one frame.",
-    ]
-    for wanted in PROTOCOLS.values():
-        split = f"Split: {wanted.split}." if wanted.split else f"Mean over {wanted.folds} official folds or lists."
-        lines += [
-            "",
-            f"## {wanted.title}",
-            "",
-            f"`{wanted.name}`, imported as `{wanted.importer}`. Queries: {wanted.queries}. Against: {wanted.gallery}.",
-            f"Metrics: {', '.join(wanted.metrics)}. {split}",
-            "",
-            *(f"- {note}" for note in wanted.notes),
-            *(("", *_table(wanted.published)) if wanted.published else ()),
-        ]
-    lines += ["", "## Files of the sets", ""]
-    lines += ["| set | files, in DIR or its usual folders | media, at any depth |", "|---|---|---|"]
-    lines += [f"| `{i.name}`: {i.title} | {'; '.join(i.annotations)} | {i.media} |" for i in IMPORTERS.values()]
-    return "\n".join(lines) + "\n"
-
-
-def _table(published: tuple[PublishedNumber, ...]) -> Iterator[str]:
-    metrics = dict.fromkeys(metric for row in published for metric in row.values)
-    directions = list(dict.fromkeys(metric.split(" ")[0] for metric in metrics))
-    columns = sorted(metrics, key=lambda metric: directions.index(metric.split(" ")[0]))
-    yield f"| method | {' | '.join(columns)} | source | seen in | |"
-    yield f"|---|{'---|' * (len(columns) + 3)}"
-    for row in published:
-        cells = [_cell(row.values[column]) if column in row.values else "" for column in columns]
-        link = f"[{row.source}](https://{'' if '/' in row.source else 'arxiv.org/abs/'}{row.source})"
-        yield f"| {row.method} | {' | '.join(cells)} | {link} | {row.tag} | {row.note} |"
-
-
-def _cell(value: float) -> str:
-    """One decimal, as in papers; d' has three."""
-    return f"{value:.1f}" if round(value, 1) == value else f"{value:g}"

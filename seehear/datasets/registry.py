@@ -14,6 +14,7 @@ from seehear.errors import unknown
 
 _TABLE = Path(__file__).parents[1] / "assets" / "datasets.toml"
 _KEYS = {"stem": by_stem, "folder": by_folder, "youtube id": by_youtube_id, "speaker": captioned_videos.by_speaker}
+# Names and texts of the sets are data, in the table; the functions that read their files are code, here.
 _READERS: dict[str, Callable[..., Items]] = {
     "flickr30k": pictures.flickr30k,
     "coco": pictures.coco,

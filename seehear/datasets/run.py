@@ -21,18 +21,18 @@ from seehear.datasets.media import MatchedMedia, MediaIndex
 from seehear.datasets.registry import importer
 from seehear.errors import SeehearError
 from seehear.library.clips import PrepareOptions, split_of
-from seehear.library.grouped import GroupedRows
-from seehear.library.inputs import RowsInput
+from seehear.library.inputs import GroupedRows, RowsInput, settle_names
 from seehear.library.locking import writing
 from seehear.library.manifest import ManifestRow
 from seehear.library.prepare import Update
 from seehear.library.records import Reject, Text
-from seehear.library.renaming import settle_names
 from seehear.library.summary import PrepareReport, Tally, report
 from seehear.library.tables import LibraryTables
 from seehear.progress import counted, say
 
-_LISTED = 1000  # rows of each kind that are set aside one by one; the rest are counted
+# Rows of each kind that are set aside one by one; the rest are counted: a table may have millions without media.
+_LISTED = 1000
+# Names of missing files in a report.
 _SHOWN = 5
 
 
@@ -65,7 +65,8 @@ class ImportReport:
             )
         lines += [f"  note: {note}" for note in self.notes]
         prepared, command = str(self.prepared), f"encode {self.prepared.library}"
-        if self.what != "media files":  # only texts remain to be encoded
+        # Features are latents already: only texts remain to be encoded.
+        if self.what != "media files":
             prepared = prepared.replace(command, f"{command} --encoders minilm")
         return "\n".join([*lines, prepared])
 
@@ -78,7 +79,11 @@ def import_dataset(
     Raises `SeehearError` for an unknown name, and for a root without the set's files or without any of its media.
     """
     wanted, options, root = importer(name), options or ImportOptions(), Path(root).resolve()
-    _check(wanted, root, options)
+    for path in (root, options.media or root):
+        if not path.is_dir():
+            raise SeehearError(f"{path}: there is no such folder")
+    if wanted.folds and not 0 <= options.fold <= wanted.folds:
+        raise SeehearError(f"{wanted.title} has folds 1 to {wanted.folds}, 0 for all; got {options.fold}")
     skip = "" if "://" in str(library_uri) else library_uri
     folder = (options.media or root).resolve()
     if wanted.only_features or options.features is not None:
@@ -89,8 +94,18 @@ def import_dataset(
         with closing(GroupedRows(rows, name=name)) as grouped:
             rows.check_any(grouped)
             with writing(library_uri):
-                prepared = _prepare(grouped, LibraryTables.create(library_uri), folder, name, options)
-            return rows.report(grouped, prepared)
+                library = LibraryTables.create(library_uri)
+                cutting = PrepareOptions(clips="whole", workers=options.workers, time_limit=options.time_limit)
+                tally = Tally(notes=settle_names(library))
+                media = RowsInput(grouped, library, cutting, root=folder, origin=name)
+                held = (s.info.get("origin") for source, s in library.sources().items() if media.is_primary(source))
+                if others := set(held) - {name}:
+                    raise SeehearError(
+                        f"{library.uri} already holds media of {name} through {', '.join(sorted(map(str, others)))}: "
+                        "import into another library"
+                    )
+                Update(library, media, cutting, tally).run()
+                return _finished(library, rows, grouped, tally)
 
 
 def _import_features(
@@ -109,35 +124,13 @@ def _import_features(
                 library, tally = LibraryTables.create(library_uri), Tally()
                 check_library(library, wanted)
                 FeatureUpdate(library, wanted, index, grouped, options, tally).run()
-                if tally.written:
-                    library.compact()
-                return rows.report(grouped, report(library, tally))
+                return _finished(library, rows, grouped, tally)
 
 
-def _check(wanted: Importer, root: Path, options: ImportOptions) -> None:
-    for folder in (root, options.media or root):
-        if not folder.is_dir():
-            raise SeehearError(f"{folder}: there is no such folder")
-    if wanted.folds and not 0 <= options.fold <= wanted.folds:
-        raise SeehearError(f"{wanted.title} has folds 1 to {wanted.folds}, 0 for all; got {options.fold}")
-
-
-def _prepare(
-    grouped: GroupedRows, library: LibraryTables, folder: Path, name: str, options: ImportOptions
-) -> PrepareReport:
-    cutting = PrepareOptions(clips="whole", workers=options.workers, time_limit=options.time_limit)
-    tally = Tally(notes=settle_names(library))
-    given = RowsInput(grouped, library, cutting, root=folder, origin=name)
-    others = {s.info.get("origin") for source, s in library.sources().items() if given.is_primary(source)} - {name}
-    if others:
-        raise SeehearError(
-            f"{library.uri} already holds media of {name} through {', '.join(sorted(map(str, others)))}: "
-            "import into another library"
-        )
-    Update(library, given, cutting, tally).run()
+def _finished(library: LibraryTables, rows: _Rows, grouped: GroupedRows, tally: Tally) -> ImportReport:
     if tally.written:
         library.compact()
-    return report(library, tally)
+    return rows.report(grouped, report(library, tally))
 
 
 class _Rows:
@@ -172,7 +165,8 @@ class _Rows:
             else:
                 self.missing_rows += 1
                 name = item.keys[0]
-                self.missing.append(hash(name))  # 8 bytes a row: several rows may miss the same file
+                # 8 bytes a row: several rows may miss the same file.
+                self.missing.append(hash(name))
                 if len(self.missing_first) < _SHOWN:
                     self.missing_first[name] = None
                 if self.missing_rows <= _LISTED:
@@ -193,6 +187,7 @@ class _Rows:
         splits = (1 - share, share, 0.0)
         for item in self.wanted.read(self.files, self.options):
             if not isinstance(item, Bad):
+                # By a hash of the recording: its clips are on one side, and stay there when rows are added.
                 if item.split == "train" and share and split_of(item.group or item.id, splits, 0) == "val":
                     item = replace(item, split="val")
                 if not self.options.wants(item.split):
@@ -207,6 +202,7 @@ class _Rows:
             line=item.line,
             table=item.table,
             source=found.name,
+            # A file that is cut to the item begins with it.
             start=0.0 if found.cut_out else item.start,
             end=None if found.cut_out else item.end,
             cut_out=item.end is not None and not found.cut_out,
@@ -253,6 +249,7 @@ class _Rows:
             missing=self._num_missing(),
             missing_first=tuple(self.missing_first),
             what=self._files,
+            # `prepare` advises to give splits, which a data set has.
             prepared=replace(prepared, notes=tuple(n for n in prepared.notes if not n.startswith("no clip fell"))),
             notes=tuple(notes),
         )

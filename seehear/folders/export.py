@@ -53,6 +53,7 @@ def check_outputs(folder: Path | None, list_file: Path | None) -> None:
 def write_list(path: Path, moments: Sequence[Listed], *, title: str) -> None:
     """Writes a new file in the format of its suffix."""
     content = list_text(path.suffix.lower(), moments, title=title)
+    # "x": a file that has appeared since the check is not overwritten.
     with path.open("x", encoding="utf-8", newline="") as file:
         file.write(content)
     say(f"{counted(len(moments), 'moment')} listed in {path}")
@@ -62,12 +63,14 @@ def save_clips(folder: Path, moments: Sequence[Listed]) -> list[Path]:
     """Writes a file for each moment, named by rank, film and time, and returns their paths. No file is overwritten; a
     moment that cannot be cut is reported and skipped."""
     folder.mkdir(parents=True, exist_ok=True)
+    # The file systems of Windows and macOS ignore case.
     taken = {path.name.casefold() for path in folder.iterdir()}
     tasks, saved = [], []
     for rank, moment in enumerate(moments, start=1):
         name = unused_name(f"{rank:02} {clip_name(moment, suffix_of_cut(moment.video, moment.audio))}", taken)
         tasks.append((moment, str(folder / name)))
     with progress("saving", len(tasks), "clips") as bar:
+        # In a process of its own: a film that crashes the library of codecs must not end the program.
         for (moment, path), result in map_in_processes(_save, tasks, workers=1, time_limit=_SECONDS):
             if isinstance(result, Exception):
                 say(f"not saved: {moment.title}: {result}")
@@ -98,8 +101,10 @@ def safe_stem(name: str) -> str:
         "_" if unicodedata.category(letter)[0] == "C" or letter in '<>:"/\\|?*' else letter
         for letter in unicodedata.normalize("NFC", printable(name))
     )
+    # By bytes, as file systems limit names; the half of a letter is dropped.
     stem = stem.encode()[:_STEM].decode(errors="ignore").strip(" .") or "clip"
-    return f"{stem}_" if _RESERVED.fullmatch(stem) else stem  # names of devices on Windows
+    # Windows opens a device in place of a file of such a name.
+    return f"{stem}_" if _RESERVED.fullmatch(stem) else stem
 
 
 def unused_name(name: str, taken: set[str]) -> str:

@@ -1,20 +1,20 @@
-"""Search without training: bringing a folder into a library, and opening all indexes of the library."""
+"""Search without training: a folder brought into a library, its changes followed, the indexes of a library opened."""
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from seehear.errors import SeehearError
+from seehear.errors import SeehearError, require
 from seehear.folders.indexes import asked_together
 from seehear.folders.work import Work
 from seehear.library.inputs import check_input
-from seehear.library.locking import keeper
+from seehear.library.locking import keeper, server_of
 from seehear.library.prepare import PrepareOptions
-from seehear.library.serving import server_of
 from seehear.library.tables import LibraryTables
 from seehear.progress import Interrupted, hushed, say
 from seehear.search.index import indexes
@@ -23,8 +23,8 @@ from seehear.search.query import SearchSpace
 from seehear.space import SharedSpace, model_of
 from seehear.space.frozen import FROZEN
 
+# Seconds that a search waits for its library to be brought up to date.
 WORK_SECONDS = 45.0
-"""Seconds that a search waits for its library to be brought up to date."""
 
 
 def bring_up_to_date(
@@ -45,6 +45,7 @@ def bring_up_to_date(
                 while work.step():
                     pass
         except OutOfTime:
+            # What has been encoded can be found at once; the next call goes on.
             with hushed():
                 work.index()
             return False
@@ -63,14 +64,17 @@ def time_limit(seconds: float | None) -> Iterator[None]:
         return
     over = threading.Event()
     usual = signal.getsignal(signal.SIGINT)
-    if usual == signal.SIG_IGN:  # as in background jobs of a shell, where the limit would have no effect
+    # As in background jobs of a shell, where the limit would have no effect.
+    if usual == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def stop() -> None:
         over.set()
         if hasattr(signal, "pthread_kill"):
+            # To the main thread: the work is there, and Python handles signals in no other.
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-        else:  # Windows
+        else:
+            # Windows has no signals to threads.
             signal.raise_signal(signal.SIGINT)
 
     timer = threading.Timer(seconds, stop)
@@ -105,3 +109,44 @@ def open_library(library: LibraryTables, *, device: str = "auto") -> MomentSearc
     if not spaces:
         raise SeehearError(f"{library.uri} has no index: run 'seehear index {library.uri}'")
     return MomentSearch(library, spaces)
+
+
+# Milliseconds between two scans of a folder whose disk reports no changes.
+_POLL = 10_000
+
+
+@contextmanager
+def watched(folder: Path, changed: threading.Event, *, skip: str) -> Iterator[None]:
+    """Sets `changed` at each change below the folder, but for hidden files and the folder `skip`."""
+    stop = threading.Event()
+    own = str(Path(skip).resolve()) + os.sep
+
+    def counts(_: object, path: str) -> bool:
+        return not path.startswith(own) and not os.path.basename(path).startswith(".")
+
+    def watch() -> None:
+        polling: bool | None = None
+        while not stop.is_set():
+            try:
+                for _ in require("watchfiles", "serve").watch(
+                    folder.resolve(),
+                    watch_filter=counts,
+                    stop_event=stop,
+                    rust_timeout=500,
+                    force_polling=polling,
+                    poll_delay_ms=_POLL,
+                    ignore_permission_denied=True,
+                ):
+                    changed.set()
+            except (OSError, RuntimeError):
+                # More folders than the system watches, or a missing folder.
+                polling = True
+                stop.wait(_POLL / 1000)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()

@@ -62,8 +62,8 @@ def index_learned(library: LibraryTables, *, device: str = "auto") -> bool:
     return False
 
 
+# Loaded frozen spaces, by name and JSON of their encoders.
 Spaces = dict[tuple[str, str], SharedSpace]
-"""Loaded frozen spaces, by name and JSON of their encoders."""
 
 
 def index_frozen(library: LibraryTables, *, device: str = "auto", spaces: Spaces | None = None) -> IndexReports:
@@ -74,7 +74,8 @@ def index_frozen(library: LibraryTables, *, device: str = "auto", spaces: Spaces
     reports = []
     towers = frozen_towers(library.encoders())
     first = datetime.now(UTC)
-    for n, name in enumerate(towers):  # joint ones first: words can be searched from the first index on
+    # Joint spaces come first: words can be searched from the first index on.
+    for n, name in enumerate(towers):
         key = name, json.dumps(towers[name], sort_keys=True)
         if key not in spaces:
             spaces[key] = SharedSpace.from_pretrained(f"{FROZEN}{library.uri}#{name}", device=device)

@@ -52,7 +52,8 @@ def write_parquet(library: LibraryTables, folder: Path) -> dict[str, int]:
             columns = (schema.field(column) for column in ("id", "item", "modality"))
             schema = arrow.schema([*columns, ("vector", vector)])
         path, rows = folder / f"{name}.parquet", 0
-        part = path.with_name(f".{path.name}.part")  # an interruption leaves no half file
+        # An interruption leaves no half file.
+        part = path.with_name(f".{path.name}.part")
         try:
             with require("pyarrow.parquet").ParquetWriter(part, schema, compression="zstd") as writer:
                 for batch in query.limit(None).to_batches(_ROWS):

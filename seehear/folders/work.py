@@ -35,12 +35,12 @@ from seehear.library.vectors import one_of
 from seehear.progress import Interrupted, StatusLine, overheard
 from seehear.search.index import indexed_clips, versions
 
+# Least number of clips of a part of looking, and of cutting.
 REGISTERED, CUT = 1024, 16
-"""Least number of clips of a part of looking, and of cutting."""
+# Clips of the first and of the largest part of encoding; parts double in size.
 ENCODED = (16, 128)
-"""Clips of the first and of the largest part of encoding; parts double in size."""
+# Media of a part of reading, seconds: starting the processes and loading their models takes seconds.
 READ_SECONDS = 3600.0
-"""Media of a part of reading, seconds: starting the processes and loading their models takes seconds."""
 # Pause between two indexings, as a multiple of the time of the last one: indexing reads all vectors.
 _PAUSE = 4.0
 # Seconds until a retry after an error.
@@ -125,11 +125,13 @@ class Work:
             what = "has no video, sound or picture yet" if self.folder.is_dir() else "is not there"
             self._stand("waiting", note=f"{self.folder} {what}: waiting for files")
             return False
-        if self._standing.state != "ready":  # a scan without changes is not worth a line
+        # A scan without changes is not worth a line.
+        if self._standing.state != "ready":
             self._stand("working", "looking through the folder")
         share = Share(coarse=True, clips=REGISTERED, rests=self._rests)
         tally = prepare_share(self.folder, self.uri, PrepareOptions(), share)
-        if not self._found:  # clips indexed by an earlier call are searchable from the start
+        # Clips indexed by an earlier call are searchable from the start.
+        if not self._found:
             self._found = len(indexed_clips(LibraryTables.open(self.uri)))
         if tally.written:
             self._stand("working", "looking through the folder")
@@ -151,9 +153,27 @@ class Work:
         return rests
 
     def _encode(self) -> bool:
+        """Encodes some of the clips in no index that were not tried."""
         library = self._library()
-        if library is None or not (left := self._unindexed(library)):
+        if library is None:
             return False
+        indexed = indexed_clips(library)
+        clips = [clip for clip in library.clips() if clip.id not in indexed]
+        files: dict[str, list[Clip]] = {}
+        for clip, key in zip(clips, _contents(library, clips), strict=True):
+            if key not in self._tried:
+                files.setdefault(clip.source or clip.id, []).append(clip)
+        # In rounds with one clip of each file; by a hash of the name, so that the first clips are from all over the
+        # folder, and always the same ones.
+        ranked = [
+            (rank, digest(file), clip)
+            for file, own in files.items()
+            for rank, clip in enumerate(spread(sorted(own, key=lambda clip: clip.start)))
+        ]
+        left = [clip for _, _, clip in sorted(ranked, key=lambda row: row[:2])]
+        if not left:
+            return False
+        # Parts double: the first clips can be found early, and later ones need fewer indexings.
         some, self._part = left[: self._part], min(2 * self._part, ENCODED[1])
         self._expect(library, sum(map(_seconds, left)))
         self._stand("working", "looking and listening")
@@ -166,21 +186,6 @@ class Work:
         self._index_now_and_then()
         return True
 
-    def _unindexed(self, library: LibraryTables) -> list[Clip]:
-        """Clips in no index that were not tried, in rounds with one clip of each file."""
-        indexed = indexed_clips(library)
-        clips = [clip for clip in library.clips() if clip.id not in indexed]
-        files: dict[str, list[Clip]] = {}
-        for clip, key in zip(clips, _contents(library, clips), strict=True):
-            if key not in self._tried:
-                files.setdefault(clip.source or clip.id, []).append(clip)
-        ranked = [
-            (rank, digest(file), clip)
-            for file, own in files.items()
-            for rank, clip in enumerate(spread(sorted(own, key=lambda clip: clip.start)))
-        ]
-        return [clip for _, _, clip in sorted(ranked, key=lambda row: row[:2])]
-
     def _encoders(self, library: LibraryTables) -> list[Encoder]:
         """Encoders of the preset, loaded once."""
         modalities = modalities_of(library.clips())
@@ -190,7 +195,8 @@ class Work:
         if key not in self._towers:
             names = [encoder.name for encoder in preset_encoders(preset, modalities, language)]
             self._towers = {key: load_all(names, modalities, self.device)}
-        library.set_about("preset", preset)  # after loading: one without models is not tried at every start
+        # Noted after loading: a preset without models must not be tried at every start.
+        library.set_about("preset", preset)
         return self._towers[key]
 
     def _cut(self) -> bool:
@@ -241,7 +247,8 @@ class Work:
                 (transcribe if kind == "speech" else ocr)(library, portion=portion)
             except Interrupted:
                 raise
-            except SeehearError as error:  # no model: search works without
+            except SeehearError as error:
+                # Without a model for it, search works by the other ways.
                 self._note(str(error))
                 continue
             if len(portion.tried) > before:
@@ -252,6 +259,7 @@ class Work:
     def index(self, *, learned: bool = False) -> None:
         """Indexes the latents; with `learned` also for the newest trained run, whose model is loaded for it."""
         library = self._library()
+        # An index of the frozen spaces alone leaves the trained run to be indexed in the end.
         self._due = not learned
         if library is None or not library.encoders():
             return
@@ -260,10 +268,12 @@ class Work:
             index_frozen(library, device=self.device, spaces=self._spaces)
             if learned:
                 index_learned(library, device=self.device)
-        except SeehearError as error:  # no latents, or the trained model is missing
+        except SeehearError as error:
+            # No latents, or the trained model is missing.
             self._note(str(error))
         self._indexed_at = time.monotonic()
-        self._index_took = self._indexed_at - began if loaded else 0.0  # the first one loads models
+        # The first indexing also loads models, and says nothing of the next.
+        self._index_took = self._indexed_at - began if loaded else 0.0
         self._found = len(indexed_clips(LibraryTables.open(self.uri)))
         self._standing = replace(self._standing, found=self._found)
 
@@ -318,7 +328,8 @@ def spread(items: Sequence[Clip]) -> list[Clip]:
     """Items in breadth-first order of halving, so that any beginning covers the whole evenly."""
     order: list[Clip] = []
     spans = [(0, len(items))]
-    for low, high in spans:  # grows during iteration
+    # The list grows while it is read: breadth first.
+    for low, high in spans:
         if low < high:
             middle = (low + high) // 2
             order.append(items[middle])

@@ -100,13 +100,19 @@ class ContextData:
 
     def __init__(self, data: LatentData, timing: Timing, config: ContextConfig, *, at_least: int = 2):
         self.data, self.config, self.together = data, config, config.clips_per_video
+        # In the order of time, the members of an extended clip are a range.
         self._order = torch.from_numpy(np.lexsort((timing.end, timing.start, timing.video)))
         video_N, self._start, self._end = (
             torch.from_numpy(x)[self._order] for x in (timing.video, timing.start, timing.end)
         )
         self._low, self._high = extended(video_N, self._start, self._end, config.min_duration)
         self._joined = {m: _joined(m, rows, config, timing) for m, rows in data.rows.items()}
-        self._drawn = self._worth_drawing(at_least).nonzero().squeeze(1)
+        # Modalities of each clip, in the order of time, once it is extended.
+        held = torch.zeros(len(self._order), dtype=torch.int64)
+        for join in self._joined.values():
+            before = torch.cat([torch.zeros(1, dtype=torch.int64), join.holds[self._order].cumsum(0)])
+            held += before[self._high + 1] > before[self._low]
+        self._drawn = (held >= at_least).nonzero().squeeze(1)
         if not len(self._drawn):
             needed = "two" if at_least == 2 else "all"
             raise SeehearError(f"training needs clips with {needed} modalities, by themselves or with their neighbours")
@@ -153,13 +159,16 @@ class ContextData:
 
     def _draws(self, indices: Tensor, seed: int, epoch: int) -> tuple[Tensor, Tensor]:
         """Returns (position in time of each row's first clip, draw in [0, 1) of its text)."""
+        # For the whole epoch at once: a row must not depend on the batch that asks for it.
         if self._draw is None or self._draw[0] != (seed, epoch):
             generator = torch.Generator().manual_seed(seed_of(seed, "contexts", epoch))
             text = torch.rand(len(self), generator=generator)
             size = len(self) if self.config.replacement else len(self._drawn)
+            # float64: in float32 a number just below 1 times the count may round up to the count.
             chance = torch.rand(size, generator=generator).double()
             if not self.config.replacement:
-                chance = (self._video + chance).argsort()  # shuffled within each recording
+                # The whole part sorts by recording, the fraction shuffles within it.
+                chance = (self._video + chance).argsort()
             self._draw = ((seed, epoch), chance, text)
         _, chance, text = self._draw
         video, draw = indices // self.together, indices % self.together
@@ -173,14 +182,6 @@ class ContextData:
         row, within = expand(count)
         place = low[row] + within
         return Members(count, row, self._order[place], self._start[place], self._end[place])
-
-    def _worth_drawing(self, at_least: int) -> Tensor:
-        """(N,) bool, in the order of time: clips with so many modalities once extended."""
-        held = torch.zeros(len(self._order), dtype=torch.int64)
-        for join in self._joined.values():
-            before = torch.cat([torch.zeros(1, dtype=torch.int64), join.holds[self._order].cumsum(0)])
-            held += before[self._high + 1] > before[self._low]
-        return held >= at_least
 
 
 def _joined(m: Modality, rows: Rows, config: ContextConfig, timing: Timing) -> Joined:
@@ -198,7 +199,8 @@ def extended(
     is not extended."""
     n = len(video_N)
     low, high = torch.arange(n), torch.arange(n)
-    until = end_N.clone()  # the latest end of all members: a clip may outlast one that begins after it
+    # The latest end of all members: a clip may outlast one that begins after it.
+    until = end_N.clone()
     growing = ((end_N > start_N) & (end_N - start_N < least)).nonzero().squeeze(1)
     while len(growing):
         before, after = (low[growing] - 1).clamp(min=0), (high[growing] + 1).clamp(max=n - 1)

@@ -21,7 +21,8 @@ from seehear.types import Bool, Float, Int, Modality, Tensor
 
 Pool = Literal["max", "mean"]
 _FRAMES_A_SECOND = 100
-_AT_ONCE = 2**24  # numbers scanned at a time for the ends of sequences: bounds memory
+# Numbers scanned at a time for the ends of sequences, which bounds memory.
+_AT_ONCE = 2**24
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Members:
         """Latest end of the heard members before each one in its row; minus infinity where there are none."""
         within = torch.arange(len(self.row)) - (self.count.cumsum(0) - self.count)[self.row]
         end_BK = torch.full((len(self.count), int(self.count.max()) + 1), -torch.inf, dtype=self.end.dtype)
+        # One place further: a member is not heard before itself.
         end_BK[self.row[heard_P], within[heard_P] + 1] = self.end[heard_P]
         return end_BK.cummax(dim=1).values[self.row, within]
 
@@ -89,6 +91,7 @@ class Joined(ABC):
         """Returns (member, latent) of everything that is joined, in order."""
         every, count = self.every[members.clip], self.count[members.clip]
         member, within = expand(count.where(every, count.clamp(max=1)))
+        # float64, so that a number just below 1 times the count stays below the count.
         drawn = (draw_B[members.row].double() * count).long()
         latent = self.first[members.clip[member]] + within.where(every[member], drawn[member])
         if part_R is None:
@@ -109,24 +112,20 @@ class Pooled(Joined):
     ) -> tuple[Tensor, Tensor]:
         member, latent = self.sources(members, draw_B, part_R)
         count_B = torch.bincount(members.row[member], minlength=len(members.count))
-        if self.pool == "max":
-            joined_BD = _maximum(vectors_RD, latent, count_B)
-        else:
-            begin_B = (count_B.cumsum(0) - count_B).to(vectors_RD.device)
-            joined_BD = F.embedding_bag(latent.to(vectors_RD.device), vectors_RD, begin_B, mode="mean")
+        begin_B = count_B.cumsum(0) - count_B
+        if self.pool == "mean":
+            offsets_B = begin_B.to(vectors_RD.device)
+            joined_BD = F.embedding_bag(latent.to(vectors_RD.device), vectors_RD, offsets_B, mode="mean")
+            return _as_batch(joined_BD), (count_B > 0).to(vectors_RD.device)
+        # Rows with many latents first: those with a k-th one are then a prefix.
+        order = count_B.argsort(descending=True, stable=True)
+        joined_BD = vectors_RD.new_zeros(len(order), vectors_RD.shape[1])
+        for k in range(int(count_B.max())):
+            n = int((count_B > k).sum())
+            kth_ND = vectors_RD[latent[begin_B[order[:n]] + k].to(vectors_RD.device)]
+            joined_BD[:n] = torch.maximum(joined_BD[:n], kth_ND) if k else kth_ND
+        joined_BD = joined_BD[order.argsort().to(vectors_RD.device)]
         return _as_batch(joined_BD), (count_B > 0).to(vectors_RD.device)
-
-
-def _maximum(vectors_RD: Tensor, latent_P: Tensor, count_B: Tensor) -> Tensor:
-    # Rows with many latents first: those with a k-th one are then a prefix.
-    order = count_B.argsort(descending=True, stable=True)
-    begin_B = (count_B.cumsum(0) - count_B)[order]
-    found_BD = vectors_RD.new_zeros(len(order), vectors_RD.shape[1])
-    for k in range(int(count_B.max())):
-        n = int((count_B > k).sum())
-        kth_ND = vectors_RD[latent_P[begin_B[:n] + k].to(vectors_RD.device)]
-        found_BD[:n] = torch.maximum(found_BD[:n], kth_ND) if k else kth_ND
-    return found_BD[order.argsort().to(vectors_RD.device)]
 
 
 class _Sequences(Joined):
@@ -135,6 +134,7 @@ class _Sequences(Joined):
     def __init__(self, rows: Rows, every_N: Tensor, shape: tuple[int, int], length: Callable[[Tensor], Tensor]):
         super().__init__(rows, every_N)
         self.shape = shape
+        # Once and not in every batch: the end of a sequence shows only in its values.
         parts = rows.vectors.split(max(1, _AT_ONCE // rows.vectors.shape[1]))
         self.length = torch.cat([length(part.unflatten(1, shape)).cpu() for part in parts])
 
@@ -157,7 +157,8 @@ class _Sequences(Joined):
         row, length = members.row[member], length - skip
         behind = length.cumsum(0) - length
         before_B = torch.zeros_like(members.count).scatter_add_(0, row, length)
-        begin = behind - (before_B.cumsum(0) - before_B)[row]  # slots that its row has filled
+        # First slot of each latent: the slots before it are filled.
+        begin = behind - (before_B.cumsum(0) - before_B)[row]
         which, within = expand(length.minimum((room - begin).clamp(min=0)))
         found_BL = torch.full((len(members.count), room), -1)
         found_BL[row[which], begin[which] + within] = latent[which] * room + skip[which] + within
@@ -193,6 +194,7 @@ class Frames(_Sequences):
         latent_B1S, frame_B1S = at_BS.clamp(min=0)[:, None] // room, at_BS.clamp(min=0)[:, None] % room
         band_F1 = torch.arange(bands, device=at_BS.device)[:, None]
         found_BFS = vectors_RD.unflatten(1, self.shape)[latent_B1S, band_F1, frame_B1S]
+        # Silence is far below any level: 0 dB would be the loudest.
         found_BFS.masked_fill_(at_BS[:, None] < 0, PADDING_DB)
         return _as_batch(found_BFS.flatten(1)), at_BS[:, 0] >= 0
 

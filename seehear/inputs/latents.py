@@ -1,7 +1,6 @@
 """Cached latents of frozen encoders in memory, joined by clip, to train on and to evaluate.
 
-Rows stay float16 as they are stored; a batch is float32. Training from a shard (`shards.py`) or from arrays needs
-torch, numpy and safetensors only.
+Rows stay float16 as they are stored; a batch is float32. Training from arrays needs torch, numpy and safetensors only.
 """
 
 from __future__ import annotations
@@ -25,8 +24,8 @@ from seehear.types import MODALITIES, Batch, Float, Int, Modality, Tensor
 if TYPE_CHECKING:
     from seehear.library.tables import LibraryTables
 
+# {name, fingerprint, width, modality} of an encoder, and {shape} of one that gives sequences.
 EncoderInfo = dict[str, Any]
-"""{name, fingerprint, width, modality} of an encoder, and {shape} of one that gives sequences."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,13 +124,10 @@ class LatentData:
 
     def every(self, modality: Modality) -> Tensor:
         """All vectors of a modality as stored, every text of every clip, clip by clip."""
-        return self.rows[modality].vectors[self.stored(modality)]
-
-    def stored(self, modality: Modality) -> Int[Tensor, " r"]:
-        """Row in `rows` of each vector of `every`: `rows` may also hold those of clips left out."""
+        # Not all rows as they lie: after `take`, `rows` may also hold those of clips left out.
         rows, owner = self.rows[modality], self.owner(modality)
         within = torch.arange(len(owner), device=owner.device) - (rows.count.cumsum(0) - rows.count)[owner]
-        return rows.first[owner] + within
+        return rows.vectors[rows.first[owner] + within]
 
     def one_each(self, modality: Modality) -> Float[np.ndarray, "n d"]:
         """A float32 row a clip: the mean of several, zeros for none."""
@@ -142,6 +138,7 @@ class LatentData:
     def aligned(self) -> tuple[dict[Modality, Tensor], dict[Modality, Tensor]]:
         """(latents as stored, present) for the closed forms: a row a text, the clip's other modalities repeated."""
         clip_R = self.aligned_owner()
+        # Position of each row within its clip, as `clip_R` is sorted.
         within_R = torch.arange(len(clip_R), device=clip_R.device) - torch.searchsorted(clip_R, clip_R)
         at = {m: r.first[clip_R] + within_R % r.count[clip_R].clamp(min=1) for m, r in self.rows.items()}
         return {m: r.vectors[at[m]] for m, r in self.rows.items()}, {m: self.has(m)[clip_R] for m in self.rows}
@@ -159,10 +156,12 @@ class LatentData:
             at = indices.to(rows.first.device)
             first, count = rows.first[at], rows.count[at]
             if self._several[m]:
-                if self._draw is None or self._draw[0] != (seed, epoch):  # one draw an epoch, for all clips
+                # One draw an epoch, for all clips.
+                if self._draw is None or self._draw[0] != (seed, epoch):
                     generator = torch.Generator().manual_seed(seed_of(seed, "texts", epoch))
                     self._draw = ((seed, epoch), torch.rand(len(self), generator=generator))
                 first = first + (self._draw[1][indices.cpu()].to(first.device) * count).long()
+            # Stored in half the memory; layers and losses compute in float32.
             x_BD = rows.vectors[first]
             batch[m] = x_BD.float() if x_BD.dtype == torch.float16 else x_BD
             batch[f"has_{m}"] = count > 0
@@ -239,6 +238,7 @@ def _rows(x_RD: Tensor, owner: Tensor, n: int, encoders: tuple[EncoderInfo, ...]
         order = owner.argsort(stable=True)
         x_RD, owner = x_RD[order], owner[order]
     count = torch.bincount(owner, minlength=n)
+    # Clips without a row point to some row; their count says that it is not theirs.
     first = (count.cumsum(0) - count).clamp(max=len(x_RD) - 1)
     return Rows(vectors=x_RD, first=first, count=count, encoders=encoders)
 
@@ -269,6 +269,7 @@ def load_latents(
     place = {clip.id: n for n, clip in enumerate(clips)}
     latents, owner, confidence = {}, {}, None
     if any(clip.texts for clip in clips) and not any(map(learned_texts, clips)):
+        # All texts are read on screen or without confidence: models learn from none of them.
         chosen.pop("text", None)
     for m, infos in chosen.items():
         rows = side_by_side([_read(library, info, by_id, sources, prefix) for info in infos])

@@ -20,7 +20,8 @@ from seehear.library.workers import cores
 from seehear.nn.random import seed_of
 from seehear.types import Batch, Int, Tensor
 
-AHEAD = 3  # chunks each worker prepares before they are asked for
+# Chunks each worker prepares before they are asked for.
+AHEAD = 3
 
 
 class TrainingData(Protocol):
@@ -73,11 +74,13 @@ def batches_of_epoch(
         return order[: steps * rows].view(steps, rows)
     steps = _distinct_steps(groups, rows)
     numbers, group = torch.unique(groups[order], return_inverse=True)
+    # Groups in random order, each in one piece.
     rank = torch.randperm(len(numbers), generator=generator)[group]
     by_group = rank.argsort(stable=True)
     order, rank = order[by_group], rank[by_group]
     first_of_group = torch.searchsorted(rank, rank)
     order = order[torch.arange(len(order)) - first_of_group < steps]
+    # Dealt like cards: neighbours go to different batches.
     return order[: len(order) // steps * steps].view(-1, steps).T[:, :rows].contiguous()
 
 
@@ -85,6 +88,7 @@ def _distinct_steps(groups: Tensor, rows: int) -> int:
     """Largest number of batches of `rows` different groups: a group gives at most one sample to a batch."""
     sizes = torch.unique(groups, return_counts=True)[1]
     steps = len(groups) // rows
+    # With fewer batches large groups give fewer samples, which may mean fewer batches still.
     while (possible := int(sizes.clamp(max=steps).sum()) // rows) < steps:
         steps = possible
     return steps
@@ -106,7 +110,8 @@ def _ignore_interrupts(_: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _unchanged(batch: Any) -> Any:  # pickled by name: a lambda would not be
+# Processes of the loader get this function pickled, by name: a lambda has none.
+def _unchanged(batch: Any) -> Any:
     return batch
 
 
@@ -120,8 +125,10 @@ def _stream(
         batch_size=None,
         collate_fn=_unchanged,
         worker_init_fn=_ignore_interrupts,
-        multiprocessing_context="spawn",  # a fork would inherit the locks of threads it does not have
-        num_workers=min(workers, cores()),  # more only wait for each other, and torch warns of them
+        # A fork would inherit the locks of threads it does not have.
+        multiprocessing_context="spawn",
+        # More only wait for each other, and torch warns of them.
+        num_workers=min(workers, cores()),
         prefetch_factor=AHEAD,
         pin_memory=device.type == "cuda",
     )
@@ -140,6 +147,7 @@ def in_order(data: TrainingData, *, rows: int, workers: int = 0, device: torch.d
     """All samples once, in order, at most `rows` a batch: for evaluation."""
     device, workers = device or torch.device("cpu"), workers if data.heavy else 0
     calls = [(0, part.tolist()) for part in torch.arange(len(data)).split(rows)]
+    # Evaluation draws nothing: every seed gives the same.
     chunks = _Chunks(data, seed=0)
     for batch in _stream(chunks, calls, workers, device) if workers else map(chunks.__getitem__, calls):
         yield {k: v.to(device, non_blocking=True) for k, v in batch.items()}
@@ -167,7 +175,8 @@ class Loader:
     def __init__(self, data: TrainingData, sampling: Sampling, *, workers: int = 0, device: torch.device | None = None):
         self.data, self.seed, self.distinct = data, sampling.seed, sampling.distinct_groups
         self.together = together = data.together
-        self.groups = data.groups.cpu()[::together]  # of what is dealt to batches
+        # One group for each lot that is dealt to batches.
+        self.groups = data.groups.cpu()[::together]
         self.workers = workers if data.heavy else 0
         self.device = device or torch.device("cpu")
         lots = len(torch.unique(self.groups)) if self.distinct else len(self.groups)
@@ -233,6 +242,7 @@ class Loader:
             for epoch, indices in self._calls(start):
                 batch = self.data.batch(indices, seed=self.seed, epoch=epoch)
                 if self.device.type == "cuda":
+                    # From pinned memory the copy runs beside the computation.
                     batch = {k: v if v.is_cuda else v.pin_memory() for k, v in batch.items()}
                 yield self._arrive(batch)
             return

@@ -24,6 +24,7 @@ class TextWeights:
         """Texts that take part in an epoch."""
         if self._drawn is None or self._drawn[0] != (seed, epoch):
             generator = torch.Generator().manual_seed(seed_of(seed, "confidence", epoch))
-            chance_R = torch.rand(len(self.confidence_R), generator=generator)  # [0, 1): never below 0, always below 1
+            # [0, 1): never below 0, always below 1.
+            chance_R = torch.rand(len(self.confidence_R), generator=generator)
             self._drawn = (seed, epoch), chance_R < self.confidence_R
         return self._drawn[1]

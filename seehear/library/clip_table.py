@@ -20,11 +20,12 @@ class ClipTable(Mapping[str, Clip]):
     """Snapshot of the clips by id; a clip is built when it is read."""
 
     def __init__(self, library: LibraryTables):
+        # In one chunk, where a row is found without a search through chunks.
         self._rows = library.rows("clips").combine_chunks()
         self._place = {id: n for n, id in enumerate(self._rows["id"].to_pylist())}
         texts = self._rows["texts"].combine_chunks()
+        # Number, among all texts, of the first of each clip; the last entry stands for deleted clips (place -1).
         self._first = np.append(texts.offsets.to_numpy()[: len(texts)], 0)
-        """Number, among all texts, of the first of each clip; the last entry stands for deleted clips (place -1)."""
         self._counts = np.append(texts.value_lengths().fill_null(0).to_numpy(zero_copy_only=False), 0)
         self._kinds = texts.values.field("kind")
 

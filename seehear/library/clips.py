@@ -16,8 +16,8 @@ from seehear.errors import SeehearError, check_range
 from seehear.library.records import SPLITS, Annotations, Clip, Text, bare, clip_id, digest
 from seehear.library.workers import cores
 
+# Seconds from which a file is long, so that finding its scenes and pauses takes a while.
 COARSE_FROM = 60.0
-"""Seconds from which a file is long, so that finding its scenes and pauses takes a while."""
 # Largest number of clips of a long file before that, and their length: a twentieth of the cost of the file.
 _COARSE_CLIPS, _COARSE_SECONDS = 6, 2.0
 
@@ -73,6 +73,7 @@ class PrepareOptions:
 
     def recipe(self) -> str:
         """16 hex digits over all options that decide the clips of a file."""
+        # What only changes the speed, and the place of the media, cuts no clip differently.
         return digest(repr(replace(self, workers=0, time_limit=1.0, media=None)))
 
 
@@ -85,12 +86,14 @@ def cut(
     """The clips of one file; none only where subtitles are asked for and it has no lines. `whole` is all of it: its
     files, modalities and [0, duration). Lines after its end are left out. `scenes` finds windows, if needed."""
     captions = given.captions
+    # Subtitles of a longer edition go on after the end of the file.
     lines = [line for line in given.lines if whole.end == 0 or _times(line)[0] < whole.end]
     whole = replace(whole, labels=given.labels, meta=given.meta)
     whole = placed(whole, given.group, given.split, options)
     name = given.id or whole.source
     how: str = options.clips
-    if whole.end == 0:  # a picture
+    # A picture has no duration.
+    if whole.end == 0:
         how = "whole"
     elif how == "auto" and lines:
         how = "subtitles"
@@ -100,12 +103,15 @@ def cut(
         how = "whole" if whole.end <= (options.max_seconds if captions or given.labels else short) else "scenes"
     texts: dict[tuple[float, float], list[Text]] = {}
     if how == "subtitles":
-        for line in lines:  # lines with the same window, after padding, share a clip
+        # Lines with the same window, after padding, share a clip.
+        for line in lines:
             texts.setdefault(line_window(*_times(line), whole.end, options), []).append(line)
     elif how != "whole":
         windows = scenes(whole) if how == "scenes" and scenes is not None else fixed_windows(whole.end, options)
+        # A single scene is the whole file, whose id has no times.
         if how == "fixed" or len(windows) > 1:
             for start, end in windows:
+                # A line belongs to the window that holds its middle: to one, wherever the cuts are.
                 inside = [line for line in lines if start <= sum(_times(line)) / 2 < end]
                 texts[start, end] = [*captions, *inside]
     if not texts and how != "subtitles":
@@ -132,11 +138,13 @@ def line_window(start: float, end: float, duration: float, options: PrepareOptio
     if end - start < least:
         start = min(max(0.0, (start + end - least) / 2), duration - least)
         end = start + least
+    # Whole milliseconds, as the id of a clip has three decimals.
     return round(start, 3), round(end, 3)
 
 
 def fixed_windows(duration: float, options: PrepareOptions) -> list[tuple[float, float]]:
     """[0, s), [s, 2s), ... and the rest if it is `min_seconds` long; one window for a file shorter than that."""
+    # The tolerance is for durations as containers round them: 29.9999999 s are three pieces of 10 s.
     count = int(duration / options.seconds + 1e-6)
     windows = [(i * options.seconds, (i + 1) * options.seconds) for i in range(count)]
     rest = duration - count * options.seconds
@@ -158,6 +166,7 @@ def scene_windows(
     """Scenes between cuts (time, strength), in whole milliseconds. The strongest cuts are taken first; a cut that would
     leave a scene shorter than `min_seconds` is dropped."""
     edges = [0.0, duration]
+    # Equally strong cuts in order of time: the same film is always cut alike.
     for at, _ in sorted(cuts, key=lambda cut: (-cut[1], cut[0])):
         at = round(at, 3)
         n = bisect(edges, at)
@@ -174,6 +183,7 @@ def divided(
     pieces: list[tuple[float, float]] = []
     for begin, end in windows:
         parts = math.ceil((end - begin) / options.seconds - 1e-6)
+        # Without sound there is no pause to cut at.
         if parts > 1 and not len(loudness_N):
             edges = [round(begin + (end - begin) * n / parts, 3) for n in range(1, parts)]
             pieces += pairwise([begin, *edges, end])
@@ -213,12 +223,14 @@ def group_of(source: str, options: PrepareOptions) -> str:
 
 def hash_of(group: str, seed: int) -> bytes:
     """8 uniform bytes: the order of groups, and the split of one by its name alone."""
+    # A hash and no generator: the split of a recording must not depend on the other recordings.
     return hashlib.blake2b(f"{seed}\x1f{group}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
 
 
 def split_of(group: str, shares: Sequence[float], seed: int) -> str:
     """The split of a group by its name and the seed: a uniform hash in [0, 1), divided by the shares."""
     at = int.from_bytes(hash_of(group, seed), "big") / 2**64 * sum(shares)
+    # From the end: train takes the rest, with whatever rounding leaves.
     for name, share in zip(SPLITS[::-1], shares[::-1], strict=True):
         if at < share:
             return name

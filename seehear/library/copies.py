@@ -19,16 +19,17 @@ from seehear.library.scan import Sidecars
 from seehear.library.tables import LibraryTables, Source
 
 
-def plain_recipe(options: PrepareOptions) -> str:
+def _plain_recipe(options: PrepareOptions) -> str:
     """Recipe of a file in a folder without text files beside it."""
     return digest(options.recipe(), Sidecars().state())
 
 
 def settle_copies(library: LibraryTables, options: PrepareOptions) -> list[Source]:
     """Removes the clips of copies. Returns copies whose original has changed or is deleted: they are to be read."""
+    # These facts are known without reading: only files that share them are compared byte by byte.
     groups: dict[tuple[str, int, str], list[Source]] = {}
     for source in library.sources().values():
-        if source.info.get("recipe") == plain_recipe(options) or COPY_OF in source.info:
+        if source.info.get("recipe") == _plain_recipe(options) or COPY_OF in source.info:
             groups.setdefault((source.fingerprint, source.size, source.info["recipe"]), []).append(source)
     copies: list[Source] = []
     new: list[Source] = []
@@ -48,6 +49,7 @@ def settle_copies(library: LibraryTables, options: PrepareOptions) -> list[Sourc
             try:
                 same = cmp(library.path_of(own[0].source, roots), library.path_of(source.source, roots), shallow=False)
             except OSError:
+                # A file that has vanished is no copy; the next run finds it deleted.
                 same = False
             if same:
                 facts = {name: value for name, value in source.info.items() if name != COARSE}
@@ -65,7 +67,7 @@ class OrphanInput(Input):
     def __init__(self, library: LibraryTables, orphans: list[Source], options: PrepareOptions):
         super().__init__()
         self.origin = orphans[0].info["origin"]
-        roots, recipe = library.roots(), plain_recipe(options)
+        roots, recipe = library.roots(), _plain_recipe(options)
         for orphan in orphans:
             path = str(library.path_of(orphan.source, roots))
             if os.path.isfile(path):

@@ -15,12 +15,13 @@ from seehear.library.records import Clip, Source, content_key
 from seehear.library.tables import LibraryTables, Vectors, VectorTable, quote, table_name
 
 OTHER_MAKER = "another version of the encoder"
+# SQL condition over a table of vectors that leaves frames out.
 NO_FRAMES = "(modality = 'text' OR item = 0)"
-"""SQL condition over a table of vectors that leaves frames out."""
 
 
 def frame_item(seconds: float) -> int:
     """Item of the frame at some seconds after the start of its clip."""
+    # Item 0 is the vector of the whole clip.
     return 1 + round(1000 * seconds)
 
 
@@ -68,6 +69,7 @@ def read_current(
 ) -> tuple[Vectors, int]:
     """(current latents of the clips by `encoder`, {name, fingerprint}; number of stale ones). One row a clip or text,
     none for frames."""
+    # Rows of another maker are stale in any case: they are not even read.
     where = f"maker = {quote(encoder['fingerprint'])} AND {NO_FRAMES}" + (f" AND id LIKE '{prefix}%'" if prefix else "")
     rows = latent_table(library, encoder["name"]).read(where)
     keep, stale = [], 0

@@ -64,7 +64,8 @@ def read_edits(library: LibraryTables) -> list[Edit]:
     """All edits, from the newest version of the table."""
     if _TABLE not in library.tables():
         return []
-    library.table(_TABLE).checkout_latest()  # a server writes them while others read
+    # A server writes them while others read.
+    library.table(_TABLE).checkout_latest()
     rows = library.rows(_TABLE).to_pylist()
     return [Edit(**{field.name: row[field.name] for field in fields(Edit)}) for row in rows]
 
@@ -92,6 +93,7 @@ def undo(library: LibraryTables, key: str) -> Edit | None:
 def settled(library: LibraryTables, edits: Iterable[Edit]) -> None:
     """Marks edits as applied to the clips; those changed meanwhile stay pending."""
     with alone_with(library.uri, _TABLE):
+        # Compared as a whole: an edit that the user has changed since it was applied is not among them.
         stored = set(read_edits(library))
         applied = [edit for edit in edits if edit in stored]
         _put(library, [replace(edit, pending=False, shown="") for edit in applied if not edit.undone])
@@ -100,6 +102,7 @@ def settled(library: LibraryTables, edits: Iterable[Edit]) -> None:
 
 
 def _same_thing(old: Edit, new: Edit) -> bool:
+    # Files with one content are one thing to edit.
     place = (old.what, old.content or old.source or old.clip, old.start, old.end)
     if place != (new.what, new.content or new.source or new.clip, new.start, new.end):
         return False
@@ -114,6 +117,7 @@ def _again(old: Edit, new: Edit) -> Edit:
     if undone and old.undone:
         return old
     shown = old.shown if old.pending else old.text
+    # An undone label keeps its text, by which it is found and put back.
     text = old.text if undone or new.what == "label" else new.text
     return replace(old, text=text, undone=undone, pending=True, shown=shown)
 
@@ -140,7 +144,8 @@ def edits_by_file(edits: Iterable[Edit], sources: Mapping[str, Source]) -> dict[
     of_content: dict[str, list[Edit]] = {}
     of_name: dict[str, list[Edit]] = {}
     for edit in edits:
-        if edit.source:  # not of a row of text alone
+        # Edits of a row of text alone have no file.
+        if edit.source:
             of_content.setdefault(edit.content, []).append(edit)
             of_name.setdefault(edit.source, []).append(edit)
     by_file: dict[str, list[Edit]] = {}
@@ -148,6 +153,7 @@ def edits_by_file(edits: Iterable[Edit], sources: Mapping[str, Source]) -> dict[
         return by_file
     held = {source.fingerprint for source in sources.values()}
     for name, source in sources.items():
+        # By content first: a renamed or moved file keeps its edits.
         own = of_content.get(source.fingerprint, []) + [e for e in of_name.get(name, ()) if e.content not in held]
         if own:
             by_file[name] = own
@@ -186,9 +192,12 @@ def affected(edit: Edit, lines: Sequence[AnyLine]) -> list[AnyLine]:
     exact = [line for line in near if line.text and line.text in (edit.before, edit.shown)]
     if exact or edit.start is None or any(line.text == edit.text for line in near):
         return exact
-    if edit.what == "speech":  # one line at a time is spoken, several are on screen
+    # One line at a time is spoken, several are on screen.
+    if edit.what == "speech":
         return near
+    # Another model may read the line as it was, or as the user corrected it.
     words = edit.before.lower(), edit.text.lower()
+    # Without `autojunk`, which ignores frequent letters of long lines.
     ratios = [max(SequenceMatcher(None, line.text.lower(), w, autojunk=False).ratio() for w in words) for line in near]
     return [line for line, ratio in zip(near, ratios, strict=True) if ratio >= _ALIKE]
 

@@ -7,26 +7,39 @@ at most.
 
 from __future__ import annotations
 
+import json
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
 from seehear.encoders import Encoder, load_towers
-from seehear.encoders.base import SampleVectors
+from seehear.encoders.base import Sample, SampleVectors
 from seehear.encoders.presets import describe, preset_encoders, strongest_at_hand
 from seehear.errors import SeehearError
-from seehear.library.backlog import Backlog, Job, Key, at_their_place, set_aside_reason
-from seehear.library.current import frame_item, is_frame
-from seehear.library.engines import Done, Engine, EngineName, Local, started_engine
+from seehear.library.current import NO_FRAMES, OTHER_MAKER, frame_item, is_frame, why_stale
+from seehear.library.engines import (
+    Done,
+    Engine,
+    EngineName,
+    Job,
+    Key,
+    Local,
+    at_their_place,
+    set_aside_reason,
+    started_engine,
+)
 from seehear.library.locking import writing
-from seehear.library.records import Clip, Reject
-from seehear.library.tables import LibraryTables, Vectors, in_batches, one_of, quote, table_name
+from seehear.library.records import Clip, Reject, content_key
+from seehear.library.tables import LibraryTables, Vectors, VectorTable, in_batches, one_of, quote, table_name
 from seehear.library.transcripts import main_language
 from seehear.progress import Interrupted, Progress, StopRequest, clock, counted, progress, say, stop_requests
 from seehear.types import MODALITIES, Modality
 
+# A kill loses what is not committed; a commit is a version of the table, with files of its own.
 COMMIT_ROWS, COMMIT_SECONDS = 1000, 30.0
 BATCH = {"video": 16, "audio": 16, "text": 256}
 # Clips whose latents are read at once to be mapped.
@@ -131,7 +144,69 @@ def load_all(names: Sequence[str | Encoder], modalities: Sequence[str], device: 
                 f"{encoder.name!r} encodes {encoder.modality}, and no clip of the library has any "
                 f"(there is: {', '.join(modalities)})"
             )
+    # Encoders that map the latents of others come last, when those are stored.
     return sorted({encoder.name: encoder for encoder in encoders}.values(), key=lambda e: e.source is not None)
+
+
+class Backlog:
+    """Rows that an encoder has to make. Its creation removes stale rows and writes the encoder to `about`."""
+
+    def __init__(self, library: LibraryTables, encoder: Encoder, clips: Sequence[Clip], chosen: set[str] | None):
+        sources = library.sources()
+        if encoder.modality != "text" and any(source.info.get("kind") == "features" for source in sources.values()):
+            raise SeehearError(
+                f"{library.uri} holds features of videos, and no media: {encoder.name!r} has nothing to encode there; "
+                f"encode its texts: seehear encode {library.uri} --encoders minilm"
+            )
+        # Removed rows by reason.
+        self.removed: Counter[str] = Counter()
+        self.table = self._table(library, encoder)
+        roots = library.roots()
+        paths = cache(lambda name: str(library.path_of(name, roots)))
+        wanted: dict[Key, tuple[Sample, str]] = {}
+        for clip in clips:
+            for item in range(clip.count(encoder.modality)):
+                if encoder.modality == "text":
+                    sample = Sample(text=clip.texts[item].text)
+                else:
+                    path = paths(clip.source_of(encoder.modality))
+                    sample = Sample(path=path, start=clip.start, end=clip.end)
+                wanted[clip.id, item] = sample, content_key(clip, encoder.modality, item, sources)
+        current, stale = set(), []
+        for row, made in self.table.keys(NO_FRAMES).items():
+            # Frames of a film are kept and removed with it.
+            key = row[:2]
+            if why := why_stale(made, encoder.fingerprint, wanted[key][1] if key in wanted else None):
+                self.removed[why] += 1
+                stale.append(row)
+            else:
+                current.add(key)
+        # Before new rows are made: no reader finds two rows of one key.
+        self.table.remove_keys(stale)
+        jobs: dict[tuple[str, str], Job] = {}
+        for key, (sample, content) in wanted.items():
+            if key not in current and (chosen is None or key[0] in chosen):
+                # Texts that many clips share are encoded once.
+                jobs.setdefault((content, sample.path), Job(sample, content)).keys.append(key)
+        self.jobs = list(jobs.values())
+        self.kept, self.missing = len(current), sum(len(job.keys) for job in self.jobs)
+
+    def _table(self, library: LibraryTables, encoder: Encoder) -> VectorTable:
+        """The encoder's table. `about` names its present version, so that readers skip rows of others from here on."""
+        about = {"modality": encoder.modality, "width": encoder.width, "fingerprint": encoder.fingerprint}
+        about |= {"shape": encoder.shape} if encoder.shape else {}
+        about |= {"of_run": True, "model": encoder.model} if encoder.of_run else {}
+        about |= {"source": encoder.source.name} if encoder.source else {}
+        library.set_about(f"encoder:{encoder.name}", json.dumps(about, sort_keys=True))
+        name = table_name("latents", encoder.name)
+        if name in library.tables():
+            table = library.vectors("latents", encoder.name)
+            # The vectors of a table have one width for ever: a table of another width is dropped.
+            if table.width == encoder.width:
+                return table
+            self.removed[OTHER_MAKER] += len(table)
+            library.drop(name)
+        return library.vectors("latents", encoder.name, width=encoder.width)
 
 
 class _Encoding:
@@ -161,7 +236,8 @@ class _Encoding:
             with progress(f"{name} from {source.name}", self.backlog.missing, self.unit) as bar:
                 self._take_all(self._derived(source, waiting), bar)
             jobs = list(waiting.values())
-        if jobs and isinstance(engine, Local):  # on a cluster, the media need not be where this process is
+        # On a cluster the media need not be visible from here, so that their absence says nothing.
+        if jobs and isinstance(engine, Local):
             jobs = at_their_place(self.library, jobs, lambda job: job.sample.path, self._reject)
         if jobs or self.rejects:
             with (
@@ -219,7 +295,8 @@ class _Encoding:
             vectors = np.stack([made.vector, *made.frames])
             if not np.isfinite(vectors).all():
                 self._reject(job, "the encoder gave numbers that are not finite")
-            elif np.abs(vectors).max() > _LARGEST:  # float16 would store infinity
+            elif np.abs(vectors).max() > _LARGEST:
+                # float16 would store infinity, and training on it gives no finite loss.
                 self._reject(job, f"the encoder gave numbers beyond float16 ({np.abs(vectors).max():.3g})")
             else:
                 seconds = job.sample.end - job.sample.start

@@ -14,33 +14,49 @@ import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
 from seehear.encoders import Encoder, Sample
 from seehear.encoders.base import SampleVectors
-from seehear.errors import SeehearError, require
-from seehear.library.backlog import Job
-from seehear.library.workers import Isolated, call, cores, drawn_ahead, map_in_processes
+from seehear.errors import DecodeError, SeehearError, refusal, require
+from seehear.library.records import unprintable
+from seehear.library.tables import LibraryTables
+from seehear.library.workers import Isolated, WorkerDied, call, cores, drawn_ahead, map_in_processes
+from seehear.progress import say
 
+Work = TypeVar("Work")
+# (clip id, number of its text; 0 for video and audio).
+Key = tuple[str, int]
 EngineName = Literal["local", "ray"]
 
+
+@dataclass(frozen=True)
+class Job:
+    """A sample to encode, with all rows that it gives: equal texts or equal windows are encoded once."""
+
+    sample: Sample
+    content: str
+    keys: list[Key] = field(default_factory=list)
+
+
+# A job with its vectors or its error.
 Done = tuple[Job, SampleVectors | Exception]
-"""A job with its vectors or its error."""
 
+# Items, each with its result or the exception that it raised.
 Results = list[tuple[Any, Any]]
-"""Items, each with its result or the exception that it raised."""
 
+# `Encoder.encode_parts` of one encoder.
 EncodeParts = Callable[[Sequence[Any]], list[SampleVectors]]
-"""`Encoder.encode_parts` of one encoder."""
 
+# The rest of an item, from the item and its result; None when it is finished.
 Following = Callable[[Any, Any], Any]
-"""The rest of an item, from the item and its result; None when it is finished."""
 
+# Seconds for one clip to be decoded: a file that takes longer hangs its reader.
 TIME_LIMIT = 300.0
-"""Seconds for one clip to be decoded: a file that takes longer hangs its reader."""
 
 
 class Local:
@@ -54,10 +70,11 @@ class Local:
         """Lists of results, in any order; an empty list means only that time has passed."""
         # Texts are not decoded, and a process would cost more than their tokens.
         workers = 0 if encoder.modality == "text" else min(self.workers, len(jobs))
-        prepare = partial(_prepared, encoder.preparation())
-        prepared = map_in_processes(prepare, jobs, workers=workers, time_limit=TIME_LIMIT)
+        prepared = map_in_processes(
+            partial(_prepared, encoder.preparation()), jobs, workers=workers, time_limit=TIME_LIMIT
+        )
         with _sample_a_thread(encoder) as encode_parts, drawn_ahead(prepared, room=2 * batch_size) as batches:
-            yield (encoded(encode_parts, batch) for batch in batches)
+            yield (_encoded(encode_parts, batch) for batch in batches)
 
     @contextmanager
     def results(
@@ -76,10 +93,11 @@ class Local:
             try:
                 yield batches
             finally:
+                # Kills the workers at once: one recording may take minutes.
                 stopped.set()
 
 
-def encoded(
+def _encoded(
     encode_parts: EncodeParts, prepared: Sequence[tuple[Any, Any]]
 ) -> list[tuple[Any, SampleVectors | Exception]]:
     """(job, its vectors or error) from (job, decoded sample or error)."""
@@ -89,6 +107,7 @@ def encoded(
 
 
 def _prepared(preparation: Any, job: Job) -> Any:
+    # A function of the module, and no lambda: it is pickled to the processes that decode.
     return preparation(job.sample)
 
 
@@ -99,13 +118,15 @@ def _sample_a_thread(encoder: Encoder) -> Iterator[EncodeParts]:
     if encoder.modality == "text" or encoder.device != "cpu" or encoder.of_run:
         yield encoder.encode_parts
         return
-    import torch  # not above: processes that only decode import this file, and do without
+    # Not at the head: processes that only decode import this file, and torch takes them seconds and memory.
+    import torch
 
     def encode_parts(prepared: Sequence[Any]) -> list[SampleVectors]:
         return [parts[0] for parts in pool.map(lambda sample: encoder.encode_parts([sample]), prepared)]
 
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # of each thread that is started from here on
+    # The setting holds for threads that are started from here on.
+    torch.set_num_threads(1)
     try:
         with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             yield encode_parts
@@ -113,9 +134,47 @@ def _sample_a_thread(encoder: Encoder) -> Iterator[EncodeParts]:
         torch.set_num_threads(threads)
 
 
+# -- items that cannot be read -----------------------------------------------------------------------------------------
+
+
+def set_aside_reason(error: Exception, path: str = "") -> str:
+    """Reason for which an item is set aside. Raises the error if the machine, and not the item, is at fault."""
+    if isinstance(error, DecodeError):
+        return str(error).removeprefix(f"{path}: ")
+    if isinstance(error, WorkerDied):
+        return f"reading it {error}"
+    if isinstance(error, SeehearError | ImportError):
+        raise error
+    return refusal(error) or f"{type(error).__name__}: {error}"
+
+
+def at_their_place(
+    library: LibraryTables, jobs: list[Work], path_of: Callable[[Work], str], reject: Callable[[Work, str], None]
+) -> list[Work]:
+    """Jobs whose media folder exists; the others are rejected, with one message a folder. Raises `SeehearError` if one
+    missing folder has them all."""
+    left = jobs
+    for folder in map(unprintable, library.roots().values()):
+        lost = [] if os.path.isdir(folder) else [job for job in left if path_of(job).startswith(folder + os.sep)]
+        if not lost:
+            continue
+        message = (
+            f"the media folder {folder} no longer exists: put it back, or prepare it where it is now (seehear "
+            f"prepare FOLDER --library {library.uri})"
+        )
+        if len(lost) == len(jobs):
+            raise SeehearError(message)
+        say(message)
+        for job in lost:
+            reject(job, f"its media folder {folder} no longer exists")
+        left = [job for job in left if not path_of(job).startswith(folder + os.sep)]
+    return left
+
+
 # -- on a Ray cluster --------------------------------------------------------------------------------------------------
 
-_BLOCK = 64  # jobs that one decoder takes at a time
+# Jobs that one decoder takes at a time.
+_BLOCK = 64
 Columns = dict[str, Any]
 
 
@@ -137,9 +196,9 @@ class OnRay:
             workers = min(self.workers, -(-len(jobs) // _BLOCK))
             decoder = {"function": encoder.preparation(), "time_limit": TIME_LIMIT}
             compute = pool(size=workers)
-            rows = rows.map_batches(DecodingActor, fn_constructor_kwargs=decoder, batch_size=_BLOCK, compute=compute)
+            rows = rows.map_batches(_DecodingActor, fn_constructor_kwargs=decoder, batch_size=_BLOCK, compute=compute)
         made = rows.map_batches(
-            Model,
+            _Model,
             fn_constructor_kwargs={"encoder": encoder, "prepare": encoder.preparation() if text else None},
             batch_size=batch_size,
             num_gpus=1 if self.ray.cluster_resources().get("GPU") else 0,
@@ -157,8 +216,9 @@ class OnRay:
         following: Following,
     ) -> Iterator[Iterator[Results]]:
         made = self.ray.data.from_arrow(_blocks(items, 1)).map_batches(
-            DecodingActor,
+            _DecodingActor,
             fn_constructor_kwargs={"function": function, "time_limit": time_limit, "following": following},
+            # One recording at a time: a block of several would wait for the longest.
             batch_size=1,
             compute=self.ray.data.ActorPoolStrategy(size=min(self.workers, len(items))),
         )
@@ -174,7 +234,7 @@ class OnRay:
             raise SeehearError(f"the work on Ray ended: {str(error).strip().splitlines()[-1]}") from error
 
 
-class DecodingActor:
+class _DecodingActor:
     """Ray actor that decodes windows of media, or reads recordings, one after the other."""
 
     def __init__(
@@ -193,7 +253,7 @@ class DecodingActor:
                 sample = self.following(sample, result) if self.following is not None else None
 
 
-class Model:
+class _Model:
     """Ray actor with the frozen encoder; it also prepares texts, which need no decoding."""
 
     def __init__(self, encoder: Encoder, prepare: Callable[[Sample], Any] | None):
@@ -203,7 +263,7 @@ class Model:
         rows = _rows(block)
         if self.prepare is not None:
             rows = [(number, call(self.prepare, sample)) for number, sample in rows]
-        return _columns(encoded(self.encoder.encode_parts, rows))
+        return _columns(_encoded(self.encoder.encode_parts, rows))
 
 
 def _blocks(samples: Sequence[Any], size: int) -> list[Any]:
@@ -239,7 +299,8 @@ def started_engine(name: EngineName, workers: int | None, models: int) -> Abstra
 def on_ray(*, workers: int | None, models: int) -> Iterator[OnRay]:
     """Joins the cluster of RAY_ADDRESS, or starts one on this machine and ends it afterwards. `workers`: by default all
     CPUs that the models leave."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
+    # Ray reports its use to its makers unless it is told not to.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     ray = require("ray", "ray")
     require("ray.data", "ray")
     mine = not ray.is_initialized()

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+import pickle
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
 from stat import S_ISREG
 
 from seehear.errors import SeehearError
 from seehear.library.clips import PrepareOptions
-from seehear.library.grouped import GroupedRows
 from seehear.library.manifest import SUFFIXES as MANIFESTS
 from seehear.library.manifest import ManifestRow, read_manifest
 from seehear.library.reading import File, Unit
-from seehear.library.records import bare, digest, fingerprint, printable, unprintable
+from seehear.library.records import Reject, bare, digest, fingerprint, printable, unprintable
 from seehear.library.scan import MEDIA, Folder, Listing, ScannedFile, Sidecars
-from seehear.library.tables import LibraryTables, Reject
+from seehear.library.tables import LibraryTables
+from seehear.progress import counted
+
+# Entry "names" of `about` in a library whose names are unambiguous.
+_NAMES = "2"
 
 
 def check_input(path: Path, options: PrepareOptions, skip: str | Path) -> None:
@@ -99,6 +105,7 @@ class FolderInput(Input):
             else:
                 self._incomplete.add(source)
         self.rejects = [replace(r, path=_name(prefix, r.path)) for r in walk.unreadable]
+        # The user may have meant the table, whose texts a folder of media lacks.
         tables = sorted(p.name for p in Path(walk.folder).iterdir() if p.suffix.lower() in MANIFESTS)
         if tables:
             self.notes = [f"{tables[0]} lies in the folder and was not read: give it instead to use its columns"]
@@ -115,9 +122,10 @@ class RowsInput(Input):
         super().__init__()
         self._rows, self._root, self.origin = rows, root, origin
         self._prefix, self._recipe = library.add_root(root), options.recipe()
-        self.rejects = [Reject(path=r.path, stage=r.stage, reason=r.reason) for r in rows.rejects]
+        self.rejects = list(rows.rejects)
         self._primary = {_name(self._prefix, name) for name in rows.sources}
         language = options.language
+        # Rows usually come folder by folder: a few listings are enough.
         self._listing = lru_cache(64)(lambda folder: Listing(folder, os.listdir(folder), language=language))
 
     def __len__(self) -> int:
@@ -129,8 +137,31 @@ class RowsInput(Input):
             file = self._file(source)
             if file is None:
                 self._missing(source, rows)
-            else:
-                yield self._unit(file, rows)
+                continue
+            sounds = {}
+            for name in dict.fromkeys(row.audio_source for row in rows if row.audio_source):
+                sounds[name] = self._file(name)
+                if sounds[name] is None:
+                    self._missing(name, [row for row in rows if row.audio_source == name])
+            rows = [
+                replace(row, audio_source=sound.source if (sound := sounds.get(row.audio_source)) else "")
+                for row in rows
+            ]
+            sidecars = Sidecars()
+            # Rows with texts or times of their own do without the texts beside the file.
+            if any(not row.texts and row.start is None for row in rows):
+                directory, name = os.path.split(file.path)
+                sidecars = self._listing(directory).sidecars(name)
+            # Line numbers may move, and './' is a matter of the library: neither changes the clips.
+            states = [repr(replace(row, line=0, audio_source=bare(row.audio_source))) for row in rows]
+            yield Unit(
+                file=file,
+                origin=self.origin,
+                recipe=digest(self._recipe, sidecars.state(), *states),
+                sidecars=sidecars,
+                rows=tuple(rows),
+                sounds=tuple(sound for sound in sounds.values() if sound is not None),
+            )
 
     def texts(self) -> Iterator[ManifestRow]:
         return self._rows.texts()
@@ -140,30 +171,6 @@ class RowsInput(Input):
 
     def close(self) -> None:
         self._rows.close()
-
-    def _unit(self, file: File, rows: list[ManifestRow]) -> Unit:
-        sounds = {}
-        for name in dict.fromkeys(row.audio_source for row in rows if row.audio_source):
-            sounds[name] = self._file(name)
-            if sounds[name] is None:
-                self._missing(name, [row for row in rows if row.audio_source == name])
-        rows = [
-            replace(row, audio_source=sound.source if (sound := sounds.get(row.audio_source)) else "") for row in rows
-        ]
-        sidecars = Sidecars()
-        if any(not row.texts and row.start is None for row in rows):
-            directory, name = os.path.split(file.path)
-            sidecars = self._listing(directory).sidecars(name)
-        # Line numbers may move, and './' is a matter of the library: neither changes the clips.
-        states = [repr(replace(row, line=0, audio_source=bare(row.audio_source))) for row in rows]
-        return Unit(
-            file=file,
-            origin=self.origin,
-            recipe=digest(self._recipe, sidecars.state(), *states),
-            sidecars=sidecars,
-            rows=tuple(rows),
-            sounds=tuple(sound for sound in sounds.values() if sound is not None),
-        )
 
     def _file(self, name: str) -> File | None:
         path = os.path.join(self._root, unprintable(name))
@@ -192,6 +199,7 @@ class ManifestInput(RowsInput):
             origin = _name(prefix, printable(full.relative_to(root).as_posix()))
         rows = GroupedRows(read_manifest(path, options.columns, name=origin), name=origin)
         super().__init__(rows, library, options, root=root, origin=origin)
+        # A wrong --media would set aside every row of the manifest, one by one.
         if len(self) and not any(self._file(source) for source in self._rows.sources):
             self.close()
             raise SeehearError(
@@ -210,3 +218,106 @@ def _name(prefix: str, name: str) -> str:
         # Without './' a folder '@b' of the first root would pass for the prefix of a later root `b`.
         return f"./{name}" if name.startswith("@") else name
     return name if os.path.isabs(name) else f"{prefix}/{name}"
+
+
+def settle_names(library: LibraryTables) -> list[str]:
+    """Removes ambiguous names from an older library, once, and returns notes: the files are read again under new names.
+    To be called by a writer before it adds a root.
+
+    A name that begins with '@' stood for a file below the first root, of a later root, or both; one below the first
+    root now begins with './@'.
+    """
+    if library.about().get("names") == _NAMES:
+        return []
+    roots, sources = library.roots(), library.sources()
+    first = Path(unprintable(roots.get("", "")))
+
+    def is_doubtful(name: str) -> bool:
+        prefix = name.partition("/")[0]
+        return name.startswith("@") and (prefix not in roots or (first / unprintable(prefix)).is_dir())
+
+    names = {
+        name
+        for name, source in sources.items()
+        # Names of features are keys of a data set, not paths.
+        if source.info.get("kind") != "features"
+        and (is_doubtful(name) or (is_doubtful(origin := source.info.get("origin", "")) and origin not in roots))
+    }
+    clips = [c for c in library.clips() if names & {c.source, c.audio_source, c.id.partition("#")[0]}] if names else []
+    library.remove_clips(clip.id for clip in clips)
+    library.remove_rejects(r.path for r in library.rejects() if is_doubtful(r.path) or is_doubtful(r.origin))
+    # The sources tell which names are meant, and go last: a killed run is repeated.
+    library.remove_sources(names | {clip.source for clip in clips} - {""})
+    library.set_about("names", _NAMES)
+    note = (
+        f"{counted(len(names), 'name')} that may stand for two files in this library of an older seehear, the first "
+        f"{min(names, default='')}: run 'seehear prepare' on each of its folders and manifests, unless this run does"
+    )
+    return [note] if names else []
+
+
+# -- rows by media file ------------------------------------------------------------------------------------------------
+
+# Rows with the id of an earlier row of another file. Every row of text alone (owner 0) is a clip of its own, and so
+# another claimant.
+_SECOND_CLAIMS = """
+    SELECT row.number, row.content FROM row
+    JOIN (SELECT id, MIN(number) AS number FROM row WHERE id != x'' GROUP BY id HAVING COUNT(*) > 1) AS first USING (id)
+    JOIN row AS owner ON owner.number = first.number
+    WHERE row.number != first.number AND (row.owner != owner.owner OR row.owner = 0) ORDER BY row.number
+"""
+
+
+class GroupedRows:
+    """Rows in any order, grouped by file. An id that two files claim stays with the first; other rows are set aside.
+
+    They lie in a temporary database on disk: a manifest may have more rows than memory holds.
+    """
+
+    def __init__(self, rows: Iterable[ManifestRow | Reject], *, name: str):
+        self.rejects: list[Reject] = []
+        self._sources: dict[str, int] = {"": 0}
+        # A file without a name, deleted when it is closed.
+        self._db = sqlite3.connect("", check_same_thread=False)
+        try:
+            self._db.execute("CREATE TABLE row (number INTEGER PRIMARY KEY, owner INTEGER, id BLOB, content BLOB)")
+            self._db.executemany("INSERT INTO row (owner, id, content) VALUES (?, ?, ?)", self._values(rows))
+            self._db.execute("CREATE INDEX by_owner ON row (owner)")
+            self._db.execute("CREATE INDEX by_id ON row (id) WHERE id != x''")
+            for number, content in self._db.execute(_SECOND_CLAIMS).fetchall():
+                row = pickle.loads(content)
+                reason = f"has the id {row.id!r} of an earlier row with another file"
+                self.rejects.append(Reject(path=row.place(name), stage="manifest", reason=reason))
+                self._db.execute("DELETE FROM row WHERE number = ?", (number,))
+        except BaseException:
+            self.close()
+            raise
+
+    def _values(self, rows: Iterable[ManifestRow | Reject]) -> Iterator[tuple[int, bytes, bytes]]:
+        for row in rows:
+            if isinstance(row, Reject):
+                self.rejects.append(row)
+            else:
+                owner = self._sources.setdefault(row.source, len(self._sources))
+                # Bytes, as SQLite refuses text with lone surrogates.
+                yield owner, row.id.encode("utf-8", "surrogatepass"), pickle.dumps(row)
+
+    def close(self) -> None:
+        self._db.close()
+
+    @property
+    def sources(self) -> list[str]:
+        """Media files in order of first mention."""
+        return list(self._sources)[1:]
+
+    def __iter__(self) -> Iterator[tuple[str, list[ManifestRow]]]:
+        """(media file, its rows) in order of first mention."""
+        names = list(self._sources)
+        rows = self._db.execute("SELECT owner, content FROM row WHERE owner > 0 ORDER BY owner, number")
+        for owner, own in groupby(rows, key=lambda row: row[0]):
+            yield names[owner], [pickle.loads(content) for _, content in own]
+
+    def texts(self) -> Iterator[ManifestRow]:
+        """Rows without a media file."""
+        for (content,) in self._db.execute("SELECT content FROM row WHERE owner = 0 ORDER BY number"):
+            yield pickle.loads(content)

@@ -63,8 +63,8 @@ class ManifestRow:
         return f"{self.table or origin}:{self.line}"
 
 
+# Line number, and the values by column or the error of the line.
 Record = tuple[int, "dict[str, Any] | SeehearError"]
-"""Line number, and the values by column or the error of the line."""
 
 
 def read_manifest(
@@ -97,6 +97,7 @@ def _lines(path: Path) -> Iterator[str]:
             marked = file.read(2) in (b"\xff\xfe", b"\xfe\xff")
             file.seek(0)
             if not marked:
+                # Line by line: one in another encoding spoils no other.
                 yield from (decode_text(line) for line in file)
                 return
         with open(path, encoding="utf-16", errors="replace", newline="") as text:
@@ -114,6 +115,7 @@ def _csv(path: Path) -> Iterator[Record]:
     )
     names: list[str] = []
     while True:
+        # Before reading, as a quoted field may span several lines.
         line = reader.line_num + 1
         try:
             values = next(reader)
@@ -149,6 +151,7 @@ def _parquet(path: Path) -> Iterator[Record]:
     pa, parquet = require("pyarrow"), require("pyarrow.parquet")
     try:
         with parquet.ParquetFile(path) as file:
+            # In parts: a table may be larger than memory.
             rows = (row for batch in file.iter_batches(1024) for row in batch.to_pylist())
             yield from enumerate(rows, start=1)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
@@ -173,7 +176,8 @@ def _columns(path: Path, columns: Mapping[str, str]) -> list[str]:
         for name in values:
             if name not in names and (len(names) < _OTHERS or name.lower() in kept or name in columns.values()):
                 names[name] = None
-        if path.suffix.lower() not in _JSONL:  # a row of any other table has all columns
+        # A row of any other table has all columns.
+        if path.suffix.lower() not in _JSONL:
             break
     if empty:
         raise SeehearError(f"{path}: holds no rows")
@@ -191,6 +195,7 @@ def _roles(path: Path, names: list[str], columns: Mapping[str, str]) -> dict[str
         if column not in names:
             raise unknown(f"column of {path}", column, names)
     roles = dict(columns)
+    # Of two columns that differ in case only, the first counts.
     by_name = {name.lower(): name for name in reversed(names) if name not in columns.values()}
     for name, role in [(role, role) for role in ROLES] + list(_SYNONYMS.items()):
         if role not in roles and name in by_name:
@@ -273,6 +278,7 @@ def _items(value: Any, *, split: bool) -> Any:
         try:
             listed = json.loads(value)
         except (ValueError, RecursionError):
+            # A text that merely begins like a JSON list stays a text.
             listed = None
         if isinstance(listed, list):
             return listed

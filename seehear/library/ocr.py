@@ -62,20 +62,24 @@ class OcrReader:
 
     def __call__(self, recording: Recording) -> list[Transcript]:
         until = None
-        if recording.duration == 0:  # a picture
+        # A picture has no duration.
+        if recording.duration == 0:
             frames = read_window(recording.path, 0.0, 0.0, video=_SPEC).frames
             has_text = frames is not None and len(self.screen.find(frames[0])) > 0
             seen = self.screen.read(frames[0]) if frames is not None and has_text else ()
+            # A single letter is mostly noise of the picture.
             text = " ".join(line.text for line in seen if len(_letters(line.text)) > 1)
             lines = [TimedLine(text)] if text else []
         else:
             start, end = recording.start, recording.duration
+            # A rest of up to half a part belongs to the last part.
             if start + 1.5 * _PART < end:
                 end = until = start + _PART
             tracker = LineTracker(self.screen)
             for time, frame in _frames(recording, end):
                 tracker.see(time, frame)
-                if time > end:  # the pictures begin after this part
+                # The pictures begin after this part.
+                if time > end:
                     end = until = time
             lines = tracker.lines(end, whole=until is None and start == 0)
         return [
@@ -130,7 +134,8 @@ def _frames(recording: Recording, until: float) -> Iterator[tuple[float, np.ndar
         end = min(start + _CHUNK, until if start < until else recording.duration)
         try:
             frames = read_window(recording.path, start, end, video=spec).frames
-        except DecodeError as wrong:  # a film whose pictures end before its sound
+        except DecodeError as wrong:
+            # A film whose pictures end before its sound.
             error, frames = error or wrong, None
         if frames is not None:
             seen = True
@@ -187,15 +192,15 @@ class LineTracker:
     def __init__(self, screen: ScreenReader):
         self.screen = screen
         self.tracks: list[_Track] = []
+        # Tracks in the last examined frame.
         self.shown: list[_Track] = []
-        """Tracks in the last examined frame."""
+        # Frame to read only if the text of the next one differs.
         self._waiting: tuple[float, _Sight] | None = None
-        """Frame to read only if the text of the next one differs."""
+        # Last frame that was read, or had no text.
         self._last: _Sight | None = None
-        """Last frame that was read, or had no text."""
         self._read_at = -np.inf
+        # Brightness by block of the last frame searched for text.
         self._blocks = np.empty(0)
-        """Brightness by block of the last frame searched for text."""
 
     def see(self, time: float, frame: np.ndarray) -> None:
         sight = _Sight(self.screen, frame)
@@ -241,7 +246,8 @@ class LineTracker:
             part = np.s_[max(0, top) : bottom + 1, max(0, left) : right + 1]
             if not in_vain and np.abs(sight.green[part].astype(np.float32) - last.green[part]).mean() > _SAME:
                 return True
-        self._blocks = sight.blocks  # a picture that changes slowly is compared anew
+        # A picture that changes slowly is compared anew.
+        self._blocks = sight.blocks
         return False
 
     def _follow(self, time: float, seen: Sequence[ScreenText]) -> None:
@@ -306,6 +312,7 @@ def _is_same(one: ScreenText, other: ScreenText) -> bool:
     """True for two readings of one line: nearly the same letters, or the same place and equal but for digits, as of a
     clock."""
     a, b = _letters(one.text), _letters(other.text)
+    # Prices and scores differ in digits alone, and are different lines.
     if SequenceMatcher(None, a, b, autojunk=False).ratio() >= _ALIKE and re.findall(r"\d", a) == re.findall(r"\d", b):
         return True
     in_place = _overlap(np.array(one.box), np.array(other.box)) > 0.3

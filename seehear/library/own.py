@@ -34,6 +34,7 @@ def line_edit(library: LibraryTables, clip: Clip, line: Text, text: str) -> Edit
     source = clip.source
     if what == "speech":
         source = clip.source_of("audio")
+        # Both are speech in a clip; the edit belongs to the transcript that has the line.
         spoken = {(e.text, e.start) for e in read_edits(library) if e.what == "translation" and e.source == source}
         for transcript in read_transcripts(library, [source]):
             spoken |= {(one.text, one.start) for one in transcript.lines if transcript.task == "translation"}
@@ -54,6 +55,7 @@ def settle_edits(library: LibraryTables) -> list[str]:
     """Applies pending edits to the clips and returns the ids of the changed ones. The caller holds the lock."""
     due, changed = _due(library)
     library.put_clips(changed)
+    # After the clips: an edit that a kill leaves pending is applied again.
     settled(library, due)
     return [clip.id for clip in changed]
 

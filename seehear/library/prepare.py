@@ -19,12 +19,11 @@ from seehear.errors import refusal
 from seehear.library.clips import PrepareOptions, placed
 from seehear.library.copies import OrphanInput, settle_copies
 from seehear.library.edits import edited, read_edits
-from seehear.library.inputs import FolderInput, Input, ManifestInput, check_input
+from seehear.library.inputs import FolderInput, Input, ManifestInput, check_input, settle_names
 from seehear.library.locking import writing
 from seehear.library.own import settle_edits
 from seehear.library.reading import File, MediaReader, ReadResult, Unit, kept_rejects, refused
 from seehear.library.records import COARSE, TIME_UP, UNCUT, digest
-from seehear.library.renaming import settle_names
 from seehear.library.scan import ScannedFile
 from seehear.library.splits import begin, kept_note, settle_splits
 from seehear.library.summary import PrepareReport, Tally, report
@@ -64,6 +63,7 @@ def prepare(
     options = options or PrepareOptions()
     paths = [Path(p) for p in ([inputs] if isinstance(inputs, str | Path) else inputs)]
     for path in paths:
+        # Before anything is written: a mistyped path must not leave an empty library.
         check_input(path, options, skip=library_uri)
     with writing(library_uri):
         library = LibraryTables.create(library_uri)
@@ -126,10 +126,10 @@ class Update:
         self.share, self.made = share, 0
         self.known = library.sources()
         self.refused = {reject.path: reject for reject in library.rejects()}
+        # All rejects of this input, from this run or before.
         self.rejects: dict[str, Reject] = {}
-        """All rejects of this input, from this run or before."""
+        # All files of this input.
         self.seen: set[str] = set()
-        """All files of this input."""
         self.batch: list[ReadResult] = []
         self.begun = time.monotonic()
         # Another input may have given the same id to another clip.
@@ -168,6 +168,7 @@ class Update:
         """The unit as it is to be read; None for a current one."""
         coarse = self.share is not None and self.share.coarse
         known, before = self.known.get(unit.file.source), self.refused.get(unit.file.source)
+        # A file that could not be opened is not opened again until it changes.
         if before is not None and before.stage == "probe" and self._looks_same(unit.file):
             self.rejects[before.path] = refused(unit, before.stage, before.reason)
             return None
@@ -181,6 +182,7 @@ class Update:
         if all(self._looks_same(file) for file in unit.files):
             self._leave(unit)
             return None
+        # Another time and the same recipe: the worker compares the content first.
         prints = [(f.source, self.known[f.source].fingerprint) for f in unit.files if f.source in self.known]
         return replace(unit, coarse=coarse, known=tuple(prints))
 
@@ -289,6 +291,7 @@ class Update:
         old = {id for id in self.library.clip_ids([""]) if id.startswith(f"{origin}#")}
         edits = read_edits(self.library)
         rows = chain([first] if first else [], rows)
+        # A manifest may have millions of rows of text.
         while batch := list(islice(rows, _BATCH_CLIPS)):
             clips = {}
             for row in batch:

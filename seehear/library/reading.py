@@ -100,6 +100,7 @@ class MediaReader:
 
     def __call__(self, unit: Unit) -> ReadResult:
         try:
+            # Far cheaper than opening it: a file that was only touched is not decoded.
             prints = {file.source: fingerprint(file.path) for file in unit.files}
             if unit.known and dict(unit.known) == prints:
                 return ReadResult(unit=unit, same=True, sources=tuple(_seen(file, prints) for file in unit.files))
@@ -111,6 +112,7 @@ class MediaReader:
         if not clips:
             reason = "none of its rows can be used" if unit.rows else "it has no subtitles"
             return ReadResult(unit=unit, rejects=(*cutter.rejects, refused(unit, "clips", f"gives no clip: {reason}")))
+        # Splits that the user gave stay as they are.
         note = {"split": GIVEN} if cutter.given else {}
         note |= {COARSE: UNCUT} if cutter.coarse else {}
         note |= {TIME_UP: repr(self.options.time_limit)} if cutter.time_up else {}
@@ -127,10 +129,10 @@ class _Cutter:
         self.unit, self.info, self.options = unit, info, options
         self.rejects: list[Reject] = []
         self.heard: dict[str, MediaInfo] = {}
+        # True once scenes and pauses were left for later.
         self.coarse = False
-        """True once scenes and pauses were left for later."""
+        # True once the search for them ran out of time.
         self.time_up = False
-        """True once the search for them ran out of time."""
 
     @property
     def given(self) -> bool:
@@ -175,6 +177,7 @@ class _Cutter:
 
     def _of_row(self, row: ManifestRow) -> list[Clip]:
         whole = self._whole(row.audio_source, sound_only=row.sound_only)
+        # A clip of two files is named by both.
         name = row.id or "+".join(file for file in (whole.source, whole.audio_source) if file)
         if whole.end and (row.start is not None or row.end is not None):
             start, end = row.start or 0.0, whole.end if row.end is None else row.end
@@ -205,6 +208,7 @@ class _Cutter:
         paths = {file.source: file.path for file in self.unit.files}
         limit = self.options.time_limit
         try:
+            # The search may take half of the time limit, and pauses a quarter: the file itself has to be read, too.
             film = whole.has_video and not self.info.is_picture
             cuts = find_cuts(paths[whole.source], whole.end, seconds=limit / 2) if film else []
             windows = scene_windows(whole.end, cuts, self.options)
@@ -215,6 +219,7 @@ class _Cutter:
                 levels = loudness(heard, whole.end, seconds=limit / 4).tolist()
             return divided(windows, levels, STEP, self.options)
         except (DecodeError, OSError) as error:
+            # Noted in the source, so that a higher limit tries again.
             self.time_up = isinstance(error, TimeUp)
             reason = f"is cut every {self.options.seconds:g} s: {_why(error, self.unit.file)}"
             self._set_aside(f"{whole.source}#scenes", "scenes", reason)
@@ -230,6 +235,7 @@ class _Cutter:
         if not sidecars.subtitles and self.info.subtitles:
             stream = min(self.info.subtitles, key=lambda s: _rank(s, self.options.language))
             lines = self._try(self.unit.file.path, partial(read_embedded, index=stream.index)) or []
+        # Such lines are of another edition: the times of all others are in doubt.
         late = [line for line in lines if self.info.duration and (line.start or 0.0) >= self.info.duration]
         if late:
             many = f"{len(late)} of {len(lines)} lines come after the end of the file at {self.info.duration:.1f} s"

@@ -14,9 +14,8 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from seehear.errors import SeehearError
-from seehear.library.backlog import at_their_place, set_aside_reason
 from seehear.library.edits import edits_by_file, read_edits, settled
-from seehear.library.engines import EngineName, Results, started_engine
+from seehear.library.engines import EngineName, Results, at_their_place, set_aside_reason, started_engine
 from seehear.library.locking import writing
 from seehear.library.records import Reject
 from seehear.library.tables import LibraryTables
@@ -37,8 +36,8 @@ from seehear.library.transcripts import (
 )
 from seehear.progress import Interrupted, Progress, StopRequest, clock, counted, length, progress, say, stop_requests
 
+# Shortest time between two commits.
 COMMIT_SECONDS = 5.0
-"""Shortest time between two commits."""
 
 
 class TextReader(Protocol):
@@ -117,9 +116,11 @@ def read_recordings(
     """Brings the transcripts of all recordings, or of a `portion`, up to date, and the texts of clips with them. Ctrl-C
     and SIGTERM save the finished parts and raise `Interrupted`."""
     with writing(library.uri, "texts"), started_engine(engine, workers, models=0) as started, stop_requests() as stop:
+        # The texts have columns that the clips of an older library lack.
         library.upgrade()
         note_reader(library, reader.by, reader.name)
         run = _Reading(library, reader, stop)
+        # Every portion is a call: only the first tries again what was set aside.
         run.settle(forget=portion is None or not portion.tried)
         jobs = run.jobs() if portion is None else portion.of(run.jobs())
         name, command = reader.name, reader.command
@@ -129,18 +130,19 @@ def read_recordings(
         seconds = sum(map(seconds_of, jobs))
         with (
             progress(f"{command} with {name}", seconds, "seconds of media") as bar,
-            started.results(reader, jobs, reader.time_limit, rest_of) as results,
+            started.results(reader, jobs, reader.time_limit, _rest_of) as results,
         ):
             try:
                 run.take_all(results, bar)
             finally:
                 run.flush()
+        # Many small commits leave many small files, which slow down every later reading.
         for table in ("transcripts", "clips"):
             library.table(table).optimize()
         return run.report()
 
 
-def rest_of(recording: Recording, result: list[Transcript] | Exception) -> Recording | None:
+def _rest_of(recording: Recording, result: list[Transcript] | Exception) -> Recording | None:
     """Rest of a recording after a part; None when it is finished or cannot be read."""
     if isinstance(result, Exception) or result[0].until is None:
         return None
@@ -158,16 +160,16 @@ class _Reading:
         if not self.clips:
             raise SeehearError(f"{library.uri} has no clips: run 'seehear prepare FOLDER --library {library.uri}'")
         self.transcripts = {(t.source, t.task): t for t in read_transcripts(library)}
+        # Ids of the clips whose texts depend on a file, by file.
         self.by_file: dict[str, list[str]] = {}
-        """Ids of the clips whose texts depend on a file, by file."""
         for clip in self.clips.values():
             for file in {clip.source, clip.audio_source}:
                 self.by_file.setdefault(file, []).append(clip.id)
         self.began = self.flushed = time.monotonic()
+        # Transcripts to write, each of all parts read so far.
         self.pending: dict[tuple[str, Task], Transcript] = {}
-        """Transcripts to write, each of all parts read so far."""
+        # Seconds read of the recordings that this run reads part by part.
         self.read_until: dict[str, float] = {}
-        """Seconds read of the recordings that this run reads part by part."""
         self.rejects: list[Reject] = []
         self.made = self.kept = self.rejected = self.without = self.total = 0
         self.media_seconds = 0.0
@@ -199,7 +201,8 @@ class _Reading:
             if not missing:
                 continue
             starts = {until.get(task) or 0.0 for task in missing}
-            start = starts.pop() if len(starts) == 1 else 0.0  # a task asked for later begins anew, with the rest
+            # A task asked for later begins anew, with the rest.
+            start = starts.pop() if len(starts) == 1 else 0.0
             spoken = self.transcripts.get((file, "speech")) if "speech" not in missing or start else None
             job = Recording(
                 source=file,
@@ -230,7 +233,8 @@ class _Reading:
 
     def _take(self, job: Recording, result: list[Transcript] | Exception) -> int:
         """Keeps a result, and returns the seconds of media that it finishes."""
-        start = self.read_until.pop(job.source, job.start)  # Ray names the recording as it was at first
+        # Ray names the recording as it was at first.
+        start = self.read_until.pop(job.source, job.start)
         job = replace(job, start=start)
         if isinstance(result, Exception):
             self._reject(job, set_aside_reason(result, job.path))
@@ -258,7 +262,8 @@ class _Reading:
         self.rejects = []
         ready = list(self.pending.values())
         write_transcripts(self.library, ready)
-        self.pending = {}  # not before: after a full disk, the last flush of the run tries again
+        # Not before: after a full disk, the last flush of the run tries again.
+        self.pending = {}
         self._give_texts({id for t in ready for id in self.by_file.get(t.source, ())})
 
     def _give_texts(self, ids: Iterable[str]) -> None:

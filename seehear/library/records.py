@@ -17,17 +17,19 @@ if TYPE_CHECKING:
 
 TextKind = Literal["subtitle", "caption", "speech", "screen"]
 SPLITS = ("train", "val", "test")
+# Key of `Source.info`: the file with the same content that gives its clips (`copies.py`).
 COPY_OF = "copy_of"
-"""Key of `Source.info`: the file with the same content that gives its clips (`copies.py`)."""
+# Key of `Source.info`: `UNCUT` for a long file with few short clips until its scenes and pauses are found; once it is
+# cut, the ids of the short clips, which stay until the others can be found (JSON).
 COARSE, UNCUT = "coarse", "yes"
-"""Key of `Source.info`: `UNCUT` for a long file with few short clips until its scenes and pauses are found; once it
-is cut, the ids of the short clips, which stay until the others can be found (JSON)."""
+# Key of `Source.info`: time limit in which its scenes and pauses were not found; a higher one tries again.
 TIME_UP = "time_up"
-"""Key of `Source.info`: time limit in which its scenes and pauses were not found; a higher one tries again."""
+# Value in place of a source's split: the user gave the splits of its clips.
 GIVEN = "given"
-"""Value in place of a source's split: the user gave the splits of its clips."""
 _SPLIT_NAMES = {name: name for name in SPLITS}
+# Names that data sets and manifests have for the three.
 _SPLIT_NAMES |= {"training": "train", "validation": "val", "valid": "val", "dev": "val"}
+# Bytes of file names that are not UTF-8: Python spells them as surrogates, and LanceDB stores valid Unicode only.
 _BYTES = {0xDC00 + byte: 0xF700 + byte for byte in range(0x80, 0x100)}
 _PRIVATE = {private: surrogate for surrogate, private in _BYTES.items()}
 
@@ -48,6 +50,7 @@ class Text:
 
     def __post_init__(self) -> None:
         if self.kind is None:
+            # A frozen class sets a field of its own in this way only.
             object.__setattr__(self, "kind", "caption" if self.start is None else "subtitle")
 
 
@@ -200,6 +203,7 @@ def content_key(clip: Clip, modality: str, item: int, sources: Mapping[str, Sour
 
 def digest(*parts: str) -> str:
     """16 hex digits, the same on every machine."""
+    # A separator that texts do not have: ("a", "bc") and ("ab", "c") differ.
     return hashlib.blake2b("\x1f".join(parts).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
@@ -207,7 +211,8 @@ def printable(name: str) -> str:
     """A file name as valid Unicode, the same in every locale: its bytes as UTF-8, invalid ones as private letters."""
     try:
         content = os.fsencode(name)
-    except UnicodeEncodeError:  # words, not a name, in a locale without their letters
+    except UnicodeEncodeError:
+        # Words, not a name, in a locale without their letters.
         content = name.encode("utf-8", "surrogateescape")
     return content.decode("utf-8", "surrogateescape").translate(_BYTES)
 
@@ -219,6 +224,7 @@ def unprintable(source: str) -> str:
 
 def fingerprint(path: str | Path) -> str:
     """16 hex digits over a file's size and up to 16 samples of 64 KB spread over it (all of a file of 1 MB)."""
+    # Samples spread over it: all of a film would take as long as decoding it.
     chunk, chunks = 2**16, 16
     size = os.path.getsize(path)
     hashed = hashlib.blake2b(str(size).encode(), digest_size=8)
@@ -253,7 +259,8 @@ def row_of_clip(clip: Clip) -> dict[str, Any]:
 
 
 def clip_of_row(row: dict[str, Any]) -> Clip:
-    absent = {"by": "", "confidence": 1.0}  # in what an older seehear wrote
+    # Rows of an older seehear lack these.
+    absent = {"by": "", "confidence": 1.0}
     texts = tuple(
         Text(**(t | {name: value for name, value in absent.items() if t.get(name) is None}))
         for t in row.pop("texts") or ()

@@ -17,13 +17,14 @@ from seehear.library.subtitles import SUFFIXES as SUBTITLES
 VIDEO = "mp4 m4v mov mkv webm avi mpg mpeg mpe m2v vob ts mts m2ts wmv asf flv f4v 3gp 3g2 ogv mxf gif y4m h264 hevc"
 AUDIO = "wav flac mp3 m4a aac ogg oga opus wma aif aiff au mka ac3 amr caf wv"
 PICTURES = "jpg jpeg jpe jfif png webp bmp tif tiff avif heic heif hif"
+# Suffixes of media that no reader supports.
 UNREAD = "cr2 cr3 nef arw dng raf orf rw2 psd svg jxl jp2 heics avifs mid midi rm swf braw r3d"
-"""Suffixes of media that no reader supports."""
 MEDIA = frozenset(f".{suffix}" for suffix in f"{VIDEO} {AUDIO} {PICTURES}".split())
 # Suffixes without information about the content: these files are opened.
 _UNNAMED = frozenset(("", ".part", ".partial", ".crdownload", ".tmp", ".bak", ".bin"))
 # Number of files of any other suffix that are opened: to open all would take minutes.
 _TRIES = 20
+# First bytes of JPEG, PNG, GIF, WAV and AVI, Ogg, FLAC, MP3 and Matroska; MP4 has its mark further on.
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"OggS", b"fLaC", b"ID3", b"\x1aE\xdf\xa3")
 _TEXTS = (*SUBTITLES, ".txt", ".json")
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*(-orig)?")
@@ -66,39 +67,38 @@ class Folder:
         self.language = language
         self.skip = str(Path(skip).resolve()) if skip else ""
         self.unreadable: list[Reject] = []
+        # Opened files that are no media, by suffix.
         self._opened: Counter[str] = Counter()
-        """Opened files that are no media, by suffix."""
 
     def __iter__(self) -> Iterator[ScannedFile]:
         """Media files in order of their names, without hidden ones. Links are followed, loops of links once."""
         visited: set[tuple[int, int]] = set()
         for here, folders, files in os.walk(self.folder, followlinks=True, onerror=self._unreadable):
+            # Device and inode tell a folder that a link leads to a second time.
             stat = os.stat(here)
             if (stat.st_dev, stat.st_ino) in visited or here == self.skip:
                 folders.clear()
                 continue
             visited.add((stat.st_dev, stat.st_ino))
+            # In place, as `os.walk` goes on with this list; its order is that of the clips.
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             listing = Listing(here, [name for name in files if not name.startswith(".")], language=self.language)
             for name in listing.media:
-                file = self._scanned(os.path.join(here, name), listing)
-                if file is not None:
-                    yield file
+                path = os.path.join(here, name)
+                try:
+                    stat, sidecars = os.stat(path), listing.sidecars(name)
+                except OSError as error:
+                    # A link to nowhere, or gone since it was listed.
+                    self._unreadable(error)
+                    continue
+                if not S_ISREG(stat.st_mode):
+                    # A pipe, whose reader would wait for ever.
+                    self._reject(path, "is no regular file")
+                    continue
+                size, mtime_ns = stat.st_size, stat.st_mtime_ns
+                yield ScannedFile(name=self._name(path), path=path, size=size, mtime_ns=mtime_ns, sidecars=sidecars)
             for name in sorted(files):
                 self._look(os.path.join(here, name))
-
-    def _scanned(self, path: str, listing: Listing) -> ScannedFile | None:
-        name = self._name(path)
-        try:
-            stat = os.stat(path)
-            if not S_ISREG(stat.st_mode):  # a pipe, whose reader would wait for ever
-                self._reject(path, "is no regular file")
-                return None
-            sidecars = listing.sidecars(os.path.basename(path))
-            return ScannedFile(name=name, path=path, size=stat.st_size, mtime_ns=stat.st_mtime_ns, sidecars=sidecars)
-        except OSError as error:  # a link to nowhere, or gone since it was listed
-            self._unreadable(error)
-            return None
 
     def _look(self, path: str) -> None:
         """Lists a file that looks like media but is not read, with the reason."""
@@ -142,6 +142,7 @@ class Listing:
             if suffix.lower() not in _TEXTS:
                 continue
             base, dot, tag = stem.rpartition(".")
+            # a.en.srt belongs to a.mp4, unless there is a film a.en.mp4.
             tagged = dot and stem not in stems and _LANGUAGE.fullmatch(tag) and f".{tag.lower()}" not in MEDIA
             self._texts.setdefault(base if tagged else stem, []).append((tag if tagged else "", name))
 

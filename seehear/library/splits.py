@@ -22,14 +22,15 @@ from seehear.library.tables import LibraryTables, in_batches
 from seehear.library.vectors import one_of
 from seehear.progress import counted
 
+# Split of the clips between two parts of a recording: searched, but not used in training or evaluation.
 GAP = "gap"
-"""Split of the clips between two parts of a recording: searched, but not used in training or evaluation."""
 BLOCKS = "blocks"
 # Key of `Source.info`: split of the file, `GIVEN` by the user, or `BLOCKS` of time.
 _NOTE = "split"
 # Entry of `about`. A library of an older version keeps its splits, which followed from names alone.
 _KEY, _SCHEME = "splits", "shares of clips"
-_FEW, _DIVISIBLE = 3, 10  # recordings, and clips that one must have to be divided
+# Recordings up to which they are divided in time, and clips that one must have for it.
+_FEW, _DIVISIBLE = 3, 10
 _GROUPS_A_WRITE, _IDS_A_WRITE = 4096, 5000
 
 
@@ -53,10 +54,12 @@ def settle_splits(library: LibraryTables, options: PrepareOptions, *, changed: b
         return []
     sources = library.sources()
     media = [source.info for source in sources.values() if "recipe" in source.info]
+    # Nothing to settle: the clips need not be read.
     if not changed and all(_NOTE in info or COPY_OF in info for info in media):
         return []
     groups = _groups(library)
     noted = {name: _noted(rows, sources) for name, rows in groups.items()}
+    # In the order of a hash: neither names nor the order of reading decide.
     free = sorted((name for name in groups if not noted[name]), key=lambda name: hash_of(bare(name), options.seed))
     chosen = {name: note for name, note in noted.items() if note in SPLITS}
     divided = {name for name in free if len(groups) <= _FEW and len(groups[name]) >= _DIVISIBLE}
@@ -67,6 +70,7 @@ def settle_splits(library: LibraryTables, options: PrepareOptions, *, changed: b
         chosen[name] = _neediest(counts, len(groups[name]), options.splits)
         counts[chosen[name]] += len(groups[name])
     settled = [name for name in sorted(groups.keys() - set(free)) if noted[name] != GIVEN]
+    # Settled recordings, too: a file that was read again has new clips, which lack the split.
     for batch in in_batches([*free, *settled], _GROUPS_A_WRITE):
         moved: dict[str, list[str]] = {}
         for name in batch:
@@ -118,7 +122,9 @@ def _splits(rows: Sequence[dict[str, Any]], whole: str | None, shares: Sequence[
     parts = [(name, share) for name, share in zip(SPLITS, shares, strict=True) if share]
     if len(rows) < 2 * len(parts) - 1:
         return [parts[0][0]] * len(rows)
+    # A clip between two parts is their gap.
     usable = len(rows) - (len(parts) - 1)
+    # Every part has a clip; train takes the rest.
     sizes = [max(1, round(usable * share / sum(shares))) for _, share in parts[1:]]
     sizes = [usable - sum(sizes), *sizes]
     splits: list[str] = []

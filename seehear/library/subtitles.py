@@ -22,6 +22,7 @@ from seehear.library.records import Annotations, Text, split_name
 from seehear.media.container import opened
 
 SUFFIXES = (".srt", ".vtt", ".ass", ".ssa")
+# A film that is named like subtitles must not fill the memory.
 _MAX_BYTES = 64 * 2**20
 _MAX_LINES = 500_000
 # Largest sum of squared line lengths, in characters: pysubs2 may read a line once from each of its characters on.
@@ -33,6 +34,7 @@ _FORMATS = ("srt", "vtt", "ass", "ssa", "microdvd", "mpl2", "tmp")
 # Largest gap in seconds between two cues of which the second may repeat the first.
 _ADJACENT = 0.2
 _TAG = re.compile(r"</?[A-Za-z][^<>]*>|<\d[\d:.]*>|<[ /]+(?:[bisu]|font) *>")
+# Scale of a drawing in an .ass line; 0 ends it.
 _SCALE = re.compile(r"\\p(\d)")
 
 
@@ -56,7 +58,8 @@ def read_subtitles(path: str | Path) -> list[Text]:
         return []
     _check_lines(path, [len(line) for line in content.split("\n")])
     try:
-        with warnings.catch_warnings():  # pysubs2's name no file; what matters is raised or counted
+        # pysubs2's name no file; what matters is raised or counted.
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             events = _events(content, Path(path).suffix.lower())
     except (pysubs2.Pysubs2Error, ValueError, IndexError, KeyError, OverflowError, AttributeError) as error:
@@ -68,14 +71,16 @@ def read_subtitles(path: str | Path) -> list[Text]:
 def _events(content: str, suffix: str) -> Any:
     """Events of pysubs2, by the format of the content; if that is unknown, by the suffix, if it gives any."""
     pysubs2 = require("pysubs2")
-    content = re.sub(r"\n{3,}", "\n\n", content)  # pysubs2 reads a run of line feeds once from each of them on
+    # pysubs2 reads a run of line feeds once from each of them on.
+    content = re.sub(r"\n{3,}", "\n\n", content)
     try:
         name, is_known = pysubs2.formats.autodetect_format(content[:10_000]), True
     except pysubs2.FormatAutodetectionError:
         name, is_known = suffix[1:], False
     if name not in _FORMATS:
         raise ValueError(f"a file of the format {name!r}")
-    events = pysubs2.SSAFile.from_string(content, format_=name, keep_html_tags=True)  # `clean` takes them out
+    # Tags are kept here, as `clean` takes them out; pysubs2 reads the text again for each.
+    events = pysubs2.SSAFile.from_string(content, format_=name, keep_html_tags=True)
     if not is_known and not len(events):
         raise ValueError("no format that is known")
     return events
@@ -120,7 +125,8 @@ def read_embedded(path: str | Path, index: int) -> list[Text]:
             except av.FFmpegError:
                 continue
             lengths.append(sum(map(len, lines)))
-            if lengths[-1] ** 2 > _MAX_WORK or len(lengths) > _MAX_LINES:  # refused below, without reading the rest
+            # Refused below, without reading the rest.
+            if lengths[-1] ** 2 > _MAX_WORK or len(lengths) > _MAX_LINES:
                 break
             text = "\n".join(_plain(line.decode("utf-8", "replace")) for line in lines)
             cues.append(Cue(start, start + float(packet.duration * stream.time_base), _lines(text)))
@@ -173,7 +179,8 @@ def decode_text(content: bytes) -> str:
             return content.decode(encoding)
         except UnicodeDecodeError:
             continue
-    return content.decode("latin-1")  # cp1252 leaves five bytes undefined
+    # cp1252 leaves five bytes undefined.
+    return content.decode("latin-1")
 
 
 # -- fields ------------------------------------------------------------------------------------------------------------
@@ -203,7 +210,8 @@ def as_string(value: Any) -> str:
     if value is None:
         return ""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    return text.encode("utf-8", "replace").decode()  # JSON can spell surrogates
+    # JSON can spell surrogates.
+    return text.encode("utf-8", "replace").decode()
 
 
 def seconds(value: Any) -> float | None:
@@ -224,7 +232,8 @@ def clean(text: str) -> str:
     """Text in one line, without markup."""
     if "<" in text or "&" in text:
         text = _TAG.sub("", text)
-        with suppress(ValueError):  # Python reads no number of more than 4,300 digits
+        # Python reads no number of more than 4,300 digits.
+        with suppress(ValueError):
             text = html.unescape(text)
     return " ".join(text.split())
 
@@ -259,6 +268,7 @@ def tidy(cues: Iterable[Cue]) -> list[Text]:
 def _by_time(cues: Iterable[Cue]) -> list[Cue]:
     """Cues in order of time, without empty ones; cues with exactly the same times joined."""
     joined: dict[tuple[float, float], list[str]] = {}
+    # Sets beside the lists: a damaged file may have all of its lines at one time.
     known: dict[tuple[float, float], set[str]] = {}
     for cue in cues:
         time = (max(cue.start, 0.0), cue.end)

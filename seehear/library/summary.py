@@ -81,6 +81,7 @@ class PrepareReport:
         if self.rejects:
             listed = f"seehear info {self.library} --rejects lists them"
             lines.append(f"  set aside: {sum(self.rejects.values()):,} ({listed})")
+            # The most frequent reasons first, equal ones by name.
             shown = sorted(self.rejects.items(), key=lambda item: (-item[1], item[0]))
             lines += [f"    {count:,} x {reason}" for reason, count in shown[:5]]
             lines += ["    ..."] if len(shown) > 5 else []
@@ -108,6 +109,7 @@ def report(library: LibraryTables, tally: Tally) -> PrepareReport:
     modalities = {
         "video": int(rows["has_video"].to_numpy(zero_copy_only=False).sum()),
         "audio": int(rows["has_audio"].to_numpy(zero_copy_only=False).sum()),
+        # Counted by the database: the texts are most of the bytes of the clips.
         "text": int(library.table("clips").count_rows("array_length(texts) > 0")),
     }
     return PrepareReport(

@@ -45,9 +45,9 @@ if TYPE_CHECKING:
 __all__ = ["SPLITS", "Clip", "LibraryTables", "Reject", "Source", "Text", "VectorTable", "Vectors"]
 __all__ += ["clip_id", "content_key", "in_batches", "library_of", "one_of", "quote", "table_name"]
 
+# 2: texts have `kind` and `by`. 3: and `confidence`. An older library is read as it is, and converted by the next
+# writer of clips.
 FORMAT, _READABLE = "3", ("1", "2", "3")
-"""2: texts have `kind` and `by`. 3: and `confidence`. An older library is read as it is, and converted by the next
-writer of clips."""
 _KEYS = {"about": "key", "sources": "source", "clips": "id", "rejects": "path"}
 
 
@@ -70,7 +70,8 @@ class LibraryTables:
         except (ValueError, OSError, RuntimeError) as error:
             if "://" not in self.uri:
                 raise
-            message = re.search(r'<Message>([^<]+)</Message>|message: "([^"]+)"', str(error))  # out of a page of it
+            # The error is a page of XML or Rust; its message is one line of it.
+            message = re.search(r'<Message>([^<]+)</Message>|message: "([^"]+)"', str(error))
             cause = next(filter(None, message.groups())) if message else str(error)[:200]
             raise SeehearError(f"cannot reach {uri}: {cause} (see docs/scaling.md)") from error
         self._open: dict[str, Any] = {}
@@ -118,6 +119,7 @@ class LibraryTables:
         return library
 
     def tables(self) -> list[str]:
+        # LanceDB lists the tables in pages.
         names: list[str] = []
         token = None
         while True:
@@ -138,6 +140,7 @@ class LibraryTables:
         return True
 
     def table(self, name: str) -> Any:
+        # Opening a table reads its newest version from the disk, or from object storage.
         if name not in self._open:
             self._open[name] = self._db.open_table(name)
         return self._open[name]
@@ -155,6 +158,7 @@ class LibraryTables:
         """Inserts or replaces rows by the table's key, in one commit."""
         if rows:
             data = require("pyarrow").Table.from_pylist(list(rows), schema=schemas()[name])
+            # By key: a run that is repeated after a kill writes no row twice.
             merge = self.table(name).merge_insert(_KEYS[name])
             merge.when_matched_update_all().when_not_matched_insert_all().execute(data)
 
@@ -196,6 +200,7 @@ class LibraryTables:
                 return prefix
         prefix = "" if not roots else f"@{Path(folder).name}"
         while prefix in roots:
+            # Two roots may be folders of one name.
             prefix += "_"
         self.set_about("roots", json.dumps(roots | {prefix: folder}))
         return prefix
@@ -223,20 +228,6 @@ class LibraryTables:
             self._remove(name, ids)
         self._remove("clips", ids)
 
-    def rename_vectors(self, ids: Mapping[str, str]) -> None:
-        """Replaces old by new clip ids in the tables derived from the clips."""
-        pa = require("pyarrow")
-        for name in [n for n in self.tables() if n.startswith(("latents_", "vectors_")) or n == "fulltext"]:
-            for batch in in_batches(list(ids), 1000):
-                rows = self.rows(name, one_of("id", batch))
-                old = rows["id"].to_pylist()
-                renamed = pa.array([ids[id] for id in old], pa.string())
-                # A killed run may have added some of them already.
-                self._remove(name, {ids[id] for id in old})
-                if old:
-                    self.table(name).add(rows.set_column(rows.schema.get_field_index("id"), "id", renamed))
-                self._remove(name, set(old))
-
     def clip_ids(self, sources: Iterable[str]) -> list[str]:
         """Ids of the clips of some media files; '' stands for clips of text alone."""
         return list(self._ids_and_sources("source", sources))
@@ -263,7 +254,9 @@ class LibraryTables:
             if not where:
                 raise
             raise SeehearError(f"cannot filter by {where!r}: {str(error).splitlines()[0]}") from error
-        parts = rows.to_batches(max_chunksize=8192)  # a row as a dict takes several times what the clip takes
+        # A row as a dict takes several times what the clip takes.
+        parts = rows.to_batches(max_chunksize=8192)
+        # LanceDB returns rows in the order of its files, which every compaction changes.
         return sorted((clip_of_row(row) for part in parts for row in part.to_pylist()), key=lambda clip: clip.id)
 
     def put_sources(self, sources: Sequence[Source]) -> None:
@@ -333,6 +326,7 @@ class LibraryTables:
     def replace(self, name: str, rows: pa.Table) -> None:
         """Writes a LanceDB table in place of any other of that name."""
         self._open.pop(name, None)
+        # An overwrite is one commit: readers see the old table or the new one.
         self._db.create_table(name, data=rows, mode="overwrite" if name in self.tables() else "create")
 
 
@@ -340,4 +334,5 @@ def library_of(folder: str | Path) -> str:
     """Default path of the library of a folder: in the user's cache, so that nothing is written among the media."""
     folder = Path(folder).resolve()
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "seehear" / "libraries"
+    # With a digest of the path, as two folders may have one name.
     return str(base / f"{re.sub(r'[^A-Za-z0-9_.-]+', '-', folder.name)}-{digest(str(folder))[:8]}")

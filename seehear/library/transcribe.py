@@ -63,11 +63,14 @@ class Transcriber:
         segments: dict[Task, list[Segment]] = {task: [] for task in recording.tasks}
         start, samples, end = _part(recording)
         for task, so_far in segments.items():
+            # English needs no translation.
             if samples is None or (task == "translation" and language == "en"):
                 continue
             detected, new = self.recogniser(samples, language=language, translate=task == "translation")
-            language = language or detected  # the first language holds for all of the recording
-            for segment in new:  # times from the start of the file, not of the part
+            # The first language holds for all of the recording.
+            language = language or detected
+            # Times from the start of the file, not of the part.
+            for segment in new:
                 begin, stop = segment.start + start, segment.end + start
                 words = tuple(replace(w, start=w.start + start, end=w.end + start) for w in segment.words)
                 so_far.append(replace(segment, start=begin, end=stop, words=words))
@@ -102,6 +105,7 @@ def transcribe(
     the strongest at hand. `language`: a code such as 'de', by default detected in each recording. `translate` adds an
     English line beside each line in another language."""
     require("faster_whisper", EXTRA)
+    # faster-whisper has no public list of them.
     codes = require("faster_whisper.tokenizer", EXTRA)._LANGUAGE_CODES
     if language and language not in codes:
         raise unknown("language", language, codes)
@@ -116,6 +120,7 @@ def transcribe(
         language=language,
         translate=translate,
     )
+    # Each process loads the model: several would share the memory of one GPU.
     workers = 1 if gpu and workers is None else workers
     return read_recordings(library, reader, workers=workers, engine=engine, portion=portion)
 
@@ -131,7 +136,8 @@ def _part(recording: Recording) -> tuple[float, np.ndarray | None, float]:
         end = start + _PIECE if duration - start > _PIECE + _TAIL else duration
         try:
             samples = read_window(recording.path, start, end, audio=AudioSpec(rate=RATE)).waveform
-        except DecodeError as wrong:  # a stretch of a film without sound
+        except DecodeError as wrong:
+            # A film may have stretches without sound: the next piece is tried.
             error, samples = error or wrong, None
         if samples is not None:
             if end < duration:
@@ -157,25 +163,24 @@ def _quietest(samples: np.ndarray) -> int:
 
 
 def without_inventions(segments: Sequence[Segment]) -> list[Segment]:
-    """Segments that are likely speech. The third and later copies of a text in a row are a loop, and dropped."""
+    """Segments that are likely speech, and no inventions on music or noise. The third and later copies of a text in a
+    row are a loop, and dropped."""
     kept: list[Segment] = []
     for segment in segments:
-        looped = len(kept) > 1 and all(_plain(before.text) == _plain(segment.text) for before in kept[-2:])
-        if not looped and not is_invented(segment):
+        words = _plain(segment.text).split()
+        text = " ".join(words)
+        looped = len(kept) > 1 and all(_plain(before.text) == text for before in kept[-2:])
+        # Whisper repeats one word, or a pair of words, over and over on music.
+        repeats = len(words) >= 6 and len(set(words)) <= 2
+        unlikely = (
+            segment.log_probability < _LEAST_LOG
+            or segment.log_probability - segment.no_speech < _LEAST_SURE
+            or segment.compression > _LOOP
+        )
+        stock = segment.no_speech > 0.3 and (text in _STOCK or any(phrase in text for phrase in _CREDITS))
+        if words and not (looped or repeats or unlikely or stock):
             kept.append(segment)
     return kept
-
-
-def is_invented(segment: Segment) -> bool:
-    """True if a segment looks like an invention on music or noise."""
-    words = _plain(segment.text).split()
-    if not words:
-        return True
-    repeats = len(words) >= 6 and len(set(words)) <= 2  # one word, or a pair of words, over and over
-    if segment.log_probability < _LEAST_LOG or segment.compression > _LOOP or repeats:
-        return True
-    stock = " ".join(words) in _STOCK or any(phrase in " ".join(words) for phrase in _CREDITS)
-    return segment.log_probability - segment.no_speech < _LEAST_SURE or (stock and segment.no_speech > 0.3)
 
 
 def _plain(text: str) -> str:

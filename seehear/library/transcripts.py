@@ -20,8 +20,8 @@ from seehear.library.tables import LibraryTables, in_batches, one_of, quote
 from seehear.progress import counted
 
 Task = Literal["speech", "translation", "screen"]
+# Kind of text of each task, in their order in a clip, after the user's own texts.
 KINDS: dict[Task, TextKind] = {"speech": "speech", "translation": "speech", "screen": "screen"}
-"""Kind of text of each task, in their order in a clip, after the user's own texts."""
 _TABLE = "transcripts"
 # Prefix of a fingerprint as a key of the library's `about`.
 _READER = "reader:"
@@ -59,7 +59,8 @@ def read_transcripts(library: LibraryTables, sources: Iterable[str] | None = Non
     for row in rows:
         lines = []
         for line in row.pop("lines") or ():
-            sure = line.get("confidence")  # absent in what an older seehear wrote
+            # Rows of an older seehear lack it.
+            sure = line.get("confidence")
             words = tuple(Word(**word) for word in line["words"] or ())
             lines.append(TimedLine(line["text"], line["start"], line["end"], words, 1.0 if sure is None else sure))
         del row["key"]
@@ -94,13 +95,15 @@ def main_language(library: LibraryTables) -> str:
     lengths = require("pyarrow.compute").list_value_length(rows["lines"])
     for language, count in zip(rows["language"].to_pylist(), lengths.to_pylist(), strict=True):
         counts[language] += count or 0
+    # Among equal ones by name, so that the same encoders are chosen every time.
     return max(counts, key=lambda language: (counts[language], language), default="") if counts.total() else ""
 
 
 def write_transcripts(library: LibraryTables, transcripts: Sequence[Transcript]) -> None:
     """Inserts or replaces transcripts by source and task, in one commit."""
     if transcripts:
-        if library.ensure(_TABLE, _schema()).schema != _schema():  # of an older library
+        # The table of an older library lacks columns: it is rewritten once.
+        if library.ensure(_TABLE, _schema()).schema != _schema():
             library.replace(_TABLE, _rows(read_transcripts(library)))
         merge = library.table(_TABLE).merge_insert("key")
         merge.when_matched_update_all().when_not_matched_insert_all().execute(_rows(transcripts))
@@ -115,12 +118,13 @@ def write_subtitles(library: LibraryTables, folder: Path) -> int:
     """Writes an .srt file for each transcript of speech, with the user's corrections, below a folder; returns their
     number. A translation is named like English subtitles: talk.en.srt beside talk.srt."""
     pysubs2 = require("pysubs2")
-    read = corrected(read_transcripts(library), library.sources(), read_edits(library))
+    read = _corrected(read_transcripts(library), library.sources(), read_edits(library))
     spoken = sorted((t for t in read if KINDS[t.task] == "speech" and t.lines), key=lambda t: (t.source, t.task))
     stems = Counter(_srt_stem(source) for source in {t.source for t in spoken})
     for transcript in spoken:
         stem = _srt_stem(transcript.source)
-        if stems[stem] > 1:  # a.mp4 and a.wav
+        # The transcripts of a.mp4 and a.wav must not share a file.
+        if stems[stem] > 1:
             stem = Path(f"{stem}{PurePosixPath(transcript.source).suffix}")
         path = folder / f"{stem}{'.en' if transcript.task == 'translation' else ''}.srt"
         file = pysubs2.SSAFile()
@@ -163,13 +167,13 @@ def with_machine_texts(
     """The clips with the texts that came with their media, then the lines of current transcripts, all with the user's
     edits. A line goes to each clip that it overlaps, with its own times. All clips of a file must be given together."""
     read = [t for t in transcripts if t.source in sources and sources[t.source].fingerprint == t.content]
-    current = {(t.source, t.task): _ByTime(t) for t in corrected(read, sources, edits)}
+    current = {(t.source, t.task): _ByTime(t) for t in _corrected(read, sources, edits)}
     clips = edited(clips, edits, sources)
     given = ([t for t in clip.texts if not t.by and t.kind not in KINDS.values()] for clip in clips)
     return [replace(c, texts=(*own, *_machine_texts(c, current))) for c, own in zip(clips, given, strict=True)]
 
 
-def corrected(
+def _corrected(
     transcripts: Iterable[Transcript], sources: Mapping[str, Source], edits: Sequence[Edit]
 ) -> list[Transcript]:
     """Current transcripts with the user's corrections; for a file without a transcript, the corrections alone."""
@@ -236,6 +240,7 @@ class _ByTime:
         self._longest = max((end - start for start, end, _ in self._timed), default=0.0)
 
     def within(self, clip: Clip) -> list[TimedLine]:
+        # A line that begins before the clip reaches into it by the longest line at most.
         first, last = bisect_left(self._starts, clip.start - self._longest), bisect_left(self._starts, clip.end)
         return self._whole + [
             line

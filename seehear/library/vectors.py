@@ -73,6 +73,7 @@ class VectorTable:
     def append(self, rows: Vectors) -> None:
         """Adds rows in one commit: from its return on they survive a kill."""
         pa = require("pyarrow")
+        # Arrow takes the numbers as they lie in memory.
         vectors = np.ascontiguousarray(rows.vectors, dtype=np.float16)
         if vectors.shape != (len(rows.ids), self.width):
             raise ValueError(f"vectors must be ({len(rows.ids)}, {self.width}); got {vectors.shape}")
@@ -86,6 +87,7 @@ class VectorTable:
         self._table.add(pa.Table.from_arrays(data, schema=self._table.schema))
 
     def read(self, where: str | None = None) -> Vectors:
+        # Rows lie in the order in which workers finished, which differs from run to run.
         return self._vectors(rows_of(self._table, where).sort_by([("id", "ascending"), ("item", "ascending")]))
 
     def columns(self, *names: str) -> Any:
@@ -102,6 +104,7 @@ class VectorTable:
 
     def _vectors(self, rows: Any) -> Vectors:
         vectors = rows["vector"].combine_chunks()
+        # Arrow combines the chunks of a table into an array, or into a chunked array of one.
         vectors = vectors.chunk(0) if hasattr(vectors, "num_chunks") else vectors
         return Vectors(
             ids=rows["id"].to_pylist(),
@@ -135,7 +138,8 @@ def rows_of(table: Any, where: str | None = None, columns: Sequence[str] | None 
     query = table.search()
     query = query.where(where) if where else query
     query = query.select(list(columns)) if columns else query
-    return query.limit(None).to_arrow()  # without it, LanceDB returns ten rows
+    # Without it, LanceDB returns ten rows.
+    return query.limit(None).to_arrow()
 
 
 def quote(text: str) -> str:

@@ -63,6 +63,7 @@ def map_in_processes(
     waiting = iter(items)
     pool: list[_Worker] = []
     try:
+        # No more processes than items: each takes the time of importing the package.
         for item in islice(waiting, workers):
             pool.append(_Worker(function))
             pool[-1].give(item, limit(item))
@@ -123,6 +124,7 @@ def _ready(pool: list[_Worker], stopped: threading.Event | None = None) -> list[
     soonest = min(worker.deadline for worker in pool)
     while True:
         left = max(0.0, soonest - time.monotonic())
+        # The pipe of a dead worker counts as readable: a crash is noticed at once.
         answered = wait([worker.pipe for worker in pool], timeout=left if stopped is None else min(left, _LOOK))
         now = time.monotonic()
         if answered or now >= soonest or (stopped is not None and stopped.is_set()):
@@ -134,6 +136,7 @@ class _Worker:
     def __init__(self, function: Callable[[Any], Any]):
         self.pipe, theirs = Pipe()
         handle = theirs.fileno()
+        # The settings of the user come after ours, and win.
         command, environment = [sys.executable, "-c", _CODE, str(handle)], _MEMORY | os.environ
         # The child inherits one end of the pipe, and no other handle of this process.
         if sys.platform == "win32":
@@ -142,6 +145,7 @@ class _Worker:
             self._process = subprocess.Popen(command, env=environment, startupinfo=inherited)
         else:
             self._process = subprocess.Popen(command, env=environment, pass_fds=[handle])
+        # With it open in this process, the death of the child would not be noticed.
         theirs.close()
         self.alive = True
         self.pipe.send(function)
@@ -151,7 +155,8 @@ class _Worker:
         try:
             self.pipe.send(item)
         except OSError:
-            self.deadline = 0.0  # it died before the item: `take` reports it
+            # It died before the item: `take` reports it.
+            self.deadline = 0.0
 
     def take(self) -> tuple[Any, Any]:
         try:
@@ -182,7 +187,8 @@ def _serve() -> None:
     """Main loop of a worker, until its parent has ended."""
     import signal
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent acts on it
+    # Ctrl-C reaches all; the parent acts on it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "win32":
         from multiprocessing.connection import PipeConnection as Connection
     else:
@@ -225,6 +231,7 @@ def drawn_ahead(items: Generator[Any, None, None], *, room: int) -> Iterator[Ite
         except BaseException as raised:
             error = raised
         finally:
+            # In this thread: a generator cannot be closed while it runs in another.
             items.close()
         put("end", error)
 

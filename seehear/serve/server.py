@@ -14,7 +14,7 @@ import uvicorn
 
 from seehear.errors import SeehearError
 from seehear.folders.standing import Standing
-from seehear.library.serving import Server, announced
+from seehear.library.locking import Server, announced
 from seehear.serve.app import create_app
 from seehear.serve.config import ServeConfig
 

@@ -105,21 +105,31 @@ def test_no_bytes_break_a_table(tmp_path_factory, data):
         assert isinstance(values, SeehearError) or set(values) == {"a", "b"}
 
 
-def read_all(wanted, root):
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory):
+    """A folder for annotations, and an index without media for each importer."""
+    empty = tmp_path_factory.mktemp("empty")
+    indexes = {name: MediaIndex(empty, wanted.kinds, wanted.keys) for name, wanted in IMPORTERS.items()}
+    yield tmp_path_factory.mktemp("sets"), indexes
+    for index in indexes.values():
+        index.close()
+
+
+def read_all(wanted, root, index):
     """Items, bad rows, or one error in one line that a user can mend; nothing else may come."""
-    with closing(MediaIndex(root, wanted.kinds, wanted.keys)) as index:
-        try:
-            items = list(wanted.read(Files(wanted, root, index), ImportOptions()))
-        except SeehearError as error:
-            items, said = [], str(error)
-            assert said.count("\n") == 0
+    try:
+        items = list(wanted.read(Files(wanted, root, index), ImportOptions()))
+    except SeehearError as error:
+        items, said = [], str(error)
+        assert said.count("\n") == 0
     assert all(isinstance(item, DatasetItem | Bad) for item in items)
 
 
 @given(data=st.binary(max_size=200))
-def test_no_bytes_break_an_importer(tmp_path_factory, data):
+def test_no_bytes_break_an_importer(sets, data):
     """Any content of any official file."""
-    root = tmp_path_factory.mktemp("set")
+    root = sets[0] / "bytes"
+    root.mkdir(exist_ok=True)
     for name in (
         "test.csv",
         "vggsound.csv",
@@ -135,8 +145,8 @@ def test_no_bytes_break_an_importer(tmp_path_factory, data):
         (root / name).write_bytes(data)
     for name in ("dataset_coco.json", "MSRVTT_data.json", "youcookii_annotations_trainval.json"):
         (root / name).write_bytes(data)
-    for wanted in IMPORTERS.values():
-        read_all(wanted, root)
+    for name, wanted in IMPORTERS.items():
+        read_all(wanted, root, sets[1][name])
 
 
 NAMES = ["images", "filename", "split", "sentences", "raw", "videos", "video_id", "url", "database", "annotations"]
@@ -149,13 +159,13 @@ JSON = st.recursive(
 
 
 @given(content=st.dictionaries(st.sampled_from(["images", "videos", "sentences", "annotations", "database"]), JSON))
-def test_no_json_breaks_an_importer(tmp_path_factory, content):
-    root = tmp_path_factory.mktemp("set")
+def test_no_json_breaks_an_importer(sets, content):
+    root = sets[0] / "json"
     names = {"flickr30k": "dataset_flickr30k.json", "msrvtt": "MSRVTT_data.json"}
     names |= {"coco": "captions_val2017.json", "youcook2": "youcookii_annotations_trainval.json"}
     for name, file in names.items():
         write(root / file, content)
-        read_all(IMPORTERS[name], root)
+        read_all(IMPORTERS[name], root, sets[1][name])
 
 
 @pytest.mark.data

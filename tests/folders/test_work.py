@@ -18,16 +18,15 @@ import pytest
 from seehear.cli import main
 from seehear.errors import SeehearError
 from seehear.folders import find, work
+from seehear.folders.find import watched
 from seehear.folders.standing import Pace
 from seehear.folders.work import Work
 from seehear.library import reading
 from seehear.library.clips import PrepareOptions, coarse_windows
-from seehear.library.locking import keeper, writing
+from seehear.library.locking import Server, announced, keeper, server_of, writing
 from seehear.library.prepare import prepare
 from seehear.library.records import COARSE, COPY_OF, UNCUT
-from seehear.library.serving import Server, announced, server_of
 from seehear.library.tables import LibraryTables
-from seehear.library.watching import watched
 from seehear.progress import Interrupted
 from seehear.search.index import indexes
 from tests.library.fake_encoders import FakeSound

@@ -57,6 +57,12 @@ def unread_files(said):
     return {line.split(": ")[0].rsplit("/", 1)[1] for line in said.splitlines() if "the run goes on" in line}
 
 
+def words_of(vocabulary, numbers):
+    """The words behind some numbers, without padding."""
+    names = ("", "<unknown>", *vocabulary.words)
+    return " ".join(names[int(n)] for n in numbers if n)
+
+
 def rows(data):
     return {name: n for n, name in enumerate(data.ids)}
 

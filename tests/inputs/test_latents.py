@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from seehear.errors import SeehearError
 from seehear.inputs.latents import LatentData, load_latents
 from seehear.inputs.raw.text import UNKNOWN, library_vocabulary
-from seehear.inputs.shards import load_shard, save_shard
 from seehear.library.tables import Clip, LibraryTables, Source, Text, Vectors, content_key
 
 WIDTHS = {"eyes": 3, "more-eyes": 2, "words": 4}
@@ -236,38 +235,6 @@ def test_vectors_that_overflowed_are_refused(full):
         load_latents(full)
 
 
-def test_a_shard_is_the_data(full, tmp_path):
-    data = load_latents(full)
-    save_shard(data.joined(), tmp_path / "shard.safetensors")
-    again = load_shard(tmp_path / "shard.safetensors")
-    assert again.encoders == {m: tuple(e) for m, e in data.encoders.items()}
-    assert (again.ids == data.joined().ids).all()
-    assert (again.splits == data.joined().splits).all()
-    for seed in range(3):
-        a = data.joined().batch(torch.arange(11), seed=seed, epoch=1)
-        b = again.batch(torch.arange(11), seed=seed, epoch=1)
-        assert all(torch.equal(a[k], b[k]) for k in a)
-
-
-def test_a_shard_made_elsewhere(tmp_path):
-    x, y = np.random.default_rng(0).normal(size=(2, 6, 3))
-    np.savez(tmp_path / "a.npz", video=x, text=y[:5], owner_text=[0, 0, 2, 3, 5], splits=["train"] * 5 + ["val"])
-    data = load_shard(tmp_path / "a.npz")
-    assert data.has("text").tolist() == [True, False, True, True, False, True]
-    assert data.batch(torch.tensor([2]))["text"].dtype == torch.float64
-    np.savez(tmp_path / "b.npz", video=x, sound=y)
-    with pytest.raises(SeehearError, match="fewer than two modalities"):
-        load_shard(tmp_path / "b.npz")
-    np.savez(tmp_path / "c.npz", video=x, text=y, caption=y)
-    with pytest.raises(SeehearError, match="unknown caption"):
-        load_shard(tmp_path / "c.npz")
-    np.savez(tmp_path / "d.npz", video=x, text=np.array([{"a": 1}] * 6, dtype=object))
-    with pytest.raises(SeehearError, match="is not a shard of latents"):  # a pickle is not read
-        load_shard(tmp_path / "d.npz")
-    with pytest.raises(SeehearError, match="no such file"):
-        load_shard(tmp_path / "e.npz")
-
-
 @given(owners=st.lists(st.integers(0, 9), min_size=1, max_size=40), seed=st.integers(0, 99))
 def test_rows_in_any_order_and_number(owners, seed):
     """Row r says its owner; every draw gives a clip a row of its own, and `every` gives each row once."""
@@ -309,6 +276,7 @@ fit(Toy(), data, config=TrainConfig(steps=2, batch_size=8, device="cpu"), optim=
 """
 
 
+@pytest.mark.slow
 def test_training_from_arrays_needs_torch_numpy_and_safetensors_only(tmp_path):
     done = subprocess.run([sys.executable, "-c", BARE, str(tmp_path / "run")], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]

@@ -15,7 +15,7 @@ from seehear.inputs.raw import load_raw
 from seehear.inputs.raw.reading import ClipReader
 from seehear.inputs.raw.text import learn_vocabulary, library_vocabulary, sentences_of
 from seehear.library.tables import Text
-from tests.inputs.raw_library import LINES, PLAIN, clip, library, load, long_library, rows, same
+from tests.inputs.raw_library import LINES, PLAIN, clip, library, load, long_library, rows, same, words_of
 from tests.library.makers import film, grey
 
 
@@ -92,7 +92,7 @@ def test_the_sentences_around_a_clip(long):
     """Its own, then the nearest in time; of a clip alone in its recording its own alone."""
     data, vocabulary = load(long).views(), library_vocabulary(long)
     batch, at = data.batch(torch.arange(len(data))), rows(data)
-    said = {name: [vocabulary.decode(row.tolist()) for row in batch["text"][n]] for name, n in at.items()}
+    said = {name: [words_of(vocabulary, row.tolist()) for row in batch["text"][n]] for name, n in at.items()}
     assert said["line0"] == ["one dog", "two dogs", "three dogs"]
     assert said["line1"] == ["two dogs", "one dog", "three dogs"]
     assert said["line3"] == ["more dogs", "three dogs", "two dogs"]
@@ -112,11 +112,11 @@ def test_the_lines_of_a_long_clip_follow_its_window(tmp_path):
     vocabulary = library_vocabulary(made)
     data = load_raw(made, replace(PLAIN, contexts=2), vocabulary=vocabulary)
     first, last = (data.views(windows=2).batch(torch.tensor([n]))["text"][0] for n in (0, 1))
-    assert [vocabulary.decode(row) for row in first.tolist()] == ["one dog", "two dogs"]
-    assert [vocabulary.decode(row) for row in last.tolist()] == ["more dogs", "three dogs"]
-    drawn = {vocabulary.decode(data.batch(torch.tensor([1]), epoch=e)["text"][0, 0].tolist()) for e in range(30)}
+    assert [words_of(vocabulary, row) for row in first.tolist()] == ["one dog", "two dogs"]
+    assert [words_of(vocabulary, row) for row in last.tolist()] == ["more dogs", "three dogs"]
+    drawn = {words_of(vocabulary, data.batch(torch.tensor([1]), epoch=e)["text"][0, 0].tolist()) for e in range(30)}
     assert drawn == {"a", "b", "c", "d", "e"}
-    assert vocabulary.decode(data.views().batch(torch.tensor([1]))["text"][0, 0].tolist()) == "a"
+    assert words_of(vocabulary, data.views().batch(torch.tensor([1]))["text"][0, 0].tolist()) == "a"
 
 
 words = st.lists(st.sampled_from(["a", "b", "c", "d"]), min_size=1, max_size=3).map(" ".join)

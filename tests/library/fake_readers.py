@@ -9,6 +9,12 @@ import numpy as np
 
 from seehear.encoders.screen import ScreenText
 from seehear.encoders.whisper import RATE, Segment
+from seehear.library.prepare import PrepareOptions
+from seehear.library.recordings import read_recordings
+from seehear.library.tables import LibraryTables
+from seehear.library.transcribe import Transcriber
+
+FIXED = PrepareOptions(workers=0, clips="fixed", seconds=2.0)
 
 
 class FakeRecogniser:
@@ -44,3 +50,13 @@ class FakeScreen:
         self.read_frames += 1
         word = ["nothing", "dusk", "daylight", "brightness", "glare"][min(4, int(frame.mean()) // 50)]
         return [ScreenText(word, 0.9, (0.1, 0.1, 0.9, 0.3))]
+
+
+def transcribe(lib, recogniser=None, *, weights="w1"):
+    reader = Transcriber(recogniser or FakeRecogniser(), name="fake", weights=weights)
+    return read_recordings(LibraryTables.open(lib), reader, workers=0)
+
+
+def said(lib):
+    """Texts of each clip."""
+    return {clip.id: [text.text for text in clip.texts] for clip in LibraryTables.open(lib).clips()}

@@ -296,6 +296,7 @@ def started(library) -> Command:
     raise AssertionError("no row was committed within a minute")
 
 
+@pytest.mark.slow
 def test_kill_in_the_middle_and_resume(library, tmp_path, originals):
     process = started(library)
     children = process.family()[1:]

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from seehear.errors import SeehearError
-from seehear.library.grouped import GroupedRows
+from seehear.library.inputs import GroupedRows
 from seehear.library.manifest import ManifestRow, read_manifest
 from seehear.library.records import Reject, Text
 

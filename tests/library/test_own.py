@@ -12,49 +12,20 @@ from seehear.library.edits import Edit, affected, read_edits, record, undo
 from seehear.library.encode import encode_library
 from seehear.library.locking import BeingWritten, writing
 from seehear.library.own import as_edited, label_edit, line_edit, settle_edits
-from seehear.library.prepare import PrepareOptions, prepare
-from seehear.library.recordings import read_recordings
+from seehear.library.prepare import prepare
 from seehear.library.records import is_learned
 from seehear.library.tables import Clip, LibraryTables, Text
-from seehear.library.transcribe import Transcriber
 from seehear.library.transcripts import TimedLine, machine_made, read_transcripts, write_subtitles
 from tests.library.fake_encoders import FakeSound, FakeText
-from tests.library.fake_readers import FakeRecogniser
-from tests.library.makers import film, picture, srt
+from tests.library.fake_readers import FIXED, FakeRecogniser, said, transcribe
+from tests.library.makers import picture, srt
 
-FIXED = PrepareOptions(workers=0, clips="fixed", seconds=2.0)
 FIRST, SECOND = "a.mp4#0.000-2.000", "a.mp4#2.000-4.000"
-
-
-@pytest.fixture(scope="module")
-def originals(tmp_path_factory):
-    """A film of two clips, transcribed, and a picture."""
-    root = tmp_path_factory.mktemp("originals")
-    (root / "media").mkdir()
-    film(root / "media" / "a.mp4", seconds=4.0)
-    picture(root / "media" / "p.png")
-    (root / "media" / "a.txt").write_text("grey frames\n")
-    prepare(root / "media", root / "lib", FIXED)
-    transcribe(root / "lib")
-    return root
-
-
-@pytest.fixture
-def folder(tmp_path, originals):
-    for name in ("media", "lib"):
-        shutil.copytree(originals / name, tmp_path / name)
-    LibraryTables.open(tmp_path / "lib").set_about("roots", '{"": "%s"}' % (tmp_path / "media"))
-    return tmp_path
 
 
 @pytest.fixture
 def library(folder):
     return LibraryTables.open(folder / "lib")
-
-
-def transcribe(lib, weights="w1", **options):
-    reader = Transcriber(FakeRecogniser(**options), name="fake", weights=weights)
-    return read_recordings(LibraryTables.open(lib), reader, workers=0)
 
 
 def clip_of(library, id):
@@ -69,10 +40,6 @@ def correct(library, id, before, said):
 
 def label(library, id, name, *, added=True):
     return record(library, label_edit(library, clip_of(library, id), name, added=added))
-
-
-def said(lib):
-    return {clip.id: [text.text for text in clip.texts] for clip in LibraryTables.open(lib).clips()}
 
 
 def labels(lib):
@@ -174,7 +141,7 @@ def test_edits_outlive_another_model_and_clips_that_are_cut_elsewhere(folder, li
     correct(library, FIRST, "tone 1.", "Tom won")
     label(library, FIRST, "winner")
     settle_edits(library)
-    transcribe(folder / "lib", "w2")
+    transcribe(folder / "lib", weights="w2")
     assert said(folder / "lib")[FIRST] == ["grey frames", "tone 0.", "Tom won"]
     prepare(folder / "media", folder / "lib", replace(FIXED, seconds=1.5, min_seconds=0.5))
     found = said(folder / "lib")
@@ -182,7 +149,7 @@ def test_edits_outlive_another_model_and_clips_that_are_cut_elsewhere(folder, li
     assert found["a.mp4#1.500-3.000"] == ["grey frames", "Tom won", "tone 2."]
     held = labels(folder / "lib")
     assert held == {"a.mp4#0.000-1.500": ["winner"], "a.mp4#1.500-3.000": [], "a.mp4#3.000-4.000": [], "p.png": []}
-    transcribe(folder / "lib", "w3")
+    transcribe(folder / "lib", weights="w3")
     assert said(folder / "lib") == found
 
 

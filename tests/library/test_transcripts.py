@@ -2,16 +2,13 @@
 libraries of the format without kinds of text."""
 
 import os
-import shutil
 from dataclasses import replace
 
 import pytest
 
 from seehear.errors import SeehearError
-from seehear.library.prepare import PrepareOptions, prepare
-from seehear.library.recordings import read_recordings
+from seehear.library.prepare import prepare
 from seehear.library.tables import FORMAT, Clip, LibraryTables, Source, Text
-from seehear.library.transcribe import Transcriber
 from seehear.library.transcripts import (
     TimedLine,
     Transcript,
@@ -23,8 +20,8 @@ from seehear.library.transcripts import (
     write_subtitles,
     write_transcripts,
 )
-from tests.library.fake_readers import FakeRecogniser
-from tests.library.makers import film, picture, sound, srt
+from tests.library.fake_readers import FIXED, FakeRecogniser, said, transcribe
+from tests.library.makers import film, sound, srt
 
 SOURCES = {"a.mp4": Source(source="a.mp4", size=1, mtime_ns=1, fingerprint="f1")}
 CLIP = Clip(id="a", source="a.mp4", start=10.0, end=20.0, has_video=True, has_audio=True)
@@ -139,40 +136,6 @@ def test_subtitle_files_lie_as_the_media_do(tmp_path):
 
 
 # -- prepare -----------------------------------------------------------------------------------------------------------
-
-FIXED = PrepareOptions(workers=0, clips="fixed", seconds=2.0)
-
-
-@pytest.fixture(scope="module")
-def originals(tmp_path_factory):
-    """A film and a picture, transcribed, as a library in clips of two seconds."""
-    root = tmp_path_factory.mktemp("originals")
-    (root / "media").mkdir()
-    film(root / "media" / "a.mp4", seconds=4.0)
-    picture(root / "media" / "p.png")
-    (root / "media" / "a.txt").write_text("grey frames\n")
-    prepare(root / "media", root / "lib", FIXED)
-    transcribe(root / "lib")
-    return root
-
-
-@pytest.fixture
-def folder(tmp_path, originals):
-    for name in ("media", "lib"):
-        shutil.copytree(originals / name, tmp_path / name)
-    library = LibraryTables.open(tmp_path / "lib")
-    library.set_about("roots", '{"": "%s"}' % (tmp_path / "media"))
-    return tmp_path
-
-
-def transcribe(lib, recogniser=None):
-    recogniser = recogniser or FakeRecogniser()
-    return read_recordings(LibraryTables.open(lib), Transcriber(recogniser, name="fake", weights="w1"), workers=0)
-
-
-def said(lib):
-    return {clip.id: [text.text for text in clip.texts] for clip in LibraryTables.open(lib).clips()}
-
 
 BEFORE = {
     "a.mp4#0.000-2.000": ["grey frames", "tone 0.", "tone 1."],

@@ -14,7 +14,7 @@ from seehear import cli
 from seehear.commands import parsing as asking
 from seehear.commands import search as command
 from seehear.folders.standing import Standing
-from seehear.library.serving import Server, announced, server_of
+from seehear.library.locking import Server, announced, server_of
 from seehear.serve.config import ServeConfig
 from seehear.serve.server import serving
 from tests.serve import world

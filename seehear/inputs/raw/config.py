@@ -16,10 +16,10 @@ import numpy as np
 from seehear.errors import SeehearError, unknown
 from seehear.types import MODALITIES, Modality
 
+# Tolerance of rounding, as part of a tick or a sample.
 EPSILON = 1e-6
-"""Tolerance of rounding, as part of a tick or a sample."""
+# Chooses one of the places from 0 to the given number.
 Place = Callable[[int], int]
-"""Chooses one of the places from 0 to the given number."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +108,7 @@ class RawConfig:
     @property
     def samples(self) -> int:
         """Samples of a clip's waveform."""
+        # Half up: `round` takes halves to the even number.
         return int(self.audio_seconds * self.rate + 0.5 + EPSILON)
 
     @property
@@ -151,6 +152,7 @@ class Span:
 
     @property
     def ticks(self) -> int:
+        # Seconds are differences of floats: without a tolerance a whole number of ticks would lose one.
         return max(1, math.floor(self.seconds * self.fps + EPSILON))
 
     @property
@@ -164,6 +166,7 @@ def reach(start: float, end: float, file_seconds: float, length: float) -> tuple
     enough or the length of the file is unknown (0)."""
     if end - start >= length - EPSILON or file_seconds <= 0:
         return start, end
+    # A container may state less than the end of a clip.
     file_seconds = max(file_seconds, end)
     low = max(0.0, min((start + end - length) / 2, file_seconds - length))
     return min(low, start), max(min(low + length, file_seconds), end)
@@ -193,6 +196,7 @@ def starts(span: Span, video: float, audio: float, *, window: Place, inside: Pla
     the span where it can. `window` and `inside` choose the places of the two."""
     whole = max(video, audio)
     begin = window(latest(span, whole))
+    # In a span that is too short, the inner part must begin where there is something to read.
     room = Span(0.0, min(whole, span.seconds), span.fps)
 
     def inner(length: float) -> int:
@@ -254,5 +258,6 @@ def _repeated(first: int, count: int, period: int, *, loop: bool, hold: bool) ->
     elif hold:
         pick = np.minimum(pick, period - 1)
     else:
+        # Silence: -1 is laid out as zeros.
         pick[pick >= period] = -1
     return Part(0, period, pick)

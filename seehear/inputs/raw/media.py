@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from seehear.library.tables import LibraryTables
 
 
-_LOOKED_FOR = 16  # files whose presence is checked before a run
+# Files whose presence is checked before a run.
+_LOOKED_FOR = 16
 
 
 def load_raw(
@@ -50,9 +51,9 @@ def load_raw(
         vocabulary = Vocabulary((), lower=True)
     elif vocabulary is None:
         raise ValueError("texts are read: give the vocabulary that makes numbers of their words")
-    sentences = sentences_of(clips, recordings_of(clips), vocabulary, config.words)
-    made, files = columns(library, clips, config, sentences.has())
-    check(made, files, config, library.uri)
+    sentences = sentences_of(clips, _recordings_of(clips), vocabulary, config.words)
+    made, files = _columns(library, clips, config, sentences.has())
+    _check(made, files, config, library.uri)
     kept = ClipCache(cache, most_bytes=int(cache_gb * 1e9)) if cache is not None else None
     return RawMedia(made, files, sentences, config, ClipReader(config, kept))
 
@@ -72,7 +73,8 @@ class RawMedia:
     ):
         self.clips, self.files, self.sentences, self.config = clips, files, sentences, config
         self._reader = reader
-        self._views: tuple[int, int] | None = None  # (windows, crops) of evaluation; None: draws of training
+        # (windows, crops) of evaluation; None: draws of training.
+        self._views: tuple[int, int] | None = None
 
     # -- what there is -----------------------------------------------------------------------------------------------
 
@@ -173,6 +175,7 @@ class RawMedia:
         for row, index in enumerate(indices.tolist()):
             sample = self._sample(index, seed, epoch, reader)
             for m in c.modalities:
+                # Zeros for an absent modality: keys and shapes of a batch never change.
                 batch[m][row] = sample.get(m, 0)
                 batch[f"has_{m}"][row] = m in sample
         batch["group"] = torch.from_numpy(self.clips.groups)[indices.cpu() // self._per_clip]
@@ -188,7 +191,13 @@ class RawMedia:
             shown = Drawn(seed, epoch, index)
         span = self.clips.span(clip, c.fps)
         begin = shown.starts(span, c)
-        read = reader(span, self._asked(clip, span, begin), key=(clip, begin))
+        asked: dict[Modality, Asked] = {}
+        if (video := self.clips.video[clip]) >= 0:
+            asked["video"] = Asked(self.files[video], frames_part(span, begin.video, c.frames, loop=c.loop))
+        if (audio := self.clips.audio[clip]) >= 0:
+            part = samples_part(span, begin.audio, c.samples, c.rate, loop=c.loop)
+            asked["audio"] = Asked(self.files[audio], part)
+        read = reader(span, asked, key=(clip, begin))
         sample = {}
         if "video" in read:
             sample["video"] = shown.seen(read["video"], c)
@@ -198,21 +207,13 @@ class RawMedia:
             middle = span.start + begin.window / c.fps + min(c.window_seconds, span.seconds) / 2
             number, recording = int(self.clips.number[clip]), int(self.clips.recording[clip])
             weights = self.sentences.weights
+            # Evaluation counts every text once.
             part_R = None if weights is None or self._views else weights.taking_part(seed, epoch).numpy()
             draws = shown.draws("text")
             texts_KL = self.sentences.around(number, recording, middle, c.contexts, draws, part_R=part_R)
             if texts_KL.any():
                 sample["text"] = torch.from_numpy(texts_KL)
         return sample
-
-    def _asked(self, clip: int, span: Span, begin: Starts) -> dict[Modality, Asked]:
-        c, asked = self.config, {}
-        if (video := self.clips.video[clip]) >= 0:
-            asked["video"] = Asked(self.files[video], frames_part(span, begin.video, c.frames, loop=c.loop))
-        if (audio := self.clips.audio[clip]) >= 0:
-            part = samples_part(span, begin.audio, c.samples, c.rate, loop=c.loop)
-            asked["audio"] = Asked(self.files[audio], part)
-        return asked
 
 
 class _Once:
@@ -264,21 +265,22 @@ class RawClips:
         return Span(float(self.start[clip]), float(self.end[clip]), fps)
 
 
-def recordings_of(clips: Sequence[Clip]) -> np.ndarray:
+def _recordings_of(clips: Sequence[Clip]) -> np.ndarray:
     """(N,) int64: clips of the same files share a number; clips of text alone have one each."""
     number: dict[tuple[str, ...], int] = {}
     keys = ((clip.source, clip.audio_source) if clip.source else (clip.id,) for clip in clips)
     return np.array([number.setdefault(key, len(number)) for key in keys], np.int64)
 
 
-def columns(
+def _columns(
     library: LibraryTables, clips: Sequence[Clip], config: RawConfig, has_text: np.ndarray
 ) -> tuple[RawClips, tuple[str, ...]]:
     """Returns (columns, paths of the media files)."""
     sources, number = library.sources(), dict[str, int]()
     spans = np.array([(clip.start, clip.end) for clip in clips], np.float64).reshape(-1, 2)
     for n, clip in enumerate(clips):
-        if config.extend and clip.end > clip.start:  # by what the shortest of its files has around it
+        # The shorter of two files limits the stretch: both must reach to its end.
+        if config.extend and clip.end > clip.start:
             own = {clip.source_of(m) for m in ("video", "audio") if m in config.modalities and clip.has(m)}
             lengths = [sources[s].duration for s in own if s in sources and sources[s].duration > 0]
             spans[n] = reach(clip.start, clip.end, min(lengths, default=0.0), config.window_seconds)
@@ -288,6 +290,7 @@ def columns(
         files[m] = np.array([number.setdefault(s, len(number)) if s else -1 for s in named], np.int64)
     roots = library.roots()
     made = RawClips(
+        # Strings as objects: an array of strings takes the length of the longest for each.
         ids=np.array([clip.id for clip in clips], dtype=object),
         splits=np.array([clip.split for clip in clips], dtype=object),
         groups=np.unique([clip.recording for clip in clips], return_inverse=True)[1],
@@ -295,13 +298,13 @@ def columns(
         start=spans[:, 0],
         end=spans[:, 1],
         number=np.arange(len(clips)),
-        recording=recordings_of(clips),
+        recording=_recordings_of(clips),
         has_text=has_text,
     )
     return made, tuple(str(library.path_of(source, roots)) for source in number)
 
 
-def check(clips: RawClips, files: Sequence[str], config: RawConfig, uri: str) -> None:
+def _check(clips: RawClips, files: Sequence[str], config: RawConfig, uri: str) -> None:
     """Raises `SeehearError` for a modality that no clip has, a window longer than every clip, or moved media."""
     for m in config.modalities:
         if not (clips.has_text if m == "text" else getattr(clips, m) >= 0).any():
@@ -313,6 +316,7 @@ def check(clips: RawClips, files: Sequence[str], config: RawConfig, uri: str) ->
             f"{uri}: a window of {asked:g} s is asked for, and the longest of {len(seconds):,} clips lasts "
             f"{longest:.2f} s: take fewer frames, more of them a second, or fewer seconds of sound"
         )
+    # Some of them, evenly spread: a look at each of a million files takes minutes.
     looked_for = [files[n] for n in np.unique(np.linspace(0, len(files) - 1, _LOOKED_FOR).astype(int))] if files else []
     if looked_for and not any(os.path.exists(path) for path in looked_for):
         raise SeehearError(

@@ -26,10 +26,10 @@ from seehear.media.files import AudioSpec, VideoSpec, probe, read_window
 from seehear.progress import say
 from seehear.types import Modality
 
+# Largest decoded clip that is cached, in bytes.
 _LARGEST = 2**26
-"""Largest decoded clip that is cached, in bytes."""
+# Version of cached clips: another number makes them invalid.
 _RULES = 1
-"""Version of cached clips: another number makes them invalid."""
 
 
 @dataclass(frozen=True)
@@ -82,26 +82,31 @@ class ClipReader:
         """The whole clip; None where it is damaged (parts may still be readable), or where the file may end before the
         clip: a window beyond the end is absent, which padding of the whole would hide."""
         count = span.ticks if m == "video" else round(span.seconds * self.config.rate) + 2
-        try:
-            found, corrupt = self._window(span, {m: Asked(one.path, Part(0, count))})
-            return found[m] if not corrupt and self._is_everywhere(span, m, one.path, found[m]) else None
-        except Exception:  # whoever reads the part alone meets it again, and says so
-            return None
-
-    def _is_everywhere(self, span: Span, m: Modality, path: str, whole: np.ndarray) -> bool:
-        """Whether the first and the last window exist; read again only where a window is constant, as padding is."""
         length = self.config.frames if m == "video" else self.config.samples
-        for first in (0, len(whole) - length) if len(whole) > length else ():
-            x = whole[first : first + length]
-            if (x == x[:1]).all() and m not in self._window(span, {m: Asked(path, Part(first, length))})[0]:
-                return False
-        return True
+        try:
+            arrays, corrupt = self._window(span, {m: Asked(one.path, Part(0, count))})
+            whole = arrays[m]
+            if corrupt:
+                return None
+            for first in (0, len(whole) - length) if len(whole) > length else ():
+                x = whole[first : first + length]
+                # The first and the last window are read again only where they are constant, as padding is.
+                if (x == x[:1]).all() and m not in self._window(span, {m: Asked(one.path, Part(first, length))})[0]:
+                    return None
+            return whole
+        except Exception:
+            # Reading the part alone meets the error again, and reports it.
+            return None
 
     def _read(self, span: Span, asked: dict[Modality, Asked]) -> dict[Modality, np.ndarray]:
         """Parts straight from the files."""
-        # One reading for both modalities where they are the same stretch of one file.
-        if len(asked) == 2 and not self._side_by_side(asked):
-            return {k: x for m, one in asked.items() for k, x in self._read(span, {m: one}).items()}
+        if len(asked) == 2:
+            video, audio, c = asked["video"], asked["audio"], self.config
+            begin, length = video.part.first / c.fps * c.rate, video.part.count / c.fps * c.rate
+            near = abs(begin - audio.part.first) <= 1 and abs(length - audio.part.count) < 0.5
+            # One reading for both modalities only where they are the same stretch of one file, to the sample.
+            if video.path != audio.path or not near:
+                return {k: x for m, one in asked.items() for k, x in self._read(span, {m: one}).items()}
         if not asked:
             return {}
         path = next(iter(asked.values())).path
@@ -111,7 +116,8 @@ class ClipReader:
             return self._lose(path, str(error).removeprefix(path).lstrip(": "), len(asked))
         except SeehearError:
             raise
-        except Exception as error:  # decoders raise anything on damaged files
+        except Exception as error:
+            # Decoders raise anything on damaged files.
             return self._lose(path, f"cannot be read ({error!r})", len(asked))
         if lost := [m for m in asked if m not in found]:
             self.lost.add(path, f"no {' and no '.join(lost)} where a clip has it", samples=len(lost))
@@ -122,13 +128,6 @@ class ClipReader:
     def _lose(self, path: str, why: str, samples: int) -> dict[Modality, np.ndarray]:
         self.lost.add(path, why, samples=samples)
         return {}
-
-    def _side_by_side(self, asked: dict[Modality, Asked]) -> bool:
-        """Whether one window gives both modalities, to the sample."""
-        video, audio, c = asked["video"], asked["audio"], self.config
-        begin, length = video.part.first / c.fps * c.rate, video.part.count / c.fps * c.rate
-        near = abs(begin - audio.part.first) <= 1 and abs(length - audio.part.count) < 0.5
-        return video.path == audio.path and near
 
     def _window(self, span: Span, asked: dict[Modality, Asked]) -> tuple[dict[Modality, np.ndarray], int]:
         """Returns (arrays, number of lost packets)."""
@@ -149,7 +148,8 @@ class ClipReader:
         if (frames := window.frames) is not None:
             box = region_of(frames.shape[1], frames.shape[2], c.region)
             region = frames[:, box.top : box.top + box.height, box.left : box.left + box.width]
-            found["video"] = np.require(region, requirements="W")  # Pillow's arrays are read-only: torch warns of them
+            # Pillow's arrays are read-only: torch warns of them.
+            found["video"] = np.require(region, requirements="W")
         return {m: x for m, x in found.items() if x is not None and m in asked}, window.corrupt
 
 
@@ -161,7 +161,8 @@ def views_of(sample: Sample, m: Modality, config: RawConfig, *, windows: int = 1
         start, end = reach(start, end, probe(sample.path).duration, config.window_seconds)
     span, reader = Span(start, end, config.fps), ClipReader(config, None)
     crops, found = crops if m == "video" else 1, []
-    for window in range(windows):  # all crops of a window are cut out of one reading
+    # All crops of a window are cut out of one reading.
+    for window in range(windows):
         views = [Viewed(window, windows, crop, crops) for crop in range(crops)]
         begin = views[0].starts(span, config)
         if m == "video":
@@ -199,16 +200,19 @@ class ClipCache:
     def get(self, key: str) -> np.ndarray | None:
         """Memory-mapped array; None where it is missing or damaged."""
         try:
+            # Mapped: only the pages of the window are read, and processes share them.
             return np.load(self._path(key), mmap_mode="r", allow_pickle=False)
         except FileNotFoundError:
             return None
         except (OSError, ValueError, EOFError):
             with suppress(OSError):
+                # Removed, and made again by whoever needs it next.
                 self._path(key).unlink()
             return None
 
     def put(self, key: str, array: np.ndarray) -> None:
         """Stores an array, unless the folder or the disk is full."""
+        # In memory first: the size is known before room is taken.
         content = io.BytesIO()
         np.save(content, array)
         with suppress(OSError):
@@ -243,6 +247,7 @@ class Lost:
         weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
 
     def __getstate__(self) -> dict[str, Any]:
+        # Without the finaliser: only the process that made the folder removes it.
         return {"_folder": self._folder, "_known": set()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -251,6 +256,7 @@ class Lost:
     def add(self, path: str, why: str, *, samples: int = 1) -> None:
         """Counts unreadable samples of a file, and reports the file if no process has."""
         with suppress(OSError):
+            # Processes count by appending, which needs no lock.
             with open(self._folder / "samples", "ab") as file:
                 file.write(b"." * samples)
             if path not in self._known and self._is_first(path):

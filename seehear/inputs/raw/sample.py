@@ -21,8 +21,10 @@ from seehear.types import Float, Int, Tensor
 
 _ATTEMPTS = 10
 _YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])
+# Inverted in float64: its rounding would be in every pixel.
 _RGB = torch.linalg.inv(_YIQ.double()).float()
-_PIXELS = 8  # multiplied at once: a product of 24 x 24 takes a fifth of the time of eight of 3 x 3
+# Multiplied at once: a product of 24 x 24 takes a fifth of the time of eight of 3 x 3.
+_PIXELS = 8
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,8 @@ class Drawn:
         _, height, width, _ = frames_THWC.shape
         x = cut(frames_THWC, random_box(height, width, config, draws))
         enlarged = x.shape[1] * x.shape[2] < config.size**2
-        x = x if enlarged else squared(x, config.size)  # the rest is done at whichever size has fewer pixels
+        # The rest is done at whichever size has fewer pixels.
+        x = x if enlarged else squared(x, config.size)
         x = x.flip(2) if mirrored else x
         x = recoloured(x, colours) if colours is not None else x
         x = squared(x, config.size) if enlarged else x
@@ -159,12 +162,14 @@ def squared(x_THWC: Int[Tensor, "t h w c"], size: int) -> Int[Tensor, "t s s c"]
 def moving(x_THWC: Int[Tensor, "t h w c"], gain: float) -> Int[Tensor, "t h w c"]:
     """uint8: difference of every pixel from its mean over the clip, `gain` times, around middle grey."""
     x = x_THWC.float()
+    # 128 is middle grey; the half rounds, as uint8 truncates.
     return (gain * (x - x.mean(dim=0)) + 128.5).clamp_(0, 255).to(torch.uint8)
 
 
 def draw_colours(config: RawConfig, draws: np.random.Generator) -> ColourJitter | None:
     """Random change of colours; None: none."""
     changed = draws.random() < config.jitter
+    # Drawn in any case: later draws must not depend on the outcome of this one.
     b, s, c, h = draws.uniform(-1.0, 1.0, 4)
     if not changed:
         return None
@@ -182,14 +187,17 @@ def recoloured(frames_THWC: Int[Tensor, "t h w c"], colours: ColourJitter) -> In
     stretched = _plane(colours.saturation, 0.0)
     turned = _plane(1.0, turn)
     matrix = colours.contrast * turned @ stretched
-    every = max(1, frames_THWC.shape[1] // 32)  # the mean of some pixels is close to that of all
+    # The mean of some pixels is close to that of all.
+    every = max(1, frames_THWC.shape[1] // 32)
     mean = frames_THWC[:, ::every, ::every].double().mean(dim=(0, 1, 2)).float()
     middle = stretched @ (mean + added)
     offset = matrix @ added + (1 - colours.contrast) * (turned @ middle)
     together = math.gcd(frames_THWC[0].numel() // 3, _PIXELS)
-    blocks, offsets = torch.block_diag(*[matrix.T] * together), (offset + 0.5).repeat(together)  # 0.5: uint8 truncates
+    # 0.5: uint8 truncates.
+    blocks, offsets = torch.block_diag(*[matrix.T] * together), (offset + 0.5).repeat(together)
     out = torch.empty(frames_THWC.shape, dtype=torch.uint8)
-    for frame, changed in zip(frames_THWC, out, strict=True):  # frame by frame: float32 of a whole clip is large
+    # Frame by frame: float32 of a whole clip is large.
+    for frame, changed in zip(frames_THWC, out, strict=True):
         values = torch.addmm(offsets, frame.reshape(-1, 3 * together).float(), blocks)
         changed.view(-1, 3 * together).copy_(values.clamp_(0, 255))
     return out

@@ -45,6 +45,7 @@ class _Kept(dict[int, int | str | None]):
         return self[code]
 
 
+# Apostrophes of all kinds are one.
 _KEPT = _Kept({ord(c): "'" for c in "'\u2018\u2019\u02bc"})
 
 
@@ -83,13 +84,16 @@ class Vocabulary:
 
     @property
     def fingerprint(self) -> str:
+        # Only where it holds: the fingerprints of older vocabularies stay as they are.
         more = {"by_byte": True} if self.by_byte else {}
         return fingerprint(words=self.words, lower=self.lower, format=_FORMAT, **more)
 
     def split(self, text: str) -> list[str]:
         """The words of a text, as the vocabulary spells them."""
         if self.by_byte:
+            # latin-1 gives each byte a letter of its own.
             return list(" ".join(text.split()).encode().decode("latin-1"))
+        # One spelling for letters that are composed or decomposed.
         text = unicodedata.normalize("NFC", text.lower() if self.lower else text)
         return [word for part in text.translate(_KEPT).split() if (word := part.strip("'"))]
 
@@ -99,11 +103,6 @@ class Vocabulary:
         for at, word in enumerate(self.split(text)[:length]):
             row[at] = self._number.get(word, UNKNOWN)
         return row
-
-    def decode(self, numbers: Iterable[int]) -> str:
-        """The words behind some numbers, without padding."""
-        names = _NAMES + self.words
-        return " ".join(names[int(n)] for n in numbers if int(n) != PADDING)
 
     def vectors(self, table: str | Path) -> Float[np.ndarray, "v d"]:
         """float32 vectors of a file of word vectors, a row a number. Padding is zero; the unknown word, and words that
@@ -116,6 +115,7 @@ class Vocabulary:
             raise SeehearError(f"{table} knows none of the vocabulary's {len(self.words):,} words")
         found_VD = np.zeros((len(self), file.width), np.float32)
         found_VD[known] = file.vectors([self.words[n - len(_NAMES)] for n in known])
+        # The mean and not zeros, which are padding.
         found_VD[np.setdiff1d(np.arange(1, len(self)), known)] = found_VD[known].mean(axis=0)
         return found_VD
 
@@ -169,13 +169,15 @@ def learn_vocabulary(texts: Iterable[str], config: VocabularyConfig | None = Non
     config = config or VocabularyConfig()
     splitter = Vocabulary((), lower=config.lower)
     count = Counter(word for text in texts for word in splitter.split(text))
+    # Ties by letter: the same texts give the same numbers.
     frequent = sorted((w for w, n in count.items() if n >= config.min_count), key=lambda w: (-count[w], w))
     if config.table:
         from seehear.encoders.wordfiles import open_word_file
 
         table = open_word_file(Path(config.table).expanduser())
         frequent = [word for word in frequent if table.knows(word)]
-        if len(frequent) < config.words:  # filled up with words of the table that texts can have
+        # Filled up with words of the table; those that no text can have are left out.
+        if len(frequent) < config.words:
             more = (word for word in table.in_order() if splitter.split(word) == [word])
             frequent = list(islice(dict.fromkeys((*frequent, *more)), config.words))
     if not frequent:
@@ -251,6 +253,7 @@ class Sentences:
         """Rows of a recording that are not the clip's own, the nearest first; of equal ones the earlier."""
         low, high = self.first[recording : recording + 2]
         place, reach = low + np.searchsorted(self.middle[low:high], middle), count + len(own)
+        # The nearest lie in this window even if it holds all of the own ones: a recording may have thousands.
         rows = np.arange(max(low, place - reach), min(high, place + reach))
         rows = rows[~np.isin(rows, own)]
         rows = rows if part_R is None else rows[part_R[rows]]
@@ -275,6 +278,7 @@ def sentences_of(clips: Sequence[Clip], recordings: np.ndarray, vocabulary: Voca
                 sure.append(text.confidence)
     clip_R, middle_R = np.array(clip, np.int64), np.array(middle, np.float64)
     video_R = np.asarray(recordings, np.int64)[clip_R]
+    # By clip in the end, so that lines of the same time have one order in every run.
     order = np.lexsort((clip_R, middle_R, video_R))
     clip_R = clip_R[order]
     many = int(np.max(recordings, initial=-1)) + 1
