@@ -17,10 +17,9 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from seehear.encoders.base import Graph, full_name
+from seehear.encoders.base import Graph, ReadWaveform, full_name
 from seehear.encoders.frozen import FrozenEncoder, PooledParts, pool_time, pooled_width, run_parts, stacked
 from seehear.encoders.mel import MelSettings
-from seehear.encoders.prepare import ReadWaveform
 from seehear.encoders.weights import ASSETS, fingerprint, pinned
 from seehear.types import Float, Tensor
 

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from seehear.encoders.base import Graph, SampleVectors, full_name
+from seehear.encoders.base import Graph, ReadFrames, SampleVectors, full_name
 from seehear.encoders.frozen import (
     FrozenEncoder,
     PooledParts,
@@ -26,7 +26,6 @@ from seehear.encoders.frozen import (
     stacked,
     with_frames,
 )
-from seehear.encoders.prepare import ReadFrames
 from seehear.encoders.weights import fingerprint, package_folder, pinned
 from seehear.errors import SeehearError
 from seehear.media.files import VideoSpec

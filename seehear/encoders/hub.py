@@ -19,9 +19,8 @@ from torch import nn
 from seehear.encoders import hub_audio, hub_language, hub_towers, hub_video
 from seehear.encoders.base import Sample, SampleVectors, full_name, read_options
 from seehear.encoders.frozen import FrozenEncoder, like_runs, pool_time, pooled_width, stacked, with_frames
-from seehear.encoders.hub_files import model_folder, refuse_custom_code, weights_hash
 from seehear.encoders.hub_towers import HubOptions, HubTower
-from seehear.encoders.weights import fingerprint
+from seehear.encoders.weights import fingerprint, model_folder, refuse_custom_code, weights_hash
 from seehear.errors import SeehearError, require, unknown
 from seehear.types import Tensor
 

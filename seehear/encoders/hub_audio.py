@@ -15,10 +15,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from seehear.encoders.base import Sample
+from seehear.encoders.base import ReadWaveform, Sample
 from seehear.encoders.frozen import run_parts
 from seehear.encoders.hub_towers import HubOptions, HubTower, pool_tokens, read_settings
-from seehear.encoders.prepare import ReadWaveform
 from seehear.errors import require
 from seehear.types import Tensor
 

@@ -17,11 +17,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from seehear.encoders.base import Sample
+from seehear.encoders.base import ReadFrames, ReadText, ReadWaveform, Sample
 from seehear.encoders.hub_audio import Features, ReadFeatures, equal_windows
 from seehear.encoders.hub_towers import HubOptions, HubTower, TextTower, pool_tokens, read_settings
 from seehear.encoders.hub_video import PictureSettings
-from seehear.encoders.prepare import ReadFrames, ReadText, ReadWaveform
 from seehear.errors import read_json, require
 from seehear.media.files import VideoSpec
 from seehear.types import Float, Int, Tensor

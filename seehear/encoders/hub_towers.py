@@ -21,9 +21,8 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from seehear.encoders.base import CaptionOptions, Sample
+from seehear.encoders.base import CaptionOptions, ReadText, Sample
 from seehear.encoders.frozen import padded_batches
-from seehear.encoders.prepare import ReadText
 from seehear.errors import SeehearError, read_json, require
 from seehear.types import Bool, Float, Tensor
 

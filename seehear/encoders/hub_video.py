@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from seehear.encoders.base import ReadFrames
 from seehear.encoders.frozen import run_parts
 from seehear.encoders.hub_towers import HubOptions, HubTower, pool_tokens, read_settings
-from seehear.encoders.prepare import ReadFrames
 from seehear.errors import SeehearError
 from seehear.media.files import VideoSpec
 from seehear.types import Float, Tensor

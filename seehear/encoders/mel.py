@@ -11,9 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from seehear.encoders.base import full_name
+from seehear.encoders.base import ReadWaveform, full_name
 from seehear.encoders.frozen import FrozenEncoder, pool_time, pooled_width, stacked
-from seehear.encoders.prepare import ReadWaveform
 from seehear.encoders.weights import fingerprint
 from seehear.errors import SeehearError
 from seehear.nn.davenet import PADDING_DB, DaveMel

@@ -17,9 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from seehear.encoders.base import CaptionOptions, Graph, full_name
+from seehear.encoders.base import CaptionOptions, Graph, ReadText, full_name
 from seehear.encoders.frozen import FrozenEncoder, padded_batches
-from seehear.encoders.prepare import ReadText
 from seehear.encoders.weights import fingerprint, package_folder, pinned
 from seehear.errors import SeehearError, require
 from seehear.types import Bool, Float, Int, Tensor

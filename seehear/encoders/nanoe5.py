@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from seehear.encoders.base import CaptionOptions, Encoder, Sample, full_name
-from seehear.encoders.prepare import ReadText
+from seehear.encoders.base import CaptionOptions, Encoder, ReadText, Sample, full_name
 from seehear.encoders.weights import fingerprint, package_folder, pinned
 from seehear.errors import require
 

@@ -15,9 +15,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from seehear.encoders.base import Sample, full_name
+from seehear.encoders.base import ReadWaveform, Sample, full_name
 from seehear.encoders.frozen import FrozenEncoder, pool_time, pooled_width, stacked
-from seehear.encoders.prepare import ReadWaveform
 from seehear.encoders.weights import fingerprint, package_folder, pinned
 from seehear.errors import require
 from seehear.types import Float, Tensor

@@ -16,9 +16,8 @@ from typing import Self
 
 import numpy as np
 
-from seehear.encoders.base import Encoder, Sample, full_name
+from seehear.encoders.base import Encoder, ReadText, Sample, full_name
 from seehear.encoders.minilm import MiniLM, TextOptions
-from seehear.encoders.prepare import ReadText
 from seehear.encoders.weights import fingerprint, remembered_hash
 from seehear.encoders.wordfiles import WordFile, open_word_file
 from seehear.errors import SeehearError

@@ -15,7 +15,7 @@ import numpy as np
 
 from seehear.encoders import Encoder, load_towers
 from seehear.encoders.base import SampleVectors
-from seehear.encoders.presets import describe, preset_encoders, strongest_at_hand
+from seehear.encoders.registry import describe, preset_encoders, strongest_at_hand
 from seehear.errors import SeehearError
 from seehear.library.backlog import Backlog, Job, Key, at_their_place, set_aside_reason
 from seehear.library.current import frame_item, is_frame

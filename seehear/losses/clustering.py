@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch.nn import functional as F
 
-from seehear.losses.zero import zero_of
+from seehear.losses.contrastive import zero_of
 from seehear.types import Bool, Float, Int, Modality, Tensor
 
 Over = Literal["mean", "sum", "fused"]

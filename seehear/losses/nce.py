@@ -21,8 +21,7 @@ from typing import Literal
 import torch
 from torch.nn import functional as F
 
-from seehear.losses.overlap import Overlap
-from seehear.losses.zero import zero_of
+from seehear.losses.contrastive import Overlap, zero_of
 from seehear.types import Bool, Float, Tensor
 
 Form = Literal["paper", "code", "symmetric"]

@@ -17,7 +17,7 @@ import numpy as np
 
 from seehear.errors import DecodeError, require
 from seehear.media.container import Media, frame_rate, opened
-from seehear.media.sound import channels, mono
+from seehear.media.files import channels, mono
 
 STEP = 0.1
 """Seconds of a value of `loudness`."""

@@ -25,11 +25,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from seehear.errors import SeehearError, check_range, unknown
-from seehear.losses.zero import zero_of
-from seehear.methods.base import Method, config_from
-from seehear.methods.registry import make_method
+from seehear.losses.contrastive import zero_of
+from seehear.methods.base import Method, config_from, make_method
+from seehear.nn.latents import permutation
 from seehear.nn.mel import KaldiMel, LogMel
-from seehear.nn.mixing import permutation
 from seehear.nn.random import Randomness, dropout
 from seehear.nn.transformer import glorot
 from seehear.types import Batch, Encoded, Float, Modality, StepOutput, Tensor

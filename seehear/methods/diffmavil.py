@@ -24,13 +24,12 @@ from typing import Any, ClassVar, Literal, cast
 from torch import nn
 
 from seehear.errors import SeehearError, check_range, unknown
-from seehear.losses.reconstruction import standardised
 from seehear.methods.base import AnyRun, config_from
 from seehear.methods.mavil import MAViL
 from seehear.methods.mavil_config import SIDES, FastPaths, MAViLConfig
 from seehear.methods.mavil_cost import activations, forward, shape_of
 from seehear.nn.diffusion import Diffusion, Schedule, TimeEmbedding
-from seehear.nn.masked import DecoderKind, MaskToken
+from seehear.nn.masked import DecoderKind, MaskToken, standardised
 from seehear.nn.random import Randomness
 from seehear.nn.transformer import Size
 from seehear.types import Float, Int, Modality, Tensor

@@ -31,10 +31,20 @@ from seehear.errors import SeehearError, check_range, unknown
 from seehear.losses.contrastive import Overlap, info_nce, pairwise
 from seehear.methods import linear
 from seehear.methods.base import Method, MethodConfig, config_from
-from seehear.nn.adapter import FusionAdapter, GatedSkip, Standardise, Temperature
-from seehear.nn.mixing import halves, mix, permutation, row_numbers
+from seehear.nn.latents import (
+    FusionAdapter,
+    GatedSkip,
+    Latents,
+    Present,
+    Standardise,
+    Temperature,
+    halves,
+    mix,
+    permutation,
+    row_numbers,
+    statistics,
+)
 from seehear.nn.random import Randomness, seed_of
-from seehear.nn.statistics import Latents, Present, statistics
 from seehear.types import Batch, Encoded, Modality, StepOutput, Tensor, group_numbers, presence
 
 # Options of earlier versions. They only concerned training: a model saved with any of them embeds as before.

@@ -23,7 +23,7 @@ import torch
 from torch.nn import functional as F
 
 from seehear.errors import SeehearError
-from seehear.nn.statistics import Latents, Present, check, chunks, deviation, statistics
+from seehear.nn.latents import Latents, Present, check, chunks, deviation, statistics
 from seehear.types import Modality, Tensor
 
 Pairs = Sequence[tuple[Modality, Modality]]

@@ -28,12 +28,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from seehear.errors import SeehearError
-from seehear.losses.contrastive import info_nce, pairwise, same_group
-from seehear.losses.reconstruction import patch_error, standardised
-from seehear.losses.zero import zero_of
+from seehear.losses.contrastive import info_nce, pairwise, same_group, zero_of
 from seehear.methods.base import Method
 from seehear.methods.mavil_config import SIDES, SIZES, FastPaths, MAViLConfig
-from seehear.nn.masked import MaskedDecoder, MaskToken, Standard
+from seehear.nn.masked import MaskedDecoder, MaskToken, Standard, patch_error, standardised
 from seehear.nn.mel import QUIETEST, KaldiMel, fitted, rolled
 from seehear.nn.random import Randomness
 from seehear.nn.tokens import Shuffle, cut, grid, keep_lines, keep_set, num_visible, shuffle, take

@@ -25,17 +25,13 @@ from torch.nn import functional as F
 from seehear.distributed import gather, world_size
 from seehear.errors import SeehearError
 from seehear.losses.clustering import clustering, fuse
-from seehear.losses.contrastive import mms, pairwise, same_group
-from seehear.losses.overlap import Overlap
-from seehear.losses.zero import zero_of
+from seehear.losses.contrastive import Overlap, mms, pairwise, same_group, zero_of
 from seehear.methods.base import Method
 from seehear.methods.mcn_config import MCNConfig, MCNSpace, plan
-from seehear.nn.adapter import Standardise, Temperature
 from seehear.nn.davenet import DaveMel, DaveNet, Sound, valid_frames
 from seehear.nn.kmeans import OnlineClusters, assign, evenly
-from seehear.nn.mixing import row_numbers
+from seehear.nn.latents import Latents, Present, Standardise, Temperature, row_numbers, statistics
 from seehear.nn.random import Randomness
-from seehear.nn.statistics import Latents, Present, statistics
 from seehear.types import Batch, Encoded, Float, Modality, StepOutput, Tensor, group_numbers, presence
 
 __all__ = ["MCN", "MCNConfig"]

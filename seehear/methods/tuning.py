@@ -13,7 +13,7 @@ import torch
 
 from seehear.errors import SeehearError
 from seehear.methods.linear import LinearMaps, Moments, Pairs, Sureness, canonical, ridge
-from seehear.nn.statistics import Latents, Present, check, present_rows
+from seehear.nn.latents import Latents, Present, check, present_rows
 from seehear.types import Modality, Tensor
 
 SHRINKAGES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)

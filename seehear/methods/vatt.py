@@ -27,9 +27,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from seehear.errors import SeehearError
+from seehear.losses.contrastive import Overlap, same_group, zero_of
 from seehear.losses.nce import mil_nce, nce
-from seehear.losses.overlap import Overlap, same_group
-from seehear.losses.zero import zero_of
 from seehear.methods.base import Method
 from seehear.methods.vatt_config import SIZES, VATTConfig, VATTSpace, plan
 from seehear.nn.mel import LogMel

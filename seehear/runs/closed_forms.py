@@ -20,8 +20,8 @@ from seehear.inputs.latents import LatentData
 from seehear.methods import linear, tuning
 from seehear.methods.frozen import Frozen, FrozenConfig
 from seehear.methods.tuning import bound, tuned_bound
+from seehear.nn.latents import Latents
 from seehear.nn.random import seed_of
-from seehear.nn.statistics import Latents
 from seehear.types import Batch, Modality, Tensor
 
 _CLIPS = 200_000  # training clips that are plenty for covariances

@@ -205,7 +205,7 @@ def test_sounds_are_those_of_transformers(models, samples):
 
 
 def _waveform(sample, rate):
-    from seehear.encoders.prepare import ReadWaveform
+    from seehear.encoders.base import ReadWaveform
 
     return ReadWaveform(rate=rate)(sample)
 

@@ -7,9 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seehear.losses.contrastive import info_nce
+from seehear.losses.contrastive import Overlap, info_nce, same_group
 from seehear.losses.nce import mil_nce, nce
-from seehear.losses.overlap import Overlap, same_group
 from tests.reference import vatt as slow
 
 FORMS = ("paper", "code", "symmetric")
